@@ -1,0 +1,209 @@
+//! What a job may spend, what it has spent, and whether the next step still fits.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The limits of one job. Each is checked before every model call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Budget {
+    /// Model calls.
+    pub turns_max: u32,
+    /// Tool calls, whatever their result.
+    pub tool_calls_max: u32,
+    /// Input and output tokens together.
+    pub tokens_max: u64,
+    /// US dollars. Counts only where the model has a price.
+    pub usd_max: f64,
+    /// Wall time of the agent phase.
+    pub time_max: Duration,
+}
+
+impl Default for Budget {
+    /// Enough for a usual bug, small enough that a runaway job costs less than a lunch.
+    fn default() -> Self {
+        Self {
+            turns_max: 60,
+            tool_calls_max: 200,
+            tokens_max: 4_000_000,
+            usd_max: 5.0,
+            time_max: Duration::from_secs(45 * 60),
+        }
+    }
+}
+
+/// Tokens of one model call, as the provider counted them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Input tokens that were neither read from nor written to a cache.
+    pub input_tokens: u64,
+    /// Output tokens.
+    pub output_tokens: u64,
+    /// Input tokens read from the provider's cache.
+    pub cache_read_tokens: u64,
+    /// Input tokens written to the provider's cache.
+    pub cache_write_tokens: u64,
+}
+
+impl Usage {
+    /// All tokens of the call.
+    pub fn total(&self) -> u64 {
+        self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
+    }
+}
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.input_tokens += other.input_tokens;
+        self.output_tokens += other.output_tokens;
+        self.cache_read_tokens += other.cache_read_tokens;
+        self.cache_write_tokens += other.cache_write_tokens;
+    }
+}
+
+/// What a job has spent so far.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spend {
+    /// Model calls answered.
+    pub turns: u32,
+    /// Tool calls carried out.
+    pub tool_calls: u32,
+    /// Tokens.
+    pub usage: Usage,
+    /// US dollars; `None` when a call was made to a model without a price.
+    pub usd: Option<f64>,
+    /// Wall time of the agent phase.
+    pub time: Duration,
+}
+
+impl Spend {
+    /// Nothing spent yet.
+    pub fn zero() -> Self {
+        Self { usd: Some(0.0), ..Self::default() }
+    }
+}
+
+/// The limit that the next model call would break.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum BudgetExhausted {
+    /// No turns left.
+    #[error("all {max} turns are used")]
+    Turns {
+        /// The limit.
+        max: u32,
+    },
+    /// No tool calls left.
+    #[error("all {max} tool calls are used")]
+    ToolCalls {
+        /// The limit.
+        max: u32,
+    },
+    /// The call's worst case is over the tokens left.
+    #[error("{used} of {max} tokens are used and the next call may need {next}")]
+    Tokens {
+        /// Spent so far.
+        used: u64,
+        /// The limit.
+        max: u64,
+        /// The next call's worst case.
+        next: u64,
+    },
+    /// The call's worst case is over the dollars left. Amounts are text so that they compare.
+    #[error("${used} of ${max} are spent and the next call may cost ${next}")]
+    Dollars {
+        /// Spent so far.
+        used: String,
+        /// The limit.
+        max: String,
+        /// The next call's worst case.
+        next: String,
+    },
+    /// No time left.
+    #[error("the {minutes} minutes for this job are over")]
+    Time {
+        /// The limit, in whole minutes rounded up.
+        minutes: u64,
+    },
+}
+
+/// The most that the next model call can cost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WorstCase {
+    /// Input tokens (estimated) and the output limit together.
+    pub tokens: u64,
+    /// US dollars, where the model has a price.
+    pub usd: Option<f64>,
+}
+
+impl Budget {
+    /// Whether a call with this worst case may be made after `spend`.
+    pub fn check(&self, spend: &Spend, next: WorstCase) -> Result<(), BudgetExhausted> {
+        if spend.turns >= self.turns_max {
+            return Err(BudgetExhausted::Turns { max: self.turns_max });
+        }
+        if spend.tool_calls >= self.tool_calls_max {
+            return Err(BudgetExhausted::ToolCalls { max: self.tool_calls_max });
+        }
+        if spend.time >= self.time_max {
+            return Err(BudgetExhausted::Time { minutes: self.time_max.as_secs().div_ceil(60) });
+        }
+        let used = spend.usage.total();
+        if used + next.tokens > self.tokens_max {
+            return Err(BudgetExhausted::Tokens { used, max: self.tokens_max, next: next.tokens });
+        }
+        if let (Some(used), Some(next)) = (spend.usd, next.usd)
+            && used + next > self.usd_max
+        {
+            let dollars = |amount: f64| format!("{amount:.4}");
+            return Err(BudgetExhausted::Dollars {
+                used: dollars(used),
+                max: dollars(self.usd_max),
+                next: dollars(next),
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> Budget {
+        Budget {
+            turns_max: 3,
+            tool_calls_max: 5,
+            tokens_max: 1000,
+            usd_max: 1.0,
+            time_max: Duration::from_secs(61),
+        }
+    }
+    const NOTHING: WorstCase = WorstCase { tokens: 0, usd: Some(0.0) };
+
+    #[test]
+    fn a_call_that_just_fits_is_made_and_one_token_more_is_not() {
+        let mut spend = Spend::zero();
+        spend.usage.input_tokens = 400;
+        assert_eq!(small().check(&spend, WorstCase { tokens: 600, usd: None }), Ok(()));
+        assert!(matches!(
+            small().check(&spend, WorstCase { tokens: 601, usd: None }),
+            Err(BudgetExhausted::Tokens { used: 400, max: 1000, next: 601 })
+        ));
+    }
+
+    #[test]
+    fn every_limit_stops() {
+        let over = |change: fn(&mut Spend)| {
+            let mut spend = Spend::zero();
+            change(&mut spend);
+            small().check(&spend, NOTHING).unwrap_err()
+        };
+        assert_eq!(over(|s| s.turns = 3), BudgetExhausted::Turns { max: 3 });
+        assert_eq!(over(|s| s.tool_calls = 5), BudgetExhausted::ToolCalls { max: 5 });
+        assert_eq!(over(|s| s.time = Duration::from_secs(61)), BudgetExhausted::Time { minutes: 2 });
+        let next = WorstCase { tokens: 1, usd: Some(0.2) };
+        let spend = Spend { usd: Some(0.9), ..Spend::zero() };
+        assert!(matches!(small().check(&spend, next), Err(BudgetExhausted::Dollars { .. })));
+    }
+}

@@ -1,0 +1,36 @@
+//! What a person asked for, as it was when they asked.
+
+use serde::{Deserialize, Serialize};
+
+use super::{IssueNumber, Login, RepositoryRef};
+
+/// An issue as it was at the moment of the trigger. Later edits do not reach the agent, so that
+/// nobody can swap the text under a maintainer's label.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssueSnapshot {
+    /// Its number.
+    pub number: IssueNumber,
+    /// Its title, raw.
+    pub title: String,
+    /// Its body, raw Markdown; empty where GitHub sent null.
+    pub body: String,
+    /// Who wrote it.
+    pub author: Login,
+    /// The names of its labels.
+    pub labels: Vec<String>,
+}
+
+/// A verified webhook that asks for work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trigger {
+    /// Where.
+    pub repository: RepositoryRef,
+    /// The issue as it was.
+    pub issue: IssueSnapshot,
+    /// Who put the label on.
+    pub labeller: Login,
+    /// GitHub's id of the labeller, for the co-author trailer's address.
+    pub labeller_id: u64,
+    /// Whether GitHub says that the labeller is a bot.
+    pub labeller_is_bot: bool,
+}

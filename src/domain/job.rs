@@ -1,0 +1,306 @@
+//! A job's life: one enum, one pure transition function.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{BudgetExhausted, JobId, PullRequestNumber, Sha, Trigger};
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Recorded, waiting for a worker.
+    Queued,
+    /// Authorisation, fetch, sandbox, set-up, baseline test run.
+    Preparing,
+    /// The agent's turns.
+    Working,
+    /// The proposal is judged in a fresh sandbox.
+    Verifying,
+    /// Branch and draft pull request, or the escalation comment, are being made.
+    Publishing,
+    /// Ended: a draft pull request is open.
+    Proposed,
+    /// Ended: a person is asked to go on.
+    Escalated,
+    /// Ended: a person, or the state of the repository, called it off.
+    Cancelled,
+    /// Ended: our own fault or our surroundings'; nothing was proposed.
+    Failed,
+}
+
+impl JobState {
+    /// Whether nothing more will happen.
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Queued | Self::Preparing | Self::Working | Self::Verifying | Self::Publishing => false,
+            Self::Proposed | Self::Escalated | Self::Cancelled | Self::Failed => true,
+        }
+    }
+
+    /// The name used in the store, the JSON output and the pages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Preparing => "preparing",
+            Self::Working => "working",
+            Self::Verifying => "verifying",
+            Self::Publishing => "publishing",
+            Self::Proposed => "proposed",
+            Self::Escalated => "escalated",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The state with this [`name`](Self::name).
+    pub fn from_name(name: &str) -> Option<Self> {
+        [
+            Self::Queued,
+            Self::Preparing,
+            Self::Working,
+            Self::Verifying,
+            Self::Publishing,
+            Self::Proposed,
+            Self::Escalated,
+            Self::Cancelled,
+            Self::Failed,
+        ]
+        .into_iter()
+        .find(|state| state.name() == name)
+    }
+}
+
+/// What happened to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A worker took it (the first time, or again after a crash).
+    Claimed,
+    /// The baseline is known; the agent starts, or goes on from its checkpoint.
+    Prepared,
+    /// The agent says that it has finished.
+    Finished,
+    /// The verdict was red; the agent is shown why.
+    SentBack,
+    /// There is something to publish: a verified proposal or an escalation.
+    Decided,
+    /// The draft pull request is open.
+    ProposalPublished,
+    /// The escalation comment is posted.
+    EscalationPublished,
+    /// Called off.
+    CalledOff,
+    /// An error that no retry will mend.
+    Broke,
+}
+
+/// A step that cannot follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a job that is {state:?} cannot take the step {step:?}")]
+pub struct IllegalTransition {
+    /// Where the job stands.
+    pub state: JobState,
+    /// What was said to have happened.
+    pub step: Step,
+}
+
+impl JobState {
+    /// The state after `step`. Final states take no step.
+    pub fn after(self, step: Step) -> Result<Self, IllegalTransition> {
+        use JobState as S;
+        let next = match (self, step) {
+            (S::Proposed | S::Escalated | S::Cancelled | S::Failed, _) => None,
+            (_, Step::CalledOff) => Some(S::Cancelled),
+            (_, Step::Broke) => Some(S::Failed),
+            (_, Step::Claimed) => Some(S::Preparing),
+            (S::Preparing, Step::Prepared) | (S::Verifying, Step::SentBack) => Some(S::Working),
+            (S::Working, Step::Finished) => Some(S::Verifying),
+            (S::Preparing | S::Working | S::Verifying, Step::Decided) => Some(S::Publishing),
+            (S::Publishing, Step::ProposalPublished) => Some(S::Proposed),
+            (S::Publishing, Step::EscalationPublished) => Some(S::Escalated),
+            (
+                S::Queued | S::Preparing | S::Working | S::Verifying | S::Publishing,
+                Step::Prepared
+                | Step::Finished
+                | Step::SentBack
+                | Step::Decided
+                | Step::ProposalPublished
+                | Step::EscalationPublished,
+            ) => None,
+        };
+        next.ok_or(IllegalTransition { state: self, step })
+    }
+}
+
+/// Why a job was handed to a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum EscalationReason {
+    /// A limit of the budget was reached.
+    Budget {
+        /// Which.
+        limit: BudgetExhausted,
+    },
+    /// The agent asked a question that only a person can answer.
+    Question {
+        /// The question.
+        question: String,
+    },
+    /// The agent said that it had finished, and the verdict stayed red until it gave up or could
+    /// not go on.
+    NotVerified {
+        /// The verdict's words.
+        why: String,
+    },
+    /// The proposal did what no proposal may do.
+    Refused {
+        /// Which rule, and where.
+        why: String,
+    },
+    /// The suite cannot be run: set-up failed, no test command, timed out before the agent began.
+    Environment {
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// The model provider could not be used.
+    Model {
+        /// The provider's words.
+        why: String,
+    },
+}
+
+impl EscalationReason {
+    /// One word for the JSON output and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Budget { .. } => "budget",
+            Self::Question { .. } => "question",
+            Self::NotVerified { .. } => "not_verified",
+            Self::Refused { .. } => "refused",
+            Self::Environment { .. } => "environment",
+            Self::Model { .. } => "model",
+        }
+    }
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum Outcome {
+    /// A draft pull request is open.
+    Proposed {
+        /// Its number; `None` where there is no GitHub (`mendwright fix`).
+        pull_request: Option<PullRequestNumber>,
+        /// The branch.
+        branch: String,
+        /// The commit proposed.
+        head: Sha,
+    },
+    /// A person was asked to go on.
+    Escalated {
+        /// Why.
+        reason: EscalationReason,
+    },
+    /// Called off.
+    Cancelled {
+        /// Why.
+        why: String,
+    },
+    /// Our own fault.
+    Failed {
+        /// What went wrong.
+        why: String,
+    },
+}
+
+/// A job as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// Who asked for what, where.
+    pub trigger: Trigger,
+    /// Which attempt on this issue: 1 for the first label, one more for each retry.
+    pub generation: u32,
+    /// Where it stands.
+    pub state: JobState,
+    /// How it ended, once it did.
+    pub outcome: Option<Outcome>,
+    /// When the trigger was recorded.
+    pub created_at: Timestamp,
+    /// When the state last changed.
+    pub updated_at: Timestamp,
+}
+
+impl Job {
+    /// The one branch that work on this issue goes to.
+    pub fn branch(&self) -> String {
+        format!("agent-fix/issue-{}", self.trigger.issue.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATES: [JobState; 9] = [
+        JobState::Queued,
+        JobState::Preparing,
+        JobState::Working,
+        JobState::Verifying,
+        JobState::Publishing,
+        JobState::Proposed,
+        JobState::Escalated,
+        JobState::Cancelled,
+        JobState::Failed,
+    ];
+    const STEPS: [Step; 9] = [
+        Step::Claimed,
+        Step::Prepared,
+        Step::Finished,
+        Step::SentBack,
+        Step::Decided,
+        Step::ProposalPublished,
+        Step::EscalationPublished,
+        Step::CalledOff,
+        Step::Broke,
+    ];
+
+    #[test]
+    fn the_main_road_leads_from_queued_to_proposed() {
+        let road = [
+            Step::Claimed,
+            Step::Prepared,
+            Step::Finished,
+            Step::SentBack,
+            Step::Finished,
+            Step::Decided,
+            Step::ProposalPublished,
+        ];
+        let end = road.iter().try_fold(JobState::Queued, |state, step| state.after(*step));
+        assert_eq!(end, Ok(JobState::Proposed));
+    }
+
+    #[test]
+    fn nothing_follows_an_end_and_a_proposal_only_follows_publishing() {
+        for state in STATES {
+            for step in STEPS {
+                let after = state.after(step);
+                assert!(!(state.is_final() && after.is_ok()), "{state:?} took {step:?}");
+                if after == Ok(JobState::Proposed) {
+                    assert_eq!(state, JobState::Publishing);
+                }
+            }
+            assert_eq!(JobState::from_name(state.name()), Some(state));
+        }
+    }
+
+    #[test]
+    fn every_unfinished_job_can_be_claimed_again_called_off_or_broken() {
+        for state in STATES.into_iter().filter(|state| !state.is_final()) {
+            assert_eq!(state.after(Step::Claimed), Ok(JobState::Preparing));
+            assert_eq!(state.after(Step::CalledOff), Ok(JobState::Cancelled));
+            assert_eq!(state.after(Step::Broke), Ok(JobState::Failed));
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What one job was told to do, resolved from the operator's and the repository's configuration.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Budget;
+
+/// Everything about a job that configuration decides. Resolved once, from the **base** branch,
+/// so that a proposal can never change the rules it is judged by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobSettings {
+    /// Shell commands run before the tests, in order.
+    pub setup_commands: Vec<String>,
+    /// The shell command whose exit code is the verdict.
+    pub test_command: String,
+    /// How the test command was found, in words for people ("`.github/agent-fix.yml`", "Cargo.toml").
+    pub test_command_source: String,
+    /// Longest time for one set-up command or one test run.
+    pub test_timeout: Duration,
+    /// What the job may spend.
+    pub budget: Budget,
+    /// Globs of paths that a proposal may not touch, beside the built-in ones.
+    pub protected_paths: Vec<String>,
+    /// Globs of paths that count as tests, beside the built-in ones.
+    pub test_paths: Vec<String>,
+    /// Whether a change to a green base must bring a test that fails on the base.
+    pub proof_required: bool,
+}

@@ -1,0 +1,116 @@
+//! Every event of a job, in order, recorded before the next step depends on it. The transcript is
+//! the source for comments, pages, cost and for going on after a crash.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{EscalationReason, FailedTest, JobSettings, JobState, Message, Outcome, Sha, TestRun, Usage};
+
+/// An event with its place and time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Its place in the job's transcript, from 1, without gaps.
+    pub sequence: u64,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: TranscriptEvent,
+}
+
+/// Something that happened in a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum TranscriptEvent {
+    /// The job's state changed.
+    StateChanged {
+        /// The new state.
+        state: JobState,
+    },
+    /// The base commit and the settings read from it. Recorded once; a restarted worker keeps them.
+    Prepared {
+        /// The commit that the work starts from.
+        base: Sha,
+        /// Its branch.
+        base_branch: String,
+        /// The settings.
+        settings: Box<JobSettings>,
+    },
+    /// A sandbox was started.
+    SandboxStarted {
+        /// What for: `work`, `verdict`, `proof`.
+        purpose: String,
+        /// The root file system and the limits applied, in words.
+        description: String,
+    },
+    /// The suite ran at the base, before any change.
+    BaselineRun {
+        /// The run.
+        run: TestRun,
+    },
+    /// A message joined the conversation. Assistant messages carry what they cost.
+    MessageAdded {
+        /// The message.
+        message: Message,
+        /// The provider's count, for assistant messages.
+        usage: Option<Usage>,
+        /// The cost in US dollars, where the model has a price.
+        usd: Option<f64>,
+        /// The model that answered.
+        model: Option<String>,
+        /// Wall time of the call or of the tools, in milliseconds.
+        milliseconds: u64,
+    },
+    /// The agent ran the suite in its own sandbox.
+    AgentTestRun {
+        /// The run.
+        run: TestRun,
+    },
+    /// The agent's plan changed.
+    PlanUpdated {
+        /// The steps, in Markdown.
+        plan: String,
+    },
+    /// The workspace's changes were kept as a git tree in our own store.
+    Checkpoint {
+        /// The tree.
+        tree: Sha,
+        /// Every path that the agent's tools have written to.
+        paths: Vec<String>,
+    },
+    /// The proposal was judged in a fresh sandbox.
+    VerdictReached {
+        /// Whether it is verified.
+        verified: bool,
+        /// The proposed tree.
+        tree: Sha,
+        /// Why, in words for the model and for people.
+        explanation: String,
+        /// The run at the proposed tree, where it came so far.
+        run: Option<TestRun>,
+        /// The tests that fail on the base and pass on the proposal, where a proof was asked for
+        /// and given.
+        proof: Option<Vec<FailedTest>>,
+    },
+    /// An effect outside took place: a comment, a branch, a pull request.
+    Published {
+        /// What kind.
+        kind: String,
+        /// Where to find it.
+        reference: String,
+    },
+    /// The job is handed to a person.
+    EscalationDecided {
+        /// Why.
+        reason: EscalationReason,
+    },
+    /// Something worth knowing that is none of the above.
+    Note {
+        /// The words.
+        text: String,
+    },
+    /// The job ended.
+    Ended {
+        /// How.
+        outcome: Outcome,
+    },
+}

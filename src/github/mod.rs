@@ -1,0 +1,222 @@
+//! The port to GitHub. The only module that knows octocrab, tokens and REST paths.
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::domain::{CommentId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryRef, Sha};
+
+/// What Mendwright asks of GitHub. There is no way here to merge, to approve, to mark a pull
+/// request as ready, or to force anything.
+#[async_trait]
+pub trait GitHub: Send + Sync {
+    /// The repository as it is now. Follows renames.
+    async fn repository(&self, at: &RepositoryRef) -> Result<Repository, GitHubError>;
+
+    /// What `login` may do in the repository at this moment.
+    async fn permission(&self, at: &RepositoryRef, login: &Login) -> Result<Permission, GitHubError>;
+
+    /// An issue as it is now.
+    async fn issue(&self, at: &RepositoryRef, number: IssueNumber) -> Result<Issue, GitHubError>;
+
+    /// The commit a branch points to; `None` when there is no such branch.
+    async fn branch_head(&self, at: &RepositoryRef, branch: &str) -> Result<Option<Sha>, GitHubError>;
+
+    /// Puts 👀 on an issue. Doing it twice changes nothing.
+    async fn react_with_eyes(&self, at: &RepositoryRef, number: IssueNumber) -> Result<(), GitHubError>;
+
+    /// The comments on an issue or pull request that **this App** wrote, oldest first, all pages.
+    async fn our_comments(
+        &self,
+        at: &RepositoryRef,
+        number: IssueNumber,
+    ) -> Result<Vec<Comment>, GitHubError>;
+
+    /// Posts a comment. `body` is at most 65,536 characters.
+    async fn create_comment(
+        &self,
+        at: &RepositoryRef,
+        number: IssueNumber,
+        body: &str,
+    ) -> Result<Comment, GitHubError>;
+
+    /// Replaces a comment's body.
+    async fn update_comment(
+        &self,
+        at: &RepositoryRef,
+        comment: CommentId,
+        body: &str,
+    ) -> Result<(), GitHubError>;
+
+    /// The open pull request from `branch` of the same repository, if there is one.
+    async fn find_pull_request(
+        &self,
+        at: &RepositoryRef,
+        branch: &str,
+    ) -> Result<Option<PullRequest>, GitHubError>;
+
+    /// Opens a pull request. It is always a draft.
+    async fn create_draft_pull_request(
+        &self,
+        at: &RepositoryRef,
+        new: &NewPullRequest,
+    ) -> Result<PullRequest, GitHubError>;
+
+    /// Replaces a pull request's title and body.
+    async fn update_pull_request(
+        &self,
+        at: &RepositoryRef,
+        number: PullRequestNumber,
+        title: &str,
+        body: &str,
+    ) -> Result<(), GitHubError>;
+
+    /// Where git finds the repository, and a token that opens this repository only.
+    async fn git_access(&self, at: &RepositoryRef) -> Result<GitAccess, GitHubError>;
+
+    /// The App's own bot account, for commits: `slug[bot]` and its id.
+    async fn app_identity(&self) -> Result<AppIdentity, GitHubError>;
+}
+
+/// A repository, as far as a job needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository {
+    /// Its name now.
+    pub name: crate::domain::RepositoryName,
+    /// Its default branch.
+    pub default_branch: String,
+    /// Its page.
+    pub html_url: String,
+    /// Read-only for everybody.
+    pub archived: bool,
+}
+
+/// What a person may do. GitHub's own base permissions; custom roles are answered by the base
+/// they build on.
+/// Source: docs.github.com, "Get repository permissions for a user".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Permission {
+    /// Nothing, or not a collaborator.
+    None,
+    /// `read`, and `triage`, which GitHub folds into it.
+    Read,
+    /// `write`, and `maintain`, which GitHub folds into it.
+    Write,
+    /// `admin`
+    Admin,
+}
+
+/// An issue as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issue {
+    /// Its text and labels.
+    pub snapshot: IssueSnapshot,
+    /// Whether it is open.
+    pub open: bool,
+    /// Whether its conversation is locked.
+    pub locked: bool,
+    /// Whether it is a pull request in truth.
+    pub is_pull_request: bool,
+}
+
+/// A comment by this App.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comment {
+    /// Its id.
+    pub id: CommentId,
+    /// Its address.
+    pub html_url: String,
+    /// Its Markdown.
+    pub body: String,
+}
+
+/// What is needed to open a draft pull request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPullRequest {
+    /// Its title.
+    pub title: String,
+    /// Its Markdown, at most 65,536 characters.
+    pub body: String,
+    /// The branch with the changes, in the same repository.
+    pub head: String,
+    /// The branch to change.
+    pub base: String,
+}
+
+/// A pull request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullRequest {
+    /// Its number.
+    pub number: PullRequestNumber,
+    /// Its page.
+    pub html_url: String,
+    /// Whether it is a draft.
+    pub draft: bool,
+    /// The branch with the changes.
+    pub head: String,
+    /// The commit at its head.
+    pub head_sha: Sha,
+    /// Its Markdown.
+    pub body: String,
+}
+
+/// How git reaches a repository. The token belongs into the credential callback and nowhere else.
+#[derive(Debug, Clone)]
+pub struct GitAccess {
+    /// The clone address, without credentials.
+    pub url: Url,
+    /// User name for the credential callback (`x-access-token`).
+    pub username: String,
+    /// Installation token.
+    pub token: SecretString,
+}
+
+/// The App's bot account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppIdentity {
+    /// The App's slug; the bot's login is `slug[bot]`.
+    pub slug: String,
+    /// The id of the bot's user account.
+    pub bot_user_id: u64,
+}
+
+/// What went wrong with GitHub, by what the caller can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum GitHubError {
+    /// Worth another try at `retry_after` from now: rate limit, 5xx, connection trouble.
+    #[error("GitHub cannot answer now ({what}: {detail}); trying again in {} s", retry_after.as_secs())]
+    Unavailable {
+        /// What was tried.
+        what: String,
+        /// What came back.
+        detail: String,
+        /// How long to wait.
+        retry_after: std::time::Duration,
+    },
+    /// The thing does not exist, or the App may not see it.
+    #[error("GitHub does not know it ({what}): {detail}")]
+    NotFound {
+        /// What was tried.
+        what: String,
+        /// What came back.
+        detail: String,
+    },
+    /// The App may not do this: suspended, uninstalled, permission missing, key refused.
+    #[error("GitHub refuses it ({what}): {detail}")]
+    Forbidden {
+        /// What was tried.
+        what: String,
+        /// What came back, and what to do.
+        detail: String,
+    },
+    /// GitHub says that the request is wrong (422 and other 4xx), or its answer cannot be read.
+    #[error("GitHub did not accept it ({what}): {detail}")]
+    Rejected {
+        /// What was tried.
+        what: String,
+        /// What came back.
+        detail: String,
+    },
+}

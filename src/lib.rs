@@ -1,0 +1,30 @@
+//! Mendwright: a labelled issue becomes a draft pull request with evidence, or an honest
+//! escalation.
+//!
+//! Two invariants carry everything: *the model never decides that it is done* (a fresh sandbox's
+//! exit code does), and *the model's hands never share a process with a secret*. The modules are
+//! declared in layer order; a module uses lower layers only, and `tests/tidy.rs` holds it so.
+
+// Layer 0
+pub mod domain;
+// Layer 1
+pub mod config;
+pub mod telemetry;
+// Layer 2: the ports to the world, and their adapters
+pub mod github;
+pub mod model;
+pub mod sandbox;
+pub mod store;
+// Layer 3: the parts of a job
+pub mod agent;
+pub mod publish;
+pub mod verdict;
+pub mod webhook;
+pub mod workspace;
+// Layer 4: a job from top to bottom
+pub mod worker;
+// Layer 5
+pub mod app;
+pub mod demo;
+// Layer 6: the command line
+pub mod cli;

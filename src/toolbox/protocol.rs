@@ -1,0 +1,152 @@
+//! What host and toolbox say to each other: the one file that both sides compile.
+//!
+//! Over the pipe (the toolbox's standard input and output) runs one yamux connection, the host as
+//! its client. Each stream is one call: a request frame, for some calls raw bytes, and a response
+//! frame. Paths are relative to `/workspace`; the toolbox follows no symlink out of it.
+
+use serde::{Deserialize, Serialize};
+
+/// Changes whenever a message here does.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Read a window of a text file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadFile {
+    /// The file.
+    pub path: String,
+    /// First line wanted, from 1.
+    pub first_line: u64,
+    /// Most lines wanted.
+    pub lines_max: u64,
+}
+
+/// A window of a text file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileWindow {
+    /// The lines, each as in the file (line ends kept; bytes that are not UTF-8 replaced; lines
+    /// over 2,000 characters cut with a note).
+    pub text: String,
+    /// Number of the first line shown, from 1.
+    pub first_line: u64,
+    /// How many lines are shown.
+    pub lines_shown: u64,
+    /// How many lines the file has.
+    pub lines_total: u64,
+}
+
+/// List files below a directory, git-ignored ones left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListFiles {
+    /// The directory; empty for the root.
+    pub path: String,
+    /// Only paths that this glob matches (`**/*.rs`).
+    pub glob: Option<String>,
+    /// Most entries wanted.
+    pub entries_max: u32,
+}
+
+/// Files found, sorted by path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileListing {
+    /// The files.
+    pub entries: Vec<FileEntry>,
+    /// How many more there are.
+    pub omitted: u64,
+}
+
+/// A file found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Relative to the root.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Whether it is a symlink (not followed).
+    pub symlink: bool,
+}
+
+/// Search file contents, git-ignored and binary files left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Search {
+    /// A regular expression (Rust's syntax), or literal text.
+    pub pattern: String,
+    /// Whether `pattern` is literal text.
+    pub literal: bool,
+    /// Directory or file to search; empty for everything.
+    pub path: String,
+    /// Only paths that this glob matches.
+    pub glob: Option<String>,
+    /// Lines shown before and after each match.
+    pub context_lines: u32,
+    /// Most matches wanted.
+    pub matches_max: u32,
+}
+
+/// What a search found, in path order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchHits {
+    /// Matching and context lines.
+    pub lines: Vec<SearchLine>,
+    /// Matching lines among them.
+    pub matches: u32,
+    /// Whether the search stopped at `matches_max`.
+    pub more: bool,
+    /// Files looked into.
+    pub files_searched: u64,
+}
+
+/// A line of a search result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchLine {
+    /// Its file.
+    pub path: String,
+    /// Its number, from 1.
+    pub line: u64,
+    /// Its text, without line end, cut at 500 characters.
+    pub text: String,
+    /// Whether it matches (otherwise it is context).
+    pub is_match: bool,
+}
+
+/// Replace exact text in one file. All edits are applied, in order, or none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EditFile {
+    /// The file; it must exist.
+    pub path: String,
+    /// The edits.
+    pub edits: Vec<Edit>,
+}
+
+/// One replacement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edit {
+    /// Text that occurs exactly once.
+    pub old: String,
+    /// What takes its place.
+    pub new: String,
+}
+
+/// What an edit did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edited {
+    /// The changed lines with three lines around them, numbered, for the model.
+    pub excerpt: String,
+}
+
+/// Create or replace a file, with its parent directories.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteFile {
+    /// The file.
+    pub path: String,
+    /// Its whole content.
+    pub content: String,
+}
+
+/// What a write did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Whether the file is new.
+    pub created: bool,
+    /// Its size.
+    pub bytes: u64,
+}
