@@ -13,11 +13,13 @@ use crate::domain::{
     TranscriptEvent, Trigger,
 };
 
+mod journal;
 mod rows;
 mod sqlite;
 #[cfg(test)]
 mod tests;
 
+pub use journal::Journal;
 pub use sqlite::SqliteStore;
 
 /// What a worker holds while it works on a job.
