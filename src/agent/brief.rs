@@ -45,11 +45,7 @@ impl Brief {
             "{heading}\n\n{}{}\n# The test suite\n\n`{}` (from {}). {state}\n\n{}\n\n# Top of the repository\n\n\
              {}\n{instructions}",
             quoted(&title.text),
-            if body.text.trim().is_empty() {
-                String::new()
-            } else {
-                format!(">\n{}", quoted(&body.text))
-            },
+            if body.text.trim().is_empty() { String::new() } else { format!(">\n{}", quoted(&body.text)) },
             settings.test_command,
             settings.test_command_source,
             describe_run(baseline, None),

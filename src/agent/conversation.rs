@@ -94,7 +94,7 @@ impl Conversation {
                 .iter()
                 .filter_map(|block| match block {
                     AssistantBlock::ToolCall(call) => Some(call.clone()),
-                    AssistantBlock::Text { .. } => None,
+                    AssistantBlock::Text { .. } | AssistantBlock::Opaque { .. } => None,
                 })
                 .collect(),
             Some(Message::User { .. } | Message::ToolResults { .. }) | None => Vec::new(),
@@ -163,7 +163,8 @@ mod tests {
         let spend = replayed(vec![assistant(vec![call()], Some(0.5)), results()]).spend;
         assert_eq!((spend.turns, spend.tool_calls, spend.usd), (1, 1, Some(0.5)));
         assert_eq!((spend.usage.total(), spend.time), (110, Duration::from_secs(2)));
-        let unpriced = vec![assistant(vec![], Some(0.5)), assistant(vec![], None), assistant(vec![], Some(0.5))];
+        let unpriced =
+            vec![assistant(vec![], Some(0.5)), assistant(vec![], None), assistant(vec![], Some(0.5))];
         assert_eq!(replayed(unpriced).spend.usd, None);
     }
 

@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use crate::domain::{
-    AssistantBlock, BudgetExhausted, Change, JobSettings, Message, RepoPath, StopReason, ToolCall, ToolResult,
-    TranscriptEvent,
+    AssistantBlock, BudgetExhausted, Change, JobSettings, Message, RepoPath, StopReason, ToolCall,
+    ToolResult, TranscriptEvent,
 };
 use crate::model::{Model, ModelReply, ModelRequest, worst_case};
 use crate::sandbox::{CallError, SandboxError, Toolbox};
@@ -275,4 +275,3 @@ fn results_message(results: Vec<ToolResult>, milliseconds: u64) -> TranscriptEve
 fn elapsed(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
-

@@ -26,7 +26,8 @@ pub fn sanitise(raw: &str) -> Sanitised {
         Regex::new(r#"(?is)\s(?:alt|title|aria-label|data-[\w-]+|style|hidden)(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s>]+))?"#)
             .expect("a valid expression")
     });
-    static TAG: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?s)<[a-zA-Z/][^<>]*>").expect("a valid expression"));
+    static TAG: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"(?s)<[a-zA-Z/][^<>]*>").expect("a valid expression"));
 
     let mut removed = Vec::new();
     let comments = COMMENT.find_iter(raw).count();

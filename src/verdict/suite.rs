@@ -56,16 +56,8 @@ pub async fn start_fresh(
 
 /// Runs the suite once.
 pub async fn run_suite(toolbox: &Toolbox, settings: &JobSettings) -> Result<TestRun, CallError> {
-    run_tests(toolbox, settings, &settings.test_command).await
-}
-
-/// Runs a test command once: the suite's, or a narrower one.
-pub(crate) async fn run_tests(
-    toolbox: &Toolbox,
-    settings: &JobSettings,
-    command: &str,
-) -> Result<TestRun, CallError> {
+    let command = &settings.test_command;
     let result = toolbox.run(&CommandSpec::shell(command, settings.test_timeout)).await?;
     let failed = if result.ending.is_success() { Vec::new() } else { failed_tests(&result.output.to_text()) };
-    Ok(TestRun { command: command.to_owned(), result, failed })
+    Ok(TestRun { command: command.clone(), result, failed })
 }

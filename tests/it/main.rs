@@ -1,2 +1,3 @@
 //! x
+mod webhook;
 fn main() {}

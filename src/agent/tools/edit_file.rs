@@ -18,7 +18,6 @@ struct Arguments {
     /// Path relative to the repository's root. The file must exist.
     path: String,
     /// The replacements, applied in order; if one does not fit, none is applied.
-    #[schemars(inline)]
     edits: Vec<Replacement>,
 }
 

@@ -45,7 +45,11 @@ impl Tool for ListFilesTool {
         }
         let mut text = String::new();
         for entry in &listing.entries {
-            let note = if entry.symlink { " (symbolic link)".to_owned() } else { format!(" ({} bytes)", entry.bytes) };
+            let note = if entry.symlink {
+                " (symbolic link)".to_owned()
+            } else {
+                format!(" ({} bytes)", entry.bytes)
+            };
             text.push_str(&format!("{}{note}\n", entry.path));
         }
         if listing.omitted > 0 {

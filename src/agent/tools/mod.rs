@@ -61,9 +61,9 @@ impl Hands<'_> {
 
     /// Whether anything was written in this turn.
     pub fn wrote(&self) -> bool {
-        self.events.iter().any(
-            |event| matches!(event, TranscriptEvent::Note { text } if text.starts_with("wrote ")),
-        )
+        self.events
+            .iter()
+            .any(|event| matches!(event, TranscriptEvent::Note { text } if text.starts_with("wrote ")))
     }
 }
 

@@ -57,7 +57,8 @@ pub fn describe_run(run: &TestRun, before: Option<&TestRun>) -> String {
         | crate::domain::Ending::OutOfMemory => Vec::new(),
     };
     let newly_title = if before.is_some() { "Newly failing" } else { "Failing" };
-    for (title, tests) in [(newly_title, newly), ("Still failing", still), ("No longer failing", passing_now)] {
+    for (title, tests) in [(newly_title, newly), ("Still failing", still), ("No longer failing", passing_now)]
+    {
         if !tests.is_empty() {
             text.push_str(&format!("{title} ({}):\n{}", tests.len(), names(&tests)));
         }

@@ -18,7 +18,6 @@ pub(super) struct UpdatePlanTool;
 #[serde(deny_unknown_fields)]
 struct Arguments {
     /// All steps, in order; the whole plan each time.
-    #[schemars(inline)]
     steps: Vec<Step>,
 }
 
