@@ -21,6 +21,9 @@ mod lease;
 mod pipeline;
 mod preparation;
 mod publication;
+mod report;
+
+pub use report::JobReport;
 
 /// How long a claim holds without a heartbeat: what a dead worker's job waits for.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -81,10 +84,6 @@ pub struct SettingsOverride {
 impl SettingsOverride {
     /// `settings` with what was given on the command line in place.
     pub(crate) fn applied_to(&self, mut settings: JobSettings) -> JobSettings {
-        if let Some(command) = &self.test_command {
-            settings.test_command = command.clone();
-            settings.test_command_source = "the command line".to_owned();
-        }
         if !self.setup_commands.is_empty() {
             settings.setup_commands = self.setup_commands.clone();
         }

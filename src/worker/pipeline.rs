@@ -163,7 +163,7 @@ async fn agent_and_verdict(
 
 /// The first message, and a note of what was taken out of the issue's text.
 async fn brief(journal: &Journal, prepared: &Prepared) -> Result<Vec<TranscriptEvent>, JobError> {
-    let root = prepared.workspace.base_root().await.map_err(workspace_error)?;
+    let root = prepared.workspace.base_directory("").await.map_err(workspace_error)?;
     let instructions = prepared.workspace.base_file("AGENTS.md").await.map_err(workspace_error)?;
     let instructions = instructions.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let issue = &journal.job().trigger.issue;

@@ -1,6 +1,7 @@
 //! Everything before the agent's first turn: base, settings, sandbox, set-up, baseline.
 
-use crate::config::repository;
+use crate::config::detect::{RootEntry, RootListing};
+use crate::config::repository::{self, REPOSITORY_FILE};
 use crate::domain::{Ending, EscalationReason, JobSettings, Recorded, TestRun, TranscriptEvent};
 use crate::github::Repository;
 use crate::sandbox::{SandboxError, SandboxSpec, Toolbox};
@@ -10,14 +11,6 @@ use crate::workspace::{Workspace, WorkspaceError};
 
 use super::admission::github_error;
 use super::{JobError, Parts};
-
-/// The file in which a repository configures us.
-const REPOSITORY_FILE: &str = ".github/agent-fix.yml";
-
-/// The files whose content tells how a repository is tested.
-const DETECTION_FILES: &[&str] = &[
-    "Cargo.toml", "pyproject.toml", "setup.cfg", "pytest.ini", "tox.ini", "package.json", "go.mod", "Makefile",
-];
 
 /// What the agent starts from.
 pub(super) struct Prepared {
@@ -61,21 +54,29 @@ pub(super) async fn base_and_settings(
 }
 
 async fn read_settings(parts: &Parts, workspace: &Workspace) -> Result<Result<JobSettings, String>, JobError> {
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    let file = workspace.base_file(REPOSITORY_FILE).await.map_err(workspace_error)?.map(text);
-    let mut root = repository::RootListing::new(workspace.base_root().await.map_err(workspace_error)?);
-    for name in DETECTION_FILES {
-        if let Some(bytes) = workspace.base_file(name).await.map_err(workspace_error)? {
-            root.insert_content(*name, text(bytes));
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).ok();
+    let file = workspace.base_file(REPOSITORY_FILE).await.map_err(workspace_error)?;
+    let file = file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let mut root = RootListing::default();
+    for directory in std::iter::once("").chain(RootListing::LISTED_DIRECTORIES) {
+        for name in workspace.base_directory(directory).await.map_err(workspace_error)? {
+            let path = match directory {
+                "" => name.trim_end_matches('/').to_owned(),
+                directory => format!("{directory}/{}", name.trim_end_matches('/')),
+            };
+            let entry = match name.ends_with('/') {
+                true => RootEntry::Directory,
+                false if RootListing::wants(&path) => {
+                    let content = workspace.base_file(&path).await.map_err(workspace_error)?.and_then(text);
+                    RootEntry::File { content }
+                }
+                false => RootEntry::File { content: None },
+            };
+            root.entries.insert(path, entry);
         }
     }
     let given = parts.rules.settings_override.clone().unwrap_or_default();
-    let resolved = repository::resolve(
-        &parts.rules.budget,
-        file.as_deref(),
-        &root,
-        given.test_command.as_deref(),
-    );
+    let resolved = repository::resolve(&parts.rules.budget, file.as_deref(), &root, given.test_command.as_deref());
     Ok(resolved.map(|settings| given.applied_to(settings)).map_err(|error| error.to_string()))
 }
 
