@@ -50,11 +50,7 @@ pub struct WebhookState {
 #[async_trait]
 pub trait DeliveryLog: Send + Sync {
     /// Records a delivery and what it asks for, in one transaction.
-    async fn record(
-        &self,
-        delivery: &NewDelivery,
-        now: Timestamp,
-    ) -> Result<DeliveryRecorded, RecordFailed>;
+    async fn record(&self, delivery: &NewDelivery, now: Timestamp) -> Result<DeliveryRecorded, RecordFailed>;
 }
 
 /// The delivery is not recorded.
@@ -64,11 +60,7 @@ pub struct RecordFailed(pub String);
 
 #[async_trait]
 impl<S: Store + ?Sized> DeliveryLog for Arc<S> {
-    async fn record(
-        &self,
-        delivery: &NewDelivery,
-        now: Timestamp,
-    ) -> Result<DeliveryRecorded, RecordFailed> {
+    async fn record(&self, delivery: &NewDelivery, now: Timestamp) -> Result<DeliveryRecorded, RecordFailed> {
         self.record_delivery(delivery, now).await.map_err(|error| RecordFailed(error.to_string()))
     }
 }

@@ -288,7 +288,8 @@ async fn raw_answer(receiver: &Receiver, length_header: &str, body: &[u8]) -> St
 async fn every_example_delivery_is_understood_or_ignored() {
     let receiver = Receiver::start().await;
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/webhooks-received");
-    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let mut outcomes = String::new();
     for file in files.iter().filter(|file| file.extension().is_some_and(|kind| kind == "json")) {

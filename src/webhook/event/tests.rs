@@ -95,10 +95,7 @@ fn what_is_not_for_us_is_nothing_and_says_why() {
     };
     assert_eq!(changed("label", json!({"name": "bug"})), "it is about another label");
     assert_eq!(changed("label", json!(null)), "it is about another label");
-    assert_eq!(
-        changed("installation", json!(null)),
-        "it does not come through an installation of the App"
-    );
+    assert_eq!(changed("installation", json!(null)), "it does not come through an installation of the App");
     let mut on_pull_request = payload("labeled");
     on_pull_request["issue"]["pull_request"] = json!({"url": "x"});
     assert_eq!(why_nothing(&on_pull_request), "it is about a pull request");
