@@ -15,6 +15,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::GitHubError;
+use crate::config::is_loopback;
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// For the whole exchange, body included. GitHub itself gives up on a request after 10 s.
@@ -247,15 +248,6 @@ fn request(
     match &call.body {
         Some(body) => request.header(header::CONTENT_TYPE, "application/json").body(body.to_string()),
         None => request.body(String::new()),
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }
 
