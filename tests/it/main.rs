@@ -1,3 +1,4 @@
 //! x
+mod github_client;
 mod webhook;
 fn main() {}
