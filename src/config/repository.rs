@@ -74,16 +74,18 @@ pub struct RepositoryFile {
 }
 
 /// A job's settings, from the operator's limits, the base branch's file (`None`: there is none)
-/// and, where it names no test command, the root directory.
+/// and, where neither it nor the command line names a test command, the root directory.
 pub fn resolve(
     operator: &Budget,
     file: Option<&str>,
     root: &RootListing,
+    given_test_command: Option<&str>,
 ) -> Result<JobSettings, RepositoryConfigError> {
     let file = file.map(RepositoryFile::parse).transpose()?.unwrap_or_default();
-    let (test_command, test_command_source) = match &file.test_command {
-        Some(command) => (command.clone(), format!("`{REPOSITORY_FILE}`")),
-        None => {
+    let (test_command, test_command_source) = match (given_test_command, &file.test_command) {
+        (Some(command), _) => (command.to_owned(), "the command line".to_owned()),
+        (None, Some(command)) => (command.clone(), format!("`{REPOSITORY_FILE}`")),
+        (None, None) => {
             let detected = detect(root)?;
             (detected.command, detected.source)
         }
@@ -97,6 +99,7 @@ pub fn resolve(
         protected_paths: file.protected_paths,
         test_paths: file.test_paths,
         proof_required: !file.proof_waived,
+        instructions: file.instructions,
     })
 }
 

@@ -166,6 +166,10 @@ async fn brief(journal: &Journal, prepared: &Prepared) -> Result<Vec<TranscriptE
     let root = prepared.workspace.base_directory("").await.map_err(workspace_error)?;
     let instructions = prepared.workspace.base_file("AGENTS.md").await.map_err(workspace_error)?;
     let instructions = instructions.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let instructions = match (instructions, prepared.settings.instructions.clone()) {
+        (Some(general), Some(own)) => Some(format!("{general}\n\n{own}")),
+        (general, own) => general.or(own),
+    };
     let issue = &journal.job().trigger.issue;
     let brief =
         Brief::write(issue, &prepared.settings, &prepared.baseline, &root, instructions.as_deref());

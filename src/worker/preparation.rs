@@ -1,7 +1,6 @@
 //! Everything before the agent's first turn: base, settings, sandbox, set-up, baseline.
 
-use crate::config::detect::{RootEntry, RootListing};
-use crate::config::repository::{self, REPOSITORY_FILE};
+use crate::config::{REPOSITORY_FILE, RootEntry, RootListing, resolve};
 use crate::domain::{Ending, EscalationReason, JobSettings, Recorded, TestRun, TranscriptEvent};
 use crate::github::Repository;
 use crate::sandbox::{SandboxError, SandboxSpec, Toolbox};
@@ -76,7 +75,7 @@ async fn read_settings(parts: &Parts, workspace: &Workspace) -> Result<Result<Jo
         }
     }
     let given = parts.rules.settings_override.clone().unwrap_or_default();
-    let resolved = repository::resolve(&parts.rules.budget, file.as_deref(), &root, given.test_command.as_deref());
+    let resolved = resolve(&parts.rules.budget, file.as_deref(), &root, given.test_command.as_deref());
     Ok(resolved.map(|settings| given.applied_to(settings)).map_err(|error| error.to_string()))
 }
 

@@ -32,7 +32,7 @@ budget:
 instructions: |
   Tabs, please.
 ";
-    let settings = resolve(&operator(), Some(text), &RootListing::default()).unwrap();
+    let settings = resolve(&operator(), Some(text), &RootListing::default(), None).unwrap();
     assert_eq!(
         settings,
         JobSettings {
@@ -57,20 +57,20 @@ instructions: |
 #[test]
 fn without_a_file_or_with_an_empty_one_the_defaults_hold_and_the_command_is_detected() {
     for file in [None, Some(""), Some("# nothing yet\n"), Some("---\n"), Some("{}")] {
-        let settings = resolve(&operator(), file, &rust_root()).unwrap();
+        let settings = resolve(&operator(), file, &rust_root(), None).unwrap();
         assert_eq!(settings.test_command_source, "Cargo.toml", "{file:?}");
         assert_eq!(settings.budget, operator());
         assert_eq!(settings.test_timeout, Duration::from_secs(20 * 60));
         assert!(settings.proof_required);
     }
-    let nothing = resolve(&operator(), None, &RootListing::default()).unwrap_err();
+    let nothing = resolve(&operator(), None, &RootListing::default(), None).unwrap_err();
     assert!(matches!(nothing, RepositoryConfigError::NoTestCommand(_)));
 }
 
 #[test]
 fn a_repository_may_lower_the_operators_limits_and_never_raise_them() {
     let greedy = "test: x\nbudget: {turns: 9999, usd: 500, minutes: 9999}";
-    let settings = resolve(&operator(), Some(greedy), &RootListing::default()).unwrap();
+    let settings = resolve(&operator(), Some(greedy), &RootListing::default(), None).unwrap();
     assert_eq!(settings.budget, operator());
 }
 
