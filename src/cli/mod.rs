@@ -1,1 +1,3 @@
-//! cli (to come).
+//! The command line: one file for each subcommand.
+
+pub mod emulate;
