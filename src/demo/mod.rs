@@ -1,1 +1,3 @@
-//! demo (to come).
+//! The demo and what it runs against: the outside world, emulated over real HTTP.
+
+pub mod provider;
