@@ -1,3 +1,4 @@
 //! x
+mod webhook;
 fn main() {}
 mod model;
