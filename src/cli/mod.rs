@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::demo::github::{EmulatorSeed, SeedIssue};
+use crate::demo::scenario::{SCENARIOS, Scenario};
+use crate::demo::story::REPOSITORY;
+
 mod demo;
 mod emulate;
 mod fix;
@@ -63,12 +67,30 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The scenarios as the emulator begins with them.
+fn scenario_seeds() -> Vec<EmulatorSeed> {
+    let seed = |scenario: &Scenario| EmulatorSeed {
+        name: scenario.name.to_owned(),
+        repository: REPOSITORY.to_owned(),
+        files: scenario.files(),
+        issues: vec![SeedIssue {
+            title: scenario.issue_title.to_owned(),
+            body: scenario.issue_body.to_owned(),
+            author: "octo-reader".to_owned(),
+        }],
+    };
+    SCENARIOS.iter().map(seed).collect()
+}
+
 async fn run(command: Command) -> anyhow::Result<i32> {
     match command {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Serve(arguments) => serve::run(arguments).await,
         Command::Fix(arguments) => fix::run(arguments).await,
-        Command::Emulate(arguments) => emulate::run(arguments).await.map(|()| 0),
+        Command::Emulate(arguments) => {
+            emulate::run(arguments, &scenario_seeds()).await?;
+            Ok(0)
+        }
         Command::Sandbox { command: SandboxCommand::Run(arguments) } => sandbox::run(arguments).await,
     }
 }

@@ -25,7 +25,7 @@ use crate::store::Store;
 use crate::worker::JobReport;
 
 /// The repository's name on the emulated GitHub.
-const REPOSITORY: &str = "octo-org/example";
+pub const REPOSITORY: &str = "octo-org/example";
 
 /// Who puts the label on.
 const MAINTAINER: &str = "octo-maintainer";

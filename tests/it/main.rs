@@ -1,4 +1,6 @@
-//! x
+//! Stories: the real program against the emulated world, a file for each part of the house.
+
+mod emulator;
 mod github_client;
+mod model;
 mod webhook;
-fn main() {}
