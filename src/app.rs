@@ -39,6 +39,8 @@ pub struct App {
     pub store: Arc<dyn Store>,
     shutdown: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    /// Held as long as we run: no other process works on our data.
+    _lock: std::fs::File,
 }
 
 impl App {
@@ -50,7 +52,12 @@ impl App {
         let data_dir = &config.data_dir;
         std::fs::create_dir_all(data_dir)
             .with_context(|| format!("the data directory {} cannot be made", data_dir.display()))?;
+        let lock = lock(data_dir)?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.store_path).await?);
+        let taken_over = store.end_leases_of_the_dead().await?;
+        if taken_over > 0 {
+            info!(jobs = taken_over, "going on with jobs that were under way when the service ended");
+        }
         let github: Arc<dyn GitHub> = Arc::new(OctocrabGitHub::new(Connection {
             api_url: config.github.api_url.clone(),
             web_url: config.github.web_url.clone(),
@@ -93,7 +100,7 @@ impl App {
             tasks.push(tokio::spawn(async move { worker.run(&shutdown).await }));
         }
         info!(%address, workers = config.workers, "mendwright is listening");
-        Ok(Self { address, store, shutdown, tasks })
+        Ok(Self { address, store, shutdown, tasks, _lock: lock })
     }
 
     /// Stops taking requests and jobs, puts back what is under way, and waits for all of it.
@@ -105,6 +112,19 @@ impl App {
             }
         }
     }
+}
+
+/// Takes the data directory for this process. The kernel gives it back when we end, however we do.
+fn lock(data_dir: &Path) -> anyhow::Result<std::fs::File> {
+    let path = data_dir.join("lock");
+    let file = std::fs::File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+    file.try_lock().with_context(|| {
+        format!(
+            "server.data_dir: {} is in use by another mendwright; stop that one, or name another directory",
+            data_dir.display()
+        )
+    })?;
+    Ok(file)
 }
 
 fn router(webhook: WebhookState, store: Arc<dyn Store>) -> Router {
@@ -145,9 +165,8 @@ fn model(config: &ServerConfig) -> anyhow::Result<Arc<dyn Model>> {
     let key = model.api_key.clone().unwrap_or_else(|| SecretString::from(String::new()));
     let mut wanted = ModelConfig::new(provider, model.name.clone(), key);
     wanted.url = Some(model.url.clone());
-    wanted.price = model
-        .price
-        .map(|price| Price::flat(price.input, price.output, price.cache_read, price.cache_write));
+    wanted.price =
+        model.price.map(|price| Price::flat(price.input, price.output, price.cache_read, price.cache_write));
     Ok(crate::model::connect(wanted)?)
 }
 

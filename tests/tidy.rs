@@ -47,7 +47,19 @@ const ONLY: &[(&str, &[&str])] = &[
     ("env::var", &["src/config/", "src/toolbox/", "src/build.rs"]),
     ("unsafe ", &["src/sandbox/", "src/toolbox/"]),
     ("jsonwebtoken::", &["src/github/", "src/demo/github/"]),
-    ("expose_secret", &["src/github/", "src/model/", "src/webhook/", "src/workspace/access.rs", "src/telemetry.rs", "src/config/", "src/demo/", "src/cli/emulate.rs"]),
+    (
+        "expose_secret",
+        &[
+            "src/github/",
+            "src/model/",
+            "src/webhook/",
+            "src/workspace/access.rs",
+            "src/telemetry.rs",
+            "src/config/",
+            "src/demo/",
+            "src/cli/emulate.rs",
+        ],
+    ),
 ];
 
 /// Nothing is much over 500 lines.
@@ -55,8 +67,17 @@ const LINES_MAX: usize = 520;
 
 /// What may lie at the top, beside dot-files.
 const TOP: &[&str] = &[
-    "Cargo.toml", "Cargo.lock", "Dockerfile", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "app-manifest.yml",
-    "fixtures", "src", "target", "tests",
+    "Cargo.toml",
+    "Cargo.lock",
+    "Dockerfile",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "app-manifest.yml",
+    "fixtures",
+    "src",
+    "target",
+    "tests",
 ];
 
 struct Source {
@@ -168,7 +189,11 @@ fn only_its_owner_knows_a_thing() {
         for (number, line) in source.code() {
             for (word, owners) in ONLY {
                 if line.contains(word) && !owners.iter().any(|owner| source.path.starts_with(owner)) {
-                    broken.push(format!("{}:{number}: `{word}` belongs to {}", source.path, owners.join(", ")));
+                    broken.push(format!(
+                        "{}:{number}: `{word}` belongs to {}",
+                        source.path,
+                        owners.join(", ")
+                    ));
                 }
             }
         }
@@ -205,7 +230,10 @@ fn unsafe_code_says_why_it_is_sound() {
         for (index, line) in lines.iter().enumerate() {
             let is_block = line.contains("unsafe {") || line.trim_start().starts_with("unsafe impl");
             let before = &lines[index.saturating_sub(6)..index];
-            if is_block && !source.path.contains("tidy.rs") && !before.iter().any(|line| line.contains("SAFETY:")) {
+            if is_block
+                && !source.path.contains("tidy.rs")
+                && !before.iter().any(|line| line.contains("SAFETY:"))
+            {
                 broken.push(format!("{}:{}", source.path, index + 1));
             }
         }

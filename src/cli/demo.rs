@@ -85,8 +85,13 @@ pub(super) async fn run(arguments: DemoArguments) -> anyhow::Result<i32> {
     say(&format!("\n{}", end.pages.trim_end()));
     say("\n── result");
     say(&format!("outcome     {}{}", end.report.outcome, reason(end.report.reason.as_deref())));
-    say(&format!("spent       {} turns, {} tool calls, {}, {:.1} s", end.report.turns,
-        end.report.tool_calls, dollars(end.report.cost_usd), end.report.seconds));
+    say(&format!(
+        "spent       {} turns, {} tool calls, {}, {:.1} s",
+        end.report.turns,
+        end.report.tool_calls,
+        dollars(end.report.cost_usd),
+        end.report.seconds
+    ));
     say(&format!("repository  git -C {} log --oneline --all --graph", end.git_dir.display()));
     say(&format!("transcript  {}", end.transcript.display()));
     say(&format!("kept in     {} (remove it when you like)", directory.display()));

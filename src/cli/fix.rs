@@ -36,7 +36,9 @@ const ISSUE_BYTES_MAX: u64 = 1 << 20;
 /// touched), and the pull request's text on standard output. Exit code 0: proposed; 3: escalated;
 /// 1: failed.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:\n  mendwright fix --repo . --issue bug.md --model claude-sonnet-4-5 --max-usd 2")]
+#[command(
+    after_long_help = "Example:\n  mendwright fix --repo . --issue bug.md --model claude-sonnet-4-5 --max-usd 2"
+)]
 pub struct FixArguments {
     /// The repository: a directory, or an address to clone (bare, into the current directory).
     #[arg(long, value_name = "DIR|URL")]
@@ -63,7 +65,13 @@ pub struct FixArguments {
     #[arg(long, value_name = "NAME", default_value = "claude-sonnet-4-5")]
     model: String,
     /// The key. Give it in the environment, not on the command line.
-    #[arg(long, value_name = "KEY", env = "MENDWRIGHT_MODEL_API_KEY", hide_env_values = true, default_value = "")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "MENDWRIGHT_MODEL_API_KEY",
+        hide_env_values = true,
+        default_value = ""
+    )]
     model_api_key: SecretString,
     /// Model calls.
     #[arg(long, value_name = "N")]

@@ -5,9 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::domain::{
-    CommentId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryRef, Sha,
-};
+use crate::domain::{CommentId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryRef, Sha};
 use crate::github::{
     AppIdentity, Comment, GitAccess, GitHub, GitHubError, Issue, NewPullRequest, Permission, PullRequest,
     Repository,

@@ -213,9 +213,9 @@ fn shortcomings(scenario: &Scenario, job: &Job, transcript: &[Recorded], state: 
                 [pull] if pull["draft"] == true && pull["state"] == "open" => {}
                 other => wrong.push(format!("there should be one open draft pull request: {other:?}")),
             }
-            let proved = transcript.iter().any(
-                |r| matches!(&r.event, TranscriptEvent::VerdictReached { verified: true, proof: Some(_), .. }),
-            );
+            let proved = transcript.iter().any(|r| {
+                matches!(&r.event, TranscriptEvent::VerdictReached { verified: true, proof: Some(_), .. })
+            });
             if proof != proved {
                 wrong.push(format!("a proof was {}given", if proved { "" } else { "not " }));
             }
@@ -279,7 +279,8 @@ fn pages(state: &Value) -> String {
         );
     }
     for comment in list(repository, "issues").iter().flat_map(|issue| list(issue, "comments")) {
-        let _ = writeln!(text, "── comment on the issue\n\n{}\n", comment["body"].as_str().unwrap_or_default());
+        let _ =
+            writeln!(text, "── comment on the issue\n\n{}\n", comment["body"].as_str().unwrap_or_default());
     }
     text
 }

@@ -21,7 +21,9 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
             let parts: Vec<String> = blocks.iter().filter_map(block_in_words).collect();
             format!("  model: {}", parts.join("  "))
         }
-        TranscriptEvent::MessageAdded { message: Message::User { .. } | Message::ToolResults { .. }, .. } => {
+        TranscriptEvent::MessageAdded {
+            message: Message::User { .. } | Message::ToolResults { .. }, ..
+        } => {
             return None;
         }
         TranscriptEvent::AgentTestRun { run } => format!("  tests: {}", run_in_words(run)),

@@ -154,6 +154,10 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Claim>, StoreError>;
 
+    /// Ends every lease. Only for a process that knows that no other works on this store: it has
+    /// just started and holds the data directory's lock. Answers with how many there were.
+    async fn end_leases_of_the_dead(&self) -> Result<u64, StoreError>;
+
     /// Prolongs the lease. Answers with the reason when the job was told to stop.
     async fn heartbeat(&self, claim: &Claim, lease_until: Timestamp) -> Result<Option<String>, StoreError>;
 

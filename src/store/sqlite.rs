@@ -13,7 +13,9 @@ use sqlx::sqlite::{
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
 use super::rows::{self, JOB_COLUMNS, milliseconds};
-use super::{Attempt, Claim, DeliveryRecorded, DeliveryRequest, Effect, NewDelivery, Store, StoreError, row_change};
+use super::{
+    Attempt, Claim, DeliveryRecorded, DeliveryRequest, Effect, NewDelivery, Store, StoreError, row_change,
+};
 use crate::domain::{IssueNumber, Job, JobId, Recorded, RepositoryId, TranscriptEvent, Trigger};
 
 /// How long a writer waits for another before it gives up.
@@ -301,6 +303,14 @@ impl Store for SqliteStore {
         }))
     }
 
+    async fn end_leases_of_the_dead(&self) -> Result<u64, StoreError> {
+        let ended = sqlx::query("UPDATE jobs SET lease_until = 0 WHERE is_final = 0 AND lease_until > 0")
+            .execute(&self.pool)
+            .await
+            .map_err(self.failed("ended old leases"))?;
+        Ok(ended.rows_affected())
+    }
+
     async fn heartbeat(&self, claim: &Claim, lease_until: Timestamp) -> Result<Option<String>, StoreError> {
         let row = sqlx::query(
             "UPDATE jobs SET lease_until = $3 WHERE id = $1 AND epoch = $2 AND is_final = 0
@@ -328,12 +338,12 @@ impl Store for SqliteStore {
             "UPDATE jobs SET lease_owner = NULL, lease_until = 0, available_at = $2,
                  attempts = attempts - $3 WHERE id = $1",
         )
-            .bind(claim.job.id.to_string())
-            .bind(milliseconds(available_at))
+        .bind(claim.job.id.to_string())
+        .bind(milliseconds(available_at))
         .bind(i64::from(attempt == Attempt::DoesNotCount))
-            .execute(&mut *tx)
-            .await
-            .map_err(self.failed("released a job"))?;
+        .execute(&mut *tx)
+        .await
+        .map_err(self.failed("released a job"))?;
         tx.commit().await.map_err(self.failed("released a job"))
     }
 

@@ -163,3 +163,13 @@ async fn an_effect_is_remembered_and_spend_adds_up_after_reopening() {
         store.transcript(claim.job.id).await.unwrap().iter().map(|r| r.sequence).collect();
     assert_eq!(sequences, [1, 2]);
 }
+
+#[tokio::test]
+async fn after_a_restart_a_dead_worker_s_job_is_taken_at_once() {
+    let (store, _directory) = store().await;
+    start(&store, "d1", 5).await;
+    store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
+    assert_eq!(store.end_leases_of_the_dead().await.unwrap(), 1);
+    let claim = store.claim("w2", at(60), at(2)).await.unwrap().unwrap();
+    assert_eq!(claim.attempt, 2, "the attempt that died counts");
+}

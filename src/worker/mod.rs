@@ -116,13 +116,11 @@ impl From<StoreError> for JobError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::LeaseLost { .. } => Self::LeaseLost(error),
-            StoreError::Database { .. } => {
-                Self::Later {
-                    why: error.to_string(),
-                    after: Duration::from_secs(30),
-                    attempt: Attempt::DoesNotCount,
-                }
-            }
+            StoreError::Database { .. } => Self::Later {
+                why: error.to_string(),
+                after: Duration::from_secs(30),
+                attempt: Attempt::DoesNotCount,
+            },
             StoreError::Unreadable { .. } => Self::Broke(error.to_string()),
         }
     }

@@ -5,9 +5,7 @@
 use tracing::{info, instrument};
 
 use crate::agent::{Agent, AgentEnding, AgentError, Brief, Conversation};
-use crate::domain::{
-    EscalationReason, JobState, Message, Outcome, Recorded, Step, TestRun, TranscriptEvent,
-};
+use crate::domain::{EscalationReason, JobState, Message, Outcome, Recorded, Step, TestRun, TranscriptEvent};
 use crate::sandbox::CallError;
 use crate::store::Journal;
 use crate::verdict::{Judge, Red, Verdict, Verified};
@@ -171,8 +169,7 @@ async fn brief(journal: &Journal, prepared: &Prepared) -> Result<Vec<TranscriptE
         (general, own) => general.or(own),
     };
     let issue = &journal.job().trigger.issue;
-    let brief =
-        Brief::write(issue, &prepared.settings, &prepared.baseline, &root, instructions.as_deref());
+    let brief = Brief::write(issue, &prepared.settings, &prepared.baseline, &root, instructions.as_deref());
     let mut events = Vec::new();
     if !brief.removed.is_empty() {
         let text = format!("left out of the issue's text: {}", brief.removed.join(", "));

@@ -52,7 +52,10 @@ pub(super) async fn base_and_settings(
     Ok(Ok((workspace, settings)))
 }
 
-async fn read_settings(parts: &Parts, workspace: &Workspace) -> Result<Result<JobSettings, String>, JobError> {
+async fn read_settings(
+    parts: &Parts,
+    workspace: &Workspace,
+) -> Result<Result<JobSettings, String>, JobError> {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).ok();
     let file = workspace.base_file(REPOSITORY_FILE).await.map_err(workspace_error)?;
     let file = file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -151,9 +154,11 @@ fn unusable(baseline: &TestRun) -> Option<String> {
 
 pub(super) fn workspace_error(error: WorkspaceError) -> JobError {
     match error {
-        WorkspaceError::Remote { worth_retrying: true, .. } => {
-            JobError::Later { why: error.to_string(), after: std::time::Duration::from_secs(60), attempt: Attempt::DoesNotCount }
-        }
+        WorkspaceError::Remote { worth_retrying: true, .. } => JobError::Later {
+            why: error.to_string(),
+            after: std::time::Duration::from_secs(60),
+            attempt: Attempt::DoesNotCount,
+        },
         WorkspaceError::Remote { .. }
         | WorkspaceError::BranchTaken { .. }
         | WorkspaceError::RefusedChange { .. }
@@ -173,9 +178,11 @@ pub(super) fn sandbox_error(error: SandboxError) -> JobError {
     match error {
         // The machine may have been short of something for a moment. A sandbox that breaks the
         // protocol is not given a second chance.
-        SandboxError::Gone(_) => {
-            JobError::Later { why: error.to_string(), after: std::time::Duration::from_secs(5), attempt: Attempt::Counts }
-        }
+        SandboxError::Gone(_) => JobError::Later {
+            why: error.to_string(),
+            after: std::time::Duration::from_secs(5),
+            attempt: Attempt::Counts,
+        },
         SandboxError::Unavailable { .. } | SandboxError::Protocol(_) => JobError::Broke(error.to_string()),
     }
 }

@@ -4,7 +4,7 @@
 use tracing::warn;
 
 use crate::domain::{
-    EscalationReason, IssueSnapshot, Job, Outcome, PullRequestNumber, Recorded, Sha, Trigger, TranscriptEvent,
+    EscalationReason, IssueSnapshot, Job, Outcome, PullRequestNumber, Recorded, Sha, TranscriptEvent, Trigger,
 };
 use crate::publish::{Evidence, publish_escalation, publish_proposal, update_progress};
 use crate::store::{Effect, Journal};

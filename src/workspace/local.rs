@@ -40,19 +40,18 @@ impl LocalRepository {
 
     /// Clones `url` bare into `into`, without credentials. Blocks.
     pub fn clone_bare(url: &Url, into: &Path) -> Result<Self, WorkspaceError> {
-        let access = GitAccess {
-            url: url.clone(),
-            username: String::new(),
-            token: SecretString::from(String::new()),
-        };
-        RepoBuilder::new().bare(true).fetch_options(fetch_options(&access)).clone(url.as_str(), into).map_err(
-            |error| WorkspaceError::Remote {
+        let access =
+            GitAccess { url: url.clone(), username: String::new(), token: SecretString::from(String::new()) };
+        RepoBuilder::new()
+            .bare(true)
+            .fetch_options(fetch_options(&access))
+            .clone(url.as_str(), into)
+            .map_err(|error| WorkspaceError::Remote {
                 what: "clone",
                 url: url.to_string(),
                 detail: error.message().to_owned(),
                 worth_retrying: false,
-            },
-        )?;
+            })?;
         Self::open(into)
     }
 

@@ -2,4 +2,6 @@
 
 mod github_client;
 mod model;
+mod stories;
+mod support;
 mod webhook;
