@@ -1,1 +1,3 @@
-//! cli (to come).
+//! The commands, as people type them.
+
+pub mod sandbox;

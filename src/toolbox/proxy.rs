@@ -1,0 +1,33 @@
+//! A port on the sandbox's own loopback interface whose connections all end at the host. What may
+//! be reached is decided there; nothing is understood here.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::mux::Opener;
+
+/// Takes the port.
+pub async fn listen(port: u16) -> io::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await
+}
+
+/// Passes every connection on, for ever.
+pub async fn lend(listener: TcpListener, opener: Opener) {
+    loop {
+        // A connection that was given up before it was taken, or too many files open: the next one
+        // may do better.
+        let Ok((connection, _)) = listener.accept().await else {
+            tokio::task::yield_now().await;
+            continue;
+        };
+        tokio::spawn(pass_on(connection, opener.clone()));
+    }
+}
+
+async fn pass_on(mut connection: TcpStream, opener: Opener) {
+    let Some(mut stream) = opener.open().await else { return };
+    // Either side may break it off; the other then sees its end.
+    let _ = tokio::io::copy_bidirectional(&mut connection, &mut stream).await;
+}
