@@ -1,2 +1,3 @@
 //! x
+mod sandbox_contract;
 fn main() {}
