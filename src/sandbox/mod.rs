@@ -3,13 +3,24 @@
 //! The only module that starts host processes. A backend starts a container with the toolbox as
 //! its main process; everything after that goes through [`Toolbox`], over the pipe.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 #[path = "../toolbox/protocol.rs"]
 pub mod protocol;
+
+// The rest of what both sides compile.
+#[path = "../toolbox/frames.rs"]
+mod frames;
+#[path = "../toolbox/mux.rs"]
+mod mux;
+
+/// Where a job's tree is in every sandbox.
+pub const WORKSPACE: &str = "/workspace";
 
 /// Something that can start sandboxes.
 #[async_trait]
@@ -110,5 +121,42 @@ pub enum CallError {
     Lost(#[from] SandboxError),
 }
 
+/// The backend with that name in the configuration or on the command line.
+///
+/// # Errors
+/// There is none of that name, or this machine lacks what it needs.
+pub fn sandbox_by_name(kind: &str) -> Result<Arc<dyn Sandbox>, SandboxError> {
+    let unavailable = |kind, missing: &str| {
+        let remedy = "choose 'bubblewrap', the only kind there is so far".to_owned();
+        Err(SandboxError::Unavailable { kind, missing: missing.to_owned(), remedy })
+    };
+    match kind {
+        "bubblewrap" => Ok(Arc::new(Bubblewrap::new()?)),
+        "docker" => unavailable("docker", "it is planned, and not there yet"),
+        unknown => unavailable("wanted", &format!("there is no kind of that name ('{unknown}')")),
+    }
+}
+
+/// The language toolchains of this machine that are not beneath `/usr`, for
+/// [`SandboxSpec::toolchains`]: so far Rust's, wherever `rustc` says that it lives.
+pub fn detect_toolchains() -> Vec<PathBuf> {
+    let asked = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    let sysroot = asked.ok().filter(|output| output.status.success()).and_then(|output| {
+        let path = String::from_utf8(output.stdout).ok()?;
+        // A sandbox shows real paths only.
+        std::fs::canonicalize(path.trim_end()).ok()
+    });
+    sysroot.into_iter().filter(|path| !path.starts_with(Path::new("/usr"))).collect()
+}
+
+mod bubblewrap;
+mod container;
+mod egress;
+mod link;
 mod toolbox;
-pub use toolbox::Toolbox;
+pub use bubblewrap::Bubblewrap;
+pub use toolbox::{OutputStream, Toolbox};

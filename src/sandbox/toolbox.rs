@@ -1,72 +1,345 @@
 //! The host's side of the pipe to one running sandbox.
 
-use tokio::io::AsyncRead;
+use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::timeout;
+
+use super::container::Container;
+use super::egress::Egress;
+use super::frames::{self, DATA_BYTES_MAX, Frame};
+use super::link::{CALL_MAX, Link};
 use super::protocol::{
-    EditFile, Edited, FileListing, FileWindow, ListFiles, ReadFile, Search, SearchHits, WriteFile, Written,
+    COLLECT_FILE_BYTES_MAX, COLLECT_PATHS_MAX, COLLECT_TOTAL_BYTES_MAX, Collect, Collected, CollectedFile,
+    CommandEnd, EditFile, Edited, FileListing, FileWindow, Hello, ListFiles, OutputMode, PROTOCOL_VERSION,
+    ReadFile, Request, RunCommand, RunEnded, Search, SearchHits, Unpacked, WriteFile, Written,
 };
 use super::{CallError, CommandSpec, SandboxError};
-use crate::domain::{Change, CommandResult, RepoPath};
+use crate::domain::{BoundedOutput, Change, ChangedContent, CommandResult, Ending, FileMode, RepoPath};
+
+/// For a fresh toolbox to say hello.
+const HELLO_MAX: Duration = Duration::from_secs(30);
+/// For one piece of a tree to be taken in, and for the last of it to be on the sandbox's disk.
+const UNPACK_STEP_MAX: Duration = Duration::from_secs(120);
+/// Beyond a command's own deadline, for its end to be told: the toolbox needs a few seconds to end
+/// a tree of processes that resists.
+const RUN_MARGIN: Duration = Duration::from_secs(30);
 
 /// A running sandbox. Dropping it kills everything inside.
-pub struct Toolbox {}
+pub struct Toolbox {
+    link: Link,
+    description: String,
+}
+
+/// Which stream a piece of output came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputStream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+}
 
 impl Toolbox {
-    /// The root file system and the limits that were applied, in words.
-    pub fn description(&self) -> &str {
-        todo!()
+    /// Takes the pipe to a container over, and makes sure that our toolbox is at its other end.
+    pub(super) async fn connect(
+        pipe: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        container: Container,
+        description: String,
+        egress: Option<Egress>,
+    ) -> Result<Self, SandboxError> {
+        let link = Link::open(pipe, container.into(), move |stream| match &egress {
+            Some(egress) => {
+                egress.serve(stream);
+                Ok(())
+            }
+            None => Err("it opened a stream, and has no network to speak of".to_owned()),
+        });
+        let toolbox = Self { link, description };
+        let ours = Request::Hello(Hello { protocol: PROTOCOL_VERSION });
+        match toolbox.link.within(HELLO_MAX, toolbox.link.call::<Hello>(&ours)).await {
+            Ok(theirs) if theirs.protocol == PROTOCOL_VERSION => Ok(toolbox),
+            Ok(theirs) => Err(toolbox.link.violated(format!(
+                "the toolbox inside speaks version {}, and we speak {PROTOCOL_VERSION}",
+                theirs.protocol
+            ))),
+            Err(CallError::Told(why)) => Err(toolbox.link.violated(why)),
+            Err(CallError::Lost(lost)) => Err(lost),
+        }
     }
 
-    /// Unpacks a tar stream into `/workspace`.
-    pub async fn unpack(&self, tar: impl AsyncRead + Send + Unpin) -> Result<(), SandboxError> {
-        let _ = tar;
-        todo!()
+    /// The root file system and the limits that were applied, in words.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// Unpacks a tar stream into `/workspace`: regular files with their executable bit,
+    /// directories, and symlinks as they are.
+    pub async fn unpack(&self, mut tar: impl AsyncRead + Send + Unpin) -> Result<(), SandboxError> {
+        let outcome = async {
+            let mut stream = self.link.start(&Request::Unpack).await?;
+            let mut chunk = vec![0; DATA_BYTES_MAX];
+            loop {
+                let read = tar.read(&mut chunk).await;
+                let read = read.map_err(|e| CallError::Told(format!("the tar stream broke off: {e}")))?;
+                let sent = async {
+                    match read {
+                        0 => frames::write_frame(&mut stream, &Frame::End).await,
+                        _ => frames::write_data(&mut stream, &chunk[..read]).await,
+                    }
+                };
+                match timeout(UNPACK_STEP_MAX, sent).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Err(self.link.lost().await.into()),
+                    Err(_) => {
+                        return Err(SandboxError::Gone("it takes no more of the tree".to_owned()).into());
+                    }
+                }
+                if read == 0 {
+                    break;
+                }
+            }
+            self.link.within(UNPACK_STEP_MAX, self.link.answer::<Unpacked>(&mut stream)).await
+        };
+        match outcome.await {
+            Ok(_) => Ok(()),
+            Err(CallError::Lost(lost)) => Err(lost),
+            Err(CallError::Told(why)) => {
+                // With half a tree it is good for nothing.
+                self.link.container.kill();
+                Err(SandboxError::Gone(format!("the tree could not be unpacked into it: {why}")))
+            }
+        }
     }
 
     /// Reads a window of a text file.
     pub async fn read_file(&self, request: &ReadFile) -> Result<FileWindow, CallError> {
-        let _ = request;
-        todo!()
+        self.link.call(&Request::ReadFile(request.clone())).await
     }
 
     /// Lists files.
     pub async fn list_files(&self, request: &ListFiles) -> Result<FileListing, CallError> {
-        let _ = request;
-        todo!()
+        self.link.call(&Request::ListFiles(request.clone())).await
     }
 
     /// Searches file contents.
     pub async fn search(&self, request: &Search) -> Result<SearchHits, CallError> {
-        let _ = request;
-        todo!()
+        self.link.call(&Request::Search(request.clone())).await
     }
 
     /// Replaces exact text in a file; all edits or none.
     pub async fn edit_file(&self, request: &EditFile) -> Result<Edited, CallError> {
-        let _ = request;
-        todo!()
+        self.link.call(&Request::EditFile(request.clone())).await
     }
 
     /// Creates or replaces a file.
     pub async fn write_file(&self, request: &WriteFile) -> Result<Written, CallError> {
-        let _ = request;
-        todo!()
+        self.link.call(&Request::WriteFile(request.clone())).await
     }
 
-    /// Runs a command and waits for its end. Nothing of it runs on afterwards.
+    /// Runs a command and waits for its end. Nothing of it runs on afterwards. Dropping the future
+    /// ends the command, too.
     pub async fn run(&self, command: &CommandSpec) -> Result<CommandResult, CallError> {
-        let _ = command;
-        todo!()
+        let bytes_max = command.output_bytes_max;
+        let (mut head, mut tail) = (Vec::new(), Vec::new());
+        let mode = OutputMode::Bounded { bytes_max: bytes_max as u64 };
+        let started = Instant::now();
+        let (ending, ended) = self
+            .run_command(command, mode, &mut tail, |_, bytes| {
+                head.extend_from_slice(bytes);
+                head.len() <= bytes_max
+            })
+            .await?;
+        let output = bounded_output(head, ended.omitted_bytes, tail);
+        Ok(CommandResult { ending, output, duration: started.elapsed() })
+    }
+
+    /// Runs a command as [`Toolbox::run`] does, and gives all of its output to `on_output` as it
+    /// comes. The command waits while `on_output` is busy.
+    pub async fn run_live(
+        &self,
+        command: &CommandSpec,
+        mut on_output: impl FnMut(OutputStream, &[u8]),
+    ) -> Result<Ending, CallError> {
+        let on_output = |stream, bytes: &[u8]| {
+            on_output(stream, bytes);
+            true
+        };
+        let (ending, _) = self.run_command(command, OutputMode::Live, &mut Vec::new(), on_output).await?;
+        Ok(ending)
+    }
+
+    /// `take` says whether what it was given is still within bounds.
+    async fn run_command(
+        &self,
+        command: &CommandSpec,
+        output: OutputMode,
+        tail: &mut Vec<u8>,
+        mut take: impl FnMut(OutputStream, &[u8]) -> bool,
+    ) -> Result<(Ending, RunEnded), CallError> {
+        let memory_kills_before = self.link.container.memory_kills();
+        let request = Request::Run(RunCommand {
+            argv: command.argv.clone(),
+            env: command.env.clone(),
+            deadline_ms: u64::try_from(command.deadline.as_millis()).unwrap_or(u64::MAX),
+            output,
+        });
+        let running = async {
+            let mut stream = self.link.start(&request).await?;
+            let ended: RunEnded = loop {
+                let (from, bytes) = match self.link.frame(&mut stream).await? {
+                    Frame::Data(bytes) => (OutputStream::Output, bytes),
+                    Frame::ErrorData(bytes) => (OutputStream::Error, bytes),
+                    Frame::Message(json) => break self.parse_end(&json)?,
+                    Frame::End => return Err(self.link.violated("an end without a result").into()),
+                };
+                if !take(from, &bytes) {
+                    return Err(self.link.violated("more output than was asked for").into());
+                }
+            };
+            if ended.tail_bytes > command.output_bytes_max as u64 {
+                return Err(self.link.violated("more output than was asked for").into());
+            }
+            *tail = self.exactly(&mut stream, ended.tail_bytes).await?;
+            Ok(ended)
+        };
+        let longest = command.deadline.saturating_add(RUN_MARGIN);
+        let ended = self.link.within(longest, running).await?;
+        let killed_for_memory = self.link.container.memory_kills() > memory_kills_before;
+        let ending = match ended.end {
+            // Whoever else ran at that time: a run in which the kernel killed something proves nothing.
+            _ if killed_for_memory => Ending::OutOfMemory,
+            CommandEnd::Exited { code } => Ending::Exited { code },
+            CommandEnd::Signalled { signal } => Ending::Signalled { signal },
+            CommandEnd::TimedOut => Ending::TimedOut,
+            CommandEnd::NotStarted { why } => return Err(CallError::Told(why)),
+        };
+        Ok((ending, RunEnded { end: CommandEnd::TimedOut, ..ended }))
+    }
+
+    fn parse_end(&self, json: &[u8]) -> Result<RunEnded, CallError> {
+        match serde_json::from_slice(json) {
+            Ok(super::protocol::Answer::Done(ended)) => Ok(ended),
+            Ok(super::protocol::Answer::Refused(why)) => Err(CallError::Told(why)),
+            Err(error) => Err(self.link.violated(format!("a message that is none: {error}")).into()),
+        }
     }
 
     /// The present state of the named paths. Bounded: a file over `bytes_max_per_file`, more than
     /// `bytes_max_total`, a symlink or a special file at (or on the way to) a path is
     /// [`CallError::Told`].
     pub async fn collect(&self, paths: &[RepoPath]) -> Result<Vec<Change>, CallError> {
-        let _ = paths;
-        todo!()
+        if paths.len() > COLLECT_PATHS_MAX {
+            return Err(CallError::Told(format!(
+                "{} changed paths, over the {COLLECT_PATHS_MAX} allowed",
+                paths.len()
+            )));
+        }
+        let request = Collect { paths: paths.iter().map(|path| path.as_str().to_owned()).collect() };
+        let collecting = async {
+            let mut stream = self.link.start(&Request::Collect(request)).await?;
+            let collected: Collected = self.link.answer(&mut stream).await?;
+            if collected.files.len() != paths.len() {
+                return Err(self.link.violated("another number of files than was asked for").into());
+            }
+            let (mut changes, mut total) = (Vec::with_capacity(paths.len()), 0);
+            for (path, file) in paths.iter().zip(collected.files) {
+                let content = match file {
+                    CollectedFile::Absent => ChangedContent::Absent,
+                    CollectedFile::File { executable, bytes } => {
+                        total += bytes.min(COLLECT_TOTAL_BYTES_MAX + 1);
+                        if bytes > COLLECT_FILE_BYTES_MAX || total > COLLECT_TOTAL_BYTES_MAX {
+                            return Err(self.link.violated("more bytes than it may send").into());
+                        }
+                        let mode = if executable { FileMode::Executable } else { FileMode::Regular };
+                        ChangedContent::File { mode, bytes: Vec::with_capacity(bytes as usize) }
+                    }
+                };
+                changes.push((Change { path: path.clone(), content }, file));
+            }
+            // A file's bytes begin where the ones before it end, frames notwithstanding.
+            let mut rest = self.exactly(&mut stream, total).await?.into_iter();
+            if self.link.frame(&mut stream).await? != Frame::End {
+                return Err(self.link.violated("more bytes than it announced").into());
+            }
+            for (change, file) in &mut changes {
+                if let (ChangedContent::File { bytes, .. }, CollectedFile::File { bytes: count, .. }) =
+                    (&mut change.content, *file)
+                {
+                    bytes.extend(rest.by_ref().take(count as usize));
+                }
+            }
+            Ok(changes.into_iter().map(|(change, _)| change).collect())
+        };
+        self.link.within(CALL_MAX, collecting).await
+    }
+
+    /// Reads as many bytes, in data frames that must add up to them.
+    async fn exactly(&self, stream: &mut super::mux::Stream, count: u64) -> Result<Vec<u8>, SandboxError> {
+        let mut bytes = Vec::new();
+        while (bytes.len() as u64) < count {
+            match self.link.frame(stream).await? {
+                Frame::Data(more) if !more.is_empty() && (bytes.len() + more.len()) as u64 <= count => {
+                    bytes.extend(more);
+                }
+                Frame::Data(_) | Frame::ErrorData(_) | Frame::Message(_) | Frame::End => {
+                    return Err(self.link.violated("other bytes than it announced"));
+                }
+            }
+        }
+        Ok(bytes)
     }
 
     /// Ends the sandbox and waits until nothing of it is left.
-    pub async fn shut_down(self) {}
+    pub async fn shut_down(self) {
+        self.link.container.kill();
+        self.link.container.ended().await;
+    }
+}
+
+/// Turns bytes into text. A character that the cut went through is counted as left out.
+fn bounded_output(mut head: Vec<u8>, mut omitted_bytes: u64, mut tail: Vec<u8>) -> BoundedOutput {
+    if omitted_bytes == 0 {
+        head.append(&mut tail);
+    } else {
+        let whole = whole_characters(&head);
+        let torn = tail.iter().take(3).take_while(|byte| **byte & 0b1100_0000 == 0b1000_0000).count();
+        omitted_bytes += (head.len() - whole + torn) as u64;
+        head.truncate(whole);
+        tail.drain(..torn);
+    }
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    BoundedOutput { head: text(head), omitted_bytes, tail: text(tail) }
+}
+
+/// How many bytes there are without a character that was cut off at the end.
+fn whole_characters(bytes: &[u8]) -> usize {
+    let last = bytes.utf8_chunks().last();
+    // Bytes that are wrong whatever comes next are not a character cut off.
+    match last.map(|chunk| chunk.invalid()) {
+        Some(torn) if std::str::from_utf8(torn).is_err_and(|e| e.error_len().is_none()) => {
+            bytes.len() - torn.len()
+        }
+        Some(_) | None => bytes.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_that_the_cut_tears_is_counted_not_garbled() {
+        let smile = "🙂".as_bytes();
+        let output = bounded_output([b"a", &smile[..2]].concat(), 10, [&smile[2..], b"z"].concat());
+        let expected = BoundedOutput { head: "a".to_owned(), omitted_bytes: 14, tail: "z".to_owned() };
+        assert_eq!(output, expected);
+    }
+
+    #[test]
+    fn nothing_left_out_means_head_and_tail_are_one_text() {
+        let smile = "🙂".as_bytes();
+        let output = bounded_output(smile[..2].to_vec(), 0, smile[2..].to_vec());
+        assert_eq!(output, BoundedOutput { head: "🙂".to_owned(), omitted_bytes: 0, tail: String::new() });
+    }
 }

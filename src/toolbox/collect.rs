@@ -36,7 +36,9 @@ pub fn collect(tree: &Tree, request: &Collect) -> Result<(Collected, Vec<u8>), S
             .map_err(|e| format!("'{path}': {e}"))?;
         let bytes = (content.len() - before) as u64;
         if bytes > COLLECT_FILE_BYTES_MAX {
-            return Err(format!("'{path}' is larger than the {COLLECT_FILE_BYTES_MAX} bytes allowed for a file"));
+            return Err(format!(
+                "'{path}' is larger than the {COLLECT_FILE_BYTES_MAX} bytes allowed for a file"
+            ));
         }
         if content.len() as u64 > COLLECT_TOTAL_BYTES_MAX {
             return Err(format!(

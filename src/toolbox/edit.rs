@@ -23,13 +23,19 @@ pub fn edit(tree: &Tree, request: &EditFile) -> Result<Edited, String> {
     let path = &request.path;
     let open = tree.open_file(path).map_err(|e| explain(tree, path, e))?;
     if open.bytes > FILE_BYTES_MAX {
-        return Err(format!("'{path}' has {} bytes, over the {FILE_BYTES_MAX} that can be edited", open.bytes));
+        return Err(format!(
+            "'{path}' has {} bytes, over the {FILE_BYTES_MAX} that can be edited",
+            open.bytes
+        ));
     }
     let mut content = Vec::new();
     open.file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(|e| format!("'{path}': {e}"))?;
     let (content, changed) = apply(path, content, &request.edits)?;
     if content.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("'{path}' would have {} bytes, over the {FILE_BYTES_MAX} allowed", content.len()));
+        return Err(format!(
+            "'{path}' would have {} bytes, over the {FILE_BYTES_MAX} allowed",
+            content.len()
+        ));
     }
     tree.write_file(path, &content)?;
     Ok(Edited { excerpt: excerpt(&content, &changed) })

@@ -116,7 +116,9 @@ pub fn write(tree: &Tree, request: &WriteFile) -> Result<Written, String> {
 /// An error about `path`, with what is there instead where that helps.
 pub fn explain(tree: &Tree, path: &str, error: TreeError) -> String {
     let TreeError::Missing(_) = error else { return error.to_string() };
-    let Some((directory, names)) = tree.nearest_names(path, NAMES_SHOWN_MAX) else { return error.to_string() };
+    let Some((directory, names)) = tree.nearest_names(path, NAMES_SHOWN_MAX) else {
+        return error.to_string();
+    };
     let place = if directory.is_empty() { "the root".to_owned() } else { format!("'{directory}'") };
     let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
     format!("there is no '{path}'; {place} has: {names}")
@@ -138,7 +140,10 @@ mod tests {
     #[test]
     fn a_window_keeps_line_ends_and_counts_all_lines() {
         let got = window(b"a\r\nb\nc", 2, 10).unwrap();
-        assert_eq!(got, FileWindow { text: "b\nc".to_owned(), first_line: 2, lines_shown: 2, lines_total: 3 });
+        assert_eq!(
+            got,
+            FileWindow { text: "b\nc".to_owned(), first_line: 2, lines_shown: 2, lines_total: 3 }
+        );
         let got = window(b"a\n\xff\nc\n", 1, 2).unwrap();
         assert_eq!((got.text.as_str(), got.lines_shown, got.lines_total), ("a\n\u{fffd}\n", 2, 3));
         let got = window(b"", 1, 2).unwrap();

@@ -14,6 +14,8 @@ pub const MESSAGE_BYTES_MAX: usize = 12 << 20;
 pub const DATA_BYTES_MAX: usize = 64 << 10;
 
 const HEADER_BYTES: usize = 5;
+/// Up to here one write with a copy is cheaper than two.
+const SMALL_BYTES: usize = 1 << 10;
 
 /// What a frame holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,21 +34,15 @@ pub enum Frame {
 #[derive(Debug)]
 pub enum FrameError {
     /// The stream broke or ended.
-    Io(io::Error),
+    Ended,
     /// The peer sent what is no frame, and what was wrong with it.
     Malformed(String),
-}
-
-impl From<io::Error> for FrameError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 /// Reads one frame.
 pub async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> Result<Frame, FrameError> {
     let mut header = [0; HEADER_BYTES];
-    reader.read_exact(&mut header).await?;
+    reader.read_exact(&mut header).await.map_err(|_| FrameError::Ended)?;
     let [kind, length @ ..] = header;
     let length = u32::from_be_bytes(length) as usize;
     let length_max = match kind {
@@ -56,12 +52,14 @@ pub async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> Result<Frame, 
         unknown => return Err(FrameError::Malformed(format!("a frame of unknown kind {unknown}"))),
     };
     if length > length_max {
-        return Err(FrameError::Malformed(format!("a frame of {length} bytes, over the {length_max} allowed")));
+        return Err(FrameError::Malformed(format!(
+            "a frame of {length} bytes, over the {length_max} allowed"
+        )));
     }
     let mut payload = Vec::new();
-    let read = reader.take(length as u64).read_to_end(&mut payload).await?;
-    if read < length {
-        return Err(FrameError::Io(io::ErrorKind::UnexpectedEof.into()));
+    let read = reader.take(length as u64).read_to_end(&mut payload).await;
+    if read.is_ok_and(|read| read < length) || payload.len() < length {
+        return Err(FrameError::Ended);
     }
     Ok(match kind {
         b'm' => Frame::Message(payload),
@@ -76,9 +74,8 @@ pub async fn read_message<T: DeserializeOwned>(
     reader: &mut (impl AsyncRead + Unpin),
 ) -> Result<T, FrameError> {
     match read_frame(reader).await? {
-        Frame::Message(json) => {
-            serde_json::from_slice(&json).map_err(|e| FrameError::Malformed(format!("a message that is none: {e}")))
-        }
+        Frame::Message(json) => serde_json::from_slice(&json)
+            .map_err(|e| FrameError::Malformed(format!("a message that is none: {e}"))),
         Frame::Data(_) | Frame::ErrorData(_) | Frame::End => {
             Err(FrameError::Malformed("data where a message should be".to_owned()))
         }
@@ -95,34 +92,31 @@ pub async fn write_message<T: Serialize>(
         let why = format!("{} bytes in one message, over the {MESSAGE_BYTES_MAX} allowed", json.len());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
-    write_frame(writer, b'm', &json).await
+    write_parts(writer, b'm', &json).await
 }
 
 /// Writes bytes, in as many data frames as they need.
 pub async fn write_data(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
     for chunk in bytes.chunks(DATA_BYTES_MAX) {
-        write_frame(writer, b'd', chunk).await?;
+        write_parts(writer, b'd', chunk).await?;
     }
     Ok(())
 }
 
-/// Writes bytes of a command's standard error.
-pub async fn write_error_data(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
-    for chunk in bytes.chunks(DATA_BYTES_MAX) {
-        write_frame(writer, b'e', chunk).await?;
+/// Writes one frame, whose payload must be within its bound.
+pub async fn write_frame(writer: &mut (impl AsyncWrite + Unpin), frame: &Frame) -> io::Result<()> {
+    match frame {
+        Frame::Message(json) => write_parts(writer, b'm', json).await,
+        Frame::Data(bytes) => write_parts(writer, b'd', bytes).await,
+        Frame::ErrorData(bytes) => write_parts(writer, b'e', bytes).await,
+        Frame::End => write_parts(writer, b'.', &[]).await,
     }
-    Ok(())
 }
 
-/// Says that no more data comes.
-pub async fn write_end(writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
-    write_frame(writer, b'.', &[]).await
-}
-
-async fn write_frame(writer: &mut (impl AsyncWrite + Unpin), kind: u8, payload: &[u8]) -> io::Result<()> {
+async fn write_parts(writer: &mut (impl AsyncWrite + Unpin), kind: u8, payload: &[u8]) -> io::Result<()> {
     let length = u32::try_from(payload.len()).map_err(io::Error::other)?.to_be_bytes();
     let header = [kind, length[0], length[1], length[2], length[3]];
-    if payload.len() <= 1 << 10 {
+    if payload.len() <= SMALL_BYTES {
         writer.write_all(&[&header, payload].concat()).await?;
     } else {
         writer.write_all(&header).await?;
@@ -148,7 +142,7 @@ mod tests {
     #[tokio::test]
     async fn a_frame_cut_short_is_an_end_of_stream() {
         let bytes = [b'd', 0, 0, 0, 9, 1, 2];
-        assert!(matches!(read_frame(&mut bytes.as_slice()).await, Err(FrameError::Io(_))));
+        assert!(matches!(read_frame(&mut bytes.as_slice()).await, Err(FrameError::Ended)));
     }
 
     #[tokio::test]
@@ -156,9 +150,9 @@ mod tests {
         let mut wire = Vec::new();
         let big: Vec<u8> = (0..DATA_BYTES_MAX + 3).map(|n| n as u8).collect();
         write_data(&mut wire, &big).await.unwrap();
-        write_error_data(&mut wire, b"oh").await.unwrap();
+        write_frame(&mut wire, &Frame::ErrorData(b"oh".to_vec())).await.unwrap();
         write_message(&mut wire, &vec!["a"]).await.unwrap();
-        write_end(&mut wire).await.unwrap();
+        write_frame(&mut wire, &Frame::End).await.unwrap();
         let mut wire = wire.as_slice();
         assert_eq!(read_frame(&mut wire).await.unwrap(), Frame::Data(big[..DATA_BYTES_MAX].to_vec()));
         assert_eq!(read_frame(&mut wire).await.unwrap(), Frame::Data(big[DATA_BYTES_MAX..].to_vec()));

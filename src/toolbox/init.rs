@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use rustix::fs::OFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
@@ -15,12 +16,15 @@ const FILES_MAX: u64 = 65_536;
 /// Linux has 41 capabilities; the kernel says which numbers it does not know.
 const CAPABILITIES_MAX: u32 = 64;
 
-/// The host's two ends, as descriptors that no command inherits.
-pub struct Pipe {
+/// What the toolbox serves: the host's two ends, as descriptors that no command inherits, and the
+/// port of the proxy that it is to lend.
+pub struct Settled {
     /// What the host says.
     pub from_host: OwnedFd,
     /// What we say.
     pub to_host: OwnedFd,
+    /// On the loopback interface; none for no proxy.
+    pub proxy_port: Option<u16>,
 }
 
 #[derive(Default)]
@@ -28,11 +32,13 @@ struct Options {
     user: Option<u32>,
     processes_max: Option<u64>,
     data_bytes_max: Option<u64>,
+    proxy_port: Option<u16>,
 }
 
 /// Settles the process in. Options: `--user N` (become that user and group; only as root),
-/// `--processes N` and `--data-bytes N` (resource limits, where no cgroup holds them).
-pub fn settle(options: &[&str]) -> Result<Pipe, String> {
+/// `--processes N` and `--data-bytes N` (resource limits, where no cgroup holds them),
+/// `--proxy-port N`.
+pub fn settle(options: &[&str]) -> Result<Settled, String> {
     let options = parse(options)?;
     close_inherited_files();
     set_limits(&options).map_err(|e| format!("the resource limits cannot be set: {e}"))?;
@@ -41,7 +47,9 @@ pub fn settle(options: &[&str]) -> Result<Pipe, String> {
     }
     hide_from_commands().map_err(|e| format!("cannot be made unreadable for commands: {e}"))?;
     std::env::set_current_dir(WORKSPACE).map_err(|e| format!("{WORKSPACE}: {e}"))?;
-    take_pipe().map_err(|e| format!("the pipe to the host cannot be taken: {e}"))
+    let (from_host, to_host) =
+        take_pipe().map_err(|e| format!("the pipe to the host cannot be taken: {e}"))?;
+    Ok(Settled { from_host, to_host, proxy_port: options.proxy_port })
 }
 
 fn parse(words: &[&str]) -> Result<Options, String> {
@@ -50,9 +58,14 @@ fn parse(words: &[&str]) -> Result<Options, String> {
         let [name, value] = pair else { return Err(format!("{pair:?} lacks a value")) };
         let number: u64 = value.parse().map_err(|e| format!("{name} {value}: {e}"))?;
         match *name {
-            "--user" => options.user = Some(u32::try_from(number).map_err(|e| format!("{name} {value}: {e}"))?),
+            "--user" => {
+                options.user = Some(u32::try_from(number).map_err(|e| format!("{name} {value}: {e}"))?)
+            }
             "--processes" => options.processes_max = Some(number),
             "--data-bytes" => options.data_bytes_max = Some(number),
+            "--proxy-port" => {
+                options.proxy_port = Some(u16::try_from(number).map_err(|e| format!("{name} {value}: {e}"))?);
+            }
             unknown => return Err(format!("unknown option {unknown}")),
         }
     }
@@ -124,11 +137,15 @@ pub fn hide_from_commands() -> io::Result<()> {
     Ok(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
-fn take_pipe() -> io::Result<Pipe> {
+fn take_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let from_host = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let to_host = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    for end in [&from_host, &to_host] {
+        let flags = rustix::fs::fcntl_getfl(end)?;
+        rustix::fs::fcntl_setfl(end, flags | OFlags::NONBLOCK)?;
+    }
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
-    Ok(Pipe { from_host, to_host })
+    Ok((from_host, to_host))
 }

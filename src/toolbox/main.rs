@@ -18,6 +18,7 @@ mod nearest;
 mod output;
 mod processes;
 mod protocol;
+mod proxy;
 mod reaper;
 mod run;
 mod search;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map_while(|word| word.to_str()).collect();
     let outcome = match words.as_slice() {
-        ["init", options @ ..] => init::settle(options).and_then(|pipe| serve::serve(pipe)),
+        ["init", options @ ..] => init::settle(options).and_then(serve::serve),
         ["probe", options @ ..] => init::settle(options).map(drop),
         ["supervise", deadline_ms, "--", ..] => match deadline_ms.parse() {
             Ok(deadline_ms) => supervise::supervise(Duration::from_millis(deadline_ms), &arguments[3..]),

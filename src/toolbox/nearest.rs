@@ -42,7 +42,8 @@ pub fn nearest_lines(content: &str, wanted: &str) -> String {
         let line: String = line.chars().take(LINE_CHARS_MAX).collect();
         shown.push_str(&format!("\n{number:>width$}  {line}"));
     }
-    let lines_named = if last == at + 1 { format!("line {last}") } else { format!("lines {}-{last}", at + 1) };
+    let lines_named =
+        if last == at + 1 { format!("line {last}") } else { format!("lines {}-{last}", at + 1) };
     format!("{NOT_FOUND}; the nearest is {lines_named}{how}:{shown}\n")
 }
 

@@ -14,7 +14,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::frames::{DATA_BYTES_MAX, write_data, write_error_data, write_message};
+use crate::frames::{DATA_BYTES_MAX, Frame, write_data, write_frame, write_message};
 use crate::output::Keeper;
 use crate::protocol::{Answer, CommandEnd, OutputMode, RunCommand, RunEnded};
 use crate::reaper::Reaper;
@@ -38,7 +38,8 @@ pub async fn run(
     let mut running = match Running::start(request, reaper) {
         Ok(running) => running,
         Err(error) => {
-            let refusal: Answer<RunEnded> = Answer::Refused(format!("the command cannot be started: {error}"));
+            let refusal: Answer<RunEnded> =
+                Answer::Refused(format!("the command cannot be started: {error}"));
             return write_message(&mut to_host, &refusal).await;
         }
     };
@@ -127,7 +128,7 @@ impl Running {
                     write_data(to_host, head).await?;
                 }
                 read = read_some(&mut self.error_output, &mut error_chunk), if self.error_output.is_some() => {
-                    write_error_data(to_host, &error_chunk[..read]).await?;
+                    write_frame(to_host, &Frame::ErrorData(error_chunk[..read].to_vec())).await?;
                 }
                 () = end_of(&mut self.ended), if drained_at.is_none() => {
                     drained_at = Some(Instant::now() + DRAIN_MAX);

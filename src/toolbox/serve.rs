@@ -11,13 +11,13 @@ use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use crate::frames::{Frame, FrameError, read_frame, read_message, write_data, write_end, write_message};
-use crate::init::Pipe;
+use crate::frames::{Frame, FrameError, read_frame, read_message, write_data, write_frame, write_message};
+use crate::init::Settled;
 use crate::mux::{Mode, Stream, drive, opener};
 use crate::protocol::{Answer, Hello, PROTOCOL_VERSION, Request};
 use crate::reaper::Reaper;
 use crate::tree::{Tree, WORKSPACE};
-use crate::{collect, edit, files, list, run, search, unpack};
+use crate::{collect, edit, files, list, proxy, run, search, unpack};
 
 /// Calls on files at one time.
 const THREADS_MAX: usize = 8;
@@ -25,13 +25,13 @@ const THREADS_MAX: usize = 8;
 const UNPACK_FRAMES_MAX: usize = 16;
 
 /// Serves until the pipe closes.
-pub fn serve(pipe: Pipe) -> Result<(), String> {
+pub fn serve(settled: Settled) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(THREADS_MAX)
         .build()
         .map_err(|e| format!("the runtime cannot be started: {e}"))?;
-    let served = runtime.block_on(serve_pipe(pipe)).map_err(|e| format!("the pipe to the host: {e}"));
+    let served = runtime.block_on(serve_pipe(settled)).map_err(|e| format!("the pipe to the host: {e}"));
     // A thread that waits for a disk is no reason to wait: we are about to be gone.
     runtime.shutdown_background();
     served
@@ -42,13 +42,16 @@ struct Toolbox {
     reaper: Reaper,
 }
 
-async fn serve_pipe(pipe: Pipe) -> io::Result<()> {
-    let from_host = pipe::Receiver::from_file_unchecked(pipe.from_host.into())?;
-    let to_host = pipe::Sender::from_file_unchecked(pipe.to_host.into())?;
+async fn serve_pipe(settled: Settled) -> io::Result<()> {
+    let from_host = pipe::Receiver::from_file_unchecked(settled.from_host.into())?;
+    let to_host = pipe::Sender::from_file_unchecked(settled.to_host.into())?;
     let toolbox = Arc::new(Toolbox { tree: Tree::open(Path::new(WORKSPACE))?, reaper: Reaper::default() });
     let reaping = Arc::clone(&toolbox);
     tokio::spawn(async move { reaping.reaper.reap().await });
-    let (_opener, openings) = opener();
+    let (opener, openings) = opener();
+    if let Some(port) = settled.proxy_port {
+        tokio::spawn(proxy::lend(proxy::listen(port).await?, opener.clone()));
+    }
     let calls = drive(tokio::io::join(from_host, to_host), Mode::Server, openings, |stream| {
         let toolbox = Arc::clone(&toolbox);
         tokio::spawn(async move {
@@ -56,13 +59,16 @@ async fn serve_pipe(pipe: Pipe) -> io::Result<()> {
             let _ = answer(toolbox, stream).await;
         });
     });
-    calls.await.map_err(io::Error::other)
+    let outcome = calls.await.map_err(io::Error::other);
+    // As long as there is an opener, the connection is not over.
+    drop(opener);
+    outcome
 }
 
 async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
     let request: Request = match read_message(&mut stream).await {
         Ok(request) => request,
-        Err(FrameError::Io(error)) => return Err(error),
+        Err(FrameError::Ended) => return Err(io::ErrorKind::UnexpectedEof.into()),
         Err(FrameError::Malformed(why)) => {
             write_message(&mut stream, &Answer::<()>::Refused(format!("the request is {why}"))).await?;
             return stream.shutdown().await;
@@ -83,7 +89,7 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
             Ok((collected, content)) => {
                 write_message(&mut stream, &Answer::Done(collected)).await?;
                 write_data(&mut stream, &content).await?;
-                write_end(&mut stream).await?;
+                write_frame(&mut stream, &Frame::End).await?;
             }
             Err(why) => write_message(&mut stream, &Answer::<()>::Refused(why)).await?,
         },
@@ -137,10 +143,10 @@ async fn unpack_stream(toolbox: Arc<Toolbox>, stream: &mut Stream) -> io::Result
             Ok(Frame::Message(_) | Frame::ErrorData(_)) | Err(FrameError::Malformed(_)) => {
                 return Err(io::ErrorKind::InvalidData.into());
             }
-            Err(FrameError::Io(error)) => {
+            Err(FrameError::Ended) => {
                 // Not an end: a tree of which a part is missing must not pass for the whole.
                 drop(sender.send(Err(io::ErrorKind::UnexpectedEof.into())).await);
-                return Err(error);
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
     }

@@ -73,7 +73,9 @@ fn wait_for(child: i32) -> CommandEnd {
             Ok(Some((pid, status))) if pid.as_raw_pid() == child => return describe(status),
             // Something the command left behind, or an interruption.
             Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return CommandEnd::NotStarted { why: format!("lost sight of the command: {error}") },
+            Err(error) => {
+                return CommandEnd::NotStarted { why: format!("lost sight of the command: {error}") };
+            }
         }
     }
 }

@@ -19,7 +19,8 @@ use rustix::io::Errno;
 pub const WORKSPACE: &str = "/workspace";
 /// As Linux' `PATH_MAX`.
 const PATH_BYTES_MAX: usize = 4095;
-const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags =
+    OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The work tree.
 pub struct Tree {

@@ -29,7 +29,8 @@ pub fn unpack(tree: &Tree, reader: impl Read) -> Result<Unpacked, String> {
             }
             EntryType::Directory => tree.create_directory(&path)?,
             EntryType::Symlink => {
-                let target = entry.link_name_bytes().ok_or_else(|| format!("'{path}': a symlink to nothing"))?;
+                let target =
+                    entry.link_name_bytes().ok_or_else(|| format!("'{path}': a symlink to nothing"))?;
                 tree.create_symlink(&path, &target)?;
             }
             EntryType::XGlobalHeader => continue,

@@ -2,6 +2,7 @@
 
 mod github_client;
 mod model;
+mod sandbox_contract;
 mod stories;
 mod support;
 mod webhook;

@@ -1,0 +1,155 @@
+//! `mendwright sandbox run`: one command as a job's command would be run, with its output passed
+//! through. Reads the work tree it is given; writes nothing outside the sandbox.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use futures_util::stream;
+use ignore::WalkBuilder;
+use tokio::sync::mpsc;
+use tokio_util::io::StreamReader;
+
+use crate::domain::Ending;
+use crate::sandbox::{
+    CallError, CommandSpec, OutputStream, SandboxSpec, Toolbox, detect_toolchains, sandbox_by_name,
+};
+
+/// Chunks of the work tree on their way into the sandbox.
+const CHUNKS_MAX: usize = 16;
+const CHUNK_BYTES: usize = 64 << 10;
+/// As a shell's, for a command that cannot be run.
+const NOT_RUN: i32 = 127;
+
+/// What `mendwright sandbox run` is told.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:\n  mendwright sandbox run --repo . --timeout 300 -- cargo test\n\n\
+    The exit code is the command's; 124 after a timeout, 137 when memory ran out, 127 when it\n\
+    could not be started.")]
+pub struct RunArguments {
+    /// Work tree to copy to /workspace (git-ignored files and .git are left out)
+    #[arg(long, value_name = "DIR")]
+    pub repo: Option<PathBuf>,
+    /// Kind of sandbox
+    #[arg(long, value_name = "KIND", default_value = "bubblewrap")]
+    pub sandbox: String,
+    /// Host name that may be reached by HTTP(S) through the sandbox's proxy; may be repeated
+    #[arg(long, value_name = "HOST")]
+    pub allow: Vec<String>,
+    /// Seconds after which the command is killed
+    #[arg(long, value_name = "S", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+    /// Program and arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+/// Runs the command. The answer is the exit code to end with.
+pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
+    let sandbox = sandbox_by_name(&arguments.sandbox)?;
+    let spec = SandboxSpec {
+        toolchains: detect_toolchains(),
+        allowed_hosts: arguments.allow,
+        ..SandboxSpec::named("by-hand")
+    };
+    let toolbox = sandbox.start(&spec).await?;
+    tracing::info!("{}", toolbox.description());
+    if let Some(repo) = &arguments.repo {
+        copy_work_tree(repo, &toolbox).await?;
+    }
+    let command = CommandSpec {
+        argv: arguments.command,
+        env: Vec::new(),
+        deadline: Duration::from_secs(arguments.timeout),
+        output_bytes_max: 0,
+    };
+    let outcome = toolbox.run_live(&command, pass_through).await;
+    toolbox.shut_down().await;
+    match outcome {
+        Ok(ending) => {
+            if !matches!(ending, Ending::Exited { .. }) {
+                eprintln!("mendwright: {}", ending.describe());
+            }
+            Ok(ending.shell_code())
+        }
+        Err(CallError::Told(why)) => {
+            eprintln!("mendwright: {why}");
+            Ok(NOT_RUN)
+        }
+        Err(CallError::Lost(lost)) => Err(lost.into()),
+    }
+}
+
+fn pass_through(stream: OutputStream, bytes: &[u8]) {
+    // A reader that has left (`| head`) is no reason to end the command.
+    let _ = match stream {
+        OutputStream::Output => io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()),
+        OutputStream::Error => io::stderr().write_all(bytes),
+    };
+}
+
+async fn copy_work_tree(repo: &Path, toolbox: &Toolbox) -> anyhow::Result<()> {
+    if !repo.is_dir() {
+        bail!("--repo {}: not a directory; name a repository's work tree", repo.display());
+    }
+    let (sender, receiver) = mpsc::channel::<io::Result<io::Cursor<Vec<u8>>>>(CHUNKS_MAX);
+    let root = repo.to_owned();
+    let packing = tokio::task::spawn_blocking(move || {
+        let failed = sender.clone();
+        let packed = pack(&root, io::BufWriter::with_capacity(CHUNK_BYTES, Chunks(sender)));
+        if let Err(error) = &packed {
+            // A part of a tree must not pass for the whole.
+            let _ = failed.blocking_send(Err(io::Error::other(error.to_string())));
+        }
+        packed
+    });
+    let chunks = stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|chunk| (chunk, receiver))
+    });
+    let unpacked = toolbox.unpack(StreamReader::new(Box::pin(chunks))).await;
+    packing
+        .await
+        .context("packing the work tree broke")?
+        .with_context(|| format!("--repo {}", repo.display()))?;
+    Ok(unpacked?)
+}
+
+/// A tar of what git would see: no ignored files, no `.git`, symlinks as they are.
+fn pack(root: &Path, writer: impl Write) -> anyhow::Result<()> {
+    let mut archive = tar::Builder::new(writer);
+    archive.follow_symlinks(false);
+    let mut walk = WalkBuilder::new(root);
+    walk.hidden(false).require_git(false).follow_links(false).sort_by_file_name(Ord::cmp);
+    walk.filter_entry(|entry| entry.file_name() != ".git");
+    for entry in walk.build() {
+        let entry = entry?;
+        let path = entry.path().strip_prefix(root)?;
+        let Some(kind) = entry.file_type().filter(|_| !path.as_os_str().is_empty()) else { continue };
+        if kind.is_file() {
+            let mut file = File::open(entry.path()).with_context(|| entry.path().display().to_string())?;
+            archive.append_file(path, &mut file)?;
+        } else if kind.is_dir() || kind.is_symlink() {
+            archive.append_path_with_name(entry.path(), path)?;
+        }
+    }
+    archive.into_inner()?.flush()?;
+    Ok(())
+}
+
+/// Hands what is written to it to the other side of a channel.
+struct Chunks(mpsc::Sender<io::Result<io::Cursor<Vec<u8>>>>);
+
+impl Write for Chunks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.0.blocking_send(Ok(io::Cursor::new(bytes.to_vec())));
+        sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,238 @@
+//! The embedded backend: the system's `bwrap` with the toolbox as its first process. No daemon, no
+//! image: the host's `/usr` read-only, and everything else empty.
+//!
+//! As root the inside runs as a user that owns nothing on the host, without any capability; as an
+//! ordinary user it runs in a user namespace. What the machine cannot give is said in the
+//! sandbox's description, or, where the job would not be contained, is an error.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+
+use self::arguments::{Arguments, Inside, Privileges, checked_toolchains};
+use self::cgroup::Cgroup;
+pub(super) use self::guard::Guarded;
+use super::container::Container;
+use super::egress::Egress;
+use super::{Sandbox, SandboxError, SandboxSpec, Toolbox};
+
+mod arguments;
+mod cgroup;
+mod guard;
+mod seccomp;
+
+const KIND: &str = "bubblewrap";
+/// The toolbox, as build.rs made it.
+static TOOLBOX: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mendwright-toolbox"));
+/// Numbers that no distribution gives to a user, and that still fit a tar header's seven digits.
+const FIRST_USER: u32 = 1_900_000;
+const USERS: u32 = 100_000;
+/// Longest label.
+const LABEL_BYTES_MAX: usize = 60;
+
+/// Starts sandboxes with `bwrap`.
+#[derive(Debug)]
+pub struct Bubblewrap {
+    program: PathBuf,
+    version: String,
+    as_root: bool,
+    bounds_disk: bool,
+}
+
+impl Bubblewrap {
+    /// Finds `bwrap` on the `PATH`, and tries out what this machine allows.
+    ///
+    /// # Errors
+    /// `bwrap` is missing (the error names the package), or the kernel allows us no namespaces.
+    pub fn new() -> Result<Self, SandboxError> {
+        Self::with_program(PathBuf::from("bwrap"))
+    }
+
+    /// As [`Bubblewrap::new`], with a `bwrap` of the operator's choice.
+    pub fn with_program(program: PathBuf) -> Result<Self, SandboxError> {
+        cgroup::sweep();
+        let ask = |option: &str| {
+            Command::new(&program).arg(option).env_clear().stdin(Stdio::null()).stderr(Stdio::null()).output()
+        };
+        let version = ask("--version").map_err(|error| SandboxError::Unavailable {
+            kind: KIND,
+            missing: format!("the program '{}' cannot be started ({error})", program.display()),
+            remedy: "install the package bubblewrap (Debian, Ubuntu: apt-get install bubblewrap)".to_owned(),
+        })?;
+        let version = String::from_utf8_lossy(&version.stdout).trim().to_owned();
+        // `--size` came with 0.8; without it the rest still holds.
+        let bounds_disk =
+            ask("--help").is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--size"));
+        let mut bubblewrap =
+            Self { program, version, as_root: nix::unistd::geteuid().is_root(), bounds_disk };
+        let Err(why) = bubblewrap.probe() else { return Ok(bubblewrap) };
+        if bubblewrap.as_root {
+            // Root without CAP_SYS_ADMIN, as in a container, may still have user namespaces.
+            bubblewrap.as_root = false;
+            if bubblewrap.probe().is_ok() {
+                return Ok(bubblewrap);
+            }
+        }
+        Err(SandboxError::Unavailable {
+            kind: KIND,
+            missing: format!("bwrap cannot set a sandbox up here ({why})"),
+            remedy: remedy(),
+        })
+    }
+
+    /// Sets a sandbox up exactly as a real one, with a toolbox that ends at once.
+    fn probe(&self) -> Result<(), String> {
+        let inside = Inside {
+            privileges: self.privileges(),
+            toolchains: &[],
+            disk_bytes_max: self.bounds_disk.then_some(64 << 20),
+            proxy: false,
+            processes_max: None,
+            data_bytes_max: None,
+        };
+        let arguments = Arguments::build(&inside, TOOLBOX, "probe")?;
+        guard::try_out(&self.program, arguments)
+    }
+
+    fn privileges(&self) -> Privileges {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        if !self.as_root {
+            return Privileges::UserNamespace;
+        }
+        // Neighbours count apart what the kernel bounds by user.
+        let number = std::process::id().wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        Privileges::DroppedTo { user: FIRST_USER + number % USERS }
+    }
+
+    fn describe(&self, spec: &SandboxSpec, privileges: Privileges, cgroup: &Cgroup) -> String {
+        let who = match privileges {
+            Privileges::DroppedTo { user } => format!("as user {user} without capabilities"),
+            Privileges::UserNamespace => "in a user namespace without capabilities".to_owned(),
+        };
+        let memory_mib = spec.memory_bytes_max >> 20;
+        let memory = if cgroup.bounds_memory() {
+            format!("{memory_mib} MiB of memory (cgroup)")
+        } else {
+            format!(
+                "{memory_mib} MiB of memory for each process (no cgroup may be made here, so their sum is not \
+                 bounded and running out of it is not told apart)"
+            )
+        };
+        let processes = if cgroup.bounds_processes() { "cgroup" } else { "RLIMIT_NPROC" };
+        let disk = if self.bounds_disk {
+            format!("{} MiB of writable space, in memory", spec.disk_bytes_max >> 20)
+        } else {
+            "writable space in memory, bounded by it alone (this bwrap knows no --size)".to_owned()
+        };
+        let network = match spec.allowed_hosts.as_slice() {
+            [] => "no network".to_owned(),
+            hosts => format!("network through a proxy to {} only", hosts.join(", ")),
+        };
+        let toolchains: Vec<_> = spec.toolchains.iter().map(|path| path.display().to_string()).collect();
+        let shown =
+            if toolchains.is_empty() { String::new() } else { format!(" and {}", toolchains.join(", ")) };
+        format!(
+            "{}, {who}; the host's /usr{shown} read-only; {network}; {memory}; {} processes ({processes}); {disk}",
+            self.version, spec.pids_max
+        )
+    }
+}
+
+#[async_trait]
+impl Sandbox for Bubblewrap {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    async fn start(&self, spec: &SandboxSpec) -> Result<Toolbox, SandboxError> {
+        let refuse = |missing: String, remedy: &str| SandboxError::Unavailable {
+            kind: KIND,
+            missing,
+            remedy: remedy.to_owned(),
+        };
+        if !is_label(&spec.label) {
+            let missing = format!("a label that is a name; {:?} is none", spec.label);
+            return Err(refuse(missing, "use at most 60 of a-z, 0-9 and '-'"));
+        }
+        let toolchains = checked_toolchains(&spec.toolchains)
+            .map_err(|why| refuse(why, "correct the list of toolchain directories in the configuration"))?;
+        let privileges = self.privileges();
+        let cgroup = Arc::new(Cgroup::create(&spec.label, spec.memory_bytes_max, spec.pids_max));
+        let inside = Inside {
+            privileges,
+            toolchains: &toolchains,
+            disk_bytes_max: self.bounds_disk.then_some(spec.disk_bytes_max),
+            proxy: !spec.allowed_hosts.is_empty(),
+            processes_max: (!cgroup.bounds_processes()).then_some(spec.pids_max),
+            data_bytes_max: (!cgroup.bounds_memory()).then_some(spec.memory_bytes_max),
+        };
+        let broken = |why: String| refuse(format!("the sandbox could not be started ({why})"), &remedy());
+        let arguments = Arguments::build(&inside, TOOLBOX, "init").map_err(broken)?;
+        let description = self.describe(spec, privileges, &cgroup);
+        let launch = guard::Launch {
+            program: self.program.clone(),
+            arguments,
+            cgroup: Arc::clone(&cgroup),
+            label: spec.label.clone(),
+        };
+        let started = guard::start(launch).await.map_err(broken)?;
+        let no_pipe = |e: std::io::Error| broken(format!("its pipe: {e}"));
+        let reader = tokio::process::ChildStdout::from_std(started.from_toolbox).map_err(no_pipe)?;
+        let writer = tokio::process::ChildStdin::from_std(started.to_toolbox).map_err(no_pipe)?;
+        let container = Container::Bubblewrap(started.guarded);
+        let egress = Egress::new(&spec.label, &spec.allowed_hosts);
+        Toolbox::connect(tokio::io::join(reader, writer), container, description, egress).await
+    }
+}
+
+fn is_label(label: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !label.is_empty() && label.len() <= LABEL_BYTES_MAX && label.chars().all(is_plain)
+}
+
+/// What a person can do when namespaces are refused: the kernel's switches that forbid them here.
+fn remedy() -> String {
+    let switch = |path: &str| std::fs::read_to_string(path).ok().map(|value| value.trim().to_owned());
+    let mut advice = Vec::new();
+    if switch("/proc/sys/kernel/unprivileged_userns_clone").as_deref() == Some("0") {
+        advice.push("sysctl kernel.unprivileged_userns_clone=1");
+    }
+    if switch("/proc/sys/user/max_user_namespaces").as_deref() == Some("0") {
+        advice.push("sysctl user.max_user_namespaces=10000");
+    }
+    if switch("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1") {
+        advice.push(
+            "install an AppArmor profile that lets bwrap make user namespaces (package apparmor-profiles)",
+        );
+    }
+    if advice.is_empty() {
+        advice.push("run where bwrap may make namespaces: not in a container without them, or as root");
+    }
+    advice.join("; or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_bwrap_is_an_error_that_names_the_package() {
+        let error = Bubblewrap::with_program("/nowhere/bwrap".into()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the bubblewrap sandbox cannot be used: the program '/nowhere/bwrap' cannot be started (No such file \
+             or directory (os error 2)); install the package bubblewrap (Debian, Ubuntu: apt-get install bubblewrap)"
+        );
+    }
+
+    #[test]
+    fn a_label_is_a_name_and_no_path() {
+        assert!(is_label("job-12"));
+        for label in ["", "../x", "a/b", "A", "ä", &"a".repeat(61)] {
+            assert!(!is_label(label), "{label} was accepted");
+        }
+    }
+}

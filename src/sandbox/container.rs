@@ -1,0 +1,39 @@
+//! What a backend hands over beside the pipe: how to end its container, and what became of it.
+
+use super::bubblewrap::Guarded;
+
+/// A started container.
+pub(super) enum Container {
+    /// Processes below a guarded `bwrap`.
+    Bubblewrap(Guarded),
+}
+
+impl Container {
+    /// Ends everything in it. Does not wait.
+    pub(super) fn kill(&self) {
+        match self {
+            Self::Bubblewrap(guarded) => guarded.kill(),
+        }
+    }
+
+    /// Resolves when nothing of it is left.
+    pub(super) async fn ended(&self) {
+        match self {
+            Self::Bubblewrap(guarded) => guarded.ended().await,
+        }
+    }
+
+    /// How often the kernel has killed something in it for memory; 0 where that cannot be known.
+    pub(super) fn memory_kills(&self) -> u64 {
+        match self {
+            Self::Bubblewrap(guarded) => guarded.memory_kills(),
+        }
+    }
+
+    /// Why it is gone, as far as that can be told.
+    pub(super) fn last_words(&self) -> String {
+        match self {
+            Self::Bubblewrap(guarded) => guarded.last_words(),
+        }
+    }
+}
