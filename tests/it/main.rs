@@ -1,2 +1,3 @@
-//! x
-fn main() {}
+//! Stories: the real program against the emulated world, a file for each part of the house.
+
+mod emulator;

@@ -8,6 +8,7 @@ mod advertisement;
 mod commits;
 mod comparison;
 mod import;
+mod merge;
 mod packet;
 mod reachable;
 mod receive_pack;
