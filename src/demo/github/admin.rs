@@ -21,6 +21,7 @@ use super::server::Reply;
 use super::webhooks;
 use super::world::World;
 use super::{DEFAULT_ACTOR, beginning::ensure_user, state};
+use crate::domain::{InvalidIdentity, RepositoryName};
 
 /// Why an admin request failed: status and words.
 type Problem = (u16, String);
@@ -272,11 +273,19 @@ fn act(
         }
         ("PATCH", ["repository"]) => {
             let EditRepository { name, archived } = read(body)?;
-            let repository = &mut world.repositories[place()?];
+            let at = place()?;
+            let new: Option<RepositoryName> = match name {
+                Some(name) => {
+                    let full_name = format!("{}/{name}", world.repositories[at].owner);
+                    Some(full_name.parse().map_err(|error: InvalidIdentity| (422, error.to_string()))?)
+                }
+                None => None,
+            };
+            let repository = &mut world.repositories[at];
             repository.archived = archived.unwrap_or(repository.archived);
-            if let Some(name) = name {
+            if let Some(new) = new {
                 repository.former_names.push(repository.full_name());
-                repository.name = name;
+                repository.name = new.name().to_owned();
             }
             Ok(json!({ "full_name": repository.full_name() }))
         }

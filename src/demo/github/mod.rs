@@ -42,6 +42,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -62,9 +63,13 @@ use record::Recorder;
 use world::{Repository, Urls, World};
 
 use crate::demo::git_http::{BareRepository, GitHttpError};
+use crate::domain::RepositoryName;
 
 /// Who acts where nobody is named.
 const DEFAULT_ACTOR: &str = "octo-maintainer";
+/// How long the emulator's end waits for requests under way.
+const SHUT_DOWN_MAX: Duration = Duration::from_secs(5);
+
 /// How an emulator is started.
 #[derive(Debug, Clone)]
 pub struct EmulatorOptions {
@@ -97,7 +102,7 @@ impl EmulatorOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum EmulatorError {
     /// The address cannot be listened on.
-    #[error("the emulator cannot listen on {address}: {source}; choose another address, or port 0")]
+    #[error("the emulator cannot listen on {address}; choose another address, or port 0")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -105,7 +110,7 @@ pub enum EmulatorError {
         source: std::io::Error,
     },
     /// The record cannot be written.
-    #[error("the record {path} cannot be opened: {source}")]
+    #[error("the record {path} cannot be opened for writing")]
     Record {
         /// The file.
         path: String,
@@ -116,7 +121,7 @@ pub enum EmulatorError {
     #[error("the system gave no randomness for keys and secrets")]
     Random,
     /// A repository cannot be made or imported.
-    #[error("the repository {name} cannot be made: {source}")]
+    #[error("the repository {name} cannot be made")]
     Repository {
         /// `owner/name`
         name: String,
@@ -124,8 +129,17 @@ pub enum EmulatorError {
         source: GitHttpError,
     },
     /// The client that sends the webhooks cannot be made.
-    #[error("the emulator's HTTP client cannot be made: {0}")]
+    #[error("the emulator's HTTP client cannot be made")]
     Client(#[from] reqwest::Error),
+    /// The repository's name is none.
+    #[error(transparent)]
+    Name(#[from] crate::domain::InvalidIdentity),
+    /// The repository exists already.
+    #[error("{path} exists already; choose another name, or an empty data directory")]
+    Occupied {
+        /// Where it is.
+        path: String,
+    },
     /// There is nothing of that name or number.
     #[error("the emulator has no {0}")]
     Unknown(String),
@@ -235,11 +249,12 @@ impl EmulatedGitHub {
         source: RepositorySource<'_>,
     ) -> Result<Url, EmulatorError> {
         let failed = |source| EmulatorError::Repository { name: full_name.to_owned(), source };
-        let unnamed =
-            || EmulatorError::Unknown(format!("repository name in {full_name:?}: owner/name is one"));
-        let name: crate::domain::RepositoryName = full_name.parse().map_err(|_| unnamed())?;
+        let name: RepositoryName = full_name.parse()?;
         let now = Timestamp::now();
         let path = self.data_dir.join(name.owner()).join(format!("{}.git", name.name()));
+        if path.exists() {
+            return Err(EmulatorError::Occupied { path: path.display().to_string() });
+        }
         let git = BareRepository::create(&path, "main").map_err(failed)?;
         let default_branch = match source {
             RepositorySource::Path(path) => git.import(path, now.as_second()).map_err(failed)?,
@@ -269,7 +284,7 @@ impl EmulatedGitHub {
                 git,
             });
         });
-        self.url.join(&format!("{full_name}.git")).map_err(|_| unnamed())
+        Ok(self.url.join(&format!("{name}.git")).expect("a checked repository name fits into a URL"))
     }
 
     /// Adds a seed's repository and opens its issues.
@@ -339,8 +354,9 @@ impl EmulatedGitHub {
             // An error means that the server has ended already.
             let _ = stop.send(());
         }
-        if let Err(error) = (&mut self.server).await {
-            tracing::error!(%error, "the emulator's server ended badly");
+        // Whoever still waits for an answer after that does not get one: dropping aborts.
+        if tokio::time::timeout(SHUT_DOWN_MAX, &mut self.server).await.is_err() {
+            tracing::warn!("a request to the emulator was cut off by its end");
         }
     }
 }

@@ -221,6 +221,9 @@ async fn a_repository_is_imported_with_its_branches_and_its_default_branch() {
     std::fs::write(plain.join("run.sh"), "#!/bin/sh\n").unwrap();
     let plain = plain.parent().unwrap();
     bench.github.add_repository("octo-maintainer/plain", RepositorySource::Path(plain)).unwrap();
+    let twice = bench.github.add_repository("octo-maintainer/plain", RepositorySource::Path(plain));
+    assert!(twice.unwrap_err().to_string().ends_with("choose another name, or an empty data directory"));
+    assert!(bench.github.add_repository("../escape", RepositorySource::Path(plain)).is_err());
     let path = "/repos/octo-maintainer/plain/contents/sub/run.sh";
     let reply = bench.send("GET", path, Some(&format!("Bearer {}", bench.token().await)), Value::Null).await;
     assert_eq!((reply.status, &reply.body["size"]), (200, &json!(10)));
