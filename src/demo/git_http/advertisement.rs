@@ -1,8 +1,8 @@
 //! `info/refs`: what a client is told before it asks.
 
+use super::GitHttpError;
 use super::packet::{push_flush, push_line};
 use super::repository::BareRepository;
-use super::GitHttpError;
 
 /// What a client may ask a repository for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -124,13 +124,5 @@ fn file_change(diff: &Diff<'_>, index: usize) -> Result<FileChange, git2::Error>
     }
     let previous_path = (status == FileStatus::Renamed).then(|| path(delta.old_file()));
     let sha = shown.id().to_string();
-    Ok(FileChange {
-        path: path(shown),
-        previous_path,
-        sha,
-        status,
-        additions,
-        deletions,
-        patch: text,
-    })
+    Ok(FileChange { path: path(shown), previous_path, sha, status, additions, deletions, patch: text })
 }

@@ -8,6 +8,7 @@ mod advertisement;
 mod commits;
 mod comparison;
 mod import;
+mod merge;
 mod packet;
 mod reachable;
 mod receive_pack;
@@ -28,10 +29,10 @@ pub enum GitHttpError {
     #[error("the git client's request is malformed: {0}")]
     Malformed(String),
     /// The repository cannot be read or written.
-    #[error("the emulated repository failed: {0}")]
+    #[error(transparent)]
     Repository(#[from] git2::Error),
     /// A file of the repository, or of what is imported, cannot be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}")]
     File {
         /// Which.
         path: String,

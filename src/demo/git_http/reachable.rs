@@ -68,11 +68,7 @@ pub(super) fn missing_objects(
 
 /// Every commit below `from`, those included, not looking behind `shallow`. What does not exist is
 /// left out: a client may have commits we have never seen.
-fn closure(
-    git: &Repository,
-    from: &[Oid],
-    shallow: &HashSet<Oid>,
-) -> Result<HashSet<Oid>, git2::Error> {
+fn closure(git: &Repository, from: &[Oid], shallow: &HashSet<Oid>) -> Result<HashSet<Oid>, git2::Error> {
     let mut found = HashSet::new();
     let mut stack: Vec<Oid> =
         from.iter().filter_map(|oid| peel(git, *oid).ok()).map(|(_, commit)| commit).collect();

@@ -5,10 +5,10 @@ use std::io::Write;
 
 use git2::{Oid, Repository};
 
+use super::GitHttpError;
 use super::packet::{Band, Packet, PacketReader, line, push_band, push_flush, push_line};
 use super::reachable::{Walk, missing_objects};
 use super::repository::BareRepository;
-use super::GitHttpError;
 
 /// The most references one push may move.
 const COMMANDS_MAX: usize = 1_000;
@@ -67,6 +67,10 @@ pub fn receive_pack(
             reports |= capability == "report-status";
             side_band |= capability == "side-band-64k";
         }
+        if text.starts_with("shallow ") {
+            // The client's history is cut there; ours is not.
+            continue;
+        }
         let mut words = text.splitn(3, ' ');
         let (Some(before), Some(after), Some(name)) = (words.next(), words.next(), words.next()) else {
             return Err(GitHttpError::Malformed(format!("unknown command {text:?}")));
@@ -76,11 +80,8 @@ pub fn receive_pack(
         }
         commands.push(Command { before: before.into(), after: after.into(), name: name.into() });
     }
-    let tips: Vec<Oid> = repository
-        .references("refs/")?
-        .iter()
-        .filter_map(|facts| Oid::from_str(&facts.sha).ok())
-        .collect();
+    let tips: Vec<Oid> =
+        repository.references("refs/")?.iter().filter_map(|facts| Oid::from_str(&facts.sha).ok()).collect();
     let unpacked = store_pack(&git, reader.rest());
     let mut report = Vec::new();
     let mut updates = Vec::new();
@@ -158,7 +159,9 @@ fn move_reference(
         tracing::debug!(%error, "a push lacks objects");
         "missing necessary objects".to_owned()
     })?;
-    if !policy.workflows && let Some(path) = changed_workflow(git, &new_objects).map_err(words)? {
+    if !policy.workflows
+        && let Some(path) = changed_workflow(git, &new_objects).map_err(words)?
+    {
         return Err(workflow_refusal(&path));
     }
     match expected {

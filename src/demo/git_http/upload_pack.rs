@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use git2::{Oid, Repository};
 
+use super::GitHttpError;
 use super::packet::{Band, Packet, PacketReader, line, push_band, push_flush, push_line};
 use super::reachable::{Walk, depth_boundary, missing_objects};
 use super::repository::BareRepository;
-use super::GitHttpError;
 
 /// The most commits one request may name, of each kind.
 const COMMITS_NAMED_MAX: usize = 100_000;
@@ -111,6 +111,7 @@ pub fn upload_pack(repository: &BareRepository, request: &PackRequest) -> Result
         }
     }
     let mut shallow_sent = HashSet::new();
+    let mut roots = request.wants.clone();
     if let Some(depth) = request.depth {
         let (boundary, inside) = depth_boundary(&git, &request.wants, depth)?;
         for sha in boundary.difference(&request.shallow) {
@@ -118,6 +119,8 @@ pub fn upload_pack(repository: &BareRepository, request: &PackRequest) -> Result
         }
         for sha in request.shallow.intersection(&inside) {
             push_line(&mut out, format!("unshallow {sha}").as_bytes());
+            // What lies before it is wanted now, also where the way there is known already.
+            roots.push(*sha);
         }
         push_flush(&mut out);
         shallow_sent = boundary;
@@ -128,12 +131,8 @@ pub fn upload_pack(repository: &BareRepository, request: &PackRequest) -> Result
     let Some(common) = negotiate(&git, request, &mut out)? else {
         return Ok(out);
     };
-    let walk = Walk {
-        wants: &request.wants,
-        haves: &common,
-        shallow_there: &request.shallow,
-        shallow_sent: &shallow_sent,
-    };
+    let walk =
+        Walk { wants: &roots, haves: &common, shallow_there: &request.shallow, shallow_sent: &shallow_sent };
     let mut objects = missing_objects(&git, &walk)?;
     if request.include_tag {
         add_tags(repository, &mut objects)?;
@@ -174,7 +173,9 @@ fn negotiate(
             Step::Flush => {
                 // One common commit is enough to begin: what it leaves unsaid only makes the pack
                 // larger, never wrong.
-                if request.multi_ack_detailed && let Some(last) = common.last() {
+                if request.multi_ack_detailed
+                    && let Some(last) = common.last()
+                {
                     push_line(out, format!("ACK {last} ready\n").as_bytes());
                 }
                 if common.is_empty() || acknowledges_each {

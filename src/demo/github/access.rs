@@ -36,7 +36,9 @@ pub(super) fn identify(
     }
     let secret = secret.trim();
     if secret.matches('.').count() == 2 {
-        return check_jwt(&world.app, secret, now).map(|()| Caller::App).map_err(|why| Refusal::new(401, why));
+        return check_jwt(&world.app, secret, now)
+            .map(|()| Caller::App)
+            .map_err(|why| Refusal::new(401, why));
     }
     live_token(world, secret, now)?;
     Ok(Caller::Installation(secret.to_owned()))
@@ -95,9 +97,7 @@ pub(super) fn permit(
         (Access::App, _) => return Err(Refusal::new(401, UNREADABLE)),
         (_, Caller::Anonymous) => return Err(Refusal::new(401, "Requires authentication")),
         (_, Caller::App) => return Err(Refusal::bad_credentials()),
-        (_, Caller::Installation(text)) => {
-            world.tokens.get(text).ok_or_else(Refusal::bad_credentials)?
-        }
+        (_, Caller::Installation(text)) => world.tokens.get(text).ok_or_else(Refusal::bad_credentials)?,
     };
     let Access::Any(permissions) = access else { return Ok(()) };
     let repository = repository.map(|index| &world.repositories[index]).ok_or_else(Refusal::not_found)?;

@@ -16,11 +16,12 @@ use super::deeds::{self, IssueEdit};
 use super::faults::{Fault, FaultRule};
 use super::operations::percent_decode;
 use super::people::Role;
-use super::pull_deeds::{NewReview, NewReviewComment, submit_review};
+use super::pull_deeds::{NewReview, NewReviewComment, merge_pull, set_draft, submit_review};
 use super::server::Reply;
 use super::webhooks;
 use super::world::World;
-use super::{DEFAULT_ACTOR, ensure_user, state};
+use super::{DEFAULT_ACTOR, beginning::ensure_user, state};
+use crate::domain::{InvalidIdentity, RepositoryName};
 
 /// Why an admin request failed: status and words.
 type Problem = (u16, String);
@@ -226,6 +227,17 @@ fn act(
             let id = submit_review(world, at, number, review, &by, now);
             id.map(|id| json!({ "id": id })).ok_or_else(|| (404, format!("{number} is not a pull request")))
         }
+        ("POST", ["pulls", number, "ready"]) => {
+            let (at, number) = issue(world, place()?, number)?;
+            set_draft(world, at, number, false, DEFAULT_ACTOR, now);
+            Ok(json!({ "number": number }))
+        }
+        ("POST", ["pulls", number, "merge"]) => {
+            let (at, number) = issue(world, place()?, number)?;
+            let merged =
+                merge_pull(world, at, number, DEFAULT_ACTOR, now).map_err(|e| (500, e.to_string()))?;
+            merged.map(|sha| json!({ "sha": sha })).ok_or_else(|| (409, format!("{number} cannot be merged")))
+        }
         ("PUT", ["users", login, "permission"]) => {
             let SetRole { permission } = read(body)?;
             ensure_user(world, login).role = permission;
@@ -261,11 +273,19 @@ fn act(
         }
         ("PATCH", ["repository"]) => {
             let EditRepository { name, archived } = read(body)?;
-            let repository = &mut world.repositories[place()?];
+            let at = place()?;
+            let new: Option<RepositoryName> = match name {
+                Some(name) => {
+                    let full_name = format!("{}/{name}", world.repositories[at].owner);
+                    Some(full_name.parse().map_err(|error: InvalidIdentity| (422, error.to_string()))?)
+                }
+                None => None,
+            };
+            let repository = &mut world.repositories[at];
             repository.archived = archived.unwrap_or(repository.archived);
-            if let Some(name) = name {
+            if let Some(new) = new {
                 repository.former_names.push(repository.full_name());
-                repository.name = name;
+                repository.name = new.name().to_owned();
             }
             Ok(json!({ "full_name": repository.full_name() }))
         }
@@ -276,7 +296,8 @@ fn act(
 /// Sends the newest delivery with this GUID again.
 pub(super) fn redeliver(world: &mut World, guid: &str, now: Timestamp) -> Result<Value, Problem> {
     let found = world.deliveries.iter().rev().find(|delivery| delivery.guid == guid);
-    let id = found.map(|delivery| delivery.id).ok_or_else(|| (404, format!("there was no delivery {guid}")))?;
+    let id =
+        found.map(|delivery| delivery.id).ok_or_else(|| (404, format!("there was no delivery {guid}")))?;
     Ok(json!({ "id": webhooks::redeliver(world, id, now) }))
 }
 

@@ -61,7 +61,8 @@ pub(super) fn create_token(call: &mut Call<'_>) -> Outcome {
     });
     if let Some(ids) = &repositories {
         let chosen = call.world.repositories.iter().filter(|repository| ids.contains(&repository.id));
-        let chosen: Vec<Value> = chosen.map(|repository| shapes::repository(call.world, repository)).collect();
+        let chosen: Vec<Value> =
+            chosen.map(|repository| shapes::repository(call.world, repository)).collect();
         shape["repositories"] = Value::Array(chosen);
     }
     call.world.tokens.insert(text, Token { expires_at, revoked: false, permissions, repositories });
@@ -103,7 +104,9 @@ fn narrowed_repositories(call: &Call<'_>) -> Result<Option<Vec<u64>>, Refusal> {
         return Err(Refusal::new(422, "Too many repositories for the installation."));
     }
     let all = &call.world.repositories;
-    let by_name = names.iter().map(|name| all.iter().find(|repository| Some(repository.name.as_str()) == name.as_str()));
+    let by_name = names
+        .iter()
+        .map(|name| all.iter().find(|repository| Some(repository.name.as_str()) == name.as_str()));
     let by_id = ids.iter().map(|id| all.iter().find(|repository| Some(repository.id) == id.as_u64()));
     by_name
         .chain(by_id)

@@ -103,9 +103,7 @@ impl Refusal {
 
     pub(super) fn too_long(resource: &str, field: &str) -> Self {
         let message = format!("{field} is too long (maximum is {BODY_CHARACTERS_MAX} characters)");
-        Self::validation(
-            json!({"resource": resource, "field": field, "code": "custom", "message": message}),
-        )
+        Self::validation(json!({"resource": resource, "field": field, "code": "custom", "message": message}))
     }
 
     fn validation(error: Value) -> Self {

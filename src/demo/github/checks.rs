@@ -102,10 +102,10 @@ fn apply(call: &Call<'_>, run: &mut CheckRun) -> Result<(), Refusal> {
         run.conclusion = Some(conclusion);
         run.status = "completed".to_owned();
     }
+    if call.body["status"] == "completed" && call.body["conclusion"].is_null() {
+        return Err(Refusal::invalid(RESOURCE, "conclusion", "missing_field"));
+    }
     if run.status == "completed" {
-        if run.conclusion.is_none() {
-            return Err(Refusal::invalid(RESOURCE, "conclusion", "missing_field"));
-        }
         run.completed_at = Some(time(call, "completed_at")?.unwrap_or(call.now));
     }
     run.started_at = time(call, "started_at")?.unwrap_or(run.started_at);

@@ -70,14 +70,8 @@ pub(super) const DEFAULT_PERMISSIONS: [(&str, &str); 5] = [
 ];
 
 /// The events such a bot subscribes to.
-pub(super) const DEFAULT_EVENTS: [&str; 6] = [
-    "issue_comment",
-    "issues",
-    "pull_request",
-    "pull_request_review",
-    "pull_request_review_comment",
-    "push",
-];
+pub(super) const DEFAULT_EVENTS: [&str; 6] =
+    ["issue_comment", "issues", "pull_request", "pull_request_review", "pull_request_review_comment", "push"];
 
 /// A new RSA key: the private half as PEM, the public half as DER.
 pub(super) fn generate_key() -> Result<(SecretString, Vec<u8>), EmulatorError> {
@@ -101,9 +95,7 @@ fn rsa_private_key(pkcs8: &[u8]) -> Option<&[u8]> {
         [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
     let at = pkcs8.windows(ALGORITHM.len()).position(|window| window == ALGORITHM)?;
     match &pkcs8[at + ALGORITHM.len()..] {
-        [0x04, 0x82, high, low, key @ ..] => {
-            key.get(..usize::from(u16::from_be_bytes([*high, *low])))
-        }
+        [0x04, 0x82, high, low, key @ ..] => key.get(..usize::from(u16::from_be_bytes([*high, *low]))),
         _ => None,
     }
 }

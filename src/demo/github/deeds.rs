@@ -74,7 +74,8 @@ pub(super) fn add_label(
     by: &str,
     now: Timestamp,
 ) {
-    let known = world.repositories[repository].labels.iter().find(|label| label.name.eq_ignore_ascii_case(name));
+    let known =
+        world.repositories[repository].labels.iter().find(|label| label.name.eq_ignore_ascii_case(name));
     let name = match known {
         Some(label) => label.name.clone(),
         None => {
@@ -140,7 +141,9 @@ pub(super) fn edit_issue(
         issue.closed_at = (!open).then_some(now);
         issue.closed_by = (!open).then(|| by.to_owned());
     }
-    if changes != json!({}) {
+    // GitHub tells of edited pull requests too; nobody here listens, and the contract has no schema.
+    let is_issue = issue.pull.is_none();
+    if is_issue && changes != json!({}) {
         tell(world, repository, number, "edited", by, json!({ "changes": changes }), now);
     }
     if let Some(open) = turned {
@@ -237,6 +240,10 @@ fn tell_label(
 ) {
     let place = &world.repositories[repository];
     let Some(label) = place.labels.iter().find(|label| label.name == name) else { return };
+    if place.issues.get(&number).is_none_or(|issue| issue.pull.is_some()) {
+        // As with edited pull requests: not in the contract.
+        return;
+    }
     let label = shapes::label(world, place, label);
     tell(world, repository, number, action, by, json!({ "label": label }), now);
 }

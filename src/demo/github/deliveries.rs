@@ -66,8 +66,7 @@ pub(super) fn get(call: &mut Call<'_>) -> CallOutcome {
     let payload: Value = serde_json::from_str(&delivery.payload).unwrap_or_default();
     shape["url"] = json!(delivery.url);
     shape["request"] = json!({"headers": outcome.request_headers, "payload": payload});
-    shape["response"] =
-        json!({"headers": outcome.response_headers, "payload": outcome.response_body});
+    shape["response"] = json!({"headers": outcome.response_headers, "payload": outcome.response_body});
     Ok(Answer::ok(shape))
 }
 

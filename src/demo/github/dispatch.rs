@@ -166,7 +166,8 @@ fn read_body(bytes: &[u8]) -> Result<Value, Refusal> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Value::Null);
     }
-    let body: Value = serde_json::from_slice(bytes).map_err(|_| Refusal::new(400, "Problems parsing JSON"))?;
+    let body: Value =
+        serde_json::from_slice(bytes).map_err(|_| Refusal::new(400, "Problems parsing JSON"))?;
     match body {
         Value::Object(_) | Value::Array(_) => Ok(body),
         _ => Err(Refusal::new(400, "Body should be a JSON object")),

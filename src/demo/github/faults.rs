@@ -20,7 +20,7 @@ pub struct FaultRule {
     #[serde(default = "once")]
     pub times: u32,
     /// What they get.
-    #[serde(flatten)]
+    #[serde(rename = "fault")]
     pub kind: FaultKind,
 }
 
@@ -30,7 +30,7 @@ fn once() -> u32 {
 
 /// What a request gets instead of its answer.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "fault")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultKind {
     /// This status, without being carried out.
     Status {
@@ -96,9 +96,7 @@ pub(super) fn take_fault(faults: &mut Vec<Fault>, method: &str, path: &str) -> O
 pub(super) fn delay_of(fault: Option<&FaultKind>) -> Duration {
     match fault {
         Some(FaultKind::Delay { seconds }) => Duration::from_secs_f64(*seconds),
-        Some(
-            FaultKind::Status { .. } | FaultKind::Drop | FaultKind::DropAfter | FaultKind::Truncate,
-        )
+        Some(FaultKind::Status { .. } | FaultKind::Drop | FaultKind::DropAfter | FaultKind::Truncate)
         | None => Duration::ZERO,
     }
 }
@@ -110,7 +108,7 @@ mod tests {
     #[test]
     fn a_fault_strikes_as_often_as_it_says_and_only_where_it_says() {
         let rule = serde_json::json!({
-            "method": "post", "path": "/pulls$", "times": 2, "fault": "status", "status": 502
+            "method": "post", "path": "/pulls$", "times": 2, "fault": {"status": {"status": 502}}
         });
         let mut faults = vec![Fault::new(serde_json::from_value(rule).unwrap()).unwrap()];
         assert!(take_fault(&mut faults, "GET", "/repos/o/r/pulls").is_none());

@@ -59,7 +59,7 @@ pub(super) async fn handle(shared: &Arc<Shared>, parts: &Parts, body: Bytes) -> 
             Err(GitHttpError::Malformed(what)) => Reply::text(400, &format!("{what}\n")),
             Err(error @ (GitHttpError::Repository(_) | GitHttpError::File { .. })) => {
                 tracing::error!(%error, "a git request failed");
-                Reply::text(500, &format!("{error}\n"))
+                Reply::text(500, "the emulated repository failed\n")
             }
         }
     });

@@ -13,8 +13,13 @@ pub(super) fn list(call: &mut Call<'_>) -> Outcome {
     if !["open", "closed", "all"].contains(&state) {
         return Err(Refusal::invalid("Issue", "state", "invalid"));
     }
-    let labels: Vec<&str> =
-        call.query("labels").unwrap_or_default().split(',').map(str::trim).filter(|l| !l.is_empty()).collect();
+    let labels: Vec<&str> = call
+        .query("labels")
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
     let since = call.query("since").and_then(|text| text.parse::<jiff::Timestamp>().ok());
     let wanted = |issue: &&Issue| {
         let has = |label: &&str| issue.labels.iter().any(|own| own.eq_ignore_ascii_case(label));

@@ -7,6 +7,7 @@
 mod access;
 mod admin;
 mod app;
+mod beginning;
 mod call;
 mod checks;
 mod comments;
@@ -18,6 +19,7 @@ mod dispatch;
 mod faults;
 mod git_data;
 mod git_routes;
+mod hands;
 mod issues;
 mod labels;
 mod operations;
@@ -36,12 +38,13 @@ mod state;
 mod webhooks;
 mod world;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -53,24 +56,19 @@ pub use faults::{FaultKind, FaultRule};
 pub use people::Role;
 pub use seed::{EmulatorSeed, SeedIssue};
 
+use beginning::{ensure_user, new_world};
 use connection::{CuttableListener, Scissors};
-use credentials::{App, DEFAULT_EVENTS, DEFAULT_PERMISSIONS, generate_key, random_text};
-use deeds::IssueEdit;
-use people::{DEMO_USERS, User, UserKind};
-use pull_deeds::{NewReview, NewReviewComment, submit_review};
+use credentials::random_text;
 use record::Recorder;
-use world::{RateLimit, Repository, Urls, World};
+use world::{Repository, Urls, World};
 
 use crate::demo::git_http::{BareRepository, GitHttpError};
+use crate::domain::RepositoryName;
 
 /// Who acts where nobody is named.
-pub(crate) const DEFAULT_ACTOR: &str = "octo-maintainer";
-/// Requests an hour: GitHub's least for an installation.
-const RATE_LIMIT_MAX: u64 = 5_000;
-/// Ids begin here, so that they are never taken for issue numbers.
-const FIRST_ID: u64 = 1_000_000;
-/// The name of the App; its slug is the same.
-const APP_SLUG: &str = "mendwright-demo";
+const DEFAULT_ACTOR: &str = "octo-maintainer";
+/// How long the emulator's end waits for requests under way.
+const SHUT_DOWN_MAX: Duration = Duration::from_secs(5);
 
 /// How an emulator is started.
 #[derive(Debug, Clone)]
@@ -104,7 +102,7 @@ impl EmulatorOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum EmulatorError {
     /// The address cannot be listened on.
-    #[error("the emulator cannot listen on {address}: {source}; choose another address, or port 0")]
+    #[error("the emulator cannot listen on {address}; choose another address, or port 0")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -112,7 +110,7 @@ pub enum EmulatorError {
         source: std::io::Error,
     },
     /// The record cannot be written.
-    #[error("the record {path} cannot be opened: {source}")]
+    #[error("the record {path} cannot be opened for writing")]
     Record {
         /// The file.
         path: String,
@@ -123,12 +121,24 @@ pub enum EmulatorError {
     #[error("the system gave no randomness for keys and secrets")]
     Random,
     /// A repository cannot be made or imported.
-    #[error("the repository {name} cannot be made: {source}")]
+    #[error("the repository {name} cannot be made")]
     Repository {
         /// `owner/name`
         name: String,
         /// Why.
         source: GitHttpError,
+    },
+    /// The client that sends the webhooks cannot be made.
+    #[error("the emulator's HTTP client cannot be made")]
+    Client(#[from] reqwest::Error),
+    /// The repository's name is none.
+    #[error(transparent)]
+    Name(#[from] crate::domain::InvalidIdentity),
+    /// The repository exists already.
+    #[error("{path} exists already; choose another name, or an empty data directory")]
+    Occupied {
+        /// Where it is.
+        path: String,
     },
     /// There is nothing of that name or number.
     #[error("the emulator has no {0}")]
@@ -176,7 +186,7 @@ impl EmulatedGitHub {
         let cannot_listen = |source| EmulatorError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(cannot_listen)?;
         let bound = listener.local_addr().map_err(cannot_listen)?;
-        let url = Url::parse(&format!("http://{bound}/")).map_err(|_| EmulatorError::Random)?;
+        let url = Url::parse(&format!("http://{bound}/")).expect("a socket address makes a URL");
         let recorder = Recorder::new(options.record.as_deref()).map_err(|source| {
             let path = options.record.iter().map(|path| path.display().to_string()).collect();
             EmulatorError::Record { path, source }
@@ -196,9 +206,8 @@ impl EmulatedGitHub {
         let shared = Arc::new(Shared { world: Mutex::new(world), recorder });
         let settled = Arc::new(Notify::new());
         // A proxy of the environment has no business between the emulator and its webhook.
-        let client = reqwest::Client::builder().no_proxy().build().map_err(|_| EmulatorError::Random)?;
-        let deliverer =
-            tokio::spawn(webhooks::deliver_all(shared.clone(), client, queue, settled.clone()));
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let deliverer = tokio::spawn(webhooks::deliver_all(shared.clone(), client, queue, settled.clone()));
         let (stop, stopped) = oneshot::channel::<()>();
         let router = axum::Router::new().fallback(server::handle).with_state(shared.clone());
         let service = router.into_make_service_with_connect_info::<Scissors>();
@@ -240,10 +249,12 @@ impl EmulatedGitHub {
         source: RepositorySource<'_>,
     ) -> Result<Url, EmulatorError> {
         let failed = |source| EmulatorError::Repository { name: full_name.to_owned(), source };
-        let unnamed = || EmulatorError::Unknown(format!("repository name in {full_name:?}: owner/name is one"));
-        let name: crate::domain::RepositoryName = full_name.parse().map_err(|_| unnamed())?;
+        let name: RepositoryName = full_name.parse()?;
         let now = Timestamp::now();
         let path = self.data_dir.join(name.owner()).join(format!("{}.git", name.name()));
+        if path.exists() {
+            return Err(EmulatorError::Occupied { path: path.display().to_string() });
+        }
         let git = BareRepository::create(&path, "main").map_err(failed)?;
         let default_branch = match source {
             RepositorySource::Path(path) => git.import(path, now.as_second()).map_err(failed)?,
@@ -273,7 +284,7 @@ impl EmulatedGitHub {
                 git,
             });
         });
-        self.url.join(&format!("{full_name}.git")).map_err(|_| unnamed())
+        Ok(self.url.join(&format!("{name}.git")).expect("a checked repository name fits into a URL"))
     }
 
     /// Adds a seed's repository and opens its issues.
@@ -288,106 +299,6 @@ impl EmulatedGitHub {
             }
         });
         Ok(url)
-    }
-
-    /// Opens an issue. Returns its number.
-    pub fn open_issue(&self, title: &str, body: &str, by: &str) -> Result<u64, EmulatorError> {
-        self.act(by, |world, now| {
-            deeds::open_issue(world, 0, title.to_owned(), Some(body.to_owned()), by, now)
-        })
-    }
-
-    /// Puts a label on an issue, and waits until the webhook about it was answered or failed.
-    pub async fn label_issue(&self, number: u64, label: &str, by: &str) -> Result<(), EmulatorError> {
-        self.known(number)?;
-        self.act(by, |world, now| deeds::add_label(world, 0, number, label, by, now))?;
-        self.deliveries_settled().await;
-        Ok(())
-    }
-
-    /// Takes a label off, and waits like [`Self::label_issue`].
-    pub async fn unlabel_issue(&self, number: u64, label: &str, by: &str) -> Result<(), EmulatorError> {
-        self.known(number)?;
-        let removed = self.act(by, |world, now| deeds::remove_label(world, 0, number, label, by, now))?;
-        self.deliveries_settled().await;
-        match removed {
-            true => Ok(()),
-            false => Err(EmulatorError::Unknown(format!("label {label:?} on issue {number}"))),
-        }
-    }
-
-    /// Closes an issue or a pull request, and waits like [`Self::label_issue`].
-    pub async fn close_issue(&self, number: u64, by: &str) -> Result<(), EmulatorError> {
-        self.known(number)?;
-        let edit = IssueEdit { open: Some(false), ..IssueEdit::default() };
-        self.act(by, |world, now| deeds::edit_issue(world, 0, number, edit, by, now))?;
-        self.deliveries_settled().await;
-        Ok(())
-    }
-
-    /// Changes an issue's title and body, and waits like [`Self::label_issue`].
-    pub async fn edit_issue(
-        &self,
-        number: u64,
-        title: &str,
-        body: &str,
-        by: &str,
-    ) -> Result<(), EmulatorError> {
-        self.known(number)?;
-        let (title, body) = (Some(title.to_owned()), Some(body.to_owned()));
-        let edit = IssueEdit { title, body, ..IssueEdit::default() };
-        self.act(by, |world, now| deeds::edit_issue(world, 0, number, edit, by, now))?;
-        self.deliveries_settled().await;
-        Ok(())
-    }
-
-    /// Comments on an issue or pull request, and waits like [`Self::label_issue`].
-    pub async fn comment(&self, number: u64, body: &str, by: &str) -> Result<u64, EmulatorError> {
-        let id = self.act(by, |world, now| {
-            deeds::add_comment(world, 0, number, body.to_owned(), by, now)
-        })?;
-        self.deliveries_settled().await;
-        id.ok_or_else(|| EmulatorError::Unknown(format!("issue {number}")))
-    }
-
-    /// Reviews a pull request, with comments of (path, line, text), and waits like
-    /// [`Self::label_issue`]. `state`: `APPROVED`, `CHANGES_REQUESTED` or `COMMENTED`.
-    pub async fn review(
-        &self,
-        number: u64,
-        state: &str,
-        body: &str,
-        comments: &[(&str, u64, &str)],
-        by: &str,
-    ) -> Result<u64, EmulatorError> {
-        let comments = comments
-            .iter()
-            .map(|(path, line, text)| {
-                let (path, body) = ((*path).to_owned(), (*text).to_owned());
-                NewReviewComment { path, line: *line, body }
-            })
-            .collect();
-        let review = NewReview { state: state.to_owned(), body: body.to_owned(), comments };
-        let id = self.act(by, |world, now| submit_review(world, 0, number, review, by, now))?;
-        self.deliveries_settled().await;
-        id.ok_or_else(|| EmulatorError::Unknown(format!("pull request {number}")))
-    }
-
-    /// Says where webhooks go from now on.
-    pub fn set_webhook_url(&self, url: Option<Url>) {
-        self.shared.with_world(|world| world.app.webhook_url = url);
-    }
-
-    /// Changes what a person may do in every repository.
-    pub fn set_role(&self, login: &str, role: Role) {
-        self.shared.with_world(|world| ensure_user(world, login).role = role);
-    }
-
-    /// Sends the newest delivery with this GUID again, and waits like [`Self::label_issue`].
-    pub async fn redeliver(&self, guid: &str) -> Result<(), EmulatorError> {
-        let sent = self.shared.with_world(|world| admin::redeliver(world, guid, Timestamp::now()));
-        self.deliveries_settled().await;
-        sent.map(drop).map_err(|(_, why)| EmulatorError::Unknown(why))
     }
 
     /// Makes the next matching requests go wrong.
@@ -410,6 +321,11 @@ impl EmulatedGitHub {
         let code = random_text(40)?;
         self.shared.with_world(|world| world.app.manifest_codes.push(code.clone()));
         Ok(code)
+    }
+
+    /// The names of the REST operations there are, as GitHub's description has them.
+    pub fn operations() -> impl Iterator<Item = &'static str> {
+        operations::OPERATIONS.iter().map(|operation| operation.id)
     }
 
     /// Everything that happened, without secrets. See `GET /_emulator/state`.
@@ -438,28 +354,9 @@ impl EmulatedGitHub {
             // An error means that the server has ended already.
             let _ = stop.send(());
         }
-        if let Err(error) = (&mut self.server).await {
-            tracing::error!(%error, "the emulator's server ended badly");
-        }
-    }
-
-    fn act<T>(&self, by: &str, work: impl FnOnce(&mut World, Timestamp) -> T) -> Result<T, EmulatorError> {
-        self.shared.with_world(|world| {
-            if world.repositories.is_empty() {
-                return Err(EmulatorError::Unknown("repository yet".to_owned()));
-            }
-            ensure_user(world, by);
-            Ok(work(world, Timestamp::now()))
-        })
-    }
-
-    fn known(&self, number: u64) -> Result<(), EmulatorError> {
-        let known = self.shared.with_world(|world| {
-            world.repositories.first().is_some_and(|repository| repository.issues.contains_key(&number))
-        });
-        match known {
-            true => Ok(()),
-            false => Err(EmulatorError::Unknown(format!("issue {number}"))),
+        // Whoever still waits for an answer after that does not get one: dropping aborts.
+        if tokio::time::timeout(SHUT_DOWN_MAX, &mut self.server).await.is_err() {
+            tracing::warn!("a request to the emulator was cut off by its end");
         }
     }
 }
@@ -469,71 +366,4 @@ impl Drop for EmulatedGitHub {
         self.server.abort();
         self.deliverer.abort();
     }
-}
-
-/// The account of that login; one without rights is made where there is none.
-fn ensure_user<'a>(world: &'a mut World, login: &str) -> &'a mut User {
-    let id = world.next_id();
-    world.users.entry(login.to_lowercase()).or_insert_with(|| {
-        let kind = if login.ends_with("[bot]") { UserKind::Bot } else { UserKind::User };
-        User { id, login: login.to_owned(), kind, role: Role::None }
-    })
-}
-
-fn new_world(
-    urls: Urls,
-    options: &EmulatorOptions,
-    outbox: mpsc::Sender<u64>,
-    now: Timestamp,
-) -> Result<World, EmulatorError> {
-    let (private_key_pem, public_key) = generate_key()?;
-    let granted = match options.permissions.is_empty() {
-        true => DEFAULT_PERMISSIONS.map(|(name, level)| (name.to_owned(), level.to_owned())).into(),
-        false => options.permissions.clone(),
-    };
-    let app = App {
-        id: FIRST_ID + 1,
-        slug: APP_SLUG.to_owned(),
-        client_id: format!("Iv23li{}", random_text(14)?),
-        name: APP_SLUG.to_owned(),
-        description: "Mendwright against an emulated GitHub".to_owned(),
-        public_key,
-        private_key_pem,
-        manifest_codes: Vec::new(),
-        webhook_secret: random_text(40)?.into(),
-        webhook_url: options.webhook_url.clone(),
-        hook_id: FIRST_ID + 2,
-        installation: FIRST_ID + 3,
-        suspended_at: None,
-        owner: DEFAULT_ACTOR.to_owned(),
-        permissions: granted,
-        events: DEFAULT_EVENTS.map(str::to_owned).to_vec(),
-        created_at: now,
-    };
-    let mut world = World {
-        urls,
-        app,
-        users: BTreeMap::new(),
-        repositories: Vec::new(),
-        tokens: BTreeMap::new(),
-        deliveries: VecDeque::new(),
-        calls: BTreeMap::new(),
-        faults: Vec::new(),
-        rate_limit: RateLimit {
-            max: RATE_LIMIT_MAX,
-            used: 0,
-            resets_at: now + SignedDuration::from_hours(1),
-        },
-        outbox,
-        ids: FIRST_ID + 10,
-    };
-    let bot = world.app.bot_login();
-    // The App's own account writes, but is no collaborator: GitHub answers `none` for it.
-    for (login, kind, role) in
-        DEMO_USERS.into_iter().chain([(bot.as_str(), UserKind::Bot, Role::None)])
-    {
-        let user = ensure_user(&mut world, login);
-        (user.kind, user.role) = (kind, role);
-    }
-    Ok(world)
 }

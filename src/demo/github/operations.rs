@@ -142,7 +142,10 @@ pub(super) static OPERATIONS: [Operation; 68] = operations! {
 };
 
 /// The operation a request is for, and the parts of its path. Of several, the most literal.
-pub(super) fn route(method: &str, path: &str) -> Option<(&'static Operation, BTreeMap<&'static str, String>)> {
+pub(super) fn route(
+    method: &str,
+    path: &str,
+) -> Option<(&'static Operation, BTreeMap<&'static str, String>)> {
     let segments: Vec<&str> = path.trim_end_matches('/').split('/').skip(1).collect();
     OPERATIONS
         .iter()

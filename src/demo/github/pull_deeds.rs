@@ -137,6 +137,32 @@ pub(super) fn set_draft(
     tell(world, repository, number, action, by, json!({}), now);
 }
 
+/// Merges an open pull request, also a draft. Returns the merge commit; `None`: it cannot be.
+pub(super) fn merge_pull(
+    world: &mut World,
+    repository: usize,
+    number: u64,
+    by: &str,
+    now: Timestamp,
+) -> Result<Option<String>, GitHttpError> {
+    let place = &mut world.repositories[repository];
+    let git = place.git.clone();
+    let Some(issue) = place.issues.get_mut(&number).filter(|issue| issue.open) else { return Ok(None) };
+    let Some(pull) = &mut issue.pull else { return Ok(None) };
+    let base = pull.base.clone();
+    let message = format!("Merge pull request #{number} from {}\n\n{}", pull.head, issue.title);
+    let before = git.branch(&base)?.unwrap_or_else(|| NOTHING.to_owned());
+    let Some(after) = git.merge(&base, &pull.head_sha, &message, by, now.as_second())? else {
+        return Ok(None);
+    };
+    pull.merged_at = Some(now);
+    let edit = super::deeds::IssueEdit { open: Some(false), ..Default::default() };
+    super::deeds::edit_issue(world, repository, number, edit, by, now);
+    let update = RefUpdate { name: format!("refs/heads/{base}"), before, after: after.clone() };
+    references_moved(world, repository, &[update], by, now)?;
+    Ok(Some(after))
+}
+
 /// What follows from references that moved: push events, and open pull requests that follow.
 pub(super) fn references_moved(
     world: &mut World,
@@ -149,9 +175,8 @@ pub(super) fn references_moved(
         world.repositories[repository].pushed_at = now;
         tell_push(world, repository, update, by, now)?;
         let Some(branch) = update.name.strip_prefix("refs/heads/") else { continue };
-        let follows = |issue: &&mut Issue| {
-            issue.open && issue.pull.as_ref().is_some_and(|pull| pull.head == branch)
-        };
+        let follows =
+            |issue: &&mut Issue| issue.open && issue.pull.as_ref().is_some_and(|pull| pull.head == branch);
         let mut followed = Vec::new();
         for issue in world.repositories[repository].issues.values_mut().filter(follows) {
             followed.push(issue.number);
@@ -189,7 +214,8 @@ fn tell_push(
     let (mut commits, mut head) = (Vec::new(), Value::Null);
     let mut forced = false;
     if !deleted && update.name.starts_with("refs/heads/") {
-        let base = if created { place.git.branch(&place.default_branch)? } else { Some(update.before.clone()) };
+        let base =
+            if created { place.git.branch(&place.default_branch)? } else { Some(update.before.clone()) };
         forced = !created && place.git.compare(&update.before, &update.after)?.behind > 0;
         for facts in place.git.commits_between(base.as_deref(), &update.after)? {
             commits.push(pushed_commit(world, place, &facts)?);

@@ -9,7 +9,7 @@ use super::call::{Answer, Call, Outcome, Refusal};
 use super::deeds::{IssueEdit, edit_issue};
 use super::issues::open_state;
 use super::pages::page;
-use super::pull_deeds::{NewPull, open_pull, set_draft};
+use super::pull_deeds::{NewPull, merge_pull, open_pull, set_draft};
 use super::shapes;
 use super::world::{Issue, Pull};
 
@@ -36,7 +36,10 @@ pub(super) fn list(call: &mut Call<'_>) -> Outcome {
     if call.query("direction").unwrap_or(if by_update { "asc" } else { "desc" }) == "desc" {
         found.reverse();
     }
-    let all = found.into_iter().map(|(issue, pull)| shapes::pull_simple(call.world, call.repo(), issue, pull)).collect();
+    let all = found
+        .into_iter()
+        .map(|(issue, pull)| shapes::pull_simple(call.world, call.repo(), issue, pull))
+        .collect();
     Ok(page(call, all))
 }
 
@@ -141,20 +144,14 @@ pub(super) fn merge(call: &mut Call<'_>) -> Outcome {
     if !issue.open {
         return Err(Refusal::new(405, "Pull Request is not mergeable"));
     }
-    let (number, base, head_sha) = (issue.number, pull.base.clone(), pull.head_sha.clone());
-    let git = call.repo().git.clone();
-    if git.update_reference(&format!("refs/heads/{base}"), &head_sha, false).is_err() {
-        return Err(Refusal::new(405, "Pull Request is not mergeable"));
-    }
+    let number = issue.number;
     let (by, now, repository) = (call.login(), call.now, call.repository);
-    if let Some(pull) = call.repo_mut().issues.get_mut(&number).and_then(|issue| issue.pull.as_mut()) {
-        pull.merged_at = Some(now);
+    match merge_pull(call.world, repository, number, &by, now)? {
+        Some(sha) => Ok(Answer::ok(json!({
+            "sha": sha, "merged": true, "message": "Pull Request successfully merged"
+        }))),
+        None => Err(Refusal::new(405, "Pull Request is not mergeable")),
     }
-    let edit = IssueEdit { open: Some(false), ..IssueEdit::default() };
-    edit_issue(call.world, repository, number, edit, &by, now);
-    Ok(Answer::ok(json!({
-        "sha": head_sha, "merged": true, "message": "Pull Request successfully merged"
-    })))
 }
 
 /// `markPullRequestReadyForReview` and `convertPullRequestToDraft`; nothing else is known.
@@ -173,7 +170,9 @@ pub(super) fn graphql(call: &mut Call<'_>) -> Outcome {
         Some((index, issue.number))
     });
     let Some((repository, number)) = target else {
-        return Ok(Answer::ok(json!({"errors": [{"type": "NOT_FOUND", "message": "Could not resolve to a node"}]})));
+        return Ok(Answer::ok(
+            json!({"errors": [{"type": "NOT_FOUND", "message": "Could not resolve to a node"}]}),
+        ));
     };
     let (by, now) = (call.login(), call.now);
     set_draft(call.world, repository, number, draft, &by, now);

@@ -8,8 +8,7 @@ use super::shapes;
 use super::world::Reaction;
 
 /// The reactions there are.
-pub(super) const CONTENTS: [&str; 8] =
-    ["+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes"];
+pub(super) const CONTENTS: [&str; 8] = ["+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes"];
 
 pub(super) fn list(call: &mut Call<'_>) -> Outcome {
     let wanted = call.query("content");

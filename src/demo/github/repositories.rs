@@ -121,7 +121,8 @@ pub(super) fn content(call: &mut Call<'_>) -> Outcome {
         Content::Directory(entries) => entries
             .iter()
             .map(|entry| {
-                let below = if path.is_empty() { entry.name.clone() } else { format!("{path}/{}", entry.name) };
+                let below =
+                    if path.is_empty() { entry.name.clone() } else { format!("{path}/{}", entry.name) };
                 describe(&below, entry.kind, &entry.sha, entry.bytes)
             })
             .collect(),

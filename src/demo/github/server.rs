@@ -65,9 +65,8 @@ pub(super) async fn handle(
         _ => path.strip_prefix(API_PREFIX).filter(|rest| rest.starts_with('/')).map(str::to_owned),
     };
     let bytes_max = if api_path.is_some() { API_BYTES_MAX } else { PUSH_BYTES_MAX };
-    let body = match axum::body::to_bytes(body, bytes_max).await {
-        Ok(body) => body,
-        Err(_) => return whole(Reply::text(413, "the request is too large\n")),
+    let Ok(body) = axum::body::to_bytes(body, bytes_max).await else {
+        return whole(Reply::text(413, "the request is too large, or was cut short\n"));
     };
     if let Some(admin_path) = path.strip_prefix("/_emulator/") {
         return whole(admin::handle(&shared, &parts, admin_path, &body).await);

@@ -133,9 +133,8 @@ pub(super) async fn deliver_all(
 
 fn headers(world: &World, delivery: &Delivery) -> Vec<(&'static str, String)> {
     let secret = world.app.webhook_secret.expose_secret().as_bytes();
-    let sign = |algorithm| {
-        hex::encode(hmac::sign(&hmac::Key::new(algorithm, secret), delivery.payload.as_bytes()))
-    };
+    let sign =
+        |algorithm| hex::encode(hmac::sign(&hmac::Key::new(algorithm, secret), delivery.payload.as_bytes()));
     vec![
         ("Accept", "*/*".to_owned()),
         ("Content-Type", "application/json".to_owned()),

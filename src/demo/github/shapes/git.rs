@@ -28,9 +28,8 @@ pub(in crate::demo::github) fn commit(world: &World, repository: &Repository, fa
     let api = format!("{}/repos/{full_name}", world.urls.api);
     let page = format!("{}/{full_name}/commit", world.urls.web);
     let url = format!("{api}/commits/{}", facts.sha);
-    let person = |who: &Person| {
-        json!({"name": who.name, "email": who.email, "date": stamp_seconds(who.at_seconds)})
-    };
+    let person =
+        |who: &Person| json!({"name": who.name, "email": who.email, "date": stamp_seconds(who.at_seconds)});
     let parents: Vec<Value> = facts
         .parents
         .iter()

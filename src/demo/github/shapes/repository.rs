@@ -98,9 +98,15 @@ pub(in crate::demo::github) fn repository(world: &World, repository: &Repository
     for (name, rest) in ADDRESSES {
         shape[name] = json!(format!("{api}{rest}"));
     }
-    for name in
-        ["forks", "forks_count", "stargazers_count", "watchers", "watchers_count", "subscribers_count", "network_count"]
-    {
+    for name in [
+        "forks",
+        "forks_count",
+        "stargazers_count",
+        "watchers",
+        "watchers_count",
+        "subscribers_count",
+        "network_count",
+    ] {
         shape[name] = json!(0);
     }
     shape

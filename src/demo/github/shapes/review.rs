@@ -16,10 +16,8 @@ pub(in crate::demo::github) fn review(
 ) -> Value {
     let full_name = repository.full_name();
     let pull = format!("{}/repos/{full_name}/pulls/{}", world.urls.api, issue.number);
-    let page = format!(
-        "{}/{full_name}/pull/{}#pullrequestreview-{}",
-        world.urls.web, issue.number, review.id
-    );
+    let page =
+        format!("{}/{full_name}/pull/{}#pullrequestreview-{}", world.urls.web, issue.number, review.id);
     json!({
         "id": review.id,
         "node_id": node_id("PRR", review.id),
