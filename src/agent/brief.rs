@@ -39,7 +39,7 @@ impl Brief {
             "The suite is **red** before your change. Your proposal is accepted when it is green."
         };
         let instructions = instructions.map_or_else(String::new, |text| {
-            format!("\n# The repository's own instructions (AGENTS.md)\n\n{}", quoted(&sanitise(text).text))
+            format!("\n# The repository's own instructions\n\n{}", quoted(&sanitise(text).text))
         });
         let text = format!(
             "{heading}\n\n{}{}\n# The test suite\n\n`{}` (from {}). {state}\n\n{}\n\n# Top of the repository\n\n\

@@ -21,8 +21,10 @@ pub struct Conversation {
     pub checkpoint: Option<Sha>,
     /// The agent's last test run, or the baseline's.
     pub last_run: Option<TestRun>,
-    /// Red verdicts so far, and the tree of the last one.
+    /// Red verdicts so far.
     pub red_verdicts: u32,
+    /// Red verdicts in a row on the same tree.
+    pub red_verdicts_unchanged: u32,
     /// The tree that the last red verdict was on.
     pub red_tree: Option<Sha>,
 }
@@ -37,6 +39,7 @@ impl Conversation {
             checkpoint: None,
             last_run: None,
             red_verdicts: 0,
+            red_verdicts_unchanged: 0,
             red_tree: None,
         };
         for recorded in transcript {
@@ -72,6 +75,8 @@ impl Conversation {
             }
             TranscriptEvent::VerdictReached { verified: false, tree, .. } => {
                 self.red_verdicts += 1;
+                let unchanged = self.red_tree.as_ref() == Some(tree);
+                self.red_verdicts_unchanged = if unchanged { self.red_verdicts_unchanged + 1 } else { 1 };
                 self.red_tree = Some(tree.clone());
             }
             TranscriptEvent::VerdictReached { verified: true, .. }

@@ -31,8 +31,18 @@ pub struct Claim {
     pub worker: String,
     /// The fence: grows with every claim of this job.
     pub epoch: i64,
-    /// How often the job was claimed, this time included.
+    /// How often the job was claimed, this time included and those left out that gave it back: more
+    /// than one means that a worker died at it.
     pub attempt: u32,
+}
+
+/// Whether an attempt that was given back counts towards the limit of attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// It does: something broke that may break again.
+    Counts,
+    /// It does not: the world was not ready.
+    DoesNotCount,
 }
 
 /// A verified webhook, parsed.
@@ -148,7 +158,12 @@ pub trait Store: Send + Sync {
     async fn heartbeat(&self, claim: &Claim, lease_until: Timestamp) -> Result<Option<String>, StoreError>;
 
     /// Gives the job back, to be claimed again from `available_at` on.
-    async fn release(&self, claim: &Claim, available_at: Timestamp) -> Result<(), StoreError>;
+    async fn release(
+        &self,
+        claim: &Claim,
+        available_at: Timestamp,
+        attempt: Attempt,
+    ) -> Result<(), StoreError>;
 
     /// Appends to the job's transcript; all or none. `StateChanged` and `Ended` change the job's
     /// row, assistant messages are counted as spend, in the same transaction.

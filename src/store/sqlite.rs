@@ -13,7 +13,7 @@ use sqlx::sqlite::{
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
 use super::rows::{self, JOB_COLUMNS, milliseconds};
-use super::{Claim, DeliveryRecorded, DeliveryRequest, Effect, NewDelivery, Store, StoreError, row_change};
+use super::{Attempt, Claim, DeliveryRecorded, DeliveryRequest, Effect, NewDelivery, Store, StoreError, row_change};
 use crate::domain::{IssueNumber, Job, JobId, Recorded, RepositoryId, TranscriptEvent, Trigger};
 
 /// How long a writer waits for another before it gives up.
@@ -316,12 +316,21 @@ impl Store for SqliteStore {
         row.try_get("cancel_why").map_err(self.failed("prolonged a lease"))
     }
 
-    async fn release(&self, claim: &Claim, available_at: Timestamp) -> Result<(), StoreError> {
+    async fn release(
+        &self,
+        claim: &Claim,
+        available_at: Timestamp,
+        attempt: Attempt,
+    ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         self.fence(&mut tx, claim).await?;
-        sqlx::query("UPDATE jobs SET lease_owner = NULL, lease_until = 0, available_at = $2 WHERE id = $1")
+        sqlx::query(
+            "UPDATE jobs SET lease_owner = NULL, lease_until = 0, available_at = $2,
+                 attempts = attempts - $3 WHERE id = $1",
+        )
             .bind(claim.job.id.to_string())
             .bind(milliseconds(available_at))
+        .bind(i64::from(attempt == Attempt::DoesNotCount))
             .execute(&mut *tx)
             .await
             .map_err(self.failed("released a job"))?;

@@ -85,7 +85,7 @@ async fn a_worker_whose_lease_ran_out_can_write_nothing_more() {
     let note = [TranscriptEvent::Note { text: "x".into() }];
     let lost = |result: Result<(), StoreError>| matches!(result, Err(StoreError::LeaseLost { .. }));
     assert!(lost(store.append(&old, &note, at(61)).await));
-    assert!(lost(store.release(&old, at(61)).await));
+    assert!(lost(store.release(&old, at(61), Attempt::Counts).await));
     assert!(lost(store.finish_effect(&old, "pr", "1", at(61)).await));
     assert!(matches!(store.begin_effect(&old, "pr", at(61)).await, Err(StoreError::LeaseLost { .. })));
     assert!(matches!(store.heartbeat(&old, at(120)).await, Err(StoreError::LeaseLost { .. })));
@@ -125,7 +125,7 @@ async fn a_cancelled_job_says_so_at_the_next_heartbeat_and_wakes_a_paused_one() 
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
     assert_eq!(store.heartbeat(&claim, at(61)).await.unwrap(), None);
-    store.release(&claim, at(9_000)).await.unwrap();
+    store.release(&claim, at(9_000), Attempt::DoesNotCount).await.unwrap();
     let cancel = DeliveryRequest::Cancel {
         repository: trigger(5).repository,
         issue: IssueNumber(5),
@@ -134,6 +134,7 @@ async fn a_cancelled_job_says_so_at_the_next_heartbeat_and_wakes_a_paused_one() 
     let recorded = store.record_delivery(&delivery("d2", cancel), at(10)).await.unwrap();
     assert_eq!(recorded, DeliveryRecorded::Cancelled(1));
     let claim = store.claim("w1", at(70), at(10)).await.unwrap().unwrap();
+    assert_eq!(claim.attempt, 1, "an attempt given back for the world's sake does not count");
     assert_eq!(store.heartbeat(&claim, at(71)).await.unwrap().as_deref(), Some("the label was removed"));
 }
 

@@ -112,6 +112,7 @@ pub(super) fn settings_for_tests() -> JobSettings {
         protected_paths: vec!["deploy/**".into()],
         test_paths: vec!["checks/**".into()],
         proof_required: true,
+        instructions: None,
     }
 }
 

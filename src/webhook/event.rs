@@ -8,13 +8,11 @@ use crate::domain::{
     InstallationId, InvalidIdentity, IssueNumber, IssueSnapshot, Login, RepositoryId, RepositoryName,
     RepositoryRef, Trigger,
 };
+use crate::github::GHOST;
 use crate::store::DeliveryRequest;
 
 /// The events that can ask for something. `app-manifest.yml` subscribes to exactly these.
 pub const HANDLED_EVENTS: &[&str] = &["issues"];
-
-/// GitHub's stand-in for authors whose account is gone.
-const GHOST: &str = "ghost";
 
 /// A payload, read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -39,7 +39,10 @@ impl Mirrors {
         let git_dir = self.root.join(format!("{id}.git"));
         let (access, branch) = (access.clone(), branch.to_owned());
         blocking(move || {
-            let base = fetch_branch(&git_dir, &access, &branch)?;
+            let base = match access.url.scheme() {
+                "file" => borrow_local(&git_dir, &access, &branch)?,
+                _ => fetch_branch(&git_dir, &access, &branch)?,
+            };
             Ok(Workspace { git_dir, base, base_branch: branch })
         })
         .await
@@ -248,6 +251,27 @@ fn fetch_branch(git_dir: &Path, access: &GitAccess, branch: &str) -> Result<Sha,
         }),
         Err(error) => Err(local("read the fetched branch")(error)),
     }
+}
+
+/// The base in a repository on this machine: nothing is copied, our object store reads the other's
+/// (git's `objects/info/alternates`) and writes only its own. `revision` is a branch, or anything
+/// else that git can resolve.
+fn borrow_local(git_dir: &Path, access: &GitAccess, revision: &str) -> Result<Sha, WorkspaceError> {
+    let failed = |error| remote_error("read", access, &error);
+    let source = Repository::open(access.url.to_file_path().unwrap_or_default()).map_err(failed)?;
+    let commit = source
+        .revparse_single(&format!("refs/heads/{revision}"))
+        .or_else(|_| source.revparse_single(revision))
+        .and_then(|object| object.peel_to_commit())
+        .map_err(failed)?;
+    let local = |error| local_error(git_dir, "borrowed the objects of a local repository", error);
+    let objects = source.commondir().join("objects");
+    let ours = open_or_create(git_dir)?;
+    let info = ours.path().join("objects").join("info");
+    std::fs::create_dir_all(&info)
+        .and_then(|()| std::fs::write(info.join("alternates"), format!("{}\n", objects.display())))
+        .map_err(|error| local(git2::Error::from_str(&error.to_string())))?;
+    Ok(sha(commit.id()))
 }
 
 fn open_or_create(git_dir: &Path) -> Result<Repository, WorkspaceError> {

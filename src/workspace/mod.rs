@@ -4,12 +4,14 @@
 //! The host never checks a repository out and runs none of its hooks, filters or configuration.
 
 mod access;
+mod local;
 mod mirror;
 mod patch;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+pub use local::LocalRepository;
 pub use mirror::{Author, Mirrors, Workspace};
 pub use patch::{Patch, PatchStat};
 pub use tree::{BASE_FILE_BYTES_MAX, Proposal};

@@ -135,7 +135,9 @@ async fn the_base_s_files_can_be_read_and_a_missing_branch_is_named() {
     assert_eq!(workspace.base_file("README").await.unwrap().as_deref(), Some(&b"hello\n"[..]));
     assert_eq!(workspace.base_file("link").await.unwrap(), None);
     assert_eq!(workspace.base_file("nothing/here").await.unwrap(), None);
-    assert_eq!(workspace.base_root().await.unwrap(), ["README", "link", "run.sh", "src/"]);
+    assert_eq!(workspace.base_directory("").await.unwrap(), ["README", "link", "run.sh", "src/"]);
+    assert_eq!(workspace.base_directory("src").await.unwrap(), ["lib.py"]);
+    assert_eq!(workspace.base_directory("README").await.unwrap(), [""; 0]);
     let mirrors = Mirrors::new(directory.path().join("mirrors"));
     let error = mirrors.fetch(RepositoryId(1), &access, "gone").await.unwrap_err();
     assert!(error.to_string().contains("gone"), "{error}");

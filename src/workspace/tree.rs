@@ -45,12 +45,20 @@ impl Workspace {
         .await
     }
 
-    /// The names at the top of the base commit's tree; directories end in `/`.
-    pub async fn base_root(&self) -> Result<Vec<String>, WorkspaceError> {
-        let base = oid(self.base());
+    /// The names in a directory of the base commit (empty: its root); directories end in `/`. None
+    /// where there is no such directory.
+    pub async fn base_directory(&self, path: &str) -> Result<Vec<String>, WorkspaceError> {
+        let (base, path) = (oid(self.base()), path.to_owned());
         self.with_repository(move |repository, git_dir| {
             let local = |error| local_error(git_dir, "listed the base", error);
-            let tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
+            let mut tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
+            if !path.is_empty() {
+                let Ok(entry) = tree.get_path(Path::new(&path)) else { return Ok(Vec::new()) };
+                if entry.kind() != Some(ObjectType::Tree) {
+                    return Ok(Vec::new());
+                }
+                tree = repository.find_tree(entry.id()).map_err(local)?;
+            }
             let name = |entry: git2::TreeEntry<'_>| {
                 let slash = if entry.kind() == Some(ObjectType::Tree) { "/" } else { "" };
                 format!("{}{slash}", String::from_utf8_lossy(entry.name_bytes()))

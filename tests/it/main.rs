@@ -1,4 +1,6 @@
-//! x
-mod webhook;
-fn main() {}
+//! Stories: the real program against the emulated world, a file for each part of the house.
+
+mod emulator;
+mod github_client;
 mod model;
+mod webhook;

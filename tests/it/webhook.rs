@@ -265,7 +265,7 @@ async fn twenty_five_megabytes_are_read_and_one_byte_more_is_not() {
     let declared = format!("content-length: {}\r\n\r\n", PAYLOAD_BYTES_MAX + 1);
     assert!(raw_answer(&receiver, &declared, &[]).await.starts_with("HTTP/1.1 413"));
     // Undeclared: refused at the byte that is one too many.
-    let chunk = [format!("{:x}\r\n", PAYLOAD_BYTES_MAX).as_bytes(), &largest[..], b"\r\n1\r\nx\r\n"].concat();
+    let chunk = [format!("{PAYLOAD_BYTES_MAX:x}\r\n").as_bytes(), &largest[..], b"\r\n1\r\nx\r\n"].concat();
     let undeclared = "transfer-encoding: chunked\r\n\r\n";
     assert!(raw_answer(&receiver, undeclared, &chunk).await.starts_with("HTTP/1.1 413"));
 }
