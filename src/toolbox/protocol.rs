@@ -9,6 +9,152 @@ use serde::{Deserialize, Serialize};
 /// Changes whenever a message here does.
 pub const PROTOCOL_VERSION: u32 = 1;
 
+/// The first frame of a stream, and what it asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Are you the toolbox I carry? Always the first call. Answer: [`Hello`].
+    Hello(Hello),
+    /// Answer: [`FileWindow`].
+    ReadFile(ReadFile),
+    /// Answer: [`FileListing`].
+    ListFiles(ListFiles),
+    /// Answer: [`SearchHits`].
+    Search(Search),
+    /// Answer: [`Edited`].
+    EditFile(EditFile),
+    /// Answer: [`Written`].
+    WriteFile(WriteFile),
+    /// Output as data frames while it runs, then the answer: [`RunEnded`], then the tail of the
+    /// output as data frames.
+    Run(RunCommand),
+    /// A tar stream follows as data frames and an end frame. Answer: [`Unpacked`].
+    Unpack,
+    /// Answer: [`Collected`], then the files' bytes as data frames, in the order asked for, and an
+    /// end frame.
+    Collect(Collect),
+}
+
+/// What comes of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer<T> {
+    /// It was done.
+    Done(T),
+    /// It could not be done, and why, in words for the model.
+    Refused(String),
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The sender's [`PROTOCOL_VERSION`].
+    pub protocol: u32,
+}
+
+/// Run a command in `/workspace`. Nothing of it runs on after the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunCommand {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Variables beside the sandbox's own.
+    pub env: Vec<(String, String)>,
+    /// Milliseconds after which it is killed.
+    pub deadline_ms: u64,
+    /// What becomes of its output.
+    pub output: OutputMode,
+}
+
+/// What becomes of a command's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputMode {
+    /// Both streams as one, in the order written; head and tail are kept.
+    Bounded {
+        /// Bytes kept: half of them for the head, half for the tail.
+        bytes_max: u64,
+    },
+    /// Everything, as it comes, the two streams told apart. The command waits for the reader.
+    Live,
+}
+
+/// How a command ended, as far as the toolbox can see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandEnd {
+    /// It exited by itself.
+    Exited {
+        /// Its exit code.
+        code: i32,
+    },
+    /// A signal ended it.
+    Signalled {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// It was killed at its deadline.
+    TimedOut,
+    /// It could not be started.
+    NotStarted {
+        /// Why.
+        why: String,
+    },
+}
+
+/// A command is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEnded {
+    /// How.
+    pub end: CommandEnd,
+    /// Bytes between head and tail that were let go.
+    pub omitted_bytes: u64,
+    /// Bytes of tail that follow as data frames.
+    pub tail_bytes: u64,
+}
+
+/// A tree was unpacked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unpacked {
+    /// Files, directories and symlinks made.
+    pub entries: u64,
+}
+
+/// Ask for the present state of files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collect {
+    /// Which; at most [`COLLECT_PATHS_MAX`].
+    pub paths: Vec<String>,
+}
+
+/// Most paths of one [`Collect`].
+pub const COLLECT_PATHS_MAX: usize = 2_000;
+/// Largest file a [`Collect`] may return.
+pub const COLLECT_FILE_BYTES_MAX: u64 = 5 << 20;
+/// Most bytes a [`Collect`] may return.
+pub const COLLECT_TOTAL_BYTES_MAX: u64 = 20 << 20;
+
+/// The state of the files asked for, in the order asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collected {
+    /// One for each path.
+    pub files: Vec<CollectedFile>,
+}
+
+/// The state of one path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CollectedFile {
+    /// There is no file at it.
+    Absent,
+    /// There is a regular file.
+    File {
+        /// Whether its owner may execute it.
+        executable: bool,
+        /// Its size.
+        bytes: u64,
+    },
+}
+
 /// Read a window of a text file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadFile {

@@ -1,6 +1,5 @@
 //! Stories: the real program against the emulated world, a file for each part of the house.
 
-mod emulator;
 mod github_client;
 mod model;
 mod webhook;

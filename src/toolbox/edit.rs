@@ -1,0 +1,227 @@
+//! Exact replacement of text in one file. All edits are made or none; what does not match, or
+//! matches more than once, is explained so that the next attempt can be right.
+
+use std::io::Read;
+use std::ops::Range;
+
+use crate::files::explain;
+use crate::nearest::nearest_lines;
+use crate::protocol::{Edit, EditFile, Edited};
+use crate::tree::Tree;
+
+/// Largest file that can be edited.
+const FILE_BYTES_MAX: u64 = 5 << 20;
+/// Lines shown around a change.
+const CONTEXT_LINES: usize = 3;
+/// Most text of an excerpt.
+const EXCERPT_BYTES_MAX: usize = 16 << 10;
+/// Line numbers named when text is not unique.
+const PLACES_NAMED_MAX: usize = 10;
+
+/// Makes the edits.
+pub fn edit(tree: &Tree, request: &EditFile) -> Result<Edited, String> {
+    let path = &request.path;
+    let open = tree.open_file(path).map_err(|e| explain(tree, path, e))?;
+    if open.bytes > FILE_BYTES_MAX {
+        return Err(format!("'{path}' has {} bytes, over the {FILE_BYTES_MAX} that can be edited", open.bytes));
+    }
+    let mut content = Vec::new();
+    open.file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(|e| format!("'{path}': {e}"))?;
+    let (content, changed) = apply(path, content, &request.edits)?;
+    if content.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("'{path}' would have {} bytes, over the {FILE_BYTES_MAX} allowed", content.len()));
+    }
+    tree.write_file(path, &content)?;
+    Ok(Edited { excerpt: excerpt(&content, &changed) })
+}
+
+/// The edited content, and the byte ranges in it that are new.
+fn apply(path: &str, mut content: Vec<u8>, edits: &[Edit]) -> Result<(Vec<u8>, Vec<Range<usize>>), String> {
+    if edits.is_empty() {
+        return Err("no edits were given".to_owned());
+    }
+    let crlf = has_only_crlf(&content);
+    let mut changed: Vec<Range<usize>> = Vec::new();
+    for (number, edit) in (1..).zip(edits) {
+        let which = if edits.len() == 1 { String::new() } else { format!("edit {number}: ") };
+        let [old, new] = [&edit.old, &edit.new].map(|text| if crlf { to_crlf(text) } else { text.clone() });
+        if old.is_empty() {
+            return Err(format!("{which}the old text is empty; to create or replace a file, write it"));
+        }
+        if old == new {
+            return Err(format!("{which}old and new text are the same; nothing would change"));
+        }
+        let at = find_once(&content, old.as_bytes()).map_err(|found| {
+            let why = match found {
+                Found::Never => nearest_lines(&String::from_utf8_lossy(&content), &edit.old),
+                Found::Often(places) => not_unique(&content, &places),
+            };
+            let done = if number > 1 { "; no edit was made" } else { "" };
+            format!("{which}in '{path}', {why}{done}")
+        })?;
+        content.splice(at..at + old.len(), new.bytes());
+        remember(&mut changed, at, old.len(), new.len());
+    }
+    Ok((content, changed))
+}
+
+enum Found {
+    Never,
+    Often(Vec<usize>),
+}
+
+fn find_once(content: &[u8], old: &[u8]) -> Result<usize, Found> {
+    let mut places = Vec::new();
+    let mut from = 0;
+    while let Some(at) = find(&content[from..], old) {
+        places.push(from + at);
+        from += at + 1;
+        if places.len() > 1_000 {
+            break;
+        }
+    }
+    match places.as_slice() {
+        [] => Err(Found::Never),
+        [at] => Ok(*at),
+        _ => Err(Found::Often(places)),
+    }
+}
+
+fn find(content: &[u8], wanted: &[u8]) -> Option<usize> {
+    let (first, rest) = wanted.split_first()?;
+    let mut from = 0;
+    while let Some(at) = content[from..].iter().position(|byte| byte == first) {
+        let at = from + at;
+        if content[at + 1..].starts_with(rest) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+    None
+}
+
+fn not_unique(content: &[u8], places: &[usize]) -> String {
+    let lines: Vec<String> =
+        places.iter().take(PLACES_NAMED_MAX).map(|at| line_of(content, *at).to_string()).collect();
+    let more = if places.len() > PLACES_NAMED_MAX { ", …" } else { "" };
+    let often = if places.len() > 1_000 { "more than 1,000".to_owned() } else { places.len().to_string() };
+    format!(
+        "the old text occurs {often} times, at lines {}{more}; take in lines around it until it is unique",
+        lines.join(", ")
+    )
+}
+
+fn line_of(content: &[u8], at: usize) -> usize {
+    content[..at].iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// A file whose every line ends in CR LF: text without CRs is meant to match it all the same.
+fn has_only_crlf(content: &[u8]) -> bool {
+    let mut previous = 0;
+    let mut seen = false;
+    for byte in content {
+        if *byte == b'\n' {
+            if previous != b'\r' {
+                return false;
+            }
+            seen = true;
+        }
+        previous = *byte;
+    }
+    seen
+}
+
+fn to_crlf(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\n', "\r\n")
+}
+
+/// Keeps the ranges of new text right as later edits move or overlap them.
+fn remember(changed: &mut Vec<Range<usize>>, at: usize, old: usize, new: usize) {
+    let moved = |position: usize| if position >= at + old { position - old + new } else { position.min(at) };
+    for range in changed.iter_mut() {
+        *range = moved(range.start)..moved(range.end).max(moved(range.start));
+    }
+    changed.push(at..at + new);
+    changed.sort_by_key(|range| range.start);
+}
+
+fn excerpt(content: &[u8], changed: &[Range<usize>]) -> String {
+    let text = String::from_utf8_lossy(content);
+    let lines: Vec<&str> = text.lines().collect();
+    let width = lines.len().to_string().len();
+    let mut shown = String::new();
+    let mut next = 0;
+    for range in changed {
+        let first = line_of(content, range.start).saturating_sub(1 + CONTEXT_LINES);
+        let end = content[range.clone()].strip_suffix(b"\n").map_or(range.end, |_| range.end - 1);
+        let last = (line_of(content, end) + CONTEXT_LINES).min(lines.len());
+        if first > next && !shown.is_empty() {
+            shown.push_str("…\n");
+        }
+        for at in first.max(next)..last {
+            let line = format!("{:>width$}  {}\n", at + 1, lines[at]);
+            if shown.len() + line.len() > EXCERPT_BYTES_MAX {
+                shown.push_str("… (the rest of the change is not shown)\n");
+                return shown;
+            }
+            shown.push_str(&line);
+        }
+        next = next.max(last);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edits(pairs: &[(&str, &str)]) -> Vec<Edit> {
+        pairs.iter().map(|(old, new)| Edit { old: (*old).to_owned(), new: (*new).to_owned() }).collect()
+    }
+
+    fn applied(content: &str, pairs: &[(&str, &str)]) -> Result<String, String> {
+        apply("f", content.as_bytes().to_vec(), &edits(pairs)).map(|(c, _)| String::from_utf8(c).unwrap())
+    }
+
+    #[test]
+    fn edits_apply_in_order_or_not_at_all() {
+        assert_eq!(applied("one two", &[("one", "1"), ("1 two", "3")]).unwrap(), "3");
+        let refused = applied("one two", &[("one", "1"), ("three", "3")]).unwrap_err();
+        assert!(refused.starts_with("edit 2: in 'f', the old text does not occur"), "{refused}");
+        assert!(refused.ends_with("; no edit was made"), "{refused}");
+    }
+
+    #[test]
+    fn text_that_is_not_unique_is_named_by_line() {
+        let refused = applied("a\nb\na\n", &[("a", "c")]).unwrap_err();
+        assert_eq!(
+            refused,
+            "in 'f', the old text occurs 2 times, at lines 1, 3; take in lines around it until it is unique"
+        );
+        // Matches that overlap are two, too.
+        assert!(applied("aaa", &[("aa", "b")]).unwrap_err().contains("occurs 2 times"));
+    }
+
+    #[test]
+    fn line_ends_of_the_file_win() {
+        assert_eq!(applied("a\r\nb\r\nc\r\n", &[("a\nb", "a\nx\nb")]).unwrap(), "a\r\nx\r\nb\r\nc\r\n");
+        assert_eq!(applied("a\nb\n", &[("a\nb", "c\nd")]).unwrap(), "c\nd\n");
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_survive() {
+        let (content, _) = apply("f", b"\xff old \xfe".to_vec(), &edits(&[("old", "new")])).unwrap();
+        assert_eq!(content, b"\xff new \xfe");
+    }
+
+    #[test]
+    fn the_excerpt_shows_each_change_with_three_lines_around() {
+        let text: String = (1..=30).map(|n| format!("line {n};\n")).collect();
+        let pairs = edits(&[("line 20;\n", "twenty\n"), ("line 2;", "two;\nand a half")]);
+        let (content, changed) = apply("f", text.into_bytes(), &pairs).unwrap();
+        let shown = excerpt(&content, &changed);
+        let expected = " 1  line 1;\n 2  two;\n 3  and a half\n 4  line 3;\n 5  line 4;\n 6  line 5;\n…\n\
+                        18  line 17;\n19  line 18;\n20  line 19;\n21  twenty\n22  line 21;\n23  line 22;\n24  line 23;\n";
+        assert_eq!(shown, expected);
+    }
+}

@@ -1,0 +1,169 @@
+//! Frames on one stream: a byte that says what it is, four bytes of length, the payload. Compiled
+//! by both sides. Every length is checked before anything is read, so that a peer cannot make us
+//! take more than a frame's bound.
+
+use std::io;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// Largest message: room for a file of 5 MiB of text with its escapes, or 2,000 long paths.
+pub const MESSAGE_BYTES_MAX: usize = 12 << 20;
+/// Largest data frame.
+pub const DATA_BYTES_MAX: usize = 64 << 10;
+
+const HEADER_BYTES: usize = 5;
+
+/// What a frame holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// A message in JSON.
+    Message(Vec<u8>),
+    /// Raw bytes; of a command, its standard output (or both its streams).
+    Data(Vec<u8>),
+    /// Raw bytes of a command's standard error.
+    ErrorData(Vec<u8>),
+    /// No more data.
+    End,
+}
+
+/// Why no frame came.
+#[derive(Debug)]
+pub enum FrameError {
+    /// The stream broke or ended.
+    Io(io::Error),
+    /// The peer sent what is no frame, and what was wrong with it.
+    Malformed(String),
+}
+
+impl From<io::Error> for FrameError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Reads one frame.
+pub async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> Result<Frame, FrameError> {
+    let mut header = [0; HEADER_BYTES];
+    reader.read_exact(&mut header).await?;
+    let [kind, length @ ..] = header;
+    let length = u32::from_be_bytes(length) as usize;
+    let length_max = match kind {
+        b'm' => MESSAGE_BYTES_MAX,
+        b'd' | b'e' => DATA_BYTES_MAX,
+        b'.' => 0,
+        unknown => return Err(FrameError::Malformed(format!("a frame of unknown kind {unknown}"))),
+    };
+    if length > length_max {
+        return Err(FrameError::Malformed(format!("a frame of {length} bytes, over the {length_max} allowed")));
+    }
+    let mut payload = Vec::new();
+    let read = reader.take(length as u64).read_to_end(&mut payload).await?;
+    if read < length {
+        return Err(FrameError::Io(io::ErrorKind::UnexpectedEof.into()));
+    }
+    Ok(match kind {
+        b'm' => Frame::Message(payload),
+        b'd' => Frame::Data(payload),
+        b'e' => Frame::ErrorData(payload),
+        _ => Frame::End,
+    })
+}
+
+/// Reads one frame that must be a message.
+pub async fn read_message<T: DeserializeOwned>(
+    reader: &mut (impl AsyncRead + Unpin),
+) -> Result<T, FrameError> {
+    match read_frame(reader).await? {
+        Frame::Message(json) => {
+            serde_json::from_slice(&json).map_err(|e| FrameError::Malformed(format!("a message that is none: {e}")))
+        }
+        Frame::Data(_) | Frame::ErrorData(_) | Frame::End => {
+            Err(FrameError::Malformed("data where a message should be".to_owned()))
+        }
+    }
+}
+
+/// Writes a message. One over the bound is [`io::ErrorKind::InvalidInput`] and nothing is written.
+pub async fn write_message<T: Serialize>(
+    writer: &mut (impl AsyncWrite + Unpin),
+    message: &T,
+) -> io::Result<()> {
+    let json = serde_json::to_vec(message).map_err(io::Error::other)?;
+    if json.len() > MESSAGE_BYTES_MAX {
+        let why = format!("{} bytes in one message, over the {MESSAGE_BYTES_MAX} allowed", json.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    write_frame(writer, b'm', &json).await
+}
+
+/// Writes bytes, in as many data frames as they need.
+pub async fn write_data(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    for chunk in bytes.chunks(DATA_BYTES_MAX) {
+        write_frame(writer, b'd', chunk).await?;
+    }
+    Ok(())
+}
+
+/// Writes bytes of a command's standard error.
+pub async fn write_error_data(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    for chunk in bytes.chunks(DATA_BYTES_MAX) {
+        write_frame(writer, b'e', chunk).await?;
+    }
+    Ok(())
+}
+
+/// Says that no more data comes.
+pub async fn write_end(writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    write_frame(writer, b'.', &[]).await
+}
+
+async fn write_frame(writer: &mut (impl AsyncWrite + Unpin), kind: u8, payload: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(payload.len()).map_err(io::Error::other)?.to_be_bytes();
+    let header = [kind, length[0], length[1], length[2], length[3]];
+    if payload.len() <= 1 << 10 {
+        writer.write_all(&[&header, payload].concat()).await?;
+    } else {
+        writer.write_all(&header).await?;
+        writer.write_all(payload).await?;
+    }
+    writer.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_length_over_the_bound_is_refused_before_anything_is_read() {
+        for (kind, length) in [(b'm', MESSAGE_BYTES_MAX + 1), (b'd', DATA_BYTES_MAX + 1), (b'.', 1)] {
+            let mut bytes = vec![kind];
+            bytes.extend((length as u32).to_be_bytes());
+            let error = read_frame(&mut bytes.as_slice()).await.unwrap_err();
+            assert!(matches!(error, FrameError::Malformed(_)), "{error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_frame_cut_short_is_an_end_of_stream() {
+        let bytes = [b'd', 0, 0, 0, 9, 1, 2];
+        assert!(matches!(read_frame(&mut bytes.as_slice()).await, Err(FrameError::Io(_))));
+    }
+
+    #[tokio::test]
+    async fn frames_come_out_as_they_went_in() {
+        let mut wire = Vec::new();
+        let big: Vec<u8> = (0..DATA_BYTES_MAX + 3).map(|n| n as u8).collect();
+        write_data(&mut wire, &big).await.unwrap();
+        write_error_data(&mut wire, b"oh").await.unwrap();
+        write_message(&mut wire, &vec!["a"]).await.unwrap();
+        write_end(&mut wire).await.unwrap();
+        let mut wire = wire.as_slice();
+        assert_eq!(read_frame(&mut wire).await.unwrap(), Frame::Data(big[..DATA_BYTES_MAX].to_vec()));
+        assert_eq!(read_frame(&mut wire).await.unwrap(), Frame::Data(big[DATA_BYTES_MAX..].to_vec()));
+        assert_eq!(read_frame(&mut wire).await.unwrap(), Frame::ErrorData(b"oh".to_vec()));
+        assert_eq!(read_message::<Vec<String>>(&mut wire).await.unwrap(), ["a"]);
+        assert_eq!(read_frame(&mut wire).await.unwrap(), Frame::End);
+    }
+}

@@ -1,0 +1,134 @@
+//! What the toolbox does to itself before it serves: gives up every privilege, takes the limits
+//! that commands will inherit, and puts the pipe where no command can reach it.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
+
+use crate::tree::WORKSPACE;
+
+/// Open files of one process.
+const FILES_MAX: u64 = 65_536;
+/// Linux has 41 capabilities; the kernel says which numbers it does not know.
+const CAPABILITIES_MAX: u32 = 64;
+
+/// The host's two ends, as descriptors that no command inherits.
+pub struct Pipe {
+    /// What the host says.
+    pub from_host: OwnedFd,
+    /// What we say.
+    pub to_host: OwnedFd,
+}
+
+#[derive(Default)]
+struct Options {
+    user: Option<u32>,
+    processes_max: Option<u64>,
+    data_bytes_max: Option<u64>,
+}
+
+/// Settles the process in. Options: `--user N` (become that user and group; only as root),
+/// `--processes N` and `--data-bytes N` (resource limits, where no cgroup holds them).
+pub fn settle(options: &[&str]) -> Result<Pipe, String> {
+    let options = parse(options)?;
+    close_inherited_files();
+    set_limits(&options).map_err(|e| format!("the resource limits cannot be set: {e}"))?;
+    if let Some(user) = options.user {
+        become_user(user).map_err(|e| format!("cannot become user {user}: {e}"))?;
+    }
+    hide_from_commands().map_err(|e| format!("cannot be made unreadable for commands: {e}"))?;
+    std::env::set_current_dir(WORKSPACE).map_err(|e| format!("{WORKSPACE}: {e}"))?;
+    take_pipe().map_err(|e| format!("the pipe to the host cannot be taken: {e}"))
+}
+
+fn parse(words: &[&str]) -> Result<Options, String> {
+    let mut options = Options::default();
+    for pair in words.chunks(2) {
+        let [name, value] = pair else { return Err(format!("{pair:?} lacks a value")) };
+        let number: u64 = value.parse().map_err(|e| format!("{name} {value}: {e}"))?;
+        match *name {
+            "--user" => options.user = Some(u32::try_from(number).map_err(|e| format!("{name} {value}: {e}"))?),
+            "--processes" => options.processes_max = Some(number),
+            "--data-bytes" => options.data_bytes_max = Some(number),
+            unknown => return Err(format!("unknown option {unknown}")),
+        }
+    }
+    Ok(options)
+}
+
+/// Whatever else the host (or the program that started us) left open is not for us.
+fn close_inherited_files() {
+    // SAFETY: we are at the beginning of the program: nothing here owns a descriptor above 2 yet,
+    // so none is closed under an owner.
+    let outcome = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+    if outcome != 0 {
+        // A kernel before 5.9: one by one, as many as a shell would ever have left open.
+        for descriptor in 3..1024 {
+            // SAFETY: as above.
+            unsafe { libc::close(descriptor) };
+        }
+    }
+}
+
+fn set_limits(options: &Options) -> io::Result<()> {
+    let hold = |resource, most: u64| {
+        let hard = rustix::process::getrlimit(resource).maximum;
+        let value = Some(hard.map_or(most, |hard| hard.min(most)));
+        rustix::process::setrlimit(resource, Rlimit { current: value, maximum: value })
+    };
+    hold(Resource::Core, 0)?;
+    hold(Resource::Nofile, FILES_MAX)?;
+    if let Some(processes_max) = options.processes_max {
+        hold(Resource::Nproc, processes_max)?;
+    }
+    if let Some(data_bytes_max) = options.data_bytes_max {
+        hold(Resource::Data, data_bytes_max)?;
+    }
+    Ok(())
+}
+
+/// From root, without a user namespace around us, to a user that owns nothing on the host.
+fn become_user(user: u32) -> io::Result<()> {
+    let home = std::env::var_os("HOME");
+    for directory in [Some(WORKSPACE.into()), home].into_iter().flatten() {
+        std::os::unix::fs::chown(directory, Some(user), Some(user))?;
+    }
+    for number in 0..CAPABILITIES_MAX {
+        if let Some(capability) = CapabilitySet::from_bits(1 << number) {
+            // A capability that this kernel does not know cannot be had either.
+            let _ = rustix::thread::remove_capability_from_bounding_set(capability);
+        }
+    }
+    let (user, group) = (Uid::from_raw(user), Gid::from_raw(user));
+    // These act on this thread only: we are at the beginning of the program and have no other.
+    rustix::thread::clear_ambient_capability_set()?;
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(group, group, group)?;
+    rustix::thread::set_thread_res_uid(user, user, user)?;
+    let none = CapabilitySet::empty();
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets { effective: none, permitted: none, inheritable: none },
+    )?;
+    // Another user means that the kernel has forgotten this wish of the program that started us.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    Ok(())
+}
+
+/// Commands run as the same user: without this they could open our memory and our descriptors
+/// below `/proc`, and speak to the host in our name.
+pub fn hide_from_commands() -> io::Result<()> {
+    Ok(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+fn take_pipe() -> io::Result<Pipe> {
+    let from_host = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let to_host = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    Ok(Pipe { from_host, to_host })
+}

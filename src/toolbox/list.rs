@@ -1,0 +1,67 @@
+//! Listing files.
+
+use crate::protocol::{FileEntry, FileListing, ListFiles};
+use crate::tree::Tree;
+use crate::walk::{glob, relative, walk};
+
+/// Most entries of one listing, however many are wanted.
+const ENTRIES_MAX: usize = 10_000;
+/// Most files looked at; past it the count of omitted ones is a lower bound.
+const VISITED_MAX: usize = 1_000_000;
+
+/// Lists files below a directory.
+pub fn list(tree: &Tree, request: &ListFiles) -> Result<FileListing, String> {
+    let glob = glob(request.glob.as_deref())?;
+    let mut entries = Vec::new();
+    for found in walk(tree, &request.path)?.take(VISITED_MAX) {
+        // What cannot be read (or went away meanwhile) is not there for the model either.
+        let Ok(found) = found else { continue };
+        if found.file_type().is_none_or(|kind| kind.is_dir()) {
+            continue;
+        }
+        let path = relative(tree, found.path());
+        if glob.as_ref().is_some_and(|glob| !glob.is_match(&path)) {
+            continue;
+        }
+        let bytes = found.metadata().map_or(0, |metadata| metadata.len());
+        entries.push(FileEntry { path, bytes, symlink: found.path_is_symlink() });
+    }
+    entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    let kept = entries.len().min(request.entries_max as usize).min(ENTRIES_MAX);
+    let omitted = (entries.len() - kept) as u64;
+    entries.truncate(kept);
+    Ok(FileListing { entries, omitted })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn ignored_files_git_and_what_symlinks_point_to_are_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        for path in ["src/lib.rs", "src/a/b.rs", "target/x.rs", ".git/config", ".github/ci.yml", "z.txt"] {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "12345").unwrap();
+        }
+        fs::write(root.join(".gitignore"), "/target\n").unwrap();
+        symlink("..", root.join("src/up")).unwrap();
+        let tree = Tree::open(root).unwrap();
+        let paths = |path: &str, glob: Option<&str>, entries_max| {
+            let request = ListFiles { path: path.to_owned(), glob: glob.map(str::to_owned), entries_max };
+            let listing = list(&tree, &request).unwrap();
+            (listing.entries.into_iter().map(|e| e.path).collect::<Vec<_>>(), listing.omitted)
+        };
+        let all = [".github/ci.yml", ".gitignore", "src/a/b.rs", "src/lib.rs", "src/up", "z.txt"];
+        assert_eq!(paths("", None, 100), (all.map(str::to_owned).to_vec(), 0));
+        assert_eq!(paths("", None, 2), (all[..2].iter().map(|p| (*p).to_owned()).collect(), 4));
+        assert_eq!(paths("", Some("*.rs"), 9).0, ["src/a/b.rs", "src/lib.rs"]);
+        assert_eq!(paths("src", Some("src/*.rs"), 9).0, ["src/lib.rs"]);
+        assert!(list(&tree, &ListFiles { path: "src/up".to_owned(), glob: None, entries_max: 1 }).is_err());
+    }
+}

@@ -1,0 +1,117 @@
+//! The processes of this namespace, as `/proc` shows them, and ending those that must go.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+
+use rustix::process::{Pid, Signal, WaitOptions};
+
+/// Times a growing tree is looked at again before what was found so far is killed.
+const ROUNDS_MAX: usize = 64;
+
+/// Every live process, with its parent.
+fn parents() -> io::Result<HashMap<i32, i32>> {
+    let mut parents = HashMap::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // It may be gone by now.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        if let Some((state, parent)) = state_and_parent(&stat)
+            && !matches!(state, "Z" | "X")
+        {
+            parents.insert(pid, parent);
+        }
+    }
+    Ok(parents)
+}
+
+/// The third and fourth field. The second is the program's name in parentheses, which may itself
+/// hold parentheses and spaces.
+fn state_and_parent(stat: &str) -> Option<(&str, i32)> {
+    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
+    Some((fields.next()?, fields.next()?.parse().ok()?))
+}
+
+/// The live descendants of `ancestor`.
+pub fn descendants(ancestor: i32) -> io::Result<HashSet<i32>> {
+    let parents = parents()?;
+    Ok(parents.keys().copied().filter(|pid| chain(&parents, *pid).any(|above| above == ancestor)).collect())
+}
+
+/// The live processes below us, the first process, that belong to none of `kept` (children of ours).
+pub fn strays(kept: &HashSet<i32>) -> io::Result<HashSet<i32>> {
+    let parents = parents()?;
+    let is_stray = |pid: i32| {
+        let mut line: Vec<i32> = std::iter::once(pid).chain(chain(&parents, pid)).collect();
+        // Ends in 1 for what descends from us; a process put here from outside has parent 0.
+        line.pop() == Some(1) && line.last().is_some_and(|child| !kept.contains(child))
+    };
+    Ok(parents.keys().copied().filter(|pid| *pid != 1 && is_stray(*pid)).collect())
+}
+
+/// The processes above `pid`, nearest first, up to the first process.
+fn chain(parents: &HashMap<i32, i32>, pid: i32) -> impl Iterator<Item = i32> {
+    let above = |pid: &i32| parents.get(pid).copied().filter(|parent| *parent != 0);
+    // A chain is never longer than there are processes, even if a number was used twice meanwhile.
+    std::iter::successors(above(&pid), above).take(parents.len())
+}
+
+/// Kills all that `find` finds. Stops them first: a stopped process cannot start others, and keeps
+/// its place under the process limit, so that even a fork bomb comes to rest.
+pub fn kill_all(find: impl Fn() -> io::Result<HashSet<i32>>) -> io::Result<usize> {
+    let mut stopped = HashSet::new();
+    for _ in 0..ROUNDS_MAX {
+        let fresh: Vec<i32> = find()?.difference(&stopped).copied().collect();
+        if fresh.is_empty() {
+            break;
+        }
+        for pid in fresh {
+            send(pid, Signal::STOP);
+            stopped.insert(pid);
+        }
+    }
+    for pid in &stopped {
+        send(*pid, Signal::KILL);
+    }
+    Ok(stopped.len())
+}
+
+/// Sends a signal to a process that may be gone already.
+pub fn send(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// Takes in what has ended. False when there is no child left at all.
+pub fn reap_ended() -> bool {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_name_cannot_pass_for_other_fields() {
+        assert_eq!(state_and_parent("12 (a) Z 1 (b)) S 7 7 0"), Some(("S", 7)));
+        assert_eq!(state_and_parent("nonsense"), None);
+    }
+
+    #[test]
+    fn a_child_is_found_and_ended() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = child.id() as i32;
+        let us = std::process::id() as i32;
+        assert!(descendants(us).unwrap().contains(&pid));
+        kill_all(|| Ok(HashSet::from([pid]))).unwrap();
+        child.wait().unwrap();
+        assert!(!descendants(us).unwrap().contains(&pid));
+    }
+}

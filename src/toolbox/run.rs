@@ -1,0 +1,183 @@
+//! Running a command: starts its supervisor, passes the output on, and does not return before
+//! nothing of it is left.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::pipe::PipeFlags;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::unix::pipe::Receiver;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::frames::{DATA_BYTES_MAX, write_data, write_error_data, write_message};
+use crate::output::Keeper;
+use crate::protocol::{Answer, CommandEnd, OutputMode, RunCommand, RunEnded};
+use crate::reaper::Reaper;
+use crate::supervise::{CLEANUP_MAX, GRACE};
+
+/// For output that is still in the pipe when the command's processes are gone. Only another
+/// command could hold it open longer, by opening it below `/proc`.
+const DRAIN_MAX: Duration = Duration::from_secs(1);
+/// Longest report of a supervisor.
+const REPORT_BYTES_MAX: u64 = 64 << 10;
+/// Our own executable, whatever it is called in this root file system.
+const OURSELVES: &str = "/proc/self/exe";
+
+/// Runs `request` for the peer of `stream`. An error means that the peer is gone.
+pub async fn run(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &RunCommand,
+    reaper: &Reaper,
+) -> io::Result<()> {
+    let (mut from_host, mut to_host) = tokio::io::split(stream);
+    let mut running = match Running::start(request, reaper) {
+        Ok(running) => running,
+        Err(error) => {
+            let refusal: Answer<RunEnded> = Answer::Refused(format!("the command cannot be started: {error}"));
+            return write_message(&mut to_host, &refusal).await;
+        }
+    };
+    let passed_on = running.pass_on(&mut from_host, &mut to_host, reaper).await;
+    if passed_on.is_err() {
+        running.kill(reaper).await;
+    }
+    let end = running.report().await;
+    if end.is_none() {
+        // The supervisor was killed, so what it looked after is ours to end.
+        reaper.end_strays().await;
+    }
+    passed_on?;
+    let end = end.unwrap_or(CommandEnd::Signalled { signal: libc::SIGKILL });
+    if let CommandEnd::NotStarted { why } = end {
+        return write_message(&mut to_host, &Answer::<RunEnded>::Refused(why)).await;
+    }
+    let (omitted_bytes, tail) = running.keeper.map_or((0, Vec::new()), Keeper::finish);
+    let ended = RunEnded { end, omitted_bytes, tail_bytes: tail.len() as u64 };
+    write_message(&mut to_host, &Answer::Done(ended)).await?;
+    write_data(&mut to_host, &tail).await
+}
+
+struct Running {
+    supervisor: i32,
+    /// Taken away once it has resolved.
+    ended: Option<oneshot::Receiver<()>>,
+    /// When the supervisor itself must have ended.
+    lost_at: Instant,
+    output: Option<Receiver>,
+    error_output: Option<Receiver>,
+    report: Receiver,
+    keeper: Option<Keeper>,
+}
+
+impl Running {
+    fn start(request: &RunCommand, reaper: &Reaper) -> io::Result<Self> {
+        let (output, stdout) = pipe()?;
+        let (report, report_end) = pipe()?;
+        let (error_output, stderr, keeper) = match request.output {
+            OutputMode::Bounded { bytes_max } => (None, stdout.try_clone()?, Some(Keeper::new(bytes_max))),
+            OutputMode::Live => {
+                let (error_output, stderr) = pipe()?;
+                (Some(error_output), stderr, None)
+            }
+        };
+        let deadline = Duration::from_millis(request.deadline_ms.max(1));
+        let child = Command::new(OURSELVES)
+            .arg0("toolbox")
+            .args(["supervise", &deadline.as_millis().to_string(), "--"])
+            .args(&request.argv)
+            .envs(request.env.iter().map(|(name, value)| (name, value)))
+            .stdin(report_end)
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()?;
+        let supervisor = child.id() as i32;
+        Ok(Self {
+            supervisor,
+            ended: Some(reaper.wait_for(supervisor)),
+            lost_at: Instant::now() + deadline + GRACE + CLEANUP_MAX + GRACE,
+            output: Some(output),
+            error_output,
+            report,
+            keeper,
+        })
+    }
+
+    /// Passes output on until the supervisor has ended and the output with it. The peer says
+    /// nothing more on its stream: when it ends, the command is not wanted any more.
+    async fn pass_on(
+        &mut self,
+        from_host: &mut (impl AsyncRead + Unpin),
+        to_host: &mut (impl AsyncWrite + Unpin),
+        reaper: &Reaper,
+    ) -> io::Result<()> {
+        let mut chunk = vec![0; DATA_BYTES_MAX];
+        let mut error_chunk = vec![0; DATA_BYTES_MAX];
+        let mut word = [0; 1];
+        let mut drained_at = None;
+        while drained_at.is_none() || self.output.is_some() || self.error_output.is_some() {
+            tokio::select! {
+                read = read_some(&mut self.output, &mut chunk), if self.output.is_some() => {
+                    let bytes = &chunk[..read];
+                    let head = self.keeper.as_mut().map_or(bytes, |keeper| keeper.take(bytes));
+                    write_data(to_host, head).await?;
+                }
+                read = read_some(&mut self.error_output, &mut error_chunk), if self.error_output.is_some() => {
+                    write_error_data(to_host, &error_chunk[..read]).await?;
+                }
+                () = end_of(&mut self.ended), if drained_at.is_none() => {
+                    drained_at = Some(Instant::now() + DRAIN_MAX);
+                }
+                () = sleep_until(self.lost_at), if drained_at.is_none() => {
+                    reaper.kill(self.supervisor);
+                    self.lost_at += DRAIN_MAX;
+                }
+                () = sleep_until(drained_at.unwrap_or_else(Instant::now)), if drained_at.is_some() => break,
+                _ = from_host.read(&mut word) => return Err(io::ErrorKind::ConnectionReset.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn kill(&mut self, reaper: &Reaper) {
+        reaper.kill(self.supervisor);
+        end_of(&mut self.ended).await;
+    }
+
+    /// What the supervisor said; nothing if it was killed.
+    async fn report(&mut self) -> Option<CommandEnd> {
+        let mut json = Vec::new();
+        let mut report = (&mut self.report).take(REPORT_BYTES_MAX);
+        timeout(DRAIN_MAX, report.read_to_end(&mut json)).await.ok()?.ok()?;
+        serde_json::from_slice(&json).ok()
+    }
+}
+
+/// Waits for the supervisor's end, if it has not come.
+async fn end_of(ended: &mut Option<oneshot::Receiver<()>>) {
+    if let Some(pending) = ended {
+        // An error would mean that the reaper is gone, and we with it.
+        let _ = pending.await;
+        *ended = None;
+    }
+}
+
+/// Reads what there is; at the end takes the pipe away and returns 0.
+async fn read_some(pipe: &mut Option<Receiver>, chunk: &mut [u8]) -> usize {
+    let Some(open) = pipe else { return 0 };
+    let read = open.read(chunk).await.unwrap_or(0);
+    if read == 0 {
+        *pipe = None;
+    }
+    read
+}
+
+/// A pipe: our end, which does not block, and the child's.
+fn pipe() -> io::Result<(Receiver, OwnedFd)> {
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    Ok((Receiver::from_file(File::from(read))?, write))
+}

@@ -1,0 +1,115 @@
+//! One command's guardian: a process of its own, whose descendants are exactly the command's.
+//!
+//! As the nearest "subreaper" it inherits whatever the command leaves behind, however it was
+//! detached (`setsid`, double fork), so that it can end it. It ends last, says how the command
+//! ended on its standard input (the toolbox's pipe), and never touches what is not its own.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+
+use crate::init::hide_from_commands;
+use crate::processes::{descendants, kill_all, reap_ended};
+use crate::protocol::CommandEnd;
+
+/// Between asking a command at its deadline to end and ending it.
+pub const GRACE: Duration = Duration::from_millis(500);
+/// For the end of everything that a command left; past it the toolbox takes over.
+pub const CLEANUP_MAX: Duration = Duration::from_secs(5);
+/// Among the first to go when memory runs out, before the toolbox and its supervisors.
+const OOM_SCORE: &str = "300";
+
+static TIMED_OUT: AtomicBool = AtomicBool::new(false);
+static ENDED: AtomicBool = AtomicBool::new(false);
+
+/// Runs `argv` until it ends or the deadline passes.
+pub fn supervise(deadline: Duration, argv: &[OsString]) -> Result<(), String> {
+    let words = |e: &dyn std::fmt::Display| format!("the supervisor cannot be set up: {e}");
+    hide_from_commands().map_err(|e| words(&e))?;
+    let report = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map_err(|e| words(&e))?;
+    let us = rustix::process::getpid();
+    rustix::process::set_child_subreaper(Some(us)).map_err(|e| words(&e))?;
+    let (program, arguments) = argv.split_first().ok_or("no command was given")?;
+    let end = match Command::new(program).args(arguments).stdin(Stdio::null()).process_group(0).spawn() {
+        Ok(child) => {
+            let child = child.id() as i32;
+            // Best effort: a kernel without it kills by size alone.
+            let _ = std::fs::write(format!("/proc/{child}/oom_score_adj"), OOM_SCORE);
+            let_go_of_output().map_err(|e| words(&e))?;
+            thread::spawn(move || enforce_deadline(deadline, us.as_raw_pid(), child));
+            let end = wait_for(child);
+            ENDED.store(true, Ordering::SeqCst);
+            end_descendants(us.as_raw_pid());
+            end
+        }
+        Err(error) => {
+            CommandEnd::NotStarted { why: format!("cannot run '{}': {error}", program.to_string_lossy()) }
+        }
+    };
+    let report_json = serde_json::to_vec(&end).map_err(|e| words(&e))?;
+    File::from(report).write_all(&report_json).map_err(|e| format!("the report cannot be written: {e}"))
+}
+
+/// The output's pipe must end when the command's own processes have let go of it.
+fn let_go_of_output() -> std::io::Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(())
+}
+
+fn wait_for(child: i32) -> CommandEnd {
+    loop {
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid.as_raw_pid() == child => return describe(status),
+            // Something the command left behind, or an interruption.
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return CommandEnd::NotStarted { why: format!("lost sight of the command: {error}") },
+        }
+    }
+}
+
+fn describe(status: WaitStatus) -> CommandEnd {
+    if TIMED_OUT.load(Ordering::SeqCst) {
+        return CommandEnd::TimedOut;
+    }
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => CommandEnd::Exited { code },
+        (None, Some(signal)) => CommandEnd::Signalled { signal },
+        (None, None) => CommandEnd::NotStarted { why: format!("it ended in an unknown way: {status:?}") },
+    }
+}
+
+fn enforce_deadline(deadline: Duration, us: i32, child: i32) {
+    thread::sleep(deadline);
+    if ENDED.load(Ordering::SeqCst) {
+        return;
+    }
+    TIMED_OUT.store(true, Ordering::SeqCst);
+    if let Some(group) = Pid::from_raw(child) {
+        let _ = rustix::process::kill_process_group(group, Signal::TERM);
+    }
+    thread::sleep(GRACE);
+    while !ENDED.load(Ordering::SeqCst) {
+        // Fails only where /proc cannot be read; then the toolbox ends us, and the tree with us.
+        let _ = kill_all(|| descendants(us));
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn end_descendants(us: i32) {
+    let until = Instant::now() + CLEANUP_MAX;
+    while reap_ended() && Instant::now() < until {
+        let _ = kill_all(|| descendants(us));
+        thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,325 @@
+//! The work tree, and the only way to open anything in it by a name that came over the pipe.
+//!
+//! A path is walked part by part, each opened relative to the one before and without following a
+//! symlink, so that whatever the repository (or a command that runs at this moment) puts in the
+//! way, nothing outside the tree is opened. Never follows a symlink, not even one that stays inside.
+
+use std::fmt;
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+/// Where the tree is in every sandbox.
+pub const WORKSPACE: &str = "/workspace";
+/// As Linux' `PATH_MAX`.
+const PATH_BYTES_MAX: usize = 4095;
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// The work tree.
+pub struct Tree {
+    root: OwnedFd,
+    path: PathBuf,
+}
+
+/// Why a path in the tree cannot be used; `Display` is for the model.
+#[derive(Debug)]
+pub enum TreeError {
+    /// Nothing is there.
+    Missing(String),
+    /// A part before the last is a file.
+    NotDirectory(String),
+    /// A part is a symlink.
+    Symlink(String),
+    /// A directory is where a file should be.
+    Directory(String),
+    /// A pipe, socket or device is where a file should be.
+    Special(String),
+    /// The path itself is wrong.
+    Path(String, &'static str),
+    /// The system refused.
+    Io(String, io::Error),
+}
+
+impl fmt::Display for TreeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(at) => write!(f, "there is no '{at}'"),
+            Self::NotDirectory(at) => write!(f, "'{at}' is a file, not a directory"),
+            Self::Symlink(at) => write!(
+                f,
+                "'{at}' is a symlink, and symlinks are not followed: name the file it stands for by its own path"
+            ),
+            Self::Directory(at) => write!(f, "'{at}' is a directory, not a file"),
+            Self::Special(at) => write!(f, "'{at}' is not a regular file (a pipe, socket or device)"),
+            Self::Path(path, why) => write!(f, "the path '{path}' cannot be used: {why}"),
+            Self::Io(at, error) => write!(f, "'{at}': {error}"),
+        }
+    }
+}
+
+impl From<TreeError> for String {
+    fn from(error: TreeError) -> String {
+        error.to_string()
+    }
+}
+
+/// What was opened.
+pub struct OpenFile {
+    /// For reading.
+    pub file: File,
+    /// Its size when opened.
+    pub bytes: u64,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+impl Tree {
+    /// The tree at `path`.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let root = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty())?;
+        Ok(Self { root, path: path.to_owned() })
+    }
+
+    /// Its directory, for walkers (which must not follow symlinks either).
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a regular file for reading.
+    pub fn open_file(&self, path: &str) -> Result<OpenFile, TreeError> {
+        let parts = self.parts(path)?;
+        let (directory, name) = self.parent(&parts, Missing::Refuse)?;
+        let at = parts.join("/");
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&directory, name, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::LOOP) => return Err(TreeError::Symlink(at)),
+            Err(Errno::NOENT) => return Err(TreeError::Missing(at)),
+            Err(Errno::NXIO) => return Err(TreeError::Special(at)),
+            Err(error) => return Err(TreeError::Io(at, error.into())),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(|e| TreeError::Io(at.clone(), e.into()))?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {}
+            FileType::Directory => return Err(TreeError::Directory(at)),
+            _ => return Err(TreeError::Special(at)),
+        }
+        Ok(OpenFile { file: file.into(), bytes: stat.st_size as u64, mode: stat.st_mode & 0o7777 })
+    }
+
+    /// Whether a directory (true) or a file (false) is at `path`; the root is a directory.
+    pub fn is_directory(&self, path: &str) -> Result<bool, TreeError> {
+        let parts = self.parts_or_root(path)?;
+        if parts.is_empty() {
+            return Ok(true);
+        }
+        let (directory, name) = self.parent(&parts, Missing::Refuse)?;
+        match self.kind(directory.as_fd(), name, &parts)? {
+            Some(FileType::Directory) => Ok(true),
+            Some(FileType::RegularFile) => Ok(false),
+            Some(FileType::Symlink) => Err(TreeError::Symlink(parts.join("/"))),
+            Some(_) => Err(TreeError::Special(parts.join("/"))),
+            None => Err(TreeError::Missing(parts.join("/"))),
+        }
+    }
+
+    /// Puts `content` at `path`, at once or not at all; makes directories on the way. An existing
+    /// file keeps its permission bits. Says whether the file is new.
+    pub fn write_file(&self, path: &str, content: &[u8]) -> Result<bool, TreeError> {
+        let parts = self.parts(path)?;
+        let (directory, name) = self.parent(&parts, Missing::Make)?;
+        let at = parts.join("/");
+        let (mode, created) = match self.kind(directory.as_fd(), name, &parts)? {
+            None => (0o644, true),
+            Some(FileType::RegularFile) => {
+                let stat = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(|e| TreeError::Io(at.clone(), e.into()))?;
+                (stat.st_mode & 0o777, false)
+            }
+            Some(FileType::Directory) => return Err(TreeError::Directory(at)),
+            Some(FileType::Symlink) => return Err(TreeError::Symlink(at)),
+            Some(_) => return Err(TreeError::Special(at)),
+        };
+        let temporary = temporary_name();
+        let written = create(directory.as_fd(), &temporary, mode, content)
+            .and_then(|()| Ok(rustix::fs::renameat(&directory, &temporary, &directory, name)?));
+        if let Err(error) = written {
+            // It may never have come to be; what matters is the first error.
+            let _ = rustix::fs::unlinkat(&directory, &temporary, AtFlags::empty());
+            return Err(TreeError::Io(at, error));
+        }
+        Ok(created)
+    }
+
+    /// Makes a new regular file, open for writing; whatever non-directory was there goes first.
+    pub fn create_file(&self, path: &str, executable: bool) -> Result<File, TreeError> {
+        let parts = self.parts(path)?;
+        let (directory, name) = self.parent(&parts, Missing::Make)?;
+        let at = || parts.join("/");
+        let mode = if executable { 0o755 } else { 0o644 };
+        let open = || {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(mode))
+        };
+        let file = match open() {
+            Err(Errno::EXIST) => {
+                rustix::fs::unlinkat(&directory, name, AtFlags::empty())
+                    .map_err(|e| TreeError::Io(at(), e.into()))?;
+                open()
+            }
+            other => other,
+        };
+        let file = File::from(file.map_err(|e| TreeError::Io(at(), e.into()))?);
+        // The mode given to openat(2) is cut by the umask.
+        file.set_permissions(Permissions::from_mode(mode)).map_err(|e| TreeError::Io(at(), e))?;
+        Ok(file)
+    }
+
+    /// Makes a symlink. It is made, never followed, so its target may be anything.
+    pub fn create_symlink(&self, path: &str, target: &[u8]) -> Result<(), TreeError> {
+        let parts = self.parts(path)?;
+        let (directory, name) = self.parent(&parts, Missing::Make)?;
+        let link = || rustix::fs::symlinkat(target, &directory, name);
+        let made = match link() {
+            Err(Errno::EXIST) => {
+                rustix::fs::unlinkat(&directory, name, AtFlags::empty()).and_then(|()| link())
+            }
+            other => other,
+        };
+        made.map_err(|e| TreeError::Io(parts.join("/"), e.into()))
+    }
+
+    /// Makes a directory and those above it, where they are not there.
+    pub fn create_directory(&self, path: &str) -> Result<(), TreeError> {
+        let mut parts = self.parts_or_root(path)?;
+        parts.push(".");
+        self.parent(&parts, Missing::Make).map(drop)
+    }
+
+    /// The names in the deepest directory of `path` that exists, and that directory.
+    pub fn nearest_names(&self, path: &str, names_max: usize) -> Option<(String, Vec<String>)> {
+        let parts = self.parts(path).ok()?;
+        let (depth, directory) = (1..=parts.len()).rev().find_map(|depth| {
+            let (directory, _) = self.parent(&parts[..depth], Missing::Refuse).ok()?;
+            Some((depth - 1, directory))
+        })?;
+        let readable = rustix::fs::openat(
+            &directory,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        let mut names: Vec<String> = rustix::fs::Dir::read_from(readable.ok()?)
+            .ok()?
+            .filter_map(Result::ok)
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| name != "." && name != "..")
+            .take(10_000)
+            .collect();
+        names.sort_unstable();
+        names.truncate(names_max);
+        Some((parts[..depth].join("/"), names))
+    }
+
+    /// The path's parts; at least one.
+    fn parts<'a>(&self, path: &'a str) -> Result<Vec<&'a str>, TreeError> {
+        let parts = self.parts_or_root(path)?;
+        if parts.is_empty() {
+            return Err(TreeError::Path(path.to_owned(), "it names no file"));
+        }
+        Ok(parts)
+    }
+
+    /// The path's parts as the tree would walk them; none for the root. `/workspace/a` is `a`.
+    pub fn parts_or_root<'a>(&self, path: &'a str) -> Result<Vec<&'a str>, TreeError> {
+        let refuse = |why| Err(TreeError::Path(path.chars().take(200).collect(), why));
+        let relative = match path.strip_prefix(WORKSPACE) {
+            Some("") => "",
+            Some(rest) if rest.starts_with('/') => rest.trim_start_matches('/'),
+            Some(_) | None => path,
+        };
+        if relative.starts_with('/') {
+            return refuse("it is absolute; paths are relative to the repository's root");
+        }
+        if relative.len() > PATH_BYTES_MAX {
+            return refuse("it is longer than 4,095 bytes");
+        }
+        if relative.contains('\0') {
+            return refuse("it has a NUL character");
+        }
+        let parts: Vec<&str> = relative.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        if parts.contains(&"..") {
+            return refuse("it has a '..' part");
+        }
+        Ok(parts)
+    }
+
+    fn parent<'a>(&self, parts: &[&'a str], missing: Missing) -> Result<(OwnedFd, &'a str), TreeError> {
+        let (name, directories) = parts.split_last().expect("a path has at least one part");
+        let mut directory = self.root.try_clone().map_err(|e| TreeError::Io(".".to_owned(), e))?;
+        for (depth, part) in directories.iter().enumerate() {
+            directory = match rustix::fs::openat(&directory, *part, DIRECTORY, Mode::empty()) {
+                Ok(next) => next,
+                Err(Errno::NOENT) if missing == Missing::Make => {
+                    let at = || directories[..=depth].join("/");
+                    match rustix::fs::mkdirat(&directory, *part, Mode::from_raw_mode(0o755)) {
+                        Ok(()) | Err(Errno::EXIST) => {}
+                        Err(error) => return Err(TreeError::Io(at(), error.into())),
+                    }
+                    rustix::fs::openat(&directory, *part, DIRECTORY, Mode::empty())
+                        .map_err(|e| TreeError::Io(at(), e.into()))?
+                }
+                Err(error) => {
+                    let at = directories[..=depth].join("/");
+                    return Err(match error {
+                        Errno::NOENT => TreeError::Missing(at),
+                        Errno::NOTDIR | Errno::LOOP => {
+                            match self.kind(directory.as_fd(), part, &directories[..=depth])? {
+                                Some(FileType::Symlink) => TreeError::Symlink(at),
+                                Some(_) | None => TreeError::NotDirectory(at),
+                            }
+                        }
+                        other => TreeError::Io(at, other.into()),
+                    });
+                }
+            };
+        }
+        Ok((directory, name))
+    }
+
+    fn kind(&self, directory: BorrowedFd, name: &str, parts: &[&str]) -> Result<Option<FileType>, TreeError> {
+        match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(TreeError::Io(parts.join("/"), error.into())),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Refuse,
+    Make,
+}
+
+fn create(directory: BorrowedFd, name: &str, mode: u32, content: &[u8]) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o600))?);
+    file.write_all(content)?;
+    file.set_permissions(Permissions::from_mode(mode))
+}
+
+/// Names of our own in the tree, gone again before the call ends.
+fn temporary_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!(".mendwright-{}.tmp", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! Unpacking a tar stream into the tree: files, directories and symlinks. A symlink is made as it
+//! is and never followed, so an entry cannot land outside the tree whatever the stream says.
+
+use std::io::{self, Read};
+
+use tar::{Archive, EntryType};
+
+use crate::protocol::Unpacked;
+use crate::tree::Tree;
+
+/// Most entries of one stream.
+const ENTRIES_MAX: u64 = 2_000_000;
+
+/// Unpacks everything `reader` holds.
+pub fn unpack(tree: &Tree, reader: impl Read) -> Result<Unpacked, String> {
+    let broken = |e: io::Error| format!("the tar stream cannot be read: {e}");
+    let mut archive = Archive::new(reader);
+    let mut entries = 0;
+    for entry in archive.entries().map_err(broken)? {
+        let mut entry = entry.map_err(broken)?;
+        let path = entry.path_bytes().into_owned();
+        let path = String::from_utf8(path)
+            .map_err(|e| format!("the name {:?} is not UTF-8", String::from_utf8_lossy(e.as_bytes())))?;
+        match entry.header().entry_type() {
+            EntryType::Regular | EntryType::Continuous => {
+                let executable = entry.header().mode().map_err(broken)? & 0o100 != 0;
+                let mut file = tree.create_file(&path, executable)?;
+                io::copy(&mut entry, &mut file).map_err(|e| format!("'{path}': {e}"))?;
+            }
+            EntryType::Directory => tree.create_directory(&path)?,
+            EntryType::Symlink => {
+                let target = entry.link_name_bytes().ok_or_else(|| format!("'{path}': a symlink to nothing"))?;
+                tree.create_symlink(&path, &target)?;
+            }
+            EntryType::XGlobalHeader => continue,
+            other => return Err(format!("'{path}' is of a kind that a tree cannot hold: {other:?}")),
+        }
+        entries += 1;
+        if entries > ENTRIES_MAX {
+            return Err(format!("the tar stream has over {ENTRIES_MAX} entries"));
+        }
+    }
+    Ok(Unpacked { entries })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use super::*;
+
+    fn entry(kind: EntryType, path: &str, mode: u32, content: &str, target: &str) -> Vec<u8> {
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_size(content.len() as u64);
+        if !target.is_empty() {
+            header.set_link_name(target).unwrap();
+        }
+        header.set_cksum();
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.extend(content.as_bytes());
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+        bytes
+    }
+
+    fn unpacked(entries: &[Vec<u8>]) -> (tempfile::TempDir, Result<Unpacked, String>) {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("tree")).unwrap();
+        let tree = Tree::open(&directory.path().join("tree")).unwrap();
+        let tar = [entries.concat(), vec![0; 1024]].concat();
+        let outcome = unpack(&tree, tar.as_slice());
+        (directory, outcome)
+    }
+
+    #[test]
+    fn files_modes_directories_and_symlinks_arrive_as_they_are() {
+        let (directory, outcome) = unpacked(&[
+            entry(EntryType::Directory, "a/", 0o755, "", ""),
+            entry(EntryType::Regular, "a/run", 0o755, "#!", ""),
+            entry(EntryType::Regular, "b/c/plain", 0o664, "text", ""),
+            entry(EntryType::Symlink, "link", 0o777, "", "/etc/passwd"),
+        ]);
+        assert_eq!(outcome.unwrap().entries, 4);
+        let root = directory.path().join("tree");
+        let mode = |path: &str| fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("a/run"), mode("b/c/plain")), (0o755, 0o644));
+        assert_eq!(fs::read_link(root.join("link")).unwrap(), Path::new("/etc/passwd"));
+    }
+
+    #[test]
+    fn nothing_lands_outside_through_a_symlink_or_dots() {
+        for hostile in [
+            vec![
+                entry(EntryType::Symlink, "out", 0o777, "", ".."),
+                entry(EntryType::Regular, "out/x", 0o644, "x", ""),
+            ],
+            vec![entry(EntryType::Regular, "../x", 0o644, "x", "")],
+            vec![entry(EntryType::Regular, "/x-from-mendwright", 0o644, "x", "")],
+            vec![entry(EntryType::Link, "hard", 0o644, "", "../x")],
+            vec![entry(EntryType::Fifo, "fifo", 0o644, "", "")],
+        ] {
+            let (directory, outcome) = unpacked(&hostile);
+            assert!(outcome.is_err());
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        }
+    }
+}
