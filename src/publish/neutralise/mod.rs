@@ -11,7 +11,7 @@
 mod markdown;
 
 #[cfg(test)]
-mod properties;
+pub(super) mod properties;
 
 pub use markdown::{cell, inline, prose, quoted};
 
@@ -109,6 +109,7 @@ fn inert(text: &str) -> String {
         let is_line_start = before.is_none_or(|c| c == '\n');
         let replaced = match c {
             '@' => '＠',
+            '[' if skips_checks(after) => '［',
             '#' if after.starts_with(|c: char| c.is_numeric()) => '＃',
             '/' if is_line_start => '⁄',
             '/' if before == Some(':') => '⁄',
@@ -123,6 +124,13 @@ fn inert(text: &str) -> String {
         }
     }
     out
+}
+
+/// Whether `[` opens one of the words with which a commit skips GitHub's checks.
+/// Source: docs.github.com, "Skipping workflow runs".
+fn skips_checks(after: &str) -> bool {
+    const WORDS: [&str; 5] = ["skip ci]", "ci skip]", "no ci]", "skip actions]", "actions skip]"];
+    WORDS.iter().any(|word| after.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word)))
 }
 
 /// Whether a `-` stands in `GH-12`, GitHub's other spelling of `#12`.
@@ -239,6 +247,7 @@ mod tests {
         let title = "Fixes #12, closes GH-7 o/r#3 cc @octocat/team see https://x.example and www.x.example";
         insta::assert_snapshot!(line(title, 200), @"Fixes ＃12, closes GH‑7 o/r＃3 cc ＠octocat/team see https:⁄/x.example and www․x.example");
         assert_eq!(line("/close\n\n  now", 200), "⁄close now");
+        assert_eq!(line("[bug] x [Skip CI] [no ci]", 200), "[bug] x ［Skip CI] ［no ci]");
         assert_eq!(line("abcdef", 4), "abc…");
         assert_eq!(plain("ok\n  /lgtm\n"), "ok\n  ⁄lgtm\n");
     }

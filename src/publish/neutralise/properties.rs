@@ -26,13 +26,16 @@ fn github() -> Options<'static> {
 
 /// What a page shows: its text outside code, its code, and the kinds of its other parts.
 #[derive(Default)]
-struct Page {
-    text: String,
-    code: Vec<String>,
-    alive: Vec<&'static str>,
+pub(in crate::publish) struct Page {
+    pub text: String,
+    pub code: Vec<String>,
+    pub alive: Vec<&'static str>,
+    /// The HTML among it.
+    pub html: Vec<String>,
 }
 
-fn page(markdown: &str) -> Page {
+/// The page that GitHub would show.
+pub(in crate::publish) fn page(markdown: &str) -> Page {
     fn walk<'a>(node: &'a AstNode<'a>, page: &mut Page) {
         match &node.data.borrow().value {
             NodeValue::Text(text) => page.text.push_str(text),
@@ -43,7 +46,14 @@ fn page(markdown: &str) -> Page {
                 page.code.push(code.literal.clone());
             }
             NodeValue::CodeBlock(block) => page.code.push(block.literal.clone()),
-            NodeValue::HtmlBlock(_) | NodeValue::HtmlInline(_) => page.alive.push("HTML"),
+            NodeValue::HtmlBlock(block) => {
+                page.alive.push("HTML");
+                page.html.push(block.literal.clone());
+            }
+            NodeValue::HtmlInline(html) => {
+                page.alive.push("HTML");
+                page.html.push(html.clone());
+            }
             NodeValue::Link(_) => page.alive.push("a link"),
             NodeValue::Image(_) => page.alive.push("an image"),
             NodeValue::Math(_) => page.alive.push("mathematics"),
@@ -66,7 +76,7 @@ fn page(markdown: &str) -> Page {
 }
 
 /// What GitHub's filters, and bots that read raw comments, look for in text outside code.
-fn assert_text_is_inert(text: &str) {
+pub(in crate::publish) fn assert_text_is_inert(text: &str) {
     static SIGNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         [r"@[a-zA-Z0-9]", r"#[0-9]", r"(?i)\bgh-[0-9]", r"://", r"(?i)\bwww\.", r"(?m)^\s*/[a-zA-Z]"]
             .map(|sign| Regex::new(sign).unwrap())
