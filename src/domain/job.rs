@@ -213,6 +213,18 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The final state that goes with it.
+    pub fn state(&self) -> JobState {
+        match self {
+            Self::Proposed { .. } => JobState::Proposed,
+            Self::Escalated { .. } => JobState::Escalated,
+            Self::Cancelled { .. } => JobState::Cancelled,
+            Self::Failed { .. } => JobState::Failed,
+        }
+    }
+}
+
 /// A job as the store keeps it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {

@@ -208,7 +208,10 @@ impl Evidence {
             TranscriptEvent::Note { text } if text.starts_with("wrote ") => {}
             TranscriptEvent::Note { text } => self.notes.push(text.clone()),
             TranscriptEvent::StateChanged { state } => self.state = *state,
-            TranscriptEvent::Ended { outcome } => self.outcome = Some(outcome.clone()),
+            TranscriptEvent::Ended { outcome } => {
+                self.state = outcome.state();
+                self.outcome = Some(outcome.clone());
+            }
             TranscriptEvent::Published { .. } | TranscriptEvent::EscalationDecided { .. } => {}
         }
     }

@@ -207,15 +207,7 @@ pub trait Store: Send + Sync {
 fn row_change(event: &TranscriptEvent) -> Option<(JobState, Option<&Outcome>)> {
     match event {
         TranscriptEvent::StateChanged { state } => Some((*state, None)),
-        TranscriptEvent::Ended { outcome } => {
-            let state = match outcome {
-                Outcome::Proposed { .. } => JobState::Proposed,
-                Outcome::Escalated { .. } => JobState::Escalated,
-                Outcome::Cancelled { .. } => JobState::Cancelled,
-                Outcome::Failed { .. } => JobState::Failed,
-            };
-            Some((state, Some(outcome)))
-        }
+        TranscriptEvent::Ended { outcome } => Some((outcome.state(), Some(outcome))),
         TranscriptEvent::Prepared { .. }
         | TranscriptEvent::SandboxStarted { .. }
         | TranscriptEvent::BaselineRun { .. }

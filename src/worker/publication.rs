@@ -52,14 +52,17 @@ pub(super) async fn progress(parts: &Parts, journal: &Journal) {
 /// Ends a job that may not be worked on, and says why on the issue.
 pub(super) async fn refuse(parts: &Parts, journal: &Journal, why: String) -> Result<Outcome, JobError> {
     let outcome = Outcome::Cancelled { why };
-    end(parts, journal, Vec::new(), outcome).await
+    end(parts, journal, outcome).await
 }
 
 /// Says on the issue how a job ended that did not get to publish anything.
 pub(super) async fn report_end(parts: &Parts, journal: &Journal, outcome: &Outcome) {
     let told = async {
-        let transcript = journal.transcript().await?;
-        let job = Job { outcome: Some(outcome.clone()), ..current(parts, journal).await? };
+        let mut transcript = journal.transcript().await?;
+        // Told first, recorded then: a crash in between tells it once more, in the same place.
+        let event = TranscriptEvent::Ended { outcome: outcome.clone() };
+        transcript.push(Recorded { sequence: transcript.len() as u64 + 1, at: journal.now(), event });
+        let job = current(parts, journal).await?;
         let evidence = Evidence::from_transcript(&job, &transcript);
         update_progress(parts.github.as_ref(), &job, &evidence).await.map_err(github_error)?;
         Ok::<(), JobError>(())
@@ -107,9 +110,9 @@ pub(super) async fn propose(
         }
     };
     let reference = format!("#{number}");
-    let published = TranscriptEvent::Published { kind: PULL_REQUEST.to_owned(), reference };
+    journal.append(&[TranscriptEvent::Published { kind: PULL_REQUEST.to_owned(), reference }]).await?;
     let pull_request = (number.0 != 0).then_some(number);
-    end(parts, journal, vec![published], Outcome::Proposed { pull_request, branch, head }).await
+    end(parts, journal, Outcome::Proposed { pull_request, branch, head }).await
 }
 
 /// Posts the escalation.
@@ -126,24 +129,22 @@ pub(super) async fn escalate(
         evidence = evidence.with_patch(&workspace.patch(&tree).await.map_err(workspace_error)?);
     }
     if let Effect::Begun = journal.begin_effect(ESCALATION).await? {
-        let posted = publish_escalation(parts.github.as_ref(), &job, &evidence, &reason, &transcript)
+        let posted = publish_escalation(parts.github.as_ref(), &job, &evidence, &reason)
             .await
             .map_err(github_error)?;
         journal.finish_effect(ESCALATION, &posted).await?;
     }
-    end(parts, journal, Vec::new(), Outcome::Escalated { reason }).await
+    end(parts, journal, Outcome::Escalated { reason }).await
 }
 
 /// Tells the end on the issue, then records it: a crash in between tells it once more, in place.
 async fn end(
     parts: &Parts,
     journal: &Journal,
-    mut events: Vec<TranscriptEvent>,
     outcome: Outcome,
 ) -> Result<Outcome, JobError> {
     report_end(parts, journal, &outcome).await;
-    events.push(TranscriptEvent::Ended { outcome: outcome.clone() });
-    journal.append(&events).await?;
+    journal.append(&[TranscriptEvent::Ended { outcome: outcome.clone() }]).await?;
     Ok(outcome)
 }
 

@@ -14,6 +14,7 @@ struct Told {
     end: Value,
     transcript: String,
     record: String,
+    _directory: tempfile::TempDir,
 }
 
 async fn told(scenario: &str, provider: &str) -> Told {
@@ -39,12 +40,12 @@ async fn told(scenario: &str, provider: &str) -> Told {
     let record = std::fs::read_to_string(&record).unwrap();
     for (name, text) in [("transcript", &transcript), ("record", &record)] {
         assert!(!text.contains(CANARY), "the {name} of {scenario} holds a secret of the environment");
-        assert!(!text.contains("ghs_"), "the {name} of {scenario} holds a token");
+        assert!(!text.replace("ghs_***", "").contains("ghs_"), "the {name} of {scenario} holds a token");
         assert!(!text.contains("BEGIN RSA"), "the {name} of {scenario} holds the App's key");
     }
     assert_no_secret_in_git(&keep);
     assert_no_sandbox_left(directory.path());
-    Told { end, transcript, record }
+    Told { end, transcript, record, _directory: directory }
 }
 
 /// Mirrors keep no token in their configuration.
@@ -70,9 +71,16 @@ async fn a_red_test_and_an_issue_become_a_draft_pull_request() {
     assert_eq!(told.end["verdict"], serde_json::json!({"exit_code": 0, "failed": [], "proof": null}));
     assert!(told.end["cost_usd"].as_f64().unwrap() > 0.0);
 
-    let git = git2::Repository::open(told.end["git_dir"].as_str().unwrap());
-    // The demo's directory is gone by now unless it was kept: the helper removed it with the test's.
-    assert!(git.is_err());
+    let git = git2::Repository::open(told.end["git_dir"].as_str().unwrap()).unwrap();
+    let branch = git.find_branch("agent-fix/issue-1", git2::BranchType::Local).unwrap();
+    let commit = branch.get().peel_to_commit().unwrap();
+    assert_eq!(commit.id().to_string(), told.end["pull_request"]["head_sha"]);
+    assert_eq!(commit.author().name().unwrap(), "mendwright-demo[bot]");
+    assert!(commit.message().unwrap().contains("Co-authored-by: octo-maintainer <"));
+    let base = commit.parent(0).unwrap().tree().unwrap();
+    let diff = git.diff_tree_to_tree(Some(&base), Some(&commit.tree().unwrap()), None).unwrap();
+    let changed: Vec<_> = diff.deltas().map(|delta| delta.new_file().path().unwrap().to_owned()).collect();
+    assert_eq!(changed, [Path::new("src/lib.rs")], "what the test run left behind was proposed");
     assert!(
         told.record.contains("\"path\":\"/repos/octo-org/example/pulls\""),
         "no pull request was recorded"
