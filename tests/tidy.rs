@@ -43,7 +43,6 @@ const ONLY: &[(&str, &[&str])] = &[
     ("sqlx::", &["src/store/"]),
     ("process::Command", &["src/sandbox/", "src/toolbox/", "src/build.rs"]),
     ("Command::new", &["src/sandbox/", "src/toolbox/", "src/build.rs"]),
-    ("std::env::", &["src/config/", "src/toolbox/", "src/build.rs"]),
     ("env::var", &["src/config/", "src/toolbox/", "src/build.rs"]),
     ("unsafe ", &["src/sandbox/", "src/toolbox/"]),
     ("jsonwebtoken::", &["src/github/", "src/demo/github/"]),

@@ -3,4 +3,5 @@
 mod commands;
 mod crashes;
 mod people;
+mod processes;
 mod scenarios;

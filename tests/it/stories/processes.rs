@@ -1,0 +1,90 @@
+//! `emulate` and `serve` as processes of their own, spoken to as scripts would.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use mendwright::demo::provider::{Conversation, EmulatedProvider};
+use mendwright::demo::scenario::Scenario;
+use mendwright::model::Provider;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::support::{BINARY, PATIENCE};
+
+async fn started(arguments: &[&str]) -> (Child, String, Lines<BufReader<ChildStdout>>) {
+    let mut child =
+        Command::new(BINARY).args(arguments).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+    (child, first, lines)
+}
+
+#[tokio::test]
+async fn a_script_can_run_the_emulator_and_the_service_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let scenario = Scenario::by_name("fix").unwrap();
+    let (_emulator, first, _said) =
+        started(&["emulate", "--listen", "127.0.0.1:0", "--scenario", "fix"]).await;
+    let emulator: Value = serde_json::from_str(&first).unwrap();
+    let text = |pointer: &str| {
+        emulator.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer}")).to_owned()
+    };
+
+    let conversation = Conversation::from_json(scenario.conversation).unwrap();
+    let provider = EmulatedProvider::start(([127, 0, 0, 1], 0).into(), conversation).await.unwrap();
+    let configuration = directory.path().join("mendwright.toml");
+    std::fs::write(
+        &configuration,
+        format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"data\"\n[github]\napi_url = \"{}\"\n\
+             web_url = \"{}\"\napp_id = {}\n[model]\nprovider = \"openai\"\nurl = \"{}\"\n\
+             name = \"scripted-1\"\n",
+            text("/api"),
+            text("/web"),
+            emulator["app"]["app_id"],
+            provider.url_for(Provider::OpenAi),
+        ),
+    )
+    .unwrap();
+    let mut serve = Command::new(BINARY)
+        .args(["serve", "--config"])
+        .arg(&configuration)
+        .env("MENDWRIGHT_GITHUB_PRIVATE_KEY", text("/app/private_key_pem"))
+        .env("MENDWRIGHT_GITHUB_WEBHOOK_SECRET", text("/app/webhook_secret"))
+        .env("OPENAI_API_KEY", "sk-story")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(serve.stdout.take().unwrap()).lines();
+    let said = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+    let service = said.rsplit("http://").next().unwrap().to_owned();
+
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let admin = text("/admin");
+    let webhook = json!({"url": format!("http://{service}/webhooks/github")}).to_string();
+    let label = json!({"label": "agent-fix", "by": "octo-maintainer"}).to_string();
+    let put = http.put(format!("{admin}webhook")).body(webhook).send().await.unwrap();
+    assert!(put.status().is_success(), "{}", put.text().await.unwrap());
+    let health = http.get(format!("http://{service}/healthz")).send().await.unwrap();
+    assert_eq!(health.status(), 200);
+    let post = http.post(format!("{admin}issues/1/labels")).body(label).send().await.unwrap();
+    assert!(post.status().is_success(), "{}", post.text().await.unwrap());
+
+    let pull = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let state = http.get(format!("{admin}state")).send().await.unwrap().text().await.unwrap();
+            let state: Value = serde_json::from_str(&state).unwrap();
+            if let Some(pull) = state["repositories"][0]["pulls"].get(0) {
+                return pull.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let pull = pull.await.expect("a draft pull request");
+    assert_eq!(pull["draft"], true);
+    assert_eq!(provider.violations(), [""; 0]);
+    provider.shut_down().await;
+}
