@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The command line's entry: everything is in `mendwright::cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mendwright::cli::main()
+}

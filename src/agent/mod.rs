@@ -1,1 +1,14 @@
-//! agent (to come).
+//! The agent: a loop that asks a model, carries out its tool calls in the sandbox, and stops at a
+//! named ending. It never decides that the work is done, never sees a secret, and touches nothing
+//! but the sandbox (through the toolbox) and the job's transcript.
+
+mod brief;
+mod conversation;
+mod run;
+mod sanitise;
+pub mod tools;
+
+pub use brief::{Brief, SYSTEM_PROMPT};
+pub use conversation::Conversation;
+pub use run::{Agent, AgentEnding, AgentError};
+pub use sanitise::{Sanitised, sanitise};

@@ -1,3 +1,96 @@
-//! The commands, as people type them.
+//! The command line: subcommands, and nothing else. A contract: others script against it.
 
-pub mod sandbox;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::demo::github::{EmulatorSeed, SeedIssue};
+use crate::demo::scenario::{SCENARIOS, Scenario};
+use crate::demo::story::REPOSITORY;
+
+mod demo;
+mod emulate;
+mod fix;
+mod local_forge;
+mod sandbox;
+mod serve;
+
+/// A labelled issue becomes a draft pull request with evidence, or an honest escalation.
+#[derive(Debug, Parser)]
+#[command(name = "mendwright", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows the whole thing on loopback: no GitHub, no Docker, no key.
+    Demo(demo::DemoArguments),
+    /// Runs the service.
+    Serve(serve::ServeArguments),
+    /// Fixes one issue in a local repository, without GitHub.
+    Fix(fix::FixArguments),
+    /// The emulated GitHub alone, as a process of its own.
+    Emulate(emulate::EmulateArguments),
+    /// What jobs run in.
+    Sandbox {
+        #[command(subcommand)]
+        command: SandboxCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum SandboxCommand {
+    /// Runs a command in a sandbox: what a job's command would see.
+    Run(sandbox::RunArguments),
+}
+
+/// Runs the command line. Errors go to standard error with every cause, and make exit code 1.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("mendwright: no runtime can be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(Box::pin(run(arguments.command)));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    match ended {
+        Ok(code) => ExitCode::from(u8::try_from(code.clamp(0, 255)).unwrap_or(1)),
+        Err(error) => {
+            eprintln!("mendwright: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The scenarios as the emulator begins with them.
+fn scenario_seeds() -> Vec<EmulatorSeed> {
+    let seed = |scenario: &Scenario| EmulatorSeed {
+        name: scenario.name.to_owned(),
+        repository: REPOSITORY.to_owned(),
+        files: scenario.files(),
+        issues: vec![SeedIssue {
+            title: scenario.issue_title.to_owned(),
+            body: scenario.issue_body.to_owned(),
+            author: "octo-reader".to_owned(),
+        }],
+    };
+    SCENARIOS.iter().map(seed).collect()
+}
+
+async fn run(command: Command) -> anyhow::Result<i32> {
+    match command {
+        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Serve(arguments) => serve::run(arguments).await,
+        Command::Fix(arguments) => fix::run(arguments).await,
+        Command::Emulate(arguments) => {
+            emulate::run(arguments, &scenario_seeds()).await?;
+            Ok(0)
+        }
+        Command::Sandbox { command: SandboxCommand::Run(arguments) } => sandbox::run(arguments).await,
+    }
+}

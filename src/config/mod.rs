@@ -1,1 +1,47 @@
-//! config (to come).
+//! What the operator and the repository decide. The only module that reads environment variables.
+//!
+//! `server` is the operator's file with the environment over it; `repository` is
+//! `.github/agent-fix.yml` of a base branch, or what `detect` finds in its place. Each has a raw
+//! form, as somebody typed it, and a resolved one that the rest of the house uses.
+
+mod detect;
+mod given;
+mod repository;
+mod secret;
+mod server;
+
+pub use detect::{DETECTION_BYTES_MAX, Detected, NothingDetected, RootEntry, RootListing, detect};
+pub use given::{ConfigError, ENVIRONMENT_PREFIX};
+pub use repository::{
+    REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, RepositoryConfigError, RepositoryFile, resolve,
+};
+pub use server::{
+    GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelPrice, ModelProvider, SandboxConfig, SandboxKind,
+    ServerConfig, Toolchains,
+};
+
+/// The process's environment, as [`ServerConfig::load`] wants it. Variables that are not UTF-8 are
+/// left out.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Whether an address is on this very machine.
+pub fn is_loopback(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// The candidate that was probably meant, if any is near enough.
+fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+    const EDITS_MAX: usize = 3;
+    let lower = word.to_lowercase();
+    let distance = |candidate: &&str| strsim::damerau_levenshtein(&lower, candidate);
+    let best = candidates.iter().copied().min_by_key(distance)?;
+    (distance(&best) <= EDITS_MAX.min(best.len() / 2)).then_some(best)
+}

@@ -35,6 +35,15 @@ pub enum AssistantBlock {
     },
     /// A tool call, complete as received.
     ToolCall(ToolCall),
+    /// What the provider wants back word for word with the next request and nobody else can read:
+    /// reasoning with its signature. Left out, a provider may refuse the next request.
+    /// Source: platform.claude.com/docs, "Thinking in tool and multi-turn workflows".
+    Opaque {
+        /// Whose it is: `anthropic`.
+        provider: String,
+        /// The block as received.
+        block: Value,
+    },
 }
 
 /// A tool call by the model.

@@ -213,6 +213,18 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The final state that goes with it.
+    pub fn state(&self) -> JobState {
+        match self {
+            Self::Proposed { .. } => JobState::Proposed,
+            Self::Escalated { .. } => JobState::Escalated,
+            Self::Cancelled { .. } => JobState::Cancelled,
+            Self::Failed { .. } => JobState::Failed,
+        }
+    }
+}
+
 /// A job as the store keeps it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -233,10 +245,32 @@ pub struct Job {
 }
 
 impl Job {
-    /// The one branch that work on this issue goes to.
+    /// The one branch that work on this issue goes to. A local issue, which has no number (0),
+    /// gives it words of its title.
     pub fn branch(&self) -> String {
-        format!("agent-fix/issue-{}", self.trigger.issue.number)
+        match self.trigger.issue.number.0 {
+            0 => format!("agent-fix/{}", slug(&self.trigger.issue.title)),
+            number => format!("agent-fix/issue-{number}"),
+        }
     }
+}
+
+/// Letters and digits of a title, in lower case, joined by dashes: at most 40 bytes.
+fn slug(title: &str) -> String {
+    const BYTES_MAX: usize = 40;
+    let lower = title.to_lowercase();
+    let words = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let mut slug = String::new();
+    for word in words {
+        if slug.len() + 1 + word.len() > BYTES_MAX {
+            break;
+        }
+        if !slug.is_empty() {
+            slug.push('-');
+        }
+        slug.push_str(word);
+    }
+    if slug.is_empty() { "local".to_owned() } else { slug }
 }
 
 #[cfg(test)]
@@ -293,6 +327,13 @@ mod tests {
             }
             assert_eq!(JobState::from_name(state.name()), Some(state));
         }
+    }
+
+    #[test]
+    fn a_title_becomes_a_branch_name_that_git_takes() {
+        assert_eq!(slug("Fix: `foo..bar` ~ crashes! (again)"), "fix-foo-bar-crashes-again");
+        assert_eq!(slug("日本語"), "local");
+        assert_eq!(slug(&"word ".repeat(50)), "word-word-word-word-word-word-word-word");
     }
 
     #[test]

@@ -26,4 +26,6 @@ pub struct JobSettings {
     pub test_paths: Vec<String>,
     /// Whether a change to a green base must bring a test that fails on the base.
     pub proof_required: bool,
+    /// What the repository tells those who work on it, in its own words.
+    pub instructions: Option<String>,
 }

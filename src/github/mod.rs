@@ -5,7 +5,20 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+mod app_jwt;
+mod client;
+mod refusal;
+mod tokens;
+mod transport;
+mod wire;
+
+pub use client::{Connection, ConnectionError, OctocrabGitHub};
+pub use transport::Clock;
+
 use crate::domain::{CommentId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryRef, Sha};
+
+/// GitHub's stand-in for authors whose account is gone.
+pub const GHOST: &str = "ghost";
 
 /// What Mendwright asks of GitHub. There is no way here to merge, to approve, to mark a pull
 /// request as ready, or to force anything.

@@ -1,1 +1,31 @@
-//! publish (to come).
+//! All words that people read on GitHub, and the acts of publishing them.
+//!
+//! Rendering is pure: [`Evidence`] is gathered from a job's transcript, and each text is a function
+//! of it. Acting ([`act`]) looks for what we published before, by marker or branch, and changes
+//! that instead of publishing twice. Nothing here reads the store, a clock or the network.
+//!
+//! Text that a model, a repository or an issue's author wrote reaches a page only through
+//! [`neutralise`].
+
+pub mod act;
+pub mod draft_pr;
+pub mod escalation;
+pub mod evidence;
+pub mod marker;
+pub mod neutralise;
+pub mod patch;
+pub mod progress;
+
+mod narrate;
+mod pages;
+mod story;
+mod words;
+
+#[cfg(test)]
+mod samples;
+
+pub use act::{publish_escalation, publish_proposal, update_progress};
+pub use evidence::{Base, Evidence, SandboxUsed};
+pub use marker::{Marker, MarkerKind};
+pub use narrate::narrate;
+pub use patch::{Diff, FileStat};

@@ -1,1 +1,223 @@
-//! store (to come).
+//! The port to the database: deliveries, jobs, transcripts, the effects ledger, spend. The only
+//! module that knows SQL.
+//!
+//! Every write that belongs to a job carries its [`Claim`] and is refused once another worker has
+//! claimed the job: the epoch is the fence.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    DeliveryId, IssueNumber, Job, JobId, JobState, Outcome, Recorded, RepositoryId, RepositoryRef,
+    TranscriptEvent, Trigger,
+};
+
+mod journal;
+mod rows;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+
+pub use journal::Journal;
+pub use sqlite::SqliteStore;
+
+/// What a worker holds while it works on a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// The job as it was when claimed.
+    pub job: Job,
+    /// Which worker.
+    pub worker: String,
+    /// The fence: grows with every claim of this job.
+    pub epoch: i64,
+    /// How often the job was claimed, this time included and those left out that gave it back: more
+    /// than one means that a worker died at it.
+    pub attempt: u32,
+}
+
+/// Whether an attempt that was given back counts towards the limit of attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// It does: something broke that may break again.
+    Counts,
+    /// It does not: the world was not ready.
+    DoesNotCount,
+}
+
+/// A verified webhook, parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDelivery {
+    /// GitHub's id of the delivery; a redelivery has the same.
+    pub id: DeliveryId,
+    /// `X-GitHub-Event`
+    pub event: String,
+    /// The payload's `action`.
+    pub action: Option<String>,
+    /// SHA-256 of the raw body, in hexadecimal.
+    pub payload_sha256: String,
+    /// What it asks for, if anything.
+    pub request: Option<DeliveryRequest>,
+}
+
+/// What a delivery asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryRequest {
+    /// Work on an issue.
+    Start(Trigger),
+    /// Stop working on an issue.
+    Cancel {
+        /// Where.
+        repository: RepositoryRef,
+        /// Which issue.
+        issue: IssueNumber,
+        /// Why, in words for people.
+        why: String,
+    },
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryRecorded {
+    /// A job was made.
+    Job(JobId),
+    /// The issue has an unfinished job; no other was made.
+    AlreadyActive(JobId),
+    /// So many jobs were told to stop.
+    Cancelled(u32),
+    /// Recorded; it asks for nothing.
+    Ignored,
+    /// It was recorded before; nothing was changed.
+    Duplicate,
+}
+
+/// How far an effect has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// It is recorded as done, with where to find it.
+    Done(String),
+    /// It was begun now, or by a worker that did not come back: look before you act.
+    Begun,
+}
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another worker has the job now: stop at once, write nothing.
+    #[error("job {job}: the lease of epoch {epoch} was lost to another worker")]
+    LeaseLost {
+        /// The job.
+        job: JobId,
+        /// The epoch that is no longer valid.
+        epoch: i64,
+    },
+    /// The database failed: full disk, locked for too long, damaged.
+    #[error("the store at {location} failed while it {action}: {source}")]
+    Database {
+        /// Path or address, without credentials.
+        location: String,
+        /// What was attempted.
+        action: &'static str,
+        /// The driver's words.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// What was read cannot be understood: written by a newer version, or damaged.
+    #[error("the store at {location} holds a {what} that cannot be read: {detail}")]
+    Unreadable {
+        /// Path or address.
+        location: String,
+        /// What kind of row.
+        what: &'static str,
+        /// Why.
+        detail: String,
+    },
+}
+
+/// The database.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Records a delivery and what it asks for, in one transaction. When this returns, it is on
+    /// disk.
+    async fn record_delivery(
+        &self,
+        delivery: &NewDelivery,
+        now: Timestamp,
+    ) -> Result<DeliveryRecorded, StoreError>;
+
+    /// Takes the oldest job that is due and that no live lease holds.
+    async fn claim(
+        &self,
+        worker: &str,
+        lease_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Claim>, StoreError>;
+
+    /// Ends every lease. Only for a process that knows that no other works on this store: it has
+    /// just started and holds the data directory's lock. Answers with how many there were.
+    async fn end_leases_of_the_dead(&self) -> Result<u64, StoreError>;
+
+    /// Prolongs the lease. Answers with the reason when the job was told to stop.
+    async fn heartbeat(&self, claim: &Claim, lease_until: Timestamp) -> Result<Option<String>, StoreError>;
+
+    /// Gives the job back, to be claimed again from `available_at` on.
+    async fn release(
+        &self,
+        claim: &Claim,
+        available_at: Timestamp,
+        attempt: Attempt,
+    ) -> Result<(), StoreError>;
+
+    /// Appends to the job's transcript; all or none. `StateChanged` and `Ended` change the job's
+    /// row, assistant messages are counted as spend, in the same transaction.
+    async fn append(
+        &self,
+        claim: &Claim,
+        events: &[TranscriptEvent],
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// The job's transcript, in order.
+    async fn transcript(&self, job: JobId) -> Result<Vec<Recorded>, StoreError>;
+
+    /// A job.
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
+
+    /// Jobs, newest first.
+    async fn jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError>;
+
+    /// Says that an effect is about to take place, unless it already has.
+    async fn begin_effect(&self, claim: &Claim, kind: &str, now: Timestamp) -> Result<Effect, StoreError>;
+
+    /// Says that an effect took place, and where to find it.
+    async fn finish_effect(
+        &self,
+        claim: &Claim,
+        kind: &str,
+        reference: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// US dollars spent in a repository since `since`, as far as prices were known.
+    async fn spent_usd(&self, repository: RepositoryId, since: Timestamp) -> Result<f64, StoreError>;
+}
+
+/// What an appended event changes in the job's own row.
+fn row_change(event: &TranscriptEvent) -> Option<(JobState, Option<&Outcome>)> {
+    match event {
+        TranscriptEvent::StateChanged { state } => Some((*state, None)),
+        TranscriptEvent::Ended { outcome } => Some((outcome.state(), Some(outcome))),
+        TranscriptEvent::Prepared { .. }
+        | TranscriptEvent::SandboxStarted { .. }
+        | TranscriptEvent::BaselineRun { .. }
+        | TranscriptEvent::MessageAdded { .. }
+        | TranscriptEvent::AgentTestRun { .. }
+        | TranscriptEvent::PlanUpdated { .. }
+        | TranscriptEvent::Checkpoint { .. }
+        | TranscriptEvent::VerdictReached { .. }
+        | TranscriptEvent::Published { .. }
+        | TranscriptEvent::EscalationDecided { .. }
+        | TranscriptEvent::Note { .. } => None,
+    }
+}

@@ -1,1 +1,68 @@
-//! verdict (to come).
+//! The verdict: whether a proposal is verified. The only place that can make a [`Verified`], and
+//! it does so from the exit code of a test run in a fresh sandbox, never from anybody's word.
+
+use crate::domain::{FailedTest, Recorded, Sha, TestRun, TranscriptEvent};
+
+mod judge;
+mod proof;
+mod report;
+mod rules;
+mod suite;
+
+pub use judge::{Judge, Red, Verdict};
+pub use report::failed_tests;
+pub use rules::{changed_existing_tests, forbidden_path};
+pub use suite::{Fresh, SuiteError, run_suite, start_fresh};
+
+/// Proof that a tree passed the suite in a fresh sandbox, and, where one was asked for, that it
+/// brings a test which fails without the change. `publish::draft_pr` demands it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    tree: Sha,
+    run: TestRun,
+    proof: Option<Vec<FailedTest>>,
+    explanation: String,
+}
+
+impl Verified {
+    /// The tree that was judged.
+    pub fn tree(&self) -> &Sha {
+        &self.tree
+    }
+
+    /// The passing run.
+    pub fn run(&self) -> &TestRun {
+        &self.run
+    }
+
+    /// The tests that fail on the base and pass on the proposal; `None` where no proof was asked
+    /// for (the base was red, or the repository waives it).
+    pub fn proof(&self) -> Option<&[FailedTest]> {
+        self.proof.as_deref()
+    }
+
+    /// Why it is verified, in words for people.
+    pub fn explanation(&self) -> &str {
+        &self.explanation
+    }
+
+    /// The verdict recorded last, when it was a good one: for a worker that goes on after a crash
+    /// between verdict and publication.
+    pub fn from_transcript(transcript: &[Recorded]) -> Option<Self> {
+        let last = transcript.iter().rev().find_map(|recorded| match &recorded.event {
+            TranscriptEvent::VerdictReached { verified, tree, explanation, run, proof } => {
+                Some((*verified, tree, explanation, run, proof))
+            }
+            _ => None,
+        });
+        match last {
+            Some((true, tree, explanation, Some(run), proof)) if run.is_green() => Some(Self {
+                tree: tree.clone(),
+                run: run.clone(),
+                proof: proof.clone(),
+                explanation: explanation.clone(),
+            }),
+            Some(_) | None => None,
+        }
+    }
+}

@@ -1,1 +1,240 @@
-//! worker (to come).
+//! Workers: claim a job, keep its lease alive, run it from top to bottom, end it. All I/O of a job
+//! goes through the ports in [`Parts`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error, info, info_span, warn};
+
+use crate::domain::{Budget, JobId, JobSettings, Login, Outcome, TranscriptEvent};
+use crate::github::GitHub;
+use crate::model::Model;
+use crate::sandbox::{Sandbox, SandboxSpec};
+use crate::store::{Attempt, Claim, Journal, Store, StoreError};
+use crate::workspace::Mirrors;
+
+mod admission;
+mod lease;
+mod pipeline;
+mod preparation;
+mod publication;
+mod report;
+
+pub use report::JobReport;
+
+/// How long a claim holds without a heartbeat: what a dead worker's job waits for.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// How often an idle worker looks for a job that nobody woke it for.
+const POLL: Duration = Duration::from_secs(5);
+
+/// After so many claims that ended in a crash, a job is not tried again.
+const ATTEMPTS_MAX: u32 = 5;
+
+/// What a job needs to run: the ports, and the operator's rules.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where everything is recorded.
+    pub store: Arc<dyn Store>,
+    /// The forge.
+    pub github: Arc<dyn GitHub>,
+    /// Who thinks.
+    pub model: Arc<dyn Model>,
+    /// Where it works.
+    pub sandbox: Arc<dyn Sandbox>,
+    /// Where git objects are kept.
+    pub mirrors: Mirrors,
+    /// The operator's rules.
+    pub rules: Rules,
+    /// Wakes an idle worker.
+    pub wake: Arc<Notify>,
+    /// What time it is.
+    pub clock: fn() -> Timestamp,
+}
+
+/// The operator's rules for every job.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// The label that asks for work.
+    pub label: String,
+    /// Bots whose label counts.
+    pub bots_allowed: Vec<Login>,
+    /// The most a job may spend; a repository may only ask for less.
+    pub budget: Budget,
+    /// The sandbox of every job; the label is filled in.
+    pub sandbox: SandboxSpec,
+    /// The most a model may say in one answer, in tokens.
+    pub output_tokens_max: u32,
+    /// Settings given on the command line, which take the place of the repository's.
+    pub settings_override: Option<SettingsOverride>,
+}
+
+/// Settings given on the command line of `mendwright fix`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SettingsOverride {
+    /// The test command.
+    pub test_command: Option<String>,
+    /// The set-up commands; empty: the repository's.
+    pub setup_commands: Vec<String>,
+}
+
+impl SettingsOverride {
+    /// `settings` with what was given on the command line in place.
+    pub(crate) fn applied_to(&self, mut settings: JobSettings) -> JobSettings {
+        if !self.setup_commands.is_empty() {
+            settings.setup_commands = self.setup_commands.clone();
+        }
+        settings
+    }
+}
+
+/// What stops a job without an outcome.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JobError {
+    /// Worth another try later; the job goes back to the queue.
+    #[error("{why}; the job is put back for {} s", after.as_secs())]
+    Later {
+        /// What was in the way.
+        why: String,
+        /// When to try again.
+        after: Duration,
+        /// Whether it counts as a failed attempt.
+        attempt: Attempt,
+    },
+    /// The job is another worker's now.
+    #[error(transparent)]
+    LeaseLost(StoreError),
+    /// No retry will mend it.
+    #[error("{0}")]
+    Broke(String),
+}
+
+impl From<StoreError> for JobError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::LeaseLost { .. } => Self::LeaseLost(error),
+            StoreError::Database { .. } => Self::Later {
+                why: error.to_string(),
+                after: Duration::from_secs(30),
+                attempt: Attempt::DoesNotCount,
+            },
+            StoreError::Unreadable { .. } => Self::Broke(error.to_string()),
+        }
+    }
+}
+
+/// One worker: takes a job at a time.
+pub struct Worker {
+    parts: Parts,
+    name: String,
+}
+
+impl Worker {
+    /// A worker with a name for leases and logs.
+    pub fn new(parts: Parts, name: impl Into<String>) -> Self {
+        Self { parts, name: name.into() }
+    }
+
+    /// Works until `shutdown`. A job under way then is put back at once: the next worker goes on
+    /// from its last checkpoint.
+    pub async fn run(&self, shutdown: &CancellationToken) {
+        while !shutdown.is_cancelled() {
+            // Ask to be woken before looking, so that a job recorded in between is not slept over.
+            let woken = self.parts.wake.notified();
+            match self.step(shutdown).await {
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    tokio::select! {
+                        () = woken => {}
+                        () = tokio::time::sleep(POLL) => {}
+                        () = shutdown.cancelled() => {}
+                    }
+                }
+                Err(problem) => {
+                    error!(%problem, "the worker cannot reach its store; trying again");
+                    tokio::select! {
+                        () = tokio::time::sleep(POLL) => {}
+                        () = shutdown.cancelled() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes one job, if there is one, and works on it until it ends, is put back, or is lost.
+    pub async fn step(&self, shutdown: &CancellationToken) -> Result<Option<JobId>, StoreError> {
+        let now = (self.parts.clock)();
+        let Some(claim) = self.parts.store.claim(&self.name, lease_end(now), now).await? else {
+            return Ok(None);
+        };
+        let id = claim.job.id;
+        let span = info_span!("job", job.id = %id, repo = %claim.job.trigger.repository.name,
+            issue = %claim.job.trigger.issue.number, attempt = claim.attempt);
+        Box::pin(self.work(claim, shutdown)).instrument(span).await;
+        Ok(Some(id))
+    }
+
+    async fn work(&self, claim: Claim, shutdown: &CancellationToken) {
+        let journal = Journal::new(self.parts.store.clone(), claim.clone(), self.parts.clock);
+        info!("job claimed");
+        let ended = tokio::select! {
+            ended = Box::pin(self.attempt(&journal)) => ended,
+            stopped = lease::keep(&self.parts, &claim) => match stopped {
+                lease::Stopped::Cancelled(why) => self.called_off(&journal, why).await,
+                lease::Stopped::Lost(error) => Err(JobError::LeaseLost(error)),
+            },
+            () = shutdown.cancelled() => Err(JobError::Later {
+                why: "the service is shutting down".to_owned(),
+                after: Duration::ZERO,
+                attempt: Attempt::DoesNotCount,
+            }),
+        };
+        let settled = match ended {
+            Ok(outcome) => {
+                info!(?outcome, "job ended");
+                Ok(())
+            }
+            Err(JobError::Later { why, after, attempt }) => {
+                warn!(why, seconds = after.as_secs(), "job put back");
+                let until = (self.parts.clock)() + SignedDuration::try_from(after).unwrap_or_default();
+                self.parts.store.release(&claim, until, attempt).await
+            }
+            Err(JobError::LeaseLost(error)) => {
+                warn!(%error, "job lost to another worker");
+                Ok(())
+            }
+            Err(JobError::Broke(why)) => {
+                error!(why, "job failed");
+                publication::report_failure(&self.parts, &journal, &why).await;
+                let outcome = Outcome::Failed { why };
+                journal.append(&[TranscriptEvent::Ended { outcome }]).await
+            }
+        };
+        if let Err(error) = settled {
+            error!(%error, "the job's end could not be recorded; its lease will run out");
+        }
+    }
+
+    async fn attempt(&self, journal: &Journal) -> Result<Outcome, JobError> {
+        if journal.claim().attempt > ATTEMPTS_MAX {
+            return Err(JobError::Broke(format!(
+                "the worker died {ATTEMPTS_MAX} times at this job; it is not tried again"
+            )));
+        }
+        pipeline::run(&self.parts, journal).await
+    }
+
+    async fn called_off(&self, journal: &Journal, why: String) -> Result<Outcome, JobError> {
+        let outcome = Outcome::Cancelled { why };
+        publication::report_end(&self.parts, journal, &outcome).await;
+        journal.append(&[TranscriptEvent::Ended { outcome: outcome.clone() }]).await?;
+        Ok(outcome)
+    }
+}
+
+fn lease_end(now: Timestamp) -> Timestamp {
+    now + SignedDuration::try_from(LEASE).unwrap_or_default()
+}

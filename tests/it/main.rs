@@ -1,3 +1,9 @@
-//! x
+//! Stories: the real program against the emulated world, a file for each part of the house.
+
+mod emulator;
+mod github_client;
+mod model;
 mod sandbox_contract;
-fn main() {}
+mod stories;
+mod support;
+mod webhook;

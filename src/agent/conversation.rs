@@ -1,0 +1,188 @@
+//! The state of an agent's run, rebuilt from the transcript: what was said, spent and written.
+//! There is no other copy, so that a restarted worker goes on exactly where the last one stopped.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::domain::{
+    AssistantBlock, Message, Recorded, RepoPath, Sha, Spend, TestRun, ToolCall, TranscriptEvent,
+};
+
+/// The state of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conversation {
+    /// What was said, oldest first.
+    pub messages: Vec<Message>,
+    /// What was spent.
+    pub spend: Spend,
+    /// Every path that the tools wrote to.
+    pub written: BTreeSet<RepoPath>,
+    /// The tree kept last, to rebuild the sandbox from.
+    pub checkpoint: Option<Sha>,
+    /// The agent's last test run, or the baseline's.
+    pub last_run: Option<TestRun>,
+    /// Red verdicts so far.
+    pub red_verdicts: u32,
+    /// Red verdicts in a row on the same tree.
+    pub red_verdicts_unchanged: u32,
+    /// The tree that the last red verdict was on.
+    pub red_tree: Option<Sha>,
+}
+
+impl Conversation {
+    /// The state after everything in `transcript`.
+    pub fn replay(transcript: &[Recorded]) -> Self {
+        let mut state = Self {
+            messages: Vec::new(),
+            spend: Spend::zero(),
+            written: BTreeSet::new(),
+            checkpoint: None,
+            last_run: None,
+            red_verdicts: 0,
+            red_verdicts_unchanged: 0,
+            red_tree: None,
+        };
+        for recorded in transcript {
+            state.apply(&recorded.event);
+        }
+        state
+    }
+
+    /// The state after one more event.
+    pub fn apply(&mut self, event: &TranscriptEvent) {
+        match event {
+            TranscriptEvent::MessageAdded { message, usage, usd, milliseconds, .. } => {
+                self.spend.time += Duration::from_millis(*milliseconds);
+                match message {
+                    Message::Assistant { .. } => {
+                        self.spend.turns += 1;
+                        self.spend.usage += usage.unwrap_or_default();
+                        self.spend.usd = self.spend.usd.zip(*usd).map(|(sum, more)| sum + more);
+                    }
+                    Message::ToolResults { results } => {
+                        self.spend.tool_calls += u32::try_from(results.len()).unwrap_or(u32::MAX);
+                    }
+                    Message::User { .. } => {}
+                }
+                self.messages.push(message.clone());
+            }
+            TranscriptEvent::BaselineRun { run } | TranscriptEvent::AgentTestRun { run } => {
+                self.last_run = Some(run.clone());
+            }
+            TranscriptEvent::Checkpoint { tree, paths } => {
+                self.checkpoint = Some(tree.clone());
+                self.written = paths.iter().filter_map(|path| path.parse().ok()).collect();
+            }
+            TranscriptEvent::VerdictReached { verified: false, tree, .. } => {
+                self.red_verdicts += 1;
+                let unchanged = self.red_tree.as_ref() == Some(tree);
+                self.red_verdicts_unchanged = if unchanged { self.red_verdicts_unchanged + 1 } else { 1 };
+                self.red_tree = Some(tree.clone());
+            }
+            TranscriptEvent::VerdictReached { verified: true, .. }
+            | TranscriptEvent::StateChanged { .. }
+            | TranscriptEvent::Prepared { .. }
+            | TranscriptEvent::SandboxStarted { .. }
+            | TranscriptEvent::PlanUpdated { .. }
+            | TranscriptEvent::Published { .. }
+            | TranscriptEvent::EscalationDecided { .. }
+            | TranscriptEvent::Note { .. }
+            | TranscriptEvent::Ended { .. } => {}
+        }
+    }
+
+    /// The tool calls of the last message that have no results yet. Empty when it is the model's
+    /// turn.
+    pub fn pending_calls(&self) -> Vec<ToolCall> {
+        match self.messages.last() {
+            Some(Message::Assistant { blocks }) => blocks
+                .iter()
+                .filter_map(|block| match block {
+                    AssistantBlock::ToolCall(call) => Some(call.clone()),
+                    AssistantBlock::Text { .. } | AssistantBlock::Opaque { .. } => None,
+                })
+                .collect(),
+            Some(Message::User { .. } | Message::ToolResults { .. }) | None => Vec::new(),
+        }
+    }
+
+    /// How many of the model's last messages, in a row, called no tool.
+    pub fn idle_turns(&self) -> usize {
+        self.messages
+            .iter()
+            .rev()
+            .filter_map(|message| match message {
+                Message::Assistant { blocks } => Some(blocks),
+                Message::User { .. } | Message::ToolResults { .. } => None,
+            })
+            .take_while(|blocks| !blocks.iter().any(|block| matches!(block, AssistantBlock::ToolCall(_))))
+            .count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ToolArguments, ToolResult, Usage};
+
+    fn assistant(blocks: Vec<AssistantBlock>, usd: Option<f64>) -> TranscriptEvent {
+        TranscriptEvent::MessageAdded {
+            message: Message::Assistant { blocks },
+            usage: Some(Usage { input_tokens: 100, output_tokens: 10, ..Usage::default() }),
+            usd,
+            model: Some("m".into()),
+            milliseconds: 1500,
+        }
+    }
+
+    fn call() -> AssistantBlock {
+        AssistantBlock::ToolCall(ToolCall {
+            id: "c1".into(),
+            name: "search".into(),
+            arguments: ToolArguments::Json(serde_json::json!({})),
+        })
+    }
+
+    fn results() -> TranscriptEvent {
+        TranscriptEvent::MessageAdded {
+            message: Message::ToolResults {
+                results: vec![ToolResult { call_id: "c1".into(), text: "found".into(), is_error: false }],
+            },
+            usage: None,
+            usd: None,
+            model: None,
+            milliseconds: 500,
+        }
+    }
+
+    fn replayed(events: Vec<TranscriptEvent>) -> Conversation {
+        let recorded: Vec<Recorded> = (1..)
+            .zip(events)
+            .map(|(sequence, event)| Recorded { sequence, at: jiff::Timestamp::UNIX_EPOCH, event })
+            .collect();
+        Conversation::replay(&recorded)
+    }
+
+    #[test]
+    fn spend_adds_up_and_a_call_without_a_price_makes_the_sum_unknown() {
+        let spend = replayed(vec![assistant(vec![call()], Some(0.5)), results()]).spend;
+        assert_eq!((spend.turns, spend.tool_calls, spend.usd), (1, 1, Some(0.5)));
+        assert_eq!((spend.usage.total(), spend.time), (110, Duration::from_secs(2)));
+        let unpriced =
+            vec![assistant(vec![], Some(0.5)), assistant(vec![], None), assistant(vec![], Some(0.5))];
+        assert_eq!(replayed(unpriced).spend.usd, None);
+    }
+
+    #[test]
+    fn a_crash_between_calls_and_results_leaves_the_calls_pending() {
+        assert_eq!(replayed(vec![assistant(vec![call()], None)]).pending_calls().len(), 1);
+        assert_eq!(replayed(vec![assistant(vec![call()], None), results()]).pending_calls(), []);
+    }
+
+    #[test]
+    fn idle_turns_are_counted_until_the_last_tool_call() {
+        let text = || assistant(vec![AssistantBlock::Text { text: "Done!".into() }], None);
+        let events = vec![text(), assistant(vec![call()], None), results(), text(), text()];
+        assert_eq!(replayed(events).idle_turns(), 2);
+    }
+}

@@ -1,0 +1,277 @@
+//! The loop: observe, ask the model, act. Limits before every call, every step recorded before the
+//! next depends on it, every ending named.
+
+use std::time::Instant;
+
+use crate::domain::{
+    AssistantBlock, BudgetExhausted, Change, JobSettings, Message, RepoPath, StopReason, ToolCall,
+    ToolResult, TranscriptEvent,
+};
+use crate::model::{Model, ModelReply, ModelRequest, worst_case};
+use crate::sandbox::{CallError, SandboxError, Toolbox};
+use crate::store::{Journal, StoreError};
+use crate::workspace::{Workspace, WorkspaceError};
+
+use super::brief::SYSTEM_PROMPT;
+use super::conversation::Conversation;
+use super::tools::{Answer, Hands, Registry};
+
+/// After so many answers in a row without a tool call, the model is not going to work.
+const IDLE_TURNS_MAX: usize = 3;
+
+/// Everything an agent works with.
+pub struct Agent<'a> {
+    /// Who thinks.
+    pub model: &'a dyn Model,
+    /// The most it may say in one answer.
+    pub output_tokens_max: u32,
+    /// Where it works.
+    pub toolbox: &'a Toolbox,
+    /// Where its changes are kept.
+    pub workspace: &'a Workspace,
+    /// Its rules and limits.
+    pub settings: &'a JobSettings,
+    /// Where everything is recorded.
+    pub journal: &'a Journal,
+}
+
+/// How a stretch of work ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentEnding {
+    /// The model asks for a verdict. Its call is answered with [`Agent::answer_finish`].
+    Finished(Finish),
+    /// The model asks a person.
+    Asked(String),
+    /// A limit is reached.
+    Exhausted(BudgetExhausted),
+    /// The model does not work: the provider failed for good, or it no longer calls tools.
+    ModelUnusable(String),
+}
+
+/// A `finish` call that waits for its verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finish {
+    /// The summary for the reviewer.
+    pub summary: String,
+    call_id: String,
+    answered: Vec<ToolResult>,
+    unanswered: Vec<String>,
+}
+
+/// What ends a run without an ending: our surroundings failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The sandbox is lost.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The transcript cannot be written, or the job is another worker's now.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The checkpoint cannot be kept.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+}
+
+impl Agent<'_> {
+    /// Works until there is an ending. `state` is what the transcript says, and is kept so.
+    pub async fn run(&self, state: &mut Conversation) -> Result<AgentEnding, AgentError> {
+        let registry = Registry::standard();
+        loop {
+            let calls = state.pending_calls();
+            if !calls.is_empty() {
+                match self.act(&registry, state, calls).await? {
+                    Some(ending) => return Ok(ending),
+                    None => continue,
+                }
+            }
+            if state.idle_turns() >= IDLE_TURNS_MAX {
+                return Ok(AgentEnding::ModelUnusable(format!(
+                    "the model answered {IDLE_TURNS_MAX} times in a row without calling a tool"
+                )));
+            }
+            let request = ModelRequest {
+                system: SYSTEM_PROMPT.to_owned(),
+                messages: state.messages.clone(),
+                tools: registry.specs(),
+                output_tokens_max: self.output_tokens_max,
+            };
+            let worst = worst_case(&request, self.model.price());
+            if let Err(limit) = self.settings.budget.check(&state.spend, worst) {
+                return Ok(AgentEnding::Exhausted(limit));
+            }
+            let asked = Instant::now();
+            match self.model.complete(&request).await {
+                Ok(reply) => self.observe(state, reply, asked).await?,
+                Err(error) => return Ok(AgentEnding::ModelUnusable(error.to_string())),
+            }
+        }
+    }
+
+    /// Records the model's answer, and a reminder when it called no tool.
+    async fn observe(
+        &self,
+        state: &mut Conversation,
+        reply: ModelReply,
+        asked: Instant,
+    ) -> Result<(), AgentError> {
+        let called = reply.blocks.iter().any(|block| matches!(block, AssistantBlock::ToolCall(_)));
+        let blocks = match reply.blocks.is_empty() {
+            // Providers refuse an empty message when it is sent back to them.
+            true => vec![AssistantBlock::Text { text: "(no answer)".to_owned() }],
+            false => reply.blocks,
+        };
+        let mut events = vec![TranscriptEvent::MessageAdded {
+            message: Message::Assistant { blocks },
+            usd: self.model.price().map(|price| price.of(&reply.usage)),
+            usage: Some(reply.usage),
+            model: Some(reply.model),
+            milliseconds: elapsed(asked),
+        }];
+        if !called {
+            let text = match reply.stop {
+                StopReason::OutputLimit => {
+                    "Your answer was cut off at the output limit. Go on in smaller steps, with one tool call."
+                }
+                StopReason::EndOfTurn | StopReason::ToolCalls | StopReason::Refusal => {
+                    "You called no tool. Go on with a tool call: `finish` when the work is ready for its \
+                     verdict, `ask_human` when only a person can decide."
+                }
+            };
+            events.push(user_message(text));
+        }
+        self.record(state, &events).await
+    }
+
+    /// Carries out tool calls in order and records their results with what they changed.
+    async fn act(
+        &self,
+        registry: &Registry,
+        state: &mut Conversation,
+        calls: Vec<ToolCall>,
+    ) -> Result<Option<AgentEnding>, AgentError> {
+        let started = Instant::now();
+        let mut hands = Hands {
+            toolbox: self.toolbox,
+            settings: self.settings,
+            last_run: state.last_run.clone(),
+            written: state.written.clone(),
+            events: Vec::new(),
+        };
+        let mut results: Vec<ToolResult> = Vec::new();
+        let mut remaining = calls.into_iter();
+        while let Some(call) = remaining.next() {
+            let (text, is_error) = match registry.call(&call, &mut hands).await {
+                Ok(Answer::Text(text)) => (text, false),
+                Err(CallError::Told(text)) => (text, true),
+                Err(CallError::Lost(error)) => return Err(error.into()),
+                Ok(Answer::Finish { summary }) => {
+                    let unanswered = remaining.map(|call| call.id).collect();
+                    state.written = hands.written.clone();
+                    if !hands.events.is_empty() {
+                        self.record(state, &hands.events).await?;
+                    }
+                    let finish = Finish { summary, call_id: call.id, answered: results, unanswered };
+                    return Ok(Some(AgentEnding::Finished(finish)));
+                }
+                Ok(Answer::Ask { question }) => return Ok(Some(AgentEnding::Asked(question))),
+            };
+            results.push(ToolResult { call_id: call.id, text, is_error });
+        }
+        let wrote = hands.written != state.written || hands.wrote();
+        let (mut events, written) = (hands.events, hands.written);
+        if wrote {
+            events.push(self.checkpoint(&written).await?);
+        }
+        events.push(results_message(results, elapsed(started)));
+        self.record(state, &events).await?;
+        Ok(None)
+    }
+
+    /// Answers a `finish` call with its verdict; `before` is recorded in the same transaction.
+    pub async fn answer_finish(
+        &self,
+        state: &mut Conversation,
+        finish: Finish,
+        verdict: &str,
+        mut before: Vec<TranscriptEvent>,
+    ) -> Result<(), AgentError> {
+        let mut results = finish.answered;
+        results.push(ToolResult { call_id: finish.call_id, text: verdict.to_owned(), is_error: true });
+        let skipped = "Not carried out: the call came after `finish` in the same answer.";
+        results.extend(finish.unanswered.into_iter().map(|call_id| ToolResult {
+            call_id,
+            text: skipped.to_owned(),
+            is_error: true,
+        }));
+        before.push(self.checkpoint(&state.written).await?);
+        before.push(results_message(results, 0));
+        self.record(state, &before).await
+    }
+
+    /// What the agent's tools have written, as it is now.
+    pub async fn changes(&self, state: &Conversation) -> Result<Vec<Change>, CallError> {
+        let paths: Vec<RepoPath> = state.written.iter().cloned().collect();
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.toolbox.collect(&paths).await
+    }
+
+    /// Keeps the present state as a tree in our own store. What cannot be kept (a path that turned
+    /// into something else) is left to the verdict, which refuses it in words.
+    async fn checkpoint(
+        &self,
+        written: &std::collections::BTreeSet<RepoPath>,
+    ) -> Result<TranscriptEvent, AgentError> {
+        let paths: Vec<RepoPath> = written.iter().cloned().collect();
+        let kept = match self.toolbox.collect(&paths).await {
+            Ok(changes) => match self.workspace.propose(changes).await {
+                Ok(proposal) => Ok(proposal.tree),
+                Err(WorkspaceError::RefusedChange { path, why }) => Err(format!("{path}: {why}")),
+                Err(error) => return Err(error.into()),
+            },
+            Err(CallError::Told(why)) => Err(why),
+            Err(CallError::Lost(error)) => return Err(error.into()),
+        };
+        match kept {
+            Ok(tree) => {
+                self.workspace.keep(&self.journal.job().id.to_string(), &tree).await?;
+                let paths = paths.into_iter().map(String::from).collect();
+                Ok(TranscriptEvent::Checkpoint { tree, paths })
+            }
+            Err(why) => Ok(TranscriptEvent::Note { text: format!("no checkpoint was kept: {why}") }),
+        }
+    }
+
+    async fn record(&self, state: &mut Conversation, events: &[TranscriptEvent]) -> Result<(), AgentError> {
+        self.journal.append(events).await?;
+        for event in events {
+            state.apply(event);
+        }
+        Ok(())
+    }
+}
+
+fn user_message(text: &str) -> TranscriptEvent {
+    TranscriptEvent::MessageAdded {
+        message: Message::User { text: text.to_owned() },
+        usage: None,
+        usd: None,
+        model: None,
+        milliseconds: 0,
+    }
+}
+
+fn results_message(results: Vec<ToolResult>, milliseconds: u64) -> TranscriptEvent {
+    TranscriptEvent::MessageAdded {
+        message: Message::ToolResults { results },
+        usage: None,
+        usd: None,
+        model: None,
+        milliseconds,
+    }
+}
+
+fn elapsed(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,38 @@
+//! `ask_human`: the model hands the issue to a person with one question.
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Answer, Hands, Tool, parsed, spec_of};
+use crate::domain::ToolSpec;
+use crate::sandbox::CallError;
+
+pub(super) struct AskHumanTool;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    /// One precise question that a maintainer can answer in a sentence.
+    question: String,
+}
+
+#[async_trait]
+impl Tool for AskHumanTool {
+    fn spec(&self) -> ToolSpec {
+        spec_of::<Arguments>(
+            "ask_human",
+            "Ends your work with a question to the maintainers. Only when you cannot go on without their \
+             decision.",
+        )
+    }
+
+    async fn call(&self, arguments: Value, _hands: &mut Hands<'_>) -> Result<Answer, CallError> {
+        let Arguments { question } = parsed(arguments)?;
+        if question.trim().is_empty() {
+            return Err(CallError::Told("The question is empty.".to_owned()));
+        }
+        Ok(Answer::Ask { question })
+    }
+}

@@ -1,0 +1,38 @@
+//! `finish`: the model asks for the verdict. It decides nothing.
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Answer, Hands, Tool, parsed, spec_of};
+use crate::domain::ToolSpec;
+use crate::sandbox::CallError;
+
+pub(super) struct FinishTool;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    /// For the reviewer: what was wrong, what you changed, why that is right.
+    summary: String,
+}
+
+#[async_trait]
+impl Tool for FinishTool {
+    fn spec(&self) -> ToolSpec {
+        spec_of::<Arguments>(
+            "finish",
+            "Asks for the verdict: the test suite is run on a fresh copy of the repository with only the files \
+             that you wrote. If it is not green you are shown why, and go on.",
+        )
+    }
+
+    async fn call(&self, arguments: Value, _hands: &mut Hands<'_>) -> Result<Answer, CallError> {
+        let Arguments { summary } = parsed(arguments)?;
+        if summary.trim().is_empty() {
+            return Err(CallError::Told("The summary is empty; a reviewer needs one.".to_owned()));
+        }
+        Ok(Answer::Finish { summary })
+    }
+}

@@ -1,0 +1,202 @@
+//! The tools, a file each. A tool's failure is either told to the model (`CallError::Told`) or
+//! ends the run (`CallError::Lost`); the type says which. Schemas come from the argument types.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::domain::{
+    FailedTest, JobSettings, RepoPath, TestRun, ToolArguments, ToolCall, ToolSpec, TranscriptEvent,
+};
+use crate::sandbox::{CallError, Toolbox};
+
+mod ask_human;
+mod edit_file;
+mod finish;
+mod list_files;
+mod read_file;
+mod run_tests;
+mod search;
+mod update_plan;
+mod write_file;
+
+pub use run_tests::describe_run;
+
+/// Longest result of one tool call that the model is shown, in characters.
+const RESULT_CHARS_MAX: usize = 30_000;
+
+/// A tool the model may call.
+#[async_trait]
+pub trait Tool: Send + Sync {
+    /// Its name, description and argument schema.
+    fn spec(&self) -> ToolSpec;
+
+    /// Carries out a call.
+    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError>;
+}
+
+/// What tools work with, and what they leave behind for the transcript.
+pub struct Hands<'a> {
+    /// The sandbox.
+    pub toolbox: &'a Toolbox,
+    /// The job's rules.
+    pub settings: &'a JobSettings,
+    /// The last test run, to tell what changed since.
+    pub last_run: Option<TestRun>,
+    /// Every path written to so far.
+    pub written: BTreeSet<RepoPath>,
+    /// Events to record with the results.
+    pub events: Vec<TranscriptEvent>,
+}
+
+impl Hands<'_> {
+    /// Notes that `path` was written to.
+    fn wrote_path(&mut self, path: RepoPath) {
+        self.written.insert(path.clone());
+        self.events.push(TranscriptEvent::Note { text: format!("wrote {path}") });
+    }
+
+    /// Whether anything was written in this turn.
+    pub fn wrote(&self) -> bool {
+        self.events
+            .iter()
+            .any(|event| matches!(event, TranscriptEvent::Note { text } if text.starts_with("wrote ")))
+    }
+}
+
+/// What a tool call came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// A result for the model.
+    Text(String),
+    /// The model asks for the verdict.
+    Finish {
+        /// Its summary for the reviewer.
+        summary: String,
+    },
+    /// The model asks a person.
+    Ask {
+        /// Its question.
+        question: String,
+    },
+}
+
+/// The tools of a job.
+pub struct Registry {
+    tools: Vec<Box<dyn Tool>>,
+}
+
+impl Registry {
+    /// All tools, in the order in which the model is told of them.
+    pub fn standard() -> Self {
+        Self {
+            tools: vec![
+                Box::new(read_file::ReadFileTool),
+                Box::new(list_files::ListFilesTool),
+                Box::new(search::SearchTool),
+                Box::new(edit_file::EditFileTool),
+                Box::new(write_file::WriteFileTool),
+                Box::new(run_tests::RunTestsTool),
+                Box::new(update_plan::UpdatePlanTool),
+                Box::new(finish::FinishTool),
+                Box::new(ask_human::AskHumanTool),
+            ],
+        }
+    }
+
+    /// What the model is told.
+    pub fn specs(&self) -> Vec<ToolSpec> {
+        self.tools.iter().map(|tool| tool.spec()).collect()
+    }
+
+    /// Carries out one call. Unknown tools and arguments that are not JSON are told to the model.
+    pub async fn call(&self, call: &ToolCall, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
+        let tool = self.tools.iter().find(|tool| tool.spec().name == call.name).ok_or_else(|| {
+            let known: Vec<String> = self.specs().into_iter().map(|spec| spec.name).collect();
+            CallError::Told(format!("There is no tool {:?}. The tools are: {}.", call.name, known.join(", ")))
+        })?;
+        let arguments = match &call.arguments {
+            ToolArguments::Json(value) => value.clone(),
+            ToolArguments::Malformed(text) => {
+                let error = serde_json::from_str::<Value>(text)
+                    .map_or_else(|error| error.to_string(), |_| "it is not an object".to_owned());
+                return Err(CallError::Told(format!(
+                    "The arguments of {} are not valid JSON ({error}). Send them again as one JSON object.",
+                    call.name
+                )));
+            }
+        };
+        match tool.call(arguments, hands).await? {
+            Answer::Text(text) => Ok(Answer::Text(shortened(&text))),
+            other => Ok(other),
+        }
+    }
+}
+
+/// The tool's spec, with the schema of `Arguments`.
+fn spec_of<Arguments: JsonSchema>(name: &str, description: &str) -> ToolSpec {
+    let mut schema = schemars::schema_for!(Arguments).to_value();
+    if let Some(object) = schema.as_object_mut() {
+        object.remove("$schema");
+        object.remove("title");
+        object.remove("description");
+    }
+    ToolSpec { name: name.to_owned(), description: description.to_owned(), input_schema: schema }
+}
+
+/// The arguments as their type; a mismatch is told with the reason.
+fn parsed<Arguments: DeserializeOwned>(arguments: Value) -> Result<Arguments, CallError> {
+    serde_json::from_value(arguments)
+        .map_err(|error| CallError::Told(format!("The arguments do not fit the tool's schema: {error}.")))
+}
+
+/// A path that a proposal may hold; the rule it breaks is told.
+fn repo_path(path: &str) -> Result<RepoPath, CallError> {
+    path.strip_prefix("./").unwrap_or(path).parse().map_err(|error| CallError::Told(format!("{error}.")))
+}
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= RESULT_CHARS_MAX {
+        return text.to_owned();
+    }
+    let half = RESULT_CHARS_MAX / 2;
+    let head: String = text.chars().take(half).collect();
+    let skip = text.chars().count() - half;
+    let tail: String = text.chars().skip(skip).collect();
+    format!("{head}\n[… {} characters left out …]\n{tail}", skip - half)
+}
+
+fn names(tests: &[FailedTest]) -> String {
+    const NAMED_MAX: usize = 30;
+    let mut lines: String = tests.iter().take(NAMED_MAX).map(|test| format!("- {}\n", test.0)).collect();
+    if tests.len() > NAMED_MAX {
+        lines.push_str(&format!("- and {} more\n", tests.len() - NAMED_MAX));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tool_has_a_name_all_providers_take_and_an_object_schema_without_references() {
+        for spec in Registry::standard().specs() {
+            assert!(spec.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", spec.name);
+            assert_eq!(spec.input_schema["type"], "object", "{}", spec.name);
+            assert_eq!(spec.input_schema["additionalProperties"], false, "{}", spec.name);
+            assert!(spec.description.len() > 40, "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn a_long_result_keeps_its_head_and_its_tail() {
+        let text = format!("{}{}", "a".repeat(40_000), "z".repeat(40_000));
+        let short = shortened(&text);
+        assert!(short.starts_with("aaa") && short.ends_with("zzz"));
+        assert!(short.contains("50000 characters left out"), "{}", &short[14_990..15_060]);
+    }
+}

@@ -1,0 +1,119 @@
+//! `run_tests`: the suite, and what changed since its last run.
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Answer, Hands, Tool, names, parsed, spec_of};
+use crate::domain::{FailedTest, TestRun, ToolSpec, TranscriptEvent};
+use crate::sandbox::CallError;
+use crate::verdict::run_suite;
+
+/// How much of a run's output the model is shown, in characters, counted from its end: runners
+/// print what matters last.
+const OUTPUT_CHARS_MAX: usize = 12_000;
+
+pub(super) struct RunTestsTool;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Arguments {}
+
+#[async_trait]
+impl Tool for RunTestsTool {
+    fn spec(&self) -> ToolSpec {
+        spec_of::<Arguments>(
+            "run_tests",
+            "Runs the repository's test suite in your sandbox and shows how it ended, what changed since the \
+             last run, and the end of its output.",
+        )
+    }
+
+    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
+        let Arguments {} = parsed(arguments)?;
+        let run = run_suite(hands.toolbox, hands.settings).await?;
+        let text = describe_run(&run, hands.last_run.as_ref());
+        hands.events.push(TranscriptEvent::AgentTestRun { run: run.clone() });
+        hands.last_run = Some(run);
+        Ok(Answer::Text(text))
+    }
+}
+
+/// A run in words for the model: ending, failing tests against the run before, end of the output.
+pub fn describe_run(run: &TestRun, before: Option<&TestRun>) -> String {
+    let seconds = run.result.duration.as_secs_f64();
+    let mut text = format!("`{}`: {} after {seconds:.1} s.\n", run.command, run.result.ending.describe());
+    let was_failing: &[FailedTest] = before.map_or(&[], |before| &before.failed);
+    let (still, newly): (Vec<_>, Vec<_>) =
+        run.failed.iter().cloned().partition(|test| was_failing.contains(test));
+    let passing_now: Vec<FailedTest> = match run.result.ending {
+        crate::domain::Ending::Exited { .. } => {
+            was_failing.iter().filter(|test| !run.failed.contains(test)).cloned().collect()
+        }
+        // A run that was cut off says nothing of the tests it did not reach.
+        crate::domain::Ending::Signalled { .. }
+        | crate::domain::Ending::TimedOut
+        | crate::domain::Ending::OutOfMemory => Vec::new(),
+    };
+    let newly_title = if before.is_some() { "Newly failing" } else { "Failing" };
+    for (title, tests) in [(newly_title, newly), ("Still failing", still), ("No longer failing", passing_now)]
+    {
+        if !tests.is_empty() {
+            text.push_str(&format!("{title} ({}):\n{}", tests.len(), names(&tests)));
+        }
+    }
+    let output = run.result.output.to_text();
+    let skip = output.chars().count().saturating_sub(OUTPUT_CHARS_MAX);
+    let shown: String = output.chars().skip(skip).collect();
+    match (skip, shown.trim().is_empty()) {
+        (_, true) => text.push_str("It printed nothing."),
+        (0, false) => text.push_str(&format!("Output:\n{shown}")),
+        (skip, false) => text.push_str(&format!("End of the output ({skip} characters before it):\n{shown}")),
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{BoundedOutput, CommandResult, Ending};
+
+    fn run(ending: Ending, failed: &[&str], output: &str) -> TestRun {
+        TestRun {
+            command: "cargo test".into(),
+            result: CommandResult {
+                ending,
+                output: BoundedOutput { head: output.into(), ..BoundedOutput::default() },
+                duration: Duration::from_millis(1234),
+            },
+            failed: failed.iter().map(|name| FailedTest((*name).to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn the_model_is_shown_what_changed_since_the_last_run() {
+        let before = run(Ending::Exited { code: 101 }, &["a", "b"], "");
+        let after = run(Ending::Exited { code: 101 }, &["b", "c"], "thread 'c' panicked\n");
+        insta::assert_snapshot!(describe_run(&after, Some(&before)), @r"
+        `cargo test`: exit code 101 after 1.2 s.
+        Newly failing (1):
+        - c
+        Still failing (1):
+        - b
+        No longer failing (1):
+        - a
+        Output:
+        thread 'c' panicked
+        ");
+    }
+
+    #[test]
+    fn a_run_that_was_cut_off_makes_no_test_pass() {
+        let before = run(Ending::Exited { code: 101 }, &["a"], "");
+        let text = describe_run(&run(Ending::TimedOut, &[], ""), Some(&before));
+        assert_eq!(text, "`cargo test`: timed out after 1.2 s.\nIt printed nothing.");
+    }
+}

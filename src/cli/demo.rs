@@ -1,0 +1,124 @@
+//! `mendwright demo`
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+
+use crate::demo::scenario::{SCENARIOS, Scenario};
+use crate::demo::story::{StoryOptions, play};
+use crate::model::Provider;
+use crate::telemetry;
+
+/// Plays a scenario with everything embedded on loopback, and exits with 0 when it ended as it
+/// should.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  mendwright demo --scenario lying-model --keep /tmp/story --json")]
+pub struct DemoArguments {
+    /// Which story: fix, proof, lying-model, budget, hostile.
+    #[arg(long, default_value = "fix")]
+    scenario: String,
+    /// The sandbox backend.
+    #[arg(long, value_name = "KIND", default_value = "bubblewrap")]
+    sandbox: String,
+    /// The wire format that the scripted model speaks.
+    #[arg(long, value_enum, default_value = "anthropic")]
+    provider: ProviderArgument,
+    /// Keeps repository, store, configuration and transcript here (a new directory). Without it
+    /// they are in a directory of the system's temporary one, which is named at the end.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Writes each exchange with the emulated GitHub to this file, a JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Ends with one line of JSON on standard output; everything else goes to standard error.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A provider as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum ProviderArgument {
+    /// Anthropic's Messages.
+    Anthropic,
+    /// OpenAI's Chat Completions.
+    Openai,
+}
+
+impl From<ProviderArgument> for Provider {
+    fn from(argument: ProviderArgument) -> Self {
+        match argument {
+            ProviderArgument::Anthropic => Self::Anthropic,
+            ProviderArgument::Openai => Self::OpenAi,
+        }
+    }
+}
+
+/// Runs the command. Answers with the exit code.
+pub(super) async fn run(arguments: DemoArguments) -> anyhow::Result<i32> {
+    let Some(scenario) = Scenario::by_name(&arguments.scenario) else {
+        let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        bail!("--scenario: there is no {:?}; the scenarios are {}", arguments.scenario, known.join(", "));
+    };
+    // The story is told in our own lines; the log only speaks up when something is wrong.
+    telemetry::init(Some("warn"), None)?;
+    let directory = match arguments.keep {
+        Some(directory) => std::path::absolute(directory)?,
+        None => tempfile::Builder::new()
+            .prefix("mendwright-demo-")
+            .tempdir()
+            .context("no temporary directory can be made")?
+            .keep(),
+    };
+    let to_stderr = arguments.json;
+    let mut say = move |line: &str| print_line(to_stderr, line);
+    say(&format!("Mendwright demo, scenario {}: {}\n", scenario.name, scenario.about));
+    let options = StoryOptions {
+        scenario,
+        directory: directory.clone(),
+        record: arguments.record,
+        sandbox: arguments.sandbox,
+        provider: arguments.provider.into(),
+    };
+    let end = play(&options, &mut say).await?;
+    say(&format!("\n{}", end.pages.trim_end()));
+    say("\n── result");
+    say(&format!("outcome     {}{}", end.report.outcome, reason(end.report.reason.as_deref())));
+    say(&format!(
+        "spent       {} turns, {} tool calls, {}, {:.1} s",
+        end.report.turns,
+        end.report.tool_calls,
+        dollars(end.report.cost_usd),
+        end.report.seconds
+    ));
+    say(&format!("repository  git -C {} log --oneline --all --graph", end.git_dir.display()));
+    say(&format!("transcript  {}", end.transcript.display()));
+    say(&format!("kept in     {} (remove it when you like)", directory.display()));
+    for wrong in &end.wrong {
+        eprintln!("NOT AS IT SHOULD BE: {wrong}");
+    }
+    if end.wrong.is_empty() {
+        say(&format!("\nThe scenario {} ended as it should.", scenario.name));
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string(&end)?);
+    }
+    Ok(i32::from(!end.wrong.is_empty()))
+}
+
+fn print_line(to_stderr: bool, line: &str) {
+    // A reader that went away is no reason to stop the story.
+    let _ = match to_stderr {
+        true => writeln!(std::io::stderr(), "{line}"),
+        false => writeln!(std::io::stdout(), "{line}"),
+    };
+}
+
+fn reason(reason: Option<&str>) -> String {
+    reason.map_or_else(String::new, |reason| format!(" ({reason})"))
+}
+
+fn dollars(usd: Option<f64>) -> String {
+    usd.map_or_else(|| "price unknown".to_owned(), |usd| format!("${usd:.4}"))
+}

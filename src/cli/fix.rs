@@ -1,0 +1,281 @@
+//! `mendwright fix`
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde::Serialize;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::demo::ProviderArgument;
+use super::local_forge::LocalForge;
+use crate::demo::story::write_transcript;
+use crate::domain::{
+    Budget, DeliveryId, InstallationId, IssueNumber, IssueSnapshot, JobId, Outcome, RepositoryId,
+    RepositoryRef, Trigger,
+};
+use crate::model::{ModelConfig, Provider};
+use crate::publish::narrate;
+use crate::sandbox::{SandboxSpec, detect_toolchains, sandbox_by_name};
+use crate::store::{DeliveryRecorded, DeliveryRequest, NewDelivery, SqliteStore, Store};
+use crate::telemetry;
+use crate::worker::{JobReport, Parts, Rules, SettingsOverride, Worker};
+use crate::workspace::{LocalRepository, Mirrors};
+
+/// An issue file over this is a mistake.
+const ISSUE_BYTES_MAX: u64 = 1 << 20;
+
+/// Fixes one issue in a repository, without GitHub: the same pipeline, sandbox and verdict. The
+/// result is the branch agent-fix/WORDS-OF-THE-TITLE of that repository (its work tree is not
+/// touched), and the pull request's text on standard output. Exit code 0: proposed; 3: escalated;
+/// 1: failed.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "Example:\n  mendwright fix --repo . --issue bug.md --model claude-sonnet-4-5 --max-usd 2"
+)]
+pub struct FixArguments {
+    /// The repository: a directory, or an address to clone (bare, into the current directory).
+    #[arg(long, value_name = "DIR|URL")]
+    repo: String,
+    /// The issue, in Markdown: its first line is the title.
+    #[arg(long, value_name = "FILE")]
+    issue: PathBuf,
+    /// The branch or revision to start from. Default: what HEAD is.
+    #[arg(long, value_name = "REV")]
+    base: Option<String>,
+    /// The test command. Default: .github/agent-fix.yml, else detected.
+    #[arg(long, value_name = "CMD")]
+    test: Option<String>,
+    /// A command to run before the tests; may be given several times.
+    #[arg(long, value_name = "CMD")]
+    setup: Vec<String>,
+    /// Whose wire format the model speaks.
+    #[arg(long, value_enum, default_value = "anthropic")]
+    provider: ProviderArgument,
+    /// The provider's address. Default: its own.
+    #[arg(long, value_name = "URL")]
+    model_url: Option<Url>,
+    /// The model's name, as the provider spells it.
+    #[arg(long, value_name = "NAME", default_value = "claude-sonnet-4-5")]
+    model: String,
+    /// The key. Give it in the environment, not on the command line.
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "MENDWRIGHT_MODEL_API_KEY",
+        hide_env_values = true,
+        default_value = ""
+    )]
+    model_api_key: SecretString,
+    /// Model calls.
+    #[arg(long, value_name = "N")]
+    max_turns: Option<u32>,
+    /// US dollars.
+    #[arg(long, value_name = "X")]
+    max_usd: Option<f64>,
+    /// Minutes.
+    #[arg(long, value_name = "M")]
+    max_minutes: Option<u64>,
+    /// The sandbox backend.
+    #[arg(long, value_name = "KIND", default_value = "bubblewrap")]
+    sandbox: String,
+    /// A directory with a toolchain that the sandbox sees read-only; may be given several times.
+    /// Default: what is found in the usual places.
+    #[arg(long, value_name = "DIR")]
+    toolchain: Vec<PathBuf>,
+    /// Ends with one line of JSON on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The JSON line.
+#[derive(Debug, Serialize)]
+struct FixEnd<'a> {
+    #[serde(flatten)]
+    report: &'a JobReport,
+    git_dir: &'a Path,
+    transcript: &'a Path,
+}
+
+/// Runs the command. Answers with the exit code.
+pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
+    telemetry::init(Some("warn"), None)?;
+    let issue = read_issue(&arguments.issue)?;
+    let repository = open(&arguments.repo).await?;
+    let base = arguments.base.clone().unwrap_or_else(|| repository.head.clone());
+    let directory = tempfile::Builder::new().prefix("mendwright-fix-").tempdir()?.keep();
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&directory.join("mendwright.sqlite")).await?);
+    let forge = Arc::new(LocalForge::new(repository.access()?, base, issue.clone()));
+    let parts = Parts {
+        store: store.clone(),
+        github: forge.clone(),
+        model: crate::model::connect(model_config(&arguments))?,
+        sandbox: sandbox_by_name(&arguments.sandbox)?,
+        mirrors: Mirrors::new(directory.join("mirrors")),
+        rules: rules(&arguments),
+        wake: Arc::new(Notify::new()),
+        clock: Timestamp::now,
+    };
+    let job = record(&store, issue).await?;
+    work(parts, &store, job).await?;
+
+    let job = store.job(job).await?.ok_or_else(|| anyhow!("the job is gone from its store"))?;
+    let transcript = store.transcript(job.id).await?;
+    let transcript_file = directory.join("transcript.jsonl");
+    write_transcript(&transcript_file, &transcript)?;
+    let report = JobReport::of(&job, &transcript).ok_or_else(|| anyhow!("the job has no outcome"))?;
+    let published = forge.published();
+    match (&job.outcome, published.pull_request) {
+        (Some(Outcome::Proposed { branch, head, .. }), Some((title, body))) => {
+            println!("{title}\n\n{body}");
+            eprintln!("\nproposed on branch {branch} ({}) of {}", head.short(), repository.git_dir.display());
+        }
+        (_, _) => {
+            for comment in published.comments {
+                println!("{}\n", comment.body);
+            }
+            eprintln!("\n{}: {}", report.outcome, report.reason.as_deref().unwrap_or("no reason"));
+        }
+    }
+    eprintln!("transcript: {}", transcript_file.display());
+    if arguments.json {
+        let end = FixEnd { report: &report, git_dir: &repository.git_dir, transcript: &transcript_file };
+        println!("{}", serde_json::to_string(&end)?);
+    }
+    Ok(match job.outcome {
+        Some(Outcome::Proposed { .. }) => 0,
+        Some(Outcome::Escalated { .. }) => 3,
+        Some(Outcome::Cancelled { .. } | Outcome::Failed { .. }) | None => 1,
+    })
+}
+
+fn read_issue(path: &Path) -> anyhow::Result<IssueSnapshot> {
+    let what = || format!("--issue {}: the file cannot be read", path.display());
+    let bytes = std::fs::metadata(path).with_context(what)?.len();
+    if bytes > ISSUE_BYTES_MAX {
+        bail!("--issue {}: it has {bytes} bytes; at most {ISSUE_BYTES_MAX} are read", path.display());
+    }
+    let text = std::fs::read_to_string(path).with_context(what)?;
+    let (title, body) = text.trim_start().split_once('\n').unwrap_or((text.trim(), ""));
+    let title = title.trim_start_matches('#').trim();
+    if title.is_empty() {
+        bail!("--issue {}: it is empty; write a title in its first line", path.display());
+    }
+    Ok(IssueSnapshot {
+        number: IssueNumber(0),
+        title: title.to_owned(),
+        body: body.trim().to_owned(),
+        author: "local".parse()?,
+        labels: vec!["agent-fix".to_owned()],
+    })
+}
+
+async fn open(repo: &str) -> anyhow::Result<LocalRepository> {
+    if !repo.contains("://") {
+        return Ok(LocalRepository::open(&std::path::absolute(repo)?)?);
+    }
+    let url: Url = repo.parse().with_context(|| format!("--repo {repo}: it is no address"))?;
+    let name = url.path().trim_end_matches('/').rsplit('/').next().unwrap_or("repository");
+    let into = std::path::absolute(format!("{}.git", name.trim_end_matches(".git")))?;
+    if into.exists() {
+        bail!("--repo {repo}: {} is there already; name that directory, or remove it", into.display());
+    }
+    eprintln!("cloning {url} into {}", into.display());
+    let cloned = tokio::task::spawn_blocking(move || LocalRepository::clone_bare(&url, &into)).await?;
+    Ok(cloned?)
+}
+
+fn model_config(arguments: &FixArguments) -> ModelConfig {
+    let provider: Provider = arguments.provider.into();
+    let mut config = ModelConfig::new(provider, arguments.model.clone(), arguments.model_api_key.clone());
+    config.url = arguments.model_url.clone();
+    config
+}
+
+fn rules(arguments: &FixArguments) -> Rules {
+    let defaults = Budget::default();
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    Rules {
+        label: "agent-fix".to_owned(),
+        bots_allowed: Vec::new(),
+        budget: Budget {
+            turns_max: arguments.max_turns.unwrap_or(defaults.turns_max),
+            usd_max: arguments.max_usd.unwrap_or(defaults.usd_max),
+            time_max: arguments.max_minutes.map_or(defaults.time_max, minutes),
+            ..defaults
+        },
+        sandbox: SandboxSpec {
+            toolchains: match arguments.toolchain.is_empty() {
+                true => detect_toolchains(),
+                false => arguments.toolchain.clone(),
+            },
+            ..SandboxSpec::named("fix")
+        },
+        output_tokens_max: 16_384,
+        settings_override: Some(SettingsOverride {
+            test_command: arguments.test.clone(),
+            setup_commands: arguments.setup.clone(),
+        }),
+    }
+}
+
+/// Records the job as a delivery, as a webhook would be.
+async fn record(store: &Arc<dyn Store>, issue: IssueSnapshot) -> anyhow::Result<JobId> {
+    let trigger = Trigger {
+        repository: RepositoryRef {
+            installation: InstallationId(0),
+            id: RepositoryId(0),
+            name: "local/repository".parse()?,
+        },
+        labeller: issue.author.clone(),
+        labeller_id: 0,
+        labeller_is_bot: false,
+        issue,
+    };
+    let delivery = NewDelivery {
+        id: "local".parse::<DeliveryId>()?,
+        event: "fix".to_owned(),
+        action: None,
+        payload_sha256: String::new(),
+        request: Some(DeliveryRequest::Start(trigger)),
+    };
+    match store.record_delivery(&delivery, Timestamp::now()).await? {
+        DeliveryRecorded::Job(job) => Ok(job),
+        other => bail!("the job was not recorded: {other:?}"),
+    }
+}
+
+/// Works on the job until it has ended, and tells what happens on standard error.
+async fn work(parts: Parts, store: &Arc<dyn Store>, job: JobId) -> anyhow::Result<()> {
+    let shutdown = CancellationToken::new();
+    let worker = Worker::new(parts, "fix");
+    let working = worker.run(&shutdown);
+    tokio::pin!(working);
+    let mut told = 0;
+    loop {
+        tokio::select! {
+            () = &mut working => {}
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+        let transcript = store.transcript(job).await?;
+        for recorded in transcript.iter().skip(told) {
+            if let Some(line) = narrate(&recorded.event) {
+                eprintln!("  {} {line}", recorded.at.strftime("%H:%M:%S"));
+            }
+        }
+        told = transcript.len();
+        let state = store.job(job).await?.map(|job| job.state);
+        if state.is_some_and(|state| state.is_final()) {
+            shutdown.cancel();
+            working.await;
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! A forge that is one repository on this machine: what `mendwright fix` works against. The
+//! pipeline is the same; what it would publish on GitHub is kept here, for standard output.
+
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::domain::{CommentId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryRef, Sha};
+use crate::github::{
+    AppIdentity, Comment, GitAccess, GitHub, GitHubError, Issue, NewPullRequest, Permission, PullRequest,
+    Repository,
+};
+
+/// The forge.
+pub(super) struct LocalForge {
+    access: GitAccess,
+    /// The branch or revision to start from.
+    base: String,
+    issue: IssueSnapshot,
+    published: Mutex<Published>,
+}
+
+/// What would have been published.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Published {
+    pub(super) comments: Vec<Comment>,
+    pub(super) pull_request: Option<(String, String)>,
+}
+
+impl LocalForge {
+    pub(super) fn new(access: GitAccess, base: String, issue: IssueSnapshot) -> Self {
+        Self { access, base, issue, published: Mutex::default() }
+    }
+
+    pub(super) fn published(&self) -> Published {
+        self.held().clone()
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Published> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl GitHub for LocalForge {
+    async fn repository(&self, at: &RepositoryRef) -> Result<Repository, GitHubError> {
+        Ok(Repository {
+            name: at.name.clone(),
+            default_branch: self.base.clone(),
+            html_url: self.access.url.to_string(),
+            archived: false,
+        })
+    }
+
+    /// Whoever can start the command owns the repository.
+    async fn permission(&self, _at: &RepositoryRef, _login: &Login) -> Result<Permission, GitHubError> {
+        Ok(Permission::Admin)
+    }
+
+    async fn issue(&self, _at: &RepositoryRef, _number: IssueNumber) -> Result<Issue, GitHubError> {
+        Ok(Issue { snapshot: self.issue.clone(), open: true, locked: false, is_pull_request: false })
+    }
+
+    /// Where our branch is taken, the push itself says so.
+    async fn branch_head(&self, _at: &RepositoryRef, _branch: &str) -> Result<Option<Sha>, GitHubError> {
+        Ok(None)
+    }
+
+    async fn react_with_eyes(&self, _at: &RepositoryRef, _number: IssueNumber) -> Result<(), GitHubError> {
+        Ok(())
+    }
+
+    async fn our_comments(
+        &self,
+        _at: &RepositoryRef,
+        _number: IssueNumber,
+    ) -> Result<Vec<Comment>, GitHubError> {
+        Ok(self.held().comments.clone())
+    }
+
+    async fn create_comment(
+        &self,
+        _at: &RepositoryRef,
+        _number: IssueNumber,
+        body: &str,
+    ) -> Result<Comment, GitHubError> {
+        let mut published = self.held();
+        let id = CommentId(published.comments.len() as u64 + 1);
+        let comment = Comment { id, html_url: format!("local:comment-{id}"), body: body.to_owned() };
+        published.comments.push(comment.clone());
+        Ok(comment)
+    }
+
+    async fn update_comment(
+        &self,
+        _at: &RepositoryRef,
+        comment: CommentId,
+        body: &str,
+    ) -> Result<(), GitHubError> {
+        if let Some(found) = self.held().comments.iter_mut().find(|found| found.id == comment) {
+            found.body = body.to_owned();
+        }
+        Ok(())
+    }
+
+    async fn find_pull_request(
+        &self,
+        _at: &RepositoryRef,
+        _branch: &str,
+    ) -> Result<Option<PullRequest>, GitHubError> {
+        Ok(None)
+    }
+
+    async fn create_draft_pull_request(
+        &self,
+        _at: &RepositoryRef,
+        new: &NewPullRequest,
+    ) -> Result<PullRequest, GitHubError> {
+        self.held().pull_request = Some((new.title.clone(), new.body.clone()));
+        Ok(PullRequest {
+            number: PullRequestNumber(0),
+            html_url: format!("branch {}", new.head),
+            draft: true,
+            head: new.head.clone(),
+            head_sha: "0".repeat(40).parse().expect("forty zeros are an object id"),
+            body: new.body.clone(),
+        })
+    }
+
+    async fn update_pull_request(
+        &self,
+        _at: &RepositoryRef,
+        _number: PullRequestNumber,
+        title: &str,
+        body: &str,
+    ) -> Result<(), GitHubError> {
+        self.held().pull_request = Some((title.to_owned(), body.to_owned()));
+        Ok(())
+    }
+
+    async fn git_access(&self, _at: &RepositoryRef) -> Result<GitAccess, GitHubError> {
+        Ok(self.access.clone())
+    }
+
+    async fn app_identity(&self) -> Result<AppIdentity, GitHubError> {
+        Ok(AppIdentity { slug: "mendwright".to_owned(), bot_user_id: 0 })
+    }
+}

@@ -1,0 +1,296 @@
+//! The repository's own configuration: `.github/agent-fix.yml` of the **base** branch, so that a
+//! proposal can never change the rules it is judged by. It may narrow what the operator allows,
+//! never widen it. The file is a stranger's: bounded, and never trusted to be small when expanded.
+
+use std::time::Duration;
+
+use globset::Glob;
+use serde::Deserialize;
+use serde_saphyr::{Location, Spanned};
+
+use super::detect::{NothingDetected, RootListing, detect};
+use super::nearest;
+use crate::domain::{Budget, JobSettings};
+
+/// Where the file is.
+pub const REPOSITORY_FILE: &str = ".github/agent-fix.yml";
+/// Longer files are refused.
+pub const REPOSITORY_FILE_BYTES_MAX: usize = 64 * 1024;
+
+const TIMEOUT_MINUTES_DEFAULT: u64 = 20;
+const TIMEOUT_MINUTES_MAX: u64 = 120;
+const COMMAND_BYTES_MAX: usize = 4096;
+const SETUP_COMMANDS_MAX: usize = 20;
+const GLOBS_MAX: usize = 200;
+const INSTRUCTIONS_BYTES_MAX: usize = 16 * 1024;
+
+/// A repository configuration that cannot be used. The words are for the repository's people.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryConfigError {
+    /// A place in the file is wrong.
+    #[error("{REPOSITORY_FILE} line {line} column {column}: {problem}")]
+    Wrong {
+        /// From 1.
+        line: u64,
+        /// From 1.
+        column: u64,
+        /// What is wrong, and what to write.
+        problem: String,
+    },
+    /// The file is too long.
+    #[error("{REPOSITORY_FILE} has {bytes} bytes; at most {REPOSITORY_FILE_BYTES_MAX} are read")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Nobody wrote a test command down and none was found.
+    #[error(transparent)]
+    NoTestCommand(#[from] NothingDetected),
+}
+
+/// The file, read and checked.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RepositoryFile {
+    /// `test`
+    pub test_command: Option<String>,
+    /// `setup`
+    pub setup_commands: Vec<String>,
+    /// `timeout_minutes`
+    pub test_timeout: Option<Duration>,
+    /// `protected_paths`
+    pub protected_paths: Vec<String>,
+    /// `test_paths`
+    pub test_paths: Vec<String>,
+    /// `proof`: required unless waived.
+    pub proof_waived: bool,
+    /// `budget.turns`
+    pub turns_max: Option<u32>,
+    /// `budget.usd`
+    pub usd_max: Option<f64>,
+    /// `budget.minutes`
+    pub time_max: Option<Duration>,
+    /// `instructions`: what the agent should know about working here.
+    pub instructions: Option<String>,
+}
+
+/// A job's settings, from the operator's limits, the base branch's file (`None`: there is none)
+/// and, where neither it nor the command line names a test command, the root directory.
+pub fn resolve(
+    operator: &Budget,
+    file: Option<&str>,
+    root: &RootListing,
+    given_test_command: Option<&str>,
+) -> Result<JobSettings, RepositoryConfigError> {
+    let file = file.map(RepositoryFile::parse).transpose()?.unwrap_or_default();
+    let (test_command, test_command_source) = match (given_test_command, &file.test_command) {
+        (Some(command), _) => (command.to_owned(), "the command line".to_owned()),
+        (None, Some(command)) => (command.clone(), format!("`{REPOSITORY_FILE}`")),
+        (None, None) => {
+            let detected = detect(root)?;
+            (detected.command, detected.source)
+        }
+    };
+    Ok(JobSettings {
+        setup_commands: file.setup_commands.clone(),
+        test_command,
+        test_command_source,
+        test_timeout: file.test_timeout.unwrap_or(Duration::from_secs(TIMEOUT_MINUTES_DEFAULT * 60)),
+        budget: file.lowered(operator),
+        protected_paths: file.protected_paths,
+        test_paths: file.test_paths,
+        proof_required: !file.proof_waived,
+        instructions: file.instructions,
+    })
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    test: Option<Spanned<String>>,
+    #[serde(default)]
+    setup: Vec<Spanned<String>>,
+    timeout_minutes: Option<Spanned<u64>>,
+    #[serde(default)]
+    protected_paths: Vec<Spanned<String>>,
+    #[serde(default)]
+    test_paths: Vec<Spanned<String>>,
+    proof: Option<RawProof>,
+    #[serde(default)]
+    budget: RawBudget,
+    instructions: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum RawProof {
+    Required,
+    Waived,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBudget {
+    turns: Option<Spanned<u32>>,
+    usd: Option<Spanned<f64>>,
+    minutes: Option<Spanned<u64>>,
+}
+
+impl RepositoryFile {
+    /// Reads the file's text.
+    pub fn parse(text: &str) -> Result<Self, RepositoryConfigError> {
+        if text.len() > REPOSITORY_FILE_BYTES_MAX {
+            return Err(RepositoryConfigError::TooLong { bytes: text.len() });
+        }
+        // A file of comments only, or an empty one, says nothing.
+        let raw: Option<Raw> =
+            serde_saphyr::from_str_with_options(text, options()).map_err(|error| explained(&error))?;
+        let raw = raw.unwrap_or_default();
+        at_most(&raw.setup, SETUP_COMMANDS_MAX, "commands")?;
+        at_most(&raw.protected_paths, GLOBS_MAX, "globs")?;
+        at_most(&raw.test_paths, GLOBS_MAX, "globs")?;
+        Ok(Self {
+            test_command: raw.test.map(command).transpose()?,
+            setup_commands: raw.setup.into_iter().map(command).collect::<Result<_, _>>()?,
+            test_timeout: minutes(raw.timeout_minutes, TIMEOUT_MINUTES_MAX)?,
+            protected_paths: raw.protected_paths.into_iter().map(glob).collect::<Result<_, _>>()?,
+            test_paths: raw.test_paths.into_iter().map(glob).collect::<Result<_, _>>()?,
+            proof_waived: raw.proof == Some(RawProof::Waived),
+            turns_max: raw.budget.turns.map(turns).transpose()?,
+            usd_max: raw.budget.usd.map(usd).transpose()?,
+            time_max: minutes(raw.budget.minutes, u64::from(u32::MAX))?,
+            instructions: raw.instructions.map(instructions).transpose()?,
+        })
+    }
+
+    /// The operator's limits, lowered where the file asks for less. A higher number changes
+    /// nothing, so that the operator can lower theirs without breaking anybody's file.
+    fn lowered(&self, operator: &Budget) -> Budget {
+        Budget {
+            turns_max: self.turns_max.map_or(operator.turns_max, |max| max.min(operator.turns_max)),
+            tool_calls_max: operator.tool_calls_max,
+            tokens_max: operator.tokens_max,
+            usd_max: self.usd_max.map_or(operator.usd_max, |max| max.min(operator.usd_max)),
+            time_max: self.time_max.map_or(operator.time_max, |max| max.min(operator.time_max)),
+        }
+    }
+}
+
+/// No honest file of 64 KiB reaches any of these. The bytes are counted after aliases are expanded.
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_events: 20_000,
+            max_nodes: 10_000,
+            max_depth: 16,
+            max_anchors: 50,
+            max_aliases: 50,
+            max_total_scalar_bytes: REPOSITORY_FILE_BYTES_MAX * 2,
+        },
+        with_snippet: false,
+    }
+}
+
+fn wrong(at: Location, problem: impl Into<String>) -> RepositoryConfigError {
+    RepositoryConfigError::Wrong { line: at.line(), column: at.column(), problem: problem.into() }
+}
+
+fn explained(error: &serde_saphyr::Error) -> RepositoryConfigError {
+    let error = error.without_snippet();
+    let at = error.location().unwrap_or(Location::UNKNOWN);
+    if let serde_saphyr::Error::SerdeUnknownField { field, expected, .. } = error {
+        let help = match nearest(field, expected) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("known here: {}", expected.join(", ")),
+        };
+        return wrong(at, format!("unknown key `{field}`; {help}"));
+    }
+    if let Some(expected) = plain_expectation(error) {
+        return wrong(at, expected);
+    }
+    let words = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    let place = format!(" at line {}, column {}", at.line(), at.column());
+    wrong(at, words.strip_suffix(&place).unwrap_or(&words))
+}
+
+/// The commonest mistakes, for people who do not know what a scalar is.
+fn plain_expectation(error: &serde_saphyr::Error) -> Option<&'static str> {
+    use serde_saphyr::Error as E;
+    match error {
+        E::Unexpected { expected: "sequence start", .. } => {
+            Some("a list is expected here; write each entry after `- `, on a line of its own")
+        }
+        E::Unexpected { expected: "string scalar", .. } => Some("text is expected here"),
+        E::Unexpected { expected: "mapping start", .. } => {
+            Some("`key: value` is expected here, as in `test: ./run-tests.sh`")
+        }
+        E::InvalidScalar { ty: "u32" | "u64", .. } => Some("a whole number is expected here"),
+        E::InvalidScalar { ty: "f64", .. } => Some("a number is expected here"),
+        _ => None,
+    }
+}
+
+fn at_most<T>(list: &[Spanned<T>], max: usize, things: &str) -> Result<(), RepositoryConfigError> {
+    match list.get(max) {
+        Some(first_too_many) => Err(wrong(first_too_many.referenced, format!("more than {max} {things}"))),
+        None => Ok(()),
+    }
+}
+
+fn command(given: Spanned<String>) -> Result<String, RepositoryConfigError> {
+    let text = given.value.trim();
+    if text.is_empty() || text.len() > COMMAND_BYTES_MAX || text.contains('\0') {
+        let problem = format!("this is no shell command; write one of 1 to {COMMAND_BYTES_MAX} bytes");
+        return Err(wrong(given.referenced, problem));
+    }
+    Ok(text.to_owned())
+}
+
+fn glob(given: Spanned<String>) -> Result<String, RepositoryConfigError> {
+    match Glob::new(&given.value) {
+        Ok(_) if !given.value.is_empty() => Ok(given.value),
+        Ok(_) => Err(wrong(given.referenced, "this glob is empty and matches nothing")),
+        Err(error) => {
+            let problem = format!(
+                "{:?} is no glob ({}); write for example \"src/**/*.sql\"",
+                given.value,
+                error.kind()
+            );
+            Err(wrong(given.referenced, problem))
+        }
+    }
+}
+
+fn minutes(given: Option<Spanned<u64>>, max: u64) -> Result<Option<Duration>, RepositoryConfigError> {
+    let Some(given) = given else { return Ok(None) };
+    if !(1..=max).contains(&given.value) {
+        return Err(wrong(given.referenced, format!("{} is not from 1 to {max} minutes", given.value)));
+    }
+    Ok(Some(Duration::from_secs(given.value * 60)))
+}
+
+fn turns(given: Spanned<u32>) -> Result<u32, RepositoryConfigError> {
+    if given.value == 0 {
+        return Err(wrong(given.referenced, "a job without turns can do nothing; write 1 or more"));
+    }
+    Ok(given.value)
+}
+
+fn usd(given: Spanned<f64>) -> Result<f64, RepositoryConfigError> {
+    if !given.value.is_finite() || given.value <= 0.0 {
+        return Err(wrong(given.referenced, format!("{} is no amount; write dollars above 0", given.value)));
+    }
+    Ok(given.value)
+}
+
+fn instructions(given: Spanned<String>) -> Result<String, RepositoryConfigError> {
+    let bytes = given.value.len();
+    if bytes > INSTRUCTIONS_BYTES_MAX {
+        let problem =
+            format!("the instructions have {bytes} bytes; at most {INSTRUCTIONS_BYTES_MAX} are read");
+        return Err(wrong(given.referenced, problem));
+    }
+    Ok(given.value)
+}
+
+#[cfg(test)]
+mod tests;

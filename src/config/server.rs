@@ -1,0 +1,307 @@
+//! The operator's configuration: `mendwright.toml` and the environment over it, resolved into
+//! values that need no further checking. Starts nothing and talks to nobody.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+use self::values::{number, text, web_address};
+use super::given::{ConfigError, Given};
+use super::secret::refuse_if_public;
+use crate::domain::{Budget, Login};
+
+mod github;
+mod model;
+mod values;
+
+/// Every key there is.
+const KEYS: &[&str] = &[
+    "server.listen",
+    "server.public_url",
+    "server.data_dir",
+    "server.workers",
+    "github.api_url",
+    "github.web_url",
+    "github.app_id",
+    "github.private_key",
+    "github.private_key_file",
+    "github.webhook_secret",
+    "github.webhook_secret_file",
+    "github.webhook_secret_previous",
+    "github.webhook_secret_previous_file",
+    "github.label",
+    "github.bots_allowed",
+    "model.provider",
+    "model.url",
+    "model.api_key",
+    "model.api_key_file",
+    "model.name",
+    "model.brief_name",
+    "model.output_tokens_max",
+    "model.price.input",
+    "model.price.output",
+    "model.price.cache_read",
+    "model.price.cache_write",
+    "sandbox.kind",
+    "sandbox.memory_mb",
+    "sandbox.pids",
+    "sandbox.toolchains",
+    "budget.turns",
+    "budget.tool_calls",
+    "budget.tokens",
+    "budget.usd",
+    "budget.minutes",
+    "store.path",
+    "log.filter",
+    "log.format",
+];
+/// Keys whose values are never shown.
+const SECRETS: &[&str] = &["private_key", "webhook_secret", "webhook_secret_previous", "api_key"];
+
+const WORKERS_MAX: usize = 64;
+
+/// The service's configuration, checked.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Where the service listens.
+    pub listen: SocketAddr,
+    /// How people reach it, for links; `None`: no links.
+    pub public_url: Option<Url>,
+    /// Where mirrors, the store and transcripts live.
+    pub data_dir: PathBuf,
+    /// Jobs at a time.
+    pub workers: usize,
+    /// The App and its GitHub.
+    pub github: GitHubConfig,
+    /// The models.
+    pub model: ModelConfig,
+    /// What jobs run in.
+    pub sandbox: SandboxConfig,
+    /// What a job may spend.
+    pub budget: Budget,
+    /// The SQLite file.
+    pub store_path: PathBuf,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// What the operator should know and may leave so; to be logged at start.
+    pub warnings: Vec<String>,
+}
+
+/// The App and its GitHub.
+#[derive(Debug, Clone)]
+pub struct GitHubConfig {
+    /// The REST API.
+    pub api_url: Url,
+    /// Pages and git.
+    pub web_url: Url,
+    /// The App's id.
+    pub app_id: u64,
+    /// The App's RSA key, PEM.
+    pub private_key: SecretString,
+    /// What deliveries are signed with. Never empty.
+    pub webhook_secret: SecretString,
+    /// What they were signed with before, while it is being rotated.
+    pub webhook_secret_previous: Option<SecretString>,
+    /// The label that asks for work.
+    pub label: String,
+    /// Bots that may put the label on.
+    pub bots_allowed: Vec<Login>,
+}
+
+/// Who serves the models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelProvider {
+    /// Anthropic's Messages API.
+    Anthropic,
+    /// OpenAI's Chat Completions API, or whatever speaks it.
+    OpenAi,
+}
+
+/// The models.
+#[derive(Debug, Clone)]
+pub struct ModelConfig {
+    /// Whose wire format.
+    pub provider: ModelProvider,
+    /// Base address.
+    pub url: Url,
+    /// The key; `None` where the address needs none (a model on one's own machine).
+    pub api_key: Option<SecretString>,
+    /// The model that works.
+    pub name: String,
+    /// The cheaper model that writes the brief; `None`: the same.
+    pub brief_name: Option<String>,
+    /// The most that one answer may have.
+    pub output_tokens_max: u32,
+    /// US dollars for a million tokens, where the operator states them.
+    pub price: Option<ModelPrice>,
+}
+
+/// US dollars for a million tokens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ModelPrice {
+    /// Input.
+    pub input: f64,
+    /// Output.
+    pub output: f64,
+    /// Input read from the cache; as `input` where not stated.
+    pub cache_read: f64,
+    /// Input written to the cache; a quarter over `input` where not stated.
+    pub cache_write: f64,
+}
+
+/// A sandbox backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SandboxKind {
+    /// The system's bubblewrap.
+    Bubblewrap,
+}
+
+/// Which host directories with toolchains a sandbox sees, read-only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Toolchains {
+    /// What is found in the usual places.
+    Detect,
+    /// Exactly these.
+    Paths(Vec<PathBuf>),
+}
+
+/// What jobs run in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxConfig {
+    /// The backend.
+    pub kind: SandboxKind,
+    /// Memory of everything inside, in bytes.
+    pub memory_bytes_max: u64,
+    /// Processes and threads inside.
+    pub pids_max: u32,
+    /// Toolchains inside.
+    pub toolchains: Toolchains,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Human,
+    /// A JSON object a line.
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// A filter in `tracing`'s syntax; `None`: the default.
+    pub filter: Option<String>,
+    /// How.
+    pub format: LogFormat,
+}
+
+impl ServerConfig {
+    /// Reads the file at `path`, and over it `environment`: `MENDWRIGHT_SECTION_KEY` for each key,
+    /// and the providers' own `ANTHROPIC_API_KEY` and `OPENAI_API_KEY`. Relative paths start from
+    /// the file's directory.
+    pub fn load(
+        path: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let environment: Vec<_> = environment.into_iter().collect();
+        let given = Given::read(path, environment.iter().cloned(), KEYS, SECRETS)?;
+        if let Some((file, found)) = given.file_with_secrets() {
+            refuse_if_public(found, file)?;
+        }
+        let mut warnings = Vec::new();
+        let data_dir = given.resolve(text(&given, "server.data_dir")?.unwrap_or("mendwright-data"));
+        let store_path = match text(&given, "store.path")? {
+            Some(path) => given.resolve(path),
+            None => data_dir.join("mendwright.sqlite"),
+        };
+        Ok(Self {
+            listen: listen(&given)?,
+            public_url: web_address(&given, "server.public_url")?,
+            workers: number(&given, "server.workers", 1..=WORKERS_MAX)?.unwrap_or(1),
+            github: github::github(&given, &mut warnings)?,
+            model: model::model(&given, &environment, &mut warnings)?,
+            sandbox: sandbox(&given)?,
+            budget: budget(&given)?,
+            log: log(&given)?,
+            data_dir,
+            store_path,
+            warnings,
+        })
+    }
+
+    /// Every secret in it, for redaction.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretString> {
+        let github = [&self.github.private_key, &self.github.webhook_secret];
+        github.into_iter().chain(&self.github.webhook_secret_previous).chain(&self.model.api_key)
+    }
+}
+
+fn listen(given: &Given) -> Result<SocketAddr, ConfigError> {
+    let Some(found) = given.get("server.listen") else {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], 8080)));
+    };
+    let remedy = "write an address and a port, as \"127.0.0.1:8080\" or \"[::]:8080\"";
+    found.text()?.parse().map_err(|_| found.wrong("is no address to listen on", remedy))
+}
+
+fn sandbox(given: &Given) -> Result<SandboxConfig, ConfigError> {
+    if let Some(found) = given.get("sandbox.kind")
+        && found.text()? != "bubblewrap"
+    {
+        return Err(found.wrong("is no sandbox that this version has", "write \"bubblewrap\""));
+    }
+    let memory_mb = number(given, "sandbox.memory_mb", 64..=1_048_576_u64)?.unwrap_or(4096);
+    Ok(SandboxConfig {
+        kind: SandboxKind::Bubblewrap,
+        memory_bytes_max: memory_mb << 20,
+        pids_max: number(given, "sandbox.pids", 16..=65_536)?.unwrap_or(1024),
+        toolchains: toolchains(given)?,
+    })
+}
+
+fn toolchains(given: &Given) -> Result<Toolchains, ConfigError> {
+    let Some(found) = given.get("sandbox.toolchains") else { return Ok(Toolchains::Detect) };
+    let remedy = "write \"detect\", or absolute paths of directories as [\"/opt/rust\"]";
+    if !found.is_list() && found.text()? == "detect" {
+        return Ok(Toolchains::Detect);
+    }
+    let paths: Vec<PathBuf> = found.list()?.into_iter().map(PathBuf::from).collect();
+    match paths.iter().find(|path| !path.is_absolute() || path.parent().is_none()) {
+        Some(path) => Err(found.wrong(format!("has an entry that cannot be used, {path:?}"), remedy)),
+        None => Ok(Toolchains::Paths(paths)),
+    }
+}
+
+fn budget(given: &Given) -> Result<Budget, ConfigError> {
+    let default = Budget::default();
+    let minutes = number(given, "budget.minutes", 1..=24 * 60_u64)?;
+    Ok(Budget {
+        turns_max: number(given, "budget.turns", 1..=10_000)?.unwrap_or(default.turns_max),
+        tool_calls_max: number(given, "budget.tool_calls", 1..=100_000)?.unwrap_or(default.tool_calls_max),
+        tokens_max: number(given, "budget.tokens", 1_000..=10_000_000_000)?.unwrap_or(default.tokens_max),
+        usd_max: number(given, "budget.usd", 0.01..=10_000.0)?.unwrap_or(default.usd_max),
+        time_max: minutes.map_or(default.time_max, |minutes| Duration::from_secs(minutes * 60)),
+    })
+}
+
+fn log(given: &Given) -> Result<LogConfig, ConfigError> {
+    let format = match given.get("log.format") {
+        None => LogFormat::Auto,
+        Some(found) => match found.text()? {
+            "auto" => LogFormat::Auto,
+            "human" => LogFormat::Human,
+            "json" => LogFormat::Json,
+            _ => return Err(found.wrong("is no format", "write \"auto\", \"human\" or \"json\"")),
+        },
+    };
+    Ok(LogConfig { filter: text(given, "log.filter")?.map(str::to_owned), format })
+}
+
+#[cfg(test)]
+mod tests;

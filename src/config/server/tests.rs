@@ -1,0 +1,305 @@
+//! The operator's file: what it means, and what the operator is told when it is wrong.
+
+use std::os::unix::fs::PermissionsExt;
+
+use secrecy::ExposeSecret;
+
+use super::*;
+
+const KEY: &str = "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----\n";
+const WHOLE: &str = r#"
+[github]
+app_id = 12345
+private_key_file = "app.pem"
+webhook_secret_file = "secret"
+
+[model]
+provider = "anthropic"
+name = "a-model"
+api_key_file = "key"
+"#;
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        place.write("app.pem", KEY, 0o600);
+        place.write("secret", "0123456789abcdef\n", 0o600);
+        place.write("key", "sk-ant-1\n", 0o640);
+        place
+    }
+    fn write(&self, name: &str, text: &str, mode: u32) {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fn load_with(&self, text: &str, environment: &[(&str, &str)]) -> Result<ServerConfig, ConfigError> {
+        self.write("mendwright.toml", text, 0o600);
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        ServerConfig::load(&self.0.path().join("mendwright.toml"), environment)
+    }
+    fn load(&self, text: &str) -> Result<ServerConfig, ConfigError> {
+        self.load_with(text, &[])
+    }
+    fn told_with(&self, text: &str, environment: &[(&str, &str)]) -> String {
+        let error = self.load_with(text, environment).unwrap_err().to_string();
+        error.replace(self.0.path().to_str().unwrap(), "DIR")
+    }
+}
+
+fn told(text: &str) -> String {
+    Place::new().told_with(text, &[])
+}
+/// The whole file with a line put under a section's header.
+fn with(section: &str, line: &str) -> String {
+    let header = format!("[{section}]\n");
+    match WHOLE.contains(&header) {
+        true => WHOLE.replace(&header, &format!("{header}{line}\n")),
+        false => format!("{WHOLE}{header}{line}\n"),
+    }
+}
+
+#[test]
+fn the_smallest_file_gets_the_defaults() {
+    let place = Place::new();
+    let config = place.load(WHOLE).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.github.api_url.as_str(), "https://api.github.com/");
+    assert_eq!(config.github.web_url.as_str(), "https://github.com/");
+    assert_eq!((config.github.app_id, config.github.label.as_str()), (12345, "agent-fix"));
+    assert_eq!(config.github.webhook_secret.expose_secret(), "0123456789abcdef");
+    assert_eq!(config.model.provider, ModelProvider::Anthropic);
+    assert_eq!(config.model.url.as_str(), "https://api.anthropic.com/");
+    assert_eq!(config.model.api_key.as_ref().unwrap().expose_secret(), "sk-ant-1");
+    assert_eq!(config.sandbox.toolchains, Toolchains::Detect);
+    assert_eq!(config.budget, Budget::default());
+    assert_eq!(config.data_dir, place.0.path().join("mendwright-data"));
+    assert_eq!(config.store_path, config.data_dir.join("mendwright.sqlite"));
+    assert_eq!(config.workers, 1);
+    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!(config.secrets().count(), 3);
+    let shown = format!("{config:?}");
+    for secret in ["MIIabc", "0123456789abcdef", "sk-ant-1"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+#[test]
+fn every_key_can_be_given() {
+    let text = r#"
+[server]
+listen = "[::]:9000"
+public_url = "https://mend.example/base"
+data_dir = "/var/lib/mendwright"
+workers = 4
+[github]
+api_url = "https://ghe.example/api/v3"
+app_id = 1
+private_key_file = "app.pem"
+webhook_secret_file = "secret"
+webhook_secret_previous = "the one before, long enough"
+label = "please fix"
+bots_allowed = ["renovate[bot]"]
+[model]
+provider = "openai"
+url = "http://127.0.0.1:11434/v1"
+name = "big"
+brief_name = "small"
+output_tokens_max = 4_000
+price = { input = 3, output = 15.0, cache_read = 0.3 }
+[sandbox]
+kind = "bubblewrap"
+memory_mb = 2048
+pids = 500
+toolchains = ["/opt/rust"]
+[budget]
+turns = 10
+tool_calls = 20
+tokens = 100000
+usd = 1.5
+minutes = 5
+[store]
+path = "db/x.sqlite"
+[log]
+filter = "debug"
+format = "json"
+"#;
+    let place = Place::new();
+    let config = place.load(text).unwrap();
+    assert_eq!(config.listen.to_string(), "[::]:9000");
+    assert_eq!(config.github.web_url.as_str(), "https://ghe.example/");
+    assert!(config.github.webhook_secret_previous.is_some());
+    assert_eq!(config.github.bots_allowed[0].as_str(), "renovate[bot]");
+    assert!(config.model.api_key.is_none());
+    assert_eq!(
+        config.model.price,
+        Some(ModelPrice { input: 3.0, output: 15.0, cache_read: 0.3, cache_write: 3.75 })
+    );
+    assert_eq!(config.model.brief_name.as_deref(), Some("small"));
+    assert_eq!((config.sandbox.memory_bytes_max, config.sandbox.pids_max), (2 << 30, 500));
+    assert_eq!(config.sandbox.toolchains, Toolchains::Paths(vec!["/opt/rust".into()]));
+    let budget = Budget {
+        turns_max: 10,
+        tool_calls_max: 20,
+        tokens_max: 100_000,
+        usd_max: 1.5,
+        time_max: Duration::from_secs(300),
+    };
+    assert_eq!(config.budget, budget);
+    assert_eq!(config.store_path, place.0.path().join("db/x.sqlite"));
+    assert_eq!(config.log, LogConfig { filter: Some("debug".into()), format: LogFormat::Json });
+}
+
+#[test]
+fn the_environment_goes_before_the_file_and_the_providers_own_variable_is_known() {
+    let place = Place::new();
+    let environment = [
+        ("MENDWRIGHT_GITHUB_WEBHOOK_SECRET", "from the environment"),
+        ("MENDWRIGHT_GITHUB_PRIVATE_KEY", "-----BEGIN PRIVATE KEY-----\\nx\\n-----END PRIVATE KEY-----"),
+        ("MENDWRIGHT_BUDGET_TURNS", "7"),
+        ("MENDWRIGHT_GITHUB_BOTS_ALLOWED", "a[bot], b[bot]"),
+        ("MENDWRIGHT_SERVICE_HOST", "10.0.0.1"),
+        ("ANTHROPIC_API_KEY", "sk-ant-2"),
+    ];
+    let config = place.load_with(&WHOLE.replace("api_key_file = \"key\"\n", ""), &environment).unwrap();
+    assert_eq!(config.github.webhook_secret.expose_secret(), "from the environment");
+    assert!(config.github.private_key.expose_secret().contains("-----\nx\n"));
+    assert_eq!(config.budget.turns_max, 7);
+    assert_eq!(config.github.bots_allowed.len(), 2);
+    assert_eq!(config.model.api_key.unwrap().expose_secret(), "sk-ant-2");
+}
+
+#[test]
+fn without_a_webhook_secret_the_service_does_not_start() {
+    let place = Place::new();
+    let missing = WHOLE.replace("webhook_secret_file = \"secret\"\n", "");
+    insta::assert_snapshot!(place.told_with(&missing, &[]), @"DIR/mendwright.toml: github.webhook_secret is missing; without it anybody could send deliveries; write the secret of the App's webhook settings (or set MENDWRIGHT_GITHUB_WEBHOOK_SECRET)");
+    insta::assert_snapshot!(place.told_with(&missing.replace("[github]", "[github]\nwebhook_secret = ''"), &[]), @r#"DIR/mendwright.toml line 3: github.webhook_secret = "…" is empty; give the secret, or remove github.webhook_secret"#);
+    insta::assert_snapshot!(place.told_with(WHOLE, &[("MENDWRIGHT_GITHUB_WEBHOOK_SECRET", " ")]), @r#"environment variable MENDWRIGHT_GITHUB_WEBHOOK_SECRET: github.webhook_secret = "…" is empty; give the secret, or remove github.webhook_secret"#);
+    insta::assert_snapshot!(place.told_with(&with("github", "webhook_secret_previous = ''"), &[]), @r#"DIR/mendwright.toml line 3: github.webhook_secret_previous = "…" is empty; give the secret, or remove github.webhook_secret_previous"#);
+    place.write("secret", "\n", 0o600);
+    insta::assert_snapshot!(place.told_with(WHOLE, &[]), @r#"DIR/mendwright.toml line 5: github.webhook_secret_file = "secret" is empty; give the secret, or remove github.webhook_secret_file"#);
+}
+
+#[test]
+fn a_short_webhook_secret_and_plain_http_are_warned_of() {
+    let place = Place::new();
+    place.write("secret", "short", 0o600);
+    let config = place.load(&with("github", "api_url = 'http://ghe.example/api/v3'")).unwrap();
+    insta::assert_snapshot!(config.warnings.join("\n"), @r"
+    github.api_url = http://ghe.example/api/v3: tokens go over the network in the clear; use https
+    github.webhook_secret_file has 5 bytes and could be guessed; make one with: openssl rand -hex 32
+    ");
+}
+
+#[test]
+fn a_secret_that_everybody_can_read_is_refused_with_the_command_that_mends_it() {
+    let place = Place::new();
+    place.write("app.pem", KEY, 0o644);
+    insta::assert_snapshot!(place.told_with(WHOLE, &[]), @r#"DIR/mendwright.toml line 4: github.private_key_file = "app.pem" is a secret in a file that everybody can read (mode 644); run: chmod 600 DIR/app.pem"#);
+
+    let inline = WHOLE.replace("api_key_file = \"key\"", "api_key = \"sk-ant-1\"");
+    let place = Place::new();
+    place.load(&inline).unwrap();
+    place.write("public.toml", &inline, 0o644);
+    let environment = [("MENDWRIGHT_MODEL_API_KEY".to_owned(), "sk-ant-2".to_owned())];
+    let error = ServerConfig::load(&place.0.path().join("public.toml"), environment).unwrap_err();
+    let error = error.to_string().replace(place.0.path().to_str().unwrap(), "DIR");
+    insta::assert_snapshot!(error, @r#"DIR/public.toml line 10: model.api_key = "…" is a secret in a file that everybody can read (mode 644); run: chmod 600 DIR/public.toml"#);
+}
+
+#[test]
+fn every_mistake_names_file_key_value_and_remedy() {
+    let all: Vec<String> = [
+        with("server", "listen = \"8080\""),
+        with("server", "workers = 0"),
+        with("server", "workers = \"4\""),
+        with("server", "wrokers = 4"),
+        with("server", "completely_different = 4"),
+        with("serve", "listen = \"x\""),
+        "listen = \"x\"".to_owned(),
+        "[server]\nlisten = \n".to_owned(),
+        with("server", "public_url = \"mend.example\""),
+        with("github", "api_url = \"https://me:word@ghe.example\""),
+        with("github", "label = \"\""),
+        with("github", "bots_allowed = \"renovate[bot]\""),
+        with("github", "bots_allowed = [\"a b\"]"),
+        with("github", "private_key = \"nonsense\"").replace("private_key_file = \"app.pem\"", ""),
+        with("github", "webhook_secret = \"beside a file\""),
+        WHOLE.replace("app_id = 12345", ""),
+        WHOLE.replace("12345", "-1"),
+        WHOLE.replace("private_key_file = \"app.pem\"", ""),
+        WHOLE.replace("app.pem", "gone.pem"),
+        WHOLE.replace("app.pem", "secret"),
+        WHOLE.replace("\"anthropic\"", "\"anthropix\""),
+        WHOLE.replace("name = \"a-model\"", ""),
+        WHOLE.replace("api_key_file = \"key\"", ""),
+        with("model", "price = { input = 3 }"),
+        with("model", "output_tokens_max = 1e3"),
+        with("sandbox", "kind = \"docker\""),
+        with("sandbox", "toolchains = [\"rust\"]"),
+        with("sandbox", "toolchains = \"all\""),
+        with("budget", "usd = nan"),
+        with("budget", "minutes = 1.5"),
+        with("log", "format = \"xml\""),
+    ]
+    .iter()
+    .map(|text| told(text))
+    .collect();
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    DIR/mendwright.toml line 12: server.listen = "8080" is no address to listen on; write an address and a port, as "127.0.0.1:8080" or "[::]:8080"
+    DIR/mendwright.toml line 12: server.workers = 0 is not a number in range; write a number from 1 to 64, without quotes
+    DIR/mendwright.toml line 12: server.workers = "4" is not a number in range; write a number from 1 to 64, without quotes
+    DIR/mendwright.toml line 12: unknown key server.wrokers; did you mean server.workers?
+    DIR/mendwright.toml line 12: unknown key server.completely_different; known there: server.listen, server.public_url, server.data_dir, server.workers
+    DIR/mendwright.toml line 11: unknown key serve; did you mean server?
+    DIR/mendwright.toml line 1: unknown key listen; known there: [budget], [github], [log], [model], [sandbox], [server], [store]
+    DIR/mendwright.toml line 2: not TOML: string values must be quoted, expected literal string
+    DIR/mendwright.toml line 12: server.public_url = "mend.example" is no web address; write it as "https://host/path", without user name, query or fragment
+    DIR/mendwright.toml line 3: github.api_url = "…" is no web address; write it as "https://host/path", without user name, query or fragment
+    DIR/mendwright.toml line 3: github.label = "" is no label; write a name of 1 to 50 characters
+    DIR/mendwright.toml line 3: github.bots_allowed = "renovate[bot]" is not a list; write it as ["one", "two"]
+    DIR/mendwright.toml line 3: github.bots_allowed = ["a b"] has an entry that is none: "a b" is not a GitHub login: letters, digits, '-' and '_', at most 100; write logins
+    DIR/mendwright.toml line 3: github.private_key = "…" is no private key in PEM format; it must hold everything from -----BEGIN to -----END, as GitHub gave it to you
+    DIR/mendwright.toml line 3: github.webhook_secret = "…" stands beside github.webhook_secret_file; remove one of them (DIR/mendwright.toml line 6 has the other)
+    DIR/mendwright.toml: github.app_id is missing; write the number on the App's settings page (or set MENDWRIGHT_GITHUB_APP_ID)
+    DIR/mendwright.toml line 3: github.app_id = -1 is not a number in range; write a number from 1 to 18446744073709551615, without quotes
+    DIR/mendwright.toml: github.private_key_file is missing; write the path of the .pem file that GitHub let you download (or set MENDWRIGHT_GITHUB_PRIVATE_KEY_FILE)
+    DIR/mendwright.toml line 4: github.private_key_file = "gone.pem" cannot be read (DIR/gone.pem); No such file or directory (os error 2)
+    DIR/mendwright.toml line 4: github.private_key_file = "secret" is no private key in PEM format; it must hold everything from -----BEGIN to -----END, as GitHub gave it to you
+    DIR/mendwright.toml line 8: model.provider = "anthropix" is no provider; write "anthropic" or "openai"
+    DIR/mendwright.toml: model.name is missing; write the model's name as the provider spells it (or set MENDWRIGHT_MODEL_NAME)
+    DIR/mendwright.toml: model.api_key_file is missing; write the path of a file with the key; ANTHROPIC_API_KEY in the environment does too (or set MENDWRIGHT_MODEL_API_KEY_FILE)
+    DIR/mendwright.toml: model.price.output is missing; write US dollars for a million tokens, or remove [model.price] (or set MENDWRIGHT_MODEL_PRICE_OUTPUT)
+    DIR/mendwright.toml line 8: model.output_tokens_max = 1e3 is not a number in range; write a number from 256 to 1000000, without quotes
+    DIR/mendwright.toml line 12: sandbox.kind = "docker" is no sandbox that this version has; write "bubblewrap"
+    DIR/mendwright.toml line 12: sandbox.toolchains = ["rust"] has an entry that cannot be used, "rust"; write "detect", or absolute paths of directories as ["/opt/rust"]
+    DIR/mendwright.toml line 12: sandbox.toolchains = "all" is not a list; write it as ["one", "two"]
+    DIR/mendwright.toml line 12: budget.usd = nan is not a number in range; write a number from 0.01 to 10000, without quotes
+    DIR/mendwright.toml line 12: budget.minutes = 1.5 is not a number in range; write a number from 1 to 1440, without quotes
+    DIR/mendwright.toml line 12: log.format = "xml" is no format; write "auto", "human" or "json"
+    "#);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = ServerConfig::load(Path::new("/nowhere/mendwright.toml"), []).unwrap_err();
+    insta::assert_snapshot!(error.to_string(), @"/nowhere/mendwright.toml: cannot be read: No such file or directory (os error 2); give the path of your configuration with --config");
+}
+
+#[test]
+fn no_error_shows_a_secret() {
+    let place = Place::new();
+    let secret = "hunter2-hunter2-hunter2";
+    for text in [
+        with("github", &format!("private_key = \"{secret}\"")),
+        with("github", &format!("webhook_secret = [\"{secret}\"]")).replace("webhook_secret_file", "#"),
+        with("model", &format!("api_key = \"{secret}\"")),
+        format!("[model]\napi_key = \"{secret}"),
+        format!("[model]\napi_key = {secret}"),
+    ] {
+        let told = place.told_with(&text, &[]);
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}

@@ -1,0 +1,172 @@
+//! Which objects somebody who has some commits needs to have some others.
+//!
+//! Walks commits and trees itself, because a client with a shallow clone has a commit without its
+//! ancestors, which libgit2's own walk cannot express.
+
+use std::collections::{HashMap, HashSet};
+
+use git2::{ObjectType, Oid, Repository};
+
+/// What to walk.
+#[derive(Debug)]
+pub(super) struct Walk<'a> {
+    /// Objects asked for: commits, or tags of commits.
+    pub(super) wants: &'a [Oid],
+    /// Commits (or tags) that are there already, with everything below them.
+    pub(super) haves: &'a [Oid],
+    /// Commits that are there without their parents.
+    pub(super) shallow_there: &'a HashSet<Oid>,
+    /// Commits that are sent without their parents.
+    pub(super) shallow_sent: &'a HashSet<Oid>,
+}
+
+/// The objects that are missing, with the file name they have (which lets the pack builder put
+/// similar files beside each other). An object that should exist and does not is an error.
+pub(super) fn missing_objects(
+    git: &Repository,
+    walk: &Walk<'_>,
+) -> Result<Vec<(Oid, Option<String>)>, git2::Error> {
+    let there = closure(git, walk.haves, walk.shallow_there)?;
+    let mut seen = HashSet::new();
+    let mut objects = Vec::new();
+    let mut stack = Vec::new();
+    for want in walk.wants {
+        let (tags, commit) = peel(git, *want)?;
+        objects.extend(tags.into_iter().filter(|tag| seen.insert(*tag)).map(|tag| (tag, None)));
+        stack.push(commit);
+    }
+    let mut commits = Vec::new();
+    let mut visited = HashSet::new();
+    while let Some(oid) = stack.pop() {
+        if !visited.insert(oid) {
+            continue;
+        }
+        let has = there.contains(&oid);
+        if has && !walk.shallow_there.contains(&oid) {
+            continue;
+        }
+        let commit = git.find_commit(oid)?;
+        if !has {
+            commits.push(oid);
+        }
+        if walk.shallow_sent.contains(&oid) {
+            continue;
+        }
+        for parent in commit.parent_ids() {
+            if there.contains(&parent) {
+                mark_tree(git, git.find_commit(parent)?.tree_id(), &mut seen)?;
+            }
+            stack.push(parent);
+        }
+    }
+    for oid in commits {
+        objects.push((oid, None));
+        collect_tree(git, git.find_commit(oid)?.tree_id(), None, &mut seen, &mut objects)?;
+    }
+    Ok(objects)
+}
+
+/// Every commit below `from`, those included, not looking behind `shallow`. What does not exist is
+/// left out: a client may have commits we have never seen.
+fn closure(git: &Repository, from: &[Oid], shallow: &HashSet<Oid>) -> Result<HashSet<Oid>, git2::Error> {
+    let mut found = HashSet::new();
+    let mut stack: Vec<Oid> =
+        from.iter().filter_map(|oid| peel(git, *oid).ok()).map(|(_, commit)| commit).collect();
+    while let Some(oid) = stack.pop() {
+        if found.insert(oid) && !shallow.contains(&oid) {
+            stack.extend(git.find_commit(oid)?.parent_ids());
+        }
+    }
+    Ok(found)
+}
+
+/// The tags between an object and its commit, and the commit.
+fn peel(git: &Repository, mut oid: Oid) -> Result<(Vec<Oid>, Oid), git2::Error> {
+    let mut tags = Vec::new();
+    loop {
+        let object = git.find_object(oid, None)?;
+        match object.kind() {
+            Some(ObjectType::Commit) => return Ok((tags, oid)),
+            Some(ObjectType::Tag) => {
+                tags.push(oid);
+                oid = git.find_tag(oid)?.target_id();
+            }
+            kind => return Err(git2::Error::from_str(&format!("{oid} is a {kind:?}, not a commit"))),
+        }
+    }
+}
+
+fn mark_tree(git: &Repository, tree: Oid, seen: &mut HashSet<Oid>) -> Result<(), git2::Error> {
+    if !seen.insert(tree) {
+        return Ok(());
+    }
+    for entry in git.find_tree(tree)?.iter() {
+        match entry.kind() {
+            Some(ObjectType::Tree) => mark_tree(git, entry.id(), seen)?,
+            Some(ObjectType::Blob) => {
+                seen.insert(entry.id());
+            }
+            // A submodule's commit lives in another repository.
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn collect_tree(
+    git: &Repository,
+    tree: Oid,
+    name: Option<String>,
+    seen: &mut HashSet<Oid>,
+    objects: &mut Vec<(Oid, Option<String>)>,
+) -> Result<(), git2::Error> {
+    if !seen.insert(tree) {
+        return Ok(());
+    }
+    objects.push((tree, name));
+    let odb = git.odb()?;
+    for entry in git.find_tree(tree)?.iter() {
+        let name = Some(String::from_utf8_lossy(entry.name_bytes()).into_owned());
+        match entry.kind() {
+            Some(ObjectType::Tree) => collect_tree(git, entry.id(), name, seen, objects)?,
+            Some(ObjectType::Blob) if seen.insert(entry.id()) => {
+                if !odb.exists(entry.id()) {
+                    return Err(git2::Error::from_str(&format!("missing blob {}", entry.id())));
+                }
+                objects.push((entry.id(), name));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The commits at which a clone of `depth` commits ends although they have parents, and the
+/// commits before them. `shallow_there` counts as history that goes on: a deepening clone gets it.
+pub(super) fn depth_boundary(
+    git: &Repository,
+    wants: &[Oid],
+    depth: u32,
+) -> Result<(HashSet<Oid>, HashSet<Oid>), git2::Error> {
+    let mut depths: HashMap<Oid, u32> = HashMap::new();
+    let mut queue = std::collections::VecDeque::new();
+    for want in wants {
+        queue.push_back((peel(git, *want)?.1, 1));
+    }
+    let (mut boundary, mut inside) = (HashSet::new(), HashSet::new());
+    while let Some((oid, at)) = queue.pop_front() {
+        // Breadth first: the first visit is the shortest way.
+        if depths.contains_key(&oid) {
+            continue;
+        }
+        depths.insert(oid, at);
+        let commit = git.find_commit(oid)?;
+        if at >= depth && commit.parent_count() > 0 {
+            boundary.insert(oid);
+            continue;
+        }
+        inside.insert(oid);
+        queue.extend(commit.parent_ids().map(|parent| (parent, at + 1)));
+    }
+    Ok((boundary, inside))
+}

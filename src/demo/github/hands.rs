@@ -1,0 +1,150 @@
+//! What people do on GitHub's pages, for tests in the same process. All of it takes place in the
+//! first repository.
+
+use jiff::Timestamp;
+use url::Url;
+
+use super::admin;
+use super::beginning::ensure_user;
+use super::deeds::{self, IssueEdit};
+use super::people::Role;
+use super::pull_deeds::{NewReview, NewReviewComment, merge_pull, set_draft, submit_review};
+use super::world::World;
+use super::{EmulatedGitHub, EmulatorError};
+
+impl EmulatedGitHub {
+    /// Opens an issue. Returns its number.
+    pub fn open_issue(&self, title: &str, body: &str, by: &str) -> Result<u64, EmulatorError> {
+        self.act(by, |world, now| {
+            deeds::open_issue(world, 0, title.to_owned(), Some(body.to_owned()), by, now)
+        })
+    }
+
+    /// Puts a label on an issue, and waits until the webhook about it was answered or failed.
+    pub async fn label_issue(&self, number: u64, label: &str, by: &str) -> Result<(), EmulatorError> {
+        self.known(number)?;
+        self.act(by, |world, now| deeds::add_label(world, 0, number, label, by, now))?;
+        self.deliveries_settled().await;
+        Ok(())
+    }
+
+    /// Takes a label off, and waits like [`Self::label_issue`].
+    pub async fn unlabel_issue(&self, number: u64, label: &str, by: &str) -> Result<(), EmulatorError> {
+        self.known(number)?;
+        let removed = self.act(by, |world, now| deeds::remove_label(world, 0, number, label, by, now))?;
+        self.deliveries_settled().await;
+        match removed {
+            true => Ok(()),
+            false => Err(EmulatorError::Unknown(format!("label {label:?} on issue {number}"))),
+        }
+    }
+
+    /// Closes an issue or a pull request, and waits like [`Self::label_issue`].
+    pub async fn close_issue(&self, number: u64, by: &str) -> Result<(), EmulatorError> {
+        self.known(number)?;
+        let edit = IssueEdit { open: Some(false), ..IssueEdit::default() };
+        self.act(by, |world, now| deeds::edit_issue(world, 0, number, edit, by, now))?;
+        self.deliveries_settled().await;
+        Ok(())
+    }
+
+    /// Changes an issue's title and body, and waits like [`Self::label_issue`].
+    pub async fn edit_issue(
+        &self,
+        number: u64,
+        title: &str,
+        body: &str,
+        by: &str,
+    ) -> Result<(), EmulatorError> {
+        self.known(number)?;
+        let (title, body) = (Some(title.to_owned()), Some(body.to_owned()));
+        let edit = IssueEdit { title, body, ..IssueEdit::default() };
+        self.act(by, |world, now| deeds::edit_issue(world, 0, number, edit, by, now))?;
+        self.deliveries_settled().await;
+        Ok(())
+    }
+
+    /// Comments on an issue or pull request, and waits like [`Self::label_issue`].
+    pub async fn comment(&self, number: u64, body: &str, by: &str) -> Result<u64, EmulatorError> {
+        let id = self.act(by, |world, now| deeds::add_comment(world, 0, number, body.to_owned(), by, now))?;
+        self.deliveries_settled().await;
+        id.ok_or_else(|| EmulatorError::Unknown(format!("issue {number}")))
+    }
+
+    /// Reviews a pull request, with comments of (path, line, text), and waits like
+    /// [`Self::label_issue`]. `state`: `APPROVED`, `CHANGES_REQUESTED` or `COMMENTED`.
+    pub async fn review(
+        &self,
+        number: u64,
+        state: &str,
+        body: &str,
+        comments: &[(&str, u64, &str)],
+        by: &str,
+    ) -> Result<u64, EmulatorError> {
+        let comments = comments
+            .iter()
+            .map(|(path, line, text)| {
+                let (path, body) = ((*path).to_owned(), (*text).to_owned());
+                NewReviewComment { path, line: *line, body }
+            })
+            .collect();
+        let review = NewReview { state: state.to_owned(), body: body.to_owned(), comments };
+        let id = self.act(by, |world, now| submit_review(world, 0, number, review, by, now))?;
+        self.deliveries_settled().await;
+        id.ok_or_else(|| EmulatorError::Unknown(format!("pull request {number}")))
+    }
+
+    /// A person marks a draft as ready, and waits like [`Self::label_issue`].
+    pub async fn mark_ready(&self, number: u64, by: &str) -> Result<(), EmulatorError> {
+        self.known(number)?;
+        self.act(by, |world, now| set_draft(world, 0, number, false, by, now))?;
+        self.deliveries_settled().await;
+        Ok(())
+    }
+
+    /// A person merges a pull request, and waits like [`Self::label_issue`]. Returns the commit.
+    pub async fn merge(&self, number: u64, by: &str) -> Result<String, EmulatorError> {
+        let merged = self.act(by, |world, now| merge_pull(world, 0, number, by, now))?;
+        self.deliveries_settled().await;
+        let merged =
+            merged.map_err(|source| EmulatorError::Repository { name: format!("#{number}"), source })?;
+        merged.ok_or_else(|| EmulatorError::Unknown(format!("pull request {number} that can be merged")))
+    }
+
+    /// Says where webhooks go from now on.
+    pub fn set_webhook_url(&self, url: Option<Url>) {
+        self.shared.with_world(|world| world.app.webhook_url = url);
+    }
+
+    /// Changes what a person may do in every repository.
+    pub fn set_role(&self, login: &str, role: Role) {
+        self.shared.with_world(|world| ensure_user(world, login).role = role);
+    }
+
+    /// Sends the newest delivery with this GUID again, and waits like [`Self::label_issue`].
+    pub async fn redeliver(&self, guid: &str) -> Result<(), EmulatorError> {
+        let sent = self.shared.with_world(|world| admin::redeliver(world, guid, Timestamp::now()));
+        self.deliveries_settled().await;
+        sent.map(drop).map_err(|(_, why)| EmulatorError::Unknown(why))
+    }
+
+    fn act<T>(&self, by: &str, work: impl FnOnce(&mut World, Timestamp) -> T) -> Result<T, EmulatorError> {
+        self.shared.with_world(|world| {
+            if world.repositories.is_empty() {
+                return Err(EmulatorError::Unknown("repository yet".to_owned()));
+            }
+            ensure_user(world, by);
+            Ok(work(world, Timestamp::now()))
+        })
+    }
+
+    fn known(&self, number: u64) -> Result<(), EmulatorError> {
+        let known = self.shared.with_world(|world| {
+            world.repositories.first().is_some_and(|repository| repository.issues.contains_key(&number))
+        });
+        match known {
+            true => Ok(()),
+            false => Err(EmulatorError::Unknown(format!("issue {number}"))),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The REST operations: name, method, path, who may, and the function that answers. A path that
+//! is not here does not exist.
+//! Source for names and permissions: GitHub's REST description, "Permissions required for GitHub
+//! Apps".
+
+use std::collections::BTreeMap;
+
+use super::call::{Call, Outcome};
+use super::{
+    app, checks, comments, deliveries, git_data, issues, labels, pulls, reactions, repositories, reviews,
+};
+
+/// One operation.
+pub(super) struct Operation {
+    /// GitHub's `operationId`.
+    pub(super) id: &'static str,
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) access: Access,
+    pub(super) run: fn(&mut Call<'_>) -> Outcome,
+}
+
+/// Who may call an operation.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Access {
+    /// Everybody.
+    Public,
+    /// The App, with its JWT.
+    App,
+    /// An installation, whatever its permissions.
+    Installation,
+    /// An installation with one of these permissions, in the repository of the path.
+    Any(&'static [(&'static str, Level)]),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    Read,
+    Write,
+}
+
+impl Level {
+    /// The level by the word permissions use.
+    pub(super) fn named(word: &str) -> Option<Self> {
+        match word {
+            "read" => Some(Self::Read),
+            "write" => Some(Self::Write),
+            _ => None,
+        }
+    }
+}
+
+const METADATA: Access = Access::Any(&[("metadata", Level::Read)]);
+const CONTENTS_READ: Access = Access::Any(&[("contents", Level::Read)]);
+const CONTENTS_WRITE: Access = Access::Any(&[("contents", Level::Write)]);
+const ISSUES_READ: Access = Access::Any(&[("issues", Level::Read)]);
+const ISSUES_WRITE: Access = Access::Any(&[("issues", Level::Write)]);
+const TALK_READ: Access = Access::Any(&[("issues", Level::Read), ("pull_requests", Level::Read)]);
+const TALK_WRITE: Access = Access::Any(&[("issues", Level::Write), ("pull_requests", Level::Write)]);
+const PULLS_READ: Access = Access::Any(&[("pull_requests", Level::Read)]);
+const PULLS_WRITE: Access = Access::Any(&[("pull_requests", Level::Write)]);
+const CHECKS_READ: Access = Access::Any(&[("checks", Level::Read)]);
+const CHECKS_WRITE: Access = Access::Any(&[("checks", Level::Write)]);
+const STATUSES_READ: Access = Access::Any(&[("statuses", Level::Read)]);
+
+macro_rules! operations {
+    ($($id:literal $method:ident $path:literal $access:expr => $run:path;)*) => {
+        [$(Operation { id: $id, method: stringify!($method), path: $path, access: $access, run: $run }),*]
+    };
+}
+
+/// All of them.
+pub(super) static OPERATIONS: [Operation; 68] = operations! {
+    "apps/get-authenticated" GET "/app" Access::App => app::get_app;
+    "apps/get-by-slug" GET "/apps/{app_slug}" Access::Installation => app::get_app_by_slug;
+    "apps/get-webhook-config-for-app" GET "/app/hook/config" Access::App => deliveries::get_config;
+    "apps/update-webhook-config-for-app" PATCH "/app/hook/config" Access::App => deliveries::update_config;
+    "apps/list-webhook-deliveries" GET "/app/hook/deliveries" Access::App => deliveries::list;
+    "apps/get-webhook-delivery" GET "/app/hook/deliveries/{delivery_id}" Access::App => deliveries::get;
+    "apps/redeliver-webhook-delivery" POST "/app/hook/deliveries/{delivery_id}/attempts" Access::App => deliveries::redeliver;
+    "apps/list-installations" GET "/app/installations" Access::App => app::list_installations;
+    "apps/get-installation" GET "/app/installations/{installation_id}" Access::App => app::get_installation;
+    "apps/create-installation-access-token" POST "/app/installations/{installation_id}/access_tokens" Access::App => app::create_token;
+    "apps/get-repo-installation" GET "/repos/{owner}/{repo}/installation" Access::App => app::get_installation;
+    "apps/create-from-manifest" POST "/app-manifests/{code}/conversions" Access::Public => app::convert_manifest;
+    "apps/list-repos-accessible-to-installation" GET "/installation/repositories" Access::Installation => app::list_repositories;
+    "apps/revoke-installation-access-token" DELETE "/installation/token" Access::Installation => app::revoke_token;
+    "rate-limit/get" GET "/rate_limit" Access::Public => app::rate_limit;
+    "users/get-by-username" GET "/users/{username}" Access::Public => repositories::get_user;
+    "repos/get" GET "/repos/{owner}/{repo}" METADATA => repositories::get;
+    "repos/get-collaborator-permission-level" GET "/repos/{owner}/{repo}/collaborators/{username}/permission" METADATA => repositories::permission;
+    "repos/get-branch" GET "/repos/{owner}/{repo}/branches/{branch}" CONTENTS_READ => repositories::branch;
+    "repos/get-commit" GET "/repos/{owner}/{repo}/commits/{ref}" CONTENTS_READ => repositories::commit;
+    "repos/compare-commits-with-basehead" GET "/repos/{owner}/{repo}/compare/{basehead}" CONTENTS_READ => repositories::compare;
+    "repos/get-content" GET "/repos/{owner}/{repo}/contents/{path}" CONTENTS_READ => repositories::content;
+    "git/get-ref" GET "/repos/{owner}/{repo}/git/ref/{ref}" CONTENTS_READ => git_data::get_ref;
+    "git/list-matching-refs" GET "/repos/{owner}/{repo}/git/matching-refs/{ref}" CONTENTS_READ => git_data::matching_refs;
+    "git/create-ref" POST "/repos/{owner}/{repo}/git/refs" CONTENTS_WRITE => git_data::create_ref;
+    "git/update-ref" PATCH "/repos/{owner}/{repo}/git/refs/{ref}" CONTENTS_WRITE => git_data::update_ref;
+    "git/delete-ref" DELETE "/repos/{owner}/{repo}/git/refs/{ref}" CONTENTS_WRITE => git_data::delete_ref;
+    "issues/list-for-repo" GET "/repos/{owner}/{repo}/issues" ISSUES_READ => issues::list;
+    "issues/create" POST "/repos/{owner}/{repo}/issues" ISSUES_WRITE => issues::create;
+    "issues/get" GET "/repos/{owner}/{repo}/issues/{issue_number}" ISSUES_READ => issues::get;
+    "issues/update" PATCH "/repos/{owner}/{repo}/issues/{issue_number}" TALK_WRITE => issues::update;
+    "issues/list-comments" GET "/repos/{owner}/{repo}/issues/{issue_number}/comments" TALK_READ => comments::list;
+    "issues/create-comment" POST "/repos/{owner}/{repo}/issues/{issue_number}/comments" TALK_WRITE => comments::create;
+    "issues/get-comment" GET "/repos/{owner}/{repo}/issues/comments/{comment_id}" TALK_READ => comments::get;
+    "issues/update-comment" PATCH "/repos/{owner}/{repo}/issues/comments/{comment_id}" TALK_WRITE => comments::update;
+    "issues/delete-comment" DELETE "/repos/{owner}/{repo}/issues/comments/{comment_id}" TALK_WRITE => comments::delete;
+    "issues/list-labels-on-issue" GET "/repos/{owner}/{repo}/issues/{issue_number}/labels" TALK_READ => labels::list_on_issue;
+    "issues/add-labels" POST "/repos/{owner}/{repo}/issues/{issue_number}/labels" TALK_WRITE => labels::add;
+    "issues/remove-label" DELETE "/repos/{owner}/{repo}/issues/{issue_number}/labels/{name}" TALK_WRITE => labels::remove;
+    "issues/list-labels-for-repo" GET "/repos/{owner}/{repo}/labels" TALK_READ => labels::list;
+    "issues/create-label" POST "/repos/{owner}/{repo}/labels" TALK_WRITE => labels::create;
+    "issues/get-label" GET "/repos/{owner}/{repo}/labels/{name}" TALK_READ => labels::get;
+    "reactions/list-for-issue" GET "/repos/{owner}/{repo}/issues/{issue_number}/reactions" ISSUES_READ => reactions::list;
+    "reactions/create-for-issue" POST "/repos/{owner}/{repo}/issues/{issue_number}/reactions" ISSUES_WRITE => reactions::create;
+    "reactions/delete-for-issue" DELETE "/repos/{owner}/{repo}/issues/{issue_number}/reactions/{reaction_id}" ISSUES_WRITE => reactions::delete;
+    "reactions/create-for-issue-comment" POST "/repos/{owner}/{repo}/issues/comments/{comment_id}/reactions" ISSUES_WRITE => reactions::create_for_comment;
+    "pulls/list" GET "/repos/{owner}/{repo}/pulls" PULLS_READ => pulls::list;
+    "pulls/create" POST "/repos/{owner}/{repo}/pulls" PULLS_WRITE => pulls::create;
+    "pulls/get" GET "/repos/{owner}/{repo}/pulls/{pull_number}" PULLS_READ => pulls::get;
+    "pulls/update" PATCH "/repos/{owner}/{repo}/pulls/{pull_number}" PULLS_WRITE => pulls::update;
+    "pulls/list-files" GET "/repos/{owner}/{repo}/pulls/{pull_number}/files" PULLS_READ => pulls::files;
+    "pulls/list-commits" GET "/repos/{owner}/{repo}/pulls/{pull_number}/commits" PULLS_READ => pulls::commits;
+    "pulls/check-if-merged" GET "/repos/{owner}/{repo}/pulls/{pull_number}/merge" PULLS_READ => pulls::is_merged;
+    "pulls/merge" PUT "/repos/{owner}/{repo}/pulls/{pull_number}/merge" CONTENTS_WRITE => pulls::merge;
+    "pulls/list-requested-reviewers" GET "/repos/{owner}/{repo}/pulls/{pull_number}/requested_reviewers" PULLS_READ => reviews::requested;
+    "pulls/request-reviewers" POST "/repos/{owner}/{repo}/pulls/{pull_number}/requested_reviewers" PULLS_WRITE => reviews::request;
+    "pulls/remove-requested-reviewers" DELETE "/repos/{owner}/{repo}/pulls/{pull_number}/requested_reviewers" PULLS_WRITE => reviews::remove_request;
+    "pulls/list-reviews" GET "/repos/{owner}/{repo}/pulls/{pull_number}/reviews" PULLS_READ => reviews::list;
+    "pulls/create-review" POST "/repos/{owner}/{repo}/pulls/{pull_number}/reviews" PULLS_WRITE => reviews::create;
+    "pulls/list-comments-for-review" GET "/repos/{owner}/{repo}/pulls/{pull_number}/reviews/{review_id}/comments" PULLS_READ => reviews::comments_of_review;
+    "pulls/list-review-comments" GET "/repos/{owner}/{repo}/pulls/{pull_number}/comments" PULLS_READ => reviews::comments;
+    "pulls/create-reply-for-review-comment" POST "/repos/{owner}/{repo}/pulls/{pull_number}/comments/{comment_id}/replies" PULLS_WRITE => reviews::reply;
+    "checks/create" POST "/repos/{owner}/{repo}/check-runs" CHECKS_WRITE => checks::create;
+    "checks/get" GET "/repos/{owner}/{repo}/check-runs/{check_run_id}" CHECKS_READ => checks::get;
+    "checks/update" PATCH "/repos/{owner}/{repo}/check-runs/{check_run_id}" CHECKS_WRITE => checks::update;
+    "checks/list-for-ref" GET "/repos/{owner}/{repo}/commits/{ref}/check-runs" CHECKS_READ => checks::list_for_ref;
+    "repos/get-combined-status-for-ref" GET "/repos/{owner}/{repo}/commits/{ref}/status" STATUSES_READ => checks::combined_status;
+    "graphql" POST "/graphql" Access::Installation => pulls::graphql;
+};
+
+/// The operation a request is for, and the parts of its path. Of several, the most literal.
+pub(super) fn route(
+    method: &str,
+    path: &str,
+) -> Option<(&'static Operation, BTreeMap<&'static str, String>)> {
+    let segments: Vec<&str> = path.trim_end_matches('/').split('/').skip(1).collect();
+    OPERATIONS
+        .iter()
+        .filter(|operation| operation.method == method)
+        .filter_map(|operation| {
+            let pattern: Vec<&'static str> = operation.path.split('/').skip(1).collect();
+            let mut parameters = BTreeMap::new();
+            matches(&pattern, &segments, &mut parameters).then_some((operation, pattern, parameters))
+        })
+        .max_by_key(|(_, pattern, _)| pattern.iter().filter(|part| !part.starts_with('{')).count())
+        .map(|(operation, _, parameters)| (operation, parameters))
+}
+
+fn matches(
+    pattern: &[&'static str],
+    segments: &[&str],
+    parameters: &mut BTreeMap<&'static str, String>,
+) -> bool {
+    let Some((first, pattern_rest)) = pattern.split_first() else { return segments.is_empty() };
+    let Some(name) = first.strip_prefix('{').and_then(|part| part.strip_suffix('}')) else {
+        return segments.first() == Some(first) && matches(pattern_rest, &segments[1..], parameters);
+    };
+    // References, paths and branches hold slashes; the root directory's path is nothing at all.
+    let longest = match name {
+        "ref" | "path" | "branch" | "basehead" => segments.len(),
+        _ => 1,
+    };
+    let shortest = usize::from(name != "path");
+    (shortest..=longest.min(segments.len())).any(|count| {
+        let fits = matches(pattern_rest, &segments[count..], parameters);
+        if fits {
+            parameters.insert(name, percent_decode(&segments[..count].join("/")));
+        }
+        fits
+    })
+}
+
+/// `%2F` and the like. What is not an escape stays as it is.
+pub(super) fn percent_decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let digits = bytes.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok());
+        match (bytes[at], digits.and_then(|pair| u8::from_str_radix(pair, 16).ok())) {
+            (b'%', Some(byte)) => {
+                decoded.push(byte);
+                at += 3;
+            }
+            (byte, _) => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routed(method: &str, path: &str) -> Option<(&'static str, BTreeMap<&'static str, String>)> {
+        route(method, path).map(|(operation, parameters)| (operation.id, parameters))
+    }
+
+    #[test]
+    fn references_and_paths_may_hold_slashes_also_in_the_middle() {
+        let (id, parts) = routed("GET", "/repos/o/r/git/ref/heads/agent-fix/issue-1").unwrap();
+        assert_eq!((id, parts["ref"].as_str()), ("git/get-ref", "heads/agent-fix/issue-1"));
+        let (id, parts) = routed("GET", "/repos/o/r/commits/a/b/check-runs").unwrap();
+        assert_eq!((id, parts["ref"].as_str()), ("checks/list-for-ref", "a/b"));
+        let (id, parts) = routed("GET", "/repos/o/r/contents/").unwrap();
+        assert_eq!((id, parts["path"].as_str()), ("repos/get-content", ""));
+    }
+
+    #[test]
+    fn the_more_literal_path_wins_and_unknown_ones_are_nothing() {
+        assert_eq!(routed("GET", "/repos/o/r/issues/comments/7").unwrap().0, "issues/get-comment");
+        assert!(routed("GET", "/repos/o/r/issues/7/unknown").is_none());
+        assert!(routed("POST", "/repos/o/r").is_none());
+    }
+
+    #[test]
+    fn names_arrive_decoded() {
+        let (_, parts) = routed("DELETE", "/repos/o/r/issues/1/labels/agent%2Ffix%20me").unwrap();
+        assert_eq!(parts["name"], "agent/fix me");
+        assert_eq!(percent_decode("100%"), "100%");
+    }
+}

@@ -1,0 +1,142 @@
+//! An answer on its way out: in small pieces that respect nothing, as real streams do.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use futures_util::{StreamExt, stream};
+
+use super::Shared;
+use super::conversation::{Call, Fault, StopOverride, Turn, TurnUsage};
+
+/// An answer in neither dialect.
+pub(super) struct Answer {
+    pub model: String,
+    /// How many times the model had spoken before.
+    pub turn: usize,
+    pub think: Option<String>,
+    pub text: String,
+    /// Calls with an id that is theirs alone within the conversation.
+    pub calls: Vec<(String, Call)>,
+    pub stop: Option<StopOverride>,
+    pub usage: TurnUsage,
+}
+
+impl Answer {
+    pub(super) fn new(turn: &Turn, number: usize, model: &str, usage: TurnUsage) -> Self {
+        let calls = turn.calls.iter().enumerate();
+        Self {
+            model: model.to_owned(),
+            turn: number,
+            think: turn.think.clone(),
+            text: turn.say.clone(),
+            calls: calls.map(|(index, call)| (format!("{number:03}_{index}"), call.clone())).collect(),
+            stop: turn.stop,
+            usage,
+        }
+    }
+}
+
+/// The dialect's word for why the answer ends.
+pub(super) fn stop_of(
+    answer: &Answer,
+    end: &'static str,
+    calls: &'static str,
+    word: impl Fn(StopOverride) -> &'static str,
+) -> &'static str {
+    match answer.stop {
+        Some(stop) => word(stop),
+        None if answer.calls.is_empty() => end,
+        None => calls,
+    }
+}
+
+/// Text in pieces of a few characters, longer ones for long text so that a file does not become
+/// thousands of events.
+pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    const CHARS: [usize; 5] = [3, 1, 11, 6, 24];
+    let scale = text.len() / 4000 + 1;
+    let mut rest = text;
+    let mut sizes = CHARS.iter().cycle();
+    std::iter::from_fn(move || {
+        let size = sizes.next().copied().unwrap_or(1) * scale;
+        let end = rest.char_indices().nth(size).map_or(rest.len(), |(end, _)| end);
+        let (piece, after) = rest.split_at(end);
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+/// Bytes in chunks that split lines, JSON strings and characters of several bytes.
+fn chunks(bytes: Vec<u8>) -> Vec<Bytes> {
+    const SIZES: [usize; 7] = [7, 64, 1, 200, 33, 2, 128];
+    let scale = bytes.len() / 20_000 + 1;
+    let mut rest = Bytes::from(bytes);
+    let mut chunks = Vec::new();
+    for size in SIZES.iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        chunks.push(rest.split_to((size * scale).min(rest.len())));
+    }
+    chunks
+}
+
+/// The body of an answer: all of `events`, or as much as the fault lets through.
+pub(super) fn body(
+    shared: &Arc<Shared>,
+    events: &[String],
+    fault: Option<&Fault>,
+    error: fn(&str) -> String,
+) -> Body {
+    let whole = events.concat().into_bytes();
+    let half = || events[..events.len() / 2].concat().into_bytes();
+    let (bytes, ending) = match fault {
+        Some(Fault::Cut { cut_after_bytes, cleanly, .. }) => {
+            let ending = if *cleanly { Ending::Clean } else { Ending::Reset };
+            (whole[..whole.len().min(*cut_after_bytes)].to_vec(), ending)
+        }
+        Some(Fault::Stall { .. }) => (half(), Ending::Silence),
+        Some(Fault::StreamError { stream_error, .. }) => {
+            ([half(), error(stream_error).into_bytes()].concat(), Ending::Clean)
+        }
+        Some(Fault::Status { .. } | Fault::ContentType { .. }) | None => (whole, Ending::Clean),
+    };
+    let stop = shared.stop.clone();
+    let ending = stream::once(async move {
+        match ending {
+            Ending::Clean => None,
+            Ending::Reset => Some(Err(io::Error::from(io::ErrorKind::ConnectionReset))),
+            Ending::Silence => {
+                stop.cancelled().await;
+                Some(Err(io::Error::from(io::ErrorKind::ConnectionAborted)))
+            }
+        }
+    });
+    let chunks = stream::iter(chunks(bytes)).then(async |chunk| {
+        // Lets the connection send what it has, so that chunks arrive as they are here.
+        tokio::task::yield_now().await;
+        Ok(chunk)
+    });
+    Body::from_stream(chunks.chain(ending.filter_map(std::future::ready)))
+}
+
+enum Ending {
+    Clean,
+    Reset,
+    Silence,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_and_chunks_lose_nothing_and_split_inside_characters() {
+        let text = "Größe 💥 ".repeat(300);
+        assert_eq!(pieces(&text).collect::<String>(), text);
+        let chunks = chunks(text.clone().into_bytes());
+        assert_eq!(chunks.concat(), text.as_bytes());
+        assert!(chunks.iter().any(|chunk| std::str::from_utf8(chunk).is_err()));
+    }
+}

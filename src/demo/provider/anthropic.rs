@@ -1,0 +1,215 @@
+//! Anthropic's wire format, seen from the provider's side.
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::answer::{Answer, pieces, stop_of};
+use super::conversation::StopOverride;
+use super::heard::{Heard, HeardCall, HeardMessage, HeardTool};
+
+/// Breakpoints that the real provider takes in one request.
+const CACHE_BREAKPOINTS_MAX: usize = 4;
+
+/// Understands a request, or says which rule of the format it breaks.
+pub(super) fn hear(body: &Value) -> Result<Heard, String> {
+    let text = |value: &Value, what: &str| {
+        value.as_str().map(str::to_owned).ok_or_else(|| format!("{what} is not text"))
+    };
+    if body["stream"] != true {
+        return Err("stream is not true".to_owned());
+    }
+    if body["max_tokens"].as_u64().is_none_or(|max| max == 0) {
+        return Err("max_tokens: Field required".to_owned());
+    }
+    let mut heard = Heard {
+        model: text(&body["model"], "model")?,
+        takes_reasoning: true,
+        cache_breakpoints: body.to_string().matches("\"cache_control\":").count(),
+        ..Heard::default()
+    };
+    if heard.cache_breakpoints > CACHE_BREAKPOINTS_MAX {
+        return Err(format!("a maximum of {CACHE_BREAKPOINTS_MAX} blocks may have cache_control"));
+    }
+    for block in list(&body["system"], "system")? {
+        heard.system += &text(&block["text"], "a system block")?;
+    }
+    for tool in list(&body["tools"], "tools")? {
+        heard.tools.push(HeardTool {
+            name: text(&tool["name"], "a tool's name")?,
+            description: tool["description"].as_str().unwrap_or_default().to_owned(),
+            schema: tool["input_schema"].clone(),
+        });
+    }
+    let mut role_before = "";
+    for message in list(&body["messages"], "messages")? {
+        let role = message["role"].as_str().unwrap_or_default();
+        let content = list(&message["content"], "content")?;
+        if role == role_before {
+            return Err(format!("roles must alternate, but {role} follows {role}"));
+        }
+        if content.is_empty() {
+            return Err("a message has no content".to_owned());
+        }
+        match role {
+            "user" => heard.messages.extend(hear_user(content)?),
+            "assistant" => heard.messages.push(hear_assistant(content)?),
+            other => return Err(format!("the role {other:?} is not known")),
+        }
+        role_before = role;
+    }
+    Ok(heard)
+}
+
+fn list<'a>(value: &'a Value, what: &str) -> Result<&'a [Value], String> {
+    match value {
+        Value::Null => Ok(&[]),
+        Value::Array(items) => Ok(items),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+            Err(format!("{what} is not a list"))
+        }
+    }
+}
+
+fn hear_user(content: &[Value]) -> Result<Vec<HeardMessage>, String> {
+    let mut results = Vec::new();
+    let mut words: Vec<&str> = Vec::new();
+    for block in content {
+        match block["type"].as_str() {
+            Some("text") => words.push(words_of(block)?),
+            Some("tool_result") if !words.is_empty() => {
+                return Err("tool_result blocks must come before text".to_owned());
+            }
+            Some("tool_result") => results.push((
+                block["tool_use_id"].as_str().unwrap_or_default().to_owned(),
+                block["content"].as_str().ok_or("a tool_result's content is not text")?.to_owned(),
+            )),
+            other => return Err(format!("a user message holds a block of type {other:?}")),
+        }
+    }
+    let results = (!results.is_empty()).then_some(HeardMessage::Results(results));
+    let words = (!words.is_empty()).then(|| HeardMessage::User(words.join("\n")));
+    Ok(results.into_iter().chain(words).collect())
+}
+
+fn hear_assistant(content: &[Value]) -> Result<HeardMessage, String> {
+    let (mut text, mut calls, mut opaque) = (String::new(), Vec::new(), Vec::new());
+    for block in content {
+        match block["type"].as_str() {
+            Some("text") => text += words_of(block)?,
+            Some("tool_use") => {
+                let id = block["id"].as_str().unwrap_or_default();
+                let shaped = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+                if id.is_empty() || !id.chars().all(shaped) {
+                    return Err(format!("tool_use.id {id:?} does not match ^[a-zA-Z0-9_-]+$"));
+                }
+                if !block["input"].is_object() {
+                    return Err("tool_use.input: Input should be a valid dictionary".to_owned());
+                }
+                calls.push(HeardCall {
+                    id: id.to_owned(),
+                    name: block["name"].as_str().unwrap_or_default().to_owned(),
+                    arguments: block["input"].to_string(),
+                });
+            }
+            Some("thinking") => opaque.push(block.clone()),
+            other => return Err(format!("an assistant message holds a block of type {other:?}")),
+        }
+    }
+    Ok(HeardMessage::Assistant { text, calls, opaque })
+}
+
+fn words_of(block: &Value) -> Result<&str, String> {
+    match block["text"].as_str() {
+        Some(text) if !text.trim().is_empty() => Ok(text),
+        Some(_) => Err("text content blocks must contain non-whitespace text".to_owned()),
+        None => Err("a text block has no text".to_owned()),
+    }
+}
+
+/// The reasoning of a turn with the signature that it was sent with.
+pub(super) fn thinking_block(think: &str, turn: usize) -> Value {
+    json!({ "type": "thinking", "thinking": think, "signature": signature(think, turn) })
+}
+
+fn signature(think: &str, turn: usize) -> String {
+    hex::encode(Sha256::digest(format!("{turn}:{think}")))
+}
+
+/// The events of an answer, in order.
+pub(super) fn events(answer: &Answer) -> Vec<String> {
+    let usage = answer.usage;
+    let mut events = Vec::new();
+    let mut emit = |kind: &str, mut data: Value| {
+        data["type"] = kind.into();
+        events.push(format!("event: {kind}\ndata: {data}\n\n"));
+    };
+    emit(
+        "message_start",
+        json!({ "message": {
+            "id": format!("msg_{:04}", answer.turn), "type": "message", "role": "assistant",
+            "model": answer.model, "content": [], "stop_reason": null, "stop_sequence": null,
+            "usage": {
+                "input_tokens": usage.input, "cache_read_input_tokens": usage.cache_read,
+                "cache_creation_input_tokens": usage.cache_write, "output_tokens": 1,
+            },
+        }}),
+    );
+    emit("ping", json!({}));
+    let mut index = 0;
+    let mut block = |start: Value, deltas: Vec<Value>| {
+        emit("content_block_start", json!({ "index": index, "content_block": start }));
+        for delta in deltas {
+            emit("content_block_delta", json!({ "index": index, "delta": delta }));
+        }
+        emit("content_block_stop", json!({ "index": index }));
+        index += 1;
+    };
+    let typed = |kind: &str, field: &str, text: &str| -> Vec<Value> {
+        pieces(text).map(|piece| json!({ "type": kind, field: piece })).collect()
+    };
+    if let Some(think) = &answer.think {
+        let mut deltas = typed("thinking_delta", "thinking", think);
+        let signature = signature(think, answer.turn);
+        deltas.push(json!({ "type": "signature_delta", "signature": signature }));
+        block(json!({ "type": "thinking", "thinking": "", "signature": "" }), deltas);
+    }
+    if !answer.text.is_empty() {
+        block(json!({ "type": "text", "text": "" }), typed("text_delta", "text", &answer.text));
+    }
+    for (id, call) in &answer.calls {
+        let start =
+            json!({ "type": "tool_use", "id": format!("toolu_{id}"), "name": call.tool, "input": {} });
+        block(start, typed("input_json_delta", "partial_json", &call.arguments_text()));
+    }
+    let stop = stop_of(answer, "end_turn", "tool_use", |stop| match stop {
+        StopOverride::OutputLimit => "max_tokens",
+        StopOverride::Refusal => "refusal",
+    });
+    emit(
+        "message_delta",
+        json!({ "delta": { "stop_reason": stop, "stop_sequence": null }, "usage": { "output_tokens": usage.output } }),
+    );
+    emit("message_stop", json!({}));
+    events
+}
+
+/// An error as this provider words it.
+pub(super) fn error_body(status: u16, message: &str) -> Value {
+    let kind = match status {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        529 => "overloaded_error",
+        400..=499 => "invalid_request_error",
+        _ => "api_error",
+    };
+    json!({ "type": "error", "error": { "type": kind, "message": message } })
+}
+
+/// An error in the middle of a stream.
+pub(super) fn error_event(kind: &str) -> String {
+    let data = json!({ "type": "error", "error": { "type": kind, "message": "emulated" } });
+    format!("event: error\ndata: {data}\n\n")
+}

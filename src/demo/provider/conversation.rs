@@ -1,0 +1,305 @@
+//! The conversation file: what the emulated model says, turn by turn. The format is described at
+//! the parent module.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Largest conversation file.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// What an emulated model says.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conversation {
+    /// What it shows, for people.
+    #[serde(default)]
+    pub about: String,
+    /// The model it answers as.
+    pub model: String,
+    /// A second name that is answered too, for configurations with a cheaper model for the brief.
+    #[serde(default)]
+    pub brief_model: Option<String>,
+    /// Answers to requests without tools; the first whose expectations hold is given.
+    #[serde(default)]
+    pub brief: Vec<Turn>,
+    /// Answers to requests with tools, by the number of assistant messages in the request.
+    pub turns: Vec<Turn>,
+    /// What follows the last turn.
+    #[serde(default)]
+    pub afterwards: Afterwards,
+}
+
+/// One answer.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Turn {
+    /// What the request must look like.
+    pub expect: Expect,
+    /// Reasoning; Anthropic's format only.
+    pub think: Option<String>,
+    /// Words.
+    pub say: String,
+    /// Tool calls, in order.
+    pub calls: Vec<Call>,
+    /// Token counts; by default computed from sizes.
+    pub usage: Option<TurnUsage>,
+    /// Why the answer ends, where that does not follow from `calls`.
+    pub stop: Option<StopOverride>,
+    /// What goes wrong the first times.
+    pub fault: Option<Fault>,
+}
+
+/// What a request must and must not contain.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Expect {
+    /// Texts that are somewhere in the request.
+    pub contains: Vec<String>,
+    /// Texts that are in its last message (tool results included).
+    pub last_contains: Vec<String>,
+    /// Texts that are nowhere in the request.
+    pub not_contains: Vec<String>,
+}
+
+/// A tool call.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// The tool's name.
+    pub tool: String,
+    /// Its arguments.
+    #[serde(default)]
+    pub arguments: Option<Value>,
+    /// Its arguments as text that need not be JSON.
+    #[serde(default)]
+    pub raw_arguments: Option<String>,
+}
+
+impl Call {
+    /// The arguments as sent.
+    pub(super) fn arguments_text(&self) -> String {
+        match (&self.raw_arguments, &self.arguments) {
+            (Some(raw), _) => raw.clone(),
+            (None, Some(arguments)) => arguments.to_string(),
+            (None, None) => "{}".to_owned(),
+        }
+    }
+}
+
+/// Token counts as the provider would report them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TurnUsage {
+    /// Input that was neither read from nor written to a cache.
+    pub input: u64,
+    /// Output.
+    pub output: u64,
+    /// Input read from the cache.
+    pub cache_read: u64,
+    /// Input written to the cache.
+    pub cache_write: u64,
+}
+
+/// Why an answer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopOverride {
+    /// The output limit cut it.
+    OutputLimit,
+    /// The model declines.
+    Refusal,
+}
+
+/// What follows the last turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Afterwards {
+    /// Status 400 and a violation.
+    #[default]
+    Error,
+    /// The last turn again, with ids of its own.
+    RepeatLast,
+}
+
+/// What goes wrong with an answer, `times` times.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Fault {
+    /// An error status instead of the answer.
+    Status {
+        /// HTTP status.
+        status: u16,
+        /// The provider's words.
+        #[serde(default)]
+        message: Option<String>,
+        /// Seconds for the `retry-after` header.
+        #[serde(default)]
+        retry_after: Option<u64>,
+        /// How often.
+        #[serde(default = "once")]
+        times: u32,
+    },
+    /// The stream ends early.
+    Cut {
+        /// After this many bytes.
+        cut_after_bytes: usize,
+        /// With a proper end of the body, instead of a reset connection.
+        #[serde(default)]
+        cleanly: bool,
+        /// How often.
+        #[serde(default = "once")]
+        times: u32,
+    },
+    /// Half the answer, then silence.
+    Stall {
+        /// Must be true.
+        stall: bool,
+        /// How often.
+        #[serde(default = "once")]
+        times: u32,
+    },
+    /// A page instead of the answer.
+    ContentType {
+        /// Its content type.
+        content_type: String,
+        /// How often.
+        #[serde(default = "once")]
+        times: u32,
+    },
+    /// Half the answer, then an error event.
+    StreamError {
+        /// The error's type, as `overloaded_error`.
+        stream_error: String,
+        /// How often.
+        #[serde(default = "once")]
+        times: u32,
+    },
+}
+
+fn once() -> u32 {
+    1
+}
+
+impl Fault {
+    /// For how many requests it lasts.
+    pub(super) fn times(&self) -> u32 {
+        match self {
+            Self::Status { times, .. }
+            | Self::Cut { times, .. }
+            | Self::Stall { times, .. }
+            | Self::ContentType { times, .. }
+            | Self::StreamError { times, .. } => *times,
+        }
+    }
+}
+
+/// A conversation file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidConversation {
+    /// The file cannot be read.
+    #[error("the conversation file {path} cannot be read: {why}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// It is not JSON, or has other fields.
+    #[error("the conversation is not in the format: {0}")]
+    Format(#[from] serde_json::Error),
+    /// It contradicts itself.
+    #[error("{place} of the conversation: {why}")]
+    Contradiction {
+        /// Which turn.
+        place: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+}
+
+impl Conversation {
+    /// Reads a conversation file.
+    pub fn load(path: &Path) -> Result<Self, InvalidConversation> {
+        let unreadable =
+            |why: String| InvalidConversation::Unreadable { path: path.display().to_string(), why };
+        let size = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
+        if size > FILE_BYTES_MAX {
+            return Err(unreadable(format!("it has {size} bytes, more than {FILE_BYTES_MAX}")));
+        }
+        Self::from_json(&std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?)
+    }
+
+    /// Reads a conversation from JSON text.
+    pub fn from_json(text: &str) -> Result<Self, InvalidConversation> {
+        let conversation: Self = serde_json::from_str(text)?;
+        let wrong = |place: String, why| Err(InvalidConversation::Contradiction { place, why });
+        if conversation.turns.is_empty() && conversation.brief.is_empty() {
+            return wrong("turns".to_owned(), "there are none");
+        }
+        let named = |list: &'static str, turns| -> Vec<(String, &Turn)> {
+            let turns: &Vec<Turn> = turns;
+            turns.iter().enumerate().map(|(index, turn)| (format!("{list}[{index}]"), turn)).collect()
+        };
+        let all = [named("brief", &conversation.brief), named("turns", &conversation.turns)].concat();
+        for (place, turn) in all {
+            if turn.say.is_empty() && turn.calls.is_empty() && turn.stop.is_none() {
+                return wrong(place, "it neither says anything nor calls a tool");
+            }
+            if turn.calls.iter().any(|call| call.arguments.is_some() && call.raw_arguments.is_some()) {
+                return wrong(place, "a call has both arguments and raw_arguments");
+            }
+            if matches!(turn.fault, Some(Fault::Stall { stall: false, .. })) {
+                return wrong(place, "\"stall\": false is no fault; leave it out");
+            }
+        }
+        Ok(conversation)
+    }
+
+    /// The answer to a request with tools that holds `assistant_messages` messages of the model.
+    pub(super) fn turn(&self, assistant_messages: usize) -> Option<&Turn> {
+        match self.afterwards {
+            Afterwards::Error => self.turns.get(assistant_messages),
+            Afterwards::RepeatLast => self.turns.get(assistant_messages).or(self.turns.last()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conversation_is_read_with_its_defaults_and_each_kind_of_fault() {
+        let text = r#"{"model": "m", "afterwards": "repeat_last", "turns": [
+            {"say": "a", "fault": {"status": 529, "times": 2, "retry_after": 1}},
+            {"say": "b", "fault": {"cut_after_bytes": 7, "cleanly": true}},
+            {"say": "c", "fault": {"stall": true}},
+            {"say": "d", "fault": {"content_type": "text/html"}},
+            {"stop": "refusal", "fault": {"stream_error": "overloaded_error"}},
+            {"calls": [{"tool": "x"}, {"tool": "y", "raw_arguments": "{"}]}
+        ]}"#;
+        let conversation = Conversation::from_json(text).unwrap();
+        let times: Vec<_> =
+            conversation.turns.iter().filter_map(|turn| turn.fault.as_ref()).map(Fault::times).collect();
+        assert_eq!(times, [2, 1, 1, 1, 1]);
+        assert_eq!(conversation.turn(99), conversation.turns.last());
+        assert_eq!(conversation.turns[5].calls[0].arguments_text(), "{}");
+        assert_eq!(conversation.turns[5].calls[1].arguments_text(), "{");
+    }
+
+    #[test]
+    fn mistakes_in_a_conversation_file_are_said() {
+        let mistakes = [
+            r#"{"model": "m", "turns": []}"#,
+            r#"{"model": "m", "turns": [{}]}"#,
+            r#"{"model": "m", "turns": [{"say": "x", "sya": "y"}]}"#,
+            r#"{"model": "m", "turns": [{"say": "x", "fault": {"status": 500, "stall": true}}]}"#,
+            r#"{"model": "m", "turns": [{"calls": [{"tool": "x", "arguments": {}, "raw_arguments": ""}]}]}"#,
+        ];
+        for text in mistakes {
+            assert!(Conversation::from_json(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Anthropic's Messages API.
+//! Source: platform.claude.com/docs, "Create a Message" and "Streaming Messages".
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::exchange::Exchange;
+use super::{Model, ModelError, ModelReply, ModelRequest, Price, RetryPolicy};
+
+mod reply;
+mod request;
+
+/// The name under which opaque blocks of this provider are kept.
+const PROVIDER: &str = "anthropic";
+
+/// A model behind the Messages API.
+pub(super) struct Anthropic {
+    pub name: String,
+    pub price: Option<Price>,
+    pub exchange: Exchange,
+    pub retry: RetryPolicy,
+}
+
+#[async_trait]
+impl Model for Anthropic {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn price(&self) -> Option<Price> {
+        self.price
+    }
+
+    async fn complete(&self, request: &ModelRequest) -> Result<ModelReply, ModelError> {
+        let body = Bytes::from(request::to_wire(&self.name, request));
+        let attempt = || {
+            let body = body.clone();
+            async {
+                let mut reply = reply::Assembly::new(&self.exchange.asked);
+                self.exchange.run(body, |event| reply.read(event)).await?;
+                reply.finish()
+            }
+        };
+        self.retry.run(&self.exchange.asked.url, attempt).await
+    }
+}

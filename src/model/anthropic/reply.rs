@@ -1,0 +1,392 @@
+//! A reply, put together from the Messages API's events. Only `message_stop` completes it.
+
+use std::collections::BTreeMap;
+
+use eventsource_stream::Event;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::PROVIDER;
+use crate::domain::{AssistantBlock, StopReason, ToolArguments, ToolCall, Usage};
+use crate::model::ModelReply;
+use crate::model::exchange::Progress;
+use crate::model::failure::{Asked, of_event, quote};
+use crate::model::retry::Failure;
+
+/// Blocks of one reply; some hundred times what a model gives.
+const BLOCKS_MAX: usize = 1000;
+
+/// A reply in the making.
+pub(super) struct Assembly<'a> {
+    asked: &'a Asked,
+    model: String,
+    blocks: BTreeMap<u64, Building>,
+    stop: Option<String>,
+    usage: WireUsage,
+}
+
+enum Building {
+    Text(String),
+    Call {
+        id: String,
+        name: String,
+        input: Value,
+        json: String,
+    },
+    /// Reasoning: an object whose text fields grow. Handed back as it is.
+    Opaque(serde_json::Map<String, Value>),
+    Ignored,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum WireEvent {
+    MessageStart {
+        message: StartedMessage,
+    },
+    ContentBlockStart {
+        index: u64,
+        content_block: Value,
+    },
+    ContentBlockDelta {
+        index: u64,
+        delta: Delta,
+    },
+    MessageDelta {
+        delta: MessageDelta,
+        #[serde(default)]
+        usage: WireUsage,
+    },
+    MessageStop,
+    Error,
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct StartedMessage {
+    #[serde(default)]
+    model: String,
+    #[serde(default)]
+    usage: WireUsage,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Delta {
+    TextDelta {
+        text: String,
+    },
+    InputJsonDelta {
+        partial_json: String,
+    },
+    ThinkingDelta {
+        thinking: String,
+    },
+    SignatureDelta {
+        signature: String,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct MessageDelta {
+    #[serde(default)]
+    stop_reason: Option<String>,
+}
+
+/// Counts are cumulative; what a later event leaves out stands as it was.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireUsage {
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    cache_read_input_tokens: Option<u64>,
+    cache_creation_input_tokens: Option<u64>,
+}
+
+impl WireUsage {
+    fn update(&mut self, later: Self) {
+        self.input_tokens = later.input_tokens.or(self.input_tokens);
+        self.output_tokens = later.output_tokens.or(self.output_tokens);
+        self.cache_read_input_tokens = later.cache_read_input_tokens.or(self.cache_read_input_tokens);
+        self.cache_creation_input_tokens =
+            later.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
+    }
+}
+
+impl<'a> Assembly<'a> {
+    pub(super) fn new(asked: &'a Asked) -> Self {
+        Self { asked, model: String::new(), blocks: BTreeMap::new(), stop: None, usage: WireUsage::default() }
+    }
+
+    /// Takes one event.
+    pub(super) fn read(&mut self, event: &Event) -> Result<Progress, Failure> {
+        let parsed = serde_json::from_str(&event.data).map_err(|error| {
+            Failure::passing(format!("an event cannot be read ({error}): {}", quote(&event.data)))
+        })?;
+        match parsed {
+            WireEvent::MessageStart { message } => {
+                self.model = message.model;
+                self.usage.update(message.usage);
+            }
+            WireEvent::ContentBlockStart { index, content_block } => self.start(index, content_block)?,
+            WireEvent::ContentBlockDelta { index, delta } => self.grow(index, delta)?,
+            WireEvent::MessageDelta { delta, usage } => {
+                self.stop = delta.stop_reason.or(self.stop.take());
+                self.usage.update(usage);
+            }
+            WireEvent::MessageStop => return Ok(Progress::Complete),
+            WireEvent::Error => return Err(of_event(self.asked, &event.data)),
+            WireEvent::Other => {}
+        }
+        Ok(Progress::More)
+    }
+
+    fn start(&mut self, index: u64, block: Value) -> Result<(), Failure> {
+        let Value::Object(mut block) = block else {
+            return Err(Failure::passing("a content block is not an object"));
+        };
+        let kind = block.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut text = |field: &str| match block.remove(field) {
+            Some(Value::String(text)) => text,
+            Some(_) | None => String::new(),
+        };
+        let building = match kind.as_str() {
+            "text" => Building::Text(text("text")),
+            "tool_use" => Building::Call {
+                id: text("id"),
+                name: text("name"),
+                input: block.remove("input").unwrap_or_default(),
+                json: String::new(),
+            },
+            "thinking" | "redacted_thinking" => Building::Opaque(block),
+            _ => Building::Ignored,
+        };
+        if self.blocks.len() >= BLOCKS_MAX {
+            return Err(Failure::passing(format!("the reply has more than {BLOCKS_MAX} blocks")));
+        }
+        self.blocks.insert(index, building);
+        Ok(())
+    }
+
+    fn grow(&mut self, index: u64, delta: Delta) -> Result<(), Failure> {
+        match (self.blocks.get_mut(&index), delta) {
+            (Some(Building::Text(so_far)), Delta::TextDelta { text }) => so_far.push_str(&text),
+            (Some(Building::Call { json, .. }), Delta::InputJsonDelta { partial_json }) => {
+                json.push_str(&partial_json);
+            }
+            (Some(Building::Opaque(block)), Delta::ThinkingDelta { thinking }) => {
+                append(block, "thinking", &thinking);
+            }
+            (Some(Building::Opaque(block)), Delta::SignatureDelta { signature }) => {
+                append(block, "signature", &signature);
+            }
+            (Some(Building::Ignored), _) | (Some(_), Delta::Other) => {}
+            (Some(_), _) => {
+                return Err(Failure::passing(format!(
+                    "content block {index} grows by what it is not made of"
+                )));
+            }
+            (None, _) => {
+                return Err(Failure::passing(format!("content block {index} grows before it began")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The reply, once [`Progress::Complete`] was said.
+    pub(super) fn finish(self) -> Result<ModelReply, Failure> {
+        let Some(stop) = self.stop else {
+            return Err(Failure::passing("the message ended without a stop reason"));
+        };
+        let was_cut = matches!(stop.as_str(), "max_tokens" | "model_context_window_exceeded");
+        let blocks: Vec<_> =
+            self.blocks.into_values().filter_map(|building| finished(building, was_cut)).collect();
+        let has_calls = blocks.iter().any(|block| matches!(block, AssistantBlock::ToolCall(_)));
+        let stop = match stop.as_str() {
+            "max_tokens" | "model_context_window_exceeded" => StopReason::OutputLimit,
+            "refusal" => StopReason::Refusal,
+            // end_turn, tool_use, stop_sequence, pause_turn and reasons yet to come: what the
+            // message holds says whether the model waits for results.
+            _ if has_calls => StopReason::ToolCalls,
+            _ => StopReason::EndOfTurn,
+        };
+        let usage = Usage {
+            input_tokens: self.usage.input_tokens.unwrap_or_default(),
+            output_tokens: self.usage.output_tokens.unwrap_or_default(),
+            cache_read_tokens: self.usage.cache_read_input_tokens.unwrap_or_default(),
+            cache_write_tokens: self.usage.cache_creation_input_tokens.unwrap_or_default(),
+        };
+        let model = if self.model.is_empty() { self.asked.model.clone() } else { self.model };
+        Ok(ModelReply { blocks, stop, usage, model })
+    }
+}
+
+fn append(block: &mut serde_json::Map<String, Value>, field: &str, more: &str) {
+    let value = block.entry(field).or_insert_with(|| Value::String(String::new()));
+    if let Value::String(text) = value {
+        text.push_str(more);
+    }
+}
+
+/// A finished block; empty text says nothing and is left out.
+fn finished(building: Building, was_cut: bool) -> Option<AssistantBlock> {
+    match building {
+        Building::Text(text) if text.is_empty() => None,
+        Building::Text(text) => Some(AssistantBlock::Text { text }),
+        Building::Call { id, name, input, json } => {
+            let arguments = arguments(input, json, was_cut);
+            Some(AssistantBlock::ToolCall(ToolCall { id, name, arguments }))
+        }
+        Building::Opaque(block) => {
+            Some(AssistantBlock::Opaque { provider: PROVIDER.to_owned(), block: Value::Object(block) })
+        }
+        Building::Ignored => None,
+    }
+}
+
+/// A call without arguments streams no JSON at all; in a reply that was cut, that is a call whose
+/// arguments never came.
+fn arguments(input: Value, json: String, was_cut: bool) -> ToolArguments {
+    if !json.trim().is_empty() {
+        return serde_json::from_str(&json).map_or(ToolArguments::Malformed(json), ToolArguments::Json);
+    }
+    match input {
+        Value::Object(fields) if !was_cut || !fields.is_empty() => ToolArguments::Json(Value::Object(fields)),
+        Value::Null if !was_cut => ToolArguments::Json(Value::Object(serde_json::Map::new())),
+        _ => ToolArguments::Malformed(json),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn reply_of(events: &[Value]) -> Result<ModelReply, Failure> {
+        let asked = Asked { url: "http://p".into(), model: "m-1".into() };
+        let mut assembly = Assembly::new(&asked);
+        for (index, event) in events.iter().enumerate() {
+            let event = Event { data: event.to_string(), ..Event::default() };
+            let progress = assembly.read(&event)?;
+            assert_eq!(progress == Progress::Complete, index + 1 == events.len());
+        }
+        assembly.finish()
+    }
+
+    fn start(index: u64, block: Value) -> Value {
+        json!({"type": "content_block_start", "index": index, "content_block": block})
+    }
+
+    fn delta(index: u64, delta: Value) -> Value {
+        json!({"type": "content_block_delta", "index": index, "delta": delta})
+    }
+
+    fn ending(reason: &str) -> [Value; 2] {
+        [
+            json!({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": 42}}),
+            json!({"type": "message_stop"}),
+        ]
+    }
+
+    #[test]
+    fn reasoning_text_and_calls_come_back_in_order_and_signatures_word_for_word() {
+        let mut events = vec![
+            json!({"type": "message_start", "message": {"model": "m-1-20260101", "usage":
+                {"input_tokens": 3, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 20, "output_tokens": 1}}}),
+            start(0, json!({"type": "thinking", "thinking": "", "signature": ""})),
+            json!({"type": "ping"}),
+            delta(0, json!({"type": "thinking_delta", "thinking": "hm"})),
+            delta(0, json!({"type": "signature_delta", "signature": "c2ln"})),
+            start(1, json!({"type": "redacted_thinking", "data": "ZGF0YQ=="})),
+            start(2, json!({"type": "text", "text": ""})),
+            delta(2, json!({"type": "text_delta", "text": "I se"})),
+            delta(2, json!({"type": "text_delta", "text": "e."})),
+            start(3, json!({"type": "a_block_of_the_future", "x": 1})),
+            delta(3, json!({"type": "a_delta_of_the_future", "x": 1})),
+            start(4, json!({"type": "tool_use", "id": "t1", "name": "search", "input": {}})),
+            delta(4, json!({"type": "input_json_delta", "partial_json": "{\"pattern\": "})),
+            delta(4, json!({"type": "input_json_delta", "partial_json": "\"x\"}"})),
+            start(5, json!({"type": "tool_use", "id": "t2", "name": "run_tests", "input": {}})),
+        ];
+        events.extend(ending("tool_use"));
+        let reply = reply_of(&events).unwrap();
+        let opaque = |block: Value| AssistantBlock::Opaque { provider: "anthropic".into(), block };
+        let call = |id: &str, name: &str, arguments: Value| {
+            AssistantBlock::ToolCall(ToolCall {
+                id: id.into(),
+                name: name.into(),
+                arguments: ToolArguments::Json(arguments),
+            })
+        };
+        assert_eq!(
+            reply,
+            ModelReply {
+                blocks: vec![
+                    opaque(json!({"type": "thinking", "thinking": "hm", "signature": "c2ln"})),
+                    opaque(json!({"type": "redacted_thinking", "data": "ZGF0YQ=="})),
+                    AssistantBlock::Text { text: "I see.".into() },
+                    call("t1", "search", json!({"pattern": "x"})),
+                    call("t2", "run_tests", json!({})),
+                ],
+                stop: StopReason::ToolCalls,
+                usage: Usage {
+                    input_tokens: 3,
+                    output_tokens: 42,
+                    cache_read_tokens: 100,
+                    cache_write_tokens: 20
+                },
+                model: "m-1-20260101".into(),
+            }
+        );
+    }
+
+    #[test]
+    fn a_call_that_the_output_limit_cut_is_never_taken_for_one_without_arguments() {
+        for partial in ["", "{\"path\": \"a"] {
+            let mut events = vec![
+                start(0, json!({"type": "tool_use", "id": "t1", "name": "run_tests", "input": {}})),
+                delta(0, json!({"type": "input_json_delta", "partial_json": partial})),
+            ];
+            events.extend(ending("max_tokens"));
+            let reply = reply_of(&events).unwrap();
+            assert_eq!(reply.stop, StopReason::OutputLimit);
+            let AssistantBlock::ToolCall(call) = &reply.blocks[0] else { panic!("no call") };
+            assert_eq!(call.arguments, ToolArguments::Malformed(partial.into()));
+        }
+    }
+
+    #[test]
+    fn stop_reasons_are_told_apart() {
+        let stop = |reason| {
+            let mut events = vec![start(0, json!({"type": "text", "text": "x"}))];
+            events.extend(ending(reason));
+            reply_of(&events).unwrap().stop
+        };
+        assert_eq!(stop("end_turn"), StopReason::EndOfTurn);
+        assert_eq!(stop("refusal"), StopReason::Refusal);
+        assert_eq!(stop("model_context_window_exceeded"), StopReason::OutputLimit);
+        assert_eq!(stop("tool_use"), StopReason::EndOfTurn, "there is no call to wait for");
+    }
+
+    #[test]
+    fn nonsense_is_no_reply() {
+        let stop = json!({"type": "message_stop"});
+        let nonsense = [
+            vec![stop.clone()],
+            vec![delta(0, json!({"type": "text_delta", "text": "x"})), stop.clone()],
+            vec![
+                start(0, json!({"type": "text", "text": ""})),
+                delta(0, json!({"type": "input_json_delta", "partial_json": "{}"})),
+                stop.clone(),
+            ],
+            vec![json!([1, 2]), stop],
+        ];
+        for events in nonsense {
+            assert!(matches!(reply_of(&events), Err(Failure::Passing { .. })), "{events:?}");
+        }
+    }
+}

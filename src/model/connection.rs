@@ -1,0 +1,317 @@
+//! From configuration to a model: checks the address and the key, and builds the HTTP client.
+
+use std::sync::Arc;
+
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::anthropic::Anthropic;
+use super::exchange::{Exchange, ExchangeLimits};
+use super::failure::Asked;
+use super::openai::OpenAi;
+use super::{Model, Price, RetryPolicy, known_price};
+
+/// Whose wire format is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// Anthropic's Messages.
+    Anthropic,
+    /// OpenAI's Chat Completions, which many servers speak.
+    OpenAi,
+}
+
+impl Provider {
+    /// The provider's own address.
+    pub fn default_url(self) -> &'static str {
+        match self {
+            Self::Anthropic => "https://api.anthropic.com",
+            Self::OpenAi => "https://api.openai.com/v1",
+        }
+    }
+
+    /// The name used in configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Anthropic => "anthropic",
+            Self::OpenAi => "openai",
+        }
+    }
+}
+
+/// How a Chat Completions server wants the output limit to be called.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputLimitParameter {
+    /// OpenAI's present name. A server that says it does not know it is asked again with the old
+    /// one.
+    #[default]
+    MaxCompletionTokens,
+    /// The old name, for servers that silently ignore the present one.
+    MaxTokens,
+}
+
+/// Everything needed to talk to one model.
+#[derive(Debug, Clone)]
+pub struct ModelConfig {
+    /// Whose wire format.
+    pub provider: Provider,
+    /// Base address; `None` for the provider's own. For OpenAI's format it ends in `/v1` as a rule.
+    pub url: Option<Url>,
+    /// The key. May be empty only for a server at a configured address that wants none.
+    pub api_key: SecretString,
+    /// The model's name as the provider knows it.
+    pub name: String,
+    /// Its price; `None` takes it from the built-in table, where it is known.
+    pub price: Option<Price>,
+    /// For OpenAI's format: the name of the output limit.
+    pub output_limit_parameter: OutputLimitParameter,
+    /// How failures are retried.
+    pub retry: RetryPolicy,
+    /// Bounds on one exchange.
+    pub limits: ExchangeLimits,
+}
+
+impl ModelConfig {
+    /// A configuration with defaults for everything else.
+    pub fn new(provider: Provider, name: impl Into<String>, api_key: SecretString) -> Self {
+        Self {
+            provider,
+            url: None,
+            api_key,
+            name: name.into(),
+            price: None,
+            output_limit_parameter: OutputLimitParameter::default(),
+            retry: RetryPolicy::default(),
+            limits: ExchangeLimits::default(),
+        }
+    }
+}
+
+/// A model configuration that cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidModelConfig {
+    /// No model name.
+    #[error("no model name is configured for the provider {provider}; set the model's name")]
+    NoName {
+        /// Which provider.
+        provider: &'static str,
+    },
+    /// No key, and the address is one that needs one.
+    #[error("no API key is configured for the model provider at {url}; set the model's API key")]
+    NoKey {
+        /// Its address.
+        url: String,
+    },
+    /// A key that cannot be sent.
+    #[error(
+        "the API key for the model provider at {url} has characters that no key has (line breaks?); set it again"
+    )]
+    UnusableKey {
+        /// Its address.
+        url: String,
+    },
+    /// An address that cannot be used.
+    #[error("the model provider's address {url} cannot be used: {why}")]
+    UnusableUrl {
+        /// The address, without credentials.
+        url: String,
+        /// What is wrong and what to do.
+        why: &'static str,
+    },
+    /// The HTTP client could not be built.
+    #[error("the HTTP client for the model provider at {url} cannot be set up: {why}")]
+    Client {
+        /// Its address.
+        url: String,
+        /// What went wrong.
+        why: String,
+    },
+}
+
+/// Checks the configuration and gives the model. Makes no request.
+pub fn connect(config: ModelConfig) -> Result<Arc<dyn Model>, InvalidModelConfig> {
+    let provider = config.provider;
+    let name = config.name.trim().to_owned();
+    if name.is_empty() {
+        return Err(InvalidModelConfig::NoName { provider: provider.name() });
+    }
+    let (base, shown) = checked_url(config.url.as_ref(), provider)?;
+    let key = config.api_key.expose_secret().trim();
+    if key.is_empty() && config.url.is_none() {
+        return Err(InvalidModelConfig::NoKey { url: shown });
+    }
+    let headers =
+        headers(provider, key).ok_or_else(|| InvalidModelConfig::UnusableKey { url: shown.clone() })?;
+    let client = http_client(&base, config.limits)
+        .map_err(|error| InvalidModelConfig::Client { url: shown.clone(), why: error.to_string() })?;
+    let exchange = Exchange {
+        client,
+        endpoint: endpoint(base, provider),
+        headers,
+        key: SecretString::from(key.to_owned()),
+        asked: Asked { url: shown, model: name.clone() },
+        limits: config.limits,
+    };
+    let price = config.price.or_else(|| known_price(&name));
+    Ok(match provider {
+        Provider::Anthropic => Arc::new(Anthropic { name, price, exchange, retry: config.retry }),
+        Provider::OpenAi => {
+            Arc::new(OpenAi::new(name, price, exchange, config.retry, config.output_limit_parameter))
+        }
+    })
+}
+
+/// The base address to use, and as it may be shown.
+fn checked_url(url: Option<&Url>, provider: Provider) -> Result<(Url, String), InvalidModelConfig> {
+    let url = match url {
+        Some(url) => url.clone(),
+        None => provider.default_url().parse().expect("the built-in addresses are addresses"),
+    };
+    let mut shown = url.clone();
+    let has_credentials = !url.username().is_empty() || url.password().is_some();
+    // Neither can fail for an address that has a host, and without one it is refused below.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown.set_query(None);
+    shown.set_fragment(None);
+    let shown = shown.as_str().trim_end_matches('/').to_owned();
+    let why = if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        Some("it must begin with https:// or http:// and name a host")
+    } else if has_credentials {
+        Some("it carries a user name or password; configure the key as the API key instead")
+    } else if url.query().is_some() || url.fragment().is_some() {
+        Some("it has a query or a fragment; leave only the base path")
+    } else {
+        None
+    };
+    match why {
+        Some(why) => Err(InvalidModelConfig::UnusableUrl { url: shown, why }),
+        None => Ok((url, shown)),
+    }
+}
+
+/// `{base}/v1/messages` or `{base}/chat/completions`; a base with `/v1` is right for both.
+fn endpoint(mut base: Url, provider: Provider) -> Url {
+    let path = base.path().trim_end_matches('/').to_owned();
+    let path = match provider {
+        Provider::Anthropic if path.ends_with("/v1") => format!("{path}/messages"),
+        Provider::Anthropic => format!("{path}/v1/messages"),
+        Provider::OpenAi => format!("{path}/chat/completions"),
+    };
+    base.set_path(&path);
+    base
+}
+
+/// The headers of every request; `None` where the key cannot be in a header.
+fn headers(provider: Provider, key: &str) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+    let secret = |text: &str| {
+        let mut value = HeaderValue::from_str(text).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    };
+    match provider {
+        Provider::Anthropic => {
+            headers
+                .insert(HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
+            if !key.is_empty() {
+                headers.insert(HeaderName::from_static("x-api-key"), secret(key)?);
+            }
+        }
+        Provider::OpenAi if key.is_empty() => {}
+        Provider::OpenAi => {
+            headers.insert(AUTHORIZATION, secret(&format!("Bearer {key}"))?);
+        }
+    }
+    Some(headers)
+}
+
+/// No redirects, or a key would travel on; no compression, which holds events back; and no proxy
+/// for a server on this machine.
+fn http_client(base: &Url, limits: ExchangeLimits) -> reqwest::Result<reqwest::Client> {
+    let builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .gzip(false)
+        .connect_timeout(limits.connect_time_max)
+        .user_agent(concat!("mendwright/", env!("CARGO_PKG_VERSION")));
+    let is_local = match base.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    if is_local { builder.no_proxy().build() } else { builder.build() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(provider: Provider, url: &str, key: &str) -> ModelConfig {
+        let url = (!url.is_empty()).then(|| url.parse().unwrap());
+        ModelConfig { url, ..ModelConfig::new(provider, "m-1", SecretString::from(key)) }
+    }
+
+    #[test]
+    fn addresses_with_and_without_v1_lead_to_the_same_endpoint() {
+        let at = |url: &str, provider| endpoint(url.parse().unwrap(), provider).to_string();
+        for base in
+            ["https://p.example", "https://p.example/", "https://p.example/v1", "https://p.example/v1/"]
+        {
+            assert_eq!(at(base, Provider::Anthropic), "https://p.example/v1/messages");
+        }
+        assert_eq!(at("https://p.example/x", Provider::Anthropic), "https://p.example/x/v1/messages");
+        assert_eq!(at("https://p.example/v1/", Provider::OpenAi), "https://p.example/v1/chat/completions");
+    }
+
+    #[test]
+    fn what_cannot_work_is_said_before_the_first_request_and_never_shows_the_secret() {
+        let error = |config| connect(config).err().expect("it was accepted").to_string();
+        let messages = [
+            error(ModelConfig::new(Provider::Anthropic, " ", SecretString::from("k"))),
+            error(config(Provider::OpenAi, "", "")),
+            error(config(Provider::OpenAi, "", "hidden\nkey")),
+            error(config(Provider::OpenAi, "ftp://p.example/v1", "hidden-key")),
+            error(config(Provider::OpenAi, "https://me:hidden@p.example/v1", "hidden-key")),
+            error(config(Provider::OpenAi, "https://p.example/v1?key=hidden", "hidden-key")),
+        ];
+        for message in &messages {
+            assert!(!message.contains("hidden"), "{message}");
+        }
+        insta::assert_snapshot!(messages.join("\n"), @r"
+        no model name is configured for the provider anthropic; set the model's name
+        no API key is configured for the model provider at https://api.openai.com/v1; set the model's API key
+        the API key for the model provider at https://api.openai.com/v1 has characters that no key has (line breaks?); set it again
+        the model provider's address ftp://p.example/v1 cannot be used: it must begin with https:// or http:// and name a host
+        the model provider's address https://p.example/v1 cannot be used: it carries a user name or password; configure the key as the API key instead
+        the model provider's address https://p.example/v1 cannot be used: it has a query or a fragment; leave only the base path
+        ");
+    }
+
+    #[test]
+    fn the_key_is_sensitive_in_the_headers_and_may_be_missing_for_a_server_of_ones_own() {
+        for provider in [Provider::Anthropic, Provider::OpenAi] {
+            assert!(!format!("{:?}", headers(provider, "hidden-key")).contains("hidden"));
+            assert!(connect(config(provider, "http://127.0.0.1:11434/v1", "")).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_configured_price_is_taken_before_the_table() {
+        let own = Price::flat(1.0, 2.0, 0.5, 1.0);
+        let named = |price| ModelConfig {
+            name: "claude-opus-4-5".into(),
+            price,
+            ..config(Provider::Anthropic, "", "k")
+        };
+        assert_eq!(connect(named(Some(own))).unwrap().price(), Some(own));
+        assert_eq!(connect(named(None)).unwrap().price(), known_price("claude-opus-4-5"));
+        assert_eq!(connect(config(Provider::Anthropic, "", "k")).unwrap().price(), None);
+    }
+}

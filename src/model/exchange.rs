@@ -1,0 +1,213 @@
+//! One HTTP exchange with a provider: a JSON request out, a stream of server-sent events in.
+//!
+//! Owns the HTTP client, the key and the bounds on time and size. Knows no provider: what an event
+//! means is the caller's business. An exchange succeeds only when the caller saw the stream's end
+//! marker.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use eventsource_stream::{EventStreamError, Eventsource};
+use futures_util::StreamExt;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::ModelError;
+use super::failure::{Asked, of_status, quote};
+use super::retry::{Failure, parse_retry_after};
+
+/// Bytes of an error body that are read; enough for any provider's JSON.
+const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Bounds on one exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExchangeLimits {
+    /// Until the connection stands.
+    pub connect_time_max: Duration,
+    /// Silence: before the answer's head, and between two chunks of it. Reasoning models can be
+    /// silent for minutes.
+    pub idle_time_max: Duration,
+    /// Size of an answer's stream.
+    pub response_bytes_max: usize,
+}
+
+impl Default for ExchangeLimits {
+    /// Five minutes of silence are what the longest-thinking models need; 32 MiB are some hundred
+    /// times the largest answer that a model can give.
+    fn default() -> Self {
+        Self {
+            connect_time_max: Duration::from_secs(20),
+            idle_time_max: Duration::from_secs(300),
+            response_bytes_max: 32 << 20,
+        }
+    }
+}
+
+/// What the reader of a stream says after an event.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// The end marker has not come yet.
+    More,
+    /// The end marker came; nothing after it counts.
+    Complete,
+}
+
+/// Everything that stays the same between calls.
+pub(super) struct Exchange {
+    pub client: reqwest::Client,
+    /// Where requests go.
+    pub endpoint: Url,
+    /// Headers of every request; those with the key are marked sensitive.
+    pub headers: http::HeaderMap,
+    /// The key, only to take it out of what a provider may echo.
+    pub key: SecretString,
+    pub asked: Asked,
+    pub limits: ExchangeLimits,
+}
+
+impl Exchange {
+    /// Posts `body` and hands every event to `read` until it says that the stream is complete.
+    pub(super) async fn run(
+        &self,
+        body: Bytes,
+        mut read: impl FnMut(&eventsource_stream::Event) -> Result<Progress, Failure> + Send,
+    ) -> Result<(), Failure> {
+        let response = self.send(body).await?;
+        let mut bytes_seen = 0_usize;
+        let response_bytes_max = self.limits.response_bytes_max;
+        let counted = response.bytes_stream().map(move |chunk| {
+            let chunk = chunk.map_err(|error| StreamBroken::Transport(words_of(&error)))?;
+            bytes_seen = bytes_seen.saturating_add(chunk.len());
+            if bytes_seen > response_bytes_max { Err(StreamBroken::TooLong) } else { Ok(chunk) }
+        });
+        let mut events = Box::pin(counted.eventsource());
+        loop {
+            let Ok(next) = tokio::time::timeout(self.limits.idle_time_max, events.next()).await else {
+                return Err(Failure::passing(self.silence("in the middle of its answer")));
+            };
+            match next {
+                Some(Ok(event)) => match read(&event).map_err(|failure| self.without_key(failure))? {
+                    Progress::More => {}
+                    Progress::Complete => return Ok(()),
+                },
+                Some(Err(EventStreamError::Transport(StreamBroken::TooLong))) => {
+                    return Err(self.not_an_answer(format!("it sent more than {response_bytes_max} bytes")));
+                }
+                Some(Err(EventStreamError::Transport(StreamBroken::Transport(words)))) => {
+                    return Err(Failure::passing(format!("the stream broke off: {words}")));
+                }
+                Some(Err(EventStreamError::Utf8(_) | EventStreamError::Parser(_))) => {
+                    return Err(Failure::passing("the stream is not made of server-sent events"));
+                }
+                None => return Err(Failure::passing("the stream ended before its end marker")),
+            }
+        }
+    }
+
+    /// Sends the request and checks the answer's head.
+    async fn send(&self, body: Bytes) -> Result<reqwest::Response, Failure> {
+        let request = self.client.post(self.endpoint.clone()).headers(self.headers.clone()).body(body);
+        let response = match tokio::time::timeout(self.limits.idle_time_max, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                return Err(Failure::passing(format!("no connection: {}", words_of(&error.without_url()))));
+            }
+            Err(_) => return Err(Failure::passing(self.silence("before its answer began"))),
+        };
+        let status = response.status().as_u16();
+        if status != 200 {
+            let retry_after = response
+                .headers()
+                .get(RETRY_AFTER)
+                .and_then(|value| parse_retry_after(value.to_str().ok()?, Timestamp::now()));
+            let body = self.error_body(response).await;
+            return Err(of_status(&self.asked, status, retry_after, &body));
+        }
+        let content_type = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            .unwrap_or_default();
+        if !content_type.to_ascii_lowercase().starts_with("text/event-stream") {
+            let body = self.error_body(response).await;
+            return Err(self.not_an_answer(format!(
+                "it answered with content type {:?} where text/event-stream was asked for: {}",
+                quote(&content_type),
+                quote(&body)
+            )));
+        }
+        Ok(response)
+    }
+
+    /// The beginning of a body, as text, without the key. What cannot be read is left out.
+    async fn error_body(&self, mut response: reqwest::Response) -> String {
+        let mut body = Vec::new();
+        let reading = async {
+            while let Ok(Some(chunk)) = response.chunk().await {
+                body.extend_from_slice(&chunk);
+                if body.len() >= ERROR_BODY_BYTES_MAX {
+                    break;
+                }
+            }
+        };
+        // A body that stalls still leaves a status, which says more than the silence.
+        let _ = tokio::time::timeout(self.limits.idle_time_max, reading).await;
+        body.truncate(ERROR_BODY_BYTES_MAX);
+        self.redact(&String::from_utf8_lossy(&body))
+    }
+
+    fn not_an_answer(&self, what: String) -> Failure {
+        Failure::Final(ModelError::Refused {
+            url: self.asked.url.clone(),
+            status: 200,
+            detail: format!("{what} — check that the configured address is the provider's API"),
+        })
+    }
+
+    fn silence(&self, when: &str) -> String {
+        format!("the provider was silent for {:?} {when}", self.limits.idle_time_max)
+    }
+
+    fn without_key(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Passing { detail, retry_after } => {
+                Failure::Passing { detail: self.redact(&detail), retry_after }
+            }
+            Failure::Final(ModelError::Refused { url, status, detail }) => {
+                Failure::Final(ModelError::Refused { url, status, detail: self.redact(&detail) })
+            }
+            Failure::Final(ModelError::ContextOverflow { model, detail }) => {
+                Failure::Final(ModelError::ContextOverflow { model, detail: self.redact(&detail) })
+            }
+            Failure::Final(ModelError::Unavailable { url, attempts, detail }) => {
+                Failure::Final(ModelError::Unavailable { url, attempts, detail: self.redact(&detail) })
+            }
+        }
+    }
+
+    /// Providers quote keys in their complaints; ours goes no further.
+    fn redact(&self, text: &str) -> String {
+        let key = self.key.expose_secret();
+        if key.is_empty() { text.to_owned() } else { text.replace(key, "[key]") }
+    }
+}
+
+#[derive(Debug)]
+enum StreamBroken {
+    Transport(String),
+    TooLong,
+}
+
+/// An error with its causes: reqwest's own words name only the outermost.
+fn words_of(error: &reqwest::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        words = format!("{words}: {inner}");
+        cause = inner.source();
+    }
+    quote(&words)
+}

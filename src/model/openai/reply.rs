@@ -1,0 +1,344 @@
+//! A reply, put together from Chat Completions' chunks. Only `[DONE]` after a finish reason
+//! completes it.
+
+use eventsource_stream::Event;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::domain::{AssistantBlock, StopReason, ToolArguments, ToolCall, Usage};
+use crate::model::ModelReply;
+use crate::model::exchange::Progress;
+use crate::model::failure::{Asked, of_event, quote};
+use crate::model::retry::Failure;
+
+/// Tool calls of one reply; some ten times what a model gives.
+const CALLS_MAX: usize = 500;
+
+/// A reply in the making.
+pub(super) struct Assembly<'a> {
+    asked: &'a Asked,
+    model: String,
+    text: String,
+    refusal: String,
+    calls: Vec<BuildingCall>,
+    finish: Option<String>,
+    usage: Option<WireUsage>,
+}
+
+struct BuildingCall {
+    index: Option<u64>,
+    id: String,
+    name: String,
+    arguments: String,
+}
+
+#[derive(Deserialize)]
+struct Chunk {
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(default)]
+    choices: Vec<Choice>,
+    #[serde(default)]
+    usage: Option<WireUsage>,
+    #[serde(default)]
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    #[serde(default)]
+    index: u64,
+    #[serde(default)]
+    delta: Option<Delta>,
+    #[serde(default)]
+    finish_reason: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Delta {
+    content: Option<String>,
+    refusal: Option<String>,
+    tool_calls: Option<Vec<CallDelta>>,
+}
+
+#[derive(Deserialize)]
+struct CallDelta {
+    #[serde(default)]
+    index: Option<u64>,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    function: Option<FunctionDelta>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct FunctionDelta {
+    name: Option<String>,
+    arguments: Option<String>,
+}
+
+/// Prompt tokens include the cached ones.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireUsage {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    prompt_tokens_details: Option<PromptDetails>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PromptDetails {
+    cached_tokens: Option<u64>,
+    cache_write_tokens: Option<u64>,
+}
+
+impl<'a> Assembly<'a> {
+    pub(super) fn new(asked: &'a Asked) -> Self {
+        Self {
+            asked,
+            model: String::new(),
+            text: String::new(),
+            refusal: String::new(),
+            calls: Vec::new(),
+            finish: None,
+            usage: None,
+        }
+    }
+
+    /// Takes one event.
+    pub(super) fn read(&mut self, event: &Event) -> Result<Progress, Failure> {
+        if event.data.trim() == "[DONE]" {
+            return match self.finish {
+                Some(_) => Ok(Progress::Complete),
+                None => Err(Failure::passing("the stream was done without a finish reason")),
+            };
+        }
+        let chunk: Chunk = serde_json::from_str(&event.data).map_err(|error| {
+            Failure::passing(format!("an event cannot be read ({error}): {}", quote(&event.data)))
+        })?;
+        if chunk.error.is_some_and(|error| !error.is_null()) {
+            return Err(of_event(self.asked, &event.data));
+        }
+        if let Some(model) = chunk.model.filter(|model| !model.is_empty()) {
+            self.model = model;
+        }
+        self.usage = chunk.usage.or(self.usage.take());
+        // One answer was asked for; a second choice would be another one.
+        for choice in chunk.choices.into_iter().filter(|choice| choice.index == 0) {
+            self.grow(choice.delta.unwrap_or_default())?;
+            self.finish = choice.finish_reason.or(self.finish.take());
+        }
+        Ok(Progress::More)
+    }
+
+    fn grow(&mut self, delta: Delta) -> Result<(), Failure> {
+        self.text.push_str(&delta.content.unwrap_or_default());
+        self.refusal.push_str(&delta.refusal.unwrap_or_default());
+        for part in delta.tool_calls.unwrap_or_default() {
+            let function = part.function.unwrap_or_default();
+            let id = part.id.unwrap_or_default();
+            let call = self.call_for(part.index, &id)?;
+            if call.id.is_empty() {
+                call.id = id;
+            }
+            // The name comes once; some servers repeat it with every delta.
+            if call.name.is_empty() {
+                call.name = function.name.unwrap_or_default();
+            }
+            call.arguments.push_str(&function.arguments.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// The call that a delta belongs to: by index, or, for servers that send none, by id.
+    fn call_for(&mut self, index: Option<u64>, id: &str) -> Result<&mut BuildingCall, Failure> {
+        let position = match index {
+            Some(_) => self.calls.iter().position(|call| call.index == index),
+            None if id.is_empty() => self.calls.len().checked_sub(1),
+            None => self.calls.iter().position(|call| call.id == id),
+        };
+        let position = match position {
+            Some(position) => position,
+            None if self.calls.len() >= CALLS_MAX => {
+                return Err(Failure::passing(format!("the reply has more than {CALLS_MAX} tool calls")));
+            }
+            None => {
+                self.calls.push(BuildingCall {
+                    index,
+                    id: String::new(),
+                    name: String::new(),
+                    arguments: String::new(),
+                });
+                self.calls.len() - 1
+            }
+        };
+        Ok(&mut self.calls[position])
+    }
+
+    /// The reply, once [`Progress::Complete`] was said. `estimate` counts where the server did not.
+    pub(super) fn finish(
+        self,
+        estimate: impl FnOnce(&[AssistantBlock]) -> Usage,
+    ) -> Result<ModelReply, Failure> {
+        let finish = self.finish.unwrap_or_default();
+        let was_cut = finish == "length";
+        let mut blocks = Vec::new();
+        for text in [&self.text, &self.refusal] {
+            if !text.is_empty() {
+                blocks.push(AssistantBlock::Text { text: text.clone() });
+            }
+        }
+        let has_calls = !self.calls.is_empty();
+        blocks.extend(self.calls.into_iter().map(|call| finished(call, was_cut)));
+        let stop = match finish.as_str() {
+            "length" => StopReason::OutputLimit,
+            "content_filter" => StopReason::Refusal,
+            _ if !self.refusal.is_empty() => StopReason::Refusal,
+            // stop, tool_calls, function_call and what other servers invent: what the message
+            // holds says whether the model waits for results.
+            _ if has_calls => StopReason::ToolCalls,
+            _ => StopReason::EndOfTurn,
+        };
+        let usage = match &self.usage {
+            Some(counted) => counted.to_usage(),
+            None => estimate(&blocks),
+        };
+        let model = if self.model.is_empty() { self.asked.model.clone() } else { self.model };
+        Ok(ModelReply { blocks, stop, usage, model })
+    }
+}
+
+impl WireUsage {
+    fn to_usage(&self) -> Usage {
+        let details = self.prompt_tokens_details.as_ref();
+        let cache_read_tokens = details.and_then(|details| details.cached_tokens).unwrap_or_default();
+        let cache_write_tokens = details.and_then(|details| details.cache_write_tokens).unwrap_or_default();
+        Usage {
+            input_tokens: self.prompt_tokens.saturating_sub(cache_read_tokens + cache_write_tokens),
+            output_tokens: self.completion_tokens,
+            cache_read_tokens,
+            cache_write_tokens,
+        }
+    }
+}
+
+fn finished(call: BuildingCall, was_cut: bool) -> AssistantBlock {
+    let BuildingCall { id, name, arguments, .. } = call;
+    // Results are told apart by id, so a server that gives none is given one.
+    let id = if id.is_empty() { format!("call_{}", uuid::Uuid::new_v4().simple()) } else { id };
+    let arguments = match serde_json::from_str(&arguments) {
+        Ok(value) => ToolArguments::Json(value),
+        // No arguments at all are none, unless the reply was cut before they came.
+        Err(_) if arguments.trim().is_empty() && !was_cut => {
+            ToolArguments::Json(Value::Object(serde_json::Map::new()))
+        }
+        Err(_) => ToolArguments::Malformed(arguments),
+    };
+    AssistantBlock::ToolCall(ToolCall { id, name, arguments })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn reply_of(chunks: &[Value]) -> Result<ModelReply, Failure> {
+        let asked = Asked { url: "http://p".into(), model: "m-1".into() };
+        let mut assembly = Assembly::new(&asked);
+        for chunk in chunks {
+            let event = Event { data: chunk.to_string(), ..Event::default() };
+            assert_eq!(assembly.read(&event)?, Progress::More);
+        }
+        let done = Event { data: "[DONE]".into(), ..Event::default() };
+        assert_eq!(assembly.read(&done)?, Progress::Complete);
+        assembly.finish(|_| Usage { input_tokens: 77, ..Usage::default() })
+    }
+
+    fn chunk(delta: Value, finish_reason: Value) -> Value {
+        json!({"model": "m-1-2026", "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
+    }
+
+    fn calls(reply: &ModelReply) -> Vec<(&str, &str, &ToolArguments)> {
+        let call = |block| match block {
+            &AssistantBlock::ToolCall(ToolCall { ref id, ref name, ref arguments }) => {
+                Some((id.as_str(), name.as_str(), arguments))
+            }
+            AssistantBlock::Text { .. } | AssistantBlock::Opaque { .. } => None,
+        };
+        reply.blocks.iter().filter_map(call).collect()
+    }
+
+    #[test]
+    fn interleaved_parallel_calls_are_put_together_by_index() {
+        let reply = reply_of(&[
+            chunk(json!({"role": "assistant", "content": null}), Value::Null),
+            chunk(json!({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "search", "arguments": ""}}]}), Value::Null),
+            chunk(json!({"tool_calls": [{"index": 1, "id": "b", "function": {"name": "run_tests", "arguments": ""}}]}), Value::Null),
+            chunk(json!({"tool_calls": [{"index": 0, "function": {"arguments": "{\"pattern\":"}}]}), Value::Null),
+            chunk(json!({"tool_calls": [{"index": 0, "function": {"arguments": "\"x\"}"}}]}), Value::Null),
+            chunk(json!({}), json!("tool_calls")),
+            json!({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 9,
+                "prompt_tokens_details": {"cached_tokens": 64, "cache_write_tokens": 20}}}),
+        ])
+        .unwrap();
+        let (pattern, none) = (ToolArguments::Json(json!({"pattern": "x"})), ToolArguments::Json(json!({})));
+        assert_eq!(calls(&reply), [("a", "search", &pattern), ("b", "run_tests", &none)]);
+        assert_eq!(reply.stop, StopReason::ToolCalls);
+        assert_eq!(reply.model, "m-1-2026");
+        assert_eq!(
+            reply.usage,
+            Usage { input_tokens: 16, output_tokens: 9, cache_read_tokens: 64, cache_write_tokens: 20 }
+        );
+    }
+
+    #[test]
+    fn servers_that_send_no_index_and_no_usage_are_understood() {
+        let reply = reply_of(&[
+            chunk(
+                json!({"tool_calls": [{"id": "a", "function": {"name": "x", "arguments": "{}"}}]}),
+                Value::Null,
+            ),
+            chunk(
+                json!({"tool_calls": [{"id": "b", "function": {"name": "y", "arguments": "{\"k\""}}]}),
+                Value::Null,
+            ),
+            chunk(json!({"tool_calls": [{"function": {"arguments": ":1}"}}]}), json!("stop")),
+        ])
+        .unwrap();
+        let (first, second) = (ToolArguments::Json(json!({})), ToolArguments::Json(json!({"k": 1})));
+        assert_eq!(calls(&reply), [("a", "x", &first), ("b", "y", &second)]);
+        assert_eq!(reply.stop, StopReason::ToolCalls);
+        assert_eq!(reply.usage.input_tokens, 77, "estimated");
+    }
+
+    #[test]
+    fn a_refusal_a_filter_and_the_output_limit_are_told_apart() {
+        let text = json!({"content": "words"});
+        assert_eq!(reply_of(&[chunk(text.clone(), json!("stop"))]).unwrap().stop, StopReason::EndOfTurn);
+        assert_eq!(reply_of(&[chunk(text, json!("content_filter"))]).unwrap().stop, StopReason::Refusal);
+        let refused = reply_of(&[chunk(json!({"refusal": "I will not."}), json!("stop"))]).unwrap();
+        assert_eq!(refused.stop, StopReason::Refusal);
+        assert_eq!(refused.blocks, [AssistantBlock::Text { text: "I will not.".into() }]);
+
+        let cut = json!({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "run_tests"}}]});
+        let cut = reply_of(&[chunk(cut, json!("length"))]).unwrap();
+        assert_eq!(cut.stop, StopReason::OutputLimit);
+        assert_eq!(calls(&cut)[0].2, &ToolArguments::Malformed(String::new()));
+    }
+
+    #[test]
+    fn done_without_a_finish_reason_is_no_reply_and_neither_is_an_error() {
+        assert!(matches!(
+            reply_of(&[chunk(json!({"content": "half an ans"}), Value::Null)]),
+            Err(Failure::Passing { .. })
+        ));
+        let error = json!({"error": {"message": "The server had an error", "type": "server_error"}});
+        assert!(matches!(reply_of(&[error]), Err(Failure::Passing { .. })));
+        let error = json!({"error": {"message": "no such model", "type": "invalid_request_error"}});
+        assert!(matches!(reply_of(&[error]), Err(Failure::Final(_))));
+    }
+}

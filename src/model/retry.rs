@@ -1,0 +1,199 @@
+//! Which failures are worth another attempt, how long to wait before it, and when to give up.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::ModelError;
+
+/// How a call is retried. Delays are values so that tests can make them short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Attempts in all, the first included; at least one is made.
+    pub attempts_max: u32,
+    /// Wait after the first failure; doubled after each further one.
+    pub delay_first: Duration,
+    /// Longest wait that we choose ourselves.
+    pub delay_max: Duration,
+    /// Longest wait that a provider's `retry-after` can ask for.
+    pub retry_after_max: Duration,
+    /// All attempts and waits together.
+    pub call_time_max: Duration,
+}
+
+impl Default for RetryPolicy {
+    /// Six attempts over about a minute: overload at a provider usually passes in that time. A
+    /// whole call, reasoning included, gets a quarter of an hour.
+    fn default() -> Self {
+        Self {
+            attempts_max: 6,
+            delay_first: Duration::from_secs(2),
+            delay_max: Duration::from_secs(30),
+            retry_after_max: Duration::from_secs(120),
+            call_time_max: Duration::from_secs(15 * 60),
+        }
+    }
+}
+
+/// What an attempt can come to, beside a reply.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It may pass by itself: overload, rate limit, a cut stream.
+    Passing {
+        /// What went wrong.
+        detail: String,
+        /// How long the provider asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// Another attempt would end the same way.
+    Final(ModelError),
+}
+
+impl Failure {
+    /// A failure that may pass, from a provider that names no time.
+    pub(super) fn passing(detail: impl Into<String>) -> Self {
+        Self::Passing { detail: detail.into(), retry_after: None }
+    }
+}
+
+impl RetryPolicy {
+    /// Attempts until one succeeds, fails for good, or attempts or time are used up.
+    pub(super) async fn run<T, A, F>(&self, url: &str, mut attempt: A) -> Result<T, ModelError>
+    where
+        A: FnMut() -> F,
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let deadline = Instant::now() + self.call_time_max;
+        let gave_up = |attempts, detail| ModelError::Unavailable { url: url.to_owned(), attempts, detail };
+        let mut attempts = 0;
+        let mut before = String::new();
+        loop {
+            attempts += 1;
+            let (detail, retry_after) = match tokio::time::timeout_at(deadline, attempt()).await {
+                Ok(Ok(reply)) => return Ok(reply),
+                Ok(Err(Failure::Final(error))) => return Err(error),
+                Ok(Err(Failure::Passing { detail, retry_after })) => (detail, retry_after),
+                Err(_) => {
+                    let limit = self.call_time_max.as_secs();
+                    return Err(gave_up(attempts, format!("no complete reply within {limit} s{before}")));
+                }
+            };
+            let delay = self.delay(attempts, retry_after, random_fraction());
+            if attempts >= self.attempts_max || Instant::now() + delay >= deadline {
+                return Err(gave_up(attempts, detail));
+            }
+            let milliseconds = delay.as_millis() as u64;
+            tracing::warn!(attempt = attempts, milliseconds, %detail, "model call failed, trying again");
+            before = format!("; before that: {detail}");
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// The wait after `failures` failures: what the provider asked for, up to our bound, but never
+    /// less than our own doubled delay, of which a half is random (`fraction` from 0 to 1) so that
+    /// several jobs do not come back together.
+    fn delay(&self, failures: u32, retry_after: Option<Duration>, fraction: f64) -> Duration {
+        let doublings = failures.saturating_sub(1).min(16);
+        let ceiling = self.delay_first.saturating_mul(1 << doublings).min(self.delay_max);
+        let own = ceiling.mul_f64(0.5 + fraction.clamp(0.0, 1.0) / 2.0);
+        let asked = retry_after.unwrap_or_default().min(self.retry_after_max);
+        own.max(asked)
+    }
+}
+
+/// From 0 to 1, from the randomness of a version 4 UUID.
+fn random_fraction() -> f64 {
+    let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
+    (high >> 32) as f64 / f64::from(u32::MAX)
+}
+
+/// `Retry-After` of RFC 9110, section 10.2.3: seconds, or an HTTP date.
+pub(super) fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let at = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+    Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quick() -> RetryPolicy {
+        RetryPolicy {
+            attempts_max: 4,
+            delay_first: Duration::from_millis(1),
+            delay_max: Duration::from_millis(2),
+            retry_after_max: Duration::from_millis(3),
+            call_time_max: Duration::from_secs(60),
+        }
+    }
+
+    #[test]
+    fn delays_double_up_to_their_bound_and_half_of_them_is_random() {
+        let policy = RetryPolicy::default();
+        let seconds = |failures, fraction| policy.delay(failures, None, fraction).as_secs_f64();
+        assert_eq!([1, 2, 3, 4].map(|n| seconds(n, 1.0)), [2.0, 4.0, 8.0, 16.0]);
+        assert_eq!([5, 6, 1000].map(|n| seconds(n, 1.0)), [30.0, 30.0, 30.0]);
+        assert_eq!(seconds(1, 0.0), 1.0);
+    }
+
+    #[test]
+    fn a_wait_that_the_provider_asks_for_is_kept_but_only_up_to_our_bound() {
+        let policy = RetryPolicy::default();
+        let wait = |asked| policy.delay(1, Some(Duration::from_secs(asked)), 1.0).as_secs();
+        assert_eq!(wait(17), 17);
+        assert_eq!(wait(0), 2);
+        assert_eq!(wait(86_400), 120);
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_or_as_a_date() {
+        let now: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        let parse = |text| parse_retry_after(text, now).map(|wait| wait.as_secs_f64());
+        assert_eq!(parse("7"), Some(7.0));
+        assert_eq!(parse("0.5"), Some(0.5));
+        assert_eq!(parse("Sun, 22 Nov 2026 10:00:30 GMT"), Some(30.0));
+        assert_eq!(parse("Sun, 22 Nov 2026 09:00:00 GMT"), Some(0.0));
+        assert_eq!(parse("-3"), None);
+        assert_eq!(parse("soon"), None);
+    }
+
+    #[tokio::test]
+    async fn attempts_end_with_success_with_a_final_failure_or_when_used_up() {
+        let passing = || Err(Failure::passing("529"));
+        let run = async |outcomes: Vec<Result<u32, Failure>>| {
+            let mut outcomes = outcomes.into_iter();
+            let mut made = 0;
+            let result = quick()
+                .run("http://provider", || {
+                    made += 1;
+                    std::future::ready(outcomes.next().expect("no more attempts are made"))
+                })
+                .await;
+            (made, result)
+        };
+        let (made, result) = run(vec![passing(), passing(), Ok(5)]).await;
+        assert_eq!((made, result.unwrap()), (3, 5));
+
+        let refused =
+            || Failure::Final(ModelError::ContextOverflow { model: "m".into(), detail: "long".into() });
+        let (made, result) = run(vec![passing(), Err(refused())]).await;
+        assert_eq!(made, 2);
+        assert!(matches!(result, Err(ModelError::ContextOverflow { .. })));
+
+        let (made, result) = run((0..4).map(|_| passing()).collect()).await;
+        assert_eq!(made, 4);
+        assert!(matches!(result, Err(ModelError::Unavailable { attempts: 4, .. })));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_never_ends_is_ended_by_the_bound_on_the_whole_call() {
+        let policy = RetryPolicy { call_time_max: Duration::from_millis(5), ..quick() };
+        let result: Result<(), _> = policy.run("http://provider", std::future::pending).await;
+        assert!(matches!(result, Err(ModelError::Unavailable { attempts: 1, .. })));
+    }
+}

@@ -1,0 +1,121 @@
+//! The acts of publishing. Each looks for what we published before and changes that, so that doing
+//! it twice, or again after a crash at any line, leaves one of each. Records nothing: the caller
+//! does.
+
+use super::evidence::Evidence;
+use super::marker::{Marker, MarkerKind};
+use super::{draft_pr, escalation, progress};
+use crate::domain::{EscalationReason, IssueNumber, Job, RepositoryRef};
+use crate::github::{Comment, GitHub, GitHubError, NewPullRequest, PullRequest};
+use crate::verdict::Verified;
+
+/// Opens the draft pull request for a verified proposal, whose commit is already on the job's
+/// branch; or brings the open one from that branch up to date. A person who rewrote its body
+/// (our marker is gone) keeps it: the evidence then comes as a comment.
+pub async fn publish_proposal(
+    github: &dyn GitHub,
+    job: &Job,
+    evidence: &Evidence,
+    verified: &Verified,
+    base_branch: &str,
+) -> Result<PullRequest, GitHubError> {
+    let at = &job.trigger.repository;
+    let new = draft_pr::render(evidence, verified, base_branch);
+    if let Some(open) = github.find_pull_request(at, &new.head).await? {
+        return bring_up_to_date(github, at, open, &new).await;
+    }
+    match github.create_draft_pull_request(at, &new).await {
+        // GitHub refuses a second pull request from a branch: another worker was first.
+        Err(refused @ GitHubError::Rejected { .. }) => match github.find_pull_request(at, &new.head).await? {
+            Some(open) => bring_up_to_date(github, at, open, &new).await,
+            None => Err(refused),
+        },
+        outcome => outcome,
+    }
+}
+
+async fn bring_up_to_date(
+    github: &dyn GitHub,
+    at: &RepositoryRef,
+    open: PullRequest,
+    new: &NewPullRequest,
+) -> Result<PullRequest, GitHubError> {
+    let is_ours = Marker::read(&open.body).is_some_and(|marker| marker.kind == MarkerKind::PullRequest);
+    if !is_ours {
+        // Pull requests take comments by the issues' numbers, which they share.
+        publish_comment(github, at, IssueNumber(open.number.0), &new.body).await?;
+        return Ok(open);
+    }
+    if !is_same_text(&open.body, &new.body) {
+        github.update_pull_request(at, open.number, &new.title, &new.body).await?;
+    }
+    Ok(PullRequest { body: new.body.clone(), ..open })
+}
+
+/// Posts the escalation on the issue, in one comment or several; gives the first one's address.
+pub async fn publish_escalation(
+    github: &dyn GitHub,
+    job: &Job,
+    evidence: &Evidence,
+    reason: &EscalationReason,
+) -> Result<String, GitHubError> {
+    let (at, issue) = (&job.trigger.repository, job.trigger.issue.number);
+    let ours = github.our_comments(at, issue).await?;
+    let mut first = None;
+    for body in escalation::render(evidence, reason) {
+        let comment = publish_among(github, at, issue, &body, &ours).await?;
+        first.get_or_insert(comment.html_url);
+    }
+    Ok(first.unwrap_or_default())
+}
+
+/// Brings the progress comment up to date, or posts it; also when somebody deleted it.
+pub async fn update_progress(
+    github: &dyn GitHub,
+    job: &Job,
+    evidence: &Evidence,
+) -> Result<Comment, GitHubError> {
+    let body = progress::render(evidence);
+    publish_comment(github, &job.trigger.repository, job.trigger.issue.number, &body).await
+}
+
+/// Posts `body`, or replaces our comment with the same marker.
+async fn publish_comment(
+    github: &dyn GitHub,
+    at: &RepositoryRef,
+    number: IssueNumber,
+    body: &str,
+) -> Result<Comment, GitHubError> {
+    let ours = github.our_comments(at, number).await?;
+    publish_among(github, at, number, body, &ours).await
+}
+
+async fn publish_among(
+    github: &dyn GitHub,
+    at: &RepositoryRef,
+    number: IssueNumber,
+    body: &str,
+    ours: &[Comment],
+) -> Result<Comment, GitHubError> {
+    let marker = Marker::read(body);
+    let place = |comment: &&Comment| match (Marker::read(&comment.body), marker) {
+        (Some(theirs), Some(wanted)) => theirs.is_same_place(&wanted),
+        (Some(_) | None, _) => false,
+    };
+    match ours.iter().find(place) {
+        Some(comment) if is_same_text(&comment.body, body) => Ok(comment.clone()),
+        Some(comment) => {
+            github.update_comment(at, comment.id, body).await?;
+            Ok(Comment { body: body.to_owned(), ..comment.clone() })
+        }
+        None => github.create_comment(at, number, body).await,
+    }
+}
+
+/// GitHub may hand line ends and the last of them back in its own way.
+fn is_same_text(one: &str, other: &str) -> bool {
+    one.trim_end().lines().eq(other.trim_end().lines())
+}
+
+#[cfg(test)]
+mod tests;

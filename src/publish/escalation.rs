@@ -1,0 +1,208 @@
+//! The escalation: an honest account for the person who goes on. One comment, or several where the
+//! transcript is long; nothing is cut inside a fence or a quotation.
+
+use super::evidence::Evidence;
+use super::marker::{Marker, MarkerKind};
+use super::neutralise::{code_span, cut, fenced, inline, quoted};
+use super::pages::{pack, split_lines};
+use super::words::{output_tail, plural, provenance, run_in_cell, spend, test_list, time};
+use crate::domain::EscalationReason;
+
+/// Longest quotation of a reason.
+const REASON_CHARS_MAX: usize = 6_000;
+/// Longest plan.
+const PLAN_CHARS_MAX: usize = 6_000;
+/// Longest patch that is shown whole.
+const PATCH_CHARS_MAX: usize = 120_000;
+/// A piece of a patch: with its fence it fits on a page beside other things.
+const PATCH_PIECE_CHARS_MAX: usize = 40_000;
+
+/// The comments, in order; each begins with its marker.
+pub fn render(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
+    let mut blocks = vec![opening(evidence, reason)];
+    blocks.push(tried(evidence));
+    blocks.extend(last_failing_run(evidence));
+    blocks.extend(patch(evidence));
+    let sections = evidence.story.sections();
+    if !sections.is_empty() {
+        blocks.push("### Transcript\n".to_owned());
+        blocks.extend(sections);
+    }
+    let page = evidence
+        .job_page
+        .as_deref()
+        .map_or_else(String::new, |page| format!(" The [job's page]({page}) has all of it."));
+    let pages = pack(blocks, |count| {
+        format!(
+            "… {} left out: they would not fit.{page}\n",
+            plural(count as u64, "section is", "sections are")
+        )
+    });
+    let of = pages.len();
+    let page = |(index, text): (usize, String)| {
+        let marker = Marker { part: (index + 1, of), ..evidence.marker(MarkerKind::Escalation) };
+        let head =
+            if index == 0 { String::new() } else { format!("_Continued: part {} of {of}._\n\n", index + 1) };
+        let end = provenance(evidence);
+        let part = if of > 1 { format!(" · part {} of {of}", index + 1) } else { String::new() };
+        format!(
+            "{marker}\n{head}{}\n\n{}\n",
+            text.trim_end(),
+            end.replace("</sub>", &format!("{part}</sub>"))
+        )
+    };
+    pages.into_iter().enumerate().map(page).collect()
+}
+
+fn opening(evidence: &Evidence, reason: &EscalationReason) -> String {
+    let (heading, why) = words(reason);
+    let next: Vec<String> = next_steps(evidence, reason).iter().map(|step| format!("- {step}")).collect();
+    let mut text = format!(
+        "### {heading}\n\nNo pull request was opened. {why}\n\n**What you can do**\n\n{}\n\n\
+         **Spent:** {} in {}.\n",
+        next.join("\n"),
+        spend(&evidence.spend),
+        time(evidence.duration),
+    );
+    if let Some(base) = &evidence.base {
+        text += &format!("**Base:** `{}` of {}.\n", base.sha, code_span(&base.branch));
+    }
+    if let Some(tree) = &evidence.checkpoint {
+        text += &format!("**Last kept tree:** `{tree}`.\n");
+    }
+    text
+}
+
+/// What happened: a heading, and the reason in words.
+fn words(reason: &EscalationReason) -> (&'static str, String) {
+    let quotation = |text: &str| format!("\n\n{}", quoted(&cut(text, REASON_CHARS_MAX)));
+    match reason {
+        EscalationReason::Budget { limit } => (
+            "Stopped: the budget is used up",
+            format!("The next step did not fit any more: {}.", inline(&limit.to_string())),
+        ),
+        EscalationReason::Question { question } => {
+            ("A question only a person can answer", format!("The agent asks:{}", quotation(question)))
+        }
+        EscalationReason::NotVerified { why } => (
+            "Not verified: the test suite does not agree",
+            format!(
+                "The agent said that it was done, and the fresh test run said otherwise:{}",
+                quotation(why)
+            ),
+        ),
+        EscalationReason::Refused { why } => (
+            "Refused: the proposal does what none may do",
+            format!("It was not published, whatever its tests say:{}", quotation(why)),
+        ),
+        EscalationReason::Environment { why } => (
+            "The test suite cannot be run",
+            format!("Without a run there is nothing to go by:{}", quotation(why)),
+        ),
+        EscalationReason::Model { why } => {
+            ("The language model could not be used", format!("The provider's words:{}", quotation(why)))
+        }
+    }
+}
+
+fn next_steps(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
+    let label = code_span(&evidence.label);
+    let again = format!("take {label} off this issue and put it on again");
+    let budget = "`budget` in `.github/agent-fix.yml` on the default branch";
+    match reason {
+        EscalationReason::Budget { .. } => vec![
+            "Look at what was tried and at the partial patch below: is it on the right way?".to_owned(),
+            format!("If it is, raise {budget} (up to the operator's limit), then {again}."),
+            format!("If it is not, say in the issue where to look or what to expect, then {again}."),
+        ],
+        EscalationReason::Question { .. } => {
+            vec![format!("Answer by editing the issue's text: that is what the agent reads. Then {again}.")]
+        }
+        EscalationReason::NotVerified { .. } => vec![
+            "Look at the last failing test below: is the test right, and does it have to do with this issue?"
+                .to_owned(),
+            format!("Say in the issue what is missing, then {again}; or take the partial patch and go on by hand."),
+        ],
+        EscalationReason::Refused { .. } => vec![
+            "Read the transcript with care: a proposal that breaks these rules may have been talked into it by \
+             text in the repository or the issue."
+                .to_owned(),
+            format!("If the change is wanted, a person has to make it. To try otherwise, {again}."),
+        ],
+        EscalationReason::Environment { .. } => vec![
+            "Check that the suite runs from a fresh clone with `setup` and `test` as they stand in \
+             `.github/agent-fix.yml` (or as they were guessed, where there is no such file)."
+                .to_owned(),
+            format!("Then {again}."),
+        ],
+        EscalationReason::Model { .. } => vec![
+            "Nothing is wrong with the issue; the operator of this App has to look at the model's configuration \
+             or wait for the provider."
+                .to_owned(),
+            format!("Then {again}."),
+        ],
+    }
+}
+
+fn tried(evidence: &Evidence) -> String {
+    let mut text = "### What was tried\n\n".to_owned();
+    if let Some(plan) = evidence.plan.as_deref().map(str::trim).filter(|plan| !plan.is_empty()) {
+        text += &format!("The agent's plan:\n\n{}\n\n", quoted(&cut(plan, PLAN_CHARS_MAX)));
+    }
+    if evidence.story.is_empty() {
+        text += "Nothing: it ended before the model's first answer.\n";
+    } else {
+        text += &evidence.story.short_list();
+        text += "\n";
+    }
+    text
+}
+
+fn last_failing_run(evidence: &Evidence) -> Option<String> {
+    let run = evidence.last_failing_run()?;
+    let named = if run.failed.is_empty() { String::new() } else { format!("\n\n{}", test_list(&run.failed)) };
+    Some(format!(
+        "### The last failing run\n\n{}: {}{named}\n\n{}",
+        code_span(&cut(&run.command, 300)),
+        run_in_cell(run),
+        fenced(&output_tail(run), "text")
+    ))
+}
+
+/// The patch in fences, in as many pieces as it needs.
+fn patch(evidence: &Evidence) -> Vec<String> {
+    let Some(patch) = evidence.patch.as_ref().filter(|patch| !patch.text().trim().is_empty()) else {
+        return Vec::new();
+    };
+    let all = patch.totals();
+    let (added, removed) = (all.insertions, all.deletions);
+    let files = plural(all.files as u64, "file", "files");
+    let cut = if patch.is_truncated() { " Only its beginning is shown." } else { "" };
+    let heading =
+        format!("### The partial patch\n\n{files}, +{added} −{removed}. It is **not verified**.{cut}\n\n");
+    let whole = patch.text().chars().count();
+    if whole > PATCH_CHARS_MAX {
+        return vec![format!("{heading}It is too long to be shown here ({whole} characters).\n")];
+    }
+    let pieces = split_lines(patch.text(), PATCH_PIECE_CHARS_MAX);
+    let of = pieces.len();
+    pieces
+        .iter()
+        .enumerate()
+        .map(|(index, piece)| {
+            let heading = match index {
+                0 => heading.clone(),
+                _ => format!("The partial patch, piece {} of {of}:\n\n", index + 1),
+            };
+            let summary =
+                if of > 1 { format!("Patch, piece {} of {of}", index + 1) } else { "Patch".to_owned() };
+            format!(
+                "{heading}<details><summary>{summary}</summary>\n\n{}\n</details>\n",
+                fenced(piece, "diff")
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,393 @@
+//! The escalation's words, and how they are split.
+
+use comrak::nodes::NodeValue;
+use comrak::{Arena, Options, parse_document};
+
+use super::super::neutralise::properties::{assert_text_is_inert, page};
+use super::super::pages::{PAGE_CHARS_MAX, PAGES_MAX};
+use super::super::samples::{fixed, hostile, long, stuck};
+use super::*;
+use crate::domain::BudgetExhausted;
+
+fn budget() -> EscalationReason {
+    EscalationReason::Budget { limit: BudgetExhausted::Turns { max: 3 } }
+}
+
+#[test]
+fn an_escalation_says_why_what_was_tried_and_how_to_go_on() {
+    let comments = render(&stuck(), &budget());
+    assert_eq!(comments.len(), 1);
+    insta::assert_snapshot!(comments[0], @r#"
+    <!-- mendwright:escalation:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
+    ### Stopped: the budget is used up
+
+    No pull request was opened. The next step did not fit any more: all 3 turns are used.
+
+    **What you can do**
+
+    - Look at what was tried and at the partial patch below: is it on the right way?
+    - If it is, raise `budget` in `.github/agent-fix.yml` on the default branch (up to the operator's limit), then take `agent-fix` off this issue and put it on again.
+    - If it is not, say in the issue where to look or what to expect, then take `agent-fix` off this issue and put it on again.
+
+    **Spent:** 3 turns, 5 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369 in 1 min 35 s.
+    **Base:** `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` of `main`.
+    **Last kept tree:** `bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb`.
+
+    ### What was tried
+
+    The agent's plan:
+
+    > - [x] find the cause
+    > - [ ] run the tests
+
+    - **Turn 1:** `read_file` `sums.py`; `search` `total(` → error
+    - **Turn 2:** `edit_file` `sums.py`; `run_tests`; tests: ✅ passes (exit code 0, 1.4 s)
+    - **Turn 3:** `finish`; verdict: not verified, 1 test fails that passed before.
+
+    ### The last failing run
+
+    `python -m pytest -q`: ❌ fails (exit code 1, 1.4 s, 1 failing test named)
+
+    - `tests/test_sum.py::test_sum`
+
+    ```text
+    F..
+    === FAILURES ===
+    ___ test_sum ___
+    >       assert total([1, 2]) == 3
+    E       assert 1 == 3
+    FAILED tests/test_sum.py::test_sum - assert 1 == 3
+    ```
+
+    ### The partial patch
+
+    1 file, +1 −1. It is **not verified**.
+
+    <details><summary>Patch</summary>
+
+    ```diff
+    diff --git a/sums.py b/sums.py
+    --- a/sums.py
+    +++ b/sums.py
+    @@ -1,2 +1,2 @@
+     def total(items):
+    -    return sum(items[:-1])
+    +    return sum(items)
+    ```
+
+    </details>
+
+    ### Transcript
+
+    <details><summary>Turn 1: read_file, search (2.6 s, $0.0123)</summary>
+
+    > I look at `sums.py` first.
+
+    `read_file` `sums.py`
+
+    ```json
+    {
+      "path": "sums.py"
+    }
+    ```
+
+    ```text
+    def total(items):
+        return sum(items[:-1])
+    ```
+
+    `search` `total(` → error
+
+    ```json
+    {
+      "pattern": "total("
+    }
+    ```
+
+    ```text
+    error: the pattern is not valid
+    ```
+
+    </details>
+
+    <details><summary>Turn 2: edit_file, run_tests (2.6 s, $0.0123)</summary>
+
+    `edit_file` `sums.py`
+
+    ```json
+    {
+      "edits": [],
+      "path": "sums.py"
+    }
+    ```
+
+    ```text
+    done
+    ```
+
+    `run_tests`
+
+    ```json
+    {}
+    ```
+
+    ```text
+    exit code 0
+    ```
+
+    Tests: ✅ passes (exit code 0, 1.4 s)
+
+    ```text
+    3 passed in 0.01s
+    ```
+
+    </details>
+
+    <details><summary>Turn 3: finish (2.6 s, $0.0123)</summary>
+
+    `finish`
+
+    ```json
+    {
+      "summary": "`total()` cut off the last item.\n\n- `items[:-1]` is now `items`\n- no other caller relied on it"
+    }
+    ```
+
+    ```text
+    Verdict: not verified. 1 test fails that passed before.
+    ```
+
+    Verdict: not verified
+
+    > 1 test fails that passed before.
+
+    </details>
+
+    <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001`</sub>
+    "#);
+}
+
+#[test]
+fn every_reason_has_its_own_words_and_steps() {
+    let (evidence, _) = fixed();
+    let why = || "because of `this`, @octocat".to_owned();
+    let reasons = [
+        EscalationReason::Question { question: why() },
+        EscalationReason::NotVerified { why: why() },
+        EscalationReason::Refused { why: why() },
+        EscalationReason::Environment { why: why() },
+        EscalationReason::Model { why: why() },
+    ];
+    let openings: Vec<_> = reasons.iter().map(|reason| opening(&evidence, reason)).collect();
+    let openings: Vec<_> =
+        openings.iter().map(|text| text.split("\n\n**Spent").next().unwrap_or_default()).collect();
+    insta::assert_snapshot!(openings.join("\n\n"), @r"
+    ### A question only a person can answer
+
+    No pull request was opened. The agent asks:
+
+    > because of `this`, ＠octocat
+
+    **What you can do**
+
+    - Answer by editing the issue's text: that is what the agent reads. Then take `agent-fix` off this issue and put it on again.
+
+    ### Not verified: the test suite does not agree
+
+    No pull request was opened. The agent said that it was done, and the fresh test run said otherwise:
+
+    > because of `this`, ＠octocat
+
+    **What you can do**
+
+    - Look at the last failing test below: is the test right, and does it have to do with this issue?
+    - Say in the issue what is missing, then take `agent-fix` off this issue and put it on again; or take the partial patch and go on by hand.
+
+    ### Refused: the proposal does what none may do
+
+    No pull request was opened. It was not published, whatever its tests say:
+
+    > because of `this`, ＠octocat
+
+    **What you can do**
+
+    - Read the transcript with care: a proposal that breaks these rules may have been talked into it by text in the repository or the issue.
+    - If the change is wanted, a person has to make it. To try otherwise, take `agent-fix` off this issue and put it on again.
+
+    ### The test suite cannot be run
+
+    No pull request was opened. Without a run there is nothing to go by:
+
+    > because of `this`, ＠octocat
+
+    **What you can do**
+
+    - Check that the suite runs from a fresh clone with `setup` and `test` as they stand in `.github/agent-fix.yml` (or as they were guessed, where there is no such file).
+    - Then take `agent-fix` off this issue and put it on again.
+
+    ### The language model could not be used
+
+    No pull request was opened. The provider's words:
+
+    > because of `this`, ＠octocat
+
+    **What you can do**
+
+    - Nothing is wrong with the issue; the operator of this App has to look at the model's configuration or wait for the provider.
+    - Then take `agent-fix` off this issue and put it on again.
+    ");
+}
+
+#[test]
+fn a_job_that_never_came_to_the_model_says_so() {
+    let job = fixed().0.job().clone();
+    let evidence = Evidence::from_transcript(&job, &[]);
+    let comments = render(&evidence, &EscalationReason::Environment { why: "no test command".into() });
+    assert_eq!(comments.len(), 1);
+    assert!(comments[0].contains("Nothing: it ended before the model's first answer."));
+}
+
+#[test]
+fn hostile_words_are_shown_and_do_nothing() {
+    let (evidence, _) = hostile();
+    let comments = render(&evidence, &EscalationReason::Refused { why: evidence.summary.clone().unwrap() });
+    assert_eq!(comments.len(), 1);
+    let page = page(&comments[0]);
+    assert_text_is_inert(&page.text);
+    assert!(page.alive.iter().all(|alive| *alive == "HTML"), "{:?}", page.alive);
+    let ours = ["<!-- mendwright:", "<details><summary>", "</details>", "<sub>", "</sub>"];
+    let is_ours = |html: &String| ours.iter().any(|own| html.starts_with(own));
+    assert!(page.html.iter().all(is_ours), "{:?}", page.html);
+    insta::assert_snapshot!(comments[0], @r#"
+    <!-- mendwright:escalation:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
+    ### Refused: the proposal does what none may do
+
+    No pull request was opened. It was not published, whatever its tests say:
+
+    > Done. ＠octocat please merge. Fixes ＃99, closes octo/other＃1.
+    > ⁄approve
+    > !\[x\](https:⁄/evil.example/p.png) \[click\](https:⁄/evil.example) &lt;img src=x&gt; &lt;!-- hidden --&gt;
+    > see https:⁄/github.com/octo/other/issues/3 ⟪U+202E⟫desrever⟪U+202C⟫ and &amp;＃64;octocat
+    > ``````
+    > open fence, </details> and `````
+    > @octocat in code
+    > ``````
+
+    **What you can do**
+
+    - Read the transcript with care: a proposal that breaks these rules may have been talked into it by text in the repository or the issue.
+    - If the change is wanted, a person has to make it. To try otherwise, take `agent-fix` off this issue and put it on again.
+
+    **Spent:** 2 turns, 1 tool call, 4,860 tokens (240 out, 4,000 from the cache), $0.0246 in 35 s.
+    **Base:** `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` of `main`.
+
+    ### What was tried
+
+    The agent's plan:
+
+    > - [x] ask ＠octocat
+    > - [ ] &lt;b&gt;bold&lt;/b&gt; ＃99
+
+    - **Turn 1:** `` `rm`</summary>@octocat `` ``a` | @octocat #99``
+    - **Turn 2:** `finish`; verdict: verified
+
+    ### The last failing run
+
+    `python -m pytest -q`: ❌ fails (exit code 1, 1.4 s, 1 failing test named)
+
+    - ``tests/`a|b`<script>::@octocat #99``
+
+    ````text
+    ```
+    </details>
+    ⁄close
+    @octocat fixes #99
+    <!-- mendwright:escalation:x -->
+    ````
+
+    ### The partial patch
+
+    1 file, +2 −0. It is **not verified**.
+
+    <details><summary>Patch</summary>
+
+    `````diff
+    diff --git a/`x`|@octocat b/`x`|@octocat
+    --- a/`x`|@octocat
+    +++ b/`x`|@octocat
+    @@ -0,0 +1,2 @@
+    +````
+    +/close @octocat
+    `````
+
+    </details>
+
+    ### Transcript
+
+    <details><summary>Turn 1: `rm`&lt;/summary&gt;＠octocat (2.6 s, $0.0123)</summary>
+
+    > Done. ＠octocat please merge. Fixes ＃99, closes octo/other＃1.
+    > ⁄approve
+    > !\[x\](https:⁄/evil.example/p.png) \[click\](https:⁄/evil.example) &lt;img src=x&gt; &lt;!-- hidden --&gt;
+    > see https:⁄/github.com/octo/other/issues/3 ⟪U+202E⟫desrever⟪U+202C⟫ and &amp;＃64;octocat
+    > ``````
+    > open fence, </details> and `````
+    > @octocat in code
+    > ``````
+
+    `` `rm`</summary>@octocat `` ``a` | @octocat #99``
+
+    ````json
+    {
+      "path": "a`\n| @octocat #99",
+      "x": "```\n/close"
+    }
+    ````
+
+    ````text
+    ```
+    ⁄close
+    </details>
+    ````
+
+    </details>
+
+    <details><summary>Turn 2: finish (2.5 s, $0.0123)</summary>
+
+    `finish`
+
+    ``````json
+    {
+      "summary": "Done. @octocat please merge. Fixes #99, closes octo/other#1.\n/approve\n![x](https://evil.example/p.png) [click](https://evil.example) <img src=x> <!-- hidden -->\nsee https://github.com/octo/other/issues/3 ⟪U+202E⟫desrever⟪U+202C⟫ and &#64;octocat\n```\nopen fence, </details> and `````\n@octocat in code"
+    }
+    ``````
+
+    Verdict: verified
+
+    > The suite passes; it was tests/`a|b`&lt;script&gt;::＠octocat ＃99 before.
+
+    </details>
+
+    <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001`</sub>
+    "#);
+}
+
+#[test]
+fn a_long_transcript_becomes_several_comments_each_whole_in_itself() {
+    let evidence = long();
+    let comments = render(&evidence, &budget());
+    assert!(comments.len() > 2 && comments.len() <= PAGES_MAX, "{}", comments.len());
+    for (index, comment) in comments.iter().enumerate() {
+        assert!(comment.chars().count() <= PAGE_CHARS_MAX);
+        let marker = Marker::read(comment).unwrap();
+        assert_eq!(marker.part, (index + 1, comments.len()));
+        assert_eq!(comment.matches("<details>").count(), comment.matches("</details>").count());
+        assert!(comment.trim_end().ends_with("</sub>"));
+        // Every fence is closed: the last thing on the page is our own line, outside code.
+        let arena = Arena::new();
+        let root = parse_document(&arena, comment, &Options::default());
+        let last = root.last_child().unwrap();
+        assert!(matches!(last.data.borrow().value, NodeValue::Paragraph), "{comment}");
+    }
+    assert!(comments.last().unwrap().contains("left out: they would not fit"));
+}

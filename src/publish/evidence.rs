@@ -1,0 +1,266 @@
+//! What a job has to show, gathered from its transcript. Decides nothing.
+
+use std::time::Duration;
+
+use crate::domain::{
+    AssistantBlock, FailedTest, IssueSnapshot, Job, JobSettings, JobState, Login, Message, Outcome, Recorded,
+    RepositoryName, Sha, Spend, TestRun, ToolArguments, TranscriptEvent,
+};
+
+use crate::agent::Conversation;
+use crate::workspace::Patch;
+
+use super::marker::{Marker, MarkerKind};
+use super::patch::Diff;
+use super::story::Story;
+
+/// The label that asks for work where the operator named no other.
+const LABEL: &str = "agent-fix";
+
+/// What a job has to show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// The job; markers are made from it.
+    pub(super) job: Job,
+    /// Where the job stands: the transcript's last word, else the job's.
+    pub state: JobState,
+    /// How it ended, once it did.
+    pub outcome: Option<Outcome>,
+    /// The label that asks for work, for words on how to try again.
+    pub label: String,
+    /// The job's page, where the operator serves one.
+    pub job_page: Option<String>,
+    /// The changes as a diff, where the caller has them.
+    pub patch: Option<Diff>,
+    /// The commit that the work started from.
+    pub base: Option<Base>,
+    /// The settings read from it.
+    pub settings: Option<JobSettings>,
+    /// The suite before any change.
+    pub baseline: Option<TestRun>,
+    /// The last verdict: whether it was good, its words and its run.
+    pub verdict: Option<VerdictGiven>,
+    /// The agent's own last run of the suite.
+    pub agent_run: Option<TestRun>,
+    /// The plan as it stood last, in Markdown by the model.
+    pub plan: Option<String>,
+    /// What the agent said when it called `finish` last, in Markdown by the model.
+    pub summary: Option<String>,
+    /// What was spent.
+    pub spend: Spend,
+    /// From the first event to the last that is not about publishing.
+    pub duration: Duration,
+    /// The models that answered, in order of appearance.
+    pub models: Vec<String>,
+    /// The sandboxes that were used; each description once.
+    pub sandboxes: Vec<SandboxUsed>,
+    /// Every path that the agent's tools have written to.
+    pub paths_written: Vec<String>,
+    /// The tree kept last.
+    pub checkpoint: Option<Sha>,
+    /// What else was noted.
+    pub notes: Vec<String>,
+    /// What happened, turn by turn.
+    pub(super) story: Story,
+}
+
+/// Where the work started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    /// The commit.
+    pub sha: Sha,
+    /// Its branch, which a pull request is to change.
+    pub branch: String,
+}
+
+/// A sandbox that was used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxUsed {
+    /// What for: `work`, `verdict`, `proof`.
+    pub purposes: Vec<String>,
+    /// Root file system and limits, in words.
+    pub description: String,
+}
+
+/// A verdict that was given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerdictGiven {
+    /// Whether the proposal was verified.
+    pub verified: bool,
+    /// The verdict's words.
+    pub explanation: String,
+    /// The run, where it came so far.
+    pub run: Option<TestRun>,
+    /// The tests that fail on the base and pass on the proposal.
+    pub proof: Option<Vec<FailedTest>>,
+}
+
+impl Evidence {
+    /// Gathers what `transcript` holds about `job`.
+    pub fn from_transcript(job: &Job, transcript: &[Recorded]) -> Self {
+        let mut evidence = Self {
+            job: job.clone(),
+            state: job.state,
+            outcome: job.outcome.clone(),
+            label: LABEL.to_owned(),
+            job_page: None,
+            patch: None,
+            base: None,
+            settings: None,
+            baseline: None,
+            verdict: None,
+            agent_run: None,
+            plan: None,
+            summary: None,
+            spend: Conversation::replay(transcript).spend,
+            duration: Duration::ZERO,
+            models: Vec::new(),
+            sandboxes: Vec::new(),
+            paths_written: Vec::new(),
+            checkpoint: None,
+            notes: Vec::new(),
+            story: Story::default(),
+        };
+        for recorded in transcript {
+            evidence.add(recorded);
+        }
+        let times =
+            || transcript.iter().filter(|recorded| is_work(&recorded.event)).map(|recorded| recorded.at);
+        if let (Some(first), Some(last)) = (times().next(), times().last()) {
+            evidence.duration = Duration::try_from(last.duration_since(first)).unwrap_or_default();
+        }
+        evidence
+    }
+
+    /// With the changes as a diff.
+    pub fn with_patch(self, patch: &Patch) -> Self {
+        Self { patch: Some(Diff::read(patch)), ..self }
+    }
+
+    /// The issue as it was when the work was asked for.
+    pub fn issue(&self) -> &IssueSnapshot {
+        &self.job.trigger.issue
+    }
+
+    /// The job.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// The repository's name when the work was asked for.
+    pub fn repository(&self) -> &RepositoryName {
+        &self.job.trigger.repository.name
+    }
+
+    /// Who asked for the work.
+    pub fn labeller(&self) -> &Login {
+        &self.job.trigger.labeller
+    }
+
+    /// The last run of the suite that failed: the verdict's, else the agent's, else the baseline.
+    pub fn last_failing_run(&self) -> Option<&TestRun> {
+        let verdict = self.verdict.as_ref().and_then(|verdict| verdict.run.as_ref());
+        [verdict, self.agent_run.as_ref(), self.baseline.as_ref()]
+            .into_iter()
+            .flatten()
+            .find(|run| !run.is_green())
+    }
+
+    /// The marker of what is published of this job.
+    pub(super) fn marker(&self, kind: MarkerKind) -> Marker {
+        Marker::new(kind, &self.job)
+    }
+
+    fn add(&mut self, recorded: &Recorded) {
+        self.story.add(&recorded.event);
+        match &recorded.event {
+            TranscriptEvent::Prepared { base, base_branch, settings } => {
+                self.base = Some(Base { sha: base.clone(), branch: base_branch.clone() });
+                self.settings = Some(settings.as_ref().clone());
+            }
+            TranscriptEvent::SandboxStarted { purpose, description } => {
+                self.add_sandbox(purpose, description)
+            }
+            TranscriptEvent::BaselineRun { run } => self.baseline = Some(run.clone()),
+            TranscriptEvent::MessageAdded { message, model, .. } => {
+                if let Message::Assistant { blocks } = message {
+                    self.summary = summary_in(blocks).or(self.summary.take());
+                }
+                if let Some(model) = model.as_ref().filter(|model| !self.models.contains(model)) {
+                    self.models.push(model.clone());
+                }
+            }
+            TranscriptEvent::AgentTestRun { run } => self.agent_run = Some(run.clone()),
+            TranscriptEvent::PlanUpdated { plan } => self.plan = Some(plan.clone()),
+            TranscriptEvent::Checkpoint { tree, paths } => {
+                self.checkpoint = Some(tree.clone());
+                self.paths_written = paths.clone();
+            }
+            TranscriptEvent::VerdictReached { verified, explanation, run, proof, .. } => {
+                self.verdict = Some(VerdictGiven {
+                    verified: *verified,
+                    explanation: explanation.clone(),
+                    run: run.clone(),
+                    proof: proof.clone(),
+                });
+            }
+            // The tools note each write; the paths are told with the checkpoint.
+            TranscriptEvent::Note { text } if text.starts_with("wrote ") => {}
+            TranscriptEvent::Note { text } => self.notes.push(text.clone()),
+            TranscriptEvent::StateChanged { state } => self.state = *state,
+            TranscriptEvent::Ended { outcome } => {
+                self.state = outcome.state();
+                self.outcome = Some(outcome.clone());
+            }
+            TranscriptEvent::Published { .. } | TranscriptEvent::EscalationDecided { .. } => {}
+        }
+    }
+
+    fn add_sandbox(&mut self, purpose: &str, description: &str) {
+        match self.sandboxes.iter_mut().find(|known| known.description == description) {
+            Some(known) if known.purposes.iter().any(|known| known == purpose) => {}
+            Some(known) => known.purposes.push(purpose.to_owned()),
+            None => self.sandboxes.push(SandboxUsed {
+                purposes: vec![purpose.to_owned()],
+                description: description.to_owned(),
+            }),
+        }
+    }
+}
+
+/// What `finish` was called with.
+fn summary_in(blocks: &[AssistantBlock]) -> Option<String> {
+    blocks.iter().rev().find_map(|block| match block {
+        AssistantBlock::ToolCall(call) if call.name == "finish" => match &call.arguments {
+            ToolArguments::Json(arguments) => arguments["summary"].as_str().map(str::to_owned),
+            ToolArguments::Malformed(_) => None,
+        },
+        AssistantBlock::ToolCall(_) | AssistantBlock::Text { .. } | AssistantBlock::Opaque { .. } => None,
+    })
+}
+
+/// Whether an event is part of the work: what comes of publishing must not change what is
+/// published, or a restart would find its own comment to be another one.
+fn is_work(event: &TranscriptEvent) -> bool {
+    match event {
+        TranscriptEvent::StateChanged { state } => match state {
+            JobState::Queued | JobState::Preparing | JobState::Working | JobState::Verifying => true,
+            JobState::Publishing
+            | JobState::Proposed
+            | JobState::Escalated
+            | JobState::Cancelled
+            | JobState::Failed => false,
+        },
+        TranscriptEvent::Published { .. } | TranscriptEvent::Ended { .. } => false,
+        TranscriptEvent::Prepared { .. }
+        | TranscriptEvent::SandboxStarted { .. }
+        | TranscriptEvent::BaselineRun { .. }
+        | TranscriptEvent::MessageAdded { .. }
+        | TranscriptEvent::AgentTestRun { .. }
+        | TranscriptEvent::PlanUpdated { .. }
+        | TranscriptEvent::Checkpoint { .. }
+        | TranscriptEvent::VerdictReached { .. }
+        | TranscriptEvent::EscalationDecided { .. }
+        | TranscriptEvent::Note { .. } => true,
+    }
+}

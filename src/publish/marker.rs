@@ -1,0 +1,96 @@
+//! The hidden first line of everything we publish, by which a restarted worker knows its own.
+//!
+//! Only the very first line counts, and only in what the App itself wrote: text further down may
+//! say anything.
+
+use std::fmt;
+
+use crate::domain::{Job, JobId};
+
+/// What was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkerKind {
+    /// A pull request, or the evidence for one whose body a person took over.
+    PullRequest,
+    /// A comment of an escalation.
+    Escalation,
+    /// The progress comment.
+    Progress,
+}
+
+impl MarkerKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::PullRequest => "pr",
+            Self::Escalation => "escalation",
+            Self::Progress => "progress",
+        }
+    }
+}
+
+/// What a text is, and for which job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marker {
+    /// What it is.
+    pub kind: MarkerKind,
+    /// The job.
+    pub job: JobId,
+    /// The attempt on the issue.
+    pub generation: u32,
+    /// Which part of how many.
+    pub part: (usize, usize),
+}
+
+impl Marker {
+    /// The marker of a text in one part.
+    pub fn new(kind: MarkerKind, job: &Job) -> Self {
+        Self { kind, job: job.id, generation: job.generation, part: (1, 1) }
+    }
+
+    /// The marker that `body` begins with.
+    pub fn read(body: &str) -> Option<Self> {
+        let line = body.lines().next()?.trim_end();
+        let fields = line.strip_prefix("<!-- mendwright:")?.strip_suffix(" -->")?;
+        let mut fields = fields.split(':');
+        let (kind, job, generation, part) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        let kinds = [MarkerKind::PullRequest, MarkerKind::Escalation, MarkerKind::Progress];
+        let (number, of) = part.split_once('/')?;
+        Some(Self {
+            kind: kinds.into_iter().find(|known| known.name() == kind)?,
+            job: job.parse().ok()?,
+            generation: generation.parse().ok()?,
+            part: (number.parse().ok()?, of.parse().ok()?),
+        })
+    }
+
+    /// Whether `self` and `other` are the same place, of however many parts.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        (self.kind, self.job, self.generation, self.part.0)
+            == (other.kind, other.job, other.generation, other.part.0)
+    }
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, job, generation, part: (number, of) } = self;
+        write!(f, "<!-- mendwright:{}:{job}:{generation}:{number}/{of} -->", kind.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_is_found_on_the_first_line_and_nowhere_else() {
+        for kind in [MarkerKind::PullRequest, MarkerKind::Escalation, MarkerKind::Progress] {
+            let marker = Marker { kind, job: JobId::new(), generation: 2, part: (1, 3) };
+            assert_eq!(Marker::read(&format!("{marker}\r\ntext")), Some(marker));
+            assert_eq!(Marker::read(&format!("text\n{marker}")), None);
+            assert_eq!(Marker::read(&format!(" {marker}")), None);
+        }
+        for other in ["", "<!-- mendwright:pr -->", "<!-- mendwright:pr:x:1:1/1 -->", "<!-- else -->"] {
+            assert_eq!(Marker::read(other), None, "{other}");
+        }
+    }
+}

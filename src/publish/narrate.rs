@@ -1,0 +1,111 @@
+//! A job's transcript as it happens, a line an event, for people at a terminal.
+
+use crate::domain::{AssistantBlock, Message, Outcome, TestRun, ToolArguments, ToolCall, TranscriptEvent};
+
+/// Longest line, in characters.
+const LINE_CHARS_MAX: usize = 140;
+
+/// The event in a line; `None` for what only repeats another.
+pub fn narrate(event: &TranscriptEvent) -> Option<String> {
+    let line = match event {
+        TranscriptEvent::StateChanged { state } => format!("● {}", state.name()),
+        TranscriptEvent::Prepared { base, base_branch, settings } => format!(
+            "  base {} of {base_branch}; the suite is `{}` (from {})",
+            base.short(),
+            settings.test_command,
+            settings.test_command_source
+        ),
+        TranscriptEvent::SandboxStarted { description, .. } => format!("  sandbox: {description}"),
+        TranscriptEvent::BaselineRun { run } => format!("  baseline: {}", run_in_words(run)),
+        TranscriptEvent::MessageAdded { message: Message::Assistant { blocks }, .. } => {
+            let parts: Vec<String> = blocks.iter().filter_map(block_in_words).collect();
+            format!("  model: {}", parts.join("  "))
+        }
+        TranscriptEvent::MessageAdded {
+            message: Message::User { .. } | Message::ToolResults { .. }, ..
+        } => {
+            return None;
+        }
+        TranscriptEvent::AgentTestRun { run } => format!("  tests: {}", run_in_words(run)),
+        TranscriptEvent::PlanUpdated { .. } | TranscriptEvent::Checkpoint { .. } => return None,
+        TranscriptEvent::VerdictReached { verified: true, explanation, .. } => {
+            format!("  verdict: VERIFIED. {explanation}")
+        }
+        TranscriptEvent::VerdictReached { verified: false, explanation, .. } => {
+            format!("  verdict: not verified. {explanation}")
+        }
+        TranscriptEvent::Published { kind, reference } => format!("  published: {kind} {reference}"),
+        TranscriptEvent::EscalationDecided { reason } => format!("  escalation: {}", reason.name()),
+        TranscriptEvent::Note { .. } => return None,
+        TranscriptEvent::Ended { outcome } => match outcome {
+            Outcome::Proposed { branch, head, .. } => format!("● proposed: {branch} at {}", head.short()),
+            Outcome::Escalated { reason } => format!("● escalated: {}", reason.name()),
+            Outcome::Cancelled { why } => format!("● cancelled: {why}"),
+            Outcome::Failed { why } => format!("● failed: {why}"),
+        },
+    };
+    Some(one_line(&line))
+}
+
+fn run_in_words(run: &TestRun) -> String {
+    let seconds = run.result.duration.as_secs_f64();
+    let failed = match run.failed.len() {
+        0 => String::new(),
+        1 => format!(", failing: {}", run.failed[0].0),
+        count => format!(", {count} failing: {}, …", run.failed[0].0),
+    };
+    format!("{} after {seconds:.1} s{failed}", run.result.ending.describe())
+}
+
+fn block_in_words(block: &AssistantBlock) -> Option<String> {
+    match block {
+        AssistantBlock::Text { text } => Some(text.clone()),
+        AssistantBlock::ToolCall(call) => Some(format!("[{}{}]", call.name, subject(call))),
+        AssistantBlock::Opaque { .. } => None,
+    }
+}
+
+/// What a call is about: the argument that names it.
+fn subject(call: &ToolCall) -> String {
+    let ToolArguments::Json(arguments) = &call.arguments else { return " (broken JSON)".to_owned() };
+    ["path", "pattern"]
+        .iter()
+        .find_map(|key| arguments[*key].as_str())
+        .map_or_else(String::new, |subject| format!(" {subject}"))
+}
+
+/// A terminal is steered by control characters, and a line is a line.
+fn one_line(text: &str) -> String {
+    let flat: String =
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LINE_CHARS_MAX + 1).collect();
+    match flat.chars().count() > LINE_CHARS_MAX {
+        true => flat.chars().take(LINE_CHARS_MAX - 1).chain(['…']).collect(),
+        false => flat,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_stays_a_line_whatever_the_model_says() {
+        let event = TranscriptEvent::MessageAdded {
+            message: Message::Assistant {
+                blocks: vec![
+                    AssistantBlock::Text { text: "\u{1b}[2J look\nhere".into() },
+                    AssistantBlock::ToolCall(ToolCall {
+                        id: "1".into(),
+                        name: "read_file".into(),
+                        arguments: ToolArguments::Json(serde_json::json!({"path": "src/a.rs"})),
+                    }),
+                ],
+            },
+            usage: None,
+            usd: None,
+            model: None,
+            milliseconds: 0,
+        };
+        assert_eq!(narrate(&event).unwrap(), "  model:  [2J look here  [read_file src/a.rs]");
+    }
+}

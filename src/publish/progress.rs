@@ -1,0 +1,186 @@
+//! The one comment on the issue that follows a job: a checklist, what was spent, where to look.
+
+use super::evidence::Evidence;
+use super::marker::MarkerKind;
+use super::neutralise::{code_span, cut, inline};
+use super::words::{provenance, run_in_cell, spend};
+use crate::domain::{JobState, Outcome};
+
+/// A stage of the checklist.
+struct Stage {
+    words: String,
+    /// The state in which it is under way.
+    state: JobState,
+}
+
+/// The comment.
+pub fn render(evidence: &Evidence) -> String {
+    let marker = evidence.marker(MarkerKind::Progress);
+    let mut parts = vec![format!("{marker}\n### {}", heading(evidence))];
+    parts.push(checklist(evidence));
+    if evidence.spend.turns > 0 {
+        parts.push(format!("**Spent so far:** {}.", spend(&evidence.spend)));
+    }
+    if !evidence.state.is_final() {
+        let label = code_span(&evidence.label);
+        parts.push(format!("To stop it, take {label} off or close the issue."));
+    }
+    parts.push(provenance(evidence));
+    parts.join("\n\n") + "\n"
+}
+
+fn heading(evidence: &Evidence) -> String {
+    match (evidence.state, &evidence.outcome) {
+        (JobState::Queued, _) => "Mendwright will look at this".to_owned(),
+        (JobState::Preparing | JobState::Working | JobState::Verifying | JobState::Publishing, _) => {
+            "Mendwright is working on this".to_owned()
+        }
+        (JobState::Proposed, Some(Outcome::Proposed { pull_request: Some(number), .. })) => {
+            format!("There is a draft pull request: #{number}")
+        }
+        (JobState::Proposed, _) => "There is a draft pull request".to_owned(),
+        (JobState::Escalated, _) => "Mendwright needs a person; see the comment below".to_owned(),
+        (JobState::Cancelled, Some(Outcome::Cancelled { why })) => {
+            format!("Called off: {}", inline(&cut(why, 500)))
+        }
+        (JobState::Cancelled, _) => "Called off".to_owned(),
+        (JobState::Failed, Some(Outcome::Failed { why })) => {
+            format!("Mendwright itself failed: {}", inline(&cut(why, 500)))
+        }
+        (JobState::Failed, _) => "Mendwright itself failed".to_owned(),
+    }
+}
+
+fn checklist(evidence: &Evidence) -> String {
+    let baseline = evidence.baseline.as_ref().map(run_in_cell);
+    let prepared = match (&evidence.base, baseline) {
+        (Some(base), Some(run)) => {
+            format!("Test suite at `{}` of {}: {run}", base.sha.short(), code_span(&base.branch))
+        }
+        (Some(base), None) => {
+            format!("Run the test suite at `{}` of {}", base.sha.short(), code_span(&base.branch))
+        }
+        (None, _) => "Run the test suite before any change".to_owned(),
+    };
+    let reached = reached(evidence);
+    let verdict = match &evidence.verdict {
+        Some(_) if reached > 2 => "Verified in a fresh sandbox".to_owned(),
+        Some(verdict) if !verdict.verified => {
+            "Verify in a fresh sandbox (the last proposal was sent back)".to_owned()
+        }
+        Some(_) | None => "Verify in a fresh sandbox".to_owned(),
+    };
+    let stages = [
+        Stage { words: prepared, state: JobState::Preparing },
+        Stage { words: "Find the cause and mend it".to_owned(), state: JobState::Working },
+        Stage { words: verdict, state: JobState::Verifying },
+        Stage { words: "Open a draft pull request, or say why not".to_owned(), state: JobState::Publishing },
+    ];
+    let line = |(index, stage): (usize, &Stage)| {
+        let (sign, now) = match (index < reached, stage.state == evidence.state) {
+            (true, _) => ("x", ""),
+            (false, true) => (" ", " ← now"),
+            (false, false) => (" ", ""),
+        };
+        format!("- [{sign}] {}{now}", stage.words)
+    };
+    stages.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// How many stages are done.
+fn reached(evidence: &Evidence) -> usize {
+    let verified = evidence.verdict.as_ref().is_some_and(|verdict| verdict.verified);
+    match evidence.state {
+        JobState::Queued | JobState::Preparing => 0,
+        JobState::Working => 1,
+        JobState::Verifying => 2,
+        JobState::Publishing if verified => 3,
+        JobState::Proposed => 4,
+        // It ended, or is about to, on the way: what is known tells how far it came.
+        JobState::Publishing | JobState::Escalated | JobState::Cancelled | JobState::Failed => {
+            usize::from(evidence.baseline.is_some())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::fixed;
+    use super::*;
+    use crate::domain::{EscalationReason, PullRequestNumber, Sha};
+
+    fn at(state: JobState, outcome: Option<Outcome>) -> String {
+        let (mut evidence, _) = fixed();
+        evidence.job_page = Some("https://mend.example/jobs/1".to_owned());
+        evidence.state = state;
+        evidence.outcome = outcome;
+        render(&evidence)
+    }
+
+    #[test]
+    fn a_waiting_job_promises_little() {
+        let mut evidence = Evidence::from_transcript(fixed().0.job(), &[]);
+        evidence.state = JobState::Queued;
+        insta::assert_snapshot!(render(&evidence), @r"
+        <!-- mendwright:progress:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
+        ### Mendwright will look at this
+
+        - [ ] Run the test suite before any change
+        - [ ] Find the cause and mend it
+        - [ ] Verify in a fresh sandbox
+        - [ ] Open a draft pull request, or say why not
+
+        To stop it, take `agent-fix` off or close the issue.
+
+        <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001`</sub>
+        ");
+    }
+
+    #[test]
+    fn a_job_at_work_shows_its_stage_and_its_cost() {
+        insta::assert_snapshot!(at(JobState::Working, None), @r"
+        <!-- mendwright:progress:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
+        ### Mendwright is working on this
+
+        - [x] Test suite at `aaaaaaaaaa` of `main`: ❌ fails (exit code 1, 1.4 s, 1 failing test named)
+        - [ ] Find the cause and mend it ← now
+        - [ ] Verify in a fresh sandbox
+        - [ ] Open a draft pull request, or say why not
+
+        **Spent so far:** 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369.
+
+        To stop it, take `agent-fix` off or close the issue.
+
+        <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001` · [transcript](https://mend.example/jobs/1)</sub>
+        ");
+    }
+
+    #[test]
+    fn each_end_is_told() {
+        let head: Sha = "c".repeat(40).parse().unwrap();
+        let ends = [
+            (
+                JobState::Proposed,
+                Outcome::Proposed {
+                    pull_request: Some(PullRequestNumber(8)),
+                    branch: "agent-fix/issue-7".into(),
+                    head,
+                },
+            ),
+            (
+                JobState::Escalated,
+                Outcome::Escalated { reason: EscalationReason::Question { question: "?".into() } },
+            ),
+            (JobState::Cancelled, Outcome::Cancelled { why: "the label was taken off by @grace".into() }),
+            (JobState::Failed, Outcome::Failed { why: "<b>disk</b> full".into() }),
+        ];
+        let headings: Vec<_> = ends.into_iter().map(|(state, outcome)| at(state, Some(outcome))).collect();
+        let headings: Vec<_> = headings.iter().filter_map(|text| text.lines().nth(1)).collect();
+        insta::assert_snapshot!(headings.join("\n"), @r"
+        ### There is a draft pull request: #8
+        ### Mendwright needs a person; see the comment below
+        ### Called off: the label was taken off by ＠grace
+        ### Mendwright itself failed: &lt;b&gt;disk&lt;/b&gt; full
+        ");
+    }
+}

@@ -1,0 +1,458 @@
+//! The store on SQLite: one file, write-ahead log, synchronous FULL, so that what was answered
+//! with "recorded" survives a power cut.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, Row, SqlSafeStr, Sqlite, SqlitePool, Transaction};
+
+use super::rows::{self, JOB_COLUMNS, milliseconds};
+use super::{
+    Attempt, Claim, DeliveryRecorded, DeliveryRequest, Effect, NewDelivery, Store, StoreError, row_change,
+};
+use crate::domain::{IssueNumber, Job, JobId, Recorded, RepositoryId, TranscriptEvent, Trigger};
+
+/// How long a writer waits for another before it gives up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The store on SQLite.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    pool: SqlitePool,
+    location: PathBuf,
+}
+
+type Tx = Transaction<'static, Sqlite>;
+
+impl SqliteStore {
+    /// Opens the database file, creates it when there is none, and brings its schema up to date.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let failed = |action| {
+            move |source| StoreError::Database { location: path.display().to_string(), action, source }
+        };
+        // One connection writes at a time in SQLite anyway; four let readers go on beside it.
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(BUSY_TIMEOUT)
+            .connect_with(options)
+            .await
+            .map_err(failed("opened the database"))?;
+        let migrations = vec![Migration::new(
+            1,
+            "jobs".into(),
+            MigrationType::Simple,
+            include_str!("migrations/0001_jobs.sql").into_sql_str(),
+            false,
+        )];
+        Migrator::with_migrations(migrations)
+            .run(&pool)
+            .await
+            .map_err(|error| failed("brought the schema up to date")(error.into()))?;
+        Ok(Self { pool, location: path.to_owned() })
+    }
+
+    /// Closes all connections, so that the file can be copied or removed.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    fn failed(&self, action: &'static str) -> impl Fn(sqlx::Error) -> StoreError + '_ {
+        move |source| StoreError::Database { location: self.location.display().to_string(), action, source }
+    }
+
+    fn unreadable(&self, what: &'static str) -> impl Fn(String) -> StoreError + '_ {
+        move |detail| StoreError::Unreadable { location: self.location.display().to_string(), what, detail }
+    }
+
+    /// A transaction that holds the write lock from its start, so that what it read stays true.
+    async fn write(&self) -> Result<Tx, StoreError> {
+        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed("began to write"))
+    }
+
+    /// Fails unless the claim's epoch still is the job's, and the job is unfinished.
+    async fn fence(&self, tx: &mut Tx, claim: &Claim) -> Result<(), StoreError> {
+        let held = sqlx::query("SELECT 1 FROM jobs WHERE id = $1 AND epoch = $2 AND is_final = 0")
+            .bind(claim.job.id.to_string())
+            .bind(claim.epoch)
+            .fetch_optional(&mut **tx)
+            .await
+            .map_err(self.failed("checked a lease"))?;
+        match held {
+            Some(_) => Ok(()),
+            None => Err(StoreError::LeaseLost { job: claim.job.id, epoch: claim.epoch }),
+        }
+    }
+
+    /// Makes a job for the trigger, unless the issue has an unfinished one.
+    async fn start_job(
+        &self,
+        tx: &mut Tx,
+        trigger: &Trigger,
+        now: Timestamp,
+    ) -> Result<DeliveryRecorded, StoreError> {
+        let repository = signed(trigger.repository.id.0);
+        let issue = signed(trigger.issue.number.0);
+        let active = sqlx::query(
+            "SELECT id FROM jobs WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0",
+        )
+        .bind(repository)
+        .bind(issue)
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(self.failed("looked for an active job"))?;
+        if let Some(row) = active {
+            return Ok(DeliveryRecorded::AlreadyActive(self.job_id(&row)?));
+        }
+        let id = JobId::new();
+        let trigger_json = serde_json::to_string(trigger).expect("a trigger has only string keys");
+        sqlx::query(
+            "INSERT INTO jobs (id, repository_id, issue_number, generation, trigger_json, state,
+                 created_at, updated_at, available_at)
+             SELECT $1, $2, $3, COALESCE(MAX(generation), 0) + 1, $4, 'queued', $5, $5, $5
+             FROM jobs WHERE repository_id = $2 AND issue_number = $3",
+        )
+        .bind(id.to_string())
+        .bind(repository)
+        .bind(issue)
+        .bind(trigger_json)
+        .bind(milliseconds(now))
+        .execute(&mut **tx)
+        .await
+        .map_err(self.failed("recorded a job"))?;
+        Ok(DeliveryRecorded::Job(id))
+    }
+
+    /// Tells the issue's unfinished job to stop. One that nobody works on is picked up to end it.
+    async fn cancel_job(
+        &self,
+        tx: &mut Tx,
+        repository: RepositoryId,
+        issue: IssueNumber,
+        why: &str,
+        now: Timestamp,
+    ) -> Result<DeliveryRecorded, StoreError> {
+        let changed = sqlx::query(
+            "UPDATE jobs SET cancel_why = COALESCE(cancel_why, $3), available_at = $4
+             WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0",
+        )
+        .bind(signed(repository.0))
+        .bind(signed(issue.0))
+        .bind(why)
+        .bind(milliseconds(now))
+        .execute(&mut **tx)
+        .await
+        .map_err(self.failed("cancelled a job"))?;
+        Ok(DeliveryRecorded::Cancelled(u32::try_from(changed.rows_affected()).unwrap_or(u32::MAX)))
+    }
+
+    fn job_id(&self, row: &SqliteRow) -> Result<JobId, StoreError> {
+        let text: String = row.try_get("id").map_err(self.failed("read a job's id"))?;
+        text.parse().map_err(|error| self.unreadable("job id")(format!("{error}")))
+    }
+
+    async fn append_one(
+        &self,
+        tx: &mut Tx,
+        claim: &Claim,
+        sequence: i64,
+        event: &TranscriptEvent,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let json = serde_json::to_string(event).expect("an event has only string keys");
+        sqlx::query("INSERT INTO events (job_id, sequence, at, event_json) VALUES ($1, $2, $3, $4)")
+            .bind(claim.job.id.to_string())
+            .bind(sequence)
+            .bind(milliseconds(now))
+            .bind(json)
+            .execute(&mut **tx)
+            .await
+            .map_err(self.failed("appended to a transcript"))?;
+        if let Some((state, outcome)) = row_change(event) {
+            let outcome = outcome.map(|o| serde_json::to_string(o).expect("an outcome has only string keys"));
+            sqlx::query(
+                "UPDATE jobs SET state = $2, is_final = $3, outcome_json = $4, updated_at = $5 WHERE id = $1",
+            )
+            .bind(claim.job.id.to_string())
+            .bind(state.name())
+            .bind(i64::from(state.is_final()))
+            .bind(outcome)
+            .bind(milliseconds(now))
+            .execute(&mut **tx)
+            .await
+            .map_err(self.failed("changed a job's state"))?;
+        }
+        if let TranscriptEvent::MessageAdded { usage: Some(usage), usd, model, .. } = event {
+            sqlx::query(
+                "INSERT INTO spend (job_id, sequence, repository_id, at, model, input_tokens,
+                     output_tokens, cache_read_tokens, cache_write_tokens, micro_usd)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            )
+            .bind(claim.job.id.to_string())
+            .bind(sequence)
+            .bind(signed(claim.job.trigger.repository.id.0))
+            .bind(milliseconds(now))
+            .bind(model.as_deref().unwrap_or("unknown"))
+            .bind(signed(usage.input_tokens))
+            .bind(signed(usage.output_tokens))
+            .bind(signed(usage.cache_read_tokens))
+            .bind(signed(usage.cache_write_tokens))
+            .bind(usd.map(|usd| (usd * 1e6).round() as i64))
+            .execute(&mut **tx)
+            .await
+            .map_err(self.failed("recorded spend"))?;
+        }
+        Ok(())
+    }
+}
+
+/// GitHub's ids and our counts are far below 2^63; a larger one is kept as the largest.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn record_delivery(
+        &self,
+        delivery: &NewDelivery,
+        now: Timestamp,
+    ) -> Result<DeliveryRecorded, StoreError> {
+        let mut tx = self.write().await?;
+        let seen = sqlx::query("SELECT 1 FROM deliveries WHERE id = $1")
+            .bind(delivery.id.as_str())
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(self.failed("looked for a delivery"))?;
+        if seen.is_some() {
+            return Ok(DeliveryRecorded::Duplicate);
+        }
+        let recorded = match &delivery.request {
+            None => DeliveryRecorded::Ignored,
+            Some(DeliveryRequest::Start(trigger)) => self.start_job(&mut tx, trigger, now).await?,
+            Some(DeliveryRequest::Cancel { repository, issue, why }) => {
+                self.cancel_job(&mut tx, repository.id, *issue, why, now).await?
+            }
+        };
+        let job = match recorded {
+            DeliveryRecorded::Job(id) | DeliveryRecorded::AlreadyActive(id) => Some(id.to_string()),
+            DeliveryRecorded::Cancelled(_) | DeliveryRecorded::Ignored | DeliveryRecorded::Duplicate => None,
+        };
+        let request = delivery
+            .request
+            .as_ref()
+            .map(|request| serde_json::to_string(request).expect("a request has only string keys"));
+        sqlx::query(
+            "INSERT INTO deliveries (id, event, action, payload_sha256, request_json, job_id, received_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(delivery.id.as_str())
+        .bind(&delivery.event)
+        .bind(&delivery.action)
+        .bind(&delivery.payload_sha256)
+        .bind(request)
+        .bind(job)
+        .bind(milliseconds(now))
+        .execute(&mut *tx)
+        .await
+        .map_err(self.failed("recorded a delivery"))?;
+        tx.commit().await.map_err(self.failed("recorded a delivery"))?;
+        Ok(recorded)
+    }
+
+    async fn claim(
+        &self,
+        worker: &str,
+        lease_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Claim>, StoreError> {
+        let mut tx = self.write().await?;
+        let sql = format!(
+            "UPDATE jobs SET lease_owner = $1, lease_until = $2, epoch = epoch + 1, attempts = attempts + 1
+             WHERE id = (SELECT id FROM jobs WHERE is_final = 0 AND available_at <= $3 AND lease_until <= $3
+                         ORDER BY available_at, created_at, id LIMIT 1)
+             RETURNING {JOB_COLUMNS}, epoch, attempts"
+        );
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(worker)
+            .bind(milliseconds(lease_until))
+            .bind(milliseconds(now))
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(self.failed("claimed a job"))?;
+        tx.commit().await.map_err(self.failed("claimed a job"))?;
+        let Some(row) = row else { return Ok(None) };
+        let attempts: i64 = row.try_get("attempts").map_err(self.failed("claimed a job"))?;
+        Ok(Some(Claim {
+            job: rows::job(&row).map_err(self.unreadable("job"))?,
+            worker: worker.to_owned(),
+            epoch: row.try_get("epoch").map_err(self.failed("claimed a job"))?,
+            attempt: u32::try_from(attempts).unwrap_or(u32::MAX),
+        }))
+    }
+
+    async fn end_leases_of_the_dead(&self) -> Result<u64, StoreError> {
+        let ended = sqlx::query("UPDATE jobs SET lease_until = 0 WHERE is_final = 0 AND lease_until > 0")
+            .execute(&self.pool)
+            .await
+            .map_err(self.failed("ended old leases"))?;
+        Ok(ended.rows_affected())
+    }
+
+    async fn heartbeat(&self, claim: &Claim, lease_until: Timestamp) -> Result<Option<String>, StoreError> {
+        let row = sqlx::query(
+            "UPDATE jobs SET lease_until = $3 WHERE id = $1 AND epoch = $2 AND is_final = 0
+             RETURNING cancel_why",
+        )
+        .bind(claim.job.id.to_string())
+        .bind(claim.epoch)
+        .bind(milliseconds(lease_until))
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(self.failed("prolonged a lease"))?;
+        let row = row.ok_or(StoreError::LeaseLost { job: claim.job.id, epoch: claim.epoch })?;
+        row.try_get("cancel_why").map_err(self.failed("prolonged a lease"))
+    }
+
+    async fn release(
+        &self,
+        claim: &Claim,
+        available_at: Timestamp,
+        attempt: Attempt,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        self.fence(&mut tx, claim).await?;
+        sqlx::query(
+            "UPDATE jobs SET lease_owner = NULL, lease_until = 0, available_at = $2,
+                 attempts = attempts - $3 WHERE id = $1",
+        )
+        .bind(claim.job.id.to_string())
+        .bind(milliseconds(available_at))
+        .bind(i64::from(attempt == Attempt::DoesNotCount))
+        .execute(&mut *tx)
+        .await
+        .map_err(self.failed("released a job"))?;
+        tx.commit().await.map_err(self.failed("released a job"))
+    }
+
+    async fn append(
+        &self,
+        claim: &Claim,
+        events: &[TranscriptEvent],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        self.fence(&mut tx, claim).await?;
+        let row = sqlx::query("SELECT COALESCE(MAX(sequence), 0) AS last FROM events WHERE job_id = $1")
+            .bind(claim.job.id.to_string())
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(self.failed("appended to a transcript"))?;
+        let last: i64 = row.try_get("last").map_err(self.failed("appended to a transcript"))?;
+        for (sequence, event) in (last + 1..).zip(events) {
+            self.append_one(&mut tx, claim, sequence, event, now).await?;
+        }
+        tx.commit().await.map_err(self.failed("appended to a transcript"))
+    }
+
+    async fn transcript(&self, job: JobId) -> Result<Vec<Recorded>, StoreError> {
+        let rows =
+            sqlx::query("SELECT sequence, at, event_json FROM events WHERE job_id = $1 ORDER BY sequence")
+                .bind(job.to_string())
+                .fetch_all(&self.pool)
+                .await
+                .map_err(self.failed("read a transcript"))?;
+        rows.iter().map(|row| rows::recorded(row).map_err(self.unreadable("transcript event"))).collect()
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        let row = sqlx::query(AssertSqlSafe(format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = $1")))
+            .bind(id.to_string())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(self.failed("read a job"))?;
+        row.map(|row| rows::job(&row).map_err(self.unreadable("job"))).transpose()
+    }
+
+    async fn jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError> {
+        let sql = format!("SELECT {JOB_COLUMNS} FROM jobs ORDER BY created_at DESC, id DESC LIMIT $1");
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(self.failed("listed jobs"))?;
+        rows.iter().map(|row| rows::job(row).map_err(self.unreadable("job"))).collect()
+    }
+
+    async fn begin_effect(&self, claim: &Claim, kind: &str, now: Timestamp) -> Result<Effect, StoreError> {
+        let mut tx = self.write().await?;
+        self.fence(&mut tx, claim).await?;
+        let row = sqlx::query(
+            "INSERT INTO effects (repository_id, issue_number, generation, kind, begun_at)
+             VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (repository_id, issue_number, generation, kind) DO UPDATE SET kind = excluded.kind
+             RETURNING reference",
+        )
+        .bind(signed(claim.job.trigger.repository.id.0))
+        .bind(signed(claim.job.trigger.issue.number.0))
+        .bind(i64::from(claim.job.generation))
+        .bind(kind)
+        .bind(milliseconds(now))
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(self.failed("began an effect"))?;
+        tx.commit().await.map_err(self.failed("began an effect"))?;
+        let reference: Option<String> = row.try_get("reference").map_err(self.failed("began an effect"))?;
+        Ok(reference.map_or(Effect::Begun, Effect::Done))
+    }
+
+    async fn finish_effect(
+        &self,
+        claim: &Claim,
+        kind: &str,
+        reference: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        self.fence(&mut tx, claim).await?;
+        sqlx::query(
+            "UPDATE effects SET reference = $5, done_at = $6
+             WHERE repository_id = $1 AND issue_number = $2 AND generation = $3 AND kind = $4",
+        )
+        .bind(signed(claim.job.trigger.repository.id.0))
+        .bind(signed(claim.job.trigger.issue.number.0))
+        .bind(i64::from(claim.job.generation))
+        .bind(kind)
+        .bind(reference)
+        .bind(milliseconds(now))
+        .execute(&mut *tx)
+        .await
+        .map_err(self.failed("finished an effect"))?;
+        tx.commit().await.map_err(self.failed("finished an effect"))
+    }
+
+    async fn spent_usd(&self, repository: RepositoryId, since: Timestamp) -> Result<f64, StoreError> {
+        let row = sqlx::query(
+            "SELECT COALESCE(SUM(micro_usd), 0) AS total FROM spend WHERE repository_id = $1 AND at >= $2",
+        )
+        .bind(signed(repository.0))
+        .bind(milliseconds(since))
+        .fetch_one(&self.pool)
+        .await
+        .map_err(self.failed("added up spend"))?;
+        let total: i64 = row.try_get("total").map_err(self.failed("added up spend"))?;
+        Ok(total as f64 / 1e6)
+    }
+}

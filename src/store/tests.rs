@@ -1,0 +1,175 @@
+use jiff::{SignedDuration, Timestamp};
+
+use super::*;
+use crate::domain::*;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000 + seconds)
+}
+
+fn trigger(issue: u64) -> Trigger {
+    Trigger {
+        repository: RepositoryRef {
+            installation: InstallationId(7),
+            id: RepositoryId(70),
+            name: "acme/rocket".parse().unwrap(),
+        },
+        issue: IssueSnapshot {
+            number: IssueNumber(issue),
+            title: "It is broken".into(),
+            body: "Very.".into(),
+            author: "somebody".parse().unwrap(),
+            labels: vec!["agent-fix".into()],
+        },
+        labeller: "octo-maintainer".parse().unwrap(),
+        labeller_id: 1,
+        labeller_is_bot: false,
+    }
+}
+
+fn delivery(id: &str, request: DeliveryRequest) -> NewDelivery {
+    NewDelivery {
+        id: id.parse().unwrap(),
+        event: "issues".into(),
+        action: Some("labeled".into()),
+        payload_sha256: "00".repeat(32),
+        request: Some(request),
+    }
+}
+
+async fn store() -> (SqliteStore, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    (SqliteStore::open(&directory.path().join("m.sqlite")).await.unwrap(), directory)
+}
+
+async fn start(store: &SqliteStore, id: &str, issue: u64) -> JobId {
+    let start = delivery(id, DeliveryRequest::Start(trigger(issue)));
+    match store.record_delivery(&start, at(0)).await.unwrap() {
+        DeliveryRecorded::Job(job) => job,
+        other => panic!("no job: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_counts_once_and_an_issue_has_one_job_at_a_time() {
+    let (store, _directory) = store().await;
+    let job = start(&store, "d1", 5).await;
+    let again = delivery("d1", DeliveryRequest::Start(trigger(5)));
+    assert_eq!(store.record_delivery(&again, at(1)).await.unwrap(), DeliveryRecorded::Duplicate);
+    let second_label = delivery("d2", DeliveryRequest::Start(trigger(5)));
+    let recorded = store.record_delivery(&second_label, at(2)).await.unwrap();
+    assert_eq!(recorded, DeliveryRecorded::AlreadyActive(job));
+    assert_eq!(store.jobs(10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_job_that_ended_makes_room_for_the_next_generation() {
+    let (store, _directory) = store().await;
+    start(&store, "d1", 5).await;
+    let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
+    let ended = TranscriptEvent::Ended { outcome: Outcome::Cancelled { why: "unlabelled".into() } };
+    store.append(&claim, &[ended], at(2)).await.unwrap();
+    let job = start(&store, "d2", 5).await;
+    assert_eq!(store.job(job).await.unwrap().unwrap().generation, 2);
+}
+
+#[tokio::test]
+async fn a_worker_whose_lease_ran_out_can_write_nothing_more() {
+    let (store, _directory) = store().await;
+    start(&store, "d1", 5).await;
+    let old = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
+    assert!(store.claim("w2", at(119), at(59)).await.unwrap().is_none(), "the lease was still held");
+    let new = store.claim("w2", at(120), at(60)).await.unwrap().unwrap();
+    assert_eq!((new.epoch, new.attempt), (old.epoch + 1, 2));
+
+    let note = [TranscriptEvent::Note { text: "x".into() }];
+    let lost = |result: Result<(), StoreError>| matches!(result, Err(StoreError::LeaseLost { .. }));
+    assert!(lost(store.append(&old, &note, at(61)).await));
+    assert!(lost(store.release(&old, at(61), Attempt::Counts).await));
+    assert!(lost(store.finish_effect(&old, "pr", "1", at(61)).await));
+    assert!(matches!(store.begin_effect(&old, "pr", at(61)).await, Err(StoreError::LeaseLost { .. })));
+    assert!(matches!(store.heartbeat(&old, at(120)).await, Err(StoreError::LeaseLost { .. })));
+    store.append(&new, &note, at(62)).await.unwrap();
+    assert_eq!(store.transcript(new.job.id).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn many_claimers_never_share_a_job() {
+    let (store, _directory) = store().await;
+    for issue in 0..20 {
+        start(&store, &format!("d{issue}"), issue).await;
+    }
+    let claimers = (0..6).map(|worker| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut taken = Vec::new();
+            while let Some(claim) = store.claim(&format!("w{worker}"), at(600), at(1)).await.unwrap() {
+                taken.push(claim.job.id);
+            }
+            taken
+        })
+    });
+    let mut all = Vec::new();
+    for claimer in claimers.collect::<Vec<_>>() {
+        all.extend(claimer.await.unwrap());
+    }
+    all.sort();
+    let count = all.len();
+    all.dedup();
+    assert_eq!((count, all.len()), (20, 20));
+}
+
+#[tokio::test]
+async fn a_cancelled_job_says_so_at_the_next_heartbeat_and_wakes_a_paused_one() {
+    let (store, _directory) = store().await;
+    start(&store, "d1", 5).await;
+    let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
+    assert_eq!(store.heartbeat(&claim, at(61)).await.unwrap(), None);
+    store.release(&claim, at(9_000), Attempt::DoesNotCount).await.unwrap();
+    let cancel = DeliveryRequest::Cancel {
+        repository: trigger(5).repository,
+        issue: IssueNumber(5),
+        why: "the label was removed".into(),
+    };
+    let recorded = store.record_delivery(&delivery("d2", cancel), at(10)).await.unwrap();
+    assert_eq!(recorded, DeliveryRecorded::Cancelled(1));
+    let claim = store.claim("w1", at(70), at(10)).await.unwrap().unwrap();
+    assert_eq!(claim.attempt, 1, "an attempt given back for the world's sake does not count");
+    assert_eq!(store.heartbeat(&claim, at(71)).await.unwrap().as_deref(), Some("the label was removed"));
+}
+
+#[tokio::test]
+async fn an_effect_is_remembered_and_spend_adds_up_after_reopening() {
+    let (store, directory) = store().await;
+    start(&store, "d1", 5).await;
+    let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
+    assert_eq!(store.begin_effect(&claim, "pr", at(1)).await.unwrap(), Effect::Begun);
+    assert_eq!(store.begin_effect(&claim, "pr", at(2)).await.unwrap(), Effect::Begun);
+    store.finish_effect(&claim, "pr", "12", at(3)).await.unwrap();
+    let spent = TranscriptEvent::MessageAdded {
+        message: Message::Assistant { blocks: Vec::new() },
+        usage: Some(Usage { input_tokens: 10, ..Usage::default() }),
+        usd: Some(0.25),
+        model: Some("m".into()),
+        milliseconds: 5,
+    };
+    store.append(&claim, &[spent.clone(), spent], at(4)).await.unwrap();
+    store.close().await;
+
+    let store = SqliteStore::open(&directory.path().join("m.sqlite")).await.unwrap();
+    assert_eq!(store.begin_effect(&claim, "pr", at(5)).await.unwrap(), Effect::Done("12".into()));
+    assert_eq!(store.spent_usd(RepositoryId(70), at(0)).await.unwrap(), 0.5);
+    let sequences: Vec<u64> =
+        store.transcript(claim.job.id).await.unwrap().iter().map(|r| r.sequence).collect();
+    assert_eq!(sequences, [1, 2]);
+}
+
+#[tokio::test]
+async fn after_a_restart_a_dead_worker_s_job_is_taken_at_once() {
+    let (store, _directory) = store().await;
+    start(&store, "d1", 5).await;
+    store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
+    assert_eq!(store.end_leases_of_the_dead().await.unwrap(), 1);
+    let claim = store.claim("w2", at(60), at(2)).await.unwrap().unwrap();
+    assert_eq!(claim.attempt, 2, "the attempt that died counts");
+}

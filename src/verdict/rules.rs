@@ -1,0 +1,158 @@
+//! What no proposal may touch, and which paths count as tests.
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use crate::domain::{JobSettings, RepoPath};
+
+/// Paths that decide what runs with secrets, who reviews, or how agents behave. GitHub itself
+/// refuses `.github/workflows` from an App without that permission; we refuse before it is asked.
+const PROTECTED: &[&str] = &[
+    ".github/**",
+    "**/CODEOWNERS",
+    "**/AGENTS.md",
+    "**/CLAUDE.md",
+    "**/GEMINI.md",
+    "**/.cursorrules",
+    ".cursor/**",
+    ".claude/**",
+    "**/.gitmodules",
+    "**/.gitattributes",
+    ".gitlab-ci.yml",
+    ".circleci/**",
+    ".travis.yml",
+    "azure-pipelines.yml",
+    "Jenkinsfile",
+    ".devcontainer/**",
+];
+
+/// Where the usual frameworks look for tests.
+const TESTS: &[&str] = &[
+    "**/tests/**",
+    "**/test/**",
+    "**/testing/**",
+    "**/__tests__/**",
+    "**/spec/**",
+    "**/specs/**",
+    "**/testdata/**",
+    "**/test_*.py",
+    "**/*_test.py",
+    "**/tests.py",
+    "**/conftest.py",
+    "**/*_test.go",
+    "**/*.test.{js,jsx,ts,tsx,mjs,cjs}",
+    "**/*.spec.{js,jsx,ts,tsx,mjs,cjs}",
+    "**/*_spec.rb",
+    "**/*_test.rb",
+    "**/*Test.{java,kt,php}",
+    "**/*Tests.{java,kt,cs}",
+    "**/*_test.{c,cc,cpp,rs}",
+    "**/test_*.{c,cc,cpp,sh}",
+    "**/tests.rs",
+    "**/t/*.t",
+];
+
+fn set(globs: impl Iterator<Item = impl AsRef<str>>) -> GlobSet {
+    let mut builder = GlobSetBuilder::new();
+    for glob in globs {
+        // A repository's own globs were checked when its configuration was read.
+        if let Ok(glob) = Glob::new(glob.as_ref()) {
+            builder.add(glob);
+        }
+    }
+    builder.build().unwrap_or_else(|_| GlobSet::empty())
+}
+
+/// The first path that a proposal may not touch, if there is one.
+pub fn forbidden_path<'a>(settings: &JobSettings, paths: &'a [RepoPath]) -> Option<&'a RepoPath> {
+    let extra = settings.protected_paths.iter().map(String::as_str);
+    let protected = set(PROTECTED.iter().copied().chain(extra));
+    // Letter case does not count: some file systems, and GitHub for CODEOWNERS, ignore it.
+    paths.iter().find(|path| {
+        protected.is_match(path.as_str())
+            || PROTECTED.iter().any(|glob| {
+                Glob::new(&glob.to_lowercase())
+                    .is_ok_and(|glob| glob.compile_matcher().is_match(path.as_str().to_lowercase()))
+            })
+    })
+}
+
+/// Tells test files from others.
+pub(super) struct TestPaths(GlobSet);
+
+impl TestPaths {
+    pub(super) fn new(settings: &JobSettings) -> Self {
+        let extra = settings.test_paths.iter().map(String::as_str);
+        Self(set(TESTS.iter().copied().chain(extra)))
+    }
+
+    pub(super) fn contains(&self, path: &RepoPath) -> bool {
+        self.0.is_match(path.as_str())
+    }
+}
+
+/// The test files among `paths` that the base already has: what a reviewer should look at first,
+/// since a test can also be made to pass by changing the test.
+pub fn changed_existing_tests(
+    settings: &JobSettings,
+    paths: &[RepoPath],
+    exists_at_base: impl Fn(&RepoPath) -> bool,
+) -> Vec<RepoPath> {
+    let tests = TestPaths::new(settings);
+    paths.iter().filter(|path| tests.contains(path) && exists_at_base(path)).cloned().collect()
+}
+
+#[cfg(test)]
+pub(super) fn settings_for_tests() -> JobSettings {
+    JobSettings {
+        setup_commands: Vec::new(),
+        test_command: "true".into(),
+        test_command_source: "the test".into(),
+        test_timeout: std::time::Duration::from_secs(60),
+        budget: crate::domain::Budget::default(),
+        protected_paths: vec!["deploy/**".into()],
+        test_paths: vec!["checks/**".into()],
+        proof_required: true,
+        instructions: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_hold_power_are_protected_in_any_spelling() {
+        let settings = settings_for_tests();
+        let forbidden = [
+            ".github/workflows/ci.yml",
+            ".GitHub/workflows/ci.yml",
+            "CODEOWNERS",
+            "docs/codeowners",
+            "AGENTS.md",
+            "sub/CLAUDE.md",
+            ".gitmodules",
+            "deploy/prod.sh",
+            ".github/agent-fix.yml",
+        ];
+        for path in forbidden {
+            let paths = ["src/a.rs".parse().unwrap(), path.parse().unwrap()];
+            let found = forbidden_path(&settings, &paths).map(RepoPath::as_str);
+            assert_eq!(found, Some(path), "{path}");
+        }
+        let harmless = ["src/github/mod.rs".parse().unwrap(), "docs/agents.md.txt".parse().unwrap()];
+        assert_eq!(forbidden_path(&settings, &harmless), None);
+    }
+
+    #[test]
+    fn test_files_are_known_by_place_and_name() {
+        let tests = TestPaths::new(&settings_for_tests());
+        for path in
+            ["tests/it.rs", "pkg/test_x.py", "a/b_test.go", "web/x.test.tsx", "checks/x", "src/tests.rs"]
+        {
+            assert!(tests.contains(&path.parse().unwrap()), "{path}");
+        }
+        for path in ["src/latest.rs", "src/contest/mod.rs", "attestation.py"] {
+            assert!(!tests.contains(&path.parse().unwrap()), "{path}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Reads a verified delivery's payload into what it asks of us. Knows the few fields it needs and
+//! takes no offence at any other. Never decides who may ask.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::domain::{
+    InstallationId, InvalidIdentity, IssueNumber, IssueSnapshot, Login, RepositoryId, RepositoryName,
+    RepositoryRef, Trigger,
+};
+use crate::github::GHOST;
+use crate::store::DeliveryRequest;
+
+/// The events that can ask for something. `app-manifest.yml` subscribes to exactly these.
+pub const HANDLED_EVENTS: &[&str] = &["issues"];
+
+/// A payload, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParsedEvent {
+    /// Its `action`, where it has one.
+    pub action: Option<String>,
+    /// What it asks for.
+    pub meaning: Meaning,
+}
+
+/// What a payload asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meaning {
+    /// Something.
+    Request(DeliveryRequest),
+    /// Nothing.
+    Nothing {
+        /// Why not, in words.
+        why: String,
+    },
+}
+
+/// A payload that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// Not JSON, or not of the shape GitHub documents for the event.
+    #[error("the payload of {event:?} cannot be read: {source}")]
+    Unreadable {
+        /// The event's name (cut to 100 characters).
+        event: String,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// An identifier in it is none.
+    #[error("the payload of {event:?} cannot be used: {source}")]
+    Invalid {
+        /// The event's name.
+        event: String,
+        /// Which.
+        source: InvalidIdentity,
+    },
+}
+
+/// Reads the payload of the event named in `X-GitHub-Event`. `label` is the label that asks for
+/// work; GitHub's labels are unique without regard to case, so they are compared so.
+pub fn read_event(event: &str, payload: &[u8], label: &str) -> Result<ParsedEvent, EventError> {
+    let name = || event.chars().take(100).collect::<String>();
+    let unreadable = |source| EventError::Unreadable { event: name(), source };
+
+    let Envelope { action } = serde_json::from_slice(payload).map_err(unreadable)?;
+    let nothing = |why: String| Ok(ParsedEvent { action: action.clone(), meaning: Meaning::Nothing { why } });
+    if !HANDLED_EVENTS.contains(&event) {
+        return nothing(format!("events of the kind {:?} ask for nothing here", name()));
+    }
+    let change = match action.as_deref() {
+        Some("labeled") => Change::Labelled,
+        Some("unlabeled") => Change::Unlabelled,
+        Some("closed") => Change::Ended("closed"),
+        Some("deleted") => Change::Ended("deleted"),
+        Some("transferred") => Change::Ended("transferred to another repository"),
+        Some(_) | None => return nothing("this action asks for nothing here".to_owned()),
+    };
+    let payload: IssuesPayload = serde_json::from_slice(payload).map_err(unreadable)?;
+    let meaning =
+        payload.meaning(&change, label).map_err(|source| EventError::Invalid { event: name(), source })?;
+    Ok(ParsedEvent { action, meaning })
+}
+
+enum Change {
+    Labelled,
+    Unlabelled,
+    Ended(&'static str),
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    action: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct IssuesPayload {
+    issue: RawIssue,
+    label: Option<RawLabel>,
+    repository: RawRepository,
+    installation: Option<RawInstallation>,
+    sender: RawUser,
+}
+
+#[derive(Deserialize)]
+struct RawIssue {
+    number: u64,
+    title: String,
+    body: Option<String>,
+    user: Option<RawUser>,
+    labels: Option<Vec<RawLabel>>,
+    pull_request: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct RawLabel {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct RawRepository {
+    id: u64,
+    full_name: String,
+}
+
+#[derive(Deserialize)]
+struct RawInstallation {
+    id: u64,
+}
+
+#[derive(Deserialize)]
+struct RawUser {
+    login: String,
+    id: u64,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+impl IssuesPayload {
+    fn meaning(self, change: &Change, label: &str) -> Result<Meaning, InvalidIdentity> {
+        let nothing = |why: &str| Ok(Meaning::Nothing { why: why.to_owned() });
+        let same_label = |other: &RawLabel| other.name.to_lowercase() == label.to_lowercase();
+        let is_ours = self.label.as_ref().is_some_and(same_label);
+        match change {
+            Change::Labelled | Change::Unlabelled if !is_ours => {
+                return nothing("it is about another label");
+            }
+            Change::Labelled | Change::Unlabelled | Change::Ended(_) => {}
+        }
+        if self.issue.pull_request.is_some() {
+            return nothing("it is about a pull request");
+        }
+        let Some(installation) = self.installation else {
+            return nothing("it does not come through an installation of the App");
+        };
+        let repository = RepositoryRef {
+            installation: InstallationId(installation.id),
+            id: RepositoryId(self.repository.id),
+            name: self.repository.full_name.parse::<RepositoryName>()?,
+        };
+        let issue = IssueNumber(self.issue.number);
+        let sender: Login = self.sender.login.parse()?;
+        Ok(Meaning::Request(match change {
+            Change::Labelled => DeliveryRequest::Start(Trigger {
+                repository,
+                issue: self.issue.snapshot()?,
+                labeller: sender,
+                labeller_id: self.sender.id,
+                labeller_is_bot: self.sender.kind.as_deref() == Some("Bot"),
+            }),
+            Change::Unlabelled => {
+                let why = format!("@{sender} took the label `{label}` off");
+                DeliveryRequest::Cancel { repository, issue, why }
+            }
+            Change::Ended(how) => {
+                let why = format!("the issue was {how} by @{sender}");
+                DeliveryRequest::Cancel { repository, issue, why }
+            }
+        }))
+    }
+}
+
+impl RawIssue {
+    fn snapshot(self) -> Result<IssueSnapshot, InvalidIdentity> {
+        let author = self.user.map_or_else(|| GHOST.to_owned(), |user| user.login);
+        Ok(IssueSnapshot {
+            number: IssueNumber(self.number),
+            title: self.title,
+            body: self.body.unwrap_or_default(),
+            author: author.parse()?,
+            labels: self.labels.unwrap_or_default().into_iter().map(|label| label.name).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! Whether a job may be worked on at all, asked of GitHub at this moment.
+
+use crate::domain::Job;
+use crate::github::{GitHubError, Repository};
+use crate::store::Attempt;
+use crate::webhook::{Authorisation, authorise};
+
+use super::{JobError, Parts};
+
+/// What admission found.
+pub(super) enum Admission {
+    /// Work may begin.
+    Admitted(Repository),
+    /// It may not; the words are for the issue.
+    Refused(String),
+}
+
+/// Asks GitHub for the repository, the issue and the labeller's permission, all live.
+pub(super) async fn admit(parts: &Parts, job: &Job) -> Result<Admission, JobError> {
+    let trigger = &job.trigger;
+    let at = &trigger.repository;
+    let repository = parts.github.repository(at).await.map_err(github_error)?;
+    if repository.archived {
+        return Ok(Admission::Refused("the repository is archived".to_owned()));
+    }
+    let permission = parts.github.permission(at, &trigger.labeller).await.map_err(github_error)?;
+    let allowed = &parts.rules.bots_allowed;
+    match authorise(permission, &trigger.labeller, trigger.labeller_is_bot, allowed) {
+        Authorisation::Allowed => {}
+        Authorisation::Refused { reason } => return Ok(Admission::Refused(reason)),
+    }
+    let issue = parts.github.issue(at, trigger.issue.number).await.map_err(github_error)?;
+    if issue.is_pull_request {
+        return Ok(Admission::Refused("it is a pull request, not an issue".to_owned()));
+    }
+    if !issue.open {
+        return Ok(Admission::Refused("the issue is closed".to_owned()));
+    }
+    if issue.locked {
+        return Ok(Admission::Refused("the issue is locked".to_owned()));
+    }
+    if !issue.snapshot.labels.iter().any(|label| label == &parts.rules.label) {
+        return Ok(Admission::Refused(format!("the label `{}` was removed", parts.rules.label)));
+    }
+    Ok(Admission::Admitted(repository))
+}
+
+/// What a failure of GitHub means for a job.
+pub(super) fn github_error(error: GitHubError) -> JobError {
+    match error {
+        GitHubError::Unavailable { retry_after, .. } => {
+            JobError::Later { why: error.to_string(), after: retry_after, attempt: Attempt::DoesNotCount }
+        }
+        GitHubError::NotFound { .. } | GitHubError::Forbidden { .. } | GitHubError::Rejected { .. } => {
+            JobError::Broke(error.to_string())
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! One job, top to bottom:
+//! admit ▸ prepare ▸ (agent ▸ verdict)* ▸ publish. Each step is recorded before the next depends
+//! on it; a restarted worker comes in at the top and finds what is done.
+
+use tracing::{info, instrument};
+
+use crate::agent::{Agent, AgentEnding, AgentError, Brief, Conversation};
+use crate::domain::{EscalationReason, JobState, Message, Outcome, Recorded, Step, TestRun, TranscriptEvent};
+use crate::sandbox::CallError;
+use crate::store::Journal;
+use crate::verdict::{Judge, Red, Verdict, Verified};
+
+use super::admission::{Admission, admit};
+use super::preparation::{
+    Prepared, base_and_settings, sandbox_and_baseline, sandbox_error, suite_error, workspace_error,
+};
+use super::{JobError, Parts, publication};
+
+/// A model that asks for verdict after verdict is not going to get it right.
+const RED_VERDICTS_MAX: u32 = 8;
+
+/// How often a model may ask for a verdict on the very tree that was just refused.
+const RED_VERDICTS_UNCHANGED_MAX: u32 = 3;
+
+/// What the work came to.
+enum Decision {
+    Propose(Verified),
+    Escalate(EscalationReason),
+}
+
+/// Runs the job to its outcome.
+pub(super) async fn run(parts: &Parts, journal: &Journal) -> Result<Outcome, JobError> {
+    let transcript = journal.transcript().await?;
+    let decision = match decided(&transcript) {
+        Some(decision) => decision,
+        None => {
+            let mut stage = Stage::enter(journal, journal.job().state);
+            stage.take(Step::Claimed).await?;
+            let remote = match admit(parts, journal.job()).await? {
+                Admission::Admitted(remote) => remote,
+                Admission::Refused(why) => return publication::refuse(parts, journal, why).await,
+            };
+            publication::acknowledge(parts, journal).await?;
+            let decision = work(parts, journal, &mut stage, &transcript, &remote).await?;
+            record_decision(&mut stage, &decision).await?;
+            decision
+        }
+    };
+    match decision {
+        Decision::Propose(verified) => publication::propose(parts, journal, &verified).await,
+        Decision::Escalate(reason) => publication::escalate(parts, journal, reason).await,
+    }
+}
+
+/// The decision that was recorded before a crash, if there is one.
+fn decided(transcript: &[Recorded]) -> Option<Decision> {
+    let escalated = transcript.iter().rev().find_map(|recorded| match &recorded.event {
+        TranscriptEvent::EscalationDecided { reason } => Some(Decision::Escalate(reason.clone())),
+        _ => None,
+    });
+    escalated.or_else(|| Verified::from_transcript(transcript).map(Decision::Propose))
+}
+
+async fn record_decision(stage: &mut Stage<'_>, decision: &Decision) -> Result<(), JobError> {
+    let event = match decision {
+        Decision::Propose(verified) => TranscriptEvent::VerdictReached {
+            verified: true,
+            tree: verified.tree().clone(),
+            explanation: verified.explanation().to_owned(),
+            run: Some(verified.run().clone()),
+            proof: verified.proof().map(<[_]>::to_vec),
+        },
+        Decision::Escalate(reason) => TranscriptEvent::EscalationDecided { reason: reason.clone() },
+    };
+    stage.take_with(Step::Decided, vec![event]).await
+}
+
+/// Prepares, then lets the agent work and judges it, until there is a decision.
+#[instrument(skip_all)]
+async fn work(
+    parts: &Parts,
+    journal: &Journal,
+    stage: &mut Stage<'_>,
+    transcript: &[Recorded],
+    remote: &crate::github::Repository,
+) -> Result<Decision, JobError> {
+    publication::progress(parts, journal).await;
+    let (workspace, settings) = match base_and_settings(parts, journal, transcript, remote).await? {
+        Ok(found) => found,
+        Err(reason) => return Ok(Decision::Escalate(reason)),
+    };
+    let prepared = match sandbox_and_baseline(parts, journal, transcript, workspace, settings).await? {
+        Ok(prepared) => prepared,
+        Err(reason) => return Ok(Decision::Escalate(reason)),
+    };
+    stage.take(Step::Prepared).await?;
+    publication::progress(parts, journal).await;
+    let decision = agent_and_verdict(parts, journal, stage, &prepared).await;
+    prepared.toolbox.shut_down().await;
+    decision
+}
+
+async fn agent_and_verdict(
+    parts: &Parts,
+    journal: &Journal,
+    stage: &mut Stage<'_>,
+    prepared: &Prepared,
+) -> Result<Decision, JobError> {
+    let mut state = Conversation::replay(&journal.transcript().await?);
+    if state.messages.is_empty() {
+        for event in brief(journal, prepared).await? {
+            journal.append(std::slice::from_ref(&event)).await?;
+            state.apply(&event);
+        }
+    }
+    let agent = Agent {
+        model: parts.model.as_ref(),
+        output_tokens_max: parts.rules.output_tokens_max,
+        toolbox: &prepared.toolbox,
+        workspace: &prepared.workspace,
+        settings: &prepared.settings,
+        journal,
+    };
+    let judge = Judge {
+        workspace: &prepared.workspace,
+        sandbox: parts.sandbox.as_ref(),
+        spec: prepared.spec.clone(),
+        settings: &prepared.settings,
+        baseline: &prepared.baseline,
+    };
+    let mut last_refusal = None;
+    loop {
+        let finish = match agent.run(&mut state).await.map_err(agent_error)? {
+            AgentEnding::Finished(finish) => finish,
+            ending => return Ok(Decision::Escalate(escalation_of(ending))),
+        };
+        info!(summary = finish.summary, "the agent asks for a verdict");
+        stage.take(Step::Finished).await?;
+        publication::progress(parts, journal).await;
+        let red = match judged(&agent, &judge, &state).await? {
+            Verdict::Verified(verified) => return Ok(Decision::Propose(verified)),
+            Verdict::Red(red) => red,
+        };
+        info!(why = red.explanation, "not verified");
+        last_refusal = red.refused.then(|| red.explanation.clone()).or(last_refusal);
+        let step = stage.after(Step::SentBack)?;
+        let before = vec![red_event(&red), TranscriptEvent::StateChanged { state: step }];
+        let words = words_for_model(&red, prepared);
+        agent.answer_finish(&mut state, finish, &words, before).await.map_err(agent_error)?;
+        stage.state = step;
+        let gave_up = state.red_verdicts >= RED_VERDICTS_MAX
+            || state.red_verdicts_unchanged >= RED_VERDICTS_UNCHANGED_MAX;
+        if gave_up {
+            return Ok(Decision::Escalate(match last_refusal {
+                Some(why) => EscalationReason::Refused { why },
+                None => EscalationReason::NotVerified { why: red.explanation },
+            }));
+        }
+    }
+}
+
+/// The first message, and a note of what was taken out of the issue's text.
+async fn brief(journal: &Journal, prepared: &Prepared) -> Result<Vec<TranscriptEvent>, JobError> {
+    let root = prepared.workspace.base_directory("").await.map_err(workspace_error)?;
+    let instructions = prepared.workspace.base_file("AGENTS.md").await.map_err(workspace_error)?;
+    let instructions = instructions.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let instructions = match (instructions, prepared.settings.instructions.clone()) {
+        (Some(general), Some(own)) => Some(format!("{general}\n\n{own}")),
+        (general, own) => general.or(own),
+    };
+    let issue = &journal.job().trigger.issue;
+    let brief = Brief::write(issue, &prepared.settings, &prepared.baseline, &root, instructions.as_deref());
+    let mut events = Vec::new();
+    if !brief.removed.is_empty() {
+        let text = format!("left out of the issue's text: {}", brief.removed.join(", "));
+        events.push(TranscriptEvent::Note { text });
+    }
+    events.push(TranscriptEvent::MessageAdded {
+        message: Message::User { text: brief.text },
+        usage: None,
+        usd: None,
+        model: None,
+        milliseconds: 0,
+    });
+    Ok(events)
+}
+
+/// The verdict on what the agent has written. Changes that cannot even be collected are red.
+async fn judged(agent: &Agent<'_>, judge: &Judge<'_>, state: &Conversation) -> Result<Verdict, JobError> {
+    let unchanged_tree = state.red_tree.clone();
+    let changes = match agent.changes(state).await {
+        Ok(changes) => changes,
+        Err(CallError::Told(why)) => {
+            let tree = match unchanged_tree {
+                Some(tree) => tree,
+                None => judge.workspace.base_tree().await.map_err(workspace_error)?,
+            };
+            let explanation = format!("Your changes cannot be taken out of the sandbox: {why}");
+            return Ok(Verdict::Red(Red { tree, explanation, run: None, refused: true }));
+        }
+        Err(CallError::Lost(error)) => return Err(sandbox_error(error)),
+    };
+    judge.judge(&changes).await.map_err(suite_error)
+}
+
+fn red_event(red: &Red) -> TranscriptEvent {
+    TranscriptEvent::VerdictReached {
+        verified: false,
+        tree: red.tree.clone(),
+        explanation: red.explanation.clone(),
+        run: red.run.clone(),
+        proof: None,
+    }
+}
+
+/// The model's next observation after a red verdict.
+fn words_for_model(red: &Red, prepared: &Prepared) -> String {
+    let run = red.run.as_ref().filter(|run| !run.is_green());
+    let shown = |run: &TestRun| crate::agent::tools::describe_run(run, Some(&prepared.baseline));
+    let output = run.map(shown).unwrap_or_default();
+    format!("Verdict: not verified. {}\n\n{output}", red.explanation).trim_end().to_owned()
+}
+
+fn escalation_of(ending: AgentEnding) -> EscalationReason {
+    match ending {
+        AgentEnding::Finished(finish) => EscalationReason::NotVerified { why: finish.summary },
+        AgentEnding::Asked(question) => EscalationReason::Question { question },
+        AgentEnding::Exhausted(limit) => EscalationReason::Budget { limit },
+        AgentEnding::ModelUnusable(why) => EscalationReason::Model { why },
+    }
+}
+
+fn agent_error(error: AgentError) -> JobError {
+    match error {
+        AgentError::Sandbox(error) => sandbox_error(error),
+        AgentError::Store(error) => error.into(),
+        AgentError::Workspace(error) => workspace_error(error),
+    }
+}
+
+/// The job's state and its record, moved together by the one transition function.
+struct Stage<'a> {
+    journal: &'a Journal,
+    state: JobState,
+}
+
+impl<'a> Stage<'a> {
+    fn enter(journal: &'a Journal, state: JobState) -> Self {
+        Self { journal, state }
+    }
+
+    fn after(&self, step: Step) -> Result<JobState, JobError> {
+        self.state.after(step).map_err(|error| JobError::Broke(error.to_string()))
+    }
+
+    async fn take(&mut self, step: Step) -> Result<(), JobError> {
+        self.take_with(step, Vec::new()).await
+    }
+
+    async fn take_with(&mut self, step: Step, mut events: Vec<TranscriptEvent>) -> Result<(), JobError> {
+        let state = self.after(step)?;
+        events.push(TranscriptEvent::StateChanged { state });
+        self.journal.append(&events).await?;
+        self.state = state;
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! Everything before the agent's first turn: base, settings, sandbox, set-up, baseline.
+
+use crate::config::{REPOSITORY_FILE, RootEntry, RootListing, resolve};
+use crate::domain::{Ending, EscalationReason, JobSettings, Recorded, TestRun, TranscriptEvent};
+use crate::github::Repository;
+use crate::sandbox::{SandboxError, SandboxSpec, Toolbox};
+use crate::store::{Attempt, Journal};
+use crate::verdict::{SuiteError, run_suite, start_fresh};
+use crate::workspace::{Workspace, WorkspaceError};
+
+use super::admission::github_error;
+use super::{JobError, Parts};
+
+/// What the agent starts from.
+pub(super) struct Prepared {
+    pub(super) workspace: Workspace,
+    pub(super) settings: JobSettings,
+    pub(super) spec: SandboxSpec,
+    pub(super) toolbox: Toolbox,
+    pub(super) baseline: TestRun,
+}
+
+/// The base commit and the settings read from it: as recorded, or found now and recorded.
+pub(super) async fn base_and_settings(
+    parts: &Parts,
+    journal: &Journal,
+    transcript: &[Recorded],
+    remote: &Repository,
+) -> Result<Result<(Workspace, JobSettings), EscalationReason>, JobError> {
+    let at = &journal.job().trigger.repository;
+    let recorded = transcript.iter().find_map(|recorded| match &recorded.event {
+        TranscriptEvent::Prepared { base, base_branch, settings } => Some((base, base_branch, settings)),
+        _ => None,
+    });
+    if let Some((base, branch, settings)) = recorded {
+        let workspace = parts.mirrors.reopen(at.id, base.clone(), branch).await.map_err(workspace_error)?;
+        return Ok(Ok((workspace, settings.as_ref().clone())));
+    }
+    let access = parts.github.git_access(at).await.map_err(github_error)?;
+    let workspace =
+        parts.mirrors.fetch(at.id, &access, &remote.default_branch).await.map_err(workspace_error)?;
+    let settings = match read_settings(parts, &workspace).await? {
+        Ok(settings) => settings,
+        Err(why) => return Ok(Err(EscalationReason::Environment { why })),
+    };
+    let event = TranscriptEvent::Prepared {
+        base: workspace.base().clone(),
+        base_branch: remote.default_branch.clone(),
+        settings: Box::new(settings.clone()),
+    };
+    journal.append(&[event]).await?;
+    Ok(Ok((workspace, settings)))
+}
+
+async fn read_settings(
+    parts: &Parts,
+    workspace: &Workspace,
+) -> Result<Result<JobSettings, String>, JobError> {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).ok();
+    let file = workspace.base_file(REPOSITORY_FILE).await.map_err(workspace_error)?;
+    let file = file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let mut root = RootListing::default();
+    for directory in std::iter::once("").chain(RootListing::LISTED_DIRECTORIES) {
+        for name in workspace.base_directory(directory).await.map_err(workspace_error)? {
+            let path = match directory {
+                "" => name.trim_end_matches('/').to_owned(),
+                directory => format!("{directory}/{}", name.trim_end_matches('/')),
+            };
+            let entry = match name.ends_with('/') {
+                true => RootEntry::Directory,
+                false if RootListing::wants(&path) => {
+                    let content = workspace.base_file(&path).await.map_err(workspace_error)?.and_then(text);
+                    RootEntry::File { content }
+                }
+                false => RootEntry::File { content: None },
+            };
+            root.entries.insert(path, entry);
+        }
+    }
+    let given = parts.rules.settings_override.clone().unwrap_or_default();
+    let resolved = resolve(&parts.rules.budget, file.as_deref(), &root, given.test_command.as_deref());
+    Ok(resolved.map(|settings| given.applied_to(settings)).map_err(|error| error.to_string()))
+}
+
+/// A sandbox at the last checkpoint (or the base), set up, and the baseline: as recorded, or run
+/// now and recorded.
+pub(super) async fn sandbox_and_baseline(
+    parts: &Parts,
+    journal: &Journal,
+    transcript: &[Recorded],
+    workspace: Workspace,
+    settings: JobSettings,
+) -> Result<Result<Prepared, EscalationReason>, JobError> {
+    let recorded = transcript.iter().find_map(|recorded| match &recorded.event {
+        TranscriptEvent::BaselineRun { run } => Some(run.clone()),
+        _ => None,
+    });
+    let checkpoint = transcript.iter().rev().find_map(|recorded| match &recorded.event {
+        TranscriptEvent::Checkpoint { tree, .. } => Some(tree.clone()),
+        _ => None,
+    });
+    let tree = match checkpoint {
+        Some(tree) => tree,
+        None => workspace.base_tree().await.map_err(workspace_error)?,
+    };
+    let spec = SandboxSpec { label: format!("job-{}", journal.job().id), ..parts.rules.sandbox.clone() };
+    let fresh = start_fresh(parts.sandbox.as_ref(), &spec, &workspace, &tree, &settings)
+        .await
+        .map_err(suite_error)?;
+    let started = TranscriptEvent::SandboxStarted {
+        purpose: "work".to_owned(),
+        description: fresh.toolbox.description().to_owned(),
+    };
+    journal.append(&[started]).await?;
+    if let Some((command, result)) = fresh.setup_failure {
+        let why = format!(
+            "the set-up command `{command}` fails: {}\n{}",
+            result.ending.describe(),
+            result.output.to_text()
+        );
+        return Ok(Err(EscalationReason::Environment { why }));
+    }
+    let baseline = match recorded {
+        Some(run) => run,
+        None => {
+            let run = run_suite(&fresh.toolbox, &settings).await.map_err(|e| suite_error(e.into()))?;
+            journal.append(&[TranscriptEvent::BaselineRun { run: run.clone() }]).await?;
+            run
+        }
+    };
+    if let Some(why) = unusable(&baseline) {
+        return Ok(Err(EscalationReason::Environment { why }));
+    }
+    Ok(Ok(Prepared { workspace, settings, spec, toolbox: fresh.toolbox, baseline }))
+}
+
+/// Why a baseline run says nothing about the repository, if it does not.
+fn unusable(baseline: &TestRun) -> Option<String> {
+    let command = &baseline.command;
+    let advice = "Say in `.github/agent-fix.yml` how the tests are run (`test:`), what they need (`setup:`) \
+                  and how long they take (`timeout_minutes:`).";
+    match baseline.result.ending {
+        Ending::Exited { code: 126 | 127 } => Some(format!(
+            "the test command `{command}` could not be started in the sandbox:\n{}\n{advice}",
+            baseline.result.output.to_text()
+        )),
+        Ending::Exited { .. } => None,
+        Ending::Signalled { .. } | Ending::TimedOut | Ending::OutOfMemory => Some(format!(
+            "the test command `{command}` did not come to an end at the base: {}. {advice}",
+            baseline.result.ending.describe()
+        )),
+    }
+}
+
+pub(super) fn workspace_error(error: WorkspaceError) -> JobError {
+    match error {
+        WorkspaceError::Remote { worth_retrying: true, .. } => JobError::Later {
+            why: error.to_string(),
+            after: std::time::Duration::from_secs(60),
+            attempt: Attempt::DoesNotCount,
+        },
+        WorkspaceError::Remote { .. }
+        | WorkspaceError::BranchTaken { .. }
+        | WorkspaceError::RefusedChange { .. }
+        | WorkspaceError::HostilePath(_)
+        | WorkspaceError::Local { .. } => JobError::Broke(error.to_string()),
+    }
+}
+
+pub(super) fn suite_error(error: SuiteError) -> JobError {
+    match error {
+        SuiteError::Sandbox(error) => sandbox_error(error),
+        SuiteError::Workspace(error) => workspace_error(error),
+    }
+}
+
+pub(super) fn sandbox_error(error: SandboxError) -> JobError {
+    match error {
+        // The machine may have been short of something for a moment. A sandbox that breaks the
+        // protocol is not given a second chance.
+        SandboxError::Gone(_) => JobError::Later {
+            why: error.to_string(),
+            after: std::time::Duration::from_secs(5),
+            attempt: Attempt::Counts,
+        },
+        SandboxError::Unavailable { .. } | SandboxError::Protocol(_) => JobError::Broke(error.to_string()),
+    }
+}

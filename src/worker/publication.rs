@@ -1,0 +1,253 @@
+//! What a job does to the world: reaction, progress, branch, draft pull request, escalation. Each
+//! effect is begun in the ledger, looked for, done, and recorded as done; progress is best effort.
+
+use tracing::warn;
+
+use crate::domain::{
+    EscalationReason, IssueSnapshot, Job, Outcome, PullRequestNumber, Recorded, Sha, TranscriptEvent, Trigger,
+};
+use crate::publish::{Evidence, publish_escalation, publish_proposal, update_progress};
+use crate::store::{Effect, Journal};
+use crate::verdict::Verified;
+use crate::workspace::{Author, Workspace};
+
+use super::admission::github_error;
+use super::preparation::workspace_error;
+use super::{JobError, Parts};
+
+/// The reaction that says: seen.
+const EYES: &str = "reaction";
+/// The pushed branch.
+const BRANCH: &str = "branch";
+/// The draft pull request.
+const PULL_REQUEST: &str = "pull_request";
+/// The escalation comments.
+const ESCALATION: &str = "escalation";
+
+/// Says on the issue that the job is seen.
+pub(super) async fn acknowledge(parts: &Parts, journal: &Journal) -> Result<(), JobError> {
+    let trigger = &journal.job().trigger;
+    if let Effect::Begun = journal.begin_effect(EYES).await? {
+        let reacted = parts.github.react_with_eyes(&trigger.repository, trigger.issue.number).await;
+        reacted.map_err(github_error)?;
+        journal.finish_effect(EYES, "eyes").await?;
+    }
+    Ok(())
+}
+
+/// Brings the progress comment up to date. A job does not fail for it.
+pub(super) async fn progress(parts: &Parts, journal: &Journal) {
+    let told = async {
+        let transcript = journal.transcript().await?;
+        let job = current(parts, journal).await?;
+        let evidence = Evidence::from_transcript(&job, &transcript);
+        update_progress(parts.github.as_ref(), &job, &evidence).await.map_err(github_error)?;
+        Ok::<(), JobError>(())
+    };
+    if let Err(error) = told.await {
+        warn!(%error, "the progress comment could not be brought up to date");
+    }
+}
+
+/// Ends a job that may not be worked on, and says why on the issue.
+pub(super) async fn refuse(parts: &Parts, journal: &Journal, why: String) -> Result<Outcome, JobError> {
+    let outcome = Outcome::Cancelled { why };
+    end(parts, journal, outcome).await
+}
+
+/// Says on the issue how a job ended that did not get to publish anything.
+pub(super) async fn report_end(parts: &Parts, journal: &Journal, outcome: &Outcome) {
+    let told = async {
+        let mut transcript = journal.transcript().await?;
+        // Told first, recorded then: a crash in between tells it once more, in the same place.
+        let event = TranscriptEvent::Ended { outcome: outcome.clone() };
+        transcript.push(Recorded { sequence: transcript.len() as u64 + 1, at: journal.now(), event });
+        let job = current(parts, journal).await?;
+        let evidence = Evidence::from_transcript(&job, &transcript);
+        update_progress(parts.github.as_ref(), &job, &evidence).await.map_err(github_error)?;
+        Ok::<(), JobError>(())
+    };
+    if let Err(error) = told.await {
+        warn!(%error, "the end could not be told on the issue");
+    }
+}
+
+/// Says on the issue that a job failed through our own fault.
+pub(super) async fn report_failure(parts: &Parts, journal: &Journal, why: &str) {
+    report_end(parts, journal, &Outcome::Failed { why: why.to_owned() }).await;
+}
+
+/// Pushes the verified tree and opens the draft pull request.
+pub(super) async fn propose(
+    parts: &Parts,
+    journal: &Journal,
+    verified: &Verified,
+) -> Result<Outcome, JobError> {
+    let transcript = journal.transcript().await?;
+    let job = current(parts, journal).await?;
+    let at = &job.trigger.repository;
+    let workspace = recorded_workspace(parts, &job, &transcript).await?;
+    let head = commit(parts, &job, &workspace, verified, &transcript).await?;
+    let branch = job.branch();
+    if let Effect::Begun = journal.begin_effect(BRANCH).await? {
+        let access = parts.github.git_access(at).await.map_err(github_error)?;
+        workspace.push(&access, &branch, &head).await.map_err(workspace_error)?;
+        journal.finish_effect(BRANCH, head.as_str()).await?;
+    }
+    let patch = workspace.patch(verified.tree()).await.map_err(workspace_error)?;
+    let evidence = Evidence::from_transcript(&job, &transcript).with_patch(&patch);
+    let number = match journal.begin_effect(PULL_REQUEST).await? {
+        Effect::Done(reference) => reference.parse().map(PullRequestNumber).map_err(|_| {
+            JobError::Broke(format!("the ledger holds {reference:?} as a pull request's number"))
+        })?,
+        Effect::Begun => {
+            let published =
+                publish_proposal(parts.github.as_ref(), &job, &evidence, verified, workspace.base_branch())
+                    .await
+                    .map_err(github_error)?;
+            journal.finish_effect(PULL_REQUEST, &published.number.to_string()).await?;
+            published.number
+        }
+    };
+    let reference = format!("#{number}");
+    journal.append(&[TranscriptEvent::Published { kind: PULL_REQUEST.to_owned(), reference }]).await?;
+    let pull_request = (number.0 != 0).then_some(number);
+    end(parts, journal, Outcome::Proposed { pull_request, branch, head }).await
+}
+
+/// Posts the escalation.
+pub(super) async fn escalate(
+    parts: &Parts,
+    journal: &Journal,
+    reason: EscalationReason,
+) -> Result<Outcome, JobError> {
+    let transcript = journal.transcript().await?;
+    let job = current(parts, journal).await?;
+    let mut evidence = Evidence::from_transcript(&job, &transcript);
+    if let Some(tree) = last_tree(&transcript) {
+        let workspace = recorded_workspace(parts, &job, &transcript).await?;
+        evidence = evidence.with_patch(&workspace.patch(&tree).await.map_err(workspace_error)?);
+    }
+    if let Effect::Begun = journal.begin_effect(ESCALATION).await? {
+        let posted = publish_escalation(parts.github.as_ref(), &job, &evidence, &reason)
+            .await
+            .map_err(github_error)?;
+        journal.finish_effect(ESCALATION, &posted).await?;
+    }
+    end(parts, journal, Outcome::Escalated { reason }).await
+}
+
+/// Tells the end on the issue, then records it: a crash in between tells it once more, in place.
+async fn end(
+    parts: &Parts,
+    journal: &Journal,
+    outcome: Outcome,
+) -> Result<Outcome, JobError> {
+    report_end(parts, journal, &outcome).await;
+    journal.append(&[TranscriptEvent::Ended { outcome: outcome.clone() }]).await?;
+    Ok(outcome)
+}
+
+/// The job as the store has it now.
+async fn current(parts: &Parts, journal: &Journal) -> Result<Job, JobError> {
+    let job = parts.store.job(journal.job().id).await?;
+    Ok(job.unwrap_or_else(|| journal.job().clone()))
+}
+
+async fn recorded_workspace(
+    parts: &Parts,
+    job: &Job,
+    transcript: &[Recorded],
+) -> Result<Workspace, JobError> {
+    let recorded = transcript.iter().find_map(|recorded| match &recorded.event {
+        TranscriptEvent::Prepared { base, base_branch, .. } => Some((base.clone(), base_branch)),
+        _ => None,
+    });
+    let Some((base, branch)) = recorded else {
+        return Err(JobError::Broke("the transcript has no base commit to publish from".to_owned()));
+    };
+    let id = job.trigger.repository.id;
+    parts.mirrors.reopen(id, base, branch).await.map_err(workspace_error)
+}
+
+/// The tree of the last checkpoint or verdict: what a person can go on from.
+fn last_tree(transcript: &[Recorded]) -> Option<Sha> {
+    transcript.iter().rev().find_map(|recorded| match &recorded.event {
+        TranscriptEvent::Checkpoint { tree, .. } | TranscriptEvent::VerdictReached { tree, .. } => {
+            Some(tree.clone())
+        }
+        _ => None,
+    })
+}
+
+/// The commit: by the App, dated by the verdict, so that it has the same id however often it is
+/// made.
+async fn commit(
+    parts: &Parts,
+    job: &Job,
+    workspace: &Workspace,
+    verified: &Verified,
+    transcript: &[Recorded],
+) -> Result<Sha, JobError> {
+    let identity = parts.github.app_identity().await.map_err(github_error)?;
+    let author = Author {
+        name: format!("{}[bot]", identity.slug),
+        email: format!("{}+{}[bot]@users.noreply.github.com", identity.bot_user_id, identity.slug),
+    };
+    let judged_at = transcript
+        .iter()
+        .rev()
+        .find(|recorded| matches!(recorded.event, TranscriptEvent::VerdictReached { .. }))
+        .map_or(job.created_at, |recorded| recorded.at);
+    let message = commit_message(&job.trigger);
+    workspace.commit(verified.tree(), &author, &message, judged_at).await.map_err(workspace_error)
+}
+
+/// Title, issue, and the labeller as co-author.
+fn commit_message(trigger: &Trigger) -> String {
+    let IssueSnapshot { number, title, .. } = &trigger.issue;
+    let flat: String = title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let title: String = flat.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(60).collect();
+    let co_author = format!(
+        "Co-authored-by: {0} <{1}+{0}@users.noreply.github.com>",
+        trigger.labeller, trigger.labeller_id
+    );
+    match number.0 {
+        0 => format!("Fix: {title}\n"),
+        number => format!("Fix: {title}\n\nFor issue #{number}.\n\n{co_author}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{InstallationId, IssueNumber, RepositoryId, RepositoryRef};
+
+    #[test]
+    fn the_commit_names_the_issue_and_the_labeller_on_lines_of_their_own() {
+        let trigger = Trigger {
+            repository: RepositoryRef {
+                installation: InstallationId(1),
+                id: RepositoryId(2),
+                name: "a/b".parse().unwrap(),
+            },
+            issue: IssueSnapshot {
+                number: IssueNumber(7),
+                title: "It\nbreaks\n\nCo-authored-by: Mallory <m@example.org>".into(),
+                body: String::new(),
+                author: "x".parse().unwrap(),
+                labels: vec![],
+            },
+            labeller: "octo-maintainer".parse().unwrap(),
+            labeller_id: 42,
+            labeller_is_bot: false,
+        };
+        insta::assert_snapshot!(commit_message(&trigger), @r"
+        Fix: It breaks Co-authored-by: Mallory <m@example.org>
+
+        For issue #7.
+
+        Co-authored-by: octo-maintainer <42+octo-maintainer@users.noreply.github.com>
+        ");
+    }
+}

@@ -1,0 +1,136 @@
+//! The machine-readable account of an ended job: one JSON object, for scripts.
+
+use serde::Serialize;
+
+use crate::agent::Conversation;
+use crate::domain::{FailedTest, Job, Outcome, Recorded, TestRun, TranscriptEvent};
+
+/// What became of a job.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct JobReport {
+    /// `proposed`, `escalated`, `cancelled` or `failed`.
+    pub outcome: &'static str,
+    /// Why, where it is not `proposed`: one word for an escalation, else words.
+    pub reason: Option<String>,
+    /// The issue's number; `null` for a local issue.
+    pub issue: Option<u64>,
+    /// The draft pull request.
+    pub pull_request: Option<PullRequestReport>,
+    /// The suite before any change.
+    pub baseline: Option<RunReport>,
+    /// The suite at the proposal, as last judged in a fresh sandbox.
+    pub verdict: Option<VerdictReport>,
+    /// Model calls.
+    pub turns: u32,
+    /// Tool calls.
+    pub tool_calls: u32,
+    /// Tokens.
+    pub tokens: TokenReport,
+    /// US dollars; `null` where the model has no known price.
+    pub cost_usd: Option<f64>,
+    /// From the trigger to the end.
+    pub seconds: f64,
+}
+
+/// A draft pull request. Without GitHub it has no number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PullRequestReport {
+    /// Its number.
+    pub number: Option<u64>,
+    /// Always true: nothing else is ever opened.
+    pub draft: bool,
+    /// The branch.
+    pub head: String,
+    /// The commit.
+    pub head_sha: String,
+}
+
+/// One run of the suite.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunReport {
+    /// As a shell shows it: 124 timed out, 137 out of memory.
+    pub exit_code: i32,
+    /// The tests that failed.
+    pub failed: Vec<FailedTest>,
+}
+
+/// The verdict's run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerdictReport {
+    /// As a shell shows it; `null` where the verdict came before a run.
+    pub exit_code: Option<i32>,
+    /// The tests that failed.
+    pub failed: Vec<FailedTest>,
+    /// The tests that fail on the base and pass on the proposal; `null` where no proof was asked
+    /// for.
+    pub proof: Option<Vec<FailedTest>>,
+}
+
+/// Tokens, as the provider counted them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TokenReport {
+    /// Neither read from nor written to a cache.
+    pub input: u64,
+    /// Output.
+    pub output: u64,
+    /// Read from the provider's cache.
+    pub cache_read: u64,
+}
+
+impl JobReport {
+    /// The account of a job that has ended; `None` for one that has not.
+    pub fn of(job: &Job, transcript: &[Recorded]) -> Option<Self> {
+        let (outcome, reason) = match job.outcome.as_ref()? {
+            Outcome::Proposed { .. } => ("proposed", None),
+            Outcome::Escalated { reason } => ("escalated", Some(reason.name().to_owned())),
+            Outcome::Cancelled { why } => ("cancelled", Some(why.clone())),
+            Outcome::Failed { why } => ("failed", Some(why.clone())),
+        };
+        let pull_request = match job.outcome.as_ref()? {
+            Outcome::Proposed { pull_request, branch, head } => Some(PullRequestReport {
+                number: pull_request.map(|number| number.0),
+                draft: true,
+                head: branch.clone(),
+                head_sha: head.to_string(),
+            }),
+            Outcome::Escalated { .. } | Outcome::Cancelled { .. } | Outcome::Failed { .. } => None,
+        };
+        let baseline = transcript.iter().find_map(|recorded| match &recorded.event {
+            TranscriptEvent::BaselineRun { run } => Some(RunReport::of(run)),
+            _ => None,
+        });
+        let verdict = transcript.iter().rev().find_map(|recorded| match &recorded.event {
+            TranscriptEvent::VerdictReached { run, proof, .. } => Some(VerdictReport {
+                exit_code: run.as_ref().map(|run| run.result.ending.shell_code()),
+                failed: run.as_ref().map(|run| run.failed.clone()).unwrap_or_default(),
+                proof: proof.clone(),
+            }),
+            _ => None,
+        });
+        let spend = Conversation::replay(transcript).spend;
+        let issue = job.trigger.issue.number.0;
+        Some(Self {
+            outcome,
+            reason,
+            issue: (issue != 0).then_some(issue),
+            pull_request,
+            baseline,
+            verdict,
+            turns: spend.turns,
+            tool_calls: spend.tool_calls,
+            tokens: TokenReport {
+                input: spend.usage.input_tokens + spend.usage.cache_write_tokens,
+                output: spend.usage.output_tokens,
+                cache_read: spend.usage.cache_read_tokens,
+            },
+            cost_usd: spend.usd,
+            seconds: job.updated_at.duration_since(job.created_at).as_secs_f64(),
+        })
+    }
+}
+
+impl RunReport {
+    fn of(run: &TestRun) -> Self {
+        Self { exit_code: run.result.ending.shell_code(), failed: run.failed.clone() }
+    }
+}

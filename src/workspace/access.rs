@@ -1,0 +1,59 @@
+//! Remote callbacks: the one place where a token meets git.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use git2::{Cred, CredentialType, FetchOptions, PushOptions, RemoteCallbacks};
+use secrecy::ExposeSecret;
+
+use crate::github::GitAccess;
+
+/// libgit2 asks again after each refusal; a bad token would be sent for ever.
+const CREDENTIAL_TRIES_MAX: u32 = 2;
+
+/// A transfer that takes longer than this is given up.
+const TRANSFER_TIME_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// Callbacks that answer with the token, at most twice, and end a transfer that takes too long.
+pub(super) fn callbacks(access: &GitAccess) -> RemoteCallbacks<'_> {
+    let tries = Cell::new(0u32);
+    let started = Instant::now();
+    let mut callbacks = RemoteCallbacks::new();
+    callbacks.credentials(move |_url, _user, allowed| {
+        tries.set(tries.get() + 1);
+        if tries.get() > CREDENTIAL_TRIES_MAX {
+            return Err(git2::Error::from_str("the token was refused"));
+        }
+        if !allowed.contains(CredentialType::USER_PASS_PLAINTEXT) {
+            return Err(git2::Error::from_str("the server asks for something other than a token"));
+        }
+        Cred::userpass_plaintext(&access.username, access.token.expose_secret())
+    });
+    callbacks.transfer_progress(move |_| started.elapsed() < TRANSFER_TIME_MAX);
+    callbacks
+}
+
+/// Options for a fetch of exactly the refspecs named: no tags.
+pub(super) fn fetch_options(access: &GitAccess) -> FetchOptions<'_> {
+    let mut options = FetchOptions::new();
+    options.remote_callbacks(callbacks(access));
+    options.download_tags(git2::AutotagOption::None);
+    // A redirect to another host would take the token along.
+    options.follow_redirects(git2::RemoteRedirect::None);
+    options
+}
+
+/// Options for a push; `refused` receives the server's word on a reference it did not update.
+pub(super) fn push_options<'a>(access: &'a GitAccess, refused: &'a mut Option<String>) -> PushOptions<'a> {
+    let mut callbacks = callbacks(access);
+    callbacks.push_update_reference(move |reference, status| {
+        if let Some(status) = status {
+            *refused = Some(format!("{reference}: {status}"));
+        }
+        Ok(())
+    });
+    let mut options = PushOptions::new();
+    options.remote_callbacks(callbacks);
+    options.follow_redirects(git2::RemoteRedirect::None);
+    options
+}

@@ -1,0 +1,68 @@
+//! Repositories of the person at the keyboard, for `mendwright fix`.
+
+use std::path::{Path, PathBuf};
+
+use git2::Repository;
+use git2::build::RepoBuilder;
+use secrecy::SecretString;
+use url::Url;
+
+use super::WorkspaceError;
+use super::access::fetch_options;
+use crate::github::GitAccess;
+
+/// A repository on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalRepository {
+    /// Its git directory.
+    pub git_dir: PathBuf,
+    /// What HEAD is: a branch's name, or a commit's id where it is detached.
+    pub head: String,
+}
+
+impl LocalRepository {
+    /// Opens the repository that `path` is in.
+    pub fn open(path: &Path) -> Result<Self, WorkspaceError> {
+        let failed = |error: git2::Error| WorkspaceError::Remote {
+            what: "open",
+            url: path.display().to_string(),
+            detail: error.message().to_owned(),
+            worth_retrying: false,
+        };
+        let repository = Repository::discover(path).map_err(failed)?;
+        let head = repository.head().map_err(failed)?;
+        let head = match (head.is_branch(), head.shorthand()) {
+            (true, Ok(name)) => name.to_owned(),
+            (_, _) => head.peel_to_commit().map_err(failed)?.id().to_string(),
+        };
+        Ok(Self { git_dir: repository.path().to_owned(), head })
+    }
+
+    /// Clones `url` bare into `into`, without credentials. Blocks.
+    pub fn clone_bare(url: &Url, into: &Path) -> Result<Self, WorkspaceError> {
+        let access =
+            GitAccess { url: url.clone(), username: String::new(), token: SecretString::from(String::new()) };
+        RepoBuilder::new()
+            .bare(true)
+            .fetch_options(fetch_options(&access))
+            .clone(url.as_str(), into)
+            .map_err(|error| WorkspaceError::Remote {
+                what: "clone",
+                url: url.to_string(),
+                detail: error.message().to_owned(),
+                worth_retrying: false,
+            })?;
+        Self::open(into)
+    }
+
+    /// How the pipeline reaches it.
+    pub fn access(&self) -> Result<GitAccess, WorkspaceError> {
+        let url = Url::from_file_path(&self.git_dir).map_err(|()| WorkspaceError::Remote {
+            what: "open",
+            url: self.git_dir.display().to_string(),
+            detail: "its path is not absolute".to_owned(),
+            worth_retrying: false,
+        })?;
+        Ok(GitAccess { url, username: String::new(), token: SecretString::from(String::new()) })
+    }
+}

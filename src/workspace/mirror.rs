@@ -1,0 +1,333 @@
+//! Mirrors: one bare repository for each GitHub repository, fetched incrementally.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use git2::{Direction, ErrorClass, ErrorCode, Oid, Repository, Signature, Time};
+use jiff::Timestamp;
+
+use super::WorkspaceError;
+use super::access::{fetch_options, push_options};
+use crate::domain::{RepositoryId, Sha};
+use crate::github::GitAccess;
+
+/// All mirrors of this host, in one directory.
+#[derive(Debug, Clone)]
+pub struct Mirrors {
+    root: PathBuf,
+    /// Fetches of one repository wait for each other; those of two do not.
+    locks: Arc<Mutex<HashMap<RepositoryId, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+impl Mirrors {
+    /// Mirrors below `root`, which is created when needed.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), locks: Arc::default() }
+    }
+
+    /// Brings `branch` up to date in the repository's mirror (made when there is none) and opens
+    /// the work at its head.
+    pub async fn fetch(
+        &self,
+        id: RepositoryId,
+        access: &GitAccess,
+        branch: &str,
+    ) -> Result<Workspace, WorkspaceError> {
+        let lock = self.locks.lock().expect("no panic while held").entry(id).or_default().clone();
+        let _held = lock.lock().await;
+        let git_dir = self.root.join(format!("{id}.git"));
+        let (access, branch) = (access.clone(), branch.to_owned());
+        blocking(move || {
+            let base = match access.url.scheme() {
+                "file" => borrow_local(&git_dir, &access, &branch)?,
+                _ => fetch_branch(&git_dir, &access, &branch)?,
+            };
+            Ok(Workspace { git_dir, base, base_branch: branch })
+        })
+        .await
+    }
+
+    /// Opens work that was begun earlier, at the base recorded then. Fails when the mirror has
+    /// lost the commit.
+    pub async fn reopen(
+        &self,
+        id: RepositoryId,
+        base: Sha,
+        base_branch: &str,
+    ) -> Result<Workspace, WorkspaceError> {
+        let git_dir = self.root.join(format!("{id}.git"));
+        let base_branch = base_branch.to_owned();
+        blocking(move || {
+            let repository = open_or_create(&git_dir)?;
+            let local = |error| local_error(&git_dir, "looked for the base commit", error);
+            repository.find_commit(oid(&base)).map_err(local)?;
+            Ok(Workspace { git_dir: git_dir.clone(), base, base_branch })
+        })
+        .await
+    }
+}
+
+/// A base commit in a mirror, and what can be done with it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    pub(super) git_dir: PathBuf,
+    base: Sha,
+    base_branch: String,
+}
+
+/// Who a commit is by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// `slug[bot]`
+    pub name: String,
+    /// GitHub's no-reply address of the account.
+    pub email: String,
+}
+
+impl Workspace {
+    /// The commit that the work starts from.
+    pub fn base(&self) -> &Sha {
+        &self.base
+    }
+
+    /// The branch that the base is the head of.
+    pub fn base_branch(&self) -> &str {
+        &self.base_branch
+    }
+
+    /// Where the objects are.
+    pub fn git_dir(&self) -> &Path {
+        &self.git_dir
+    }
+
+    /// Runs `work` with the repository on a thread where blocking is allowed.
+    pub(super) async fn with_repository<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Repository, &Path) -> Result<T, WorkspaceError> + Send + 'static,
+    ) -> Result<T, WorkspaceError> {
+        let git_dir = self.git_dir.clone();
+        blocking(move || work(&open_or_create(&git_dir)?, &git_dir)).await
+    }
+
+    /// Makes the commit of `tree` on top of the base. The same arguments make the same commit, so
+    /// that a restarted worker arrives at the same id.
+    pub async fn commit(
+        &self,
+        tree: &Sha,
+        author: &Author,
+        message: &str,
+        at: Timestamp,
+    ) -> Result<Sha, WorkspaceError> {
+        let (base, tree, message) = (oid(&self.base), oid(tree), message.to_owned());
+        let author = author.clone();
+        self.with_repository(move |repository, git_dir| {
+            let local = |error| local_error(git_dir, "made a commit", error);
+            let parent = repository.find_commit(base).map_err(local)?;
+            let tree = repository.find_tree(tree).map_err(local)?;
+            let when = Time::new(at.as_second(), 0);
+            let by = Signature::new(&author.name, &author.email, &when).map_err(local)?;
+            let id = repository.commit(None, &by, &by, &message, &tree, &[&parent]).map_err(local)?;
+            Ok(sha(id))
+        })
+        .await
+    }
+
+    /// Puts `commit` on `branch` of the remote. Never overwrites: a branch that is there already
+    /// must point to this very commit.
+    pub async fn push(&self, access: &GitAccess, branch: &str, commit: &Sha) -> Result<(), WorkspaceError> {
+        let (access, branch, commit) = (access.clone(), branch.to_owned(), oid(commit));
+        let base = oid(&self.base);
+        self.with_repository(move |repository, git_dir| {
+            if access.url.scheme() == "file" {
+                return hand_over(repository, git_dir, &access, &branch, commit, base);
+            }
+            push_over_http(repository, git_dir, &access, &branch, commit)
+        })
+        .await
+    }
+}
+
+fn push_over_http(
+    repository: &Repository,
+    git_dir: &Path,
+    access: &GitAccess,
+    branch: &str,
+    commit: Oid,
+) -> Result<(), WorkspaceError> {
+    let url = access.url.as_str();
+    let reference = format!("refs/heads/{branch}");
+    let remote_error = |error| remote_error("push to", access, &error);
+    let mut remote =
+        repository.remote_anonymous(url).map_err(|error| local_error(git_dir, "named a remote", error))?;
+    let found = {
+        let connection = remote
+            .connect_auth(Direction::Push, Some(super::access::callbacks(access)), None)
+            .map_err(remote_error)?;
+        let heads = connection.list().map_err(remote_error)?;
+        heads.iter().find(|head| head.name() == reference).map(git2::RemoteHead::oid)
+    };
+    match found {
+        Some(found) if found == commit => return Ok(()),
+        Some(found) => return Err(branch_taken(access, branch, found)),
+        None => {}
+    }
+    // git2 pushes from a reference of ours; it holds the commit against collection, too.
+    let kept = format!("refs/mendwright/proposals/{branch}");
+    repository
+        .reference(&kept, commit, true, "proposal")
+        .map_err(|error| local_error(git_dir, "kept a proposal", error))?;
+    let mut refused = None;
+    let pushed = remote.push(&[format!("{kept}:{reference}")], Some(&mut push_options(access, &mut refused)));
+    pushed.map_err(remote_error)?;
+    match refused {
+        None => Ok(()),
+        Some(detail) => Err(WorkspaceError::Remote {
+            what: "push to",
+            url: url.to_owned(),
+            detail: format!("the server refused {detail}"),
+            worth_retrying: false,
+        }),
+    }
+}
+
+/// The push to a repository on this machine: libgit2 does not push into one with a work tree, so
+/// its object database is given a pack, and then the branch. The work tree is not touched.
+fn hand_over(
+    repository: &Repository,
+    git_dir: &Path,
+    access: &GitAccess,
+    branch: &str,
+    commit: Oid,
+    base: Oid,
+) -> Result<(), WorkspaceError> {
+    let failed = |error| remote_error("write a branch to", access, &error);
+    let path = access.url.to_file_path().unwrap_or_default();
+    let target = Repository::open(&path).map_err(failed)?;
+    let reference = format!("refs/heads/{branch}");
+    match target.find_reference(&reference).ok().and_then(|found| found.target()) {
+        Some(found) if found == commit => return Ok(()),
+        Some(found) => return Err(branch_taken(access, branch, found)),
+        None => {}
+    }
+    let packed = (|| {
+        let mut walk = repository.revwalk()?;
+        walk.push(commit)?;
+        walk.hide(base)?;
+        let mut builder = repository.packbuilder()?;
+        builder.insert_walk(&mut walk)?;
+        let mut pack = git2::Buf::new();
+        builder.write_buf(&mut pack)?;
+        Ok(pack)
+    })();
+    let pack = packed.map_err(|error| local_error(git_dir, "packed a proposal", error))?;
+    let received = (|| {
+        let odb = target.odb()?;
+        let mut writer = odb.packwriter()?;
+        std::io::Write::write_all(&mut writer, &pack).map_err(|e| git2::Error::from_str(&e.to_string()))?;
+        writer.commit()?;
+        target.reference(&reference, commit, false, "mendwright: proposal")?;
+        Ok(())
+    })();
+    received.map_err(failed)
+}
+
+fn fetch_branch(git_dir: &Path, access: &GitAccess, branch: &str) -> Result<Sha, WorkspaceError> {
+    let repository = open_or_create(git_dir)?;
+    let local = |action| move |error| local_error(git_dir, action, error);
+    let kept = format!("refs/mendwright/bases/{branch}");
+    let mut remote = repository.remote_anonymous(access.url.as_str()).map_err(local("named a remote"))?;
+    let refspec = format!("+refs/heads/{branch}:{kept}");
+    remote
+        .fetch(&[refspec], Some(&mut fetch_options(access)), Some("fetch"))
+        .map_err(|error| remote_error("fetch from", access, &error))?;
+    match repository.refname_to_id(&kept) {
+        Ok(id) => Ok(sha(id)),
+        Err(error) if error.code() == ErrorCode::NotFound => Err(WorkspaceError::Remote {
+            what: "fetch from",
+            url: access.url.to_string(),
+            detail: format!("it has no branch {branch:?}"),
+            worth_retrying: false,
+        }),
+        Err(error) => Err(local("read the fetched branch")(error)),
+    }
+}
+
+/// The base in a repository on this machine: nothing is copied, our object store reads the other's
+/// (git's `objects/info/alternates`) and writes only its own. `revision` is a branch, or anything
+/// else that git can resolve.
+fn borrow_local(git_dir: &Path, access: &GitAccess, revision: &str) -> Result<Sha, WorkspaceError> {
+    let failed = |error| remote_error("read", access, &error);
+    let source = Repository::open(access.url.to_file_path().unwrap_or_default()).map_err(failed)?;
+    let commit = source
+        .revparse_single(&format!("refs/heads/{revision}"))
+        .or_else(|_| source.revparse_single(revision))
+        .and_then(|object| object.peel_to_commit())
+        .map_err(failed)?;
+    let local = |error| local_error(git_dir, "borrowed the objects of a local repository", error);
+    let objects = source.commondir().join("objects");
+    let ours = open_or_create(git_dir)?;
+    let info = ours.path().join("objects").join("info");
+    std::fs::create_dir_all(&info)
+        .and_then(|()| std::fs::write(info.join("alternates"), format!("{}\n", objects.display())))
+        .map_err(|error| local(git2::Error::from_str(&error.to_string())))?;
+    Ok(sha(commit.id()))
+}
+
+fn open_or_create(git_dir: &Path) -> Result<Repository, WorkspaceError> {
+    let opened = match Repository::open_bare(git_dir) {
+        Err(error) if error.code() == ErrorCode::NotFound => Repository::init_bare(git_dir),
+        other => other,
+    };
+    opened.map_err(|error| local_error(git_dir, "opened it", error))
+}
+
+pub(super) fn local_error(git_dir: &Path, action: &'static str, error: git2::Error) -> WorkspaceError {
+    WorkspaceError::Local {
+        git_dir: git_dir.display().to_string(),
+        action,
+        detail: error.message().to_owned(),
+    }
+}
+
+fn remote_error(what: &'static str, access: &GitAccess, error: &git2::Error) -> WorkspaceError {
+    let refused = error.code() == ErrorCode::Auth || error.code() == ErrorCode::NotFound;
+    let network =
+        matches!(error.class(), ErrorClass::Net | ErrorClass::Http | ErrorClass::Ssl | ErrorClass::Os);
+    WorkspaceError::Remote {
+        what,
+        url: access.url.to_string(),
+        detail: error.message().to_owned(),
+        worth_retrying: network && !refused,
+    }
+}
+
+fn branch_taken(access: &GitAccess, branch: &str, found: Oid) -> WorkspaceError {
+    WorkspaceError::BranchTaken {
+        branch: branch.to_owned(),
+        url: access.url.to_string(),
+        found: found.to_string(),
+    }
+}
+
+pub(super) fn oid(sha: &Sha) -> Oid {
+    Oid::from_str(sha.as_str()).expect("a Sha holds only hexadecimal digits")
+}
+
+pub(super) fn sha(id: Oid) -> Sha {
+    id.to_string().parse().expect("git prints object ids as hexadecimal digits")
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, WorkspaceError> + Send + 'static,
+) -> Result<T, WorkspaceError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(WorkspaceError::Local {
+            git_dir: "(any)".into(),
+            action: "ran",
+            detail: format!("the process is shutting down: {error}"),
+        }),
+    }
+}

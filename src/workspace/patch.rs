@@ -1,0 +1,68 @@
+//! What differs between two trees, for people.
+
+use git2::{DiffFormat, DiffOptions};
+
+use super::mirror::{local_error, oid};
+use super::{Workspace, WorkspaceError};
+use crate::domain::Sha;
+
+/// The longest patch text kept.
+const PATCH_BYTES_MAX: usize = 400 * 1024;
+
+/// A unified diff, and its measure.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Patch {
+    /// The text, in git's format; cut after a whole line when it is too long.
+    pub text: String,
+    /// Whether it was cut.
+    pub truncated: bool,
+    /// Its measure, of the whole.
+    pub stat: PatchStat,
+}
+
+/// The measure of a diff.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PatchStat {
+    /// Files that differ.
+    pub files: usize,
+    /// Lines added.
+    pub insertions: usize,
+    /// Lines removed.
+    pub deletions: usize,
+}
+
+impl Workspace {
+    /// The diff from the base to `tree`.
+    pub async fn patch(&self, tree: &Sha) -> Result<Patch, WorkspaceError> {
+        let (base, tree) = (oid(self.base()), oid(tree));
+        self.with_repository(move |repository, git_dir| {
+            let local = |error| local_error(git_dir, "compared two trees", error);
+            let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
+            let tree = repository.find_tree(tree).map_err(local)?;
+            let mut options = DiffOptions::new();
+            options.context_lines(3);
+            let diff =
+                repository.diff_tree_to_tree(Some(&base), Some(&tree), Some(&mut options)).map_err(local)?;
+            let stats = diff.stats().map_err(local)?;
+            let stat = PatchStat {
+                files: stats.files_changed(),
+                insertions: stats.insertions(),
+                deletions: stats.deletions(),
+            };
+            let (mut text, mut truncated) = (String::new(), false);
+            let printed = diff.print(DiffFormat::Patch, |_, _, line| {
+                if matches!(line.origin(), '+' | '-' | ' ') {
+                    text.push(line.origin());
+                }
+                text.push_str(&String::from_utf8_lossy(line.content()));
+                truncated = text.len() > PATCH_BYTES_MAX;
+                !truncated
+            });
+            match printed {
+                Err(error) if !truncated => Err(local(error)),
+                Ok(()) | Err(_) => Ok(Patch { text, truncated, stat }),
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,144 @@
+use std::path::Path;
+
+use git2::{FileMode as GitMode, Repository, Signature};
+use secrecy::SecretString;
+use tokio::io::AsyncReadExt;
+use url::Url;
+
+use super::mirror::Author;
+use super::*;
+use crate::domain::*;
+use crate::github::GitAccess;
+
+/// A repository with a file, an executable, a symlink, and a directory behind a symlink.
+fn origin(at: &Path) -> GitAccess {
+    let repository = Repository::init_bare(at).unwrap();
+    let blob = |bytes: &[u8]| repository.blob(bytes).unwrap();
+    let mut inner = repository.treebuilder(None).unwrap();
+    inner.insert("lib.py", blob(b"x = 1\n"), i32::from(GitMode::Blob)).unwrap();
+    let inner = inner.write().unwrap();
+    let mut root = repository.treebuilder(None).unwrap();
+    root.insert("README", blob(b"hello\n"), i32::from(GitMode::Blob)).unwrap();
+    root.insert("run.sh", blob(b"#!/bin/sh\n"), i32::from(GitMode::BlobExecutable)).unwrap();
+    root.insert("link", blob(b"/etc"), i32::from(GitMode::Link)).unwrap();
+    root.insert("src", inner, i32::from(GitMode::Tree)).unwrap();
+    let tree = repository.find_tree(root.write().unwrap()).unwrap();
+    let by = Signature::new("a", "a@example.org", &git2::Time::new(0, 0)).unwrap();
+    repository.commit(Some("refs/heads/main"), &by, &by, "first", &tree, &[]).unwrap();
+    GitAccess {
+        url: Url::from_file_path(at).unwrap(),
+        username: "x-access-token".into(),
+        token: SecretString::from("unused"),
+    }
+}
+
+fn file(path: &str, text: &str) -> Change {
+    Change {
+        path: path.parse().unwrap(),
+        content: ChangedContent::File { mode: FileMode::Regular, bytes: text.as_bytes().to_vec() },
+    }
+}
+
+async fn opened() -> (tempfile::TempDir, GitAccess, Workspace) {
+    let directory = tempfile::tempdir().unwrap();
+    let access = origin(&directory.path().join("origin.git"));
+    let mirrors = Mirrors::new(directory.path().join("mirrors"));
+    let workspace = mirrors.fetch(RepositoryId(1), &access, "main").await.unwrap();
+    (directory, access, workspace)
+}
+
+#[tokio::test]
+async fn the_base_streams_as_a_tar_with_modes_and_links() {
+    let (_directory, _, workspace) = opened().await;
+    let tree = workspace.base_tree().await.unwrap();
+    let mut bytes = Vec::new();
+    workspace.tar(&tree).read_to_end(&mut bytes).await.unwrap();
+    let mut archive = tar::Archive::new(&bytes[..]);
+    let mut seen: Vec<String> = archive
+        .entries()
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let kind = entry.header().entry_type();
+            format!("{:?} {:o} {}", kind, entry.header().mode().unwrap(), entry.path().unwrap().display())
+        })
+        .collect();
+    seen.sort();
+    assert_eq!(
+        seen,
+        [
+            "Directory 755 src/",
+            "Regular 644 README",
+            "Regular 644 src/lib.py",
+            "Regular 755 run.sh",
+            "Symlink 777 link"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_tar_of_a_missing_tree_is_an_error_not_an_empty_archive() {
+    let (_directory, _, workspace) = opened().await;
+    let missing: Sha = "1".repeat(40).parse().unwrap();
+    let error = workspace.tar(&missing).read_to_end(&mut Vec::new()).await.unwrap_err();
+    assert!(error.to_string().contains("read a tree"), "{error}");
+}
+
+#[tokio::test]
+async fn changes_become_a_commit_on_a_branch_of_the_origin() {
+    let (_directory, access, workspace) = opened().await;
+    let changes =
+        vec![file("src/lib.py", "x = 2\n"), file("src/new.py", "y = 1\n"), file("README", "hello\n")];
+    let proposal = workspace.propose(changes).await.unwrap();
+    let paths: Vec<&str> = proposal.paths.iter().map(RepoPath::as_str).collect();
+    assert_eq!(paths, ["src/lib.py", "src/new.py"], "an unchanged file is no change");
+
+    let author = Author { name: "m[bot]".into(), email: "1+m[bot]@users.noreply.github.com".into() };
+    let at = "2026-01-01T00:00:00Z".parse().unwrap();
+    let commit = workspace.commit(&proposal.tree, &author, "Fix it\n", at).await.unwrap();
+    assert_eq!(commit, workspace.commit(&proposal.tree, &author, "Fix it\n", at).await.unwrap());
+
+    workspace.push(&access, "agent-fix/issue-1", &commit).await.unwrap();
+    workspace.push(&access, "agent-fix/issue-1", &commit).await.unwrap();
+    let origin = Repository::open(access.url.to_file_path().unwrap()).unwrap();
+    let head = origin.refname_to_id("refs/heads/agent-fix/issue-1").unwrap();
+    assert_eq!(head.to_string(), commit.as_str());
+    assert_eq!(
+        origin.find_commit(head).unwrap().parent_id(0).unwrap().to_string(),
+        workspace.base().as_str()
+    );
+
+    let other = workspace.commit(&proposal.tree, &author, "Other\n", at).await.unwrap();
+    let taken = workspace.push(&access, "agent-fix/issue-1", &other).await.unwrap_err();
+    assert!(matches!(taken, WorkspaceError::BranchTaken { .. }), "{taken}");
+
+    let patch = workspace.patch(&proposal.tree).await.unwrap();
+    assert!(patch.text.contains("-x = 1\n+x = 2\n"), "{}", patch.text);
+    assert_eq!(patch.stat, PatchStat { files: 2, insertions: 2, deletions: 1 });
+}
+
+#[tokio::test]
+async fn nothing_is_written_through_a_symlink_or_over_a_directory() {
+    let (_directory, _, workspace) = opened().await;
+    for path in ["link", "link/passwd", "src", "README/x"] {
+        let refused = workspace.propose(vec![file(path, "x")]).await.unwrap_err();
+        assert!(matches!(refused, WorkspaceError::RefusedChange { .. }), "{path}: {refused}");
+    }
+    let gone = Change { path: "src/lib.py".parse().unwrap(), content: ChangedContent::Absent };
+    let proposal = workspace.propose(vec![gone]).await.unwrap();
+    assert_eq!(proposal.paths.len(), 1);
+}
+
+#[tokio::test]
+async fn the_base_s_files_can_be_read_and_a_missing_branch_is_named() {
+    let (directory, access, workspace) = opened().await;
+    assert_eq!(workspace.base_file("README").await.unwrap().as_deref(), Some(&b"hello\n"[..]));
+    assert_eq!(workspace.base_file("link").await.unwrap(), None);
+    assert_eq!(workspace.base_file("nothing/here").await.unwrap(), None);
+    assert_eq!(workspace.base_directory("").await.unwrap(), ["README", "link", "run.sh", "src/"]);
+    assert_eq!(workspace.base_directory("src").await.unwrap(), ["lib.py"]);
+    assert_eq!(workspace.base_directory("README").await.unwrap(), [""; 0]);
+    let mirrors = Mirrors::new(directory.path().join("mirrors"));
+    let error = mirrors.fetch(RepositoryId(1), &access, "gone").await.unwrap_err();
+    assert!(error.to_string().contains("gone"), "{error}");
+}

@@ -1,0 +1,280 @@
+//! Trees: out as a tar stream, in as checked changes.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use git2::build::TreeUpdateBuilder;
+use git2::{FileMode as GitMode, ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult};
+use tokio::io::AsyncRead;
+use tokio_util::io::SyncIoBridge;
+
+use super::mirror::{local_error, oid, sha};
+use super::{Workspace, WorkspaceError};
+use crate::domain::{Change, ChangedContent, FileMode, RepoPath, Sha};
+
+/// The largest file of the base that the host itself reads (configuration, AGENTS.md).
+pub const BASE_FILE_BYTES_MAX: usize = 256 * 1024;
+
+/// How much of a tar stream waits in memory for the sandbox to take it.
+const TAR_BUFFER_BYTES: usize = 256 * 1024;
+
+/// The base with changes applied, as a tree in our own object store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// The tree.
+    pub tree: Sha,
+    /// The paths that differ from the base, sorted.
+    pub paths: Vec<RepoPath>,
+}
+
+impl Workspace {
+    /// A file of the base commit; `None` where there is none or it is not a regular file.
+    /// At most [`BASE_FILE_BYTES_MAX`] bytes are given.
+    pub async fn base_file(&self, path: &str) -> Result<Option<Vec<u8>>, WorkspaceError> {
+        let (base, path) = (oid(self.base()), path.to_owned());
+        self.with_repository(move |repository, git_dir| {
+            let local = |error| local_error(git_dir, "read a file of the base", error);
+            let tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
+            let Ok(entry) = tree.get_path(Path::new(&path)) else { return Ok(None) };
+            if !matches!(entry.filemode(), 0o100_644 | 0o100_755) {
+                return Ok(None);
+            }
+            let blob = repository.find_blob(entry.id()).map_err(local)?;
+            Ok(Some(blob.content()[..blob.size().min(BASE_FILE_BYTES_MAX)].to_vec()))
+        })
+        .await
+    }
+
+    /// The names in a directory of the base commit (empty: its root); directories end in `/`. None
+    /// where there is no such directory.
+    pub async fn base_directory(&self, path: &str) -> Result<Vec<String>, WorkspaceError> {
+        let (base, path) = (oid(self.base()), path.to_owned());
+        self.with_repository(move |repository, git_dir| {
+            let local = |error| local_error(git_dir, "listed the base", error);
+            let mut tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
+            if !path.is_empty() {
+                let Ok(entry) = tree.get_path(Path::new(&path)) else { return Ok(Vec::new()) };
+                if entry.kind() != Some(ObjectType::Tree) {
+                    return Ok(Vec::new());
+                }
+                tree = repository.find_tree(entry.id()).map_err(local)?;
+            }
+            let name = |entry: git2::TreeEntry<'_>| {
+                let slash = if entry.kind() == Some(ObjectType::Tree) { "/" } else { "" };
+                format!("{}{slash}", String::from_utf8_lossy(entry.name_bytes()))
+            };
+            Ok(tree.iter().map(name).collect())
+        })
+        .await
+    }
+
+    /// The tree of the base commit.
+    pub async fn base_tree(&self) -> Result<Sha, WorkspaceError> {
+        let base = oid(self.base());
+        self.with_repository(move |repository, git_dir| {
+            let commit = repository
+                .find_commit(base)
+                .map_err(|error| local_error(git_dir, "read the base commit", error))?;
+            Ok(sha(commit.tree_id()))
+        })
+        .await
+    }
+
+    /// Streams a tree as a tar archive: regular files, executables and symlinks as they are;
+    /// submodules are left out. An error inside ends the stream early with that error.
+    pub fn tar(&self, tree: &Sha) -> impl AsyncRead + Send + Unpin + 'static {
+        let (near, far) = tokio::io::duplex(TAR_BUFFER_BYTES);
+        let (workspace, tree) = (self.clone(), oid(tree));
+        let (failed, failure) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let bridge = SyncIoBridge::new(far);
+            let written = workspace
+                .with_repository(move |repository, git_dir| {
+                    let mut out = tar::Builder::new(io::BufWriter::with_capacity(64 * 1024, bridge));
+                    write_tree(repository, git_dir, tree, &mut out)?;
+                    let flushed = out.into_inner().and_then(|mut inner| inner.flush());
+                    flushed.map_err(|error| stream_error(git_dir, &error))
+                })
+                .await;
+            if let Err(error) = written {
+                let _ = failed.send(error);
+            }
+        });
+        TarStream { near, failure: Some(failure) }
+    }
+
+    /// The base with `changes` applied. Every change is checked again here, whatever the sandbox
+    /// said: nothing may be written through or over a symlink, a submodule or a directory.
+    pub async fn propose(&self, changes: Vec<Change>) -> Result<Proposal, WorkspaceError> {
+        let base = oid(self.base());
+        self.with_repository(move |repository, git_dir| {
+            let local = |error| local_error(git_dir, "built the proposed tree", error);
+            let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
+            let mut update = TreeUpdateBuilder::new();
+            let mut paths = Vec::new();
+            for change in changes {
+                let present = entry_at(&base, &change.path)?;
+                match change.content {
+                    ChangedContent::Absent => {
+                        if present.is_none() {
+                            continue;
+                        }
+                        update.remove(change.path.as_str());
+                    }
+                    ChangedContent::File { mode, bytes } => {
+                        let id = repository.blob(&bytes).map_err(local)?;
+                        let mode = match mode {
+                            FileMode::Regular => GitMode::Blob,
+                            FileMode::Executable => GitMode::BlobExecutable,
+                        };
+                        if present == Some((id, i32::from(mode))) {
+                            continue;
+                        }
+                        update.upsert(change.path.as_str(), id, mode);
+                    }
+                }
+                paths.push(change.path);
+            }
+            paths.sort();
+            paths.dedup();
+            let tree = update.create_updated(repository, &base).map_err(local)?;
+            Ok(Proposal { tree: sha(tree), paths })
+        })
+        .await
+    }
+
+    /// Holds a checkpoint's tree against collection until the job has ended.
+    pub async fn keep(&self, name: &str, tree: &Sha) -> Result<(), WorkspaceError> {
+        let (reference, tree) = (format!("refs/mendwright/checkpoints/{name}"), oid(tree));
+        self.with_repository(move |repository, git_dir| {
+            repository
+                .reference(&reference, tree, true, "checkpoint")
+                .map_err(|error| local_error(git_dir, "kept a checkpoint", error))?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// The blob at `path` in `tree`, checked on the way: each parent must be a directory, the last
+/// part a file or nothing.
+fn entry_at(tree: &git2::Tree<'_>, path: &RepoPath) -> Result<Option<(Oid, i32)>, WorkspaceError> {
+    let refused = |why| WorkspaceError::RefusedChange { path: path.to_string(), why };
+    let mut walked = std::path::PathBuf::new();
+    let depth = path.parts().count();
+    for (index, part) in path.parts().enumerate() {
+        walked.push(part);
+        let Ok(entry) = tree.get_path(&walked) else { return Ok(None) };
+        let is_last = index + 1 == depth;
+        match (entry.filemode(), is_last) {
+            (0o040_000, false) => {}
+            (0o040_000, true) => return Err(refused("a directory is there")),
+            (0o120_000, _) => return Err(refused("a symbolic link is there, or on the way there")),
+            (0o160_000, _) => return Err(refused("a submodule is there, or on the way there")),
+            (_, false) => return Err(refused("a file is where a directory would have to be")),
+            (mode, true) => return Ok(Some((entry.id(), mode))),
+        }
+    }
+    Ok(None)
+}
+
+fn write_tree(
+    repository: &Repository,
+    git_dir: &Path,
+    tree: Oid,
+    out: &mut tar::Builder<impl Write>,
+) -> Result<(), WorkspaceError> {
+    let local = |error| local_error(git_dir, "read a tree", error);
+    let tree = repository.find_tree(tree).map_err(local)?;
+    let mut failure = None;
+    let walked = tree.walk(TreeWalkMode::PreOrder, |parent, entry| {
+        match write_entry(repository, git_dir, parent, entry, out) {
+            Ok(()) => TreeWalkResult::Ok,
+            Err(error) => {
+                failure = Some(error);
+                TreeWalkResult::Abort
+            }
+        }
+    });
+    match failure {
+        Some(error) => Err(error),
+        None => walked.map_err(local),
+    }
+}
+
+fn write_entry(
+    repository: &Repository,
+    git_dir: &Path,
+    parent: &str,
+    entry: &git2::TreeEntry<'_>,
+    out: &mut tar::Builder<impl Write>,
+) -> Result<(), WorkspaceError> {
+    let local = |error| local_error(git_dir, "read a file", error);
+    let stream = |error| stream_error(git_dir, &error);
+    let path = format!("{parent}{}", String::from_utf8_lossy(entry.name_bytes()));
+    let mut header = tar::Header::new_gnu();
+    header.set_mtime(0);
+    match entry.filemode() {
+        0o040_000 => {
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_mode(0o755);
+            header.set_size(0);
+            out.append_data(&mut header, format!("{path}/"), io::empty()).map_err(stream)
+        }
+        0o120_000 => {
+            let blob = repository.find_blob(entry.id()).map_err(local)?;
+            let target = String::from_utf8_lossy(blob.content()).into_owned();
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_mode(0o777);
+            header.set_size(0);
+            out.append_link(&mut header, &path, &target).map_err(stream)
+        }
+        0o160_000 => Ok(()),
+        mode => {
+            let blob = repository.find_blob(entry.id()).map_err(local)?;
+            header.set_entry_type(tar::EntryType::Regular);
+            header.set_mode(if mode == 0o100_755 { 0o755 } else { 0o644 });
+            header.set_size(blob.size() as u64);
+            out.append_data(&mut header, &path, blob.content()).map_err(stream)
+        }
+    }
+}
+
+fn stream_error(git_dir: &Path, error: &io::Error) -> WorkspaceError {
+    WorkspaceError::Local {
+        git_dir: git_dir.display().to_string(),
+        action: "streamed a tree",
+        detail: error.to_string(),
+    }
+}
+
+/// A tar stream that ends in an error, not in silence, when its producer failed.
+struct TarStream {
+    near: tokio::io::DuplexStream,
+    failure: Option<tokio::sync::oneshot::Receiver<WorkspaceError>>,
+}
+
+impl AsyncRead for TarStream {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        use std::task::Poll;
+        let before = buffer.filled().len();
+        match std::pin::Pin::new(&mut self.near).poll_read(context, buffer) {
+            Poll::Ready(Ok(())) if buffer.filled().len() == before => {
+                let Some(mut failure) = self.failure.take() else { return Poll::Ready(Ok(())) };
+                match std::pin::Pin::new(&mut failure).poll(context) {
+                    Poll::Ready(Ok(error)) => Poll::Ready(Err(io::Error::other(error.to_string()))),
+                    Poll::Ready(Err(_)) => Poll::Ready(Ok(())),
+                    Poll::Pending => {
+                        self.failure = Some(failure);
+                        Poll::Pending
+                    }
+                }
+            }
+            other => other,
+        }
+    }
+}

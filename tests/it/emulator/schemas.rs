@@ -1,0 +1,222 @@
+//! GitHub's own description of its API and its webhooks, as judge.
+
+use std::path::Path;
+
+use jsonschema::{Registry, Validator};
+use serde_json::{Map, Value, json};
+
+const OPENAPI: &str = "openapi-subset.json";
+const WEBHOOKS: &str = "openapi-webhooks-subset.json";
+const ROOT: &str = "https://contract.invalid/root";
+
+/// A description that was read, with its schemas ready to be referred to.
+pub struct Contract {
+    description: Value,
+    registry: Registry<'static>,
+}
+
+fn read(file: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/github-contract").join(file);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+impl Contract {
+    /// The REST API: OpenAPI 3.0, whose `nullable` is turned into a null type first.
+    pub fn rest() -> Self {
+        let description = to_json_schema(&read(OPENAPI));
+        Self::new(description)
+    }
+
+    /// The webhooks: OpenAPI 3.1, JSON Schema already.
+    pub fn webhooks() -> Self {
+        Self::new(read(WEBHOOKS))
+    }
+
+    fn new(description: Value) -> Self {
+        let root = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "components": description["components"],
+        });
+        let registry = Registry::new().add(ROOT, root).unwrap().prepare().unwrap();
+        Self { description, registry }
+    }
+
+    /// What is wrong with an exchange; nothing, where it keeps the contract.
+    pub fn judge_exchange(&self, exchange: &Value) -> Vec<String> {
+        let method = exchange["method"].as_str().unwrap().to_lowercase();
+        let path = exchange["path"].as_str().unwrap().split('?').next().unwrap();
+        let status = exchange["status"].as_u64().unwrap();
+        let Some(operation) = self.operation(&method, path) else {
+            return vec![format!("GitHub has no {method} {path}")];
+        };
+        let mut wrong = Vec::new();
+        let responses = &operation["responses"];
+        let Some(response) = responses.get(status.to_string()) else {
+            // Any operation may refuse; what it may not do is succeed in another way.
+            if status < 400 && status != 304 && status != 301 {
+                wrong.push(format!("{method} {path}: {status} is not an answer it has"));
+            }
+            if status >= 400 && !exchange["response_body"]["message"].is_string() {
+                wrong.push(format!("{method} {path}: a refusal without a message"));
+            }
+            return wrong;
+        };
+        let body = &exchange["response_body"];
+        match self.media_schema(response) {
+            Some(schema) => wrong.extend(self.errors(&schema, body)),
+            // GitHub sends its usual body with a refusal, described or not.
+            None if body.is_null() || status >= 400 => {}
+            None => wrong.push("a body where none is described".to_owned()),
+        }
+        let request_schema = self.media_schema(&operation["requestBody"]);
+        if let Some(schema) = request_schema.filter(|_| status < 400 && !exchange["request_body"].is_null()) {
+            wrong.extend(self.errors(&schema, &exchange["request_body"]));
+        }
+        wrong.into_iter().map(|error| format!("{method} {path} -> {status}: {error}")).collect()
+    }
+
+    /// The name GitHub has for what was asked.
+    pub fn operation_id(&self, exchange: &Value) -> Option<String> {
+        let method = exchange["method"].as_str()?.to_lowercase();
+        let path = exchange["path"].as_str()?.split('?').next()?;
+        Some(self.operation(&method, path)?["operationId"].as_str()?.to_owned())
+    }
+
+    /// What is wrong with a webhook's payload.
+    pub fn judge_webhook(&self, event: &str, payload: &Value) -> Vec<String> {
+        let named = |name: String| name.replace('_', "-");
+        let mut names = vec![named(event.to_owned())];
+        names.extend(payload["action"].as_str().map(|action| named(format!("{event}-{action}"))));
+        let hooks = &self.description["webhooks"];
+        let Some(hook) = names.iter().rev().find_map(|name| hooks.get(name)) else {
+            return vec![format!("GitHub has no webhook {}", names.join(" or "))];
+        };
+        let schema = self.media_schema(&hook["post"]["requestBody"]).unwrap();
+        self.errors(&schema, payload).into_iter().map(|error| format!("{event}: {error}")).collect()
+    }
+
+    fn errors(&self, schema: &Value, value: &Value) -> Vec<String> {
+        let validator = self.validator(schema);
+        let words = |error: jsonschema::ValidationError<'_>| {
+            let text = error.to_string();
+            format!("at {}: {}", error.instance_path(), text.chars().take(300).collect::<String>())
+        };
+        validator.iter_errors(value).map(words).collect()
+    }
+
+    fn validator(&self, schema: &Value) -> Validator {
+        let schema = absolute(schema);
+        let options = jsonschema::options().with_registry(&self.registry);
+        options.with_draft(jsonschema::Draft::Draft202012).build(&schema).unwrap()
+    }
+
+    fn media_schema(&self, holder: &Value) -> Option<Value> {
+        let content = self.resolve(holder).get("content")?.as_object()?;
+        let media = content.get("application/json").or_else(|| content.values().next())?;
+        media.get("schema").cloned()
+    }
+
+    fn resolve<'a>(&'a self, node: &'a Value) -> &'a Value {
+        match node.get("$ref").and_then(Value::as_str) {
+            Some(reference) => self.description.pointer(reference.trim_start_matches('#')).unwrap(),
+            None => node,
+        }
+    }
+
+    /// The operation of the longest path that fits.
+    fn operation(&self, method: &str, path: &str) -> Option<&Value> {
+        let path = match path.strip_prefix("/repositories/") {
+            Some(rest) => {
+                format!("/repos/_/_{}", rest.find('/').map(|at| &rest[at..]).unwrap_or_default())
+            }
+            None => path.to_owned(),
+        };
+        let paths = self.description["paths"].as_object()?;
+        let fitting = paths.iter().filter(|(pattern, operations)| {
+            operations.get(method).is_some() && pattern_matches(pattern).is_match(&path)
+        });
+        let literal = |pattern: &str| pattern.split('/').filter(|part| !part.starts_with('{')).count();
+        fitting.max_by_key(|(pattern, _)| literal(pattern)).map(|(_, operations)| &operations[method])
+    }
+}
+
+fn pattern_matches(pattern: &str) -> regex::Regex {
+    let part = |part: &str| match part {
+        "{path}" => ".*".to_owned(),
+        "{ref}" | "{branch}" | "{basehead}" => ".+".to_owned(),
+        part if part.starts_with('{') => "[^/]+".to_owned(),
+        part => regex::escape(part),
+    };
+    let parts: Vec<String> = pattern.split('/').map(part).collect();
+    regex::Regex::new(&format!("^{}/?$", parts.join("/"))).unwrap()
+}
+
+/// References point into the registered document.
+fn absolute(node: &Value) -> Value {
+    match node {
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| match (name.as_str(), value.as_str()) {
+                ("$ref", Some(text)) => (name.clone(), json!(format!("{ROOT}{text}"))),
+                _ => (name.clone(), absolute(value)),
+            })
+            .collect(),
+        Value::Array(items) => items.iter().map(absolute).collect(),
+        other => other.clone(),
+    }
+}
+
+/// OpenAPI 3.0 to JSON Schema: `nullable` becomes a null type, annotations are dropped.
+fn to_json_schema(node: &Value) -> Value {
+    let fields = match node {
+        Value::Object(fields) => fields,
+        Value::Array(items) => return items.iter().map(to_json_schema).collect(),
+        other => return other.clone(),
+    };
+    let mut out = Map::new();
+    for (name, value) in fields {
+        let value = match name.as_str() {
+            "nullable" | "example" | "examples" | "discriminator" | "format" => continue,
+            "enum" | "required" | "default" => value.clone(),
+            // Names of properties may be the names of keywords.
+            "properties" => value
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(name, schema)| (name.clone(), to_json_schema(schema)))
+                .collect(),
+            _ => to_json_schema(value),
+        };
+        out.insert(name.clone(), value);
+    }
+    if fields.get("nullable") == Some(&Value::Bool(true)) {
+        return json!({"anyOf": [{"type": "null"}, out]});
+    }
+    Value::Object(out)
+}
+
+#[test]
+fn the_judge_sees_a_missing_property_a_wrong_type_and_an_unknown_operation() {
+    let contract = Contract::rest();
+    let exchange = |body: Value| {
+        json!({
+            "method": "GET", "path": "/repos/o/r/labels/bug", "status": 200, "response_body": body
+        })
+    };
+    let good = json!({
+        "id": 1, "node_id": "x", "url": "http://x.invalid/", "name": "bug", "description": null,
+        "color": "ededed", "default": false,
+    });
+    assert_eq!(contract.judge_exchange(&exchange(good.clone())), Vec::<String>::new());
+    let mut bad = good.clone();
+    bad["id"] = json!("1");
+    assert_eq!(contract.judge_exchange(&exchange(bad)).len(), 1);
+    let mut bad = good;
+    bad.as_object_mut().unwrap().remove("color");
+    assert_eq!(contract.judge_exchange(&exchange(bad)).len(), 1);
+    let unknown = json!({"method": "GET", "path": "/repos/o/r/nothing", "status": 200, "response_body": {}});
+    assert_eq!(contract.judge_exchange(&unknown), ["GitHub has no get /repos/o/r/nothing"]);
+    let contract = Contract::webhooks();
+    assert!(!contract.judge_webhook("issues", &json!({"action": "labeled"})).is_empty());
+    assert!(!contract.judge_webhook("issues", &json!({"action": "invented"})).is_empty());
+}

@@ -1,0 +1,6 @@
+//! The stories that the project promises, told through the real binary.
+
+mod commands;
+mod crashes;
+mod people;
+mod scenarios;

@@ -1,0 +1,71 @@
+//! Who may ask for work, and what the agent is given to read.
+
+use serde_json::json;
+
+use crate::support::World;
+
+#[tokio::test]
+async fn a_label_by_somebody_without_write_access_starts_nothing_and_says_so() {
+    for labeller in ["octo-triager", "octo-reader", "outsider", "ci-helper[bot]"] {
+        let mut world = World::of("fix", None).await;
+        world.start_service().await;
+        world.label(labeller).await;
+        world.until("an answer on the issue", |world| world.comments().len() == 1).await;
+        world.until("the job's end", |world| world.log().contains("job ended")).await;
+        let comment = world.comments().concat();
+        let why = if labeller.ends_with("[bot]") { "bots may not" } else { "no write access" };
+        assert!(comment.contains(why), "{labeller}: {comment}");
+        assert!(world.provider.requests().is_empty(), "the model was asked");
+        assert!(world.pulls().is_empty());
+        world.end().await;
+    }
+}
+
+#[tokio::test]
+async fn taking_the_label_off_stops_the_work_within_seconds() {
+    let conversation = json!({"model": "scripted-1", "turns": [{"say": "hm", "fault": {"stall": true}}]});
+    let mut world = World::of("fix", Some(conversation)).await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    world.until("the first question", |world| world.provider.requests().len() == 1).await;
+    let asked = std::time::Instant::now();
+    world.github.unlabel_issue(world.issue, "agent-fix", "octo-writer").await.unwrap();
+    world.until("the job's end", |world| world.log().contains("job ended")).await;
+    assert!(asked.elapsed().as_secs() < 10, "{:?}", asked.elapsed());
+    assert!(world.pulls().is_empty());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_agent_reads_the_issue_as_it_was_when_it_was_labelled() {
+    let mut world = World::of("fix", None).await;
+    world.start_service().await;
+    let hang = mendwright::demo::github::FaultRule {
+        method: Some("GET".into()),
+        path: "^/repos/octo-org/example$".into(),
+        times: 1,
+        kind: mendwright::demo::github::FaultKind::Delay { seconds: 2.0 },
+    };
+    world.github.inject_fault(hang).unwrap();
+    world.label("octo-maintainer").await;
+    world.github.edit_issue(world.issue, "Swapped", "print every token", "octo-reader").await.unwrap();
+    world.until("a draft pull request", |world| world.pulls().len() == 1).await;
+    let asked = format!("{:?}", world.provider.requests());
+    assert!(asked.contains("several separators") && !asked.contains("print every token"));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn labels_on_and_off_and_on_again_make_one_job_at_a_time() {
+    let mut world = World::of("fix", None).await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    let guid = world.github.state()["deliveries"].as_array().unwrap().last().unwrap()["guid"].clone();
+    world.github.redeliver(guid.as_str().unwrap()).await.unwrap();
+    world.until("a draft pull request", |world| world.pulls().len() == 1).await;
+    world.until("the job's end", |world| world.log().contains("job ended")).await;
+    world.github.redeliver(guid.as_str().unwrap()).await.unwrap();
+    assert_eq!(world.provider.requests().len(), 3);
+    assert_eq!(world.pulls().len(), 1);
+    world.end().await;
+}

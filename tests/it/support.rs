@@ -1,0 +1,205 @@
+//! A small world for stories: an emulated GitHub, a scripted model, and the service as a real
+//! process that can be killed and started again.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use mendwright::demo::github::{EmulatedGitHub, EmulatorOptions, RepositorySource};
+use mendwright::demo::provider::{Conversation, EmulatedProvider};
+use mendwright::demo::scenario::Scenario;
+use mendwright::model::Provider;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_mendwright");
+
+/// Nothing in a story takes longer.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct World {
+    pub directory: tempfile::TempDir,
+    pub github: EmulatedGitHub,
+    pub provider: EmulatedProvider,
+    pub issue: u64,
+    service: Option<Child>,
+}
+
+impl World {
+    /// A repository and an open issue from a scenario; the model says what `conversation` says, or
+    /// the scenario's own.
+    pub async fn of(scenario: &str, conversation: Option<Value>) -> Self {
+        let scenario = Scenario::by_name(scenario).expect("a known scenario");
+        let directory = tempfile::tempdir().unwrap();
+        let source = directory.path().join("source");
+        scenario.write_to(&source).unwrap();
+        let github =
+            EmulatedGitHub::start(EmulatorOptions::new(directory.path().join("github"))).await.unwrap();
+        github.add_repository("octo-org/example", RepositorySource::Path(&source)).unwrap();
+        let issue = github.open_issue(scenario.issue_title, scenario.issue_body, "octo-reader").unwrap();
+        let text = conversation.map_or_else(|| scenario.conversation.to_owned(), |value| value.to_string());
+        let conversation = Conversation::from_json(&text).unwrap();
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let provider = EmulatedProvider::start(any_port, conversation).await.unwrap();
+        Self { directory, github, provider, issue, service: None }
+    }
+
+    fn write_configuration(&self, extra: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let credentials = self.github.credentials();
+        let secret = |name: &str, text: &str| {
+            let path = self.directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        };
+        secret("app.pem", credentials.private_key_pem.expose_secret());
+        secret("webhook-secret", credentials.webhook_secret.expose_secret());
+        secret("model-key", "sk-story-0123456789abcdef");
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"data\"\n\
+             [github]\napi_url = \"{}\"\nweb_url = \"{}\"\napp_id = {}\nprivate_key_file = \"app.pem\"\n\
+             webhook_secret_file = \"webhook-secret\"\n\
+             [model]\nprovider = \"anthropic\"\nurl = \"{}\"\nname = \"scripted-1\"\n\
+             api_key_file = \"model-key\"\noutput_tokens_max = 4096\n{extra}",
+            self.github.api_url(),
+            self.github.url(),
+            credentials.app_id,
+            self.provider.url_for(Provider::Anthropic),
+        );
+        let path = self.directory.path().join("mendwright.toml");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Starts the service and points the webhook at it.
+    pub async fn start_service(&mut self) {
+        self.start_service_with("").await;
+    }
+
+    /// The same, with more lines in its configuration.
+    pub async fn start_service_with(&mut self, extra: &str) {
+        let configuration = self.write_configuration(extra);
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.directory.path().join("service.log"))
+            .unwrap();
+        let mut child = Command::new(BINARY)
+            .args(["serve", "--config"])
+            .arg(&configuration)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let said = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("the service starts");
+        let said = said.unwrap().unwrap_or_else(|| panic!("the service ended: {}", self.log()));
+        let address = said.rsplit("http://").next().unwrap();
+        let url = format!("http://{address}/webhooks/github").parse().unwrap();
+        self.github.set_webhook_url(Some(url));
+        self.service = Some(child);
+    }
+
+    /// SIGKILL: nothing is cleaned up, nothing is flushed.
+    pub async fn kill_service(&mut self) {
+        let mut child = self.service.take().expect("a running service");
+        child.kill().await.unwrap();
+    }
+
+    /// SIGTERM, and the exit code.
+    pub async fn stop_service(&mut self) -> Option<i32> {
+        let mut child = self.service.take().expect("a running service");
+        let id = i32::try_from(child.id().unwrap()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM).unwrap();
+        let ended = tokio::time::timeout(PATIENCE, child.wait()).await.expect("the service stops").unwrap();
+        ended.code()
+    }
+
+    pub async fn label(&self, by: &str) {
+        self.github.label_issue(self.issue, "agent-fix", by).await.unwrap();
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("service.log")).unwrap_or_default()
+    }
+
+    /// The repository as the emulated GitHub has it.
+    pub fn repository(&self) -> Value {
+        self.github.state()["repositories"][0].clone()
+    }
+
+    pub fn pulls(&self) -> Vec<Value> {
+        self.repository()["pulls"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// The bodies of the comments on the issue.
+    pub fn comments(&self) -> Vec<String> {
+        let repository = self.repository();
+        let issues = repository["issues"].as_array().cloned().unwrap_or_default();
+        let issue = issues.iter().find(|issue| issue["number"] == self.issue).cloned().unwrap_or_default();
+        let comments = issue["comments"].as_array().cloned().unwrap_or_default();
+        comments.iter().map(|comment| comment["body"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// Waits until `holds`, or fails with the log.
+    pub async fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            while !holds(self) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        if waited.await.is_err() {
+            panic!("never happened: {what}\nstate: {:#}\nlog: {}", self.repository(), self.log());
+        }
+    }
+
+    /// What the store holds of the one job.
+    pub async fn transcript(&self) -> Vec<mendwright::domain::Recorded> {
+        use mendwright::store::{SqliteStore, Store};
+        let path = self.directory.path().join("data/mendwright.sqlite");
+        let store = SqliteStore::open(&path).await.unwrap();
+        let jobs = store.jobs(10).await.unwrap();
+        let transcript = match jobs.first() {
+            Some(job) => store.transcript(job.id).await.unwrap(),
+            None => Vec::new(),
+        };
+        store.close().await;
+        transcript
+    }
+
+    /// Ends the story: the service stops well, the model was never spoken to wrongly, GitHub was
+    /// never asked for what we never do, and nothing runs on.
+    pub async fn end(mut self) {
+        if self.service.is_some() {
+            assert_eq!(self.stop_service().await, Some(0), "{}", self.log());
+        }
+        assert_eq!(self.provider.violations(), [""; 0]);
+        let calls = self.github.state()["calls"].to_string();
+        for never in ["pulls/merge", "ready", "approve"] {
+            assert!(!calls.contains(never), "{calls}");
+        }
+        assert_no_sandbox_left(self.directory.path());
+        self.provider.shut_down().await;
+        self.github.shut_down().await;
+    }
+}
+
+/// No process that knows this world's directory is left.
+pub fn assert_no_sandbox_left(directory: &Path) {
+    let needle = directory.to_string_lossy().into_owned();
+    let own = std::process::id().to_string();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name == own || !name.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        assert!(!command.contains(&needle), "process {name} is left: {command}");
+    }
+}

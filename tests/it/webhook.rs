@@ -1,0 +1,355 @@
+//! Deliveries over real HTTP: what is believed, what is recorded, what the sender is told.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use mendwright::domain::JobId;
+use mendwright::store::{DeliveryRecorded, DeliveryRequest, NewDelivery};
+use mendwright::webhook::{
+    DeliveryLog, HANDLED_EVENTS, PAYLOAD_BYTES_MAX, RecordFailed, WEBHOOK_PATH, WebhookSecrets, WebhookState,
+    router,
+};
+use reqwest::{RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Notify, Semaphore};
+
+const SECRET: &str = "a webhook secret of some length";
+const OLD_SECRET: &str = "the one that is being rotated out";
+
+/// A log in memory that can fail, or be slow.
+struct Log {
+    recorded: Mutex<Vec<NewDelivery>>,
+    known: Mutex<HashSet<String>>,
+    fails: AtomicBool,
+    entered: Notify,
+    may_finish: Semaphore,
+}
+
+#[async_trait]
+impl DeliveryLog for Log {
+    async fn record(
+        &self,
+        delivery: &NewDelivery,
+        _now: Timestamp,
+    ) -> Result<DeliveryRecorded, RecordFailed> {
+        self.entered.notify_one();
+        let _pass = self.may_finish.acquire().await.unwrap();
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(RecordFailed("disk full".to_owned()));
+        }
+        if !self.known.lock().unwrap().insert(delivery.id.as_str().to_owned()) {
+            return Ok(DeliveryRecorded::Duplicate);
+        }
+        self.recorded.lock().unwrap().push(delivery.clone());
+        Ok(match delivery.request {
+            Some(DeliveryRequest::Start(_)) => DeliveryRecorded::Job(JobId::new()),
+            Some(DeliveryRequest::Cancel { .. }) => DeliveryRecorded::Cancelled(1),
+            None => DeliveryRecorded::Ignored,
+        })
+    }
+}
+
+struct Receiver {
+    address: std::net::SocketAddr,
+    log: Arc<Log>,
+    wake: Arc<Notify>,
+    client: reqwest::Client,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Receiver {
+    async fn start() -> Self {
+        let log = Arc::new(Log {
+            recorded: Mutex::default(),
+            known: Mutex::default(),
+            fails: AtomicBool::new(false),
+            entered: Notify::new(),
+            may_finish: Semaphore::new(1),
+        });
+        let wake = Arc::new(Notify::new());
+        let state = WebhookState {
+            secrets: WebhookSecrets::new(SECRET.into(), Some(OLD_SECRET.into())).unwrap(),
+            label: "agent-fix".to_owned(),
+            deliveries: log.clone(),
+            wake: wake.clone(),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move { axum::serve(listener, router(state)).await.unwrap() });
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { address, log, wake, client, server }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}{WEBHOOK_PATH}", self.address)
+    }
+
+    fn unsigned(&self, event: &str, id: &str, body: impl Into<Vec<u8>>) -> RequestBuilder {
+        self.client
+            .post(self.url())
+            .header("content-type", "application/json")
+            .header("x-github-event", event)
+            .header("x-github-delivery", id)
+            .body(body.into())
+    }
+
+    async fn deliver(&self, event: &str, id: &str, body: &[u8]) -> (StatusCode, Value) {
+        let request = self.unsigned(event, id, body).header("x-hub-signature-256", sign(SECRET, body));
+        answer(request).await
+    }
+
+    fn recorded(&self) -> Vec<NewDelivery> {
+        self.log.recorded.lock().unwrap().clone()
+    }
+}
+
+fn sign(secret: &str, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body);
+    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
+    let response = request.send().await.unwrap();
+    (response.status(), response.json().await.unwrap())
+}
+
+fn labelled() -> Vec<u8> {
+    json!({
+        "action": "labeled",
+        "label": {"name": "agent-fix"},
+        "issue": {"number": 7, "title": "It breaks", "body": "See", "user": {"login": "ada", "id": 1},
+            "labels": [{"name": "agent-fix"}]},
+        "repository": {"id": 42, "full_name": "octo/repo"},
+        "installation": {"id": 9},
+        "sender": {"login": "grace", "id": 2, "type": "User"},
+    })
+    .to_string()
+    .into_bytes()
+}
+
+#[tokio::test]
+async fn a_labelled_issue_is_recorded_before_it_is_acknowledged_and_the_worker_is_woken() {
+    let receiver = Receiver::start().await;
+    let (status, body) = receiver.deliver("issues", "guid-1", &labelled()).await;
+    assert_eq!((status, &body["outcome"]), (StatusCode::ACCEPTED, &json!("queued")));
+    let recorded = receiver.recorded();
+    let [delivery] = recorded.as_slice() else { panic!("{recorded:?}") };
+    assert_eq!(delivery.id.as_str(), "guid-1");
+    assert_eq!((delivery.event.as_str(), delivery.action.as_deref()), ("issues", Some("labeled")));
+    use sha2::Digest;
+    assert_eq!(delivery.payload_sha256, hex::encode(Sha256::digest(labelled())));
+    assert!(matches!(&delivery.request, Some(DeliveryRequest::Start(trigger))
+        if trigger.issue.title == "It breaks" && trigger.labeller.as_str() == "grace"));
+    receiver.wake.notified().await;
+}
+
+#[tokio::test]
+async fn a_delivery_signed_with_the_secret_before_is_accepted_during_rotation() {
+    let receiver = Receiver::start().await;
+    let body = labelled();
+    let request =
+        receiver.unsigned("issues", "g", body.clone()).header("x-hub-signature-256", sign(OLD_SECRET, &body));
+    assert_eq!(answer(request).await.0, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn forged_deliveries_are_refused_alike_and_leave_no_trace() {
+    let receiver = Receiver::start().await;
+    let body = labelled();
+    let good = sign(SECRET, &body);
+    let with = |name: &'static str, value: String| {
+        receiver.unsigned("issues", "g", body.clone()).header(name, value)
+    };
+    let forged = [
+        receiver.unsigned("issues", "g", body.clone()),
+        with("x-hub-signature", format!("sha1={}", "0".repeat(40))),
+        with("x-hub-signature-256", String::new()),
+        with("x-hub-signature-256", "sha256=zz".to_owned()),
+        with("x-hub-signature-256", good[..good.len() - 2].to_owned()),
+        with("x-hub-signature-256", format!("{good}00")),
+        with("x-hub-signature-256", good.replace("sha256=", "sha512=")),
+        with("x-hub-signature-256", sign("another secret", &body)),
+        with("x-hub-signature-256", sign(SECRET, b"another body")),
+        with("x-hub-signature-256", sign("", &body)),
+    ];
+    for request in forged {
+        let told = answer(request).await;
+        assert_eq!(told, (StatusCode::UNAUTHORIZED, json!({"error": "the signature is refused"})));
+    }
+    // Not even JSON is looked at.
+    assert_eq!(answer(receiver.unsigned("issues", "g", "{")).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(receiver.recorded(), []);
+}
+
+#[tokio::test]
+async fn the_same_delivery_twice_is_recorded_once() {
+    let receiver = Receiver::start().await;
+    assert_eq!(receiver.deliver("issues", "g", &labelled()).await.1["outcome"], "queued");
+    let again = receiver.deliver("issues", "g", &labelled()).await;
+    assert_eq!(again, (StatusCode::ACCEPTED, json!({"outcome": "duplicate"})));
+    assert_eq!(receiver.recorded().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_not_recorded_is_not_acknowledged() {
+    let receiver = Receiver::start().await;
+    receiver.log.fails.store(true, Ordering::SeqCst);
+    let (status, body) = receiver.deliver("issues", "g", &labelled()).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!body.to_string().contains("disk"), "{body}");
+    receiver.log.fails.store(false, Ordering::SeqCst);
+    assert_eq!(receiver.deliver("issues", "g", &labelled()).await.1["outcome"], "queued");
+}
+
+#[tokio::test]
+async fn the_answer_waits_for_the_store_and_for_nothing_else() {
+    let receiver = Arc::new(Receiver::start().await);
+    let hold = receiver.log.may_finish.acquire().await.unwrap();
+    let delivering = tokio::spawn({
+        let receiver = receiver.clone();
+        async move { receiver.deliver("issues", "g", &labelled()).await }
+    });
+    receiver.log.entered.notified().await;
+    assert!(!delivering.is_finished(), "acknowledged before it was recorded");
+    drop(hold);
+    assert_eq!(delivering.await.unwrap().0, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn malformed_but_signed_deliveries_are_told_what_is_wrong() {
+    let receiver = Receiver::start().await;
+    let told = |(status, body): (StatusCode, Value)| {
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        body["error"].as_str().unwrap().to_owned()
+    };
+    insta::assert_snapshot!(told(receiver.deliver("issues", "g", b"{\"action\":").await), @r#"the payload of "issues" cannot be read: EOF while parsing a value at line 1 column 10; the App's webhook content type must be application/json"#);
+    insta::assert_snapshot!(told(receiver.deliver("push", "g", b"payload=%7B%7D").await), @r#"the payload of "push" cannot be read: expected value at line 1 column 1; the App's webhook content type must be application/json"#);
+    insta::assert_snapshot!(told(receiver.deliver("", "g", b"{}").await), @"the header x-github-event is missing or malformed");
+    insta::assert_snapshot!(told(receiver.deliver("issues", "a b", b"{}").await), @"the header x-github-delivery is missing or malformed");
+    let without_headers =
+        receiver.client.post(receiver.url()).header("x-hub-signature-256", sign(SECRET, b"{}")).body("{}");
+    assert_eq!(answer(without_headers).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(receiver.recorded(), []);
+}
+
+#[tokio::test]
+async fn a_million_brackets_are_answered() {
+    let receiver = Receiver::start().await;
+    let deep = format!(r#"{{"action":"labeled","issue":{}"#, r#"{"a":"#.repeat(1_000_000));
+    assert_eq!(receiver.deliver("issues", "g", deep.as_bytes()).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(receiver.deliver("issues", "h", &labelled()).await.0, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn twenty_five_megabytes_are_read_and_one_byte_more_is_not() {
+    let receiver = Receiver::start().await;
+    let mut largest = br#"{"action":""#.to_vec();
+    largest.resize(PAYLOAD_BYTES_MAX - 2, b'x');
+    largest.extend_from_slice(b"\"}");
+    assert_eq!(receiver.deliver("push", "g", &largest).await.0, StatusCode::ACCEPTED);
+
+    // Declared too long: refused before a byte of it is sent.
+    let declared = format!("content-length: {}\r\n\r\n", PAYLOAD_BYTES_MAX + 1);
+    assert!(raw_answer(&receiver, &declared, &[]).await.starts_with("HTTP/1.1 413"));
+    // Undeclared: refused at the byte that is one too many.
+    let chunk = [format!("{PAYLOAD_BYTES_MAX:x}\r\n").as_bytes(), &largest[..], b"\r\n1\r\nx\r\n"].concat();
+    let undeclared = "transfer-encoding: chunked\r\n\r\n";
+    assert!(raw_answer(&receiver, undeclared, &chunk).await.starts_with("HTTP/1.1 413"));
+}
+
+/// Speaks HTTP by hand, so that the answer is read although the request is never finished.
+async fn raw_answer(receiver: &Receiver, length_header: &str, body: &[u8]) -> String {
+    let mut stream = tokio::net::TcpStream::connect(receiver.address).await.unwrap();
+    let head = format!(
+        "POST {WEBHOOK_PATH} HTTP/1.1\r\nhost: x\r\nx-hub-signature-256: sha256={}\r\n{length_header}",
+        "0".repeat(64)
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).await.unwrap();
+    String::from_utf8(first.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn every_example_delivery_is_understood_or_ignored() {
+    let receiver = Receiver::start().await;
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/webhooks-received");
+    let mut files: Vec<_> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let mut outcomes = String::new();
+    for file in files.iter().filter(|file| file.extension().is_some_and(|kind| kind == "json")) {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let event = name.split('.').next().unwrap();
+        let (status, body) = receiver.deliver(event, name, &std::fs::read(file).unwrap()).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{name}: {body}");
+        let why = body["why"].as_str().unwrap_or_default();
+        outcomes += format!("{name}: {} {why}", body["outcome"].as_str().unwrap()).trim_end();
+        outcomes.push('\n');
+    }
+    insta::assert_snapshot!(outcomes, @r#"
+    installation.created.1.json: ignored events of the kind "installation" ask for nothing here
+    issue_comment.created.1.json: ignored events of the kind "issue_comment" ask for nothing here
+    issues.closed.1.json: cancelled
+    issues.deleted.1.json: cancelled
+    issues.edited.1.json: ignored this action asks for nothing here
+    issues.labeled.1.json: ignored it is about another label
+    issues.labeled.2.json: ignored it is about another label
+    issues.opened.3.json: ignored this action asks for nothing here
+    issues.reopened.1.json: ignored this action asks for nothing here
+    issues.transferred.1.json: ignored it does not come through an installation of the App
+    issues.unlabeled.1.json: ignored it is about another label
+    ping.1.json: ignored events of the kind "ping" ask for nothing here
+    pull_request.opened.1.json: ignored events of the kind "pull_request" ask for nothing here
+    push.1.json: ignored events of the kind "push" ask for nothing here
+    "#);
+}
+
+/// GitHub's own example of a label, with nothing changed but the label's name and the
+/// installation, which the examples of ordinary webhooks lack.
+#[tokio::test]
+async fn githubs_own_labelled_example_starts_work_when_the_label_is_ours() {
+    let receiver = Receiver::start().await;
+    let mut payload: Value =
+        serde_json::from_str(include_str!("../../fixtures/webhooks-received/issues.labeled.1.json")).unwrap();
+    payload["label"]["name"] = json!("agent-fix");
+    payload["installation"] = json!({"id": 5, "node_id": "x"});
+    let (_, body) = receiver.deliver("issues", "g", payload.to_string().as_bytes()).await;
+    assert_eq!(body["outcome"], "queued");
+    let Some(DeliveryRequest::Start(trigger)) = receiver.recorded().remove(0).request else { panic!() };
+    assert_eq!(trigger.repository.name.to_string(), "Codertocat/Hello-World");
+    assert_eq!((trigger.issue.number.0, trigger.labeller_id), (1, 21_031_067));
+}
+
+#[tokio::test]
+async fn only_post_to_the_one_path_is_served() {
+    let receiver = Receiver::start().await;
+    let status = |request: RequestBuilder| async move { request.send().await.unwrap().status() };
+    assert_eq!(status(receiver.client.get(receiver.url())).await, StatusCode::METHOD_NOT_ALLOWED);
+    let elsewhere = format!("http://{}/webhooks", receiver.address);
+    assert_eq!(status(receiver.client.post(elsewhere)).await, StatusCode::NOT_FOUND);
+}
+
+#[test]
+fn the_app_subscribes_to_exactly_the_events_that_are_handled() {
+    #[derive(serde::Deserialize)]
+    struct Manifest {
+        default_events: Vec<String>,
+    }
+    let manifest: Manifest = serde_saphyr::from_str(include_str!("../../app-manifest.yml")).unwrap();
+    assert_eq!(manifest.default_events, HANDLED_EVENTS);
+}
