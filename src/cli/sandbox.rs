@@ -23,6 +23,8 @@ const CHUNKS_MAX: usize = 16;
 const CHUNK_BYTES: usize = 64 << 10;
 /// As a shell's, for a command that cannot be run.
 const NOT_RUN: i32 = 127;
+/// As a shell's, for a command ended by Ctrl-C.
+const INTERRUPTED: i32 = 130;
 
 /// What `mendwright sandbox run` is told.
 #[derive(Debug, Clone, Args)]
@@ -66,7 +68,13 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
         deadline: Duration::from_secs(arguments.timeout),
         output_bytes_max: 0,
     };
-    let outcome = toolbox.run_live(&command, pass_through).await;
+    let outcome = tokio::select! {
+        outcome = toolbox.run_live(&command, pass_through) => outcome,
+        _ = tokio::signal::ctrl_c() => {
+            toolbox.shut_down().await;
+            return Ok(INTERRUPTED);
+        }
+    };
     toolbox.shut_down().await;
     match outcome {
         Ok(ending) => {
@@ -151,5 +159,60 @@ impl Write for Chunks {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    #[command(name = "run")]
+    struct Alone {
+        #[command(flatten)]
+        arguments: RunArguments,
+    }
+
+    #[test]
+    fn what_follows_the_dashes_is_the_command() {
+        let words = ["run", "--repo", ".", "--allow", "a", "--allow", "b", "--", "ls", "--repo"];
+        let arguments = Alone::try_parse_from(words).ok().map(|alone| alone.arguments).unwrap();
+        assert_eq!(
+            (arguments.command, arguments.allow),
+            (vec!["ls".into(), "--repo".into()], vec!["a".into(), "b".into()])
+        );
+        assert_eq!((arguments.sandbox.as_str(), arguments.timeout), ("bubblewrap", 900));
+        for words in [&["run"][..], &["run", "--"], &["run", "--timeout", "0", "--", "ls"]] {
+            assert!(Alone::try_parse_from(words).is_err(), "{words:?} was accepted");
+        }
+        let help = Alone::command().render_help().to_string();
+        assert!(help.contains("mendwright sandbox run --repo . --timeout 300 -- cargo test"), "{help}");
+    }
+
+    #[test]
+    fn the_tree_is_packed_as_git_sees_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        for path in ["src/a.rs", "target/b", ".git/config", ".github/ci.yml"] {
+            fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+            fs::write(root.join(path), "x").unwrap();
+        }
+        fs::write(root.join(".gitignore"), "target\n").unwrap();
+        symlink("/etc/passwd", root.join("link")).unwrap();
+        let mut packed = Vec::new();
+        pack(root, &mut packed).unwrap();
+        let mut archive = tar::Archive::new(packed.as_slice());
+        let names: Vec<String> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+            .collect();
+        let expected = [".github", ".github/ci.yml", ".gitignore", "link", "src", "src/a.rs"];
+        assert_eq!(names.iter().map(|name| name.trim_end_matches('/')).collect::<Vec<_>>(), expected);
     }
 }

@@ -30,6 +30,7 @@ const PORTS: [u16; 2] = [80, 443];
 pub(super) struct Egress {
     label: String,
     allowed: Arc<Vec<String>>,
+    ports: Vec<u16>,
     may_reach: fn(IpAddr) -> bool,
     places: Arc<Semaphore>,
 }
@@ -41,6 +42,7 @@ impl Egress {
         (!allowed_hosts.is_empty()).then(|| Self {
             label: label.to_owned(),
             allowed: Arc::new(allowed),
+            ports: PORTS.to_vec(),
             may_reach: is_public,
             places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
         })
@@ -86,7 +88,7 @@ impl Egress {
         match &outcome {
             Ok(_) => tracing::info!(sandbox = self.label, host, port, "egress: allowed"),
             Err(refusal) => {
-                tracing::warn!(sandbox = self.label, host, port, why = refusal.why, "egress: refused")
+                tracing::warn!(sandbox = self.label, host, port, why = refusal.why, "egress: refused");
             }
         }
         Ok((request, outcome?))
@@ -97,7 +99,7 @@ impl Egress {
         if !self.allowed.contains(&normal(host)) {
             return Err(forbidden(format!("the host '{host}' is not among the allowed ones")));
         }
-        if !PORTS.contains(&port) {
+        if !self.ports.contains(&port) {
             return Err(forbidden(format!("port {port} is not allowed, only 80 and 443")));
         }
         let unreachable = |why: String| Refusal::new("502 Bad Gateway", why);
@@ -316,30 +318,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_directions_flow_once_a_tunnel_is_open() {
+    async fn both_directions_flow_through_a_tunnel_and_for_a_plain_request() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let port = listener.local_addr().unwrap().port();
         let server = tokio::spawn(async move {
-            let (mut connection, _) = listener.accept().await.unwrap();
-            let mut heard = [0; 5];
-            connection.read_exact(&mut heard).await.unwrap();
-            connection.write_all(&heard).await.unwrap();
+            let mut heard = Vec::new();
+            for _ in 0..2 {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let mut text = vec![0; 5];
+                connection.read_exact(&mut text).await.unwrap();
+                heard.push(String::from_utf8(text).unwrap());
+                connection.write_all(b"answer").await.unwrap();
+            }
+            heard
         });
-        // The ports are fixed, so the test begins where the tunnel does.
-        let (mut client, mut end) = tokio::io::duplex(1 << 10);
-        let mut upstream = TcpStream::connect(address).await.unwrap();
-        let request = Request::parse(b"CONNECT crates.io:443 HTTP/1.1\r\nHost: x\r\n\r\nhel").unwrap();
-        assert_eq!((request.host.as_str(), request.port, request.is_tunnel), ("crates.io", 443, true));
-        upstream.write_all(&request.forward).await.unwrap();
-        client.write_all(b"lo").await.unwrap();
-        let copying =
-            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut end, &mut upstream).await });
-        let mut echo = [0; 5];
-        client.read_exact(&mut echo).await.unwrap();
-        assert_eq!(&echo, b"hello");
-        drop(client);
-        server.await.unwrap();
-        copying.await.unwrap().unwrap();
+        let egress = Egress { ports: vec![port], ..egress("localhost", |_| true) };
+        let tunnel = ask(&egress, &format!("CONNECT localhost:{port} HTTP/1.1\r\n\r\nhello")).await;
+        assert_eq!(tunnel, "HTTP/1.1 200 Connection established\r\n\r\nanswer");
+        let plain = ask(&egress, &format!("GET http://localhost:{port}/x HTTP/1.1\r\n\r\n")).await;
+        assert_eq!(plain, "answer");
+        assert_eq!(server.await.unwrap(), ["hello", "GET /"]);
     }
 
     #[test]

@@ -140,11 +140,10 @@ pub fn sandbox_by_name(kind: &str) -> Result<Arc<dyn Sandbox>, SandboxError> {
 /// The language toolchains of this machine that are not beneath `/usr`, for
 /// [`SandboxSpec::toolchains`]: so far Rust's, wherever `rustc` says that it lives.
 pub fn detect_toolchains() -> Vec<PathBuf> {
-    let asked = Command::new("rustc")
-        .args(["--print", "sysroot"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output();
+    let mut rustc = Command::new("rustc");
+    // At the root no project's file can have a say in which toolchain is meant.
+    rustc.args(["--print", "sysroot"]).current_dir("/").stdin(Stdio::null()).stderr(Stdio::null());
+    let asked = rustc.output();
     let sysroot = asked.ok().filter(|output| output.status.success()).and_then(|output| {
         let path = String::from_utf8(output.stdout).ok()?;
         // A sandbox shows real paths only.

@@ -9,10 +9,12 @@ use super::container::Container;
 use super::egress::Egress;
 use super::frames::{self, DATA_BYTES_MAX, Frame};
 use super::link::{CALL_MAX, Link};
+use super::mux::Stream;
 use super::protocol::{
-    COLLECT_FILE_BYTES_MAX, COLLECT_PATHS_MAX, COLLECT_TOTAL_BYTES_MAX, Collect, Collected, CollectedFile,
-    CommandEnd, EditFile, Edited, FileListing, FileWindow, Hello, ListFiles, OutputMode, PROTOCOL_VERSION,
-    ReadFile, Request, RunCommand, RunEnded, Search, SearchHits, Unpacked, WriteFile, Written,
+    Answer, COLLECT_FILE_BYTES_MAX, COLLECT_PATHS_MAX, COLLECT_TOTAL_BYTES_MAX, Collect, Collected,
+    CollectedFile, CommandEnd, EditFile, Edited, FileListing, FileWindow, Hello, ListFiles, OutputMode,
+    PROTOCOL_VERSION, ReadFile, Request, RunCommand, RunEnded, Search, SearchHits, Unpacked, WriteFile,
+    Written,
 };
 use super::{CallError, CommandSpec, SandboxError};
 use crate::domain::{BoundedOutput, Change, ChangedContent, CommandResult, Ending, FileMode, RepoPath};
@@ -144,13 +146,13 @@ impl Toolbox {
         let (mut head, mut tail) = (Vec::new(), Vec::new());
         let mode = OutputMode::Bounded { bytes_max: bytes_max as u64 };
         let started = Instant::now();
-        let (ending, ended) = self
+        let (ending, omitted_bytes) = self
             .run_command(command, mode, &mut tail, |_, bytes| {
                 head.extend_from_slice(bytes);
                 head.len() <= bytes_max
             })
             .await?;
-        let output = bounded_output(head, ended.omitted_bytes, tail);
+        let output = bounded_output(head, omitted_bytes, tail);
         Ok(CommandResult { ending, output, duration: started.elapsed() })
     }
 
@@ -169,14 +171,15 @@ impl Toolbox {
         Ok(ending)
     }
 
-    /// `take` says whether what it was given is still within bounds.
+    /// How it ended, and how many bytes of output were let go. `take` says whether what it was given
+    /// is still within bounds.
     async fn run_command(
         &self,
         command: &CommandSpec,
         output: OutputMode,
         tail: &mut Vec<u8>,
         mut take: impl FnMut(OutputStream, &[u8]) -> bool,
-    ) -> Result<(Ending, RunEnded), CallError> {
+    ) -> Result<(Ending, u64), CallError> {
         let memory_kills_before = self.link.container.memory_kills();
         let request = Request::Run(RunCommand {
             argv: command.argv.clone(),
@@ -214,20 +217,21 @@ impl Toolbox {
             CommandEnd::TimedOut => Ending::TimedOut,
             CommandEnd::NotStarted { why } => return Err(CallError::Told(why)),
         };
-        Ok((ending, RunEnded { end: CommandEnd::TimedOut, ..ended }))
+        Ok((ending, ended.omitted_bytes))
     }
 
     fn parse_end(&self, json: &[u8]) -> Result<RunEnded, CallError> {
         match serde_json::from_slice(json) {
-            Ok(super::protocol::Answer::Done(ended)) => Ok(ended),
-            Ok(super::protocol::Answer::Refused(why)) => Err(CallError::Told(why)),
+            Ok(Answer::Done(ended)) => Ok(ended),
+            Ok(Answer::Refused(why)) => Err(CallError::Told(why)),
             Err(error) => Err(self.link.violated(format!("a message that is none: {error}")).into()),
         }
     }
 
-    /// The present state of the named paths. Bounded: a file over `bytes_max_per_file`, more than
-    /// `bytes_max_total`, a symlink or a special file at (or on the way to) a path is
-    /// [`CallError::Told`].
+    /// The present state of the named paths. Bounded: a file over [`COLLECT_FILE_BYTES_MAX`], more
+    /// than [`COLLECT_TOTAL_BYTES_MAX`] or [`COLLECT_PATHS_MAX`], a symlink or a special file at (or
+    /// on the way to) a path is [`CallError::Told`]. A path at which there is nothing, or a
+    /// directory, is absent.
     pub async fn collect(&self, paths: &[RepoPath]) -> Result<Vec<Change>, CallError> {
         if paths.len() > COLLECT_PATHS_MAX {
             return Err(CallError::Told(format!(
@@ -275,7 +279,7 @@ impl Toolbox {
     }
 
     /// Reads as many bytes, in data frames that must add up to them.
-    async fn exactly(&self, stream: &mut super::mux::Stream, count: u64) -> Result<Vec<u8>, SandboxError> {
+    async fn exactly(&self, stream: &mut Stream, count: u64) -> Result<Vec<u8>, SandboxError> {
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < count {
             match self.link.frame(stream).await? {

@@ -164,8 +164,9 @@ fn excerpt(content: &[u8], changed: &[Range<usize>]) -> String {
         if first > next && !shown.is_empty() {
             shown.push_str("…\n");
         }
-        for at in first.max(next)..last {
-            let line = format!("{:>width$}  {}\n", at + 1, lines[at]);
+        let from = first.max(next).min(last);
+        for (number, line) in (from + 1..).zip(&lines[from..last]) {
+            let line = format!("{number:>width$}  {line}\n");
             if shown.len() + line.len() > EXCERPT_BYTES_MAX {
                 shown.push_str("… (the rest of the change is not shown)\n");
                 return shown;

@@ -59,7 +59,7 @@ fn parse(words: &[&str]) -> Result<Options, String> {
         let number: u64 = value.parse().map_err(|e| format!("{name} {value}: {e}"))?;
         match *name {
             "--user" => {
-                options.user = Some(u32::try_from(number).map_err(|e| format!("{name} {value}: {e}"))?)
+                options.user = Some(u32::try_from(number).map_err(|e| format!("{name} {value}: {e}"))?);
             }
             "--processes" => options.processes_max = Some(number),
             "--data-bytes" => options.data_bytes_max = Some(number),

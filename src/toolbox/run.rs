@@ -23,6 +23,8 @@ use crate::supervise::{CLEANUP_MAX, GRACE};
 /// For output that is still in the pipe when the command's processes are gone. Only another
 /// command could hold it open longer, by opening it below `/proc`.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
+/// As much as a pipe can hold (Linux' default for `/proc/sys/fs/pipe-max-size`).
+const DRAIN_BYTES_MAX: usize = 1 << 20;
 /// Longest report of a supervisor.
 const REPORT_BYTES_MAX: u64 = 64 << 10;
 /// Our own executable, whatever it is called in this root file system.
@@ -120,25 +122,39 @@ impl Running {
         let mut error_chunk = vec![0; DATA_BYTES_MAX];
         let mut word = [0; 1];
         let mut drained_at = None;
+        let mut drain_left = DRAIN_BYTES_MAX;
         while drained_at.is_none() || self.output.is_some() || self.error_output.is_some() {
-            tokio::select! {
-                read = read_some(&mut self.output, &mut chunk), if self.output.is_some() => {
-                    let bytes = &chunk[..read];
-                    let head = self.keeper.as_mut().map_or(bytes, |keeper| keeper.take(bytes));
-                    write_data(to_host, head).await?;
-                }
-                read = read_some(&mut self.error_output, &mut error_chunk), if self.error_output.is_some() => {
-                    write_frame(to_host, &Frame::ErrorData(error_chunk[..read].to_vec())).await?;
-                }
+            // In this order: output without end keeps nothing else from being seen, and output that
+            // is there is passed on before its time is up.
+            let read = tokio::select! {
+                biased;
+                _ = from_host.read(&mut word) => return Err(io::ErrorKind::ConnectionReset.into()),
                 () = end_of(&mut self.ended), if drained_at.is_none() => {
                     drained_at = Some(Instant::now() + DRAIN_MAX);
+                    continue;
                 }
                 () = sleep_until(self.lost_at), if drained_at.is_none() => {
                     reaper.kill(self.supervisor);
                     self.lost_at += DRAIN_MAX;
+                    continue;
+                }
+                read = read_some(&mut self.output, &mut chunk), if self.output.is_some() => {
+                    let bytes = &chunk[..read];
+                    let head = self.keeper.as_mut().map_or(bytes, |keeper| keeper.take(bytes));
+                    write_data(to_host, head).await?;
+                    read
+                }
+                read = read_some(&mut self.error_output, &mut error_chunk), if self.error_output.is_some() => {
+                    write_frame(to_host, &Frame::ErrorData(error_chunk[..read].to_vec())).await?;
+                    read
                 }
                 () = sleep_until(drained_at.unwrap_or_else(Instant::now)), if drained_at.is_some() => break,
-                _ = from_host.read(&mut word) => return Err(io::ErrorKind::ConnectionReset.into()),
+            };
+            if drained_at.is_some() {
+                drain_left = drain_left.saturating_sub(read);
+                if drain_left == 0 {
+                    break;
+                }
             }
         }
         Ok(())

@@ -64,9 +64,12 @@ impl Cgroup {
             if !self.directories.contains(&group) && fs::create_dir(&group).is_err() {
                 continue;
             }
-            // It must also be ours to enter.
-            let enter = File::options().write(true).open(group.join("cgroup.procs"));
-            if limit(&group, place.version).is_ok() && enter.is_ok() {
+            // It must also be ours to enter; version 2 asks the group above it, too.
+            let may_enter =
+                |group: &Path| File::options().write(true).open(group.join("cgroup.procs")).is_ok();
+            let may_enter =
+                may_enter(&group) && (place.version == Version::One || may_enter(&place.directory));
+            if may_enter && limit(&group, place.version).is_ok() {
                 if !self.directories.contains(&group) {
                     self.directories.push(group.clone());
                 }
@@ -115,7 +118,7 @@ impl Cgroup {
             for _ in 0..REMOVE_ATTEMPTS_MAX {
                 match fs::remove_dir(directory) {
                     Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                        std::thread::sleep(REMOVE_PAUSE)
+                        std::thread::sleep(REMOVE_PAUSE);
                     }
                     Ok(()) | Err(_) => break,
                 }
@@ -158,19 +161,28 @@ fn count_of(key: &str, text: &str) -> u64 {
     value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Removes what a predecessor left that died before it could. Only empty groups go, and those of
-/// the living are left alone, whatever their number.
+/// Removes what a predecessor left that died before it could: beside ours, and in the groups
+/// beside our own, where it will have been if it was another session's or service's. Only empty
+/// groups go, and those of the living are left alone.
 pub(super) fn sweep() {
     for place in ["memory", "pids"].iter().flat_map(|controller| places(controller)) {
-        let Ok(entries) = fs::read_dir(&place.directory) else { continue };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let maker = name.to_str().and_then(maker_of);
-            if maker.is_some_and(|(pid, started)| start_time(pid) != Some(started)) {
-                // Fails while there is a process in it, which is right.
-                let _ = fs::remove_dir(entry.path());
-            }
+        let beside = place.directory.parent().into_iter().flat_map(directories_in);
+        for directory in beside.chain([place.directory.clone()]) {
+            directories_in(&directory).for_each(|group| remove_if_left_over(&group));
         }
+    }
+}
+
+fn directories_in(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
+}
+
+fn remove_if_left_over(group: &Path) {
+    let maker = group.file_name().and_then(|name| maker_of(name.to_str()?));
+    if maker.is_some_and(|(pid, started)| start_time(pid) != Some(started)) {
+        // Fails while there is a process in it, which is right.
+        let _ = fs::remove_dir(group);
     }
 }
 

@@ -104,7 +104,9 @@ pub(super) fn filters() -> Result<Vec<BpfProgram>, String> {
     } else if cfg!(target_arch = "aarch64") {
         TargetArch::aarch64
     } else {
-        return Err(format!("no system call filter for {} yet", std::env::consts::ARCH));
+        return Err(
+            "there is no system call filter for this processor yet, only for x86-64 and aarch64".to_owned()
+        );
     };
     let words = |e: seccompiler::BackendError| format!("the system call filter cannot be made: {e}");
     let mut forbidden: BTreeMap<i64, Vec<SeccompRule>> =

@@ -1,0 +1,129 @@
+//! A sandbox that ends, is lost, is a lie, or cannot be had.
+
+use std::collections::HashSet;
+use std::fs;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mendwright::sandbox::protocol::ReadFile;
+use mendwright::sandbox::{CallError, CommandSpec, Sandbox, SandboxError, SandboxSpec, sandbox_by_name};
+
+use super::{BACKENDS, DEADLINE, in_each_plain, processes_with, unique};
+
+#[tokio::test]
+async fn a_toolbox_killed_from_outside_is_gone_and_said_so() {
+    in_each_plain(async |toolbox| {
+        let marker = format!("88{}", std::process::id());
+        let command = CommandSpec::shell(&format!("echo started; sleep {marker}; true"), DEADLINE);
+        let lost = toolbox.run_live(&command, |_, _| {
+            let sleeper = processes_with(&format!("sleep\0{marker}\0")).into_iter().next();
+            let toolbox =
+                sleeper.or_else(|| processes_with(&format!("sleep {marker}; true")).into_iter().next());
+            let first = first_process_above(toolbox.unwrap());
+            let first = nix::unistd::Pid::from_raw(first);
+            nix::sys::signal::kill(first, nix::sys::signal::Signal::SIGKILL).unwrap();
+        });
+        let lost = lost.await.unwrap_err();
+        assert!(matches!(&lost, CallError::Lost(SandboxError::Gone(_))), "{lost:?}");
+        let read = ReadFile { path: "x".to_owned(), first_line: 1, lines_max: 1 };
+        assert!(matches!(toolbox.read_file(&read).await, Err(CallError::Lost(SandboxError::Gone(_)))));
+        assert_eq!(processes_with(&format!("sleep\0{marker}\0")), HashSet::new());
+        toolbox
+    })
+    .await;
+}
+
+/// The outermost process above `pid` that runs the toolbox.
+fn first_process_above(mut pid: i32) -> i32 {
+    let mut first = None;
+    while pid > 1 {
+        let arguments = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+        if arguments.contains("toolbox\0init") && !arguments.contains("--info-fd") {
+            first = Some(pid);
+        }
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        pid = stat[stat.rfind(')').unwrap() + 2..].split(' ').nth(1).unwrap().parse().unwrap();
+    }
+    first.unwrap()
+}
+
+#[tokio::test]
+async fn dropping_a_toolbox_ends_everything_inside() {
+    for kind in BACKENDS {
+        let sandbox = sandbox_by_name(kind).unwrap();
+        let toolbox = sandbox.start(&SandboxSpec::named(unique("dropped"))).await.unwrap();
+        let marker = format!("99{}", std::process::id());
+        let started = Arc::new(tokio::sync::Notify::new());
+        let command = CommandSpec::shell(&format!("echo started; exec sleep {marker}"), DEADLINE);
+        tokio::select! {
+            ended = toolbox.run_live(&command, |_, _| started.notify_one()) => panic!("{ended:?}"),
+            () = started.notified() => {}
+        }
+        drop(toolbox);
+        let until = Instant::now() + DEADLINE;
+        while !processes_with(&marker).is_empty() {
+            assert!(Instant::now() < until, "it still runs");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_speak_the_protocol_is_not_trusted() {
+    use std::os::unix::fs::PermissionsExt;
+    // In the place of bwrap: says that it has started, and then anything but the protocol.
+    let script = "#!/bin/sh\n[ \"$1\" = --info-fd ] || exit 0\n\
+        echo '{\"child-pid\": '$$'}' > /proc/self/fd/$2\nhead -c 100000 /dev/zero | tr '\\0' x\nexec cat > /dev/null\n";
+    let directory = tempfile::tempdir().unwrap();
+    let liar = directory.path().join("liar");
+    fs::write(&liar, script).unwrap();
+    fs::set_permissions(&liar, fs::Permissions::from_mode(0o755)).unwrap();
+    let sandbox = mendwright::sandbox::Bubblewrap::with_program(liar).unwrap();
+    let outcome = sandbox.start(&SandboxSpec::named(unique("liar"))).await;
+    let error = outcome.err().unwrap();
+    assert!(matches!(error, SandboxError::Protocol(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_given_is_refused_by_name() {
+    let error = sandbox_by_name("podrunner").err().unwrap().to_string();
+    insta::assert_snapshot!(error, @"the wanted sandbox cannot be used: there is no kind of that name ('podrunner'); choose 'bubblewrap', the only kind there is so far");
+    let error = sandbox_by_name("docker").err().unwrap().to_string();
+    insta::assert_snapshot!(error, @"the docker sandbox cannot be used: it is planned, and not there yet; choose 'bubblewrap', the only kind there is so far");
+    let sandbox = sandbox_by_name("bubblewrap").unwrap();
+    let spec = SandboxSpec { toolchains: vec!["/root".into()], ..SandboxSpec::named("toolchain") };
+    let error = sandbox.start(&spec).await.err().unwrap().to_string();
+    assert!(
+        error.starts_with("the bubblewrap sandbox cannot be used: the toolchain directory /root "),
+        "{error}"
+    );
+}
+
+/// Root's sandboxes are made in another way than an ordinary user's: all of the above once more,
+/// as somebody who is nobody.
+#[test]
+fn an_ordinary_user_gets_the_same() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    if !nix::unistd::geteuid().is_root() {
+        return; // This is that run, or one by an ordinary user: the other tests have said it.
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let tests = directory.path().join("tests");
+    fs::copy(std::env::current_exe().unwrap(), &tests).unwrap();
+    for path in [directory.path(), &tests] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let output = std::process::Command::new(&tests)
+        .arg("sandbox_contract::")
+        .env("HOME", "/nonexistent")
+        .env("TMPDIR", "/tmp")
+        .current_dir("/")
+        .uid(65_534)
+        .gid(65_534)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("test sandbox_contract::isolation::there_is_no_network ... ok"), "{said}");
+}
