@@ -126,7 +126,7 @@ pub(super) async fn escalate(
         evidence = evidence.with_patch(&workspace.patch(&tree).await.map_err(workspace_error)?);
     }
     if let Effect::Begun = journal.begin_effect(ESCALATION).await? {
-        let posted = publish_escalation(parts.github.as_ref(), &job, &evidence, &reason, &transcript)
+        let posted = publish_escalation(parts.github.as_ref(), &job, &evidence, &reason)
             .await
             .map_err(github_error)?;
         journal.finish_effect(ESCALATION, &posted).await?;
