@@ -126,7 +126,7 @@ impl Evidence {
         }
         let times =
             || transcript.iter().filter(|recorded| is_work(&recorded.event)).map(|recorded| recorded.at);
-        if let (Some(first), Some(last)) = (times().next(), times().last()) {
+        if let (Some(first), Some(last)) = (times().next(), times().next_back()) {
             evidence.duration = Duration::try_from(last.duration_since(first)).unwrap_or_default();
         }
         evidence
@@ -179,7 +179,7 @@ impl Evidence {
                 self.settings = Some(settings.as_ref().clone());
             }
             TranscriptEvent::SandboxStarted { purpose, description } => {
-                self.add_sandbox(purpose, description)
+                self.add_sandbox(purpose, description);
             }
             TranscriptEvent::BaselineRun { run } => self.baseline = Some(run.clone()),
             TranscriptEvent::MessageAdded { message, model, .. } => {

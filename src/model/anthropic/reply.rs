@@ -72,20 +72,16 @@ struct StartedMessage {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Delta {
-    TextDelta {
-        text: String,
-    },
-    InputJsonDelta {
-        partial_json: String,
-    },
-    ThinkingDelta {
-        thinking: String,
-    },
-    SignatureDelta {
-        signature: String,
-    },
+    #[serde(rename = "text_delta")]
+    Text { text: String },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: String },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: String },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: String },
     #[serde(other)]
     Other,
 }
@@ -173,14 +169,14 @@ impl<'a> Assembly<'a> {
 
     fn grow(&mut self, index: u64, delta: Delta) -> Result<(), Failure> {
         match (self.blocks.get_mut(&index), delta) {
-            (Some(Building::Text(so_far)), Delta::TextDelta { text }) => so_far.push_str(&text),
-            (Some(Building::Call { json, .. }), Delta::InputJsonDelta { partial_json }) => {
+            (Some(Building::Text(so_far)), Delta::Text { text }) => so_far.push_str(&text),
+            (Some(Building::Call { json, .. }), Delta::InputJson { partial_json }) => {
                 json.push_str(&partial_json);
             }
-            (Some(Building::Opaque(block)), Delta::ThinkingDelta { thinking }) => {
+            (Some(Building::Opaque(block)), Delta::Thinking { thinking }) => {
                 append(block, "thinking", &thinking);
             }
-            (Some(Building::Opaque(block)), Delta::SignatureDelta { signature }) => {
+            (Some(Building::Opaque(block)), Delta::Signature { signature }) => {
                 append(block, "signature", &signature);
             }
             (Some(Building::Ignored), _) | (Some(_), Delta::Other) => {}

@@ -19,10 +19,11 @@ pub(super) fn to_wire(model: &str, request: &ModelRequest) -> Vec<u8> {
         model,
         max_tokens: request.output_tokens_max,
         stream: true,
-        system: (!system.is_empty())
-            .then(|| Block::Text { text: system, cache_control: EPHEMERAL })
-            .into_iter()
-            .collect(),
+        system: if system.is_empty() {
+            Vec::new()
+        } else {
+            vec![Block::Text { text: system, cache_control: EPHEMERAL }]
+        },
         tools: tools(&request.tools),
         messages: messages(&request.messages),
     };

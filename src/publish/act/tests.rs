@@ -35,14 +35,8 @@ impl InMemory {
     }
 
     fn bodies(&self, issue: u64) -> Vec<String> {
-        let ours = self
-            .lock()
-            .comments
-            .iter()
-            .filter(|(at, _)| at.0 == issue)
-            .map(|(_, c)| c.body.clone())
-            .collect();
-        ours
+        let memory = self.lock();
+        memory.comments.iter().filter(|(at, _)| at.0 == issue).map(|(_, c)| c.body.clone()).collect()
     }
 }
 

@@ -211,7 +211,7 @@ pub fn fenced(text: &str, language: &str) -> String {
 /// `/usr/bin/x`), with a look-alike for the slash.
 fn without_commands(text: &str) -> String {
     let is_command = |line: &str| {
-        let word = line.trim_start().split_whitespace().next().unwrap_or_default();
+        let word = line.split_whitespace().next().unwrap_or_default();
         word.strip_prefix('/')
             .is_some_and(|name| name.starts_with(char::is_alphabetic) && !name.contains('/'))
     };

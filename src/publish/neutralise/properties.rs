@@ -58,7 +58,7 @@ pub(in crate::publish) fn page(markdown: &str) -> Page {
             NodeValue::Image(_) => page.alive.push("an image"),
             NodeValue::Math(_) => page.alive.push("mathematics"),
             NodeValue::FootnoteReference(_) | NodeValue::FootnoteDefinition(_) => {
-                page.alive.push("a footnote")
+                page.alive.push("a footnote");
             }
             NodeValue::ThematicBreak => page.alive.push("a rule"),
             NodeValue::Table(_) => page.alive.push("a table"),
