@@ -3,10 +3,8 @@
 
 use tracing::warn;
 
-use crate::domain::{
-    EscalationReason, IssueSnapshot, Job, Outcome, PullRequestNumber, Recorded, Sha, TranscriptEvent, Trigger,
-};
-use crate::publish::{Evidence, publish_escalation, publish_proposal, update_progress};
+use crate::domain::{EscalationReason, Job, Outcome, PullRequestNumber, Recorded, Sha, TranscriptEvent};
+use crate::publish::{Evidence, draft_pr, publish_escalation, publish_proposal, update_progress};
 use crate::store::{Effect, Journal};
 use crate::verdict::Verified;
 use crate::workspace::{Author, Workspace};
@@ -138,11 +136,7 @@ pub(super) async fn escalate(
 }
 
 /// Tells the end on the issue, then records it: a crash in between tells it once more, in place.
-async fn end(
-    parts: &Parts,
-    journal: &Journal,
-    outcome: Outcome,
-) -> Result<Outcome, JobError> {
+async fn end(parts: &Parts, journal: &Journal, outcome: Outcome) -> Result<Outcome, JobError> {
     report_end(parts, journal, &outcome).await;
     journal.append(&[TranscriptEvent::Ended { outcome: outcome.clone() }]).await?;
     Ok(outcome)
@@ -199,55 +193,6 @@ async fn commit(
         .rev()
         .find(|recorded| matches!(recorded.event, TranscriptEvent::VerdictReached { .. }))
         .map_or(job.created_at, |recorded| recorded.at);
-    let message = commit_message(&job.trigger);
+    let message = draft_pr::commit_message(&job.trigger);
     workspace.commit(verified.tree(), &author, &message, judged_at).await.map_err(workspace_error)
-}
-
-/// Title, issue, and the labeller as co-author.
-fn commit_message(trigger: &Trigger) -> String {
-    let IssueSnapshot { number, title, .. } = &trigger.issue;
-    let flat: String = title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let title: String = flat.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(60).collect();
-    let co_author = format!(
-        "Co-authored-by: {0} <{1}+{0}@users.noreply.github.com>",
-        trigger.labeller, trigger.labeller_id
-    );
-    match number.0 {
-        0 => format!("Fix: {title}\n"),
-        number => format!("Fix: {title}\n\nFor issue #{number}.\n\n{co_author}\n"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{InstallationId, IssueNumber, RepositoryId, RepositoryRef};
-
-    #[test]
-    fn the_commit_names_the_issue_and_the_labeller_on_lines_of_their_own() {
-        let trigger = Trigger {
-            repository: RepositoryRef {
-                installation: InstallationId(1),
-                id: RepositoryId(2),
-                name: "a/b".parse().unwrap(),
-            },
-            issue: IssueSnapshot {
-                number: IssueNumber(7),
-                title: "It\nbreaks\n\nCo-authored-by: Mallory <m@example.org>".into(),
-                body: String::new(),
-                author: "x".parse().unwrap(),
-                labels: vec![],
-            },
-            labeller: "octo-maintainer".parse().unwrap(),
-            labeller_id: 42,
-            labeller_is_bot: false,
-        };
-        insta::assert_snapshot!(commit_message(&trigger), @r"
-        Fix: It breaks Co-authored-by: Mallory <m@example.org>
-
-        For issue #7.
-
-        Co-authored-by: octo-maintainer <42+octo-maintainer@users.noreply.github.com>
-        ");
-    }
 }

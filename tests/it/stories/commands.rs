@@ -84,8 +84,7 @@ async fn mistakes_are_answered_with_what_and_where_and_what_to_do() {
     assert_eq!((code, said.contains("the scenarios are fix, proof")), (Some(1), true), "{said}");
     let (code, said) = said_by(&["serve", "--config", "/nonexistent/m.toml"]).await;
     assert_eq!((code, said.contains("/nonexistent/m.toml")), (Some(1), true), "{said}");
-    let (code, said) =
-        said_by(&["fix", "--repo", "/nonexistent", "--issue", "/nonexistent/i.md"]).await;
+    let (code, said) = said_by(&["fix", "--repo", "/nonexistent", "--issue", "/nonexistent/i.md"]).await;
     assert_eq!((code, said.contains("--issue /nonexistent/i.md")), (Some(1), true), "{said}");
 }
 
