@@ -49,7 +49,7 @@ instructions: |
             protected_paths: vec!["migrations/**".into()],
             test_paths: vec!["spec/**/*.rb".into()],
             proof_required: false,
-            instructions: None,
+            instructions: Some("Tabs, please.\n".into()),
         }
     );
     assert_eq!(RepositoryFile::parse(text).unwrap().instructions.as_deref(), Some("Tabs, please.\n"));
