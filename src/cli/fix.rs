@@ -111,7 +111,7 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
     let base = arguments.base.clone().unwrap_or_else(|| repository.head.clone());
     let directory = tempfile::Builder::new().prefix("mendwright-fix-").tempdir()?.keep();
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&directory.join("mendwright.sqlite")).await?);
-    let forge = Arc::new(LocalForge::new(repository.access()?, base, issue.clone()));
+    let forge = Arc::new(LocalForge::new(repository.clone(), base, issue.clone())?);
     let parts = Parts {
         store: store.clone(),
         github: forge.clone(),

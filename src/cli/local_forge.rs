@@ -10,9 +10,11 @@ use crate::github::{
     AppIdentity, Comment, GitAccess, GitHub, GitHubError, Issue, NewPullRequest, Permission, PullRequest,
     Repository,
 };
+use crate::workspace::{LocalRepository, WorkspaceError};
 
 /// The forge.
 pub(super) struct LocalForge {
+    repository: LocalRepository,
     access: GitAccess,
     /// The branch or revision to start from.
     base: String,
@@ -28,8 +30,13 @@ pub(super) struct Published {
 }
 
 impl LocalForge {
-    pub(super) fn new(access: GitAccess, base: String, issue: IssueSnapshot) -> Self {
-        Self { access, base, issue, published: Mutex::default() }
+    pub(super) fn new(
+        repository: LocalRepository,
+        base: String,
+        issue: IssueSnapshot,
+    ) -> Result<Self, WorkspaceError> {
+        let access = repository.access()?;
+        Ok(Self { repository, access, base, issue, published: Mutex::default() })
     }
 
     pub(super) fn published(&self) -> Published {
@@ -61,9 +68,11 @@ impl GitHub for LocalForge {
         Ok(Issue { snapshot: self.issue.clone(), open: true, locked: false, is_pull_request: false })
     }
 
-    /// Where our branch is taken, the push itself says so.
-    async fn branch_head(&self, _at: &RepositoryRef, _branch: &str) -> Result<Option<Sha>, GitHubError> {
-        Ok(None)
+    async fn branch_head(&self, _at: &RepositoryRef, branch: &str) -> Result<Option<Sha>, GitHubError> {
+        self.repository.branch(branch).map_err(|error| GitHubError::Rejected {
+            what: format!("look for the branch {branch}"),
+            detail: error.to_string(),
+        })
     }
 
     async fn react_with_eyes(&self, _at: &RepositoryRef, _number: IssueNumber) -> Result<(), GitHubError> {

@@ -245,12 +245,26 @@ pub struct Job {
 }
 
 impl Job {
-    /// The one branch that work on this issue goes to. A local issue, which has no number (0),
-    /// gives it words of its title.
+    /// The one branch that this job's work goes to. Work that is begun anew (a later generation)
+    /// starts from a newer base, and nothing is ever overwritten, so it has a branch of its own. A
+    /// local issue, which has no number (0), gives it words of its title.
     pub fn branch(&self) -> String {
-        match self.trigger.issue.number.0 {
-            0 => format!("agent-fix/{}", slug(&self.trigger.issue.title)),
-            number => format!("agent-fix/issue-{number}"),
+        self.branch_of_generation(self.generation)
+    }
+
+    /// The branches of the generations before this one, the latest first.
+    pub fn earlier_branches(&self) -> impl Iterator<Item = String> {
+        (1..self.generation).rev().map(|generation| self.branch_of_generation(generation))
+    }
+
+    fn branch_of_generation(&self, generation: u32) -> String {
+        let issue = match self.trigger.issue.number.0 {
+            0 => slug(&self.trigger.issue.title),
+            number => format!("issue-{number}"),
+        };
+        match generation {
+            1 => format!("agent-fix/{issue}"),
+            later => format!("agent-fix/{issue}-{later}"),
         }
     }
 }

@@ -7,6 +7,9 @@ use crate::webhook::{Authorisation, authorise};
 
 use super::{JobError, Parts};
 
+/// How many earlier generations are looked at for an open pull request.
+const EARLIER_BRANCHES_MAX: usize = 10;
+
 /// What admission found.
 pub(super) enum Admission {
     /// Work may begin.
@@ -42,7 +45,34 @@ pub(super) async fn admit(parts: &Parts, job: &Job) -> Result<Admission, JobErro
     if !issue.snapshot.labels.iter().any(|label| label == &parts.rules.label) {
         return Ok(Admission::Refused(format!("the label `{}` was removed", parts.rules.label)));
     }
-    Ok(Admission::Admitted(repository))
+    match in_the_way(parts, job).await? {
+        Some(why) => Ok(Admission::Refused(why)),
+        None => Ok(Admission::Admitted(repository)),
+    }
+}
+
+/// What of earlier work would keep this job from being published: better found before anything is
+/// spent than after.
+async fn in_the_way(parts: &Parts, job: &Job) -> Result<Option<String>, JobError> {
+    let at = &job.trigger.repository;
+    for branch in job.earlier_branches().take(EARLIER_BRANCHES_MAX) {
+        let open = parts.github.find_pull_request(at, &branch).await.map_err(github_error)?;
+        if let Some(pull_request) = open {
+            return Ok(Some(format!(
+                "the pull request #{} for this issue is still open; close it to have the issue tried anew",
+                pull_request.number
+            )));
+        }
+    }
+    let branch = job.branch();
+    let taken = parts.github.branch_head(at, &branch).await.map_err(github_error)?;
+    Ok(taken.map(|head| {
+        format!(
+            "the branch `{branch}` is there already (at {}), and nothing is ever overwritten; delete or rename \
+             it to have the issue tried anew",
+            head.short()
+        )
+    }))
 }
 
 /// What a failure of GitHub means for a job.

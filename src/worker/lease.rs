@@ -1,5 +1,6 @@
 //! The lease's heartbeat: keeps a claim alive while the job runs, and hears when it is called off.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tracing::warn;
@@ -20,12 +21,16 @@ pub(super) enum Stopped {
 
 /// Returns when the job has to stop. A database that does not answer is no reason while the lease
 /// still holds; when it has run out unanswered, another worker may have the job.
-pub(super) async fn keep(parts: &Parts, claim: &Claim) -> Stopped {
+///
+/// Once `committed` is set the job is publishing, which takes seconds: it is not cut in the middle,
+/// where a pull request could be open that the job's end does not know of.
+pub(super) async fn keep(parts: &Parts, claim: &Claim, committed: &AtomicBool) -> Stopped {
     let mut held_until = lease_end((parts.clock)());
     loop {
         let now = (parts.clock)();
         match parts.store.heartbeat(claim, lease_end(now)).await {
             Ok(None) => held_until = lease_end(now),
+            Ok(Some(_)) if committed.load(Ordering::Relaxed) => held_until = lease_end(now),
             Ok(Some(why)) => return Stopped::Cancelled(why),
             Err(error @ StoreError::LeaseLost { .. }) => return Stopped::Lost(error),
             Err(error) if now >= held_until => return Stopped::Lost(error),

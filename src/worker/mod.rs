@@ -2,6 +2,7 @@
 //! goes through the ports in [`Parts`].
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -180,9 +181,10 @@ impl Worker {
     async fn work(&self, claim: Claim, shutdown: &CancellationToken) {
         let journal = Journal::new(self.parts.store.clone(), claim.clone(), self.parts.clock);
         info!("job claimed");
+        let committed = AtomicBool::new(false);
         let ended = tokio::select! {
-            ended = Box::pin(self.attempt(&journal)) => ended,
-            stopped = lease::keep(&self.parts, &claim) => match stopped {
+            ended = Box::pin(self.attempt(&journal, &committed)) => ended,
+            stopped = lease::keep(&self.parts, &claim, &committed) => match stopped {
                 lease::Stopped::Cancelled(why) => self.called_off(&journal, why).await,
                 lease::Stopped::Lost(error) => Err(JobError::LeaseLost(error)),
             },
@@ -218,13 +220,13 @@ impl Worker {
         }
     }
 
-    async fn attempt(&self, journal: &Journal) -> Result<Outcome, JobError> {
+    async fn attempt(&self, journal: &Journal, committed: &AtomicBool) -> Result<Outcome, JobError> {
         if journal.claim().attempt > ATTEMPTS_MAX {
             return Err(JobError::Broke(format!(
                 "the worker died {ATTEMPTS_MAX} times at this job; it is not tried again"
             )));
         }
-        pipeline::run(&self.parts, journal).await
+        pipeline::run(&self.parts, journal, committed).await
     }
 
     async fn called_off(&self, journal: &Journal, why: String) -> Result<Outcome, JobError> {

@@ -2,6 +2,8 @@
 //! admit ▸ prepare ▸ (agent ▸ verdict)* ▸ publish. Each step is recorded before the next depends
 //! on it; a restarted worker comes in at the top and finds what is done.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tracing::{info, instrument};
 
 use crate::agent::{Agent, AgentEnding, AgentError, Brief, Conversation};
@@ -28,8 +30,12 @@ enum Decision {
     Escalate(EscalationReason),
 }
 
-/// Runs the job to its outcome.
-pub(super) async fn run(parts: &Parts, journal: &Journal) -> Result<Outcome, JobError> {
+/// Runs the job to its outcome. `committed` is set when it begins to publish.
+pub(super) async fn run(
+    parts: &Parts,
+    journal: &Journal,
+    committed: &AtomicBool,
+) -> Result<Outcome, JobError> {
     let transcript = journal.transcript().await?;
     let decision = match decided(&transcript) {
         Some(decision) => decision,
@@ -46,6 +52,7 @@ pub(super) async fn run(parts: &Parts, journal: &Journal) -> Result<Outcome, Job
             decision
         }
     };
+    committed.store(true, Ordering::Relaxed);
     match decision {
         Decision::Propose(verified) => publication::propose(parts, journal, &verified).await,
         Decision::Escalate(reason) => publication::escalate(parts, journal, reason).await,

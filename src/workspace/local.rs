@@ -9,6 +9,8 @@ use url::Url;
 
 use super::WorkspaceError;
 use super::access::fetch_options;
+use super::mirror::sha;
+use crate::domain::Sha;
 use crate::github::GitAccess;
 
 /// A repository on this machine.
@@ -53,6 +55,22 @@ impl LocalRepository {
                 worth_retrying: false,
             })?;
         Self::open(into)
+    }
+
+    /// The commit that a branch points to; `None` when there is no such branch.
+    pub fn branch(&self, name: &str) -> Result<Option<Sha>, WorkspaceError> {
+        let failed = |error: git2::Error| WorkspaceError::Remote {
+            what: "read a branch of",
+            url: self.git_dir.display().to_string(),
+            detail: error.message().to_owned(),
+            worth_retrying: false,
+        };
+        let repository = Repository::open(&self.git_dir).map_err(failed)?;
+        match repository.refname_to_id(&format!("refs/heads/{name}")) {
+            Ok(id) => Ok(Some(sha(id))),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// How the pipeline reaches it.

@@ -241,6 +241,14 @@ fn fetch_branch(git_dir: &Path, access: &GitAccess, branch: &str) -> Result<Sha,
     remote
         .fetch(&[refspec], Some(&mut fetch_options(access)), Some("fetch"))
         .map_err(|error| remote_error("fetch from", access, &error))?;
+    // What we kept of a branch that is gone is no base.
+    let reference = format!("refs/heads/{branch}");
+    let listed = remote.list().map_err(|error| remote_error("fetch from", access, &error))?;
+    if !listed.iter().any(|head| head.name() == reference)
+        && let Ok(mut stale) = repository.find_reference(&kept)
+    {
+        stale.delete().map_err(local("forgot a branch that is gone"))?;
+    }
     match repository.refname_to_id(&kept) {
         Ok(id) => Ok(sha(id)),
         Err(error) if error.code() == ErrorCode::NotFound => Err(WorkspaceError::Remote {

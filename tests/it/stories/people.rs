@@ -69,3 +69,48 @@ async fn labels_on_and_off_and_on_again_make_one_job_at_a_time() {
     assert_eq!(world.pulls().len(), 1);
     world.end().await;
 }
+
+#[tokio::test]
+async fn an_issue_can_be_tried_anew_once_its_pull_request_is_closed() {
+    let mut world = World::of("fix", None).await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    world.until("the first job's end", |world| world.log().matches("job ended").count() == 1).await;
+    let first = world.pulls()[0]["number"].as_u64().unwrap();
+
+    let relabel = async |world: &World| {
+        world.github.unlabel_issue(world.issue, "agent-fix", "octo-maintainer").await.unwrap();
+        world.label("octo-maintainer").await;
+    };
+    relabel(&world).await;
+    world.until("the refusal", |world| world.log().matches("job ended").count() == 2).await;
+    assert!(world.comments().concat().contains("is still open"), "{:#?}", world.comments());
+    assert_eq!(
+        (world.pulls().len(), world.provider.requests().len()),
+        (1, 3),
+        "tokens were spent for nothing"
+    );
+
+    world.github.close_issue(first, "octo-maintainer").await.unwrap();
+    relabel(&world).await;
+    world.until("the third job's end", |world| world.log().matches("job ended").count() == 3).await;
+    let pulls = world.pulls();
+    assert_eq!(pulls.len(), 2, "{}", world.log());
+    assert_eq!(world.repository()["branches"].as_object().unwrap().len(), 3, "{:#}", world.repository());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_branch_of_our_name_that_somebody_made_is_found_before_anything_is_spent() {
+    let mut world = World::of("fix", None).await;
+    let git_dir = world.repository()["git_dir"].as_str().unwrap().to_owned();
+    let git = git2::Repository::open(git_dir).unwrap();
+    let main = git.refname_to_id("refs/heads/main").unwrap();
+    git.reference("refs/heads/agent-fix/issue-1", main, false, "theirs").unwrap();
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    world.until("the refusal", |world| world.log().contains("job ended")).await;
+    assert!(world.comments().concat().contains("nothing is ever overwritten"), "{:#?}", world.comments());
+    assert!(world.provider.requests().is_empty());
+    world.end().await;
+}
