@@ -1,7 +1,7 @@
 //! The port to language models. The only module that knows the providers' wire formats.
 //!
 //! [`connect`] gives a [`Model`] for a configuration; both providers' adapters share one HTTP
-//! exchange ([`exchange`]), one reading of failures ([`failure`]) and one retry loop ([`retry`]).
+//! exchange (`exchange`), one reading of failures (`failure`) and one retry loop (`retry`).
 
 use async_trait::async_trait;
 
