@@ -10,10 +10,6 @@ async fn there_is_no_network() {
     in_each_plain(async |toolbox| {
         let devices = ok(&toolbox, "tail -n +3 /proc/net/dev | cut -d: -f1").await;
         assert_eq!(devices.trim(), "lo");
-        for address in ["('1.1.1.1', 443)", "('169.254.169.254', 80)", "('127.0.0.1', 3128)"] {
-            fails(&toolbox, &format!("python3 -c \"import socket; socket.create_connection({address}, 5)\""))
-                .await;
-        }
         assert_eq!(ok(&toolbox, "env | grep -i proxy; true").await, "");
         toolbox
     })
@@ -21,6 +17,21 @@ async fn there_is_no_network() {
 }
 
 #[tokio::test]
+#[ignore = "needs Python"]
+async fn no_address_can_be_connected_to() {
+    in_each_plain(async |toolbox| {
+        ok(&toolbox, "python3 -c \"import socket; socket.socket().close()\"").await;
+        for address in ["('1.1.1.1', 443)", "('169.254.169.254', 80)", "('127.0.0.1', 3128)"] {
+            fails(&toolbox, &format!("python3 -c \"import socket; socket.create_connection({address}, 5)\""))
+                .await;
+        }
+        toolbox
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs Python"]
 async fn allowed_hosts_are_reached_through_the_proxy_only() {
     in_each(
         |spec| spec.allowed_hosts = vec!["localhost".to_owned()],
@@ -159,6 +170,7 @@ except PermissionError: print("fd EPERM")
 "#;
 
 #[tokio::test]
+#[ignore = "needs Python"]
 async fn dangerous_system_calls_are_answered_with_an_error() {
     in_each_plain(async |toolbox| {
         let write = WriteFile { path: "calls.py".to_owned(), content: SYSTEM_CALLS.to_owned() };
