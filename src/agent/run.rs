@@ -180,7 +180,13 @@ impl Agent<'_> {
         let wrote = hands.written != state.written || hands.wrote();
         let (mut events, written) = (hands.events, hands.written);
         if wrote {
-            events.push(self.checkpoint(&written).await?);
+            let kept = self.checkpoint(&written).await?;
+            if let (TranscriptEvent::Note { text }, Some(last)) = (&kept, results.last_mut()) {
+                last.text
+                    .push_str(&format!("\n\nYour changes cannot be part of a proposal as they are: {text}."));
+                last.is_error = true;
+            }
+            events.push(kept);
         }
         events.push(results_message(results, elapsed(started)));
         self.record(state, &events).await?;

@@ -9,6 +9,7 @@ use clap::Args;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -27,6 +28,9 @@ use crate::store::{DeliveryRecorded, DeliveryRequest, NewDelivery, SqliteStore, 
 use crate::telemetry;
 use crate::worker::{JobReport, Parts, Rules, SettingsOverride, Worker};
 use crate::workspace::{LocalRepository, Mirrors};
+
+/// As a shell shows a command that SIGINT ended.
+const INTERRUPTED_CODE: i32 = 130;
 
 /// An issue file over this is a mistake.
 const ISSUE_BYTES_MAX: u64 = 1 << 20;
@@ -107,15 +111,27 @@ struct FixEnd<'a> {
 pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
     telemetry::init(Some("warn"), None)?;
     let issue = read_issue(&arguments.issue)?;
+    if arguments.test.as_deref().is_some_and(|command| command.trim().is_empty()) {
+        bail!(
+            "--test: it is empty; name the command whose exit code is the verdict, or leave the option out"
+        );
+    }
     let repository = open(&arguments.repo).await?;
     let base = arguments.base.clone().unwrap_or_else(|| repository.head.clone());
     let directory = tempfile::Builder::new().prefix("mendwright-fix-").tempdir()?.keep();
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&directory.join("mendwright.sqlite")).await?);
     let forge = Arc::new(LocalForge::new(repository.clone(), base, issue.clone())?);
+    let model = crate::model::connect(model_config(&arguments))?;
+    if model.price().is_none() {
+        eprintln!(
+            "no price is known for {}: dollars are not counted, the limits of turns, tokens and minutes hold",
+            arguments.model
+        );
+    }
     let parts = Parts {
         store: store.clone(),
         github: forge.clone(),
-        model: crate::model::connect(model_config(&arguments))?,
+        model,
         sandbox: sandbox_by_name(&arguments.sandbox)?,
         mirrors: Mirrors::new(directory.join("mirrors")),
         rules: rules(&arguments),
@@ -123,7 +139,10 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
         clock: Timestamp::now,
     };
     let job = record(&store, issue).await?;
-    work(parts, &store, job).await?;
+    if let Worked::Interrupted = work(parts, &store, job).await? {
+        eprintln!("interrupted; what was recorded is in {}", directory.display());
+        return Ok(INTERRUPTED_CODE);
+    }
 
     let job = store.job(job).await?.ok_or_else(|| anyhow!("the job is gone from its store"))?;
     let transcript = store.transcript(job.id).await?;
@@ -251,18 +270,34 @@ async fn record(store: &Arc<dyn Store>, issue: IssueSnapshot) -> anyhow::Result<
     }
 }
 
+/// How the work came to rest.
+enum Worked {
+    /// The job has ended.
+    ToItsEnd,
+    /// A person stopped it.
+    Interrupted,
+}
+
 /// Works on the job until it has ended, and tells what happens on standard error.
-async fn work(parts: Parts, store: &Arc<dyn Store>, job: JobId) -> anyhow::Result<()> {
+async fn work(parts: Parts, store: &Arc<dyn Store>, job: JobId) -> anyhow::Result<Worked> {
+    let mut terminate = signal(SignalKind::terminate())?;
     let shutdown = CancellationToken::new();
     let worker = Worker::new(parts, "fix");
     let working = worker.run(&shutdown);
     tokio::pin!(working);
     let mut told = 0;
     loop {
-        tokio::select! {
-            () = &mut working => {}
-            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
-            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        let interrupted = tokio::select! {
+            () = &mut working => false,
+            _ = tokio::signal::ctrl_c() => true,
+            _ = terminate.recv() => true,
+            () = tokio::time::sleep(Duration::from_millis(100)) => false,
+        };
+        if interrupted {
+            // The worker takes its sandbox down before it returns.
+            shutdown.cancel();
+            working.await;
+            return Ok(Worked::Interrupted);
         }
         let transcript = store.transcript(job).await?;
         for recorded in transcript.iter().skip(told) {
@@ -275,7 +310,7 @@ async fn work(parts: Parts, store: &Arc<dyn Store>, job: JobId) -> anyhow::Resul
         if state.is_some_and(|state| state.is_final()) {
             shutdown.cancel();
             working.await;
-            return Ok(());
+            return Ok(Worked::ToItsEnd);
         }
     }
 }

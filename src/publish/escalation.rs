@@ -85,11 +85,8 @@ fn words(reason: &EscalationReason) -> (&'static str, String) {
             ("A question only a person can answer", format!("The agent asks:{}", quotation(question)))
         }
         EscalationReason::NotVerified { why } => (
-            "Not verified: the test suite does not agree",
-            format!(
-                "The agent said that it was done, and the fresh test run said otherwise:{}",
-                quotation(why)
-            ),
+            "Not verified",
+            format!("The agent said that it was done, and the verdict said otherwise:{}", quotation(why)),
         ),
         EscalationReason::Refused { why } => (
             "Refused: the proposal does what none may do",
@@ -119,7 +116,8 @@ fn next_steps(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
             vec![format!("Answer by editing the issue's text: that is what the agent reads. Then {again}.")]
         }
         EscalationReason::NotVerified { .. } => vec![
-            "Look at the last failing test below: is the test right, and does it have to do with this issue?"
+            "Look at what the verdict says above, and at the failing tests below if there are any: are they right, \
+             and do they have to do with this issue?"
                 .to_owned(),
             format!("Say in the issue what is missing, then {again}; or take the partial patch and go on by hand."),
         ],

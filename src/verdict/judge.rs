@@ -6,7 +6,7 @@ use crate::workspace::{Proposal, Workspace};
 
 use super::Verified;
 use super::proof::{judge_proof, test_changes_of};
-use super::rules::{TestPaths, forbidden_path};
+use super::rules::{TestPaths, bears_on_existing_tests, forbidden_path};
 use super::suite::{SuiteError, run_suite, start_fresh};
 
 /// Everything a verdict rests on, besides the proposal itself.
@@ -33,7 +33,7 @@ pub enum Verdict {
 }
 
 /// A proposal that may not be published.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Red {
     /// The tree that was judged.
     pub tree: Sha,
@@ -46,82 +46,113 @@ pub struct Red {
 }
 
 impl Judge<'_> {
-    /// Judges the base with `changes` applied.
-    pub async fn judge(&self, changes: &[Change]) -> Result<Verdict, SuiteError> {
+    /// Judges the base with `changes` applied. `known` is the red verdict before this one: the same
+    /// tree is not run again.
+    pub async fn judge(&self, changes: &[Change], known: Option<&Red>) -> Result<Verdict, SuiteError> {
         let proposal = self.workspace.propose(changes.to_vec()).await?;
+        if let Some(known) = known.filter(|known| known.tree == proposal.tree) {
+            return Ok(Verdict::Red(known.clone()));
+        }
+        let red = |explanation: String, run: Option<TestRun>, refused: bool| {
+            Ok(Verdict::Red(Red { tree: proposal.tree.clone(), explanation, run, refused }))
+        };
         if proposal.paths.is_empty() {
-            return Ok(red(
-                &proposal,
-                "Nothing has been changed, so there is nothing to propose.".into(),
-                false,
-            ));
+            return red("Nothing has been changed, so there is nothing to propose.".into(), None, false);
         }
         if let Some(path) = forbidden_path(self.settings, &proposal.paths) {
-            return Ok(red(
-                &proposal,
-                format!(
-                    "The proposal changes `{path}`, which is protected: no proposal may touch it. Undo that \
-                     change and solve the issue without it."
-                ),
-                true,
-            ));
+            let explanation = format!(
+                "The proposal changes `{path}`, which is protected: no proposal may touch it. Undo that change and \
+                 solve the issue without it."
+            );
+            return red(explanation, None, true);
+        }
+        let tests = test_changes_of(changes, &proposal, &TestPaths::new(self.settings));
+        if self.proof_needed() && tests.is_empty() {
+            let explanation = "The suite was green before your change, so the change must bring a test that fails \
+                               without it. Add one in a test file of its own (for instance under `tests/`), since it \
+                               is run against the old source by itself.";
+            return red(explanation.into(), None, false);
         }
         let run = match self.run_at(&proposal.tree, "verdict").await? {
             Ok(run) => run,
-            Err(explanation) => return Ok(red(&proposal, explanation, false)),
+            Err(explanation) => return red(explanation, None, false),
         };
         if !run.is_green() {
             let explanation = format!(
-                "In a fresh sandbox with only the base and your changes, `{}` ended with {}, not with exit \
-                 code 0.{}\nOnly files that you wrote with your tools are part of the proposal.",
-                run.command,
-                run.result.ending.describe(),
-                failing_list(&run.failed),
+                "In a fresh sandbox with only the base and your changes, {}\nOnly files that you wrote with your \
+                 tools are part of the proposal.",
+                not_green(&run),
             );
-            return Ok(Verdict::Red(Red {
-                tree: proposal.tree,
-                explanation,
-                run: Some(run),
-                refused: false,
-            }));
+            return red(explanation, Some(run), false);
         }
-        let proof = match self.proof(changes, &proposal).await? {
+        if let Some((explanation, run)) = self.without_changed_tests(changes, &proposal).await? {
+            return red(explanation, run, false);
+        }
+        let proof = match self.proof(&tests).await? {
             Ok(proof) => proof,
-            Err(explanation) => {
-                return Ok(Verdict::Red(Red {
-                    tree: proposal.tree,
-                    explanation,
-                    run: Some(run),
-                    refused: false,
-                }));
-            }
+            Err(explanation) => return red(explanation, Some(run), false),
         };
         let explanation = self.explain(&run, proof.as_deref());
         Ok(Verdict::Verified(Verified { tree: proposal.tree, run, proof, explanation }))
     }
 
-    /// The proof, where one is asked for: the base was green and the repository does not waive it.
-    async fn proof(
+    fn proof_needed(&self) -> bool {
+        self.baseline.is_green() && self.settings.proof_required
+    }
+
+    /// Where the base was red: the suite must also be green with the tests that the base has, as
+    /// the base has them. Otherwise a red test could be "mended" by changing the test, or what runs
+    /// it. `None`: it is, or there is nothing to hold back.
+    async fn without_changed_tests(
         &self,
         changes: &[Change],
         proposal: &Proposal,
-    ) -> Result<Result<Option<Vec<FailedTest>>, String>, SuiteError> {
-        if !self.baseline.is_green() || !self.settings.proof_required {
+    ) -> Result<Option<(String, Option<TestRun>)>, SuiteError> {
+        if self.baseline.is_green() {
+            return Ok(None);
+        }
+        let tests = TestPaths::new(self.settings);
+        let (mut kept, mut held_back) = (Vec::new(), Vec::new());
+        for change in changes {
+            let exists = self.workspace.base_has(&change.path).await?;
+            let changed = proposal.paths.contains(&change.path);
+            match changed && bears_on_existing_tests(&tests, &change.path, exists) {
+                true => held_back.push(change.path.as_str()),
+                false => kept.push(change.clone()),
+            }
+        }
+        if held_back.is_empty() {
+            return Ok(None);
+        }
+        let strict = self.workspace.propose(kept).await?;
+        let (outcome, run) = match self.run_at(&strict.tree, "base-tests").await? {
+            Ok(run) if run.is_green() => return Ok(None),
+            Ok(run) => (not_green(&run), Some(run)),
+            Err(setup) => (setup, None),
+        };
+        let explanation = format!(
+            "The suite is green only with your changes to existing tests, or to what runs them ({}). With these as \
+             the base has them, {outcome}\nMend the source so that the tests pass as they are; add new tests in \
+             files of their own. If an existing test itself is wrong, ask_human.",
+            held_back.join(", "),
+        );
+        Ok(Some((explanation, run)))
+    }
+
+    /// The proof, where one is asked for: the base was green and the repository does not waive it.
+    async fn proof(&self, tests: &[Change]) -> Result<Result<Option<Vec<FailedTest>>, String>, SuiteError> {
+        if !self.proof_needed() {
             return Ok(Ok(None));
         }
-        let tests = test_changes_of(changes, proposal, &TestPaths::new(self.settings));
-        if tests.is_empty() {
-            return Ok(Err("The suite was green before your change, so the change must bring a test that fails \
-                           without it. Add one in a test file of its own (for instance under `tests/`), since \
-                           it is run against the old source by itself."
-                .into()));
+        let on_base = self.workspace.propose(tests.to_vec()).await?;
+        let mut runs = Vec::new();
+        for purpose in ["proof", "proof-again"] {
+            match self.run_at(&on_base.tree, purpose).await? {
+                Ok(run) => runs.push(run),
+                Err(explanation) => return Ok(Err(explanation)),
+            }
         }
-        let on_base = self.workspace.propose(tests).await?;
-        let run = match self.run_at(&on_base.tree, "proof").await? {
-            Ok(run) => run,
-            Err(explanation) => return Ok(Err(explanation)),
-        };
-        Ok(judge_proof(&run, &on_base.paths).map(Some))
+        Ok(judge_proof(&runs[0], &runs[1], tests).map(Some))
     }
 
     /// Runs the suite at `tree` in a sandbox that is made for it and gone afterwards.
@@ -149,14 +180,21 @@ impl Judge<'_> {
         );
         match proof {
             None => passed,
-            Some([]) => format!("{passed} The new tests, run on the old source, fail."),
+            Some([]) => format!(
+                "{passed} With the new tests and the old source the suite does not pass; its runner names no single test."
+            ),
             Some(tests) => format!("{passed} The new tests fail on the old source:{}", failing_list(tests)),
         }
     }
 }
 
-fn red(proposal: &Proposal, explanation: String, refused: bool) -> Verdict {
-    Verdict::Red(Red { tree: proposal.tree.clone(), explanation, run: None, refused })
+fn not_green(run: &TestRun) -> String {
+    format!(
+        "`{}` ended with {}, not with exit code 0.{}",
+        run.command,
+        run.result.ending.describe(),
+        failing_list(&run.failed)
+    )
 }
 
 fn failing_list(failed: &[FailedTest]) -> String {

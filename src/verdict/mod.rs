@@ -11,7 +11,7 @@ mod suite;
 
 pub use judge::{Judge, Red, Verdict};
 pub use report::failed_tests;
-pub use rules::{changed_existing_tests, forbidden_path};
+pub use rules::forbidden_path;
 pub use suite::{Fresh, SuiteError, run_suite, start_fresh};
 
 /// Proof that a tree passed the suite in a fresh sandbox, and, where one was asked for, that it

@@ -1,6 +1,6 @@
 //! The fail→pass proof: a test that the change brings must fail without the change.
 
-use crate::domain::{Change, ChangedContent, FailedTest, RepoPath, TestRun};
+use crate::domain::{Change, ChangedContent, Ending, FailedTest, TestRun};
 use crate::workspace::Proposal;
 
 use super::rules::TestPaths;
@@ -15,20 +15,115 @@ pub(super) fn test_changes_of(changes: &[Change], proposal: &Proposal, tests: &T
     changes.iter().filter(brought).cloned().collect()
 }
 
-/// What the run of the new tests on the old source shows. `Err` is the words for the model.
-pub(super) fn judge_proof(on_base: &TestRun, test_paths: &[RepoPath]) -> Result<Vec<FailedTest>, String> {
-    use crate::domain::Ending;
-    let named = test_paths.iter().map(RepoPath::as_str).collect::<Vec<_>>().join(", ");
-    match on_base.result.ending {
-        Ending::Exited { code: 0 } => Err(format!(
-            "The tests you changed ({named}) pass on the base, too, without your change to the source. They \
-             do not show the bug. Write a test that fails before the fix."
-        )),
-        Ending::Exited { .. } => Ok(on_base.failed.clone()),
-        Ending::Signalled { .. } | Ending::TimedOut | Ending::OutOfMemory => Err(format!(
-            "The tests you changed ({named}), run on the base without your change to the source, did not end \
-             with a test failure but were cut off: {}. That proves nothing. Write a test that fails quickly.",
-            on_base.result.ending.describe()
-        )),
+/// What two runs of the new tests on the old source show. Where the runner names failing tests, only
+/// those count that both runs name and that the change itself brings: a flaky test somewhere else
+/// proves nothing. `Err` is the words for the model.
+pub(super) fn judge_proof(
+    first: &TestRun,
+    second: &TestRun,
+    brought: &[Change],
+) -> Result<Vec<FailedTest>, String> {
+    let named = brought.iter().map(|change| change.path.as_str()).collect::<Vec<_>>().join(", ");
+    for run in [first, second] {
+        match run.result.ending {
+            Ending::Exited { code: 0 } => {
+                return Err(format!(
+                    "The tests you changed ({named}) pass on the base, too, without your change to the source. \
+                     They do not show the bug. Write a test that fails before the fix, every time."
+                ));
+            }
+            Ending::Exited { .. } => {}
+            Ending::Signalled { .. } | Ending::TimedOut | Ending::OutOfMemory => {
+                return Err(format!(
+                    "The tests you changed ({named}), run on the base without your change to the source, did not \
+                     end with a test failure but were cut off: {}. That proves nothing. Write a test that fails \
+                     quickly.",
+                    run.result.ending.describe()
+                ));
+            }
+        }
+    }
+    let failed_twice: Vec<&FailedTest> =
+        first.failed.iter().filter(|test| second.failed.contains(test)).collect();
+    let own: Vec<FailedTest> =
+        failed_twice.iter().filter(|test| is_brought(test, brought)).map(|test| (*test).clone()).collect();
+    if own.is_empty() && !(first.failed.is_empty() && second.failed.is_empty()) {
+        return Err(format!(
+            "On the base without your change to the source, tests fail, but none of those that you brought \
+             ({named}). They do not show the bug. Write a test that fails before the fix."
+        ));
+    }
+    Ok(own)
+}
+
+/// Whether a failing test is in one of the files: its own name stands there, or it is the file.
+fn is_brought(test: &FailedTest, brought: &[Change]) -> bool {
+    let name = own_name(&test.0);
+    brought.iter().any(|change| {
+        let ChangedContent::File { bytes, .. } = &change.content else { return false };
+        test.0.starts_with(change.path.as_str()) && test.0.len() == change.path.as_str().len()
+            || (!name.is_empty() && String::from_utf8_lossy(bytes).contains(name))
+    })
+}
+
+/// A test's own name: `b` of `tests/a.py::A::b[case 1]`, `a::tests::b`, `b (a.A.b)`, `A/b`.
+fn own_name(test: &str) -> &str {
+    let plain = test.split(['[', '(']).next().unwrap_or(test).trim();
+    let last = plain.rsplit("::").next().unwrap_or(plain);
+    last.split('/').next().unwrap_or(last).trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{BoundedOutput, CommandResult, FileMode};
+
+    fn run(ending: Ending, failed: &[&str]) -> TestRun {
+        let output = BoundedOutput::default();
+        TestRun {
+            command: "t".into(),
+            result: CommandResult { ending, output, duration: Duration::ZERO },
+            failed: failed.iter().map(|name| FailedTest((*name).into())).collect(),
+        }
+    }
+
+    fn brought() -> Vec<Change> {
+        let bytes = b"def test_new():\n    assert f() == 2\n".to_vec();
+        let content = ChangedContent::File { mode: FileMode::Regular, bytes };
+        vec![Change { path: "tests/test_new.py".parse().unwrap(), content }]
+    }
+
+    const RED: Ending = Ending::Exited { code: 1 };
+
+    #[test]
+    fn a_brought_test_that_fails_both_times_is_the_proof() {
+        let red = run(RED, &["tests/test_new.py::test_new", "tests/test_old.py::test_flaky"]);
+        let again = run(RED, &["tests/test_new.py::test_new"]);
+        let proof = judge_proof(&red, &again, &brought()).unwrap();
+        assert_eq!(proof, [FailedTest("tests/test_new.py::test_new".into())]);
+    }
+
+    #[test]
+    fn a_flaky_test_elsewhere_proves_nothing() {
+        let red = run(RED, &["tests/test_old.py::test_flaky"]);
+        assert!(judge_proof(&red, &red, &brought()).is_err());
+        assert!(judge_proof(&red, &run(Ending::Exited { code: 0 }, &[]), &brought()).is_err());
+        assert!(judge_proof(&run(Ending::TimedOut, &[]), &red, &brought()).is_err());
+    }
+
+    #[test]
+    fn a_suite_that_no_longer_builds_without_the_change_is_a_proof_without_names() {
+        let broken = run(Ending::Exited { code: 101 }, &[]);
+        assert_eq!(judge_proof(&broken, &broken, &brought()), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_test_s_own_name_is_found_in_each_runner_s_spelling() {
+        let spellings = ["tests/a.py::A::b[case 1]", "a::tests::b", "b (a.A.b)", "b", "b/case_2"];
+        for spelling in spellings {
+            assert_eq!(own_name(spelling), "b", "{spelling}");
+        }
     }
 }

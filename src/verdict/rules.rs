@@ -90,15 +90,26 @@ impl TestPaths {
     }
 }
 
-/// The test files among `paths` that the base already has: what a reviewer should look at first,
-/// since a test can also be made to pass by changing the test.
-pub fn changed_existing_tests(
-    settings: &JobSettings,
-    paths: &[RepoPath],
-    exists_at_base: impl Fn(&RepoPath) -> bool,
-) -> Vec<RepoPath> {
-    let tests = TestPaths::new(settings);
-    paths.iter().filter(|path| tests.contains(path) && exists_at_base(path)).cloned().collect()
+/// Files that decide how tests are collected and run, and hardly ever anything else.
+const HARNESS: &[&str] = &[
+    "**/conftest.py",
+    "**/pytest.ini",
+    "**/tox.ini",
+    "**/sitecustomize.py",
+    "**/usercustomize.py",
+    "**/{jest,vitest,karma}.{config,conf}.*",
+    "**/.mocharc*",
+    "**/.rspec",
+    "**/phpunit.xml*",
+    "**/nextest.toml",
+    "**/.cargo/config*",
+];
+
+/// Whether a change to `path` could make a red suite green without mending anything: a test that
+/// the base has (`exists_at_base`), or what decides how tests are run.
+pub(super) fn bears_on_existing_tests(tests: &TestPaths, path: &RepoPath, exists_at_base: bool) -> bool {
+    let is_harness = set(HARNESS.iter().copied()).is_match(path.as_str());
+    is_harness || (exists_at_base && tests.contains(path))
 }
 
 #[cfg(test)]
@@ -141,6 +152,14 @@ mod tests {
         }
         let harmless = ["src/github/mod.rs".parse().unwrap(), "docs/agents.md.txt".parse().unwrap()];
         assert_eq!(forbidden_path(&settings, &harmless), None);
+    }
+
+    #[test]
+    fn old_tests_and_what_runs_them_are_told_from_new_tests() {
+        let tests = TestPaths::new(&settings_for_tests());
+        let bears = |path: &str, exists| bears_on_existing_tests(&tests, &path.parse().unwrap(), exists);
+        assert!(bears("tests/test_a.py", true) && bears("conftest.py", false) && bears("pytest.ini", false));
+        assert!(!bears("tests/test_new.py", false) && !bears("src/lib.rs", true));
     }
 
     #[test]

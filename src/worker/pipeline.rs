@@ -136,6 +136,7 @@ async fn agent_and_verdict(
         baseline: &prepared.baseline,
     };
     let mut last_refusal = None;
+    let mut last_red: Option<Red> = None;
     loop {
         let finish = match agent.run(&mut state).await.map_err(agent_error)? {
             AgentEnding::Finished(finish) => finish,
@@ -144,12 +145,13 @@ async fn agent_and_verdict(
         info!(summary = finish.summary, "the agent asks for a verdict");
         stage.take(Step::Finished).await?;
         publication::progress(parts, journal).await;
-        let red = match judged(&agent, &judge, &state).await? {
+        let red = match judged(&agent, &judge, &state, last_red.as_ref()).await? {
             Verdict::Verified(verified) => return Ok(Decision::Propose(verified)),
             Verdict::Red(red) => red,
         };
         info!(why = red.explanation, "not verified");
         last_refusal = red.refused.then(|| red.explanation.clone()).or(last_refusal);
+        last_red = Some(red.clone());
         let step = stage.after(Step::SentBack)?;
         let before = vec![red_event(&red), TranscriptEvent::StateChanged { state: step }];
         let words = words_for_model(&red, prepared);
@@ -193,7 +195,12 @@ async fn brief(journal: &Journal, prepared: &Prepared) -> Result<Vec<TranscriptE
 }
 
 /// The verdict on what the agent has written. Changes that cannot even be collected are red.
-async fn judged(agent: &Agent<'_>, judge: &Judge<'_>, state: &Conversation) -> Result<Verdict, JobError> {
+async fn judged(
+    agent: &Agent<'_>,
+    judge: &Judge<'_>,
+    state: &Conversation,
+    last_red: Option<&Red>,
+) -> Result<Verdict, JobError> {
     let unchanged_tree = state.red_tree.clone();
     let changes = match agent.changes(state).await {
         Ok(changes) => changes,
@@ -207,7 +214,7 @@ async fn judged(agent: &Agent<'_>, judge: &Judge<'_>, state: &Conversation) -> R
         }
         Err(CallError::Lost(error)) => return Err(sandbox_error(error)),
     };
-    judge.judge(&changes).await.map_err(suite_error)
+    judge.judge(&changes, last_red).await.map_err(suite_error)
 }
 
 fn red_event(red: &Red) -> TranscriptEvent {

@@ -123,8 +123,10 @@ pub(super) async fn sandbox_and_baseline(
     let baseline = match recorded {
         Some(run) => run,
         None => {
-            let run = run_suite(&fresh.toolbox, &settings).await.map_err(|e| suite_error(e.into()))?;
-            journal.append(&[TranscriptEvent::BaselineRun { run: run.clone() }]).await?;
+            let (run, note) = first_runs(&fresh.toolbox, &settings).await?;
+            let mut events = vec![TranscriptEvent::BaselineRun { run: run.clone() }];
+            events.extend(note.map(|text| TranscriptEvent::Note { text }));
+            journal.append(&events).await?;
             run
         }
     };
@@ -132,6 +134,31 @@ pub(super) async fn sandbox_and_baseline(
         return Ok(Err(EscalationReason::Environment { why }));
     }
     Ok(Ok(Prepared { workspace, settings, spec, toolbox: fresh.toolbox, baseline }))
+}
+
+/// The baseline. A red one is run again: a suite that is red once and green once is flaky, not red,
+/// and counts as green, so that a change must still bring its proof.
+async fn first_runs(
+    toolbox: &Toolbox,
+    settings: &JobSettings,
+) -> Result<(TestRun, Option<String>), JobError> {
+    let run = async || run_suite(toolbox, settings).await.map_err(|error| suite_error(error.into()));
+    let first = run().await?;
+    if first.is_green() || unusable(&first).is_some() {
+        return Ok((first, None));
+    }
+    let second = run().await?;
+    let names = |tests: Vec<String>| if tests.is_empty() { "not named".to_owned() } else { tests.join(", ") };
+    if second.is_green() {
+        let flaky = first.failed.iter().map(|test| test.0.clone()).collect();
+        let note = format!("flaky at the base (failed once, passed once): {}", names(flaky));
+        return Ok((second, Some(note)));
+    }
+    let differs = |test: &&crate::domain::FailedTest| !second.failed.contains(test);
+    let flaky: Vec<String> = first.failed.iter().filter(differs).map(|test| test.0.clone()).collect();
+    let note = (!flaky.is_empty())
+        .then(|| format!("flaky at the base (failed once, passed once): {}", names(flaky)));
+    Ok((second, note))
 }
 
 /// Why a baseline run says nothing about the repository, if it does not.
@@ -142,6 +169,11 @@ fn unusable(baseline: &TestRun) -> Option<String> {
     match baseline.result.ending {
         Ending::Exited { code: 126 | 127 } => Some(format!(
             "the test command `{command}` could not be started in the sandbox:\n{}\n{advice}",
+            baseline.result.output.to_text()
+        )),
+        // pytest's own codes: 4 wrong usage, 5 no tests collected (docs.pytest.org, "Exit codes").
+        Ending::Exited { code: 4 | 5 } if command.contains("pytest") => Some(format!(
+            "the test command `{command}` found no tests to run:\n{}\n{advice}",
             baseline.result.output.to_text()
         )),
         Ending::Exited { .. } => None,

@@ -137,10 +137,9 @@ impl Workspace {
     /// must point to this very commit.
     pub async fn push(&self, access: &GitAccess, branch: &str, commit: &Sha) -> Result<(), WorkspaceError> {
         let (access, branch, commit) = (access.clone(), branch.to_owned(), oid(commit));
-        let base = oid(&self.base);
         self.with_repository(move |repository, git_dir| {
             if access.url.scheme() == "file" {
-                return hand_over(repository, git_dir, &access, &branch, commit, base);
+                return hand_over(repository, &access, &branch, commit);
             }
             push_over_http(repository, git_dir, &access, &branch, commit)
         })
@@ -192,14 +191,13 @@ fn push_over_http(
 }
 
 /// The push to a repository on this machine: libgit2 does not push into one with a work tree, so
-/// its object database is given a pack, and then the branch. The work tree is not touched.
+/// its object database is given what it lacks (a shallow
+/// clone works), and then the branch. The work tree is not touched.
 fn hand_over(
     repository: &Repository,
-    git_dir: &Path,
     access: &GitAccess,
     branch: &str,
     commit: Oid,
-    base: Oid,
 ) -> Result<(), WorkspaceError> {
     let failed = |error| remote_error("write a branch to", access, &error);
     let path = access.url.to_file_path().unwrap_or_default();
@@ -210,26 +208,41 @@ fn hand_over(
         Some(found) => return Err(branch_taken(access, branch, found)),
         None => {}
     }
-    let packed = (|| {
-        let mut walk = repository.revwalk()?;
-        walk.push(commit)?;
-        walk.hide(base)?;
-        let mut builder = repository.packbuilder()?;
-        builder.insert_walk(&mut walk)?;
-        let mut pack = git2::Buf::new();
-        builder.write_buf(&mut pack)?;
-        Ok(pack)
-    })();
-    let pack = packed.map_err(|error| local_error(git_dir, "packed a proposal", error))?;
     let received = (|| {
-        let odb = target.odb()?;
-        let mut writer = odb.packwriter()?;
-        std::io::Write::write_all(&mut writer, &pack).map_err(|e| git2::Error::from_str(&e.to_string()))?;
-        writer.commit()?;
+        let (ours, theirs) = (repository.odb()?, target.odb()?);
+        let tree = repository.find_commit(commit)?.tree_id();
+        copy_missing(repository, &ours, &theirs, tree)?;
+        let object = ours.read(commit)?;
+        theirs.write(object.kind(), object.data())?;
         target.reference(&reference, commit, false, "mendwright: proposal")?;
         Ok(())
     })();
     received.map_err(failed)
+}
+
+/// Copies a tree and what it holds, as far as the other side lacks it: what the base has, it has.
+fn copy_missing(
+    repository: &Repository,
+    ours: &git2::Odb<'_>,
+    theirs: &git2::Odb<'_>,
+    tree: Oid,
+) -> Result<(), git2::Error> {
+    if theirs.exists(tree) {
+        return Ok(());
+    }
+    for entry in repository.find_tree(tree)?.iter() {
+        match entry.kind() {
+            Some(git2::ObjectType::Tree) => copy_missing(repository, ours, theirs, entry.id())?,
+            Some(git2::ObjectType::Blob) if !theirs.exists(entry.id()) => {
+                let object = ours.read(entry.id())?;
+                theirs.write(object.kind(), object.data())?;
+            }
+            _ => {}
+        }
+    }
+    let object = ours.read(tree)?;
+    theirs.write(object.kind(), object.data())?;
+    Ok(())
 }
 
 fn fetch_branch(git_dir: &Path, access: &GitAccess, branch: &str) -> Result<Sha, WorkspaceError> {

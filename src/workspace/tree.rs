@@ -45,6 +45,17 @@ impl Workspace {
         .await
     }
 
+    /// Whether the base commit has something at `path`.
+    pub async fn base_has(&self, path: &RepoPath) -> Result<bool, WorkspaceError> {
+        let (base, path) = (oid(self.base()), path.clone());
+        self.with_repository(move |repository, git_dir| {
+            let local = |error| local_error(git_dir, "looked into the base", error);
+            let tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
+            Ok(tree.get_path(Path::new(path.as_str())).is_ok())
+        })
+        .await
+    }
+
     /// The names in a directory of the base commit (empty: its root); directories end in `/`. None
     /// where there is no such directory.
     pub async fn base_directory(&self, path: &str) -> Result<Vec<String>, WorkspaceError> {

@@ -5,3 +5,4 @@ mod crashes;
 mod people;
 mod processes;
 mod scenarios;
+mod verdicts;

@@ -192,15 +192,15 @@ fn every_reason_has_its_own_words_and_steps() {
 
     - Answer by editing the issue's text: that is what the agent reads. Then take `agent-fix` off this issue and put it on again.
 
-    ### Not verified: the test suite does not agree
+    ### Not verified
 
-    No pull request was opened. The agent said that it was done, and the fresh test run said otherwise:
+    No pull request was opened. The agent said that it was done, and the verdict said otherwise:
 
     > because of `this`, ＠octocat
 
     **What you can do**
 
-    - Look at the last failing test below: is the test right, and does it have to do with this issue?
+    - Look at what the verdict says above, and at the failing tests below if there are any: are they right, and do they have to do with this issue?
     - Say in the issue what is missing, then take `agent-fix` off this issue and put it on again; or take the partial patch and go on by hand.
 
     ### Refused: the proposal does what none may do

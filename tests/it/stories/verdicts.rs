@@ -1,0 +1,128 @@
+//! Ways to look done without being done, played against the judge with a real sandbox and git.
+
+use mendwright::domain::{Change, ChangedContent, FileMode, JobSettings, RepositoryId};
+use mendwright::sandbox::{Sandbox, SandboxSpec, sandbox_by_name};
+use mendwright::verdict::{Judge, Verdict, run_suite, start_fresh};
+use mendwright::workspace::{LocalRepository, Mirrors, Workspace};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A suite in shell: every `tests/*.sh` must pass, with what `runner/tox.ini` says first.
+const RUNNER: &str = "#!/bin/sh\n[ -f tox.ini ] && . ./tox.ini\ncode=0\nfor t in tests/*.sh; do\n  \
+                      if sh $t; then echo \"ok 1 - $t\"; else echo \"not ok 1 - $t\"; code=1; fi\ndone\nexit $code\n";
+
+struct Court {
+    _directory: tempfile::TempDir,
+    workspace: Workspace,
+    sandbox: Arc<dyn Sandbox>,
+    settings: JobSettings,
+}
+
+impl Court {
+    async fn with(files: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("repository");
+        commit(&path, files);
+        let access = LocalRepository::open(&path).unwrap().access().unwrap();
+        let mirrors = Mirrors::new(directory.path().join("mirrors"));
+        let workspace = mirrors.fetch(RepositoryId(1), &access, "HEAD").await.unwrap();
+        let settings = JobSettings {
+            setup_commands: vec![],
+            test_command: "sh run.sh".into(),
+            test_command_source: "the story".into(),
+            test_timeout: std::time::Duration::from_secs(60),
+            budget: Default::default(),
+            protected_paths: vec![],
+            test_paths: vec![],
+            proof_required: true,
+            instructions: None,
+        };
+        Self { _directory: directory, workspace, sandbox: sandbox_by_name("bubblewrap").unwrap(), settings }
+    }
+
+    async fn judge(&self, changes: &[(&str, &str)]) -> Verdict {
+        let spec = SandboxSpec::named(format!("court-{}", std::process::id()));
+        let tree = self.workspace.base_tree().await.unwrap();
+        let sandbox = self.sandbox.as_ref();
+        let fresh = start_fresh(sandbox, &spec, &self.workspace, &tree, &self.settings).await.unwrap();
+        let baseline = run_suite(&fresh.toolbox, &self.settings).await.unwrap();
+        fresh.toolbox.shut_down().await;
+        let judge = Judge {
+            workspace: &self.workspace,
+            sandbox,
+            spec,
+            settings: &self.settings,
+            baseline: &baseline,
+        };
+        let changes: Vec<Change> = changes.iter().map(|(path, text)| change(path, text)).collect();
+        judge.judge(&changes, None).await.unwrap()
+    }
+}
+
+fn change(path: &str, text: &str) -> Change {
+    let content = ChangedContent::File { mode: FileMode::Regular, bytes: text.as_bytes().to_vec() };
+    Change { path: path.parse().unwrap(), content }
+}
+
+fn commit(path: &Path, files: &[(&str, &str)]) {
+    let repository = git2::Repository::init(path).unwrap();
+    for (name, text) in files.iter().chain([&("run.sh", RUNNER)]) {
+        let at = path.join(name);
+        std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+        std::fs::write(at, text).unwrap();
+    }
+    let mut index = repository.index().unwrap();
+    index.add_all(["*"], git2::IndexAddOption::DEFAULT, None).unwrap();
+    let tree = repository.find_tree(index.write_tree().unwrap()).unwrap();
+    let by = git2::Signature::new("a", "a@example.org", &git2::Time::new(1_700_000_000, 0)).unwrap();
+    repository.commit(Some("HEAD"), &by, &by, "first", &tree, &[]).unwrap();
+}
+
+fn words(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Verified(verified) => format!("VERIFIED {}", verified.explanation()),
+        Verdict::Red(red) => red.explanation.clone(),
+    }
+}
+
+const RED: &[(&str, &str)] = &[("answer", "41\n"), ("tests/answer.sh", "[ \"$(cat answer)\" = 42 ]\n")];
+const GREEN: &[(&str, &str)] = &[("answer", "41\n"), ("tests/exists.sh", "[ -f answer ]\n")];
+
+#[tokio::test]
+async fn a_red_suite_is_mended_in_the_source_not_in_the_test() {
+    let court = Court::with(RED).await;
+    let honest = court.judge(&[("answer", "42\n")]).await;
+    assert!(matches!(honest, Verdict::Verified(_)), "{}", words(&honest));
+    let emptied = court.judge(&[("tests/answer.sh", "true\n")]).await;
+    assert!(words(&emptied).contains("only with your changes to existing tests"), "{}", words(&emptied));
+    let both = court.judge(&[("answer", "42\n"), ("tests/answer.sh", "[ -f answer ]\n")]).await;
+    assert!(matches!(both, Verdict::Verified(_)), "{}", words(&both));
+}
+
+#[tokio::test]
+async fn what_runs_the_tests_cannot_be_taught_to_pass() {
+    let court = Court::with(RED).await;
+    let taught = court.judge(&[("tox.ini", "exit 0\n")]).await;
+    assert!(words(&taught).contains("what runs them (tox.ini)"), "{}", words(&taught));
+}
+
+#[tokio::test]
+async fn a_green_suite_needs_a_test_of_the_change_s_own_that_fails_without_it() {
+    let court = Court::with(GREEN).await;
+    let none = court.judge(&[("answer", "42\n")]).await;
+    assert!(words(&none).contains("must bring a test"), "{}", words(&none));
+    let vacuous = court.judge(&[("answer", "42\n"), ("tests/new.sh", "true\n")]).await;
+    assert!(words(&vacuous).contains("pass on the base, too"), "{}", words(&vacuous));
+    let proved = court.judge(&[("answer", "42\n"), ("tests/new.sh", "grep -q 42 answer\n")]).await;
+    let Verdict::Verified(verified) = &proved else { panic!("{}", words(&proved)) };
+    assert_eq!(verified.proof().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_failure_elsewhere_is_no_proof() {
+    // With the new file there, but not the change, an old test fails: not the new one.
+    let counts = ("tests/count.sh", "[ $(ls tests | wc -l) = 2 ] || [ \"$(cat answer)\" = 42 ]\n");
+    let court = Court::with(&[GREEN[0], GREEN[1], counts]).await;
+    let verdict = court.judge(&[("answer", "42\n"), ("tests/other.sh", "true\n")]).await;
+    assert!(words(&verdict).contains("none of those that you brought"), "{}", words(&verdict));
+}
