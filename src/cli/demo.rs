@@ -62,7 +62,7 @@ pub(super) async fn run(arguments: DemoArguments) -> anyhow::Result<i32> {
         bail!("--scenario: there is no {:?}; the scenarios are {}", arguments.scenario, known.join(", "));
     };
     // The story is told in our own lines; the log only speaks up when something is wrong.
-    telemetry::init(Some("warn"), None)?;
+    telemetry::init(Some("warn"), Some(telemetry::LineFormat::Human))?;
     let directory = match arguments.keep {
         Some(directory) => std::path::absolute(directory)?,
         None => tempfile::Builder::new()

@@ -109,7 +109,7 @@ struct FixEnd<'a> {
 
 /// Runs the command. Answers with the exit code.
 pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
-    telemetry::init(Some("warn"), None)?;
+    telemetry::init(Some("warn"), Some(telemetry::LineFormat::Human))?;
     let issue = read_issue(&arguments.issue)?;
     if arguments.test.as_deref().is_some_and(|command| command.trim().is_empty()) {
         bail!(

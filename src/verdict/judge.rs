@@ -183,7 +183,7 @@ impl Judge<'_> {
             Some([]) => format!(
                 "{passed} With the new tests and the old source the suite does not pass; its runner names no single test."
             ),
-            Some(tests) => format!("{passed} The new tests fail on the old source:{}", failing_list(tests)),
+            Some(tests) => format!("{passed} The new tests fail on the old source:{}", names(tests)),
         }
     }
 }
@@ -198,12 +198,15 @@ fn not_green(run: &TestRun) -> String {
 }
 
 fn failing_list(failed: &[FailedTest]) -> String {
+    if failed.is_empty() { String::new() } else { format!(" Failing:{}", names(failed)) }
+}
+
+/// The tests' names, a line each, the first of them.
+fn names(tests: &[FailedTest]) -> String {
     const NAMED_MAX: usize = 20;
-    if failed.is_empty() {
-        return String::new();
+    let named: String = tests.iter().take(NAMED_MAX).map(|test| format!("\n- {}", test.0)).collect();
+    match tests.len().saturating_sub(NAMED_MAX) {
+        0 => named,
+        more => format!("{named}\n- and {more} more"),
     }
-    let named: Vec<String> = failed.iter().take(NAMED_MAX).map(|test| format!("\n- {}", test.0)).collect();
-    let more = failed.len().saturating_sub(NAMED_MAX);
-    let more = if more == 0 { String::new() } else { format!("\n- and {more} more") };
-    format!(" Failing:{}{more}", named.concat())
 }
