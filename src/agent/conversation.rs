@@ -1,7 +1,7 @@
 //! The state of an agent's run, rebuilt from the transcript: what was said, spent and written.
 //! There is no other copy, so that a restarted worker goes on exactly where the last one stopped.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::domain::{
@@ -15,10 +15,12 @@ pub struct Conversation {
     pub messages: Vec<Message>,
     /// What was spent.
     pub spend: Spend,
-    /// Every path that the tools wrote to.
-    pub written: BTreeSet<RepoPath>,
-    /// The tree kept last, to rebuild the sandbox from.
-    pub checkpoint: Option<Sha>,
+    /// What the tools wrote, as they wrote it: the proposal. Kept on our side, so that nothing a
+    /// command does to a file afterwards becomes part of it. Not replayed: after a restart it is
+    /// read from the checkpoint's tree, see [`super::Agent::load`].
+    pub written: BTreeMap<RepoPath, Vec<u8>>,
+    /// The tree kept last and the paths written to, to rebuild the sandbox from.
+    pub checkpoint: Option<(Sha, Vec<RepoPath>)>,
     /// The agent's last test run, or the baseline's.
     pub last_run: Option<TestRun>,
     /// Red verdicts so far.
@@ -35,7 +37,7 @@ impl Conversation {
         let mut state = Self {
             messages: Vec::new(),
             spend: Spend::zero(),
-            written: BTreeSet::new(),
+            written: BTreeMap::new(),
             checkpoint: None,
             last_run: None,
             red_verdicts: 0,
@@ -70,8 +72,8 @@ impl Conversation {
                 self.last_run = Some(run.clone());
             }
             TranscriptEvent::Checkpoint { tree, paths } => {
-                self.checkpoint = Some(tree.clone());
-                self.written = paths.iter().filter_map(|path| path.parse().ok()).collect();
+                let paths = paths.iter().filter_map(|path| path.parse().ok()).collect();
+                self.checkpoint = Some((tree.clone(), paths));
             }
             TranscriptEvent::VerdictReached { verified: false, tree, .. } => {
                 self.red_verdicts += 1;

@@ -1,11 +1,12 @@
 //! The loop: observe, ask the model, act. Limits before every call, every step recorded before the
 //! next depends on it, every ending named.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use crate::domain::{
-    AssistantBlock, BudgetExhausted, Change, JobSettings, Message, RepoPath, StopReason, ToolCall,
-    ToolResult, TranscriptEvent,
+    AssistantBlock, BudgetExhausted, Change, ChangedContent, FileMode, JobSettings, Message, RepoPath,
+    StopReason, ToolCall, ToolResult, TranscriptEvent,
 };
 use crate::model::{Model, ModelReply, ModelRequest, worst_case};
 use crate::sandbox::{CallError, SandboxError, Toolbox};
@@ -152,6 +153,7 @@ impl Agent<'_> {
         let started = Instant::now();
         let mut hands = Hands {
             toolbox: self.toolbox,
+            workspace: self.workspace,
             settings: self.settings,
             last_run: state.last_run.clone(),
             written: state.written.clone(),
@@ -160,6 +162,11 @@ impl Agent<'_> {
         let mut results: Vec<ToolResult> = Vec::new();
         let mut remaining = calls.into_iter();
         while let Some(call) = remaining.next() {
+            if state.spend.time + started.elapsed() >= self.settings.budget.time_max {
+                let text = "Not carried out: the time for this job is over.".to_owned();
+                results.push(ToolResult { call_id: call.id, text, is_error: true });
+                continue;
+            }
             let (text, is_error) = match registry.call(&call, &mut hands).await {
                 Ok(Answer::Text(text)) => (text, false),
                 Err(CallError::Told(text)) => (text, true),
@@ -173,20 +180,20 @@ impl Agent<'_> {
                     let finish = Finish { summary, call_id: call.id, answered: results, unanswered };
                     return Ok(Some(AgentEnding::Finished(finish)));
                 }
-                Ok(Answer::Ask { question }) => return Ok(Some(AgentEnding::Asked(question))),
+                Ok(Answer::Ask { question }) => {
+                    state.written = hands.written;
+                    hands.events.push(self.checkpoint(&state.written).await?);
+                    self.record(state, &hands.events).await?;
+                    return Ok(Some(AgentEnding::Asked(question)));
+                }
             };
             results.push(ToolResult { call_id: call.id, text, is_error });
         }
-        let wrote = hands.written != state.written || hands.wrote();
-        let (mut events, written) = (hands.events, hands.written);
+        let wrote = hands.written != state.written;
+        let mut events = hands.events;
+        state.written = hands.written;
         if wrote {
-            let kept = self.checkpoint(&written).await?;
-            if let (TranscriptEvent::Note { text }, Some(last)) = (&kept, results.last_mut()) {
-                last.text
-                    .push_str(&format!("\n\nYour changes cannot be part of a proposal as they are: {text}."));
-                last.is_error = true;
-            }
-            events.push(kept);
+            events.push(self.checkpoint(&state.written).await?);
         }
         events.push(results_message(results, elapsed(started)));
         self.record(state, &events).await?;
@@ -199,6 +206,7 @@ impl Agent<'_> {
         state: &mut Conversation,
         finish: Finish,
         verdict: &str,
+        judged_for: Duration,
         mut before: Vec<TranscriptEvent>,
     ) -> Result<(), AgentError> {
         let mut results = finish.answered;
@@ -210,43 +218,34 @@ impl Agent<'_> {
             is_error: true,
         }));
         before.push(self.checkpoint(&state.written).await?);
-        before.push(results_message(results, 0));
+        let milliseconds = u64::try_from(judged_for.as_millis()).unwrap_or(u64::MAX);
+        before.push(results_message(results, milliseconds));
         self.record(state, &before).await
     }
 
-    /// What the agent's tools have written, as it is now.
-    pub async fn changes(&self, state: &Conversation) -> Result<Vec<Change>, CallError> {
-        let paths: Vec<RepoPath> = state.written.iter().cloned().collect();
-        if paths.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.toolbox.collect(&paths).await
+    /// What the agent's tools have written.
+    pub fn changes(state: &Conversation) -> Vec<Change> {
+        changes_of(&state.written)
     }
 
-    /// Keeps the present state as a tree in our own store. What cannot be kept (a path that turned
-    /// into something else) is left to the verdict, which refuses it in words.
-    async fn checkpoint(
-        &self,
-        written: &std::collections::BTreeSet<RepoPath>,
-    ) -> Result<TranscriptEvent, AgentError> {
-        let paths: Vec<RepoPath> = written.iter().cloned().collect();
-        let kept = match self.toolbox.collect(&paths).await {
-            Ok(changes) => match self.workspace.propose(changes).await {
-                Ok(proposal) => Ok(proposal.tree),
-                Err(WorkspaceError::RefusedChange { path, why }) => Err(format!("{path}: {why}")),
-                Err(error) => return Err(error.into()),
-            },
-            Err(CallError::Told(why)) => Err(why),
-            Err(CallError::Lost(error)) => return Err(error.into()),
-        };
-        match kept {
-            Ok(tree) => {
-                self.workspace.keep(&self.journal.job().id.to_string(), &tree).await?;
-                let paths = paths.into_iter().map(String::from).collect();
-                Ok(TranscriptEvent::Checkpoint { tree, paths })
+    /// Reads what was written before a restart from the checkpoint's tree.
+    pub async fn load(&self, state: &mut Conversation) -> Result<(), AgentError> {
+        if let Some((tree, paths)) = state.checkpoint.clone() {
+            for path in paths {
+                if let Some(bytes) = self.workspace.content(&tree, &path).await? {
+                    state.written.insert(path, bytes);
+                }
             }
-            Err(why) => Ok(TranscriptEvent::Note { text: format!("no checkpoint was kept: {why}") }),
         }
+        Ok(())
+    }
+
+    /// Keeps what was written as a tree in our own store.
+    async fn checkpoint(&self, written: &BTreeMap<RepoPath, Vec<u8>>) -> Result<TranscriptEvent, AgentError> {
+        let tree = self.workspace.propose(changes_of(written)).await?.tree;
+        self.workspace.keep(&self.journal.job().id.to_string(), &tree).await?;
+        let paths = written.keys().map(ToString::to_string).collect();
+        Ok(TranscriptEvent::Checkpoint { tree, paths })
     }
 
     async fn record(&self, state: &mut Conversation, events: &[TranscriptEvent]) -> Result<(), AgentError> {
@@ -256,6 +255,11 @@ impl Agent<'_> {
         }
         Ok(())
     }
+}
+
+fn changes_of(written: &BTreeMap<RepoPath, Vec<u8>>) -> Vec<Change> {
+    let file = |bytes: &Vec<u8>| ChangedContent::File { mode: FileMode::Regular, bytes: bytes.clone() };
+    written.iter().map(|(path, bytes)| Change { path: path.clone(), content: file(bytes) }).collect()
 }
 
 fn user_message(text: &str) -> TranscriptEvent {

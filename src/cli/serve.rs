@@ -29,6 +29,8 @@ pub(super) async fn run(arguments: ServeArguments) -> anyhow::Result<i32> {
         LogFormat::Json => Some(LineFormat::Json),
     };
     telemetry::init(config.log.filter.as_deref(), format)?;
+    // Issues of private repositories are in what we write: it is for our own account only.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let app = App::start(config).await?;

@@ -113,11 +113,21 @@ impl SqliteStore {
         .fetch_optional(&mut **tx)
         .await
         .map_err(self.failed("looked for an active job"))?;
+        let trigger_json = serde_json::to_string(trigger).expect("a trigger has only string keys");
         if let Some(row) = active {
+            sqlx::query(
+                "UPDATE jobs SET restart_json = $3
+                 WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0 AND cancel_why IS NOT NULL",
+            )
+            .bind(repository)
+            .bind(issue)
+            .bind(&trigger_json)
+            .execute(&mut **tx)
+            .await
+            .map_err(self.failed("kept a trigger for later"))?;
             return Ok(DeliveryRecorded::AlreadyActive(self.job_id(&row)?));
         }
         let id = JobId::new();
-        let trigger_json = serde_json::to_string(trigger).expect("a trigger has only string keys");
         sqlx::query(
             "INSERT INTO jobs (id, repository_id, issue_number, generation, trigger_json, state,
                  created_at, updated_at, available_at)
@@ -145,7 +155,7 @@ impl SqliteStore {
         now: Timestamp,
     ) -> Result<DeliveryRecorded, StoreError> {
         let changed = sqlx::query(
-            "UPDATE jobs SET cancel_why = COALESCE(cancel_why, $3), available_at = $4
+            "UPDATE jobs SET cancel_why = COALESCE(cancel_why, $3), restart_json = NULL, available_at = $4
              WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0",
         )
         .bind(signed(repository.0))
@@ -161,6 +171,25 @@ impl SqliteStore {
     fn job_id(&self, row: &SqliteRow) -> Result<JobId, StoreError> {
         let text: String = row.try_get("id").map_err(self.failed("read a job's id"))?;
         text.parse().map_err(|error| self.unreadable("job id")(format!("{error}")))
+    }
+
+    /// Makes the job that was asked for while this one was being called off.
+    async fn restart(&self, tx: &mut Tx, claim: &Claim, now: Timestamp) -> Result<(), StoreError> {
+        let row = sqlx::query("SELECT restart_json FROM jobs WHERE id = $1 AND cancel_why IS NOT NULL")
+            .bind(claim.job.id.to_string())
+            .fetch_optional(&mut **tx)
+            .await
+            .map_err(self.failed("looked for a trigger kept for later"))?;
+        let kept: Option<String> = match row {
+            Some(row) => row.try_get("restart_json").map_err(self.failed("read a trigger kept for later"))?,
+            None => None,
+        };
+        if let Some(text) = kept {
+            let trigger: Trigger = serde_json::from_str(&text)
+                .map_err(|error| self.unreadable("trigger kept for later")(error.to_string()))?;
+            self.start_job(tx, &trigger, now).await?;
+        }
+        Ok(())
     }
 
     async fn append_one(
@@ -193,6 +222,9 @@ impl SqliteStore {
             .execute(&mut **tx)
             .await
             .map_err(self.failed("changed a job's state"))?;
+            if state.is_final() {
+                self.restart(tx, claim, now).await?;
+            }
         }
         if let TranscriptEvent::MessageAdded { usage: Some(usage), usd, model, .. } = event {
             sqlx::query(

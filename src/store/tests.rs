@@ -173,3 +173,22 @@ async fn after_a_restart_a_dead_worker_s_job_is_taken_at_once() {
     let claim = store.claim("w2", at(60), at(2)).await.unwrap().unwrap();
     assert_eq!(claim.attempt, 2, "the attempt that died counts");
 }
+
+#[tokio::test]
+async fn a_label_taken_off_and_put_on_again_is_not_lost() {
+    let (store, _directory) = store().await;
+    let first = start(&store, "d1", 5).await;
+    let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
+    let cancel = || DeliveryRequest::Cancel {
+        repository: trigger(5).repository,
+        issue: IssueNumber(5),
+        why: "off".into(),
+    };
+    store.record_delivery(&delivery("d2", cancel()), at(2)).await.unwrap();
+    let again = delivery("d3", DeliveryRequest::Start(trigger(5)));
+    assert_eq!(store.record_delivery(&again, at(3)).await.unwrap(), DeliveryRecorded::AlreadyActive(first));
+    let ended = TranscriptEvent::Ended { outcome: Outcome::Cancelled { why: "off".into() } };
+    store.append(&claim, &[ended], at(4)).await.unwrap();
+    let next = store.claim("w1", at(60), at(5)).await.unwrap().expect("the second label's job");
+    assert_eq!(next.job.generation, 2);
+}

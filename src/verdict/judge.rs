@@ -116,7 +116,7 @@ impl Judge<'_> {
         for change in changes {
             let exists = self.workspace.base_has(&change.path).await?;
             let changed = proposal.paths.contains(&change.path);
-            match changed && bears_on_existing_tests(&tests, &change.path, exists) {
+            match changed && bears_on_existing_tests(&tests, self.settings, &change.path, exists) {
                 true => held_back.push(change.path.as_str()),
                 false => kept.push(change.clone()),
             }

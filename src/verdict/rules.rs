@@ -103,13 +103,21 @@ const HARNESS: &[&str] = &[
     "**/phpunit.xml*",
     "**/nextest.toml",
     "**/.cargo/config*",
+    "**/{Makefile,makefile,GNUmakefile,justfile,noxfile.py,package.json}",
 ];
 
 /// Whether a change to `path` could make a red suite green without mending anything: a test that
 /// the base has (`exists_at_base`), or what decides how tests are run.
-pub(super) fn bears_on_existing_tests(tests: &TestPaths, path: &RepoPath, exists_at_base: bool) -> bool {
+pub(super) fn bears_on_existing_tests(
+    tests: &TestPaths,
+    settings: &JobSettings,
+    path: &RepoPath,
+    exists_at_base: bool,
+) -> bool {
+    let named = |word: &str| word.trim_start_matches("./").trim_matches(['"', '\'']) == path.as_str();
+    let is_named = settings.test_command.split([' ', ';', '&', '|', '=']).any(named);
     let is_harness = set(HARNESS.iter().copied()).is_match(path.as_str());
-    is_harness || (exists_at_base && tests.contains(path))
+    is_harness || is_named || (exists_at_base && tests.contains(path))
 }
 
 #[cfg(test)]
@@ -157,7 +165,9 @@ mod tests {
     #[test]
     fn old_tests_and_what_runs_them_are_told_from_new_tests() {
         let tests = TestPaths::new(&settings_for_tests());
-        let bears = |path: &str, exists| bears_on_existing_tests(&tests, &path.parse().unwrap(), exists);
+        let bears = |path: &str, exists| {
+            bears_on_existing_tests(&tests, &settings_for_tests(), &path.parse().unwrap(), exists)
+        };
         assert!(bears("tests/test_a.py", true) && bears("conftest.py", false) && bears("pytest.ini", false));
         assert!(!bears("tests/test_new.py", false) && !bears("src/lib.rs", true));
     }

@@ -33,6 +33,11 @@ pub const PAYLOAD_BYTES_MAX: usize = 25 * 1024 * 1024;
 /// GitHub itself gives up on a delivery after 10 s; a body that takes longer is not GitHub's.
 const BODY_TIME_MAX: Duration = Duration::from_secs(20);
 
+/// Bodies held in memory at once: anybody can send one, only its end tells whether it is signed.
+static BODIES: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(16);
+/// How long a delivery waits for its place; GitHub waits 10 s in all.
+const PLACE_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// What the receiver needs.
 #[derive(Clone)]
 pub struct WebhookState {
@@ -111,6 +116,10 @@ impl FromRequest<WebhookState> for VerifiedDelivery {
         let (parts, body) = request.into_parts();
         let headers = parts.headers;
         let signature = Signature::from_headers(&headers).map_err(|why| unsigned(&headers, why))?;
+        let Ok(Ok(_place)) = tokio::time::timeout(PLACE_WAIT_MAX, BODIES.acquire()).await else {
+            tracing::warn!("too many deliveries at once; one was turned away");
+            return Err(DeliveryRefusal::NotRecorded);
+        };
         let payload = read_body(&headers, body).await?;
         state.secrets.verify(&signature, &payload).map_err(|why| unsigned(&headers, why))?;
 

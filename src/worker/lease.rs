@@ -22,7 +22,7 @@ pub(super) enum Stopped {
 /// Returns when the job has to stop. A database that does not answer is no reason while the lease
 /// still holds; when it has run out unanswered, another worker may have the job.
 ///
-/// Once `committed` is set the job is publishing, which takes seconds: it is not cut in the middle,
+/// Once `committed` is set a branch is out and the rest takes seconds: it is not cut in the middle,
 /// where a pull request could be open that the job's end does not know of.
 pub(super) async fn keep(parts: &Parts, claim: &Claim, committed: &AtomicBool) -> Stopped {
     let mut held_until = lease_end((parts.clock)());

@@ -35,6 +35,9 @@ const POLL: Duration = Duration::from_secs(5);
 /// After so many claims that ended in a crash, a job is not tried again.
 const ATTEMPTS_MAX: u32 = 5;
 
+/// How long a job waits for the world (GitHub, the network, the store) to become ready.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+
 /// What a job needs to run: the ports, and the operator's rules.
 #[derive(Clone)]
 pub struct Parts {
@@ -199,6 +202,10 @@ impl Worker {
                 info!(?outcome, "job ended");
                 Ok(())
             }
+            Err(JobError::Later { why, .. }) if self.too_old(&claim) => {
+                let why = format!("it could not be done for {} hours: {why}", PATIENCE.as_secs() / 3600);
+                self.give_up(&journal, why).await
+            }
             Err(JobError::Later { why, after, attempt }) => {
                 warn!(why, seconds = after.as_secs(), "job put back");
                 let until = (self.parts.clock)() + SignedDuration::try_from(after).unwrap_or_default();
@@ -208,16 +215,24 @@ impl Worker {
                 warn!(%error, "job lost to another worker");
                 Ok(())
             }
-            Err(JobError::Broke(why)) => {
-                error!(why, "job failed");
-                publication::report_failure(&self.parts, &journal, &why).await;
-                let outcome = Outcome::Failed { why };
-                journal.append(&[TranscriptEvent::Ended { outcome }]).await
-            }
+            Err(JobError::Broke(why)) => self.give_up(&journal, why).await,
         };
         if let Err(error) = settled {
             error!(%error, "the job's end could not be recorded; its lease will run out");
         }
+    }
+
+    /// Whether the world has had its time to become ready.
+    fn too_old(&self, claim: &Claim) -> bool {
+        let age = (self.parts.clock)().duration_since(claim.job.created_at);
+        age > SignedDuration::try_from(PATIENCE).unwrap_or_default()
+    }
+
+    async fn give_up(&self, journal: &Journal, why: String) -> Result<(), StoreError> {
+        error!(why, "job failed");
+        publication::report_failure(&self.parts, journal, &why).await;
+        let outcome = Outcome::Failed { why };
+        journal.append(&[TranscriptEvent::Ended { outcome }]).await
     }
 
     async fn attempt(&self, journal: &Journal, committed: &AtomicBool) -> Result<Outcome, JobError> {

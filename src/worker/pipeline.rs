@@ -2,13 +2,12 @@
 //! admit ▸ prepare ▸ (agent ▸ verdict)* ▸ publish. Each step is recorded before the next depends
 //! on it; a restarted worker comes in at the top and finds what is done.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use tracing::{info, instrument};
 
 use crate::agent::{Agent, AgentEnding, AgentError, Brief, Conversation};
 use crate::domain::{EscalationReason, JobState, Message, Outcome, Recorded, Step, TestRun, TranscriptEvent};
-use crate::sandbox::CallError;
 use crate::store::Journal;
 use crate::verdict::{Judge, Red, Verdict, Verified};
 
@@ -30,7 +29,8 @@ enum Decision {
     Escalate(EscalationReason),
 }
 
-/// Runs the job to its outcome. `committed` is set when it begins to publish.
+/// Runs the job to its outcome. `committed` is set once a branch of ours is
+/// out.
 pub(super) async fn run(
     parts: &Parts,
     journal: &Journal,
@@ -52,9 +52,8 @@ pub(super) async fn run(
             decision
         }
     };
-    committed.store(true, Ordering::Relaxed);
     match decision {
-        Decision::Propose(verified) => publication::propose(parts, journal, &verified).await,
+        Decision::Propose(verified) => publication::propose(parts, journal, &verified, committed).await,
         Decision::Escalate(reason) => publication::escalate(parts, journal, reason).await,
     }
 }
@@ -135,6 +134,7 @@ async fn agent_and_verdict(
         settings: &prepared.settings,
         baseline: &prepared.baseline,
     };
+    agent.load(&mut state).await.map_err(agent_error)?;
     let mut last_refusal = None;
     let mut last_red: Option<Red> = None;
     loop {
@@ -145,7 +145,9 @@ async fn agent_and_verdict(
         info!(summary = finish.summary, "the agent asks for a verdict");
         stage.take(Step::Finished).await?;
         publication::progress(parts, journal).await;
-        let red = match judged(&agent, &judge, &state, last_red.as_ref()).await? {
+        let asked = std::time::Instant::now();
+        let judged = judge.judge(&Agent::changes(&state), last_red.as_ref()).await;
+        let red = match judged.map_err(suite_error)? {
             Verdict::Verified(verified) => return Ok(Decision::Propose(verified)),
             Verdict::Red(red) => red,
         };
@@ -155,7 +157,10 @@ async fn agent_and_verdict(
         let step = stage.after(Step::SentBack)?;
         let before = vec![red_event(&red), TranscriptEvent::StateChanged { state: step }];
         let words = words_for_model(&red, prepared);
-        agent.answer_finish(&mut state, finish, &words, before).await.map_err(agent_error)?;
+        agent
+            .answer_finish(&mut state, finish, &words, asked.elapsed(), before)
+            .await
+            .map_err(agent_error)?;
         stage.state = step;
         let gave_up = state.red_verdicts >= RED_VERDICTS_MAX
             || state.red_verdicts_unchanged >= RED_VERDICTS_UNCHANGED_MAX;
@@ -192,29 +197,6 @@ async fn brief(journal: &Journal, prepared: &Prepared) -> Result<Vec<TranscriptE
         milliseconds: 0,
     });
     Ok(events)
-}
-
-/// The verdict on what the agent has written. Changes that cannot even be collected are red.
-async fn judged(
-    agent: &Agent<'_>,
-    judge: &Judge<'_>,
-    state: &Conversation,
-    last_red: Option<&Red>,
-) -> Result<Verdict, JobError> {
-    let unchanged_tree = state.red_tree.clone();
-    let changes = match agent.changes(state).await {
-        Ok(changes) => changes,
-        Err(CallError::Told(why)) => {
-            let tree = match unchanged_tree {
-                Some(tree) => tree,
-                None => judge.workspace.base_tree().await.map_err(workspace_error)?,
-            };
-            let explanation = format!("Your changes cannot be taken out of the sandbox: {why}");
-            return Ok(Verdict::Red(Red { tree, explanation, run: None, refused: true }));
-        }
-        Err(CallError::Lost(error)) => return Err(sandbox_error(error)),
-    };
-    judge.judge(&changes, last_red).await.map_err(suite_error)
 }
 
 fn red_event(red: &Red) -> TranscriptEvent {

@@ -1,6 +1,8 @@
 //! What a job does to the world: reaction, progress, branch, draft pull request, escalation. Each
 //! effect is begun in the ledger, looked for, done, and recorded as done; progress is best effort.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tracing::warn;
 
 use crate::domain::{EscalationReason, Job, Outcome, PullRequestNumber, Recorded, Sha, TranscriptEvent};
@@ -80,6 +82,7 @@ pub(super) async fn propose(
     parts: &Parts,
     journal: &Journal,
     verified: &Verified,
+    committed: &AtomicBool,
 ) -> Result<Outcome, JobError> {
     let transcript = journal.transcript().await?;
     let job = current(parts, journal).await?;
@@ -92,6 +95,8 @@ pub(super) async fn propose(
         workspace.push(&access, &branch, &head).await.map_err(workspace_error)?;
         journal.finish_effect(BRANCH, head.as_str()).await?;
     }
+    // From here on it is not cut in the middle: the pull request belongs to the branch.
+    committed.store(true, Ordering::Relaxed);
     let patch = workspace.patch(verified.tree()).await.map_err(workspace_error)?;
     let evidence = Evidence::from_transcript(&job, &transcript).with_patch(&patch);
     let number = match journal.begin_effect(PULL_REQUEST).await? {

@@ -11,13 +11,32 @@ use crate::github::GitAccess;
 /// libgit2 asks again after each refusal; a bad token would be sent for ever.
 const CREDENTIAL_TRIES_MAX: u32 = 2;
 
+const CONNECT_MILLISECONDS_MAX: i32 = 20_000;
+const SILENCE_MILLISECONDS_MAX: i32 = 60_000;
+
 /// A transfer that takes longer than this is given up.
 const TRANSFER_TIME_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// A server that says nothing for so long is given up. libgit2 keeps these for the whole process.
+pub(super) fn bound_silence() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: sets two plain integers of libgit2, once, before this process' first transfer.
+        let set = unsafe {
+            git2::opts::set_server_connect_timeout_in_milliseconds(CONNECT_MILLISECONDS_MAX)
+                .and_then(|()| git2::opts::set_server_timeout_in_milliseconds(SILENCE_MILLISECONDS_MAX))
+        };
+        if let Err(error) = set {
+            tracing::warn!(error = error.message(), "git transfers have no idle timeout");
+        }
+    });
+}
 
 /// Callbacks that answer with the token, at most twice, and end a transfer that takes too long.
 pub(super) fn callbacks(access: &GitAccess) -> RemoteCallbacks<'_> {
     let tries = Cell::new(0u32);
     let started = Instant::now();
+    bound_silence();
     let mut callbacks = RemoteCallbacks::new();
     callbacks.credentials(move |_url, _user, allowed| {
         tries.set(tries.get() + 1);

@@ -312,7 +312,11 @@ pub(super) fn local_error(git_dir: &Path, action: &'static str, error: git2::Err
 }
 
 fn remote_error(what: &'static str, access: &GitAccess, error: &git2::Error) -> WorkspaceError {
-    let refused = error.code() == ErrorCode::Auth || error.code() == ErrorCode::NotFound;
+    // libgit2 tells the status in words only: "unexpected http status code: 403".
+    let status =
+        error.message().rsplit("status code: ").next().and_then(|code| code.trim().parse::<u16>().ok());
+    let refused = matches!(error.code(), ErrorCode::Auth | ErrorCode::NotFound)
+        || status.is_some_and(|status| (400..500).contains(&status) && !matches!(status, 408 | 429));
     let network =
         matches!(error.class(), ErrorClass::Net | ErrorClass::Http | ErrorClass::Ssl | ErrorClass::Os);
     WorkspaceError::Remote {

@@ -114,7 +114,22 @@ impl Workspace {
         TarStream { near, failure: Some(failure) }
     }
 
-    /// The base with `changes` applied. Every change is checked again here, whatever the sandbox
+    /// The bytes of the file at `path` in a tree; `None` where there is no regular file.
+    pub async fn content(&self, tree: &Sha, path: &RepoPath) -> Result<Option<Vec<u8>>, WorkspaceError> {
+        let (tree, path) = (oid(tree), path.clone());
+        self.with_repository(move |repository, git_dir| {
+            let local = |error| local_error(git_dir, "read a file of a tree", error);
+            let tree = repository.find_tree(tree).map_err(local)?;
+            let Ok(entry) = tree.get_path(Path::new(path.as_str())) else { return Ok(None) };
+            if !matches!(entry.filemode(), 0o100_644 | 0o100_755) {
+                return Ok(None);
+            }
+            Ok(Some(repository.find_blob(entry.id()).map_err(local)?.content().to_vec()))
+        })
+        .await
+    }
+
+    /// The base with `changes` applied. A file that the base has keeps its mode. Every change is checked again here, whatever the sandbox
     /// said: nothing may be written through or over a symlink, a submodule or a directory.
     pub async fn propose(&self, changes: Vec<Change>) -> Result<Proposal, WorkspaceError> {
         let base = oid(self.base());
@@ -134,9 +149,12 @@ impl Workspace {
                     }
                     ChangedContent::File { mode, bytes } => {
                         let id = repository.blob(&bytes).map_err(local)?;
-                        let mode = match mode {
-                            FileMode::Regular => GitMode::Blob,
-                            FileMode::Executable => GitMode::BlobExecutable,
+                        let mode = match (&present, mode) {
+                            (Some((_, mode)), _) if *mode == i32::from(GitMode::BlobExecutable) => {
+                                GitMode::BlobExecutable
+                            }
+                            (Some(_), _) | (None, FileMode::Regular) => GitMode::Blob,
+                            (None, FileMode::Executable) => GitMode::BlobExecutable,
                         };
                         if present == Some((id, i32::from(mode))) {
                             continue;

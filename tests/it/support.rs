@@ -33,10 +33,18 @@ impl World {
     /// A repository and an open issue from a scenario; the model says what `conversation` says, or
     /// the scenario's own.
     pub async fn of(scenario: &str, conversation: Option<Value>) -> Self {
+        Self::with(scenario, conversation, &[]).await
+    }
+
+    /// The same, with more files in the repository.
+    pub async fn with(scenario: &str, conversation: Option<Value>, more: &[(&str, &str)]) -> Self {
         let scenario = Scenario::by_name(scenario).expect("a known scenario");
         let directory = tempfile::tempdir().unwrap();
         let source = directory.path().join("source");
         scenario.write_to(&source).unwrap();
+        for (path, text) in more {
+            std::fs::write(source.join(path), text).unwrap();
+        }
         let github =
             EmulatedGitHub::start(EmulatorOptions::new(directory.path().join("github"))).await.unwrap();
         github.add_repository("octo-org/example", RepositorySource::Path(&source)).unwrap();

@@ -44,10 +44,11 @@ impl Tool for EditFileTool {
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
         let arguments: Arguments = parsed(arguments)?;
         let path = repo_path(&arguments.path)?;
+        hands.settle(&path).await?;
         let edits = arguments.edits.into_iter().map(|edit| Edit { old: edit.old, new: edit.new }).collect();
         let edited = hands.toolbox.edit_file(&EditFile { path: path.to_string(), edits }).await?;
         let text = format!("{path} now reads:\n{}", edited.excerpt);
-        hands.wrote_path(path);
+        hands.hold(path).await?;
         Ok(Answer::Text(text))
     }
 }

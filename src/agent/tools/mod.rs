@@ -1,7 +1,7 @@
 //! The tools, a file each. A tool's failure is either told to the model (`CallError::Told`) or
 //! ends the run (`CallError::Lost`); the type says which. Schemas come from the argument types.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -9,9 +9,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::domain::{
-    FailedTest, JobSettings, RepoPath, TestRun, ToolArguments, ToolCall, ToolSpec, TranscriptEvent,
+    Change, ChangedContent, FailedTest, FileMode, JobSettings, RepoPath, TestRun, ToolArguments, ToolCall,
+    ToolSpec, TranscriptEvent,
 };
-use crate::sandbox::{CallError, Toolbox};
+use crate::sandbox::protocol::WriteFile;
+use crate::sandbox::{CallError, SandboxError, Toolbox};
+use crate::workspace::{Workspace, WorkspaceError};
 
 mod ask_human;
 mod edit_file;
@@ -42,29 +45,77 @@ pub trait Tool: Send + Sync {
 pub struct Hands<'a> {
     /// The sandbox.
     pub toolbox: &'a Toolbox,
+    /// The base, and our own object store.
+    pub workspace: &'a Workspace,
     /// The job's rules.
     pub settings: &'a JobSettings,
     /// The last test run, to tell what changed since.
     pub last_run: Option<TestRun>,
-    /// Every path written to so far.
-    pub written: BTreeSet<RepoPath>,
+    /// What was written so far, as it was written.
+    pub written: BTreeMap<RepoPath, Vec<u8>>,
     /// Events to record with the results.
     pub events: Vec<TranscriptEvent>,
 }
 
 impl Hands<'_> {
-    /// Notes that `path` was written to.
-    fn wrote_path(&mut self, path: RepoPath) {
-        self.written.insert(path.clone());
-        self.events.push(TranscriptEvent::Note { text: format!("wrote {path}") });
+    /// Before an edit: the file is brought back to what the base and the tools made of it, should a
+    /// command have changed it since. Only what the tools write may become part of a proposal.
+    async fn settle(&self, path: &RepoPath) -> Result<(), CallError> {
+        let expected = match self.written.get(path) {
+            Some(bytes) => Some(bytes.clone()),
+            None => {
+                let tree = self.workspace.base_tree().await.map_err(unreachable_base)?;
+                self.workspace.content(&tree, path).await.map_err(unreachable_base)?
+            }
+        };
+        let Some(expected) = expected else {
+            return match self.found(path).await? {
+                None => Ok(()),
+                Some(_) => Err(CallError::Told(format!(
+                    "{path} is not part of the repository; a command made it. To propose it, write it with \
+                     write_file."
+                ))),
+            };
+        };
+        if self.found(path).await?.as_ref() == Some(&expected) {
+            return Ok(());
+        }
+        let content = String::from_utf8(expected)
+            .map_err(|_| CallError::Told(format!("{path} is not text and was changed by a command.")))?;
+        self.toolbox.write_file(&WriteFile { path: path.to_string(), content }).await?;
+        Ok(())
     }
 
-    /// Whether anything was written in this turn.
-    pub fn wrote(&self) -> bool {
-        self.events
-            .iter()
-            .any(|event| matches!(event, TranscriptEvent::Note { text } if text.starts_with("wrote ")))
+    /// After a write: what now stands there is held on our side. A path that no proposal can hold
+    /// is told.
+    async fn hold(&mut self, path: RepoPath) -> Result<(), CallError> {
+        let Some(bytes) = self.found(&path).await? else {
+            return Err(CallError::Told(format!("{path} was written and is gone again.")));
+        };
+        let content = ChangedContent::File { mode: FileMode::Regular, bytes: bytes.clone() };
+        match self.workspace.propose(vec![Change { path: path.clone(), content }]).await {
+            Ok(_) => {}
+            Err(error @ (WorkspaceError::RefusedChange { .. } | WorkspaceError::HostilePath(_))) => {
+                return Err(CallError::Told(format!("This cannot be part of a proposal: {error}.")));
+            }
+            Err(error) => return Err(unreachable_base(error)),
+        }
+        self.written.insert(path, bytes);
+        Ok(())
     }
+
+    async fn found(&self, path: &RepoPath) -> Result<Option<Vec<u8>>, CallError> {
+        let collected = self.toolbox.collect(std::slice::from_ref(path)).await?;
+        Ok(collected.into_iter().find_map(|change| match change.content {
+            ChangedContent::File { bytes, .. } => Some(bytes),
+            ChangedContent::Absent => None,
+        }))
+    }
+}
+
+/// Our own object store failing ends the run, as a lost sandbox does.
+fn unreachable_base(error: WorkspaceError) -> CallError {
+    CallError::Lost(SandboxError::Gone(error.to_string()))
 }
 
 /// What a tool call came to.

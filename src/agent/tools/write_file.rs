@@ -37,7 +37,7 @@ impl Tool for WriteFileTool {
         let written = hands.toolbox.write_file(&request).await?;
         let verb = if written.created { "Created" } else { "Replaced" };
         let text = format!("{verb} {path} ({} bytes).", written.bytes);
-        hands.wrote_path(path);
+        hands.hold(path).await?;
         Ok(Answer::Text(text))
     }
 }

@@ -141,7 +141,13 @@ fn rules_by_argument() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::B
     // Of netlink only routing (protocol 0), which libraries ask for the interfaces there are.
     let other_netlink =
         vec![family(SeccompCmpOp::Eq, libc::AF_NETLINK)?, condition(2, Dword, SeccompCmpOp::Ne, 0)?];
+    // With another's number, prlimit is a weapon: a limit of no processor time kills.
+    let of_another = vec![condition(0, Dword, SeccompCmpOp::Ne, 0)?];
+    let other_pairs =
+        FAMILIES.iter().map(|known| family(SeccompCmpOp::Ne, *known)).collect::<Result<Vec<_>, _>>()?;
     Ok(BTreeMap::from([
+        (libc::SYS_prlimit64, vec![SeccompRule::new(of_another)?]),
+        (libc::SYS_socketpair, vec![SeccompRule::new(other_pairs)?]),
         (libc::SYS_clone, clone),
         (libc::SYS_ioctl, ioctl),
         (libc::SYS_socket, vec![SeccompRule::new(other_families)?, SeccompRule::new(other_netlink)?]),

@@ -10,6 +10,8 @@ CREATE TABLE jobs (
     is_final BIGINT NOT NULL DEFAULT 0,
     outcome_json TEXT,
     cancel_why TEXT,
+    -- A trigger that came while the job was being called off: the next job, once this one has ended.
+    restart_json TEXT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     available_at BIGINT NOT NULL,

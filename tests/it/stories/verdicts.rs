@@ -7,6 +7,8 @@ use mendwright::workspace::{LocalRepository, Mirrors, Workspace};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::support::World;
+
 /// A suite in shell: every `tests/*.sh` must pass, with what `runner/tox.ini` says first.
 const RUNNER: &str = "#!/bin/sh\n[ -f tox.ini ] && . ./tox.ini\ncode=0\nfor t in tests/*.sh; do\n  \
                       if sh $t; then echo \"ok 1 - $t\"; else echo \"not ok 1 - $t\"; code=1; fi\ndone\nexit $code\n";
@@ -125,4 +127,34 @@ async fn a_failure_elsewhere_is_no_proof() {
     let court = Court::with(&[GREEN[0], GREEN[1], counts]).await;
     let verdict = court.judge(&[("answer", "42\n"), ("tests/other.sh", "true\n")]).await;
     assert!(words(&verdict).contains("none of those that you brought"), "{}", words(&verdict));
+}
+
+/// A suite that changes the source under test whenever it runs.
+const PLANTS: &str = r#"
+use std::os::unix::fs::PermissionsExt;
+
+#[test]
+fn plants() {
+    let mut text = std::fs::read_to_string("src/lib.rs").unwrap();
+    text.push_str("// PLANTED by a test run\n");
+    std::fs::write("src/lib.rs", text).unwrap();
+    std::fs::set_permissions("src/lib.rs", std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+"#;
+
+#[tokio::test]
+async fn what_a_test_run_does_to_a_file_is_not_proposed() {
+    let mut world = World::with("fix", None, &[("tests/plants.rs", PLANTS)]).await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    world.until("the job's end", |world| world.log().contains("job ended")).await;
+    assert_eq!(world.pulls().len(), 1, "{}", world.log());
+    let git = git2::Repository::open(world.repository()["git_dir"].as_str().unwrap()).unwrap();
+    let head = git.find_branch("agent-fix/issue-1", git2::BranchType::Local).unwrap();
+    let tree = head.get().peel_to_tree().unwrap();
+    let entry = tree.get_path(Path::new("src/lib.rs")).unwrap();
+    let text = String::from_utf8(git.find_blob(entry.id()).unwrap().content().to_vec()).unwrap();
+    assert!(text.contains("word_ended") && !text.contains("PLANTED"), "{text}");
+    assert_eq!(entry.filemode(), 0o100_644);
+    world.end().await;
 }
