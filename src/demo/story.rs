@@ -75,10 +75,12 @@ pub async fn play(options: &StoryOptions, say: &mut (dyn FnMut(&str) + Send)) ->
     let directory = &options.directory;
     std::fs::create_dir_all(directory)
         .with_context(|| format!("the directory {} cannot be made", directory.display()))?;
-    let source = directory.join("source");
-    if source.exists() {
-        bail!("{} has been used for a demo before; name another directory", directory.display());
+    let mut present = std::fs::read_dir(directory)
+        .with_context(|| format!("the directory {} cannot be read", directory.display()))?;
+    if present.next().is_some() {
+        bail!("the directory {} is not empty; name a new one", directory.display());
     }
+    let source = directory.join("source");
     scenario.write_to(&source).context("the scenario's files cannot be written")?;
 
     let mut emulator_options = EmulatorOptions::new(directory.join("github"));
@@ -133,7 +135,7 @@ fn write_configuration(
         use std::os::unix::fs::OpenOptionsExt;
         let path = options.directory.join(name);
         let mut open = std::fs::OpenOptions::new();
-        let mut file = open.create(true).write(true).truncate(true).mode(0o600).open(&path)?;
+        let mut file = open.create_new(true).write(true).mode(0o600).open(&path)?;
         std::io::Write::write_all(&mut file, content.as_bytes())?;
         Ok(path)
     };

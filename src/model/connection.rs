@@ -101,7 +101,9 @@ pub enum InvalidModelConfig {
         provider: &'static str,
     },
     /// No key, and the address is one that needs one.
-    #[error("no API key is configured for the model provider at {url}; set the model's API key")]
+    #[error(
+        "no API key is configured for the model provider at {url}; set the model's API key (MENDWRIGHT_MODEL_API_KEY)"
+    )]
     NoKey {
         /// Its address.
         url: String,
@@ -286,7 +288,7 @@ mod tests {
         }
         insta::assert_snapshot!(messages.join("\n"), @r"
         no model name is configured for the provider anthropic; set the model's name
-        no API key is configured for the model provider at https://api.openai.com/v1; set the model's API key
+        no API key is configured for the model provider at https://api.openai.com/v1; set the model's API key (MENDWRIGHT_MODEL_API_KEY)
         the API key for the model provider at https://api.openai.com/v1 has characters that no key has (line breaks?); set it again
         the model provider's address ftp://p.example/v1 cannot be used: it must begin with https:// or http:// and name a host
         the model provider's address https://p.example/v1 cannot be used: it carries a user name or password; configure the key as the API key instead

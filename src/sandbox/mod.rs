@@ -137,7 +137,7 @@ pub fn sandbox_by_name(kind: &str) -> Result<Arc<dyn Sandbox>, SandboxError> {
     }
 }
 
-/// The language toolchains of this machine that are not beneath `/usr`, for
+/// The language toolchains of this machine that are not the system's own, for
 /// [`SandboxSpec::toolchains`]: so far Rust's, wherever `rustc` says that it lives.
 pub fn detect_toolchains() -> Vec<PathBuf> {
     let mut rustc = Command::new("rustc");
@@ -149,7 +149,9 @@ pub fn detect_toolchains() -> Vec<PathBuf> {
         // A sandbox shows real paths only.
         std::fs::canonicalize(path.trim_end()).ok()
     });
-    sysroot.into_iter().filter(|path| !path.starts_with(Path::new("/usr"))).collect()
+    // What a distribution installs is on the sandbox's own path already.
+    let is_system = |path: &PathBuf| ["/usr", "/usr/local"].iter().any(|system| path == Path::new(system));
+    sysroot.into_iter().filter(|path| !is_system(path)).collect()
 }
 
 mod bubblewrap;

@@ -123,10 +123,15 @@ impl JobReport {
                 output: spend.usage.output_tokens,
                 cache_read: spend.usage.cache_read_tokens,
             },
-            cost_usd: spend.usd,
-            seconds: job.updated_at.duration_since(job.created_at).as_secs_f64(),
+            cost_usd: spend.usd.map(|usd| rounded(usd, 1e6)),
+            seconds: rounded(job.updated_at.duration_since(job.created_at).as_secs_f64(), 1e3),
         })
     }
+}
+
+/// To so many parts of one.
+fn rounded(number: f64, parts: f64) -> f64 {
+    (number * parts).round() / parts
 }
 
 impl RunReport {
