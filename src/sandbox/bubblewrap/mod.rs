@@ -5,7 +5,7 @@
 //! ordinary user it runs in a user namespace. What the machine cannot give is said in the
 //! sandbox's description, or, where the job would not be contained, is an error.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -48,7 +48,7 @@ impl Bubblewrap {
     /// # Errors
     /// `bwrap` is missing (the error names the package), or the kernel allows us no namespaces.
     pub fn new() -> Result<Self, SandboxError> {
-        Self::with_program(PathBuf::from("bwrap"))
+        Self::with_program(on_the_path("bwrap"))
     }
 
     /// As [`Bubblewrap::new`], with a `bwrap` of the operator's choice.
@@ -186,6 +186,14 @@ impl Sandbox for Bubblewrap {
         let egress = Egress::new(&spec.label, &spec.allowed_hosts);
         Toolbox::connect(tokio::io::join(reader, writer), container, description, egress).await
     }
+}
+
+/// Where the operator's `PATH` leads to. `bwrap` is started with an empty environment, in which the
+/// system would look in its default places only.
+fn on_the_path(program: &str) -> PathBuf {
+    let path = crate::config::environment().find(|(name, _)| name == "PATH").map(|(_, value)| value);
+    let found = path.iter().flat_map(|path| path.split(':')).map(|place| Path::new(place).join(program));
+    found.filter(|file| file.is_absolute()).find(|file| file.is_file()).unwrap_or_else(|| program.into())
 }
 
 fn is_label(label: &str) -> bool {
