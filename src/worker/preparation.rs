@@ -194,7 +194,6 @@ pub(super) fn workspace_error(error: WorkspaceError) -> JobError {
         WorkspaceError::Remote { .. }
         | WorkspaceError::BranchTaken { .. }
         | WorkspaceError::RefusedChange { .. }
-        | WorkspaceError::HostilePath(_)
         | WorkspaceError::Local { .. } => JobError::Broke(error.to_string()),
     }
 }

@@ -16,8 +16,6 @@ pub use mirror::{Author, Mirrors, Workspace};
 pub use patch::{Patch, PatchStat};
 pub use tree::{BASE_FILE_BYTES_MAX, Proposal};
 
-use crate::domain::HostilePath;
-
 /// Why git could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {
@@ -55,9 +53,6 @@ pub enum WorkspaceError {
         /// The rule.
         why: &'static str,
     },
-    /// A path that no commit of ours may carry.
-    #[error(transparent)]
-    HostilePath(#[from] HostilePath),
     /// Our own object store failed: full disk, damage, a missing object.
     #[error("the mirror {git_dir} failed while it {action}: {detail}")]
     Local {

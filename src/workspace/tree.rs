@@ -172,7 +172,7 @@ impl Workspace {
         .await
     }
 
-    /// Holds a checkpoint's tree against collection until the job has ended.
+    /// Holds a job's newest checkpoint against collection; the one before it is let go.
     pub async fn keep(&self, name: &str, tree: &Sha) -> Result<(), WorkspaceError> {
         let (reference, tree) = (format!("refs/mendwright/checkpoints/{name}"), oid(tree));
         self.with_repository(move |repository, git_dir| {

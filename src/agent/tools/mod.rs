@@ -95,7 +95,7 @@ impl Hands<'_> {
         let content = ChangedContent::File { mode: FileMode::Regular, bytes: bytes.clone() };
         match self.workspace.propose(vec![Change { path: path.clone(), content }]).await {
             Ok(_) => {}
-            Err(error @ (WorkspaceError::RefusedChange { .. } | WorkspaceError::HostilePath(_))) => {
+            Err(error @ WorkspaceError::RefusedChange { .. }) => {
                 return Err(CallError::Told(format!("This cannot be part of a proposal: {error}.")));
             }
             Err(error) => return Err(unreachable_base(error)),
