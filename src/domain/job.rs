@@ -214,6 +214,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The step that ends a job so.
+    pub fn step(&self) -> Step {
+        match self {
+            Self::Proposed { .. } => Step::ProposalPublished,
+            Self::Escalated { .. } => Step::EscalationPublished,
+            Self::Cancelled { .. } => Step::CalledOff,
+            Self::Failed { .. } => Step::Broke,
+        }
+    }
+
     /// The final state that goes with it.
     pub fn state(&self) -> JobState {
         match self {

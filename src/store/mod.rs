@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    DeliveryId, IssueNumber, Job, JobId, JobState, Outcome, Recorded, RepositoryId, RepositoryRef,
-    TranscriptEvent, Trigger,
+    DeliveryId, IllegalTransition, IssueNumber, Job, JobId, JobState, Outcome, Recorded, RepositoryId,
+    RepositoryRef, TranscriptEvent, Trigger,
 };
 
 mod journal;
@@ -111,6 +111,15 @@ pub enum StoreError {
         job: JobId,
         /// The epoch that is no longer valid.
         epoch: i64,
+    },
+    /// The job cannot end like this from where it stands: a fault of ours, and nothing is written.
+    #[error("job {job}: {source}")]
+    Illegal {
+        /// The job.
+        job: JobId,
+        /// From where, by which step.
+        #[source]
+        source: IllegalTransition,
     },
     /// The database failed: full disk, locked for too long, damaged.
     #[error("the store at {location} failed while it {action}: {source}")]

@@ -16,7 +16,7 @@ use super::rows::{self, JOB_COLUMNS, milliseconds};
 use super::{
     Attempt, Claim, DeliveryRecorded, DeliveryRequest, Effect, NewDelivery, Store, StoreError, row_change,
 };
-use crate::domain::{IssueNumber, Job, JobId, Recorded, RepositoryId, TranscriptEvent, Trigger};
+use crate::domain::{IssueNumber, Job, JobId, JobState, Recorded, RepositoryId, TranscriptEvent, Trigger};
 
 /// How long a writer waits for another before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -82,18 +82,18 @@ impl SqliteStore {
         self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed("began to write"))
     }
 
-    /// Fails unless the claim's epoch still is the job's, and the job is unfinished.
-    async fn fence(&self, tx: &mut Tx, claim: &Claim) -> Result<(), StoreError> {
-        let held = sqlx::query("SELECT 1 FROM jobs WHERE id = $1 AND epoch = $2 AND is_final = 0")
+    /// The state of the claimed job. Fails unless the claim's epoch still is the job's, and the job
+    /// is unfinished.
+    async fn fence(&self, tx: &mut Tx, claim: &Claim) -> Result<JobState, StoreError> {
+        let held = sqlx::query("SELECT state FROM jobs WHERE id = $1 AND epoch = $2 AND is_final = 0")
             .bind(claim.job.id.to_string())
             .bind(claim.epoch)
             .fetch_optional(&mut **tx)
             .await
-            .map_err(self.failed("checked a lease"))?;
-        match held {
-            Some(_) => Ok(()),
-            None => Err(StoreError::LeaseLost { job: claim.job.id, epoch: claim.epoch }),
-        }
+            .map_err(self.failed("checked a lease"))?
+            .ok_or(StoreError::LeaseLost { job: claim.job.id, epoch: claim.epoch })?;
+        let name: String = held.try_get("state").map_err(self.failed("checked a lease"))?;
+        JobState::from_name(&name).ok_or_else(|| self.unreadable("job")(format!("column state: {name:?}")))
     }
 
     /// Makes a job for the trigger, unless the issue has an unfinished one.
@@ -386,7 +386,18 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        self.fence(&mut tx, claim).await?;
+        let mut state = self.fence(&mut tx, claim).await?;
+        for event in events {
+            match event {
+                TranscriptEvent::StateChanged { state: next } => state = *next,
+                TranscriptEvent::Ended { outcome } => {
+                    let job = claim.job.id;
+                    let after = state.after(outcome.step());
+                    state = after.map_err(|source| StoreError::Illegal { job, source })?;
+                }
+                _ => {}
+            }
+        }
         let row = sqlx::query("SELECT COALESCE(MAX(sequence), 0) AS last FROM events WHERE job_id = $1")
             .bind(claim.job.id.to_string())
             .fetch_one(&mut *tx)

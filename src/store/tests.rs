@@ -192,3 +192,22 @@ async fn a_label_taken_off_and_put_on_again_is_not_lost() {
     let next = store.claim("w1", at(60), at(5)).await.unwrap().expect("the second label's job");
     assert_eq!(next.job.generation, 2);
 }
+
+#[tokio::test]
+async fn a_job_cannot_be_recorded_as_proposed_before_it_publishes() {
+    let (store, _directory) = store().await;
+    start(&store, "d1", 5).await;
+    let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
+    let proposed = || TranscriptEvent::Ended {
+        outcome: Outcome::Proposed {
+            pull_request: None,
+            branch: "b".into(),
+            head: "0".repeat(40).parse().unwrap(),
+        },
+    };
+    let refused = store.append(&claim, &[proposed()], at(2)).await;
+    assert!(matches!(refused, Err(StoreError::Illegal { .. })), "{refused:?}");
+    assert_eq!(store.transcript(claim.job.id).await.unwrap(), []);
+    let publishing = TranscriptEvent::StateChanged { state: JobState::Publishing };
+    store.append(&claim, &[publishing, proposed()], at(3)).await.unwrap();
+}

@@ -125,7 +125,7 @@ impl From<StoreError> for JobError {
                 after: Duration::from_secs(30),
                 attempt: Attempt::DoesNotCount,
             },
-            StoreError::Unreadable { .. } => Self::Broke(error.to_string()),
+            StoreError::Illegal { .. } | StoreError::Unreadable { .. } => Self::Broke(error.to_string()),
         }
     }
 }
