@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use crate::config::{ModelProvider, SandboxConfig, ServerConfig, Toolchains};
 use crate::github::{Connection, GitHub, OctocrabGitHub};
 use crate::model::{Model, ModelConfig, Price, Provider};
-use crate::sandbox::{Sandbox, SandboxSpec, detect_toolchains, sandbox_by_name};
+use crate::sandbox::{Limits, Root, Sandbox, SandboxSpec, detect_toolchains, sandbox_by_name};
 use crate::store::{SqliteStore, Store};
 use crate::telemetry::register_secret;
 use crate::webhook::{self, WebhookSecrets, WebhookState};
@@ -187,11 +187,16 @@ pub async fn sandbox(config: &SandboxConfig) -> anyhow::Result<Arc<dyn Sandbox>>
 /// What every job's sandbox must be.
 pub fn sandbox_spec(config: &SandboxConfig) -> SandboxSpec {
     SandboxSpec {
-        memory_bytes_max: config.memory_bytes_max,
-        pids_max: config.pids_max,
-        toolchains: match &config.toolchains {
-            Toolchains::Detect => detect_toolchains(),
-            Toolchains::Paths(paths) => paths.clone(),
+        limits: Limits {
+            memory_bytes_max: config.memory_bytes_max,
+            pids_max: config.pids_max,
+            ..Limits::default()
+        },
+        root: Root::Host {
+            toolchains: match &config.toolchains {
+                Toolchains::Detect => detect_toolchains(),
+                Toolchains::Paths(paths) => paths.clone(),
+            },
         },
         ..SandboxSpec::named("job")
     }

@@ -23,7 +23,7 @@ use crate::domain::{
 };
 use crate::model::{ModelConfig, Provider};
 use crate::publish::narrate;
-use crate::sandbox::{SandboxSpec, detect_toolchains, sandbox_by_name};
+use crate::sandbox::{Root, SandboxSpec, detect_toolchains, sandbox_by_name};
 use crate::store::{DeliveryRecorded, DeliveryRequest, NewDelivery, SqliteStore, Store};
 use crate::telemetry;
 use crate::worker::{JobReport, Parts, Rules, SettingsOverride, Worker};
@@ -230,9 +230,11 @@ fn rules(arguments: &FixArguments) -> Rules {
             ..defaults
         },
         sandbox: SandboxSpec {
-            toolchains: match arguments.toolchain.is_empty() {
-                true => detect_toolchains(),
-                false => arguments.toolchain.clone(),
+            root: Root::Host {
+                toolchains: match arguments.toolchain.is_empty() {
+                    true => detect_toolchains(),
+                    false => arguments.toolchain.clone(),
+                },
             },
             ..SandboxSpec::named("fix")
         },

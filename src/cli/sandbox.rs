@@ -15,7 +15,7 @@ use tokio_util::io::StreamReader;
 
 use crate::domain::Ending;
 use crate::sandbox::{
-    CallError, CommandSpec, OutputStream, SandboxSpec, Toolbox, detect_toolchains, sandbox_by_name,
+    CallError, CommandSpec, OutputStream, Root, SandboxSpec, Toolbox, detect_toolchains, sandbox_by_name,
 };
 
 /// Chunks of the work tree on their way into the sandbox.
@@ -53,7 +53,7 @@ pub struct RunArguments {
 pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
     let sandbox = sandbox_by_name(&arguments.sandbox)?;
     let spec = SandboxSpec {
-        toolchains: detect_toolchains(),
+        root: Root::Host { toolchains: detect_toolchains() },
         allowed_hosts: arguments.allow,
         ..SandboxSpec::named("by-hand")
     };

@@ -6,7 +6,6 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -21,72 +20,44 @@ mod mux;
 
 /// Where a job's tree is in every sandbox.
 pub const WORKSPACE: &str = "/workspace";
+/// The home directory in every sandbox.
+const HOME: &str = "/home/agent";
+/// Where the toolbox is in every sandbox.
+const TOOLBOX_PATH: &str = "/.mendwright/toolbox";
+/// The toolbox, as build.rs made it.
+static TOOLBOX: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mendwright-toolbox"));
 
-/// Something that can start sandboxes.
+/// Something that can start sandboxes, and keep what a set-up made for later ones.
 #[async_trait]
 pub trait Sandbox: Send + Sync {
     /// The backend's name in configuration: `bubblewrap`, `docker`.
     fn kind(&self) -> &'static str;
 
-    /// Starts a sandbox with an empty `/workspace` and the toolbox running. Fails closed: what the
-    /// spec demands is applied, or this is an error that names what is missing.
+    /// Starts a sandbox with the toolbox running and an empty `/workspace`, or one that holds what
+    /// [`SandboxSpec::prepared`] brings. Fails closed: what the spec demands is applied, or this is
+    /// an error that names what is missing.
     async fn start(&self, spec: &SandboxSpec) -> Result<Toolbox, SandboxError>;
-}
 
-/// What a sandbox must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SandboxSpec {
-    /// For logs, cgroup and container names: lower-case letters, digits and '-', at most 60.
-    pub label: String,
-    /// Memory of everything inside, in bytes.
-    pub memory_bytes_max: u64,
-    /// Processes and threads inside.
-    pub pids_max: u32,
-    /// Bytes that may be written inside, where the backend can bound them.
-    pub disk_bytes_max: u64,
-    /// Host directories mounted read-only at the same path: toolchains the operator names.
-    pub toolchains: Vec<PathBuf>,
-    /// Host names that may be reached; empty: no network and no proxy.
-    pub allowed_hosts: Vec<String>,
-}
+    /// What `root` is at this moment, so that two sandboxes can be had of the very same one: an
+    /// image by its digest (pulled where it is not there yet), a host by what it has installed.
+    async fn resolve(&self, root: &Root) -> Result<ResolvedRoot, SandboxError>;
 
-impl SandboxSpec {
-    /// The defaults: 4 GiB, 1,024 processes, 8 GiB of disk, no network.
-    pub fn named(label: impl Into<String>) -> Self {
-        Self {
-            label: label.into(),
-            memory_bytes_max: 4 << 30,
-            pids_max: 1024,
-            disk_bytes_max: 8 << 30,
-            toolchains: Vec::new(),
-            allowed_hosts: Vec::new(),
-        }
-    }
-}
+    /// Ends a sandbox of [`Phase::SetUp`] and keeps what was made in it (everything in `/workspace`
+    /// that was not unpacked into it, the home directory and, where the backend can, the rest of the
+    /// root file system) under `key`, for [`SandboxSpec::prepared`].
+    ///
+    /// # Errors
+    /// It is larger than `bytes_max`, the sandbox is lost, or the disk is full.
+    async fn keep(&self, toolbox: Toolbox, key: &SetupKey, bytes_max: u64) -> Result<Prepared, SandboxError>;
 
-/// A command to run inside, as a process group of its own, in `/workspace`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommandSpec {
-    /// Program and arguments. Shell commands are `["/bin/sh", "-c", …]`.
-    pub argv: Vec<String>,
-    /// Variables beside the sandbox's own.
-    pub env: Vec<(String, String)>,
-    /// When it is killed.
-    pub deadline: Duration,
-    /// How much of its output is kept.
-    pub output_bytes_max: usize,
-}
+    /// What is kept under `key`, if there is anything. Counts as a use.
+    async fn kept(&self, key: &SetupKey) -> Result<Option<Prepared>, SandboxError>;
 
-impl CommandSpec {
-    /// A shell command with half a mebibyte of output kept.
-    pub fn shell(command: &str, deadline: Duration) -> Self {
-        Self {
-            argv: ["/bin/sh", "-c", command].map(str::to_owned).to_vec(),
-            env: Vec::new(),
-            deadline,
-            output_bytes_max: 512 * 1024,
-        }
-    }
+    /// Removes what has been kept longest without use, until the bounds hold, and says what went.
+    async fn evict(&self, bounds: &KeptBounds) -> Result<Vec<SetupKey>, SandboxError>;
+
+    /// Removes what predecessors of this process left running or lying about. Says how many.
+    async fn sweep(&self) -> Result<u32, SandboxError>;
 }
 
 /// Why a sandbox could not be had, or is gone.
@@ -121,20 +92,64 @@ pub enum CallError {
     Lost(#[from] SandboxError),
 }
 
-/// The backend with that name in the configuration or on the command line.
+/// How a backend is reached, and where it may keep what outlives a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxOptions {
+    /// `bubblewrap` or `docker`.
+    pub kind: String,
+    /// Where images and kept set-ups lie; must be on a disk, and ours alone.
+    pub state_dir: PathBuf,
+    /// Whose leftovers are ours to remove: the same for every process on one data directory.
+    pub owner: String,
+    /// For `docker`.
+    pub docker: DockerOptions,
+}
+
+/// How Docker or Podman is reached, and what it is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DockerOptions {
+    /// `unix:///path` of the API's socket; `None`: the usual places, Docker's first.
+    pub socket: Option<String>,
+    /// A runtime by the name that the engine knows it by (`runsc`, `kata`); `None`: the engine's.
+    pub runtime: Option<String>,
+    /// The engine's user namespace mode; `None`: the engine's.
+    pub userns: Option<String>,
+}
+
+impl SandboxOptions {
+    /// The defaults for a backend, for use by hand: state in a directory of the temporary one.
+    pub fn by_hand(kind: impl Into<String>) -> Self {
+        Self {
+            kind: kind.into(),
+            state_dir: std::env::temp_dir().join(format!("mendwright-{}", nix::unistd::geteuid())),
+            owner: "by-hand".to_owned(),
+            docker: DockerOptions::default(),
+        }
+    }
+}
+
+/// The backend that `options` name.
 ///
 /// # Errors
 /// There is none of that name, or this machine lacks what it needs.
-pub fn sandbox_by_name(kind: &str) -> Result<Arc<dyn Sandbox>, SandboxError> {
-    let unavailable = |kind, missing: &str| {
-        let remedy = "choose 'bubblewrap', the only kind there is so far".to_owned();
-        Err(SandboxError::Unavailable { kind, missing: missing.to_owned(), remedy })
+pub fn connect(options: &SandboxOptions) -> Result<Arc<dyn Sandbox>, SandboxError> {
+    let unavailable = |kind, missing: String| {
+        let remedy = "choose 'bubblewrap' or 'docker'".to_owned();
+        Err(SandboxError::Unavailable { kind, missing, remedy })
     };
-    match kind {
+    match options.kind.as_str() {
         "bubblewrap" => Ok(Arc::new(Bubblewrap::new()?)),
-        "docker" => unavailable("docker", "it is planned, and not there yet"),
-        unknown => unavailable("wanted", &format!("there is no kind of that name ('{unknown}')")),
+        "docker" => unavailable("docker", "it is planned, and not there yet".to_owned()),
+        unknown => unavailable("wanted", format!("there is no kind of that name ('{unknown}')")),
     }
+}
+
+/// The backend with that name, as for use by hand.
+///
+/// # Errors
+/// As [`connect`].
+pub fn sandbox_by_name(kind: &str) -> Result<Arc<dyn Sandbox>, SandboxError> {
+    connect(&SandboxOptions::by_hand(kind))
 }
 
 /// The language toolchains of this machine that are not the system's own, for
@@ -157,7 +172,12 @@ pub fn detect_toolchains() -> Vec<PathBuf> {
 mod bubblewrap;
 mod container;
 mod egress;
+mod environment;
 mod link;
+mod spec;
 mod toolbox;
 pub use bubblewrap::Bubblewrap;
+pub use spec::{
+    CommandSpec, Guarantee, KeptBounds, Limits, Phase, Prepared, ResolvedRoot, Root, SandboxSpec, SetupKey,
+};
 pub use toolbox::{OutputStream, Toolbox};

@@ -11,11 +11,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::seccomp;
 use crate::sandbox::egress::PROXY_PORT;
+use crate::sandbox::{HOME, TOOLBOX_PATH, environment};
 
-/// The name of the toolbox inside.
-const TOOLBOX_PATH: &str = "/.mendwright/toolbox";
-const HOME: &str = "/home/agent";
-const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Inside a user namespace.
 const USER_IN_NAMESPACE: u32 = 1000;
 /// Read-only from the host where they exist: for the dynamic linker, TLS and names of services.
@@ -139,34 +136,11 @@ impl Arguments {
             path.push(bin);
             path.push(":");
         }
-        path.push(SYSTEM_PATH);
+        path.push(environment::SYSTEM_PATH);
         self.add(["--setenv", "PATH"]);
         self.words.push(path);
-        let cargo_home = format!("{HOME}/.cargo");
-        for (name, value) in [
-            ("HOME", HOME),
-            ("USER", "agent"),
-            ("LOGNAME", "agent"),
-            ("SHELL", "/bin/sh"),
-            ("LANG", "C.UTF-8"),
-            ("TERM", "dumb"),
-            ("TMPDIR", "/tmp"),
-            ("CARGO_HOME", &cargo_home),
-            ("CI", "true"),
-        ] {
-            self.add(["--setenv", name, value]);
-        }
-        if inside.proxy {
-            let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
-            for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
-                self.add(["--setenv", name, &proxy]);
-            }
-            for name in ["NO_PROXY", "no_proxy"] {
-                self.add(["--setenv", name, "localhost,127.0.0.1,::1"]);
-            }
-        } else {
-            // So that it says at once what it lacks, instead of trying again and again.
-            self.add(["--setenv", "CARGO_NET_OFFLINE", "true"]);
+        for (name, value) in environment::variables(inside.proxy) {
+            self.add(["--setenv", name, &value]);
         }
     }
 

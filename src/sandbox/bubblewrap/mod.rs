@@ -17,7 +17,9 @@ use self::cgroup::Cgroup;
 pub(super) use self::guard::Guarded;
 use super::container::Container;
 use super::egress::Egress;
-use super::{Sandbox, SandboxError, SandboxSpec, Toolbox};
+use super::{
+    KeptBounds, Prepared, ResolvedRoot, Root, Sandbox, SandboxError, SandboxSpec, SetupKey, TOOLBOX, Toolbox,
+};
 
 mod arguments;
 mod cgroup;
@@ -25,8 +27,6 @@ mod guard;
 mod seccomp;
 
 const KIND: &str = "bubblewrap";
-/// The toolbox, as build.rs made it.
-static TOOLBOX: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mendwright-toolbox"));
 /// Numbers that no distribution gives to a user, and that still fit a tar header's seven digits.
 const FIRST_USER: u32 = 1_900_000;
 const USERS: u32 = 100_000;
@@ -112,7 +112,7 @@ impl Bubblewrap {
             Privileges::DroppedTo { user } => format!("as user {user} without capabilities"),
             Privileges::UserNamespace => "in a user namespace without capabilities".to_owned(),
         };
-        let memory_mib = spec.memory_bytes_max >> 20;
+        let memory_mib = spec.limits.memory_bytes_max >> 20;
         let memory = if cgroup.bounds_memory() {
             format!("{memory_mib} MiB of memory (cgroup)")
         } else {
@@ -123,7 +123,7 @@ impl Bubblewrap {
         };
         let processes = if cgroup.bounds_processes() { "cgroup" } else { "RLIMIT_NPROC" };
         let disk = if self.bounds_disk {
-            format!("{} MiB of writable space, in memory", spec.disk_bytes_max >> 20)
+            format!("{} MiB of writable space, in memory", spec.limits.disk_bytes_max >> 20)
         } else {
             "writable space in memory, bounded by it alone (this bwrap knows no --size)".to_owned()
         };
@@ -131,12 +131,16 @@ impl Bubblewrap {
             [] => "no network".to_owned(),
             hosts => format!("network through a proxy to {} only", hosts.join(", ")),
         };
-        let toolchains: Vec<_> = spec.toolchains.iter().map(|path| path.display().to_string()).collect();
+        let shown = match &spec.root {
+            Root::Host { toolchains } => toolchains.as_slice(),
+            Root::Image(_) => &[],
+        };
+        let toolchains: Vec<_> = shown.iter().map(|path| path.display().to_string()).collect();
         let shown =
             if toolchains.is_empty() { String::new() } else { format!(" and {}", toolchains.join(", ")) };
         format!(
             "{}, {who}; the host's /usr{shown} read-only; {network}; {memory}; {} processes ({processes}); {disk}",
-            self.version, spec.pids_max
+            self.version, spec.limits.pids_max
         )
     }
 }
@@ -157,17 +161,21 @@ impl Sandbox for Bubblewrap {
             let missing = format!("a label that is a name; {:?} is none", spec.label);
             return Err(refuse(missing, "use at most 60 of a-z, 0-9 and '-'"));
         }
-        let toolchains = checked_toolchains(&spec.toolchains)
+        let Root::Host { toolchains } = &spec.root else {
+            return Err(refuse("images as a root file system".to_owned(), "use the host's own for now"));
+        };
+        let toolchains = checked_toolchains(toolchains)
             .map_err(|why| refuse(why, "correct the list of toolchain directories in the configuration"))?;
         let privileges = self.privileges();
-        let cgroup = Arc::new(Cgroup::create(&spec.label, spec.memory_bytes_max, spec.pids_max));
+        let cgroup =
+            Arc::new(Cgroup::create(&spec.label, spec.limits.memory_bytes_max, spec.limits.pids_max));
         let inside = Inside {
             privileges,
             toolchains: &toolchains,
-            disk_bytes_max: self.bounds_disk.then_some(spec.disk_bytes_max),
+            disk_bytes_max: self.bounds_disk.then_some(spec.limits.disk_bytes_max),
             proxy: !spec.allowed_hosts.is_empty(),
-            processes_max: (!cgroup.bounds_processes()).then_some(spec.pids_max),
-            data_bytes_max: (!cgroup.bounds_memory()).then_some(spec.memory_bytes_max),
+            processes_max: (!cgroup.bounds_processes()).then_some(spec.limits.pids_max),
+            data_bytes_max: (!cgroup.bounds_memory()).then_some(spec.limits.memory_bytes_max),
         };
         let broken = |why: String| refuse(format!("the sandbox could not be started ({why})"), &remedy());
         let arguments = Arguments::build(&inside, TOOLBOX, "init").map_err(broken)?;
@@ -185,6 +193,28 @@ impl Sandbox for Bubblewrap {
         let container = Container::Bubblewrap(started.guarded);
         let egress = Egress::new(&spec.label, &spec.allowed_hosts);
         Toolbox::connect(tokio::io::join(reader, writer), container, description, egress).await
+    }
+
+    async fn resolve(&self, root: &Root) -> Result<ResolvedRoot, SandboxError> {
+        let description = "the host's /usr".to_owned();
+        Ok(ResolvedRoot { digest: String::new(), description, root: root.clone() })
+    }
+
+    async fn keep(&self, _: Toolbox, _: &SetupKey, _: u64) -> Result<Prepared, SandboxError> {
+        Err(SandboxError::Gone("set-ups cannot be kept yet".to_owned()))
+    }
+
+    async fn kept(&self, _: &SetupKey) -> Result<Option<Prepared>, SandboxError> {
+        Ok(None)
+    }
+
+    async fn evict(&self, _: &KeptBounds) -> Result<Vec<SetupKey>, SandboxError> {
+        Ok(Vec::new())
+    }
+
+    async fn sweep(&self) -> Result<u32, SandboxError> {
+        cgroup::sweep();
+        Ok(0)
     }
 }
 

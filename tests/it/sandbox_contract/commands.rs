@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mendwright::domain::Ending;
-use mendwright::sandbox::{CommandSpec, OutputStream, SandboxSpec};
+use mendwright::sandbox::{CommandSpec, OutputStream, Root, SandboxSpec};
 
 use super::{DEADLINE, fails, in_each, in_each_plain, ok, processes_with, sh, tar_of, told};
 
@@ -162,7 +162,7 @@ async fn commands_at_the_same_time_do_not_end_each_other() {
 
 #[tokio::test]
 async fn running_out_of_memory_is_told_apart() {
-    let small = |spec: &mut SandboxSpec| spec.memory_bytes_max = 256 << 20;
+    let small = |spec: &mut SandboxSpec| spec.limits.memory_bytes_max = 256 << 20;
     in_each(small, async |toolbox| {
         let result = sh(&toolbox, "echo before; head -c 2G /dev/zero | tail; echo after").await;
         if toolbox.description().contains("of memory (cgroup)") {
@@ -185,7 +185,7 @@ async fn running_out_of_memory_is_told_apart() {
 #[tokio::test]
 #[ignore = "needs Python"]
 async fn the_bound_on_processes_holds() {
-    in_each(|spec| spec.pids_max = 64, async |toolbox| {
+    in_each(|spec| spec.limits.pids_max = 64, async |toolbox| {
         let script = "import subprocess\nstarted = 0\ntry:\n while started < 200:\n  \
                       subprocess.Popen(['sleep', '4646']); started += 1\nexcept OSError: pass\nprint(started)";
         let started = ok(&toolbox, &format!("python3 -c \"{script}\"")).await;
@@ -198,7 +198,7 @@ async fn the_bound_on_processes_holds() {
 #[tokio::test]
 async fn a_fork_bomb_is_contained_and_ended() {
     in_each(
-        |spec| spec.pids_max = 64,
+        |spec| spec.limits.pids_max = 64,
         async |toolbox| {
             let bomb = "bomb() { bomb | bomb & }; bomb; while :; do :; done";
             let result = toolbox.run(&CommandSpec::shell(bomb, Duration::from_millis(500))).await.unwrap();
@@ -214,7 +214,7 @@ async fn a_fork_bomb_is_contained_and_ended() {
 #[tokio::test]
 #[ignore = "needs Python and make"]
 async fn real_test_suites_run_inside() {
-    in_each(|spec| spec.toolchains = mendwright::sandbox::detect_toolchains(), async |toolbox| {
+    in_each(|spec| spec.root = Root::Host { toolchains: mendwright::sandbox::detect_toolchains() }, async |toolbox| {
         let files = [
             ("test_a.py", "import unittest, multiprocessing\nclass T(unittest.TestCase):\n  def test_a(self):\n    with multiprocessing.Pool(2) as p: self.assertEqual(p.map(abs, [-1]), [1])\n"),
             ("Makefile", "check:\n\tpython3 -m unittest -q test_a\n"),

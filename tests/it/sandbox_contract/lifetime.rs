@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mendwright::sandbox::protocol::ReadFile;
-use mendwright::sandbox::{CallError, CommandSpec, Sandbox, SandboxError, SandboxSpec, sandbox_by_name};
+use mendwright::sandbox::{
+    CallError, CommandSpec, Root, Sandbox, SandboxError, SandboxSpec, sandbox_by_name,
+};
 
 use super::{BACKENDS, DEADLINE, in_each_plain, processes_with, unique};
 
@@ -91,7 +93,10 @@ async fn what_cannot_be_given_is_refused_by_name() {
     let error = sandbox_by_name("docker").err().unwrap().to_string();
     insta::assert_snapshot!(error, @"the docker sandbox cannot be used: it is planned, and not there yet; choose 'bubblewrap', the only kind there is so far");
     let sandbox = sandbox_by_name("bubblewrap").unwrap();
-    let spec = SandboxSpec { toolchains: vec!["/root".into()], ..SandboxSpec::named("toolchain") };
+    let spec = SandboxSpec {
+        root: Root::Host { toolchains: vec!["/root".into()] },
+        ..SandboxSpec::named("toolchain")
+    };
     let error = sandbox.start(&spec).await.err().unwrap().to_string();
     assert!(
         error.starts_with("the bubblewrap sandbox cannot be used: the toolchain directory /root "),
