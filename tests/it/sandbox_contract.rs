@@ -1,4 +1,4 @@
-//! What every sandbox must do, and must not let anything inside do; each test runs against each
+//! What every sandbox must do, and must not let anything inside do; each story is a test of each
 //! backend. A backend that cannot be had here fails them: none is skipped.
 
 use std::collections::HashSet;
@@ -9,37 +9,83 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use mendwright::domain::{CommandResult, Ending};
-use mendwright::sandbox::{CallError, CommandSpec, Sandbox, SandboxSpec, Toolbox, sandbox_by_name};
+use mendwright::sandbox::{CallError, CommandSpec, Root, Sandbox, SandboxSpec, Toolbox, sandbox_by_name};
+
+/// A backend, and what its sandboxes are made of here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    Bubblewrap,
+    Docker,
+}
+
+impl Backend {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bubblewrap => "bubblewrap",
+            Self::Docker => "docker",
+        }
+    }
+
+    pub fn sandbox(self) -> Arc<dyn Sandbox> {
+        sandbox_by_name(self.name()).unwrap()
+    }
+
+    /// A specification that needs nothing but what this machine has. For containers it is the image
+    /// that `.ci/image` makes.
+    pub fn spec(self, label: &str) -> SandboxSpec {
+        let root = match self {
+            Self::Bubblewrap => Root::Host { toolchains: Vec::new() },
+            Self::Docker => Root::Image("mendwright-test:1".to_owned()),
+        };
+        SandboxSpec { root, ..SandboxSpec::named(label) }
+    }
+}
+
+/// A test of each named story for each backend.
+macro_rules! held_by_every_backend {
+    ($($(#[$mark:meta])? $story:ident),* $(,)?) => {
+        mod bubblewrap {
+            $(#[tokio::test]
+            $(#[$mark])?
+            async fn $story() {
+                super::$story(super::Backend::Bubblewrap).await;
+            })*
+        }
+        mod docker {
+            $(#[tokio::test]
+            #[ignore = "needs Docker"]
+            async fn $story() {
+                super::$story(super::Backend::Docker).await;
+            })*
+        }
+    };
+}
 
 mod commands;
 mod files;
 mod isolation;
 mod lifetime;
 
-/// Every backend there is.
-const BACKENDS: [&str; 1] = ["bubblewrap"];
-
 /// Far above what any of these commands takes, far below what a person would wait.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Runs a story against every backend, each in a sandbox of its own, and sees that nothing is left.
-async fn in_each<F: Future<Output = Toolbox>>(
+/// Runs a story in a sandbox of its own, and sees that nothing is left.
+async fn in_one<F: Future<Output = Toolbox>>(
+    backend: Backend,
     change: impl Fn(&mut SandboxSpec),
     story: impl Fn(Toolbox) -> F,
 ) {
-    for kind in BACKENDS {
-        let sandbox: Arc<dyn Sandbox> = sandbox_by_name(kind).unwrap();
-        assert_eq!(sandbox.kind(), kind);
-        let mut spec = SandboxSpec::named(unique("story"));
-        change(&mut spec);
-        let toolbox = story(sandbox.start(&spec).await.unwrap()).await;
-        toolbox.shut_down().await;
-        assert_nothing_left(&spec.label);
-    }
+    let sandbox = backend.sandbox();
+    assert_eq!(sandbox.kind(), backend.name());
+    let mut spec = backend.spec(&unique("story"));
+    change(&mut spec);
+    let toolbox = story(sandbox.start(&spec).await.unwrap()).await;
+    toolbox.shut_down().await;
+    assert_nothing_left(&spec.label);
 }
 
-async fn in_each_plain<F: Future<Output = Toolbox>>(story: impl Fn(Toolbox) -> F) {
-    in_each(|_| {}, story).await;
+async fn in_one_plain<F: Future<Output = Toolbox>>(backend: Backend, story: impl Fn(Toolbox) -> F) {
+    in_one(backend, |_| {}, story).await;
 }
 
 fn unique(what: &str) -> String {

@@ -8,11 +8,27 @@ use std::time::{Duration, Instant};
 use mendwright::domain::Ending;
 use mendwright::sandbox::{CommandSpec, OutputStream, Root, SandboxSpec};
 
-use super::{DEADLINE, fails, in_each, in_each_plain, ok, processes_with, sh, tar_of, told};
+use super::{Backend, DEADLINE, fails, in_one, in_one_plain, ok, processes_with, sh, tar_of, told};
 
-#[tokio::test]
-async fn exit_codes_signals_and_both_streams_come_back() {
-    in_each_plain(async |toolbox| {
+held_by_every_backend! {
+    exit_codes_signals_and_both_streams_come_back,
+    binary_output_and_input_at_its_end_are_no_trouble,
+    two_hundred_megabytes_of_output_are_cut_in_flat_memory,
+    what_a_command_leaves_behind_is_gone_when_it_returns,
+    a_command_that_kills_its_own_supervisor_gains_nothing,
+    the_deadline_ends_what_ignores_every_polite_signal,
+    a_call_that_is_dropped_ends_its_command,
+    commands_at_the_same_time_do_not_end_each_other,
+    running_out_of_memory_is_told_apart,
+    #[ignore = "needs Python"]
+    the_bound_on_processes_holds,
+    a_fork_bomb_is_contained_and_ended,
+    #[ignore = "needs Python and make"]
+    real_test_suites_run_inside,
+}
+
+async fn exit_codes_signals_and_both_streams_come_back(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         let result = sh(&toolbox, "echo out; echo err >&2; echo more; exit 3").await;
         assert_eq!(result.ending, Ending::Exited { code: 3 });
         assert_eq!(result.output.to_text(), "out\nerr\nmore\n");
@@ -36,9 +52,8 @@ async fn exit_codes_signals_and_both_streams_come_back() {
     .await;
 }
 
-#[tokio::test]
-async fn binary_output_and_input_at_its_end_are_no_trouble() {
-    in_each_plain(async |toolbox| {
+async fn binary_output_and_input_at_its_end_are_no_trouble(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         let got = ok(&toolbox, r"printf 'a\377\000b\n'; cat; echo closed").await;
         assert_eq!(got, "a\u{fffd}\0b\nclosed\n");
         // A command may close its output and go on; its end is what counts.
@@ -53,9 +68,8 @@ fn resident_kib(status: &str, field: &str) -> u64 {
     line.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
 }
 
-#[tokio::test]
-async fn two_hundred_megabytes_of_output_are_cut_in_flat_memory() {
-    in_each_plain(async |toolbox| {
+async fn two_hundred_megabytes_of_output_are_cut_in_flat_memory(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         let before = resident_kib(&fs::read_to_string("/proc/self/status").unwrap(), "VmRSS:");
         let mut command =
             CommandSpec::shell("echo first; head -c 200000000 /dev/zero; echo; echo last", DEADLINE);
@@ -74,9 +88,8 @@ async fn two_hundred_megabytes_of_output_are_cut_in_flat_memory() {
     .await;
 }
 
-#[tokio::test]
-async fn what_a_command_leaves_behind_is_gone_when_it_returns() {
-    in_each_plain(async |toolbox| {
+async fn what_a_command_leaves_behind_is_gone_when_it_returns(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         let daemons = "\
             sleep 4242 & \
             setsid sleep 4242 & \
@@ -91,9 +104,8 @@ async fn what_a_command_leaves_behind_is_gone_when_it_returns() {
     .await;
 }
 
-#[tokio::test]
-async fn a_command_that_kills_its_own_supervisor_gains_nothing() {
-    in_each_plain(async |toolbox| {
+async fn a_command_that_kills_its_own_supervisor_gains_nothing(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         let marker = format!("77{}", std::process::id());
         let result = sh(&toolbox, &format!("setsid sleep {marker} & kill -9 $PPID; sleep {marker}")).await;
         assert_eq!(result.ending, Ending::Signalled { signal: 9 });
@@ -109,9 +121,8 @@ async fn a_command_that_kills_its_own_supervisor_gains_nothing() {
     .await;
 }
 
-#[tokio::test]
-async fn the_deadline_ends_what_ignores_every_polite_signal() {
-    in_each_plain(async |toolbox| {
+async fn the_deadline_ends_what_ignores_every_polite_signal(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         let script = "trap '' TERM INT HUP; echo started; setsid sleep 4343 & while :; do sleep 4343; done";
         let result = toolbox.run(&CommandSpec::shell(script, Duration::from_millis(300))).await.unwrap();
         assert_eq!(result.ending, Ending::TimedOut);
@@ -127,9 +138,8 @@ async fn the_deadline_ends_what_ignores_every_polite_signal() {
     .await;
 }
 
-#[tokio::test]
-async fn a_call_that_is_dropped_ends_its_command() {
-    in_each_plain(async |toolbox| {
+async fn a_call_that_is_dropped_ends_its_command(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         let started = Arc::new(tokio::sync::Notify::new());
         let command = CommandSpec::shell("echo started; setsid sleep 4444 & sleep 4444", DEADLINE);
         tokio::select! {
@@ -142,9 +152,8 @@ async fn a_call_that_is_dropped_ends_its_command() {
     .await;
 }
 
-#[tokio::test]
-async fn commands_at_the_same_time_do_not_end_each_other() {
-    in_each_plain(async |toolbox| {
+async fn commands_at_the_same_time_do_not_end_each_other(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         // Each waits for the next one's end: the last has to end first.
         let chain = (0..8).map(|n| {
             let wait = format!("while [ ! -e done-{} ]; do sleep 0.01; done;", n + 1);
@@ -160,10 +169,9 @@ async fn commands_at_the_same_time_do_not_end_each_other() {
     .await;
 }
 
-#[tokio::test]
-async fn running_out_of_memory_is_told_apart() {
+async fn running_out_of_memory_is_told_apart(backend: Backend) {
     let small = |spec: &mut SandboxSpec| spec.limits.memory_bytes_max = 256 << 20;
-    in_each(small, async |toolbox| {
+    in_one(backend, small, async |toolbox| {
         let result = sh(&toolbox, "echo before; head -c 2G /dev/zero | tail; echo after").await;
         if toolbox.description().contains("of memory (cgroup)") {
             assert_eq!(result.ending, Ending::OutOfMemory, "{}", result.output.to_text());
@@ -182,10 +190,8 @@ async fn running_out_of_memory_is_told_apart() {
     .await;
 }
 
-#[tokio::test]
-#[ignore = "needs Python"]
-async fn the_bound_on_processes_holds() {
-    in_each(|spec| spec.limits.pids_max = 64, async |toolbox| {
+async fn the_bound_on_processes_holds(backend: Backend) {
+    in_one(backend, |spec| spec.limits.pids_max = 64, async |toolbox| {
         let script = "import subprocess\nstarted = 0\ntry:\n while started < 200:\n  \
                       subprocess.Popen(['sleep', '4646']); started += 1\nexcept OSError: pass\nprint(started)";
         let started = ok(&toolbox, &format!("python3 -c \"{script}\"")).await;
@@ -195,9 +201,9 @@ async fn the_bound_on_processes_holds() {
     .await;
 }
 
-#[tokio::test]
-async fn a_fork_bomb_is_contained_and_ended() {
-    in_each(
+async fn a_fork_bomb_is_contained_and_ended(backend: Backend) {
+    in_one(
+        backend,
         |spec| spec.limits.pids_max = 64,
         async |toolbox| {
             let bomb = "bomb() { bomb | bomb & }; bomb; while :; do :; done";
@@ -211,10 +217,8 @@ async fn a_fork_bomb_is_contained_and_ended() {
     .await;
 }
 
-#[tokio::test]
-#[ignore = "needs Python and make"]
-async fn real_test_suites_run_inside() {
-    in_each(|spec| spec.root = Root::Host { toolchains: mendwright::sandbox::detect_toolchains() }, async |toolbox| {
+async fn real_test_suites_run_inside(backend: Backend) {
+    in_one(backend, |spec| spec.root = Root::Host { toolchains: mendwright::sandbox::detect_toolchains() }, async |toolbox| {
         let files = [
             ("test_a.py", "import unittest, multiprocessing\nclass T(unittest.TestCase):\n  def test_a(self):\n    with multiprocessing.Pool(2) as p: self.assertEqual(p.map(abs, [-1]), [1])\n"),
             ("Makefile", "check:\n\tpython3 -m unittest -q test_a\n"),

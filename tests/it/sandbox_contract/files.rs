@@ -3,11 +3,17 @@
 use mendwright::domain::{ChangedContent, FileMode, RepoPath};
 use mendwright::sandbox::protocol::{Edit, EditFile, ListFiles, ReadFile, Search, WriteFile};
 
-use super::{in_each_plain, ok, tar_of, told};
+use super::{Backend, in_one_plain, ok, tar_of, told};
 
-#[tokio::test]
-async fn a_tree_of_two_thousand_files_arrives_and_is_found() {
-    in_each_plain(async |toolbox| {
+held_by_every_backend! {
+    a_tree_of_two_thousand_files_arrives_and_is_found,
+    files_are_read_edited_written_and_collected,
+    no_symlink_leads_a_tool_out_of_the_tree,
+    what_is_no_file_is_not_collected,
+}
+
+async fn a_tree_of_two_thousand_files_arrives_and_is_found(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         let files = (0..2_000)
             .map(|n| (format!("dir-{}/file-{n:04}.txt", n % 50), format!("needle {n}\n").into_bytes()));
         let tar = tar_of(files.chain([("run.sh".to_owned(), b"#!/bin/sh\necho ran\n".to_vec())]), &[]);
@@ -34,9 +40,8 @@ async fn a_tree_of_two_thousand_files_arrives_and_is_found() {
     .await;
 }
 
-#[tokio::test]
-async fn files_are_read_edited_written_and_collected() {
-    in_each_plain(async |toolbox| {
+async fn files_are_read_edited_written_and_collected(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         let tar = tar_of([("src/a.sh".to_owned(), b"one\r\ntwo\r\n".to_vec())], &[]);
         toolbox.unpack(tar.as_slice()).await.unwrap();
         let edits = vec![Edit { old: "one\ntwo".to_owned(), new: "one\nhalf\ntwo".to_owned() }];
@@ -68,9 +73,8 @@ async fn files_are_read_edited_written_and_collected() {
     .await;
 }
 
-#[tokio::test]
-async fn no_symlink_leads_a_tool_out_of_the_tree() {
-    in_each_plain(async |toolbox| {
+async fn no_symlink_leads_a_tool_out_of_the_tree(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         let links =
             [("out", "/"), ("passwd", "/etc/passwd"), ("loop", "loop"), ("self", "."), ("up", "../../../..")];
         toolbox.unpack(tar_of([("real".to_owned(), b"x".to_vec())], &links).as_slice()).await.unwrap();
@@ -98,9 +102,8 @@ async fn no_symlink_leads_a_tool_out_of_the_tree() {
     .await;
 }
 
-#[tokio::test]
-async fn what_is_no_file_is_not_collected() {
-    in_each_plain(async |toolbox| {
+async fn what_is_no_file_is_not_collected(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         ok(&toolbox, "mkfifo fifo; truncate -s 6M big; for n in 1 2 3 4 5; do truncate -s 4500K b$n; done")
             .await;
         for (paths, why) in [

@@ -3,11 +3,23 @@
 use mendwright::sandbox::CommandSpec;
 use mendwright::sandbox::protocol::WriteFile;
 
-use super::{DEADLINE, fails, in_each, in_each_plain, ok};
+use super::{Backend, DEADLINE, fails, in_one, in_one_plain, ok};
 
-#[tokio::test]
-async fn there_is_no_network() {
-    in_each_plain(async |toolbox| {
+held_by_every_backend! {
+    there_is_no_network,
+    #[ignore = "needs Python"]
+    no_address_can_be_connected_to,
+    #[ignore = "needs Python"]
+    allowed_hosts_are_reached_through_the_proxy_only,
+    nothing_of_the_host_is_seen,
+    the_environment_is_the_sandboxs_own,
+    privileged_system_calls_and_writes_are_refused,
+    #[ignore = "needs Python"]
+    dangerous_system_calls_are_answered_with_an_error,
+}
+
+async fn there_is_no_network(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         let devices = ok(&toolbox, "tail -n +3 /proc/net/dev | cut -d: -f1").await;
         assert_eq!(devices.trim(), "lo");
         assert_eq!(ok(&toolbox, "env | grep -i proxy; true").await, "");
@@ -16,10 +28,8 @@ async fn there_is_no_network() {
     .await;
 }
 
-#[tokio::test]
-#[ignore = "needs Python"]
-async fn no_address_can_be_connected_to() {
-    in_each_plain(async |toolbox| {
+async fn no_address_can_be_connected_to(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         ok(&toolbox, "python3 -c \"import socket; socket.socket().close()\"").await;
         for address in ["('1.1.1.1', 443)", "('169.254.169.254', 80)", "('127.0.0.1', 3128)"] {
             fails(&toolbox, &format!("python3 -c \"import socket; socket.create_connection({address}, 5)\""))
@@ -30,10 +40,9 @@ async fn no_address_can_be_connected_to() {
     .await;
 }
 
-#[tokio::test]
-#[ignore = "needs Python"]
-async fn allowed_hosts_are_reached_through_the_proxy_only() {
-    in_each(
+async fn allowed_hosts_are_reached_through_the_proxy_only(backend: Backend) {
+    in_one(
+        backend,
         |spec| spec.allowed_hosts = vec!["localhost".to_owned()],
         async |toolbox| {
             let fetch = |url: &str| {
@@ -63,9 +72,8 @@ async fn allowed_hosts_are_reached_through_the_proxy_only() {
     .await;
 }
 
-#[tokio::test]
-async fn nothing_of_the_host_is_seen() {
-    in_each_plain(async |toolbox| {
+async fn nothing_of_the_host_is_seen(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         for path in ["/root", "/home", "/run", "/var", "/srv", "/opt", "/mnt", "/sys", "/boot", "/work"] {
             let seen = ok(&toolbox, &format!("ls -A {path} 2>/dev/null; true")).await;
             assert!(seen.is_empty() || (path == "/home" && seen == "agent\n"), "{path}: {seen}");
@@ -82,9 +90,8 @@ async fn nothing_of_the_host_is_seen() {
     .await;
 }
 
-#[tokio::test]
-async fn the_environment_is_the_sandboxs_own() {
-    in_each_plain(async |toolbox| {
+async fn the_environment_is_the_sandboxs_own(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         let seen = ok(&toolbox, "env | cut -d= -f1 | sort | tr '\\n' ' '").await;
         let expected = "CARGO_HOME CARGO_NET_OFFLINE CI HOME LANG LOGNAME PATH PWD SHELL TERM TMPDIR USER ";
         assert_eq!(seen, expected);
@@ -98,9 +105,8 @@ async fn the_environment_is_the_sandboxs_own() {
     .await;
 }
 
-#[tokio::test]
-async fn privileged_system_calls_and_writes_are_refused() {
-    in_each_plain(async |toolbox| {
+async fn privileged_system_calls_and_writes_are_refused(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         for command in [
             "touch /usr/x",
             "touch /x",
@@ -171,10 +177,8 @@ try: print("fd", __import__("os").listdir("/proc/1/fd"))
 except PermissionError: print("fd EPERM")
 "#;
 
-#[tokio::test]
-#[ignore = "needs Python"]
-async fn dangerous_system_calls_are_answered_with_an_error() {
-    in_each_plain(async |toolbox| {
+async fn dangerous_system_calls_are_answered_with_an_error(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         let write = WriteFile { path: "calls.py".to_owned(), content: SYSTEM_CALLS.to_owned() };
         toolbox.write_file(&write).await.unwrap();
         let said = ok(&toolbox, "python3 calls.py").await;

@@ -10,11 +10,15 @@ use mendwright::sandbox::{
     CallError, CommandSpec, Root, Sandbox, SandboxError, SandboxSpec, sandbox_by_name,
 };
 
-use super::{BACKENDS, DEADLINE, in_each_plain, processes_with, unique};
+use super::{Backend, DEADLINE, in_one_plain, processes_with, unique};
 
-#[tokio::test]
-async fn a_toolbox_killed_from_outside_is_gone_and_said_so() {
-    in_each_plain(async |toolbox| {
+held_by_every_backend! {
+    dropping_a_toolbox_ends_everything_inside,
+    a_toolbox_killed_from_outside_is_gone_and_said_so,
+}
+
+async fn a_toolbox_killed_from_outside_is_gone_and_said_so(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
         let marker = format!("88{}", std::process::id());
         let command = CommandSpec::shell(&format!("echo started; sleep {marker}; true"), DEADLINE);
         let lost = toolbox.run_live(&command, |_, _| {
@@ -49,24 +53,20 @@ fn first_process_above(mut pid: i32) -> i32 {
     first.unwrap()
 }
 
-#[tokio::test]
-async fn dropping_a_toolbox_ends_everything_inside() {
-    for kind in BACKENDS {
-        let sandbox = sandbox_by_name(kind).unwrap();
-        let toolbox = sandbox.start(&SandboxSpec::named(unique("dropped"))).await.unwrap();
-        let marker = format!("99{}", std::process::id());
-        let started = Arc::new(tokio::sync::Notify::new());
-        let command = CommandSpec::shell(&format!("echo started; exec sleep {marker}"), DEADLINE);
-        tokio::select! {
-            ended = toolbox.run_live(&command, |_, _| started.notify_one()) => panic!("{ended:?}"),
-            () = started.notified() => {}
-        }
-        drop(toolbox);
-        let until = Instant::now() + DEADLINE;
-        while !processes_with(&marker).is_empty() {
-            assert!(Instant::now() < until, "it still runs");
-            tokio::task::yield_now().await;
-        }
+async fn dropping_a_toolbox_ends_everything_inside(backend: Backend) {
+    let toolbox = backend.sandbox().start(&backend.spec(&unique("dropped"))).await.unwrap();
+    let marker = format!("99{}", std::process::id());
+    let started = Arc::new(tokio::sync::Notify::new());
+    let command = CommandSpec::shell(&format!("echo started; exec sleep {marker}"), DEADLINE);
+    tokio::select! {
+        ended = toolbox.run_live(&command, |_, _| started.notify_one()) => panic!("{ended:?}"),
+        () = started.notified() => {}
+    }
+    drop(toolbox);
+    let until = Instant::now() + DEADLINE;
+    while !processes_with(&marker).is_empty() {
+        assert!(Instant::now() < until, "it still runs");
+        tokio::task::yield_now().await;
     }
 }
 
@@ -89,9 +89,9 @@ async fn what_does_not_speak_the_protocol_is_not_trusted() {
 #[tokio::test]
 async fn what_cannot_be_given_is_refused_by_name() {
     let error = sandbox_by_name("podrunner").err().unwrap().to_string();
-    insta::assert_snapshot!(error, @"the wanted sandbox cannot be used: there is no kind of that name ('podrunner'); choose 'bubblewrap', the only kind there is so far");
+    insta::assert_snapshot!(error, @"the wanted sandbox cannot be used: there is no kind of that name ('podrunner'); choose 'bubblewrap' or 'docker'");
     let error = sandbox_by_name("docker").err().unwrap().to_string();
-    insta::assert_snapshot!(error, @"the docker sandbox cannot be used: it is planned, and not there yet; choose 'bubblewrap', the only kind there is so far");
+    insta::assert_snapshot!(error, @"the docker sandbox cannot be used: it is planned, and not there yet; choose 'bubblewrap' or 'docker'");
     let sandbox = sandbox_by_name("bubblewrap").unwrap();
     let spec = SandboxSpec {
         root: Root::Host { toolchains: vec!["/root".into()] },
