@@ -29,6 +29,9 @@ pub enum Place {
     /// One for all of them.
     #[default]
     Shared,
+    /// One whose process namespace nobody takes away: what is tried in it would end every process
+    /// of whoever runs the test.
+    OwnProcesses,
     /// One with little of everything.
     Small,
     /// One that may reach some hosts, on a host that has a network of its own.
@@ -126,6 +129,9 @@ pub fn groups() -> &'static [Group] {
             "06-kernel.toml",
             "07-network.toml",
             "08-local-sockets.toml",
+            "09-toolbox.toml",
+            "10-bombs.toml",
+            "11-leftovers.toml",
         ];
         files
             .into_iter()

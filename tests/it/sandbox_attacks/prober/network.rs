@@ -109,6 +109,16 @@ pub fn hold_abstract(name: &str) -> Outcome {
     Ok("ended".to_owned())
 }
 
+/// Listens on a port of the loopback interface for as long as it is let.
+pub fn hold_port(port: &str) -> Outcome {
+    let listener = TcpListener::bind(internet("127.0.0.1", port))?;
+    println!("holding");
+    for connection in listener.incoming() {
+        connection?.write_all(b"hello")?;
+    }
+    Ok("ended".to_owned())
+}
+
 const CREATE: usize = 0o1000;
 const FOR_EVERYBODY: usize = 0o666;
 
