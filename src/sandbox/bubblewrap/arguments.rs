@@ -207,6 +207,13 @@ impl Arguments {
             self.parents_of(Path::new(path));
             self.add(["--ro-bind", path, path]);
         }
+        // A distribution's Java does not start without these.
+        for entry in fs::read_dir("/etc").into_iter().flatten().flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(b"java-") && entry.path().is_dir() {
+                self.add(["--ro-bind"]);
+                self.words.extend([entry.path().into(), entry.path().into()]);
+            }
+        }
         Ok(())
     }
 
@@ -301,7 +308,8 @@ mod tests {
         for pair in words.windows(2).filter(|pair| pair[0].contains("bind")) {
             let shown = ["/usr", "/dev/null"].contains(&pair[1])
                 || ETC_FROM_HOST.contains(&pair[1])
-                || ROOT_DIRECTORIES.contains(&pair[1]);
+                || ROOT_DIRECTORIES.contains(&pair[1])
+                || pair[1].starts_with("/etc/java-");
             assert!(shown, "{} is shown", pair[1]);
         }
     }
