@@ -29,8 +29,14 @@ const INTERRUPTED: i32 = 130;
 /// What `mendwright sandbox run` is told.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  mendwright sandbox run --repo . --timeout 300 -- cargo test\n\n\
-    The exit code is the command's; 124 after a timeout, 137 when memory ran out, 127 when it\n\
-    could not be started.")]
+    The exit code is the command's, or, in this order:\n  \
+      124  it ran into the timeout\n  \
+      137  memory ran out\n  \
+      122  a writable directory had no room left while it ran\n  \
+      123  a process or thread was refused for their number\n  \
+      128+N  signal N ended it\n  \
+      127  it could not be started\n\
+    What it was is said on standard error.")]
 pub struct RunArguments {
     /// Work tree to copy to /workspace (git-ignored files and .git are left out)
     #[arg(long, value_name = "DIR")]
@@ -79,7 +85,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
     match outcome {
         Ok(ending) => {
             if !matches!(ending, Ending::Exited { .. }) {
-                eprintln!("mendwright: {}", ending.describe());
+                eprintln!("mendwright: {}. {}", ending.describe(), ending.advice().unwrap_or_default());
             }
             Ok(ending.shell_code())
         }

@@ -16,7 +16,7 @@ pub mod transcript;
 
 pub use budget::{Budget, BudgetExhausted, Spend, Usage};
 pub use change::{Change, ChangedContent, FileMode};
-pub use command::{BoundedOutput, CommandResult, Ending, FailedTest, TestRun};
+pub use command::{BoundedOutput, CommandResult, Ending, FailedTest, TestRun, WritablePlace};
 pub use conversation::{AssistantBlock, Message, StopReason, ToolArguments, ToolCall, ToolResult, ToolSpec};
 pub use identity::{
     CommentId, DeliveryId, InstallationId, InvalidIdentity, IssueNumber, JobId, Login, PullRequestNumber,

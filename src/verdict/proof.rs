@@ -33,11 +33,15 @@ pub(super) fn judge_proof(
                 ));
             }
             Ending::Exited { .. } => {}
-            Ending::Signalled { .. } | Ending::TimedOut | Ending::OutOfMemory => {
+            Ending::Signalled { .. }
+            | Ending::TimedOut
+            | Ending::OutOfMemory
+            | Ending::DiskFull { .. }
+            | Ending::ProcessLimit => {
                 return Err(format!(
                     "The tests you changed ({named}), run on the base without your change to the source, did not \
-                     end with a test failure but were cut off: {}. That proves nothing. Write a test that fails \
-                     quickly.",
+                     end with a test failure: {}. That proves nothing. Write a test that fails quickly and stays \
+                     within the sandbox's limits.",
                     run.result.ending.describe()
                 ));
             }

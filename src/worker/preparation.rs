@@ -177,9 +177,14 @@ fn unusable(baseline: &TestRun) -> Option<String> {
             baseline.result.output.to_text()
         )),
         Ending::Exited { .. } => None,
-        Ending::Signalled { .. } | Ending::TimedOut | Ending::OutOfMemory => Some(format!(
-            "the test command `{command}` did not come to an end at the base: {}. {advice}",
-            baseline.result.ending.describe()
+        Ending::Signalled { .. }
+        | Ending::TimedOut
+        | Ending::OutOfMemory
+        | Ending::DiskFull { .. }
+        | Ending::ProcessLimit => Some(format!(
+            "the test command `{command}` did not come to an end of its own at the base: {}. {}{advice}",
+            baseline.result.ending.describe(),
+            baseline.result.ending.advice().map(|advice| format!("{advice} ")).unwrap_or_default()
         )),
     }
 }

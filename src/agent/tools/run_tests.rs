@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Answer, Hands, Tool, names, parsed, spec_of};
-use crate::domain::{FailedTest, TestRun, ToolSpec, TranscriptEvent};
+use crate::domain::{Ending, FailedTest, TestRun, ToolSpec, TranscriptEvent};
 use crate::sandbox::CallError;
 use crate::verdict::run_suite;
 
@@ -48,13 +48,15 @@ pub fn describe_run(run: &TestRun, before: Option<&TestRun>) -> String {
     let (still, newly): (Vec<_>, Vec<_>) =
         run.failed.iter().cloned().partition(|test| was_failing.contains(test));
     let passing_now: Vec<FailedTest> = match run.result.ending {
-        crate::domain::Ending::Exited { .. } => {
+        Ending::Exited { .. } => {
             was_failing.iter().filter(|test| !run.failed.contains(test)).cloned().collect()
         }
-        // A run that was cut off says nothing of the tests it did not reach.
-        crate::domain::Ending::Signalled { .. }
-        | crate::domain::Ending::TimedOut
-        | crate::domain::Ending::OutOfMemory => Vec::new(),
+        // A run that was cut off, or starved, says nothing of the tests it did not reach.
+        Ending::Signalled { .. }
+        | Ending::TimedOut
+        | Ending::OutOfMemory
+        | Ending::DiskFull { .. }
+        | Ending::ProcessLimit => Vec::new(),
     };
     let newly_title = if before.is_some() { "Newly failing" } else { "Failing" };
     for (title, tests) in [(newly_title, newly), ("Still failing", still), ("No longer failing", passing_now)]
@@ -79,7 +81,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{BoundedOutput, CommandResult, Ending};
+    use crate::domain::{BoundedOutput, CommandResult};
 
     fn run(ending: Ending, failed: &[&str], output: &str) -> TestRun {
         TestRun {

@@ -111,6 +111,12 @@ impl Cgroup {
         }
     }
 
+    /// How often the kernel has refused it a process or thread for their number.
+    pub(super) fn pid_refusals(&self) -> u64 {
+        let events = self.directories.iter().map(|directory| directory.join("pids.events"));
+        events.filter_map(|file| fs::read_to_string(file).ok()).map(|text| count_of("max", &text)).sum()
+    }
+
     /// Removes them, once nothing runs in them. May be called again.
     pub(super) fn remove(&self) {
         self.memory_kills_at_removal.fetch_max(self.memory_kills(), Ordering::SeqCst);

@@ -111,6 +111,11 @@ impl Guarded {
         self.cgroup.memory_kills()
     }
 
+    /// How often the kernel has refused the inside a process or thread for their number.
+    pub(in crate::sandbox) fn pid_refusals(&self) -> u64 {
+        self.cgroup.pid_refusals()
+    }
+
     /// Why it ended, as far as it said.
     pub(in crate::sandbox) fn last_words(&self) -> String {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
