@@ -11,8 +11,13 @@ use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
 use crate::tree::WORKSPACE;
 
-/// Open files of one process.
-const FILES_MAX: u64 = 65_536;
+/// Open files of one process, where nothing else is asked for.
+const OPEN_FILES_MAX: u64 = 65_536;
+/// Bytes that may be kept from being swapped, bytes in message queues, and waiting signals: what a
+/// Linux gives to a user by itself, whatever the service that started us was given.
+const LOCKED_BYTES_MAX: u64 = 8 << 20;
+const MESSAGE_QUEUE_BYTES_MAX: u64 = 819_200;
+const PENDING_SIGNALS_MAX: u64 = 65_536;
 /// Linux has 41 capabilities; the kernel says which numbers it does not know.
 const CAPABILITIES_MAX: u32 = 64;
 
@@ -33,11 +38,12 @@ struct Options {
     processes_max: Option<u64>,
     data_bytes_max: Option<u64>,
     proxy_port: Option<u16>,
+    open_files_max: Option<u64>,
 }
 
 /// Settles the process in. Options: `--user N` (become that user and group; only as root),
 /// `--processes N` and `--data-bytes N` (resource limits, where no cgroup holds them),
-/// `--proxy-port N`.
+/// `--open-files N` (of one process), `--proxy-port N`.
 pub fn settle(options: &[&str]) -> Result<Settled, String> {
     let options = parse(options)?;
     close_inherited_files();
@@ -62,6 +68,7 @@ fn parse(words: &[&str]) -> Result<Options, String> {
                 options.user = Some(u32::try_from(number).map_err(|e| format!("{name} {value}: {e}"))?);
             }
             "--processes" => options.processes_max = Some(number),
+            "--open-files" => options.open_files_max = Some(number),
             "--data-bytes" => options.data_bytes_max = Some(number),
             "--proxy-port" => {
                 options.proxy_port = Some(u16::try_from(number).map_err(|e| format!("{name} {value}: {e}"))?);
@@ -93,7 +100,13 @@ fn set_limits(options: &Options) -> io::Result<()> {
         rustix::process::setrlimit(resource, Rlimit { current: value, maximum: value })
     };
     hold(Resource::Core, 0)?;
-    hold(Resource::Nofile, FILES_MAX)?;
+    hold(Resource::Nofile, options.open_files_max.unwrap_or(OPEN_FILES_MAX))?;
+    hold(Resource::Memlock, LOCKED_BYTES_MAX)?;
+    hold(Resource::Msgqueue, MESSAGE_QUEUE_BYTES_MAX)?;
+    hold(Resource::Sigpending, PENDING_SIGNALS_MAX)?;
+    // Nobody inside goes before the others of this machine.
+    hold(Resource::Rtprio, 0)?;
+    hold(Resource::Nice, 0)?;
     if let Some(processes_max) = options.processes_max {
         hold(Resource::Nproc, processes_max)?;
     }

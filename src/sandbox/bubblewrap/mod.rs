@@ -167,8 +167,7 @@ impl Sandbox for Bubblewrap {
         let toolchains = checked_toolchains(toolchains)
             .map_err(|why| refuse(why, "correct the list of toolchain directories in the configuration"))?;
         let privileges = self.privileges();
-        let cgroup =
-            Arc::new(Cgroup::create(&spec.label, spec.limits.memory_bytes_max, spec.limits.pids_max));
+        let cgroup = Arc::new(Cgroup::create(&spec.label, &spec.limits));
         let inside = Inside {
             privileges,
             toolchains: &toolchains,
@@ -213,8 +212,7 @@ impl Sandbox for Bubblewrap {
     }
 
     async fn sweep(&self) -> Result<u32, SandboxError> {
-        cgroup::sweep();
-        Ok(0)
+        Ok(cgroup::sweep())
     }
 }
 
