@@ -1,10 +1,10 @@
 //! What only bubblewrap has to show: its system call filter, its cgroups, its mounts.
 
 use mendwright::domain::Ending;
-use mendwright::sandbox::Root;
 use mendwright::sandbox::protocol::WriteFile;
+use mendwright::sandbox::{Guarantee, Root, SandboxSpec};
 
-use super::{Backend, in_one, in_one_plain, ok, sh};
+use super::{Backend, assert_nothing_left, in_one, in_one_plain, ok, sh, unique};
 
 async fn write(toolbox: &mendwright::sandbox::Toolbox, path: &str, content: &str) {
     let request = WriteFile { path: path.to_owned(), content: content.to_owned() };
@@ -122,7 +122,7 @@ public class It { public static void main(String[] a) throws Exception {
 #[tokio::test]
 #[ignore = "needs Python"]
 async fn suites_of_every_language_here_run_under_the_filter() {
-    let toolchains = |spec: &mut mendwright::sandbox::SandboxSpec| {
+    let toolchains = |spec: &mut SandboxSpec| {
         spec.root = Root::Host { toolchains: mendwright::sandbox::detect_toolchains() };
     };
     in_one(Backend::Bubblewrap, toolchains, async |toolbox| {
@@ -184,4 +184,82 @@ async fn what_the_filter_does_not_list_is_unknown_and_what_it_fears_is_refused()
         toolbox
     })
     .await;
+}
+
+#[tokio::test]
+async fn limits_of_a_process_are_those_asked_for_and_a_users_own() {
+    in_one(
+        Backend::Bubblewrap,
+        |spec| spec.limits.open_files_max = 512,
+        async |toolbox| {
+            let limits = ok(&toolbox, "cat /proc/self/limits").await;
+            let of = |name: &str| {
+                let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+                line.split_whitespace().take(2).map(|number| number.parse().unwrap()).collect::<Vec<u64>>()
+            };
+            assert_eq!(of("Max open files"), [512, 512]);
+            for (name, most) in [
+                ("Max core file size", 0),
+                ("Max locked memory", 8 << 20),
+                ("Max msgqueue size", 819_200),
+                ("Max pending signals", 65_536),
+                ("Max realtime priority", 0),
+                ("Max nice priority", 0),
+            ] {
+                assert!(of(name).iter().all(|limit| *limit <= most), "{name}: {limits}");
+            }
+            toolbox
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn processor_time_is_bounded_or_said_not_to_be() {
+    let fifth = |spec: &mut SandboxSpec| spec.limits.cpu_millis_max = Some(200);
+    in_one(Backend::Bubblewrap, fifth, async |toolbox| {
+        let told = toolbox.description().to_owned();
+        if told.contains("0.2 processors (cgroup)") {
+            let busy = "for n in 1 2 3; do timeout 1 sh -c 'while :; do :; done' & done; wait; times";
+            let used = ok(&toolbox, busy).await;
+            let seconds: f64 = used
+                .split_whitespace()
+                .map(|time| {
+                    let (minutes, seconds) = time.trim_end_matches('s').split_once('m').unwrap();
+                    minutes.parse::<f64>().unwrap() * 60.0 + seconds.parse::<f64>().unwrap()
+                })
+                .sum();
+            assert!((0.05..0.8).contains(&seconds), "{seconds} seconds of processor time: {used}");
+        } else {
+            assert!(told.contains("not bounded to 0.2 processors"), "{told}");
+        }
+        toolbox
+    })
+    .await;
+}
+
+/// Each guarantee is either applied, and the description says how, or refused by name.
+#[tokio::test]
+async fn what_is_required_is_applied_or_there_is_no_sandbox() {
+    let sandbox = Backend::Bubblewrap.sandbox();
+    for required in Guarantee::ALL {
+        let mut spec = Backend::Bubblewrap.spec(&unique("required"));
+        spec.limits.cpu_millis_max = Some(500);
+        spec.required = vec![required];
+        let refused = match sandbox.start(&spec).await {
+            Ok(toolbox) => {
+                toolbox.shut_down().await;
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        assert_nothing_left(&spec.label);
+        let (is_root, quoted) =
+            (nix::unistd::geteuid().is_root(), format!("'{}' is required", required.name()));
+        match (required, &refused) {
+            (Guarantee::Processes | Guarantee::Disk, refused) => assert_eq!(*refused, None),
+            (_, None) => {}
+            (_, Some(why)) => assert!(!is_root && why.contains(&quoted), "{why}"),
+        }
+    }
 }

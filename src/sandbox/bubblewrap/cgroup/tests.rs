@@ -47,11 +47,9 @@ fn what_was_counted_is_known_after_the_removal() {
     fs::create_dir(&group).unwrap();
     fs::write(group.join("memory.events"), "low 0\noom_kill 2\n").unwrap();
     fs::write(group.join("pids.events"), "max 3\n").unwrap();
-    let cgroup = Cgroup {
-        memory: Some((group.clone(), Version::Two)),
-        processes: Some(group.clone()),
-        ..Cgroup::default()
-    };
+    let mut cgroup = Cgroup::default();
+    cgroup.memory = Some((group.clone(), Version::Two));
+    cgroup.processes = Some(group.clone());
     let events = LimitEvents { memory_kills: 2, pid_refusals: 3 };
     assert_eq!(cgroup.limit_events(), events);
     cgroup.remove();
