@@ -3,6 +3,7 @@
 mod emulator;
 mod github_client;
 mod model;
+mod sandbox_attacks;
 mod sandbox_contract;
 mod stories;
 mod support;
