@@ -25,6 +25,8 @@ pub struct Settled {
     pub to_host: OwnedFd,
     /// On the loopback interface; none for no proxy.
     pub proxy_port: Option<u16>,
+    /// The bound on processes that was taken as a resource limit.
+    pub processes_max: Option<u64>,
 }
 
 #[derive(Default)]
@@ -49,7 +51,7 @@ pub fn settle(options: &[&str]) -> Result<Settled, String> {
     std::env::set_current_dir(WORKSPACE).map_err(|e| format!("{WORKSPACE}: {e}"))?;
     let (from_host, to_host) =
         take_pipe().map_err(|e| format!("the pipe to the host cannot be taken: {e}"))?;
-    Ok(Settled { from_host, to_host, proxy_port: options.proxy_port })
+    Ok(Settled { from_host, to_host, proxy_port: options.proxy_port, processes_max: options.processes_max })
 }
 
 fn parse(words: &[&str]) -> Result<Options, String> {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 mod collect;
+mod counters;
 mod edit;
 mod files;
 mod frames;
@@ -27,6 +28,7 @@ mod supervise;
 mod tree;
 mod unpack;
 mod walk;
+mod watch;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();

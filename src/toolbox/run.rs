@@ -19,6 +19,7 @@ use crate::output::Keeper;
 use crate::protocol::{Answer, CommandEnd, OutputMode, RunCommand, RunEnded};
 use crate::reaper::Reaper;
 use crate::supervise::{CLEANUP_MAX, GRACE};
+use crate::watch::Watch;
 
 /// For output that is still in the pipe when the command's processes are gone. Only another
 /// command could hold it open longer, by opening it below `/proc`.
@@ -35,17 +36,24 @@ pub async fn run(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     request: &RunCommand,
     reaper: &Reaper,
+    watch: &Watch,
 ) -> io::Result<()> {
     let (mut from_host, mut to_host) = tokio::io::split(stream);
+    let mut looking = watch.begin();
     let mut running = match Running::start(request, reaper) {
         Ok(running) => running,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let (end, hit) = (CommandEnd::NoProcess, looking.finish());
+            let ended = RunEnded { end, hit, omitted_bytes: 0, tail_bytes: 0 };
+            return write_message(&mut to_host, &Answer::Done(ended)).await;
+        }
         Err(error) => {
             let refusal: Answer<RunEnded> =
                 Answer::Refused(format!("the command cannot be started: {error}"));
             return write_message(&mut to_host, &refusal).await;
         }
     };
-    let passed_on = running.pass_on(&mut from_host, &mut to_host, reaper).await;
+    let passed_on = looking.during(running.pass_on(&mut from_host, &mut to_host, reaper)).await;
     if passed_on.is_err() {
         running.kill(reaper).await;
     }
@@ -60,7 +68,8 @@ pub async fn run(
         return write_message(&mut to_host, &Answer::<RunEnded>::Refused(why)).await;
     }
     let (omitted_bytes, tail) = running.keeper.map_or((0, Vec::new()), Keeper::finish);
-    let ended = RunEnded { end, omitted_bytes, tail_bytes: tail.len() as u64 };
+    let hit = looking.finish();
+    let ended = RunEnded { end, hit, omitted_bytes, tail_bytes: tail.len() as u64 };
     write_message(&mut to_host, &Answer::Done(ended)).await?;
     write_data(&mut to_host, &tail).await
 }

@@ -17,6 +17,7 @@ use crate::mux::{Mode, Stream, drive, opener};
 use crate::protocol::{Answer, Hello, PROTOCOL_VERSION, Request};
 use crate::reaper::Reaper;
 use crate::tree::{Tree, WORKSPACE};
+use crate::watch::Watch;
 use crate::{collect, edit, files, list, proxy, run, search, unpack};
 
 /// Calls on files at one time.
@@ -40,12 +41,17 @@ pub fn serve(settled: Settled) -> Result<(), String> {
 struct Toolbox {
     tree: Tree,
     reaper: Reaper,
+    watch: Watch,
 }
 
 async fn serve_pipe(settled: Settled) -> io::Result<()> {
     let from_host = pipe::Receiver::from_file_unchecked(settled.from_host.into())?;
     let to_host = pipe::Sender::from_file_unchecked(settled.to_host.into())?;
-    let toolbox = Arc::new(Toolbox { tree: Tree::open(Path::new(WORKSPACE))?, reaper: Reaper::default() });
+    let toolbox = Arc::new(Toolbox {
+        tree: Tree::open(Path::new(WORKSPACE))?,
+        reaper: Reaper::default(),
+        watch: Watch::new(settled.processes_max),
+    });
     let reaping = Arc::clone(&toolbox);
     tokio::spawn(async move { reaping.reaper.reap().await });
     let (opener, openings) = opener();
@@ -76,14 +82,15 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
     };
     match request {
         Request::Hello(_) => {
-            write_message(&mut stream, &Answer::Done(Hello { protocol: PROTOCOL_VERSION })).await?;
+            let hello = Hello { protocol: PROTOCOL_VERSION, watched: toolbox.watch.watched() };
+            write_message(&mut stream, &Answer::Done(hello)).await?;
         }
         Request::ReadFile(r) => reply(&mut stream, toolbox, move |t| files::read(t, &r)).await?,
         Request::ListFiles(r) => reply(&mut stream, toolbox, move |t| list::list(t, &r)).await?,
         Request::Search(r) => reply(&mut stream, toolbox, move |t| search::search(t, &r)).await?,
         Request::EditFile(r) => reply(&mut stream, toolbox, move |t| edit::edit(t, &r)).await?,
         Request::WriteFile(r) => reply(&mut stream, toolbox, move |t| files::write(t, &r)).await?,
-        Request::Run(r) => run::run(&mut stream, &r, &toolbox.reaper).await?,
+        Request::Run(r) => run::run(&mut stream, &r, &toolbox.reaper, &toolbox.watch).await?,
         Request::Unpack => unpack_stream(toolbox, &mut stream).await?,
         Request::Collect(r) => match on_thread(toolbox, move |tree| collect::collect(tree, &r)).await {
             Ok((collected, content)) => {

@@ -50,6 +50,7 @@ pub fn supervise(deadline: Duration, argv: &[OsString]) -> Result<(), String> {
             end_descendants(us.as_raw_pid());
             end
         }
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => CommandEnd::NoProcess,
         Err(error) => {
             CommandEnd::NotStarted { why: format!("cannot run '{}': {error}", program.to_string_lossy()) }
         }

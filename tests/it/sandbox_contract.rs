@@ -65,6 +65,7 @@ mod commands;
 mod files;
 mod isolation;
 mod lifetime;
+mod limits;
 
 /// Far above what any of these commands takes, far below what a person would wait.
 const DEADLINE: Duration = Duration::from_secs(60);
