@@ -39,6 +39,9 @@ pub async fn run(
     watch: &Watch,
 ) -> io::Result<()> {
     let (mut from_host, mut to_host) = tokio::io::split(stream);
+    if let Err(why) = check(request) {
+        return write_message(&mut to_host, &Answer::<RunEnded>::Refused(why)).await;
+    }
     let mut looking = watch.begin();
     let mut running = match Running::start(request, reaper) {
         Ok(running) => running,
@@ -72,6 +75,18 @@ pub async fn run(
     let ended = RunEnded { end, hit, omitted_bytes, tail_bytes: tail.len() as u64 };
     write_message(&mut to_host, &Answer::Done(ended)).await?;
     write_data(&mut to_host, &tail).await
+}
+
+/// What the kernel would take without a word, and make something else of.
+fn check(request: &RunCommand) -> Result<(), String> {
+    if request.argv.is_empty() {
+        return Err("no command was given".to_owned());
+    }
+    let wrong = |name: &&String| name.is_empty() || name.contains(['=', '\0']);
+    match request.env.iter().map(|(name, _)| name).find(wrong) {
+        Some(name) => Err(format!("{name:?} cannot be the name of a variable")),
+        None => Ok(()),
+    }
 }
 
 struct Running {

@@ -40,7 +40,7 @@ async fn a_toolbox_killed_from_outside_is_gone_and_said_so(backend: Backend) {
 }
 
 /// The outermost process above `pid` that runs the toolbox.
-fn first_process_above(mut pid: i32) -> i32 {
+pub(super) fn first_process_above(mut pid: i32) -> i32 {
     let mut first = None;
     while pid > 1 {
         let arguments = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
