@@ -135,7 +135,8 @@ pub struct LimitsHit {
     pub memory: bool,
     /// The first writable file system that was seen full.
     pub disk: Option<Place>,
-    /// A process or thread was refused for their number, or there were as many as there may be.
+    /// A process or thread was refused for their number, or, where nobody counts that, there were as
+    /// many as there may be.
     pub processes: bool,
 }
 

@@ -6,15 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::frames::{Frame, FrameError, read_frame, read_message, write_data, write_frame, write_message};
 use crate::init::Settled;
 use crate::mux::{Mode, Stream, drive, opener};
-use crate::protocol::{Answer, Hello, PROTOCOL_VERSION, Request};
+use crate::protocol::{Answer, Collect, Hello, PROTOCOL_VERSION, Request};
 use crate::reaper::Reaper;
 use crate::tree::{Tree, WORKSPACE};
 use crate::watch::Watch;
@@ -22,6 +22,8 @@ use crate::{collect, edit, files, list, proxy, run, search, unpack};
 
 /// Calls on files at one time.
 const THREADS_MAX: usize = 8;
+/// Answers with files' contents that are made or written at one time: each may be of 20 MiB.
+const COLLECTIONS_MAX: usize = 2;
 /// Data frames on their way from the pipe to the disk.
 const UNPACK_FRAMES_MAX: usize = 16;
 
@@ -42,6 +44,7 @@ struct Toolbox {
     tree: Tree,
     reaper: Reaper,
     watch: Watch,
+    collections: Semaphore,
 }
 
 async fn serve_pipe(settled: Settled) -> io::Result<()> {
@@ -51,6 +54,7 @@ async fn serve_pipe(settled: Settled) -> io::Result<()> {
         tree: Tree::open(Path::new(WORKSPACE))?,
         reaper: Reaper::default(),
         watch: Watch::new(settled.processes_max),
+        collections: Semaphore::new(COLLECTIONS_MAX),
     });
     let reaping = Arc::clone(&toolbox);
     tokio::spawn(async move { reaping.reaper.reap().await });
@@ -92,16 +96,30 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
         Request::WriteFile(r) => reply(&mut stream, toolbox, move |t| files::write(t, &r)).await?,
         Request::Run(r) => run::run(&mut stream, &r, &toolbox.reaper, &toolbox.watch).await?,
         Request::Unpack => unpack_stream(toolbox, &mut stream).await?,
-        Request::Collect(r) => match on_thread(toolbox, move |tree| collect::collect(tree, &r)).await {
-            Ok((collected, content)) => {
-                write_message(&mut stream, &Answer::Done(collected)).await?;
-                write_data(&mut stream, &content).await?;
-                write_frame(&mut stream, &Frame::End).await?;
-            }
-            Err(why) => write_message(&mut stream, &Answer::<()>::Refused(why)).await?,
-        },
+        Request::Collect(r) => collect_to(&mut stream, toolbox, r).await?,
     }
     stream.shutdown().await
+}
+
+/// Answers one of a few at a time, and nobody who has left while waiting for it.
+async fn collect_to(stream: &mut Stream, toolbox: Arc<Toolbox>, request: Collect) -> io::Result<()> {
+    let ours = Arc::clone(&toolbox);
+    let mut word = [0; 1];
+    let permit = tokio::select! {
+        permit = ours.collections.acquire() => permit.map_err(io::Error::other)?,
+        // The peer says nothing more: what can be read is its end.
+        _ = stream.read(&mut word) => return Err(io::ErrorKind::ConnectionReset.into()),
+    };
+    match on_thread(toolbox, move |tree| collect::collect(tree, &request)).await {
+        Ok((collected, content)) => {
+            write_message(stream, &Answer::Done(collected)).await?;
+            write_data(stream, &content).await?;
+            write_frame(stream, &Frame::End).await?;
+        }
+        Err(why) => write_message(stream, &Answer::<()>::Refused(why)).await?,
+    }
+    drop(permit);
+    Ok(())
 }
 
 async fn reply<T: Serialize + Send + 'static>(

@@ -34,8 +34,10 @@ const PAUSE_MAX: Duration = Duration::from_millis(50);
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 /// About as fast as memory is written by two processors.
 const FILL_BYTES_PER_MILLISECOND: u64 = 4 << 20;
-/// Between two counts of the processes, which are dearer.
-const COUNT_PAUSE: Duration = Duration::from_millis(100);
+/// Counting the processes takes at most one part in so many of a processor's time.
+const COUNT_SHARE: u32 = 20;
+/// Processes that may have ended between a refusal and our look at them: those that met it.
+const ENDED_SINCE: u64 = 4;
 
 /// What can be watched in this sandbox.
 pub struct Watch {
@@ -76,9 +78,15 @@ impl Watch {
         }
     }
 
+    /// The bound on processes, where it is ours to compare with what there are.
+    pub fn tasks_max(&self) -> Option<u64> {
+        self.tasks_max
+    }
+
     /// Begins to look, for one command.
     pub fn begin(&self) -> Looking<'_> {
-        Looking { watch: self, before: self.counters.read(), counted_at: None, hit: LimitsHit::default() }
+        let count_at = Instant::now();
+        Looking { watch: self, before: self.counters.read(), count_at, hit: LimitsHit::default() }
     }
 
     /// The first full place, and how soon to look again.
@@ -99,7 +107,8 @@ impl Watch {
 pub struct Looking<'a> {
     watch: &'a Watch,
     before: Counts,
-    counted_at: Option<Instant>,
+    /// When to count processes again.
+    count_at: Instant,
     hit: LimitsHit,
 }
 
@@ -116,8 +125,8 @@ impl Looking<'_> {
         }
     }
 
-    /// What was run into.
-    pub fn finish(self) -> LimitsHit {
+    /// What was run into. `crowded`: by its supervisor's count at its end.
+    pub fn finish(self, crowded: bool) -> LimitsHit {
         let after = self.watch.counters.read();
         let rose = |before: Option<u64>, after: Option<u64>| match (before, after) {
             (Some(before), Some(after)) => after > before,
@@ -126,20 +135,30 @@ impl Looking<'_> {
         LimitsHit {
             disk: self.hit.disk,
             memory: rose(self.before.memory_kills, after.memory_kills),
-            processes: self.hit.processes || rose(self.before.process_refusals, after.process_refusals),
+            processes: crowded
+                || self.hit.processes
+                || rose(self.before.process_refusals, after.process_refusals),
         }
     }
 
     fn look(&mut self) -> Duration {
-        let (full, pause) = self.watch.look();
+        let (full, mut pause) = self.watch.look();
         self.hit.disk = self.hit.disk.or(full);
-        let is_due = self.counted_at.is_none_or(|counted_at| counted_at.elapsed() >= COUNT_PAUSE);
-        if let Some(tasks_max) = self.watch.tasks_max.filter(|_| is_due) {
-            self.counted_at = Some(Instant::now());
-            self.hit.processes |= count_tasks().is_ok_and(|count| count >= tasks_max);
+        if let Some(tasks_max) = self.watch.tasks_max {
+            let now = Instant::now();
+            if now >= self.count_at {
+                self.hit.processes |= is_crowded(tasks_max);
+                self.count_at = now + (now.elapsed() * COUNT_SHARE).max(PAUSE_MIN);
+            }
+            pause = pause.min(self.count_at.saturating_duration_since(now));
         }
         pause
     }
+}
+
+/// Whether there are about as many processes and threads as there may be.
+pub fn is_crowded(tasks_max: u64) -> bool {
+    count_tasks().is_ok_and(|count| count + ENDED_SINCE >= tasks_max)
 }
 
 /// A file system without a number of blocks has none to run out of.
@@ -207,6 +226,6 @@ mod tests {
         });
         assert_eq!(done.await, "done");
         // We are at least one task.
-        assert_eq!(looking.finish(), LimitsHit { processes: true, ..LimitsHit::default() });
+        assert_eq!(looking.finish(false), LimitsHit { processes: true, ..LimitsHit::default() });
     }
 }
