@@ -265,7 +265,8 @@ async fn calls_dropped_at_any_moment_leave_nothing(backend: Backend) {
             drop_all(200).await;
             assert_eq!(descriptors(), open);
             let after = inside(&toolbox).await;
-            assert!(after[0] < before[0] + (8 << 10), "inside, from {before:?} to {after:?}");
+            // Two answers of 5 MB may still be on their way; two hundred would be a gigabyte.
+            assert!(after[0] < before[0] + (24 << 10), "inside, from {before:?} to {after:?}");
             assert!(after[1] <= before[1].max(256), "slots inside, from {before:?} to {after:?}");
             let started = Instant::now();
             assert_eq!(ok(&toolbox, "echo alive").await, "alive\n");
