@@ -90,7 +90,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
     match outcome {
         Ok(ending) => {
             if !matches!(ending, Ending::Exited { .. }) {
-                eprintln!("mendwright: {}. {}", ending.describe(), ending.advice().unwrap_or_default());
+                eprintln!("mendwright: {}", ending.explain());
             }
             Ok(ending.shell_code())
         }

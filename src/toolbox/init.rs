@@ -31,6 +31,8 @@ pub struct Settled {
     pub to_host: OwnedFd,
     /// On the loopback interface; none for no proxy.
     pub proxy_port: Option<u16>,
+    /// The bound on processes that was taken as a resource limit.
+    pub processes_max: Option<u64>,
 }
 
 #[derive(Default)]
@@ -43,11 +45,16 @@ struct Options {
     prepared: bool,
 }
 
+/// From here on memory is had from the kernel by the piece, and given back when it is freed.
+#[cfg(target_env = "gnu")]
+const MAPPED_BYTES_MIN: i32 = 256 << 10;
+
 /// Settles the process in. Options: `--user N` (become that user and group; only as root),
 /// `--processes N` and `--data-bytes N` (resource limits, where no cgroup holds them),
 /// `--open-files N` (of one process), `--proxy-port N`, `--prepared` (begin with what a set-up made).
 pub fn settle(options: &[&str]) -> Result<Settled, String> {
     let options = parse(options)?;
+    give_memory_back();
     close_inherited_files();
     set_limits(&options).map_err(|e| format!("the resource limits cannot be set: {e}"))?;
     if let Some(user) = options.user {
@@ -61,7 +68,17 @@ pub fn settle(options: &[&str]) -> Result<Settled, String> {
     std::env::set_current_dir(WORKSPACE).map_err(|e| format!("{WORKSPACE}: {e}"))?;
     let (from_host, to_host) =
         take_pipe().map_err(|e| format!("the pipe to the host cannot be taken: {e}"))?;
-    Ok(Settled { from_host, to_host, proxy_port: options.proxy_port })
+    Ok(Settled { from_host, to_host, proxy_port: options.proxy_port, processes_max: options.processes_max })
+}
+
+/// What was needed for one large answer is not kept for ever: the sandbox's memory is the job's.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    for (parameter, value) in [(libc::M_MMAP_THRESHOLD, MAPPED_BYTES_MIN), (libc::M_ARENA_MAX, 2)] {
+        // SAFETY: sets a number in the allocator; no other thread runs yet. Refused, it changes
+        // nothing.
+        unsafe { libc::mallopt(parameter, value) };
+    }
 }
 
 fn parse(words: &[&str]) -> Result<Options, String> {
