@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
-use super::lock::{Hold, Lock};
+use super::lock::{self, Hold, Lock};
 use super::manifest::Config;
 use super::reference::{ImageReference, checked_digest};
 use super::rootfs::RootFs;
@@ -141,8 +141,11 @@ impl ImageStore {
             if let Some(image) = self.known(named, &found.digest, until).await? {
                 return Ok(image);
             }
-            let lock = Lock::wait(&self.place(&found.digest, LOCK), Hold::Alone, until).await?;
-            // Another may have made it meanwhile.
+            // Held by who makes it, or, once it is made, by those who use it: then it is known.
+            let Some(lock) = Lock::try_now(&self.place(&found.digest, LOCK), Hold::Alone)? else {
+                lock::pause(until).await?;
+                continue;
+            };
             if self.record(&found.digest).is_none() {
                 self.make(&mut source, &found, &lock, until).await?;
             }
