@@ -98,7 +98,7 @@ impl ImageStore {
 
     /// Removes the images that have not been used for longest, until no more than `count_max` are left
     /// and they have no more than `bytes_max`. Leaves alone those whose digests are in `in_use`, and
-    /// those that a sandbox of any process uses. Says which are gone.
+    /// those that a sandbox of any process uses. Says which are gone. Sweeps first.
     ///
     /// # Errors
     /// The directory cannot be read or written.
@@ -271,6 +271,8 @@ impl ImageStore {
     }
 
     fn evict_now(&self, count_max: usize, bytes_max: u64, in_use: &[String]) -> Result<Vec<String>, Fault> {
+        // What was given up midway is the first to go.
+        self.sweep_now()?;
         let mut images: Vec<(SystemTime, Record)> = Vec::new();
         for name in self.names()? {
             let Some(record) = self.record(&format!("sha256:{name}")) else { continue };
