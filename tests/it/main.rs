@@ -2,6 +2,7 @@
 
 mod emulator;
 mod github_client;
+mod images;
 mod model;
 mod sandbox_attacks;
 mod sandbox_contract;
