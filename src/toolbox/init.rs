@@ -9,6 +9,7 @@ use rustix::fs::OFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
+use crate::prepared::{Roots, copy};
 use crate::tree::WORKSPACE;
 
 /// Open files of one process.
@@ -33,11 +34,12 @@ struct Options {
     processes_max: Option<u64>,
     data_bytes_max: Option<u64>,
     proxy_port: Option<u16>,
+    prepared: bool,
 }
 
 /// Settles the process in. Options: `--user N` (become that user and group; only as root),
 /// `--processes N` and `--data-bytes N` (resource limits, where no cgroup holds them),
-/// `--proxy-port N`.
+/// `--proxy-port N`, `--prepared` (begin with what a set-up made).
 pub fn settle(options: &[&str]) -> Result<Settled, String> {
     let options = parse(options)?;
     close_inherited_files();
@@ -46,6 +48,10 @@ pub fn settle(options: &[&str]) -> Result<Settled, String> {
         become_user(user).map_err(|e| format!("cannot become user {user}: {e}"))?;
     }
     hide_from_commands().map_err(|e| format!("cannot be made unreadable for commands: {e}"))?;
+    if options.prepared {
+        let roots = Roots::of_this_sandbox()?;
+        copy::copy_prepared(&roots).map_err(|e| format!("what the set-up made cannot be copied: {e}"))?;
+    }
     std::env::set_current_dir(WORKSPACE).map_err(|e| format!("{WORKSPACE}: {e}"))?;
     let (from_host, to_host) =
         take_pipe().map_err(|e| format!("the pipe to the host cannot be taken: {e}"))?;
@@ -54,8 +60,13 @@ pub fn settle(options: &[&str]) -> Result<Settled, String> {
 
 fn parse(words: &[&str]) -> Result<Options, String> {
     let mut options = Options::default();
-    for pair in words.chunks(2) {
-        let [name, value] = pair else { return Err(format!("{pair:?} lacks a value")) };
+    let mut words = words.iter();
+    while let Some(name) = words.next() {
+        if *name == "--prepared" {
+            options.prepared = true;
+            continue;
+        }
+        let value = words.next().ok_or_else(|| format!("{name} lacks a value"))?;
         let number: u64 = value.parse().map_err(|e| format!("{name} {value}: {e}"))?;
         match *name {
             "--user" => {
