@@ -101,7 +101,8 @@ impl Label {
     }
 }
 
-/// What package managers need to install what they have unpacked, and nothing else.
+/// What package managers need to install what they have unpacked, as several users, and to end
+/// what they have started as them; nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 enum SetUpCapability {
@@ -109,8 +110,21 @@ enum SetUpCapability {
     DacOverride,
     Fowner,
     Fsetid,
+    Kill,
     Setgid,
     Setuid,
+}
+
+impl SetUpCapability {
+    const ALL: [Self; 7] = [
+        Self::Chown,
+        Self::DacOverride,
+        Self::Fowner,
+        Self::Fsetid,
+        Self::Kill,
+        Self::Setgid,
+        Self::Setuid,
+    ];
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -166,7 +180,7 @@ struct HostRequest {
     memory_swap: u64,
     nano_cpus: Option<u64>,
     pids_limit: u32,
-    ulimits: [Ulimit; 2],
+    ulimits: Vec<Ulimit>,
     init: bool,
     auto_remove: bool,
     restart_policy: RestartPolicy,
@@ -219,6 +233,9 @@ pub(super) struct Wanted<'a> {
     pub userns: Option<&'a str>,
     /// Whether the engine bounds the root file system itself; asked for in a set-up only.
     pub bounds_root: bool,
+    /// Whether the engine may set the bound on open files. Where it may not raise its own, that one
+    /// holds.
+    pub sets_open_files: bool,
 }
 
 impl ContainerRequest {
@@ -239,6 +256,9 @@ impl ContainerRequest {
         let mut cmd = vec!["init".to_owned()];
         if !spec.allowed_hosts.is_empty() {
             cmd.extend(["--proxy-port".to_owned(), PROXY_PORT.to_string()]);
+        }
+        if spec.prepared.is_some() {
+            cmd.push("--prepared".to_owned());
         }
         Self {
             image: wanted.image.clone(),
@@ -261,12 +281,7 @@ impl ContainerRequest {
                 ipc_mode: Fixed::Private,
                 cgroupns_mode: Fixed::Private,
                 cap_drop: [Fixed::All],
-                cap_add: if sets_up {
-                    use SetUpCapability::{Chown, DacOverride, Fowner, Fsetid, Setgid, Setuid};
-                    vec![Chown, DacOverride, Fowner, Fsetid, Setgid, Setuid]
-                } else {
-                    Vec::new()
-                },
+                cap_add: if sets_up { SetUpCapability::ALL.to_vec() } else { Vec::new() },
                 security_opt,
                 readonly_rootfs: !sets_up,
                 tmpfs: writable(spec, wanted),
@@ -275,10 +290,7 @@ impl ContainerRequest {
                 memory_swap: limits.memory_bytes_max,
                 nano_cpus: limits.cpu_millis_max.map(|millis| u64::from(millis) * 1_000_000),
                 pids_limit: limits.pids_max,
-                ulimits: [
-                    Ulimit { name: "nofile", soft: limits.open_files_max, hard: limits.open_files_max },
-                    Ulimit { name: "core", soft: 0, hard: 0 },
-                ],
+                ulimits: ulimits(limits.open_files_max, wanted.sets_open_files),
                 init: false,
                 // What a set-up made is kept after its end.
                 auto_remove: !sets_up,
@@ -311,6 +323,15 @@ pub(super) fn mould(image: &str, labels: impl IntoIterator<Item = (Label, String
         network_disabled: Some(true),
         ..ContainerCreateBody::default()
     }
+}
+
+/// Stated in any case: Podman would pass its own on.
+fn ulimits(open_files_max: u64, sets_open_files: bool) -> Vec<Ulimit> {
+    let mut ulimits = vec![Ulimit { name: "core", soft: 0, hard: 0 }];
+    if sets_open_files {
+        ulimits.push(Ulimit { name: "nofile", soft: open_files_max, hard: open_files_max });
+    }
+    ulimits
 }
 
 /// The environment: ours over the image's own, which the engine adds.

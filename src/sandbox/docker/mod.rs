@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bollard::errors::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OnceCell;
 
 use self::container::{ContainerRequest, Label, WORK_USER, Wanted};
@@ -20,7 +21,7 @@ use self::running::Watched;
 use super::container::Container;
 use super::egress::Egress;
 use super::{
-    Guarantee, KeptBounds, Phase, Prepared, ResolvedRoot, Root, Sandbox, SandboxError, SandboxOptions,
+    CallError, Guarantee, KeptBounds, Phase, Prepared, ResolvedRoot, Root, Sandbox, SandboxError, SandboxOptions,
     SandboxSpec, SetupKey, Toolbox,
 };
 
@@ -53,6 +54,8 @@ pub struct Docker {
     kept: kept::Store,
     /// The engine has said that it cannot bound a root file system.
     cannot_bound_root: AtomicBool,
+    /// The engine has said that it may not set the bound on open files.
+    cannot_set_open_files: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -93,6 +96,7 @@ impl Docker {
             derived: Derived::default(),
             kept: kept::Store::new(&options.owner, &options.state_dir),
             cannot_bound_root: AtomicBool::new(false),
+            cannot_set_open_files: AtomicBool::new(false),
         })
     }
 
@@ -129,8 +133,31 @@ impl Docker {
         Ok((self.derived.of(engine, &base, &self.owner).await?, base))
     }
 
-    /// Makes the container, without what the engine turns out not to have.
-    async fn create(&self, spec: &SandboxSpec) -> Result<(Running, String), SandboxError> {
+    /// Makes and starts the container, without what the engine turns out not to have.
+    async fn launch(
+        &self,
+        spec: &SandboxSpec,
+    ) -> Result<(Running, impl AsyncRead + AsyncWrite + Send + Unpin + use<>, String), SandboxError> {
+        let engine = self.engine().await?;
+        loop {
+            let sets_open_files = !self.cannot_set_open_files.load(Ordering::SeqCst);
+            let (running, description) = self.create(spec, sets_open_files).await?;
+            match running.start(engine).await {
+                Ok(pipe) => return Ok((running, pipe, description)),
+                // An engine that was itself started with less, and without the right to raise it.
+                Err(error) if sets_open_files && engine::words(&error).to_lowercase().contains("rlimit") => {
+                    self.cannot_set_open_files.store(true, Ordering::SeqCst);
+                }
+                Err(error) => return Err(self.refused("start the container", &error)),
+            }
+        }
+    }
+
+    async fn create(
+        &self,
+        spec: &SandboxSpec,
+        sets_open_files: bool,
+    ) -> Result<(Running, String), SandboxError> {
         let Connected { engine, memory } = self.connected().await?;
         let mut is_second_try = false;
         loop {
@@ -149,6 +176,7 @@ impl Docker {
                     runtime: self.runtime.as_deref(),
                     userns: self.userns.as_deref(),
                     bounds_root,
+                    sets_open_files,
                 },
             );
             let watched = Watched {
@@ -158,7 +186,11 @@ impl Docker {
             };
             match Running::create(Arc::clone(engine), request.into_body(), watched, memory).await {
                 Ok(running) => {
-                    return Ok((running, self.describe(&engine.facts, spec, &base, bounds_root)));
+                    let mut description = self.describe(&engine.facts, spec, &base, bounds_root);
+                    if !sets_open_files {
+                        description.push_str("; open files as the engine's own (it may not raise them)");
+                    }
+                    return Ok((running, description));
                 }
                 // The image went between our knowing it and now.
                 Err(error) if is_absent(&error) && !is_second_try && spec.prepared.is_none() => {
@@ -260,8 +292,7 @@ impl Sandbox for Docker {
         if let Some(missing) = engine.facts.missing(spec, self.userns.as_deref(), our_user) {
             return Err(unavailable(missing, "correct the engine's configuration, or require less"));
         }
-        let (running, description) = self.create(spec).await?;
-        let pipe = running.start(engine).await.map_err(|error| self.refused("start the container", &error))?;
+        let (running, pipe, description) = self.launch(spec).await?;
         let egress = Egress::new(&spec.label, &spec.allowed_hosts);
         Toolbox::connect(pipe, Container::Docker(running), description, egress).await
     }
@@ -278,6 +309,10 @@ impl Sandbox for Docker {
 
     async fn keep(&self, toolbox: Toolbox, key: &SetupKey, bytes_max: u64) -> Result<Prepared, SandboxError> {
         let engine = self.engine().await?;
+        toolbox.seal().await.map_err(|error| match error {
+            CallError::Told(why) => SandboxError::Gone(format!("what the set-up made cannot be kept: {why}")),
+            CallError::Lost(lost) => lost,
+        })?;
         let container = toolbox.container();
         let Container::Docker(running) = container.as_ref() else {
             return Err(SandboxError::Gone("it is another backend's".to_owned()));
