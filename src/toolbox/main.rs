@@ -10,6 +10,7 @@ use std::time::Duration;
 mod collect;
 mod edit;
 mod files;
+mod filters;
 mod frames;
 mod init;
 mod list;

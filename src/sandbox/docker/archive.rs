@@ -3,9 +3,16 @@
 
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::OnceLock;
+
+use sha2::{Digest, Sha256};
 
 use super::container::WORK_USER;
+use crate::sandbox::bubblewrap::system_call_filters;
 use crate::sandbox::{HOME, TOOLBOX, TOOLBOX_PATH, WORKSPACE};
+
+/// Where `init --filters` looks for them.
+const FILTERS_PATH: &str = "/.mendwright/filters";
 
 /// Longest list of users or groups that is read from an image.
 pub(super) const LIST_BYTES_MAX: usize = 1 << 20;
@@ -28,11 +35,33 @@ pub(super) fn of_sandbox(users: Option<&str>, groups: Option<&str>) -> io::Resul
     archive.into_inner()
 }
 
-/// The toolbox alone: what ran as root may have put another program in its place.
+/// What is ours alone: what ran as root may have put something else in its place.
 pub(super) fn of_toolbox() -> io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     add_toolbox(&mut archive)?;
     archive.into_inner()
+}
+
+/// The digest of what is ours.
+pub(super) fn toolbox_digest() -> &'static str {
+    static DIGEST: OnceLock<String> = OnceLock::new();
+    DIGEST.get_or_init(|| {
+        // Without filters there is no image either, so nothing is ever named by the digest of none.
+        let filters = filters().unwrap_or_default();
+        hex::encode(Sha256::new().chain_update(filters).chain_update(TOOLBOX).finalize())
+    })
+}
+
+/// The filters of system calls, in the form in which the toolbox reads them.
+fn filters() -> io::Result<Vec<u8>> {
+    const INSTRUCTION_BYTES: usize = 8;
+    let mut bytes = Vec::new();
+    for filter in system_call_filters().map_err(io::Error::other)? {
+        let count = u32::try_from(filter.len() / INSTRUCTION_BYTES).map_err(io::Error::other)?;
+        bytes.extend(count.to_le_bytes());
+        bytes.extend(filter);
+    }
+    Ok(bytes)
 }
 
 fn add_toolbox(archive: &mut tar::Builder<Vec<u8>>) -> io::Result<()> {
@@ -41,7 +70,8 @@ fn add_toolbox(archive: &mut tar::Builder<Vec<u8>>) -> io::Result<()> {
     }
     // Executable and not readable: the kernel then keeps the process' memory and descriptors from
     // others of the same user, from its very first instruction.
-    file(archive, TOOLBOX_PATH, 0o111, TOOLBOX)
+    file(archive, TOOLBOX_PATH, 0o111, TOOLBOX)?;
+    file(archive, FILTERS_PATH, 0o444, &filters()?)
 }
 
 fn directory(archive: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, owner: u32) -> io::Result<()> {
@@ -143,6 +173,7 @@ mod tests {
         insta::assert_snapshot!(entries.collect::<Vec<_>>().join("\n"), @r"
         755 0 .mendwright/
         111 0 .mendwright/toolbox
+        444 0 .mendwright/filters
         755 0 home/
         755 1000 home/agent/
         755 1000 workspace/

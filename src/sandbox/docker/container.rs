@@ -253,7 +253,7 @@ impl ContainerRequest {
         labels.insert(Label::Owner.name(), wanted.owner.to_owned());
         labels.insert(Label::Instance.name(), wanted.instance.to_owned());
         labels.insert(Label::Job.name(), spec.label.clone());
-        let mut cmd = vec!["init".to_owned()];
+        let mut cmd = vec!["init".to_owned(), "--filters".to_owned()];
         if !spec.allowed_hosts.is_empty() {
             cmd.extend(["--proxy-port".to_owned(), PROXY_PORT.to_string()]);
         }

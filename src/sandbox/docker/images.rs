@@ -2,7 +2,7 @@
 //! into it, through the engine's API alone: no path of ours has to exist where the engine runs.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::models::{ContainerConfig, ImageInspect};
@@ -15,12 +15,12 @@ use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::archive::{self, LIST_BYTES_MAX};
+use super::archive::{self, LIST_BYTES_MAX, toolbox_digest};
 use super::container::{Label, mould};
 use super::engine::{Engine, failed, is_absent, is_conflict, words};
 use super::running::remove;
 use super::unavailable;
-use crate::sandbox::{SandboxError, TOOLBOX};
+use crate::sandbox::SandboxError;
 
 /// For an image to come from its registry.
 const PULL_MAX: Duration = Duration::from_secs(20 * 60);
@@ -181,12 +181,6 @@ async fn pull(engine: &Engine, reference: &str) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// The digest of the toolbox that is put into images.
-pub(super) fn toolbox_digest() -> &'static str {
-    static DIGEST: OnceLock<String> = OnceLock::new();
-    DIGEST.get_or_init(|| hex::encode(Sha256::digest(TOOLBOX)))
 }
 
 /// Images with the toolbox in them, as far as this process knows: by the id of what they were made

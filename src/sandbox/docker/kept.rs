@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use bollard::query_parameters::{ListImagesOptions, RemoveImageOptions};
 
-use super::archive;
+use super::archive::{self, toolbox_digest};
 use super::container::Label;
 use super::engine::{Engine, failed, is_absent, is_conflict};
-use super::images::{commit, toolbox_digest, upload};
+use super::images::{commit, upload};
 use super::running::{remove, written};
 use crate::sandbox::{KeptBounds, Prepared, SandboxError, SetupKey};
 

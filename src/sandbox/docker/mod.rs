@@ -12,10 +12,11 @@ use bollard::errors::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OnceCell;
 
+use self::archive::toolbox_digest;
 use self::container::{ContainerRequest, Label, WORK_USER, Wanted};
 use self::engine::{Engine, Facts, failed, is_absent};
 use self::events::MemoryWatch;
-use self::images::{Derived, Image, find, find_or_pull, toolbox_digest};
+use self::images::{Derived, Image, find, find_or_pull};
 pub(super) use self::running::Running;
 use self::running::Watched;
 use super::container::Container;
@@ -262,8 +263,8 @@ impl Docker {
             volumes => format!("; the image's volumes are empty and read-only: {}", volumes.join(", ")),
         };
         format!(
-            "{} (runtime {runtime}, {users}, cgroup v{}); image {} ({}), {who}; {network}; seccomp {}, no new \
-             privileges; {} MiB of memory {memory}; {} processes (cgroup{}); {processor}; {space}{volumes}",
+            "{} (runtime {runtime}, {users}, cgroup v{}); image {} ({}), {who}; {network}; seccomp {} and our own, \
+             no new privileges; {} MiB of memory {memory}; {} processes (cgroup{}); {processor}; {space}{volumes}",
             facts.name,
             facts.cgroup_version,
             image.exact,

@@ -9,7 +9,7 @@ use bollard::query_parameters::{ListContainersOptions, ListImagesOptions, Remove
 
 use super::container::Label;
 use super::engine::{Engine, failed, is_absent};
-use super::images::toolbox_digest;
+use super::archive::toolbox_digest;
 use super::running::remove;
 use crate::sandbox::SandboxError;
 
