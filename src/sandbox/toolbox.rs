@@ -1,5 +1,6 @@
 //! The host's side of the pipe to one running sandbox.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -88,6 +89,11 @@ impl Toolbox {
     /// The root file system and the limits that were applied, in words.
     pub fn description(&self) -> &str {
         &self.description
+    }
+
+    /// What it runs in, for the backend that made it.
+    pub(super) fn container(&self) -> Arc<Container> {
+        Arc::clone(&self.link.container)
     }
 
     /// Unpacks a tar stream into `/workspace`: regular files with their executable bit,

@@ -11,6 +11,7 @@ mod collect;
 mod counters;
 mod edit;
 mod files;
+mod filters;
 mod frames;
 mod init;
 mod list;

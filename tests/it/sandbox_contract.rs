@@ -90,6 +90,9 @@ async fn in_one<F: Future<Output = Toolbox>>(
     let toolbox = story(sandbox.start(&spec).await.unwrap()).await;
     toolbox.shut_down().await;
     assert_nothing_left(&spec.label);
+    if backend == Backend::Docker {
+        assert_eq!(containers_of(&spec.label), "", "containers are left");
+    }
 }
 
 async fn in_one_plain<F: Future<Output = Toolbox>>(backend: Backend, story: impl Fn(Toolbox) -> F) {
@@ -123,6 +126,18 @@ fn groups_of(label: &str) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// The containers of that label that the engine knows, running or not.
+fn containers_of(label: &str) -> String {
+    docker(&["ps", "--all", "--quiet", "--filter", &format!("label=mendwright.job={label}")])
+}
+
+/// What the engine's own program says.
+fn docker(arguments: &[&str]) -> String {
+    let output = std::process::Command::new("docker").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// Processes on the host whose arguments hold `marker`.

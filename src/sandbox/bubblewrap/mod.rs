@@ -191,6 +191,11 @@ impl Sandbox for Bubblewrap {
     }
 }
 
+/// The filters of system calls, as the kernel takes them, for backends that put them on from inside.
+pub(super) fn system_call_filters() -> Result<Vec<Vec<u8>>, String> {
+    Ok(seccomp::filters()?.iter().map(|filter| seccomp::to_bytes(filter)).collect())
+}
+
 /// Where the operator's `PATH` leads to. `bwrap` is started with an empty environment, in which the
 /// system would look in its default places only.
 fn on_the_path(program: &str) -> PathBuf {
