@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::super::manifest::digest_of;
+use super::super::digest::digest_of;
 use super::super::rootfs::{MOUNT_POINTS, MOUNTED_FILES, OWNER};
 use super::super::tests::*;
 use super::*;
