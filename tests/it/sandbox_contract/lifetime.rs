@@ -135,5 +135,8 @@ fn an_ordinary_user_gets_the_same() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("test sandbox_contract::isolation::bubblewrap::there_is_no_network ... ok"), "{said}");
+    assert!(
+        said.contains("test sandbox_contract::isolation::bubblewrap::there_is_no_network ... ok"),
+        "{said}"
+    );
 }
