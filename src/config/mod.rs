@@ -17,7 +17,7 @@ pub use repository::{
 };
 pub use server::{
     GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelPrice, ModelProvider, SandboxConfig, SandboxKind,
-    ServerConfig, Toolchains,
+    ServerConfig, SetUpConfig, Toolchains, is_host,
 };
 
 /// The process's environment, as [`ServerConfig::load`] wants it. Variables that are not UTF-8 are

@@ -15,7 +15,10 @@ use crate::domain::{Budget, Login};
 
 mod github;
 mod model;
+mod setup;
 mod values;
+
+pub use setup::{SetUpConfig, is_host};
 
 /// Every key there is.
 const KEYS: &[&str] = &[
@@ -49,6 +52,13 @@ const KEYS: &[&str] = &[
     "sandbox.memory_mb",
     "sandbox.pids",
     "sandbox.toolchains",
+    "sandbox.allowed_hosts",
+    "sandbox.images",
+    "sandbox.egress_mb",
+    "sandbox.network_for_proposals",
+    "sandbox.kept_gb",
+    "sandbox.kept_count",
+    "sandbox.kept_days",
     "budget.turns",
     "budget.tool_calls",
     "budget.tokens",
@@ -179,6 +189,8 @@ pub struct SandboxConfig {
     pub pids_max: u32,
     /// Toolchains inside.
     pub toolchains: Toolchains,
+    /// What repositories' set-ups may do.
+    pub set_up: SetUpConfig,
 }
 
 /// How log lines look.
@@ -262,6 +274,7 @@ fn sandbox(given: &Given) -> Result<SandboxConfig, ConfigError> {
         memory_bytes_max: memory_mb << 20,
         pids_max: number(given, "sandbox.pids", 16..=65_536)?.unwrap_or(1024),
         toolchains: toolchains(given)?,
+        set_up: setup::set_up(given)?,
     })
 }
 

@@ -17,7 +17,9 @@ use super::protocol::{
     Written,
 };
 use super::{CallError, CommandSpec, SandboxError};
-use crate::domain::{BoundedOutput, Change, ChangedContent, CommandResult, Ending, FileMode, RepoPath};
+use crate::domain::{
+    BoundedOutput, Change, ChangedContent, CommandResult, EgressReport, Ending, FileMode, RepoPath,
+};
 
 mod prepared;
 
@@ -33,6 +35,7 @@ const RUN_MARGIN: Duration = Duration::from_secs(30);
 pub struct Toolbox {
     link: Link,
     description: String,
+    egress: Option<Egress>,
     /// Not to be removed as long as the sandbox runs.
     _lease: Option<Lease>,
 }
@@ -54,14 +57,15 @@ impl Toolbox {
         description: String,
         egress: Option<Egress>,
     ) -> Result<Self, SandboxError> {
-        let link = Link::open(pipe, container.into(), move |stream| match &egress {
+        let serving = egress.clone();
+        let link = Link::open(pipe, container.into(), move |stream| match &serving {
             Some(egress) => {
                 egress.serve(stream);
                 Ok(())
             }
             None => Err("it opened a stream, and has no network to speak of".to_owned()),
         });
-        let toolbox = Self { link, description, _lease: None };
+        let toolbox = Self { link, description, egress, _lease: None };
         let ours = Request::Hello(Hello { protocol: PROTOCOL_VERSION });
         match toolbox.link.within(HELLO_MAX, toolbox.link.call::<Hello>(&ours)).await {
             Ok(theirs) if theirs.protocol == PROTOCOL_VERSION => Ok(toolbox),
@@ -77,6 +81,11 @@ impl Toolbox {
     /// The root file system and the limits that were applied, in words.
     pub fn description(&self) -> &str {
         &self.description
+    }
+
+    /// What the inside asked of the network since this was last asked, and was answered.
+    pub fn egress(&self) -> EgressReport {
+        self.egress.as_ref().map(Egress::take_report).unwrap_or_default()
     }
 
     /// Unpacks a tar stream into `/workspace`: regular files with their executable bit,
