@@ -7,7 +7,7 @@ use mendwright::domain::TranscriptEvent;
 use crate::support::World;
 
 /// The tests pass only where the set-up has run; making and keeping it takes a while.
-const CONFIGURATION: &str = "setup:\n  - mkdir -p vendor && head -c 200000000 /dev/urandom > vendor/large && echo made > $HOME/made\n\
+const CONFIGURATION: &str = "setup:\n  - mkdir -p vendor && seq 20000 | split -a 4 -l 1 - vendor/n && head -c 50000000 /dev/zero > vendor/large && echo made > $HOME/made\n\
      test: grep -q made $HOME/made && test -s vendor/large && cargo test --offline\n";
 
 fn setups(world: &World) -> Vec<String> {
