@@ -2,6 +2,7 @@
 //! again. `main`, the demo and the tests all come through here; nobody else builds an adapter.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +22,14 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{info, warn};
 
-use crate::config::{ModelProvider, SandboxConfig, ServerConfig, SetUpConfig, Toolchains};
+use crate::config::{
+    ModelProvider, SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
+};
 use crate::github::{Connection, GitHub, OctocrabGitHub};
 use crate::model::{Model, ModelConfig, Price, Provider};
 use crate::sandbox::{
-    DockerOptions, KeptBounds, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect, detect_toolchains,
+    DockerOptions, Guarantee, KeptBounds, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect,
+    detect_toolchains,
 };
 use crate::store::{SqliteStore, Store};
 use crate::telemetry::register_secret;
@@ -75,7 +79,7 @@ impl App {
             store: store.clone(),
             github,
             model: model(&config)?,
-            sandbox: sandbox(&config.sandbox, &absolute(data_dir)?).await?,
+            sandbox: sandbox(&config.sandbox, data_dir).await?,
             mirrors: Mirrors::new(absolute(data_dir)?.join("mirrors")),
             rules: Rules {
                 label: config.github.label.clone(),
@@ -180,18 +184,14 @@ fn model(config: &ServerConfig) -> anyhow::Result<Arc<dyn Model>> {
     Ok(crate::model::connect(wanted)?)
 }
 
-/// The configured sandbox, tried once: a job must not be the first to find out that it cannot be
-/// had.
+/// The configured sandbox, without what predecessors left of it, tried once: a job must not be the
+/// first to find out that it cannot be had.
 pub async fn sandbox(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<Arc<dyn Sandbox>> {
-    let kind = match config.kind {
-        crate::config::SandboxKind::Bubblewrap => "bubblewrap",
-    };
-    let sandbox = connect(&SandboxOptions {
-        kind: kind.to_owned(),
-        state_dir: data_dir.join("sandbox"),
-        owner: data_dir.display().to_string(),
-        docker: DockerOptions::default(),
-    })?;
+    let sandbox = connect(&sandbox_options(config, data_dir)?)?;
+    let removed = sandbox.sweep().await?;
+    if removed > 0 {
+        info!(removed, "removed what earlier processes had left of their sandboxes");
+    }
     let spec = SandboxSpec { label: "probe".to_owned(), ..sandbox_spec(config) };
     let probe = sandbox.start(&spec).await?;
     info!(sandbox = probe.description(), "the sandbox works");
@@ -235,21 +235,76 @@ fn set_up_policy(config: &SetUpConfig) -> SetUpPolicy {
     }
 }
 
+fn sandbox_options(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<SandboxOptions> {
+    let kind = match config.kind {
+        SandboxKind::Bubblewrap => "bubblewrap",
+        SandboxKind::Docker => "docker",
+    };
+    let state_dir = absolute(data_dir)?.join("sandbox");
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&state_dir)
+        .with_context(|| format!("the directory {} cannot be made", state_dir.display()))?;
+    Ok(SandboxOptions {
+        kind: kind.to_owned(),
+        owner: owner(&state_dir)?,
+        state_dir,
+        docker: DockerOptions {
+            socket: config.engine.socket.clone(),
+            runtime: config.engine.runtime.clone(),
+            userns: config.engine.userns.clone(),
+        },
+    })
+}
+
+/// What this data directory's containers are signed with, from its first start on.
+fn owner(state_dir: &Path) -> anyhow::Result<String> {
+    let path = state_dir.join("owner");
+    let what = || format!("{} cannot be used", path.display());
+    match std::fs::read_to_string(&path) {
+        Ok(owner) if uuid::Uuid::try_parse(owner.trim()).is_ok() => return Ok(owner.trim().to_owned()),
+        // Cut off by a full disk or a crash: what was signed with it is left to a person.
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(what),
+    }
+    let owner = uuid::Uuid::new_v4().to_string();
+    std::fs::write(&path, &owner).with_context(what)?;
+    Ok(owner)
+}
+
 /// What every job's sandbox must be.
 pub fn sandbox_spec(config: &SandboxConfig) -> SandboxSpec {
     SandboxSpec {
         limits: Limits {
             memory_bytes_max: config.memory_bytes_max,
             pids_max: config.pids_max,
-            ..Limits::default()
+            cpu_millis_max: config.cpu_millis_max,
+            disk_bytes_max: config.disk_bytes_max,
+            open_files_max: config.open_files_max,
         },
-        root: Root::Host {
-            toolchains: match &config.toolchains {
-                Toolchains::Detect => detect_toolchains(),
-                Toolchains::Paths(paths) => paths.clone(),
+        required: config.required.iter().map(|required| guarantee(*required)).collect(),
+        root: match &config.image {
+            Some(image) => Root::Image(image.clone()),
+            None => Root::Host {
+                toolchains: match &config.toolchains {
+                    Toolchains::Detect => detect_toolchains(),
+                    Toolchains::Paths(paths) => paths.clone(),
+                },
             },
         },
         ..SandboxSpec::named("job")
+    }
+}
+
+fn guarantee(required: SandboxGuarantee) -> Guarantee {
+    match required {
+        SandboxGuarantee::Memory => Guarantee::Memory,
+        SandboxGuarantee::Processes => Guarantee::Processes,
+        SandboxGuarantee::Processor => Guarantee::Processor,
+        SandboxGuarantee::Disk => Guarantee::Disk,
+        SandboxGuarantee::OtherUser => Guarantee::OtherUser,
     }
 }
 

@@ -17,7 +17,7 @@ pub mod transcript;
 
 pub use budget::{Budget, BudgetExhausted, Spend, Usage};
 pub use change::{Change, ChangedContent, FileMode};
-pub use command::{BoundedOutput, CommandResult, Ending, FailedTest, TestRun};
+pub use command::{BoundedOutput, CommandResult, Ending, FailedTest, TestRun, WritablePlace};
 pub use conversation::{AssistantBlock, Message, StopReason, ToolArguments, ToolCall, ToolResult, ToolSpec};
 pub use egress::{EgressDecision, EgressReport};
 pub use identity::{

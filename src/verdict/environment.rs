@@ -99,7 +99,7 @@ impl SetUpFailure {
         let mut words = format!(
             "the set-up command `{}` fails: {}\n{cut}{}",
             self.command,
-            self.result.ending.describe(),
+            self.result.ending.explain(),
             tail.trim_end()
         );
         for refusal in self.egress.refusals().take(REFUSALS_SHOWN_MAX) {

@@ -157,6 +157,10 @@ async fn first_runs(
         let note = format!("flaky at the base (failed once, passed once): {}", names(flaky));
         return Ok((second, Some(note)));
     }
+    if second.names_may_be_lost() {
+        // A test that is not named this time may have failed all the same.
+        return Ok((second, None));
+    }
     let differs = |test: &&crate::domain::FailedTest| !second.failed.contains(test);
     let flaky: Vec<String> = first.failed.iter().filter(differs).map(|test| test.0.clone()).collect();
     let note = (!flaky.is_empty())
@@ -180,9 +184,13 @@ fn unusable(baseline: &TestRun) -> Option<String> {
             baseline.result.output.to_text()
         )),
         Ending::Exited { .. } => None,
-        Ending::Signalled { .. } | Ending::TimedOut | Ending::OutOfMemory => Some(format!(
-            "the test command `{command}` did not come to an end at the base: {}. {advice}",
-            baseline.result.ending.describe()
+        Ending::Signalled { .. }
+        | Ending::TimedOut
+        | Ending::OutOfMemory
+        | Ending::DiskFull { .. }
+        | Ending::ProcessLimit => Some(format!(
+            "the test command `{command}` did not come to an end of its own at the base: {} {advice}",
+            baseline.result.ending.explain()
         )),
     }
 }

@@ -14,6 +14,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use self::applied::Applied;
 use self::arguments::{Arguments, Inside, Privileges, ShownPrepared, checked_toolchains};
 use self::cgroup::Cgroup;
 pub(super) use self::guard::Guarded;
@@ -27,6 +28,7 @@ use super::{
     SandboxSpec, SetupKey, TOOLBOX, Toolbox,
 };
 
+mod applied;
 mod arguments;
 mod cgroup;
 mod guard;
@@ -106,6 +108,7 @@ impl Bubblewrap {
             toolchains: &[],
             disk_bytes_max: self.bounds_disk.then_some(64 << 20),
             proxy: false,
+            open_files_max: None,
             processes_max: None,
             data_bytes_max: None,
             prepared: None,
@@ -151,11 +154,20 @@ impl Bubblewrap {
             let given = std::os::unix::fs::chown(files, Some(user), Some(user));
             given.map_err(|e| SandboxError::NotKept(format!("{}: {e}", files.display())))?;
         }
-        let cgroup =
-            Arc::new(Cgroup::create(&spec.label, spec.limits.memory_bytes_max, spec.limits.pids_max));
+        let cgroup = Arc::new(Cgroup::create(&spec.label, &spec.limits));
+        let applied = Applied {
+            spec,
+            version: &self.version,
+            privileges,
+            cgroup: &cgroup,
+            bounds_disk: self.bounds_disk,
+        };
+        applied.check_required()?;
+        let description = applied.describe();
         let inside = Inside {
             privileges,
             toolchains: &toolchains,
+            open_files_max: Some(spec.limits.open_files_max),
             disk_bytes_max: self.bounds_disk.then_some(spec.limits.disk_bytes_max),
             proxy: !spec.allowed_hosts.is_empty(),
             processes_max: (!cgroup.bounds_processes()).then_some(spec.limits.pids_max),
@@ -164,7 +176,6 @@ impl Bubblewrap {
         };
         let broken = |why: String| refuse(format!("the sandbox could not be started ({why})"), &remedy());
         let arguments = Arguments::build(&inside, TOOLBOX, "init").map_err(broken)?;
-        let description = self.describe(spec, privileges, &cgroup);
         let launch = guard::Launch {
             program: self.program.clone(),
             arguments,
@@ -196,43 +207,6 @@ impl Bubblewrap {
             CallError::Told(why) => SandboxError::NotKept(why),
             CallError::Lost(lost) => lost,
         })
-    }
-
-    fn describe(&self, spec: &SandboxSpec, privileges: Privileges, cgroup: &Cgroup) -> String {
-        let who = match privileges {
-            Privileges::DroppedTo { user } => format!("as user {user} without capabilities"),
-            Privileges::UserNamespace => "in a user namespace without capabilities".to_owned(),
-        };
-        let memory_mib = spec.limits.memory_bytes_max >> 20;
-        let memory = if cgroup.bounds_memory() {
-            format!("{memory_mib} MiB of memory (cgroup)")
-        } else {
-            format!(
-                "{memory_mib} MiB of memory for each process (no cgroup may be made here, so their sum is not \
-                 bounded and running out of it is not told apart)"
-            )
-        };
-        let processes = if cgroup.bounds_processes() { "cgroup" } else { "RLIMIT_NPROC" };
-        let disk = if self.bounds_disk {
-            format!("{} MiB of writable space, in memory", spec.limits.disk_bytes_max >> 20)
-        } else {
-            "writable space in memory, bounded by it alone (this bwrap knows no --size)".to_owned()
-        };
-        let network = match spec.allowed_hosts.as_slice() {
-            [] => "no network".to_owned(),
-            hosts => format!("network through a proxy to {} only", hosts.join(", ")),
-        };
-        let shown = match &spec.root {
-            Root::Host { toolchains } => toolchains.as_slice(),
-            Root::Image(_) => &[],
-        };
-        let toolchains: Vec<_> = shown.iter().map(|path| path.display().to_string()).collect();
-        let shown =
-            if toolchains.is_empty() { String::new() } else { format!(" and {}", toolchains.join(", ")) };
-        format!(
-            "{}, {who}; the host's /usr{shown} read-only; {network}; {memory}; {} processes ({processes}); {disk}",
-            self.version, spec.limits.pids_max
-        )
     }
 }
 
@@ -283,9 +257,8 @@ impl Sandbox for Bubblewrap {
     }
 
     async fn sweep(&self) -> Result<u32, SandboxError> {
-        cgroup::sweep();
         let kept = self.kept.clone();
-        on_thread(move || kept.sweep()).await
+        Ok(cgroup::sweep() + on_thread(move || kept.sweep()).await?)
     }
 }
 
@@ -295,6 +268,11 @@ async fn on_thread<T: Send + 'static>(
 ) -> Result<T, SandboxError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|broken| Err(broken.to_string())).map_err(SandboxError::NotKept)
+}
+
+/// The filters of system calls, as the kernel takes them, for backends that put them on from inside.
+pub(super) fn system_call_filters() -> Result<Vec<Vec<u8>>, String> {
+    Ok(seccomp::filters()?.iter().map(|filter| seccomp::to_bytes(filter)).collect())
 }
 
 /// Where the operator's `PATH` leads to. `bwrap` is started with an empty environment, in which the
