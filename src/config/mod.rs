@@ -17,7 +17,7 @@ pub use repository::{
 };
 pub use server::{
     EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelPrice, ModelProvider, SandboxConfig,
-    SandboxGuarantee, SandboxKind, ServerConfig, Toolchains,
+    SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains, is_host,
 };
 
 /// The process's environment, as [`ServerConfig::load`] wants it. Variables that are not UTF-8 are

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
@@ -59,6 +59,8 @@ pub fn settle(options: &[&str]) -> Result<Settled, String> {
     let options = parse(options)?;
     give_memory_back();
     close_inherited_files();
+    // That of whoever started the sandbox is no business of the commands inside.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     set_limits(&options).map_err(|e| format!("the resource limits cannot be set: {e}"))?;
     if let Some(user) = options.user {
         become_user(user).map_err(|e| format!("cannot become user {user}: {e}"))?;

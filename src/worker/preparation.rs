@@ -5,7 +5,7 @@ use crate::domain::{Ending, EscalationReason, JobSettings, Recorded, TestRun, Tr
 use crate::github::Repository;
 use crate::sandbox::{SandboxError, SandboxSpec, Toolbox};
 use crate::store::{Attempt, Journal};
-use crate::verdict::{SuiteError, run_suite, start_fresh};
+use crate::verdict::{Environment, SuiteError, run_suite};
 use crate::workspace::{Workspace, WorkspaceError};
 
 use super::admission::github_error;
@@ -13,9 +13,7 @@ use super::{JobError, Parts};
 
 /// What the agent starts from.
 pub(super) struct Prepared {
-    pub(super) workspace: Workspace,
-    pub(super) settings: JobSettings,
-    pub(super) spec: SandboxSpec,
+    pub(super) environment: Environment,
     pub(super) toolbox: Toolbox,
     pub(super) baseline: TestRun,
 }
@@ -104,26 +102,31 @@ pub(super) async fn sandbox_and_baseline(
         None => workspace.base_tree().await.map_err(workspace_error)?,
     };
     let spec = SandboxSpec { label: format!("job-{}", journal.job().id), ..parts.rules.sandbox.clone() };
-    let fresh = start_fresh(parts.sandbox.as_ref(), &spec, &workspace, &tree, &settings)
-        .await
-        .map_err(suite_error)?;
+    let environment = Environment::of(
+        parts.sandbox.clone(),
+        spec,
+        workspace,
+        settings.clone(),
+        parts.rules.set_up.clone(),
+        journal.job().trigger.repository.id,
+        parts.set_ups.clone(),
+    );
+    let environment = environment.await.map_err(suite_error)?;
+    let fresh = environment.fresh(&tree, "work").await;
+    journal.append(&environment.take_events()).await?;
+    let toolbox = match fresh.map_err(suite_error)? {
+        Ok(toolbox) => toolbox,
+        Err(failure) => return Ok(Err(EscalationReason::Environment { why: failure.in_words() })),
+    };
     let started = TranscriptEvent::SandboxStarted {
         purpose: "work".to_owned(),
-        description: fresh.toolbox.description().to_owned(),
+        description: toolbox.description().to_owned(),
     };
     journal.append(&[started]).await?;
-    if let Some((command, result)) = fresh.setup_failure {
-        let why = format!(
-            "the set-up command `{command}` fails: {}\n{}",
-            result.ending.explain(),
-            result.output.to_text()
-        );
-        return Ok(Err(EscalationReason::Environment { why }));
-    }
     let baseline = match recorded {
         Some(run) => run,
         None => {
-            let (run, note) = first_runs(&fresh.toolbox, &settings).await?;
+            let (run, note) = first_runs(&toolbox, &settings).await?;
             let mut events = vec![TranscriptEvent::BaselineRun { run: run.clone() }];
             events.extend(note.map(|text| TranscriptEvent::Note { text }));
             journal.append(&events).await?;
@@ -133,7 +136,7 @@ pub(super) async fn sandbox_and_baseline(
     if let Some(why) = unusable(&baseline) {
         return Ok(Err(EscalationReason::Environment { why }));
     }
-    Ok(Ok(Prepared { workspace, settings, spec, toolbox: fresh.toolbox, baseline }))
+    Ok(Ok(Prepared { environment, toolbox, baseline }))
 }
 
 /// The baseline. A red one is run again: a suite that is red once and green once is flaky, not red,
@@ -222,6 +225,8 @@ pub(super) fn sandbox_error(error: SandboxError) -> JobError {
             after: std::time::Duration::from_secs(5),
             attempt: Attempt::Counts,
         },
-        SandboxError::Unavailable { .. } | SandboxError::Protocol(_) => JobError::Broke(error.to_string()),
+        SandboxError::Unavailable { .. } | SandboxError::Protocol(_) | SandboxError::NotKept(_) => {
+            JobError::Broke(error.to_string())
+        }
     }
 }

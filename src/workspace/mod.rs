@@ -6,6 +6,7 @@
 mod access;
 mod local;
 mod mirror;
+mod named;
 mod patch;
 #[cfg(test)]
 mod tests;

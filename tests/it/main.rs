@@ -6,6 +6,7 @@ mod images;
 mod model;
 mod sandbox_attacks;
 mod sandbox_contract;
+mod setup;
 mod stories;
 mod support;
 mod webhook;
