@@ -20,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{info, warn};
 
-use crate::config::{ModelProvider, SandboxConfig, ServerConfig, Toolchains};
+use crate::config::{ModelProvider, SandboxConfig, SandboxGuarantee, ServerConfig, Toolchains};
 use crate::github::{Connection, GitHub, OctocrabGitHub};
 use crate::model::{Model, ModelConfig, Price, Provider};
-use crate::sandbox::{Limits, Root, Sandbox, SandboxSpec, detect_toolchains, sandbox_by_name};
+use crate::sandbox::{Guarantee, Limits, Root, Sandbox, SandboxSpec, detect_toolchains, sandbox_by_name};
 use crate::store::{SqliteStore, Store};
 use crate::telemetry::register_secret;
 use crate::webhook::{self, WebhookSecrets, WebhookState};
@@ -190,8 +190,11 @@ pub fn sandbox_spec(config: &SandboxConfig) -> SandboxSpec {
         limits: Limits {
             memory_bytes_max: config.memory_bytes_max,
             pids_max: config.pids_max,
-            ..Limits::default()
+            cpu_millis_max: config.cpu_millis_max,
+            disk_bytes_max: config.disk_bytes_max,
+            open_files_max: config.open_files_max,
         },
+        required: config.required.iter().map(|required| guarantee(*required)).collect(),
         root: Root::Host {
             toolchains: match &config.toolchains {
                 Toolchains::Detect => detect_toolchains(),
@@ -199,6 +202,16 @@ pub fn sandbox_spec(config: &SandboxConfig) -> SandboxSpec {
             },
         },
         ..SandboxSpec::named("job")
+    }
+}
+
+fn guarantee(required: SandboxGuarantee) -> Guarantee {
+    match required {
+        SandboxGuarantee::Memory => Guarantee::Memory,
+        SandboxGuarantee::Processes => Guarantee::Processes,
+        SandboxGuarantee::Processor => Guarantee::Processor,
+        SandboxGuarantee::Disk => Guarantee::Disk,
+        SandboxGuarantee::OtherUser => Guarantee::OtherUser,
     }
 }
 

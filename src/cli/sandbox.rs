@@ -15,7 +15,8 @@ use tokio_util::io::StreamReader;
 
 use crate::domain::Ending;
 use crate::sandbox::{
-    CallError, CommandSpec, OutputStream, Root, SandboxSpec, Toolbox, detect_toolchains, sandbox_by_name,
+    CallError, CommandSpec, Guarantee, OutputStream, Root, SandboxSpec, Toolbox, detect_toolchains,
+    sandbox_by_name,
 };
 
 /// Chunks of the work tree on their way into the sandbox.
@@ -47,6 +48,9 @@ pub struct RunArguments {
     /// Host name that may be reached by HTTP(S) through the sandbox's proxy; may be repeated
     #[arg(long, value_name = "HOST")]
     pub allow: Vec<String>,
+    /// What must be applied: memory, processes, processor, disk, other_user; may be repeated
+    #[arg(long, value_name = "WHAT", value_parser = guarantee)]
+    pub require: Vec<Guarantee>,
     /// Seconds after which the command is killed
     #[arg(long, value_name = "S", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: u64,
@@ -61,6 +65,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
     let spec = SandboxSpec {
         root: Root::Host { toolchains: detect_toolchains() },
         allowed_hosts: arguments.allow,
+        required: arguments.require,
         ..SandboxSpec::named("by-hand")
     };
     let toolbox = sandbox.start(&spec).await?;
@@ -95,6 +100,11 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
         }
         Err(CallError::Lost(lost)) => Err(lost.into()),
     }
+}
+
+fn guarantee(name: &str) -> Result<Guarantee, String> {
+    let known = || Guarantee::ALL.map(Guarantee::name).join(", ");
+    Guarantee::from_name(name).ok_or_else(|| format!("no sandbox has that; choose of {}", known()))
 }
 
 fn pass_through(stream: OutputStream, bytes: &[u8]) {
@@ -186,14 +196,33 @@ mod tests {
 
     #[test]
     fn what_follows_the_dashes_is_the_command() {
-        let words = ["run", "--repo", ".", "--allow", "a", "--allow", "b", "--", "ls", "--repo"];
+        let words = [
+            "run",
+            "--repo",
+            ".",
+            "--allow",
+            "a",
+            "--allow",
+            "b",
+            "--require",
+            "memory",
+            "--",
+            "ls",
+            "--repo",
+        ];
         let arguments = Alone::try_parse_from(words).ok().map(|alone| alone.arguments).unwrap();
         assert_eq!(
             (arguments.command, arguments.allow),
             (vec!["ls".into(), "--repo".into()], vec!["a".into(), "b".into()])
         );
         assert_eq!((arguments.sandbox.as_str(), arguments.timeout), ("bubblewrap", 900));
-        for words in [&["run"][..], &["run", "--"], &["run", "--timeout", "0", "--", "ls"]] {
+        assert_eq!(arguments.require, [Guarantee::Memory]);
+        for words in [
+            &["run"][..],
+            &["run", "--"],
+            &["run", "--require", "all", "--", "ls"],
+            &["run", "--timeout", "0", "--", "ls"],
+        ] {
             assert!(Alone::try_parse_from(words).is_err(), "{words:?} was accepted");
         }
         let help = Alone::command().render_help().to_string();

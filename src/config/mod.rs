@@ -16,8 +16,8 @@ pub use repository::{
     REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, RepositoryConfigError, RepositoryFile, resolve,
 };
 pub use server::{
-    GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelPrice, ModelProvider, SandboxConfig, SandboxKind,
-    ServerConfig, Toolchains,
+    GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelPrice, ModelProvider, SandboxConfig,
+    SandboxGuarantee, SandboxKind, ServerConfig, Toolchains,
 };
 
 /// The process's environment, as [`ServerConfig::load`] wants it. Variables that are not UTF-8 are

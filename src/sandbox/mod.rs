@@ -173,10 +173,12 @@ mod bubblewrap;
 mod container;
 mod egress;
 mod environment;
+mod image;
 mod link;
 mod spec;
 mod toolbox;
 pub use bubblewrap::Bubblewrap;
+pub use image::{ImageStore, UnpackedImage, names_a_host_path};
 pub use spec::{
     CommandSpec, Guarantee, KeptBounds, Limits, Phase, Prepared, ResolvedRoot, Root, SandboxSpec, SetupKey,
 };

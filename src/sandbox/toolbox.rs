@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::container::Container;
 use super::egress::Egress;
-use super::frames::{self, DATA_BYTES_MAX, Frame};
+use super::frames::Frame;
 use super::link::{CALL_MAX, Link};
 use super::mux::Stream;
 use super::protocol::{
@@ -21,8 +20,10 @@ use crate::domain::{
     BoundedOutput, Change, ChangedContent, CommandResult, Ending, FileMode, RepoPath, WritablePlace,
 };
 
-/// For a fresh toolbox to say hello.
-const HELLO_MAX: Duration = Duration::from_secs(30);
+mod prepared;
+
+/// For a fresh toolbox to say hello, after it has copied what a set-up made.
+const HELLO_MAX: Duration = Duration::from_secs(300);
 /// For one piece of a tree to be taken in, and for the last of it to be on the sandbox's disk.
 const UNPACK_STEP_MAX: Duration = Duration::from_secs(120);
 /// Beyond a command's own deadline, for its end to be told: the toolbox needs a few seconds to end
@@ -94,27 +95,7 @@ impl Toolbox {
     pub async fn unpack(&self, mut tar: impl AsyncRead + Send + Unpin) -> Result<(), SandboxError> {
         let outcome = async {
             let mut stream = self.link.start(&Request::Unpack).await?;
-            let mut chunk = vec![0; DATA_BYTES_MAX];
-            loop {
-                let read = tar.read(&mut chunk).await;
-                let read = read.map_err(|e| CallError::Told(format!("the tar stream broke off: {e}")))?;
-                let sent = async {
-                    match read {
-                        0 => frames::write_frame(&mut stream, &Frame::End).await,
-                        _ => frames::write_data(&mut stream, &chunk[..read]).await,
-                    }
-                };
-                match timeout(UNPACK_STEP_MAX, sent).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => return Err(self.link.lost().await.into()),
-                    Err(_) => {
-                        return Err(SandboxError::Gone("it takes no more of the tree".to_owned()).into());
-                    }
-                }
-                if read == 0 {
-                    break;
-                }
-            }
+            self.send_all(&mut stream, &mut tar).await?;
             self.link.within(UNPACK_STEP_MAX, self.link.answer::<Unpacked>(&mut stream)).await
         };
         match outcome.await {

@@ -9,10 +9,16 @@ use rustix::fs::OFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
+use crate::prepared::{Roots, copy};
 use crate::tree::WORKSPACE;
 
-/// Open files of one process.
-const FILES_MAX: u64 = 65_536;
+/// Open files of one process, where nothing else is asked for.
+const OPEN_FILES_MAX: u64 = 65_536;
+/// Bytes that may be kept from being swapped, bytes in message queues, and waiting signals: what a
+/// Linux gives to a user by itself, whatever the service that started us was given.
+const LOCKED_BYTES_MAX: u64 = 8 << 20;
+const MESSAGE_QUEUE_BYTES_MAX: u64 = 819_200;
+const PENDING_SIGNALS_MAX: u64 = 65_536;
 /// Of the pipe to the host: what Linux lets anybody ask for.
 const PIPE_BYTES: usize = 1 << 20;
 /// Linux has 41 capabilities; the kernel says which numbers it does not know.
@@ -37,6 +43,8 @@ struct Options {
     processes_max: Option<u64>,
     data_bytes_max: Option<u64>,
     proxy_port: Option<u16>,
+    open_files_max: Option<u64>,
+    prepared: bool,
 }
 
 /// From here on memory is had from the kernel by the piece, and given back when it is freed.
@@ -45,7 +53,7 @@ const MAPPED_BYTES_MIN: i32 = 256 << 10;
 
 /// Settles the process in. Options: `--user N` (become that user and group; only as root),
 /// `--processes N` and `--data-bytes N` (resource limits, where no cgroup holds them),
-/// `--proxy-port N`.
+/// `--open-files N` (of one process), `--proxy-port N`, `--prepared` (begin with what a set-up made).
 pub fn settle(options: &[&str]) -> Result<Settled, String> {
     let options = parse(options)?;
     give_memory_back();
@@ -55,6 +63,10 @@ pub fn settle(options: &[&str]) -> Result<Settled, String> {
         become_user(user).map_err(|e| format!("cannot become user {user}: {e}"))?;
     }
     hide_from_commands().map_err(|e| format!("cannot be made unreadable for commands: {e}"))?;
+    if options.prepared {
+        let roots = Roots::of_this_sandbox()?;
+        copy::copy_prepared(&roots).map_err(|e| format!("what the set-up made cannot be copied: {e}"))?;
+    }
     std::env::set_current_dir(WORKSPACE).map_err(|e| format!("{WORKSPACE}: {e}"))?;
     let (from_host, to_host) =
         take_pipe().map_err(|e| format!("the pipe to the host cannot be taken: {e}"))?;
@@ -73,14 +85,20 @@ fn give_memory_back() {
 
 fn parse(words: &[&str]) -> Result<Options, String> {
     let mut options = Options::default();
-    for pair in words.chunks(2) {
-        let [name, value] = pair else { return Err(format!("{pair:?} lacks a value")) };
+    let mut words = words.iter();
+    while let Some(name) = words.next() {
+        if *name == "--prepared" {
+            options.prepared = true;
+            continue;
+        }
+        let value = words.next().ok_or_else(|| format!("{name} lacks a value"))?;
         let number: u64 = value.parse().map_err(|e| format!("{name} {value}: {e}"))?;
         match *name {
             "--user" => {
                 options.user = Some(u32::try_from(number).map_err(|e| format!("{name} {value}: {e}"))?);
             }
             "--processes" => options.processes_max = Some(number),
+            "--open-files" => options.open_files_max = Some(number),
             "--data-bytes" => options.data_bytes_max = Some(number),
             "--proxy-port" => {
                 options.proxy_port = Some(u16::try_from(number).map_err(|e| format!("{name} {value}: {e}"))?);
@@ -112,7 +130,13 @@ fn set_limits(options: &Options) -> io::Result<()> {
         rustix::process::setrlimit(resource, Rlimit { current: value, maximum: value })
     };
     hold(Resource::Core, 0)?;
-    hold(Resource::Nofile, FILES_MAX)?;
+    hold(Resource::Nofile, options.open_files_max.unwrap_or(OPEN_FILES_MAX))?;
+    hold(Resource::Memlock, LOCKED_BYTES_MAX)?;
+    hold(Resource::Msgqueue, MESSAGE_QUEUE_BYTES_MAX)?;
+    hold(Resource::Sigpending, PENDING_SIGNALS_MAX)?;
+    // Nobody inside goes before the others of this machine.
+    hold(Resource::Rtprio, 0)?;
+    hold(Resource::Nice, 0)?;
     if let Some(processes_max) = options.processes_max {
         hold(Resource::Nproc, processes_max)?;
     }

@@ -7,7 +7,15 @@
 use serde::{Deserialize, Serialize};
 
 /// Changes whenever a message here does.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
+
+/// Where a sandbox finds what a set-up made, in the directories [`PREPARED_WORKSPACE`] and
+/// [`PREPARED_HOME`]; `init --prepared` copies them to where they belong.
+pub const PREPARED: &str = "/.mendwright/prepared";
+/// What belongs into `/workspace`.
+pub const PREPARED_WORKSPACE: &str = "workspace";
+/// What belongs into the home directory.
+pub const PREPARED_HOME: &str = "home";
 
 /// The first frame of a stream, and what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +41,16 @@ pub enum Request {
     /// Answer: [`Collected`], then the files' bytes as data frames, in the order asked for, and an
     /// end frame.
     Collect(Collect),
+    /// Move what a set-up made to [`PREPARED`], for whoever keeps this file system: everything in
+    /// `/workspace` that was not unpacked into it (what a set-up did to those files is dropped) and
+    /// everything in the home directory. Nothing of either stays where it was. Answer: [`Selected`].
+    Seal,
+    /// The same selection as a tar stream, named `workspace/…` and `home/…`: data frames and an end
+    /// frame, then the answer: [`Selected`].
+    Pack(Pack),
+    /// A tar stream as [`Request::Pack`] makes it follows as data frames and an end frame, and is
+    /// unpacked into [`PREPARED`], which must be empty. Answer: [`Selected`].
+    UnpackPrepared(UnpackPrepared),
 }
 
 /// What comes of a request.
@@ -161,6 +179,33 @@ pub enum Place {
 pub struct Unpacked {
     /// Files, directories and symlinks made.
     pub entries: u64,
+}
+
+/// Pack what a set-up made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pack {
+    /// Most bytes of tar stream; past it the answer is a refusal.
+    pub bytes_max: u64,
+}
+
+/// Take in what a set-up made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnpackPrepared {
+    /// Most bytes of files.
+    pub bytes_max: u64,
+    /// Most files, directories and links.
+    pub entries_max: u64,
+}
+
+/// What a set-up made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selected {
+    /// Files, directories and links.
+    pub entries: u64,
+    /// Bytes of the files; a file with several names counts once where that is seen.
+    pub bytes: u64,
+    /// What cannot be kept and was left out: pipes, sockets, devices, paths that are too long.
+    pub skipped: u64,
 }
 
 /// Ask for the present state of files.

@@ -3,29 +3,27 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
-use tokio::sync::{Semaphore, mpsc};
-use tokio_util::io::{StreamReader, SyncIoBridge};
+use tokio::sync::Semaphore;
 
-use crate::frames::{Frame, FrameError, read_frame, read_message, write_data, write_frame, write_message};
+use crate::frames::{Frame, FrameError, read_message, write_data, write_frame, write_message};
 use crate::init::Settled;
 use crate::mux::{Mode, Stream, drive, opener};
+use crate::prepared::{Roots, TrackedPaths, pack, receive, seal};
 use crate::protocol::{Answer, Collect, Hello, PROTOCOL_VERSION, Request};
 use crate::reaper::Reaper;
 use crate::tree::{Tree, WORKSPACE};
 use crate::watch::Watch;
-use crate::{collect, edit, files, list, proxy, run, search, unpack};
+use crate::{collect, edit, files, list, proxy, run, search, transfer, unpack};
 
 /// Calls on files at one time.
 const THREADS_MAX: usize = 8;
 /// Answers with files' contents that are made or written at one time: each may be of 20 MiB.
 const COLLECTIONS_MAX: usize = 2;
-/// Data frames on their way from the pipe to the disk.
-const UNPACK_FRAMES_MAX: usize = 16;
 
 /// Serves until the pipe closes.
 pub fn serve(settled: Settled) -> Result<(), String> {
@@ -43,8 +41,17 @@ pub fn serve(settled: Settled) -> Result<(), String> {
 struct Toolbox {
     tree: Tree,
     reaper: Reaper,
+    /// What was unpacked so far.
+    tracked: Mutex<TrackedPaths>,
+    roots: Roots,
     watch: Watch,
     collections: Semaphore,
+}
+
+impl Toolbox {
+    fn tracked(&self) -> MutexGuard<'_, TrackedPaths> {
+        self.tracked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 async fn serve_pipe(settled: Settled) -> io::Result<()> {
@@ -53,6 +60,8 @@ async fn serve_pipe(settled: Settled) -> io::Result<()> {
     let toolbox = Arc::new(Toolbox {
         tree: Tree::open(Path::new(WORKSPACE))?,
         reaper: Reaper::default(),
+        tracked: Mutex::default(),
+        roots: Roots::of_this_sandbox().map_err(io::Error::other)?,
         watch: Watch::new(settled.processes_max),
         collections: Semaphore::new(COLLECTIONS_MAX),
     });
@@ -89,16 +98,44 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
             let hello = Hello { protocol: PROTOCOL_VERSION, watched: toolbox.watch.watched() };
             write_message(&mut stream, &Answer::Done(hello)).await?;
         }
-        Request::ReadFile(r) => reply(&mut stream, toolbox, move |t| files::read(t, &r)).await?,
-        Request::ListFiles(r) => reply(&mut stream, toolbox, move |t| list::list(t, &r)).await?,
-        Request::Search(r) => reply(&mut stream, toolbox, move |t| search::search(t, &r)).await?,
-        Request::EditFile(r) => reply(&mut stream, toolbox, move |t| edit::edit(t, &r)).await?,
-        Request::WriteFile(r) => reply(&mut stream, toolbox, move |t| files::write(t, &r)).await?,
+        Request::ReadFile(r) => reply(&mut stream, toolbox, move |t| files::read(&t.tree, &r)).await?,
+        Request::ListFiles(r) => reply(&mut stream, toolbox, move |t| list::list(&t.tree, &r)).await?,
+        Request::Search(r) => reply(&mut stream, toolbox, move |t| search::search(&t.tree, &r)).await?,
+        Request::EditFile(r) => reply(&mut stream, toolbox, move |t| edit::edit(&t.tree, &r)).await?,
+        Request::WriteFile(r) => reply(&mut stream, toolbox, move |t| files::write(&t.tree, &r)).await?,
         Request::Run(r) => run::run(&mut stream, &r, &toolbox.reaper, &toolbox.watch).await?,
-        Request::Unpack => unpack_stream(toolbox, &mut stream).await?,
+        Request::Unpack => {
+            let unpacked = transfer::receive(&mut stream, move |reader| {
+                unpack::unpack(&toolbox.tree, reader, &mut toolbox.tracked())
+            });
+            let answer = answer_of(unpacked.await?);
+            write_message(&mut stream, &answer).await?;
+        }
+        Request::Seal => {
+            let sealing = move |toolbox: &Toolbox| seal::seal(&toolbox.roots, &toolbox.tracked());
+            reply(&mut stream, toolbox, sealing).await?;
+        }
+        Request::Pack(r) => {
+            let packed = transfer::send(&mut stream, move |writer| {
+                pack::pack(&toolbox.roots, &toolbox.tracked(), writer, r.bytes_max)
+            });
+            let answer = answer_of(packed.await?);
+            write_message(&mut stream, &answer).await?;
+        }
+        Request::UnpackPrepared(r) => {
+            let received = transfer::receive(&mut stream, move |reader| {
+                receive::receive(&toolbox.roots.prepared, reader, &r)
+            });
+            let answer = answer_of(received.await?);
+            write_message(&mut stream, &answer).await?;
+        }
         Request::Collect(r) => collect_to(&mut stream, toolbox, r).await?,
     }
     stream.shutdown().await
+}
+
+fn answer_of<T>(outcome: Result<T, String>) -> Answer<T> {
+    outcome.map_or_else(Answer::Refused, Answer::Done)
 }
 
 /// Answers one of a few at a time, and nobody who has left while waiting for it.
@@ -110,7 +147,7 @@ async fn collect_to(stream: &mut Stream, toolbox: Arc<Toolbox>, request: Collect
         // The peer says nothing more: what can be read is its end.
         _ = stream.read(&mut word) => return Err(io::ErrorKind::ConnectionReset.into()),
     };
-    match on_thread(toolbox, move |tree| collect::collect(tree, &request)).await {
+    match on_thread(toolbox, move |t| collect::collect(&t.tree, &request)).await {
         Ok((collected, content)) => {
             write_message(stream, &Answer::Done(collected)).await?;
             write_data(stream, &content).await?;
@@ -125,12 +162,9 @@ async fn collect_to(stream: &mut Stream, toolbox: Arc<Toolbox>, request: Collect
 async fn reply<T: Serialize + Send + 'static>(
     stream: &mut Stream,
     toolbox: Arc<Toolbox>,
-    work: impl FnOnce(&Tree) -> Result<T, String> + Send + 'static,
+    work: impl FnOnce(&Toolbox) -> Result<T, String> + Send + 'static,
 ) -> io::Result<()> {
-    let answer = match on_thread(toolbox, work).await {
-        Ok(done) => Answer::Done(done),
-        Err(why) => Answer::Refused(why),
-    };
+    let answer = answer_of(on_thread(toolbox, work).await);
     match write_message(stream, &answer).await {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
             write_message(stream, &Answer::<()>::Refused(format!("the answer is too large: {error}"))).await
@@ -141,45 +175,8 @@ async fn reply<T: Serialize + Send + 'static>(
 
 async fn on_thread<T: Send + 'static>(
     toolbox: Arc<Toolbox>,
-    work: impl FnOnce(&Tree) -> Result<T, String> + Send + 'static,
+    work: impl FnOnce(&Toolbox) -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    let done = tokio::task::spawn_blocking(move || work(&toolbox.tree)).await;
+    let done = tokio::task::spawn_blocking(move || work(&toolbox)).await;
     done.unwrap_or_else(|broken| Err(format!("the toolbox failed: {broken}")))
-}
-
-/// Data frames go to a thread that unpacks them; the first error ends it.
-async fn unpack_stream(toolbox: Arc<Toolbox>, stream: &mut Stream) -> io::Result<()> {
-    let (sender, receiver) = mpsc::channel::<io::Result<io::Cursor<Vec<u8>>>>(UNPACK_FRAMES_MAX);
-    let chunks = futures_util::stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|chunk| (chunk, receiver))
-    });
-    let mut reader = SyncIoBridge::new(StreamReader::new(Box::pin(chunks)));
-    let unpacking = tokio::spawn(on_thread(toolbox, move |tree| {
-        let unpacked = unpack::unpack(tree, &mut reader)?;
-        // A tar stream ends with padding that nobody needs, but which is still on its way.
-        io::copy(&mut reader, &mut io::sink()).map_err(|e| format!("the end of the tar stream: {e}"))?;
-        Ok(unpacked)
-    }));
-    loop {
-        match read_frame(stream).await {
-            // Once the thread has given up, what still comes is let go until the end.
-            Ok(Frame::Data(bytes)) => drop(sender.send(Ok(io::Cursor::new(bytes))).await),
-            Ok(Frame::End) => break,
-            Ok(Frame::Message(_) | Frame::ErrorData(_)) | Err(FrameError::Malformed(_)) => {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            Err(FrameError::Ended) => {
-                // Not an end: a tree of which a part is missing must not pass for the whole.
-                drop(sender.send(Err(io::ErrorKind::UnexpectedEof.into())).await);
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-    }
-    drop(sender);
-    let answer = match unpacking.await {
-        Ok(Ok(unpacked)) => Answer::Done(unpacked),
-        Ok(Err(why)) => Answer::Refused(why),
-        Err(broken) => Answer::Refused(format!("the toolbox failed: {broken}")),
-    };
-    write_message(stream, &answer).await
 }

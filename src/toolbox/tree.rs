@@ -4,6 +4,7 @@
 //! symlink, so that whatever the repository (or a command that runs at this moment) puts in the
 //! way, nothing outside the tree is opened. Never follows a symlink, not even one that stays inside.
 
+use std::ffi::CString;
 use std::fmt;
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -14,6 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::prepared::Place;
 
 /// Where the tree is in every sandbox.
 pub const WORKSPACE: &str = "/workspace";
@@ -201,6 +204,38 @@ impl Tree {
         let mut parts = self.parts_or_root(path)?;
         parts.push(".");
         self.parent(&parts, Missing::Make).map(drop)
+    }
+
+    /// Removes what keeps a file (or a directory) from being made at a path: the first part on the
+    /// way that is no directory, or the directory at its end. Says whether anything went; never
+    /// what is `kept`.
+    pub fn clear_way(
+        &self,
+        parts: &[&str],
+        directory: bool,
+        kept: impl Fn(&[u8]) -> bool,
+    ) -> Result<bool, TreeError> {
+        for depth in 1..=parts.len() {
+            let (parts, is_last) = (&parts[..depth], depth == parts.len());
+            let (parent, name) = self.parent(parts, Missing::Refuse)?;
+            let in_the_way = match self.kind(parent.as_fd(), name, parts)? {
+                None => return Ok(false),
+                Some(FileType::Directory) => is_last && !directory,
+                Some(_) => true,
+            };
+            let at = parts.join("/");
+            if in_the_way {
+                if kept(at.as_bytes()) {
+                    return Ok(false);
+                }
+                let failed = |e: io::Error| TreeError::Io(at.clone(), e);
+                let name = CString::new(name).map_err(|e| failed(e.into()))?;
+                let place = Place::of(&parent).map_err(failed)?;
+                place.remove(&name).map_err(failed)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The names in the deepest directory of `path` that exists, and that directory.

@@ -5,14 +5,16 @@ use std::io::{self, Read};
 
 use tar::{Archive, EntryType};
 
+use crate::prepared::{Tracked, TrackedPaths};
 use crate::protocol::Unpacked;
-use crate::tree::Tree;
+use crate::tree::{Tree, TreeError};
 
 /// Most entries of one stream.
 const ENTRIES_MAX: u64 = 2_000_000;
 
-/// Unpacks everything `reader` holds.
-pub fn unpack(tree: &Tree, reader: impl Read) -> Result<Unpacked, String> {
+/// Unpacks everything `reader` holds, and remembers it in `tracked`. What a set-up has put in the
+/// way is removed; what this or an earlier stream has put there is an error.
+pub fn unpack(tree: &Tree, reader: impl Read, tracked: &mut TrackedPaths) -> Result<Unpacked, String> {
     let broken = |e: io::Error| format!("the tar stream cannot be read: {e}");
     let mut archive = Archive::new(reader);
     let mut entries = 0;
@@ -21,17 +23,24 @@ pub fn unpack(tree: &Tree, reader: impl Read) -> Result<Unpacked, String> {
         let path = entry.path_bytes().into_owned();
         let path = String::from_utf8(path)
             .map_err(|e| format!("the name {:?} is not UTF-8", String::from_utf8_lossy(e.as_bytes())))?;
+        let parts = tree.parts_or_root(&path)?;
         match entry.header().entry_type() {
             EntryType::Regular | EntryType::Continuous => {
                 let executable = entry.header().mode().map_err(broken)? & 0o100 != 0;
-                let mut file = tree.create_file(&path, executable)?;
+                let mut file =
+                    with_way(tree, tracked, &parts, false, || tree.create_file(&path, executable))?;
                 io::copy(&mut entry, &mut file).map_err(|e| format!("'{path}': {e}"))?;
+                tracked.add_leaf(&parts);
             }
-            EntryType::Directory => tree.create_directory(&path)?,
+            EntryType::Directory => {
+                with_way(tree, tracked, &parts, true, || tree.create_directory(&path))?;
+                tracked.add_directory(&parts);
+            }
             EntryType::Symlink => {
                 let target =
                     entry.link_name_bytes().ok_or_else(|| format!("'{path}': a symlink to nothing"))?;
-                tree.create_symlink(&path, &target)?;
+                with_way(tree, tracked, &parts, false, || tree.create_symlink(&path, &target))?;
+                tracked.add_leaf(&parts);
             }
             EntryType::XGlobalHeader => continue,
             other => return Err(format!("'{path}' is of a kind that a tree cannot hold: {other:?}")),
@@ -42,6 +51,23 @@ pub fn unpack(tree: &Tree, reader: impl Read) -> Result<Unpacked, String> {
         }
     }
     Ok(Unpacked { entries })
+}
+
+/// Makes something, if need be once more after what is in its way and not tracked is gone.
+fn with_way<T>(
+    tree: &Tree,
+    tracked: &TrackedPaths,
+    parts: &[&str],
+    directory: bool,
+    make: impl Fn() -> Result<T, TreeError>,
+) -> Result<T, TreeError> {
+    match make() {
+        Ok(made) => Ok(made),
+        Err(first) => match tree.clear_way(parts, directory, |path| tracked.kind(path) != Tracked::No)? {
+            true => make(),
+            false => Err(first),
+        },
+    }
 }
 
 #[cfg(test)]
@@ -73,7 +99,7 @@ mod tests {
         fs::create_dir(directory.path().join("tree")).unwrap();
         let tree = Tree::open(&directory.path().join("tree")).unwrap();
         let tar = [entries.concat(), vec![0; 1024]].concat();
-        let outcome = unpack(&tree, tar.as_slice());
+        let outcome = unpack(&tree, tar.as_slice(), &mut TrackedPaths::default());
         (directory, outcome)
     }
 
@@ -107,6 +133,37 @@ mod tests {
             let (directory, outcome) = unpacked(&hostile);
             assert!(outcome.is_err());
             assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        }
+    }
+
+    #[test]
+    fn what_a_set_up_left_in_the_way_gives_way_and_what_is_tracked_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("tree");
+        fs::create_dir_all(root.join("file/deep")).unwrap();
+        fs::write(root.join("file/deep/x"), "").unwrap();
+        fs::write(root.join("directory"), "a file").unwrap();
+        fs::write(directory.path().join("outside"), "outside").unwrap();
+        std::os::unix::fs::symlink("..", root.join("src")).unwrap();
+        std::os::unix::fs::symlink("../outside", root.join("link")).unwrap();
+        let tree = Tree::open(&root).unwrap();
+        let mut tracked = TrackedPaths::default();
+        let tar = [
+            entry(EntryType::Regular, "file", 0o644, "new", ""),
+            entry(EntryType::Directory, "directory/", 0o755, "", ""),
+            entry(EntryType::Regular, "src/outside", 0o644, "inside", ""),
+            entry(EntryType::Regular, "link", 0o644, "new", ""),
+            vec![0; 1024],
+        ];
+        unpack(&tree, tar.concat().as_slice(), &mut tracked).unwrap();
+        assert_eq!(fs::read_to_string(root.join("file")).unwrap(), "new");
+        assert_eq!(fs::read_to_string(root.join("src/outside")).unwrap(), "inside");
+        assert_eq!(fs::read_to_string(directory.path().join("outside")).unwrap(), "outside");
+        assert!(fs::symlink_metadata(root.join("src")).unwrap().is_dir());
+        assert!(fs::symlink_metadata(root.join("link")).unwrap().is_file());
+        for contradiction in ["file/x", "src"] {
+            let tar = [entry(EntryType::Regular, contradiction, 0o644, "x", ""), vec![0; 1024]].concat();
+            assert!(unpack(&tree, tar.as_slice(), &mut tracked).is_err(), "{contradiction}");
         }
     }
 }

@@ -62,6 +62,7 @@ macro_rules! held_by_every_backend {
     };
 }
 
+mod bubblewrap;
 mod commands;
 mod files;
 mod isolation;

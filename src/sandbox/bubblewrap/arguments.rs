@@ -65,6 +65,8 @@ pub(super) struct Inside<'a> {
     pub disk_bytes_max: Option<u64>,
     /// Whether the toolbox lends a proxy.
     pub proxy: bool,
+    /// Open files of one process.
+    pub open_files_max: Option<u64>,
     /// Resource limits to be taken by the toolbox, for want of a cgroup.
     pub processes_max: Option<u32>,
     pub data_bytes_max: Option<u64>,
@@ -92,11 +94,15 @@ impl Arguments {
         if let Privileges::DroppedTo { user } = inside.privileges {
             arguments.add(["--user", &user.to_string()]);
         }
-        if let Some(processes_max) = inside.processes_max {
-            arguments.add(["--processes", &processes_max.to_string()]);
-        }
-        if let Some(data_bytes_max) = inside.data_bytes_max {
-            arguments.add(["--data-bytes", &data_bytes_max.to_string()]);
+        let limits = [
+            ("--open-files", inside.open_files_max),
+            ("--processes", inside.processes_max.map(u64::from)),
+            ("--data-bytes", inside.data_bytes_max),
+        ];
+        for (option, most) in limits {
+            if let Some(most) = most {
+                arguments.add([option, &most.to_string()]);
+            }
         }
         if inside.proxy {
             arguments.add(["--proxy-port", &PROXY_PORT.to_string()]);
@@ -207,6 +213,13 @@ impl Arguments {
             self.parents_of(Path::new(path));
             self.add(["--ro-bind", path, path]);
         }
+        // A distribution's Java does not start without these.
+        for entry in fs::read_dir("/etc").into_iter().flatten().flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(b"java-") && entry.path().is_dir() {
+                self.add(["--ro-bind"]);
+                self.words.extend([entry.path().into(), entry.path().into()]);
+            }
+        }
         Ok(())
     }
 
@@ -291,6 +304,7 @@ mod tests {
             toolchains: &[],
             disk_bytes_max: Some(8 << 20),
             proxy: false,
+            open_files_max: None,
             processes_max: None,
             data_bytes_max: None,
         };
@@ -301,7 +315,8 @@ mod tests {
         for pair in words.windows(2).filter(|pair| pair[0].contains("bind")) {
             let shown = ["/usr", "/dev/null"].contains(&pair[1])
                 || ETC_FROM_HOST.contains(&pair[1])
-                || ROOT_DIRECTORIES.contains(&pair[1]);
+                || ROOT_DIRECTORIES.contains(&pair[1])
+                || pair[1].starts_with("/etc/java-");
             assert!(shown, "{} is shown", pair[1]);
         }
     }

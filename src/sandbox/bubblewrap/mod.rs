@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 
+use self::applied::Applied;
 use self::arguments::{Arguments, Inside, Privileges, checked_toolchains};
 use self::cgroup::Cgroup;
 pub(super) use self::guard::Guarded;
@@ -21,6 +22,7 @@ use super::{
     KeptBounds, Prepared, ResolvedRoot, Root, Sandbox, SandboxError, SandboxSpec, SetupKey, TOOLBOX, Toolbox,
 };
 
+mod applied;
 mod arguments;
 mod cgroup;
 mod guard;
@@ -90,6 +92,7 @@ impl Bubblewrap {
             toolchains: &[],
             disk_bytes_max: self.bounds_disk.then_some(64 << 20),
             proxy: false,
+            open_files_max: None,
             processes_max: None,
             data_bytes_max: None,
         };
@@ -105,43 +108,6 @@ impl Bubblewrap {
         // Neighbours count apart what the kernel bounds by user.
         let number = std::process::id().wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         Privileges::DroppedTo { user: FIRST_USER + number % USERS }
-    }
-
-    fn describe(&self, spec: &SandboxSpec, privileges: Privileges, cgroup: &Cgroup) -> String {
-        let who = match privileges {
-            Privileges::DroppedTo { user } => format!("as user {user} without capabilities"),
-            Privileges::UserNamespace => "in a user namespace without capabilities".to_owned(),
-        };
-        let memory_mib = spec.limits.memory_bytes_max >> 20;
-        let memory = if cgroup.bounds_memory() {
-            format!("{memory_mib} MiB of memory (cgroup)")
-        } else {
-            format!(
-                "{memory_mib} MiB of memory for each process (no cgroup may be made here, so their sum is not \
-                 bounded and running out of it is not told apart)"
-            )
-        };
-        let processes = if cgroup.bounds_processes() { "cgroup" } else { "RLIMIT_NPROC" };
-        let disk = if self.bounds_disk {
-            format!("{} MiB of writable space, in memory", spec.limits.disk_bytes_max >> 20)
-        } else {
-            "writable space in memory, bounded by it alone (this bwrap knows no --size)".to_owned()
-        };
-        let network = match spec.allowed_hosts.as_slice() {
-            [] => "no network".to_owned(),
-            hosts => format!("network through a proxy to {} only", hosts.join(", ")),
-        };
-        let shown = match &spec.root {
-            Root::Host { toolchains } => toolchains.as_slice(),
-            Root::Image(_) => &[],
-        };
-        let toolchains: Vec<_> = shown.iter().map(|path| path.display().to_string()).collect();
-        let shown =
-            if toolchains.is_empty() { String::new() } else { format!(" and {}", toolchains.join(", ")) };
-        format!(
-            "{}, {who}; the host's /usr{shown} read-only; {network}; {memory}; {} processes ({processes}); {disk}",
-            self.version, spec.limits.pids_max
-        )
     }
 }
 
@@ -167,11 +133,20 @@ impl Sandbox for Bubblewrap {
         let toolchains = checked_toolchains(toolchains)
             .map_err(|why| refuse(why, "correct the list of toolchain directories in the configuration"))?;
         let privileges = self.privileges();
-        let cgroup =
-            Arc::new(Cgroup::create(&spec.label, spec.limits.memory_bytes_max, spec.limits.pids_max));
+        let cgroup = Arc::new(Cgroup::create(&spec.label, &spec.limits));
+        let applied = Applied {
+            spec,
+            version: &self.version,
+            privileges,
+            cgroup: &cgroup,
+            bounds_disk: self.bounds_disk,
+        };
+        applied.check_required()?;
+        let description = applied.describe();
         let inside = Inside {
             privileges,
             toolchains: &toolchains,
+            open_files_max: Some(spec.limits.open_files_max),
             disk_bytes_max: self.bounds_disk.then_some(spec.limits.disk_bytes_max),
             proxy: !spec.allowed_hosts.is_empty(),
             processes_max: (!cgroup.bounds_processes()).then_some(spec.limits.pids_max),
@@ -179,7 +154,6 @@ impl Sandbox for Bubblewrap {
         };
         let broken = |why: String| refuse(format!("the sandbox could not be started ({why})"), &remedy());
         let arguments = Arguments::build(&inside, TOOLBOX, "init").map_err(broken)?;
-        let description = self.describe(spec, privileges, &cgroup);
         let launch = guard::Launch {
             program: self.program.clone(),
             arguments,
@@ -213,8 +187,7 @@ impl Sandbox for Bubblewrap {
     }
 
     async fn sweep(&self) -> Result<u32, SandboxError> {
-        cgroup::sweep();
-        Ok(0)
+        Ok(cgroup::sweep())
     }
 }
 

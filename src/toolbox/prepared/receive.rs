@@ -1,0 +1,184 @@
+//! Taking in a tar stream of what a set-up made. The stream is not trusted: what it names lands in
+//! the two directories meant for it or nowhere, and no symlink is followed on the way.
+
+use std::ffi::{CStr, CString};
+use std::io::{self, Read};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, Timespec, Timestamps};
+use rustix::io::Errno;
+use tar::{Archive, Entry, EntryType};
+
+use super::place::Place;
+use super::{DEPTH_MAX, PATH_BYTES_MAX, at, kept_mode};
+use crate::protocol::{PREPARED_HOME, PREPARED_WORKSPACE, Selected, UnpackPrepared};
+
+/// Unpacks everything `reader` holds into the directory at `prepared`.
+pub fn receive(prepared: &Path, reader: impl Read, bounds: &UnpackPrepared) -> Result<Selected, String> {
+    let broken = |e: io::Error| format!("the tar stream cannot be read: {e}");
+    let root = Place::open(prepared).map_err(|e| format!("{}: {e}", prepared.display()))?;
+    let mut receiver = Receiver { root, last: None, directories: Vec::new() };
+    for part in [PREPARED_WORKSPACE, PREPARED_HOME] {
+        receiver.directory(&[part.as_bytes()], 0o755, Timespec { tv_sec: 0, tv_nsec: 0 })?;
+    }
+    // Their own times are nobody's business.
+    receiver.directories.clear();
+    let mut selected = Selected::default();
+    for entry in Archive::new(reader).entries().map_err(broken)? {
+        let mut entry = entry.map_err(broken)?;
+        selected.entries += 1;
+        selected.bytes = selected.bytes.saturating_add(entry.size());
+        if selected.entries > bounds.entries_max || selected.bytes > bounds.bytes_max {
+            return Err(format!(
+                "the tar stream holds more than {} entries or {} bytes",
+                bounds.entries_max, bounds.bytes_max
+            ));
+        }
+        receiver.take(&mut entry)?;
+    }
+    receiver.finish()?;
+    Ok(selected)
+}
+
+struct Receiver {
+    root: Place,
+    /// The directory of the entry before, which is most often that of the next.
+    last: Option<(Vec<u8>, Place)>,
+    /// To be given their times when nothing more is put into them.
+    directories: Vec<(Vec<u8>, Timespec)>,
+}
+
+impl Receiver {
+    fn take(&mut self, entry: &mut Entry<'_, impl Read>) -> Result<(), String> {
+        let path = entry.path_bytes().into_owned();
+        let failed = |e: io::Error| at(&path, e);
+        let parts = checked_parts(&path)?;
+        let header = entry.header();
+        let mode = header.mode().map_err(failed)?;
+        let seconds = i64::try_from(header.mtime().map_err(failed)?).unwrap_or(0);
+        let changed = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        let kind = header.entry_type();
+        if kind == EntryType::Directory {
+            return self.directory(&parts, mode, changed);
+        }
+        let (name, place) = self.parent(&parts)?;
+        match kind {
+            EntryType::Regular => {
+                let mut file = place.create(&name).map_err(failed)?;
+                io::copy(entry, &mut file).map_err(failed)?;
+                let mode = Mode::from_raw_mode(kept_mode(mode, false));
+                rustix::fs::fchmod(&file, mode).map_err(|e| failed(e.into()))?;
+                let times = Timestamps { last_access: changed, last_modification: changed };
+                rustix::fs::futimens(&file, &times).map_err(|e| failed(e.into()))
+            }
+            EntryType::Symlink => {
+                let target = entry.link_name_bytes().ok_or_else(|| nameless(&path))?;
+                rustix::fs::symlinkat(&*target, place, &*name).map_err(|e| failed(e.into()))?;
+                place.set_times(&name, changed).map_err(failed)
+            }
+            EntryType::Link => {
+                let first = entry.link_name_bytes().ok_or_else(|| nameless(&path))?.into_owned();
+                let (first_name, first_place) = self.walk_to(&checked_parts(&first)?)?;
+                // Without AT_SYMLINK_FOLLOW: another name for a symlink is a symlink.
+                let (_, place) = self.parent(&parts)?;
+                rustix::fs::linkat(&first_place, &*first_name, place, &*name, AtFlags::empty())
+                    .map_err(|e| failed(e.into()))
+            }
+            other => Err(format!(
+                "'{}' is of a kind that cannot be kept: {other:?}",
+                String::from_utf8_lossy(&path)
+            )),
+        }
+    }
+
+    fn directory(&mut self, parts: &[&[u8]], mode: u32, changed: Timespec) -> Result<(), String> {
+        let path = parts.join(&b'/');
+        let (name, place) = self.parent(parts)?;
+        let directory = place.make(&name).map_err(|e| at(&path, e))?;
+        let mode = Mode::from_raw_mode(kept_mode(mode, true));
+        rustix::fs::fchmod(&directory, mode).map_err(|e| at(&path, e))?;
+        self.directories.push((path.clone(), changed));
+        self.last = Some((path, directory));
+        Ok(())
+    }
+
+    /// The name of an entry, and the directory it belongs into.
+    fn parent(&mut self, parts: &[&[u8]]) -> Result<(CString, &Place), String> {
+        let (name, directories) = parts.split_last().ok_or("a name that is empty")?;
+        let name = CString::new(*name).map_err(|e| e.to_string())?;
+        if directories.is_empty() {
+            return Ok((name, &self.root));
+        }
+        let path = directories.join(&b'/');
+        if self.last.as_ref().is_none_or(|(last, _)| *last != path) {
+            self.last = Some((path, self.walk(directories)?));
+        }
+        match &self.last {
+            Some((_, place)) => Ok((name, place)),
+            None => Err("a directory was lost".to_owned()),
+        }
+    }
+
+    /// As [`Receiver::parent`], for a look beside the present directory.
+    fn walk_to(&self, parts: &[&[u8]]) -> Result<(CString, Place), String> {
+        let (name, directories) = parts.split_last().ok_or("a name that is empty")?;
+        Ok((CString::new(*name).map_err(|e| e.to_string())?, self.walk(directories)?))
+    }
+
+    fn walk(&self, directories: &[&[u8]]) -> Result<Place, String> {
+        let mut place: Option<Place> = None;
+        for (depth, part) in directories.iter().enumerate() {
+            let name = CString::new(*part).map_err(|e| e.to_string())?;
+            let above = place.as_ref().unwrap_or(&self.root);
+            let below = enter_or_make(above, &name).map_err(|e| at(&directories[..=depth].join(&b'/'), e))?;
+            place = Some(below);
+        }
+        place.ok_or_else(|| "a name that is empty".to_owned())
+    }
+
+    /// Directories get their times from the deepest up.
+    fn finish(mut self) -> Result<(), String> {
+        for (path, changed) in std::mem::take(&mut self.directories).into_iter().rev() {
+            let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+            let (name, place) = self.walk_to(&parts)?;
+            place.set_times(&name, changed).map_err(|e| at(&path, e))?;
+        }
+        Ok(())
+    }
+}
+
+fn enter_or_make(above: &Place, name: &CStr) -> io::Result<Place> {
+    match above.enter(name) {
+        Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {
+            let below = above.make(name)?;
+            rustix::fs::fchmod(&below, Mode::from_raw_mode(0o755))?;
+            Ok(below)
+        }
+        other => other,
+    }
+}
+
+/// The parts of a name, which must begin with one of the two directories there are.
+fn checked_parts(path: &[u8]) -> Result<Vec<&[u8]>, String> {
+    let refuse = |why| Err(format!("the name '{}' {why}", String::from_utf8_lossy(path)));
+    if path.len() > PATH_BYTES_MAX + PREPARED_WORKSPACE.len() + 2 {
+        return refuse("is too long");
+    }
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+    let is_known = [PREPARED_WORKSPACE, PREPARED_HOME].iter().any(|part| parts[0] == part.as_bytes());
+    if !is_known || parts.len() < 2 {
+        return refuse("is in neither of the directories that are kept");
+    }
+    if parts.len() > DEPTH_MAX + 2 {
+        return refuse("is nested too deeply");
+    }
+    if parts.iter().any(|part| matches!(*part, b"" | b"." | b"..") || part.contains(&0)) {
+        return refuse("has a part that is no name");
+    }
+    Ok(parts)
+}
+
+fn nameless(path: &[u8]) -> String {
+    format!("'{}': a link to nothing", String::from_utf8_lossy(path))
+}

@@ -1,0 +1,83 @@
+//! The memory of what was unpacked into `/workspace`: the repository's own files, which no set-up
+//! may keep.
+
+use std::collections::HashSet;
+
+/// Paths remembered; a larger tree can be worked on, and its set-up not kept.
+const PATHS_MAX: usize = 1_000_000;
+/// Bytes of all of them.
+const PATH_BYTES_MAX: usize = 128 << 20;
+
+/// The paths of all trees unpacked so far.
+#[derive(Debug, Default)]
+pub struct TrackedPaths {
+    leaves: HashSet<Box<[u8]>>,
+    directories: HashSet<Box<[u8]>>,
+    bytes: usize,
+    overflown: bool,
+}
+
+/// What a path is to the repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tracked {
+    /// A file or symlink of its own.
+    Leaf,
+    /// A directory with something of its own in it.
+    Directory,
+    /// Nothing.
+    No,
+}
+
+impl TrackedPaths {
+    /// Remembers a file or symlink, and the directories above it.
+    pub fn add_leaf(&mut self, parts: &[&str]) {
+        let path = parts.join("/").into_bytes();
+        self.add_directory(&parts[..parts.len().saturating_sub(1)]);
+        if self.has_room_for(&path) {
+            self.leaves.insert(path.into());
+        }
+    }
+
+    /// Remembers a directory, and those above it.
+    pub fn add_directory(&mut self, parts: &[&str]) {
+        for depth in (1..=parts.len()).rev() {
+            let path = parts[..depth].join("/").into_bytes();
+            if self.directories.contains(path.as_slice()) || !self.has_room_for(&path) {
+                return;
+            }
+            self.directories.insert(path.into());
+        }
+    }
+
+    /// What `path` is.
+    pub fn kind(&self, path: &[u8]) -> Tracked {
+        if self.leaves.contains(path) {
+            Tracked::Leaf
+        } else if self.directories.contains(path) {
+            Tracked::Directory
+        } else {
+            Tracked::No
+        }
+    }
+
+    /// Refuses where not all could be remembered: then nothing can be told to be the set-up's.
+    pub fn complete(&self) -> Result<(), String> {
+        if self.overflown {
+            return Err(format!(
+                "the tree has over {PATHS_MAX} paths or {PATH_BYTES_MAX} bytes of them, too many to tell what a \
+                 set-up made"
+            ));
+        }
+        Ok(())
+    }
+
+    fn has_room_for(&mut self, path: &[u8]) -> bool {
+        let count = self.leaves.len() + self.directories.len();
+        let fits = count < PATHS_MAX && self.bytes + path.len() <= PATH_BYTES_MAX;
+        self.overflown |= !fits;
+        if fits {
+            self.bytes += path.len();
+        }
+        fits
+    }
+}
