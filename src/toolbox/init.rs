@@ -20,6 +20,8 @@ const OPEN_FILES_MAX: u64 = 65_536;
 const LOCKED_BYTES_MAX: u64 = 8 << 20;
 const MESSAGE_QUEUE_BYTES_MAX: u64 = 819_200;
 const PENDING_SIGNALS_MAX: u64 = 65_536;
+/// Of the pipe to the host: what Linux lets anybody ask for.
+const PIPE_BYTES: usize = 1 << 20;
 /// Linux has 41 capabilities; the kernel says which numbers it does not know.
 const CAPABILITIES_MAX: u32 = 64;
 
@@ -199,6 +201,8 @@ fn take_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     for end in [&from_host, &to_host] {
         let flags = rustix::fs::fcntl_getfl(end)?;
         rustix::fs::fcntl_setfl(end, flags | OFlags::NONBLOCK)?;
+        // Sixteen times fewer turns for either side; where it is refused, or no pipe, it stays as it is.
+        let _ = rustix::pipe::fcntl_setpipe_size(end, PIPE_BYTES);
     }
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
