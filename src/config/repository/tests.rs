@@ -21,6 +21,9 @@ test: make check
 setup:
   - npm ci --offline
   - ./configure
+image: registry.example/ci:7
+network:
+  hosts: [API.example.org]
 timeout_minutes: 7
 protected_paths: ['migrations/**']
 test_paths: ['spec/**/*.rb']
@@ -37,6 +40,11 @@ instructions: |
         settings,
         JobSettings {
             setup_commands: vec!["npm ci --offline".into(), "./configure".into()],
+            setup_source: "`.github/agent-fix.yml`".into(),
+            setup_detected: false,
+            image: Some("registry.example/ci:7".into()),
+            image_source: "`.github/agent-fix.yml`".into(),
+            agent_hosts: vec!["api.example.org".into()],
             test_command: "make check".into(),
             test_command_source: "`.github/agent-fix.yml`".into(),
             test_timeout: Duration::from_secs(7 * 60),
