@@ -20,7 +20,10 @@ pub(super) fn host_name_problem(text: &str) -> Option<&'static str> {
     }
     let label = |label: &str| {
         let inside = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        (1..=LABEL_BYTES_MAX).contains(&label.len()) && inside && !label.starts_with('-') && !label.ends_with('-')
+        (1..=LABEL_BYTES_MAX).contains(&label.len())
+            && inside
+            && !label.starts_with('-')
+            && !label.ends_with('-')
     };
     let last = text.rsplit('.').next().unwrap_or(text);
     let is_number = last.bytes().all(|b| b.is_ascii_digit());
@@ -44,8 +47,25 @@ mod tests {
         }
         let long = format!("{}example.org", "a.".repeat(130));
         for text in [
-            "", "localhost", "*.example.org", "example.org:443", "10.0.0.1", "1.2.3.4.5", "::1", "[::1]", "https://a.example", "a.example/x",
-            "a..b", ".a.b", "a.b.", "-a.b", "a b.c", "é.example", &long, "0x7f.1", "${HOST}.example",
+            "",
+            "localhost",
+            "*.example.org",
+            "example.org:443",
+            "10.0.0.1",
+            "1.2.3.4.5",
+            "::1",
+            "[::1]",
+            "https://a.example",
+            "a.example/x",
+            "a..b",
+            ".a.b",
+            "a.b.",
+            "-a.b",
+            "a b.c",
+            "é.example",
+            &long,
+            "0x7f.1",
+            "${HOST}.example",
         ] {
             assert!(host_name_problem(text).is_some(), "{text}");
         }

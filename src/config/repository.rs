@@ -8,7 +8,9 @@ use globset::Glob;
 use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 
-use super::detect::{Environment, Found, NothingDetected, PassedOver, RootListing, detect, is_image_reference};
+use super::detect::{
+    Environment, Found, NothingDetected, PassedOver, RootListing, detect, is_image_reference,
+};
 use super::host_name::host_name_problem;
 use super::nearest;
 use crate::domain::{Budget, JobSettings};
@@ -96,7 +98,8 @@ pub fn resolve(
     }
     let mut sources: Vec<String> = environment.setup.iter().map(|command| command.source.clone()).collect();
     sources.dedup();
-    let (image, image_source) = environment.image.map_or((None, String::new()), |image| (Some(image.value), image.source));
+    let (image, image_source) =
+        environment.image.map_or((None, String::new()), |image| (Some(image.value), image.source));
     Ok(JobSettings {
         setup_detected: file.setup_commands.is_none() && !environment.setup.is_empty(),
         setup_commands: environment.setup.into_iter().map(|command| command.value).collect(),
@@ -224,10 +227,12 @@ impl RepositoryFile {
             replaced.append(&mut std::mem::replace(&mut environment.setup, commands));
         }
         let file = format!("`{REPOSITORY_FILE}`");
-        environment.passed_over.extend(replaced.into_iter().filter(|found| found.source != file).map(|found| {
-            let what = format!("`{}` (from {})", found.value, found.source);
-            PassedOver { what, why: format!("{REPOSITORY_FILE} says otherwise") }
-        }));
+        environment.passed_over.extend(replaced.into_iter().filter(|found| found.source != file).map(
+            |found| {
+                let what = format!("`{}` (from {})", found.value, found.source);
+                PassedOver { what, why: format!("{REPOSITORY_FILE} says otherwise") }
+            },
+        ));
         Ok(environment)
     }
 

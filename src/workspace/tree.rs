@@ -29,7 +29,11 @@ pub struct Proposal {
 }
 
 /// The regular file at `path` of a tree.
-fn file_in<'r>(repository: &'r Repository, tree: &Tree<'_>, path: &str) -> Result<Option<Blob<'r>>, git2::Error> {
+fn file_in<'r>(
+    repository: &'r Repository,
+    tree: &Tree<'_>,
+    path: &str,
+) -> Result<Option<Blob<'r>>, git2::Error> {
     let Ok(entry) = tree.get_path(Path::new(path)) else { return Ok(None) };
     if !matches!(entry.filemode(), 0o100_644 | 0o100_755) {
         return Ok(None);

@@ -24,9 +24,11 @@ pub(super) fn detect(root: &RootListing) -> Container {
     let mut places: Vec<&str> = Vec::new();
     places.extend(root.first(&[".devcontainer/devcontainer.json"]));
     places.extend(root.first(&[".devcontainer.json"]));
-    places.extend(
-        root.files().filter(|path| path.starts_with(".devcontainer/") && path.matches('/').count() == 2 && path.ends_with("/devcontainer.json")),
-    );
+    places.extend(root.files().filter(|path| {
+        path.starts_with(".devcontainer/")
+            && path.matches('/').count() == 2
+            && path.ends_with("/devcontainer.json")
+    }));
     let Some((file, others)) = places.split_first() else { return container };
     for other in others {
         container.passed_over.push(PassedOver::new(*other, format!("{file} comes first")));
@@ -80,7 +82,9 @@ impl Container {
         let path = joined(directory, dockerfile);
         let from = path.as_deref().and_then(|path| root.text(path)).and_then(last_from);
         let why = match from {
-            Some(from) => format!("images are not built; it starts from `{from}`, which might be named as `image:`"),
+            Some(from) => {
+                format!("images are not built; it starts from `{from}`, which might be named as `image:`")
+            }
             None => "images are not built; name one that has what it brings as `image:`".to_owned(),
         };
         self.passed_over.push(PassedOver::new(format!("{dockerfile} of {file}"), why));
@@ -111,7 +115,11 @@ fn last_from(dockerfile: &str) -> Option<&str> {
     let last = dockerfile.lines().rev().find(|line| from(line).is_some())?;
     let image = last.split_whitespace().skip(1).find(|word| !word.starts_with("--"))?;
     let is_stage = dockerfile.lines().filter_map(from).any(|words| {
-        words.iter().position(|word| word.eq_ignore_ascii_case("as")).and_then(|at| words.get(at + 1)).is_some_and(|name| name == image)
+        words
+            .iter()
+            .position(|word| word.eq_ignore_ascii_case("as"))
+            .and_then(|at| words.get(at + 1))
+            .is_some_and(|name| name == image)
     });
     (is_image_reference(image) && !is_stage).then_some(image)
 }
@@ -133,7 +141,13 @@ fn commands(value: &Value) -> Vec<String> {
 }
 
 fn mentions_devcontainer_variable(command: &str) -> bool {
-    ["${localEnv:", "${containerEnv:", "${localWorkspaceFolder", "${containerWorkspaceFolder", "${devcontainerId"]
-        .iter()
-        .any(|variable| command.contains(variable))
+    [
+        "${localEnv:",
+        "${containerEnv:",
+        "${localWorkspaceFolder",
+        "${containerWorkspaceFolder",
+        "${devcontainerId",
+    ]
+    .iter()
+    .any(|variable| command.contains(variable))
 }

@@ -52,7 +52,11 @@ impl fmt::Display for Explanation<'_> {
         }
         if !self.agent_hosts.is_empty() {
             let wanted = self.agent_hosts.iter().cloned();
-            list(f, "Hosts that the repository wants reached while the agent works and the tests run", wanted)?;
+            list(
+                f,
+                "Hosts that the repository wants reached while the agent works and the tests run",
+                wanted,
+            )?;
         }
         match self.found {
             Ok(found) => {
@@ -77,7 +81,11 @@ impl Explanation<'_> {
         let unusable = unusable.iter().map(|PassedOver { what, why }| format!("{what}: {why}"));
         list(f, "Addresses left out", unusable)?;
         if !hosts.is_empty() {
-            writeln!(f, "For the operator to accept, in mendwright.toml\n\n{}", indented(&self.hosts.as_toml()))?;
+            writeln!(
+                f,
+                "For the operator to accept, in mendwright.toml\n\n{}",
+                indented(&self.hosts.as_toml())
+            )?;
         }
         Ok(())
     }
@@ -128,8 +136,8 @@ pub fn repository_file_for(found: &Environment) -> String {
 
 /// Plain where YAML takes it for the same text, else in double quotes.
 fn yaml_text(text: &str) -> String {
-    let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic());
-    let harmless = |c: char| c.is_ascii_alphanumeric() || " -_./=@+\"'$".contains(c);
+    let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic()) || text.starts_with("./");
+    let harmless = |c: char| c.is_ascii_alphanumeric() || " -_./=@+\"'$&;()|".contains(c);
     let means_other = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
     let is_word = means_other.contains(&text.to_ascii_lowercase().as_str());
     if starts_well && text.chars().all(harmless) && !is_word && !text.ends_with(' ') {
@@ -158,14 +166,16 @@ pub(super) fn nothing_in_words(nothing: &NothingDetected) -> String {
     for PassedOver { what, why } in workflows.take(WORKFLOWS_TOLD_MAX) {
         let _ = writeln!(text, "Passed over: {what}, as {why}.");
     }
-    let example = nothing.recognised.iter().map(|untested| untested.example.as_str()).find(|text| !text.is_empty());
+    let example =
+        nothing.recognised.iter().map(|untested| untested.example.as_str()).find(|text| !text.is_empty());
     let example = yaml_text(example.unwrap_or("./run-tests.sh"));
     let _ = write!(
         text,
         "\nWrite the command whose exit code tells into .github/agent-fix.yml on the default branch, and what it \
          needs installed, for example:\n\ntest: {example}\n"
     );
-    let setup: Vec<String> = nothing.setup.iter().map(|command| format!("  - {}\n", yaml_text(&command.value))).collect();
+    let setup: Vec<String> =
+        nothing.setup.iter().map(|command| format!("  - {}\n", yaml_text(&command.value))).collect();
     if !setup.is_empty() {
         let _ = write!(text, "setup:\n{}", setup.concat());
     }

@@ -24,8 +24,9 @@ pub fn is_image_reference(text: &str) -> bool {
 }
 
 fn is_digest(text: &str) -> bool {
-    text.strip_prefix("sha256:")
-        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+    text.strip_prefix("sha256:").is_some_and(|hex| {
+        hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
 }
 
 fn is_tag(text: &str) -> bool {
@@ -69,13 +70,32 @@ mod tests {
     #[test]
     fn references_are_told_from_what_only_looks_like_them() {
         let digest = format!("registry.example:5000/a/b-c__d@sha256:{}", "0a".repeat(32));
-        for good in ["debian", "python:3.12-slim", "registry.example/team/ci:v1", "localhost/x", "a.b", &digest] {
+        for good in
+            ["debian", "python:3.12-slim", "registry.example/team/ci:v1", "localhost/x", "a.b", &digest]
+        {
             assert!(is_image_reference(good), "{good}");
         }
         let long = "a".repeat(600);
         let bad = [
-            "", " ", "Debian", "a b", "a:", "a:-x", "a@sha256:12", "a//b", "/a", "a/", "-a", "a.-b",
-            "https://registry.example/a", "${IMAGE}", "a\n", "--privileged", "registry.example:0/a", "é", &long,
+            "",
+            " ",
+            "Debian",
+            "a b",
+            "a:",
+            "a:-x",
+            "a@sha256:12",
+            "a//b",
+            "/a",
+            "a/",
+            "-a",
+            "a.-b",
+            "https://registry.example/a",
+            "${IMAGE}",
+            "a\n",
+            "--privileged",
+            "registry.example:0/a",
+            "é",
+            &long,
         ];
         for text in bad {
             assert!(!is_image_reference(text), "{text}");

@@ -6,8 +6,21 @@ use super::{Candidate, RootListing, jsonc};
 
 const LANGUAGE: &str = "JavaScript";
 const RUNNERS: &[&str] = &[
-    "npm test", "npm t", "npm run test", "yarn test", "yarn run test", "pnpm test", "pnpm run test", "bun test",
-    "bun run test", "jest", "vitest", "mocha", "node --test", "deno test", "deno task test",
+    "npm test",
+    "npm t",
+    "npm run test",
+    "yarn test",
+    "yarn run test",
+    "pnpm test",
+    "pnpm run test",
+    "bun test",
+    "bun run test",
+    "jest",
+    "vitest",
+    "mocha",
+    "node --test",
+    "deno test",
+    "deno task test",
 ];
 
 /// A package manager, as far as its commands differ.
@@ -47,19 +60,23 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
             return Some(new.tested_by(manager.run(name), source));
         }
         let why = "its test script waits for changes, and never ends";
-        return Some(new.untested(why, format!("{} (with a script that ends)", manager.run("test"))));
+        return Some(new.untested(why, format!("{} -- --watch=false", manager.run("test"))));
     }
-    if let Some(name) = ["test:unit", "test:ci", "tests", "test:all", "unit"].into_iter().find(|name| {
-        script(name).is_some_and(|text| !says_nothing(text) && !watches(text))
-    }) {
+    if let Some(name) = ["test:unit", "test:ci", "tests", "test:all", "unit"]
+        .into_iter()
+        .find(|name| script(name).is_some_and(|text| !says_nothing(text) && !watches(text)))
+    {
         return Some(new.tested_by(manager.run(name), format!("the script {name} in package.json")));
     }
     let depends_on = |name: &str| {
-        ["devDependencies", "dependencies"].iter().any(|key| package.get(*key).is_some_and(|all| all.get(name).is_some()))
+        ["devDependencies", "dependencies"]
+            .iter()
+            .any(|key| package.get(*key).is_some_and(|all| all.get(name).is_some()))
     };
-    let runner = [("vitest", "npx vitest run"), ("jest", "npx jest"), ("mocha", "npx mocha"), ("ava", "npx ava")]
-        .into_iter()
-        .find(|(name, _)| depends_on(name));
+    let runner =
+        [("vitest", "npx vitest run"), ("jest", "npx jest"), ("mocha", "npx mocha"), ("ava", "npx ava")]
+            .into_iter()
+            .find(|(name, _)| depends_on(name));
     if let Some((name, command)) = runner {
         let source = format!("package.json depends on {name}, and has no test script");
         return Some(new.tested_by(command, source));
@@ -68,7 +85,7 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
         Some(_) => "its test script is a placeholder that tests nothing",
         None => "it has no test script",
     };
-    Some(new.untested(why, "npm run lint && node --test"))
+    Some(new.untested(why, "node --test"))
 }
 
 impl Manager {
@@ -81,7 +98,9 @@ impl Manager {
             Self::Bun => "bun",
         };
         match (self, script) {
-            (Self::Npm | Self::YarnClassic | Self::YarnBerry | Self::Pnpm, "test") => format!("{program} test"),
+            (Self::Npm | Self::YarnClassic | Self::YarnBerry | Self::Pnpm, "test") => {
+                format!("{program} test")
+            }
             (_, script) => format!("{program} run {script}"),
         }
     }
@@ -142,9 +161,11 @@ fn is_empty(value: &Value) -> bool {
 
 /// What stands where nobody knows better: words on the terminal, and an exit code.
 fn says_nothing(script: &str) -> bool {
-    script.split(['&', ';', '|']).map(str::trim).filter(|part| !part.is_empty()).all(|part| {
-        matches!(part.split_whitespace().next(), Some("echo" | "exit" | "true" | "false" | ":"))
-    })
+    script
+        .split(['&', ';', '|'])
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .all(|part| matches!(part.split_whitespace().next(), Some("echo" | "exit" | "true" | "false" | ":")))
 }
 
 /// Whether the script waits for changes. `CI` is set in sandboxes, which ends those that ask for it.

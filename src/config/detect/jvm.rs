@@ -31,8 +31,7 @@ fn maven(root: &RootListing) -> Option<Candidate> {
 }
 
 fn gradle(root: &RootListing) -> Option<Candidate> {
-    let sign =
-        root.first(&["build.gradle.kts", "build.gradle", "settings.gradle.kts", "settings.gradle"])?;
+    let sign = root.first(&["build.gradle.kts", "build.gradle", "settings.gradle.kts", "settings.gradle"])?;
     let (program, source) = match root.has_file("gradlew") {
         true => ("sh gradlew", format!("{sign}, with its wrapper gradlew")),
         false => ("gradle", sign.to_owned()),
@@ -42,7 +41,9 @@ fn gradle(root: &RootListing) -> Option<Candidate> {
         Candidate::new("Java", sign, &["gradlew", "gradle"])
             .set_up_by(
                 format!("{program} --no-daemon --console=plain testClasses && {{ {test} || true; }}"),
-                format!("{sign}: Gradle knows what it needs only from a run, whose failures do not count here"),
+                format!(
+                    "{sign}: Gradle knows what it needs only from a run, whose failures do not count here"
+                ),
             )
             .tested_by(test, source),
     )

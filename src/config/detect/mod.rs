@@ -27,7 +27,9 @@ mod tests;
 mod workflow;
 
 pub use explain::{Explanation, repository_file_for};
-pub use hosts::{HostSource, NamedHost, ProposedHosts, propose_hosts, repository_host_files, worker_host_files};
+pub use hosts::{
+    HostSource, NamedHost, ProposedHosts, propose_hosts, repository_host_files, worker_host_files,
+};
 pub use image::is_image_reference;
 pub use listing::{DETECTION_BYTES_MAX, RootEntry, RootListing};
 
@@ -220,7 +222,10 @@ pub fn detect(root: &RootListing) -> Result<Environment, NothingDetected> {
             passed_over.extend(own.passed_over);
             passed_over.extend(job.map(|job| {
                 let what = format!("`{}` ({})", job.test.value, job.test.source);
-                PassedOver::new(what, "a CI workflow is asked only where the repository's own files say nothing")
+                PassedOver::new(
+                    what,
+                    "a CI workflow is asked only where the repository's own files say nothing",
+                )
             }));
             let test = own.test.ok().map(|mut test| {
                 if by_ci {

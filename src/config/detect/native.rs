@@ -16,8 +16,10 @@ fn cmake(root: &RootListing) -> Option<Candidate> {
     let text = root.text("CMakeLists.txt")?;
     let candidate = Candidate::new("C or C++", "CMakeLists.txt", &["ctest"]);
     let build = build_directory(root);
-    let command = format!("cmake -S . -B {build} && cmake --build {build} && cd {build} && ctest --output-on-failure");
-    let calls = ["enable_testing", "add_test", "include(ctest)", "catch_discover_tests", "gtest_discover_tests"];
+    let command =
+        format!("cmake -S . -B {build} && cmake --build {build} && cd {build} && ctest --output-on-failure");
+    let calls =
+        ["enable_testing", "add_test", "include(ctest)", "catch_discover_tests", "gtest_discover_tests"];
     let sign = text
         .lines()
         .map(|line| line.split('#').next().unwrap_or(line).trim().to_ascii_lowercase().replace(' ', ""))
@@ -57,7 +59,10 @@ fn autotools(root: &RootListing) -> Option<Candidate> {
         return None;
     }
     let command = format!("(test -f Makefile || {{ {configure}; }}) && make check");
-    Some(Candidate::new("C or C++", sign, &["make check"]).tested_by(command, format!("{sign}, and its Makefile's check")))
+    Some(
+        Candidate::new("C or C++", sign, &["make check"])
+            .tested_by(command, format!("{sign}, and its Makefile's check")),
+    )
 }
 
 /// In the order in which GNU make looks for them.
@@ -81,7 +86,9 @@ fn make(root: &RootListing) -> Option<Candidate> {
     let candidate = Candidate::new("make", name, &["make test", "make check", "make tests"]);
     let text = root.text(name)?;
     Some(match TARGETS.into_iter().find(|target| has_target(text, target)) {
-        Some(target) => candidate.tested_by(format!("make {target}"), format!("the target {target} in {name}")),
+        Some(target) => {
+            candidate.tested_by(format!("make {target}"), format!("the target {target} in {name}"))
+        }
         None => candidate.untested("it has no target named test or check", "make all && ./run-tests"),
     })
 }
@@ -102,7 +109,8 @@ fn has_target(makefile: &str, target: &str) -> bool {
         }
         let Some((targets, rest)) = line.split_once(':') else { return false };
         let rest = rest.trim_start_matches(':');
-        let is_assignment = rest.starts_with('=') || is_variable(rest.split(['#', ';']).next().unwrap_or(rest));
+        let is_assignment =
+            rest.starts_with('=') || is_variable(rest.split(['#', ';']).next().unwrap_or(rest));
         !is_assignment && !targets.contains('=') && targets.split_whitespace().any(|name| name == target)
     })
 }
@@ -123,10 +131,14 @@ fn just(root: &RootListing) -> Option<Candidate> {
         // Parameters may stand between, where they have defaults.
         head.is_some_and(|(parameters, _)| parameters.is_empty() || parameters.starts_with(' '))
     };
-    let target = ["test", "check", "tests"].into_iter().find(|target| text.lines().any(|line| is_recipe(line, target)));
+    let target = ["test", "check", "tests"]
+        .into_iter()
+        .find(|target| text.lines().any(|line| is_recipe(line, target)));
     let candidate = Candidate::new("just", name, &["just test"]);
     Some(match target {
-        Some(target) => candidate.tested_by(format!("just {target}"), format!("the recipe {target} in {name}")),
+        Some(target) => {
+            candidate.tested_by(format!("just {target}"), format!("the recipe {target} in {name}"))
+        }
         None => candidate.untested("it has no recipe named test or check", "just RECIPE"),
     })
 }

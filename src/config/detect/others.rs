@@ -24,7 +24,9 @@ pub(super) fn dotnet(root: &RootListing) -> Option<Candidate> {
 pub(super) fn elixir(root: &RootListing) -> Option<Candidate> {
     root.has_file("mix.exs").then(|| {
         let command = "mix local.hex --force && mix local.rebar --force && mix deps.get";
-        Candidate::new("Elixir", "mix.exs", &["mix test"]).set_up_by(command, "mix.exs").tested_by("mix test", "mix.exs")
+        Candidate::new("Elixir", "mix.exs", &["mix test"])
+            .set_up_by(command, "mix.exs")
+            .tested_by("mix test", "mix.exs")
     })
 }
 
@@ -32,7 +34,12 @@ pub(super) fn elixir(root: &RootListing) -> Option<Candidate> {
 const MANIFESTS: &[(&str, &str, &str, &str)] = &[
     ("Package.swift", "Swift", "swift package resolve", "swift test"),
     ("stack.yaml", "Haskell", "stack build --test --only-dependencies", "stack test"),
-    ("*.cabal", "Haskell", "cabal update && cabal build --enable-tests --only-dependencies all", "cabal test all"),
+    (
+        "*.cabal",
+        "Haskell",
+        "cabal update && cabal build --enable-tests --only-dependencies all",
+        "cabal test all",
+    ),
     ("dune-project", "OCaml", "opam install --yes --deps-only --with-test .", "dune runtest"),
     ("gleam.toml", "Gleam", "gleam deps download", "gleam test"),
     ("build.sbt", "Scala", "sbt update Test/compile", "sbt test"),

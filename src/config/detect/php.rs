@@ -11,7 +11,8 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
     let sign = if has_manifest { "composer.json" } else { configuration? };
     let package: Value =
         root.text("composer.json").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let mut candidate = Candidate::new("PHP", sign, &["phpunit", "pest", "composer test", "composer run test"]);
+    let mut candidate =
+        Candidate::new("PHP", sign, &["phpunit", "pest", "composer test", "composer run test"]);
     if has_manifest {
         let source = if root.has_file("composer.lock") { "composer.lock" } else { "composer.json" };
         candidate = candidate.set_up_by("composer install --no-interaction --no-progress", source);
@@ -25,6 +26,7 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
     Some(match configuration {
         Some(name) if has_manifest => candidate.tested_by("vendor/bin/phpunit", name),
         Some(name) => candidate.tested_by("phpunit", name),
-        None => candidate.untested("it has no test script, and there is no phpunit.xml", "vendor/bin/phpunit tests"),
+        None => candidate
+            .untested("it has no test script, and there is no phpunit.xml", "vendor/bin/phpunit tests"),
     })
 }

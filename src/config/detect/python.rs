@@ -61,13 +61,25 @@ struct Python<'r> {
 
 impl<'r> Python<'r> {
     fn of(root: &'r RootListing) -> Option<Self> {
-        let project: Table = root.text("pyproject.toml").and_then(|text| text.parse().ok()).unwrap_or_default();
+        let project: Table =
+            root.text("pyproject.toml").and_then(|text| text.parse().ok()).unwrap_or_default();
         // Many projects of other kinds have a pyproject.toml for a formatter alone.
         let tools = project.get("tool").and_then(Value::as_table);
-        let is_project = ["project", "build-system", "dependency-groups"].iter().any(|key| project.contains_key(*key))
-            || tools.is_some_and(|tools| ["poetry", "pytest", "pdm", "hatch"].iter().any(|key| tools.contains_key(*key)));
+        let is_project =
+            ["project", "build-system", "dependency-groups"].iter().any(|key| project.contains_key(*key))
+                || tools.is_some_and(|tools| {
+                    ["poetry", "pytest", "pdm", "hatch"].iter().any(|key| tools.contains_key(*key))
+                });
         let manifest = if is_project { Some("pyproject.toml") } else { None };
-        let configured = root.first(&["setup.py", "setup.cfg", "pytest.ini", "tox.ini", "noxfile.py", "Pipfile", "manage.py"]);
+        let configured = root.first(&[
+            "setup.py",
+            "setup.cfg",
+            "pytest.ini",
+            "tox.ini",
+            "noxfile.py",
+            "Pipfile",
+            "manage.py",
+        ]);
         let test = root.files().find(|path| is_test_path(path));
         let requirements = root.first(&["requirements.txt"]);
         let sign = manifest.or(configured).or(test).or(requirements)?.to_owned();
@@ -87,13 +99,15 @@ impl<'r> Python<'r> {
         }
         if self.root.has_file("manage.py") {
             let command = format!("{}python3 manage.py test", self.prefix());
-            let candidate = candidate.tested_by(command, "manage.py; Django's test command, as nothing mentions pytest");
+            let candidate =
+                candidate.tested_by(command, "manage.py; Django's test command, as nothing mentions pytest");
             return Some(self.set_up(candidate, None));
         }
         let unittest = |directory: Option<&str>| {
             let place = directory.map(|directory| format!(" -s {directory}")).unwrap_or_default();
             let command = format!("{}python3 -m unittest discover{place}", self.prefix());
-            let source = format!("{}; unittest because nothing mentions pytest{}", self.sign, self.prefix_in_words());
+            let source =
+                format!("{}; unittest because nothing mentions pytest{}", self.sign, self.prefix_in_words());
             (command, source)
         };
         let Some(place) = self.unittest_place() else {
@@ -109,7 +123,8 @@ impl<'r> Python<'r> {
     fn pytest_sign(&self) -> Option<String> {
         let root = self.root;
         let own_file = |path: &&str| path.rsplit('/').next() == Some("conftest.py") && is_test_path(path);
-        if let Some(path) = root.first(&["pytest.ini", ".pytest.ini"]).or_else(|| root.files().find(own_file)) {
+        if let Some(path) = root.first(&["pytest.ini", ".pytest.ini"]).or_else(|| root.files().find(own_file))
+        {
             return Some(path.to_owned());
         }
         if at(&self.project, &["tool", "pytest"]).is_some() {
@@ -119,9 +134,10 @@ impl<'r> Python<'r> {
             return Some("its mention in pyproject.toml".to_owned());
         }
         let ini = [("setup.cfg", "tool:pytest"), ("tox.ini", "pytest")];
-        if let Some((name, section)) = ini.into_iter().find(|(name, section)| {
-            root.text(name).is_some_and(|text| has_section(text, section))
-        }) {
+        if let Some((name, section)) = ini
+            .into_iter()
+            .find(|(name, section)| root.text(name).is_some_and(|text| has_section(text, section)))
+        {
             return Some(format!("the section [{section}] in {name}"));
         }
         // Requirements and commands stand on lines of their own in each of these.
@@ -142,7 +158,8 @@ impl<'r> Python<'r> {
                 .map(str::trim_start)
                 .any(|line| line.starts_with("import pytest") || line.starts_with("from pytest"))
         };
-        let importing = root.files().find(|path| is_test_path(path) && root.text(path).is_some_and(imports))?;
+        let importing =
+            root.files().find(|path| is_test_path(path) && root.text(path).is_some_and(imports))?;
         Some(format!("its import in {importing}"))
     }
 
@@ -165,7 +182,10 @@ impl<'r> Python<'r> {
                 candidate
                     .tested_by("python3 -m tox", "tox.ini; its commands are not pytest")
                     .set_up_by(pip("tox"), "tox.ini")
-                    .set_up_by("python3 -m tox --notest", "tox.ini: makes the environments, and runs nothing"),
+                    .set_up_by(
+                        "python3 -m tox --notest",
+                        "tox.ini: makes the environments, and runs nothing",
+                    ),
             );
         }
         let sessions = self.root.text("noxfile.py")?;
@@ -203,7 +223,11 @@ impl<'r> Python<'r> {
     }
 
     fn prefix_in_words(&self) -> &'static str {
-        if self.has_src_layout() { "; the package lies in src/, where only PYTHONPATH finds it uninstalled" } else { "" }
+        if self.has_src_layout() {
+            "; the package lies in src/, where only PYTHONPATH finds it uninstalled"
+        } else {
+            ""
+        }
     }
 
     fn has_src_layout(&self) -> bool {
@@ -215,7 +239,8 @@ impl<'r> Python<'r> {
     }
 
     fn is_installable(&self) -> bool {
-        let tools = ["poetry", "pdm", "hatch"].iter().any(|tool| at(&self.project, &["tool", tool]).is_some());
+        let tools =
+            ["poetry", "pdm", "hatch"].iter().any(|tool| at(&self.project, &["tool", tool]).is_some());
         let legacy = self.root.has_file("setup.py")
             || self.root.text("setup.cfg").is_some_and(|text| has_section(text, "metadata"));
         self.project.contains_key("project") || self.project.contains_key("build-system") || tools || legacy
@@ -301,8 +326,12 @@ impl<'r> Python<'r> {
         }
         for requirement in more {
             match requirement.split_once(' ') {
-                Some((flag @ ("-r" | "-e"), rest)) => arguments.push(format!("{flag} {}", quoted(rest.trim()))),
-                _ if requirement.starts_with("-r") => arguments.push(format!("-r {}", quoted(&requirement[2..]))),
+                Some((flag @ ("-r" | "-e"), rest)) => {
+                    arguments.push(format!("{flag} {}", quoted(rest.trim())))
+                }
+                _ if requirement.starts_with("-r") => {
+                    arguments.push(format!("-r {}", quoted(&requirement[2..])))
+                }
                 _ if requirement.starts_with('-') => {}
                 _ => arguments.push(quoted(&requirement)),
             }

@@ -38,7 +38,9 @@ pub(super) enum Place {
 /// Where `project` asks for `name`; the place that is easiest to install from comes first.
 pub(super) fn place_of(project: &Table, name: &str) -> Option<Place> {
     let listed = |value: &Value| {
-        value.as_array().is_some_and(|list| list.iter().filter_map(Value::as_str).any(|one| asks_for(one, name)))
+        value
+            .as_array()
+            .is_some_and(|list| list.iter().filter_map(Value::as_str).any(|one| asks_for(one, name)))
     };
     if at(project, &["project", "dependencies"]).is_some_and(listed) {
         return Some(Place::Always);
@@ -67,7 +69,8 @@ pub(super) fn place_of(project: &Table, name: &str) -> Option<Place> {
             return Some(Place::Group("dev".to_owned(), Vec::new()));
         }
         let groups = poetry.get("group").and_then(Value::as_table);
-        let group = groups.and_then(|groups| groups.iter().find(|(_, group)| has_key(group.get("dependencies"))));
+        let group =
+            groups.and_then(|groups| groups.iter().find(|(_, group)| has_key(group.get("dependencies"))));
         if let Some((group, _)) = group {
             return Some(Place::Group(group.clone(), Vec::new()));
         }
@@ -114,7 +117,9 @@ fn mentions(value: &Value, name: &str, depth: usize) -> bool {
             other => mentions(other, name, depth + 1),
         }),
         Value::Table(table) => table.iter().any(|(_, value)| mentions(value, name, depth + 1)),
-        Value::String(_) | Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => false,
+        Value::String(_) | Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {
+            false
+        }
     }
 }
 
@@ -147,7 +152,8 @@ pub(super) fn ini_values<'t>(text: &'t str, section: &str, key: &str) -> Vec<&'t
 
 /// Whether an INI file has a section.
 pub(super) fn has_section(text: &str, section: &str) -> bool {
-    let named = |line: &str| line.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) == Some(section);
+    let named =
+        |line: &str| line.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) == Some(section);
     text.lines().any(named)
 }
 
@@ -161,7 +167,14 @@ mod tests {
 
     #[test]
     fn a_requirement_is_told_from_one_that_begins_like_it() {
-        for yes in ["pytest", "pytest>=8,<9", "pytest[testing]", "Pytest ~= 8", "pytest-cov", "pytest; python_version>'3'"] {
+        for yes in [
+            "pytest",
+            "pytest>=8,<9",
+            "pytest[testing]",
+            "Pytest ~= 8",
+            "pytest-cov",
+            "pytest; python_version>'3'",
+        ] {
             assert!(asks_for(yes, "pytest"), "{yes}");
         }
         for no in ["pytester", "py", "# pytest", "my-pytest"] {
@@ -174,11 +187,17 @@ mod tests {
     #[test]
     fn every_place_of_a_pyproject_is_known() {
         assert_eq!(place("[project]\ndependencies=['pytest']"), Some(Place::Always));
-        assert_eq!(place("[project.optional-dependencies]\nlint=['ruff']\ntest=['pytest>8']"), Some(Place::Extra("test".into())));
+        assert_eq!(
+            place("[project.optional-dependencies]\nlint=['ruff']\ntest=['pytest>8']"),
+            Some(Place::Extra("test".into()))
+        );
         let groups = "[dependency-groups]\ntest=['pytest']\nlint=['ruff']\ndev=[{include-group='test'}, 'x']";
         let all = vec!["pytest".to_owned(), "x".to_owned()];
         assert_eq!(place(groups), Some(Place::Group("dev".into(), all)));
-        assert_eq!(place("[tool.poetry.group.t.dependencies]\npytest='^8'"), Some(Place::Group("t".into(), vec![])));
+        assert_eq!(
+            place("[tool.poetry.group.t.dependencies]\npytest='^8'"),
+            Some(Place::Group("t".into(), vec![]))
+        );
         assert_eq!(place("[tool.hatch.envs.x]\ndependencies=['pytest']"), Some(Place::Tool("hatch".into())));
         assert_eq!(place("# pytest\n[project]\nname='pytest-free'\ndescription='pytest'"), None);
         assert_eq!(place("[dependency-groups]\na=[{include-group='b'}]\nb=[{include-group='a'}]"), None);

@@ -15,7 +15,9 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
     }
     let specs = root.files().find(|path| path.starts_with("spec/") && path.ends_with("_spec.rb"));
     if let Some(why) = root.first(&[".rspec", "spec/spec_helper.rb"]).or(specs) {
-        return Some(candidate.tested_by(format!("{bundled}rspec"), format!("{sign}; RSpec because of {why}")));
+        return Some(
+            candidate.tested_by(format!("{bundled}rspec"), format!("{sign}; RSpec because of {why}")),
+        );
     }
     if root.has_file("bin/rails") && root.is_directory("test") {
         return Some(candidate.tested_by("ruby bin/rails test", "bin/rails and the directory test"));
@@ -44,7 +46,10 @@ fn has_test_task(rakefile: &str) -> bool {
     code.into_iter().any(|line| {
         let named = line.strip_prefix("task ").map(|rest| rest.trim_start_matches([':', '"', '\'', '(']));
         let is_named = named.is_some_and(|rest| {
-            rest.strip_prefix("test").is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') || rest.starts_with(": "))
+            rest.strip_prefix("test").is_some_and(|rest| {
+                !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
+                    || rest.starts_with(": ")
+            })
         });
         is_named
             || line.starts_with("Rake::TestTask.new do")

@@ -18,7 +18,9 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
             ("cargo test --no-fail-fast", "Cargo.toml; the workspace's default members, as it says")
         }
         // Without a package of its own, cargo takes all members by itself.
-        Some(_) if !manifest.contains_key("package") => ("cargo test --no-fail-fast", "Cargo.toml, a workspace"),
+        Some(_) if !manifest.contains_key("package") => {
+            ("cargo test --no-fail-fast", "Cargo.toml, a workspace")
+        }
         Some(_) => ("cargo test --workspace --no-fail-fast", "Cargo.toml, a package with a workspace"),
     };
     let mut candidate =
@@ -26,7 +28,8 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
     if !is_vendored(root) {
         candidate = match root.has_file("Cargo.lock") {
             true => candidate.set_up_by("cargo fetch --locked", "Cargo.lock"),
-            false => candidate.set_up_by("cargo fetch", "Cargo.toml; there is no Cargo.lock, so versions may differ"),
+            false => candidate
+                .set_up_by("cargo fetch", "Cargo.toml; there is no Cargo.lock, so versions may differ"),
         };
     }
     if root.has_file(".config/nextest.toml") {
@@ -57,7 +60,8 @@ fn toolchain(root: &RootListing) -> Option<(&'static str, String)> {
     let name = root.first(&["rust-toolchain.toml", "rust-toolchain"])?;
     let text = root.text(name)?;
     let table = text.parse::<Table>().ok();
-    let channel = table.as_ref().and_then(|table| at(table, &["toolchain", "channel"])).and_then(Value::as_str);
+    let channel =
+        table.as_ref().and_then(|table| at(table, &["toolchain", "channel"])).and_then(Value::as_str);
     let legacy = || text.lines().next().map(str::trim).filter(|line| !line.starts_with('['));
     let channel = channel.or_else(legacy).filter(|channel| !channel.is_empty())?;
     Some((name, channel.chars().take(60).collect()))

@@ -27,7 +27,8 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
     let kind = |names: &'static [&'static str], tool: Tool, before: &str| Kind {
         names,
         tool,
-        pattern: Regex::new(&format!("(?m){before}{ADDRESS}")).expect("a pattern of this file, which a test compiles"),
+        pattern: Regex::new(&format!("(?m){before}{ADDRESS}"))
+            .expect("a pattern of this file, which a test compiles"),
     };
     let uncommented = r"^[^#\n]*?";
     vec![
@@ -43,14 +44,26 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
         kind(&["uv.lock", "poetry.lock", "pdm.lock"], Tool::Pip, r#"(?:\b(?:registry|url|git)\s*=\s*")"#),
         kind(&["Pipfile.lock"], Tool::Pip, r#""url"\s*:\s*""#),
         kind(&["Pipfile", "uv.toml"], Tool::Pip, r#"^[^#\n]*?\b(?:url|index-url|git)\s*=\s*""#),
-        kind(&["requirements*.txt", "requirements/*.txt"], Tool::Pip, r"^\s*(?:(?:-i|-f|--[a-z-]+)[\s=]+|[^#\s][^#\n]*@\s*|(?:-e\s+)?)"),
+        kind(
+            &["requirements*.txt", "requirements/*.txt"],
+            Tool::Pip,
+            r"^\s*(?:(?:-i|-f|--[a-z-]+)[\s=]+|[^#\s][^#\n]*@\s*|(?:-e\s+)?)",
+        ),
         kind(&["pip.conf"], Tool::Pip, r"^\s*(?:[a-z-]+\s*=\s*(?:\S+\s+)*?|[ \t]+)"),
         kind(&["Gemfile.lock"], Tool::Ruby, r"^\s+remote:\s+"),
         kind(&["Gemfile"], Tool::Ruby, r#"^\s*source[\s(]+['"]"#),
         kind(&[".gemrc", "gemrc", ".bundle/config"], Tool::Ruby, uncommented),
         kind(&["composer.lock"], Tool::Composer, r#""dist"\s*:\s*\{[^}]*?"url"\s*:\s*""#),
-        kind(&["composer.json", "composer/config.json", ".composer/config.json"], Tool::Composer, r#""url"\s*:\s*""#),
-        kind(&["maven-wrapper.properties", "gradle-wrapper.properties"], Tool::Jvm, r"^\s*(?:distributionUrl|wrapperUrl)\s*=\s*"),
+        kind(
+            &["composer.json", "composer/config.json", ".composer/config.json"],
+            Tool::Composer,
+            r#""url"\s*:\s*""#,
+        ),
+        kind(
+            &["maven-wrapper.properties", "gradle-wrapper.properties"],
+            Tool::Jvm,
+            r"^\s*(?:distributionUrl|wrapperUrl)\s*=\s*",
+        ),
         kind(
             &["build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts", "*.gradle"],
             Tool::Jvm,
@@ -61,7 +74,11 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
             Tool::Jvm,
             r"<(?:repository|pluginRepository|mirror)>(?:\s*<(?:id|name|layout|mirrorOf|releases|snapshots|enabled|updatePolicy)>[^<]*</\w+>|\s*</?(?:releases|snapshots)>)*\s*<url>\s*",
         ),
-        kind(&["nuget.config", "NuGet.config", "NuGet.Config"], Tool::Dotnet, r#"<add\s+key="[^"]*"\s+value=""#),
+        kind(
+            &["nuget.config", "NuGet.config", "NuGet.Config"],
+            Tool::Dotnet,
+            r#"<add\s+key="[^"]*"\s+value=""#,
+        ),
         kind(&["*.list", "sources.list"], Tool::Apt, r"^\s*deb(?:-src)?\s+(?:\[[^\]\n]*\]\s*)?"),
         kind(&["*.sources"], Tool::Apt, r"^URIs:\s*(?:\S+\s+)*?"),
     ]
@@ -118,9 +135,17 @@ fn origin(address: &str) -> &str {
 pub(super) fn addresses_in_variable(name: &str, value: &str) -> Option<(Tool, Vec<String>)> {
     let upper = name.to_ascii_uppercase();
     let tool = match upper.as_str() {
-        "PIP_INDEX_URL" | "PIP_EXTRA_INDEX_URL" | "PIP_FIND_LINKS" | "UV_INDEX_URL" | "UV_EXTRA_INDEX_URL"
-        | "UV_DEFAULT_INDEX" | "UV_INDEX" | "PIPENV_PYPI_MIRROR" => Tool::Pip,
-        "NPM_CONFIG_REGISTRY" | "YARN_NPM_REGISTRY_SERVER" | "YARN_REGISTRY" | "BUN_CONFIG_REGISTRY" => Tool::Npm,
+        "PIP_INDEX_URL"
+        | "PIP_EXTRA_INDEX_URL"
+        | "PIP_FIND_LINKS"
+        | "UV_INDEX_URL"
+        | "UV_EXTRA_INDEX_URL"
+        | "UV_DEFAULT_INDEX"
+        | "UV_INDEX"
+        | "PIPENV_PYPI_MIRROR" => Tool::Pip,
+        "NPM_CONFIG_REGISTRY" | "YARN_NPM_REGISTRY_SERVER" | "YARN_REGISTRY" | "BUN_CONFIG_REGISTRY" => {
+            Tool::Npm
+        }
         "GOPROXY" | "GOSUMDB" => Tool::Go,
         "RUBYGEMS_HOST" => Tool::Ruby,
         "HEX_MIRROR" => Tool::Elixir,

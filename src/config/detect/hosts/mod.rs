@@ -164,7 +164,8 @@ impl Proposal {
             .filter(|tool| setup.iter().any(|command| tool.is_used_by(&command.value)))
             .collect();
         // A command that says nothing about its tools may use any.
-        let unknown = setup.iter().any(|command| !Tool::ALL.iter().any(|tool| tool.is_used_by(&command.value)));
+        let unknown =
+            setup.iter().any(|command| !Tool::ALL.iter().any(|tool| tool.is_used_by(&command.value)));
         let mut proposed = ProposedHosts { unusable: self.unusable, ..ProposedHosts::default() };
         for tool in &used {
             if !self.named.keys().any(|(named, _)| named == tool) {
@@ -198,13 +199,17 @@ fn host_of(address: &str) -> Host {
     let is_registry_identity = address.starts_with("registry+");
     let bare = ["registry+", "sparse+", "git+"].iter().find_map(|prefix| address.strip_prefix(prefix));
     let bare = bare.unwrap_or(address).replace("\\:", ":");
-    let unreadable = || Host::Unusable("an address".to_owned(), "its host cannot be read; it may hold a variable");
+    let unreadable =
+        || Host::Unusable("an address".to_owned(), "its host cannot be read; it may hold a variable");
     let Ok(url) = Url::parse(&bare) else { return unreadable() };
     let Some(host) = url.host_str().map(|host| host.trim_end_matches('.').to_lowercase()) else {
         return unreadable();
     };
     if !matches!(url.scheme(), "http" | "https") {
-        return Host::Unusable(host, "is reached by another protocol than HTTP, which a sandbox does not speak");
+        return Host::Unusable(
+            host,
+            "is reached by another protocol than HTTP, which a sandbox does not speak",
+        );
     }
     if let Some(problem) = host_name_problem(&host) {
         let shown: String = host.chars().take(100).collect();

@@ -66,8 +66,9 @@ impl Tool {
 
     /// Whether a shell command names one of its programs.
     pub(super) fn is_used_by(self, command: &str) -> bool {
-        static WORDS: LazyLock<Regex> =
-            LazyLock::new(|| Regex::new(r"[\w.+/-]+").expect("a pattern of this file, which a test compiles"));
+        static WORDS: LazyLock<Regex> = LazyLock::new(|| {
+            Regex::new(r"[\w.+/-]+").expect("a pattern of this file, which a test compiles")
+        });
         WORDS.find_iter(command).any(|word| {
             let name = word.as_str().rsplit('/').next().unwrap_or_default();
             self.programs().contains(&name)

@@ -13,7 +13,8 @@ pub(super) enum Purpose {
 }
 
 /// Where a command begins: at the start, after what joins commands, and after what only wraps one.
-const HEAD: &str = r"(?:^|[;&|(]\s*|\b(?:sudo|time|xvfb-run|env)\s+(?:-\S+\s+)*(?:\w+=\S*\s+)*)(?:\w+=\S*\s+)*";
+const HEAD: &str =
+    r"(?:^|[;&|(]\s*|\b(?:sudo|time|xvfb-run|env)\s+(?:-\S+\s+)*(?:\w+=\S*\s+)*)(?:\w+=\S*\s+)*";
 
 static TESTS: LazyLock<Regex> = LazyLock::new(|| {
     let tests = r"(?:
@@ -86,12 +87,17 @@ pub(super) fn take_apart(script: &str) -> Script {
         .collect();
     let purposes: Vec<Purpose> = lines.iter().map(|line| purpose(line)).collect();
     let stands_alone = lines.iter().zip(&purposes).all(|(line, purpose)| {
-        *purpose != Purpose::Other || ["echo ", "set -", "pwd", "ls", "which "].iter().any(|word| line.starts_with(word))
+        *purpose != Purpose::Other
+            || ["echo ", "set -", "pwd", "ls", "which "].iter().any(|word| line.starts_with(word))
     });
     let mut taken = Script::default();
     if stands_alone && !joined.contains("<<") {
         let of = |wanted: Purpose| {
-            lines.iter().zip(&purposes).filter(move |(_, purpose)| **purpose == wanted).map(|(line, _)| line.clone())
+            lines
+                .iter()
+                .zip(&purposes)
+                .filter(move |(_, purpose)| **purpose == wanted)
+                .map(|(line, _)| line.clone())
         };
         let tests: Vec<String> = of(Purpose::Test).collect();
         taken.installs = of(Purpose::Install).collect();
@@ -115,25 +121,77 @@ mod tests {
     #[test]
     fn a_commands_purpose_is_known_by_its_words() {
         let tests = [
-            "cargo test --all", "cargo +nightly nextest run", "python -m pytest -x", "pytest", "uv run pytest",
-            "uv run --frozen python -m pytest", "tox -e py312", "npm test", "npm run test:unit", "yarn test", "pnpm test",
-            "go test ./...", "./mvnw -B verify", "mvn test", "./gradlew check", "make -j4 check", "ctest --output-on-failure",
-            "bundle exec rake", "bundle exec rspec", "vendor/bin/phpunit", "composer test", "prove -l t", "dotnet test",
-            "mix test", "./run-tests.sh", "bash scripts/run_tests.sh", "xvfb-run -a npm test", "CI=1 npm test",
-            "coverage run -m pytest", "cd x && go test ./...", "python manage.py test", "./test.sh", "opam exec -- dune runtest",
+            "cargo test --all",
+            "cargo +nightly nextest run",
+            "python -m pytest -x",
+            "pytest",
+            "uv run pytest",
+            "uv run --frozen python -m pytest",
+            "tox -e py312",
+            "npm test",
+            "npm run test:unit",
+            "yarn test",
+            "pnpm test",
+            "go test ./...",
+            "./mvnw -B verify",
+            "mvn test",
+            "./gradlew check",
+            "make -j4 check",
+            "ctest --output-on-failure",
+            "bundle exec rake",
+            "bundle exec rspec",
+            "vendor/bin/phpunit",
+            "composer test",
+            "prove -l t",
+            "dotnet test",
+            "mix test",
+            "./run-tests.sh",
+            "bash scripts/run_tests.sh",
+            "xvfb-run -a npm test",
+            "CI=1 npm test",
+            "coverage run -m pytest",
+            "cd x && go test ./...",
+            "python manage.py test",
+            "./test.sh",
+            "opam exec -- dune runtest",
         ];
         for line in tests {
             assert_eq!(purpose(line), Purpose::Test, "{line}");
         }
         let installs = [
-            "pip install -e .[test]", "python -m pip install --upgrade pip pytest", "npm ci", "yarn", "yarn install --immutable",
-            "apt-get install -y x", "sudo apt-get update", "bundle install", "cmake -S . -B build", "./configure", "make",
-            "uv sync", "pip install tox", "go mod download", "cargo build", "composer install", "npm install -g jest",
+            "pip install -e .[test]",
+            "python -m pip install --upgrade pip pytest",
+            "npm ci",
+            "yarn",
+            "yarn install --immutable",
+            "apt-get install -y x",
+            "sudo apt-get update",
+            "bundle install",
+            "cmake -S . -B build",
+            "./configure",
+            "make",
+            "uv sync",
+            "pip install tox",
+            "go mod download",
+            "cargo build",
+            "composer install",
+            "npm install -g jest",
         ];
         for line in installs {
             assert_eq!(purpose(line), Purpose::Install, "{line}");
         }
-        for line in ["echo pytest", "cargo fmt --check", "npm run lint", "echo test", "ruff check", "cat tests.txt", "cd tests", "git diff", "npm publish", "latest"] {
+        for line in [
+            "echo pytest",
+            "cargo fmt --check",
+            "npm run lint",
+            "echo test",
+            "ruff check",
+            "cat tests.txt",
+            "cd tests",
+            "git diff",
+            "npm publish",
+            "latest",
+        ] {
             assert_eq!(purpose(line), Purpose::Other, "{line}");
         }
     }

@@ -33,7 +33,9 @@ impl Matrix {
             .into_iter()
             .flatten()
             .filter_map(Value::as_object)
-            .map(|added| added.iter().filter_map(|(name, value)| Some((name.clone(), scalar(value)?))).collect())
+            .map(|added| {
+                added.iter().filter_map(|(name, value)| Some((name.clone(), scalar(value)?))).collect()
+            })
             .collect();
         let text = |row: &BTreeMap<String, String>| row.values().cloned().collect::<Vec<_>>().join(" ");
         let texts: Vec<String> = rows.iter().map(text).collect();
@@ -75,13 +77,21 @@ mod tests {
 
     #[test]
     fn one_row_is_chosen_and_only_its_values_are_filled_in() {
-        let strategy = json!({"matrix": {"os": ["macos-14", "ubuntu-24.04"], "py": [3.12, 3.9], "x": [{"a": 1}]}});
+        let strategy =
+            json!({"matrix": {"os": ["macos-14", "ubuntu-24.04"], "py": [3.12, 3.9], "x": [{"a": 1}]}});
         let matrix = Matrix::of(Some(&strategy));
         assert_eq!(matrix.resolve("${{ matrix.os }} ${{matrix.py}}").as_deref(), Some("ubuntu-24.04 3.12"));
-        for other in ["${{ matrix.x }}", "${{ secrets.A }}", "${{ github.ref }}", "${{ matrix.os", "${{ matrix.os == 'a' }}"] {
+        for other in [
+            "${{ matrix.x }}",
+            "${{ secrets.A }}",
+            "${{ github.ref }}",
+            "${{ matrix.os",
+            "${{ matrix.os == 'a' }}",
+        ] {
             assert_eq!(matrix.resolve(other), None, "{other}");
         }
-        let included = json!({"matrix": {"include": [{"os": "windows", "v": 1}, {"os": "ubuntu-latest", "v": 2}]}});
+        let included =
+            json!({"matrix": {"include": [{"os": "windows", "v": 1}, {"os": "ubuntu-latest", "v": 2}]}});
         assert_eq!(Matrix::of(Some(&included)).resolve("${{ matrix.v }}").as_deref(), Some("2"));
         assert_eq!(Matrix::of(Some(&json!({"matrix": "${{ fromJSON(x) }}"}))), Matrix::default());
     }

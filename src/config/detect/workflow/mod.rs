@@ -123,10 +123,13 @@ impl<'w> Reader<'w> {
         let matrix = Matrix::of(job.get("strategy"));
         let runner = match job.get("runs-on") {
             Some(Value::String(runner)) => matrix.resolve(runner),
-            Some(Value::Array(labels)) => labels.iter().filter_map(Value::as_str).map(str::to_owned).reduce(|a, b| format!("{a} {b}")),
+            Some(Value::Array(labels)) => {
+                labels.iter().filter_map(Value::as_str).map(str::to_owned).reduce(|a, b| format!("{a} {b}"))
+            }
             Some(_) | None => None,
         };
-        let is_linux = |runner: &String| ["ubuntu", "linux"].iter().any(|word| runner.to_lowercase().contains(word));
+        let is_linux =
+            |runner: &String| ["ubuntu", "linux"].iter().any(|word| runner.to_lowercase().contains(word));
         if !runner.as_ref().is_some_and(is_linux) && !job.contains_key("container") {
             return Err("it is not known to run on Ubuntu");
         }
@@ -153,7 +156,10 @@ impl<'w> Reader<'w> {
             if let Some(action) = step.get("uses").and_then(Value::as_str) {
                 let name = action.split('@').next().unwrap_or(action);
                 if name.rsplit('/').next().is_some_and(|name| name.starts_with("setup-")) {
-                    notes.push(format!("{} has its toolchain from {name}; the image, or the worker, must have it", self.file));
+                    notes.push(format!(
+                        "{} has its toolchain from {name}; the image, or the worker, must have it",
+                        self.file
+                    ));
                 }
                 continue;
             }
@@ -173,7 +179,12 @@ impl<'w> Reader<'w> {
                     let after_tests = !tests.is_empty();
                     let source = format!("a step of the job {} in {}", self.name, self.file);
                     if !after_tests {
-                        setup.extend(taken.installs.iter().map(|command| Found::new(self.placed(step, command), &*source)));
+                        setup.extend(
+                            taken
+                                .installs
+                                .iter()
+                                .map(|command| Found::new(self.placed(step, command), &*source)),
+                        );
                     }
                     tests.extend(taken.test.map(|command| self.placed(step, &command)));
                 }
@@ -188,7 +199,13 @@ impl<'w> Reader<'w> {
         let source = format!("the job {} in {}, which is run on changes", self.name, self.file);
         let multi_line = tests.len() > 1 && tests.iter().any(|test| test.contains('\n'));
         let test = if multi_line { tests.swap_remove(0) } else { tests.join(" && ") };
-        Ok(Some(CiJob { test: Found::new(test, source), setup, image: self.image(), notes, weight: self.weight() }))
+        Ok(Some(CiJob {
+            test: Found::new(test, source),
+            setup,
+            image: self.image(),
+            notes,
+            weight: self.weight(),
+        }))
     }
 
     /// The step's script with matrix values in place.
@@ -218,10 +235,13 @@ impl<'w> Reader<'w> {
         variables.extend(plain_variables(step.get("env"), &self.matrix));
         let mut before = String::new();
         let directory = step.get("working-directory").and_then(Value::as_str).map(str::to_owned);
-        let directory = directory.or_else(|| self.directory.clone()).and_then(|path| self.matrix.resolve(&path));
-        let inside = directory.filter(|path| !path.starts_with('/') && !["", ".", "./"].contains(&path.as_str()));
+        let directory =
+            directory.or_else(|| self.directory.clone()).and_then(|path| self.matrix.resolve(&path));
+        let inside =
+            directory.filter(|path| !path.starts_with('/') && !["", ".", "./"].contains(&path.as_str()));
         if !variables.is_empty() {
-            let all: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect();
+            let all: Vec<String> =
+                variables.iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect();
             before.push_str(&format!("export {}; ", all.join(" ")));
         }
         if let Some(path) = &inside {
@@ -245,12 +265,28 @@ impl<'w> Reader<'w> {
         let name = self.name.to_lowercase();
         let title = self.job.get("name").and_then(Value::as_str).unwrap_or_default().to_lowercase();
         let stem = self.file.rsplit('/').next().and_then(|name| name.split('.').next()).unwrap_or_default();
-        let is_special = ["bench", "coverage", "lint", "doc", "release", "nightly", "fuzz", "miri", "wasm", "e2e", "integration"]
-            .iter()
-            .any(|word| name.contains(word));
+        let is_special = [
+            "bench",
+            "coverage",
+            "lint",
+            "doc",
+            "release",
+            "nightly",
+            "fuzz",
+            "miri",
+            "wasm",
+            "e2e",
+            "integration",
+        ]
+        .iter()
+        .any(|word| name.contains(word));
         let mut weight = 1;
         weight += if name.contains("test") || title.contains("test") { 4 } else { 0 };
-        weight += if ["ci", "test", "tests", "build", "main"].contains(&stem.to_lowercase().as_str()) { 2 } else { 0 };
+        weight += if ["ci", "test", "tests", "build", "main"].contains(&stem.to_lowercase().as_str()) {
+            2
+        } else {
+            0
+        };
         if is_special { 0 } else { weight }
     }
 }
@@ -263,7 +299,9 @@ fn plain_variables(scope: Option<&Value>, matrix: &Matrix) -> Vec<(String, Strin
         bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
             && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
     };
-    let matters = |name: &str| !name.contains("COLOR") && !name.starts_with("GITHUB_") && !name.contains("TOKEN") && name != "CI";
+    let matters = |name: &str| {
+        !name.contains("COLOR") && !name.starts_with("GITHUB_") && !name.contains("TOKEN") && name != "CI"
+    };
     let text = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),

@@ -1,5 +1,7 @@
 //! Small example trees for each kind of project, and traps.
 
+mod projects;
+
 use super::*;
 use crate::config::{REPOSITORY_FILE, RepositoryFile};
 
@@ -34,14 +36,25 @@ fn found(files: &[(&str, &str)]) -> String {
             let setup = environment.setup.iter().map(|command| &command.value);
             assert!(file.setup_commands.unwrap_or_default().iter().eq(setup));
             let mut lines = vec![format!("{} | {}", environment.test.value, environment.test.source)];
-            lines.extend(environment.setup.iter().map(|command| format!("  after {} | {}", command.value, command.source)));
-            lines.extend(environment.image.iter().map(|image| format!("  in {} | {}", image.value, image.source)));
-            lines.extend(environment.passed_over.iter().map(|one| format!("  not {}: {}", one.what, one.why)));
+            lines.extend(
+                environment
+                    .setup
+                    .iter()
+                    .map(|command| format!("  after {} | {}", command.value, command.source)),
+            );
+            lines.extend(
+                environment.image.iter().map(|image| format!("  in {} | {}", image.value, image.source)),
+            );
+            lines
+                .extend(environment.passed_over.iter().map(|one| format!("  not {}: {}", one.what, one.why)));
             lines.extend(environment.notes.iter().map(|note| format!("  note: {note}")));
             lines.join("\n")
         }
         Err(nothing) => {
-            let recognised = nothing.recognised.iter().map(|one| format!("{}: {} (e.g. {})", one.language, one.why, one.example));
+            let recognised = nothing
+                .recognised
+                .iter()
+                .map(|one| format!("{}: {} (e.g. {})", one.language, one.why, one.example));
             let passed = nothing.passed_over.iter().map(|one| format!("not {}: {}", one.what, one.why));
             let lines: Vec<String> = recognised.chain(passed).collect();
             format!("nothing{}", lines.iter().map(|line| format!("\n  {line}")).collect::<String>())
@@ -50,85 +63,6 @@ fn found(files: &[(&str, &str)]) -> String {
 }
 fn table(trees: &[&[(&str, &str)]]) -> String {
     trees.iter().map(|files| found(files)).collect::<Vec<_>>().join("\n")
-}
-
-#[test]
-fn rust_is_tested_by_cargo_as_its_manifest_says() {
-    insta::assert_snapshot!(table(&[
-        &[("Cargo.toml", "[package]\nname='a'"), ("Cargo.lock", ""), ("src/lib.rs", "")],
-        &[("Cargo.toml", "[workspace]\nmembers=['a']"), (".cargo/config.toml", "[source.vendored]\ndirectory='vendor'")],
-        &[("Cargo.toml", "[package]\n[workspace]"), (".config/nextest.toml", ""), ("rust-toolchain.toml", "[toolchain]\nchannel = '1.80'")],
-        &[("Cargo.toml", "[package]\n[workspace]\ndefault-members=['.']"), ("rust-toolchain", "nightly-2025-01-01\n")],
-    ]), @"");
-}
-
-#[test]
-fn python_is_tested_by_what_its_files_name() {
-    insta::assert_snapshot!(table(&[
-        &[("pyproject.toml", "[project]\nname='a'\n[project.optional-dependencies]\ntest=['pytest']"), ("src/a/__init__.py", ""), ("tests/test_a.py", "")],
-        &[("pyproject.toml", "[project]\n[dependency-groups]\ndev=['pytest>=8', {include-group='x'}]\nx=['attrs']"), ("a/__init__.py", "")],
-        &[("pyproject.toml", "[project]\n[dependency-groups]\ntest=['pytest']"), ("uv.lock", "")],
-        &[("pyproject.toml", "[tool.poetry]\n[tool.poetry.group.dev.dependencies]\npytest='*'"), ("poetry.lock", "")],
-        &[("Pipfile", "[dev-packages]\npytest = '*'\n"), ("Pipfile.lock", "{}")],
-        &[("setup.py", ""), ("requirements-dev.txt", "pytest>=8\n"), ("requirements.txt", "x\n")],
-        &[("setup.py", "# pytest\n"), ("tests/test_a.py", "import unittest\n# pytest is not used\n")],
-        &[("tests/__init__.py", ""), ("tests/test_a.py", "import unittest\n")],
-        &[("a/__init__.py", ""), ("a/tests/__init__.py", ""), ("a/tests/test_a.py", "import pytest\n")],
-        &[("calc.py", ""), ("calc_test.py", "from pytest import raises")],
-        &[("tox.ini", "[testenv]\ndeps =\n  pytest\n  -r requirements/test.txt\n  py38: old\ncommands = pytest {posargs}\n"), ("setup.cfg", "[metadata]\nname=a\n")],
-        &[("tox.ini", "[testenv]\ncommands = python run.py\n"), ("setup.py", "")],
-        &[("noxfile.py", "import nox\n@nox.session\ndef tests(session):\n    session.run('x')\n")],
-        &[("manage.py", ""), ("requirements.txt", "web\n")],
-        &[("pyproject.toml", "[build-system]\nrequires=['maturin>=1']\n[project]\n[tool.pytest.ini_options]"), ("Cargo.toml", "[package]"), ("Cargo.lock", "")],
-    ]), @"");
-}
-
-#[test]
-fn javascript_is_tested_by_its_script_and_its_package_manager() {
-    let script = r#"{"scripts": {"test": "jest"}, "devDependencies": {"jest": "1"}}"#;
-    let named = |manager: &str| format!(r#"{{"packageManager": "{manager}", "scripts": {{"test": "x"}}, "dependencies": {{"a": "1"}}}}"#);
-    insta::assert_snapshot!(table(&[
-        &[("package.json", script), ("package-lock.json", "{}")],
-        &[("package.json", script)],
-        &[("package.json", script), ("yarn.lock", "# yarn lockfile v1\n")],
-        &[("package.json", script), ("yarn.lock", "# x\n\n__metadata:\n  version: 8\n")],
-        &[("package.json", script), ("pnpm-lock.yaml", "")],
-        &[("package.json", script), ("bun.lock", "")],
-        &[("package.json", &named("yarn@1.22.0")), ("yarn.lock", "")],
-        &[("package.json", &named("pnpm@9.0.0")), ("package-lock.json", "")],
-        &[("package.json", r#"{"scripts": {"test": "node test.js"}}"#)],
-        &[("package.json", r#"{"scripts": {"test": "jest --watch", "test:ci": "jest"}}"#)],
-        &[("package.json", r#"{"devDependencies": {"vitest": "1"}}"#), ("pnpm-lock.yaml", "")],
-        &[("deno.jsonc", "{\"tasks\": {\"test\": \"deno test\"}, /* x */}")],
-    ]), @"");
-}
-
-#[test]
-fn other_kinds_of_project_are_known_by_their_own_signs() {
-    insta::assert_snapshot!(table(&[
-        &[("go.mod", "module x")],
-        &[("go.work", "go 1.22\nuse (\n\t./a // x\n\t./b/c\n\t../out\n)\n"), ("vendor/modules.txt", "")],
-        &[("pom.xml", ""), ("mvnw", "")],
-        &[("build.gradle.kts", ""), ("gradlew", ""), ("pom.xml", "")],
-        &[("Gemfile", ""), ("Gemfile.lock", ""), (".rspec", "")],
-        &[("Gemfile", ""), ("Rakefile", "task default: :test\nRake::TestTask.new(:test) do |t|\n")],
-        &[("x.gemspec", ""), ("test/x_test.rb", "")],
-        &[("composer.json", r#"{"scripts": {"test": ["phpunit"]}}"#), ("composer.lock", "")],
-        &[("composer.json", "{}"), ("phpunit.xml.dist", "")],
-        &[("Makefile.PL", ""), ("t/a.t", "")],
-        &[("Makefile.PL", ""), ("A.xs", ""), ("t/a.t", "")],
-        &[("mix.exs", "")],
-        &[("A.sln", "")],
-        &[("Package.swift", "")],
-        &[("build.zig", "const t = b.step(\"test\", \"x\");")],
-        &[("CMakeLists.txt", "# add_test(x)\nEnable_Testing ()\n")],
-        &[("CMakeLists.txt", "include(CTest)\n"), ("build/x", "")],
-        &[("meson.build", "project('a')\nsubdir('test')\n"), ("test/meson.build", "")],
-        &[("configure.ac", ""), ("Makefile.am", "")],
-        &[("Makefile", "all: x\n\tcc\ncheck: all\n\t./check\n")],
-        &[("Makefile", ".PHONY: all test\nall test:: x\n"), ("justfile", "test *ARGS:\n")],
-        &[("Justfile", "check:=1\n@test arg='x': build\n\tx\n")],
-    ]), @"");
 }
 
 #[test]
@@ -152,18 +86,66 @@ fn what_only_looks_like_a_test_command_is_none_and_what_is_missing_is_told() {
         &[("A.csproj", ""), ("B.csproj", "")],
         &[("go.work", "go 1.22\n")],
         &[("setup.cfg", "[flake8]\n")],
-    ]), @"");
+    ]), @r##"
+    nothing
+    nothing
+    nothing
+      JavaScript: its test script is a placeholder that tests nothing (e.g. node --test)
+    nothing
+      JavaScript: its test script is a placeholder that tests nothing (e.g. node --test)
+    nothing
+      JavaScript: its test script waits for changes, and never ends (e.g. npm test -- --watch=false)
+    nothing
+      JavaScript: package.json cannot be read as JSON (e.g. npm test)
+    nothing
+      make: it has no target named test or check (e.g. make all && ./run-tests)
+    nothing
+    nothing
+    nothing
+      Python: there are no test files in the usual places, and nothing mentions pytest, tox or nox (e.g. python3 -m pytest)
+    nothing
+      Python: there are no test files in the usual places, and nothing mentions pytest, tox or nox (e.g. python3 -m pytest)
+    nothing
+      Ruby: there are no specs, no task named test in a Rakefile and no test/*_test.rb (e.g. bundle exec rake test)
+    nothing
+      Ruby: there are no specs, no task named test in a Rakefile and no test/*_test.rb (e.g. rake test)
+    nothing
+      C or C++: its CMakeLists.txt neither enables nor adds tests (e.g. cmake -S . -B build && cmake --build build && cd build && ctest --output-on-failure)
+    nothing
+      PHP: it has no test script, and there is no phpunit.xml (e.g. vendor/bin/phpunit tests)
+    nothing
+      .NET: there are several solutions or projects at the root, and dotnet wants one (e.g. dotnet test A.csproj)
+    nothing
+      Go: go.work uses no module (e.g. go test ./MODULE/...)
+    nothing
+      Python: there are no test files in the usual places, and nothing mentions pytest, tox or nox (e.g. python3 -m pytest)
+    "##);
 }
 
 #[test]
 fn of_several_projects_one_counts_and_the_others_are_named() {
-    let ci = "on: push\njobs:\n  test:\n    runs-on: ubuntu-latest\n    steps:\n    - run: python -m pytest\n";
+    let ci =
+        "on: push\njobs:\n  test:\n    runs-on: ubuntu-latest\n    steps:\n    - run: python -m pytest\n";
     insta::assert_snapshot!(table(&[
         &[("pyproject.toml", "[tool.pytest.ini_options]"), ("Cargo.toml", "[package]"), ("Cargo.lock", ""), ("Makefile", "test:\n")],
         &[("pyproject.toml", "[tool.pytest.ini_options]"), ("Cargo.toml", "[package]"), ("Cargo.lock", ""), (".github/workflows/ci.yml", ci)],
         &[("package.json", r#"{"devDependencies": {"prettier": "3"}}"#), ("go.mod", "")],
         &[("composer.json", "{}"), ("phpunit.xml", ""), ("package.json", r#"{"scripts": {"test": "jest"}}"#)],
-    ]), @"");
+    ]), @r##"
+    cargo test --no-fail-fast | Cargo.toml
+      after cargo fetch --locked | Cargo.lock
+      not `python3 -m pytest -q`: Python is here, too (pyproject.toml)
+      not `make test`: make is here, too (Makefile)
+    python3 -m pytest -q | pyproject.toml; pytest because of its section in pyproject.toml; of several kinds of project the one that the CI workflow tests
+      after PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install pytest | pytest, which no file asks for
+      not `cargo test --no-fail-fast`: Rust is here, too (Cargo.toml)
+      not `python -m pytest` (the job test in .github/workflows/ci.yml, which is run on changes): a CI workflow is asked only where the repository's own files say nothing
+    go test ./... | go.mod
+      after go mod download | go.mod
+    vendor/bin/phpunit | phpunit.xml
+      after composer install --no-interaction --no-progress | composer.json
+      not `npm test`: JavaScript is here, too (package.json)
+    "##);
 }
 
 #[test]
@@ -178,7 +160,35 @@ fn a_devcontainer_gives_image_and_set_up() {
         &[(".devcontainer/py/devcontainer.json", "{\"image\": \"${localEnv:X}\", \"postCreateCommand\": \"cd ${containerWorkspaceFolder}\"}"), ("go.mod", "")],
         &[(".devcontainer.json", "{"), ("go.mod", "")],
         &[(".devcontainer.json", "{\"dockerComposeFile\": \"c.yml\", \"build\": {\"dockerfile\": \"../../../etc/passwd\"}}"), ("go.mod", "")],
-    ]), @"");
+    ]), @r##"
+    go test ./... | go.mod
+      after echo 'a b' | onCreateCommand in .devcontainer/devcontainer.json
+      after make a | updateContentCommand in .devcontainer/devcontainer.json
+      after make b | updateContentCommand in .devcontainer/devcontainer.json
+      after make deps | postCreateCommand in .devcontainer/devcontainer.json
+      in registry.example/dev:1 | image in .devcontainer/devcontainer.json
+      not features in .devcontainer/devcontainer.json: features are not installed; an image that has what they bring is better named
+      not initializeCommand in .devcontainer/devcontainer.json: it is meant for a person's own machine, and never run
+      not postStartCommand in .devcontainer/devcontainer.json: nothing is started beside the tests
+      not `go mod download`: the devcontainer says what set-up is
+    go test ./... | go.mod
+      after go mod download | go.mod
+      not Dockerfile of .devcontainer.json: images are not built; it starts from `registry.example/b:2`, which might be named as `image:`
+    go test ./... | go.mod
+      after go mod download | go.mod
+      not ../Dockerfile of .devcontainer/devcontainer.json: images are not built; name one that has what it brings as `image:`
+    go test ./... | go.mod
+      after go mod download | go.mod
+      not image "${localEnv:X}" in .devcontainer/py/devcontainer.json: it is no image reference
+      not `cd ${containerWorkspaceFolder}` (.devcontainer/py/devcontainer.json): it needs a variable of the devcontainer's
+    go test ./... | go.mod
+      after go mod download | go.mod
+      not .devcontainer.json: it cannot be read as JSON with comments
+    go test ./... | go.mod
+      after go mod download | go.mod
+      not ../../../etc/passwd of .devcontainer.json: images are not built; name one that has what it brings as `image:`
+      not dockerComposeFile in .devcontainer.json: several containers are not started; one image is
+    "##);
 }
 
 #[test]
@@ -203,18 +213,70 @@ fn a_ci_workflow_is_asked_last_and_only_for_what_can_be_run_elsewhere() {
         "a: &a [x]\nb: [*a, *a, {".to_owned(),
     ];
     let all: Vec<String> = cases.iter().map(|text| found(&[(ci, text)])).collect();
-    insta::assert_snapshot!(all.join("\n"), @"");
+    insta::assert_snapshot!(all.join("\n"), @r##"
+    (export A=1; cd 'sub dir' && busted) | the job test in .github/workflows/ci.yml, which is run on changes
+      after apt-get install -y lua | a step of the job test in .github/workflows/ci.yml
+      after luarocks install busted | a step of the job test in .github/workflows/ci.yml
+      in registry.example/ci:3 | the container of the job test in .github/workflows/ci.yml
+      note: .github/workflows/ci.yml has its toolchain from actions/setup-lua; the image, or the worker, must have it
+    ./run-tests.sh 3 | the job test in .github/workflows/ci.yml, which is run on changes
+    nothing
+      not the job test of .github/workflows/ci.yml: its test step needs a secret
+    nothing
+      not the job test of .github/workflows/ci.yml: its test step holds expressions that only GitHub can fill in
+    nothing
+      not the job test of .github/workflows/ci.yml: its test step is run under a condition
+    nothing
+      not the job test of .github/workflows/ci.yml: it needs services beside it (a database, for example)
+    nothing
+      not .github/workflows/ci.yml: it is not run on pushes and pull requests
+    nothing
+      not .github/workflows/ci.yml: it is not run on pushes and pull requests
+    nothing
+    nothing
+      not the job a of .github/workflows/ci.yml: it calls another workflow, which is not followed
+    nothing
+      not the job a of .github/workflows/ci.yml: it is not known to run on Ubuntu
+    nothing
+      not .github/workflows/ci.yml: it cannot be read as a workflow
+    set -e
+    cd x
+    make test | the job unit-tests in .github/workflows/ci.yml, which is run on changes
+    nothing
+      not .github/workflows/ci.yml: it cannot be read as a workflow
+    "##);
 }
 
 #[test]
 fn where_nothing_fits_the_words_say_what_to_write() {
     let words = |files: &[(&str, &str)]| detect(&listing(files)).unwrap_err().to_string();
-    insta::assert_snapshot!(words(&[]), @"");
+    insta::assert_snapshot!(words(&[]), @r##"
+    there is no telling how to run this repository's tests.
+
+    Looked for, at the root of the repository: Cargo.toml, go.mod, pom.xml and Gradle files, .NET solutions, mix.exs, composer.json, Gemfile and spec/, Python's pyproject.toml, tox.ini and test files, package.json with a test script, Perl's t/, CMake, Meson and autotools, a Makefile or justfile with a target test or check; and for a job that tests in .github/workflows.
+
+    Write the command whose exit code tells into .github/agent-fix.yml on the default branch, and what it needs installed, for example:
+
+    test: ./run-tests.sh
+    "##);
     insta::assert_snapshot!(words(&[
         ("package.json", r#"{"scripts": {"test": "echo no"}, "dependencies": {"a": "1"}}"#),
         ("package-lock.json", "{}"),
         (".github/workflows/ci.yml", "on: push\njobs: {t: {runs-on: ubuntu-latest, steps: [{run: npm test, env: {A: '${{ secrets.A }}'}}]}}\n"),
-    ]), @"");
+    ]), @r##"
+    there is no telling how to run this repository's tests.
+
+    JavaScript is here (package.json), but its test script is a placeholder that tests nothing.
+
+    Looked for, at the root of the repository: Cargo.toml, go.mod, pom.xml and Gradle files, .NET solutions, mix.exs, composer.json, Gemfile and spec/, Python's pyproject.toml, tox.ini and test files, package.json with a test script, Perl's t/, CMake, Meson and autotools, a Makefile or justfile with a target test or check; and for a job that tests in .github/workflows.
+    Passed over: the job t of .github/workflows/ci.yml, as its test step needs a secret.
+
+    Write the command whose exit code tells into .github/agent-fix.yml on the default branch, and what it needs installed, for example:
+
+    test: node --test
+    setup:
+      - npm ci
+    "##);
 }
 
 #[test]
@@ -225,10 +287,51 @@ fn everything_is_explained_in_words() {
         ("Makefile", "test:\n"),
     ];
     let found = detect(&listing(files)).unwrap();
-    let lock = HostSource { path: "package-lock.json".into(), text: "\"resolved\": \"https://registry.example.org/a.tgz\"".into() };
+    let lock = HostSource {
+        path: "package-lock.json".into(),
+        text: "\"resolved\": \"https://registry.example.org/a.tgz\"".into(),
+    };
     let hosts = propose_hosts(&found.setup, &[lock], &[], []);
-    let explanation = Explanation { repository: "/srv/web at 0123456 (main)", found: Ok(&found), hosts: &hosts, agent_hosts: &["api.example.org".to_owned()] };
-    insta::assert_snapshot!(explanation, @"");
+    let explanation = Explanation {
+        repository: "/srv/web at 0123456 (main)",
+        found: Ok(&found),
+        hosts: &hosts,
+        agent_hosts: &["api.example.org".to_owned()],
+    };
+    insta::assert_snapshot!(explanation, @r##"
+    /srv/web at 0123456 (main)
+
+    Test command
+      npm test
+        from the test script in package.json
+
+    Image
+      none is named: what the operator configures is used
+
+    Set-up (run once, with network to allowed hosts only)
+      npm ci
+        from package-lock.json
+
+    Passed over
+      - `make test`: make is here, too (Makefile)
+
+    Hosts that set-up needs
+      - registry.example.org, named by package-lock.json
+
+    For the operator to accept, in mendwright.toml
+
+      [sandbox]
+      allowed_hosts = ["registry.example.org"]
+
+    Hosts that the repository wants reached while the agent works and the tests run
+      - api.example.org
+
+    The same, written down as .github/agent-fix.yml
+
+      test: npm test
+      setup:
+        - npm ci
+    "##);
 }
 
 #[test]
@@ -258,10 +361,32 @@ fn large_files_and_crowded_directories_are_bounded() {
 }
 
 const NAMES: &[&str] = &[
-    "Cargo.toml", "pyproject.toml", "setup.cfg", "tox.ini", "package.json", "go.work", "Makefile", "justfile",
-    "CMakeLists.txt", "meson.build", "Rakefile", "Gemfile", "composer.json", "phpunit.xml", "deno.jsonc",
-    ".devcontainer.json", ".devcontainer/devcontainer.json", "Dockerfile", ".github/workflows/ci.yml",
-    "rust-toolchain", "yarn.lock", "requirements.txt", "tests/test_a.py", "build.zig", "noxfile.py", "t/a.t",
+    "Cargo.toml",
+    "pyproject.toml",
+    "setup.cfg",
+    "tox.ini",
+    "package.json",
+    "go.work",
+    "Makefile",
+    "justfile",
+    "CMakeLists.txt",
+    "meson.build",
+    "Rakefile",
+    "Gemfile",
+    "composer.json",
+    "phpunit.xml",
+    "deno.jsonc",
+    ".devcontainer.json",
+    ".devcontainer/devcontainer.json",
+    "Dockerfile",
+    ".github/workflows/ci.yml",
+    "rust-toolchain",
+    "yarn.lock",
+    "requirements.txt",
+    "tests/test_a.py",
+    "build.zig",
+    "noxfile.py",
+    "t/a.t",
 ];
 
 proptest::proptest! {
