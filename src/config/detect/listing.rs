@@ -201,7 +201,6 @@ fn is_named(path: &str) -> bool {
     match path.rsplit_once('/') {
         None => ROOT.contains(&path) || is_requirements(path) || path.ends_with(".gemspec"),
         Some((".github/workflows", name)) => is_yaml(name),
-        Some((".github", name)) => name == "agent-fix.yml",
         Some((".cargo", name)) => name == "config.toml" || name == "config",
         Some(("requirements", name)) => name.ends_with(".txt"),
         Some((directory, name)) if directory.starts_with(".devcontainer") => {

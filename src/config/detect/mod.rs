@@ -8,6 +8,7 @@ use std::fmt;
 mod devcontainer;
 mod explain;
 mod go;
+mod hints;
 mod hosts;
 mod image;
 mod javascript;
@@ -261,7 +262,8 @@ pub fn detect(root: &RootListing) -> Result<Environment, NothingDetected> {
     match test {
         Some(test) => Ok(Environment { image, setup, test, passed_over, notes }),
         None => {
-            let recognised = untested.into_iter().filter_map(Untested::of).collect();
+            let mut recognised: Vec<Untested> = untested.into_iter().filter_map(Untested::of).collect();
+            recognised.extend(hints::hints(root));
             Err(NothingDetected { image, setup, recognised, passed_over })
         }
     }

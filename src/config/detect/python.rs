@@ -94,7 +94,10 @@ impl<'r> Python<'r> {
             let candidate = self.passing_over_tox(candidate.tested_by(command, source));
             return Some(self.set_up(candidate, Some("pytest")));
         }
-        if let Some(candidate) = self.tox_or_nox(candidate.clone()) {
+        let place = self.unittest_place();
+        if !(self.tox_runs_unittest() && place.is_some())
+            && let Some(candidate) = self.tox_or_nox(candidate.clone())
+        {
             return Some(candidate);
         }
         if self.root.has_file("manage.py") {
@@ -110,13 +113,14 @@ impl<'r> Python<'r> {
                 format!("{}; unittest because nothing mentions pytest{}", self.sign, self.prefix_in_words());
             (command, source)
         };
-        let Some(place) = self.unittest_place() else {
+        let Some(place) = place else {
             let example = format!("{}python3 -m pytest", self.prefix());
             let why = "there are no test files in the usual places, and nothing mentions pytest, tox or nox";
             return Some(self.set_up(candidate.untested(why, example), None));
         };
         let (command, source) = unittest(place.as_deref());
-        Some(self.set_up(candidate.tested_by(command, source), None))
+        let candidate = self.passing_over_tox(candidate.tested_by(command, source));
+        Some(self.set_up(candidate, None))
     }
 
     /// Where pytest is configured, asked for or imported.
@@ -174,6 +178,11 @@ impl<'r> Python<'r> {
             }
             None => candidate,
         }
+    }
+
+    fn tox_runs_unittest(&self) -> bool {
+        let commands = self.root.text("tox.ini").map(|text| ini_values(text, "testenv", "commands"));
+        commands.is_some_and(|commands| commands.iter().any(|command| command.contains("unittest")))
     }
 
     fn tox_or_nox(&self, candidate: Candidate) -> Option<Candidate> {

@@ -46,11 +46,12 @@ pub(super) fn place_of(project: &Table, name: &str) -> Option<Place> {
         return Some(Place::Always);
     }
     let extras = at(project, &["project", "optional-dependencies"]).and_then(Value::as_table);
-    if let Some((extra, _)) = extras.and_then(|extras| extras.iter().find(|(_, list)| listed(list))) {
+    let asking = |extra: &&String| extras.and_then(|extras| extras.get(*extra)).is_some_and(listed);
+    if let Some(extra) = extras.and_then(|extras| by_likelihood(extras).into_iter().find(asking)) {
         return Some(Place::Extra(extra.clone()));
     }
     if let Some(groups) = project.get("dependency-groups").and_then(Value::as_table) {
-        for group in groups.keys() {
+        for group in by_likelihood(groups) {
             let all = group_requirements(groups, group, 0);
             if all.iter().any(|one| asks_for(one, name)) {
                 return Some(Place::Group(group.clone(), all));
@@ -78,6 +79,14 @@ pub(super) fn place_of(project: &Table, name: &str) -> Option<Place> {
     let tools = project.get("tool").and_then(Value::as_table)?;
     let others = tools.iter().filter(|(tool, _)| *tool != "poetry");
     others.into_iter().find(|(_, value)| mentions(value, name, 0)).map(|(tool, _)| Place::Tool(tool.clone()))
+}
+
+/// The names of groups, those first that are meant for tests by their names.
+fn by_likelihood(groups: &Table) -> Vec<&String> {
+    const LIKELY: [&str; 5] = ["test", "tests", "testing", "dev", "develop"];
+    let mut names: Vec<&String> = groups.keys().collect();
+    names.sort_by_key(|name| LIKELY.iter().position(|likely| likely == name).unwrap_or(LIKELY.len()));
+    names
 }
 
 /// The value at a path of keys.
@@ -191,7 +200,7 @@ mod tests {
             place("[project.optional-dependencies]\nlint=['ruff']\ntest=['pytest>8']"),
             Some(Place::Extra("test".into()))
         );
-        let groups = "[dependency-groups]\ntest=['pytest']\nlint=['ruff']\ndev=[{include-group='test'}, 'x']";
+        let groups = "[dependency-groups]\nall=['pytest']\nlint=['ruff']\ndev=[{include-group='all'}, 'x']";
         let all = vec!["pytest".to_owned(), "x".to_owned()];
         assert_eq!(place(groups), Some(Place::Group("dev".into(), all)));
         assert_eq!(

@@ -248,6 +248,20 @@ fn a_ci_workflow_is_asked_last_and_only_for_what_can_be_run_elsewhere() {
 }
 
 #[test]
+fn what_might_be_meant_is_proposed_and_never_used() {
+    insta::assert_snapshot!(table(&[
+        &[("scripts/run_tests.sh", ""), ("back end/go.mod", ""), ("web/package.json", "")],
+        &[("test", ""), ("docs/test.sh", ""), ("a/b/Cargo.toml", "")],
+    ]), @r"
+    nothing
+      A script: nothing says that it is the one that tests (e.g. ./scripts/run_tests.sh)
+      Go: it lies in a directory of its own, and only the root is tested without being told (e.g. cd 'back end' && go test ./...)
+      JavaScript: it lies in a directory of its own, and only the root is tested without being told (e.g. cd web && npm test)
+    nothing
+    ");
+}
+
+#[test]
 fn where_nothing_fits_the_words_say_what_to_write() {
     let words = |files: &[(&str, &str)]| detect(&listing(files)).unwrap_err().to_string();
     insta::assert_snapshot!(words(&[]), @r##"

@@ -38,6 +38,7 @@ fn python_is_tested_by_what_its_files_name() {
         &[("calc.py", ""), ("calc_test.py", "from pytest import raises")],
         &[("tox.ini", "[testenv]\ndeps =\n  pytest\n  -r requirements/test.txt\n  py38: old\ncommands = pytest {posargs}\n"), ("setup.cfg", "[metadata]\nname=a\n")],
         &[("tox.ini", "[testenv]\ncommands = python run.py\n"), ("setup.py", "")],
+        &[("tox.ini", "[testenv]\ncommands = {envpython} -m unittest -v\n"), ("tests/__init__.py", ""), ("tests/test_a.py", "")],
         &[("noxfile.py", "import nox\n@nox.session\ndef tests(session):\n    session.run('x')\n")],
         &[("manage.py", ""), ("requirements.txt", "web\n")],
         &[("pyproject.toml", "[build-system]\nrequires=['maturin>=1']\n[project]\n[tool.pytest.ini_options]"), ("Cargo.toml", "[package]"), ("Cargo.lock", "")],
@@ -67,6 +68,8 @@ fn python_is_tested_by_what_its_files_name() {
     python3 -m tox | tox.ini; its commands are not pytest
       after PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install tox | tox.ini
       after python3 -m tox --notest | tox.ini: makes the environments, and runs nothing
+    python3 -m unittest discover | tox.ini; unittest because nothing mentions pytest
+      not tox (tox.ini): its environments are made anew from the network; the tests are run directly
     python3 -m nox -R -s tests | noxfile.py: the session tests
       after PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install nox | noxfile.py
       after python3 -m nox --install-only -s tests | noxfile.py: the session tests
