@@ -6,11 +6,16 @@
 
 mod detect;
 mod given;
+mod host_name;
 mod repository;
 mod secret;
 mod server;
 
-pub use detect::{DETECTION_BYTES_MAX, Detected, NothingDetected, RootEntry, RootListing, detect};
+pub use detect::{
+    DETECTION_BYTES_MAX, Environment, Explanation, Found, HostSource, NamedHost, NothingDetected, PassedOver,
+    ProposedHosts, RootEntry, RootListing, Untested, detect, is_image_reference, propose_hosts,
+    repository_file_for, repository_host_files, worker_host_files,
+};
 pub use given::{ConfigError, ENVIRONMENT_PREFIX};
 pub use repository::{
     REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, RepositoryConfigError, RepositoryFile, resolve,

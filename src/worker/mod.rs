@@ -95,6 +95,8 @@ impl SettingsOverride {
     pub(crate) fn applied_to(&self, mut settings: JobSettings) -> JobSettings {
         if !self.setup_commands.is_empty() {
             settings.setup_commands = self.setup_commands.clone();
+            settings.setup_source = "the command line".to_owned();
+            settings.setup_detected = false;
         }
         settings
     }

@@ -1,6 +1,6 @@
 //! Everything before the agent's first turn: base, settings, sandbox, set-up, baseline.
 
-use crate::config::{REPOSITORY_FILE, RootEntry, RootListing, resolve};
+use crate::config::{REPOSITORY_FILE, resolve};
 use crate::domain::{Ending, EscalationReason, JobSettings, Recorded, TestRun, TranscriptEvent};
 use crate::github::Repository;
 use crate::sandbox::{SandboxError, SandboxSpec, Toolbox};
@@ -54,30 +54,19 @@ async fn read_settings(
     parts: &Parts,
     workspace: &Workspace,
 ) -> Result<Result<JobSettings, String>, JobError> {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).ok();
     let file = workspace.base_file(REPOSITORY_FILE).await.map_err(workspace_error)?;
     let file = file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let mut root = RootListing::default();
-    for directory in std::iter::once("").chain(RootListing::LISTED_DIRECTORIES) {
-        for name in workspace.base_directory(directory).await.map_err(workspace_error)? {
-            let path = match directory {
-                "" => name.trim_end_matches('/').to_owned(),
-                directory => format!("{directory}/{}", name.trim_end_matches('/')),
-            };
-            let entry = match name.ends_with('/') {
-                true => RootEntry::Directory,
-                false if RootListing::wants(&path) => {
-                    let content = workspace.base_file(&path).await.map_err(workspace_error)?.and_then(text);
-                    RootEntry::File { content }
-                }
-                false => RootEntry::File { content: None },
-            };
-            root.entries.insert(path, entry);
-        }
-    }
+    let root = workspace.base_listing().await.map_err(workspace_error)?;
     let given = parts.rules.settings_override.clone().unwrap_or_default();
     let resolved = resolve(&parts.rules.budget, file.as_deref(), &root, given.test_command.as_deref());
-    Ok(resolved.map(|settings| given.applied_to(settings)).map_err(|error| error.to_string()))
+    let settings = resolved.map(|settings| given.applied_to(settings)).map_err(|error| error.to_string());
+    Ok(settings.map(|mut settings| {
+        if settings.setup_detected {
+            // They mean to download, and set-up has no network yet.
+            settings.setup_commands.clear();
+        }
+        settings
+    }))
 }
 
 /// A sandbox at the last checkpoint (or the base), set up, and the baseline: as recorded, or run

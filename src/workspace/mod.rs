@@ -12,7 +12,7 @@ mod patch;
 mod tests;
 mod tree;
 
-pub use local::LocalRepository;
+pub use local::{HeadTree, LocalRepository};
 pub use mirror::{Author, Mirrors, Workspace};
 pub use patch::{Patch, PatchStat};
 pub use tree::{BASE_FILE_BYTES_MAX, Proposal};

@@ -30,6 +30,11 @@ impl Court {
         let workspace = mirrors.fetch(RepositoryId(1), &access, "HEAD").await.unwrap();
         let settings = JobSettings {
             setup_commands: vec![],
+            setup_source: String::new(),
+            setup_detected: false,
+            image: None,
+            image_source: String::new(),
+            agent_hosts: Vec::new(),
             test_command: "sh run.sh".into(),
             test_command_source: "the story".into(),
             test_timeout: std::time::Duration::from_secs(60),
