@@ -2,8 +2,10 @@
 //! again. `main`, the demo and the tests all come through here; nobody else builds an adapter.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::extract::State;
@@ -20,15 +22,24 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{info, warn};
 
-use crate::config::{ModelProvider, SandboxConfig, ServerConfig, Toolchains};
+use crate::config::{
+    ModelProvider, SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
+};
 use crate::github::{Connection, GitHub, OctocrabGitHub};
 use crate::model::{Model, ModelConfig, Price, Provider};
-use crate::sandbox::{Limits, Root, Sandbox, SandboxSpec, detect_toolchains, sandbox_by_name};
+use crate::sandbox::{
+    DockerOptions, Guarantee, KeptBounds, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect,
+    detect_toolchains,
+};
 use crate::store::{SqliteStore, Store};
 use crate::telemetry::register_secret;
+use crate::verdict::{SetUpLocks, SetUpPolicy};
 use crate::webhook::{self, WebhookSecrets, WebhookState};
 use crate::worker::{Parts, Rules, Worker};
 use crate::workspace::Mirrors;
+
+/// How often is looked for what sandboxes left behind.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
 
 /// A running service. [`App::shut_down`] ends it; jobs under way are put back and go on at the
 /// next start.
@@ -68,17 +79,19 @@ impl App {
             store: store.clone(),
             github,
             model: model(&config)?,
-            sandbox: sandbox(&config.sandbox).await?,
+            sandbox: sandbox(&config.sandbox, data_dir).await?,
             mirrors: Mirrors::new(absolute(data_dir)?.join("mirrors")),
             rules: Rules {
                 label: config.github.label.clone(),
                 bots_allowed: config.github.bots_allowed.clone(),
                 budget: config.budget.clone(),
                 sandbox: sandbox_spec(&config.sandbox),
+                set_up: set_up_policy(&config.sandbox.set_up),
                 output_tokens_max: config.model.output_tokens_max,
                 settings_override: None,
             },
             wake: Arc::new(Notify::new()),
+            set_ups: SetUpLocks::default(),
             clock: Timestamp::now,
         };
         let current = config.github.webhook_secret.clone();
@@ -94,6 +107,7 @@ impl App {
         let address = listener.local_addr()?;
         let shutdown = CancellationToken::new();
         let mut tasks = vec![serve(listener, router(webhook, store.clone()), shutdown.clone())];
+        tasks.push(tidy(parts.sandbox.clone(), parts.rules.set_up.kept, shutdown.clone()));
         for number in 0..config.workers {
             let worker = Worker::new(parts.clone(), format!("{}-{number}", std::process::id()));
             let shutdown = shutdown.clone();
@@ -170,18 +184,94 @@ fn model(config: &ServerConfig) -> anyhow::Result<Arc<dyn Model>> {
     Ok(crate::model::connect(wanted)?)
 }
 
-/// The configured sandbox, tried once: a job must not be the first to find out that it cannot be
-/// had.
-pub async fn sandbox(config: &SandboxConfig) -> anyhow::Result<Arc<dyn Sandbox>> {
-    let kind = match config.kind {
-        crate::config::SandboxKind::Bubblewrap => "bubblewrap",
-    };
-    let sandbox = sandbox_by_name(kind)?;
+/// The configured sandbox, without what predecessors left of it, tried once: a job must not be the
+/// first to find out that it cannot be had.
+pub async fn sandbox(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<Arc<dyn Sandbox>> {
+    let sandbox = connect(&sandbox_options(config, data_dir)?)?;
+    let removed = sandbox.sweep().await?;
+    if removed > 0 {
+        info!(removed, "removed what earlier processes had left of their sandboxes");
+    }
     let spec = SandboxSpec { label: "probe".to_owned(), ..sandbox_spec(config) };
     let probe = sandbox.start(&spec).await?;
     info!(sandbox = probe.description(), "the sandbox works");
     probe.shut_down().await;
     Ok(sandbox)
+}
+
+/// Removes what sandboxes leave behind, now and then, until `shutdown`.
+fn tidy(sandbox: Arc<dyn Sandbox>, bounds: KeptBounds, shutdown: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            match sandbox.sweep().await {
+                Ok(0) => {}
+                Ok(swept) => info!(swept, "removed what earlier sandboxes left behind"),
+                Err(error) => warn!(%error, "what earlier sandboxes left behind could not be removed"),
+            }
+            match sandbox.evict(&bounds).await {
+                Ok(evicted) if evicted.is_empty() => {}
+                Ok(evicted) => info!(count = evicted.len(), "evicted what set-ups made"),
+                Err(error) => warn!(%error, "what set-ups made could not be evicted"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(TIDY_EVERY) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    })
+}
+
+fn set_up_policy(config: &SetUpConfig) -> SetUpPolicy {
+    SetUpPolicy {
+        allowed_hosts: config.allowed_hosts.clone(),
+        egress_bytes_max: config.egress_bytes_max,
+        kept: KeptBounds {
+            count_max: config.kept_count_max,
+            bytes_max: config.kept_bytes_max,
+            age_max: config.kept_age_max,
+        },
+        network_for_proposals: config.network_for_proposals,
+        repository: None,
+    }
+}
+
+fn sandbox_options(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<SandboxOptions> {
+    let kind = match config.kind {
+        SandboxKind::Bubblewrap => "bubblewrap",
+        SandboxKind::Docker => "docker",
+    };
+    let state_dir = absolute(data_dir)?.join("sandbox");
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&state_dir)
+        .with_context(|| format!("the directory {} cannot be made", state_dir.display()))?;
+    Ok(SandboxOptions {
+        kind: kind.to_owned(),
+        owner: owner(&state_dir)?,
+        state_dir,
+        docker: DockerOptions {
+            socket: config.engine.socket.clone(),
+            runtime: config.engine.runtime.clone(),
+            userns: config.engine.userns.clone(),
+        },
+    })
+}
+
+/// What this data directory's containers are signed with, from its first start on.
+fn owner(state_dir: &Path) -> anyhow::Result<String> {
+    let path = state_dir.join("owner");
+    let what = || format!("{} cannot be used", path.display());
+    match std::fs::read_to_string(&path) {
+        Ok(owner) if uuid::Uuid::try_parse(owner.trim()).is_ok() => return Ok(owner.trim().to_owned()),
+        // Cut off by a full disk or a crash: what was signed with it is left to a person.
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(what),
+    }
+    let owner = uuid::Uuid::new_v4().to_string();
+    std::fs::write(&path, &owner).with_context(what)?;
+    Ok(owner)
 }
 
 /// What every job's sandbox must be.
@@ -190,15 +280,31 @@ pub fn sandbox_spec(config: &SandboxConfig) -> SandboxSpec {
         limits: Limits {
             memory_bytes_max: config.memory_bytes_max,
             pids_max: config.pids_max,
-            ..Limits::default()
+            cpu_millis_max: config.cpu_millis_max,
+            disk_bytes_max: config.disk_bytes_max,
+            open_files_max: config.open_files_max,
         },
-        root: Root::Host {
-            toolchains: match &config.toolchains {
-                Toolchains::Detect => detect_toolchains(),
-                Toolchains::Paths(paths) => paths.clone(),
+        required: config.required.iter().map(|required| guarantee(*required)).collect(),
+        root: match &config.image {
+            Some(image) => Root::Image(image.clone()),
+            None => Root::Host {
+                toolchains: match &config.toolchains {
+                    Toolchains::Detect => detect_toolchains(),
+                    Toolchains::Paths(paths) => paths.clone(),
+                },
             },
         },
         ..SandboxSpec::named("job")
+    }
+}
+
+fn guarantee(required: SandboxGuarantee) -> Guarantee {
+    match required {
+        SandboxGuarantee::Memory => Guarantee::Memory,
+        SandboxGuarantee::Processes => Guarantee::Processes,
+        SandboxGuarantee::Processor => Guarantee::Processor,
+        SandboxGuarantee::Disk => Guarantee::Disk,
+        SandboxGuarantee::OtherUser => Guarantee::OtherUser,
     }
 }
 
