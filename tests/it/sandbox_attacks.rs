@@ -22,6 +22,7 @@ macro_rules! held_by_every_backend {
 }
 
 mod as_somebody_else;
+mod connected;
 mod data;
 mod host;
 mod leftovers;

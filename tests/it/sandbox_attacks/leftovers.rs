@@ -29,7 +29,7 @@ async fn nothing_is_left_to_the_next_job_or_its_neighbour(backend: Backend) {
         // There it is, in the same sandbox: the probe can see it.
         let said = first.run(&host, &probe.attack).await;
         let is_setting = probe.name == "left-as-a-limit-or-setting";
-        if is_like(probe.held(backend), &said) && !is_setting {
+        if is_like(probe.held(backend, Phase::Work), &said) && !is_setting {
             broken.push(format!("{}: nothing is seen of it in the same sandbox either: {said}", probe.name));
         }
     }
@@ -50,12 +50,12 @@ async fn nothing_is_left_to_the_next_job_or_its_neighbour(backend: Backend) {
             }
             let mut reports = Vec::new();
             for (probe, said) in seen {
-                if is_like(probe.held(backend), &said) {
+                if is_like(probe.held(backend, Phase::Work), &said) {
                     reports
                         .push(format!("{}: nothing is seen of it in the same sandbox: {said}", probe.name));
                 }
                 let said = second.run_beside(&host, &probe.attack).await;
-                if !is_like(probe.held(backend), &said) {
+                if !is_like(probe.held(backend, Phase::Work), &said) {
                     reports.push(format!("{} (beside a neighbour): it said: {said}", probe.name));
                 }
             }

@@ -125,7 +125,7 @@ fn lost(error: &SandboxError) -> String {
     match error {
         SandboxError::Gone(why) => format!("lost, gone: {why}"),
         SandboxError::Protocol(why) => format!("lost, protocol: {why}"),
-        SandboxError::Unavailable { .. } => format!("unavailable: {error}"),
+        SandboxError::Unavailable { .. } | SandboxError::NotKept(_) => format!("unavailable: {error}"),
     }
 }
 

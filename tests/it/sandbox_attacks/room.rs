@@ -77,17 +77,30 @@ impl Room {
     /// The attack, then the legitimate act. What did not hold, in words.
     pub async fn try_out(&mut self, host: &mut Host, group: &Group, probe: &Probe) -> Option<String> {
         let mut wrong: Vec<String> = self.attack(host, probe).await.err().into_iter().collect();
-        let (act, expected) = probe.legitimate(group);
-        let answer = self.run(host, act).await;
-        if !is_like(expected, &answer) {
-            wrong.push(format!(
-                "the legitimate act beside it fails: {act}\n    it said: {answer}\n    wanted: {expected}"
-            ));
-        }
+        wrong.extend(self.legitimate(host, group, probe).await);
         (!wrong.is_empty()).then(|| self.report(group, probe, &wrong))
     }
 
-    fn report(&self, group: &Group, probe: &Probe, wrong: &[String]) -> String {
+    fn phase(&self) -> Phase {
+        match self.spec.phase {
+            mendwright::sandbox::Phase::SetUp => Phase::SetUp,
+            mendwright::sandbox::Phase::Work => Phase::Work,
+        }
+    }
+
+    /// Only the act beside it. Why it failed, if it did.
+    pub async fn legitimate(&mut self, host: &Host, group: &Group, probe: &Probe) -> Option<String> {
+        let (act, expected) = probe.legitimate(group);
+        let answer = self.run(host, act).await;
+        (!is_like(expected, &answer)).then(|| {
+            format!(
+                "the legitimate act beside it fails: {act}\n    it said: {answer}\n    wanted: {expected}"
+            )
+        })
+    }
+
+    /// What did not hold, as a person needs it.
+    pub fn report(&self, group: &Group, probe: &Probe, wrong: &[String]) -> String {
         format!(
             "{}: {} (in {:?}, {:?})\n  the defence: {}\n  {}",
             group.title,
@@ -103,11 +116,11 @@ impl Room {
     pub async fn attack(&mut self, host: &mut Host, probe: &Probe) -> Result<(), String> {
         let said = self.run(host, &probe.attack).await;
         let mut wrong = Vec::new();
-        if !is_like(probe.held(self.backend), &said) {
+        if !is_like(probe.held(self.backend, self.phase()), &said) {
             wrong.push(format!(
                 "the attack: {}\n    it said: {said}\n    a defence says: {}",
                 probe.attack,
-                probe.held(self.backend)
+                probe.held(self.backend, self.phase())
             ));
         }
         for secret in host.secrets_in(&said) {

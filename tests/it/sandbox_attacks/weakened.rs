@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::data::{Phase, Place, User, groups};
 use super::host::{Host, is_root, prober};
+use super::posture::difference_in;
 use super::probes::probes;
 use super::room::{Backend, Room};
 
@@ -35,6 +36,8 @@ struct Weakenings {
     weakening: Vec<Weakening>,
 }
 
+/// The comparison of what is to be seen with what is declared, among the probes.
+const POSTURE: &str = "posture";
 /// Fewer would mean that some were lost.
 const WEAKENINGS_MIN: usize = 12;
 
@@ -56,7 +59,7 @@ fn each_weakening_is_noticed_by_probes_that_there_are() {
         let harmless = [Place::Shared, Place::Small].contains(&weakening.place);
         assert!(harmless, "{}: such probes are for whole sandboxes only", weakening.without);
         for red in &weakening.red {
-            assert!(names.contains(red.as_str()), "{}: there is no probe {red}", weakening.without);
+            assert!(names.contains(red.as_str()) || red == POSTURE, "{}: there is no probe {red}", weakening.without);
         }
     }
     let of = |backend| weakenings().iter().filter(|weakening| weakening.backend == backend).count();
@@ -90,6 +93,9 @@ async fn compare(weakening: &Weakening, sandbox: Arc<dyn Sandbox>) -> Option<Str
         if room.attack(&mut host, probe).await.is_err() {
             red.insert(probe.name.clone());
         }
+    }
+    if !difference_in(&mut room, weakening.backend, &host).await.is_empty() {
+        red.insert(POSTURE.to_owned());
     }
     room.close().await;
     let unnoticed: Vec<_> = weakening.red.difference(&red).collect();

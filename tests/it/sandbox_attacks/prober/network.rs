@@ -91,7 +91,9 @@ pub fn take_address(address: &str) -> Outcome {
     const SET_ADDRESS: usize = 0x8916;
     let IpAddr::V4(address) = internet(address, "0").ip() else { panic!("an IPv4 address is needed") };
     let mut request = [0u8; 40];
-    request[..4].copy_from_slice(b"lo:7");
+    request[..3].copy_from_slice(b"lo:");
+    // An interface can have several, each by a name of its own.
+    request[3] = b'a' + address.octets()[3] % 26;
     request[16..18].copy_from_slice(&2u16.to_ne_bytes());
     request[20..24].copy_from_slice(&address.octets());
     let socket = UdpSocket::bind("0.0.0.0:0")?;
