@@ -3,17 +3,20 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::mux::Opener;
 
 /// Connections at one time: more than the host serves, and half of the streams that the pipe has, so
 /// that whoever opens thousands leaves room for the host's calls. The others wait to be taken.
 const CONNECTIONS_MAX: usize = 128;
+/// For the first word of whoever connects.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Takes the port.
 pub async fn listen(port: u16) -> io::Result<TcpListener> {
@@ -40,6 +43,12 @@ pub async fn lend(listener: TcpListener, opener: Opener) {
 }
 
 async fn pass_on(mut connection: TcpStream, opener: Opener) {
+    // A stream that is closed before anything was said on it is one that the host never hears of, so
+    // that its end would never come.
+    let mut first = [0];
+    if !matches!(timeout(SILENCE_MAX, connection.peek(&mut first)).await, Ok(Ok(1..))) {
+        return;
+    }
     let Some(mut stream) = opener.open().await else { return };
     // Either side may break it off; the other then sees its end.
     let _ = tokio::io::copy_bidirectional(&mut connection, &mut stream).await;

@@ -31,10 +31,16 @@ async fn nothing_can_be_taken_without_end(backend: Backend) {
 /// report of those that were not held.
 async fn hold(place: Place, backend: Backend, phase: Phase) {
     let mut host = Host::plant();
-    let mut room = Room::open(backend.sandbox(), backend, backend.spec(place, phase, &host)).await;
+    let open =
+        async |host: &Host| Room::open(backend.sandbox(), backend, backend.spec(place, phase, host)).await;
+    let mut room = open(&host).await;
     let mut broken = Vec::new();
     for (group, probe) in probes(place, backend, phase) {
         broken.extend(room.try_out(&mut host, group, probe).await);
+        if place == Place::Small {
+            // What was taken and not given back is the next one's no more.
+            std::mem::replace(&mut room, open(&host).await).close().await;
+        }
     }
     room.close().await;
     host.leave();

@@ -1,7 +1,7 @@
 //! What can be said to the proxy that the toolbox lends, by whoever does not mean well.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 const PORT: u16 = 3128;
@@ -107,9 +107,12 @@ pub fn talk_slowly(text: &str) -> String {
 /// Opens so many connections without a word, asks on one more, and again when they are closed.
 pub fn many(count: &str, text: &str) -> String {
     let count: usize = count.parse().expect("a number of connections");
-    let held: Vec<TcpStream> = (0..count).filter_map(|_| open().ok()).collect();
+    let place = (Ipv4Addr::LOCALHOST, PORT).into();
+    // Whoever is not let in soon has to wait until others leave.
+    let enter = || TcpStream::connect_timeout(&place, SOON);
+    let held: Vec<TcpStream> = (0..count).map_while(|_| enter().ok()).collect();
     let opened = held.len();
-    let while_full = open().and_then(|mut connection| {
+    let while_full = enter().and_then(|mut connection| {
         connection.set_read_timeout(Some(SOON))?;
         connection.write_all(&bytes(text))?;
         Ok(listen(&mut connection))
