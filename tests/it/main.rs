@@ -4,6 +4,7 @@ mod emulator;
 mod github_client;
 mod model;
 mod sandbox_contract;
+mod sandbox_docker;
 mod stories;
 mod support;
 mod webhook;
