@@ -15,7 +15,8 @@ use tokio_util::io::StreamReader;
 
 use crate::domain::Ending;
 use crate::sandbox::{
-    CallError, CommandSpec, OutputStream, Root, SandboxSpec, Toolbox, detect_toolchains, sandbox_by_name,
+    CallError, CommandSpec, Guarantee, OutputStream, Root, SandboxSpec, Toolbox, detect_toolchains,
+    sandbox_by_name,
 };
 
 /// Chunks of the work tree on their way into the sandbox.
@@ -30,8 +31,14 @@ const INTERRUPTED: i32 = 130;
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  mendwright sandbox run --repo . --timeout 300 -- cargo test\n  \
     mendwright sandbox run --sandbox docker --image debian:12 -- cat /etc/os-release\n\n\
-    The exit code is the command's; 124 after a timeout, 137 when memory ran out, 127 when it\n\
-    could not be started.")]
+    The exit code is the command's, or, in this order:\n  \
+      124  it ran into the timeout\n  \
+      137  memory ran out\n  \
+      122  a writable directory had no room left while it ran\n  \
+      123  a process or thread was refused for their number\n  \
+      128+N  signal N ended it\n  \
+      127  it could not be started\n\
+    What it was is said on standard error.")]
 pub struct RunArguments {
     /// Work tree to copy to /workspace (git-ignored files and .git are left out)
     #[arg(long, value_name = "DIR")]
@@ -45,6 +52,9 @@ pub struct RunArguments {
     /// Host name that may be reached by HTTP(S) through the sandbox's proxy; may be repeated
     #[arg(long, value_name = "HOST")]
     pub allow: Vec<String>,
+    /// What must be applied: memory, processes, processor, disk, other_user; may be repeated
+    #[arg(long, value_name = "WHAT", value_parser = guarantee)]
+    pub require: Vec<Guarantee>,
     /// Seconds after which the command is killed
     #[arg(long, value_name = "S", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: u64,
@@ -62,6 +72,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
             None => Root::Host { toolchains: detect_toolchains() },
         },
         allowed_hosts: arguments.allow,
+        required: arguments.require,
         ..SandboxSpec::named("by-hand")
     };
     let toolbox = sandbox.start(&spec).await?;
@@ -86,7 +97,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
     match outcome {
         Ok(ending) => {
             if !matches!(ending, Ending::Exited { .. }) {
-                eprintln!("mendwright: {}", ending.describe());
+                eprintln!("mendwright: {}", ending.explain());
             }
             Ok(ending.shell_code())
         }
@@ -96,6 +107,11 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
         }
         Err(CallError::Lost(lost)) => Err(lost.into()),
     }
+}
+
+fn guarantee(name: &str) -> Result<Guarantee, String> {
+    let known = || Guarantee::ALL.map(Guarantee::name).join(", ");
+    Guarantee::from_name(name).ok_or_else(|| format!("no sandbox has that; choose of {}", known()))
 }
 
 fn pass_through(stream: OutputStream, bytes: &[u8]) {
@@ -187,14 +203,33 @@ mod tests {
 
     #[test]
     fn what_follows_the_dashes_is_the_command() {
-        let words = ["run", "--repo", ".", "--allow", "a", "--allow", "b", "--", "ls", "--repo"];
+        let words = [
+            "run",
+            "--repo",
+            ".",
+            "--allow",
+            "a",
+            "--allow",
+            "b",
+            "--require",
+            "memory",
+            "--",
+            "ls",
+            "--repo",
+        ];
         let arguments = Alone::try_parse_from(words).ok().map(|alone| alone.arguments).unwrap();
         assert_eq!(
             (arguments.command, arguments.allow),
             (vec!["ls".into(), "--repo".into()], vec!["a".into(), "b".into()])
         );
         assert_eq!((arguments.sandbox.as_str(), arguments.timeout), ("bubblewrap", 900));
-        for words in [&["run"][..], &["run", "--"], &["run", "--timeout", "0", "--", "ls"]] {
+        assert_eq!(arguments.require, [Guarantee::Memory]);
+        for words in [
+            &["run"][..],
+            &["run", "--"],
+            &["run", "--require", "all", "--", "ls"],
+            &["run", "--timeout", "0", "--", "ls"],
+        ] {
             assert!(Alone::try_parse_from(words).is_err(), "{words:?} was accepted");
         }
         let help = Alone::command().render_help().to_string();

@@ -17,7 +17,10 @@ use crate::domain::{Budget, Login};
 mod engine;
 mod github;
 mod model;
+mod setup;
 mod values;
+
+pub use setup::{SetUpConfig, is_host};
 
 /// Every key there is.
 const KEYS: &[&str] = &[
@@ -50,7 +53,18 @@ const KEYS: &[&str] = &[
     "sandbox.kind",
     "sandbox.memory_mb",
     "sandbox.pids",
+    "sandbox.cpus",
+    "sandbox.disk_mb",
+    "sandbox.open_files",
+    "sandbox.require",
     "sandbox.toolchains",
+    "sandbox.allowed_hosts",
+    "sandbox.images",
+    "sandbox.egress_mb",
+    "sandbox.network_for_proposals",
+    "sandbox.kept_gb",
+    "sandbox.kept_count",
+    "sandbox.kept_days",
     "sandbox.image",
     "sandbox.docker_socket",
     "sandbox.docker_runtime",
@@ -176,6 +190,21 @@ pub enum Toolchains {
     Paths(Vec<PathBuf>),
 }
 
+/// What a sandbox may be required to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SandboxGuarantee {
+    /// `memory`: bounded for all processes together.
+    Memory,
+    /// `processes`: their number is bounded.
+    Processes,
+    /// `processor`: its time is bounded.
+    Processor,
+    /// `disk`: the bytes written are bounded.
+    Disk,
+    /// `other_user`: nothing runs as this process' own user.
+    OtherUser,
+}
+
 /// What jobs run in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxConfig {
@@ -185,8 +214,18 @@ pub struct SandboxConfig {
     pub memory_bytes_max: u64,
     /// Processes and threads inside.
     pub pids_max: u32,
+    /// Processor time, in thousandths of one processor; `None`: all there is.
+    pub cpu_millis_max: Option<u32>,
+    /// Bytes that may be written.
+    pub disk_bytes_max: u64,
+    /// Open files of one process.
+    pub open_files_max: u64,
+    /// What must be applied, or jobs do not run.
+    pub required: Vec<SandboxGuarantee>,
     /// Toolchains inside.
     pub toolchains: Toolchains,
+    /// What repositories' set-ups may do.
+    pub set_up: SetUpConfig,
     /// The image that its root file system is; `None`: the host's own `/usr`.
     pub image: Option<String>,
     /// For `docker`.
@@ -271,8 +310,27 @@ fn sandbox(given: &Given) -> Result<SandboxConfig, ConfigError> {
         engine: engine::engine(given)?,
         memory_bytes_max: memory_mb << 20,
         pids_max: number(given, "sandbox.pids", 16..=65_536)?.unwrap_or(1024),
+        cpu_millis_max: number(given, "sandbox.cpus", 0.1..=1024.0)?.map(|cpus: f64| (cpus * 1000.0) as u32),
+        disk_bytes_max: number(given, "sandbox.disk_mb", 64..=16_777_216_u64)?.unwrap_or(8192) << 20,
+        open_files_max: number(given, "sandbox.open_files", 256..=1_048_576_u64)?.unwrap_or(65_536),
+        required: required(given)?,
         toolchains: toolchains(given)?,
+        set_up: setup::set_up(given)?,
     })
+}
+
+fn required(given: &Given) -> Result<Vec<SandboxGuarantee>, ConfigError> {
+    let Some(found) = given.get("sandbox.require") else { return Ok(Vec::new()) };
+    let remedy = "write some of [\"memory\", \"processes\", \"processor\", \"disk\", \"other_user\"]";
+    let parse = |name: String| match name.as_str() {
+        "memory" => Ok(SandboxGuarantee::Memory),
+        "processes" => Ok(SandboxGuarantee::Processes),
+        "processor" => Ok(SandboxGuarantee::Processor),
+        "disk" => Ok(SandboxGuarantee::Disk),
+        "other_user" => Ok(SandboxGuarantee::OtherUser),
+        _ => Err(found.wrong(format!("has an entry that no sandbox has, {name:?}"), remedy)),
+    };
+    found.list()?.into_iter().map(parse).collect()
 }
 
 fn toolchains(given: &Given) -> Result<Toolchains, ConfigError> {

@@ -1,11 +1,13 @@
-//! What came of a command in the sandbox. A run that did not end by itself has no exit code, so it
-//! can never be taken for a passing one.
+//! What came of a command in the sandbox. A run that did not end by itself, or that was refused
+//! memory, disk or processes, has no exit code, so it can never be taken for a passing one.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How a command ended.
+/// How a command ended. Where several things happened, the first of this order is told: deadline,
+/// memory, disk, processes, signal, exit code. What stands earlier explains what stands later (a
+/// full disk makes tests fail, a failed test makes an exit code), never the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Ending {
@@ -23,6 +25,42 @@ pub enum Ending {
     TimedOut,
     /// The kernel killed it, or one of its children, for memory.
     OutOfMemory,
+    /// A writable file system had no room left while it ran, however it then ended.
+    DiskFull {
+        /// Which.
+        place: WritablePlace,
+    },
+    /// A process or thread was refused to it for their number, however it then ended.
+    ProcessLimit,
+}
+
+/// A writable file system of a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WritablePlace {
+    /// `/workspace`.
+    Workspace,
+    /// The home directory.
+    Home,
+    /// `/tmp`.
+    Tmp,
+    /// `/dev/shm`.
+    SharedMemory,
+    /// What is around them, where it can be written to.
+    Root,
+}
+
+impl WritablePlace {
+    /// As people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Workspace => "/workspace",
+            Self::Home => "the home directory",
+            Self::Tmp => "/tmp",
+            Self::SharedMemory => "/dev/shm",
+            Self::Root => "the root file system",
+        }
+    }
 }
 
 impl Ending {
@@ -32,23 +70,59 @@ impl Ending {
     }
 
     /// The exit code a shell would show: 124 for a timeout (as `timeout(1)`), 137 for memory,
-    /// 128 + n for a signal.
+    /// 122 for a full disk, 123 for the process limit (two that shells and `timeout(1)` leave
+    /// free), 128 + n for a signal.
     pub fn shell_code(self) -> i32 {
         match self {
             Self::Exited { code } => code,
             Self::Signalled { signal } => 128 + signal,
             Self::TimedOut => 124,
             Self::OutOfMemory => 137,
+            Self::DiskFull { .. } => 122,
+            Self::ProcessLimit => 123,
         }
     }
 
-    /// In words, for people and the model.
+    /// In a few words, for people and the model.
     pub fn describe(self) -> String {
         match self {
             Self::Exited { code } => format!("exit code {code}"),
             Self::Signalled { signal } => format!("killed by signal {signal}"),
             Self::TimedOut => "timed out".to_owned(),
             Self::OutOfMemory => "killed: out of memory".to_owned(),
+            Self::DiskFull { place } => format!("disk full: {} had no room left", place.name()),
+            Self::ProcessLimit => "process limit reached: a process or thread was refused".to_owned(),
+        }
+    }
+
+    /// What it was and what to do about it, as whole sentences.
+    pub fn explain(self) -> String {
+        match self.advice() {
+            Some(advice) => format!("{}. {advice}", self.describe()),
+            None => format!("{}.", self.describe()),
+        }
+    }
+
+    /// What to do about it, in a sentence, where a limit was hit: the limits are the operator's and
+    /// the repository's, so it is for whoever writes the tests as much as for them.
+    pub fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::Exited { .. } | Self::Signalled { .. } => None,
+            Self::TimedOut => Some(
+                "Find what hangs or is slow; if it needs longer, the repository's `timeout_minutes:` must say so.",
+            ),
+            Self::OutOfMemory => Some(
+                "Have it take less memory (less at the same time, smaller data), or have the operator give \
+                 sandboxes more.",
+            ),
+            Self::DiskFull { .. } => Some(
+                "Have it write less, or remove what it no longer needs; or have the operator give sandboxes more \
+                 disk.",
+            ),
+            Self::ProcessLimit => Some(
+                "Have it start fewer processes and threads at the same time (fewer parallel workers), or have the \
+                 operator allow sandboxes more.",
+            ),
         }
     }
 }
@@ -65,6 +139,11 @@ pub struct BoundedOutput {
 }
 
 impl BoundedOutput {
+    /// Whether a part of it was let go.
+    pub fn is_cut(&self) -> bool {
+        self.omitted_bytes > 0
+    }
+
     /// Head, a line that says what is missing, and tail.
     pub fn to_text(&self) -> String {
         if self.omitted_bytes == 0 {
@@ -105,5 +184,42 @@ impl TestRun {
     /// Whether the run's exit code says that the suite passed.
     pub fn is_green(&self) -> bool {
         self.result.ending.is_success()
+    }
+
+    /// Whether tests may have failed that `failed` does not name, because a part of the output in
+    /// which they may have been named was let go.
+    pub fn names_may_be_lost(&self) -> bool {
+        !self.is_green() && self.result.output.is_cut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_has_words_advice_and_a_code_of_its_own() {
+        let limits = [
+            Ending::TimedOut,
+            Ending::OutOfMemory,
+            Ending::DiskFull { place: WritablePlace::Tmp },
+            Ending::ProcessLimit,
+        ];
+        let told: Vec<String> =
+            limits.iter().map(|ending| format!("{} {}", ending.shell_code(), ending.describe())).collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        124 timed out
+        137 killed: out of memory
+        122 disk full: /tmp had no room left
+        123 process limit reached: a process or thread was refused
+        ");
+        assert!(limits.iter().all(|ending| ending.advice().is_some() && !ending.is_success()));
+    }
+
+    #[test]
+    fn endings_are_kept_by_name() {
+        let full = serde_json::to_string(&Ending::DiskFull { place: WritablePlace::SharedMemory }).unwrap();
+        assert_eq!(full, r#"{"kind":"disk_full","place":"shared_memory"}"#);
+        assert_eq!(serde_json::to_string(&Ending::ProcessLimit).unwrap(), r#"{"kind":"process_limit"}"#);
     }
 }

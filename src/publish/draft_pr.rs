@@ -6,7 +6,7 @@ use super::marker::MarkerKind;
 use super::neutralise::{cell, code_cell, code_span, cut, inline, line, quoted};
 use super::pages::PAGE_CHARS_MAX;
 use super::patch::Diff;
-use super::words::{provenance, run_in_cell, spend, test_list, thousands, time};
+use super::words::{failing_count, provenance, run_in_cell, spend, test_list, thousands, time};
 use crate::domain::{FailedTest, Sha, TestRun, Trigger};
 use crate::github::NewPullRequest;
 use crate::verdict::Verified;
@@ -151,11 +151,7 @@ fn what_was_run(evidence: &Evidence, verified: &Verified, share: usize) -> Strin
     let base = evidence.base.as_ref().map(|base| format!("`{}`", base.sha.short()));
     let before = evidence.baseline.as_ref().map_or_else(|| "not run".to_owned(), run_in_cell);
     let after = verified.run();
-    let failing = |run: Option<&TestRun>| match run {
-        None => "?".to_owned(),
-        Some(run) if run.failed.is_empty() => "none named".to_owned(),
-        Some(run) => thousands(run.failed.len() as u64),
-    };
+    let failing = |run: Option<&TestRun>| run.map_or_else(|| "?".to_owned(), failing_count);
     let table = format!(
         "| | Before: base {} | After: tree `{}` |\n|---|---|---|\n\
          | {} | {before} | {} |\n| Failing tests | {} | {} |",
@@ -211,12 +207,19 @@ fn account(evidence: &Evidence, tree: &Sha, base_branch: &str) -> String {
         let command = code_cell(&cut(&settings.test_command, PATH_CHARS_MAX));
         format!("| Test command | {command}, from {} |\n", cell(&settings.test_command_source))
     });
+    let surroundings: String = [
+        ("Set-up", evidence.surroundings.set_up()),
+        ("Network", evidence.surroundings.network().map(|network| network.replace('|', "\\|"))),
+    ]
+    .into_iter()
+    .filter_map(|(name, words)| words.map(|words| format!("| {name} | {words} |\n")))
+    .collect();
     let base_sha =
         evidence.base.as_ref().map_or_else(|| "unknown".to_owned(), |base| format!("`{}`", base.sha));
     format!(
         "<details><summary>Cost and provenance</summary>\n\n| | |\n|---|---|\n\
          | Spent | {} |\n| Time | {} |\n| Model | {} |\n| Base | {base_sha} of {} |\n| Tree | `{tree}` |\n\
-         {suite}| Sandbox | {} |\n\n</details>",
+         {suite}| Sandbox | {} |\n{surroundings}\n</details>",
         spend(&evidence.spend),
         time(evidence.duration),
         if models.is_empty() { "unknown".to_owned() } else { models },

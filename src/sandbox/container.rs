@@ -37,6 +37,24 @@ impl Container {
         }
     }
 
+    /// How often the kernel has refused it a process or thread for their number; 0 where that cannot
+    /// be known from outside.
+    pub(super) fn pid_refusals(&self) -> u64 {
+        match self {
+            Self::Bubblewrap(guarded) => guarded.pid_refusals(),
+            Self::Docker(_) => 0,
+        }
+    }
+
+    /// Whether [`Container::pid_refusals`] counts. Where it does not, the toolbox may.
+    pub(super) fn counts_pid_refusals(&self) -> bool {
+        match self {
+            // By its control group; and where it has none, the toolbox counts processes.
+            Self::Bubblewrap(_) => true,
+            Self::Docker(_) => false,
+        }
+    }
+
     /// Why it is gone, as far as that can be told.
     pub(super) fn last_words(&self) -> String {
         match self {

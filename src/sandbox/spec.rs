@@ -122,6 +122,11 @@ impl Guarantee {
     /// All there are.
     pub const ALL: [Self; 5] = [Self::Memory, Self::Processes, Self::Processor, Self::Disk, Self::OtherUser];
 
+    /// The one of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|guarantee| guarantee.name() == name)
+    }
+
     /// Its name in configuration.
     pub fn name(self) -> &'static str {
         match self {

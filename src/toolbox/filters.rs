@@ -18,7 +18,8 @@ pub fn put_on() -> Result<(), String> {
     for mut filter in filters {
         let program = sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
         // SAFETY: the program points to instructions that live until the call has copied them.
-        let outcome = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+        let outcome =
+            unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
         if outcome != 0 {
             return Err(std::io::Error::last_os_error().to_string());
         }

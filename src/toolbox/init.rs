@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
@@ -13,8 +13,15 @@ use crate::filters;
 use crate::prepared::{Roots, copy};
 use crate::tree::WORKSPACE;
 
-/// Open files of one process.
-const FILES_MAX: u64 = 65_536;
+/// Open files of one process, where nothing else is asked for.
+const OPEN_FILES_MAX: u64 = 65_536;
+/// Bytes that may be kept from being swapped, bytes in message queues, and waiting signals: what a
+/// Linux gives to a user by itself, whatever the service that started us was given.
+const LOCKED_BYTES_MAX: u64 = 8 << 20;
+const MESSAGE_QUEUE_BYTES_MAX: u64 = 819_200;
+const PENDING_SIGNALS_MAX: u64 = 65_536;
+/// Of the pipe to the host: what Linux lets anybody ask for.
+const PIPE_BYTES: usize = 1 << 20;
 /// Linux has 41 capabilities; the kernel says which numbers it does not know.
 const CAPABILITIES_MAX: u32 = 64;
 
@@ -27,6 +34,8 @@ pub struct Settled {
     pub to_host: OwnedFd,
     /// On the loopback interface; none for no proxy.
     pub proxy_port: Option<u16>,
+    /// The bound on processes that was taken as a resource limit.
+    pub processes_max: Option<u64>,
 }
 
 #[derive(Default)]
@@ -35,17 +44,25 @@ struct Options {
     processes_max: Option<u64>,
     data_bytes_max: Option<u64>,
     proxy_port: Option<u16>,
+    open_files_max: Option<u64>,
     prepared: bool,
     filters: bool,
 }
 
+/// From here on memory is had from the kernel by the piece, and given back when it is freed.
+#[cfg(target_env = "gnu")]
+const MAPPED_BYTES_MIN: i32 = 256 << 10;
+
 /// Settles the process in. Options: `--user N` (become that user and group; only as root),
 /// `--processes N` and `--data-bytes N` (resource limits, where no cgroup holds them),
-/// `--proxy-port N`, `--prepared` (begin with what a set-up made), `--filters` (put on the filters of
-/// system calls that lie beside the toolbox).
+/// `--open-files N` (of one process), `--proxy-port N`, `--prepared` (begin with what a set-up made),
+/// `--filters` (put on the filters of system calls that lie beside the toolbox).
 pub fn settle(options: &[&str]) -> Result<Settled, String> {
     let options = parse(options)?;
+    give_memory_back();
     close_inherited_files();
+    // That of whoever started the sandbox is no business of the commands inside.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     set_limits(&options).map_err(|e| format!("the resource limits cannot be set: {e}"))?;
     if let Some(user) = options.user {
         become_user(user).map_err(|e| format!("cannot become user {user}: {e}"))?;
@@ -61,7 +78,17 @@ pub fn settle(options: &[&str]) -> Result<Settled, String> {
     std::env::set_current_dir(WORKSPACE).map_err(|e| format!("{WORKSPACE}: {e}"))?;
     let (from_host, to_host) =
         take_pipe().map_err(|e| format!("the pipe to the host cannot be taken: {e}"))?;
-    Ok(Settled { from_host, to_host, proxy_port: options.proxy_port })
+    Ok(Settled { from_host, to_host, proxy_port: options.proxy_port, processes_max: options.processes_max })
+}
+
+/// What was needed for one large answer is not kept for ever: the sandbox's memory is the job's.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    for (parameter, value) in [(libc::M_MMAP_THRESHOLD, MAPPED_BYTES_MIN), (libc::M_ARENA_MAX, 2)] {
+        // SAFETY: sets a number in the allocator; no other thread runs yet. Refused, it changes
+        // nothing.
+        unsafe { libc::mallopt(parameter, value) };
+    }
 }
 
 fn parse(words: &[&str]) -> Result<Options, String> {
@@ -86,6 +113,7 @@ fn parse(words: &[&str]) -> Result<Options, String> {
                 options.user = Some(u32::try_from(number).map_err(|e| format!("{name} {value}: {e}"))?);
             }
             "--processes" => options.processes_max = Some(number),
+            "--open-files" => options.open_files_max = Some(number),
             "--data-bytes" => options.data_bytes_max = Some(number),
             "--proxy-port" => {
                 options.proxy_port = Some(u16::try_from(number).map_err(|e| format!("{name} {value}: {e}"))?);
@@ -117,7 +145,13 @@ fn set_limits(options: &Options) -> io::Result<()> {
         rustix::process::setrlimit(resource, Rlimit { current: value, maximum: value })
     };
     hold(Resource::Core, 0)?;
-    hold(Resource::Nofile, FILES_MAX)?;
+    hold(Resource::Nofile, options.open_files_max.unwrap_or(OPEN_FILES_MAX))?;
+    hold(Resource::Memlock, LOCKED_BYTES_MAX)?;
+    hold(Resource::Msgqueue, MESSAGE_QUEUE_BYTES_MAX)?;
+    hold(Resource::Sigpending, PENDING_SIGNALS_MAX)?;
+    // Nobody inside goes before the others of this machine.
+    hold(Resource::Rtprio, 0)?;
+    hold(Resource::Nice, 0)?;
     if let Some(processes_max) = options.processes_max {
         hold(Resource::Nproc, processes_max)?;
     }
@@ -167,6 +201,8 @@ fn take_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     for end in [&from_host, &to_host] {
         let flags = rustix::fs::fcntl_getfl(end)?;
         rustix::fs::fcntl_setfl(end, flags | OFlags::NONBLOCK)?;
+        // Sixteen times fewer turns for either side; where it is refused, or no pipe, it stays as it is.
+        let _ = rustix::pipe::fcntl_setpipe_size(end, PIPE_BYTES);
     }
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;

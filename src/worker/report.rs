@@ -48,7 +48,7 @@ pub struct PullRequestReport {
 /// One run of the suite.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RunReport {
-    /// As a shell shows it: 124 timed out, 137 out of memory.
+    /// As a shell shows it: 124 timed out, 137 out of memory, 122 disk full, 123 process limit.
     pub exit_code: i32,
     /// The tests that failed.
     pub failed: Vec<FailedTest>,

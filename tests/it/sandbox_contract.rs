@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -61,10 +62,17 @@ macro_rules! held_by_every_backend {
     };
 }
 
+mod bubblewrap;
 mod commands;
 mod files;
 mod isolation;
 mod lifetime;
+mod limits;
+mod measure;
+mod processes;
+mod streams;
+mod transport;
+mod trees;
 
 /// Far above what any of these commands takes, far below what a person would wait.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -98,16 +106,26 @@ fn unique(what: &str) -> String {
 
 /// No control group of that label, anywhere.
 fn assert_nothing_left(label: &str) {
-    let mut pending = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
+    let left = groups_of(label);
+    assert!(left.is_empty(), "{left:?}");
+}
+
+fn is_left(label: &str) -> bool {
+    !groups_of(label).is_empty()
+}
+
+fn groups_of(label: &str) -> Vec<PathBuf> {
+    let (mut pending, mut found) = (vec![PathBuf::from("/sys/fs/cgroup")], Vec::new());
     while let Some(directory) = pending.pop() {
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            assert!(!name.ends_with(&format!("-{label}")), "{} is left", entry.path().display());
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if entry.file_name().to_string_lossy().ends_with(&format!("-{label}")) {
+                found.push(entry.path());
+            } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 pending.push(entry.path());
             }
         }
     }
+    found
 }
 
 /// The containers of that label that the engine knows, running or not.

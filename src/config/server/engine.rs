@@ -23,8 +23,10 @@ pub(super) fn kind(given: &Given) -> Result<SandboxKind, ConfigError> {
     match found.text()? {
         "bubblewrap" => Ok(SandboxKind::Bubblewrap),
         "docker" => Ok(SandboxKind::Docker),
-        _ => Err(found
-            .wrong("is no sandbox that this version has", "write \"bubblewrap\" or \"docker\" (Podman, too)")),
+        _ => Err(found.wrong(
+            "is no sandbox that this version has",
+            "write \"bubblewrap\" or \"docker\" (Podman, too)",
+        )),
     }
 }
 
@@ -32,9 +34,10 @@ pub(super) fn kind(given: &Given) -> Result<SandboxKind, ConfigError> {
 pub(super) fn image(given: &Given, kind: SandboxKind) -> Result<Option<String>, ConfigError> {
     let image = text(given, "sandbox.image")?.filter(|image| !image.trim().is_empty()).map(str::to_owned);
     match (kind, &image) {
-        (SandboxKind::Docker, None) => {
-            Err(given.missing("sandbox.image", "containers are made of an image; name one as NAME:TAG or NAME@sha256:…"))
-        }
+        (SandboxKind::Docker, None) => Err(given.missing(
+            "sandbox.image",
+            "containers are made of an image; name one as NAME:TAG or NAME@sha256:…",
+        )),
         (SandboxKind::Bubblewrap | SandboxKind::Docker, _) => Ok(image),
     }
 }

@@ -73,7 +73,10 @@ fn an_engine_is_named_with_its_image_and_socket() {
     };
     assert_eq!(sandbox.engine, engine);
     let plain = Place::new().load(WHOLE).unwrap().sandbox;
-    assert_eq!((plain.kind, plain.image, plain.engine), (SandboxKind::Bubblewrap, None, EngineConfig::default()));
+    assert_eq!(
+        (plain.kind, plain.image, plain.engine),
+        (SandboxKind::Bubblewrap, None, EngineConfig::default())
+    );
 }
 
 #[test]
@@ -89,6 +92,7 @@ fn the_smallest_file_gets_the_defaults() {
     assert_eq!(config.model.url.as_str(), "https://api.anthropic.com/");
     assert_eq!(config.model.api_key.as_ref().unwrap().expose_secret(), "sk-ant-1");
     assert_eq!(config.sandbox.toolchains, Toolchains::Detect);
+    assert_eq!((config.sandbox.cpu_millis_max, config.sandbox.required.len()), (None, 0));
     assert_eq!(config.budget, Budget::default());
     assert_eq!(config.data_dir, place.0.path().join("mendwright-data"));
     assert_eq!(config.store_path, config.data_dir.join("mendwright.sqlite"));
@@ -128,6 +132,10 @@ price = { input = 3, output = 15.0, cache_read = 0.3 }
 kind = "bubblewrap"
 memory_mb = 2048
 pids = 500
+cpus = 1.5
+disk_mb = 1024
+open_files = 4096
+require = ["memory", "other_user"]
 toolchains = ["/opt/rust"]
 [budget]
 turns = 10
@@ -155,6 +163,9 @@ format = "json"
     assert_eq!(config.model.brief_name.as_deref(), Some("small"));
     assert_eq!((config.sandbox.memory_bytes_max, config.sandbox.pids_max), (2 << 30, 500));
     assert_eq!(config.sandbox.toolchains, Toolchains::Paths(vec!["/opt/rust".into()]));
+    assert_eq!((config.sandbox.cpu_millis_max, config.sandbox.disk_bytes_max), (Some(1_500), 1 << 30));
+    assert_eq!(config.sandbox.open_files_max, 4_096);
+    assert_eq!(config.sandbox.required, [SandboxGuarantee::Memory, SandboxGuarantee::OtherUser]);
     let budget = Budget {
         turns_max: 10,
         tool_calls_max: 20,
@@ -258,6 +269,8 @@ fn every_mistake_names_file_key_value_and_remedy() {
         with("sandbox", "docker_socket = \"tcp://10.0.0.1:2375\""),
         with("sandbox", "toolchains = [\"rust\"]"),
         with("sandbox", "toolchains = \"all\""),
+        with("sandbox", "require = [\"memory\", \"all\"]"),
+        with("sandbox", "cpus = 0"),
         with("budget", "usd = nan"),
         with("budget", "minutes = 1.5"),
         with("log", "format = \"xml\""),
@@ -296,6 +309,8 @@ fn every_mistake_names_file_key_value_and_remedy() {
     DIR/mendwright.toml line 12: sandbox.docker_socket = "tcp://10.0.0.1:2375" is no Unix socket; write it as "unix:///var/run/docker.sock": an engine is reached over no network
     DIR/mendwright.toml line 12: sandbox.toolchains = ["rust"] has an entry that cannot be used, "rust"; write "detect", or absolute paths of directories as ["/opt/rust"]
     DIR/mendwright.toml line 12: sandbox.toolchains = "all" is not a list; write it as ["one", "two"]
+    DIR/mendwright.toml line 12: sandbox.require = ["memory", "all"] has an entry that no sandbox has, "all"; write some of ["memory", "processes", "processor", "disk", "other_user"]
+    DIR/mendwright.toml line 12: sandbox.cpus = 0 is not a number in range; write a number from 0.1 to 1024, without quotes
     DIR/mendwright.toml line 12: budget.usd = nan is not a number in range; write a number from 0.01 to 10000, without quotes
     DIR/mendwright.toml line 12: budget.minutes = 1.5 is not a number in range; write a number from 1 to 1440, without quotes
     DIR/mendwright.toml line 12: log.format = "xml" is no format; write "auto", "human" or "json"

@@ -11,6 +11,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::seccomp;
 use crate::sandbox::egress::PROXY_PORT;
+use crate::sandbox::protocol::PREPARED;
 use crate::sandbox::{HOME, TOOLBOX_PATH, environment};
 
 /// Inside a user namespace.
@@ -65,9 +66,21 @@ pub(super) struct Inside<'a> {
     pub disk_bytes_max: Option<u64>,
     /// Whether the toolbox lends a proxy.
     pub proxy: bool,
+    /// Open files of one process.
+    pub open_files_max: Option<u64>,
     /// Resource limits to be taken by the toolbox, for want of a cgroup.
     pub processes_max: Option<u32>,
     pub data_bytes_max: Option<u64>,
+    /// Where it sees what a set-up made.
+    pub prepared: Option<&'a ShownPrepared>,
+}
+
+/// A host directory shown at [`PREPARED`].
+pub(super) enum ShownPrepared {
+    /// To begin with.
+    ReadOnly(PathBuf),
+    /// To be filled, by a toolbox that runs no command.
+    Writable(PathBuf),
 }
 
 /// Arguments, and the files that they name by number; these must stay open until `bwrap` runs.
@@ -92,14 +105,21 @@ impl Arguments {
         if let Privileges::DroppedTo { user } = inside.privileges {
             arguments.add(["--user", &user.to_string()]);
         }
-        if let Some(processes_max) = inside.processes_max {
-            arguments.add(["--processes", &processes_max.to_string()]);
-        }
-        if let Some(data_bytes_max) = inside.data_bytes_max {
-            arguments.add(["--data-bytes", &data_bytes_max.to_string()]);
+        let limits = [
+            ("--open-files", inside.open_files_max),
+            ("--processes", inside.processes_max.map(u64::from)),
+            ("--data-bytes", inside.data_bytes_max),
+        ];
+        for (option, most) in limits {
+            if let Some(most) = most {
+                arguments.add([option, &most.to_string()]);
+            }
         }
         if inside.proxy {
             arguments.add(["--proxy-port", &PROXY_PORT.to_string()]);
+        }
+        if let Some(ShownPrepared::ReadOnly(_)) = inside.prepared {
+            arguments.add(["--prepared"]);
         }
         Ok(arguments)
     }
@@ -179,6 +199,16 @@ impl Arguments {
         // from others of the same user, from its very first instruction.
         self.add(["--perms", "0755", "--dir", "/.mendwright"]);
         self.file(TOOLBOX_PATH, "0111", toolbox)?;
+        let shown = match inside.prepared {
+            Some(ShownPrepared::ReadOnly(files)) => Some(("--ro-bind", files)),
+            Some(ShownPrepared::Writable(files)) => Some(("--bind", files)),
+            None => None,
+        };
+        if let Some((bind, files)) = shown {
+            self.add(["--perms", "0755", "--dir", PREPARED, bind]);
+            self.words.push(files.into());
+            self.add([PREPARED]);
+        }
         self.add(["--remount-ro", "/", "--chdir", crate::sandbox::WORKSPACE]);
         Ok(())
     }
@@ -206,6 +236,13 @@ impl Arguments {
         for path in ETC_FROM_HOST.into_iter().filter(|path| Path::new(path).exists()) {
             self.parents_of(Path::new(path));
             self.add(["--ro-bind", path, path]);
+        }
+        // A distribution's Java does not start without these.
+        for entry in fs::read_dir("/etc").into_iter().flatten().flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(b"java-") && entry.path().is_dir() {
+                self.add(["--ro-bind"]);
+                self.words.extend([entry.path().into(), entry.path().into()]);
+            }
         }
         Ok(())
     }
@@ -291,8 +328,10 @@ mod tests {
             toolchains: &[],
             disk_bytes_max: Some(8 << 20),
             proxy: false,
+            open_files_max: None,
             processes_max: None,
             data_bytes_max: None,
+            prepared: None,
         };
         let arguments = Arguments::build(&inside, b"", "init").unwrap();
         let words: Vec<_> = arguments.words.iter().map(|word| word.to_str().unwrap()).collect();
@@ -301,7 +340,8 @@ mod tests {
         for pair in words.windows(2).filter(|pair| pair[0].contains("bind")) {
             let shown = ["/usr", "/dev/null"].contains(&pair[1])
                 || ETC_FROM_HOST.contains(&pair[1])
-                || ROOT_DIRECTORIES.contains(&pair[1]);
+                || ROOT_DIRECTORIES.contains(&pair[1])
+                || pair[1].starts_with("/etc/java-");
             assert!(shown, "{} is shown", pair[1]);
         }
     }

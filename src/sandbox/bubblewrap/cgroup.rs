@@ -1,86 +1,117 @@
 //! A cgroup of its own for each sandbox, where we may make one: version 1 and 2, each controller
-//! wherever it is mounted. Bounds memory and processes, and counts what the kernel killed.
+//! wherever it is mounted. Bounds memory, processes and processor time, counts what the kernel
+//! killed and refused, and ends what is left.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
-const PREFIX: &str = "mendwright-";
+mod ending;
+mod leftovers;
+mod places;
+
+pub(super) use self::leftovers::sweep;
+use self::places::{Machine, Version};
+use crate::sandbox::Limits;
+
 /// `bwrap` itself and the toolbox's threads are no processes of the job's.
 const OWN_PROCESSES: u32 = 16;
-/// Between two attempts to remove a cgroup whose last process is just leaving.
-const REMOVE_PAUSE: Duration = Duration::from_millis(5);
-const REMOVE_ATTEMPTS_MAX: u32 = 400;
+/// Over which processor time is counted; the kernel's own default.
+const PROCESSOR_PERIOD_US: u64 = 100_000;
+/// The least that the kernel takes.
+const PROCESSOR_QUOTA_US_MIN: u64 = 1_000;
 
 /// The cgroups of one sandbox. Removed when it is dropped at the latest; by then they must be empty.
 #[derive(Debug, Default)]
 pub(super) struct Cgroup {
     directories: Vec<PathBuf>,
-    memory_kills_at_removal: AtomicU64,
     memory: Option<(PathBuf, Version)>,
-    processes: Option<Version>,
+    processes: Option<PathBuf>,
+    bounds_processor: bool,
+    /// The group by which everything can be ended.
+    ending: Option<PathBuf>,
+    events_at_removal: Mutex<LimitEvents>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
-    One,
-    Two,
+/// How often the kernel has enforced a limit by refusing or killing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct LimitEvents {
+    /// Processes killed for memory.
+    pub memory_kills: u64,
+    /// Processes and threads refused for their number.
+    pub pid_refusals: u64,
 }
 
-/// Where a controller's groups may be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
-    directory: PathBuf,
-    version: Version,
+/// A file of a group, and what is written to it.
+#[derive(Debug, PartialEq, Eq)]
+struct Setting {
+    file: &'static str,
+    value: String,
+    /// Whether the limit holds without it on a kernel that has no such file.
+    may_be_absent: bool,
 }
 
 impl Cgroup {
     /// Makes the cgroups with their limits, as far as this machine lets us.
-    pub(super) fn create(label: &str, memory_bytes_max: u64, pids_max: u32) -> Self {
-        let name = unique_name(label);
+    pub(super) fn create(label: &str, limits: &Limits) -> Self {
+        let (name, machine) = (leftovers::unique_name(label), Machine::look());
         let mut cgroup = Self::default();
-        if let Some((directory, version)) =
-            cgroup.make("memory", &name, |group, version| set_memory(group, version, memory_bytes_max))
-        {
-            cgroup.memory = Some((directory, version));
+        cgroup.memory = cgroup.make(&machine, "memory", &name, limits);
+        cgroup.processes = cgroup.make(&machine, "pids", &name, limits).map(|(directory, _)| directory);
+        if limits.cpu_millis_max.is_some() {
+            cgroup.bounds_processor = cgroup.make(&machine, "cpu", &name, limits).is_some();
         }
-        let made = cgroup.make("pids", &name, |group, _| {
-            fs::write(group.join("pids.max"), pids_max.saturating_add(OWN_PROCESSES).to_string())
-        });
-        cgroup.processes = made.map(|(_, version)| version);
+        cgroup.ending = cgroup.make_for_ending(&machine, &name);
         cgroup
     }
 
     fn make(
         &mut self,
+        machine: &Machine,
         controller: &str,
         name: &str,
-        limit: impl Fn(&Path, Version) -> io::Result<()>,
+        limits: &Limits,
     ) -> Option<(PathBuf, Version)> {
-        for place in places(controller) {
+        machine.places(controller).into_iter().find_map(|place| {
             let group = place.directory.join(name);
-            if !self.directories.contains(&group) && fs::create_dir(&group).is_err() {
-                continue;
-            }
-            // It must also be ours to enter; version 2 asks the group above it, too.
-            let may_enter =
-                |group: &Path| File::options().write(true).open(group.join("cgroup.procs")).is_ok();
-            let may_enter =
-                may_enter(&group) && (place.version == Version::One || may_enter(&place.directory));
-            if may_enter && limit(&group, place.version).is_ok() {
-                if !self.directories.contains(&group) {
-                    self.directories.push(group.clone());
-                }
-                return Some((group, place.version));
-            }
-            if !self.directories.contains(&group) {
-                // Empty, and made a moment ago.
-                let _ = fs::remove_dir(&group);
-            }
+            let made = self.enter(&group, place.version, |group| {
+                settings(controller, place.version, limits)
+                    .iter()
+                    .try_for_each(|setting| setting.apply(group))
+            });
+            made.then_some((group, place.version))
+        })
+    }
+
+    /// Version 2 can end a group whatever its controllers; else a freezer lets nothing escape.
+    fn make_for_ending(&mut self, machine: &Machine, name: &str) -> Option<PathBuf> {
+        let is_killable = |group: &Path| fs::metadata(group.join("cgroup.kill")).map(drop);
+        let places = machine.places_in_version_2().into_iter();
+        let mut groups = places.map(|place| place.directory.join(name));
+        groups.find(|group| self.enter(group, Version::Two, is_killable)).or_else(|| {
+            let group = machine.place_in_version_1("freezer")?.directory.join(name);
+            self.enter(&group, Version::One, |_| Ok(())).then_some(group)
+        })
+    }
+
+    /// Whether a group could be made (or was before), may be entered, and took its limits.
+    fn enter(&mut self, group: &Path, version: Version, limit: impl Fn(&Path) -> io::Result<()>) -> bool {
+        let is_known = self.directories.iter().any(|known| known == group);
+        if !is_known && fs::create_dir(group).is_err() {
+            return false;
         }
-        None
+        // It must also be ours to enter; version 2 asks the group above it, too.
+        let may_enter = |group: &Path| File::options().write(true).open(group.join("cgroup.procs")).is_ok();
+        let above = || version == Version::One || group.parent().is_some_and(may_enter);
+        let entered = may_enter(group) && above() && limit(group).is_ok();
+        match (entered, is_known) {
+            (true, false) => self.directories.push(group.to_owned()),
+            // Empty, and made a moment ago.
+            (false, false) => drop(fs::remove_dir(group)),
+            (_, true) => {}
+        }
+        entered
     }
 
     /// Whether memory is bounded and its kills are counted.
@@ -93,36 +124,42 @@ impl Cgroup {
         self.processes.is_some()
     }
 
+    /// Whether processor time is bounded.
+    pub(super) fn bounds_processor(&self) -> bool {
+        self.bounds_processor
+    }
+
     /// Open files; a process that writes "0" to each has joined.
     pub(super) fn doors(&self) -> io::Result<Vec<File>> {
         self.directories.iter().map(|d| File::options().write(true).open(d.join("cgroup.procs"))).collect()
     }
 
-    /// How often the kernel has killed something in it for memory.
-    pub(super) fn memory_kills(&self) -> u64 {
-        let Some((directory, version)) = &self.memory else { return 0 };
-        let file = match version {
-            Version::One => "memory.oom_control",
-            Version::Two => "memory.events",
-        };
-        match fs::read_to_string(directory.join(file)) {
-            Ok(text) => count_of("oom_kill", &text),
-            Err(_) => self.memory_kills_at_removal.load(Ordering::SeqCst),
+    /// What the limits have come to so far.
+    pub(super) fn limit_events(&self) -> LimitEvents {
+        let removed = *self.events_at_removal.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = |file: PathBuf, key| fs::read_to_string(file).map(|text| count_of(key, &text)).ok();
+        let memory_kills = self.memory.as_ref().and_then(|(directory, version)| match version {
+            Version::One => count(directory.join("memory.oom_control"), "oom_kill"),
+            Version::Two => count(directory.join("memory.events"), "oom_kill"),
+        });
+        let pid_refusals = self.processes.as_ref().and_then(|group| count(group.join("pids.events"), "max"));
+        LimitEvents {
+            memory_kills: memory_kills.unwrap_or(removed.memory_kills),
+            pid_refusals: pid_refusals.unwrap_or(removed.pid_refusals),
         }
+    }
+
+    /// Ends whatever runs in them.
+    pub(super) fn end_all(&self) {
+        self.ending.iter().for_each(|group| ending::end_all(group));
     }
 
     /// Removes them, once nothing runs in them. May be called again.
     pub(super) fn remove(&self) {
-        self.memory_kills_at_removal.fetch_max(self.memory_kills(), Ordering::SeqCst);
+        let events = self.limit_events();
+        *self.events_at_removal.lock().unwrap_or_else(PoisonError::into_inner) = events;
         for directory in &self.directories {
-            for _ in 0..REMOVE_ATTEMPTS_MAX {
-                match fs::remove_dir(directory) {
-                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                        std::thread::sleep(REMOVE_PAUSE);
-                    }
-                    Ok(()) | Err(_) => break,
-                }
-            }
+            ending::remove(directory);
         }
     }
 }
@@ -133,26 +170,40 @@ impl Drop for Cgroup {
     }
 }
 
-fn set_memory(group: &Path, version: Version, bytes_max: u64) -> io::Result<()> {
-    let bytes_max = bytes_max.to_string();
-    match version {
-        Version::One => {
-            fs::write(group.join("memory.limit_in_bytes"), &bytes_max)?;
-            // Memory and swap together; not there without swap accounting, when there is no need.
-            write_if_there(&group.join("memory.memsw.limit_in_bytes"), &bytes_max)
+/// What a controller is told.
+fn settings(controller: &str, version: Version, limits: &Limits) -> Vec<Setting> {
+    let must = |file, value: String| Setting { file, value, may_be_absent: false };
+    let may = |file, value: String| Setting { file, value, may_be_absent: true };
+    let memory = limits.memory_bytes_max.to_string();
+    let quota = limits
+        .cpu_millis_max
+        .map(|millis| (u64::from(millis) * PROCESSOR_PERIOD_US / 1000).max(PROCESSOR_QUOTA_US_MIN));
+    match (controller, version) {
+        // Memory and swap together; not there without swap accounting, when there is no need.
+        ("memory", Version::One) => {
+            vec![must("memory.limit_in_bytes", memory.clone()), may("memory.memsw.limit_in_bytes", memory)]
         }
-        Version::Two => {
-            fs::write(group.join("memory.max"), &bytes_max)?;
-            write_if_there(&group.join("memory.swap.max"), "0")
-        }
+        ("memory", Version::Two) => vec![must("memory.max", memory), may("memory.swap.max", "0".to_owned())],
+        ("pids", _) => vec![must("pids.max", limits.pids_max.saturating_add(OWN_PROCESSES).to_string())],
+        ("cpu", Version::One) => quota.map_or_else(Vec::new, |quota| {
+            vec![
+                must("cpu.cfs_period_us", PROCESSOR_PERIOD_US.to_string()),
+                must("cpu.cfs_quota_us", quota.to_string()),
+            ]
+        }),
+        ("cpu", Version::Two) => quota
+            .map_or_else(Vec::new, |quota| vec![must("cpu.max", format!("{quota} {PROCESSOR_PERIOD_US}"))]),
+        (_, _) => Vec::new(),
     }
 }
 
-fn write_if_there(path: &Path, value: &str) -> io::Result<()> {
-    match File::options().write(true).open(path) {
-        Ok(mut file) => file.write_all(value.as_bytes()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+impl Setting {
+    fn apply(&self, group: &Path) -> io::Result<()> {
+        match File::options().write(true).open(group.join(self.file)) {
+            Ok(mut file) => file.write_all(self.value.as_bytes()),
+            Err(error) if self.may_be_absent && error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -161,149 +212,5 @@ fn count_of(key: &str, text: &str) -> u64 {
     value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Removes what a predecessor left that died before it could: beside ours, and in the groups
-/// beside our own, where it will have been if it was another session's or service's. Only empty
-/// groups go, and those of the living are left alone.
-pub(super) fn sweep() {
-    for place in ["memory", "pids"].iter().flat_map(|controller| places(controller)) {
-        let beside = place.directory.parent().into_iter().flat_map(directories_in);
-        for directory in beside.chain([place.directory.clone()]) {
-            directories_in(&directory).for_each(|group| remove_if_left_over(&group));
-        }
-    }
-}
-
-fn directories_in(directory: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
-}
-
-fn remove_if_left_over(group: &Path) {
-    let maker = group.file_name().and_then(|name| maker_of(name.to_str()?));
-    if maker.is_some_and(|(pid, started)| start_time(pid) != Some(started)) {
-        // Fails while there is a process in it, which is right.
-        let _ = fs::remove_dir(group);
-    }
-}
-
-/// `mendwright-<pid>-<when that process started>-<number>-<label>`
-fn unique_name(label: &str) -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let pid = std::process::id();
-    let started = start_time(pid).unwrap_or(0);
-    format!("{PREFIX}{pid}-{started}-{}-{label}", NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-fn maker_of(name: &str) -> Option<(u32, u64)> {
-    let mut parts = name.strip_prefix(PREFIX)?.split('-');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
-/// Tells a process from a later one with the same number.
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat[stat.rfind(')')? + 1..].split_whitespace().nth(19)?.parse().ok()
-}
-
-/// Where groups with this controller may be made, best first.
-fn places(controller: &str) -> Vec<Place> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let ours = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    if let Some(place) = place_in_version_1(controller, &mounts, &ours) {
-        return vec![place];
-    }
-    places_in_version_2(&mounts, &ours)
-        .into_iter()
-        .filter(|place| offers(&place.directory, controller))
-        .collect()
-}
-
-fn place_in_version_1(controller: &str, mounts: &str, ours: &str) -> Option<Place> {
-    let has = |list: &str| list.split(',').any(|option| option == controller);
-    let mount = mounts.lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        let mut after = after.split(' ');
-        let is_ours = after.next() == Some("cgroup") && has(after.nth(1)?);
-        is_ours.then(|| before.split(' ').nth(4))?
-    })?;
-    let path = ours.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        has(fields.next()?).then(|| fields.next())?
-    });
-    Some(Place { directory: below(Path::new(mount), path.unwrap_or("/")), version: Version::One })
-}
-
-/// Our own group, if it may have children with controllers, then those above it, to the root.
-fn places_in_version_2(mounts: &str, ours: &str) -> Vec<Place> {
-    let mount = mounts.lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        after.starts_with("cgroup2 ").then(|| before.split(' ').nth(4))?
-    });
-    let Some(mount) = mount.map(Path::new) else { return Vec::new() };
-    let path = ours.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
-    let start = below(mount, path);
-    let above = start.ancestors().take_while(|directory| directory.starts_with(mount));
-    above.map(|directory| Place { directory: directory.to_owned(), version: Version::Two }).collect()
-}
-
-/// In a container the path may be one that only the host can see.
-fn below(mount: &Path, path: &str) -> PathBuf {
-    let inside = mount.join(path.trim_start_matches('/'));
-    if inside.is_dir() { inside } else { mount.to_owned() }
-}
-
-/// Whether children of this version 2 group have the controller; asks for it where we may.
-fn offers(directory: &Path, controller: &str) -> bool {
-    let file = directory.join("cgroup.subtree_control");
-    let enabled =
-        || fs::read_to_string(&file).is_ok_and(|text| text.split_whitespace().any(|name| name == controller));
-    // Refused while the group has processes of its own: then a group above it has to do.
-    enabled() || (fs::write(&file, format!("+{controller}")).is_ok() && enabled())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_controller_is_found_where_version_1_mounts_it() {
-        let mounts = "29 24 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n\
-                      30 29 0:27 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n\
-                      31 29 0:28 / /nowhere/memory rw shared:10 - cgroup cgroup rw,memory\n\
-                      32 29 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
-        let place = place_in_version_1("memory", mounts, "4:memory:/user/x\n0::/\n").unwrap();
-        assert_eq!(place, Place { directory: "/nowhere/memory".into(), version: Version::One });
-        assert_eq!(place_in_version_1("pids", mounts, ""), None);
-    }
-
-    #[test]
-    fn version_2_is_tried_from_our_own_group_upwards() {
-        let root = tempfile::tempdir().unwrap();
-        let ours = root.path().join("user.slice/app.slice");
-        fs::create_dir_all(&ours).unwrap();
-        let mounts = format!("32 29 0:29 / {} rw - cgroup2 cgroup2 rw\n", root.path().display());
-        let directories: Vec<PathBuf> = places_in_version_2(&mounts, "0::/user.slice/app.slice\n")
-            .into_iter()
-            .map(|p| p.directory)
-            .collect();
-        assert_eq!(directories, [ours.clone(), root.path().join("user.slice"), root.path().to_owned()]);
-        fs::write(ours.join("cgroup.subtree_control"), "cpu memory\n").unwrap();
-        assert!(offers(&ours, "memory"));
-        assert!(!offers(&root.path().join("absent"), "memory"));
-    }
-
-    #[test]
-    fn the_makers_process_is_read_from_the_name() {
-        let name = unique_name("job-7");
-        let (pid, started) = maker_of(&name).unwrap();
-        assert_eq!((pid, Some(started)), (std::process::id(), start_time(pid)));
-        assert_eq!(maker_of("user.slice"), None);
-    }
-
-    #[test]
-    fn kills_are_counted_in_either_versions_file() {
-        assert_eq!(count_of("oom_kill", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), 3);
-        assert_eq!(count_of("oom_kill", "low 0\noom 2\noom_kill 1\noom_group_kill 0\n"), 1);
-        assert_eq!(count_of("oom_kill", ""), 0);
-    }
-}
+mod tests;

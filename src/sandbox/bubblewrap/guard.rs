@@ -89,6 +89,8 @@ fn stand_guard(launch: Launch, started: oneshot::Sender<Result<Started, String>>
     let _ = child.wait();
     signal(&first, libc::SIGKILL);
     wait_until_gone(&first);
+    // Nothing should be: this is the second way, should the first have a hole.
+    cgroup.end_all();
     cgroup.remove();
     // All receivers may be gone already.
     let _ = ended_sender.send(true);
@@ -108,7 +110,12 @@ impl Guarded {
 
     /// How often the kernel has killed something inside for memory.
     pub(in crate::sandbox) fn memory_kills(&self) -> u64 {
-        self.cgroup.memory_kills()
+        self.cgroup.limit_events().memory_kills
+    }
+
+    /// How often the kernel has refused the inside a process or thread for their number.
+    pub(in crate::sandbox) fn pid_refusals(&self) -> u64 {
+        self.cgroup.limit_events().pid_refusals
     }
 
     /// Why it ended, as far as it said.

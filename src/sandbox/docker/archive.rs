@@ -151,7 +151,10 @@ mod tests {
         bin:x:2:2:bin:/bin:/bin/false
         agent:x:1000:1000:agent:/home/agent:/bin/sh
         ");
-        assert_eq!(with_users("node:x:1000:1000::/home/node:/bin/bash"), "node:x:1000:1000::/home/agent:/bin/bash\n");
+        assert_eq!(
+            with_users("node:x:1000:1000::/home/node:/bin/bash"),
+            "node:x:1000:1000::/home/agent:/bin/bash\n"
+        );
         assert_eq!(with_group("node:x:1000:\n"), "node:x:1000:\n");
         assert_eq!((with_users("").lines().count(), with_group("").lines().count()), (2, 2));
     }

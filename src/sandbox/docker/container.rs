@@ -120,15 +120,8 @@ enum SetUpCapability {
 }
 
 impl SetUpCapability {
-    const ALL: [Self; 7] = [
-        Self::Chown,
-        Self::DacOverride,
-        Self::Fowner,
-        Self::Fsetid,
-        Self::Kill,
-        Self::Setgid,
-        Self::Setuid,
-    ];
+    const ALL: [Self; 7] =
+        [Self::Chown, Self::DacOverride, Self::Fowner, Self::Fsetid, Self::Kill, Self::Setgid, Self::Setuid];
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

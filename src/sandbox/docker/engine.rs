@@ -11,8 +11,8 @@ use bollard::models::{SystemInfo, SystemVersion};
 use bollard::{API_DEFAULT_VERSION, ClientVersion};
 
 use super::{KIND, unavailable};
-use crate::sandbox::{Phase, SandboxError, SandboxSpec};
 use crate::sandbox::{DockerOptions, Guarantee};
+use crate::sandbox::{Phase, SandboxError, SandboxSpec};
 
 /// For an answer to anything but what moves whole images.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -74,7 +74,9 @@ impl Facts {
             bounds_swap: info.swap_limit.unwrap_or(false),
             bounds_processes: info.pids_limit.unwrap_or(false),
             bounds_processor: info.cpu_cfs_quota.unwrap_or(false),
-            cgroup_version: info.cgroup_version.map_or_else(|| "unknown".to_owned(), |version| version.to_string()),
+            cgroup_version: info
+                .cgroup_version
+                .map_or_else(|| "unknown".to_owned(), |version| version.to_string()),
             may_bound_root: matches!(driver, "btrfs" | "zfs") || (driver.starts_with("overlay") && on_xfs),
             default_runtime: info.default_runtime.clone().unwrap_or_default(),
         }
@@ -83,13 +85,16 @@ impl Facts {
     /// What is asked for and cannot be had here, in words.
     pub(super) fn missing(&self, spec: &SandboxSpec, userns: Option<&str>, our_user: u32) -> Option<String> {
         if self.seccomp.is_none() {
-            return Some("a filter of system calls: the engine has none, or runs with seccomp=unconfined".to_owned());
+            return Some(
+                "a filter of system calls: the engine has none, or runs with seccomp=unconfined".to_owned(),
+            );
         }
         let inside = match spec.phase {
             Phase::SetUp => 0,
             Phase::Work => super::container::WORK_USER,
         };
-        let maps_users = (self.maps_users && inside != 0) || userns.is_some_and(|mode| mode.starts_with("auto"));
+        let maps_users =
+            (self.maps_users && inside != 0) || userns.is_some_and(|mode| mode.starts_with("auto"));
         let lacks = |guarantee: &Guarantee| match guarantee {
             Guarantee::Memory => !self.bounds_memory || !self.bounds_swap,
             Guarantee::Processes => !self.bounds_processes,
@@ -133,7 +138,10 @@ impl Engine {
         let (version, info) = tokio::try_join!(api.version(), api.info()).map_err(broken)?;
         if api.client_version() < VERSION_MIN {
             return Err(unavailable(
-                format!("the engine at {place} is too old: it speaks version {} of the API", api.client_version()),
+                format!(
+                    "the engine at {place} is too old: it speaks version {} of the API",
+                    api.client_version()
+                ),
                 "use Docker Engine 20.10 or Podman 4, or later ones",
             ));
         }
@@ -207,9 +215,10 @@ pub(super) fn unreachable(path: &Path, error: &io::Error) -> SandboxError {
             "add the user to its group (usermod -aG docker USER), knowing that this is as good as root on this \
              machine; or run Podman as that user",
         ),
-        io::ErrorKind::NotFound => {
-            unavailable(format!("there is no socket {path}"), "start the engine, or name the socket that it has")
-        }
+        io::ErrorKind::NotFound => unavailable(
+            format!("there is no socket {path}"),
+            "start the engine, or name the socket that it has",
+        ),
         _ => unavailable(
             format!("nobody answers at the socket {path} ({error})"),
             "start the engine (systemctl start docker)",
@@ -220,7 +229,9 @@ pub(super) fn unreachable(path: &Path, error: &io::Error) -> SandboxError {
 /// What an engine said, or what became of asking it.
 pub(super) fn words(error: &Error) -> String {
     match error {
-        Error::DockerResponseServerError { message, status_code } => format!("{} ({status_code})", message.trim()),
+        Error::DockerResponseServerError { message, status_code } => {
+            format!("{} ({status_code})", message.trim())
+        }
         Error::RequestTimeoutError => "no answer in time".to_owned(),
         // The client's errors have no end in themselves.
         other => other.to_string(),

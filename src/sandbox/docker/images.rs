@@ -66,7 +66,9 @@ impl Image {
         let (os, architecture) = (inspected.os.as_deref(), inspected.architecture.as_deref());
         if os.is_some_and(|os| os != "linux") || architecture.is_some_and(|theirs| theirs != here) {
             let (os, architecture) = (os.unwrap_or_default(), architecture.unwrap_or_default());
-            return Err(refuse(format!("the image {reference} is for {os}/{architecture}, and this is linux/{here}")));
+            return Err(refuse(format!(
+                "the image {reference} is for {os}/{architecture}, and this is linux/{here}"
+            )));
         }
         let config = inspected.config.unwrap_or_default();
         let volumes = config.volumes.unwrap_or_default();
@@ -80,7 +82,8 @@ impl Image {
         let named = digests.iter().find(|digest| repository(digest) == repository(reference));
         let exact = named.or(digests.first()).unwrap_or(&id).clone();
         let digest = exact.rsplit_once('@').map_or(exact.as_str(), |(_, digest)| digest);
-        let digest = if digest.starts_with("sha256:") { digest.to_owned() } else { format!("sha256:{digest}") };
+        let digest =
+            if digest.starts_with("sha256:") { digest.to_owned() } else { format!("sha256:{digest}") };
         Ok(Self {
             exact,
             digest,
@@ -114,7 +117,10 @@ fn is_plain_directory(path: &str) -> bool {
 fn checked(reference: &str) -> Result<(), SandboxError> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._/:@-".contains(c);
     let begins = reference.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if begins && reference.len() <= REFERENCE_BYTES_MAX && reference.chars().all(is_plain) && !reference.contains("..")
+    if begins
+        && reference.len() <= REFERENCE_BYTES_MAX
+        && reference.chars().all(is_plain)
+        && !reference.contains("..")
     {
         return Ok(());
     }
@@ -193,7 +199,12 @@ pub(super) struct Derived {
 impl Derived {
     /// The id of `base` with the toolbox in it; made where it is not there. Concurrent makers, of
     /// this process or another, do not make it twice.
-    pub(super) async fn of(&self, engine: &Engine, base: &Image, owner: &str) -> Result<String, SandboxError> {
+    pub(super) async fn of(
+        &self,
+        engine: &Engine,
+        base: &Image,
+        owner: &str,
+    ) -> Result<String, SandboxError> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&base.id).cloned();
         if let Some(known) = known {
             return Ok(known);
@@ -217,7 +228,8 @@ async fn find_or_make(engine: &Engine, base: &Image, owner: &str) -> Result<Stri
         let image = find(engine, &reference).await?;
         // The name alone could be anybody's.
         let is_ours = |image: &Image| {
-            image.label(Label::Base) == Some(&base.id) && image.label(Label::Toolbox) == Some(toolbox_digest())
+            image.label(Label::Base) == Some(&base.id)
+                && image.label(Label::Toolbox) == Some(toolbox_digest())
         };
         Ok(image.filter(is_ours).map(|image| image.id))
     };
@@ -233,7 +245,8 @@ async fn find_or_make(engine: &Engine, base: &Image, owner: &str) -> Result<Stri
             (Label::Base, base.id.clone()),
             (Label::Toolbox, toolbox_digest().to_owned()),
         ];
-        let options = CreateContainerOptions { name: Some(maker.clone()), ..CreateContainerOptions::default() };
+        let options =
+            CreateContainerOptions { name: Some(maker.clone()), ..CreateContainerOptions::default() };
         // The engine lets one container have that name, which makes it the lock.
         match engine.api.create_container(Some(options), mould(&base.id, labels)).await {
             Ok(created) => {
@@ -264,7 +277,8 @@ async fn make(engine: &Engine, container: &str, name: &str, tag: &str) -> Result
     let users = read_text(engine, container, archive::USERS).await;
     let groups = read_text(engine, container, archive::GROUPS).await;
     let files = archive::of_sandbox(users.as_deref(), groups.as_deref());
-    let files = files.map_err(|error| SandboxError::Gone(format!("the toolbox cannot be packed: {error}")))?;
+    let files =
+        files.map_err(|error| SandboxError::Gone(format!("the toolbox cannot be packed: {error}")))?;
     upload(engine, container, files).await?;
     commit(engine, container, name, tag, &[]).await
 }
@@ -325,7 +339,9 @@ mod tests {
         for reference in ["debian", "debian:12", "localhost:5000/a/b:1", "a@sha256:0123", "sha256:0123"] {
             assert!(checked(reference).is_ok(), "{reference} was refused");
         }
-        for reference in ["", "a?b", "../info", "a/../../containers", "a b", "/x", "a#b", "a%2fb", &"a".repeat(513)] {
+        for reference in
+            ["", "a?b", "../info", "a/../../containers", "a b", "/x", "a#b", "a%2fb", &"a".repeat(513)]
+        {
             assert!(checked(reference).is_err(), "{reference} was accepted");
         }
     }

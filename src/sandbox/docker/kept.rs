@@ -51,12 +51,14 @@ impl Store {
             let bytes = bytes.map_err(|error| failed("measure what a set-up made", &error))?;
             if bytes > bytes_max {
                 let (bytes, most) = (bytes >> 20, bytes_max >> 20);
-                return Err(SandboxError::Gone(format!("the set-up made {bytes} MiB, where {most} are kept")));
+                return Err(SandboxError::NotKept(format!(
+                    "it is {bytes} MiB, larger than the {most} MiB that may be kept"
+                )));
             }
             // What ran in there as root may have put another program in the toolbox's place.
             let toolbox = archive::of_toolbox();
-            let toolbox =
-                toolbox.map_err(|error| SandboxError::Gone(format!("the toolbox cannot be packed: {error}")))?;
+            let toolbox = toolbox
+                .map_err(|error| SandboxError::Gone(format!("the toolbox cannot be packed: {error}")))?;
             upload(engine, container, toolbox).await?;
             let labels = [
                 (Label::Owner, self.owner.clone()),
@@ -198,7 +200,12 @@ mod tests {
             used: now - Duration::from_secs(age),
             is_stale,
         };
-        let all = vec![kept('a', 50, 10, false), kept('b', 10, 10, false), kept('c', 5, 10, true), kept('d', 90, 1, false)];
+        let all = vec![
+            kept('a', 50, 10, false),
+            kept('b', 10, 10, false),
+            kept('c', 5, 10, true),
+            kept('d', 90, 1, false),
+        ];
         let gone = |count_max, bytes_max, seconds| {
             let bounds = KeptBounds { count_max, bytes_max, age_max: Duration::from_secs(seconds) };
             let gone = unwanted(all.clone(), &bounds, now);

@@ -23,8 +23,8 @@ use self::running::Watched;
 use super::container::Container;
 use super::egress::Egress;
 use super::{
-    CallError, Guarantee, KeptBounds, Phase, Prepared, ResolvedRoot, Root, Sandbox, SandboxError, SandboxOptions,
-    SandboxSpec, SetupKey, Toolbox,
+    CallError, Guarantee, KeptBounds, Phase, Prepared, ResolvedRoot, Root, Sandbox, SandboxError,
+    SandboxOptions, SandboxSpec, SetupKey, Toolbox,
 };
 
 mod archive;
@@ -193,7 +193,11 @@ impl Docker {
                 },
             );
             let watched = Watched {
-                name: format!("mendwright-{}-{}", spec.label, &uuid::Uuid::new_v4().simple().to_string()[..8]),
+                name: format!(
+                    "mendwright-{}-{}",
+                    spec.label,
+                    &uuid::Uuid::new_v4().simple().to_string()[..8]
+                ),
                 removes_itself: !sets_up,
                 root_bytes_max: (sets_up && !bounds_root).then_some(spec.limits.disk_bytes_max),
             };
@@ -268,7 +272,9 @@ impl Docker {
             (Phase::Work, _) => format!("{space} MiB of writable space, in memory"),
             (Phase::SetUp, true) => format!("{space} MiB of writable space, by the storage driver"),
             (Phase::SetUp, false) => {
-                format!("{space} MiB of writable space (measured each second: the storage driver cannot bound it)")
+                format!(
+                    "{space} MiB of writable space (measured each second: the storage driver cannot bound it)"
+                )
             }
         };
         let volumes = match image.volumes.as_slice() {
@@ -307,7 +313,7 @@ impl Sandbox for Docker {
             return Err(unavailable(missing, "correct the engine's configuration, or require less"));
         }
         let (running, pipe, description) = self.launch(spec).await?;
-        let egress = Egress::new(&spec.label, &spec.allowed_hosts);
+        let egress = Egress::of(spec);
         Toolbox::connect(pipe, Container::Docker(running), description, egress).await
     }
 
@@ -364,7 +370,10 @@ fn unavailable(missing: impl Into<String>, remedy: &str) -> SandboxError {
 }
 
 fn no_image() -> SandboxError {
-    unavailable("a container's root file system is an image, and none is named", "name one (sandbox.image, --image)")
+    unavailable(
+        "a container's root file system is an image, and none is named",
+        "name one (sandbox.image, --image)",
+    )
 }
 
 fn is_label(label: &str) -> bool {

@@ -80,8 +80,10 @@ impl Running {
         let (sender, receiver) = oneshot::channel();
         // On a task of its own, so that a caller who gives up leaves nothing behind.
         let making = async move {
-            let options =
-                CreateContainerOptions { name: Some(watched.name.clone()), ..CreateContainerOptions::default() };
+            let options = CreateContainerOptions {
+                name: Some(watched.name.clone()),
+                ..CreateContainerOptions::default()
+            };
             let id = match engine.api.create_container(Some(options), body).await {
                 Ok(created) => created.id,
                 Err(error) => {
@@ -211,7 +213,8 @@ impl Guard {
     /// Returns when the container is gone, or held.
     async fn stand(mut self) {
         // An error would mean that nobody is left to give orders.
-        let first = self.given.wait_for(|order| *order > Order::Wait).await.map_or(Order::Remove, |order| *order);
+        let first =
+            self.given.wait_for(|order| *order > Order::Wait).await.map_or(Order::Remove, |order| *order);
         if first == Order::Watch {
             let api = &self.engine.api;
             // One that removes itself is gone only then.

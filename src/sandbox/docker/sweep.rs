@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{ListContainersOptions, ListImagesOptions, RemoveImageOptions};
 
+use super::archive::toolbox_digest;
 use super::container::Label;
 use super::engine::{Engine, failed, is_absent};
-use super::archive::toolbox_digest;
 use super::running::remove;
 use crate::sandbox::SandboxError;
 
@@ -78,7 +78,8 @@ async fn sweep_images(
     let mut removed = 0;
     for image in images.iter().filter(|image| !image.labels.contains_key(Label::Setup.name())) {
         let base = image.labels.get(Label::Base.name()).map_or("", String::as_str);
-        let is_current = image.labels.get(Label::Toolbox.name()).map(String::as_str) == Some(toolbox_digest());
+        let is_current =
+            image.labels.get(Label::Toolbox.name()).map(String::as_str) == Some(toolbox_digest());
         if is_current && has_name(engine, base).await {
             continue;
         }

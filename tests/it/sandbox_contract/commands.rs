@@ -194,7 +194,9 @@ async fn the_bound_on_processes_holds(backend: Backend) {
     in_one(backend, |spec| spec.limits.pids_max = 64, async |toolbox| {
         let script = "import subprocess\nstarted = 0\ntry:\n while started < 200:\n  \
                       subprocess.Popen(['sleep', '4646']); started += 1\nexcept OSError: pass\nprint(started)";
-        let started = ok(&toolbox, &format!("python3 -c \"{script}\"")).await;
+        let result = sh(&toolbox, &format!("python3 -c \"{script}\"")).await;
+        assert_eq!(result.ending, Ending::ProcessLimit);
+        let started = result.output.to_text();
         assert!((16..=80).contains(&started.trim().parse().unwrap()), "{started} processes");
         toolbox
     })
