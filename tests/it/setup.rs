@@ -107,6 +107,11 @@ impl Site {
             test_paths: vec![],
             proof_required: false,
             instructions: None,
+            setup_source: "the story".into(),
+            setup_detected: false,
+            image: None,
+            image_source: String::new(),
+            agent_hosts: vec![],
         };
         let environment = Environment::of(
             self.sandbox.clone(),

@@ -329,10 +329,10 @@ mod tests {
         let (directory, kept) = state();
         keep(&kept, &key("a"), 1, SystemTime::now());
         let state = directory.path().join("state");
-        fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).unwrap();
+        fs::set_permissions(&state, Permissions::from_mode(0o777)).unwrap();
         assert!(kept.get(&key("a")).is_none() && kept.begin(&key("b")).is_err());
         assert!(kept.lease(&key("a")).is_err());
-        fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(&state, Permissions::from_mode(0o700)).unwrap();
         assert!(kept.get(&key("a")).is_some());
     }
 }
