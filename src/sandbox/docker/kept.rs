@@ -116,8 +116,8 @@ impl Store {
 
     async fn all(&self, engine: &Engine) -> Result<Vec<Kept>, SandboxError> {
         let ours = format!("{}={}", Label::Owner.name(), self.owner);
-        let labels = vec![ours, Label::Setup.name().to_owned()];
-        let filters = [("label".to_owned(), labels)];
+        // One label only: asked for two, Podman 4.3 finds nothing.
+        let filters = [("label".to_owned(), vec![ours])];
         let options = ListImagesOptions { filters: Some(filters.into()), ..ListImagesOptions::default() };
         let images = engine.api.list_images(Some(options)).await;
         let images = images.map_err(|error| failed("list what is kept of set-ups", &error))?;
