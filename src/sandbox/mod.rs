@@ -79,6 +79,10 @@ pub enum SandboxError {
     /// The sandbox spoke, and it was not the protocol: it is not to be trusted any further.
     #[error("the sandbox broke the protocol: {0}")]
     Protocol(String),
+    /// What a set-up made cannot be kept, and what was kept cannot be removed: sandboxes can still
+    /// be had.
+    #[error("what the set-up made could not be kept: {0}")]
+    NotKept(String),
 }
 
 /// What a call into the sandbox can come to, beside its answer.
@@ -138,7 +142,7 @@ pub fn connect(options: &SandboxOptions) -> Result<Arc<dyn Sandbox>, SandboxErro
         Err(SandboxError::Unavailable { kind, missing, remedy })
     };
     match options.kind.as_str() {
-        "bubblewrap" => Ok(Arc::new(Bubblewrap::new()?)),
+        "bubblewrap" => Ok(Arc::new(Bubblewrap::new()?.keeping_in(&options.state_dir))),
         "docker" => unavailable("docker", "it is planned, and not there yet".to_owned()),
         unknown => unavailable("wanted", format!("there is no kind of that name ('{unknown}')")),
     }

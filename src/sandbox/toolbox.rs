@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::bubblewrap::Lease;
 use super::container::Container;
 use super::egress::Egress;
 use super::frames::Frame;
@@ -32,6 +33,8 @@ const RUN_MARGIN: Duration = Duration::from_secs(30);
 pub struct Toolbox {
     link: Link,
     description: String,
+    /// Not to be removed as long as the sandbox runs.
+    _lease: Option<Lease>,
 }
 
 /// Which stream a piece of output came from.
@@ -58,7 +61,7 @@ impl Toolbox {
             }
             None => Err("it opened a stream, and has no network to speak of".to_owned()),
         });
-        let toolbox = Self { link, description };
+        let toolbox = Self { link, description, _lease: None };
         let ours = Request::Hello(Hello { protocol: PROTOCOL_VERSION });
         match toolbox.link.within(HELLO_MAX, toolbox.link.call::<Hello>(&ours)).await {
             Ok(theirs) if theirs.protocol == PROTOCOL_VERSION => Ok(toolbox),
@@ -273,6 +276,11 @@ impl Toolbox {
             }
         }
         Ok(bytes)
+    }
+
+    /// The same, holding on to what it was started from.
+    pub(super) fn holding(self, lease: Lease) -> Self {
+        Self { _lease: Some(lease), ..self }
     }
 
     /// Ends the sandbox and waits until nothing of it is left.

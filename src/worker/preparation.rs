@@ -219,6 +219,8 @@ pub(super) fn sandbox_error(error: SandboxError) -> JobError {
             after: std::time::Duration::from_secs(5),
             attempt: Attempt::Counts,
         },
-        SandboxError::Unavailable { .. } | SandboxError::Protocol(_) => JobError::Broke(error.to_string()),
+        SandboxError::Unavailable { .. } | SandboxError::Protocol(_) | SandboxError::NotKept(_) => {
+            JobError::Broke(error.to_string())
+        }
     }
 }

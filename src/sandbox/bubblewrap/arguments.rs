@@ -11,6 +11,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::seccomp;
 use crate::sandbox::egress::PROXY_PORT;
+use crate::sandbox::protocol::PREPARED;
 use crate::sandbox::{HOME, TOOLBOX_PATH, environment};
 
 /// Inside a user namespace.
@@ -70,6 +71,16 @@ pub(super) struct Inside<'a> {
     /// Resource limits to be taken by the toolbox, for want of a cgroup.
     pub processes_max: Option<u32>,
     pub data_bytes_max: Option<u64>,
+    /// Where it sees what a set-up made.
+    pub prepared: Option<&'a ShownPrepared>,
+}
+
+/// A host directory shown at [`PREPARED`].
+pub(super) enum ShownPrepared {
+    /// To begin with.
+    ReadOnly(PathBuf),
+    /// To be filled, by a toolbox that runs no command.
+    Writable(PathBuf),
 }
 
 /// Arguments, and the files that they name by number; these must stay open until `bwrap` runs.
@@ -106,6 +117,9 @@ impl Arguments {
         }
         if inside.proxy {
             arguments.add(["--proxy-port", &PROXY_PORT.to_string()]);
+        }
+        if let Some(ShownPrepared::ReadOnly(_)) = inside.prepared {
+            arguments.add(["--prepared"]);
         }
         Ok(arguments)
     }
@@ -185,6 +199,16 @@ impl Arguments {
         // from others of the same user, from its very first instruction.
         self.add(["--perms", "0755", "--dir", "/.mendwright"]);
         self.file(TOOLBOX_PATH, "0111", toolbox)?;
+        let shown = match inside.prepared {
+            Some(ShownPrepared::ReadOnly(files)) => Some(("--ro-bind", files)),
+            Some(ShownPrepared::Writable(files)) => Some(("--bind", files)),
+            None => None,
+        };
+        if let Some((bind, files)) = shown {
+            self.add(["--perms", "0755", "--dir", PREPARED, bind]);
+            self.words.push(files.into());
+            self.add([PREPARED]);
+        }
         self.add(["--remount-ro", "/", "--chdir", crate::sandbox::WORKSPACE]);
         Ok(())
     }
@@ -307,6 +331,7 @@ mod tests {
             open_files_max: None,
             processes_max: None,
             data_bytes_max: None,
+            prepared: None,
         };
         let arguments = Arguments::build(&inside, b"", "init").unwrap();
         let words: Vec<_> = arguments.words.iter().map(|word| word.to_str().unwrap()).collect();

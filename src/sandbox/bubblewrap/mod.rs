@@ -9,29 +9,38 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use self::applied::Applied;
-use self::arguments::{Arguments, Inside, Privileges, checked_toolchains};
+use self::arguments::{Arguments, Inside, Privileges, ShownPrepared, checked_toolchains};
 use self::cgroup::Cgroup;
 pub(super) use self::guard::Guarded;
+use self::kept::Kept;
+pub(super) use self::kept::Lease;
 use super::container::Container;
 use super::egress::Egress;
+use super::protocol::Selected;
 use super::{
-    KeptBounds, Prepared, ResolvedRoot, Root, Sandbox, SandboxError, SandboxSpec, SetupKey, TOOLBOX, Toolbox,
+    CallError, KeptBounds, Limits, Prepared, ResolvedRoot, Root, Sandbox, SandboxError, SandboxOptions,
+    SandboxSpec, SetupKey, TOOLBOX, Toolbox,
 };
 
 mod applied;
 mod arguments;
 mod cgroup;
 mod guard;
+mod kept;
 mod seccomp;
 
 const KIND: &str = "bubblewrap";
 /// Numbers that no distribution gives to a user, and that still fit a tar header's seven digits.
 const FIRST_USER: u32 = 1_900_000;
 const USERS: u32 = 100_000;
+/// Of a sandbox that only takes in what another one made.
+const KEEPER_MEMORY_BYTES: u64 = 512 << 20;
 /// Longest label.
 const LABEL_BYTES_MAX: usize = 60;
 
@@ -42,6 +51,7 @@ pub struct Bubblewrap {
     version: String,
     as_root: bool,
     bounds_disk: bool,
+    kept: Kept,
 }
 
 impl Bubblewrap {
@@ -68,8 +78,9 @@ impl Bubblewrap {
         // `--size` came with 0.8; without it the rest still holds.
         let bounds_disk =
             ask("--help").is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--size"));
-        let mut bubblewrap =
-            Self { program, version, as_root: nix::unistd::geteuid().is_root(), bounds_disk };
+        let kept = Kept::below(&SandboxOptions::by_hand(KIND).state_dir);
+        let as_root = nix::unistd::geteuid().is_root();
+        let mut bubblewrap = Self { program, version, as_root, bounds_disk, kept };
         let Err(why) = bubblewrap.probe() else { return Ok(bubblewrap) };
         if bubblewrap.as_root {
             // Root without CAP_SYS_ADMIN, as in a container, may still have user namespaces.
@@ -85,6 +96,11 @@ impl Bubblewrap {
         })
     }
 
+    /// The same, keeping what set-ups made in a directory of the operator's choice.
+    pub fn keeping_in(self, state_dir: &Path) -> Self {
+        Self { kept: Kept::below(state_dir), ..self }
+    }
+
     /// Sets a sandbox up exactly as a real one, with a toolbox that ends at once.
     fn probe(&self) -> Result<(), String> {
         let inside = Inside {
@@ -95,6 +111,7 @@ impl Bubblewrap {
             open_files_max: None,
             processes_max: None,
             data_bytes_max: None,
+            prepared: None,
         };
         let arguments = Arguments::build(&inside, TOOLBOX, "probe")?;
         guard::try_out(&self.program, arguments)
@@ -109,15 +126,13 @@ impl Bubblewrap {
         let number = std::process::id().wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         Privileges::DroppedTo { user: FIRST_USER + number % USERS }
     }
-}
 
-#[async_trait]
-impl Sandbox for Bubblewrap {
-    fn kind(&self) -> &'static str {
-        KIND
-    }
-
-    async fn start(&self, spec: &SandboxSpec) -> Result<Toolbox, SandboxError> {
+    /// Starts a sandbox that sees `prepared`.
+    async fn launch(
+        &self,
+        spec: &SandboxSpec,
+        prepared: Option<ShownPrepared>,
+    ) -> Result<Toolbox, SandboxError> {
         let refuse = |missing: String, remedy: &str| SandboxError::Unavailable {
             kind: KIND,
             missing,
@@ -133,6 +148,12 @@ impl Sandbox for Bubblewrap {
         let toolchains = checked_toolchains(toolchains)
             .map_err(|why| refuse(why, "correct the list of toolchain directories in the configuration"))?;
         let privileges = self.privileges();
+        if let (Some(ShownPrepared::Writable(files)), Privileges::DroppedTo { user }) =
+            (&prepared, privileges)
+        {
+            let given = std::os::unix::fs::chown(files, Some(user), Some(user));
+            given.map_err(|e| SandboxError::NotKept(format!("{}: {e}", files.display())))?;
+        }
         let cgroup = Arc::new(Cgroup::create(&spec.label, &spec.limits));
         let applied = Applied {
             spec,
@@ -151,6 +172,7 @@ impl Sandbox for Bubblewrap {
             proxy: !spec.allowed_hosts.is_empty(),
             processes_max: (!cgroup.bounds_processes()).then_some(spec.limits.pids_max),
             data_bytes_max: (!cgroup.bounds_memory()).then_some(spec.limits.memory_bytes_max),
+            prepared: prepared.as_ref(),
         };
         let broken = |why: String| refuse(format!("the sandbox could not be started ({why})"), &remedy());
         let arguments = Arguments::build(&inside, TOOLBOX, "init").map_err(broken)?;
@@ -169,26 +191,84 @@ impl Sandbox for Bubblewrap {
         Toolbox::connect(tokio::io::join(reader, writer), container, description, egress).await
     }
 
+    /// Pours what a set-up made into a sandbox that runs nothing and has `files` to write to.
+    async fn pour(
+        &self,
+        toolbox: &Toolbox,
+        files: PathBuf,
+        bytes_max: u64,
+    ) -> Result<Selected, SandboxError> {
+        let limits = Limits { memory_bytes_max: KEEPER_MEMORY_BYTES, ..Limits::default() };
+        let spec = SandboxSpec { limits, ..SandboxSpec::named("keeper") };
+        let keeper = self.launch(&spec, Some(ShownPrepared::Writable(files))).await?;
+        let poured = toolbox.pour_into(&keeper, bytes_max).await;
+        keeper.shut_down().await;
+        poured.map_err(|error| match error {
+            CallError::Told(why) => SandboxError::NotKept(why),
+            CallError::Lost(lost) => lost,
+        })
+    }
+}
+
+#[async_trait]
+impl Sandbox for Bubblewrap {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    async fn start(&self, spec: &SandboxSpec) -> Result<Toolbox, SandboxError> {
+        let Some(prepared) = &spec.prepared else { return self.launch(spec, None).await };
+        let (files, lease) = self.kept.lease(&prepared.key).map_err(SandboxError::Gone)?;
+        let toolbox = self.launch(spec, Some(ShownPrepared::ReadOnly(files))).await?;
+        Ok(toolbox.holding(lease))
+    }
+
     async fn resolve(&self, root: &Root) -> Result<ResolvedRoot, SandboxError> {
         let description = "the host's /usr".to_owned();
         Ok(ResolvedRoot { digest: String::new(), description, root: root.clone() })
     }
 
-    async fn keep(&self, _: Toolbox, _: &SetupKey, _: u64) -> Result<Prepared, SandboxError> {
-        Err(SandboxError::Gone("set-ups cannot be kept yet".to_owned()))
+    async fn keep(&self, toolbox: Toolbox, key: &SetupKey, bytes_max: u64) -> Result<Prepared, SandboxError> {
+        let (kept, begun) = (self.kept.clone(), key.clone());
+        let partial = on_thread(move || kept.begin(&begun)).await?;
+        let poured = self.pour(&toolbox, partial.files(), bytes_max).await;
+        toolbox.shut_down().await;
+        let kept = self.kept.clone();
+        match poured {
+            Ok(selected) => on_thread(move || kept.finish(partial, &selected, Timestamp::now())).await,
+            Err(error) => {
+                let abandoned = on_thread(move || {
+                    kept.abandon(partial);
+                    Ok(())
+                });
+                abandoned.await?;
+                Err(error)
+            }
+        }
     }
 
-    async fn kept(&self, _: &SetupKey) -> Result<Option<Prepared>, SandboxError> {
-        Ok(None)
+    async fn kept(&self, key: &SetupKey) -> Result<Option<Prepared>, SandboxError> {
+        Ok(self.kept.get(key))
     }
 
-    async fn evict(&self, _: &KeptBounds) -> Result<Vec<SetupKey>, SandboxError> {
-        Ok(Vec::new())
+    async fn evict(&self, bounds: &KeptBounds) -> Result<Vec<SetupKey>, SandboxError> {
+        let (kept, bounds) = (self.kept.clone(), *bounds);
+        on_thread(move || kept.evict(&bounds, SystemTime::now())).await
     }
 
     async fn sweep(&self) -> Result<u32, SandboxError> {
-        Ok(cgroup::sweep())
+        let sandboxes = cgroup::sweep();
+        let kept = self.kept.clone();
+        Ok(sandboxes + on_thread(move || kept.sweep()).await?)
     }
+}
+
+/// Work on many files, where it holds nobody up.
+async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, SandboxError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|broken| Err(broken.to_string())).map_err(SandboxError::NotKept)
 }
 
 /// Where the operator's `PATH` leads to. `bwrap` is started with an empty environment, in which the

@@ -35,7 +35,6 @@ impl Toolbox {
 
     /// Pours what a set-up made here into `keeper`, another sandbox. [`CallError::Told`] where it is
     /// more than `bytes_max`.
-    #[expect(dead_code, reason = "a backend without images will need it")]
     pub(in crate::sandbox) async fn pour_into(
         &self,
         keeper: &Toolbox,
