@@ -2,6 +2,7 @@
 //! again. `main`, the demo and the tests all come through here; nobody else builds an adapter.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,10 +21,12 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{info, warn};
 
-use crate::config::{ModelProvider, SandboxConfig, SandboxGuarantee, ServerConfig, Toolchains};
+use crate::config::{ModelProvider, SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, Toolchains};
 use crate::github::{Connection, GitHub, OctocrabGitHub};
 use crate::model::{Model, ModelConfig, Price, Provider};
-use crate::sandbox::{Guarantee, Limits, Root, Sandbox, SandboxSpec, detect_toolchains, sandbox_by_name};
+use crate::sandbox::{
+    DockerOptions, Guarantee, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect, detect_toolchains,
+};
 use crate::store::{SqliteStore, Store};
 use crate::telemetry::register_secret;
 use crate::webhook::{self, WebhookSecrets, WebhookState};
@@ -68,7 +71,7 @@ impl App {
             store: store.clone(),
             github,
             model: model(&config)?,
-            sandbox: sandbox(&config.sandbox).await?,
+            sandbox: sandbox(&config.sandbox, data_dir).await?,
             mirrors: Mirrors::new(absolute(data_dir)?.join("mirrors")),
             rules: Rules {
                 label: config.github.label.clone(),
@@ -170,18 +173,58 @@ fn model(config: &ServerConfig) -> anyhow::Result<Arc<dyn Model>> {
     Ok(crate::model::connect(wanted)?)
 }
 
-/// The configured sandbox, tried once: a job must not be the first to find out that it cannot be
-/// had.
-pub async fn sandbox(config: &SandboxConfig) -> anyhow::Result<Arc<dyn Sandbox>> {
-    let kind = match config.kind {
-        crate::config::SandboxKind::Bubblewrap => "bubblewrap",
-    };
-    let sandbox = sandbox_by_name(kind)?;
+/// The configured sandbox, without what predecessors left of it, tried once: a job must not be the
+/// first to find out that it cannot be had.
+pub async fn sandbox(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<Arc<dyn Sandbox>> {
+    let sandbox = connect(&sandbox_options(config, data_dir)?)?;
+    let removed = sandbox.sweep().await?;
+    if removed > 0 {
+        info!(removed, "removed what earlier processes had left of their sandboxes");
+    }
     let spec = SandboxSpec { label: "probe".to_owned(), ..sandbox_spec(config) };
     let probe = sandbox.start(&spec).await?;
     info!(sandbox = probe.description(), "the sandbox works");
     probe.shut_down().await;
     Ok(sandbox)
+}
+
+fn sandbox_options(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<SandboxOptions> {
+    let kind = match config.kind {
+        SandboxKind::Bubblewrap => "bubblewrap",
+        SandboxKind::Docker => "docker",
+    };
+    let state_dir = absolute(data_dir)?.join("sandbox");
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&state_dir)
+        .with_context(|| format!("the directory {} cannot be made", state_dir.display()))?;
+    Ok(SandboxOptions {
+        kind: kind.to_owned(),
+        owner: owner(&state_dir)?,
+        state_dir,
+        docker: DockerOptions {
+            socket: config.engine.socket.clone(),
+            runtime: config.engine.runtime.clone(),
+            userns: config.engine.userns.clone(),
+        },
+    })
+}
+
+/// What this data directory's containers are signed with, from its first start on.
+fn owner(state_dir: &Path) -> anyhow::Result<String> {
+    let path = state_dir.join("owner");
+    let what = || format!("{} cannot be used", path.display());
+    match std::fs::read_to_string(&path) {
+        Ok(owner) if uuid::Uuid::try_parse(owner.trim()).is_ok() => return Ok(owner.trim().to_owned()),
+        // Cut off by a full disk or a crash: what was signed with it is left to a person.
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(what),
+    }
+    let owner = uuid::Uuid::new_v4().to_string();
+    std::fs::write(&path, &owner).with_context(what)?;
+    Ok(owner)
 }
 
 /// What every job's sandbox must be.
@@ -195,10 +238,13 @@ pub fn sandbox_spec(config: &SandboxConfig) -> SandboxSpec {
             open_files_max: config.open_files_max,
         },
         required: config.required.iter().map(|required| guarantee(*required)).collect(),
-        root: Root::Host {
-            toolchains: match &config.toolchains {
-                Toolchains::Detect => detect_toolchains(),
-                Toolchains::Paths(paths) => paths.clone(),
+        root: match &config.image {
+            Some(image) => Root::Image(image.clone()),
+            None => Root::Host {
+                toolchains: match &config.toolchains {
+                    Toolchains::Detect => detect_toolchains(),
+                    Toolchains::Paths(paths) => paths.clone(),
+                },
             },
         },
         ..SandboxSpec::named("job")

@@ -89,6 +89,10 @@ pub struct FixArguments {
     /// The sandbox backend.
     #[arg(long, value_name = "KIND", default_value = "bubblewrap")]
     sandbox: String,
+    /// The image that the sandbox's root file system is; docker must have one. Default: the host's
+    /// own /usr.
+    #[arg(long, value_name = "REF")]
+    image: Option<String>,
     /// A directory with a toolchain that the sandbox sees read-only; may be given several times.
     /// Default: what is found in the usual places.
     #[arg(long, value_name = "DIR")]
@@ -230,10 +234,13 @@ fn rules(arguments: &FixArguments) -> Rules {
             ..defaults
         },
         sandbox: SandboxSpec {
-            root: Root::Host {
-                toolchains: match arguments.toolchain.is_empty() {
-                    true => detect_toolchains(),
-                    false => arguments.toolchain.clone(),
+            root: match &arguments.image {
+                Some(image) => Root::Image(image.clone()),
+                None => Root::Host {
+                    toolchains: match arguments.toolchain.is_empty() {
+                        true => detect_toolchains(),
+                        false => arguments.toolchain.clone(),
+                    },
                 },
             },
             ..SandboxSpec::named("fix")

@@ -29,7 +29,8 @@ const INTERRUPTED: i32 = 130;
 
 /// What `mendwright sandbox run` is told.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Example:\n  mendwright sandbox run --repo . --timeout 300 -- cargo test\n\n\
+#[command(after_help = "Example:\n  mendwright sandbox run --repo . --timeout 300 -- cargo test\n  \
+    mendwright sandbox run --sandbox docker --image debian:12 -- cat /etc/os-release\n\n\
     The exit code is the command's, or, in this order:\n  \
       124  it ran into the timeout\n  \
       137  memory ran out\n  \
@@ -42,9 +43,12 @@ pub struct RunArguments {
     /// Work tree to copy to /workspace (git-ignored files and .git are left out)
     #[arg(long, value_name = "DIR")]
     pub repo: Option<PathBuf>,
-    /// Kind of sandbox
+    /// Kind of sandbox: bubblewrap, docker (Podman, too)
     #[arg(long, value_name = "KIND", default_value = "bubblewrap")]
     pub sandbox: String,
+    /// Image that its root file system is (docker must have one; default: the host's own /usr)
+    #[arg(long, value_name = "REF")]
+    pub image: Option<String>,
     /// Host name that may be reached by HTTP(S) through the sandbox's proxy; may be repeated
     #[arg(long, value_name = "HOST")]
     pub allow: Vec<String>,
@@ -63,7 +67,10 @@ pub struct RunArguments {
 pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
     let sandbox = sandbox_by_name(&arguments.sandbox)?;
     let spec = SandboxSpec {
-        root: Root::Host { toolchains: detect_toolchains() },
+        root: match arguments.image {
+            Some(image) => Root::Image(image),
+            None => Root::Host { toolchains: detect_toolchains() },
+        },
         allowed_hosts: arguments.allow,
         required: arguments.require,
         ..SandboxSpec::named("by-hand")
@@ -90,7 +97,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
     match outcome {
         Ok(ending) => {
             if !matches!(ending, Ending::Exited { .. }) {
-                eprintln!("mendwright: {}. {}", ending.describe(), ending.advice().unwrap_or_default());
+                eprintln!("mendwright: {}", ending.explain());
             }
             Ok(ending.shell_code())
         }

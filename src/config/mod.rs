@@ -16,7 +16,7 @@ pub use repository::{
     REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, RepositoryConfigError, RepositoryFile, resolve,
 };
 pub use server::{
-    GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelPrice, ModelProvider, SandboxConfig,
+    EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelPrice, ModelProvider, SandboxConfig,
     SandboxGuarantee, SandboxKind, ServerConfig, Toolchains,
 };
 

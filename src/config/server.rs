@@ -8,11 +8,13 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+pub use self::engine::EngineConfig;
 use self::values::{number, text, web_address};
 use super::given::{ConfigError, Given};
 use super::secret::refuse_if_public;
 use crate::domain::{Budget, Login};
 
+mod engine;
 mod github;
 mod model;
 mod values;
@@ -53,6 +55,10 @@ const KEYS: &[&str] = &[
     "sandbox.open_files",
     "sandbox.require",
     "sandbox.toolchains",
+    "sandbox.image",
+    "sandbox.docker_socket",
+    "sandbox.docker_runtime",
+    "sandbox.docker_userns",
     "budget.turns",
     "budget.tool_calls",
     "budget.tokens",
@@ -161,6 +167,8 @@ pub struct ModelPrice {
 pub enum SandboxKind {
     /// The system's bubblewrap.
     Bubblewrap,
+    /// Docker Engine or Podman, through their API.
+    Docker,
 }
 
 /// Which host directories with toolchains a sandbox sees, read-only.
@@ -206,6 +214,10 @@ pub struct SandboxConfig {
     pub required: Vec<SandboxGuarantee>,
     /// Toolchains inside.
     pub toolchains: Toolchains,
+    /// The image that its root file system is; `None`: the host's own `/usr`.
+    pub image: Option<String>,
+    /// For `docker`.
+    pub engine: EngineConfig,
 }
 
 /// How log lines look.
@@ -278,14 +290,12 @@ fn listen(given: &Given) -> Result<SocketAddr, ConfigError> {
 }
 
 fn sandbox(given: &Given) -> Result<SandboxConfig, ConfigError> {
-    if let Some(found) = given.get("sandbox.kind")
-        && found.text()? != "bubblewrap"
-    {
-        return Err(found.wrong("is no sandbox that this version has", "write \"bubblewrap\""));
-    }
+    let kind = engine::kind(given)?;
     let memory_mb = number(given, "sandbox.memory_mb", 64..=1_048_576_u64)?.unwrap_or(4096);
     Ok(SandboxConfig {
-        kind: SandboxKind::Bubblewrap,
+        kind,
+        image: engine::image(given, kind)?,
+        engine: engine::engine(given)?,
         memory_bytes_max: memory_mb << 20,
         pids_max: number(given, "sandbox.pids", 16..=65_536)?.unwrap_or(1024),
         cpu_millis_max: number(given, "sandbox.cpus", 0.1..=1024.0)?.map(|cpus: f64| (cpus * 1000.0) as u32),

@@ -95,6 +95,14 @@ impl Ending {
         }
     }
 
+    /// What it was and what to do about it, as whole sentences.
+    pub fn explain(self) -> String {
+        match self.advice() {
+            Some(advice) => format!("{}. {advice}", self.describe()),
+            None => format!("{}.", self.describe()),
+        }
+    }
+
     /// What to do about it, in a sentence, where a limit was hit: the limits are the operator's and
     /// the repository's, so it is for whoever writes the tests as much as for them.
     pub fn advice(self) -> Option<&'static str> {

@@ -6,7 +6,7 @@ use super::marker::MarkerKind;
 use super::neutralise::{cell, code_cell, code_span, cut, inline, line, quoted};
 use super::pages::PAGE_CHARS_MAX;
 use super::patch::Diff;
-use super::words::{provenance, run_in_cell, spend, test_list, thousands, time};
+use super::words::{failing_count, provenance, run_in_cell, spend, test_list, thousands, time};
 use crate::domain::{FailedTest, Sha, TestRun, Trigger};
 use crate::github::NewPullRequest;
 use crate::verdict::Verified;
@@ -151,11 +151,7 @@ fn what_was_run(evidence: &Evidence, verified: &Verified, share: usize) -> Strin
     let base = evidence.base.as_ref().map(|base| format!("`{}`", base.sha.short()));
     let before = evidence.baseline.as_ref().map_or_else(|| "not run".to_owned(), run_in_cell);
     let after = verified.run();
-    let failing = |run: Option<&TestRun>| match run {
-        None => "?".to_owned(),
-        Some(run) if run.failed.is_empty() => "none named".to_owned(),
-        Some(run) => thousands(run.failed.len() as u64),
-    };
+    let failing = |run: Option<&TestRun>| run.map_or_else(|| "?".to_owned(), failing_count);
     let table = format!(
         "| | Before: base {} | After: tree `{}` |\n|---|---|---|\n\
          | {} | {before} | {} |\n| Failing tests | {} | {} |",

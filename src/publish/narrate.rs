@@ -54,7 +54,8 @@ fn run_in_words(run: &TestRun) -> String {
         1 => format!(", failing: {}", run.failed[0].0),
         count => format!(", {count} failing: {}, …", run.failed[0].0),
     };
-    format!("{} after {seconds:.1} s{failed}", run.result.ending.describe())
+    let cut = if run.result.output.is_cut() { ", output cut" } else { "" };
+    format!("{} after {seconds:.1} s{failed}{cut}", run.result.ending.describe())
 }
 
 fn block_in_words(block: &AssistantBlock) -> Option<String> {

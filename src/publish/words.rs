@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::evidence::Evidence;
 use super::neutralise::{code_span, cut, visible};
-use crate::domain::{FailedTest, Spend, TestRun};
+use crate::domain::{Ending, FailedTest, Spend, TestRun};
 
 /// Names of tests that are listed before "and N more".
 const TESTS_LISTED_MAX: usize = 20;
@@ -73,12 +73,32 @@ pub(super) fn spend(spend: &Spend) -> String {
 
 /// How a run went, for a table's cell.
 pub(super) fn run_in_cell(run: &TestRun) -> String {
-    let sign = if run.is_green() { "✅ passes" } else { "❌ fails" };
+    let sign = match run.result.ending {
+        Ending::Exited { code: 0 } => "✅ passes",
+        Ending::Exited { .. } => "❌ fails",
+        // Neither: a run that was cut off or starved says nothing of the tests.
+        Ending::Signalled { .. }
+        | Ending::TimedOut
+        | Ending::OutOfMemory
+        | Ending::DiskFull { .. }
+        | Ending::ProcessLimit => "⚠️ no result",
+    };
     let failed = match run.failed.len() as u64 {
         0 => String::new(),
         count => format!(", {} named", plural(count, "failing test", "failing tests")),
     };
-    format!("{sign} ({}, {}{failed})", run.result.ending.describe(), time(run.result.duration))
+    let cut = if run.result.output.is_cut() { ", output cut" } else { "" };
+    format!("{sign} ({}, {}{failed}{cut})", run.result.ending.describe(), time(run.result.duration))
+}
+
+/// How many failing tests a run names, where names may be missing.
+pub(super) fn failing_count(run: &TestRun) -> String {
+    match (run.failed.len() as u64, run.names_may_be_lost()) {
+        (0, false) => "none named".to_owned(),
+        (0, true) => "none named in the output that was kept".to_owned(),
+        (count, false) => thousands(count),
+        (count, true) => format!("{} or more: output cut", thousands(count)),
+    }
 }
 
 /// Names of tests as a list, in code.
@@ -97,7 +117,14 @@ pub(super) fn test_list(tests: &[FailedTest]) -> String {
 
 /// The end of a run's output: failures are told last.
 pub(super) fn output_tail(run: &TestRun) -> String {
-    tail(&visible(&run.result.output.to_text()), OUTPUT_LINES_MAX, OUTPUT_CHARS_MAX)
+    let output = &run.result.output;
+    let text = visible(&output.to_text());
+    let shown = tail(&text, OUTPUT_LINES_MAX, OUTPUT_CHARS_MAX);
+    if !output.is_cut() || shown == text.trim_end() {
+        return shown;
+    }
+    // The note in the middle of the output is not among its last lines.
+    format!("[… {} bytes of this output were not kept …]\n{shown}", thousands(output.omitted_bytes))
 }
 
 /// The last lines of `text`, with a note of how many are left out before them.
@@ -138,6 +165,7 @@ pub(super) fn provenance(evidence: &Evidence) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{BoundedOutput, CommandResult, WritablePlace};
 
     #[test]
     fn numbers_are_written_for_people() {
@@ -148,6 +176,52 @@ mod tests {
         );
         let times = [300, 12_000, 252_000, 3_900_000].map(|ms| time(Duration::from_millis(ms)));
         assert_eq!(times, ["0.3 s", "12 s", "4 min 12 s", "1 h 5 min"]);
+    }
+
+    fn run(ending: Ending, failed: &[&str], output: BoundedOutput) -> TestRun {
+        TestRun {
+            command: "t".into(),
+            result: CommandResult { ending, output, duration: Duration::from_secs(12) },
+            failed: failed.iter().map(|name| FailedTest((*name).into())).collect(),
+        }
+    }
+
+    #[test]
+    fn a_run_that_met_a_limit_neither_passes_nor_fails() {
+        let endings = [
+            Ending::Exited { code: 0 },
+            Ending::Exited { code: 1 },
+            Ending::Signalled { signal: 11 },
+            Ending::TimedOut,
+            Ending::OutOfMemory,
+            Ending::DiskFull { place: WritablePlace::Home },
+            Ending::ProcessLimit,
+        ];
+        let told: Vec<String> =
+            endings.map(|ending| run_in_cell(&run(ending, &[], BoundedOutput::default()))).into();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        ✅ passes (exit code 0, 12 s)
+        ❌ fails (exit code 1, 12 s)
+        ⚠️ no result (killed by signal 11, 12 s)
+        ⚠️ no result (timed out, 12 s)
+        ⚠️ no result (killed: out of memory, 12 s)
+        ⚠️ no result (disk full: the home directory had no room left, 12 s)
+        ⚠️ no result (process limit reached: a process or thread was refused, 12 s)
+        ");
+    }
+
+    #[test]
+    fn output_that_was_cut_says_so_wherever_its_end_is_shown() {
+        let lines = |from: u32| (from..from + 500).map(|n| format!("line {n}\n")).collect::<String>();
+        let output = BoundedOutput { head: lines(0), omitted_bytes: 1_234_567, tail: lines(9_000) };
+        let cut = run(Ending::Exited { code: 1 }, &["a"], output);
+        let shown = output_tail(&cut);
+        assert!(shown.starts_with("[… 1,234,567 bytes of this output were not kept …]\n[… "), "{shown}");
+        assert!(shown.ends_with("line 9499"), "{shown}");
+        assert_eq!(run_in_cell(&cut), "❌ fails (exit code 1, 12 s, 1 failing test named, output cut)");
+        assert_eq!(failing_count(&cut), "1 or more: output cut");
+        let short = BoundedOutput { head: "a\n".into(), omitted_bytes: 5, tail: "b\n".into() };
+        assert_eq!(output_tail(&run(Ending::TimedOut, &[], short)), "a\n\n[… 5 bytes left out …]\nb");
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! What a backend hands over beside the pipe: how to end its container, and what became of it.
 
 use super::bubblewrap::Guarded;
+use super::docker::Running;
 
 /// A started container.
 pub(super) enum Container {
     /// Processes below a guarded `bwrap`.
     Bubblewrap(Guarded),
+    /// A container of an engine.
+    Docker(Running),
 }
 
 impl Container {
@@ -13,6 +16,7 @@ impl Container {
     pub(super) fn kill(&self) {
         match self {
             Self::Bubblewrap(guarded) => guarded.kill(),
+            Self::Docker(running) => running.kill(),
         }
     }
 
@@ -20,6 +24,7 @@ impl Container {
     pub(super) async fn ended(&self) {
         match self {
             Self::Bubblewrap(guarded) => guarded.ended().await,
+            Self::Docker(running) => running.ended().await,
         }
     }
 
@@ -27,6 +32,8 @@ impl Container {
     pub(super) fn memory_kills(&self) -> u64 {
         match self {
             Self::Bubblewrap(guarded) => guarded.memory_kills(),
+            // The toolbox says it from inside.
+            Self::Docker(_) => 0,
         }
     }
 
@@ -35,6 +42,7 @@ impl Container {
     pub(super) fn pid_refusals(&self) -> u64 {
         match self {
             Self::Bubblewrap(guarded) => guarded.pid_refusals(),
+            Self::Docker(_) => 0,
         }
     }
 
@@ -43,6 +51,7 @@ impl Container {
         match self {
             // By its control group; and where it has none, the toolbox counts processes.
             Self::Bubblewrap(_) => true,
+            Self::Docker(_) => false,
         }
     }
 
@@ -50,6 +59,7 @@ impl Container {
     pub(super) fn last_words(&self) -> String {
         match self {
             Self::Bubblewrap(guarded) => guarded.last_words(),
+            Self::Docker(running) => running.last_words(),
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use yamux::{ConnectionError, FrameDecodeError};
 
 use super::container::Container;
 use super::frames::{self, Frame, FrameError};
@@ -53,7 +54,14 @@ impl Link {
                 }
             });
             match driven.await {
-                Ok(()) | Err(yamux::ConnectionError::Io(_) | yamux::ConnectionError::Closed) => {}
+                // A pipe that ends in the middle of a frame is one that was cut, as by the end of
+                // whoever wrote it, and no lie.
+                Ok(())
+                | Err(
+                    ConnectionError::Io(_)
+                    | ConnectionError::Closed
+                    | ConnectionError::Decode(FrameDecodeError::Io(_)),
+                ) => {}
                 Err(error) => report(error.to_string()),
             }
         });

@@ -143,7 +143,7 @@ pub fn connect(options: &SandboxOptions) -> Result<Arc<dyn Sandbox>, SandboxErro
     };
     match options.kind.as_str() {
         "bubblewrap" => Ok(Arc::new(Bubblewrap::new()?.keeping_in(&options.state_dir))),
-        "docker" => unavailable("docker", "it is planned, and not there yet".to_owned()),
+        "docker" => Ok(Arc::new(Docker::new(options)?)),
         unknown => unavailable("wanted", format!("there is no kind of that name ('{unknown}')")),
     }
 }
@@ -175,6 +175,7 @@ pub fn detect_toolchains() -> Vec<PathBuf> {
 
 mod bubblewrap;
 mod container;
+mod docker;
 mod egress;
 mod environment;
 mod image;
@@ -182,6 +183,7 @@ mod link;
 mod spec;
 mod toolbox;
 pub use bubblewrap::Bubblewrap;
+pub use docker::Docker;
 pub use image::{ImageStore, UnpackedImage, names_a_host_path};
 pub use spec::{
     CommandSpec, Guarantee, KeptBounds, Limits, Phase, Prepared, ResolvedRoot, Root, SandboxSpec, SetupKey,

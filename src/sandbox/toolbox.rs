@@ -1,5 +1,6 @@
 //! The host's side of the pipe to one running sandbox.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,12 +13,14 @@ use super::link::{CALL_MAX, Link};
 use super::mux::Stream;
 use super::protocol::{
     Answer, COLLECT_FILE_BYTES_MAX, COLLECT_PATHS_MAX, COLLECT_TOTAL_BYTES_MAX, Collect, Collected,
-    CollectedFile, CommandEnd, EditFile, Edited, FileListing, FileWindow, Hello, ListFiles, OutputMode,
-    PROTOCOL_VERSION, ReadFile, Request, RunCommand, RunEnded, Search, SearchHits, Unpacked, WriteFile,
-    Written,
+    CollectedFile, CommandEnd, EditFile, Edited, FileListing, FileWindow, Hello, LimitsHit, ListFiles,
+    OutputMode, PROTOCOL_VERSION, Place, ReadFile, Request, RunCommand, RunEnded, Search, SearchHits,
+    Unpacked, Watched, WriteFile, Written,
 };
 use super::{CallError, CommandSpec, SandboxError};
-use crate::domain::{BoundedOutput, Change, ChangedContent, CommandResult, Ending, FileMode, RepoPath};
+use crate::domain::{
+    BoundedOutput, Change, ChangedContent, CommandResult, Ending, FileMode, RepoPath, WritablePlace,
+};
 
 mod prepared;
 
@@ -61,10 +64,13 @@ impl Toolbox {
             }
             None => Err("it opened a stream, and has no network to speak of".to_owned()),
         });
-        let toolbox = Self { link, description, _lease: None };
-        let ours = Request::Hello(Hello { protocol: PROTOCOL_VERSION });
+        let mut toolbox = Self { link, description, _lease: None };
+        let ours = Request::Hello(Hello { protocol: PROTOCOL_VERSION, watched: Watched::default() });
         match toolbox.link.within(HELLO_MAX, toolbox.link.call::<Hello>(&ours)).await {
-            Ok(theirs) if theirs.protocol == PROTOCOL_VERSION => Ok(toolbox),
+            Ok(theirs) if theirs.protocol == PROTOCOL_VERSION => {
+                toolbox.describe_unknown(theirs.watched);
+                Ok(toolbox)
+            }
             Ok(theirs) => Err(toolbox.link.violated(format!(
                 "the toolbox inside speaks version {}, and we speak {PROTOCOL_VERSION}",
                 theirs.protocol
@@ -74,9 +80,23 @@ impl Toolbox {
         }
     }
 
+    /// Adds to the description what neither side can know of a command.
+    fn describe_unknown(&mut self, watched: Watched) {
+        if !self.link.container.counts_pid_refusals() && !watched.process_refusals {
+            self.description.push_str(
+                "; nobody counts refused processes here, so running out of them looks like any other failure",
+            );
+        }
+    }
+
     /// The root file system and the limits that were applied, in words.
     pub fn description(&self) -> &str {
         &self.description
+    }
+
+    /// What it runs in, for the backend that made it.
+    pub(super) fn container(&self) -> Arc<Container> {
+        Arc::clone(&self.link.container)
     }
 
     /// Unpacks a tar stream into `/workspace`: regular files with their executable bit,
@@ -164,7 +184,8 @@ impl Toolbox {
         tail: &mut Vec<u8>,
         mut take: impl FnMut(OutputStream, &[u8]) -> bool,
     ) -> Result<(Ending, u64), CallError> {
-        let memory_kills_before = self.link.container.memory_kills();
+        let container = &self.link.container;
+        let (kills_before, refusals_before) = (container.memory_kills(), container.pid_refusals());
         let request = Request::Run(RunCommand {
             argv: command.argv.clone(),
             env: command.env.clone(),
@@ -192,16 +213,13 @@ impl Toolbox {
         };
         let longest = command.deadline.saturating_add(RUN_MARGIN);
         let ended = self.link.within(longest, running).await?;
-        let killed_for_memory = self.link.container.memory_kills() > memory_kills_before;
-        let ending = match ended.end {
-            // Whoever else ran at that time: a run in which the kernel killed something proves nothing.
-            _ if killed_for_memory => Ending::OutOfMemory,
-            CommandEnd::Exited { code } => Ending::Exited { code },
-            CommandEnd::Signalled { signal } => Ending::Signalled { signal },
-            CommandEnd::TimedOut => Ending::TimedOut,
-            CommandEnd::NotStarted { why } => return Err(CallError::Told(why)),
+        // What the host can count itself does not rest on the toolbox's word.
+        let hit = LimitsHit {
+            memory: ended.hit.memory || container.memory_kills() > kills_before,
+            disk: ended.hit.disk,
+            processes: ended.hit.processes || container.pid_refusals() > refusals_before,
         };
-        Ok((ending, ended.omitted_bytes))
+        Ok((ending_of(ended.end, hit)?, ended.omitted_bytes))
     }
 
     fn parse_end(&self, json: &[u8]) -> Result<RunEnded, CallError> {
@@ -290,6 +308,32 @@ impl Toolbox {
     }
 }
 
+/// What is told of a command: the first that happened in [`Ending`]'s order. The limits count
+/// whoever else ran at that time: a run in which the kernel killed or refused something proves
+/// nothing.
+fn ending_of(end: CommandEnd, hit: LimitsHit) -> Result<Ending, CallError> {
+    Ok(match (end, hit.disk) {
+        (CommandEnd::NotStarted { why }, _) => return Err(CallError::Told(why)),
+        (CommandEnd::TimedOut, _) => Ending::TimedOut,
+        _ if hit.memory => Ending::OutOfMemory,
+        (_, Some(place)) => Ending::DiskFull { place: domain_place(place) },
+        (CommandEnd::NoProcess, None) => Ending::ProcessLimit,
+        _ if hit.processes => Ending::ProcessLimit,
+        (CommandEnd::Signalled { signal }, None) => Ending::Signalled { signal },
+        (CommandEnd::Exited { code }, None) => Ending::Exited { code },
+    })
+}
+
+fn domain_place(place: Place) -> WritablePlace {
+    match place {
+        Place::Workspace => WritablePlace::Workspace,
+        Place::Home => WritablePlace::Home,
+        Place::Tmp => WritablePlace::Tmp,
+        Place::SharedMemory => WritablePlace::SharedMemory,
+        Place::Root => WritablePlace::Root,
+    }
+}
+
 /// Turns bytes into text. A character that the cut went through is counted as left out.
 fn bounded_output(mut head: Vec<u8>, mut omitted_bytes: u64, mut tail: Vec<u8>) -> BoundedOutput {
     if omitted_bytes == 0 {
@@ -320,6 +364,23 @@ fn whole_characters(bytes: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_several_things_that_happened_the_first_in_order_is_told() {
+        let exited = || CommandEnd::Exited { code: 0 };
+        let mut hit = LimitsHit { memory: true, disk: Some(Place::Tmp), processes: true };
+        assert_eq!(ending_of(CommandEnd::TimedOut, hit).unwrap(), Ending::TimedOut);
+        assert_eq!(ending_of(CommandEnd::NoProcess, hit).unwrap(), Ending::OutOfMemory);
+        hit.memory = false;
+        assert_eq!(ending_of(exited(), hit).unwrap(), Ending::DiskFull { place: WritablePlace::Tmp });
+        hit.disk = None;
+        let signalled = CommandEnd::Signalled { signal: 9 };
+        assert_eq!(ending_of(signalled.clone(), hit).unwrap(), Ending::ProcessLimit);
+        hit.processes = false;
+        assert_eq!(ending_of(CommandEnd::NoProcess, hit).unwrap(), Ending::ProcessLimit);
+        assert_eq!(ending_of(signalled, hit).unwrap(), Ending::Signalled { signal: 9 });
+        assert_eq!(ending_of(exited(), hit).unwrap(), Ending::Exited { code: 0 });
+    }
 
     #[test]
     fn a_character_that_the_cut_tears_is_counted_not_garbled() {

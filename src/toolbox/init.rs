@@ -9,6 +9,7 @@ use rustix::fs::OFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
+use crate::filters;
 use crate::prepared::{Roots, copy};
 use crate::tree::WORKSPACE;
 
@@ -31,6 +32,8 @@ pub struct Settled {
     pub to_host: OwnedFd,
     /// On the loopback interface; none for no proxy.
     pub proxy_port: Option<u16>,
+    /// The bound on processes that was taken as a resource limit.
+    pub processes_max: Option<u64>,
 }
 
 #[derive(Default)]
@@ -41,13 +44,20 @@ struct Options {
     proxy_port: Option<u16>,
     open_files_max: Option<u64>,
     prepared: bool,
+    filters: bool,
 }
+
+/// From here on memory is had from the kernel by the piece, and given back when it is freed.
+#[cfg(target_env = "gnu")]
+const MAPPED_BYTES_MIN: i32 = 256 << 10;
 
 /// Settles the process in. Options: `--user N` (become that user and group; only as root),
 /// `--processes N` and `--data-bytes N` (resource limits, where no cgroup holds them),
-/// `--open-files N` (of one process), `--proxy-port N`, `--prepared` (begin with what a set-up made).
+/// `--open-files N` (of one process), `--proxy-port N`, `--prepared` (begin with what a set-up made),
+/// `--filters` (put on the filters of system calls that lie beside the toolbox).
 pub fn settle(options: &[&str]) -> Result<Settled, String> {
     let options = parse(options)?;
+    give_memory_back();
     close_inherited_files();
     set_limits(&options).map_err(|e| format!("the resource limits cannot be set: {e}"))?;
     if let Some(user) = options.user {
@@ -58,19 +68,39 @@ pub fn settle(options: &[&str]) -> Result<Settled, String> {
         let roots = Roots::of_this_sandbox()?;
         copy::copy_prepared(&roots).map_err(|e| format!("what the set-up made cannot be copied: {e}"))?;
     }
+    if options.filters {
+        filters::put_on().map_err(|e| format!("the filters of system calls cannot be put on: {e}"))?;
+    }
     std::env::set_current_dir(WORKSPACE).map_err(|e| format!("{WORKSPACE}: {e}"))?;
     let (from_host, to_host) =
         take_pipe().map_err(|e| format!("the pipe to the host cannot be taken: {e}"))?;
-    Ok(Settled { from_host, to_host, proxy_port: options.proxy_port })
+    Ok(Settled { from_host, to_host, proxy_port: options.proxy_port, processes_max: options.processes_max })
+}
+
+/// What was needed for one large answer is not kept for ever: the sandbox's memory is the job's.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    for (parameter, value) in [(libc::M_MMAP_THRESHOLD, MAPPED_BYTES_MIN), (libc::M_ARENA_MAX, 2)] {
+        // SAFETY: sets a number in the allocator; no other thread runs yet. Refused, it changes
+        // nothing.
+        unsafe { libc::mallopt(parameter, value) };
+    }
 }
 
 fn parse(words: &[&str]) -> Result<Options, String> {
     let mut options = Options::default();
     let mut words = words.iter();
     while let Some(name) = words.next() {
-        if *name == "--prepared" {
-            options.prepared = true;
-            continue;
+        match *name {
+            "--prepared" => {
+                options.prepared = true;
+                continue;
+            }
+            "--filters" => {
+                options.filters = true;
+                continue;
+            }
+            _ => {}
         }
         let value = words.next().ok_or_else(|| format!("{name} lacks a value"))?;
         let number: u64 = value.parse().map_err(|e| format!("{name} {value}: {e}"))?;

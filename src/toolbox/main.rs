@@ -8,8 +8,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 mod collect;
+mod counters;
 mod edit;
 mod files;
+mod filters;
 mod frames;
 mod init;
 mod list;
@@ -29,6 +31,7 @@ mod transfer;
 mod tree;
 mod unpack;
 mod walk;
+mod watch;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -36,9 +39,11 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["init", options @ ..] => init::settle(options).and_then(serve::serve),
         ["probe", options @ ..] => init::settle(options).map(drop),
-        ["supervise", deadline_ms, "--", ..] => match deadline_ms.parse() {
-            Ok(deadline_ms) => supervise::supervise(Duration::from_millis(deadline_ms), &arguments[3..]),
-            Err(error) => Err(format!("the deadline {deadline_ms} is no number: {error}")),
+        ["supervise", deadline_ms, tasks_max, "--", ..] => match (deadline_ms.parse(), tasks_max.parse()) {
+            (Ok(deadline_ms), Ok(tasks_max)) => {
+                supervise::supervise(Duration::from_millis(deadline_ms), tasks_max, &arguments[4..])
+            }
+            (Err(error), _) | (_, Err(error)) => Err(format!("{deadline_ms}, {tasks_max}: {error}")),
         },
         _ => Err("this program is started by Mendwright, inside its sandbox".to_owned()),
     };

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 
 use rustix::process::{Pid, Signal, WaitOptions};
 
@@ -23,6 +24,22 @@ fn parents() -> io::Result<HashMap<i32, i32>> {
         }
     }
     Ok(parents)
+}
+
+/// How many processes and threads there are in this namespace, ended ones that nobody has taken in
+/// yet among them: as the kernel counts them against `RLIMIT_NPROC`.
+pub fn count_tasks() -> io::Result<u64> {
+    let mut count = 0;
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) else {
+            continue;
+        };
+        // A directory has two links more than directories in it, here one for each thread. It may
+        // be gone by now.
+        count += fs::metadata(format!("/proc/{pid}/task")).map_or(0, |tasks| tasks.nlink().saturating_sub(2));
+    }
+    Ok(count)
 }
 
 /// The third and fourth field. The second is the program's name in parentheses, which may itself
@@ -102,6 +119,25 @@ mod tests {
     fn a_program_name_cannot_pass_for_other_fields() {
         assert_eq!(state_and_parent("12 (a) Z 1 (b)) S 7 7 0"), Some(("S", 7)));
         assert_eq!(state_and_parent("nonsense"), None);
+    }
+
+    #[test]
+    fn threads_are_counted() {
+        let before = count_tasks().unwrap();
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let threads: Vec<_> = {
+            let held = std::sync::Arc::new(std::sync::Mutex::new(held));
+            let wait = |_| {
+                let held = std::sync::Arc::clone(&held);
+                std::thread::spawn(move || assert!(held.lock().unwrap().recv().is_err()))
+            };
+            (0..50).map(wait).collect()
+        };
+        let during = count_tasks().unwrap();
+        drop(hold);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        // Others on this machine come and go.
+        assert!(during >= before + 20, "{before} before, {during} with 50 threads more");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Changes whenever a message here does.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Where a sandbox finds what a set-up made, in the directories [`PREPARED_WORKSPACE`] and
 /// [`PREPARED_HOME`]; `init --prepared` copies them to where they belong.
@@ -68,6 +68,18 @@ pub enum Answer<T> {
 pub struct Hello {
     /// The sender's [`PROTOCOL_VERSION`].
     pub protocol: u32,
+    /// What the toolbox can know of the commands it runs; nothing from the host.
+    #[serde(default)]
+    pub watched: Watched,
+}
+
+/// What the toolbox can know of the commands it runs. Full disks it always sees.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    /// That the kernel killed something for memory.
+    pub memory_kills: bool,
+    /// That a process was refused for their number.
+    pub process_refusals: bool,
 }
 
 /// Run a command in `/workspace`. Nothing of it runs on after the answer.
@@ -112,6 +124,8 @@ pub enum CommandEnd {
     },
     /// It was killed at its deadline.
     TimedOut,
+    /// It could not be started for the number of processes that there are.
+    NoProcess,
     /// It could not be started.
     NotStarted {
         /// Why.
@@ -124,10 +138,40 @@ pub enum CommandEnd {
 pub struct RunEnded {
     /// How.
     pub end: CommandEnd,
+    /// What was run into meanwhile, as far as can be seen from inside.
+    pub hit: LimitsHit,
     /// Bytes between head and tail that were let go.
     pub omitted_bytes: u64,
     /// Bytes of tail that follow as data frames.
     pub tail_bytes: u64,
+}
+
+/// The limits that were hit while a command ran, by whichever process of the sandbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitsHit {
+    /// The kernel killed something for memory.
+    pub memory: bool,
+    /// The first writable file system that was seen full.
+    pub disk: Option<Place>,
+    /// A process or thread was refused for their number, or, where nobody counts that, there were as
+    /// many as there may be.
+    pub processes: bool,
+}
+
+/// A writable file system; one that stands for several is named after the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// `/workspace`.
+    Workspace,
+    /// The home directory.
+    Home,
+    /// `/tmp`.
+    Tmp,
+    /// `/dev/shm`.
+    SharedMemory,
+    /// The root, where it is writable.
+    Root,
 }
 
 /// A tree was unpacked.

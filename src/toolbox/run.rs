@@ -18,7 +18,8 @@ use crate::frames::{DATA_BYTES_MAX, Frame, write_data, write_frame, write_messag
 use crate::output::Keeper;
 use crate::protocol::{Answer, CommandEnd, OutputMode, RunCommand, RunEnded};
 use crate::reaper::Reaper;
-use crate::supervise::{CLEANUP_MAX, GRACE};
+use crate::supervise::{CLEANUP_MAX, GRACE, Report};
+use crate::watch::Watch;
 
 /// For output that is still in the pipe when the command's processes are gone. Only another
 /// command could hold it open longer, by opening it below `/proc`.
@@ -35,34 +36,58 @@ pub async fn run(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     request: &RunCommand,
     reaper: &Reaper,
+    watch: &Watch,
 ) -> io::Result<()> {
     let (mut from_host, mut to_host) = tokio::io::split(stream);
-    let mut running = match Running::start(request, reaper) {
+    if let Err(why) = check(request) {
+        return write_message(&mut to_host, &Answer::<RunEnded>::Refused(why)).await;
+    }
+    let mut looking = watch.begin();
+    let mut running = match Running::start(request, reaper, watch.tasks_max()) {
         Ok(running) => running,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let (end, hit) = (CommandEnd::NoProcess, looking.finish(true));
+            let ended = RunEnded { end, hit, omitted_bytes: 0, tail_bytes: 0 };
+            return write_message(&mut to_host, &Answer::Done(ended)).await;
+        }
         Err(error) => {
             let refusal: Answer<RunEnded> =
                 Answer::Refused(format!("the command cannot be started: {error}"));
             return write_message(&mut to_host, &refusal).await;
         }
     };
-    let passed_on = running.pass_on(&mut from_host, &mut to_host, reaper).await;
+    let passed_on = looking.during(running.pass_on(&mut from_host, &mut to_host, reaper)).await;
     if passed_on.is_err() {
         running.kill(reaper).await;
     }
-    let end = running.report().await;
-    if end.is_none() {
+    let report = running.report().await;
+    if report.is_none() {
         // The supervisor was killed, so what it looked after is ours to end.
         reaper.end_strays().await;
     }
     passed_on?;
-    let end = end.unwrap_or(CommandEnd::Signalled { signal: libc::SIGKILL });
+    let killed = Report { end: CommandEnd::Signalled { signal: libc::SIGKILL }, crowded: false };
+    let Report { end, crowded } = report.unwrap_or(killed);
     if let CommandEnd::NotStarted { why } = end {
         return write_message(&mut to_host, &Answer::<RunEnded>::Refused(why)).await;
     }
     let (omitted_bytes, tail) = running.keeper.map_or((0, Vec::new()), Keeper::finish);
-    let ended = RunEnded { end, omitted_bytes, tail_bytes: tail.len() as u64 };
+    let hit = looking.finish(crowded);
+    let ended = RunEnded { end, hit, omitted_bytes, tail_bytes: tail.len() as u64 };
     write_message(&mut to_host, &Answer::Done(ended)).await?;
     write_data(&mut to_host, &tail).await
+}
+
+/// What the kernel would take without a word, and make something else of.
+fn check(request: &RunCommand) -> Result<(), String> {
+    if request.argv.is_empty() {
+        return Err("no command was given".to_owned());
+    }
+    let wrong = |name: &&String| name.is_empty() || name.contains(['=', '\0']);
+    match request.env.iter().map(|(name, _)| name).find(wrong) {
+        Some(name) => Err(format!("{name:?} cannot be the name of a variable")),
+        None => Ok(()),
+    }
 }
 
 struct Running {
@@ -78,7 +103,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(request: &RunCommand, reaper: &Reaper) -> io::Result<Self> {
+    fn start(request: &RunCommand, reaper: &Reaper, tasks_max: Option<u64>) -> io::Result<Self> {
         let (output, stdout) = pipe()?;
         let (report, report_end) = pipe()?;
         let (error_output, stderr, keeper) = match request.output {
@@ -91,7 +116,7 @@ impl Running {
         let deadline = Duration::from_millis(request.deadline_ms.max(1));
         let child = Command::new(OURSELVES)
             .arg0("toolbox")
-            .args(["supervise", &deadline.as_millis().to_string(), "--"])
+            .args(["supervise", &deadline.as_millis().to_string(), &tasks_max.unwrap_or(0).to_string(), "--"])
             .args(&request.argv)
             .envs(request.env.iter().map(|(name, value)| (name, value)))
             .stdin(report_end)
@@ -166,7 +191,7 @@ impl Running {
     }
 
     /// What the supervisor said; nothing if it was killed.
-    async fn report(&mut self) -> Option<CommandEnd> {
+    async fn report(&mut self) -> Option<Report> {
         let mut json = Vec::new();
         let mut report = (&mut self.report).take(REPORT_BYTES_MAX);
         timeout(DRAIN_MAX, report.read_to_end(&mut json)).await.ok()?.ok()?;

@@ -6,20 +6,24 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
+use tokio::sync::Semaphore;
 
 use crate::frames::{Frame, FrameError, read_message, write_data, write_frame, write_message};
 use crate::init::Settled;
 use crate::mux::{Mode, Stream, drive, opener};
 use crate::prepared::{Roots, TrackedPaths, pack, receive, seal};
-use crate::protocol::{Answer, Hello, PROTOCOL_VERSION, Request};
+use crate::protocol::{Answer, Collect, Hello, PROTOCOL_VERSION, Request};
 use crate::reaper::Reaper;
 use crate::tree::{Tree, WORKSPACE};
+use crate::watch::Watch;
 use crate::{collect, edit, files, list, proxy, run, search, transfer, unpack};
 
 /// Calls on files at one time.
 const THREADS_MAX: usize = 8;
+/// Answers with files' contents that are made or written at one time: each may be of 20 MiB.
+const COLLECTIONS_MAX: usize = 2;
 
 /// Serves until the pipe closes.
 pub fn serve(settled: Settled) -> Result<(), String> {
@@ -40,6 +44,8 @@ struct Toolbox {
     /// What was unpacked so far.
     tracked: Mutex<TrackedPaths>,
     roots: Roots,
+    watch: Watch,
+    collections: Semaphore,
 }
 
 impl Toolbox {
@@ -56,6 +62,8 @@ async fn serve_pipe(settled: Settled) -> io::Result<()> {
         reaper: Reaper::default(),
         tracked: Mutex::default(),
         roots: Roots::of_this_sandbox().map_err(io::Error::other)?,
+        watch: Watch::new(settled.processes_max),
+        collections: Semaphore::new(COLLECTIONS_MAX),
     });
     let reaping = Arc::clone(&toolbox);
     tokio::spawn(async move { reaping.reaper.reap().await });
@@ -87,14 +95,15 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
     };
     match request {
         Request::Hello(_) => {
-            write_message(&mut stream, &Answer::Done(Hello { protocol: PROTOCOL_VERSION })).await?;
+            let hello = Hello { protocol: PROTOCOL_VERSION, watched: toolbox.watch.watched() };
+            write_message(&mut stream, &Answer::Done(hello)).await?;
         }
         Request::ReadFile(r) => reply(&mut stream, toolbox, move |t| files::read(&t.tree, &r)).await?,
         Request::ListFiles(r) => reply(&mut stream, toolbox, move |t| list::list(&t.tree, &r)).await?,
         Request::Search(r) => reply(&mut stream, toolbox, move |t| search::search(&t.tree, &r)).await?,
         Request::EditFile(r) => reply(&mut stream, toolbox, move |t| edit::edit(&t.tree, &r)).await?,
         Request::WriteFile(r) => reply(&mut stream, toolbox, move |t| files::write(&t.tree, &r)).await?,
-        Request::Run(r) => run::run(&mut stream, &r, &toolbox.reaper).await?,
+        Request::Run(r) => run::run(&mut stream, &r, &toolbox.reaper, &toolbox.watch).await?,
         Request::Unpack => {
             let unpacked = transfer::receive(&mut stream, move |reader| {
                 unpack::unpack(&toolbox.tree, reader, &mut toolbox.tracked())
@@ -120,20 +129,34 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
             let answer = answer_of(received.await?);
             write_message(&mut stream, &answer).await?;
         }
-        Request::Collect(r) => match on_thread(toolbox, move |t| collect::collect(&t.tree, &r)).await {
-            Ok((collected, content)) => {
-                write_message(&mut stream, &Answer::Done(collected)).await?;
-                write_data(&mut stream, &content).await?;
-                write_frame(&mut stream, &Frame::End).await?;
-            }
-            Err(why) => write_message(&mut stream, &Answer::<()>::Refused(why)).await?,
-        },
+        Request::Collect(r) => collect_to(&mut stream, toolbox, r).await?,
     }
     stream.shutdown().await
 }
 
 fn answer_of<T>(outcome: Result<T, String>) -> Answer<T> {
     outcome.map_or_else(Answer::Refused, Answer::Done)
+}
+
+/// Answers one of a few at a time, and nobody who has left while waiting for it.
+async fn collect_to(stream: &mut Stream, toolbox: Arc<Toolbox>, request: Collect) -> io::Result<()> {
+    let ours = Arc::clone(&toolbox);
+    let mut word = [0; 1];
+    let permit = tokio::select! {
+        permit = ours.collections.acquire() => permit.map_err(io::Error::other)?,
+        // The peer says nothing more: what can be read is its end.
+        _ = stream.read(&mut word) => return Err(io::ErrorKind::ConnectionReset.into()),
+    };
+    match on_thread(toolbox, move |t| collect::collect(&t.tree, &request)).await {
+        Ok((collected, content)) => {
+            write_message(stream, &Answer::Done(collected)).await?;
+            write_data(stream, &content).await?;
+            write_frame(stream, &Frame::End).await?;
+        }
+        Err(why) => write_message(stream, &Answer::<()>::Refused(why)).await?,
+    }
+    drop(permit);
+    Ok(())
 }
 
 async fn reply<T: Serialize + Send + 'static>(

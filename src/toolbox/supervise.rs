@@ -15,10 +15,12 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use serde::{Deserialize, Serialize};
 
 use crate::init::hide_from_commands;
 use crate::processes::{descendants, kill_all, reap_ended};
 use crate::protocol::CommandEnd;
+use crate::watch::is_crowded;
 
 /// Between asking a command at its deadline to end and ending it.
 pub const GRACE: Duration = Duration::from_millis(500);
@@ -30,14 +32,25 @@ const OOM_SCORE: &str = "300";
 static TIMED_OUT: AtomicBool = AtomicBool::new(false);
 static ENDED: AtomicBool = AtomicBool::new(false);
 
-/// Runs `argv` until it ends or the deadline passes.
-pub fn supervise(deadline: Duration, argv: &[OsString]) -> Result<(), String> {
+/// What a supervisor says at its end.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// How the command ended.
+    pub end: CommandEnd,
+    /// Whether there were as many processes as there may be when it did.
+    pub crowded: bool,
+}
+
+/// Runs `argv` until it ends or the deadline passes. `tasks_max`: the bound on processes, where they
+/// have to be counted for want of anybody who tells of a refusal; else 0.
+pub fn supervise(deadline: Duration, tasks_max: u64, argv: &[OsString]) -> Result<(), String> {
     let words = |e: &dyn std::fmt::Display| format!("the supervisor cannot be set up: {e}");
     hide_from_commands().map_err(|e| words(&e))?;
     let report = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map_err(|e| words(&e))?;
     let us = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(us)).map_err(|e| words(&e))?;
     let (program, arguments) = argv.split_first().ok_or("no command was given")?;
+    let mut crowded = false;
     let end = match Command::new(program).args(arguments).stdin(Stdio::null()).process_group(0).spawn() {
         Ok(child) => {
             let child = child.id() as i32;
@@ -47,14 +60,17 @@ pub fn supervise(deadline: Duration, argv: &[OsString]) -> Result<(), String> {
             thread::spawn(move || enforce_deadline(deadline, us.as_raw_pid(), child));
             let end = wait_for(child);
             ENDED.store(true, Ordering::SeqCst);
+            // What it has left is still there.
+            crowded = tasks_max > 0 && is_crowded(tasks_max);
             end_descendants(us.as_raw_pid());
             end
         }
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => CommandEnd::NoProcess,
         Err(error) => {
             CommandEnd::NotStarted { why: format!("cannot run '{}': {error}", program.to_string_lossy()) }
         }
     };
-    let report_json = serde_json::to_vec(&end).map_err(|e| words(&e))?;
+    let report_json = serde_json::to_vec(&Report { end, crowded }).map_err(|e| words(&e))?;
     File::from(report).write_all(&report_json).map_err(|e| format!("the report cannot be written: {e}"))
 }
 

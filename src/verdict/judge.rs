@@ -163,7 +163,7 @@ impl Judge<'_> {
             fresh.toolbox.shut_down().await;
             return Ok(Err(format!(
                 "The set-up command `{command}` fails with your changes: {}\n{}",
-                result.ending.describe(),
+                result.ending.explain(),
                 result.output.to_text()
             )));
         }
@@ -181,7 +181,8 @@ impl Judge<'_> {
         match proof {
             None => passed,
             Some([]) => format!(
-                "{passed} With the new tests and the old source the suite does not pass; its runner names no single test."
+                "{passed} With the new tests and the old source the suite does not pass; no single test is named in \
+                 the output that was kept."
             ),
             Some(tests) => format!("{passed} The new tests fail on the old source:{}", names(tests)),
         }
@@ -189,16 +190,18 @@ impl Judge<'_> {
 }
 
 fn not_green(run: &TestRun) -> String {
+    let advice = run.result.ending.advice().map(|advice| format!(" {advice}")).unwrap_or_default();
+    let failing =
+        if run.failed.is_empty() { String::new() } else { format!(" Failing:{}", names(&run.failed)) };
+    let lost = match run.names_may_be_lost() {
+        true => "\nIts output was cut: tests may have failed that are not named.",
+        false => "",
+    };
     format!(
-        "`{}` ended with {}, not with exit code 0.{}",
+        "`{}` ended with {}, not with exit code 0.{advice}{failing}{lost}",
         run.command,
         run.result.ending.describe(),
-        failing_list(&run.failed)
     )
-}
-
-fn failing_list(failed: &[FailedTest]) -> String {
-    if failed.is_empty() { String::new() } else { format!(" Failing:{}", names(failed)) }
 }
 
 /// The tests' names, a line each, the first of them.

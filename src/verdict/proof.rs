@@ -52,9 +52,15 @@ pub(super) fn judge_proof(
     let own: Vec<FailedTest> =
         failed_twice.iter().filter(|test| is_brought(test, brought)).map(|test| (*test).clone()).collect();
     if own.is_empty() && !(first.failed.is_empty() && second.failed.is_empty()) {
+        let lost = match first.names_may_be_lost() || second.names_may_be_lost() {
+            true => {
+                " (The output was cut, so yours may have failed without being named: have the tests print less.)"
+            }
+            false => "",
+        };
         return Err(format!(
             "On the base without your change to the source, tests fail, but none of those that you brought \
-             ({named}). They do not show the bug. Write a test that fails before the fix."
+             ({named}) is named. They do not show the bug. Write a test that fails before the fix.{lost}"
         ));
     }
     Ok(own)
@@ -82,7 +88,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{BoundedOutput, CommandResult, FileMode};
+    use crate::domain::{BoundedOutput, CommandResult, FileMode, WritablePlace};
 
     fn run(ending: Ending, failed: &[&str]) -> TestRun {
         let output = BoundedOutput::default();
@@ -115,6 +121,25 @@ mod tests {
         assert!(judge_proof(&red, &red, &brought()).is_err());
         assert!(judge_proof(&red, &run(Ending::Exited { code: 0 }, &[]), &brought()).is_err());
         assert!(judge_proof(&run(Ending::TimedOut, &[]), &red, &brought()).is_err());
+    }
+
+    #[test]
+    fn a_run_that_met_a_limit_is_no_failing_test() {
+        let red = run(RED, &["tests/test_new.py::test_new"]);
+        for limit in
+            [Ending::DiskFull { place: WritablePlace::Tmp }, Ending::ProcessLimit, Ending::OutOfMemory]
+        {
+            let met = run(limit, &["tests/test_new.py::test_new"]);
+            let why = judge_proof(&red, &met, &brought()).unwrap_err();
+            assert!(why.contains(&limit.describe()), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_may_be_lost_in_cut_output_is_spoken_of() {
+        let mut cut = run(RED, &["tests/test_old.py::test_flaky"]);
+        cut.result.output.omitted_bytes = 1;
+        assert!(judge_proof(&cut, &cut, &brought()).unwrap_err().contains("The output was cut"));
     }
 
     #[test]

@@ -115,7 +115,7 @@ pub(super) async fn sandbox_and_baseline(
     if let Some((command, result)) = fresh.setup_failure {
         let why = format!(
             "the set-up command `{command}` fails: {}\n{}",
-            result.ending.describe(),
+            result.ending.explain(),
             result.output.to_text()
         );
         return Ok(Err(EscalationReason::Environment { why }));
@@ -154,6 +154,10 @@ async fn first_runs(
         let note = format!("flaky at the base (failed once, passed once): {}", names(flaky));
         return Ok((second, Some(note)));
     }
+    if second.names_may_be_lost() {
+        // A test that is not named this time may have failed all the same.
+        return Ok((second, None));
+    }
     let differs = |test: &&crate::domain::FailedTest| !second.failed.contains(test);
     let flaky: Vec<String> = first.failed.iter().filter(differs).map(|test| test.0.clone()).collect();
     let note = (!flaky.is_empty())
@@ -182,9 +186,8 @@ fn unusable(baseline: &TestRun) -> Option<String> {
         | Ending::OutOfMemory
         | Ending::DiskFull { .. }
         | Ending::ProcessLimit => Some(format!(
-            "the test command `{command}` did not come to an end of its own at the base: {}. {}{advice}",
-            baseline.result.ending.describe(),
-            baseline.result.ending.advice().map(|advice| format!("{advice} ")).unwrap_or_default()
+            "the test command `{command}` did not come to an end of its own at the base: {} {advice}",
+            baseline.result.ending.explain()
         )),
     }
 }

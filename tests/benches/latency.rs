@@ -1,5 +1,6 @@
 //! How long people and the agent wait: acknowledging a webhook, starting a sandbox, one tool call.
-//! Each beside its floor, in the same run, medians of many. `cargo bench` prints a table.
+//! Each beside its floor, in the same run, medians of many. `cargo bench` prints a table; with
+//! `--profile dev` our side is not optimised, and the figures are upper bounds.
 
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -11,7 +12,7 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use hmac::{Hmac, KeyInit, Mac};
 use mendwright::sandbox::protocol::ReadFile;
-use mendwright::sandbox::{SandboxSpec, sandbox_by_name};
+use mendwright::sandbox::{CommandSpec, SandboxSpec, sandbox_by_name};
 use mendwright::store::{SqliteStore, Store};
 use mendwright::webhook::{WebhookSecrets, WebhookState, router};
 use secrecy::SecretString;
@@ -28,7 +29,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 fn row(what: &str, ours: Duration, floor_of: &str, floor: Duration) {
     let ratio = ours.as_secs_f64() / floor.as_secs_f64();
     println!(
-        "{what:<34} {:>9.3} ms   {floor_of:<44} {:>9.3} ms   {ratio:>6.1} ×",
+        "{what:<37} {:>9.3} ms   {floor_of:<44} {:>9.3} ms   {ratio:>6.1} ×",
         ours.as_secs_f64() * 1e3,
         floor.as_secs_f64() * 1e3
     );
@@ -118,46 +119,132 @@ async fn sandbox() {
     row("sandbox start, toolbox answering", median(starts), "bwrap running /bin/true", median(floors));
 }
 
-async fn tool_call() {
+/// A file of so many bytes, in lines.
+fn text(bytes: usize) -> Vec<u8> {
+    b"the quick brown fox jumps over the lazy dog; it is 63 bytes..\n"
+        .iter()
+        .copied()
+        .cycle()
+        .take(bytes)
+        .collect()
+}
+
+fn archive(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, path, content.as_slice()).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+async fn tool_calls() {
     let sandbox = sandbox_by_name("bubblewrap").unwrap();
     let toolbox = sandbox.start(&SandboxSpec::named("bench-call")).await.unwrap();
-    let mut archive = tar::Builder::new(Vec::new());
-    let text = "fn main() {}\n".repeat(100);
-    let mut header = tar::Header::new_gnu();
-    header.set_size(text.len() as u64);
-    header.set_mode(0o644);
-    archive.append_data(&mut header, "src/main.rs", text.as_bytes()).unwrap();
-    toolbox.unpack(&archive.into_inner().unwrap()[..]).await.unwrap();
+    let tar = archive([("src/main.rs".to_owned(), text(4 << 10))]);
+    toolbox.unpack(tar.as_slice()).await.unwrap();
     let request = ReadFile { path: "src/main.rs".into(), first_line: 1, lines_max: 100 };
-    let mut calls = Vec::new();
+    let mut reads = Vec::new();
     for _ in 0..1_000 {
         let started = Instant::now();
         black_box(toolbox.read_file(&request).await.unwrap());
-        calls.push(started.elapsed());
+        reads.push(started.elapsed());
+    }
+    let command =
+        CommandSpec { argv: vec!["true".to_owned()], ..CommandSpec::shell("", Duration::from_secs(60)) };
+    let mut runs = Vec::new();
+    for _ in 0..500 {
+        let started = Instant::now();
+        assert!(toolbox.run(&command).await.unwrap().ending.is_success());
+        runs.push(started.elapsed());
     }
     toolbox.shut_down().await;
+    row("tool call: read 4 KiB", median(reads), "64 bytes to cat and back", median(echoes()));
+    row("tool call: run true", median(runs), "fork, exec and wait for true", median(forks()));
+}
 
+fn echoes() -> Vec<Duration> {
     let mut echo = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut to, mut from) = (echo.stdin.take().unwrap(), echo.stdout.take().unwrap());
-    let mut echoes = Vec::new();
     let mut buffer = [0u8; 64];
-    for _ in 0..1_000 {
+    let times = (0..1_000).map(|_| {
         let started = Instant::now();
         to.write_all(&buffer).unwrap();
         from.read_exact(&mut buffer).unwrap();
-        echoes.push(started.elapsed());
-    }
+        started.elapsed()
+    });
+    let times = times.collect();
     drop(to);
     echo.wait().unwrap();
-    row("tool call (read_file, 100 lines)", median(calls), "64 bytes to cat and back", median(echoes));
+    times
+}
+
+fn forks() -> Vec<Duration> {
+    let fork = |_| {
+        let started = Instant::now();
+        assert!(Command::new("true").status().unwrap().success());
+        started.elapsed()
+    };
+    (0..500).map(fork).collect()
+}
+
+/// 10,000 files, 100 MB: sizes as in a source tree, many small and few large.
+fn tree() -> Vec<u8> {
+    let bytes = |n: usize| match n % 100 {
+        0 => 400_000,
+        1..10 => 40_000,
+        _ => 2_600,
+    };
+    archive((0..10_000).map(|n| (format!("dir-{}/sub-{}/file-{n}.txt", n % 97, n % 11), text(bytes(n)))))
+}
+
+/// The base tree into a sandbox, beside `tar c | tar x` from and to the file system that the sandbox
+/// has it on, which is in memory.
+async fn base_tree() {
+    let tree = tree();
+    let sandbox = sandbox_by_name("bubblewrap").unwrap();
+    let mut ours = Vec::new();
+    for number in 0..5 {
+        let toolbox = sandbox.start(&SandboxSpec::named(format!("bench-tree-{number}"))).await.unwrap();
+        let started = Instant::now();
+        toolbox.unpack(tree.as_slice()).await.unwrap();
+        ours.push(started.elapsed());
+        toolbox.shut_down().await;
+    }
+    let place = tempfile::tempdir_in("/dev/shm").unwrap();
+    let from = place.path().join("from");
+    std::fs::create_dir(&from).unwrap();
+    tar::Archive::new(tree.as_slice()).unpack(&from).unwrap();
+    let mut floors = Vec::new();
+    for number in 0..5 {
+        let to = place.path().join(format!("to-{number}"));
+        std::fs::create_dir(&to).unwrap();
+        let started = Instant::now();
+        let mut pack = Command::new("tar")
+            .arg("-C")
+            .arg(&from)
+            .args(["-c", "."])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let packed = pack.stdout.take().unwrap();
+        assert!(Command::new("tar").arg("-C").arg(&to).arg("-x").stdin(packed).status().unwrap().success());
+        assert!(pack.wait().unwrap().success());
+        floors.push(started.elapsed());
+        std::fs::remove_dir_all(&to).unwrap();
+    }
+    row("10,000 files, 100 MB, into a sandbox", median(ours), "tar c | tar x in memory", median(floors));
 }
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    println!("{:<34} {:>12}   {:<44} {:>12}   {:>8}", "medians", "ours", "floor", "floor", "ratio");
+    println!("{:<37} {:>12}   {:<44} {:>12}   {:>8}", "medians", "ours", "floor", "floor", "ratio");
     runtime.block_on(async {
         webhook().await;
         sandbox().await;
-        tool_call().await;
+        tool_calls().await;
+        base_tree().await;
     });
 }

@@ -2,7 +2,9 @@
 
 mod emulator;
 mod github_client;
+mod images;
 mod model;
+mod sandbox_attacks;
 mod sandbox_contract;
 mod stories;
 mod support;

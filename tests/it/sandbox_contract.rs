@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -66,6 +67,12 @@ mod commands;
 mod files;
 mod isolation;
 mod lifetime;
+mod limits;
+mod measure;
+mod processes;
+mod streams;
+mod transport;
+mod trees;
 
 /// Far above what any of these commands takes, far below what a person would wait.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -83,6 +90,9 @@ async fn in_one<F: Future<Output = Toolbox>>(
     let toolbox = story(sandbox.start(&spec).await.unwrap()).await;
     toolbox.shut_down().await;
     assert_nothing_left(&spec.label);
+    if backend == Backend::Docker {
+        assert_eq!(containers_of(&spec.label), "", "containers are left");
+    }
 }
 
 async fn in_one_plain<F: Future<Output = Toolbox>>(backend: Backend, story: impl Fn(Toolbox) -> F) {
@@ -96,16 +106,38 @@ fn unique(what: &str) -> String {
 
 /// No control group of that label, anywhere.
 fn assert_nothing_left(label: &str) {
-    let mut pending = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
+    let left = groups_of(label);
+    assert!(left.is_empty(), "{left:?}");
+}
+
+fn is_left(label: &str) -> bool {
+    !groups_of(label).is_empty()
+}
+
+fn groups_of(label: &str) -> Vec<PathBuf> {
+    let (mut pending, mut found) = (vec![PathBuf::from("/sys/fs/cgroup")], Vec::new());
     while let Some(directory) = pending.pop() {
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            assert!(!name.ends_with(&format!("-{label}")), "{} is left", entry.path().display());
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if entry.file_name().to_string_lossy().ends_with(&format!("-{label}")) {
+                found.push(entry.path());
+            } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 pending.push(entry.path());
             }
         }
     }
+    found
+}
+
+/// The containers of that label that the engine knows, running or not.
+fn containers_of(label: &str) -> String {
+    docker(&["ps", "--all", "--quiet", "--filter", &format!("label=mendwright.job={label}")])
+}
+
+/// What the engine's own program says.
+fn docker(arguments: &[&str]) -> String {
+    let output = std::process::Command::new("docker").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// Processes on the host whose arguments hold `marker`.

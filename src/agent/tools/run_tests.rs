@@ -44,10 +44,15 @@ impl Tool for RunTestsTool {
 pub fn describe_run(run: &TestRun, before: Option<&TestRun>) -> String {
     let seconds = run.result.duration.as_secs_f64();
     let mut text = format!("`{}`: {} after {seconds:.1} s.\n", run.command, run.result.ending.describe());
+    if let Some(advice) = run.result.ending.advice() {
+        text.push_str(&format!("This run says nothing of the tests. {advice}\n"));
+    }
     let was_failing: &[FailedTest] = before.map_or(&[], |before| &before.failed);
     let (still, newly): (Vec<_>, Vec<_>) =
         run.failed.iter().cloned().partition(|test| was_failing.contains(test));
     let passing_now: Vec<FailedTest> = match run.result.ending {
+        // Nor does one whose failures may be named in what was not kept.
+        Ending::Exited { .. } if run.names_may_be_lost() => Vec::new(),
         Ending::Exited { .. } => {
             was_failing.iter().filter(|test| !run.failed.contains(test)).cloned().collect()
         }
@@ -58,12 +63,19 @@ pub fn describe_run(run: &TestRun, before: Option<&TestRun>) -> String {
         | Ending::DiskFull { .. }
         | Ending::ProcessLimit => Vec::new(),
     };
-    let newly_title = if before.is_some() { "Newly failing" } else { "Failing" };
+    let newly_title = match before {
+        Some(before) if before.names_may_be_lost() => "Failing, and not named last time",
+        Some(_) => "Newly failing",
+        None => "Failing",
+    };
     for (title, tests) in [(newly_title, newly), ("Still failing", still), ("No longer failing", passing_now)]
     {
         if !tests.is_empty() {
             text.push_str(&format!("{title} ({}):\n{}", tests.len(), names(&tests)));
         }
+    }
+    if run.result.output.is_cut() {
+        text.push_str(&cut_note(run));
     }
     let output = run.result.output.to_text();
     let skip = output.chars().count().saturating_sub(OUTPUT_CHARS_MAX);
@@ -74,6 +86,20 @@ pub fn describe_run(run: &TestRun, before: Option<&TestRun>) -> String {
         (skip, false) => text.push_str(&format!("End of the output ({skip} characters before it):\n{shown}")),
     }
     text
+}
+
+/// That a part of the output is nowhere to be had, what that means, and how to see it after all.
+fn cut_note(run: &TestRun) -> String {
+    let names = match (run.names_may_be_lost(), run.failed.is_empty()) {
+        (true, true) => " No failing test is named in what was kept; that does not mean that there is none.",
+        (true, false) => " More tests may have failed than are named above.",
+        (false, _) => "",
+    };
+    format!(
+        "The output is cut: {} bytes between its beginning and its end were not kept.{names} To see them, have the \
+         tests print less (remove output that you added, or print only where it matters) and run them again.\n",
+        run.result.output.omitted_bytes
+    )
 }
 
 #[cfg(test)]
@@ -116,6 +142,51 @@ mod tests {
     fn a_run_that_was_cut_off_makes_no_test_pass() {
         let before = run(Ending::Exited { code: 101 }, &["a"], "");
         let text = describe_run(&run(Ending::TimedOut, &[], ""), Some(&before));
-        assert_eq!(text, "`cargo test`: timed out after 1.2 s.\nIt printed nothing.");
+        insta::assert_snapshot!(text, @r"
+        `cargo test`: timed out after 1.2 s.
+        This run says nothing of the tests. Find what hangs or is slow; if it needs longer, the repository's `timeout_minutes:` must say so.
+        It printed nothing.
+        ");
+    }
+
+    #[test]
+    fn names_lost_in_output_that_was_cut_do_not_pass_for_tests_that_pass() {
+        let cut = |failed: &[&str]| {
+            let mut run = run(Ending::Exited { code: 101 }, failed, "running 900 tests\n");
+            run.result.output.omitted_bytes = 7_000_000;
+            run.result.output.tail = "test result: FAILED\n".into();
+            run
+        };
+        let before = run(Ending::Exited { code: 101 }, &["a"], "");
+        insta::assert_snapshot!(describe_run(&cut(&["b"]), Some(&before)), @r"
+        `cargo test`: exit code 101 after 1.2 s.
+        Newly failing (1):
+        - b
+        The output is cut: 7000000 bytes between its beginning and its end were not kept. More tests may have failed than are named above. To see them, have the tests print less (remove output that you added, or print only where it matters) and run them again.
+        Output:
+        running 900 tests
+
+        [… 7000000 bytes left out …]
+        test result: FAILED
+        ");
+        let text = describe_run(&cut(&[]), Some(&before));
+        assert!(
+            text.contains(
+                "No failing test is named in what was kept; that does not mean that there is none."
+            )
+        );
+        let text = describe_run(&run(Ending::Exited { code: 101 }, &["a"], ""), Some(&cut(&[])));
+        assert!(text.contains("Failing, and not named last time (1):\n- a"), "{text}");
+    }
+
+    #[test]
+    fn a_limit_that_was_hit_is_told_with_what_to_do() {
+        let text = describe_run(&run(Ending::ProcessLimit, &[], "cannot fork\n"), None);
+        insta::assert_snapshot!(text, @r"
+        `cargo test`: process limit reached: a process or thread was refused after 1.2 s.
+        This run says nothing of the tests. Have it start fewer processes and threads at the same time (fewer parallel workers), or have the operator allow sandboxes more.
+        Output:
+        cannot fork
+        ");
     }
 }

@@ -61,6 +61,25 @@ fn with(section: &str, line: &str) -> String {
 }
 
 #[test]
+fn an_engine_is_named_with_its_image_and_socket() {
+    let lines = "kind = \"docker\"\nimage = \"debian:12\"\ndocker_socket = \"unix:///run/podman/podman.sock\"\n\
+                 docker_runtime = \"runsc\"\ndocker_userns = \"auto\"";
+    let sandbox = Place::new().load(&with("sandbox", lines)).unwrap().sandbox;
+    assert_eq!((sandbox.kind, sandbox.image.as_deref()), (SandboxKind::Docker, Some("debian:12")));
+    let engine = EngineConfig {
+        socket: Some("unix:///run/podman/podman.sock".to_owned()),
+        runtime: Some("runsc".to_owned()),
+        userns: Some("auto".to_owned()),
+    };
+    assert_eq!(sandbox.engine, engine);
+    let plain = Place::new().load(WHOLE).unwrap().sandbox;
+    assert_eq!(
+        (plain.kind, plain.image, plain.engine),
+        (SandboxKind::Bubblewrap, None, EngineConfig::default())
+    );
+}
+
+#[test]
 fn the_smallest_file_gets_the_defaults() {
     let place = Place::new();
     let config = place.load(WHOLE).unwrap();
@@ -245,7 +264,9 @@ fn every_mistake_names_file_key_value_and_remedy() {
         WHOLE.replace("api_key_file = \"key\"", ""),
         with("model", "price = { input = 3 }"),
         with("model", "output_tokens_max = 1e3"),
+        with("sandbox", "kind = \"podman\""),
         with("sandbox", "kind = \"docker\""),
+        with("sandbox", "docker_socket = \"tcp://10.0.0.1:2375\""),
         with("sandbox", "toolchains = [\"rust\"]"),
         with("sandbox", "toolchains = \"all\""),
         with("sandbox", "require = [\"memory\", \"all\"]"),
@@ -283,7 +304,9 @@ fn every_mistake_names_file_key_value_and_remedy() {
     DIR/mendwright.toml: model.api_key_file is missing; write the path of a file with the key; ANTHROPIC_API_KEY in the environment does too (or set MENDWRIGHT_MODEL_API_KEY_FILE)
     DIR/mendwright.toml: model.price.output is missing; write US dollars for a million tokens, or remove [model.price] (or set MENDWRIGHT_MODEL_PRICE_OUTPUT)
     DIR/mendwright.toml line 8: model.output_tokens_max = 1e3 is not a number in range; write a number from 256 to 1000000, without quotes
-    DIR/mendwright.toml line 12: sandbox.kind = "docker" is no sandbox that this version has; write "bubblewrap"
+    DIR/mendwright.toml line 12: sandbox.kind = "podman" is no sandbox that this version has; write "bubblewrap" or "docker" (Podman, too)
+    DIR/mendwright.toml: sandbox.image is missing; containers are made of an image; name one as NAME:TAG or NAME@sha256:… (or set MENDWRIGHT_SANDBOX_IMAGE)
+    DIR/mendwright.toml line 12: sandbox.docker_socket = "tcp://10.0.0.1:2375" is no Unix socket; write it as "unix:///var/run/docker.sock": an engine is reached over no network
     DIR/mendwright.toml line 12: sandbox.toolchains = ["rust"] has an entry that cannot be used, "rust"; write "detect", or absolute paths of directories as ["/opt/rust"]
     DIR/mendwright.toml line 12: sandbox.toolchains = "all" is not a list; write it as ["one", "two"]
     DIR/mendwright.toml line 12: sandbox.require = ["memory", "all"] has an entry that no sandbox has, "all"; write some of ["memory", "processes", "processor", "disk", "other_user"]

@@ -200,6 +200,11 @@ async fn on_thread<T: Send + 'static>(
     done.unwrap_or_else(|broken| Err(broken.to_string())).map_err(SandboxError::NotKept)
 }
 
+/// The filters of system calls, as the kernel takes them, for backends that put them on from inside.
+pub(super) fn system_call_filters() -> Result<Vec<Vec<u8>>, String> {
+    Ok(seccomp::filters()?.iter().map(|filter| seccomp::to_bytes(filter)).collect())
+}
+
 /// Where the operator's `PATH` leads to. `bwrap` is started with an empty environment, in which the
 /// system would look in its default places only.
 fn on_the_path(program: &str) -> PathBuf {

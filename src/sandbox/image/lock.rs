@@ -33,8 +33,7 @@ impl Lock {
             if let Some(lock) = Self::try_now(path, hold)? {
                 return Ok(lock);
             }
-            until.check()?;
-            tokio::time::sleep(PAUSE).await;
+            pause(until).await?;
         }
     }
 
@@ -75,6 +74,13 @@ impl Lock {
             Ok(()) | Err(_) => Ok(()),
         }
     }
+}
+
+/// Before another look, if there is still time for one.
+pub(super) async fn pause(until: &Until) -> Result<(), Fault> {
+    until.check()?;
+    tokio::time::sleep(PAUSE).await;
+    Ok(())
 }
 
 fn is_still(path: &Path, file: &File) -> io::Result<bool> {

@@ -107,3 +107,6 @@ impl Drop for Abandon {
         self.0.store(true, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
-use super::lock::{Hold, Lock};
+use super::lock::{self, Hold, Lock};
 use super::manifest::Config;
 use super::reference::{ImageReference, checked_digest};
 use super::rootfs::RootFs;
@@ -98,7 +98,7 @@ impl ImageStore {
 
     /// Removes the images that have not been used for longest, until no more than `count_max` are left
     /// and they have no more than `bytes_max`. Leaves alone those whose digests are in `in_use`, and
-    /// those that a sandbox of any process uses. Says which are gone.
+    /// those that a sandbox of any process uses. Says which are gone. Sweeps first.
     ///
     /// # Errors
     /// The directory cannot be read or written.
@@ -141,8 +141,11 @@ impl ImageStore {
             if let Some(image) = self.known(named, &found.digest, until).await? {
                 return Ok(image);
             }
-            let lock = Lock::wait(&self.place(&found.digest, LOCK), Hold::Alone, until).await?;
-            // Another may have made it meanwhile.
+            // Held by who makes it, or, once it is made, by those who use it: then it is known.
+            let Some(lock) = Lock::try_now(&self.place(&found.digest, LOCK), Hold::Alone)? else {
+                lock::pause(until).await?;
+                continue;
+            };
             if self.record(&found.digest).is_none() {
                 self.make(&mut source, &found, &lock, until).await?;
             }
@@ -268,6 +271,8 @@ impl ImageStore {
     }
 
     fn evict_now(&self, count_max: usize, bytes_max: u64, in_use: &[String]) -> Result<Vec<String>, Fault> {
+        // What was given up midway is the first to go.
+        self.sweep_now()?;
         let mut images: Vec<(SystemTime, Record)> = Vec::new();
         for name in self.names()? {
             let Some(record) = self.record(&format!("sha256:{name}")) else { continue };

@@ -24,7 +24,6 @@ const ENTRIES_MAX: u64 = 2_000_000;
 impl Toolbox {
     /// Moves what a set-up made to [`protocol::PREPARED`](crate::sandbox::protocol::PREPARED), for a
     /// backend that keeps the sandbox's file system.
-    #[expect(dead_code, reason = "a backend with images will need it")]
     pub(in crate::sandbox) async fn seal(&self) -> Result<Selected, CallError> {
         let sealing = async {
             let mut stream = self.link.start(&Request::Seal).await?;

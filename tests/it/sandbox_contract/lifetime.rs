@@ -40,7 +40,7 @@ async fn a_toolbox_killed_from_outside_is_gone_and_said_so(backend: Backend) {
 }
 
 /// The outermost process above `pid` that runs the toolbox.
-fn first_process_above(mut pid: i32) -> i32 {
+pub(super) fn first_process_above(mut pid: i32) -> i32 {
     let mut first = None;
     while pid > 1 {
         let arguments = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
@@ -90,8 +90,6 @@ async fn what_does_not_speak_the_protocol_is_not_trusted() {
 async fn what_cannot_be_given_is_refused_by_name() {
     let error = sandbox_by_name("podrunner").err().unwrap().to_string();
     insta::assert_snapshot!(error, @"the wanted sandbox cannot be used: there is no kind of that name ('podrunner'); choose 'bubblewrap' or 'docker'");
-    let error = sandbox_by_name("docker").err().unwrap().to_string();
-    insta::assert_snapshot!(error, @"the docker sandbox cannot be used: it is planned, and not there yet; choose 'bubblewrap' or 'docker'");
     let sandbox = sandbox_by_name("bubblewrap").unwrap();
     let spec = SandboxSpec {
         root: Root::Host { toolchains: vec!["/root".into()] },
@@ -124,7 +122,8 @@ fn an_ordinary_user_gets_the_same() {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let output = std::process::Command::new(&tests)
-        .arg("sandbox_contract::")
+        // An engine is reached through a socket that is not open to everybody.
+        .args(["sandbox_contract::", "--skip", "::docker::"])
         .args(std::env::args().filter(|argument| argument == "--include-ignored"))
         .env("HOME", "/nonexistent")
         .env("TMPDIR", "/tmp")

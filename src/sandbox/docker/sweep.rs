@@ -1,0 +1,131 @@
+//! What processes before us have left with an engine: containers of the same data directory by
+//! another process, and images that nothing needs any more. Touches nothing that is not ours.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
+use bollard::query_parameters::{ListContainersOptions, ListImagesOptions, RemoveImageOptions};
+
+use super::archive::toolbox_digest;
+use super::container::Label;
+use super::engine::{Engine, failed, is_absent};
+use super::running::remove;
+use crate::sandbox::SandboxError;
+
+/// Several processes may go by this owner at a time, so none may end another's containers.
+const SHARED_OWNER: &str = "by-hand";
+/// A container that does not run is a leftover after that time; before, it may be about to.
+const START_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// Removes what is left. Says how many containers and images that was.
+pub(super) async fn sweep(
+    engine: &Engine,
+    owner: &str,
+    instance: &str,
+    now: SystemTime,
+) -> Result<u32, SandboxError> {
+    let label = format!("{}={owner}", Label::Owner.name());
+    let filters: HashMap<_, _> = [("label".to_owned(), vec![label])].into();
+    let options = ListContainersOptions {
+        all: true,
+        filters: Some(filters.clone()),
+        ..ListContainersOptions::default()
+    };
+    let containers = engine.api.list_containers(Some(options)).await;
+    let containers = containers.map_err(|error| failed("list containers", &error))?;
+    let mut removed = 0;
+    for container in containers.iter().filter(|container| is_left(container, owner, instance, now)) {
+        let Some(id) = &container.id else { continue };
+        if remove(engine, id).await {
+            tracing::info!(container = id, job = job_of(container), "removed a container that was left");
+            removed += 1;
+        }
+    }
+    Ok(removed + sweep_images(engine, filters).await?)
+}
+
+fn job_of(container: &ContainerSummary) -> &str {
+    let labels = container.labels.as_ref();
+    labels.and_then(|labels| labels.get(Label::Job.name())).map_or("", String::as_str)
+}
+
+fn is_left(container: &ContainerSummary, owner: &str, instance: &str, now: SystemTime) -> bool {
+    let labels = container.labels.as_ref();
+    let by = labels.and_then(|labels| labels.get(Label::Instance.name())).map(String::as_str);
+    let made = container.created.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0);
+    let made = SystemTime::UNIX_EPOCH + Duration::from_secs(made);
+    let is_old = now.duration_since(made).is_ok_and(|age| age > START_MAX);
+    let runs = container.state == Some(ContainerSummaryStateEnum::RUNNING);
+    let may_be_anothers = owner == SHARED_OWNER && by != Some(instance);
+    match (by == Some(instance), may_be_anothers) {
+        // Of another process that was ours, and of which nothing is left.
+        (false, false) => true,
+        (_, _) => !runs && is_old,
+    }
+}
+
+/// Images with the toolbox in them whose toolbox is not ours, or which were made of one that has
+/// no name any more.
+async fn sweep_images(
+    engine: &Engine,
+    mut filters: HashMap<String, Vec<String>>,
+) -> Result<u32, SandboxError> {
+    filters.entry("label".to_owned()).or_default().push(Label::Base.name().to_owned());
+    let options = ListImagesOptions { filters: Some(filters), ..ListImagesOptions::default() };
+    let images = engine.api.list_images(Some(options)).await;
+    let images = images.map_err(|error| failed("list images", &error))?;
+    let mut removed = 0;
+    for image in images.iter().filter(|image| !image.labels.contains_key(Label::Setup.name())) {
+        let base = image.labels.get(Label::Base.name()).map_or("", String::as_str);
+        let is_current =
+            image.labels.get(Label::Toolbox.name()).map(String::as_str) == Some(toolbox_digest());
+        if is_current && has_name(engine, base).await {
+            continue;
+        }
+        // Refused where a container or a kept set-up still needs it.
+        if engine.api.remove_image(&image.id, None::<RemoveImageOptions>, None).await.is_ok() {
+            tracing::info!(image = image.id, "removed an image that nothing needs any more");
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Whether an image can still be asked for. In doubt it can.
+async fn has_name(engine: &Engine, id: &str) -> bool {
+    match engine.api.inspect_image(id).await {
+        Ok(image) => {
+            image.repo_tags.is_some_and(|tags| !tags.is_empty())
+                || image.repo_digests.is_some_and(|digests| !digests.is_empty())
+        }
+        Err(error) => !is_absent(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_process_may_be_using_is_left_alone() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10_000);
+        let left = |owner: &str, instance: &str, runs: bool, age: i64| {
+            let container = ContainerSummary {
+                labels: Some([("mendwright.instance".to_owned(), instance.to_owned())].into()),
+                created: Some(10_000 - age),
+                state: Some(match runs {
+                    true => ContainerSummaryStateEnum::RUNNING,
+                    false => ContainerSummaryStateEnum::CREATED,
+                }),
+                ..ContainerSummary::default()
+            };
+            is_left(&container, owner, "ours", now)
+        };
+        assert!(left("directory", "before", true, 5) && left("directory", "before", false, 5));
+        assert!(!left("directory", "ours", true, 5_000) && !left("directory", "ours", false, 5));
+        assert!(left("directory", "ours", false, 5_000));
+        assert!(!left("by-hand", "before", true, 5_000) && !left("by-hand", "before", false, 5));
+        assert!(left("by-hand", "before", false, 5_000));
+    }
+}

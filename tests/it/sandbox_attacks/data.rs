@@ -1,0 +1,164 @@
+//! The probes, as `fixtures/sandbox/README.md` describes them.
+
+use std::collections::HashSet;
+use std::sync::OnceLock;
+
+use regex::Regex;
+use serde::Deserialize;
+
+use super::room::Backend;
+
+/// Probes that belong together.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    pub title: String,
+    /// Fewer would mean that some were lost.
+    pub share: usize,
+    #[serde(default)]
+    pub place: Place,
+    legitimate: String,
+    expected: String,
+    pub probe: Vec<Probe>,
+}
+
+/// In what kind of sandbox a group's probes are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// One for all of them.
+    #[default]
+    Shared,
+    /// One with little of everything.
+    Small,
+    /// One that may reach some hosts, on a host that has a network of its own.
+    Connected,
+    /// Two, one after the other.
+    Successive,
+}
+
+/// What a sandbox is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    SetUp,
+    Work,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum User {
+    Root,
+    Ordinary,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    pub name: String,
+    pub defence: String,
+    phase: Option<Phase>,
+    user: Option<User>,
+    backend: Option<Backend>,
+    machine: Option<String>,
+    pub attack: String,
+    held: String,
+    held_by_docker: Option<String>,
+    legitimate: Option<String>,
+    expected: Option<String>,
+    pub outside: Option<String>,
+    pub before: Option<String>,
+}
+
+impl Probe {
+    pub fn is_for(&self, backend: Backend, phase: Phase, as_root: bool) -> bool {
+        let user = if as_root { User::Root } else { User::Ordinary };
+        self.is_for_backend(backend)
+            && self.phase.is_none_or(|only| only == phase)
+            && self.user.is_none_or(|only| only == user)
+            && self.machine.as_deref().is_none_or(|only| only == std::env::consts::ARCH)
+    }
+
+    pub fn is_for_backend(&self, backend: Backend) -> bool {
+        self.backend.is_none_or(|only| only == backend)
+    }
+
+    /// The pattern of all that the attack may say.
+    pub fn held(&self, backend: Backend) -> &str {
+        match (backend, &self.held_by_docker) {
+            (Backend::Docker, Some(held)) => held,
+            (Backend::Bubblewrap | Backend::Docker, _) => &self.held,
+        }
+    }
+
+    /// The act beside it, and the pattern of its answer.
+    pub fn legitimate<'a>(&'a self, group: &'a Group) -> (&'a str, &'a str) {
+        match (&self.legitimate, &self.expected) {
+            (Some(act), Some(expected)) => (act, expected),
+            (None, None) => (&group.legitimate, &group.expected),
+            _ => panic!("'{}' says either what is legitimate or what is expected of it", self.name),
+        }
+    }
+}
+
+/// Whether a pattern describes the whole of a text.
+pub fn is_like(pattern: &str, text: &str) -> bool {
+    let whole = Regex::new(&format!("^(?:{pattern})$")).unwrap_or_else(|e| panic!("{e}"));
+    whole.is_match(text.trim())
+}
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../../../fixtures/sandbox/probes/", $name)))),*]
+    };
+}
+
+/// All groups, each from a file of its own.
+pub fn groups() -> &'static [Group] {
+    static GROUPS: OnceLock<Vec<Group>> = OnceLock::new();
+    GROUPS.get_or_init(|| {
+        let files = files![
+            "01-secrets.toml",
+            "02-proc.toml",
+            "03-descriptors-and-devices.toml",
+            "04-mounts-and-namespaces.toml",
+            "05-privileges.toml",
+            "06-kernel.toml",
+            "07-network.toml",
+            "08-local-sockets.toml",
+        ];
+        files
+            .into_iter()
+            .map(|(name, text)| toml::from_str(text).unwrap_or_else(|e| panic!("{name}: {e}")))
+            .collect()
+    })
+}
+
+/// Fewer than this in all would mean that some were lost.
+const PROBES_MIN: usize = 200;
+
+#[test]
+fn the_suite_has_not_shrunk() {
+    let mut names = HashSet::new();
+    for group in groups() {
+        assert!(group.probe.len() >= group.share, "{}: only {} probes", group.title, group.probe.len());
+        for probe in &group.probe {
+            assert!(names.insert(&probe.name), "there are two probes named {}", probe.name);
+            assert!(!probe.defence.is_empty() && !is_like(&probe.held, "sh: 1: prober: not found"));
+            let (_, expected) = probe.legitimate(group);
+            assert!(is_like(expected, "no such thing") <= expected.contains(".*"));
+            let is_successive = group.place == Place::Successive;
+            assert_eq!(probe.before.is_some(), is_successive, "{}: something before", probe.name);
+        }
+    }
+    assert!(names.len() >= PROBES_MIN, "only {} probes", names.len());
+    for backend in [Backend::Bubblewrap, Backend::Docker] {
+        for phase in [Phase::Work, Phase::SetUp] {
+            for as_root in [true, false] {
+                let all = groups().iter().flat_map(|group| &group.probe);
+                let count = all.filter(|probe| probe.is_for(backend, phase, as_root)).count();
+                assert!(count >= 180, "{backend:?}, {phase:?}, as root: {as_root}: only {count} probes");
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Every way to reach another machine, this one's listeners, or another process through the kernel.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
+use std::time::Duration;
+
+use super::Outcome;
+use super::calls::{Errno, call, integer};
+
+const PATIENCE: Duration = Duration::from_secs(3);
+
+pub fn socket(family: &str, kind: &str, protocol: &str) -> Outcome {
+    let arguments = [family, kind, protocol].map(|word| integer(word) as usize);
+    call("socket", &arguments).map(|_| "ok".to_owned())
+}
+
+pub fn socketpair(family: &str) -> Outcome {
+    let ends = [0i32; 2];
+    call("socketpair", &[integer(family) as usize, 1, 0, ends.as_ptr() as usize]).map(|_| "ok".to_owned())
+}
+
+fn internet(address: &str, port: &str) -> SocketAddr {
+    let address: IpAddr = address.parse().unwrap_or_else(|e| panic!("'{address}' is no address: {e}"));
+    SocketAddr::new(address, integer(port) as u16)
+}
+
+/// `tcp ADDRESS PORT`, `unix PATH`, `abstract NAME`.
+pub fn connect(place: &[&str]) -> Outcome {
+    match place {
+        ["tcp", address, port] => {
+            drop(TcpStream::connect_timeout(&internet(address, port), PATIENCE).map_err(slow)?)
+        }
+        ["unix", path] => drop(UnixStream::connect(path)?),
+        ["abstract", name] => drop(UnixStream::connect_addr(&UnixAddr::from_abstract_name(name)?)?),
+        unknown => panic!("{unknown:?} is no place to connect to"),
+    }
+    Ok("connected".to_owned())
+}
+
+fn slow(error: std::io::Error) -> Errno {
+    const TIMED_OUT: i32 = 110;
+    match error.kind() {
+        std::io::ErrorKind::TimedOut => Errno(TIMED_OUT),
+        _ => error.into(),
+    }
+}
+
+/// A datagram: `udp ADDRESS PORT`, `abstract NAME`.
+pub fn send(place: &[&str]) -> Outcome {
+    match place {
+        ["udp", address, port] => {
+            let to = internet(address, port);
+            let from = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let socket = UdpSocket::bind(from)?;
+            socket.set_broadcast(true)?;
+            socket.send_to(b"let me out", to)?;
+        }
+        unknown => panic!("{unknown:?} is no place to send to"),
+    }
+    Ok("sent".to_owned())
+}
+
+/// What test suites do all the time: a server of one's own on the loopback interface.
+pub fn serve_own() -> Outcome {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let mut client = TcpStream::connect(listener.local_addr()?)?;
+    let (mut server, _) = listener.accept()?;
+    server.write_all(b"hello")?;
+    let mut heard = [0; 5];
+    client.read_exact(&mut heard)?;
+    let (mut one, mut other) = UnixStream::pair()?;
+    one.write_all(&heard)?;
+    other.read_exact(&mut heard)?;
+    Ok("served".to_owned())
+}
+
+/// The names of the network interfaces.
+pub fn interfaces() -> String {
+    let table = fs::read_to_string("/proc/net/dev").unwrap_or_default();
+    let names: Vec<&str> =
+        table.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim()).collect();
+    names.join(" ")
+}
+
+/// Gives the loopback interface an address, as an administrator would.
+pub fn take_address(address: &str) -> Outcome {
+    const SET_ADDRESS: usize = 0x8916;
+    let IpAddr::V4(address) = internet(address, "0").ip() else { panic!("an IPv4 address is needed") };
+    let mut request = [0u8; 40];
+    request[..4].copy_from_slice(b"lo:7");
+    request[16..18].copy_from_slice(&2u16.to_ne_bytes());
+    request[20..24].copy_from_slice(&address.octets());
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    call("ioctl", &[socket.as_raw_fd() as usize, SET_ADDRESS, request.as_ptr() as usize])?;
+    Ok("ok".to_owned())
+}
+
+/// Listens on an abstract name for as long as it is let.
+pub fn hold_abstract(name: &str) -> Outcome {
+    let listener = UnixListener::bind_addr(&UnixAddr::from_abstract_name(name)?)?;
+    println!("holding");
+    for connection in listener.incoming() {
+        connection?.write_all(b"hello")?;
+    }
+    Ok("ended".to_owned())
+}
+
+const CREATE: usize = 0o1000;
+const FOR_EVERYBODY: usize = 0o666;
+
+/// Finds what another process left in the kernel under a number or name: `shm`, `msg`, `sem`, `mq`.
+pub fn ipc(kind: &str, name: &str) -> Outcome {
+    reach_ipc(kind, name, 0).map(|_| "found".to_owned())
+}
+
+/// Leaves it there.
+pub fn leave_ipc(kind: &str, name: &str) -> Outcome {
+    reach_ipc(kind, name, CREATE | FOR_EVERYBODY).map(|_| "left".to_owned())
+}
+
+/// The identifier of it.
+pub fn reach_ipc(kind: &str, name: &str, flags: usize) -> Result<usize, Errno> {
+    const CREATE_FILE: usize = 0o100;
+    let size = if flags == 0 { 0 } else { 4096 };
+    match kind {
+        "shm" => call("shmget", &[integer(name) as usize, size, flags]),
+        "msg" => call("msgget", &[integer(name) as usize, flags]),
+        "sem" => call("semget", &[integer(name) as usize, usize::from(flags != 0), flags]),
+        "mq" => {
+            let name = std::ffi::CString::new(name).expect("no zero in a name");
+            let create = if flags == 0 { 0 } else { CREATE_FILE };
+            call("mq_open", &[name.as_ptr() as usize, create, FOR_EVERYBODY, 0])
+        }
+        unknown => panic!("'{unknown}' is no kind of what processes share"),
+    }
+}

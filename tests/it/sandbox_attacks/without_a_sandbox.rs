@@ -1,0 +1,49 @@
+//! An attack that fails everywhere proves nothing: here each is tried where nothing holds it, and
+//! must succeed, or say at least what no defence says.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::data::is_like;
+use super::host::{Host, is_root, prober};
+use super::room::{Backend, all_shared};
+
+/// On this machine as it is; and, for what is aimed at the first process, with an ordinary one as that.
+const NOTHING_HELD: [&[&str]; 2] = [&[], &["--unshare-pid", "--as-pid-1", "--proc", "/proc"]];
+
+/// As root, on this machine. Only the mounts are of its own, so that none of it stays.
+#[test]
+fn every_attack_can_succeed_where_nothing_holds_it() {
+    if !is_root() {
+        return; // An ordinary user is held by the kernel already; the run as root says it.
+    }
+    let host = Host::plant();
+    let bench = tempfile::tempdir().unwrap();
+    let program = bench.path().join("prober");
+    assert!(Command::new("cp").arg(prober()).arg(&program).status().unwrap().success());
+    let mut tame = Vec::new();
+    for (_, probe) in all_shared() {
+        if probe.outside.is_some() || !probe.is_for(Backend::Bubblewrap, super::Phase::Work, true) {
+            continue;
+        }
+        let script = host.script(&probe.attack, &program.to_string_lossy());
+        let said = NOTHING_HELD.map(|options| run(bench.path(), options, &script));
+        if said.iter().all(|said| is_like(probe.held(Backend::Bubblewrap), said)) {
+            tame.push(format!("{}: {}\n  said: {}", probe.name, probe.attack, said[0].trim()));
+        }
+    }
+    assert!(tame.is_empty(), "{} attacks say the same without a sandbox:\n{}", tame.len(), tame.join("\n"));
+}
+
+fn run(bench: &Path, options: &[&str], script: &str) -> String {
+    let output = Command::new("bwrap")
+        .args(["--dev-bind", "/", "/", "--die-with-parent", "--new-session", "--cap-add", "ALL"])
+        .args(options)
+        .arg("--chdir")
+        .arg(bench)
+        .args(["/bin/sh", "-c", script])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat()
+}

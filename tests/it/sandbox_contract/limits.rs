@@ -1,0 +1,117 @@
+//! Limits tell the truth: each that is hit is a result of its own, and never a run that passed.
+
+use mendwright::domain::{Ending, WritablePlace};
+use mendwright::sandbox::{SandboxSpec, Toolbox};
+
+use super::{Backend, DEADLINE, in_one, ok, sh};
+use mendwright::sandbox::CommandSpec;
+
+held_by_every_backend! {
+    a_full_disk_is_told_for_each_writable_directory,
+    a_disk_that_was_full_for_a_while_is_told,
+    running_out_of_inodes_is_no_passing_run,
+    a_refused_process_is_told,
+    running_out_of_memory_in_a_grandchild_is_told,
+    what_happens_at_the_deadline_is_a_timeout,
+}
+
+/// Small enough to be filled in a moment.
+fn small_disk(spec: &mut SandboxSpec) {
+    spec.limits.disk_bytes_max = 128 << 20;
+}
+
+async fn a_full_disk_is_told_for_each_writable_directory(backend: Backend) {
+    in_one(backend, small_disk, async |toolbox| {
+        let places = [
+            ("/workspace", WritablePlace::Workspace),
+            ("$HOME", WritablePlace::Home),
+            ("/tmp", WritablePlace::Tmp),
+            ("/dev/shm", WritablePlace::SharedMemory),
+        ];
+        for (directory, place) in places {
+            // One that does not care whether it could write has not passed for that.
+            let fill = format!("echo before; head -c 1G /dev/zero > {directory}/big 2> /dev/null; exit 0");
+            let result = sh(&toolbox, &fill).await;
+            assert_eq!(result.ending, Ending::DiskFull { place }, "{directory}");
+            assert_eq!(result.output.to_text(), "before\n");
+            sh(&toolbox, &format!("rm {directory}/big")).await;
+            assert_eq!(ok(&toolbox, "echo room again").await, "room again\n");
+        }
+        toolbox
+    })
+    .await;
+}
+
+async fn a_disk_that_was_full_for_a_while_is_told(backend: Backend) {
+    in_one(backend, small_disk, async |toolbox| {
+        let fill = "head -c 1G /dev/zero > /tmp/big; n=0; while [ $n -lt 50000 ]; do n=$((n + 1)); done; \
+                    rm /tmp/big; echo cleaned up";
+        let result = sh(&toolbox, fill).await;
+        assert_eq!(result.ending, Ending::DiskFull { place: WritablePlace::Tmp });
+        assert!(result.output.to_text().ends_with("cleaned up\n"));
+        ok(&toolbox, "true").await;
+        toolbox
+    })
+    .await;
+}
+
+async fn running_out_of_inodes_is_no_passing_run(backend: Backend) {
+    // Inodes take memory where the file system is in it, and may be bounded by nothing else.
+    let small = |spec: &mut SandboxSpec| spec.limits.memory_bytes_max = 128 << 20;
+    in_one(backend, small, async |toolbox| {
+        if !bounds(&toolbox, "of memory") {
+            return toolbox;
+        }
+        let make = "mkdir /tmp/many && cd /tmp/many && seq 1 5000000 | xargs touch 2> /dev/null; exit 0";
+        let result = sh(&toolbox, make).await;
+        let told = matches!(result.ending, Ending::DiskFull { .. } | Ending::OutOfMemory);
+        assert!(told, "{:?}", result.ending);
+        toolbox
+    })
+    .await;
+}
+
+/// Whether a control group holds a bound. Where none may be made, the description says so.
+fn bounds(toolbox: &Toolbox, what: &str) -> bool {
+    let description = toolbox.description();
+    assert!(description.contains(what), "{description}");
+    !description.contains("no cgroup may be made here")
+}
+
+async fn a_refused_process_is_told(backend: Backend) {
+    in_one(
+        backend,
+        |spec| spec.limits.pids_max = 64,
+        async |toolbox| {
+            let fork = "(n=0; while [ $n -lt 300 ]; do sleep 4747 & n=$((n + 1)); done) 2> /dev/null; exit 0";
+            assert_eq!(sh(&toolbox, fork).await.ending, Ending::ProcessLimit);
+            assert_eq!(ok(&toolbox, "echo alive").await, "alive\n");
+            toolbox
+        },
+    )
+    .await;
+}
+
+async fn running_out_of_memory_in_a_grandchild_is_told(backend: Backend) {
+    let small = |spec: &mut SandboxSpec| spec.limits.memory_bytes_max = 256 << 20;
+    in_one(backend, small, async |toolbox| {
+        let hog = "sh -c 'sh -c \"head -c 2G /dev/zero | tail > /dev/null\"; true'; echo went on; exit 0";
+        let result = sh(&toolbox, hog).await;
+        if bounds(&toolbox, "of memory") {
+            assert_eq!(result.ending, Ending::OutOfMemory, "{}", result.output.to_text());
+        }
+        ok(&toolbox, "true").await;
+        toolbox
+    })
+    .await;
+}
+
+async fn what_happens_at_the_deadline_is_a_timeout(backend: Backend) {
+    in_one(backend, small_disk, async |toolbox| {
+        let fill = "head -c 1G /dev/zero > /tmp/big 2> /dev/null; sleep 4848";
+        let command = CommandSpec { deadline: DEADLINE / 60, ..CommandSpec::shell(fill, DEADLINE) };
+        assert_eq!(toolbox.run(&command).await.unwrap().ending, Ending::TimedOut);
+        toolbox
+    })
+    .await;
+}

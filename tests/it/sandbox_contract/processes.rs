@@ -1,0 +1,279 @@
+//! Processes: how they are started, what they may not do to those around them, and that none stays.
+
+use std::time::{Duration, Instant};
+
+use mendwright::domain::Ending;
+use mendwright::sandbox::protocol::ReadFile;
+use mendwright::sandbox::{CommandSpec, SandboxSpec, Toolbox};
+
+use super::measure::{alone, descriptors, resident_kib, threads};
+use super::{Backend, DEADLINE, fails, in_one, in_one_plain, ok, sh, tar_of, told};
+
+held_by_every_backend! {
+    what_cannot_be_started_is_told_with_the_reason,
+    arguments_and_environment_too_large_for_the_kernel_are_told,
+    standard_input_is_empty_and_stays_so,
+    #[ignore = "needs Python"]
+    a_daemon_of_two_forks_in_a_session_of_its_own_is_ended,
+    the_first_process_cannot_be_killed_stopped_or_read,
+    orphans_are_taken_in_and_no_zombie_stays,
+    the_clock_goes_and_cannot_be_set,
+    sixty_four_commands_and_calls_at_the_same_time,
+    a_thousand_commands_leave_nothing_on_either_side,
+    calls_dropped_at_any_moment_leave_nothing,
+}
+
+async fn what_cannot_be_started_is_told_with_the_reason(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        ok(
+            &toolbox,
+            "echo text > plain; printf '#!/no/such/interpreter\\n' > script; chmod +x script; mkdir dir",
+        )
+        .await;
+        for (program, why) in [
+            ("./plain", "Permission denied"),
+            ("./dir", "Permission denied"),
+            ("./script", "No such file or directory"),
+            ("no-such-program", "No such file or directory"),
+            ("", "No such file or directory"),
+        ] {
+            let mut command = CommandSpec::shell("", DEADLINE);
+            command.argv = vec![program.to_owned()];
+            let said = told(toolbox.run(&command).await);
+            assert!(
+                said.contains(&format!("cannot run '{program}'")) && said.contains(why),
+                "{program}: {said}"
+            );
+        }
+        let mut command = CommandSpec::shell("", DEADLINE);
+        command.argv = Vec::new();
+        assert!(told(toolbox.run(&command).await).contains("no command"), "an empty command was run");
+        // A shell's own codes are the command's.
+        assert_eq!(sh(&toolbox, "no-such-program").await.ending, Ending::Exited { code: 127 });
+        assert_eq!(sh(&toolbox, "./plain").await.ending, Ending::Exited { code: 126 });
+        toolbox
+    })
+    .await;
+}
+
+async fn arguments_and_environment_too_large_for_the_kernel_are_told(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        let with = |argv: Vec<String>, env: Vec<(String, String)>| {
+            let command = CommandSpec { env, ..CommandSpec::shell("echo ${#BIG} $#", DEADLINE) };
+            CommandSpec { argv: [command.argv.clone(), argv].concat(), ..command }
+        };
+        // The kernel's bound for one string is 128 KiB.
+        let fits = with(vec!["a".repeat(100_000); 5], vec![("BIG".to_owned(), "b".repeat(100_000))]);
+        let result = toolbox.run(&fits).await.unwrap();
+        assert_eq!(result.output.to_text(), "100000 4\n");
+        for (argv, env) in [
+            (vec!["a".repeat(200_000)], vec![]),
+            (vec!["a".repeat(100_000); 60], vec![]),
+            (vec![], vec![("BIG".to_owned(), "b".repeat(200_000))]),
+        ] {
+            let said = told(toolbox.run(&with(argv, env)).await);
+            assert!(
+                said.contains("Argument list too long"),
+                "{}",
+                said.chars().take(300).collect::<String>()
+            );
+            assert!(said.len() < 1_000, "the words hold the arguments");
+        }
+        // Over the bound of a message it never leaves.
+        let said = told(toolbox.run(&with(vec!["a".repeat(13 << 20)], vec![])).await);
+        assert!(said.contains("too large"), "{said}");
+        for argument in ["a\0b", "\0"] {
+            assert!(!told(toolbox.run(&with(vec![argument.to_owned()], vec![])).await).is_empty());
+        }
+        for name in ["", "A=B", "A\0"] {
+            let outcome = toolbox.run(&with(vec![], vec![(name.to_owned(), "x".to_owned())])).await;
+            assert!(!told(outcome).is_empty(), "{name:?}");
+        }
+        assert_eq!(ok(&toolbox, "echo alive").await, "alive\n");
+        toolbox
+    })
+    .await;
+}
+
+async fn standard_input_is_empty_and_stays_so(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        let said = ok(&toolbox, "read line; echo \"$? [$line]\"; wc -c; [ -t 0 ] || echo no terminal").await;
+        assert_eq!(said, "1 []\n0\nno terminal\n");
+        fails(&toolbox, "sh -c ': < /dev/tty'").await;
+        toolbox
+    })
+    .await;
+}
+
+async fn a_daemon_of_two_forks_in_a_session_of_its_own_is_ended(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        let daemon = "import os, signal, time\n\
+            for s in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT): signal.signal(s, signal.SIG_IGN)\n\
+            if os.fork(): os._exit(0)\n\
+            os.setsid()\n\
+            if os.fork(): os._exit(0)\n\
+            os.chdir('/')\n\
+            for n in range(64):\n  try: os.close(n)\n  except OSError: pass\n\
+            open('/tmp/daemon', 'w').write('up')\n\
+            while True: time.sleep(4949)";
+        let wait = "while [ ! -e /tmp/daemon ]; do sleep 0.01; done; rm /tmp/daemon; echo started";
+        assert_eq!(ok(&toolbox, &format!("python3 -c \"{daemon}\"; {wait}")).await, "started\n");
+        fails(&toolbox, "grep -l 49[4]9 /proc/[0-9]*/cmdline").await;
+        toolbox
+    })
+    .await;
+}
+
+async fn the_first_process_cannot_be_killed_stopped_or_read(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        for signal in ["KILL", "STOP", "TERM", "SEGV", "QUIT", "USR1"] {
+            // Whatever the shell is told of it: the toolbox still answers.
+            sh(&toolbox, &format!("kill -{signal} 1")).await;
+            assert_eq!(ok(&toolbox, "echo alive").await, "alive\n", "after {signal}");
+        }
+        let every = sh(&toolbox, "kill -KILL -1; echo not reached").await;
+        assert!(!every.ending.is_success());
+        for secret in ["environ", "mem", "fd/3", "maps"] {
+            fails(&toolbox, &format!("head -c 1 /proc/1/{secret}")).await;
+        }
+        assert_eq!(ok(&toolbox, "echo alive").await, "alive\n");
+        toolbox
+    })
+    .await;
+}
+
+async fn orphans_are_taken_in_and_no_zombie_stays(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        let orphans = "n=0; while [ $n -lt 100 ]; do (sh -c 'exit 3' & exec setsid true) & n=$((n + 1)); done; echo done";
+        assert_eq!(ok(&toolbox, orphans).await, "done\n");
+        let zombies = "for stat in /proc/[0-9]*/stat; do read -r line < $stat || continue; \
+                       case ${line##*)} in ' Z'*) echo \"$line\";; esac; done 2> /dev/null; true";
+        assert_eq!(ok(&toolbox, zombies).await, "");
+        toolbox
+    })
+    .await;
+}
+
+async fn the_clock_goes_and_cannot_be_set(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let before = now();
+        let inside: u64 = ok(&toolbox, "date +%s").await.trim().parse().unwrap();
+        assert!((before..=now()).contains(&inside), "{inside} is not between {before} and {}", now());
+        fails(&toolbox, "date -s @1000000000").await;
+        assert!(now() >= before);
+        toolbox
+    })
+    .await;
+}
+
+async fn sixty_four_commands_and_calls_at_the_same_time(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        let files = (0..64).map(|n| (format!("file-{n}"), format!("content {n}\n").into_bytes()));
+        toolbox.unpack(tar_of(files, &[]).as_slice()).await.unwrap();
+        // All 64 have to run at once: each waits until it sees all others.
+        let commands = (0..64).map(|n| {
+            let toolbox = &toolbox;
+            async move {
+                let meet = format!(
+                    ": > here-{n}; while set -- here-*; [ $# -lt 64 ]; do sleep 0.05; done; cat file-{n}"
+                );
+                assert_eq!(ok(toolbox, &meet).await, format!("content {n}\n"));
+            }
+        });
+        let calls = (0..64).map(|n| {
+            let toolbox = &toolbox;
+            async move {
+                let request = ReadFile { path: format!("file-{n}"), first_line: 1, lines_max: 1 };
+                assert_eq!(toolbox.read_file(&request).await.unwrap().text, format!("content {n}\n"));
+            }
+        });
+        let (commands, calls) =
+            (futures_util::future::join_all(commands), futures_util::future::join_all(calls));
+        tokio::join!(commands, calls);
+        toolbox
+    })
+    .await;
+}
+
+/// What the toolbox takes: memory in KiB, slots for descriptors, threads.
+async fn inside(toolbox: &Toolbox) -> [u64; 3] {
+    let said = ok(toolbox, "grep -E '^(VmRSS|FDSize|Threads):' /proc/1/status | tr -dc '0-9\\n'").await;
+    let mut numbers = said.lines().map(|line| line.parse().unwrap());
+    // As the kernel orders them: FDSize, VmRSS, Threads.
+    let [slots, resident, threads] = std::array::from_fn(|_| numbers.next().unwrap());
+    [resident, slots, threads]
+}
+
+async fn a_thousand_commands_leave_nothing_on_either_side(backend: Backend) {
+    alone(module_path!(), backend, "a_thousand_commands_leave_nothing_on_either_side", async || {
+        in_one(
+            backend,
+            |spec: &mut SandboxSpec| spec.limits.pids_max = 128,
+            async |toolbox| {
+                let some = async |count: usize| {
+                    for _ in 0..count {
+                        let result = sh(&toolbox, "echo out; echo err >&2; sleep 5050 & true").await;
+                        assert_eq!(
+                            (result.ending, result.output.head.len()),
+                            (Ending::Exited { code: 0 }, 8)
+                        );
+                    }
+                };
+                some(50).await;
+                let (open, run, resident) = (descriptors(), threads(), resident_kib("VmRSS:"));
+                let before = inside(&toolbox).await;
+                some(1_000).await;
+                assert_eq!(descriptors(), open);
+                assert!(threads() <= run + 2, "{} threads, {run} before", threads());
+                let grown = resident_kib("VmRSS:").saturating_sub(resident);
+                assert!(grown < 8 << 10, "we grew by {grown} KiB");
+                let after = inside(&toolbox).await;
+                assert!(after[0] < before[0] + (4 << 10), "inside, from {before:?} to {after:?}");
+                assert_eq!(after[1], before[1], "slots for descriptors inside");
+                assert!(after[2] <= before[2] + 8, "threads inside");
+                let processes = ok(&toolbox, "ls -d /proc/[0-9]* | wc -l").await;
+                assert!(processes.trim().parse::<u32>().unwrap() < 10, "{processes} processes inside");
+                toolbox
+            },
+        )
+        .await;
+    })
+    .await;
+}
+
+async fn calls_dropped_at_any_moment_leave_nothing(backend: Backend) {
+    alone(module_path!(), backend, "calls_dropped_at_any_moment_leave_nothing", async || {
+        in_one_plain(backend, async |toolbox| {
+            let tree = tar_of((0..50).map(|n| (format!("f{n}"), vec![b'x'; 100_000])), &[]);
+            toolbox.unpack(tree.as_slice()).await.unwrap();
+            let drop_all = async |count: u64| {
+                for n in 0..count {
+                    let soon = Duration::from_micros(n * 97 % 9_000);
+                    let command = CommandSpec::shell("cat f*; sleep 5151 & cat /dev/zero", DEADLINE);
+                    let run = tokio::time::timeout(soon, toolbox.run_live(&command, |_, _| {})).await;
+                    assert!(run.is_err(), "it ended");
+                    let paths: Vec<_> = (0..50).map(|n| format!("f{n}").parse().unwrap()).collect();
+                    // This one may well be done in time.
+                    let _ = tokio::time::timeout(soon, toolbox.collect(&paths)).await;
+                }
+                let gone = "while grep -qs 51[5]1 /proc/[0-9]*/cmdline; do sleep 0.01; done";
+                ok(&toolbox, gone).await;
+            };
+            drop_all(30).await;
+            let (open, before) = (descriptors(), inside(&toolbox).await);
+            drop_all(200).await;
+            assert_eq!(descriptors(), open);
+            let after = inside(&toolbox).await;
+            // Two answers of 5 MB may still be on their way; two hundred would be a gigabyte.
+            assert!(after[0] < before[0] + (24 << 10), "inside, from {before:?} to {after:?}");
+            assert!(after[1] <= before[1].max(256), "slots inside, from {before:?} to {after:?}");
+            let started = Instant::now();
+            assert_eq!(ok(&toolbox, "echo alive").await, "alive\n");
+            assert!(started.elapsed() < Duration::from_secs(10));
+            toolbox
+        })
+        .await;
+    })
+    .await;
+}

@@ -1,0 +1,189 @@
+//! A command's output: every byte of it, in order, in flat memory, however much there is.
+
+use std::time::{Duration, Instant};
+
+use mendwright::domain::Ending;
+use mendwright::sandbox::{CommandSpec, OutputStream, Toolbox};
+
+use super::measure::{alone, resident_kib};
+use super::{Backend, DEADLINE, in_one_plain, ok, sh};
+
+held_by_every_backend! {
+    the_streams_are_told_apart_and_each_is_in_order,
+    every_byte_value_arrives_as_it_was_written,
+    a_gigabyte_kept_in_part_takes_no_memory,
+    a_gigabyte_passed_on_takes_no_memory,
+    one_line_without_an_end_is_cut_like_any_output,
+    a_stream_closed_early_ends_nothing,
+    a_flood_does_not_keep_the_deadline,
+    a_flood_of_one_stream_does_not_hold_the_other_back,
+}
+
+/// The two streams of a command, as they came.
+async fn live(toolbox: &Toolbox, command: &str) -> (Ending, Vec<u8>, Vec<u8>) {
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    let command = CommandSpec::shell(command, DEADLINE);
+    let ending = toolbox.run_live(&command, |stream, bytes| match stream {
+        OutputStream::Output => output.extend_from_slice(bytes),
+        OutputStream::Error => errors.extend_from_slice(bytes),
+    });
+    let ending = ending.await.unwrap();
+    (ending, output, errors)
+}
+
+async fn the_streams_are_told_apart_and_each_is_in_order(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        let script = "n=0; while [ $n -lt 20000 ]; do echo o$n; echo e$n >&2; n=$((n + 1)); done";
+        let lines = |letter: char| (0..20_000).map(|n| format!("{letter}{n}\n")).collect::<String>();
+        let (ending, output, errors) = live(&toolbox, script).await;
+        assert!(ending.is_success());
+        assert!(output == lines('o').into_bytes() && errors == lines('e').into_bytes());
+        // As one, they are in the order in which they were written.
+        let both: String = (0..20_000).map(|n| format!("o{n}\ne{n}\n")).collect();
+        let kept = sh(&toolbox, script).await.output;
+        assert!(kept.head == both && !kept.is_cut());
+        toolbox
+    })
+    .await;
+}
+
+async fn every_byte_value_arrives_as_it_was_written(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        let octal: String = (0..=255).map(|byte| format!(r"\{byte:03o}")).collect();
+        let all: Vec<u8> = (0..=255).collect();
+        let (_, output, errors) = live(&toolbox, &format!("printf '{octal}'; printf '{octal}' >&2")).await;
+        assert!(output == all && errors == all);
+        let text = ok(&toolbox, &format!("printf '{octal}'")).await;
+        assert_eq!(text, String::from_utf8_lossy(&all));
+        // A character that is cut off by the end of the output is replaced, not lost.
+        assert_eq!(ok(&toolbox, r"printf 'a\360\237\231'").await, "a\u{fffd}");
+        toolbox
+    })
+    .await;
+}
+
+const GIGABYTE: u64 = 1 << 30;
+/// By how much we may grow over it: the pipe's and the streams' windows, and what an allocator keeps.
+const GROWTH_KIB_MAX: u64 = 24 << 10;
+/// All that the toolbox may take, its own program included.
+const TOOLBOX_KIB_MAX: u64 = 32 << 10;
+
+async fn a_gigabyte_kept_in_part_takes_no_memory(backend: Backend) {
+    alone(module_path!(), backend, "a_gigabyte_kept_in_part_takes_no_memory", async || {
+        in_one_plain(backend, async |toolbox| {
+            sh(&toolbox, "head -c 20M /dev/zero").await;
+            let before = resident_kib("VmHWM:");
+            let flood = format!("echo first; head -c {GIGABYTE} /dev/zero; echo; echo last");
+            let mut command = CommandSpec::shell(&flood, 2 * DEADLINE);
+            command.output_bytes_max = 100_000;
+            let result = toolbox.run(&command).await.unwrap();
+            assert_eq!(result.ending, Ending::Exited { code: 0 });
+            assert!(result.output.head.starts_with("first\n") && result.output.tail.ends_with("\nlast\n"));
+            assert_eq!(result.output.omitted_bytes, GIGABYTE + 12 - 100_000);
+            assert_flat(&toolbox, before).await;
+            toolbox
+        })
+        .await;
+    })
+    .await;
+}
+
+async fn a_gigabyte_passed_on_takes_no_memory(backend: Backend) {
+    alone(module_path!(), backend, "a_gigabyte_passed_on_takes_no_memory", async || {
+        in_one_plain(backend, async |toolbox| {
+            live(&toolbox, "head -c 20M /dev/zero").await;
+            let before = resident_kib("VmHWM:");
+            let flood = format!("head -c {} /dev/zero; head -c {} /dev/zero >&2", GIGABYTE / 2, GIGABYTE / 2);
+            let command = CommandSpec::shell(&flood, 5 * DEADLINE);
+            let (mut output, mut errors) = (0, 0);
+            let ending = toolbox.run_live(&command, |stream, bytes| match stream {
+                OutputStream::Output => output += bytes.len() as u64,
+                OutputStream::Error => errors += bytes.len() as u64,
+            });
+            assert_eq!(ending.await.unwrap(), Ending::Exited { code: 0 });
+            assert_eq!((output, errors), (GIGABYTE / 2, GIGABYTE / 2));
+            assert_flat(&toolbox, before).await;
+            toolbox
+        })
+        .await;
+    })
+    .await;
+}
+
+/// Neither side has ever taken more than a little.
+async fn assert_flat(toolbox: &Toolbox, before: u64) {
+    let after = resident_kib("VmHWM:");
+    assert!(after < before + GROWTH_KIB_MAX, "the host grew from {before} to {after} KiB");
+    let inside = ok(toolbox, "grep VmHWM: /proc/1/status | tr -dc 0-9").await.parse::<u64>().unwrap();
+    assert!(inside < TOOLBOX_KIB_MAX, "the toolbox took {inside} KiB");
+}
+
+async fn one_line_without_an_end_is_cut_like_any_output(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        let mut command = CommandSpec::shell("head -c 50000000 /dev/zero | tr '\\0' x", DEADLINE);
+        command.output_bytes_max = 1_001;
+        let result = toolbox.run(&command).await.unwrap();
+        assert_eq!((result.output.head.len(), result.output.tail.len()), (501, 500));
+        assert_eq!(result.output.omitted_bytes, 50_000_000 - 1_001);
+        command.output_bytes_max = 0;
+        let result = toolbox.run(&command).await.unwrap();
+        assert_eq!(
+            (result.output.to_text().as_str(), result.ending),
+            ("\n[… 50000000 bytes left out …]\n", Ending::Exited { code: 0 })
+        );
+        toolbox
+    })
+    .await;
+}
+
+async fn a_stream_closed_early_ends_nothing(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        let (ending, output, errors) =
+            live(&toolbox, "echo a; exec >&-; echo b >&2; sleep 0.1; echo c >&2; exit 6").await;
+        assert_eq!((ending, output, errors), (Ending::Exited { code: 6 }, b"a\n".into(), b"b\nc\n".into()));
+        let both =
+            "echo a; exec >&- 2>&-; echo gone; n=0; while [ $n -lt 1000 ]; do n=$((n + 1)); done; exit 7";
+        let (ending, output, errors) = live(&toolbox, both).await;
+        assert_eq!((ending, output, errors), (Ending::Exited { code: 7 }, b"a\n".into(), Vec::new()));
+        toolbox
+    })
+    .await;
+}
+
+async fn a_flood_does_not_keep_the_deadline(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        let started = Instant::now();
+        let command = CommandSpec::shell("cat /dev/zero & cat /dev/zero >&2", Duration::from_millis(300));
+        assert_eq!(toolbox.run(&command).await.unwrap().ending, Ending::TimedOut);
+        assert_eq!(toolbox.run_live(&command, |_, _| {}).await.unwrap(), Ending::TimedOut);
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+        toolbox
+    })
+    .await;
+}
+
+async fn a_flood_of_one_stream_does_not_hold_the_other_back(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        for (flooded, other) in [("1", "2"), ("2", "1")] {
+            // Ends only when what it says on the other stream has been heard: then we write the file.
+            let script = format!(
+                "rm -f heard; cat /dev/zero >&{flooded} & echo hello >&{other}; while [ ! -e heard ]; do :; done"
+            );
+            let heard = tokio::sync::Notify::new();
+            let command = CommandSpec::shell(&script, DEADLINE);
+            let flood = toolbox.run_live(&command, |_, bytes| {
+                if bytes.starts_with(b"hello") {
+                    heard.notify_one();
+                }
+            });
+            let answer = async {
+                heard.notified().await;
+                ok(&toolbox, ": > heard").await
+            };
+            let (ending, _) = tokio::join!(flood, answer);
+            assert_eq!(ending.unwrap(), Ending::Exited { code: 0 }, "{flooded}");
+        }
+        toolbox
+    })
+    .await;
+}

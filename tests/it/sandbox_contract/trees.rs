@@ -1,0 +1,237 @@
+//! Trees of every shape: large ones, odd names, long paths, holes, links that lead nowhere, and one
+//! that does not fit.
+
+use std::collections::HashSet;
+
+use mendwright::domain::{Change, ChangedContent, RepoPath};
+use mendwright::sandbox::protocol::{FileEntry, ListFiles, ReadFile, Search};
+use mendwright::sandbox::{SandboxError, Toolbox};
+
+use super::measure::{alone, resident_kib};
+use super::{Backend, in_one, in_one_plain, ok, tar_of, told, unique};
+
+held_by_every_backend! {
+    ten_thousand_files_go_in_are_found_and_come_out,
+    symlink_loops_end_no_walk,
+    names_are_bytes_however_odd,
+    paths_as_long_as_the_kernel_allows_work_and_longer_ones_are_told,
+    a_file_of_holes_is_bounded_by_what_is_read,
+    a_tree_larger_than_the_disk_is_told,
+    a_tree_that_breaks_off_is_no_tree,
+}
+
+async fn list(toolbox: &Toolbox, path: &str, entries_max: u32) -> (Vec<FileEntry>, u64) {
+    let request = ListFiles { path: path.to_owned(), glob: None, entries_max };
+    let listing = toolbox.list_files(&request).await.unwrap();
+    (listing.entries, listing.omitted)
+}
+
+fn paths(paths: impl IntoIterator<Item = String>) -> Vec<RepoPath> {
+    paths.into_iter().map(|path| path.parse().unwrap()).collect()
+}
+
+fn bytes_of(change: &Change) -> &[u8] {
+    match &change.content {
+        ChangedContent::File { bytes, .. } => bytes,
+        ChangedContent::Absent => panic!("{} is absent", change.path),
+    }
+}
+
+async fn ten_thousand_files_go_in_are_found_and_come_out(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        let name = |n: u32| format!("dir-{}/sub-{}/file-{n}.txt", n % 100, n % 7);
+        let content = |n: u32| format!("content of {n}\n").repeat(1 + n as usize % 90).into_bytes();
+        let tar = tar_of((0..10_000).map(|n| (name(n), content(n))), &[]);
+        toolbox.unpack(tar.as_slice()).await.unwrap();
+        assert_eq!(ok(&toolbox, "find . -type f | wc -l").await.trim(), "10000");
+        let (entries, omitted) = list(&toolbox, "", 20_000).await;
+        assert_eq!((entries.len(), omitted), (10_000, 0));
+        let listed: HashSet<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+        assert!((0..10_000).all(|n| listed.contains(name(n).as_str())));
+        for batch in 0..10 {
+            let numbers = (batch * 1_000)..(batch * 1_000 + 1_000);
+            let changes = toolbox.collect(&paths(numbers.clone().map(name))).await.unwrap();
+            assert!(numbers.zip(&changes).all(|(n, change)| bytes_of(change) == content(n)));
+        }
+        toolbox
+    })
+    .await;
+}
+
+async fn symlink_loops_end_no_walk(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        let links = [
+            ("a/up", ".."),
+            ("a/b/top", "../.."),
+            ("one", "two"),
+            ("two", "one"),
+            ("self", "self"),
+            ("nowhere", "gone"),
+        ];
+        let files = [("a/b/real".to_owned(), b"needle\n".to_vec())];
+        toolbox.unpack(tar_of(files, &links).as_slice()).await.unwrap();
+        let (entries, omitted) = list(&toolbox, "", 100).await;
+        assert_eq!((entries.len(), omitted), (7, 0), "{entries:?}");
+        let search = Search {
+            pattern: "needle".to_owned(),
+            literal: true,
+            path: String::new(),
+            glob: None,
+            context_lines: 0,
+            matches_max: 100,
+        };
+        assert_eq!(toolbox.search(&search).await.unwrap().matches, 1);
+        for path in ["a/up/a/b/real", "one", "self", "nowhere"] {
+            assert!(told(toolbox.collect(&paths([path.to_owned()])).await).contains("symlink"), "{path}");
+        }
+        toolbox
+    })
+    .await;
+}
+
+async fn names_are_bytes_however_odd(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        let odd = [
+            "-rf",
+            "--help",
+            "a\nb",
+            "it's",
+            "say \"hi\"",
+            "$(touch x)",
+            "`id`",
+            "a b  c",
+            " lead",
+            "trail ",
+            "🙂/ünï",
+            "*",
+            "?",
+            "[a]",
+            "back\\slash",
+            "tab\there",
+            "#x",
+            "a;b",
+            "%s%n",
+            "\u{202e}rtl",
+            "con",
+            "é",
+            "e\u{301}",
+        ];
+        let files = odd.map(|name| (name.to_owned(), name.as_bytes().to_vec()));
+        toolbox.unpack(tar_of(files, &[]).as_slice()).await.unwrap();
+        assert_eq!(
+            ok(&toolbox, "find . -type f -print0 | tr -dc '\\0' | wc -c").await.trim(),
+            odd.len().to_string()
+        );
+        let (entries, _) = list(&toolbox, "", 100).await;
+        let listed: HashSet<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+        assert_eq!(listed, HashSet::from(odd));
+        for name in odd {
+            let request = ReadFile { path: name.to_owned(), first_line: 1, lines_max: 5 };
+            assert_eq!(toolbox.read_file(&request).await.unwrap().text, name);
+            // What a proposal may not be called is refused before it is asked for.
+            if let Ok(path) = name.parse::<RepoPath>() {
+                let changes = toolbox.collect(&[path]).await.unwrap();
+                assert_eq!(bytes_of(&changes[0]), name.as_bytes(), "{name:?}");
+            }
+        }
+        // A name that is no text is listed with what stands for it, and ends no walk.
+        ok(&toolbox, r#": > "$(printf 'not\377text')"; : > "$(printf '\200')""#).await;
+        assert_eq!(list(&toolbox, "", 100).await.0.len(), odd.len() + 2);
+        toolbox
+    })
+    .await;
+}
+
+async fn paths_as_long_as_the_kernel_allows_work_and_longer_ones_are_told(backend: Backend) {
+    in_one_plain(backend, async |toolbox| {
+        // 15 names of 255 bytes and one of 254: 4,094 bytes.
+        let deep = [vec!["d".repeat(255); 15].join("/"), "f".repeat(254)].join("/");
+        let wide = "ü".repeat(127);
+        let files = [deep.clone(), wide.clone()].map(|path| (path.clone(), path.into_bytes()));
+        toolbox.unpack(tar_of(files, &[]).as_slice()).await.unwrap();
+        let (entries, _) = list(&toolbox, "", 100).await;
+        let mut listed: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+        listed.sort_by_key(|path| path.len());
+        assert_eq!(listed, [wide.as_str(), deep.as_str()]);
+        let request = |path: &str| ReadFile { path: path.to_owned(), first_line: 1, lines_max: 1 };
+        assert_eq!(toolbox.read_file(&request(&wide)).await.unwrap().text, wide);
+        assert!(toolbox.read_file(&request(&deep)).await.unwrap().text.starts_with("ddd"));
+        let collected = toolbox.collect(&paths([wide.clone()])).await.unwrap();
+        assert_eq!(bytes_of(&collected[0]), wide.as_bytes());
+        for too_long in ["n".repeat(256), format!("{deep}/x"), "p/".repeat(5_000)] {
+            let said = told(toolbox.read_file(&request(&too_long)).await);
+            assert!(said.contains("too long") || said.contains("longer than") || said.contains("not a directory"), "{said}");
+        }
+        // Deeper than any path can name: walks go on beside it.
+        ok(&toolbox, "n=0; while [ $n -lt 100 ]; do mkdir -p e/e/e/e/e/e/e/e/e/e && cd e/e/e/e/e/e/e/e/e/e || exit 1; n=$((n + 1)); done; : > bottom").await;
+        assert!(list(&toolbox, "", 100).await.0.len() >= 2);
+        ok(&toolbox, "rm -r e").await;
+        toolbox
+    })
+    .await;
+}
+
+async fn a_file_of_holes_is_bounded_by_what_is_read(backend: Backend) {
+    alone(module_path!(), backend, "a_file_of_holes_is_bounded_by_what_is_read", async || {
+        in_one_plain(backend, async |toolbox| {
+            let before = resident_kib("VmHWM:");
+            ok(&toolbox, "truncate -s 10G holes; printf 'head\\n' > text; truncate -s 10G text").await;
+            let (entries, _) = list(&toolbox, "", 10).await;
+            assert_eq!(entries[0].bytes, 10 << 30);
+            assert!(told(toolbox.collect(&paths(["holes".to_owned()])).await).contains("allowed for a file"));
+            for path in ["holes", "text"] {
+                let said = told(
+                    toolbox.read_file(&ReadFile { path: path.to_owned(), first_line: 1, lines_max: 5 }).await,
+                );
+                assert!(said.contains("binary") || said.contains("that can be read"), "{said}");
+            }
+            let search = Search {
+                pattern: "head".to_owned(),
+                literal: true,
+                path: String::new(),
+                glob: None,
+                context_lines: 0,
+                matches_max: 10,
+            };
+            toolbox.search(&search).await.unwrap();
+            let grown = resident_kib("VmHWM:").saturating_sub(before);
+            assert!(grown < 32 << 10, "we grew by {grown} KiB");
+            let inside =
+                ok(&toolbox, "grep VmHWM: /proc/1/status | tr -dc 0-9").await.parse::<u64>().unwrap();
+            assert!(inside < 48 << 10, "the toolbox took {inside} KiB");
+            toolbox
+        })
+        .await;
+    })
+    .await;
+}
+
+async fn a_tree_larger_than_the_disk_is_told(backend: Backend) {
+    in_one(
+        backend,
+        |spec| spec.limits.disk_bytes_max = 64 << 20,
+        async |toolbox| {
+            let tar = tar_of((0..100).map(|n| (format!("file-{n}"), vec![b'x'; 1 << 20])), &[]);
+            let said = toolbox.unpack(tar.as_slice()).await.unwrap_err().to_string();
+            assert!(said.contains("could not be unpacked") && said.contains("No space left"), "{said}");
+            toolbox
+        },
+    )
+    .await;
+}
+
+async fn a_tree_that_breaks_off_is_no_tree(backend: Backend) {
+    let sandbox = backend.sandbox();
+    let tar = tar_of((0..100).map(|n| (format!("file-{n}"), vec![b'x'; 100_000])), &[]);
+    let whole = tar.as_slice();
+    for part in [
+        &whole[..whole.len() / 2],
+        &whole[..100],
+        b"this is no tar, however long it may be".repeat(100).as_slice(),
+    ] {
+        let toolbox = sandbox.start(&backend.spec(&unique("broken"))).await.unwrap();
+        let said = toolbox.unpack(part).await.unwrap_err();
+        assert!(matches!(&said, SandboxError::Gone(why) if why.contains("could not be unpacked")), "{said}");
+        toolbox.shut_down().await;
+    }
+}
