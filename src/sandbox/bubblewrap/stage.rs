@@ -16,8 +16,8 @@ use nix::libc;
 /// Where the stage is mounted, in the child's eyes only: a directory that every Linux has, and of
 /// which no sandbox shows anything.
 const POINTS: [&str; 3] = ["/sys", "/mnt", "/srv"];
-/// Beside what the inside may write: the toolbox, directories, what the overlay keeps for itself.
-const OWN_BYTES: u64 = 16 << 20;
+/// Beside what the inside may write and the toolbox: directories, what the overlay keeps for itself.
+const OWN_BYTES: u64 = 1 << 20;
 /// Files, directories and links; 1 KiB of the kernel's memory each, which is counted as the
 /// sandbox's.
 const INODES_MAX: u64 = 4_000_000;
@@ -56,7 +56,7 @@ impl Stage {
         let one = |number: u32| text(&format!("0 {number} 1\n"));
         let identity = [one(nix::unistd::geteuid().as_raw()), one(nix::unistd::getegid().as_raw())];
         let mut stage = Self { point, privilege, identity, steps: Vec::new() };
-        let bytes = bytes_max.saturating_add(OWN_BYTES);
+        let bytes = bytes_max.saturating_add(toolbox.len() as u64 + OWN_BYTES);
         stage.steps.push(Step::Mount {
             source: text("tmpfs"),
             target: text(point),
