@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::extract::State;
@@ -21,17 +22,24 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{info, warn};
 
-use crate::config::{ModelProvider, SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, Toolchains};
+use crate::config::{
+    ModelProvider, SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
+};
 use crate::github::{Connection, GitHub, OctocrabGitHub};
 use crate::model::{Model, ModelConfig, Price, Provider};
 use crate::sandbox::{
-    DockerOptions, Guarantee, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect, detect_toolchains,
+    DockerOptions, Guarantee, KeptBounds, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect,
+    detect_toolchains,
 };
 use crate::store::{SqliteStore, Store};
 use crate::telemetry::register_secret;
+use crate::verdict::{SetUpLocks, SetUpPolicy};
 use crate::webhook::{self, WebhookSecrets, WebhookState};
 use crate::worker::{Parts, Rules, Worker};
 use crate::workspace::Mirrors;
+
+/// How often is looked for what sandboxes left behind.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
 
 /// A running service. [`App::shut_down`] ends it; jobs under way are put back and go on at the
 /// next start.
@@ -78,10 +86,12 @@ impl App {
                 bots_allowed: config.github.bots_allowed.clone(),
                 budget: config.budget.clone(),
                 sandbox: sandbox_spec(&config.sandbox),
+                set_up: set_up_policy(&config.sandbox.set_up),
                 output_tokens_max: config.model.output_tokens_max,
                 settings_override: None,
             },
             wake: Arc::new(Notify::new()),
+            set_ups: SetUpLocks::default(),
             clock: Timestamp::now,
         };
         let current = config.github.webhook_secret.clone();
@@ -97,6 +107,7 @@ impl App {
         let address = listener.local_addr()?;
         let shutdown = CancellationToken::new();
         let mut tasks = vec![serve(listener, router(webhook, store.clone()), shutdown.clone())];
+        tasks.push(tidy(parts.sandbox.clone(), parts.rules.set_up.kept, shutdown.clone()));
         for number in 0..config.workers {
             let worker = Worker::new(parts.clone(), format!("{}-{number}", std::process::id()));
             let shutdown = shutdown.clone();
@@ -186,6 +197,42 @@ pub async fn sandbox(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<
     info!(sandbox = probe.description(), "the sandbox works");
     probe.shut_down().await;
     Ok(sandbox)
+}
+
+/// Removes what sandboxes leave behind, now and then, until `shutdown`.
+fn tidy(sandbox: Arc<dyn Sandbox>, bounds: KeptBounds, shutdown: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            match sandbox.sweep().await {
+                Ok(0) => {}
+                Ok(swept) => info!(swept, "removed what earlier sandboxes left behind"),
+                Err(error) => warn!(%error, "what earlier sandboxes left behind could not be removed"),
+            }
+            match sandbox.evict(&bounds).await {
+                Ok(evicted) if evicted.is_empty() => {}
+                Ok(evicted) => info!(count = evicted.len(), "evicted what set-ups made"),
+                Err(error) => warn!(%error, "what set-ups made could not be evicted"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(TIDY_EVERY) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    })
+}
+
+fn set_up_policy(config: &SetUpConfig) -> SetUpPolicy {
+    SetUpPolicy {
+        allowed_hosts: config.allowed_hosts.clone(),
+        egress_bytes_max: config.egress_bytes_max,
+        kept: KeptBounds {
+            count_max: config.kept_count_max,
+            bytes_max: config.kept_bytes_max,
+            age_max: config.kept_age_max,
+        },
+        network_for_proposals: config.network_for_proposals,
+        repository: None,
+    }
 }
 
 fn sandbox_options(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<SandboxOptions> {

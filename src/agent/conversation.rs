@@ -85,6 +85,8 @@ impl Conversation {
             | TranscriptEvent::StateChanged { .. }
             | TranscriptEvent::Prepared { .. }
             | TranscriptEvent::SandboxStarted { .. }
+            | TranscriptEvent::SetUp { .. }
+            | TranscriptEvent::Egress { .. }
             | TranscriptEvent::PlanUpdated { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. }

@@ -16,6 +16,7 @@ use url::Url;
 
 use super::demo::ProviderArgument;
 use super::local_forge::LocalForge;
+use crate::config::is_host;
 use crate::demo::story::write_transcript;
 use crate::domain::{
     Budget, DeliveryId, InstallationId, IssueNumber, IssueSnapshot, JobId, Outcome, RepositoryId,
@@ -26,6 +27,7 @@ use crate::publish::narrate;
 use crate::sandbox::{Root, SandboxSpec, detect_toolchains, sandbox_by_name};
 use crate::store::{DeliveryRecorded, DeliveryRequest, NewDelivery, SqliteStore, Store};
 use crate::telemetry;
+use crate::verdict::{SetUpLocks, SetUpPolicy};
 use crate::worker::{JobReport, Parts, Rules, SettingsOverride, Worker};
 use crate::workspace::{LocalRepository, Mirrors};
 
@@ -59,6 +61,10 @@ pub struct FixArguments {
     /// A command to run before the tests; may be given several times.
     #[arg(long, value_name = "CMD")]
     setup: Vec<String>,
+    /// A host that the set-up commands may reach by HTTP(S); may be given several times. Default:
+    /// none, and no network.
+    #[arg(long, value_name = "HOST")]
+    allow: Vec<String>,
     /// Whose wire format the model speaks.
     #[arg(long, value_enum, default_value = "anthropic")]
     provider: ProviderArgument,
@@ -138,8 +144,9 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
         model,
         sandbox: sandbox_by_name(&arguments.sandbox)?,
         mirrors: Mirrors::new(directory.join("mirrors")),
-        rules: rules(&arguments),
+        rules: rules(&arguments, &repository.git_dir)?,
         wake: Arc::new(Notify::new()),
+        set_ups: SetUpLocks::default(),
         clock: Timestamp::now,
     };
     let job = record(&store, issue).await?;
@@ -221,10 +228,13 @@ fn model_config(arguments: &FixArguments) -> ModelConfig {
     config
 }
 
-fn rules(arguments: &FixArguments) -> Rules {
+fn rules(arguments: &FixArguments, git_dir: &Path) -> anyhow::Result<Rules> {
+    if let Some(host) = arguments.allow.iter().find(|host| !is_host(host)) {
+        bail!("--allow {host}: it is no host name; write the name alone, without scheme, port or pattern");
+    }
     let defaults = Budget::default();
     let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
-    Rules {
+    Ok(Rules {
         label: "agent-fix".to_owned(),
         bots_allowed: Vec::new(),
         budget: Budget {
@@ -245,12 +255,17 @@ fn rules(arguments: &FixArguments) -> Rules {
             },
             ..SandboxSpec::named("fix")
         },
+        set_up: SetUpPolicy {
+            allowed_hosts: arguments.allow.clone(),
+            repository: Some(git_dir.display().to_string()),
+            ..SetUpPolicy::default()
+        },
         output_tokens_max: 16_384,
         settings_override: Some(SettingsOverride {
             test_command: arguments.test.clone(),
             setup_commands: arguments.setup.clone(),
         }),
-    }
+    })
 }
 
 /// Records the job as a delivery, as a webhook would be.

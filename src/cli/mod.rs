@@ -9,6 +9,7 @@ use crate::demo::scenario::{SCENARIOS, Scenario};
 use crate::demo::story::REPOSITORY;
 
 mod demo;
+mod detect;
 mod emulate;
 mod fix;
 mod local_forge;
@@ -31,6 +32,8 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Fixes one issue in a local repository, without GitHub.
     Fix(fix::FixArguments),
+    /// Says what a repository's tests need, and where that is written.
+    Detect(detect::DetectArguments),
     /// The emulated GitHub alone, as a process of its own.
     Emulate(emulate::EmulateArguments),
     /// What jobs run in.
@@ -87,6 +90,7 @@ async fn run(command: Command) -> anyhow::Result<i32> {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Serve(arguments) => serve::run(arguments).await,
         Command::Fix(arguments) => fix::run(arguments).await,
+        Command::Detect(arguments) => detect::run(&arguments),
         Command::Emulate(arguments) => {
             emulate::run(arguments, &scenario_seeds()).await?;
             Ok(0)

@@ -156,6 +156,18 @@ impl Found {
         })
     }
 
+    /// A truth value: bare in the file, any text in the environment.
+    pub(super) fn flag(&self) -> Result<bool, ConfigError> {
+        let spelled = match &self.value {
+            Value::Bare(text) => text.trim(),
+            Value::Text(text) if self.from_environment => text.trim(),
+            Value::Text(_) | Value::List(_) | Value::Other(_) => "",
+        };
+        spelled
+            .parse()
+            .map_err(|_| self.wrong("is neither true nor false", "write true or false, without quotes"))
+    }
+
     /// A list of texts: an array in the file, separated by commas in the environment.
     pub(super) fn list(&self) -> Result<Vec<String>, ConfigError> {
         match &self.value {

@@ -6,18 +6,23 @@
 
 mod detect;
 mod given;
+mod host_name;
 mod repository;
 mod secret;
 mod server;
 
-pub use detect::{DETECTION_BYTES_MAX, Detected, NothingDetected, RootEntry, RootListing, detect};
+pub use detect::{
+    DETECTION_BYTES_MAX, Environment, Explanation, Found, HostSource, NamedHost, NothingDetected, PassedOver,
+    ProposedHosts, RootEntry, RootListing, Untested, detect, is_image_reference, propose_hosts,
+    repository_file_for, repository_host_files, worker_host_files,
+};
 pub use given::{ConfigError, ENVIRONMENT_PREFIX};
 pub use repository::{
     REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, RepositoryConfigError, RepositoryFile, resolve,
 };
 pub use server::{
     EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelPrice, ModelProvider, SandboxConfig,
-    SandboxGuarantee, SandboxKind, ServerConfig, Toolchains,
+    SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains, is_host,
 };
 
 /// The process's environment, as [`ServerConfig::load`] wants it. Variables that are not UTF-8 are

@@ -8,7 +8,10 @@ use globset::Glob;
 use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 
-use super::detect::{NothingDetected, RootListing, detect};
+use super::detect::{
+    Environment, Found, NothingDetected, PassedOver, RootListing, detect, is_image_reference,
+};
+use super::host_name::host_name_problem;
 use super::nearest;
 use crate::domain::{Budget, JobSettings};
 
@@ -23,6 +26,7 @@ const COMMAND_BYTES_MAX: usize = 4096;
 const SETUP_COMMANDS_MAX: usize = 20;
 const GLOBS_MAX: usize = 200;
 const INSTRUCTIONS_BYTES_MAX: usize = 16 * 1024;
+const AGENT_HOSTS_MAX: usize = 20;
 
 /// A repository configuration that cannot be used. The words are for the repository's people.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +49,7 @@ pub enum RepositoryConfigError {
     },
     /// Nobody wrote a test command down and none was found.
     #[error(transparent)]
-    NoTestCommand(#[from] NothingDetected),
+    NoTestCommand(#[from] Box<NothingDetected>),
 }
 
 /// The file, read and checked.
@@ -53,8 +57,12 @@ pub enum RepositoryConfigError {
 pub struct RepositoryFile {
     /// `test`
     pub test_command: Option<String>,
-    /// `setup`
-    pub setup_commands: Vec<String>,
+    /// `setup`; `None`: the file does not say, which is not the same as saying that there is none.
+    pub setup_commands: Option<Vec<String>>,
+    /// `image`
+    pub image: Option<String>,
+    /// `network.hosts`: what the agent and its tests may reach.
+    pub agent_hosts: Vec<String>,
     /// `timeout_minutes`
     pub test_timeout: Option<Duration>,
     /// `protected_paths`
@@ -74,28 +82,35 @@ pub struct RepositoryFile {
 }
 
 /// A job's settings, from the operator's limits, the base branch's file (`None`: there is none)
-/// and, where neither it nor the command line names a test command, the root directory.
+/// and, for what neither it nor the command line names, what detection finds.
 pub fn resolve(
     operator: &Budget,
     file: Option<&str>,
     root: &RootListing,
     given_test_command: Option<&str>,
 ) -> Result<JobSettings, RepositoryConfigError> {
-    let file = file.map(RepositoryFile::parse).transpose()?.unwrap_or_default();
-    let (test_command, test_command_source) = match (given_test_command, &file.test_command) {
-        (Some(command), _) => (command.to_owned(), "the command line".to_owned()),
-        (None, Some(command)) => (command.clone(), format!("`{REPOSITORY_FILE}`")),
-        (None, None) => {
-            let detected = detect(root)?;
-            (detected.command, detected.source)
-        }
-    };
+    let mut file = file.map(RepositoryFile::parse).transpose()?.unwrap_or_default();
+    let written_test = file.test_command.take();
+    file.test_command = given_test_command.map(str::to_owned).or(written_test);
+    let mut environment = file.over(detect(root)).map_err(Box::new)?;
+    if given_test_command.is_some() {
+        environment.test.source = "the command line".to_owned();
+    }
+    let mut sources: Vec<String> = environment.setup.iter().map(|command| command.source.clone()).collect();
+    sources.dedup();
+    let (image, image_source) =
+        environment.image.map_or((None, String::new()), |image| (Some(image.value), image.source));
     Ok(JobSettings {
-        setup_commands: file.setup_commands.clone(),
-        test_command,
-        test_command_source,
+        setup_detected: file.setup_commands.is_none() && !environment.setup.is_empty(),
+        setup_commands: environment.setup.into_iter().map(|command| command.value).collect(),
+        setup_source: sources.join(", "),
+        image,
+        image_source,
+        test_command: environment.test.value,
+        test_command_source: environment.test.source,
         test_timeout: file.test_timeout.unwrap_or(Duration::from_secs(TIMEOUT_MINUTES_DEFAULT * 60)),
         budget: file.lowered(operator),
+        agent_hosts: file.agent_hosts,
         protected_paths: file.protected_paths,
         test_paths: file.test_paths,
         proof_required: !file.proof_waived,
@@ -107,8 +122,10 @@ pub fn resolve(
 #[serde(deny_unknown_fields)]
 struct Raw {
     test: Option<Spanned<String>>,
+    setup: Option<Vec<Spanned<String>>>,
+    image: Option<Spanned<String>>,
     #[serde(default)]
-    setup: Vec<Spanned<String>>,
+    network: RawNetwork,
     timeout_minutes: Option<Spanned<u64>>,
     #[serde(default)]
     protected_paths: Vec<Spanned<String>>,
@@ -118,6 +135,13 @@ struct Raw {
     #[serde(default)]
     budget: RawBudget,
     instructions: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawNetwork {
+    #[serde(default)]
+    hosts: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
@@ -143,14 +167,20 @@ impl RepositoryFile {
         }
         // A file of comments only, or an empty one, says nothing.
         let raw: Option<Raw> =
-            serde_saphyr::from_str_with_options(text, options()).map_err(|error| explained(&error))?;
+            serde_saphyr::from_str_with_options(text, yaml_options()).map_err(|error| explained(&error))?;
         let raw = raw.unwrap_or_default();
-        at_most(&raw.setup, SETUP_COMMANDS_MAX, "commands")?;
+        at_most(raw.setup.as_deref().unwrap_or_default(), SETUP_COMMANDS_MAX, "commands")?;
+        at_most(&raw.network.hosts, AGENT_HOSTS_MAX, "hosts")?;
         at_most(&raw.protected_paths, GLOBS_MAX, "globs")?;
         at_most(&raw.test_paths, GLOBS_MAX, "globs")?;
         Ok(Self {
             test_command: raw.test.map(command).transpose()?,
-            setup_commands: raw.setup.into_iter().map(command).collect::<Result<_, _>>()?,
+            setup_commands: raw
+                .setup
+                .map(|commands| commands.into_iter().map(command).collect::<Result<_, _>>())
+                .transpose()?,
+            image: raw.image.map(image).transpose()?,
+            agent_hosts: raw.network.hosts.into_iter().map(host).collect::<Result<_, _>>()?,
             test_timeout: minutes(raw.timeout_minutes, TIMEOUT_MINUTES_MAX)?,
             protected_paths: raw.protected_paths.into_iter().map(glob).collect::<Result<_, _>>()?,
             test_paths: raw.test_paths.into_iter().map(glob).collect::<Result<_, _>>()?,
@@ -160,6 +190,50 @@ impl RepositoryFile {
             time_max: minutes(raw.budget.minutes, u64::from(u32::MAX))?,
             instructions: raw.instructions.map(instructions).transpose()?,
         })
+    }
+
+    /// What was detected, with what the file says in its place.
+    pub fn over(
+        &self,
+        detected: Result<Environment, NothingDetected>,
+    ) -> Result<Environment, NothingDetected> {
+        let written = |value: &String| Found { value: value.clone(), source: format!("`{REPOSITORY_FILE}`") };
+        let mut environment = match (detected, &self.test_command) {
+            (Ok(environment), _) => environment,
+            (Err(nothing), Some(command)) => Environment {
+                image: nothing.image,
+                setup: nothing.setup,
+                test: written(command),
+                passed_over: nothing.passed_over,
+                notes: Vec::new(),
+            },
+            (Err(mut nothing), None) => {
+                nothing.image = self.image.as_ref().map(written).or(nothing.image);
+                if let Some(commands) = &self.setup_commands {
+                    nothing.setup = commands.iter().map(written).collect();
+                }
+                return Err(nothing);
+            }
+        };
+        let mut replaced: Vec<Found<String>> = Vec::new();
+        if let Some(command) = &self.test_command {
+            replaced.push(std::mem::replace(&mut environment.test, written(command)));
+        }
+        if let Some(image) = &self.image {
+            replaced.extend(environment.image.replace(written(image)));
+        }
+        if let Some(commands) = &self.setup_commands {
+            let commands = commands.iter().map(written).collect();
+            replaced.append(&mut std::mem::replace(&mut environment.setup, commands));
+        }
+        let file = format!("`{REPOSITORY_FILE}`");
+        environment.passed_over.extend(replaced.into_iter().filter(|found| found.source != file).map(
+            |found| {
+                let what = format!("`{}` (from {})", found.value, found.source);
+                PassedOver { what, why: format!("{REPOSITORY_FILE} says otherwise") }
+            },
+        ));
+        Ok(environment)
     }
 
     /// The operator's limits, lowered where the file asks for less. A higher number changes
@@ -175,8 +249,9 @@ impl RepositoryFile {
     }
 }
 
-/// No honest file of 64 KiB reaches any of these. The bytes are counted after aliases are expanded.
-fn options() -> serde_saphyr::Options {
+/// For YAML that strangers wrote. No honest file reaches any of these. The bytes are counted after
+/// aliases are expanded.
+pub(super) fn yaml_options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: 20_000,
@@ -243,6 +318,26 @@ fn command(given: Spanned<String>) -> Result<String, RepositoryConfigError> {
         return Err(wrong(given.referenced, problem));
     }
     Ok(text.to_owned())
+}
+
+fn image(given: Spanned<String>) -> Result<String, RepositoryConfigError> {
+    if !is_image_reference(&given.value) {
+        let shown: String = given.value.chars().take(120).collect();
+        let problem =
+            format!("{shown:?} is no image reference; write one as \"registry.example/team/image:tag\"");
+        return Err(wrong(given.referenced, problem));
+    }
+    Ok(given.value)
+}
+
+fn host(given: Spanned<String>) -> Result<String, RepositoryConfigError> {
+    match host_name_problem(&given.value) {
+        None => Ok(given.value.to_ascii_lowercase()),
+        Some(problem) => {
+            let shown: String = given.value.chars().take(120).collect();
+            Err(wrong(given.referenced, format!("{shown:?} {problem}")))
+        }
+    }
 }
 
 fn glob(given: Spanned<String>) -> Result<String, RepositoryConfigError> {

@@ -17,7 +17,10 @@ use crate::domain::{Budget, Login};
 mod engine;
 mod github;
 mod model;
+mod setup;
 mod values;
+
+pub use setup::{SetUpConfig, is_host};
 
 /// Every key there is.
 const KEYS: &[&str] = &[
@@ -55,6 +58,13 @@ const KEYS: &[&str] = &[
     "sandbox.open_files",
     "sandbox.require",
     "sandbox.toolchains",
+    "sandbox.allowed_hosts",
+    "sandbox.images",
+    "sandbox.egress_mb",
+    "sandbox.network_for_proposals",
+    "sandbox.kept_gb",
+    "sandbox.kept_count",
+    "sandbox.kept_days",
     "sandbox.image",
     "sandbox.docker_socket",
     "sandbox.docker_runtime",
@@ -214,6 +224,8 @@ pub struct SandboxConfig {
     pub required: Vec<SandboxGuarantee>,
     /// Toolchains inside.
     pub toolchains: Toolchains,
+    /// What repositories' set-ups may do.
+    pub set_up: SetUpConfig,
     /// The image that its root file system is; `None`: the host's own `/usr`.
     pub image: Option<String>,
     /// For `docker`.
@@ -303,6 +315,7 @@ fn sandbox(given: &Given) -> Result<SandboxConfig, ConfigError> {
         open_files_max: number(given, "sandbox.open_files", 256..=1_048_576_u64)?.unwrap_or(65_536),
         required: required(given)?,
         toolchains: toolchains(given)?,
+        set_up: setup::set_up(given)?,
     })
 }
 

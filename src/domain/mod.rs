@@ -7,6 +7,7 @@ pub mod budget;
 pub mod change;
 pub mod command;
 pub mod conversation;
+pub mod egress;
 pub mod identity;
 pub mod issue;
 pub mod job;
@@ -18,6 +19,7 @@ pub use budget::{Budget, BudgetExhausted, Spend, Usage};
 pub use change::{Change, ChangedContent, FileMode};
 pub use command::{BoundedOutput, CommandResult, Ending, FailedTest, TestRun, WritablePlace};
 pub use conversation::{AssistantBlock, Message, StopReason, ToolArguments, ToolCall, ToolResult, ToolSpec};
+pub use egress::{EgressDecision, EgressReport};
 pub use identity::{
     CommentId, DeliveryId, InstallationId, InvalidIdentity, IssueNumber, JobId, Login, PullRequestNumber,
     RepositoryId, RepositoryName, RepositoryRef, Sha,
@@ -26,4 +28,4 @@ pub use issue::{IssueSnapshot, Trigger};
 pub use job::{EscalationReason, IllegalTransition, Job, JobState, Outcome, Step};
 pub use path::{HostilePath, RepoPath};
 pub use settings::JobSettings;
-pub use transcript::{Recorded, TranscriptEvent};
+pub use transcript::{Recorded, SetUpCommand, TranscriptEvent};

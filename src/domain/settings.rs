@@ -12,6 +12,22 @@ use super::Budget;
 pub struct JobSettings {
     /// Shell commands run before the tests, in order.
     pub setup_commands: Vec<String>,
+    /// How the set-up commands were found, in words for people; empty where there are none.
+    #[serde(default)]
+    pub setup_source: String,
+    /// Whether nobody wrote the set-up commands down: they were found in the repository's files, and
+    /// mean to download, so that they serve only where set-up has network.
+    #[serde(default)]
+    pub setup_detected: bool,
+    /// The OCI image to work in, where the repository names one.
+    #[serde(default)]
+    pub image: Option<String>,
+    /// How the image was found, in words for people; empty where there is none.
+    #[serde(default)]
+    pub image_source: String,
+    /// Host names that the repository wants its agent and its tests to reach.
+    #[serde(default)]
+    pub agent_hosts: Vec<String>,
     /// The shell command whose exit code is the verdict.
     pub test_command: String,
     /// How the test command was found, in words for people ("`.github/agent-fix.yml`", "Cargo.toml").

@@ -4,7 +4,19 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{EscalationReason, FailedTest, JobSettings, JobState, Message, Outcome, Sha, TestRun, Usage};
+use super::{
+    CommandResult, EgressReport, EscalationReason, FailedTest, JobSettings, JobState, Message, Outcome, Sha,
+    TestRun, Usage,
+};
+
+/// A set-up command that ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetUpCommand {
+    /// The shell command.
+    pub command: String,
+    /// What came of it.
+    pub result: CommandResult,
+}
 
 /// An event with its place and time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +53,28 @@ pub enum TranscriptEvent {
         purpose: String,
         /// The root file system and the limits applied, in words.
         description: String,
+    },
+    /// The repository's set-up commands ran, or what they made earlier was taken.
+    SetUp {
+        /// What its result is kept under: a digest over all that it depends on.
+        key: String,
+        /// The root file system, in words.
+        root: String,
+        /// The commands that ran, the last one failing if any did; none where all was there.
+        commands: Vec<SetUpCommand>,
+        /// Wall time of the whole, in seconds.
+        seconds: f64,
+        /// Whether what they made is kept for later sandboxes.
+        kept: bool,
+        /// Whether it had been kept before, and nothing had to run.
+        reused: bool,
+    },
+    /// What a sandbox asked of the network.
+    Egress {
+        /// What the sandbox was for: `set-up`, `work`.
+        purpose: String,
+        /// What it asked for, and was answered.
+        report: EgressReport,
     },
     /// The suite ran at the base, before any change.
     BaselineRun {

@@ -207,12 +207,19 @@ fn account(evidence: &Evidence, tree: &Sha, base_branch: &str) -> String {
         let command = code_cell(&cut(&settings.test_command, PATH_CHARS_MAX));
         format!("| Test command | {command}, from {} |\n", cell(&settings.test_command_source))
     });
+    let surroundings: String = [
+        ("Set-up", evidence.surroundings.set_up()),
+        ("Network", evidence.surroundings.network().map(|network| network.replace('|', "\\|"))),
+    ]
+    .into_iter()
+    .filter_map(|(name, words)| words.map(|words| format!("| {name} | {words} |\n")))
+    .collect();
     let base_sha =
         evidence.base.as_ref().map_or_else(|| "unknown".to_owned(), |base| format!("`{}`", base.sha));
     format!(
         "<details><summary>Cost and provenance</summary>\n\n| | |\n|---|---|\n\
          | Spent | {} |\n| Time | {} |\n| Model | {} |\n| Base | {base_sha} of {} |\n| Tree | `{tree}` |\n\
-         {suite}| Sandbox | {} |\n\n</details>",
+         {suite}| Sandbox | {} |\n{surroundings}\n</details>",
         spend(&evidence.spend),
         time(evidence.duration),
         if models.is_empty() { "unknown".to_owned() } else { models },

@@ -67,6 +67,12 @@ fn opening(evidence: &Evidence, reason: &EscalationReason) -> String {
     if let Some(base) = &evidence.base {
         text += &format!("**Base:** `{}` of {}.\n", base.sha, code_span(&base.branch));
     }
+    if let Some(set_up) = evidence.surroundings.set_up() {
+        text += &format!("**Set-up:** {set_up}.\n");
+    }
+    if let Some(network) = evidence.surroundings.network() {
+        text += &format!("**Network:** {network}.\n");
+    }
     if let Some(tree) = &evidence.checkpoint {
         text += &format!("**Last kept tree:** `{tree}`.\n");
     }

@@ -13,6 +13,7 @@ use crate::workspace::Patch;
 use super::marker::{Marker, MarkerKind};
 use super::patch::Diff;
 use super::story::Story;
+use super::surroundings::Surroundings;
 
 /// The label that asks for work where the operator named no other.
 const LABEL: &str = "agent-fix";
@@ -60,6 +61,8 @@ pub struct Evidence {
     pub checkpoint: Option<Sha>,
     /// What else was noted.
     pub notes: Vec<String>,
+    /// What the sandboxes began with, and what they asked of the network.
+    pub surroundings: Surroundings,
     /// What happened, turn by turn.
     pub(super) story: Story,
 }
@@ -119,6 +122,7 @@ impl Evidence {
             paths_written: Vec::new(),
             checkpoint: None,
             notes: Vec::new(),
+            surroundings: Surroundings::default(),
             story: Story::default(),
         };
         for recorded in transcript {
@@ -173,6 +177,7 @@ impl Evidence {
 
     fn add(&mut self, recorded: &Recorded) {
         self.story.add(&recorded.event);
+        self.surroundings.add(&recorded.event);
         match &recorded.event {
             TranscriptEvent::Prepared { base, base_branch, settings } => {
                 self.base = Some(Base { sha: base.clone(), branch: base_branch.clone() });
@@ -212,7 +217,10 @@ impl Evidence {
                 self.state = outcome.state();
                 self.outcome = Some(outcome.clone());
             }
-            TranscriptEvent::Published { .. } | TranscriptEvent::EscalationDecided { .. } => {}
+            TranscriptEvent::SetUp { .. }
+            | TranscriptEvent::Egress { .. }
+            | TranscriptEvent::Published { .. }
+            | TranscriptEvent::EscalationDecided { .. } => {}
         }
     }
 
@@ -254,6 +262,8 @@ fn is_work(event: &TranscriptEvent) -> bool {
         TranscriptEvent::Published { .. } | TranscriptEvent::Ended { .. } => false,
         TranscriptEvent::Prepared { .. }
         | TranscriptEvent::SandboxStarted { .. }
+        | TranscriptEvent::SetUp { .. }
+        | TranscriptEvent::Egress { .. }
         | TranscriptEvent::BaselineRun { .. }
         | TranscriptEvent::MessageAdded { .. }
         | TranscriptEvent::AgentTestRun { .. }

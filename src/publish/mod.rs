@@ -19,6 +19,7 @@ pub mod progress;
 mod narrate;
 mod pages;
 mod story;
+mod surroundings;
 mod words;
 
 #[cfg(test)]

@@ -16,6 +16,28 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
             settings.test_command_source
         ),
         TranscriptEvent::SandboxStarted { description, .. } => format!("  sandbox: {description}"),
+        TranscriptEvent::SetUp { reused: true, .. } => {
+            "  set-up: made earlier from the same files".to_owned()
+        }
+        TranscriptEvent::SetUp { commands, seconds, kept, .. } => {
+            let failed = commands.iter().find(|ran| !ran.result.ending.is_success());
+            let end = match (failed, kept) {
+                (Some(ran), _) => format!("`{}` fails: {}", ran.command, ran.result.ending.describe()),
+                (None, true) => "kept".to_owned(),
+                (None, false) => "not kept".to_owned(),
+            };
+            format!("  set-up: {} commands in {seconds:.1} s, {end}", commands.len())
+        }
+        TranscriptEvent::Egress { purpose, report } => {
+            let places = |refused: bool| {
+                let these = report.decisions.iter().filter(|place| place.refused.is_some() == refused);
+                these.map(|place| place.host.as_str()).collect::<Vec<_>>().join(", ")
+            };
+            let (allowed, refused) = (places(false), places(true));
+            let allowed = if allowed.is_empty() { "nothing".to_owned() } else { allowed };
+            let refused = if refused.is_empty() { refused } else { format!(", refused: {refused}") };
+            format!("  network of {purpose}: {allowed}{refused}")
+        }
         TranscriptEvent::BaselineRun { run } => format!("  baseline: {}", run_in_words(run)),
         TranscriptEvent::MessageAdded { message: Message::Assistant { blocks }, .. } => {
             let parts: Vec<String> = blocks.iter().filter_map(block_in_words).collect();

@@ -65,6 +65,11 @@ fn run(code: i32, output: &str, failed: &[&str]) -> TestRun {
 fn prepared() -> TranscriptEvent {
     let settings = JobSettings {
         setup_commands: vec![],
+        setup_source: String::new(),
+        setup_detected: false,
+        image: None,
+        image_source: String::new(),
+        agent_hosts: Vec::new(),
         test_command: "python -m pytest -q".into(),
         test_command_source: "`.github/agent-fix.yml`".into(),
         test_timeout: Duration::from_secs(60),

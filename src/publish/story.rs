@@ -79,6 +79,8 @@ impl Story {
             TranscriptEvent::StateChanged { .. }
             | TranscriptEvent::Prepared { .. }
             | TranscriptEvent::SandboxStarted { .. }
+            | TranscriptEvent::SetUp { .. }
+            | TranscriptEvent::Egress { .. }
             | TranscriptEvent::BaselineRun { .. }
             | TranscriptEvent::PlanUpdated { .. }
             | TranscriptEvent::Checkpoint { .. }

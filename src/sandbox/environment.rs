@@ -6,6 +6,24 @@ use super::egress::PROXY_PORT;
 /// Where programs are looked for after those of the toolchains.
 pub(super) const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// By which tools find a proxy: most of them, apt and Go too, by the first ones; some by their own.
+const PROXY_VARIABLES: [&str; 14] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "PIP_PROXY",
+    "CARGO_HTTP_PROXY",
+    "npm_config_proxy",
+    "npm_config_https_proxy",
+    "YARN_HTTP_PROXY",
+    "YARN_HTTPS_PROXY",
+];
+
 /// All variables but `PATH`. With a proxy, those by which tools find it; without, those that make
 /// them say at once what they lack, instead of trying again and again.
 pub(super) fn variables(proxy: bool) -> Vec<(&'static str, String)> {
@@ -24,14 +42,43 @@ pub(super) fn variables(proxy: bool) -> Vec<(&'static str, String)> {
     variables.push(("CARGO_HOME", format!("{HOME}/.cargo")));
     if proxy {
         let address = format!("http://127.0.0.1:{PROXY_PORT}");
-        for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
+        for name in PROXY_VARIABLES {
             variables.push((name, address.clone()));
         }
-        for name in ["NO_PROXY", "no_proxy"] {
+        for name in ["NO_PROXY", "no_proxy", "npm_config_noproxy"] {
             variables.push((name, "localhost,127.0.0.1,::1".to_owned()));
         }
+        // Java reads no variable of the others; what it says of this one goes to standard error.
+        let java = format!(
+            "-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort={PROXY_PORT} -Dhttps.proxyHost=127.0.0.1 \
+             -Dhttps.proxyPort={PROXY_PORT} -Dhttp.nonProxyHosts=localhost|127.0.0.1"
+        );
+        variables.push(("JAVA_TOOL_OPTIONS", java));
     } else {
         variables.push(("CARGO_NET_OFFLINE", "true".to_owned()));
     }
     variables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_told_of_in_every_way_that_tools_ask_for_it_and_only_where_there_is_one() {
+        let with = variables(true);
+        let value =
+            |name: &str| with.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
+        for name in ["http_proxy", "HTTPS_PROXY", "ALL_PROXY", "PIP_PROXY", "npm_config_https_proxy"] {
+            assert_eq!(value(name), Some("http://127.0.0.1:3128"), "{name}");
+        }
+        assert!(value("JAVA_TOOL_OPTIONS").unwrap().contains("-Dhttps.proxyPort=3128"));
+        assert_eq!((value("GOPROXY"), value("GOFLAGS"), value("CARGO_NET_OFFLINE")), (None, None, None));
+        let names: std::collections::HashSet<_> = with.iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), with.len(), "a variable is set twice");
+        let without = variables(false);
+        assert!(
+            !without.iter().any(|(name, _)| name.to_lowercase().contains("proxy") || name.contains("JAVA"))
+        );
+    }
 }

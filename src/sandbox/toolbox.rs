@@ -19,7 +19,8 @@ use super::protocol::{
 };
 use super::{CallError, CommandSpec, SandboxError};
 use crate::domain::{
-    BoundedOutput, Change, ChangedContent, CommandResult, Ending, FileMode, RepoPath, WritablePlace,
+    BoundedOutput, Change, ChangedContent, CommandResult, EgressReport, Ending, FileMode, RepoPath,
+    WritablePlace,
 };
 
 mod prepared;
@@ -36,6 +37,7 @@ const RUN_MARGIN: Duration = Duration::from_secs(30);
 pub struct Toolbox {
     link: Link,
     description: String,
+    egress: Option<Egress>,
     /// Not to be removed as long as the sandbox runs.
     _lease: Option<Lease>,
 }
@@ -57,14 +59,15 @@ impl Toolbox {
         description: String,
         egress: Option<Egress>,
     ) -> Result<Self, SandboxError> {
-        let link = Link::open(pipe, container.into(), move |stream| match &egress {
+        let serving = egress.clone();
+        let link = Link::open(pipe, container.into(), move |stream| match &serving {
             Some(egress) => {
                 egress.serve(stream);
                 Ok(())
             }
             None => Err("it opened a stream, and has no network to speak of".to_owned()),
         });
-        let mut toolbox = Self { link, description, _lease: None };
+        let mut toolbox = Self { link, description, egress, _lease: None };
         let ours = Request::Hello(Hello { protocol: PROTOCOL_VERSION, watched: Watched::default() });
         match toolbox.link.within(HELLO_MAX, toolbox.link.call::<Hello>(&ours)).await {
             Ok(theirs) if theirs.protocol == PROTOCOL_VERSION => {
@@ -92,6 +95,11 @@ impl Toolbox {
     /// The root file system and the limits that were applied, in words.
     pub fn description(&self) -> &str {
         &self.description
+    }
+
+    /// What the inside asked of the network since this was last asked, and was answered.
+    pub fn egress(&self) -> EgressReport {
+        self.egress.as_ref().map(Egress::take_report).unwrap_or_default()
     }
 
     /// What it runs in, for the backend that made it.

@@ -219,6 +219,8 @@ fn row_change(event: &TranscriptEvent) -> Option<(JobState, Option<&Outcome>)> {
         TranscriptEvent::Ended { outcome } => Some((outcome.state(), Some(outcome))),
         TranscriptEvent::Prepared { .. }
         | TranscriptEvent::SandboxStarted { .. }
+        | TranscriptEvent::SetUp { .. }
+        | TranscriptEvent::Egress { .. }
         | TranscriptEvent::BaselineRun { .. }
         | TranscriptEvent::MessageAdded { .. }
         | TranscriptEvent::AgentTestRun { .. }

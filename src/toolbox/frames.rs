@@ -13,9 +13,8 @@ pub const MESSAGE_BYTES_MAX: usize = 12 << 20;
 /// Largest data frame.
 pub const DATA_BYTES_MAX: usize = 64 << 10;
 
-const HEADER_BYTES: usize = 5;
-/// Up to here one write with a copy is cheaper than two.
-const SMALL_BYTES: usize = 1 << 10;
+/// What stands before a payload.
+pub const HEADER_BYTES: usize = 5;
 
 /// What a frame holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +55,8 @@ pub async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> Result<Frame, 
             "a frame of {length} bytes, over the {length_max} allowed"
         )));
     }
-    let mut payload = Vec::new();
+    // Room for a data frame at once; a message has to come before it is given more.
+    let mut payload = Vec::with_capacity(length.min(DATA_BYTES_MAX));
     let read = reader.take(length as u64).read_to_end(&mut payload).await;
     if read.is_ok_and(|read| read < length) || payload.len() < length {
         return Err(FrameError::Ended);
@@ -116,7 +116,8 @@ pub async fn write_frame(writer: &mut (impl AsyncWrite + Unpin), frame: &Frame) 
 async fn write_parts(writer: &mut (impl AsyncWrite + Unpin), kind: u8, payload: &[u8]) -> io::Result<()> {
     let length = u32::try_from(payload.len()).map_err(io::Error::other)?.to_be_bytes();
     let header = [kind, length[0], length[1], length[2], length[3]];
-    if payload.len() <= SMALL_BYTES {
+    // One write makes one frame of the multiplexer's, which costs more than a copy.
+    if payload.len() <= DATA_BYTES_MAX {
         writer.write_all(&[&header, payload].concat()).await?;
     } else {
         writer.write_all(&header).await?;

@@ -10,6 +10,8 @@ use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt, TokioAsyncReadCompat
 pub use yamux::Mode;
 use yamux::{Config, Connection, ConnectionError};
 
+use super::frames::{DATA_BYTES_MAX, HEADER_BYTES};
+
 /// One stream of the pipe. Dropping it tells the other side that nobody listens any more.
 pub type Stream = Compat<yamux::Stream>;
 
@@ -17,9 +19,9 @@ pub type Stream = Compat<yamux::Stream>;
 const STREAMS_MAX: usize = 256;
 /// Bytes that may wait unread, all streams together; yamux grants each stream 256 KiB of it.
 const UNREAD_BYTES_MAX: usize = STREAMS_MAX * (256 << 10);
-/// Payload of one yamux frame: fewer, larger ones than yamux' own 16 KiB make bulk cheaper, and a
-/// pipe holds this much.
-const FRAME_BYTES_MAX: usize = 64 << 10;
+/// Payload of one yamux frame: a whole data frame of ours. Fewer, larger ones than yamux' own 16 KiB
+/// make bulk cheaper.
+const FRAME_BYTES_MAX: usize = DATA_BYTES_MAX + HEADER_BYTES;
 
 /// Opens streams. When the last one is dropped, the connection ends.
 #[derive(Debug, Clone)]

@@ -1,24 +1,18 @@
 //! The judge: a proposal's changes in, a verdict out. Each run has a sandbox of its own.
 
-use crate::domain::{Change, FailedTest, JobSettings, Sha, TestRun};
-use crate::sandbox::{Sandbox, SandboxSpec};
-use crate::workspace::{Proposal, Workspace};
+use crate::domain::{Change, FailedTest, Sha, TestRun};
+use crate::workspace::Proposal;
 
 use super::Verified;
+use super::environment::Environment;
 use super::proof::{judge_proof, test_changes_of};
 use super::rules::{TestPaths, bears_on_existing_tests, forbidden_path};
-use super::suite::{SuiteError, run_suite, start_fresh};
+use super::suite::{SuiteError, run_suite};
 
 /// Everything a verdict rests on, besides the proposal itself.
 pub struct Judge<'a> {
-    /// Where the trees are.
-    pub workspace: &'a Workspace,
-    /// What starts the fresh sandboxes.
-    pub sandbox: &'a dyn Sandbox,
-    /// What they must be.
-    pub spec: SandboxSpec,
-    /// The rules, from the base branch.
-    pub settings: &'a JobSettings,
+    /// Where the trees and the fresh sandboxes come from, with the rules of the base branch.
+    pub environment: &'a Environment,
     /// The suite's run before any change.
     pub baseline: &'a TestRun,
 }
@@ -49,7 +43,21 @@ impl Judge<'_> {
     /// Judges the base with `changes` applied. `known` is the red verdict before this one: the same
     /// tree is not run again.
     pub async fn judge(&self, changes: &[Change], known: Option<&Red>) -> Result<Verdict, SuiteError> {
-        let proposal = self.workspace.propose(changes.to_vec()).await?;
+        let mut verdict = self.weigh(changes, known).await?;
+        let explanation = match &mut verdict {
+            Verdict::Verified(verified) => &mut verified.explanation,
+            Verdict::Red(red) => &mut red.explanation,
+        };
+        for remark in self.environment.take_remarks() {
+            explanation.push_str("\n\n");
+            explanation.push_str(&remark);
+        }
+        Ok(verdict)
+    }
+
+    async fn weigh(&self, changes: &[Change], known: Option<&Red>) -> Result<Verdict, SuiteError> {
+        let (workspace, settings) = (self.environment.workspace(), self.environment.settings());
+        let proposal = workspace.propose(changes.to_vec()).await?;
         if let Some(known) = known.filter(|known| known.tree == proposal.tree) {
             return Ok(Verdict::Red(known.clone()));
         }
@@ -59,14 +67,14 @@ impl Judge<'_> {
         if proposal.paths.is_empty() {
             return red("Nothing has been changed, so there is nothing to propose.".into(), None, false);
         }
-        if let Some(path) = forbidden_path(self.settings, &proposal.paths) {
+        if let Some(path) = forbidden_path(settings, &proposal.paths) {
             let explanation = format!(
                 "The proposal changes `{path}`, which is protected: no proposal may touch it. Undo that change and \
                  solve the issue without it."
             );
             return red(explanation, None, true);
         }
-        let tests = test_changes_of(changes, &proposal, &TestPaths::new(self.settings));
+        let tests = test_changes_of(changes, &proposal, &TestPaths::new(settings));
         if self.proof_needed() && tests.is_empty() {
             let explanation = "The suite was green before your change, so the change must bring a test that fails \
                                without it. Add one in a test file of its own (for instance under `tests/`), since it \
@@ -97,7 +105,7 @@ impl Judge<'_> {
     }
 
     fn proof_needed(&self) -> bool {
-        self.baseline.is_green() && self.settings.proof_required
+        self.baseline.is_green() && self.environment.settings().proof_required
     }
 
     /// Where the base was red: the suite must also be green with the tests that the base has, as
@@ -111,12 +119,13 @@ impl Judge<'_> {
         if self.baseline.is_green() {
             return Ok(None);
         }
-        let tests = TestPaths::new(self.settings);
+        let (workspace, settings) = (self.environment.workspace(), self.environment.settings());
+        let tests = TestPaths::new(settings);
         let (mut kept, mut held_back) = (Vec::new(), Vec::new());
         for change in changes {
-            let exists = self.workspace.base_has(&change.path).await?;
+            let exists = workspace.base_has(&change.path).await?;
             let changed = proposal.paths.contains(&change.path);
-            match changed && bears_on_existing_tests(&tests, self.settings, &change.path, exists) {
+            match changed && bears_on_existing_tests(&tests, settings, &change.path, exists) {
                 true => held_back.push(change.path.as_str()),
                 false => kept.push(change.clone()),
             }
@@ -124,7 +133,7 @@ impl Judge<'_> {
         if held_back.is_empty() {
             return Ok(None);
         }
-        let strict = self.workspace.propose(kept).await?;
+        let strict = workspace.propose(kept).await?;
         let (outcome, run) = match self.run_at(&strict.tree, "base-tests").await? {
             Ok(run) if run.is_green() => return Ok(None),
             Ok(run) => (not_green(&run), Some(run)),
@@ -144,7 +153,7 @@ impl Judge<'_> {
         if !self.proof_needed() {
             return Ok(Ok(None));
         }
-        let on_base = self.workspace.propose(tests.to_vec()).await?;
+        let on_base = self.environment.workspace().propose(tests.to_vec()).await?;
         let mut runs = Vec::new();
         for purpose in ["proof", "proof-again"] {
             match self.run_at(&on_base.tree, purpose).await? {
@@ -157,18 +166,14 @@ impl Judge<'_> {
 
     /// Runs the suite at `tree` in a sandbox that is made for it and gone afterwards.
     async fn run_at(&self, tree: &Sha, purpose: &str) -> Result<Result<TestRun, String>, SuiteError> {
-        let spec = SandboxSpec { label: format!("{}-{purpose}", self.spec.label), ..self.spec.clone() };
-        let fresh = start_fresh(self.sandbox, &spec, self.workspace, tree, self.settings).await?;
-        if let Some((command, result)) = fresh.setup_failure {
-            fresh.toolbox.shut_down().await;
-            return Ok(Err(format!(
-                "The set-up command `{command}` fails with your changes: {}\n{}",
-                result.ending.explain(),
-                result.output.to_text()
-            )));
-        }
-        let run = run_suite(&fresh.toolbox, self.settings).await;
-        fresh.toolbox.shut_down().await;
+        let toolbox = match self.environment.fresh(tree, purpose).await? {
+            Ok(toolbox) => toolbox,
+            Err(failure) => {
+                return Ok(Err(format!("The set-up fails with your changes: {}", failure.in_words())));
+            }
+        };
+        let run = run_suite(&toolbox, self.environment.settings()).await;
+        toolbox.shut_down().await;
         Ok(Ok(run?))
     }
 

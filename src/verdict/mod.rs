@@ -3,16 +3,19 @@
 
 use crate::domain::{FailedTest, Recorded, Sha, TestRun, TranscriptEvent};
 
+mod environment;
 mod judge;
 mod proof;
 mod report;
 mod rules;
+mod setup_key;
 mod suite;
 
+pub use environment::{Environment, SetUpFailure, SetUpLocks, SetUpPolicy};
 pub use judge::{Judge, Red, Verdict};
 pub use report::failed_tests;
 pub use rules::forbidden_path;
-pub use suite::{Fresh, SuiteError, run_suite, start_fresh};
+pub use suite::{SuiteError, run_suite};
 
 /// Proof that a tree passed the suite in a fresh sandbox, and, where one was asked for, that it
 /// brings a test which fails without the change. `publish::draft_pr` demands it.

@@ -118,6 +118,11 @@ pub(super) fn bears_on_existing_tests(
 pub(super) fn settings_for_tests() -> JobSettings {
     JobSettings {
         setup_commands: Vec::new(),
+        setup_source: String::new(),
+        setup_detected: false,
+        image: None,
+        image_source: String::new(),
+        agent_hosts: Vec::new(),
         test_command: "true".into(),
         test_command_source: "the test".into(),
         test_timeout: std::time::Duration::from_secs(60),

@@ -1,18 +1,9 @@
-//! A fresh sandbox with a tree in it, and the suite's run there.
+//! One run of the suite in a sandbox.
 
-use crate::domain::{CommandResult, JobSettings, Sha, TestRun};
-use crate::sandbox::{CallError, CommandSpec, Sandbox, SandboxError, SandboxSpec, Toolbox};
-use crate::workspace::Workspace;
+use crate::domain::{JobSettings, TestRun};
+use crate::sandbox::{CallError, CommandSpec, SandboxError, Toolbox};
 
 use super::report::failed_tests;
-
-/// A sandbox that nothing but a tree and the set-up commands has touched.
-pub struct Fresh {
-    /// The sandbox.
-    pub toolbox: Toolbox,
-    /// The set-up command that failed, and how, if one did.
-    pub setup_failure: Option<(String, CommandResult)>,
-}
 
 /// Why there is no run.
 #[derive(Debug, thiserror::Error)]
@@ -33,25 +24,6 @@ impl From<CallError> for SuiteError {
             CallError::Lost(error) => Self::Sandbox(error),
         }
     }
-}
-
-/// Starts a sandbox, streams `tree` into it and runs the set-up commands.
-pub async fn start_fresh(
-    sandbox: &dyn Sandbox,
-    spec: &SandboxSpec,
-    workspace: &Workspace,
-    tree: &Sha,
-    settings: &JobSettings,
-) -> Result<Fresh, SuiteError> {
-    let toolbox = sandbox.start(spec).await?;
-    toolbox.unpack(workspace.tar(tree)).await?;
-    for command in &settings.setup_commands {
-        let result = toolbox.run(&CommandSpec::shell(command, settings.test_timeout)).await?;
-        if !result.ending.is_success() {
-            return Ok(Fresh { toolbox, setup_failure: Some((command.clone(), result)) });
-        }
-    }
-    Ok(Fresh { toolbox, setup_failure: None })
 }
 
 /// Runs the suite once.

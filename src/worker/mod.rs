@@ -15,6 +15,7 @@ use crate::github::GitHub;
 use crate::model::Model;
 use crate::sandbox::{Sandbox, SandboxSpec};
 use crate::store::{Attempt, Claim, Journal, Store, StoreError};
+use crate::verdict::{SetUpLocks, SetUpPolicy};
 use crate::workspace::Mirrors;
 
 mod admission;
@@ -55,6 +56,8 @@ pub struct Parts {
     pub rules: Rules,
     /// Wakes an idle worker.
     pub wake: Arc<Notify>,
+    /// Set-ups that are under way in this process.
+    pub set_ups: SetUpLocks,
     /// What time it is.
     pub clock: fn() -> Timestamp,
 }
@@ -70,6 +73,8 @@ pub struct Rules {
     pub budget: Budget,
     /// The sandbox of every job; the label is filled in.
     pub sandbox: SandboxSpec,
+    /// What a repository's set-up commands may do.
+    pub set_up: SetUpPolicy,
     /// The most a model may say in one answer, in tokens.
     pub output_tokens_max: u32,
     /// Settings given on the command line, which take the place of the repository's.
@@ -90,6 +95,8 @@ impl SettingsOverride {
     pub(crate) fn applied_to(&self, mut settings: JobSettings) -> JobSettings {
         if !self.setup_commands.is_empty() {
             settings.setup_commands = self.setup_commands.clone();
+            settings.setup_source = "the command line".to_owned();
+            settings.setup_detected = false;
         }
         settings
     }

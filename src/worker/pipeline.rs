@@ -102,6 +102,7 @@ async fn work(
     stage.take(Step::Prepared).await?;
     publication::progress(parts, journal).await;
     let decision = agent_and_verdict(parts, journal, stage, &prepared).await;
+    tell_environment(journal, &prepared).await?;
     prepared.toolbox.shut_down().await;
     decision
 }
@@ -123,17 +124,11 @@ async fn agent_and_verdict(
         model: parts.model.as_ref(),
         output_tokens_max: parts.rules.output_tokens_max,
         toolbox: &prepared.toolbox,
-        workspace: &prepared.workspace,
-        settings: &prepared.settings,
+        workspace: prepared.environment.workspace(),
+        settings: prepared.environment.settings(),
         journal,
     };
-    let judge = Judge {
-        workspace: &prepared.workspace,
-        sandbox: parts.sandbox.as_ref(),
-        spec: prepared.spec.clone(),
-        settings: &prepared.settings,
-        baseline: &prepared.baseline,
-    };
+    let judge = Judge { environment: &prepared.environment, baseline: &prepared.baseline };
     agent.load(&mut state).await.map_err(agent_error)?;
     let mut last_refusal = None;
     let mut last_red: Option<Red> = None;
@@ -147,6 +142,7 @@ async fn agent_and_verdict(
         publication::progress(parts, journal).await;
         let asked = std::time::Instant::now();
         let judged = judge.judge(&Agent::changes(&state), last_red.as_ref()).await;
+        tell_environment(journal, prepared).await?;
         let red = match judged.map_err(suite_error)? {
             Verdict::Verified(verified) => return Ok(Decision::Propose(verified)),
             Verdict::Red(red) => red,
@@ -173,17 +169,31 @@ async fn agent_and_verdict(
     }
 }
 
+/// Records what the sandboxes began with, and what the agent's asked of the network.
+async fn tell_environment(journal: &Journal, prepared: &Prepared) -> Result<(), JobError> {
+    let mut events = prepared.environment.take_events();
+    let report = prepared.toolbox.egress();
+    if !report.is_empty() {
+        events.push(TranscriptEvent::Egress { purpose: "work".to_owned(), report });
+    }
+    if !events.is_empty() {
+        journal.append(&events).await?;
+    }
+    Ok(())
+}
+
 /// The first message, and a note of what was taken out of the issue's text.
 async fn brief(journal: &Journal, prepared: &Prepared) -> Result<Vec<TranscriptEvent>, JobError> {
-    let root = prepared.workspace.base_directory("").await.map_err(workspace_error)?;
-    let instructions = prepared.workspace.base_file("AGENTS.md").await.map_err(workspace_error)?;
+    let (workspace, settings) = (prepared.environment.workspace(), prepared.environment.settings());
+    let root = workspace.base_directory("").await.map_err(workspace_error)?;
+    let instructions = workspace.base_file("AGENTS.md").await.map_err(workspace_error)?;
     let instructions = instructions.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let instructions = match (instructions, prepared.settings.instructions.clone()) {
+    let instructions = match (instructions, settings.instructions.clone()) {
         (Some(general), Some(own)) => Some(format!("{general}\n\n{own}")),
         (general, own) => general.or(own),
     };
     let issue = &journal.job().trigger.issue;
-    let brief = Brief::write(issue, &prepared.settings, &prepared.baseline, &root, instructions.as_deref());
+    let brief = Brief::write(issue, settings, &prepared.baseline, &root, instructions.as_deref());
     let mut events = Vec::new();
     if !brief.removed.is_empty() {
         let text = format!("left out of the issue's text: {}", brief.removed.join(", "));

@@ -1,11 +1,11 @@
 //! Everything before the agent's first turn: base, settings, sandbox, set-up, baseline.
 
-use crate::config::{REPOSITORY_FILE, RootEntry, RootListing, resolve};
+use crate::config::{REPOSITORY_FILE, resolve};
 use crate::domain::{Ending, EscalationReason, JobSettings, Recorded, TestRun, TranscriptEvent};
 use crate::github::Repository;
 use crate::sandbox::{SandboxError, SandboxSpec, Toolbox};
 use crate::store::{Attempt, Journal};
-use crate::verdict::{SuiteError, run_suite, start_fresh};
+use crate::verdict::{Environment, SuiteError, run_suite};
 use crate::workspace::{Workspace, WorkspaceError};
 
 use super::admission::github_error;
@@ -13,9 +13,7 @@ use super::{JobError, Parts};
 
 /// What the agent starts from.
 pub(super) struct Prepared {
-    pub(super) workspace: Workspace,
-    pub(super) settings: JobSettings,
-    pub(super) spec: SandboxSpec,
+    pub(super) environment: Environment,
     pub(super) toolbox: Toolbox,
     pub(super) baseline: TestRun,
 }
@@ -56,30 +54,19 @@ async fn read_settings(
     parts: &Parts,
     workspace: &Workspace,
 ) -> Result<Result<JobSettings, String>, JobError> {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).ok();
     let file = workspace.base_file(REPOSITORY_FILE).await.map_err(workspace_error)?;
     let file = file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let mut root = RootListing::default();
-    for directory in std::iter::once("").chain(RootListing::LISTED_DIRECTORIES) {
-        for name in workspace.base_directory(directory).await.map_err(workspace_error)? {
-            let path = match directory {
-                "" => name.trim_end_matches('/').to_owned(),
-                directory => format!("{directory}/{}", name.trim_end_matches('/')),
-            };
-            let entry = match name.ends_with('/') {
-                true => RootEntry::Directory,
-                false if RootListing::wants(&path) => {
-                    let content = workspace.base_file(&path).await.map_err(workspace_error)?.and_then(text);
-                    RootEntry::File { content }
-                }
-                false => RootEntry::File { content: None },
-            };
-            root.entries.insert(path, entry);
-        }
-    }
+    let root = workspace.base_listing().await.map_err(workspace_error)?;
     let given = parts.rules.settings_override.clone().unwrap_or_default();
     let resolved = resolve(&parts.rules.budget, file.as_deref(), &root, given.test_command.as_deref());
-    Ok(resolved.map(|settings| given.applied_to(settings)).map_err(|error| error.to_string()))
+    let settings = resolved.map(|settings| given.applied_to(settings)).map_err(|error| error.to_string());
+    Ok(settings.map(|mut settings| {
+        if settings.setup_detected {
+            // They mean to download, and set-up has no network yet.
+            settings.setup_commands.clear();
+        }
+        settings
+    }))
 }
 
 /// A sandbox at the last checkpoint (or the base), set up, and the baseline: as recorded, or run
@@ -104,26 +91,31 @@ pub(super) async fn sandbox_and_baseline(
         None => workspace.base_tree().await.map_err(workspace_error)?,
     };
     let spec = SandboxSpec { label: format!("job-{}", journal.job().id), ..parts.rules.sandbox.clone() };
-    let fresh = start_fresh(parts.sandbox.as_ref(), &spec, &workspace, &tree, &settings)
-        .await
-        .map_err(suite_error)?;
+    let environment = Environment::of(
+        parts.sandbox.clone(),
+        spec,
+        workspace,
+        settings.clone(),
+        parts.rules.set_up.clone(),
+        journal.job().trigger.repository.id,
+        parts.set_ups.clone(),
+    );
+    let environment = environment.await.map_err(suite_error)?;
+    let fresh = environment.fresh(&tree, "work").await;
+    journal.append(&environment.take_events()).await?;
+    let toolbox = match fresh.map_err(suite_error)? {
+        Ok(toolbox) => toolbox,
+        Err(failure) => return Ok(Err(EscalationReason::Environment { why: failure.in_words() })),
+    };
     let started = TranscriptEvent::SandboxStarted {
         purpose: "work".to_owned(),
-        description: fresh.toolbox.description().to_owned(),
+        description: toolbox.description().to_owned(),
     };
     journal.append(&[started]).await?;
-    if let Some((command, result)) = fresh.setup_failure {
-        let why = format!(
-            "the set-up command `{command}` fails: {}\n{}",
-            result.ending.explain(),
-            result.output.to_text()
-        );
-        return Ok(Err(EscalationReason::Environment { why }));
-    }
     let baseline = match recorded {
         Some(run) => run,
         None => {
-            let (run, note) = first_runs(&fresh.toolbox, &settings).await?;
+            let (run, note) = first_runs(&toolbox, &settings).await?;
             let mut events = vec![TranscriptEvent::BaselineRun { run: run.clone() }];
             events.extend(note.map(|text| TranscriptEvent::Note { text }));
             journal.append(&events).await?;
@@ -133,7 +125,7 @@ pub(super) async fn sandbox_and_baseline(
     if let Some(why) = unusable(&baseline) {
         return Ok(Err(EscalationReason::Environment { why }));
     }
-    Ok(Ok(Prepared { workspace, settings, spec, toolbox: fresh.toolbox, baseline }))
+    Ok(Ok(Prepared { environment, toolbox, baseline }))
 }
 
 /// The baseline. A red one is run again: a suite that is red once and green once is flaky, not red,

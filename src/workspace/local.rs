@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use git2::Repository;
 use git2::build::RepoBuilder;
+use git2::{Repository, Tree};
 use secrecy::SecretString;
 use url::Url;
 
 use super::WorkspaceError;
 use super::access::fetch_options;
 use super::mirror::sha;
+use super::tree::{content_in, names_in};
+use crate::config::RootListing;
 use crate::domain::Sha;
 use crate::github::GitAccess;
 
@@ -73,6 +75,28 @@ impl LocalRepository {
         }
     }
 
+    /// HEAD's commit, and what `read` makes of its tree. Blocks.
+    pub fn read_head<T>(
+        &self,
+        read: impl FnOnce(&HeadTree<'_>) -> Result<T, WorkspaceError>,
+    ) -> Result<(Sha, T), WorkspaceError> {
+        let failed = |error: git2::Error| self.unreadable(&error);
+        let repository = Repository::open(&self.git_dir).map_err(failed)?;
+        let commit = repository.head().and_then(|head| head.peel_to_commit()).map_err(failed)?;
+        let tree = commit.tree().map_err(failed)?;
+        let head = HeadTree { local: self, repository: &repository, tree: &tree };
+        Ok((sha(commit.id()), read(&head)?))
+    }
+
+    fn unreadable(&self, error: &git2::Error) -> WorkspaceError {
+        WorkspaceError::Remote {
+            what: "read HEAD of",
+            url: self.git_dir.display().to_string(),
+            detail: error.message().to_owned(),
+            worth_retrying: false,
+        }
+    }
+
     /// How the pipeline reaches it.
     pub fn access(&self) -> Result<GitAccess, WorkspaceError> {
         let url = Url::from_file_path(&self.git_dir).map_err(|()| WorkspaceError::Remote {
@@ -82,5 +106,28 @@ impl LocalRepository {
             worth_retrying: false,
         })?;
         Ok(GitAccess { url, username: String::new(), token: SecretString::from(String::new()) })
+    }
+}
+
+/// The tree of a local repository's HEAD.
+pub struct HeadTree<'r> {
+    local: &'r LocalRepository,
+    repository: &'r Repository,
+    tree: &'r Tree<'r>,
+}
+
+impl HeadTree<'_> {
+    /// What detection looks at.
+    pub fn listing(&self) -> Result<RootListing, WorkspaceError> {
+        RootListing::read(
+            |directory| names_in(self.repository, self.tree, directory),
+            |path, bytes_max| content_in(self.repository, self.tree, path, bytes_max),
+        )
+        .map_err(|error| self.local.unreadable(&error))
+    }
+
+    /// The regular file at `path`; `None` where there is none or it has more than `bytes_max`.
+    pub fn file(&self, path: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, WorkspaceError> {
+        content_in(self.repository, self.tree, path, bytes_max).map_err(|error| self.local.unreadable(&error))
     }
 }

@@ -6,12 +6,13 @@
 mod access;
 mod local;
 mod mirror;
+mod named;
 mod patch;
 #[cfg(test)]
 mod tests;
 mod tree;
 
-pub use local::LocalRepository;
+pub use local::{HeadTree, LocalRepository};
 pub use mirror::{Author, Mirrors, Workspace};
 pub use patch::{Patch, PatchStat};
 pub use tree::{BASE_FILE_BYTES_MAX, Proposal};

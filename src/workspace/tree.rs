@@ -4,12 +4,13 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use git2::build::TreeUpdateBuilder;
-use git2::{FileMode as GitMode, ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult};
+use git2::{Blob, FileMode as GitMode, ObjectType, Oid, Repository, Tree, TreeWalkMode, TreeWalkResult};
 use tokio::io::AsyncRead;
 use tokio_util::io::SyncIoBridge;
 
 use super::mirror::{local_error, oid, sha};
 use super::{Workspace, WorkspaceError};
+use crate::config::RootListing;
 use crate::domain::{Change, ChangedContent, FileMode, RepoPath, Sha};
 
 /// The largest file of the base that the host itself reads (configuration, AGENTS.md).
@@ -27,6 +28,55 @@ pub struct Proposal {
     pub paths: Vec<RepoPath>,
 }
 
+/// The regular file at `path` of a tree.
+fn file_in<'r>(
+    repository: &'r Repository,
+    tree: &Tree<'_>,
+    path: &str,
+) -> Result<Option<Blob<'r>>, git2::Error> {
+    let Ok(entry) = tree.get_path(Path::new(path)) else { return Ok(None) };
+    if !matches!(entry.filemode(), 0o100_644 | 0o100_755) {
+        return Ok(None);
+    }
+    repository.find_blob(entry.id()).map(Some)
+}
+
+/// Its bytes; `None` where it has more than `bytes_max`.
+pub(super) fn content_in(
+    repository: &Repository,
+    tree: &Tree<'_>,
+    path: &str,
+    bytes_max: u64,
+) -> Result<Option<Vec<u8>>, git2::Error> {
+    let blob = file_in(repository, tree, path)?;
+    Ok(blob.filter(|blob| blob.size() as u64 <= bytes_max).map(|blob| blob.content().to_vec()))
+}
+
+/// The names in a directory of a tree (empty: its root); directories end in `/`. None where there is
+/// no such directory.
+pub(super) fn names_in(
+    repository: &Repository,
+    root: &Tree<'_>,
+    path: &str,
+) -> Result<Vec<String>, git2::Error> {
+    let inner;
+    let tree = if path.is_empty() {
+        root
+    } else {
+        let Ok(entry) = root.get_path(Path::new(path)) else { return Ok(Vec::new()) };
+        if entry.kind() != Some(ObjectType::Tree) {
+            return Ok(Vec::new());
+        }
+        inner = repository.find_tree(entry.id())?;
+        &inner
+    };
+    let name = |entry: git2::TreeEntry<'_>| {
+        let slash = if entry.kind() == Some(ObjectType::Tree) { "/" } else { "" };
+        format!("{}{slash}", String::from_utf8_lossy(entry.name_bytes()))
+    };
+    Ok(tree.iter().map(name).collect())
+}
+
 impl Workspace {
     /// A file of the base commit; `None` where there is none or it is not a regular file.
     /// At most [`BASE_FILE_BYTES_MAX`] bytes are given.
@@ -35,12 +85,23 @@ impl Workspace {
         self.with_repository(move |repository, git_dir| {
             let local = |error| local_error(git_dir, "read a file of the base", error);
             let tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
-            let Ok(entry) = tree.get_path(Path::new(&path)) else { return Ok(None) };
-            if !matches!(entry.filemode(), 0o100_644 | 0o100_755) {
-                return Ok(None);
-            }
-            let blob = repository.find_blob(entry.id()).map_err(local)?;
+            let Some(blob) = file_in(repository, &tree, &path).map_err(local)? else { return Ok(None) };
             Ok(Some(blob.content()[..blob.size().min(BASE_FILE_BYTES_MAX)].to_vec()))
+        })
+        .await
+    }
+
+    /// What detection looks at, of the base commit.
+    pub async fn base_listing(&self) -> Result<RootListing, WorkspaceError> {
+        let base = oid(self.base());
+        self.with_repository(move |repository, git_dir| {
+            let local = |error| local_error(git_dir, "looked into the base", error);
+            let tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
+            RootListing::read(
+                |directory| names_in(repository, &tree, directory),
+                |path, bytes_max| content_in(repository, &tree, path, bytes_max),
+            )
+            .map_err(local)
         })
         .await
     }
@@ -62,19 +123,8 @@ impl Workspace {
         let (base, path) = (oid(self.base()), path.to_owned());
         self.with_repository(move |repository, git_dir| {
             let local = |error| local_error(git_dir, "listed the base", error);
-            let mut tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
-            if !path.is_empty() {
-                let Ok(entry) = tree.get_path(Path::new(&path)) else { return Ok(Vec::new()) };
-                if entry.kind() != Some(ObjectType::Tree) {
-                    return Ok(Vec::new());
-                }
-                tree = repository.find_tree(entry.id()).map_err(local)?;
-            }
-            let name = |entry: git2::TreeEntry<'_>| {
-                let slash = if entry.kind() == Some(ObjectType::Tree) { "/" } else { "" };
-                format!("{}{slash}", String::from_utf8_lossy(entry.name_bytes()))
-            };
-            Ok(tree.iter().map(name).collect())
+            let tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
+            names_in(repository, &tree, &path).map_err(local)
         })
         .await
     }
@@ -187,7 +237,7 @@ impl Workspace {
 
 /// The blob at `path` in `tree`, checked on the way: each parent must be a directory, the last
 /// part a file or nothing.
-fn entry_at(tree: &git2::Tree<'_>, path: &RepoPath) -> Result<Option<(Oid, i32)>, WorkspaceError> {
+fn entry_at(tree: &Tree<'_>, path: &RepoPath) -> Result<Option<(Oid, i32)>, WorkspaceError> {
     let refused = |why| WorkspaceError::RefusedChange { path: path.to_string(), why };
     let mut walked = std::path::PathBuf::new();
     let depth = path.parts().count();

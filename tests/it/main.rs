@@ -1,11 +1,13 @@
 //! Stories: the real program against the emulated world, a file for each part of the house.
 
+mod detect;
 mod emulator;
 mod github_client;
 mod images;
 mod model;
 mod sandbox_attacks;
 mod sandbox_contract;
+mod setup;
 mod stories;
 mod support;
 mod webhook;

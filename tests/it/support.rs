@@ -43,7 +43,9 @@ impl World {
         let source = directory.path().join("source");
         scenario.write_to(&source).unwrap();
         for (path, text) in more {
-            std::fs::write(source.join(path), text).unwrap();
+            let path = source.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
         }
         let github =
             EmulatedGitHub::start(EmulatorOptions::new(directory.path().join("github"))).await.unwrap();

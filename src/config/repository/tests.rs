@@ -21,6 +21,9 @@ test: make check
 setup:
   - npm ci --offline
   - ./configure
+image: registry.example/ci:7
+network:
+  hosts: [API.example.org]
 timeout_minutes: 7
 protected_paths: ['migrations/**']
 test_paths: ['spec/**/*.rb']
@@ -37,6 +40,11 @@ instructions: |
         settings,
         JobSettings {
             setup_commands: vec!["npm ci --offline".into(), "./configure".into()],
+            setup_source: "`.github/agent-fix.yml`".into(),
+            setup_detected: false,
+            image: Some("registry.example/ci:7".into()),
+            image_source: "`.github/agent-fix.yml`".into(),
+            agent_hosts: vec!["api.example.org".into()],
             test_command: "make check".into(),
             test_command_source: "`.github/agent-fix.yml`".into(),
             test_timeout: Duration::from_secs(7 * 60),
@@ -110,4 +118,41 @@ fn a_file_that_is_too_long_or_that_grows_when_expanded_is_refused() {
     insta::assert_snapshot!(told(&format!("setup: [{anchors}]\n")), @".github/agent-fix.yml line 1 column 404: YAML document too large or too complex: limits breached: Anchors { anchors: 51 }");
     let many = format!("test_paths: [{}]", "a, ".repeat(201));
     insta::assert_snapshot!(told(&many), @".github/agent-fix.yml line 1 column 614: more than 200 globs");
+}
+
+#[test]
+fn an_image_and_hosts_are_checked_and_told_with_their_place() {
+    insta::assert_snapshot!(told("image: 'a b'\n"), @r#".github/agent-fix.yml line 1 column 8: "a b" is no image reference; write one as "registry.example/team/image:tag""#);
+    insta::assert_snapshot!(told("network: {hosts: ['*.example.org']}\n"), @r#".github/agent-fix.yml line 1 column 19: "*.example.org" holds a wildcard; write each host name out"#);
+    insta::assert_snapshot!(told("network:\n  hosts:\n    - 10.0.0.1\n"), @r#".github/agent-fix.yml line 3 column 7: "10.0.0.1" is an IP address; write a host name"#);
+    insta::assert_snapshot!(told("network: {hosts: ['a.example:8080']}\n"), @r#".github/agent-fix.yml line 1 column 19: "a.example:8080" names a port; only the host name counts, and 80 and 443 are the ports"#);
+    insta::assert_snapshot!(told("network: {host: x}\n"), @".github/agent-fix.yml line 1 column 11: unknown key `host`; did you mean `hosts`?");
+    let many = format!("network: {{hosts: [{}]}}", "a.example, ".repeat(21));
+    insta::assert_snapshot!(told(&many), @".github/agent-fix.yml line 1 column 239: more than 20 hosts");
+}
+
+#[test]
+fn what_was_detected_is_kept_apart_from_what_was_written() {
+    let resolved = |file: &str| resolve(&operator(), Some(file), &rust_root(), None).unwrap();
+    let detected = resolved("test: make\n");
+    assert_eq!(detected.setup_commands, ["cargo fetch"]);
+    assert!(detected.setup_detected && detected.setup_source.starts_with("Cargo.toml"), "{detected:?}");
+    assert_eq!(detected.test_command_source, "`.github/agent-fix.yml`");
+    let none = resolved("setup: []\n");
+    assert!(!none.setup_detected && none.setup_commands.is_empty() && none.setup_source.is_empty());
+    let given = resolve(&operator(), None, &RootListing::default(), Some("sh x")).unwrap();
+    assert_eq!(
+        (given.test_command.as_str(), given.test_command_source.as_str()),
+        ("sh x", "the command line")
+    );
+}
+
+#[test]
+fn settings_recorded_before_there_were_images_still_read() {
+    let settings = resolve(&operator(), Some("test: x"), &RootListing::default(), None).unwrap();
+    let mut recorded = serde_json::to_value(&settings).unwrap();
+    for later in ["setup_source", "setup_detected", "image", "image_source", "agent_hosts"] {
+        assert!(recorded.as_object_mut().unwrap().remove(later).is_some(), "{later}");
+    }
+    assert_eq!(serde_json::from_value::<JobSettings>(recorded).unwrap(), settings);
 }

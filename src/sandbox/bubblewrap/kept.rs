@@ -2,9 +2,9 @@
 //! command and shown read-only to others. Knows names, sizes and times; never opens what is in
 //! `files`, except to remove it.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -71,7 +71,10 @@ impl Kept {
             }
             DirBuilder::new().mode(0o700).create(&directory)?;
             let lock = lock_file(&directory)?;
-            DirBuilder::new().mode(0o755).create(directory.join("files"))?;
+            let files = directory.join("files");
+            fs::create_dir(&files)?;
+            // Whatever our umask: another user's sandbox begins with what is in it.
+            fs::set_permissions(&files, Permissions::from_mode(0o755))?;
             Ok(lock.try_lock().is_ok().then_some(lock))
         };
         match begin() {
@@ -323,14 +326,13 @@ mod tests {
 
     #[test]
     fn a_directory_that_others_can_write_to_is_not_trusted() {
-        use std::os::unix::fs::PermissionsExt;
         let (directory, kept) = state();
         keep(&kept, &key("a"), 1, SystemTime::now());
         let state = directory.path().join("state");
-        fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).unwrap();
+        fs::set_permissions(&state, Permissions::from_mode(0o777)).unwrap();
         assert!(kept.get(&key("a")).is_none() && kept.begin(&key("b")).is_err());
         assert!(kept.lease(&key("a")).is_err());
-        fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(&state, Permissions::from_mode(0o700)).unwrap();
         assert!(kept.get(&key("a")).is_some());
     }
 }

@@ -248,7 +248,7 @@ impl Bubblewrap {
         let reader = tokio::process::ChildStdout::from_std(started.from_toolbox).map_err(no_pipe)?;
         let writer = tokio::process::ChildStdin::from_std(started.to_toolbox).map_err(no_pipe)?;
         let container = Container::Bubblewrap(started.guarded);
-        let egress = Egress::new(&spec.label, &spec.allowed_hosts);
+        let egress = Egress::of(spec);
         Toolbox::connect(tokio::io::join(reader, writer), container, description, egress).await
     }
 }

@@ -51,8 +51,8 @@ impl Store {
             let bytes = bytes.map_err(|error| failed("measure what a set-up made", &error))?;
             if bytes > bytes_max {
                 let (bytes, most) = (bytes >> 20, bytes_max >> 20);
-                return Err(SandboxError::Gone(format!(
-                    "the set-up made {bytes} MiB, where {most} are kept"
+                return Err(SandboxError::NotKept(format!(
+                    "it is {bytes} MiB, larger than the {most} MiB that may be kept"
                 )));
             }
             // What ran in there as root may have put another program in the toolbox's place.

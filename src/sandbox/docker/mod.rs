@@ -300,7 +300,7 @@ impl Sandbox for Docker {
             return Err(unavailable(missing, "correct the engine's configuration, or require less"));
         }
         let (running, pipe, description) = self.launch(spec).await?;
-        let egress = Egress::new(&spec.label, &spec.allowed_hosts);
+        let egress = Egress::of(spec);
         Toolbox::connect(pipe, Container::Docker(running), description, egress).await
     }
 

@@ -125,6 +125,15 @@ impl Fault {
             remedy: self.remedy().to_owned(),
         }
     }
+
+    /// What the caller sees where no one image is meant.
+    pub(super) fn of_all_in(self, directory: &Path) -> SandboxError {
+        SandboxError::Unavailable {
+            kind: "bubblewrap",
+            missing: format!("the images in {}: {self}", directory.display()),
+            remedy: self.remedy().to_owned(),
+        }
+    }
 }
 
 /// A stranger's text, fit to be shown: printable, and not too long.

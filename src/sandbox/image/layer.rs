@@ -6,9 +6,9 @@ use std::io::{self, BufRead, BufReader, Read};
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
-use sha2::{Digest, Sha256};
 
 use super::Until;
+use super::digest::Hasher;
 use super::fault::Fault;
 use super::manifest::Compression;
 
@@ -19,7 +19,7 @@ const SMALLEST_ZSTD_HEADER: [u8; 6] = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x00];
 /// The uncompressed tar of a layer.
 pub(super) struct LayerStream {
     inner: Box<dyn Read>,
-    hash: Sha256,
+    hash: Hasher,
     bytes: u64,
     bytes_max: u64,
     until: Until,
@@ -34,7 +34,7 @@ impl LayerStream {
             Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
             Compression::Zstd => Box::new(ZstdFrames::new(file)),
         };
-        Self { inner, hash: Sha256::new(), bytes: 0, bytes_max, until: until.clone() }
+        Self { inner, hash: Hasher::new(), bytes: 0, bytes_max, until: until.clone() }
     }
 
     /// The next bytes; none at the end.
@@ -72,11 +72,11 @@ impl LayerStream {
         bytes <= self.bytes_max.saturating_sub(self.bytes)
     }
 
-    /// Reads what is left, and says the digest of the whole.
+    /// Reads what is left, and says the digest of the whole, and its size.
     pub(super) fn finish(mut self) -> Result<(String, u64), Fault> {
         let mut buffer = vec![0; BUFFER_BYTES];
         while self.read(&mut buffer)? > 0 {}
-        Ok((format!("sha256:{}", hex::encode(self.hash.finalize())), self.bytes))
+        Ok((self.hash.finish(), self.bytes))
     }
 }
 

@@ -10,10 +10,10 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::Bounds;
+use super::digest::digest_of;
 use super::fault::{Fault, shown};
 use super::manifest::{
-    Compression, Config, Descriptor, Document, Layer, Manifest, digest_of, pick_named, pick_platform,
-    verify_digest,
+    Compression, Config, Descriptor, Document, Layer, Manifest, pick_named, pick_platform, verify_digest,
 };
 use super::source::Found;
 

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::Bounds;
+use super::digest::digest_of;
 use super::fault::{Fault, shown};
 use super::reference::checked_digest;
 
@@ -211,10 +211,6 @@ impl Descriptor {
         let annotations = self.annotations.as_ref();
         NAMES.iter().filter_map(move |key| Some(annotations?.get(*key)?.as_str()))
     }
-}
-
-pub(super) fn digest_of(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
 pub(super) fn verify_digest(what: &str, expected: &str, actual: &str) -> Result<(), Fault> {

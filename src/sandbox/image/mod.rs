@@ -12,6 +12,7 @@ use self::fault::Fault;
 pub use self::reference::names_a_host_path;
 pub use self::store::{ImageStore, UnpackedImage};
 
+mod digest;
 mod fault;
 mod layer;
 mod local;

@@ -44,6 +44,9 @@ const DIRECTORY_MODE: u32 = 0o755;
 /// A checked path: no `..`, no empty part, relative to the root.
 pub(super) type Parts = Vec<Vec<u8>>;
 
+/// A name, and the directory it is in.
+type Named<'p> = (&'p [u8], Arc<OwnedFd>);
+
 /// The directory that the image is unpacked into.
 pub(super) struct RootFs {
     root: Arc<OwnedFd>,
@@ -206,7 +209,7 @@ impl RootFs {
 
     /// The directory that holds an entry, made where it is not there, and the entry's name in it;
     /// none for the root itself.
-    fn make_parent<'p>(&mut self, path: &'p [Vec<u8>]) -> Result<Option<(&'p [u8], Arc<OwnedFd>)>, Fault> {
+    fn make_parent<'p>(&mut self, path: &'p [Vec<u8>]) -> Result<Option<Named<'p>>, Fault> {
         let Some((name, directories)) = path.split_last() else { return Ok(None) };
         if let Some((known, parent)) = &self.parent
             && known == directories

@@ -4,13 +4,13 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
 use super::Bounds;
+use super::digest::{Hasher, digest_of};
 use super::fault::Fault;
 use super::local::{Local, LocalBlob};
-use super::manifest::{Descriptor, Document, Manifest, digest_of, pick_platform, verify_digest};
+use super::manifest::{Descriptor, Document, Manifest, pick_platform, verify_digest};
 use super::pull::{Download, Registry};
 use super::reference::{ImageReference, Place};
 
@@ -134,7 +134,7 @@ impl Source {
         let failed = |error| Fault::disk("writing", path, error);
         let mut blob = self.blob(&descriptor.digest).await?;
         let mut file = tokio::fs::File::create(path).await.map_err(failed)?;
-        let (mut hash, mut bytes) = (Sha256::new(), 0_u64);
+        let (mut hash, mut bytes) = (Hasher::new(), 0_u64);
         let wrong_size =
             |actual: String| Fault::Size { what: WHAT.to_owned(), expected: descriptor.size, actual };
         while let Some(chunk) = blob.chunk().await? {
@@ -149,7 +149,7 @@ impl Source {
         if bytes != descriptor.size {
             return Err(wrong_size(bytes.to_string()));
         }
-        verify_digest(WHAT, &descriptor.digest, &format!("sha256:{}", hex::encode(hash.finalize())))
+        verify_digest(WHAT, &descriptor.digest, &hash.finish())
     }
 
     async fn blob(&mut self, digest: &str) -> Result<Blob, Fault> {

@@ -96,33 +96,6 @@ impl ImageStore {
         obtained.await.map_err(|fault: Fault| fault.of(reference))
     }
 
-    /// Removes the images that have not been used for longest, until no more than `count_max` are left
-    /// and they have no more than `bytes_max`. Leaves alone those whose digests are in `in_use`, and
-    /// those that a sandbox of any process uses. Says which are gone. Sweeps first.
-    ///
-    /// # Errors
-    /// The directory cannot be read or written.
-    pub async fn evict(
-        &self,
-        count_max: usize,
-        bytes_max: u64,
-        in_use: &[String],
-    ) -> Result<Vec<String>, SandboxError> {
-        let (store, in_use) = (self.clone(), in_use.to_vec());
-        blocking(move || store.evict_now(count_max, bytes_max, &in_use))
-            .await
-            .map_err(|fault| fault.of("(any)"))
-    }
-
-    /// Removes what a predecessor left half made, and says how many.
-    ///
-    /// # Errors
-    /// As for [`ImageStore::evict`].
-    pub async fn sweep(&self) -> Result<u32, SandboxError> {
-        let store = self.clone();
-        blocking(move || store.sweep_now()).await.map_err(|fault| fault.of("(any)"))
-    }
-
     async fn obtain(&self, named: &ImageReference, until: &Until) -> Result<UnpackedImage, Fault> {
         own_directory(&self.state_dir)?;
         own_directory(&self.images())?;
@@ -194,11 +167,14 @@ impl ImageStore {
         let made = self.make_in(source, found, &partial, lock, until).await;
         if made.is_err() {
             let lock = lock.clone();
-            blocking(move || {
+            let removed = blocking(move || {
                 let _held = lock;
                 remove_tree(&partial)
-            })
-            .await?;
+            });
+            // What went wrong first is what matters; the next sweep tries again.
+            if let Err(fault) = removed.await {
+                tracing::warn!(%fault, digest = found.digest, "a half-made image could not be removed");
+            }
         }
         made
     }
@@ -268,81 +244,6 @@ impl ImageStore {
             put_in_place(&partial, &place)
         })
         .await
-    }
-
-    fn evict_now(&self, count_max: usize, bytes_max: u64, in_use: &[String]) -> Result<Vec<String>, Fault> {
-        // What was given up midway is the first to go.
-        self.sweep_now()?;
-        let mut images: Vec<(SystemTime, Record)> = Vec::new();
-        for name in self.names()? {
-            let Some(record) = self.record(&format!("sha256:{name}")) else { continue };
-            let path = self.images().join(&name).join(RECORD);
-            // One that is being removed by another at this moment is no longer ours to count.
-            let Ok(used) = fs::metadata(&path).and_then(|metadata| metadata.modified()) else { continue };
-            images.push((used, record));
-        }
-        images.sort_by_key(|(used, _)| *used);
-        let mut count = images.len();
-        let mut bytes: u64 = images.iter().map(|(_, record)| record.bytes).sum();
-        let mut gone = Vec::new();
-        for (_, record) in images {
-            if count <= count_max && bytes <= bytes_max {
-                break;
-            }
-            let lock_path = self.place(&record.digest, LOCK);
-            if in_use.contains(&record.digest) {
-                continue;
-            }
-            let Some(lock) = Lock::try_now(&lock_path, Hold::Alone)? else { continue };
-            let (place, partial) = (self.directory(&record.digest), self.place(&record.digest, PARTIAL));
-            remove_tree(&partial)?;
-            fs::rename(&place, &partial).map_err(|error| Fault::disk("renaming", &place, error))?;
-            remove_tree(&partial)?;
-            lock.remove(&lock_path)?;
-            count -= 1;
-            bytes -= record.bytes;
-            gone.push(record.digest);
-        }
-        Ok(gone)
-    }
-
-    fn sweep_now(&self) -> Result<u32, Fault> {
-        let mut swept = 0;
-        for name in self.names()? {
-            let path = self.images().join(&name);
-            let Some((hex, kind)) = name.split_once('.') else { continue };
-            let digest = format!("sha256:{hex}");
-            if kind == MEANS && self.meant_by(&digest).is_none_or(|meant| self.record(&meant).is_none()) {
-                fs::remove_file(&path).map_err(|error| Fault::disk("removing", &path, error))?;
-            }
-            if kind != PARTIAL {
-                continue;
-            }
-            let lock_path = self.place(&digest, LOCK);
-            // Whoever holds it is making it.
-            let Some(lock) = Lock::try_now(&lock_path, Hold::Alone)? else { continue };
-            remove_tree(&path)?;
-            if self.record(&digest).is_none() {
-                lock.remove(&lock_path)?;
-            }
-            swept += 1;
-        }
-        Ok(swept)
-    }
-
-    /// What lies in the directory of images; nothing where there is none yet.
-    fn names(&self) -> Result<Vec<String>, Fault> {
-        let images = self.images();
-        let failed = |error| Fault::disk("reading", &images, error);
-        let entries = match fs::read_dir(&images) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(failed)?,
-        };
-        let mut names = Vec::new();
-        for entry in entries {
-            names.extend(entry.map_err(failed)?.file_name().into_string());
-        }
-        Ok(names)
     }
 
     fn record(&self, digest: &str) -> Option<Record> {
@@ -430,5 +331,6 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
+mod evict;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::manifest::{architecture, digest_of};
+use super::digest::digest_of;
+use super::manifest::architecture;
 
 pub(super) const FILE: u8 = b'0';
 pub(super) const HARD_LINK: u8 = b'1';

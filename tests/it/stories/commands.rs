@@ -90,7 +90,7 @@ async fn mistakes_are_answered_with_what_and_where_and_what_to_do() {
 
 #[tokio::test]
 async fn every_command_s_help_has_an_example() {
-    for command in [&["demo"][..], &["fix"], &["serve"], &["emulate"], &["sandbox", "run"]] {
+    for command in [&["demo"][..], &["fix"], &["serve"], &["emulate"], &["detect"], &["sandbox", "run"]] {
         let output = Command::new(BINARY).args(command).arg("--help").output().await.unwrap();
         let help = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && help.contains("Example"), "{command:?}: {help}");

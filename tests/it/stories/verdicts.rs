@@ -2,7 +2,7 @@
 
 use mendwright::domain::{Change, ChangedContent, FileMode, JobSettings, RepositoryId};
 use mendwright::sandbox::{Sandbox, SandboxSpec, sandbox_by_name};
-use mendwright::verdict::{Judge, Verdict, run_suite, start_fresh};
+use mendwright::verdict::{Environment, Judge, SetUpLocks, SetUpPolicy, Verdict, run_suite};
 use mendwright::workspace::{LocalRepository, Mirrors, Workspace};
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +30,11 @@ impl Court {
         let workspace = mirrors.fetch(RepositoryId(1), &access, "HEAD").await.unwrap();
         let settings = JobSettings {
             setup_commands: vec![],
+            setup_source: String::new(),
+            setup_detected: false,
+            image: None,
+            image_source: String::new(),
+            agent_hosts: Vec::new(),
             test_command: "sh run.sh".into(),
             test_command_source: "the story".into(),
             test_timeout: std::time::Duration::from_secs(60),
@@ -43,19 +48,21 @@ impl Court {
     }
 
     async fn judge(&self, changes: &[(&str, &str)]) -> Verdict {
-        let spec = SandboxSpec::named(format!("court-{}", std::process::id()));
         let tree = self.workspace.base_tree().await.unwrap();
-        let sandbox = self.sandbox.as_ref();
-        let fresh = start_fresh(sandbox, &spec, &self.workspace, &tree, &self.settings).await.unwrap();
-        let baseline = run_suite(&fresh.toolbox, &self.settings).await.unwrap();
-        fresh.toolbox.shut_down().await;
-        let judge = Judge {
-            workspace: &self.workspace,
-            sandbox,
-            spec,
-            settings: &self.settings,
-            baseline: &baseline,
-        };
+        let environment = Environment::of(
+            self.sandbox.clone(),
+            SandboxSpec::named(format!("court-{}", std::process::id())),
+            self.workspace.clone(),
+            self.settings.clone(),
+            SetUpPolicy::default(),
+            RepositoryId(1),
+            SetUpLocks::default(),
+        );
+        let environment = environment.await.unwrap();
+        let toolbox = environment.fresh(&tree, "work").await.unwrap().unwrap();
+        let baseline = run_suite(&toolbox, &self.settings).await.unwrap();
+        toolbox.shut_down().await;
+        let judge = Judge { environment: &environment, baseline: &baseline };
         let changes: Vec<Change> = changes.iter().map(|(path, text)| change(path, text)).collect();
         judge.judge(&changes, None).await.unwrap()
     }

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::manifest::{architecture, digest_of};
+use super::super::digest::digest_of;
+use super::super::manifest::architecture;
 use super::super::tests::*;
 use super::*;
 

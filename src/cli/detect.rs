@@ -1,0 +1,215 @@
+//! `mendwright detect`: what a job would find out about a repository, in words. Reads a repository
+//! and the package managers' configuration of this machine; runs nothing and writes nothing.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::Serialize;
+
+use crate::config::{
+    Environment, Explanation, Found, HostSource, NothingDetected, PassedOver, ProposedHosts, REPOSITORY_FILE,
+    REPOSITORY_FILE_BYTES_MAX, RepositoryFile, RootListing, Untested, detect, environment, propose_hosts,
+    repository_file_for, repository_host_files, worker_host_files,
+};
+use crate::workspace::{LocalRepository, WorkspaceError};
+
+/// As `fix` ends where people must say more.
+const NOTHING_FOUND: i32 = 3;
+/// A configuration file of this machine.
+const WORKER_FILE_BYTES_MAX: u64 = 1 << 20;
+/// Files of a directory of configuration.
+const WORKER_FILES_MAX: usize = 50;
+
+/// Says what a job would use for a repository: test command, set-up commands and image, from which
+/// file and why, what was passed over, and the hosts that set-up needs, as lock files and this
+/// machine's package managers name them. Runs nothing. Reads the commit that HEAD is, as a job reads
+/// the base branch, or the files themselves where the directory is no git repository. Exit code 0:
+/// found; 3: there is no telling how to test, and the text says what to write; 1: failed.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  mendwright detect --repo .")]
+pub struct DetectArguments {
+    /// The repository: its work tree, or a bare one.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    repo: PathBuf,
+    /// Answers with one object of JSON on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The object of `--json`.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    repository: &'a str,
+    found: bool,
+    test: Option<&'a Found<String>>,
+    image: Option<&'a Found<String>>,
+    setup: &'a [Found<String>],
+    passed_over: &'a [PassedOver],
+    notes: &'a [String],
+    recognised: &'a [Untested],
+    hosts: &'a ProposedHosts,
+    agent_hosts: &'a [String],
+    operator_toml: Option<String>,
+    repository_file: Option<String>,
+    /// What an escalation would say, where nothing was found.
+    message: Option<String>,
+}
+
+/// What a repository holds.
+struct Seen {
+    /// In words.
+    name: String,
+    listing: RootListing,
+    file: Option<String>,
+    host_files: Vec<HostSource>,
+}
+
+/// Runs the command. Answers with the exit code.
+pub(super) fn run(arguments: &DetectArguments) -> anyhow::Result<i32> {
+    let seen = look(&arguments.repo)?;
+    let file = seen.file.as_deref().map(RepositoryFile::parse).transpose()?.unwrap_or_default();
+    let found = file.over(detect(&seen.listing));
+    let setup = match &found {
+        Ok(found) => &found.setup,
+        Err(nothing) => &nothing.setup,
+    };
+    let hosts = propose_hosts(setup, &seen.host_files, &worker_sources(), environment());
+    let explanation = Explanation {
+        repository: &seen.name,
+        found: found.as_ref(),
+        hosts: &hosts,
+        agent_hosts: &file.agent_hosts,
+    };
+    if arguments.json {
+        println!("{}", serde_json::to_string(&answer(&explanation, setup))?);
+    } else {
+        println!("{}", explanation.to_string().trim_end());
+    }
+    Ok(if found.is_ok() { 0 } else { NOTHING_FOUND })
+}
+
+fn answer<'a>(explanation: &Explanation<'a>, setup: &'a [Found<String>]) -> Answer<'a> {
+    let hosts = explanation.hosts;
+    let (found, nothing): (Option<&Environment>, Option<&NothingDetected>) =
+        (explanation.found.ok(), explanation.found.err());
+    let image = found.map(|found| &found.image).or(nothing.map(|nothing| &nothing.image));
+    let passed_over = found.map(|found| &found.passed_over).or(nothing.map(|nothing| &nothing.passed_over));
+    Answer {
+        repository: explanation.repository,
+        found: found.is_some(),
+        test: found.map(|found| &found.test),
+        image: image.and_then(Option::as_ref),
+        setup,
+        passed_over: passed_over.map_or(&[], Vec::as_slice),
+        notes: found.map_or(&[], |found| &found.notes),
+        recognised: nothing.map_or(&[], |nothing| &nothing.recognised),
+        hosts,
+        agent_hosts: explanation.agent_hosts,
+        operator_toml: (!hosts.hosts.is_empty()).then(|| hosts.as_toml()),
+        repository_file: found.map(repository_file_for),
+        message: nothing.map(ToString::to_string),
+    }
+}
+
+/// Through git where there is a repository, else from the disk.
+fn look(path: &Path) -> anyhow::Result<Seen> {
+    if !path.is_dir() {
+        bail!("--repo {}: not a directory; name a repository's work tree", path.display());
+    }
+    let Ok(repository) = LocalRepository::open(path) else {
+        return look_at_files(path).with_context(|| format!("--repo {}", path.display()));
+    };
+    let (commit, (listing, file, host_files)) = repository.read_head(|head| {
+        let listing = head.listing()?;
+        let file = head.file(REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX as u64 + 1)?;
+        let mut host_files = Vec::new();
+        for (path, bytes_max) in repository_host_files(&listing) {
+            host_files.extend(head.file(&path, bytes_max)?.map(|bytes| host_source(path, bytes)));
+        }
+        Ok::<_, WorkspaceError>((listing, file, host_files))
+    })?;
+    let place = repository.git_dir.display().to_string();
+    let place = place.trim_end_matches('/').trim_end_matches("/.git");
+    let branch = if repository.head == commit.to_string() { "detached" } else { &repository.head };
+    Ok(Seen {
+        name: format!("{place} at {} ({branch})", commit.short()),
+        listing,
+        file: file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        host_files,
+    })
+}
+
+fn look_at_files(root: &Path) -> io::Result<Seen> {
+    let names = |directory: &str| -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(root.join(directory)) {
+            Ok(entries) => entries,
+            Err(error) if directory.is_empty() => return Err(error),
+            Err(_) => return Ok(Vec::new()),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name != ".git" && !kind.is_symlink() {
+                names.push(if kind.is_dir() { format!("{name}/") } else { name });
+            }
+        }
+        names.sort();
+        Ok(names)
+    };
+    let listing = RootListing::read(names, |path, bytes_max| read_file(&root.join(path), bytes_max))?;
+    let file = read_file(&root.join(REPOSITORY_FILE), REPOSITORY_FILE_BYTES_MAX as u64 + 1)?;
+    let mut host_files = Vec::new();
+    for (path, bytes_max) in repository_host_files(&listing) {
+        host_files.extend(read_file(&root.join(&path), bytes_max)?.map(|bytes| host_source(path, bytes)));
+    }
+    let place = fs::canonicalize(root)?;
+    Ok(Seen {
+        name: format!("{} (no git repository: the files as they are)", place.display()),
+        listing,
+        file: file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        host_files,
+    })
+}
+
+fn host_source(path: String, bytes: Vec<u8>) -> HostSource {
+    HostSource { path, text: String::from_utf8_lossy(&bytes).into_owned() }
+}
+
+/// The bytes of a regular file; `None` where there is none, or it has more than `bytes_max`.
+fn read_file(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+    let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+    if !is_file {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= bytes_max).then_some(bytes))
+}
+
+/// The package managers' configuration on this machine, as far as it can be read.
+fn worker_sources() -> Vec<HostSource> {
+    let home = environment().find(|(name, _)| name == "HOME").map(|(_, value)| value);
+    let mut paths = Vec::new();
+    for path in worker_host_files(home.as_deref()) {
+        match fs::read_dir(&path) {
+            Ok(entries) => {
+                let mut inside: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+                inside.sort();
+                paths.extend(inside.into_iter().take(WORKER_FILES_MAX));
+            }
+            Err(_) => paths.push(path),
+        }
+    }
+    let source = |path: PathBuf| {
+        // A configuration is often a link to where it is kept.
+        let real = fs::canonicalize(&path).ok()?;
+        let bytes = read_file(&real, WORKER_FILE_BYTES_MAX).ok().flatten()?;
+        Some(host_source(path.display().to_string(), bytes))
+    };
+    paths.into_iter().filter_map(source).collect()
+}

@@ -1,0 +1,187 @@
+//! What was found, in words for people: what would be used, from where and why, what was passed
+//! over, which hosts set-up names, and what to write down. Decides nothing.
+
+use std::fmt::{self, Write as _};
+
+use super::{Environment, Found, NamedHost, NothingDetected, PassedOver, ProposedHosts};
+
+/// Everything that `mendwright detect` tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation<'e> {
+    /// Which repository, at which commit.
+    pub repository: &'e str,
+    /// What was found, with the repository's own file over it.
+    pub found: Result<&'e Environment, &'e NothingDetected>,
+    /// What the operator might allow.
+    pub hosts: &'e ProposedHosts,
+    /// Hosts that the repository's own file wants its agent to reach.
+    pub agent_hosts: &'e [String],
+}
+
+impl fmt::Display for Explanation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n", self.repository)?;
+        let (image, setup, passed_over) = match self.found {
+            Ok(found) => {
+                writeln!(f, "Test command\n{}", with_source(&found.test))?;
+                (&found.image, &found.setup, &found.passed_over)
+            }
+            Err(nothing) => {
+                writeln!(f, "Test command\n  none\n")?;
+                (&nothing.image, &nothing.setup, &nothing.passed_over)
+            }
+        };
+        match image {
+            Some(image) => writeln!(f, "Image\n{}", with_source(image))?,
+            None => writeln!(f, "Image\n  none is named: what the operator configures is used\n")?,
+        }
+        if setup.is_empty() {
+            writeln!(f, "Set-up\n  nothing to do\n")?;
+        } else {
+            writeln!(f, "Set-up (run once, with network to allowed hosts only)")?;
+            for command in setup {
+                f.write_str(&with_source(command))?;
+            }
+            writeln!(f)?;
+        }
+        list(f, "Passed over", passed_over.iter().map(|PassedOver { what, why }| format!("{what}: {why}")))?;
+        let notes = self.found.map_or(&[][..], |found| &found.notes);
+        list(f, "To know", notes.iter().cloned())?;
+        if !setup.is_empty() {
+            self.hosts_in_words(f)?;
+        }
+        if !self.agent_hosts.is_empty() {
+            let wanted = self.agent_hosts.iter().cloned();
+            list(
+                f,
+                "Hosts that the repository wants reached while the agent works and the tests run",
+                wanted,
+            )?;
+        }
+        match self.found {
+            Ok(found) => {
+                writeln!(f, "The same, written down as .github/agent-fix.yml\n")?;
+                f.write_str(&indented(&repository_file_for(found)))
+            }
+            Err(nothing) => write!(f, "{nothing}"),
+        }
+    }
+}
+
+impl Explanation<'_> {
+    fn hosts_in_words(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ProposedHosts { hosts, not_needed, unusable, unnamed } = self.hosts;
+        let named = |named: &NamedHost| format!("{}, named by {}", named.host, named.named_by.join(", "));
+        if hosts.is_empty() {
+            writeln!(f, "Hosts that set-up needs\n  no file and no variable names one\n")?;
+        }
+        list(f, "Hosts that set-up needs", hosts.iter().map(named))?;
+        list(f, "Hosts to look up", unnamed.iter().cloned())?;
+        list(f, "Hosts that only tools name which this set-up does not use", not_needed.iter().map(named))?;
+        let unusable = unusable.iter().map(|PassedOver { what, why }| format!("{what}: {why}"));
+        list(f, "Addresses left out", unusable)?;
+        if !hosts.is_empty() {
+            writeln!(
+                f,
+                "For the operator to accept, in mendwright.toml\n\n{}",
+                indented(&self.hosts.as_toml())
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl ProposedHosts {
+    /// What an operator who accepts all of them writes.
+    pub fn as_toml(&self) -> String {
+        let hosts: Vec<String> = self.hosts.iter().map(|named| format!("{:?}", named.host)).collect();
+        format!("[sandbox]\nallowed_hosts = [{}]\n", hosts.join(", "))
+    }
+}
+
+fn with_source(found: &Found<String>) -> String {
+    format!("{}    from {}\n", indented(&found.value), found.source)
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect()
+}
+
+fn list(f: &mut fmt::Formatter<'_>, heading: &str, items: impl Iterator<Item = String>) -> fmt::Result {
+    let mut items = items.peekable();
+    if items.peek().is_none() {
+        return Ok(());
+    }
+    writeln!(f, "{heading}")?;
+    for item in items {
+        writeln!(f, "  - {}", item.replace('\n', "\n    "))?;
+    }
+    writeln!(f)
+}
+
+/// The `.github/agent-fix.yml` that says what was found.
+pub fn repository_file_for(found: &Environment) -> String {
+    let mut text = format!("test: {}\n", yaml_text(&found.test.value));
+    if let Some(image) = &found.image {
+        let _ = writeln!(text, "image: {}", yaml_text(&image.value));
+    }
+    if !found.setup.is_empty() {
+        text.push_str("setup:\n");
+        for command in &found.setup {
+            let _ = writeln!(text, "  - {}", yaml_text(&command.value));
+        }
+    }
+    text
+}
+
+/// Plain where YAML takes it for the same text, else in double quotes.
+fn yaml_text(text: &str) -> String {
+    let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic()) || text.starts_with("./");
+    let harmless = |c: char| c.is_ascii_alphanumeric() || " -_./=@+\"'$&;()|".contains(c);
+    let means_other = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    let is_word = means_other.contains(&text.to_ascii_lowercase().as_str());
+    if starts_well && text.chars().all(harmless) && !is_word && !text.ends_with(' ') {
+        return text.to_owned();
+    }
+    // A JSON string is a YAML string.
+    serde_json::Value::from(text).to_string()
+}
+
+/// What is said, in an escalation too, where nothing tells how to test.
+pub(super) fn nothing_in_words(nothing: &NothingDetected) -> String {
+    let mut text = String::from("there is no telling how to run this repository's tests.\n\n");
+    for untested in &nothing.recognised {
+        let _ = writeln!(text, "{} is here ({}), but {}.", untested.language, untested.sign, untested.why);
+    }
+    if !nothing.recognised.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(
+        "Looked for, at the root of the repository: Cargo.toml, go.mod, pom.xml and Gradle files, .NET solutions, \
+         mix.exs, composer.json, Gemfile and spec/, Python's pyproject.toml, tox.ini and test files, \
+         package.json with a test script, Perl's t/, CMake, Meson and autotools, a Makefile or justfile with a \
+         target test or check; and for a job that tests in .github/workflows.\n",
+    );
+    let workflows = nothing.passed_over.iter().filter(|one| one.what.contains(".github/workflows"));
+    for PassedOver { what, why } in workflows.take(WORKFLOWS_TOLD_MAX) {
+        let _ = writeln!(text, "Passed over: {what}, as {why}.");
+    }
+    let example =
+        nothing.recognised.iter().map(|untested| untested.example.as_str()).find(|text| !text.is_empty());
+    let example = yaml_text(example.unwrap_or("./run-tests.sh"));
+    let _ = write!(
+        text,
+        "\nWrite the command whose exit code tells into .github/agent-fix.yml on the default branch, and what it \
+         needs installed, for example:\n\ntest: {example}\n"
+    );
+    let setup: Vec<String> =
+        nothing.setup.iter().map(|command| format!("  - {}\n", yaml_text(&command.value))).collect();
+    if !setup.is_empty() {
+        let _ = write!(text, "setup:\n{}", setup.concat());
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// An escalation is read by people.
+const WORKFLOWS_TOLD_MAX: usize = 5;

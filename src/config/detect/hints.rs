@@ -1,0 +1,54 @@
+//! What might be meant where nothing was found: projects in a directory of their own, and scripts
+//! that are named like test runners. Only ever proposed to people, never used.
+
+use super::python::quoted;
+use super::{RootListing, Untested};
+
+/// People are shown a few, not a catalogue.
+const HINTS_MAX: usize = 5;
+
+/// Manifests, their kind of project, and its usual test command.
+const MANIFESTS: [(&str, &str, &str); 11] = [
+    ("Cargo.toml", "Rust", "cargo test --no-fail-fast"),
+    ("go.mod", "Go", "go test ./..."),
+    ("pom.xml", "Java", "mvn -B test"),
+    ("build.gradle", "Java", "gradle test"),
+    ("build.gradle.kts", "Java", "gradle test"),
+    ("composer.json", "PHP", "vendor/bin/phpunit"),
+    ("Gemfile", "Ruby", "bundle exec rake test"),
+    ("pyproject.toml", "Python", "python3 -m pytest"),
+    ("setup.py", "Python", "python3 -m pytest"),
+    ("package.json", "JavaScript", "npm test"),
+    ("CMakeLists.txt", "C or C++", "cmake -S . -B build && cmake --build build && ctest --test-dir build"),
+];
+
+/// What might be meant.
+pub(super) fn hints(root: &RootListing) -> Vec<Untested> {
+    let script = root.files().find(|path| is_runner(path)).map(|path| Untested {
+        language: "A script",
+        sign: path.to_owned(),
+        why: "nothing says that it is the one that tests".to_owned(),
+        example: format!("./{path}"),
+    });
+    let below = root.files().filter_map(|path| {
+        let (directory, name) = path.split_once('/')?;
+        let (_, language, command) = MANIFESTS.iter().find(|(manifest, _, _)| *manifest == name)?;
+        Some(Untested {
+            language,
+            sign: path.to_owned(),
+            why: "it lies in a directory of its own, and only the root is tested without being told"
+                .to_owned(),
+            example: format!("cd {} && {command}", quoted(directory)),
+        })
+    });
+    script.into_iter().chain(below).take(HINTS_MAX).collect()
+}
+
+/// `run-tests.sh`, `scripts/test` and the like.
+fn is_runner(path: &str) -> bool {
+    let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let stem = name.strip_suffix(".sh").unwrap_or(name).replace(['-', '_'], "");
+    let is_named = ["runtest", "runtests", "testall", "runalltests"].contains(&stem.as_str())
+        || (["test", "tests"].contains(&stem.as_str()) && (name.ends_with(".sh") || !directory.is_empty()));
+    is_named && ["", "script", "scripts", "bin", "ci", "tools"].contains(&directory)
+}

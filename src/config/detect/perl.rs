@@ -1,0 +1,24 @@
+//! Perl: prove.
+
+use super::{Candidate, RootListing};
+
+/// How Perl projects are tested.
+pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
+    let sign = root.first(&["Makefile.PL", "Build.PL", "cpanfile", "dist.ini"]);
+    let test = root.files().find(|path| path.starts_with("t/") && path.ends_with(".t"));
+    let mut candidate = Candidate::new("Perl", sign.or(test)?, &["prove", "make test", "./Build test"]);
+    if let Some(file) = root.first(&["cpanfile", "Makefile.PL", "Build.PL"]) {
+        candidate = candidate.set_up_by("cpanm --notest --installdeps .", file);
+    }
+    let Some(test) = test else {
+        return Some(candidate.untested("there is no t/*.t", "prove -lr t"));
+    };
+    let compiled = root.files_in("").any(|name| name.ends_with(".xs"));
+    Some(match (compiled, root.has_file("Makefile.PL")) {
+        (true, true) => candidate.tested_by(
+            "perl Makefile.PL && make && prove -br t",
+            "Makefile.PL; a part of it is compiled (*.xs), so it is built first",
+        ),
+        (true, false) | (false, true | false) => candidate.tested_by("prove -lr t", test),
+    })
+}

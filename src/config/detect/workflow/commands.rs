@@ -1,0 +1,215 @@
+//! What the commands of a CI step are for: to install, to test, or something else.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// What a command is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Install,
+    Test,
+    Other,
+}
+
+/// Where a command begins: at the start, after what joins commands, and after what only wraps one.
+const HEAD: &str =
+    r"(?:^|[;&|(]\s*|\b(?:sudo|time|xvfb-run|env)\s+(?:-\S+\s+)*(?:\w+=\S*\s+)*)(?:\w+=\S*\s+)*";
+
+static TESTS: LazyLock<Regex> = LazyLock::new(|| {
+    let tests = r"(?:
+        cargo\s+(?:\+\S+\s+)?(?:nextest\s+run|test|t)\b
+      | (?:\S*python\S*\s+-m\s+|(?:uv|poetry|pipenv|pdm|hatch|rye)\s+run\s+(?:-\S+\s+)*(?:python\S*\s+-m\s+)?|coverage\s+run\s+(?:-\S+\s+)*-m\s+)?
+        (?:pytest|py\.test|tox|nox|unittest|nose2|stestr)\b
+      | hatch\s+test\b | \S*python\S*\s+\S*(?:manage\.py\s+test|runtests\S*|run_tests\S*|setup\.py\s+test)\b
+      | (?:npm|yarn|pnpm|bun)\s+(?:--?\S+\s+)*(?:run\s+)?(?:test|t)(?:[:\w-]*)\b
+      | (?:npx|yarn|pnpm|bunx)\s+(?:exec\s+)?(?:jest|vitest|mocha|ava)\b | node\s+(?:\S+\s+)*--test\b
+      | deno\s+(?:task\s+)?test\b | go\s+test\b | gotestsum\b
+      | (?:\./|sh\s+)?mvnw?\s.*\b(?:test|verify|install)\b | (?:\./|sh\s+)?gradlew?\s.*\b(?:test|check|build)\b
+      | (?:g|re)?make\s+(?:\S+\s+)*(?:test|tests|check|distcheck)\b | ctest\b | meson\s+test\b | ninja\s+(?:\S+\s+)*test\b
+      | bazel(?:isk)?\s+test\b | (?:bundle\s+exec\s+)?(?:rspec\b|rake(?:\s+(?:test|spec)\b|\s*$)) | (?:ruby\s+)?bin/rails\s+(?:\S+\s+)*test\b
+      | (?:\./)?vendor/bin/(?:phpunit|pest)\b | phpunit\b | composer\s+(?:run(?:-script)?\s+)?test\b
+      | prove\b | dotnet\s+test\b | mix\s+test\b | swift\s+test\b | zig\s+build\s+test\b | stack\s+test\b
+      | cabal\s+(?:v2-|new-)?test\b | (?:opam\s+exec\s+--\s+)?dune\s+(?:runtest|test)\b | lein\s+test\b | sbt\s.*\btest\b
+      | rebar3\s+(?:eunit|ct)\b | gleam\s+test\b | (?:dart|flutter)\s+test\b | crystal\s+spec\b | just\s+(?:test|check)\b
+      | bats\b | busted\b | (?:(?:ba)?sh\s+)?(?:\./)?\S*(?:run[-_]?tests?|/tests?|\btests?\.sh)(?:\.sh|\.py|\.pl)?(?:\s|$)
+    )";
+    pattern(tests)
+});
+
+static INSTALLS: LazyLock<Regex> = LazyLock::new(|| {
+    let installs = r"(?:
+        (?:\S*python\S*\s+-m\s+)?(?:pip[\d.]*|pipx)\s+install\b | uv\s+(?:sync|pip\s+install|tool\s+install|venv)\b
+      | (?:poetry|pdm|pipenv|conda|mamba|rye)\s+(?:install|sync)\b | \S*python\S*\s+-m\s+venv\b
+      | npm\s+(?:ci|i|install)\b | yarn(?:\s+install\b|\s+--\S+|\s*$) | pnpm\s+(?:i|install)\b | bun\s+(?:i|install)\b
+      | corepack\s+enable\b | go\s+(?:mod\s+download|get|install)\b | cargo\s+(?:fetch|install)\b | rustup\s+(?:target|component|toolchain)\b
+      | bundle(?:\s+install\b|\s+config\b|\s*$) | gem\s+install\b | composer\s+(?:install|update|require)\b
+      | cpanm?\b | cpm\s+install\b | dotnet\s+restore\b | mix\s+(?:deps\.get|local\.\w+)\b
+      | apt(?:-get)?\s+(?:-\S+\s+)*(?:update|install)\b | apk\s+add\b | (?:dnf|yum)\s+(?:-\S+\s+)*install\b
+      | opam\s+(?:install|update)\b | luarocks\s+(?:\S+\s+)*install\b | shards\s+install\b | rebar3\s+get-deps\b | lein\s+deps\b
+      | (?:\./|sh\s+)?(?:configure|autogen\.sh|bootstrap)\b | autoreconf\b | cmake\b | meson\s+(?:setup|compile)\b | ninja\b
+      | g?make(?:\s+-\S+)*(?:\s+(?:all|deps|build|install-deps|setup))?\s*$
+      | npm\s+run\s+build\b | (?:yarn|pnpm)\s+(?:run\s+)?build\b | cargo\s+build\b | go\s+build\b
+    )";
+    pattern(installs)
+});
+
+fn pattern(alternatives: &str) -> Regex {
+    Regex::new(&format!("(?x){HEAD}{alternatives}")).expect("a pattern of this file, which a test compiles")
+}
+
+/// What one command line is for.
+pub(super) fn purpose(line: &str) -> Purpose {
+    if TESTS.is_match(line) {
+        Purpose::Test
+    } else if INSTALLS.is_match(line) {
+        Purpose::Install
+    } else {
+        Purpose::Other
+    }
+}
+
+/// A script taken apart: commands that install, then one that tests.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Script {
+    pub(super) installs: Vec<String>,
+    pub(super) test: Option<String>,
+}
+
+/// Takes a `run:` script apart. Where its lines cannot stand alone (loops, variables, directories),
+/// it stays in one piece, for whatever its most telling line is for.
+pub(super) fn take_apart(script: &str) -> Script {
+    let joined = script.replace("\\\n", " ");
+    let lines: Vec<String> = joined
+        .lines()
+        .map(|line| line.trim().trim_start_matches("sudo ").split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect();
+    let purposes: Vec<Purpose> = lines.iter().map(|line| purpose(line)).collect();
+    let stands_alone = lines.iter().zip(&purposes).all(|(line, purpose)| {
+        *purpose != Purpose::Other
+            || ["echo ", "set -", "pwd", "ls", "which "].iter().any(|word| line.starts_with(word))
+    });
+    let mut taken = Script::default();
+    if stands_alone && !joined.contains("<<") {
+        let of = |wanted: Purpose| {
+            lines
+                .iter()
+                .zip(&purposes)
+                .filter(move |(_, purpose)| **purpose == wanted)
+                .map(|(line, _)| line.clone())
+        };
+        let tests: Vec<String> = of(Purpose::Test).collect();
+        taken.installs = of(Purpose::Install).collect();
+        taken.test = (!tests.is_empty()).then(|| tests.join(" && "));
+        return taken;
+    }
+    // As the runner does: the first line that fails ends it.
+    let whole = || format!("set -e\n{}", script.trim().replace("sudo ", ""));
+    if purposes.contains(&Purpose::Test) {
+        taken.test = Some(whole());
+    } else if purposes.contains(&Purpose::Install) {
+        taken.installs = vec![whole()];
+    }
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commands_purpose_is_known_by_its_words() {
+        let tests = [
+            "cargo test --all",
+            "cargo +nightly nextest run",
+            "python -m pytest -x",
+            "pytest",
+            "uv run pytest",
+            "uv run --frozen python -m pytest",
+            "tox -e py312",
+            "npm test",
+            "npm run test:unit",
+            "yarn test",
+            "pnpm test",
+            "go test ./...",
+            "./mvnw -B verify",
+            "mvn test",
+            "./gradlew check",
+            "make -j4 check",
+            "ctest --output-on-failure",
+            "bundle exec rake",
+            "bundle exec rspec",
+            "vendor/bin/phpunit",
+            "composer test",
+            "prove -l t",
+            "dotnet test",
+            "mix test",
+            "./run-tests.sh",
+            "bash scripts/run_tests.sh",
+            "xvfb-run -a npm test",
+            "CI=1 npm test",
+            "coverage run -m pytest",
+            "cd x && go test ./...",
+            "python manage.py test",
+            "./test.sh",
+            "opam exec -- dune runtest",
+        ];
+        for line in tests {
+            assert_eq!(purpose(line), Purpose::Test, "{line}");
+        }
+        let installs = [
+            "pip install -e .[test]",
+            "python -m pip install --upgrade pip pytest",
+            "npm ci",
+            "yarn",
+            "yarn install --immutable",
+            "apt-get install -y x",
+            "sudo apt-get update",
+            "bundle install",
+            "cmake -S . -B build",
+            "./configure",
+            "make",
+            "uv sync",
+            "pip install tox",
+            "go mod download",
+            "cargo build",
+            "composer install",
+            "npm install -g jest",
+        ];
+        for line in installs {
+            assert_eq!(purpose(line), Purpose::Install, "{line}");
+        }
+        for line in [
+            "echo pytest",
+            "cargo fmt --check",
+            "npm run lint",
+            "echo test",
+            "ruff check",
+            "cat tests.txt",
+            "cd tests",
+            "git diff",
+            "npm publish",
+            "latest",
+        ] {
+            assert_eq!(purpose(line), Purpose::Other, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_script_is_taken_apart_where_its_lines_stand_alone() {
+        let script = take_apart("# first\npip install \\\n  -e .\nsudo apt-get update\npytest -q\n");
+        assert_eq!(script.installs, ["pip install -e .", "apt-get update"]);
+        assert_eq!(script.test.as_deref(), Some("pytest -q"));
+        let whole = take_apart("cd sub\npytest\n");
+        assert_eq!(whole, Script { installs: vec![], test: Some("set -e\ncd sub\npytest".into()) });
+        assert_eq!(take_apart("echo hello\n"), Script::default());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_script_is_taken_apart_without_panic(text in "(.{0,20}\n){0,6}") {
+            let _ = take_apart(&text);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What was decided, by place. Bounded: what a sandbox asks for is its choice, not ours.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::domain::{EgressDecision, EgressReport};
+
+/// Places that were refused. Those that were allowed are as many as the operator names.
+const REFUSED_MAX: usize = 200;
+/// Longest name that a host can have (RFC 1035), and a little more of what is none.
+const HOST_CHARS_MAX: usize = 300;
+
+/// The decisions since the last look.
+#[derive(Debug, Default)]
+pub(super) struct Decisions(Mutex<EgressReport>);
+
+impl Decisions {
+    /// A connection was let through.
+    pub(super) fn allow(&self, host: &str, port: u16) {
+        self.add(host, port, None, 1, (0, 0));
+    }
+
+    /// A connection was not.
+    pub(super) fn refuse(&self, host: &str, port: u16, why: &str) {
+        self.add(host, port, Some(why), 1, (0, 0));
+    }
+
+    /// What a connection that was let through has moved: out and in.
+    pub(super) fn moved(&self, host: &str, port: u16, bytes: (u64, u64)) {
+        self.add(host, port, None, 0, bytes);
+    }
+
+    /// All there are, which are then forgotten.
+    pub(super) fn take(&self) -> EgressReport {
+        std::mem::take(&mut self.lock())
+    }
+
+    fn add(&self, host: &str, port: u16, refused: Option<&str>, connections: u64, (up, down): (u64, u64)) {
+        let host: String = host.chars().take(HOST_CHARS_MAX).collect();
+        let mut report = self.lock();
+        let known = report
+            .decisions
+            .iter_mut()
+            .find(|known| known.host == host && known.port == port && known.refused.as_deref() == refused);
+        if let Some(known) = known {
+            known.connections += connections;
+            known.bytes_up += up;
+            known.bytes_down += down;
+            return;
+        }
+        if refused.is_some() && report.refusals().count() >= REFUSED_MAX {
+            report.omitted += connections;
+            return;
+        }
+        let refused = refused.map(str::to_owned);
+        let at = Timestamp::now();
+        report.decisions.push(EgressDecision {
+            at,
+            host,
+            port,
+            refused,
+            connections,
+            bytes_up: up,
+            bytes_down: down,
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, EgressReport> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_place_is_one_decision_and_refusals_are_bounded() {
+        let decisions = Decisions::default();
+        for number in 0..REFUSED_MAX + 5 {
+            decisions.refuse(&format!("host-{number}"), 443, "no");
+        }
+        decisions.refuse("host-1", 443, "no");
+        decisions.allow("good", 443);
+        decisions.allow("good", 443);
+        decisions.moved("good", 443, (3, 4));
+        let report = decisions.take();
+        assert_eq!((report.decisions.len(), report.omitted), (REFUSED_MAX + 1, 5));
+        assert_eq!(report.decisions[1].connections, 2);
+        let good = report.decisions.last().unwrap();
+        assert_eq!((good.connections, good.bytes_up, good.bytes_down, &good.refused), (2, 3, 4, &None));
+        assert!(decisions.take().is_empty());
+    }
+}

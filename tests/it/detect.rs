@@ -1,0 +1,127 @@
+//! `mendwright detect`: what it reads, what it says, and how it ends.
+
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::support::BINARY;
+
+/// Runs it with an empty home and no variables but those given.
+async fn detect(repo: &Path, home: &Path, variables: &[(&str, &str)], json: bool) -> Output {
+    let mut command = Command::new(BINARY);
+    command.arg("detect").arg("--repo").arg(repo).env_clear().env("HOME", home);
+    command.envs(variables.iter().copied());
+    if json {
+        command.arg("--json");
+    }
+    command.output().await.unwrap()
+}
+
+fn write(root: &Path, files: &[(&str, &str)]) {
+    for (path, text) in files {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+}
+
+fn commit(root: &Path) {
+    let repository = git2::Repository::init(root).unwrap();
+    let mut index = repository.index().unwrap();
+    index.add_all(["*"], git2::IndexAddOption::DEFAULT, None).unwrap();
+    let tree = repository.find_tree(index.write_tree().unwrap()).unwrap();
+    let by = git2::Signature::new("a", "a@example.org", &git2::Time::new(1_700_000_000, 0)).unwrap();
+    repository.commit(Some("HEAD"), &by, &by, "first", &tree, &[]).unwrap();
+}
+
+fn answer(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+#[tokio::test]
+async fn it_reads_the_commit_and_not_the_work_tree_and_asks_this_machine_for_hosts() {
+    let directory = tempfile::tempdir().unwrap();
+    let (repo, home) = (directory.path().join("repo"), directory.path().join("home"));
+    write(
+        &repo,
+        &[
+            ("package.json", r#"{"scripts": {"test": "jest"}, "devDependencies": {"jest": "1"}}"#),
+            (
+                "package-lock.json",
+                r#"{"packages": {"a": {"resolved": "https://registry.example.org/a.tgz"}}}"#,
+            ),
+            (".github/agent-fix.yml", "image: registry.example/ci:1\nnetwork: {hosts: [api.example.org]}\n"),
+        ],
+    );
+    commit(&repo);
+    // What nobody committed is not the base.
+    write(&repo, &[("package.json", "{}"), ("go.mod", "module x\n")]);
+    write(
+        &home,
+        &[(
+            ".npmrc",
+            "//mirror.example.org/:_authToken=SECRET\nregistry=https://u:SECRET@mirror.example.org/npm/\n",
+        )],
+    );
+    let output =
+        detect(&repo, &home, &[("NPM_CONFIG_REGISTRY", "https://x:SECRET@third.example.org")], true).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = answer(&output);
+    assert_eq!((&said["test"]["value"], &said["found"]), (&"npm test".into(), &true.into()));
+    assert_eq!(said["image"]["source"], "`.github/agent-fix.yml`");
+    assert_eq!(said["agent_hosts"], serde_json::json!(["api.example.org"]));
+    let hosts: Vec<&str> = said["hosts"]["hosts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|host| host["host"].as_str().unwrap())
+        .collect();
+    assert_eq!(hosts, ["mirror.example.org", "registry.example.org", "third.example.org"]);
+    assert_eq!(
+        said["operator_toml"],
+        "[sandbox]\nallowed_hosts = [\"mirror.example.org\", \"registry.example.org\", \"third.example.org\"]\n"
+    );
+
+    let words = detect(&repo, &home, &[], false).await;
+    let text = String::from_utf8(words.stdout.clone()).unwrap();
+    assert!(
+        text.contains("npm ci") && text.contains("allowed_hosts = [") && text.contains("(master)"),
+        "{text}"
+    );
+    assert!(!text.contains("SECRET") && !String::from_utf8_lossy(&output.stdout).contains("SECRET"));
+}
+
+#[tokio::test]
+async fn a_directory_that_is_no_repository_is_read_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), &[("go.mod", "module x\n")]);
+    std::os::unix::fs::symlink("/etc/passwd", directory.path().join("Cargo.toml")).unwrap();
+    let output =
+        detect(directory.path(), directory.path(), &[("GOPROXY", "https://go.example.org,direct")], true)
+            .await;
+    let said = answer(&output);
+    assert_eq!((said["test"]["value"].as_str(), output.status.code()), (Some("go test ./..."), Some(0)));
+    assert_eq!(said["hosts"]["hosts"][0]["host"], "go.example.org");
+    assert!(said["repository"].as_str().unwrap().contains("no git repository"));
+}
+
+#[tokio::test]
+async fn nothing_found_is_its_own_exit_code_and_a_wrong_file_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let nothing = detect(directory.path(), directory.path(), &[], true).await;
+    assert_eq!(nothing.status.code(), Some(3), "{nothing:?}");
+    let said = answer(&nothing);
+    assert_eq!((&said["found"], &said["test"]), (&false.into(), &Value::Null));
+    assert!(said["message"].as_str().unwrap().contains("test: ./run-tests.sh"), "{said}");
+
+    write(directory.path(), &[(".github/agent-fix.yml", "tests: x\n")]);
+    let wrong = detect(directory.path(), directory.path(), &[], false).await;
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("did you mean `test`?"), "{wrong:?}");
+
+    let missing = detect(&directory.path().join("nowhere"), directory.path(), &[], false).await;
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("not a directory"), "{missing:?}");
+}

@@ -1,0 +1,66 @@
+//! The whole service and its set-ups, through crashes.
+
+use std::path::PathBuf;
+
+use mendwright::domain::TranscriptEvent;
+
+use crate::support::World;
+
+/// The tests pass only where the set-up has run; making and keeping it takes a while.
+const CONFIGURATION: &str = "setup:\n  - mkdir -p vendor && seq 20000 | split -a 4 -l 1 - vendor/n && head -c 50000000 /dev/zero > vendor/large && echo made > $HOME/made\n\
+     test: grep -q made $HOME/made && test -s vendor/large && cargo test --offline\n";
+
+fn setups(world: &World) -> Vec<String> {
+    let directory: PathBuf = world.directory.path().join("data/sandbox/setups");
+    let names = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_crash_while_a_set_up_is_kept_leaves_nothing_half() {
+    let more = [(".github/agent-fix.yml", CONFIGURATION)];
+    let mut world = World::with("fix", None, &more).await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    world
+        .until("the set-up is being kept", |world| {
+            setups(world).iter().any(|name| name.ends_with(".partial"))
+        })
+        .await;
+    world.kill_service().await;
+    let left = setups(&world);
+    assert!(left.len() == 1 && left[0].ends_with(".partial"), "{left:?}");
+    world.start_service().await;
+    world.until("a draft pull request", |world| world.pulls().len() == 1).await;
+    let kept = setups(&world);
+    assert!(kept.len() == 1 && kept[0].len() == 64, "{kept:?}");
+    let transcript = world.transcript().await;
+    let ran: Vec<(bool, bool)> = transcript
+        .iter()
+        .filter_map(|recorded| match &recorded.event {
+            TranscriptEvent::SetUp { kept, reused, .. } => Some((*kept, *reused)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ran, [(true, false)], "what was half kept was not used");
+    let body = world.pulls()[0]["body"].as_str().unwrap_or_default().to_owned();
+    assert!(body.contains("| Set-up | 1 command in "), "{body}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_set_up_that_fails_is_told_on_the_issue() {
+    let configuration = "setup:\n  - echo looking && cat /no/such/registry\ntest: cargo test --offline\n";
+    let mut world = World::with("fix", None, &[(".github/agent-fix.yml", configuration)]).await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    world
+        .until("an escalation", |world| {
+            world.comments().iter().any(|comment| comment.contains("The test suite cannot be run"))
+        })
+        .await;
+    let comments = world.comments().join("\n");
+    assert!(comments.contains("cat /no/such/registry") && comments.contains("looking"), "{comments}");
+    assert!(world.pulls().is_empty());
+    world.end().await;
+}
