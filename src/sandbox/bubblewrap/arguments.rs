@@ -89,6 +89,8 @@ pub(super) struct Inside<'a> {
 pub(super) enum ShownPrepared {
     /// To begin with.
     ReadOnly(PathBuf),
+    /// The same, where its parts are already below layers of the stage.
+    Below(PathBuf),
     /// To be filled, by a toolbox that runs no command.
     Writable(PathBuf),
 }
@@ -131,8 +133,10 @@ impl Arguments {
         if inside.proxy {
             arguments.add(["--proxy-port", &PROXY_PORT.to_string()]);
         }
-        if let Some(ShownPrepared::ReadOnly(_)) = inside.prepared {
-            arguments.add(["--prepared"]);
+        match inside.prepared {
+            Some(ShownPrepared::ReadOnly(_)) => arguments.add(["--prepared"]),
+            Some(ShownPrepared::Below(_)) => arguments.add(["--prepared-below"]),
+            Some(ShownPrepared::Writable(_)) | None => {}
         }
         Ok(arguments)
     }

@@ -2,6 +2,7 @@
 //! which of these ways this machine allows.
 
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -16,6 +17,7 @@ use super::subordinate::Subordinates;
 use super::{Bubblewrap, KIND, guard, is_label};
 use crate::sandbox::container::Container;
 use crate::sandbox::egress::Egress;
+use crate::sandbox::protocol::{PREPARED_HOME, PREPARED_WORKSPACE};
 use crate::sandbox::{Guarantee, Root, SandboxError, SandboxSpec, TOOLBOX, Toolbox, UnpackedImage};
 
 /// Numbers that no distribution gives to a user, and that still fit a tar header's seven digits.
@@ -23,6 +25,9 @@ const FIRST_USER: u32 = 1_900_000;
 const USERS: u32 = 100_000;
 /// In a namespace with subordinate users, those below are the system's.
 const FIRST_SUBORDINATE: u32 = 1_000;
+/// Who owns what set-ups made, where root keeps it: the owner of unpacked images, so that a sandbox
+/// can have both.
+const KEEPER: u32 = FIRST_USER - 1;
 /// Of a sandbox that is only tried out.
 const PROBE_DISK_BYTES: u64 = 64 << 20;
 
@@ -126,19 +131,22 @@ impl Bubblewrap {
     }
 
     /// As whom it runs. Neighbours on the host's own system are other users, whose bounds the kernel
-    /// counts apart. In an image it is the user that owns the image's files: it changes them in a
-    /// layer of its own, as root would in a container; neighbours in images are kept apart by their
-    /// namespaces alone.
+    /// counts apart. In an image, or with what a set-up made, it is the user that owns those files:
+    /// it changes them in a layer of its own, as root would in a container; such neighbours are kept
+    /// apart by their namespaces alone.
     fn privileges(&self, wanted: &Wanted<'_>) -> Result<Privileges, SandboxError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = std::process::id().wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         if self.as_root {
-            let mut user = FIRST_USER + number % USERS;
-            if let Some(image) = wanted.image {
-                let gone = |e| SandboxError::Gone(format!("the image at {}: {e}", image.root.display()));
-                let owner = std::fs::metadata(&image.root).map_err(gone)?.uid();
-                user = if owner == 0 { user } else { owner };
-            }
+            let owner = match (wanted.image, wanted.prepared) {
+                (Some(image), _) => owner_of(&image.root)?,
+                (None, Some(ShownPrepared::ReadOnly(files) | ShownPrepared::Below(files))) => {
+                    owner_of(files)?
+                }
+                (None, Some(ShownPrepared::Writable(_))) => KEEPER,
+                (None, None) => 0,
+            };
+            let user = if owner == 0 { FIRST_USER + number % USERS } else { owner };
             return Ok(Privileges::DroppedTo { user });
         }
         // Our own files, which an image and what a set-up made are, are not a subordinate's.
@@ -152,6 +160,18 @@ impl Bubblewrap {
             }
             Some(_) | None => Privileges::UserNamespace,
         })
+    }
+
+    /// Whether the inside owns such files, so that they can be below a layer of its own instead of
+    /// being copied.
+    fn can_change(&self, privileges: Privileges, files: &Path) -> Result<bool, SandboxError> {
+        let owner = owner_of(files)?;
+        Ok(self.abilities.overlay
+            && match privileges {
+                Privileges::DroppedTo { user } => user == owner,
+                Privileges::MappedTo { .. } => false,
+                Privileges::UserNamespace => owner == nix::unistd::geteuid().as_raw(),
+            })
     }
 
     /// Starts a sandbox that sees `prepared`.
@@ -210,6 +230,15 @@ impl Bubblewrap {
             };
             stage.overlay(ROOT_ON_STAGE, &image.root, owner).map_err(broken)?;
         }
+        let below = match (&mut stage, wanted.prepared) {
+            (Some(stage), Some(ShownPrepared::ReadOnly(files))) if self.can_change(privileges, files)? => {
+                for (place, name) in [("workspace", PREPARED_WORKSPACE), ("home", PREPARED_HOME)] {
+                    stage.overlay(place, &files.join(name), None).map_err(broken)?;
+                }
+                Some(ShownPrepared::Below(files.clone()))
+            }
+            (_, _) => None,
+        };
         let cgroup = Arc::new(Cgroup::create(&spec.label, &spec.limits));
         let applied = Applied {
             spec,
@@ -232,7 +261,7 @@ impl Bubblewrap {
             proxy: !spec.allowed_hosts.is_empty(),
             processes_max: (!cgroup.bounds_processes()).then_some(spec.limits.pids_max),
             data_bytes_max: (!cgroup.bounds_memory()).then_some(spec.limits.memory_bytes_max),
-            prepared: wanted.prepared,
+            prepared: below.as_ref().or(wanted.prepared),
         };
         let arguments = Arguments::build(&inside, TOOLBOX, "init").map_err(broken)?;
         let launch = guard::Launch {
@@ -253,6 +282,14 @@ impl Bubblewrap {
     }
 }
 
+fn owner_of(place: &Path) -> Result<u32, SandboxError> {
+    let gone = |e| SandboxError::Gone(format!("{} is not there any more: {e}", place.display()));
+    Ok(std::fs::metadata(place).map_err(gone)?.uid())
+}
+
 fn refuse(missing: String, remedy: &str) -> SandboxError {
     SandboxError::Unavailable { kind: KIND, missing, remedy: remedy.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,11 +85,15 @@ impl Stage {
     /// Lays a writable layer over `lower`, at [`Stage::path`] of `name`. Its topmost directory
     /// belongs to `owner`, who owns the files below.
     pub(super) fn overlay(&mut self, name: &str, lower: &Path, owner: Option<u32>) -> Result<(), String> {
-        self.directory(name, 0o755, None);
+        let place = format!("{}/{name}", self.point);
+        let is_there =
+            |step: &Step| matches!(step, Step::Directory { path, .. } if path.to_bytes() == place.as_bytes());
+        if !self.steps.iter().any(is_there) {
+            self.directory(name, 0o755, None);
+        }
         self.directory(&format!("{name}.upper"), 0o755, owner);
         self.directory(&format!("{name}.work"), 0o700, None);
         let escaped = escape(lower.as_os_str().as_bytes());
-        let place = format!("{}/{name}", self.point);
         let mut data = b"lowerdir=".to_vec();
         data.extend(escaped);
         data.extend(format!(",upperdir={place}.upper,workdir={place}.work").bytes());

@@ -2,9 +2,11 @@
 
 use mendwright::domain::Ending;
 use mendwright::sandbox::protocol::WriteFile;
-use mendwright::sandbox::{Guarantee, Root, SandboxSpec};
+use mendwright::sandbox::{CommandSpec, Guarantee, Root, SandboxSpec};
 
-use super::{Backend, assert_nothing_left, fails, in_one, in_one_plain, ok, sh, unique};
+use super::{
+    Backend, DEADLINE, assert_nothing_left, fails, in_one, in_one_plain, ok, processes_with, sh, unique,
+};
 
 async fn write(toolbox: &mendwright::sandbox::Toolbox, path: &str, content: &str) {
     let request = WriteFile { path: path.to_owned(), content: content.to_owned() };
@@ -312,4 +314,50 @@ async fn what_proc_tells_of_the_host_is_covered() {
         toolbox
     })
     .await;
+}
+
+/// Seen from the host, nothing inside has the user that this process has, where that can be had: as
+/// root, and for an account with subordinate ids. Elsewhere to require it is refused.
+#[tokio::test]
+async fn the_inside_is_another_user_of_the_host_wherever_it_can_be() {
+    let us = nix::unistd::geteuid();
+    let name = nix::unistd::User::from_uid(us).unwrap().map_or_else(String::new, |user| user.name);
+    let has_range = |file| {
+        let ranges = std::fs::read_to_string(file).unwrap_or_default();
+        ranges
+            .lines()
+            .any(|line| line.split(':').next().is_some_and(|who| who == name || who == us.to_string()))
+    };
+    let can_be = us.is_root() || (has_range("/etc/subuid") && has_range("/etc/subgid"));
+    let sandbox = Backend::Bubblewrap.sandbox();
+    let mut spec = Backend::Bubblewrap.spec(&unique("other-user"));
+    spec.required = vec![Guarantee::OtherUser];
+    let toolbox = match (sandbox.start(&spec).await, can_be) {
+        (Ok(toolbox), true) => toolbox,
+        (Err(error), false) => {
+            assert!(error.to_string().contains("/etc/subuid"), "{error}");
+            return;
+        }
+        (outcome, _) => panic!("it can be: {can_be}, and came to {:?}", outcome.map(drop)),
+    };
+    let marker = format!("66{}", std::process::id());
+    let command = CommandSpec::shell(&format!("echo started; sleep {marker}"), DEADLINE);
+    let started = tokio::sync::Notify::new();
+    tokio::select! {
+        ended = toolbox.run_live(&command, |_, _| started.notify_one()) => panic!("{ended:?}"),
+        () = started.notified() => {
+            for process in processes_with(&format!("sleep {marker}")) {
+                let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+                let of = |field: &str| {
+                    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+                    line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+                };
+                assert!(of("Uid:").iter().all(|user| *user != us.to_string()), "{status}");
+                assert!(of("Gid:").iter().all(|group| *group != nix::unistd::getegid().to_string()), "{status}");
+                assert_eq!(of("Groups:"), Vec::<String>::new());
+            }
+        }
+    }
+    toolbox.shut_down().await;
+    assert_nothing_left(&spec.label);
 }

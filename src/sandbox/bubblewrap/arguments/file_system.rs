@@ -132,7 +132,7 @@ impl Arguments {
     /// same user, from its very first instruction.
     fn own(&mut self, inside: &Inside<'_>, toolbox: &[u8]) -> io::Result<()> {
         let shown = match inside.prepared {
-            Some(ShownPrepared::ReadOnly(files)) => Some(("--ro-bind", files)),
+            Some(ShownPrepared::ReadOnly(files) | ShownPrepared::Below(files)) => Some(("--ro-bind", files)),
             Some(ShownPrepared::Writable(files)) => Some(("--bind", files)),
             None => None,
         };
