@@ -349,7 +349,8 @@ fn bounded_output(mut head: Vec<u8>, mut omitted_bytes: u64, mut tail: Vec<u8>) 
     } else {
         let whole = whole_characters(&head);
         let torn = tail.iter().take(3).take_while(|byte| **byte & 0b1100_0000 == 0b1000_0000).count();
-        omitted_bytes += (head.len() - whole + torn) as u64;
+        // The count is what the other side says.
+        omitted_bytes = omitted_bytes.saturating_add((head.len() - whole + torn) as u64);
         head.truncate(whole);
         tail.drain(..torn);
     }

@@ -29,6 +29,9 @@ pub enum Place {
     /// One for all of them.
     #[default]
     Shared,
+    /// One whose process namespace nobody takes away: what is tried in it would end every process
+    /// of whoever runs the test.
+    OwnProcesses,
     /// One with little of everything.
     Small,
     /// One that may reach some hosts, on a host that has a network of its own.
@@ -64,10 +67,13 @@ pub struct Probe {
     pub attack: String,
     held: String,
     held_by_docker: Option<String>,
+    held_by_docker_set_up: Option<String>,
     legitimate: Option<String>,
     expected: Option<String>,
     pub outside: Option<String>,
     pub before: Option<String>,
+    /// Who may have been reached, where the network is the test's own; nobody otherwise.
+    pub reaches: Option<String>,
 }
 
 impl Probe {
@@ -84,11 +90,14 @@ impl Probe {
     }
 
     /// The pattern of all that the attack may say.
-    pub fn held(&self, backend: Backend) -> &str {
-        match (backend, &self.held_by_docker) {
-            (Backend::Docker, Some(held)) => held,
-            (Backend::Bubblewrap | Backend::Docker, _) => &self.held,
-        }
+    pub fn held(&self, backend: Backend, phase: Phase) -> &str {
+        let of_docker = self.held_by_docker.as_ref();
+        let held = match (backend, phase) {
+            (Backend::Bubblewrap, _) => None,
+            (Backend::Docker, Phase::Work) => of_docker,
+            (Backend::Docker, Phase::SetUp) => self.held_by_docker_set_up.as_ref().or(of_docker),
+        };
+        held.unwrap_or(&self.held)
     }
 
     /// The act beside it, and the pattern of its answer.
@@ -126,6 +135,10 @@ pub fn groups() -> &'static [Group] {
             "06-kernel.toml",
             "07-network.toml",
             "08-local-sockets.toml",
+            "09-toolbox.toml",
+            "10-bombs.toml",
+            "11-leftovers.toml",
+            "12-proxy.toml",
         ];
         files
             .into_iter()

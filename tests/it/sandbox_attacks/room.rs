@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mendwright::domain::{CommandResult, Ending};
-use mendwright::sandbox::{CallError, CommandSpec, Root, Sandbox, SandboxSpec, Toolbox, sandbox_by_name};
+use mendwright::sandbox::{
+    CallError, CommandSpec, Limits, Root, Sandbox, SandboxSpec, Toolbox, sandbox_by_name,
+};
 use serde::Deserialize;
+use tokio::sync::Notify;
 
-use super::data::{self, Group, Phase, Probe, is_like};
+use super::data::{Group, Phase, Place, Probe, is_like};
 use super::host::{Host, prober};
 
 /// Far above what any of these commands takes.
@@ -31,7 +34,7 @@ impl Backend {
         .unwrap()
     }
 
-    pub fn spec(self, phase: Phase, host: &Host) -> SandboxSpec {
+    pub fn spec(self, place: Place, phase: Phase, host: &Host) -> SandboxSpec {
         use std::sync::atomic::{AtomicU32, Ordering};
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let label = format!("attacked-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
@@ -43,7 +46,17 @@ impl Backend {
             Phase::SetUp => mendwright::sandbox::Phase::SetUp,
             Phase::Work => mendwright::sandbox::Phase::Work,
         };
-        SandboxSpec { root, phase, ..SandboxSpec::named(label) }
+        let limits = match place {
+            Place::Small => Limits {
+                memory_bytes_max: 128 << 20,
+                pids_max: 64,
+                disk_bytes_max: 64 << 20,
+                open_files_max: 1024,
+                ..Limits::default()
+            },
+            Place::Shared | Place::OwnProcesses | Place::Connected | Place::Successive => Limits::default(),
+        };
+        SandboxSpec { root, phase, limits, ..SandboxSpec::named(label) }
     }
 }
 
@@ -56,12 +69,7 @@ pub struct Room {
 }
 
 impl Room {
-    pub async fn open(sandbox: Arc<dyn Sandbox>, backend: Backend, phase: Phase, host: &Host) -> Self {
-        let spec = backend.spec(phase, host);
-        Self::open_as(sandbox, backend, spec).await
-    }
-
-    pub async fn open_as(sandbox: Arc<dyn Sandbox>, backend: Backend, spec: SandboxSpec) -> Self {
+    pub async fn open(sandbox: Arc<dyn Sandbox>, backend: Backend, spec: SandboxSpec) -> Self {
         let toolbox = furnished(sandbox.as_ref(), &spec).await;
         Self { sandbox, backend, spec, toolbox }
     }
@@ -69,17 +77,30 @@ impl Room {
     /// The attack, then the legitimate act. What did not hold, in words.
     pub async fn try_out(&mut self, host: &mut Host, group: &Group, probe: &Probe) -> Option<String> {
         let mut wrong: Vec<String> = self.attack(host, probe).await.err().into_iter().collect();
-        let (act, expected) = probe.legitimate(group);
-        let answer = self.run(host, act).await;
-        if !is_like(expected, &answer) {
-            wrong.push(format!(
-                "the legitimate act beside it fails: {act}\n    it said: {answer}\n    wanted: {expected}"
-            ));
-        }
+        wrong.extend(self.legitimate(host, group, probe).await);
         (!wrong.is_empty()).then(|| self.report(group, probe, &wrong))
     }
 
-    fn report(&self, group: &Group, probe: &Probe, wrong: &[String]) -> String {
+    fn phase(&self) -> Phase {
+        match self.spec.phase {
+            mendwright::sandbox::Phase::SetUp => Phase::SetUp,
+            mendwright::sandbox::Phase::Work => Phase::Work,
+        }
+    }
+
+    /// Only the act beside it. Why it failed, if it did.
+    pub async fn legitimate(&mut self, host: &Host, group: &Group, probe: &Probe) -> Option<String> {
+        let (act, expected) = probe.legitimate(group);
+        let answer = self.run(host, act).await;
+        (!is_like(expected, &answer)).then(|| {
+            format!(
+                "the legitimate act beside it fails: {act}\n    it said: {answer}\n    wanted: {expected}"
+            )
+        })
+    }
+
+    /// What did not hold, as a person needs it.
+    pub fn report(&self, group: &Group, probe: &Probe, wrong: &[String]) -> String {
         format!(
             "{}: {} (in {:?}, {:?})\n  the defence: {}\n  {}",
             group.title,
@@ -95,11 +116,11 @@ impl Room {
     pub async fn attack(&mut self, host: &mut Host, probe: &Probe) -> Result<(), String> {
         let said = self.run(host, &probe.attack).await;
         let mut wrong = Vec::new();
-        if !is_like(probe.held(self.backend), &said) {
+        if !is_like(probe.held(self.backend, self.phase()), &said) {
             wrong.push(format!(
                 "the attack: {}\n    it said: {said}\n    a defence says: {}",
                 probe.attack,
-                probe.held(self.backend)
+                probe.held(self.backend, self.phase())
             ));
         }
         for secret in host.secrets_in(&said) {
@@ -109,27 +130,33 @@ impl Room {
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n  ")) }
     }
 
-    /// What a command says, and its ending where it did not exit by itself.
+    /// What a command says, and its ending where it did not exit by itself. A sandbox that is lost
+    /// by it is replaced.
     pub async fn run(&mut self, host: &Host, command: &str) -> String {
+        let said = self.run_beside(host, command).await;
+        if said.starts_with("<lost ") {
+            let another = furnished(self.sandbox.as_ref(), &self.spec).await;
+            std::mem::replace(&mut self.toolbox, another).shut_down().await;
+        }
+        said
+    }
+
+    /// The same while others run.
+    pub async fn run_beside(&self, host: &Host, command: &str) -> String {
         let command = CommandSpec::shell(&host.script(command, PROBER), DEADLINE);
         match self.toolbox.run(&command).await {
-            Ok(result) => {
-                if result.duration.as_millis() > 100 {
-                    eprintln!(
-                        "SLOW {:?} {}",
-                        result.duration,
-                        &command.argv[2][command.argv[2].len().min(38)..]
-                    );
-                }
-                in_words(&result)
-            }
+            Ok(result) => in_words(&result),
             Err(CallError::Told(why)) => format!("<told {why}>"),
-            Err(CallError::Lost(lost)) => {
-                let another = furnished(self.sandbox.as_ref(), &self.spec).await;
-                std::mem::replace(&mut self.toolbox, another).shut_down().await;
-                format!("<lost {lost}>")
-            }
+            Err(CallError::Lost(lost)) => format!("<lost {lost}>"),
         }
+    }
+
+    /// Says of a command that it has begun, by its first output, and leaves it running until it is
+    /// dropped or ends.
+    pub async fn hold(&self, host: &Host, command: &str, begun: &Notify) {
+        let command = CommandSpec::shell(&host.script(command, PROBER), DEADLINE);
+        let ended = self.toolbox.run_live(&command, |_, _| begun.notify_one()).await;
+        panic!("{:?} has ended: {ended:?}", command.argv);
     }
 
     pub async fn close(self) {
@@ -138,7 +165,7 @@ impl Room {
 }
 
 /// Said and ended.
-pub fn in_words(result: &CommandResult) -> String {
+fn in_words(result: &CommandResult) -> String {
     let said = result.output.to_text();
     let said = said.trim();
     match &result.ending {
@@ -158,10 +185,4 @@ async fn furnished(sandbox: &dyn Sandbox, spec: &SandboxSpec) -> Toolbox {
     tar.append_data(&mut header, "prober", program.as_slice()).unwrap();
     toolbox.unpack(tar.into_inner().unwrap().as_slice()).await.unwrap();
     toolbox
-}
-
-/// The same attacks as they are, for what runs them elsewhere.
-pub fn all_shared() -> impl Iterator<Item = (&'static Group, &'static Probe)> {
-    let shared = data::groups().iter().filter(|group| group.place == data::Place::Shared);
-    shared.flat_map(|group| group.probe.iter().map(move |probe| (group, probe)))
 }

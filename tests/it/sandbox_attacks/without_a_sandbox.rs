@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::data::is_like;
+use super::data::{Phase, Place, is_like};
 use super::host::{Host, is_root, prober};
-use super::room::{Backend, all_shared};
+use super::probes::probes;
+use super::room::Backend;
 
 /// On this machine as it is; and, for what is aimed at the first process, with an ordinary one as that.
 const NOTHING_HELD: [&[&str]; 2] = [&[], &["--unshare-pid", "--as-pid-1", "--proc", "/proc"]];
@@ -22,13 +23,12 @@ fn every_attack_can_succeed_where_nothing_holds_it() {
     let program = bench.path().join("prober");
     assert!(Command::new("cp").arg(prober()).arg(&program).status().unwrap().success());
     let mut tame = Vec::new();
-    for (_, probe) in all_shared() {
-        if probe.outside.is_some() || !probe.is_for(Backend::Bubblewrap, super::Phase::Work, true) {
-            continue;
-        }
+    let of_places =
+        [Place::Shared, Place::Small].map(|place| probes(place, Backend::Bubblewrap, Phase::Work));
+    for (_, probe) in of_places.into_iter().flatten().filter(|(_, probe)| probe.outside.is_none()) {
         let script = host.script(&probe.attack, &program.to_string_lossy());
         let said = NOTHING_HELD.map(|options| run(bench.path(), options, &script));
-        if said.iter().all(|said| is_like(probe.held(Backend::Bubblewrap), said)) {
+        if said.iter().all(|said| is_like(probe.held(Backend::Bubblewrap, Phase::Work), said)) {
             tame.push(format!("{}: {}\n  said: {}", probe.name, probe.attack, said[0].trim()));
         }
     }

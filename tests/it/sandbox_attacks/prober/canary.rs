@@ -23,7 +23,7 @@ pub fn stand(words: &[&str]) -> ExitCode {
         println!("canary SECRET DIRECTORY KEY");
         return ExitCode::FAILURE;
     };
-    let memory: Vec<u8> = secret.bytes().cycle().take(1 << 20).collect();
+    let memory: Vec<u8> = secret.bytes().cycle().take(64 << 10).collect();
     let came: Arc<Visitors> = Arc::default();
     let name = format!("mendwright-canary-{key}");
     let mut said = format!("abstract={name}");

@@ -76,6 +76,8 @@ impl Peer {
                     std::thread::sleep(Duration::from_millis(100));
                 }
             }
+            // Takes nothing in.
+            "deaf" => std::thread::sleep(Duration::from_secs(3600)),
             // The multiplexer.
             "no-multiplexer" => self.output.write_all(&[0xff; 4096])?,
             "huge-multiplexer-length" => self.frame(DATA, 0, asked.stream, u32::MAX, b"x")?,

@@ -67,6 +67,7 @@ pub fn main() -> ExitCode {
         ["interfaces"] => Ok(network::interfaces()),
         ["address", address] => network::take_address(address),
         ["hold-abstract", name] => network::hold_abstract(name),
+        ["hold-port", port] => network::hold_port(port),
         ["ipc", kind, name] => network::ipc(kind, name),
         ["leave-ipc", kind, name] => network::leave_ipc(kind, name),
         ["proxy", text] => Ok(proxy::talk(text)),

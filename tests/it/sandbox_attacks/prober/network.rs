@@ -91,7 +91,9 @@ pub fn take_address(address: &str) -> Outcome {
     const SET_ADDRESS: usize = 0x8916;
     let IpAddr::V4(address) = internet(address, "0").ip() else { panic!("an IPv4 address is needed") };
     let mut request = [0u8; 40];
-    request[..4].copy_from_slice(b"lo:7");
+    request[..3].copy_from_slice(b"lo:");
+    // An interface can have several, each by a name of its own.
+    request[3] = b'a' + address.octets()[3] % 26;
     request[16..18].copy_from_slice(&2u16.to_ne_bytes());
     request[20..24].copy_from_slice(&address.octets());
     let socket = UdpSocket::bind("0.0.0.0:0")?;
@@ -104,7 +106,19 @@ pub fn hold_abstract(name: &str) -> Outcome {
     let listener = UnixListener::bind_addr(&UnixAddr::from_abstract_name(name)?)?;
     println!("holding");
     for connection in listener.incoming() {
-        connection?.write_all(b"hello")?;
+        // Who came may have left.
+        let _ = connection.and_then(|mut connection| connection.write_all(b"hello"));
+    }
+    Ok("ended".to_owned())
+}
+
+/// Listens on a port of the loopback interface for as long as it is let.
+pub fn hold_port(port: &str) -> Outcome {
+    let listener = TcpListener::bind(internet("127.0.0.1", port))?;
+    println!("holding");
+    for connection in listener.incoming() {
+        // Who came may have left.
+        let _ = connection.and_then(|mut connection| connection.write_all(b"hello"));
     }
     Ok("ended".to_owned())
 }

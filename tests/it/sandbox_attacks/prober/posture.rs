@@ -42,6 +42,8 @@ pub fn report() -> String {
     for (name, _) in std::env::vars() {
         say("environment", name);
     }
+    let user = fs::metadata("/proc/self").map(|metadata| metadata.uid()).unwrap_or_default();
+    say("identity", format!("user {user}"));
     for map in ["uid_map", "gid_map"] {
         for line in read(&format!("/proc/self/{map}")).lines() {
             say("identity", format!("{map} {}", line.split_whitespace().collect::<Vec<_>>().join(" ")));
@@ -49,10 +51,15 @@ pub fn report() -> String {
     }
     say("identity", format!("setgroups {}", read("/proc/self/setgroups").trim()));
     for limit in read("/proc/self/limits").lines().skip(1) {
-        // The name is 26 characters wide, then soft and hard limit.
+        // The name is 26 characters wide, then soft and hard limit. How much depends on the machine.
         let (name, values) = limit.split_at(limit.len().min(26));
         let values: Vec<&str> = values.split_whitespace().take(2).collect();
-        say("limits", format!("{} {}", name.trim(), values.join(" ")));
+        let bound = match values.as_slice() {
+            ["0", "0"] => "none",
+            [_, "unlimited"] => "unlimited",
+            _ => "bounded",
+        };
+        say("limits", format!("{} {bound}", name.trim()));
     }
     for interface in super::network::interfaces().split_whitespace() {
         say("interfaces", interface.to_owned());

@@ -1,0 +1,121 @@
+//! What is to be seen of the containment from inside, compared with what is declared for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use serde::Deserialize;
+
+use super::data::{Phase, Place};
+use super::host::{Host, is_root};
+use super::room::{Backend, Room};
+
+held_by_every_backend! {
+    the_posture_is_the_declared_one,
+}
+
+/// Facts by section.
+type Facts = BTreeMap<String, BTreeSet<String>>;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Declared {
+    /// All there is to be seen.
+    is: Facts,
+    /// Seen on some machines only: what their kernel or distribution has.
+    #[serde(default)]
+    may_be: Facts,
+}
+
+fn declared(backend: Backend) -> Declared {
+    let (name, text) = match (backend, is_root()) {
+        (Backend::Bubblewrap, true) => {
+            ("bubblewrap-root", include_str!("../../../fixtures/sandbox/posture/bubblewrap-root.toml"))
+        }
+        (Backend::Bubblewrap, false) => {
+            ("bubblewrap-user", include_str!("../../../fixtures/sandbox/posture/bubblewrap-user.toml"))
+        }
+        (Backend::Docker, _) => ("docker", include_str!("../../../fixtures/sandbox/posture/docker.toml")),
+    };
+    toml::from_str(text).unwrap_or_else(|e| panic!("posture/{name}.toml: {e}"))
+}
+
+async fn the_posture_is_the_declared_one(backend: Backend) {
+    let host = Host::plant();
+    let spec = backend.spec(Place::Shared, Phase::Work, &host);
+    let mut room = Room::open(backend.sandbox(), backend, spec).await;
+    let difference = difference_in(&mut room, backend, &host).await;
+    room.close().await;
+    host.leave();
+    assert!(
+        difference.is_empty(),
+        "the posture of {backend:?} is not the declared one ('-' is declared and missing, '+' is there and not \
+         declared); if that is meant, change fixtures/sandbox/posture in the same commit:\n{difference}"
+    );
+}
+
+/// What is on one side only, in a running sandbox.
+pub async fn difference_in(room: &mut Room, backend: Backend, host: &Host) -> String {
+    let report = room.run(host, "exec prober_path posture").await;
+    // The test's own: programs that give rights, which it has to show in there.
+    let is_ours = |line: &&str| line.contains(&*host.rights().to_string_lossy());
+    let report: Vec<&str> = report.lines().filter(|line| !is_ours(line)).collect();
+    difference(&declared(backend), &observed(&report.join("\n")))
+}
+
+/// A line for each fact that is on one side only.
+fn difference(declared: &Declared, seen: &Facts) -> String {
+    let none = BTreeSet::new();
+    let of = |facts: &Facts, section: &str| facts.get(section).unwrap_or(&none).clone();
+    let sections: BTreeSet<&String> = declared.is.keys().chain(seen.keys()).collect();
+    let mut lines = String::new();
+    for section in sections {
+        let (is, may_be) = (of(&declared.is, section), of(&declared.may_be, section));
+        let seen = of(seen, section);
+        for fact in is.difference(&seen) {
+            lines.push_str(&format!("- {section}: {fact}\n"));
+        }
+        for fact in seen.difference(&is).filter(|fact| !may_be.contains(*fact)) {
+            lines.push_str(&format!("+ {section}: {fact}\n"));
+        }
+    }
+    lines
+}
+
+/// Without what differs from one sandbox to the next: numbers of users and namespaces.
+fn observed(report: &str) -> Facts {
+    let user = report.lines().find_map(|line| line.strip_prefix("identity: user ")).unwrap_or("?").to_owned();
+    let mut facts = Facts::new();
+    for line in report.lines() {
+        let (section, fact) = line.split_once(": ").unwrap_or(("not a fact", line));
+        let fact = match (section, fact.split_once(' ')) {
+            ("namespaces", Some((name, link))) => {
+                let hosts = fs::read_link(format!("/proc/self/ns/{name}")).unwrap_or_default();
+                format!("{name} {}", if hosts.as_os_str() == link { "of the host" } else { "of its own" })
+            }
+            ("identity", _) if user.len() >= 4 && !fact.contains("4294967295") => fact
+                .split(' ')
+                .map(|word| if word == user { "USER" } else { word })
+                .collect::<Vec<_>>()
+                .join(" "),
+            _ => fact.to_owned(),
+        };
+        facts.entry(section.to_owned()).or_default().insert(fact);
+    }
+    facts
+}
+
+#[test]
+fn a_changed_posture_reads_as_a_difference() {
+    let facts = |text: &str| observed(text);
+    let declared = Declared {
+        is: facts("status: NoNewPrivs 1\nmounts: /usr disk ro"),
+        may_be: facts("mounts: /lib32 disk ro"),
+    };
+    let seen =
+        facts("status: NoNewPrivs 0\nmounts: /usr disk ro\nmounts: /lib32 disk ro\nmounts: /root disk rw");
+    insta::assert_snapshot!(difference(&declared, &seen), @r"
+    + mounts: /root disk rw
+    - status: NoNewPrivs 1
+    + status: NoNewPrivs 0
+    ");
+}

@@ -1,0 +1,123 @@
+//! A defence that is taken away is noticed: for each that can be, by exactly the probes that are
+//! named beside it. The product has no switch for that; the test stands between it and `bwrap`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use mendwright::sandbox::{Bubblewrap, Sandbox};
+use serde::Deserialize;
+
+use super::data::{Phase, Place, User, groups};
+use super::host::{Host, is_root, prober};
+use super::posture::difference_in;
+use super::probes::probes;
+use super::room::{Backend, Room};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Weakening {
+    /// The defence that is missing.
+    without: String,
+    backend: Backend,
+    user: Option<User>,
+    #[serde(default)]
+    place: Place,
+    /// What is changed between us and what makes the sandbox.
+    rules: Vec<String>,
+    /// The probes that are not held without it.
+    red: BTreeSet<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Weakenings {
+    weakening: Vec<Weakening>,
+}
+
+/// The comparison of what is to be seen with what is declared, among the probes.
+const POSTURE: &str = "posture";
+/// Fewer would mean that some were lost.
+const WEAKENINGS_MIN: usize = 12;
+
+fn weakenings() -> &'static [Weakening] {
+    static WEAKENINGS: OnceLock<Vec<Weakening>> = OnceLock::new();
+    WEAKENINGS.get_or_init(|| {
+        let text = include_str!("../../../fixtures/sandbox/weakenings.toml");
+        let parsed: Weakenings = toml::from_str(text).unwrap_or_else(|e| panic!("weakenings.toml: {e}"));
+        parsed.weakening
+    })
+}
+
+#[test]
+fn each_weakening_is_noticed_by_probes_that_there_are() {
+    let names: BTreeSet<&str> =
+        groups().iter().flat_map(|group| &group.probe).map(|probe| probe.name.as_str()).collect();
+    for weakening in weakenings() {
+        assert!(!weakening.red.is_empty(), "nothing notices {}", weakening.without);
+        let harmless = [Place::Shared, Place::Small].contains(&weakening.place);
+        assert!(harmless, "{}: such probes are for whole sandboxes only", weakening.without);
+        for red in &weakening.red {
+            assert!(names.contains(red.as_str()) || red == POSTURE, "{}: there is no probe {red}", weakening.without);
+        }
+    }
+    let of = |backend| weakenings().iter().filter(|weakening| weakening.backend == backend).count();
+    assert!(of(Backend::Bubblewrap) >= WEAKENINGS_MIN);
+}
+
+#[tokio::test]
+async fn bubblewrap_without_a_defence_is_noticed() {
+    let user = if is_root() { User::Root } else { User::Ordinary };
+    let mut wrong = Vec::new();
+    for weakening in weakenings().iter().filter(|w| w.backend == Backend::Bubblewrap) {
+        if weakening.user.is_some_and(|only| only != user) {
+            continue;
+        }
+        let (_directory, program) = weakened_bwrap(&weakening.rules);
+        match Bubblewrap::with_program(program) {
+            Ok(sandbox) => wrong.extend(compare(weakening, Arc::new(sandbox)).await),
+            Err(error) => wrong.push(format!("without {}: there is no sandbox: {error}", weakening.without)),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What was noticed, where it is not what should have been.
+async fn compare(weakening: &Weakening, sandbox: Arc<dyn Sandbox>) -> Option<String> {
+    let mut host = Host::plant();
+    let spec = weakening.backend.spec(weakening.place, Phase::Work, &host);
+    let mut room = Room::open(sandbox, weakening.backend, spec).await;
+    let mut red = BTreeSet::new();
+    for (_, probe) in probes(weakening.place, weakening.backend, Phase::Work) {
+        if room.attack(&mut host, probe).await.is_err() {
+            red.insert(probe.name.clone());
+        }
+    }
+    if !difference_in(&mut room, weakening.backend, &host).await.is_empty() {
+        red.insert(POSTURE.to_owned());
+    }
+    room.close().await;
+    let unnoticed: Vec<_> = weakening.red.difference(&red).collect();
+    let unexpected: Vec<_> = red.difference(&weakening.red).collect();
+    (red != weakening.red).then(|| {
+        format!(
+            "without {}:\n  not noticed by: {unnoticed:?}\n  also noticed by: {unexpected:?}",
+            weakening.without
+        )
+    })
+}
+
+/// A program that starts the real `bwrap` with other arguments.
+fn weakened_bwrap(rules: &[String]) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let real = path.split(':').map(|place| PathBuf::from(place).join("bwrap")).find(|file| file.is_file());
+    let mut lines = vec![real.expect("bwrap on the PATH").display().to_string()];
+    lines.extend(rules.iter().cloned());
+    fs::write(directory.path().join("rules"), lines.join("\n")).unwrap();
+    let program = directory.path().join("bwrap");
+    symlink(prober(), &program).unwrap();
+    (directory, program)
+}
