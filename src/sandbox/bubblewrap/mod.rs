@@ -272,7 +272,7 @@ async fn on_thread<T: Send + 'static>(
 
 /// The filters of system calls, as the kernel takes them, for backends that put them on from inside.
 pub(super) fn system_call_filters() -> Result<Vec<Vec<u8>>, String> {
-    Ok(seccomp::filters()?.iter().map(|filter| seccomp::to_bytes(filter)).collect())
+    Ok(seccomp::filters()?.iter().map(seccomp::to_bytes).collect())
 }
 
 /// Where the operator's `PATH` leads to. `bwrap` is started with an empty environment, in which the
