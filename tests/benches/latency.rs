@@ -12,11 +12,11 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use hmac::{Hmac, KeyInit, Mac};
 use mendwright::sandbox::protocol::ReadFile;
-use mendwright::sandbox::{CommandSpec, Root, SandboxSpec, sandbox_by_name};
+use mendwright::sandbox::{Bubblewrap, CommandSpec, Root, Sandbox, SandboxSpec, sandbox_by_name};
 use mendwright::store::{SqliteStore, Store};
 use mendwright::webhook::{WebhookSecrets, WebhookState, router};
 use secrecy::SecretString;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 const SECRET: &str = "bench-secret-0123456789";
 const PAYLOAD: &str = include_str!("../../fixtures/webhooks-received/issues.labeled.1.json");
@@ -116,7 +116,38 @@ async fn sandbox() {
         assert!(status.success());
         floors.push(started.elapsed());
     }
-    row("sandbox start, toolbox answering", median(starts), "bwrap running /bin/true", median(floors));
+    let floor = median(floors);
+    row("sandbox start, toolbox answering", median(starts), "bwrap running /bin/true", floor);
+    let directory = tempfile::tempdir().unwrap();
+    let sandbox = Bubblewrap::new().unwrap().keeping_in(&directory.path().join("state"));
+    let spec = SandboxSpec { root: image(directory.path()), ..SandboxSpec::named("bench-image") };
+    sandbox.resolve(&spec.root).await.unwrap();
+    let mut starts = Vec::new();
+    for _ in 0..30 {
+        let started = Instant::now();
+        let toolbox = sandbox.start(&spec).await.unwrap();
+        starts.push(started.elapsed());
+        assert!(toolbox.description().contains("changes in a layer of its own"), "{}", toolbox.description());
+        toolbox.shut_down().await;
+    }
+    row("the same in an image, with overlay", median(starts), "bwrap running /bin/true", floor);
+}
+
+/// An image with some files, as `docker save` would write it.
+fn image(directory: &std::path::Path) -> Root {
+    let layer = archive((0..2_000).map(|n| (format!("usr/share/files/{n}"), text(2_000))));
+    let digest = format!("sha256:{}", hex::encode(Sha256::digest(&layer)));
+    let architecture = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+    let config = serde_json::json!({
+        "architecture": architecture, "os": "linux", "config": {},
+        "rootfs": { "type": "layers", "diff_ids": [digest] },
+    });
+    let saved = serde_json::json!([{ "Config": "config.json", "Layers": ["layer.tar"], "RepoTags": [] }]);
+    let files = [("manifest.json", saved.to_string()), ("config.json", config.to_string())];
+    let files = files.map(|(path, json)| (path.to_owned(), json.into_bytes()));
+    let path = directory.join("image.tar");
+    std::fs::write(&path, archive(files.into_iter().chain([("layer.tar".to_owned(), layer)]))).unwrap();
+    Root::Image(format!("oci-archive:{}", path.display()))
 }
 
 /// A file of so many bytes, in lines.
