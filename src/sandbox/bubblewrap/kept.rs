@@ -6,7 +6,7 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,9 @@ const PARTIAL: &str = ".partial";
 const GONE: &str = ".gone";
 /// What a file takes on a disk beside its bytes, at least when there are many small ones.
 const ENTRY_BYTES: u64 = 4096;
+/// For locks that only seem to be held.
+const LOCK_ATTEMPTS_MAX: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// A meta file is a few dozen bytes.
 const META_BYTES_MAX: u64 = 4096;
 
@@ -202,7 +205,7 @@ impl Kept {
     fn remove(&self, key: &SetupKey) -> io::Result<bool> {
         let place = self.setups.join(key.as_str());
         let lock = lock_file(&place)?;
-        if lock.try_lock().is_err() {
+        if !is_unused(&lock) {
             return Ok(false);
         }
         let gone = self.setups.join(format!("{key}{GONE}"));
@@ -244,6 +247,17 @@ fn lock_file(directory: &Path) -> io::Result<File> {
     File::options().create(true).truncate(false).write(true).open(directory.join("lock"))
 }
 
+/// Whether nobody holds it. A process that is being started has copies of our own locks until it
+/// becomes another program; that is over in a moment.
+fn is_unused(lock: &File) -> bool {
+    (0..LOCK_ATTEMPTS_MAX).any(|attempt| {
+        if attempt > 0 {
+            std::thread::sleep(LOCK_PAUSE);
+        }
+        lock.try_lock().is_ok()
+    })
+}
+
 fn remove_unless_locked(directory: &Path) -> io::Result<bool> {
     if lock_file(directory)?.try_lock().is_err() {
         return Ok(false);
@@ -259,7 +273,6 @@ fn read_meta(place: &Path) -> Option<Meta> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use super::*;
 

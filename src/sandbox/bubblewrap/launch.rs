@@ -127,7 +127,7 @@ impl Bubblewrap {
             (Privileges::MappedTo { .. }, Some(users)) => Privilege::Joined(Arc::clone(&users.namespace)),
             (Privileges::MappedTo { .. }, None) | (Privileges::UserNamespace, _) => Privilege::Own,
         };
-        abilities.stage.then(|| Stage::new(privilege, bytes_max, TOOLBOX)).flatten()
+        abilities.stage.then(|| Stage::new(privilege, bytes_max)).flatten()
     }
 
     /// As whom it runs. Neighbours on the host's own system are other users, whose bounds the kernel

@@ -205,7 +205,8 @@ impl Docker {
                 Ok(running) => {
                     let mut description = self.describe(&engine.facts, spec, &base, bounds_root);
                     if open_files_max < spec.limits.open_files_max {
-                        let granted = format!("; {open_files_max} open files (the engine may not grant more)");
+                        let granted =
+                            format!("; {open_files_max} open files (the engine may not grant more)");
                         description.push_str(&granted);
                     }
                     return Ok((running, description));

@@ -82,7 +82,10 @@ fn a_set_up_may_do_what_package_managers_do_and_no_more() {
     let spec = SandboxSpec { allowed_hosts: vec!["example.org".to_owned()], ..small(Phase::SetUp) };
     let (work, set_up) = (request(&small(Phase::Work), &facts(), false), request(&spec, &facts(), true));
     let only_in = |one: &str, other: &str| -> String {
-        one.lines().filter(|line| !other.lines().any(|there| there == *line)).map(|line| format!("{line}\n")).collect()
+        one.lines()
+            .filter(|line| !other.lines().any(|there| there == *line))
+            .map(|line| format!("{line}\n"))
+            .collect()
     };
     insta::assert_snapshot!(only_in(&set_up, &work), @r"");
 }
@@ -123,7 +126,9 @@ fn what_is_required_and_cannot_be_had_is_named() {
     assert!(missing(&facts(), &require(Phase::SetUp, Guarantee::Disk), 0).contains("'disk'"));
     // As root inside and out, and as the same ordinary user; mapped users are others.
     assert!(missing(&facts(), &require(Phase::SetUp, Guarantee::OtherUser), 0).contains("'other_user'"));
-    assert!(missing(&facts(), &require(Phase::Work, Guarantee::OtherUser), WORK_USER).contains("'other_user'"));
+    assert!(
+        missing(&facts(), &require(Phase::Work, Guarantee::OtherUser), WORK_USER).contains("'other_user'")
+    );
     assert_eq!(missing(&facts(), &require(Phase::Work, Guarantee::OtherUser), 0), "");
     let mapped = facts().missing(&require(Phase::SetUp, Guarantee::OtherUser), Some("auto"), 0);
     assert_eq!(mapped, None);
@@ -147,7 +152,8 @@ fn an_engine_that_cannot_be_reached_is_an_error_that_says_what_to_do() {
     insta::assert_snapshot!(refusal(named("unix:///nowhere/engine.sock"), &[]), @"the docker sandbox cannot be used: there is no socket /nowhere/engine.sock; start the engine, or name the socket that it has");
     insta::assert_snapshot!(refusal(DockerOptions::default(), &[("DOCKER_HOST", "tcp://10.0.0.1:2375")]), @r#"the docker sandbox cannot be used: a Unix socket; DOCKER_HOST says "tcp://10.0.0.1:2375"; name one, as unix:///var/run/docker.sock: an engine is reached over no network"#);
     insta::assert_snapshot!(refusal(DockerOptions::default(), &[("DOCKER_HOST", "unix:///nowhere/else.sock")]), @"the docker sandbox cannot be used: there is no socket /nowhere/else.sock; start the engine, or name the socket that it has");
-    let forbidden = engine::unreachable(Path::new("/var/run/docker.sock"), &std::io::ErrorKind::PermissionDenied.into());
+    let forbidden =
+        engine::unreachable(Path::new("/var/run/docker.sock"), &std::io::ErrorKind::PermissionDenied.into());
     insta::assert_snapshot!(forbidden.to_string(), @"the docker sandbox cannot be used: this user may not open the engine's socket /var/run/docker.sock; add the user to its group (usermod -aG docker USER), knowing that this is as good as root on this machine; or run Podman as that user");
     let directory = tempfile::tempdir().unwrap();
     let nobody = directory.path().join("nobody.sock");

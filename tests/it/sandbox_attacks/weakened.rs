@@ -59,7 +59,11 @@ fn each_weakening_is_noticed_by_probes_that_there_are() {
         let harmless = [Place::Shared, Place::Small].contains(&weakening.place);
         assert!(harmless, "{}: such probes are for whole sandboxes only", weakening.without);
         for red in &weakening.red {
-            assert!(names.contains(red.as_str()) || red == POSTURE, "{}: there is no probe {red}", weakening.without);
+            assert!(
+                names.contains(red.as_str()) || red == POSTURE,
+                "{}: there is no probe {red}",
+                weakening.without
+            );
         }
     }
     let of = |backend| weakenings().iter().filter(|weakening| weakening.backend == backend).count();

@@ -15,7 +15,8 @@ async fn concurrent_starts_put_the_toolbox_into_an_image_once() {
     });
     futures_util::future::join_all(starts).await;
     assert_eq!(fresh.derived().len(), 1, "{:?}", fresh.derived());
-    let making = docker(&["ps", "--all", "--quiet", "--filter", &format!("label=mendwright.base={}", fresh.id)]);
+    let making =
+        docker(&["ps", "--all", "--quiet", "--filter", &format!("label=mendwright.base={}", fresh.id)]);
     assert_eq!(making, "", "the container that it was made in is left");
 }
 

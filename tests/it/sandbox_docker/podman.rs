@@ -60,11 +60,15 @@ async fn podman_runs_the_same_sandbox() {
     let spec = spec(&format!("localhost/{IMAGE}"));
     let toolbox = sandbox.start(&spec).await.unwrap();
     assert!(toolbox.description().starts_with("Podman "), "{}", toolbox.description());
-    let said = ok(&toolbox, "id -u; echo $HOME; pwd; touch x $HOME/x /tmp/x && stat -c %u x; cat /etc/resolv.conf").await;
+    let said =
+        ok(&toolbox, "id -u; echo $HOME; pwd; touch x $HOME/x /tmp/x && stat -c %u x; cat /etc/resolv.conf")
+            .await;
     assert_eq!(said, "1000\n/home/agent\n/workspace\n1000\n");
     assert_eq!(ok(&toolbox, "env | grep secret; env | grep -i proxy=.; true").await, "");
     assert_eq!(ok(&toolbox, "tail -n +3 /proc/net/dev | cut -d: -f1").await.trim(), "lo");
-    for refused in ["touch /usr/x", "cat /.mendwright/toolbox", "unshare -r true", "cat /proc/kcore", "ls /proc/1/fd"] {
+    for refused in
+        ["touch /usr/x", "cat /.mendwright/toolbox", "unshare -r true", "cat /proc/kcore", "ls /proc/1/fd"]
+    {
         fails(&toolbox, refused).await;
     }
     let status = ok(&toolbox, "grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status").await;

@@ -33,13 +33,15 @@ async fn what_a_set_up_made_is_there_for_later_sandboxes_and_its_toolbox_is_ours
         echo cached > $HOME/.cache/x && echo installed > /usr/local/lib/library && chown 33:33 /usr/local/lib/library";
     ok(&toolbox, commands).await;
     // Root in there may do this; nobody may ever run it.
-    ok(&toolbox, "rm -rf /.mendwright/toolbox; cp /bin/true /.mendwright/toolbox; : > /.mendwright/filters").await;
+    ok(&toolbox, "rm -rf /.mendwright/toolbox; cp /bin/true /.mendwright/toolbox; : > /.mendwright/filters")
+        .await;
     let kept = sandbox.keep(toolbox, &key, 1 << 30).await.unwrap();
     assert_eq!(sandbox.kept(&key).await.unwrap(), Some(kept.clone()));
 
     let spec = SandboxSpec { prepared: Some(kept), ..spec(IMAGE) };
     let toolbox = sandbox.start(&spec).await.unwrap();
-    let seen = "cat venv/bin/tool $HOME/.cache/x /usr/local/lib/library; ls; stat -c '%u %a' venv/bin/tool; id -u";
+    let seen =
+        "cat venv/bin/tool $HOME/.cache/x /usr/local/lib/library; ls; stat -c '%u %a' venv/bin/tool; id -u";
     assert_eq!(ok(&toolbox, seen).await, "made\ncached\ninstalled\nvenv\n1000 700\n1000\n");
     fails(&toolbox, "touch /usr/local/lib/other").await;
     fails(&toolbox, "unshare -r true").await;
@@ -89,7 +91,10 @@ async fn a_set_up_acts_as_root_without_what_package_managers_do_not_need() {
     ok(&toolbox, started).await;
     fails(&toolbox, "grep -l 47[4]7 /proc/[0-9]*/cmdline").await;
     toolbox.shut_down().await;
-    assert_eq!(docker(&["ps", "--all", "--quiet", "--filter", &format!("label=mendwright.job={}", spec.label)]), "");
+    assert_eq!(
+        docker(&["ps", "--all", "--quiet", "--filter", &format!("label=mendwright.job={}", spec.label)]),
+        ""
+    );
 }
 
 #[tokio::test]
@@ -105,10 +110,16 @@ async fn a_set_up_that_fills_the_disk_is_ended_and_said_to_have_been() {
         assert!(!toolbox.run(&fill).await.unwrap().ending.is_success());
     } else {
         let why = gone(toolbox.run(&fill).await);
-        assert!(why.starts_with("it was ended for writing 20") && why.ends_with("where 64 are allowed"), "{why}");
+        assert!(
+            why.starts_with("it was ended for writing 20") && why.ends_with("where 64 are allowed"),
+            "{why}"
+        );
     }
     toolbox.shut_down().await;
-    assert_eq!(docker(&["ps", "--all", "--quiet", "--filter", &format!("label=mendwright.job={}", spec.label)]), "");
+    assert_eq!(
+        docker(&["ps", "--all", "--quiet", "--filter", &format!("label=mendwright.job={}", spec.label)]),
+        ""
+    );
 }
 
 #[tokio::test]
@@ -120,7 +131,10 @@ async fn more_than_is_allowed_is_not_kept() {
     ok(&toolbox, "head -c 3000000 /dev/zero > large").await;
     let error = sandbox.keep(toolbox, &key(), 1 << 20).await.unwrap_err().to_string();
     assert_eq!(error, "the sandbox is gone: the set-up made 2 MiB, where 1 are kept");
-    assert_eq!(docker(&["ps", "--all", "--quiet", "--filter", &format!("label=mendwright.owner={owner}")]), "");
+    assert_eq!(
+        docker(&["ps", "--all", "--quiet", "--filter", &format!("label=mendwright.owner={owner}")]),
+        ""
+    );
 }
 
 #[tokio::test]
