@@ -224,6 +224,7 @@ fn tidy(sandbox: Arc<dyn Sandbox>, bounds: KeptBounds, shutdown: CancellationTok
 fn set_up_policy(config: &SetUpConfig) -> SetUpPolicy {
     SetUpPolicy {
         allowed_hosts: config.allowed_hosts.clone(),
+        images: config.images.clone(),
         egress_bytes_max: config.egress_bytes_max,
         kept: KeptBounds {
             count_max: config.kept_count_max,

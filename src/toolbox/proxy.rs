@@ -4,9 +4,16 @@
 use std::io;
 use std::net::Ipv4Addr;
 
+use std::sync::Arc;
+
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use crate::mux::Opener;
+
+/// Connections at one time: more than the host serves, and half of the streams that the pipe has, so
+/// that whoever opens thousands leaves room for the host's calls. The others wait to be taken.
+const CONNECTIONS_MAX: usize = 128;
 
 /// Takes the port.
 pub async fn listen(port: u16) -> io::Result<TcpListener> {
@@ -15,14 +22,20 @@ pub async fn listen(port: u16) -> io::Result<TcpListener> {
 
 /// Passes every connection on, for ever.
 pub async fn lend(listener: TcpListener, opener: Opener) {
-    loop {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    // The places are there for ever.
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         // A connection that was given up before it was taken, or too many files open: the next one
         // may do better.
         let Ok((connection, _)) = listener.accept().await else {
             tokio::task::yield_now().await;
             continue;
         };
-        tokio::spawn(pass_on(connection, opener.clone()));
+        let opener = opener.clone();
+        tokio::spawn(async move {
+            pass_on(connection, opener).await;
+            drop(place);
+        });
     }
 }
 

@@ -6,7 +6,7 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,9 +18,6 @@ const PARTIAL: &str = ".partial";
 const GONE: &str = ".gone";
 /// What a file takes on a disk beside its bytes, at least when there are many small ones.
 const ENTRY_BYTES: u64 = 4096;
-/// For locks that only seem to be held.
-const LOCK_ATTEMPTS_MAX: u32 = 20;
-const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// A meta file is a few dozen bytes.
 const META_BYTES_MAX: u64 = 4096;
 
@@ -35,13 +32,32 @@ pub(super) struct Kept {
 pub(super) struct Partial {
     key: SetupKey,
     directory: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// As long as it is held, that set-up is not removed.
 #[derive(Debug)]
 pub(in crate::sandbox) struct Lease {
-    _lock: File,
+    _lock: Lock,
+}
+
+/// A lock on a file, given back when dropped. A process that is being started at that moment has the
+/// same open file for a while: closing ours would not give it back.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Lock {
+    /// The only one, or none.
+    fn exclusive(file: File) -> Option<Self> {
+        file.try_lock().is_ok().then_some(Self(file))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // It is given back at the latest when all who have the file open have ended.
+        let _ = self.0.unlock();
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,7 +84,7 @@ impl Kept {
     pub(super) fn begin(&self, key: &SetupKey) -> Result<Partial, String> {
         self.make_ours().map_err(|e| self.failed(&e))?;
         let directory = self.setups.join(format!("{key}{PARTIAL}"));
-        let begin = || -> io::Result<Option<File>> {
+        let begin = || -> io::Result<Option<Lock>> {
             if directory.exists() && !remove_unless_locked(&directory)? {
                 return Ok(None);
             }
@@ -78,7 +94,7 @@ impl Kept {
             fs::create_dir(&files)?;
             // Whatever our umask: another user's sandbox begins with what is in it.
             fs::set_permissions(&files, Permissions::from_mode(0o755))?;
-            Ok(lock.try_lock().is_ok().then_some(lock))
+            Ok(Lock::exclusive(lock))
         };
         match begin() {
             Ok(Some(lock)) => Ok(Partial { key: key.clone(), directory, _lock: lock }),
@@ -140,7 +156,7 @@ impl Kept {
             lock.try_lock_shared().map_err(io::Error::other)?;
             // It may have gone between the opening and the lock.
             fs::metadata(place.join("meta.json"))?;
-            Ok(Lease { _lock: lock })
+            Ok(Lease { _lock: Lock(lock) })
         };
         let lease = lease()
             .map_err(|e| format!("what the set-up made is not kept any more in {}: {e}", place.display()))?;
@@ -204,10 +220,7 @@ impl Kept {
 
     fn remove(&self, key: &SetupKey) -> io::Result<bool> {
         let place = self.setups.join(key.as_str());
-        let lock = lock_file(&place)?;
-        if !is_unused(&lock) {
-            return Ok(false);
-        }
+        let Some(_lock) = Lock::exclusive(lock_file(&place)?) else { return Ok(false) };
         let gone = self.setups.join(format!("{key}{GONE}"));
         if gone.exists() {
             fs::remove_dir_all(&gone)?;
@@ -247,21 +260,8 @@ fn lock_file(directory: &Path) -> io::Result<File> {
     File::options().create(true).truncate(false).write(true).open(directory.join("lock"))
 }
 
-/// Whether nobody holds it. A process that is being started has copies of our own locks until it
-/// becomes another program; that is over in a moment.
-fn is_unused(lock: &File) -> bool {
-    (0..LOCK_ATTEMPTS_MAX).any(|attempt| {
-        if attempt > 0 {
-            std::thread::sleep(LOCK_PAUSE);
-        }
-        lock.try_lock().is_ok()
-    })
-}
-
 fn remove_unless_locked(directory: &Path) -> io::Result<bool> {
-    if lock_file(directory)?.try_lock().is_err() {
-        return Ok(false);
-    }
+    let Some(_lock) = Lock::exclusive(lock_file(directory)?) else { return Ok(false) };
     fs::remove_dir_all(directory)?;
     Ok(true)
 }
@@ -273,6 +273,7 @@ fn read_meta(place: &Path) -> Option<Meta> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
 
     use super::*;
 

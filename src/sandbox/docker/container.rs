@@ -2,7 +2,7 @@
 //! field for privileges, devices, mounts of the host's, its namespaces or further capabilities.
 //! Talks to nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bollard::models::ContainerCreateBody;
 use serde::Serialize;
@@ -340,11 +340,16 @@ fn variables(spec: &SandboxSpec, wanted: &Wanted<'_>) -> Vec<String> {
     if !wanted.base.has_path {
         variables.push(format!("PATH={}", environment::SYSTEM_PATH));
     }
-    let foreign = PROXY_VARIABLES.iter().filter(|name| ours.iter().all(|(ours, _)| ours != *name));
+    let mut foreign: BTreeSet<&str> = PROXY_VARIABLES.into();
+    if spec.prepared.is_some() {
+        // The set-up's own are on its image.
+        foreign.extend(environment::variables(true).iter().map(|(name, _)| *name));
+    }
+    foreign.retain(|name| ours.iter().all(|(ours, _)| ours != name));
     // A name alone takes the variable away; Podman would look it up in its own environment.
-    variables.extend(foreign.map(|name| match wanted.facts.is_podman {
+    variables.extend(foreign.into_iter().map(|name| match wanted.facts.is_podman {
         true => format!("{name}="),
-        false => (*name).to_owned(),
+        false => name.to_owned(),
     }));
     variables
 }

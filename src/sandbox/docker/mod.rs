@@ -41,8 +41,8 @@ mod tests;
 const KIND: &str = "docker";
 /// Open files of a process that any engine may grant.
 const OPEN_FILES_LEAST: u64 = 1024;
-/// Processes of one user that Podman grants by itself.
-const PODMAN_PROCESSES_MAX: u64 = 1 << 20;
+/// Processes of one user, as many as Podman's service may itself have; it would try to grant more.
+const PODMAN_PROCESSES_MAX: u64 = 32_768;
 /// Longest label.
 const LABEL_BYTES_MAX: usize = 60;
 /// User namespace modes that share no users with the host. (Docker's only one, `host`, does.)

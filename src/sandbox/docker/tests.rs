@@ -57,6 +57,11 @@ fn flatten(path: &str, value: &serde_json::Value, text: &mut String) {
             names.sort();
             names.into_iter().for_each(|name| flatten(&format!("{path}.{name}"), &map[name], text));
         }
+        serde_json::Value::Array(entries) if !entries.is_empty() => {
+            entries
+                .iter()
+                .for_each(|entry| *text += &format!("{} + {entry}\n", path.trim_start_matches('.')));
+        }
         other => *text += &format!("{} = {other}\n", path.trim_start_matches('.')),
     }
 }
@@ -74,7 +79,107 @@ fn small(phase: Phase) -> SandboxSpec {
 
 #[test]
 fn work_is_asked_for_without_any_privilege() {
-    insta::assert_snapshot!(request(&small(Phase::Work), &facts(), false), @r"");
+    insta::assert_snapshot!(request(&small(Phase::Work), &facts(), false), @r#"
+    AttachStderr = true
+    AttachStdin = true
+    AttachStdout = true
+    Cmd + "init"
+    Cmd + "--filters"
+    Entrypoint + "/.mendwright/toolbox"
+    Env + "HOME=/home/agent"
+    Env + "USER=agent"
+    Env + "LOGNAME=agent"
+    Env + "SHELL=/bin/sh"
+    Env + "LANG=C.UTF-8"
+    Env + "TERM=dumb"
+    Env + "TMPDIR=/tmp"
+    Env + "CI=true"
+    Env + "CARGO_HOME=/home/agent/.cargo"
+    Env + "CARGO_NET_OFFLINE=true"
+    Env + "ALL_PROXY"
+    Env + "FTP_PROXY"
+    Env + "HTTPS_PROXY"
+    Env + "HTTP_PROXY"
+    Env + "NO_PROXY"
+    Env + "all_proxy"
+    Env + "ftp_proxy"
+    Env + "http_proxy"
+    Env + "https_proxy"
+    Env + "no_proxy"
+    Healthcheck.Test + "NONE"
+    HostConfig.AutoRemove = true
+    HostConfig.CapAdd = []
+    HostConfig.CapDrop + "ALL"
+    HostConfig.CgroupnsMode = "private"
+    HostConfig.Init = false
+    HostConfig.IpcMode = "private"
+    HostConfig.LogConfig.Config = {}
+    HostConfig.LogConfig.Type = "none"
+    HostConfig.MaskedPaths + "/proc/acpi"
+    HostConfig.MaskedPaths + "/proc/asound"
+    HostConfig.MaskedPaths + "/proc/cmdline"
+    HostConfig.MaskedPaths + "/proc/config.gz"
+    HostConfig.MaskedPaths + "/proc/interrupts"
+    HostConfig.MaskedPaths + "/proc/kcore"
+    HostConfig.MaskedPaths + "/proc/keys"
+    HostConfig.MaskedPaths + "/proc/latency_stats"
+    HostConfig.MaskedPaths + "/proc/sched_debug"
+    HostConfig.MaskedPaths + "/proc/scsi"
+    HostConfig.MaskedPaths + "/proc/timer_list"
+    HostConfig.MaskedPaths + "/proc/timer_stats"
+    HostConfig.MaskedPaths + "/sys/block"
+    HostConfig.MaskedPaths + "/sys/bus"
+    HostConfig.MaskedPaths + "/sys/class"
+    HostConfig.MaskedPaths + "/sys/dev"
+    HostConfig.MaskedPaths + "/sys/devices"
+    HostConfig.MaskedPaths + "/sys/firmware"
+    HostConfig.MaskedPaths + "/sys/fs/bpf"
+    HostConfig.MaskedPaths + "/sys/fs/btrfs"
+    HostConfig.MaskedPaths + "/sys/fs/erofs"
+    HostConfig.MaskedPaths + "/sys/fs/ext4"
+    HostConfig.MaskedPaths + "/sys/fs/f2fs"
+    HostConfig.MaskedPaths + "/sys/fs/fuse"
+    HostConfig.MaskedPaths + "/sys/fs/jfs"
+    HostConfig.MaskedPaths + "/sys/fs/nfs"
+    HostConfig.MaskedPaths + "/sys/fs/nilfs2"
+    HostConfig.MaskedPaths + "/sys/fs/ocfs2"
+    HostConfig.MaskedPaths + "/sys/fs/pstore"
+    HostConfig.MaskedPaths + "/sys/fs/resctrl"
+    HostConfig.MaskedPaths + "/sys/fs/selinux"
+    HostConfig.MaskedPaths + "/sys/fs/smackfs"
+    HostConfig.MaskedPaths + "/sys/fs/xfs"
+    HostConfig.MaskedPaths + "/sys/hypervisor"
+    HostConfig.MaskedPaths + "/sys/kernel"
+    HostConfig.MaskedPaths + "/sys/module"
+    HostConfig.MaskedPaths + "/sys/power"
+    HostConfig.MaskedPaths + "/etc/resolv.conf"
+    HostConfig.Memory = 1073741824
+    HostConfig.MemorySwap = 1073741824
+    HostConfig.NanoCpus = 1500000000
+    HostConfig.NetworkMode = "none"
+    HostConfig.PidsLimit = 100
+    HostConfig.ReadonlyRootfs = true
+    HostConfig.RestartPolicy.Name = "no"
+    HostConfig.Runtime = "runsc"
+    HostConfig.SecurityOpt + "no-new-privileges"
+    HostConfig.ShmSize = 1048576
+    HostConfig.Tmpfs./data = "ro,nosuid,nodev,noexec,size=4096"
+    HostConfig.Tmpfs./home/agent = "rw,nosuid,nodev,exec,mode=0755,size=2097152,uid=1000,gid=1000"
+    HostConfig.Tmpfs./tmp = "rw,nosuid,nodev,exec,mode=1777,size=1048576"
+    HostConfig.Tmpfs./workspace = "rw,nosuid,nodev,exec,mode=0755,size=4194304,uid=1000,gid=1000"
+    HostConfig.Ulimits + {"Hard":1000,"Name":"nofile","Soft":1000}
+    HostConfig.Ulimits + {"Hard":0,"Name":"core","Soft":0}
+    Hostname = "sandbox"
+    Image = "sha256:derived"
+    Labels.mendwright.instance = "instance"
+    Labels.mendwright.job = "job-1"
+    Labels.mendwright.owner = "owner"
+    OpenStdin = true
+    StdinOnce = true
+    Tty = false
+    User = "1000:1000"
+    WorkingDir = "/workspace"
+    "#);
 }
 
 #[test]
@@ -87,7 +192,52 @@ fn a_set_up_may_do_what_package_managers_do_and_no_more() {
             .map(|line| format!("{line}\n"))
             .collect()
     };
-    insta::assert_snapshot!(only_in(&set_up, &work), @r"");
+    insta::assert_snapshot!(only_in(&set_up, &work), @r#"
+    Cmd + "--proxy-port"
+    Cmd + "3128"
+    Env + "HTTP_PROXY=http://127.0.0.1:3128"
+    Env + "http_proxy=http://127.0.0.1:3128"
+    Env + "HTTPS_PROXY=http://127.0.0.1:3128"
+    Env + "https_proxy=http://127.0.0.1:3128"
+    Env + "ALL_PROXY=http://127.0.0.1:3128"
+    Env + "all_proxy=http://127.0.0.1:3128"
+    Env + "FTP_PROXY=http://127.0.0.1:3128"
+    Env + "ftp_proxy=http://127.0.0.1:3128"
+    Env + "PIP_PROXY=http://127.0.0.1:3128"
+    Env + "CARGO_HTTP_PROXY=http://127.0.0.1:3128"
+    Env + "npm_config_proxy=http://127.0.0.1:3128"
+    Env + "npm_config_https_proxy=http://127.0.0.1:3128"
+    Env + "YARN_HTTP_PROXY=http://127.0.0.1:3128"
+    Env + "YARN_HTTPS_PROXY=http://127.0.0.1:3128"
+    Env + "NO_PROXY=localhost,127.0.0.1,::1"
+    Env + "no_proxy=localhost,127.0.0.1,::1"
+    Env + "npm_config_noproxy=localhost,127.0.0.1,::1"
+    Env + "JAVA_TOOL_OPTIONS=-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=3128 -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=3128 -Dhttp.nonProxyHosts=localhost|127.0.0.1"
+    HostConfig.AutoRemove = false
+    HostConfig.CapAdd + "CHOWN"
+    HostConfig.CapAdd + "DAC_OVERRIDE"
+    HostConfig.CapAdd + "FOWNER"
+    HostConfig.CapAdd + "FSETID"
+    HostConfig.CapAdd + "KILL"
+    HostConfig.CapAdd + "SETGID"
+    HostConfig.CapAdd + "SETUID"
+    HostConfig.ReadonlyRootfs = false
+    HostConfig.StorageOpt.size = "8388608"
+    User = "0:0"
+    "#);
+}
+
+#[test]
+fn what_a_set_up_was_told_of_the_network_is_not_told_to_what_begins_with_it() {
+    let place = "sha256:kept".to_owned();
+    let prepared = Prepared { key: SetupKey::from_hex("0".repeat(64)).unwrap(), place, bytes: 0 };
+    let prepared = SandboxSpec { prepared: Some(prepared), ..small(Phase::Work) };
+    let request = request(&prepared, &facts(), false);
+    for (name, _) in crate::sandbox::environment::variables(true) {
+        let value = request.lines().find(|line| line.starts_with(&format!("Env + \"{name}"))).unwrap();
+        assert!(!value.contains("127.0.0.1"), "{value}");
+    }
+    assert!(request.contains("Cmd + \"--prepared\""), "{request}");
 }
 
 #[test]
@@ -95,10 +245,10 @@ fn podman_is_asked_in_its_own_words() {
     let podman = Facts { is_podman: true, ..facts() };
     let request = request(&small(Phase::Work), &podman, false);
     let field = |name: &str| request.lines().find(|line| line.starts_with(name)).unwrap_or("").to_owned();
-    assert!(field("HostConfig.SecurityOpt").contains("mask=/proc/acpi:/proc/asound:"), "{request}");
+    assert!(request.contains("HostConfig.SecurityOpt + \"mask=/proc/acpi:/proc/asound:"), "{request}");
     assert!(!request.contains("HostConfig.MaskedPaths"));
     assert!(field("HostConfig.Tmpfs./workspace").ends_with("size=4194304,U\""), "{request}");
-    assert!(field("Env").contains("\"HTTP_PROXY=\""), "{request}");
+    assert!(request.contains("Env + \"HTTP_PROXY=\"\n"), "{request}");
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Abuse of the proxy, with a real one: on a host whose network is the test's own, where the names
 //! and public addresses that the probes speak of lead to listeners which tell who came.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -112,33 +113,43 @@ fn run_connected(backend: Backend) {
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
-/// Where connections came to since it was last asked.
-#[derive(Clone, Default)]
-struct Visitors(Arc<Mutex<Vec<String>>>);
+/// Where connections came to, and from where.
+struct Visitors(Receiver<(SocketAddr, SocketAddr)>);
 
 impl Visitors {
+    /// Since it was last asked.
     fn who_came(&self) -> String {
-        let mut came = std::mem::take(&mut *self.0.lock().unwrap());
-        came.sort();
-        came.dedup();
-        if came.is_empty() { "nobody".to_owned() } else { came.join(", ") }
+        let mut came = BTreeSet::new();
+        for port in PORTS {
+            // Who has come before us is told before us.
+            let ours = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            loop {
+                let (place, from) = self.0.recv().unwrap();
+                if from == ours.local_addr().unwrap() {
+                    break;
+                }
+                came.insert(place.to_string());
+            }
+        }
+        if came.is_empty() { "nobody".to_owned() } else { came.into_iter().collect::<Vec<_>>().join(", ") }
     }
 }
 
 fn listen() -> Visitors {
-    let visitors = Visitors::default();
+    let (sender, receiver) = channel();
     for port in PORTS {
         let listener = TcpListener::bind(("0.0.0.0", port)).unwrap();
-        let visitors = visitors.clone();
+        let sender = sender.clone();
         thread::spawn(move || {
             for connection in listener.incoming().flatten() {
                 let place = connection.local_addr().unwrap();
-                visitors.0.lock().unwrap().push(place.to_string());
+                // At the test's end nobody listens any more.
+                let _ = sender.send((place, connection.peer_addr().unwrap()));
                 thread::spawn(move || receive(connection, &place.to_string()));
             }
         });
     }
-    visitors
+    Visitors(receiver)
 }
 
 /// Says what was asked for and where, in the language in which it was asked.

@@ -6,9 +6,6 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
 use super::calls::call;
 use super::network::reach_ipc;
@@ -24,29 +21,31 @@ pub fn stand(words: &[&str]) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let memory: Vec<u8> = secret.bytes().cycle().take(64 << 10).collect();
-    let came: Arc<Visitors> = Arc::default();
+    let mut visitors = Visitors(Vec::new());
     let name = format!("mendwright-canary-{key}");
     let mut said = format!("abstract={name}");
     for (place, address) in [("tcp4", "127.0.0.1:0"), ("tcp6", "[::1]:0"), ("any", "0.0.0.0:0")] {
+        // Without IPv6 there is nothing to reach by it.
         let port = TcpListener::bind(address).and_then(|listener| {
+            listener.set_nonblocking(true)?;
             let port = listener.local_addr()?.port();
-            came.count(place, move || listener.accept().is_ok());
+            visitors.expect(place, move || listener.accept().is_ok());
             Ok(port)
         });
-        // Without IPv6 there is nothing to reach by it.
         said.push_str(&format!(" {place}={}", port.unwrap_or(1)));
     }
     let datagrams = UdpSocket::bind("127.0.0.1:0").expect("a datagram socket on the loopback interface");
     said.push_str(&format!(" udp4={}", datagrams.local_addr().expect("an address").port()));
-    came.count("udp4", move || datagrams.recv(&mut [0; 64]).is_ok());
+    datagrams.set_nonblocking(true).expect("a socket that does not wait");
+    visitors.expect("udp4", move || datagrams.recv(&mut [0; 64]).is_ok());
     let abstract_name = SocketAddr::from_abstract_name(&name).expect("a short name");
     let listener = UnixListener::bind_addr(&abstract_name).expect("an abstract name of our own");
-    came.count("abstract", move || listener.accept().is_ok());
+    visitors.expect_local("abstract", listener);
     for file in ["agent.sock", "docker.sock", "bus.sock"] {
         let path = format!("{directory}/{file}");
         let listener = UnixListener::bind(&path).expect("a socket in our own directory");
         open_to_everybody(&path);
-        came.count(file, move || listener.accept().is_ok());
+        visitors.expect_local(file, listener);
     }
     let shared = ["shm", "msg", "sem"].map(|kind| (kind, reach_ipc(kind, key, CREATE_FOR_EVERYBODY)));
     let queue = format!("mendwright-canary-{key}");
@@ -59,7 +58,7 @@ pub fn stand(words: &[&str]) -> ExitCode {
         }
         let untouched = memory.iter().copied().eq(secret.bytes().cycle().take(memory.len()));
         let changed = if untouched { "" } else { " memory-was-changed" };
-        println!("came:{}{changed}", came.since());
+        println!("came:{}{changed}", visitors.since());
         let _ = std::io::stdout().flush();
     }
     for (kind, identifier) in shared {
@@ -81,24 +80,23 @@ fn open_to_everybody(path: &str) {
     let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666));
 }
 
-#[derive(Default)]
-struct Visitors(std::sync::Mutex<Vec<(&'static str, Arc<AtomicU64>)>>);
+/// The places where somebody may come, each with what tells whether somebody waits there. Asked
+/// only when the test asks: the kernel keeps who has come until then.
+struct Visitors(Vec<(&'static str, Box<dyn Fn() -> bool>)>);
 
 impl Visitors {
-    fn count(&self, place: &'static str, accept: impl Fn() -> bool + Send + 'static) {
-        let counter = Arc::new(AtomicU64::new(0));
-        self.0.lock().expect("nobody panics with it").push((place, Arc::clone(&counter)));
-        thread::spawn(move || {
-            while accept() {
-                counter.fetch_add(1, Ordering::SeqCst);
-            }
-        });
+    fn expect(&mut self, place: &'static str, next: impl Fn() -> bool + 'static) {
+        self.0.push((place, Box::new(next)));
+    }
+
+    fn expect_local(&mut self, place: &'static str, listener: UnixListener) {
+        listener.set_nonblocking(true).expect("a socket that does not wait");
+        self.expect(place, move || listener.accept().is_ok());
     }
 
     /// Who came since it was last asked.
     fn since(&self) -> String {
-        let places = self.0.lock().expect("nobody panics with it");
-        let came = places.iter().filter(|(_, counter)| counter.swap(0, Ordering::SeqCst) > 0);
+        let came = self.0.iter().filter(|(_, next)| std::iter::from_fn(|| next().then_some(())).count() > 0);
         came.map(|(place, _)| format!(" {place}")).collect()
     }
 }

@@ -228,7 +228,6 @@ fn header(kind: u8, flags: u16, stream: u32, length: u32) -> [u8; 12] {
 }
 
 fn ended(omitted_bytes: u64, tail_bytes: u64) -> String {
-    format!(
-        r#"{{"done":{{"end":{{"exited":{{"code":0}}}},"omitted_bytes":{omitted_bytes},"tail_bytes":{tail_bytes}}}}}"#
-    )
+    const END: &str = r#""end":{"exited":{"code":0}},"hit":{"memory":false,"disk":null,"processes":false}"#;
+    format!(r#"{{"done":{{{END},"omitted_bytes":{omitted_bytes},"tail_bytes":{tail_bytes}}}}}"#)
 }

@@ -7,6 +7,10 @@ use std::time::Duration;
 const PORT: u16 = 3128;
 const PATIENCE: Duration = Duration::from_secs(20);
 const SHOWN_BYTES_MAX: usize = 4096;
+/// For the rest of an answer that has begun.
+const SOON: Duration = Duration::from_millis(300);
+/// To get in again after a crowd has left.
+const ATTEMPTS_MAX: u32 = 100;
 /// Between two pieces of a slow request.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -59,7 +63,11 @@ fn listen(connection: &mut TcpStream) -> String {
     loop {
         match connection.read(&mut chunk) {
             Ok(0) => return one_line(&heard),
-            Ok(read) => heard.extend_from_slice(&chunk[..read]),
+            Ok(read) => {
+                heard.extend_from_slice(&chunk[..read]);
+                // The connection may be kept for another request; whatever else comes, comes soon.
+                let _ = connection.set_read_timeout(Some(SOON));
+            }
             Err(error) if heard.is_empty() && error.kind() == std::io::ErrorKind::WouldBlock => {
                 return "no answer".to_owned();
             }
@@ -96,23 +104,28 @@ pub fn talk_slowly(text: &str) -> String {
     outcome.unwrap_or_else(|error| format!("no proxy: {error}"))
 }
 
-/// Opens so many connections without a word, then asks on one more.
+/// Opens so many connections without a word, asks on one more, and again when they are closed.
 pub fn many(count: &str, text: &str) -> String {
     let count: usize = count.parse().expect("a number of connections");
     let held: Vec<TcpStream> = (0..count).filter_map(|_| open().ok()).collect();
-    let refused_while_full = talk(text);
     let opened = held.len();
+    let while_full = open().and_then(|mut connection| {
+        connection.set_read_timeout(Some(SOON))?;
+        connection.write_all(&bytes(text))?;
+        Ok(listen(&mut connection))
+    });
     drop(held);
     // Whoever leaves makes room; how soon is the proxy's affair.
     let mut afterwards = talk(text);
-    for _ in 0..50 {
+    for _ in 0..ATTEMPTS_MAX {
         if afterwards != "closed" {
             break;
         }
         std::thread::sleep(PAUSE);
         afterwards = talk(text);
     }
-    format!("opened {opened}; then: {refused_while_full}; afterwards: {afterwards}")
+    let while_full = while_full.unwrap_or_else(|error| format!("no proxy: {error}"));
+    format!("opened {opened}; then: {while_full}; afterwards: {afterwards}")
 }
 
 /// Asks for a tunnel and begins TLS in it, for a server of another name.
@@ -149,6 +162,9 @@ fn client_hello(name: Option<&str>) -> Vec<u8> {
         let entry = [&[0][..], &with_length(name.as_bytes().to_vec())].concat();
         extensions.extend([&[0, 0][..], &with_length(with_length(entry))].concat());
     }
+    // Signatures (ECDSA and RSA-PSS), groups (X25519).
+    extensions.extend([0, 13, 0, 6, 0, 4, 4, 3, 8, 4]);
+    extensions.extend([0, 10, 0, 4, 0, 2, 0, 0x1d]);
     // Supported versions: 1.3 and 1.2.
     extensions.extend([0, 43, 0, 5, 4, 3, 4, 3, 3]);
     let mut body = vec![3, 3];
