@@ -14,6 +14,8 @@ pub(super) struct Applied<'a> {
     pub privileges: Privileges,
     pub cgroup: &'a Cgroup,
     pub root: &'a ShownRoot<'a>,
+    /// How much may be written.
+    pub writable_bytes: u64,
     /// Whether all places that may be written to share one bound.
     pub shares_disk: bool,
     pub bounds_disk: bool,
@@ -143,7 +145,7 @@ impl Applied<'_> {
     }
 
     fn disk(&self) -> String {
-        let mebibytes = self.spec.limits.disk_bytes_max >> 20;
+        let mebibytes = self.writable_bytes >> 20;
         if self.shares_disk {
             return format!("{mebibytes} MiB of writable space, in memory");
         }
@@ -168,6 +170,7 @@ mod tests {
             privileges,
             cgroup: &cgroup,
             root: &ShownRoot::Host(&[]),
+            writable_bytes: 1 << 30,
             shares_disk: false,
             bounds_disk: false,
         };
@@ -197,6 +200,7 @@ mod tests {
             privileges: Privileges::UserNamespace,
             cgroup: &Cgroup::default(),
             root: &ShownRoot::Host(&[]),
+            writable_bytes: 1 << 30,
             shares_disk: false,
             bounds_disk: false,
         };

@@ -18,7 +18,7 @@ use super::{Bubblewrap, KIND, guard, is_label};
 use crate::sandbox::container::Container;
 use crate::sandbox::egress::Egress;
 use crate::sandbox::protocol::{PREPARED_HOME, PREPARED_WORKSPACE};
-use crate::sandbox::{Guarantee, Root, SandboxError, SandboxSpec, TOOLBOX, Toolbox, UnpackedImage};
+use crate::sandbox::{Guarantee, Limits, Root, SandboxError, SandboxSpec, TOOLBOX, Toolbox, UnpackedImage};
 
 /// Numbers that no distribution gives to a user, and that still fit a tar header's seven digits.
 const FIRST_USER: u32 = 1_900_000;
@@ -127,7 +127,7 @@ impl Bubblewrap {
             (Privileges::MappedTo { .. }, Some(users)) => Privilege::Joined(Arc::clone(&users.namespace)),
             (Privileges::MappedTo { .. }, None) | (Privileges::UserNamespace, _) => Privilege::Own,
         };
-        abilities.stage.then(|| Stage::new(privilege, bytes_max, TOOLBOX)).flatten()
+        abilities.stage.then(|| Stage::new(privilege, bytes_max)).flatten()
     }
 
     /// As whom it runs. Neighbours on the host's own system are other users, whose bounds the kernel
@@ -222,7 +222,9 @@ impl Bubblewrap {
             Some(image) => ShownRoot::ReadOnly(image),
         };
         let broken = |why: String| refuse(format!("the sandbox could not be started ({why})"), &remedy());
-        let mut stage = self.stage(privileges, self.abilities, spec.limits.disk_bytes_max);
+        let cgroup = Arc::new(Cgroup::create(&spec.label, &spec.limits));
+        let writable_bytes = writable_bytes(&spec.limits, cgroup.bounds_memory());
+        let mut stage = self.stage(privileges, self.abilities, writable_bytes);
         if let (Some(stage), ShownRoot::Overlaid(image)) = (&mut stage, &root) {
             let owner = match privileges {
                 Privileges::DroppedTo { user } => Some(user),
@@ -239,13 +241,13 @@ impl Bubblewrap {
             }
             (_, _) => None,
         };
-        let cgroup = Arc::new(Cgroup::create(&spec.label, &spec.limits));
         let applied = Applied {
             spec,
             version: &self.version,
             privileges,
             cgroup: &cgroup,
             root: &root,
+            writable_bytes,
             shares_disk: stage.is_some(),
             bounds_disk: self.bounds_disk || stage.is_some(),
         };
@@ -257,7 +259,7 @@ impl Bubblewrap {
             stage: stage.as_ref(),
             disables_user_namespaces: self.abilities.disables_user_namespaces,
             open_files_max: Some(spec.limits.open_files_max),
-            disk_bytes_max: self.bounds_disk.then_some(spec.limits.disk_bytes_max),
+            disk_bytes_max: self.bounds_disk.then_some(writable_bytes),
             proxy: !spec.allowed_hosts.is_empty(),
             processes_max: (!cgroup.bounds_processes()).then_some(spec.limits.pids_max),
             data_bytes_max: (!cgroup.bounds_memory()).then_some(spec.limits.memory_bytes_max),
@@ -280,6 +282,13 @@ impl Bubblewrap {
         let egress = Egress::of(spec);
         Toolbox::connect(tokio::io::join(reader, writer), container, description, egress).await
     }
+}
+
+/// What may be written is in memory, and counted as such where that is bounded: a disk that could
+/// take all of it would never be full, but end whatever runs.
+fn writable_bytes(limits: &Limits, memory_is_bounded: bool) -> u64 {
+    let share = limits.memory_bytes_max / 4 * 3;
+    if memory_is_bounded { limits.disk_bytes_max.min(share) } else { limits.disk_bytes_max }
 }
 
 fn owner_of(place: &Path) -> Result<u32, SandboxError> {

@@ -1,7 +1,8 @@
 //! The file systems that `bwrap` cannot make by itself (an overlay; one bound for all that is
 //! written), mounted by the child in a mount namespace of its own before it becomes `bwrap`.
 //!
-//! Everything is prepared beforehand; what runs between fork and exec makes system calls only.
+//! Everything is prepared beforehand; what runs between fork and exec makes system calls only, and
+//! few: until then the child has copies of all that this process has open, its locks too.
 //! Nothing is mounted where the host would see it, and nothing lies on its disk.
 
 use std::ffi::{CStr, CString};
@@ -16,7 +17,7 @@ use nix::libc;
 /// Where the stage is mounted, in the child's eyes only: a directory that every Linux has, and of
 /// which no sandbox shows anything.
 const POINTS: [&str; 3] = ["/sys", "/mnt", "/srv"];
-/// Beside what the inside may write and the toolbox: directories, what the overlay keeps for itself.
+/// Beside what the inside may write: directories, what the overlay keeps for itself.
 const OWN_BYTES: u64 = 1 << 20;
 /// Files, directories and links; 1 KiB of the kernel's memory each, which is counted as the
 /// sandbox's.
@@ -46,17 +47,16 @@ pub(super) struct Stage {
 enum Step {
     Mount { source: CString, target: CString, kind: &'static CStr, flags: libc::c_ulong, data: CString },
     Directory { path: CString, mode: libc::mode_t, owner: Option<u32> },
-    File { path: CString, mode: libc::mode_t, content: &'static [u8] },
 }
 
 impl Stage {
     /// An empty one that takes `bytes_max` in all; none where there is no place for it.
-    pub(super) fn new(privilege: Privilege, bytes_max: u64, toolbox: &'static [u8]) -> Option<Self> {
+    pub(super) fn new(privilege: Privilege, bytes_max: u64) -> Option<Self> {
         let point = POINTS.into_iter().find(|point| Path::new(point).is_dir())?;
         let one = |number: u32| text(&format!("0 {number} 1\n"));
         let identity = [one(nix::unistd::geteuid().as_raw()), one(nix::unistd::getegid().as_raw())];
         let mut stage = Self { point, privilege, identity, steps: Vec::new() };
-        let bytes = bytes_max.saturating_add(toolbox.len() as u64 + OWN_BYTES);
+        let bytes = bytes_max.saturating_add(OWN_BYTES);
         stage.steps.push(Step::Mount {
             source: text("tmpfs"),
             target: text(point),
@@ -64,21 +64,9 @@ impl Stage {
             flags: libc::MS_NOSUID | libc::MS_NODEV,
             data: text(&format!("mode=0755,size={bytes},nr_inodes={INODES_MAX}")),
         });
-        for (name, mode) in [
-            ("own", 0o755),
-            ("own/prepared", 0o755),
-            ("workspace", 0o755),
-            ("home", 0o755),
-            ("tmp", 0o1777),
-            ("shm", 0o1777),
-        ] {
+        for (name, mode) in [("workspace", 0o755), ("home", 0o755), ("tmp", 0o1777), ("shm", 0o1777)] {
             stage.directory(name, mode, None);
         }
-        stage.steps.push(Step::File {
-            path: text(&format!("{point}/own/toolbox")),
-            mode: 0o111,
-            content: toolbox,
-        });
         Some(stage)
     }
 
@@ -172,16 +160,6 @@ impl Step {
                     None => Ok(()),
                 }
             }
-            Self::File { path, mode, content } => {
-                let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY | libc::O_CLOEXEC;
-                // SAFETY: the path is a string that outlives the call.
-                let file = unsafe { libc::open(path.as_ptr(), flags, *mode) };
-                call(file)?;
-                let outcome = write_all(file, content);
-                // SAFETY: it was opened above, and nobody else knows it.
-                unsafe { libc::close(file) };
-                outcome
-            }
         }
     }
 }
@@ -239,7 +217,7 @@ mod tests {
     #[test]
     fn a_path_is_one_layer_whatever_is_in_it() {
         assert_eq!(escape(b"/a:b,c\\d"), b"/a\\:b\\,c\\\\d");
-        let mut stage = Stage::new(Privilege::Own, 1 << 20, b"").unwrap();
+        let mut stage = Stage::new(Privilege::Own, 1 << 20).unwrap();
         stage.overlay("root", Path::new("/images/a,b"), None).unwrap();
         let Some(Step::Mount { data, .. }) = stage.steps.last() else { panic!("{:?}", stage.steps) };
         let point = stage.point;

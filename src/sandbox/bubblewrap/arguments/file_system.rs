@@ -136,17 +136,9 @@ impl Arguments {
             Some(ShownPrepared::Writable(files)) => Some(("--bind", files)),
             None => None,
         };
-        if let Some(stage) = inside.stage {
-            if let ShownRoot::Host(_) = inside.root {
-                self.add(["--perms", "0755", "--dir", "/.mendwright"]);
-            }
-            self.add(["--ro-bind"]);
-            self.words.extend([stage.path("own").into(), "/.mendwright".into()]);
-        } else {
-            self.add(["--perms", "0755", "--tmpfs", "/.mendwright"]);
-            self.file(TOOLBOX_PATH, "0111", toolbox)?;
-            self.add(["--perms", "0755", "--dir", PREPARED, "--remount-ro", "/.mendwright"]);
-        }
+        self.add(["--perms", "0755", "--tmpfs", "/.mendwright"]);
+        self.file(TOOLBOX_PATH, "0111", toolbox)?;
+        self.add(["--perms", "0755", "--dir", PREPARED, "--remount-ro", "/.mendwright"]);
         if let Some((bind, files)) = shown {
             self.add([bind]);
             self.words.push(files.into());

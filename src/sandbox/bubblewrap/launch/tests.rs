@@ -87,3 +87,11 @@ async fn a_machine_that_allows_less_still_gets_a_sandbox_and_is_told() {
         }
     }
 }
+
+#[test]
+fn a_full_disk_leaves_memory_to_tell_of_it() {
+    let limits = Limits { memory_bytes_max: 4 << 30, disk_bytes_max: 8 << 30, ..Limits::default() };
+    assert_eq!(writable_bytes(&limits, true), 3 << 30);
+    assert_eq!(writable_bytes(&limits, false), 8 << 30);
+    assert_eq!(writable_bytes(&Limits { disk_bytes_max: 1 << 30, ..limits }, true), 1 << 30);
+}
