@@ -1,6 +1,7 @@
 //! What is particular to containers of an engine: the images that are made, what set-ups leave in
 //! them, and what earlier processes left behind.
 
+use std::path::Path;
 use std::time::Duration;
 
 use mendwright::domain::Ending;
@@ -25,7 +26,7 @@ fn unique(what: &str) -> String {
 
 fn options(owner: &str) -> SandboxOptions {
     SandboxOptions {
-        state_dir: std::env::temp_dir().join(format!("mendwright-tests-{owner}")),
+        state_dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join(owner),
         owner: owner.to_owned(),
         ..SandboxOptions::by_hand("docker")
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use bollard::query_parameters::{ListImagesOptions, RemoveImageOptions};
+use nix::libc;
 use sha2::{Digest, Sha256};
 
 use super::archive::{self, toolbox_digest};
@@ -161,7 +162,13 @@ impl Store {
     async fn note_use(&self, key: &SetupKey) {
         let noted = async {
             tokio::fs::create_dir_all(&self.uses).await?;
-            tokio::fs::write(self.uses.join(key.as_str()), b"").await
+            let file = tokio::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .custom_flags(libc::O_NOFOLLOW)
+                .open(self.uses.join(key.as_str()))
+                .await?;
+            file.into_std().await.set_modified(SystemTime::now())
         };
         if let Err(error) = noted.await {
             tracing::warn!("the use of a set-up cannot be noted in {}: {error}", self.uses.display());

@@ -176,6 +176,13 @@ impl Docker {
             let sets_up = spec.phase == Phase::SetUp;
             let bounds_root =
                 sets_up && engine.facts.may_bound_root && !self.cannot_bound_root.load(Ordering::SeqCst);
+            if sets_up && !bounds_root && spec.required.contains(&Guarantee::Disk) {
+                return Err(unavailable(
+                    "the guarantee 'disk', which is required: the engine's storage driver cannot bound what a set-up \
+                     writes",
+                    "use overlay2 on xfs with pquota, btrfs or zfs, or require less",
+                ));
+            }
             let request = ContainerRequest::sandbox(
                 spec,
                 &Wanted {
@@ -216,7 +223,8 @@ impl Docker {
                     is_second_try = true;
                     self.derived.forget(&base);
                 }
-                Err(_) if bounds_root && !spec.required.contains(&Guarantee::Disk) => {
+                // Only xfs with quotas can, and that it has them is not said before.
+                Err(error) if bounds_root && engine::words(&error).to_lowercase().contains("storage") => {
                     self.cannot_bound_root.store(true, Ordering::SeqCst);
                 }
                 Err(error) => return Err(self.refused("make the container", &error)),

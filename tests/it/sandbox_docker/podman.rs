@@ -1,6 +1,5 @@
 //! Podman, through the socket that it serves the same API on.
 
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::*;

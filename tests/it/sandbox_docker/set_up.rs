@@ -54,7 +54,7 @@ async fn what_a_set_up_made_is_there_for_later_sandboxes_and_its_toolbox_is_ours
 
     let none = KeptBounds { count_max: 0, ..KeptBounds::default() };
     assert_eq!(connect(&options(&unique("owner"))).unwrap().evict(&none).await.unwrap(), []);
-    assert_eq!(sandbox.evict(&none).await.unwrap(), [key.clone()]);
+    assert_eq!(sandbox.evict(&none).await.unwrap(), std::slice::from_ref(&key));
     assert_eq!(sandbox.kept(&key).await.unwrap(), None);
     let left = docker(&["images", "--quiet", "--filter", &format!("label=mendwright.setup={key}")]);
     assert_eq!(left, "");
