@@ -40,6 +40,10 @@ use crate::workspace::Mirrors;
 
 /// How often is looked for what sandboxes left behind.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
+/// For the last traces of a predecessor that was killed to go.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// Between two looks at the lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A running service. [`App::shut_down`] ends it; jobs under way are put back and go on at the
 /// next start.
@@ -63,7 +67,7 @@ impl App {
         let data_dir = &config.data_dir;
         std::fs::create_dir_all(data_dir)
             .with_context(|| format!("the data directory {} cannot be made", data_dir.display()))?;
-        let lock = lock(data_dir)?;
+        let lock = lock(data_dir).await?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.store_path).await?);
         let taken_over = store.end_leases_of_the_dead().await?;
         if taken_over > 0 {
@@ -128,16 +132,25 @@ impl App {
     }
 }
 
-/// Takes the data directory for this process. The kernel gives it back when we end, however we do.
-fn lock(data_dir: &Path) -> anyhow::Result<std::fs::File> {
+/// Takes the data directory for this process. The kernel gives it back when we end, however we do:
+/// a moment later at most, for a process that we were just starting holds what we held until it has
+/// become another program.
+async fn lock(data_dir: &Path) -> anyhow::Result<std::fs::File> {
     let path = data_dir.join("lock");
     let file = std::fs::File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
-    file.try_lock().with_context(|| {
-        format!(
-            "server.data_dir: {} is in use by another mendwright; stop that one, or name another directory",
-            data_dir.display()
-        )
-    })?;
+    let until = tokio::time::Instant::now() + LOCK_PATIENCE;
+    while let Err(error) = file.try_lock() {
+        if tokio::time::Instant::now() > until {
+            return Err(error).with_context(|| {
+                format!(
+                    "server.data_dir: {} is in use by another mendwright; stop that one, or name another \
+                     directory",
+                    data_dir.display()
+                )
+            });
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
     Ok(file)
 }
 
@@ -224,6 +237,7 @@ fn tidy(sandbox: Arc<dyn Sandbox>, bounds: KeptBounds, shutdown: CancellationTok
 fn set_up_policy(config: &SetUpConfig) -> SetUpPolicy {
     SetUpPolicy {
         allowed_hosts: config.allowed_hosts.clone(),
+        images: config.images.clone(),
         egress_bytes_max: config.egress_bytes_max,
         kept: KeptBounds {
             count_max: config.kept_count_max,

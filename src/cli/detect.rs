@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &DetectArguments) -> anyhow::Result<i32> {
     if arguments.json {
         println!("{}", serde_json::to_string(&answer(&explanation, setup))?);
     } else {
-        println!("{}", explanation.to_string().trim_end());
+        println!("{}", for_a_terminal(explanation.to_string().trim_end()));
     }
     Ok(if found.is_ok() { 0 } else { NOTHING_FOUND })
 }
@@ -112,6 +112,12 @@ fn answer<'a>(explanation: &Explanation<'a>, setup: &'a [Found<String>]) -> Answ
         repository_file: found.map(repository_file_for),
         message: nothing.map(ToString::to_string),
     }
+}
+
+/// A repository's commands are a stranger's text, and may hold what a terminal obeys.
+fn for_a_terminal(text: &str) -> String {
+    let is_shown = |c: char| c == '\n' || !c.is_control();
+    text.chars().map(|c| if is_shown(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
 /// Through git where there is a repository, else from the disk.

@@ -16,7 +16,7 @@ use url::Url;
 
 use super::demo::ProviderArgument;
 use super::local_forge::LocalForge;
-use crate::config::is_host;
+use crate::config::host_name_problem;
 use crate::demo::story::write_transcript;
 use crate::domain::{
     Budget, DeliveryId, InstallationId, IssueNumber, IssueSnapshot, JobId, Outcome, RepositoryId,
@@ -229,8 +229,10 @@ fn model_config(arguments: &FixArguments) -> ModelConfig {
 }
 
 fn rules(arguments: &FixArguments, git_dir: &Path) -> anyhow::Result<Rules> {
-    if let Some(host) = arguments.allow.iter().find(|host| !is_host(host)) {
-        bail!("--allow {host}: it is no host name; write the name alone, without scheme, port or pattern");
+    for host in &arguments.allow {
+        if let Some(problem) = host_name_problem(host) {
+            bail!("--allow {host}: it {problem}");
+        }
     }
     let defaults = Budget::default();
     let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
@@ -264,6 +266,7 @@ fn rules(arguments: &FixArguments, git_dir: &Path) -> anyhow::Result<Rules> {
         settings_override: Some(SettingsOverride {
             test_command: arguments.test.clone(),
             setup_commands: arguments.setup.clone(),
+            image_given: arguments.image.is_some(),
         }),
     })
 }

@@ -5,7 +5,7 @@ const NAME_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
 /// Why `text` is no exact name of a host on the internet; `None` where it is one.
-pub(super) fn host_name_problem(text: &str) -> Option<&'static str> {
+pub fn host_name_problem(text: &str) -> Option<&'static str> {
     if text.contains("://") || text.contains('/') {
         return Some("is an address of a page; write the host name alone");
     }

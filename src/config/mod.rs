@@ -17,12 +17,13 @@ pub use detect::{
     repository_file_for, repository_host_files, worker_host_files,
 };
 pub use given::{ConfigError, ENVIRONMENT_PREFIX};
+pub use host_name::host_name_problem;
 pub use repository::{
     REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, RepositoryConfigError, RepositoryFile, resolve,
 };
 pub use server::{
     EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelPrice, ModelProvider, SandboxConfig,
-    SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains, is_host,
+    SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
 };
 
 /// The process's environment, as [`ServerConfig::load`] wants it. Variables that are not UTF-8 are

@@ -20,7 +20,7 @@ mod model;
 mod setup;
 mod values;
 
-pub use setup::{SetUpConfig, is_host};
+pub use setup::SetUpConfig;
 
 /// Every key there is.
 const KEYS: &[&str] = &[

@@ -10,7 +10,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
 use crate::filters;
-use crate::prepared::{Roots, copy};
+use crate::prepared::{Roots, copy, restore};
 use crate::tree::WORKSPACE;
 
 /// Open files of one process, where nothing else is asked for.
@@ -46,6 +46,7 @@ struct Options {
     proxy_port: Option<u16>,
     open_files_max: Option<u64>,
     prepared: bool,
+    prepared_below: bool,
     filters: bool,
 }
 
@@ -55,7 +56,8 @@ const MAPPED_BYTES_MIN: i32 = 256 << 10;
 
 /// Settles the process in. Options: `--user N` (become that user and group; only as root),
 /// `--processes N` and `--data-bytes N` (resource limits, where no cgroup holds them),
-/// `--open-files N` (of one process), `--proxy-port N`, `--prepared` (begin with what a set-up made),
+/// `--open-files N` (of one process), `--proxy-port N`, `--prepared` (begin with a copy of what a set-up made), `--prepared-below`
+/// (it is in its places already),
 /// `--filters` (put on the filters of system calls that lie beside the toolbox).
 pub fn settle(options: &[&str]) -> Result<Settled, String> {
     let options = parse(options)?;
@@ -74,6 +76,10 @@ pub fn settle(options: &[&str]) -> Result<Settled, String> {
     }
     if options.filters {
         filters::put_on().map_err(|e| format!("the filters of system calls cannot be put on: {e}"))?;
+    }
+    if options.prepared_below {
+        let roots = Roots::of_this_sandbox()?;
+        restore::restore_modes(&roots).map_err(|e| format!("what the set-up made is not whole: {e}"))?;
     }
     std::env::set_current_dir(WORKSPACE).map_err(|e| format!("{WORKSPACE}: {e}"))?;
     let (from_host, to_host) =
@@ -105,6 +111,10 @@ fn parse(words: &[&str]) -> Result<Options, String> {
                 continue;
             }
             _ => {}
+        }
+        if *name == "--prepared-below" {
+            options.prepared_below = true;
+            continue;
         }
         let value = words.next().ok_or_else(|| format!("{name} lacks a value"))?;
         let number: u64 = value.parse().map_err(|e| format!("{name} {value}: {e}"))?;

@@ -9,6 +9,7 @@ pub mod copy;
 pub mod pack;
 mod place;
 pub mod receive;
+pub mod restore;
 pub mod seal;
 mod tracked;
 

@@ -1,10 +1,10 @@
 //! What a job's sandboxes start with: the root file system, the tree, and what the repository's
 //! set-up commands made. The set-up runs apart, before anything else, with the network that the
 //! operator allows it and without any secret; the sandboxes of the work and of the verdict begin
-//! with its result and have no network.
+//! with its result, and have no network but what repository and operator both name for them.
 //!
-//! Where the result cannot be kept, each sandbox runs the set-up itself, without network: what a
-//! verdict rests on never had a way out.
+//! Where the result cannot be kept, each sandbox runs the set-up itself, without the set-up's
+//! network: what the agent and the tests run in never had it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +36,8 @@ const REFUSALS_SHOWN_MAX: usize = 10;
 pub struct SetUpPolicy {
     /// Host names that it may reach; empty: no network.
     pub allowed_hosts: Vec<String>,
+    /// Globs of images that a repository may name.
+    pub images: Vec<String>,
     /// Bytes that it may move, both ways together.
     pub egress_bytes_max: u64,
     /// How much is kept of what set-ups made.
@@ -51,6 +53,7 @@ impl Default for SetUpPolicy {
     fn default() -> Self {
         Self {
             allowed_hosts: Vec::new(),
+            images: Vec::new(),
             egress_bytes_max: 4 << 30,
             kept: KeptBounds::default(),
             network_for_proposals: false,
@@ -206,6 +209,14 @@ impl Environment {
     /// What happened since this was last asked, for the transcript.
     pub fn take_events(&self) -> Vec<TranscriptEvent> {
         std::mem::take(&mut self.told().events)
+    }
+
+    /// Notes what a sandbox asked of the network, when it is done with.
+    pub(super) fn note_egress(&self, purpose: &str, toolbox: &Toolbox) {
+        let report = toolbox.egress();
+        if !report.is_empty() {
+            self.told().events.push(TranscriptEvent::Egress { purpose: purpose.to_owned(), report });
+        }
     }
 
     /// What a verdict has to say about what it rests on, since this was last asked.

@@ -173,6 +173,7 @@ impl Judge<'_> {
             }
         };
         let run = run_suite(&toolbox, self.environment.settings()).await;
+        self.environment.note_egress(purpose, &toolbox);
         toolbox.shut_down().await;
         Ok(Ok(run?))
     }

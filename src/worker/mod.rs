@@ -24,6 +24,7 @@ mod pipeline;
 mod preparation;
 mod publication;
 mod report;
+mod setup;
 
 pub use report::JobReport;
 
@@ -88,6 +89,8 @@ pub struct SettingsOverride {
     pub test_command: Option<String>,
     /// The set-up commands; empty: the repository's.
     pub setup_commands: Vec<String>,
+    /// Whether the image was given, so that the repository's does not count.
+    pub image_given: bool,
 }
 
 impl SettingsOverride {
@@ -97,6 +100,9 @@ impl SettingsOverride {
             settings.setup_commands = self.setup_commands.clone();
             settings.setup_source = "the command line".to_owned();
             settings.setup_detected = false;
+        }
+        if self.image_given {
+            settings.image = None;
         }
         settings
     }

@@ -9,6 +9,7 @@ use crate::verdict::{Environment, SuiteError, run_suite};
 use crate::workspace::{Workspace, WorkspaceError};
 
 use super::admission::github_error;
+use super::setup::{Permitted, permit};
 use super::{JobError, Parts};
 
 /// What the agent starts from.
@@ -59,14 +60,7 @@ async fn read_settings(
     let root = workspace.base_listing().await.map_err(workspace_error)?;
     let given = parts.rules.settings_override.clone().unwrap_or_default();
     let resolved = resolve(&parts.rules.budget, file.as_deref(), &root, given.test_command.as_deref());
-    let settings = resolved.map(|settings| given.applied_to(settings)).map_err(|error| error.to_string());
-    Ok(settings.map(|mut settings| {
-        if settings.setup_detected {
-            // They mean to download, and set-up has no network yet.
-            settings.setup_commands.clear();
-        }
-        settings
-    }))
+    Ok(resolved.map(|settings| given.applied_to(settings)).map_err(|error| error.to_string()))
 }
 
 /// A sandbox at the last checkpoint (or the base), set up, and the baseline: as recorded, or run
@@ -91,6 +85,13 @@ pub(super) async fn sandbox_and_baseline(
         None => workspace.base_tree().await.map_err(workspace_error)?,
     };
     let spec = SandboxSpec { label: format!("job-{}", journal.job().id), ..parts.rules.sandbox.clone() };
+    let permitted = match permit(&settings, &parts.rules.set_up, &spec) {
+        Ok(permitted) => permitted,
+        Err(why) => return Ok(Err(EscalationReason::Environment { why })),
+    };
+    let Permitted { settings, spec, notes, hint } = permitted;
+    let notes: Vec<_> = notes.into_iter().map(|text| TranscriptEvent::Note { text }).collect();
+    journal.append(&notes).await?;
     let environment = Environment::of(
         parts.sandbox.clone(),
         spec,
@@ -123,6 +124,7 @@ pub(super) async fn sandbox_and_baseline(
         }
     };
     if let Some(why) = unusable(&baseline) {
+        let why = [Some(why), hint].into_iter().flatten().collect::<Vec<_>>().join("\n");
         return Ok(Err(EscalationReason::Environment { why }));
     }
     Ok(Ok(Prepared { environment, toolbox, baseline }))

@@ -12,11 +12,11 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use hmac::{Hmac, KeyInit, Mac};
 use mendwright::sandbox::protocol::ReadFile;
-use mendwright::sandbox::{CommandSpec, SandboxSpec, sandbox_by_name};
+use mendwright::sandbox::{Bubblewrap, CommandSpec, Root, Sandbox, SandboxSpec, sandbox_by_name};
 use mendwright::store::{SqliteStore, Store};
 use mendwright::webhook::{WebhookSecrets, WebhookState, router};
 use secrecy::SecretString;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 const SECRET: &str = "bench-secret-0123456789";
 const PAYLOAD: &str = include_str!("../../fixtures/webhooks-received/issues.labeled.1.json");
@@ -29,7 +29,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 fn row(what: &str, ours: Duration, floor_of: &str, floor: Duration) {
     let ratio = ours.as_secs_f64() / floor.as_secs_f64();
     println!(
-        "{what:<37} {:>9.3} ms   {floor_of:<44} {:>9.3} ms   {ratio:>6.1} ×",
+        "{what:<37} {:>9.3} ms   {floor_of:<44} {:>9.3} ms   {ratio:>6.2} ×",
         ours.as_secs_f64() * 1e3,
         floor.as_secs_f64() * 1e3
     );
@@ -116,7 +116,38 @@ async fn sandbox() {
         assert!(status.success());
         floors.push(started.elapsed());
     }
-    row("sandbox start, toolbox answering", median(starts), "bwrap running /bin/true", median(floors));
+    let floor = median(floors);
+    row("sandbox start, toolbox answering", median(starts), "bwrap running /bin/true", floor);
+    let directory = tempfile::tempdir().unwrap();
+    let sandbox = Bubblewrap::new().unwrap().keeping_in(&directory.path().join("state"));
+    let spec = SandboxSpec { root: image(directory.path()), ..SandboxSpec::named("bench-image") };
+    sandbox.resolve(&spec.root).await.unwrap();
+    let mut starts = Vec::new();
+    for _ in 0..30 {
+        let started = Instant::now();
+        let toolbox = sandbox.start(&spec).await.unwrap();
+        starts.push(started.elapsed());
+        assert!(toolbox.description().contains("changes in a layer of its own"), "{}", toolbox.description());
+        toolbox.shut_down().await;
+    }
+    row("the same in an image, with overlay", median(starts), "bwrap running /bin/true", floor);
+}
+
+/// An image with some files, as `docker save` would write it.
+fn image(directory: &std::path::Path) -> Root {
+    let layer = archive((0..2_000).map(|n| (format!("usr/share/files/{n}"), text(2_000))));
+    let digest = format!("sha256:{}", hex::encode(Sha256::digest(&layer)));
+    let architecture = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+    let config = serde_json::json!({
+        "architecture": architecture, "os": "linux", "config": {},
+        "rootfs": { "type": "layers", "diff_ids": [digest] },
+    });
+    let saved = serde_json::json!([{ "Config": "config.json", "Layers": ["layer.tar"], "RepoTags": [] }]);
+    let files = [("manifest.json", saved.to_string()), ("config.json", config.to_string())];
+    let files = files.map(|(path, json)| (path.to_owned(), json.into_bytes()));
+    let path = directory.join("image.tar");
+    std::fs::write(&path, archive(files.into_iter().chain([("layer.tar".to_owned(), layer)]))).unwrap();
+    Root::Image(format!("oci-archive:{}", path.display()))
 }
 
 /// A file of so many bytes, in lines.
@@ -238,6 +269,70 @@ async fn base_tree() {
     row("10,000 files, 100 MB, into a sandbox", median(ours), "tar c | tar x in memory", median(floors));
 }
 
+/// As `.ci/image` makes it.
+const IMAGE: &str = "mendwright-test:1";
+
+/// An engine's program beside our way through its API; the same container for both where one lives.
+async fn docker() {
+    let sandbox = match sandbox_by_name("docker") {
+        Ok(sandbox) => sandbox,
+        Err(error) => return println!("docker: left out ({error})"),
+    };
+    let spec =
+        |label: String| SandboxSpec { root: Root::Image(IMAGE.to_owned()), ..SandboxSpec::named(label) };
+    // The toolbox is put into the image once.
+    let toolbox = match sandbox.start(&spec("bench-docker".to_owned())).await {
+        Ok(toolbox) => toolbox,
+        Err(error) => return println!("docker: left out ({error})"),
+    };
+    let tar = archive([("src/main.rs".to_owned(), text(4 << 10))]);
+    toolbox.unpack(tar.as_slice()).await.unwrap();
+    let request = ReadFile { path: "src/main.rs".into(), first_line: 1, lines_max: 100 };
+    let command =
+        CommandSpec { argv: vec!["true".to_owned()], ..CommandSpec::shell("", Duration::from_secs(60)) };
+    let (mut reads, mut runs) = (Vec::new(), Vec::new());
+    for _ in 0..300 {
+        let started = Instant::now();
+        black_box(toolbox.read_file(&request).await.unwrap());
+        reads.push(started.elapsed());
+        let started = Instant::now();
+        assert!(toolbox.run(&command).await.unwrap().ending.is_success());
+        runs.push(started.elapsed());
+    }
+    let filter = "label=mendwright.job=bench-docker";
+    let container = Command::new("docker").args(["ps", "--quiet", "--filter", filter]).output().unwrap();
+    let container = String::from_utf8(container.stdout).unwrap();
+    let execs = timed_programs(20, &["exec", container.trim(), "true"]);
+    toolbox.shut_down().await;
+    row("docker tool call: read 4 KiB", median(reads), "docker exec CONTAINER true", median(execs.clone()));
+    row("docker tool call: run true", median(runs), "docker exec CONTAINER true", median(execs));
+    // By turns, so that neither has the machine to itself.
+    let (mut starts, mut floors) = (Vec::new(), Vec::new());
+    for number in 0..15 {
+        let spec = spec(format!("bench-docker-{number}"));
+        let started = Instant::now();
+        let toolbox = sandbox.start(&spec).await.unwrap();
+        starts.push(started.elapsed());
+        toolbox.shut_down().await;
+        floors.extend(timed_programs(1, &["run", "--rm", "--network", "none", IMAGE, "true"]));
+    }
+    row(
+        "docker start, toolbox answering",
+        median(starts),
+        "docker run --rm --network none IMAGE true",
+        median(floors),
+    );
+}
+
+fn timed_programs(count: usize, arguments: &[&str]) -> Vec<Duration> {
+    let run = |_| {
+        let started = Instant::now();
+        assert!(Command::new("docker").args(arguments).status().unwrap().success());
+        started.elapsed()
+    };
+    (0..count).map(run).collect()
+}
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     println!("{:<37} {:>12}   {:<44} {:>12}   {:>8}", "medians", "ours", "floor", "floor", "ratio");
@@ -246,5 +341,6 @@ fn main() {
         sandbox().await;
         tool_calls().await;
         base_tree().await;
+        docker().await;
     });
 }

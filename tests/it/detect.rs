@@ -97,6 +97,7 @@ async fn it_reads_the_commit_and_not_the_work_tree_and_asks_this_machine_for_hos
 async fn a_directory_that_is_no_repository_is_read_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
     write(directory.path(), &[("go.mod", "module x\n")]);
+    write(directory.path(), &[(".devcontainer.json", r#"{"postCreateCommand": "echo \u001b[2J\u009bx"}"#)]);
     std::os::unix::fs::symlink("/etc/passwd", directory.path().join("Cargo.toml")).unwrap();
     let output =
         detect(directory.path(), directory.path(), &[("GOPROXY", "https://go.example.org,direct")], true)
@@ -105,6 +106,10 @@ async fn a_directory_that_is_no_repository_is_read_as_it_is() {
     assert_eq!((said["test"]["value"].as_str(), output.status.code()), (Some("go test ./..."), Some(0)));
     assert_eq!(said["hosts"]["hosts"][0]["host"], "go.example.org");
     assert!(said["repository"].as_str().unwrap().contains("no git repository"));
+    // What a terminal would obey is not shown to it.
+    let words = detect(directory.path(), directory.path(), &[], false).await;
+    let text = String::from_utf8(words.stdout).unwrap();
+    assert!(text.contains("echo \u{fffd}[2J\u{fffd}x") && !text.contains('\u{1b}'), "{text}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod images;
 mod model;
 mod sandbox_attacks;
 mod sandbox_contract;
+mod sandbox_docker;
 mod setup;
 mod stories;
 mod support;

@@ -65,6 +65,7 @@ macro_rules! held_by_every_backend {
 mod bubblewrap;
 mod commands;
 mod files;
+mod images;
 mod isolation;
 mod lifetime;
 mod limits;

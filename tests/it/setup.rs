@@ -297,7 +297,7 @@ async fn a_set_up_that_fails_says_what_it_was_refused() {
     };
     let words = failure.in_words().replace(asks, "ASKS");
     insta::assert_snapshot!(words, @r"
-    the set-up command `ASKS` fails: exit code 7
+    the set-up command `ASKS` fails: exit code 7.
     HTTP/1.1 403 Forbidden
     it ended
     It asked for packages.example, which is not allowed: add it to `sandbox.allowed_hosts` in the operator's configuration if it should be.

@@ -77,7 +77,7 @@ impl Explanation<'_> {
         }
         list(f, "Hosts that set-up needs", hosts.iter().map(named))?;
         list(f, "Hosts to look up", unnamed.iter().cloned())?;
-        list(f, "Hosts that only tools name which this set-up does not use", not_needed.iter().map(named))?;
+        list(f, "Hosts named for tools that this set-up does not use", not_needed.iter().map(named))?;
         let unusable = unusable.iter().map(|PassedOver { what, why }| format!("{what}: {why}"));
         list(f, "Addresses left out", unusable)?;
         if !hosts.is_empty() {
@@ -136,11 +136,13 @@ pub fn repository_file_for(found: &Environment) -> String {
 
 /// Plain where YAML takes it for the same text, else in double quotes.
 fn yaml_text(text: &str) -> String {
-    let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic()) || text.starts_with("./");
-    let harmless = |c: char| c.is_ascii_alphanumeric() || " -_./=@+\"'$&;()|".contains(c);
+    let begins_path = text.starts_with('.') && text.contains('/');
+    let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic()) || begins_path;
+    let harmless = |c: char| c.is_ascii_alphanumeric() || " -_./=@+:\"'$&;()|".contains(c);
+    let is_key = text.contains(": ") || text.ends_with(':');
     let means_other = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
     let is_word = means_other.contains(&text.to_ascii_lowercase().as_str());
-    if starts_well && text.chars().all(harmless) && !is_word && !text.ends_with(' ') {
+    if starts_well && text.chars().all(harmless) && !is_word && !is_key && !text.ends_with(' ') {
         return text.to_owned();
     }
     // A JSON string is a YAML string.

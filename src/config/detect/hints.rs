@@ -22,8 +22,8 @@ const MANIFESTS: [(&str, &str, &str); 11] = [
     ("CMakeLists.txt", "C or C++", "cmake -S . -B build && cmake --build build && ctest --test-dir build"),
 ];
 
-/// What might be meant.
-pub(super) fn hints(root: &RootListing) -> Vec<Untested> {
+/// What might be meant, beside the kinds of project that are `recognised` at the root.
+pub(super) fn hints(root: &RootListing, recognised: &[Untested]) -> Vec<Untested> {
     let script = root.files().find(|path| is_runner(path)).map(|path| Untested {
         language: "A script",
         sign: path.to_owned(),
@@ -33,7 +33,8 @@ pub(super) fn hints(root: &RootListing) -> Vec<Untested> {
     let below = root.files().filter_map(|path| {
         let (directory, name) = path.split_once('/')?;
         let (_, language, command) = MANIFESTS.iter().find(|(manifest, _, _)| *manifest == name)?;
-        Some(Untested {
+        let is_at_root = recognised.iter().any(|untested| untested.language == *language);
+        (!is_at_root).then(|| Untested {
             language,
             sign: path.to_owned(),
             why: "it lies in a directory of its own, and only the root is tested without being told"

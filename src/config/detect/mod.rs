@@ -263,7 +263,8 @@ pub fn detect(root: &RootListing) -> Result<Environment, NothingDetected> {
         Some(test) => Ok(Environment { image, setup, test, passed_over, notes }),
         None => {
             let mut recognised: Vec<Untested> = untested.into_iter().filter_map(Untested::of).collect();
-            recognised.extend(hints::hints(root));
+            let hints = hints::hints(root, &recognised);
+            recognised.extend(hints);
             Err(NothingDetected { image, setup, recognised, passed_over })
         }
     }

@@ -336,10 +336,10 @@ impl<'r> Python<'r> {
         for requirement in more {
             match requirement.split_once(' ') {
                 Some((flag @ ("-r" | "-e"), rest)) => {
-                    arguments.push(format!("{flag} {}", quoted(rest.trim())))
+                    arguments.push(format!("{flag} {}", quoted(rest.trim())));
                 }
                 _ if requirement.starts_with("-r") => {
-                    arguments.push(format!("-r {}", quoted(&requirement[2..])))
+                    arguments.push(format!("-r {}", quoted(&requirement[2..])));
                 }
                 _ if requirement.starts_with('-') => {}
                 _ => arguments.push(quoted(&requirement)),

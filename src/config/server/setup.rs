@@ -6,11 +6,10 @@ use globset::Glob;
 
 use super::values::number;
 use crate::config::given::{ConfigError, Found, Given};
+use crate::config::host_name::host_name_problem;
 
 /// Hosts, and patterns of images.
 const ENTRIES_MAX: usize = 500;
-/// Longest name that a host can have (RFC 1035).
-const HOST_BYTES_MAX: usize = 253;
 
 /// What set-ups may do, and how much of it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,23 +65,9 @@ fn list(
 }
 
 fn checked_host(found: &Found, host: &str) -> Result<(), ConfigError> {
-    match is_host(host) {
-        true => Ok(()),
-        false => Err(found.wrong(
-            format!("has an entry that is no host name, {host:?}"),
-            "write names as [\"registry.example.org\"]: no address, no port, no pattern",
-        )),
-    }
-}
-
-/// Whether a text is a host's whole name: no pattern, no port, no numeric address.
-pub fn is_host(text: &str) -> bool {
-    let is_label = |label: &str| {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        !label.is_empty() && label.len() <= 63 && label.chars().all(is_plain) && !label.starts_with('-')
-    };
-    let ends_in_a_name = text.rsplit('.').next().is_some_and(|last| last.parse::<u64>().is_err());
-    text.len() <= HOST_BYTES_MAX && text.split('.').all(is_label) && ends_in_a_name
+    let Some(problem) = host_name_problem(host) else { return Ok(()) };
+    Err(found
+        .wrong(format!("has an entry that {problem}: {host:?}"), "write names as [\"registry.example.org\"]"))
 }
 
 fn checked_glob(found: &Found, glob: &str) -> Result<(), ConfigError> {
@@ -92,22 +77,5 @@ fn checked_glob(found: &Found, glob: &str) -> Result<(), ConfigError> {
             format!("has an entry that is no pattern, {glob:?} ({error})"),
             "write image references, with * where anything may stand",
         )),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_is_a_name_and_nothing_else() {
-        for host in ["crates.io", "localhost", "a-b.example", "x_y.example"] {
-            assert!(is_host(host), "{host}");
-        }
-        for no_host in
-            ["", "*.example", "a:443", "https://a", "a/b", "a..b", "1.2.3.4", "[::1]", "-a", "a.", "ä"]
-        {
-            assert!(!is_host(no_host), "{no_host}");
-        }
     }
 }

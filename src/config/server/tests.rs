@@ -80,6 +80,46 @@ fn an_engine_is_named_with_its_image_and_socket() {
 }
 
 #[test]
+fn what_set_ups_may_do_is_given_and_checked() {
+    let set_up = |lines: &str| Place::new().load(&with("sandbox", lines)).unwrap().sandbox.set_up;
+    let plain = Place::new().load(WHOLE).unwrap().sandbox.set_up;
+    assert_eq!((plain.allowed_hosts.len(), plain.images.len(), plain.network_for_proposals), (0, 0, false));
+    let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+    assert_eq!((plain.kept_bytes_max, plain.kept_count_max, plain.kept_age_max), (20 << 30, 20, days(14)));
+    let given = set_up(
+        "allowed_hosts = [\"registry.example.org\"]\nimages = [\"registry.example.org/ci/*\"]\negress_mb = 7\n\
+         network_for_proposals = true\nkept_gb = 3\nkept_count = 4\nkept_days = 5",
+    );
+    let expected = SetUpConfig {
+        allowed_hosts: vec!["registry.example.org".to_owned()],
+        images: vec!["registry.example.org/ci/*".to_owned()],
+        egress_bytes_max: 7 << 20,
+        network_for_proposals: true,
+        kept_bytes_max: 3 << 30,
+        kept_count_max: 4,
+        kept_age_max: days(5),
+    };
+    assert_eq!(given, expected);
+    let wrong: Vec<String> = [
+        "allowed_hosts = [\"*.example.org\"]",
+        "allowed_hosts = \"registry.example.org\"",
+        "images = [\"a[\"]",
+        "network_for_proposals = \"yes\"",
+        "kept_days = 0",
+    ]
+    .iter()
+    .map(|line| told(&with("sandbox", line)))
+    .collect();
+    insta::assert_snapshot!(wrong.join("\n"), @r#"
+    DIR/mendwright.toml line 12: sandbox.allowed_hosts = ["*.example.org"] has an entry that holds a wildcard; write each host name out: "*.example.org"; write names as ["registry.example.org"]
+    DIR/mendwright.toml line 12: sandbox.allowed_hosts = "registry.example.org" is not a list; write it as ["one", "two"]
+    DIR/mendwright.toml line 12: sandbox.images = ["a["] has an entry that is no pattern, "a[" (error parsing glob 'a[': unclosed character class; missing ']'); write image references, with * where anything may stand
+    DIR/mendwright.toml line 12: sandbox.network_for_proposals = "yes" is neither true nor false; write true or false, without quotes
+    DIR/mendwright.toml line 12: sandbox.kept_days = 0 is not a number in range; write a number from 1 to 3650, without quotes
+    "#);
+}
+
+#[test]
 fn the_smallest_file_gets_the_defaults() {
     let place = Place::new();
     let config = place.load(WHOLE).unwrap();

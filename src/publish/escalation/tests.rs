@@ -7,7 +7,7 @@ use super::super::neutralise::properties::{assert_text_is_inert, page};
 use super::super::pages::{PAGE_CHARS_MAX, PAGES_MAX};
 use super::super::samples::{fixed, hostile, long, stuck};
 use super::*;
-use crate::domain::BudgetExhausted;
+use crate::domain::{BudgetExhausted, Ending, WritablePlace};
 
 fn budget() -> EscalationReason {
     EscalationReason::Budget { limit: BudgetExhausted::Turns { max: 3 } }
@@ -390,4 +390,15 @@ fn a_long_transcript_becomes_several_comments_each_whole_in_itself() {
         assert!(matches!(last.data.borrow().value, NodeValue::Paragraph), "{comment}");
     }
     assert!(comments.last().unwrap().contains("left out: they would not fit"));
+}
+
+#[test]
+fn a_run_that_met_a_limit_is_told_with_what_to_do_and_never_as_passed() {
+    let mut evidence = stuck();
+    let run = evidence.verdict.as_mut().and_then(|verdict| verdict.run.as_mut()).unwrap();
+    run.result.ending = Ending::DiskFull { place: WritablePlace::Tmp };
+    let comments = render(&evidence, &budget());
+    let expected = "`python -m pytest -q`: ⚠️ no result (disk full: /tmp had no room left, 1.4 s, 1 failing test \
+                    named)\n\nHave it write less, or remove what it no longer needs";
+    assert!(comments[0].contains(expected), "{}", comments[0]);
 }

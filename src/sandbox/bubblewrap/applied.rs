@@ -1,9 +1,9 @@
 //! What of a specification this machine applied: in words for people, and as a refusal where
 //! something is missing that was required. Decides nothing itself.
 
-use super::arguments::Privileges;
+use super::arguments::{Privileges, ShownRoot};
 use super::cgroup::Cgroup;
-use super::{KIND, Root, SandboxError, SandboxSpec};
+use super::{KIND, SandboxError, SandboxSpec};
 use crate::sandbox::Guarantee;
 
 /// What was applied for one sandbox.
@@ -13,6 +13,11 @@ pub(super) struct Applied<'a> {
     pub version: &'a str,
     pub privileges: Privileges,
     pub cgroup: &'a Cgroup,
+    pub root: &'a ShownRoot<'a>,
+    /// How much may be written.
+    pub writable_bytes: u64,
+    /// Whether all places that may be written to share one bound.
+    pub shares_disk: bool,
     pub bounds_disk: bool,
 }
 
@@ -25,7 +30,7 @@ impl Applied<'_> {
             Guarantee::Processor => self.cgroup.bounds_processor(),
             Guarantee::Disk => self.bounds_disk,
             Guarantee::OtherUser => match self.privileges {
-                Privileges::DroppedTo { .. } => true,
+                Privileges::DroppedTo { .. } | Privileges::MappedTo { .. } => true,
                 Privileges::UserNamespace => false,
             },
         }
@@ -72,6 +77,9 @@ impl Applied<'_> {
     pub(super) fn describe(&self) -> String {
         let who = match self.privileges {
             Privileges::DroppedTo { user } => format!("as user {user} without capabilities"),
+            Privileges::MappedTo { user } => {
+                format!("as subordinate user {user} of a user namespace, without capabilities")
+            }
             Privileges::UserNamespace => {
                 "in a user namespace without capabilities (on the host it is the same user as this process)"
                     .to_owned()
@@ -94,13 +102,20 @@ impl Applied<'_> {
     }
 
     fn root(&self) -> String {
-        let toolchains = match &self.spec.root {
-            Root::Host { toolchains } => toolchains.as_slice(),
-            Root::Image(_) => &[],
-        };
-        let shown: Vec<_> = toolchains.iter().map(|path| path.display().to_string()).collect();
-        let shown = if shown.is_empty() { String::new() } else { format!(" and {}", shown.join(", ")) };
-        format!("the host's /usr{shown} read-only")
+        match self.root {
+            ShownRoot::Host(toolchains) => {
+                let shown: Vec<_> = toolchains.iter().map(|path| path.display().to_string()).collect();
+                let shown =
+                    if shown.is_empty() { String::new() } else { format!(" and {}", shown.join(", ")) };
+                format!("the host's /usr{shown} read-only")
+            }
+            ShownRoot::Overlaid(image) => {
+                format!("the image {}, changes in a layer of its own", image.reference)
+            }
+            ShownRoot::ReadOnly(image) => {
+                format!("the image {}, read-only (no overlay can be mounted here)", image.reference)
+            }
+        }
     }
 
     fn memory(&self) -> String {
@@ -130,8 +145,12 @@ impl Applied<'_> {
     }
 
     fn disk(&self) -> String {
+        let mebibytes = self.writable_bytes >> 20;
+        if self.shares_disk {
+            return format!("{mebibytes} MiB of writable space, in memory");
+        }
         if self.bounds_disk {
-            return format!("{} MiB of writable space, in memory", self.spec.limits.disk_bytes_max >> 20);
+            return format!("{mebibytes} MiB of writable space, in memory and in fixed shares");
         }
         "writable space in memory, bounded by it alone (this bwrap knows no --size)".to_owned()
     }
@@ -145,8 +164,16 @@ mod tests {
         let mut spec = SandboxSpec::named("job");
         spec.required = vec![required];
         let cgroup = Cgroup::default();
-        let applied =
-            Applied { spec: &spec, version: "bubblewrap 0", privileges, cgroup: &cgroup, bounds_disk: false };
+        let applied = Applied {
+            spec: &spec,
+            version: "bubblewrap 0",
+            privileges,
+            cgroup: &cgroup,
+            root: &ShownRoot::Host(&[]),
+            writable_bytes: 1 << 30,
+            shares_disk: false,
+            bounds_disk: false,
+        };
         applied.check_required().err().map_or_else(|| "applied".to_owned(), |error| error.to_string())
     }
 
@@ -172,6 +199,9 @@ mod tests {
             version: "bubblewrap 0",
             privileges: Privileges::UserNamespace,
             cgroup: &Cgroup::default(),
+            root: &ShownRoot::Host(&[]),
+            writable_bytes: 1 << 30,
+            shares_disk: false,
             bounds_disk: false,
         };
         insta::assert_snapshot!(applied.describe(), @"bubblewrap 0, in a user namespace without capabilities (on the host it is the same user as this process); the host's /usr read-only; no network; 4096 MiB of memory for each process (no cgroup may be made here, so their sum is not bounded and running out of it is not told apart); 1024 processes (RLIMIT_NPROC); processor time not bounded to 1.5 processors (no cgroup for it may be made here); writable space in memory, bounded by it alone (this bwrap knows no --size)");

@@ -20,6 +20,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::arguments::Arguments;
 use super::cgroup::Cgroup;
+use super::stage::Stage;
+use crate::sandbox::UnpackedImage;
 
 /// Of what `bwrap` or the toolbox say on standard error, for a person to read.
 const LAST_WORDS_BYTES_MAX: usize = 4 << 10;
@@ -38,8 +40,11 @@ pub(in crate::sandbox) struct Guarded {
 pub(super) struct Launch {
     pub program: PathBuf,
     pub arguments: Arguments,
+    pub stage: Option<Stage>,
     pub cgroup: Arc<Cgroup>,
     pub label: String,
+    /// Held as long as the sandbox runs, so that nobody removes it.
+    pub image: Option<UnpackedImage>,
 }
 
 /// What was started.
@@ -63,6 +68,7 @@ pub(super) async fn start(launch: Launch) -> Result<Started, String> {
 fn stand_guard(launch: Launch, started: oneshot::Sender<Result<Started, String>>) {
     let (ended_sender, ended) = watch::channel(false);
     let cgroup = Arc::clone(&launch.cgroup);
+    let _image = launch.image.clone();
     let outcome = spawn(launch).and_then(|(mut child, first)| {
         let said = Arc::default();
         collect_words(child.stderr.take(), Arc::clone(&said));
@@ -150,9 +156,10 @@ fn spawn(launch: Launch) -> Result<(Child, OwnedFd), String> {
     command.args(words).env_clear().current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let enter: Vec<RawFd> = doors.iter().map(AsRawFd::as_raw_fd).collect();
+    let stage = launch.stage;
     // SAFETY: between fork and exec the closure makes system calls only, on memory and descriptors
     // that it owns or that stay open until `spawn` returns; it neither allocates nor locks.
-    unsafe { command.pre_exec(move || prepare(&passed, &enter)) };
+    unsafe { command.pre_exec(move || prepare(&passed, &enter, stage.as_ref())) };
     let mut child =
         command.spawn().map_err(|e| format!("{} cannot be started: {e}", launch.program.display()))?;
     drop((information_end, launch.arguments.files, doors));
@@ -172,12 +179,12 @@ fn spawn(launch: Launch) -> Result<(Child, OwnedFd), String> {
 }
 
 /// Runs `bwrap` to its end, outside any cgroup.
-pub(super) fn try_out(program: &Path, arguments: Arguments) -> Result<(), String> {
+pub(super) fn try_out(program: &Path, arguments: Arguments, stage: Option<Stage>) -> Result<(), String> {
     let passed: Vec<RawFd> = arguments.files.iter().map(AsRawFd::as_raw_fd).collect();
     let mut command = Command::new(program);
     command.args(arguments.words).env_clear().current_dir("/").stdin(Stdio::null());
     // SAFETY: as in `spawn`; the files stay open until this function returns.
-    unsafe { command.pre_exec(move || prepare(&passed, &[])) };
+    unsafe { command.pre_exec(move || prepare(&passed, &[], stage.as_ref())) };
     let output = command.output().map_err(|e| format!("{} cannot be started: {e}", program.display()))?;
     if output.status.success() {
         return Ok(());
@@ -186,13 +193,16 @@ pub(super) fn try_out(program: &Path, arguments: Arguments) -> Result<(), String
     Err(if said.is_empty() { output.status.to_string() } else { said })
 }
 
-/// In the child: into the cgroups, and nothing open that was not meant for `bwrap`.
-fn prepare(passed: &[RawFd], enter: &[RawFd]) -> io::Result<()> {
+/// In the child: into the cgroups, onto the stage, and nothing open that was not meant for `bwrap`.
+fn prepare(passed: &[RawFd], enter: &[RawFd], stage: Option<&Stage>) -> io::Result<()> {
     for door in enter {
         // SAFETY: the buffer is a constant of one byte.
         if unsafe { libc::write(*door, b"0".as_ptr().cast(), 1) } != 1 {
             return Err(io::Error::last_os_error());
         }
+    }
+    if let Some(stage) = stage {
+        stage.enter()?;
     }
     // Libraries in C may have opened files that a new program would inherit. An old kernel does
     // not know the call; there the toolbox closes what is left before any command runs.

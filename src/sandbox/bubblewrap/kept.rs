@@ -32,13 +32,32 @@ pub(super) struct Kept {
 pub(super) struct Partial {
     key: SetupKey,
     directory: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// As long as it is held, that set-up is not removed.
 #[derive(Debug)]
 pub(in crate::sandbox) struct Lease {
-    _lock: File,
+    _lock: Lock,
+}
+
+/// A lock on a file, given back when dropped. A process that is being started at that moment has the
+/// same open file for a while: closing ours would not give it back.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Lock {
+    /// The only one, or none.
+    fn exclusive(file: File) -> Option<Self> {
+        file.try_lock().is_ok().then_some(Self(file))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // It is given back at the latest when all who have the file open have ended.
+        let _ = self.0.unlock();
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,7 +84,7 @@ impl Kept {
     pub(super) fn begin(&self, key: &SetupKey) -> Result<Partial, String> {
         self.make_ours().map_err(|e| self.failed(&e))?;
         let directory = self.setups.join(format!("{key}{PARTIAL}"));
-        let begin = || -> io::Result<Option<File>> {
+        let begin = || -> io::Result<Option<Lock>> {
             if directory.exists() && !remove_unless_locked(&directory)? {
                 return Ok(None);
             }
@@ -75,7 +94,7 @@ impl Kept {
             fs::create_dir(&files)?;
             // Whatever our umask: another user's sandbox begins with what is in it.
             fs::set_permissions(&files, Permissions::from_mode(0o755))?;
-            Ok(lock.try_lock().is_ok().then_some(lock))
+            Ok(Lock::exclusive(lock))
         };
         match begin() {
             Ok(Some(lock)) => Ok(Partial { key: key.clone(), directory, _lock: lock }),
@@ -137,7 +156,7 @@ impl Kept {
             lock.try_lock_shared().map_err(io::Error::other)?;
             // It may have gone between the opening and the lock.
             fs::metadata(place.join("meta.json"))?;
-            Ok(Lease { _lock: lock })
+            Ok(Lease { _lock: Lock(lock) })
         };
         let lease = lease()
             .map_err(|e| format!("what the set-up made is not kept any more in {}: {e}", place.display()))?;
@@ -201,10 +220,7 @@ impl Kept {
 
     fn remove(&self, key: &SetupKey) -> io::Result<bool> {
         let place = self.setups.join(key.as_str());
-        let lock = lock_file(&place)?;
-        if lock.try_lock().is_err() {
-            return Ok(false);
-        }
+        let Some(_lock) = Lock::exclusive(lock_file(&place)?) else { return Ok(false) };
         let gone = self.setups.join(format!("{key}{GONE}"));
         if gone.exists() {
             fs::remove_dir_all(&gone)?;
@@ -245,9 +261,7 @@ fn lock_file(directory: &Path) -> io::Result<File> {
 }
 
 fn remove_unless_locked(directory: &Path) -> io::Result<bool> {
-    if lock_file(directory)?.try_lock().is_err() {
-        return Ok(false);
-    }
+    let Some(_lock) = Lock::exclusive(lock_file(directory)?) else { return Ok(false) };
     fs::remove_dir_all(directory)?;
     Ok(true)
 }

@@ -1,44 +1,42 @@
-//! The embedded backend: the system's `bwrap` with the toolbox as its first process. No daemon, no
-//! image: the host's `/usr` read-only, and everything else empty.
+//! The embedded backend: the system's `bwrap` with the toolbox as its first process. No daemon: the
+//! host's `/usr` read-only and everything else empty, or an unpacked image with a layer over it.
 //!
 //! As root the inside runs as a user that owns nothing on the host, without any capability; as an
-//! ordinary user it runs in a user namespace. What the machine cannot give is said in the
+//! ordinary user it runs in a user namespace, as a subordinate user where there are any. What the machine cannot give is said in the
 //! sandbox's description, or, where the job would not be contained, is an error.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use self::applied::Applied;
-use self::arguments::{Arguments, Inside, Privileges, ShownPrepared, checked_toolchains};
-use self::cgroup::Cgroup;
+use self::arguments::ShownPrepared;
 pub(super) use self::guard::Guarded;
 use self::kept::Kept;
 pub(super) use self::kept::Lease;
-use super::container::Container;
-use super::egress::Egress;
+use self::launch::Abilities;
+use self::subordinate::Subordinates;
 use super::protocol::Selected;
 use super::{
-    CallError, KeptBounds, Limits, Prepared, ResolvedRoot, Root, Sandbox, SandboxError, SandboxOptions,
-    SandboxSpec, SetupKey, TOOLBOX, Toolbox,
+    CallError, ImageStore, KeptBounds, Limits, Prepared, ResolvedRoot, Root, Sandbox, SandboxError,
+    SandboxOptions, SandboxSpec, SetupKey, Toolbox,
 };
 
 mod applied;
 mod arguments;
 mod cgroup;
 mod guard;
+mod host;
 mod kept;
+mod launch;
+mod remedy;
 mod seccomp;
+mod stage;
+mod subordinate;
 
 const KIND: &str = "bubblewrap";
-/// Numbers that no distribution gives to a user, and that still fit a tar header's seven digits.
-const FIRST_USER: u32 = 1_900_000;
-const USERS: u32 = 100_000;
 /// Of a sandbox that only takes in what another one made.
 const KEEPER_MEMORY_BYTES: u64 = 512 << 20;
 /// Longest label.
@@ -51,7 +49,10 @@ pub struct Bubblewrap {
     version: String,
     as_root: bool,
     bounds_disk: bool,
+    abilities: Abilities,
+    subordinates: Option<Subordinates>,
     kept: Kept,
+    images: ImageStore,
 }
 
 impl Bubblewrap {
@@ -78,117 +79,30 @@ impl Bubblewrap {
         // `--size` came with 0.8; without it the rest still holds.
         let bounds_disk =
             ask("--help").is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--size"));
-        let kept = Kept::below(&SandboxOptions::by_hand(KIND).state_dir);
-        let as_root = nix::unistd::geteuid().is_root();
-        let mut bubblewrap = Self { program, version, as_root, bounds_disk, kept };
-        let Err(why) = bubblewrap.probe() else { return Ok(bubblewrap) };
-        if bubblewrap.as_root {
-            // Root without CAP_SYS_ADMIN, as in a container, may still have user namespaces.
-            bubblewrap.as_root = false;
-            if bubblewrap.probe().is_ok() {
-                return Ok(bubblewrap);
-            }
+        let state_dir = SandboxOptions::by_hand(KIND).state_dir;
+        let mut bubblewrap = Self {
+            program,
+            version,
+            as_root: nix::unistd::geteuid().is_root(),
+            bounds_disk,
+            abilities: Abilities::default(),
+            subordinates: None,
+            kept: Kept::below(&state_dir),
+            images: ImageStore::new(state_dir),
+        };
+        match bubblewrap.find_a_way() {
+            Ok(()) => Ok(bubblewrap),
+            Err(why) => Err(SandboxError::Unavailable {
+                kind: KIND,
+                missing: format!("bwrap cannot set a sandbox up here ({why})"),
+                remedy: remedy::remedy(),
+            }),
         }
-        Err(SandboxError::Unavailable {
-            kind: KIND,
-            missing: format!("bwrap cannot set a sandbox up here ({why})"),
-            remedy: remedy(),
-        })
     }
 
-    /// The same, keeping what set-ups made in a directory of the operator's choice.
+    /// The same, keeping images and what set-ups made in a directory of the operator's choice.
     pub fn keeping_in(self, state_dir: &Path) -> Self {
-        Self { kept: Kept::below(state_dir), ..self }
-    }
-
-    /// Sets a sandbox up exactly as a real one, with a toolbox that ends at once.
-    fn probe(&self) -> Result<(), String> {
-        let inside = Inside {
-            privileges: self.privileges(),
-            toolchains: &[],
-            disk_bytes_max: self.bounds_disk.then_some(64 << 20),
-            proxy: false,
-            open_files_max: None,
-            processes_max: None,
-            data_bytes_max: None,
-            prepared: None,
-        };
-        let arguments = Arguments::build(&inside, TOOLBOX, "probe")?;
-        guard::try_out(&self.program, arguments)
-    }
-
-    fn privileges(&self) -> Privileges {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        if !self.as_root {
-            return Privileges::UserNamespace;
-        }
-        // Neighbours count apart what the kernel bounds by user.
-        let number = std::process::id().wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        Privileges::DroppedTo { user: FIRST_USER + number % USERS }
-    }
-
-    /// Starts a sandbox that sees `prepared`.
-    async fn launch(
-        &self,
-        spec: &SandboxSpec,
-        prepared: Option<ShownPrepared>,
-    ) -> Result<Toolbox, SandboxError> {
-        let refuse = |missing: String, remedy: &str| SandboxError::Unavailable {
-            kind: KIND,
-            missing,
-            remedy: remedy.to_owned(),
-        };
-        if !is_label(&spec.label) {
-            let missing = format!("a label that is a name; {:?} is none", spec.label);
-            return Err(refuse(missing, "use at most 60 of a-z, 0-9 and '-'"));
-        }
-        let Root::Host { toolchains } = &spec.root else {
-            return Err(refuse("images as a root file system".to_owned(), "use the host's own for now"));
-        };
-        let toolchains = checked_toolchains(toolchains)
-            .map_err(|why| refuse(why, "correct the list of toolchain directories in the configuration"))?;
-        let privileges = self.privileges();
-        if let (Some(ShownPrepared::Writable(files)), Privileges::DroppedTo { user }) =
-            (&prepared, privileges)
-        {
-            let given = std::os::unix::fs::chown(files, Some(user), Some(user));
-            given.map_err(|e| SandboxError::NotKept(format!("{}: {e}", files.display())))?;
-        }
-        let cgroup = Arc::new(Cgroup::create(&spec.label, &spec.limits));
-        let applied = Applied {
-            spec,
-            version: &self.version,
-            privileges,
-            cgroup: &cgroup,
-            bounds_disk: self.bounds_disk,
-        };
-        applied.check_required()?;
-        let description = applied.describe();
-        let inside = Inside {
-            privileges,
-            toolchains: &toolchains,
-            open_files_max: Some(spec.limits.open_files_max),
-            disk_bytes_max: self.bounds_disk.then_some(spec.limits.disk_bytes_max),
-            proxy: !spec.allowed_hosts.is_empty(),
-            processes_max: (!cgroup.bounds_processes()).then_some(spec.limits.pids_max),
-            data_bytes_max: (!cgroup.bounds_memory()).then_some(spec.limits.memory_bytes_max),
-            prepared: prepared.as_ref(),
-        };
-        let broken = |why: String| refuse(format!("the sandbox could not be started ({why})"), &remedy());
-        let arguments = Arguments::build(&inside, TOOLBOX, "init").map_err(broken)?;
-        let launch = guard::Launch {
-            program: self.program.clone(),
-            arguments,
-            cgroup: Arc::clone(&cgroup),
-            label: spec.label.clone(),
-        };
-        let started = guard::start(launch).await.map_err(broken)?;
-        let no_pipe = |e: std::io::Error| broken(format!("its pipe: {e}"));
-        let reader = tokio::process::ChildStdout::from_std(started.from_toolbox).map_err(no_pipe)?;
-        let writer = tokio::process::ChildStdin::from_std(started.to_toolbox).map_err(no_pipe)?;
-        let container = Container::Bubblewrap(started.guarded);
-        let egress = Egress::of(spec);
-        Toolbox::connect(tokio::io::join(reader, writer), container, description, egress).await
+        Self { kept: Kept::below(state_dir), images: ImageStore::new(state_dir.to_owned()), ..self }
     }
 
     /// Pours what a set-up made into a sandbox that runs nothing and has `files` to write to.
@@ -224,8 +138,22 @@ impl Sandbox for Bubblewrap {
     }
 
     async fn resolve(&self, root: &Root) -> Result<ResolvedRoot, SandboxError> {
-        let description = "the host's /usr".to_owned();
-        Ok(ResolvedRoot { digest: String::new(), description, root: root.clone() })
+        match root {
+            Root::Host { toolchains } => {
+                let (toolchains, root) = (toolchains.clone(), root.clone());
+                let digest = on_thread(move || Ok(host::digest(&toolchains))).await?;
+                Ok(ResolvedRoot { digest, description: "the host's /usr".to_owned(), root })
+            }
+            Root::Image(reference) => {
+                let image = Box::pin(self.images.resolve(reference)).await?;
+                let description = format!("the image {}", image.reference);
+                Ok(ResolvedRoot {
+                    digest: image.digest.clone(),
+                    description,
+                    root: Root::Image(image.reference.clone()),
+                })
+            }
+        }
     }
 
     async fn keep(&self, toolbox: Toolbox, key: &SetupKey, bytes_max: u64) -> Result<Prepared, SandboxError> {
@@ -257,8 +185,10 @@ impl Sandbox for Bubblewrap {
     }
 
     async fn sweep(&self) -> Result<u32, SandboxError> {
+        let sandboxes = cgroup::sweep();
         let kept = self.kept.clone();
-        Ok(cgroup::sweep() + on_thread(move || kept.sweep()).await?)
+        let setups = on_thread(move || kept.sweep()).await?;
+        Ok(sandboxes + setups + self.images.sweep().await?)
     }
 }
 
@@ -272,7 +202,7 @@ async fn on_thread<T: Send + 'static>(
 
 /// The filters of system calls, as the kernel takes them, for backends that put them on from inside.
 pub(super) fn system_call_filters() -> Result<Vec<Vec<u8>>, String> {
-    Ok(seccomp::filters()?.iter().map(|filter| seccomp::to_bytes(filter)).collect())
+    Ok(seccomp::filters()?.iter().map(seccomp::to_bytes).collect())
 }
 
 /// Where the operator's `PATH` leads to. `bwrap` is started with an empty environment, in which the
@@ -286,27 +216,6 @@ fn on_the_path(program: &str) -> PathBuf {
 fn is_label(label: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     !label.is_empty() && label.len() <= LABEL_BYTES_MAX && label.chars().all(is_plain)
-}
-
-/// What a person can do when namespaces are refused: the kernel's switches that forbid them here.
-fn remedy() -> String {
-    let switch = |path: &str| std::fs::read_to_string(path).ok().map(|value| value.trim().to_owned());
-    let mut advice = Vec::new();
-    if switch("/proc/sys/kernel/unprivileged_userns_clone").as_deref() == Some("0") {
-        advice.push("sysctl kernel.unprivileged_userns_clone=1");
-    }
-    if switch("/proc/sys/user/max_user_namespaces").as_deref() == Some("0") {
-        advice.push("sysctl user.max_user_namespaces=10000");
-    }
-    if switch("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1") {
-        advice.push(
-            "install an AppArmor profile that lets bwrap make user namespaces (package apparmor-profiles)",
-        );
-    }
-    if advice.is_empty() {
-        advice.push("run where bwrap may make namespaces: not in a container without them, or as root");
-    }
-    advice.join("; or ")
 }
 
 #[cfg(test)]

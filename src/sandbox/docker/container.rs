@@ -2,7 +2,7 @@
 //! field for privileges, devices, mounts of the host's, its namespaces or further capabilities.
 //! Talks to nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bollard::models::ContainerCreateBody;
 use serde::Serialize;
@@ -230,9 +230,11 @@ pub(super) struct Wanted<'a> {
     pub userns: Option<&'a str>,
     /// Whether the engine bounds the root file system itself; asked for in a set-up only.
     pub bounds_root: bool,
-    /// Whether the engine may set the bound on open files. Where it may not raise its own, that one
-    /// holds.
-    pub sets_open_files: bool,
+    /// Open files of a process that the engine may grant.
+    pub open_files_max: u64,
+    /// Processes of one user, over all containers, where the engine would otherwise pass on a number
+    /// that it may not grant.
+    pub user_processes_max: Option<u64>,
 }
 
 impl ContainerRequest {
@@ -287,7 +289,7 @@ impl ContainerRequest {
                 memory_swap: limits.memory_bytes_max,
                 nano_cpus: limits.cpu_millis_max.map(|millis| u64::from(millis) * 1_000_000),
                 pids_limit: limits.pids_max,
-                ulimits: ulimits(limits.open_files_max, wanted.sets_open_files),
+                ulimits: ulimits(limits.open_files_max.min(wanted.open_files_max), wanted.user_processes_max),
                 init: false,
                 // What a set-up made is kept after its end.
                 auto_remove: !sets_up,
@@ -323,11 +325,10 @@ pub(super) fn mould(image: &str, labels: impl IntoIterator<Item = (Label, String
 }
 
 /// Stated in any case: Podman would pass its own on.
-fn ulimits(open_files_max: u64, sets_open_files: bool) -> Vec<Ulimit> {
-    let mut ulimits = vec![Ulimit { name: "core", soft: 0, hard: 0 }];
-    if sets_open_files {
-        ulimits.push(Ulimit { name: "nofile", soft: open_files_max, hard: open_files_max });
-    }
+fn ulimits(open_files_max: u64, user_processes_max: Option<u64>) -> Vec<Ulimit> {
+    let same = |name, most| Ulimit { name, soft: most, hard: most };
+    let mut ulimits = vec![same("nofile", open_files_max), same("core", 0)];
+    ulimits.extend(user_processes_max.map(|most| same("nproc", most)));
     ulimits
 }
 
@@ -339,11 +340,16 @@ fn variables(spec: &SandboxSpec, wanted: &Wanted<'_>) -> Vec<String> {
     if !wanted.base.has_path {
         variables.push(format!("PATH={}", environment::SYSTEM_PATH));
     }
-    let foreign = PROXY_VARIABLES.iter().filter(|name| ours.iter().all(|(ours, _)| ours != *name));
+    let mut foreign: BTreeSet<&str> = PROXY_VARIABLES.into();
+    if spec.prepared.is_some() {
+        // The set-up's own are on its image.
+        foreign.extend(environment::variables(true).iter().map(|(name, _)| *name));
+    }
+    foreign.retain(|name| ours.iter().all(|(ours, _)| ours != name));
     // A name alone takes the variable away; Podman would look it up in its own environment.
-    variables.extend(foreign.map(|name| match wanted.facts.is_podman {
+    variables.extend(foreign.into_iter().map(|name| match wanted.facts.is_podman {
         true => format!("{name}="),
-        false => (*name).to_owned(),
+        false => name.to_owned(),
     }));
     variables
 }

@@ -207,7 +207,7 @@ pub(super) fn find_socket(
     }))
 }
 
-fn unreachable(path: &Path, error: &io::Error) -> SandboxError {
+pub(super) fn unreachable(path: &Path, error: &io::Error) -> SandboxError {
     let path = path.display();
     match error.kind() {
         io::ErrorKind::PermissionDenied => unavailable(

@@ -309,7 +309,9 @@ pub(super) async fn commit(
         ..CommitContainerOptions::default()
     };
     let committed = engine.patient().commit_container(options, ContainerConfig::default()).await;
-    Ok(committed.map_err(|error| failed("make an image of a container", &error))?.id)
+    let id = committed.map_err(|error| failed("make an image of a container", &error))?.id;
+    // Podman leaves away what it says everywhere else.
+    Ok(if id.starts_with("sha256:") { id } else { format!("sha256:{id}") })
 }
 
 /// A text file of a container: empty where there is none, nothing where it cannot be read.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use bollard::query_parameters::{ListImagesOptions, RemoveImageOptions};
+use nix::libc;
+use sha2::{Digest, Sha256};
 
 use super::archive::{self, toolbox_digest};
 use super::container::Label;
@@ -14,8 +16,10 @@ use super::images::{commit, upload};
 use super::running::{remove, written};
 use crate::sandbox::{KeptBounds, Prepared, SandboxError, SetupKey};
 
-/// Where what is kept is named. No registry has that name.
+/// Where what is kept is named, with a part for each owner. No registry has that name.
 const KEPT: &str = "localhost/mendwright-kept";
+/// Of an owner's digest: enough that no two of one engine are alike.
+const OWNER_DIGITS: usize = 32;
 
 /// A set-up that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +40,12 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(owner: &str, state_dir: &Path) -> Self {
         Self { owner: owner.to_owned(), uses: state_dir.join("docker-kept") }
+    }
+
+    /// What two owners keep under the same key are two things.
+    fn name(&self) -> String {
+        let owner = hex::encode(Sha256::digest(self.owner.as_bytes()));
+        format!("{KEPT}/{}", &owner[..OWNER_DIGITS])
     }
 
     /// Makes an image of a container that has been ended, and removes the container.
@@ -66,7 +76,7 @@ impl Store {
                 (Label::Toolbox, toolbox_digest().to_owned()),
                 (Label::Bytes, bytes.to_string()),
             ];
-            let place = commit(engine, container, KEPT, key.as_str(), &labels).await?;
+            let place = commit(engine, container, &self.name(), key.as_str(), &labels).await?;
             Ok(Prepared { key: key.clone(), place, bytes })
         }
         .await;
@@ -100,7 +110,7 @@ impl Store {
     ) -> Result<Vec<SetupKey>, SandboxError> {
         let mut gone = Vec::new();
         for unwanted in unwanted(self.all(engine).await?, bounds, now) {
-            let reference = format!("{KEPT}:{}", unwanted.key);
+            let reference = format!("{}:{}", self.name(), unwanted.key);
             match engine.api.remove_image(&reference, None::<RemoveImageOptions>, None).await {
                 Ok(_) => {}
                 Err(error) if is_absent(&error) => {}
@@ -116,8 +126,8 @@ impl Store {
 
     async fn all(&self, engine: &Engine) -> Result<Vec<Kept>, SandboxError> {
         let ours = format!("{}={}", Label::Owner.name(), self.owner);
-        let labels = vec![ours, Label::Setup.name().to_owned()];
-        let filters = [("label".to_owned(), labels)];
+        // One label only: asked for two, Podman 4.3 finds nothing.
+        let filters = [("label".to_owned(), vec![ours])];
         let options = ListImagesOptions { filters: Some(filters.into()), ..ListImagesOptions::default() };
         let images = engine.api.list_images(Some(options)).await;
         let images = images.map_err(|error| failed("list what is kept of set-ups", &error))?;
@@ -152,7 +162,13 @@ impl Store {
     async fn note_use(&self, key: &SetupKey) {
         let noted = async {
             tokio::fs::create_dir_all(&self.uses).await?;
-            tokio::fs::write(self.uses.join(key.as_str()), b"").await
+            let file = tokio::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .custom_flags(libc::O_NOFOLLOW)
+                .open(self.uses.join(key.as_str()))
+                .await?;
+            file.into_std().await.set_modified(SystemTime::now())
         };
         if let Err(error) = noted.await {
             tracing::warn!("the use of a set-up cannot be noted in {}: {error}", self.uses.display());

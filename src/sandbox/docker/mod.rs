@@ -3,12 +3,13 @@
 //! to the engine, so that we may ourselves run in a container beside it.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bollard::errors::Error;
+use nix::sys::resource::Resource;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OnceCell;
 
@@ -38,6 +39,10 @@ mod sweep;
 mod tests;
 
 const KIND: &str = "docker";
+/// Open files of a process that any engine may grant.
+const OPEN_FILES_LEAST: u64 = 1024;
+/// Processes of one user, as many as Podman's service may itself have; it would try to grant more.
+const PODMAN_PROCESSES_MAX: u64 = 32_768;
 /// Longest label.
 const LABEL_BYTES_MAX: usize = 60;
 /// User namespace modes that share no users with the host. (Docker's only one, `host`, does.)
@@ -55,8 +60,8 @@ pub struct Docker {
     kept: kept::Store,
     /// The engine has said that it cannot bound a root file system.
     cannot_bound_root: AtomicBool,
-    /// The engine has said that it may not set the bound on open files.
-    cannot_set_open_files: AtomicBool,
+    /// Open files of a process that the engine has not said it may not grant.
+    open_files_max: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -97,7 +102,7 @@ impl Docker {
             derived: Derived::default(),
             kept: kept::Store::new(&options.owner, &options.state_dir),
             cannot_bound_root: AtomicBool::new(false),
-            cannot_set_open_files: AtomicBool::new(false),
+            open_files_max: AtomicU64::new(u64::MAX),
         })
     }
 
@@ -141,13 +146,18 @@ impl Docker {
     ) -> Result<(Running, impl AsyncRead + AsyncWrite + Send + Unpin + use<>, String), SandboxError> {
         let engine = self.engine().await?;
         loop {
-            let sets_open_files = !self.cannot_set_open_files.load(Ordering::SeqCst);
-            let (running, description) = self.create(spec, sets_open_files).await?;
+            let open_files_max = self.open_files_max.load(Ordering::SeqCst).min(spec.limits.open_files_max);
+            let (running, description) = self.create(spec, open_files_max).await?;
             match running.start(engine).await {
                 Ok(pipe) => return Ok((running, pipe, description)),
-                // An engine that was itself started with less, and without the right to raise it.
-                Err(error) if sets_open_files && engine::words(&error).to_lowercase().contains("rlimit") => {
-                    self.cannot_set_open_files.store(true, Ordering::SeqCst);
+                // An engine that was itself started with less, and without the right to raise it:
+                // perhaps by whoever started us, and at the least with what Linux gives to all.
+                Err(error) if engine::words(&error).to_lowercase().contains("rlimit") => {
+                    let ladder = [hard_limit(Resource::RLIMIT_NOFILE), OPEN_FILES_LEAST];
+                    let Some(less) = ladder.into_iter().find(|less| *less < open_files_max) else {
+                        return Err(self.refused("start the container", &error));
+                    };
+                    self.open_files_max.store(less, Ordering::SeqCst);
                 }
                 Err(error) => return Err(self.refused("start the container", &error)),
             }
@@ -157,7 +167,7 @@ impl Docker {
     async fn create(
         &self,
         spec: &SandboxSpec,
-        sets_open_files: bool,
+        open_files_max: u64,
     ) -> Result<(Running, String), SandboxError> {
         let Connected { engine, memory } = self.connected().await?;
         let mut is_second_try = false;
@@ -166,6 +176,13 @@ impl Docker {
             let sets_up = spec.phase == Phase::SetUp;
             let bounds_root =
                 sets_up && engine.facts.may_bound_root && !self.cannot_bound_root.load(Ordering::SeqCst);
+            if sets_up && !bounds_root && spec.required.contains(&Guarantee::Disk) {
+                return Err(unavailable(
+                    "the guarantee 'disk', which is required: the engine's storage driver cannot bound what a set-up \
+                     writes",
+                    "use overlay2 on xfs with pquota, btrfs or zfs, or require less",
+                ));
+            }
             let request = ContainerRequest::sandbox(
                 spec,
                 &Wanted {
@@ -177,7 +194,9 @@ impl Docker {
                     runtime: self.runtime.as_deref(),
                     userns: self.userns.as_deref(),
                     bounds_root,
-                    sets_open_files,
+                    open_files_max,
+                    user_processes_max: (engine.facts.is_podman)
+                        .then(|| hard_limit(Resource::RLIMIT_NPROC).min(PODMAN_PROCESSES_MAX)),
                 },
             );
             let watched = Watched {
@@ -192,8 +211,10 @@ impl Docker {
             match Running::create(Arc::clone(engine), request.into_body(), watched, memory).await {
                 Ok(running) => {
                     let mut description = self.describe(&engine.facts, spec, &base, bounds_root);
-                    if !sets_open_files {
-                        description.push_str("; open files as the engine's own (it may not raise them)");
+                    if open_files_max < spec.limits.open_files_max {
+                        let granted =
+                            format!("; {open_files_max} open files (the engine may not grant more)");
+                        description.push_str(&granted);
                     }
                     return Ok((running, description));
                 }
@@ -202,7 +223,8 @@ impl Docker {
                     is_second_try = true;
                     self.derived.forget(&base);
                 }
-                Err(_) if bounds_root && !spec.required.contains(&Guarantee::Disk) => {
+                // Only xfs with quotas can, and that it has them is not said before.
+                Err(error) if bounds_root && engine::words(&error).to_lowercase().contains("storage") => {
                     self.cannot_bound_root.store(true, Ordering::SeqCst);
                 }
                 Err(error) => return Err(self.refused("make the container", &error)),
@@ -339,6 +361,11 @@ impl Sandbox for Docker {
     async fn sweep(&self) -> Result<u32, SandboxError> {
         sweep::sweep(self.engine().await?, &self.owner, instance(), SystemTime::now()).await
     }
+}
+
+/// What this process may have, and an engine on this machine probably, too.
+fn hard_limit(resource: Resource) -> u64 {
+    nix::sys::resource::getrlimit(resource).map_or(OPEN_FILES_LEAST, |(_, hard)| hard)
 }
 
 /// This process, as it signs its containers.

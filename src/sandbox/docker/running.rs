@@ -32,6 +32,8 @@ const REMOVAL_STEP: Duration = Duration::from_millis(20);
 /// Between two looks at how much a set-up has written, where the engine does not bound it. Each
 /// makes the engine walk through what was written.
 const SIZE_STEP: Duration = Duration::from_secs(1);
+/// Looks in vain, one after the other, before what is not seen counts as too much.
+const SIZE_FAILURES_MAX: u32 = 10;
 
 /// What the guard is to do. Later ones count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -259,17 +261,19 @@ async fn exit_code(api: &bollard::Docker, id: &str, condition: &str) -> Option<i
 /// Resolves when more has been written to the root file system than may be.
 async fn outgrown(api: &bollard::Docker, id: &str, bytes_max: Option<u64>) -> String {
     let Some(bytes_max) = bytes_max else { return future::pending().await };
-    loop {
+    let mut failures = 0;
+    while failures < SIZE_FAILURES_MAX {
         sleep(SIZE_STEP).await;
-        let bytes = written(api, id).await.unwrap_or(0);
-        if bytes > bytes_max {
-            return format!(
-                "it was ended for writing {} MiB, where {} are allowed",
-                bytes >> 20,
-                bytes_max >> 20
-            );
+        match written(api, id).await {
+            Ok(bytes) if bytes > bytes_max => {
+                let (bytes, most) = (bytes >> 20, bytes_max >> 20);
+                return format!("it was ended for writing {bytes} MiB, where {most} are allowed");
+            }
+            Ok(_) => failures = 0,
+            Err(_) => failures += 1,
         }
     }
+    "it was ended because the engine does not say any more how much it writes".to_owned()
 }
 
 /// How much a container's root file system differs from its image.

@@ -67,17 +67,13 @@ fn is_left(container: &ContainerSummary, owner: &str, instance: &str, now: Syste
 
 /// Images with the toolbox in them whose toolbox is not ours, or which were made of one that has
 /// no name any more.
-async fn sweep_images(
-    engine: &Engine,
-    mut filters: HashMap<String, Vec<String>>,
-) -> Result<u32, SandboxError> {
-    filters.entry("label".to_owned()).or_default().push(Label::Base.name().to_owned());
+async fn sweep_images(engine: &Engine, filters: HashMap<String, Vec<String>>) -> Result<u32, SandboxError> {
     let options = ListImagesOptions { filters: Some(filters), ..ListImagesOptions::default() };
     let images = engine.api.list_images(Some(options)).await;
     let images = images.map_err(|error| failed("list images", &error))?;
     let mut removed = 0;
     for image in images.iter().filter(|image| !image.labels.contains_key(Label::Setup.name())) {
-        let base = image.labels.get(Label::Base.name()).map_or("", String::as_str);
+        let Some(base) = image.labels.get(Label::Base.name()) else { continue };
         let is_current =
             image.labels.get(Label::Toolbox.name()).map(String::as_str) == Some(toolbox_digest());
         if is_current && has_name(engine, base).await {

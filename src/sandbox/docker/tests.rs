@@ -1,1 +1,330 @@
 //! What is decided before an engine is asked, and what it is then asked for.
+
+use std::path::Path;
+
+use super::container::mould;
+use super::*;
+use crate::sandbox::{DockerOptions, Limits};
+
+fn facts() -> Facts {
+    Facts {
+        name: "Docker Engine 1".to_owned(),
+        seccomp: Some("default".to_owned()),
+        bounds_memory: true,
+        bounds_swap: true,
+        bounds_processes: true,
+        bounds_processor: true,
+        ..Facts::default()
+    }
+}
+
+fn base() -> Image {
+    Image {
+        id: "sha256:base".to_owned(),
+        exact: "name@sha256:digest".to_owned(),
+        digest: "sha256:digest".to_owned(),
+        has_path: true,
+        volumes: vec!["/data".to_owned()],
+        labels: [].into(),
+    }
+}
+
+/// As it goes over the wire; nothing is left out.
+fn request(spec: &SandboxSpec, facts: &Facts, bounds_root: bool) -> String {
+    let wanted = Wanted {
+        image: "sha256:derived".to_owned(),
+        base: &base(),
+        owner: "owner",
+        instance: "instance",
+        facts,
+        runtime: Some("runsc"),
+        userns: None,
+        bounds_root,
+        open_files_max: u64::MAX,
+        user_processes_max: None,
+    };
+    let body = serde_json::to_value(ContainerRequest::sandbox(spec, &wanted).into_body()).unwrap();
+    // A map without its own order.
+    let mut text = String::new();
+    flatten("", &body, &mut text);
+    text
+}
+
+fn flatten(path: &str, value: &serde_json::Value, text: &mut String) {
+    match value {
+        serde_json::Value::Object(map) if !map.is_empty() => {
+            let mut names: Vec<_> = map.keys().collect();
+            names.sort();
+            names.into_iter().for_each(|name| flatten(&format!("{path}.{name}"), &map[name], text));
+        }
+        serde_json::Value::Array(entries) if !entries.is_empty() => {
+            entries
+                .iter()
+                .for_each(|entry| *text += &format!("{} + {entry}\n", path.trim_start_matches('.')));
+        }
+        other => *text += &format!("{} = {other}\n", path.trim_start_matches('.')),
+    }
+}
+
+fn small(phase: Phase) -> SandboxSpec {
+    let limits = Limits {
+        memory_bytes_max: 1 << 30,
+        pids_max: 100,
+        cpu_millis_max: Some(1500),
+        disk_bytes_max: 8 << 20,
+        open_files_max: 1000,
+    };
+    SandboxSpec { phase, limits, root: Root::Image("name:1".to_owned()), ..SandboxSpec::named("job-1") }
+}
+
+#[test]
+fn work_is_asked_for_without_any_privilege() {
+    insta::assert_snapshot!(request(&small(Phase::Work), &facts(), false), @r#"
+    AttachStderr = true
+    AttachStdin = true
+    AttachStdout = true
+    Cmd + "init"
+    Cmd + "--filters"
+    Entrypoint + "/.mendwright/toolbox"
+    Env + "HOME=/home/agent"
+    Env + "USER=agent"
+    Env + "LOGNAME=agent"
+    Env + "SHELL=/bin/sh"
+    Env + "LANG=C.UTF-8"
+    Env + "TERM=dumb"
+    Env + "TMPDIR=/tmp"
+    Env + "CI=true"
+    Env + "CARGO_HOME=/home/agent/.cargo"
+    Env + "CARGO_NET_OFFLINE=true"
+    Env + "ALL_PROXY"
+    Env + "FTP_PROXY"
+    Env + "HTTPS_PROXY"
+    Env + "HTTP_PROXY"
+    Env + "NO_PROXY"
+    Env + "all_proxy"
+    Env + "ftp_proxy"
+    Env + "http_proxy"
+    Env + "https_proxy"
+    Env + "no_proxy"
+    Healthcheck.Test + "NONE"
+    HostConfig.AutoRemove = true
+    HostConfig.CapAdd = []
+    HostConfig.CapDrop + "ALL"
+    HostConfig.CgroupnsMode = "private"
+    HostConfig.Init = false
+    HostConfig.IpcMode = "private"
+    HostConfig.LogConfig.Config = {}
+    HostConfig.LogConfig.Type = "none"
+    HostConfig.MaskedPaths + "/proc/acpi"
+    HostConfig.MaskedPaths + "/proc/asound"
+    HostConfig.MaskedPaths + "/proc/cmdline"
+    HostConfig.MaskedPaths + "/proc/config.gz"
+    HostConfig.MaskedPaths + "/proc/interrupts"
+    HostConfig.MaskedPaths + "/proc/kcore"
+    HostConfig.MaskedPaths + "/proc/keys"
+    HostConfig.MaskedPaths + "/proc/latency_stats"
+    HostConfig.MaskedPaths + "/proc/sched_debug"
+    HostConfig.MaskedPaths + "/proc/scsi"
+    HostConfig.MaskedPaths + "/proc/timer_list"
+    HostConfig.MaskedPaths + "/proc/timer_stats"
+    HostConfig.MaskedPaths + "/sys/block"
+    HostConfig.MaskedPaths + "/sys/bus"
+    HostConfig.MaskedPaths + "/sys/class"
+    HostConfig.MaskedPaths + "/sys/dev"
+    HostConfig.MaskedPaths + "/sys/devices"
+    HostConfig.MaskedPaths + "/sys/firmware"
+    HostConfig.MaskedPaths + "/sys/fs/bpf"
+    HostConfig.MaskedPaths + "/sys/fs/btrfs"
+    HostConfig.MaskedPaths + "/sys/fs/erofs"
+    HostConfig.MaskedPaths + "/sys/fs/ext4"
+    HostConfig.MaskedPaths + "/sys/fs/f2fs"
+    HostConfig.MaskedPaths + "/sys/fs/fuse"
+    HostConfig.MaskedPaths + "/sys/fs/jfs"
+    HostConfig.MaskedPaths + "/sys/fs/nfs"
+    HostConfig.MaskedPaths + "/sys/fs/nilfs2"
+    HostConfig.MaskedPaths + "/sys/fs/ocfs2"
+    HostConfig.MaskedPaths + "/sys/fs/pstore"
+    HostConfig.MaskedPaths + "/sys/fs/resctrl"
+    HostConfig.MaskedPaths + "/sys/fs/selinux"
+    HostConfig.MaskedPaths + "/sys/fs/smackfs"
+    HostConfig.MaskedPaths + "/sys/fs/xfs"
+    HostConfig.MaskedPaths + "/sys/hypervisor"
+    HostConfig.MaskedPaths + "/sys/kernel"
+    HostConfig.MaskedPaths + "/sys/module"
+    HostConfig.MaskedPaths + "/sys/power"
+    HostConfig.MaskedPaths + "/etc/resolv.conf"
+    HostConfig.Memory = 1073741824
+    HostConfig.MemorySwap = 1073741824
+    HostConfig.NanoCpus = 1500000000
+    HostConfig.NetworkMode = "none"
+    HostConfig.PidsLimit = 100
+    HostConfig.ReadonlyRootfs = true
+    HostConfig.RestartPolicy.Name = "no"
+    HostConfig.Runtime = "runsc"
+    HostConfig.SecurityOpt + "no-new-privileges"
+    HostConfig.ShmSize = 1048576
+    HostConfig.Tmpfs./data = "ro,nosuid,nodev,noexec,size=4096"
+    HostConfig.Tmpfs./home/agent = "rw,nosuid,nodev,exec,mode=0755,size=2097152,uid=1000,gid=1000"
+    HostConfig.Tmpfs./tmp = "rw,nosuid,nodev,exec,mode=1777,size=1048576"
+    HostConfig.Tmpfs./workspace = "rw,nosuid,nodev,exec,mode=0755,size=4194304,uid=1000,gid=1000"
+    HostConfig.Ulimits + {"Hard":1000,"Name":"nofile","Soft":1000}
+    HostConfig.Ulimits + {"Hard":0,"Name":"core","Soft":0}
+    Hostname = "sandbox"
+    Image = "sha256:derived"
+    Labels.mendwright.instance = "instance"
+    Labels.mendwright.job = "job-1"
+    Labels.mendwright.owner = "owner"
+    OpenStdin = true
+    StdinOnce = true
+    Tty = false
+    User = "1000:1000"
+    WorkingDir = "/workspace"
+    "#);
+}
+
+#[test]
+fn a_set_up_may_do_what_package_managers_do_and_no_more() {
+    let spec = SandboxSpec { allowed_hosts: vec!["example.org".to_owned()], ..small(Phase::SetUp) };
+    let (work, set_up) = (request(&small(Phase::Work), &facts(), false), request(&spec, &facts(), true));
+    let only_in = |one: &str, other: &str| -> String {
+        one.lines()
+            .filter(|line| !other.lines().any(|there| there == *line))
+            .map(|line| format!("{line}\n"))
+            .collect()
+    };
+    insta::assert_snapshot!(only_in(&set_up, &work), @r#"
+    Cmd + "--proxy-port"
+    Cmd + "3128"
+    Env + "HTTP_PROXY=http://127.0.0.1:3128"
+    Env + "http_proxy=http://127.0.0.1:3128"
+    Env + "HTTPS_PROXY=http://127.0.0.1:3128"
+    Env + "https_proxy=http://127.0.0.1:3128"
+    Env + "ALL_PROXY=http://127.0.0.1:3128"
+    Env + "all_proxy=http://127.0.0.1:3128"
+    Env + "FTP_PROXY=http://127.0.0.1:3128"
+    Env + "ftp_proxy=http://127.0.0.1:3128"
+    Env + "PIP_PROXY=http://127.0.0.1:3128"
+    Env + "CARGO_HTTP_PROXY=http://127.0.0.1:3128"
+    Env + "npm_config_proxy=http://127.0.0.1:3128"
+    Env + "npm_config_https_proxy=http://127.0.0.1:3128"
+    Env + "YARN_HTTP_PROXY=http://127.0.0.1:3128"
+    Env + "YARN_HTTPS_PROXY=http://127.0.0.1:3128"
+    Env + "NO_PROXY=localhost,127.0.0.1,::1"
+    Env + "no_proxy=localhost,127.0.0.1,::1"
+    Env + "npm_config_noproxy=localhost,127.0.0.1,::1"
+    Env + "JAVA_TOOL_OPTIONS=-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=3128 -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=3128 -Dhttp.nonProxyHosts=localhost|127.0.0.1"
+    HostConfig.AutoRemove = false
+    HostConfig.CapAdd + "CHOWN"
+    HostConfig.CapAdd + "DAC_OVERRIDE"
+    HostConfig.CapAdd + "FOWNER"
+    HostConfig.CapAdd + "FSETID"
+    HostConfig.CapAdd + "KILL"
+    HostConfig.CapAdd + "SETGID"
+    HostConfig.CapAdd + "SETUID"
+    HostConfig.ReadonlyRootfs = false
+    HostConfig.StorageOpt.size = "8388608"
+    User = "0:0"
+    "#);
+}
+
+#[test]
+fn what_a_set_up_was_told_of_the_network_is_not_told_to_what_begins_with_it() {
+    let place = "sha256:kept".to_owned();
+    let prepared = Prepared { key: SetupKey::from_hex("0".repeat(64)).unwrap(), place, bytes: 0 };
+    let prepared = SandboxSpec { prepared: Some(prepared), ..small(Phase::Work) };
+    let request = request(&prepared, &facts(), false);
+    for (name, _) in crate::sandbox::environment::variables(true) {
+        let value = request.lines().find(|line| line.starts_with(&format!("Env + \"{name}"))).unwrap();
+        assert!(!value.contains("127.0.0.1"), "{value}");
+    }
+    assert!(request.contains("Cmd + \"--prepared\""), "{request}");
+}
+
+#[test]
+fn podman_is_asked_in_its_own_words() {
+    let podman = Facts { is_podman: true, ..facts() };
+    let request = request(&small(Phase::Work), &podman, false);
+    let field = |name: &str| request.lines().find(|line| line.starts_with(name)).unwrap_or("").to_owned();
+    assert!(request.contains("HostConfig.SecurityOpt + \"mask=/proc/acpi:/proc/asound:"), "{request}");
+    assert!(!request.contains("HostConfig.MaskedPaths"));
+    assert!(field("HostConfig.Tmpfs./workspace").ends_with("size=4194304,U\""), "{request}");
+    assert!(request.contains("Env + \"HTTP_PROXY=\"\n"), "{request}");
+}
+
+#[test]
+fn what_a_mould_is_cannot_run_into_the_network() {
+    let mould = mould("sha256:base", [(Label::Owner, "owner".to_owned())]);
+    assert_eq!((mould.network_disabled, mould.host_config), (Some(true), None));
+}
+
+#[test]
+fn what_is_required_and_cannot_be_had_is_named() {
+    let require = |phase, required: Guarantee| SandboxSpec { required: vec![required], ..small(phase) };
+    let bare = Facts { seccomp: Some("default".to_owned()), ..Facts::default() };
+    let missing = |facts: &Facts, spec: &SandboxSpec, us| facts.missing(spec, None, us).unwrap_or_default();
+    for guarantee in [Guarantee::Memory, Guarantee::Processes, Guarantee::Processor] {
+        let spec = require(Phase::Work, guarantee);
+        assert_eq!(missing(&facts(), &spec, 0), "");
+        assert!(missing(&bare, &spec, 0).contains(guarantee.name()), "{guarantee:?}");
+    }
+    let unbounded = SandboxSpec {
+        limits: Limits { cpu_millis_max: None, ..Limits::default() },
+        ..require(Phase::Work, Guarantee::Processor)
+    };
+    assert!(missing(&facts(), &unbounded, 0).contains("no bound on the processor is set"));
+    assert_eq!(missing(&facts(), &require(Phase::Work, Guarantee::Disk), 0), "");
+    assert!(missing(&facts(), &require(Phase::SetUp, Guarantee::Disk), 0).contains("'disk'"));
+    // As root inside and out, and as the same ordinary user; mapped users are others.
+    assert!(missing(&facts(), &require(Phase::SetUp, Guarantee::OtherUser), 0).contains("'other_user'"));
+    assert!(
+        missing(&facts(), &require(Phase::Work, Guarantee::OtherUser), WORK_USER).contains("'other_user'")
+    );
+    assert_eq!(missing(&facts(), &require(Phase::Work, Guarantee::OtherUser), 0), "");
+    let mapped = facts().missing(&require(Phase::SetUp, Guarantee::OtherUser), Some("auto"), 0);
+    assert_eq!(mapped, None);
+    // Never without, required or not.
+    let open = Facts { seccomp: None, ..facts() };
+    insta::assert_snapshot!(missing(&open, &small(Phase::Work), 0), @"a filter of system calls: the engine has none, or runs with seccomp=unconfined");
+}
+
+fn options(docker: DockerOptions) -> SandboxOptions {
+    SandboxOptions { docker, ..SandboxOptions::by_hand("docker") }
+}
+
+fn refusal(docker: DockerOptions, environment: &[(&str, &str)]) -> String {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Docker::with_environment(&options(docker), environment).unwrap_err().to_string()
+}
+
+#[test]
+fn an_engine_that_cannot_be_reached_is_an_error_that_says_what_to_do() {
+    let named = |socket: &str| DockerOptions { socket: Some(socket.to_owned()), ..DockerOptions::default() };
+    insta::assert_snapshot!(refusal(named("unix:///nowhere/engine.sock"), &[]), @"the docker sandbox cannot be used: there is no socket /nowhere/engine.sock; start the engine, or name the socket that it has");
+    insta::assert_snapshot!(refusal(DockerOptions::default(), &[("DOCKER_HOST", "tcp://10.0.0.1:2375")]), @r#"the docker sandbox cannot be used: a Unix socket; DOCKER_HOST says "tcp://10.0.0.1:2375"; name one, as unix:///var/run/docker.sock: an engine is reached over no network"#);
+    insta::assert_snapshot!(refusal(DockerOptions::default(), &[("DOCKER_HOST", "unix:///nowhere/else.sock")]), @"the docker sandbox cannot be used: there is no socket /nowhere/else.sock; start the engine, or name the socket that it has");
+    let forbidden =
+        engine::unreachable(Path::new("/var/run/docker.sock"), &std::io::ErrorKind::PermissionDenied.into());
+    insta::assert_snapshot!(forbidden.to_string(), @"the docker sandbox cannot be used: this user may not open the engine's socket /var/run/docker.sock; add the user to its group (usermod -aG docker USER), knowing that this is as good as root on this machine; or run Podman as that user");
+    let directory = tempfile::tempdir().unwrap();
+    let nobody = directory.path().join("nobody.sock");
+    drop(std::os::unix::net::UnixListener::bind(&nobody).unwrap());
+    let said = refusal(named(nobody.to_str().unwrap()), &[]);
+    assert!(said.contains("nobody answers at the socket") && said.contains("start the engine"), "{said}");
+}
+
+#[test]
+fn the_hosts_users_cannot_be_asked_for() {
+    for mode in ["host", "container:x", "ns:/proc/1/ns/user", ""] {
+        let docker = DockerOptions { userns: Some(mode.to_owned()), ..DockerOptions::default() };
+        let said = refusal(docker, &[]);
+        assert!(said.contains("a user namespace apart from the host's"), "{mode}: {said}");
+    }
+}
+
+#[test]
+fn a_label_is_a_name_and_no_path() {
+    assert!(is_label("job-12"));
+    for label in ["", "../x", "a/b", "A", "ä", &"a".repeat(61)] {
+        assert!(!is_label(label), "{label} was accepted");
+    }
+}

@@ -19,8 +19,8 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, 
 
 use super::fault::Fault;
 
-/// Who owns everything in an image that root unpacked: a number that no distribution gives to a user,
-/// and that no sandbox runs as (those begin one above it), so that nothing inside owns its own system.
+/// Who owns everything in an image that root unpacked: a number that no distribution gives to a user.
+/// A sandbox in an image runs as that user, and changes the files in a layer of its own.
 pub(super) const OWNER: u32 = 1_899_999;
 /// What a sandbox mounts something of its own on. Directories, whatever the image had there.
 pub(super) const MOUNT_POINTS: [&str; 9] =

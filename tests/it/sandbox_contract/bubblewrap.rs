@@ -2,9 +2,11 @@
 
 use mendwright::domain::Ending;
 use mendwright::sandbox::protocol::WriteFile;
-use mendwright::sandbox::{Guarantee, Root, SandboxSpec};
+use mendwright::sandbox::{CommandSpec, Guarantee, Root, SandboxSpec};
 
-use super::{Backend, assert_nothing_left, in_one, in_one_plain, ok, sh, unique};
+use super::{
+    Backend, DEADLINE, assert_nothing_left, fails, in_one, in_one_plain, ok, processes_with, sh, unique,
+};
 
 async fn write(toolbox: &mendwright::sandbox::Toolbox, path: &str, content: &str) {
     let request = WriteFile { path: path.to_owned(), content: content.to_owned() };
@@ -262,4 +264,100 @@ async fn what_is_required_is_applied_or_there_is_no_sandbox() {
             (_, Some(why)) => assert!(!is_root && why.contains(&quoted), "{why}"),
         }
     }
+}
+
+/// What the host process has open beside, even without the mark that closes it, stays outside.
+#[tokio::test]
+async fn no_descriptor_of_the_host_is_inherited() {
+    use std::os::fd::AsRawFd;
+    let secret = tempfile::tempfile().unwrap();
+    // As a library in C would leave it.
+    nix::fcntl::fcntl(&secret, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+    let high = nix::fcntl::fcntl(&secret, nix::fcntl::FcntlArg::F_DUPFD(700)).unwrap();
+    in_one_plain(Backend::Bubblewrap, async |toolbox| {
+        let open = ok(&toolbox, "for fd in /proc/self/fd/*; do echo ${fd##*/}; done").await;
+        // Its own three, and the directory that is listed.
+        assert_eq!(open.lines().collect::<Vec<_>>(), ["0", "1", "2", "3"], "{}", secret.as_raw_fd());
+        toolbox
+    })
+    .await;
+    nix::unistd::close(high).unwrap();
+}
+
+#[tokio::test]
+async fn what_proc_tells_of_the_host_is_covered() {
+    in_one_plain(Backend::Bubblewrap, async |toolbox| {
+        let files =
+            "kcore keys key-users latency_stats timer_list sched_debug cmdline interrupts sysrq-trigger";
+        for file in files.split(' ') {
+            assert_eq!(
+                ok(&toolbox, &format!("head -c 10 /proc/{file} 2>/dev/null; true")).await,
+                "",
+                "{file}"
+            );
+        }
+        for directory in ["acpi", "asound", "scsi", "fs"] {
+            assert_eq!(ok(&toolbox, &format!("ls -A /proc/{directory} 2>/dev/null; true")).await, "");
+        }
+        for path in
+            ["sys/kernel/core_pattern", "sys/vm/swappiness", "irq/default_smp_affinity", "sysrq-trigger"]
+        {
+            fails(&toolbox, &format!("echo h > /proc/{path}")).await;
+        }
+        assert_eq!(ok(&toolbox, "ls -A /sys 2>/dev/null; true").await, "");
+        let devices = ok(&toolbox, "find /dev -type b; find /dev -type c | sort | tr '\\n' ' '").await;
+        let known = ["console", "full", "null", "ptmx", "random", "tty", "urandom", "zero"];
+        for device in devices.split_whitespace() {
+            let name = device.trim_start_matches("/dev/");
+            assert!(known.contains(&name) || name.starts_with("pts/"), "{devices}");
+        }
+        toolbox
+    })
+    .await;
+}
+
+/// Seen from the host, nothing inside has the user that this process has, where that can be had: as
+/// root, and for an account with subordinate ids. Elsewhere to require it is refused.
+#[tokio::test]
+async fn the_inside_is_another_user_of_the_host_wherever_it_can_be() {
+    let us = nix::unistd::geteuid();
+    let name = nix::unistd::User::from_uid(us).unwrap().map_or_else(String::new, |user| user.name);
+    let has_range = |file| {
+        let ranges = std::fs::read_to_string(file).unwrap_or_default();
+        ranges
+            .lines()
+            .any(|line| line.split(':').next().is_some_and(|who| who == name || who == us.to_string()))
+    };
+    let can_be = us.is_root() || (has_range("/etc/subuid") && has_range("/etc/subgid"));
+    let sandbox = Backend::Bubblewrap.sandbox();
+    let mut spec = Backend::Bubblewrap.spec(&unique("other-user"));
+    spec.required = vec![Guarantee::OtherUser];
+    let toolbox = match (sandbox.start(&spec).await, can_be) {
+        (Ok(toolbox), true) => toolbox,
+        (Err(error), false) => {
+            assert!(error.to_string().contains("/etc/subuid"), "{error}");
+            return;
+        }
+        (outcome, _) => panic!("it can be: {can_be}, and came to {:?}", outcome.map(drop)),
+    };
+    let marker = format!("66{}", std::process::id());
+    let command = CommandSpec::shell(&format!("echo started; sleep {marker}"), DEADLINE);
+    let started = tokio::sync::Notify::new();
+    tokio::select! {
+        ended = toolbox.run_live(&command, |_, _| started.notify_one()) => panic!("{ended:?}"),
+        () = started.notified() => {
+            for process in processes_with(&format!("sleep {marker}")) {
+                let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+                let of = |field: &str| {
+                    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+                    line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+                };
+                assert!(of("Uid:").iter().all(|user| *user != us.to_string()), "{status}");
+                assert!(of("Gid:").iter().all(|group| *group != nix::unistd::getegid().to_string()), "{status}");
+                assert_eq!(of("Groups:"), Vec::<String>::new());
+            }
+        }
+    }
+    toolbox.shut_down().await;
+    assert_nothing_left(&spec.label);
 }

@@ -106,11 +106,29 @@ async fn what_cannot_be_given_is_refused_by_name() {
 /// as somebody who is nobody.
 #[test]
 fn an_ordinary_user_gets_the_same() {
+    if nix::unistd::geteuid().is_root() {
+        run_all_as(65_534, 65_534);
+    } // Else this is that run, or one by an ordinary user: the other tests have said it.
+}
+
+/// And in a third way for somebody who has been given subordinate users.
+#[test]
+#[ignore = "needs an account with subordinate ids"]
+fn a_user_with_subordinate_ids_gets_the_same() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // As above.
+    }
+    let ranges = fs::read_to_string("/etc/subuid").unwrap();
+    let accounts =
+        ranges.lines().filter_map(|line| nix::unistd::User::from_name(line.split(':').next()?).ok()?);
+    let account = accounts.into_iter().find(|account| !account.uid.is_root());
+    let account = account.expect("nobody in /etc/subuid: make an account with useradd");
+    run_all_as(account.uid.as_raw(), account.gid.as_raw());
+}
+
+fn run_all_as(user: u32, group: u32) {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
-    if !nix::unistd::geteuid().is_root() {
-        return; // This is that run, or one by an ordinary user: the other tests have said it.
-    }
     let directory = tempfile::tempdir().unwrap();
     let tests = directory.path().join("tests");
     // By a process of its own: a descriptor of ours, open for writing and inherited by whatever
@@ -128,8 +146,8 @@ fn an_ordinary_user_gets_the_same() {
         .env("HOME", "/nonexistent")
         .env("TMPDIR", "/tmp")
         .current_dir("/")
-        .uid(65_534)
-        .gid(65_534)
+        .uid(user)
+        .gid(group)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);

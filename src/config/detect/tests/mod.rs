@@ -233,6 +233,7 @@ fn a_ci_workflow_is_asked_last_and_only_for_what_can_be_run_elsewhere() {
     nothing
       not .github/workflows/ci.yml: it is not run on pushes and pull requests
     nothing
+      not the job test of .github/workflows/ci.yml: none of its steps is known to test
     nothing
       not the job a of .github/workflows/ci.yml: it calls another workflow, which is not followed
     nothing

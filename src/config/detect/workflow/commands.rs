@@ -79,10 +79,11 @@ pub(super) struct Script {
 /// Takes a `run:` script apart. Where its lines cannot stand alone (loops, variables, directories),
 /// it stays in one piece, for whatever its most telling line is for.
 pub(super) fn take_apart(script: &str) -> Script {
-    let joined = script.replace("\\\n", " ");
+    // Sandboxes have no sudo, and need none for what they allow.
+    let joined = without_sudo(&script.replace("\\\n", " "));
     let lines: Vec<String> = joined
         .lines()
-        .map(|line| line.trim().trim_start_matches("sudo ").split_whitespace().collect::<Vec<_>>().join(" "))
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .collect();
     let purposes: Vec<Purpose> = lines.iter().map(|line| purpose(line)).collect();
@@ -105,13 +106,20 @@ pub(super) fn take_apart(script: &str) -> Script {
         return taken;
     }
     // As the runner does: the first line that fails ends it.
-    let whole = || format!("set -e\n{}", script.trim().replace("sudo ", ""));
+    let whole = || format!("set -e\n{}", without_sudo(script.trim()));
     if purposes.contains(&Purpose::Test) {
         taken.test = Some(whole());
     } else if purposes.contains(&Purpose::Install) {
         taken.installs = vec![whole()];
     }
     taken
+}
+
+fn without_sudo(script: &str) -> String {
+    static SUDO: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"\bsudo\s+(?:-[EHn]+\s+)*").expect("a pattern of this file, which a test compiles")
+    });
+    SUDO.replace_all(script, "").into_owned()
 }
 
 #[cfg(test)]
@@ -198,8 +206,10 @@ mod tests {
 
     #[test]
     fn a_script_is_taken_apart_where_its_lines_stand_alone() {
-        let script = take_apart("# first\npip install \\\n  -e .\nsudo apt-get update\npytest -q\n");
-        assert_eq!(script.installs, ["pip install -e .", "apt-get update"]);
+        let script = take_apart(
+            "# first\npip install \\\n  -e .\nsudo -E apt-get update && sudo apt-get install x\npytest -q\n",
+        );
+        assert_eq!(script.installs, ["pip install -e .", "apt-get update && apt-get install x"]);
         assert_eq!(script.test.as_deref(), Some("pytest -q"));
         let whole = take_apart("cd sub\npytest\n");
         assert_eq!(whole, Script { installs: vec![], test: Some("set -e\ncd sub\npytest".into()) });

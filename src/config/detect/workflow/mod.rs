@@ -18,6 +18,8 @@ use expressions::Matrix;
 const WORKFLOWS_MAX: usize = 20;
 const JOBS_MAX: usize = 50;
 const STEPS_MAX: usize = 50;
+/// Variables of one scope.
+const VARIABLES_MAX: usize = 10;
 
 /// What the workflows say.
 #[derive(Debug, Default)]
@@ -176,6 +178,7 @@ impl<'w> Reader<'w> {
                 }
                 Ok(resolved) => {
                     let taken = take_apart(&resolved);
+                    notes.extend(self.unknown_variables(step));
                     let after_tests = !tests.is_empty();
                     let source = format!("a step of the job {} in {}", self.name, self.file);
                     if !after_tests {
@@ -191,6 +194,8 @@ impl<'w> Reader<'w> {
             }
         }
         if tests.is_empty() {
+            let is_named_so = self.name.to_lowercase().contains("test");
+            let left_out = left_out.or(is_named_so.then_some("none of its steps is known to test"));
             return left_out.map_or(Ok(None), Err);
         }
         if self.job.get("services").and_then(Value::as_object).is_some_and(|services| !services.is_empty()) {
@@ -227,6 +232,17 @@ impl<'w> Reader<'w> {
             return Err("its test step is for another shell");
         }
         self.matrix.resolve(script).ok_or("its test step holds expressions that only GitHub can fill in")
+    }
+
+    /// Variables of the step that only GitHub can fill in, in words.
+    fn unknown_variables(&self, step: &Value) -> Vec<String> {
+        let variables = step.get("env").and_then(Value::as_object).into_iter().flatten();
+        let is_unknown =
+            |value: &Value| value.as_str().is_some_and(|text| self.matrix.resolve(text).is_none());
+        let unknown = variables.filter(|(_, value)| is_unknown(value)).take(VARIABLES_MAX);
+        unknown
+            .map(|(name, _)| format!("{} sets {name} from an expression; here it is not set", self.file))
+            .collect()
     }
 
     /// The command with the step's directory and variables before it.
@@ -293,7 +309,6 @@ impl<'w> Reader<'w> {
 
 /// Variables with plain values. Those that colour output or belong to the runner are left out.
 fn plain_variables(scope: Option<&Value>, matrix: &Matrix) -> Vec<(String, String)> {
-    const VARIABLES_MAX: usize = 10;
     let is_name = |name: &str| {
         let mut bytes = name.bytes();
         bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')

@@ -263,7 +263,7 @@ pub fn old_architecture() -> Outcome {
     let mut result = GETPID;
     // SAFETY: interrupt 0x80 with the number of getpid takes no address and changes eax only.
     unsafe {
-        std::arch::asm!("int 0x80", inout("eax") result, out("r8") _, out("r9") _, out("r10") _, out("r11") _)
+        std::arch::asm!("int 0x80", inout("eax") result, out("r8") _, out("r9") _, out("r10") _, out("r11") _);
     };
     if result < 0 { Err(Errno(-result)) } else { Ok("ok".to_owned()) }
 }

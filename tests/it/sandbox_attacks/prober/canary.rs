@@ -82,7 +82,10 @@ fn open_to_everybody(path: &str) {
 
 /// The places where somebody may come, each with what tells whether somebody waits there. Asked
 /// only when the test asks: the kernel keeps who has come until then.
-struct Visitors(Vec<(&'static str, Box<dyn Fn() -> bool>)>);
+struct Visitors(Vec<(&'static str, Question)>);
+
+/// Whether somebody waits.
+type Question = Box<dyn Fn() -> bool>;
 
 impl Visitors {
     fn expect(&mut self, place: &'static str, next: impl Fn() -> bool + 'static) {

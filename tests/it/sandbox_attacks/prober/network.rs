@@ -32,7 +32,7 @@ fn internet(address: &str, port: &str) -> SocketAddr {
 pub fn connect(place: &[&str]) -> Outcome {
     match place {
         ["tcp", address, port] => {
-            drop(TcpStream::connect_timeout(&internet(address, port), PATIENCE).map_err(slow)?)
+            drop(TcpStream::connect_timeout(&internet(address, port), PATIENCE).map_err(slow)?);
         }
         ["unix", path] => drop(UnixStream::connect(path)?),
         ["abstract", name] => drop(UnixStream::connect_addr(&UnixAddr::from_abstract_name(name)?)?),

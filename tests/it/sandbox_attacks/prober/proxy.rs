@@ -82,24 +82,24 @@ fn listen(connection: &mut TcpStream) -> String {
 
 /// Says it all at once and gives back the answer.
 pub fn talk(text: &str) -> String {
-    let outcome = open().and_then(|mut connection| {
+    let outcome = open().map(|mut connection| {
         // A refusal may come, and the door be shut, before all is said.
         let _ = connection.write_all(&bytes(text));
-        Ok(listen(&mut connection))
+        listen(&mut connection)
     });
     outcome.unwrap_or_else(|error| format!("no proxy: {error}"))
 }
 
 /// Says it letter by letter.
 pub fn talk_slowly(text: &str) -> String {
-    let outcome = open().and_then(|mut connection| {
+    let outcome = open().map(|mut connection| {
         for byte in bytes(text) {
             if connection.write_all(&[byte]).is_err() {
                 break;
             }
             std::thread::sleep(PAUSE);
         }
-        Ok(listen(&mut connection))
+        listen(&mut connection)
     });
     outcome.unwrap_or_else(|error| format!("no proxy: {error}"))
 }

@@ -1,0 +1,123 @@
+//! Podman, through the socket that it serves the same API on.
+
+use std::process::{Child, Command, Stdio};
+
+use super::*;
+
+/// Podman's service, for as long as it is kept.
+struct Service {
+    process: Child,
+    directory: tempfile::TempDir,
+}
+
+impl Service {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let address = format!("unix://{}", directory.path().join("podman.sock").display());
+        // What it is started with must not reach the inside.
+        let process = Command::new("podman")
+            .args(["system", "service", "--time=0", &address])
+            .env("HTTP_PROXY", "http://user:secret@proxy")
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let until = std::time::Instant::now() + DEADLINE;
+        while std::os::unix::net::UnixStream::connect(directory.path().join("podman.sock")).is_err() {
+            assert!(std::time::Instant::now() < until, "podman does not listen");
+            std::thread::yield_now();
+        }
+        Self { process, directory }
+    }
+
+    fn options(&self, owner: &str) -> SandboxOptions {
+        let socket = Path::new(self.directory.path()).join("podman.sock");
+        let socket = Some(format!("unix://{}", socket.display()));
+        SandboxOptions { docker: DockerOptions { socket, ..DockerOptions::default() }, ..options(owner) }
+    }
+
+    fn containers(&self, label: &str) -> String {
+        let arguments = ["ps", "--all", "--quiet", "--filter", &format!("label=mendwright.job={label}")];
+        let output = Command::new("podman").args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Podman"]
+async fn podman_runs_the_same_sandbox() {
+    let service = Service::start();
+    let owner = unique("owner");
+    let sandbox = connect(&service.options(&owner)).unwrap();
+    let spec = spec(&format!("localhost/{IMAGE}"));
+    let toolbox = sandbox.start(&spec).await.unwrap();
+    assert!(toolbox.description().starts_with("Podman "), "{}", toolbox.description());
+    let said =
+        ok(&toolbox, "id -u; echo $HOME; pwd; touch x $HOME/x /tmp/x && stat -c %u x; cat /etc/resolv.conf")
+            .await;
+    assert_eq!(said, "1000\n/home/agent\n/workspace\n1000\n");
+    assert_eq!(ok(&toolbox, "env | grep secret; env | grep -i proxy=.; true").await, "");
+    assert_eq!(ok(&toolbox, "tail -n +3 /proc/net/dev | cut -d: -f1").await.trim(), "lo");
+    for refused in
+        ["touch /usr/x", "cat /.mendwright/toolbox", "unshare -r true", "cat /proc/kcore", "ls /proc/1/fd"]
+    {
+        fails(&toolbox, refused).await;
+    }
+    let status = ok(&toolbox, "grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status").await;
+    insta::assert_snapshot!(status, @r"
+    CapEff:	0000000000000000
+    NoNewPrivs:	1
+    Seccomp:	2
+    ");
+    let told_by_sys = "find /sys \\( -path /sys/fs/cgroup -o -path '/sys/fs/*/features' \\) -prune \
+                       -o -type f -print 2>/dev/null; true";
+    assert_eq!(ok(&toolbox, told_by_sys).await, "");
+    let result = toolbox.run(&CommandSpec::shell("head -c 3000000 /dev/zero", DEADLINE)).await.unwrap();
+    assert_eq!(result.ending, Ending::Exited { code: 0 });
+    toolbox.shut_down().await;
+    assert_eq!(service.containers(&spec.label), "");
+}
+
+#[tokio::test]
+#[ignore = "needs Podman"]
+async fn podman_keeps_what_a_set_up_made() {
+    let service = Service::start();
+    let owner = unique("owner");
+    let sandbox = connect(&service.options(&owner)).unwrap();
+    let key = SetupKey::from_hex("ab".repeat(32)).unwrap();
+    let image = format!("localhost/{IMAGE}");
+    let toolbox = sandbox.start(&SandboxSpec { phase: Phase::SetUp, ..spec(&image) }).await.unwrap();
+    ok(&toolbox, "id -u; echo made > tool; echo installed > /usr/local/lib/library").await;
+    ok(&toolbox, "rm -rf /.mendwright/toolbox; cp /bin/true /.mendwright/toolbox").await;
+    let kept = sandbox.keep(toolbox, &key, 1 << 30).await.unwrap();
+    assert_eq!(sandbox.kept(&key).await.unwrap(), Some(kept.clone()));
+    let spec = SandboxSpec { prepared: Some(kept), ..spec(&image) };
+    let toolbox = sandbox.start(&spec).await.unwrap();
+    assert_eq!(ok(&toolbox, "cat tool /usr/local/lib/library").await, "made\ninstalled\n");
+    toolbox.shut_down().await;
+    let none = KeptBounds { count_max: 0, ..KeptBounds::default() };
+    assert_eq!(sandbox.evict(&none).await.unwrap(), [key]);
+    assert_eq!(service.containers(&spec.label), "");
+}
+
+#[tokio::test]
+#[ignore = "needs Podman"]
+async fn podmans_containers_end_with_their_toolbox() {
+    let service = Service::start();
+    let sandbox = connect(&service.options(&unique("owner"))).unwrap();
+    let spec = spec(&format!("localhost/{IMAGE}"));
+    let toolbox = sandbox.start(&spec).await.unwrap();
+    drop(toolbox);
+    let until = std::time::Instant::now() + DEADLINE;
+    while !service.containers(&spec.label).is_empty() {
+        assert!(std::time::Instant::now() < until, "it is still there");
+        tokio::task::yield_now().await;
+    }
+}
