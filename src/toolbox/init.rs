@@ -62,6 +62,7 @@ const MAPPED_BYTES_MIN: i32 = 256 << 10;
 pub fn settle(options: &[&str]) -> Result<Settled, String> {
     let options = parse(options)?;
     give_memory_back();
+    hear_no_faults();
     close_inherited_files();
     // That of whoever started the sandbox is no business of the commands inside.
     rustix::process::umask(Mode::from_raw_mode(0o022));
@@ -132,6 +133,16 @@ fn parse(words: &[&str]) -> Result<Options, String> {
         }
     }
     Ok(options)
+}
+
+/// The standard library listens to these two, to report a stack that overflowed. The first process of
+/// a namespace is safe from what commands send it only where it does not listen; a fault of our own
+/// ends us all the same.
+fn hear_no_faults() {
+    for signal in [libc::SIGSEGV, libc::SIGBUS] {
+        // SAFETY: the default disposition is no handler of anybody's.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
 }
 
 /// Whatever else the host (or the program that started us) left open is not for us.
