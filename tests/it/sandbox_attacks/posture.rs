@@ -97,6 +97,10 @@ fn observed(report: &str) -> Facts {
                 .map(|word| if word == user { "USER" } else { word })
                 .collect::<Vec<_>>()
                 .join(" "),
+            // Which of them there are is the distribution's affair.
+            ("mounts", Some((path, how @ "disk nodev,nosuid,ro"))) if path.starts_with("/etc/") => {
+                format!("/etc/* {how}")
+            }
             _ => fact.to_owned(),
         };
         facts.entry(section.to_owned()).or_default().insert(fact);

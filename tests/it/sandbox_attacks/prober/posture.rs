@@ -118,14 +118,13 @@ fn describe_mount(line: &str) -> String {
         options.remove(of_no_consequence);
     }
     let propagates = fields[6..].iter().any(|field| field.starts_with("shared:"));
-    let sizes: Vec<&str> = file_system
-        .split(' ')
-        .nth(2)
-        .unwrap_or_default()
-        .split(',')
-        .filter(|option| kind == "tmpfs" && option.starts_with("size="))
-        .collect();
-    let options: Vec<&str> = options.into_iter().chain(sizes).collect();
+    // How large it may grow is for the limits to say, and depends on them.
+    let mut sizes = file_system.split(' ').nth(2).unwrap_or_default().split(',');
+    let is_bounded = kind == "tmpfs" && sizes.any(|option| option.starts_with("size="));
+    let mut options: Vec<&str> = options.into_iter().collect();
+    if is_bounded {
+        options.push("bounded");
+    }
     let shared = if propagates { " shared" } else { "" };
     format!("{} {kind} {}{shared}", fields[4], options.join(","))
 }
