@@ -100,6 +100,12 @@ async fn in_one_plain<F: Future<Output = Toolbox>>(backend: Backend, story: impl
     in_one(backend, |_| {}, story).await;
 }
 
+/// An argument for `sleep` by which one story's processes are told from all others on this machine.
+fn seconds_like_no_other() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(100);
+    format!("7{}{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst))
+}
+
 fn unique(what: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{what}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst))

@@ -340,7 +340,7 @@ async fn the_inside_is_another_user_of_the_host_wherever_it_can_be() {
         }
         (outcome, _) => panic!("it can be: {can_be}, and came to {:?}", outcome.map(drop)),
     };
-    let marker = format!("66{}", std::process::id());
+    let marker = super::seconds_like_no_other();
     let command = CommandSpec::shell(&format!("echo started; sleep {marker}"), DEADLINE);
     let started = tokio::sync::Notify::new();
     tokio::select! {

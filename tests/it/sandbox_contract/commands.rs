@@ -106,7 +106,7 @@ async fn what_a_command_leaves_behind_is_gone_when_it_returns(backend: Backend) 
 
 async fn a_command_that_kills_its_own_supervisor_gains_nothing(backend: Backend) {
     in_one_plain(backend, async |toolbox| {
-        let marker = format!("77{}", std::process::id());
+        let marker = super::seconds_like_no_other();
         let result = sh(&toolbox, &format!("setsid sleep {marker} & kill -9 $PPID; sleep {marker}")).await;
         assert_eq!(result.ending, Ending::Signalled { signal: 9 });
         assert_eq!(processes_with(&format!("sleep\0{marker}\0")), HashSet::new());

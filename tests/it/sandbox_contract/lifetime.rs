@@ -19,7 +19,7 @@ held_by_every_backend! {
 
 async fn a_toolbox_killed_from_outside_is_gone_and_said_so(backend: Backend) {
     in_one_plain(backend, async |toolbox| {
-        let marker = format!("88{}", std::process::id());
+        let marker = super::seconds_like_no_other();
         let command = CommandSpec::shell(&format!("echo started; sleep {marker}; true"), DEADLINE);
         let lost = toolbox.run_live(&command, |_, _| {
             let sleeper = processes_with(&format!("sleep\0{marker}\0")).into_iter().next();
@@ -55,7 +55,7 @@ pub(super) fn first_process_above(mut pid: i32) -> i32 {
 
 async fn dropping_a_toolbox_ends_everything_inside(backend: Backend) {
     let toolbox = backend.sandbox().start(&backend.spec(&unique("dropped"))).await.unwrap();
-    let marker = format!("99{}", std::process::id());
+    let marker = super::seconds_like_no_other();
     let started = Arc::new(tokio::sync::Notify::new());
     let command = CommandSpec::shell(&format!("echo started; exec sleep {marker}"), DEADLINE);
     tokio::select! {
