@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use mendwright::sandbox::{Bubblewrap, Sandbox};
 use serde::Deserialize;
 
-use super::data::{Phase, Place, User, groups};
+use super::data::{Phase, Place, groups};
 use super::host::{Host, is_root, prober};
 use super::posture::difference_in;
 use super::probes::probes;
@@ -23,11 +23,13 @@ struct Weakening {
     /// The defence that is missing.
     without: String,
     backend: Backend,
-    user: Option<User>,
     #[serde(default)]
     place: Place,
     /// What is changed between us and what makes the sandbox.
     rules: Vec<String>,
+    /// Probes that may or may not be held without it.
+    #[serde(default)]
+    may: BTreeSet<String>,
     /// The probes that are not held without it.
     red: BTreeSet<String>,
 }
@@ -75,7 +77,11 @@ fn each_weakening_is_noticed_by_probes_that_there_are() {
 
 #[tokio::test]
 async fn bubblewrap_without_a_defence_is_noticed() {
-    let wrong = futures_util::stream::iter(of_this_user(Backend::Bubblewrap)).map(async |weakening| {
+    if !is_root() {
+        return; // What is asked of `bwrap` differs for others; what would be missed is the same.
+    }
+    let all = weakenings().iter().filter(|weakening| weakening.backend == Backend::Bubblewrap);
+    let wrong = futures_util::stream::iter(all).map(async |weakening| {
         let (_directory, program) = weakened_bwrap(&weakening.rules);
         match Bubblewrap::with_program(program) {
             Ok(sandbox) => compare(weakening, Arc::new(sandbox)).await,
@@ -84,14 +90,6 @@ async fn bubblewrap_without_a_defence_is_noticed() {
     });
     let wrong: Vec<String> = wrong.buffer_unordered(AT_ONCE).filter_map(async |wrong| wrong).collect().await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-fn of_this_user(backend: Backend) -> impl Iterator<Item = &'static Weakening> {
-    let user = if is_root() { User::Root } else { User::Ordinary };
-    let is_meant = move |w: &&Weakening| {
-        w.backend == backend && w.user.is_none_or(|only| only == user || backend == Backend::Docker)
-    };
-    weakenings().iter().filter(is_meant)
 }
 
 /// What was noticed, where it is not what should have been.
@@ -116,8 +114,9 @@ async fn compare(weakening: &'static Weakening, sandbox: Arc<dyn Sandbox>) -> Op
     }
     room.close().await;
     let unnoticed: Vec<_> = weakening.red.difference(&red).collect();
-    let unexpected: Vec<_> = red.difference(&weakening.red).collect();
-    (red != weakening.red).then(|| {
+    let unexpected: Vec<_> =
+        red.difference(&weakening.red).filter(|probe| !weakening.may.contains(*probe)).collect();
+    (!unnoticed.is_empty() || !unexpected.is_empty()).then(|| {
         format!(
             "without {}:\n  not noticed by: {unnoticed:?}\n  also noticed by: {unexpected:?}",
             weakening.without

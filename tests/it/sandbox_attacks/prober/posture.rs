@@ -96,7 +96,6 @@ pub fn report() -> String {
     say("names", format!("domain {}", read("/proc/sys/kernel/domainname").trim()));
     say("names", format!("cgroup {}", cgroup_paths(&read("/proc/self/cgroup"))));
     say("names", format!("first process {}", read("/proc/1/comm").trim()));
-    say("names", format!("oom_score_adj {}", read("/proc/self/oom_score_adj").trim()));
     let dumpable = call("prctl", &[3, 0, 0, 0, 0]).unwrap_or(9);
     say("names", format!("dumpable {dumpable}"));
     let terminal = fs::File::open("/dev/tty").is_ok();
