@@ -233,6 +233,22 @@ async fn a_connection_that_falls_silent_is_closed() {
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
 }
 
+#[tokio::test]
+async fn a_crowd_that_says_nothing_and_leaves_makes_room_at_once() {
+    let (port, _heard) = server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", ends_a_head).await;
+    let egress = egress("localhost", to_port(port));
+    let mut crowd: Vec<DuplexStream> = (0..CONNECTIONS_MAX + 5).map(|_| connect(&egress)).collect();
+    let request = format!("GET http://localhost:{port}/ HTTP/1.1\r\n\r\n");
+    for one in &mut crowd {
+        // Those for whom there was no place are shut out already.
+        let _ = one.shutdown().await;
+        assert_eq!(one.read(&mut [0]).await.unwrap(), 0, "whoever has nothing to say is let go");
+    }
+    assert!(ask(&egress, request.as_bytes()).await.ends_with("ok"));
+    let report = egress.take_report();
+    assert_eq!(report.refusals().map(|one| one.connections).sum::<u64>(), 5);
+}
+
 #[test]
 fn no_host_is_no_proxy() {
     assert!(Egress::of(&SandboxSpec::named("test")).is_none());
