@@ -157,7 +157,7 @@ pub fn sandbox_by_name(kind: &str) -> Result<Arc<dyn Sandbox>, SandboxError> {
 }
 
 /// The language toolchains of this machine that are not the system's own, for
-/// [`SandboxSpec::toolchains`]: so far Rust's, wherever `rustc` says that it lives.
+/// [`Root::Host`]: so far Rust's, wherever `rustc` says that it lives.
 pub fn detect_toolchains() -> Vec<PathBuf> {
     let mut rustc = Command::new("rustc");
     // At the root no project's file can have a say in which toolchain is meant.

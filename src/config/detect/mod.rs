@@ -196,7 +196,7 @@ const DETECTORS: [Detector; 14] = [
 ];
 
 /// What the repository needs. Where several kinds of project share the root, the first of
-/// [`DETECTORS`] that can be tested counts, unless a CI workflow tests only another one.
+/// the ecosystems that can be tested counts, unless a CI workflow tests only another one.
 pub fn detect(root: &RootListing) -> Result<Environment, NothingDetected> {
     let candidates: Vec<Candidate> = DETECTORS.iter().filter_map(|detector| detector(root)).collect();
     let container = devcontainer::detect(root);

@@ -85,7 +85,7 @@ pub(super) struct Inside<'a> {
     pub prepared: Option<&'a ShownPrepared>,
 }
 
-/// A host directory shown at [`PREPARED`].
+/// A host directory shown at `/.mendwright/prepared`.
 pub(super) enum ShownPrepared {
     /// To begin with.
     ReadOnly(PathBuf),
