@@ -4,11 +4,12 @@
 
 mod brief;
 mod conversation;
+pub mod prompts;
 mod run;
 mod sanitise;
 pub mod tools;
 
-pub use brief::{Brief, SYSTEM_PROMPT};
+pub use brief::Brief;
 pub use conversation::Conversation;
 pub use run::{Agent, AgentEnding, AgentError};
 pub use sanitise::{Sanitised, sanitise};

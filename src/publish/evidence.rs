@@ -219,6 +219,7 @@ impl Evidence {
             }
             TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
+            | TranscriptEvent::Instructed { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. } => {}
         }
@@ -264,6 +265,7 @@ fn is_work(event: &TranscriptEvent) -> bool {
         | TranscriptEvent::SandboxStarted { .. }
         | TranscriptEvent::SetUp { .. }
         | TranscriptEvent::Egress { .. }
+        | TranscriptEvent::Instructed { .. }
         | TranscriptEvent::BaselineRun { .. }
         | TranscriptEvent::MessageAdded { .. }
         | TranscriptEvent::AgentTestRun { .. }
