@@ -26,7 +26,7 @@ use crate::config::{
     ModelProvider, SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
 };
 use crate::github::{Connection, GitHub, OctocrabGitHub};
-use crate::model::{Model, ModelConfig, Price, Provider};
+use crate::model::{Model, ModelConfig, Price, Provider, context_tokens};
 use crate::sandbox::{
     DockerOptions, Guarantee, KeptBounds, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect,
     detect_toolchains,
@@ -82,7 +82,8 @@ impl App {
         let parts = Parts {
             store: store.clone(),
             github,
-            model: model(&config)?,
+            model: model(&config, &config.model.name)?,
+            brief_model: config.model.brief_name.as_deref().map(|name| model(&config, name)).transpose()?,
             sandbox: sandbox(&config.sandbox, data_dir).await?,
             mirrors: Mirrors::new(absolute(data_dir)?.join("mirrors")),
             rules: Rules {
@@ -92,6 +93,8 @@ impl App {
                 sandbox: sandbox_spec(&config.sandbox),
                 set_up: set_up_policy(&config.sandbox.set_up),
                 output_tokens_max: config.model.output_tokens_max,
+                context_tokens: context_of_worker(&config.model),
+                scribe_context_tokens: context_of_scribe(&config.model),
                 settings_override: None,
             },
             wake: Arc::new(Notify::new()),
@@ -183,17 +186,31 @@ fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> 
     })
 }
 
-fn model(config: &ServerConfig) -> anyhow::Result<Arc<dyn Model>> {
+/// What the model that works can hold: as stated, else as known.
+fn context_of_worker(model: &crate::config::ModelConfig) -> u64 {
+    model.context_tokens.unwrap_or_else(|| context_tokens(&model.name))
+}
+
+/// What the model that sums up can hold.
+fn context_of_scribe(model: &crate::config::ModelConfig) -> u64 {
+    match model.brief_name.as_ref().filter(|name| **name != model.name) {
+        Some(name) => context_tokens(name),
+        None => context_of_worker(model),
+    }
+}
+
+fn model(config: &ServerConfig, name: &str) -> anyhow::Result<Arc<dyn Model>> {
     let model = &config.model;
     let provider = match model.provider {
         ModelProvider::Anthropic => Provider::Anthropic,
         ModelProvider::OpenAi => Provider::OpenAi,
     };
     let key = model.api_key.clone().unwrap_or_else(|| SecretString::from(String::new()));
-    let mut wanted = ModelConfig::new(provider, model.name.clone(), key);
+    let mut wanted = ModelConfig::new(provider, name.to_owned(), key);
     wanted.url = Some(model.url.clone());
+    let stated = model.price.filter(|_| name == model.name);
     wanted.price =
-        model.price.map(|price| Price::flat(price.input, price.output, price.cache_read, price.cache_write));
+        stated.map(|price| Price::flat(price.input, price.output, price.cache_read, price.cache_write));
     Ok(crate::model::connect(wanted)?)
 }
 

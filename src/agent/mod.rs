@@ -3,13 +3,15 @@
 //! but the sandbox (through the toolbox) and the job's transcript.
 
 mod brief;
+pub mod context;
 mod conversation;
 pub mod prompts;
+mod purse;
 mod run;
 mod sanitise;
 pub mod tools;
 
-pub use brief::Brief;
 pub use conversation::Conversation;
+pub use purse::Purse;
 pub use run::{Agent, AgentEnding, AgentError};
 pub use sanitise::{Sanitised, sanitise};

@@ -8,13 +8,14 @@ use crate::domain::{
     AssistantBlock, BudgetExhausted, Change, ChangedContent, FileMode, JobSettings, Message, RepoPath,
     StopReason, ToolCall, ToolResult, TranscriptEvent,
 };
-use crate::model::{Model, ModelReply, ModelRequest, worst_case};
+use crate::model::{ModelError, ModelRequest};
 use crate::sandbox::{CallError, SandboxError, Toolbox};
 use crate::store::{Journal, StoreError};
 use crate::workspace::{Workspace, WorkspaceError};
 
 use super::conversation::Conversation;
 use super::prompts;
+use super::purse::{Denied, Paid, Purse};
 use super::tools::{Answer, Hands, Registry};
 
 /// After so many answers in a row without a tool call, the model is not going to work.
@@ -22,10 +23,18 @@ const IDLE_TURNS_MAX: usize = 3;
 
 /// Everything an agent works with.
 pub struct Agent<'a> {
-    /// Who thinks.
-    pub model: &'a dyn Model,
+    /// Who thinks, and what it is paid from.
+    pub purse: Purse<'a>,
     /// The most it may say in one answer.
     pub output_tokens_max: u32,
+    /// What it can hold, its answer included, in tokens.
+    pub context_tokens: u64,
+    /// Who writes a brief before the first turn; `None`: nobody.
+    pub briefer: Option<Purse<'a>>,
+    /// Who sums a conversation up that has become too long.
+    pub scribe: Purse<'a>,
+    /// What the scribe can hold, its answer included, in tokens.
+    pub scribe_context_tokens: u64,
     /// Where it works.
     pub toolbox: &'a Toolbox,
     /// Where its changes are kept.
@@ -77,6 +86,7 @@ impl Agent<'_> {
     /// Works until there is an ending. `state` is what the transcript says, and is kept so.
     pub async fn run(&self, state: &mut Conversation) -> Result<AgentEnding, AgentError> {
         let registry = Registry::standard();
+        let mut overflows = 0;
         loop {
             let calls = state.pending_calls();
             if !calls.is_empty() {
@@ -85,36 +95,39 @@ impl Agent<'_> {
                     None => continue,
                 }
             }
-            if state.idle_turns() >= IDLE_TURNS_MAX {
+            if state.idle_turns >= IDLE_TURNS_MAX {
                 return Ok(AgentEnding::ModelUnusable(format!(
                     "the model answered {IDLE_TURNS_MAX} times in a row without calling a tool"
                 )));
             }
+            self.make_room(state).await?;
             let request = ModelRequest {
                 system: prompts::SYSTEM.to_owned(),
-                messages: state.messages.clone(),
+                messages: state.view.messages().to_vec(),
                 tools: registry.specs(),
                 output_tokens_max: self.output_tokens_max,
             };
-            let worst = worst_case(&request, self.model.price());
-            if let Err(limit) = self.settings.budget.check(&state.spend, worst) {
-                return Ok(AgentEnding::Exhausted(limit));
-            }
-            let asked = Instant::now();
-            match self.model.complete(&request).await {
-                Ok(reply) => self.observe(state, reply, asked).await?,
-                Err(error) => return Ok(AgentEnding::ModelUnusable(error.to_string())),
+            match self.purse.ask(&mut state.spend, &request).await {
+                Ok(paid) => {
+                    overflows = 0;
+                    self.observe(state, paid).await?;
+                }
+                Err(Denied::Unusable(error @ ModelError::ContextOverflow { .. })) => {
+                    overflows += 1;
+                    if !self.make_room_at_any_rate(state, overflows).await? {
+                        return Ok(AgentEnding::ModelUnusable(error.to_string()));
+                    }
+                }
+                Err(Denied::Unusable(error)) => return Ok(AgentEnding::ModelUnusable(error.to_string())),
+                Err(Denied::Exhausted(limit)) => return Ok(AgentEnding::Exhausted(limit)),
+                Err(Denied::Store(error)) => return Err(error.into()),
             }
         }
     }
 
     /// Records the model's answer, and a reminder when it called no tool.
-    async fn observe(
-        &self,
-        state: &mut Conversation,
-        reply: ModelReply,
-        asked: Instant,
-    ) -> Result<(), AgentError> {
+    async fn observe(&self, state: &mut Conversation, paid: Paid) -> Result<(), AgentError> {
+        let Paid { reply, usd, milliseconds } = paid;
         let called = reply.blocks.iter().any(|block| matches!(block, AssistantBlock::ToolCall(_)));
         let blocks = match reply.blocks.is_empty() {
             // Providers refuse an empty message when it is sent back to them.
@@ -123,10 +136,10 @@ impl Agent<'_> {
         };
         let mut events = vec![TranscriptEvent::MessageAdded {
             message: Message::Assistant { blocks },
-            usd: self.model.price().map(|price| price.of(&reply.usage)),
+            usd,
             usage: Some(reply.usage),
             model: Some(reply.model),
-            milliseconds: elapsed(asked),
+            milliseconds,
         }];
         if !called {
             let text = match reply.stop {
@@ -248,7 +261,11 @@ impl Agent<'_> {
         Ok(TranscriptEvent::Checkpoint { tree, paths })
     }
 
-    async fn record(&self, state: &mut Conversation, events: &[TranscriptEvent]) -> Result<(), AgentError> {
+    pub(super) async fn record(
+        &self,
+        state: &mut Conversation,
+        events: &[TranscriptEvent],
+    ) -> Result<(), AgentError> {
         self.journal.append(events).await?;
         for event in events {
             state.apply(event);

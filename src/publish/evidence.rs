@@ -191,9 +191,16 @@ impl Evidence {
                 if let Message::Assistant { blocks } = message {
                     self.summary = summary_in(blocks).or(self.summary.take());
                 }
-                if let Some(model) = model.as_ref().filter(|model| !self.models.contains(model)) {
-                    self.models.push(model.clone());
-                }
+                model.iter().for_each(|model| self.add_model(model));
+            }
+            TranscriptEvent::BriefAnswered { remark, model, .. } => {
+                self.add_model(model);
+                self.notes.extend(remark.iter().map(|remark| format!("of the brief: {remark}")));
+            }
+            TranscriptEvent::Compacted { fault, model, .. } => {
+                self.notes.push("the conversation became too long and was summed up".to_owned());
+                self.notes.extend(fault.iter().map(|fault| format!("nobody could sum it up: {fault}")));
+                model.iter().for_each(|model| self.add_model(model));
             }
             TranscriptEvent::AgentTestRun { run } => self.agent_run = Some(run.clone()),
             TranscriptEvent::PlanUpdated { plan } => self.plan = Some(plan.clone()),
@@ -220,8 +227,15 @@ impl Evidence {
             TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
             | TranscriptEvent::Instructed { .. }
+            | TranscriptEvent::ResultsElided { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. } => {}
+        }
+    }
+
+    fn add_model(&mut self, model: &String) {
+        if !self.models.contains(model) {
+            self.models.push(model.clone());
         }
     }
 
@@ -266,6 +280,9 @@ fn is_work(event: &TranscriptEvent) -> bool {
         | TranscriptEvent::SetUp { .. }
         | TranscriptEvent::Egress { .. }
         | TranscriptEvent::Instructed { .. }
+        | TranscriptEvent::BriefAnswered { .. }
+        | TranscriptEvent::ResultsElided { .. }
+        | TranscriptEvent::Compacted { .. }
         | TranscriptEvent::BaselineRun { .. }
         | TranscriptEvent::MessageAdded { .. }
         | TranscriptEvent::AgentTestRun { .. }

@@ -49,7 +49,15 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
             return None;
         }
         TranscriptEvent::AgentTestRun { run } => format!("  tests: {}", run_in_words(run)),
+        TranscriptEvent::BriefAnswered { brief: Some(brief), .. } => {
+            format!("  brief: {} steps; look at {}", brief.steps.len(), brief.files.join(", "))
+        }
+        TranscriptEvent::BriefAnswered { brief: None, remark, .. } => {
+            format!("  brief: not usable: {}", remark.as_deref().unwrap_or("no reason"))
+        }
+        TranscriptEvent::Compacted { .. } => "  the conversation is too long and is summed up".to_owned(),
         TranscriptEvent::Instructed { .. }
+        | TranscriptEvent::ResultsElided { .. }
         | TranscriptEvent::PlanUpdated { .. }
         | TranscriptEvent::Checkpoint { .. } => return None,
         TranscriptEvent::VerdictReached { verified: true, explanation, .. } => {

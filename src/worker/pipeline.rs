@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use tracing::{info, instrument};
 
-use crate::agent::{Agent, AgentEnding, AgentError, Brief, Conversation, prompts};
-use crate::domain::{EscalationReason, JobState, Message, Outcome, Recorded, Step, TestRun, TranscriptEvent};
+use crate::agent::{Agent, AgentEnding, AgentError, Conversation, Purse, prompts};
+use crate::domain::{EscalationReason, JobState, Outcome, Recorded, Step, TestRun, TranscriptEvent};
 use crate::store::Journal;
 use crate::verdict::{Judge, Red, Verdict, Verified};
 
@@ -116,22 +116,24 @@ async fn agent_and_verdict(
     let transcript = journal.transcript().await?;
     let mut state = Conversation::replay(&transcript);
     instruct(journal, &transcript).await?;
-    if state.messages.is_empty() {
-        for event in brief(journal, prepared).await? {
-            journal.append(std::slice::from_ref(&event)).await?;
-            state.apply(&event);
-        }
-    }
+    let settings = prepared.environment.settings();
+    let purse = Purse { model: parts.model.as_ref(), journal, budget: &settings.budget };
+    let briefer = parts.brief_model.as_deref().map(|model| Purse { model, ..purse });
     let agent = Agent {
-        model: parts.model.as_ref(),
+        purse,
         output_tokens_max: parts.rules.output_tokens_max,
+        context_tokens: parts.rules.context_tokens,
+        briefer,
+        scribe: briefer.unwrap_or(purse),
+        scribe_context_tokens: parts.rules.scribe_context_tokens,
         toolbox: &prepared.toolbox,
         workspace: prepared.environment.workspace(),
-        settings: prepared.environment.settings(),
+        settings,
         journal,
     };
     let judge = Judge { environment: &prepared.environment, baseline: &prepared.baseline };
     agent.load(&mut state).await.map_err(agent_error)?;
+    agent.open(&mut state, &journal.job().trigger.issue, &prepared.baseline).await.map_err(agent_error)?;
     let mut last_refusal = None;
     let mut last_red: Option<Red> = None;
     loop {
@@ -195,33 +197,6 @@ async fn tell_environment(journal: &Journal, prepared: &Prepared) -> Result<(), 
         journal.append(&events).await?;
     }
     Ok(())
-}
-
-/// The first message, and a note of what was taken out of the issue's text.
-async fn brief(journal: &Journal, prepared: &Prepared) -> Result<Vec<TranscriptEvent>, JobError> {
-    let (workspace, settings) = (prepared.environment.workspace(), prepared.environment.settings());
-    let root = workspace.base_directory("").await.map_err(workspace_error)?;
-    let instructions = workspace.base_file("AGENTS.md").await.map_err(workspace_error)?;
-    let instructions = instructions.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let instructions = match (instructions, settings.instructions.clone()) {
-        (Some(general), Some(own)) => Some(format!("{general}\n\n{own}")),
-        (general, own) => general.or(own),
-    };
-    let issue = &journal.job().trigger.issue;
-    let brief = Brief::write(issue, settings, &prepared.baseline, &root, instructions.as_deref());
-    let mut events = Vec::new();
-    if !brief.removed.is_empty() {
-        let text = format!("left out of the issue's text: {}", brief.removed.join(", "));
-        events.push(TranscriptEvent::Note { text });
-    }
-    events.push(TranscriptEvent::MessageAdded {
-        message: Message::User { text: brief.text },
-        usage: None,
-        usd: None,
-        model: None,
-        milliseconds: 0,
-    });
-    Ok(events)
 }
 
 fn red_event(red: &Red) -> TranscriptEvent {
