@@ -219,6 +219,7 @@ impl Evidence {
             }
             TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
+            | TranscriptEvent::ResultKept { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. } => {}
         }
@@ -268,6 +269,7 @@ fn is_work(event: &TranscriptEvent) -> bool {
         | TranscriptEvent::MessageAdded { .. }
         | TranscriptEvent::AgentTestRun { .. }
         | TranscriptEvent::PlanUpdated { .. }
+        | TranscriptEvent::ResultKept { .. }
         | TranscriptEvent::Checkpoint { .. }
         | TranscriptEvent::VerdictReached { .. }
         | TranscriptEvent::EscalationDecided { .. }

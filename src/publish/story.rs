@@ -83,6 +83,7 @@ impl Story {
             | TranscriptEvent::Egress { .. }
             | TranscriptEvent::BaselineRun { .. }
             | TranscriptEvent::PlanUpdated { .. }
+            | TranscriptEvent::ResultKept { .. }
             | TranscriptEvent::Checkpoint { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. }
