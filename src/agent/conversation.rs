@@ -94,6 +94,7 @@ impl Conversation {
             | TranscriptEvent::SandboxStarted { .. }
             | TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
+            | TranscriptEvent::Instructed { .. }
             | TranscriptEvent::PlanUpdated { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. }

@@ -13,8 +13,8 @@ use crate::sandbox::{CallError, SandboxError, Toolbox};
 use crate::store::{Journal, StoreError};
 use crate::workspace::{Workspace, WorkspaceError};
 
-use super::brief::SYSTEM_PROMPT;
 use super::conversation::Conversation;
+use super::prompts;
 use super::results::Results;
 use super::tools::{Answer, Hands, Registry};
 
@@ -92,7 +92,7 @@ impl Agent<'_> {
                 )));
             }
             let request = ModelRequest {
-                system: SYSTEM_PROMPT.to_owned(),
+                system: prompts::SYSTEM.to_owned(),
                 messages: state.messages.clone(),
                 tools: registry.specs(),
                 output_tokens_max: self.output_tokens_max,

@@ -18,6 +18,21 @@ pub struct SetUpCommand {
     pub result: CommandResult,
 }
 
+/// Which texts a model was instructed with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromptVersion {
+    /// Raised by people when the way of working changes.
+    pub number: u32,
+    /// SHA-256 over every text and tool schema, in hexadecimal.
+    pub digest: String,
+}
+
+impl std::fmt::Display for PromptVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.number, self.digest.get(..12).unwrap_or(&self.digest))
+    }
+}
+
 /// An event with its place and time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recorded {
@@ -80,6 +95,12 @@ pub enum TranscriptEvent {
     BaselineRun {
         /// The run.
         run: TestRun,
+    },
+    /// Which texts the model is instructed with. Recorded before its first turn, and again where a
+    /// restarted worker has others.
+    Instructed {
+        /// Their version.
+        prompts: PromptVersion,
     },
     /// A message joined the conversation. Assistant messages carry what they cost.
     MessageAdded {

@@ -220,6 +220,7 @@ impl Evidence {
             TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
             | TranscriptEvent::ResultKept { .. }
+            | TranscriptEvent::Instructed { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. } => {}
         }
@@ -265,6 +266,7 @@ fn is_work(event: &TranscriptEvent) -> bool {
         | TranscriptEvent::SandboxStarted { .. }
         | TranscriptEvent::SetUp { .. }
         | TranscriptEvent::Egress { .. }
+        | TranscriptEvent::Instructed { .. }
         | TranscriptEvent::BaselineRun { .. }
         | TranscriptEvent::MessageAdded { .. }
         | TranscriptEvent::AgentTestRun { .. }

@@ -49,7 +49,8 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
             return None;
         }
         TranscriptEvent::AgentTestRun { run } => format!("  tests: {}", run_in_words(run)),
-        TranscriptEvent::PlanUpdated { .. }
+        TranscriptEvent::Instructed { .. }
+        | TranscriptEvent::PlanUpdated { .. }
         | TranscriptEvent::ResultKept { .. }
         | TranscriptEvent::Checkpoint { .. } => return None,
         TranscriptEvent::VerdictReached { verified: true, explanation, .. } => {

@@ -28,11 +28,7 @@ struct Arguments {
 #[async_trait]
 impl Tool for ReadResultTool {
     fn spec(&self) -> ToolSpec {
-        spec_of::<Arguments>(
-            "read_result",
-            "Reads lines of an earlier tool result that was shortened or left out. It shows what the tool \
-             answered then; files may have changed since.",
-        )
+        spec_of::<Arguments>("read_result", include_str!("../prompts/tools/read_result.md"))
     }
 
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
