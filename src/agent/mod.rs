@@ -7,11 +7,13 @@ pub mod context;
 mod conversation;
 pub mod prompts;
 mod purse;
+mod results;
 mod run;
 mod sanitise;
 pub mod tools;
 
 pub use conversation::Conversation;
 pub use purse::Purse;
+pub use results::{ResultWindow, Results, SHOWN_CHARS_MAX, ShownResult};
 pub use run::{Agent, AgentEnding, AgentError};
 pub use sanitise::{Sanitised, sanitise};

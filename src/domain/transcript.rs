@@ -166,6 +166,14 @@ pub enum TranscriptEvent {
         /// Wall time of the call or of the tools, in milliseconds.
         milliseconds: u64,
     },
+    /// The full text of a tool's result of which the model is shown less. Recorded before the
+    /// message with the results.
+    ResultKept {
+        /// The result's number: results count from 1 through the whole conversation.
+        result: u32,
+        /// The text.
+        text: String,
+    },
     /// The agent ran the suite in its own sandbox.
     AgentTestRun {
         /// The run.

@@ -226,6 +226,7 @@ impl Evidence {
             }
             TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
+            | TranscriptEvent::ResultKept { .. }
             | TranscriptEvent::Instructed { .. }
             | TranscriptEvent::ResultsElided { .. }
             | TranscriptEvent::Published { .. }
@@ -287,6 +288,7 @@ fn is_work(event: &TranscriptEvent) -> bool {
         | TranscriptEvent::MessageAdded { .. }
         | TranscriptEvent::AgentTestRun { .. }
         | TranscriptEvent::PlanUpdated { .. }
+        | TranscriptEvent::ResultKept { .. }
         | TranscriptEvent::Checkpoint { .. }
         | TranscriptEvent::VerdictReached { .. }
         | TranscriptEvent::EscalationDecided { .. }

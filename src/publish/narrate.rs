@@ -59,6 +59,7 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
         TranscriptEvent::Instructed { .. }
         | TranscriptEvent::ResultsElided { .. }
         | TranscriptEvent::PlanUpdated { .. }
+        | TranscriptEvent::ResultKept { .. }
         | TranscriptEvent::Checkpoint { .. } => return None,
         TranscriptEvent::VerdictReached { verified: true, explanation, .. } => {
             format!("  verdict: VERIFIED. {explanation}")

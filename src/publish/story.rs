@@ -87,6 +87,7 @@ impl Story {
             | TranscriptEvent::Compacted { .. }
             | TranscriptEvent::BaselineRun { .. }
             | TranscriptEvent::PlanUpdated { .. }
+            | TranscriptEvent::ResultKept { .. }
             | TranscriptEvent::Checkpoint { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. }

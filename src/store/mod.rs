@@ -229,6 +229,7 @@ fn row_change(event: &TranscriptEvent) -> Option<(JobState, Option<&Outcome>)> {
         | TranscriptEvent::MessageAdded { .. }
         | TranscriptEvent::AgentTestRun { .. }
         | TranscriptEvent::PlanUpdated { .. }
+        | TranscriptEvent::ResultKept { .. }
         | TranscriptEvent::Checkpoint { .. }
         | TranscriptEvent::VerdictReached { .. }
         | TranscriptEvent::Published { .. }
