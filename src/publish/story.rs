@@ -82,6 +82,7 @@ impl Story {
             | TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
             | TranscriptEvent::BaselineRun { .. }
+            | TranscriptEvent::CallWasted { .. }
             | TranscriptEvent::PlanUpdated { .. }
             | TranscriptEvent::Checkpoint { .. }
             | TranscriptEvent::Published { .. }
