@@ -2,7 +2,6 @@
 //! There is no other copy, so that a restarted worker goes on exactly where the last one stopped.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::context::View;
 use crate::domain::{
@@ -74,41 +73,20 @@ impl Conversation {
 
     /// The state after one more event.
     pub fn apply(&mut self, event: &TranscriptEvent) {
+        self.spend.add(event);
         match event {
-            TranscriptEvent::MessageAdded { message, usage, usd, milliseconds, .. } => {
-                self.spend.time += Duration::from_millis(*milliseconds);
-                match message {
-                    Message::Assistant { .. } => {
-                        self.spend.turns += 1;
-                        self.spend.usage += usage.unwrap_or_default();
-                        self.spend.usd = self.spend.usd.zip(*usd).map(|(sum, more)| sum + more);
-                    }
-                    Message::ToolResults { results } => {
-                        self.spend.tool_calls += u32::try_from(results.len()).unwrap_or(u32::MAX);
-                        results.iter().for_each(|result| self.results.give(&result.text));
-                    }
-                    Message::User { .. } => {}
+            TranscriptEvent::MessageAdded { message, usage, .. } => {
+                if let Message::ToolResults { results } = message {
+                    results.iter().for_each(|result| self.results.give(&result.text));
                 }
                 self.show(message, usage.as_ref());
             }
-            TranscriptEvent::BriefAnswered { brief, remark, usage, usd, milliseconds, .. } => {
-                self.spend.time += Duration::from_millis(*milliseconds);
-                self.spend.usage += *usage;
-                self.spend.usd = self.spend.usd.zip(*usd).map(|(sum, more)| sum + more);
-                match brief {
-                    Some(brief) => self.brief = Some(brief.clone()),
-                    None => self.brief_remarks.push(remark.clone().unwrap_or_default()),
-                }
+            TranscriptEvent::BriefAnswered { brief: Some(brief), .. } => self.brief = Some(brief.clone()),
+            TranscriptEvent::BriefAnswered { brief: None, remark, .. } => {
+                self.brief_remarks.push(remark.clone().unwrap_or_default());
             }
             TranscriptEvent::ResultsElided { first, last } => self.view.elide(*first, *last),
-            TranscriptEvent::Compacted { message, usage, usd, milliseconds, .. } => {
-                self.spend.time += Duration::from_millis(*milliseconds);
-                if let Some(usage) = usage {
-                    self.spend.usage += *usage;
-                    self.spend.usd = self.spend.usd.zip(*usd).map(|(sum, more)| sum + more);
-                }
-                self.view.start_afresh(message);
-            }
+            TranscriptEvent::Compacted { message, .. } => self.view.start_afresh(message),
             TranscriptEvent::PlanUpdated { plan } => self.plan = Some(plan.clone()),
             TranscriptEvent::ResultKept { result, text } => self.results.keep(*result, text),
             TranscriptEvent::BaselineRun { run } | TranscriptEvent::AgentTestRun { run } => {
@@ -131,6 +109,7 @@ impl Conversation {
             | TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
             | TranscriptEvent::Instructed { .. }
+            | TranscriptEvent::CallWasted { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. }
             | TranscriptEvent::Note { .. }
@@ -172,6 +151,8 @@ impl Conversation {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::domain::{ToolArguments, ToolResult, Usage};
 

@@ -13,7 +13,7 @@ mod sanitise;
 pub mod tools;
 
 pub use conversation::Conversation;
-pub use purse::Purse;
+pub use purse::{Denied, Paid, Purse, settle_lost};
 pub use results::{ResultWindow, Results, SHOWN_CHARS_MAX, ShownResult};
 pub use run::{Agent, AgentEnding, AgentError};
 pub use sanitise::{Sanitised, sanitise};

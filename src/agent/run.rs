@@ -102,12 +102,7 @@ impl Agent<'_> {
                 )));
             }
             self.make_room(state).await?;
-            let request = ModelRequest {
-                system: prompts::SYSTEM.to_owned(),
-                messages: state.view.messages().to_vec(),
-                tools: registry.specs(),
-                output_tokens_max: self.output_tokens_max,
-            };
+            let request = request(&registry, state.view.messages().to_vec(), self.output_tokens_max);
             match self.purse.ask(&mut state.spend, &request).await {
                 Ok(paid) => {
                     overflows = 0;
@@ -119,11 +114,16 @@ impl Agent<'_> {
                         return Ok(AgentEnding::ModelUnusable(error.to_string()));
                     }
                 }
-                Err(Denied::Unusable(error)) => return Ok(AgentEnding::ModelUnusable(error.to_string())),
                 Err(Denied::Exhausted(limit)) => return Ok(AgentEnding::Exhausted(limit)),
+                Err(Denied::Unusable(error)) => return Ok(AgentEnding::ModelUnusable(error.to_string())),
                 Err(Denied::Store(error)) => return Err(error.into()),
             }
         }
+    }
+
+    /// The least that a model can be asked: no conversation yet.
+    pub fn shortest_request(output_tokens_max: u32) -> ModelRequest {
+        request(&Registry::standard(), Vec::new(), output_tokens_max)
     }
 
     /// Records the model's answer, and a reminder when it called no tool.
@@ -280,6 +280,10 @@ impl Agent<'_> {
         }
         Ok(())
     }
+}
+
+fn request(registry: &Registry, messages: Vec<Message>, output_tokens_max: u32) -> ModelRequest {
+    ModelRequest { system: prompts::SYSTEM.to_owned(), messages, tools: registry.specs(), output_tokens_max }
 }
 
 fn changes_of(written: &BTreeMap<RepoPath, Vec<u8>>) -> Vec<Change> {

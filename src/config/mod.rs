@@ -22,7 +22,7 @@ pub use repository::{
     REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, RepositoryConfigError, RepositoryFile, resolve,
 };
 pub use server::{
-    EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelPrice, ModelProvider, SandboxConfig,
+    EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelProvider, SandboxConfig,
     SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
 };
 

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CommandResult, EgressReport, EscalationReason, FailedTest, JobSettings, JobState, Message, Outcome, Sha,
-    TestRun, Usage,
+    CallCost, CommandResult, EgressReport, EscalationReason, FailedTest, JobSettings, JobState, Message,
+    Outcome, Sha, TestRun, Usage,
 };
 
 /// A set-up command that ran.
@@ -174,6 +174,21 @@ pub enum TranscriptEvent {
         /// The text.
         text: String,
     },
+    /// A model call that gave no answer was billed, or may have been.
+    CallWasted {
+        /// What became of it.
+        why: String,
+        /// The model that was asked.
+        model: String,
+        /// Its tokens.
+        usage: Usage,
+        /// The cost in US dollars, where the model has a price.
+        usd: Option<f64>,
+        /// Whether `usage` is the provider's count; if not, it is the most that it can have been.
+        counted: bool,
+        /// Wall time of the call, in milliseconds.
+        milliseconds: u64,
+    },
     /// The agent ran the suite in its own sandbox.
     AgentTestRun {
         /// The run.
@@ -227,4 +242,41 @@ pub enum TranscriptEvent {
         /// How.
         outcome: Outcome,
     },
+}
+
+impl TranscriptEvent {
+    /// What the model call that it tells of cost. An event with a cost settles the job's call that
+    /// is under way, in the transaction that records it.
+    pub fn cost(&self) -> Option<CallCost<'_>> {
+        match self {
+            Self::MessageAdded { usage: Some(usage), usd, model, .. } => {
+                Some(CallCost { model: model.as_deref().unwrap_or("unknown"), usage: *usage, usd: *usd })
+            }
+            Self::CallWasted { model, usage, usd, .. } | Self::BriefAnswered { model, usage, usd, .. } => {
+                Some(CallCost { model, usage: *usage, usd: *usd })
+            }
+            Self::Compacted { usage: Some(usage), usd, model, .. } => {
+                Some(CallCost { model: model.as_deref().unwrap_or("unknown"), usage: *usage, usd: *usd })
+            }
+            Self::Compacted { usage: None, .. }
+            | Self::MessageAdded { usage: None, .. }
+            | Self::Instructed { .. }
+            | Self::ResultsElided { .. }
+            | Self::ResultKept { .. }
+            | Self::StateChanged { .. }
+            | Self::Prepared { .. }
+            | Self::SandboxStarted { .. }
+            | Self::SetUp { .. }
+            | Self::Egress { .. }
+            | Self::BaselineRun { .. }
+            | Self::AgentTestRun { .. }
+            | Self::PlanUpdated { .. }
+            | Self::Checkpoint { .. }
+            | Self::VerdictReached { .. }
+            | Self::Published { .. }
+            | Self::EscalationDecided { .. }
+            | Self::Note { .. }
+            | Self::Ended { .. } => None,
+        }
+    }
 }

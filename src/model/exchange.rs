@@ -86,7 +86,7 @@ impl Exchange {
         let mut events = Box::pin(counted.eventsource());
         loop {
             let Ok(next) = tokio::time::timeout(self.limits.idle_time_max, events.next()).await else {
-                return Err(Failure::passing(self.silence("in the middle of its answer")));
+                return Err(Failure::broken(self.silence("in the middle of its answer")));
             };
             match next {
                 Some(Ok(event)) => match read(&event).map_err(|failure| self.without_key(failure))? {
@@ -94,15 +94,16 @@ impl Exchange {
                     Progress::Complete => return Ok(()),
                 },
                 Some(Err(EventStreamError::Transport(StreamBroken::TooLong))) => {
-                    return Err(self.not_an_answer(format!("it sent more than {response_bytes_max} bytes")));
+                    let detail = format!("it sent more than {response_bytes_max} bytes");
+                    return Err(Failure::Broken { detail, usage: None, is_passing: false });
                 }
                 Some(Err(EventStreamError::Transport(StreamBroken::Transport(words)))) => {
-                    return Err(Failure::passing(format!("the stream broke off: {words}")));
+                    return Err(Failure::broken(format!("the stream broke off: {words}")));
                 }
                 Some(Err(EventStreamError::Utf8(_) | EventStreamError::Parser(_))) => {
-                    return Err(Failure::passing("the stream is not made of server-sent events"));
+                    return Err(Failure::broken("the stream is not made of server-sent events"));
                 }
-                None => return Err(Failure::passing("the stream ended before its end marker")),
+                None => return Err(Failure::broken("the stream ended before its end marker")),
             }
         }
     }
@@ -112,10 +113,15 @@ impl Exchange {
         let request = self.client.post(self.endpoint.clone()).headers(self.headers.clone()).body(body);
         let response = match tokio::time::timeout(self.limits.idle_time_max, request.send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => {
+            Ok(Err(error)) if error.is_connect() => {
                 return Err(Failure::passing(format!("no connection: {}", words_of(&error.without_url()))));
             }
-            Err(_) => return Err(Failure::passing(self.silence("before its answer began"))),
+            // The request was on its way, and perhaps arrived.
+            Ok(Err(error)) => {
+                let words = words_of(&error.without_url());
+                return Err(Failure::broken(format!("the connection was lost: {words}")));
+            }
+            Err(_) => return Err(Failure::broken(self.silence("before its answer began"))),
         };
         let status = response.status().as_u16();
         if status != 200 {
@@ -176,6 +182,9 @@ impl Exchange {
             Failure::Passing { detail, retry_after } => {
                 Failure::Passing { detail: self.redact(&detail), retry_after }
             }
+            Failure::Broken { detail, usage, is_passing } => {
+                Failure::Broken { detail: self.redact(&detail), usage, is_passing }
+            }
             Failure::Final(ModelError::Refused { url, status, detail }) => {
                 Failure::Final(ModelError::Refused { url, status, detail: self.redact(&detail) })
             }
@@ -184,6 +193,10 @@ impl Exchange {
             }
             Failure::Final(ModelError::Unavailable { url, attempts, detail }) => {
                 Failure::Final(ModelError::Unavailable { url, attempts, detail: self.redact(&detail) })
+            }
+            Failure::Final(ModelError::Broken { url, detail, usage, again_after }) => {
+                let detail = self.redact(&detail);
+                Failure::Final(ModelError::Broken { url, detail, usage, again_after })
             }
         }
     }

@@ -86,6 +86,7 @@ impl Story {
             | TranscriptEvent::ResultsElided { .. }
             | TranscriptEvent::Compacted { .. }
             | TranscriptEvent::BaselineRun { .. }
+            | TranscriptEvent::CallWasted { .. }
             | TranscriptEvent::PlanUpdated { .. }
             | TranscriptEvent::ResultKept { .. }
             | TranscriptEvent::Checkpoint { .. }

@@ -1,7 +1,9 @@
 //! The stories that the project promises, told through the real binary.
 
 mod commands;
+mod context;
 mod crashes;
+mod money;
 mod people;
 mod processes;
 mod scenarios;

@@ -6,10 +6,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::domain::{AssistantBlock, StopReason, ToolArguments, ToolCall, Usage};
-use crate::model::ModelReply;
 use crate::model::exchange::Progress;
 use crate::model::failure::{Asked, of_event, quote};
 use crate::model::retry::Failure;
+use crate::model::{ModelReply, estimated_output};
 
 /// Tool calls of one reply; some ten times what a model gives.
 const CALLS_MAX: usize = 500;
@@ -113,11 +113,11 @@ impl<'a> Assembly<'a> {
         if event.data.trim() == "[DONE]" {
             return match self.finish {
                 Some(_) => Ok(Progress::Complete),
-                None => Err(Failure::passing("the stream was done without a finish reason")),
+                None => Err(Failure::broken("the stream was done without a finish reason")),
             };
         }
         let chunk: Chunk = serde_json::from_str(&event.data).map_err(|error| {
-            Failure::passing(format!("an event cannot be read ({error}): {}", quote(&event.data)))
+            Failure::broken(format!("an event cannot be read ({error}): {}", quote(&event.data)))
         })?;
         if chunk.error.is_some_and(|error| !error.is_null()) {
             return Err(of_event(self.asked, &event.data));
@@ -163,7 +163,7 @@ impl<'a> Assembly<'a> {
         let position = match position {
             Some(position) => position,
             None if self.calls.len() >= CALLS_MAX => {
-                return Err(Failure::passing(format!("the reply has more than {CALLS_MAX} tool calls")));
+                return Err(Failure::broken(format!("the reply has more than {CALLS_MAX} tool calls")));
             }
             None => {
                 self.calls.push(BuildingCall {
@@ -178,11 +178,21 @@ impl<'a> Assembly<'a> {
         Ok(&mut self.calls[position])
     }
 
-    /// The reply, once [`Progress::Complete`] was said. `estimate` counts where the server did not.
-    pub(super) fn finish(
-        self,
-        estimate: impl FnOnce(&[AssistantBlock]) -> Usage,
-    ) -> Result<ModelReply, Failure> {
+    /// What a failure means after what was read so far. An error in place of the first word was not
+    /// billed; after that everything may have been, and the count comes last, if at all.
+    pub(super) fn broken_by(self, failure: Failure) -> Failure {
+        let began = self.finish.is_some()
+            || !(self.text.is_empty() && self.refusal.is_empty() && self.calls.is_empty());
+        match self.usage {
+            Some(counted) => failure.in_an_answer(Some(counted.to_usage())),
+            None if began => failure.in_an_answer(None),
+            None => failure,
+        }
+    }
+
+    /// The reply, once [`Progress::Complete`] was said. `estimated_input` counts the input where the
+    /// server did not.
+    pub(super) fn finish(self, estimated_input: impl FnOnce() -> u64) -> Result<ModelReply, Failure> {
         let finish = self.finish.unwrap_or_default();
         let was_cut = finish == "length";
         let mut blocks = Vec::new();
@@ -204,7 +214,11 @@ impl<'a> Assembly<'a> {
         };
         let usage = match &self.usage {
             Some(counted) => counted.to_usage(),
-            None => estimate(&blocks),
+            None => Usage {
+                input_tokens: estimated_input(),
+                output_tokens: estimated_output(&blocks),
+                ..Usage::default()
+            },
         };
         let model = if self.model.is_empty() { self.asked.model.clone() } else { self.model };
         Ok(ModelReply { blocks, stop, usage, model })
@@ -217,7 +231,10 @@ impl WireUsage {
         let cache_read_tokens = details.and_then(|details| details.cached_tokens).unwrap_or_default();
         let cache_write_tokens = details.and_then(|details| details.cache_write_tokens).unwrap_or_default();
         Usage {
-            input_tokens: self.prompt_tokens.saturating_sub(cache_read_tokens + cache_write_tokens),
+            input_tokens: self
+                .prompt_tokens
+                .saturating_sub(cache_read_tokens)
+                .saturating_sub(cache_write_tokens),
             output_tokens: self.completion_tokens,
             cache_read_tokens,
             cache_write_tokens,
@@ -255,7 +272,7 @@ mod tests {
         }
         let done = Event { data: "[DONE]".into(), ..Event::default() };
         assert_eq!(assembly.read(&done)?, Progress::Complete);
-        assembly.finish(|_| Usage { input_tokens: 77, ..Usage::default() })
+        assembly.finish(|| 77)
     }
 
     fn chunk(delta: Value, finish_reason: Value) -> Value {
@@ -334,11 +351,33 @@ mod tests {
     fn done_without_a_finish_reason_is_no_reply_and_neither_is_an_error() {
         assert!(matches!(
             reply_of(&[chunk(json!({"content": "half an ans"}), Value::Null)]),
-            Err(Failure::Passing { .. })
+            Err(Failure::Broken { .. })
         ));
         let error = json!({"error": {"message": "The server had an error", "type": "server_error"}});
         assert!(matches!(reply_of(&[error]), Err(Failure::Passing { .. })));
         let error = json!({"error": {"message": "no such model", "type": "invalid_request_error"}});
         assert!(matches!(reply_of(&[error]), Err(Failure::Final(_))));
+    }
+
+    #[test]
+    fn what_may_have_been_billed_is_told_by_how_far_the_answer_came() {
+        let asked = Asked { url: "http://p".into(), model: "m-1".into() };
+        let broken = |chunks: &[Value]| {
+            let mut assembly = Assembly::new(&asked);
+            for chunk in chunks {
+                assembly.read(&Event { data: chunk.to_string(), ..Event::default() }).unwrap();
+            }
+            assembly.broken_by(Failure::passing("server_error"))
+        };
+        let role = chunk(json!({"role": "assistant", "content": null}), Value::Null);
+        let word = chunk(json!({"content": "x"}), Value::Null);
+        let counted = json!({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 9}});
+        assert!(matches!(broken(&[role.clone()]), Failure::Passing { .. }));
+        assert!(matches!(broken(&[role, word.clone()]), Failure::Broken { usage: None, .. }));
+        let usage = Usage { input_tokens: 100, output_tokens: 9, ..Usage::default() };
+        let Failure::Broken { usage: found, is_passing: true, .. } = broken(&[word, counted]) else {
+            panic!()
+        };
+        assert_eq!(found, Some(usage));
     }
 }

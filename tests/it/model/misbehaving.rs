@@ -56,7 +56,7 @@ async fn good_stream(format: Provider) -> Bytes {
             "/v1/messages",
             json!({"model": "demo-model", "max_tokens": 9, "stream": true,
                 "tools": [{"name": "finish", "description": "d", "input_schema": {"type": "object"}}],
-                "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}),
+                "messages": [{"role": "user", "content": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]}]}),
         ),
         Provider::OpenAi => (
             "/v1/chat/completions",
@@ -114,8 +114,8 @@ async fn a_stream_cut_at_any_byte_never_gives_a_reply() {
             for is_reset in [false, true] {
                 *next.lock().unwrap() = (bytes, is_reset);
                 let outcome = model.complete(&task()).await;
-                let is_unavailable = matches!(outcome, Err(ModelError::Unavailable { .. }));
-                assert!(is_unavailable, "{format:?}, reset {is_reset}, after {bytes}: {outcome:?}");
+                let is_broken = matches!(outcome, Err(ModelError::Broken { again_after: Some(_), .. }));
+                assert!(is_broken, "{format:?}, reset {is_reset}, after {bytes}: {outcome:?}");
             }
         }
         *next.lock().unwrap() = (whole.len(), false);
@@ -138,8 +138,9 @@ async fn garbage_is_never_a_reply() {
         for bytes in garbage {
             let server = always(200, "text/event-stream", bytes).await;
             let outcome = client(format, server.url.clone()).complete(&task()).await;
-            let is_unavailable = matches!(outcome, Err(ModelError::Unavailable { attempts: 3, .. }));
-            assert!(is_unavailable, "{format:?} {:?}: {outcome:?}", String::from_utf8_lossy(bytes));
+            let is_broken =
+                matches!(outcome, Err(ModelError::Broken { usage: None, again_after: Some(_), .. }));
+            assert!(is_broken, "{format:?} {:?}: {outcome:?}", String::from_utf8_lossy(bytes));
         }
     }
 }
@@ -151,7 +152,7 @@ async fn an_answer_without_end_is_cut_off_and_not_asked_for_again() {
         let config = quick_config(format, server.url.clone());
         let limits = ExchangeLimits { response_bytes_max: 20_000, ..config.limits };
         let error = connect(ModelConfig { limits, ..config }).unwrap().complete(&task()).await.unwrap_err();
-        assert!(matches!(error, ModelError::Refused { .. }), "{error}");
+        assert!(matches!(error, ModelError::Broken { again_after: None, .. }), "{error}");
         assert!(error.to_string().contains("more than 20000 bytes"), "{error}");
     }
 }
