@@ -160,11 +160,11 @@ impl View {
         if tokens < room.elide_at() {
             return None;
         }
-        let enough =
-            self.elidable(self.bytes_of(tokens - room.elide_to()), RECENT_MESSAGES).filter(|(_, freed)| {
-                // Else the cache is lost for little, and again in a few turns.
-                self.tokens_of(*freed) >= (room.elide_at() - room.elide_to()) / 2
-            });
+        let chunk = room.elide_at() - room.elide_to();
+        // Less is not worth what was in the cache, and would soon have to be done again.
+        let enough = self
+            .elidable(self.bytes_of((tokens - room.elide_to()).max(chunk)), RECENT_MESSAGES)
+            .filter(|(_, freed)| self.tokens_of(*freed) >= chunk);
         match enough {
             Some((range, _)) => Some(range),
             None if tokens >= room.compact_at() => self.compactable(),
