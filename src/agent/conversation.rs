@@ -73,6 +73,7 @@ impl Conversation {
             | TranscriptEvent::SandboxStarted { .. }
             | TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
+            | TranscriptEvent::Instructed { .. }
             | TranscriptEvent::CallWasted { .. }
             | TranscriptEvent::PlanUpdated { .. }
             | TranscriptEvent::Published { .. }

@@ -4,12 +4,13 @@
 
 mod brief;
 mod conversation;
+pub mod prompts;
 mod purse;
 mod run;
 mod sanitise;
 pub mod tools;
 
-pub use brief::{Brief, SYSTEM_PROMPT};
+pub use brief::Brief;
 pub use conversation::Conversation;
 pub use purse::{Denied, Paid, Purse, settle_lost};
 pub use run::{Agent, AgentEnding, AgentError};

@@ -131,11 +131,8 @@ pub async fn settle_lost(journal: &Journal) -> Result<Option<TranscriptEvent>, S
 }
 
 fn at_most(why: String, model: String, worst: WorstCase, milliseconds: u64) -> TranscriptEvent {
-    let usage = Usage {
-        input_tokens: worst.input_tokens,
-        output_tokens: worst.output_tokens,
-        ..Usage::default()
-    };
+    let usage =
+        Usage { input_tokens: worst.input_tokens, output_tokens: worst.output_tokens, ..Usage::default() };
     TranscriptEvent::CallWasted { why, model, usage, usd: worst.usd, counted: false, milliseconds }
 }
 

@@ -13,8 +13,8 @@ use crate::sandbox::{CallError, SandboxError, Toolbox};
 use crate::store::{Journal, StoreError};
 use crate::workspace::{Workspace, WorkspaceError};
 
-use super::brief::SYSTEM_PROMPT;
 use super::conversation::Conversation;
+use super::prompts;
 use super::purse::{Denied, Paid, Purse};
 use super::tools::{Answer, Hands, Registry};
 
@@ -252,7 +252,7 @@ impl Agent<'_> {
 }
 
 fn request(registry: &Registry, messages: Vec<Message>, output_tokens_max: u32) -> ModelRequest {
-    ModelRequest { system: SYSTEM_PROMPT.to_owned(), messages, tools: registry.specs(), output_tokens_max }
+    ModelRequest { system: prompts::SYSTEM.to_owned(), messages, tools: registry.specs(), output_tokens_max }
 }
 
 fn changes_of(written: &BTreeMap<RepoPath, Vec<u8>>) -> Vec<Change> {

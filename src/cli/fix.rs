@@ -19,8 +19,8 @@ use super::local_forge::LocalForge;
 use crate::config::host_name_problem;
 use crate::demo::story::write_transcript;
 use crate::domain::{
-    Budget, DayCaps, DeliveryId, InstallationId, IssueNumber, IssueSnapshot, JobId, Outcome, Price, RepositoryId,
-    RepositoryRef, Trigger,
+    Budget, DayCaps, DeliveryId, InstallationId, IssueNumber, IssueSnapshot, JobId, Outcome, Price,
+    RepositoryId, RepositoryRef, Trigger,
 };
 use crate::model::{ModelConfig, Provider};
 use crate::publish::narrate;

@@ -290,7 +290,10 @@ impl ServerConfig {
             model: model::model(&given, &environment, &mut warnings)?,
             sandbox: sandbox(&given)?,
             budget: budget(&given)?,
-            caps: DayCaps { repository: cap(&given, "repository")?, installation: cap(&given, "installation")? },
+            caps: DayCaps {
+                repository: cap(&given, "repository")?,
+                installation: cap(&given, "installation")?,
+            },
             require_price: given.get("budget.require_price").map_or(Ok(false), Found::flag)?,
             log: log(&given)?,
             data_dir,

@@ -113,7 +113,9 @@ pub enum InvalidPrices {
     #[error("the model {0} stands in it twice")]
     Twice(String),
     /// An amount that no price is.
-    #[error("the model {model} has the price {amount} for {what}; it is US dollars for a million tokens, 0 or more")]
+    #[error(
+        "the model {model} has the price {amount} for {what}; it is US dollars for a million tokens, 0 or more"
+    )]
     Amount {
         /// Whose.
         model: String,
@@ -231,7 +233,12 @@ mod tests {
     #[test]
     fn a_long_prompt_costs_its_own_price_and_cached_tokens_make_it_long() {
         let price = PriceTable::parse(TABLE).unwrap().price_of("house/own").unwrap();
-        let usage = |cached| Usage { input_tokens: 500, cache_read_tokens: cached, output_tokens: 100, ..Usage::default() };
+        let usage = |cached| Usage {
+            input_tokens: 500,
+            cache_read_tokens: cached,
+            output_tokens: 100,
+            ..Usage::default()
+        };
         assert_eq!(price.of(&usage(500)), 0.0);
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} {b}");
         close(price.of(&usage(501)), (500.0 + 501.0 * 0.5 + 100.0 * 2.0) / 1e6);

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CallCost, CommandResult, EgressReport, EscalationReason, FailedTest, JobSettings, JobState, Message, Outcome, Sha,
-    TestRun, Usage,
+    CallCost, CommandResult, EgressReport, EscalationReason, FailedTest, JobSettings, JobState, Message,
+    Outcome, Sha, TestRun, Usage,
 };
 
 /// A set-up command that ran.
@@ -16,6 +16,21 @@ pub struct SetUpCommand {
     pub command: String,
     /// What came of it.
     pub result: CommandResult,
+}
+
+/// Which texts a model was instructed with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromptVersion {
+    /// Raised by people when the way of working changes.
+    pub number: u32,
+    /// SHA-256 over every text and tool schema, in hexadecimal.
+    pub digest: String,
+}
+
+impl std::fmt::Display for PromptVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.number, self.digest.get(..12).unwrap_or(&self.digest))
+    }
 }
 
 /// An event with its place and time.
@@ -80,6 +95,12 @@ pub enum TranscriptEvent {
     BaselineRun {
         /// The run.
         run: TestRun,
+    },
+    /// Which texts the model is instructed with. Recorded before its first turn, and again where a
+    /// restarted worker has others.
+    Instructed {
+        /// Their version.
+        prompts: PromptVersion,
     },
     /// A message joined the conversation. Assistant messages carry what they cost.
     MessageAdded {
@@ -172,15 +193,14 @@ impl TranscriptEvent {
             Self::MessageAdded { usage: Some(usage), usd, model, .. } => {
                 Some(CallCost { model: model.as_deref().unwrap_or("unknown"), usage: *usage, usd: *usd })
             }
-            Self::CallWasted { model, usage, usd, .. } => {
-                Some(CallCost { model, usage: *usage, usd: *usd })
-            }
+            Self::CallWasted { model, usage, usd, .. } => Some(CallCost { model, usage: *usage, usd: *usd }),
             Self::MessageAdded { usage: None, .. }
             | Self::StateChanged { .. }
             | Self::Prepared { .. }
             | Self::SandboxStarted { .. }
             | Self::SetUp { .. }
             | Self::Egress { .. }
+            | Self::Instructed { .. }
             | Self::BaselineRun { .. }
             | Self::AgentTestRun { .. }
             | Self::PlanUpdated { .. }

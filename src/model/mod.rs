@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::{
-    AssistantBlock, Message, Price, StopReason, ToolArguments, ToolSpec, Usage, WorstCase,
-};
+use crate::domain::{AssistantBlock, Message, Price, StopReason, ToolArguments, ToolSpec, Usage, WorstCase};
 
 mod anthropic;
 mod connection;

@@ -227,6 +227,7 @@ impl Evidence {
             }
             TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
+            | TranscriptEvent::Instructed { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. } => {}
         }
@@ -272,6 +273,7 @@ fn is_work(event: &TranscriptEvent) -> bool {
         | TranscriptEvent::SandboxStarted { .. }
         | TranscriptEvent::SetUp { .. }
         | TranscriptEvent::Egress { .. }
+        | TranscriptEvent::Instructed { .. }
         | TranscriptEvent::BaselineRun { .. }
         | TranscriptEvent::MessageAdded { .. }
         | TranscriptEvent::CallWasted { .. }

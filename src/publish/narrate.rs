@@ -50,7 +50,9 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
         }
         TranscriptEvent::CallWasted { why, .. } => format!("  model: no answer: {why}"),
         TranscriptEvent::AgentTestRun { run } => format!("  tests: {}", run_in_words(run)),
-        TranscriptEvent::PlanUpdated { .. } | TranscriptEvent::Checkpoint { .. } => return None,
+        TranscriptEvent::Instructed { .. }
+        | TranscriptEvent::PlanUpdated { .. }
+        | TranscriptEvent::Checkpoint { .. } => return None,
         TranscriptEvent::VerdictReached { verified: true, explanation, .. } => {
             format!("  verdict: VERIFIED. {explanation}")
         }

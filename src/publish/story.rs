@@ -81,6 +81,7 @@ impl Story {
             | TranscriptEvent::SandboxStarted { .. }
             | TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
+            | TranscriptEvent::Instructed { .. }
             | TranscriptEvent::BaselineRun { .. }
             | TranscriptEvent::CallWasted { .. }
             | TranscriptEvent::PlanUpdated { .. }

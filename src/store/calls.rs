@@ -219,7 +219,8 @@ fn day_call(row: &SqliteRow) -> Result<DayCall, String> {
 }
 
 fn open_call(row: &SqliteRow) -> Result<OpenCall, String> {
-    let micro: Option<i64> = row.try_get("micro_usd").map_err(|error| format!("column micro_usd: {error}"))?;
+    let micro: Option<i64> =
+        row.try_get("micro_usd").map_err(|error| format!("column micro_usd: {error}"))?;
     Ok(OpenCall {
         model: row.try_get("model").map_err(|error| format!("column model: {error}"))?,
         worst: WorstCase {

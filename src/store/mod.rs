@@ -258,6 +258,7 @@ fn row_change(event: &TranscriptEvent) -> Option<(JobState, Option<&Outcome>)> {
         | TranscriptEvent::SandboxStarted { .. }
         | TranscriptEvent::SetUp { .. }
         | TranscriptEvent::Egress { .. }
+        | TranscriptEvent::Instructed { .. }
         | TranscriptEvent::BaselineRun { .. }
         | TranscriptEvent::MessageAdded { .. }
         | TranscriptEvent::CallWasted { .. }

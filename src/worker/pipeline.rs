@@ -6,8 +6,11 @@ use std::sync::atomic::AtomicBool;
 
 use tracing::{info, instrument};
 
-use crate::agent::{Agent, AgentEnding, AgentError, Brief, Conversation, Purse};
-use crate::domain::{Budget, BudgetExhausted, EscalationReason, JobState, Message, Outcome, Recorded, Step, TestRun, TranscriptEvent};
+use crate::agent::{Agent, AgentEnding, AgentError, Brief, Conversation, Purse, prompts};
+use crate::domain::{
+    Budget, BudgetExhausted, EscalationReason, JobState, Message, Outcome, Recorded, Step, TestRun,
+    TranscriptEvent,
+};
 use crate::store::Journal;
 use crate::verdict::{Judge, Red, Verdict, Verified};
 
@@ -133,7 +136,9 @@ async fn agent_and_verdict(
     stage: &mut Stage<'_>,
     prepared: &Prepared,
 ) -> Result<Decision, JobError> {
-    let mut state = Conversation::replay(&journal.transcript().await?);
+    let transcript = journal.transcript().await?;
+    let mut state = Conversation::replay(&transcript);
+    instruct(journal, &transcript).await?;
     if state.messages.is_empty() {
         for event in brief(journal, prepared).await? {
             journal.append(std::slice::from_ref(&event)).await?;
@@ -192,6 +197,19 @@ async fn agent_and_verdict(
 /// What the job's model calls are paid from.
 fn purse<'a>(parts: &'a Parts, journal: &'a Journal, budget: &'a Budget) -> Purse<'a> {
     Purse { model: parts.model.as_ref(), journal, budget, caps: &parts.rules.caps }
+}
+
+/// Records which texts the model is instructed with, unless the transcript says so already.
+async fn instruct(journal: &Journal, transcript: &[Recorded]) -> Result<(), JobError> {
+    let last = transcript.iter().rev().find_map(|recorded| match &recorded.event {
+        TranscriptEvent::Instructed { prompts } => Some(prompts),
+        _ => None,
+    });
+    let prompts = prompts::version();
+    if last != Some(&prompts) {
+        journal.append(&[TranscriptEvent::Instructed { prompts }]).await?;
+    }
+    Ok(())
 }
 
 /// Records what the sandboxes began with, and what the agent's asked of the network.

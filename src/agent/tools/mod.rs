@@ -187,7 +187,8 @@ impl Registry {
     }
 }
 
-/// The tool's spec, with the schema of `Arguments`.
+/// The tool's spec: its text from the file of its name under `prompts/tools/`, with the schema of
+/// `Arguments`.
 fn spec_of<Arguments: JsonSchema>(name: &str, description: &str) -> ToolSpec {
     let mut schema = schemars::schema_for!(Arguments).to_value();
     if let Some(object) = schema.as_object_mut() {
@@ -195,7 +196,7 @@ fn spec_of<Arguments: JsonSchema>(name: &str, description: &str) -> ToolSpec {
         object.remove("title");
         object.remove("description");
     }
-    ToolSpec { name: name.to_owned(), description: description.to_owned(), input_schema: schema }
+    ToolSpec { name: name.to_owned(), description: description.trim().to_owned(), input_schema: schema }
 }
 
 /// The arguments as their type; a mismatch is told with the reason.

@@ -23,11 +23,7 @@ struct Arguments {}
 #[async_trait]
 impl Tool for RunTestsTool {
     fn spec(&self) -> ToolSpec {
-        spec_of::<Arguments>(
-            "run_tests",
-            "Runs the repository's test suite in your sandbox and shows how it ended, what changed since the \
-             last run, and the end of its output.",
-        )
+        spec_of::<Arguments>("run_tests", include_str!("../prompts/tools/run_tests.md"))
     }
 
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {

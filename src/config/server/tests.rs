@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::domain::LongPromptPrice;
 
 const KEY: &str = "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----\n";
 const WHOLE: &str = r#"
@@ -402,8 +403,13 @@ fn a_price_is_taken_from_the_section_for_its_model_and_from_the_file_for_others(
     let lines = format!("prices_file = \"prices.toml\"\nprice = {{ input = 3, output = 15, {long} }}");
     let text = WHOLE.replace("[model]", &format!("[model]\n{lines}"));
     let config = place.load(&text).unwrap();
-    let long =
-        LongPromptPrice { above_tokens: 200_000, input: 6.0, output: 22.5, cache_read: 6.0, cache_write: 7.5 };
+    let long = LongPromptPrice {
+        above_tokens: 200_000,
+        input: 6.0,
+        output: 22.5,
+        cache_read: 6.0,
+        cache_write: 7.5,
+    };
     let own = Price { long: Some(long), ..Price::flat(3.0, 15.0, 3.0, 3.75) };
     assert_eq!(config.model.stated_price("a-model"), Some(own));
     assert_eq!(config.model.stated_price("small"), Some(Price::flat(1.0, 2.0, 0.1, 1.25)));
@@ -417,5 +423,9 @@ fn a_price_is_taken_from_the_section_for_its_model_and_from_the_file_for_others(
     wrong.push(told(&text.replace("above_tokens = 200_000, ", "")));
     file(&format!("[[price]]\nmodel = \"small\"\n{}", row.replace("= 2", "= -2")));
     wrong.push(told(&text));
-    insta::assert_snapshot!(wrong.join("\n"), @"");
+    insta::assert_snapshot!(wrong.join("\n"), @r#"
+    DIR/mendwright.toml line 8: model.prices_file = "gone.toml" cannot be read (No such file or directory (os error 2)); write [[price]] tables with model, input, output, cache_read and cache_write in it
+    DIR/mendwright.toml: model.price.long.above_tokens is missing; write the length of prompt, in tokens, above which it holds (or set MENDWRIGHT_MODEL_PRICE_LONG_ABOVE_TOKENS)
+    DIR/mendwright.toml line 8: model.prices_file = "prices.toml" cannot be used (the model small has the price -2 for output; it is US dollars for a million tokens, 0 or more); write [[price]] tables with model, input, output, cache_read and cache_write in it
+    "#);
 }

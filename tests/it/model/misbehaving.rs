@@ -138,7 +138,8 @@ async fn garbage_is_never_a_reply() {
         for bytes in garbage {
             let server = always(200, "text/event-stream", bytes).await;
             let outcome = client(format, server.url.clone()).complete(&task()).await;
-            let is_broken = matches!(outcome, Err(ModelError::Broken { usage: None, again_after: Some(_), .. }));
+            let is_broken =
+                matches!(outcome, Err(ModelError::Broken { usage: None, again_after: Some(_), .. }));
             assert!(is_broken, "{format:?} {:?}: {outcome:?}", String::from_utf8_lossy(bytes));
         }
     }

@@ -91,7 +91,13 @@ impl Desk {
         let full = DayCap { usd: Some(0.01), tokens: None };
         let caps = DayCaps { repository: full, ..DayCaps::default() };
         let worst = worst_case(&task(), Some(Price::flat(1e6, 1e6, 1e6, 1e6)));
-        self.store.has_room(self.journal.job(), worst, &caps, Timestamp::now()).await.unwrap().unwrap_err().used
+        self.store
+            .has_room(self.journal.job(), worst, &caps, Timestamp::now())
+            .await
+            .unwrap()
+            .unwrap_err()
+            .used
+            .into_string()
     }
 }
 
@@ -160,7 +166,9 @@ async fn a_provider_that_always_breaks_off_is_given_up_after_three_answers() {
 #[tokio::test]
 async fn what_certainly_cost_nothing_is_given_back() {
     for format in BOTH {
-        for fault in [r#"{"status": 401}"#, r#"{"status": 529, "times": 9}"#, r#"{"content_type": "text/html"}"#] {
+        for fault in
+            [r#"{"status": 401}"#, r#"{"status": 529, "times": 9}"#, r#"{"content_type": "text/html"}"#]
+        {
             let (provider, model) = with_fault(format, fault).await;
             let desk = Desk::new().await;
             let mut spend = Spend::zero();
@@ -183,10 +191,8 @@ async fn another_attempt_needs_money_of_its_own() {
         let (provider, model) = with_fault(Provider::OpenAi, r#"{"cut_after_bytes": 600, "times": 9}"#).await;
         let desk = Desk { caps, budget, ..Desk::new().await };
         let denied = desk.purse(&*model).ask(&mut Spend::zero(), &task()).await.unwrap_err();
-        let is_limit = matches!(
-            denied,
-            Denied::Exhausted(BudgetExhausted::Day(_) | BudgetExhausted::Dollars { .. })
-        );
+        let is_limit =
+            matches!(denied, Denied::Exhausted(BudgetExhausted::Day(_) | BudgetExhausted::Dollars { .. }));
         assert!(is_limit, "{denied}");
         assert_eq!(provider.requests().len(), 1);
         provider.shut_down().await;

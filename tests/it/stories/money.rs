@@ -55,7 +55,8 @@ async fn a_job_that_finds_no_room_is_not_begun_and_the_issue_says_what_to_do() {
 #[tokio::test]
 async fn killed_during_a_call_it_counts_as_its_worst_case_and_the_cap_still_holds() {
     let mut conversation: Value =
-        serde_json::from_str(mendwright::demo::scenario::Scenario::by_name("fix").unwrap().conversation).unwrap();
+        serde_json::from_str(mendwright::demo::scenario::Scenario::by_name("fix").unwrap().conversation)
+            .unwrap();
     conversation["turns"][2]["fault"] = json!({"stall": true, "times": 9});
     let mut world = World::of("fix", Some(conversation)).await;
     world.start_service_with(PRICED).await;
@@ -88,7 +89,9 @@ async fn killed_during_a_call_it_counts_as_its_worst_case_and_the_cap_still_hold
     assert_eq!(wasted.len(), 1);
     assert!((wasted[0].0 - (used - answered)).abs() < 1e-3 && !wasted[0].1, "{wasted:?}");
     let escalated = transcript.iter().any(|recorded| {
-        let reason = |outcome: &Outcome| matches!(outcome, Outcome::Escalated { reason: EscalationReason::Budget { .. } });
+        let reason = |outcome: &Outcome| {
+            matches!(outcome, Outcome::Escalated { reason: EscalationReason::Budget { .. } })
+        };
         matches!(&recorded.event, TranscriptEvent::Ended { outcome } if reason(outcome))
     });
     assert!(escalated, "{transcript:#?}");
@@ -114,7 +117,10 @@ async fn a_job_stopped_during_a_call_says_what_it_may_have_cost() {
 async fn dollars_that_cannot_be_held_are_refused_at_the_start_and_tokens_only_is_said() {
     let mut world = World::of("fix", None).await;
     let demanded = world.refused_start("[budget]\nrequire_price = true\n").await;
-    assert!(demanded.contains("budget.require_price: no price is known for scripted-1; state its price in"), "{demanded}");
+    assert!(
+        demanded.contains("budget.require_price: no price is known for scripted-1; state its price in"),
+        "{demanded}"
+    );
     let capped = world.refused_start("[budget]\ninstallation_usd_per_day = 5\n").await;
     assert!(capped.contains("budget.installation_usd_per_day: no price is known for scripted-1"), "{capped}");
     std::fs::write(
@@ -126,6 +132,10 @@ async fn dollars_that_cannot_be_held_are_refused_at_the_start_and_tokens_only_is
     world.stop_service().await;
     assert!(!world.log().contains("no price is known"), "{}", world.log());
     world.start_service().await;
-    assert!(world.log().contains("no price is known for scripted-1: tokens only are counted"), "{}", world.log());
+    assert!(
+        world.log().contains("no price is known for scripted-1: tokens only are counted"),
+        "{}",
+        world.log()
+    );
     world.end().await;
 }
