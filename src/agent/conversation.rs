@@ -7,6 +7,8 @@ use crate::domain::{
     AssistantBlock, Message, Recorded, RepoPath, Sha, Spend, TestRun, ToolCall, TranscriptEvent,
 };
 
+use super::results::Results;
+
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conversation {
@@ -22,6 +24,8 @@ pub struct Conversation {
     pub checkpoint: Option<(Sha, Vec<RepoPath>)>,
     /// The agent's last test run, or the baseline's.
     pub last_run: Option<TestRun>,
+    /// What the tools answered, in full.
+    pub results: Results,
     /// Red verdicts so far.
     pub red_verdicts: u32,
     /// Red verdicts in a row on the same tree.
@@ -39,6 +43,7 @@ impl Conversation {
             written: BTreeMap::new(),
             checkpoint: None,
             last_run: None,
+            results: Results::default(),
             red_verdicts: 0,
             red_verdicts_unchanged: 0,
             red_tree: None,
@@ -53,7 +58,13 @@ impl Conversation {
     pub fn apply(&mut self, event: &TranscriptEvent) {
         self.spend.add(event);
         match event {
-            TranscriptEvent::MessageAdded { message, .. } => self.messages.push(message.clone()),
+            TranscriptEvent::MessageAdded { message, .. } => {
+                if let Message::ToolResults { results } = message {
+                    results.iter().for_each(|result| self.results.give(&result.text));
+                }
+                self.messages.push(message.clone());
+            }
+            TranscriptEvent::ResultKept { result, text } => self.results.keep(*result, text),
             TranscriptEvent::BaselineRun { run } | TranscriptEvent::AgentTestRun { run } => {
                 self.last_run = Some(run.clone());
             }

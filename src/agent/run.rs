@@ -16,6 +16,7 @@ use crate::workspace::{Workspace, WorkspaceError};
 use super::conversation::Conversation;
 use super::prompts;
 use super::purse::{Denied, Paid, Purse};
+use super::results::Results;
 use super::tools::{Answer, Hands, Registry};
 
 /// After so many answers in a row without a tool call, the model is not going to work.
@@ -150,6 +151,7 @@ impl Agent<'_> {
             workspace: self.workspace,
             settings: self.settings,
             last_run: state.last_run.clone(),
+            results: state.results.clone(),
             written: state.written.clone(),
             events: Vec::new(),
         };
@@ -158,12 +160,14 @@ impl Agent<'_> {
         while let Some(call) = remaining.next() {
             if state.spend.time + started.elapsed() >= self.settings.budget.time_max {
                 let text = "Not carried out: the time for this job is over.".to_owned();
+                hands.results.give(&text);
                 results.push(ToolResult { call_id: call.id, text, is_error: true });
                 continue;
             }
-            let (text, is_error) = match registry.call(&call, &mut hands).await {
-                Ok(Answer::Text(text)) => (text, false),
-                Err(CallError::Told(text)) => (text, true),
+            let (text, full, is_error) = match registry.call(&call, &mut hands).await {
+                Ok(Answer::Text(text)) => (text, None, false),
+                Ok(Answer::Part { shown, full }) => (shown, Some(full), false),
+                Err(CallError::Told(text)) => (text, None, true),
                 Err(CallError::Lost(error)) => return Err(error.into()),
                 Ok(Answer::Finish { summary }) => {
                     let unanswered = remaining.map(|call| call.id).collect();
@@ -181,6 +185,7 @@ impl Agent<'_> {
                     return Ok(Some(AgentEnding::Asked(question)));
                 }
             };
+            let text = given(&mut hands.results, &mut hands.events, text, full);
             results.push(ToolResult { call_id: call.id, text, is_error });
         }
         let wrote = hands.written != state.written;
@@ -203,8 +208,11 @@ impl Agent<'_> {
         judged_for: Duration,
         mut before: Vec<TranscriptEvent>,
     ) -> Result<(), AgentError> {
+        let mut known = state.results.clone();
+        finish.answered.iter().for_each(|result| known.give(&result.text));
+        let text = given(&mut known, &mut before, verdict.to_owned(), None);
         let mut results = finish.answered;
-        results.push(ToolResult { call_id: finish.call_id, text: verdict.to_owned(), is_error: true });
+        results.push(ToolResult { call_id: finish.call_id, text, is_error: true });
         let skipped = "Not carried out: the call came after `finish` in the same answer.";
         results.extend(finish.unanswered.into_iter().map(|call_id| ToolResult {
             call_id,
@@ -258,6 +266,23 @@ fn request(registry: &Registry, messages: Vec<Message>, output_tokens_max: u32) 
 fn changes_of(written: &BTreeMap<RepoPath, Vec<u8>>) -> Vec<Change> {
     let file = |bytes: &Vec<u8>| ChangedContent::File { mode: FileMode::Regular, bytes: bytes.clone() };
     written.iter().map(|(path, bytes)| Change { path: path.clone(), content: file(bytes) }).collect()
+}
+
+/// What the model is shown of a tool's answer. The whole is kept where that is more.
+fn given(
+    results: &mut Results,
+    events: &mut Vec<TranscriptEvent>,
+    text: String,
+    full: Option<String>,
+) -> String {
+    let number = results.next_number();
+    let shown = results.show(number, text, full);
+    if let Some(text) = shown.kept {
+        results.keep(number, &text);
+        events.push(TranscriptEvent::ResultKept { result: number, text });
+    }
+    results.give(&shown.text);
+    shown.text
 }
 
 fn user_message(text: &str) -> TranscriptEvent {

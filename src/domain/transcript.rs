@@ -130,6 +130,14 @@ pub enum TranscriptEvent {
         /// Wall time of the call, in milliseconds.
         milliseconds: u64,
     },
+    /// The full text of a tool's result of which the model is shown less. Recorded before the
+    /// message with the results.
+    ResultKept {
+        /// The result's number: results count from 1 through the whole conversation.
+        result: u32,
+        /// The text.
+        text: String,
+    },
     /// The agent ran the suite in its own sandbox.
     AgentTestRun {
         /// The run.
@@ -201,6 +209,7 @@ impl TranscriptEvent {
             | Self::SetUp { .. }
             | Self::Egress { .. }
             | Self::Instructed { .. }
+            | Self::ResultKept { .. }
             | Self::BaselineRun { .. }
             | Self::AgentTestRun { .. }
             | Self::PlanUpdated { .. }

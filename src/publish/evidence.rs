@@ -227,6 +227,7 @@ impl Evidence {
             }
             TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
+            | TranscriptEvent::ResultKept { .. }
             | TranscriptEvent::Instructed { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. } => {}
@@ -279,6 +280,7 @@ fn is_work(event: &TranscriptEvent) -> bool {
         | TranscriptEvent::CallWasted { .. }
         | TranscriptEvent::AgentTestRun { .. }
         | TranscriptEvent::PlanUpdated { .. }
+        | TranscriptEvent::ResultKept { .. }
         | TranscriptEvent::Checkpoint { .. }
         | TranscriptEvent::VerdictReached { .. }
         | TranscriptEvent::EscalationDecided { .. }

@@ -52,6 +52,7 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
         TranscriptEvent::AgentTestRun { run } => format!("  tests: {}", run_in_words(run)),
         TranscriptEvent::Instructed { .. }
         | TranscriptEvent::PlanUpdated { .. }
+        | TranscriptEvent::ResultKept { .. }
         | TranscriptEvent::Checkpoint { .. } => return None,
         TranscriptEvent::VerdictReached { verified: true, explanation, .. } => {
             format!("  verdict: VERIFIED. {explanation}")

@@ -85,6 +85,7 @@ impl Story {
             | TranscriptEvent::BaselineRun { .. }
             | TranscriptEvent::CallWasted { .. }
             | TranscriptEvent::PlanUpdated { .. }
+            | TranscriptEvent::ResultKept { .. }
             | TranscriptEvent::Checkpoint { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. }

@@ -6,4 +6,5 @@ mod money;
 mod people;
 mod processes;
 mod scenarios;
+mod tools;
 mod verdicts;

@@ -474,7 +474,7 @@ mod tests {
             Failure::Broken { usage, is_passing: true, .. } => usage,
             other => panic!("{other:?}"),
         };
-        assert_eq!(usage(&[begun.clone()]), Some(counted(1)));
+        assert_eq!(usage(std::slice::from_ref(&begun)), Some(counted(1)));
         let [first, second] = text;
         assert_eq!(usage(&[begun.clone(), first, second]), Some(counted(100)));
         let refused =

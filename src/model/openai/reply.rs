@@ -396,7 +396,7 @@ mod tests {
         let role = chunk(json!({"role": "assistant", "content": null}), Value::Null);
         let word = chunk(json!({"content": "x"}), Value::Null);
         let counted = json!({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 9}});
-        assert!(matches!(broken(&[role.clone()]), Failure::Passing { .. }));
+        assert!(matches!(broken(std::slice::from_ref(&role)), Failure::Passing { .. }));
         assert!(matches!(broken(&[role, word.clone()]), Failure::Broken { usage: None, .. }));
         let usage = Usage { input_tokens: 100, output_tokens: 9, ..Usage::default() };
         let Failure::Broken { usage: found, is_passing: true, .. } = broken(&[word, counted]) else {
