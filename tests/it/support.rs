@@ -159,7 +159,7 @@ impl World {
 
     /// The words with which a service with these lines in its configuration does not start.
     pub async fn refused_start(&self, extra: &str) -> String {
-        let configuration = self.write_configuration(extra);
+        let configuration = self.write_configuration(extra, true);
         let ended = Command::new(BINARY).args(["serve", "--config"]).arg(&configuration).output();
         let ended = tokio::time::timeout(PATIENCE, ended).await.expect("it ends").unwrap();
         assert_eq!(ended.status.code(), Some(1));
