@@ -62,13 +62,13 @@ pub struct DayCapReached {
     /// Whose.
     pub payer: Payer,
     /// The key of the operator's configuration that sets it.
-    pub setting: String,
+    pub setting: Box<str>,
     /// Spent, or set aside for calls under way.
-    pub used: String,
+    pub used: Box<str>,
     /// The cap.
-    pub max: String,
+    pub max: Box<str>,
     /// The next call's worst case.
-    pub next: String,
+    pub next: Box<str>,
     /// From when on it fits if nothing else is spent; `None`: it never does.
     pub room_from: Option<Timestamp>,
 }
@@ -147,8 +147,8 @@ impl Over {
     }
 
     fn in_words(self, payer: Payer, setting: String, unit: impl Fn(u64) -> String) -> DayCapReached {
-        let (used, max, next) = (unit(self.used), unit(self.max), unit(self.next));
-        DayCapReached { payer, setting, used, max, next, room_from: self.room_from }
+        let [used, max, next] = [self.used, self.max, self.next].map(|amount| unit(amount).into());
+        DayCapReached { payer, setting: setting.into(), used, max, next, room_from: self.room_from }
     }
 }
 
@@ -188,7 +188,7 @@ mod tests {
         let cap = DayCap { usd: Some(0.01), tokens: Some(2_999) };
         assert_eq!(cap.check(Payer::Installation, &[call(1, 0.0)], next(None)), Ok(()));
         let over = cap.check(Payer::Installation, &[call(1, 0.0), call(2, 0.0)], next(None)).unwrap_err();
-        assert_eq!(over.setting, "budget.installation_tokens_per_day");
+        assert_eq!(&*over.setting, "budget.installation_tokens_per_day");
     }
 
     #[test]

@@ -166,14 +166,6 @@ pub enum TranscriptEvent {
         /// Wall time of the call or of the tools, in milliseconds.
         milliseconds: u64,
     },
-    /// The full text of a tool's result of which the model is shown less. Recorded before the
-    /// message with the results.
-    ResultKept {
-        /// The result's number: results count from 1 through the whole conversation.
-        result: u32,
-        /// The text.
-        text: String,
-    },
     /// A model call that gave no answer was billed, or may have been.
     CallWasted {
         /// What became of it.
@@ -188,6 +180,14 @@ pub enum TranscriptEvent {
         counted: bool,
         /// Wall time of the call, in milliseconds.
         milliseconds: u64,
+    },
+    /// The full text of a tool's result of which the model is shown less. Recorded before the
+    /// message with the results.
+    ResultKept {
+        /// The result's number: results count from 1 through the whole conversation.
+        result: u32,
+        /// The text.
+        text: String,
     },
     /// The agent ran the suite in its own sandbox.
     AgentTestRun {
@@ -260,14 +260,14 @@ impl TranscriptEvent {
             }
             Self::Compacted { usage: None, .. }
             | Self::MessageAdded { usage: None, .. }
-            | Self::Instructed { .. }
             | Self::ResultsElided { .. }
-            | Self::ResultKept { .. }
             | Self::StateChanged { .. }
             | Self::Prepared { .. }
             | Self::SandboxStarted { .. }
             | Self::SetUp { .. }
             | Self::Egress { .. }
+            | Self::Instructed { .. }
+            | Self::ResultKept { .. }
             | Self::BaselineRun { .. }
             | Self::AgentTestRun { .. }
             | Self::PlanUpdated { .. }

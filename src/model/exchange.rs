@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eventsource_stream::{EventStreamError, Eventsource};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt, stream};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -46,6 +46,15 @@ impl Default for ExchangeLimits {
     }
 }
 
+/// What a provider answers with.
+#[derive(Debug)]
+pub(super) enum Part<'a> {
+    /// An event of the stream that was asked for.
+    Event(&'a eventsource_stream::Event),
+    /// The whole answer at once, from a server that does not stream.
+    Whole(&'a str),
+}
+
 /// What the reader of a stream says after an event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -69,37 +78,36 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Posts `body` and hands every event to `read` until it says that the stream is complete.
+    /// Posts `body` and hands every part of the answer to `read` until it says that it is complete.
     pub(super) async fn run(
         &self,
         body: Bytes,
-        mut read: impl FnMut(&eventsource_stream::Event) -> Result<Progress, Failure> + Send,
+        mut read: impl FnMut(Part<'_>) -> Result<Progress, Failure> + Send,
     ) -> Result<(), Failure> {
-        let response = self.send(body).await?;
-        let mut bytes_seen = 0_usize;
-        let response_bytes_max = self.limits.response_bytes_max;
-        let counted = response.bytes_stream().map(move |chunk| {
-            let chunk = chunk.map_err(|error| StreamBroken::Transport(words_of(&error)))?;
-            bytes_seen = bytes_seen.saturating_add(chunk.len());
-            if bytes_seen > response_bytes_max { Err(StreamBroken::TooLong) } else { Ok(chunk) }
-        });
-        let mut events = Box::pin(counted.eventsource());
-        loop {
-            let Ok(next) = tokio::time::timeout(self.limits.idle_time_max, events.next()).await else {
-                return Err(Failure::broken(self.silence("in the middle of its answer")));
+        let mut read = |part: Part<'_>| read(part).map_err(|failure| self.without_key(failure));
+        let (response, is_streamed) = self.send(body).await?;
+        let mut chunks = Box::pin(self.chunks(response));
+        if !is_streamed {
+            let mut whole = Vec::new();
+            while let Some(chunk) = chunks.next().await {
+                whole.extend_from_slice(&chunk.map_err(|broken| self.broken_off(broken))?);
+            }
+            return match read(Part::Whole(&String::from_utf8_lossy(&whole)))? {
+                Progress::Complete => Ok(()),
+                Progress::More => Err(self.not_an_answer(format!(
+                    "it answered with JSON that is no message: {}",
+                    quote(&self.redact(&String::from_utf8_lossy(&whole)))
+                ))),
             };
-            match next {
-                Some(Ok(event)) => match read(&event).map_err(|failure| self.without_key(failure))? {
+        }
+        let mut events = chunks.eventsource();
+        loop {
+            match events.next().await {
+                Some(Ok(event)) => match read(Part::Event(&event))? {
                     Progress::More => {}
                     Progress::Complete => return Ok(()),
                 },
-                Some(Err(EventStreamError::Transport(StreamBroken::TooLong))) => {
-                    let detail = format!("it sent more than {response_bytes_max} bytes");
-                    return Err(Failure::Broken { detail, usage: None, is_passing: false });
-                }
-                Some(Err(EventStreamError::Transport(StreamBroken::Transport(words)))) => {
-                    return Err(Failure::broken(format!("the stream broke off: {words}")));
-                }
+                Some(Err(EventStreamError::Transport(broken))) => return Err(self.broken_off(broken)),
                 Some(Err(EventStreamError::Utf8(_) | EventStreamError::Parser(_))) => {
                     return Err(Failure::broken("the stream is not made of server-sent events"));
                 }
@@ -108,8 +116,37 @@ impl Exchange {
         }
     }
 
-    /// Sends the request and checks the answer's head.
-    async fn send(&self, body: Bytes) -> Result<reqwest::Response, Failure> {
+    /// The answer's bytes as they come. A comment that only keeps the connection alive is no
+    /// silence.
+    fn chunks(&self, response: reqwest::Response) -> impl Stream<Item = Result<Bytes, StreamBroken>> + '_ {
+        stream::try_unfold((response, 0_usize), async |(mut response, seen)| {
+            let chunk = tokio::time::timeout(self.limits.idle_time_max, response.chunk()).await;
+            let chunk = chunk.map_err(|_| StreamBroken::Silence)?;
+            let Some(chunk) = chunk.map_err(|error| StreamBroken::Transport(words_of(&error)))? else {
+                return Ok(None);
+            };
+            let seen = seen.saturating_add(chunk.len());
+            if seen > self.limits.response_bytes_max {
+                return Err(StreamBroken::TooLong);
+            }
+            Ok(Some((chunk, (response, seen))))
+        })
+    }
+
+    fn broken_off(&self, broken: StreamBroken) -> Failure {
+        match broken {
+            StreamBroken::Silence => Failure::broken(self.silence("in the middle of its answer")),
+            StreamBroken::Transport(words) => Failure::broken(format!("the stream broke off: {words}")),
+            StreamBroken::TooLong => {
+                let detail = format!("it sent more than {} bytes", self.limits.response_bytes_max);
+                Failure::Broken { detail, usage: None, is_passing: false }
+            }
+        }
+    }
+
+    /// Sends the request and checks the answer's head. Answers with the response and whether it is
+    /// a stream.
+    async fn send(&self, body: Bytes) -> Result<(reqwest::Response, bool), Failure> {
         let request = self.client.post(self.endpoint.clone()).headers(self.headers.clone()).body(body);
         let response = match tokio::time::timeout(self.limits.idle_time_max, request.send()).await {
             Ok(Ok(response)) => response,
@@ -137,7 +174,9 @@ impl Exchange {
             .get(CONTENT_TYPE)
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             .unwrap_or_default();
-        if !content_type.to_ascii_lowercase().starts_with("text/event-stream") {
+        let kind = content_type.to_ascii_lowercase();
+        let is_streamed = kind.starts_with("text/event-stream");
+        if !is_streamed && !kind.starts_with("application/json") {
             let body = self.error_body(response).await;
             return Err(self.not_an_answer(format!(
                 "it answered with content type {:?} where text/event-stream was asked for: {}",
@@ -145,7 +184,7 @@ impl Exchange {
                 quote(&body)
             )));
         }
-        Ok(response)
+        Ok((response, is_streamed))
     }
 
     /// The beginning of a body, as text, without the key. What cannot be read is left out.
@@ -210,6 +249,7 @@ impl Exchange {
 
 #[derive(Debug)]
 enum StreamBroken {
+    Silence,
     Transport(String),
     TooLong,
 }

@@ -87,6 +87,11 @@ impl Words {
     }
 }
 
+/// Whether a body is an error in either provider's shape.
+pub(super) fn is_error(body: &str) -> bool {
+    serde_json::from_str::<ErrorBody>(body).is_ok()
+}
+
 /// The beginning of `text` on one line, cut for an error.
 pub(super) fn quote(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");

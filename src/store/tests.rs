@@ -161,7 +161,7 @@ async fn an_effect_is_remembered_and_spend_adds_up_after_reopening() {
     let caps = DayCaps { repository: DayCap { usd: Some(0.5), tokens: None }, ..DayCaps::default() };
     let cent = WorstCase { input_tokens: 1, output_tokens: 1, usd: Some(0.01) };
     let full = store.has_room(&claim.job, cent, &caps, at(6)).await.unwrap().unwrap_err();
-    assert_eq!((full.used.as_str(), full.max.as_str()), ("$0.5000", "$0.5000"));
+    assert_eq!((&*full.used, &*full.max), ("$0.5000", "$0.5000"));
     let sequences: Vec<u64> =
         store.transcript(claim.job.id).await.unwrap().iter().map(|r| r.sequence).collect();
     assert_eq!(sequences, [1, 2]);

@@ -195,6 +195,11 @@ async fn agent_and_verdict(
     }
 }
 
+/// What the job's model calls are paid from.
+fn purse<'a>(parts: &'a Parts, journal: &'a Journal, budget: &'a Budget) -> Purse<'a> {
+    Purse { model: parts.model.as_ref(), journal, budget, caps: &parts.rules.caps }
+}
+
 /// Records which texts the model is instructed with, unless the transcript says so already.
 async fn instruct(journal: &Journal, transcript: &[Recorded]) -> Result<(), JobError> {
     let last = transcript.iter().rev().find_map(|recorded| match &recorded.event {
@@ -206,11 +211,6 @@ async fn instruct(journal: &Journal, transcript: &[Recorded]) -> Result<(), JobE
         journal.append(&[TranscriptEvent::Instructed { prompts }]).await?;
     }
     Ok(())
-}
-
-/// What the job's model calls are paid from.
-fn purse<'a>(parts: &'a Parts, journal: &'a Journal, budget: &'a Budget) -> Purse<'a> {
-    Purse { model: parts.model.as_ref(), journal, budget, caps: &parts.rules.caps }
 }
 
 /// Records what the sandboxes began with, and what the agent's asked of the network.

@@ -226,7 +226,10 @@ async fn work() {
         milliseconds(floor),
         milliseconds(over)
     );
-    println!("memory grown: {per_hundred:.2} MB for 100 turns (bound 5 MB); shown at the end: {} tokens", state.view.tokens());
+    println!(
+        "memory grown: {per_hundred:.2} MB for 100 turns (bound 5 MB); shown at the end: {} tokens",
+        state.view.tokens()
+    );
     toolbox.shut_down().await;
     assert!(over < Duration::from_millis(5), "the loop is slower than its bound");
     assert!(per_hundred < 5.0, "memory grows by more than its bound");

@@ -38,7 +38,7 @@ impl Model for Anthropic {
             let body = body.clone();
             async {
                 let mut reply = reply::Assembly::new(&self.exchange.asked);
-                match self.exchange.run(body, |event| reply.read(event)).await {
+                match self.exchange.run(body, |part| reply.read(part)).await {
                     Ok(()) => reply.finish(|| estimated_input(request)),
                     Err(failure) => Err(reply.broken_by(failure)),
                 }

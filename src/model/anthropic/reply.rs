@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::PROVIDER;
 use crate::domain::{AssistantBlock, StopReason, ToolArguments, ToolCall, Usage};
-use crate::model::exchange::Progress;
-use crate::model::failure::{Asked, of_event, quote};
+use crate::model::exchange::{Part, Progress};
+use crate::model::failure::{Asked, is_error, of_event, quote};
 use crate::model::retry::Failure;
 use crate::model::{ModelReply, estimated_output};
 
@@ -61,6 +61,17 @@ enum WireEvent {
     Error,
     #[serde(other)]
     Other,
+}
+
+#[derive(Deserialize)]
+struct WholeMessage {
+    content: Vec<Value>,
+    #[serde(default)]
+    stop_reason: Option<String>,
+    #[serde(default)]
+    model: String,
+    #[serde(default)]
+    usage: WireUsage,
 }
 
 #[derive(Deserialize)]
@@ -126,8 +137,32 @@ impl<'a> Assembly<'a> {
         Self { asked, model: String::new(), blocks: BTreeMap::new(), stop: None, usage: WireUsage::default() }
     }
 
-    /// Takes one event.
-    pub(super) fn read(&mut self, event: &Event) -> Result<Progress, Failure> {
+    /// Takes a part of the answer.
+    pub(super) fn read(&mut self, part: Part<'_>) -> Result<Progress, Failure> {
+        match part {
+            Part::Event(event) => self.read_event(event),
+            Part::Whole(text) => self.read_whole(text),
+        }
+    }
+
+    /// The message that a server without streaming answers with.
+    fn read_whole(&mut self, text: &str) -> Result<Progress, Failure> {
+        let Ok(whole) = serde_json::from_str::<WholeMessage>(text) else {
+            return match is_error(text) {
+                true => Err(of_event(self.asked, text)),
+                false => Ok(Progress::More),
+            };
+        };
+        self.model = whole.model;
+        self.usage.update(whole.usage);
+        self.stop = whole.stop_reason;
+        for (index, block) in (0..).zip(whole.content) {
+            self.start(index, block)?;
+        }
+        Ok(Progress::Complete)
+    }
+
+    fn read_event(&mut self, event: &Event) -> Result<Progress, Failure> {
         let parsed = serde_json::from_str(&event.data).map_err(|error| {
             Failure::broken(format!("an event cannot be read ({error}): {}", quote(&event.data)))
         })?;
@@ -291,7 +326,7 @@ mod tests {
         let mut assembly = Assembly::new(&asked);
         for (index, event) in events.iter().enumerate() {
             let event = Event { data: event.to_string(), ..Event::default() };
-            let progress = assembly.read(&event)?;
+            let progress = assembly.read(Part::Event(&event))?;
             assert_eq!(progress == Progress::Complete, index + 1 == events.len());
         }
         assembly.finish(|| 77)
@@ -416,7 +451,7 @@ mod tests {
         let broken = |events: &[Value], failure| {
             let mut assembly = Assembly::new(&asked);
             for event in events {
-                assembly.read(&Event { data: event.to_string(), ..Event::default() }).unwrap();
+                assembly.read_event(&Event { data: event.to_string(), ..Event::default() }).unwrap();
             }
             assembly.broken_by(failure)
         };
@@ -439,7 +474,7 @@ mod tests {
             Failure::Broken { usage, is_passing: true, .. } => usage,
             other => panic!("{other:?}"),
         };
-        assert_eq!(usage(&[begun.clone()]), Some(counted(1)));
+        assert_eq!(usage(std::slice::from_ref(&begun)), Some(counted(1)));
         let [first, second] = text;
         assert_eq!(usage(&[begun.clone(), first, second]), Some(counted(100)));
         let refused =

@@ -61,7 +61,7 @@ impl OpenAi {
     ) -> Result<ModelReply, Failure> {
         let body = Bytes::from(request::to_wire(&self.name, request, with_max_tokens));
         let mut reply = reply::Assembly::new(&self.exchange.asked);
-        match self.exchange.run(body, |event| reply.read(event)).await {
+        match self.exchange.run(body, |part| reply.read(part)).await {
             Ok(()) => reply.finish(|| estimated_input(request)),
             Err(failure) => Err(reply.broken_by(failure)),
         }

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::domain::{AssistantBlock, StopReason, ToolArguments, ToolCall, Usage};
-use crate::model::exchange::Progress;
-use crate::model::failure::{Asked, of_event, quote};
+use crate::model::exchange::{Part, Progress};
+use crate::model::failure::{Asked, is_error, of_event, quote};
 use crate::model::retry::Failure;
 use crate::model::{ModelReply, estimated_output};
 
@@ -48,7 +48,8 @@ struct Chunk {
 struct Choice {
     #[serde(default)]
     index: u64,
-    #[serde(default)]
+    /// Where the answer is not streamed, all of it.
+    #[serde(default, alias = "message")]
     delta: Option<Delta>,
     #[serde(default)]
     finish_reason: Option<String>,
@@ -108,8 +109,26 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// Takes one event.
-    pub(super) fn read(&mut self, event: &Event) -> Result<Progress, Failure> {
+    /// Takes a part of the answer.
+    pub(super) fn read(&mut self, part: Part<'_>) -> Result<Progress, Failure> {
+        match part {
+            Part::Event(event) => self.read_event(event),
+            Part::Whole(text) => self.read_whole(text),
+        }
+    }
+
+    /// The completion that a server without streaming answers with.
+    fn read_whole(&mut self, text: &str) -> Result<Progress, Failure> {
+        if is_error(text) {
+            return Err(of_event(self.asked, text));
+        }
+        if let Ok(whole) = serde_json::from_str(text) {
+            self.take(whole)?;
+        }
+        Ok(if self.finish.is_some() { Progress::Complete } else { Progress::More })
+    }
+
+    fn read_event(&mut self, event: &Event) -> Result<Progress, Failure> {
         if event.data.trim() == "[DONE]" {
             return match self.finish {
                 Some(_) => Ok(Progress::Complete),
@@ -119,9 +138,14 @@ impl<'a> Assembly<'a> {
         let chunk: Chunk = serde_json::from_str(&event.data).map_err(|error| {
             Failure::broken(format!("an event cannot be read ({error}): {}", quote(&event.data)))
         })?;
-        if chunk.error.is_some_and(|error| !error.is_null()) {
+        if chunk.error.as_ref().is_some_and(|error| !error.is_null()) {
             return Err(of_event(self.asked, &event.data));
         }
+        self.take(chunk)?;
+        Ok(Progress::More)
+    }
+
+    fn take(&mut self, chunk: Chunk) -> Result<(), Failure> {
         if let Some(model) = chunk.model.filter(|model| !model.is_empty()) {
             self.model = model;
         }
@@ -131,7 +155,7 @@ impl<'a> Assembly<'a> {
             self.grow(choice.delta.unwrap_or_default())?;
             self.finish = choice.finish_reason.or(self.finish.take());
         }
-        Ok(Progress::More)
+        Ok(())
     }
 
     fn grow(&mut self, delta: Delta) -> Result<(), Failure> {
@@ -268,10 +292,10 @@ mod tests {
         let mut assembly = Assembly::new(&asked);
         for chunk in chunks {
             let event = Event { data: chunk.to_string(), ..Event::default() };
-            assert_eq!(assembly.read(&event)?, Progress::More);
+            assert_eq!(assembly.read(Part::Event(&event))?, Progress::More);
         }
         let done = Event { data: "[DONE]".into(), ..Event::default() };
-        assert_eq!(assembly.read(&done)?, Progress::Complete);
+        assert_eq!(assembly.read_event(&done)?, Progress::Complete);
         assembly.finish(|| 77)
     }
 
@@ -365,14 +389,14 @@ mod tests {
         let broken = |chunks: &[Value]| {
             let mut assembly = Assembly::new(&asked);
             for chunk in chunks {
-                assembly.read(&Event { data: chunk.to_string(), ..Event::default() }).unwrap();
+                assembly.read_event(&Event { data: chunk.to_string(), ..Event::default() }).unwrap();
             }
             assembly.broken_by(Failure::passing("server_error"))
         };
         let role = chunk(json!({"role": "assistant", "content": null}), Value::Null);
         let word = chunk(json!({"content": "x"}), Value::Null);
         let counted = json!({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 9}});
-        assert!(matches!(broken(&[role.clone()]), Failure::Passing { .. }));
+        assert!(matches!(broken(std::slice::from_ref(&role)), Failure::Passing { .. }));
         assert!(matches!(broken(&[role, word.clone()]), Failure::Broken { usage: None, .. }));
         let usage = Usage { input_tokens: 100, output_tokens: 9, ..Usage::default() };
         let Failure::Broken { usage: found, is_passing: true, .. } = broken(&[word, counted]) else {

@@ -419,6 +419,16 @@ fn a_days_cap_is_told_with_what_the_operator_can_raise_and_when_there_is_room_ag
             render(&stuck(), &EscalationReason::Budget { limit: BudgetExhausted::Day(reached) }).remove(0);
         comment.split("**Spent").next().unwrap_or_default().to_owned()
     };
-    insta::assert_snapshot!(beginning(reached), @"");
-    insta::assert_snapshot!(beginning(never), @"");
+    insta::assert_snapshot!(beginning(reached), @r"
+    <!-- mendwright:escalation:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
+    ### Stopped: the budget is used up
+
+    No pull request was opened. The next step did not fit any more: all jobs of this repository together may use \$20.0000 in 24 hours; \$19.9100 are spent or set aside, and the next call may need \$0.3120; there is room again from 2026-11-26 14:05 UTC on.
+
+    **What you can do**
+
+    - Wait until there is room again (2026-11-26 14:05 UTC), then take `agent-fix` off this issue and put it on again.
+    - Or have the operator raise `budget.repository_usd_per_day` in the service's configuration, then take `agent-fix` off this issue and put it on again.
+    ");
+    assert!(beginning(never).contains("- Waiting does not help: one call may need more than the whole cap."));
 }

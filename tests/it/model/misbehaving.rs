@@ -10,12 +10,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use futures_util::stream;
 use http::{HeaderMap, StatusCode};
+use mendwright::domain::ToolArguments;
 use mendwright::model::{ExchangeLimits, ModelConfig, ModelError, Provider, RetryPolicy, connect};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use url::Url;
 
-use super::{BOTH, KEY, client, provider, quick_config, task, text};
+use super::{BOTH, KEY, calls, client, provider, quick_config, task, text};
 
 struct Server {
     url: Url,
@@ -251,4 +252,36 @@ async fn a_server_that_only_knows_max_tokens_is_asked_with_it_from_then_on() {
         .map(|body| (body["max_completion_tokens"].as_u64(), body["max_tokens"].as_u64()))
         .collect();
     assert_eq!(limits, [(Some(4_000), None), (None, Some(4_000)), (None, Some(4_000))]);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_stream_is_understood_and_json_that_is_no_answer_is_not() {
+    let whole = |format| match format {
+        Provider::Anthropic => {
+            json!({"type": "message", "model": "m-2", "stop_reason": "tool_use",
+            "content": [{"type": "text", "text": "Größe."}, {"type": "tool_use", "id": "t1", "name": "search", "input": {"pattern": "x"}}],
+            "usage": {"input_tokens": 7, "output_tokens": 3}})
+        }
+        Provider::OpenAi => json!({"model": "m-2", "choices": [{"index": 0, "finish_reason": "tool_calls",
+            "message": {"role": "assistant", "content": "Größe.", "tool_calls": [
+                {"id": "t1", "type": "function", "function": {"name": "search", "arguments": "{\"pattern\": \"x\"}"}}]}}],
+            "usage": {"prompt_tokens": 7, "completion_tokens": 3}}),
+    };
+    for format in BOTH {
+        let server = always(200, "application/json", whole(format).to_string()).await;
+        let reply = client(format, server.url.clone()).complete(&task()).await.unwrap();
+        assert_eq!((text(&reply.blocks).as_str(), reply.model.as_str()), ("Größe.", "m-2"));
+        assert_eq!(calls(&reply.blocks)[0].arguments, ToolArguments::Json(json!({"pattern": "x"})));
+        assert_eq!((reply.usage.input_tokens, reply.usage.output_tokens), (7, 3));
+
+        for (body, words) in [
+            (json!({"error": {"type": "authentication_error", "message": "who?"}}), "who?"),
+            (json!({"hello": "world"}), "JSON that is no message"),
+        ] {
+            let server = always(200, "application/json", body.to_string()).await;
+            let error = client(format, server.url.clone()).complete(&task()).await.unwrap_err();
+            assert!(matches!(error, ModelError::Refused { .. }), "{format:?}: {error}");
+            assert!(error.to_string().contains(words), "{format:?}: {error}");
+        }
+    }
 }

@@ -97,6 +97,7 @@ impl Desk {
             .unwrap()
             .unwrap_err()
             .used
+            .into_string()
     }
 }
 
