@@ -23,6 +23,7 @@ use crate::domain::{
     WritablePlace,
 };
 
+mod map;
 mod prepared;
 
 /// For a fresh toolbox to say hello, after it has copied what a set-up made.
