@@ -9,8 +9,15 @@ use super::words::{each_part, each_word, is_empty_word, key};
 const TEXT_BYTES_MAX: usize = 64 << 10;
 /// Most paths and names taken from it.
 const MENTIONS_MAX: usize = 400;
-/// What the words of the first line count more.
-const TITLE_WEIGHT: f64 = 2.0;
+/// What the words of the first line count, those of code blocks, and those of the headings that a
+/// form for issues brings along; a line of prose counts one.
+const TITLE_WEIGHT: f64 = 4.0;
+const CODE_WEIGHT: f64 = 0.3;
+const HEADING_WEIGHT: f64 = 0.1;
+/// How sure it is that a name in a code block is one of this repository's, and a word of prose is a
+/// name at all; one between back-ticks counts one.
+const CODE_NAME: f64 = 0.3;
+const PROSE_NAME: f64 = 0.1;
 
 /// What a text is about.
 #[derive(Debug, Default, PartialEq)]
@@ -50,17 +57,20 @@ impl Query {
     }
 
     fn read_line(&mut self, line: &str, in_code: bool, is_title: bool) {
-        let mut quoted = false;
         for (at, piece) in line.split('`').enumerate() {
             // Between back-ticks is code.
-            quoted = at % 2 == 1 && !in_code;
+            let quoted = at % 2 == 1 && !in_code;
             for token in piece.split(|c: char| c.is_whitespace() || "\"'<>()[]{},;|*=!?".contains(c)) {
                 self.read_token(token, quoted);
             }
             self.read_names(piece, quoted, in_code);
         }
-        let _ = quoted;
-        let weight = if is_title { TITLE_WEIGHT * TITLE_WEIGHT } else { 1.0 };
+        let weight = match (is_title, in_code, line.starts_with('#')) {
+            (true, _, _) => TITLE_WEIGHT,
+            (false, true, _) => CODE_WEIGHT,
+            (false, false, true) => HEADING_WEIGHT,
+            (false, false, false) => 1.0,
+        };
         let mut buffer = Vec::new();
         super::words::each_run(line.as_bytes(), |run| {
             each_word(run, &mut buffer, |word| {
@@ -130,10 +140,9 @@ impl Query {
             let sure = match (quoted, looks_like_code, in_code) {
                 (true, _, _) => 1.0,
                 (false, true, false) => 0.9,
-                (false, true, true) => 0.5,
+                (false, true, true) => CODE_NAME,
                 // A word of prose may be a name, too; in a code block everything may.
-                (false, false, true) => 0.15,
-                (false, false, false) => 0.1,
+                (false, false, _) => PROSE_NAME,
             };
             before = 'a';
             if self.names.len() < MENTIONS_MAX || self.names.contains_key(name) {

@@ -26,10 +26,9 @@ impl Role {
     }
 }
 
+/// Words that no path of source has.
+const TEST_WORDS: &[&str] = &["test", "tests", "testing", "conftest", "testutil", "testutils", "testhelpers"];
 const TESTS: &[&str] = &[
-    "test",
-    "tests",
-    "testing",
     "spec",
     "specs",
     "__tests__",
@@ -78,13 +77,9 @@ pub fn role_of_path(path: &str) -> Role {
         return Role::Generated;
     }
     let original_stem = path.rsplit('/').next().unwrap_or_default().split('.').next().unwrap_or_default();
-    let is_test = stem.starts_with("test_")
-        || stem.ends_with("_test")
-        || stem.ends_with("_tests")
+    let words = || lower.split(|c: char| !c.is_ascii_alphanumeric());
+    let is_test = words().any(|word| TEST_WORDS.contains(&word))
         || stem.ends_with("_spec")
-        || stem == "tests"
-        || stem == "conftest"
-        || ending.starts_with("test.")
         || ending.starts_with("spec.")
         || original_stem.ends_with("Test")
         || original_stem.ends_with("Tests");
@@ -97,7 +92,7 @@ pub fn role_of_path(path: &str) -> Role {
     {
         return Role::Prose;
     }
-    if within(ASIDE) || ASIDE_ENDINGS.contains(&last_ending) {
+    if within(ASIDE) || ending == "d.ts" || ASIDE_ENDINGS.contains(&last_ending) {
         return Role::Aside;
     }
     Role::Source
@@ -116,6 +111,7 @@ mod tests {
             ("pkg/server_test.go", Role::Test),
             ("packages/a/__tests__/b.ts", Role::Test),
             ("src/b.spec.ts", Role::Test),
+            ("packages/dts-test/a.ts", Role::Test),
             ("src/main/java/FooTest.java", Role::Test),
             ("vendor/x/y.go", Role::Generated),
             ("static/jquery.min.js", Role::Generated),

@@ -310,7 +310,7 @@ mod tests {
     fn words(run: &str) -> Vec<String> {
         let mut found = Vec::new();
         each_word(run.as_bytes(), &mut Vec::new(), |word| {
-            found.push(String::from_utf8_lossy(word).into_owned())
+            found.push(String::from_utf8_lossy(word).into_owned());
         });
         found
     }
