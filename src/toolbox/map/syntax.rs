@@ -97,7 +97,7 @@ mod tests {
     fn what_an_edit_broke_is_told_by_line() {
         assert_eq!(
             told("a.py", "def f():\n    return (1)\n", "def f():\n    return (1\n"),
-            ["2: a \")\" is missing: return (1"]
+            ["2: this does not fit: return (1"]
         );
         let broken = told("a.rs", "fn a() {}\nfn b() {}\n", "fn a() {}}\nfn b() {}\n");
         assert_eq!(broken.len(), 1, "{broken:?}");
