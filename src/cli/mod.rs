@@ -31,7 +31,7 @@ enum Command {
     /// Runs the service.
     Serve(serve::ServeArguments),
     /// Fixes one issue in a local repository, without GitHub.
-    Fix(fix::FixArguments),
+    Fix(Box<fix::FixArguments>),
     /// Says what a repository's tests need, and where that is written.
     Detect(detect::DetectArguments),
     /// The emulated GitHub alone, as a process of its own.
@@ -89,7 +89,7 @@ async fn run(command: Command) -> anyhow::Result<i32> {
     match command {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Serve(arguments) => serve::run(arguments).await,
-        Command::Fix(arguments) => fix::run(arguments).await,
+        Command::Fix(arguments) => fix::run(*arguments).await,
         Command::Detect(arguments) => detect::run(&arguments),
         Command::Emulate(arguments) => {
             emulate::run(arguments, &scenario_seeds()).await?;
