@@ -28,4 +28,4 @@ pub use issue::{IssueSnapshot, Trigger};
 pub use job::{EscalationReason, IllegalTransition, Job, JobState, Outcome, Step};
 pub use path::{HostilePath, RepoPath};
 pub use settings::JobSettings;
-pub use transcript::{Recorded, SetUpCommand, TranscriptEvent};
+pub use transcript::{PromptVersion, Recorded, SetUpCommand, TranscriptEvent};

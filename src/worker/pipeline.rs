@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use tracing::{info, instrument};
 
-use crate::agent::{Agent, AgentEnding, AgentError, Brief, Conversation};
+use crate::agent::{Agent, AgentEnding, AgentError, Brief, Conversation, prompts};
 use crate::domain::{EscalationReason, JobState, Message, Outcome, Recorded, Step, TestRun, TranscriptEvent};
 use crate::store::Journal;
 use crate::verdict::{Judge, Red, Verdict, Verified};
@@ -113,7 +113,9 @@ async fn agent_and_verdict(
     stage: &mut Stage<'_>,
     prepared: &Prepared,
 ) -> Result<Decision, JobError> {
-    let mut state = Conversation::replay(&journal.transcript().await?);
+    let transcript = journal.transcript().await?;
+    let mut state = Conversation::replay(&transcript);
+    instruct(journal, &transcript).await?;
     if state.messages.is_empty() {
         for event in brief(journal, prepared).await? {
             journal.append(std::slice::from_ref(&event)).await?;
@@ -167,6 +169,19 @@ async fn agent_and_verdict(
             }));
         }
     }
+}
+
+/// Records which texts the model is instructed with, unless the transcript says so already.
+async fn instruct(journal: &Journal, transcript: &[Recorded]) -> Result<(), JobError> {
+    let last = transcript.iter().rev().find_map(|recorded| match &recorded.event {
+        TranscriptEvent::Instructed { prompts } => Some(prompts),
+        _ => None,
+    });
+    let prompts = prompts::version();
+    if last != Some(&prompts) {
+        journal.append(&[TranscriptEvent::Instructed { prompts }]).await?;
+    }
+    Ok(())
 }
 
 /// Records what the sandboxes began with, and what the agent's asked of the network.

@@ -5,4 +5,5 @@ mod crashes;
 mod people;
 mod processes;
 mod scenarios;
+mod tools;
 mod verdicts;

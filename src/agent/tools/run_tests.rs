@@ -23,25 +23,34 @@ struct Arguments {}
 #[async_trait]
 impl Tool for RunTestsTool {
     fn spec(&self) -> ToolSpec {
-        spec_of::<Arguments>(
-            "run_tests",
-            "Runs the repository's test suite in your sandbox and shows how it ended, what changed since the \
-             last run, and the end of its output.",
-        )
+        spec_of::<Arguments>("run_tests", include_str!("../prompts/tools/run_tests.md"))
     }
 
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
         let Arguments {} = parsed(arguments)?;
         let run = run_suite(hands.toolbox, hands.settings).await?;
-        let text = describe_run(&run, hands.last_run.as_ref());
+        let before = hands.last_run.as_ref();
+        let (shown, full) = (describe_run(&run, before), described(&run, before, usize::MAX));
+        let answer = match shown == full {
+            true => Answer::Text(shown),
+            false => {
+                let number = hands.results.next_number();
+                let how = format!("[All of it: read_result {{\"result\": {number}}}]");
+                Answer::Part { shown: format!("{}\n{how}", shown.trim_end()), full }
+            }
+        };
         hands.events.push(TranscriptEvent::AgentTestRun { run: run.clone() });
         hands.last_run = Some(run);
-        Ok(Answer::Text(text))
+        Ok(answer)
     }
 }
 
 /// A run in words for the model: ending, failing tests against the run before, end of the output.
 pub fn describe_run(run: &TestRun, before: Option<&TestRun>) -> String {
+    described(run, before, OUTPUT_CHARS_MAX)
+}
+
+fn described(run: &TestRun, before: Option<&TestRun>, output_chars_max: usize) -> String {
     let seconds = run.result.duration.as_secs_f64();
     let mut text = format!("`{}`: {} after {seconds:.1} s.\n", run.command, run.result.ending.describe());
     if let Some(advice) = run.result.ending.advice() {
@@ -78,7 +87,7 @@ pub fn describe_run(run: &TestRun, before: Option<&TestRun>) -> String {
         text.push_str(&cut_note(run));
     }
     let output = run.result.output.to_text();
-    let skip = output.chars().count().saturating_sub(OUTPUT_CHARS_MAX);
+    let skip = output.chars().count().saturating_sub(output_chars_max);
     let shown: String = output.chars().skip(skip).collect();
     match (skip, shown.trim().is_empty()) {
         (_, true) => text.push_str("It printed nothing."),
