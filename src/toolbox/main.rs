@@ -25,6 +25,7 @@ mod processes;
 mod protocol;
 mod proxy;
 mod reaper;
+mod room;
 mod run;
 mod search;
 mod serve;

@@ -25,6 +25,9 @@ pub const PREPARED_WORKSPACE: &str = "workspace";
 /// What belongs into the home directory.
 pub const PREPARED_HOME: &str = "home";
 
+/// How the toolbox begins to say that a file system had no room for what it was to take in.
+pub const NO_ROOM: &str = "there is no room for it: ";
+
 /// The first frame of a stream, and what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -21,7 +21,7 @@ use crate::protocol::{
 use crate::reaper::Reaper;
 use crate::tree::{Tree, WORKSPACE};
 use crate::watch::Watch;
-use crate::{collect, edit, files, list, proxy, run, search, transfer, unpack};
+use crate::{collect, edit, files, list, proxy, room, run, search, transfer, unpack};
 
 /// Calls on files at one time.
 const THREADS_MAX: usize = 8;
@@ -125,7 +125,8 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
         Request::Run(r) => run::run(&mut stream, &r, &toolbox.reaper, &toolbox.watch).await?,
         Request::Unpack => {
             let unpacked = transfer::receive(&mut stream, move |reader| {
-                unpack::unpack(&toolbox.tree, reader, &mut toolbox.tracked())
+                let unpacked = unpack::unpack(&toolbox.tree, reader, &mut toolbox.tracked());
+                unpacked.map_err(room::told_if_full)
             });
             let answer = answer_of(unpacked.await?);
             write_message(&mut stream, &answer).await?;
