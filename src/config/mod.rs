@@ -11,6 +11,7 @@ mod host_name;
 mod repository;
 mod secret;
 mod server;
+mod stored_app;
 
 pub use allowed_host::{AllowedHost, is_never_reached};
 pub use detect::{
@@ -24,9 +25,10 @@ pub use repository::{
     REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, RepositoryConfigError, RepositoryFile, resolve,
 };
 pub use server::{
-    EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelPrice, ModelProvider, SandboxConfig,
-    SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
+    AppConfig, EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelPrice, ModelProvider,
+    SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
 };
+pub use stored_app::StoredApp;
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
