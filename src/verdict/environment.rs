@@ -365,7 +365,10 @@ impl Environment {
             self.tell_set_up(&key, commands, started.elapsed(), false, false);
             return Ok(Preparation::Failed(SetUpFailure { egress, ..failed }));
         }
-        let kept = self.sandbox.keep(toolbox, &key, self.policy.kept.bytes_max).await;
+        // A file with holes is as large here as it says: no more is taken than the sandbox could have
+        // filled.
+        let bytes_max = self.policy.kept.bytes_max.min(self.spec.limits.disk_bytes_max);
+        let kept = self.sandbox.keep(toolbox, &key, bytes_max).await;
         self.tell_set_up(&key, commands, started.elapsed(), kept.is_ok(), false);
         self.reuse_told.store(true, Ordering::Relaxed);
         match kept {

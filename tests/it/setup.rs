@@ -182,6 +182,7 @@ of_every_backend! {
     a_proposal_with_other_lock_files_never_feeds_a_later_job,
     jobs_that_want_the_same_set_up_wait_for_the_one_that_makes_it,
     what_cannot_be_kept_is_made_in_each_sandbox,
+    a_file_with_holes_takes_no_more_of_the_host_than_the_sandbox_might,
 }
 
 async fn a_set_up_runs_once_for_all_sandboxes_of_all_jobs(kind: &'static str) {
@@ -286,6 +287,21 @@ async fn what_cannot_be_kept_is_made_in_each_sandbox(kind: &'static str) {
         _ => false,
     });
     assert!(noted, "{events:?}");
+}
+
+/// Holes cost nothing inside, and would be whole where they are kept: at the cost of everybody else's.
+async fn a_file_with_holes_takes_no_more_of_the_host_than_the_sandbox_might(kind: &'static str) {
+    let mut site = Site::new(kind, &[MAKES_AN_ID, "truncate -s 300M $HOME/holes"]);
+    site.limits.disk_bytes_max = 128 << 20;
+    let job = site.job().await;
+    job.fresh(&base(&job).await, "work").await.unwrap().unwrap().shut_down().await;
+    let events = job.take_events();
+    assert_eq!(set_ups(&events), [(2, false, false)]);
+    let notes = events.iter().filter_map(|event| match event {
+        TranscriptEvent::Note { text } => Some(text.as_str()),
+        _ => None,
+    });
+    assert!(notes.collect::<String>().contains("larger than the 128 MiB that may be kept"), "{events:?}");
 }
 
 #[tokio::test]

@@ -92,7 +92,8 @@ fn variable(found: &Found, entry: &str) -> Result<(String, String), ConfigError>
         return wrong("is no variable's name", "use letters, digits and '_'");
     }
     let lower = name.to_ascii_lowercase();
-    if lower.ends_with("proxy") {
+    // Go's GOPROXY names a registry.
+    if lower.ends_with("_proxy") || lower.ends_with("noproxy") {
         return wrong(
             "would send its connections elsewhere than to the sandbox's own proxy",
             "leave it out: the sandbox sets these itself",

@@ -92,7 +92,7 @@ fn what_set_ups_may_do_is_given_and_checked() {
     assert_eq!((plain.kept_bytes_max, plain.kept_count_max, plain.kept_age_max), (20 << 30, 20, days(14)));
     let given = set_up(
         "allowed_hosts = [\"registry.example.org\", \"nexus=10.1.0.0/16\"]\n\
-         setup_variables = [\"PIP_INDEX_URL=http://nexus/simple?a=b\"]\nimages = [\"registry.example.org/ci/*\"]\negress_mb = 7\n\
+         setup_variables = [\"PIP_INDEX_URL=http://nexus/simple?a=b\", \"GOPROXY=http://nexus/go\"]\nimages = [\"registry.example.org/ci/*\"]\negress_mb = 7\n\
          network_for_proposals = true\nkept_gb = 3\nkept_count = 4\nkept_days = 5",
     );
     let expected = SetUpConfig {
@@ -100,7 +100,10 @@ fn what_set_ups_may_do_is_given_and_checked() {
             AllowedHost::public("registry.example.org"),
             AllowedHost::parse("nexus=10.1.0.0/16").unwrap(),
         ],
-        variables: vec![("PIP_INDEX_URL".to_owned(), "http://nexus/simple?a=b".to_owned())],
+        variables: vec![
+            ("PIP_INDEX_URL".to_owned(), "http://nexus/simple?a=b".to_owned()),
+            ("GOPROXY".to_owned(), "http://nexus/go".to_owned()),
+        ],
         images: vec!["registry.example.org/ci/*".to_owned()],
         egress_bytes_max: 7 << 20,
         network_for_proposals: true,

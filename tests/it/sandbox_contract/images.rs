@@ -99,6 +99,29 @@ async fn images_are_held_to_the_same_bounds_as_set_ups_and_had_again() {
     assert_nothing_left(&spec.label);
 }
 
+#[test]
+fn by_hand_images_stay_in_the_users_cache() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // The program may lie where only its builder can go.
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let Root::Image(named) = image(directory.path()) else { panic!("it is no image") };
+    let cache = directory.path().join("cache");
+    let made = || {
+        let output = Command::new(crate::support::BINARY)
+            .args(["sandbox", "run", "--image", &named, "--", "cat", "/marker"])
+            .env("XDG_CACHE_HOME", &cache)
+            .output()
+            .unwrap();
+        assert_eq!(output.stdout, b"from the image\n", "{}", String::from_utf8_lossy(&output.stderr));
+        let images = fs::read_dir(cache.join("mendwright/images")).unwrap().flatten();
+        let root = images.map(|entry| entry.path().join("rootfs")).find(|root| root.is_dir());
+        std::os::unix::fs::MetadataExt::ino(&fs::metadata(root.unwrap()).unwrap())
+    };
+    assert_eq!(made(), made(), "it was unpacked twice");
+    assert_eq!(fs::metadata(cache.join("mendwright")).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
 fn state() -> (tempfile::TempDir, Bubblewrap) {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
