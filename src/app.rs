@@ -379,6 +379,7 @@ fn tidy(sandbox: Arc<dyn Sandbox>, bounds: KeptBounds, shutdown: CancellationTok
 fn set_up_policy(config: &SetUpConfig) -> SetUpPolicy {
     SetUpPolicy {
         allowed_hosts: config.allowed_hosts.clone(),
+        variables: config.variables.clone(),
         images: config.images.clone(),
         egress_bytes_max: config.egress_bytes_max,
         kept: KeptBounds {

@@ -16,7 +16,8 @@ use url::Url;
 
 use super::demo::ProviderArgument;
 use super::local_forge::LocalForge;
-use crate::config::host_name_problem;
+use super::{allowed_host, tidy_by_hand};
+use crate::config::AllowedHost;
 use crate::demo::story::write_transcript;
 use crate::domain::{
     Budget, DayCaps, DeliveryId, InstallationId, IssueNumber, IssueSnapshot, JobId, Outcome, Price,
@@ -61,10 +62,14 @@ pub struct FixArguments {
     /// A command to run before the tests; may be given several times.
     #[arg(long, value_name = "CMD")]
     setup: Vec<String>,
-    /// A host that the set-up commands may reach by HTTP(S); may be given several times. Default:
-    /// none, and no network.
-    #[arg(long, value_name = "HOST")]
-    allow: Vec<String>,
+    /// A host that the set-up commands may reach by HTTP(S), an internal one with the addresses at
+    /// which it is; may be given several times. Default: none, and no network.
+    #[arg(long, value_name = "HOST[=RANGE]", value_parser = allowed_host)]
+    allow: Vec<AllowedHost>,
+    /// A variable for the set-up commands, such as where a package manager finds an internal
+    /// registry; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    setup_variable: Vec<(String, String)>,
     /// Whose wire format the model speaks.
     #[arg(long, value_enum, default_value = "anthropic")]
     provider: ProviderArgument,
@@ -163,12 +168,13 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
              that of dollars does not (--price IN,OUT states a price)"
         );
     }
+    let sandbox = sandbox_by_name(&arguments.sandbox)?;
     let parts = Parts {
         store: store.clone(),
         github: forge.clone(),
         model,
         brief_model,
-        sandbox: sandbox_by_name(&arguments.sandbox)?,
+        sandbox: sandbox.clone(),
         mirrors: Mirrors::new(directory.join("mirrors")),
         rules: rules(&arguments, &repository.git_dir)?,
         wake: Arc::new(Notify::new()),
@@ -176,7 +182,9 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
         clock: Timestamp::now,
     };
     let job = record(&store, issue).await?;
-    if let Worked::Interrupted = work(parts, &store, job).await? {
+    let worked = work(parts, &store, job).await?;
+    tidy_by_hand(&*sandbox).await;
+    if let Worked::Interrupted = worked {
         eprintln!("interrupted; what was recorded is in {}", directory.display());
         return Ok(INTERRUPTED_CODE);
     }
@@ -271,11 +279,6 @@ fn parse_price(text: &str) -> Result<Price, String> {
 }
 
 fn rules(arguments: &FixArguments, git_dir: &Path) -> anyhow::Result<Rules> {
-    for host in &arguments.allow {
-        if let Some(problem) = host_name_problem(host) {
-            bail!("--allow {host}: it {problem}");
-        }
-    }
     let defaults = Budget::default();
     let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
     Ok(Rules {
@@ -304,6 +307,7 @@ fn rules(arguments: &FixArguments, git_dir: &Path) -> anyhow::Result<Rules> {
         },
         set_up: SetUpPolicy {
             allowed_hosts: arguments.allow.clone(),
+            variables: arguments.setup_variable.clone(),
             repository: Some(git_dir.display().to_string()),
             ..SetUpPolicy::default()
         },
@@ -319,6 +323,13 @@ fn rules(arguments: &FixArguments, git_dir: &Path) -> anyhow::Result<Rules> {
             image_given: arguments.image.is_some(),
         }),
     })
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err("write it as NAME=VALUE".to_owned()),
+    }
 }
 
 /// Records the job as a delivery, as a webhook would be.

@@ -66,6 +66,7 @@ const KEYS: &[&str] = &[
     "sandbox.require",
     "sandbox.toolchains",
     "sandbox.allowed_hosts",
+    "sandbox.setup_variables",
     "sandbox.images",
     "sandbox.egress_mb",
     "sandbox.network_for_proposals",

@@ -21,6 +21,7 @@ use crate::workspace::Mirrors;
 
 mod admission;
 mod lease;
+mod left_out;
 mod pipeline;
 mod preparation;
 mod publication;

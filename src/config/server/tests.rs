@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::config::AllowedHost;
 use crate::domain::LongPromptPrice;
 
 mod stored;
@@ -90,11 +91,19 @@ fn what_set_ups_may_do_is_given_and_checked() {
     let days = |days: u64| Duration::from_secs(days * 24 * 3600);
     assert_eq!((plain.kept_bytes_max, plain.kept_count_max, plain.kept_age_max), (20 << 30, 20, days(14)));
     let given = set_up(
-        "allowed_hosts = [\"registry.example.org\"]\nimages = [\"registry.example.org/ci/*\"]\negress_mb = 7\n\
+        "allowed_hosts = [\"registry.example.org\", \"nexus=10.1.0.0/16\"]\n\
+         setup_variables = [\"PIP_INDEX_URL=http://nexus/simple?a=b\", \"GOPROXY=http://nexus/go\"]\nimages = [\"registry.example.org/ci/*\"]\negress_mb = 7\n\
          network_for_proposals = true\nkept_gb = 3\nkept_count = 4\nkept_days = 5",
     );
     let expected = SetUpConfig {
-        allowed_hosts: vec!["registry.example.org".to_owned()],
+        allowed_hosts: vec![
+            AllowedHost::public("registry.example.org"),
+            AllowedHost::parse("nexus=10.1.0.0/16").unwrap(),
+        ],
+        variables: vec![
+            ("PIP_INDEX_URL".to_owned(), "http://nexus/simple?a=b".to_owned()),
+            ("GOPROXY".to_owned(), "http://nexus/go".to_owned()),
+        ],
         images: vec!["registry.example.org/ci/*".to_owned()],
         egress_bytes_max: 7 << 20,
         network_for_proposals: true,
@@ -106,6 +115,12 @@ fn what_set_ups_may_do_is_given_and_checked() {
     let wrong: Vec<String> = [
         "allowed_hosts = [\"*.example.org\"]",
         "allowed_hosts = \"registry.example.org\"",
+        "allowed_hosts = [\"a.example=127.0.0.0/8\"]",
+        "setup_variables = [\"PIP_INDEX_URL\"]",
+        "setup_variables = [\"PIP INDEX=1\"]",
+        "setup_variables = [\"https_proxy=http://a.example\"]",
+        "setup_variables = [\"PIP_INDEX_URL=https://me:secret@a.example/simple\"]",
+        "setup_variables = [\"NPM_TOKEN=x\"]",
         "images = [\"a[\"]",
         "network_for_proposals = \"yes\"",
         "kept_days = 0",
@@ -114,8 +129,14 @@ fn what_set_ups_may_do_is_given_and_checked() {
     .map(|line| told(&with("sandbox", line)))
     .collect();
     insta::assert_snapshot!(wrong.join("\n"), @r#"
-    DIR/mendwright.toml line 12: sandbox.allowed_hosts = ["*.example.org"] has an entry that holds a wildcard; write each host name out: "*.example.org"; write names as ["registry.example.org"]
+    DIR/mendwright.toml line 12: sandbox.allowed_hosts = ["*.example.org"] has an entry that holds a wildcard; write each host name out: "*.example.org"; write names as ["registry.example.org", "mirror.internal.example=10.1.2.0/24"]
     DIR/mendwright.toml line 12: sandbox.allowed_hosts = "registry.example.org" is not a list; write it as ["one", "two"]
+    DIR/mendwright.toml line 12: sandbox.allowed_hosts = ["a.example=127.0.0.0/8"] has an entry that names loopback, link-local, multicast or metadata addresses, which a sandbox never reaches; give the host an address of the network: "a.example=127.0.0.0/8"; write names as ["registry.example.org", "mirror.internal.example=10.1.2.0/24"]
+    DIR/mendwright.toml line 12: sandbox.setup_variables = ["PIP_INDEX_URL"] has an entry that has no value: "PIP_INDEX_URL"; write entries as ["PIP_INDEX_URL=https://mirror.internal.example/simple"]
+    DIR/mendwright.toml line 12: sandbox.setup_variables = ["PIP INDEX=1"] has an entry that is no variable's name: "PIP INDEX"; use letters, digits and '_'
+    DIR/mendwright.toml line 12: sandbox.setup_variables = ["https_proxy=http://a.example"] has an entry that would send its connections elsewhere than to the sandbox's own proxy: "https_proxy"; leave it out: the sandbox sets these itself
+    DIR/mendwright.toml line 12: sandbox.setup_variables = ["PIP_INDEX_URL=https://me:secret@a.example/simple"] has an entry that looks like a secret, and set-up commands are strangers' code: "PIP_INDEX_URL"; have the registry serve these networks without a login
+    DIR/mendwright.toml line 12: sandbox.setup_variables = ["NPM_TOKEN=x"] has an entry that looks like a secret, and set-up commands are strangers' code: "NPM_TOKEN"; have the registry serve these networks without a login
     DIR/mendwright.toml line 12: sandbox.images = ["a["] has an entry that is no pattern, "a[" (error parsing glob 'a[': unclosed character class; missing ']'); write image references, with * where anything may stand
     DIR/mendwright.toml line 12: sandbox.network_for_proposals = "yes" is neither true nor false; write true or false, without quotes
     DIR/mendwright.toml line 12: sandbox.kept_days = 0 is not a number in range; write a number from 1 to 3650, without quotes
