@@ -85,6 +85,7 @@ impl Conversation {
             TranscriptEvent::BriefAnswered { brief: None, remark, .. } => {
                 self.brief_remarks.push(remark.clone().unwrap_or_default());
             }
+            TranscriptEvent::Instructed { .. } => self.view.instructions_changed(),
             TranscriptEvent::ResultsElided { first, last } => self.view.elide(*first, *last),
             TranscriptEvent::Compacted { message, .. } => self.view.start_afresh(message),
             TranscriptEvent::PlanUpdated { plan } => self.plan = Some(plan.clone()),
@@ -108,7 +109,6 @@ impl Conversation {
             | TranscriptEvent::SandboxStarted { .. }
             | TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
-            | TranscriptEvent::Instructed { .. }
             | TranscriptEvent::CallWasted { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. }

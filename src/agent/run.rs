@@ -1,4 +1,4 @@
-//! The loop: observe, ask the model, act. Limits before every call, every step recorded before the
+//! The loop: make room, ask the model, observe its answer, act. Limits before every call, every step recorded before the
 //! next depends on it, every ending named.
 
 use std::collections::BTreeMap;

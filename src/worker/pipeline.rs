@@ -137,7 +137,7 @@ async fn agent_and_verdict(
 ) -> Result<Decision, JobError> {
     let transcript = journal.transcript().await?;
     let mut state = Conversation::replay(&transcript);
-    instruct(journal, &transcript).await?;
+    instruct(journal, &transcript, &mut state).await?;
     let settings = prepared.environment.settings();
     let purse = purse(parts, journal, &settings.budget);
     let briefer = parts.brief_model.as_deref().map(|model| Purse { model, ..purse });
@@ -201,14 +201,20 @@ fn purse<'a>(parts: &'a Parts, journal: &'a Journal, budget: &'a Budget) -> Purs
 }
 
 /// Records which texts the model is instructed with, unless the transcript says so already.
-async fn instruct(journal: &Journal, transcript: &[Recorded]) -> Result<(), JobError> {
+async fn instruct(
+    journal: &Journal,
+    transcript: &[Recorded],
+    state: &mut Conversation,
+) -> Result<(), JobError> {
     let last = transcript.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::Instructed { prompts } => Some(prompts),
         _ => None,
     });
     let prompts = prompts::version();
     if last != Some(&prompts) {
-        journal.append(&[TranscriptEvent::Instructed { prompts }]).await?;
+        let event = TranscriptEvent::Instructed { prompts };
+        journal.append(std::slice::from_ref(&event)).await?;
+        state.apply(&event);
     }
     Ok(())
 }

@@ -36,6 +36,8 @@ pub struct View {
     results_given: u32,
     bytes: u64,
     bytes_per_token: f64,
+    /// Whether signed reasoning is shown that was made under other instructions.
+    is_bound_elsewhere: bool,
 }
 
 /// How much may be shown, in tokens, and when it is time to show less.
@@ -91,6 +93,7 @@ impl Default for View {
             results_given: 0,
             bytes: 0,
             bytes_per_token: BYTES_PER_TOKEN,
+            is_bound_elsewhere: false,
         }
     }
 }
@@ -151,11 +154,21 @@ impl View {
         self.messages.clear();
         self.first_results.clear();
         self.bytes = 0;
+        self.is_bound_elsewhere = false;
         self.push(Message::User { text: text.to_owned() });
+    }
+
+    /// System prompt or tools are others from here on: a newer program goes on with the job.
+    pub fn instructions_changed(&mut self) {
+        // They stand before all that was signed, which a provider would refuse.
+        self.is_bound_elsewhere = self.messages.iter().any(has_opaque);
     }
 
     /// How to show less, where it is time to.
     pub fn due(&self, room: Room) -> Option<Shorter> {
+        if self.is_bound_elsewhere {
+            return self.compactable();
+        }
         let tokens = self.tokens();
         if tokens < room.elide_at() {
             return None;

@@ -133,6 +133,18 @@ fn nothing_before_signed_reasoning_changes_and_all_is_put_together_anew_instead(
 }
 
 #[test]
+fn reasoning_signed_under_other_instructions_is_not_shown_again() {
+    let mut reasoned = view(2, thought);
+    reasoned.instructions_changed();
+    assert_eq!(reasoned.due(ROOM), Some(Shorter::Compact));
+    reasoned.start_afresh("all of it");
+    assert_eq!(reasoned.due(ROOM), None);
+    let mut plain = view(2, call);
+    plain.instructions_changed();
+    assert_eq!(plain.due(ROOM), None, "that costs the cache only");
+}
+
+#[test]
 fn a_conversation_that_has_just_begun_afresh_is_not_summed_up_again() {
     let mut view = view(40, call);
     view.start_afresh(&"x".repeat(200_000));
