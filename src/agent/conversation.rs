@@ -68,8 +68,11 @@ impl Conversation {
                 }
                 self.messages.push(message.clone());
             }
+            // A part of the suite is nothing to compare the suite with.
             TranscriptEvent::BaselineRun { run } | TranscriptEvent::AgentTestRun { run } => {
-                self.last_run = Some(run.clone());
+                if run.selection.is_none() {
+                    self.last_run = Some(run.clone());
+                }
             }
             TranscriptEvent::Checkpoint { tree, paths } => {
                 let paths = paths.iter().filter_map(|path| path.parse().ok()).collect();

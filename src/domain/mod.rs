@@ -12,6 +12,7 @@ pub mod identity;
 pub mod issue;
 pub mod job;
 pub mod path;
+pub mod report;
 pub mod settings;
 pub mod transcript;
 
@@ -27,5 +28,8 @@ pub use identity::{
 pub use issue::{IssueSnapshot, Trigger};
 pub use job::{EscalationReason, IllegalTransition, Job, JobState, Outcome, Step};
 pub use path::{HostilePath, RepoPath};
+pub use report::{
+    ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
+};
 pub use settings::JobSettings;
 pub use transcript::{Recorded, SetUpCommand, TranscriptEvent};

@@ -173,7 +173,7 @@ fn what_was_run(evidence: &Evidence, verified: &Verified, share: usize) -> Strin
 /// The tests that failed before and do not fail now.
 fn mended(baseline: Option<&TestRun>, after: &TestRun) -> String {
     let mended: Vec<FailedTest> = baseline
-        .map(|run| run.failed.iter().filter(|test| !after.failed.contains(test)).cloned().collect())
+        .map(|run| run.failed().into_iter().filter(|test| !after.failed().contains(test)).collect())
         .unwrap_or_default();
     if mended.is_empty() {
         return String::new();
@@ -254,6 +254,7 @@ mod tests {
     use super::super::neutralise::properties::{assert_text_is_inert, page};
     use super::super::samples::{fixed, hostile};
     use super::*;
+    use crate::domain::TestReport;
 
     #[test]
     fn the_body_of_a_plain_fix() {
@@ -460,8 +461,8 @@ mod tests {
         evidence.plan = Some("- [ ] @x <b>\n".repeat(50_000));
         evidence.notes = vec!["<".repeat(100_000); 1_000];
         evidence.paths_written = vec!["p/".repeat(2_000); 5_000];
-        let failed: Vec<_> = (0..5_000).map(|n| FailedTest(format!("{n}{}", "|".repeat(3_000)))).collect();
-        evidence.baseline.as_mut().unwrap().failed = failed;
+        let failed = (0..5_000).map(|n| format!("{n}{}", "|".repeat(3_000)));
+        evidence.baseline.as_mut().unwrap().report = TestReport::naming_failed(failed);
         let body = body(&evidence, &verified, "main");
         assert!(body.chars().count() < 65_536, "{}", body.chars().count());
     }

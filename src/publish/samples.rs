@@ -8,7 +8,7 @@ use super::Evidence;
 use crate::domain::{
     AssistantBlock, BoundedOutput, Budget, CommandResult, Ending, FailedTest, InstallationId, IssueNumber,
     IssueSnapshot, Job, JobId, JobSettings, JobState, Message, Recorded, RepositoryId, RepositoryRef, Sha,
-    TestRun, ToolArguments, ToolCall, ToolResult, TranscriptEvent, Trigger, Usage,
+    TestReport, TestRun, ToolArguments, ToolCall, ToolResult, TranscriptEvent, Trigger, Usage,
 };
 use crate::verdict::Verified;
 use crate::workspace::{Patch, PatchStat};
@@ -58,7 +58,8 @@ fn run(code: i32, output: &str, failed: &[&str]) -> TestRun {
             output: BoundedOutput { head: output.into(), ..BoundedOutput::default() },
             duration: Duration::from_millis(1_400),
         },
-        failed: failed.iter().map(|name| FailedTest((*name).into())).collect(),
+        selection: None,
+        report: TestReport::naming_failed(failed.iter().copied()),
     }
 }
 

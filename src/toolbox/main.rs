@@ -23,6 +23,7 @@ mod processes;
 mod protocol;
 mod proxy;
 mod reaper;
+mod reports;
 mod run;
 mod search;
 mod serve;

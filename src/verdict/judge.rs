@@ -197,8 +197,8 @@ impl Judge<'_> {
 
 fn not_green(run: &TestRun) -> String {
     let advice = run.result.ending.advice().map(|advice| format!(" {advice}")).unwrap_or_default();
-    let failing =
-        if run.failed.is_empty() { String::new() } else { format!(" Failing:{}", names(&run.failed)) };
+    let failed = run.failed();
+    let failing = if failed.is_empty() { String::new() } else { format!(" Failing:{}", names(&failed)) };
     let lost = match run.names_may_be_lost() {
         true => "\nIts output was cut: tests may have failed that are not named.",
         false => "",

@@ -3,19 +3,21 @@
 
 use crate::domain::{FailedTest, Recorded, Sha, TestRun, TranscriptEvent};
 
+mod ask;
 mod environment;
 mod judge;
 mod proof;
-mod report;
+mod reports;
 mod rules;
+mod runner;
 mod setup_key;
 mod suite;
 
 pub use environment::{Environment, SetUpFailure, SetUpLocks, SetUpPolicy};
 pub use judge::{Judge, Red, Verdict};
-pub use report::failed_tests;
 pub use rules::forbidden_path;
-pub use suite::{SuiteError, run_suite};
+pub use runner::Selection;
+pub use suite::{SuiteError, run_selected, run_suite};
 
 /// Proof that a tree passed the suite in a fresh sandbox, and, where one was asked for, that it
 /// brings a test which fails without the change. `publish::draft_pr` demands it.

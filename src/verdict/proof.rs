@@ -47,11 +47,10 @@ pub(super) fn judge_proof(
             }
         }
     }
-    let failed_twice: Vec<&FailedTest> =
-        first.failed.iter().filter(|test| second.failed.contains(test)).collect();
-    let own: Vec<FailedTest> =
-        failed_twice.iter().filter(|test| is_brought(test, brought)).map(|test| (*test).clone()).collect();
-    if own.is_empty() && !(first.failed.is_empty() && second.failed.is_empty()) {
+    let (first_failed, second_failed) = (first.failed(), second.failed());
+    let failed_twice = first_failed.iter().filter(|test| second_failed.contains(test));
+    let own: Vec<FailedTest> = failed_twice.filter(|test| is_brought(test, brought)).cloned().collect();
+    if own.is_empty() && !(first_failed.is_empty() && second_failed.is_empty()) {
         let lost = match first.names_may_be_lost() || second.names_may_be_lost() {
             true => {
                 " (The output was cut, so yours may have failed without being named: have the tests print less.)"
@@ -88,14 +87,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{BoundedOutput, CommandResult, FileMode, WritablePlace};
+    use crate::domain::{BoundedOutput, CommandResult, FileMode, TestReport, WritablePlace};
 
     fn run(ending: Ending, failed: &[&str]) -> TestRun {
         let output = BoundedOutput::default();
         TestRun {
             command: "t".into(),
             result: CommandResult { ending, output, duration: Duration::ZERO },
-            failed: failed.iter().map(|name| FailedTest((*name).into())).collect(),
+            selection: None,
+            report: TestReport::naming_failed(failed.iter().copied()),
         }
     }
 

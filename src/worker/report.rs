@@ -102,7 +102,7 @@ impl JobReport {
         let verdict = transcript.iter().rev().find_map(|recorded| match &recorded.event {
             TranscriptEvent::VerdictReached { run, proof, .. } => Some(VerdictReport {
                 exit_code: run.as_ref().map(|run| run.result.ending.shell_code()),
-                failed: run.as_ref().map(|run| run.failed.clone()).unwrap_or_default(),
+                failed: run.as_ref().map(TestRun::failed).unwrap_or_default(),
                 proof: proof.clone(),
             }),
             _ => None,
@@ -136,6 +136,6 @@ fn rounded(number: f64, parts: f64) -> f64 {
 
 impl RunReport {
     fn of(run: &TestRun) -> Self {
-        Self { exit_code: run.result.ending.shell_code(), failed: run.failed.clone() }
+        Self { exit_code: run.result.ending.shell_code(), failed: run.failed() }
     }
 }
