@@ -6,9 +6,6 @@ use crate::domain::{IssueSnapshot, JobSettings, TestRun};
 use super::sanitise::sanitise;
 use super::tools::describe_run;
 
-/// The system prompt. The same for every job, so that providers can cache it.
-pub const SYSTEM_PROMPT: &str = include_str!("prompts/system.md");
-
 /// The task as the model is given it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Brief {

@@ -8,6 +8,8 @@ use crate::domain::{
     AssistantBlock, Message, Recorded, RepoPath, Sha, Spend, TestRun, ToolCall, TranscriptEvent,
 };
 
+use super::results::Results;
+
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conversation {
@@ -23,6 +25,8 @@ pub struct Conversation {
     pub checkpoint: Option<(Sha, Vec<RepoPath>)>,
     /// The agent's last test run, or the baseline's.
     pub last_run: Option<TestRun>,
+    /// What the tools answered, in full.
+    pub results: Results,
     /// Red verdicts so far.
     pub red_verdicts: u32,
     /// Red verdicts in a row on the same tree.
@@ -40,6 +44,7 @@ impl Conversation {
             written: BTreeMap::new(),
             checkpoint: None,
             last_run: None,
+            results: Results::default(),
             red_verdicts: 0,
             red_verdicts_unchanged: 0,
             red_tree: None,
@@ -63,11 +68,13 @@ impl Conversation {
                     }
                     Message::ToolResults { results } => {
                         self.spend.tool_calls += u32::try_from(results.len()).unwrap_or(u32::MAX);
+                        results.iter().for_each(|result| self.results.give(&result.text));
                     }
                     Message::User { .. } => {}
                 }
                 self.messages.push(message.clone());
             }
+            TranscriptEvent::ResultKept { result, text } => self.results.keep(*result, text),
             // A part of the suite is nothing to compare the suite with.
             TranscriptEvent::BaselineRun { run } | TranscriptEvent::AgentTestRun { run } => {
                 if run.selection.is_none() {
@@ -90,6 +97,7 @@ impl Conversation {
             | TranscriptEvent::SandboxStarted { .. }
             | TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
+            | TranscriptEvent::Instructed { .. }
             | TranscriptEvent::PlanUpdated { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. }

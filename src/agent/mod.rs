@@ -4,11 +4,14 @@
 
 mod brief;
 mod conversation;
+pub mod prompts;
+mod results;
 mod run;
 mod sanitise;
 pub mod tools;
 
-pub use brief::{Brief, SYSTEM_PROMPT};
+pub use brief::Brief;
 pub use conversation::Conversation;
+pub use results::{ResultWindow, Results, SHOWN_CHARS_MAX, ShownResult};
 pub use run::{Agent, AgentEnding, AgentError};
 pub use sanitise::{Sanitised, sanitise};

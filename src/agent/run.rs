@@ -13,8 +13,9 @@ use crate::sandbox::{CallError, SandboxError, Toolbox};
 use crate::store::{Journal, StoreError};
 use crate::workspace::{Workspace, WorkspaceError};
 
-use super::brief::SYSTEM_PROMPT;
 use super::conversation::Conversation;
+use super::prompts;
+use super::results::Results;
 use super::tools::{Answer, Hands, Registry};
 
 /// After so many answers in a row without a tool call, the model is not going to work.
@@ -91,7 +92,7 @@ impl Agent<'_> {
                 )));
             }
             let request = ModelRequest {
-                system: SYSTEM_PROMPT.to_owned(),
+                system: prompts::SYSTEM.to_owned(),
                 messages: state.messages.clone(),
                 tools: registry.specs(),
                 output_tokens_max: self.output_tokens_max,
@@ -156,6 +157,7 @@ impl Agent<'_> {
             workspace: self.workspace,
             settings: self.settings,
             last_run: state.last_run.clone(),
+            results: state.results.clone(),
             written: state.written.clone(),
             events: Vec::new(),
         };
@@ -164,12 +166,14 @@ impl Agent<'_> {
         while let Some(call) = remaining.next() {
             if state.spend.time + started.elapsed() >= self.settings.budget.time_max {
                 let text = "Not carried out: the time for this job is over.".to_owned();
+                hands.results.give(&text);
                 results.push(ToolResult { call_id: call.id, text, is_error: true });
                 continue;
             }
-            let (text, is_error) = match registry.call(&call, &mut hands).await {
-                Ok(Answer::Text(text)) => (text, false),
-                Err(CallError::Told(text)) => (text, true),
+            let (text, full, is_error) = match registry.call(&call, &mut hands).await {
+                Ok(Answer::Text(text)) => (text, None, false),
+                Ok(Answer::Part { shown, full }) => (shown, Some(full), false),
+                Err(CallError::Told(text)) => (text, None, true),
                 Err(CallError::Lost(error)) => return Err(error.into()),
                 Ok(Answer::Finish { summary }) => {
                     let unanswered = remaining.map(|call| call.id).collect();
@@ -187,6 +191,7 @@ impl Agent<'_> {
                     return Ok(Some(AgentEnding::Asked(question)));
                 }
             };
+            let text = given(&mut hands.results, &mut hands.events, text, full);
             results.push(ToolResult { call_id: call.id, text, is_error });
         }
         let wrote = hands.written != state.written;
@@ -209,8 +214,11 @@ impl Agent<'_> {
         judged_for: Duration,
         mut before: Vec<TranscriptEvent>,
     ) -> Result<(), AgentError> {
+        let mut known = state.results.clone();
+        finish.answered.iter().for_each(|result| known.give(&result.text));
+        let text = given(&mut known, &mut before, verdict.to_owned(), None);
         let mut results = finish.answered;
-        results.push(ToolResult { call_id: finish.call_id, text: verdict.to_owned(), is_error: true });
+        results.push(ToolResult { call_id: finish.call_id, text, is_error: true });
         let skipped = "Not carried out: the call came after `finish` in the same answer.";
         results.extend(finish.unanswered.into_iter().map(|call_id| ToolResult {
             call_id,
@@ -260,6 +268,23 @@ impl Agent<'_> {
 fn changes_of(written: &BTreeMap<RepoPath, Vec<u8>>) -> Vec<Change> {
     let file = |bytes: &Vec<u8>| ChangedContent::File { mode: FileMode::Regular, bytes: bytes.clone() };
     written.iter().map(|(path, bytes)| Change { path: path.clone(), content: file(bytes) }).collect()
+}
+
+/// What the model is shown of a tool's answer. The whole is kept where that is more.
+fn given(
+    results: &mut Results,
+    events: &mut Vec<TranscriptEvent>,
+    text: String,
+    full: Option<String>,
+) -> String {
+    let number = results.next_number();
+    let shown = results.show(number, text, full);
+    if let Some(text) = shown.kept {
+        results.keep(number, &text);
+        events.push(TranscriptEvent::ResultKept { result: number, text });
+    }
+    results.give(&shown.text);
+    shown.text
 }
 
 fn user_message(text: &str) -> TranscriptEvent {

@@ -8,6 +8,7 @@ pub mod change;
 pub mod command;
 pub mod conversation;
 pub mod egress;
+pub mod flag;
 pub mod identity;
 pub mod issue;
 pub mod job;
@@ -21,6 +22,7 @@ pub use change::{Change, ChangedContent, FileMode};
 pub use command::{BoundedOutput, CommandResult, Ending, FailedTest, TestRun, WritablePlace};
 pub use conversation::{AssistantBlock, Message, StopReason, ToolArguments, ToolCall, ToolResult, ToolSpec};
 pub use egress::{EgressDecision, EgressReport};
+pub use flag::{Flag, Suspicion};
 pub use identity::{
     CommentId, DeliveryId, InstallationId, InvalidIdentity, IssueNumber, JobId, Login, PullRequestNumber,
     RepositoryId, RepositoryName, RepositoryRef, Sha,
@@ -32,4 +34,4 @@ pub use report::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
 pub use settings::JobSettings;
-pub use transcript::{Recorded, SetUpCommand, TranscriptEvent};
+pub use transcript::{PromptVersion, Recorded, SetUpCommand, TranscriptEvent};

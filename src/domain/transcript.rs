@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CommandResult, EgressReport, EscalationReason, FailedTest, JobSettings, JobState, Message, Outcome, Sha,
-    TestRun, Usage,
+    CommandResult, EgressReport, EscalationReason, FailedTest, Flag, JobSettings, JobState, Message, Outcome,
+    Sha, TestRun, Usage,
 };
 
 /// A set-up command that ran.
@@ -16,6 +16,21 @@ pub struct SetUpCommand {
     pub command: String,
     /// What came of it.
     pub result: CommandResult,
+}
+
+/// Which texts a model was instructed with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromptVersion {
+    /// Raised by people when the way of working changes.
+    pub number: u32,
+    /// SHA-256 over every text and tool schema, in hexadecimal.
+    pub digest: String,
+}
+
+impl std::fmt::Display for PromptVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.number, self.digest.get(..12).unwrap_or(&self.digest))
+    }
 }
 
 /// An event with its place and time.
@@ -81,6 +96,12 @@ pub enum TranscriptEvent {
         /// The run.
         run: TestRun,
     },
+    /// Which texts the model is instructed with. Recorded before its first turn, and again where a
+    /// restarted worker has others.
+    Instructed {
+        /// Their version.
+        prompts: PromptVersion,
+    },
     /// A message joined the conversation. Assistant messages carry what they cost.
     MessageAdded {
         /// The message.
@@ -93,6 +114,14 @@ pub enum TranscriptEvent {
         model: Option<String>,
         /// Wall time of the call or of the tools, in milliseconds.
         milliseconds: u64,
+    },
+    /// The full text of a tool's result of which the model is shown less. Recorded before the
+    /// message with the results.
+    ResultKept {
+        /// The result's number: results count from 1 through the whole conversation.
+        result: u32,
+        /// The text.
+        text: String,
     },
     /// The agent ran the suite in its own sandbox.
     AgentTestRun {
@@ -124,6 +153,9 @@ pub enum TranscriptEvent {
         /// The tests that fail on the base and pass on the proposal, where a proof was asked for
         /// and given.
         proof: Option<Vec<FailedTest>>,
+        /// What a reviewer must look at, of a proposal that is verified.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        flags: Vec<Flag>,
     },
     /// An effect outside took place: a comment, a branch, a pull request.
     Published {

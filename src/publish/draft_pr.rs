@@ -3,11 +3,11 @@
 
 use super::evidence::Evidence;
 use super::marker::MarkerKind;
-use super::neutralise::{cell, code_cell, code_span, cut, inline, line, quoted};
+use super::neutralise::{cell, code_cell, code_span, cut, inline, line, quoted, visible};
 use super::pages::PAGE_CHARS_MAX;
 use super::patch::Diff;
 use super::words::{failing_count, provenance, run_in_cell, spend, test_list, thousands, time};
-use crate::domain::{FailedTest, Sha, TestRun, Trigger};
+use crate::domain::{FailedTest, Flag, Sha, TestRun, Trigger};
 use crate::github::NewPullRequest;
 use crate::verdict::Verified;
 
@@ -25,6 +25,9 @@ const EXPLANATION_CHARS_MAX: usize = 4_000;
 const FILES_LISTED_MAX: usize = 40;
 /// Longest path that is shown whole.
 const PATH_CHARS_MAX: usize = 200;
+/// Flags that are listed, and the longest.
+const FLAGS_LISTED_MAX: usize = 20;
+const FLAG_CHARS_MAX: usize = 600;
 /// Notes that are listed.
 const NOTES_LISTED_MAX: usize = 10;
 /// Longest note.
@@ -84,6 +87,7 @@ fn body_with(evidence: &Evidence, verified: &Verified, base_branch: &str, share:
         Some(format!("{marker}\n{}", opening(evidence))),
         Some(what_changed(evidence, share)),
         Some(what_was_run(evidence, verified, share)),
+        flags(verified.flags()),
         verified.proof().and_then(proof),
         plan(evidence, share),
         Some(account(evidence, verified.tree(), base_branch)),
@@ -179,6 +183,23 @@ fn mended(baseline: Option<&TestRun>, after: &TestRun) -> String {
         return String::new();
     }
     format!("\n\nFailed before, and no longer:\n\n{}", test_list(&mended))
+}
+
+/// What must not be overlooked. Names, paths and lines are foreign, so they are shown as code.
+fn flags(flags: &[Flag]) -> Option<String> {
+    let lines: Vec<String> = flags
+        .iter()
+        .take(FLAGS_LISTED_MAX)
+        .map(|flag| format!("- ⚠️ {}", code_span(&cut(&visible(&flag.in_words()), FLAG_CHARS_MAX))))
+        .collect();
+    let more = flags.len().saturating_sub(FLAGS_LISTED_MAX);
+    let rest = if more > 0 { format!("\n- ⚠️ … and {more} more") } else { String::new() };
+    (!flags.is_empty()).then(|| {
+        format!(
+            "### Look at this first\n\nAn honest change can do this, and one that only looks right needs it:\n\n{}{rest}",
+            lines.join("\n")
+        )
+    })
 }
 
 fn proof(tests: &[FailedTest]) -> Option<String> {

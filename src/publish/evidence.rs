@@ -219,6 +219,8 @@ impl Evidence {
             }
             TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
+            | TranscriptEvent::ResultKept { .. }
+            | TranscriptEvent::Instructed { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. } => {}
         }
@@ -264,10 +266,12 @@ fn is_work(event: &TranscriptEvent) -> bool {
         | TranscriptEvent::SandboxStarted { .. }
         | TranscriptEvent::SetUp { .. }
         | TranscriptEvent::Egress { .. }
+        | TranscriptEvent::Instructed { .. }
         | TranscriptEvent::BaselineRun { .. }
         | TranscriptEvent::MessageAdded { .. }
         | TranscriptEvent::AgentTestRun { .. }
         | TranscriptEvent::PlanUpdated { .. }
+        | TranscriptEvent::ResultKept { .. }
         | TranscriptEvent::Checkpoint { .. }
         | TranscriptEvent::VerdictReached { .. }
         | TranscriptEvent::EscalationDecided { .. }

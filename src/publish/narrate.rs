@@ -49,7 +49,10 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
             return None;
         }
         TranscriptEvent::AgentTestRun { run } => format!("  tests: {}", run_in_words(run)),
-        TranscriptEvent::PlanUpdated { .. } | TranscriptEvent::Checkpoint { .. } => return None,
+        TranscriptEvent::Instructed { .. }
+        | TranscriptEvent::PlanUpdated { .. }
+        | TranscriptEvent::ResultKept { .. }
+        | TranscriptEvent::Checkpoint { .. } => return None,
         TranscriptEvent::VerdictReached { verified: true, explanation, .. } => {
             format!("  verdict: VERIFIED. {explanation}")
         }

@@ -81,8 +81,10 @@ impl Story {
             | TranscriptEvent::SandboxStarted { .. }
             | TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
+            | TranscriptEvent::Instructed { .. }
             | TranscriptEvent::BaselineRun { .. }
             | TranscriptEvent::PlanUpdated { .. }
+            | TranscriptEvent::ResultKept { .. }
             | TranscriptEvent::Checkpoint { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. }

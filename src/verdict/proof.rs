@@ -66,7 +66,7 @@ pub(super) fn judge_proof(
 }
 
 /// Whether a failing test is in one of the files: its own name stands there, or it is the file.
-fn is_brought(test: &FailedTest, brought: &[Change]) -> bool {
+pub(super) fn is_brought(test: &FailedTest, brought: &[Change]) -> bool {
     let name = own_name(&test.0);
     brought.iter().any(|change| {
         let ChangedContent::File { bytes, .. } = &change.content else { return false };

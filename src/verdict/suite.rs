@@ -235,3 +235,52 @@ fn compare(written: &mut TestReport, printed: &TestReport, output: &BoundedOutpu
         written.remark("the report file is whole, and the output breaks off");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ReportBuilder, ReportFormat, ReportSource, TestCase, TestOutcome};
+
+    fn report(source: ReportSource, passed: u64, failed: u64, finished: bool) -> TestReport {
+        let mut builder = ReportBuilder::default();
+        for n in 0..passed + failed {
+            let outcome = if n < passed { TestOutcome::Passed } else { TestOutcome::Failed };
+            builder.push(TestCase::new(n.to_string(), outcome));
+        }
+        let counts = builder.counted();
+        builder.finish(source, ReportFormat::Junit, Some(counts), finished)
+    }
+
+    fn weighed(
+        written: Option<Result<Option<TestReport>, String>>,
+        printed: Option<TestReport>,
+    ) -> TestReport {
+        weigh(written, printed, &BoundedOutput::default())
+    }
+
+    #[test]
+    fn the_file_counts_and_contradictions_are_said() {
+        let file = |passed, failed| Some(Ok(Some(report(ReportSource::File, passed, failed, true))));
+        let output = |passed, failed, finished| Some(report(ReportSource::Output, passed, failed, finished));
+        let agreed = weighed(file(2, 1), output(2, 1, true));
+        assert_eq!((agreed.source, agreed.remarks.len()), (ReportSource::File, 0));
+        let forged = weighed(file(2, 1), output(3, 0, true));
+        assert_eq!(forged.counts.unwrap().failed, 1);
+        assert!(forged.remarks[0].contains("contradict each other: 2 passed, 1 failed against 3 passed"));
+        let cut_off = weighed(file(3, 0), output(1, 0, false));
+        assert!(!cut_off.finished);
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let printed = || Some(report(ReportSource::Output, 1, 0, true));
+        let none = weighed(Some(Ok(None)), printed());
+        assert_eq!(none.source, ReportSource::Output);
+        assert!(none.remarks[0].contains("asked for a report file and wrote none"));
+        let broken = weighed(Some(Err("it is too large".into())), printed());
+        assert!(broken.remarks[0].contains("cannot be read: it is too large"));
+        let nothing = weighed(None, None);
+        assert!(!nothing.is_known() && nothing.remarks[0].contains("the exit code is all there is"));
+        assert_eq!(weighed(None, printed()).remarks, [""; 0]);
+    }
+}

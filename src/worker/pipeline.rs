@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use tracing::{info, instrument};
 
-use crate::agent::{Agent, AgentEnding, AgentError, Brief, Conversation};
+use crate::agent::{Agent, AgentEnding, AgentError, Brief, Conversation, prompts};
 use crate::domain::{EscalationReason, JobState, Message, Outcome, Recorded, Step, TestRun, TranscriptEvent};
 use crate::store::Journal;
 use crate::verdict::{Judge, Red, Verdict, Verified};
@@ -75,6 +75,7 @@ async fn record_decision(stage: &mut Stage<'_>, decision: &Decision) -> Result<(
             explanation: verified.explanation().to_owned(),
             run: Some(verified.run().clone()),
             proof: verified.proof().map(<[_]>::to_vec),
+            flags: verified.flags().to_vec(),
         },
         Decision::Escalate(reason) => TranscriptEvent::EscalationDecided { reason: reason.clone() },
     };
@@ -113,7 +114,9 @@ async fn agent_and_verdict(
     stage: &mut Stage<'_>,
     prepared: &Prepared,
 ) -> Result<Decision, JobError> {
-    let mut state = Conversation::replay(&journal.transcript().await?);
+    let transcript = journal.transcript().await?;
+    let mut state = Conversation::replay(&transcript);
+    instruct(journal, &transcript).await?;
     if state.messages.is_empty() {
         for event in brief(journal, prepared).await? {
             journal.append(std::slice::from_ref(&event)).await?;
@@ -169,6 +172,19 @@ async fn agent_and_verdict(
     }
 }
 
+/// Records which texts the model is instructed with, unless the transcript says so already.
+async fn instruct(journal: &Journal, transcript: &[Recorded]) -> Result<(), JobError> {
+    let last = transcript.iter().rev().find_map(|recorded| match &recorded.event {
+        TranscriptEvent::Instructed { prompts } => Some(prompts),
+        _ => None,
+    });
+    let prompts = prompts::version();
+    if last != Some(&prompts) {
+        journal.append(&[TranscriptEvent::Instructed { prompts }]).await?;
+    }
+    Ok(())
+}
+
 /// Records what the sandboxes began with, and what the agent's asked of the network.
 async fn tell_environment(journal: &Journal, prepared: &Prepared) -> Result<(), JobError> {
     let mut events = prepared.environment.take_events();
@@ -216,6 +232,7 @@ fn red_event(red: &Red) -> TranscriptEvent {
         explanation: red.explanation.clone(),
         run: red.run.clone(),
         proof: None,
+        flags: Vec::new(),
     }
 }
 

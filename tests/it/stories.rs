@@ -1,8 +1,10 @@
 //! The stories that the project promises, told through the real binary.
 
+mod cheats;
 mod commands;
 mod crashes;
 mod people;
 mod processes;
 mod scenarios;
+mod tools;
 mod verdicts;

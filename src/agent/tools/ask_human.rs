@@ -21,11 +21,7 @@ struct Arguments {
 #[async_trait]
 impl Tool for AskHumanTool {
     fn spec(&self) -> ToolSpec {
-        spec_of::<Arguments>(
-            "ask_human",
-            "Ends your work with a question to the maintainers. Only when you cannot go on without their \
-             decision.",
-        )
+        spec_of::<Arguments>("ask_human", include_str!("../prompts/tools/ask_human.md"))
     }
 
     async fn call(&self, arguments: Value, _hands: &mut Hands<'_>) -> Result<Answer, CallError> {

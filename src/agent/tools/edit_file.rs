@@ -34,11 +34,7 @@ struct Replacement {
 #[async_trait]
 impl Tool for EditFileTool {
     fn spec(&self) -> ToolSpec {
-        spec_of::<Arguments>(
-            "edit_file",
-            "Replaces exact text in an existing file. Each `old` must occur exactly once; include enough lines \
-             around it to make it unique. All edits are applied, or none.",
-        )
+        spec_of::<Arguments>("edit_file", include_str!("../prompts/tools/edit_file.md"))
     }
 
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {

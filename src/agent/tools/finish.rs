@@ -21,11 +21,7 @@ struct Arguments {
 #[async_trait]
 impl Tool for FinishTool {
     fn spec(&self) -> ToolSpec {
-        spec_of::<Arguments>(
-            "finish",
-            "Asks for the verdict: the test suite is run on a fresh copy of the repository with only the files \
-             that you wrote. If it is not green you are shown why, and go on.",
-        )
+        spec_of::<Arguments>("finish", include_str!("../prompts/tools/finish.md"))
     }
 
     async fn call(&self, arguments: Value, _hands: &mut Hands<'_>) -> Result<Answer, CallError> {

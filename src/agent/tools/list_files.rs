@@ -26,10 +26,7 @@ struct Arguments {
 #[async_trait]
 impl Tool for ListFilesTool {
     fn spec(&self) -> ToolSpec {
-        spec_of::<Arguments>(
-            "list_files",
-            "Lists the files below a directory with their sizes; git-ignored files are left out.",
-        )
+        spec_of::<Arguments>("list_files", include_str!("../prompts/tools/list_files.md"))
     }
 
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::results::Results;
 use crate::domain::{
     Change, ChangedContent, FailedTest, FileMode, JobSettings, RepoPath, TestRun, ToolArguments, ToolCall,
     ToolSpec, TranscriptEvent,
@@ -21,15 +22,13 @@ mod edit_file;
 mod finish;
 mod list_files;
 mod read_file;
+mod read_result;
 mod run_tests;
 mod search;
 mod update_plan;
 mod write_file;
 
 pub use run_tests::describe_run;
-
-/// Longest result of one tool call that the model is shown, in characters.
-const RESULT_CHARS_MAX: usize = 30_000;
 
 /// A tool the model may call.
 #[async_trait]
@@ -51,6 +50,8 @@ pub struct Hands<'a> {
     pub settings: &'a JobSettings,
     /// The last test run, to tell what changed since.
     pub last_run: Option<TestRun>,
+    /// What the tools answered so far, in full. The call being carried out is its next one.
+    pub results: Results,
     /// What was written so far, as it was written.
     pub written: BTreeMap<RepoPath, Vec<u8>>,
     /// Events to record with the results.
@@ -121,8 +122,16 @@ fn unreachable_base(error: WorkspaceError) -> CallError {
 /// What a tool call came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// A result for the model.
+    /// A result for the model. Whoever records it cuts it to what the model can be shown.
     Text(String),
+    /// A result of which the tool itself shows a part; that part says how `read_result` gives the
+    /// rest.
+    Part {
+        /// What the model is shown.
+        shown: String,
+        /// All of it.
+        full: String,
+    },
     /// The model asks for the verdict.
     Finish {
         /// Its summary for the reviewer.
@@ -151,6 +160,7 @@ impl Registry {
                 Box::new(edit_file::EditFileTool),
                 Box::new(write_file::WriteFileTool),
                 Box::new(run_tests::RunTestsTool),
+                Box::new(read_result::ReadResultTool),
                 Box::new(update_plan::UpdatePlanTool),
                 Box::new(finish::FinishTool),
                 Box::new(ask_human::AskHumanTool),
@@ -180,14 +190,12 @@ impl Registry {
                 )));
             }
         };
-        match tool.call(arguments, hands).await? {
-            Answer::Text(text) => Ok(Answer::Text(shortened(&text))),
-            other => Ok(other),
-        }
+        tool.call(arguments, hands).await
     }
 }
 
-/// The tool's spec, with the schema of `Arguments`.
+/// The tool's spec: its text from the file of its name under `prompts/tools/`, with the schema of
+/// `Arguments`.
 fn spec_of<Arguments: JsonSchema>(name: &str, description: &str) -> ToolSpec {
     let mut schema = schemars::schema_for!(Arguments).to_value();
     if let Some(object) = schema.as_object_mut() {
@@ -195,7 +203,7 @@ fn spec_of<Arguments: JsonSchema>(name: &str, description: &str) -> ToolSpec {
         object.remove("title");
         object.remove("description");
     }
-    ToolSpec { name: name.to_owned(), description: description.to_owned(), input_schema: schema }
+    ToolSpec { name: name.to_owned(), description: description.trim().to_owned(), input_schema: schema }
 }
 
 /// The arguments as their type; a mismatch is told with the reason.
@@ -207,17 +215,6 @@ fn parsed<Arguments: DeserializeOwned>(arguments: Value) -> Result<Arguments, Ca
 /// A path that a proposal may hold; the rule it breaks is told.
 fn repo_path(path: &str) -> Result<RepoPath, CallError> {
     path.strip_prefix("./").unwrap_or(path).parse().map_err(|error| CallError::Told(format!("{error}.")))
-}
-
-fn shortened(text: &str) -> String {
-    if text.chars().count() <= RESULT_CHARS_MAX {
-        return text.to_owned();
-    }
-    let half = RESULT_CHARS_MAX / 2;
-    let head: String = text.chars().take(half).collect();
-    let skip = text.chars().count() - half;
-    let tail: String = text.chars().skip(skip).collect();
-    format!("{head}\n[… {} characters left out …]\n{tail}", skip - half)
 }
 
 fn names(tests: &[FailedTest]) -> String {
@@ -241,13 +238,5 @@ mod tests {
             assert_eq!(spec.input_schema["additionalProperties"], false, "{}", spec.name);
             assert!(spec.description.len() > 40, "{}", spec.name);
         }
-    }
-
-    #[test]
-    fn a_long_result_keeps_its_head_and_its_tail() {
-        let text = format!("{}{}", "a".repeat(40_000), "z".repeat(40_000));
-        let short = shortened(&text);
-        assert!(short.starts_with("aaa") && short.ends_with("zzz"));
-        assert!(short.contains("50000 characters left out"), "{}", &short[14_990..15_060]);
     }
 }

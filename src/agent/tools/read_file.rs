@@ -29,10 +29,7 @@ struct Arguments {
 #[async_trait]
 impl Tool for ReadFileTool {
     fn spec(&self) -> ToolSpec {
-        spec_of::<Arguments>(
-            "read_file",
-            "Reads a window of a text file. Lines are shown with their numbers, which are not part of the file.",
-        )
+        spec_of::<Arguments>("read_file", include_str!("../prompts/tools/read_file.md"))
     }
 
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {

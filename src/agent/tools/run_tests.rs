@@ -36,12 +36,7 @@ struct Arguments {
 #[async_trait]
 impl Tool for RunTestsTool {
     fn spec(&self) -> ToolSpec {
-        spec_of::<Arguments>(
-            "run_tests",
-            "Runs the repository's test suite in your sandbox, or the part of it that `path` or `name` selects, and \
-             shows how it ended, what changed since the suite's last run, and the end of its output. Only a run of \
-             the whole suite tells whether it passes.",
-        )
+        spec_of::<Arguments>("run_tests", include_str!("../prompts/tools/run_tests.md"))
     }
 
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
@@ -52,18 +47,36 @@ impl Tool for RunTestsTool {
             (None, None) => run_suite(hands.toolbox, hands.settings).await?,
             _ => run_selected(hands.toolbox, hands.settings, &Selection { path, name }).await?,
         };
-        let text = describe_run(&run, hands.last_run.as_ref());
+        let before = hands.last_run.as_ref();
+        let (shown, full) = (describe_run(&run, before), described(&run, before, usize::MAX));
+        let answer = match shown == full {
+            true => Answer::Text(shown),
+            false => {
+                let number = hands.results.next_number();
+                let how = format!("[All of it: read_result {{\"result\": {number}}}]");
+                Answer::Part { shown: format!("{}\n{how}", shown.trim_end()), full }
+            }
+        };
         hands.events.push(TranscriptEvent::AgentTestRun { run: run.clone() });
         if run.selection.is_none() {
             hands.last_run = Some(run);
         }
-        Ok(Answer::Text(text))
+        Ok(answer)
     }
 }
 
 /// A run in words for the model: ending, counts, failing tests against the run before with what tells
 /// most of each, end of the output.
 pub fn describe_run(run: &TestRun, before: Option<&TestRun>) -> String {
+    let told_apart = run.report.red().next().is_some() && run.report.red().all(|case| case.message.is_some());
+    let output_chars_max = match told_apart || run.is_green() {
+        true => OUTPUT_CHARS_BESIDE_REPORT_MAX,
+        false => OUTPUT_CHARS_MAX,
+    };
+    described(run, before, output_chars_max)
+}
+
+fn described(run: &TestRun, before: Option<&TestRun>, output_chars_max: usize) -> String {
     let seconds = run.result.duration.as_secs_f64();
     let of = run.selection.as_ref().map(|part| format!(", only {part}")).unwrap_or_default();
     let mut text = format!("`{}`{of}: {} after {seconds:.1} s.\n", run.command, run.result.ending.describe());
@@ -102,13 +115,8 @@ pub fn describe_run(run: &TestRun, before: Option<&TestRun>) -> String {
     if run.result.output.is_cut() {
         text.push_str(&cut_note(run));
     }
-    let told_apart = run.report.red().next().is_some() && run.report.red().all(|case| case.message.is_some());
-    let chars_max = match told_apart || run.is_green() {
-        true => OUTPUT_CHARS_BESIDE_REPORT_MAX,
-        false => OUTPUT_CHARS_MAX,
-    };
     let output = run.result.output.to_text();
-    let skip = output.chars().count().saturating_sub(chars_max);
+    let skip = output.chars().count().saturating_sub(output_chars_max);
     let shown: String = output.chars().skip(skip).collect();
     match (skip, shown.trim().is_empty()) {
         (_, true) => text.push_str("It printed nothing."),

@@ -33,11 +33,7 @@ struct Arguments {
 #[async_trait]
 impl Tool for SearchTool {
     fn spec(&self) -> ToolSpec {
-        spec_of::<Arguments>(
-            "search",
-            "Searches file contents for a pattern and shows matching lines with file and line number. Binary \
-             and git-ignored files are left out.",
-        )
+        spec_of::<Arguments>("search", include_str!("../prompts/tools/search.md"))
     }
 
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {

@@ -34,10 +34,7 @@ struct Step {
 #[async_trait]
 impl Tool for UpdatePlanTool {
     fn spec(&self) -> ToolSpec {
-        spec_of::<Arguments>(
-            "update_plan",
-            "Replaces your plan. People read it in the pull request; keep it short and true.",
-        )
+        spec_of::<Arguments>("update_plan", include_str!("../prompts/tools/update_plan.md"))
     }
 
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {

@@ -24,10 +24,7 @@ struct Arguments {
 #[async_trait]
 impl Tool for WriteFileTool {
     fn spec(&self) -> ToolSpec {
-        spec_of::<Arguments>(
-            "write_file",
-            "Creates a file, or replaces all of it. To change part of an existing file use edit_file.",
-        )
+        spec_of::<Arguments>("write_file", include_str!("../prompts/tools/write_file.md"))
     }
 
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
