@@ -1,6 +1,6 @@
 //! The fail→pass proof: a test that the change brings must fail without the change.
 
-use crate::domain::{Change, ChangedContent, Ending, FailedTest, TestRun};
+use crate::domain::{Change, ChangedContent, Ending, FailedTest, TestCase, TestRun};
 use crate::workspace::Proposal;
 
 use super::rules::TestPaths;
@@ -48,8 +48,14 @@ pub(super) fn judge_proof(
         }
     }
     let (first_failed, second_failed) = (first.failed(), second.failed());
-    let failed_twice = first_failed.iter().filter(|test| second_failed.contains(test));
-    let own: Vec<FailedTest> = failed_twice.filter(|test| is_brought(test, brought)).cloned().collect();
+    let own: Vec<FailedTest> = first
+        .report
+        .red()
+        .filter(|case| second.report.case(&case.name).is_some_and(TestCase::is_red))
+        .map(|case| (FailedTest(case.name.clone()), case))
+        .filter(|(test, case)| is_brought(test, brought) || breaks_in(case, brought))
+        .map(|(test, _)| test)
+        .collect();
     if own.is_empty() && !(first_failed.is_empty() && second_failed.is_empty()) {
         let lost = match first.names_may_be_lost() || second.names_may_be_lost() {
             true => {
@@ -75,6 +81,12 @@ pub(super) fn is_brought(test: &FailedTest, brought: &[Change]) -> bool {
     })
 }
 
+/// Whether what broke, a build for instance, broke in one of the files.
+fn breaks_in(case: &TestCase, brought: &[Change]) -> bool {
+    let file = case.location.as_ref().map(|at| at.file.as_str());
+    brought.iter().any(|change| file == Some(change.path.as_str()))
+}
+
 /// A test's own name: `b` of `tests/a.py::A::b[case 1]`, `a::tests::b`, `b (a.A.b)`, `A/b`.
 fn own_name(test: &str) -> &str {
     let plain = test.split(['[', '(']).next().unwrap_or(test).trim();
@@ -87,7 +99,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{BoundedOutput, CommandResult, FileMode, TestReport, WritablePlace};
+    use crate::domain::{BoundedOutput, CommandResult, FileMode, TestLocation, TestReport, WritablePlace};
 
     fn run(ending: Ending, failed: &[&str]) -> TestRun {
         let output = BoundedOutput::default();
@@ -146,6 +158,14 @@ mod tests {
     fn a_suite_that_no_longer_builds_without_the_change_is_a_proof_without_names() {
         let broken = run(Ending::Exited { code: 101 }, &[]);
         assert_eq!(judge_proof(&broken, &broken, &brought()), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_build_that_breaks_in_the_new_test_is_its_failure() {
+        let mut red = run(RED, &["build of `a` (test \"new\")"]);
+        assert!(judge_proof(&red, &red, &brought()).is_err());
+        red.report.cases[0].location = Some(TestLocation { file: "tests/test_new.py".into(), line: Some(1) });
+        assert_eq!(judge_proof(&red, &red, &brought()).unwrap().len(), 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod cheats;
 mod commands;
 mod crashes;
+mod money;
 mod people;
 mod processes;
 mod scenarios;
