@@ -119,7 +119,7 @@ mod tests {
         }
         let counts = builder.counted();
         let report = match source {
-            ReportSource::ExitCode => TestReport::default(),
+            ExitCode => TestReport::default(),
             source => builder.finish(source, ReportFormat::Junit, Some(counts), true),
         };
         let ending = Ending::Exited { code };
