@@ -377,7 +377,7 @@ pub struct Search {
 }
 
 /// What a search found, in path order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SearchHits {
     /// Matching and context lines.
     pub lines: Vec<SearchLine>,
