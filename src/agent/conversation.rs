@@ -90,8 +90,11 @@ impl Conversation {
             TranscriptEvent::Compacted { message, .. } => self.view.start_afresh(message),
             TranscriptEvent::PlanUpdated { plan } => self.plan = Some(plan.clone()),
             TranscriptEvent::ResultKept { result, text } => self.results.keep(*result, text),
+            // A part of the suite is nothing to compare the suite with.
             TranscriptEvent::BaselineRun { run } | TranscriptEvent::AgentTestRun { run } => {
-                self.last_run = Some(run.clone());
+                if run.selection.is_none() {
+                    self.last_run = Some(run.clone());
+                }
             }
             TranscriptEvent::Checkpoint { tree, paths } => {
                 let paths = paths.iter().filter_map(|path| path.parse().ok()).collect();

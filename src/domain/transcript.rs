@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CallCost, CommandResult, EgressReport, EscalationReason, FailedTest, JobSettings, JobState, Message,
-    Outcome, Sha, TestRun, Usage,
+    CallCost, CommandResult, EgressReport, EscalationReason, FailedTest, Flag, JobSettings, JobState,
+    Message, Outcome, Sha, TestRun, Usage,
 };
 
 /// A set-up command that ran.
@@ -219,6 +219,9 @@ pub enum TranscriptEvent {
         /// The tests that fail on the base and pass on the proposal, where a proof was asked for
         /// and given.
         proof: Option<Vec<FailedTest>>,
+        /// What a reviewer must look at, of a proposal that is verified.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        flags: Vec<Flag>,
     },
     /// An effect outside took place: a comment, a branch, a pull request.
     Published {

@@ -83,10 +83,11 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
 
 fn run_in_words(run: &TestRun) -> String {
     let seconds = run.result.duration.as_secs_f64();
-    let failed = match run.failed.len() {
+    let failing = run.failed();
+    let failed = match failing.len() {
         0 => String::new(),
-        1 => format!(", failing: {}", run.failed[0].0),
-        count => format!(", {count} failing: {}, …", run.failed[0].0),
+        1 => format!(", failing: {}", failing[0].0),
+        count => format!(", {count} failing: {}, …", failing[0].0),
     };
     let cut = if run.result.output.is_cut() { ", output cut" } else { "" };
     format!("{} after {seconds:.1} s{failed}{cut}", run.result.ending.describe())

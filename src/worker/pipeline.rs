@@ -97,6 +97,7 @@ async fn record_decision(stage: &mut Stage<'_>, decision: &Decision) -> Result<(
             explanation: verified.explanation().to_owned(),
             run: Some(verified.run().clone()),
             proof: verified.proof().map(<[_]>::to_vec),
+            flags: verified.flags().to_vec(),
         },
         Decision::Escalate(reason) => TranscriptEvent::EscalationDecided { reason: reason.clone() },
     };
@@ -239,6 +240,7 @@ fn red_event(red: &Red) -> TranscriptEvent {
         explanation: red.explanation.clone(),
         run: red.run.clone(),
         proof: None,
+        flags: Vec::new(),
     }
 }
 

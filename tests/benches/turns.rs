@@ -13,8 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 use mendwright::agent::{Agent, AgentEnding, Conversation, Purse};
 use mendwright::domain::{
     AssistantBlock, BoundedOutput, Budget, CommandResult, DayCaps, Ending, InstallationId, IssueNumber,
-    IssueSnapshot, JobSettings, Price, RepositoryId, RepositoryRef, StopReason, TestRun, ToolArguments,
-    ToolCall, TranscriptEvent, Trigger, Usage,
+    IssueSnapshot, JobSettings, Price, RepositoryId, RepositoryRef, StopReason, TestReport, TestRun,
+    ToolArguments, ToolCall, TranscriptEvent, Trigger, Usage,
 };
 use mendwright::model::{Model, ModelError, ModelReply, ModelRequest};
 use mendwright::sandbox::protocol::{ReadFile, WriteFile};
@@ -208,7 +208,8 @@ async fn work() {
             output: BoundedOutput::default(),
             duration: Duration::ZERO,
         },
-        failed: Vec::new(),
+        selection: None,
+        report: TestReport::default(),
     };
     let mut state = Conversation::replay(&[]);
     agent.open(&mut state, &issue(), &baseline).await.unwrap();

@@ -1,5 +1,6 @@
 //! The stories that the project promises, told through the real binary.
 
+mod cheats;
 mod commands;
 mod context;
 mod crashes;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::domain::{BoundedOutput, Budget, CommandResult, Ending, FailedTest, IssueNumber};
+use crate::domain::{BoundedOutput, Budget, CommandResult, Ending, IssueNumber, TestReport};
 
 fn issue() -> IssueSnapshot {
     IssueSnapshot {
@@ -41,7 +41,8 @@ fn the_first_message_reads_like_this() {
             output: BoundedOutput { head: "left: a--b\n".into(), ..BoundedOutput::default() },
             duration: Duration::from_millis(900),
         },
-        failed: vec![FailedTest("one_dash".into())],
+        selection: None,
+        report: TestReport::naming_failed(["one_dash"]),
     };
     let issue = issue();
     let material = Material {
