@@ -26,7 +26,7 @@ use tracing::{info, warn};
 use url::Url;
 
 use crate::config::{
-    AppConfig, ModelProvider, SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig,
+    self, AppConfig, ModelProvider, SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig,
     StoredApp, Toolchains,
 };
 use crate::github::{Connection, GitHub, OctocrabGitHub};
@@ -98,7 +98,7 @@ impl App {
         let set_up = set_up_policy(&config.sandbox.set_up);
         let running = Arc::new(Running::default());
         let live = Live {
-            model: model(&config)?,
+            model: crate::model::connect(model_config(&config.model))?,
             mirrors: Mirrors::new(absolute(data_dir)?.join("mirrors")),
             store: store.clone(),
             sandbox: sandbox.clone(),
@@ -277,8 +277,8 @@ fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> 
     })
 }
 
-fn model(config: &ServerConfig) -> anyhow::Result<Arc<dyn Model>> {
-    let model = &config.model;
+/// How the configured model is reached.
+pub fn model_config(model: &config::ModelConfig) -> ModelConfig {
     let provider = match model.provider {
         ModelProvider::Anthropic => Provider::Anthropic,
         ModelProvider::OpenAi => Provider::OpenAi,
@@ -288,7 +288,7 @@ fn model(config: &ServerConfig) -> anyhow::Result<Arc<dyn Model>> {
     wanted.url = Some(model.url.clone());
     wanted.price =
         model.price.map(|price| Price::flat(price.input, price.output, price.cache_read, price.cache_write));
-    Ok(crate::model::connect(wanted)?)
+    wanted
 }
 
 /// The configured sandbox, without what predecessors left of it, tried once: a job must not be the
@@ -299,11 +299,24 @@ pub async fn sandbox(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<
     if removed > 0 {
         info!(removed, "removed what earlier processes had left of their sandboxes");
     }
+    let description = try_one(sandbox.as_ref(), config).await?;
+    info!(sandbox = description, "the sandbox works");
+    Ok(sandbox)
+}
+
+/// Tries the configured sandbox beside a service that may be running: leaves everything as it is.
+/// Answers with its description.
+pub async fn try_sandbox(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<String> {
+    let sandbox = connect(&sandbox_options(config, data_dir)?)?;
+    try_one(sandbox.as_ref(), config).await
+}
+
+async fn try_one(sandbox: &dyn Sandbox, config: &SandboxConfig) -> anyhow::Result<String> {
     let spec = SandboxSpec { label: "probe".to_owned(), ..sandbox_spec(config) };
     let probe = sandbox.start(&spec).await?;
-    info!(sandbox = probe.description(), "the sandbox works");
+    let description = probe.description().to_owned();
     probe.shut_down().await;
-    Ok(sandbox)
+    Ok(description)
 }
 
 /// Removes what sandboxes leave behind, now and then, until `shutdown`.

@@ -10,6 +10,7 @@ use crate::demo::story::REPOSITORY;
 
 mod demo;
 mod detect;
+mod doctor;
 mod emulate;
 mod fix;
 mod local_forge;
@@ -30,6 +31,8 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Runs the service.
     Serve(serve::ServeArguments),
+    /// Says what works, what does not, and what to do about it.
+    Doctor(doctor::DoctorArguments),
     /// Fixes one issue in a local repository, without GitHub.
     Fix(fix::FixArguments),
     /// Says what a repository's tests need, and where that is written.
@@ -89,6 +92,7 @@ async fn run(command: Command) -> anyhow::Result<i32> {
     match command {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Serve(arguments) => serve::run(arguments).await,
+        Command::Doctor(arguments) => doctor::run(arguments).await,
         Command::Fix(arguments) => fix::run(arguments).await,
         Command::Detect(arguments) => detect::run(&arguments),
         Command::Emulate(arguments) => {

@@ -24,7 +24,7 @@ pub use repository::{
 };
 pub use server::{
     AppConfig, EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelPrice, ModelProvider,
-    SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
+    Readings, Rest, SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
 };
 pub use stored_app::StoredApp;
 

@@ -5,6 +5,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+mod app_client;
 mod app_jwt;
 mod client;
 mod manifest;
@@ -14,6 +15,7 @@ mod tokens;
 mod transport;
 mod wire;
 
+pub use app_client::{AppClient, AppFacts, AppOwner, HookConfig, HookDelivery, Installation};
 pub use client::{Connection, ConnectionError, OctocrabGitHub};
 pub use manifest::{RegisteredApp, convert_manifest_code};
 pub use operations::OPERATIONS;

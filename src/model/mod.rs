@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use crate::domain::budget::WorstCase;
 use crate::domain::{AssistantBlock, Message, StopReason, ToolArguments, ToolSpec, Usage};
 
+mod access;
 mod anthropic;
 mod connection;
 mod exchange;
@@ -16,6 +17,7 @@ mod openai;
 mod prices;
 mod retry;
 
+pub use access::{Access, check_access};
 pub use connection::{InvalidModelConfig, ModelConfig, OutputLimitParameter, Provider, connect};
 pub use exchange::ExchangeLimits;
 pub use prices::{LongPromptPrice, Price, known_price};
