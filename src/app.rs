@@ -29,7 +29,7 @@ use crate::config::{
     self, AppConfig, ModelProvider, SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig,
     StoredApp, Toolchains,
 };
-use crate::github::{Connection, GitHub, OctocrabGitHub};
+use crate::github::{AppClient, Connection, GitHub, OctocrabGitHub};
 use crate::install::{Keep, Place, SetUp};
 use crate::model::{Model, ModelConfig, Price, Provider};
 use crate::sandbox::{
@@ -40,7 +40,7 @@ use crate::store::{SqliteStore, Store};
 use crate::telemetry::register_secret;
 use crate::verdict::{SetUpLocks, SetUpPolicy};
 use crate::webhook::{self, WebhookSecrets, WebhookState};
-use crate::worker::{Parts, Rules, Worker};
+use crate::worker::{Parts, Reconciler, Rules, Worker};
 use crate::workspace::Mirrors;
 
 /// How often is looked for what sandboxes left behind.
@@ -154,12 +154,14 @@ impl Live {
     /// Takes deliveries and works on jobs from now on.
     fn go(&self, app: &AppConfig) -> anyhow::Result<()> {
         let config = &self.config;
-        let github: Arc<dyn GitHub> = Arc::new(OctocrabGitHub::new(Connection {
+        let connection = Connection {
             api_url: config.github.api_url.clone(),
             web_url: config.github.web_url.clone(),
             app_id: app.id,
             private_key_pem: app.private_key.clone(),
-        })?);
+        };
+        let reconciling = AppClient::new(&connection)?;
+        let github: Arc<dyn GitHub> = Arc::new(OctocrabGitHub::new(connection)?);
         let parts = Parts {
             store: self.store.clone(),
             github,
@@ -189,6 +191,16 @@ impl Live {
         if self.routes.set(webhook::router(webhook)).is_err() {
             anyhow::bail!("the service has credentials already");
         }
+        let reconciler = Reconciler::new(
+            reconciling,
+            self.store.clone(),
+            config.github.label.clone(),
+            parts.wake.clone(),
+            config.github.reconcile_every,
+            Timestamp::now,
+        );
+        let shutdown = self.running.shutdown.clone();
+        self.running.add(tokio::spawn(async move { reconciler.run(&shutdown).await }));
         for number in 0..config.workers {
             let worker = Worker::new(parts.clone(), format!("{}-{number}", std::process::id()));
             let shutdown = self.running.shutdown.clone();

@@ -39,6 +39,7 @@ const KEYS: &[&str] = &[
     "github.webhook_secret_previous_file",
     "github.label",
     "github.bots_allowed",
+    "github.reconcile_seconds",
     "model.provider",
     "model.url",
     "model.api_key",
@@ -123,6 +124,8 @@ pub struct GitHubConfig {
     pub label: String,
     /// Bots that may put the label on.
     pub bots_allowed: Vec<Login>,
+    /// How often is looked for what webhooks did not tell.
+    pub reconcile_every: Duration,
 }
 
 /// The App's credentials: the operator's, and where those say nothing what the set-up page stored.

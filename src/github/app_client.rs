@@ -10,20 +10,22 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::app_jwt::AppKey;
+use super::label_client::ReadingTokens;
 use super::refusal::{accepted, read};
 use super::transport::{Answer, Call, Transport};
 use super::wire::nonsense;
 use super::{Connection, ConnectionError, GitHubError};
 
 /// What GitHub gives in one page at most.
-const PAGE_ENTRIES: usize = 100;
+pub(super) const PAGE_ENTRIES: usize = 100;
 /// Installations of one App that are looked at: 20 pages.
 const INSTALLATION_PAGES_MAX: usize = 20;
 
 /// The App, asking for itself.
 pub struct AppClient {
-    transport: Transport,
+    pub(super) transport: Transport,
     app: AppKey,
+    pub(super) reading: ReadingTokens,
 }
 
 /// The App as it is registered.
@@ -132,7 +134,7 @@ impl AppClient {
             .map_err(|error| ConnectionError::PrivateKey(error.to_string()))?;
         let transport = Transport::new(&connection.api_url)
             .map_err(|error| ConnectionError::HttpClient(error.to_string()))?;
-        Ok(Self { transport, app })
+        Ok(Self { transport, app, reading: ReadingTokens::default() })
     }
 
     /// Who GitHub says that we are, and GitHub's clock, which comes with a refusal too. An error
@@ -179,7 +181,7 @@ impl AppClient {
         read(&call, &accepted(&call, self.send(&call).await?, self.transport.now())?)
     }
 
-    async fn send(&self, call: &Call) -> Result<Answer, GitHubError> {
+    pub(super) async fn send(&self, call: &Call) -> Result<Answer, GitHubError> {
         self.transport.send(call, Some(&self.jwt(call)?)).await
     }
 

@@ -8,6 +8,7 @@ use url::Url;
 mod app_client;
 mod app_jwt;
 mod client;
+mod label_client;
 mod manifest;
 mod operations;
 mod refusal;
@@ -17,6 +18,7 @@ mod wire;
 
 pub use app_client::{AppClient, AppFacts, AppOwner, HookConfig, HookDelivery, Installation};
 pub use client::{Connection, ConnectionError, OctocrabGitHub};
+pub use label_client::{LabelEvent, LabelledIssue, LabelledPage};
 pub use manifest::{RegisteredApp, convert_manifest_code};
 pub use operations::OPERATIONS;
 pub use transport::Clock;

@@ -74,6 +74,9 @@ pub enum DeliveryRequest {
         issue: IssueNumber,
         /// Why, in words for people.
         why: String,
+        /// When it was asked for, by GitHub's clock: a job for a later label goes on.
+        #[serde(default)]
+        at: Option<Timestamp>,
     },
 }
 
@@ -154,6 +157,16 @@ pub trait Store: Send + Sync {
         delivery: &NewDelivery,
         now: Timestamp,
     ) -> Result<DeliveryRecorded, StoreError>;
+
+    /// Whether a delivery was recorded.
+    async fn has_delivery(&self, id: &DeliveryId) -> Result<bool, StoreError>;
+
+    /// The newest job of an issue.
+    async fn latest_job(
+        &self,
+        repository: RepositoryId,
+        issue: IssueNumber,
+    ) -> Result<Option<Job>, StoreError>;
 
     /// Takes the oldest job that is due and that no live lease holds.
     async fn claim(

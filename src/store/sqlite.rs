@@ -16,7 +16,9 @@ use super::rows::{self, JOB_COLUMNS, milliseconds};
 use super::{
     Attempt, Claim, DeliveryRecorded, DeliveryRequest, Effect, NewDelivery, Store, StoreError, row_change,
 };
-use crate::domain::{IssueNumber, Job, JobId, JobState, Recorded, RepositoryId, TranscriptEvent, Trigger};
+use crate::domain::{
+    DeliveryId, IssueNumber, Job, JobId, JobState, Recorded, RepositoryId, TranscriptEvent, Trigger,
+};
 
 /// How long a writer waits for another before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -127,6 +129,10 @@ impl SqliteStore {
             .map_err(self.failed("kept a trigger for later"))?;
             return Ok(DeliveryRecorded::AlreadyActive(self.job_id(&row)?));
         }
+        let latest = self.newest_job(&mut **tx, trigger.repository.id, trigger.issue.number).await?;
+        if latest.is_some_and(|job| job.has_served(trigger)) {
+            return Ok(DeliveryRecorded::Duplicate);
+        }
         let id = JobId::new();
         sqlx::query(
             "INSERT INTO jobs (id, repository_id, issue_number, generation, trigger_json, state,
@@ -152,8 +158,15 @@ impl SqliteStore {
         repository: RepositoryId,
         issue: IssueNumber,
         why: &str,
+        at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<DeliveryRecorded, StoreError> {
+        let latest = self.newest_job(&mut **tx, repository, issue).await?;
+        let labelled_at = latest.and_then(|job| job.trigger.labelled_at);
+        if labelled_at > at && at.is_some() {
+            // Told late, of what was before the label.
+            return Ok(DeliveryRecorded::Cancelled(0));
+        }
         let changed = sqlx::query(
             "UPDATE jobs SET cancel_why = COALESCE(cancel_why, $3), restart_json = NULL, available_at = $4
              WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0",
@@ -166,6 +179,25 @@ impl SqliteStore {
         .await
         .map_err(self.failed("cancelled a job"))?;
         Ok(DeliveryRecorded::Cancelled(u32::try_from(changed.rows_affected()).unwrap_or(u32::MAX)))
+    }
+
+    async fn newest_job(
+        &self,
+        connection: impl sqlx::Executor<'_, Database = Sqlite>,
+        repository: RepositoryId,
+        issue: IssueNumber,
+    ) -> Result<Option<Job>, StoreError> {
+        let sql = format!(
+            "SELECT {JOB_COLUMNS} FROM jobs WHERE repository_id = $1 AND issue_number = $2
+             ORDER BY generation DESC LIMIT 1"
+        );
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(signed(repository.0))
+            .bind(signed(issue.0))
+            .fetch_optional(connection)
+            .await
+            .map_err(self.failed("read an issue's newest job"))?;
+        row.map(|row| rows::job(&row).map_err(self.unreadable("job"))).transpose()
     }
 
     fn job_id(&self, row: &SqliteRow) -> Result<JobId, StoreError> {
@@ -274,8 +306,8 @@ impl Store for SqliteStore {
         let recorded = match &delivery.request {
             None => DeliveryRecorded::Ignored,
             Some(DeliveryRequest::Start(trigger)) => self.start_job(&mut tx, trigger, now).await?,
-            Some(DeliveryRequest::Cancel { repository, issue, why }) => {
-                self.cancel_job(&mut tx, repository.id, *issue, why, now).await?
+            Some(DeliveryRequest::Cancel { repository, issue, why, at }) => {
+                self.cancel_job(&mut tx, repository.id, *issue, why, *at, now).await?
             }
         };
         let job = match recorded {
@@ -302,6 +334,23 @@ impl Store for SqliteStore {
         .map_err(self.failed("recorded a delivery"))?;
         tx.commit().await.map_err(self.failed("recorded a delivery"))?;
         Ok(recorded)
+    }
+
+    async fn has_delivery(&self, id: &DeliveryId) -> Result<bool, StoreError> {
+        let seen = sqlx::query("SELECT 1 FROM deliveries WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(self.failed("looked for a delivery"))?;
+        Ok(seen.is_some())
+    }
+
+    async fn latest_job(
+        &self,
+        repository: RepositoryId,
+        issue: IssueNumber,
+    ) -> Result<Option<Job>, StoreError> {
+        self.newest_job(&self.pool, repository, issue).await
     }
 
     async fn claim(

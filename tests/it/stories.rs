@@ -4,6 +4,7 @@ mod commands;
 mod crashes;
 mod people;
 mod processes;
+mod reconciliation;
 mod scenarios;
 mod tools;
 mod verdicts;
