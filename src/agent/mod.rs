@@ -5,6 +5,7 @@
 mod brief;
 mod conversation;
 pub mod prompts;
+mod purse;
 mod results;
 mod run;
 mod sanitise;
@@ -12,6 +13,7 @@ pub mod tools;
 
 pub use brief::Brief;
 pub use conversation::Conversation;
+pub use purse::{Denied, Paid, Purse, settle_lost};
 pub use results::{ResultWindow, Results, SHOWN_CHARS_MAX, ShownResult};
 pub use run::{Agent, AgentEnding, AgentError};
 pub use sanitise::{Sanitised, sanitise};

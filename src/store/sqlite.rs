@@ -7,18 +7,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
 use super::rows::{self, JOB_COLUMNS, milliseconds};
 use super::{
-    Attempt, Claim, DeliveryRecorded, DeliveryRequest, Effect, NewDelivery, Store, StoreError, row_change,
+    Attempt, Claim, DeliveryRecorded, DeliveryRequest, Effect, NewDelivery, OpenCall, Store, StoreError,
+    row_change,
 };
 use crate::domain::{
-    DeliveryId, IssueNumber, Job, JobId, JobState, Recorded, RepositoryId, TranscriptEvent, Trigger,
+    DayCapReached, DayCaps, DeliveryId, IssueNumber, Job, JobId, JobState, Recorded, RepositoryId,
+    TranscriptEvent, WorstCase,
 };
+
+mod issues;
 
 /// How long a writer waits for another before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,7 +32,7 @@ pub struct SqliteStore {
     location: PathBuf,
 }
 
-type Tx = Transaction<'static, Sqlite>;
+pub(super) type Tx = Transaction<'static, Sqlite>;
 
 impl SqliteStore {
     /// Opens the database file, creates it when there is none, and brings its schema up to date.
@@ -52,14 +54,14 @@ impl SqliteStore {
             .connect_with(options)
             .await
             .map_err(failed("opened the database"))?;
-        let migrations = vec![Migration::new(
-            1,
-            "jobs".into(),
-            MigrationType::Simple,
-            include_str!("migrations/0001_jobs.sql").into_sql_str(),
-            false,
-        )];
-        Migrator::with_migrations(migrations)
+        let migrations = [
+            ("jobs", include_str!("migrations/0001_jobs.sql")),
+            ("calls", include_str!("migrations/0002_calls.sql")),
+        ];
+        let migrations = (1..).zip(migrations).map(|(version, (name, sql))| {
+            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+        });
+        Migrator::with_migrations(migrations.collect())
             .run(&pool)
             .await
             .map_err(|error| failed("brought the schema up to date")(error.into()))?;
@@ -71,22 +73,26 @@ impl SqliteStore {
         self.pool.close().await;
     }
 
-    fn failed(&self, action: &'static str) -> impl Fn(sqlx::Error) -> StoreError + '_ {
+    pub(super) fn failed(&self, action: &'static str) -> impl Fn(sqlx::Error) -> StoreError + '_ {
         move |source| StoreError::Database { location: self.location.display().to_string(), action, source }
     }
 
-    fn unreadable(&self, what: &'static str) -> impl Fn(String) -> StoreError + '_ {
+    pub(super) fn unreadable(&self, what: &'static str) -> impl Fn(String) -> StoreError + '_ {
         move |detail| StoreError::Unreadable { location: self.location.display().to_string(), what, detail }
     }
 
+    pub(super) fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
     /// A transaction that holds the write lock from its start, so that what it read stays true.
-    async fn write(&self) -> Result<Tx, StoreError> {
+    pub(super) async fn write(&self) -> Result<Tx, StoreError> {
         self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed("began to write"))
     }
 
     /// The state of the claimed job. Fails unless the claim's epoch still is the job's, and the job
     /// is unfinished.
-    async fn fence(&self, tx: &mut Tx, claim: &Claim) -> Result<JobState, StoreError> {
+    pub(super) async fn fence(&self, tx: &mut Tx, claim: &Claim) -> Result<JobState, StoreError> {
         let held = sqlx::query("SELECT state FROM jobs WHERE id = $1 AND epoch = $2 AND is_final = 0")
             .bind(claim.job.id.to_string())
             .bind(claim.epoch)
@@ -96,132 +102,6 @@ impl SqliteStore {
             .ok_or(StoreError::LeaseLost { job: claim.job.id, epoch: claim.epoch })?;
         let name: String = held.try_get("state").map_err(self.failed("checked a lease"))?;
         JobState::from_name(&name).ok_or_else(|| self.unreadable("job")(format!("column state: {name:?}")))
-    }
-
-    /// Makes a job for the trigger, unless the issue has an unfinished one.
-    async fn start_job(
-        &self,
-        tx: &mut Tx,
-        trigger: &Trigger,
-        now: Timestamp,
-    ) -> Result<DeliveryRecorded, StoreError> {
-        let repository = signed(trigger.repository.id.0);
-        let issue = signed(trigger.issue.number.0);
-        let active = sqlx::query(
-            "SELECT id FROM jobs WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0",
-        )
-        .bind(repository)
-        .bind(issue)
-        .fetch_optional(&mut **tx)
-        .await
-        .map_err(self.failed("looked for an active job"))?;
-        let trigger_json = serde_json::to_string(trigger).expect("a trigger has only string keys");
-        if let Some(row) = active {
-            sqlx::query(
-                "UPDATE jobs SET restart_json = $3
-                 WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0 AND cancel_why IS NOT NULL",
-            )
-            .bind(repository)
-            .bind(issue)
-            .bind(&trigger_json)
-            .execute(&mut **tx)
-            .await
-            .map_err(self.failed("kept a trigger for later"))?;
-            return Ok(DeliveryRecorded::AlreadyActive(self.job_id(&row)?));
-        }
-        let latest = self.newest_job(&mut **tx, trigger.repository.id, trigger.issue.number).await?;
-        if latest.is_some_and(|job| job.has_served(trigger)) {
-            return Ok(DeliveryRecorded::Duplicate);
-        }
-        let id = JobId::new();
-        sqlx::query(
-            "INSERT INTO jobs (id, repository_id, issue_number, generation, trigger_json, state,
-                 created_at, updated_at, available_at)
-             SELECT $1, $2, $3, COALESCE(MAX(generation), 0) + 1, $4, 'queued', $5, $5, $5
-             FROM jobs WHERE repository_id = $2 AND issue_number = $3",
-        )
-        .bind(id.to_string())
-        .bind(repository)
-        .bind(issue)
-        .bind(trigger_json)
-        .bind(milliseconds(now))
-        .execute(&mut **tx)
-        .await
-        .map_err(self.failed("recorded a job"))?;
-        Ok(DeliveryRecorded::Job(id))
-    }
-
-    /// Tells the issue's unfinished job to stop. One that nobody works on is picked up to end it.
-    async fn cancel_job(
-        &self,
-        tx: &mut Tx,
-        repository: RepositoryId,
-        issue: IssueNumber,
-        why: &str,
-        at: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<DeliveryRecorded, StoreError> {
-        let latest = self.newest_job(&mut **tx, repository, issue).await?;
-        let labelled_at = latest.and_then(|job| job.trigger.labelled_at);
-        if labelled_at > at && at.is_some() {
-            // Told late, of what was before the label.
-            return Ok(DeliveryRecorded::Cancelled(0));
-        }
-        let changed = sqlx::query(
-            "UPDATE jobs SET cancel_why = COALESCE(cancel_why, $3), restart_json = NULL, available_at = $4
-             WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0",
-        )
-        .bind(signed(repository.0))
-        .bind(signed(issue.0))
-        .bind(why)
-        .bind(milliseconds(now))
-        .execute(&mut **tx)
-        .await
-        .map_err(self.failed("cancelled a job"))?;
-        Ok(DeliveryRecorded::Cancelled(u32::try_from(changed.rows_affected()).unwrap_or(u32::MAX)))
-    }
-
-    async fn newest_job(
-        &self,
-        connection: impl sqlx::Executor<'_, Database = Sqlite>,
-        repository: RepositoryId,
-        issue: IssueNumber,
-    ) -> Result<Option<Job>, StoreError> {
-        let sql = format!(
-            "SELECT {JOB_COLUMNS} FROM jobs WHERE repository_id = $1 AND issue_number = $2
-             ORDER BY generation DESC LIMIT 1"
-        );
-        let row = sqlx::query(AssertSqlSafe(sql))
-            .bind(signed(repository.0))
-            .bind(signed(issue.0))
-            .fetch_optional(connection)
-            .await
-            .map_err(self.failed("read an issue's newest job"))?;
-        row.map(|row| rows::job(&row).map_err(self.unreadable("job"))).transpose()
-    }
-
-    fn job_id(&self, row: &SqliteRow) -> Result<JobId, StoreError> {
-        let text: String = row.try_get("id").map_err(self.failed("read a job's id"))?;
-        text.parse().map_err(|error| self.unreadable("job id")(format!("{error}")))
-    }
-
-    /// Makes the job that was asked for while this one was being called off.
-    async fn restart(&self, tx: &mut Tx, claim: &Claim, now: Timestamp) -> Result<(), StoreError> {
-        let row = sqlx::query("SELECT restart_json FROM jobs WHERE id = $1 AND cancel_why IS NOT NULL")
-            .bind(claim.job.id.to_string())
-            .fetch_optional(&mut **tx)
-            .await
-            .map_err(self.failed("looked for a trigger kept for later"))?;
-        let kept: Option<String> = match row {
-            Some(row) => row.try_get("restart_json").map_err(self.failed("read a trigger kept for later"))?,
-            None => None,
-        };
-        if let Some(text) = kept {
-            let trigger: Trigger = serde_json::from_str(&text)
-                .map_err(|error| self.unreadable("trigger kept for later")(error.to_string()))?;
-            self.start_job(tx, &trigger, now).await?;
-        }
-        Ok(())
     }
 
     async fn append_one(
@@ -258,32 +138,15 @@ impl SqliteStore {
                 self.restart(tx, claim, now).await?;
             }
         }
-        if let TranscriptEvent::MessageAdded { usage: Some(usage), usd, model, .. } = event {
-            sqlx::query(
-                "INSERT INTO spend (job_id, sequence, repository_id, at, model, input_tokens,
-                     output_tokens, cache_read_tokens, cache_write_tokens, micro_usd)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-            )
-            .bind(claim.job.id.to_string())
-            .bind(sequence)
-            .bind(signed(claim.job.trigger.repository.id.0))
-            .bind(milliseconds(now))
-            .bind(model.as_deref().unwrap_or("unknown"))
-            .bind(signed(usage.input_tokens))
-            .bind(signed(usage.output_tokens))
-            .bind(signed(usage.cache_read_tokens))
-            .bind(signed(usage.cache_write_tokens))
-            .bind(usd.map(|usd| (usd * 1e6).round() as i64))
-            .execute(&mut **tx)
-            .await
-            .map_err(self.failed("recorded spend"))?;
+        match event.cost() {
+            Some(cost) => self.settle(tx, claim, sequence, &cost, now).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
 /// GitHub's ids and our counts are far below 2^63; a larger one is kept as the largest.
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
@@ -535,16 +398,33 @@ impl Store for SqliteStore {
         tx.commit().await.map_err(self.failed("finished an effect"))
     }
 
-    async fn spent_usd(&self, repository: RepositoryId, since: Timestamp) -> Result<f64, StoreError> {
-        let row = sqlx::query(
-            "SELECT COALESCE(SUM(micro_usd), 0) AS total FROM spend WHERE repository_id = $1 AND at >= $2",
-        )
-        .bind(signed(repository.0))
-        .bind(milliseconds(since))
-        .fetch_one(&self.pool)
-        .await
-        .map_err(self.failed("added up spend"))?;
-        let total: i64 = row.try_get("total").map_err(self.failed("added up spend"))?;
-        Ok(total as f64 / 1e6)
+    async fn reserve_call(
+        &self,
+        claim: &Claim,
+        model: &str,
+        worst: WorstCase,
+        caps: &DayCaps,
+        now: Timestamp,
+    ) -> Result<Result<(), DayCapReached>, StoreError> {
+        self.reserve(claim, model, worst, caps, now).await
+    }
+
+    async fn cancel_call(&self, claim: &Claim) -> Result<(), StoreError> {
+        self.give_back(claim).await
+    }
+
+    async fn open_call(&self, job: JobId) -> Result<Option<OpenCall>, StoreError> {
+        self.call_under_way(job).await
+    }
+
+    async fn has_room(
+        &self,
+        job: &Job,
+        worst: WorstCase,
+        caps: &DayCaps,
+        now: Timestamp,
+    ) -> Result<Result<(), DayCapReached>, StoreError> {
+        let mut tx = self.pool.begin().await.map_err(self.failed("began to read"))?;
+        self.room(&mut tx, job, worst, caps, now).await
     }
 }

@@ -25,6 +25,7 @@ pub struct ParsedEvent {
 
 /// What a payload asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one is made for each delivery and handed on at once")]
 pub enum Meaning {
     /// Something.
     Request(DeliveryRequest),

@@ -19,10 +19,13 @@ use crate::workspace::{Workspace, WorkspaceError};
 
 mod ask_human;
 mod edit_file;
+mod faults;
+mod find_symbol;
 mod finish;
 mod list_files;
 mod read_file;
 mod read_result;
+mod repo_map;
 mod run_tests;
 mod search;
 mod update_plan;
@@ -157,6 +160,8 @@ impl Registry {
                 Box::new(read_file::ReadFileTool),
                 Box::new(list_files::ListFilesTool),
                 Box::new(search::SearchTool),
+                Box::new(repo_map::RepoMapTool),
+                Box::new(find_symbol::FindSymbolTool),
                 Box::new(edit_file::EditFileTool),
                 Box::new(write_file::WriteFileTool),
                 Box::new(run_tests::RunTestsTool),

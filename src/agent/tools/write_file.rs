@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, parsed, repo_path, spec_of};
+use super::{Answer, Hands, Tool, faults, parsed, repo_path, spec_of};
 use crate::domain::ToolSpec;
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::WriteFile;
@@ -33,7 +33,10 @@ impl Tool for WriteFileTool {
         let request = WriteFile { path: path.to_string(), content: arguments.content };
         let written = hands.toolbox.write_file(&request).await?;
         let verb = if written.created { "Created" } else { "Replaced" };
-        let text = format!("{verb} {path} ({} bytes).", written.bytes);
+        let text = match faults::told(&written.faults) {
+            told if told.is_empty() => format!("{verb} {path} ({} bytes).", written.bytes),
+            told => format!("{verb} {path} ({} bytes).\n{told}", written.bytes),
+        };
         hands.hold(path).await?;
         Ok(Answer::Text(text))
     }

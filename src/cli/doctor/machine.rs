@@ -73,8 +73,7 @@ fn is_writable(directory: &Path) -> std::io::Result<()> {
 
 fn space(data_dir: &Path) -> Check {
     let free = match nix::sys::statvfs::statvfs(data_dir) {
-        // The types differ between platforms.
-        Ok(found) => u64::from(found.blocks_available()).saturating_mul(u64::from(found.fragment_size())),
+        Ok(found) => found.blocks_available().saturating_mul(found.fragment_size()),
         Err(error) => {
             return Check::skipped("disk", format!("the system does not say how much is free: {error}"));
         }

@@ -37,7 +37,7 @@ pub(super) async fn check(config: &ModelConfig, really_call: bool, report: &mut 
     }
     let names = [Some(name), config.brief_name.as_ref()].into_iter().flatten();
     for name in names {
-        report.add(match wanted.price.or_else(|| known_price(name)) {
+        report.add(match config.stated_price(name).or_else(|| known_price(name)) {
             Some(price) => {
                 let what = format!("{name}: ${} in, ${} out for a million tokens", price.input, price.output);
                 Check::ok("price", what)
