@@ -7,7 +7,7 @@ use crate::domain::Message;
 use crate::model::{Access, ModelRequest, check_access, connect, known_price};
 
 pub(super) async fn check(config: &ModelConfig, really_call: bool, report: &mut Report) {
-    let wanted = model_config(config);
+    let wanted = model_config(config, &config.name);
     let (name, url) = (&config.name, &config.url);
     let key =
         "Set model.api_key_file (or MENDWRIGHT_MODEL_API_KEY) to a key that the provider has not revoked.";
@@ -54,7 +54,7 @@ pub(super) async fn check(config: &ModelConfig, really_call: bool, report: &mut 
 /// One call for one word.
 async fn call(config: &ModelConfig) -> Check {
     const OUTPUT_TOKENS_MAX: u32 = 64;
-    let model = match connect(model_config(config)) {
+    let model = match connect(model_config(config, &config.name)) {
         Ok(model) => model,
         Err(error) => return Check::failure("model call", error.to_string(), "Correct that."),
     };
