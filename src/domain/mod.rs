@@ -32,4 +32,4 @@ pub use job::{EscalationReason, IllegalTransition, Job, JobState, Outcome, Step}
 pub use path::{HostilePath, RepoPath};
 pub use price::{InvalidPrices, LongPromptPrice, Price, PriceTable};
 pub use settings::JobSettings;
-pub use transcript::{PromptVersion, Recorded, SetUpCommand, TranscriptEvent};
+pub use transcript::{PromptVersion, Recorded, RecordedText, SetUpCommand, TranscriptEvent};

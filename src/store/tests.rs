@@ -214,3 +214,20 @@ async fn a_job_cannot_be_recorded_as_proposed_before_it_publishes() {
     let publishing = TranscriptEvent::StateChanged { state: JobState::Publishing };
     store.append(&claim, &[publishing, proposed()], at(3)).await.unwrap();
 }
+
+#[tokio::test]
+async fn the_manifest_that_was_kept_first_stays_and_a_job_is_found_by_its_beginning() {
+    let (store, _directory) = store().await;
+    let job = start(&store, "d1", 5).await;
+    let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
+    assert_eq!(store.manifest(job).await.unwrap(), None);
+    assert_eq!(store.keep_manifest(&claim, "{1}", at(2)).await.unwrap(), "{1}");
+    assert_eq!(store.keep_manifest(&claim, "{2}", at(3)).await.unwrap(), "{1}");
+    assert_eq!(store.manifest(job).await.unwrap().as_deref(), Some("{1}"));
+    let old = Claim { epoch: claim.epoch - 1, ..claim };
+    assert!(matches!(store.keep_manifest(&old, "{3}", at(4)).await, Err(StoreError::LeaseLost { .. })));
+
+    let named = store.jobs_named(&job.to_string()[..9]).await.unwrap();
+    assert_eq!(named.iter().map(|job| job.id).collect::<Vec<_>>(), [job]);
+    assert!(store.jobs_named("f").await.unwrap().is_empty());
+}

@@ -14,7 +14,7 @@ mod suite;
 pub use environment::{Environment, SetUpFailure, SetUpLocks, SetUpPolicy};
 pub use judge::{Judge, Red, Verdict};
 pub use report::failed_tests;
-pub use rules::forbidden_path;
+pub use rules::{TestPaths, forbidden_path};
 pub use suite::{SuiteError, run_suite};
 
 /// Proof that a tree passed the suite in a fresh sandbox, and, where one was asked for, that it

@@ -20,14 +20,18 @@ use crate::verdict::{SetUpLocks, SetUpPolicy};
 use crate::workspace::Mirrors;
 
 mod admission;
+mod again;
 mod lease;
 mod left_out;
+pub mod local;
 mod pipeline;
 mod preparation;
 mod publication;
 mod report;
 mod setup;
 
+pub use again::{JudgedAgain, RanAgain, judge_again, run_again};
+pub use preparation::settings_of;
 pub use report::JobReport;
 
 /// How long a claim holds without a heartbeat: what a dead worker's job waits for.

@@ -2,6 +2,7 @@
 
 mod commands;
 mod crashes;
+mod evidence;
 mod money;
 mod people;
 mod processes;

@@ -61,7 +61,7 @@ fn list<T>(
         let remedy = format!("name at most {ENTRIES_MAX}");
         return Err(found.wrong(format!("has {} entries", list.len()), remedy));
     }
-    list.iter().map(|entry| parse(&found, entry)).collect()
+    list.iter().map(|entry| parse(found, entry)).collect()
 }
 
 fn allowed_host(found: &Found, host: &str) -> Result<AllowedHost, ConfigError> {
