@@ -23,7 +23,8 @@ pub mod publish;
 pub mod verdict;
 pub mod webhook;
 pub mod workspace;
-// Layer 4: a job from top to bottom; the App's registration
+// Layer 4: a job from top to bottom; many with known tests; the App's registration
+pub mod evaluate;
 pub mod install;
 pub mod worker;
 // Layer 5

@@ -21,6 +21,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("verdict", 3),
     ("webhook", 3),
     ("workspace", 3),
+    ("evaluate", 4),
     ("install", 4),
     ("worker", 4),
     ("app", 5),
@@ -39,6 +40,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("publish", "agent", "what the transcript adds up to is computed in one place"),
     ("publish", "provenance", "a pull request carries its manifest"),
     ("provenance", "agent", "what was spent is computed in one place"),
+    ("evaluate", "worker", "an instance is worked on by the same pipeline as any job"),
     ("demo", "app", "the demo runs the real service"),
 ];
 

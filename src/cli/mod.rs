@@ -13,6 +13,7 @@ use crate::sandbox::{KeptBounds, Sandbox};
 mod demo;
 mod detect;
 mod emulate;
+mod evaluate;
 mod fix;
 mod given;
 mod replay;
@@ -45,6 +46,8 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Does a recorded job again, with the model's recorded answers.
     Replay(replay::ReplayArguments),
+    /// Says how often it is right: on known issues, or on a repository's own past fixes.
+    Evaluate(Box<evaluate::EvaluateArguments>),
     /// The emulated GitHub alone, as a process of its own.
     Emulate(emulate::EmulateArguments),
     /// What jobs run in.
@@ -121,6 +124,7 @@ async fn run(command: Command) -> anyhow::Result<i32> {
         Command::Transcript(arguments) => transcript::run(arguments).await,
         Command::Verify(arguments) => verify::run(arguments).await,
         Command::Replay(arguments) => replay::run(arguments).await,
+        Command::Evaluate(arguments) => evaluate::run(*arguments).await,
         Command::Emulate(arguments) => {
             emulate::run(arguments, &scenario_seeds()).await?;
             Ok(0)

@@ -2,6 +2,7 @@
 
 mod commands;
 mod crashes;
+mod evaluation;
 mod evidence;
 mod money;
 mod people;

@@ -100,6 +100,7 @@ async fn every_command_s_help_has_an_example() {
         &["transcript"],
         &["verify"],
         &["replay"],
+        &["evaluate"],
     ] {
         let output = Command::new(BINARY).args(command).arg("--help").output().await.unwrap();
         let help = String::from_utf8_lossy(&output.stdout).into_owned();
