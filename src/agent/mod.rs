@@ -3,6 +3,7 @@
 //! but the sandbox (through the toolbox) and the job's transcript.
 
 mod brief;
+pub mod context;
 mod conversation;
 pub mod prompts;
 mod purse;
@@ -11,7 +12,6 @@ mod run;
 mod sanitise;
 pub mod tools;
 
-pub use brief::Brief;
 pub use conversation::Conversation;
 pub use purse::{Denied, Paid, Purse, settle_lost};
 pub use results::{ResultWindow, Results, SHOWN_CHARS_MAX, ShownResult};

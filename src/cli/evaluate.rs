@@ -18,7 +18,7 @@ use crate::evaluate::{
 use crate::telemetry;
 use crate::verdict::SetUpLocks;
 use crate::worker::SettingsOverride;
-use crate::worker::local::{Bench, LocalParts};
+use crate::worker::local::Bench;
 use crate::workspace::LocalRepository;
 
 /// As a shell shows a command that SIGINT ended.
@@ -105,7 +105,7 @@ async fn on_instances(arguments: &EvaluateArguments, file: &Path) -> anyhow::Res
             mistakes.join("\n  ")
         )
     })?;
-    let parts = arguments.parts(arguments.bench(String::new())?)?;
+    let parts = arguments.model.with(arguments.bench(String::new())?)?;
     let evaluation = Evaluation { instances, repositories, parts, jobs: usize::from(arguments.jobs) };
     let Some(results) = arguments.work(evaluation, &state_directory).await? else {
         return Ok(INTERRUPTED_CODE);
@@ -138,7 +138,7 @@ async fn on_history(arguments: &EvaluateArguments, path: &Path) -> anyhow::Resul
     }
     let mut solved = None;
     if arguments.solve && !usable.is_empty() {
-        let parts = arguments.parts(bench)?;
+        let parts = arguments.model.with(bench)?;
         let repositories =
             usable.iter().map(|instance| (instance.repo.clone(), repository.clone())).collect();
         let evaluation = Evaluation { instances: usable, repositories, parts, jobs };
@@ -174,10 +174,6 @@ impl EvaluateArguments {
             rules: self.sandbox.rules(kept_under, self.model.budget(), settings),
             set_ups: SetUpLocks::default(),
         })
-    }
-
-    fn parts(&self, bench: Bench) -> anyhow::Result<LocalParts> {
-        Ok(LocalParts { model: self.model.connect()?, bench })
     }
 
     /// All results; `None`: a person stopped it.

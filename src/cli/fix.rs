@@ -94,7 +94,7 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
         rules: arguments.sandbox.rules(kept_under, arguments.model.budget(), settings),
         set_ups: SetUpLocks::default(),
     };
-    let parts = LocalParts { model: arguments.model.connect()?, bench };
+    let parts = arguments.model.with(bench)?;
     let worked = work_on(&local, &parts).await?;
     tidy_by_hand(parts.bench.sandbox.as_ref()).await;
     let Some(end) = worked else {

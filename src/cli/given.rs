@@ -13,9 +13,10 @@ use super::allowed_host;
 use super::demo::ProviderArgument;
 use crate::config::AllowedHost;
 use crate::domain::{Budget, DayCaps, Price};
-use crate::model::{Model, ModelConfig, Provider, known_price};
+use crate::model::{ModelConfig, Provider, context_tokens, known_price};
 use crate::sandbox::{Root, Sandbox, SandboxSpec, detect_toolchains, sandbox_by_name};
 use crate::verdict::SetUpPolicy;
+use crate::worker::local::{Bench, LocalParts};
 use crate::worker::{Rules, SettingsOverride};
 
 /// Which model, and what it may spend.
@@ -30,6 +31,13 @@ pub(super) struct ModelArguments {
     /// The model's name, as the provider spells it.
     #[arg(long, value_name = "NAME", default_value = "claude-sonnet-4-5")]
     pub(super) model: String,
+    /// A cheaper model of the same provider that writes a brief before the work begins, and sums up a
+    /// conversation that has become too long. Default: no brief, and the model itself sums up.
+    #[arg(long, value_name = "NAME")]
+    brief_model: Option<String>,
+    /// How many tokens the model can hold. Default: what is known of it.
+    #[arg(long, value_name = "N")]
+    context_tokens: Option<u64>,
     /// The key. Give it in the environment, not on the command line.
     #[arg(
         long,
@@ -62,13 +70,12 @@ pub(super) struct ModelArguments {
 }
 
 impl ModelArguments {
-    /// The model; a person is told what is not counted where it has no price.
-    pub(super) fn connect(&self) -> anyhow::Result<Arc<dyn Model>> {
-        let provider: Provider = self.provider.into();
-        let mut config = ModelConfig::new(provider, self.model.clone(), self.model_api_key.clone());
-        config.url = self.model_url.clone();
-        config.price = self.price;
-        let model = crate::model::connect(config)?;
+    /// The models with what they work with; a person is told what is not counted where there is no
+    /// price.
+    pub(super) fn with(&self, mut bench: Bench) -> anyhow::Result<LocalParts> {
+        let model = crate::model::connect(self.config(&self.model))?;
+        let brief_model = self.brief_model.as_ref();
+        let brief_model = brief_model.map(|name| crate::model::connect(self.config(name))).transpose()?;
         if model.price().is_none() {
             let name = &self.model;
             if self.require_price {
@@ -79,7 +86,19 @@ impl ModelArguments {
                  that of dollars does not (--price IN,OUT states a price)"
             );
         }
-        Ok(model)
+        let own = self.context_tokens.unwrap_or_else(|| context_tokens(&self.model));
+        bench.rules.context_tokens = own;
+        bench.rules.scribe_context_tokens =
+            self.brief_model.as_ref().map_or(own, |name| context_tokens(name));
+        Ok(LocalParts { model, brief_model, bench })
+    }
+
+    fn config(&self, name: &str) -> ModelConfig {
+        let provider: Provider = self.provider.into();
+        let mut config = ModelConfig::new(provider, name.to_owned(), self.model_api_key.clone());
+        config.url = self.model_url.clone();
+        config.price = self.price;
+        config
     }
 
     /// The model's price, where known; needs no key.
@@ -156,6 +175,8 @@ impl SandboxArguments {
                 ..SetUpPolicy::default()
             },
             output_tokens_max: 16_384,
+            context_tokens: context_tokens(""),
+            scribe_context_tokens: context_tokens(""),
             settings_override: Some(SettingsOverride { image_given: self.image.is_some(), ..settings }),
         }
     }

@@ -10,7 +10,7 @@ use regex::Regex;
 
 use super::Instance;
 use super::outcome::passed;
-use crate::domain::{RepositoryId, Sha};
+use crate::domain::{RepositoryId, Sha, TestOutcome, TestRun};
 use crate::verdict::TestPaths;
 use crate::worker::local::Bench;
 use crate::worker::{run_again, settings_of};
@@ -157,17 +157,23 @@ async fn instance(
     }
     let after = run_again(bench, workspace, &settings, &fixed).await?.run;
     candidate.suite_seconds = Some(after.result.duration.as_secs_f64());
-    let fail_to_pass: Vec<String> =
-        before.run.failed.iter().map(|test| test.0.clone()).filter(|test| passed(&after, test)).collect();
+    let mended = |name: &String| passed(&after, name) && !passed(&before.run, name);
+    let failed: Vec<String> = before.run.failed().into_iter().map(|test| test.0).collect();
+    let mut fail_to_pass: Vec<String> = failed.iter().filter(|name| mended(name)).cloned().collect();
     if fail_to_pass.is_empty() {
-        return match before.run.failed.is_empty() {
+        // A suite that does not even build without the fix names none of its tests; with it, it does.
+        fail_to_pass = passing(&after).filter(mended).collect();
+    }
+    if fail_to_pass.is_empty() {
+        return match failed.is_empty() {
             true => Ok(Err(format!(
-                "with its tests and without the fix no test is named as failing ({}): perhaps they do not build",
+                "with its tests and without the fix no test is named as failing ({})",
                 before.run.result.ending.describe()
             ))),
             false => left_out("no test that fails without the fix passes with it"),
         };
     }
+    let pass_to_pass: Vec<String> = passing(&after).filter(|name| passed(&before.run, name)).collect();
     let name = repository.git_dir.display().to_string();
     Ok(Ok(Instance {
         instance_id: format!("history-{}", past.commit.short()),
@@ -176,8 +182,14 @@ async fn instance(
         problem_statement: statement(&past.message),
         test_patch,
         fail_to_pass,
-        pass_to_pass: Vec::new(),
+        pass_to_pass,
     }))
+}
+
+/// The tests that a run names as passed.
+fn passing(run: &TestRun) -> impl Iterator<Item = String> {
+    let passed = run.report.cases.iter().filter(|case| case.outcome == TestOutcome::Passed);
+    passed.map(|case| case.name.clone())
 }
 
 /// A commit's message as an issue: without its trailers.

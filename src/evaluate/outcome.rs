@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Instance;
-use crate::domain::{Ending, TestRun};
+use crate::domain::{Ending, TestOutcome, TestRun};
 
 /// What the tests of an instance came to. Named are those that are not as they must be; with none,
 /// the issue is solved.
@@ -37,18 +37,33 @@ pub fn judge_run(instance: &Instance, run: &TestRun) -> Judged {
 /// Whether the test of that name passed. Where the run does not say, it did not.
 pub(super) fn passed(run: &TestRun, name: &str) -> bool {
     match run.result.ending {
-        Ending::Exited { code: 0 } => true,
-        // A suite that fails and names nobody did not come so far as to run the tests.
-        Ending::Exited { .. } => {
-            !run.failed.is_empty()
-                && !run.names_may_be_lost()
-                && !run.failed.iter().any(|test| covers(&test.0, name))
-        }
+        Ending::Exited { .. } => {}
         Ending::Signalled { .. }
         | Ending::TimedOut
         | Ending::OutOfMemory
         | Ending::DiskFull { .. }
-        | Ending::ProcessLimit => false,
+        | Ending::ProcessLimit => return false,
+    }
+    let report = &run.report;
+    if let Some(case) = report.case(name) {
+        return case.outcome == TestOutcome::Passed;
+    }
+    // A file or a class stands for the tests in it.
+    let mut inside =
+        report.cases.iter().filter(|case| case.name != name && covers(name, &case.name)).peekable();
+    if inside.peek().is_some() {
+        return inside.all(|case| !case.is_red());
+    }
+    if report.names_all() {
+        return false;
+    }
+    let failed = run.failed();
+    match run.ended_well() {
+        true => true,
+        // A suite that fails and names nobody did not come so far as to run the tests.
+        false => {
+            !failed.is_empty() && !run.names_may_be_lost() && !failed.iter().any(|test| covers(&test.0, name))
+        }
     }
 }
 
@@ -64,13 +79,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{BoundedOutput, CommandResult, FailedTest};
+    use crate::domain::{BoundedOutput, CommandResult, ReportSource, TestCase, TestCounts, TestReport};
 
     fn run(ending: Ending, failed: &[&str]) -> TestRun {
         TestRun {
             command: "t".into(),
+            selection: None,
             result: CommandResult { ending, output: BoundedOutput::default(), duration: Duration::ZERO },
-            failed: failed.iter().map(|name| FailedTest((*name).into())).collect(),
+            report: TestReport::naming_failed(failed.iter().copied()),
         }
     }
 
@@ -104,5 +120,31 @@ mod tests {
         let mut cut = run(Ending::Exited { code: 1 }, &["t/z.py::other"]);
         cut.result.output.omitted_bytes = 1;
         assert!(!judge_run(&instance(), &cut).is_solved());
+    }
+
+    #[test]
+    fn a_report_that_names_all_tests_is_asked_for_each() {
+        use TestOutcome::{Failed, Passed, Skipped};
+        let report = |cases: &[(&str, TestOutcome)]| {
+            let cases: Vec<TestCase> =
+                cases.iter().map(|(name, outcome)| TestCase::new(*name, *outcome)).collect();
+            let mut counts = TestCounts::default();
+            cases.iter().for_each(|case| counts.add(case.outcome));
+            let source = ReportSource::File;
+            TestReport { source, counts: Some(counts), finished: true, cases, ..TestReport::default() }
+        };
+        let code = |code| Ending::Exited { code };
+        let with = |code, cases| TestRun { report: report(cases), ..run(code, &[]) };
+        let green = with(code(0), &[("t/a.py::one", Passed), ("t/b.py::three[1]", Passed)]);
+        assert_eq!(
+            judge_run(&instance(), &green).newly_failing,
+            ["t/a.py::two"],
+            "a test that is gone passed"
+        );
+        let skipped = with(code(0), &[("t/a.py::one", Skipped), ("t/a.py::two", Passed)]);
+        assert!(!passed(&skipped, "t/a.py::one"));
+        let red = with(code(1), &[("t/a.py::one", Passed), ("t/a.py::two", Failed)]);
+        assert!(passed(&red, "t/a.py::one") && !passed(&red, "t/a.py::two") && !passed(&red, "t/a.py"));
+        assert!(passed(&green, "t/a.py") && !passed(&green, "t/c.py"));
     }
 }

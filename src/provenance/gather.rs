@@ -41,7 +41,7 @@ pub fn gather(job: &Job, events: &[RecordedText], proposed: &Proposed) -> Option
         .rposition(|recorded| matches!(recorded.event, TranscriptEvent::VerdictReached { .. }))?;
     let through = known[last].sequence;
     let known = &known[..=last];
-    let TranscriptEvent::VerdictReached { verified: true, tree, explanation, run: Some(run), proof, .. } =
+    let TranscriptEvent::VerdictReached { verified: true, tree, explanation, run: Some(run), proof, flags } =
         &known[last].event
     else {
         return None;
@@ -79,8 +79,9 @@ pub fn gather(job: &Job, events: &[RecordedText], proposed: &Proposed) -> Option
             explanation: explanation.chars().take(EXPLANATION_CHARS_MAX).collect(),
             exit_code: run.result.ending.shell_code(),
             proof: proof.as_deref().map(names),
-            failed_before: baseline.map(|run| names(&run.failed)).unwrap_or_default(),
-            failed_after: names(&run.failed),
+            flags: flags.clone(),
+            failed_before: baseline.map(|run| names(&run.failed())).unwrap_or_default(),
+            failed_after: names(&run.failed()),
         },
         transcript: TranscriptDigest { events: through, sha256: recording::digest(events, through)? },
     })

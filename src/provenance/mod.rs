@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::domain::{IssueNumber, IssueSnapshot, JobId, PromptVersion, RepositoryId, RepositoryName, Sha};
+use crate::domain::{
+    Flag, IssueNumber, IssueSnapshot, JobId, PromptVersion, RepositoryId, RepositoryName, Sha,
+};
 
 mod gather;
 mod seal;
@@ -190,6 +192,8 @@ pub struct VerdictGiven {
     pub exit_code: i32,
     /// The tests that fail on the base and pass on the proposal; null where no proof was asked for.
     pub proof: Option<Vec<String>>,
+    /// What a reviewer must look at.
+    pub flags: Vec<Flag>,
     /// The tests that failed at the base.
     pub failed_before: Vec<String>,
     /// The tests that still fail.

@@ -46,6 +46,7 @@ fn manifest() -> Manifest {
             explanation: "It passes.".into(),
             exit_code: 0,
             proof: None,
+            flags: vec![],
             failed_before: vec![],
             failed_after: vec![],
         },

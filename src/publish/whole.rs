@@ -75,7 +75,8 @@ fn issue(evidence: &Evidence) -> String {
 }
 
 fn test_run(title: &str, run: &TestRun) -> String {
-    let named = if run.failed.is_empty() { String::new() } else { format!("\n\n{}", test_list(&run.failed)) };
+    let named =
+        if run.failed().is_empty() { String::new() } else { format!("\n\n{}", test_list(&run.failed())) };
     let output = collapsed("The end of its output", &fenced(&output_tail(run), "text"));
     let command = code_span(&cut(&run.command, 300));
     format!("### {title}\n\n{command}: {}{named}\n\n{output}", run_in_cell(run))

@@ -181,7 +181,7 @@ fn call(block: &AssistantBlock) -> Option<(String, String)> {
 }
 
 fn run_in_words(run: &TestRun) -> String {
-    format!("{}: {}\nfailed: {}", run.command, run.result.ending.describe(), names(&run.failed))
+    format!("{}: {}\nfailed: {}", run.command, run.result.ending.describe(), names(&run.failed()))
 }
 
 fn names(tests: &[FailedTest]) -> String {

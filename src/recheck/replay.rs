@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::compare::{Divergence, Step, first_divergence, steps};
 use crate::domain::{JobId, Message, Outcome, Price, Recorded, StopReason, TranscriptEvent};
-use crate::model::{Model, ModelError, ModelReply, ModelRequest};
+use crate::model::{Model, ModelError, ModelReply, ModelRequest, context_tokens};
 use crate::recording::Recording;
 use crate::sandbox::Sandbox;
 use crate::store::Store;
@@ -68,7 +68,13 @@ pub async fn replay(
     let work = LocalWork { issue, name, repository, base: BASE.to_owned() };
     let local = LocalJob::open(&scratch.path().join("job"), work).await?;
     local.workspace(&base).await?;
-    local.begin_with(&[prepared]).await?;
+    // What was known before the first turn, as it was: a brief is not asked for again.
+    let brief = recorded.iter().find_map(|recorded| match &recorded.event {
+        event @ TranscriptEvent::BriefAnswered { .. } => Some(event.clone()),
+        _ => None,
+    });
+    let before: Vec<TranscriptEvent> = [prepared].into_iter().chain(brief).collect();
+    local.begin_with(&before).await?;
 
     let expected = steps(&recorded);
     let model = Arc::new(RecordedModel {
@@ -78,8 +84,12 @@ pub async fn replay(
         answers: recorded.iter().filter_map(answer).collect(),
         stopped: Mutex::default(),
     });
-    let bench = Bench { sandbox, rules: rules.clone(), set_ups: SetUpLocks::default() };
-    let parts = LocalParts { model: model.clone(), bench };
+    let mut rules = rules.clone();
+    // Old results were shown as handles, and all was summed up, when the recorded model was full.
+    let full = model.answers.first().map_or(rules.context_tokens, |answer| context_tokens(&answer.model));
+    (rules.context_tokens, rules.scribe_context_tokens) = (full, full);
+    let bench = Bench { sandbox, rules, set_ups: SetUpLocks::default() };
+    let parts = LocalParts { model: model.clone(), brief_model: None, bench };
     let ended = local.run(&parts, &CancellationToken::new(), tell).await?;
     let end = ended.ok_or_else(|| anyhow!("the replay was stopped"))?;
     let now = steps(&end.transcript);
@@ -150,7 +160,13 @@ impl Model for RecordedModel {
         None
     }
 
-    async fn complete(&self, _request: &ModelRequest) -> Result<ModelReply, ModelError> {
+    async fn complete(&self, request: &ModelRequest) -> Result<ModelReply, ModelError> {
+        if request.tools.is_empty() {
+            // A summary of what became too long. It changes what the model would be shown, and the
+            // model's answers are recorded.
+            let detail = "summaries are not recorded word for word".to_owned();
+            return Err(ModelError::Refused { url: "recording:".to_owned(), status: 0, detail });
+        }
         let transcript = self.store.transcript(self.job).await.map_err(|error| ModelError::Unavailable {
             url: "recording:".to_owned(),
             attempts: 1,

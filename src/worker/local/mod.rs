@@ -47,6 +47,8 @@ pub struct LocalWork {
 pub struct LocalParts {
     /// Who thinks.
     pub model: Arc<dyn Model>,
+    /// Who writes briefs and sums up; `None`: no brief, and the same model sums up.
+    pub brief_model: Option<Arc<dyn Model>>,
     /// Everything else.
     pub bench: Bench,
 }
@@ -144,6 +146,7 @@ impl LocalJob {
             store: self.store.clone(),
             github: self.forge.clone(),
             model: parts.model.clone(),
+            brief_model: parts.brief_model.clone(),
             sandbox: parts.bench.sandbox.clone(),
             mirrors: self.mirrors.clone(),
             rules: parts.bench.rules.clone(),
