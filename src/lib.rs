@@ -9,6 +9,7 @@
 pub mod domain;
 // Layer 1
 pub mod config;
+pub mod recording;
 pub mod telemetry;
 // Layer 2: the ports to the world, and their adapters
 pub mod github;
@@ -17,15 +18,18 @@ pub mod sandbox;
 pub mod store;
 // Layer 3: the parts of a job
 pub mod agent;
+pub mod provenance;
 pub mod publish;
 pub mod verdict;
 pub mod webhook;
 pub mod workspace;
-// Layer 4: a job from top to bottom; the App's registration
+// Layer 4: a job from top to bottom; many with known tests; the App's registration
+pub mod evaluate;
 pub mod install;
 pub mod worker;
 // Layer 5
 pub mod app;
 pub mod demo;
+pub mod recheck;
 // Layer 6: the command line
 pub mod cli;

@@ -9,20 +9,24 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, u8)] = &[
     ("domain", 0),
     ("config", 1),
+    ("recording", 1),
     ("telemetry", 1),
     ("github", 2),
     ("model", 2),
     ("sandbox", 2),
     ("store", 2),
     ("agent", 3),
+    ("provenance", 3),
     ("publish", 3),
     ("verdict", 3),
     ("webhook", 3),
     ("workspace", 3),
+    ("evaluate", 4),
     ("install", 4),
     ("worker", 4),
     ("app", 5),
     ("demo", 5),
+    ("recheck", 5),
     ("cli", 6),
 ];
 
@@ -34,6 +38,9 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("publish", "verdict", "a draft pull request demands a Verified"),
     ("publish", "workspace", "a patch is shown"),
     ("publish", "agent", "what the transcript adds up to is computed in one place"),
+    ("publish", "provenance", "a pull request carries its manifest"),
+    ("provenance", "agent", "what was spent is computed in one place"),
+    ("evaluate", "worker", "an instance is worked on by the same pipeline as any job"),
     ("demo", "app", "the demo runs the real service"),
 ];
 

@@ -14,10 +14,14 @@ mod demo;
 mod detect;
 mod doctor;
 mod emulate;
+mod evaluate;
 mod fix;
-mod local_forge;
+mod given;
+mod replay;
 mod sandbox;
 mod serve;
+mod transcript;
+mod verify;
 
 /// A labelled issue becomes a draft pull request with evidence, or an honest escalation.
 #[derive(Debug, Parser)]
@@ -39,6 +43,14 @@ enum Command {
     Fix(Box<fix::FixArguments>),
     /// Says what a repository's tests need, and where that is written.
     Detect(detect::DetectArguments),
+    /// Shows what happened in a job.
+    Transcript(transcript::TranscriptArguments),
+    /// Says whether a proposal's manifest, and the verdict in it, still hold.
+    Verify(verify::VerifyArguments),
+    /// Does a recorded job again, with the model's recorded answers.
+    Replay(replay::ReplayArguments),
+    /// Says how often it is right: on known issues, or on a repository's own past fixes.
+    Evaluate(Box<evaluate::EvaluateArguments>),
     /// The emulated GitHub alone, as a process of its own.
     Emulate(emulate::EmulateArguments),
     /// What jobs run in.
@@ -113,6 +125,10 @@ async fn run(command: Command) -> anyhow::Result<i32> {
         Command::Doctor(arguments) => doctor::run(arguments).await,
         Command::Fix(arguments) => fix::run(*arguments).await,
         Command::Detect(arguments) => detect::run(&arguments),
+        Command::Transcript(arguments) => transcript::run(arguments).await,
+        Command::Verify(arguments) => verify::run(arguments).await,
+        Command::Replay(arguments) => replay::run(arguments).await,
+        Command::Evaluate(arguments) => evaluate::run(*arguments).await,
         Command::Emulate(arguments) => {
             emulate::run(arguments, &scenario_seeds()).await?;
             Ok(0)

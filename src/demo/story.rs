@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::domain::{Job, Outcome, Recorded, TranscriptEvent};
 use crate::install::Keep;
 use crate::model::Provider;
 use crate::publish::narrate;
+use crate::recording::Recording;
 use crate::store::Store;
 use crate::worker::JobReport;
 
@@ -113,7 +114,7 @@ pub async fn play(options: &StoryOptions, say: &mut (dyn FnMut(&str) + Send)) ->
         }
     };
     let transcript_file = directory.join("transcript.jsonl");
-    write_transcript(&transcript_file, &transcript)?;
+    Recording::of(&job, app.store.transcript_text(job.id).await?).save(&transcript_file)?;
     let mut wrong = shortcomings(scenario, &job, &transcript, &state);
     wrong.extend(provider.violations());
     wrong.extend(leaks(&github, &transcript, &state));
@@ -194,16 +195,6 @@ async fn follow(
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-}
-
-/// Writes a transcript, a JSON object a line.
-pub fn write_transcript(path: &Path, transcript: &[Recorded]) -> anyhow::Result<()> {
-    let mut lines = String::new();
-    for recorded in transcript {
-        lines.push_str(&serde_json::to_string(recorded)?);
-        lines.push('\n');
-    }
-    std::fs::write(path, lines).with_context(|| format!("{} cannot be written", path.display()))
 }
 
 /// Where the end differs from what the scenario asks for, seen from GitHub's side.

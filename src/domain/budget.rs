@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DayCapReached, Message, TranscriptEvent};
 
 /// The limits of one job. Each is checked before every model call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Budget {
     /// Model calls.
     pub turns_max: u32,
@@ -35,7 +36,7 @@ impl Default for Budget {
 }
 
 /// Tokens of one model call, as the provider counted them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
     /// Input tokens that were neither read from nor written to a cache.
     pub input_tokens: u64,
@@ -129,7 +130,7 @@ pub struct CallCost<'a> {
 }
 
 /// The limit that the next model call would break.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BudgetExhausted {
     /// No turns left.

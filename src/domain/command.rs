@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ReportSource, TestReport};
@@ -10,7 +11,7 @@ use super::{ReportSource, TestReport};
 /// How a command ended. Where several things happened, the first of this order is told: deadline,
 /// memory, disk, processes, signal, exit code. What stands earlier explains what stands later (a
 /// full disk makes tests fail, a failed test makes an exit code), never the other way round.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Ending {
     /// It exited by itself.
@@ -37,7 +38,7 @@ pub enum Ending {
 }
 
 /// A writable file system of a sandbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WritablePlace {
     /// `/workspace`.
@@ -130,7 +131,7 @@ impl Ending {
 }
 
 /// Output of a command, bounded: its beginning, its end, and how much between them was let go.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BoundedOutput {
     /// The beginning, as text (bytes that are not UTF-8 replaced).
     pub head: String,
@@ -156,7 +157,7 @@ impl BoundedOutput {
 }
 
 /// A finished command. Standard output and standard error are kept in the order they came.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommandResult {
     /// How it ended.
     pub ending: Ending,
@@ -167,12 +168,12 @@ pub struct CommandResult {
 }
 
 /// A test that a report names as failed.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct FailedTest(pub String);
 
 /// One run of the test suite, or of a part of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "KeptRun")]
 pub struct TestRun {
     /// The shell command.
@@ -187,7 +188,7 @@ pub struct TestRun {
 }
 
 /// A run as transcripts keep it: those of old name failed tests only.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct KeptRun {
     command: String,
     #[serde(default)]

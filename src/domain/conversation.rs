@@ -1,10 +1,11 @@
 //! The conversation with a model, in no provider's dialect. `model/` translates.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// One message of the conversation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "role")]
 pub enum Message {
     /// From us: the task, or an observation that no tool call asked for.
@@ -25,7 +26,7 @@ pub enum Message {
 }
 
 /// A part of what the model said.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum AssistantBlock {
     /// Words.
@@ -47,7 +48,7 @@ pub enum AssistantBlock {
 }
 
 /// A tool call by the model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolCall {
     /// The provider's id, echoed in the result.
     pub id: String,
@@ -58,7 +59,7 @@ pub struct ToolCall {
 }
 
 /// The arguments of a tool call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolArguments {
     /// JSON.
@@ -68,7 +69,7 @@ pub enum ToolArguments {
 }
 
 /// What a tool call came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolResult {
     /// The call's id.
     pub call_id: String,

@@ -4,6 +4,7 @@
 //! to ask about.
 
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::WorstCase;
@@ -30,7 +31,7 @@ pub struct DayCap {
 }
 
 /// Whose calls are added up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Payer {
     /// One repository's.
@@ -52,7 +53,7 @@ pub struct DayCall {
 }
 
 /// A cap that the next model call would break. Amounts are text, with their unit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[error(
     "{} in 24 hours; {used} are spent or set aside, and the next call may need {next}{}",
     allowance(*payer, max),
@@ -70,6 +71,7 @@ pub struct DayCapReached {
     /// The next call's worst case.
     pub next: Box<str>,
     /// From when on it fits if nothing else is spent; `None`: it never does.
+    #[schemars(with = "Option<String>")]
     pub room_from: Option<Timestamp>,
 }
 

@@ -1,12 +1,14 @@
 //! What a sandbox asked of the network, and what it was answered.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The connections to one place that were treated alike.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EgressDecision {
     /// When the first one was asked for.
+    #[schemars(with = "String")]
     pub at: Timestamp,
     /// The host's name, as it was asked for.
     pub host: String,
@@ -23,7 +25,7 @@ pub struct EgressDecision {
 }
 
 /// What was decided since the last look.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EgressReport {
     /// By place, in the order in which they were first asked for.
     pub decisions: Vec<EgressDecision>,

@@ -1,13 +1,14 @@
 //! What a reviewer must look at before anything else in a verified proposal: things that an honest
 //! change can do, and that a dishonest one needs. A flag refuses nothing; it cannot be overlooked.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Names and paths that one flag keeps.
 pub const FLAG_NAMES_MAX: usize = 20;
 
 /// Something to look at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "flag")]
 pub enum Flag {
     /// Tests of the base that are no longer there: deleted, renamed, or no longer collected.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -25,7 +26,7 @@ fn invalid(what: &'static str, value: &str, why: &'static str) -> InvalidIdentit
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(pub u64);
 
@@ -59,9 +60,9 @@ number_id!(
 );
 
 /// Our id of a job: a version 7 UUID, so that ids sort by creation time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct JobId(pub Uuid);
+pub struct JobId(#[schemars(with = "String")] pub Uuid);
 
 impl JobId {
     /// A new id.
@@ -112,8 +113,9 @@ impl FromStr for DeliveryId {
 }
 
 /// A GitHub account name, `[bot]` suffix included.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct Login(String);
 
 impl Login {
@@ -142,8 +144,9 @@ impl fmt::Display for Login {
 }
 
 /// `owner/name` of a repository.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct RepositoryName {
     owner: String,
     name: String,
@@ -187,8 +190,9 @@ impl fmt::Display for RepositoryName {
 }
 
 /// The full id of a git object: 40 (SHA-1) or 64 (SHA-256) lower-case hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct Sha(String);
 
 impl Sha {
@@ -237,7 +241,7 @@ macro_rules! string_conversions {
 string_conversions!(Login, RepositoryName, Sha);
 
 /// Where an operation takes place: which repository, through which installation of the App.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryRef {
     /// The installation whose token is used.
     pub installation: InstallationId,

@@ -1,13 +1,14 @@
 //! What a person asked for, as it was when they asked.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{IssueNumber, Login, RepositoryRef};
 
 /// An issue as it was at the moment of the trigger. Later edits do not reach the agent, so that
 /// nobody can swap the text under a maintainer's label.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IssueSnapshot {
     /// Its number.
     pub number: IssueNumber,
@@ -22,7 +23,7 @@ pub struct IssueSnapshot {
 }
 
 /// A verified webhook that asks for work.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Trigger {
     /// Where.
     pub repository: RepositoryRef,

@@ -38,4 +38,4 @@ pub use report::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
 pub use settings::JobSettings;
-pub use transcript::{PromptVersion, Recorded, SetUpCommand, TranscriptEvent, WorkBrief};
+pub use transcript::{PromptVersion, Recorded, RecordedText, SetUpCommand, TranscriptEvent, WorkBrief};

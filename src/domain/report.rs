@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Most tests that a report keeps; more are counted. Suites of more are rare, and each costs some
@@ -21,7 +22,7 @@ pub const DETAILED_MAX: usize = 200;
 pub const REMARKS_MAX: usize = 20;
 
 /// What came of one test. The order is that of telling: where a name occurs twice, the greater counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TestOutcome {
     /// It passed.
@@ -35,7 +36,7 @@ pub enum TestOutcome {
 }
 
 /// Where something in the sources is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TestLocation {
     /// The file, relative to the repository's root where that can be told.
     pub file: String,
@@ -55,7 +56,7 @@ impl TestLocation {
 }
 
 /// One test.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TestCase {
     /// Its name, as its runner tells tests apart.
     pub name: String,
@@ -88,7 +89,7 @@ impl TestCase {
 }
 
 /// How many tests came to what.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TestCounts {
     /// Passed.
     pub passed: u64,
@@ -150,7 +151,7 @@ impl TestCounts {
 }
 
 /// Whose words a report is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportFormat {
     /// pytest's own output.
@@ -212,7 +213,7 @@ impl ReportFormat {
 }
 
 /// Where a report was read from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportSource {
     /// There is none: nothing but the exit code is known.
@@ -225,7 +226,7 @@ pub enum ReportSource {
 }
 
 /// What a run says of its tests.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TestReport {
     /// Where it was read from.
     pub source: ReportSource,

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Budget;
 
 /// Everything about a job that configuration decides. Resolved once, from the **base** branch,
 /// so that a proposal can never change the rules it is judged by.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobSettings {
     /// Shell commands run before the tests, in order.
     pub setup_commands: Vec<String>,

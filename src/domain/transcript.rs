@@ -2,6 +2,7 @@
 //! the source for comments, pages, cost and for going on after a crash.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
 };
 
 /// A set-up command that ran.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SetUpCommand {
     /// The shell command.
     pub command: String,
@@ -20,7 +21,7 @@ pub struct SetUpCommand {
 
 /// What a model wrote before the first turn, for the one that does the work. Checked: nothing in it
 /// is believed, the paths exist in the base tree.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkBrief {
     /// Files that the cause is likely in, most likely first.
     pub files: Vec<String>,
@@ -31,7 +32,7 @@ pub struct WorkBrief {
 }
 
 /// Which texts a model was instructed with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PromptVersion {
     /// Raised by people when the way of working changes.
     pub number: u32,
@@ -56,8 +57,38 @@ pub struct Recorded {
     pub event: TranscriptEvent,
 }
 
+/// An event as the store holds it: its text is kept as it was written, so that a digest over it
+/// stays the same, and so that an event of a later version can be handed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedText {
+    /// Its place in the job's transcript, from 1, without gaps.
+    pub sequence: u64,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// What happened: JSON on one line.
+    pub event: String,
+}
+
+impl RecordedText {
+    /// The event; `None` where this version does not know it.
+    pub fn parsed(&self) -> Option<Recorded> {
+        let event = serde_json::from_str(&self.event).ok()?;
+        Some(Recorded { sequence: self.sequence, at: self.at, event })
+    }
+
+    /// Its line in a file, without the line end.
+    pub fn line(&self) -> String {
+        format!("{}{}}}", Self::prefix(self.sequence, self.at), self.event)
+    }
+
+    /// What stands before an event's text in its line.
+    pub fn prefix(sequence: u64, at: Timestamp) -> String {
+        format!(r#"{{"sequence":{sequence},"at":"{at}","event":"#)
+    }
+}
+
 /// Something that happened in a job.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum TranscriptEvent {
     /// The job's state changed.
@@ -80,6 +111,9 @@ pub enum TranscriptEvent {
         purpose: String,
         /// The root file system and the limits applied, in words.
         description: String,
+        /// The root file system's digest.
+        #[serde(default)]
+        root: Option<String>,
     },
     /// The repository's set-up commands ran, or what they made earlier was taken.
     SetUp {

@@ -3,12 +3,13 @@
 
 use super::evidence::Evidence;
 use super::marker::MarkerKind;
-use super::neutralise::{cell, code_cell, code_span, cut, inline, line, quoted, visible};
+use super::neutralise::{cell, code_cell, code_span, cut, fenced, inline, line, quoted, visible};
 use super::pages::PAGE_CHARS_MAX;
 use super::patch::Diff;
 use super::words::{failing_count, provenance, run_in_cell, spend, test_list, thousands, time};
 use crate::domain::{FailedTest, Flag, Sha, TestRun, Trigger};
 use crate::github::NewPullRequest;
+use crate::provenance::Sealed;
 use crate::verdict::Verified;
 
 /// GitHub's limit for titles is 256 characters.
@@ -30,6 +31,8 @@ const FLAGS_LISTED_MAX: usize = 20;
 const FLAG_CHARS_MAX: usize = 600;
 /// Notes that are listed.
 const NOTES_LISTED_MAX: usize = 10;
+/// Longest manifest that is shown.
+const MANIFEST_CHARS_MAX: usize = 12_000;
 /// Longest note.
 const NOTE_CHARS_MAX: usize = 400;
 /// What is left of all these lengths in a body that came out too long: escaping makes five
@@ -91,6 +94,7 @@ fn body_with(evidence: &Evidence, verified: &Verified, base_branch: &str, share:
         verified.proof().and_then(proof),
         plan(evidence, share),
         Some(account(evidence, verified.tree(), base_branch)),
+        evidence.manifest.as_ref().map(manifest),
         notes(evidence, share),
         Some(how_to_go_on(evidence)),
         Some(provenance(evidence)),
@@ -246,6 +250,25 @@ fn account(evidence: &Evidence, tree: &Sha, base_branch: &str) -> String {
         if models.is_empty() { "unknown".to_owned() } else { models },
         code_cell(base_branch),
         if sandboxes.is_empty() { "unknown".to_owned() } else { sandboxes.join("<br>") },
+    )
+}
+
+/// The manifest, for whoever wants to check it; its digest also where no reader looks.
+fn manifest(manifest: &Sealed) -> String {
+    let digest = &manifest.sha256;
+    let text = manifest.to_text();
+    let body = match text.chars().count() > MANIFEST_CHARS_MAX {
+        true => {
+            "It is too long to be shown here; the operator has it: `mendwright transcript JOB --manifest`.\n"
+                .to_owned()
+        }
+        false => fenced(&text, "json"),
+    };
+    format!(
+        "<!-- mendwright:manifest:{digest} -->\n<details><summary>Manifest {}…: check it yourself</summary>\n\n\
+         SHA-256 `{digest}`. Save what follows as `manifest.json`, and see whether the verdict still holds:\n\n\
+         ```\nmendwright verify --manifest manifest.json --digest {digest} --repo .\n```\n\n{body}\n</details>",
+        &digest[..12]
     )
 }
 

@@ -8,6 +8,7 @@ use crate::domain::{
 };
 
 use crate::agent::Conversation;
+use crate::provenance::Sealed;
 use crate::workspace::Patch;
 
 use super::marker::{Marker, MarkerKind};
@@ -64,6 +65,8 @@ pub struct Evidence {
     pub notes: Vec<String>,
     /// What the sandboxes began with, and what they asked of the network.
     pub surroundings: Surroundings,
+    /// The proposal's manifest, where there is a proposal.
+    pub manifest: Option<Sealed>,
     /// What happened, turn by turn.
     pub(super) story: Story,
 }
@@ -124,6 +127,7 @@ impl Evidence {
             checkpoint: None,
             notes: Vec::new(),
             surroundings: Surroundings::default(),
+            manifest: None,
             story: Story::default(),
         };
         for recorded in transcript {
@@ -140,6 +144,11 @@ impl Evidence {
     /// With the changes as a diff.
     pub fn with_patch(self, patch: &Patch) -> Self {
         Self { patch: Some(Diff::read(patch)), ..self }
+    }
+
+    /// With the proposal's manifest.
+    pub fn with_manifest(self, manifest: Sealed) -> Self {
+        Self { manifest: Some(manifest), ..self }
     }
 
     /// The issue as it was when the work was asked for.
@@ -184,7 +193,7 @@ impl Evidence {
                 self.base = Some(Base { sha: base.clone(), branch: base_branch.clone() });
                 self.settings = Some(settings.as_ref().clone());
             }
-            TranscriptEvent::SandboxStarted { purpose, description } => {
+            TranscriptEvent::SandboxStarted { purpose, description, .. } => {
                 self.add_sandbox(purpose, description);
             }
             TranscriptEvent::BaselineRun { run } => self.baseline = Some(run.clone()),

@@ -20,6 +20,7 @@ mod narrate;
 mod pages;
 mod story;
 mod surroundings;
+mod whole;
 mod words;
 
 #[cfg(test)]
@@ -30,3 +31,4 @@ pub use evidence::{Base, Evidence, SandboxUsed};
 pub use marker::{Marker, MarkerKind};
 pub use narrate::narrate;
 pub use patch::{Diff, FileStat};
+pub use whole::render as render_transcript;

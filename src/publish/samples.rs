@@ -123,7 +123,7 @@ fn results(texts: &[&str], number: usize) -> TranscriptEvent {
 
 fn sandbox(purpose: &str) -> TranscriptEvent {
     let description = "bubblewrap: the host's /usr read-only, no network, 4 GiB, 1,024 processes".into();
-    TranscriptEvent::SandboxStarted { purpose: purpose.into(), description }
+    TranscriptEvent::SandboxStarted { purpose: purpose.into(), description, root: Some("sha256:0123".into()) }
 }
 
 fn recorded(events: Vec<TranscriptEvent>) -> Vec<Recorded> {

@@ -5,9 +5,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
+use sha2::{Digest, Sha256};
 
 #[path = "../toolbox/protocol.rs"]
 pub mod protocol;
@@ -26,6 +27,12 @@ const HOME: &str = "/home/agent";
 const TOOLBOX_PATH: &str = "/.mendwright/toolbox";
 /// The toolbox, as build.rs made it.
 static TOOLBOX: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mendwright-toolbox"));
+
+/// SHA-256 of the toolbox, in hexadecimal.
+pub fn toolbox_sha256() -> &'static str {
+    static DIGEST: LazyLock<String> = LazyLock::new(|| hex::encode(Sha256::digest(TOOLBOX)));
+    &DIGEST
+}
 
 /// Something that can start sandboxes, and keep what a set-up made for later ones.
 #[async_trait]

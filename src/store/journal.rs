@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Claim, Effect, OpenCall, Store, StoreError};
-use crate::domain::{DayCapReached, DayCaps, Job, Recorded, TranscriptEvent, WorstCase};
+use crate::domain::{DayCapReached, DayCaps, Job, Recorded, RecordedText, TranscriptEvent, WorstCase};
 
 /// Appends to one job's transcript. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +44,16 @@ impl Journal {
     /// Everything recorded so far.
     pub async fn transcript(&self) -> Result<Vec<Recorded>, StoreError> {
         self.store.transcript(self.claim.job.id).await
+    }
+
+    /// The transcript as it was written.
+    pub async fn transcript_text(&self) -> Result<Vec<RecordedText>, StoreError> {
+        self.store.transcript_text(self.claim.job.id).await
+    }
+
+    /// See [`Store::keep_manifest`].
+    pub async fn keep_manifest(&self, manifest: &str) -> Result<String, StoreError> {
+        self.store.keep_manifest(&self.claim, manifest, self.now()).await
     }
 
     /// See [`Store::begin_effect`].

@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     DayCapReached, DayCaps, DeliveryId, IllegalTransition, IssueNumber, Job, JobId, JobState, Outcome,
-    Recorded, RepositoryId, RepositoryRef, TranscriptEvent, Trigger, WorstCase,
+    Recorded, RecordedText, RepositoryId, RepositoryRef, TranscriptEvent, Trigger, WorstCase,
 };
 
 mod calls;
 mod journal;
+mod migrations;
 mod rows;
 mod sqlite;
 #[cfg(test)]
@@ -214,11 +215,29 @@ pub trait Store: Send + Sync {
     /// The job's transcript, in order.
     async fn transcript(&self, job: JobId) -> Result<Vec<Recorded>, StoreError>;
 
+    /// The job's transcript, in order, as it was written.
+    async fn transcript_text(&self, job: JobId) -> Result<Vec<RecordedText>, StoreError>;
+
+    /// The jobs whose id begins with `prefix`, at most two: enough to tell whether it is unique.
+    async fn jobs_named(&self, prefix: &str) -> Result<Vec<Job>, StoreError>;
+
     /// A job.
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
 
     /// Jobs, newest first.
     async fn jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError>;
+
+    /// Keeps the manifest of the job's proposal, unless there is one already, and answers with what
+    /// is kept.
+    async fn keep_manifest(
+        &self,
+        claim: &Claim,
+        manifest: &str,
+        now: Timestamp,
+    ) -> Result<String, StoreError>;
+
+    /// The manifest of a job's proposal.
+    async fn manifest(&self, job: JobId) -> Result<Option<String>, StoreError>;
 
     /// Says that an effect is about to take place, unless it already has.
     async fn begin_effect(&self, claim: &Claim, kind: &str, now: Timestamp) -> Result<Effect, StoreError>;

@@ -1,14 +1,12 @@
 //! The store on SQLite: one file, write-ahead log, synchronous FULL, so that what was answered
 //! with "recorded" survives a power cut.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, Row, SqlSafeStr, Sqlite, SqlitePool, Transaction};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, Transaction};
 
 use super::rows::{self, JOB_COLUMNS, milliseconds};
 use super::{
@@ -16,14 +14,12 @@ use super::{
     row_change,
 };
 use crate::domain::{
-    DayCapReached, DayCaps, DeliveryId, IssueNumber, Job, JobId, JobState, Recorded, RepositoryId,
-    TranscriptEvent, WorstCase,
+    DayCapReached, DayCaps, DeliveryId, IssueNumber, Job, JobId, JobState, Recorded, RecordedText,
+    RepositoryId, TranscriptEvent, WorstCase,
 };
 
 mod issues;
-
-/// How long a writer waits for another before it gives up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+mod opening;
 
 /// The store on SQLite.
 #[derive(Debug, Clone)]
@@ -35,44 +31,6 @@ pub struct SqliteStore {
 pub(super) type Tx = Transaction<'static, Sqlite>;
 
 impl SqliteStore {
-    /// Opens the database file, creates it when there is none, and brings its schema up to date.
-    pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
-        let failed = |action| {
-            move |source| StoreError::Database { location: path.display().to_string(), action, source }
-        };
-        // One connection writes at a time in SQLite anyway; four let readers go on beside it.
-        let pool = SqlitePoolOptions::new()
-            .max_connections(4)
-            .acquire_timeout(BUSY_TIMEOUT)
-            .connect_with(options)
-            .await
-            .map_err(failed("opened the database"))?;
-        let migrations = [
-            ("jobs", include_str!("migrations/0001_jobs.sql")),
-            ("calls", include_str!("migrations/0002_calls.sql")),
-        ];
-        let migrations = (1..).zip(migrations).map(|(version, (name, sql))| {
-            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-        });
-        Migrator::with_migrations(migrations.collect())
-            .run(&pool)
-            .await
-            .map_err(|error| failed("brought the schema up to date")(error.into()))?;
-        Ok(Self { pool, location: path.to_owned() })
-    }
-
-    /// Closes all connections, so that the file can be copied or removed.
-    pub async fn close(&self) {
-        self.pool.close().await;
-    }
-
     pub(super) fn failed(&self, action: &'static str) -> impl Fn(sqlx::Error) -> StoreError + '_ {
         move |source| StoreError::Database { location: self.location.display().to_string(), action, source }
     }
@@ -102,6 +60,14 @@ impl SqliteStore {
             .ok_or(StoreError::LeaseLost { job: claim.job.id, epoch: claim.epoch })?;
         let name: String = held.try_get("state").map_err(self.failed("checked a lease"))?;
         JobState::from_name(&name).ok_or_else(|| self.unreadable("job")(format!("column state: {name:?}")))
+    }
+
+    async fn event_rows(&self, job: JobId) -> Result<Vec<SqliteRow>, StoreError> {
+        sqlx::query("SELECT sequence, at, event_json FROM events WHERE job_id = $1 ORDER BY sequence")
+            .bind(job.to_string())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(self.failed("read a transcript"))
     }
 
     async fn append_one(
@@ -323,13 +289,24 @@ impl Store for SqliteStore {
     }
 
     async fn transcript(&self, job: JobId) -> Result<Vec<Recorded>, StoreError> {
-        let rows =
-            sqlx::query("SELECT sequence, at, event_json FROM events WHERE job_id = $1 ORDER BY sequence")
-                .bind(job.to_string())
-                .fetch_all(&self.pool)
-                .await
-                .map_err(self.failed("read a transcript"))?;
+        let rows = self.event_rows(job).await?;
         rows.iter().map(|row| rows::recorded(row).map_err(self.unreadable("transcript event"))).collect()
+    }
+
+    async fn transcript_text(&self, job: JobId) -> Result<Vec<RecordedText>, StoreError> {
+        let rows = self.event_rows(job).await?;
+        rows.iter().map(|row| rows::recorded_text(row).map_err(self.unreadable("transcript event"))).collect()
+    }
+
+    async fn jobs_named(&self, prefix: &str) -> Result<Vec<Job>, StoreError> {
+        let sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE SUBSTR(id, 1, $1) = $2 LIMIT 2");
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(i64::try_from(prefix.len()).unwrap_or(i64::MAX))
+            .bind(prefix)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(self.failed("looked for a job"))?;
+        rows.iter().map(|row| rows::job(row).map_err(self.unreadable("job"))).collect()
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
@@ -349,6 +326,37 @@ impl Store for SqliteStore {
             .await
             .map_err(self.failed("listed jobs"))?;
         rows.iter().map(|row| rows::job(row).map_err(self.unreadable("job"))).collect()
+    }
+
+    async fn keep_manifest(
+        &self,
+        claim: &Claim,
+        manifest: &str,
+        now: Timestamp,
+    ) -> Result<String, StoreError> {
+        let mut tx = self.write().await?;
+        self.fence(&mut tx, claim).await?;
+        let row = sqlx::query(
+            "INSERT INTO manifests (job_id, manifest_json, at) VALUES ($1, $2, $3)
+             ON CONFLICT (job_id) DO UPDATE SET at = manifests.at RETURNING manifest_json",
+        )
+        .bind(claim.job.id.to_string())
+        .bind(manifest)
+        .bind(milliseconds(now))
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(self.failed("kept a manifest"))?;
+        tx.commit().await.map_err(self.failed("kept a manifest"))?;
+        row.try_get("manifest_json").map_err(self.failed("kept a manifest"))
+    }
+
+    async fn manifest(&self, job: JobId) -> Result<Option<String>, StoreError> {
+        let row = sqlx::query("SELECT manifest_json FROM manifests WHERE job_id = $1")
+            .bind(job.to_string())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(self.failed("read a manifest"))?;
+        row.map(|row| row.try_get("manifest_json").map_err(self.failed("read a manifest"))).transpose()
     }
 
     async fn begin_effect(&self, claim: &Claim, kind: &str, now: Timestamp) -> Result<Effect, StoreError> {

@@ -278,3 +278,20 @@ async fn a_late_word_of_an_older_label_taken_off_ends_nothing() {
     assert_eq!(record("late", cancel(99)).await, DeliveryRecorded::Cancelled(0));
     assert_eq!(record("now", cancel(100)).await, DeliveryRecorded::Cancelled(1));
 }
+
+#[tokio::test]
+async fn the_manifest_that_was_kept_first_stays_and_a_job_is_found_by_its_beginning() {
+    let (store, _directory) = store().await;
+    let job = start(&store, "d1", 5).await;
+    let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
+    assert_eq!(store.manifest(job).await.unwrap(), None);
+    assert_eq!(store.keep_manifest(&claim, "{1}", at(2)).await.unwrap(), "{1}");
+    assert_eq!(store.keep_manifest(&claim, "{2}", at(3)).await.unwrap(), "{1}");
+    assert_eq!(store.manifest(job).await.unwrap().as_deref(), Some("{1}"));
+    let old = Claim { epoch: claim.epoch - 1, ..claim };
+    assert!(matches!(store.keep_manifest(&old, "{3}", at(4)).await, Err(StoreError::LeaseLost { .. })));
+
+    let named = store.jobs_named(&job.to_string()[..9]).await.unwrap();
+    assert_eq!(named.iter().map(|job| job.id).collect::<Vec<_>>(), [job]);
+    assert!(store.jobs_named("f").await.unwrap().is_empty());
+}

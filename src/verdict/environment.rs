@@ -220,6 +220,11 @@ impl Environment {
         &self.workspace
     }
 
+    /// The root file system of every sandbox.
+    pub fn root(&self) -> &ResolvedRoot {
+        &self.root
+    }
+
     /// The job's rules.
     pub fn settings(&self) -> &JobSettings {
         &self.settings

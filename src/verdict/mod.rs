@@ -17,7 +17,7 @@ mod suspicion;
 
 pub use environment::{Environment, SetUpFailure, SetUpLocks, SetUpPolicy};
 pub use judge::{Judge, Red, Verdict};
-pub use rules::forbidden_path;
+pub use rules::{TestPaths, forbidden_path};
 pub use runner::Selection;
 pub use suite::{SuiteError, run_selected, run_suite};
 

@@ -71,15 +71,20 @@ pub fn forbidden_path<'a>(settings: &JobSettings, paths: &'a [RepoPath]) -> Opti
 }
 
 /// Tells test files from others.
-pub(super) struct TestPaths(GlobSet);
+pub struct TestPaths(GlobSet);
 
 impl TestPaths {
     pub(super) fn new(settings: &JobSettings) -> Self {
-        let extra = settings.test_paths.iter().map(String::as_str);
-        Self(set(TESTS.iter().copied().chain(extra)))
+        Self::with(&settings.test_paths)
     }
 
-    pub(super) fn contains(&self, path: &RepoPath) -> bool {
+    /// The usual places, and a repository's own globs.
+    pub fn with(extra: &[String]) -> Self {
+        Self(set(TESTS.iter().copied().chain(extra.iter().map(String::as_str))))
+    }
+
+    /// Whether a path is a test's.
+    pub fn contains(&self, path: &RepoPath) -> bool {
         self.0.is_match(path.as_str())
     }
 }

@@ -20,8 +20,10 @@ use crate::verdict::{SetUpLocks, SetUpPolicy};
 use crate::workspace::Mirrors;
 
 mod admission;
+mod again;
 mod lease;
 mod left_out;
+pub mod local;
 mod pipeline;
 mod preparation;
 mod publication;
@@ -29,6 +31,8 @@ mod reconcile;
 mod report;
 mod setup;
 
+pub use again::{JudgedAgain, RanAgain, judge_again, run_again};
+pub use preparation::settings_of;
 pub use reconcile::Reconciler;
 pub use report::JobReport;
 

@@ -11,7 +11,7 @@ use crate::workspace::{Workspace, WorkspaceError};
 use super::admission::github_error;
 use super::left_out::{self, LeftOut};
 use super::setup::{Permitted, permit};
-use super::{JobError, Parts};
+use super::{JobError, Parts, Rules};
 
 /// What the agent starts from.
 pub(super) struct Prepared {
@@ -39,7 +39,7 @@ pub(super) async fn base_and_settings(
     let access = parts.github.git_access(at).await.map_err(github_error)?;
     let workspace =
         parts.mirrors.fetch(at.id, &access, &remote.default_branch).await.map_err(workspace_error)?;
-    let settings = match read_settings(parts, &workspace).await? {
+    let settings = match settings_of(&parts.rules, &workspace).await.map_err(workspace_error)? {
         Ok(settings) => settings,
         Err(why) => return Ok(Err(EscalationReason::Environment { why })),
     };
@@ -52,15 +52,19 @@ pub(super) async fn base_and_settings(
     Ok(Ok((workspace, settings)))
 }
 
-async fn read_settings(
-    parts: &Parts,
+/// The settings of jobs on the workspace's base; the inner `Err` is why there are none.
+///
+/// # Errors
+/// The base cannot be read.
+pub async fn settings_of(
+    rules: &Rules,
     workspace: &Workspace,
-) -> Result<Result<JobSettings, String>, JobError> {
-    let file = workspace.base_file(REPOSITORY_FILE).await.map_err(workspace_error)?;
+) -> Result<Result<JobSettings, String>, WorkspaceError> {
+    let file = workspace.base_file(REPOSITORY_FILE).await?;
     let file = file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let root = workspace.base_listing().await.map_err(workspace_error)?;
-    let given = parts.rules.settings_override.clone().unwrap_or_default();
-    let resolved = resolve(&parts.rules.budget, file.as_deref(), &root, given.test_command.as_deref());
+    let root = workspace.base_listing().await?;
+    let given = rules.settings_override.clone().unwrap_or_default();
+    let resolved = resolve(&rules.budget, file.as_deref(), &root, given.test_command.as_deref());
     Ok(resolved.map(|settings| given.applied_to(settings)).map_err(|error| error.to_string()))
 }
 
@@ -102,6 +106,7 @@ pub(super) async fn sandbox_and_baseline(
     let started = TranscriptEvent::SandboxStarted {
         purpose: "work".to_owned(),
         description: toolbox.description().to_owned(),
+        root: Some(environment.root().digest.clone()),
     };
     journal.append(&[started]).await?;
     let baseline = match recorded {
@@ -190,7 +195,7 @@ async fn fresh(
 
 /// The baseline. A red one is run again: a suite that is red once and green once is flaky, not red,
 /// and counts as green, so that a change must still bring its proof.
-async fn first_runs(
+pub(super) async fn first_runs(
     toolbox: &Toolbox,
     settings: &JobSettings,
 ) -> Result<(TestRun, Option<String>), JobError> {
@@ -219,7 +224,7 @@ async fn first_runs(
 }
 
 /// Why a baseline run says nothing about the repository, if it does not.
-fn unusable(baseline: &TestRun) -> Option<String> {
+pub(super) fn unusable(baseline: &TestRun) -> Option<String> {
     let command = &baseline.command;
     let advice = "Say in `.github/agent-fix.yml` how the tests are run (`test:`), what they need (`setup:`) \
                   and how long they take (`timeout_minutes:`).";

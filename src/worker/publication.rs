@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::warn;
 
 use crate::domain::{EscalationReason, Job, Outcome, PullRequestNumber, Recorded, Sha, TranscriptEvent};
+use crate::provenance::{Proposed, Sealed, gather};
 use crate::publish::{Evidence, draft_pr, publish_escalation, publish_proposal, update_progress};
 use crate::store::{Effect, Journal};
 use crate::verdict::Verified;
@@ -98,7 +99,8 @@ pub(super) async fn propose(
     // From here on it is not cut in the middle: the pull request belongs to the branch.
     committed.store(true, Ordering::Relaxed);
     let patch = workspace.patch(verified.tree()).await.map_err(workspace_error)?;
-    let evidence = Evidence::from_transcript(&job, &transcript).with_patch(&patch);
+    let manifest = manifest(journal, &job, &workspace, &branch, &head).await?;
+    let evidence = Evidence::from_transcript(&job, &transcript).with_patch(&patch).with_manifest(manifest);
     let number = match journal.begin_effect(PULL_REQUEST).await? {
         Effect::Done(reference) => reference.parse().map(PullRequestNumber).map_err(|_| {
             JobError::Broke(format!("the ledger holds {reference:?} as a pull request's number"))
@@ -116,6 +118,22 @@ pub(super) async fn propose(
     journal.append(&[TranscriptEvent::Published { kind: PULL_REQUEST.to_owned(), reference }]).await?;
     let pull_request = (number.0 != 0).then_some(number);
     end(parts, journal, Outcome::Proposed { pull_request, branch, head }).await
+}
+
+/// The manifest of the proposal, kept in the store: the same one for whoever comes after us.
+async fn manifest(
+    journal: &Journal,
+    job: &Job,
+    workspace: &Workspace,
+    branch: &str,
+    head: &Sha,
+) -> Result<Sealed, JobError> {
+    let base_tree = workspace.base_tree().await.map_err(workspace_error)?;
+    let proposed = Proposed { base_tree, branch: branch.to_owned(), head: head.clone() };
+    let manifest = gather(job, &journal.transcript_text().await?, &proposed)
+        .ok_or_else(|| JobError::Broke("the transcript has no verdict to make a manifest of".to_owned()))?;
+    let kept = journal.keep_manifest(&Sealed::new(manifest).to_text()).await?;
+    Sealed::parse(&kept).map_err(|error| JobError::Broke(error.to_string()))
 }
 
 /// Posts the escalation.

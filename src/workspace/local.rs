@@ -9,7 +9,7 @@ use url::Url;
 
 use super::WorkspaceError;
 use super::access::fetch_options;
-use super::mirror::sha;
+use super::mirror::{make_whole, oid, sha};
 use super::tree::{content_in, names_in};
 use crate::config::RootListing;
 use crate::domain::Sha;
@@ -59,6 +59,38 @@ impl LocalRepository {
         Self::open(into)
     }
 
+    /// A bare repository at `into` whose branch `branch` is at `commit` of `source`, whose objects it
+    /// reads (git's `objects/info/alternates`) and never writes: what is pushed to it stays in it.
+    /// Found again where it was made before. Blocks.
+    pub fn borrowed(source: &Path, into: &Path, branch: &str, commit: &Sha) -> Result<Self, WorkspaceError> {
+        let failed = |error: git2::Error| WorkspaceError::Remote {
+            what: "borrow from",
+            url: source.display().to_string(),
+            detail: error.message().to_owned(),
+            worth_retrying: false,
+        };
+        let objects = Repository::open(source).map_err(failed)?.commondir().join("objects");
+        if !into.exists() {
+            make_whole(into, |place| {
+                let info = Repository::init_bare(place)?.path().join("objects").join("info");
+                std::fs::create_dir_all(&info)
+                    .and_then(|()| {
+                        std::fs::write(info.join("alternates"), format!("{}\n", objects.display()))
+                    })
+                    .map_err(|error| git2::Error::from_str(&error.to_string()))?;
+                // Opened anew: what it may borrow is read once.
+                let repository = Repository::open_bare(place)?;
+                let commit = repository.find_commit(oid(commit))?.id();
+                let reference = format!("refs/heads/{branch}");
+                repository.reference(&reference, commit, true, "borrowed")?;
+                repository.set_head(&reference)
+            })
+            .map_err(failed)?;
+        }
+        let repository = Repository::open_bare(into).map_err(failed)?;
+        Ok(Self { git_dir: repository.path().to_owned(), head: branch.to_owned() })
+    }
+
     /// The commit that a branch points to; `None` when there is no such branch.
     pub fn branch(&self, name: &str) -> Result<Option<Sha>, WorkspaceError> {
         let failed = |error: git2::Error| WorkspaceError::Remote {
@@ -73,6 +105,12 @@ impl LocalRepository {
             Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// Whether it has a commit of this id. Blocks.
+    pub fn has_commit(&self, commit: &Sha) -> Result<bool, WorkspaceError> {
+        let repository = Repository::open(&self.git_dir).map_err(|error| self.unreadable(&error))?;
+        Ok(repository.find_commit(oid(commit)).is_ok())
     }
 
     /// HEAD's commit, and what `read` makes of its tree. Blocks.

@@ -289,18 +289,51 @@ fn borrow_local(git_dir: &Path, access: &GitAccess, revision: &str) -> Result<Sh
     let objects = source.commondir().join("objects");
     let ours = open_or_create(git_dir)?;
     let info = ours.path().join("objects").join("info");
-    std::fs::create_dir_all(&info)
-        .and_then(|()| std::fs::write(info.join("alternates"), format!("{}\n", objects.display())))
-        .map_err(|error| local(git2::Error::from_str(&error.to_string())))?;
+    let alternates = info.join("alternates");
+    let wanted = format!("{}\n", objects.display());
+    // Written once, and as a whole: whoever opens the mirror meanwhile reads it.
+    if std::fs::read_to_string(&alternates).ok().as_ref() != Some(&wanted) {
+        let written = std::fs::create_dir_all(&info)
+            .and_then(|()| tempfile::NamedTempFile::new_in(&info))
+            .and_then(|mut file| std::io::Write::write_all(&mut file, wanted.as_bytes()).map(|()| file))
+            .and_then(|file| file.persist(&alternates).map_err(|error| error.error));
+        written.map_err(|error| local(git2::Error::from_str(&error.to_string())))?;
+    }
     Ok(sha(commit.id()))
 }
 
 fn open_or_create(git_dir: &Path) -> Result<Repository, WorkspaceError> {
     let opened = match Repository::open_bare(git_dir) {
-        Err(error) if error.code() == ErrorCode::NotFound => Repository::init_bare(git_dir),
+        Err(error) if error.code() == ErrorCode::NotFound => {
+            make_whole(git_dir, |place| Repository::init_bare(place).map(drop))
+                .and_then(|()| Repository::open_bare(git_dir))
+        }
         other => other,
     };
     opened.map_err(|error| local_error(git_dir, "opened it", error))
+}
+
+/// Has `make` make a repository that is at `git_dir` as a whole or not at all: what a process leaves
+/// that is killed in the middle (half of it, and lock files) is never taken for one.
+pub(super) fn make_whole(
+    git_dir: &Path,
+    make: impl FnOnce(&Path) -> Result<(), git2::Error>,
+) -> Result<(), git2::Error> {
+    let failed = |error: std::io::Error| git2::Error::from_str(&error.to_string());
+    let parent = git_dir.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(failed)?;
+    let place = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(parent).map_err(failed)?;
+    make(place.path())?;
+    match std::fs::rename(place.path(), git_dir) {
+        Ok(()) => {
+            // Nothing is left there to be removed.
+            let _ = place.keep();
+            Ok(())
+        }
+        // Somebody else was first.
+        Err(_) if git_dir.exists() => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 pub(super) fn local_error(git_dir: &Path, action: &'static str, error: git2::Error) -> WorkspaceError {

@@ -4,16 +4,20 @@
 //! The host never checks a repository out and runs none of its hooks, filters or configuration.
 
 mod access;
+mod changes;
 mod local;
 mod mirror;
 mod named;
+mod past;
 mod patch;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+pub use changes::{CommitFound, PATCH_BYTES_MAX};
 pub use local::{HeadTree, LocalRepository};
 pub use mirror::{Author, Mirrors, Workspace};
+pub use past::PastCommit;
 pub use patch::{Patch, PatchStat};
 pub use tree::{BASE_FILE_BYTES_MAX, Proposal};
 

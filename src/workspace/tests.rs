@@ -142,3 +142,42 @@ async fn the_base_s_files_can_be_read_and_a_missing_branch_is_named() {
     let error = mirrors.fetch(RepositoryId(1), &access, "gone").await.unwrap_err();
     assert!(error.to_string().contains("gone"), "{error}");
 }
+
+#[tokio::test]
+async fn a_proposal_is_the_same_as_a_tree_as_changes_and_as_a_patch() {
+    let directory = tempfile::tempdir().unwrap();
+    let access = origin(&directory.path().join("origin.git"));
+    let mirrors = Mirrors::new(directory.path().join("mirrors"));
+    let workspace = mirrors.fetch(RepositoryId(1), &access, "main").await.unwrap();
+    let gone = Change { path: "README".parse().unwrap(), content: ChangedContent::Absent };
+    let changes = vec![gone, file("run.sh", "#!/bin/sh\ntrue\n"), file("src/é.py", "no end of line")];
+    let tree = workspace.propose(changes).await.unwrap().tree;
+    let again = workspace.changes_to(&tree).await.unwrap();
+    assert_eq!(again.len(), 3);
+    assert_eq!(workspace.propose(again).await.unwrap().tree, tree);
+    let patch = workspace.patch_to_apply(&tree).await.unwrap();
+    let base = workspace.base_tree().await.unwrap();
+    assert_eq!(workspace.with_patch(&base, &patch).await.unwrap(), tree);
+    assert_eq!(workspace.with_patch(&base, "").await.unwrap(), base);
+    let error = workspace.with_patch(&tree, &patch).await.unwrap_err().to_string();
+    assert!(error.contains("applied a patch"), "{error}");
+
+    let empty = Repository::open(workspace.git_dir()).unwrap().treebuilder(None).unwrap().write().unwrap();
+    let error = workspace.changes_to(&empty.to_string().parse().unwrap()).await.unwrap_err();
+    assert!(matches!(error, WorkspaceError::RefusedChange { .. }), "a symbolic link went unnoticed: {error}");
+}
+
+#[test]
+fn a_repository_that_was_half_made_is_never_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("a.git");
+    let cut = mirror::make_whole(&place, |place| {
+        Repository::init_bare(place)?;
+        Err(git2::Error::from_str("killed"))
+    });
+    assert!(cut.is_err() && !place.exists());
+    mirror::make_whole(&place, |place| Repository::init_bare(place).map(drop)).unwrap();
+    mirror::make_whole(&place, |place| Repository::init_bare(place).map(drop)).unwrap();
+    assert!(Repository::open_bare(&place).is_ok());
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "something is left");
+}

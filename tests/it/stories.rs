@@ -4,6 +4,8 @@ mod cheats;
 mod commands;
 mod context;
 mod crashes;
+mod evaluation;
+mod evidence;
 mod money;
 mod people;
 mod processes;

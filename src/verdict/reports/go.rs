@@ -209,10 +209,7 @@ fn tell(output: &str, case: &mut TestCase) {
     let said: Vec<&str> = output.lines().filter(|line| !own.is_match(line)).collect();
     let said = said.join("\n");
     case.message = gist(&said).map(|message| message.trim().to_owned());
-    let (line, at) = match frame(&said, Innermost::First) {
-        Some(found) => found,
-        None => return,
-    };
+    let Some((line, at)) = frame(&said, Innermost::First) else { return };
     case.frame = Some(line);
     case.location = Some(at);
 }

@@ -12,7 +12,7 @@ use tokio::process::Command;
 use crate::support::{BINARY, assert_no_sandbox_left};
 
 /// A repository with a work tree, as a person has it.
-fn checkout(scenario: &Scenario, at: &Path) -> git2::Oid {
+pub fn checkout(scenario: &Scenario, at: &Path) -> git2::Oid {
     scenario.write_to(at).unwrap();
     let repository = git2::Repository::init(at).unwrap();
     let mut index = repository.index().unwrap();
@@ -90,7 +90,18 @@ async fn mistakes_are_answered_with_what_and_where_and_what_to_do() {
 
 #[tokio::test]
 async fn every_command_s_help_has_an_example() {
-    for command in [&["demo"][..], &["fix"], &["serve"], &["emulate"], &["detect"], &["sandbox", "run"]] {
+    for command in [
+        &["demo"][..],
+        &["fix"],
+        &["serve"],
+        &["emulate"],
+        &["detect"],
+        &["sandbox", "run"],
+        &["transcript"],
+        &["verify"],
+        &["replay"],
+        &["evaluate"],
+    ] {
         let output = Command::new(BINARY).args(command).arg("--help").output().await.unwrap();
         let help = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && help.contains("Example"), "{command:?}: {help}");

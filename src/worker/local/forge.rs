@@ -1,4 +1,4 @@
-//! A forge that is one repository on this machine: what `mendwright fix` works against. The
+//! A forge that is one repository on this machine: what local jobs work against. The
 //! pipeline is the same; what it would publish on GitHub is kept here, for standard output.
 
 use std::sync::{Mutex, PoisonError};
@@ -24,9 +24,11 @@ pub(super) struct LocalForge {
 
 /// What would have been published.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Published {
-    pub(super) comments: Vec<Comment>,
-    pub(super) pull_request: Option<(String, String)>,
+pub struct Published {
+    /// Comments on the issue.
+    pub comments: Vec<Comment>,
+    /// Title and body of the pull request.
+    pub pull_request: Option<(String, String)>,
 }
 
 impl LocalForge {
@@ -37,6 +39,11 @@ impl LocalForge {
     ) -> Result<Self, WorkspaceError> {
         let access = repository.access()?;
         Ok(Self { repository, access, base, issue, published: Mutex::default() })
+    }
+
+    /// How the repository is reached.
+    pub(super) fn access(&self) -> GitAccess {
+        self.access.clone()
     }
 
     pub(super) fn published(&self) -> Published {

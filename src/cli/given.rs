@@ -1,0 +1,205 @@
+//! What several commands are told in the same words: the model, and the sandbox.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+use secrecy::SecretString;
+use url::Url;
+
+use super::allowed_host;
+use super::demo::ProviderArgument;
+use crate::config::AllowedHost;
+use crate::domain::{Budget, DayCaps, Price};
+use crate::model::{ModelConfig, Provider, context_tokens, known_price};
+use crate::sandbox::{Root, Sandbox, SandboxSpec, detect_toolchains, sandbox_by_name};
+use crate::verdict::SetUpPolicy;
+use crate::worker::local::{Bench, LocalParts};
+use crate::worker::{Rules, SettingsOverride};
+
+/// Which model, and what it may spend.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ModelArguments {
+    /// Whose wire format the model speaks.
+    #[arg(long, value_enum, default_value = "anthropic")]
+    pub(super) provider: ProviderArgument,
+    /// The provider's address. Default: its own.
+    #[arg(long, value_name = "URL")]
+    model_url: Option<Url>,
+    /// The model's name, as the provider spells it.
+    #[arg(long, value_name = "NAME", default_value = "claude-sonnet-4-5")]
+    pub(super) model: String,
+    /// A cheaper model of the same provider that writes a brief before the work begins, and sums up a
+    /// conversation that has become too long. Default: no brief, and the model itself sums up.
+    #[arg(long, value_name = "NAME")]
+    brief_model: Option<String>,
+    /// How many tokens the model can hold. Default: what is known of it.
+    #[arg(long, value_name = "N")]
+    context_tokens: Option<u64>,
+    /// The key. Give it in the environment, not on the command line.
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "MENDWRIGHT_MODEL_API_KEY",
+        hide_env_values = true,
+        default_value = ""
+    )]
+    model_api_key: SecretString,
+    /// Model calls.
+    #[arg(long, value_name = "N")]
+    max_turns: Option<u32>,
+    /// US dollars. Holds only where the model's price is known, or given with --price.
+    #[arg(long, value_name = "X")]
+    max_usd: Option<f64>,
+    /// Tokens, in and out together.
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<u64>,
+    /// What the model costs: US dollars for a million tokens of input and of output, and of input
+    /// read from and written to a cache where that has a price of its own. Default: the built-in
+    /// table's, where it has one.
+    #[arg(long, value_name = "IN,OUT[,READ,WRITE]", value_parser = parse_price)]
+    price: Option<Price>,
+    /// Refuses to begin where no price is known, instead of counting tokens only.
+    #[arg(long)]
+    require_price: bool,
+    /// Minutes.
+    #[arg(long, value_name = "M")]
+    max_minutes: Option<u64>,
+}
+
+impl ModelArguments {
+    /// The models with what they work with; a person is told what is not counted where there is no
+    /// price.
+    pub(super) fn with(&self, mut bench: Bench) -> anyhow::Result<LocalParts> {
+        let model = crate::model::connect(self.config(&self.model))?;
+        let brief_model = self.brief_model.as_ref();
+        let brief_model = brief_model.map(|name| crate::model::connect(self.config(name))).transpose()?;
+        if model.price().is_none() {
+            let name = &self.model;
+            if self.require_price {
+                bail!("--require-price: no price is known for {name}; give it with --price IN,OUT");
+            }
+            eprintln!(
+                "no price known: tokens only are counted for {name}; the limits of turns, tokens and minutes hold, \
+                 that of dollars does not (--price IN,OUT states a price)"
+            );
+        }
+        let own = self.context_tokens.unwrap_or_else(|| context_tokens(&self.model));
+        bench.rules.context_tokens = own;
+        bench.rules.scribe_context_tokens =
+            self.brief_model.as_ref().map_or(own, |name| context_tokens(name));
+        Ok(LocalParts { model, brief_model, bench })
+    }
+
+    fn config(&self, name: &str) -> ModelConfig {
+        let provider: Provider = self.provider.into();
+        let mut config = ModelConfig::new(provider, name.to_owned(), self.model_api_key.clone());
+        config.url = self.model_url.clone();
+        config.price = self.price;
+        config
+    }
+
+    /// The model's price, where known; needs no key.
+    pub(super) fn price(&self) -> Option<Price> {
+        self.price.or_else(|| known_price(&self.model))
+    }
+
+    /// What one job may spend.
+    pub(super) fn budget(&self) -> Budget {
+        let defaults = Budget::default();
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        Budget {
+            turns_max: self.max_turns.unwrap_or(defaults.turns_max),
+            usd_max: self.max_usd.unwrap_or(defaults.usd_max),
+            tokens_max: self.max_tokens.unwrap_or(defaults.tokens_max),
+            time_max: self.max_minutes.map_or(defaults.time_max, minutes),
+            ..defaults
+        }
+    }
+}
+
+/// What jobs run in.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SandboxArguments {
+    /// The sandbox backend.
+    #[arg(long, value_name = "KIND", default_value = "bubblewrap")]
+    sandbox: String,
+    /// The image that the sandbox's root file system is; docker must have one. Default: the host's
+    /// own /usr.
+    #[arg(long, value_name = "REF")]
+    image: Option<String>,
+    /// A directory with a toolchain that the sandbox sees read-only; may be given several times.
+    /// Default: what is found in the usual places.
+    #[arg(long, value_name = "DIR")]
+    toolchain: Vec<PathBuf>,
+    /// A host that the set-up commands may reach by HTTP(S), an internal one with the addresses at
+    /// which it is; may be given several times. Default: none, and no network.
+    #[arg(long, value_name = "HOST[=RANGE]", value_parser = allowed_host)]
+    allow: Vec<AllowedHost>,
+    /// A variable for the set-up commands, such as where a package manager finds an internal
+    /// registry; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    setup_variable: Vec<(String, String)>,
+}
+
+impl SandboxArguments {
+    /// The backend.
+    pub(super) fn connect(&self) -> anyhow::Result<Arc<dyn Sandbox>> {
+        Ok(sandbox_by_name(&self.sandbox)?)
+    }
+
+    /// The rules of the person at the keyboard. `repository` is what set-ups are kept under.
+    pub(super) fn rules(&self, repository: String, budget: Budget, settings: SettingsOverride) -> Rules {
+        let root = match &self.image {
+            Some(image) => Root::Image(image.clone()),
+            None => Root::Host {
+                toolchains: match self.toolchain.is_empty() {
+                    true => detect_toolchains(),
+                    false => self.toolchain.clone(),
+                },
+            },
+        };
+        Rules {
+            label: "agent-fix".to_owned(),
+            bots_allowed: Vec::new(),
+            budget,
+            // The store of one run begins empty: there is no day to look back on.
+            caps: DayCaps::default(),
+            sandbox: SandboxSpec { root, ..SandboxSpec::named("fix") },
+            set_up: SetUpPolicy {
+                allowed_hosts: self.allow.clone(),
+                variables: self.setup_variable.clone(),
+                repository: Some(repository),
+                ..SetUpPolicy::default()
+            },
+            output_tokens_max: 16_384,
+            context_tokens: context_tokens(""),
+            scribe_context_tokens: context_tokens(""),
+            settings_override: Some(SettingsOverride { image_given: self.image.is_some(), ..settings }),
+        }
+    }
+}
+
+/// "3,15" or "3,15,0.3,3.75".
+fn parse_price(text: &str) -> Result<Price, String> {
+    let amounts: Option<Vec<f64>> = text
+        .split(',')
+        .map(|amount| amount.trim().parse().ok().filter(|usd: &f64| usd.is_finite() && *usd >= 0.0))
+        .collect();
+    match amounts.as_deref() {
+        Some(&[input, output]) => Ok(Price::flat(input, output, input, input * 1.25)),
+        Some(&[input, output, cache_read, cache_write]) => {
+            Ok(Price::flat(input, output, cache_read, cache_write))
+        }
+        Some(_) | None => Err("write US dollars for a million tokens, as 3,15 or 3,15,0.3,3.75".to_owned()),
+    }
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err("write it as NAME=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,115 @@
+//! `mendwright transcript`: what happened in a job, from its store or from a file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::config::{ServerConfig, environment};
+use crate::domain::Job;
+use crate::publish::{Evidence, render_transcript};
+use crate::recording::{Recording, schema};
+use crate::store::{SqliteStore, Store};
+
+/// Shows what happened in a job, from the service's store, from what `fix` or `demo` kept, or from
+/// a transcript file.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  \
+    mendwright transcript 0199c1 --data-dir /var/lib/mendwright > job.md\n  \
+    mendwright transcript 0199c1 --config mendwright.toml --json > transcript.jsonl\n  \
+    mendwright transcript transcript.jsonl")]
+pub struct TranscriptArguments {
+    /// The job's id, or a beginning of it that no other has; or a transcript file (.jsonl).
+    #[arg(value_name = "JOB|FILE", required_unless_present = "schema")]
+    job: Option<String>,
+    /// JSON Lines: a header, then an event a line.
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
+    /// Markdown, with a collapsed section for each turn; the default.
+    #[arg(long)]
+    markdown: bool,
+    /// The manifest of the job's proposal, from the store, and nothing else.
+    #[arg(long, conflicts_with_all = ["json", "markdown"])]
+    manifest: bool,
+    /// The JSON Schema of the lines of --json, and nothing else.
+    #[arg(long, conflicts_with_all = ["job", "json", "markdown", "manifest"])]
+    schema: bool,
+    #[command(flatten)]
+    store: StoreArguments,
+}
+
+/// Where the store is.
+#[derive(Debug, Args)]
+pub(super) struct StoreArguments {
+    /// The directory with the store: the service's data_dir, or the directory that `fix` names.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    data_dir: Option<PathBuf>,
+    /// The service's configuration, which says where the store is.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Runs the command. Answers with the exit code.
+pub(super) async fn run(arguments: TranscriptArguments) -> anyhow::Result<i32> {
+    if arguments.schema {
+        println!("{}", serde_json::to_string_pretty(&schema())?);
+        return Ok(0);
+    }
+    let named = arguments.job.as_deref().unwrap_or_default();
+    if arguments.manifest {
+        let (store, job) = arguments.store.job(named).await?;
+        match store.manifest(job.id).await? {
+            Some(manifest) => print!("{manifest}"),
+            None => bail!("job {} has no proposal, so there is no manifest", job.id),
+        }
+        return Ok(0);
+    }
+    let recording = arguments.store.recording(named).await?;
+    if arguments.json {
+        print!("{}", recording.to_text());
+    } else {
+        let evidence = Evidence::from_transcript(&recording.job(), &recording.known());
+        print!("{}", render_transcript(&evidence, &recording.unknown()));
+    }
+    Ok(0)
+}
+
+impl StoreArguments {
+    /// The transcript that `named` names: a file, or a job in the store.
+    pub(super) async fn recording(&self, named: &str) -> anyhow::Result<Recording> {
+        if named.ends_with(".jsonl") || Path::new(named).is_file() {
+            return Ok(Recording::load(Path::new(named))?);
+        }
+        let (store, job) = self.job(named).await?;
+        let events = store.transcript_text(job.id).await?;
+        Ok(Recording::of(&job, events))
+    }
+
+    /// The job in the store that `named` names.
+    async fn job(&self, named: &str) -> anyhow::Result<(SqliteStore, Job)> {
+        let store = self.open().await?;
+        let prefix = named.to_lowercase();
+        let is_shaped = prefix.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        if prefix.is_empty() || !is_shaped {
+            bail!("{named:?} is neither a job's id (digits, a to f, '-') nor the name of a file");
+        }
+        let job = match store.jobs_named(&prefix).await?.as_slice() {
+            [job] => job.clone(),
+            [] => bail!("no job's id begins with {prefix}"),
+            _ => bail!("more than one job's id begins with {prefix}; write more of it"),
+        };
+        Ok((store, job))
+    }
+
+    async fn open(&self) -> anyhow::Result<SqliteStore> {
+        let path = match (&self.data_dir, &self.config) {
+            (Some(directory), _) => directory.join("mendwright.sqlite"),
+            (None, Some(file)) => ServerConfig::load(file, environment())?.store_path,
+            (None, None) => bail!("name the store with --data-dir or --config, or a transcript file"),
+        };
+        if !path.is_file() {
+            bail!("there is no store at {}; name the directory that has it with --data-dir", path.display());
+        }
+        SqliteStore::open_existing(&path).await.with_context(|| path.display().to_string())
+    }
+}

@@ -1,0 +1,150 @@
+//! What a run of the suite says about tests by name.
+
+use serde::{Deserialize, Serialize};
+
+use super::Instance;
+use crate::domain::{Ending, TestOutcome, TestRun};
+
+/// What the tests of an instance came to. Named are those that are not as they must be; with none,
+/// the issue is solved.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    /// FAIL_TO_PASS that still fail.
+    pub still_failing: Vec<String>,
+    /// PASS_TO_PASS that no longer pass.
+    pub newly_failing: Vec<String>,
+    /// How the run ended.
+    pub ending: String,
+}
+
+impl Judged {
+    /// Whether the issue is solved.
+    pub fn is_solved(&self) -> bool {
+        self.still_failing.is_empty() && self.newly_failing.is_empty()
+    }
+}
+
+/// What `run` says about the instance's tests.
+pub fn judge_run(instance: &Instance, run: &TestRun) -> Judged {
+    let not_passed = |names: &[String]| names.iter().filter(|name| !passed(run, name)).cloned().collect();
+    Judged {
+        still_failing: not_passed(&instance.fail_to_pass),
+        newly_failing: not_passed(&instance.pass_to_pass),
+        ending: run.result.ending.describe(),
+    }
+}
+
+/// Whether the test of that name passed. Where the run does not say, it did not.
+pub(super) fn passed(run: &TestRun, name: &str) -> bool {
+    match run.result.ending {
+        Ending::Exited { .. } => {}
+        Ending::Signalled { .. }
+        | Ending::TimedOut
+        | Ending::OutOfMemory
+        | Ending::DiskFull { .. }
+        | Ending::ProcessLimit => return false,
+    }
+    let report = &run.report;
+    if let Some(case) = report.case(name) {
+        return case.outcome == TestOutcome::Passed;
+    }
+    // A file or a class stands for the tests in it.
+    let mut inside =
+        report.cases.iter().filter(|case| case.name != name && covers(name, &case.name)).peekable();
+    if inside.peek().is_some() {
+        return inside.all(|case| !case.is_red());
+    }
+    if report.names_all() {
+        return false;
+    }
+    let failed = run.failed();
+    match run.ended_well() {
+        true => true,
+        // A suite that fails and names nobody did not come so far as to run the tests.
+        false => {
+            !failed.is_empty() && !run.names_may_be_lost() && !failed.iter().any(|test| covers(&test.0, name))
+        }
+    }
+}
+
+/// Whether a failure's name stands for the test: its own, or that of the file, class or module that
+/// it is in.
+fn covers(failed: &str, name: &str) -> bool {
+    name.strip_prefix(failed)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::") || rest.starts_with('['))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{BoundedOutput, CommandResult, ReportSource, TestCase, TestCounts, TestReport};
+
+    fn run(ending: Ending, failed: &[&str]) -> TestRun {
+        TestRun {
+            command: "t".into(),
+            selection: None,
+            result: CommandResult { ending, output: BoundedOutput::default(), duration: Duration::ZERO },
+            report: TestReport::naming_failed(failed.iter().copied()),
+        }
+    }
+
+    fn instance() -> Instance {
+        Instance {
+            instance_id: "x".into(),
+            repo: "x".into(),
+            base_commit: "a".repeat(40).parse().unwrap(),
+            problem_statement: "x".into(),
+            test_patch: String::new(),
+            fail_to_pass: vec!["t/a.py::one".into()],
+            pass_to_pass: vec!["t/a.py::two".into(), "t/b.py::three[1]".into()],
+        }
+    }
+
+    #[test]
+    fn a_test_counts_only_where_the_run_says_that_it_passed() {
+        let judged = |ending, failed: &[&str]| judge_run(&instance(), &run(ending, failed));
+        assert!(judged(Ending::Exited { code: 0 }, &[]).is_solved());
+        assert!(judged(Ending::Exited { code: 1 }, &["t/z.py::other"]).is_solved());
+        assert_eq!(judged(Ending::Exited { code: 1 }, &["t/a.py::one"]).still_failing, ["t/a.py::one"]);
+        let file = judged(Ending::Exited { code: 1 }, &["t/a.py", "t/b.py::three"]);
+        assert_eq!(file.newly_failing, ["t/a.py::two", "t/b.py::three[1]"]);
+        for run in [
+            judged(Ending::Exited { code: 2 }, &[]),
+            judged(Ending::TimedOut, &["t/z.py::other"]),
+            judged(Ending::Signalled { signal: 11 }, &[]),
+        ] {
+            assert_eq!((run.still_failing.len(), run.newly_failing.len()), (1, 2), "{run:?}");
+        }
+        let mut cut = run(Ending::Exited { code: 1 }, &["t/z.py::other"]);
+        cut.result.output.omitted_bytes = 1;
+        assert!(!judge_run(&instance(), &cut).is_solved());
+    }
+
+    #[test]
+    fn a_report_that_names_all_tests_is_asked_for_each() {
+        use TestOutcome::{Failed, Passed, Skipped};
+        let report = |cases: &[(&str, TestOutcome)]| {
+            let cases: Vec<TestCase> =
+                cases.iter().map(|(name, outcome)| TestCase::new(*name, *outcome)).collect();
+            let mut counts = TestCounts::default();
+            cases.iter().for_each(|case| counts.add(case.outcome));
+            let source = ReportSource::File;
+            TestReport { source, counts: Some(counts), finished: true, cases, ..TestReport::default() }
+        };
+        let code = |code| Ending::Exited { code };
+        let with = |code, cases| TestRun { report: report(cases), ..run(code, &[]) };
+        let green = with(code(0), &[("t/a.py::one", Passed), ("t/b.py::three[1]", Passed)]);
+        assert_eq!(
+            judge_run(&instance(), &green).newly_failing,
+            ["t/a.py::two"],
+            "a test that is gone passed"
+        );
+        let skipped = with(code(0), &[("t/a.py::one", Skipped), ("t/a.py::two", Passed)]);
+        assert!(!passed(&skipped, "t/a.py::one"));
+        let red = with(code(1), &[("t/a.py::one", Passed), ("t/a.py::two", Failed)]);
+        assert!(passed(&red, "t/a.py::one") && !passed(&red, "t/a.py::two") && !passed(&red, "t/a.py"));
+        assert!(passed(&green, "t/a.py") && !passed(&green, "t/c.py"));
+    }
+}

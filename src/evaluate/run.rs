@@ -1,0 +1,219 @@
+//! The instances, several at a time: a job each, then its own tests on what was proposed, in a fresh
+//! sandbox.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::anyhow;
+use jiff::SignedDuration;
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::state::Subject;
+use super::{Instance, InstanceResult, Judged, State, judge_run};
+use crate::agent::Conversation;
+use crate::domain::{IssueNumber, IssueSnapshot, Outcome, Recorded, Sha, TestRun, TranscriptEvent};
+use crate::worker::local::{LocalEnd, LocalJob, LocalParts, LocalWork};
+use crate::worker::run_again;
+use crate::workspace::{LocalRepository, Workspace};
+
+/// The branch that stands for the base in a job's own repository.
+const BASE: &str = "base";
+
+/// What is to be evaluated.
+pub struct Evaluation {
+    /// The issues.
+    pub instances: Vec<Instance>,
+    /// Their repositories, by the instances' `repo`. They are only read.
+    pub repositories: HashMap<String, LocalRepository>,
+    /// What they are worked on with.
+    pub parts: LocalParts,
+    /// How many at a time.
+    pub jobs: usize,
+}
+
+impl Evaluation {
+    /// What its results are of.
+    pub fn subject(&self, model: &str) -> Subject {
+        let mut hash = Sha256::new();
+        for instance in &self.instances {
+            hash.update(serde_json::to_string(instance).expect("an instance has only string keys"));
+            hash.update("\n");
+        }
+        Subject { model: model.to_owned(), instances: hex::encode(hash.finalize()) }
+    }
+}
+
+/// Works on every instance that `state` has no result of, and answers with all results in the
+/// instances' order. `tell` is given each result as it comes. `None`: `stop` was cancelled; what is
+/// done is recorded, what was begun goes on next time.
+///
+/// # Errors
+/// A result cannot be recorded.
+pub async fn evaluate(
+    evaluation: Evaluation,
+    state: Arc<State>,
+    stop: &CancellationToken,
+    mut tell: impl FnMut(&InstanceResult),
+) -> anyhow::Result<Option<Vec<InstanceResult>>> {
+    let places = Arc::new(Semaphore::new(evaluation.jobs.max(1)));
+    let mut running = JoinSet::new();
+    let mut results: HashMap<String, InstanceResult> = HashMap::new();
+    let order: Vec<String> =
+        evaluation.instances.iter().map(|instance| instance.instance_id.clone()).collect();
+    for instance in evaluation.instances {
+        if let Some(done) = state.done(&instance.instance_id) {
+            results.insert(instance.instance_id.clone(), done.clone());
+            continue;
+        }
+        let repository = evaluation.repositories.get(&instance.repo).cloned();
+        let repository = repository.ok_or_else(|| anyhow!("no repository for {}", instance.repo))?;
+        let (places, state, stop) = (places.clone(), state.clone(), stop.clone());
+        let parts = evaluation.parts.clone();
+        running.spawn(async move {
+            let _place = places.acquire_owned().await?;
+            if stop.is_cancelled() {
+                return Ok(None);
+            }
+            one(&instance, &repository, &parts, &state, &stop).await
+        });
+    }
+    let mut stopped = false;
+    while let Some(ended) = running.join_next().await {
+        match ended.map_err(|error| anyhow!(error))?? {
+            Some(result) => {
+                state.record(&result)?;
+                tell(&result);
+                results.insert(result.instance_id.clone(), result);
+            }
+            None => stopped = true,
+        }
+    }
+    Ok((!stopped).then(|| order.iter().filter_map(|id| results.remove(id)).collect()))
+}
+
+/// One instance, from wherever it was left. What goes wrong with it is its result.
+async fn one(
+    instance: &Instance,
+    repository: &LocalRepository,
+    parts: &LocalParts,
+    state: &State,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<InstanceResult>> {
+    let directory = state.job_directory(&instance.instance_id)?;
+    let own = directory.join("remote.git");
+    let borrowed = LocalRepository::borrowed(&repository.git_dir, &own, BASE, &instance.base_commit)?;
+    let work = LocalWork {
+        issue: issue(instance)?,
+        name: "local/repository".parse()?,
+        repository: borrowed,
+        base: BASE.to_owned(),
+    };
+    let local = LocalJob::open(&directory, work).await?;
+    let mut parts = parts.clone();
+    // What a set-up makes is kept for all instances of a repository that need the same.
+    parts.bench.rules.set_up.repository = Some(repository.git_dir.display().to_string());
+    let Some(end) = local.run(&parts, stop, |_| {}).await? else { return Ok(None) };
+    let judging = Instant::now();
+    let mut result = account(instance, &end);
+    if let Some(Outcome::Proposed { head, .. }) = &end.job.outcome {
+        let workspace = local.workspace(&instance.base_commit).await?;
+        match judged(instance, &workspace, head, &end.transcript, &parts).await {
+            Ok((patch, judged)) => {
+                result.resolved = judged.is_solved();
+                result.judged = Some(judged);
+                result.model_patch = patch;
+            }
+            Err(error) => {
+                result.outcome = "failed".to_owned();
+                result.reason = Some(format!("the proposal could not be judged: {error:#}"));
+            }
+        }
+    }
+    result.seconds += judging.elapsed().as_secs_f64();
+    result.seconds = (result.seconds * 1e3).round() / 1e3;
+    Ok(Some(result))
+}
+
+fn issue(instance: &Instance) -> anyhow::Result<IssueSnapshot> {
+    let text = instance.problem_statement.trim();
+    let (title, body) = text.split_once('\n').unwrap_or((text, ""));
+    Ok(IssueSnapshot {
+        number: IssueNumber(0),
+        title: title.trim_start_matches('#').trim().to_owned(),
+        body: body.trim().to_owned(),
+        author: "local".parse()?,
+        labels: vec!["agent-fix".to_owned()],
+    })
+}
+
+/// The result as far as the job itself tells.
+fn account(instance: &Instance, end: &LocalEnd) -> InstanceResult {
+    let spend = Conversation::replay(&end.transcript).spend;
+    let (outcome, reason) = match &end.job.outcome {
+        Some(Outcome::Proposed { .. }) => ("proposed", None),
+        Some(Outcome::Escalated { reason }) => ("escalated", Some(reason.name().to_owned())),
+        Some(Outcome::Cancelled { why }) => ("cancelled", Some(why.clone())),
+        Some(Outcome::Failed { why }) => ("failed", Some(why.clone())),
+        None => ("failed", Some("the job has no outcome".to_owned())),
+    };
+    let took: SignedDuration = end.job.updated_at.duration_since(end.job.created_at);
+    InstanceResult {
+        instance_id: instance.instance_id.clone(),
+        outcome: outcome.to_owned(),
+        reason,
+        resolved: false,
+        judged: None,
+        turns: spend.turns,
+        tool_calls: spend.tool_calls,
+        tokens: spend.usage.total(),
+        cost_usd: spend.usd.map(|usd| (usd * 1e6).round() / 1e6),
+        seconds: took.as_secs_f64(),
+        model_patch: String::new(),
+    }
+}
+
+/// What was proposed as a diff, and what the instance's tests say of it.
+async fn judged(
+    instance: &Instance,
+    workspace: &Workspace,
+    head: &Sha,
+    transcript: &[Recorded],
+    parts: &LocalParts,
+) -> anyhow::Result<(String, Judged)> {
+    let commit = workspace.find_commit(head).await?.ok_or_else(|| anyhow!("the commit {head} is gone"))?;
+    let patch = workspace.patch_to_apply(&commit.tree).await?;
+    let tree = with_tests(instance, workspace, &commit.tree).await?;
+    let run = run_at(workspace, transcript, parts, &tree).await?;
+    Ok((patch, judge_run(instance, &run)))
+}
+
+/// The proposal with the instance's tests in place of its own: whatever the proposal made of the
+/// files that the test patch touches does not count.
+async fn with_tests(instance: &Instance, workspace: &Workspace, proposed: &Sha) -> anyhow::Result<Sha> {
+    let base = workspace.base_tree().await?;
+    let tests = workspace.with_patch(&base, &instance.test_patch).await?;
+    let tests = workspace.changes_to(&tests).await?;
+    let mut changes = workspace.changes_to(proposed).await?;
+    changes.retain(|change| tests.iter().all(|test| test.path != change.path));
+    changes.extend(tests);
+    Ok(workspace.propose(changes).await?.tree)
+}
+
+/// The suite at a tree, with the settings that the job had.
+async fn run_at(
+    workspace: &Workspace,
+    transcript: &[Recorded],
+    parts: &LocalParts,
+    tree: &Sha,
+) -> anyhow::Result<TestRun> {
+    let settings = transcript.iter().find_map(|recorded| match &recorded.event {
+        TranscriptEvent::Prepared { settings, .. } => Some(settings),
+        _ => None,
+    });
+    let settings = settings.ok_or_else(|| anyhow!("the job has no settings"))?;
+    run_again(&parts.bench, workspace.clone(), settings, tree).await.map(|ran| ran.run)
+}

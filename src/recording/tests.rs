@@ -1,0 +1,110 @@
+use super::*;
+use crate::domain::{InstallationId, IssueNumber, IssueSnapshot, RepositoryId, RepositoryRef};
+
+fn recording(events: &[&str]) -> Recording {
+    let at: Timestamp = "2026-11-22T10:00:00.123Z".parse().unwrap();
+    let trigger = Trigger {
+        repository: RepositoryRef {
+            installation: InstallationId(1),
+            id: RepositoryId(2),
+            name: "octo/widgets".parse().unwrap(),
+        },
+        issue: IssueSnapshot {
+            number: IssueNumber(7),
+            title: "It is broken".into(),
+            body: String::new(),
+            author: "ada".parse().unwrap(),
+            labels: vec![],
+        },
+        labeller: "grace".parse().unwrap(),
+        labeller_id: 9,
+        labeller_is_bot: false,
+        labelled_at: None,
+        found: false,
+    };
+    let header = Header {
+        format: FORMAT.into(),
+        version: VERSION,
+        job: "0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001".parse().unwrap(),
+        generation: 1,
+        created_at: at,
+        trigger,
+    };
+    let text = |(sequence, event): (u64, &&str)| RecordedText { sequence, at, event: (*event).to_owned() };
+    Recording { header, events: (1..).zip(events).map(text).collect() }
+}
+
+const NOTE: &str = r#"{"event":"note","text":"x"}"#;
+const LATER: &str = r#"{"event":"teleported","to":[1, 2.50]}"#;
+
+#[test]
+fn what_was_written_is_read_back_byte_for_byte() {
+    let written = recording(&[NOTE, LATER]);
+    let read = Recording::parse(&written.to_text()).unwrap();
+    assert_eq!(read, written);
+    insta::assert_snapshot!(written.to_text(), @r#"
+    {"format":"mendwright-transcript","version":1,"job":"0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001","generation":1,"created_at":"2026-11-22T10:00:00.123Z","trigger":{"repository":{"installation":1,"id":2,"name":"octo/widgets"},"issue":{"number":7,"title":"It is broken","body":"","author":"ada","labels":[]},"labeller":"grace","labeller_id":9,"labeller_is_bot":false}}
+    {"sequence":1,"at":"2026-11-22T10:00:00.123Z","event":{"event":"note","text":"x"}}
+    {"sequence":2,"at":"2026-11-22T10:00:00.123Z","event":{"event":"teleported","to":[1, 2.50]}}
+    "#);
+}
+
+#[test]
+fn an_event_of_a_later_version_is_kept_apart_and_is_no_error() {
+    let read = Recording::parse(&recording(&[NOTE, LATER]).to_text()).unwrap();
+    assert_eq!((read.known().len(), read.unknown().len()), (1, 1));
+    assert_eq!(read.unknown()[0].event, LATER);
+}
+
+#[test]
+fn the_digest_is_over_the_events_up_to_a_number() {
+    let two = recording(&[NOTE, LATER]);
+    assert_eq!(two.digest(1), recording(&[NOTE]).digest(1));
+    assert_ne!(two.digest(1), two.digest(2));
+    assert_eq!(two.digest(3), None);
+    let changed = recording(&[r#"{"event":"note","text":"y"}"#]);
+    assert_ne!(changed.digest(1), two.digest(1));
+}
+
+#[test]
+fn a_file_that_is_no_transcript_is_refused_with_the_line() {
+    let good = recording(&[NOTE, NOTE]).to_text();
+    let lines: Vec<&str> = good.lines().collect();
+    let newer = lines[0].replace("\"version\":1", "\"version\":2");
+    let gap = format!("{}\n{}\n", lines[0], lines[2]);
+    let files = ["", "hello", lines[1], &newer, &gap, &good[..good.len() - 9]];
+    let said: Vec<String> =
+        files.iter().map(|text| Recording::parse(text).unwrap_err().to_string()).collect();
+    insta::assert_snapshot!(said.join("\n"), @"
+    line 1 of the transcript: the file is empty
+    line 1 of the transcript: it has to be the header of a transcript (expected value at line 1 column 1)
+    line 1 of the transcript: it has to be the header of a transcript (missing field `format` at line 1 column 82)
+    line 1 of the transcript: the format has version 2, and this mendwright reads up to 1; use a newer one
+    line 2 of the transcript: it is event 2, and event 1 has to come here
+    line 3 of the transcript: EOF while parsing a string at line 1 column 74
+    ");
+}
+
+#[test]
+fn the_schema_on_file_is_that_of_the_types() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/schemas/transcript.schema.json");
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    let now = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+    assert!(
+        kept == now,
+        "the types of a transcript have changed; look whether old files can still be read, then write the schema \
+         anew: cargo run -- transcript --schema > fixtures/schemas/transcript.schema.json"
+    );
+}
+
+#[test]
+fn each_line_keeps_to_the_schema() {
+    let schema = jsonschema::validator_for(&schema()).unwrap();
+    for line in recording(&[NOTE, LATER]).to_text().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(schema.is_valid(&line), "{line}");
+    }
+    for wrong in ["{}", r#"{"sequence":1,"at":"","event":{}}"#, "[]"] {
+        assert!(!schema.is_valid(&serde_json::from_str(wrong).unwrap()), "{wrong}");
+    }
+}

@@ -1,0 +1,19 @@
+//! The schema's history. A migration that was released is never changed; a new one is added.
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+/// Every migration, in order.
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "jobs", include_str!("migrations/0001_jobs.sql")),
+    (2, "calls", include_str!("migrations/0002_calls.sql")),
+    (3, "manifests", include_str!("migrations/0003_manifests.sql")),
+];
+
+/// Brings a database up to date.
+pub(super) fn migrator() -> Migrator {
+    let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
+        Migration::new(*version, (*name).into(), MigrationType::Simple, (*sql).into_sql_str(), false)
+    };
+    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect())
+}

@@ -1,0 +1,117 @@
+//! A verdict given again, on a tree that is there already: baseline and judge as in a job, in fresh
+//! sandboxes, and nothing else of a job.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+
+use super::local::Bench;
+use super::preparation::{first_runs, unusable};
+use super::setup::{Permitted, permit};
+use super::{JobError, Rules};
+use crate::domain::{JobSettings, RepositoryId, Sha, TestRun};
+use crate::sandbox::{ResolvedRoot, Sandbox, SandboxSpec};
+use crate::verdict::{Environment, Judge, SetUpLocks, Verdict, run_suite};
+use crate::workspace::Workspace;
+
+/// A verdict given again.
+#[derive(Debug)]
+pub struct JudgedAgain {
+    /// The suite before the change.
+    pub baseline: TestRun,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The root file system that it was given in.
+    pub root: ResolvedRoot,
+    /// Of what the repository asks for, what it did not get here.
+    pub notes: Vec<String>,
+}
+
+/// Judges `tree` against the base of `workspace`.
+///
+/// # Errors
+/// There is no verdict to be had on this machine: no sandbox, no set-up, a suite that does not run
+/// at the base, a tree that no proposal can be.
+pub async fn judge_again(
+    sandbox: Arc<dyn Sandbox>,
+    rules: &Rules,
+    workspace: Workspace,
+    settings: &JobSettings,
+    tree: &Sha,
+) -> anyhow::Result<JudgedAgain> {
+    let changes = workspace.changes_to(tree).await?;
+    let base_tree = workspace.base_tree().await?;
+    let spec = SandboxSpec { label: "again".to_owned(), ..rules.sandbox.clone() };
+    let Permitted { settings, spec, mut notes, hint } =
+        permit(settings, &rules.set_up, &spec).map_err(|why| anyhow!(why))?;
+    notes.extend(hint);
+    let environment = Environment::of(
+        sandbox,
+        spec,
+        workspace,
+        settings.clone(),
+        rules.set_up.clone(),
+        RepositoryId(0),
+        SetUpLocks::default(),
+    )
+    .await?;
+    let toolbox = match environment.fresh(&base_tree, "work").await? {
+        Ok(toolbox) => toolbox,
+        Err(failure) => return Err(anyhow!(failure.in_words())),
+    };
+    let (baseline, note) = first_runs(&toolbox, &settings).await.map_err(|error: JobError| anyhow!(error))?;
+    toolbox.shut_down().await;
+    notes.extend(note);
+    if let Some(why) = unusable(&baseline) {
+        return Err(anyhow!(why));
+    }
+    let judge = Judge { environment: &environment, baseline: &baseline };
+    let verdict = judge.judge(&changes, None).await?;
+    let root = environment.root().clone();
+    Ok(JudgedAgain { baseline, verdict, root, notes })
+}
+
+/// A run of the suite.
+#[derive(Debug)]
+pub struct RanAgain {
+    /// The run.
+    pub run: TestRun,
+    /// How long the sandbox took to be there, set-up included.
+    pub set_up: Duration,
+}
+
+/// Runs the suite at `tree` in a fresh sandbox.
+///
+/// # Errors
+/// There is no sandbox to be had, or the set-up fails.
+pub async fn run_again(
+    bench: &Bench,
+    workspace: Workspace,
+    settings: &JobSettings,
+    tree: &Sha,
+) -> anyhow::Result<RanAgain> {
+    let rules = &bench.rules;
+    let spec = SandboxSpec { label: "again".to_owned(), ..rules.sandbox.clone() };
+    let Permitted { settings, spec, .. } =
+        permit(settings, &rules.set_up, &spec).map_err(|why| anyhow!(why))?;
+    let started = Instant::now();
+    let environment = Environment::of(
+        bench.sandbox.clone(),
+        spec,
+        workspace,
+        settings.clone(),
+        rules.set_up.clone(),
+        RepositoryId(0),
+        bench.set_ups.clone(),
+    )
+    .await?;
+    let toolbox = match environment.fresh(tree, "run").await? {
+        Ok(toolbox) => toolbox,
+        Err(failure) => return Err(anyhow!(failure.in_words())),
+    };
+    let set_up = started.elapsed();
+    let run = run_suite(&toolbox, &settings).await;
+    toolbox.shut_down().await;
+    Ok(RanAgain { run: run?, set_up })
+}

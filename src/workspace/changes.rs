@@ -1,0 +1,146 @@
+//! From trees and patches back to changes: what a verdict that is given again, and an evaluation,
+//! start from.
+
+use git2::{ApplyOptions, Delta, Diff, DiffFormat, DiffOptions, Repository};
+
+use super::mirror::{local_error, oid, sha};
+use super::{Workspace, WorkspaceError};
+use crate::domain::{Change, ChangedContent, FileMode, RepoPath, Sha};
+
+/// The longest patch that is made or applied.
+pub const PATCH_BYTES_MAX: usize = 32 << 20;
+
+/// A commit, as far as a proposal's shape goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitFound {
+    /// Its tree.
+    pub tree: Sha,
+    /// Its parents.
+    pub parents: Vec<Sha>,
+}
+
+impl Workspace {
+    /// A commit in the mirror; `None` where it has none of that id.
+    pub async fn find_commit(&self, commit: &Sha) -> Result<Option<CommitFound>, WorkspaceError> {
+        let commit = oid(commit);
+        self.with_repository(move |repository, git_dir| match repository.find_commit(commit) {
+            Ok(found) => Ok(Some(CommitFound {
+                tree: sha(found.tree_id()),
+                parents: found.parent_ids().map(sha).collect(),
+            })),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(local_error(git_dir, "looked for a commit", error)),
+        })
+        .await
+    }
+
+    /// Whether the mirror has this tree.
+    pub async fn has_tree(&self, tree: &Sha) -> Result<bool, WorkspaceError> {
+        let tree = oid(tree);
+        self.with_repository(move |repository, _| Ok(repository.find_tree(tree).is_ok())).await
+    }
+
+    /// What makes `tree` of the base's.
+    ///
+    /// # Errors
+    /// It changes what no proposal can: a symbolic link, a submodule, a path that is not allowed.
+    pub async fn changes_to(&self, tree: &Sha) -> Result<Vec<Change>, WorkspaceError> {
+        let (base, tree) = (oid(self.base()), oid(tree));
+        self.with_repository(move |repository, git_dir| {
+            let local = |error| local_error(git_dir, "compared two trees", error);
+            let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
+            let tree = repository.find_tree(tree).map_err(local)?;
+            let diff = repository.diff_tree_to_tree(Some(&base), Some(&tree), None).map_err(local)?;
+            diff.deltas().map(|delta| change_of(repository, &delta, &local)).collect()
+        })
+        .await
+    }
+
+    /// The whole diff from the base to `tree`, to be applied elsewhere: binary files included.
+    ///
+    /// # Errors
+    /// It is longer than [`PATCH_BYTES_MAX`].
+    pub async fn patch_to_apply(&self, tree: &Sha) -> Result<String, WorkspaceError> {
+        let (base, tree) = (oid(self.base()), oid(tree));
+        self.with_repository(move |repository, git_dir| {
+            let local = |error| local_error(git_dir, "compared two trees", error);
+            let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
+            let tree = repository.find_tree(tree).map_err(local)?;
+            diff_text(repository, &base, &tree).map_err(local)
+        })
+        .await
+    }
+
+    /// `tree` with a unified diff applied.
+    ///
+    /// # Errors
+    /// It does not apply; the words say where.
+    pub async fn with_patch(&self, tree: &Sha, patch: &str) -> Result<Sha, WorkspaceError> {
+        let (tree, patch) = (oid(tree), patch.to_owned());
+        self.with_repository(move |repository, git_dir| {
+            let local = |error| local_error(git_dir, "applied a patch", error);
+            if patch.trim().is_empty() {
+                return Ok(sha(tree));
+            }
+            let tree = repository.find_tree(tree).map_err(local)?;
+            let diff = Diff::from_buffer(patch.as_bytes()).map_err(local)?;
+            let mut options = ApplyOptions::new();
+            let mut index = repository.apply_to_tree(&tree, &diff, Some(&mut options)).map_err(local)?;
+            Ok(sha(index.write_tree_to(repository).map_err(local)?))
+        })
+        .await
+    }
+}
+
+/// A unified diff between two trees that `git apply` takes.
+pub(super) fn diff_text(
+    repository: &Repository,
+    from: &git2::Tree<'_>,
+    to: &git2::Tree<'_>,
+) -> Result<String, git2::Error> {
+    let mut options = DiffOptions::new();
+    options.context_lines(3).show_binary(true);
+    let diff = repository.diff_tree_to_tree(Some(from), Some(to), Some(&mut options))?;
+    let mut text = Vec::new();
+    let mut too_long = false;
+    let printed = diff.print(DiffFormat::Patch, |_, _, line| {
+        if matches!(line.origin(), '+' | '-' | ' ') {
+            text.push(line.origin() as u8);
+        }
+        text.extend_from_slice(line.content());
+        too_long = text.len() > PATCH_BYTES_MAX;
+        !too_long
+    });
+    if too_long {
+        return Err(git2::Error::from_str("the difference is too long"));
+    }
+    printed?;
+    String::from_utf8(text).map_err(|_| git2::Error::from_str("the difference is not UTF-8 text"))
+}
+
+fn change_of(
+    repository: &Repository,
+    delta: &git2::DiffDelta<'_>,
+    local: &impl Fn(git2::Error) -> WorkspaceError,
+) -> Result<Change, WorkspaceError> {
+    let (old, new) = (delta.old_file(), delta.new_file());
+    let shown = new.path().or(old.path()).unwrap_or(std::path::Path::new("")).display().to_string();
+    let refused = |why| WorkspaceError::RefusedChange { path: shown.clone(), why };
+    let path: RepoPath = shown.parse().map_err(|_| refused("no proposal can hold this path"))?;
+    let is_file = |mode| matches!(mode, git2::FileMode::Blob | git2::FileMode::BlobExecutable);
+    if delta.status() == Delta::Deleted {
+        return match is_file(old.mode()) {
+            true => Ok(Change { path, content: ChangedContent::Absent }),
+            false => Err(refused("it is no regular file")),
+        };
+    }
+    if !is_file(new.mode()) {
+        return Err(refused("it is no regular file"));
+    }
+    let bytes = repository.find_blob(new.id()).map_err(local)?.content().to_vec();
+    let mode = match new.mode() {
+        git2::FileMode::BlobExecutable => FileMode::Executable,
+        _ => FileMode::Regular,
+    };
+    Ok(Change { path, content: ChangedContent::File { mode, bytes } })
+}

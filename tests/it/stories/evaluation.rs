@@ -1,0 +1,317 @@
+//! `mendwright evaluate`: several issues at a time, killed and begun again, judged by tests that the
+//! model never saw.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use mendwright::demo::provider::{Conversation, EmulatedProvider};
+use mendwright::model::Provider;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::support::{BINARY, PATIENCE, assert_no_sandbox_left};
+
+/// Runs each `t/*.t` and says in TAP what came of it.
+const RUNNER: &str = "sleep 0.2\nn=0; bad=0\necho \"1..$(ls t/*.t | wc -l)\"\nfor t in t/*.t; do\n  n=$((n+1)); \
+    name=$(basename $t .t)\n  if sh $t; then echo \"ok $n - $name\"; else echo \"not ok $n - $name\"; bad=1; fi\n\
+    done\nexit $bad\n";
+const TEST: &str = "sh t/run.sh";
+
+struct Lab {
+    directory: tempfile::TempDir,
+    repository: git2::Repository,
+    provider: EmulatedProvider,
+}
+
+/// What a command said, and its exit code.
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Lab {
+    /// A repository `widgets` with a sum that subtracts, and a model that mends it, with a test.
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let repository = git2::Repository::init(directory.path().join("repos/widgets")).unwrap();
+        let turns = json!({"model": "scripted-1", "turns": [
+            {"say": "The sum subtracts.", "calls": [
+                {"tool": "edit_file", "arguments": {"path": "sum.sh", "edits": [{"old": "$1 - $2", "new": "$1 + $2"}]}},
+                {"tool": "write_file", "arguments": {"path": "t/agent.t", "content": "# agent\n[ $(sh sum.sh 2 3) = 5 ]\n"}}]},
+            {"calls": [{"tool": "run_tests", "arguments": {}}]},
+            {"calls": [{"tool": "finish", "arguments": {"summary": "The sum adds."}}]}
+        ]});
+        let conversation = Conversation::from_json(&turns.to_string()).unwrap();
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let provider = EmulatedProvider::start(any_port, conversation).await.unwrap();
+        let lab = Self { directory, repository, provider };
+        lab.commit(
+            "Begin",
+            &[
+                ("t/run.sh", RUNNER),
+                ("t/zero.t", "[ $(sh sum.sh 0 0) = 0 ]\n"),
+                ("sum.sh", "echo $(( $1 - $2 ))\n"),
+            ],
+        );
+        lab
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn commit(&self, message: &str, files: &[(&str, &str)]) -> String {
+        let root = self.repository.workdir().unwrap();
+        let mut index = self.repository.index().unwrap();
+        for (path, text) in files {
+            let file = root.join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+            index.add_path(Path::new(path)).unwrap();
+        }
+        index.write().unwrap();
+        let tree = self.repository.find_tree(index.write_tree().unwrap()).unwrap();
+        let by = git2::Signature::new("a", "a@example.org", &git2::Time::new(1_700_000_000, 0)).unwrap();
+        let head = self.repository.head().ok().map(|head| head.peel_to_commit().unwrap());
+        let parents: Vec<&git2::Commit<'_>> = head.iter().collect();
+        self.repository.commit(Some("HEAD"), &by, &by, message, &tree, &parents).unwrap().to_string()
+    }
+
+    fn instances(&self, instances: &[Value]) -> PathBuf {
+        let path = self.path("instances.jsonl");
+        std::fs::write(&path, instances.iter().map(|one| format!("{one}\n")).collect::<String>()).unwrap();
+        path
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command
+            .args([
+                "evaluate",
+                "--test",
+                TEST,
+                "--provider",
+                "openai",
+                "--model",
+                "scripted-1",
+                "--model-url",
+            ])
+            .arg(self.provider.url_for(Provider::OpenAi).as_str())
+            .args(arguments)
+            .env("MENDWRIGHT_MODEL_API_KEY", "sk-story")
+            .env("TMPDIR", self.directory.path())
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn said(&self, arguments: &[&str]) -> Said {
+        let output = self.command(arguments).output().await.unwrap();
+        Said {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// How often the model was asked about an issue.
+    fn asked(&self, title: &str) -> usize {
+        self.provider.requests().iter().filter(|request| request.body.to_string().contains(title)).count()
+    }
+
+    async fn end(self) {
+        assert_no_sandbox_left(self.directory.path());
+        self.provider.shut_down().await;
+    }
+}
+
+fn hidden(expected: u32) -> String {
+    format!(
+        "diff --git a/t/hidden.t b/t/hidden.t\nnew file mode 100644\n--- /dev/null\n+++ b/t/hidden.t\n@@ -0,0 +1 @@\n\
+         +[ $(sh sum.sh 4 5) = {expected} ]\n"
+    )
+}
+
+fn instance(id: &str, base: &str, expected: u32) -> Value {
+    json!({
+        "instance_id": id, "repo": "octo/widgets", "base_commit": base,
+        "problem_statement": format!("The sum of {id} is wrong\n\nIt subtracts."),
+        "test_patch": hidden(expected), "patch": "",
+        "FAIL_TO_PASS": "[\"hidden\"]", "PASS_TO_PASS": ["zero"]
+    })
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+#[tokio::test]
+async fn an_evaluation_that_is_killed_goes_on_and_does_nothing_twice() {
+    let lab = Lab::new().await;
+    let base = lab.repository.head().unwrap().target().unwrap().to_string();
+    let other = lab.commit("Count otherwise", &[("sum.sh", "expr $1 \\- $2\n")]);
+    let file = lab.instances(&[
+        instance("right-1", &base, 9),
+        instance("wrong", &base, 10),
+        instance("stuck", &other, 9),
+        instance("right-2", &base, 9),
+    ]);
+    let file = file.to_str().unwrap();
+    let arguments = [
+        "--instances",
+        file,
+        "--repos",
+        "repos",
+        "--jobs",
+        "2",
+        "--predictions",
+        "out.jsonl",
+        "--report",
+        "out.md",
+    ];
+    let mut killed = lab.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let results = lab.path("instances.jsonl.state/results.jsonl");
+    let first = tokio::time::timeout(PATIENCE, async {
+        while lines(&results).is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    first.await.expect("a first result");
+    killed.kill().await.unwrap();
+    let before = lines(&results);
+    assert!(before.len() < 4, "it was killed too late: {before:?}");
+    assert!(!lab.path("out.jsonl").exists());
+    // As a power cut would leave it.
+    let mut text = std::fs::read_to_string(&results).unwrap();
+    text.push_str("{\"instance_id\":\"stuck\",\"outco");
+    std::fs::write(&results, text).unwrap();
+    let finished = before[0]["instance_id"].as_str().unwrap().to_owned();
+    let asked = lab.asked(&format!("The sum of {finished} is wrong"));
+
+    let again = lab.said(&arguments).await;
+    assert_eq!(again.code, Some(0), "{}\n{}", again.out, again.err);
+    assert!(
+        again.err.contains(&format!("4 instances, {} of them done before", before.len())),
+        "{}",
+        again.err
+    );
+    assert_eq!(
+        lab.asked(&format!("The sum of {finished} is wrong")),
+        asked,
+        "{finished} was worked on again"
+    );
+    let report: Value =
+        serde_json::from_str(&std::fs::read_to_string(lab.path("out.json")).unwrap()).unwrap();
+    let ended: Vec<(&str, &str, bool)> = report["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|result| {
+            let text = |field: &str| result[field].as_str().unwrap();
+            (text("instance_id"), text("outcome"), result["resolved"].as_bool().unwrap())
+        })
+        .collect();
+    let expected = [
+        ("right-1", "proposed", true),
+        ("wrong", "proposed", false),
+        ("stuck", "escalated", false),
+        ("right-2", "proposed", true),
+    ];
+    assert_eq!(ended, expected, "{report:#}");
+    assert_eq!(report["results"][1]["judged"]["still_failing"], json!(["hidden"]));
+    assert_eq!((&report["resolved"], &report["results"][0]["turns"]), (&json!(2), &json!(3)));
+    let rate = &report["resolve_rate"];
+    assert!(
+        (rate["low"].as_f64().unwrap() - 0.15).abs() < 1e-2
+            && (rate["high"].as_f64().unwrap() - 0.85).abs() < 1e-2
+    );
+    assert!(std::fs::read_to_string(lab.path("out.md")).unwrap().contains("2 of 4: 50.0 %"));
+
+    let predictions = lines(&lab.path("out.jsonl"));
+    assert_eq!(predictions.len(), 4);
+    assert_eq!(predictions[2]["model_patch"], "");
+    let patch = predictions[0]["model_patch"].as_str().unwrap();
+    assert!(patch.contains("+echo $(( $1 + $2 ))") && !patch.contains("hidden"), "{patch}");
+    assert_eq!(predictions[0]["model_name_or_path"], "scripted-1");
+    for request in lab.provider.requests() {
+        assert!(!request.body.to_string().contains("hidden"), "the model saw the tests");
+    }
+
+    let third = lab.said(&arguments).await;
+    assert!(third.err.contains("4 instances, 4 of them done before"), "{}", third.err);
+    let branches = lab.repository.branches(None).unwrap().count();
+    assert_eq!(branches, 1, "an evaluation writes to nobody's repository");
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn nothing_is_run_before_every_instance_is_right() {
+    let lab = Lab::new().await;
+    let base = lab.repository.head().unwrap().target().unwrap().to_string();
+    let mut malformed = instance("b", &base, 9);
+    malformed["base_commit"] = json!("main");
+    let file = lab.instances(&[instance("a", &base, 9), malformed]);
+    let said = lab.said(&["--instances", file.to_str().unwrap(), "--repos", "repos"]).await;
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("line 2: base_commit: \"main\" is not 40"), "{}", said.err);
+    let elsewhere = instance("c", &"a".repeat(40), 9);
+    let mut unknown = instance("d", &base, 9);
+    unknown["repo"] = json!("octo/gadgets");
+    let file = lab.instances(&[instance("a", &base, 9), elsewhere, unknown]);
+    let said = lab.said(&["--instances", file.to_str().unwrap(), "--repos", "repos"]).await;
+    assert_eq!(said.code, Some(1));
+    assert!(
+        said.err.contains("c: base_commit: aaaa") && said.err.contains("d: repo: \"octo/gadgets\""),
+        "{}",
+        said.err
+    );
+    assert!(said.err.contains("--clone-from"), "{}", said.err);
+    assert!(!lab.path("instances.jsonl.state").exists());
+    assert_eq!(lab.provider.requests().len(), 0);
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_repository_s_own_past_tells_what_to_expect() {
+    let lab = Lab::new().await;
+    lab.commit("Describe the sum", &[("README.md", "It adds.\n")]);
+    lab.commit(
+        "Fix the sum, which subtracts (#3)\n\nSigned-off-by: A <a@example.org>\n",
+        &[("sum.sh", "echo $(( $1 + $2 ))\n"), ("t/sum.t", "[ $(sh sum.sh 4 5) = 9 ]\n")],
+    );
+    lab.commit("Fix a comment", &[("sum.sh", "# Adds.\necho $(( $1 + $2 ))\n"), ("t/one.t", "true\n")]);
+    let said = lab
+        .said(&[
+            "--history",
+            "repos/widgets",
+            "--last",
+            "5",
+            "--write",
+            "past.jsonl",
+            "--solve",
+            "--report",
+            "out.md",
+        ])
+        .await;
+    assert_eq!(said.code, Some(0), "{}\n{}", said.out, said.err);
+    let instances = lines(&lab.path("past.jsonl"));
+    assert_eq!(instances.len(), 1, "{instances:?}");
+    assert_eq!(instances[0]["FAIL_TO_PASS"], json!(["sum"]));
+    assert_eq!(instances[0]["problem_statement"], "Fix the sum, which subtracts (#3)");
+    assert!(instances[0]["test_patch"].as_str().unwrap().contains("t/sum.t"));
+    let report = std::fs::read_to_string(lab.path("out.md")).unwrap();
+    for part in [
+        "| Past fixes that brought tests | 2 |",
+        "its tests pass without the fix, too",
+        "usable, 1 tests",
+        "1 of 1: 100.0 %",
+    ] {
+        assert!(report.contains(part), "{part} is missing: {report}");
+    }
+    lab.end().await;
+}
