@@ -73,7 +73,7 @@ pub enum Flag {
 }
 
 /// What an added line can do to tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Suspicion {
     /// It ends the process.

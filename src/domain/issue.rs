@@ -37,6 +37,7 @@ pub struct Trigger {
     pub labeller_is_bot: bool,
     /// When the label was put on, by GitHub's clock; `None` where nobody said.
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub labelled_at: Option<Timestamp>,
     /// Whether reconciliation found it, because no delivery had told of it.
     #[serde(default)]

@@ -24,9 +24,9 @@ pub struct Judge<'a> {
 #[derive(Debug)]
 pub enum Verdict {
     /// It may be published.
-    Verified(Verified),
+    Verified(Box<Verified>),
     /// It may not; the words go back to the model.
-    Red(Red),
+    Red(Box<Red>),
 }
 
 /// A proposal that may not be published.
@@ -47,7 +47,7 @@ enum BaseTests {
     /// They are not changed.
     Untouched,
     /// It is red, and must not be.
-    Refused(String, Option<TestRun>),
+    Refused(String, Box<Option<TestRun>>),
     /// What a reviewer must know of it.
     Flagged(Vec<Flag>),
 }
@@ -72,10 +72,10 @@ impl Judge<'_> {
         let (workspace, settings) = (self.environment.workspace(), self.environment.settings());
         let proposal = workspace.propose(changes.to_vec()).await?;
         if let Some(known) = known.filter(|known| known.tree == proposal.tree) {
-            return Ok(Verdict::Red(known.clone()));
+            return Ok(Verdict::Red(Box::new(known.clone())));
         }
         let red = |explanation: String, run: Option<TestRun>, refused: bool| {
-            Ok(Verdict::Red(Red { tree: proposal.tree.clone(), explanation, run, refused }))
+            Ok(Verdict::Red(Box::new(Red { tree: proposal.tree.clone(), explanation, run, refused })))
         };
         if proposal.paths.is_empty() {
             return red("Nothing has been changed, so there is nothing to propose.".into(), None, false);
@@ -123,7 +123,7 @@ impl Judge<'_> {
         }
         match self.with_the_base_s_tests(changes, &proposal, &paths).await? {
             BaseTests::Untouched => {}
-            BaseTests::Refused(explanation, run) => return red(explanation, run, false),
+            BaseTests::Refused(explanation, run) => return red(explanation, *run, false),
             BaseTests::Flagged(more) => flags.extend(more),
         }
         let proof = match self.proof(&tests).await? {
@@ -133,7 +133,8 @@ impl Judge<'_> {
         flags.extend(compare_reports(&self.baseline.report, &run.report));
         flags.extend(self.lines_to_look_at(changes, &proposal, &paths).await?);
         let explanation = self.explain(&run, proof.as_deref());
-        Ok(Verdict::Verified(Verified { tree: proposal.tree, run, proof, explanation, flags }))
+        let verified = Verified { tree: proposal.tree, run, proof, explanation, flags };
+        Ok(Verdict::Verified(Box::new(verified)))
     }
 
     /// A suite that ends well at the base is green for this, be it without a test: the change must
@@ -201,7 +202,7 @@ impl Judge<'_> {
                      new tests in files of their own. If an existing test itself is wrong, ask_human.",
                     held_back.join(", "),
                 );
-                return Ok(BaseTests::Refused(explanation, run));
+                return Ok(BaseTests::Refused(explanation, Box::new(run)));
             }
         } else if let Ok(run) = outcome
             && !run.is_green()

@@ -27,7 +27,7 @@ const RED_VERDICTS_UNCHANGED_MAX: u32 = 3;
 
 /// What the work came to.
 enum Decision {
-    Propose(Verified),
+    Propose(Box<Verified>),
     Escalate(EscalationReason),
 }
 
@@ -86,7 +86,9 @@ fn decided(transcript: &[Recorded]) -> Option<Decision> {
         TranscriptEvent::EscalationDecided { reason } => Some(Decision::Escalate(reason.clone())),
         _ => None,
     });
-    escalated.or_else(|| Verified::from_transcript(transcript).map(Decision::Propose))
+    escalated.or_else(|| {
+        Verified::from_transcript(transcript).map(|verified| Decision::Propose(Box::new(verified)))
+    })
 }
 
 async fn record_decision(stage: &mut Stage<'_>, decision: &Decision) -> Result<(), JobError> {
@@ -176,7 +178,7 @@ async fn agent_and_verdict(
         };
         info!(why = red.explanation, "not verified");
         last_refusal = red.refused.then(|| red.explanation.clone()).or(last_refusal);
-        last_red = Some(red.clone());
+        last_red = Some((*red).clone());
         let step = stage.after(Step::SentBack)?;
         let before = vec![red_event(&red), TranscriptEvent::StateChanged { state: step }];
         let words = words_for_model(&red, prepared);

@@ -66,7 +66,7 @@ impl Model for Instantly {
             arguments: ToolArguments::Json(arguments),
         };
         let bytes: usize = request.messages.iter().map(|message| format!("{message:?}").len()).sum();
-        let input = if turn % 50 == 0 { bytes as u64 / 4 } else { 0 };
+        let input = if turn.is_multiple_of(50) { bytes as u64 / 4 } else { 0 };
         Ok(ModelReply {
             blocks: vec![AssistantBlock::ToolCall(call)],
             stop: StopReason::ToolCalls,
