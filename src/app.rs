@@ -239,6 +239,7 @@ fn set_up_policy(config: &SetUpConfig) -> SetUpPolicy {
         allowed_hosts: config.allowed_hosts.clone(),
         images: config.images.clone(),
         egress_bytes_max: config.egress_bytes_max,
+        commands: config.commands,
         kept: KeptBounds {
             count_max: config.kept_count_max,
             bytes_max: config.kept_bytes_max,

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::domain::{
-    AssistantBlock, Message, Recorded, RepoPath, Sha, Spend, TestRun, ToolCall, TranscriptEvent,
+    AssistantBlock, ChangedContent, Message, Recorded, RepoPath, Sha, Spend, TestRun, ToolCall,
+    TranscriptEvent,
 };
 
+use super::notices::Habits;
 use super::results::Results;
 
 /// The state of a run.
@@ -17,16 +19,18 @@ pub struct Conversation {
     pub messages: Vec<Message>,
     /// What was spent.
     pub spend: Spend,
-    /// What the tools wrote, as they wrote it: the proposal. Kept on our side, so that nothing a
+    /// What the tools wrote, deleted and moved: the proposal. Kept on our side, so that nothing a
     /// command does to a file afterwards becomes part of it. Not replayed: after a restart it is
     /// read from the checkpoint's tree, see [`super::Agent::load`].
-    pub written: BTreeMap<RepoPath, Vec<u8>>,
+    pub written: BTreeMap<RepoPath, ChangedContent>,
     /// The tree kept last and the paths written to, to rebuild the sandbox from.
     pub checkpoint: Option<(Sha, Vec<RepoPath>)>,
     /// The agent's last test run, or the baseline's.
     pub last_run: Option<TestRun>,
     /// What the tools answered, in full.
     pub results: Results,
+    /// Whether it goes in circles.
+    pub habits: Habits,
     /// Red verdicts so far.
     pub red_verdicts: u32,
     /// Red verdicts in a row on the same tree.
@@ -45,6 +49,7 @@ impl Conversation {
             checkpoint: None,
             last_run: None,
             results: Results::default(),
+            habits: Habits::default(),
             red_verdicts: 0,
             red_verdicts_unchanged: 0,
             red_tree: None,
@@ -57,6 +62,8 @@ impl Conversation {
 
     /// The state after one more event.
     pub fn apply(&mut self, event: &TranscriptEvent) {
+        self.habits.apply(event, &self.pending_calls());
+        self.spend.surcharge = self.habits.surcharge();
         match event {
             TranscriptEvent::MessageAdded { message, usage, usd, milliseconds, .. } => {
                 self.spend.time += Duration::from_millis(*milliseconds);
@@ -78,7 +85,7 @@ impl Conversation {
             TranscriptEvent::BaselineRun { run } | TranscriptEvent::AgentTestRun { run } => {
                 self.last_run = Some(run.clone());
             }
-            TranscriptEvent::Checkpoint { tree, paths } => {
+            TranscriptEvent::Checkpoint { tree, paths, .. } => {
                 let paths = paths.iter().filter_map(|path| path.parse().ok()).collect();
                 self.checkpoint = Some((tree.clone(), paths));
             }

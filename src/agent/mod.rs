@@ -4,6 +4,7 @@
 
 mod brief;
 mod conversation;
+mod notices;
 pub mod prompts;
 mod results;
 mod run;
@@ -12,6 +13,7 @@ pub mod tools;
 
 pub use brief::Brief;
 pub use conversation::Conversation;
+pub use notices::{Habits, Notice, SURCHARGE_CALLS};
 pub use results::{ResultWindow, Results, SHOWN_CHARS_MAX, ShownResult};
 pub use run::{Agent, AgentEnding, AgentError};
 pub use sanitise::{Sanitised, sanitise};

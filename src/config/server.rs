@@ -61,6 +61,7 @@ const KEYS: &[&str] = &[
     "sandbox.allowed_hosts",
     "sandbox.images",
     "sandbox.egress_mb",
+    "sandbox.commands",
     "sandbox.network_for_proposals",
     "sandbox.kept_gb",
     "sandbox.kept_count",

@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod change;
 pub mod command;
+pub mod command_pattern;
 pub mod conversation;
 pub mod egress;
 pub mod identity;
@@ -18,6 +19,7 @@ pub mod transcript;
 pub use budget::{Budget, BudgetExhausted, Spend, Usage};
 pub use change::{Change, ChangedContent, FileMode};
 pub use command::{BoundedOutput, CommandResult, Ending, FailedTest, TestRun, WritablePlace};
+pub use command_pattern::CommandPattern;
 pub use conversation::{AssistantBlock, Message, StopReason, ToolArguments, ToolCall, ToolResult, ToolSpec};
 pub use egress::{EgressDecision, EgressReport};
 pub use identity::{

@@ -13,9 +13,9 @@ use super::link::{CALL_MAX, Link};
 use super::mux::Stream;
 use super::protocol::{
     Answer, COLLECT_FILE_BYTES_MAX, COLLECT_PATHS_MAX, COLLECT_TOTAL_BYTES_MAX, Collect, Collected,
-    CollectedFile, CommandEnd, EditFile, Edited, FileListing, FileWindow, Hello, LimitsHit, ListFiles,
-    OutputMode, PROTOCOL_VERSION, Place, ReadFile, Request, RunCommand, RunEnded, Search, SearchHits,
-    Unpacked, Watched, WriteFile, Written,
+    CollectedFile, CommandEnd, DeleteFile, EditFile, Edited, FileListing, FileWindow, Hello, LimitsHit,
+    ListFiles, MoveFile, OutputMode, PROTOCOL_VERSION, Place, ReadFile, Request, RunCommand, RunEnded,
+    Search, SearchHits, Unpacked, Watched, WriteFile, Written,
 };
 use super::{CallError, CommandSpec, SandboxError};
 use crate::domain::{
@@ -149,6 +149,16 @@ impl Toolbox {
     /// Creates or replaces a file.
     pub async fn write_file(&self, request: &WriteFile) -> Result<Written, CallError> {
         self.link.call(&Request::WriteFile(request.clone())).await
+    }
+
+    /// Deletes a regular file.
+    pub async fn delete_file(&self, request: &DeleteFile) -> Result<(), CallError> {
+        self.link.call(&Request::DeleteFile(request.clone())).await
+    }
+
+    /// Moves a regular file to where nothing is.
+    pub async fn move_file(&self, request: &MoveFile) -> Result<(), CallError> {
+        self.link.call(&Request::MoveFile(request.clone())).await
     }
 
     /// Runs a command and waits for its end. Nothing of it runs on afterwards. Dropping the future

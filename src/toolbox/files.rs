@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 
-use crate::protocol::{FileWindow, ReadFile, WriteFile, Written};
+use crate::protocol::{DeleteFile, FileWindow, MoveFile, ReadFile, WriteFile, Written};
 use crate::tree::{Tree, TreeError};
 
 /// Largest file whose lines are counted.
@@ -109,8 +109,24 @@ impl Window {
 
 /// Creates or replaces a file.
 pub fn write(tree: &Tree, request: &WriteFile) -> Result<Written, String> {
-    let created = tree.write_file(&request.path, request.content.as_bytes())?;
+    let created = tree.write_file_as(&request.path, request.content.as_bytes(), request.executable)?;
     Ok(Written { created, bytes: request.content.len() as u64 })
+}
+
+/// Deletes a file.
+pub fn delete(tree: &Tree, request: &DeleteFile) -> Result<(), String> {
+    tree.remove_file(&request.path).map_err(|e| match e {
+        TreeError::Directory(at) => format!("'{at}' is a directory; delete its files one by one"),
+        other => explain(tree, &request.path, other),
+    })
+}
+
+/// Moves a file.
+pub fn move_to(tree: &Tree, request: &MoveFile) -> Result<(), String> {
+    tree.move_file(&request.from, &request.to).map_err(|e| match e {
+        TreeError::Missing(_) => explain(tree, &request.from, e),
+        other => other.to_string(),
+    })
 }
 
 /// An error about `path`, with what is there instead where that helps.

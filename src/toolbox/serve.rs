@@ -103,6 +103,8 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
         Request::Search(r) => reply(&mut stream, toolbox, move |t| search::search(&t.tree, &r)).await?,
         Request::EditFile(r) => reply(&mut stream, toolbox, move |t| edit::edit(&t.tree, &r)).await?,
         Request::WriteFile(r) => reply(&mut stream, toolbox, move |t| files::write(&t.tree, &r)).await?,
+        Request::DeleteFile(r) => reply(&mut stream, toolbox, move |t| files::delete(&t.tree, &r)).await?,
+        Request::MoveFile(r) => reply(&mut stream, toolbox, move |t| files::move_to(&t.tree, &r)).await?,
         Request::Run(r) => run::run(&mut stream, &r, &toolbox.reaper, &toolbox.watch).await?,
         Request::Unpack => {
             let unpacked = transfer::receive(&mut stream, move |reader| {
