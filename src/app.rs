@@ -4,12 +4,13 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
@@ -20,12 +21,16 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_service::Service;
 use tracing::{info, warn};
+use url::Url;
 
 use crate::config::{
-    ModelProvider, SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
+    AppConfig, ModelProvider, SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig,
+    StoredApp, Toolchains,
 };
 use crate::github::{Connection, GitHub, OctocrabGitHub};
+use crate::install::{Keep, Place, SetUp};
 use crate::model::{Model, ModelConfig, Price, Provider};
 use crate::sandbox::{
     DockerOptions, Guarantee, KeptBounds, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect,
@@ -45,23 +50,39 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two looks at the lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// A running service. [`App::shut_down`] ends it; jobs under way are put back and go on at the
+/// A running service. [`App::shut_down`] ends it; jobs under way then are put back and go on at the
 /// next start.
 pub struct App {
     /// Where it listens.
     pub address: SocketAddr,
     /// Its store, for those who watch.
     pub store: Arc<dyn Store>,
-    shutdown: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
+    /// What the operator is to open in a browser, where the service has no credentials yet. May
+    /// hold a token: for the operator's eyes.
+    pub invitation: Option<Url>,
+    running: Arc<Running>,
     /// Held as long as we run: no other process works on our data.
     _lock: std::fs::File,
 }
 
+/// What runs; it grows when the App is registered while the service runs.
+#[derive(Default)]
+struct Running {
+    shutdown: CancellationToken,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Running {
+    fn add(&self, task: JoinHandle<()>) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+    }
+}
+
 impl App {
     /// Starts everything that `config` asks for. Nothing is half started: an adapter that cannot
-    /// be had is an error here, before the first webhook is accepted.
-    pub async fn start(config: ServerConfig) -> anyhow::Result<Self> {
+    /// be had is an error here, before the first webhook is accepted. Without credentials for
+    /// GitHub the set-up page is served, and what it registers goes to `keep`.
+    pub async fn start(config: ServerConfig, keep: Keep) -> anyhow::Result<Self> {
         config.secrets().for_each(register_secret);
         config.warnings.iter().for_each(|warning| warn!("{warning}"));
         let data_dir = &config.data_dir;
@@ -73,18 +94,78 @@ impl App {
         if taken_over > 0 {
             info!(jobs = taken_over, "going on with jobs that were under way when the service ended");
         }
+        let sandbox = sandbox(&config.sandbox, data_dir).await?;
+        let set_up = set_up_policy(&config.sandbox.set_up);
+        let running = Arc::new(Running::default());
+        let live = Live {
+            model: model(&config)?,
+            mirrors: Mirrors::new(absolute(data_dir)?.join("mirrors")),
+            store: store.clone(),
+            sandbox: sandbox.clone(),
+            running: running.clone(),
+            routes: Arc::default(),
+            config: config.clone(),
+        };
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("server.listen: cannot listen on {}", config.listen))?;
+        let address = listener.local_addr()?;
+        let routes = live.routes.clone();
+        let set_up_pages = match &config.github.app {
+            Some(app) => {
+                live.go(app)?;
+                None
+            }
+            None => Some(registration(live, address, keep)),
+        };
+        let router = router(store.clone(), routes, set_up_pages.as_ref());
+        running.add(serve(listener, router, running.shutdown.clone()));
+        running.add(tidy(sandbox, set_up.kept, running.shutdown.clone()));
+        info!(%address, workers = config.workers, registered = set_up_pages.is_none(), "mendwright is listening");
+        let invitation = set_up_pages.map(|pages| pages.invitation());
+        Ok(Self { address, store, invitation, running, _lock: lock })
+    }
+
+    /// Stops taking requests and jobs, puts back what is under way, and waits for all of it.
+    pub async fn shut_down(self) {
+        self.running.shutdown.cancel();
+        let tasks = std::mem::take(&mut *self.running.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            if let Err(error) = task.await {
+                warn!(%error, "a task did not end well");
+            }
+        }
+    }
+}
+
+/// What becomes of the service once it has the App's credentials.
+struct Live {
+    config: ServerConfig,
+    store: Arc<dyn Store>,
+    model: Arc<dyn Model>,
+    sandbox: Arc<dyn Sandbox>,
+    mirrors: Mirrors,
+    running: Arc<Running>,
+    /// What the front door hands requests on to.
+    routes: Arc<OnceLock<Router>>,
+}
+
+impl Live {
+    /// Takes deliveries and works on jobs from now on.
+    fn go(&self, app: &AppConfig) -> anyhow::Result<()> {
+        let config = &self.config;
         let github: Arc<dyn GitHub> = Arc::new(OctocrabGitHub::new(Connection {
             api_url: config.github.api_url.clone(),
             web_url: config.github.web_url.clone(),
-            app_id: config.github.app_id,
-            private_key_pem: config.github.private_key.clone(),
+            app_id: app.id,
+            private_key_pem: app.private_key.clone(),
         })?);
         let parts = Parts {
-            store: store.clone(),
+            store: self.store.clone(),
             github,
-            model: model(&config)?,
-            sandbox: sandbox(&config.sandbox, data_dir).await?,
-            mirrors: Mirrors::new(absolute(data_dir)?.join("mirrors")),
+            model: self.model.clone(),
+            sandbox: self.sandbox.clone(),
+            mirrors: self.mirrors.clone(),
             rules: Rules {
                 label: config.github.label.clone(),
                 bots_allowed: config.github.bots_allowed.clone(),
@@ -98,38 +179,40 @@ impl App {
             set_ups: SetUpLocks::default(),
             clock: Timestamp::now,
         };
-        let current = config.github.webhook_secret.clone();
+        let secrets = WebhookSecrets::new(app.webhook_secret.clone(), app.webhook_secret_previous.clone())?;
         let webhook = WebhookState {
-            secrets: WebhookSecrets::new(current, config.github.webhook_secret_previous.clone())?,
+            secrets,
             label: config.github.label.clone(),
-            deliveries: Arc::new(store.clone()),
+            deliveries: Arc::new(self.store.clone()),
             wake: parts.wake.clone(),
         };
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .with_context(|| format!("server.listen: cannot listen on {}", config.listen))?;
-        let address = listener.local_addr()?;
-        let shutdown = CancellationToken::new();
-        let mut tasks = vec![serve(listener, router(webhook, store.clone()), shutdown.clone())];
-        tasks.push(tidy(parts.sandbox.clone(), parts.rules.set_up.kept, shutdown.clone()));
+        if self.routes.set(webhook::router(webhook)).is_err() {
+            anyhow::bail!("the service has credentials already");
+        }
         for number in 0..config.workers {
             let worker = Worker::new(parts.clone(), format!("{}-{number}", std::process::id()));
-            let shutdown = shutdown.clone();
-            tasks.push(tokio::spawn(async move { worker.run(&shutdown).await }));
+            let shutdown = self.running.shutdown.clone();
+            self.running.add(tokio::spawn(async move { worker.run(&shutdown).await }));
         }
-        info!(%address, workers = config.workers, "mendwright is listening");
-        Ok(Self { address, store, shutdown, tasks, _lock: lock })
+        Ok(())
     }
+}
 
-    /// Stops taking requests and jobs, puts back what is under way, and waits for all of it.
-    pub async fn shut_down(self) {
-        self.shutdown.cancel();
-        for task in self.tasks {
-            if let Err(error) = task.await {
-                warn!(%error, "a task did not end well");
-            }
-        }
+/// The pages on which the App is registered, for a service that goes `live` by them.
+fn registration(live: Live, address: SocketAddr, keep: Keep) -> Arc<SetUp> {
+    let place = Place {
+        api_url: live.config.github.api_url.clone(),
+        web_url: live.config.github.web_url.clone(),
+        public_url: live.config.public_url.clone(),
+        address,
+        data_dir: live.config.data_dir.clone(),
+        label: live.config.github.label.clone(),
+    };
+    if keep.was_interrupted(&place.data_dir) {
+        warn!("an earlier registration of the GitHub App was cut off; the set-up page says what to do");
     }
+    let go_live = move |app: &StoredApp| live.go(&app.into()).map_err(|error| format!("{error:#}"));
+    SetUp::new(place, keep, Box::new(go_live))
 }
 
 /// Takes the data directory for this process. The kernel gives it back when we end, however we do:
@@ -154,12 +237,22 @@ async fn lock(data_dir: &Path) -> anyhow::Result<std::fs::File> {
     Ok(file)
 }
 
-fn router(webhook: WebhookState, store: Arc<dyn Store>) -> Router {
-    Router::new()
-        .route("/healthz", get(health))
-        .with_state(store)
-        .merge(webhook::router(webhook))
-        .layer(CatchPanicLayer::new())
+fn router(store: Arc<dyn Store>, live: Arc<OnceLock<Router>>, set_up: Option<&Arc<SetUp>>) -> Router {
+    let health = Router::new().route("/healthz", get(health)).with_state(store);
+    let pages = set_up.map(|set_up| set_up.router()).unwrap_or_default();
+    let door = Router::new().fallback(hand_on).with_state(live);
+    health.merge(pages).fallback_service(door).layer(CatchPanicLayer::new())
+}
+
+/// To what the service serves once it has credentials.
+async fn hand_on(State(live): State<Arc<OnceLock<Router>>>, request: Request) -> Response {
+    let Some(router) = live.get() else {
+        let why = "the GitHub App is not registered yet; the service's log says how";
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "error": why }))).into_response();
+    };
+    // A router is always ready.
+    let Ok(response) = router.clone().call(request).await;
+    response
 }
 
 /// Healthy means: what is accepted can be kept.
@@ -175,9 +268,10 @@ async fn health(State(store): State<Arc<dyn Store>>) -> (StatusCode, Json<Value>
 }
 
 fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> JoinHandle<()> {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move {
         let stopped = async move { shutdown.cancelled().await };
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
+        if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stopped).await {
             tracing::error!(%error, "the server stopped");
         }
     })

@@ -21,7 +21,8 @@ pub mod publish;
 pub mod verdict;
 pub mod webhook;
 pub mod workspace;
-// Layer 4: a job from top to bottom
+// Layer 4: a job from top to bottom; the App's registration
+pub mod install;
 pub mod worker;
 // Layer 5
 pub mod app;

@@ -19,6 +19,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("verdict", 3),
     ("webhook", 3),
     ("workspace", 3),
+    ("install", 4),
     ("worker", 4),
     ("app", 5),
     ("demo", 5),

@@ -61,6 +61,16 @@ pub enum ConfigError {
         /// The environment variable that would do too.
         variable: String,
     },
+    /// The credentials that the set-up page stored cannot be used.
+    #[error("{file} {problem}; {remedy}")]
+    Stored {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
     /// A value that cannot be used.
     #[error("{origin}: {key} = {value} {problem}; {remedy}")]
     Value {

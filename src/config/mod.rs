@@ -10,6 +10,7 @@ mod host_name;
 mod repository;
 mod secret;
 mod server;
+mod stored_app;
 
 pub use detect::{
     DETECTION_BYTES_MAX, Environment, Explanation, Found, HostSource, NamedHost, NothingDetected, PassedOver,
@@ -22,9 +23,10 @@ pub use repository::{
     REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, RepositoryConfigError, RepositoryFile, resolve,
 };
 pub use server::{
-    EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelPrice, ModelProvider, SandboxConfig,
-    SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
+    AppConfig, EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelPrice, ModelProvider,
+    SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
 };
+pub use stored_app::StoredApp;
 
 /// The process's environment, as [`ServerConfig::load`] wants it. Variables that are not UTF-8 are
 /// left out.

@@ -118,18 +118,25 @@ pub struct GitHubConfig {
     pub api_url: Url,
     /// Pages and git.
     pub web_url: Url,
+    /// Who we are there; `None` before the set-up page registered the App.
+    pub app: Option<AppConfig>,
+    /// The label that asks for work.
+    pub label: String,
+    /// Bots that may put the label on.
+    pub bots_allowed: Vec<Login>,
+}
+
+/// The App's credentials: the operator's, and where those say nothing what the set-up page stored.
+#[derive(Debug, Clone)]
+pub struct AppConfig {
     /// The App's id.
-    pub app_id: u64,
+    pub id: u64,
     /// The App's RSA key, PEM.
     pub private_key: SecretString,
     /// What deliveries are signed with. Never empty.
     pub webhook_secret: SecretString,
     /// What they were signed with before, while it is being rotated.
     pub webhook_secret_previous: Option<SecretString>,
-    /// The label that asks for work.
-    pub label: String,
-    /// Bots that may put the label on.
-    pub bots_allowed: Vec<Login>,
 }
 
 /// Who serves the models.
@@ -276,7 +283,7 @@ impl ServerConfig {
             listen: listen(&given)?,
             public_url: web_address(&given, "server.public_url")?,
             workers: number(&given, "server.workers", 1..=WORKERS_MAX)?.unwrap_or(1),
-            github: github::github(&given, &mut warnings)?,
+            github: github::github(&given, &data_dir, &mut warnings)?,
             model: model::model(&given, &environment, &mut warnings)?,
             sandbox: sandbox(&given)?,
             budget: budget(&given)?,
@@ -289,8 +296,10 @@ impl ServerConfig {
 
     /// Every secret in it, for redaction.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretString> {
-        let github = [&self.github.private_key, &self.github.webhook_secret];
-        github.into_iter().chain(&self.github.webhook_secret_previous).chain(&self.model.api_key)
+        let app = self.github.app.iter().flat_map(|app| {
+            [&app.private_key, &app.webhook_secret].into_iter().chain(&app.webhook_secret_previous)
+        });
+        app.chain(&self.model.api_key)
     }
 }
 

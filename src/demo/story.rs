@@ -19,6 +19,7 @@ use super::scenario::{Expected, Scenario};
 use crate::app::App;
 use crate::config::ServerConfig;
 use crate::domain::{Job, Outcome, Recorded, TranscriptEvent};
+use crate::install::Keep;
 use crate::model::Provider;
 use crate::publish::narrate;
 use crate::store::Store;
@@ -94,7 +95,7 @@ pub async fn play(options: &StoryOptions, say: &mut (dyn FnMut(&str) + Send)) ->
     say(&format!("▸ a scripted model at {}", provider.url_for(options.provider)));
 
     let config = write_configuration(options, &github, &provider)?;
-    let app = App::start(ServerConfig::load(&config, [])?).await?;
+    let app = App::start(ServerConfig::load(&config, [])?, Keep::InDataDir).await?;
     say(&format!("▸ mendwright at http://{}, configured by {}", app.address, config.display()));
     github.set_webhook_url(Some(Url::parse(&format!("http://{}/webhooks/github", app.address))?));
 

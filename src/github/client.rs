@@ -323,7 +323,7 @@ fn repository_in(address: &Url) -> Option<RepositoryId> {
 }
 
 /// One segment of a path: everything but unreserved characters is percent-encoded (RFC 3986).
-fn encoded(segment: &str) -> String {
+pub(super) fn encoded(segment: &str) -> String {
     let mut text = String::with_capacity(segment.len());
     for byte in segment.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

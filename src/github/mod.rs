@@ -7,12 +7,16 @@ use url::Url;
 
 mod app_jwt;
 mod client;
+mod manifest;
+mod operations;
 mod refusal;
 mod tokens;
 mod transport;
 mod wire;
 
 pub use client::{Connection, ConnectionError, OctocrabGitHub};
+pub use manifest::{RegisteredApp, convert_manifest_code};
+pub use operations::OPERATIONS;
 pub use transport::Clock;
 
 use crate::domain::{CommentId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryRef, Sha};

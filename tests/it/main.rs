@@ -4,6 +4,7 @@ mod detect;
 mod emulator;
 mod github_client;
 mod images;
+mod install;
 mod model;
 mod sandbox_attacks;
 mod sandbox_contract;

@@ -13,8 +13,8 @@ use mendwright::demo::scenario::Scenario;
 use mendwright::model::Provider;
 use secrecy::ExposeSecret;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_mendwright");
@@ -28,6 +28,7 @@ pub struct World {
     pub provider: EmulatedProvider,
     pub issue: u64,
     service: Option<Child>,
+    said: Option<Lines<BufReader<ChildStdout>>>,
 }
 
 impl World {
@@ -59,10 +60,10 @@ impl World {
         let conversation = Conversation::from_json(&text).unwrap();
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let provider = EmulatedProvider::start(any_port, conversation).await.unwrap();
-        Self { directory, github, provider, issue, service: None }
+        Self { directory, github, provider, issue, service: None, said: None }
     }
 
-    fn write_configuration(&self, extra: &str) -> PathBuf {
+    fn write_configuration(&self, extra: &str, with_app: bool) -> PathBuf {
         let credentials = self.github.credentials();
         let secret = |name: &str, text: &str| {
             let path = self.directory.path().join(name);
@@ -72,15 +73,20 @@ impl World {
         secret("app.pem", credentials.private_key_pem.expose_secret());
         secret("webhook-secret", credentials.webhook_secret.expose_secret());
         secret("model-key", "sk-story-0123456789abcdef");
+        let app = match with_app {
+            true => format!(
+                "app_id = {}\nprivate_key_file = \"app.pem\"\nwebhook_secret_file = \"webhook-secret\"\n",
+                credentials.app_id
+            ),
+            false => String::new(),
+        };
         let text = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"data\"\n\
-             [github]\napi_url = \"{}\"\nweb_url = \"{}\"\napp_id = {}\nprivate_key_file = \"app.pem\"\n\
-             webhook_secret_file = \"webhook-secret\"\n\
+             [github]\napi_url = \"{}\"\nweb_url = \"{}\"\n{app}\
              [model]\nprovider = \"anthropic\"\nurl = \"{}\"\nname = \"scripted-1\"\n\
              api_key_file = \"model-key\"\noutput_tokens_max = 4096\n{extra}",
             self.github.api_url(),
             self.github.url(),
-            credentials.app_id,
             self.provider.url_for(Provider::Anthropic),
         );
         let path = self.directory.path().join("mendwright.toml");
@@ -95,7 +101,37 @@ impl World {
 
     /// The same, with more lines in its configuration.
     pub async fn start_service_with(&mut self, extra: &str) {
-        let configuration = self.write_configuration(extra);
+        let configuration = self.write_configuration(extra, true);
+        let address = self.spawn(&configuration, &[], &[]).await;
+        let url = format!("{address}/webhooks/github").parse().unwrap();
+        self.github.set_webhook_url(Some(url));
+    }
+
+    /// Starts a service that has no App yet. Answers with the page that it invites to.
+    pub async fn start_service_without_app(
+        &mut self,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> String {
+        let configuration = self.write_configuration("", false);
+        self.spawn(&configuration, arguments, environment).await;
+        let said = self.next_line().await;
+        said.split_once("register one: ").unwrap_or_else(|| panic!("{said}")).1.to_owned()
+    }
+
+    /// Starts the service as it was configured last. Answers with its address.
+    pub async fn restart_service(&mut self) -> String {
+        let configuration = self.directory.path().join("mendwright.toml");
+        self.spawn(&configuration, &[], &[]).await
+    }
+
+    /// Runs `serve` and answers with the address that it says.
+    async fn spawn(
+        &mut self,
+        configuration: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> String {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -103,19 +139,25 @@ impl World {
             .unwrap();
         let mut child = Command::new(BINARY)
             .args(["serve", "--config"])
-            .arg(&configuration)
+            .arg(configuration)
+            .args(arguments)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(log)
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("the service starts");
-        let said = said.unwrap().unwrap_or_else(|| panic!("the service ended: {}", self.log()));
-        let address = said.rsplit("http://").next().unwrap();
-        let url = format!("http://{address}/webhooks/github").parse().unwrap();
-        self.github.set_webhook_url(Some(url));
+        self.said = Some(BufReader::new(child.stdout.take().unwrap()).lines());
         self.service = Some(child);
+        let said = self.next_line().await;
+        said.split_once("listening on ").unwrap_or_else(|| panic!("{said}")).1.to_owned()
+    }
+
+    /// The next line that the service says on standard output.
+    pub async fn next_line(&mut self) -> String {
+        let lines = self.said.as_mut().expect("a started service");
+        let said = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("the service speaks");
+        said.unwrap().unwrap_or_else(|| panic!("the service ended: {}", self.log()))
     }
 
     /// SIGKILL: nothing is cleaned up, nothing is flushed.
@@ -192,7 +234,16 @@ impl World {
             assert_eq!(self.stop_service().await, Some(0), "{}", self.log());
         }
         assert_eq!(self.provider.violations(), [""; 0]);
-        let calls = self.github.state()["calls"].to_string();
+        let state = self.github.state();
+        let calls = state["calls"].to_string();
+        for call in state["calls"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|call| !call.starts_with("git/upload") && !call.starts_with("git/receive"))
+        {
+            assert!(mendwright::github::OPERATIONS.contains(&call.as_str()), "{call} is not in OPERATIONS");
+        }
         for never in ["pulls/merge", "ready", "approve"] {
             assert!(!calls.contains(never), "{calls}");
         }

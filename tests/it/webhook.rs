@@ -10,8 +10,7 @@ use jiff::Timestamp;
 use mendwright::domain::JobId;
 use mendwright::store::{DeliveryRecorded, DeliveryRequest, NewDelivery};
 use mendwright::webhook::{
-    DeliveryLog, HANDLED_EVENTS, PAYLOAD_BYTES_MAX, RecordFailed, WEBHOOK_PATH, WebhookSecrets, WebhookState,
-    router,
+    DeliveryLog, PAYLOAD_BYTES_MAX, RecordFailed, WEBHOOK_PATH, WebhookSecrets, WebhookState, router,
 };
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -342,14 +341,4 @@ async fn only_post_to_the_one_path_is_served() {
     assert_eq!(status(receiver.client.get(receiver.url())).await, StatusCode::METHOD_NOT_ALLOWED);
     let elsewhere = format!("http://{}/webhooks", receiver.address);
     assert_eq!(status(receiver.client.post(elsewhere)).await, StatusCode::NOT_FOUND);
-}
-
-#[test]
-fn the_app_subscribes_to_exactly_the_events_that_are_handled() {
-    #[derive(serde::Deserialize)]
-    struct Manifest {
-        default_events: Vec<String>,
-    }
-    let manifest: Manifest = serde_saphyr::from_str(include_str!("../../app-manifest.yml")).unwrap();
-    assert_eq!(manifest.default_events, HANDLED_EVENTS);
 }

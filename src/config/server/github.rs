@@ -1,34 +1,92 @@
 //! The section `[github]`.
 
+use std::path::Path;
+
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::GitHubConfig;
 use super::values::{known_url, number, warn_of_plain_http, web_address};
+use super::{AppConfig, GitHubConfig};
 use crate::config::given::{ConfigError, Given};
 use crate::config::secret::secret;
+use crate::config::stored_app::StoredApp;
 use crate::domain::Login;
 
 /// Shorter secrets are taken, with a warning: GitHub advises random text of high entropy.
 const WEBHOOK_SECRET_BYTES_ADVISED: usize = 16;
 const LABEL_CHARS_MAX: usize = 50;
 
-pub(super) fn github(given: &Given, warnings: &mut Vec<String>) -> Result<GitHubConfig, ConfigError> {
-    let api_url = match web_address(given, "github.api_url")? {
-        Some(url) => url,
-        None => known_url("https://api.github.com"),
-    };
-    let web_url = match web_address(given, "github.web_url")? {
-        Some(url) => url,
-        None => pages_of(&api_url),
+pub(super) fn github(
+    given: &Given,
+    data_dir: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<GitHubConfig, ConfigError> {
+    let given_id = number(given, "github.app_id", 1..=u64::MAX)?;
+    let key = private_key(given)?;
+    let webhook_secret = secret(given, "github.webhook_secret", "github.webhook_secret_file")?;
+    let whole = given_id.is_some() && key.is_some() && webhook_secret.is_some();
+    // What the operator says always goes before what was stored, and another App's key is no help.
+    let stored = if whole { None } else { StoredApp::read(data_dir)? };
+    let stored = stored.filter(|stored| given_id.is_none_or(|id| id == stored.app_id));
+
+    let given_api = web_address(given, "github.api_url")?;
+    if let (Some(api), Some(stored)) = (&given_api, &stored)
+        && *api != stored.api_url
+    {
+        return Err(ConfigError::Stored {
+            file: StoredApp::path(data_dir).display().to_string(),
+            problem: format!("is from {}, and github.api_url is {api}", stored.api_url),
+            remedy: "set github.api_url to the former; or move the file away to register the App anew"
+                .to_owned(),
+        });
+    }
+    let given_web = web_address(given, "github.web_url")?;
+    let (api_url, web_url) = match (given_api, &stored) {
+        (Some(api), _) => (api.clone(), given_web.unwrap_or_else(|| pages_of(&api))),
+        (None, Some(stored)) => (stored.api_url.clone(), given_web.unwrap_or_else(|| stored.web_url.clone())),
+        (None, None) => {
+            let api = known_url("https://api.github.com");
+            (api.clone(), given_web.unwrap_or_else(|| pages_of(&api)))
+        }
     };
     warn_of_plain_http(&api_url, "github.api_url", warnings);
-    let app_id = number(given, "github.app_id", 1..=u64::MAX)?
-        .ok_or_else(|| given.missing("github.app_id", "write the number on the App's settings page"))?;
-    let (key, found) = secret(given, "github.private_key", "github.private_key_file")?.ok_or_else(|| {
-        let remedy = "write the path of the .pem file that GitHub let you download";
-        given.missing("github.private_key_file", remedy)
-    })?;
+    if let Some((secret, found)) = &webhook_secret {
+        warn_of_short(secret, found.key, warnings);
+    }
+    let previous = secret(given, "github.webhook_secret_previous", "github.webhook_secret_previous_file")?;
+    if let Some((previous, found)) = &previous {
+        warn_of_short(previous, found.key, warnings);
+    }
+    let app = if given_id.is_none() && key.is_none() && webhook_secret.is_none() && stored.is_none() {
+        None
+    } else {
+        let of_stored = |part: fn(&StoredApp) -> &SecretString| stored.as_ref().map(|app| part(app).clone());
+        Some(AppConfig {
+            id: given_id.or_else(|| stored.as_ref().map(|app| app.app_id)).ok_or_else(|| {
+                given.missing("github.app_id", "write the number on the App's settings page")
+            })?,
+            private_key: key.or_else(|| of_stored(|app| &app.private_key)).ok_or_else(|| {
+                let remedy = "write the path of the .pem file that GitHub let you download";
+                given.missing("github.private_key_file", remedy)
+            })?,
+            webhook_secret: webhook_secret
+                .map(|(secret, _)| secret)
+                .or_else(|| of_stored(|app| &app.webhook_secret))
+                .ok_or_else(|| {
+                    let remedy = "without it anybody could send deliveries; write the secret of the App's \
+                                  webhook settings";
+                    given.missing("github.webhook_secret", remedy)
+                })?,
+            webhook_secret_previous: previous.map(|(secret, _)| secret),
+        })
+    };
+    Ok(GitHubConfig { api_url, web_url, app, label: label(given)?, bots_allowed: bots_allowed(given)? })
+}
+
+fn private_key(given: &Given) -> Result<Option<SecretString>, ConfigError> {
+    let Some((key, found)) = secret(given, "github.private_key", "github.private_key_file")? else {
+        return Ok(None);
+    };
     // Environment variables often hold the key in one line, with its line ends spelled out.
     let key = SecretString::from(key.expose_secret().replace("\\n", "\n"));
     let pem = key.expose_secret();
@@ -36,27 +94,7 @@ pub(super) fn github(given: &Given, warnings: &mut Vec<String>) -> Result<GitHub
         let remedy = "it must hold everything from -----BEGIN to -----END, as GitHub gave it to you";
         return Err(found.wrong("is no private key in PEM format", remedy));
     }
-    let (webhook_secret, found) = secret(given, "github.webhook_secret", "github.webhook_secret_file")?
-        .ok_or_else(|| {
-            let remedy =
-                "without it anybody could send deliveries; write the secret of the App's webhook settings";
-            given.missing("github.webhook_secret", remedy)
-        })?;
-    warn_of_short(&webhook_secret, found.key, warnings);
-    let previous = secret(given, "github.webhook_secret_previous", "github.webhook_secret_previous_file")?;
-    if let Some((previous, found)) = &previous {
-        warn_of_short(previous, found.key, warnings);
-    }
-    Ok(GitHubConfig {
-        api_url,
-        web_url,
-        app_id,
-        private_key: key,
-        webhook_secret,
-        webhook_secret_previous: previous.map(|(secret, _)| secret),
-        label: label(given)?,
-        bots_allowed: bots_allowed(given)?,
-    })
+    Ok(Some(key))
 }
 
 fn label(given: &Given) -> Result<String, ConfigError> {

@@ -6,6 +6,8 @@ use secrecy::ExposeSecret;
 
 use super::*;
 
+mod stored;
+
 const KEY: &str = "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----\n";
 const WHOLE: &str = r#"
 [github]
@@ -128,8 +130,9 @@ fn the_smallest_file_gets_the_defaults() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.github.api_url.as_str(), "https://api.github.com/");
     assert_eq!(config.github.web_url.as_str(), "https://github.com/");
-    assert_eq!((config.github.app_id, config.github.label.as_str()), (12345, "agent-fix"));
-    assert_eq!(config.github.webhook_secret.expose_secret(), "0123456789abcdef");
+    let app = config.github.app.as_ref().unwrap();
+    assert_eq!((app.id, config.github.label.as_str()), (12345, "agent-fix"));
+    assert_eq!(app.webhook_secret.expose_secret(), "0123456789abcdef");
     assert_eq!(config.model.provider, ModelProvider::Anthropic);
     assert_eq!(config.model.url.as_str(), "https://api.anthropic.com/");
     assert_eq!(config.model.api_key.as_ref().unwrap().expose_secret(), "sk-ant-1");
@@ -195,7 +198,7 @@ format = "json"
     let config = place.load(text).unwrap();
     assert_eq!(config.listen.to_string(), "[::]:9000");
     assert_eq!(config.github.web_url.as_str(), "https://ghe.example/");
-    assert!(config.github.webhook_secret_previous.is_some());
+    assert!(config.github.app.unwrap().webhook_secret_previous.is_some());
     assert_eq!(config.github.bots_allowed[0].as_str(), "renovate[bot]");
     assert!(config.model.api_key.is_none());
     assert_eq!(
@@ -232,8 +235,9 @@ fn the_environment_goes_before_the_file_and_the_providers_own_variable_is_known(
         ("ANTHROPIC_API_KEY", "sk-ant-2"),
     ];
     let config = place.load_with(&WHOLE.replace("api_key_file = \"key\"\n", ""), &environment).unwrap();
-    assert_eq!(config.github.webhook_secret.expose_secret(), "from the environment");
-    assert!(config.github.private_key.expose_secret().contains("-----\nx\n"));
+    let app = config.github.app.unwrap();
+    assert_eq!(app.webhook_secret.expose_secret(), "from the environment");
+    assert!(app.private_key.expose_secret().contains("-----\nx\n"));
     assert_eq!(config.budget.turns_max, 7);
     assert_eq!(config.github.bots_allowed.len(), 2);
     assert_eq!(config.model.api_key.unwrap().expose_secret(), "sk-ant-2");

@@ -1,6 +1,7 @@
 //! `/_emulator/…`: what people do on GitHub's pages, for scripts and for other processes' tests.
 //! Not part of GitHub, not recorded, without authentication: the emulator listens on loopback.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -108,7 +109,8 @@ struct SetWebhook {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SetInstallation {
-    suspended: bool,
+    suspended: Option<bool>,
+    permissions: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -258,8 +260,13 @@ fn act(
             Ok(json!({}))
         }
         ("PUT", ["installation"]) => {
-            let SetInstallation { suspended } = read(body)?;
-            world.app.suspended_at = suspended.then_some(now);
+            let SetInstallation { suspended, permissions } = read(body)?;
+            if let Some(suspended) = suspended {
+                world.app.suspended_at = suspended.then_some(now);
+            }
+            if let Some(permissions) = permissions {
+                world.app.granted = permissions;
+            }
             Ok(json!({}))
         }
         ("POST", ["tokens", "expire"]) => {

@@ -17,7 +17,7 @@ const TOKEN_REPOSITORIES_MAX: usize = 500;
 
 pub(super) fn get_app(call: &mut Call<'_>) -> Outcome {
     let mut shape = shapes::integration(call.world);
-    shape["installations_count"] = json!(1);
+    shape["installations_count"] = json!(u8::from(call.world.app.installed));
     Ok(Answer::ok(shape))
 }
 
@@ -29,21 +29,22 @@ pub(super) fn get_app_by_slug(call: &mut Call<'_>) -> Outcome {
 }
 
 pub(super) fn list_installations(call: &mut Call<'_>) -> Outcome {
-    let all = vec![shapes::installation(call.world)];
+    let all = call.world.app.installed.then(|| shapes::installation(call.world)).into_iter().collect();
     Ok(super::pages::page(call, all))
 }
 
 /// By its id, or by a repository it covers.
 pub(super) fn get_installation(call: &mut Call<'_>) -> Outcome {
     let by_id = call.parameter("installation_id");
-    match by_id.is_empty() || by_id == call.world.app.installation.to_string() {
+    let named = by_id.is_empty() || by_id == call.world.app.installation.to_string();
+    match named && call.world.app.installed {
         true => Ok(Answer::ok(shapes::installation(call.world))),
         false => Err(Refusal::not_found()),
     }
 }
 
 pub(super) fn create_token(call: &mut Call<'_>) -> Outcome {
-    if call.number("installation_id")? != call.world.app.installation {
+    if call.number("installation_id")? != call.world.app.installation || !call.world.app.installed {
         return Err(Refusal::not_found());
     }
     if call.world.app.suspended_at.is_some() {
@@ -71,7 +72,7 @@ pub(super) fn create_token(call: &mut Call<'_>) -> Outcome {
 
 fn narrowed_permissions(call: &Call<'_>) -> Result<BTreeMap<String, String>, Refusal> {
     const REFUSED: &str = "The permissions requested are not granted to this installation.";
-    let granted = &call.world.app.permissions;
+    let granted = &call.world.app.granted;
     let Value::Object(asked) = &call.body["permissions"] else {
         return match call.body["permissions"].is_null() {
             true => Ok(granted.clone()),

@@ -53,7 +53,9 @@ pub(super) fn new_world(
         installation: FIRST_ID + 3,
         suspended_at: None,
         owner: DEFAULT_ACTOR.to_owned(),
-        permissions: granted,
+        permissions: granted.clone(),
+        granted,
+        installed: true,
         events: DEFAULT_EVENTS.map(str::to_owned).to_vec(),
         created_at: now,
     };

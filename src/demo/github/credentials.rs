@@ -47,8 +47,12 @@ pub(super) struct App {
     pub(super) installation: u64,
     pub(super) suspended_at: Option<Timestamp>,
     pub(super) owner: String,
-    /// `name → read | write`.
+    /// What it asks for: `name → read | write`.
     pub(super) permissions: BTreeMap<String, String>,
+    /// What the installation granted.
+    pub(super) granted: BTreeMap<String, String>,
+    /// Whether anybody installed it.
+    pub(super) installed: bool,
     pub(super) events: Vec<String>,
     pub(super) created_at: Timestamp,
 }

@@ -33,6 +33,7 @@ mod repositories;
 mod reviews;
 mod seed;
 mod server;
+mod settings;
 mod shapes;
 mod state;
 mod webhooks;

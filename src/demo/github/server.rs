@@ -16,7 +16,7 @@ use super::call::{Answer, Refusal};
 use super::connection::Scissors;
 use super::dispatch::{Incoming, add_headers, respond};
 use super::faults::{FaultKind, delay_of, take_fault};
-use super::{admin, git_routes};
+use super::{admin, git_routes, settings};
 
 /// The most bytes of a request to the API: GitHub's bodies are far smaller.
 const API_BYTES_MAX: usize = 10 << 20;
@@ -85,7 +85,10 @@ pub(super) async fn handle(
                 headers: headers.clone(),
                 ..Reply::text(*status, message.as_deref().unwrap_or("emulated fault\n"))
             },
-            _ => git_routes::handle(&shared, &parts, body).await,
+            _ => match settings::handle(&shared, &parts, &body).await {
+                Some(page) => page,
+                None => git_routes::handle(&shared, &parts, body).await,
+            },
         },
     };
     match fault {

@@ -38,7 +38,10 @@ pub(super) struct Event<'a> {
 /// Queues an event for the App, if it wants it. Returns the delivery's GUID.
 pub(super) fn fire(world: &mut World, event: Event<'_>, now: Timestamp) -> Option<String> {
     let url = world.app.webhook_url.clone()?;
-    if world.app.suspended_at.is_some() || !world.app.events.iter().any(|name| name == event.name) {
+    if world.app.suspended_at.is_some()
+        || !world.app.installed
+        || !world.app.events.iter().any(|name| name == event.name)
+    {
         return None;
     }
     let repository = &world.repositories[event.repository];

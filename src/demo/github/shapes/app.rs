@@ -95,7 +95,7 @@ pub(in crate::demo::github) fn installation(world: &World) -> Value {
         "client_id": app.client_id,
         "target_id": account["id"],
         "target_type": "User",
-        "permissions": app.permissions,
+        "permissions": app.granted,
         "events": app.events,
         "created_at": stamp(app.created_at),
         "updated_at": stamp(app.created_at),

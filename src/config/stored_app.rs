@@ -1,0 +1,174 @@
+//! The App's credentials as the set-up page left them in the data directory: one file, for our own
+//! account only. Only its format and its reading are here; `install` writes it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::given::ConfigError;
+use super::server::AppConfig;
+
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+const FOR_OTHERS: u32 = 0o077;
+
+/// Everything that GitHub hands out when an App is registered from a manifest. It is shown once.
+#[derive(Debug, Clone)]
+pub struct StoredApp {
+    /// The App's number.
+    pub app_id: u64,
+    /// Its name in addresses.
+    pub slug: String,
+    /// Its name.
+    pub name: String,
+    /// Its page on GitHub.
+    pub html_url: String,
+    /// The account that it belongs to.
+    pub owner: String,
+    /// For people who sign in.
+    pub client_id: String,
+    /// For people who sign in.
+    pub client_secret: SecretString,
+    /// What its deliveries are signed with.
+    pub webhook_secret: SecretString,
+    /// Its RSA key, PEM.
+    pub private_key: SecretString,
+    /// The GitHub that it is registered with.
+    pub api_url: Url,
+    /// Its pages.
+    pub web_url: Url,
+    /// When.
+    pub registered_at: Timestamp,
+}
+
+/// The same in the file.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    app_id: u64,
+    slug: String,
+    name: String,
+    html_url: String,
+    owner: String,
+    client_id: String,
+    client_secret: String,
+    webhook_secret: String,
+    private_key: String,
+    api_url: Url,
+    web_url: Url,
+    registered_at: Timestamp,
+}
+
+impl StoredApp {
+    /// Where it lies in a data directory.
+    pub fn path(data_dir: &Path) -> PathBuf {
+        data_dir.join("github-app.json")
+    }
+
+    /// Reads the file, where there is one.
+    pub(super) fn read(data_dir: &Path) -> Result<Option<Self>, ConfigError> {
+        let path = Self::path(data_dir);
+        let wrong = |problem: String, remedy: String| ConfigError::Stored {
+            file: path.display().to_string(),
+            problem,
+            remedy,
+        };
+        let unreadable = |error: std::io::Error| {
+            let remedy = "start the service as the account that the file belongs to";
+            wrong(format!("cannot be read: {error}"), remedy.to_owned())
+        };
+        let metadata = match std::fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & FOR_OTHERS != 0 {
+            let problem = format!("holds the App's key and other accounts may use it (mode {mode:o})");
+            return Err(wrong(problem, format!("run: chmod 600 {}", path.display())));
+        }
+        let damaged = |why: String| {
+            let remedy = "restore it from a backup; or remove it, make a new key and a new webhook secret on \
+                          the App's settings page, and configure them";
+            wrong(format!("is not what the set-up page wrote: {why}"), remedy.to_owned())
+        };
+        if metadata.len() > FILE_BYTES_MAX {
+            return Err(damaged(format!("it has {} bytes", metadata.len())));
+        }
+        let text = std::fs::read_to_string(&path).map_err(unreadable)?;
+        // The parser's own words could show a piece of a secret; the place is enough.
+        let record: Record = serde_json::from_str(&text)
+            .map_err(|error| damaged(format!("line {} column {}", error.line(), error.column())))?;
+        Ok(Some(record.into()))
+    }
+
+    /// What is written to the file.
+    pub fn to_json(&self) -> String {
+        let record = Record {
+            app_id: self.app_id,
+            slug: self.slug.clone(),
+            name: self.name.clone(),
+            html_url: self.html_url.clone(),
+            owner: self.owner.clone(),
+            client_id: self.client_id.clone(),
+            client_secret: self.client_secret.expose_secret().to_owned(),
+            webhook_secret: self.webhook_secret.expose_secret().to_owned(),
+            private_key: self.private_key.expose_secret().to_owned(),
+            api_url: self.api_url.clone(),
+            web_url: self.web_url.clone(),
+            registered_at: self.registered_at,
+        };
+        serde_json::to_string_pretty(&record).expect("a record has only string keys")
+    }
+
+    /// The same as environment variables, a line each, for a secret manager.
+    pub fn to_environment(&self) -> String {
+        let one_line = |secret: &SecretString| secret.expose_secret().trim_end().replace('\n', "\\n");
+        format!(
+            "MENDWRIGHT_GITHUB_API_URL={}\nMENDWRIGHT_GITHUB_WEB_URL={}\nMENDWRIGHT_GITHUB_APP_ID={}\n\
+             MENDWRIGHT_GITHUB_PRIVATE_KEY={}\nMENDWRIGHT_GITHUB_WEBHOOK_SECRET={}\n",
+            self.api_url,
+            self.web_url,
+            self.app_id,
+            one_line(&self.private_key),
+            one_line(&self.webhook_secret),
+        )
+    }
+
+    /// Every secret in it, for redaction.
+    pub fn secrets(&self) -> [&SecretString; 3] {
+        [&self.client_secret, &self.webhook_secret, &self.private_key]
+    }
+}
+
+impl From<&StoredApp> for AppConfig {
+    fn from(app: &StoredApp) -> Self {
+        Self {
+            id: app.app_id,
+            private_key: app.private_key.clone(),
+            webhook_secret: app.webhook_secret.clone(),
+            webhook_secret_previous: None,
+        }
+    }
+}
+
+impl From<Record> for StoredApp {
+    fn from(record: Record) -> Self {
+        Self {
+            app_id: record.app_id,
+            slug: record.slug,
+            name: record.name,
+            html_url: record.html_url,
+            owner: record.owner,
+            client_id: record.client_id,
+            client_secret: record.client_secret.into(),
+            webhook_secret: record.webhook_secret.into(),
+            private_key: record.private_key.into(),
+            api_url: record.api_url,
+            web_url: record.web_url,
+            registered_at: record.registered_at,
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The operations of GitHub's REST API that this client calls, by GitHub's own names. A test
+//! derives from them the permissions that the App must have; the stories check that no other is
+//! ever called.
+
+/// All of them.
+pub const OPERATIONS: &[&str] = &[
+    "apps/create-from-manifest",
+    "apps/create-installation-access-token",
+    "apps/get-authenticated",
+    "git/get-ref",
+    "issues/create-comment",
+    "issues/get",
+    "issues/list-comments",
+    "issues/update-comment",
+    "pulls/create",
+    "pulls/list",
+    "pulls/update",
+    "reactions/create-for-issue",
+    "repos/get",
+    "repos/get-collaborator-permission-level",
+    "users/get-by-username",
+];

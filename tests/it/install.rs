@@ -1,0 +1,7 @@
+//! A service without credentials: what the App asks for, who may register it, and everything that
+//! can go wrong on the way to GitHub and back.
+
+mod browser;
+mod chromium;
+mod flow;
+mod manifest;

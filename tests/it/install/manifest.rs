@@ -1,0 +1,66 @@
+//! The App asks for exactly what it needs: held against the events that are handled, the operations
+//! that the client calls, and GitHub's own permissions for both.
+
+use std::collections::BTreeMap;
+
+use mendwright::github::OPERATIONS;
+use mendwright::install::manifest;
+use mendwright::webhook::HANDLED_EVENTS;
+use serde::Deserialize;
+
+/// Granted ahead of its first use, so that installations need not accept it later.
+const AHEAD: [(&str, &str); 1] = [("checks", "write")];
+
+#[derive(Deserialize)]
+struct Permissions {
+    operations: BTreeMap<String, String>,
+    events: BTreeMap<String, Option<String>>,
+}
+
+/// GitHub's permissions, as its documentation has them.
+fn documented() -> Permissions {
+    serde_json::from_str(include_str!("../../../fixtures/github-contract/permissions.json")).unwrap()
+}
+
+fn raise(needed: &mut BTreeMap<String, String>, permission: &str) {
+    let (name, level) = permission.split_once(':').unwrap_or_else(|| panic!("{permission}"));
+    let kept = needed.entry(name.to_owned()).or_default();
+    if kept != "write" {
+        *kept = level.to_owned();
+    }
+}
+
+#[test]
+fn the_app_subscribes_to_exactly_the_events_that_are_handled() {
+    assert_eq!(manifest().default_events, HANDLED_EVENTS);
+}
+
+#[test]
+fn the_app_asks_for_exactly_the_permissions_that_its_calls_and_events_need() {
+    let documented = documented();
+    // Git itself: fetching the base and pushing the branch.
+    let mut needed = BTreeMap::from([("contents".to_owned(), "write".to_owned())]);
+    for operation in OPERATIONS {
+        let permission = documented.operations.get(*operation);
+        let permission = permission.unwrap_or_else(|| panic!("GitHub has no operation {operation}"));
+        if permission.starts_with("none") {
+            continue;
+        }
+        // Where one of two permissions does, the is ours; what follows in parentheses is
+        // what we do without.
+        raise(&mut needed, permission.split([' ', '(']).next().unwrap());
+    }
+    for event in HANDLED_EVENTS {
+        if let Some(permission) = &documented.events[*event] {
+            raise(&mut needed, permission);
+        }
+    }
+    for (name, level) in AHEAD {
+        let used = needed.insert(name.to_owned(), level.to_owned());
+        assert_eq!(used, None, "{name} is used now: take it out of AHEAD");
+    }
+    assert_eq!(manifest().default_permissions, needed);
+    for never in ["workflows", "administration", "secrets", "actions", "members"] {
+        assert!(!manifest().default_permissions.contains_key(never), "{never}");
+    }
+}
