@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -31,7 +31,7 @@ use crate::config::{
 };
 use crate::github::{Connection, GitHub, OctocrabGitHub};
 use crate::install::{Keep, Place, SetUp};
-use crate::model::{Model, ModelConfig, Price, Provider};
+use crate::model::{Model, ModelConfig, Provider};
 use crate::sandbox::{
     DockerOptions, Guarantee, KeptBounds, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect,
     detect_toolchains,
@@ -170,6 +170,7 @@ impl Live {
                 label: config.github.label.clone(),
                 bots_allowed: config.github.bots_allowed.clone(),
                 budget: config.budget.clone(),
+                caps: config.caps,
                 sandbox: sandbox_spec(&config.sandbox),
                 set_up: set_up_policy(&config.sandbox.set_up),
                 output_tokens_max: config.model.output_tokens_max,
@@ -286,9 +287,38 @@ fn model(config: &ServerConfig) -> anyhow::Result<Arc<dyn Model>> {
     let key = model.api_key.clone().unwrap_or_else(|| SecretString::from(String::new()));
     let mut wanted = ModelConfig::new(provider, model.name.clone(), key);
     wanted.url = Some(model.url.clone());
-    wanted.price =
-        model.price.map(|price| Price::flat(price.input, price.output, price.cache_read, price.cache_write));
-    Ok(crate::model::connect(wanted)?)
+    wanted.price = model.stated_price(&model.name);
+    let model = crate::model::connect(wanted)?;
+    match model.price() {
+        Some(price) => info!(
+            model = model.name(),
+            input = price.input,
+            output = price.output,
+            "US dollars for a million tokens"
+        ),
+        None => unpriced(config, model.name())?,
+    }
+    Ok(model)
+}
+
+/// What it means that nobody knows what the model costs: a warning where only tokens are to be
+/// counted, an error where dollars are to be held.
+fn unpriced(config: &ServerConfig, model: &str) -> anyhow::Result<()> {
+    let remedy = "state its price in [model.price] or in model.prices_file";
+    if config.require_price {
+        bail!("budget.require_price: no price is known for {model}; {remedy}");
+    }
+    let caps = [("repository", config.caps.repository), ("installation", config.caps.installation)];
+    for (payer, cap) in caps {
+        if cap.usd.is_some() && cap.tokens.is_none() {
+            bail!(
+                "budget.{payer}_usd_per_day: no price is known for {model}, so that it cannot be held; {remedy}, \
+                 or cap tokens with budget.{payer}_tokens_per_day"
+            );
+        }
+    }
+    warn!("no price is known for {model}: tokens only are counted, and no limit in dollars holds; {remedy}");
+    Ok(())
 }
 
 /// The configured sandbox, without what predecessors left of it, tried once: a job must not be the
@@ -331,6 +361,7 @@ fn tidy(sandbox: Arc<dyn Sandbox>, bounds: KeptBounds, shutdown: CancellationTok
 fn set_up_policy(config: &SetUpConfig) -> SetUpPolicy {
     SetUpPolicy {
         allowed_hosts: config.allowed_hosts.clone(),
+        variables: config.variables.clone(),
         images: config.images.clone(),
         egress_bytes_max: config.egress_bytes_max,
         commands: config.commands,

@@ -2,7 +2,6 @@
 //! There is no other copy, so that a restarted worker goes on exactly where the last one stopped.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::domain::{
     AssistantBlock, ChangedContent, Message, Recorded, RepoPath, Sha, Spend, TestRun, ToolCall,
@@ -63,21 +62,12 @@ impl Conversation {
     /// The state after one more event.
     pub fn apply(&mut self, event: &TranscriptEvent) {
         self.habits.apply(event, &self.pending_calls());
+        self.spend.add(event);
         self.spend.surcharge = self.habits.surcharge();
         match event {
-            TranscriptEvent::MessageAdded { message, usage, usd, milliseconds, .. } => {
-                self.spend.time += Duration::from_millis(*milliseconds);
-                match message {
-                    Message::Assistant { .. } => {
-                        self.spend.turns += 1;
-                        self.spend.usage += usage.unwrap_or_default();
-                        self.spend.usd = self.spend.usd.zip(*usd).map(|(sum, more)| sum + more);
-                    }
-                    Message::ToolResults { results } => {
-                        self.spend.tool_calls += u32::try_from(results.len()).unwrap_or(u32::MAX);
-                        results.iter().for_each(|result| self.results.give(&result.text));
-                    }
-                    Message::User { .. } => {}
+            TranscriptEvent::MessageAdded { message, .. } => {
+                if let Message::ToolResults { results } = message {
+                    results.iter().for_each(|result| self.results.give(&result.text));
                 }
                 self.messages.push(message.clone());
             }
@@ -102,6 +92,7 @@ impl Conversation {
             | TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
             | TranscriptEvent::Instructed { .. }
+            | TranscriptEvent::CallWasted { .. }
             | TranscriptEvent::PlanUpdated { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. }
@@ -141,6 +132,8 @@ impl Conversation {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::domain::{ToolArguments, ToolResult, Usage};
 

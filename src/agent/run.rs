@@ -10,13 +10,14 @@ use crate::domain::{
     AssistantBlock, BudgetExhausted, Change, ChangedContent, JobSettings, Message, RepoPath, StopReason,
     ToolCall, ToolResult, TranscriptEvent,
 };
-use crate::model::{Model, ModelReply, ModelRequest, worst_case};
+use crate::model::ModelRequest;
 use crate::sandbox::{CallError, SandboxError, Toolbox};
 use crate::store::{Journal, StoreError};
 use crate::workspace::{Workspace, WorkspaceError};
 
 use super::conversation::Conversation;
 use super::prompts;
+use super::purse::{Denied, Paid, Purse};
 use super::results::Results;
 use super::tools::{Answer, Hands, Registry, changes_of};
 
@@ -25,8 +26,8 @@ const IDLE_TURNS_MAX: usize = 3;
 
 /// Everything an agent works with.
 pub struct Agent<'a> {
-    /// Who thinks.
-    pub model: &'a dyn Model,
+    /// Who thinks, and what it is paid from.
+    pub purse: Purse<'a>,
     /// The most it may say in one answer.
     pub output_tokens_max: u32,
     /// Where it works.
@@ -93,31 +94,24 @@ impl Agent<'_> {
                     "the model answered {IDLE_TURNS_MAX} times in a row without calling a tool"
                 )));
             }
-            let request = ModelRequest {
-                system: prompts::SYSTEM.to_owned(),
-                messages: state.messages.clone(),
-                tools: registry.specs(),
-                output_tokens_max: self.output_tokens_max,
-            };
-            let worst = worst_case(&request, self.model.price());
-            if let Err(limit) = self.settings.budget.check(&state.spend, worst) {
-                return Ok(AgentEnding::Exhausted(limit));
-            }
-            let asked = Instant::now();
-            match self.model.complete(&request).await {
-                Ok(reply) => self.observe(state, reply, asked).await?,
-                Err(error) => return Ok(AgentEnding::ModelUnusable(error.to_string())),
+            let request = request(&registry, state.messages.clone(), self.output_tokens_max);
+            match self.purse.ask(&mut state.spend, &request).await {
+                Ok(paid) => self.observe(state, paid).await?,
+                Err(Denied::Exhausted(limit)) => return Ok(AgentEnding::Exhausted(limit)),
+                Err(Denied::Unusable(error)) => return Ok(AgentEnding::ModelUnusable(error.to_string())),
+                Err(Denied::Store(error)) => return Err(error.into()),
             }
         }
     }
 
+    /// The least that a model can be asked: no conversation yet.
+    pub fn shortest_request(output_tokens_max: u32) -> ModelRequest {
+        request(&Registry::standard(), Vec::new(), output_tokens_max)
+    }
+
     /// Records the model's answer, and a reminder when it called no tool.
-    async fn observe(
-        &self,
-        state: &mut Conversation,
-        reply: ModelReply,
-        asked: Instant,
-    ) -> Result<(), AgentError> {
+    async fn observe(&self, state: &mut Conversation, paid: Paid) -> Result<(), AgentError> {
+        let Paid { reply, usd, milliseconds } = paid;
         let called = reply.blocks.iter().any(|block| matches!(block, AssistantBlock::ToolCall(_)));
         let blocks = match reply.blocks.is_empty() {
             // Providers refuse an empty message when it is sent back to them.
@@ -126,10 +120,10 @@ impl Agent<'_> {
         };
         let mut events = vec![TranscriptEvent::MessageAdded {
             message: Message::Assistant { blocks },
-            usd: self.model.price().map(|price| price.of(&reply.usage)),
+            usd,
             usage: Some(reply.usage),
             model: Some(reply.model),
-            milliseconds: elapsed(asked),
+            milliseconds,
         }];
         if !called {
             let text = match reply.stop {
@@ -276,6 +270,10 @@ impl Agent<'_> {
         }
         Ok(())
     }
+}
+
+fn request(registry: &Registry, messages: Vec<Message>, output_tokens_max: u32) -> ModelRequest {
+    ModelRequest { system: prompts::SYSTEM.to_owned(), messages, tools: registry.specs(), output_tokens_max }
 }
 
 /// What the model is shown of a tool's answer. The whole is kept where that is more.

@@ -16,11 +16,12 @@ use url::Url;
 
 use super::demo::ProviderArgument;
 use super::local_forge::LocalForge;
-use crate::config::host_name_problem;
+use super::{allowed_host, tidy_by_hand};
+use crate::config::AllowedHost;
 use crate::demo::story::write_transcript;
 use crate::domain::{
-    Budget, DeliveryId, InstallationId, IssueNumber, IssueSnapshot, JobId, Outcome, RepositoryId,
-    RepositoryRef, Trigger,
+    Budget, DayCaps, DeliveryId, InstallationId, IssueNumber, IssueSnapshot, JobId, Outcome, Price,
+    RepositoryId, RepositoryRef, Trigger,
 };
 use crate::model::{ModelConfig, Provider};
 use crate::publish::narrate;
@@ -61,10 +62,14 @@ pub struct FixArguments {
     /// A command to run before the tests; may be given several times.
     #[arg(long, value_name = "CMD")]
     setup: Vec<String>,
-    /// A host that the set-up commands may reach by HTTP(S); may be given several times. Default:
-    /// none, and no network.
-    #[arg(long, value_name = "HOST")]
-    allow: Vec<String>,
+    /// A host that the set-up commands may reach by HTTP(S), an internal one with the addresses at
+    /// which it is; may be given several times. Default: none, and no network.
+    #[arg(long, value_name = "HOST[=RANGE]", value_parser = allowed_host)]
+    allow: Vec<AllowedHost>,
+    /// A variable for the set-up commands, such as where a package manager finds an internal
+    /// registry; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    setup_variable: Vec<(String, String)>,
     /// Whose wire format the model speaks.
     #[arg(long, value_enum, default_value = "anthropic")]
     provider: ProviderArgument,
@@ -86,9 +91,20 @@ pub struct FixArguments {
     /// Model calls.
     #[arg(long, value_name = "N")]
     max_turns: Option<u32>,
-    /// US dollars.
+    /// US dollars. Holds only where the model's price is known, or given with --price.
     #[arg(long, value_name = "X")]
     max_usd: Option<f64>,
+    /// Tokens, in and out together.
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<u64>,
+    /// What the model costs: US dollars for a million tokens of input and of output, and of input
+    /// read from and written to a cache where that has a price of its own. Default: the built-in
+    /// table's, where it has one.
+    #[arg(long, value_name = "IN,OUT[,READ,WRITE]", value_parser = parse_price)]
+    price: Option<Price>,
+    /// Refuses to begin where no price is known, instead of counting tokens only.
+    #[arg(long)]
+    require_price: bool,
     /// Minutes.
     #[arg(long, value_name = "M")]
     max_minutes: Option<u64>,
@@ -133,16 +149,21 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
     let forge = Arc::new(LocalForge::new(repository.clone(), base, issue.clone())?);
     let model = crate::model::connect(model_config(&arguments))?;
     if model.price().is_none() {
+        let model = &arguments.model;
+        if arguments.require_price {
+            bail!("--require-price: no price is known for {model}; give it with --price IN,OUT");
+        }
         eprintln!(
-            "no price is known for {}: dollars are not counted, the limits of turns, tokens and minutes hold",
-            arguments.model
+            "no price known: tokens only are counted for {model}; the limits of turns, tokens and minutes hold, \
+             that of dollars does not (--price IN,OUT states a price)"
         );
     }
+    let sandbox = sandbox_by_name(&arguments.sandbox)?;
     let parts = Parts {
         store: store.clone(),
         github: forge.clone(),
         model,
-        sandbox: sandbox_by_name(&arguments.sandbox)?,
+        sandbox: sandbox.clone(),
         mirrors: Mirrors::new(directory.join("mirrors")),
         rules: rules(&arguments, &repository.git_dir)?,
         wake: Arc::new(Notify::new()),
@@ -150,7 +171,9 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
         clock: Timestamp::now,
     };
     let job = record(&store, issue).await?;
-    if let Worked::Interrupted = work(parts, &store, job).await? {
+    let worked = work(parts, &store, job).await?;
+    tidy_by_hand(&*sandbox).await;
+    if let Worked::Interrupted = worked {
         eprintln!("interrupted; what was recorded is in {}", directory.display());
         return Ok(INTERRUPTED_CODE);
     }
@@ -225,15 +248,26 @@ fn model_config(arguments: &FixArguments) -> ModelConfig {
     let provider: Provider = arguments.provider.into();
     let mut config = ModelConfig::new(provider, arguments.model.clone(), arguments.model_api_key.clone());
     config.url = arguments.model_url.clone();
+    config.price = arguments.price;
     config
 }
 
-fn rules(arguments: &FixArguments, git_dir: &Path) -> anyhow::Result<Rules> {
-    for host in &arguments.allow {
-        if let Some(problem) = host_name_problem(host) {
-            bail!("--allow {host}: it {problem}");
+/// "3,15" or "3,15,0.3,3.75".
+fn parse_price(text: &str) -> Result<Price, String> {
+    let amounts: Option<Vec<f64>> = text
+        .split(',')
+        .map(|amount| amount.trim().parse().ok().filter(|usd: &f64| usd.is_finite() && *usd >= 0.0))
+        .collect();
+    match amounts.as_deref() {
+        Some(&[input, output]) => Ok(Price::flat(input, output, input, input * 1.25)),
+        Some(&[input, output, cache_read, cache_write]) => {
+            Ok(Price::flat(input, output, cache_read, cache_write))
         }
+        Some(_) | None => Err("write US dollars for a million tokens, as 3,15 or 3,15,0.3,3.75".to_owned()),
     }
+}
+
+fn rules(arguments: &FixArguments, git_dir: &Path) -> anyhow::Result<Rules> {
     let defaults = Budget::default();
     let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
     Ok(Rules {
@@ -242,9 +276,12 @@ fn rules(arguments: &FixArguments, git_dir: &Path) -> anyhow::Result<Rules> {
         budget: Budget {
             turns_max: arguments.max_turns.unwrap_or(defaults.turns_max),
             usd_max: arguments.max_usd.unwrap_or(defaults.usd_max),
+            tokens_max: arguments.max_tokens.unwrap_or(defaults.tokens_max),
             time_max: arguments.max_minutes.map_or(defaults.time_max, minutes),
             ..defaults
         },
+        // The store of one run begins empty: there is no day to look back on.
+        caps: DayCaps::default(),
         sandbox: SandboxSpec {
             root: match &arguments.image {
                 Some(image) => Root::Image(image.clone()),
@@ -259,6 +296,7 @@ fn rules(arguments: &FixArguments, git_dir: &Path) -> anyhow::Result<Rules> {
         },
         set_up: SetUpPolicy {
             allowed_hosts: arguments.allow.clone(),
+            variables: arguments.setup_variable.clone(),
             repository: Some(git_dir.display().to_string()),
             ..SetUpPolicy::default()
         },
@@ -269,6 +307,13 @@ fn rules(arguments: &FixArguments, git_dir: &Path) -> anyhow::Result<Rules> {
             image_given: arguments.image.is_some(),
         }),
     })
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err("write it as NAME=VALUE".to_owned()),
+    }
 }
 
 /// Records the job as a delivery, as a webhook would be.

@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::AllowedHost;
 use crate::demo::github::{EmulatorSeed, SeedIssue};
 use crate::demo::scenario::{SCENARIOS, Scenario};
 use crate::demo::story::REPOSITORY;
+use crate::sandbox::{KeptBounds, Sandbox};
 
 mod demo;
 mod detect;
@@ -31,7 +33,7 @@ enum Command {
     /// Runs the service.
     Serve(serve::ServeArguments),
     /// Fixes one issue in a local repository, without GitHub.
-    Fix(fix::FixArguments),
+    Fix(Box<fix::FixArguments>),
     /// Says what a repository's tests need, and where that is written.
     Detect(detect::DetectArguments),
     /// The emulated GitHub alone, as a process of its own.
@@ -47,6 +49,22 @@ enum Command {
 enum SandboxCommand {
     /// Runs a command in a sandbox: what a job's command would see.
     Run(sandbox::RunArguments),
+}
+
+/// Holds what sandboxes keep between two uses by hand to its bounds. Best effort: the next one tries
+/// again.
+async fn tidy_by_hand(sandbox: &dyn Sandbox) {
+    if let Err(error) = sandbox.sweep().await {
+        tracing::warn!(%error, "what earlier sandboxes left behind could not be removed");
+    }
+    if let Err(error) = sandbox.evict(&KeptBounds::default()).await {
+        tracing::warn!(%error, "what is kept for the next time could not be evicted");
+    }
+}
+
+/// What `--allow` is given.
+fn allowed_host(text: &str) -> Result<AllowedHost, String> {
+    AllowedHost::parse(text).map_err(|problem| format!("it {problem}"))
 }
 
 /// Runs the command line. Errors go to standard error with every cause, and make exit code 1.
@@ -89,7 +107,7 @@ async fn run(command: Command) -> anyhow::Result<i32> {
     match command {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Serve(arguments) => serve::run(arguments).await,
-        Command::Fix(arguments) => fix::run(arguments).await,
+        Command::Fix(arguments) => fix::run(*arguments).await,
         Command::Detect(arguments) => detect::run(&arguments),
         Command::Emulate(arguments) => {
             emulate::run(arguments, &scenario_seeds()).await?;

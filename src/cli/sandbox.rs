@@ -13,6 +13,8 @@ use ignore::WalkBuilder;
 use tokio::sync::mpsc;
 use tokio_util::io::StreamReader;
 
+use super::{allowed_host, tidy_by_hand};
+use crate::config::AllowedHost;
 use crate::domain::Ending;
 use crate::sandbox::{
     CallError, CommandSpec, Guarantee, OutputStream, Root, SandboxSpec, Toolbox, detect_toolchains,
@@ -49,9 +51,10 @@ pub struct RunArguments {
     /// Image that its root file system is (docker must have one; default: the host's own /usr)
     #[arg(long, value_name = "REF")]
     pub image: Option<String>,
-    /// Host name that may be reached by HTTP(S) through the sandbox's proxy; may be repeated
-    #[arg(long, value_name = "HOST")]
-    pub allow: Vec<String>,
+    /// Host that may be reached by HTTP(S) through the sandbox's proxy, an internal one with the
+    /// addresses at which it is (nexus.example=10.1.2.0/24); may be repeated
+    #[arg(long, value_name = "HOST[=RANGE]", value_parser = allowed_host)]
+    pub allow: Vec<AllowedHost>,
     /// What must be applied: memory, processes, processor, disk, other_user; may be repeated
     #[arg(long, value_name = "WHAT", value_parser = guarantee)]
     pub require: Vec<Guarantee>,
@@ -94,6 +97,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
         }
     };
     toolbox.shut_down().await;
+    tidy_by_hand(&*sandbox).await;
     match outcome {
         Ok(ending) => {
             if !matches!(ending, Ending::Exited { .. }) {
@@ -208,9 +212,9 @@ mod tests {
             "--repo",
             ".",
             "--allow",
-            "a",
+            "a.example",
             "--allow",
-            "b",
+            "b=10.0.0.1",
             "--require",
             "memory",
             "--",
@@ -220,7 +224,10 @@ mod tests {
         let arguments = Alone::try_parse_from(words).ok().map(|alone| alone.arguments).unwrap();
         assert_eq!(
             (arguments.command, arguments.allow),
-            (vec!["ls".into(), "--repo".into()], vec!["a".into(), "b".into()])
+            (
+                vec!["ls".into(), "--repo".into()],
+                vec![AllowedHost::public("a.example"), AllowedHost::parse("b=10.0.0.1").unwrap()]
+            )
         );
         assert_eq!((arguments.sandbox.as_str(), arguments.timeout), ("bubblewrap", 900));
         assert_eq!(arguments.require, [Guarantee::Memory]);
@@ -229,6 +236,7 @@ mod tests {
             &["run", "--"],
             &["run", "--require", "all", "--", "ls"],
             &["run", "--timeout", "0", "--", "ls"],
+            &["run", "--allow", "10.0.0.1", "--", "ls"],
         ] {
             assert!(Alone::try_parse_from(words).is_err(), "{words:?} was accepted");
         }

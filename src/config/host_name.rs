@@ -6,6 +6,17 @@ const LABEL_BYTES_MAX: usize = 63;
 
 /// Why `text` is no exact name of a host on the internet; `None` where it is one.
 pub fn host_name_problem(text: &str) -> Option<&'static str> {
+    let without_dots = !text.contains('.');
+    internal_host_name_problem(text).or_else(|| {
+        without_dots.then_some(
+            "is a name of this machine or its network, which a sandbox reaches only as NAME=RANGE, where the \
+             operator says where it is",
+        )
+    })
+}
+
+/// Why `text` is no exact name of a host, be it one of an internal network; `None` where it is one.
+pub(super) fn internal_host_name_problem(text: &str) -> Option<&'static str> {
     if text.contains("://") || text.contains('/') {
         return Some("is an address of a page; write the host name alone");
     }
@@ -30,10 +41,7 @@ pub fn host_name_problem(text: &str) -> Option<&'static str> {
     if text.len() > NAME_BYTES_MAX || !text.split('.').all(label) || is_number {
         return Some("is no host name");
     }
-    if !text.contains('.') {
-        return Some("is a name of this machine or its network, which a sandbox never reaches");
-    }
-    None
+    text.eq_ignore_ascii_case("localhost").then_some("is this machine itself, which a sandbox never reaches")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! `.github/agent-fix.yml` of a base branch, or what `detect` finds in its place. Each has a raw
 //! form, as somebody typed it, and a resolved one that the rest of the house uses.
 
+mod allowed_host;
 mod detect;
 mod given;
 mod host_name;
@@ -12,6 +13,7 @@ mod secret;
 mod server;
 mod stored_app;
 
+pub use allowed_host::{AllowedHost, is_never_reached};
 pub use detect::{
     DETECTION_BYTES_MAX, Environment, Explanation, Found, HostSource, NamedHost, NothingDetected, PassedOver,
     ProposedHosts, RootEntry, RootListing, Untested, detect, is_image_reference, propose_hosts,
@@ -23,16 +25,32 @@ pub use repository::{
     REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, RepositoryConfigError, RepositoryFile, resolve,
 };
 pub use server::{
-    AppConfig, EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelPrice, ModelProvider,
-    SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
+    AppConfig, EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelProvider, SandboxConfig,
+    SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
 };
 pub use stored_app::StoredApp;
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 /// The process's environment, as [`ServerConfig::load`] wants it. Variables that are not UTF-8 are
 /// left out.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Where this user's programs keep what they can make again (XDG Base Directory Specification). `None`
+/// where no such directory is this very user's: as root with another's `HOME`, it would be theirs.
+pub fn cache_dir() -> Option<PathBuf> {
+    let variables: HashMap<String, String> = environment().collect();
+    let named = |name: &str| variables.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let is_ours = |path: &PathBuf| {
+        std::fs::metadata(path)
+            .is_ok_and(|found| found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw())
+    };
+    named("XDG_CACHE_HOME").or_else(|| Some(named("HOME").filter(is_ours)?.join(".cache")))
 }
 
 /// Whether an address is on this very machine.

@@ -10,9 +10,9 @@ use url::Url;
 
 pub use self::engine::EngineConfig;
 use self::values::{number, text, web_address};
-use super::given::{ConfigError, Given};
+use super::given::{ConfigError, Found, Given};
 use super::secret::refuse_if_public;
-use crate::domain::{Budget, Login};
+use crate::domain::{Budget, DayCap, DayCaps, Login, Price, PriceTable};
 
 mod engine;
 mod github;
@@ -50,6 +50,12 @@ const KEYS: &[&str] = &[
     "model.price.output",
     "model.price.cache_read",
     "model.price.cache_write",
+    "model.price.long.above_tokens",
+    "model.price.long.input",
+    "model.price.long.output",
+    "model.price.long.cache_read",
+    "model.price.long.cache_write",
+    "model.prices_file",
     "sandbox.kind",
     "sandbox.memory_mb",
     "sandbox.pids",
@@ -59,6 +65,7 @@ const KEYS: &[&str] = &[
     "sandbox.require",
     "sandbox.toolchains",
     "sandbox.allowed_hosts",
+    "sandbox.setup_variables",
     "sandbox.images",
     "sandbox.egress_mb",
     "sandbox.commands",
@@ -75,6 +82,11 @@ const KEYS: &[&str] = &[
     "budget.tokens",
     "budget.usd",
     "budget.minutes",
+    "budget.repository_usd_per_day",
+    "budget.repository_tokens_per_day",
+    "budget.installation_usd_per_day",
+    "budget.installation_tokens_per_day",
+    "budget.require_price",
     "store.path",
     "log.filter",
     "log.format",
@@ -103,6 +115,10 @@ pub struct ServerConfig {
     pub sandbox: SandboxConfig,
     /// What a job may spend.
     pub budget: Budget,
+    /// What all jobs together may spend in a day.
+    pub caps: DayCaps,
+    /// Whether a model without a price is refused.
+    pub require_price: bool,
     /// The SQLite file.
     pub store_path: PathBuf,
     /// What is logged, and how.
@@ -163,21 +179,17 @@ pub struct ModelConfig {
     pub brief_name: Option<String>,
     /// The most that one answer may have.
     pub output_tokens_max: u32,
-    /// US dollars for a million tokens, where the operator states them.
-    pub price: Option<ModelPrice>,
+    /// The price of `name`, where the operator states it.
+    pub price: Option<Price>,
+    /// The operator's own table, which is asked before the built-in one.
+    pub prices: PriceTable,
 }
 
-/// US dollars for a million tokens.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ModelPrice {
-    /// Input.
-    pub input: f64,
-    /// Output.
-    pub output: f64,
-    /// Input read from the cache; as `input` where not stated.
-    pub cache_read: f64,
-    /// Input written to the cache; a quarter over `input` where not stated.
-    pub cache_write: f64,
+impl ModelConfig {
+    /// What the operator says that a model costs.
+    pub fn stated_price(&self, model: &str) -> Option<Price> {
+        self.price.filter(|_| model == self.name).or_else(|| self.prices.price_of(model))
+    }
 }
 
 /// A sandbox backend.
@@ -287,6 +299,11 @@ impl ServerConfig {
             model: model::model(&given, &environment, &mut warnings)?,
             sandbox: sandbox(&given)?,
             budget: budget(&given)?,
+            caps: DayCaps {
+                repository: cap(&given, "repository")?,
+                installation: cap(&given, "installation")?,
+            },
+            require_price: given.get("budget.require_price").map_or(Ok(false), Found::flag)?,
             log: log(&given)?,
             data_dir,
             store_path,
@@ -365,6 +382,14 @@ fn budget(given: &Given) -> Result<Budget, ConfigError> {
         tokens_max: number(given, "budget.tokens", 1_000..=10_000_000_000)?.unwrap_or(default.tokens_max),
         usd_max: number(given, "budget.usd", 0.01..=10_000.0)?.unwrap_or(default.usd_max),
         time_max: minutes.map_or(default.time_max, |minutes| Duration::from_secs(minutes * 60)),
+    })
+}
+
+/// What may be spent in a day, of one `payer`.
+fn cap(given: &Given, payer: &str) -> Result<DayCap, ConfigError> {
+    Ok(DayCap {
+        usd: number(given, &format!("budget.{payer}_usd_per_day"), 0.01..=1_000_000.0)?,
+        tokens: number(given, &format!("budget.{payer}_tokens_per_day"), 1_000..=1_000_000_000_000)?,
     })
 }
 

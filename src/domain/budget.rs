@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::{DayCapReached, Message, TranscriptEvent};
+
 /// The limits of one job. Each is checked before every model call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Budget {
@@ -46,18 +48,23 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// All tokens of the call.
+    /// All tokens of the call. Saturates: the numbers are a provider's.
     pub fn total(&self) -> u64 {
-        self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
+        self.prompt().saturating_add(self.output_tokens)
+    }
+
+    /// All that went in, whether from a cache or not.
+    pub fn prompt(&self) -> u64 {
+        self.input_tokens.saturating_add(self.cache_read_tokens).saturating_add(self.cache_write_tokens)
     }
 }
 
 impl std::ops::AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
-        self.input_tokens += other.input_tokens;
-        self.output_tokens += other.output_tokens;
-        self.cache_read_tokens += other.cache_read_tokens;
-        self.cache_write_tokens += other.cache_write_tokens;
+        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        self.cache_read_tokens = self.cache_read_tokens.saturating_add(other.cache_read_tokens);
+        self.cache_write_tokens = self.cache_write_tokens.saturating_add(other.cache_write_tokens);
     }
 }
 
@@ -84,6 +91,42 @@ impl Spend {
     pub fn zero() -> Self {
         Self { usd: Some(0.0), ..Self::default() }
     }
+
+    /// What was spent after one more event of the job. A call without a price makes the sum of
+    /// dollars unknown.
+    pub fn add(&mut self, event: &TranscriptEvent) {
+        if let Some(cost) = event.cost() {
+            self.usage += cost.usage;
+            self.usd = self.usd.zip(cost.usd).map(|(sum, more)| sum + more);
+        }
+        match event {
+            TranscriptEvent::MessageAdded { message, milliseconds, .. } => {
+                self.time += Duration::from_millis(*milliseconds);
+                match message {
+                    Message::Assistant { .. } => self.turns += 1,
+                    Message::ToolResults { results } => {
+                        self.tool_calls += u32::try_from(results.len()).unwrap_or(u32::MAX);
+                    }
+                    Message::User { .. } => {}
+                }
+            }
+            TranscriptEvent::CallWasted { milliseconds, .. } => {
+                self.time += Duration::from_millis(*milliseconds);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What one model call cost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CallCost<'a> {
+    /// Whom it was asked, as the provider names it.
+    pub model: &'a str,
+    /// Its tokens.
+    pub usage: Usage,
+    /// US dollars, where the model has a price.
+    pub usd: Option<f64>,
 }
 
 /// The limit that the next model call would break.
@@ -131,6 +174,9 @@ pub enum BudgetExhausted {
         /// The limit, in whole minutes rounded up.
         minutes: u64,
     },
+    /// A cap over many jobs is reached.
+    #[error(transparent)]
+    Day(#[from] DayCapReached),
 }
 
 fn charged(surcharge: u32) -> String {
@@ -145,10 +191,19 @@ fn charged(surcharge: u32) -> String {
 /// The most that the next model call can cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WorstCase {
-    /// Input tokens (estimated) and the output limit together.
-    pub tokens: u64,
+    /// Input tokens, estimated with a margin.
+    pub input_tokens: u64,
+    /// The output limit.
+    pub output_tokens: u64,
     /// US dollars, where the model has a price.
     pub usd: Option<f64>,
+}
+
+impl WorstCase {
+    /// Input and output together.
+    pub fn tokens(&self) -> u64 {
+        self.input_tokens.saturating_add(self.output_tokens)
+    }
 }
 
 impl Budget {
@@ -165,8 +220,8 @@ impl Budget {
             return Err(BudgetExhausted::Time { minutes: self.time_max.as_secs().div_ceil(60) });
         }
         let used = spend.usage.total();
-        if used + next.tokens > self.tokens_max {
-            return Err(BudgetExhausted::Tokens { used, max: self.tokens_max, next: next.tokens });
+        if used.saturating_add(next.tokens()) > self.tokens_max {
+            return Err(BudgetExhausted::Tokens { used, max: self.tokens_max, next: next.tokens() });
         }
         if let (Some(used), Some(next)) = (spend.usd, next.usd)
             && used + next > self.usd_max
@@ -195,15 +250,16 @@ mod tests {
             time_max: Duration::from_secs(61),
         }
     }
-    const NOTHING: WorstCase = WorstCase { tokens: 0, usd: Some(0.0) };
+    const NOTHING: WorstCase = WorstCase { input_tokens: 0, output_tokens: 0, usd: Some(0.0) };
 
     #[test]
     fn a_call_that_just_fits_is_made_and_one_token_more_is_not() {
         let mut spend = Spend::zero();
         spend.usage.input_tokens = 400;
-        assert_eq!(small().check(&spend, WorstCase { tokens: 600, usd: None }), Ok(()));
+        let next = |input_tokens| WorstCase { input_tokens, output_tokens: 100, usd: None };
+        assert_eq!(small().check(&spend, next(500)), Ok(()));
         assert!(matches!(
-            small().check(&spend, WorstCase { tokens: 601, usd: None }),
+            small().check(&spend, next(501)),
             Err(BudgetExhausted::Tokens { used: 400, max: 1000, next: 601 })
         ));
     }
@@ -220,7 +276,7 @@ mod tests {
         let circles = over(|s| (s.tool_calls, s.surcharge) = (2, 3));
         insta::assert_snapshot!(circles, @"all 5 tool calls are used; 3 of them were not made but charged, since the model went on in circles after it was told");
         assert_eq!(over(|s| s.time = Duration::from_secs(61)), BudgetExhausted::Time { minutes: 2 });
-        let next = WorstCase { tokens: 1, usd: Some(0.2) };
+        let next = WorstCase { input_tokens: 1, output_tokens: 0, usd: Some(0.2) };
         let spend = Spend { usd: Some(0.9), ..Spend::zero() };
         assert!(matches!(small().check(&spend, next), Err(BudgetExhausted::Dollars { .. })));
     }

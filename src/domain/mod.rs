@@ -8,19 +8,22 @@ pub mod change;
 pub mod command;
 pub mod command_pattern;
 pub mod conversation;
+pub mod day;
 pub mod egress;
 pub mod identity;
 pub mod issue;
 pub mod job;
 pub mod path;
+pub mod price;
 pub mod settings;
 pub mod transcript;
 
-pub use budget::{Budget, BudgetExhausted, Spend, Usage};
+pub use budget::{Budget, BudgetExhausted, CallCost, Spend, Usage, WorstCase};
 pub use change::{Change, ChangedContent, FileMode};
 pub use command::{BoundedOutput, CommandResult, Ending, FailedTest, TestRun, WritablePlace};
 pub use command_pattern::CommandPattern;
 pub use conversation::{AssistantBlock, Message, StopReason, ToolArguments, ToolCall, ToolResult, ToolSpec};
+pub use day::{DAY, DayCall, DayCap, DayCapReached, DayCaps, Payer, micro_usd};
 pub use egress::{EgressDecision, EgressReport};
 pub use identity::{
     CommentId, DeliveryId, InstallationId, InvalidIdentity, IssueNumber, JobId, Login, PullRequestNumber,
@@ -29,5 +32,6 @@ pub use identity::{
 pub use issue::{IssueSnapshot, Trigger};
 pub use job::{EscalationReason, IllegalTransition, Job, JobState, Outcome, Step};
 pub use path::{HostilePath, RepoPath};
+pub use price::{InvalidPrices, LongPromptPrice, Price, PriceTable};
 pub use settings::JobSettings;
 pub use transcript::{PromptVersion, Recorded, SetUpCommand, TranscriptEvent};

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CommandResult, EgressReport, EscalationReason, FailedTest, JobSettings, JobState, Message, Outcome, Sha,
-    TestRun, Usage,
+    CallCost, CommandResult, EgressReport, EscalationReason, FailedTest, JobSettings, JobState, Message,
+    Outcome, Sha, TestRun, Usage,
 };
 
 /// A set-up command that ran.
@@ -115,6 +115,21 @@ pub enum TranscriptEvent {
         /// Wall time of the call or of the tools, in milliseconds.
         milliseconds: u64,
     },
+    /// A model call that gave no answer was billed, or may have been.
+    CallWasted {
+        /// What became of it.
+        why: String,
+        /// The model that was asked.
+        model: String,
+        /// Its tokens.
+        usage: Usage,
+        /// The cost in US dollars, where the model has a price.
+        usd: Option<f64>,
+        /// Whether `usage` is the provider's count; if not, it is the most that it can have been.
+        counted: bool,
+        /// Wall time of the call, in milliseconds.
+        milliseconds: u64,
+    },
     /// The full text of a tool's result of which the model is shown less. Recorded before the
     /// message with the results.
     ResultKept {
@@ -181,4 +196,34 @@ pub enum TranscriptEvent {
         /// How.
         outcome: Outcome,
     },
+}
+
+impl TranscriptEvent {
+    /// What the model call that it tells of cost. An event with a cost settles the job's call that
+    /// is under way, in the transaction that records it.
+    pub fn cost(&self) -> Option<CallCost<'_>> {
+        match self {
+            Self::MessageAdded { usage: Some(usage), usd, model, .. } => {
+                Some(CallCost { model: model.as_deref().unwrap_or("unknown"), usage: *usage, usd: *usd })
+            }
+            Self::CallWasted { model, usage, usd, .. } => Some(CallCost { model, usage: *usage, usd: *usd }),
+            Self::MessageAdded { usage: None, .. }
+            | Self::StateChanged { .. }
+            | Self::Prepared { .. }
+            | Self::SandboxStarted { .. }
+            | Self::SetUp { .. }
+            | Self::Egress { .. }
+            | Self::Instructed { .. }
+            | Self::ResultKept { .. }
+            | Self::BaselineRun { .. }
+            | Self::AgentTestRun { .. }
+            | Self::PlanUpdated { .. }
+            | Self::Checkpoint { .. }
+            | Self::VerdictReached { .. }
+            | Self::Published { .. }
+            | Self::EscalationDecided { .. }
+            | Self::Note { .. }
+            | Self::Ended { .. } => None,
+        }
+    }
 }

@@ -12,7 +12,8 @@ use super::anthropic::Anthropic;
 use super::exchange::{Exchange, ExchangeLimits};
 use super::failure::Asked;
 use super::openai::OpenAi;
-use super::{Model, Price, RetryPolicy, known_price};
+use super::{Model, RetryPolicy, known_price};
+use crate::domain::Price;
 
 /// Whose wire format is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

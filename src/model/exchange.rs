@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eventsource_stream::{EventStreamError, Eventsource};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt, stream};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -46,6 +46,15 @@ impl Default for ExchangeLimits {
     }
 }
 
+/// What a provider answers with.
+#[derive(Debug)]
+pub(super) enum Part<'a> {
+    /// An event of the stream that was asked for.
+    Event(&'a eventsource_stream::Event),
+    /// The whole answer at once, from a server that does not stream.
+    Whole(&'a str),
+}
+
 /// What the reader of a stream says after an event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -69,53 +78,87 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Posts `body` and hands every event to `read` until it says that the stream is complete.
+    /// Posts `body` and hands every part of the answer to `read` until it says that it is complete.
     pub(super) async fn run(
         &self,
         body: Bytes,
-        mut read: impl FnMut(&eventsource_stream::Event) -> Result<Progress, Failure> + Send,
+        mut read: impl FnMut(Part<'_>) -> Result<Progress, Failure> + Send,
     ) -> Result<(), Failure> {
-        let response = self.send(body).await?;
-        let mut bytes_seen = 0_usize;
-        let response_bytes_max = self.limits.response_bytes_max;
-        let counted = response.bytes_stream().map(move |chunk| {
-            let chunk = chunk.map_err(|error| StreamBroken::Transport(words_of(&error)))?;
-            bytes_seen = bytes_seen.saturating_add(chunk.len());
-            if bytes_seen > response_bytes_max { Err(StreamBroken::TooLong) } else { Ok(chunk) }
-        });
-        let mut events = Box::pin(counted.eventsource());
-        loop {
-            let Ok(next) = tokio::time::timeout(self.limits.idle_time_max, events.next()).await else {
-                return Err(Failure::passing(self.silence("in the middle of its answer")));
+        let mut read = |part: Part<'_>| read(part).map_err(|failure| self.without_key(failure));
+        let (response, is_streamed) = self.send(body).await?;
+        let mut chunks = Box::pin(self.chunks(response));
+        if !is_streamed {
+            let mut whole = Vec::new();
+            while let Some(chunk) = chunks.next().await {
+                whole.extend_from_slice(&chunk.map_err(|broken| self.broken_off(broken))?);
+            }
+            return match read(Part::Whole(&String::from_utf8_lossy(&whole)))? {
+                Progress::Complete => Ok(()),
+                Progress::More => Err(self.not_an_answer(format!(
+                    "it answered with JSON that is no message: {}",
+                    quote(&self.redact(&String::from_utf8_lossy(&whole)))
+                ))),
             };
-            match next {
-                Some(Ok(event)) => match read(&event).map_err(|failure| self.without_key(failure))? {
+        }
+        let mut events = chunks.eventsource();
+        loop {
+            match events.next().await {
+                Some(Ok(event)) => match read(Part::Event(&event))? {
                     Progress::More => {}
                     Progress::Complete => return Ok(()),
                 },
-                Some(Err(EventStreamError::Transport(StreamBroken::TooLong))) => {
-                    return Err(self.not_an_answer(format!("it sent more than {response_bytes_max} bytes")));
-                }
-                Some(Err(EventStreamError::Transport(StreamBroken::Transport(words)))) => {
-                    return Err(Failure::passing(format!("the stream broke off: {words}")));
-                }
+                Some(Err(EventStreamError::Transport(broken))) => return Err(self.broken_off(broken)),
                 Some(Err(EventStreamError::Utf8(_) | EventStreamError::Parser(_))) => {
-                    return Err(Failure::passing("the stream is not made of server-sent events"));
+                    return Err(Failure::broken("the stream is not made of server-sent events"));
                 }
-                None => return Err(Failure::passing("the stream ended before its end marker")),
+                None => return Err(Failure::broken("the stream ended before its end marker")),
             }
         }
     }
 
-    /// Sends the request and checks the answer's head.
-    async fn send(&self, body: Bytes) -> Result<reqwest::Response, Failure> {
+    /// The answer's bytes as they come. A comment that only keeps the connection alive is no
+    /// silence.
+    fn chunks(&self, response: reqwest::Response) -> impl Stream<Item = Result<Bytes, StreamBroken>> + '_ {
+        stream::try_unfold((response, 0_usize), async |(mut response, seen)| {
+            let chunk = tokio::time::timeout(self.limits.idle_time_max, response.chunk()).await;
+            let chunk = chunk.map_err(|_| StreamBroken::Silence)?;
+            let Some(chunk) = chunk.map_err(|error| StreamBroken::Transport(words_of(&error)))? else {
+                return Ok(None);
+            };
+            let seen = seen.saturating_add(chunk.len());
+            if seen > self.limits.response_bytes_max {
+                return Err(StreamBroken::TooLong);
+            }
+            Ok(Some((chunk, (response, seen))))
+        })
+    }
+
+    fn broken_off(&self, broken: StreamBroken) -> Failure {
+        match broken {
+            StreamBroken::Silence => Failure::broken(self.silence("in the middle of its answer")),
+            StreamBroken::Transport(words) => Failure::broken(format!("the stream broke off: {words}")),
+            StreamBroken::TooLong => {
+                let detail = format!("it sent more than {} bytes", self.limits.response_bytes_max);
+                Failure::Broken { detail, usage: None, is_passing: false }
+            }
+        }
+    }
+
+    /// Sends the request and checks the answer's head. Answers with the response and whether it is
+    /// a stream.
+    async fn send(&self, body: Bytes) -> Result<(reqwest::Response, bool), Failure> {
         let request = self.client.post(self.endpoint.clone()).headers(self.headers.clone()).body(body);
         let response = match tokio::time::timeout(self.limits.idle_time_max, request.send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => {
+            Ok(Err(error)) if error.is_connect() => {
                 return Err(Failure::passing(format!("no connection: {}", words_of(&error.without_url()))));
             }
-            Err(_) => return Err(Failure::passing(self.silence("before its answer began"))),
+            // The request was on its way, and perhaps arrived.
+            Ok(Err(error)) => {
+                let words = words_of(&error.without_url());
+                return Err(Failure::broken(format!("the connection was lost: {words}")));
+            }
+            Err(_) => return Err(Failure::broken(self.silence("before its answer began"))),
         };
         let status = response.status().as_u16();
         if status != 200 {
@@ -131,7 +174,9 @@ impl Exchange {
             .get(CONTENT_TYPE)
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             .unwrap_or_default();
-        if !content_type.to_ascii_lowercase().starts_with("text/event-stream") {
+        let kind = content_type.to_ascii_lowercase();
+        let is_streamed = kind.starts_with("text/event-stream");
+        if !is_streamed && !kind.starts_with("application/json") {
             let body = self.error_body(response).await;
             return Err(self.not_an_answer(format!(
                 "it answered with content type {:?} where text/event-stream was asked for: {}",
@@ -139,7 +184,7 @@ impl Exchange {
                 quote(&body)
             )));
         }
-        Ok(response)
+        Ok((response, is_streamed))
     }
 
     /// The beginning of a body, as text, without the key. What cannot be read is left out.
@@ -176,6 +221,9 @@ impl Exchange {
             Failure::Passing { detail, retry_after } => {
                 Failure::Passing { detail: self.redact(&detail), retry_after }
             }
+            Failure::Broken { detail, usage, is_passing } => {
+                Failure::Broken { detail: self.redact(&detail), usage, is_passing }
+            }
             Failure::Final(ModelError::Refused { url, status, detail }) => {
                 Failure::Final(ModelError::Refused { url, status, detail: self.redact(&detail) })
             }
@@ -184,6 +232,10 @@ impl Exchange {
             }
             Failure::Final(ModelError::Unavailable { url, attempts, detail }) => {
                 Failure::Final(ModelError::Unavailable { url, attempts, detail: self.redact(&detail) })
+            }
+            Failure::Final(ModelError::Broken { url, detail, usage, again_after }) => {
+                let detail = self.redact(&detail);
+                Failure::Final(ModelError::Broken { url, detail, usage, again_after })
             }
         }
     }
@@ -197,6 +249,7 @@ impl Exchange {
 
 #[derive(Debug)]
 enum StreamBroken {
+    Silence,
     Transport(String),
     TooLong,
 }

@@ -87,6 +87,11 @@ impl Words {
     }
 }
 
+/// Whether a body is an error in either provider's shape.
+pub(super) fn is_error(body: &str) -> bool {
+    serde_json::from_str::<ErrorBody>(body).is_ok()
+}
+
 /// The beginning of `text` on one line, cut for an error.
 pub(super) fn quote(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -106,8 +111,12 @@ pub(super) fn of_status(asked: &Asked, status: u16, retry_after: Option<Duration
             detail: words.message,
         });
     }
-    // 529 is Anthropic's "overloaded"; 520 to 524 come from the network in front of a provider.
-    let passing = matches!(status, 408 | 429 | 500 | 502 | 503 | 504 | 520..=524 | 529);
+    // Something in between lost patience with an answer that may be made, and billed, all the same.
+    if matches!(status, 504 | 524) {
+        return Failure::broken(format!("status {status}: {}", words.message));
+    }
+    // 529 is Anthropic's "overloaded"; 520 to 523 come from the network in front of a provider.
+    let passing = matches!(status, 408 | 429 | 500 | 502 | 503 | 520..=523 | 529);
     if passing && !words.is_used_up() {
         return Failure::Passing { detail: format!("status {status}: {}", words.message), retry_after };
     }
@@ -184,12 +193,16 @@ mod tests {
     #[test]
     fn what_may_pass_is_tried_again_and_what_cannot_is_not() {
         let body = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
-        for status in [408, 429, 500, 502, 503, 504, 522, 529] {
+        for status in [408, 429, 500, 502, 503, 522, 529] {
             let wait = Some(Duration::from_secs(9));
             match of_status(&asked(), status, wait, body) {
                 Failure::Passing { retry_after, .. } => assert_eq!(retry_after, wait),
-                Failure::Final(error) => panic!("{status} was final: {error}"),
+                other => panic!("{status}: {other:?}"),
             }
+        }
+        for status in [504, 524] {
+            let failure = of_status(&asked(), status, None, "<html>Gateway time-out</html>");
+            assert!(matches!(failure, Failure::Broken { usage: None, is_passing: true, .. }), "{status}");
         }
         for status in [301, 400, 401, 403, 404, 409, 501] {
             let failure = of_status(&asked(), status, None, body);

@@ -3,10 +3,11 @@
 //! [`connect`] gives a [`Model`] for a configuration; both providers' adapters share one HTTP
 //! exchange (`exchange`), one reading of failures (`failure`) and one retry loop (`retry`).
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
-use crate::domain::budget::WorstCase;
-use crate::domain::{AssistantBlock, Message, StopReason, ToolArguments, ToolSpec, Usage};
+use crate::domain::{AssistantBlock, Message, Price, StopReason, ToolArguments, ToolSpec, Usage, WorstCase};
 
 mod anthropic;
 mod connection;
@@ -18,7 +19,7 @@ mod retry;
 
 pub use connection::{InvalidModelConfig, ModelConfig, OutputLimitParameter, Provider, connect};
 pub use exchange::ExchangeLimits;
-pub use prices::{LongPromptPrice, Price, known_price};
+pub use prices::known_price;
 pub use retry::RetryPolicy;
 
 /// A language model that can call tools.
@@ -30,8 +31,11 @@ pub trait Model: Send + Sync {
     /// Its price, where known.
     fn price(&self) -> Option<Price>;
 
-    /// One call. Retries what is worth retrying; the reply is complete or an error: a stream that
-    /// was cut never yields a reply.
+    /// One call. The reply is complete or an error: a stream that was cut never yields a reply.
+    ///
+    /// What certainly cost nothing (no connection, an error status) is tried again here. What may
+    /// have been billed is not: it ends the call as [`ModelError::Broken`], for another attempt
+    /// needs money of its own.
     async fn complete(&self, request: &ModelRequest) -> Result<ModelReply, ModelError>;
 }
 
@@ -61,7 +65,7 @@ pub struct ModelReply {
     pub model: String,
 }
 
-/// Why there is no reply.
+/// Why there is no reply. Nothing was billed, unless it is [`Broken`](Self::Broken).
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// The provider cannot be reached, is overloaded, or limits us; every retry was used.
@@ -73,6 +77,20 @@ pub enum ModelError {
         attempts: u32,
         /// The last failure.
         detail: String,
+    },
+    /// An answer was under way, or may have been, and did not come to its end: the stream was cut,
+    /// fell silent, or turned into nonsense.
+    #[error("the model provider at {url} broke off its answer: {detail}")]
+    Broken {
+        /// Base address.
+        url: String,
+        /// What happened.
+        detail: String,
+        /// The tokens that the provider counted before, and of the output at least what was
+        /// received; `None` where it counted nothing, and may bill up to the worst case.
+        usage: Option<Usage>,
+        /// How long to wait before it is asked again; `None` where that would end the same way.
+        again_after: Option<Duration>,
     },
     /// The conversation is longer than the model can read.
     #[error("the conversation is too long for {model}: {detail}")]
@@ -107,7 +125,11 @@ pub fn worst_case(request: &ModelRequest, price: Option<Price>) -> WorstCase {
     let estimate = text_bytes(request).div_ceil(BYTES_PER_TOKEN);
     let input = estimate + estimate.div_ceil(ESTIMATE_MARGIN_DIVISOR) + FRAMING_TOKENS;
     let output = u64::from(request.output_tokens_max);
-    WorstCase { tokens: input + output, usd: price.map(|price| price.at_most(input, output)) }
+    WorstCase {
+        input_tokens: input,
+        output_tokens: output,
+        usd: price.map(|price| price.at_most(input, output)),
+    }
 }
 
 /// How many bytes of text a request holds, wire format left out.
@@ -140,14 +162,15 @@ fn block_bytes(block: &AssistantBlock) -> usize {
     }
 }
 
-/// Estimated usage of a call whose provider did not count it.
-fn estimated_usage(request: &ModelRequest, blocks: &[AssistantBlock]) -> Usage {
-    let output: usize = blocks.iter().map(block_bytes).sum();
-    Usage {
-        input_tokens: text_bytes(request).div_ceil(BYTES_PER_TOKEN),
-        output_tokens: (output as u64).div_ceil(BYTES_PER_TOKEN),
-        ..Usage::default()
-    }
+/// Estimated tokens of a request whose provider did not count them.
+fn estimated_input(request: &ModelRequest) -> u64 {
+    text_bytes(request).div_ceil(BYTES_PER_TOKEN)
+}
+
+/// Estimated tokens of an answer, or of what came of it.
+fn estimated_output(blocks: &[AssistantBlock]) -> u64 {
+    let bytes: usize = blocks.iter().map(block_bytes).sum();
+    (bytes as u64).div_ceil(BYTES_PER_TOKEN)
 }
 
 #[cfg(test)]
@@ -165,7 +188,7 @@ mod tests {
         let price = Price::flat(3.0, 15.0, 0.3, 3.75);
         let worst = worst_case(&request, Some(price));
         let input = 10_001 + 2_001 + 500;
-        assert_eq!(worst.tokens, input + 2_000);
+        assert_eq!((worst.input_tokens, worst.output_tokens), (input, 2_000));
         let usd = (input as f64 * 3.75 + 2_000.0 * 15.0) / 1e6;
         assert!((worst.usd.unwrap() - usd).abs() < 1e-12);
         assert_eq!(worst_case(&request, None).usd, None);

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::ModelError;
+use crate::domain::Usage;
 
 /// How a call is retried. Delays are values so that tests can make them short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,14 +40,23 @@ impl Default for RetryPolicy {
 /// What an attempt can come to, beside a reply.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// It may pass by itself: overload, rate limit, a cut stream.
+    /// It cost nothing and may pass by itself: no connection, overload, rate limit.
     Passing {
         /// What went wrong.
         detail: String,
         /// How long the provider asks us to wait.
         retry_after: Option<Duration>,
     },
-    /// Another attempt would end the same way.
+    /// It may have been billed: an answer was under way, or may have been.
+    Broken {
+        /// What went wrong.
+        detail: String,
+        /// What the provider counted before.
+        usage: Option<Usage>,
+        /// Whether another attempt may end better.
+        is_passing: bool,
+    },
+    /// It cost nothing, and another attempt would end the same way.
     Final(ModelError),
 }
 
@@ -55,10 +65,26 @@ impl Failure {
     pub(super) fn passing(detail: impl Into<String>) -> Self {
         Self::Passing { detail: detail.into(), retry_after: None }
     }
+
+    /// The end of an answer that was under way, before anything was counted.
+    pub(super) fn broken(detail: impl Into<String>) -> Self {
+        Self::Broken { detail: detail.into(), usage: None, is_passing: true }
+    }
+
+    /// The same after some of the answer was read: whatever it is, it may have been billed.
+    pub(super) fn in_an_answer(self, counted: Option<Usage>) -> Self {
+        let (detail, usage, is_passing) = match self {
+            Self::Passing { detail, .. } => (detail, None, true),
+            Self::Broken { detail, usage, is_passing } => (detail, usage, is_passing),
+            Self::Final(error) => (error.to_string(), None, false),
+        };
+        Self::Broken { detail, usage: usage.or(counted), is_passing }
+    }
 }
 
 impl RetryPolicy {
-    /// Attempts until one succeeds, fails for good, or attempts or time are used up.
+    /// Attempts until one succeeds, fails for good, may have been billed, or attempts or time are
+    /// used up.
     pub(super) async fn run<T, A, F>(&self, url: &str, mut attempt: A) -> Result<T, ModelError>
     where
         A: FnMut() -> F,
@@ -74,9 +100,16 @@ impl RetryPolicy {
                 Ok(Ok(reply)) => return Ok(reply),
                 Ok(Err(Failure::Final(error))) => return Err(error),
                 Ok(Err(Failure::Passing { detail, retry_after })) => (detail, retry_after),
+                Ok(Err(Failure::Broken { detail, usage, is_passing })) => {
+                    let wait = self.delay(attempts, None, random_fraction());
+                    let again_after = is_passing.then_some(wait);
+                    let detail = format!("{detail}{before}");
+                    return Err(ModelError::Broken { url: url.to_owned(), detail, usage, again_after });
+                }
                 Err(_) => {
-                    let limit = self.call_time_max.as_secs();
-                    return Err(gave_up(attempts, format!("no complete reply within {limit} s{before}")));
+                    let detail = format!("no complete reply within {:?}{before}", self.call_time_max);
+                    let url = url.to_owned();
+                    return Err(ModelError::Broken { url, detail, usage: None, again_after: None });
                 }
             };
             let delay = self.delay(attempts, retry_after, random_fraction());
@@ -194,6 +227,25 @@ mod tests {
     async fn a_call_that_never_ends_is_ended_by_the_bound_on_the_whole_call() {
         let policy = RetryPolicy { call_time_max: Duration::from_millis(5), ..quick() };
         let result: Result<(), _> = policy.run("http://provider", std::future::pending).await;
-        assert!(matches!(result, Err(ModelError::Unavailable { attempts: 1, .. })));
+        assert!(matches!(result, Err(ModelError::Broken { usage: None, again_after: None, .. })));
+    }
+
+    #[tokio::test]
+    async fn what_may_have_been_billed_is_not_tried_again_here() {
+        let mut made = 0;
+        let result: Result<(), _> = quick()
+            .run("http://provider", || {
+                made += 1;
+                let failure = match made {
+                    1 => Failure::passing("status 529"),
+                    _ => Failure::broken("the stream broke off"),
+                };
+                std::future::ready(Err(failure))
+            })
+            .await;
+        assert_eq!(made, 2);
+        let error = result.unwrap_err();
+        assert!(matches!(error, ModelError::Broken { usage: None, again_after: Some(_), .. }));
+        insta::assert_snapshot!(error, @"the model provider at http://provider broke off its answer: the stream broke off; before that: status 529");
     }
 }

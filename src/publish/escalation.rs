@@ -6,7 +6,7 @@ use super::marker::{Marker, MarkerKind};
 use super::neutralise::{code_span, cut, fenced, inline, quoted};
 use super::pages::{pack, split_lines};
 use super::words::{output_tail, plural, provenance, run_in_cell, spend, test_list, time};
-use crate::domain::EscalationReason;
+use crate::domain::{BudgetExhausted, EscalationReason};
 
 /// Longest quotation of a reason.
 const REASON_CHARS_MAX: usize = 6_000;
@@ -113,6 +113,18 @@ fn next_steps(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
     let again = format!("take {label} off this issue and put it on again");
     let budget = "`budget` in `.github/agent-fix.yml` on the default branch";
     match reason {
+        EscalationReason::Budget { limit: BudgetExhausted::Day(reached) } => {
+            let when = match reached.room_from {
+                Some(from) => {
+                    format!("Wait until there is room again ({}), then {again}.", from.strftime("%Y-%m-%d %H:%M UTC"))
+                }
+                None => "Waiting does not help: one call may need more than the whole cap.".to_owned(),
+            };
+            vec![
+                when,
+                format!("Or have the operator raise {} in the service's configuration, then {again}.", code_span(&reached.setting)),
+            ]
+        }
         EscalationReason::Budget { .. } => vec![
             "Look at what was tried and at the partial patch below: is it on the right way?".to_owned(),
             format!("If it is, raise {budget} (up to the operator's limit), then {again}."),

@@ -14,6 +14,7 @@ use super::marker::{Marker, MarkerKind};
 use super::patch::Diff;
 use super::story::Story;
 use super::surroundings::Surroundings;
+use super::words::thousands;
 
 /// The label that asks for work where the operator named no other.
 const LABEL: &str = "agent-fix";
@@ -195,6 +196,13 @@ impl Evidence {
                     self.models.push(model.clone());
                 }
             }
+            TranscriptEvent::CallWasted { why, usage, counted, .. } => {
+                let counted = if *counted { "" } else { ", the most that it can have been" };
+                let tokens = thousands(usage.total());
+                self.notes.push(format!(
+                    "a model call that gave no answer is counted with {tokens} tokens{counted}: {why}"
+                ));
+            }
             TranscriptEvent::AgentTestRun { run } => self.agent_run = Some(run.clone()),
             TranscriptEvent::PlanUpdated { plan } => self.plan = Some(plan.clone()),
             TranscriptEvent::Checkpoint { tree, paths, .. } => {
@@ -269,6 +277,7 @@ fn is_work(event: &TranscriptEvent) -> bool {
         | TranscriptEvent::Instructed { .. }
         | TranscriptEvent::BaselineRun { .. }
         | TranscriptEvent::MessageAdded { .. }
+        | TranscriptEvent::CallWasted { .. }
         | TranscriptEvent::AgentTestRun { .. }
         | TranscriptEvent::PlanUpdated { .. }
         | TranscriptEvent::ResultKept { .. }

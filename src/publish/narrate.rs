@@ -48,6 +48,7 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
         } => {
             return None;
         }
+        TranscriptEvent::CallWasted { why, .. } => format!("  model: no answer: {why}"),
         TranscriptEvent::AgentTestRun { run } => format!("  tests: {}", run_in_words(run)),
         TranscriptEvent::Instructed { .. }
         | TranscriptEvent::PlanUpdated { .. }

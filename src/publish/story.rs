@@ -83,6 +83,7 @@ impl Story {
             | TranscriptEvent::Egress { .. }
             | TranscriptEvent::Instructed { .. }
             | TranscriptEvent::BaselineRun { .. }
+            | TranscriptEvent::CallWasted { .. }
             | TranscriptEvent::PlanUpdated { .. }
             | TranscriptEvent::ResultKept { .. }
             | TranscriptEvent::Checkpoint { .. }

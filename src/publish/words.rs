@@ -18,7 +18,7 @@ const OUTPUT_CHARS_MAX: usize = 12_000;
 /// `$1.23`, with more digits for less than a dollar.
 pub(super) fn dollars(usd: Option<f64>) -> String {
     match usd {
-        None => "unknown (the model has no known price)".to_owned(),
+        None => "cost unknown (no price known: tokens only)".to_owned(),
         Some(usd) if usd >= 1.0 || usd == 0.0 => format!("${usd:.2}"),
         Some(usd) => format!("${usd:.4}"),
     }
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(
             [Some(0.0), Some(0.01234), Some(12.345), None].map(dollars),
-            ["$0.00", "$0.0123", "$12.35", "unknown (the model has no known price)"]
+            ["$0.00", "$0.0123", "$12.35", "cost unknown (no price known: tokens only)"]
         );
         let times = [300, 12_000, 252_000, 3_900_000].map(|ms| time(Duration::from_millis(ms)));
         assert_eq!(times, ["0.3 s", "12 s", "4 min 12 s", "1 h 5 min"]);

@@ -147,7 +147,7 @@ impl Link {
         }
         match self.violation.get() {
             Some(what) => SandboxError::Protocol(what.clone()),
-            None => SandboxError::Gone(self.container.last_words()),
+            None => SandboxError::gone(self.container.last_words()),
         }
     }
 }

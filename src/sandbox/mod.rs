@@ -73,6 +73,12 @@ pub enum SandboxError {
         /// What to do.
         remedy: String,
     },
+    /// What was to be put into the sandbox does not fit, and would not the next time.
+    #[error(
+        "the sandbox's disk is full: {0}; give it more room (`sandbox.disk_mb`, and `sandbox.memory_mb`, where it \
+         lies in memory)"
+    )]
+    DiskFull(String),
     /// The sandbox, or the pipe to it, ended.
     #[error("the sandbox is gone: {0}")]
     Gone(String),
@@ -83,6 +89,16 @@ pub enum SandboxError {
     /// be had.
     #[error("what the set-up made could not be kept: {0}")]
     NotKept(String),
+}
+
+impl SandboxError {
+    /// The sandbox is gone, with these last words.
+    fn gone(last_words: String) -> Self {
+        match last_words.split_once(protocol::NO_ROOM) {
+            Some((_, why)) => Self::DiskFull(why.to_owned()),
+            None => Self::Gone(last_words),
+        }
+    }
 }
 
 /// What a call into the sandbox can come to, beside its answer.
@@ -121,11 +137,13 @@ pub struct DockerOptions {
 }
 
 impl SandboxOptions {
-    /// The defaults for a backend, for use by hand: state in a directory of the temporary one.
+    /// The defaults for a backend, for use by hand: state among what this user's programs keep for the
+    /// next time, or below the temporary directory for a user without such a place.
     pub fn by_hand(kind: impl Into<String>) -> Self {
+        let temporary = || std::env::temp_dir().join(format!("mendwright-{}", nix::unistd::geteuid()));
         Self {
             kind: kind.into(),
-            state_dir: std::env::temp_dir().join(format!("mendwright-{}", nix::unistd::geteuid())),
+            state_dir: crate::config::cache_dir().map_or_else(temporary, |caches| caches.join("mendwright")),
             owner: "by-hand".to_owned(),
             docker: DockerOptions::default(),
         }

@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::AllowedHost;
+
 /// What a sandbox must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxSpec {
@@ -16,8 +18,8 @@ pub struct SandboxSpec {
     pub limits: Limits,
     /// Its root file system.
     pub root: Root,
-    /// Host names that may be reached; empty: no network and no proxy.
-    pub allowed_hosts: Vec<String>,
+    /// Hosts that may be reached; empty: no network and no proxy.
+    pub allowed_hosts: Vec<AllowedHost>,
     /// Bytes that may pass the proxy, both ways together.
     pub egress_bytes_max: u64,
     /// What a set-up made that it starts with.

@@ -14,8 +14,8 @@ use super::mux::Stream;
 use super::protocol::{
     Answer, COLLECT_FILE_BYTES_MAX, COLLECT_PATHS_MAX, COLLECT_TOTAL_BYTES_MAX, Collect, Collected,
     CollectedFile, CommandEnd, DeleteFile, EditFile, Edited, FileListing, FileWindow, Hello, LimitsHit,
-    ListFiles, MoveFile, OutputMode, PROTOCOL_VERSION, Place, ReadFile, Request, RunCommand, RunEnded,
-    Search, SearchHits, Unpacked, Watched, WriteFile, Written,
+    ListFiles, MoveFile, NO_ROOM, OutputMode, PROTOCOL_VERSION, Place, ReadFile, Request, RunCommand,
+    RunEnded, Search, SearchHits, Unpacked, Watched, WriteFile, Written,
 };
 use super::{CallError, CommandSpec, SandboxError};
 use crate::domain::{
@@ -23,6 +23,7 @@ use crate::domain::{
     WritablePlace,
 };
 
+mod map;
 mod prepared;
 
 /// For a fresh toolbox to say hello, after it has copied what a set-up made.
@@ -121,7 +122,10 @@ impl Toolbox {
             Err(CallError::Told(why)) => {
                 // With half a tree it is good for nothing.
                 self.link.container.kill();
-                Err(SandboxError::Gone(format!("the tree could not be unpacked into it: {why}")))
+                Err(match why.strip_prefix(NO_ROOM) {
+                    Some(why) => SandboxError::DiskFull(format!("the tree does not fit into it: {why}")),
+                    None => SandboxError::Gone(format!("the tree could not be unpacked into it: {why}")),
+                })
             }
         }
     }

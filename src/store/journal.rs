@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Claim, Effect, Store, StoreError};
-use crate::domain::{Job, Recorded, TranscriptEvent};
+use super::{Claim, Effect, OpenCall, Store, StoreError};
+use crate::domain::{DayCapReached, DayCaps, Job, Recorded, TranscriptEvent, WorstCase};
 
 /// Appends to one job's transcript. Cheap to clone.
 #[derive(Clone)]
@@ -54,5 +54,34 @@ impl Journal {
     /// See [`Store::finish_effect`].
     pub async fn finish_effect(&self, kind: &str, reference: &str) -> Result<(), StoreError> {
         self.store.finish_effect(&self.claim, kind, reference, self.now()).await
+    }
+
+    /// See [`Store::reserve_call`].
+    pub async fn reserve_call(
+        &self,
+        model: &str,
+        worst: WorstCase,
+        caps: &DayCaps,
+    ) -> Result<Result<(), DayCapReached>, StoreError> {
+        self.store.reserve_call(&self.claim, model, worst, caps, self.now()).await
+    }
+
+    /// See [`Store::cancel_call`].
+    pub async fn cancel_call(&self) -> Result<(), StoreError> {
+        self.store.cancel_call(&self.claim).await
+    }
+
+    /// See [`Store::open_call`].
+    pub async fn open_call(&self) -> Result<Option<OpenCall>, StoreError> {
+        self.store.open_call(self.claim.job.id).await
+    }
+
+    /// See [`Store::has_room`].
+    pub async fn has_room(
+        &self,
+        worst: WorstCase,
+        caps: &DayCaps,
+    ) -> Result<Result<(), DayCapReached>, StoreError> {
+        self.store.has_room(&self.claim.job, worst, caps, self.now()).await
     }
 }

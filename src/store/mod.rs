@@ -1,4 +1,4 @@
-//! The port to the database: deliveries, jobs, transcripts, the effects ledger, spend. The only
+//! The port to the database: deliveries, jobs, transcripts, the effects ledger, model calls. The only
 //! module that knows SQL.
 //!
 //! Every write that belongs to a job carries its [`Claim`] and is refused once another worker has
@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    DeliveryId, IllegalTransition, IssueNumber, Job, JobId, JobState, Outcome, Recorded, RepositoryId,
-    RepositoryRef, TranscriptEvent, Trigger,
+    DayCapReached, DayCaps, DeliveryId, IllegalTransition, IssueNumber, Job, JobId, JobState, Outcome,
+    Recorded, RepositoryRef, TranscriptEvent, Trigger, WorstCase,
 };
 
+mod calls;
 mod journal;
 mod rows;
 mod sqlite;
@@ -101,6 +102,16 @@ pub enum Effect {
     Begun,
 }
 
+/// A model call that was reserved and whose cost was not recorded: it is under way, or whoever made
+/// it is gone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenCall {
+    /// The model that was to be asked.
+    pub model: String,
+    /// The most that it can cost.
+    pub worst: WorstCase,
+}
+
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -179,7 +190,7 @@ pub trait Store: Send + Sync {
     ) -> Result<(), StoreError>;
 
     /// Appends to the job's transcript; all or none. `StateChanged` and `Ended` change the job's
-    /// row, assistant messages are counted as spend, in the same transaction.
+    /// row, and an event with a cost settles the call that was set aside, in the same transaction.
     async fn append(
         &self,
         claim: &Claim,
@@ -208,8 +219,34 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// US dollars spent in a repository since `since`, as far as prices were known.
-    async fn spent_usd(&self, repository: RepositoryId, since: Timestamp) -> Result<f64, StoreError>;
+    /// Sets aside what the job's next model call can cost at most, if every cap has room for it:
+    /// looked at and written in one transaction, so that no two jobs take the same room. From then
+    /// on it counts as spent, until [`append`](Self::append) records the event that says what the
+    /// call did cost, or [`cancel_call`](Self::cancel_call) says that it cost nothing. A call whose
+    /// worker dies goes on counting as the most that it can have cost. A job has one call at a time.
+    async fn reserve_call(
+        &self,
+        claim: &Claim,
+        model: &str,
+        worst: WorstCase,
+        caps: &DayCaps,
+        now: Timestamp,
+    ) -> Result<Result<(), DayCapReached>, StoreError>;
+
+    /// Gives back what was set aside: certainly nothing was billed.
+    async fn cancel_call(&self, claim: &Claim) -> Result<(), StoreError>;
+
+    /// The job's call whose cost is not known, if there is one.
+    async fn open_call(&self, job: JobId) -> Result<Option<OpenCall>, StoreError>;
+
+    /// Whether a call of this job would find room now. Sets nothing aside.
+    async fn has_room(
+        &self,
+        job: &Job,
+        worst: WorstCase,
+        caps: &DayCaps,
+        now: Timestamp,
+    ) -> Result<Result<(), DayCapReached>, StoreError>;
 }
 
 /// What an appended event changes in the job's own row.
@@ -224,6 +261,7 @@ fn row_change(event: &TranscriptEvent) -> Option<(JobState, Option<&Outcome>)> {
         | TranscriptEvent::Instructed { .. }
         | TranscriptEvent::BaselineRun { .. }
         | TranscriptEvent::MessageAdded { .. }
+        | TranscriptEvent::CallWasted { .. }
         | TranscriptEvent::AgentTestRun { .. }
         | TranscriptEvent::PlanUpdated { .. }
         | TranscriptEvent::ResultKept { .. }

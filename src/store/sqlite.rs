@@ -14,9 +14,13 @@ use sqlx::{AssertSqlSafe, Row, SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
 use super::rows::{self, JOB_COLUMNS, milliseconds};
 use super::{
-    Attempt, Claim, DeliveryRecorded, DeliveryRequest, Effect, NewDelivery, Store, StoreError, row_change,
+    Attempt, Claim, DeliveryRecorded, DeliveryRequest, Effect, NewDelivery, OpenCall, Store, StoreError,
+    row_change,
 };
-use crate::domain::{IssueNumber, Job, JobId, JobState, Recorded, RepositoryId, TranscriptEvent, Trigger};
+use crate::domain::{
+    DayCapReached, DayCaps, IssueNumber, Job, JobId, JobState, Recorded, RepositoryId, TranscriptEvent,
+    Trigger, WorstCase,
+};
 
 /// How long a writer waits for another before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,7 +32,7 @@ pub struct SqliteStore {
     location: PathBuf,
 }
 
-type Tx = Transaction<'static, Sqlite>;
+pub(super) type Tx = Transaction<'static, Sqlite>;
 
 impl SqliteStore {
     /// Opens the database file, creates it when there is none, and brings its schema up to date.
@@ -50,14 +54,14 @@ impl SqliteStore {
             .connect_with(options)
             .await
             .map_err(failed("opened the database"))?;
-        let migrations = vec![Migration::new(
-            1,
-            "jobs".into(),
-            MigrationType::Simple,
-            include_str!("migrations/0001_jobs.sql").into_sql_str(),
-            false,
-        )];
-        Migrator::with_migrations(migrations)
+        let migrations = [
+            ("jobs", include_str!("migrations/0001_jobs.sql")),
+            ("calls", include_str!("migrations/0002_calls.sql")),
+        ];
+        let migrations = (1..).zip(migrations).map(|(version, (name, sql))| {
+            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+        });
+        Migrator::with_migrations(migrations.collect())
             .run(&pool)
             .await
             .map_err(|error| failed("brought the schema up to date")(error.into()))?;
@@ -69,22 +73,26 @@ impl SqliteStore {
         self.pool.close().await;
     }
 
-    fn failed(&self, action: &'static str) -> impl Fn(sqlx::Error) -> StoreError + '_ {
+    pub(super) fn failed(&self, action: &'static str) -> impl Fn(sqlx::Error) -> StoreError + '_ {
         move |source| StoreError::Database { location: self.location.display().to_string(), action, source }
     }
 
-    fn unreadable(&self, what: &'static str) -> impl Fn(String) -> StoreError + '_ {
+    pub(super) fn unreadable(&self, what: &'static str) -> impl Fn(String) -> StoreError + '_ {
         move |detail| StoreError::Unreadable { location: self.location.display().to_string(), what, detail }
     }
 
+    pub(super) fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
     /// A transaction that holds the write lock from its start, so that what it read stays true.
-    async fn write(&self) -> Result<Tx, StoreError> {
+    pub(super) async fn write(&self) -> Result<Tx, StoreError> {
         self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed("began to write"))
     }
 
     /// The state of the claimed job. Fails unless the claim's epoch still is the job's, and the job
     /// is unfinished.
-    async fn fence(&self, tx: &mut Tx, claim: &Claim) -> Result<JobState, StoreError> {
+    pub(super) async fn fence(&self, tx: &mut Tx, claim: &Claim) -> Result<JobState, StoreError> {
         let held = sqlx::query("SELECT state FROM jobs WHERE id = $1 AND epoch = $2 AND is_final = 0")
             .bind(claim.job.id.to_string())
             .bind(claim.epoch)
@@ -226,32 +234,15 @@ impl SqliteStore {
                 self.restart(tx, claim, now).await?;
             }
         }
-        if let TranscriptEvent::MessageAdded { usage: Some(usage), usd, model, .. } = event {
-            sqlx::query(
-                "INSERT INTO spend (job_id, sequence, repository_id, at, model, input_tokens,
-                     output_tokens, cache_read_tokens, cache_write_tokens, micro_usd)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-            )
-            .bind(claim.job.id.to_string())
-            .bind(sequence)
-            .bind(signed(claim.job.trigger.repository.id.0))
-            .bind(milliseconds(now))
-            .bind(model.as_deref().unwrap_or("unknown"))
-            .bind(signed(usage.input_tokens))
-            .bind(signed(usage.output_tokens))
-            .bind(signed(usage.cache_read_tokens))
-            .bind(signed(usage.cache_write_tokens))
-            .bind(usd.map(|usd| (usd * 1e6).round() as i64))
-            .execute(&mut **tx)
-            .await
-            .map_err(self.failed("recorded spend"))?;
+        match event.cost() {
+            Some(cost) => self.settle(tx, claim, sequence, &cost, now).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
 /// GitHub's ids and our counts are far below 2^63; a larger one is kept as the largest.
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
@@ -486,16 +477,33 @@ impl Store for SqliteStore {
         tx.commit().await.map_err(self.failed("finished an effect"))
     }
 
-    async fn spent_usd(&self, repository: RepositoryId, since: Timestamp) -> Result<f64, StoreError> {
-        let row = sqlx::query(
-            "SELECT COALESCE(SUM(micro_usd), 0) AS total FROM spend WHERE repository_id = $1 AND at >= $2",
-        )
-        .bind(signed(repository.0))
-        .bind(milliseconds(since))
-        .fetch_one(&self.pool)
-        .await
-        .map_err(self.failed("added up spend"))?;
-        let total: i64 = row.try_get("total").map_err(self.failed("added up spend"))?;
-        Ok(total as f64 / 1e6)
+    async fn reserve_call(
+        &self,
+        claim: &Claim,
+        model: &str,
+        worst: WorstCase,
+        caps: &DayCaps,
+        now: Timestamp,
+    ) -> Result<Result<(), DayCapReached>, StoreError> {
+        self.reserve(claim, model, worst, caps, now).await
+    }
+
+    async fn cancel_call(&self, claim: &Claim) -> Result<(), StoreError> {
+        self.give_back(claim).await
+    }
+
+    async fn open_call(&self, job: JobId) -> Result<Option<OpenCall>, StoreError> {
+        self.call_under_way(job).await
+    }
+
+    async fn has_room(
+        &self,
+        job: &Job,
+        worst: WorstCase,
+        caps: &DayCaps,
+        now: Timestamp,
+    ) -> Result<Result<(), DayCapReached>, StoreError> {
+        let mut tx = self.pool.begin().await.map_err(self.failed("began to read"))?;
+        self.room(&mut tx, job, worst, caps, now).await
     }
 }

@@ -3,11 +3,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::*;
 use crate::domain::*;
 
-fn at(seconds: i64) -> Timestamp {
+pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000 + seconds)
 }
 
-fn trigger(issue: u64) -> Trigger {
+pub(super) fn trigger(issue: u64) -> Trigger {
     Trigger {
         repository: RepositoryRef {
             installation: InstallationId(7),
@@ -27,7 +27,7 @@ fn trigger(issue: u64) -> Trigger {
     }
 }
 
-fn delivery(id: &str, request: DeliveryRequest) -> NewDelivery {
+pub(super) fn delivery(id: &str, request: DeliveryRequest) -> NewDelivery {
     NewDelivery {
         id: id.parse().unwrap(),
         event: "issues".into(),
@@ -37,12 +37,12 @@ fn delivery(id: &str, request: DeliveryRequest) -> NewDelivery {
     }
 }
 
-async fn store() -> (SqliteStore, tempfile::TempDir) {
+pub(super) async fn store() -> (SqliteStore, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     (SqliteStore::open(&directory.path().join("m.sqlite")).await.unwrap(), directory)
 }
 
-async fn start(store: &SqliteStore, id: &str, issue: u64) -> JobId {
+pub(super) async fn start(store: &SqliteStore, id: &str, issue: u64) -> JobId {
     let start = delivery(id, DeliveryRequest::Start(trigger(issue)));
     match store.record_delivery(&start, at(0)).await.unwrap() {
         DeliveryRecorded::Job(job) => job,
@@ -158,7 +158,10 @@ async fn an_effect_is_remembered_and_spend_adds_up_after_reopening() {
 
     let store = SqliteStore::open(&directory.path().join("m.sqlite")).await.unwrap();
     assert_eq!(store.begin_effect(&claim, "pr", at(5)).await.unwrap(), Effect::Done("12".into()));
-    assert_eq!(store.spent_usd(RepositoryId(70), at(0)).await.unwrap(), 0.5);
+    let caps = DayCaps { repository: DayCap { usd: Some(0.5), tokens: None }, ..DayCaps::default() };
+    let cent = WorstCase { input_tokens: 1, output_tokens: 1, usd: Some(0.01) };
+    let full = store.has_room(&claim.job, cent, &caps, at(6)).await.unwrap().unwrap_err();
+    assert_eq!((&*full.used, &*full.max), ("$0.5000", "$0.5000"));
     let sequences: Vec<u64> =
         store.transcript(claim.job.id).await.unwrap().iter().map(|r| r.sequence).collect();
     assert_eq!(sequences, [1, 2]);

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::files::explain;
 use crate::nearest::nearest_lines;
-use crate::protocol::{Edit, EditFile, Edited};
+use crate::protocol::{Edit, EditFile};
 use crate::tree::Tree;
 
 /// Largest file that can be edited.
@@ -18,8 +18,18 @@ const EXCERPT_BYTES_MAX: usize = 16 << 10;
 /// Line numbers named when text is not unique.
 const PLACES_NAMED_MAX: usize = 10;
 
+/// A file that was edited.
+pub struct Done {
+    /// The changed lines with three lines around them.
+    pub excerpt: String,
+    /// Its content.
+    pub before: Vec<u8>,
+    /// Its content now.
+    pub after: Vec<u8>,
+}
+
 /// Makes the edits.
-pub fn edit(tree: &Tree, request: &EditFile) -> Result<Edited, String> {
+pub fn edit(tree: &Tree, request: &EditFile) -> Result<Done, String> {
     let path = &request.path;
     let open = tree.open_file(path).map_err(|e| explain(tree, path, e))?;
     if open.bytes > FILE_BYTES_MAX {
@@ -30,6 +40,7 @@ pub fn edit(tree: &Tree, request: &EditFile) -> Result<Edited, String> {
     }
     let mut content = Vec::new();
     open.file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(|e| format!("'{path}': {e}"))?;
+    let before = content.clone();
     let (content, changed) = apply(path, content, &request.edits)?;
     if content.len() as u64 > FILE_BYTES_MAX {
         return Err(format!(
@@ -38,7 +49,7 @@ pub fn edit(tree: &Tree, request: &EditFile) -> Result<Edited, String> {
         ));
     }
     tree.write_file(path, &content)?;
-    Ok(Edited { excerpt: excerpt(&content, &changed) })
+    Ok(Done { excerpt: excerpt(&content, &changed), before, after: content })
 }
 
 /// The edited content, and the byte ranges in it that are new.

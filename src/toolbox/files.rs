@@ -1,8 +1,9 @@
 //! Reading windows of text files, and writing whole files.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 
-use crate::protocol::{DeleteFile, FileWindow, MoveFile, ReadFile, WriteFile, Written};
+use crate::map::CHECKED_BYTES_MAX;
+use crate::protocol::{DeleteFile, FileWindow, MoveFile, ReadFile, WriteFile};
 use crate::tree::{Tree, TreeError};
 
 /// Largest file whose lines are counted.
@@ -107,10 +108,16 @@ impl Window {
     }
 }
 
-/// Creates or replaces a file.
-pub fn write(tree: &Tree, request: &WriteFile) -> Result<Written, String> {
+/// Creates or replaces a file. Says whether it is new, and what was in it before, as far as anybody
+/// wants to compare that.
+pub fn write(tree: &Tree, request: &WriteFile) -> Result<(bool, Vec<u8>), String> {
+    let mut before = Vec::new();
+    if let Ok(open) = tree.open_file(&request.path) {
+        // Only for a remark: what cannot be read is not compared.
+        let _ = open.file.take(CHECKED_BYTES_MAX as u64 + 1).read_to_end(&mut before);
+    }
     let created = tree.write_file_as(&request.path, request.content.as_bytes(), request.executable)?;
-    Ok(Written { created, bytes: request.content.len() as u64 })
+    Ok((created, before))
 }
 
 /// Deletes a file.

@@ -11,6 +11,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
 use crate::filters;
 use crate::prepared::{Roots, copy, restore};
+use crate::room::told_if_full;
 use crate::tree::WORKSPACE;
 
 /// Open files of one process, where nothing else is asked for.
@@ -73,7 +74,8 @@ pub fn settle(options: &[&str]) -> Result<Settled, String> {
     hide_from_commands().map_err(|e| format!("cannot be made unreadable for commands: {e}"))?;
     if options.prepared {
         let roots = Roots::of_this_sandbox()?;
-        copy::copy_prepared(&roots).map_err(|e| format!("what the set-up made cannot be copied: {e}"))?;
+        let copied = copy::copy_prepared(&roots);
+        copied.map_err(|e| told_if_full(format!("what the set-up made cannot be copied: {e}")))?;
     }
     if options.filters {
         filters::put_on().map_err(|e| format!("the filters of system calls cannot be put on: {e}"))?;

@@ -1,7 +1,7 @@
 //! The program that runs inside the sandbox, as the first process of its process namespace.
 //!
 //! `init` serves the host over standard input and output until the pipe closes; `supervise` runs
-//! one command and leaves nothing of it behind; `probe` does what `init` does before it serves, so
+//! one command and leaves nothing of it behind; `map` reads the tree for the repository's map; `probe` does what `init` does before it serves, so
 //! that a backend can try its arguments. Static: it needs nothing of the root file system it is in.
 
 use std::process::ExitCode;
@@ -15,6 +15,8 @@ mod filters;
 mod frames;
 mod init;
 mod list;
+mod map;
+mod mapper;
 mod mux;
 mod nearest;
 mod output;
@@ -23,6 +25,7 @@ mod processes;
 mod protocol;
 mod proxy;
 mod reaper;
+mod room;
 mod run;
 mod search;
 mod serve;
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["init", options @ ..] => init::settle(options).and_then(serve::serve),
         ["probe", options @ ..] => init::settle(options).map(drop),
+        ["map"] => map::serve(),
         ["supervise", deadline_ms, tasks_max, "--", ..] => match (deadline_ms.parse(), tasks_max.parse()) {
             (Ok(deadline_ms), Ok(tasks_max)) => {
                 supervise::supervise(Duration::from_millis(deadline_ms), tasks_max, &arguments[4..])

@@ -6,8 +6,16 @@
 
 use serde::{Deserialize, Serialize};
 
+// The path holds on either side, whatever this file is a module of.
+#[path = "protocol/map.rs"]
+mod map;
+pub use map::{
+    FindSymbol, MapCounts, MapDefinition, RankedFile, RepoMap, RepoMapped, SymbolFound, SymbolPlace,
+    SyntaxFault,
+};
+
 /// Changes whenever a message here does.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// Where a sandbox finds what a set-up made, in the directories [`PREPARED_WORKSPACE`] and
 /// [`PREPARED_HOME`]; `init --prepared` copies them to where they belong.
@@ -16,6 +24,9 @@ pub const PREPARED: &str = "/.mendwright/prepared";
 pub const PREPARED_WORKSPACE: &str = "workspace";
 /// What belongs into the home directory.
 pub const PREPARED_HOME: &str = "home";
+
+/// How the toolbox begins to say that a file system had no room for what it was to take in.
+pub const NO_ROOM: &str = "there is no room for it: ";
 
 /// The first frame of a stream, and what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +40,10 @@ pub enum Request {
     ListFiles(ListFiles),
     /// Answer: [`SearchHits`].
     Search(Search),
+    /// Answer: [`RepoMapped`].
+    RepoMap(RepoMap),
+    /// Answer: [`SymbolFound`].
+    FindSymbol(FindSymbol),
     /// Answer: [`Edited`].
     EditFile(EditFile),
     /// Answer: [`Written`].
@@ -370,6 +385,8 @@ pub struct Edit {
 pub struct Edited {
     /// The changed lines with three lines around them, numbered, for the model.
     pub excerpt: String,
+    /// What can no longer be parsed, where the language is known.
+    pub faults: Vec<SyntaxFault>,
 }
 
 /// Create or replace a file, with its parent directories.
@@ -407,4 +424,6 @@ pub struct Written {
     pub created: bool,
     /// Its size.
     pub bytes: u64,
+    /// What can no longer be parsed, where the language is known.
+    pub faults: Vec<SyntaxFault>,
 }

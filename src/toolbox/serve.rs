@@ -12,13 +12,16 @@ use tokio::sync::Semaphore;
 
 use crate::frames::{Frame, FrameError, read_message, write_data, write_frame, write_message};
 use crate::init::Settled;
+use crate::mapper::Mapper;
 use crate::mux::{Mode, Stream, drive, opener};
 use crate::prepared::{Roots, TrackedPaths, pack, receive, seal};
-use crate::protocol::{Answer, Collect, Hello, PROTOCOL_VERSION, Request};
+use crate::protocol::{
+    Answer, Collect, EditFile, Edited, Hello, PROTOCOL_VERSION, Request, WriteFile, Written,
+};
 use crate::reaper::Reaper;
 use crate::tree::{Tree, WORKSPACE};
 use crate::watch::Watch;
-use crate::{collect, edit, files, list, proxy, run, search, transfer, unpack};
+use crate::{collect, edit, files, list, proxy, room, run, search, transfer, unpack};
 
 /// Calls on files at one time.
 const THREADS_MAX: usize = 8;
@@ -45,6 +48,7 @@ struct Toolbox {
     tracked: Mutex<TrackedPaths>,
     roots: Roots,
     watch: Watch,
+    mapper: Mapper,
     collections: Semaphore,
 }
 
@@ -63,6 +67,7 @@ async fn serve_pipe(settled: Settled) -> io::Result<()> {
         tracked: Mutex::default(),
         roots: Roots::of_this_sandbox().map_err(io::Error::other)?,
         watch: Watch::new(settled.processes_max),
+        mapper: Mapper::default(),
         collections: Semaphore::new(COLLECTIONS_MAX),
     });
     let reaping = Arc::clone(&toolbox);
@@ -101,14 +106,29 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
         Request::ReadFile(r) => reply(&mut stream, toolbox, move |t| files::read(&t.tree, &r)).await?,
         Request::ListFiles(r) => reply(&mut stream, toolbox, move |t| list::list(&t.tree, &r)).await?,
         Request::Search(r) => reply(&mut stream, toolbox, move |t| search::search(&t.tree, &r)).await?,
-        Request::EditFile(r) => reply(&mut stream, toolbox, move |t| edit::edit(&t.tree, &r)).await?,
-        Request::WriteFile(r) => reply(&mut stream, toolbox, move |t| files::write(&t.tree, &r)).await?,
         Request::DeleteFile(r) => reply(&mut stream, toolbox, move |t| files::delete(&t.tree, &r)).await?,
         Request::MoveFile(r) => reply(&mut stream, toolbox, move |t| files::move_to(&t.tree, &r)).await?,
+        Request::RepoMap(r) => {
+            let mapped = toolbox.mapper.map(&toolbox.reaper, r).await;
+            send(&mut stream, &answer_of(mapped)).await?;
+        }
+        Request::FindSymbol(r) => {
+            let found = toolbox.mapper.find(&toolbox.reaper, r).await;
+            send(&mut stream, &answer_of(found)).await?;
+        }
+        Request::EditFile(r) => {
+            let edited = edit_and_check(toolbox, r).await;
+            send(&mut stream, &answer_of(edited)).await?;
+        }
+        Request::WriteFile(r) => {
+            let written = write_and_check(toolbox, r).await;
+            send(&mut stream, &answer_of(written)).await?;
+        }
         Request::Run(r) => run::run(&mut stream, &r, &toolbox.reaper, &toolbox.watch).await?,
         Request::Unpack => {
             let unpacked = transfer::receive(&mut stream, move |reader| {
-                unpack::unpack(&toolbox.tree, reader, &mut toolbox.tracked())
+                let unpacked = unpack::unpack(&toolbox.tree, reader, &mut toolbox.tracked());
+                unpacked.map_err(room::told_if_full)
             });
             let answer = answer_of(unpacked.await?);
             write_message(&mut stream, &answer).await?;
@@ -166,13 +186,30 @@ async fn reply<T: Serialize + Send + 'static>(
     toolbox: Arc<Toolbox>,
     work: impl FnOnce(&Toolbox) -> Result<T, String> + Send + 'static,
 ) -> io::Result<()> {
-    let answer = answer_of(on_thread(toolbox, work).await);
-    match write_message(stream, &answer).await {
+    send(stream, &answer_of(on_thread(toolbox, work).await)).await
+}
+
+async fn send<T: Serialize>(stream: &mut Stream, answer: &Answer<T>) -> io::Result<()> {
+    match write_message(stream, answer).await {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
             write_message(stream, &Answer::<()>::Refused(format!("the answer is too large: {error}"))).await
         }
         written => written,
     }
+}
+
+async fn edit_and_check(toolbox: Arc<Toolbox>, request: EditFile) -> Result<Edited, String> {
+    let path = request.path.clone();
+    let done = on_thread(Arc::clone(&toolbox), move |t| edit::edit(&t.tree, &request)).await?;
+    let faults = toolbox.mapper.check(&toolbox.reaper, &path, &done.before, &done.after).await;
+    Ok(Edited { excerpt: done.excerpt, faults })
+}
+
+async fn write_and_check(toolbox: Arc<Toolbox>, request: WriteFile) -> Result<Written, String> {
+    let (path, content) = (request.path.clone(), request.content.clone());
+    let (created, before) = on_thread(Arc::clone(&toolbox), move |t| files::write(&t.tree, &request)).await?;
+    let faults = toolbox.mapper.check(&toolbox.reaper, &path, &before, content.as_bytes()).await;
+    Ok(Written { created, bytes: content.len() as u64, faults })
 }
 
 async fn on_thread<T: Send + 'static>(

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::setup_key::{DependsOn, key_of_proposal, setup_key};
 use super::suite::SuiteError;
+use crate::config::AllowedHost;
 use crate::domain::{
     CommandResult, EgressReport, JobSettings, RepositoryId, SetUpCommand, Sha, TranscriptEvent,
 };
@@ -34,8 +35,11 @@ const REFUSALS_SHOWN_MAX: usize = 10;
 /// What the operator lets a set-up do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetUpPolicy {
-    /// Host names that it may reach; empty: no network.
-    pub allowed_hosts: Vec<String>,
+    /// Hosts that it may reach; empty: no network.
+    pub allowed_hosts: Vec<AllowedHost>,
+    /// Variables that its commands see beside the sandbox's own: where a package manager finds an
+    /// internal registry, never a secret.
+    pub variables: Vec<(String, String)>,
     /// Globs of images that a repository may name.
     pub images: Vec<String>,
     /// Bytes that it may move, both ways together.
@@ -55,6 +59,7 @@ impl Default for SetUpPolicy {
     fn default() -> Self {
         Self {
             allowed_hosts: Vec::new(),
+            variables: Vec::new(),
             images: Vec::new(),
             egress_bytes_max: 4 << 30,
             commands: true,
@@ -142,6 +147,8 @@ pub struct Environment {
     cannot_keep: Mutex<Option<String>>,
     told: Mutex<Told>,
     reuse_told: AtomicBool,
+    /// Why the repository's set-up is not among the settings, for every verdict.
+    set_up_left_out: Option<String>,
 }
 
 #[derive(Default)]
@@ -180,6 +187,7 @@ impl Environment {
             root_digest: &root.digest,
             commands: &settings.setup_commands,
             allowed_hosts: &policy.allowed_hosts,
+            variables: &policy.variables,
         };
         let base_key = setup_key(&workspace, &base_tree, depends_on).await?;
         Ok(Self {
@@ -196,7 +204,18 @@ impl Environment {
             cannot_keep: Mutex::default(),
             told: Mutex::default(),
             reuse_told: AtomicBool::new(false),
+            set_up_left_out: None,
         })
+    }
+
+    /// The same, whose verdicts say that a set-up was left out.
+    pub fn without_set_up(self, remark: String) -> Self {
+        Self { set_up_left_out: Some(remark), ..self }
+    }
+
+    /// What verdicts say of a set-up that was left out, if one was.
+    pub fn set_up_left_out(&self) -> Option<&str> {
+        self.set_up_left_out.as_deref()
     }
 
     /// The job's work.
@@ -237,6 +256,9 @@ impl Environment {
             "work" => self.spec.label.clone(),
             other => format!("{}-{other}", self.spec.label),
         };
+        if let Some(left_out) = &self.set_up_left_out {
+            self.remark(left_out);
+        }
         for start in 1.. {
             let (prepared, itself) = match self.preparation(tree).await? {
                 Preparation::With(prepared) => (prepared, None),
@@ -294,6 +316,7 @@ impl Environment {
             root_digest: &self.root.digest,
             commands: &self.settings.setup_commands,
             allowed_hosts: &self.policy.allowed_hosts,
+            variables: &self.policy.variables,
         };
         let key = setup_key(&self.workspace, tree, depends_on).await?;
         if key == self.base_key {
@@ -345,7 +368,10 @@ impl Environment {
             self.tell_set_up(&key, commands, started.elapsed(), false, false);
             return Ok(Preparation::Failed(SetUpFailure { egress, ..failed }));
         }
-        let kept = self.sandbox.keep(toolbox, &key, self.policy.kept.bytes_max).await;
+        // A file with holes is as large here as it says: no more is taken than the sandbox could have
+        // filled.
+        let bytes_max = self.policy.kept.bytes_max.min(self.spec.limits.disk_bytes_max);
+        let kept = self.sandbox.keep(toolbox, &key, bytes_max).await;
         self.tell_set_up(&key, commands, started.elapsed(), kept.is_ok(), false);
         self.reuse_told.store(true, Ordering::Relaxed);
         match kept {
@@ -373,7 +399,11 @@ impl Environment {
     ) -> Result<(Vec<SetUpCommand>, Option<SetUpFailure>), SuiteError> {
         let mut commands = Vec::new();
         for command in &self.settings.setup_commands {
-            let result = toolbox.run(&CommandSpec::shell(command, self.settings.test_timeout)).await?;
+            let spec = CommandSpec {
+                env: self.policy.variables.clone(),
+                ..CommandSpec::shell(command, self.settings.test_timeout)
+            };
+            let result = toolbox.run(&spec).await?;
             commands.push(SetUpCommand { command: command.clone(), result: result.clone() });
             if !result.ending.is_success() {
                 let egress = EgressReport::default();

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::config::AllowedHost;
 use crate::domain::Sha;
 use crate::sandbox::SetupKey;
 use crate::sandbox::protocol::PROTOCOL_VERSION;
@@ -119,7 +120,8 @@ pub(super) struct DependsOn<'a> {
     pub repository: &'a str,
     pub root_digest: &'a str,
     pub commands: &'a [String],
-    pub allowed_hosts: &'a [String],
+    pub allowed_hosts: &'a [AllowedHost],
+    pub variables: &'a [(String, String)],
 }
 
 /// The key of a set-up at `tree`.
@@ -151,12 +153,12 @@ fn digest(depends_on: &DependsOn<'_>, files: &[(String, Sha)]) -> SetupKey {
     add(&mut hash, &PROTOCOL_VERSION.to_string());
     add(&mut hash, depends_on.repository);
     add(&mut hash, depends_on.root_digest);
-    let mut hosts: Vec<&str> = depends_on.allowed_hosts.iter().map(String::as_str).collect();
+    let mut hosts: Vec<String> = depends_on.allowed_hosts.iter().map(ToString::to_string).collect();
     hosts.sort_unstable();
-    let commands = depends_on.commands.iter().map(String::as_str).collect();
-    for list in [commands, hosts] {
+    let variables = depends_on.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    for list in [depends_on.commands.to_vec(), hosts, variables] {
         add(&mut hash, &list.len().to_string());
-        list.into_iter().for_each(|item| add(&mut hash, item));
+        list.iter().for_each(|item| add(&mut hash, item));
     }
     for (path, content) in files {
         add(&mut hash, path);
@@ -221,12 +223,15 @@ mod tests {
     #[test]
     fn everything_that_a_set_up_depends_on_changes_its_key() {
         let commands = ["a".to_owned(), "b".to_owned()];
-        let hosts = ["x.example".to_owned()];
+        let hosts = [AllowedHost::public("x.example")];
+        let internal = [AllowedHost::parse("x.example=10.0.0.0/8").unwrap()];
+        let variables = [("A".to_owned(), "1".to_owned())];
         let base = DependsOn {
             repository: "r",
             root_digest: "sha256:1",
             commands: &commands,
             allowed_hosts: &hosts,
+            variables: &[],
         };
         let files = [("Cargo.lock".to_owned(), sha('1'))];
         let moved = ["a".to_owned(), "b".to_owned(), "x.example".to_owned()];
@@ -237,6 +242,8 @@ mod tests {
             digest(&DependsOn { commands: &commands[..1], ..base }, &files),
             digest(&DependsOn { allowed_hosts: &[], ..base }, &files),
             digest(&DependsOn { commands: &moved, allowed_hosts: &[], ..base }, &files),
+            digest(&DependsOn { allowed_hosts: &internal, ..base }, &files),
+            digest(&DependsOn { variables: &variables, ..base }, &files),
             digest(&base, &[("Cargo.lock".to_owned(), sha('2'))]),
             digest(&base, &[("a/Cargo.lock".to_owned(), sha('1'))]),
             key_of_proposal(&digest(&base, &files), &sha('1')),

@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use crate::domain::{Budget, JobId, JobSettings, Login, Outcome, TranscriptEvent};
+use crate::agent::settle_lost;
+use crate::domain::{Budget, DayCaps, JobId, JobSettings, Login, Outcome, TranscriptEvent};
 use crate::github::GitHub;
 use crate::model::Model;
 use crate::sandbox::{Sandbox, SandboxSpec};
@@ -20,6 +21,7 @@ use crate::workspace::Mirrors;
 
 mod admission;
 mod lease;
+mod left_out;
 mod pipeline;
 mod preparation;
 mod publication;
@@ -72,6 +74,8 @@ pub struct Rules {
     pub bots_allowed: Vec<Login>,
     /// The most a job may spend; a repository may only ask for less.
     pub budget: Budget,
+    /// What all jobs together may spend in a day.
+    pub caps: DayCaps,
     /// The sandbox of every job; the label is filled in.
     pub sandbox: SandboxSpec,
     /// What a repository's set-up commands may do.
@@ -243,6 +247,7 @@ impl Worker {
 
     async fn give_up(&self, journal: &Journal, why: String) -> Result<(), StoreError> {
         error!(why, "job failed");
+        settle_lost(journal).await?;
         publication::report_failure(&self.parts, journal, &why).await;
         let outcome = Outcome::Failed { why };
         journal.append(&[TranscriptEvent::Ended { outcome }]).await
@@ -258,6 +263,7 @@ impl Worker {
     }
 
     async fn called_off(&self, journal: &Journal, why: String) -> Result<Outcome, JobError> {
+        settle_lost(journal).await?;
         let outcome = Outcome::Cancelled { why };
         publication::report_end(&self.parts, journal, &outcome).await;
         journal.append(&[TranscriptEvent::Ended { outcome: outcome.clone() }]).await?;

@@ -6,8 +6,11 @@ use std::sync::atomic::AtomicBool;
 
 use tracing::{info, instrument};
 
-use crate::agent::{Agent, AgentEnding, AgentError, Brief, Conversation, prompts};
-use crate::domain::{EscalationReason, JobState, Message, Outcome, Recorded, Step, TestRun, TranscriptEvent};
+use crate::agent::{Agent, AgentEnding, AgentError, Brief, Conversation, Purse, prompts};
+use crate::domain::{
+    Budget, BudgetExhausted, EscalationReason, JobState, Message, Outcome, Recorded, Step, TestRun,
+    TranscriptEvent,
+};
 use crate::store::Journal;
 use crate::verdict::{Judge, Red, Verdict, Verified};
 
@@ -47,7 +50,10 @@ pub(super) async fn run(
                 Admission::Refused(why) => return publication::refuse(parts, journal, why).await,
             };
             publication::acknowledge(parts, journal).await?;
-            let decision = work(parts, journal, &mut stage, &transcript, &remote).await?;
+            let decision = match no_room(parts, journal, &transcript).await? {
+                Some(limit) => Decision::Escalate(EscalationReason::Budget { limit }),
+                None => work(parts, journal, &mut stage, &transcript, &remote).await?,
+            };
             record_decision(&mut stage, &decision).await?;
             decision
         }
@@ -56,6 +62,23 @@ pub(super) async fn run(
         Decision::Propose(verified) => publication::propose(parts, journal, &verified, committed).await,
         Decision::Escalate(reason) => publication::escalate(parts, journal, reason).await,
     }
+}
+
+/// The cap that leaves no room for a first call, however short: better found before anything is
+/// cloned than after. A job that is under way finds out at its next call.
+async fn no_room(
+    parts: &Parts,
+    journal: &Journal,
+    transcript: &[Recorded],
+) -> Result<Option<BudgetExhausted>, JobError> {
+    let has_begun =
+        transcript.iter().any(|recorded| matches!(recorded.event, TranscriptEvent::Prepared { .. }));
+    if has_begun {
+        return Ok(None);
+    }
+    let shortest = Agent::shortest_request(parts.rules.output_tokens_max);
+    let purse = purse(parts, journal, &parts.rules.budget);
+    Ok(purse.has_room(&shortest).await?.err())
 }
 
 /// The decision that was recorded before a crash, if there is one.
@@ -123,7 +146,7 @@ async fn agent_and_verdict(
         }
     }
     let agent = Agent {
-        model: parts.model.as_ref(),
+        purse: purse(parts, journal, &prepared.environment.settings().budget),
         output_tokens_max: parts.rules.output_tokens_max,
         toolbox: &prepared.toolbox,
         workspace: prepared.environment.workspace(),
@@ -169,6 +192,11 @@ async fn agent_and_verdict(
             }));
         }
     }
+}
+
+/// What the job's model calls are paid from.
+fn purse<'a>(parts: &'a Parts, journal: &'a Journal, budget: &'a Budget) -> Purse<'a> {
+    Purse { model: parts.model.as_ref(), journal, budget, caps: &parts.rules.caps }
 }
 
 /// Records which texts the model is instructed with, unless the transcript says so already.

@@ -1,14 +1,15 @@
 //! Everything before the agent's first turn: base, settings, sandbox, set-up, baseline.
 
 use crate::config::{REPOSITORY_FILE, resolve};
-use crate::domain::{Ending, EscalationReason, JobSettings, Recorded, TestRun, TranscriptEvent};
+use crate::domain::{Ending, EscalationReason, JobSettings, Recorded, Sha, TestRun, TranscriptEvent};
 use crate::github::Repository;
 use crate::sandbox::{SandboxError, SandboxSpec, Toolbox};
 use crate::store::{Attempt, Journal};
-use crate::verdict::{Environment, SuiteError, run_suite};
+use crate::verdict::{Environment, SetUpFailure, SuiteError, run_suite};
 use crate::workspace::{Workspace, WorkspaceError};
 
 use super::admission::github_error;
+use super::left_out::{self, LeftOut};
 use super::setup::{Permitted, permit};
 use super::{JobError, Parts};
 
@@ -89,25 +90,15 @@ pub(super) async fn sandbox_and_baseline(
         Ok(permitted) => permitted,
         Err(why) => return Ok(Err(EscalationReason::Environment { why })),
     };
-    let Permitted { settings, spec, notes, hint } = permitted;
-    let notes: Vec<_> = notes.into_iter().map(|text| TranscriptEvent::Note { text }).collect();
+    let notes: Vec<_> =
+        permitted.notes.iter().map(|text| TranscriptEvent::Note { text: text.clone() }).collect();
     journal.append(&notes).await?;
-    let environment = Environment::of(
-        parts.sandbox.clone(),
-        spec,
-        workspace,
-        settings.clone(),
-        parts.rules.set_up.clone(),
-        journal.job().trigger.repository.id,
-        parts.set_ups.clone(),
-    );
-    let environment = environment.await.map_err(suite_error)?;
-    let fresh = environment.fresh(&tree, "work").await;
-    journal.append(&environment.take_events()).await?;
-    let toolbox = match fresh.map_err(suite_error)? {
-        Ok(toolbox) => toolbox,
-        Err(failure) => return Ok(Err(EscalationReason::Environment { why: failure.in_words() })),
-    };
+    let Started { environment, toolbox, hint } =
+        match start(parts, journal, workspace, &permitted, &tree).await? {
+            Ok(started) => started,
+            Err(why) => return Ok(Err(EscalationReason::Environment { why })),
+        };
+    let settings = environment.settings();
     let started = TranscriptEvent::SandboxStarted {
         purpose: "work".to_owned(),
         description: toolbox.description().to_owned(),
@@ -116,18 +107,85 @@ pub(super) async fn sandbox_and_baseline(
     let baseline = match recorded {
         Some(run) => run,
         None => {
-            let (run, note) = first_runs(&toolbox, &settings).await?;
+            let (run, note) = first_runs(&toolbox, settings).await?;
             let mut events = vec![TranscriptEvent::BaselineRun { run: run.clone() }];
             events.extend(note.map(|text| TranscriptEvent::Note { text }));
             journal.append(&events).await?;
             run
         }
     };
-    if let Some(why) = unusable(&baseline) {
+    let without = || left_out::says_nothing(&baseline).filter(|_| environment.set_up_left_out().is_some());
+    if let Some(why) = unusable(&baseline).or_else(without) {
         let why = [Some(why), hint].into_iter().flatten().collect::<Vec<_>>().join("\n");
         return Ok(Err(EscalationReason::Environment { why }));
     }
     Ok(Ok(Prepared { environment, toolbox, baseline }))
+}
+
+/// A sandbox that works.
+struct Started {
+    environment: Environment,
+    toolbox: Toolbox,
+    /// What is missed only if the suite cannot be run.
+    hint: Option<String>,
+}
+
+/// Starts the first sandbox. A set-up that nobody wrote down and that fails is left out. `Err`: why
+/// there is none.
+async fn start(
+    parts: &Parts,
+    journal: &Journal,
+    workspace: Workspace,
+    permitted: &Permitted,
+    tree: &Sha,
+) -> Result<Result<Started, String>, JobError> {
+    let Permitted { settings, spec, hint, .. } = permitted;
+    let environment = async |settings: &JobSettings| {
+        let made = Environment::of(
+            parts.sandbox.clone(),
+            spec.clone(),
+            workspace.clone(),
+            settings.clone(),
+            parts.rules.set_up.clone(),
+            journal.job().trigger.repository.id,
+            parts.set_ups.clone(),
+        );
+        made.await.map_err(suite_error)
+    };
+    let with_it = environment(settings).await?;
+    let failure = match fresh(journal, &with_it, tree).await? {
+        Ok(Ok(toolbox)) => return Ok(Ok(Started { environment: with_it, toolbox, hint: hint.clone() })),
+        Ok(Err(failure)) if settings.setup_detected => failure,
+        Ok(Err(failure)) => return Ok(Err(failure.in_words())),
+        Err(why) => return Ok(Err(why)),
+    };
+    let left_out = LeftOut { settings, failure: &failure };
+    journal.append(&[TranscriptEvent::Note { text: left_out.note() }]).await?;
+    let bare = JobSettings { setup_commands: Vec::new(), ..settings.clone() };
+    let without_it = environment(&bare).await?.without_set_up(left_out.remark());
+    Ok(match fresh(journal, &without_it, tree).await? {
+        Ok(Ok(toolbox)) => {
+            Ok(Started { environment: without_it, toolbox, hint: Some(left_out.what_to_write()) })
+        }
+        Ok(Err(failure)) => Err(failure.in_words()),
+        Err(why) => Err(why),
+    })
+}
+
+/// A sandbox with `tree`; `Err` is why the tree or the set-up does not fit into one, which it will not
+/// the next time either.
+async fn fresh(
+    journal: &Journal,
+    environment: &Environment,
+    tree: &Sha,
+) -> Result<Result<Result<Toolbox, SetUpFailure>, String>, JobError> {
+    let fresh = environment.fresh(tree, "work").await;
+    journal.append(&environment.take_events()).await?;
+    match fresh {
+        Ok(started) => Ok(Ok(started)),
+        Err(SuiteError::Sandbox(full @ SandboxError::DiskFull(_))) => Ok(Err(full.to_string())),
+        Err(error) => Err(suite_error(error)),
+    }
 }
 
 /// The baseline. A red one is run again: a suite that is red once and green once is flaky, not red,
@@ -216,8 +274,9 @@ pub(super) fn sandbox_error(error: SandboxError) -> JobError {
             after: std::time::Duration::from_secs(5),
             attempt: Attempt::Counts,
         },
-        SandboxError::Unavailable { .. } | SandboxError::Protocol(_) | SandboxError::NotKept(_) => {
-            JobError::Broke(error.to_string())
-        }
+        SandboxError::Unavailable { .. }
+        | SandboxError::Protocol(_)
+        | SandboxError::NotKept(_)
+        | SandboxError::DiskFull(_) => JobError::Broke(error.to_string()),
     }
 }

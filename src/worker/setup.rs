@@ -3,7 +3,7 @@
 
 use globset::{Glob, GlobSetBuilder};
 
-use crate::config::REPOSITORY_FILE;
+use crate::config::{AllowedHost, REPOSITORY_FILE};
 use crate::domain::JobSettings;
 use crate::sandbox::{Root, SandboxSpec};
 use crate::verdict::SetUpPolicy;
@@ -79,10 +79,14 @@ fn permit_image(permitted: &mut Permitted, policy: &SetUpPolicy) -> Result<(), S
 }
 
 fn permit_hosts(permitted: &mut Permitted, policy: &SetUpPolicy) {
-    let is_allowed =
-        |host: &String| policy.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host));
-    let (allowed, refused): (Vec<String>, Vec<String>) =
-        permitted.settings.agent_hosts.iter().cloned().partition(is_allowed);
+    let (mut allowed, mut refused): (Vec<AllowedHost>, Vec<&str>) = (Vec::new(), Vec::new());
+    for host in &permitted.settings.agent_hosts {
+        // Where an internal one is, only the operator says.
+        match policy.allowed_hosts.iter().find(|allowed| allowed.is_named(host)) {
+            Some(known) => allowed.push(known.clone()),
+            None => refused.push(host),
+        }
+    }
     if !refused.is_empty() {
         permitted.notes.push(format!(
             "`{REPOSITORY_FILE}` asks for the network hosts {}, which are not among `sandbox.allowed_hosts`; they \
@@ -134,8 +138,11 @@ mod tests {
     }
 
     fn policy(hosts: &[&str], images: &[&str]) -> SetUpPolicy {
-        let owned = |list: &[&str]| list.iter().map(|item| (*item).to_owned()).collect();
-        SetUpPolicy { allowed_hosts: owned(hosts), images: owned(images), ..SetUpPolicy::default() }
+        SetUpPolicy {
+            allowed_hosts: hosts.iter().map(|host| AllowedHost::parse(host).unwrap()).collect(),
+            images: images.iter().map(|image| (*image).to_owned()).collect(),
+            ..SetUpPolicy::default()
+        }
     }
 
     #[test]
@@ -186,9 +193,9 @@ mod tests {
     fn the_agent_reaches_what_both_repository_and_operator_name() {
         let hosts = ["api.example", "evil.example"].map(str::to_owned).into();
         let settings = JobSettings { agent_hosts: hosts, ..settings() };
-        let policy = policy(&["API.example", "registry.example"], &[]);
+        let policy = policy(&["API.example=10.0.0.0/8", "registry.example"], &[]);
         let permitted = permit(&settings, &policy, &SandboxSpec::named("job")).unwrap();
-        assert_eq!(permitted.spec.allowed_hosts, ["api.example"]);
+        assert_eq!(permitted.spec.allowed_hosts, [AllowedHost::parse("api.example=10.0.0.0/8").unwrap()]);
         insta::assert_snapshot!(permitted.notes.join("\n"), @"`.github/agent-fix.yml` asks for the network hosts evil.example, which are not among `sandbox.allowed_hosts`; they cannot be reached");
         let silent =
             permit(&JobSettings { agent_hosts: vec![], ..settings }, &policy, &SandboxSpec::named("job"));

@@ -69,6 +69,7 @@ mod images;
 mod isolation;
 mod lifetime;
 mod limits;
+mod map;
 mod measure;
 mod processes;
 mod streams;

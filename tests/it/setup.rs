@@ -5,13 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mendwright::config::AllowedHost;
 use mendwright::domain::{
     Change, ChangedContent, Ending, FileMode, JobSettings, RepositoryId, Sha, TranscriptEvent,
 };
 use mendwright::sandbox::{
-    CommandSpec, DockerOptions, Root, Sandbox, SandboxOptions, SandboxSpec, Toolbox, connect,
+    CommandSpec, DockerOptions, Limits, Root, Sandbox, SandboxError, SandboxOptions, SandboxSpec, Toolbox,
+    connect,
 };
-use mendwright::verdict::{Environment, SetUpFailure, SetUpLocks, SetUpPolicy};
+use mendwright::verdict::{Environment, SetUpFailure, SetUpLocks, SetUpPolicy, SuiteError};
 use mendwright::workspace::{LocalRepository, Mirrors, Workspace};
 
 mod keeping;
@@ -55,6 +57,7 @@ struct Site {
     policy: SetUpPolicy,
     locks: SetUpLocks,
     commands: Vec<String>,
+    limits: Limits,
 }
 
 impl Site {
@@ -68,6 +71,7 @@ impl Site {
             policy: SetUpPolicy::default(),
             locks: SetUpLocks::default(),
             commands: commands.iter().map(|command| (*command).to_owned()).collect(),
+            limits: Limits::default(),
         };
         site.commit(&[("deps.lock.txt", "x"), ("requirements.txt", "one"), ("src/main.py", "base")]);
         site
@@ -116,7 +120,7 @@ impl Site {
         };
         let environment = Environment::of(
             self.sandbox.clone(),
-            spec(self.kind, "site"),
+            SandboxSpec { limits: self.limits, ..spec(self.kind, "site") },
             workspace,
             settings,
             self.policy.clone(),
@@ -179,6 +183,7 @@ of_every_backend! {
     a_proposal_with_other_lock_files_never_feeds_a_later_job,
     jobs_that_want_the_same_set_up_wait_for_the_one_that_makes_it,
     what_cannot_be_kept_is_made_in_each_sandbox,
+    a_file_with_holes_takes_no_more_of_the_host_than_the_sandbox_might,
 }
 
 async fn a_set_up_runs_once_for_all_sandboxes_of_all_jobs(kind: &'static str) {
@@ -246,7 +251,7 @@ async fn a_proposal_with_other_lock_files_never_feeds_a_later_job(kind: &'static
     let of_later = id_in(&later, &base(&later).await, "work").await;
     assert_ne!(of_later, its_own, "what a proposal's set-up made was found by a job on the base");
     // With network it has none, unless the operator says so.
-    site.policy.allowed_hosts = vec!["registry.example".to_owned()];
+    site.policy.allowed_hosts = vec![AllowedHost::public("registry.example")];
     let online = site.job().await;
     let id = id_in(&online, &base(&online).await, "work").await;
     let proposed = propose(online.workspace(), "requirements.txt", "three").await;
@@ -285,12 +290,60 @@ async fn what_cannot_be_kept_is_made_in_each_sandbox(kind: &'static str) {
     assert!(noted, "{events:?}");
 }
 
+/// Holes cost nothing inside, and would be whole where they are kept: at the cost of everybody else's.
+async fn a_file_with_holes_takes_no_more_of_the_host_than_the_sandbox_might(kind: &'static str) {
+    let mut site = Site::new(kind, &[MAKES_AN_ID, "truncate -s 300M $HOME/holes"]);
+    site.limits.disk_bytes_max = 128 << 20;
+    let job = site.job().await;
+    job.fresh(&base(&job).await, "work").await.unwrap().unwrap().shut_down().await;
+    let events = job.take_events();
+    assert_eq!(set_ups(&events), [(2, false, false)]);
+    let notes = events.iter().filter_map(|event| match event {
+        TranscriptEvent::Note { text } => Some(text.as_str()),
+        _ => None,
+    });
+    assert!(notes.collect::<String>().contains("larger than the 128 MiB that may be kept"), "{events:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn what_a_set_up_made_and_does_not_fit_is_told_as_a_full_disk() {
+    let mut site = Site::new("docker", &["head -c 90000000 /dev/zero > $HOME/large"]);
+    // A quarter of it is for the home directory.
+    site.limits.disk_bytes_max = 256 << 20;
+    let job = site.job().await;
+    match job.fresh(&base(&job).await, "work").await {
+        Err(SuiteError::Sandbox(SandboxError::DiskFull(why))) => {
+            assert!(why.starts_with("what the set-up made cannot be copied: "), "{why}");
+        }
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it fitted"),
+    }
+}
+
+#[tokio::test]
+async fn a_set_up_sees_the_operators_variables_and_nobody_else_does() {
+    let mut site = Site::new("bubblewrap", &["mkdir vendor && echo ${PIP_INDEX_URL-none} > vendor/id"]);
+    let plain = site.job().await;
+    let toolbox = plain.fresh(&base(&plain).await, "work").await.unwrap().unwrap();
+    assert_eq!(ok(&toolbox, "cat vendor/id").await, "none\n");
+    toolbox.shut_down().await;
+    site.policy.variables = vec![("PIP_INDEX_URL".to_owned(), "http://mirror.example/simple".to_owned())];
+    let job = site.job().await;
+    let toolbox = job.fresh(&base(&job).await, "work").await.unwrap().ok().unwrap();
+    assert_eq!(
+        ok(&toolbox, "cat vendor/id; echo ${PIP_INDEX_URL-none}").await,
+        "http://mirror.example/simple\nnone\n"
+    );
+    toolbox.shut_down().await;
+}
+
 #[tokio::test]
 async fn a_set_up_that_fails_says_what_it_was_refused() {
     let asks = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/3128; printf \"CONNECT packages.example:443 HTTP/1.1\\r\\n\\r\\n\" >&3; \
                 head -n 1 <&3; echo it ended; exit 7'";
     let mut site = Site::new("bubblewrap", &["echo fine", asks, "echo never"]);
-    site.policy.allowed_hosts = vec!["registry.example".to_owned()];
+    site.policy.allowed_hosts = vec![AllowedHost::public("registry.example")];
     let job = site.job().await;
     let failure: SetUpFailure = match job.fresh(&base(&job).await, "work").await.unwrap() {
         Err(failure) => failure,

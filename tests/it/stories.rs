@@ -2,6 +2,7 @@
 
 mod commands;
 mod crashes;
+mod money;
 mod people;
 mod processes;
 mod scenarios;

@@ -160,6 +160,15 @@ impl World {
         said.unwrap().unwrap_or_else(|| panic!("the service ended: {}", self.log()))
     }
 
+    /// The words with which a service with these lines in its configuration does not start.
+    pub async fn refused_start(&self, extra: &str) -> String {
+        let configuration = self.write_configuration(extra, true);
+        let ended = Command::new(BINARY).args(["serve", "--config"]).arg(&configuration).output();
+        let ended = tokio::time::timeout(PATIENCE, ended).await.expect("it ends").unwrap();
+        assert_eq!(ended.status.code(), Some(1));
+        String::from_utf8_lossy(&ended.stderr).into_owned()
+    }
+
     /// SIGKILL: nothing is cleaned up, nothing is flushed.
     pub async fn kill_service(&mut self) {
         let mut child = self.service.take().expect("a running service");

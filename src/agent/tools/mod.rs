@@ -12,12 +12,15 @@ use crate::sandbox::CallError;
 mod ask_human;
 mod delete_file;
 mod edit_file;
+mod faults;
+mod find_symbol;
 mod finish;
 mod hands;
 mod list_files;
 mod move_file;
 mod read_file;
 mod read_result;
+mod repo_map;
 mod run_command;
 mod run_tests;
 mod search;
@@ -90,6 +93,8 @@ impl Registry {
                 Box::new(read_file::ReadFileTool),
                 Box::new(list_files::ListFilesTool),
                 Box::new(search::SearchTool),
+                Box::new(repo_map::RepoMapTool),
+                Box::new(find_symbol::FindSymbolTool),
                 Box::new(edit_file::EditFileTool),
                 Box::new(write_file::WriteFileTool),
                 Box::new(delete_file::DeleteFileTool),

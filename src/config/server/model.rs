@@ -1,9 +1,10 @@
 //! The section `[model]`.
 
 use super::values::{known_url, number, warn_of_plain_http, web_address};
-use super::{ModelConfig, ModelPrice, ModelProvider};
+use super::{ModelConfig, ModelProvider};
 use crate::config::given::{ConfigError, Given};
 use crate::config::secret::secret;
+use crate::domain::{LongPromptPrice, Price, PriceTable};
 
 const OUTPUT_TOKENS_DEFAULT: u32 = 16_384;
 
@@ -47,6 +48,7 @@ pub(super) fn model(
         output_tokens_max: number(given, "model.output_tokens_max", 256..=1_000_000)?
             .unwrap_or(OUTPUT_TOKENS_DEFAULT),
         price: price(given)?,
+        prices: prices(given)?,
     })
 }
 
@@ -59,20 +61,53 @@ fn required_name(given: &Given, key: &'static str) -> Result<Option<String>, Con
     Ok(Some(name.to_owned()))
 }
 
-fn price(given: &Given) -> Result<Option<ModelPrice>, ConfigError> {
-    let amount = |key| number(given, key, 0.0..=100_000.0);
-    let (input, output) = (amount("model.price.input")?, amount("model.price.output")?);
-    let (cache_read, cache_write) = (amount("model.price.cache_read")?, amount("model.price.cache_write")?);
-    let remedy = "write US dollars for a million tokens, or remove [model.price]";
+fn price(given: &Given) -> Result<Option<Price>, ConfigError> {
+    let Some(rates) = rates(given, "model.price")? else { return Ok(None) };
+    let above = number(given, "model.price.long.above_tokens", 1..=1_000_000_000_u64)?;
+    let long = match (above, self::rates(given, "model.price.long")?) {
+        (Some(above_tokens), Some([input, output, cache_read, cache_write])) => {
+            Some(LongPromptPrice { above_tokens, input, output, cache_read, cache_write })
+        }
+        (None, None) => None,
+        (None, Some(_)) => {
+            let remedy = "write the length of prompt, in tokens, above which it holds";
+            return Err(given.missing("model.price.long.above_tokens", remedy));
+        }
+        (Some(_), None) => return Err(given.missing("model.price.long.input", RATES_REMEDY)),
+    };
+    let [input, output, cache_read, cache_write] = rates;
+    Ok(Some(Price { long, ..Price::flat(input, output, cache_read, cache_write) }))
+}
+
+const RATES_REMEDY: &str = "write US dollars for a million tokens, or remove [model.price]";
+
+/// Input, output, cache reads (as input where not stated) and cache writes (a quarter over input
+/// where not stated).
+fn rates(given: &Given, section: &str) -> Result<Option<[f64; 4]>, ConfigError> {
+    let amount = |rate: &str| number(given, &format!("{section}.{rate}"), 0.0..=100_000.0);
+    let (input, output) = (amount("input")?, amount("output")?);
+    let (cache_read, cache_write) = (amount("cache_read")?, amount("cache_write")?);
     match (input, output) {
-        (Some(input), Some(output)) => Ok(Some(ModelPrice {
-            input,
-            output,
-            cache_read: cache_read.unwrap_or(input),
-            cache_write: cache_write.unwrap_or(input * 1.25),
-        })),
+        (Some(input), Some(output)) => {
+            Ok(Some([input, output, cache_read.unwrap_or(input), cache_write.unwrap_or(input * 1.25)]))
+        }
         (None, None) if cache_read.is_none() && cache_write.is_none() => Ok(None),
-        (None, _) => Err(given.missing("model.price.input", remedy)),
-        (Some(_), None) => Err(given.missing("model.price.output", remedy)),
+        (None, _) => Err(given.missing(&format!("{section}.input"), RATES_REMEDY)),
+        (Some(_), None) => Err(given.missing(&format!("{section}.output"), RATES_REMEDY)),
     }
+}
+
+/// The operator's own table of prices.
+fn prices(given: &Given) -> Result<PriceTable, ConfigError> {
+    const BYTES_MAX: u64 = 1 << 20;
+    let Some(found) = given.get("model.prices_file") else { return Ok(PriceTable::default()) };
+    let remedy = "write [[price]] tables with model, input, output, cache_read and cache_write in it";
+    let path = given.resolve(found.text()?);
+    let wrong = |problem: String| found.wrong(problem, remedy);
+    let bytes = std::fs::metadata(&path).map_err(|error| wrong(format!("cannot be read ({error})")))?.len();
+    if bytes > BYTES_MAX {
+        return Err(wrong(format!("has {bytes} bytes, of which at most {BYTES_MAX} are read")));
+    }
+    let text = std::fs::read_to_string(&path).map_err(|error| wrong(format!("cannot be read ({error})")))?;
+    PriceTable::parse(&text).map_err(|error| wrong(format!("cannot be used ({error})")))
 }

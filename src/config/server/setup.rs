@@ -5,8 +5,8 @@ use std::time::Duration;
 use globset::Glob;
 
 use super::values::number;
+use crate::config::allowed_host::AllowedHost;
 use crate::config::given::{ConfigError, Found, Given};
-use crate::config::host_name::host_name_problem;
 
 /// Hosts, and patterns of images.
 const ENTRIES_MAX: usize = 500;
@@ -14,8 +14,10 @@ const ENTRIES_MAX: usize = 500;
 /// What set-ups may do, and how much of it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetUpConfig {
-    /// Host names that a set-up may reach; empty: no network.
-    pub allowed_hosts: Vec<String>,
+    /// Hosts that a set-up may reach; empty: no network.
+    pub allowed_hosts: Vec<AllowedHost>,
+    /// Variables for its commands.
+    pub variables: Vec<(String, String)>,
     /// Globs of images that a repository may name.
     pub images: Vec<String>,
     /// Bytes that one set-up may move, both ways together.
@@ -35,7 +37,8 @@ pub struct SetUpConfig {
 pub(super) fn set_up(given: &Given) -> Result<SetUpConfig, ConfigError> {
     let days = number(given, "sandbox.kept_days", 1..=3650_u64)?.unwrap_or(14);
     Ok(SetUpConfig {
-        allowed_hosts: list(given, "sandbox.allowed_hosts", checked_host)?,
+        allowed_hosts: list(given, "sandbox.allowed_hosts", allowed_host)?,
+        variables: list(given, "sandbox.setup_variables", variable)?,
         images: list(given, "sandbox.images", checked_glob)?,
         commands: given.get("sandbox.commands").map(Found::flag).transpose()?.unwrap_or(true),
         egress_bytes_max: number(given, "sandbox.egress_mb", 1..=1_048_576_u64)?.unwrap_or(4096) << 20,
@@ -50,32 +53,70 @@ pub(super) fn set_up(given: &Given) -> Result<SetUpConfig, ConfigError> {
     })
 }
 
-fn list(
+fn list<T>(
     given: &Given,
     key: &str,
-    check: impl Fn(&Found, &str) -> Result<(), ConfigError>,
-) -> Result<Vec<String>, ConfigError> {
+    parse: impl Fn(&Found, &str) -> Result<T, ConfigError>,
+) -> Result<Vec<T>, ConfigError> {
     let Some(found) = given.get(key) else { return Ok(Vec::new()) };
     let list = found.list()?;
     if list.len() > ENTRIES_MAX {
         let remedy = format!("name at most {ENTRIES_MAX}");
         return Err(found.wrong(format!("has {} entries", list.len()), remedy));
     }
-    for entry in &list {
-        check(found, entry)?;
+    list.iter().map(|entry| parse(&found, entry)).collect()
+}
+
+fn allowed_host(found: &Found, host: &str) -> Result<AllowedHost, ConfigError> {
+    AllowedHost::parse(host).map_err(|problem| {
+        found.wrong(
+            format!("has an entry that {problem}: {host:?}"),
+            "write names as [\"registry.example.org\", \"mirror.internal.example=10.1.2.0/24\"]",
+        )
+    })
+}
+
+/// `NAME=VALUE`. Whatever the value is, strangers' code reads it.
+fn variable(found: &Found, entry: &str) -> Result<(String, String), ConfigError> {
+    let wrong = |problem: &str, remedy: &str| {
+        // What may be a secret is not shown.
+        let name = entry.split('=').next().unwrap_or_default();
+        Err(found.wrong(format!("has an entry that {problem}: {name:?}"), remedy))
+    };
+    let Some((name, value)) = entry.split_once('=') else {
+        return wrong(
+            "has no value",
+            "write entries as [\"PIP_INDEX_URL=https://mirror.internal.example/simple\"]",
+        );
+    };
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name.bytes().next().is_some_and(|first| !first.is_ascii_digit());
+    if !is_name || value.contains('\0') {
+        return wrong("is no variable's name", "use letters, digits and '_'");
     }
-    Ok(list)
+    let lower = name.to_ascii_lowercase();
+    // Go's GOPROXY names a registry.
+    if lower.ends_with("_proxy") || lower.ends_with("noproxy") {
+        return wrong(
+            "would send its connections elsewhere than to the sandbox's own proxy",
+            "leave it out: the sandbox sets these itself",
+        );
+    }
+    let in_name = ["password", "passwd", "secret", "token", "api_key", "apikey", "_auth"];
+    let in_address =
+        value.split("://").skip(1).any(|rest| rest.split('/').next().unwrap_or(rest).contains('@'));
+    if in_address || in_name.iter().any(|word| lower.contains(word)) {
+        return wrong(
+            "looks like a secret, and set-up commands are strangers' code",
+            "have the registry serve these networks without a login",
+        );
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }
 
-fn checked_host(found: &Found, host: &str) -> Result<(), ConfigError> {
-    let Some(problem) = host_name_problem(host) else { return Ok(()) };
-    Err(found
-        .wrong(format!("has an entry that {problem}: {host:?}"), "write names as [\"registry.example.org\"]"))
-}
-
-fn checked_glob(found: &Found, glob: &str) -> Result<(), ConfigError> {
+fn checked_glob(found: &Found, glob: &str) -> Result<String, ConfigError> {
     match Glob::new(glob) {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(glob.to_owned()),
         Err(error) => Err(found.wrong(
             format!("has an entry that is no pattern, {glob:?} ({error})"),
             "write image references, with * where anything may stand",

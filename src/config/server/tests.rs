@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::config::AllowedHost;
+use crate::domain::LongPromptPrice;
 
 mod stored;
 
@@ -90,11 +92,19 @@ fn what_set_ups_may_do_is_given_and_checked() {
     let days = |days: u64| Duration::from_secs(days * 24 * 3600);
     assert_eq!((plain.kept_bytes_max, plain.kept_count_max, plain.kept_age_max), (20 << 30, 20, days(14)));
     let given = set_up(
-        "allowed_hosts = [\"registry.example.org\"]\nimages = [\"registry.example.org/ci/*\"]\negress_mb = 7\n\
+        "allowed_hosts = [\"registry.example.org\", \"nexus=10.1.0.0/16\"]\n\
+         setup_variables = [\"PIP_INDEX_URL=http://nexus/simple?a=b\", \"GOPROXY=http://nexus/go\"]\nimages = [\"registry.example.org/ci/*\"]\negress_mb = 7\n\
          commands = false\nnetwork_for_proposals = true\nkept_gb = 3\nkept_count = 4\nkept_days = 5",
     );
     let expected = SetUpConfig {
-        allowed_hosts: vec!["registry.example.org".to_owned()],
+        allowed_hosts: vec![
+            AllowedHost::public("registry.example.org"),
+            AllowedHost::parse("nexus=10.1.0.0/16").unwrap(),
+        ],
+        variables: vec![
+            ("PIP_INDEX_URL".to_owned(), "http://nexus/simple?a=b".to_owned()),
+            ("GOPROXY".to_owned(), "http://nexus/go".to_owned()),
+        ],
         images: vec!["registry.example.org/ci/*".to_owned()],
         egress_bytes_max: 7 << 20,
         commands: false,
@@ -107,6 +117,12 @@ fn what_set_ups_may_do_is_given_and_checked() {
     let wrong: Vec<String> = [
         "allowed_hosts = [\"*.example.org\"]",
         "allowed_hosts = \"registry.example.org\"",
+        "allowed_hosts = [\"a.example=127.0.0.0/8\"]",
+        "setup_variables = [\"PIP_INDEX_URL\"]",
+        "setup_variables = [\"PIP INDEX=1\"]",
+        "setup_variables = [\"https_proxy=http://a.example\"]",
+        "setup_variables = [\"PIP_INDEX_URL=https://me:secret@a.example/simple\"]",
+        "setup_variables = [\"NPM_TOKEN=x\"]",
         "images = [\"a[\"]",
         "network_for_proposals = \"yes\"",
         "kept_days = 0",
@@ -115,8 +131,14 @@ fn what_set_ups_may_do_is_given_and_checked() {
     .map(|line| told(&with("sandbox", line)))
     .collect();
     insta::assert_snapshot!(wrong.join("\n"), @r#"
-    DIR/mendwright.toml line 12: sandbox.allowed_hosts = ["*.example.org"] has an entry that holds a wildcard; write each host name out: "*.example.org"; write names as ["registry.example.org"]
+    DIR/mendwright.toml line 12: sandbox.allowed_hosts = ["*.example.org"] has an entry that holds a wildcard; write each host name out: "*.example.org"; write names as ["registry.example.org", "mirror.internal.example=10.1.2.0/24"]
     DIR/mendwright.toml line 12: sandbox.allowed_hosts = "registry.example.org" is not a list; write it as ["one", "two"]
+    DIR/mendwright.toml line 12: sandbox.allowed_hosts = ["a.example=127.0.0.0/8"] has an entry that names loopback, link-local, multicast or metadata addresses, which a sandbox never reaches; give the host an address of the network: "a.example=127.0.0.0/8"; write names as ["registry.example.org", "mirror.internal.example=10.1.2.0/24"]
+    DIR/mendwright.toml line 12: sandbox.setup_variables = ["PIP_INDEX_URL"] has an entry that has no value: "PIP_INDEX_URL"; write entries as ["PIP_INDEX_URL=https://mirror.internal.example/simple"]
+    DIR/mendwright.toml line 12: sandbox.setup_variables = ["PIP INDEX=1"] has an entry that is no variable's name: "PIP INDEX"; use letters, digits and '_'
+    DIR/mendwright.toml line 12: sandbox.setup_variables = ["https_proxy=http://a.example"] has an entry that would send its connections elsewhere than to the sandbox's own proxy: "https_proxy"; leave it out: the sandbox sets these itself
+    DIR/mendwright.toml line 12: sandbox.setup_variables = ["PIP_INDEX_URL=https://me:secret@a.example/simple"] has an entry that looks like a secret, and set-up commands are strangers' code: "PIP_INDEX_URL"; have the registry serve these networks without a login
+    DIR/mendwright.toml line 12: sandbox.setup_variables = ["NPM_TOKEN=x"] has an entry that looks like a secret, and set-up commands are strangers' code: "NPM_TOKEN"; have the registry serve these networks without a login
     DIR/mendwright.toml line 12: sandbox.images = ["a["] has an entry that is no pattern, "a[" (error parsing glob 'a[': unclosed character class; missing ']'); write image references, with * where anything may stand
     DIR/mendwright.toml line 12: sandbox.network_for_proposals = "yes" is neither true nor false; write true or false, without quotes
     DIR/mendwright.toml line 12: sandbox.kept_days = 0 is not a number in range; write a number from 1 to 3650, without quotes
@@ -201,10 +223,7 @@ format = "json"
     assert!(config.github.app.unwrap().webhook_secret_previous.is_some());
     assert_eq!(config.github.bots_allowed[0].as_str(), "renovate[bot]");
     assert!(config.model.api_key.is_none());
-    assert_eq!(
-        config.model.price,
-        Some(ModelPrice { input: 3.0, output: 15.0, cache_read: 0.3, cache_write: 3.75 })
-    );
+    assert_eq!(config.model.price, Some(Price::flat(3.0, 15.0, 0.3, 3.75)));
     assert_eq!(config.model.brief_name.as_deref(), Some("small"));
     assert_eq!((config.sandbox.memory_bytes_max, config.sandbox.pids_max), (2 << 30, 500));
     assert_eq!(config.sandbox.toolchains, Toolchains::Paths(vec!["/opt/rust".into()]));
@@ -383,4 +402,57 @@ fn no_error_shows_a_secret() {
         let told = place.told_with(&text, &[]);
         assert!(!told.contains("hunter2"), "{told}");
     }
+}
+
+#[test]
+fn a_days_caps_are_read_and_none_is_set_where_none_is_given() {
+    let place = Place::new();
+    let config = place.load(WHOLE).unwrap();
+    assert_eq!((config.caps, config.require_price), (DayCaps::default(), false));
+    let text = format!(
+        "{WHOLE}\n[budget]\nrepository_usd_per_day = 20\nrepository_tokens_per_day = 5_000_000\n\
+         installation_usd_per_day = 99.5\nrequire_price = true\n"
+    );
+    let config = place.load(&text).unwrap();
+    let repository = DayCap { usd: Some(20.0), tokens: Some(5_000_000) };
+    let installation = DayCap { usd: Some(99.5), tokens: None };
+    assert_eq!(config.caps, DayCaps { repository, installation });
+    assert!(config.require_price);
+}
+
+#[test]
+fn a_price_is_taken_from_the_section_for_its_model_and_from_the_file_for_others() {
+    let place = Place::new();
+    let row = "input = 1\noutput = 2\ncache_read = 0.1\ncache_write = 1.25\n";
+    let file = |rows: &str| std::fs::write(place.0.path().join("prices.toml"), rows).unwrap();
+    file(&format!("[[price]]\nmodel = \"small\"\n{row}"));
+    let long = "long = { above_tokens = 200_000, input = 6, output = 22.5 }";
+    let lines = format!("prices_file = \"prices.toml\"\nprice = {{ input = 3, output = 15, {long} }}");
+    let text = WHOLE.replace("[model]", &format!("[model]\n{lines}"));
+    let config = place.load(&text).unwrap();
+    let long = LongPromptPrice {
+        above_tokens: 200_000,
+        input: 6.0,
+        output: 22.5,
+        cache_read: 6.0,
+        cache_write: 7.5,
+    };
+    let own = Price { long: Some(long), ..Price::flat(3.0, 15.0, 3.0, 3.75) };
+    assert_eq!(config.model.stated_price("a-model"), Some(own));
+    assert_eq!(config.model.stated_price("small"), Some(Price::flat(1.0, 2.0, 0.1, 1.25)));
+    assert_eq!(config.model.stated_price("another"), None);
+
+    let told = |text: &str| {
+        let words = place.load(text).unwrap_err().to_string();
+        words.replace(&place.0.path().display().to_string(), "DIR")
+    };
+    let mut wrong = vec![told(&text.replace("prices.toml", "gone.toml"))];
+    wrong.push(told(&text.replace("above_tokens = 200_000, ", "")));
+    file(&format!("[[price]]\nmodel = \"small\"\n{}", row.replace("= 2", "= -2")));
+    wrong.push(told(&text));
+    insta::assert_snapshot!(wrong.join("\n"), @r#"
+    DIR/mendwright.toml line 8: model.prices_file = "gone.toml" cannot be read (No such file or directory (os error 2)); write [[price]] tables with model, input, output, cache_read and cache_write in it
+    DIR/mendwright.toml: model.price.long.above_tokens is missing; write the length of prompt, in tokens, above which it holds (or set MENDWRIGHT_MODEL_PRICE_LONG_ABOVE_TOKENS)
+    DIR/mendwright.toml line 8: model.prices_file = "prices.toml" cannot be used (the model small has the price -2 for output; it is US dollars for a million tokens, 0 or more); write [[price]] tables with model, input, output, cache_read and cache_write in it
+    "#);
 }

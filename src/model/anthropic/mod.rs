@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::exchange::Exchange;
-use super::{Model, ModelError, ModelReply, ModelRequest, Price, RetryPolicy};
+use super::{Model, ModelError, ModelReply, ModelRequest, RetryPolicy, estimated_input};
+use crate::domain::Price;
 
 mod reply;
 mod request;
@@ -37,8 +38,10 @@ impl Model for Anthropic {
             let body = body.clone();
             async {
                 let mut reply = reply::Assembly::new(&self.exchange.asked);
-                self.exchange.run(body, |event| reply.read(event)).await?;
-                reply.finish()
+                match self.exchange.run(body, |part| reply.read(part)).await {
+                    Ok(()) => reply.finish(|| estimated_input(request)),
+                    Err(failure) => Err(reply.broken_by(failure)),
+                }
             }
         };
         self.retry.run(&self.exchange.asked.url, attempt).await

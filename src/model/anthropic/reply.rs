@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use super::PROVIDER;
 use crate::domain::{AssistantBlock, StopReason, ToolArguments, ToolCall, Usage};
-use crate::model::ModelReply;
-use crate::model::exchange::Progress;
-use crate::model::failure::{Asked, of_event, quote};
+use crate::model::exchange::{Part, Progress};
+use crate::model::failure::{Asked, is_error, of_event, quote};
 use crate::model::retry::Failure;
+use crate::model::{ModelReply, estimated_output};
 
 /// Blocks of one reply; some hundred times what a model gives.
 const BLOCKS_MAX: usize = 1000;
@@ -64,6 +64,17 @@ enum WireEvent {
 }
 
 #[derive(Deserialize)]
+struct WholeMessage {
+    content: Vec<Value>,
+    #[serde(default)]
+    stop_reason: Option<String>,
+    #[serde(default)]
+    model: String,
+    #[serde(default)]
+    usage: WireUsage,
+}
+
+#[derive(Deserialize)]
 struct StartedMessage {
     #[serde(default)]
     model: String,
@@ -110,6 +121,15 @@ impl WireUsage {
         self.cache_creation_input_tokens =
             later.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
     }
+
+    fn to_usage(&self, input_tokens: u64) -> Usage {
+        Usage {
+            input_tokens,
+            output_tokens: self.output_tokens.unwrap_or_default(),
+            cache_read_tokens: self.cache_read_input_tokens.unwrap_or_default(),
+            cache_write_tokens: self.cache_creation_input_tokens.unwrap_or_default(),
+        }
+    }
 }
 
 impl<'a> Assembly<'a> {
@@ -117,10 +137,34 @@ impl<'a> Assembly<'a> {
         Self { asked, model: String::new(), blocks: BTreeMap::new(), stop: None, usage: WireUsage::default() }
     }
 
-    /// Takes one event.
-    pub(super) fn read(&mut self, event: &Event) -> Result<Progress, Failure> {
+    /// Takes a part of the answer.
+    pub(super) fn read(&mut self, part: Part<'_>) -> Result<Progress, Failure> {
+        match part {
+            Part::Event(event) => self.read_event(event),
+            Part::Whole(text) => self.read_whole(text),
+        }
+    }
+
+    /// The message that a server without streaming answers with.
+    fn read_whole(&mut self, text: &str) -> Result<Progress, Failure> {
+        let Ok(whole) = serde_json::from_str::<WholeMessage>(text) else {
+            return match is_error(text) {
+                true => Err(of_event(self.asked, text)),
+                false => Ok(Progress::More),
+            };
+        };
+        self.model = whole.model;
+        self.usage.update(whole.usage);
+        self.stop = whole.stop_reason;
+        for (index, block) in (0..).zip(whole.content) {
+            self.start(index, block)?;
+        }
+        Ok(Progress::Complete)
+    }
+
+    fn read_event(&mut self, event: &Event) -> Result<Progress, Failure> {
         let parsed = serde_json::from_str(&event.data).map_err(|error| {
-            Failure::passing(format!("an event cannot be read ({error}): {}", quote(&event.data)))
+            Failure::broken(format!("an event cannot be read ({error}): {}", quote(&event.data)))
         })?;
         match parsed {
             WireEvent::MessageStart { message } => {
@@ -142,7 +186,7 @@ impl<'a> Assembly<'a> {
 
     fn start(&mut self, index: u64, block: Value) -> Result<(), Failure> {
         let Value::Object(mut block) = block else {
-            return Err(Failure::passing("a content block is not an object"));
+            return Err(Failure::broken("a content block is not an object"));
         };
         let kind = block.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut text = |field: &str| match block.remove(field) {
@@ -161,7 +205,7 @@ impl<'a> Assembly<'a> {
             _ => Building::Ignored,
         };
         if self.blocks.len() >= BLOCKS_MAX {
-            return Err(Failure::passing(format!("the reply has more than {BLOCKS_MAX} blocks")));
+            return Err(Failure::broken(format!("the reply has more than {BLOCKS_MAX} blocks")));
         }
         self.blocks.insert(index, building);
         Ok(())
@@ -181,21 +225,38 @@ impl<'a> Assembly<'a> {
             }
             (Some(Building::Ignored), _) | (Some(_), Delta::Other) => {}
             (Some(_), _) => {
-                return Err(Failure::passing(format!(
+                return Err(Failure::broken(format!(
                     "content block {index} grows by what it is not made of"
                 )));
             }
             (None, _) => {
-                return Err(Failure::passing(format!("content block {index} grows before it began")));
+                return Err(Failure::broken(format!("content block {index} grows before it began")));
             }
         }
         Ok(())
     }
 
-    /// The reply, once [`Progress::Complete`] was said.
-    pub(super) fn finish(self) -> Result<ModelReply, Failure> {
-        let Some(stop) = self.stop else {
-            return Err(Failure::passing("the message ended without a stop reason"));
+    /// What a failure means after what was read so far: nothing was billed before the message began.
+    pub(super) fn broken_by(self, failure: Failure) -> Failure {
+        let Some(input_tokens) = self.usage.input_tokens else {
+            return match self.blocks.is_empty() {
+                true => failure,
+                false => failure.in_an_answer(None),
+            };
+        };
+        let (counted, blocks) = (self.usage, self.blocks);
+        let received: Vec<_> = blocks.into_values().filter_map(|building| finished(building, true)).collect();
+        // The last count came with the beginning; what was received since then was made, too.
+        let output_tokens = counted.output_tokens.unwrap_or_default().max(estimated_output(&received));
+        let usage = Usage { output_tokens, ..counted.to_usage(input_tokens) };
+        failure.in_an_answer(Some(usage))
+    }
+
+    /// The reply, once [`Progress::Complete`] was said. `estimated_input` counts the input where
+    /// the server did not.
+    pub(super) fn finish(self, estimated_input: impl FnOnce() -> u64) -> Result<ModelReply, Failure> {
+        let Some(stop) = self.stop.clone() else {
+            return Err(self.broken_by(Failure::broken("the message ended without a stop reason")));
         };
         let was_cut = matches!(stop.as_str(), "max_tokens" | "model_context_window_exceeded");
         let blocks: Vec<_> =
@@ -209,12 +270,9 @@ impl<'a> Assembly<'a> {
             _ if has_calls => StopReason::ToolCalls,
             _ => StopReason::EndOfTurn,
         };
-        let usage = Usage {
-            input_tokens: self.usage.input_tokens.unwrap_or_default(),
-            output_tokens: self.usage.output_tokens.unwrap_or_default(),
-            cache_read_tokens: self.usage.cache_read_input_tokens.unwrap_or_default(),
-            cache_write_tokens: self.usage.cache_creation_input_tokens.unwrap_or_default(),
-        };
+        let input_tokens = self.usage.input_tokens.unwrap_or_else(estimated_input);
+        let output_tokens = self.usage.output_tokens.unwrap_or_else(|| estimated_output(&blocks));
+        let usage = Usage { output_tokens, ..self.usage.to_usage(input_tokens) };
         let model = if self.model.is_empty() { self.asked.model.clone() } else { self.model };
         Ok(ModelReply { blocks, stop, usage, model })
     }
@@ -261,16 +319,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::ModelError;
 
     fn reply_of(events: &[Value]) -> Result<ModelReply, Failure> {
         let asked = Asked { url: "http://p".into(), model: "m-1".into() };
         let mut assembly = Assembly::new(&asked);
         for (index, event) in events.iter().enumerate() {
             let event = Event { data: event.to_string(), ..Event::default() };
-            let progress = assembly.read(&event)?;
+            let progress = assembly.read(Part::Event(&event))?;
             assert_eq!(progress == Progress::Complete, index + 1 == events.len());
         }
-        assembly.finish()
+        assembly.finish(|| 77)
     }
 
     fn start(index: u64, block: Value) -> Value {
@@ -382,7 +441,44 @@ mod tests {
             vec![json!([1, 2]), stop],
         ];
         for events in nonsense {
-            assert!(matches!(reply_of(&events), Err(Failure::Passing { .. })), "{events:?}");
+            assert!(matches!(reply_of(&events), Err(Failure::Broken { .. })), "{events:?}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_was_billed_as_far_as_it_was_counted_and_received() {
+        let asked = Asked { url: "http://p".into(), model: "m-1".into() };
+        let broken = |events: &[Value], failure| {
+            let mut assembly = Assembly::new(&asked);
+            for event in events {
+                assembly.read_event(&Event { data: event.to_string(), ..Event::default() }).unwrap();
+            }
+            assembly.broken_by(failure)
+        };
+        let begun = json!({"type": "message_start", "message": {"model": "m-1", "usage":
+            {"input_tokens": 3, "cache_read_input_tokens": 100, "output_tokens": 1}}});
+        let text = [
+            start(0, json!({"type": "text", "text": ""})),
+            delta(0, json!({"type": "text_delta", "text": "x".repeat(400)})),
+        ];
+        let overloaded = || Failure::passing("overloaded");
+        assert!(matches!(broken(&[json!({"type": "ping"})], overloaded()), Failure::Passing { .. }));
+        assert!(matches!(broken(&text, overloaded()), Failure::Broken { usage: None, .. }));
+        let counted = |output_tokens| Usage {
+            input_tokens: 3,
+            cache_read_tokens: 100,
+            output_tokens,
+            ..Usage::default()
+        };
+        let usage = |events: &[Value]| match broken(events, overloaded()) {
+            Failure::Broken { usage, is_passing: true, .. } => usage,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(usage(std::slice::from_ref(&begun)), Some(counted(1)));
+        let [first, second] = text;
+        assert_eq!(usage(&[begun.clone(), first, second]), Some(counted(100)));
+        let refused =
+            Failure::Final(ModelError::ContextOverflow { model: "m-1".into(), detail: "long".into() });
+        assert!(matches!(broken(&[begun], refused), Failure::Broken { is_passing: false, .. }));
     }
 }

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::connection::OutputLimitParameter;
 use super::exchange::Exchange;
 use super::retry::Failure;
-use super::{Model, ModelError, ModelReply, ModelRequest, Price, RetryPolicy, estimated_usage};
+use super::{Model, ModelError, ModelReply, ModelRequest, RetryPolicy, estimated_input};
+use crate::domain::Price;
 
 mod reply;
 mod request;
@@ -60,8 +61,10 @@ impl OpenAi {
     ) -> Result<ModelReply, Failure> {
         let body = Bytes::from(request::to_wire(&self.name, request, with_max_tokens));
         let mut reply = reply::Assembly::new(&self.exchange.asked);
-        self.exchange.run(body, |event| reply.read(event)).await?;
-        reply.finish(|blocks| estimated_usage(request, blocks))
+        match self.exchange.run(body, |part| reply.read(part)).await {
+            Ok(()) => reply.finish(|| estimated_input(request)),
+            Err(failure) => Err(reply.broken_by(failure)),
+        }
     }
 }
 

@@ -6,10 +6,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::domain::{AssistantBlock, StopReason, ToolArguments, ToolCall, Usage};
-use crate::model::ModelReply;
-use crate::model::exchange::Progress;
-use crate::model::failure::{Asked, of_event, quote};
+use crate::model::exchange::{Part, Progress};
+use crate::model::failure::{Asked, is_error, of_event, quote};
 use crate::model::retry::Failure;
+use crate::model::{ModelReply, estimated_output};
 
 /// Tool calls of one reply; some ten times what a model gives.
 const CALLS_MAX: usize = 500;
@@ -48,7 +48,8 @@ struct Chunk {
 struct Choice {
     #[serde(default)]
     index: u64,
-    #[serde(default)]
+    /// Where the answer is not streamed, all of it.
+    #[serde(default, alias = "message")]
     delta: Option<Delta>,
     #[serde(default)]
     finish_reason: Option<String>,
@@ -108,20 +109,43 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// Takes one event.
-    pub(super) fn read(&mut self, event: &Event) -> Result<Progress, Failure> {
+    /// Takes a part of the answer.
+    pub(super) fn read(&mut self, part: Part<'_>) -> Result<Progress, Failure> {
+        match part {
+            Part::Event(event) => self.read_event(event),
+            Part::Whole(text) => self.read_whole(text),
+        }
+    }
+
+    /// The completion that a server without streaming answers with.
+    fn read_whole(&mut self, text: &str) -> Result<Progress, Failure> {
+        if is_error(text) {
+            return Err(of_event(self.asked, text));
+        }
+        if let Ok(whole) = serde_json::from_str(text) {
+            self.take(whole)?;
+        }
+        Ok(if self.finish.is_some() { Progress::Complete } else { Progress::More })
+    }
+
+    fn read_event(&mut self, event: &Event) -> Result<Progress, Failure> {
         if event.data.trim() == "[DONE]" {
             return match self.finish {
                 Some(_) => Ok(Progress::Complete),
-                None => Err(Failure::passing("the stream was done without a finish reason")),
+                None => Err(Failure::broken("the stream was done without a finish reason")),
             };
         }
         let chunk: Chunk = serde_json::from_str(&event.data).map_err(|error| {
-            Failure::passing(format!("an event cannot be read ({error}): {}", quote(&event.data)))
+            Failure::broken(format!("an event cannot be read ({error}): {}", quote(&event.data)))
         })?;
-        if chunk.error.is_some_and(|error| !error.is_null()) {
+        if chunk.error.as_ref().is_some_and(|error| !error.is_null()) {
             return Err(of_event(self.asked, &event.data));
         }
+        self.take(chunk)?;
+        Ok(Progress::More)
+    }
+
+    fn take(&mut self, chunk: Chunk) -> Result<(), Failure> {
         if let Some(model) = chunk.model.filter(|model| !model.is_empty()) {
             self.model = model;
         }
@@ -131,7 +155,7 @@ impl<'a> Assembly<'a> {
             self.grow(choice.delta.unwrap_or_default())?;
             self.finish = choice.finish_reason.or(self.finish.take());
         }
-        Ok(Progress::More)
+        Ok(())
     }
 
     fn grow(&mut self, delta: Delta) -> Result<(), Failure> {
@@ -163,7 +187,7 @@ impl<'a> Assembly<'a> {
         let position = match position {
             Some(position) => position,
             None if self.calls.len() >= CALLS_MAX => {
-                return Err(Failure::passing(format!("the reply has more than {CALLS_MAX} tool calls")));
+                return Err(Failure::broken(format!("the reply has more than {CALLS_MAX} tool calls")));
             }
             None => {
                 self.calls.push(BuildingCall {
@@ -178,11 +202,21 @@ impl<'a> Assembly<'a> {
         Ok(&mut self.calls[position])
     }
 
-    /// The reply, once [`Progress::Complete`] was said. `estimate` counts where the server did not.
-    pub(super) fn finish(
-        self,
-        estimate: impl FnOnce(&[AssistantBlock]) -> Usage,
-    ) -> Result<ModelReply, Failure> {
+    /// What a failure means after what was read so far. An error in place of the first word was not
+    /// billed; after that everything may have been, and the count comes last, if at all.
+    pub(super) fn broken_by(self, failure: Failure) -> Failure {
+        let began = self.finish.is_some()
+            || !(self.text.is_empty() && self.refusal.is_empty() && self.calls.is_empty());
+        match self.usage {
+            Some(counted) => failure.in_an_answer(Some(counted.to_usage())),
+            None if began => failure.in_an_answer(None),
+            None => failure,
+        }
+    }
+
+    /// The reply, once [`Progress::Complete`] was said. `estimated_input` counts the input where the
+    /// server did not.
+    pub(super) fn finish(self, estimated_input: impl FnOnce() -> u64) -> Result<ModelReply, Failure> {
         let finish = self.finish.unwrap_or_default();
         let was_cut = finish == "length";
         let mut blocks = Vec::new();
@@ -204,7 +238,11 @@ impl<'a> Assembly<'a> {
         };
         let usage = match &self.usage {
             Some(counted) => counted.to_usage(),
-            None => estimate(&blocks),
+            None => Usage {
+                input_tokens: estimated_input(),
+                output_tokens: estimated_output(&blocks),
+                ..Usage::default()
+            },
         };
         let model = if self.model.is_empty() { self.asked.model.clone() } else { self.model };
         Ok(ModelReply { blocks, stop, usage, model })
@@ -217,7 +255,10 @@ impl WireUsage {
         let cache_read_tokens = details.and_then(|details| details.cached_tokens).unwrap_or_default();
         let cache_write_tokens = details.and_then(|details| details.cache_write_tokens).unwrap_or_default();
         Usage {
-            input_tokens: self.prompt_tokens.saturating_sub(cache_read_tokens + cache_write_tokens),
+            input_tokens: self
+                .prompt_tokens
+                .saturating_sub(cache_read_tokens)
+                .saturating_sub(cache_write_tokens),
             output_tokens: self.completion_tokens,
             cache_read_tokens,
             cache_write_tokens,
@@ -251,11 +292,11 @@ mod tests {
         let mut assembly = Assembly::new(&asked);
         for chunk in chunks {
             let event = Event { data: chunk.to_string(), ..Event::default() };
-            assert_eq!(assembly.read(&event)?, Progress::More);
+            assert_eq!(assembly.read(Part::Event(&event))?, Progress::More);
         }
         let done = Event { data: "[DONE]".into(), ..Event::default() };
-        assert_eq!(assembly.read(&done)?, Progress::Complete);
-        assembly.finish(|_| Usage { input_tokens: 77, ..Usage::default() })
+        assert_eq!(assembly.read_event(&done)?, Progress::Complete);
+        assembly.finish(|| 77)
     }
 
     fn chunk(delta: Value, finish_reason: Value) -> Value {
@@ -334,11 +375,33 @@ mod tests {
     fn done_without_a_finish_reason_is_no_reply_and_neither_is_an_error() {
         assert!(matches!(
             reply_of(&[chunk(json!({"content": "half an ans"}), Value::Null)]),
-            Err(Failure::Passing { .. })
+            Err(Failure::Broken { .. })
         ));
         let error = json!({"error": {"message": "The server had an error", "type": "server_error"}});
         assert!(matches!(reply_of(&[error]), Err(Failure::Passing { .. })));
         let error = json!({"error": {"message": "no such model", "type": "invalid_request_error"}});
         assert!(matches!(reply_of(&[error]), Err(Failure::Final(_))));
+    }
+
+    #[test]
+    fn what_may_have_been_billed_is_told_by_how_far_the_answer_came() {
+        let asked = Asked { url: "http://p".into(), model: "m-1".into() };
+        let broken = |chunks: &[Value]| {
+            let mut assembly = Assembly::new(&asked);
+            for chunk in chunks {
+                assembly.read_event(&Event { data: chunk.to_string(), ..Event::default() }).unwrap();
+            }
+            assembly.broken_by(Failure::passing("server_error"))
+        };
+        let role = chunk(json!({"role": "assistant", "content": null}), Value::Null);
+        let word = chunk(json!({"content": "x"}), Value::Null);
+        let counted = json!({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 9}});
+        assert!(matches!(broken(std::slice::from_ref(&role)), Failure::Passing { .. }));
+        assert!(matches!(broken(&[role, word.clone()]), Failure::Broken { usage: None, .. }));
+        let usage = Usage { input_tokens: 100, output_tokens: 9, ..Usage::default() };
+        let Failure::Broken { usage: found, is_passing: true, .. } = broken(&[word, counted]) else {
+            panic!()
+        };
+        assert_eq!(found, Some(usage));
     }
 }

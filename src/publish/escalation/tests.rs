@@ -7,7 +7,7 @@ use super::super::neutralise::properties::{assert_text_is_inert, page};
 use super::super::pages::{PAGE_CHARS_MAX, PAGES_MAX};
 use super::super::samples::{fixed, hostile, long, stuck};
 use super::*;
-use crate::domain::{BudgetExhausted, Ending, WritablePlace};
+use crate::domain::{BudgetExhausted, DayCapReached, Ending, Payer, WritablePlace};
 
 fn budget() -> EscalationReason {
     EscalationReason::Budget { limit: BudgetExhausted::Turns { max: 3 } }
@@ -401,4 +401,34 @@ fn a_run_that_met_a_limit_is_told_with_what_to_do_and_never_as_passed() {
     let expected = "`python -m pytest -q`: ⚠️ no result (disk full: /tmp had no room left, 1.4 s, 1 failing test \
                     named)\n\nHave it write less, or remove what it no longer needs";
     assert!(comments[0].contains(expected), "{}", comments[0]);
+}
+
+#[test]
+fn a_days_cap_is_told_with_what_the_operator_can_raise_and_when_there_is_room_again() {
+    let reached = DayCapReached {
+        payer: Payer::Repository,
+        setting: "budget.repository_usd_per_day".into(),
+        used: "$19.9100".into(),
+        max: "$20.0000".into(),
+        next: "$0.3120".into(),
+        room_from: Some("2026-11-26T14:05:09Z".parse().unwrap()),
+    };
+    let never = DayCapReached { room_from: None, ..reached.clone() };
+    let beginning = |reached| {
+        let comment =
+            render(&stuck(), &EscalationReason::Budget { limit: BudgetExhausted::Day(reached) }).remove(0);
+        comment.split("**Spent").next().unwrap_or_default().to_owned()
+    };
+    insta::assert_snapshot!(beginning(reached), @r"
+    <!-- mendwright:escalation:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
+    ### Stopped: the budget is used up
+
+    No pull request was opened. The next step did not fit any more: all jobs of this repository together may use \$20.0000 in 24 hours; \$19.9100 are spent or set aside, and the next call may need \$0.3120; there is room again from 2026-11-26 14:05 UTC on.
+
+    **What you can do**
+
+    - Wait until there is room again (2026-11-26 14:05 UTC), then take `agent-fix` off this issue and put it on again.
+    - Or have the operator raise `budget.repository_usd_per_day` in the service's configuration, then take `agent-fix` off this issue and put it on again.
+    ");
+    assert!(beginning(never).contains("- Waiting does not help: one call may need more than the whole cap."));
 }

@@ -87,7 +87,10 @@ impl Applied<'_> {
         };
         let network = match self.spec.allowed_hosts.as_slice() {
             [] => "no network".to_owned(),
-            hosts => format!("network through a proxy to {} only", hosts.join(", ")),
+            hosts => {
+                let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+                format!("network through a proxy to {} only", hosts.join(", "))
+            }
         };
         let parts = [
             format!("{}, {who}", self.version),

@@ -101,7 +101,7 @@ impl Bubblewrap {
 
     /// Sets a sandbox up exactly as a real one, with a toolbox that ends at once.
     fn probe(&self, privileges: Privileges, abilities: Abilities) -> Result<(), String> {
-        let mut stage = self.stage(privileges, abilities, PROBE_DISK_BYTES);
+        let mut stage = self.stage(privileges, abilities, PROBE_DISK_BYTES, None);
         if let (Some(stage), true) = (&mut stage, abilities.overlay) {
             stage.overlay(ROOT_ON_STAGE, "/usr".as_ref(), None)?;
         }
@@ -121,13 +121,19 @@ impl Bubblewrap {
         guard::try_out(&self.program, arguments, stage)
     }
 
-    fn stage(&self, privileges: Privileges, abilities: Abilities, bytes_max: u64) -> Option<Stage> {
+    fn stage(
+        &self,
+        privileges: Privileges,
+        abilities: Abilities,
+        bytes_max: u64,
+        memory_bytes_max: Option<u64>,
+    ) -> Option<Stage> {
         let privilege = match (privileges, &self.subordinates) {
             (Privileges::DroppedTo { .. }, _) => Privilege::Root,
             (Privileges::MappedTo { .. }, Some(users)) => Privilege::Joined(Arc::clone(&users.namespace)),
             (Privileges::MappedTo { .. }, None) | (Privileges::UserNamespace, _) => Privilege::Own,
         };
-        abilities.stage.then(|| Stage::new(privilege, bytes_max)).flatten()
+        abilities.stage.then(|| Stage::new(privilege, bytes_max, memory_bytes_max)).flatten()
     }
 
     /// As whom it runs. Neighbours on the host's own system are other users, whose bounds the kernel
@@ -224,7 +230,8 @@ impl Bubblewrap {
         let broken = |why: String| refuse(format!("the sandbox could not be started ({why})"), &remedy());
         let cgroup = Arc::new(Cgroup::create(&spec.label, &spec.limits));
         let writable_bytes = writable_bytes(&spec.limits, cgroup.bounds_memory());
-        let mut stage = self.stage(privileges, self.abilities, writable_bytes);
+        let memory_bytes_max = cgroup.bounds_memory().then_some(spec.limits.memory_bytes_max);
+        let mut stage = self.stage(privileges, self.abilities, writable_bytes, memory_bytes_max);
         if let (Some(stage), ShownRoot::Overlaid(image)) = (&mut stage, &root) {
             let owner = match privileges {
                 Privileges::DroppedTo { user } => Some(user),

@@ -180,8 +180,14 @@ impl Sandbox for Bubblewrap {
     }
 
     async fn evict(&self, bounds: &KeptBounds) -> Result<Vec<SetupKey>, SandboxError> {
-        let (kept, bounds) = (self.kept.clone(), *bounds);
-        on_thread(move || kept.evict(&bounds, SystemTime::now())).await
+        let (kept, bounds, now) = (self.kept.clone(), *bounds, SystemTime::now());
+        let evicted = on_thread(move || kept.evict(&bounds, now)).await?;
+        // Images are had again from where they came.
+        let images = self.images.evict(&bounds, now).await?;
+        if !images.is_empty() {
+            tracing::info!(count = images.len(), "evicted images that were not used for longest");
+        }
+        Ok(evicted)
     }
 
     async fn sweep(&self) -> Result<u32, SandboxError> {

@@ -19,9 +19,10 @@ use nix::libc;
 const POINTS: [&str; 3] = ["/sys", "/mnt", "/srv"];
 /// Beside what the inside may write: directories, what the overlay keeps for itself.
 const OWN_BYTES: u64 = 1 << 20;
-/// Files, directories and links; 1 KiB of the kernel's memory each, which is counted as the
-/// sandbox's.
+/// Files, directories and links, where the sandbox's memory does not bound them further.
 const INODES_MAX: u64 = 4_000_000;
+/// Of the kernel's memory for each, which is counted as the sandbox's.
+const INODE_BYTES: u64 = 1 << 10;
 
 /// The namespace in which it is mounted.
 #[derive(Debug, Clone)]
@@ -50,19 +51,22 @@ enum Step {
 }
 
 impl Stage {
-    /// An empty one that takes `bytes_max` in all; none where there is no place for it.
-    pub(super) fn new(privilege: Privilege, bytes_max: u64) -> Option<Self> {
+    /// An empty one that takes `bytes_max` in all; none where there is no place for it. Of a bounded
+    /// memory no more than a quarter goes to files without content: those that took all of it would not
+    /// be gone when the kernel has ended everything else for them.
+    pub(super) fn new(privilege: Privilege, bytes_max: u64, memory_bytes_max: Option<u64>) -> Option<Self> {
         let point = POINTS.into_iter().find(|point| Path::new(point).is_dir())?;
         let one = |number: u32| text(&format!("0 {number} 1\n"));
         let identity = [one(nix::unistd::geteuid().as_raw()), one(nix::unistd::getegid().as_raw())];
         let mut stage = Self { point, privilege, identity, steps: Vec::new() };
         let bytes = bytes_max.saturating_add(OWN_BYTES);
+        let inodes = memory_bytes_max.map_or(INODES_MAX, |memory| INODES_MAX.min(memory / 4 / INODE_BYTES));
         stage.steps.push(Step::Mount {
             source: text("tmpfs"),
             target: text(point),
             kind: c"tmpfs",
             flags: libc::MS_NOSUID | libc::MS_NODEV,
-            data: text(&format!("mode=0755,size={bytes},nr_inodes={INODES_MAX}")),
+            data: text(&format!("mode=0755,size={bytes},nr_inodes={inodes}")),
         });
         for (name, mode) in [("workspace", 0o755), ("home", 0o755), ("tmp", 0o1777), ("shm", 0o1777)] {
             stage.directory(name, mode, None);
@@ -217,7 +221,7 @@ mod tests {
     #[test]
     fn a_path_is_one_layer_whatever_is_in_it() {
         assert_eq!(escape(b"/a:b,c\\d"), b"/a\\:b\\,c\\\\d");
-        let mut stage = Stage::new(Privilege::Own, 1 << 20).unwrap();
+        let mut stage = Stage::new(Privilege::Own, 1 << 20, None).unwrap();
         stage.overlay("root", Path::new("/images/a,b"), None).unwrap();
         let Some(Step::Mount { data, .. }) = stage.steps.last() else { panic!("{:?}", stage.steps) };
         let point = stage.point;

@@ -161,7 +161,7 @@ impl Store {
     /// Best effort: without it, the time at which it was made counts.
     async fn note_use(&self, key: &SetupKey) {
         let noted = async {
-            tokio::fs::create_dir_all(&self.uses).await?;
+            tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.uses).await?;
             let file = tokio::fs::OpenOptions::new()
                 .create(true)
                 .append(true)

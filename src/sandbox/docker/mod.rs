@@ -258,7 +258,10 @@ impl Docker {
         };
         let network = match spec.allowed_hosts.as_slice() {
             [] => "no network".to_owned(),
-            hosts => format!("network through a proxy to {} only", hosts.join(", ")),
+            hosts => {
+                let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+                format!("network through a proxy to {} only", hosts.join(", "))
+            }
         };
         let unless = |applied: bool, what: &str| match applied {
             true => String::new(),

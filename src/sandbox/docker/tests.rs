@@ -184,7 +184,10 @@ fn work_is_asked_for_without_any_privilege() {
 
 #[test]
 fn a_set_up_may_do_what_package_managers_do_and_no_more() {
-    let spec = SandboxSpec { allowed_hosts: vec!["example.org".to_owned()], ..small(Phase::SetUp) };
+    let spec = SandboxSpec {
+        allowed_hosts: vec![crate::config::AllowedHost::public("example.org")],
+        ..small(Phase::SetUp)
+    };
     let (work, set_up) = (request(&small(Phase::Work), &facts(), false), request(&spec, &facts(), true));
     let only_in = |one: &str, other: &str| -> String {
         one.lines()

@@ -1,14 +1,49 @@
-//! Which addresses are on the public internet. Whatever a name resolves to, no other is connected to.
+//! Which addresses may be connected to, whatever a name resolves to: those on the public internet
+//! that are not of this machine's networks, and for an internal host those where it is said to be.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use nix::ifaddrs::getifaddrs;
+
+use crate::config::is_never_reached;
+
+/// A network with a shorter prefix is no neighbourhood: interfaces of tunnels have such ones.
+const NEIGHBOURS_V4_PREFIX_MIN: u8 = 8;
+const NEIGHBOURS_V6_PREFIX_MIN: u8 = 32;
 
 /// Whether an address is on the public internet: IANA's registries of special-purpose addresses
 /// (RFC 6890) say what is not.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
+        _ if is_never_reached(address) => false,
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),
     }
+}
+
+/// Whether an address is this machine's own, or of a network that one of its interfaces is in: a
+/// public one may be, too, and behind it is what a firewall keeps from everybody else.
+pub(super) fn is_of_this_machines_networks(address: IpAddr) -> std::io::Result<bool> {
+    let address = address.to_canonical();
+    let is_near = |interface: nix::ifaddrs::InterfaceAddress| {
+        let own = interface.address.as_ref().and_then(internet_address)?;
+        let mask = interface.netmask.as_ref().and_then(internet_address);
+        Some(own == address || mask.is_some_and(|mask| is_in_network(address, own, mask)))
+    };
+    Ok(getifaddrs()?.filter_map(is_near).any(|near| near))
+}
+
+fn internet_address(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+}
+
+fn is_in_network(address: IpAddr, own: IpAddr, mask: IpAddr) -> bool {
+    let prefix_min = if own.is_ipv4() { NEIGHBOURS_V4_PREFIX_MIN } else { NEIGHBOURS_V6_PREFIX_MIN };
+    // A mask with holes is none that a network has.
+    IpNet::with_netmask(own, mask)
+        .is_ok_and(|network| network.prefix_len() >= prefix_min && network.contains(&address))
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
@@ -50,7 +85,7 @@ mod tests {
                      255.255.255.255 198.18.0.1 192.0.0.192 192.88.99.1 ::1 :: fe80::1 fc00::1 ff02::1 \
                      fd00:ec2::254 ::ffff:127.0.0.1 ::ffff:169.254.169.254 ::ffff:10.0.0.1 ::127.0.0.1 \
                      64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 64:ff9b::102:304 64:ff9b:1::1 100::1 2002:7f00:1:: \
-                     2001::1 2001:db8::1 3fff::1 5f00::1 fec0::1";
+                     2001::1 2001:db8::1 3fff::1 5f00::1 fec0::1 168.63.129.16 ::ffff:168.63.129.16";
         for address in inner.split_whitespace() {
             assert!(!is_public(address.parse().unwrap()), "{address} counts as public");
         }
@@ -59,5 +94,20 @@ mod tests {
         {
             assert!(is_public(address.parse().unwrap()), "{address} does not count as public");
         }
+    }
+
+    #[test]
+    fn an_interfaces_network_is_near_and_a_tunnels_is_not_the_world() {
+        let near = |address: &str, own: &str, mask: &str| {
+            is_in_network(address.parse().unwrap(), own.parse().unwrap(), mask.parse().unwrap())
+        };
+        assert!(near("203.0.114.9", "203.0.114.77", "255.255.255.0"));
+        assert!(!near("203.0.115.9", "203.0.114.77", "255.255.255.0"));
+        assert!(near("2a00:1:2:3::9", "2a00:1:2:3::77", "ffff:ffff:ffff:ffff::"));
+        assert!(!near("2a00:1:2:4::9", "2a00:1:2:3::77", "ffff:ffff:ffff:ffff::"));
+        assert!(!near("203.0.114.9", "10.8.0.1", "0.0.0.0") && !near("2a00::1", "2a00::2", "::"));
+        assert!(is_of_this_machines_networks("127.0.0.1".parse().unwrap()).unwrap());
+        assert!(is_of_this_machines_networks("::ffff:127.0.0.1".parse().unwrap()).unwrap());
+        assert!(!is_of_this_machines_networks("1.1.1.1".parse().unwrap()).unwrap());
     }
 }

@@ -10,20 +10,22 @@ use crate::domain::{EgressDecision, EgressReport};
 const REFUSED_MAX: usize = 200;
 /// Longest name that a host can have (RFC 1035), and a little more of what is none.
 const HOST_CHARS_MAX: usize = 300;
+/// Of why one was refused, which may name what was asked for.
+const WHY_CHARS_MAX: usize = 500;
 
 /// The decisions since the last look.
 #[derive(Debug, Default)]
 pub(super) struct Decisions(Mutex<EgressReport>);
 
 impl Decisions {
-    /// A connection was let through.
-    pub(super) fn allow(&self, host: &str, port: u16) {
-        self.add(host, port, None, 1, (0, 0));
+    /// A connection was let through. Says whether it is the first of its kind.
+    pub(super) fn allow(&self, host: &str, port: u16) -> bool {
+        self.add(host, port, None, 1, (0, 0))
     }
 
-    /// A connection was not.
-    pub(super) fn refuse(&self, host: &str, port: u16, why: &str) {
-        self.add(host, port, Some(why), 1, (0, 0));
+    /// A connection was not. Says whether it is the first of its kind.
+    pub(super) fn refuse(&self, host: &str, port: u16, why: &str) -> bool {
+        self.add(host, port, Some(why), 1, (0, 0))
     }
 
     /// What a connection that was let through has moved: out and in.
@@ -36,24 +38,31 @@ impl Decisions {
         std::mem::take(&mut self.lock())
     }
 
-    fn add(&self, host: &str, port: u16, refused: Option<&str>, connections: u64, (up, down): (u64, u64)) {
-        let host: String = host.chars().take(HOST_CHARS_MAX).collect();
+    fn add(
+        &self,
+        host: &str,
+        port: u16,
+        refused: Option<&str>,
+        connections: u64,
+        (up, down): (u64, u64),
+    ) -> bool {
+        let cut = |text: &str, chars_max| text.chars().take(chars_max).collect::<String>();
+        let (host, refused) = (cut(host, HOST_CHARS_MAX), refused.map(|why| cut(why, WHY_CHARS_MAX)));
         let mut report = self.lock();
         let known = report
             .decisions
             .iter_mut()
-            .find(|known| known.host == host && known.port == port && known.refused.as_deref() == refused);
+            .find(|known| known.host == host && known.port == port && known.refused == refused);
         if let Some(known) = known {
             known.connections += connections;
             known.bytes_up += up;
             known.bytes_down += down;
-            return;
+            return false;
         }
         if refused.is_some() && report.refusals().count() >= REFUSED_MAX {
             report.omitted += connections;
-            return;
+            return false;
         }
-        let refused = refused.map(str::to_owned);
         let at = Timestamp::now();
         report.decisions.push(EgressDecision {
             at,
@@ -64,6 +73,7 @@ impl Decisions {
             bytes_up: up,
             bytes_down: down,
         });
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, EgressReport> {
@@ -79,11 +89,10 @@ mod tests {
     fn the_same_place_is_one_decision_and_refusals_are_bounded() {
         let decisions = Decisions::default();
         for number in 0..REFUSED_MAX + 5 {
-            decisions.refuse(&format!("host-{number}"), 443, "no");
+            assert_eq!(decisions.refuse(&format!("host-{number}"), 443, "no"), number < REFUSED_MAX);
         }
-        decisions.refuse("host-1", 443, "no");
-        decisions.allow("good", 443);
-        decisions.allow("good", 443);
+        assert!(!decisions.refuse("host-1", 443, "no"));
+        assert!(decisions.allow("good", 443) && !decisions.allow("good", 443));
         decisions.moved("good", 443, (3, 4));
         let report = decisions.take();
         assert_eq!((report.decisions.len(), report.omitted), (REFUSED_MAX + 1, 5));
@@ -91,5 +100,8 @@ mod tests {
         let good = report.decisions.last().unwrap();
         assert_eq!((good.connections, good.bytes_up, good.bytes_down, &good.refused), (2, 3, 4, &None));
         assert!(decisions.take().is_empty());
+        decisions.refuse(&"h".repeat(10_000), 443, &"w".repeat(10_000));
+        let long = decisions.take().decisions.remove(0);
+        assert_eq!((long.host.len(), long.refused.unwrap().len()), (HOST_CHARS_MAX, WHY_CHARS_MAX));
     }
 }

@@ -1,6 +1,7 @@
 //! The only way out of a sandbox: an HTTP proxy that speaks over the pipe's streams. Lets through
 //! the host names it was given and nothing else, resolves them itself, and never connects to an
-//! address of this machine or its networks, whatever a name resolves to.
+//! address of this machine or its networks, whatever a name resolves to; an internal host only where
+//! the operator has said that it is.
 //!
 //! Plain requests are parsed and written anew, each for itself, so that what was vetted is what is
 //! sent. A tunnel must begin with a TLS greeting to the very host it was asked for. What is said
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 use self::decisions::Decisions;
 use self::metered::{Meter, Metered};
 use super::SandboxSpec;
+use crate::config::{AllowedHost, is_never_reached};
 use crate::domain::EgressReport;
 
 mod address;
@@ -37,8 +39,11 @@ mod tunnel;
 pub(super) const PROXY_PORT: u16 = 3128;
 /// Connections at one time.
 const CONNECTIONS_MAX: usize = 64;
-/// Connections of one sandbox, all in all.
+/// Connections of one sandbox, all in all; from it and, since one of these may ask for many things,
+/// to the outside.
 const CONNECTIONS_TOTAL_MAX: u64 = 100_000;
+/// Of a name that was asked for, in a line of our log.
+const LOGGED_CHARS_MAX: usize = 300;
 /// The head of a request.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// For the head to come, for the other side to be reached, and for a TLS greeting.
@@ -54,11 +59,12 @@ pub(super) struct Egress(Arc<Inner>);
 
 struct Inner {
     label: String,
-    allowed: Vec<String>,
+    allowed: Vec<AllowedHost>,
     ways: Ways,
     bytes_max: u64,
     bytes_left: AtomicU64,
     served: AtomicU64,
+    reached: AtomicU64,
     places: Arc<Semaphore>,
     decisions: Decisions,
 }
@@ -68,11 +74,20 @@ struct Inner {
 struct Ways {
     plain_port: u16,
     tls_port: u16,
+    /// For hosts that are not said to be internal.
     may_reach: fn(IpAddr) -> bool,
+    /// No host is there, internal ones only where it is said.
+    is_near: fn(IpAddr) -> io::Result<bool>,
     idle_max: Duration,
 }
 
-const WEB: Ways = Ways { plain_port: 80, tls_port: 443, may_reach: address::is_public, idle_max: IDLE_MAX };
+const WEB: Ways = Ways {
+    plain_port: 80,
+    tls_port: 443,
+    may_reach: address::is_public,
+    is_near: address::is_of_this_machines_networks,
+    idle_max: IDLE_MAX,
+};
 
 /// Why something is not let through: a status line, and words for whoever asked and for the log.
 #[derive(Debug, PartialEq, Eq)]
@@ -108,11 +123,12 @@ impl Egress {
         (!spec.allowed_hosts.is_empty()).then(|| {
             Self(Arc::new(Inner {
                 label: spec.label.clone(),
-                allowed: spec.allowed_hosts.iter().map(|host| normal(host)).collect(),
+                allowed: spec.allowed_hosts.clone(),
                 ways,
                 bytes_max: spec.egress_bytes_max,
                 bytes_left: AtomicU64::new(spec.egress_bytes_max),
                 served: AtomicU64::new(0),
+                reached: AtomicU64::new(0),
                 places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
                 decisions: Decisions::default(),
             }))
@@ -172,8 +188,11 @@ impl Egress {
         };
         match reached {
             Ok(stream) => {
-                tracing::info!(sandbox = self.0.label, host, port, "egress: allowed");
-                self.0.decisions.allow(host, port);
+                // What is allowed is told by one name, however it is spelt.
+                let host = &normal(host);
+                if self.0.decisions.allow(host, port) {
+                    tracing::info!(sandbox = self.0.label, host, port, "egress: allowed");
+                }
                 Ok(Metered::new(stream, Meter::new(self.clone(), host, port)))
             }
             Err(refusal) => {
@@ -184,22 +203,61 @@ impl Egress {
     }
 
     async fn vet_and_connect(&self, host: &str, port: u16, usage: Use) -> Result<TcpStream, Refusal> {
-        self.vet(host, port, usage)?;
-        let unreachable = |e: io::Error| Refusal::unreachable(format!("'{host}' cannot be reached: {e}"));
-        let found = lookup_host((normal(host), port)).await.map_err(unreachable)?;
-        let may_reach = self.0.ways.may_reach;
-        let vetted: Vec<SocketAddr> = found.filter(|address| may_reach(address.ip())).collect();
-        if vetted.is_empty() {
-            return Err(Refusal::forbidden(format!("'{host}' has no public address")));
+        let allowed = self.vet(host, port, usage)?;
+        if self.0.reached.fetch_add(1, Ordering::Relaxed) >= CONNECTIONS_TOTAL_MAX {
+            return Err(Refusal::forbidden(format!("over {CONNECTIONS_TOTAL_MAX} connections")));
         }
+        let unreachable = |e: io::Error| Refusal::unreachable(format!("'{host}' cannot be reached: {e}"));
+        let found = lookup_host((allowed.name(), port)).await.map_err(unreachable)?;
+        let vetted = self.vet_addresses(allowed, found).map_err(Refusal::forbidden)?;
         // Its name is not looked up again: what was vetted is what is connected to.
         TcpStream::connect(vetted.as_slice()).await.map_err(unreachable)
     }
 
-    fn vet(&self, host: &str, port: u16, usage: Use) -> Result<(), Refusal> {
-        if !self.0.allowed.contains(&normal(host)) {
-            return Err(Refusal::forbidden(format!("the host '{host}' is not among the allowed ones")));
+    /// The addresses among `found` at which the host may be. An error where there is none: why.
+    fn vet_addresses(
+        &self,
+        host: &AllowedHost,
+        found: impl Iterator<Item = SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, String> {
+        let name = host.name();
+        if let Some(range) = host.within() {
+            let is_there = |address: &SocketAddr| {
+                let address = address.ip().to_canonical();
+                range.contains(&address) && !is_never_reached(address)
+            };
+            let vetted: Vec<_> = found.filter(is_there).collect();
+            return match vetted.is_empty() {
+                true => Err(format!("'{name}' has no address in {range}, where it is said to be")),
+                false => Ok(vetted),
+            };
         }
+        let public: Vec<_> = found.filter(|address| (self.0.ways.may_reach)(address.ip())).collect();
+        if public.is_empty() {
+            return Err(format!(
+                "'{name}' has no public address; an internal host is named with where it is, as {name}=RANGE"
+            ));
+        }
+        let mut vetted = Vec::new();
+        for address in public {
+            let near = (self.0.ways.is_near)(address.ip());
+            if !near.map_err(|e| format!("this machine's own addresses cannot be told ({e})"))? {
+                vetted.push(address);
+            }
+        }
+        if vetted.is_empty() {
+            return Err(format!(
+                "'{name}' leads into a network of this machine itself; an internal host is named with where it is, \
+                 as {name}=RANGE"
+            ));
+        }
+        Ok(vetted)
+    }
+
+    fn vet(&self, host: &str, port: u16, usage: Use) -> Result<&AllowedHost, Refusal> {
+        let Some(allowed) = self.0.allowed.iter().find(|allowed| allowed.is_named(host)) else {
+            return Err(Refusal::forbidden(format!("the host '{host}' is not among the allowed ones")));
+        };
         let (wanted, what) = match usage {
             Use::Plain => (self.0.ways.plain_port, "a plain request may only go to"),
             Use::Tunnel => (self.0.ways.tls_port, "a tunnel may only lead to"),
@@ -210,7 +268,7 @@ impl Egress {
         if self.0.bytes_left.load(Ordering::Relaxed) == 0 {
             return Err(Refusal::forbidden(self.used_up()));
         }
-        Ok(())
+        Ok(allowed)
     }
 
     /// Takes bytes from what may pass; false when there are not as many left.
@@ -229,8 +287,12 @@ impl Egress {
     }
 
     fn refuse(&self, host: &str, port: u16, why: &str) {
-        tracing::warn!(sandbox = self.0.label, host, port, why, "egress: refused");
-        self.0.decisions.refuse(host, port, why);
+        // Once for each kind, and of those only so many: what is asked for is the sandbox's choice.
+        if self.0.decisions.refuse(host, port, why) {
+            let host: String = host.chars().take(LOGGED_CHARS_MAX).collect();
+            let why: String = why.chars().take(LOGGED_CHARS_MAX).collect();
+            tracing::warn!(sandbox = self.0.label, host, port, why, "egress: refused");
+        }
     }
 }
 

@@ -23,13 +23,14 @@ fn greeting(name: &str) -> Vec<u8> {
 }
 
 fn egress(allowed: &str, ways: Ways) -> Egress {
-    let spec = SandboxSpec { allowed_hosts: vec![allowed.to_owned()], ..SandboxSpec::named("test") };
+    let spec =
+        SandboxSpec { allowed_hosts: vec![AllowedHost::public(allowed)], ..SandboxSpec::named("test") };
     Egress::with(&spec, ways).unwrap()
 }
 
 /// To a server of this test's own.
 fn to_port(port: u16) -> Ways {
-    Ways { plain_port: port, tls_port: port, may_reach: |_| true, idle_max: IDLE_MAX }
+    Ways { plain_port: port, tls_port: port, may_reach: |_| true, is_near: |_| Ok(false), idle_max: IDLE_MAX }
 }
 
 fn connect(egress: &Egress) -> DuplexStream {
@@ -112,7 +113,14 @@ async fn an_allowed_name_that_leads_home_is_refused_and_the_decision_is_told() {
     assert_eq!(
         told,
         [
-            ("localhost", 443, Some("'localhost' has no public address")),
+            (
+                "localhost",
+                443,
+                Some(
+                    "'localhost' has no public address; an internal host is named with where it is, as \
+                     localhost=RANGE"
+                )
+            ),
             ("elsewhere.example", 80, Some("the host 'elsewhere.example' is not among the allowed ones")),
         ]
     );
@@ -203,7 +211,7 @@ async fn each_request_of_a_connection_is_vetted_by_itself() {
 async fn bytes_are_bounded_over_all_connections() {
     let (port, _heard) = server(&[b'x'; 3000], |bytes| bytes.len() > 40).await;
     let spec = SandboxSpec {
-        allowed_hosts: vec!["localhost".to_owned()],
+        allowed_hosts: vec![AllowedHost::public("localhost")],
         egress_bytes_max: 5000,
         ..SandboxSpec::named("test")
     };
@@ -247,6 +255,59 @@ async fn a_crowd_that_says_nothing_and_leaves_makes_room_at_once() {
     assert!(ask(&egress, request.as_bytes()).await.ends_with("ok"));
     let report = egress.take_report();
     assert_eq!(report.refusals().map(|one| one.connections).sum::<u64>(), 5);
+}
+
+#[tokio::test]
+async fn a_host_is_one_however_it_is_spelt() {
+    let (port, _heard) = server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", ends_a_head).await;
+    let egress = egress("localhost", to_port(port));
+    for spelling in ["localhost", "LOCALHOST", "lOcalHost", "localhost."] {
+        let request = format!("GET http://{spelling}:{port}/ HTTP/1.1\r\nConnection: close\r\n\r\n");
+        assert!(ask(&egress, request.as_bytes()).await.ends_with("ok"), "{spelling}");
+    }
+    let report = egress.take_report();
+    let told: Vec<_> = report.decisions.iter().map(|one| (one.host.as_str(), one.connections)).collect();
+    assert_eq!(
+        told,
+        [("localhost", 4)],
+        "a spelling of its own for each connection would fill the transcript"
+    );
+}
+
+#[tokio::test]
+async fn one_connection_from_inside_cannot_make_more_to_the_outside_than_there_may_be() {
+    let egress = egress("localhost", to_port(1));
+    egress.0.reached.store(CONNECTIONS_TOTAL_MAX, Ordering::Relaxed);
+    let answer = ask(&egress, b"GET http://localhost:1/ HTTP/1.1\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("over 100000 connections"), "{answer}");
+}
+
+#[test]
+fn an_internal_host_is_reached_where_it_is_said_to_be_and_a_public_one_never_next_door() {
+    let near: Ways = Ways { is_near: |address| Ok(address.to_string().starts_with("203.0.114.")), ..WEB };
+    let vet = |allowed: AllowedHost, found: &str| {
+        let spec = SandboxSpec { allowed_hosts: vec![allowed.clone()], ..SandboxSpec::named("test") };
+        let found = found.split_whitespace().map(|ip| SocketAddr::new(ip.parse().unwrap(), 443));
+        let vetted = Egress::with(&spec, near).unwrap().vet_addresses(&allowed, found);
+        vetted.map(|vetted| vetted.iter().map(|one| one.ip().to_string()).collect::<Vec<_>>().join(" "))
+    };
+    let public = || AllowedHost::public("a.example");
+    let internal = || AllowedHost::parse("a.example=10.1.0.0/16").unwrap();
+    assert_eq!(vet(public(), "10.1.2.3 140.82.121.4 127.0.0.1 203.0.114.5").unwrap(), "140.82.121.4");
+    assert_eq!(vet(internal(), "10.2.2.3 10.1.2.3 140.82.121.4 127.0.0.1").unwrap(), "10.1.2.3");
+    assert_eq!(vet(internal(), "::ffff:10.1.2.3 169.254.169.254").unwrap(), "::ffff:10.1.2.3");
+    let refused = [
+        vet(public(), "203.0.114.5 10.1.2.3"),
+        vet(public(), "10.1.2.3"),
+        vet(internal(), "140.82.121.4 10.2.0.1 127.0.0.1"),
+        vet(AllowedHost::parse("a.example=168.0.0.0/8").unwrap(), "168.63.129.16"),
+    ];
+    insta::assert_snapshot!(refused.map(Result::unwrap_err).join("\n"), @r"
+    'a.example' leads into a network of this machine itself; an internal host is named with where it is, as a.example=RANGE
+    'a.example' has no public address; an internal host is named with where it is, as a.example=RANGE
+    'a.example' has no address in 10.1.0.0/16, where it is said to be
+    'a.example' has no address in 168.0.0.0/8, where it is said to be
+    ");
 }
 
 #[test]

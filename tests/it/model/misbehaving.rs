@@ -10,12 +10,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use futures_util::stream;
 use http::{HeaderMap, StatusCode};
+use mendwright::domain::ToolArguments;
 use mendwright::model::{ExchangeLimits, ModelConfig, ModelError, Provider, RetryPolicy, connect};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use url::Url;
 
-use super::{BOTH, KEY, client, provider, quick_config, task, text};
+use super::{BOTH, KEY, calls, client, provider, quick_config, task, text};
 
 struct Server {
     url: Url,
@@ -114,8 +115,8 @@ async fn a_stream_cut_at_any_byte_never_gives_a_reply() {
             for is_reset in [false, true] {
                 *next.lock().unwrap() = (bytes, is_reset);
                 let outcome = model.complete(&task()).await;
-                let is_unavailable = matches!(outcome, Err(ModelError::Unavailable { .. }));
-                assert!(is_unavailable, "{format:?}, reset {is_reset}, after {bytes}: {outcome:?}");
+                let is_broken = matches!(outcome, Err(ModelError::Broken { again_after: Some(_), .. }));
+                assert!(is_broken, "{format:?}, reset {is_reset}, after {bytes}: {outcome:?}");
             }
         }
         *next.lock().unwrap() = (whole.len(), false);
@@ -138,8 +139,9 @@ async fn garbage_is_never_a_reply() {
         for bytes in garbage {
             let server = always(200, "text/event-stream", bytes).await;
             let outcome = client(format, server.url.clone()).complete(&task()).await;
-            let is_unavailable = matches!(outcome, Err(ModelError::Unavailable { attempts: 3, .. }));
-            assert!(is_unavailable, "{format:?} {:?}: {outcome:?}", String::from_utf8_lossy(bytes));
+            let is_broken =
+                matches!(outcome, Err(ModelError::Broken { usage: None, again_after: Some(_), .. }));
+            assert!(is_broken, "{format:?} {:?}: {outcome:?}", String::from_utf8_lossy(bytes));
         }
     }
 }
@@ -151,7 +153,7 @@ async fn an_answer_without_end_is_cut_off_and_not_asked_for_again() {
         let config = quick_config(format, server.url.clone());
         let limits = ExchangeLimits { response_bytes_max: 20_000, ..config.limits };
         let error = connect(ModelConfig { limits, ..config }).unwrap().complete(&task()).await.unwrap_err();
-        assert!(matches!(error, ModelError::Refused { .. }), "{error}");
+        assert!(matches!(error, ModelError::Broken { again_after: None, .. }), "{error}");
         assert!(error.to_string().contains("more than 20000 bytes"), "{error}");
     }
 }
@@ -250,4 +252,36 @@ async fn a_server_that_only_knows_max_tokens_is_asked_with_it_from_then_on() {
         .map(|body| (body["max_completion_tokens"].as_u64(), body["max_tokens"].as_u64()))
         .collect();
     assert_eq!(limits, [(Some(4_000), None), (None, Some(4_000)), (None, Some(4_000))]);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_stream_is_understood_and_json_that_is_no_answer_is_not() {
+    let whole = |format| match format {
+        Provider::Anthropic => {
+            json!({"type": "message", "model": "m-2", "stop_reason": "tool_use",
+            "content": [{"type": "text", "text": "Größe."}, {"type": "tool_use", "id": "t1", "name": "search", "input": {"pattern": "x"}}],
+            "usage": {"input_tokens": 7, "output_tokens": 3}})
+        }
+        Provider::OpenAi => json!({"model": "m-2", "choices": [{"index": 0, "finish_reason": "tool_calls",
+            "message": {"role": "assistant", "content": "Größe.", "tool_calls": [
+                {"id": "t1", "type": "function", "function": {"name": "search", "arguments": "{\"pattern\": \"x\"}"}}]}}],
+            "usage": {"prompt_tokens": 7, "completion_tokens": 3}}),
+    };
+    for format in BOTH {
+        let server = always(200, "application/json", whole(format).to_string()).await;
+        let reply = client(format, server.url.clone()).complete(&task()).await.unwrap();
+        assert_eq!((text(&reply.blocks).as_str(), reply.model.as_str()), ("Größe.", "m-2"));
+        assert_eq!(calls(&reply.blocks)[0].arguments, ToolArguments::Json(json!({"pattern": "x"})));
+        assert_eq!((reply.usage.input_tokens, reply.usage.output_tokens), (7, 3));
+
+        for (body, words) in [
+            (json!({"error": {"type": "authentication_error", "message": "who?"}}), "who?"),
+            (json!({"hello": "world"}), "JSON that is no message"),
+        ] {
+            let server = always(200, "application/json", body.to_string()).await;
+            let error = client(format, server.url.clone()).complete(&task()).await.unwrap_err();
+            assert!(matches!(error, ModelError::Refused { .. }), "{format:?}: {error}");
+            assert!(error.to_string().contains(words), "{format:?}: {error}");
+        }
+    }
 }

@@ -12,6 +12,8 @@ use url::Url;
 mod conversation;
 mod faults;
 mod misbehaving;
+mod purse;
+mod third_party;
 
 const KEY: &str = "sk-not-for-anybodys-eyes";
 const BOTH: [Provider; 2] = [Provider::Anthropic, Provider::OpenAi];

@@ -11,6 +11,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use mendwright::config::AllowedHost;
+
 use super::data::{Phase, Place, is_like};
 use super::host::{Host, PROBER_VARIABLE, is_root, prober};
 use super::probes::probes;
@@ -22,22 +24,49 @@ held_by_every_backend! {
 
 /// Said by the test to itself, when it runs itself in such a network.
 const CONNECTED_VARIABLE: &str = "MENDWRIGHT_TEST_CONNECTED";
-/// Public ones, one that cloud machines ask for their credentials, and one of a private network.
-const ADDRESSES: [&str; 4] = ["203.0.114.10", "203.0.114.11", "169.254.169.254", "10.9.8.7"];
+/// What leads to the listeners without being this machine's: public addresses, two at which cloud
+/// machines are told their credentials, some of private networks, and the neighbour of [`OWN`].
+const ELSEWHERE: [&str; 7] = [
+    "203.0.114.10",
+    "203.0.114.11",
+    "169.254.169.254",
+    "168.63.129.16",
+    "10.9.8.7",
+    "10.9.9.7",
+    "198.51.99.6",
+];
+/// A public one of this machine itself, in a network of 256.
+const OWN: &str = "198.51.99.5";
 const NAMES: &str = "127.0.0.1 localhost home.example mixed.example\n\
     203.0.114.10 allowed.example mixed.example\n\
     203.0.114.11 other.example sub.allowed.example allowed.example.evil.example evil-allowed.example\n\
     169.254.169.254 metadata.example\n\
-    10.9.8.7 private.example\n\
+    168.63.129.16 platform.example internal-platform.example\n\
+    10.9.8.7 private.example internal.example internal-mixed.example\n\
+    10.9.9.7 internal-elsewhere.example internal-mixed.example\n\
+    127.0.0.1 internal-home.example\n\
+    198.51.99.5 own.example\n\
+    198.51.99.6 neighbour.example\n\
     ::ffff:127.0.0.1 mapped.example\n";
-const ALLOWED: [&str; 7] = [
+const ALLOWED: [&str; 10] = [
     "allowed.example",
+    "platform.example",
+    "own.example",
+    "neighbour.example",
     "home.example",
     "localhost",
     "metadata.example",
     "private.example",
     "mapped.example",
     "mixed.example",
+];
+/// Internal ones, with where they are said to be.
+const INTERNAL: [&str; 5] = [
+    "internal.example=10.9.8.0/24",
+    "internal-elsewhere.example=10.9.8.0/24",
+    "internal-mixed.example=10.9.8.0/24",
+    "internal-home.example=10.9.8.0/24",
+    "internal-platform.example=168.0.0.0/8",
 ];
 const PORTS: [u16; 5] = [22, 25, 80, 443, 8080];
 /// For the first words of who has come.
@@ -50,7 +79,8 @@ async fn only_what_is_allowed_is_reached_through_the_proxy(backend: Backend) {
     let visitors = listen();
     let mut host = Host::plant();
     let mut spec = backend.spec(Place::Connected, Phase::Work, &host);
-    spec.allowed_hosts = ALLOWED.map(str::to_owned).to_vec();
+    let internal = INTERNAL.map(|host| AllowedHost::parse(host).unwrap());
+    spec.allowed_hosts = [&ALLOWED.map(AllowedHost::public)[..], &internal].concat();
     let mut room = Room::open(backend.sandbox(), backend, spec).await;
     let mut broken = Vec::new();
     for (group, probe) in probes(Place::Connected, backend, Phase::Work) {
@@ -89,8 +119,9 @@ fn run_connected(backend: Backend) {
         "sandbox_attacks::connected::{}::only_what_is_allowed_is_reached_through_the_proxy",
         format!("{backend:?}").to_lowercase()
     );
-    let addresses: String =
-        ADDRESSES.iter().map(|address| format!("{} address {address} && ", prober().display())).collect();
+    let prober_path = prober().display();
+    let routes = ELSEWHERE.map(|address| format!("{prober_path} route {address} && ")).concat();
+    let addresses = format!("{prober_path} address {OWN} && {routes}");
     let mut command = Command::new("bwrap");
     command.args(["--dev-bind", "/", "/", "--unshare-net", "--die-with-parent", "--cap-add", "ALL"]);
     if !is_root() {

@@ -130,7 +130,9 @@ fn lost(error: &SandboxError) -> String {
     match error {
         SandboxError::Gone(why) => format!("lost, gone: {why}"),
         SandboxError::Protocol(why) => format!("lost, protocol: {why}"),
-        SandboxError::Unavailable { .. } | SandboxError::NotKept(_) => format!("unavailable: {error}"),
+        SandboxError::Unavailable { .. } | SandboxError::NotKept(_) | SandboxError::DiskFull(_) => {
+            format!("unavailable: {error}")
+        }
     }
 }
 

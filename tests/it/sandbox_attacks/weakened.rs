@@ -1,5 +1,6 @@
 //! A defence that is taken away is noticed: for each that can be, by exactly the probes that are
-//! named beside it. The product has no switch for that; the test stands between it and `bwrap`.
+//! named beside it. The product has no switch for that; the test stands between it and `bwrap`, or
+//! the engine.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,6 +17,8 @@ use super::host::{Host, is_root, prober};
 use super::posture::difference_in;
 use super::probes::probes;
 use super::room::{Backend, Room};
+
+mod engine;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,7 +75,7 @@ fn each_weakening_is_noticed_by_probes_that_there_are() {
         }
     }
     let of = |backend| weakenings().iter().filter(|weakening| weakening.backend == backend).count();
-    assert!(of(Backend::Bubblewrap) >= WEAKENINGS_MIN);
+    assert!(of(Backend::Bubblewrap) >= WEAKENINGS_MIN && of(Backend::Docker) >= WEAKENINGS_MIN);
 }
 
 #[tokio::test]
@@ -87,6 +90,18 @@ async fn bubblewrap_without_a_defence_is_noticed() {
             Ok(sandbox) => compare(weakening, Arc::new(sandbox)).await,
             Err(error) => Some(format!("without {}: there is no sandbox: {error}", weakening.without)),
         }
+    });
+    let wrong: Vec<String> = wrong.buffer_unordered(AT_ONCE).filter_map(async |wrong| wrong).collect().await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn docker_without_a_defence_is_noticed() {
+    let all = weakenings().iter().filter(|weakening| weakening.backend == Backend::Docker);
+    let wrong = futures_util::stream::iter(all).map(async |weakening| {
+        let (_directory, sandbox) = engine::weakened_docker(&weakening.rules);
+        compare(weakening, Arc::new(sandbox)).await
     });
     let wrong: Vec<String> = wrong.buffer_unordered(AT_ONCE).filter_map(async |wrong| wrong).collect().await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

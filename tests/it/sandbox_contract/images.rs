@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mendwright::domain::Ending;
-use mendwright::sandbox::{Bubblewrap, Guarantee, Root, Sandbox, SandboxError, SandboxSpec};
+use mendwright::sandbox::{Bubblewrap, Guarantee, KeptBounds, Root, Sandbox, SandboxError, SandboxSpec};
 use sha2::{Digest, Sha256};
 
 use super::{assert_nothing_left, fails, ok, sh, unique};
@@ -75,6 +75,51 @@ fn image(directory: &Path) -> Root {
     let path = directory.join("image.tar");
     fs::write(&path, archive.into_inner().unwrap()).unwrap();
     Root::Image(format!("oci-archive:{}", path.display()))
+}
+
+#[tokio::test]
+async fn images_are_held_to_the_same_bounds_as_set_ups_and_had_again() {
+    let (directory, sandbox) = state();
+    let named = image(directory.path());
+    let resolved = sandbox.resolve(&named).await.unwrap();
+    let spec = SandboxSpec { root: resolved.root, ..SandboxSpec::named(unique("image")) };
+    let unpacked = || fs::read_dir(directory.path().join("state/images")).unwrap().count();
+    let nothing = KeptBounds { count_max: 0, ..KeptBounds::default() };
+    let toolbox = sandbox.start(&spec).await.unwrap();
+    sandbox.evict(&nothing).await.unwrap();
+    assert_eq!(ok(&toolbox, "cat /marker").await, "from the image\n", "it is in use");
+    toolbox.shut_down().await;
+    sandbox.evict(&KeptBounds::default()).await.unwrap();
+    assert!(unpacked() > 0, "there is room for it");
+    sandbox.evict(&nothing).await.unwrap();
+    assert_eq!(unpacked(), 0);
+    let toolbox = sandbox.start(&spec).await.unwrap();
+    assert_eq!(ok(&toolbox, "cat /marker").await, "from the image\n");
+    toolbox.shut_down().await;
+    assert_nothing_left(&spec.label);
+}
+
+#[test]
+fn by_hand_images_stay_in_the_users_cache() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // The program may lie where only its builder can go.
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let Root::Image(named) = image(directory.path()) else { panic!("it is no image") };
+    let cache = directory.path().join("cache");
+    let made = || {
+        let output = Command::new(crate::support::BINARY)
+            .args(["sandbox", "run", "--image", &named, "--", "cat", "/marker"])
+            .env("XDG_CACHE_HOME", &cache)
+            .output()
+            .unwrap();
+        assert_eq!(output.stdout, b"from the image\n", "{}", String::from_utf8_lossy(&output.stderr));
+        let images = fs::read_dir(cache.join("mendwright/images")).unwrap().flatten();
+        let root = images.map(|entry| entry.path().join("rootfs")).find(|root| root.is_dir());
+        std::os::unix::fs::MetadataExt::ino(&fs::metadata(root.unwrap()).unwrap())
+    };
+    assert_eq!(made(), made(), "it was unpacked twice");
+    assert_eq!(fs::metadata(cache.join("mendwright")).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 fn state() -> (tempfile::TempDir, Bubblewrap) {

@@ -1,5 +1,6 @@
 //! What the inside must not see, reach or do.
 
+use mendwright::config::AllowedHost;
 use mendwright::sandbox::CommandSpec;
 use mendwright::sandbox::protocol::WriteFile;
 
@@ -43,7 +44,7 @@ async fn no_address_can_be_connected_to(backend: Backend) {
 async fn allowed_hosts_are_reached_through_the_proxy_only(backend: Backend) {
     in_one(
         backend,
-        |spec| spec.allowed_hosts = vec!["localhost".to_owned()],
+        |spec| spec.allowed_hosts = vec![AllowedHost::public("localhost")],
         async |toolbox| {
             let fetch = |url: &str| {
                 format!(

@@ -1,14 +1,15 @@
 //! Limits tell the truth: each that is hit is a result of its own, and never a run that passed.
 
 use mendwright::domain::{Ending, WritablePlace};
-use mendwright::sandbox::{SandboxSpec, Toolbox};
+use mendwright::sandbox::{SandboxError, SandboxSpec, Toolbox};
 
-use super::{Backend, DEADLINE, in_one, ok, sh};
+use super::{Backend, DEADLINE, in_one, ok, sh, tar_of};
 use mendwright::sandbox::CommandSpec;
 
 held_by_every_backend! {
     a_full_disk_is_told_for_each_writable_directory,
     a_disk_that_was_full_for_a_while_is_told,
+    a_tree_that_does_not_fit_is_told_as_a_full_disk,
     running_out_of_inodes_is_no_passing_run,
     a_refused_process_is_told,
     running_out_of_memory_in_a_grandchild_is_told,
@@ -51,6 +52,20 @@ async fn a_full_disk_is_told_for_each_writable_directory(backend: Backend) {
     .await;
 }
 
+async fn a_tree_that_does_not_fit_is_told_as_a_full_disk(backend: Backend) {
+    in_one(backend, small_disk, async |toolbox| {
+        let tar = tar_of([("small".to_owned(), vec![1]), ("large".to_owned(), vec![0; 200 << 20])], &[]);
+        match toolbox.unpack(tar.as_slice()).await {
+            Err(SandboxError::DiskFull(why)) => {
+                assert!(why.starts_with("the tree does not fit into it: 'large': No space left"), "{why}");
+            }
+            other => panic!("{other:?}"),
+        }
+        toolbox
+    })
+    .await;
+}
+
 async fn a_disk_that_was_full_for_a_while_is_told(backend: Backend) {
     in_one(backend, small_disk, async |toolbox| {
         let fill = "head -c 1G /dev/zero > /tmp/big; n=0; while [ $n -lt 50000 ]; do n=$((n + 1)); done; \
@@ -72,7 +87,7 @@ async fn running_out_of_inodes_is_no_passing_run(backend: Backend) {
         if !bounds(&toolbox, "of memory") {
             return toolbox;
         }
-        let make = "mkdir /tmp/many && cd /tmp/many && seq 1 5000000 | xargs touch 2> /dev/null; exit 0";
+        let make = "mkdir /tmp/many && cd /tmp/many && seq 1 300000 | xargs touch 2> /dev/null; exit 0";
         let result = sh(&toolbox, make).await;
         let told = matches!(result.ending, Ending::DiskFull { .. } | Ending::OutOfMemory);
         assert!(told, "{:?}", result.ending);

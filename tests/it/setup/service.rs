@@ -64,3 +64,48 @@ async fn a_set_up_that_fails_is_told_on_the_issue() {
     assert!(world.pulls().is_empty());
     world.end().await;
 }
+
+/// A set-up that nobody wrote for us, and that does not work here.
+const DEVCONTAINER: (&str, &str) = (
+    ".devcontainer/devcontainer.json",
+    r#"{ "postCreateCommand": "echo looking && cat /no/such/registry" }"#,
+);
+/// Detected set-ups run only where something may be reached.
+const ONLINE: &str = "[sandbox]\nallowed_hosts = [\"registry.example\"]\n";
+
+#[tokio::test]
+async fn a_detected_set_up_that_fails_is_left_out_where_the_tests_run_without_it() {
+    let mut world = World::with("fix", None, &[DEVCONTAINER]).await;
+    world.start_service_with(ONLINE).await;
+    world.label("octo-maintainer").await;
+    world.until("a draft pull request", |world| world.pulls().len() == 1).await;
+    let body = world.pulls()[0]["body"].as_str().unwrap_or_default().to_owned();
+    assert!(body.contains("was left out: the suite ran without it"), "{body}");
+    let noted = world.transcript().await.iter().any(|recorded| match &recorded.event {
+        TranscriptEvent::Note { text } => {
+            text.contains("was left out, since it was only detected") && text.contains("/no/such/registry")
+        }
+        _ => false,
+    });
+    assert!(noted, "the transcript does not say so");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_detected_set_up_that_fails_and_is_needed_is_told_with_what_to_write() {
+    let test = "test: test -e vendor/made || exit 3\n";
+    let mut world = World::with("fix", None, &[DEVCONTAINER, (".github/agent-fix.yml", test)]).await;
+    world.start_service_with(ONLINE).await;
+    world.label("octo-maintainer").await;
+    world
+        .until("an escalation", |world| {
+            world.comments().iter().any(|comment| comment.contains("The test suite cannot be run"))
+        })
+        .await;
+    let comments = world.comments().join("\n");
+    for told in ["/no/such/registry", "Write commands that work into", "setup:", "test -e vendor/made"] {
+        assert!(comments.contains(told), "{told}: {comments}");
+    }
+    assert!(world.pulls().is_empty());
+    world.end().await;
+}

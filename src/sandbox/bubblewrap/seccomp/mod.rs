@@ -117,10 +117,27 @@ const NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWNET,
 ];
 
-/// Terminal requests that type for somebody else.
-const IOCTLS: [u64; 2] = [0x5412 /* TIOCSTI */, 0x541C /* TIOCLINUX */];
+/// Terminal requests that type for somebody else, take over the machine's console, or have the kernel
+/// load a driver that reads what is written to a terminal (line disciplines; CVE-2023-6546 was one).
+const IOCTLS: [u64; 4] = [
+    0x5412, /* TIOCSTI */
+    0x541C, /* TIOCLINUX */
+    0x541D, /* TIOCCONS */
+    0x5423, /* TIOCSETD */
+];
 /// Families a test suite may use inside its own network namespace.
 const FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+/// Protocols of the internet families: what the kind of socket means, and those that test suites name.
+/// For others (SCTP, DCCP, L2TP) the kernel would load a module because somebody asked.
+const INTERNET_PROTOCOLS: [i32; 7] = [
+    0,
+    libc::IPPROTO_ICMP,
+    libc::IPPROTO_TCP,
+    libc::IPPROTO_UDP,
+    libc::IPPROTO_ICMPV6,
+    libc::IPPROTO_RAW,
+    libc::IPPROTO_MPTCP,
+];
 /// Linux's own ways, with addresses as always: plain, with the version of Linux 2.6, as 32 bits
 /// (which changes what `uname` says, and no more), and the question which it is.
 const PERSONALITIES: [u32; 5] = [0, 0x0002_0000, 0x8, 0x0002_0008, u32::MAX];
@@ -174,6 +191,13 @@ fn rules_by_argument() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> 
     // Of netlink only routing (protocol 0), which libraries ask for the interfaces there are.
     let other_netlink =
         vec![family(SeccompCmpOp::Eq, libc::AF_NETLINK)?, condition(2, Dword, SeccompCmpOp::Ne, 0)?];
+    let other_protocols = |of: i32| {
+        let known = INTERNET_PROTOCOLS.iter();
+        let others = known.map(|known| condition(2, Dword, SeccompCmpOp::Ne, *known as u64));
+        std::iter::once(family(SeccompCmpOp::Eq, of)).chain(others).collect::<Result<Vec<_>, _>>()
+    };
+    let socket =
+        [other_families()?, other_netlink, other_protocols(libc::AF_INET)?, other_protocols(libc::AF_INET6)?];
     // With another's number, prlimit is a weapon: a limit of no processor time kills.
     let of_another = vec![condition(0, Dword, SeccompCmpOp::Ne, 0)?];
     let other_personality = PERSONALITIES
@@ -186,7 +210,7 @@ fn rules_by_argument() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> 
         (libc::SYS_clone, clone),
         (libc::SYS_ioctl, ioctl),
         (libc::SYS_personality, vec![SeccompRule::new(other_personality)?]),
-        (libc::SYS_socket, vec![SeccompRule::new(other_families()?)?, SeccompRule::new(other_netlink)?]),
+        (libc::SYS_socket, socket.map(SeccompRule::new).into_iter().collect::<Result<_, _>>()?),
     ]))
 }
 

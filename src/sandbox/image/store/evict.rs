@@ -7,23 +7,17 @@ use std::time::SystemTime;
 use super::super::fault::Fault;
 use super::super::lock::{Hold, Lock};
 use super::{ImageStore, LOCK, MEANS, PARTIAL, RECORD, Record, blocking, remove_tree};
-use crate::sandbox::SandboxError;
+use crate::sandbox::{KeptBounds, SandboxError};
 
 impl ImageStore {
-    /// Removes the images that have not been used for longest, until no more than `count_max` are left
-    /// and they have no more than `bytes_max`. Leaves alone those whose digests are in `in_use`, and
-    /// those that a sandbox of any process uses. Says which are gone. Sweeps first.
+    /// Removes the images that have not been used for longest, until the bounds hold at `now`. Leaves
+    /// alone those that a sandbox of any process uses. Says which are gone. Sweeps first.
     ///
     /// # Errors
     /// The directory cannot be read or written.
-    pub async fn evict(
-        &self,
-        count_max: usize,
-        bytes_max: u64,
-        in_use: &[String],
-    ) -> Result<Vec<String>, SandboxError> {
-        let (store, in_use) = (self.clone(), in_use.to_vec());
-        let evicted = blocking(move || store.evict_now(count_max, bytes_max, &in_use)).await;
+    pub async fn evict(&self, bounds: &KeptBounds, now: SystemTime) -> Result<Vec<String>, SandboxError> {
+        let (store, bounds) = (self.clone(), *bounds);
+        let evicted = blocking(move || store.evict_now(&bounds, now)).await;
         evicted.map_err(|fault| fault.of_all_in(&self.images()))
     }
 
@@ -36,7 +30,7 @@ impl ImageStore {
         blocking(move || store.sweep_now()).await.map_err(|fault| fault.of_all_in(&self.images()))
     }
 
-    fn evict_now(&self, count_max: usize, bytes_max: u64, in_use: &[String]) -> Result<Vec<String>, Fault> {
+    fn evict_now(&self, bounds: &KeptBounds, now: SystemTime) -> Result<Vec<String>, Fault> {
         // What was given up midway is the first to go.
         self.sweep_now()?;
         let mut images: Vec<(SystemTime, Record)> = Vec::new();
@@ -51,14 +45,12 @@ impl ImageStore {
         let mut count = images.len();
         let mut bytes: u64 = images.iter().map(|(_, record)| record.bytes).sum();
         let mut gone = Vec::new();
-        for (_, record) in images {
-            if count <= count_max && bytes <= bytes_max {
+        for (used, record) in images {
+            let too_old = now.duration_since(used).is_ok_and(|age| age > bounds.age_max);
+            if !too_old && count <= bounds.count_max && bytes <= bounds.bytes_max {
                 break;
             }
             let lock_path = self.place(&record.digest, LOCK);
-            if in_use.contains(&record.digest) {
-                continue;
-            }
             let Some(lock) = Lock::try_now(&lock_path, Hold::Alone)? else { continue };
             if self.record(&record.digest).is_none() {
                 // Another process was faster.

@@ -7,6 +7,7 @@ use super::super::digest::digest_of;
 use super::super::manifest::architecture;
 use super::super::tests::*;
 use super::*;
+use crate::sandbox::KeptBounds;
 
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
@@ -301,16 +302,23 @@ async fn eviction_takes_the_longest_unused_and_none_that_is_in_use() {
         File::options().write(true).open(record).unwrap().set_modified(used).unwrap();
         digests.push(image.digest);
     }
-    assert_eq!(store.evict(4, u64::MAX, &[]).await.unwrap(), [""; 0]);
-    // The oldest is used again, the next is in use by a sandbox, the third is spoken for.
+    let evict = async |count_max, bytes_max, age_seconds| {
+        let bounds = KeptBounds { count_max, bytes_max, age_max: Duration::from_secs(age_seconds) };
+        store.evict(&bounds, SystemTime::now()).await.unwrap()
+    };
+    assert_eq!(evict(4, u64::MAX, 5000).await, [""; 0]);
+    // The oldest is used again, the next is in use by a sandbox.
     drop(store.resolve(&place.reference(":0")).await.unwrap());
     let held = store.resolve(&place.reference(":1")).await.unwrap();
-    let gone = store.evict(0, 0, &digests[2..3]).await.unwrap();
-    assert_eq!(gone, [digests[3].clone(), digests[0].clone()]);
+    assert_eq!(
+        evict(9, u64::MAX, 998).await,
+        [digests[2].clone()],
+        "only the one that nobody used for so long"
+    );
+    assert_eq!(evict(0, 0, 5000).await, [digests[3].clone(), digests[0].clone()]);
     assert!(held.root.join("a").exists());
     drop(held);
-    assert_eq!(store.evict(1, u64::MAX, &digests[2..3]).await.unwrap(), digests[1..2]);
-    assert_eq!(store.evict(5, 0, &[]).await.unwrap(), digests[2..3]);
+    assert_eq!(evict(5, 0, 5000).await, digests[1..2]);
     assert_eq!(fs::read_dir(place.state().join("images")).unwrap().count(), 0);
     // And it can be had again.
     store.resolve(&place.reference(":1")).await.unwrap();

@@ -145,6 +145,7 @@ const CALLS: &[(&str, i64, i64)] = &[
     ("quotactl", 179, 60),
     ("quotactl_fd", 443, 443),
     ("reboot", 169, 142),
+    ("recvfrom", 45, 207),
     ("request_key", 249, 218),
     ("sched_setscheduler", 144, 119),
     ("seccomp", 317, 277),

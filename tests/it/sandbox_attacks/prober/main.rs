@@ -66,6 +66,7 @@ pub fn main() -> ExitCode {
         ["serve-own"] => network::serve_own(),
         ["interfaces"] => Ok(network::interfaces()),
         ["address", address] => network::take_address(address),
+        ["route", address] => network::take_route(address),
         ["hold-abstract", name] => network::hold_abstract(name),
         ["hold-port", port] => network::hold_port(port),
         ["ipc", kind, name] => network::ipc(kind, name),

@@ -86,6 +86,37 @@ pub fn interfaces() -> String {
     names.join(" ")
 }
 
+/// Has what is sent to an address arrive here, without the address being this machine's.
+pub fn take_route(address: &str) -> Outcome {
+    const NEW_ROUTE: u16 = 24;
+    const REQUEST_CREATE_ACKNOWLEDGE: u16 = 0x1 | 0x400 | 0x4;
+    let IpAddr::V4(address) = internet(address, "0").ip() else { panic!("an IPv4 address is needed") };
+    // A header (rtnetlink(7)); then the internet's family, all bits of the address, the table of what
+    // is local, by an administrator, for this host, of the kind "local"; address and interface (lo).
+    let head =
+        [&44u32.to_ne_bytes()[..], &NEW_ROUTE.to_ne_bytes(), &REQUEST_CREATE_ACKNOWLEDGE.to_ne_bytes()];
+    let route = [2u8, 32, 0, 0, 255, 4, 254, 2, 0, 0, 0, 0];
+    let attribute =
+        |kind: u16, value: [u8; 4]| [&8u16.to_ne_bytes()[..], &kind.to_ne_bytes(), &value].concat();
+    let request = [
+        head.concat(),
+        vec![0; 8],
+        route.to_vec(),
+        attribute(1, address.octets()),
+        attribute(4, 1u32.to_ne_bytes()),
+    ]
+    .concat();
+    let socket = call("socket", &[16, 3, 0])?;
+    call("sendto", &[socket, request.as_ptr() as usize, request.len(), 0, 0, 0])?;
+    let answer = [0u8; 128];
+    call("recvfrom", &[socket, answer.as_ptr() as usize, answer.len(), 0, 0, 0])?;
+    // Of the acknowledgement: an error's number, negative, behind its header.
+    match i32::from_ne_bytes([answer[16], answer[17], answer[18], answer[19]]) {
+        0 => Ok("ok".to_owned()),
+        error => Err(Errno(-error)),
+    }
+}
+
 /// Gives the loopback interface an address, as an administrator would.
 pub fn take_address(address: &str) -> Outcome {
     const SET_ADDRESS: usize = 0x8916;

@@ -1,0 +1,112 @@
+//! `find_symbol`: where a name is defined and used.
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Answer, Hands, Tool, parsed, spec_of};
+use crate::domain::ToolSpec;
+use crate::sandbox::CallError;
+use crate::sandbox::protocol::{FindSymbol, SymbolFound, SymbolPlace};
+
+const PLACES_MAX: u32 = 60;
+
+pub(super) struct FindSymbolTool;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    /// The name of a function, type, method, constant or the like; `Type.method` narrows it down.
+    name: String,
+}
+
+#[async_trait]
+impl Tool for FindSymbolTool {
+    fn spec(&self) -> ToolSpec {
+        spec_of::<Arguments>("find_symbol", include_str!("../prompts/tools/find_symbol.md"))
+    }
+
+    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
+        let arguments: Arguments = parsed(arguments)?;
+        let request = FindSymbol { name: arguments.name.clone(), places_max: PLACES_MAX };
+        let found = hands.toolbox.find_symbol(&request).await?;
+        Ok(Answer::Text(rendered(&arguments.name, &found)))
+    }
+}
+
+fn rendered(name: &str, found: &SymbolFound) -> String {
+    let mut text = String::new();
+    if found.names.is_empty() {
+        text.push_str(&format!("Nothing defines or uses `{name}` in code."));
+        if !found.near.is_empty() {
+            text.push_str(&format!(" Names that come near: {}.", found.near.join(", ")));
+        }
+        text.push('\n');
+    } else if found.definitions.is_empty() {
+        text.push_str("It is used, and defined nowhere in this repository.\n");
+    }
+    for place in &found.definitions {
+        let within =
+            place.container.as_deref().map_or_else(String::new, |container| format!(" in {container}"));
+        text.push_str(&format!("{}:{} ({}{within}): {}\n", place.path, place.line, place.kind, place.text));
+    }
+    if !found.references.is_empty() {
+        text.push_str("used in:\n");
+    }
+    for SymbolPlace { path, line, text: code, .. } in &found.references {
+        text.push_str(&format!("{path}:{line}: {code}\n"));
+    }
+    if found.more {
+        text.push_str("… and more; search shows the rest.\n");
+    }
+    if found.not_looked_at > 0 {
+        text.push_str(&format!("({} files were not looked at.)\n", found.not_looked_at));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(path: &str, line: u32, kind: &str, container: Option<&str>, text: &str) -> SymbolPlace {
+        SymbolPlace {
+            path: path.into(),
+            line,
+            kind: kind.into(),
+            container: container.map(str::to_owned),
+            text: text.into(),
+        }
+    }
+
+    #[test]
+    fn definitions_come_before_uses() {
+        let found = SymbolFound {
+            names: vec!["pay".into()],
+            definitions: vec![place("a.py", 3, "method", Some("Cart"), "def pay(self):")],
+            references: vec![place("b.py", 9, "reference", None, "cart.pay()")],
+            more: true,
+            ..SymbolFound::default()
+        };
+        insta::assert_snapshot!(rendered("pay", &found), @r"
+        a.py:3 (method in Cart): def pay(self):
+        used in:
+        b.py:9: cart.pay()
+        … and more; search shows the rest.
+        ");
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_is_answered_with_those_that_come_near() {
+        let found = SymbolFound {
+            near: vec!["pay".into(), "payer".into()],
+            not_looked_at: 2,
+            ..SymbolFound::default()
+        };
+        insta::assert_snapshot!(rendered("pya", &found), @r"
+        Nothing defines or uses `pya` in code. Names that come near: pay, payer.
+        (2 files were not looked at.)
+        ");
+    }
+}

@@ -1,0 +1,191 @@
+//! Where a name is defined and used. The index says in which files; these are read again, so the lines
+//! are those of this moment.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use tree_sitter::Parser;
+
+use super::index::Index;
+use super::outline::places;
+use super::words::hash;
+use crate::protocol::{FindSymbol, SymbolFound, SymbolPlace};
+use crate::tree::Tree;
+
+/// Most definitions, and most references, of one answer.
+const PLACES_MAX: usize = 200;
+/// For files to be read again; past it there is more.
+const READ_MAX: Duration = Duration::from_secs(10);
+/// Largest file that is taken apart.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+const LINE_CHARS_MAX: usize = 200;
+/// Most names that are offered instead of one that is not there.
+const NEAR_MAX: usize = 8;
+/// Below this likeness a name is another one.
+const LIKENESS_MIN: f64 = 0.75;
+/// Longest name that is asked for.
+const NAME_BYTES_MAX: usize = 200;
+
+/// Finds a symbol.
+pub fn find(tree: &Tree, index: &Index, request: &FindSymbol) -> Result<SymbolFound, String> {
+    let asked = request.name.trim().trim_end_matches("()").trim_end_matches('!');
+    if asked.is_empty() || asked.len() > NAME_BYTES_MAX {
+        return Err(format!("a name of 1 to {NAME_BYTES_MAX} bytes is wanted"));
+    }
+    let split: Vec<&str> =
+        asked.split(['.', ':', '#', '\\', '>']).map(|part| part.trim_end_matches('-')).collect();
+    let mut parts = split.into_iter().filter(|part| !part.is_empty()).rev();
+    let name = parts.next().unwrap_or(asked);
+    let container = parts.next();
+    let mut found = SymbolFound { not_looked_at: index.counts.not_looked_at, ..SymbolFound::default() };
+    found.names = known(index, name);
+    if found.names.is_empty() {
+        found.near = near(index, name);
+        return Ok(found);
+    }
+    let mut search = Search {
+        tree,
+        index,
+        parser: Parser::new(),
+        places_max: (request.places_max as usize).clamp(1, PLACES_MAX),
+        until: Instant::now() + READ_MAX,
+        found,
+    };
+    for name in search.found.names.clone() {
+        search.one(&name, container);
+    }
+    Ok(search.found)
+}
+
+struct Search<'a> {
+    tree: &'a Tree,
+    index: &'a Index,
+    parser: Parser,
+    places_max: usize,
+    until: Instant,
+    found: SymbolFound,
+}
+
+impl Search<'_> {
+    fn one(&mut self, name: &str, container: Option<&str>) {
+        let hash = hash(name.as_bytes());
+        // Definitions first, then by role and how much it is used.
+        let mut files: Vec<(bool, usize, u16)> = Vec::new();
+        for at in 0..self.index.files.len() {
+            let Some(outline) = self.index.outline(at) else { continue };
+            let defines = outline.definitions.iter().any(|d| d.hash == hash && outline.name(d) == name);
+            let uses = outline.uses(hash);
+            if defines || uses > 0 {
+                files.push((!defines, at, uses));
+            }
+        }
+        files.sort_by_key(|(no, at, uses)| (*no, self.index.files[*at].role, std::cmp::Reverse(*uses), *at));
+        let in_container = container.is_some_and(|container| {
+            files.iter().take_while(|(no, _, _)| !no).any(|(_, at, _)| self.defined_in(*at, hash, container))
+        });
+        for (_, at, _) in files {
+            let full = self.found.references.len() >= self.places_max;
+            if full || Instant::now() > self.until {
+                self.found.more = true;
+                return;
+            }
+            self.in_file(at, name, container.filter(|_| in_container));
+        }
+    }
+
+    fn defined_in(&self, at: usize, hash: u32, container: &str) -> bool {
+        self.index.outline(at).is_some_and(|outline| {
+            outline.definitions.iter().any(|d| d.hash == hash && outline.container(d) == Some(container))
+        })
+    }
+
+    fn in_file(&mut self, at: usize, name: &str, container: Option<&str>) {
+        let path = &self.index.files[at].path;
+        let Some(outline) = self.index.outline(at) else { return };
+        let Some(language) = outline.language else { return };
+        let Ok(open) = self.tree.open_file(path) else { return };
+        let mut content = Vec::new();
+        if open.file.take(FILE_BYTES_MAX).read_to_end(&mut content).is_err() {
+            return;
+        }
+        let text = String::from_utf8_lossy(&content);
+        let lines: Vec<&str> = text.lines().collect();
+        for place in places(&mut self.parser, language, &content, name) {
+            let definition =
+                outline.definitions.iter().find(|d| d.line == place.line && outline.name(d) == name);
+            let definition = definition.filter(|_| place.defines);
+            let within = definition.and_then(|d| outline.container(d));
+            let line = lines.get(place.line as usize - 1).map(|line| line.trim()).unwrap_or_default();
+            let shown = SymbolPlace {
+                path: path.clone(),
+                line: place.line,
+                kind: match (place.defines, definition) {
+                    (true, Some(definition)) => definition.kind.word().to_owned(),
+                    (true, None) => "definition".to_owned(),
+                    (false, _) => "reference".to_owned(),
+                },
+                container: within.map(str::to_owned),
+                text: line.chars().take(LINE_CHARS_MAX).collect(),
+            };
+            let other = container.is_some_and(|container| within != Some(container));
+            let list = match place.defines {
+                true if other => continue,
+                true => &mut self.found.definitions,
+                false => &mut self.found.references,
+            };
+            if list.len() < self.places_max {
+                list.push(shown);
+            } else {
+                self.found.more = true;
+            }
+        }
+    }
+}
+
+/// The name itself, where something defines or uses it; else those that differ in case only.
+fn known(index: &Index, name: &str) -> Vec<String> {
+    let hash = hash(name.as_bytes());
+    let outlines = || (0..index.files.len()).filter_map(|at| index.outline(at));
+    let defined = outlines().any(|o| o.definitions.iter().any(|d| d.hash == hash && o.name(d) == name));
+    if defined {
+        return vec![name.to_owned()];
+    }
+    let mut others = BTreeSet::new();
+    for outline in outlines() {
+        let same = |d: &&super::outline::Definition| outline.name(d).eq_ignore_ascii_case(name);
+        others.extend(outline.definitions.iter().filter(same).map(|d| outline.name(d).to_owned()));
+    }
+    if others.is_empty() && outlines().any(|outline| outline.uses(hash) > 0) {
+        return vec![name.to_owned()];
+    }
+    others.into_iter().take(NEAR_MAX).collect()
+}
+
+fn near(index: &Index, name: &str) -> Vec<String> {
+    let wanted = name.to_lowercase();
+    let mut seen = BTreeSet::new();
+    for at in 0..index.files.len() {
+        let Some(outline) = index.outline(at) else { continue };
+        for definition in &outline.definitions {
+            let name = outline.name(definition);
+            // Cheap before dear: a name much longer or shorter is not near.
+            if name.len().abs_diff(wanted.len()) <= wanted.len().max(4) && name.len() < NAME_BYTES_MAX {
+                seen.insert(name);
+            }
+        }
+    }
+    let mut near: Vec<(f64, &str)> = seen
+        .into_iter()
+        .map(|name| {
+            let lower = name.to_lowercase();
+            let holds =
+                wanted.len() >= 4 && (lower.contains(&wanted) || wanted.contains(&lower) && lower.len() >= 4);
+            let likeness = strsim::jaro_winkler(&wanted, &lower);
+            (if holds { likeness.max(0.8) } else { likeness - 0.1 }, name)
+        })
+        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    near.into_iter().take(NEAR_MAX).map(|(_, name)| name.to_owned()).collect()
+}

@@ -1,0 +1,241 @@
+//! What a job's calls cost, as it is recorded, on days when the provider breaks off.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use mendwright::agent::{Denied, Paid, Purse, settle_lost};
+use mendwright::demo::provider::EmulatedProvider;
+use mendwright::domain::{
+    AssistantBlock, Budget, BudgetExhausted, DayCap, DayCaps, InstallationId, IssueNumber, IssueSnapshot,
+    Message, Price, RepositoryId, RepositoryRef, Spend, TranscriptEvent, Trigger, Usage,
+};
+use mendwright::model::{Model, ModelConfig, ModelError, Provider, connect, worst_case};
+use mendwright::store::{DeliveryRequest, Journal, NewDelivery, SqliteStore, Store};
+
+use super::{BOTH, provider, quick_config, task, text};
+
+const PRICE: Price = Price { input: 3.0, output: 15.0, cache_read: 0.3, cache_write: 3.75, long: None };
+
+/// A claimed job in a store of its own.
+struct Desk {
+    store: Arc<SqliteStore>,
+    journal: Journal,
+    caps: DayCaps,
+    budget: Budget,
+    _directory: tempfile::TempDir,
+}
+
+impl Desk {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(&directory.path().join("m.sqlite")).await.unwrap());
+        let trigger = Trigger {
+            repository: RepositoryRef {
+                installation: InstallationId(7),
+                id: RepositoryId(70),
+                name: "acme/rocket".parse().unwrap(),
+            },
+            issue: IssueSnapshot {
+                number: IssueNumber(5),
+                title: "It is broken".into(),
+                body: "Very.".into(),
+                author: "somebody".parse().unwrap(),
+                labels: vec!["agent-fix".into()],
+            },
+            labeller: "octo-maintainer".parse().unwrap(),
+            labeller_id: 1,
+            labeller_is_bot: false,
+        };
+        let delivery = NewDelivery {
+            id: "d1".parse().unwrap(),
+            event: "issues".into(),
+            action: None,
+            payload_sha256: String::new(),
+            request: Some(DeliveryRequest::Start(trigger)),
+        };
+        let now = Timestamp::now();
+        store.record_delivery(&delivery, now).await.unwrap();
+        let claim = store.claim("w", now + SignedDuration::from_hours(1), now).await.unwrap().unwrap();
+        let journal = Journal::new(store.clone(), claim, Timestamp::now);
+        let (caps, budget) = (DayCaps::default(), Budget::default());
+        Self { store, journal, caps, budget, _directory: directory }
+    }
+
+    fn purse<'a>(&'a self, model: &'a dyn Model) -> Purse<'a> {
+        Purse { model, journal: &self.journal, budget: &self.budget, caps: &self.caps }
+    }
+
+    /// The calls without an answer, as the transcript has them.
+    async fn wasted(&self) -> Vec<(Usage, Option<f64>, bool)> {
+        let transcript = self.journal.transcript().await.unwrap();
+        let wasted = |event: &TranscriptEvent| match event {
+            TranscriptEvent::CallWasted { usage, usd, counted, .. } => Some((*usage, *usd, *counted)),
+            _ => None,
+        };
+        transcript.iter().filter_map(|recorded| wasted(&recorded.event)).collect()
+    }
+
+    async fn record(&self, paid: &Paid) {
+        let event = TranscriptEvent::MessageAdded {
+            message: Message::Assistant { blocks: paid.reply.blocks.clone() },
+            usage: Some(paid.reply.usage),
+            usd: paid.usd,
+            model: Some(paid.reply.model.clone()),
+            milliseconds: paid.milliseconds,
+        };
+        self.journal.append(&[event]).await.unwrap();
+    }
+
+    /// What the store counts of the repository's day, in words.
+    async fn used(&self) -> String {
+        let full = DayCap { usd: Some(0.01), tokens: None };
+        let caps = DayCaps { repository: full, ..DayCaps::default() };
+        let worst = worst_case(&task(), Some(Price::flat(1e6, 1e6, 1e6, 1e6)));
+        self.store
+            .has_room(self.journal.job(), worst, &caps, Timestamp::now())
+            .await
+            .unwrap()
+            .unwrap_err()
+            .used
+            .into_string()
+    }
+}
+
+async fn with_fault(format: Provider, fault: &str) -> (EmulatedProvider, Arc<dyn Model>) {
+    let turn = r#""say": "At last.", "usage": {"input": 1000, "output": 100}"#;
+    let conversation = format!(r#"{{"model": "demo-model", "turns": [{{{turn}, "fault": {fault}}}]}}"#);
+    let provider = provider(&conversation).await;
+    let config = ModelConfig { price: Some(PRICE), ..quick_config(format, provider.url_for(format)) };
+    (provider, connect(config).unwrap())
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_paid_for_and_asked_for_again() {
+    let faults = [
+        r#"{"cut_after_bytes": 0, "times": 2}"#,
+        r#"{"cut_after_bytes": 600, "times": 2}"#,
+        r#"{"cut_after_bytes": 600, "times": 2, "cleanly": true}"#,
+        r#"{"stream_error": "overloaded_error", "times": 2}"#,
+        r#"{"status": 504, "times": 2}"#,
+    ];
+    for format in BOTH {
+        for fault in faults {
+            let (provider, model) = with_fault(format, fault).await;
+            let desk = Desk::new().await;
+            let mut spend = Spend::zero();
+            let paid = desk.purse(&*model).ask(&mut spend, &task()).await.unwrap();
+            assert_eq!(text(&paid.reply.blocks), "At last.");
+            let answered = Usage { input_tokens: 1000, output_tokens: 100, ..Usage::default() };
+            assert_eq!(paid.usd, Some(PRICE.of(&answered)));
+            assert_eq!(provider.requests().len(), 3, "{fault}");
+            let wasted = desk.wasted().await;
+            assert_eq!(wasted.len(), 2, "{fault}");
+            let worst = worst_case(&task(), Some(PRICE));
+            for (usage, usd, counted) in &wasted {
+                // Anthropic counts the input when the message begins; OpenAI counts at the end.
+                let began = !fault.contains(": 0,") && !fault.contains("504");
+                assert_eq!(*counted, format == Provider::Anthropic && began, "{fault}");
+                if *counted {
+                    assert_eq!(usage.input_tokens, 1000);
+                    assert!((1..100).contains(&usage.output_tokens), "{usage:?}");
+                } else {
+                    assert_eq!((usage.total(), *usd), (worst.tokens(), worst.usd));
+                }
+            }
+            let sum: f64 = wasted.iter().map(|(_, usd, _)| usd.unwrap()).sum();
+            assert!((spend.usd.unwrap() - sum).abs() < 1e-9, "{fault}");
+            provider.shut_down().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_always_breaks_off_is_given_up_after_three_answers() {
+    for format in BOTH {
+        let (provider, model) = with_fault(format, r#"{"cut_after_bytes": 500, "times": 99}"#).await;
+        let desk = Desk::new().await;
+        let denied = desk.purse(&*model).ask(&mut Spend::zero(), &task()).await.unwrap_err();
+        assert!(matches!(denied, Denied::Unusable(ModelError::Broken { .. })), "{denied}");
+        assert_eq!(provider.requests().len(), 3);
+        assert_eq!(desk.wasted().await.len(), 3);
+        assert!(desk.journal.open_call().await.unwrap().is_none());
+        provider.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn what_certainly_cost_nothing_is_given_back() {
+    for format in BOTH {
+        for fault in
+            [r#"{"status": 401}"#, r#"{"status": 529, "times": 9}"#, r#"{"content_type": "text/html"}"#]
+        {
+            let (provider, model) = with_fault(format, fault).await;
+            let desk = Desk::new().await;
+            let mut spend = Spend::zero();
+            desk.purse(&*model).ask(&mut spend, &task()).await.unwrap_err();
+            assert_eq!((spend, desk.wasted().await), (Spend::zero(), Vec::new()), "{fault}");
+            assert_eq!(desk.used().await, "$0.0000", "{fault}");
+            provider.shut_down().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_attempt_needs_money_of_its_own() {
+    let worst = worst_case(&task(), Some(PRICE));
+    // Enough for one attempt, not for a second one after the first was counted as its worst case.
+    let cap = DayCap { usd: worst.usd.map(|usd| usd * 1.5), tokens: None };
+    let by_cap = DayCaps { installation: cap, ..DayCaps::default() };
+    let by_budget = Budget { usd_max: worst.usd.unwrap() * 1.5, ..Budget::default() };
+    for (caps, budget) in [(by_cap, Budget::default()), (DayCaps::default(), by_budget)] {
+        let (provider, model) = with_fault(Provider::OpenAi, r#"{"cut_after_bytes": 600, "times": 9}"#).await;
+        let desk = Desk { caps, budget, ..Desk::new().await };
+        let denied = desk.purse(&*model).ask(&mut Spend::zero(), &task()).await.unwrap_err();
+        let is_limit =
+            matches!(denied, Denied::Exhausted(BudgetExhausted::Day(_) | BudgetExhausted::Dollars { .. }));
+        assert!(is_limit, "{denied}");
+        assert_eq!(provider.requests().len(), 1);
+        provider.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_never_recorded_counts_as_the_most_that_it_can_have_been() {
+    let (provider, model) = with_fault(Provider::Anthropic, r#"{"status": 429, "times": 0}"#).await;
+    let desk = Desk::new().await;
+    let worst = worst_case(&task(), Some(PRICE));
+    let at_most = format!("${:.4}", worst.usd.unwrap());
+    let mut spend = Spend::zero();
+    // The process dies with the answer in its hands.
+    desk.purse(&*model).ask(&mut spend, &task()).await.unwrap();
+    assert_eq!(desk.used().await, at_most);
+    // The next one counts it, once, and records its own answer as what it cost.
+    let paid = desk.purse(&*model).ask(&mut spend, &task()).await.unwrap();
+    desk.record(&paid).await;
+    assert_eq!(settle_lost(&desk.journal).await.unwrap(), None);
+    assert_eq!(desk.wasted().await.len(), 1);
+    assert_eq!(spend.usd, worst.usd);
+    assert_eq!(desk.used().await, format!("${:.4}", worst.usd.unwrap() + paid.usd.unwrap()));
+    assert!(matches!(paid.reply.blocks[0], AssistantBlock::Text { .. }));
+    provider.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_model_without_a_price_is_held_by_the_tokens_of_a_day() {
+    let (provider, model) = {
+        let (provider, _) = with_fault(Provider::OpenAi, r#"{"status": 429, "times": 0}"#).await;
+        let config = quick_config(Provider::OpenAi, provider.url_for(Provider::OpenAi));
+        (provider, connect(config).unwrap())
+    };
+    let tokens = worst_case(&task(), None).tokens();
+    let cap = DayCap { usd: Some(0.01), tokens: Some(tokens + 1_099) };
+    let desk = Desk { caps: DayCaps { repository: cap, ..DayCaps::default() }, ..Desk::new().await };
+    let mut spend = Spend::zero();
+    let paid = desk.purse(&*model).ask(&mut spend, &task()).await.unwrap();
+    assert_eq!((paid.usd, paid.reply.usage.total()), (None, 1_100));
+    desk.record(&paid).await;
+    let denied = desk.purse(&*model).ask(&mut spend, &task()).await.unwrap_err();
+    assert!(denied.to_string().contains("tokens in 24 hours"), "{denied}");
+    assert_eq!(provider.requests().len(), 1);
+    provider.shut_down().await;
+}
