@@ -31,7 +31,7 @@ use crate::config::{
 };
 use crate::github::{Connection, GitHub, OctocrabGitHub};
 use crate::install::{Keep, Place, SetUp};
-use crate::model::{Model, ModelConfig, Provider};
+use crate::model::{Model, ModelConfig, Provider, context_tokens};
 use crate::sandbox::{
     DockerOptions, Guarantee, KeptBounds, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect,
     detect_toolchains,
@@ -98,7 +98,8 @@ impl App {
         let set_up = set_up_policy(&config.sandbox.set_up);
         let running = Arc::new(Running::default());
         let live = Live {
-            model: model(&config)?,
+            model: model(&config, &config.model.name)?,
+            brief_model: config.model.brief_name.as_deref().map(|name| model(&config, name)).transpose()?,
             mirrors: Mirrors::new(absolute(data_dir)?.join("mirrors")),
             store: store.clone(),
             sandbox: sandbox.clone(),
@@ -143,6 +144,7 @@ struct Live {
     config: ServerConfig,
     store: Arc<dyn Store>,
     model: Arc<dyn Model>,
+    brief_model: Option<Arc<dyn Model>>,
     sandbox: Arc<dyn Sandbox>,
     mirrors: Mirrors,
     running: Arc<Running>,
@@ -164,6 +166,7 @@ impl Live {
             store: self.store.clone(),
             github,
             model: self.model.clone(),
+            brief_model: self.brief_model.clone(),
             sandbox: self.sandbox.clone(),
             mirrors: self.mirrors.clone(),
             rules: Rules {
@@ -174,6 +177,8 @@ impl Live {
                 sandbox: sandbox_spec(&config.sandbox),
                 set_up: set_up_policy(&config.sandbox.set_up),
                 output_tokens_max: config.model.output_tokens_max,
+                context_tokens: context_of_worker(&config.model),
+                scribe_context_tokens: context_of_scribe(&config.model),
                 settings_override: None,
             },
             wake: Arc::new(Notify::new()),
@@ -278,16 +283,29 @@ fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> 
     })
 }
 
-fn model(config: &ServerConfig) -> anyhow::Result<Arc<dyn Model>> {
+/// What the model that works can hold: as stated, else as known.
+fn context_of_worker(model: &crate::config::ModelConfig) -> u64 {
+    model.context_tokens.unwrap_or_else(|| context_tokens(&model.name))
+}
+
+/// What the model that sums up can hold.
+fn context_of_scribe(model: &crate::config::ModelConfig) -> u64 {
+    match model.brief_name.as_ref().filter(|name| **name != model.name) {
+        Some(name) => context_tokens(name),
+        None => context_of_worker(model),
+    }
+}
+
+fn model(config: &ServerConfig, name: &str) -> anyhow::Result<Arc<dyn Model>> {
     let model = &config.model;
     let provider = match model.provider {
         ModelProvider::Anthropic => Provider::Anthropic,
         ModelProvider::OpenAi => Provider::OpenAi,
     };
     let key = model.api_key.clone().unwrap_or_else(|| SecretString::from(String::new()));
-    let mut wanted = ModelConfig::new(provider, model.name.clone(), key);
+    let mut wanted = ModelConfig::new(provider, name.to_owned(), key);
     wanted.url = Some(model.url.clone());
-    wanted.price = model.stated_price(&model.name);
+    wanted.price = model.stated_price(name);
     let model = crate::model::connect(wanted)?;
     match model.price() {
         Some(price) => info!(

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use super::context::View;
 use crate::domain::{
     AssistantBlock, ChangedContent, Message, Recorded, RepoPath, Sha, Spend, TestRun, ToolCall,
-    TranscriptEvent,
+    TranscriptEvent, Usage, WorkBrief,
 };
 
 use super::notices::Habits;
@@ -14,8 +15,18 @@ use super::results::Results;
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conversation {
-    /// What was said, oldest first.
-    pub messages: Vec<Message>,
+    /// What the model is shown of what was said.
+    pub view: View,
+    /// The first message: the task.
+    pub task: String,
+    /// The plan as it stands, in Markdown.
+    pub plan: Option<String>,
+    /// The brief, where a model wrote one.
+    pub brief: Option<WorkBrief>,
+    /// What was wrong with each answer that was no brief.
+    pub brief_remarks: Vec<String>,
+    /// How many of the model's last messages, in a row, called no tool.
+    pub idle_turns: usize,
     /// What was spent.
     pub spend: Spend,
     /// What the tools wrote, deleted and moved: the proposal. Kept on our side, so that nothing a
@@ -42,7 +53,12 @@ impl Conversation {
     /// The state after everything in `transcript`.
     pub fn replay(transcript: &[Recorded]) -> Self {
         let mut state = Self {
-            messages: Vec::new(),
+            view: View::default(),
+            task: String::new(),
+            plan: None,
+            brief: None,
+            brief_remarks: Vec::new(),
+            idle_turns: 0,
             spend: Spend::zero(),
             written: BTreeMap::new(),
             checkpoint: None,
@@ -65,15 +81,25 @@ impl Conversation {
         self.spend.add(event);
         self.spend.surcharge = self.habits.surcharge();
         match event {
-            TranscriptEvent::MessageAdded { message, .. } => {
+            TranscriptEvent::MessageAdded { message, usage, .. } => {
                 if let Message::ToolResults { results } = message {
                     results.iter().for_each(|result| self.results.give(&result.text));
                 }
-                self.messages.push(message.clone());
+                self.show(message, usage.as_ref());
             }
+            TranscriptEvent::BriefAnswered { brief: Some(brief), .. } => self.brief = Some(brief.clone()),
+            TranscriptEvent::BriefAnswered { brief: None, remark, .. } => {
+                self.brief_remarks.push(remark.clone().unwrap_or_default());
+            }
+            TranscriptEvent::ResultsElided { first, last } => self.view.elide(*first, *last),
+            TranscriptEvent::Compacted { message, .. } => self.view.start_afresh(message),
+            TranscriptEvent::PlanUpdated { plan } => self.plan = Some(plan.clone()),
             TranscriptEvent::ResultKept { result, text } => self.results.keep(*result, text),
+            // A part of the suite is nothing to compare the suite with.
             TranscriptEvent::BaselineRun { run } | TranscriptEvent::AgentTestRun { run } => {
-                self.last_run = Some(run.clone());
+                if run.selection.is_none() {
+                    self.last_run = Some(run.clone());
+                }
             }
             TranscriptEvent::Checkpoint { tree, paths, .. } => {
                 let paths = paths.iter().filter_map(|path| path.parse().ok()).collect();
@@ -93,7 +119,6 @@ impl Conversation {
             | TranscriptEvent::Egress { .. }
             | TranscriptEvent::Instructed { .. }
             | TranscriptEvent::CallWasted { .. }
-            | TranscriptEvent::PlanUpdated { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. }
             | TranscriptEvent::Note { .. }
@@ -104,7 +129,7 @@ impl Conversation {
     /// The tool calls of the last message that have no results yet. Empty when it is the model's
     /// turn.
     pub fn pending_calls(&self) -> Vec<ToolCall> {
-        match self.messages.last() {
+        match self.view.messages().last() {
             Some(Message::Assistant { blocks }) => blocks
                 .iter()
                 .filter_map(|block| match block {
@@ -116,17 +141,20 @@ impl Conversation {
         }
     }
 
-    /// How many of the model's last messages, in a row, called no tool.
-    pub fn idle_turns(&self) -> usize {
-        self.messages
-            .iter()
-            .rev()
-            .filter_map(|message| match message {
-                Message::Assistant { blocks } => Some(blocks),
-                Message::User { .. } | Message::ToolResults { .. } => None,
-            })
-            .take_while(|blocks| !blocks.iter().any(|block| matches!(block, AssistantBlock::ToolCall(_))))
-            .count()
+    /// One more message.
+    fn show(&mut self, message: &Message, usage: Option<&Usage>) {
+        match message {
+            Message::Assistant { blocks } => {
+                let calls = blocks.iter().any(|block| matches!(block, AssistantBlock::ToolCall(_)));
+                self.idle_turns = if calls { 0 } else { self.idle_turns + 1 };
+                if let Some(usage) = usage {
+                    self.view.counted(usage);
+                }
+            }
+            Message::User { text } if self.view.messages().is_empty() => self.task.clone_from(text),
+            Message::User { .. } | Message::ToolResults { .. } => {}
+        }
+        self.view.push(message.clone());
     }
 }
 
@@ -195,6 +223,6 @@ mod tests {
     fn idle_turns_are_counted_until_the_last_tool_call() {
         let text = || assistant(vec![AssistantBlock::Text { text: "Done!".into() }], None);
         let events = vec![text(), assistant(vec![call()], None), results(), text(), text()];
-        assert_eq!(replayed(events).idle_turns(), 2);
+        assert_eq!(replayed(events).idle_turns, 2);
     }
 }

@@ -3,6 +3,7 @@
 //! but the sandbox (through the toolbox) and the job's transcript.
 
 mod brief;
+pub mod context;
 mod conversation;
 mod notices;
 pub mod prompts;
@@ -12,7 +13,6 @@ mod run;
 mod sanitise;
 pub mod tools;
 
-pub use brief::Brief;
 pub use conversation::Conversation;
 pub use notices::{Habits, Notice, SURCHARGE_CALLS};
 pub use purse::{Denied, Paid, Purse, settle_lost};

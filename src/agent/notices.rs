@@ -137,6 +137,10 @@ impl Habits {
             | TranscriptEvent::Egress { .. }
             | TranscriptEvent::BaselineRun { .. }
             | TranscriptEvent::Instructed { .. }
+            | TranscriptEvent::BriefAnswered { .. }
+            | TranscriptEvent::ResultsElided { .. }
+            | TranscriptEvent::Compacted { .. }
+            | TranscriptEvent::CallWasted { .. }
             | TranscriptEvent::ResultKept { .. }
             | TranscriptEvent::AgentTestRun { .. }
             | TranscriptEvent::PlanUpdated { .. }

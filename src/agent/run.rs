@@ -10,7 +10,7 @@ use crate::domain::{
     AssistantBlock, BudgetExhausted, Change, ChangedContent, JobSettings, Message, RepoPath, StopReason,
     ToolCall, ToolResult, TranscriptEvent,
 };
-use crate::model::ModelRequest;
+use crate::model::{ModelError, ModelRequest};
 use crate::sandbox::{CallError, SandboxError, Toolbox};
 use crate::store::{Journal, StoreError};
 use crate::workspace::{Workspace, WorkspaceError};
@@ -30,6 +30,14 @@ pub struct Agent<'a> {
     pub purse: Purse<'a>,
     /// The most it may say in one answer.
     pub output_tokens_max: u32,
+    /// What it can hold, its answer included, in tokens.
+    pub context_tokens: u64,
+    /// Who writes a brief before the first turn; `None`: nobody.
+    pub briefer: Option<Purse<'a>>,
+    /// Who sums a conversation up that has become too long.
+    pub scribe: Purse<'a>,
+    /// What the scribe can hold, its answer included, in tokens.
+    pub scribe_context_tokens: u64,
     /// Where it works.
     pub toolbox: &'a Toolbox,
     /// Where its changes are kept.
@@ -81,6 +89,7 @@ impl Agent<'_> {
     /// Works until there is an ending. `state` is what the transcript says, and is kept so.
     pub async fn run(&self, state: &mut Conversation) -> Result<AgentEnding, AgentError> {
         let registry = Registry::of(self.settings);
+        let mut overflows = 0;
         loop {
             let calls = state.pending_calls();
             if !calls.is_empty() {
@@ -89,14 +98,24 @@ impl Agent<'_> {
                     None => continue,
                 }
             }
-            if state.idle_turns() >= IDLE_TURNS_MAX {
+            if state.idle_turns >= IDLE_TURNS_MAX {
                 return Ok(AgentEnding::ModelUnusable(format!(
                     "the model answered {IDLE_TURNS_MAX} times in a row without calling a tool"
                 )));
             }
-            let request = request(&registry, state.messages.clone(), self.output_tokens_max);
+            self.make_room(state).await?;
+            let request = request(&registry, state.view.messages().to_vec(), self.output_tokens_max);
             match self.purse.ask(&mut state.spend, &request).await {
-                Ok(paid) => self.observe(state, paid).await?,
+                Ok(paid) => {
+                    overflows = 0;
+                    self.observe(state, paid).await?;
+                }
+                Err(Denied::Unusable(error @ ModelError::ContextOverflow { .. })) => {
+                    overflows += 1;
+                    if !self.make_room_at_any_rate(state, overflows).await? {
+                        return Ok(AgentEnding::ModelUnusable(error.to_string()));
+                    }
+                }
                 Err(Denied::Exhausted(limit)) => return Ok(AgentEnding::Exhausted(limit)),
                 Err(Denied::Unusable(error)) => return Ok(AgentEnding::ModelUnusable(error.to_string())),
                 Err(Denied::Store(error)) => return Err(error.into()),
@@ -263,7 +282,11 @@ impl Agent<'_> {
         Ok(TranscriptEvent::Checkpoint { tree: proposal.tree, paths, contents })
     }
 
-    async fn record(&self, state: &mut Conversation, events: &[TranscriptEvent]) -> Result<(), AgentError> {
+    pub(super) async fn record(
+        &self,
+        state: &mut Conversation,
+        events: &[TranscriptEvent],
+    ) -> Result<(), AgentError> {
         self.journal.append(events).await?;
         for event in events {
             state.apply(event);

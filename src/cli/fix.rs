@@ -23,7 +23,7 @@ use crate::domain::{
     Budget, DayCaps, DeliveryId, InstallationId, IssueNumber, IssueSnapshot, JobId, Outcome, Price,
     RepositoryId, RepositoryRef, Trigger,
 };
-use crate::model::{ModelConfig, Provider};
+use crate::model::{ModelConfig, Provider, context_tokens};
 use crate::publish::narrate;
 use crate::sandbox::{Root, SandboxSpec, detect_toolchains, sandbox_by_name};
 use crate::store::{DeliveryRecorded, DeliveryRequest, NewDelivery, SqliteStore, Store};
@@ -79,6 +79,13 @@ pub struct FixArguments {
     /// The model's name, as the provider spells it.
     #[arg(long, value_name = "NAME", default_value = "claude-sonnet-4-5")]
     model: String,
+    /// A cheaper model of the same provider that writes a brief before the work begins, and sums up a
+    /// conversation that has become too long. Default: no brief, and the model itself sums up.
+    #[arg(long, value_name = "NAME")]
+    brief_model: Option<String>,
+    /// How many tokens the model can hold. Default: what is known of it.
+    #[arg(long, value_name = "N")]
+    context_tokens: Option<u64>,
     /// The key. Give it in the environment, not on the command line.
     #[arg(
         long,
@@ -147,7 +154,10 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
     let directory = tempfile::Builder::new().prefix("mendwright-fix-").tempdir()?.keep();
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&directory.join("mendwright.sqlite")).await?);
     let forge = Arc::new(LocalForge::new(repository.clone(), base, issue.clone())?);
-    let model = crate::model::connect(model_config(&arguments))?;
+    let model = crate::model::connect(model_config(&arguments, &arguments.model))?;
+    let brief_model = arguments.brief_model.as_ref();
+    let brief_model =
+        brief_model.map(|name| crate::model::connect(model_config(&arguments, name))).transpose()?;
     if model.price().is_none() {
         let model = &arguments.model;
         if arguments.require_price {
@@ -163,6 +173,7 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
         store: store.clone(),
         github: forge.clone(),
         model,
+        brief_model,
         sandbox: sandbox.clone(),
         mirrors: Mirrors::new(directory.join("mirrors")),
         rules: rules(&arguments, &repository.git_dir)?,
@@ -244,9 +255,9 @@ async fn open(repo: &str) -> anyhow::Result<LocalRepository> {
     Ok(cloned?)
 }
 
-fn model_config(arguments: &FixArguments) -> ModelConfig {
+fn model_config(arguments: &FixArguments, name: &str) -> ModelConfig {
     let provider: Provider = arguments.provider.into();
-    let mut config = ModelConfig::new(provider, arguments.model.clone(), arguments.model_api_key.clone());
+    let mut config = ModelConfig::new(provider, name.to_owned(), arguments.model_api_key.clone());
     config.url = arguments.model_url.clone();
     config.price = arguments.price;
     config
@@ -301,6 +312,11 @@ fn rules(arguments: &FixArguments, git_dir: &Path) -> anyhow::Result<Rules> {
             ..SetUpPolicy::default()
         },
         output_tokens_max: 16_384,
+        context_tokens: arguments.context_tokens.unwrap_or_else(|| context_tokens(&arguments.model)),
+        scribe_context_tokens: match &arguments.brief_model {
+            Some(name) => context_tokens(name),
+            None => arguments.context_tokens.unwrap_or_else(|| context_tokens(&arguments.model)),
+        },
         settings_override: Some(SettingsOverride {
             test_command: arguments.test.clone(),
             setup_commands: arguments.setup.clone(),

@@ -45,6 +45,7 @@ const KEYS: &[&str] = &[
     "model.api_key_file",
     "model.name",
     "model.brief_name",
+    "model.context_tokens",
     "model.output_tokens_max",
     "model.price.input",
     "model.price.output",
@@ -175,8 +176,11 @@ pub struct ModelConfig {
     pub api_key: Option<SecretString>,
     /// The model that works.
     pub name: String,
-    /// The cheaper model that writes the brief; `None`: the same.
+    /// The cheaper model that writes the brief and sums up long conversations; `None`: no brief, and
+    /// the model that works sums up.
     pub brief_name: Option<String>,
+    /// What the model that works can hold, in tokens, where the operator states it.
+    pub context_tokens: Option<u64>,
     /// The most that one answer may have.
     pub output_tokens_max: u32,
     /// The price of `name`, where the operator states it.

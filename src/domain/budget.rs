@@ -110,7 +110,9 @@ impl Spend {
                     Message::User { .. } => {}
                 }
             }
-            TranscriptEvent::CallWasted { milliseconds, .. } => {
+            TranscriptEvent::CallWasted { milliseconds, .. }
+            | TranscriptEvent::BriefAnswered { milliseconds, .. }
+            | TranscriptEvent::Compacted { milliseconds, .. } => {
                 self.time += Duration::from_millis(*milliseconds);
             }
             _ => {}

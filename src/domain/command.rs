@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::{ReportSource, TestReport};
+
 /// How a command ended. Where several things happened, the first of this order is told: deadline,
 /// memory, disk, processes, signal, exit code. What stands earlier explains what stands later (a
 /// full disk makes tests fail, a failed test makes an exit code), never the other way round.
@@ -169,27 +171,62 @@ pub struct CommandResult {
 #[serde(transparent)]
 pub struct FailedTest(pub String);
 
-/// One run of the test suite.
+/// One run of the test suite, or of a part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "KeptRun")]
 pub struct TestRun {
     /// The shell command.
     pub command: String,
+    /// What of the suite was run; `None`: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<String>,
     /// What came of it.
     pub result: CommandResult,
-    /// The tests that failed, where the output names them; sorted, no duplicates.
-    pub failed: Vec<FailedTest>,
+    /// What it says of its tests.
+    pub report: TestReport,
+}
+
+/// A run as transcripts keep it: those of old name failed tests only.
+#[derive(Deserialize)]
+struct KeptRun {
+    command: String,
+    #[serde(default)]
+    selection: Option<String>,
+    result: CommandResult,
+    report: Option<TestReport>,
+    #[serde(default)]
+    failed: Vec<FailedTest>,
+}
+
+impl From<KeptRun> for TestRun {
+    fn from(kept: KeptRun) -> Self {
+        let KeptRun { command, selection, result, report, failed } = kept;
+        let of_old = || TestReport::naming_failed(failed.into_iter().map(|test| test.0));
+        Self { command, selection, result, report: report.unwrap_or_else(of_old) }
+    }
 }
 
 impl TestRun {
-    /// Whether the run's exit code says that the suite passed.
+    /// Whether the suite passed: all of it was run, the exit code is 0, and the report, where there
+    /// is one, does not say otherwise.
     pub fn is_green(&self) -> bool {
+        self.selection.is_none() && self.ended_well() && self.report.contradicts_success().is_none()
+    }
+
+    /// Whether it ended with exit code 0, whatever its report says.
+    pub fn ended_well(&self) -> bool {
         self.result.ending.is_success()
     }
 
-    /// Whether tests may have failed that `failed` does not name, because a part of the output in
-    /// which they may have been named was let go.
+    /// The tests that ran and did not pass, where they are named; sorted, no duplicates.
+    pub fn failed(&self) -> Vec<FailedTest> {
+        self.report.red().map(|case| FailedTest(case.name.clone())).collect()
+    }
+
+    /// Whether tests may have failed that are not named, because a part of the output in which they
+    /// may have been named was let go.
     pub fn names_may_be_lost(&self) -> bool {
-        !self.is_green() && self.result.output.is_cut()
+        !self.ended_well() && self.result.output.is_cut() && self.report.source != ReportSource::File
     }
 }
 
@@ -214,6 +251,25 @@ mod tests {
         123 process limit reached: a process or thread was refused
         ");
         assert!(limits.iter().all(|ending| ending.advice().is_some() && !ending.is_success()));
+    }
+
+    #[test]
+    fn a_run_of_an_old_transcript_keeps_the_names_of_its_failed_tests() {
+        let old = r#"{"command":"t","result":{"ending":{"kind":"exited","code":1},
+            "output":{"head":"","omitted_bytes":0,"tail":""},"duration":{"secs":1,"nanos":0}},"failed":["a"]}"#;
+        let run: TestRun = serde_json::from_str(old).unwrap();
+        assert_eq!(run.failed(), [FailedTest("a".into())]);
+        let again: TestRun = serde_json::from_str(&serde_json::to_string(&run).unwrap()).unwrap();
+        assert_eq!(again, run);
+    }
+
+    #[test]
+    fn a_part_of_the_suite_that_passes_is_not_the_suite() {
+        let ending = Ending::Exited { code: 0 };
+        let result = CommandResult { ending, output: BoundedOutput::default(), duration: Duration::ZERO };
+        let run = TestRun { command: "t".into(), selection: None, result, report: TestReport::default() };
+        assert!(run.is_green());
+        assert!(!TestRun { selection: Some("one test".into()), ..run }.is_green());
     }
 
     #[test]

@@ -10,11 +10,13 @@ pub mod command_pattern;
 pub mod conversation;
 pub mod day;
 pub mod egress;
+pub mod flag;
 pub mod identity;
 pub mod issue;
 pub mod job;
 pub mod path;
 pub mod price;
+pub mod report;
 pub mod settings;
 pub mod transcript;
 
@@ -25,6 +27,7 @@ pub use command_pattern::CommandPattern;
 pub use conversation::{AssistantBlock, Message, StopReason, ToolArguments, ToolCall, ToolResult, ToolSpec};
 pub use day::{DAY, DayCall, DayCap, DayCapReached, DayCaps, Payer, micro_usd};
 pub use egress::{EgressDecision, EgressReport};
+pub use flag::{Flag, Suspicion};
 pub use identity::{
     CommentId, DeliveryId, InstallationId, InvalidIdentity, IssueNumber, JobId, Login, PullRequestNumber,
     RepositoryId, RepositoryName, RepositoryRef, Sha,
@@ -33,5 +36,8 @@ pub use issue::{IssueSnapshot, Trigger};
 pub use job::{EscalationReason, IllegalTransition, Job, JobState, Outcome, Step};
 pub use path::{HostilePath, RepoPath};
 pub use price::{InvalidPrices, LongPromptPrice, Price, PriceTable};
+pub use report::{
+    ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
+};
 pub use settings::JobSettings;
-pub use transcript::{PromptVersion, Recorded, SetUpCommand, TranscriptEvent};
+pub use transcript::{PromptVersion, Recorded, SetUpCommand, TranscriptEvent, WorkBrief};

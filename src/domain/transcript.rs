@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CallCost, CommandResult, EgressReport, EscalationReason, FailedTest, JobSettings, JobState, Message,
-    Outcome, Sha, TestRun, Usage,
+    CallCost, CommandResult, EgressReport, EscalationReason, FailedTest, Flag, JobSettings, JobState,
+    Message, Outcome, Sha, TestRun, Usage,
 };
 
 /// A set-up command that ran.
@@ -16,6 +16,18 @@ pub struct SetUpCommand {
     pub command: String,
     /// What came of it.
     pub result: CommandResult,
+}
+
+/// What a model wrote before the first turn, for the one that does the work. Checked: nothing in it
+/// is believed, the paths exist in the base tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkBrief {
+    /// Files that the cause is likely in, most likely first.
+    pub files: Vec<String>,
+    /// How to see the failure.
+    pub reproduce: String,
+    /// The plan, a sentence a step.
+    pub steps: Vec<String>,
 }
 
 /// Which texts a model was instructed with.
@@ -102,6 +114,45 @@ pub enum TranscriptEvent {
         /// Their version.
         prompts: PromptVersion,
     },
+    /// The cheaper model was asked for a brief, before the first turn. Once it is recorded, nobody is
+    /// asked again for the same attempt.
+    BriefAnswered {
+        /// The brief; `None` where the answer could not be used.
+        brief: Option<WorkBrief>,
+        /// What was wrong with the answer, or was left out of it.
+        remark: Option<String>,
+        /// The provider's count.
+        usage: Usage,
+        /// The cost in US dollars, where the model has a price.
+        usd: Option<f64>,
+        /// The model that answered.
+        model: String,
+        /// Wall time of the call, in milliseconds.
+        milliseconds: u64,
+    },
+    /// From here on the model is shown old results of its tools as handles only, by which it can
+    /// read them again. Both numbers count results from 1 through the whole conversation.
+    ResultsElided {
+        /// The first.
+        first: u32,
+        /// The last.
+        last: u32,
+    },
+    /// From here on the model is shown `message` in place of everything said before.
+    Compacted {
+        /// Task, plan, changes, last test run, and what was learned.
+        message: String,
+        /// Why there is no summary by a model in it, where there is none.
+        fault: Option<String>,
+        /// The provider's count for the summary; `None` where no model wrote one.
+        usage: Option<Usage>,
+        /// Its cost in US dollars, where the model has a price.
+        usd: Option<f64>,
+        /// The model that wrote it.
+        model: Option<String>,
+        /// Wall time of the call, in milliseconds.
+        milliseconds: u64,
+    },
     /// A message joined the conversation. Assistant messages carry what they cost.
     MessageAdded {
         /// The message.
@@ -173,6 +224,9 @@ pub enum TranscriptEvent {
         /// The tests that fail on the base and pass on the proposal, where a proof was asked for
         /// and given.
         proof: Option<Vec<FailedTest>>,
+        /// What a reviewer must look at, of a proposal that is verified.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        flags: Vec<Flag>,
     },
     /// An effect outside took place: a comment, a branch, a pull request.
     Published {
@@ -206,8 +260,15 @@ impl TranscriptEvent {
             Self::MessageAdded { usage: Some(usage), usd, model, .. } => {
                 Some(CallCost { model: model.as_deref().unwrap_or("unknown"), usage: *usage, usd: *usd })
             }
-            Self::CallWasted { model, usage, usd, .. } => Some(CallCost { model, usage: *usage, usd: *usd }),
-            Self::MessageAdded { usage: None, .. }
+            Self::CallWasted { model, usage, usd, .. } | Self::BriefAnswered { model, usage, usd, .. } => {
+                Some(CallCost { model, usage: *usage, usd: *usd })
+            }
+            Self::Compacted { usage: Some(usage), usd, model, .. } => {
+                Some(CallCost { model: model.as_deref().unwrap_or("unknown"), usage: *usage, usd: *usd })
+            }
+            Self::Compacted { usage: None, .. }
+            | Self::MessageAdded { usage: None, .. }
+            | Self::ResultsElided { .. }
             | Self::StateChanged { .. }
             | Self::Prepared { .. }
             | Self::SandboxStarted { .. }

@@ -11,6 +11,7 @@ use crate::domain::{AssistantBlock, Message, Price, StopReason, ToolArguments, T
 
 mod anthropic;
 mod connection;
+mod contexts;
 mod exchange;
 mod failure;
 mod openai;
@@ -18,6 +19,7 @@ mod prices;
 mod retry;
 
 pub use connection::{InvalidModelConfig, ModelConfig, OutputLimitParameter, Provider, connect};
+pub use contexts::context_tokens;
 pub use exchange::ExchangeLimits;
 pub use prices::known_price;
 pub use retry::RetryPolicy;
@@ -134,18 +136,28 @@ pub fn worst_case(request: &ModelRequest, price: Option<Price>) -> WorstCase {
 
 /// How many bytes of text a request holds, wire format left out.
 fn text_bytes(request: &ModelRequest) -> u64 {
-    let tools = request
-        .tools
+    instruction_bytes(&request.system, &request.tools)
+        + request.messages.iter().map(message_bytes).sum::<u64>()
+}
+
+/// How many bytes of text system prompt and tools hold.
+pub fn instruction_bytes(system: &str, tools: &[ToolSpec]) -> u64 {
+    let tools = tools
         .iter()
         .map(|tool| tool.name.len() + tool.description.len() + tool.input_schema.to_string().len());
-    let messages = request.messages.iter().map(|message| match message {
+    (system.len() + tools.sum::<usize>()) as u64
+}
+
+/// How many bytes of text a message holds.
+pub fn message_bytes(message: &Message) -> u64 {
+    let bytes = match message {
         Message::User { text } => text.len(),
         Message::Assistant { blocks } => blocks.iter().map(block_bytes).sum(),
         Message::ToolResults { results } => {
             results.iter().map(|result| result.text.len() + result.call_id.len()).sum()
         }
-    });
-    (request.system.len() + tools.sum::<usize>() + messages.sum::<usize>()) as u64
+    };
+    bytes as u64
 }
 
 fn block_bytes(block: &AssistantBlock) -> usize {

@@ -3,11 +3,11 @@
 
 use super::evidence::Evidence;
 use super::marker::MarkerKind;
-use super::neutralise::{cell, code_cell, code_span, cut, inline, line, quoted};
+use super::neutralise::{cell, code_cell, code_span, cut, inline, line, quoted, visible};
 use super::pages::PAGE_CHARS_MAX;
 use super::patch::Diff;
 use super::words::{failing_count, provenance, run_in_cell, spend, test_list, thousands, time};
-use crate::domain::{FailedTest, Sha, TestRun, Trigger};
+use crate::domain::{FailedTest, Flag, Sha, TestRun, Trigger};
 use crate::github::NewPullRequest;
 use crate::verdict::Verified;
 
@@ -25,6 +25,9 @@ const EXPLANATION_CHARS_MAX: usize = 4_000;
 const FILES_LISTED_MAX: usize = 40;
 /// Longest path that is shown whole.
 const PATH_CHARS_MAX: usize = 200;
+/// Flags that are listed, and the longest.
+const FLAGS_LISTED_MAX: usize = 20;
+const FLAG_CHARS_MAX: usize = 600;
 /// Notes that are listed.
 const NOTES_LISTED_MAX: usize = 10;
 /// Longest note.
@@ -84,6 +87,7 @@ fn body_with(evidence: &Evidence, verified: &Verified, base_branch: &str, share:
         Some(format!("{marker}\n{}", opening(evidence))),
         Some(what_changed(evidence, share)),
         Some(what_was_run(evidence, verified, share)),
+        flags(verified.flags()),
         verified.proof().and_then(proof),
         plan(evidence, share),
         Some(account(evidence, verified.tree(), base_branch)),
@@ -173,12 +177,29 @@ fn what_was_run(evidence: &Evidence, verified: &Verified, share: usize) -> Strin
 /// The tests that failed before and do not fail now.
 fn mended(baseline: Option<&TestRun>, after: &TestRun) -> String {
     let mended: Vec<FailedTest> = baseline
-        .map(|run| run.failed.iter().filter(|test| !after.failed.contains(test)).cloned().collect())
+        .map(|run| run.failed().into_iter().filter(|test| !after.failed().contains(test)).collect())
         .unwrap_or_default();
     if mended.is_empty() {
         return String::new();
     }
     format!("\n\nFailed before, and no longer:\n\n{}", test_list(&mended))
+}
+
+/// What must not be overlooked. Names, paths and lines are foreign, so they are shown as code.
+fn flags(flags: &[Flag]) -> Option<String> {
+    let lines: Vec<String> = flags
+        .iter()
+        .take(FLAGS_LISTED_MAX)
+        .map(|flag| format!("- ⚠️ {}", code_span(&cut(&visible(&flag.in_words()), FLAG_CHARS_MAX))))
+        .collect();
+    let more = flags.len().saturating_sub(FLAGS_LISTED_MAX);
+    let rest = if more > 0 { format!("\n- ⚠️ … and {more} more") } else { String::new() };
+    (!flags.is_empty()).then(|| {
+        format!(
+            "### Look at this first\n\nAn honest change can do this, and one that only looks right needs it:\n\n{}{rest}",
+            lines.join("\n")
+        )
+    })
 }
 
 fn proof(tests: &[FailedTest]) -> Option<String> {
@@ -254,6 +275,7 @@ mod tests {
     use super::super::neutralise::properties::{assert_text_is_inert, page};
     use super::super::samples::{fixed, hostile};
     use super::*;
+    use crate::domain::TestReport;
 
     #[test]
     fn the_body_of_a_plain_fix() {
@@ -460,8 +482,8 @@ mod tests {
         evidence.plan = Some("- [ ] @x <b>\n".repeat(50_000));
         evidence.notes = vec!["<".repeat(100_000); 1_000];
         evidence.paths_written = vec!["p/".repeat(2_000); 5_000];
-        let failed: Vec<_> = (0..5_000).map(|n| FailedTest(format!("{n}{}", "|".repeat(3_000)))).collect();
-        evidence.baseline.as_mut().unwrap().failed = failed;
+        let failed = (0..5_000).map(|n| format!("{n}{}", "|".repeat(3_000)));
+        evidence.baseline.as_mut().unwrap().report = TestReport::naming_failed(failed);
         let body = body(&evidence, &verified, "main");
         assert!(body.chars().count() < 65_536, "{}", body.chars().count());
     }

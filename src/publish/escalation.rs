@@ -176,7 +176,8 @@ fn tried(evidence: &Evidence) -> String {
 
 fn last_failing_run(evidence: &Evidence) -> Option<String> {
     let run = evidence.last_failing_run()?;
-    let named = if run.failed.is_empty() { String::new() } else { format!("\n\n{}", test_list(&run.failed)) };
+    let named =
+        if run.failed().is_empty() { String::new() } else { format!("\n\n{}", test_list(&run.failed())) };
     let advice = run.result.ending.advice().map(|advice| format!("\n\n{advice}")).unwrap_or_default();
     Some(format!(
         "### The last failing run\n\n{}: {}{advice}{named}\n\n{}",

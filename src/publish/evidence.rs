@@ -192,9 +192,16 @@ impl Evidence {
                 if let Message::Assistant { blocks } = message {
                     self.summary = summary_in(blocks).or(self.summary.take());
                 }
-                if let Some(model) = model.as_ref().filter(|model| !self.models.contains(model)) {
-                    self.models.push(model.clone());
-                }
+                model.iter().for_each(|model| self.add_model(model));
+            }
+            TranscriptEvent::BriefAnswered { remark, model, .. } => {
+                self.add_model(model);
+                self.notes.extend(remark.iter().map(|remark| format!("of the brief: {remark}")));
+            }
+            TranscriptEvent::Compacted { fault, model, .. } => {
+                self.notes.push("the conversation became too long and was summed up".to_owned());
+                self.notes.extend(fault.iter().map(|fault| format!("nobody could sum it up: {fault}")));
+                model.iter().for_each(|model| self.add_model(model));
             }
             TranscriptEvent::CallWasted { why, usage, counted, .. } => {
                 let counted = if *counted { "" } else { ", the most that it can have been" };
@@ -229,8 +236,15 @@ impl Evidence {
             | TranscriptEvent::Egress { .. }
             | TranscriptEvent::ResultKept { .. }
             | TranscriptEvent::Instructed { .. }
+            | TranscriptEvent::ResultsElided { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::EscalationDecided { .. } => {}
+        }
+    }
+
+    fn add_model(&mut self, model: &String) {
+        if !self.models.contains(model) {
+            self.models.push(model.clone());
         }
     }
 
@@ -275,6 +289,9 @@ fn is_work(event: &TranscriptEvent) -> bool {
         | TranscriptEvent::SetUp { .. }
         | TranscriptEvent::Egress { .. }
         | TranscriptEvent::Instructed { .. }
+        | TranscriptEvent::BriefAnswered { .. }
+        | TranscriptEvent::ResultsElided { .. }
+        | TranscriptEvent::Compacted { .. }
         | TranscriptEvent::BaselineRun { .. }
         | TranscriptEvent::MessageAdded { .. }
         | TranscriptEvent::CallWasted { .. }

@@ -50,7 +50,15 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
         }
         TranscriptEvent::CallWasted { why, .. } => format!("  model: no answer: {why}"),
         TranscriptEvent::AgentTestRun { run } => format!("  tests: {}", run_in_words(run)),
+        TranscriptEvent::BriefAnswered { brief: Some(brief), .. } => {
+            format!("  brief: {} steps; look at {}", brief.steps.len(), brief.files.join(", "))
+        }
+        TranscriptEvent::BriefAnswered { brief: None, remark, .. } => {
+            format!("  brief: not usable: {}", remark.as_deref().unwrap_or("no reason"))
+        }
+        TranscriptEvent::Compacted { .. } => "  the conversation is too long and is summed up".to_owned(),
         TranscriptEvent::Instructed { .. }
+        | TranscriptEvent::ResultsElided { .. }
         | TranscriptEvent::PlanUpdated { .. }
         | TranscriptEvent::ResultKept { .. }
         | TranscriptEvent::Checkpoint { .. } => return None,
@@ -75,10 +83,11 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
 
 fn run_in_words(run: &TestRun) -> String {
     let seconds = run.result.duration.as_secs_f64();
-    let failed = match run.failed.len() {
+    let failing = run.failed();
+    let failed = match failing.len() {
         0 => String::new(),
-        1 => format!(", failing: {}", run.failed[0].0),
-        count => format!(", {count} failing: {}, …", run.failed[0].0),
+        1 => format!(", failing: {}", failing[0].0),
+        count => format!(", {count} failing: {}, …", failing[0].0),
     };
     let cut = if run.result.output.is_cut() { ", output cut" } else { "" };
     format!("{} after {seconds:.1} s{failed}{cut}", run.result.ending.describe())

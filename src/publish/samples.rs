@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::Evidence;
 use crate::domain::{
-    AssistantBlock, BoundedOutput, Budget, CommandResult, Ending, FailedTest, InstallationId, IssueNumber,
-    IssueSnapshot, Job, JobId, JobSettings, JobState, Message, Recorded, RepositoryId, RepositoryRef, Sha,
-    TestRun, ToolArguments, ToolCall, ToolResult, TranscriptEvent, Trigger, Usage,
+    AssistantBlock, BoundedOutput, Budget, CommandResult, Ending, FailedTest, Flag, InstallationId,
+    IssueNumber, IssueSnapshot, Job, JobId, JobSettings, JobState, Message, Recorded, RepositoryId,
+    RepositoryRef, Sha, Suspicion, TestReport, TestRun, ToolArguments, ToolCall, ToolResult, TranscriptEvent,
+    Trigger, Usage,
 };
 use crate::verdict::Verified;
 use crate::workspace::{Patch, PatchStat};
@@ -58,7 +59,8 @@ fn run(code: i32, output: &str, failed: &[&str]) -> TestRun {
             output: BoundedOutput { head: output.into(), ..BoundedOutput::default() },
             duration: Duration::from_millis(1_400),
         },
-        failed: failed.iter().map(|name| FailedTest((*name).into())).collect(),
+        selection: None,
+        report: TestReport::naming_failed(failed.iter().copied()),
     }
 }
 
@@ -211,6 +213,7 @@ pub(super) fn fixed() -> (Evidence, Verified) {
             explanation: "The suite passes at the proposed tree: exit code 0.".into(),
             run: Some(run(0, "3 passed in 0.01s\n", &[])),
             proof: Some(vec![FailedTest("tests/test_sum.py::test_sum".into())]),
+            flags: Vec::new(),
         },
         TranscriptEvent::StateChanged { state: JobState::Publishing },
     ]);
@@ -230,6 +233,7 @@ pub(super) fn stuck() -> Evidence {
             explanation: "1 test fails that passed before.".into(),
             run: Some(run(1, FAILURE, &["tests/test_sum.py::test_sum"])),
             proof: None,
+            flags: Vec::new(),
         },
         results(&["Verdict: not verified. 1 test fails that passed before."], 3),
         TranscriptEvent::StateChanged { state: JobState::Working },
@@ -266,6 +270,11 @@ pub(super) fn hostile() -> (Evidence, Verified) {
             explanation: format!("The suite passes; it was {name} before."),
             run: Some(run(0, "ok", &[])),
             proof: Some(vec![FailedTest(name.into())]),
+            flags: vec![Flag::SuspiciousLine {
+                what: Suspicion::EndsTheProcess,
+                path: "a`|b @octocat".into(),
+                text: "exit() # fixes #99 <img src=x> `".into(),
+            }],
         },
     ];
     let transcript = recorded(events);

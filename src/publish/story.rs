@@ -82,6 +82,9 @@ impl Story {
             | TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
             | TranscriptEvent::Instructed { .. }
+            | TranscriptEvent::BriefAnswered { .. }
+            | TranscriptEvent::ResultsElided { .. }
+            | TranscriptEvent::Compacted { .. }
             | TranscriptEvent::BaselineRun { .. }
             | TranscriptEvent::CallWasted { .. }
             | TranscriptEvent::PlanUpdated { .. }

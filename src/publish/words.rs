@@ -83,7 +83,7 @@ pub(super) fn run_in_cell(run: &TestRun) -> String {
         | Ending::DiskFull { .. }
         | Ending::ProcessLimit => "⚠️ no result",
     };
-    let failed = match run.failed.len() as u64 {
+    let failed = match run.failed().len() as u64 {
         0 => String::new(),
         count => format!(", {} named", plural(count, "failing test", "failing tests")),
     };
@@ -93,7 +93,7 @@ pub(super) fn run_in_cell(run: &TestRun) -> String {
 
 /// How many failing tests a run names, where names may be missing.
 pub(super) fn failing_count(run: &TestRun) -> String {
-    match (run.failed.len() as u64, run.names_may_be_lost()) {
+    match (run.failed().len() as u64, run.names_may_be_lost()) {
         (0, false) => "none named".to_owned(),
         (0, true) => "none named in the output that was kept".to_owned(),
         (count, false) => thousands(count),
@@ -165,7 +165,7 @@ pub(super) fn provenance(evidence: &Evidence) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{BoundedOutput, CommandResult, WritablePlace};
+    use crate::domain::{BoundedOutput, CommandResult, TestReport, WritablePlace};
 
     #[test]
     fn numbers_are_written_for_people() {
@@ -182,7 +182,8 @@ mod tests {
         TestRun {
             command: "t".into(),
             result: CommandResult { ending, output, duration: Duration::from_secs(12) },
-            failed: failed.iter().map(|name| FailedTest((*name).into())).collect(),
+            selection: None,
+            report: TestReport::naming_failed(failed.iter().copied()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The host's side of the pipe to one running sandbox.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -14,7 +14,8 @@ use super::mux::Stream;
 use super::protocol::{
     Answer, COLLECT_FILE_BYTES_MAX, COLLECT_PATHS_MAX, COLLECT_TOTAL_BYTES_MAX, Collect, Collected,
     CollectedFile, CommandEnd, DeleteFile, EditFile, Edited, FileListing, FileWindow, Hello, LimitsHit,
-    ListFiles, MoveFile, NO_ROOM, OutputMode, PROTOCOL_VERSION, Place, ReadFile, Request, RunCommand,
+    ListFiles, MoveFile, NO_ROOM, OutputMode, PROTOCOL_VERSION, Place, REPORT_FILE_BYTES_MAX,
+    REPORT_FILES_MAX, REPORTS_BYTES_MAX, ReadFile, ReportFiles, ReportPlace, Reports, Request, RunCommand,
     RunEnded, Search, SearchHits, Unpacked, Watched, WriteFile, Written,
 };
 use super::{CallError, CommandSpec, SandboxError};
@@ -300,6 +301,34 @@ impl Toolbox {
             Ok(changes.into_iter().map(|(change, _)| change).collect())
         };
         self.link.within(CALL_MAX, collecting).await
+    }
+
+    /// The report files that a command left since `since`, bounded: what is larger than
+    /// [`REPORT_FILE_BYTES_MAX`], or too much in all, is left out, and counted.
+    pub async fn reports(
+        &self,
+        place: ReportPlace,
+        since: SystemTime,
+    ) -> Result<(Vec<Vec<u8>>, u64), CallError> {
+        let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since_ns = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        let reading = async {
+            let mut stream = self.link.start(&Request::Reports(Reports { place, since_ns })).await?;
+            let ReportFiles { files: sizes, left_out } = self.link.answer(&mut stream).await?;
+            let total = sizes.iter().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
+            let largest = sizes.iter().max().copied().unwrap_or(0);
+            if sizes.len() > REPORT_FILES_MAX || largest > REPORT_FILE_BYTES_MAX || total > REPORTS_BYTES_MAX
+            {
+                return Err(self.link.violated("more bytes than it may send").into());
+            }
+            let mut rest = self.exactly(&mut stream, total).await?.into_iter();
+            if self.link.frame(&mut stream).await? != Frame::End {
+                return Err(self.link.violated("more bytes than it announced").into());
+            }
+            let files = sizes.iter().map(|bytes| rest.by_ref().take(*bytes as usize).collect()).collect();
+            Ok((files, left_out))
+        };
+        self.link.within(CALL_MAX, reading).await
     }
 
     /// Reads as many bytes, in data frames that must add up to them.

@@ -259,6 +259,9 @@ fn row_change(event: &TranscriptEvent) -> Option<(JobState, Option<&Outcome>)> {
         | TranscriptEvent::SetUp { .. }
         | TranscriptEvent::Egress { .. }
         | TranscriptEvent::Instructed { .. }
+        | TranscriptEvent::BriefAnswered { .. }
+        | TranscriptEvent::ResultsElided { .. }
+        | TranscriptEvent::Compacted { .. }
         | TranscriptEvent::BaselineRun { .. }
         | TranscriptEvent::MessageAdded { .. }
         | TranscriptEvent::CallWasted { .. }

@@ -1,31 +1,26 @@
 //! Listing files.
 
+use ignore::DirEntry;
+
 use crate::protocol::{FileEntry, FileListing, ListFiles};
 use crate::tree::Tree;
-use crate::walk::{glob, relative, walk};
+use crate::walk::{files, glob};
 
 /// Most entries of one listing, however many are wanted.
 const ENTRIES_MAX: usize = 10_000;
-/// Most files looked at; past it the count of omitted ones is a lower bound.
-const VISITED_MAX: usize = 1_000_000;
 
 /// Lists files below a directory.
 pub fn list(tree: &Tree, request: &ListFiles) -> Result<FileListing, String> {
     let glob = glob(request.glob.as_deref())?;
-    let mut entries = Vec::new();
-    for found in walk(tree, &request.path)?.take(VISITED_MAX) {
-        // What cannot be read (or went away meanwhile) is not there for the model either.
-        let Ok(found) = found else { continue };
-        if found.file_type().is_none_or(|kind| kind.is_dir()) {
-            continue;
-        }
-        let path = relative(tree, found.path());
-        if glob.as_ref().is_some_and(|glob| !glob.is_match(&path)) {
-            continue;
-        }
-        let bytes = found.metadata().map_or(0, |metadata| metadata.len());
-        entries.push(FileEntry { path, bytes, symlink: found.path_is_symlink() });
-    }
+    let size = |entry: &DirEntry| {
+        let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
+        Some((bytes, entry.path_is_symlink()))
+    };
+    let mut entries: Vec<FileEntry> = files(tree, &request.path, size)?
+        .into_iter()
+        .filter(|(path, _)| glob.as_ref().is_none_or(|glob| glob.is_match(path)))
+        .map(|(path, (bytes, symlink))| FileEntry { path, bytes, symlink })
+        .collect();
     entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     let kept = entries.len().min(request.entries_max as usize).min(ENTRIES_MAX);
     let omitted = (entries.len() - kept) as u64;

@@ -25,6 +25,7 @@ mod processes;
 mod protocol;
 mod proxy;
 mod reaper;
+mod reports;
 mod room;
 mod run;
 mod search;

@@ -15,7 +15,7 @@ pub use map::{
 };
 
 /// Changes whenever a message here does.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 
 /// Where a sandbox finds what a set-up made, in the directories [`PREPARED_WORKSPACE`] and
 /// [`PREPARED_HOME`]; `init --prepared` copies them to where they belong.
@@ -60,6 +60,9 @@ pub enum Request {
     /// Answer: [`Collected`], then the files' bytes as data frames, in the order asked for, and an
     /// end frame.
     Collect(Collect),
+    /// Answer: [`ReportFiles`], then the files' bytes as data frames, one after the other, and an end
+    /// frame.
+    Reports(Reports),
     /// Move what a set-up made to [`PREPARED`], for whoever keeps this file system: everything in
     /// `/workspace` that was not unpacked into it (what a set-up did to those files is dropped) and
     /// everything in the home directory. Nothing of either stays where it was. Answer: [`Selected`].
@@ -263,6 +266,47 @@ pub enum CollectedFile {
     },
 }
 
+/// Ask for the report files that a command left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reports {
+    /// Where they lie.
+    pub place: ReportPlace,
+    /// Only what was written since then, in nanoseconds since 1970.
+    pub since_ns: u64,
+}
+
+/// Where report files lie.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportPlace {
+    /// In `/tmp`: one file.
+    Tmp {
+        /// Its name.
+        name: String,
+    },
+    /// In the workspace, ignored by git or not.
+    Workspace {
+        /// What their paths match.
+        globs: Vec<String>,
+    },
+}
+
+/// Most report files of one answer.
+pub const REPORT_FILES_MAX: usize = 500;
+/// Largest report file.
+pub const REPORT_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Most bytes of report files in one answer.
+pub const REPORTS_BYTES_MAX: u64 = 20 << 20;
+
+/// The report files found, in path order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportFiles {
+    /// Their sizes.
+    pub files: Vec<u64>,
+    /// How many more there are that are too large or too many.
+    pub left_out: u64,
+}
+
 /// Read a window of a text file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadFile {
@@ -337,7 +381,7 @@ pub struct Search {
 }
 
 /// What a search found, in path order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SearchHits {
     /// Matching and context lines.
     pub lines: Vec<SearchLine>,

@@ -1,13 +1,17 @@
 //! Searching file contents.
 
+use std::fs::FileType;
 use std::io;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::thread;
 
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkMatch};
+use ignore::DirEntry;
 
 use crate::protocol::{Search, SearchHits, SearchLine};
 use crate::tree::Tree;
-use crate::walk::{glob, relative, walk};
+use crate::walk::{files, glob, threads};
 
 /// Most matches, however many are wanted.
 const MATCHES_MAX: u32 = 2_000;
@@ -15,6 +19,10 @@ const MATCHES_MAX: u32 = 2_000;
 const CONTEXT_LINES_MAX: usize = 20;
 /// Characters after which a line is cut.
 const LINE_CHARS_MAX: usize = 500;
+/// Most threads.
+const THREADS_MAX: usize = 8;
+/// Fewer files than this are not worth a thread.
+const THREAD_FILES_MIN: usize = 32;
 /// Longest line taken into memory; a file with a longer one is passed over.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
@@ -26,45 +34,102 @@ pub fn search(tree: &Tree, request: &Search) -> Result<SearchHits, String> {
         .build(&request.pattern)
         .map_err(|e| format!("the pattern '{}' cannot be used: {e}", request.pattern))?;
     let context = (request.context_lines as usize).min(CONTEXT_LINES_MAX);
-    let mut searcher = SearcherBuilder::new()
-        .line_number(true)
-        .before_context(context)
-        .after_context(context)
-        .heap_limit(Some(LINE_BYTES_MAX))
-        .binary_detection(BinaryDetection::quit(0))
-        .build();
+    let searcher = || {
+        SearcherBuilder::new()
+            .line_number(true)
+            .before_context(context)
+            .after_context(context)
+            .heap_limit(Some(LINE_BYTES_MAX))
+            .binary_detection(BinaryDetection::quit(0))
+            .build()
+    };
     let matches_max = request.matches_max.clamp(1, MATCHES_MAX);
     let glob = glob(request.glob.as_deref())?;
-    let mut hits = SearchHits { lines: Vec::new(), matches: 0, more: false, files_searched: 0 };
-    for found in walk(tree, &request.path)? {
-        let Ok(found) = found else { continue };
-        if found.file_type().is_none_or(|kind| !kind.is_file()) {
-            continue;
+    let is_file = |entry: &DirEntry| entry.file_type().filter(FileType::is_file).map(drop);
+    let mut paths = files(tree, &request.path, is_file)?;
+    paths.retain(|(path, ())| glob.as_ref().is_none_or(|glob| glob.is_match(path)));
+    let work = Work {
+        tree,
+        paths,
+        matcher: &matcher,
+        matches_max,
+        next: AtomicUsize::new(0),
+        matches: AtomicU32::new(0),
+    };
+    let threads = threads(THREADS_MAX).min(work.paths.len() / THREAD_FILES_MIN + 1);
+    let searched = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads)
+            // Where no thread may be started, those there are do it all.
+            .filter_map(|_| thread::Builder::new().spawn_scoped(scope, || work.some(searcher())).ok())
+            .collect();
+        let mut searched = work.some(searcher());
+        for other in others {
+            searched.extend(other.join().map_err(|_| "the search failed".to_owned())?);
         }
-        let path = relative(tree, found.path());
-        if glob.as_ref().is_some_and(|glob| !glob.is_match(&path)) {
-            continue;
+        Ok::<_, String>(searched)
+    })?;
+    Ok(work.in_order(searched, searcher()))
+}
+
+/// A search by several threads, each of which takes the next file that nobody has taken.
+struct Work<'a> {
+    tree: &'a Tree,
+    paths: Vec<(String, ())>,
+    matcher: &'a RegexMatcher,
+    matches_max: u32,
+    next: AtomicUsize,
+    matches: AtomicU32,
+}
+
+impl Work<'_> {
+    /// Searches until no file is left, or there are more matches than are wanted: files are taken in
+    /// order, so all before the last one have been looked into then.
+    fn some(&self, mut searcher: Searcher) -> Vec<(usize, SearchHits)> {
+        let mut searched = Vec::new();
+        while self.matches.load(Ordering::Relaxed) <= self.matches_max {
+            let at = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some((path, ())) = self.paths.get(at) else { break };
+            let mut hits = SearchHits::default();
+            search_file(self.tree, path, &mut searcher, self.matcher, &mut hits, self.matches_max);
+            self.matches.fetch_add(hits.matches + u32::from(hits.more), Ordering::Relaxed);
+            searched.push((at, hits));
         }
-        search_file(tree, path, &mut searcher, &matcher, &mut hits, matches_max);
-        if hits.more {
-            break;
-        }
+        searched
     }
-    Ok(hits)
+
+    /// The hits as one thread would have found them.
+    fn in_order(&self, mut searched: Vec<(usize, SearchHits)>, mut searcher: Searcher) -> SearchHits {
+        searched.sort_unstable_by_key(|(at, _)| *at);
+        let mut hits = SearchHits::default();
+        for (at, file) in searched {
+            if file.more || hits.matches + file.matches > self.matches_max {
+                let path = &self.paths[at].0;
+                search_file(self.tree, path, &mut searcher, self.matcher, &mut hits, self.matches_max);
+            } else {
+                hits.matches += file.matches;
+                hits.files_searched += file.files_searched;
+                hits.lines.extend(file.lines);
+            }
+            if hits.more {
+                break;
+            }
+        }
+        hits
+    }
 }
 
 fn search_file(
     tree: &Tree,
-    path: String,
+    path: &str,
     searcher: &mut Searcher,
     matcher: &RegexMatcher,
     hits: &mut SearchHits,
     matches_max: u32,
 ) {
-    let Ok(open) = tree.open_file(&path) else { return };
+    let Ok(open) = tree.open_file(path) else { return };
     hits.files_searched += 1;
     let before = (hits.lines.len(), hits.matches);
-    let mut sink = Lines { path, hits: &mut *hits, matches_max, binary: false };
+    let mut sink = Lines { path: path.to_owned(), hits: &mut *hits, matches_max, binary: false };
     let outcome = searcher.search_file(matcher, &open.file, &mut sink);
     if sink.binary || outcome.is_err() {
         hits.lines.truncate(before.0);

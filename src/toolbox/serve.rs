@@ -15,13 +15,11 @@ use crate::init::Settled;
 use crate::mapper::Mapper;
 use crate::mux::{Mode, Stream, drive, opener};
 use crate::prepared::{Roots, TrackedPaths, pack, receive, seal};
-use crate::protocol::{
-    Answer, Collect, EditFile, Edited, Hello, PROTOCOL_VERSION, Request, WriteFile, Written,
-};
+use crate::protocol::{Answer, EditFile, Edited, Hello, PROTOCOL_VERSION, Request, WriteFile, Written};
 use crate::reaper::Reaper;
 use crate::tree::{Tree, WORKSPACE};
 use crate::watch::Watch;
-use crate::{collect, edit, files, list, proxy, room, run, search, transfer, unpack};
+use crate::{collect, edit, files, list, proxy, reports, room, run, search, transfer, unpack};
 
 /// Calls on files at one time.
 const THREADS_MAX: usize = 8;
@@ -151,7 +149,12 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
             let answer = answer_of(received.await?);
             write_message(&mut stream, &answer).await?;
         }
-        Request::Collect(r) => collect_to(&mut stream, toolbox, r).await?,
+        Request::Collect(r) => {
+            content_to(&mut stream, toolbox, move |t| collect::collect(&t.tree, &r)).await?;
+        }
+        Request::Reports(r) => {
+            content_to(&mut stream, toolbox, move |t| reports::reports(&t.tree, &r)).await?;
+        }
     }
     stream.shutdown().await
 }
@@ -161,7 +164,11 @@ fn answer_of<T>(outcome: Result<T, String>) -> Answer<T> {
 }
 
 /// Answers one of a few at a time, and nobody who has left while waiting for it.
-async fn collect_to(stream: &mut Stream, toolbox: Arc<Toolbox>, request: Collect) -> io::Result<()> {
+async fn content_to<T: Serialize + Send + 'static>(
+    stream: &mut Stream,
+    toolbox: Arc<Toolbox>,
+    work: impl FnOnce(&Toolbox) -> Result<(T, Vec<u8>), String> + Send + 'static,
+) -> io::Result<()> {
     let ours = Arc::clone(&toolbox);
     let mut word = [0; 1];
     let permit = tokio::select! {
@@ -169,9 +176,9 @@ async fn collect_to(stream: &mut Stream, toolbox: Arc<Toolbox>, request: Collect
         // The peer says nothing more: what can be read is its end.
         _ = stream.read(&mut word) => return Err(io::ErrorKind::ConnectionReset.into()),
     };
-    match on_thread(toolbox, move |t| collect::collect(&t.tree, &request)).await {
-        Ok((collected, content)) => {
-            write_message(stream, &Answer::Done(collected)).await?;
+    match on_thread(toolbox, work).await {
+        Ok((described, content)) => {
+            write_message(stream, &Answer::Done(described)).await?;
             write_data(stream, &content).await?;
             write_frame(stream, &Frame::End).await?;
         }

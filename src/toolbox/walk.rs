@@ -1,14 +1,26 @@
 //! Walking the tree: no symlink followed, `.git` and git-ignored files left out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use globset::{GlobBuilder, GlobMatcher};
-use ignore::{Walk, WalkBuilder};
+use ignore::{DirEntry, WalkBuilder, WalkState};
 
 use crate::tree::Tree;
 
-/// A walk over what is below `path`, in path order within each directory.
-pub fn walk(tree: &Tree, path: &str) -> Result<Walk, String> {
+/// Most threads that walk; more only wait for each other.
+const THREADS_MAX: usize = 8;
+/// Most files of one walk: what is kept of them has to fit into memory.
+const FILES_MAX: usize = 500_000;
+
+/// What `take` makes of everything below `path` that is no directory, by its path relative to the
+/// tree's root and in the order of a walk through sorted directories. What cannot be read (or went
+/// away meanwhile) is not there. Of more than [`FILES_MAX`] some are missing.
+pub fn files<T: Send>(
+    tree: &Tree,
+    path: &str,
+    take: impl Fn(&DirEntry) -> Option<T> + Sync,
+) -> Result<Vec<(String, T)>, String> {
     let parts = tree.parts_or_root(path)?;
     tree.is_directory(path)?;
     let mut builder = WalkBuilder::new(tree.path().join(parts.join("/")));
@@ -19,13 +31,36 @@ pub fn walk(tree: &Tree, path: &str) -> Result<Walk, String> {
         .git_global(false)
         .git_exclude(false)
         .follow_links(false)
-        .sort_by_file_name(Ord::cmp)
+        .threads(threads(THREADS_MAX))
         .filter_entry(|entry| entry.file_name() != ".git");
-    Ok(builder.build())
+    let (found, wanted) = (Mutex::new(Vec::new()), &take);
+    builder.build_parallel().run(|| {
+        let found = &found;
+        Box::new(move |entry| {
+            let Ok(entry) = entry else { return WalkState::Continue };
+            if entry.file_type().is_some_and(|kind| !kind.is_dir())
+                && let Some(taken) = wanted(&entry)
+            {
+                let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                found.push((entry.into_path(), taken));
+                if found.len() == FILES_MAX {
+                    return WalkState::Quit;
+                }
+            }
+            WalkState::Continue
+        })
+    });
+    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    found.sort_unstable_by(|a: &(PathBuf, T), b| a.0.cmp(&b.0));
+    Ok(found.into_iter().map(|(path, taken)| (relative(tree, &path), taken)).collect())
 }
 
-/// The path of something walked over, relative to the tree's root.
-pub fn relative(tree: &Tree, path: &Path) -> String {
+/// The threads that this machine has, at most as many.
+pub fn threads(most: usize) -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(most)
+}
+
+fn relative(tree: &Tree, path: &Path) -> String {
     path.strip_prefix(tree.path()).unwrap_or(path).to_string_lossy().into_owned()
 }
 

@@ -1,13 +1,16 @@
 //! The judge: a proposal's changes in, a verdict out. Each run has a sandbox of its own.
 
-use crate::domain::{Change, FailedTest, Sha, TestRun};
+use crate::domain::flag::FLAG_NAMES_MAX;
+use crate::domain::{Change, ChangedContent, Ending, FailedTest, Flag, Sha, TestRun};
 use crate::workspace::Proposal;
 
 use super::Verified;
+use super::compare::{flags as compare_reports, refuses};
 use super::environment::Environment;
-use super::proof::{judge_proof, test_changes_of};
-use super::rules::{TestPaths, bears_on_existing_tests, forbidden_path};
+use super::proof::{is_brought, judge_proof, test_changes_of};
+use super::rules::{TestPaths, bears_on_existing_tests, forbidden_path, is_harness};
 use super::suite::{SuiteError, run_suite};
+use super::suspicion::suspicious_lines;
 
 /// Everything a verdict rests on, besides the proposal itself.
 pub struct Judge<'a> {
@@ -37,6 +40,16 @@ pub struct Red {
     pub run: Option<TestRun>,
     /// Whether a rule forbids the proposal, whatever its tests say.
     pub refused: bool,
+}
+
+/// What the suite says with the base's own tests.
+enum BaseTests {
+    /// They are not changed.
+    Untouched,
+    /// It is red, and must not be.
+    Refused(String, Option<TestRun>),
+    /// What a reviewer must know of it.
+    Flagged(Vec<Flag>),
 }
 
 impl Judge<'_> {
@@ -74,17 +87,29 @@ impl Judge<'_> {
             );
             return red(explanation, None, true);
         }
-        let tests = test_changes_of(changes, &proposal, &TestPaths::new(settings));
+        let paths = TestPaths::new(settings);
+        let tests = test_changes_of(changes, &proposal, &paths);
         if self.proof_needed() && tests.is_empty() {
             let explanation = "The suite was green before your change, so the change must bring a test that fails \
                                without it. Add one in a test file of its own (for instance under `tests/`), since it \
                                is run against the old source by itself.";
             return red(explanation.into(), None, false);
         }
-        let run = match self.run_at(&proposal.tree, "verdict").await? {
+        let mut flags = Vec::new();
+        let mut run = match self.run_at(&proposal.tree, "verdict").await? {
             Ok(run) => run,
             Err(explanation) => return red(explanation, None, false),
         };
+        if self.may_be_flaky(&run, changes) {
+            // Blamed only when it fails again.
+            if let Ok(again) = self.run_at(&proposal.tree, "verdict-again").await?
+                && again.is_green()
+            {
+                let names = first_names(&run.failed());
+                flags.push(Flag::Flaky { names });
+                run = again;
+            }
+        }
         if !run.is_green() {
             let explanation = format!(
                 "In a fresh sandbox with only the base and your changes, {}\nOnly files that you wrote with your \
@@ -93,59 +118,133 @@ impl Judge<'_> {
             );
             return red(explanation, Some(run), false);
         }
-        if let Some((explanation, run)) = self.without_changed_tests(changes, &proposal).await? {
-            return red(explanation, run, false);
+        if let Some(explanation) = refuses(self.baseline, &run) {
+            return red(explanation, Some(run), false);
+        }
+        match self.with_the_base_s_tests(changes, &proposal, &paths).await? {
+            BaseTests::Untouched => {}
+            BaseTests::Refused(explanation, run) => return red(explanation, run, false),
+            BaseTests::Flagged(more) => flags.extend(more),
         }
         let proof = match self.proof(&tests).await? {
             Ok(proof) => proof,
             Err(explanation) => return red(explanation, Some(run), false),
         };
+        flags.extend(compare_reports(&self.baseline.report, &run.report));
+        flags.extend(self.lines_to_look_at(changes, &proposal, &paths).await?);
         let explanation = self.explain(&run, proof.as_deref());
-        Ok(Verdict::Verified(Verified { tree: proposal.tree, run, proof, explanation }))
+        Ok(Verdict::Verified(Verified { tree: proposal.tree, run, proof, explanation, flags }))
     }
 
+    /// A suite that ends well at the base is green for this, be it without a test: the change must
+    /// bring one.
     fn proof_needed(&self) -> bool {
-        self.baseline.is_green() && self.environment.settings().proof_required
+        self.baseline.ended_well() && self.environment.settings().proof_required
     }
 
-    /// Where the base was red: the suite must also be green with the tests that the base has, as
-    /// the base has them. Otherwise a red test could be "mended" by changing the test, or what runs
-    /// it. `None`: it is, or there is nothing to hold back.
-    async fn without_changed_tests(
+    /// Whether a red run may be chance: the suite was green before, and all that fails is named,
+    /// passed before, or is at least nothing that the change brings.
+    fn may_be_flaky(&self, run: &TestRun, changes: &[Change]) -> bool {
+        let failed = run.failed();
+        let ended = matches!(run.result.ending, Ending::Exited { .. });
+        self.baseline.is_green()
+            && ended
+            && !run.ended_well()
+            && !failed.is_empty()
+            && failed.iter().all(|test| !is_brought(test, changes))
+    }
+
+    /// The suite with the tests that the base has, as the base has them, and what runs them. Where the
+    /// base was red it must be green so: otherwise a red test could be "mended" by changing the test.
+    /// Where it was green, a test may have to change; what it would say unchanged is shown.
+    async fn with_the_base_s_tests(
         &self,
         changes: &[Change],
         proposal: &Proposal,
-    ) -> Result<Option<(String, Option<TestRun>)>, SuiteError> {
-        if self.baseline.is_green() {
-            return Ok(None);
-        }
+        tests: &TestPaths,
+    ) -> Result<BaseTests, SuiteError> {
         let (workspace, settings) = (self.environment.workspace(), self.environment.settings());
-        let tests = TestPaths::new(settings);
-        let (mut kept, mut held_back) = (Vec::new(), Vec::new());
+        let (mut kept, mut held_back, mut flags) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut changed_tests, mut changed_harness) = (Vec::new(), Vec::new());
         for change in changes {
             let exists = workspace.base_has(&change.path).await?;
             let changed = proposal.paths.contains(&change.path);
-            match changed && bears_on_existing_tests(&tests, settings, &change.path, exists) {
-                true => held_back.push(change.path.as_str()),
-                false => kept.push(change.clone()),
+            if !changed || !bears_on_existing_tests(tests, settings, &change.path, exists) {
+                kept.push(change.clone());
+                continue;
+            }
+            let path = change.path.to_string();
+            held_back.push(path.clone());
+            match exists && tests.contains(&change.path) && !is_harness(&change.path) {
+                true => changed_tests.push(path),
+                false => changed_harness.push(path),
             }
         }
         if held_back.is_empty() {
-            return Ok(None);
+            return Ok(BaseTests::Untouched);
         }
         let strict = workspace.propose(kept).await?;
-        let (outcome, run) = match self.run_at(&strict.tree, "base-tests").await? {
-            Ok(run) if run.is_green() => return Ok(None),
-            Ok(run) => (not_green(&run), Some(run)),
-            Err(setup) => (setup, None),
-        };
-        let explanation = format!(
-            "The suite is green only with your changes to existing tests, or to what runs them ({}). With these as \
-             the base has them, {outcome}\nMend the source so that the tests pass as they are; add new tests in \
-             files of their own. If an existing test itself is wrong, ask_human.",
-            held_back.join(", "),
-        );
-        Ok(Some((explanation, run)))
+        let outcome = self.run_at(&strict.tree, "base-tests").await?;
+        if !self.baseline.ended_well() {
+            let (outcome, run) = match outcome {
+                Ok(run) if !run.is_green() => (not_green(&run), Some(run)),
+                Ok(run) => match refuses(self.baseline, &run) {
+                    Some(why) => (why, Some(run)),
+                    None => (String::new(), None),
+                },
+                Err(setup) => (setup, None),
+            };
+            if !outcome.is_empty() {
+                let explanation = format!(
+                    "The suite is green only with your changes to existing tests, or to what runs them ({}). With \
+                     these as the base has them, {outcome}\nMend the source so that the tests pass as they are; add \
+                     new tests in files of their own. If an existing test itself is wrong, ask_human.",
+                    held_back.join(", "),
+                );
+                return Ok(BaseTests::Refused(explanation, run));
+            }
+        } else if let Ok(run) = outcome
+            && !run.is_green()
+        {
+            flags.push(Flag::TestsWeakened { names: first_names(&run.failed()) });
+        }
+        for (mut paths, flag) in [(changed_tests, true), (changed_harness, false)] {
+            let count = paths.len() as u64;
+            paths.truncate(FLAG_NAMES_MAX);
+            match (count, flag) {
+                (0, _) => {}
+                (_, true) => flags.push(Flag::TestFilesChanged { paths, count }),
+                (_, false) => flags.push(Flag::HarnessChanged { paths, count }),
+            }
+        }
+        Ok(BaseTests::Flagged(flags))
+    }
+
+    /// Added lines that can make tests look passed.
+    async fn lines_to_look_at(
+        &self,
+        changes: &[Change],
+        proposal: &Proposal,
+        tests: &TestPaths,
+    ) -> Result<Vec<Flag>, SuiteError> {
+        let workspace = self.environment.workspace();
+        let base = workspace.base_tree().await?;
+        let mut flags = Vec::new();
+        for change in changes.iter().filter(|change| proposal.paths.contains(&change.path)) {
+            let ChangedContent::File { bytes, .. } = &change.content else { continue };
+            let before = workspace.content(&base, &change.path).await?.unwrap_or_default();
+            let (before, after) = (String::from_utf8_lossy(&before), String::from_utf8_lossy(bytes));
+            flags.extend(suspicious_lines(
+                change.path.as_str(),
+                tests.contains(&change.path),
+                &before,
+                &after,
+            ));
+            if flags.len() >= FLAG_NAMES_MAX {
+                break;
+            }
+        }
+        Ok(flags)
     }
 
     /// The proof, where one is asked for: the base was green and the repository does not waive it.
@@ -180,8 +279,13 @@ impl Judge<'_> {
 
     fn explain(&self, run: &TestRun, proof: Option<&[FailedTest]>) -> String {
         let before = self.baseline.result.ending.describe();
+        let counted = match (run.report.is_known(), run.report.counts) {
+            (false, _) => " Nothing but the exit code is known of it.".to_owned(),
+            (true, Some(counts)) => format!(" Tests: {} ({}).", counts.in_words(), run.report.origin()),
+            (true, None) => String::new(),
+        };
         let passed = format!(
-            "`{}` ended with exit code 0 in a fresh sandbox at the proposed tree (before the change: {before}).",
+            "`{}` ended with exit code 0 in a fresh sandbox at the proposed tree (before the change: {before}).{counted}",
             run.command
         );
         match proof {
@@ -196,9 +300,15 @@ impl Judge<'_> {
 }
 
 fn not_green(run: &TestRun) -> String {
+    if let Some(why) = run.report.contradicts_success().filter(|_| run.ended_well()) {
+        return format!(
+            "`{}` ended with exit code 0, but {why}. That is not a suite that passes.",
+            run.command
+        );
+    }
     let advice = run.result.ending.advice().map(|advice| format!(" {advice}")).unwrap_or_default();
-    let failing =
-        if run.failed.is_empty() { String::new() } else { format!(" Failing:{}", names(&run.failed)) };
+    let failed = run.failed();
+    let failing = if failed.is_empty() { String::new() } else { format!(" Failing:{}", names(&failed)) };
     let lost = match run.names_may_be_lost() {
         true => "\nIts output was cut: tests may have failed that are not named.",
         false => "",
@@ -208,6 +318,11 @@ fn not_green(run: &TestRun) -> String {
         run.command,
         run.result.ending.describe(),
     )
+}
+
+/// As many names as a flag keeps.
+fn first_names(tests: &[FailedTest]) -> Vec<String> {
+    tests.iter().take(FLAG_NAMES_MAX).map(|test| test.0.clone()).collect()
 }
 
 /// The tests' names, a line each, the first of them.

@@ -1,21 +1,25 @@
 //! The verdict: whether a proposal is verified. The only place that can make a [`Verified`], and
 //! it does so from the exit code of a test run in a fresh sandbox, never from anybody's word.
 
-use crate::domain::{FailedTest, Recorded, Sha, TestRun, TranscriptEvent};
+use crate::domain::{FailedTest, Flag, Recorded, Sha, TestRun, TranscriptEvent};
 
+mod ask;
+mod compare;
 mod environment;
 mod judge;
 mod proof;
-mod report;
+mod reports;
 mod rules;
+mod runner;
 mod setup_key;
 mod suite;
+mod suspicion;
 
 pub use environment::{Environment, SetUpFailure, SetUpLocks, SetUpPolicy};
 pub use judge::{Judge, Red, Verdict};
-pub use report::failed_tests;
 pub use rules::forbidden_path;
-pub use suite::{SuiteError, run_suite};
+pub use runner::Selection;
+pub use suite::{SuiteError, run_selected, run_suite};
 
 /// Proof that a tree passed the suite in a fresh sandbox, and, where one was asked for, that it
 /// brings a test which fails without the change. `publish::draft_pr` demands it.
@@ -25,6 +29,7 @@ pub struct Verified {
     run: TestRun,
     proof: Option<Vec<FailedTest>>,
     explanation: String,
+    flags: Vec<Flag>,
 }
 
 impl Verified {
@@ -44,6 +49,11 @@ impl Verified {
         self.proof.as_deref()
     }
 
+    /// What a reviewer must look at before anything else.
+    pub fn flags(&self) -> &[Flag] {
+        &self.flags
+    }
+
     /// Why it is verified, in words for people.
     pub fn explanation(&self) -> &str {
         &self.explanation
@@ -53,17 +63,18 @@ impl Verified {
     /// between verdict and publication.
     pub fn from_transcript(transcript: &[Recorded]) -> Option<Self> {
         let last = transcript.iter().rev().find_map(|recorded| match &recorded.event {
-            TranscriptEvent::VerdictReached { verified, tree, explanation, run, proof } => {
-                Some((*verified, tree, explanation, run, proof))
+            TranscriptEvent::VerdictReached { verified, tree, explanation, run, proof, flags } => {
+                Some((*verified, tree, explanation, run, proof, flags))
             }
             _ => None,
         });
         match last {
-            Some((true, tree, explanation, Some(run), proof)) if run.is_green() => Some(Self {
+            Some((true, tree, explanation, Some(run), proof, flags)) if run.is_green() => Some(Self {
                 tree: tree.clone(),
                 run: run.clone(),
                 proof: proof.clone(),
                 explanation: explanation.clone(),
+                flags: flags.clone(),
             }),
             Some(_) | None => None,
         }

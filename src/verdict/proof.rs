@@ -1,6 +1,6 @@
 //! The fail→pass proof: a test that the change brings must fail without the change.
 
-use crate::domain::{Change, ChangedContent, Ending, FailedTest, TestRun};
+use crate::domain::{Change, ChangedContent, Ending, FailedTest, TestCase, TestRun};
 use crate::workspace::Proposal;
 
 use super::rules::TestPaths;
@@ -47,11 +47,16 @@ pub(super) fn judge_proof(
             }
         }
     }
-    let failed_twice: Vec<&FailedTest> =
-        first.failed.iter().filter(|test| second.failed.contains(test)).collect();
-    let own: Vec<FailedTest> =
-        failed_twice.iter().filter(|test| is_brought(test, brought)).map(|test| (*test).clone()).collect();
-    if own.is_empty() && !(first.failed.is_empty() && second.failed.is_empty()) {
+    let (first_failed, second_failed) = (first.failed(), second.failed());
+    let own: Vec<FailedTest> = first
+        .report
+        .red()
+        .filter(|case| second.report.case(&case.name).is_some_and(TestCase::is_red))
+        .map(|case| (FailedTest(case.name.clone()), case))
+        .filter(|(test, case)| is_brought(test, brought) || breaks_in(case, brought))
+        .map(|(test, _)| test)
+        .collect();
+    if own.is_empty() && !(first_failed.is_empty() && second_failed.is_empty()) {
         let lost = match first.names_may_be_lost() || second.names_may_be_lost() {
             true => {
                 " (The output was cut, so yours may have failed without being named: have the tests print less.)"
@@ -67,13 +72,19 @@ pub(super) fn judge_proof(
 }
 
 /// Whether a failing test is in one of the files: its own name stands there, or it is the file.
-fn is_brought(test: &FailedTest, brought: &[Change]) -> bool {
+pub(super) fn is_brought(test: &FailedTest, brought: &[Change]) -> bool {
     let name = own_name(&test.0);
     brought.iter().any(|change| {
         let ChangedContent::File { bytes, .. } = &change.content else { return false };
         test.0.starts_with(change.path.as_str()) && test.0.len() == change.path.as_str().len()
             || (!name.is_empty() && String::from_utf8_lossy(bytes).contains(name))
     })
+}
+
+/// Whether what broke, a build for instance, broke in one of the files.
+fn breaks_in(case: &TestCase, brought: &[Change]) -> bool {
+    let file = case.location.as_ref().map(|at| at.file.as_str());
+    brought.iter().any(|change| file == Some(change.path.as_str()))
 }
 
 /// A test's own name: `b` of `tests/a.py::A::b[case 1]`, `a::tests::b`, `b (a.A.b)`, `A/b`.
@@ -88,14 +99,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{BoundedOutput, CommandResult, FileMode, WritablePlace};
+    use crate::domain::{BoundedOutput, CommandResult, FileMode, TestLocation, TestReport, WritablePlace};
 
     fn run(ending: Ending, failed: &[&str]) -> TestRun {
         let output = BoundedOutput::default();
         TestRun {
             command: "t".into(),
             result: CommandResult { ending, output, duration: Duration::ZERO },
-            failed: failed.iter().map(|name| FailedTest((*name).into())).collect(),
+            selection: None,
+            report: TestReport::naming_failed(failed.iter().copied()),
         }
     }
 
@@ -146,6 +158,14 @@ mod tests {
     fn a_suite_that_no_longer_builds_without_the_change_is_a_proof_without_names() {
         let broken = run(Ending::Exited { code: 101 }, &[]);
         assert_eq!(judge_proof(&broken, &broken, &brought()), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_build_that_breaks_in_the_new_test_is_its_failure() {
+        let mut red = run(RED, &["build of `a` (test \"new\")"]);
+        assert!(judge_proof(&red, &red, &brought()).is_err());
+        red.report.cases[0].location = Some(TestLocation { file: "tests/test_new.py".into(), line: Some(1) });
+        assert_eq!(judge_proof(&red, &red, &brought()).unwrap().len(), 1);
     }
 
     #[test]

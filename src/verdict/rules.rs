@@ -89,8 +89,11 @@ const HARNESS: &[&str] = &[
     "**/conftest.py",
     "**/pytest.ini",
     "**/tox.ini",
+    "**/setup.cfg",
     "**/sitecustomize.py",
     "**/usercustomize.py",
+    "{pytest,unittest,_pytest,pluggy}.py",
+    "{pytest,unittest,_pytest,pluggy}/**",
     "**/{jest,vitest,karma}.{config,conf}.*",
     "**/.mocharc*",
     "**/.rspec",
@@ -98,6 +101,7 @@ const HARNESS: &[&str] = &[
     "**/nextest.toml",
     "**/.cargo/config*",
     "**/{Makefile,makefile,GNUmakefile,justfile,noxfile.py,package.json}",
+    "**/{CTestTestfile.cmake,CTestCustom.cmake,.proverc,.phpunit.xml}",
 ];
 
 /// Whether a change to `path` could make a red suite green without mending anything: a test that
@@ -110,8 +114,12 @@ pub(super) fn bears_on_existing_tests(
 ) -> bool {
     let named = |word: &str| word.trim_start_matches("./").trim_matches(['"', '\'']) == path.as_str();
     let is_named = settings.test_command.split([' ', ';', '&', '|', '=']).any(named);
-    let is_harness = set(HARNESS.iter().copied()).is_match(path.as_str());
-    is_harness || is_named || (exists_at_base && tests.contains(path))
+    is_harness(path) || is_named || (exists_at_base && tests.contains(path))
+}
+
+/// Whether a path decides how tests are collected and run.
+pub(super) fn is_harness(path: &RepoPath) -> bool {
+    set(HARNESS.iter().copied()).is_match(path.as_str())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! the evidence, and where the tests cannot be run without it. Pure; the words are for people.
 
 use crate::config::REPOSITORY_FILE;
-use crate::domain::{Ending, JobSettings, TestRun};
+use crate::domain::{Ending, JobSettings, TestOutcome, TestRun};
 use crate::verdict::SetUpFailure;
 
 /// A set-up that was left out.
@@ -53,7 +53,8 @@ pub(super) fn says_nothing(baseline: &TestRun) -> Option<String> {
     // (docs.pytest.org, "Exit codes").
     let broke_off =
         baseline.command.contains("pytest") && matches!(baseline.result.ending, Ending::Exited { code: 2 });
-    let names_tests = !baseline.failed.is_empty() && !broke_off;
+    // What broke before it was a test, like a build, is named, too, and is no test.
+    let names_tests = baseline.report.red().any(|case| case.outcome == TestOutcome::Failed) && !broke_off;
     (!baseline.is_green() && !names_tests).then(|| {
         format!(
             "the test command `{}` names no test that fails, and may only lack what a set-up would bring:\n{}",
@@ -68,7 +69,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{BoundedOutput, Budget, CommandResult, EgressReport, FailedTest};
+    use crate::domain::{BoundedOutput, Budget, CommandResult, EgressReport, TestReport};
 
     fn result(code: i32, said: &str) -> CommandResult {
         CommandResult {
@@ -90,6 +91,7 @@ mod tests {
             test_command: "python3 -m pytest".into(),
             test_command_source: "`pyproject.toml`".into(),
             test_timeout: Duration::from_secs(1),
+            commands: Vec::new(),
             budget: Budget::default(),
             protected_paths: vec![],
             test_paths: vec![],
@@ -127,7 +129,8 @@ mod tests {
         let run = |command: &str, code, failed: &[&str]| TestRun {
             command: command.to_owned(),
             result: result(code, "ModuleNotFoundError"),
-            failed: failed.iter().map(|name| FailedTest((*name).to_owned())).collect(),
+            selection: None,
+            report: TestReport::naming_failed(failed.iter().copied()),
         };
         assert_eq!(says_nothing(&run("make check", 0, &[])), None);
         assert_eq!(says_nothing(&run("python3 -m pytest", 1, &["test_a"])), None);

@@ -51,6 +51,9 @@ pub struct Parts {
     pub github: Arc<dyn GitHub>,
     /// Who thinks.
     pub model: Arc<dyn Model>,
+    /// Who writes briefs, and sums up conversations that became too long; `None`: no brief, and the
+    /// same model sums up.
+    pub brief_model: Option<Arc<dyn Model>>,
     /// Where it works.
     pub sandbox: Arc<dyn Sandbox>,
     /// Where git objects are kept.
@@ -82,6 +85,10 @@ pub struct Rules {
     pub set_up: SetUpPolicy,
     /// The most a model may say in one answer, in tokens.
     pub output_tokens_max: u32,
+    /// What the model can hold, its answer included, in tokens.
+    pub context_tokens: u64,
+    /// What the model that sums up can hold, its answer included, in tokens.
+    pub scribe_context_tokens: u64,
     /// Settings given on the command line, which take the place of the repository's.
     pub settings_override: Option<SettingsOverride>,
 }

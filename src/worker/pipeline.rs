@@ -6,10 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 use tracing::{info, instrument};
 
-use crate::agent::{Agent, AgentEnding, AgentError, Brief, Conversation, Purse, prompts};
+use crate::agent::{Agent, AgentEnding, AgentError, Conversation, Purse, prompts};
 use crate::domain::{
-    Budget, BudgetExhausted, EscalationReason, JobState, Message, Outcome, Recorded, Step, TestRun,
-    TranscriptEvent,
+    Budget, BudgetExhausted, EscalationReason, JobState, Outcome, Recorded, Step, TestRun, TranscriptEvent,
 };
 use crate::store::Journal;
 use crate::verdict::{Judge, Red, Verdict, Verified};
@@ -98,6 +97,7 @@ async fn record_decision(stage: &mut Stage<'_>, decision: &Decision) -> Result<(
             explanation: verified.explanation().to_owned(),
             run: Some(verified.run().clone()),
             proof: verified.proof().map(<[_]>::to_vec),
+            flags: verified.flags().to_vec(),
         },
         Decision::Escalate(reason) => TranscriptEvent::EscalationDecided { reason: reason.clone() },
     };
@@ -139,22 +139,24 @@ async fn agent_and_verdict(
     let transcript = journal.transcript().await?;
     let mut state = Conversation::replay(&transcript);
     instruct(journal, &transcript).await?;
-    if state.messages.is_empty() {
-        for event in brief(journal, prepared).await? {
-            journal.append(std::slice::from_ref(&event)).await?;
-            state.apply(&event);
-        }
-    }
+    let settings = prepared.environment.settings();
+    let purse = purse(parts, journal, &settings.budget);
+    let briefer = parts.brief_model.as_deref().map(|model| Purse { model, ..purse });
     let agent = Agent {
-        purse: purse(parts, journal, &prepared.environment.settings().budget),
+        purse,
         output_tokens_max: parts.rules.output_tokens_max,
+        context_tokens: parts.rules.context_tokens,
+        briefer,
+        scribe: briefer.unwrap_or(purse),
+        scribe_context_tokens: parts.rules.scribe_context_tokens,
         toolbox: &prepared.toolbox,
         workspace: prepared.environment.workspace(),
-        settings: prepared.environment.settings(),
+        settings,
         journal,
     };
     let judge = Judge { environment: &prepared.environment, baseline: &prepared.baseline };
     agent.load(&mut state).await.map_err(agent_error)?;
+    agent.open(&mut state, &journal.job().trigger.issue, &prepared.baseline).await.map_err(agent_error)?;
     let mut last_refusal = None;
     let mut last_red: Option<Red> = None;
     loop {
@@ -225,33 +227,6 @@ async fn tell_environment(journal: &Journal, prepared: &Prepared) -> Result<(), 
     Ok(())
 }
 
-/// The first message, and a note of what was taken out of the issue's text.
-async fn brief(journal: &Journal, prepared: &Prepared) -> Result<Vec<TranscriptEvent>, JobError> {
-    let (workspace, settings) = (prepared.environment.workspace(), prepared.environment.settings());
-    let root = workspace.base_directory("").await.map_err(workspace_error)?;
-    let instructions = workspace.base_file("AGENTS.md").await.map_err(workspace_error)?;
-    let instructions = instructions.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let instructions = match (instructions, settings.instructions.clone()) {
-        (Some(general), Some(own)) => Some(format!("{general}\n\n{own}")),
-        (general, own) => general.or(own),
-    };
-    let issue = &journal.job().trigger.issue;
-    let brief = Brief::write(issue, settings, &prepared.baseline, &root, instructions.as_deref());
-    let mut events = Vec::new();
-    if !brief.removed.is_empty() {
-        let text = format!("left out of the issue's text: {}", brief.removed.join(", "));
-        events.push(TranscriptEvent::Note { text });
-    }
-    events.push(TranscriptEvent::MessageAdded {
-        message: Message::User { text: brief.text },
-        usage: None,
-        usd: None,
-        model: None,
-        milliseconds: 0,
-    });
-    Ok(events)
-}
-
 fn red_event(red: &Red) -> TranscriptEvent {
     TranscriptEvent::VerdictReached {
         verified: false,
@@ -259,6 +234,7 @@ fn red_event(red: &Red) -> TranscriptEvent {
         explanation: red.explanation.clone(),
         run: red.run.clone(),
         proof: None,
+        flags: Vec::new(),
     }
 }
 

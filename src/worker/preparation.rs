@@ -202,7 +202,7 @@ async fn first_runs(
     let second = run().await?;
     let names = |tests: Vec<String>| if tests.is_empty() { "not named".to_owned() } else { tests.join(", ") };
     if second.is_green() {
-        let flaky = first.failed.iter().map(|test| test.0.clone()).collect();
+        let flaky = first.failed().iter().map(|test| test.0.clone()).collect();
         let note = format!("flaky at the base (failed once, passed once): {}", names(flaky));
         return Ok((second, Some(note)));
     }
@@ -210,8 +210,9 @@ async fn first_runs(
         // A test that is not named this time may have failed all the same.
         return Ok((second, None));
     }
-    let differs = |test: &&crate::domain::FailedTest| !second.failed.contains(test);
-    let flaky: Vec<String> = first.failed.iter().filter(differs).map(|test| test.0.clone()).collect();
+    let second_failed = second.failed();
+    let differs = |test: &&crate::domain::FailedTest| !second_failed.contains(test);
+    let flaky: Vec<String> = first.failed().iter().filter(differs).map(|test| test.0.clone()).collect();
     let note = (!flaky.is_empty())
         .then(|| format!("flaky at the base (failed once, passed once): {}", names(flaky)));
     Ok((second, note))

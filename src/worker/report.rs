@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::agent::Conversation;
-use crate::domain::{FailedTest, Job, Outcome, Recorded, TestRun, TranscriptEvent};
+use crate::domain::{FailedTest, Flag, Job, Outcome, Recorded, TestRun, TranscriptEvent};
 
 /// What became of a job.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -64,6 +64,9 @@ pub struct VerdictReport {
     /// The tests that fail on the base and pass on the proposal; `null` where no proof was asked
     /// for.
     pub proof: Option<Vec<FailedTest>>,
+    /// What a reviewer must look at; left out where there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<Flag>,
 }
 
 /// Tokens, as the provider counted them.
@@ -100,10 +103,11 @@ impl JobReport {
             _ => None,
         });
         let verdict = transcript.iter().rev().find_map(|recorded| match &recorded.event {
-            TranscriptEvent::VerdictReached { run, proof, .. } => Some(VerdictReport {
+            TranscriptEvent::VerdictReached { run, proof, flags, .. } => Some(VerdictReport {
                 exit_code: run.as_ref().map(|run| run.result.ending.shell_code()),
-                failed: run.as_ref().map(|run| run.failed.clone()).unwrap_or_default(),
+                failed: run.as_ref().map(TestRun::failed).unwrap_or_default(),
                 proof: proof.clone(),
+                flags: flags.clone(),
             }),
             _ => None,
         });
@@ -136,6 +140,6 @@ fn rounded(number: f64, parts: f64) -> f64 {
 
 impl RunReport {
     fn of(run: &TestRun) -> Self {
-        Self { exit_code: run.result.ending.shell_code(), failed: run.failed.clone() }
+        Self { exit_code: run.result.ending.shell_code(), failed: run.failed() }
     }
 }

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use axum::routing::post;
 use hmac::{Hmac, KeyInit, Mac};
+use mendwright::domain::{Budget, JobSettings};
 use mendwright::sandbox::protocol::ReadFile;
 use mendwright::sandbox::{Bubblewrap, CommandSpec, Root, Sandbox, SandboxSpec, sandbox_by_name};
 use mendwright::store::{SqliteStore, Store};
+use mendwright::verdict::run_suite;
 use mendwright::webhook::{WebhookSecrets, WebhookState, router};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
@@ -333,6 +335,66 @@ fn timed_programs(count: usize, arguments: &[&str]) -> Vec<Duration> {
     (0..count).map(run).collect()
 }
 
+/// A run of the suite as the verdict makes it, beside the plain command in the same sandbox: reports
+/// of 5,000 tests, as TAP in the output and as JUnit's XML in a file that was asked for. At most a
+/// tenth and a second more.
+async fn suite() {
+    const TESTS: usize = 5_000;
+    let tap = "i=0; echo TAP version 13; while [ $i -lt 5000 ]; do i=$((i+1)); echo \"ok $i - test $i\"; done; echo 1..5000\n";
+    let xml: String = (0..TESTS)
+        .map(|n| format!("<testcase classname=\"a.B\" name=\"test_{n}\" time=\"0.001\"/>"))
+        .collect();
+    let xml = format!("<testsuites><testsuite name=\"x\">{xml}</testsuite></testsuites>");
+    let script = "#!/bin/sh\nfile=${PYTEST_ADDOPTS#*=}\n[ -z \"$PYTEST_ADDOPTS\" ] || cat report.xml > ${file%% *}\nsleep 0.2\necho '===== 5000 passed in 0.20s ====='\n";
+    let files = [("tap.sh", tap), ("report.xml", &xml), ("pytest", script)];
+    let tar = archive(files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())));
+    let sandbox = sandbox_by_name("bubblewrap").unwrap();
+    let toolbox = sandbox.start(&SandboxSpec::named("bench-suite")).await.unwrap();
+    toolbox.unpack(tar.as_slice()).await.unwrap();
+    let executable = CommandSpec::shell("chmod +x pytest", Duration::from_secs(60));
+    assert!(toolbox.run(&executable).await.unwrap().ending.is_success());
+    for (what, command) in
+        [("run of 5,000 tests, TAP", "sh tap.sh"), ("run of 5,000 tests, report file", "./pytest")]
+    {
+        let settings = settings(command);
+        let (mut ours, mut plain) = (Vec::new(), Vec::new());
+        for _ in 0..15 {
+            let started = Instant::now();
+            let run = run_suite(&toolbox, &settings).await.unwrap();
+            ours.push(started.elapsed());
+            assert_eq!(run.report.counts.unwrap().passed, TESTS as u64);
+            let started = Instant::now();
+            let spec = CommandSpec::shell(command, Duration::from_secs(60));
+            assert!(toolbox.run(&spec).await.unwrap().ending.is_success());
+            plain.push(started.elapsed());
+        }
+        let bound = median(plain.clone()).mul_f64(1.1) + Duration::from_secs(1);
+        assert!(median(ours.clone()) <= bound, "{what}: over its bound");
+        row(what, median(ours), "the command alone, in the same sandbox", median(plain));
+    }
+    toolbox.shut_down().await;
+}
+
+fn settings(command: &str) -> JobSettings {
+    JobSettings {
+        setup_commands: vec![],
+        setup_source: String::new(),
+        setup_detected: false,
+        image: None,
+        image_source: String::new(),
+        agent_hosts: Vec::new(),
+        test_command: command.to_owned(),
+        test_command_source: String::new(),
+        test_timeout: Duration::from_secs(60),
+        commands: Vec::new(),
+        budget: Budget::default(),
+        protected_paths: vec![],
+        test_paths: vec![],
+        proof_required: true,
+        instructions: None,
+    }
+}
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     println!("{:<37} {:>12}   {:<44} {:>12}   {:>8}", "medians", "ours", "floor", "floor", "ratio");
@@ -340,6 +402,7 @@ fn main() {
         webhook().await;
         sandbox().await;
         tool_calls().await;
+        suite().await;
         base_tree().await;
         docker().await;
     });

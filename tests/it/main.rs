@@ -6,6 +6,7 @@ mod github_client;
 mod images;
 mod install;
 mod model;
+mod reports;
 mod sandbox_attacks;
 mod sandbox_contract;
 mod sandbox_docker;

@@ -1,6 +1,8 @@
 //! The stories that the project promises, told through the real binary.
 
+mod cheats;
 mod commands;
+mod context;
 mod crashes;
 mod money;
 mod people;

@@ -10,6 +10,17 @@ use crate::domain::{PromptVersion, ToolSpec};
 /// The system prompt. The same for every job, so that providers can cache it.
 pub const SYSTEM: &str = include_str!("system.md");
 
+/// What a model is told that is to write a brief.
+pub const BRIEF: &str = include_str!("brief.md");
+
+/// What a model is told that is to sum up a conversation.
+pub const SUMMARY: &str = include_str!("summary.md");
+
+/// The tools, in the order in which the model is told of them.
+pub fn tools() -> Vec<ToolSpec> {
+    Registry::standard().specs()
+}
+
 /// Raised by hand whenever the texts come to ask for another way of working.
 const NUMBER: u32 = 2;
 
@@ -20,8 +31,8 @@ pub fn version() -> PromptVersion {
 
 /// All of it as a model sees it.
 fn as_seen() -> String {
-    let tools: String = Registry::standard().specs().iter().map(tool_as_seen).collect();
-    format!("# System prompt\n\n{SYSTEM}\n{tools}")
+    let tools: String = tools().iter().map(tool_as_seen).collect();
+    format!("# System prompt\n\n{SYSTEM}\n{tools}# For a brief\n\n{BRIEF}\n# For a summary\n\n{SUMMARY}")
 }
 
 fn tool_as_seen(spec: &ToolSpec) -> String {

@@ -1,24 +1,37 @@
-//! `run_tests`: the suite, and what changed since its last run.
+//! `run_tests`: the suite or a part of it, and what changed since the suite's last run.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, names, parsed, spec_of};
-use crate::domain::{Ending, FailedTest, TestRun, ToolSpec, TranscriptEvent};
+use super::{Answer, Hands, Tool, names, parsed, repo_path, spec_of};
+use crate::domain::{Ending, FailedTest, TestCase, TestRun, ToolSpec, TranscriptEvent};
 use crate::sandbox::CallError;
-use crate::verdict::run_suite;
+use crate::verdict::{Selection, run_selected, run_suite};
 
 /// How much of a run's output the model is shown, in characters, counted from its end: runners
 /// print what matters last.
 const OUTPUT_CHARS_MAX: usize = 12_000;
+/// The same, where the report tells each failing test with its message.
+const OUTPUT_CHARS_BESIDE_REPORT_MAX: usize = 2_500;
+/// Failing tests that are shown with message and frame.
+const DETAILED_MAX: usize = 10;
+/// Remarks on a report that are shown.
+const REMARKS_MAX: usize = 3;
 
 pub(super) struct RunTestsTool;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Arguments {}
+struct Arguments {
+    /// Run the tests of this file or directory only.
+    #[serde(default)]
+    path: Option<String>,
+    /// Run the tests of this name only, as an earlier run named it.
+    #[serde(default)]
+    name: Option<String>,
+}
 
 #[async_trait]
 impl Tool for RunTestsTool {
@@ -27,8 +40,13 @@ impl Tool for RunTestsTool {
     }
 
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let Arguments {} = parsed(arguments)?;
-        let run = run_suite(hands.toolbox, hands.settings).await?;
+        let Arguments { path, name } = parsed(arguments)?;
+        let path = path.filter(|path| !path.is_empty()).map(|path| repo_path(&path)).transpose()?;
+        let name = name.filter(|name| !name.trim().is_empty());
+        let run = match (&path, &name) {
+            (None, None) => run_suite(hands.toolbox, hands.settings).await?,
+            _ => run_selected(hands.toolbox, hands.settings, &Selection { path, name }).await?,
+        };
         let before = hands.last_run.as_ref();
         let (shown, full) = (describe_run(&run, before), described(&run, before, usize::MAX));
         let answer = match shown == full {
@@ -40,48 +58,59 @@ impl Tool for RunTestsTool {
             }
         };
         hands.events.push(TranscriptEvent::AgentTestRun { run: run.clone() });
-        hands.last_run = Some(run);
+        if run.selection.is_none() {
+            hands.last_run = Some(run);
+        }
         Ok(answer)
     }
 }
 
-/// A run in words for the model: ending, failing tests against the run before, end of the output.
+/// A run in words for the model: ending, counts, failing tests against the run before with what tells
+/// most of each, end of the output.
 pub fn describe_run(run: &TestRun, before: Option<&TestRun>) -> String {
-    described(run, before, OUTPUT_CHARS_MAX)
+    let told_apart = run.report.red().next().is_some() && run.report.red().all(|case| case.message.is_some());
+    let output_chars_max = match told_apart || run.is_green() {
+        true => OUTPUT_CHARS_BESIDE_REPORT_MAX,
+        false => OUTPUT_CHARS_MAX,
+    };
+    described(run, before, output_chars_max)
 }
 
 fn described(run: &TestRun, before: Option<&TestRun>, output_chars_max: usize) -> String {
     let seconds = run.result.duration.as_secs_f64();
-    let mut text = format!("`{}`: {} after {seconds:.1} s.\n", run.command, run.result.ending.describe());
+    let of = run.selection.as_ref().map(|part| format!(", only {part}")).unwrap_or_default();
+    let mut text = format!("`{}`{of}: {} after {seconds:.1} s.\n", run.command, run.result.ending.describe());
     if let Some(advice) = run.result.ending.advice() {
         text.push_str(&format!("This run says nothing of the tests. {advice}\n"));
     }
-    let was_failing: &[FailedTest] = before.map_or(&[], |before| &before.failed);
-    let (still, newly): (Vec<_>, Vec<_>) =
-        run.failed.iter().cloned().partition(|test| was_failing.contains(test));
-    let passing_now: Vec<FailedTest> = match run.result.ending {
-        // Nor does one whose failures may be named in what was not kept.
-        Ending::Exited { .. } if run.names_may_be_lost() => Vec::new(),
-        Ending::Exited { .. } => {
-            was_failing.iter().filter(|test| !run.failed.contains(test)).cloned().collect()
-        }
-        // A run that was cut off, or starved, says nothing of the tests it did not reach.
-        Ending::Signalled { .. }
-        | Ending::TimedOut
-        | Ending::OutOfMemory
-        | Ending::DiskFull { .. }
-        | Ending::ProcessLimit => Vec::new(),
-    };
+    if let Some(counts) = run.report.counts {
+        text.push_str(&format!("Tests: {} ({}).\n", counts.in_words(), run.report.origin()));
+    }
+    if let Some(why) = run.report.contradicts_success().filter(|_| run.ended_well()) {
+        text.push_str(&format!("This does not count as passed: {why}.\n"));
+    }
+    for remark in run.report.remarks.iter().filter(|_| run.report.is_known()).take(REMARKS_MAX) {
+        text.push_str(&format!("Note: {remark}.\n"));
+    }
+    let change = Change::between(run, before);
     let newly_title = match before {
         Some(before) if before.names_may_be_lost() => "Failing, and not named last time",
         Some(_) => "Newly failing",
         None => "Failing",
     };
-    for (title, tests) in [(newly_title, newly), ("Still failing", still), ("No longer failing", passing_now)]
-    {
-        if !tests.is_empty() {
-            text.push_str(&format!("{title} ({}):\n{}", tests.len(), names(&tests)));
+    let mut shown = 0;
+    for (title, cases) in [(newly_title, &change.newly), ("Still failing", &change.still)] {
+        if !cases.is_empty() {
+            text.push_str(&format!("{title} ({}):\n{}", cases.len(), told(cases, &mut shown)));
         }
+    }
+    for (title, tests) in [("No longer failing", &change.passing), ("No longer there", &change.gone)] {
+        if !tests.is_empty() {
+            text.push_str(&format!("{title} ({}):\n{}", tests.len(), names(tests)));
+        }
+    }
+    if run.selection.is_some() && run.ended_well() {
+        text.push_str("Run the whole suite before you finish.\n");
     }
     if run.result.output.is_cut() {
         text.push_str(&cut_note(run));
@@ -97,9 +126,79 @@ fn described(run: &TestRun, before: Option<&TestRun>, output_chars_max: usize) -
     text
 }
 
+/// What is different from the run before.
+struct Change<'a> {
+    newly: Vec<&'a TestCase>,
+    still: Vec<&'a TestCase>,
+    passing: Vec<FailedTest>,
+    gone: Vec<FailedTest>,
+}
+
+impl<'a> Change<'a> {
+    fn between(run: &'a TestRun, before: Option<&TestRun>) -> Self {
+        let was_failing = before.map(TestRun::failed).unwrap_or_default();
+        let failed_before = |name: &str| was_failing.iter().any(|test| test.0 == name);
+        let (still, newly) = run.report.red().partition(|case| failed_before(&case.name));
+        let is_red = |name: &str| run.report.case(name).is_some_and(TestCase::is_red);
+        let not_red: Vec<&FailedTest> = was_failing.iter().filter(|test| !is_red(&test.0)).collect();
+        let (mut passing, mut gone) = (Vec::new(), Vec::new());
+        match run.result.ending {
+            // A test whose failure may be named in what was not kept does not pass.
+            Ending::Exited { .. } if run.names_may_be_lost() => {}
+            Ending::Exited { .. } => {
+                for test in not_red {
+                    match run.report.case(&test.0) {
+                        Some(_) => passing.push(test.clone()),
+                        // In a part of the suite, what is not named was not run.
+                        None if run.selection.is_some() => {}
+                        None if run.report.names_all() => gone.push(test.clone()),
+                        None => passing.push(test.clone()),
+                    }
+                }
+            }
+            // A run that was cut off, or starved, says nothing of the tests it did not reach.
+            Ending::Signalled { .. }
+            | Ending::TimedOut
+            | Ending::OutOfMemory
+            | Ending::DiskFull { .. }
+            | Ending::ProcessLimit => {}
+        }
+        Self { newly, still, passing, gone }
+    }
+}
+
+/// Failing tests, the first of them with where they fail and why.
+fn told(cases: &[&TestCase], shown: &mut usize) -> String {
+    let mut text = String::new();
+    let mut plain = Vec::new();
+    for case in cases {
+        let has_more = case.message.is_some() || case.frame.is_some() || case.location.is_some();
+        if *shown >= DETAILED_MAX || !has_more {
+            plain.push(FailedTest(case.name.clone()));
+            continue;
+        }
+        *shown += 1;
+        text.push_str(&format!("- {}\n", case.name));
+        match (&case.frame, &case.location) {
+            (Some(frame), Some(at)) if !frame.contains(&at.in_words()) => {
+                text.push_str(&format!("    at {}: {frame}\n", at.in_words()));
+            }
+            (Some(frame), _) => text.push_str(&format!("    {frame}\n")),
+            (None, Some(at)) => text.push_str(&format!("    at {}\n", at.in_words())),
+            (None, None) => {}
+        }
+        for line in case.message.iter().flat_map(|message| message.lines()) {
+            text.push_str(&format!("    {line}\n"));
+        }
+    }
+    text.push_str(&names(&plain));
+    text
+}
+
 /// That a part of the output is nowhere to be had, what that means, and how to see it after all.
 fn cut_note(run: &TestRun) -> String {
-    let names = match (run.names_may_be_lost(), run.failed.is_empty()) {
+    let is_none_named = run.report.red().next().is_none();
+    let names = match (run.names_may_be_lost(), is_none_named) {
         (true, true) => " No failing test is named in what was kept; that does not mean that there is none.",
         (true, false) => " More tests may have failed than are named above.",
         (false, _) => "",
@@ -116,7 +215,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{BoundedOutput, CommandResult};
+    use crate::domain::{BoundedOutput, CommandResult, TestReport};
 
     fn run(ending: Ending, failed: &[&str], output: &str) -> TestRun {
         TestRun {
@@ -126,7 +225,8 @@ mod tests {
                 output: BoundedOutput { head: output.into(), ..BoundedOutput::default() },
                 duration: Duration::from_millis(1234),
             },
-            failed: failed.iter().map(|name| FailedTest((*name).to_owned())).collect(),
+            selection: None,
+            report: TestReport::naming_failed(failed.iter().copied()),
         }
     }
 

@@ -6,6 +6,9 @@ use crate::config::given::{ConfigError, Given};
 use crate::config::secret::secret;
 use crate::domain::{LongPromptPrice, Price, PriceTable};
 
+/// What `brief_name` says where nobody is to write a brief.
+const NO_BRIEF: &str = "none";
+
 const OUTPUT_TOKENS_DEFAULT: u32 = 16_384;
 
 pub(super) fn model(
@@ -44,7 +47,8 @@ pub(super) fn model(
         url,
         api_key,
         name,
-        brief_name: required_name(given, "model.brief_name")?,
+        brief_name: required_name(given, "model.brief_name")?.filter(|name| name != NO_BRIEF),
+        context_tokens: number(given, "model.context_tokens", 4_000..=10_000_000)?,
         output_tokens_max: number(given, "model.output_tokens_max", 256..=1_000_000)?
             .unwrap_or(OUTPUT_TOKENS_DEFAULT),
         price: price(given)?,

@@ -193,6 +193,7 @@ provider = "openai"
 url = "http://127.0.0.1:11434/v1"
 name = "big"
 brief_name = "small"
+context_tokens = 32_000
 output_tokens_max = 4_000
 price = { input = 3, output = 15.0, cache_read = 0.3 }
 [sandbox]
@@ -225,6 +226,9 @@ format = "json"
     assert!(config.model.api_key.is_none());
     assert_eq!(config.model.price, Some(Price::flat(3.0, 15.0, 0.3, 3.75)));
     assert_eq!(config.model.brief_name.as_deref(), Some("small"));
+    assert_eq!(config.model.context_tokens, Some(32_000));
+    let without = place.load(&text.replace("\"small\"", "\"none\"")).unwrap();
+    assert_eq!(without.model.brief_name, None);
     assert_eq!((config.sandbox.memory_bytes_max, config.sandbox.pids_max), (2 << 30, 500));
     assert_eq!(config.sandbox.toolchains, Toolchains::Paths(vec!["/opt/rust".into()]));
     assert_eq!((config.sandbox.cpu_millis_max, config.sandbox.disk_bytes_max), (Some(1_500), 1 << 30));

@@ -8,12 +8,15 @@ use futures_util::{StreamExt, stream};
 
 use super::Shared;
 use super::conversation::{Call, Fault, StopOverride, Turn, TurnUsage};
+use super::heard::Heard;
 
 /// An answer in neither dialect.
 pub(super) struct Answer {
     pub model: String,
     /// How many times the model had spoken before.
     pub turn: usize,
+    /// A fingerprint of all that it answers to.
+    pub before: u64,
     pub think: Option<String>,
     pub text: String,
     /// Calls with an id that is theirs alone within the conversation.
@@ -23,11 +26,12 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(turn: &Turn, number: usize, model: &str, usage: TurnUsage) -> Self {
+    pub(super) fn new(turn: &Turn, number: usize, heard: &Heard, usage: TurnUsage) -> Self {
         let calls = turn.calls.iter().enumerate();
         Self {
-            model: model.to_owned(),
+            model: heard.model.clone(),
             turn: number,
+            before: heard.fingerprints().last().copied().unwrap_or_default(),
             think: turn.think.clone(),
             text: turn.say.clone(),
             calls: calls.map(|(index, call)| (format!("{number:03}_{index}"), call.clone())).collect(),

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::answer::{Answer, pieces, stop_of};
 use super::conversation::StopOverride;
-use super::heard::{Heard, HeardCall, HeardMessage, HeardTool};
+use super::heard::{Heard, HeardBlock, HeardCall, HeardMessage, HeardTool};
 
 /// Breakpoints that the real provider takes in one request.
 const CACHE_BREAKPOINTS_MAX: usize = 4;
@@ -21,24 +21,19 @@ pub(super) fn hear(body: &Value) -> Result<Heard, String> {
     if body["max_tokens"].as_u64().is_none_or(|max| max == 0) {
         return Err("max_tokens: Field required".to_owned());
     }
-    let mut heard = Heard {
-        model: text(&body["model"], "model")?,
-        takes_reasoning: true,
-        cache_breakpoints: body.to_string().matches("\"cache_control\":").count(),
-        ..Heard::default()
-    };
-    if heard.cache_breakpoints > CACHE_BREAKPOINTS_MAX {
-        return Err(format!("a maximum of {CACHE_BREAKPOINTS_MAX} blocks may have cache_control"));
-    }
-    for block in list(&body["system"], "system")? {
-        heard.system += &text(&block["text"], "a system block")?;
-    }
+    let mut heard =
+        Heard { model: text(&body["model"], "model")?, takes_reasoning: true, ..Heard::default() };
     for tool in list(&body["tools"], "tools")? {
+        heard.blocks.push(hear_block("tool", tool));
         heard.tools.push(HeardTool {
             name: text(&tool["name"], "a tool's name")?,
             description: tool["description"].as_str().unwrap_or_default().to_owned(),
             schema: tool["input_schema"].clone(),
         });
+    }
+    for block in list(&body["system"], "system")? {
+        heard.blocks.push(hear_block("system", block));
+        heard.system += &text(&block["text"], "a system block")?;
     }
     let mut role_before = "";
     for message in list(&body["messages"], "messages")? {
@@ -50,14 +45,30 @@ pub(super) fn hear(body: &Value) -> Result<Heard, String> {
         if content.is_empty() {
             return Err("a message has no content".to_owned());
         }
+        let begins_at = heard.blocks.len();
+        heard.blocks.extend(content.iter().map(|block| hear_block(role, block)));
         match role {
             "user" => heard.messages.extend(hear_user(content)?),
-            "assistant" => heard.messages.push(hear_assistant(content)?),
+            "assistant" => heard.messages.push(hear_assistant(content, begins_at)?),
             other => return Err(format!("the role {other:?} is not known")),
         }
         role_before = role;
     }
+    let marks = heard.blocks.iter().filter(|block| block.marked).count();
+    if marks > CACHE_BREAKPOINTS_MAX {
+        return Err(format!("a maximum of {CACHE_BREAKPOINTS_MAX} blocks may have cache_control"));
+    }
+    // Not a rule of the provider's, but of ours: whoever goes on pays for all of it again.
+    if !heard.tools.is_empty() && heard.blocks.last().is_some_and(|block| !block.marked) {
+        return Err("the last block of a conversation with tools has no cache_control".to_owned());
+    }
     Ok(heard)
+}
+
+fn hear_block(role: &str, block: &Value) -> HeardBlock {
+    let mut block = block.clone();
+    let marked = block.as_object_mut().is_some_and(|block| block.remove("cache_control").is_some());
+    HeardBlock { text: format!("{role} {block}"), marked }
 }
 
 fn list<'a>(value: &'a Value, what: &str) -> Result<&'a [Value], String> {
@@ -91,7 +102,7 @@ fn hear_user(content: &[Value]) -> Result<Vec<HeardMessage>, String> {
     Ok(results.into_iter().chain(words).collect())
 }
 
-fn hear_assistant(content: &[Value]) -> Result<HeardMessage, String> {
+fn hear_assistant(content: &[Value], begins_at: usize) -> Result<HeardMessage, String> {
     let (mut text, mut calls, mut opaque) = (String::new(), Vec::new(), Vec::new());
     for block in content {
         match block["type"].as_str() {
@@ -115,7 +126,7 @@ fn hear_assistant(content: &[Value]) -> Result<HeardMessage, String> {
             other => return Err(format!("an assistant message holds a block of type {other:?}")),
         }
     }
-    Ok(HeardMessage::Assistant { text, calls, opaque })
+    Ok(HeardMessage::Assistant { text, calls, opaque, begins_at })
 }
 
 fn words_of(block: &Value) -> Result<&str, String> {
@@ -126,13 +137,14 @@ fn words_of(block: &Value) -> Result<&str, String> {
     }
 }
 
-/// The reasoning of a turn with the signature that it was sent with.
-pub(super) fn thinking_block(think: &str, turn: usize) -> Value {
-    json!({ "type": "thinking", "thinking": think, "signature": signature(think, turn) })
+/// The reasoning of a turn with the signature that it was sent with: bound to everything before it,
+/// as with the models that have "preserved thinking".
+pub(super) fn thinking_block(think: &str, turn: usize, before: u64) -> Value {
+    json!({ "type": "thinking", "thinking": think, "signature": signature(think, turn, before) })
 }
 
-fn signature(think: &str, turn: usize) -> String {
-    hex::encode(Sha256::digest(format!("{turn}:{think}")))
+fn signature(think: &str, turn: usize, before: u64) -> String {
+    hex::encode(Sha256::digest(format!("{turn}:{before}:{think}")))
 }
 
 /// The events of an answer, in order.
@@ -169,7 +181,7 @@ pub(super) fn events(answer: &Answer) -> Vec<String> {
     };
     if let Some(think) = &answer.think {
         let mut deltas = typed("thinking_delta", "thinking", think);
-        let signature = signature(think, answer.turn);
+        let signature = signature(think, answer.turn, answer.before);
         deltas.push(json!({ "type": "signature_delta", "signature": signature }));
         block(json!({ "type": "thinking", "thinking": "", "signature": "" }), deltas);
     }

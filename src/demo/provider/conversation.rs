@@ -29,6 +29,9 @@ pub struct Conversation {
     /// What follows the last turn.
     #[serde(default)]
     pub afterwards: Afterwards,
+    /// The longest prompt that the models take, in tokens; default: any.
+    #[serde(default)]
+    pub context_tokens: Option<u64>,
 }
 
 /// One answer.

@@ -1,5 +1,7 @@
 //! A request in neither dialect, and the rules that every request must keep.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use serde_json::Value;
 
 use super::conversation::{Conversation, Expect};
@@ -13,9 +15,24 @@ pub(super) struct Heard {
     pub messages: Vec<HeardMessage>,
     /// Whether the wire format has a place for reasoning.
     pub takes_reasoning: bool,
-    /// Anthropic: how many `cache_control` marks it has.
-    pub cache_breakpoints: usize,
+    /// Everything in the order in which a provider reads it: tools, system prompt, messages.
+    pub blocks: Vec<HeardBlock>,
 }
+
+/// The smallest part that a cache tells apart.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct HeardBlock {
+    /// As sent, without the mark.
+    pub text: String,
+    /// Anthropic: whether it has a `cache_control` mark.
+    pub marked: bool,
+}
+
+/// What a conversation begins with that stands for an earlier one.
+const TURNS_BEFORE: &str = "Turns so far: ";
+
+/// The only words that may take the place of a result.
+const HANDLE: &str = "read_result";
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct HeardTool {
@@ -31,6 +48,8 @@ pub(super) enum HeardMessage {
         text: String,
         calls: Vec<HeardCall>,
         opaque: Vec<Value>,
+        /// How many blocks of the request stand before it.
+        begins_at: usize,
     },
     /// Call id and text.
     Results(Vec<(String, String)>),
@@ -61,8 +80,57 @@ impl HeardMessage {
 
 impl Heard {
     /// How often the model has spoken: the index of the turn that is due.
-    pub(super) fn assistant_messages(&self) -> usize {
-        self.messages.iter().filter(|message| matches!(message, HeardMessage::Assistant { .. })).count()
+    pub(super) fn turns(&self) -> usize {
+        let spoken = self.messages.iter().filter(|message| matches!(message, HeardMessage::Assistant { .. }));
+        self.turns_before() + spoken.count()
+    }
+
+    /// Turns that the first message stands for.
+    fn turns_before(&self) -> usize {
+        let said = self.conversation_key();
+        let Some((_, rest)) = said.rsplit_once(TURNS_BEFORE) else { return 0 };
+        rest.chars().map_while(|c| c.to_digit(10)).fold(0, |sum, digit| sum * 10 + digit as usize)
+    }
+
+    /// Fingerprints of everything up to each block, and of nothing in front.
+    pub(super) fn fingerprints(&self) -> Vec<u64> {
+        let mut hasher = DefaultHasher::new();
+        self.model.hash(&mut hasher);
+        let mut all = vec![hasher.finish()];
+        for block in &self.blocks {
+            block.text.hash(&mut hasher);
+            all.push(hasher.finish());
+        }
+        all
+    }
+
+    /// Whether this goes on where `earlier`, the fingerprints of the messages of an earlier request,
+    /// ended: word for word (`Some(false)`), or but for results that became handles (`Some(true)`).
+    pub(super) fn continues(&self, earlier: &[u64]) -> Option<bool> {
+        let now = self.message_fingerprints();
+        if earlier.len() > now.len() {
+            return None;
+        }
+        let differs = |at: &usize| earlier[*at] != now[*at];
+        let Some(first) = (0..earlier.len()).find(differs) else { return Some(false) };
+        let is_handle = |at: usize| match &self.messages[at] {
+            HeardMessage::Results(results) => results.iter().any(|(_, text)| text.contains(HANDLE)),
+            HeardMessage::User(_) | HeardMessage::Assistant { .. } => false,
+        };
+        let thinks = |message: &HeardMessage| matches!(message, HeardMessage::Assistant { opaque, .. } if !opaque.is_empty());
+        let allowed = (first..earlier.len()).filter(differs).all(is_handle);
+        // Signed reasoning is bound to all that stood before it.
+        (allowed && !self.messages[first..].iter().any(thinks)).then_some(true)
+    }
+
+    /// A fingerprint of each message.
+    pub(super) fn message_fingerprints(&self) -> Vec<u64> {
+        let fingerprint = |message: &HeardMessage| {
+            let mut hasher = DefaultHasher::new();
+            message.text().hash(&mut hasher);
+            hasher.finish()
+        };
+        self.messages.iter().map(fingerprint).collect()
     }
 
     /// What tells one conversation from another: how it begins.
@@ -84,7 +152,9 @@ impl Heard {
     pub(super) fn broken_rule(&self, conversation: &Conversation) -> Option<String> {
         self.broken_tool_rule().or_else(|| self.broken_order_rule()).or_else(|| {
             let thinking = self.broken_thinking_rule(conversation);
-            thinking.map(|turn| format!("the reasoning of turn {turn} did not come back as it was sent"))
+            thinking.map(|turn| {
+                format!("the reasoning of turn {turn} did not come back as it was sent, or what stands before it changed")
+            })
         })
     }
 
@@ -160,12 +230,13 @@ impl Heard {
             return None;
         }
         let spoken = self.messages.iter().filter_map(|message| match message {
-            HeardMessage::Assistant { opaque, .. } => Some(opaque),
+            HeardMessage::Assistant { opaque, begins_at, .. } => Some((opaque, begins_at)),
             HeardMessage::User(_) | HeardMessage::Results(_) => None,
         });
-        spoken.enumerate().find_map(|(number, opaque)| {
+        let fingerprints = self.fingerprints();
+        spoken.zip(self.turns_before()..).find_map(|((opaque, begins_at), number)| {
             let think = conversation.turn(number)?.think.as_ref()?;
-            let expected = super::anthropic::thinking_block(think, number);
+            let expected = super::anthropic::thinking_block(think, number, fingerprints[*begins_at]);
             (!opaque.contains(&expected)).then_some(number)
         })
     }
@@ -204,7 +275,12 @@ mod tests {
 
     fn model(ids: &[&str]) -> HeardMessage {
         let call = |id: &&str| HeardCall { id: (*id).into(), name: "search".into(), arguments: "{}".into() };
-        HeardMessage::Assistant { text: "x".into(), calls: ids.iter().map(call).collect(), opaque: vec![] }
+        HeardMessage::Assistant {
+            text: "x".into(),
+            calls: ids.iter().map(call).collect(),
+            opaque: vec![],
+            begins_at: 0,
+        }
     }
 
     fn results(ids: &[&str]) -> HeardMessage {

@@ -21,11 +21,13 @@
 //!       "stop": "output_limit",
 //!       "fault": { "status": 529, "times": 2, "retry_after": 1 } }
 //!   ],
-//!   "afterwards": "error"
+//!   "afterwards": "error",
+//!   "context_tokens": 200000
 //! }
 //! ```
 //! - A request **with tools** gets the turn whose index is the number of assistant messages in it,
-//!   so nothing is remembered and a resumed conversation goes on at its place. A request
+//!   so nothing is remembered and a resumed conversation goes on at its place. One whose first
+//!   message says `Turns so far: N.` stands for an earlier one, and goes on at turn N. A request
 //!   **without tools** gets the first turn of `brief` whose `expect` holds.
 //! - `expect`: texts that must, or must not, be in the request (system prompt, messages, tool
 //!   results, tool arguments), or in its last message. Otherwise: 400 and a violation.
@@ -37,6 +39,9 @@
 //!   reset; with `"cleanly": true` a proper end of the body), `{"stall": true}` (silence after half
 //!   the answer), `{"content_type": "text/html"}`, `{"stream_error": "overloaded_error"}`.
 //! - `afterwards`: after the last turn, `error` (default: 400 and a violation) or `repeat_last`.
+//! - `context_tokens`: a longer prompt is answered as too long, which is no violation. Default: none.
+//! - Reasoning is signed with everything before it; where that changes, it is a violation. So is a
+//!   conversation that changes in the middle, other than by results becoming handles of `read_result`.
 //! - A model name that is neither `model` nor `brief_model` is 404, as with a real provider.
 
 use std::collections::HashMap;
@@ -106,6 +111,12 @@ struct Memory {
     asked: HashMap<(String, bool, usize), u32>,
     /// System prompt and tools by conversation.
     prefixes: HashMap<String, String>,
+    /// Fingerprints of the messages of each request, by conversation.
+    said: HashMap<String, Vec<Vec<u64>>>,
+    /// How often results became handles.
+    rewrites: usize,
+    /// How often a prompt was too long.
+    overflows: usize,
     seen: usage::SeenPrefixes,
 }
 
@@ -162,6 +173,16 @@ impl EmulatedProvider {
     /// What was not accepted so far.
     pub fn violations(&self) -> Vec<String> {
         self.shared.memory().violations.clone()
+    }
+
+    /// How often a conversation went on with results that had become handles.
+    pub fn rewrites(&self) -> usize {
+        self.shared.memory().rewrites
+    }
+
+    /// How often a prompt was longer than the conversation's `context_tokens`.
+    pub fn overflows(&self) -> usize {
+        self.shared.memory().overflows
     }
 
     /// Ends open answers, stops listening and waits until both are done.

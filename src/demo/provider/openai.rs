@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, pieces, stop_of};
 use super::conversation::StopOverride;
-use super::heard::{Heard, HeardCall, HeardMessage, HeardTool};
+use super::heard::{Heard, HeardBlock, HeardCall, HeardMessage, HeardTool};
 
 /// Understands a request, or says which rule of the format it breaks.
 pub(super) fn hear(body: &Value) -> Result<Heard, String> {
@@ -20,6 +20,7 @@ pub(super) fn hear(body: &Value) -> Result<Heard, String> {
         if tool["type"] != "function" {
             return Err("a tool is not of type function".to_owned());
         }
+        heard.blocks.push(HeardBlock { text: tool.to_string(), marked: false });
         let function = &tool["function"];
         heard.tools.push(HeardTool {
             name: function["name"].as_str().unwrap_or_default().to_owned(),
@@ -29,11 +30,13 @@ pub(super) fn hear(body: &Value) -> Result<Heard, String> {
     }
     let messages = body["messages"].as_array().ok_or("messages is not a list")?;
     for (index, message) in messages.iter().enumerate() {
+        let begins_at = heard.blocks.len();
+        heard.blocks.push(HeardBlock { text: message.to_string(), marked: false });
         let words = || message["content"].as_str().map(str::to_owned);
         match message["role"].as_str() {
             Some("system" | "developer") if index == 0 => heard.system = words().unwrap_or_default(),
             Some("user") => heard.messages.push(HeardMessage::User(words().ok_or("a user has no words")?)),
-            Some("assistant") => heard.messages.push(hear_assistant(message)?),
+            Some("assistant") => heard.messages.push(hear_assistant(message, begins_at)?),
             Some("tool") => {
                 let id = message["tool_call_id"].as_str().unwrap_or_default().to_owned();
                 let result = (id, words().ok_or("a tool message has no text")?);
@@ -50,7 +53,7 @@ pub(super) fn hear(body: &Value) -> Result<Heard, String> {
     Ok(heard)
 }
 
-fn hear_assistant(message: &Value) -> Result<HeardMessage, String> {
+fn hear_assistant(message: &Value, begins_at: usize) -> Result<HeardMessage, String> {
     let text = message["content"].as_str().unwrap_or_default().to_owned();
     let mut calls = Vec::new();
     for call in message["tool_calls"].as_array().into_iter().flatten() {
@@ -68,7 +71,7 @@ fn hear_assistant(message: &Value) -> Result<HeardMessage, String> {
     if text.is_empty() && calls.is_empty() {
         return Err("an assistant message has neither content nor tool_calls".to_owned());
     }
-    Ok(HeardMessage::Assistant { text, calls, opaque: Vec::new() })
+    Ok(HeardMessage::Assistant { text, calls, opaque: Vec::new(), begins_at })
 }
 
 /// The events of an answer, in order.

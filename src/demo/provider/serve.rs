@@ -14,9 +14,11 @@ use serde_json::Value;
 use super::answer::{Answer, body};
 use super::conversation::{Fault, Turn};
 use super::heard::Heard;
-use super::{Memory, RecordedRequest, Shared, anthropic, openai};
+use super::{Memory, RecordedRequest, Shared, anthropic, openai, usage};
 use crate::model::Provider;
 
+/// Earlier requests of a conversation that are compared with.
+const SAID_KEPT_MAX: usize = 1_000;
 /// Largest request; Anthropic takes 32 MB.
 const REQUEST_BYTES_MAX: usize = 32 << 20;
 
@@ -70,7 +72,14 @@ fn answer(shared: &Arc<Shared>, provider: Provider, has_key: bool, request: &[u8
     if let Some(rule) = heard.broken_rule(conversation) {
         return refuse(shared, provider, request, 400, &rule);
     }
-    let number = heard.assistant_messages();
+    if let Some(max) = conversation.context_tokens.filter(|max| usage::tokens(&heard.blocks) > *max) {
+        let message = format!("prompt is too long: {} tokens > {max} maximum", usage::tokens(&heard.blocks));
+        let mut memory = shared.memory();
+        memory.overflows += 1;
+        memory.record(RecordedRequest { provider, turn: None, status: 400, body: request });
+        return error_response(provider, 400, &message);
+    }
+    let number = heard.turns();
     let turn = match choose(shared, &heard, number) {
         Ok(turn) => turn,
         Err(why) => return refuse(shared, provider, request, 400, &why),
@@ -89,7 +98,7 @@ fn answer(shared: &Arc<Shared>, provider: Provider, has_key: bool, request: &[u8
     };
     memory.record(RecordedRequest { provider, turn: Some(number), status, body: request });
     drop(memory);
-    send(shared, provider, &Answer::new(turn, number, &heard.model, usage), fault)
+    send(shared, provider, &Answer::new(turn, number, &heard, usage), fault)
 }
 
 /// The turn that is due, or why there is none.
@@ -111,11 +120,23 @@ fn choose<'a>(shared: &'a Shared, heard: &Heard, number: usize) -> Result<&'a Tu
 }
 
 impl Memory {
-    /// System prompt and tools must not change within a conversation.
+    /// Within a conversation, system prompt and tools must not change, and what was said only grows:
+    /// nothing else survives in a cache. Results may become handles, which is counted.
     fn keep_prefix(&mut self, heard: &Heard) -> Result<(), String> {
         if heard.tools.is_empty() {
             return Ok(());
         }
+        let earlier = self.said.entry(heard.conversation_key()).or_default();
+        // The latest that it goes on from: with one before a change, each later one would be another.
+        match earlier.iter().rev().find_map(|earlier| heard.continues(earlier)) {
+            Some(rewritten) => self.rewrites += usize::from(rewritten),
+            None if earlier.is_empty() => {}
+            None => return Err("what was said before changed within a conversation".to_owned()),
+        }
+        if earlier.len() >= SAID_KEPT_MAX {
+            earlier.remove(0);
+        }
+        earlier.push(heard.message_fingerprints());
         let prefix = heard.stable_prefix();
         let kept = self.prefixes.entry(heard.conversation_key()).or_insert_with(|| prefix.clone());
         if *kept == prefix {

@@ -82,14 +82,20 @@ enum Block<'a> {
     Opaque(&'a Value),
 }
 
-/// A breakpoint: the provider keeps everything up to here for five minutes. Three of the four that
-/// a request may have are used: after the tools, after the system prompt, and after the last user
-/// message, so that the next turn reads what this one wrote.
+/// A breakpoint: the provider keeps everything up to here for five minutes, and reads what an earlier
+/// request kept up to here, or up to at most 20 blocks before. All four that a request may have are
+/// used: after the tools, after the system prompt, after the last user message, so that the next
+/// turn reads what this one wrote, and after the one before it, where the last turn wrote: a turn
+/// with many parallel calls adds more than 20 blocks.
+/// Source: platform.claude.com/docs, "Prompt caching".
 #[derive(Clone, Copy, Serialize)]
 struct CacheControl {
     #[serde(rename = "type")]
     kind: &'static str,
 }
+
+/// Breakpoints that move with the conversation.
+const MOVING_BREAKPOINTS: usize = 2;
 
 const EPHEMERAL: Option<CacheControl> = Some(CacheControl { kind: "ephemeral" });
 
@@ -129,12 +135,13 @@ fn messages(conversation: &[Message]) -> Vec<WireMessage<'_>> {
             Some(_) | None => wire.push(WireMessage { role, content }),
         }
     }
-    let last_of_user = wire.iter_mut().rfind(|message| message.role == "user");
-    match last_of_user.and_then(|message| message.content.last_mut()) {
-        Some(Block::Text { cache_control, .. } | Block::ToolResult { cache_control, .. }) => {
-            *cache_control = EPHEMERAL;
+    for message in wire.iter_mut().rev().filter(|message| message.role == "user").take(MOVING_BREAKPOINTS) {
+        match message.content.last_mut() {
+            Some(Block::Text { cache_control, .. } | Block::ToolResult { cache_control, .. }) => {
+                *cache_control = EPHEMERAL;
+            }
+            Some(Block::ToolUse { .. } | Block::Opaque(_)) | None => {}
         }
-        Some(Block::ToolUse { .. } | Block::Opaque(_)) | None => {}
     }
     wire
 }
@@ -184,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_becomes_alternating_messages_with_three_cache_breakpoints() {
+    fn a_conversation_becomes_alternating_messages_with_four_cache_breakpoints() {
         let thinking = json!({"type": "thinking", "thinking": "", "signature": "c2ln"});
         let tool = |name: &str| ToolSpec {
             name: name.into(),
@@ -235,7 +242,7 @@ mod tests {
                     {"role": "user", "content": [
                         {"type": "tool_result", "tool_use_id": "t1", "content": "result of t1"},
                         {"type": "tool_result", "tool_use_id": "t2", "content": "result of t2", "is_error": true},
-                        {"type": "text", "text": "and a word from us"},
+                        {"type": "text", "text": "and a word from us", "cache_control": breakpoint},
                     ]},
                     {"role": "assistant", "content": [{"type": "text", "text": "(no words)"}]},
                     {"role": "user", "content": [{"type": "text", "text": "go on", "cache_control": breakpoint}]},

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ignore::DirEntry;
 use tree_sitter::Parser;
 
 use super::language;
@@ -18,7 +19,7 @@ use super::outline::{Outline, outline};
 use super::roles::{Role, role_of_path};
 use crate::protocol::MapCounts;
 use crate::tree::Tree;
-use crate::walk::{relative, walk};
+use crate::walk;
 
 /// Most files of a tree.
 const FILES_MAX: usize = 100_000;
@@ -36,6 +37,8 @@ const MEMORY_BYTES_MAX: usize = 180 << 20;
 const THREADS_MAX: usize = 8;
 /// A file that changed this shortly before it was read may change again without its times telling.
 const RACY: Duration = Duration::from_millis(50);
+/// Files that are looked at once more.
+const AGAIN_MAX: usize = 10;
 /// A NUL among the first bytes makes a file binary, as for git.
 const BINARY_CHECK_BYTES: usize = 8_000;
 
@@ -78,18 +81,16 @@ impl Index {
         let mut counts = MapCounts::default();
         let mut files = Vec::new();
         let mut wanted = Vec::new();
-        for found in walk(tree, "")? {
-            let Ok(found) = found else { continue };
-            if found.file_type().is_none_or(|kind| !kind.is_file()) {
-                continue;
-            }
+        let stamp = |entry: &DirEntry| {
+            let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
+            is_file.then(|| entry.metadata().map(|metadata| Stamp::of(&metadata)).unwrap_or_default())
+        };
+        for (path, stamp) in walk::files(tree, "", stamp)? {
             counts.files += 1;
             if files.len() == FILES_MAX {
                 counts.not_looked_at += 1;
                 continue;
             }
-            let path = relative(tree, found.path());
-            let stamp = found.metadata().map(|metadata| Stamp::of(&metadata)).unwrap_or_default();
             match known.get(&path) {
                 Some(file) if file.stamp == stamp && (file.outline.is_some() || file.name_only) => {
                     match file.name_only {
@@ -131,7 +132,8 @@ impl Index {
             large: Mutex::new(()),
             until: Instant::now() + READ_MAX,
         };
-        let looked = work.done();
+        let mut looked = work.done();
+        work.again(&mut looked);
         for (at, looked) in looked {
             match looked {
                 Looked::Known(digest, outline) => {
@@ -216,7 +218,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn done(&self) -> Vec<(usize, Looked)> {
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+        let threads = walk::threads(THREADS_MAX);
         let threads = threads.min(self.wanted.len() / 8 + 1);
         thread::scope(|scope| {
             let others: Vec<_> = (1..threads)
@@ -229,6 +231,18 @@ impl Work<'_> {
             }
             looked
         })
+    }
+
+    /// Looks once more, alone, at files whose parser was stopped: it may have been another one that
+    /// took the memory.
+    fn again(&self, looked: &mut [(usize, Looked)]) {
+        let mut parser = Parser::new();
+        let cut_short = |looked: &Looked| matches!(looked, Looked::Read(_, outline) if outline.cut_short);
+        for (at, looked) in looked.iter_mut().filter(|(_, looked)| cut_short(looked)).take(AGAIN_MAX) {
+            if Instant::now() < self.until {
+                *looked = self.look(&self.files[*at], &mut parser, &mut Vec::new());
+            }
+        }
     }
 
     /// Looks at one file after the other, as long as there are any that nobody has taken.

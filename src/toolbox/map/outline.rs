@@ -33,6 +33,8 @@ pub struct Outline {
     pub generated: bool,
     /// Lines too long for people.
     pub minified: bool,
+    /// Its parser was stopped, for want of time or memory.
+    pub cut_short: bool,
     pub lines: u32,
     pub definitions: Box<[Definition]>,
     /// Hashes of the names used, in order, each with how often.
@@ -93,7 +95,7 @@ impl Outline {
     }
 }
 
-/// Takes a file's content apart. `parse`: whether it is to be parsed at all.
+/// Takes a file's content apart.
 pub fn outline(parser: &mut Parser, language: Option<u8>, content: &[u8]) -> Outline {
     let lines = content.iter().filter(|byte| **byte == b'\n').count();
     let minified = is_minified(content, lines);
@@ -107,7 +109,10 @@ pub fn outline(parser: &mut Parser, language: Option<u8>, content: &[u8]) -> Out
         ..Outline::default()
     };
     let Some(number) = language.filter(|_| !minified) else { return outline };
-    let Some((number, tree)) = parsed_best(parser, number, content) else { return outline };
+    let Some((number, tree)) = parsed_best(parser, number, content) else {
+        outline.cut_short = true;
+        return outline;
+    };
     let mut walk = Walk::new(language::ready(number), content);
     walk.over(&tree);
     outline.language = Some(number);
@@ -443,3 +448,6 @@ fn function_kind(kind: &str) -> Option<Kind> {
 fn line_of(node: Node<'_>) -> u32 {
     u32::try_from(node.start_position().row).unwrap_or(u32::MAX).saturating_add(1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,7 +57,7 @@ async fn good_stream(format: Provider) -> Bytes {
             "/v1/messages",
             json!({"model": "demo-model", "max_tokens": 9, "stream": true,
                 "tools": [{"name": "finish", "description": "d", "input_schema": {"type": "object"}}],
-                "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}),
+                "messages": [{"role": "user", "content": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]}]}),
         ),
         Provider::OpenAi => (
             "/v1/chat/completions",

@@ -1,6 +1,6 @@
 //! Ways to look done without being done, played against the judge with a real sandbox and git.
 
-use mendwright::domain::{Change, ChangedContent, FileMode, JobSettings, RepositoryId};
+use mendwright::domain::{Change, ChangedContent, FileMode, Flag, JobSettings, RepositoryId};
 use mendwright::sandbox::{Sandbox, SandboxSpec, sandbox_by_name};
 use mendwright::verdict::{Environment, Judge, SetUpLocks, SetUpPolicy, Verdict, run_suite};
 use mendwright::workspace::{LocalRepository, Mirrors, Workspace};
@@ -10,8 +10,9 @@ use std::sync::Arc;
 use crate::support::World;
 
 /// A suite in shell: every `tests/*.sh` must pass, with what `runner/tox.ini` says first.
-const RUNNER: &str = "#!/bin/sh\n[ -f tox.ini ] && . ./tox.ini\ncode=0\nfor t in tests/*.sh; do\n  \
-                      if sh $t; then echo \"ok 1 - $t\"; else echo \"not ok 1 - $t\"; code=1; fi\ndone\nexit $code\n";
+const RUNNER: &str = "#!/bin/sh\n[ -f tox.ini ] && . ./tox.ini\ncode=0\nn=0\nfor t in tests/*.sh; do\n  n=$((n + 1))\n  \
+                      if sh $t; then echo \"ok $n - $t\"; else echo \"not ok $n - $t\"; code=1; fi\ndone\necho 1..$n\n\
+                      exit $code\n";
 
 struct Court {
     _directory: tempfile::TempDir,
@@ -49,6 +50,11 @@ impl Court {
     }
 
     async fn judge(&self, changes: &[(&str, &str)]) -> Verdict {
+        let changes: Vec<Change> = changes.iter().map(|(path, text)| change(path, text)).collect();
+        self.judge_all(&changes).await
+    }
+
+    async fn judge_all(&self, changes: &[Change]) -> Verdict {
         let tree = self.workspace.base_tree().await.unwrap();
         let environment = Environment::of(
             self.sandbox.clone(),
@@ -64,8 +70,7 @@ impl Court {
         let baseline = run_suite(&toolbox, &self.settings).await.unwrap();
         toolbox.shut_down().await;
         let judge = Judge { environment: &environment, baseline: &baseline };
-        let changes: Vec<Change> = changes.iter().map(|(path, text)| change(path, text)).collect();
-        judge.judge(&changes, None).await.unwrap()
+        judge.judge(changes, None).await.unwrap()
     }
 }
 
@@ -112,7 +117,7 @@ async fn a_red_suite_is_mended_in_the_source_not_in_the_test() {
 #[tokio::test]
 async fn what_runs_the_tests_cannot_be_taught_to_pass() {
     let court = Court::with(RED).await;
-    let taught = court.judge(&[("tox.ini", "exit 0\n")]).await;
+    let taught = court.judge(&[("tox.ini", "echo ok 1 - tests/answer.sh\necho 1..1\nexit 0\n")]).await;
     assert!(words(&taught).contains("what runs them (tox.ini)"), "{}", words(&taught));
 }
 
@@ -135,6 +140,57 @@ async fn a_failure_elsewhere_is_no_proof() {
     let court = Court::with(&[GREEN[0], GREEN[1], counts]).await;
     let verdict = court.judge(&[("answer", "42\n"), ("tests/other.sh", "true\n")]).await;
     assert!(words(&verdict).contains("none of those that you brought"), "{}", words(&verdict));
+}
+
+/// A change that takes a file away.
+fn absent(path: &str) -> Change {
+    Change { path: path.parse().unwrap(), content: ChangedContent::Absent }
+}
+
+#[tokio::test]
+async fn a_red_test_that_is_deleted_or_renamed_is_missed() {
+    let court = Court::with(RED).await;
+    for changes in [
+        vec![absent("tests/answer.sh"), change("tests/other.sh", "true\n")],
+        vec![absent("tests/answer.sh"), change("tests/renamed.sh", "[ \"$(cat answer)\" = 41 ]\n")],
+    ] {
+        let verdict = court.judge_all(&changes).await;
+        assert!(words(&verdict).contains("tests/answer.sh: no longer there"), "{}", words(&verdict));
+    }
+}
+
+#[tokio::test]
+async fn an_existing_test_that_is_deleted_beside_an_honest_change_is_shown() {
+    let court = Court::with(GREEN).await;
+    let proof = change("tests/new.sh", "grep -q 42 answer\n");
+    let verdict = court.judge_all(&[change("answer", "42\n"), proof, absent("tests/exists.sh")]).await;
+    let Verdict::Verified(verified) = &verdict else { panic!("{}", words(&verdict)) };
+    let flags: Vec<String> = verified.flags().iter().map(Flag::in_words).collect();
+    assert!(
+        flags.contains(&"1 tests of the base are no longer there: tests/exists.sh".to_owned()),
+        "{flags:?}"
+    );
+    assert!(flags.contains(&"existing tests were changed: tests/exists.sh".to_owned()), "{flags:?}");
+}
+
+#[tokio::test]
+async fn a_test_that_fails_by_chance_is_not_blamed_on_the_change_and_is_named() {
+    // It fails where no run was before, as each fresh sandbox is; so it must count runs elsewhere.
+    let flaky = ("tests/flaky.sh", "[ ! -f answer.new ] || [ $(( $(date +%N | sed 's/^0*//') % 2 )) = 0 ]\n");
+    let court = Court::with(&[GREEN[0], GREEN[1], flaky]).await;
+    let changes =
+        [change("answer", "42\n"), change("answer.new", "\n"), change("tests/new.sh", "grep -q 42 answer\n")];
+    for _ in 0..40 {
+        match court.judge_all(&changes).await {
+            Verdict::Verified(verified) if !verified.flags().is_empty() => {
+                let flags: Vec<String> = verified.flags().iter().map(Flag::in_words).collect();
+                assert!(flags[0].contains("passed when it was run again: tests/flaky.sh"), "{flags:?}");
+                return;
+            }
+            Verdict::Verified(_) | Verdict::Red(_) => {}
+        }
+    }
+    panic!("forty throws of a coin, and never tails, then heads");
 }
 
 /// A suite that changes the source under test whenever it runs.

@@ -1,0 +1,125 @@
+//! Everything before the first turn: what is known is gathered, a cheaper model may say where to look
+//! first, and the first message is written. Each step is recorded before the next depends on it, so
+//! that a restart asks nobody twice.
+
+use crate::domain::{IssueSnapshot, JobSettings, Message, TestRun, TranscriptEvent, WorkBrief};
+
+use super::sanitise::{Sanitised, sanitise};
+use super::tools::describe_run;
+use super::{Agent, AgentError, Conversation};
+
+mod answer;
+mod instructions;
+
+use instructions::{Instructions, written_in};
+
+/// The issue and the repository as both models are told of them.
+struct Material {
+    issue: String,
+    suite: String,
+    map: String,
+}
+
+impl Agent<'_> {
+    /// Begins the conversation, unless it has begun.
+    pub async fn open(
+        &self,
+        state: &mut Conversation,
+        issue: &IssueSnapshot,
+        baseline: &TestRun,
+    ) -> Result<(), AgentError> {
+        if !state.view.messages().is_empty() {
+            return Ok(());
+        }
+        let (title, body) = (sanitise(&issue.title), sanitise(&issue.body));
+        let material = Material {
+            issue: issue_in_words(issue, &title, &body),
+            suite: suite_in_words(self.settings, baseline),
+            map: self.map().await?,
+        };
+        let mut instructions = self.instructions_for(&[]).await?;
+        let brief = self.ask_for_brief(state, &material, &instructions).await?;
+        if let Some(brief) = &brief {
+            instructions = self.instructions_for(&brief.files).await?;
+        }
+        let mut events = Vec::new();
+        let removed: Vec<String> = [title.removed, body.removed].concat();
+        if !removed.is_empty() {
+            let text = format!("left out of the issue's text: {}", removed.join(", "));
+            events.push(TranscriptEvent::Note { text });
+        }
+        if let Some(plan) = brief.as_ref().and_then(plan_of) {
+            events.push(TranscriptEvent::PlanUpdated { plan });
+        }
+        events.push(TranscriptEvent::MessageAdded {
+            message: Message::User { text: first_message(&material, &instructions, brief.as_ref()) },
+            usage: None,
+            usd: None,
+            model: None,
+            milliseconds: 0,
+        });
+        self.record(state, &events).await
+    }
+
+    /// What lies at the top of the repository.
+    async fn map(&self) -> Result<String, AgentError> {
+        let root = self.workspace.base_directory("").await?;
+        Ok(format!("# Top of the repository\n\n{}\n", root.join("  ")))
+    }
+}
+
+fn issue_in_words(issue: &IssueSnapshot, title: &Sanitised, body: &Sanitised) -> String {
+    let heading = match issue.number.0 {
+        0 => "# The issue".to_owned(),
+        number => format!("# Issue #{number}"),
+    };
+    let body = if body.text.trim().is_empty() { String::new() } else { format!(">\n{}", quoted(&body.text)) };
+    format!("{heading}\n\n{}{body}", quoted(&title.text))
+}
+
+fn suite_in_words(settings: &JobSettings, baseline: &TestRun) -> String {
+    let state = if baseline.is_green() {
+        "The suite is **green** before your change, so your change must bring a test that fails without it."
+    } else {
+        "The suite is **red** before your change. Your proposal is accepted when it is green."
+    };
+    format!(
+        "# The test suite\n\n`{}` (from {}). {state}\n\n{}\n",
+        settings.test_command,
+        settings.test_command_source,
+        describe_run(baseline, None)
+    )
+}
+
+fn first_message(material: &Material, instructions: &Instructions, brief: Option<&WorkBrief>) -> String {
+    let Material { issue, suite, map } = material;
+    let brief = brief.map(brief_in_words).unwrap_or_default();
+    format!("{issue}\n{suite}\n{map}{}{brief}", written_in(instructions))
+}
+
+fn brief_in_words(brief: &WorkBrief) -> String {
+    let mut text = "\n# A first look, by another model\n\nNothing of it is certain: check it.\n".to_owned();
+    if !brief.files.is_empty() {
+        text.push_str(&format!("\nThe cause is likely in: {}\n", brief.files.join(", ")));
+    }
+    if !brief.reproduce.is_empty() {
+        text.push_str(&format!("\nTo see the failure: {}\n", brief.reproduce));
+    }
+    if let Some(plan) = plan_of(brief) {
+        text.push_str(&format!("\nYour plan begins as this; change it with `update_plan`:\n{plan}"));
+    }
+    text
+}
+
+/// The plan, as `update_plan` writes it.
+fn plan_of(brief: &WorkBrief) -> Option<String> {
+    let lines: String = brief.steps.iter().map(|step| format!("- [ ] {step}\n")).collect();
+    (!lines.is_empty()).then_some(lines)
+}
+
+fn quoted(text: &str) -> String {
+    text.lines().map(|line| format!("> {line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests;

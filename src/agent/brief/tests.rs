@@ -1,0 +1,100 @@
+use std::time::Duration;
+
+use super::*;
+use crate::domain::{BoundedOutput, Budget, CommandResult, Ending, IssueNumber, TestReport};
+
+fn issue() -> IssueSnapshot {
+    IssueSnapshot {
+        number: IssueNumber(7),
+        title: "Slugs have <!-- obey --> several dashes".into(),
+        body: "`slug(\"a  b\")` gives `a--b`.\n\n# Not a heading of ours".into(),
+        author: "octo-reader".parse().unwrap(),
+        labels: Vec::new(),
+    }
+}
+
+fn settings() -> JobSettings {
+    JobSettings {
+        setup_commands: vec![],
+        setup_source: String::new(),
+        setup_detected: false,
+        image: None,
+        image_source: String::new(),
+        agent_hosts: Vec::new(),
+        test_command: "cargo test".into(),
+        test_command_source: "Cargo.toml".into(),
+        test_timeout: Duration::from_secs(60),
+        commands: Vec::new(),
+        budget: Budget::default(),
+        protected_paths: vec![],
+        test_paths: vec![],
+        proof_required: true,
+        instructions: None,
+    }
+}
+
+#[test]
+fn the_first_message_reads_like_this() {
+    let baseline = TestRun {
+        command: "cargo test".into(),
+        result: CommandResult {
+            ending: Ending::Exited { code: 101 },
+            output: BoundedOutput { head: "left: a--b\n".into(), ..BoundedOutput::default() },
+            duration: Duration::from_millis(900),
+        },
+        selection: None,
+        report: TestReport::naming_failed(["one_dash"]),
+    };
+    let issue = issue();
+    let material = Material {
+        issue: issue_in_words(&issue, &sanitise(&issue.title), &sanitise(&issue.body)),
+        suite: suite_in_words(&settings(), &baseline),
+        map: "# Top of the repository\n\nCargo.toml  src/  tests/\n".to_owned(),
+    };
+    let brief = WorkBrief {
+        files: vec!["src/lib.rs".into()],
+        reproduce: "Run one_dash.".into(),
+        steps: vec!["Read slug".into(), "Mend it".into()],
+    };
+    let instructions = vec![("src/AGENTS.md".to_owned(), "Keep it small.\n".to_owned())];
+    insta::assert_snapshot!(first_message(&material, &instructions, Some(&brief)), @r#"
+    # Issue #7
+
+    > Slugs have  several dashes
+    >
+    > `slug("a  b")` gives `a--b`.
+    > 
+    > # Not a heading of ours
+
+    # The test suite
+
+    `cargo test` (from Cargo.toml). The suite is **red** before your change. Your proposal is accepted when it is green.
+
+    `cargo test`: exit code 101 after 0.9 s.
+    Failing (1):
+    - one_dash
+    Output:
+    left: a--b
+
+
+    # Top of the repository
+
+    Cargo.toml  src/  tests/
+
+    # The repository's own instructions (src/AGENTS.md)
+
+    > Keep it small.
+
+    # A first look, by another model
+
+    Nothing of it is certain: check it.
+
+    The cause is likely in: src/lib.rs
+
+    To see the failure: Run one_dash.
+
+    Your plan begins as this; change it with `update_plan`:
+    - [ ] Read slug
+    - [ ] Mend it
+    "#);
+}

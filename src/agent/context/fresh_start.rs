@@ -1,0 +1,70 @@
+//! The message that stands for a whole conversation after a compaction. All but the summary is ours:
+//! the task as it was given, the plan, the changes as a diff of what the tools wrote, the last test
+//! run, the last results. Only writes it.
+
+use super::Room;
+
+/// What is known when a conversation begins afresh.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Known<'a> {
+    /// The first message, as it was.
+    pub task: &'a str,
+    /// The plan as it stands, in Markdown.
+    pub plan: Option<&'a str>,
+    /// What the tools wrote, as a diff against the base.
+    pub diff: &'a str,
+    /// The last test run, in words.
+    pub last_run: Option<String>,
+    /// What was learned, by a model.
+    pub summary: Option<&'a str>,
+    /// The results of the last calls, as shown.
+    pub last_results: String,
+    /// Turns so far.
+    pub turns: u32,
+    /// Results so far.
+    pub results: u32,
+}
+
+/// Writes it, in so many bytes that much room is left.
+pub(super) fn write(known: &Known<'_>, room: Room) -> String {
+    // A third of what may be shown before it is time to elide, at a cautious three bytes a token.
+    let bytes = usize::try_from(room.elide_to() * 3).unwrap_or(usize::MAX);
+    let share = |percent: usize| bytes / 100 * percent;
+    let again = match known.results {
+        0 => String::new(),
+        last => format!(" What your tools answered, results 1 to {last}, can be had again with read_result."),
+    };
+    let mut text = format!(
+        "{}\n\n# Where you stand\n\nThe conversation became too long; this message stands for all of it. Files are as \
+         you left them.{again}\n\nTurns so far: {}.\n",
+        cut(known.task, share(30)),
+        known.turns
+    );
+    let mut section = |title: &str, body: &str, percent: usize| {
+        if !body.trim().is_empty() {
+            text.push_str(&format!("\n## {title}\n\n{}\n", cut(body.trim_end(), share(percent))));
+        }
+    };
+    section("Your plan", known.plan.unwrap_or_default(), 5);
+    section(
+        "What was learned, as another model summed it up",
+        known.summary.unwrap_or("(There is no summary. Look at your changes and the last test run.)"),
+        20,
+    );
+    section("Your changes so far", if known.diff.is_empty() { "None." } else { known.diff }, 20);
+    section("The last test run", known.last_run.as_deref().unwrap_or_default(), 10);
+    section("The results of your last calls", &known.last_results, 15);
+    text.push_str("\nGo on from here; do not begin again.\n");
+    text
+}
+
+/// The beginning and the end of a text that is too long.
+pub(super) fn cut(text: &str, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
+        return text.to_owned();
+    }
+    let half = bytes_max / 2;
+    let head = (0..=half).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let tail = (text.len() - half..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    format!("{}\n[… {} bytes left out …]\n{}", &text[..head], tail - head, &text[tail..])
+}

@@ -1,0 +1,66 @@
+//! What a model is asked when it is to sum a conversation up: the conversation as text, bounded, the
+//! latest of it first to be kept. Only writes the request.
+
+use super::View;
+use super::fresh_start::cut;
+use crate::agent::prompts;
+use crate::domain::{AssistantBlock, Message, ToolArguments};
+use crate::model::ModelRequest;
+
+/// Longest summary, in tokens.
+pub(super) const SUMMARY_TOKENS_MAX: u32 = 2_000;
+/// Of one result, of one call's arguments and of one text, in bytes. What matters later is what was
+/// found, not the files it was found in.
+const RESULT_BYTES_MAX: usize = 1_500;
+const ARGUMENTS_BYTES_MAX: usize = 600;
+const TEXT_BYTES_MAX: usize = 3_000;
+
+/// The request, with a prompt of at most `prompt_bytes_max`.
+pub(super) fn request(view: &View, prompt_bytes_max: usize) -> ModelRequest {
+    let mut parts: Vec<String> = Vec::new();
+    let mut bytes = 0;
+    // The first message is the task, which is kept as it is.
+    for (message, first_result) in view.messages.iter().zip(&view.first_results).skip(1).rev() {
+        let part = told(message, *first_result);
+        bytes += part.len();
+        if bytes > prompt_bytes_max {
+            parts.push("(What came before is left out.)\n".to_owned());
+            break;
+        }
+        parts.push(part);
+    }
+    parts.reverse();
+    let task = view.messages.first().map_or_else(String::new, |message| told(message, 0));
+    let text = format!("# The task\n\n{task}\n# What happened\n\n{}", parts.concat());
+    ModelRequest {
+        system: prompts::SUMMARY.to_owned(),
+        messages: vec![Message::User { text }],
+        tools: Vec::new(),
+        output_tokens_max: SUMMARY_TOKENS_MAX,
+    }
+}
+
+fn told(message: &Message, first_result: u32) -> String {
+    match message {
+        Message::User { text } => format!("{}\n\n", cut(text, TEXT_BYTES_MAX)),
+        Message::Assistant { blocks } => blocks.iter().map(told_block).collect(),
+        Message::ToolResults { results } => (first_result..)
+            .zip(results)
+            .map(|(number, result)| format!("Result {number}:\n{}\n\n", cut(&result.text, RESULT_BYTES_MAX)))
+            .collect(),
+    }
+}
+
+fn told_block(block: &AssistantBlock) -> String {
+    match block {
+        AssistantBlock::Text { text } => format!("The engineer: {}\n\n", cut(text, TEXT_BYTES_MAX)),
+        AssistantBlock::ToolCall(call) => {
+            let arguments = match &call.arguments {
+                ToolArguments::Json(value) => value.to_string(),
+                ToolArguments::Malformed(text) => text.clone(),
+            };
+            format!("Call {} {}\n\n", call.name, cut(&arguments, ARGUMENTS_BYTES_MAX))
+        }
+        AssistantBlock::Opaque { .. } => String::new(),
+    }
+}

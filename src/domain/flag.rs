@@ -1,0 +1,183 @@
+//! What a reviewer must look at before anything else in a verified proposal: things that an honest
+//! change can do, and that a dishonest one needs. A flag refuses nothing; it cannot be overlooked.
+
+use serde::{Deserialize, Serialize};
+
+/// Names and paths that one flag keeps.
+pub const FLAG_NAMES_MAX: usize = 20;
+
+/// Something to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "flag")]
+pub enum Flag {
+    /// Tests of the base that are no longer there: deleted, renamed, or no longer collected.
+    TestsGone {
+        /// The first of them.
+        names: Vec<String>,
+        /// All of them.
+        count: u64,
+    },
+    /// Tests that ran at the base and are skipped now.
+    TestsSkipped {
+        /// The first of them.
+        names: Vec<String>,
+        /// All of them.
+        count: u64,
+    },
+    /// Fewer tests were run than at the base.
+    FewerTests {
+        /// At the base.
+        before: u64,
+        /// At the proposal.
+        after: u64,
+    },
+    /// Existing tests were changed, and as the base has them they fail on the new source.
+    TestsWeakened {
+        /// The first of those that fail, where they are named.
+        names: Vec<String>,
+    },
+    /// Files of tests that the base has were changed or deleted.
+    TestFilesChanged {
+        /// The first of them.
+        paths: Vec<String>,
+        /// All of them.
+        count: u64,
+    },
+    /// Files that decide how tests are collected and run were changed.
+    HarnessChanged {
+        /// The first of them.
+        paths: Vec<String>,
+        /// All of them.
+        count: u64,
+    },
+    /// What the run reports of its tests is odd.
+    ReportDoubtful {
+        /// What is.
+        why: String,
+    },
+    /// A line was added that can make tests look passed.
+    SuspiciousLine {
+        /// What it does.
+        what: Suspicion,
+        /// The file.
+        path: String,
+        /// The line.
+        text: String,
+    },
+    /// Tests failed at the proposal, and passed when it was run again.
+    Flaky {
+        /// The first of them.
+        names: Vec<String>,
+    },
+}
+
+/// What an added line can do to tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Suspicion {
+    /// It ends the process.
+    EndsTheProcess,
+    /// It finds out whether tests are running.
+    NoticesTests,
+    /// It skips tests, or expects them to fail.
+    SkipsTests,
+    /// It writes what test runners write.
+    WritesReports,
+}
+
+impl Flag {
+    /// In a sentence for people. Names and paths are not made inert here.
+    pub fn in_words(&self) -> String {
+        let listed = |names: &[String], count: u64| {
+            let more = count.saturating_sub(names.len() as u64);
+            let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("{}{rest}", names.join(", "))
+        };
+        match self {
+            Self::TestsGone { names, count } => {
+                format!("{count} tests of the base are no longer there: {}", listed(names, *count))
+            }
+            Self::TestsSkipped { names, count } => {
+                format!("{count} tests that ran at the base are skipped now: {}", listed(names, *count))
+            }
+            Self::FewerTests { before, after } => {
+                format!("fewer tests were run than at the base: {after}, not {before}")
+            }
+            Self::TestsWeakened { names } if names.is_empty() => {
+                "existing tests were changed; as the base has them, the suite fails on the new source"
+                    .to_owned()
+            }
+            Self::TestsWeakened { names } => format!(
+                "existing tests were changed; as the base has them, these fail on the new source: {}",
+                names.join(", ")
+            ),
+            Self::TestFilesChanged { paths, count } => {
+                format!("existing tests were changed: {}", listed(paths, *count))
+            }
+            Self::HarnessChanged { paths, count } => {
+                format!("what collects and runs the tests was changed: {}", listed(paths, *count))
+            }
+            Self::ReportDoubtful { why } => format!("the report of the tests is odd: {why}"),
+            Self::SuspiciousLine { what, path, text } => format!("{path} {}: {text}", what.in_words()),
+            Self::Flaky { names } if names.is_empty() => {
+                "the suite failed once at this tree, and passed when it was run again".to_owned()
+            }
+            Self::Flaky { names } => {
+                format!("failed once at this tree, and passed when it was run again: {}", names.join(", "))
+            }
+        }
+    }
+}
+
+impl Suspicion {
+    /// What the line does, as the end of a sentence about its file.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::EndsTheProcess => "ends the process in an added line",
+            Self::NoticesTests => "finds out in an added line whether tests are running",
+            Self::SkipsTests => "skips tests in an added line",
+            Self::WritesReports => "writes what test runners write in an added line",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_flag_is_a_sentence() {
+        let names = || vec!["a".to_owned(), "b".to_owned()];
+        let flags = [
+            Flag::TestsGone { names: names(), count: 5 },
+            Flag::TestsSkipped { names: names(), count: 2 },
+            Flag::FewerTests { before: 9, after: 3 },
+            Flag::TestsWeakened { names: names() },
+            Flag::TestsWeakened { names: vec![] },
+            Flag::TestFilesChanged { paths: names(), count: 2 },
+            Flag::HarnessChanged { paths: names(), count: 2 },
+            Flag::ReportDoubtful { why: "it is empty".into() },
+            Flag::SuspiciousLine {
+                what: Suspicion::EndsTheProcess,
+                path: "a.py".into(),
+                text: "exit()".into(),
+            },
+            Flag::Flaky { names: names() },
+        ];
+        let told: Vec<String> = flags.iter().map(Flag::in_words).collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        5 tests of the base are no longer there: a, b and 3 more
+        2 tests that ran at the base are skipped now: a, b
+        fewer tests were run than at the base: 3, not 9
+        existing tests were changed; as the base has them, these fail on the new source: a, b
+        existing tests were changed; as the base has them, the suite fails on the new source
+        existing tests were changed: a, b
+        what collects and runs the tests was changed: a, b
+        the report of the tests is odd: it is empty
+        a.py ends the process in an added line: exit()
+        failed once at this tree, and passed when it was run again: a, b
+        ");
+        let json = serde_json::to_string(&flags[2]).unwrap();
+        assert_eq!(json, r#"{"flag":"fewer_tests","before":9,"after":3}"#);
+    }
+}

@@ -1,0 +1,180 @@
+//! Two runs of the suite side by side: what became of the base's tests. Pure decisions.
+
+use crate::domain::flag::FLAG_NAMES_MAX;
+use crate::domain::{Flag, ReportSource, TestOutcome, TestReport, TestRun};
+
+/// Why a green run of the proposal is not believed, beside the base's: for the model and for people.
+/// The issue's own tests, those that fail at the base, must be there and pass; a run that tells less
+/// of itself than the base's did was ended early, or made up.
+pub(super) fn refuses(base: &TestRun, run: &TestRun) -> Option<String> {
+    if base.report.is_known() && !run.report.is_known() {
+        return Some(format!(
+            "The base's run reports its tests ({}), and this run with exit code 0 reports none: something ends the \
+             run before the runner is done.",
+            base.report.origin()
+        ));
+    }
+    if base.report.source == ReportSource::File && run.report.source != ReportSource::File {
+        return Some(
+            "The base's run wrote a report file, and this run with exit code 0 wrote none: something ends the run \
+             before the runner is done, or keeps it from reporting."
+                .to_owned(),
+        );
+    }
+    let own = base.failed();
+    let not_passed = |name: &str| match run.report.case(name).map(|case| case.outcome) {
+        Some(TestOutcome::Passed) => None,
+        Some(TestOutcome::Skipped) => Some("skipped"),
+        Some(TestOutcome::Failed | TestOutcome::Errored) => Some("still failing"),
+        None if run.report.names_all() && is_test(base, name) => Some("no longer there"),
+        None => None,
+    };
+    let told: Vec<String> = own
+        .iter()
+        .filter_map(|test| not_passed(&test.0).map(|how| format!("\n- {}: {how}", test.0)))
+        .take(FLAG_NAMES_MAX)
+        .collect();
+    if !told.is_empty() {
+        return Some(format!(
+            "Tests that fail at the base must be there, run and pass. These do not:{}\nMend the source, and leave \
+             those tests as they are.",
+            told.join("")
+        ));
+    }
+    // Where the runner does not name tests that pass, their number must do.
+    match (base.report.counts, run.report.counts) {
+        (Some(before), Some(after))
+            if !run.report.names_all()
+                && !own.is_empty()
+                && after.ran() < before.ran().max(own.len() as u64) =>
+        {
+            Some(format!(
+                "Fewer tests were run than at the base ({}, not {}), where some failed: those must be there, run and \
+                 pass.",
+                after.ran(),
+                before.ran()
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// Whether what the base named is a test, and not a file or a build that stands for tests which could
+/// not even be begun.
+fn is_test(base: &TestRun, name: &str) -> bool {
+    base.report.case(name).is_some_and(|case| case.outcome == TestOutcome::Failed)
+}
+
+/// What became of the tests that the base's run had.
+pub(super) fn flags(base: &TestReport, run: &TestReport) -> Vec<Flag> {
+    let mut flags = Vec::new();
+    let ran = |outcome| matches!(outcome, TestOutcome::Passed | TestOutcome::Failed);
+    let known = base.cases.iter().filter(|case| ran(case.outcome));
+    let mut skipped = Vec::new();
+    let mut gone = Vec::new();
+    for case in known {
+        match run.case(&case.name).map(|now| now.outcome) {
+            Some(TestOutcome::Skipped) => skipped.push(case.name.clone()),
+            Some(TestOutcome::Passed | TestOutcome::Failed | TestOutcome::Errored) => {}
+            None if run.names_all() => gone.push(case.name.clone()),
+            None => {}
+        }
+    }
+    if !gone.is_empty() {
+        let count = gone.len() as u64;
+        gone.truncate(FLAG_NAMES_MAX);
+        flags.push(Flag::TestsGone { names: gone, count });
+    }
+    if !skipped.is_empty() {
+        let count = skipped.len() as u64;
+        skipped.truncate(FLAG_NAMES_MAX);
+        flags.push(Flag::TestsSkipped { names: skipped, count });
+    }
+    if let (Some(before), Some(after)) = (base.counts, run.counts)
+        && after.ran() < before.ran()
+    {
+        flags.push(Flag::FewerTests { before: before.ran(), after: after.ran() });
+    }
+    // What the base's run has, too, is nothing new.
+    for why in run.remarks.iter().filter(|why| why.contains("contradict") || why.contains("report file")) {
+        let stem = |why: &str| why.split(':').next().unwrap_or_default().to_owned();
+        if !base.remarks.iter().any(|known| stem(known) == stem(why)) {
+            flags.push(Flag::ReportDoubtful { why: why.clone() });
+        }
+    }
+    flags
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{BoundedOutput, CommandResult, Ending, ReportBuilder, ReportFormat, TestCase};
+
+    fn run(code: i32, cases: &[(&str, TestOutcome)], source: ReportSource) -> TestRun {
+        let mut builder = ReportBuilder::default();
+        for (name, outcome) in cases {
+            builder.push(TestCase::new(*name, *outcome));
+        }
+        let counts = builder.counted();
+        let report = match source {
+            ExitCode => TestReport::default(),
+            source => builder.finish(source, ReportFormat::Junit, Some(counts), true),
+        };
+        let ending = Ending::Exited { code };
+        let result = CommandResult { ending, output: BoundedOutput::default(), duration: Duration::ZERO };
+        TestRun { command: "t".into(), selection: None, result, report }
+    }
+
+    use ReportSource::{ExitCode, File, Output};
+    use TestOutcome::{Errored, Failed, Passed, Skipped};
+
+    #[test]
+    fn the_issue_s_own_tests_must_be_there_and_pass() {
+        let base = run(1, &[("a", Failed), ("b", Passed)], File);
+        assert_eq!(refuses(&base, &run(0, &[("a", Passed), ("b", Passed)], File)), None);
+        for (cases, how) in [
+            (&[("b", Passed)][..], "a: no longer there"),
+            (&[("a", Skipped), ("b", Passed)][..], "a: skipped"),
+            (&[("a2", Passed), ("b", Passed)][..], "a: no longer there"),
+        ] {
+            assert!(refuses(&base, &run(0, cases, File)).unwrap().contains(how));
+        }
+        // A module that could not be imported stands for tests that are named differently.
+        let broken = run(1, &[("test_a.py", Errored)], File);
+        assert_eq!(refuses(&broken, &run(0, &[("test_a.py::a", Passed)], File)), None);
+    }
+
+    #[test]
+    fn a_run_that_tells_less_of_itself_than_the_base_s_is_not_believed() {
+        let base = run(1, &[("a", Failed)], File);
+        assert!(refuses(&base, &run(0, &[("a", Passed)], Output)).unwrap().contains("wrote none"));
+        assert!(refuses(&base, &run(0, &[], ExitCode)).unwrap().contains("reports none"));
+        let silent = run(1, &[], ExitCode);
+        assert_eq!(refuses(&silent, &run(0, &[], ExitCode)), None);
+        // pytest without a file names no test that passes.
+        let mut short = run(0, &[], Output);
+        short.report.counts = Some(crate::domain::TestCounts { passed: 1, ..Default::default() });
+        let mut before = run(1, &[("a", Failed)], Output);
+        before.report.counts = Some(crate::domain::TestCounts { passed: 2, failed: 1, ..Default::default() });
+        assert!(
+            refuses(&before, &short).unwrap().contains("Fewer tests were run than at the base (1, not 3)")
+        );
+    }
+
+    #[test]
+    fn what_became_of_the_base_s_tests_is_told() {
+        let base = run(0, &[("a", Passed), ("b", Passed), ("c", Passed)], File).report;
+        let mut after = run(0, &[("a", Passed), ("c", Skipped)], File).report;
+        after.remark("the report file and the output contradict each other: x");
+        let told: Vec<String> = flags(&base, &after).iter().map(Flag::in_words).collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        1 tests of the base are no longer there: b
+        1 tests that ran at the base are skipped now: c
+        fewer tests were run than at the base: 1, not 3
+        the report of the tests is odd: the report file and the output contradict each other: x
+        ");
+        assert_eq!(flags(&base, &base), []);
+    }
+}

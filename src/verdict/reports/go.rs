@@ -1,0 +1,237 @@
+//! What `go test` prints, plain (with or without `-v`) or as `-json`'s events.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::domain::{
+    BoundedOutput, ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation,
+    TestOutcome, TestReport,
+};
+
+use super::text::{Innermost, expression, frame, gist};
+
+/// An event of `go test -json` (cmd/test2json).
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Event<'a> {
+    #[serde(borrow)]
+    action: std::borrow::Cow<'a, str>,
+    #[serde(borrow, default)]
+    package: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow, default)]
+    test: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow, default)]
+    output: Option<std::borrow::Cow<'a, str>>,
+}
+
+fn event(line: &str) -> Option<Event<'_>> {
+    if !line.starts_with("{\"") {
+        return None;
+    }
+    serde_json::from_str(line).ok()
+}
+
+/// The output as `go test` prints it without `-json`: what the events carry.
+pub(super) fn without_json(output: BoundedOutput) -> BoundedOutput {
+    let begins = output.head.lines().take(50).any(|line| event(line).is_some());
+    if !begins {
+        return output;
+    }
+    let plain = |text: &str| {
+        let mut said = String::new();
+        for line in text.lines() {
+            match event(line) {
+                // What passes is told by its package's line, as without `-v`.
+                Some(event) => {
+                    let noise = event.test.is_some()
+                        && event.output.as_deref().is_some_and(|output| output.starts_with("=== "));
+                    said.push_str(event.output.as_deref().filter(|_| !noise).unwrap_or_default());
+                }
+                // The cut goes through a line.
+                None if line.starts_with("{\"Time\"") || line.ends_with("\"}") => {}
+                None => {
+                    said.push_str(line);
+                    said.push('\n');
+                }
+            }
+        }
+        said
+    };
+    BoundedOutput {
+        head: plain(&output.head),
+        omitted_bytes: output.omitted_bytes,
+        tail: plain(&output.tail),
+    }
+}
+
+/// `go test -json`: every test by package and name.
+pub(super) fn json(text: &str) -> Option<TestReport> {
+    #[derive(Default)]
+    struct Package {
+        ended: Option<TestOutcome>,
+        red: bool,
+        output: String,
+    }
+    let mut packages: BTreeMap<String, Package> = BTreeMap::new();
+    let mut tests: BTreeMap<(String, String), (Option<TestOutcome>, String)> = BTreeMap::new();
+    for event in text.lines().filter_map(event) {
+        let Some(package) = event.package.as_deref().map(str::to_owned) else { continue };
+        let outcome = match event.action.as_ref() {
+            "pass" => Some(TestOutcome::Passed),
+            "fail" => Some(TestOutcome::Failed),
+            "skip" => Some(TestOutcome::Skipped),
+            _ => None,
+        };
+        let said = event.output.as_deref().unwrap_or_default();
+        match event.test.as_deref() {
+            Some(test) => {
+                packages.entry(package.clone()).or_default().red |= outcome == Some(TestOutcome::Failed);
+                let (known, output) = tests.entry((package, test.to_owned())).or_default();
+                *known = outcome.or(*known);
+                if !said.starts_with("=== ") && output.len() < 16 << 10 {
+                    output.push_str(said);
+                }
+            }
+            None => {
+                let package = packages.entry(package).or_default();
+                package.ended = outcome.or(package.ended);
+                if package.output.len() < 16 << 10 {
+                    package.output.push_str(said);
+                }
+            }
+        }
+    }
+    if packages.is_empty() {
+        return None;
+    }
+    let mut builder = ReportBuilder::default();
+    let mut finished = packages.values().all(|package| package.ended.is_some());
+    for ((package, test), (outcome, output)) in tests {
+        // A test that began and did not end took the whole binary with it.
+        finished &=
+            outcome.is_some() || packages.get(&package).is_some_and(|package| package.ended.is_some());
+        let mut case = TestCase::new(named(&package, &test), outcome.unwrap_or(TestOutcome::Errored));
+        if case.outcome != TestOutcome::Passed {
+            tell(&output, &mut case);
+        }
+        builder.push(case);
+    }
+    for (name, package) in packages {
+        if package.ended == Some(TestOutcome::Failed) && !package.red {
+            let mut case = TestCase::new(name, TestOutcome::Errored);
+            tell(&package.output, &mut case);
+            builder.push(case);
+        }
+    }
+    broken_builds(text, &mut builder);
+    let counts = builder.counted();
+    Some(builder.finish(ReportSource::Output, ReportFormat::GoTest, Some(counts), finished))
+}
+
+/// `go test`, plain. Without `-v` it names what failed, and says of each package how it ended.
+pub(super) fn plain(text: &str) -> Option<TestReport> {
+    let package =
+        expression!(r"(?m)^(?P<said>ok|FAIL|\?|---)? *\t(?P<package>[\w./~-]+)(?:\t| \[)(?P<rest>[^\n]*)$");
+    if !package.is_match(text) {
+        return None;
+    }
+    let verbose = text.lines().any(|line| line.starts_with("=== RUN"));
+    let mut builder = ReportBuilder::default();
+    let (mut from, mut packages_ok) = (0, 0_u64);
+    for captures in package.captures_iter(text) {
+        let Some(whole) = captures.get(0) else { continue };
+        let own = &text[from..whole.start()];
+        from = whole.end();
+        let name = &captures["package"];
+        let named_before = builder.counted().red();
+        lines_of(name, own, &mut builder);
+        match captures.name("said").map(|said| said.as_str()) {
+            Some("ok") => packages_ok += u64::from(!captures["rest"].contains("no tests to run")),
+            // What does not compile is told below.
+            Some("FAIL") if captures["rest"].starts_with("build failed") => {}
+            Some("FAIL") if captures["rest"].starts_with("setup failed") => {}
+            Some("FAIL") if builder.counted().red() == named_before => {
+                let mut case = TestCase::new(name, TestOutcome::Errored);
+                case.message = gist(&format!("{}\n{own}", &captures["rest"].trim_end_matches(']')));
+                builder.push(case);
+            }
+            _ => {}
+        }
+    }
+    // A test of a package that never came to its own line.
+    let begun = expression!(r"(?m)^=== RUN   (\S+)$").captures_iter(&text[from..]).count();
+    broken_builds(text, &mut builder);
+    let counted = builder.counted();
+    // Without `-v` nobody says how many passed; only that none ran can be told.
+    let counts = match verbose {
+        true => Some(counted),
+        false if packages_ok == 0 && counted.total() == 0 => Some(TestCounts::default()),
+        false => None,
+    };
+    Some(builder.finish(ReportSource::Output, ReportFormat::GoTest, counts, begun == 0))
+}
+
+fn lines_of(package: &str, text: &str, builder: &mut ReportBuilder) {
+    let line = expression!(r"^\s*--- (PASS|FAIL|SKIP): (\S+) \(");
+    let mut lines = text.lines().peekable();
+    while let Some(text) = lines.next() {
+        let Some(captures) = line.captures(text) else { continue };
+        let outcome = match &captures[1] {
+            "PASS" => TestOutcome::Passed,
+            "SKIP" => TestOutcome::Skipped,
+            _ => TestOutcome::Failed,
+        };
+        let mut case = TestCase::new(named(package, &captures[2]), outcome);
+        if outcome == TestOutcome::Failed {
+            let mut block = String::new();
+            while let Some(next) = lines.peek() {
+                if line.is_match(next) || *next == "FAIL" || block.len() > 16 << 10 {
+                    break;
+                }
+                block.push_str(next);
+                block.push('\n');
+                lines.next();
+            }
+            tell(&block, &mut case);
+        }
+        builder.push(case);
+    }
+}
+
+/// A test by package and name: names are unique in a package only.
+fn named(package: &str, test: &str) -> String {
+    format!("{package}::{test}")
+}
+
+fn tell(output: &str, case: &mut TestCase) {
+    let own = expression!(r"^\s*---? (?:PASS|FAIL|SKIP)|^(?:FAIL|PASS|ok)\b");
+    let said: Vec<&str> = output.lines().filter(|line| !own.is_match(line)).collect();
+    let said = said.join("\n");
+    case.message = gist(&said).map(|message| message.trim().to_owned());
+    let (line, at) = match frame(&said, Innermost::First) {
+        Some(found) => found,
+        None => return,
+    };
+    case.frame = Some(line);
+    case.location = Some(at);
+}
+
+/// A package that does not compile is told beside the events.
+fn broken_builds(text: &str, builder: &mut ReportBuilder) {
+    let failed = expression!(r"(?m)^FAIL\t(\S+) \[(build failed|setup failed)\]$");
+    let error = expression!(r"(?m)^((?:\./)?[\w./~-]+\.go):(\d+):\d+: ([^\n]*)$");
+    let first = error.captures(text);
+    for captures in failed.captures_iter(text) {
+        if builder.has(&captures[1]) {
+            continue;
+        }
+        let mut case = TestCase::new(&captures[1], TestOutcome::Errored);
+        case.message = Some(captures[2].to_owned());
+        if let Some(first) = &first {
+            case.message = Some(first[3].to_owned());
+            case.location = Some(TestLocation { file: first[1].to_owned(), line: first[2].parse().ok() });
+        }
+        builder.push(case);
+    }
+}

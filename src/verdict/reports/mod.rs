@@ -1,0 +1,173 @@
+//! Test reports: what a runner wrote or printed in, tests by name and outcome out. Pure functions,
+//! a file for each family of formats. The text is hostile: a test prints and writes what it likes, so
+//! everything is bounded here, and a report never turns a red run into a green one.
+
+use crate::domain::{BoundedOutput, ReportBuilder, ReportFormat, ReportSource, TestReport};
+
+use super::runner::Runner;
+
+mod go;
+mod javascript;
+mod junit;
+mod others;
+mod python;
+mod rust;
+mod tap;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+/// Report files of one run that are read.
+pub(super) const FILES_MAX: usize = 500;
+
+/// What a report file is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileFormat {
+    /// JUnit's XML.
+    JunitXml,
+    /// Jest's JSON.
+    JestJson,
+    /// Vitest's, which has the same shape.
+    VitestJson,
+    /// RSpec's JSON.
+    RspecJson,
+}
+
+/// What the command printed. `runner`: who runs the tests, where the command says so; else every
+/// format is looked for. `None`: there is nothing of any.
+pub(super) fn read_output(output: &BoundedOutput, runner: Option<Runner>) -> Option<TestReport> {
+    let text = output.to_text();
+    let text = text::plain(&text);
+    let known: Vec<Reader> = match runner {
+        Some(runner) => readers_of(runner).to_vec(),
+        None => EVERYBODY.to_vec(),
+    };
+    let mut found: Vec<TestReport> = Vec::new();
+    for reader in known {
+        let Some(report) = reader(&text) else { continue };
+        // prove -v repeats the TAP that it reads.
+        let is_repeated =
+            report.formats == [ReportFormat::Tap] && found.iter().any(|r| r.formats == [ReportFormat::Prove]);
+        if !is_repeated {
+            found.push(report);
+        }
+    }
+    let mut report = merged(found, ReportSource::Output)?;
+    if output.is_cut() {
+        report.remark("a part of the output was not kept, so tests may be missing here");
+    }
+    Some(report)
+}
+
+/// What the runner wrote, file by file. `None`: none of them is a report.
+pub(super) fn read_files(files: &[Vec<u8>], format: FileFormat) -> Option<TestReport> {
+    let mut found = Vec::new();
+    let mut unreadable = 0;
+    for bytes in files.iter().take(FILES_MAX) {
+        let text = String::from_utf8_lossy(bytes);
+        let report = match format {
+            FileFormat::JunitXml => junit::read(&text),
+            FileFormat::JestJson => javascript::json(&text, ReportFormat::Jest),
+            FileFormat::VitestJson => javascript::json(&text, ReportFormat::Vitest),
+            FileFormat::RspecJson => others::rspec_json(&text),
+        };
+        match report {
+            Some(report) => found.push(report),
+            None => unreadable += 1,
+        }
+    }
+    let mut report = merged(found, ReportSource::File)?;
+    if unreadable > 0 {
+        report.remark(format!("{unreadable} report files could not be read"));
+    }
+    Some(report)
+}
+
+/// The output without what only machines read, where it is `go test -json`'s.
+pub(super) fn for_people(output: BoundedOutput, runner: Option<Runner>) -> BoundedOutput {
+    match runner {
+        Some(Runner::Go) => go::without_json(output),
+        Some(_) | None => output,
+    }
+}
+
+type Reader = fn(&str) -> Option<TestReport>;
+
+const EVERYBODY: &[Reader] = &[
+    python::pytest,
+    python::unittest,
+    rust::nextest,
+    rust::cargo,
+    go_test,
+    javascript::jest,
+    javascript::vitest,
+    javascript::mocha,
+    javascript::node,
+    others::rspec,
+    others::phpunit,
+    others::ctest,
+    others::prove,
+    others::maven,
+    tap::read,
+];
+
+fn readers_of(runner: Runner) -> &'static [Reader] {
+    match runner {
+        Runner::Pytest => &[python::pytest],
+        Runner::Unittest => &[python::unittest],
+        Runner::Cargo => &[rust::cargo],
+        Runner::Nextest => &[rust::nextest],
+        Runner::Go => &[go_test],
+        Runner::Node => &[javascript::node, tap::read],
+        Runner::Jest => &[javascript::jest],
+        Runner::Vitest => &[javascript::vitest],
+        Runner::Mocha => &[javascript::mocha],
+        Runner::Rspec => &[others::rspec],
+        Runner::Phpunit => &[others::phpunit],
+        Runner::Ctest => &[others::ctest],
+        Runner::Prove => &[others::prove],
+        Runner::Maven => &[others::maven],
+        Runner::Gradle => &[],
+    }
+}
+
+fn go_test(text: &str) -> Option<TestReport> {
+    go::json(text).or_else(|| go::plain(text))
+}
+
+/// Several reports of one run as one.
+fn merged(reports: Vec<TestReport>, source: ReportSource) -> Option<TestReport> {
+    let mut reports = reports.into_iter();
+    let mut all = reports.next()?;
+    all.source = source;
+    let (mut builder, mut rest) = (ReportBuilder::default(), reports.peekable());
+    if rest.peek().is_none() {
+        return Some(all);
+    }
+    for case in std::mem::take(&mut all.cases) {
+        builder.push(case);
+    }
+    for report in rest {
+        all.formats.extend(
+            report.formats.iter().filter(|format| !all.formats.contains(format)).copied().collect::<Vec<_>>(),
+        );
+        all.counts = all.counts.zip(report.counts).map(|(mut sum, more)| {
+            sum.add_all(more);
+            sum
+        });
+        all.finished &= report.finished;
+        all.left_out += report.left_out;
+        for remark in report.remarks {
+            all.remark(remark);
+        }
+        for case in report.cases {
+            builder.push(case);
+        }
+    }
+    let format = all.formats.first().copied().unwrap_or(ReportFormat::Junit);
+    let gathered = builder.finish(source, format, None, true);
+    all.left_out += gathered.left_out;
+    all.cases = gathered.cases;
+    Some(all)
+}

@@ -1,0 +1,187 @@
+//! What libtest prints under `cargo test`, and what cargo-nextest prints.
+
+use crate::domain::{
+    ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
+};
+
+use super::text::{expression, gist, number, window};
+
+/// `cargo test`: libtest's lines of each binary, and cargo's own words where one does not build or
+/// does not end.
+pub(super) fn cargo(text: &str) -> Option<TestReport> {
+    let running = expression!(r"(?m)^running \d+ tests?$");
+    let result = expression!(
+        r"(?m)^test result: (?:ok|FAILED)\. (?P<passed>\d+) passed; (?P<failed>\d+) failed; (?P<ignored>\d+) ignored;"
+    );
+    let mut builder = ReportBuilder::default();
+    broken_builds(text, &mut builder);
+    let begun = running.find_iter(text).count();
+    if begun == 0 && builder.counted().total() == 0 {
+        return None;
+    }
+    let line = expression!(
+        r"(?m)^test (?P<name>\S.*?) \.\.\. (?P<said>ok|FAILED|ignored)(?:, (?P<why>[^\n]*))?(?: <[\d.]+s>)?$"
+    );
+    for captures in line.captures_iter(text) {
+        let outcome = match &captures["said"] {
+            "ok" => TestOutcome::Passed,
+            "FAILED" => TestOutcome::Failed,
+            _ => TestOutcome::Skipped,
+        };
+        let mut case = TestCase::new(own_name(&captures["name"]), outcome);
+        case.message = captures.name("why").map(|why| why.as_str().to_owned());
+        builder.push(case);
+    }
+    details(text, &mut builder);
+    let ended: Vec<_> = result.captures_iter(text).collect();
+    let crash = expression!(r"(?m)^error: test failed, to rerun pass `([^`\n]*)`\n\nCaused by:\n  ([^\n]*)$");
+    let mut crashes = TestCounts::default();
+    for captures in crash.captures_iter(text) {
+        let mut case = TestCase::new(format!("the test binary of `{}`", &captures[1]), TestOutcome::Errored);
+        case.message = Some(captures[2].replace("/workspace/", ""));
+        builder.push(case);
+        crashes.add(TestOutcome::Errored);
+    }
+    let mut counts = TestCounts::default();
+    for captures in &ended {
+        counts.add_all(TestCounts {
+            passed: number(captures, "passed"),
+            failed: number(captures, "failed"),
+            skipped: number(captures, "ignored"),
+            errored: 0,
+        });
+    }
+    counts.add_all(crashes);
+    counts.errored += builds_broken(text);
+    // A binary that began and does not tell its result was ended early; one that crashed is named.
+    let finished = ended.len() as u64 + crashes.errored >= begun as u64;
+    Some(builder.finish(ReportSource::Output, ReportFormat::CargoTest, Some(counts), finished))
+}
+
+/// Without what is no part of the name: how it must end, and lines of doc tests, which move.
+fn own_name(name: &str) -> String {
+    let name = name.strip_suffix(" - should panic").unwrap_or(name);
+    expression!(r" \(line \d+\)(?: - (?:compile|compile fail|should panic))?$")
+        .replace(name, "")
+        .trim_end_matches(" -")
+        .to_owned()
+}
+
+fn builds_broken(text: &str) -> u64 {
+    expression!(r"(?m)^error: could not compile `[^`\n]*`").find_iter(text).count() as u64
+}
+
+fn broken_builds(text: &str, builder: &mut ReportBuilder) {
+    let broken = expression!(r"(?m)^error: could not compile (`[^`\n]*`(?: \([^)\n]*\))?)");
+    let error = expression!(r"(?m)^(error(?:\[E\d+\])?: [^\n]*)\n +--> ([^\n:]+):(\d+):\d+$");
+    let first = error.captures(text);
+    for captures in broken.captures_iter(text) {
+        let mut case = TestCase::new(format!("build of {}", &captures[1]), TestOutcome::Errored);
+        if let Some(first) = &first {
+            case.message = Some(first[1].to_owned());
+            case.location = Some(TestLocation { file: first[2].to_owned(), line: first[3].parse().ok() });
+        }
+        builder.push(case);
+    }
+}
+
+/// `---- name stdout ----` and the panic below it.
+fn details(text: &str, builder: &mut ReportBuilder) {
+    let header = expression!(r"(?m)^---- (\S.*?) std(?:out|err) ----$");
+    let end = expression!(r"(?m)^---- \S.*? std(?:out|err) ----$|^failures:$");
+    for captures in header.captures_iter(text) {
+        let Some(whole) = captures.get(0) else { continue };
+        let name = own_name(&captures[1]);
+        if !builder.has(&name) {
+            continue;
+        }
+        let rest = window(&text[whole.end()..]);
+        let block = &rest[..end.find(rest).map_or(rest.len(), |end| end.start())];
+        let mut case = TestCase::new(name, TestOutcome::Failed);
+        panic_of(block, &mut case);
+        builder.detail(case);
+    }
+}
+
+/// The message and the place of the panic that a test's output tells.
+fn panic_of(block: &str, case: &mut TestCase) {
+    let panicked = expression!(r"panicked at (?:'(?:[^\n]*)', )?([^\n:]+):(\d+)(?::\d+)?:?\n?");
+    let Some(captures) = panicked.captures(block) else {
+        case.message = gist(block);
+        return;
+    };
+    let (whole, file) = (captures.get(0).map_or(0, |whole| whole.end()), captures[1].trim().to_owned());
+    let said = block[whole..].split("stack backtrace:").next().unwrap_or_default();
+    let said = said.split("\nnote: ").next().unwrap_or(said);
+    case.message = gist(said.strip_prefix("note: ").map_or(said, |_| ""));
+    case.frame = Some(format!("panicked at {file}:{}", &captures[2]));
+    case.location = Some(TestLocation { file, line: captures[2].parse().ok() });
+}
+
+/// What libtest says around the output of the one test that nextest has it run.
+fn is_harness(line: &str) -> bool {
+    let line = line.trim_start();
+    line.contains("───")
+        || ["running ", "failures:", "test ", "---- "].iter().any(|word| line.starts_with(word))
+        || (line.starts_with("PASS [") || line.starts_with("FAIL ["))
+}
+
+/// cargo-nextest: a line for each test, and a summary.
+pub(super) fn nextest(text: &str) -> Option<TestReport> {
+    let starting = expression!(r"(?m)^\s+Starting \d+ tests? across \d+ binar");
+    let mut builder = ReportBuilder::default();
+    broken_builds(text, &mut builder);
+    let invoked = starting.is_match(text) || text.contains("--message-format json-render-diagnostics");
+    if !invoked {
+        return None;
+    }
+    let line = expression!(
+        r"(?m)^ {2,}(?:TRY \d+ )?(?P<said>PASS|FLAKY(?: \d+/\d+)?|LEAK|SLOW|FAIL|ABORT|SIG[A-Z]+|TIMEOUT|TMT|TERMINATING|SKIP|XFAIL|FL\+LK)(?: \+ [A-Z]+)? \[[^\]\n]*\]\s+(?:\([^)\n]*\)\s+)?(?P<name>\S[^\n]*)$"
+    );
+    for captures in line.captures_iter(text) {
+        let outcome = match &captures["said"] {
+            "PASS" | "LEAK" | "FL+LK" => TestOutcome::Passed,
+            flaky if flaky.starts_with("FLAKY") => TestOutcome::Passed,
+            "SKIP" => TestOutcome::Skipped,
+            // It is still running.
+            "SLOW" | "TERMINATING" => continue,
+            "FAIL" => TestOutcome::Failed,
+            _ => TestOutcome::Errored,
+        };
+        let mut case = TestCase::new(captures["name"].trim(), outcome);
+        if case.is_red() {
+            let rest = captures.get(0).map_or("", |whole| window(&text[whole.end()..]));
+            let block: String = rest
+                .lines()
+                .skip(1)
+                .take_while(|line| line.is_empty() || line.starts_with("    ") || line.contains("───"))
+                .filter(|line| !is_harness(line))
+                .take(200)
+                .map(|line| format!("{}\n", line.trim_start()))
+                .collect();
+            panic_of(&block, &mut case);
+            // The summary names it again, without its output.
+            case.message = case.message.filter(|_| block.contains("panicked at") || !block.trim().is_empty());
+        }
+        builder.push(case);
+    }
+    let summary =
+        expression!(r"(?m)^\s+Summary \[[^\]\n]*\]\s+(?P<run>\d+)(?:/\d+)? tests? run: (?P<rest>[^\n]*)$");
+    let told = summary.captures_iter(text).last();
+    let mut counts = TestCounts { errored: builds_broken(text), ..TestCounts::default() };
+    if let Some(told) = &told {
+        let part = expression!(r"(\d+) (passed|failed|timed out|exec failed|skipped)");
+        for captures in part.captures_iter(&told["rest"]) {
+            let n = captures[1].parse().unwrap_or(0);
+            match &captures[2] {
+                "passed" => counts.passed += n,
+                "failed" => counts.failed += n,
+                "skipped" => counts.skipped += n,
+                _ => counts.errored += n,
+            }
+        }
+    }
+    let finished = told.is_some() || counts.errored > 0;
+    let counts = finished.then_some(counts);
+    Some(builder.finish(ReportSource::Output, ReportFormat::Nextest, counts, finished))
+}

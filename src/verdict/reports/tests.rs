@@ -1,0 +1,195 @@
+//! Every fixture, which a real runner wrote (`fixtures/reports`), read and told in a few lines.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::domain::{TestCase, TestOutcome};
+
+fn directory(runner: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/reports").join(runner)
+}
+
+/// The printed output without our own last line, and whether it is said to have ended.
+fn output(path: &Path) -> BoundedOutput {
+    let text = fs::read_to_string(path).unwrap();
+    let end = text.rfind("[exit code").or_else(|| text.rfind("[killed]")).unwrap_or(text.len());
+    // As a sandbox has it: the repository lies at /workspace.
+    BoundedOutput { head: text[..end].replace("/project/", "/workspace/"), ..BoundedOutput::default() }
+}
+
+fn told(report: Option<&TestReport>) -> String {
+    let Some(report) = report else { return "  no report\n".to_owned() };
+    let counts = report.counts.map_or("not counted".to_owned(), |counts| counts.in_words());
+    let finished = if report.finished { "" } else { ", BROKEN OFF" };
+    let mut text = format!("  {}: {counts}{finished}\n", report.origin());
+    for case in &report.cases {
+        text.push_str(&format!("  {}\n", told_case(case)));
+    }
+    text
+}
+
+fn told_case(case: &TestCase) -> String {
+    let mark = match case.outcome {
+        TestOutcome::Passed => "+",
+        TestOutcome::Failed => "-",
+        TestOutcome::Errored => "!",
+        TestOutcome::Skipped => "o",
+    };
+    let mut text = format!("{mark} {}", case.name);
+    if let Some(at) = &case.location {
+        text.push_str(&format!(" @ {}", at.in_words()));
+    }
+    if let Some(message) = &case.message {
+        text.push_str(&format!(" | {}", message.replace('\n', " / ").chars().take(90).collect::<String>()));
+    }
+    if let Some(frame) = &case.frame {
+        text.push_str(&format!(" << {}", frame.chars().take(60).collect::<String>()));
+    }
+    text
+}
+
+/// All of a runner's fixtures, with the reader that its command would be read by.
+fn all(runner: &str, by: Option<Runner>, file_format: FileFormat) -> String {
+    let mut names: Vec<String> = fs::read_dir(directory(runner))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let mut text = String::new();
+    for name in names {
+        let path = directory(runner).join(&name);
+        let report = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("txt") if name.contains(".tap.") => read_output(&output(&path), None),
+            Some("txt") => read_output(&output(&path), by),
+            Some("xml" | "json") => {
+                let bytes = fs::read_to_string(&path).unwrap().replace("/project/", "/workspace/");
+                read_files(&[bytes.into_bytes()], file_format)
+            }
+            other => panic!("{other:?}: {name}"),
+        };
+        text.push_str(&format!("{name}\n{}", told(report.as_ref())));
+    }
+    text
+}
+
+macro_rules! every_form {
+    ($test:ident, $runner:literal, $by:expr, $format:ident) => {
+        #[test]
+        fn $test() {
+            insta::assert_snapshot!($runner, all($runner, $by, FileFormat::$format));
+        }
+    };
+}
+
+every_form!(pytest_in_every_form, "pytest", Some(Runner::Pytest), JunitXml);
+every_form!(unittest_in_every_form, "unittest", Some(Runner::Unittest), JunitXml);
+every_form!(cargo_in_every_form, "cargo", Some(Runner::Cargo), JunitXml);
+every_form!(nextest_in_every_form, "nextest", Some(Runner::Nextest), JunitXml);
+every_form!(go_in_every_form, "go", Some(Runner::Go), JunitXml);
+every_form!(node_in_every_form, "node", Some(Runner::Node), JunitXml);
+every_form!(jest_in_every_form, "jest", Some(Runner::Jest), JestJson);
+every_form!(vitest_in_every_form, "vitest", Some(Runner::Vitest), VitestJson);
+every_form!(mocha_in_every_form, "mocha", Some(Runner::Mocha), JunitXml);
+every_form!(rspec_in_every_form, "rspec", Some(Runner::Rspec), RspecJson);
+every_form!(phpunit_in_every_form, "phpunit", Some(Runner::Phpunit), JunitXml);
+every_form!(ctest_in_every_form, "ctest", Some(Runner::Ctest), JunitXml);
+every_form!(prove_in_every_form, "prove", Some(Runner::Prove), JunitXml);
+every_form!(maven_in_every_form, "maven", Some(Runner::Maven), JunitXml);
+every_form!(ant_in_every_form, "ant", None, JunitXml);
+every_form!(gradle_in_every_form, "gradle", None, JunitXml);
+
+const RUNNERS: &[&str] = &[
+    "pytest", "unittest", "cargo", "nextest", "go", "node", "jest", "vitest", "mocha", "rspec", "phpunit",
+    "ctest", "prove", "maven",
+];
+
+/// The printed fixtures of a form, all runners.
+fn printed(form: &str) -> Vec<(String, BoundedOutput)> {
+    let mut found = Vec::new();
+    for runner in RUNNERS {
+        for entry in fs::read_dir(directory(runner)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if name.starts_with(form) && name.ends_with(".txt") && !name.contains(".tap.") {
+                found.push((format!("{runner}/{name}"), output(&path)));
+            }
+        }
+    }
+    assert!(found.len() >= RUNNERS.len(), "fixtures of {form} are missing");
+    found
+}
+
+#[test]
+fn without_knowing_the_runner_a_failing_suite_is_read_as_such_and_a_passing_one_too() {
+    for (name, output) in printed("failing") {
+        let report = read_output(&output, None).unwrap_or_else(|| panic!("{name}: no report"));
+        assert!(report.red().count() > 0 && report.finished, "{name}: {report:#?}");
+    }
+    for (name, output) in printed("passing") {
+        let report = read_output(&output, None).unwrap_or_else(|| panic!("{name}: no report"));
+        assert_eq!((report.red().count(), report.contradicts_success()), (0, None), "{name}");
+    }
+}
+
+#[test]
+fn a_suite_that_was_killed_in_the_middle_is_never_one_that_passed() {
+    for (name, output) in printed("interrupted") {
+        for report in [read_output(&output, None)].into_iter().flatten() {
+            // Go without -json says nothing of a package that never ended.
+            assert!(!report.finished || name == "go/interrupted.txt", "{name}: {report:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_suite_cut_anywhere_panics_nobody_and_keeps_its_bounds() {
+    for form in ["failing", "skipped", "crashed", "erroring"] {
+        for (name, whole) in printed(form) {
+            let text = whole.to_text();
+            for cut in (0..text.len()).step_by(97).filter(|at| text.is_char_boundary(*at)) {
+                for part in [&text[..cut], &text[cut..]] {
+                    let output = BoundedOutput { head: part.to_owned(), ..BoundedOutput::default() };
+                    if let Some(report) = read_output(&output, None) {
+                        assert!(report.cases.len() < 100, "{name} at {cut}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_lines_is_read_in_proportion_to_its_length() {
+    let floods = [
+        "test a::b ... ok\n",
+        "--- FAIL: TestA (0.00s)\n",
+        "not ok 1 - a\n  ---\n",
+        "  \u{25cf} a \u{203a} b\n",
+        "FAILED tests/test_a.py::test_b - assert 1\n",
+        "____ test_b ____\n",
+        "FAIL: test_b (a.B.test_b)\n--------------------\n",
+        "---- a stdout ----\nthread 'a' panicked at a.rs:1:1:\n",
+        "        FAIL [   0.003s] a b\n",
+        "1) A::b\n",
+        "{\"Action\":\"run\",\"Package\":\"p\",\"Test\":\"T\"}\n",
+        "t/a.t (Wstat: 1 Tests: 1 Failed: 0)\n",
+    ];
+    let headers = "============ test session starts ============\nrunning 1 test\nTAP version 13\n RUN  v4.1\n\
+                   PHPUnit 9.6\n     Starting 1 test across 1 binary\nok  \ta/b\t0.1s\nTests:  1 passed, 1 total\n\
+                   1 example, 0 failures\nFiles=1, Tests=1,\n  1 passing (1ms)\nRan 1 test in 0.1s\nThere was 1 failure:\n";
+    for flood in floods {
+        let took = |bytes: usize| {
+            let head = format!("{headers}{}", flood.repeat(bytes / flood.len()));
+            let output = BoundedOutput { head, ..BoundedOutput::default() };
+            let begun = std::time::Instant::now();
+            let report = read_output(&output, None).unwrap();
+            assert!(report.cases.len() <= crate::domain::report::CASES_MAX);
+            begun.elapsed()
+        };
+        let (little, much) = (took(8 << 10), took(64 << 10));
+        // In proportion: eight times as much takes eight times as long, not sixty-four times.
+        let bound = little * 24 + std::time::Duration::from_millis(500);
+        assert!(much < bound, "{flood:?}: {little:?}, {much:?}");
+    }
+}

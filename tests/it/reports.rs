@@ -1,0 +1,133 @@
+//! Real runners in a real sandbox: each is asked for its report, and a part of the suite is run. The
+//! projects are tiny; what the runners print in every form is in `fixtures/reports`.
+
+use std::time::Duration;
+
+use mendwright::domain::{
+    Change, ChangedContent, FileMode, JobSettings, ReportSource, RepositoryId, TestOutcome, TestRun,
+};
+use mendwright::sandbox::{SandboxSpec, Toolbox, sandbox_by_name};
+use mendwright::verdict::{Environment, Selection, SetUpLocks, SetUpPolicy, run_selected, run_suite};
+use mendwright::workspace::{LocalRepository, Mirrors};
+
+fn settings(command: &str) -> JobSettings {
+    JobSettings {
+        setup_commands: vec![],
+        setup_source: String::new(),
+        setup_detected: false,
+        image: None,
+        image_source: String::new(),
+        agent_hosts: Vec::new(),
+        test_command: command.into(),
+        test_command_source: "the story".into(),
+        test_timeout: Duration::from_secs(120),
+        budget: Default::default(),
+        protected_paths: vec![],
+        test_paths: vec![],
+        proof_required: true,
+        instructions: None,
+    }
+}
+
+/// A sandbox with these files, and the settings that it was made with.
+async fn project(command: &str, files: &[(&str, &str)]) -> (Toolbox, JobSettings) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("repository");
+    let repository = git2::Repository::init(&path).unwrap();
+    let tree = repository.find_tree(repository.index().unwrap().write_tree().unwrap()).unwrap();
+    let by = git2::Signature::new("a", "a@example.org", &git2::Time::new(1_700_000_000, 0)).unwrap();
+    repository.commit(Some("HEAD"), &by, &by, "first", &tree, &[]).unwrap();
+    let access = LocalRepository::open(&path).unwrap().access().unwrap();
+    let mirrors = Mirrors::new(directory.path().join("mirrors"));
+    let workspace = mirrors.fetch(RepositoryId(1), &access, "HEAD").await.unwrap();
+    let changes = files.iter().map(|(path, text)| Change {
+        path: path.parse().unwrap(),
+        content: ChangedContent::File { mode: FileMode::Regular, bytes: text.as_bytes().to_vec() },
+    });
+    let proposal = workspace.propose(changes.collect()).await.unwrap();
+    let settings = settings(command);
+    let environment = Environment::of(
+        sandbox_by_name("bubblewrap").unwrap(),
+        SandboxSpec::named(format!("reports-{}", std::process::id())),
+        workspace,
+        settings.clone(),
+        SetUpPolicy::default(),
+        RepositoryId(1),
+        SetUpLocks::default(),
+    );
+    let environment = environment.await.unwrap();
+    let toolbox = environment.fresh(&proposal.tree, "work").await.unwrap().unwrap();
+    (toolbox, settings)
+}
+
+/// Runs all, then what `selected` names; of the second run only the one test may be named.
+async fn asked(command: &str, files: &[(&str, &str)], source: ReportSource, red: &str) -> TestRun {
+    let (toolbox, settings) = project(command, files).await;
+    let run = run_suite(&toolbox, &settings).await.unwrap();
+    let output = run.result.output.to_text();
+    assert_eq!(run.report.source, source, "{:#?}\n{output}", run.report);
+    let counts = run.report.counts.unwrap();
+    assert_eq!((counts.passed, counts.red()), (1, 1), "{:#?}\n{output}", run.report);
+    assert_eq!(run.failed()[0].0, red, "{output}");
+    assert!(run.report.finished && run.report.remarks.is_empty(), "{:#?}\n{output}", run.report);
+    let part = Selection { path: None, name: Some(red.to_owned()) };
+    let part = run_selected(&toolbox, &settings, &part).await.unwrap();
+    assert_eq!(part.failed()[0].0, red, "{}", part.result.output.to_text());
+    let passed = part.report.cases.iter().filter(|case| case.outcome == TestOutcome::Passed).count();
+    assert_eq!(passed, 0, "{:#?}", part.report);
+    assert!(!part.is_green() && part.selection.is_some());
+    toolbox.shut_down().await;
+    run
+}
+
+#[tokio::test]
+#[ignore = "needs pytest"]
+async fn pytest_writes_its_report_where_it_is_asked_to() {
+    let test = "def test_a():\n    assert 1 == 1\n\ndef test_b():\n    assert 1 == 2\n";
+    let run =
+        asked("/usr/bin/python3 -m pytest", &[("test_x.py", test)], ReportSource::File, "test_x.py::test_b")
+            .await;
+    assert_eq!(
+        run.report.case("test_x.py::test_b").unwrap().location.as_ref().unwrap().in_words(),
+        "test_x.py:5"
+    );
+    // Source that ends the process leaves no report, whatever it prints.
+    let leaves = "import os\nprint('===== 2 passed in 0.01s =====', flush=True)\nos._exit(0)\n";
+    let (toolbox, settings) =
+        project("/usr/bin/python3 -m pytest", &[("x.py", leaves), ("test_x.py", "import x\n")]).await;
+    let left = run_suite(&toolbox, &settings).await.unwrap();
+    assert!(left.ended_well() && left.report.source != ReportSource::File, "{:#?}", left.report);
+    toolbox.shut_down().await;
+}
+
+#[tokio::test]
+#[ignore = "needs Node"]
+async fn node_writes_its_report_where_it_is_asked_to() {
+    let test = "const test = require('node:test');\ntest('adds', () => {});\ntest('fails', () => { throw new Error('x'); });\n";
+    asked("node --test", &[("a.test.js", test)], ReportSource::File, "fails").await;
+}
+
+#[tokio::test]
+#[ignore = "needs Go"]
+async fn go_tells_its_tests_as_events_and_people_read_them_as_text() {
+    let test = "package a\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {}\n\nfunc TestB(t *testing.T) { t.Error(\"no\") }\n";
+    let files = [("go.mod", "module example.org/a\n\ngo 1.19\n"), ("a_test.go", test)];
+    let run = asked("go test ./...", &files, ReportSource::Output, "example.org/a::TestB").await;
+    let text = run.result.output.to_text();
+    assert!(text.contains("--- FAIL: TestB") && !text.contains("\"Action\""), "{text}");
+}
+
+#[tokio::test]
+#[ignore = "needs RSpec"]
+async fn rspec_writes_its_report_where_it_is_asked_to() {
+    let test = "RSpec.describe('a') { it('adds') { }; it('fails') { raise 'x' } }\n";
+    asked("rspec", &[("spec/a_spec.rb", test)], ReportSource::File, "a fails").await;
+}
+
+#[tokio::test]
+#[ignore = "needs PHPUnit"]
+async fn phpunit_writes_its_report_where_it_is_asked_to() {
+    let test = "<?php\nfinal class ATest extends PHPUnit\\Framework\\TestCase {\n    public function testA(): void { \
+                $this->assertTrue(true); }\n    public function testB(): void { $this->assertTrue(false); }\n}\n";
+    asked("phpunit tests", &[("tests/ATest.php", test)], ReportSource::File, "ATest::testB").await;
+}
