@@ -60,7 +60,8 @@ pub fn threads(most: usize) -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(most)
 }
 
-fn relative(tree: &Tree, path: &Path) -> String {
+/// A path that the tree's root is part of, as the host names it.
+pub fn relative(tree: &Tree, path: &Path) -> String {
     path.strip_prefix(tree.path()).unwrap_or(path).to_string_lossy().into_owned()
 }
 
