@@ -412,6 +412,7 @@ fn set_up_policy(config: &SetUpConfig) -> SetUpPolicy {
         variables: config.variables.clone(),
         images: config.images.clone(),
         egress_bytes_max: config.egress_bytes_max,
+        commands: config.commands,
         kept: KeptBounds {
             count_max: config.kept_count_max,
             bytes_max: config.kept_bytes_max,

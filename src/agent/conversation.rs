@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use super::context::View;
 use crate::domain::{
-    AssistantBlock, Message, Recorded, RepoPath, Sha, Spend, TestRun, ToolCall, TranscriptEvent, Usage,
-    WorkBrief,
+    AssistantBlock, ChangedContent, Message, Recorded, RepoPath, Sha, Spend, TestRun, ToolCall,
+    TranscriptEvent, Usage, WorkBrief,
 };
 
+use super::notices::Habits;
 use super::results::Results;
 
 /// The state of a run.
@@ -28,16 +29,18 @@ pub struct Conversation {
     pub idle_turns: usize,
     /// What was spent.
     pub spend: Spend,
-    /// What the tools wrote, as they wrote it: the proposal. Kept on our side, so that nothing a
+    /// What the tools wrote, deleted and moved: the proposal. Kept on our side, so that nothing a
     /// command does to a file afterwards becomes part of it. Not replayed: after a restart it is
     /// read from the checkpoint's tree, see [`super::Agent::load`].
-    pub written: BTreeMap<RepoPath, Vec<u8>>,
+    pub written: BTreeMap<RepoPath, ChangedContent>,
     /// The tree kept last and the paths written to, to rebuild the sandbox from.
     pub checkpoint: Option<(Sha, Vec<RepoPath>)>,
     /// The agent's last test run, or the baseline's.
     pub last_run: Option<TestRun>,
     /// What the tools answered, in full.
     pub results: Results,
+    /// Whether it goes in circles.
+    pub habits: Habits,
     /// Red verdicts so far.
     pub red_verdicts: u32,
     /// Red verdicts in a row on the same tree.
@@ -61,6 +64,7 @@ impl Conversation {
             checkpoint: None,
             last_run: None,
             results: Results::default(),
+            habits: Habits::default(),
             red_verdicts: 0,
             red_verdicts_unchanged: 0,
             red_tree: None,
@@ -73,7 +77,9 @@ impl Conversation {
 
     /// The state after one more event.
     pub fn apply(&mut self, event: &TranscriptEvent) {
+        self.habits.apply(event, &self.pending_calls());
         self.spend.add(event);
+        self.spend.surcharge = self.habits.surcharge();
         match event {
             TranscriptEvent::MessageAdded { message, usage, .. } => {
                 if let Message::ToolResults { results } = message {
@@ -96,7 +102,7 @@ impl Conversation {
                     self.last_run = Some(run.clone());
                 }
             }
-            TranscriptEvent::Checkpoint { tree, paths } => {
+            TranscriptEvent::Checkpoint { tree, paths, .. } => {
                 let paths = paths.iter().filter_map(|path| path.parse().ok()).collect();
                 self.checkpoint = Some((tree.clone(), paths));
             }

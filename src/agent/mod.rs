@@ -5,6 +5,7 @@
 mod brief;
 pub mod context;
 mod conversation;
+mod notices;
 pub mod prompts;
 mod purse;
 mod results;
@@ -13,6 +14,7 @@ mod sanitise;
 pub mod tools;
 
 pub use conversation::Conversation;
+pub use notices::{Habits, Notice, SURCHARGE_CALLS};
 pub use purse::{Denied, Paid, Purse, settle_lost};
 pub use results::{ResultWindow, Results, SHOWN_CHARS_MAX, ShownResult};
 pub use run::{Agent, AgentEnding, AgentError};

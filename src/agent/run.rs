@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 use crate::domain::{
-    AssistantBlock, BudgetExhausted, Change, ChangedContent, FileMode, JobSettings, Message, RepoPath,
-    StopReason, ToolCall, ToolResult, TranscriptEvent,
+    AssistantBlock, BudgetExhausted, Change, ChangedContent, JobSettings, Message, RepoPath, StopReason,
+    ToolCall, ToolResult, TranscriptEvent,
 };
 use crate::model::{ModelError, ModelRequest};
 use crate::sandbox::{CallError, SandboxError, Toolbox};
@@ -17,7 +19,7 @@ use super::conversation::Conversation;
 use super::prompts;
 use super::purse::{Denied, Paid, Purse};
 use super::results::Results;
-use super::tools::{Answer, Hands, Registry};
+use super::tools::{Answer, Hands, Registry, changes_of};
 
 /// After so many answers in a row without a tool call, the model is not going to work.
 const IDLE_TURNS_MAX: usize = 3;
@@ -86,7 +88,7 @@ pub enum AgentError {
 impl Agent<'_> {
     /// Works until there is an ending. `state` is what the transcript says, and is kept so.
     pub async fn run(&self, state: &mut Conversation) -> Result<AgentEnding, AgentError> {
-        let registry = Registry::standard();
+        let registry = Registry::of(self.settings);
         let mut overflows = 0;
         loop {
             let calls = state.pending_calls();
@@ -214,6 +216,7 @@ impl Agent<'_> {
             events.push(self.checkpoint(&state.written).await?);
         }
         events.push(results_message(results, elapsed(started)));
+        add_notices(state, &mut events);
         self.record(state, &events).await?;
         Ok(None)
     }
@@ -241,6 +244,7 @@ impl Agent<'_> {
         before.push(self.checkpoint(&state.written).await?);
         let milliseconds = u64::try_from(judged_for.as_millis()).unwrap_or(u64::MAX);
         before.push(results_message(results, milliseconds));
+        add_notices(state, &mut before);
         self.record(state, &before).await
     }
 
@@ -253,20 +257,29 @@ impl Agent<'_> {
     pub async fn load(&self, state: &mut Conversation) -> Result<(), AgentError> {
         if let Some((tree, paths)) = state.checkpoint.clone() {
             for path in paths {
-                if let Some(bytes) = self.workspace.content(&tree, &path).await? {
-                    state.written.insert(path, bytes);
-                }
+                let content = match self.workspace.content(&tree, &path).await? {
+                    Some((mode, bytes)) => ChangedContent::File { mode, bytes },
+                    None => ChangedContent::Absent,
+                };
+                state.written.insert(path, content);
             }
         }
         Ok(())
     }
 
     /// Keeps what was written as a tree in our own store.
-    async fn checkpoint(&self, written: &BTreeMap<RepoPath, Vec<u8>>) -> Result<TranscriptEvent, AgentError> {
-        let tree = self.workspace.propose(changes_of(written)).await?.tree;
-        self.workspace.keep(&self.journal.job().id.to_string(), &tree).await?;
+    async fn checkpoint(
+        &self,
+        written: &BTreeMap<RepoPath, ChangedContent>,
+    ) -> Result<TranscriptEvent, AgentError> {
+        let proposal = self.workspace.propose(changes_of(written)).await?;
+        self.workspace.keep(&self.journal.job().id.to_string(), &proposal.tree).await?;
         let paths = written.keys().map(ToString::to_string).collect();
-        Ok(TranscriptEvent::Checkpoint { tree, paths })
+        let digest = |(path, content): (&RepoPath, &ChangedContent)| {
+            proposal.paths.contains(path).then(|| digest_of(content))
+        };
+        let contents = written.iter().map(digest).collect();
+        Ok(TranscriptEvent::Checkpoint { tree: proposal.tree, paths, contents })
     }
 
     pub(super) async fn record(
@@ -286,11 +299,6 @@ fn request(registry: &Registry, messages: Vec<Message>, output_tokens_max: u32) 
     ModelRequest { system: prompts::SYSTEM.to_owned(), messages, tools: registry.specs(), output_tokens_max }
 }
 
-fn changes_of(written: &BTreeMap<RepoPath, Vec<u8>>) -> Vec<Change> {
-    let file = |bytes: &Vec<u8>| ChangedContent::File { mode: FileMode::Regular, bytes: bytes.clone() };
-    written.iter().map(|(path, bytes)| Change { path: path.clone(), content: file(bytes) }).collect()
-}
-
 /// What the model is shown of a tool's answer. The whole is kept where that is more.
 fn given(
     results: &mut Results,
@@ -306,6 +314,21 @@ fn given(
     }
     results.give(&shown.text);
     shown.text
+}
+
+/// Adds what the model is to be told of its habits once `events` have happened.
+fn add_notices(state: &Conversation, events: &mut Vec<TranscriptEvent>) {
+    let (mut habits, calls) = (state.habits.clone(), state.pending_calls());
+    events.iter().for_each(|event| habits.apply(event, &calls));
+    events.extend(habits.due().iter().map(|notice| user_message(&notice.in_words())));
+}
+
+/// Tells one content of a file from another.
+fn digest_of(content: &ChangedContent) -> String {
+    match content {
+        ChangedContent::File { bytes, .. } => hex::encode(&Sha256::digest(bytes)[..8]),
+        ChangedContent::Absent => "absent".to_owned(),
+    }
 }
 
 fn user_message(text: &str) -> TranscriptEvent {

@@ -14,6 +14,7 @@ use crate::config::{
     REPOSITORY_FILE_BYTES_MAX, RepositoryFile, RootListing, Untested, detect, environment, propose_hosts,
     repository_file_for, repository_host_files, worker_host_files,
 };
+use crate::domain::CommandPattern;
 use crate::workspace::{LocalRepository, WorkspaceError};
 
 /// As `fix` ends where people must say more.
@@ -52,6 +53,7 @@ struct Answer<'a> {
     recognised: &'a [Untested],
     hosts: &'a ProposedHosts,
     agent_hosts: &'a [String],
+    commands: &'a [CommandPattern],
     operator_toml: Option<String>,
     repository_file: Option<String>,
     /// What an escalation would say, where nothing was found.
@@ -82,6 +84,7 @@ pub(super) fn run(arguments: &DetectArguments) -> anyhow::Result<i32> {
         found: found.as_ref(),
         hosts: &hosts,
         agent_hosts: &file.agent_hosts,
+        commands: &file.commands,
     };
     if arguments.json {
         println!("{}", serde_json::to_string(&answer(&explanation, setup))?);
@@ -108,6 +111,7 @@ fn answer<'a>(explanation: &Explanation<'a>, setup: &'a [Found<String>]) -> Answ
         recognised: nothing.map_or(&[], |nothing| &nothing.recognised),
         hosts,
         agent_hosts: explanation.agent_hosts,
+        commands: explanation.commands,
         operator_toml: (!hosts.hosts.is_empty()).then(|| hosts.as_toml()),
         repository_file: found.map(repository_file_for),
         message: nothing.map(ToString::to_string),

@@ -13,7 +13,7 @@ use super::detect::{
 };
 use super::host_name::host_name_problem;
 use super::nearest;
-use crate::domain::{Budget, JobSettings};
+use crate::domain::{Budget, CommandPattern, JobSettings};
 
 /// Where the file is.
 pub const REPOSITORY_FILE: &str = ".github/agent-fix.yml";
@@ -25,6 +25,7 @@ const TIMEOUT_MINUTES_MAX: u64 = 120;
 const COMMAND_BYTES_MAX: usize = 4096;
 const SETUP_COMMANDS_MAX: usize = 20;
 const GLOBS_MAX: usize = 200;
+const COMMANDS_MAX: usize = 50;
 const INSTRUCTIONS_BYTES_MAX: usize = 16 * 1024;
 const AGENT_HOSTS_MAX: usize = 20;
 
@@ -61,6 +62,8 @@ pub struct RepositoryFile {
     pub setup_commands: Option<Vec<String>>,
     /// `image`
     pub image: Option<String>,
+    /// `commands`: what the agent may run beside the tests.
+    pub commands: Vec<CommandPattern>,
     /// `network.hosts`: what the agent and its tests may reach.
     pub agent_hosts: Vec<String>,
     /// `timeout_minutes`
@@ -110,6 +113,7 @@ pub fn resolve(
         test_command_source: environment.test.source,
         test_timeout: file.test_timeout.unwrap_or(Duration::from_secs(TIMEOUT_MINUTES_DEFAULT * 60)),
         budget: file.lowered(operator),
+        commands: file.commands,
         agent_hosts: file.agent_hosts,
         protected_paths: file.protected_paths,
         test_paths: file.test_paths,
@@ -124,6 +128,8 @@ struct Raw {
     test: Option<Spanned<String>>,
     setup: Option<Vec<Spanned<String>>>,
     image: Option<Spanned<String>>,
+    #[serde(default)]
+    commands: Vec<Spanned<String>>,
     #[serde(default)]
     network: RawNetwork,
     timeout_minutes: Option<Spanned<u64>>,
@@ -170,6 +176,7 @@ impl RepositoryFile {
             serde_saphyr::from_str_with_options(text, yaml_options()).map_err(|error| explained(&error))?;
         let raw = raw.unwrap_or_default();
         at_most(raw.setup.as_deref().unwrap_or_default(), SETUP_COMMANDS_MAX, "commands")?;
+        at_most(&raw.commands, COMMANDS_MAX, "commands")?;
         at_most(&raw.network.hosts, AGENT_HOSTS_MAX, "hosts")?;
         at_most(&raw.protected_paths, GLOBS_MAX, "globs")?;
         at_most(&raw.test_paths, GLOBS_MAX, "globs")?;
@@ -180,6 +187,7 @@ impl RepositoryFile {
                 .map(|commands| commands.into_iter().map(command).collect::<Result<_, _>>())
                 .transpose()?,
             image: raw.image.map(image).transpose()?,
+            commands: raw.commands.into_iter().map(command_pattern).collect::<Result<_, _>>()?,
             agent_hosts: raw.network.hosts.into_iter().map(host).collect::<Result<_, _>>()?,
             test_timeout: minutes(raw.timeout_minutes, TIMEOUT_MINUTES_MAX)?,
             protected_paths: raw.protected_paths.into_iter().map(glob).collect::<Result<_, _>>()?,
@@ -318,6 +326,13 @@ fn command(given: Spanned<String>) -> Result<String, RepositoryConfigError> {
         return Err(wrong(given.referenced, problem));
     }
     Ok(text.to_owned())
+}
+
+fn command_pattern(given: Spanned<String>) -> Result<CommandPattern, RepositoryConfigError> {
+    given.value.parse().map_err(|problem| {
+        let shown: String = given.value.chars().take(120).collect();
+        wrong(given.referenced, format!("{shown:?} is no pattern of a command: {problem}"))
+    })
 }
 
 fn image(given: Spanned<String>) -> Result<String, RepositoryConfigError> {

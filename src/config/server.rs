@@ -70,6 +70,7 @@ const KEYS: &[&str] = &[
     "sandbox.setup_variables",
     "sandbox.images",
     "sandbox.egress_mb",
+    "sandbox.commands",
     "sandbox.network_for_proposals",
     "sandbox.kept_gb",
     "sandbox.kept_count",

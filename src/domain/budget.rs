@@ -76,6 +76,9 @@ pub struct Spend {
     pub turns: u32,
     /// Tool calls carried out.
     pub tool_calls: u32,
+    /// Tool calls charged on top, for going on in circles after being told.
+    #[serde(default)]
+    pub surcharge: u32,
     /// Tokens.
     pub usage: Usage,
     /// US dollars; `None` when a call was made to a model without a price.
@@ -140,10 +143,13 @@ pub enum BudgetExhausted {
         max: u32,
     },
     /// No tool calls left.
-    #[error("all {max} tool calls are used")]
+    #[error("all {max} tool calls are used{}", charged(*surcharge))]
     ToolCalls {
         /// The limit.
         max: u32,
+        /// How many of them were charged for going in circles.
+        #[serde(default)]
+        surcharge: u32,
     },
     /// The call's worst case is over the tokens left.
     #[error("{used} of {max} tokens are used and the next call may need {next}")]
@@ -176,6 +182,15 @@ pub enum BudgetExhausted {
     Day(#[from] DayCapReached),
 }
 
+fn charged(surcharge: u32) -> String {
+    match surcharge {
+        0 => String::new(),
+        calls => format!(
+            "; {calls} of them were not made but charged, since the model went on in circles after it was told"
+        ),
+    }
+}
+
 /// The most that the next model call can cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WorstCase {
@@ -200,8 +215,9 @@ impl Budget {
         if spend.turns >= self.turns_max {
             return Err(BudgetExhausted::Turns { max: self.turns_max });
         }
-        if spend.tool_calls >= self.tool_calls_max {
-            return Err(BudgetExhausted::ToolCalls { max: self.tool_calls_max });
+        if spend.tool_calls.saturating_add(spend.surcharge) >= self.tool_calls_max {
+            let surcharge = spend.surcharge;
+            return Err(BudgetExhausted::ToolCalls { max: self.tool_calls_max, surcharge });
         }
         if spend.time >= self.time_max {
             return Err(BudgetExhausted::Time { minutes: self.time_max.as_secs().div_ceil(60) });
@@ -259,7 +275,9 @@ mod tests {
             small().check(&spend, NOTHING).unwrap_err()
         };
         assert_eq!(over(|s| s.turns = 3), BudgetExhausted::Turns { max: 3 });
-        assert_eq!(over(|s| s.tool_calls = 5), BudgetExhausted::ToolCalls { max: 5 });
+        assert_eq!(over(|s| s.tool_calls = 5), BudgetExhausted::ToolCalls { max: 5, surcharge: 0 });
+        let circles = over(|s| (s.tool_calls, s.surcharge) = (2, 3));
+        insta::assert_snapshot!(circles, @"all 5 tool calls are used; 3 of them were not made but charged, since the model went on in circles after it was told");
         assert_eq!(over(|s| s.time = Duration::from_secs(61)), BudgetExhausted::Time { minutes: 2 });
         let next = WorstCase { input_tokens: 1, output_tokens: 0, usd: Some(0.2) };
         let spend = Spend { usd: Some(0.9), ..Spend::zero() };

@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod change;
 pub mod command;
+pub mod command_pattern;
 pub mod conversation;
 pub mod day;
 pub mod egress;
@@ -22,6 +23,7 @@ pub mod transcript;
 pub use budget::{Budget, BudgetExhausted, CallCost, Spend, Usage, WorstCase};
 pub use change::{Change, ChangedContent, FileMode};
 pub use command::{BoundedOutput, CommandResult, Ending, FailedTest, TestRun, WritablePlace};
+pub use command_pattern::CommandPattern;
 pub use conversation::{AssistantBlock, Message, StopReason, ToolArguments, ToolCall, ToolResult, ToolSpec};
 pub use day::{DAY, DayCall, DayCap, DayCapReached, DayCaps, Payer, micro_usd};
 pub use egress::{EgressDecision, EgressReport};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Budget;
+use super::{Budget, CommandPattern};
 
 /// Everything about a job that configuration decides. Resolved once, from the **base** branch,
 /// so that a proposal can never change the rules it is judged by.
@@ -35,6 +35,9 @@ pub struct JobSettings {
     pub test_command_source: String,
     /// Longest time for one set-up command or one test run.
     pub test_timeout: Duration,
+    /// Commands that the agent may run, as the repository allows them.
+    #[serde(default)]
+    pub commands: Vec<CommandPattern>,
     /// What the job may spend.
     pub budget: Budget,
     /// Globs of paths that a proposal may not touch, beside the built-in ones.

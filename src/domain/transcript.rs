@@ -237,8 +237,13 @@ pub enum TranscriptEvent {
     Checkpoint {
         /// The tree.
         tree: Sha,
-        /// Every path that the agent's tools have written to.
+        /// Every path that the agent's tools have changed; one that the tree does not have was
+        /// deleted.
         paths: Vec<String>,
+        /// What each of them holds, in the same order: a digest, or nothing where it is as at the
+        /// base.
+        #[serde(default)]
+        contents: Vec<Option<String>>,
     },
     /// The proposal was judged in a fresh sandbox.
     VerdictReached {

@@ -221,7 +221,7 @@ impl Evidence {
             }
             TranscriptEvent::AgentTestRun { run } => self.agent_run = Some(run.clone()),
             TranscriptEvent::PlanUpdated { plan } => self.plan = Some(plan.clone()),
-            TranscriptEvent::Checkpoint { tree, paths } => {
+            TranscriptEvent::Checkpoint { tree, paths, .. } => {
                 self.checkpoint = Some(tree.clone());
                 self.paths_written = paths.clone();
             }

@@ -104,7 +104,7 @@ fn block_in_words(block: &AssistantBlock) -> Option<String> {
 /// What a call is about: the argument that names it.
 fn subject(call: &ToolCall) -> String {
     let ToolArguments::Json(arguments) = &call.arguments else { return " (broken JSON)".to_owned() };
-    ["path", "pattern"]
+    ["path", "pattern", "from"]
         .iter()
         .find_map(|key| arguments[*key].as_str())
         .map_or_else(String::new, |subject| format!(" {subject}"))

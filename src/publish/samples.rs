@@ -77,6 +77,7 @@ fn prepared() -> TranscriptEvent {
         test_command: "python -m pytest -q".into(),
         test_command_source: "`.github/agent-fix.yml`".into(),
         test_timeout: Duration::from_secs(60),
+        commands: Vec::new(),
         budget: Budget::default(),
         protected_paths: vec![],
         test_paths: vec![],
@@ -187,7 +188,7 @@ fn work() -> Vec<TranscriptEvent> {
         TranscriptEvent::AgentTestRun { run: run(0, "3 passed in 0.01s\n", &[]) },
         TranscriptEvent::Note { text: "wrote sums.py".into() },
         results(&["done", "exit code 0"], 2),
-        TranscriptEvent::Checkpoint { tree: tree(), paths: vec!["sums.py".into()] },
+        TranscriptEvent::Checkpoint { tree: tree(), paths: vec!["sums.py".into()], contents: vec![None] },
         assistant(
             "",
             &[(

@@ -221,7 +221,8 @@ impl ToldCall {
     fn new(call: &ToolCall) -> Self {
         let (subject, arguments) = match &call.arguments {
             ToolArguments::Json(value) => {
-                let subject = ["path", "pattern", "question"].iter().find_map(|key| value[*key].as_str());
+                let subject =
+                    ["path", "pattern", "from", "question"].iter().find_map(|key| value[*key].as_str());
                 let pretty = serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string());
                 (subject.map(str::to_owned), pretty)
             }

@@ -13,10 +13,10 @@ use super::link::{CALL_MAX, Link};
 use super::mux::Stream;
 use super::protocol::{
     Answer, COLLECT_FILE_BYTES_MAX, COLLECT_PATHS_MAX, COLLECT_TOTAL_BYTES_MAX, Collect, Collected,
-    CollectedFile, CommandEnd, EditFile, Edited, FileListing, FileWindow, Hello, LimitsHit, ListFiles,
-    NO_ROOM, OutputMode, PROTOCOL_VERSION, Place, REPORT_FILE_BYTES_MAX, REPORT_FILES_MAX, REPORTS_BYTES_MAX,
-    ReadFile, ReportFiles, ReportPlace, Reports, Request, RunCommand, RunEnded, Search, SearchHits, Unpacked,
-    Watched, WriteFile, Written,
+    CollectedFile, CommandEnd, DeleteFile, EditFile, Edited, FileListing, FileWindow, Hello, LimitsHit,
+    ListFiles, MoveFile, NO_ROOM, OutputMode, PROTOCOL_VERSION, Place, REPORT_FILE_BYTES_MAX,
+    REPORT_FILES_MAX, REPORTS_BYTES_MAX, ReadFile, ReportFiles, ReportPlace, Reports, Request, RunCommand,
+    RunEnded, Search, SearchHits, Unpacked, Watched, WriteFile, Written,
 };
 use super::{CallError, CommandSpec, SandboxError};
 use crate::domain::{
@@ -154,6 +154,16 @@ impl Toolbox {
     /// Creates or replaces a file.
     pub async fn write_file(&self, request: &WriteFile) -> Result<Written, CallError> {
         self.link.call(&Request::WriteFile(request.clone())).await
+    }
+
+    /// Deletes a regular file.
+    pub async fn delete_file(&self, request: &DeleteFile) -> Result<(), CallError> {
+        self.link.call(&Request::DeleteFile(request.clone())).await
+    }
+
+    /// Moves a regular file to where nothing is.
+    pub async fn move_file(&self, request: &MoveFile) -> Result<(), CallError> {
+        self.link.call(&Request::MoveFile(request.clone())).await
     }
 
     /// Runs a command and waits for its end. Nothing of it runs on afterwards. Dropping the future

@@ -22,6 +22,7 @@ pub fn collect(tree: &Tree, request: &Collect) -> Result<(Collected, Vec<u8>), S
             }
             Err(
                 error @ (TreeError::Symlink(_)
+                | TreeError::Exists(_)
                 | TreeError::Special(_)
                 | TreeError::Path(..)
                 | TreeError::Io(..)),

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 
 use crate::map::CHECKED_BYTES_MAX;
-use crate::protocol::{FileWindow, ReadFile, WriteFile};
+use crate::protocol::{DeleteFile, FileWindow, MoveFile, ReadFile, WriteFile};
 use crate::tree::{Tree, TreeError};
 
 /// Largest file whose lines are counted.
@@ -116,8 +116,24 @@ pub fn write(tree: &Tree, request: &WriteFile) -> Result<(bool, Vec<u8>), String
         // Only for a remark: what cannot be read is not compared.
         let _ = open.file.take(CHECKED_BYTES_MAX as u64 + 1).read_to_end(&mut before);
     }
-    let created = tree.write_file(&request.path, request.content.as_bytes())?;
+    let created = tree.write_file_as(&request.path, request.content.as_bytes(), request.executable)?;
     Ok((created, before))
+}
+
+/// Deletes a file.
+pub fn delete(tree: &Tree, request: &DeleteFile) -> Result<(), String> {
+    tree.remove_file(&request.path).map_err(|e| match e {
+        TreeError::Directory(at) => format!("'{at}' is a directory; delete its files one by one"),
+        other => explain(tree, &request.path, other),
+    })
+}
+
+/// Moves a file.
+pub fn move_to(tree: &Tree, request: &MoveFile) -> Result<(), String> {
+    tree.move_file(&request.from, &request.to).map_err(|e| match e {
+        TreeError::Missing(_) => explain(tree, &request.from, e),
+        other => other.to_string(),
+    })
 }
 
 /// An error about `path`, with what is there instead where that helps.

@@ -15,7 +15,7 @@ pub use map::{
 };
 
 /// Changes whenever a message here does.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 
 /// Where a sandbox finds what a set-up made, in the directories [`PREPARED_WORKSPACE`] and
 /// [`PREPARED_HOME`]; `init --prepared` copies them to where they belong.
@@ -48,6 +48,10 @@ pub enum Request {
     EditFile(EditFile),
     /// Answer: [`Written`].
     WriteFile(WriteFile),
+    /// Answer: `()`.
+    DeleteFile(DeleteFile),
+    /// Answer: `()`.
+    MoveFile(MoveFile),
     /// Output as data frames while it runs, then the answer: [`RunEnded`], then the tail of the
     /// output as data frames.
     Run(RunCommand),
@@ -436,6 +440,25 @@ pub struct WriteFile {
     pub path: String,
     /// Its whole content.
     pub content: String,
+    /// Whether it may be executed; `None`: as before, and a new file not.
+    pub executable: Option<bool>,
+}
+
+/// Delete a regular file, and the directories that are empty without it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteFile {
+    /// The file.
+    pub path: String,
+}
+
+/// Move a regular file to where nothing is; makes directories on the way, and removes those that are
+/// empty without it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveFile {
+    /// Where it is.
+    pub from: String,
+    /// Where it shall be.
+    pub to: String,
 }
 
 /// What a write did.

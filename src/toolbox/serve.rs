@@ -104,6 +104,8 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
         Request::ReadFile(r) => reply(&mut stream, toolbox, move |t| files::read(&t.tree, &r)).await?,
         Request::ListFiles(r) => reply(&mut stream, toolbox, move |t| list::list(&t.tree, &r)).await?,
         Request::Search(r) => reply(&mut stream, toolbox, move |t| search::search(&t.tree, &r)).await?,
+        Request::DeleteFile(r) => reply(&mut stream, toolbox, move |t| files::delete(&t.tree, &r)).await?,
+        Request::MoveFile(r) => reply(&mut stream, toolbox, move |t| files::move_to(&t.tree, &r)).await?,
         Request::RepoMap(r) => {
             let mapped = toolbox.mapper.map(&toolbox.reaper, r).await;
             send(&mut stream, &answer_of(mapped)).await?;

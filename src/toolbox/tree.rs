@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::prepared::Place;
@@ -42,6 +42,8 @@ pub enum TreeError {
     Symlink(String),
     /// A directory is where a file should be.
     Directory(String),
+    /// Something is where nothing should be.
+    Exists(String),
     /// A pipe, socket or device is where a file should be.
     Special(String),
     /// The path itself is wrong.
@@ -60,6 +62,7 @@ impl fmt::Display for TreeError {
                 "'{at}' is a symlink, and symlinks are not followed: name the file it stands for by its own path"
             ),
             Self::Directory(at) => write!(f, "'{at}' is a directory, not a file"),
+            Self::Exists(at) => write!(f, "'{at}' exists already"),
             Self::Special(at) => write!(f, "'{at}' is not a regular file (a pipe, socket or device)"),
             Self::Path(path, why) => write!(f, "the path '{path}' cannot be used: {why}"),
             Self::Io(at, error) => write!(f, "'{at}': {error}"),
@@ -136,6 +139,16 @@ impl Tree {
     /// Puts `content` at `path`, at once or not at all; makes directories on the way. An existing
     /// file keeps its permission bits. Says whether the file is new.
     pub fn write_file(&self, path: &str, content: &[u8]) -> Result<bool, TreeError> {
+        self.write_file_as(path, content, None)
+    }
+
+    /// The same, and says whether it may be executed.
+    pub fn write_file_as(
+        &self,
+        path: &str,
+        content: &[u8],
+        executable: Option<bool>,
+    ) -> Result<bool, TreeError> {
         let parts = self.parts(path)?;
         let (directory, name) = self.parent(&parts, Missing::Make)?;
         let at = parts.join("/");
@@ -150,6 +163,12 @@ impl Tree {
             Some(FileType::Symlink) => return Err(TreeError::Symlink(at)),
             Some(_) => return Err(TreeError::Special(at)),
         };
+        let mode = match executable {
+            // Whoever may read it may execute it, as git has it.
+            Some(true) => mode | (mode & 0o444) >> 2,
+            Some(false) => mode & !0o111,
+            None => mode,
+        };
         let temporary = temporary_name();
         let written = create(directory.as_fd(), &temporary, mode, content)
             .and_then(|()| Ok(rustix::fs::renameat(&directory, &temporary, &directory, name)?));
@@ -159,6 +178,54 @@ impl Tree {
             return Err(TreeError::Io(at, error));
         }
         Ok(created)
+    }
+
+    /// Removes a regular file, and the directories that are empty without it.
+    pub fn remove_file(&self, path: &str) -> Result<(), TreeError> {
+        let parts = self.parts(path)?;
+        let (directory, name) = self.regular(&parts)?;
+        rustix::fs::unlinkat(&directory, name, AtFlags::empty())
+            .map_err(|e| TreeError::Io(parts.join("/"), e.into()))?;
+        self.remove_empty_above(&parts);
+        Ok(())
+    }
+
+    /// Moves a regular file to where nothing is; makes directories on the way, and removes those that
+    /// are empty without it.
+    pub fn move_file(&self, from: &str, to: &str) -> Result<(), TreeError> {
+        let (from, to) = (self.parts(from)?, self.parts(to)?);
+        let (old_directory, old_name) = self.regular(&from)?;
+        let (directory, name) = self.parent(&to, Missing::Make)?;
+        rustix::fs::renameat_with(&old_directory, old_name, &directory, name, RenameFlags::NOREPLACE)
+            .map_err(|error| match error {
+                Errno::EXIST => TreeError::Exists(to.join("/")),
+                other => TreeError::Io(to.join("/"), other.into()),
+            })?;
+        self.remove_empty_above(&from);
+        Ok(())
+    }
+
+    /// The directory and the name of a regular file.
+    fn regular<'a>(&self, parts: &[&'a str]) -> Result<(OwnedFd, &'a str), TreeError> {
+        let (directory, name) = self.parent(parts, Missing::Refuse)?;
+        let at = || parts.join("/");
+        match self.kind(directory.as_fd(), name, parts)? {
+            Some(FileType::RegularFile) => Ok((directory, name)),
+            Some(FileType::Directory) => Err(TreeError::Directory(at())),
+            Some(FileType::Symlink) => Err(TreeError::Symlink(at())),
+            Some(_) => Err(TreeError::Special(at())),
+            None => Err(TreeError::Missing(at())),
+        }
+    }
+
+    /// Git knows no empty directories, so a fresh tree would not have them either.
+    fn remove_empty_above(&self, parts: &[&str]) {
+        for depth in (1..parts.len()).rev() {
+            let Ok((directory, name)) = self.parent(&parts[..depth], Missing::Refuse) else { return };
+            if rustix::fs::unlinkat(&directory, name, AtFlags::REMOVEDIR).is_err() {
+                return;
+            }
+        }
     }
 
     /// Makes a new regular file, open for writing; whatever non-directory was there goes first.

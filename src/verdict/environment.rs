@@ -44,6 +44,8 @@ pub struct SetUpPolicy {
     pub images: Vec<String>,
     /// Bytes that it may move, both ways together.
     pub egress_bytes_max: u64,
+    /// Whether the agent may run the commands that a repository allows.
+    pub commands: bool,
     /// How much is kept of what set-ups made.
     pub kept: KeptBounds,
     /// Whether a proposal that changes lock files has its own set-up run with that network, too.
@@ -60,6 +62,7 @@ impl Default for SetUpPolicy {
             variables: Vec::new(),
             images: Vec::new(),
             egress_bytes_max: 4 << 30,
+            commands: true,
             kept: KeptBounds::default(),
             network_for_proposals: false,
             repository: None,

@@ -139,6 +139,7 @@ pub(super) fn settings_for_tests() -> JobSettings {
         test_command: "true".into(),
         test_command_source: "the test".into(),
         test_timeout: std::time::Duration::from_secs(60),
+        commands: Vec::new(),
         budget: crate::domain::Budget::default(),
         protected_paths: vec!["deploy/**".into()],
         test_paths: vec!["checks/**".into()],

@@ -91,6 +91,7 @@ mod tests {
             test_command: "python3 -m pytest".into(),
             test_command_source: "`pyproject.toml`".into(),
             test_timeout: Duration::from_secs(1),
+            commands: Vec::new(),
             budget: Budget::default(),
             protected_paths: vec![],
             test_paths: vec![],

@@ -42,6 +42,13 @@ pub(super) fn permit(
     }
     permit_image(&mut permitted, policy)?;
     permit_hosts(&mut permitted, policy);
+    if !policy.commands && !permitted.settings.commands.is_empty() {
+        permitted.settings.commands.clear();
+        permitted.notes.push(format!(
+            "`{REPOSITORY_FILE}` lets the agent run commands, and the operator does not (`sandbox.commands`); it \
+             could run none"
+        ));
+    }
     Ok(permitted)
 }
 
@@ -121,6 +128,7 @@ mod tests {
             test_command: "npm test".into(),
             test_command_source: "`package.json`".into(),
             test_timeout: Duration::from_secs(1),
+            commands: Vec::new(),
             budget: Budget::default(),
             protected_paths: vec![],
             test_paths: vec![],
@@ -167,6 +175,18 @@ mod tests {
         assert_eq!((&detected.spec.root, detected.notes.len()), (&spec.root, 1));
         let own = SandboxSpec { root: image.clone(), ..spec };
         assert_eq!(permit(&written, &policy(&[], &[]), &own).unwrap().spec.root, image);
+    }
+
+    #[test]
+    fn commands_of_the_repository_can_be_switched_off_by_the_operator() {
+        let settings = JobSettings { commands: vec!["make lint".parse().unwrap()], ..settings() };
+        let on = policy(&["x.example"], &[]);
+        let off = SetUpPolicy { commands: false, ..on.clone() };
+        let permitted = permit(&settings, &on, &SandboxSpec::named("job")).unwrap();
+        assert_eq!((permitted.settings.commands.len(), permitted.notes.len()), (1, 0));
+        let permitted = permit(&settings, &off, &SandboxSpec::named("job")).unwrap();
+        assert!(permitted.settings.commands.is_empty());
+        insta::assert_snapshot!(permitted.notes.join("\n"), @"`.github/agent-fix.yml` lets the agent run commands, and the operator does not (`sandbox.commands`); it could run none");
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! What differs between two trees, for people.
 
-use git2::{DiffFormat, DiffOptions};
+use git2::{DiffFindOptions, DiffFormat, DiffOptions};
 
 use super::mirror::{local_error, oid};
 use super::{Workspace, WorkspaceError};
-use crate::domain::Sha;
+use crate::domain::{RepoPath, Sha};
 
 /// The longest patch text kept.
 const PATCH_BYTES_MAX: usize = 400 * 1024;
+
+/// Files compared with each other to find those that were moved: git's own default.
+const RENAMES_MAX: usize = 1_000;
 
 /// A unified diff, and its measure.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -34,15 +37,25 @@ pub struct PatchStat {
 impl Workspace {
     /// The diff from the base to `tree`.
     pub async fn patch(&self, tree: &Sha) -> Result<Patch, WorkspaceError> {
-        let (base, tree) = (oid(self.base()), oid(tree));
+        self.patch_below(tree, None).await
+    }
+
+    /// The same, of one file or directory only.
+    pub async fn patch_below(&self, tree: &Sha, path: Option<&RepoPath>) -> Result<Patch, WorkspaceError> {
+        let (base, tree, path) = (oid(self.base()), oid(tree), path.cloned());
         self.with_repository(move |repository, git_dir| {
             let local = |error| local_error(git_dir, "compared two trees", error);
             let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             let tree = repository.find_tree(tree).map_err(local)?;
             let mut options = DiffOptions::new();
             options.context_lines(3);
-            let diff =
+            if let Some(path) = &path {
+                options.disable_pathspec_match(true).pathspec(path.as_str());
+            }
+            let mut diff =
                 repository.diff_tree_to_tree(Some(&base), Some(&tree), Some(&mut options)).map_err(local)?;
+            let mut renames = DiffFindOptions::new();
+            diff.find_similar(Some(renames.renames(true).rename_limit(RENAMES_MAX))).map_err(local)?;
             let stats = diff.stats().map_err(local)?;
             let stat = PatchStat {
                 files: stats.files_changed(),

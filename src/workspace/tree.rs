@@ -164,23 +164,29 @@ impl Workspace {
         TarStream { near, failure: Some(failure) }
     }
 
-    /// The bytes of the file at `path` in a tree; `None` where there is no regular file.
-    pub async fn content(&self, tree: &Sha, path: &RepoPath) -> Result<Option<Vec<u8>>, WorkspaceError> {
+    /// The regular file at `path` in a tree; `None` where there is none.
+    pub async fn content(
+        &self,
+        tree: &Sha,
+        path: &RepoPath,
+    ) -> Result<Option<(FileMode, Vec<u8>)>, WorkspaceError> {
         let (tree, path) = (oid(tree), path.clone());
         self.with_repository(move |repository, git_dir| {
             let local = |error| local_error(git_dir, "read a file of a tree", error);
             let tree = repository.find_tree(tree).map_err(local)?;
             let Ok(entry) = tree.get_path(Path::new(path.as_str())) else { return Ok(None) };
-            if !matches!(entry.filemode(), 0o100_644 | 0o100_755) {
-                return Ok(None);
-            }
-            Ok(Some(repository.find_blob(entry.id()).map_err(local)?.content().to_vec()))
+            let mode = match entry.filemode() {
+                0o100_644 => FileMode::Regular,
+                0o100_755 => FileMode::Executable,
+                _ => return Ok(None),
+            };
+            Ok(Some((mode, repository.find_blob(entry.id()).map_err(local)?.content().to_vec())))
         })
         .await
     }
 
-    /// The base with `changes` applied. A file that the base has keeps its mode. Every change is checked again here, whatever the sandbox
-    /// said: nothing may be written through or over a symlink, a submodule or a directory.
+    /// The base with `changes` applied. A file that the base has keeps its mode, whatever the change
+    /// says. Every change is checked again here, whatever the sandbox said: nothing may be written through or over a symlink, a submodule or a directory.
     pub async fn propose(&self, changes: Vec<Change>) -> Result<Proposal, WorkspaceError> {
         let base = oid(self.base());
         self.with_repository(move |repository, git_dir| {

@@ -386,6 +386,7 @@ fn settings(command: &str) -> JobSettings {
         test_command: command.to_owned(),
         test_command_source: String::new(),
         test_timeout: Duration::from_secs(60),
+        commands: Vec::new(),
         budget: Budget::default(),
         protected_paths: vec![],
         test_paths: vec![],

@@ -181,7 +181,7 @@ async fn maps(tree: &Tree, what: &str, rounds: usize) {
         }
         for change in 0..7 {
             let content = format!("def changed_{change}(lines):\n    return lines\n");
-            let write = WriteFile { path: "changed/here.py".to_owned(), content };
+            let write = WriteFile { path: "changed/here.py".to_owned(), content, executable: None };
             toolbox.write_file(&write).await.unwrap();
             let (took, mapped) = map(&toolbox).await;
             assert!(mapped.counts.not_looked_at > 0 || mapped.counts.read <= 1, "{:?}", mapped.counts);

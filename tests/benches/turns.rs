@@ -169,7 +169,10 @@ async fn floor(toolbox: &Toolbox, journal: &Journal) -> Duration {
         let text = match name {
             "write_file" => {
                 let content = arguments["content"].as_str().unwrap().to_owned();
-                format!("{:?}", toolbox.write_file(&WriteFile { path, content }).await.unwrap())
+                format!(
+                    "{:?}",
+                    toolbox.write_file(&WriteFile { path, content, executable: None }).await.unwrap()
+                )
             }
             _ => toolbox.read_file(&ReadFile { path, first_line: 1, lines_max: 400 }).await.unwrap().text,
         };

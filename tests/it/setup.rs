@@ -106,6 +106,7 @@ impl Site {
             test_command: "cat vendor/id".into(),
             test_command_source: "the story".into(),
             test_timeout: DEADLINE,
+            commands: Vec::new(),
             budget: Default::default(),
             protected_paths: vec![],
             test_paths: vec![],

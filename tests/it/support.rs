@@ -2,6 +2,7 @@
 //! process that can be killed and started again.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -37,7 +38,7 @@ impl World {
         Self::with(scenario, conversation, &[]).await
     }
 
-    /// The same, with more files in the repository.
+    /// The same, with more files in the repository; one that begins with `#!` is executable.
     pub async fn with(scenario: &str, conversation: Option<Value>, more: &[(&str, &str)]) -> Self {
         let scenario = Scenario::by_name(scenario).expect("a known scenario");
         let directory = tempfile::tempdir().unwrap();
@@ -46,7 +47,10 @@ impl World {
         for (path, text) in more {
             let path = source.join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
+            std::fs::write(&path, text).unwrap();
+            if text.starts_with("#!") {
+                std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+            }
         }
         let github =
             EmulatedGitHub::start(EmulatorOptions::new(directory.path().join("github"))).await.unwrap();
@@ -60,7 +64,6 @@ impl World {
     }
 
     fn write_configuration(&self, extra: &str, with_app: bool) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt;
         let credentials = self.github.credentials();
         let secret = |name: &str, text: &str| {
             let path = self.directory.path().join(name);

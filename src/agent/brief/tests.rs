@@ -24,6 +24,7 @@ fn settings() -> JobSettings {
         test_command: "cargo test".into(),
         test_command_source: "Cargo.toml".into(),
         test_timeout: Duration::from_secs(60),
+        commands: Vec::new(),
         budget: Budget::default(),
         protected_paths: vec![],
         test_paths: vec![],

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Answer, Hands, Tool, faults, parsed, repo_path, spec_of};
-use crate::domain::ToolSpec;
+use crate::domain::{FileMode, ToolSpec};
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::{Edit, EditFile};
 
@@ -40,11 +40,11 @@ impl Tool for EditFileTool {
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
         let arguments: Arguments = parsed(arguments)?;
         let path = repo_path(&arguments.path)?;
-        hands.settle(&path).await?;
+        let mode = hands.settle(&path).await?.map_or(FileMode::Regular, |file| file.mode);
         let edits = arguments.edits.into_iter().map(|edit| Edit { old: edit.old, new: edit.new }).collect();
         let edited = hands.toolbox.edit_file(&EditFile { path: path.to_string(), edits }).await?;
         let text = format!("{path} now reads:\n{}{}", edited.excerpt, faults::told(&edited.faults));
-        hands.hold(path).await?;
+        hands.hold(path, mode).await?;
         Ok(Answer::Text(text))
     }
 }

@@ -1,36 +1,34 @@
 //! The tools, a file each. A tool's failure is either told to the model (`CallError::Told`) or
 //! ends the run (`CallError::Lost`); the type says which. Schemas come from the argument types.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::results::Results;
-use crate::domain::{
-    Change, ChangedContent, FailedTest, FileMode, JobSettings, RepoPath, TestRun, ToolArguments, ToolCall,
-    ToolSpec, TranscriptEvent,
-};
-use crate::sandbox::protocol::WriteFile;
-use crate::sandbox::{CallError, SandboxError, Toolbox};
-use crate::workspace::{Workspace, WorkspaceError};
+use crate::domain::{CommandPattern, FailedTest, JobSettings, RepoPath, ToolArguments, ToolCall, ToolSpec};
+use crate::sandbox::CallError;
 
 mod ask_human;
+mod delete_file;
 mod edit_file;
 mod faults;
 mod find_symbol;
 mod finish;
+mod hands;
 mod list_files;
+mod move_file;
 mod read_file;
 mod read_result;
 mod repo_map;
+mod run_command;
 mod run_tests;
 mod search;
+mod show_diff;
 mod update_plan;
 mod write_file;
 
+pub use hands::{Hands, changes_of};
 pub use run_tests::describe_run;
 
 /// A tool the model may call.
@@ -41,85 +39,6 @@ pub trait Tool: Send + Sync {
 
     /// Carries out a call.
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError>;
-}
-
-/// What tools work with, and what they leave behind for the transcript.
-pub struct Hands<'a> {
-    /// The sandbox.
-    pub toolbox: &'a Toolbox,
-    /// The base, and our own object store.
-    pub workspace: &'a Workspace,
-    /// The job's rules.
-    pub settings: &'a JobSettings,
-    /// The last test run, to tell what changed since.
-    pub last_run: Option<TestRun>,
-    /// What the tools answered so far, in full. The call being carried out is its next one.
-    pub results: Results,
-    /// What was written so far, as it was written.
-    pub written: BTreeMap<RepoPath, Vec<u8>>,
-    /// Events to record with the results.
-    pub events: Vec<TranscriptEvent>,
-}
-
-impl Hands<'_> {
-    /// Before an edit: the file is brought back to what the base and the tools made of it, should a
-    /// command have changed it since. Only what the tools write may become part of a proposal.
-    async fn settle(&self, path: &RepoPath) -> Result<(), CallError> {
-        let expected = match self.written.get(path) {
-            Some(bytes) => Some(bytes.clone()),
-            None => {
-                let tree = self.workspace.base_tree().await.map_err(unreachable_base)?;
-                self.workspace.content(&tree, path).await.map_err(unreachable_base)?
-            }
-        };
-        let Some(expected) = expected else {
-            return match self.found(path).await? {
-                None => Ok(()),
-                Some(_) => Err(CallError::Told(format!(
-                    "{path} is not part of the repository; a command made it. To propose it, write it with \
-                     write_file."
-                ))),
-            };
-        };
-        if self.found(path).await?.as_ref() == Some(&expected) {
-            return Ok(());
-        }
-        let content = String::from_utf8(expected)
-            .map_err(|_| CallError::Told(format!("{path} is not text and was changed by a command.")))?;
-        self.toolbox.write_file(&WriteFile { path: path.to_string(), content }).await?;
-        Ok(())
-    }
-
-    /// After a write: what now stands there is held on our side. A path that no proposal can hold
-    /// is told.
-    async fn hold(&mut self, path: RepoPath) -> Result<(), CallError> {
-        let Some(bytes) = self.found(&path).await? else {
-            return Err(CallError::Told(format!("{path} was written and is gone again.")));
-        };
-        let content = ChangedContent::File { mode: FileMode::Regular, bytes: bytes.clone() };
-        match self.workspace.propose(vec![Change { path: path.clone(), content }]).await {
-            Ok(_) => {}
-            Err(error @ WorkspaceError::RefusedChange { .. }) => {
-                return Err(CallError::Told(format!("This cannot be part of a proposal: {error}.")));
-            }
-            Err(error) => return Err(unreachable_base(error)),
-        }
-        self.written.insert(path, bytes);
-        Ok(())
-    }
-
-    async fn found(&self, path: &RepoPath) -> Result<Option<Vec<u8>>, CallError> {
-        let collected = self.toolbox.collect(std::slice::from_ref(path)).await?;
-        Ok(collected.into_iter().find_map(|change| match change.content {
-            ChangedContent::File { bytes, .. } => Some(bytes),
-            ChangedContent::Absent => None,
-        }))
-    }
-}
-
-/// Our own object store failing ends the run, as a lost sandbox does.
-fn unreachable_base(error: WorkspaceError) -> CallError {
-    CallError::Lost(SandboxError::Gone(error.to_string()))
 }
 
 /// What a tool call came to.
@@ -153,8 +72,22 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// All tools, in the order in which the model is told of them.
+    /// The tools of a job: the same ones as long as it lasts.
+    pub fn of(settings: &JobSettings) -> Self {
+        let mut registry = Self::all(settings.commands.clone());
+        if settings.commands.is_empty() {
+            registry.tools.retain(|tool| tool.spec().name != run_command::NAME);
+        }
+        registry
+    }
+
+    /// Every tool that any job may have, with none of a repository's own words.
     pub fn standard() -> Self {
+        Self::all(Vec::new())
+    }
+
+    /// In the order in which the model is told of them.
+    fn all(commands: Vec<CommandPattern>) -> Self {
         Self {
             tools: vec![
                 Box::new(read_file::ReadFileTool),
@@ -164,7 +97,11 @@ impl Registry {
                 Box::new(find_symbol::FindSymbolTool),
                 Box::new(edit_file::EditFileTool),
                 Box::new(write_file::WriteFileTool),
+                Box::new(delete_file::DeleteFileTool),
+                Box::new(move_file::MoveFileTool),
+                Box::new(show_diff::ShowDiffTool),
                 Box::new(run_tests::RunTestsTool),
+                Box::new(run_command::RunCommandTool { allowed: commands }),
                 Box::new(read_result::ReadResultTool),
                 Box::new(update_plan::UpdatePlanTool),
                 Box::new(finish::FinishTool),

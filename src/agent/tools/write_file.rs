@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Answer, Hands, Tool, faults, parsed, repo_path, spec_of};
-use crate::domain::ToolSpec;
+use crate::domain::{FileMode, ToolSpec};
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::WriteFile;
 
@@ -30,14 +30,21 @@ impl Tool for WriteFileTool {
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
         let arguments: Arguments = parsed(arguments)?;
         let path = repo_path(&arguments.path)?;
-        let request = WriteFile { path: path.to_string(), content: arguments.content };
-        let written = hands.toolbox.write_file(&request).await?;
-        let verb = if written.created { "Created" } else { "Replaced" };
-        let text = match faults::told(&written.faults) {
-            told if told.is_empty() => format!("{verb} {path} ({} bytes).", written.bytes),
-            told => format!("{verb} {path} ({} bytes).\n{told}", written.bytes),
+        let before = hands.proposed(&path).await?;
+        let (mode, note) = match (&before, arguments.content.starts_with("#!")) {
+            (Some(file), _) => (file.mode, ""),
+            (None, true) => (FileMode::Executable, ", executable since it begins with `#!`"),
+            (None, false) => (FileMode::Regular, ""),
         };
-        hands.hold(path).await?;
+        let executable = Some(mode == FileMode::Executable);
+        let request = WriteFile { path: path.to_string(), content: arguments.content, executable };
+        let written = hands.toolbox.write_file(&request).await?;
+        let verb = if before.is_none() { "Created" } else { "Replaced" };
+        let text = match faults::told(&written.faults) {
+            told if told.is_empty() => format!("{verb} {path} ({} bytes{note}).", written.bytes),
+            told => format!("{verb} {path} ({} bytes{note}).\n{told}", written.bytes),
+        };
+        hands.hold(path, mode).await?;
         Ok(Answer::Text(text))
     }
 }

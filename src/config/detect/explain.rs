@@ -3,6 +3,8 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::domain::CommandPattern;
+
 use super::{Environment, Found, NamedHost, NothingDetected, PassedOver, ProposedHosts};
 
 /// Everything that `mendwright detect` tells.
@@ -16,6 +18,8 @@ pub struct Explanation<'e> {
     pub hosts: &'e ProposedHosts,
     /// Hosts that the repository's own file wants its agent to reach.
     pub agent_hosts: &'e [String],
+    /// Commands that the repository's own file lets its agent run.
+    pub commands: &'e [CommandPattern],
 }
 
 impl fmt::Display for Explanation<'_> {
@@ -58,6 +62,8 @@ impl fmt::Display for Explanation<'_> {
                 wanted,
             )?;
         }
+        let commands = self.commands.iter().map(|pattern| format!("`{pattern}`"));
+        list(f, "Commands that the agent may run, if the operator lets it", commands)?;
         match self.found {
             Ok(found) => {
                 writeln!(f, "The same, written down as .github/agent-fix.yml\n")?;

@@ -22,6 +22,7 @@ setup:
   - npm ci --offline
   - ./configure
 image: registry.example/ci:7
+commands: [make lint, 'cargo  check *']
 network:
   hosts: [API.example.org]
 timeout_minutes: 7
@@ -48,6 +49,7 @@ instructions: |
             test_command: "make check".into(),
             test_command_source: "`.github/agent-fix.yml`".into(),
             test_timeout: Duration::from_secs(7 * 60),
+            commands: vec!["make lint".parse().unwrap(), "cargo check *".parse().unwrap()],
             budget: Budget {
                 turns_max: 10,
                 usd_max: 1.5,
@@ -132,6 +134,15 @@ fn an_image_and_hosts_are_checked_and_told_with_their_place() {
 }
 
 #[test]
+fn a_command_that_the_agent_may_run_is_a_pattern_over_whole_arguments() {
+    insta::assert_snapshot!(told("commands:\n  - make lint\n  - make lint && make docs\n"), @r#".github/agent-fix.yml line 3 column 5: "make lint && make docs" is no pattern of a command: `&` is for a shell, and none takes part: each word is one argument as it stands; put what needs a shell into a script of the repository and allow that"#);
+    insta::assert_snapshot!(told("commands: make lint\n"), @".github/agent-fix.yml line 1 column 11: a list is expected here; write each entry after `- `, on a line of its own");
+    insta::assert_snapshot!(told("commands: ['**']\n"), @r#".github/agent-fix.yml line 1 column 12: "**" is no pattern of a command: it does not say which program; begin with its name, as in "cargo check **""#);
+    let many = format!("commands: [{}]", "a, ".repeat(51));
+    insta::assert_snapshot!(told(&many), @".github/agent-fix.yml line 1 column 162: more than 50 commands");
+}
+
+#[test]
 fn what_was_detected_is_kept_apart_from_what_was_written() {
     let resolved = |file: &str| resolve(&operator(), Some(file), &rust_root(), None).unwrap();
     let detected = resolved("test: make\n");
@@ -151,7 +162,7 @@ fn what_was_detected_is_kept_apart_from_what_was_written() {
 fn settings_recorded_before_there_were_images_still_read() {
     let settings = resolve(&operator(), Some("test: x"), &RootListing::default(), None).unwrap();
     let mut recorded = serde_json::to_value(&settings).unwrap();
-    for later in ["setup_source", "setup_detected", "image", "image_source", "agent_hosts"] {
+    for later in ["setup_source", "setup_detected", "image", "image_source", "agent_hosts", "commands"] {
         assert!(recorded.as_object_mut().unwrap().remove(later).is_some(), "{later}");
     }
     assert_eq!(serde_json::from_value::<JobSettings>(recorded).unwrap(), settings);

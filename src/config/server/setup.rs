@@ -22,6 +22,8 @@ pub struct SetUpConfig {
     pub images: Vec<String>,
     /// Bytes that one set-up may move, both ways together.
     pub egress_bytes_max: u64,
+    /// Whether the agent may run commands that a repository allows.
+    pub commands: bool,
     /// Whether a proposal that changes lock files may have its own set-up run with that network.
     pub network_for_proposals: bool,
     /// Bytes of what set-ups made, all together.
@@ -38,6 +40,7 @@ pub(super) fn set_up(given: &Given) -> Result<SetUpConfig, ConfigError> {
         allowed_hosts: list(given, "sandbox.allowed_hosts", allowed_host)?,
         variables: list(given, "sandbox.setup_variables", variable)?,
         images: list(given, "sandbox.images", checked_glob)?,
+        commands: given.get("sandbox.commands").map(Found::flag).transpose()?.unwrap_or(true),
         egress_bytes_max: number(given, "sandbox.egress_mb", 1..=1_048_576_u64)?.unwrap_or(4096) << 20,
         network_for_proposals: given
             .get("sandbox.network_for_proposals")

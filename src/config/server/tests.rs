@@ -87,13 +87,14 @@ fn an_engine_is_named_with_its_image_and_socket() {
 fn what_set_ups_may_do_is_given_and_checked() {
     let set_up = |lines: &str| Place::new().load(&with("sandbox", lines)).unwrap().sandbox.set_up;
     let plain = Place::new().load(WHOLE).unwrap().sandbox.set_up;
+    assert!(plain.commands);
     assert_eq!((plain.allowed_hosts.len(), plain.images.len(), plain.network_for_proposals), (0, 0, false));
     let days = |days: u64| Duration::from_secs(days * 24 * 3600);
     assert_eq!((plain.kept_bytes_max, plain.kept_count_max, plain.kept_age_max), (20 << 30, 20, days(14)));
     let given = set_up(
         "allowed_hosts = [\"registry.example.org\", \"nexus=10.1.0.0/16\"]\n\
          setup_variables = [\"PIP_INDEX_URL=http://nexus/simple?a=b\", \"GOPROXY=http://nexus/go\"]\nimages = [\"registry.example.org/ci/*\"]\negress_mb = 7\n\
-         network_for_proposals = true\nkept_gb = 3\nkept_count = 4\nkept_days = 5",
+         commands = false\nnetwork_for_proposals = true\nkept_gb = 3\nkept_count = 4\nkept_days = 5",
     );
     let expected = SetUpConfig {
         allowed_hosts: vec![
@@ -106,6 +107,7 @@ fn what_set_ups_may_do_is_given_and_checked() {
         ],
         images: vec!["registry.example.org/ci/*".to_owned()],
         egress_bytes_max: 7 << 20,
+        commands: false,
         network_for_proposals: true,
         kept_bytes_max: 3 << 30,
         kept_count_max: 4,

@@ -66,3 +66,39 @@ fn a_replaced_file_keeps_its_mode_and_leaves_nothing_beside_it() {
     assert!(matches!(tree.write_file("deep", b""), Err(TreeError::Directory(_))));
     assert!(matches!(tree.write_file("run.sh/x", b""), Err(TreeError::NotDirectory(_))));
 }
+
+#[test]
+fn a_file_is_deleted_and_moved_and_directories_that_are_empty_without_it_go() {
+    let (directory, tree) = tree();
+    let root = directory.path();
+    fs::create_dir_all(root.join("a/b/c")).unwrap();
+    fs::write(root.join("a/b/c/file"), "x").unwrap();
+    fs::write(root.join("a/other"), "y").unwrap();
+    tree.move_file("a/b/c/file", "new/place/file").unwrap();
+    assert!(!root.join("a/b").exists() && root.join("a/other").exists());
+    assert_eq!(fs::read(root.join("new/place/file")).unwrap(), b"x");
+    assert!(matches!(tree.move_file("a/other", "new/place/file"), Err(TreeError::Exists(_))));
+    assert!(matches!(tree.move_file("a/other", "new/place"), Err(TreeError::Exists(_))));
+    assert!(matches!(tree.move_file("gone", "x"), Err(TreeError::Missing(_))));
+    assert!(matches!(tree.move_file("new", "x"), Err(TreeError::Directory(_))));
+    assert_eq!(fs::read(root.join("new/place/file")).unwrap(), b"x", "nothing is moved over a file");
+    tree.remove_file("new/place/file").unwrap();
+    assert!(!root.join("new").exists());
+    symlink("a/other", root.join("link")).unwrap();
+    assert!(matches!(tree.remove_file("link"), Err(TreeError::Symlink(_))));
+    assert!(matches!(tree.remove_file("a"), Err(TreeError::Directory(_))));
+    assert!(root.join("a/other").exists());
+}
+
+#[test]
+fn a_file_is_made_executable_for_whoever_may_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let (directory, tree) = tree();
+    let mode = |name: &str| fs::metadata(directory.path().join(name)).unwrap().permissions().mode() & 0o777;
+    tree.write_file_as("run", b"#!/bin/sh\n", Some(true)).unwrap();
+    assert_eq!(mode("run"), 0o755);
+    tree.write_file("run", b"#!/bin/sh\n:\n").unwrap();
+    assert_eq!(mode("run"), 0o755, "an edit keeps it");
+    tree.write_file_as("run", b"text", Some(false)).unwrap();
+    assert_eq!(mode("run"), 0o644);
+}

@@ -9,7 +9,7 @@ use super::{
 };
 
 async fn write(toolbox: &mendwright::sandbox::Toolbox, path: &str, content: &str) {
-    let request = WriteFile { path: path.to_owned(), content: content.to_owned() };
+    let request = WriteFile { path: path.to_owned(), content: content.to_owned(), executable: None };
     toolbox.write_file(&request).await.unwrap();
 }
 

@@ -50,7 +50,7 @@ async fn files_are_read_edited_written_and_collected(backend: Backend) {
         let window = ReadFile { path: "src/a.sh".to_owned(), first_line: 2, lines_max: 1 };
         let window = toolbox.read_file(&window).await.unwrap();
         assert_eq!((window.text.as_str(), window.lines_total), ("half\r\n", 3));
-        let write = WriteFile { path: "new/b.txt".to_owned(), content: "b".to_owned() };
+        let write = WriteFile { path: "new/b.txt".to_owned(), content: "b".to_owned(), executable: None };
         assert!(toolbox.write_file(&write).await.unwrap().created);
         ok(&toolbox, r"printf '\000\377' > binary; : > empty; mkdir dir").await;
         let paths = ["src/a.sh", "new/b.txt", "binary", "empty", "dir", "gone", "src/a.sh/x"];
@@ -81,7 +81,7 @@ async fn no_symlink_leads_a_tool_out_of_the_tree(backend: Backend) {
         assert_eq!(ok(&toolbox, "readlink passwd loop").await, "/etc/passwd\nloop\n");
         ok(&toolbox, "mkdir /tmp/outside").await;
         for path in ["out/tmp/outside/x", "passwd", "loop", "loop/x", "self/real", "up/tmp/outside/x"] {
-            let write = WriteFile { path: path.to_owned(), content: "owned".to_owned() };
+            let write = WriteFile { path: path.to_owned(), content: "owned".to_owned(), executable: None };
             assert!(told(toolbox.write_file(&write).await).contains("symlink"), "{path}");
             let read = ReadFile { path: path.to_owned(), first_line: 1, lines_max: 1 };
             assert!(told(toolbox.read_file(&read).await).contains("symlink"), "{path}");
@@ -89,7 +89,7 @@ async fn no_symlink_leads_a_tool_out_of_the_tree(backend: Backend) {
             assert!(told(collected).contains("symlink"), "{path}");
         }
         for path in ["../tmp/outside/x", "/tmp/outside/x", "a/../../tmp/outside/x", "\0", ""] {
-            let write = WriteFile { path: path.to_owned(), content: "owned".to_owned() };
+            let write = WriteFile { path: path.to_owned(), content: "owned".to_owned(), executable: None };
             assert!(told(toolbox.write_file(&write).await).contains("cannot be used"), "{path:?}");
         }
         assert_eq!(ok(&toolbox, "ls /tmp/outside").await, "");

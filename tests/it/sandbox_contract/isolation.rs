@@ -199,7 +199,8 @@ except PermissionError: print("fd EPERM")
 
 async fn dangerous_system_calls_are_answered_with_an_error(backend: Backend) {
     in_one_plain(backend, async |toolbox| {
-        let write = WriteFile { path: "calls.py".to_owned(), content: SYSTEM_CALLS.to_owned() };
+        let write =
+            WriteFile { path: "calls.py".to_owned(), content: SYSTEM_CALLS.to_owned(), executable: None };
         toolbox.write_file(&write).await.unwrap();
         let said = ok(&toolbox, "python3 calls.py").await;
         for line in said.lines() {

@@ -128,7 +128,7 @@ async fn an_edit_that_breaks_the_syntax_is_made_and_told(backend: Backend) {
         assert_eq!(edit("shop/cart.py", "class Cart:", "class Basket:").await, []);
         assert_eq!(edit("shop/mail.py", "pass", "return to").await, []);
         let write = async |path: &str, content: &str| {
-            let write = WriteFile { path: path.to_owned(), content: content.to_owned() };
+            let write = WriteFile { path: path.to_owned(), content: content.to_owned(), executable: None };
             toolbox.write_file(&write).await.unwrap().faults
         };
         assert_eq!(write("web/app.ts", "export function render( {\n").await.len(), 1);
@@ -181,7 +181,7 @@ async fn files_that_are_no_good_neither_end_a_map_nor_hold_it_up(backend: Backen
         assert_eq!(mapped.counts.not_looked_at, 0, "{:?}", mapped.counts);
         let found = FindSymbol { name: "needle_in_the_hay".to_owned(), places_max: 10 };
         assert_eq!(toolbox.find_symbol(&found).await.unwrap().definitions.len(), 1);
-        let write = WriteFile { path: "deep.py".to_owned(), content: nested("((", ")") };
+        let write = WriteFile { path: "deep.py".to_owned(), content: nested("((", ")"), executable: None };
         toolbox.write_file(&write).await.unwrap();
         ok(&toolbox, "chmod 755 dir").await;
         toolbox

@@ -38,6 +38,7 @@ async fn told(scenario: &str, provider: &str) -> Told {
     let end: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     let transcript = std::fs::read_to_string(end["transcript"].as_str().unwrap()).unwrap();
     let record = std::fs::read_to_string(&record).unwrap();
+    assert!(!transcript.contains("Notice: "), "a notice in the honest work of {scenario}");
     for (name, text) in [("transcript", &transcript), ("record", &record)] {
         assert!(!text.contains(CANARY), "the {name} of {scenario} holds a secret of the environment");
         assert!(!text.replace("ghs_***", "").contains("ghs_"), "the {name} of {scenario} holds a token");

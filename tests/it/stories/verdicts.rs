@@ -39,6 +39,7 @@ impl Court {
             test_command: "sh run.sh".into(),
             test_command_source: "the story".into(),
             test_timeout: std::time::Duration::from_secs(60),
+            commands: Vec::new(),
             budget: Default::default(),
             protected_paths: vec![],
             test_paths: vec![],

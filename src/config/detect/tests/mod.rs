@@ -312,8 +312,9 @@ fn everything_is_explained_in_words() {
         found: Ok(&found),
         hosts: &hosts,
         agent_hosts: &["api.example.org".to_owned()],
+        commands: &["make lint".parse().unwrap(), "cargo check **".parse().unwrap()],
     };
-    insta::assert_snapshot!(explanation, @r##"
+    insta::assert_snapshot!(explanation, @r#"
     /srv/web at 0123456 (main)
 
     Test command
@@ -341,12 +342,16 @@ fn everything_is_explained_in_words() {
     Hosts that the repository wants reached while the agent works and the tests run
       - api.example.org
 
+    Commands that the agent may run, if the operator lets it
+      - `make lint`
+      - `cargo check **`
+
     The same, written down as .github/agent-fix.yml
 
       test: npm test
       setup:
         - npm ci
-    "##);
+    "#);
 }
 
 #[test]

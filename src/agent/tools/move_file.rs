@@ -1,0 +1,53 @@
+//! `move_file`: a file under another name, with its mode.
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Answer, Hands, Tool, parsed, repo_path, spec_of};
+use crate::domain::{Change, ChangedContent, ToolSpec};
+use crate::sandbox::CallError;
+use crate::sandbox::protocol::MoveFile;
+
+pub(super) struct MoveFileTool;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    /// Path of the file relative to the repository's root.
+    from: String,
+    /// Its new path, with the file's name; nothing may be there. Directories are made as needed.
+    to: String,
+}
+
+#[async_trait]
+impl Tool for MoveFileTool {
+    fn spec(&self) -> ToolSpec {
+        spec_of::<Arguments>("move_file", include_str!("../prompts/tools/move_file.md"))
+    }
+
+    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
+        let arguments: Arguments = parsed(arguments)?;
+        let (from, to) = (repo_path(&arguments.from)?, repo_path(&arguments.to)?);
+        let is_there = hands.proposed(&to).await?.is_some();
+        if is_there || hands.found(&to).await?.is_some() {
+            let what = if is_there { "delete_file it first, if it is to go" } else { "a command made it" };
+            return Err(CallError::Told(format!("{to} exists already; {what}. Nothing was moved.")));
+        }
+        let settled = hands.settle(&from).await?;
+        if let Some(file) = &settled {
+            let content = ChangedContent::File { mode: file.mode, bytes: file.bytes.clone() };
+            let gone = Change { path: from.clone(), content: ChangedContent::Absent };
+            hands.check(&[gone, Change { path: to.clone(), content }]).await?;
+        }
+        // Where there is no file to move, the toolbox says so, and what is there instead.
+        hands.toolbox.move_file(&MoveFile { from: from.to_string(), to: to.to_string() }).await?;
+        let Some(file) = settled else {
+            return Err(CallError::Told(format!("{from} came to be only now; try again.")));
+        };
+        hands.hold(to.clone(), file.mode).await?;
+        hands.let_go(from.clone()).await?;
+        Ok(Answer::Text(format!("Moved {from} to {to}.")))
+    }
+}

@@ -1,0 +1,141 @@
+//! `run_command`: a command that the repository allows, without a shell. Only offered where it
+//! allows any.
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Answer, Hands, Tool, parsed, spec_of};
+use crate::domain::{CommandPattern, CommandResult, RepoPath, ToolSpec};
+use crate::sandbox::{CallError, CommandSpec};
+
+const ARGUMENTS_MAX: usize = 200;
+const ARGUMENTS_BYTES_MAX: usize = 32 << 10;
+/// The command's output that is kept, as of a test run.
+const OUTPUT_BYTES_MAX: usize = 512 << 10;
+/// Paths named that a command changed.
+const NAMED_MAX: usize = 20;
+
+pub(super) const NAME: &str = "run_command";
+
+pub(super) struct RunCommandTool {
+    pub(super) allowed: Vec<CommandPattern>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    /// The program and its arguments, each an element, as in ["cargo", "check", "--tests"].
+    argv: Vec<String>,
+}
+
+#[async_trait]
+impl Tool for RunCommandTool {
+    fn spec(&self) -> ToolSpec {
+        let mut spec = spec_of::<Arguments>(NAME, include_str!("../prompts/tools/run_command.md"));
+        if !self.allowed.is_empty() {
+            spec.description.push_str(&format!(" Allowed here: {}.", listed(&self.allowed)));
+        }
+        spec
+    }
+
+    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
+        let Arguments { argv } = parsed(arguments)?;
+        if argv.is_empty() {
+            return Err(CallError::Told("`argv` is empty; name a program and its arguments.".to_owned()));
+        }
+        let bytes: usize = argv.iter().map(String::len).sum();
+        if argv.len() > ARGUMENTS_MAX || bytes > ARGUMENTS_BYTES_MAX || argv.iter().any(|a| a.contains('\0'))
+        {
+            return Err(CallError::Told(format!(
+                "A command has at most {ARGUMENTS_MAX} arguments and {ARGUMENTS_BYTES_MAX} bytes, and no NUL."
+            )));
+        }
+        if !self.allowed.iter().any(|pattern| pattern.allows(&argv)) {
+            return Err(CallError::Told(format!(
+                "{argv:?} is not allowed, and was not run. Allowed are, with `*` for one argument and `**` for any \
+                 further ones: {}.",
+                listed(&self.allowed)
+            )));
+        }
+        let spec = CommandSpec {
+            argv: argv.clone(),
+            env: Vec::new(),
+            deadline: hands.settings.test_timeout,
+            output_bytes_max: OUTPUT_BYTES_MAX,
+        };
+        let result = hands.toolbox.run(&spec).await?;
+        let changed = hands.changed_behind().await?;
+        Ok(Answer::Text(in_words(&argv, &result, &changed)))
+    }
+}
+
+fn listed(allowed: &[CommandPattern]) -> String {
+    allowed.iter().map(|pattern| format!("`{pattern}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn in_words(argv: &[String], result: &CommandResult, changed: &[RepoPath]) -> String {
+    let seconds = result.duration.as_secs_f64();
+    let mut text = format!("`{}`: {} after {seconds:.1} s.\n", argv.join(" "), result.ending.describe());
+    if let Some(advice) = result.ending.advice() {
+        text.push_str(&format!("It was cut off, so it says nothing of what it checks. {advice}\n"));
+    }
+    if !changed.is_empty() {
+        let named: Vec<&str> = changed.iter().take(NAMED_MAX).map(RepoPath::as_str).collect();
+        let more = match changed.len().saturating_sub(NAMED_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        text.push_str(&format!(
+            "Of the files you wrote, these are not as you wrote them any more: {}{more}. The proposal still holds \
+             what you wrote; to propose what the command made of them, write it yourself.\n",
+            named.join(", ")
+        ));
+    }
+    if result.output.is_cut() {
+        let omitted = result.output.omitted_bytes;
+        text.push_str(&format!("{omitted} bytes of its output, in the middle, were not kept.\n"));
+    }
+    let output = result.output.to_text();
+    match output.trim().is_empty() {
+        true => text.push_str("It printed nothing."),
+        false => text.push_str(&format!("Output:\n{output}")),
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{BoundedOutput, Ending};
+
+    fn result(ending: Ending, output: BoundedOutput) -> CommandResult {
+        CommandResult { ending, output, duration: Duration::from_millis(1500) }
+    }
+
+    #[test]
+    fn the_ending_is_told_as_it_was_and_what_the_command_did_to_files() {
+        let argv = ["cargo", "fmt"].map(str::to_owned);
+        let cut = BoundedOutput { head: "a\n".into(), omitted_bytes: 70, tail: "z\n".into() };
+        let told = in_words(&argv, &result(Ending::TimedOut, cut), &["src/lib.rs".parse().unwrap()]);
+        insta::assert_snapshot!(told, @r"
+        `cargo fmt`: timed out after 1.5 s.
+        It was cut off, so it says nothing of what it checks. Find what hangs or is slow; if it needs longer, the repository's `timeout_minutes:` must say so.
+        Of the files you wrote, these are not as you wrote them any more: src/lib.rs. The proposal still holds what you wrote; to propose what the command made of them, write it yourself.
+        70 bytes of its output, in the middle, were not kept.
+        Output:
+        a
+
+        [… 70 bytes left out …]
+        z
+        ");
+        let silent = result(Ending::Exited { code: 0 }, BoundedOutput::default());
+        insta::assert_snapshot!(in_words(&argv, &silent, &[]), @r"
+        `cargo fmt`: exit code 0 after 1.5 s.
+        It printed nothing.
+        ");
+    }
+}

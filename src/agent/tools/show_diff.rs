@@ -1,0 +1,73 @@
+//! `show_diff`: what would be proposed, against the base.
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::hands::{changes_of, unreachable_base};
+use super::{Answer, Hands, Tool, parsed, repo_path, spec_of};
+use crate::domain::ToolSpec;
+use crate::sandbox::CallError;
+use crate::workspace::Patch;
+
+pub(super) struct ShowDiffTool;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    /// Only this file or directory. Default: everything.
+    path: Option<String>,
+}
+
+#[async_trait]
+impl Tool for ShowDiffTool {
+    fn spec(&self) -> ToolSpec {
+        spec_of::<Arguments>("show_diff", include_str!("../prompts/tools/show_diff.md"))
+    }
+
+    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
+        let Arguments { path } = parsed(arguments)?;
+        let path = path.as_deref().map(|path| path.trim_end_matches('/'));
+        let path = path.filter(|path| !matches!(*path, "" | ".")).map(repo_path).transpose()?;
+        let proposal = hands.workspace.propose(changes_of(&hands.written)).await.map_err(unreachable_base)?;
+        let patch = hands.workspace.patch_below(&proposal.tree, path.as_ref()).await;
+        let patch = patch.map_err(unreachable_base)?;
+        Ok(Answer::Text(in_words(&patch, path.as_ref().map(|path| path.as_str()))))
+    }
+}
+
+fn in_words(patch: &Patch, path: Option<&str>) -> String {
+    let stat = patch.stat;
+    if stat.files == 0 {
+        let place = path.map_or_else(String::new, |path| format!(" below {path}"));
+        return format!(
+            "Nothing would be proposed{place}: your tools have changed nothing of the base there."
+        );
+    }
+    let files = if stat.files == 1 { "1 file".to_owned() } else { format!("{} files", stat.files) };
+    let cut = if patch.truncated { " The diff is too long and was cut; ask for one path." } else { "" };
+    format!(
+        "{files} changed against the base: {} lines added (+), {} removed (-).{cut}\n\n{}",
+        stat.insertions, stat.deletions, patch.text
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::PatchStat;
+
+    #[test]
+    fn the_diff_comes_with_its_measure_and_says_when_there_is_none() {
+        let stat = PatchStat { files: 1, insertions: 2, deletions: 1 };
+        let patch = Patch { text: "diff --git a/x b/x\n".into(), truncated: true, stat };
+        insta::assert_snapshot!(in_words(&patch, None), @r"
+        1 file changed against the base: 2 lines added (+), 1 removed (-). The diff is too long and was cut; ask for one path.
+
+        diff --git a/x b/x
+        ");
+        let nothing = Patch { text: String::new(), truncated: false, stat: PatchStat::default() };
+        insta::assert_snapshot!(in_words(&nothing, Some("src")), @"Nothing would be proposed below src: your tools have changed nothing of the base there.");
+    }
+}
