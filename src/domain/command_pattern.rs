@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Longest pattern, in bytes.
@@ -11,7 +12,8 @@ const PATTERN_BYTES_MAX: usize = 1024;
 
 /// A command as a repository allows it: words, of which `*` stands for exactly one argument and a
 /// last `**` for any further ones, none included.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(with = "String")]
 #[serde(try_from = "String", into = "String")]
 pub struct CommandPattern {
     words: Vec<Word>,

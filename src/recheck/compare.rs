@@ -132,7 +132,7 @@ pub(super) fn steps(transcript: &[Recorded]) -> Vec<Step> {
                 add("the suite, run by the agent", None, run_in_words(run));
             }
             TranscriptEvent::PlanUpdated { plan } => add("the plan", None, plan.clone()),
-            TranscriptEvent::Checkpoint { tree, paths } => {
+            TranscriptEvent::Checkpoint { tree, paths, .. } => {
                 add("the files as the tools left them", None, format!("tree {tree}\n{}", paths.join("\n")));
             }
             TranscriptEvent::VerdictReached { verified, tree, run, proof, .. } => {

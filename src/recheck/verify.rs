@@ -237,6 +237,7 @@ fn settings(manifest: &Manifest) -> JobSettings {
         test_paths: suite.test_paths.clone(),
         proof_required: suite.proof_required,
         instructions: None,
+        commands: Vec::new(),
     }
 }
 

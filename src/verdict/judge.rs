@@ -233,7 +233,8 @@ impl Judge<'_> {
         let mut flags = Vec::new();
         for change in changes.iter().filter(|change| proposal.paths.contains(&change.path)) {
             let ChangedContent::File { bytes, .. } = &change.content else { continue };
-            let before = workspace.content(&base, &change.path).await?.unwrap_or_default();
+            let before =
+                workspace.content(&base, &change.path).await?.map(|(_, bytes)| bytes).unwrap_or_default();
             let (before, after) = (String::from_utf8_lossy(&before), String::from_utf8_lossy(bytes));
             flags.extend(suspicious_lines(
                 change.path.as_str(),

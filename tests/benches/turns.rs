@@ -157,6 +157,7 @@ fn settings() -> JobSettings {
         test_paths: vec![],
         proof_required: true,
         instructions: None,
+        commands: Vec::new(),
     }
 }
 

@@ -26,6 +26,7 @@ fn settings(command: &str) -> JobSettings {
         test_paths: vec![],
         proof_required: true,
         instructions: None,
+        commands: Vec::new(),
     }
 }
 
