@@ -48,7 +48,14 @@ pub fn search(tree: &Tree, request: &Search) -> Result<SearchHits, String> {
     let is_file = |entry: &DirEntry| entry.file_type().filter(FileType::is_file).map(drop);
     let mut paths = files(tree, &request.path, is_file)?;
     paths.retain(|(path, ())| glob.as_ref().is_none_or(|glob| glob.is_match(path)));
-    let work = Work { tree, paths, matcher: &matcher, matches_max, next: AtomicUsize::new(0), matches: AtomicU32::new(0) };
+    let work = Work {
+        tree,
+        paths,
+        matcher: &matcher,
+        matches_max,
+        next: AtomicUsize::new(0),
+        matches: AtomicU32::new(0),
+    };
     let threads = threads(THREADS_MAX).min(work.paths.len() / THREAD_FILES_MIN + 1);
     let searched = thread::scope(|scope| {
         let others: Vec<_> = (1..threads)

@@ -121,7 +121,12 @@ impl Tree {
         if let Some(made) = &self._made {
             self.directory = made.path().to_owned();
         }
-        let tar = Command::new("tar").arg("-C").arg(&self.directory).args(["--exclude=.git", "-c", "."]).output().unwrap();
+        let tar = Command::new("tar")
+            .arg("-C")
+            .arg(&self.directory)
+            .args(["--exclude=.git", "-c", "."])
+            .output()
+            .unwrap();
         self.tar = tar.stdout;
         let listed = Command::new("rg").arg("--files").arg(&self.directory).output().unwrap();
         for path in String::from_utf8_lossy(&listed.stdout).lines() {
@@ -187,7 +192,12 @@ async fn maps(tree: &Tree, what: &str, rounds: usize) {
         floors.push(ripgrep(tree, &["--count", "."]));
     }
     row(&format!("{what}: map, cold"), median(cold), "rg --count . (reads it all)", median(floors.clone()));
-    row(&format!("{what}: map, one file changed"), median(warm), "rg --count . (reads it all)", median(floors));
+    row(
+        &format!("{what}: map, one file changed"),
+        median(warm),
+        "rg --count . (reads it all)",
+        median(floors),
+    );
     println!("{:<42} {peak:>9} MB", format!("{what}: most memory of the map's process"));
 }
 
