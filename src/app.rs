@@ -26,10 +26,10 @@ use tracing::{info, warn};
 use url::Url;
 
 use crate::config::{
-    AppConfig, ModelProvider, SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig,
+    self, AppConfig, ModelProvider, SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig,
     StoredApp, Toolchains,
 };
-use crate::github::{Connection, GitHub, OctocrabGitHub};
+use crate::github::{AppClient, Connection, GitHub, OctocrabGitHub};
 use crate::install::{Keep, Place, SetUp};
 use crate::model::{Model, ModelConfig, Provider, context_tokens};
 use crate::sandbox::{
@@ -40,7 +40,7 @@ use crate::store::{SqliteStore, Store};
 use crate::telemetry::register_secret;
 use crate::verdict::{SetUpLocks, SetUpPolicy};
 use crate::webhook::{self, WebhookSecrets, WebhookState};
-use crate::worker::{Parts, Rules, Worker};
+use crate::worker::{Parts, Reconciler, Rules, Worker};
 use crate::workspace::Mirrors;
 
 /// How often is looked for what sandboxes left behind.
@@ -156,12 +156,14 @@ impl Live {
     /// Takes deliveries and works on jobs from now on.
     fn go(&self, app: &AppConfig) -> anyhow::Result<()> {
         let config = &self.config;
-        let github: Arc<dyn GitHub> = Arc::new(OctocrabGitHub::new(Connection {
+        let connection = Connection {
             api_url: config.github.api_url.clone(),
             web_url: config.github.web_url.clone(),
             app_id: app.id,
             private_key_pem: app.private_key.clone(),
-        })?);
+        };
+        let reconciling = AppClient::new(&connection)?;
+        let github: Arc<dyn GitHub> = Arc::new(OctocrabGitHub::new(connection)?);
         let parts = Parts {
             store: self.store.clone(),
             github,
@@ -195,6 +197,16 @@ impl Live {
         if self.routes.set(webhook::router(webhook)).is_err() {
             anyhow::bail!("the service has credentials already");
         }
+        let reconciler = Reconciler::new(
+            reconciling,
+            self.store.clone(),
+            config.github.label.clone(),
+            parts.wake.clone(),
+            config.github.reconcile_every,
+            Timestamp::now,
+        );
+        let shutdown = self.running.shutdown.clone();
+        self.running.add(tokio::spawn(async move { reconciler.run(&shutdown).await }));
         for number in 0..config.workers {
             let worker = Worker::new(parts.clone(), format!("{}-{number}", std::process::id()));
             let shutdown = self.running.shutdown.clone();
@@ -284,20 +296,20 @@ fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> 
 }
 
 /// What the model that works can hold: as stated, else as known.
-fn context_of_worker(model: &crate::config::ModelConfig) -> u64 {
+fn context_of_worker(model: &config::ModelConfig) -> u64 {
     model.context_tokens.unwrap_or_else(|| context_tokens(&model.name))
 }
 
 /// What the model that sums up can hold.
-fn context_of_scribe(model: &crate::config::ModelConfig) -> u64 {
+fn context_of_scribe(model: &config::ModelConfig) -> u64 {
     match model.brief_name.as_ref().filter(|name| **name != model.name) {
         Some(name) => context_tokens(name),
         None => context_of_worker(model),
     }
 }
 
-fn model(config: &ServerConfig, name: &str) -> anyhow::Result<Arc<dyn Model>> {
-    let model = &config.model;
+/// How a model of the configured provider is reached.
+pub fn model_config(model: &config::ModelConfig, name: &str) -> ModelConfig {
     let provider = match model.provider {
         ModelProvider::Anthropic => Provider::Anthropic,
         ModelProvider::OpenAi => Provider::OpenAi,
@@ -306,7 +318,12 @@ fn model(config: &ServerConfig, name: &str) -> anyhow::Result<Arc<dyn Model>> {
     let mut wanted = ModelConfig::new(provider, name.to_owned(), key);
     wanted.url = Some(model.url.clone());
     wanted.price = model.stated_price(name);
-    let model = crate::model::connect(wanted)?;
+    wanted
+}
+
+/// A model of the configured provider.
+fn model(config: &ServerConfig, name: &str) -> anyhow::Result<Arc<dyn Model>> {
+    let model = crate::model::connect(model_config(&config.model, name))?;
     match model.price() {
         Some(price) => info!(
             model = model.name(),
@@ -347,11 +364,24 @@ pub async fn sandbox(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<
     if removed > 0 {
         info!(removed, "removed what earlier processes had left of their sandboxes");
     }
+    let description = try_one(sandbox.as_ref(), config).await?;
+    info!(sandbox = description, "the sandbox works");
+    Ok(sandbox)
+}
+
+/// Tries the configured sandbox beside a service that may be running: leaves everything as it is.
+/// Answers with its description.
+pub async fn try_sandbox(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<String> {
+    let sandbox = connect(&sandbox_options(config, data_dir)?)?;
+    try_one(sandbox.as_ref(), config).await
+}
+
+async fn try_one(sandbox: &dyn Sandbox, config: &SandboxConfig) -> anyhow::Result<String> {
     let spec = SandboxSpec { label: "probe".to_owned(), ..sandbox_spec(config) };
     let probe = sandbox.start(&spec).await?;
-    info!(sandbox = probe.description(), "the sandbox works");
+    let description = probe.description().to_owned();
     probe.shut_down().await;
-    Ok(sandbox)
+    Ok(description)
 }
 
 /// Removes what sandboxes leave behind, now and then, until `shutdown`.

@@ -343,6 +343,8 @@ async fn record(store: &Arc<dyn Store>, issue: IssueSnapshot) -> anyhow::Result<
         labeller: issue.author.clone(),
         labeller_id: 0,
         labeller_is_bot: false,
+        labelled_at: None,
+        found: false,
         issue,
     };
     let delivery = NewDelivery {

@@ -12,6 +12,7 @@ use crate::sandbox::{KeptBounds, Sandbox};
 
 mod demo;
 mod detect;
+mod doctor;
 mod emulate;
 mod fix;
 mod local_forge;
@@ -32,6 +33,8 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Runs the service.
     Serve(serve::ServeArguments),
+    /// Says what works, what does not, and what to do about it.
+    Doctor(doctor::DoctorArguments),
     /// Fixes one issue in a local repository, without GitHub.
     Fix(Box<fix::FixArguments>),
     /// Says what a repository's tests need, and where that is written.
@@ -107,6 +110,7 @@ async fn run(command: Command) -> anyhow::Result<i32> {
     match command {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Serve(arguments) => serve::run(arguments).await,
+        Command::Doctor(arguments) => doctor::run(arguments).await,
         Command::Fix(arguments) => fix::run(*arguments).await,
         Command::Detect(arguments) => detect::run(&arguments),
         Command::Emulate(arguments) => {

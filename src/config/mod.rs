@@ -25,8 +25,8 @@ pub use repository::{
     REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, RepositoryConfigError, RepositoryFile, resolve,
 };
 pub use server::{
-    AppConfig, EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelProvider, SandboxConfig,
-    SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
+    AppConfig, EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelProvider, Readings, Rest,
+    SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
 };
 pub use stored_app::StoredApp;
 

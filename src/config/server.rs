@@ -39,6 +39,7 @@ const KEYS: &[&str] = &[
     "github.webhook_secret_previous_file",
     "github.label",
     "github.bots_allowed",
+    "github.reconcile_seconds",
     "model.provider",
     "model.url",
     "model.api_key",
@@ -140,6 +141,8 @@ pub struct GitHubConfig {
     pub label: String,
     /// Bots that may put the label on.
     pub bots_allowed: Vec<Login>,
+    /// How often is looked for what webhooks did not tell.
+    pub reconcile_every: Duration,
 }
 
 /// The App's credentials: the operator's, and where those say nothing what the set-up page stored.
@@ -275,11 +278,41 @@ pub struct LogConfig {
     pub format: LogFormat,
 }
 
-impl ServerConfig {
-    /// Reads the file at `path`, and over it `environment`: `MENDWRIGHT_SECTION_KEY` for each key,
-    /// and the providers' own `ANTHROPIC_API_KEY` and `OPENAI_API_KEY`. Relative paths start from
-    /// the file's directory.
-    pub fn load(
+/// The configuration section by section: what can be used of one that has faults, and the faults.
+/// For those who look for all of them at once.
+#[derive(Debug)]
+pub struct Readings {
+    /// Where mirrors, the store and transcripts live.
+    pub data_dir: Result<PathBuf, ConfigError>,
+    /// How people reach the service.
+    pub public_url: Result<Option<Url>, ConfigError>,
+    /// The App and its GitHub.
+    pub github: Result<GitHubConfig, ConfigError>,
+    /// The models.
+    pub model: Result<ModelConfig, ConfigError>,
+    /// What jobs run in.
+    pub sandbox: Result<SandboxConfig, ConfigError>,
+    /// Everything else.
+    pub rest: Result<Rest, ConfigError>,
+    /// What the operator should know and may leave so.
+    pub warnings: Vec<String>,
+}
+
+/// What no section of its own is for.
+#[derive(Debug)]
+pub struct Rest {
+    listen: SocketAddr,
+    workers: usize,
+    budget: Budget,
+    caps: DayCaps,
+    require_price: bool,
+    store_path: Option<PathBuf>,
+    log: LogConfig,
+}
+
+impl Readings {
+    /// Reads the file at `path`, and over it `environment`. An error here leaves nothing to use.
+    pub fn of(
         path: &Path,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
@@ -289,29 +322,50 @@ impl ServerConfig {
             refuse_if_public(found, file)?;
         }
         let mut warnings = Vec::new();
-        let data_dir = given.resolve(text(&given, "server.data_dir")?.unwrap_or("mendwright-data"));
-        let store_path = match text(&given, "store.path")? {
-            Some(path) => given.resolve(path),
-            None => data_dir.join("mendwright.sqlite"),
-        };
+        let data_dir =
+            text(&given, "server.data_dir").map(|path| given.resolve(path.unwrap_or("mendwright-data")));
+        let stored_in = data_dir.as_deref().unwrap_or(Path::new("mendwright-data")).to_owned();
         Ok(Self {
-            listen: listen(&given)?,
-            public_url: web_address(&given, "server.public_url")?,
-            workers: number(&given, "server.workers", 1..=WORKERS_MAX)?.unwrap_or(1),
-            github: github::github(&given, &data_dir, &mut warnings)?,
-            model: model::model(&given, &environment, &mut warnings)?,
-            sandbox: sandbox(&given)?,
-            budget: budget(&given)?,
-            caps: DayCaps {
-                repository: cap(&given, "repository")?,
-                installation: cap(&given, "installation")?,
-            },
-            require_price: given.get("budget.require_price").map_or(Ok(false), Found::flag)?,
-            log: log(&given)?,
+            public_url: web_address(&given, "server.public_url"),
+            github: github::github(&given, &stored_in, &mut warnings),
+            model: model::model(&given, &environment, &mut warnings),
+            sandbox: sandbox(&given),
+            rest: rest(&given),
             data_dir,
-            store_path,
             warnings,
         })
+    }
+
+    /// The whole, where there is no fault; else the first one.
+    fn whole(self) -> Result<ServerConfig, ConfigError> {
+        let (data_dir, rest) = (self.data_dir?, self.rest?);
+        Ok(ServerConfig {
+            listen: rest.listen,
+            public_url: self.public_url?,
+            workers: rest.workers,
+            github: self.github?,
+            model: self.model?,
+            sandbox: self.sandbox?,
+            budget: rest.budget,
+            caps: rest.caps,
+            require_price: rest.require_price,
+            log: rest.log,
+            store_path: rest.store_path.unwrap_or_else(|| data_dir.join("mendwright.sqlite")),
+            data_dir,
+            warnings: self.warnings,
+        })
+    }
+}
+
+impl ServerConfig {
+    /// Reads the file at `path`, and over it `environment`: `MENDWRIGHT_SECTION_KEY` for each key,
+    /// and the providers' own `ANTHROPIC_API_KEY` and `OPENAI_API_KEY`. Relative paths start from
+    /// the file's directory.
+    pub fn load(
+        path: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        Readings::of(path, environment)?.whole()
     }
 
     /// Every secret in it, for redaction.
@@ -321,6 +375,18 @@ impl ServerConfig {
         });
         app.chain(&self.model.api_key)
     }
+}
+
+fn rest(given: &Given) -> Result<Rest, ConfigError> {
+    Ok(Rest {
+        listen: listen(given)?,
+        workers: number(given, "server.workers", 1..=WORKERS_MAX)?.unwrap_or(1),
+        budget: budget(given)?,
+        caps: DayCaps { repository: cap(given, "repository")?, installation: cap(given, "installation")? },
+        require_price: given.get("budget.require_price").map_or(Ok(false), Found::flag)?,
+        store_path: text(given, "store.path")?.map(|path| given.resolve(path)),
+        log: log(given)?,
+    })
 }
 
 fn listen(given: &Given) -> Result<SocketAddr, ConfigError> {

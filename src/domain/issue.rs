@@ -1,5 +1,6 @@
 //! What a person asked for, as it was when they asked.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{IssueNumber, Login, RepositoryRef};
@@ -33,4 +34,10 @@ pub struct Trigger {
     pub labeller_id: u64,
     /// Whether GitHub says that the labeller is a bot.
     pub labeller_is_bot: bool,
+    /// When the label was put on, by GitHub's clock; `None` where nobody said.
+    #[serde(default)]
+    pub labelled_at: Option<Timestamp>,
+    /// Whether reconciliation found it, because no delivery had told of it.
+    #[serde(default)]
+    pub found: bool,
 }

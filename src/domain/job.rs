@@ -1,6 +1,6 @@
 //! A job's life: one enum, one pure transition function.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{BudgetExhausted, JobId, PullRequestNumber, Sha, Trigger};
@@ -255,6 +255,20 @@ pub struct Job {
 }
 
 impl Job {
+    /// Whether this job, the newest of its issue, came of the same label that `trigger` tells of, or
+    /// ended after it: a webhook and reconciliation may tell of one label at different times. Two
+    /// webhooks are told apart by their ids, not here.
+    pub fn has_served(&self, trigger: &Trigger) -> bool {
+        let Some(at) = trigger.labelled_at else { return false };
+        // GitHub's times are whole seconds, and an issue's may be a moment after its label's.
+        let same_label = |own: Timestamp| own >= at || at.duration_since(own) <= SignedDuration::from_secs(1);
+        let is_same = self.trigger.labelled_at.is_some_and(same_label);
+        match trigger.found {
+            true => is_same || (self.state.is_final() && self.updated_at >= at),
+            false => self.trigger.found && is_same,
+        }
+    }
+
     /// The one branch that this job's work goes to. Work that is begun anew (a later generation)
     /// starts from a newer base, and nothing is ever overwritten, so it has a branch of its own. A
     /// local issue, which has no number (0), gives it words of its title.

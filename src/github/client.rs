@@ -310,7 +310,7 @@ impl GitHub for OctocrabGitHub {
     }
 }
 
-fn repo_path(at: &RepositoryRef) -> String {
+pub(super) fn repo_path(at: &RepositoryRef) -> String {
     format!("/repos/{}/{}", encoded(at.name.owner()), encoded(at.name.name()))
 }
 

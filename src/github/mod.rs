@@ -5,8 +5,10 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+mod app_client;
 mod app_jwt;
 mod client;
+mod label_client;
 mod manifest;
 mod operations;
 mod refusal;
@@ -14,7 +16,9 @@ mod tokens;
 mod transport;
 mod wire;
 
+pub use app_client::{AppClient, AppFacts, AppOwner, HookConfig, HookDelivery, Installation};
 pub use client::{Connection, ConnectionError, OctocrabGitHub};
+pub use label_client::{LabelEvent, LabelledIssue, LabelledPage};
 pub use manifest::{RegisteredApp, convert_manifest_code};
 pub use operations::OPERATIONS;
 pub use transport::Clock;

@@ -44,21 +44,23 @@ pub(super) struct Call {
     pub(super) body: Option<Value>,
     /// Whether doing it twice comes to the same as doing it once.
     pub(super) repeatable: bool,
+    /// The tag of an answer that we have already.
+    pub(super) if_none_match: Option<String>,
 }
 
 impl Call {
     pub(super) fn get(what: impl Into<String>, path: impl Into<String>) -> Self {
         let (what, path) = (what.into(), path.into());
-        Self { what, method: Method::GET, path, body: None, repeatable: true }
+        Self { what, method: Method::GET, path, body: None, repeatable: true, if_none_match: None }
     }
     pub(super) fn patch(what: impl Into<String>, path: impl Into<String>, body: Value) -> Self {
         let (what, path) = (what.into(), path.into());
-        Self { what, method: Method::PATCH, path, body: Some(body), repeatable: true }
+        Self { what, method: Method::PATCH, path, body: Some(body), repeatable: true, if_none_match: None }
     }
     /// Never sent twice: what it creates may exist although no answer came.
     pub(super) fn post(what: impl Into<String>, path: impl Into<String>, body: Value) -> Self {
         let (what, path) = (what.into(), path.into());
-        Self { what, method: Method::POST, path, body: Some(body), repeatable: false }
+        Self { what, method: Method::POST, path, body: Some(body), repeatable: false, if_none_match: None }
     }
     /// For the few creations of which GitHub itself keeps one, or which nobody sees.
     pub(super) fn repeatable(self) -> Self {
@@ -244,6 +246,9 @@ fn request(
         let mut value = HeaderValue::try_from(format!("Bearer {}", credential.expose_secret()))?;
         value.set_sensitive(true);
         request = request.header(header::AUTHORIZATION, value);
+    }
+    if let Some(tag) = &call.if_none_match {
+        request = request.header(header::IF_NONE_MATCH, tag);
     }
     match &call.body {
         Some(body) => request.header(header::CONTENT_TYPE, "application/json").body(body.to_string()),

@@ -62,6 +62,12 @@ pub(super) struct RawUser {
     kind: Option<String>,
 }
 
+impl RawUser {
+    pub(super) fn is_bot(&self) -> bool {
+        self.kind.as_deref() == Some("Bot")
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum RawLabel {
@@ -141,8 +147,7 @@ impl RawComment {
     pub(super) fn is_by(&self, app_id: u64, slug: &str) -> bool {
         let Some(user) = &self.user else { return false };
         let through_app = self.performed_via_github_app.as_ref().is_some_and(|app| app.id == app_id);
-        let is_bot = user.kind.as_deref() == Some("Bot");
-        user.login.strip_suffix("[bot]") == Some(slug) || (through_app && is_bot)
+        user.login.strip_suffix("[bot]") == Some(slug) || (through_app && user.is_bot())
     }
 
     pub(super) fn meaning(self) -> Comment {

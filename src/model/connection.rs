@@ -169,7 +169,10 @@ pub fn connect(config: ModelConfig) -> Result<Arc<dyn Model>, InvalidModelConfig
 }
 
 /// The base address to use, and as it may be shown.
-fn checked_url(url: Option<&Url>, provider: Provider) -> Result<(Url, String), InvalidModelConfig> {
+pub(super) fn checked_url(
+    url: Option<&Url>,
+    provider: Provider,
+) -> Result<(Url, String), InvalidModelConfig> {
     let url = match url {
         Some(url) => url.clone(),
         None => provider.default_url().parse().expect("the built-in addresses are addresses"),
@@ -210,7 +213,7 @@ fn endpoint(mut base: Url, provider: Provider) -> Url {
 }
 
 /// The headers of every request; `None` where the key cannot be in a header.
-fn headers(provider: Provider, key: &str) -> Option<HeaderMap> {
+pub(super) fn headers(provider: Provider, key: &str) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
@@ -237,7 +240,7 @@ fn headers(provider: Provider, key: &str) -> Option<HeaderMap> {
 
 /// No redirects, or a key would travel on; no compression, which holds events back; and no proxy
 /// for a server on this machine.
-fn http_client(base: &Url, limits: ExchangeLimits) -> reqwest::Result<reqwest::Client> {
+pub(super) fn http_client(base: &Url, limits: ExchangeLimits) -> reqwest::Result<reqwest::Client> {
     let builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .gzip(false)

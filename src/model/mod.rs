@@ -9,6 +9,7 @@ use async_trait::async_trait;
 
 use crate::domain::{AssistantBlock, Message, Price, StopReason, ToolArguments, ToolSpec, Usage, WorstCase};
 
+mod access;
 mod anthropic;
 mod connection;
 mod contexts;
@@ -18,6 +19,7 @@ mod openai;
 mod prices;
 mod retry;
 
+pub use access::{Access, check_access};
 pub use connection::{InvalidModelConfig, ModelConfig, OutputLimitParameter, Provider, connect};
 pub use contexts::context_tokens;
 pub use exchange::ExchangeLimits;

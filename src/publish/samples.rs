@@ -38,6 +38,8 @@ fn job(title: &str) -> Job {
         labeller: "grace".parse().unwrap(),
         labeller_id: 9,
         labeller_is_bot: false,
+        labelled_at: None,
+        found: false,
     };
     let now = "2026-11-22T10:00:00Z".parse().unwrap();
     Job {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     DayCapReached, DayCaps, DeliveryId, IllegalTransition, IssueNumber, Job, JobId, JobState, Outcome,
-    Recorded, RepositoryRef, TranscriptEvent, Trigger, WorstCase,
+    Recorded, RepositoryId, RepositoryRef, TranscriptEvent, Trigger, WorstCase,
 };
 
 mod calls;
@@ -75,6 +75,9 @@ pub enum DeliveryRequest {
         issue: IssueNumber,
         /// Why, in words for people.
         why: String,
+        /// When it was asked for, by GitHub's clock: a job for a later label goes on.
+        #[serde(default)]
+        at: Option<Timestamp>,
     },
 }
 
@@ -165,6 +168,16 @@ pub trait Store: Send + Sync {
         delivery: &NewDelivery,
         now: Timestamp,
     ) -> Result<DeliveryRecorded, StoreError>;
+
+    /// Whether a delivery was recorded.
+    async fn has_delivery(&self, id: &DeliveryId) -> Result<bool, StoreError>;
+
+    /// The newest job of an issue.
+    async fn latest_job(
+        &self,
+        repository: RepositoryId,
+        issue: IssueNumber,
+    ) -> Result<Option<Job>, StoreError>;
 
     /// Takes the oldest job that is due and that no live lease holds.
     async fn claim(

@@ -7,9 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
 use super::rows::{self, JOB_COLUMNS, milliseconds};
@@ -18,9 +16,11 @@ use super::{
     row_change,
 };
 use crate::domain::{
-    DayCapReached, DayCaps, IssueNumber, Job, JobId, JobState, Recorded, RepositoryId, TranscriptEvent,
-    Trigger, WorstCase,
+    DayCapReached, DayCaps, DeliveryId, IssueNumber, Job, JobId, JobState, Recorded, RepositoryId,
+    TranscriptEvent, WorstCase,
 };
+
+mod issues;
 
 /// How long a writer waits for another before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -104,102 +104,6 @@ impl SqliteStore {
         JobState::from_name(&name).ok_or_else(|| self.unreadable("job")(format!("column state: {name:?}")))
     }
 
-    /// Makes a job for the trigger, unless the issue has an unfinished one.
-    async fn start_job(
-        &self,
-        tx: &mut Tx,
-        trigger: &Trigger,
-        now: Timestamp,
-    ) -> Result<DeliveryRecorded, StoreError> {
-        let repository = signed(trigger.repository.id.0);
-        let issue = signed(trigger.issue.number.0);
-        let active = sqlx::query(
-            "SELECT id FROM jobs WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0",
-        )
-        .bind(repository)
-        .bind(issue)
-        .fetch_optional(&mut **tx)
-        .await
-        .map_err(self.failed("looked for an active job"))?;
-        let trigger_json = serde_json::to_string(trigger).expect("a trigger has only string keys");
-        if let Some(row) = active {
-            sqlx::query(
-                "UPDATE jobs SET restart_json = $3
-                 WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0 AND cancel_why IS NOT NULL",
-            )
-            .bind(repository)
-            .bind(issue)
-            .bind(&trigger_json)
-            .execute(&mut **tx)
-            .await
-            .map_err(self.failed("kept a trigger for later"))?;
-            return Ok(DeliveryRecorded::AlreadyActive(self.job_id(&row)?));
-        }
-        let id = JobId::new();
-        sqlx::query(
-            "INSERT INTO jobs (id, repository_id, issue_number, generation, trigger_json, state,
-                 created_at, updated_at, available_at)
-             SELECT $1, $2, $3, COALESCE(MAX(generation), 0) + 1, $4, 'queued', $5, $5, $5
-             FROM jobs WHERE repository_id = $2 AND issue_number = $3",
-        )
-        .bind(id.to_string())
-        .bind(repository)
-        .bind(issue)
-        .bind(trigger_json)
-        .bind(milliseconds(now))
-        .execute(&mut **tx)
-        .await
-        .map_err(self.failed("recorded a job"))?;
-        Ok(DeliveryRecorded::Job(id))
-    }
-
-    /// Tells the issue's unfinished job to stop. One that nobody works on is picked up to end it.
-    async fn cancel_job(
-        &self,
-        tx: &mut Tx,
-        repository: RepositoryId,
-        issue: IssueNumber,
-        why: &str,
-        now: Timestamp,
-    ) -> Result<DeliveryRecorded, StoreError> {
-        let changed = sqlx::query(
-            "UPDATE jobs SET cancel_why = COALESCE(cancel_why, $3), restart_json = NULL, available_at = $4
-             WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0",
-        )
-        .bind(signed(repository.0))
-        .bind(signed(issue.0))
-        .bind(why)
-        .bind(milliseconds(now))
-        .execute(&mut **tx)
-        .await
-        .map_err(self.failed("cancelled a job"))?;
-        Ok(DeliveryRecorded::Cancelled(u32::try_from(changed.rows_affected()).unwrap_or(u32::MAX)))
-    }
-
-    fn job_id(&self, row: &SqliteRow) -> Result<JobId, StoreError> {
-        let text: String = row.try_get("id").map_err(self.failed("read a job's id"))?;
-        text.parse().map_err(|error| self.unreadable("job id")(format!("{error}")))
-    }
-
-    /// Makes the job that was asked for while this one was being called off.
-    async fn restart(&self, tx: &mut Tx, claim: &Claim, now: Timestamp) -> Result<(), StoreError> {
-        let row = sqlx::query("SELECT restart_json FROM jobs WHERE id = $1 AND cancel_why IS NOT NULL")
-            .bind(claim.job.id.to_string())
-            .fetch_optional(&mut **tx)
-            .await
-            .map_err(self.failed("looked for a trigger kept for later"))?;
-        let kept: Option<String> = match row {
-            Some(row) => row.try_get("restart_json").map_err(self.failed("read a trigger kept for later"))?,
-            None => None,
-        };
-        if let Some(text) = kept {
-            let trigger: Trigger = serde_json::from_str(&text)
-                .map_err(|error| self.unreadable("trigger kept for later")(error.to_string()))?;
-            self.start_job(tx, &trigger, now).await?;
-        }
-        Ok(())
-    }
-
     async fn append_one(
         &self,
         tx: &mut Tx,
@@ -265,8 +169,8 @@ impl Store for SqliteStore {
         let recorded = match &delivery.request {
             None => DeliveryRecorded::Ignored,
             Some(DeliveryRequest::Start(trigger)) => self.start_job(&mut tx, trigger, now).await?,
-            Some(DeliveryRequest::Cancel { repository, issue, why }) => {
-                self.cancel_job(&mut tx, repository.id, *issue, why, now).await?
+            Some(DeliveryRequest::Cancel { repository, issue, why, at }) => {
+                self.cancel_job(&mut tx, repository.id, *issue, why, *at, now).await?
             }
         };
         let job = match recorded {
@@ -293,6 +197,23 @@ impl Store for SqliteStore {
         .map_err(self.failed("recorded a delivery"))?;
         tx.commit().await.map_err(self.failed("recorded a delivery"))?;
         Ok(recorded)
+    }
+
+    async fn has_delivery(&self, id: &DeliveryId) -> Result<bool, StoreError> {
+        let seen = sqlx::query("SELECT 1 FROM deliveries WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(self.failed("looked for a delivery"))?;
+        Ok(seen.is_some())
+    }
+
+    async fn latest_job(
+        &self,
+        repository: RepositoryId,
+        issue: IssueNumber,
+    ) -> Result<Option<Job>, StoreError> {
+        self.newest_job(&self.pool, repository, issue).await
     }
 
     async fn claim(

@@ -24,6 +24,8 @@ pub(super) fn trigger(issue: u64) -> Trigger {
         labeller: "octo-maintainer".parse().unwrap(),
         labeller_id: 1,
         labeller_is_bot: false,
+        labelled_at: None,
+        found: false,
     }
 }
 
@@ -130,6 +132,7 @@ async fn a_cancelled_job_says_so_at_the_next_heartbeat_and_wakes_a_paused_one() 
         repository: trigger(5).repository,
         issue: IssueNumber(5),
         why: "the label was removed".into(),
+        at: None,
     };
     let recorded = store.record_delivery(&delivery("d2", cancel), at(10)).await.unwrap();
     assert_eq!(recorded, DeliveryRecorded::Cancelled(1));
@@ -186,6 +189,7 @@ async fn a_label_taken_off_and_put_on_again_is_not_lost() {
         repository: trigger(5).repository,
         issue: IssueNumber(5),
         why: "off".into(),
+        at: None,
     };
     store.record_delivery(&delivery("d2", cancel()), at(2)).await.unwrap();
     let again = delivery("d3", DeliveryRequest::Start(trigger(5)));
@@ -213,4 +217,64 @@ async fn a_job_cannot_be_recorded_as_proposed_before_it_publishes() {
     assert_eq!(store.transcript(claim.job.id).await.unwrap(), []);
     let publishing = TranscriptEvent::StateChanged { state: JobState::Publishing };
     store.append(&claim, &[publishing, proposed()], at(3)).await.unwrap();
+}
+
+/// The same trigger as GitHub's clock and reconciliation tell of it.
+fn labelled(issue: u64, seconds: i64, found: bool) -> DeliveryRequest {
+    DeliveryRequest::Start(Trigger { labelled_at: Some(at(seconds)), found, ..trigger(issue) })
+}
+
+async fn end_job(store: &SqliteStore, seconds: i64) {
+    let claim = store.claim("w1", at(seconds + 60), at(seconds)).await.unwrap().unwrap();
+    let ended = TranscriptEvent::Ended { outcome: Outcome::Cancelled { why: "off".into() } };
+    store.append(&claim, &[ended], at(seconds)).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_label_told_by_a_webhook_and_by_reconciliation_makes_one_job_in_either_order() {
+    let (store, _directory) = store().await;
+    let record =
+        async |id: &str, request| store.record_delivery(&delivery(id, request), at(500)).await.unwrap();
+    // Reconciliation first, and its job has ended when the webhook comes.
+    assert!(matches!(record("found-1", labelled(5, 10, true)).await, DeliveryRecorded::Job(_)));
+    end_job(&store, 600).await;
+    assert_eq!(record("late", labelled(5, 11, false)).await, DeliveryRecorded::Duplicate);
+    assert!(store.has_delivery(&"late".parse().unwrap()).await.unwrap());
+    assert!(!store.has_delivery(&"never".parse().unwrap()).await.unwrap());
+    // A later label counts, however late its webhook is.
+    assert!(matches!(record("newer", labelled(5, 12, false)).await, DeliveryRecorded::Job(_)));
+    end_job(&store, 700).await;
+    // The webhook first, then reconciliation; and a label that a job outlived.
+    assert_eq!(record("found-2", labelled(5, 12, true)).await, DeliveryRecorded::Duplicate);
+    assert_eq!(record("found-3", labelled(5, 699, true)).await, DeliveryRecorded::Duplicate);
+    assert!(matches!(record("found-4", labelled(5, 701, true)).await, DeliveryRecorded::Job(_)));
+    let newest = store.latest_job(RepositoryId(70), IssueNumber(5)).await.unwrap().unwrap();
+    assert_eq!((newest.generation, newest.trigger.labelled_at), (3, Some(at(701))));
+    assert_eq!(store.latest_job(RepositoryId(70), IssueNumber(6)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn two_webhooks_are_two_labels_even_in_the_same_second() {
+    let (store, _directory) = store().await;
+    let record =
+        async |id: &str| store.record_delivery(&delivery(id, labelled(5, 10, false)), at(11)).await.unwrap();
+    assert!(matches!(record("a").await, DeliveryRecorded::Job(_)));
+    end_job(&store, 12).await;
+    assert!(matches!(record("b").await, DeliveryRecorded::Job(_)));
+}
+
+#[tokio::test]
+async fn a_late_word_of_an_older_label_taken_off_ends_nothing() {
+    let (store, _directory) = store().await;
+    let record =
+        async |id: &str, request| store.record_delivery(&delivery(id, request), at(500)).await.unwrap();
+    record("d1", labelled(5, 100, false)).await;
+    let cancel = |seconds| DeliveryRequest::Cancel {
+        repository: trigger(5).repository,
+        issue: IssueNumber(5),
+        why: "off".into(),
+        at: Some(at(seconds)),
+    };
+    assert_eq!(record("late", cancel(99)).await, DeliveryRecorded::Cancelled(0));
+    assert_eq!(record("now", cancel(100)).await, DeliveryRecorded::Cancelled(1));
 }

@@ -25,6 +25,7 @@ pub struct ParsedEvent {
 
 /// What a payload asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one is made for each delivery and handed on at once")]
 pub enum Meaning {
     /// Something.
     Request(DeliveryRequest),
@@ -109,6 +110,7 @@ struct RawIssue {
     user: Option<RawUser>,
     labels: Option<Vec<RawLabel>>,
     pull_request: Option<IgnoredAny>,
+    updated_at: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -159,6 +161,8 @@ impl IssuesPayload {
         };
         let issue = IssueNumber(self.issue.number);
         let sender: Login = self.sender.login.parse()?;
+        // Whatever happened to the issue changed this; without it nothing is compared.
+        let at = self.issue.updated_at.as_ref().and_then(|text| text.parse().ok());
         Ok(Meaning::Request(match change {
             Change::Labelled => DeliveryRequest::Start(Trigger {
                 repository,
@@ -166,14 +170,16 @@ impl IssuesPayload {
                 labeller: sender,
                 labeller_id: self.sender.id,
                 labeller_is_bot: self.sender.kind.as_deref() == Some("Bot"),
+                labelled_at: at,
+                found: false,
             }),
             Change::Unlabelled => {
                 let why = format!("@{sender} took the label `{label}` off");
-                DeliveryRequest::Cancel { repository, issue, why }
+                DeliveryRequest::Cancel { repository, issue, why, at }
             }
             Change::Ended(how) => {
                 let why = format!("the issue was {how} by @{sender}");
-                DeliveryRequest::Cancel { repository, issue, why }
+                DeliveryRequest::Cancel { repository, issue, why, at }
             }
         }))
     }

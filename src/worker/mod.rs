@@ -25,9 +25,11 @@ mod left_out;
 mod pipeline;
 mod preparation;
 mod publication;
+mod reconcile;
 mod report;
 mod setup;
 
+pub use reconcile::Reconciler;
 pub use report::JobReport;
 
 /// How long a claim holds without a heartbeat: what a dead worker's job waits for.

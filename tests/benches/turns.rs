@@ -94,6 +94,8 @@ async fn journal(directory: &Path) -> Journal {
         labeller: "somebody".parse().unwrap(),
         labeller_id: 1,
         labeller_is_bot: false,
+        labelled_at: None,
+        found: false,
     };
     let delivery = NewDelivery {
         id: "d1".parse().unwrap(),

@@ -1,6 +1,7 @@
 //! The GitHub adapter against small servers made for one question each: what it sends, what it
 //! makes of the answers.
 
+mod pages;
 mod server;
 
 use std::sync::atomic::{AtomicI64, Ordering};

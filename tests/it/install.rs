@@ -3,5 +3,6 @@
 
 mod browser;
 mod chromium;
+mod doctor;
 mod flow;
 mod manifest;

@@ -7,6 +7,7 @@ mod crashes;
 mod money;
 mod people;
 mod processes;
+mod reconciliation;
 mod scenarios;
 mod tools;
 mod verdicts;

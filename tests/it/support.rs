@@ -100,6 +100,18 @@ impl World {
     pub async fn start_service_with(&mut self, extra: &str) {
         let configuration = self.write_configuration(extra, true);
         let address = self.spawn(&configuration, &[], &[]).await;
+        self.deliver_to(&address);
+    }
+
+    /// The same, with so many seconds between rounds of reconciliation.
+    pub async fn start_service_reconciling(&mut self, seconds: &str) {
+        let configuration = self.write_configuration("", true);
+        let often = [("MENDWRIGHT_GITHUB_RECONCILE_SECONDS", seconds)];
+        let address = self.spawn(&configuration, &[], &often).await;
+        self.deliver_to(&address);
+    }
+
+    fn deliver_to(&self, address: &str) {
         let url = format!("{address}/webhooks/github").parse().unwrap();
         self.github.set_webhook_url(Some(url));
     }

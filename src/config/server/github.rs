@@ -1,6 +1,7 @@
 //! The section `[github]`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -14,6 +15,8 @@ use crate::domain::Login;
 
 /// Shorter secrets are taken, with a warning: GitHub advises random text of high entropy.
 const WEBHOOK_SECRET_BYTES_ADVISED: usize = 16;
+/// A handful of requests for each repository: far below any limit.
+const RECONCILE_SECONDS: u64 = 300;
 const LABEL_CHARS_MAX: usize = 50;
 
 pub(super) fn github(
@@ -57,6 +60,8 @@ pub(super) fn github(
     if let Some((previous, found)) = &previous {
         warn_of_short(previous, found.key, warnings);
     }
+    let reconcile = number(given, "github.reconcile_seconds", 1..=86_400)?.unwrap_or(RECONCILE_SECONDS);
+    let reconcile_every = Duration::from_secs(reconcile);
     let app = if given_id.is_none() && key.is_none() && webhook_secret.is_none() && stored.is_none() {
         None
     } else {
@@ -80,7 +85,14 @@ pub(super) fn github(
             webhook_secret_previous: previous.map(|(secret, _)| secret),
         })
     };
-    Ok(GitHubConfig { api_url, web_url, app, label: label(given)?, bots_allowed: bots_allowed(given)? })
+    Ok(GitHubConfig {
+        api_url,
+        web_url,
+        app,
+        label: label(given)?,
+        bots_allowed: bots_allowed(given)?,
+        reconcile_every,
+    })
 }
 
 fn private_key(given: &Given) -> Result<Option<SecretString>, ConfigError> {

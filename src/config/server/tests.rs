@@ -186,6 +186,7 @@ webhook_secret_file = "secret"
 webhook_secret_previous = "the one before, long enough"
 label = "please fix"
 bots_allowed = ["renovate[bot]"]
+reconcile_seconds = 60
 [model]
 provider = "openai"
 url = "http://127.0.0.1:11434/v1"
@@ -221,6 +222,7 @@ format = "json"
     assert_eq!(config.github.web_url.as_str(), "https://ghe.example/");
     assert!(config.github.app.unwrap().webhook_secret_previous.is_some());
     assert_eq!(config.github.bots_allowed[0].as_str(), "renovate[bot]");
+    assert_eq!(config.github.reconcile_every, Duration::from_secs(60));
     assert!(config.model.api_key.is_none());
     assert_eq!(config.model.price, Some(Price::flat(3.0, 15.0, 0.3, 3.75)));
     assert_eq!(config.model.brief_name.as_deref(), Some("small"));

@@ -66,6 +66,8 @@ pub(super) fn new_world(
         repositories: Vec::new(),
         tokens: BTreeMap::new(),
         deliveries: VecDeque::new(),
+        to_hold: 0,
+        held: Vec::new(),
         calls: BTreeMap::new(),
         faults: Vec::new(),
         rate_limit: RateLimit {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::shapes;
 use super::webhooks::{Event, fire};
-use super::world::{Comment, Issue, Label, World};
+use super::world::{Comment, Issue, Label, LabelEvent, World};
 
 /// What may be changed about an issue or pull request.
 #[derive(Debug, Default)]
@@ -55,6 +55,7 @@ impl Issue {
             locked: false,
             labels: Vec::new(),
             comments: Vec::new(),
+            events: Vec::new(),
             reactions: Vec::new(),
             created_at: now,
             updated_at: now,
@@ -91,6 +92,7 @@ pub(super) fn add_label(
     }
     issue.labels.push(name.clone());
     issue.updated_at = now;
+    note_label(world, repository, number, &name, "labeled", by, now);
     tell_label(world, repository, number, &name, "labeled", by, now);
 }
 
@@ -109,8 +111,25 @@ pub(super) fn remove_label(
     };
     let name = issue.labels.remove(index);
     issue.updated_at = now;
+    note_label(world, repository, number, &name, "unlabeled", by, now);
     tell_label(world, repository, number, &name, "unlabeled", by, now);
     true
+}
+
+/// Keeps what happened to a label among the issue's events.
+fn note_label(
+    world: &mut World,
+    repository: usize,
+    number: u64,
+    label: &str,
+    event: &'static str,
+    by: &str,
+    now: Timestamp,
+) {
+    let id = world.next_id();
+    let Some(issue) = world.repositories[repository].issues.get_mut(&number) else { return };
+    let (actor, label) = (by.to_owned(), label.to_owned());
+    issue.events.push(LabelEvent { id, event, actor, label, created_at: now });
 }
 
 /// Changes an issue or pull request, and tells of each change.

@@ -9,6 +9,7 @@ use super::beginning::ensure_user;
 use super::deeds::{self, IssueEdit};
 use super::people::Role;
 use super::pull_deeds::{NewReview, NewReviewComment, merge_pull, set_draft, submit_review};
+use super::webhooks;
 use super::world::World;
 use super::{EmulatedGitHub, EmulatorError};
 
@@ -114,6 +115,17 @@ impl EmulatedGitHub {
     /// Says where webhooks go from now on.
     pub fn set_webhook_url(&self, url: Option<Url>) {
         self.shared.with_world(|world| world.app.webhook_url = url);
+    }
+
+    /// Holds back the next deliveries: they do not come, and the App's log does not know them.
+    pub fn hold_deliveries(&self, count: u32) {
+        self.shared.with_world(|world| world.to_hold = count);
+    }
+
+    /// Sends what was held back, late, and waits like [`Self::label_issue`].
+    pub async fn let_deliveries_go(&self) {
+        self.shared.with_world(webhooks::let_go);
+        self.deliveries_settled().await;
     }
 
     /// Changes what a person may do in every repository.

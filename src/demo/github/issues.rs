@@ -85,6 +85,13 @@ pub(super) fn update(call: &mut Call<'_>) -> Outcome {
     show(call, number).map(Answer::ok)
 }
 
+/// What happened to an issue, as far as the emulator keeps it: its labels.
+pub(super) fn events(call: &mut Call<'_>) -> Outcome {
+    let issue = call.issue()?;
+    let all = issue.events.iter().map(|event| shapes::label_event(call.world, call.repo(), event)).collect();
+    Ok(page(call, all))
+}
+
 /// `state` of a body: `open` or `closed`.
 pub(super) fn open_state(call: &Call<'_>, resource: &str) -> Result<Option<bool>, Refusal> {
     match call.body["state"].as_str() {

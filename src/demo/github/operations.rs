@@ -70,7 +70,7 @@ macro_rules! operations {
 }
 
 /// All of them.
-pub(super) static OPERATIONS: [Operation; 68] = operations! {
+pub(super) static OPERATIONS: [Operation; 69] = operations! {
     "apps/get-authenticated" GET "/app" Access::App => app::get_app;
     "apps/get-by-slug" GET "/apps/{app_slug}" Access::Installation => app::get_app_by_slug;
     "apps/get-webhook-config-for-app" GET "/app/hook/config" Access::App => deliveries::get_config;
@@ -110,6 +110,7 @@ pub(super) static OPERATIONS: [Operation; 68] = operations! {
     "issues/list-labels-on-issue" GET "/repos/{owner}/{repo}/issues/{issue_number}/labels" TALK_READ => labels::list_on_issue;
     "issues/add-labels" POST "/repos/{owner}/{repo}/issues/{issue_number}/labels" TALK_WRITE => labels::add;
     "issues/remove-label" DELETE "/repos/{owner}/{repo}/issues/{issue_number}/labels/{name}" TALK_WRITE => labels::remove;
+    "issues/list-events" GET "/repos/{owner}/{repo}/issues/{issue_number}/events" TALK_READ => issues::events;
     "issues/list-labels-for-repo" GET "/repos/{owner}/{repo}/labels" TALK_READ => labels::list;
     "issues/create-label" POST "/repos/{owner}/{repo}/labels" TALK_WRITE => labels::create;
     "issues/get-label" GET "/repos/{owner}/{repo}/labels/{name}" TALK_READ => labels::get;

@@ -73,6 +73,11 @@ pub(super) fn fire(world: &mut World, event: Event<'_>, now: Timestamp) -> Optio
         outcome: None,
     };
     let guid = delivery.guid.clone();
+    if world.to_hold > 0 {
+        world.to_hold -= 1;
+        world.held.push(delivery);
+        return Some(guid);
+    }
     enqueue(world, delivery);
     Some(guid)
 }
@@ -84,6 +89,13 @@ pub(super) fn redeliver(world: &mut World, id: u64, now: Timestamp) -> Option<u6
     let url = world.app.webhook_url.as_ref().map_or(old.url.clone(), ToString::to_string);
     enqueue(world, Delivery { id, redelivery: true, created_at: now, outcome: None, url, ..old });
     Some(id)
+}
+
+/// Sends what was held back.
+pub(super) fn let_go(world: &mut World) {
+    for delivery in std::mem::take(&mut world.held) {
+        enqueue(world, delivery);
+    }
 }
 
 fn enqueue(world: &mut World, mut delivery: Delivery) {

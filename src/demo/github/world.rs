@@ -23,6 +23,10 @@ pub(super) struct World {
     pub(super) tokens: BTreeMap<String, Token>,
     /// Oldest first.
     pub(super) deliveries: VecDeque<Delivery>,
+    /// So many of the next deliveries are not sent.
+    pub(super) to_hold: u32,
+    /// Those, until they are let go: GitHub's log does not know them either.
+    pub(super) held: Vec<Delivery>,
     /// How often each operation was called.
     pub(super) calls: BTreeMap<String, u64>,
     pub(super) faults: Vec<Fault>,
@@ -96,12 +100,25 @@ pub(super) struct Issue {
     pub(super) locked: bool,
     pub(super) labels: Vec<String>,
     pub(super) comments: Vec<Comment>,
+    /// Labels put on and taken off, oldest first.
+    pub(super) events: Vec<LabelEvent>,
     pub(super) reactions: Vec<Reaction>,
     pub(super) created_at: Timestamp,
     pub(super) updated_at: Timestamp,
     pub(super) closed_at: Option<Timestamp>,
     pub(super) closed_by: Option<String>,
     pub(super) pull: Option<Pull>,
+}
+
+/// A label was put on or taken off.
+#[derive(Debug, Clone)]
+pub(super) struct LabelEvent {
+    pub(super) id: u64,
+    /// `labeled`, `unlabeled`
+    pub(super) event: &'static str,
+    pub(super) actor: String,
+    pub(super) label: String,
+    pub(super) created_at: Timestamp,
 }
 
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::Response;
-use axum::routing::post;
+use axum::routing::{get, post};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
@@ -26,8 +26,25 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/messages", post(messages))
         .route("/v1/chat/completions", post(chat_completions))
+        .route("/v1/models", get(models))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(shared)
+}
+
+/// The list of models, in the fields that both providers' lists have.
+async fn models(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    let has_key = headers.contains_key("x-api-key") || headers.contains_key(AUTHORIZATION);
+    let conversation = &shared.conversation;
+    let names = [Some(&conversation.model), conversation.brief_model.as_ref()].into_iter().flatten();
+    let listed: Vec<Value> = names.map(|name| serde_json::json!({"id": name, "object": "model"})).collect();
+    let (status, body) = match has_key {
+        true => (StatusCode::OK, serde_json::json!({ "data": listed })),
+        false => (StatusCode::UNAUTHORIZED, serde_json::json!({"error": {"message": "no API key was sent"}})),
+    };
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
 }
 
 async fn messages(State(shared): State<Arc<Shared>>, headers: HeaderMap, request: Bytes) -> Response {

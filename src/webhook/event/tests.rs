@@ -51,6 +51,8 @@ fn our_label_starts_work_with_the_issue_as_it_was() {
         labeller: "grace".parse().unwrap(),
         labeller_id: 2,
         labeller_is_bot: false,
+        labelled_at: None,
+        found: false,
     };
     assert_eq!(meaning(&payload("labeled")), Meaning::Request(DeliveryRequest::Start(trigger)));
 }
@@ -73,7 +75,7 @@ fn a_bot_is_known_by_its_account_type() {
 #[test]
 fn taking_the_label_off_or_ending_the_issue_cancels() {
     let why = |action: &str| match meaning(&payload(action)) {
-        Meaning::Request(DeliveryRequest::Cancel { repository: at, issue, why }) => {
+        Meaning::Request(DeliveryRequest::Cancel { repository: at, issue, why, at: _ }) => {
             assert_eq!((at, issue), (repository(), IssueNumber(7)));
             why
         }

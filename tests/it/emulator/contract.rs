@@ -148,6 +148,7 @@ async fn issues_and_labels(bench: &Bench, token: &str) {
     expect(200, "GET", "/issues?state=all&labels=agent-fix&sort=updated&direction=asc", Value::Null).await;
     expect(422, "GET", "/issues?state=odd", Value::Null).await;
     expect(200, "POST", &at("/labels"), json!({"labels": ["needs human"]})).await;
+    expect(200, "GET", &at("/events"), Value::Null).await;
     expect(200, "GET", &at("/labels"), Value::Null).await;
     expect(200, "DELETE", &at("/labels/needs%20human"), Value::Null).await;
     expect(404, "DELETE", &at("/labels/needs%20human"), Value::Null).await;

@@ -45,6 +45,8 @@ impl Desk {
             labeller: "octo-maintainer".parse().unwrap(),
             labeller_id: 1,
             labeller_is_bot: false,
+            labelled_at: None,
+            found: false,
         };
         let delivery = NewDelivery {
             id: "d1".parse().unwrap(),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::app::{integration, user};
 use super::{node_id, stamp};
-use crate::demo::github::world::{Comment, Issue, Label, Reaction, Repository, World};
+use crate::demo::github::world::{Comment, Issue, Label, LabelEvent, Reaction, Repository, World};
 
 /// `issue`, for pull requests as well.
 pub(in crate::demo::github) fn issue(world: &World, repository: &Repository, issue: &Issue) -> Value {
@@ -88,6 +88,27 @@ pub(in crate::demo::github) fn comment(
         "author_association": association(world, &comment.author),
         "reactions": rollup(&url, &comment.reactions),
         "performed_via_github_app": via_app(world, &comment.author),
+    })
+}
+
+/// `labeled-issue-event` and its opposite.
+pub(in crate::demo::github) fn label_event(
+    world: &World,
+    repository: &Repository,
+    event: &LabelEvent,
+) -> Value {
+    let color = repository.labels.iter().find(|label| label.name == event.label);
+    json!({
+        "id": event.id,
+        "node_id": node_id("LE", event.id),
+        "url": format!("{}/repos/{}/issues/events/{}", world.urls.api, repository.full_name(), event.id),
+        "actor": user(world, &event.actor),
+        "event": event.event,
+        "commit_id": null,
+        "commit_url": null,
+        "created_at": stamp(event.created_at),
+        "label": {"name": event.label, "color": color.map_or("ededed", |label| label.color.as_str())},
+        "performed_via_github_app": null,
     })
 }
 

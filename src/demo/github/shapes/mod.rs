@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 pub(super) use app::{installation, integration, public_user, user};
 pub(super) use git::{branch, commit, commit_with_changes, comparison, file_change, git_ref};
-pub(super) use issue::{comment, issue, label, reaction};
+pub(super) use issue::{comment, issue, label, label_event, reaction};
 pub(super) use pull::{check_run, pull, pull_simple};
 pub(super) use repository::repository;
 pub(super) use review::{review, review_comment};

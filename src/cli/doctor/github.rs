@@ -1,0 +1,360 @@
+//! The App, its webhook and its installations, as GitHub has them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use url::Url;
+
+use super::report::{Check, Report};
+use crate::config::{GitHubConfig, Readings};
+use crate::github::{AppClient, AppFacts, Connection, GitHubError, HookDelivery};
+use crate::install::manifest;
+use crate::webhook::{HANDLED_EVENTS, WEBHOOK_PATH};
+
+/// GitHub's tokens are made to bear a minute.
+const SKEW_SECONDS_WARNED: i64 = 20;
+/// Beyond it GitHub refuses our tokens.
+const SKEW_SECONDS_MAX: i64 = 60;
+
+pub(super) async fn check(readings: &Readings, report: &mut Report) {
+    let Ok(config) = &readings.github else {
+        return report.add(Check::skipped("GitHub App", "its configuration cannot be used"));
+    };
+    let Some(app) = &config.app else {
+        return report.add(Check::failure(
+            "GitHub App",
+            "there are no credentials: no App is configured, and none was registered",
+            "Start `mendwright serve`, open the page that it prints, and register one; or configure [github].",
+        ));
+    };
+    let connection = Connection {
+        api_url: config.api_url.clone(),
+        web_url: config.web_url.clone(),
+        app_id: app.id,
+        private_key_pem: app.private_key.clone(),
+    };
+    let client = match AppClient::new(&connection) {
+        Ok(client) => client,
+        Err(error) => {
+            let remedy = "Configure the App's key again; a new one can be made on its settings page.";
+            return report.add(Check::failure("private key", error.to_string(), remedy));
+        }
+    };
+    report.add(Check::ok("private key", "it can be read and used, and other accounts cannot read it"));
+    let Some(facts) = identity(&client, config, report).await else {
+        let why = "GitHub does not know us";
+        for name in ["permissions", "events", "webhook", "deliveries", "installations"] {
+            report.add(Check::skipped(name, why));
+        }
+        return;
+    };
+    let settings = settings_page(config, &facts);
+    app_permissions(&facts, &settings, report);
+    app_events(&facts, &settings, report);
+    let public_url = readings.public_url.as_ref().ok().and_then(Option::as_ref);
+    webhook(&client, public_url, &settings, report).await;
+    deliveries(&client, &settings, report).await;
+    installations(&client, config, &facts, report).await;
+}
+
+/// Whether GitHub can be reached, has the same time as we, and knows us.
+async fn identity(client: &AppClient, config: &GitHubConfig, report: &mut Report) -> Option<AppFacts> {
+    let before = Timestamp::now();
+    let (date, facts) = match client.about().await {
+        Ok(answered) => answered,
+        Err(error) => {
+            let remedy = format!(
+                "See that this machine can reach {} (name, proxy, firewall, certificate), and that github.api_url \
+                 is right.",
+                config.api_url
+            );
+            report.add(Check::failure("GitHub", error_in_words(&error), remedy));
+            return None;
+        }
+    };
+    report.add(Check::ok("GitHub", format!("{} answers", config.api_url)));
+    match date {
+        Some(date) => report.add(skew(before.as_second() - date.as_second())),
+        None => report.add(Check::skipped("clock", "GitHub's answer has no date")),
+    }
+    match facts {
+        Ok(facts) => {
+            report.add(Check::ok("GitHub App", format!("GitHub knows us as {}", facts.slug)));
+            Some(facts)
+        }
+        Err(error) => {
+            let remedy = "See that github.app_id and the private key belong to the same App, that the key was not \
+                          deleted on GitHub, and that the clock is right.";
+            report.add(Check::failure("GitHub App", error_in_words(&error), remedy));
+            None
+        }
+    }
+}
+
+/// `ahead`: seconds that our clock is before GitHub's.
+fn skew(ahead: i64) -> Check {
+    let seconds = ahead.abs();
+    let direction = if ahead > 0 { "ahead of" } else { "behind" };
+    let what = format!("this machine's clock is {seconds} s {direction} GitHub's");
+    let remedy = "Let the clock be set by the network: `timedatectl set-ntp true`, or chrony.";
+    match seconds {
+        0..=2 => Check::ok("clock", "it agrees with GitHub's"),
+        3..=SKEW_SECONDS_WARNED => Check::ok("clock", what),
+        _ if seconds <= SKEW_SECONDS_MAX => Check::warning("clock", what, remedy),
+        _ => Check::failure("clock", format!("{what}; GitHub refuses what we sign"), remedy),
+    }
+}
+
+fn settings_page(config: &GitHubConfig, facts: &AppFacts) -> String {
+    let web = config.web_url.as_str().trim_end_matches('/');
+    let organisation = facts.owner.as_ref().filter(|owner| owner.kind.as_deref() == Some("Organization"));
+    match organisation.and_then(|owner| owner.login.as_deref()) {
+        Some(login) => format!("{web}/organizations/{login}/settings/apps/{}", facts.slug),
+        None => format!("{web}/settings/apps/{}", facts.slug),
+    }
+}
+
+/// What of the permissions we need is not there.
+fn missing(granted: &BTreeMap<String, String>) -> Vec<String> {
+    let rank = |level: Option<&String>| match level.map(String::as_str) {
+        Some("admin") => 3,
+        Some("write") => 2,
+        Some("read") => 1,
+        Some(_) | None => 0,
+    };
+    let needed = manifest().default_permissions;
+    let lacks = needed.iter().filter(|(name, level)| rank(granted.get(*name)) < rank(Some(level)));
+    lacks.map(|(name, level)| format!("{name}: {level}")).collect()
+}
+
+fn app_permissions(facts: &AppFacts, settings: &str, report: &mut Report) {
+    let missing = missing(&facts.permissions);
+    if !missing.is_empty() {
+        let what = format!("the App does not ask for {}", missing.join(", "));
+        let remedy = format!(
+            "Add them at {settings}/permissions; then accept them in each installation, where GitHub asks for it."
+        );
+        return report.add(Check::failure("permissions", what, remedy));
+    }
+    let needed = manifest().default_permissions;
+    let more: Vec<&str> =
+        facts.permissions.keys().filter(|name| !needed.contains_key(*name)).map(String::as_str).collect();
+    if more.is_empty() {
+        return report
+            .add(Check::ok("permissions", "the App asks for all that it needs, and for nothing else"));
+    }
+    let what = format!("the App asks for more than it needs: {}", more.join(", "));
+    report.add(Check::warning("permissions", what, format!("Take them away at {settings}/permissions.")));
+}
+
+fn app_events(facts: &AppFacts, settings: &str, report: &mut Report) {
+    let missing: Vec<&str> = HANDLED_EVENTS
+        .iter()
+        .copied()
+        .filter(|event| !facts.events.iter().any(|subscribed| subscribed == event))
+        .collect();
+    report.add(if missing.is_empty() {
+        Check::ok("events", format!("the App subscribes to {}", HANDLED_EVENTS.join(", ")))
+    } else {
+        let what = format!("the App does not subscribe to {}", missing.join(", "));
+        Check::failure("events", what, format!("Subscribe to them at {settings}/permissions."))
+    });
+}
+
+async fn webhook(client: &AppClient, public_url: Option<&Url>, settings: &str, report: &mut Report) {
+    let hook = match client.hook_config().await {
+        Ok(hook) => hook,
+        Err(error) => {
+            let remedy = format!("Look at {settings}.");
+            return report.add(Check::failure("webhook", error_in_words(&error), remedy));
+        }
+    };
+    let url = hook.url.filter(|url| !url.is_empty());
+    let Some(url) = url else {
+        let remedy = format!("Set the webhook's address at {settings} to https://YOUR-HOST{WEBHOOK_PATH}.");
+        return report.add(Check::failure("webhook", "the App has no webhook address", remedy));
+    };
+    let expected = public_url.map(|base| format!("{}{WEBHOOK_PATH}", base.as_str().trim_end_matches('/')));
+    if hook.content_type.as_deref().is_some_and(|kind| kind != "json") {
+        let remedy = format!("Set the content type at {settings} to application/json.");
+        return report.add(Check::failure("webhook", "deliveries do not come as JSON", remedy));
+    }
+    if hook.insecure_ssl == "1" {
+        let remedy = format!("Switch the verification on at {settings}.");
+        report.add(Check::warning("webhook", "GitHub does not check our certificate", remedy));
+    }
+    report.add(match expected {
+        Some(expected) if expected != url => Check::failure(
+            "webhook",
+            format!("GitHub sends to {url}, and server.public_url says {expected}"),
+            format!("Correct the address at {settings}, or server.public_url."),
+        ),
+        None if !url.trim_end_matches('/').ends_with(WEBHOOK_PATH) => Check::failure(
+            "webhook",
+            format!("GitHub sends to {url}, and deliveries are taken at {WEBHOOK_PATH}"),
+            format!("Correct the address at {settings}."),
+        ),
+        Some(_) | None => Check::ok("webhook", format!("GitHub sends to {url}")),
+    });
+}
+
+async fn deliveries(client: &AppClient, settings: &str, report: &mut Report) {
+    let newest = match client.newest_deliveries().await {
+        Ok(newest) => newest,
+        Err(error) => {
+            let remedy = "Without the delivery log nothing can be said about it.";
+            return report.add(Check::warning("deliveries", error_in_words(&error), remedy));
+        }
+    };
+    report.add(judged(&newest, settings));
+}
+
+fn judged(newest: &[HookDelivery], settings: &str) -> Check {
+    let Some(last) = newest.first() else {
+        let remedy = "Put any label on an issue of an installed repository, and run this again.";
+        return Check::warning("deliveries", "GitHub has delivered nothing yet", remedy);
+    };
+    // A delivery that arrived at its second attempt did arrive.
+    let arrived: Vec<&str> =
+        newest.iter().filter(|delivery| delivery.arrived()).map(|delivery| delivery.guid.as_str()).collect();
+    let mut lost: Vec<&str> =
+        newest.iter().map(|delivery| delivery.guid.as_str()).filter(|guid| !arrived.contains(guid)).collect();
+    lost.sort_unstable();
+    lost.dedup();
+    let lost = lost.len();
+    let log = format!("{settings}/advanced");
+    if !last.arrived() {
+        let answer = match last.status_code {
+            401 => {
+                "The webhook secrets differ: set github.webhook_secret and the App's to the same.".to_owned()
+            }
+            0 | 502 | 504 => {
+                "GitHub could not reach us: see that the service runs, that its address is reachable \
+                              from outside, and that the proxy before it passes POST on."
+                    .to_owned()
+            }
+            _ => "See what was answered, and the service's log at that time.".to_owned(),
+        };
+        let what = format!(
+            "the newest one ({} at {}) did not arrive: {} ({})",
+            last.event, last.delivered_at, last.status_code, last.status
+        );
+        return Check::failure("deliveries", what, format!("{answer} The log is at {log}."));
+    }
+    if lost > 0 {
+        let what = format!("the newest arrived; of the last {} attempts {lost} never did", newest.len());
+        return Check::warning("deliveries", what, format!("See why at {log}."));
+    }
+    Check::ok("deliveries", format!("the last {} arrived", newest.len()))
+}
+
+async fn installations(client: &AppClient, config: &GitHubConfig, facts: &AppFacts, report: &mut Report) {
+    let all = match client.installations().await {
+        Ok(all) => all,
+        Err(error) => {
+            let remedy = "See whether GitHub has trouble, and run this again.";
+            return report.add(Check::failure("installations", error_in_words(&error), remedy));
+        }
+    };
+    if all.is_empty() {
+        let page = format!("{}/apps/{}", config.web_url.as_str().trim_end_matches('/'), facts.slug);
+        let remedy = format!("Install it on repositories: {page}/installations/new");
+        return report.add(Check::warning("installations", "the App is installed nowhere", remedy));
+    }
+    for installation in &all {
+        let account = &installation.account;
+        let missing = missing(&installation.permissions);
+        report.add(if installation.suspended {
+            let remedy = format!("Its owner can end that at {}.", installation.html_url);
+            Check::warning("installations", format!("{account} has suspended the App"), remedy)
+        } else if missing.is_empty() {
+            Check::ok("installations", format!("{account} granted all that is needed"))
+        } else {
+            let what = format!("{account} has not granted {}", missing.join(", "));
+            let remedy = format!("An owner accepts them at {}.", installation.html_url);
+            Check::failure("installations", what, remedy)
+        });
+    }
+}
+
+/// Without the promise to try again, which nobody keeps here.
+fn error_in_words(error: &GitHubError) -> String {
+    match error {
+        GitHubError::Unavailable { what, detail, .. } => format!("GitHub does not answer ({what}): {detail}"),
+        GitHubError::NotFound { .. } | GitHubError::Forbidden { .. } | GitHubError::Rejected { .. } => {
+            error.to_string()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::Finding;
+    use super::*;
+
+    fn told(check: &Check) -> String {
+        format!("{:?}: {} → {}", check.result, check.what, check.remedy.as_deref().unwrap_or("-"))
+    }
+
+    #[test]
+    fn a_clock_is_good_up_to_twenty_seconds_and_of_no_use_beyond_sixty() {
+        for (ahead, finding) in [
+            (0, Finding::Ok),
+            (-20, Finding::Ok),
+            (21, Finding::Warning),
+            (-60, Finding::Warning),
+            (61, Finding::Failure),
+            (-3_600, Finding::Failure),
+        ] {
+            assert_eq!(skew(ahead).result, finding, "{ahead}");
+        }
+        insta::assert_snapshot!(told(&skew(-300)), @"Failure: this machine's clock is 300 s behind GitHub's; GitHub refuses what we sign → Let the clock be set by the network: `timedatectl set-ntp true`, or chrony.");
+    }
+
+    fn delivery(id: u64, guid: &str, status_code: u16) -> HookDelivery {
+        HookDelivery {
+            id,
+            guid: guid.into(),
+            delivered_at: "2026-11-25T12:00:00Z".parse().unwrap(),
+            redelivery: false,
+            status: "in GitHub's words".into(),
+            status_code,
+            event: "issues".into(),
+            action: None,
+        }
+    }
+
+    #[test]
+    fn deliveries_are_judged_by_what_arrived_in_the_end() {
+        let judge = |list: &[HookDelivery]| told(&judged(list, "SETTINGS"));
+        let all = [
+            judge(&[]),
+            judge(&[delivery(3, "c", 202), delivery(2, "b", 202)]),
+            judge(&[delivery(3, "a", 202), delivery(2, "b", 200), delivery(1, "a", 502)]),
+            judge(&[delivery(3, "c", 202), delivery(2, "b", 502), delivery(1, "b", 504)]),
+            judge(&[delivery(3, "c", 401)]),
+            judge(&[delivery(3, "c", 502), delivery(2, "b", 202)]),
+            judge(&[delivery(3, "c", 400)]),
+        ];
+        insta::assert_snapshot!(all.join("\n"), @r"
+        Warning: GitHub has delivered nothing yet → Put any label on an issue of an installed repository, and run this again.
+        Ok: the last 2 arrived → -
+        Ok: the last 3 arrived → -
+        Warning: the newest arrived; of the last 3 attempts 1 never did → See why at SETTINGS/advanced.
+        Failure: the newest one (issues at 2026-11-25T12:00:00Z) did not arrive: 401 (in GitHub's words) → The webhook secrets differ: set github.webhook_secret and the App's to the same. The log is at SETTINGS/advanced.
+        Failure: the newest one (issues at 2026-11-25T12:00:00Z) did not arrive: 502 (in GitHub's words) → GitHub could not reach us: see that the service runs, that its address is reachable from outside, and that the proxy before it passes POST on. The log is at SETTINGS/advanced.
+        Failure: the newest one (issues at 2026-11-25T12:00:00Z) did not arrive: 400 (in GitHub's words) → See what was answered, and the service's log at that time. The log is at SETTINGS/advanced.
+        ");
+    }
+
+    #[test]
+    fn a_higher_level_holds_a_lower_one() {
+        let mut granted = manifest().default_permissions;
+        assert_eq!(missing(&granted), [""; 0]);
+        granted.insert("metadata".into(), "write".into());
+        assert_eq!(missing(&granted), [""; 0]);
+        granted.insert("issues".into(), "read".into());
+        granted.remove("checks");
+        assert_eq!(missing(&granted), ["checks: write", "issues: write"]);
+    }
+}

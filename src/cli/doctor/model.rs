@@ -1,0 +1,79 @@
+//! The model provider: whether it takes our key and has the model, and what the model costs.
+
+use super::report::{Check, Report};
+use crate::app::model_config;
+use crate::config::ModelConfig;
+use crate::domain::Message;
+use crate::model::{Access, ModelRequest, check_access, connect, known_price};
+
+pub(super) async fn check(config: &ModelConfig, really_call: bool, report: &mut Report) {
+    let wanted = model_config(config, &config.name);
+    let (name, url) = (&config.name, &config.url);
+    let key =
+        "Set model.api_key_file (or MENDWRIGHT_MODEL_API_KEY) to a key that the provider has not revoked.";
+    report.add(match check_access(&wanted).await {
+        Ok(Access::Listed) => Check::ok("model", format!("{url} takes the key and has {name}")),
+        Ok(Access::NoList) => {
+            let what = format!("{url} has no list of models; whether it has {name} is not known");
+            Check::warning("model", what, "Run this with --model-call to find out.")
+        }
+        Ok(Access::NotListed { some }) => {
+            let some = if some.is_empty() { "nothing".to_owned() } else { some.join(", ") };
+            let what = format!("{url} takes the key, and {name} is not in its list (it has {some})");
+            Check::warning("model", what, "See that model.name is spelled as the provider spells it.")
+        }
+        Ok(Access::KeyRefused { status }) => {
+            Check::failure("model", format!("{url} refuses the key (status {status})"), key)
+        }
+        Ok(Access::Unreachable { why }) => {
+            let remedy =
+                "See that this machine can reach it (name, proxy, firewall), and that model.url is right.";
+            Check::failure("model", format!("{url} cannot be reached: {why}"), remedy)
+        }
+        Err(error) => Check::failure("model", error.to_string(), "Correct that; the service does not start."),
+    });
+    if really_call {
+        report.add(call(config).await);
+    }
+    let names = [Some(name), config.brief_name.as_ref()].into_iter().flatten();
+    for name in names {
+        report.add(match config.stated_price(name).or_else(|| known_price(name)) {
+            Some(price) => {
+                let what = format!("{name}: ${} in, ${} out for a million tokens", price.input, price.output);
+                Check::ok("price", what)
+            }
+            None => Check::warning(
+                "price",
+                format!("what {name} costs is not known: budget.usd cannot hold it"),
+                "Write what it costs in [model.price]; tokens, turns and minutes are bounded without.",
+            ),
+        });
+    }
+}
+
+/// One call for one word.
+async fn call(config: &ModelConfig) -> Check {
+    const OUTPUT_TOKENS_MAX: u32 = 64;
+    let model = match connect(model_config(config, &config.name)) {
+        Ok(model) => model,
+        Err(error) => return Check::failure("model call", error.to_string(), "Correct that."),
+    };
+    let request = ModelRequest {
+        system: "You answer with one word.".to_owned(),
+        messages: vec![Message::User { text: "Say: ready".to_owned() }],
+        tools: Vec::new(),
+        output_tokens_max: OUTPUT_TOKENS_MAX,
+    };
+    match model.complete(&request).await {
+        Ok(reply) => {
+            let tokens = reply.usage.input_tokens + reply.usage.output_tokens;
+            let usd = model.price().map(|price| format!(", ${:.4}", price.of(&reply.usage)));
+            let what = format!("{} answered ({tokens} tokens{})", reply.model, usd.unwrap_or_default());
+            Check::ok("model call", what)
+        }
+        Err(error) => {
+            let remedy = "See what the provider says: key, credit, model name, limits of the account.";
+            Check::failure("model call", error.to_string(), remedy)
+        }
+    }
+}

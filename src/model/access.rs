@@ -1,0 +1,104 @@
+//! Whether a provider can be reached and takes our key, asked by its list of models: that costs
+//! nothing.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+
+use super::connection::{InvalidModelConfig, ModelConfig, Provider, checked_url, headers, http_client};
+
+/// For the whole exchange.
+const TIME_MAX: Duration = Duration::from_secs(20);
+/// Lists of a thousand models are shorter.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// What the provider said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// It lists the model.
+    Listed,
+    /// It takes the key and does not list the model; some servers list under other names.
+    NotListed {
+        /// Some of those that it lists.
+        some: Vec<String>,
+    },
+    /// It takes the key, or wants none, and has no such list.
+    NoList,
+    /// It refuses the key.
+    KeyRefused {
+        /// HTTP status.
+        status: u16,
+    },
+    /// It cannot be reached, or has trouble.
+    Unreachable {
+        /// What went wrong, in words.
+        why: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct List {
+    data: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    id: String,
+}
+
+/// Asks for the list of models.
+/// Sources: docs.anthropic.com, "List Models"; platform.openai.com, "List models".
+pub async fn check_access(config: &ModelConfig) -> Result<Access, InvalidModelConfig> {
+    let (mut url, shown) = checked_url(config.url.as_ref(), config.provider)?;
+    let key = config.api_key.expose_secret().trim();
+    let headers = headers(config.provider, key)
+        .ok_or_else(|| InvalidModelConfig::UnusableKey { url: shown.clone() })?;
+    let client = http_client(&url, config.limits)
+        .map_err(|error| InvalidModelConfig::Client { url: shown, why: error.to_string() })?;
+    let base = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&match config.provider {
+        Provider::Anthropic if !base.ends_with("/v1") => format!("{base}/v1/models"),
+        Provider::Anthropic | Provider::OpenAi => format!("{base}/models"),
+    });
+    if config.provider == Provider::Anthropic {
+        // Twenty at a time otherwise.
+        url.set_query(Some("limit=1000"));
+    }
+    let unreachable = |error: reqwest::Error| Access::Unreachable { why: in_words(&error) };
+    let mut answer = match client.get(url).headers(headers).timeout(TIME_MAX).send().await {
+        Ok(answer) => answer,
+        Err(error) => return Ok(unreachable(error)),
+    };
+    let status = answer.status().as_u16();
+    match status {
+        200 => {}
+        401 | 403 => return Ok(Access::KeyRefused { status }),
+        404 | 405 | 501 => return Ok(Access::NoList),
+        _ => return Ok(Access::Unreachable { why: format!("it answers with status {status}") }),
+    }
+    let mut body = Vec::new();
+    loop {
+        match answer.chunk().await {
+            Ok(Some(piece)) if body.len() + piece.len() <= ANSWER_BYTES_MAX => body.extend_from_slice(&piece),
+            Ok(Some(_)) => return Ok(Access::NoList),
+            Ok(None) => break,
+            Err(error) => return Ok(unreachable(error)),
+        }
+    }
+    let Ok(List { data }) = serde_json::from_slice(&body) else { return Ok(Access::NoList) };
+    if data.iter().any(|entry| entry.id == config.name) {
+        return Ok(Access::Listed);
+    }
+    const SOME: usize = 5;
+    Ok(Access::NotListed { some: data.into_iter().take(SOME).map(|entry| entry.id).collect() })
+}
+
+/// The innermost cause says most; the address is left out.
+fn in_words(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

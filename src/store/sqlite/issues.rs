@@ -1,0 +1,138 @@
+//! An issue's jobs: made, called off, made anew, one at a time.
+
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row, Sqlite};
+
+use super::{SqliteStore, Tx, signed};
+use crate::domain::{IssueNumber, Job, JobId, RepositoryId, Trigger};
+use crate::store::rows::{self, JOB_COLUMNS, milliseconds};
+use crate::store::{Claim, DeliveryRecorded, StoreError};
+
+impl SqliteStore {
+    /// Makes a job for the trigger, unless the issue has an unfinished one.
+    pub(super) async fn start_job(
+        &self,
+        tx: &mut Tx,
+        trigger: &Trigger,
+        now: Timestamp,
+    ) -> Result<DeliveryRecorded, StoreError> {
+        let repository = signed(trigger.repository.id.0);
+        let issue = signed(trigger.issue.number.0);
+        let active = sqlx::query(
+            "SELECT id FROM jobs WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0",
+        )
+        .bind(repository)
+        .bind(issue)
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(self.failed("looked for an active job"))?;
+        let trigger_json = serde_json::to_string(trigger).expect("a trigger has only string keys");
+        if let Some(row) = active {
+            sqlx::query(
+                "UPDATE jobs SET restart_json = $3
+                 WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0 AND cancel_why IS NOT NULL",
+            )
+            .bind(repository)
+            .bind(issue)
+            .bind(&trigger_json)
+            .execute(&mut **tx)
+            .await
+            .map_err(self.failed("kept a trigger for later"))?;
+            return Ok(DeliveryRecorded::AlreadyActive(self.job_id(&row)?));
+        }
+        let latest = self.newest_job(&mut **tx, trigger.repository.id, trigger.issue.number).await?;
+        if latest.is_some_and(|job| job.has_served(trigger)) {
+            return Ok(DeliveryRecorded::Duplicate);
+        }
+        let id = JobId::new();
+        sqlx::query(
+            "INSERT INTO jobs (id, repository_id, issue_number, generation, trigger_json, state,
+                 created_at, updated_at, available_at)
+             SELECT $1, $2, $3, COALESCE(MAX(generation), 0) + 1, $4, 'queued', $5, $5, $5
+             FROM jobs WHERE repository_id = $2 AND issue_number = $3",
+        )
+        .bind(id.to_string())
+        .bind(repository)
+        .bind(issue)
+        .bind(trigger_json)
+        .bind(milliseconds(now))
+        .execute(&mut **tx)
+        .await
+        .map_err(self.failed("recorded a job"))?;
+        Ok(DeliveryRecorded::Job(id))
+    }
+
+    /// Tells the issue's unfinished job to stop. One that nobody works on is picked up to end it.
+    pub(super) async fn cancel_job(
+        &self,
+        tx: &mut Tx,
+        repository: RepositoryId,
+        issue: IssueNumber,
+        why: &str,
+        at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<DeliveryRecorded, StoreError> {
+        let latest = self.newest_job(&mut **tx, repository, issue).await?;
+        let labelled_at = latest.and_then(|job| job.trigger.labelled_at);
+        if labelled_at > at && at.is_some() {
+            // Told late, of what was before the label.
+            return Ok(DeliveryRecorded::Cancelled(0));
+        }
+        let changed = sqlx::query(
+            "UPDATE jobs SET cancel_why = COALESCE(cancel_why, $3), restart_json = NULL, available_at = $4
+             WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0",
+        )
+        .bind(signed(repository.0))
+        .bind(signed(issue.0))
+        .bind(why)
+        .bind(milliseconds(now))
+        .execute(&mut **tx)
+        .await
+        .map_err(self.failed("cancelled a job"))?;
+        Ok(DeliveryRecorded::Cancelled(u32::try_from(changed.rows_affected()).unwrap_or(u32::MAX)))
+    }
+
+    pub(super) async fn newest_job(
+        &self,
+        connection: impl sqlx::Executor<'_, Database = Sqlite>,
+        repository: RepositoryId,
+        issue: IssueNumber,
+    ) -> Result<Option<Job>, StoreError> {
+        let sql = format!(
+            "SELECT {JOB_COLUMNS} FROM jobs WHERE repository_id = $1 AND issue_number = $2
+             ORDER BY generation DESC LIMIT 1"
+        );
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(signed(repository.0))
+            .bind(signed(issue.0))
+            .fetch_optional(connection)
+            .await
+            .map_err(self.failed("read an issue's newest job"))?;
+        row.map(|row| rows::job(&row).map_err(self.unreadable("job"))).transpose()
+    }
+
+    pub(super) fn job_id(&self, row: &SqliteRow) -> Result<JobId, StoreError> {
+        let text: String = row.try_get("id").map_err(self.failed("read a job's id"))?;
+        text.parse().map_err(|error| self.unreadable("job id")(format!("{error}")))
+    }
+
+    /// Makes the job that was asked for while this one was being called off.
+    pub(super) async fn restart(&self, tx: &mut Tx, claim: &Claim, now: Timestamp) -> Result<(), StoreError> {
+        let row = sqlx::query("SELECT restart_json FROM jobs WHERE id = $1 AND cancel_why IS NOT NULL")
+            .bind(claim.job.id.to_string())
+            .fetch_optional(&mut **tx)
+            .await
+            .map_err(self.failed("looked for a trigger kept for later"))?;
+        let kept: Option<String> = match row {
+            Some(row) => row.try_get("restart_json").map_err(self.failed("read a trigger kept for later"))?,
+            None => None,
+        };
+        if let Some(text) = kept {
+            let trigger: Trigger = serde_json::from_str(&text)
+                .map_err(|error| self.unreadable("trigger kept for later")(error.to_string()))?;
+            self.start_job(tx, &trigger, now).await?;
+        }
+        Ok(())
+    }
+}
