@@ -4,6 +4,9 @@
 
 use crate::domain::{IssueSnapshot, JobSettings, Message, TestRun, TranscriptEvent, WorkBrief};
 
+use crate::sandbox::CallError;
+use crate::sandbox::protocol::RepoMap;
+
 use super::sanitise::{Sanitised, sanitise};
 use super::tools::describe_run;
 use super::{Agent, AgentError, Conversation};
@@ -12,6 +15,9 @@ mod answer;
 mod instructions;
 
 use instructions::{Instructions, written_in};
+
+/// Of the map, in tokens: a twentieth of what the smallest models hold. There is a tool for more.
+const MAP_TOKENS_MAX: u32 = 3_000;
 
 /// The issue and the repository as both models are told of them.
 struct Material {
@@ -32,11 +38,10 @@ impl Agent<'_> {
             return Ok(());
         }
         let (title, body) = (sanitise(&issue.title), sanitise(&issue.body));
-        let material = Material {
-            issue: issue_in_words(issue, &title, &body),
-            suite: suite_in_words(self.settings, baseline),
-            map: self.map().await?,
-        };
+        let issue = issue_in_words(issue, &title, &body);
+        let suite = suite_in_words(self.settings, baseline);
+        let map = self.map(format!("{issue}\n{suite}")).await?;
+        let material = Material { issue, suite, map };
         let mut instructions = self.instructions_for(&[]).await?;
         let brief = self.ask_for_brief(state, &material, &instructions).await?;
         if let Some(brief) = &brief {
@@ -61,10 +66,21 @@ impl Agent<'_> {
         self.record(state, &events).await
     }
 
-    /// What lies at the top of the repository.
-    async fn map(&self) -> Result<String, AgentError> {
+    /// What lies at the top of the repository, and the files that have most to do with the issue's
+    /// words and the failing tests' names and output.
+    async fn map(&self, text: String) -> Result<String, AgentError> {
         let root = self.workspace.base_directory("").await?;
-        Ok(format!("# Top of the repository\n\n{}\n", root.join("  ")))
+        let top = format!("# Top of the repository\n\n{}\n", root.join("  "));
+        let request = RepoMap { text, paths: Vec::new(), tokens_max: MAP_TOKENS_MAX };
+        match self.toolbox.repo_map(&request).await {
+            Ok(mapped) => Ok(format!("{top}\n# Files that may matter\n\n{}\n", mapped.text.trim_end())),
+            // A repository that cannot be mapped can be worked on all the same.
+            Err(CallError::Told(why)) => {
+                tracing::warn!(why, "there is no map of the repository");
+                Ok(top)
+            }
+            Err(CallError::Lost(error)) => Err(error.into()),
+        }
     }
 }
 

@@ -107,7 +107,7 @@ async fn a_brief_by_the_cheaper_model_is_checked_shown_and_becomes_the_plan() {
     conversation["turns"][0]["expect"] = json!({
         "contains": [
             "The cause is likely in: src/lib.rs\n", "To see the failure: Run the suite.", "- [ ] Read slug\n- [ ] Mend it",
-            "Dashes are sacred", "Keep src tidy",
+            "Dashes are sacred", "Keep src tidy", "# Files that may matter",
         ],
         "not_contains": ["gone.rs", "passwd"],
     });
