@@ -15,6 +15,7 @@ use crate::sandbox::{CallError, SandboxError, Toolbox};
 use crate::store::{Journal, StoreError};
 use crate::workspace::{Workspace, WorkspaceError};
 
+use super::context::View;
 use super::conversation::Conversation;
 use super::prompts;
 use super::purse::{Denied, Paid, Purse};
@@ -104,7 +105,7 @@ impl Agent<'_> {
                 )));
             }
             self.make_room(state).await?;
-            let request = request(&registry, state.view.messages().to_vec(), self.output_tokens_max);
+            let request = request(&registry, &state.view, self.output_tokens_max);
             match self.purse.ask(&mut state.spend, &request).await {
                 Ok(paid) => {
                     overflows = 0;
@@ -125,7 +126,7 @@ impl Agent<'_> {
 
     /// The least that a model can be asked: no conversation yet.
     pub fn shortest_request(output_tokens_max: u32) -> ModelRequest {
-        request(&Registry::standard(), Vec::new(), output_tokens_max)
+        request(&Registry::standard(), &View::default(), output_tokens_max)
     }
 
     /// Records the model's answer, and a reminder when it called no tool.
@@ -295,8 +296,14 @@ impl Agent<'_> {
     }
 }
 
-fn request(registry: &Registry, messages: Vec<Message>, output_tokens_max: u32) -> ModelRequest {
-    ModelRequest { system: prompts::SYSTEM.to_owned(), messages, tools: registry.specs(), output_tokens_max }
+fn request(registry: &Registry, view: &View, output_tokens_max: u32) -> ModelRequest {
+    ModelRequest {
+        system: prompts::SYSTEM.to_owned(),
+        messages: view.messages().to_vec(),
+        anchor: view.anchor(),
+        tools: registry.specs(),
+        output_tokens_max,
+    }
 }
 
 /// What the model is shown of a tool's answer. The whole is kept where that is more.

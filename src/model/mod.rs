@@ -50,6 +50,9 @@ pub struct ModelRequest {
     pub system: String,
     /// The conversation, oldest first.
     pub messages: Vec<Message>,
+    /// The last message that is shown other than it was said, if there is one: all up to it stays as
+    /// it is for many calls, and is worth a mark of its own in a provider's cache.
+    pub anchor: Option<usize>,
     /// The tools it may call; the same for a whole job.
     pub tools: Vec<ToolSpec>,
     /// The most it may answer with.
@@ -194,6 +197,7 @@ mod tests {
     #[test]
     fn the_worst_case_covers_the_text_a_margin_and_all_allowed_output() {
         let request = ModelRequest {
+            anchor: None,
             system: "s".repeat(4_000),
             messages: vec![Message::User { text: "u".repeat(36_001) }],
             tools: Vec::new(),

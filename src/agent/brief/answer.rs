@@ -109,6 +109,7 @@ fn request(material: &Material, instructions: &Instructions, remark: Option<&Str
         format!("\nAn earlier answer could not be used: {remark}. Answer with the JSON object alone.\n")
     });
     ModelRequest {
+        anchor: None,
         system: prompts::BRIEF.to_owned(),
         messages: vec![Message::User {
             text: format!("{issue}\n{suite}\n{map}{}{again}", written_in(instructions)),

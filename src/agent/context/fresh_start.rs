@@ -27,8 +27,8 @@ pub(super) struct Known<'a> {
 
 /// Writes it, in so many bytes that much room is left.
 pub(super) fn write(known: &Known<'_>, room: Room) -> String {
-    // A third of what may be shown before it is time to elide, at a cautious three bytes a token.
-    let bytes = usize::try_from(room.elide_to() * 3).unwrap_or(usize::MAX);
+    // A third of what may be shown, at a cautious three bytes a token.
+    let bytes = usize::try_from(room.input_tokens_max).unwrap_or(usize::MAX);
     let share = |percent: usize| bytes / 100 * percent;
     let again = match known.results {
         0 => String::new(),

@@ -34,6 +34,8 @@ pub struct View {
     /// The number of each message's first result; 0 where it has none.
     first_results: Vec<u32>,
     results_given: u32,
+    /// The last message with a handle.
+    anchor: Option<usize>,
     bytes: u64,
     bytes_per_token: f64,
     /// Whether signed reasoning is shown that was made under other instructions.
@@ -68,22 +70,19 @@ impl Room {
         Self { input_tokens_max: input }
     }
 
-    /// From here on old results are elided: every later turn pays for what stands there.
-    fn elide_at(self) -> u64 {
-        self.input_tokens_max * 60 / 100
-    }
-
-    /// Down to here, in one go: each time costs what the provider had in its cache.
-    fn elide_to(self) -> u64 {
-        self.input_tokens_max * 35 / 100
-    }
-
-    /// From here on, where eliding does not help, all is put together anew. What is between this and
-    /// the whole is for a turn's results, and for an estimate that is short.
-    fn compact_at(self) -> u64 {
-        self.input_tokens_max * 80 / 100
+    /// So many hundredths of what is left beside `instructions`, and they.
+    fn share(self, percent: u64, instructions: u64) -> u64 {
+        instructions + self.input_tokens_max.saturating_sub(instructions) * percent / 100
     }
 }
+
+/// From here on old results are elided: every later turn pays for what stands there.
+const ELIDE_AT_PERCENT: u64 = 60;
+/// Down to here, in one go: each time costs what the provider had in its cache.
+const ELIDE_TO_PERCENT: u64 = 35;
+/// From here on, where eliding does not help, all is put together anew. What is between this and the
+/// whole is for a turn's results, and for an estimate that is short.
+const COMPACT_AT_PERCENT: u64 = 80;
 
 impl Default for View {
     fn default() -> Self {
@@ -91,6 +90,7 @@ impl Default for View {
             messages: Vec::new(),
             first_results: Vec::new(),
             results_given: 0,
+            anchor: None,
             bytes: 0,
             bytes_per_token: BYTES_PER_TOKEN,
             is_bound_elsewhere: false,
@@ -102,6 +102,11 @@ impl View {
     /// What is shown, oldest first.
     pub fn messages(&self) -> &[Message] {
         &self.messages
+    }
+
+    /// The last message that is shown other than it was said.
+    pub fn anchor(&self) -> Option<usize> {
+        self.anchor
     }
 
     /// How many results there were in the whole conversation.
@@ -137,13 +142,14 @@ impl View {
 
     /// Shows the results from `first` to `last` as handles.
     pub fn elide(&mut self, first: u32, last: u32) {
-        for (message, first_here) in self.messages.iter_mut().zip(&self.first_results) {
+        for (at, (message, first_here)) in self.messages.iter_mut().zip(&self.first_results).enumerate() {
             let Message::ToolResults { results } = message else { continue };
             for (number, result) in (*first_here..).zip(results) {
                 if (first..=last).contains(&number) && result.text.len() > ELIDED_BYTES_MIN {
                     let handle = handle(number, &result.text);
                     self.bytes = self.bytes + handle.len() as u64 - result.text.len() as u64;
                     result.text = handle;
+                    self.anchor = Some(at);
                 }
             }
         }
@@ -154,6 +160,7 @@ impl View {
         self.messages.clear();
         self.first_results.clear();
         self.bytes = 0;
+        self.anchor = None;
         self.is_bound_elsewhere = false;
         self.push(Message::User { text: text.to_owned() });
     }
@@ -169,18 +176,20 @@ impl View {
         if self.is_bound_elsewhere {
             return self.compactable();
         }
-        let tokens = self.tokens();
-        if tokens < room.elide_at() {
+        let (tokens, instructions) = (self.tokens(), self.tokens_of(instruction_bytes_sent()));
+        let elide_at = room.share(ELIDE_AT_PERCENT, instructions);
+        let elide_to = room.share(ELIDE_TO_PERCENT, instructions);
+        if tokens < elide_at {
             return None;
         }
-        let chunk = room.elide_at() - room.elide_to();
+        let chunk = elide_at - elide_to;
         // Less is not worth what was in the cache, and would soon have to be done again.
         let enough = self
-            .elidable(self.bytes_of((tokens - room.elide_to()).max(chunk)), RECENT_MESSAGES)
+            .elidable(self.bytes_of((tokens - elide_to).max(chunk)), RECENT_MESSAGES)
             .filter(|(_, freed)| self.tokens_of(*freed) >= chunk);
         match enough {
             Some((range, _)) => Some(range),
-            None if tokens >= room.compact_at() => self.compactable(),
+            None if tokens >= room.share(COMPACT_AT_PERCENT, instructions) => self.compactable(),
             None => None,
         }
     }
@@ -222,9 +231,7 @@ impl View {
     }
 
     fn bytes_sent(&self) -> u64 {
-        static INSTRUCTIONS: OnceLock<u64> = OnceLock::new();
-        let instructions = INSTRUCTIONS.get_or_init(|| instruction_bytes(prompts::SYSTEM, &prompts::tools()));
-        self.bytes + instructions
+        self.bytes + instruction_bytes_sent()
     }
 
     fn tokens_of(&self, bytes: u64) -> u64 {
@@ -234,6 +241,12 @@ impl View {
     fn bytes_of(&self, tokens: u64) -> u64 {
         (tokens as f64 * self.bytes_per_token) as u64
     }
+}
+
+/// System prompt and tools, which go with every request.
+fn instruction_bytes_sent() -> u64 {
+    static BYTES: OnceLock<u64> = OnceLock::new();
+    *BYTES.get_or_init(|| instruction_bytes(prompts::SYSTEM, &prompts::tools()))
 }
 
 fn has_opaque(message: &Message) -> bool {

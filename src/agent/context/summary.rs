@@ -33,6 +33,7 @@ pub(super) fn request(view: &View, prompt_bytes_max: usize) -> ModelRequest {
     let task = view.messages.first().map_or_else(String::new, |message| told(message, 0));
     let text = format!("# The task\n\n{task}\n# What happened\n\n{}", parts.concat());
     ModelRequest {
+        anchor: None,
         system: prompts::SUMMARY.to_owned(),
         messages: vec![Message::User { text }],
         tools: Vec::new(),

@@ -59,6 +59,7 @@ async fn call(config: &ModelConfig) -> Check {
         Err(error) => return Check::failure("model call", error.to_string(), "Correct that."),
     };
     let request = ModelRequest {
+        anchor: None,
         system: "You answer with one word.".to_owned(),
         messages: vec![Message::User { text: "Say: ready".to_owned() }],
         tools: Vec::new(),

@@ -24,8 +24,8 @@ pub(super) fn to_wire(model: &str, request: &ModelRequest) -> Vec<u8> {
         } else {
             vec![Block::Text { text: system, cache_control: EPHEMERAL }]
         },
-        tools: tools(&request.tools),
-        messages: messages(&request.messages),
+        tools: tools(&request.tools, system.is_empty()),
+        messages: messages(&request.messages, request.anchor),
     };
     serde_json::to_vec(&body).expect("a request is made of text and JSON values only")
 }
@@ -84,9 +84,10 @@ enum Block<'a> {
 
 /// A breakpoint: the provider keeps everything up to here for five minutes, and reads what an earlier
 /// request kept up to here, or up to at most 20 blocks before. All four that a request may have are
-/// used: after the tools, after the system prompt, after the last user message, so that the next
-/// turn reads what this one wrote, and after the one before it, where the last turn wrote: a turn
-/// with many parallel calls adds more than 20 blocks.
+/// used: after tools and system prompt; after the anchor, up to which the conversation stays as it is
+/// when it is shortened the next time; after the last user message, so that the next turn reads what
+/// this one wrote; and after the one before it, where the last turn wrote: a turn with many parallel
+/// calls adds more than 20 blocks.
 /// Source: platform.claude.com/docs, "Prompt caching".
 #[derive(Clone, Copy, Serialize)]
 struct CacheControl {
@@ -99,7 +100,7 @@ const MOVING_BREAKPOINTS: usize = 2;
 
 const EPHEMERAL: Option<CacheControl> = Some(CacheControl { kind: "ephemeral" });
 
-fn tools(specs: &[ToolSpec]) -> Vec<Tool<'_>> {
+fn tools(specs: &[ToolSpec], with_breakpoint: bool) -> Vec<Tool<'_>> {
     let last = specs.len().saturating_sub(1);
     specs
         .iter()
@@ -108,15 +109,16 @@ fn tools(specs: &[ToolSpec]) -> Vec<Tool<'_>> {
             name: &spec.name,
             description: &spec.description,
             input_schema: &spec.input_schema,
-            cache_control: if index == last { EPHEMERAL } else { None },
+            cache_control: if with_breakpoint && index == last { EPHEMERAL } else { None },
         })
         .collect()
 }
 
 /// Roles alternate on the wire, so messages of one side that follow each other become one.
-fn messages(conversation: &[Message]) -> Vec<WireMessage<'_>> {
+fn messages(conversation: &[Message], anchor: Option<usize>) -> Vec<WireMessage<'_>> {
     let mut wire: Vec<WireMessage<'_>> = Vec::new();
-    for message in conversation {
+    let mut anchored = None;
+    for (index, message) in conversation.iter().enumerate() {
         let (role, content) = match message {
             Message::User { text } => ("user", vec![text_block(text)]),
             Message::Assistant { blocks } => ("assistant", assistant_blocks(blocks)),
@@ -134,9 +136,13 @@ fn messages(conversation: &[Message]) -> Vec<WireMessage<'_>> {
             Some(last) if last.role == role => last.content.extend(content),
             Some(_) | None => wire.push(WireMessage { role, content }),
         }
+        if anchor == Some(index) {
+            anchored = Some(wire.len() - 1);
+        }
     }
-    for message in wire.iter_mut().rev().filter(|message| message.role == "user").take(MOVING_BREAKPOINTS) {
-        match message.content.last_mut() {
+    let last: Vec<usize> = (0..wire.len()).rev().filter(|at| wire[*at].role == "user").take(MOVING_BREAKPOINTS).collect();
+    for at in last.into_iter().chain(anchored) {
+        match wire[at].content.last_mut() {
             Some(Block::Text { cache_control, .. } | Block::ToolResult { cache_control, .. }) => {
                 *cache_control = EPHEMERAL;
             }
@@ -199,6 +205,7 @@ mod tests {
             input_schema: json!({"type": "object"}),
         };
         let request = ModelRequest {
+            anchor: None,
             system: "Mend it.".into(),
             messages: vec![
                 Message::User { text: "the task".into() },
@@ -229,7 +236,7 @@ mod tests {
                 "system": [{"type": "text", "text": "Mend it.", "cache_control": breakpoint}],
                 "tools": [
                     {"name": "edit_file", "description": "d", "input_schema": {"type": "object"}},
-                    {"name": "finish", "description": "d", "input_schema": {"type": "object"}, "cache_control": breakpoint},
+                    {"name": "finish", "description": "d", "input_schema": {"type": "object"}},
                 ],
                 "messages": [
                     {"role": "user", "content": [{"type": "text", "text": "the task"}]},

@@ -157,6 +157,7 @@ mod tests {
         let result =
             |id: &str| ToolResult { call_id: id.into(), text: format!("result of {id}"), is_error: false };
         let request = ModelRequest {
+            anchor: None,
             system: "Mend it.".into(),
             messages: vec![
                 Message::User { text: "the task".into() },

@@ -53,6 +53,7 @@ fn tool(name: &str) -> ToolSpec {
 
 fn request(messages: Vec<Message>) -> ModelRequest {
     ModelRequest {
+        anchor: None,
         system: "Mend what is broken.".to_owned(),
         messages,
         tools: ["read_file", "search", "edit_file", "finish"].map(tool).to_vec(),

@@ -194,7 +194,7 @@ async fn a_job_of_two_hundred_turns_stays_within_the_context_and_is_read_from_th
         compactions(&transcript)
     );
     // In chunks: a cache that is lost each turn is none.
-    assert!((5..=60).contains(&elisions), "{elisions}");
+    assert!((5..=70).contains(&elisions), "{elisions}");
     assert_eq!(world.provider.rewrites(), elisions);
     assert!(share >= 75, "{share} % of the prompts came from the cache");
     world.end().await;
