@@ -443,6 +443,12 @@ mod tests {
 
         - ``tests/`a|b`<script>::@octocat #99``
 
+        ### Look at this first
+
+        An honest change can do this, and one that only looks right needs it:
+
+        - ⚠️ `` a`|b @octocat ends the process in an added line: exit() # fixes #99 <img src=x> ` ``
+
         ### Proof
 
         New or changed tests that **fail on the base and pass here**:

@@ -89,7 +89,7 @@ fn where_handles_fill_the_room_all_is_put_together_anew() {
     let mut view = View::default();
     view.push(Message::User { text: "the task".into() });
     let mut times = (0, 0);
-    for turn in 0..400 {
+    for turn in 0..800 {
         view.push(call(turn));
         view.push(results(turn, 4_000));
         match view.due(room(BESIDE_TOKENS)) {
@@ -136,7 +136,9 @@ fn nothing_before_signed_reasoning_changes_and_all_is_put_together_anew_instead(
         view.push(call(turn));
         view.push(results(turn, 4_000));
     }
-    let Some(Shorter::Elide { first, .. }) = view.due(room(BESIDE_TOKENS)) else { panic!("{:?}", view.due(room(BESIDE_TOKENS))) };
+    let Some(Shorter::Elide { first, .. }) = view.due(room(BESIDE_TOKENS)) else {
+        panic!("{:?}", view.due(room(BESIDE_TOKENS)))
+    };
     assert_eq!(first, 4);
 }
 

@@ -140,7 +140,8 @@ fn messages(conversation: &[Message], anchor: Option<usize>) -> Vec<WireMessage<
             anchored = Some(wire.len() - 1);
         }
     }
-    let last: Vec<usize> = (0..wire.len()).rev().filter(|at| wire[*at].role == "user").take(MOVING_BREAKPOINTS).collect();
+    let last: Vec<usize> =
+        (0..wire.len()).rev().filter(|at| wire[*at].role == "user").take(MOVING_BREAKPOINTS).collect();
     for at in last.into_iter().chain(anchored) {
         match wire[at].content.last_mut() {
             Some(Block::Text { cache_control, .. } | Block::ToolResult { cache_control, .. }) => {
