@@ -194,10 +194,10 @@ fn flags(flags: &[Flag]) -> Option<String> {
     let lines: Vec<String> = flags
         .iter()
         .take(FLAGS_LISTED_MAX)
-        .map(|flag| format!("- ⚠️ {}", code_span(&cut(&visible(&flag.in_words()), FLAG_CHARS_MAX))))
+        .map(|flag| format!("- ⚠ {}", code_span(&cut(&visible(&flag.in_words()), FLAG_CHARS_MAX))))
         .collect();
     let more = flags.len().saturating_sub(FLAGS_LISTED_MAX);
-    let rest = if more > 0 { format!("\n- ⚠️ … and {more} more") } else { String::new() };
+    let rest = if more > 0 { format!("\n- ⚠ … and {more} more") } else { String::new() };
     (!flags.is_empty()).then(|| {
         format!(
             "### Look at this first\n\nAn honest change can do this, and one that only looks right needs it:\n\n{}{rest}",
@@ -447,7 +447,7 @@ mod tests {
 
         An honest change can do this, and one that only looks right needs it:
 
-        - ⚠️ `` a`|b @octocat ends the process in an added line: exit() # fixes #99 <img src=x> ` ``
+        - ⚠ `` a`|b @octocat ends the process in an added line: exit() # fixes #99 <img src=x> ` ``
 
         ### Proof
 

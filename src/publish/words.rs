@@ -81,7 +81,7 @@ pub(super) fn run_in_cell(run: &TestRun) -> String {
         | Ending::TimedOut
         | Ending::OutOfMemory
         | Ending::DiskFull { .. }
-        | Ending::ProcessLimit => "⚠️ no result",
+        | Ending::ProcessLimit => "⚠ no result",
     };
     let failed = match run.failed().len() as u64 {
         0 => String::new(),
@@ -203,11 +203,11 @@ mod tests {
         insta::assert_snapshot!(told.join("\n"), @r"
         ✅ passes (exit code 0, 12 s)
         ❌ fails (exit code 1, 12 s)
-        ⚠️ no result (killed by signal 11, 12 s)
-        ⚠️ no result (timed out, 12 s)
-        ⚠️ no result (killed: out of memory, 12 s)
-        ⚠️ no result (disk full: the home directory had no room left, 12 s)
-        ⚠️ no result (process limit reached: a process or thread was refused, 12 s)
+        ⚠ no result (killed by signal 11, 12 s)
+        ⚠ no result (timed out, 12 s)
+        ⚠ no result (killed: out of memory, 12 s)
+        ⚠ no result (disk full: the home directory had no room left, 12 s)
+        ⚠ no result (process limit reached: a process or thread was refused, 12 s)
         ");
     }
 

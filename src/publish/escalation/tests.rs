@@ -398,7 +398,7 @@ fn a_run_that_met_a_limit_is_told_with_what_to_do_and_never_as_passed() {
     let run = evidence.verdict.as_mut().and_then(|verdict| verdict.run.as_mut()).unwrap();
     run.result.ending = Ending::DiskFull { place: WritablePlace::Tmp };
     let comments = render(&evidence, &budget());
-    let expected = "`python -m pytest -q`: ⚠️ no result (disk full: /tmp had no room left, 1.4 s, 1 failing test \
+    let expected = "`python -m pytest -q`: ⚠ no result (disk full: /tmp had no room left, 1.4 s, 1 failing test \
                     named)\n\nHave it write less, or remove what it no longer needs";
     assert!(comments[0].contains(expected), "{}", comments[0]);
 }
