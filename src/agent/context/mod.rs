@@ -2,7 +2,7 @@
 //! a restarted worker shows the same bytes. It only ever grows at its end, which is what providers'
 //! caches and signed reasoning need, but for two recorded events: old results become handles
 //! (`ResultsElided`), or all of it becomes one message (`Compacted`). Asks nobody anything;
-//! [`shorten`] does.
+//! `shorten` does.
 
 use std::sync::OnceLock;
 
