@@ -124,11 +124,3 @@ async fn rspec_writes_its_report_where_it_is_asked_to() {
     let test = "RSpec.describe('a') { it('adds') { }; it('fails') { raise 'x' } }\n";
     asked("rspec", &[("spec/a_spec.rb", test)], ReportSource::File, "a fails").await;
 }
-
-#[tokio::test]
-#[ignore = "needs PHPUnit"]
-async fn phpunit_writes_its_report_where_it_is_asked_to() {
-    let test = "<?php\nfinal class ATest extends PHPUnit\\Framework\\TestCase {\n    public function testA(): void { \
-                $this->assertTrue(true); }\n    public function testB(): void { $this->assertTrue(false); }\n}\n";
-    asked("phpunit tests", &[("tests/ATest.php", test)], ReportSource::File, "ATest::testB").await;
-}
