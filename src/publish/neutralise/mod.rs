@@ -119,7 +119,7 @@ fn inert(text: &str) -> String {
         };
         out.push(replaced);
         // Blanks at the beginning of a line do not hide a command from bots that trim.
-        if !(is_line_start && matches!(c, ' ' | '\t')) {
+        if !(is_line_start && c.is_whitespace()) {
             before = Some(c);
         }
     }

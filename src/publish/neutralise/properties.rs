@@ -178,3 +178,10 @@ proptest! {
         assert_text_is_inert(&plain(&text));
     }
 }
+
+#[test]
+fn a_command_behind_a_blank_that_is_no_space_is_inert() {
+    for blank in ["\u{a0}", "\u{2003}", "\u{3000}", "\t", "\n\u{a0} "] {
+        assert_text_is_inert(&plain(&format!("{blank}/close")));
+    }
+}
