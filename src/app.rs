@@ -36,8 +36,8 @@ use crate::sandbox::{
     DockerOptions, Guarantee, KeptBounds, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect,
     detect_toolchains,
 };
+use crate::secrets;
 use crate::store::{SqliteStore, Store};
-use crate::telemetry::register_secret;
 use crate::verdict::{SetUpLocks, SetUpPolicy};
 use crate::webhook::{self, WebhookSecrets, WebhookState};
 use crate::worker::{Parts, Reconciler, Rules, Worker};
@@ -83,12 +83,19 @@ impl App {
     /// be had is an error here, before the first webhook is accepted. Without credentials for
     /// GitHub the set-up page is served, and what it registers goes to `keep`.
     pub async fn start(config: ServerConfig, keep: Keep) -> anyhow::Result<Self> {
-        config.secrets().for_each(register_secret);
+        config.secrets().for_each(|(kind, secret)| secrets::register(kind, secret));
         config.warnings.iter().for_each(|warning| warn!("{warning}"));
         let data_dir = &config.data_dir;
         std::fs::create_dir_all(data_dir)
             .with_context(|| format!("the data directory {} cannot be made", data_dir.display()))?;
         let lock = lock(data_dir).await?;
+        // What cannot be read is no secret that could leave.
+        if let Ok(Some(stored)) = StoredApp::read(data_dir) {
+            stored.secrets().into_iter().for_each(|(kind, secret)| secrets::register(kind, secret));
+        }
+        let canary = secrets::plant(data_dir)
+            .with_context(|| format!("no canary can be planted in {}", data_dir.display()))?;
+        tracing::debug!(file = %canary.file.display(), "a canary is planted");
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.store_path).await?);
         let taken_over = store.end_leases_of_the_dead().await?;
         if taken_over > 0 {

@@ -10,6 +10,7 @@ pub mod domain;
 // Layer 1
 pub mod config;
 pub mod recording;
+pub mod secrets;
 pub mod telemetry;
 // Layer 2: the ports to the world, and their adapters
 pub mod github;

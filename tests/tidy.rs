@@ -10,6 +10,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("domain", 0),
     ("config", 1),
     ("recording", 1),
+    ("secrets", 1),
     ("telemetry", 1),
     ("github", 2),
     ("model", 2),
@@ -32,6 +33,8 @@ const LAYERS: &[(&str, u8)] = &[
 
 /// Uses within a layer, each with its reason.
 const NEIGHBOURS: &[(&str, &str, &str)] = &[
+    ("telemetry", "secrets", "log lines are redacted"),
+    ("config", "secrets", "each secret says whose it is"),
     ("agent", "verdict", "run_tests runs the suite exactly as the verdict does"),
     ("agent", "workspace", "each turn is checkpointed as a git tree"),
     ("verdict", "workspace", "a fresh sandbox is filled from the proposed tree"),
@@ -55,6 +58,9 @@ const ONLY: &[(&str, &[&str])] = &[
     ("unsafe ", &["src/sandbox/", "src/toolbox/", "src/workspace/access.rs"]),
     // Every model call is reserved before and accounted for after.
     (".complete(", &["src/agent/purse.rs", "src/toolbox/", "src/cli/doctor/model.rs"]),
+    // What is sent to GitHub passes the gate before it.
+    (".execute(", &["src/github/transport.rs", "src/store/"]),
+    ("remote.push(", &["src/workspace/push.rs"]),
     ("jsonwebtoken::", &["src/github/", "src/demo/github/"]),
     (
         "expose_secret",
@@ -63,7 +69,7 @@ const ONLY: &[(&str, &[&str])] = &[
             "src/model/",
             "src/webhook/",
             "src/workspace/access.rs",
-            "src/telemetry.rs",
+            "src/secrets/known.rs",
             "src/config/",
             "src/demo/",
             "src/cli/emulate.rs",

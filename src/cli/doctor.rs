@@ -7,7 +7,7 @@ use clap::Args;
 
 use self::report::{Check, Report};
 use crate::config::{Readings, environment};
-use crate::telemetry::register_secret;
+use crate::secrets::{SecretKind, register};
 
 mod github;
 mod machine;
@@ -104,12 +104,12 @@ fn configuration(arguments: &DoctorArguments, readings: &Readings, report: &mut 
     if let Ok(github) = &readings.github
         && let Some(app) = &github.app
     {
-        register_secret(&app.private_key);
-        register_secret(&app.webhook_secret);
+        register(SecretKind::AppKey, &app.private_key);
+        register(SecretKind::WebhookSecret, &app.webhook_secret);
     }
     if let Ok(model) = &readings.model
         && let Some(key) = &model.api_key
     {
-        register_secret(key);
+        register(SecretKind::ModelKey, key);
     }
 }

@@ -13,6 +13,7 @@ use self::values::{number, text, web_address};
 use super::given::{ConfigError, Found, Given};
 use super::secret::refuse_if_public;
 use crate::domain::{Budget, DayCap, DayCaps, Login, Price, PriceTable};
+use crate::secrets::SecretKind;
 
 mod engine;
 mod github;
@@ -369,12 +370,14 @@ impl ServerConfig {
         Readings::of(path, environment)?.whole()
     }
 
-    /// Every secret in it, for redaction.
-    pub fn secrets(&self) -> impl Iterator<Item = &SecretString> {
+    /// Every secret in it, by whose it is.
+    pub fn secrets(&self) -> impl Iterator<Item = (SecretKind, &SecretString)> {
         let app = self.github.app.iter().flat_map(|app| {
-            [&app.private_key, &app.webhook_secret].into_iter().chain(&app.webhook_secret_previous)
+            [(SecretKind::AppKey, &app.private_key), (SecretKind::WebhookSecret, &app.webhook_secret)]
+                .into_iter()
+                .chain(app.webhook_secret_previous.iter().map(|secret| (SecretKind::WebhookSecret, secret)))
         });
-        app.chain(&self.model.api_key)
+        app.chain(self.model.api_key.iter().map(|key| (SecretKind::ModelKey, key)))
     }
 }
 

@@ -11,6 +11,7 @@ use url::Url;
 
 use super::given::ConfigError;
 use super::server::AppConfig;
+use crate::secrets::SecretKind;
 
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 const FOR_OTHERS: u32 = 0o077;
@@ -68,7 +69,7 @@ impl StoredApp {
     }
 
     /// Reads the file, where there is one.
-    pub(super) fn read(data_dir: &Path) -> Result<Option<Self>, ConfigError> {
+    pub fn read(data_dir: &Path) -> Result<Option<Self>, ConfigError> {
         let path = Self::path(data_dir);
         let wrong = |problem: String, remedy: String| ConfigError::Stored {
             file: path.display().to_string(),
@@ -137,9 +138,13 @@ impl StoredApp {
         )
     }
 
-    /// Every secret in it, for redaction.
-    pub fn secrets(&self) -> [&SecretString; 3] {
-        [&self.client_secret, &self.webhook_secret, &self.private_key]
+    /// Every secret in it, by whose it is.
+    pub fn secrets(&self) -> [(SecretKind, &SecretString); 3] {
+        [
+            (SecretKind::AppKey, &self.private_key),
+            (SecretKind::WebhookSecret, &self.webhook_secret),
+            (SecretKind::ClientSecret, &self.client_secret),
+        ]
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BudgetExhausted, JobId, PullRequestNumber, Sha, Trigger};
+use super::{BudgetExhausted, JobId, PullRequestNumber, SecretFound, Sha, Trigger};
 
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -168,6 +168,11 @@ pub enum EscalationReason {
         /// The provider's words.
         why: String,
     },
+    /// What was to be published holds a secret. Nothing of it is shown.
+    Secret {
+        /// Which kinds, and where.
+        found: Vec<SecretFound>,
+    },
 }
 
 impl EscalationReason {
@@ -180,6 +185,7 @@ impl EscalationReason {
             Self::Refused { .. } => "refused",
             Self::Environment { .. } => "environment",
             Self::Model { .. } => "model",
+            Self::Secret { .. } => "secret",
         }
     }
 }

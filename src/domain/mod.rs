@@ -17,6 +17,7 @@ pub mod job;
 pub mod path;
 pub mod price;
 pub mod report;
+pub mod secret_found;
 pub mod settings;
 pub mod transcript;
 
@@ -39,5 +40,6 @@ pub use price::{InvalidPrices, LongPromptPrice, Price, PriceTable};
 pub use report::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
+pub use secret_found::{SecretFound, SecretPlace};
 pub use settings::JobSettings;
 pub use transcript::{PromptVersion, Recorded, RecordedText, SetUpCommand, TranscriptEvent, WorkBrief};

@@ -21,7 +21,6 @@ use super::{
     Repository,
 };
 use crate::domain::{CommentId, IssueNumber, Login, PullRequestNumber, RepositoryId, RepositoryRef, Sha};
-use crate::telemetry::redact;
 
 const PAGE_ENTRIES: usize = 100;
 /// GitHub closes an issue for comments long before it has this many pages.
@@ -211,8 +210,7 @@ impl GitHub for OctocrabGitHub {
         body: &str,
     ) -> Result<Comment, GitHubError> {
         let path = format!("{}/issues/{number}/comments", repo_path(at));
-        let call =
-            Call::post(format!("commenting on {}#{number}", at.name), path, json!({"body": redact(body)}));
+        let call = Call::post(format!("commenting on {}#{number}", at.name), path, json!({"body": body}));
         self.ask_for::<RawComment>(at, &call).await.map(RawComment::meaning)
     }
 
@@ -224,7 +222,7 @@ impl GitHub for OctocrabGitHub {
     ) -> Result<(), GitHubError> {
         let path = format!("{}/issues/comments/{comment}", repo_path(at));
         let what = format!("editing comment {comment} in {}", at.name);
-        self.ask(at, &Call::patch(what, path, json!({"body": redact(body)}))).await.map(drop)
+        self.ask(at, &Call::patch(what, path, json!({"body": body}))).await.map(drop)
     }
 
     async fn find_pull_request(
@@ -252,7 +250,7 @@ impl GitHub for OctocrabGitHub {
         new: &NewPullRequest,
     ) -> Result<PullRequest, GitHubError> {
         let body = json!({
-            "title": redact(&new.title), "body": redact(&new.body), "head": new.head, "base": new.base, "draft": true,
+            "title": new.title, "body": new.body, "head": new.head, "base": new.base, "draft": true,
         });
         let what = format!("opening a draft pull request from {:?} in {}", new.head, at.name);
         let call = Call::post(what, format!("{}/pulls", repo_path(at)), body);
@@ -269,9 +267,7 @@ impl GitHub for OctocrabGitHub {
     ) -> Result<(), GitHubError> {
         let path = format!("{}/pulls/{number}", repo_path(at));
         let what = format!("editing pull request {}#{number}", at.name);
-        self.ask(at, &Call::patch(what, path, json!({"title": redact(title), "body": redact(body)})))
-            .await
-            .map(drop)
+        self.ask(at, &Call::patch(what, path, json!({"title": title, "body": body}))).await.map(drop)
     }
 
     async fn git_access(&self, at: &RepositoryRef) -> Result<GitAccess, GitHubError> {

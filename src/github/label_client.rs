@@ -18,6 +18,7 @@ use super::transport::{Answer, Call};
 use super::wire::{RawIssue, RawUser, nonsense};
 use super::{GHOST, GitHubError};
 use crate::domain::{InstallationId, IssueNumber, IssueSnapshot, RepositoryId, RepositoryRef};
+use crate::secrets::{SecretKind, register_until};
 
 /// Of failed deliveries, of an installation's repositories, of an issue's events.
 const PAGES_MAX: usize = 20;
@@ -260,6 +261,7 @@ impl AppClient {
         let call = Call::post(what, path, body).repeatable();
         let answer = accepted(&call, self.send(&call).await?, now)?;
         let minted: Minted = read(&call, &answer)?;
+        register_until(SecretKind::InstallationToken, &minted.token, minted.expires_at, now);
         let mut tokens = self.reading_tokens();
         if tokens.len() >= TOKENS_KEPT_MAX {
             tokens.clear();

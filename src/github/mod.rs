@@ -7,6 +7,7 @@ use url::Url;
 
 mod app_client;
 mod app_jwt;
+mod cleared;
 mod client;
 mod label_client;
 mod manifest;
@@ -23,7 +24,9 @@ pub use manifest::{RegisteredApp, convert_manifest_code};
 pub use operations::OPERATIONS;
 pub use transport::Clock;
 
-use crate::domain::{CommentId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryRef, Sha};
+use crate::domain::{
+    CommentId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryRef, SecretFound, Sha,
+};
 
 /// GitHub's stand-in for authors whose account is gone.
 pub const GHOST: &str = "ghost";
@@ -239,5 +242,13 @@ pub enum GitHubError {
         what: String,
         /// What came back.
         detail: String,
+    },
+    /// Nothing was sent: it holds a secret.
+    #[error("it was not sent to GitHub ({what}), because it holds a secret: {}", found.iter().map(SecretFound::to_string).collect::<Vec<_>>().join("; "))]
+    Withheld {
+        /// What was tried.
+        what: String,
+        /// What was found, and where.
+        found: Vec<SecretFound>,
     },
 }

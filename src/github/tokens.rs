@@ -14,6 +14,7 @@ use super::app_jwt::AppKey;
 use super::refusal::{accepted, read};
 use super::transport::{Call, Transport};
 use crate::domain::{InstallationId, RepositoryId, RepositoryRef};
+use crate::secrets::{SecretKind, register_until};
 
 /// What a token may do, beside reading metadata. Every one of these is in `app-manifest.yml`.
 pub(super) const PERMISSIONS: [(&str, &str); 4] =
@@ -125,8 +126,11 @@ async fn mint(
         GitHubError::NotFound { what, detail } => {
             GitHubError::NotFound { what, detail: format!("{detail}; the App may have been uninstalled") }
         }
-        other @ (GitHubError::Unavailable { .. } | GitHubError::Forbidden { .. }) => other,
+        other @ (GitHubError::Unavailable { .. }
+        | GitHubError::Forbidden { .. }
+        | GitHubError::Withheld { .. }) => other,
     })?;
     let minted: Minted = read(&call, &answer)?;
+    register_until(SecretKind::InstallationToken, &minted.token, minted.expires_at, transport.now());
     Ok(InstallationToken { secret: minted.token, expires_at: minted.expires_at })
 }

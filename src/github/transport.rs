@@ -15,6 +15,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::GitHubError;
+use super::cleared::cleared;
 use crate::config::is_loopback;
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
@@ -122,13 +123,14 @@ impl Transport {
         (self.now)()
     }
 
-    /// Sends a call. An answer below 500 is handed back as it is; trouble is
+    /// Sends a call, if the gate lets it pass. An answer below 500 is handed back as it is; trouble is
     /// [`GitHubError::Unavailable`], after the repetitions that the call allows.
     pub(super) async fn send(
         &self,
         call: &Call,
         credential: Option<&SecretString>,
     ) -> Result<Answer, GitHubError> {
+        let call = &cleared(call)?;
         let pauses: &[Duration] = if call.repeatable { &self.retry_pauses } else { &[] };
         let mut pauses = pauses.iter();
         loop {

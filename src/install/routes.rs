@@ -20,7 +20,7 @@ use super::{Keep, SETUP_PATH, SetUp, below};
 use crate::config::{StoredApp, is_loopback};
 use crate::domain::Login;
 use crate::github::{GitHubError, RegisteredApp, convert_manifest_code};
-use crate::telemetry::register_secret;
+use crate::secrets::register;
 
 /// GitHub's codes have 40 characters.
 const CODE_BYTES_MAX: usize = 200;
@@ -129,7 +129,7 @@ async fn callback(
             }
         }
     };
-    app.secrets().into_iter().for_each(register_secret);
+    app.secrets().into_iter().for_each(|(kind, secret)| register(kind, secret));
     if let Err(error) = set_up.keep.keep(&app, &set_up.place.data_dir) {
         tracing::error!(%error, "the App's credentials could not be kept; they are held in memory");
         flow.unkept = Some((waiting, app));
@@ -230,7 +230,7 @@ impl SetUp {
                     setup: Some(self.link(SETUP_PATH)),
                 }
             }
-            GitHubError::Forbidden { .. } | GitHubError::Rejected { .. } => {
+            GitHubError::Forbidden { .. } | GitHubError::Rejected { .. } | GitHubError::Withheld { .. } => {
                 self.keep.give_up(&self.place.data_dir);
                 Trouble {
                     title: "GitHub did not hand out the credentials",

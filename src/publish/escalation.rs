@@ -6,7 +6,7 @@ use super::marker::{Marker, MarkerKind};
 use super::neutralise::{code_span, cut, fenced, inline, quoted};
 use super::pages::{pack, split_lines};
 use super::words::{output_tail, plural, provenance, run_in_cell, spend, test_list, time};
-use crate::domain::{BudgetExhausted, EscalationReason};
+use crate::domain::{BudgetExhausted, EscalationReason, SecretPlace};
 
 /// Longest quotation of a reason.
 const REASON_CHARS_MAX: usize = 6_000;
@@ -20,10 +20,13 @@ const PATCH_PIECE_CHARS_MAX: usize = 40_000;
 /// The comments, in order; each begins with its marker.
 pub fn render(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
     let mut blocks = vec![opening(evidence, reason)];
-    blocks.push(tried(evidence));
-    blocks.extend(last_failing_run(evidence));
-    blocks.extend(patch(evidence));
-    let sections = evidence.story.sections();
+    let shows_nothing = matches!(reason, EscalationReason::Secret { .. });
+    if !shows_nothing {
+        blocks.push(tried(evidence));
+        blocks.extend(last_failing_run(evidence));
+        blocks.extend(patch(evidence));
+    }
+    let sections = if shows_nothing { Vec::new() } else { evidence.story.sections() };
     if !sections.is_empty() {
         blocks.push("### Transcript\n".to_owned());
         blocks.extend(sections);
@@ -64,6 +67,9 @@ fn opening(evidence: &Evidence, reason: &EscalationReason) -> String {
         spend(&evidence.spend),
         time(evidence.duration),
     );
+    if matches!(reason, EscalationReason::Secret { .. }) {
+        return text;
+    }
     if let Some(base) = &evidence.base {
         text += &format!("**Base:** `{}` of {}.\n", base.sha, code_span(&base.branch));
     }
@@ -104,6 +110,20 @@ fn words(reason: &EscalationReason) -> (&'static str, String) {
         ),
         EscalationReason::Model { why } => {
             ("The language model could not be used", format!("The provider's words:{}", quotation(why)))
+        }
+        EscalationReason::Secret { found } => {
+            let lines: Vec<String> = found
+                .iter()
+                .map(|found| format!("- {}, in {}", found.what, secret_place(&found.place)))
+                .collect();
+            (
+                "Kept back: what was to be published holds a secret",
+                format!(
+                    "Nothing of it left, and neither the change nor the transcript is shown here. \
+                     Found:\n\n{}",
+                    lines.join("\n")
+                ),
+            )
         }
     }
 }
@@ -157,6 +177,23 @@ fn next_steps(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
                 .to_owned(),
             format!("Then {again}."),
         ],
+        EscalationReason::Secret { .. } => vec![
+            "Where it is a secret of this App or a canary: tell the operator at once. Somebody or something may \
+             have got out of its sandbox; `mendwright transcript` shows the operator how."
+                .to_owned(),
+            "Where something only looks like a secret (a made-up token in a test): a person can add it, or the \
+             issue can ask that it be put together from parts."
+                .to_owned(),
+            format!("Then {again}."),
+        ],
+    }
+}
+
+fn secret_place(place: &SecretPlace) -> String {
+    match place {
+        SecretPlace::Line { path: Some(_), .. } => code_span(&cut(&place.to_string(), 300)),
+        SecretPlace::Line { path: None, .. } | SecretPlace::FileName => place.to_string(),
+        SecretPlace::Text { of } => inline(&cut(of, 100)),
     }
 }
 

@@ -81,8 +81,9 @@ pub(super) fn github_error(error: GitHubError) -> JobError {
         GitHubError::Unavailable { retry_after, .. } => {
             JobError::Later { why: error.to_string(), after: retry_after, attempt: Attempt::DoesNotCount }
         }
-        GitHubError::NotFound { .. } | GitHubError::Forbidden { .. } | GitHubError::Rejected { .. } => {
-            JobError::Broke(error.to_string())
-        }
+        GitHubError::NotFound { .. }
+        | GitHubError::Forbidden { .. }
+        | GitHubError::Rejected { .. }
+        | GitHubError::Withheld { .. } => JobError::Broke(error.to_string()),
     }
 }

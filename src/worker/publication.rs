@@ -3,11 +3,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracing::warn;
+use tracing::{error, warn};
 
-use crate::domain::{EscalationReason, Job, Outcome, PullRequestNumber, Recorded, Sha, TranscriptEvent};
+use crate::domain::{
+    EscalationReason, Job, Outcome, PullRequestNumber, Recorded, SecretFound, Sha, TranscriptEvent,
+};
 use crate::provenance::{Proposed, Sealed, gather};
-use crate::publish::{Evidence, draft_pr, publish_escalation, publish_proposal, update_progress};
+use crate::publish::{Evidence, draft_pr, escalation, publish_escalation, publish_proposal, update_progress};
+use crate::secrets::{examine_text, redact};
 use crate::store::{Effect, Journal};
 use crate::verdict::Verified;
 use crate::workspace::{Author, Workspace};
@@ -91,16 +94,32 @@ pub(super) async fn propose(
     let workspace = recorded_workspace(parts, &job, &transcript).await?;
     let head = commit(parts, &job, &workspace, verified, &transcript).await?;
     let branch = job.branch();
+    let patch = workspace.patch(verified.tree()).await.map_err(workspace_error)?;
+    let manifest = manifest(journal, &job, &workspace, &branch, &head).await?;
+    let evidence =
+        Evidence::from_transcript(&job, &transcript).with_patch(&patch).with_manifest(manifest.clone());
     if let Effect::Begun = journal.begin_effect(BRANCH).await? {
+        // Before anything of it leaves, all of it is looked through.
+        let new = draft_pr::render(&evidence, verified, workspace.base_branch());
+        let mut found = examine_text("the pull request's title", &new.title);
+        found.extend(examine_text("the pull request's text", &new.body));
+        let cleared = match workspace.clear(&branch, &head).await.map_err(workspace_error)? {
+            Ok(cleared) if found.is_empty() => cleared,
+            Ok(_) => return withhold(parts, journal, found).await,
+            Err(in_commit) => {
+                let found = in_commit.into_iter().chain(found).collect();
+                return withhold(parts, journal, found).await;
+            }
+        };
         let access = parts.github.git_access(at).await.map_err(github_error)?;
-        workspace.push(&access, &branch, &head).await.map_err(workspace_error)?;
+        workspace.push(&access, &cleared).await.map_err(workspace_error)?;
         journal.finish_effect(BRANCH, head.as_str()).await?;
     }
     // From here on it is not cut in the middle: the pull request belongs to the branch.
     committed.store(true, Ordering::Relaxed);
-    let patch = workspace.patch(verified.tree()).await.map_err(workspace_error)?;
-    let manifest = manifest(journal, &job, &workspace, &branch, &head).await?;
-    let evidence = Evidence::from_transcript(&job, &transcript).with_patch(&patch).with_manifest(manifest);
+    let kept = journal.keep_manifest(&manifest.to_text()).await?;
+    let manifest = Sealed::parse(&kept).map_err(|error| JobError::Broke(error.to_string()))?;
+    let evidence = evidence.with_manifest(manifest);
     let number = match journal.begin_effect(PULL_REQUEST).await? {
         Effect::Done(reference) => reference.parse().map(PullRequestNumber).map_err(|_| {
             JobError::Broke(format!("the ledger holds {reference:?} as a pull request's number"))
@@ -120,7 +139,17 @@ pub(super) async fn propose(
     end(parts, journal, Outcome::Proposed { pull_request, branch, head }).await
 }
 
-/// The manifest of the proposal, kept in the store: the same one for whoever comes after us.
+/// Hands the job to a person without a word of what it holds.
+async fn withhold(parts: &Parts, journal: &Journal, found: Vec<SecretFound>) -> Result<Outcome, JobError> {
+    for found in &found {
+        error!(what = found.what, place = %found.place, "a secret was about to leave; nothing was published");
+    }
+    let reason = EscalationReason::Secret { found };
+    journal.append(&[TranscriptEvent::EscalationDecided { reason: reason.clone() }]).await?;
+    escalate(parts, journal, reason).await
+}
+
+/// The manifest of the proposal: the same one for whoever makes it again.
 async fn manifest(
     journal: &Journal,
     job: &Job,
@@ -132,8 +161,7 @@ async fn manifest(
     let proposed = Proposed { base_tree, branch: branch.to_owned(), head: head.clone() };
     let manifest = gather(job, &journal.transcript_text().await?, &proposed)
         .ok_or_else(|| JobError::Broke("the transcript has no verdict to make a manifest of".to_owned()))?;
-    let kept = journal.keep_manifest(&Sealed::new(manifest).to_text()).await?;
-    Sealed::parse(&kept).map_err(|error| JobError::Broke(error.to_string()))
+    Ok(Sealed::new(manifest))
 }
 
 /// Posts the escalation.
@@ -148,6 +176,14 @@ pub(super) async fn escalate(
     if let Some(tree) = last_tree(&transcript) {
         let workspace = recorded_workspace(parts, &job, &transcript).await?;
         evidence = evidence.with_patch(&workspace.patch(&tree).await.map_err(workspace_error)?);
+    }
+    let found: Vec<SecretFound> = escalation::render(&evidence, &reason)
+        .iter()
+        .flat_map(|page| examine_text("the escalation", page))
+        .collect();
+    // What tells of a secret holds none itself: it shows nothing.
+    if !found.is_empty() && !matches!(reason, EscalationReason::Secret { .. }) {
+        return Box::pin(withhold(parts, journal, found)).await;
     }
     if let Effect::Begun = journal.begin_effect(ESCALATION).await? {
         let posted = publish_escalation(parts.github.as_ref(), &job, &evidence, &reason)
@@ -217,5 +253,5 @@ async fn commit(
         .find(|recorded| matches!(recorded.event, TranscriptEvent::VerdictReached { .. }))
         .map_or(job.created_at, |recorded| recorded.at);
     let message = draft_pr::commit_message(&job.trigger);
-    workspace.commit(verified.tree(), &author, &message, judged_at).await.map_err(workspace_error)
+    workspace.commit(verified.tree(), &author, &redact(&message), judged_at).await.map_err(workspace_error)
 }

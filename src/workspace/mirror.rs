@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use git2::{Direction, ErrorClass, ErrorCode, Oid, Repository, Signature, Time};
+use git2::{ErrorClass, ErrorCode, Oid, Repository, Signature, Time};
 use jiff::Timestamp;
 
 use super::WorkspaceError;
-use super::access::{fetch_options, push_options};
+use super::access::fetch_options;
 use crate::domain::{RepositoryId, Sha};
 use crate::github::GitAccess;
 
@@ -132,117 +132,6 @@ impl Workspace {
         })
         .await
     }
-
-    /// Puts `commit` on `branch` of the remote. Never overwrites: a branch that is there already
-    /// must point to this very commit.
-    pub async fn push(&self, access: &GitAccess, branch: &str, commit: &Sha) -> Result<(), WorkspaceError> {
-        let (access, branch, commit) = (access.clone(), branch.to_owned(), oid(commit));
-        self.with_repository(move |repository, git_dir| {
-            if access.url.scheme() == "file" {
-                return hand_over(repository, &access, &branch, commit);
-            }
-            push_over_http(repository, git_dir, &access, &branch, commit)
-        })
-        .await
-    }
-}
-
-fn push_over_http(
-    repository: &Repository,
-    git_dir: &Path,
-    access: &GitAccess,
-    branch: &str,
-    commit: Oid,
-) -> Result<(), WorkspaceError> {
-    let url = access.url.as_str();
-    let reference = format!("refs/heads/{branch}");
-    let remote_error = |error| remote_error("push to", access, &error);
-    let mut remote =
-        repository.remote_anonymous(url).map_err(|error| local_error(git_dir, "named a remote", error))?;
-    let found = {
-        let connection = remote
-            .connect_auth(Direction::Push, Some(super::access::callbacks(access)), None)
-            .map_err(remote_error)?;
-        let heads = connection.list().map_err(remote_error)?;
-        heads.iter().find(|head| head.name() == reference).map(git2::RemoteHead::oid)
-    };
-    match found {
-        Some(found) if found == commit => return Ok(()),
-        Some(found) => return Err(branch_taken(access, branch, found)),
-        None => {}
-    }
-    // git2 pushes from a reference of ours; it holds the commit against collection, too.
-    let kept = format!("refs/mendwright/proposals/{branch}");
-    repository
-        .reference(&kept, commit, true, "proposal")
-        .map_err(|error| local_error(git_dir, "kept a proposal", error))?;
-    let mut refused = None;
-    let pushed = remote.push(&[format!("{kept}:{reference}")], Some(&mut push_options(access, &mut refused)));
-    pushed.map_err(remote_error)?;
-    match refused {
-        None => Ok(()),
-        Some(detail) => Err(WorkspaceError::Remote {
-            what: "push to",
-            url: url.to_owned(),
-            detail: format!("the server refused {detail}"),
-            worth_retrying: false,
-        }),
-    }
-}
-
-/// The push to a repository on this machine: libgit2 does not push into one with a work tree, so
-/// its object database is given what it lacks (a shallow
-/// clone works), and then the branch. The work tree is not touched.
-fn hand_over(
-    repository: &Repository,
-    access: &GitAccess,
-    branch: &str,
-    commit: Oid,
-) -> Result<(), WorkspaceError> {
-    let failed = |error| remote_error("write a branch to", access, &error);
-    let path = access.url.to_file_path().unwrap_or_default();
-    let target = Repository::open(&path).map_err(failed)?;
-    let reference = format!("refs/heads/{branch}");
-    match target.find_reference(&reference).ok().and_then(|found| found.target()) {
-        Some(found) if found == commit => return Ok(()),
-        Some(found) => return Err(branch_taken(access, branch, found)),
-        None => {}
-    }
-    let received = (|| {
-        let (ours, theirs) = (repository.odb()?, target.odb()?);
-        let tree = repository.find_commit(commit)?.tree_id();
-        copy_missing(repository, &ours, &theirs, tree)?;
-        let object = ours.read(commit)?;
-        theirs.write(object.kind(), object.data())?;
-        target.reference(&reference, commit, false, "mendwright: proposal")?;
-        Ok(())
-    })();
-    received.map_err(failed)
-}
-
-/// Copies a tree and what it holds, as far as the other side lacks it: what the base has, it has.
-fn copy_missing(
-    repository: &Repository,
-    ours: &git2::Odb<'_>,
-    theirs: &git2::Odb<'_>,
-    tree: Oid,
-) -> Result<(), git2::Error> {
-    if theirs.exists(tree) {
-        return Ok(());
-    }
-    for entry in repository.find_tree(tree)?.iter() {
-        match entry.kind() {
-            Some(git2::ObjectType::Tree) => copy_missing(repository, ours, theirs, entry.id())?,
-            Some(git2::ObjectType::Blob) if !theirs.exists(entry.id()) => {
-                let object = ours.read(entry.id())?;
-                theirs.write(object.kind(), object.data())?;
-            }
-            _ => {}
-        }
-    }
-    let object = ours.read(tree)?;
-    theirs.write(object.kind(), object.data())?;
-    Ok(())
 }
 
 fn fetch_branch(git_dir: &Path, access: &GitAccess, branch: &str) -> Result<Sha, WorkspaceError> {
@@ -344,7 +233,7 @@ pub(super) fn local_error(git_dir: &Path, action: &'static str, error: git2::Err
     }
 }
 
-fn remote_error(what: &'static str, access: &GitAccess, error: &git2::Error) -> WorkspaceError {
+pub(super) fn remote_error(what: &'static str, access: &GitAccess, error: &git2::Error) -> WorkspaceError {
     // libgit2 tells the status in words only: "unexpected http status code: 403".
     let status =
         error.message().rsplit("status code: ").next().and_then(|code| code.trim().parse::<u16>().ok());
@@ -357,14 +246,6 @@ fn remote_error(what: &'static str, access: &GitAccess, error: &git2::Error) -> 
         url: access.url.to_string(),
         detail: error.message().to_owned(),
         worth_retrying: network && !refused,
-    }
-}
-
-fn branch_taken(access: &GitAccess, branch: &str, found: Oid) -> WorkspaceError {
-    WorkspaceError::BranchTaken {
-        branch: branch.to_owned(),
-        url: access.url.to_string(),
-        found: found.to_string(),
     }
 }
 

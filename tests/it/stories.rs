@@ -6,6 +6,7 @@ mod context;
 mod crashes;
 mod evaluation;
 mod evidence;
+mod leaks;
 mod money;
 mod people;
 mod processes;

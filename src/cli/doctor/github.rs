@@ -281,9 +281,10 @@ async fn installations(client: &AppClient, config: &GitHubConfig, facts: &AppFac
 fn error_in_words(error: &GitHubError) -> String {
     match error {
         GitHubError::Unavailable { what, detail, .. } => format!("GitHub does not answer ({what}): {detail}"),
-        GitHubError::NotFound { .. } | GitHubError::Forbidden { .. } | GitHubError::Rejected { .. } => {
-            error.to_string()
-        }
+        GitHubError::NotFound { .. }
+        | GitHubError::Forbidden { .. }
+        | GitHubError::Rejected { .. }
+        | GitHubError::Withheld { .. } => error.to_string(),
     }
 }
 

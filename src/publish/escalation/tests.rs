@@ -7,7 +7,7 @@ use super::super::neutralise::properties::{assert_text_is_inert, page};
 use super::super::pages::{PAGE_CHARS_MAX, PAGES_MAX};
 use super::super::samples::{fixed, hostile, long, stuck};
 use super::*;
-use crate::domain::{BudgetExhausted, DayCapReached, Ending, Payer, WritablePlace};
+use crate::domain::{BudgetExhausted, DayCapReached, Ending, Payer, SecretFound, WritablePlace};
 
 fn budget() -> EscalationReason {
     EscalationReason::Budget { limit: BudgetExhausted::Turns { max: 3 } }
@@ -431,4 +431,39 @@ fn a_days_cap_is_told_with_what_the_operator_can_raise_and_when_there_is_room_ag
     - Or have the operator raise `budget.repository_usd_per_day` in the service's configuration, then take `agent-fix` off this issue and put it on again.
     ");
     assert!(beginning(never).contains("- Waiting does not help: one call may need more than the whole cap."));
+}
+
+#[test]
+fn a_secret_that_was_kept_back_is_told_by_its_kind_and_place_and_nothing_else_is_shown() {
+    let line = |path: Option<&str>| SecretPlace::Line { path: path.map(str::to_owned), line: 12 };
+    let found = [
+        ("the App's private key, in base64", line(Some("docs/`@octocat`.md"))),
+        ("a canary", line(None)),
+        ("what looks like a GitHub token", SecretPlace::FileName),
+        ("the webhook secret, reversed", SecretPlace::Text { of: "the commit message".into() }),
+    ];
+    let found = found.map(|(what, place)| SecretFound { what: what.to_owned(), place }).to_vec();
+    let comments = render(&stuck(), &EscalationReason::Secret { found });
+    assert_eq!(comments.len(), 1);
+    insta::assert_snapshot!(comments[0], @r"
+    <!-- mendwright:escalation:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
+    ### Kept back: what was to be published holds a secret
+
+    No pull request was opened. Nothing of it left, and neither the change nor the transcript is shown here. Found:
+
+    - the App's private key, in base64, in ``docs/`@octocat`.md:12``
+    - a canary, in line 12 of a file whose name is not shown
+    - what looks like a GitHub token, in the name of a file
+    - the webhook secret, reversed, in the commit message
+
+    **What you can do**
+
+    - Where it is a secret of this App or a canary: tell the operator at once. Somebody or something may have got out of its sandbox; `mendwright transcript` shows the operator how.
+    - Where something only looks like a secret (a made-up token in a test): a person can add it, or the issue can ask that it be put together from parts.
+    - Then take `agent-fix` off this issue and put it on again.
+
+    **Spent:** 3 turns, 5 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369 in 1 min 35 s.
+
+    <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001`</sub>
+    ");
 }

@@ -1,0 +1,52 @@
+//! A secret that was about to leave: which kind, and where it stood. Never the secret itself.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Something that must not leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SecretFound {
+    /// Which kind, in words: "the App's private key, in base64", "what looks like a GitHub token".
+    pub what: String,
+    /// Where it stood.
+    pub place: SecretPlace,
+}
+
+/// Where a secret stood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum SecretPlace {
+    /// In a line that the change adds.
+    Line {
+        /// The file; `None` where its name holds a secret, too.
+        path: Option<String>,
+        /// From 1.
+        line: u32,
+    },
+    /// In the name of a file that the change adds.
+    FileName,
+    /// In a text: "the commit message".
+    Text {
+        /// Which.
+        of: String,
+    },
+}
+
+impl fmt::Display for SecretPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line { path: Some(path), line } => write!(f, "{path}:{line}"),
+            Self::Line { path: None, line } => write!(f, "line {line} of a file whose name is not shown"),
+            Self::FileName => f.write_str("the name of a file"),
+            Self::Text { of } => f.write_str(of),
+        }
+    }
+}
+
+impl fmt::Display for SecretFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.what, self.place)
+    }
+}

@@ -1,0 +1,237 @@
+//! From our store to the remote: a commit is looked through, and only one that was can be pushed.
+//! Never overwrites, never forces.
+
+use std::path::Path;
+
+use git2::{Direction, Oid, Repository};
+
+use super::access::push_options;
+use super::mirror::{local_error, oid, remote_error};
+use super::{Workspace, WorkspaceError};
+use crate::domain::{SecretFound, Sha};
+use crate::github::GitAccess;
+use crate::secrets::{AddedText, examine_change, examine_text};
+
+/// Files compared with each other to find those that were moved: git's own default.
+const RENAMES_MAX: usize = 1_000;
+
+/// A commit that passed the gate, for the branch that it was looked through with. Nothing else can
+/// be pushed, and nobody else can make one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClearedCommit {
+    commit: Sha,
+    branch: String,
+}
+
+impl ClearedCommit {
+    /// The commit.
+    pub fn commit(&self) -> &Sha {
+        &self.commit
+    }
+
+    /// The branch.
+    pub fn branch(&self) -> &str {
+        &self.branch
+    }
+}
+
+impl Workspace {
+    /// Looks a commit through before it leaves: the lines and file names that it adds to its first
+    /// parent, its message, and the branch's name. Answers with what must not leave, where there is
+    /// anything.
+    pub async fn clear(
+        &self,
+        branch: &str,
+        commit: &Sha,
+    ) -> Result<Result<ClearedCommit, Vec<SecretFound>>, WorkspaceError> {
+        let (id, name) = (oid(commit), branch.to_owned());
+        let found = self
+            .with_repository(move |repository, git_dir| {
+                let (message, added) = added_by(repository, id)
+                    .map_err(|error| local_error(git_dir, "looked a commit through", error))?;
+                let mut found = examine_change(&added);
+                found.extend(examine_text("the commit message", &message));
+                found.extend(examine_text("the branch's name", &name));
+                Ok(found)
+            })
+            .await?;
+        Ok(match found.is_empty() {
+            true => Ok(ClearedCommit { commit: commit.clone(), branch: branch.to_owned() }),
+            false => Err(found),
+        })
+    }
+
+    /// Puts the commit on its branch of the remote. Never overwrites: a branch that is there already
+    /// must point to this very commit.
+    pub async fn push(&self, access: &GitAccess, cleared: &ClearedCommit) -> Result<(), WorkspaceError> {
+        let (access, branch, commit) = (access.clone(), cleared.branch.clone(), oid(&cleared.commit));
+        self.with_repository(move |repository, git_dir| {
+            if access.url.scheme() == "file" {
+                return hand_over(repository, &access, &branch, commit);
+            }
+            push_over_http(repository, git_dir, &access, &branch, commit)
+        })
+        .await
+    }
+}
+
+/// The commit's message, and what it adds to its first parent. Binary files are taken for text: what
+/// is in them leaves, too.
+fn added_by(repository: &Repository, commit: Oid) -> Result<(String, Vec<AddedText>), git2::Error> {
+    let commit = repository.find_commit(commit)?;
+    let message = String::from_utf8_lossy(commit.message_bytes()).into_owned();
+    let (before, after) = (commit.parent(0).and_then(|parent| parent.tree()).ok(), commit.tree()?);
+    let mut options = git2::DiffOptions::new();
+    options.context_lines(0).force_text(true);
+    let mut diff = repository.diff_tree_to_tree(before.as_ref(), Some(&after), Some(&mut options))?;
+    let mut renames = git2::DiffFindOptions::new();
+    diff.find_similar(Some(renames.renames(true).rename_limit(RENAMES_MAX)))?;
+    let mut added = Vec::new();
+    for index in 0..diff.deltas().len() {
+        let Some(delta) = diff.get_delta(index) else { continue };
+        if delta.status() == git2::Delta::Deleted {
+            continue;
+        }
+        let path = delta.new_file().path_bytes().unwrap_or_default();
+        let is_new_name = delta.old_file().path_bytes() != delta.new_file().path_bytes()
+            || delta.status() == git2::Delta::Added;
+        let before = repository.find_blob(delta.old_file().id());
+        let mut file = AddedText {
+            path: String::from_utf8_lossy(path).into_owned(),
+            is_new_name,
+            lines: Vec::new(),
+            before: before.map(|blob| blob.content().to_vec()).unwrap_or_default(),
+        };
+        match git2::Patch::from_diff(&diff, index)? {
+            Some(patch) => file.lines = added_lines(&patch)?,
+            // Too large for git to compare: all of it, then.
+            None => {
+                let blob = repository.find_blob(delta.new_file().id())?;
+                file.lines = (1..)
+                    .zip(blob.content().split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec))
+                    .collect();
+            }
+        }
+        added.push(file);
+    }
+    Ok((message, added))
+}
+
+fn added_lines(patch: &git2::Patch<'_>) -> Result<Vec<(u32, Vec<u8>)>, git2::Error> {
+    let mut lines = Vec::new();
+    for hunk in 0..patch.num_hunks() {
+        for index in 0..patch.num_lines_in_hunk(hunk)? {
+            let line = patch.line_in_hunk(hunk, index)?;
+            if line.origin() == '+' {
+                lines.push((line.new_lineno().unwrap_or(0), line.content().to_vec()));
+            }
+        }
+    }
+    Ok(lines)
+}
+
+fn push_over_http(
+    repository: &Repository,
+    git_dir: &Path,
+    access: &GitAccess,
+    branch: &str,
+    commit: Oid,
+) -> Result<(), WorkspaceError> {
+    let url = access.url.as_str();
+    let reference = format!("refs/heads/{branch}");
+    let remote_error = |error| remote_error("push to", access, &error);
+    let mut remote =
+        repository.remote_anonymous(url).map_err(|error| local_error(git_dir, "named a remote", error))?;
+    let found = {
+        let connection = remote
+            .connect_auth(Direction::Push, Some(super::access::callbacks(access)), None)
+            .map_err(remote_error)?;
+        let heads = connection.list().map_err(remote_error)?;
+        heads.iter().find(|head| head.name() == reference).map(git2::RemoteHead::oid)
+    };
+    match found {
+        Some(found) if found == commit => return Ok(()),
+        Some(found) => return Err(branch_taken(access, branch, found)),
+        None => {}
+    }
+    // git2 pushes from a reference of ours; it holds the commit against collection, too.
+    let kept = format!("refs/mendwright/proposals/{branch}");
+    repository
+        .reference(&kept, commit, true, "proposal")
+        .map_err(|error| local_error(git_dir, "kept a proposal", error))?;
+    let mut refused = None;
+    let pushed = remote.push(&[format!("{kept}:{reference}")], Some(&mut push_options(access, &mut refused)));
+    pushed.map_err(remote_error)?;
+    match refused {
+        None => Ok(()),
+        Some(detail) => Err(WorkspaceError::Remote {
+            what: "push to",
+            url: url.to_owned(),
+            detail: format!("the server refused {detail}"),
+            worth_retrying: false,
+        }),
+    }
+}
+
+/// The push to a repository on this machine: libgit2 does not push into one with a work tree, so
+/// its object database is given what it lacks (a shallow
+/// clone works), and then the branch. The work tree is not touched.
+fn hand_over(
+    repository: &Repository,
+    access: &GitAccess,
+    branch: &str,
+    commit: Oid,
+) -> Result<(), WorkspaceError> {
+    let failed = |error| remote_error("write a branch to", access, &error);
+    let path = access.url.to_file_path().unwrap_or_default();
+    let target = Repository::open(&path).map_err(failed)?;
+    let reference = format!("refs/heads/{branch}");
+    match target.find_reference(&reference).ok().and_then(|found| found.target()) {
+        Some(found) if found == commit => return Ok(()),
+        Some(found) => return Err(branch_taken(access, branch, found)),
+        None => {}
+    }
+    let received = (|| {
+        let (ours, theirs) = (repository.odb()?, target.odb()?);
+        let tree = repository.find_commit(commit)?.tree_id();
+        copy_missing(repository, &ours, &theirs, tree)?;
+        let object = ours.read(commit)?;
+        theirs.write(object.kind(), object.data())?;
+        target.reference(&reference, commit, false, "mendwright: proposal")?;
+        Ok(())
+    })();
+    received.map_err(failed)
+}
+
+/// Copies a tree and what it holds, as far as the other side lacks it: what the base has, it has.
+fn copy_missing(
+    repository: &Repository,
+    ours: &git2::Odb<'_>,
+    theirs: &git2::Odb<'_>,
+    tree: Oid,
+) -> Result<(), git2::Error> {
+    if theirs.exists(tree) {
+        return Ok(());
+    }
+    for entry in repository.find_tree(tree)?.iter() {
+        match entry.kind() {
+            Some(git2::ObjectType::Tree) => copy_missing(repository, ours, theirs, entry.id())?,
+            Some(git2::ObjectType::Blob) if !theirs.exists(entry.id()) => {
+                let object = ours.read(entry.id())?;
+                theirs.write(object.kind(), object.data())?;
+            }
+            _ => {}
+        }
+    }
+    let object = ours.read(tree)?;
+    theirs.write(object.kind(), object.data())?;
+    Ok(())
+}
+
+fn branch_taken(access: &GitAccess, branch: &str, found: Oid) -> WorkspaceError {
+    WorkspaceError::BranchTaken {
+        branch: branch.to_owned(),
+        url: access.url.to_string(),
+        found: found.to_string(),
+    }
+}
