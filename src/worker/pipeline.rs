@@ -58,8 +58,10 @@ pub(super) async fn run(
         }
     };
     match decision {
-        Decision::Propose(verified) => publication::propose(parts, journal, &verified, committed).await,
-        Decision::Escalate(reason) => publication::escalate(parts, journal, reason).await,
+        Decision::Propose(verified) => {
+            Box::pin(publication::propose(parts, journal, &verified, committed)).await
+        }
+        Decision::Escalate(reason) => Box::pin(publication::escalate(parts, journal, reason)).await,
     }
 }
 
