@@ -3,6 +3,7 @@
 //! [`connect`] gives a [`Model`] for a configuration; both providers' adapters share one HTTP
 //! exchange (`exchange`), one reading of failures (`failure`) and one retry loop (`retry`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -54,7 +55,7 @@ pub struct ModelRequest {
     /// it is for many calls, and is worth a mark of its own in a provider's cache.
     pub anchor: Option<usize>,
     /// The tools it may call; the same for a whole job.
-    pub tools: Vec<ToolSpec>,
+    pub tools: Arc<[ToolSpec]>,
     /// The most it may answer with.
     pub output_tokens_max: u32,
 }
@@ -200,7 +201,7 @@ mod tests {
             anchor: None,
             system: "s".repeat(4_000),
             messages: vec![Message::User { text: "u".repeat(36_001) }],
-            tools: Vec::new(),
+            tools: [].into(),
             output_tokens_max: 2_000,
         };
         let price = Price::flat(3.0, 15.0, 0.3, 3.75);

@@ -65,8 +65,12 @@ impl Model for Instantly {
             name: name.to_owned(),
             arguments: ToolArguments::Json(arguments),
         };
-        let bytes: usize = request.messages.iter().map(|message| format!("{message:?}").len()).sum();
-        let input = if turn.is_multiple_of(50) { bytes as u64 / 4 } else { 0 };
+        // To count is the provider's work; it is looked at now and then, to see how much is shown.
+        let bytes = |message| format!("{message:?}").len() as u64;
+        let input = match turn % 50 {
+            0 => request.messages.iter().map(bytes).sum::<u64>() / 4,
+            _ => 0,
+        };
         Ok(ModelReply {
             blocks: vec![AssistantBlock::ToolCall(call)],
             stop: StopReason::ToolCalls,

@@ -114,7 +114,7 @@ fn request(material: &Material, instructions: &Instructions, remark: Option<&Str
         messages: vec![Message::User {
             text: format!("{issue}\n{suite}\n{map}{}{again}", written_in(instructions)),
         }],
-        tools: Vec::new(),
+        tools: [].into(),
         output_tokens_max: ANSWER_TOKENS_MAX,
     }
 }

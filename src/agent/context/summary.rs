@@ -36,7 +36,7 @@ pub(super) fn request(view: &View, prompt_bytes_max: usize) -> ModelRequest {
         anchor: None,
         system: prompts::SUMMARY.to_owned(),
         messages: vec![Message::User { text }],
-        tools: Vec::new(),
+        tools: [].into(),
         output_tokens_max: SUMMARY_TOKENS_MAX,
     }
 }

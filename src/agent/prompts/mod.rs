@@ -2,6 +2,8 @@
 //! the system prompt and the version of all of them together. A tool's text is the file of its name
 //! under `tools/`; the schema of its arguments comes from their type.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
 use super::tools::Registry;
@@ -17,7 +19,7 @@ pub const BRIEF: &str = include_str!("brief.md");
 pub const SUMMARY: &str = include_str!("summary.md");
 
 /// The tools, in the order in which the model is told of them.
-pub fn tools() -> Vec<ToolSpec> {
+pub fn tools() -> Arc<[ToolSpec]> {
     Registry::standard().specs()
 }
 
@@ -61,7 +63,7 @@ mod tests {
     fn every_tool_has_its_file_and_every_file_its_tool() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/agent/prompts/tools");
         let specs = Registry::standard().specs();
-        for spec in &specs {
+        for spec in specs.iter() {
             let path = directory.join(format!("{}.md", spec.name));
             let text =
                 std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{} is missing", path.display()));

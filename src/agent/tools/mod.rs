@@ -1,6 +1,8 @@
 //! The tools, a file each. A tool's failure is either told to the model (`CallError::Told`) or
 //! ends the run (`CallError::Lost`); the type says which. Schemas come from the argument types.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -69,56 +71,39 @@ pub enum Answer {
 /// The tools of a job.
 pub struct Registry {
     tools: Vec<Box<dyn Tool>>,
+    /// Of each tool, at the same place: schemas are derived once.
+    specs: Arc<[ToolSpec]>,
 }
 
 impl Registry {
     /// The tools of a job: the same ones as long as it lasts.
     pub fn of(settings: &JobSettings) -> Self {
-        let mut registry = Self::all(settings.commands.clone());
+        let mut tools = all(settings.commands.clone());
         if settings.commands.is_empty() {
-            registry.tools.retain(|tool| tool.spec().name != run_command::NAME);
+            tools.retain(|tool| tool.spec().name != run_command::NAME);
         }
-        registry
+        Self::new(tools)
     }
 
     /// Every tool that any job may have, with none of a repository's own words.
     pub fn standard() -> Self {
-        Self::all(Vec::new())
+        Self::new(all(Vec::new()))
     }
 
-    /// In the order in which the model is told of them.
-    fn all(commands: Vec<CommandPattern>) -> Self {
-        Self {
-            tools: vec![
-                Box::new(read_file::ReadFileTool),
-                Box::new(list_files::ListFilesTool),
-                Box::new(search::SearchTool),
-                Box::new(repo_map::RepoMapTool),
-                Box::new(find_symbol::FindSymbolTool),
-                Box::new(edit_file::EditFileTool),
-                Box::new(write_file::WriteFileTool),
-                Box::new(delete_file::DeleteFileTool),
-                Box::new(move_file::MoveFileTool),
-                Box::new(show_diff::ShowDiffTool),
-                Box::new(run_tests::RunTestsTool),
-                Box::new(run_command::RunCommandTool { allowed: commands }),
-                Box::new(read_result::ReadResultTool),
-                Box::new(update_plan::UpdatePlanTool),
-                Box::new(finish::FinishTool),
-                Box::new(ask_human::AskHumanTool),
-            ],
-        }
+    fn new(tools: Vec<Box<dyn Tool>>) -> Self {
+        let specs = tools.iter().map(|tool| tool.spec()).collect();
+        Self { tools, specs }
     }
 
     /// What the model is told.
-    pub fn specs(&self) -> Vec<ToolSpec> {
-        self.tools.iter().map(|tool| tool.spec()).collect()
+    pub fn specs(&self) -> Arc<[ToolSpec]> {
+        self.specs.clone()
     }
 
     /// Carries out one call. Unknown tools and arguments that are not JSON are told to the model.
     pub async fn call(&self, call: &ToolCall, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let tool = self.tools.iter().find(|tool| tool.spec().name == call.name).ok_or_else(|| {
-            let known: Vec<String> = self.specs().into_iter().map(|spec| spec.name).collect();
+        let at = self.specs.iter().position(|spec| spec.name == call.name).ok_or_else(|| {
+            let known: Vec<&str> = self.specs.iter().map(|spec| spec.name.as_str()).collect();
             CallError::Told(format!("There is no tool {:?}. The tools are: {}.", call.name, known.join(", ")))
         })?;
         let arguments = match &call.arguments {
@@ -132,8 +117,30 @@ impl Registry {
                 )));
             }
         };
-        tool.call(arguments, hands).await
+        self.tools[at].call(arguments, hands).await
     }
+}
+
+/// In the order in which the model is told of them.
+fn all(commands: Vec<CommandPattern>) -> Vec<Box<dyn Tool>> {
+    vec![
+        Box::new(read_file::ReadFileTool),
+        Box::new(list_files::ListFilesTool),
+        Box::new(search::SearchTool),
+        Box::new(repo_map::RepoMapTool),
+        Box::new(find_symbol::FindSymbolTool),
+        Box::new(edit_file::EditFileTool),
+        Box::new(write_file::WriteFileTool),
+        Box::new(delete_file::DeleteFileTool),
+        Box::new(move_file::MoveFileTool),
+        Box::new(show_diff::ShowDiffTool),
+        Box::new(run_tests::RunTestsTool),
+        Box::new(run_command::RunCommandTool { allowed: commands }),
+        Box::new(read_result::ReadResultTool),
+        Box::new(update_plan::UpdatePlanTool),
+        Box::new(finish::FinishTool),
+        Box::new(ask_human::AskHumanTool),
+    ]
 }
 
 /// The tool's spec: its text from the file of its name under `prompts/tools/`, with the schema of
@@ -174,7 +181,7 @@ mod tests {
 
     #[test]
     fn every_tool_has_a_name_all_providers_take_and_an_object_schema_without_references() {
-        for spec in Registry::standard().specs() {
+        for spec in Registry::standard().specs().iter() {
             assert!(spec.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", spec.name);
             assert_eq!(spec.input_schema["type"], "object", "{}", spec.name);
             assert_eq!(spec.input_schema["additionalProperties"], false, "{}", spec.name);

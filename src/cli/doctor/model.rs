@@ -62,7 +62,7 @@ async fn call(config: &ModelConfig) -> Check {
         anchor: None,
         system: "You answer with one word.".to_owned(),
         messages: vec![Message::User { text: "Say: ready".to_owned() }],
-        tools: Vec::new(),
+        tools: [].into(),
         output_tokens_max: OUTPUT_TOKENS_MAX,
     };
     match model.complete(&request).await {

@@ -225,7 +225,7 @@ mod tests {
                 Message::Assistant { blocks: vec![] },
                 Message::User { text: "go on".into() },
             ],
-            tools: vec![tool("edit_file"), tool("finish")],
+            tools: [tool("edit_file"), tool("finish")].into(),
             output_tokens_max: 1000,
         };
         let wire: Value = serde_json::from_slice(&to_wire("m-1", &request)).unwrap();

@@ -174,11 +174,12 @@ mod tests {
                 Message::Assistant { blocks: vec![call("c3", ToolArguments::Json(json!(1)))] },
                 Message::ToolResults { results: vec![result("c3")] },
             ],
-            tools: vec![ToolSpec {
+            tools: [ToolSpec {
                 name: "search".into(),
                 description: "d".into(),
                 input_schema: json!({"type": "object"}),
-            }],
+            }]
+            .into(),
             output_tokens_max: 1000,
         };
         let wire: Value = serde_json::from_slice(&to_wire("m-1", &request, false)).unwrap();

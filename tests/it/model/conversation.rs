@@ -128,7 +128,7 @@ async fn a_request_without_tools_gets_the_brief() {
         let provider = mend().await;
         let model = client(format, provider.url_for(format));
         let brief = |words: &str| ModelRequest {
-            tools: Vec::new(),
+            tools: [].into(),
             ..request(vec![Message::User { text: words.to_owned() }])
         };
         let reply = model.complete(&brief("brief, please")).await.unwrap();

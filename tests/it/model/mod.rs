@@ -56,7 +56,7 @@ fn request(messages: Vec<Message>) -> ModelRequest {
         anchor: None,
         system: "Mend what is broken.".to_owned(),
         messages,
-        tools: ["read_file", "search", "edit_file", "finish"].map(tool).to_vec(),
+        tools: ["read_file", "search", "edit_file", "finish"].map(tool).into(),
         output_tokens_max: 4_000,
     }
 }
