@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 use url::{Url, form_urlencoded};
 
+use super::app_client::PAGE_ENTRIES;
 use super::app_jwt::AppKey;
 use super::refusal::{accepted, read};
 use super::tokens::InstallationTokens;
@@ -17,12 +18,11 @@ use super::wire::{
     nonsense,
 };
 use super::{
-    AppIdentity, Comment, GitAccess, GitHub, GitHubError, Issue, NewPullRequest, Permission, PullRequest,
-    Repository,
+    AppIdentity, CheckRun, Comment, GitAccess, GitHub, GitHubError, Issue, Label, NewPullRequest, Permission,
+    PullRequest, Repository, Reviewers,
 };
 use crate::domain::{CommentId, IssueNumber, Login, PullRequestNumber, RepositoryId, RepositoryRef, Sha};
 
-const PAGE_ENTRIES: usize = 100;
 /// GitHub closes an issue for comments long before it has this many pages.
 const PAGES_MAX: usize = 50;
 
@@ -97,7 +97,7 @@ impl OctocrabGitHub {
 
     /// Sends a call with the repository's token. A token that is refused is replaced once: it may
     /// have been revoked, or the App's key rolled.
-    async fn ask(&self, at: &RepositoryRef, call: &Call) -> Result<Answer, GitHubError> {
+    pub(super) async fn ask(&self, at: &RepositoryRef, call: &Call) -> Result<Answer, GitHubError> {
         let token = self.tokens.get(&self.transport, &self.app, at).await?;
         let mut answer = self.transport.send(call, Some(&token)).await?;
         if answer.status == http::StatusCode::UNAUTHORIZED {
@@ -115,8 +115,16 @@ impl OctocrabGitHub {
         }
     }
 
-    async fn ask_for<T: DeserializeOwned>(&self, at: &RepositoryRef, call: &Call) -> Result<T, GitHubError> {
+    pub(super) async fn ask_for<T: DeserializeOwned>(
+        &self,
+        at: &RepositoryRef,
+        call: &Call,
+    ) -> Result<T, GitHubError> {
         read(call, &self.ask(at, call).await?)
+    }
+
+    pub(super) fn app_id(&self) -> u64 {
+        self.app.app_id()
     }
 
     async fn raw_repository(&self, at: &RepositoryRef) -> Result<RawRepository, GitHubError> {
@@ -268,6 +276,37 @@ impl GitHub for OctocrabGitHub {
         let path = format!("{}/pulls/{number}", repo_path(at));
         let what = format!("editing pull request {}#{number}", at.name);
         self.ask(at, &Call::patch(what, path, json!({"title": title, "body": body}))).await.map(drop)
+    }
+
+    async fn publish_check(&self, at: &RepositoryRef, check: &CheckRun) -> Result<(), GitHubError> {
+        self.make_check(at, check).await
+    }
+
+    async fn add_label(
+        &self,
+        at: &RepositoryRef,
+        number: IssueNumber,
+        label: &Label,
+    ) -> Result<(), GitHubError> {
+        self.put_label(at, number, label).await
+    }
+
+    async fn remove_label(
+        &self,
+        at: &RepositoryRef,
+        number: IssueNumber,
+        name: &str,
+    ) -> Result<(), GitHubError> {
+        self.take_label(at, number, name).await
+    }
+
+    async fn request_reviews(
+        &self,
+        at: &RepositoryRef,
+        number: PullRequestNumber,
+        reviewers: &Reviewers,
+    ) -> Result<(), GitHubError> {
+        self.ask_for_reviews(at, number, reviewers).await
     }
 
     async fn git_access(&self, at: &RepositoryRef) -> Result<GitAccess, GitHubError> {

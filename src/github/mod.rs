@@ -13,6 +13,7 @@ mod label_client;
 mod manifest;
 mod operations;
 mod refusal;
+mod signs;
 mod tokens;
 mod transport;
 mod wire;
@@ -22,6 +23,7 @@ pub use client::{Connection, ConnectionError, OctocrabGitHub};
 pub use label_client::{LabelEvent, LabelledIssue, LabelledPage};
 pub use manifest::{RegisteredApp, convert_manifest_code};
 pub use operations::OPERATIONS;
+pub use signs::{Annotation, AnnotationLevel, CheckConclusion, CheckRun, Label, Reviewers};
 pub use transport::Clock;
 
 use crate::domain::{
@@ -94,6 +96,34 @@ pub trait GitHub: Send + Sync {
         number: PullRequestNumber,
         title: &str,
         body: &str,
+    ) -> Result<(), GitHubError>;
+
+    /// Makes a check run, or changes the one of its name that this App made at the same commit.
+    async fn publish_check(&self, at: &RepositoryRef, check: &CheckRun) -> Result<(), GitHubError>;
+
+    /// Puts a label on an issue. The repository gets the label if it has none of that name.
+    async fn add_label(
+        &self,
+        at: &RepositoryRef,
+        number: IssueNumber,
+        label: &Label,
+    ) -> Result<(), GitHubError>;
+
+    /// Takes a label off an issue, if it is there.
+    async fn remove_label(
+        &self,
+        at: &RepositoryRef,
+        number: IssueNumber,
+        name: &str,
+    ) -> Result<(), GitHubError>;
+
+    /// Asks people and teams to review a pull request. Rejected as a whole where GitHub does not take
+    /// one of them.
+    async fn request_reviews(
+        &self,
+        at: &RepositoryRef,
+        number: PullRequestNumber,
+        reviewers: &Reviewers,
     ) -> Result<(), GitHubError>;
 
     /// Where git finds the repository, and a token that opens this repository only.

@@ -17,8 +17,13 @@ use crate::domain::{InstallationId, RepositoryId, RepositoryRef};
 use crate::secrets::{SecretKind, register_until};
 
 /// What a token may do, beside reading metadata. Every one of these is in `app-manifest.yml`.
-pub(super) const PERMISSIONS: [(&str, &str); 4] =
-    [("contents", "write"), ("issues", "write"), ("metadata", "read"), ("pull_requests", "write")];
+pub(super) const PERMISSIONS: [(&str, &str); 5] = [
+    ("checks", "write"),
+    ("contents", "write"),
+    ("issues", "write"),
+    ("metadata", "read"),
+    ("pull_requests", "write"),
+];
 
 /// A token with less life than this is not handed out any more: it must outlive a fetch or a push.
 const LIFE_LEFT_MIN: SignedDuration = SignedDuration::from_mins(5);

@@ -63,6 +63,9 @@ impl Call {
         let (what, path) = (what.into(), path.into());
         Self { what, method: Method::POST, path, body: Some(body), repeatable: false, if_none_match: None }
     }
+    pub(super) fn delete(what: impl Into<String>, path: impl Into<String>) -> Self {
+        Self { method: Method::DELETE, ..Self::get(what, path) }
+    }
     /// For the few creations of which GitHub itself keeps one, or which nobody sees.
     pub(super) fn repeatable(self) -> Self {
         Self { repeatable: true, ..self }

@@ -141,6 +141,11 @@ impl Evidence {
         evidence
     }
 
+    /// With the label that asks for work where the operator named another.
+    pub fn with_label(self, label: &str) -> Self {
+        Self { label: label.to_owned(), ..self }
+    }
+
     /// With the changes as a diff.
     pub fn with_patch(self, patch: &Patch) -> Self {
         Self { patch: Some(Diff::read(patch)), ..self }

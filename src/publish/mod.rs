@@ -8,9 +8,12 @@
 //! [`neutralise`].
 
 pub mod act;
+pub mod check;
+pub mod codeowners;
 pub mod draft_pr;
 pub mod escalation;
 pub mod evidence;
+pub mod labels;
 pub mod marker;
 pub mod neutralise;
 pub mod patch;
@@ -28,6 +31,7 @@ mod samples;
 
 pub use act::{publish_escalation, publish_proposal, update_progress};
 pub use evidence::{Base, Evidence, SandboxUsed};
+pub use labels::label_changes;
 pub use marker::{Marker, MarkerKind};
 pub use narrate::narrate;
 pub use patch::{Diff, FileStat};

@@ -21,6 +21,7 @@ use crate::workspace::Mirrors;
 
 mod admission;
 mod again;
+mod follow_up;
 mod lease;
 mod left_out;
 pub mod local;

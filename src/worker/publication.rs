@@ -16,6 +16,7 @@ use crate::verdict::Verified;
 use crate::workspace::{Author, Workspace};
 
 use super::admission::github_error;
+use super::follow_up::{follow_up, label};
 use super::preparation::workspace_error;
 use super::{JobError, Parts};
 
@@ -44,8 +45,9 @@ pub(super) async fn progress(parts: &Parts, journal: &Journal) {
     let told = async {
         let transcript = journal.transcript().await?;
         let job = current(parts, journal).await?;
-        let evidence = Evidence::from_transcript(&job, &transcript);
+        let evidence = evidence_of(parts, &job, &transcript);
         update_progress(parts.github.as_ref(), &job, &evidence).await.map_err(github_error)?;
+        label(parts, &job, evidence.state).await;
         Ok::<(), JobError>(())
     };
     if let Err(error) = told.await {
@@ -67,8 +69,9 @@ pub(super) async fn report_end(parts: &Parts, journal: &Journal, outcome: &Outco
         let event = TranscriptEvent::Ended { outcome: outcome.clone() };
         transcript.push(Recorded { sequence: transcript.len() as u64 + 1, at: journal.now(), event });
         let job = current(parts, journal).await?;
-        let evidence = Evidence::from_transcript(&job, &transcript);
+        let evidence = evidence_of(parts, &job, &transcript);
         update_progress(parts.github.as_ref(), &job, &evidence).await.map_err(github_error)?;
+        label(parts, &job, outcome.state()).await;
         Ok::<(), JobError>(())
     };
     if let Err(error) = told.await {
@@ -96,8 +99,7 @@ pub(super) async fn propose(
     let branch = job.branch();
     let patch = workspace.patch(verified.tree()).await.map_err(workspace_error)?;
     let manifest = manifest(journal, &job, &workspace, &branch, &head).await?;
-    let evidence =
-        Evidence::from_transcript(&job, &transcript).with_patch(&patch).with_manifest(manifest.clone());
+    let evidence = evidence_of(parts, &job, &transcript).with_patch(&patch).with_manifest(manifest.clone());
     if let Effect::Begun = journal.begin_effect(BRANCH).await? {
         // Before anything of it leaves, all of it is looked through.
         let new = draft_pr::render(&evidence, verified, workspace.base_branch());
@@ -136,6 +138,9 @@ pub(super) async fn propose(
     let reference = format!("#{number}");
     journal.append(&[TranscriptEvent::Published { kind: PULL_REQUEST.to_owned(), reference }]).await?;
     let pull_request = (number.0 != 0).then_some(number);
+    if let Some(number) = pull_request {
+        follow_up(parts, journal, &workspace, &evidence, verified, &head, number).await;
+    }
     end(parts, journal, Outcome::Proposed { pull_request, branch, head }).await
 }
 
@@ -172,7 +177,7 @@ pub(super) async fn escalate(
 ) -> Result<Outcome, JobError> {
     let transcript = journal.transcript().await?;
     let job = current(parts, journal).await?;
-    let mut evidence = Evidence::from_transcript(&job, &transcript);
+    let mut evidence = evidence_of(parts, &job, &transcript);
     if let Some(tree) = last_tree(&transcript) {
         let workspace = recorded_workspace(parts, &job, &transcript).await?;
         evidence = evidence.with_patch(&workspace.patch(&tree).await.map_err(workspace_error)?);
@@ -199,6 +204,11 @@ async fn end(parts: &Parts, journal: &Journal, outcome: Outcome) -> Result<Outco
     report_end(parts, journal, &outcome).await;
     journal.append(&[TranscriptEvent::Ended { outcome: outcome.clone() }]).await?;
     Ok(outcome)
+}
+
+/// What the job has to show, in the operator's terms.
+fn evidence_of(parts: &Parts, job: &Job, transcript: &[Recorded]) -> Evidence {
+    Evidence::from_transcript(job, transcript).with_label(&parts.rules.label)
 }
 
 /// The job as the store has it now.

@@ -36,7 +36,7 @@ async fn a_token_is_asked_for_one_repository_with_a_jwt_that_github_accepts() {
     assert_eq!(
         mint.body,
         json!({"repository_ids": [42], "permissions":
-            {"contents": "write", "issues": "write", "metadata": "read", "pull_requests": "write"}})
+            {"checks": "write", "contents": "write", "issues": "write", "metadata": "read", "pull_requests": "write"}})
     );
     let mut validation = Validation::new(Algorithm::RS256);
     validation.set_issuer(&[APP_ID.to_string()]);

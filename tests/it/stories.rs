@@ -12,5 +12,6 @@ mod people;
 mod processes;
 mod reconciliation;
 mod scenarios;
+mod signs;
 mod tools;
 mod verdicts;

@@ -9,6 +9,8 @@ use super::repositories::no_commit;
 use super::shapes;
 use super::world::CheckRun;
 
+/// In one request.
+const ANNOTATIONS_MAX: usize = 50;
 const STATUSES: [&str; 3] = ["queued", "in_progress", "completed"];
 const CONCLUSIONS: [&str; 7] =
     ["action_required", "cancelled", "failure", "neutral", "success", "skipped", "timed_out"];
@@ -31,6 +33,7 @@ pub(super) fn create(call: &mut Call<'_>) -> Outcome {
         title: None,
         summary: None,
         text: None,
+        annotations: Vec::new(),
     };
     apply(call, &mut run)?;
     let shape = shapes::check_run(call.world, call.repo(), &run);
@@ -122,6 +125,11 @@ fn apply(call: &Call<'_>, run: &mut CheckRun) -> Result<(), Refusal> {
         Value::String(text) => Ok(Some(text.clone())),
         _ => Ok(None),
     };
+    let annotations = output["annotations"].as_array().cloned().unwrap_or_default();
+    if annotations.len() > ANNOTATIONS_MAX || !annotations.iter().all(is_annotation) {
+        return Err(Refusal::invalid(RESOURCE, "annotations", "invalid"));
+    }
+    run.annotations.extend(annotations);
     run.title = text("title")?;
     run.summary = text("summary")?;
     run.text = text("text")?;
@@ -129,6 +137,16 @@ fn apply(call: &Call<'_>, run: &mut CheckRun) -> Result<(), Refusal> {
         Some(_) => Ok(()),
         None => Err(Refusal::invalid(RESOURCE, "summary", "missing_field")),
     }
+}
+
+/// Whether an annotation has what GitHub demands of it.
+fn is_annotation(given: &Value) -> bool {
+    let line = |name: &str| given[name].as_u64().filter(|line| *line > 0);
+    let level = given["annotation_level"].as_str();
+    given["path"].as_str().is_some_and(|path| !path.is_empty() && !path.starts_with('/'))
+        && line("start_line").zip(line("end_line")).is_some_and(|(start, end)| start <= end)
+        && level.is_some_and(|level| ["notice", "warning", "failure"].contains(&level))
+        && given["message"].as_str().is_some_and(|message| !message.is_empty())
 }
 
 fn time(call: &Call<'_>, field: &str) -> Result<Option<Timestamp>, Refusal> {

@@ -86,6 +86,7 @@ pub(super) fn requested(call: &mut Call<'_>) -> Outcome {
 pub(super) fn request(call: &mut Call<'_>) -> Outcome {
     let author = found(call)?.0.author.clone();
     let asked = call.names("reviewers")?;
+    let teams = call.body["team_reviewers"].as_array().map_or(0, Vec::len);
     for login in &asked {
         if login.eq_ignore_ascii_case(&author) {
             return Err(Refusal::new(422, "Review cannot be requested from pull request author."));
@@ -96,6 +97,10 @@ pub(super) fn request(call: &mut Call<'_>) -> Outcome {
                            or teams you specified is not a collaborator of the repository.";
             return Err(Refusal::new(422, message));
         }
+    }
+    if teams > 0 {
+        // No organisation of this world has a team.
+        return Err(Refusal::new(422, "Could not resolve to a node with the global id of a team."));
     }
     change_requests(call, |requested| {
         for login in asked {

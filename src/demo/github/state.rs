@@ -65,7 +65,7 @@ fn repository(repository: &Repository) -> Value {
         .map(|run| {
             json!({
                 "id": run.id, "name": run.name, "head_sha": run.head_sha, "status": run.status,
-                "conclusion": run.conclusion, "title": run.title, "summary": run.summary,
+                "conclusion": run.conclusion, "title": run.title, "summary": run.summary, "annotations": run.annotations,
             })
         })
         .collect();

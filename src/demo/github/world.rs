@@ -192,6 +192,8 @@ pub(super) struct CheckRun {
     pub(super) title: Option<String>,
     pub(super) summary: Option<String>,
     pub(super) text: Option<String>,
+    /// As they were given; each update adds to them.
+    pub(super) annotations: Vec<Value>,
 }
 
 /// One attempt to send a webhook.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::super::samples::{at, fixed, long};
 use super::*;
 use crate::domain::{BudgetExhausted, CommentId, Login, PullRequestNumber, Sha};
-use crate::github::{AppIdentity, GitAccess, Issue, Permission, Repository};
+use crate::github::{AppIdentity, CheckRun, GitAccess, Issue, Label, Permission, Repository, Reviewers};
 
 /// Comments by issue and pull requests by branch; the rest of the port is not needed here.
 #[derive(Default)]
@@ -150,6 +150,23 @@ impl GitHub for InMemory {
     }
     async fn react_with_eyes(&self, _: &RepositoryRef, _: IssueNumber) -> Result<(), GitHubError> {
         unreachable!("publishing does not react")
+    }
+    async fn publish_check(&self, _: &RepositoryRef, _: &CheckRun) -> Result<(), GitHubError> {
+        unreachable!("checks are made beside publishing")
+    }
+    async fn add_label(&self, _: &RepositoryRef, _: IssueNumber, _: &Label) -> Result<(), GitHubError> {
+        unreachable!("labels are put on beside publishing")
+    }
+    async fn remove_label(&self, _: &RepositoryRef, _: IssueNumber, _: &str) -> Result<(), GitHubError> {
+        unreachable!("labels are taken off beside publishing")
+    }
+    async fn request_reviews(
+        &self,
+        _: &RepositoryRef,
+        _: PullRequestNumber,
+        _: &Reviewers,
+    ) -> Result<(), GitHubError> {
+        unreachable!("reviews are asked for beside publishing")
     }
     async fn git_access(&self, _: &RepositoryRef) -> Result<GitAccess, GitHubError> {
         unreachable!("publishing does not use git")

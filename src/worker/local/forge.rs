@@ -7,8 +7,8 @@ use async_trait::async_trait;
 
 use crate::domain::{CommentId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryRef, Sha};
 use crate::github::{
-    AppIdentity, Comment, GitAccess, GitHub, GitHubError, Issue, NewPullRequest, Permission, PullRequest,
-    Repository,
+    AppIdentity, CheckRun, Comment, GitAccess, GitHub, GitHubError, Issue, Label, NewPullRequest, Permission,
+    PullRequest, Repository, Reviewers,
 };
 use crate::workspace::{LocalRepository, WorkspaceError};
 
@@ -151,6 +151,38 @@ impl GitHub for LocalForge {
         body: &str,
     ) -> Result<(), GitHubError> {
         self.held().pull_request = Some((title.to_owned(), body.to_owned()));
+        Ok(())
+    }
+
+    /// A repository on this machine has no checks, labels or reviewers.
+    async fn publish_check(&self, _at: &RepositoryRef, _check: &CheckRun) -> Result<(), GitHubError> {
+        Ok(())
+    }
+
+    async fn add_label(
+        &self,
+        _at: &RepositoryRef,
+        _number: IssueNumber,
+        _label: &Label,
+    ) -> Result<(), GitHubError> {
+        Ok(())
+    }
+
+    async fn remove_label(
+        &self,
+        _at: &RepositoryRef,
+        _number: IssueNumber,
+        _name: &str,
+    ) -> Result<(), GitHubError> {
+        Ok(())
+    }
+
+    async fn request_reviews(
+        &self,
+        _at: &RepositoryRef,
+        _number: PullRequestNumber,
+        _reviewers: &Reviewers,
+    ) -> Result<(), GitHubError> {
         Ok(())
     }
 

@@ -8,9 +8,6 @@ use mendwright::install::manifest;
 use mendwright::webhook::HANDLED_EVENTS;
 use serde::Deserialize;
 
-/// Granted ahead of its first use, so that installations need not accept it later.
-const AHEAD: [(&str, &str); 1] = [("checks", "write")];
-
 #[derive(Deserialize)]
 struct Permissions {
     operations: BTreeMap<String, String>,
@@ -54,10 +51,6 @@ fn the_app_asks_for_exactly_the_permissions_that_its_calls_and_events_need() {
         if let Some(permission) = &documented.events[*event] {
             raise(&mut needed, permission);
         }
-    }
-    for (name, level) in AHEAD {
-        let used = needed.insert(name.to_owned(), level.to_owned());
-        assert_eq!(used, None, "{name} is used now: take it out of AHEAD");
     }
     assert_eq!(manifest().default_permissions, needed);
     for never in ["workflows", "administration", "secrets", "actions", "members"] {

@@ -1,0 +1,163 @@
+//! The check run on the branch that was pushed: what the verdict was, where a reviewer looks for it.
+//! There is none without a [`Verified`], for nothing else is ever pushed: a job that ends otherwise
+//! has no commit of its own that a check could stand at, and the base's commit is not its to judge.
+
+use super::draft_pr::sections;
+use super::evidence::Evidence;
+use super::neutralise::{cut, line, plain};
+use super::words::{plural, provenance};
+use crate::domain::{RepoPath, Sha, TestCase};
+use crate::github::{Annotation, AnnotationLevel, CheckConclusion, CheckRun};
+use crate::verdict::Verified;
+
+/// Its name among the checks.
+pub const CHECK_NAME: &str = "Mendwright";
+/// GitHub takes fifty in a request.
+const ANNOTATIONS_MAX: usize = 50;
+const TITLE_CHARS_MAX: usize = 200;
+const MESSAGE_CHARS_MAX: usize = 1_000;
+
+/// The check run of a verified proposal whose commit is `head`.
+pub fn render(evidence: &Evidence, verified: &Verified, head: &Sha) -> CheckRun {
+    let flags = verified.flags().len() as u64;
+    let (conclusion, title) = match flags {
+        0 => (CheckConclusion::Success, "The suite passes in a fresh sandbox".to_owned()),
+        flags => (
+            CheckConclusion::Neutral,
+            format!("The suite passes; {} to look at first", plural(flags, "thing", "things")),
+        ),
+    };
+    let parts = [
+        Some(sections::what_was_run(evidence, verified, 1)),
+        sections::flags(verified.flags()),
+        verified.proof().and_then(sections::proof),
+        Some(provenance(evidence)),
+    ];
+    CheckRun {
+        name: CHECK_NAME.to_owned(),
+        head: head.clone(),
+        external_id: evidence.job().id.to_string(),
+        conclusion,
+        title,
+        summary: parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n"),
+        annotations: annotations(evidence),
+    }
+}
+
+/// The tests that failed at the base, where the report says where they are: a reviewer wants to know
+/// what the change is there for.
+fn annotations(evidence: &Evidence) -> Vec<Annotation> {
+    let Some(baseline) = &evidence.baseline else { return Vec::new() };
+    baseline.report.red().filter_map(annotation).take(ANNOTATIONS_MAX).collect()
+}
+
+fn annotation(test: &TestCase) -> Option<Annotation> {
+    let at = test.location.as_ref()?;
+    let path: RepoPath = at.file.parse().ok()?;
+    let why = test.message.as_deref().unwrap_or_default().trim();
+    let failed = if why.is_empty() {
+        "It failed at the base".to_owned()
+    } else {
+        format!("It failed at the base: {why}")
+    };
+    Some(Annotation {
+        path: path.to_string(),
+        line: at.line.unwrap_or(1).max(1),
+        level: AnnotationLevel::Notice,
+        title: line(&test.name, TITLE_CHARS_MAX),
+        message: plain(&cut(&format!("{failed}\nIt passes at this commit."), MESSAGE_CHARS_MAX)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::neutralise::properties::{assert_text_is_inert, page};
+    use super::super::samples::{fixed, hostile};
+    use super::*;
+    use crate::domain::{TestLocation, TestOutcome, TestReport};
+
+    fn head() -> Sha {
+        "c".repeat(40).parse().unwrap()
+    }
+
+    fn red(name: &str, file: &str, line: Option<u32>) -> TestCase {
+        let location = Some(TestLocation { file: file.into(), line });
+        let message = Some("assert 1 == 3\n/approve @octocat fixes #9".into());
+        TestCase { message, location, ..TestCase::new(name, TestOutcome::Failed) }
+    }
+
+    #[test]
+    fn a_plain_fix_is_a_success_with_its_evidence() {
+        let (evidence, verified) = fixed();
+        let check = render(&evidence, &verified, &head());
+        assert_eq!(check.conclusion, CheckConclusion::Success);
+        insta::assert_snapshot!(format!("{}\n\n{}", check.title, check.summary), @r"
+        The suite passes in a fresh sandbox
+
+        ### Evidence
+
+        | | Before: base `aaaaaaaaaa` | After: tree `bbbbbbbbbb` |
+        |---|---|---|
+        | `python -m pytest -q` | ❌ fails (exit code 1, 1.4 s, 1 failing test named) | ✅ passes (exit code 0, 1.4 s) |
+        | Failing tests | 1 | none named |
+
+        The run on the right is the verdict: Mendwright made it itself, in a fresh sandbox that held exactly the tree on this branch.
+
+        > The suite passes at the proposed tree: exit code 0.
+
+        Failed before, and no longer:
+
+        - `tests/test_sum.py::test_sum`
+
+        ### Proof
+
+        New or changed tests that **fail on the base and pass here**:
+
+        - `tests/test_sum.py::test_sum`
+
+        <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001`</sub>
+        ");
+    }
+
+    #[test]
+    fn what_must_be_looked_at_makes_it_neutral_and_hostile_words_do_nothing() {
+        let (evidence, verified) = hostile();
+        let check = render(&evidence, &verified, &head());
+        assert_eq!(check.conclusion, CheckConclusion::Neutral);
+        assert_eq!(check.title, "The suite passes; 1 thing to look at first");
+        let page = page(&check.summary);
+        assert_text_is_inert(&page.text);
+        assert!(page.html.iter().all(|html| html.contains("sub>")), "{:?}", page.html);
+    }
+
+    #[test]
+    fn tests_that_failed_at_the_base_are_remarked_where_they_are() {
+        let (mut evidence, verified) = fixed();
+        let cases = [
+            red("tests/test_sum.py::test_sum", "tests/test_sum.py", Some(3)),
+            red("@octocat #1", "tests/other.py", None),
+            red("outside", "/etc/passwd", Some(1)),
+            red("above", "../x.py", Some(1)),
+            TestCase::new("nowhere", TestOutcome::Failed),
+        ];
+        let many = (0..60).map(|n| red(&format!("t{n}"), "tests/many.py", Some(n)));
+        let report = TestReport { cases: cases.into_iter().chain(many).collect(), ..TestReport::default() };
+        evidence.baseline.as_mut().unwrap().report = report;
+        let annotations = render(&evidence, &verified, &head()).annotations;
+        assert_eq!(annotations.len(), ANNOTATIONS_MAX);
+        assert_eq!(annotations[2].path, "tests/many.py");
+        let shown = annotations[..2]
+            .iter()
+            .map(|at| format!("{}:{} {:?} {}\n{}", at.path, at.line, at.level, at.title, at.message));
+        insta::assert_snapshot!(shown.collect::<Vec<_>>().join("\n"), @r"
+        tests/test_sum.py:3 Notice tests/test_sum.py::test_sum
+        It failed at the base: assert 1 == 3
+        ⁄approve ＠octocat fixes ＃9
+        It passes at this commit.
+        tests/other.py:1 Notice ＠octocat ＃1
+        It failed at the base: assert 1 == 3
+        ⁄approve ＠octocat fixes ＃9
+        It passes at this commit.
+        ");
+    }
+}

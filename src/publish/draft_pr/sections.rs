@@ -1,0 +1,78 @@
+//! What a verdict is told by, in a pull request and in a check run alike.
+
+use super::super::evidence::Evidence;
+use super::super::neutralise::{code_cell, code_span, cut, quoted, visible};
+use super::super::words::{failing_count, run_in_cell, test_list};
+use crate::domain::{FailedTest, Flag, TestRun};
+use crate::verdict::Verified;
+
+/// Longest explanation of the verdict.
+const EXPLANATION_CHARS_MAX: usize = 4_000;
+/// Longest command that is shown whole.
+const COMMAND_CHARS_MAX: usize = 200;
+/// Flags that are listed, and the longest.
+const FLAGS_LISTED_MAX: usize = 20;
+const FLAG_CHARS_MAX: usize = 600;
+
+/// The suite before and after, with the verdict's words cut to one part in `share` of their usual
+/// length.
+pub(in crate::publish) fn what_was_run(evidence: &Evidence, verified: &Verified, share: usize) -> String {
+    let base = evidence.base.as_ref().map(|base| format!("`{}`", base.sha.short()));
+    let before = evidence.baseline.as_ref().map_or_else(|| "not run".to_owned(), run_in_cell);
+    let after = verified.run();
+    let failing = |run: Option<&TestRun>| run.map_or_else(|| "?".to_owned(), failing_count);
+    let table = format!(
+        "| | Before: base {} | After: tree `{}` |\n|---|---|---|\n\
+         | {} | {before} | {} |\n| Failing tests | {} | {} |",
+        base.as_deref().unwrap_or("unknown"),
+        verified.tree().short(),
+        code_cell(&cut(&after.command, COMMAND_CHARS_MAX)),
+        run_in_cell(after),
+        failing(evidence.baseline.as_ref()),
+        failing(Some(after)),
+    );
+    let explanation = quoted(&cut(verified.explanation(), EXPLANATION_CHARS_MAX / share));
+    let mended = mended(evidence.baseline.as_ref(), after);
+    format!(
+        "### Evidence\n\n{table}\n\nThe run on the right is the verdict: Mendwright made it itself, in a fresh \
+         sandbox that held exactly the tree on this branch.\n\n{explanation}{mended}"
+    )
+}
+
+/// The tests that failed before and do not fail now.
+fn mended(baseline: Option<&TestRun>, after: &TestRun) -> String {
+    let mended: Vec<FailedTest> = baseline
+        .map(|run| run.failed().into_iter().filter(|test| !after.failed().contains(test)).collect())
+        .unwrap_or_default();
+    if mended.is_empty() {
+        return String::new();
+    }
+    format!("\n\nFailed before, and no longer:\n\n{}", test_list(&mended))
+}
+
+/// What must not be overlooked. Names, paths and lines are foreign, so they are shown as code.
+pub(in crate::publish) fn flags(flags: &[Flag]) -> Option<String> {
+    let lines: Vec<String> = flags
+        .iter()
+        .take(FLAGS_LISTED_MAX)
+        .map(|flag| format!("- ⚠ {}", code_span(&cut(&visible(&flag.in_words()), FLAG_CHARS_MAX))))
+        .collect();
+    let more = flags.len().saturating_sub(FLAGS_LISTED_MAX);
+    let rest = if more > 0 { format!("\n- ⚠ … and {more} more") } else { String::new() };
+    (!flags.is_empty()).then(|| {
+        format!(
+            "### Look at this first\n\nAn honest change can do this, and one that only looks right needs it:\n\n{}{rest}",
+            lines.join("\n")
+        )
+    })
+}
+
+/// The tests that show it.
+pub(in crate::publish) fn proof(tests: &[FailedTest]) -> Option<String> {
+    (!tests.is_empty()).then(|| {
+        format!(
+            "### Proof\n\nNew or changed tests that **fail on the base and pass here**:\n\n{}",
+            test_list(tests)
+        )
+    })
+}
