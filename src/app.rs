@@ -189,6 +189,7 @@ impl Live {
                 context_tokens: context_of_worker(&config.model),
                 scribe_context_tokens: context_of_scribe(&config.model),
                 settings_override: None,
+                hold: config.github.publish_hold,
             },
             wake: Arc::new(Notify::new()),
             set_ups: SetUpLocks::default(),

@@ -120,6 +120,7 @@ impl Conversation {
             | TranscriptEvent::Egress { .. }
             | TranscriptEvent::CallWasted { .. }
             | TranscriptEvent::Published { .. }
+            | TranscriptEvent::Released { .. }
             | TranscriptEvent::EscalationDecided { .. }
             | TranscriptEvent::Note { .. }
             | TranscriptEvent::Ended { .. } => {}

@@ -146,6 +146,7 @@ impl Habits {
             | TranscriptEvent::PlanUpdated { .. }
             | TranscriptEvent::VerdictReached { .. }
             | TranscriptEvent::Published { .. }
+            | TranscriptEvent::Released { .. }
             | TranscriptEvent::EscalationDecided { .. }
             | TranscriptEvent::Note { .. }
             | TranscriptEvent::Ended { .. } => {}

@@ -138,7 +138,7 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
     Ok(match job.outcome {
         Some(Outcome::Proposed { .. }) => 0,
         Some(Outcome::Escalated { .. }) => 3,
-        Some(Outcome::Cancelled { .. } | Outcome::Failed { .. }) | None => 1,
+        Some(Outcome::Held { .. } | Outcome::Cancelled { .. } | Outcome::Failed { .. }) | None => 1,
     })
 }
 

@@ -177,6 +177,7 @@ impl SandboxArguments {
             output_tokens_max: 16_384,
             context_tokens: context_tokens(""),
             scribe_context_tokens: context_tokens(""),
+            hold: false,
             settings_override: Some(SettingsOverride { image_given: self.image.is_some(), ..settings }),
         }
     }

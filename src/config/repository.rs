@@ -74,6 +74,8 @@ pub struct RepositoryFile {
     pub test_paths: Vec<String>,
     /// `proof`: required unless waived.
     pub proof_waived: bool,
+    /// `publish`: whether a verified change is held back until somebody says that it may go out.
+    pub publish_hold: bool,
     /// `budget.turns`
     pub turns_max: Option<u32>,
     /// `budget.usd`
@@ -138,6 +140,7 @@ struct Raw {
     #[serde(default)]
     test_paths: Vec<Spanned<String>>,
     proof: Option<RawProof>,
+    publish: Option<RawPublish>,
     #[serde(default)]
     budget: RawBudget,
     instructions: Option<Spanned<String>>,
@@ -155,6 +158,13 @@ struct RawNetwork {
 enum RawProof {
     Required,
     Waived,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum RawPublish {
+    Push,
+    Hold,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -193,6 +203,7 @@ impl RepositoryFile {
             protected_paths: raw.protected_paths.into_iter().map(glob).collect::<Result<_, _>>()?,
             test_paths: raw.test_paths.into_iter().map(glob).collect::<Result<_, _>>()?,
             proof_waived: raw.proof == Some(RawProof::Waived),
+            publish_hold: raw.publish == Some(RawPublish::Hold),
             turns_max: raw.budget.turns.map(turns).transpose()?,
             usd_max: raw.budget.usd.map(usd).transpose()?,
             time_max: minutes(raw.budget.minutes, u64::from(u32::MAX))?,

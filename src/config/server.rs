@@ -41,6 +41,7 @@ const KEYS: &[&str] = &[
     "github.label",
     "github.bots_allowed",
     "github.reconcile_seconds",
+    "github.publish",
     "model.provider",
     "model.url",
     "model.api_key",
@@ -145,6 +146,8 @@ pub struct GitHubConfig {
     pub bots_allowed: Vec<Login>,
     /// How often is looked for what webhooks did not tell.
     pub reconcile_every: Duration,
+    /// Whether every verified change is held back until somebody says that it may go out.
+    pub publish_hold: bool,
 }
 
 /// The App's credentials: the operator's, and where those say nothing what the set-up page stored.

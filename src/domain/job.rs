@@ -22,6 +22,9 @@ pub enum JobState {
     Publishing,
     /// Ended: a draft pull request is open.
     Proposed,
+    /// Ended: a verified change is kept, and not pushed before somebody says so. The one end that
+    /// something can follow.
+    Held,
     /// Ended: a person is asked to go on.
     Escalated,
     /// Ended: a person, or the state of the repository, called it off.
@@ -35,7 +38,7 @@ impl JobState {
     pub fn is_final(self) -> bool {
         match self {
             Self::Queued | Self::Preparing | Self::Working | Self::Verifying | Self::Publishing => false,
-            Self::Proposed | Self::Escalated | Self::Cancelled | Self::Failed => true,
+            Self::Proposed | Self::Held | Self::Escalated | Self::Cancelled | Self::Failed => true,
         }
     }
 
@@ -48,6 +51,7 @@ impl JobState {
             Self::Verifying => "verifying",
             Self::Publishing => "publishing",
             Self::Proposed => "proposed",
+            Self::Held => "held",
             Self::Escalated => "escalated",
             Self::Cancelled => "cancelled",
             Self::Failed => "failed",
@@ -63,6 +67,7 @@ impl JobState {
             Self::Verifying,
             Self::Publishing,
             Self::Proposed,
+            Self::Held,
             Self::Escalated,
             Self::Cancelled,
             Self::Failed,
@@ -87,6 +92,10 @@ pub enum Step {
     Decided,
     /// The draft pull request is open.
     ProposalPublished,
+    /// The verified change is shown, and not pushed.
+    ProposalHeld,
+    /// A person said that what was held may go out.
+    Released,
     /// The escalation comment is posted.
     EscalationPublished,
     /// Called off.
@@ -110,7 +119,8 @@ impl JobState {
     pub fn after(self, step: Step) -> Result<Self, IllegalTransition> {
         use JobState as S;
         let next = match (self, step) {
-            (S::Proposed | S::Escalated | S::Cancelled | S::Failed, _) => None,
+            (S::Held, Step::Released) => Some(S::Publishing),
+            (S::Proposed | S::Held | S::Escalated | S::Cancelled | S::Failed, _) => None,
             (_, Step::CalledOff) => Some(S::Cancelled),
             (_, Step::Broke) => Some(S::Failed),
             (_, Step::Claimed) => Some(S::Preparing),
@@ -118,6 +128,7 @@ impl JobState {
             (S::Working, Step::Finished) => Some(S::Verifying),
             (S::Preparing | S::Working | S::Verifying, Step::Decided) => Some(S::Publishing),
             (S::Publishing, Step::ProposalPublished) => Some(S::Proposed),
+            (S::Publishing, Step::ProposalHeld) => Some(S::Held),
             (S::Publishing, Step::EscalationPublished) => Some(S::Escalated),
             (
                 S::Queued | S::Preparing | S::Working | S::Verifying | S::Publishing,
@@ -126,6 +137,8 @@ impl JobState {
                 | Step::SentBack
                 | Step::Decided
                 | Step::ProposalPublished
+                | Step::ProposalHeld
+                | Step::Released
                 | Step::EscalationPublished,
             ) => None,
         };
@@ -203,6 +216,13 @@ pub enum Outcome {
         /// The commit proposed.
         head: Sha,
     },
+    /// A verified change is kept, and not pushed before somebody says so.
+    Held {
+        /// The branch that it would go to.
+        branch: String,
+        /// The commit.
+        head: Sha,
+    },
     /// A person was asked to go on.
     Escalated {
         /// Why.
@@ -225,6 +245,7 @@ impl Outcome {
     pub fn step(&self) -> Step {
         match self {
             Self::Proposed { .. } => Step::ProposalPublished,
+            Self::Held { .. } => Step::ProposalHeld,
             Self::Escalated { .. } => Step::EscalationPublished,
             Self::Cancelled { .. } => Step::CalledOff,
             Self::Failed { .. } => Step::Broke,
@@ -235,6 +256,7 @@ impl Outcome {
     pub fn state(&self) -> JobState {
         match self {
             Self::Proposed { .. } => JobState::Proposed,
+            Self::Held { .. } => JobState::Held,
             Self::Escalated { .. } => JobState::Escalated,
             Self::Cancelled { .. } => JobState::Cancelled,
             Self::Failed { .. } => JobState::Failed,
@@ -322,24 +344,27 @@ fn slug(title: &str) -> String {
 mod tests {
     use super::*;
 
-    const STATES: [JobState; 9] = [
+    const STATES: [JobState; 10] = [
         JobState::Queued,
         JobState::Preparing,
         JobState::Working,
         JobState::Verifying,
         JobState::Publishing,
         JobState::Proposed,
+        JobState::Held,
         JobState::Escalated,
         JobState::Cancelled,
         JobState::Failed,
     ];
-    const STEPS: [Step; 9] = [
+    const STEPS: [Step; 11] = [
         Step::Claimed,
         Step::Prepared,
         Step::Finished,
         Step::SentBack,
         Step::Decided,
         Step::ProposalPublished,
+        Step::ProposalHeld,
+        Step::Released,
         Step::EscalationPublished,
         Step::CalledOff,
         Step::Broke,
@@ -361,12 +386,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_follows_an_end_and_a_proposal_only_follows_publishing() {
+    fn only_a_release_follows_an_end_and_a_proposal_only_follows_publishing() {
         for state in STATES {
             for step in STEPS {
                 let after = state.after(step);
-                assert!(!(state.is_final() && after.is_ok()), "{state:?} took {step:?}");
-                if after == Ok(JobState::Proposed) {
+                let is_release = (state, step) == (JobState::Held, Step::Released);
+                assert_eq!(state.is_final() && after.is_ok(), is_release, "{state:?} took {step:?}");
+                if matches!(after, Ok(JobState::Proposed | JobState::Held)) {
                     assert_eq!(state, JobState::Publishing);
                 }
             }

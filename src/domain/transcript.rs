@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CallCost, CommandResult, EgressReport, EscalationReason, FailedTest, Flag, JobSettings, JobState,
+    CallCost, CommandResult, EgressReport, EscalationReason, FailedTest, Flag, JobSettings, JobState, Login,
     Message, Outcome, Sha, TestRun, Usage,
 };
 
@@ -269,6 +269,11 @@ pub enum TranscriptEvent {
         /// Where to find it.
         reference: String,
     },
+    /// What was held back may go out.
+    Released {
+        /// Who said so.
+        by: Login,
+    },
     /// The job is handed to a person.
     EscalationDecided {
         /// Why.
@@ -316,6 +321,7 @@ impl TranscriptEvent {
             | Self::Checkpoint { .. }
             | Self::VerdictReached { .. }
             | Self::Published { .. }
+            | Self::Released { .. }
             | Self::EscalationDecided { .. }
             | Self::Note { .. }
             | Self::Ended { .. } => None,

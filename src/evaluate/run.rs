@@ -155,6 +155,8 @@ fn account(instance: &Instance, end: &LocalEnd) -> InstanceResult {
     let spend = Conversation::replay(&end.transcript).spend;
     let (outcome, reason) = match &end.job.outcome {
         Some(Outcome::Proposed { .. }) => ("proposed", None),
+        // Nothing on one's own machine is held back.
+        Some(Outcome::Held { .. }) => ("failed", Some("the change is held back".to_owned())),
         Some(Outcome::Escalated { reason }) => ("escalated", Some(reason.name().to_owned())),
         Some(Outcome::Cancelled { why }) => ("cancelled", Some(why.clone())),
         Some(Outcome::Failed { why }) => ("failed", Some(why.clone())),

@@ -59,10 +59,19 @@ pub async fn publish_escalation(
     evidence: &Evidence,
     reason: &EscalationReason,
 ) -> Result<String, GitHubError> {
+    publish_pages(github, job, escalation::render(evidence, reason)).await
+}
+
+/// Shows on the issue what is held back, in one comment or several; gives the first one's address.
+pub async fn publish_held(github: &dyn GitHub, job: &Job, pages: Vec<String>) -> Result<String, GitHubError> {
+    publish_pages(github, job, pages).await
+}
+
+async fn publish_pages(github: &dyn GitHub, job: &Job, pages: Vec<String>) -> Result<String, GitHubError> {
     let (at, issue) = (&job.trigger.repository, job.trigger.issue.number);
     let ours = github.our_comments(at, issue).await?;
     let mut first = None;
-    for body in escalation::render(evidence, reason) {
+    for body in pages {
         let comment = publish_among(github, at, issue, &body, &ours).await?;
         first.get_or_insert(comment.html_url);
     }

@@ -112,7 +112,8 @@ fn opening(evidence: &Evidence) -> String {
     )
 }
 
-fn what_changed(evidence: &Evidence, share: usize) -> String {
+/// What changed, in the agent's words and by file; long texts cut to one part in `share`.
+pub(super) fn what_changed(evidence: &Evidence, share: usize) -> String {
     let summary = match evidence.summary.as_deref().map(str::trim) {
         Some(summary) if !summary.is_empty() => {
             format!("In the agent's words:\n\n{}", quoted(&cut(summary, SUMMARY_CHARS_MAX / share)))

@@ -2,20 +2,17 @@
 //! transcript is long; nothing is cut inside a fence or a quotation.
 
 use super::evidence::Evidence;
-use super::marker::{Marker, MarkerKind};
+use super::marker::MarkerKind;
 use super::neutralise::{code_span, cut, fenced, inline, quoted};
-use super::pages::{pack, split_lines};
-use super::words::{output_tail, plural, provenance, run_in_cell, spend, test_list, time};
+use super::pages::pages_of;
+use super::patch_words::patch;
+use super::words::{output_tail, plural, run_in_cell, spend, test_list, time};
 use crate::domain::{BudgetExhausted, EscalationReason, SecretPlace};
 
 /// Longest quotation of a reason.
 const REASON_CHARS_MAX: usize = 6_000;
 /// Longest plan.
 const PLAN_CHARS_MAX: usize = 6_000;
-/// Longest patch that is shown whole.
-const PATCH_CHARS_MAX: usize = 120_000;
-/// A piece of a patch: with its fence it fits on a page beside other things.
-const PATCH_PIECE_CHARS_MAX: usize = 40_000;
 
 /// The comments, in order; each begins with its marker.
 pub fn render(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
@@ -24,7 +21,7 @@ pub fn render(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
     if !shows_nothing {
         blocks.push(tried(evidence));
         blocks.extend(last_failing_run(evidence));
-        blocks.extend(patch(evidence));
+        blocks.extend(patch(evidence, "The partial patch", "It is **not verified**."));
     }
     let sections = if shows_nothing { Vec::new() } else { evidence.story.sections() };
     if !sections.is_empty() {
@@ -35,26 +32,12 @@ pub fn render(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
         .job_page
         .as_deref()
         .map_or_else(String::new, |page| format!(" The [job's page]({page}) has all of it."));
-    let pages = pack(blocks, |count| {
+    pages_of(evidence, MarkerKind::Escalation, blocks, |count| {
         format!(
             "… {} left out: they would not fit.{page}\n",
             plural(count as u64, "section is", "sections are")
         )
-    });
-    let of = pages.len();
-    let page = |(index, text): (usize, String)| {
-        let marker = Marker { part: (index + 1, of), ..evidence.marker(MarkerKind::Escalation) };
-        let head =
-            if index == 0 { String::new() } else { format!("_Continued: part {} of {of}._\n\n", index + 1) };
-        let end = provenance(evidence);
-        let part = if of > 1 { format!(" · part {} of {of}", index + 1) } else { String::new() };
-        format!(
-            "{marker}\n{head}{}\n\n{}\n",
-            text.trim_end(),
-            end.replace("</sub>", &format!("{part}</sub>"))
-        )
-    };
-    pages.into_iter().enumerate().map(page).collect()
+    })
 }
 
 fn opening(evidence: &Evidence, reason: &EscalationReason) -> String {
@@ -222,41 +205,6 @@ fn last_failing_run(evidence: &Evidence) -> Option<String> {
         run_in_cell(run),
         fenced(&output_tail(run), "text")
     ))
-}
-
-/// The patch in fences, in as many pieces as it needs.
-fn patch(evidence: &Evidence) -> Vec<String> {
-    let Some(patch) = evidence.patch.as_ref().filter(|patch| !patch.text().trim().is_empty()) else {
-        return Vec::new();
-    };
-    let all = patch.totals();
-    let (added, removed) = (all.insertions, all.deletions);
-    let files = plural(all.files as u64, "file", "files");
-    let cut = if patch.is_truncated() { " Only its beginning is shown." } else { "" };
-    let heading =
-        format!("### The partial patch\n\n{files}, +{added} −{removed}. It is **not verified**.{cut}\n\n");
-    let whole = patch.text().chars().count();
-    if whole > PATCH_CHARS_MAX {
-        return vec![format!("{heading}It is too long to be shown here ({whole} characters).\n")];
-    }
-    let pieces = split_lines(patch.text(), PATCH_PIECE_CHARS_MAX);
-    let of = pieces.len();
-    pieces
-        .iter()
-        .enumerate()
-        .map(|(index, piece)| {
-            let heading = match index {
-                0 => heading.clone(),
-                _ => format!("The partial patch, piece {} of {of}:\n\n", index + 1),
-            };
-            let summary =
-                if of > 1 { format!("Patch, piece {} of {of}", index + 1) } else { "Patch".to_owned() };
-            format!(
-                "{heading}<details><summary>{summary}</summary>\n\n{}\n</details>\n",
-                fenced(piece, "diff")
-            )
-        })
-        .collect()
 }
 
 #[cfg(test)]

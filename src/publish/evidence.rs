@@ -252,6 +252,7 @@ impl Evidence {
             | TranscriptEvent::Instructed { .. }
             | TranscriptEvent::ResultsElided { .. }
             | TranscriptEvent::Published { .. }
+            | TranscriptEvent::Released { .. }
             | TranscriptEvent::EscalationDecided { .. } => {}
         }
     }
@@ -293,11 +294,14 @@ fn is_work(event: &TranscriptEvent) -> bool {
             JobState::Queued | JobState::Preparing | JobState::Working | JobState::Verifying => true,
             JobState::Publishing
             | JobState::Proposed
+            | JobState::Held
             | JobState::Escalated
             | JobState::Cancelled
             | JobState::Failed => false,
         },
-        TranscriptEvent::Published { .. } | TranscriptEvent::Ended { .. } => false,
+        TranscriptEvent::Published { .. }
+        | TranscriptEvent::Released { .. }
+        | TranscriptEvent::Ended { .. } => false,
         TranscriptEvent::Prepared { .. }
         | TranscriptEvent::SandboxStarted { .. }
         | TranscriptEvent::SetUp { .. }

@@ -33,7 +33,7 @@ impl StateLabel {
             | JobState::Verifying
             | JobState::Publishing => Some(Self::Working),
             JobState::Proposed => Some(Self::Proposed),
-            JobState::Escalated | JobState::Failed => Some(Self::NeedsHuman),
+            JobState::Held | JobState::Escalated | JobState::Failed => Some(Self::NeedsHuman),
             JobState::Cancelled => None,
         }
     }
@@ -43,7 +43,7 @@ impl StateLabel {
         let (word, color, description) = match self {
             Self::Working => ("working", "1d76db", "Mendwright is working on it"),
             Self::Proposed => ("proposed", "0e8a16", "Mendwright has opened a draft pull request"),
-            Self::NeedsHuman => ("needs-human", "d93f0b", "Mendwright could not go on; a person has to"),
+            Self::NeedsHuman => ("needs-human", "d93f0b", "Mendwright waits for a person"),
         };
         let name = format!("{label}: {word}");
         let name = if name.chars().count() > NAME_CHARS_MAX { format!("{PREFIX}: {word}") } else { name };

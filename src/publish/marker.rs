@@ -16,14 +16,19 @@ pub enum MarkerKind {
     Escalation,
     /// The progress comment.
     Progress,
+    /// A comment that shows what is held back.
+    Held,
 }
 
 impl MarkerKind {
+    const ALL: [Self; 4] = [Self::PullRequest, Self::Escalation, Self::Progress, Self::Held];
+
     fn name(self) -> &'static str {
         match self {
             Self::PullRequest => "pr",
             Self::Escalation => "escalation",
             Self::Progress => "progress",
+            Self::Held => "held",
         }
     }
 }
@@ -53,10 +58,9 @@ impl Marker {
         let fields = line.strip_prefix("<!-- mendwright:")?.strip_suffix(" -->")?;
         let mut fields = fields.split(':');
         let (kind, job, generation, part) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-        let kinds = [MarkerKind::PullRequest, MarkerKind::Escalation, MarkerKind::Progress];
         let (number, of) = part.split_once('/')?;
         Some(Self {
-            kind: kinds.into_iter().find(|known| known.name() == kind)?,
+            kind: MarkerKind::ALL.into_iter().find(|known| known.name() == kind)?,
             job: job.parse().ok()?,
             generation: generation.parse().ok()?,
             part: (number.parse().ok()?, of.parse().ok()?),
@@ -83,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_marker_is_found_on_the_first_line_and_nowhere_else() {
-        for kind in [MarkerKind::PullRequest, MarkerKind::Escalation, MarkerKind::Progress] {
+        for kind in MarkerKind::ALL {
             let marker = Marker { kind, job: JobId::new(), generation: 2, part: (1, 3) };
             assert_eq!(Marker::read(&format!("{marker}\r\ntext")), Some(marker));
             assert_eq!(Marker::read(&format!("text\n{marker}")), None);

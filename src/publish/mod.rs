@@ -13,6 +13,7 @@ pub mod codeowners;
 pub mod draft_pr;
 pub mod escalation;
 pub mod evidence;
+pub mod held;
 pub mod labels;
 pub mod marker;
 pub mod neutralise;
@@ -21,6 +22,7 @@ pub mod progress;
 
 mod narrate;
 mod pages;
+mod patch_words;
 mod story;
 mod surroundings;
 mod whole;
@@ -29,7 +31,7 @@ mod words;
 #[cfg(test)]
 mod samples;
 
-pub use act::{publish_escalation, publish_proposal, update_progress};
+pub use act::{publish_escalation, publish_held, publish_proposal, update_progress};
 pub use evidence::{Base, Evidence, SandboxUsed};
 pub use labels::label_changes;
 pub use marker::{Marker, MarkerKind};

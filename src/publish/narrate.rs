@@ -68,11 +68,13 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
         TranscriptEvent::VerdictReached { verified: false, explanation, .. } => {
             format!("  verdict: not verified. {explanation}")
         }
+        TranscriptEvent::Released { by } => format!("  {by} says that it may be published"),
         TranscriptEvent::Published { kind, reference } => format!("  published: {kind} {reference}"),
         TranscriptEvent::EscalationDecided { reason } => format!("  escalation: {}", reason.name()),
         TranscriptEvent::Note { .. } => return None,
         TranscriptEvent::Ended { outcome } => match outcome {
             Outcome::Proposed { branch, head, .. } => format!("● proposed: {branch} at {}", head.short()),
+            Outcome::Held { head, .. } => format!("● held back: {}", head.short()),
             Outcome::Escalated { reason } => format!("● escalated: {}", reason.name()),
             Outcome::Cancelled { why } => format!("● cancelled: {why}"),
             Outcome::Failed { why } => format!("● failed: {why}"),

@@ -1,5 +1,9 @@
 //! Long texts in several comments: blocks that are whole in themselves, packed onto pages.
 
+use super::evidence::Evidence;
+use super::marker::{Marker, MarkerKind};
+use super::words::provenance;
+
 /// GitHub refuses bodies over 65,536 characters; the rest is room for its own additions.
 pub(super) const PAGE_CHARS_MAX: usize = 60_000;
 /// Most comments for one escalation: more would be noise, and cost requests.
@@ -42,6 +46,30 @@ pub(super) fn pack(blocks: Vec<String>, left_out: impl Fn(usize) -> String) -> V
         page.push('\n');
     }
     pages.into_iter().map(|(page, _)| page).collect()
+}
+
+/// [`pack`]ed blocks as the comments of a job: each begins with its marker, and says which part it is.
+pub(super) fn pages_of(
+    evidence: &Evidence,
+    kind: MarkerKind,
+    blocks: Vec<String>,
+    left_out: impl Fn(usize) -> String,
+) -> Vec<String> {
+    let pages = pack(blocks, left_out);
+    let of = pages.len();
+    let page = |(index, text): (usize, String)| {
+        let marker = Marker { part: (index + 1, of), ..evidence.marker(kind) };
+        let head =
+            if index == 0 { String::new() } else { format!("_Continued: part {} of {of}._\n\n", index + 1) };
+        let end = provenance(evidence);
+        let part = if of > 1 { format!(" · part {} of {of}", index + 1) } else { String::new() };
+        format!(
+            "{marker}\n{head}{}\n\n{}\n",
+            text.trim_end(),
+            end.replace("</sub>", &format!("{part}</sub>"))
+        )
+    };
+    pages.into_iter().enumerate().map(page).collect()
 }
 
 /// Text cut at line ends into pieces of at most `chars_max` characters; longer lines are cut too.

@@ -39,6 +39,7 @@ fn heading(evidence: &Evidence) -> String {
             format!("There is a draft pull request: #{number}")
         }
         (JobState::Proposed, _) => "There is a draft pull request".to_owned(),
+        (JobState::Held, _) => "A verified change is held back; see the comment below".to_owned(),
         (JobState::Escalated, _) => "Mendwright needs a person; see the comment below".to_owned(),
         (JobState::Cancelled, Some(Outcome::Cancelled { why })) => {
             format!("Called off: {}", inline(&cut(why, 500)))
@@ -95,6 +96,7 @@ fn reached(evidence: &Evidence) -> usize {
         JobState::Working => 1,
         JobState::Verifying => 2,
         JobState::Publishing if verified => 3,
+        JobState::Held => 3,
         JobState::Proposed => 4,
         // It ended, or is about to, on the way: what is known tells how far it came.
         JobState::Publishing | JobState::Escalated | JobState::Cancelled | JobState::Failed => {
@@ -164,9 +166,10 @@ mod tests {
                 Outcome::Proposed {
                     pull_request: Some(PullRequestNumber(8)),
                     branch: "agent-fix/issue-7".into(),
-                    head,
+                    head: head.clone(),
                 },
             ),
+            (JobState::Held, Outcome::Held { branch: "agent-fix/issue-7".into(), head: head.clone() }),
             (
                 JobState::Escalated,
                 Outcome::Escalated { reason: EscalationReason::Question { question: "?".into() } },
@@ -178,6 +181,7 @@ mod tests {
         let headings: Vec<_> = headings.iter().filter_map(|text| text.lines().nth(1)).collect();
         insta::assert_snapshot!(headings.join("\n"), @r"
         ### There is a draft pull request: #8
+        ### A verified change is held back; see the comment below
         ### Mendwright needs a person; see the comment below
         ### Called off: the label was taken off by ＠grace
         ### Mendwright itself failed: &lt;b&gt;disk&lt;/b&gt; full

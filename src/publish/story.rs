@@ -91,6 +91,7 @@ impl Story {
             | TranscriptEvent::ResultKept { .. }
             | TranscriptEvent::Checkpoint { .. }
             | TranscriptEvent::Published { .. }
+            | TranscriptEvent::Released { .. }
             | TranscriptEvent::EscalationDecided { .. }
             | TranscriptEvent::Note { .. }
             | TranscriptEvent::Ended { .. } => {}

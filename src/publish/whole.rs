@@ -41,6 +41,7 @@ fn heading(evidence: &Evidence) -> String {
         Some(Outcome::Proposed { branch, head, .. }) => {
             format!("proposed, on {} at `{}`", code_span(branch), head.short())
         }
+        Some(Outcome::Held { head, .. }) => format!("held back, at `{}`", head.short()),
         Some(Outcome::Escalated { reason }) => format!("escalated ({})", reason.name()),
         Some(Outcome::Cancelled { why }) => format!("called off: {}", inline(&cut(why, 500))),
         Some(Outcome::Failed { why }) => format!("failed: {}", inline(&cut(why, 500))),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    DayCapReached, DayCaps, DeliveryId, IllegalTransition, IssueNumber, Job, JobId, JobState, Outcome,
+    DayCapReached, DayCaps, DeliveryId, IllegalTransition, IssueNumber, Job, JobId, JobState, Login, Outcome,
     Recorded, RecordedText, RepositoryId, RepositoryRef, TranscriptEvent, Trigger, WorstCase,
 };
 
@@ -104,6 +104,17 @@ pub enum Effect {
     Done(String),
     /// It was begun now, or by a worker that did not come back: look before you act.
     Begun,
+}
+
+/// What became of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Released {
+    /// The job is due.
+    Now,
+    /// It holds nothing back (any more).
+    NothingHeld,
+    /// Its issue has another job that has not ended.
+    AnotherActive,
 }
 
 /// A model call that was reserved and whose cost was not recorded: it is under way, or whoever made
@@ -227,6 +238,10 @@ pub trait Store: Send + Sync {
     /// Jobs, newest first.
     async fn jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError>;
 
+    /// Takes a job that holds a verified change back up, for it to be published: at most once for each
+    /// time that it is held. Recorded in its transcript.
+    async fn release_held(&self, job: JobId, by: &Login, now: Timestamp) -> Result<Released, StoreError>;
+
     /// Keeps the manifest of the job's proposal, unless there is one already, and answers with what
     /// is kept.
     async fn keep_manifest(
@@ -303,6 +318,7 @@ fn row_change(event: &TranscriptEvent) -> Option<(JobState, Option<&Outcome>)> {
         | TranscriptEvent::Checkpoint { .. }
         | TranscriptEvent::VerdictReached { .. }
         | TranscriptEvent::Published { .. }
+        | TranscriptEvent::Released { .. }
         | TranscriptEvent::EscalationDecided { .. }
         | TranscriptEvent::Note { .. } => None,
     }

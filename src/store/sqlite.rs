@@ -10,11 +10,11 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, Transaction};
 
 use super::rows::{self, JOB_COLUMNS, milliseconds};
 use super::{
-    Attempt, Claim, DeliveryRecorded, DeliveryRequest, Effect, NewDelivery, OpenCall, Store, StoreError,
-    row_change,
+    Attempt, Claim, DeliveryRecorded, DeliveryRequest, Effect, NewDelivery, OpenCall, Released, Store,
+    StoreError, row_change,
 };
 use crate::domain::{
-    DayCapReached, DayCaps, DeliveryId, IssueNumber, Job, JobId, JobState, Recorded, RecordedText,
+    DayCapReached, DayCaps, DeliveryId, IssueNumber, Job, JobId, JobState, Login, Recorded, RecordedText,
     RepositoryId, TranscriptEvent, WorstCase,
 };
 
@@ -316,6 +316,20 @@ impl Store for SqliteStore {
             .await
             .map_err(self.failed("read a job"))?;
         row.map(|row| rows::job(&row).map_err(self.unreadable("job"))).transpose()
+    }
+
+    async fn release_held(&self, job: JobId, by: &Login, now: Timestamp) -> Result<Released, StoreError> {
+        let mut tx = self.write().await?;
+        let row = sqlx::query(AssertSqlSafe(format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = $1")))
+            .bind(job.to_string())
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(self.failed("read a job"))?;
+        let Some(row) = row else { return Ok(Released::NothingHeld) };
+        let job = rows::job(&row).map_err(self.unreadable("job"))?;
+        let released = self.release(&mut tx, &job, by, now).await?;
+        tx.commit().await.map_err(self.failed("took a held job up"))?;
+        Ok(released)
     }
 
     async fn jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError> {

@@ -295,3 +295,32 @@ async fn the_manifest_that_was_kept_first_stays_and_a_job_is_found_by_its_beginn
     assert_eq!(named.iter().map(|job| job.id).collect::<Vec<_>>(), [job]);
     assert!(store.jobs_named("f").await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_held_job_is_released_once_and_never_beside_another_of_its_issue() {
+    let (store, _directory) = store().await;
+    let job = start(&store, "d1", 5).await;
+    let by: Login = "octo-writer".parse().unwrap();
+    assert_eq!(store.release_held(job, &by, at(1)).await.unwrap(), Released::NothingHeld);
+    let claim = store.claim("w", at(100), at(1)).await.unwrap().unwrap();
+    let head: Sha = "c".repeat(40).parse().unwrap();
+    let held = Outcome::Held { branch: "agent-fix/issue-5".into(), head };
+    let publishing = TranscriptEvent::StateChanged { state: JobState::Publishing };
+    store.append(&claim, &[publishing, TranscriptEvent::Ended { outcome: held }], at(2)).await.unwrap();
+    assert!(store.claim("w", at(200), at(150)).await.unwrap().is_none(), "what is held is not worked on");
+
+    let other = start(&store, "d2", 5).await;
+    assert_eq!(store.release_held(job, &by, at(151)).await.unwrap(), Released::AnotherActive);
+    let second = store.claim("w", at(300), at(152)).await.unwrap().unwrap();
+    assert_eq!(second.job.id, other);
+    let called_off = Outcome::Cancelled { why: "x".into() };
+    store.append(&second, &[TranscriptEvent::Ended { outcome: called_off }], at(153)).await.unwrap();
+
+    assert_eq!(store.release_held(job, &by, at(154)).await.unwrap(), Released::Now);
+    assert_eq!(store.release_held(job, &by, at(155)).await.unwrap(), Released::NothingHeld);
+    let again = store.claim("w", at(400), at(156)).await.unwrap().unwrap();
+    assert_eq!((again.job.id, again.job.outcome), (job, None));
+    let last = store.transcript(job).await.unwrap();
+    assert_eq!(last[last.len() - 2].event, TranscriptEvent::Released { by });
+    assert_eq!(last[last.len() - 1].sequence, last.len() as u64);
+}

@@ -22,6 +22,7 @@ use crate::workspace::Mirrors;
 mod admission;
 mod again;
 mod follow_up;
+mod hold;
 mod lease;
 mod left_out;
 pub mod local;
@@ -33,6 +34,7 @@ mod report;
 mod setup;
 
 pub use again::{JudgedAgain, RanAgain, judge_again, run_again};
+pub use hold::{Release, ReleaseError, release};
 pub use preparation::settings_of;
 pub use reconcile::Reconciler;
 pub use report::JobReport;
@@ -98,6 +100,9 @@ pub struct Rules {
     pub scribe_context_tokens: u64,
     /// Settings given on the command line, which take the place of the repository's.
     pub settings_override: Option<SettingsOverride>,
+    /// Whether every verified change is held back until somebody says that it may go out; a repository
+    /// can only ask for it.
+    pub hold: bool,
 }
 
 /// Settings given on the command line of `mendwright fix`.
@@ -233,7 +238,7 @@ impl Worker {
                 info!(?outcome, "job ended");
                 Ok(())
             }
-            Err(JobError::Later { why, .. }) if self.too_old(&claim) => {
+            Err(JobError::Later { why, .. }) if self.too_old(&journal).await => {
                 let why = format!("it could not be done for {} hours: {why}", PATIENCE.as_secs() / 3600);
                 self.give_up(&journal, why).await
             }
@@ -254,8 +259,9 @@ impl Worker {
     }
 
     /// Whether the world has had its time to become ready.
-    fn too_old(&self, claim: &Claim) -> bool {
-        let age = (self.parts.clock)().duration_since(claim.job.created_at);
+    async fn too_old(&self, journal: &Journal) -> bool {
+        let since = hold::released_at(journal).await.unwrap_or(journal.job().created_at);
+        let age = (self.parts.clock)().duration_since(since);
         age > SignedDuration::try_from(PATIENCE).unwrap_or_default()
     }
 

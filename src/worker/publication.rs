@@ -9,7 +9,9 @@ use crate::domain::{
     EscalationReason, Job, Outcome, PullRequestNumber, Recorded, SecretFound, Sha, TranscriptEvent,
 };
 use crate::provenance::{Proposed, Sealed, gather};
-use crate::publish::{Evidence, draft_pr, escalation, publish_escalation, publish_proposal, update_progress};
+use crate::publish::{
+    Evidence, draft_pr, escalation, held, publish_escalation, publish_held, publish_proposal, update_progress,
+};
 use crate::secrets::{examine_text, redact};
 use crate::store::{Effect, Journal};
 use crate::verdict::Verified;
@@ -17,6 +19,7 @@ use crate::workspace::{Author, Workspace};
 
 use super::admission::github_error;
 use super::follow_up::{follow_up, label};
+use super::hold;
 use super::preparation::workspace_error;
 use super::{JobError, Parts};
 
@@ -26,6 +29,8 @@ const EYES: &str = "reaction";
 const BRANCH: &str = "branch";
 /// The draft pull request.
 const PULL_REQUEST: &str = "pull_request";
+/// The comments that show what is held back.
+const HELD: &str = "held";
 /// The escalation comments.
 const ESCALATION: &str = "escalation";
 
@@ -99,8 +104,11 @@ pub(super) async fn propose(
     let branch = job.branch();
     let patch = workspace.patch(verified.tree()).await.map_err(workspace_error)?;
     let manifest = manifest(journal, &job, &workspace, &branch, &head).await?;
-    let evidence = evidence_of(parts, &job, &transcript).with_patch(&patch).with_manifest(manifest.clone());
-    if let Effect::Begun = journal.begin_effect(BRANCH).await? {
+    let mut evidence =
+        evidence_of(parts, &job, &transcript).with_patch(&patch).with_manifest(manifest.clone());
+    evidence.notes.extend(hold::base_has_moved(parts, &transcript, &workspace, at).await);
+    let is_held = hold::is_held(parts, &workspace, &job, &transcript).await?;
+    if is_held || matches!(journal.begin_effect(BRANCH).await?, Effect::Begun) {
         // Before anything of it leaves, all of it is looked through.
         let new = draft_pr::render(&evidence, verified, workspace.base_branch());
         let mut found = examine_text("the pull request's title", &new.title);
@@ -113,6 +121,11 @@ pub(super) async fn propose(
                 return withhold(parts, journal, found).await;
             }
         };
+        if is_held {
+            let pages = held::render(&evidence, verified, &head, workspace.base_branch());
+            let held = hold::Held { cleared, manifest, pages };
+            return hold_back(parts, journal, &workspace, &job, held).await;
+        }
         let access = parts.github.git_access(at).await.map_err(github_error)?;
         workspace.push(&access, &cleared).await.map_err(workspace_error)?;
         journal.finish_effect(BRANCH, head.as_str()).await?;
@@ -142,6 +155,30 @@ pub(super) async fn propose(
         follow_up(parts, journal, &workspace, &evidence, verified, &head, number).await;
     }
     end(parts, journal, Outcome::Proposed { pull_request, branch, head }).await
+}
+
+/// Keeps the commit and its manifest, and shows on the issue what is held back.
+async fn hold_back(
+    parts: &Parts,
+    journal: &Journal,
+    workspace: &Workspace,
+    job: &Job,
+    held: hold::Held,
+) -> Result<Outcome, JobError> {
+    let hold::Held { cleared, manifest, pages } = held;
+    let found: Vec<SecretFound> =
+        pages.iter().flat_map(|page| examine_text("the comment that shows the change", page)).collect();
+    if !found.is_empty() {
+        return withhold(parts, journal, found).await;
+    }
+    workspace.keep_commit(&cleared).await.map_err(workspace_error)?;
+    journal.keep_manifest(&manifest.to_text()).await?;
+    if let Effect::Begun = journal.begin_effect(HELD).await? {
+        let posted = publish_held(parts.github.as_ref(), job, pages).await.map_err(github_error)?;
+        journal.finish_effect(HELD, &posted).await?;
+    }
+    let (branch, head) = (cleared.branch().to_owned(), cleared.commit().clone());
+    end(parts, journal, Outcome::Held { branch, head }).await
 }
 
 /// Hands the job to a person without a word of what it holds.

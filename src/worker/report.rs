@@ -8,7 +8,7 @@ use crate::domain::{FailedTest, Flag, Job, Outcome, Recorded, TestRun, Transcrip
 /// What became of a job.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct JobReport {
-    /// `proposed`, `escalated`, `cancelled` or `failed`.
+    /// `proposed`, `held`, `escalated`, `cancelled` or `failed`.
     pub outcome: &'static str,
     /// Why, where it is not `proposed`: one word for an escalation, else words.
     pub reason: Option<String>,
@@ -85,6 +85,7 @@ impl JobReport {
     pub fn of(job: &Job, transcript: &[Recorded]) -> Option<Self> {
         let (outcome, reason) = match job.outcome.as_ref()? {
             Outcome::Proposed { .. } => ("proposed", None),
+            Outcome::Held { .. } => ("held", Some("publish: hold".to_owned())),
             Outcome::Escalated { reason } => ("escalated", Some(reason.name().to_owned())),
             Outcome::Cancelled { why } => ("cancelled", Some(why.clone())),
             Outcome::Failed { why } => ("failed", Some(why.clone())),
@@ -96,7 +97,10 @@ impl JobReport {
                 head: branch.clone(),
                 head_sha: head.to_string(),
             }),
-            Outcome::Escalated { .. } | Outcome::Cancelled { .. } | Outcome::Failed { .. } => None,
+            Outcome::Held { .. }
+            | Outcome::Escalated { .. }
+            | Outcome::Cancelled { .. }
+            | Outcome::Failed { .. } => None,
         };
         let baseline = transcript.iter().find_map(|recorded| match &recorded.event {
             TranscriptEvent::BaselineRun { run } => Some(RunReport::of(run)),

@@ -61,6 +61,13 @@ impl Workspace {
         })
     }
 
+    /// Keeps the commit in our store, under the name of its branch, where nothing collects it.
+    pub async fn keep_commit(&self, cleared: &ClearedCommit) -> Result<(), WorkspaceError> {
+        let (branch, commit) = (cleared.branch.clone(), oid(&cleared.commit));
+        self.with_repository(move |repository, git_dir| keep(repository, git_dir, &branch, commit).map(drop))
+            .await
+    }
+
     /// Puts the commit on its branch of the remote. Never overwrites: a branch that is there already
     /// must point to this very commit.
     pub async fn push(&self, access: &GitAccess, cleared: &ClearedCommit) -> Result<(), WorkspaceError> {
@@ -130,6 +137,20 @@ fn added_lines(patch: &git2::Patch<'_>) -> Result<Vec<(u32, Vec<u8>)>, git2::Err
     Ok(lines)
 }
 
+/// Holds a proposal's commit against collection. Answers with the reference.
+fn keep(
+    repository: &Repository,
+    git_dir: &Path,
+    branch: &str,
+    commit: Oid,
+) -> Result<String, WorkspaceError> {
+    let kept = format!("refs/mendwright/proposals/{branch}");
+    repository
+        .reference(&kept, commit, true, "proposal")
+        .map_err(|error| local_error(git_dir, "kept a proposal", error))?;
+    Ok(kept)
+}
+
 fn push_over_http(
     repository: &Repository,
     git_dir: &Path,
@@ -154,11 +175,8 @@ fn push_over_http(
         Some(found) => return Err(branch_taken(access, branch, found)),
         None => {}
     }
-    // git2 pushes from a reference of ours; it holds the commit against collection, too.
-    let kept = format!("refs/mendwright/proposals/{branch}");
-    repository
-        .reference(&kept, commit, true, "proposal")
-        .map_err(|error| local_error(git_dir, "kept a proposal", error))?;
+    // git2 pushes from a reference of ours.
+    let kept = keep(repository, git_dir, branch, commit)?;
     let mut refused = None;
     let pushed = remote.push(&[format!("{kept}:{reference}")], Some(&mut push_options(access, &mut refused)));
     pushed.map_err(remote_error)?;

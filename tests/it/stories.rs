@@ -6,6 +6,7 @@ mod context;
 mod crashes;
 mod evaluation;
 mod evidence;
+mod hold;
 mod leaks;
 mod money;
 mod people;

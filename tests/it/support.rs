@@ -114,6 +114,13 @@ impl World {
         self.deliver_to(&address);
     }
 
+    /// The same, with more in its environment.
+    pub async fn start_service_told(&mut self, environment: &[(&str, &str)]) {
+        let configuration = self.write_configuration("", true);
+        let address = self.spawn(&configuration, &[], environment).await;
+        self.deliver_to(&address);
+    }
+
     fn deliver_to(&self, address: &str) {
         let url = format!("{address}/webhooks/github").parse().unwrap();
         self.github.set_webhook_url(Some(url));

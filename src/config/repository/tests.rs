@@ -167,3 +167,13 @@ fn settings_recorded_before_there_were_images_still_read() {
     }
     assert_eq!(serde_json::from_value::<JobSettings>(recorded).unwrap(), settings);
 }
+
+#[test]
+fn a_file_can_have_what_is_verified_held_back() {
+    let held = |text| RepositoryFile::parse(text).unwrap().publish_hold;
+    assert!(held("publish: hold\n"));
+    assert!(!held("publish: push\n") && !held("test: make check\n"));
+    insta::assert_snapshot!(told("publish: never\n"), @r"
+    .github/agent-fix.yml line 1 column 10: unknown variant `never`, expected one of push, hold
+    ");
+}

@@ -92,6 +92,7 @@ pub(super) fn github(
         label: label(given)?,
         bots_allowed: bots_allowed(given)?,
         reconcile_every,
+        publish_hold: publish_hold(given)?,
     })
 }
 
@@ -125,6 +126,15 @@ fn bots_allowed(given: &Given) -> Result<Vec<Login>, ConfigError> {
         login.map_err(|error| found.wrong(format!("has an entry that is none: {error}"), "write logins"))
     };
     found.list()?.into_iter().map(login).collect()
+}
+
+fn publish_hold(given: &Given) -> Result<bool, ConfigError> {
+    let Some(found) = given.get("github.publish") else { return Ok(false) };
+    match found.text()? {
+        "push" => Ok(false),
+        "hold" => Ok(true),
+        _ => Err(found.wrong("is neither \"push\" nor \"hold\"", "write one of them")),
+    }
 }
 
 /// Where the pages are: beside github.com's API, or on the same host (GitHub Enterprise Server).

@@ -42,8 +42,17 @@ impl EmulatedGitHub {
 
     /// Closes an issue or a pull request, and waits like [`Self::label_issue`].
     pub async fn close_issue(&self, number: u64, by: &str) -> Result<(), EmulatorError> {
+        self.open_or_close(number, false, by).await
+    }
+
+    /// Opens one again, and waits like [`Self::label_issue`].
+    pub async fn reopen_issue(&self, number: u64, by: &str) -> Result<(), EmulatorError> {
+        self.open_or_close(number, true, by).await
+    }
+
+    async fn open_or_close(&self, number: u64, open: bool, by: &str) -> Result<(), EmulatorError> {
         self.known(number)?;
-        let edit = IssueEdit { open: Some(false), ..IssueEdit::default() };
+        let edit = IssueEdit { open: Some(open), ..IssueEdit::default() };
         self.act(by, |world, now| deeds::edit_issue(world, 0, number, edit, by, now))?;
         self.deliveries_settled().await;
         Ok(())

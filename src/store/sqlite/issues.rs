@@ -5,9 +5,9 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, Sqlite};
 
 use super::{SqliteStore, Tx, signed};
-use crate::domain::{IssueNumber, Job, JobId, RepositoryId, Trigger};
+use crate::domain::{IssueNumber, Job, JobId, Login, RepositoryId, Step, TranscriptEvent, Trigger};
 use crate::store::rows::{self, JOB_COLUMNS, milliseconds};
-use crate::store::{Claim, DeliveryRecorded, StoreError};
+use crate::store::{Claim, DeliveryRecorded, Released, StoreError};
 
 impl SqliteStore {
     /// Makes a job for the trigger, unless the issue has an unfinished one.
@@ -91,6 +91,51 @@ impl SqliteStore {
         .await
         .map_err(self.failed("cancelled a job"))?;
         Ok(DeliveryRecorded::Cancelled(u32::try_from(changed.rows_affected()).unwrap_or(u32::MAX)))
+    }
+
+    /// Takes a held job back up.
+    pub(super) async fn release(
+        &self,
+        tx: &mut Tx,
+        job: &Job,
+        by: &Login,
+        now: Timestamp,
+    ) -> Result<Released, StoreError> {
+        let Ok(state) = job.state.after(Step::Released) else { return Ok(Released::NothingHeld) };
+        let active =
+            sqlx::query("SELECT 1 FROM jobs WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0")
+                .bind(signed(job.trigger.repository.id.0))
+                .bind(signed(job.trigger.issue.number.0))
+                .fetch_optional(&mut **tx)
+                .await
+                .map_err(self.failed("looked for an active job"))?;
+        if active.is_some() {
+            return Ok(Released::AnotherActive);
+        }
+        for event in [TranscriptEvent::Released { by: by.clone() }, TranscriptEvent::StateChanged { state }] {
+            sqlx::query(
+                "INSERT INTO events (job_id, sequence, at, event_json)
+                 SELECT $1, COALESCE(MAX(sequence), 0) + 1, $2, $3 FROM events WHERE job_id = $1",
+            )
+            .bind(job.id.to_string())
+            .bind(milliseconds(now))
+            .bind(serde_json::to_string(&event).expect("an event has only string keys"))
+            .execute(&mut **tx)
+            .await
+            .map_err(self.failed("recorded a release"))?;
+        }
+        sqlx::query(
+            "UPDATE jobs SET state = $2, is_final = 0, outcome_json = NULL, cancel_why = NULL, attempts = 0,
+                 updated_at = $3, available_at = $3, lease_until = 0
+             WHERE id = $1",
+        )
+        .bind(job.id.to_string())
+        .bind(state.name())
+        .bind(milliseconds(now))
+        .execute(&mut **tx)
+        .await
+        .map_err(self.failed("took a held job up"))?;
+        Ok(Released::Now)
     }
 
     pub(super) async fn newest_job(
