@@ -1,5 +1,5 @@
-//! `mendwright emulate`: the emulated GitHub as a process of its own, so that the service can be
-//! run, killed and restarted against it.
+//! `mendwright emulate`: the emulated GitHub, and a scripted model where one is asked for, as a process
+//! of its own, so that the service can be run, killed and restarted against it.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
 use crate::demo::github::{EmulatedGitHub, EmulatorOptions, EmulatorSeed, RepositorySource};
+use crate::demo::provider::{Conversation, EmulatedProvider};
 
 /// The owner of an imported repository: the demo's administrator.
 const OWNER: &str = "octo-maintainer";
@@ -25,7 +26,8 @@ Example:
       --webhook-url http://127.0.0.1:8080/webhooks/github
 
 The first line on standard output is one JSON object: the addresses, and the App's id, private
-key and webhook secret. Then, for instance:
+key and webhook secret; and with --conversation the scripted model's name and addresses, for both
+providers' formats (fixtures/conversations holds such files). Then, for instance:
   curl -X POST 127.0.0.1:8790/_emulator/issues -d '{\"title\":\"Bug\",\"body\":\"…\",\"by\":\"octo-reader\"}'
   curl -X POST 127.0.0.1:8790/_emulator/issues/1/labels \\
       -d '{\"label\":\"agent-fix\",\"by\":\"octo-maintainer\"}'
@@ -49,6 +51,9 @@ pub struct EmulateArguments {
     /// Keep the bare repositories here instead of in a temporary directory
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Be a model provider, too, whose model says what this file holds
+    #[arg(long, value_name = "FILE")]
+    pub conversation: Option<PathBuf>,
 }
 
 /// Runs the emulator until SIGINT or SIGTERM. `seeds` are the scenarios there are.
@@ -57,6 +62,10 @@ pub async fn run(arguments: EmulateArguments, seeds: &[EmulatorSeed]) -> anyhow:
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
     let seed = arguments.scenario.as_deref().map(|name| find_seed(seeds, name)).transpose()?;
+    let provider = match &arguments.conversation {
+        Some(file) => Some(scripted(file).await?),
+        None => None,
+    };
     let temporary = tempfile::tempdir().context("a temporary directory cannot be made")?;
     let emulator = EmulatedGitHub::start(EmulatorOptions {
         listen: arguments.listen,
@@ -76,13 +85,27 @@ pub async fn run(arguments: EmulateArguments, seeds: &[EmulatorSeed]) -> anyhow:
             emulator.add_repository(&format!("{OWNER}/demo"), RepositorySource::Files(&files))?
         }
     };
-    announce(&emulator, &git)?;
+    announce(&emulator, &git, provider.as_ref())?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
     emulator.shut_down().await;
+    if let Some((_, provider)) = provider {
+        provider.violations().iter().for_each(|violation| eprintln!("mendwright: the model: {violation}"));
+        provider.shut_down().await;
+    }
     Ok(())
+}
+
+/// A model provider on a free port, and its model's name.
+async fn scripted(file: &Path) -> anyhow::Result<(String, EmulatedProvider)> {
+    let conversation = Conversation::load(file)?;
+    let name = conversation.model.clone();
+    let provider = EmulatedProvider::start(SocketAddr::from(([127, 0, 0, 1], 0)), conversation)
+        .await
+        .context("a model provider cannot listen on loopback")?;
+    Ok((name, provider))
 }
 
 fn find_seed<'a>(seeds: &'a [EmulatorSeed], name: &str) -> anyhow::Result<&'a EmulatorSeed> {
@@ -104,10 +127,18 @@ fn repository_name(directory: &Path) -> anyhow::Result<String> {
     Ok(if name.trim_matches('.').is_empty() { "repository".to_owned() } else { name })
 }
 
-fn announce(emulator: &EmulatedGitHub, git: &Url) -> anyhow::Result<()> {
+fn announce(
+    emulator: &EmulatedGitHub,
+    git: &Url,
+    provider: Option<&(String, EmulatedProvider)>,
+) -> anyhow::Result<()> {
     let credentials = emulator.credentials();
     let admin = emulator.url().join("_emulator/")?;
+    let model = provider.map(|(name, provider)| {
+        json!({"name": name, "anthropic": provider.url_anthropic(), "openai": provider.url_openai()})
+    });
     let line = json!({
+        "model": model,
         "web": emulator.url(),
         "api": emulator.api_url(),
         "git": git,
