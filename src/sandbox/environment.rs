@@ -24,6 +24,17 @@ const PROXY_VARIABLES: [&str; 14] = [
     "YARN_HTTPS_PROXY",
 ];
 
+/// Few attempts, soon after each other.
+const RETRIES: [(&str, &str); 4] = [
+    ("npm_config_fetch_retries", "2"),
+    ("npm_config_fetch_retry_mintimeout", "500"),
+    ("npm_config_fetch_retry_maxtimeout", "2000"),
+    ("PIP_RETRIES", "2"),
+];
+/// There is no network: cargo, npm and pip say at once what they lack.
+const OFFLINE: [(&str, &str); 3] =
+    [("CARGO_NET_OFFLINE", "true"), ("npm_config_offline", "true"), ("PIP_RETRIES", "0")];
+
 /// All variables but `PATH`. With a proxy, those by which tools find it; without, those that make
 /// them say at once what they lack, instead of trying again and again.
 pub(super) fn variables(proxy: bool) -> Vec<(&'static str, String)> {
@@ -54,8 +65,11 @@ pub(super) fn variables(proxy: bool) -> Vec<(&'static str, String)> {
              -Dhttps.proxyPort={PROXY_PORT} -Dhttp.nonProxyHosts=localhost|127.0.0.1"
         );
         variables.push(("JAVA_TOOL_OPTIONS", java));
+        // What the proxy refuses it refuses again. By default npm waits up to a minute between its
+        // attempts, for each package.
+        variables.extend(RETRIES.map(|(name, value)| (name, value.to_owned())));
     } else {
-        variables.push(("CARGO_NET_OFFLINE", "true".to_owned()));
+        variables.extend(OFFLINE.map(|(name, value)| (name, value.to_owned())));
     }
     variables
 }
@@ -73,6 +87,7 @@ mod tests {
             assert_eq!(value(name), Some("http://127.0.0.1:3128"), "{name}");
         }
         assert!(value("JAVA_TOOL_OPTIONS").unwrap().contains("-Dhttps.proxyPort=3128"));
+        assert_eq!((value("npm_config_offline"), value("PIP_RETRIES")), (None, Some("2")));
         assert_eq!((value("GOPROXY"), value("GOFLAGS"), value("CARGO_NET_OFFLINE")), (None, None, None));
         let names: std::collections::HashSet<_> = with.iter().map(|(name, _)| name).collect();
         assert_eq!(names.len(), with.len(), "a variable is set twice");

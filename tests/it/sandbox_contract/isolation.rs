@@ -111,7 +111,7 @@ async fn nothing_of_the_host_is_seen(backend: Backend) {
 async fn the_environment_is_the_sandboxs_own(backend: Backend) {
     in_one_plain(backend, async |toolbox| {
         let seen = ok(&toolbox, "env | cut -d= -f1 | sort | tr '\\n' ' '").await;
-        let expected = "CARGO_HOME CARGO_NET_OFFLINE CI HOME LANG LOGNAME PATH PWD SHELL TERM TMPDIR USER ";
+        let expected = "CARGO_HOME CARGO_NET_OFFLINE CI HOME LANG LOGNAME PATH PIP_RETRIES PWD SHELL TERM TMPDIR USER npm_config_offline ";
         // Every engine says the container's own name.
         let seen = if backend == Backend::Docker { seen.replace(" HOSTNAME ", " ") } else { seen };
         assert_eq!(seen, expected);
