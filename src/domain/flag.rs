@@ -65,6 +65,13 @@ pub enum Flag {
         /// The line.
         text: String,
     },
+    /// Tests that failed at the base and still fail.
+    StillFailing {
+        /// The first of them.
+        names: Vec<String>,
+        /// All of them.
+        count: u64,
+    },
     /// Tests failed at the proposal, and passed when it was run again.
     Flaky {
         /// The first of them.
@@ -120,6 +127,9 @@ impl Flag {
             }
             Self::ReportDoubtful { why } => format!("the report of the tests is odd: {why}"),
             Self::SuspiciousLine { what, path, text } => format!("{path} {}: {text}", what.in_words()),
+            Self::StillFailing { names, count } => {
+                format!("{count} tests fail as they did before the change: {}", listed(names, *count))
+            }
             Self::Flaky { names } if names.is_empty() => {
                 "the suite failed once at this tree, and passed when it was run again".to_owned()
             }
@@ -163,6 +173,7 @@ mod tests {
                 path: "a.py".into(),
                 text: "exit()".into(),
             },
+            Flag::StillFailing { names: names(), count: 2 },
             Flag::Flaky { names: names() },
         ];
         let told: Vec<String> = flags.iter().map(Flag::in_words).collect();
@@ -176,6 +187,7 @@ mod tests {
         what collects and runs the tests was changed: a, b
         the report of the tests is odd: it is empty
         a.py ends the process in an added line: exit()
+        2 tests fail as they did before the change: a, b
         failed once at this tree, and passed when it was run again: a, b
         ");
         let json = serde_json::to_string(&flags[2]).unwrap();

@@ -1,10 +1,13 @@
 //! The judge: a proposal's changes in, a verdict out. Each run has a sandbox of its own.
 
+use std::collections::BTreeSet;
+
 use crate::domain::flag::FLAG_NAMES_MAX;
 use crate::domain::{Change, ChangedContent, Ending, FailedTest, Flag, Sha, TestRun};
 use crate::workspace::Proposal;
 
 use super::Verified;
+use super::beside::{Beside, beside};
 use super::compare::{flags as compare_reports, refuses};
 use super::environment::Environment;
 use super::proof::{is_brought, judge_proof, test_changes_of};
@@ -40,6 +43,14 @@ pub struct Red {
     pub run: Option<TestRun>,
     /// Whether a rule forbids the proposal, whatever its tests say.
     pub refused: bool,
+}
+
+/// What a run is worth beside the base's.
+enum Standing {
+    /// All of it passes.
+    Green,
+    /// The base was red, and what still fails failed there.
+    Beside(Beside),
 }
 
 /// What the suite says with the base's own tests.
@@ -103,36 +114,40 @@ impl Judge<'_> {
         if self.may_be_flaky(&run, changes) {
             // Blamed only when it fails again.
             if let Ok(again) = self.run_at(&proposal.tree, "verdict-again").await?
-                && again.is_green()
+                && self.standing(&again).is_ok()
             {
                 let names = first_names(&run.failed());
                 flags.push(Flag::Flaky { names });
                 run = again;
             }
         }
-        if !run.is_green() {
-            let explanation = format!(
-                "In a fresh sandbox with only the base and your changes, {}\nOnly files that you wrote with your \
-                 tools are part of the proposal.",
-                not_green(&run),
-            );
-            return red(explanation, Some(run), false);
-        }
-        if let Some(explanation) = refuses(self.baseline, &run) {
-            return red(explanation, Some(run), false);
-        }
-        match self.with_the_base_s_tests(changes, &proposal, &paths).await? {
+        let standing = match self.standing(&run) {
+            Ok(standing) => standing,
+            Err(explanation) if run.is_green() => return red(explanation, Some(run), false),
+            Err(explanation) => {
+                let explanation = format!(
+                    "In a fresh sandbox with only the base and your changes, {explanation}\nOnly files that you wrote \
+                     with your tools are part of the proposal.",
+                );
+                return red(explanation, Some(run), false);
+            }
+        };
+        match self.with_the_base_s_tests(changes, &proposal, &paths, &standing).await? {
             BaseTests::Untouched => {}
             BaseTests::Refused(explanation, run) => return red(explanation, *run, false),
             BaseTests::Flagged(more) => flags.extend(more),
         }
-        let proof = match self.proof(&tests).await? {
+        let proof = match self.proof(&tests, &standing).await? {
             Ok(proof) => proof,
             Err(explanation) => return red(explanation, Some(run), false),
         };
+        if let Standing::Beside(known) = &standing {
+            let names = known.still.iter().take(FLAG_NAMES_MAX).cloned().collect();
+            flags.push(Flag::StillFailing { names, count: known.still.len() as u64 });
+        }
         flags.extend(compare_reports(&self.baseline.report, &run.report));
         flags.extend(self.lines_to_look_at(changes, &proposal, &paths).await?);
-        let explanation = self.explain(&run, proof.as_deref());
+        let explanation = self.explain(&run, &standing, proof.as_deref());
         let verified = Verified { tree: proposal.tree, run, proof, explanation, flags };
         Ok(Verdict::Verified(Box::new(verified)))
     }
@@ -143,16 +158,26 @@ impl Judge<'_> {
         self.baseline.ended_well() && self.environment.settings().proof_required
     }
 
-    /// Whether a red run may be chance: the suite was green before, and all that fails is named,
-    /// passed before, or is at least nothing that the change brings.
+    /// What a run is worth beside the base's. `Err` is why it is not enough, as the end of a sentence.
+    fn standing(&self, run: &TestRun) -> Result<Standing, String> {
+        if run.is_green() {
+            return refuses(self.baseline, run).map_or(Ok(Standing::Green), Err);
+        }
+        match beside(self.baseline, run) {
+            Some(Ok(known)) => Ok(Standing::Beside(known)),
+            Some(Err(why)) => Err(format!("{}\n{why}", not_green(run))),
+            None => Err(not_green(run)),
+        }
+    }
+
+    /// Whether a red run may be chance: all that fails and did not fail at the base is named, and is
+    /// nothing that the change brings.
     fn may_be_flaky(&self, run: &TestRun, changes: &[Change]) -> bool {
-        let failed = run.failed();
+        let before = self.baseline.failed();
+        let mut new = run.failed();
+        new.retain(|test| !before.contains(test));
         let ended = matches!(run.result.ending, Ending::Exited { .. });
-        self.baseline.is_green()
-            && ended
-            && !run.ended_well()
-            && !failed.is_empty()
-            && failed.iter().all(|test| !is_brought(test, changes))
+        ended && !run.ended_well() && !new.is_empty() && new.iter().all(|test| !is_brought(test, changes))
     }
 
     /// The suite with the tests that the base has, as the base has them, and what runs them. Where the
@@ -163,6 +188,7 @@ impl Judge<'_> {
         changes: &[Change],
         proposal: &Proposal,
         tests: &TestPaths,
+        standing: &Standing,
     ) -> Result<BaseTests, SuiteError> {
         let (workspace, settings) = (self.environment.workspace(), self.environment.settings());
         let (mut kept, mut held_back, mut flags) = (Vec::new(), Vec::new(), Vec::new());
@@ -188,16 +214,16 @@ impl Judge<'_> {
         let outcome = self.run_at(&strict.tree, "base-tests").await?;
         if !self.baseline.ended_well() {
             let (outcome, run) = match outcome {
-                Ok(run) if !run.is_green() => (not_green(&run), Some(run)),
-                Ok(run) => match refuses(self.baseline, &run) {
-                    Some(why) => (why, Some(run)),
-                    None => (String::new(), None),
+                Ok(run) => match self.standing(&run) {
+                    Ok(unchanged) if unchanged.fixes_all_of(standing) => (String::new(), None),
+                    Ok(_) => (format!("less passes than with your changes. {}", not_green(&run)), Some(run)),
+                    Err(why) => (why, Some(run)),
                 },
                 Err(setup) => (setup, None),
             };
             if !outcome.is_empty() {
                 let explanation = format!(
-                    "The suite is green only with your changes to existing tests, or to what runs them ({}). With \
+                    "The suite is as it must be only with your changes to existing tests, or to what runs them ({}). With \
                      these as the base has them, {outcome}\nMend the source so that the tests pass as they are; add \
                      new tests in files of their own. If an existing test itself is wrong, ask_human.",
                     held_back.join(", "),
@@ -249,10 +275,22 @@ impl Judge<'_> {
         Ok(flags)
     }
 
-    /// The proof, where one is asked for: the base was green and the repository does not waive it.
-    async fn proof(&self, tests: &[Change]) -> Result<Result<Option<Vec<FailedTest>>, String>, SuiteError> {
-        if !self.proof_needed() {
+    /// The proof, where one is asked for: the base was green and the repository does not waive it, or
+    /// the base was red for something else, so that no test of it shows what the change is for.
+    async fn proof(
+        &self,
+        tests: &[Change],
+        standing: &Standing,
+    ) -> Result<Result<Option<Vec<FailedTest>>, String>, SuiteError> {
+        let fixes_nothing = matches!(standing, Standing::Beside(known) if known.fixed.is_empty());
+        if !self.proof_needed() && !fixes_nothing {
             return Ok(Ok(None));
+        }
+        if tests.is_empty() {
+            return Ok(Err("What failed at the base still fails, and your change brings no test. Mend what the \
+                           issue is about, or, where no failing test shows it, add one that fails without your \
+                           change."
+                .to_owned()));
         }
         let on_base = self.environment.workspace().propose(tests.to_vec()).await?;
         let mut runs = Vec::new();
@@ -262,7 +300,19 @@ impl Judge<'_> {
                 Err(explanation) => return Ok(Err(explanation)),
             }
         }
-        Ok(judge_proof(&runs[0], &runs[1], tests).map(Some))
+        let proof = judge_proof(&runs[0], &runs[1], tests).map(|mut own| {
+            if let Standing::Beside(known) = standing {
+                own.retain(|test| !known.still.contains(&test.0));
+            }
+            own
+        });
+        Ok(match proof {
+            Ok(own) if own.is_empty() && fixes_nothing => Err("What failed at the base still fails, and none of \
+                 the tests that you brought is named as failing without your change and passing with it. Mend \
+                 what the issue is about, or add a test that shows it."
+                .to_owned()),
+            proof => proof.map(Some),
+        })
     }
 
     /// Runs the suite at `tree` in a sandbox that is made for it and gone afterwards.
@@ -279,17 +329,35 @@ impl Judge<'_> {
         Ok(Ok(run?))
     }
 
-    fn explain(&self, run: &TestRun, proof: Option<&[FailedTest]>) -> String {
+    fn explain(&self, run: &TestRun, standing: &Standing, proof: Option<&[FailedTest]>) -> String {
         let before = self.baseline.result.ending.describe();
         let counted = match (run.report.is_known(), run.report.counts) {
             (false, _) => " Nothing but the exit code is known of it.".to_owned(),
             (true, Some(counts)) => format!(" Tests: {} ({}).", counts.in_words(), run.report.origin()),
             (true, None) => String::new(),
         };
-        let passed = format!(
-            "`{}` ended with exit code 0 in a fresh sandbox at the proposed tree (before the change: {before}).{counted}",
-            run.command
-        );
+        let passed = match standing {
+            Standing::Green => format!(
+                "`{}` ended with exit code 0 in a fresh sandbox at the proposed tree (before the change: \
+                 {before}).{counted}",
+                run.command
+            ),
+            Standing::Beside(known) => {
+                let tests = |names: &BTreeSet<String>| {
+                    names.iter().map(|name| FailedTest(name.clone())).collect::<Vec<_>>()
+                };
+                let fixed = match known.fixed.is_empty() {
+                    true => String::new(),
+                    false => format!(" These failed and pass now:{}", names(&tests(&known.fixed))),
+                };
+                format!(
+                    "`{}` ended with {before} in a fresh sandbox at the proposed tree, as before the \
+                     change.{counted} All that passed before passes.{fixed}\nThese fail as they did before:{}",
+                    run.command,
+                    names(&tests(&known.still))
+                )
+            }
+        };
         match proof {
             None => passed,
             Some([]) => format!(
@@ -297,6 +365,17 @@ impl Judge<'_> {
                  the output that was kept."
             ),
             Some(tests) => format!("{passed} The new tests fail on the old source:{}", names(tests)),
+        }
+    }
+}
+
+impl Standing {
+    /// Whether what the other mends is mended here, too.
+    fn fixes_all_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Green, _) => true,
+            (Self::Beside(_), Self::Green) => false,
+            (Self::Beside(own), Self::Beside(theirs)) => own.fixed.is_superset(&theirs.fixed),
         }
     }
 }

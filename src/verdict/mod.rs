@@ -4,6 +4,7 @@
 use crate::domain::{FailedTest, Flag, Recorded, Sha, TestRun, TranscriptEvent};
 
 mod ask;
+mod beside;
 mod compare;
 mod environment;
 mod judge;
@@ -22,7 +23,8 @@ pub use runner::Selection;
 pub use suite::{SuiteError, run_selected, run_suite};
 
 /// Proof that a tree passed the suite in a fresh sandbox, and, where one was asked for, that it
-/// brings a test which fails without the change. `publish::draft_pr` demands it.
+/// brings a test which fails without the change. Where the base was red for more than that, what failed
+/// before may still fail, and is flagged. `publish::draft_pr` demands it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     tree: Sha,
@@ -38,7 +40,7 @@ impl Verified {
         &self.tree
     }
 
-    /// The passing run.
+    /// The run that it passed.
     pub fn run(&self) -> &TestRun {
         &self.run
     }
@@ -69,13 +71,17 @@ impl Verified {
             _ => None,
         });
         match last {
-            Some((true, tree, explanation, Some(run), proof, flags)) if run.is_green() => Some(Self {
-                tree: tree.clone(),
-                run: run.clone(),
-                proof: proof.clone(),
-                explanation: explanation.clone(),
-                flags: flags.clone(),
-            }),
+            Some((true, tree, explanation, Some(run), proof, flags))
+                if run.is_green() || flags.iter().any(|flag| matches!(flag, Flag::StillFailing { .. })) =>
+            {
+                Some(Self {
+                    tree: tree.clone(),
+                    run: run.clone(),
+                    proof: proof.clone(),
+                    explanation: explanation.clone(),
+                    flags: flags.clone(),
+                })
+            }
             Some(_) | None => None,
         }
     }

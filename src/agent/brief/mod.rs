@@ -97,7 +97,9 @@ fn suite_in_words(settings: &JobSettings, baseline: &TestRun) -> String {
     let state = if baseline.is_green() {
         "The suite is **green** before your change, so your change must bring a test that fails without it."
     } else {
-        "The suite is **red** before your change. Your proposal is accepted when it is green."
+        "The suite is **red** before your change. Your proposal is accepted when it is green. Tests that fail \
+         for another reason than the issue may go on failing, where the issue's own tests, or one that you add, \
+         fail before and pass after, and nothing that passed fails."
     };
     format!(
         "# The test suite\n\n`{}` (from {}). {state}\n\n{}\n",

@@ -68,7 +68,7 @@ fn the_first_message_reads_like_this() {
 
     # The test suite
 
-    `cargo test` (from Cargo.toml). The suite is **red** before your change. Your proposal is accepted when it is green.
+    `cargo test` (from Cargo.toml). The suite is **red** before your change. Your proposal is accepted when it is green. Tests that fail for another reason than the issue may go on failing, where the issue's own tests, or one that you add, fail before and pass after, and nothing that passed fails.
 
     `cargo test`: exit code 101 after 0.9 s.
     Failing (1):

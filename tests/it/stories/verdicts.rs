@@ -193,6 +193,61 @@ async fn a_test_that_fails_by_chance_is_not_blamed_on_the_change_and_is_named() 
     panic!("forty throws of a coin, and never tails, then heads");
 }
 
+/// Beside the issue's test one that fails for a reason of its own, and one that passes.
+const RED_ELSEWHERE: &[(&str, &str)] =
+    &[RED[0], RED[1], ("tests/elsewhere.sh", "false\n"), ("tests/unmarked.sh", "[ ! -f marker ]\n")];
+
+#[tokio::test]
+async fn what_failed_for_another_reason_may_go_on_failing_and_is_shown() {
+    let court = Court::with(RED_ELSEWHERE).await;
+    let honest = court.judge(&[("answer", "42\n")]).await;
+    let Verdict::Verified(verified) = &honest else { panic!("{}", words(&honest)) };
+    let flags: Vec<String> = verified.flags().iter().map(Flag::in_words).collect();
+    assert_eq!(flags, ["1 tests fail as they did before the change: tests/elsewhere.sh"]);
+    let why = verified.explanation();
+    assert!(why.contains("These failed and pass now:\n- tests/answer.sh"), "{why}");
+    assert!(why.contains("These fail as they did before:\n- tests/elsewhere.sh"), "{why}");
+
+    let refused = [
+        (
+            vec![change("answer", "42\n"), change("marker", "\n")],
+            "did not fail at the base:\n- tests/unmarked.sh",
+        ),
+        (vec![change("notes", "\n")], "your change brings no test"),
+        (vec![change("tests/answer.sh", "true\n")], "only with your changes to existing tests"),
+        (vec![change("answer", "42\n"), absent("tests/elsewhere.sh")], "elsewhere.sh: no longer there"),
+        (
+            vec![change("answer", "42\n"), absent("tests/unmarked.sh")],
+            "skipped or gone:\n- tests/unmarked.sh",
+        ),
+        (
+            vec![change("tests/answer.sh", "true\n"), change("tests/new.sh", "true\n")],
+            "only with your changes to existing tests",
+        ),
+    ];
+    for (changes, why) in refused {
+        let verdict = court.judge_all(&changes).await;
+        let told = words(&verdict);
+        assert!(matches!(verdict, Verdict::Red(_)) && told.contains(why), "{changes:?}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn where_only_other_tests_are_red_the_change_must_bring_one_of_its_own() {
+    let court = Court::with(&[RED_ELSEWHERE[0], RED_ELSEWHERE[2], RED_ELSEWHERE[3]]).await;
+    let proved = court.judge(&[("answer", "42\n"), ("tests/new.sh", "grep -q 42 answer\n")]).await;
+    let Verdict::Verified(verified) = &proved else { panic!("{}", words(&proved)) };
+    assert_eq!(verified.proof().unwrap().len(), 1);
+    assert!(verified.flags().iter().any(|flag| matches!(flag, Flag::StillFailing { count: 1, .. })));
+    for (test, why) in [("true\n", "none of those that you brought"), ("false\n", "did not fail at the base")]
+    {
+        let verdict = court.judge(&[("answer", "42\n"), ("tests/new.sh", test)]).await;
+        assert!(words(&verdict).contains(why), "{}", words(&verdict));
+    }
+    let none = court.judge(&[("answer", "42\n")]).await;
+    assert!(words(&none).contains("your change brings no test"), "{}", words(&none));
+}
+
 /// A suite that changes the source under test whenever it runs.
 const PLANTS: &str = r#"
 use std::os::unix::fs::PermissionsExt;
