@@ -110,7 +110,9 @@ fn inert(text: &str) -> String {
         let replaced = match c {
             '@' => '＠',
             '[' if skips_checks(after) => '［',
-            '#' if after.starts_with(|c: char| c.is_numeric()) => '＃',
+            // `#12`, and `#close` of issue trackers that read commit messages.
+            '#' if after.starts_with(|c: char| c.is_alphanumeric()) => '＃',
+            '*' if is_no_ci(&out, after) => '＊',
             '/' if is_line_start => '⁄',
             '/' if before == Some(':') => '⁄',
             '-' if is_gh_reference(&out, after) => '‑',
@@ -126,11 +128,24 @@ fn inert(text: &str) -> String {
     out
 }
 
-/// Whether `[` opens one of the words with which a commit skips GitHub's checks.
-/// Source: docs.github.com, "Skipping workflow runs".
+/// Whether `[` opens one of the words with which a commit skips checks: `[skip ci]`, `[ci-skip]`,
+/// `[no ci]`, `[skip actions]`, `[skip netlify]`, and whatever else speaks of skipping.
+/// Source: docs.github.com, "Skipping workflow runs"; GitLab, Netlify, Travis and CircleCI have their own.
 fn skips_checks(after: &str) -> bool {
-    const WORDS: [&str; 5] = ["skip ci]", "ci skip]", "no ci]", "skip actions]", "actions skip]"];
-    WORDS.iter().any(|word| after.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word)))
+    let Some((words, _)) = after.split_once(']') else { return false };
+    let words = words.to_lowercase();
+    let mut words = words.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    match (words.next(), words.next()) {
+        (Some("no"), Some(word)) => matches!(word, "ci" | "build" | "test" | "tests"),
+        (Some(first), second) => first == "skip" || second == Some("skip"),
+        (None, _) => false,
+    }
+}
+
+/// Whether a `*` begins `***NO_CI***`, by which Azure's pipelines are skipped.
+fn is_no_ci(before: &str, after: &str) -> bool {
+    let rest = after.trim_start_matches('*');
+    !before.ends_with('*') && rest.len() + 2 == after.len() && rest.to_lowercase().starts_with("no_ci")
 }
 
 /// Whether a `-` stands in `GH-12`, GitHub's other spelling of `#12`.
@@ -248,6 +263,16 @@ mod tests {
         insta::assert_snapshot!(line(title, 200), @"Fixes ＃12, closes GH‑7 o/r＃3 cc ＠octocat/team see https:⁄/x.example and www․x.example");
         assert_eq!(line("/close\n\n  now", 200), "⁄close now");
         assert_eq!(line("[bug] x [Skip CI] [no ci]", 200), "[bug] x ［Skip CI] ［no ci]");
+        let skips =
+            "[ci-skip] [skip netlify] [actions skip] [no-build] ***NO_CI*** [skipper] [no way] **bold**";
+        assert_eq!(
+            line(skips, 200),
+            "［ci-skip] ［skip netlify] ［actions skip] ［no-build] ＊**NO_CI*** [skipper] [no way] **bold**"
+        );
+        assert_eq!(
+            line("JRA-34 #resolve #time 2h, C# and # alone", 200),
+            "JRA-34 ＃resolve ＃time 2h, C# and # alone"
+        );
         assert_eq!(line("abcdef", 4), "abc…");
         assert_eq!(plain("ok\n  /lgtm\n"), "ok\n  ⁄lgtm\n");
     }

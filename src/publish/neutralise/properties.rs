@@ -78,9 +78,17 @@ pub(in crate::publish) fn page(markdown: &str) -> Page {
 /// What GitHub's filters, and bots that read raw comments, look for in text outside code.
 pub(in crate::publish) fn assert_text_is_inert(text: &str) {
     static SIGNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-        [r"@[a-zA-Z0-9]", r"#[0-9]", r"(?i)\bgh-[0-9]", r"://", r"(?i)\bwww\.", r"(?m)^\s*/[a-zA-Z]"]
-            .map(|sign| Regex::new(sign).unwrap())
-            .to_vec()
+        [
+            r"@[a-zA-Z0-9]",
+            r"#[a-zA-Z0-9]",
+            r"(?i)\bgh-[0-9]",
+            r"://",
+            r"(?i)\bwww\.",
+            r"(?m)^\s*/[a-zA-Z]",
+            r"(?i)\[(?:skip|ci skip|no ci|actions skip)\b[^\]]*\]",
+        ]
+        .map(|sign| Regex::new(sign).unwrap())
+        .to_vec()
     });
     for sign in SIGNS.iter() {
         let found = sign.find(text).map(|found| found.as_str().to_owned());
@@ -101,7 +109,7 @@ fn hostile_text() -> impl Strategy<Value = String> {
             "\\", "\\@octocat", "\\`", "```", "````", "~~~", "``", "`", "` `", "`code`", "``a`b``", "```sh", "~~~ mermaid",
             "$$", "$`x`$", "**", "__", "~~", "---", "===", "***", "|", "| a | b |", "|---|---|", ":-:", "> ", "# ", "#",
             "- ", "* ", "+ ", "- [ ] ", "1. ", "1) ", "12", "    ", "\t", "\u{202e}", "\u{200b}", "\u{e0041}", "\0", "\r",
-            "\u{1b}[31m", "\u{2028}", "\u{85}", "＠", "é", "💥", "％",
+            "\u{1b}[31m", "[skip ci]", "[CI-Skip]", "[no ci]", "***NO_CI***", "#close", "\u{2028}", "\u{85}", "＠", "é", "💥", "％",
         ]).prop_map(str::to_owned),
         1 => "[a-z#@/ ]{0,6}",
         1 => any::<char>().prop_map(String::from),
