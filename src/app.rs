@@ -190,6 +190,7 @@ impl Live {
                 scribe_context_tokens: context_of_scribe(&config.model),
                 settings_override: None,
                 hold: config.github.publish_hold,
+                signed_commits: config.github.signed_commits,
             },
             wake: Arc::new(Notify::new()),
             set_ups: SetUpLocks::default(),

@@ -60,6 +60,7 @@ const ONLY: &[(&str, &[&str])] = &[
     (".complete(", &["src/agent/purse.rs", "src/toolbox/", "src/cli/doctor/model.rs"]),
     // What is sent to GitHub passes the gate before it.
     (".execute(", &["src/github/transport.rs", "src/store/"]),
+    ("NewCommit {", &["src/github/signed_commit.rs", "src/workspace/push.rs"]),
     ("remote.push(", &["src/workspace/push.rs"]),
     ("jsonwebtoken::", &["src/github/", "src/demo/github/"]),
     (

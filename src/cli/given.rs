@@ -178,6 +178,7 @@ impl SandboxArguments {
             context_tokens: context_tokens(""),
             scribe_context_tokens: context_tokens(""),
             hold: false,
+            signed_commits: false,
             settings_override: Some(SettingsOverride { image_given: self.image.is_some(), ..settings }),
         }
     }

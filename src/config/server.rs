@@ -42,6 +42,7 @@ const KEYS: &[&str] = &[
     "github.bots_allowed",
     "github.reconcile_seconds",
     "github.publish",
+    "github.signed_commits",
     "model.provider",
     "model.url",
     "model.api_key",
@@ -148,6 +149,8 @@ pub struct GitHubConfig {
     pub reconcile_every: Duration,
     /// Whether every verified change is held back until somebody says that it may go out.
     pub publish_hold: bool,
+    /// Whether commits are made by GitHub's API, so that GitHub signs them.
+    pub signed_commits: bool,
 }
 
 /// The App's credentials: the operator's, and where those say nothing what the set-up page stored.

@@ -18,8 +18,8 @@ use super::wire::{
     nonsense,
 };
 use super::{
-    AppIdentity, CheckRun, Comment, GitAccess, GitHub, GitHubError, Issue, Label, NewPullRequest, Permission,
-    PullRequest, Repository, Reviewers,
+    AppIdentity, CheckRun, Comment, GitAccess, GitHub, GitHubError, Issue, Label, MadeCommit, NewCommit,
+    NewPullRequest, Permission, PullRequest, Repository, Reviewers,
 };
 use crate::domain::{CommentId, IssueNumber, Login, PullRequestNumber, RepositoryId, RepositoryRef, Sha};
 
@@ -276,6 +276,14 @@ impl GitHub for OctocrabGitHub {
         let path = format!("{}/pulls/{number}", repo_path(at));
         let what = format!("editing pull request {}#{number}", at.name);
         self.ask(at, &Call::patch(what, path, json!({"title": title, "body": body}))).await.map(drop)
+    }
+
+    async fn commit_on_new_branch(
+        &self,
+        at: &RepositoryRef,
+        new: &NewCommit,
+    ) -> Result<MadeCommit, GitHubError> {
+        self.make_signed_commit(at, new).await
     }
 
     async fn publish_check(&self, at: &RepositoryRef, check: &CheckRun) -> Result<(), GitHubError> {

@@ -13,6 +13,7 @@ mod label_client;
 mod manifest;
 mod operations;
 mod refusal;
+mod signed_commit;
 mod signs;
 mod tokens;
 mod transport;
@@ -23,6 +24,7 @@ pub use client::{Connection, ConnectionError, OctocrabGitHub};
 pub use label_client::{LabelEvent, LabelledIssue, LabelledPage};
 pub use manifest::{RegisteredApp, convert_manifest_code};
 pub use operations::OPERATIONS;
+pub use signed_commit::{MadeCommit, NewCommit};
 pub use signs::{Annotation, AnnotationLevel, CheckConclusion, CheckRun, Label, Reviewers};
 pub use transport::Clock;
 
@@ -97,6 +99,14 @@ pub trait GitHub: Send + Sync {
         title: &str,
         body: &str,
     ) -> Result<(), GitHubError>;
+
+    /// Has GitHub make a commit on a branch of its own, which is made, too; so GitHub signs it. Answers
+    /// with the commit that is on the branch then: what was there before is never changed.
+    async fn commit_on_new_branch(
+        &self,
+        at: &RepositoryRef,
+        new: &NewCommit,
+    ) -> Result<MadeCommit, GitHubError>;
 
     /// Makes a check run, or changes the one of its name that this App made at the same commit.
     async fn publish_check(&self, at: &RepositoryRef, check: &CheckRun) -> Result<(), GitHubError>;

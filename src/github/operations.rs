@@ -15,7 +15,10 @@ pub const OPERATIONS: &[&str] = &[
     "checks/create",
     "checks/list-for-ref",
     "checks/update",
+    "git/create-ref",
     "git/get-ref",
+    "graphql",
+    "graphql/createCommitOnBranch",
     "issues/add-labels",
     "issues/create-comment",
     "issues/create-label",
@@ -32,6 +35,7 @@ pub const OPERATIONS: &[&str] = &[
     "pulls/update",
     "reactions/create-for-issue",
     "repos/get",
+    "repos/get-commit",
     "repos/get-collaborator-permission-level",
     "users/get-by-username",
 ];

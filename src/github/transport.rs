@@ -47,21 +47,51 @@ pub(super) struct Call {
     pub(super) repeatable: bool,
     /// The tag of an answer that we have already.
     pub(super) if_none_match: Option<String>,
+    /// Whether its texts must arrive as they are: contents of files. Texts that people read must not.
+    pub(super) verbatim: bool,
 }
 
 impl Call {
     pub(super) fn get(what: impl Into<String>, path: impl Into<String>) -> Self {
         let (what, path) = (what.into(), path.into());
-        Self { what, method: Method::GET, path, body: None, repeatable: true, if_none_match: None }
+        Self {
+            what,
+            method: Method::GET,
+            path,
+            body: None,
+            repeatable: true,
+            if_none_match: None,
+            verbatim: false,
+        }
     }
     pub(super) fn patch(what: impl Into<String>, path: impl Into<String>, body: Value) -> Self {
         let (what, path) = (what.into(), path.into());
-        Self { what, method: Method::PATCH, path, body: Some(body), repeatable: true, if_none_match: None }
+        Self {
+            what,
+            method: Method::PATCH,
+            path,
+            body: Some(body),
+            repeatable: true,
+            if_none_match: None,
+            verbatim: false,
+        }
     }
     /// Never sent twice: what it creates may exist although no answer came.
     pub(super) fn post(what: impl Into<String>, path: impl Into<String>, body: Value) -> Self {
         let (what, path) = (what.into(), path.into());
-        Self { what, method: Method::POST, path, body: Some(body), repeatable: false, if_none_match: None }
+        Self {
+            what,
+            method: Method::POST,
+            path,
+            body: Some(body),
+            repeatable: false,
+            if_none_match: None,
+            verbatim: false,
+        }
+    }
+    /// For contents that were looked through before.
+    pub(super) fn verbatim(self) -> Self {
+        Self { verbatim: true, ..self }
     }
     pub(super) fn delete(what: impl Into<String>, path: impl Into<String>) -> Self {
         Self { method: Method::DELETE, ..Self::get(what, path) }
@@ -205,7 +235,12 @@ impl Transport {
     }
 
     fn address(&self, call: &Call) -> Result<Url, GitHubError> {
-        let text = format!("{}{}", self.api, call.path);
+        // Beside the REST API: `https://HOST/api/v3` has it at `https://HOST/api/graphql`.
+        let api = match call.path.as_str() {
+            "/graphql" => self.api.trim_end_matches("/v3"),
+            _ => &self.api,
+        };
+        let text = format!("{api}{}", call.path);
         Url::parse(&text).map_err(|error| rejected(call, format!("{text:?} is no address: {error}")))
     }
 

@@ -32,6 +32,7 @@ mod publication;
 mod reconcile;
 mod report;
 mod setup;
+mod signing;
 
 pub use again::{JudgedAgain, RanAgain, judge_again, run_again};
 pub use hold::{Release, ReleaseError, release};
@@ -103,6 +104,8 @@ pub struct Rules {
     /// Whether every verified change is held back until somebody says that it may go out; a repository
     /// can only ask for it.
     pub hold: bool,
+    /// Whether GitHub makes the commits by its API, and signs them, where that can be.
+    pub signed_commits: bool,
 }
 
 /// Settings given on the command line of `mendwright fix`.

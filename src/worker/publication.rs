@@ -21,6 +21,7 @@ use super::admission::github_error;
 use super::follow_up::{follow_up, label};
 use super::hold;
 use super::preparation::workspace_error;
+use super::signing::Signing;
 use super::{JobError, Parts};
 
 /// The reaction that says: seen.
@@ -100,36 +101,55 @@ pub(super) async fn propose(
     let job = current(parts, journal).await?;
     let at = &job.trigger.repository;
     let workspace = recorded_workspace(parts, &job, &transcript).await?;
-    let head = commit(parts, &job, &workspace, verified, &transcript).await?;
+    // Ours; GitHub's own has another id and the same tree.
+    let commit = commit(parts, &job, &workspace, verified, &transcript).await?;
     let branch = job.branch();
     let patch = workspace.patch(verified.tree()).await.map_err(workspace_error)?;
-    let manifest = manifest(journal, &job, &workspace, &branch, &head).await?;
+    let manifest = manifest(journal, &job, &workspace, &branch, &commit).await?;
     let mut evidence =
         evidence_of(parts, &job, &transcript).with_patch(&patch).with_manifest(manifest.clone());
     evidence.notes.extend(hold::base_has_moved(parts, &transcript, &workspace, at).await);
+    let signing = Signing::of(parts, &workspace, &commit).await?;
+    evidence.notes.extend(signing.remark());
     let is_held = hold::is_held(parts, &workspace, &job, &transcript).await?;
-    if is_held || matches!(journal.begin_effect(BRANCH).await?, Effect::Begun) {
-        // Before anything of it leaves, all of it is looked through.
-        let new = draft_pr::render(&evidence, verified, workspace.base_branch());
-        let mut found = examine_text("the pull request's title", &new.title);
-        found.extend(examine_text("the pull request's text", &new.body));
-        let cleared = match workspace.clear(&branch, &head).await.map_err(workspace_error)? {
-            Ok(cleared) if found.is_empty() => cleared,
-            Ok(_) => return withhold(parts, journal, found).await,
-            Err(in_commit) => {
-                let found = in_commit.into_iter().chain(found).collect();
-                return withhold(parts, journal, found).await;
+    let done = match is_held {
+        true => None,
+        false => match journal.begin_effect(BRANCH).await? {
+            Effect::Done(reference) => Some(reference.parse::<Sha>().map_err(|_| {
+                JobError::Broke(format!("the ledger holds {reference:?} as a branch's commit"))
+            })?),
+            Effect::Begun => None,
+        },
+    };
+    let head = match done {
+        Some(head) => head,
+        None => {
+            // Before anything of it leaves, all of it is looked through.
+            let new = draft_pr::render(&evidence, verified, workspace.base_branch());
+            let mut found = examine_text("the pull request's title", &new.title);
+            found.extend(examine_text("the pull request's text", &new.body));
+            let cleared = match workspace.clear(&branch, &commit).await.map_err(workspace_error)? {
+                Ok(cleared) if found.is_empty() => cleared,
+                Ok(_) => return withhold(parts, journal, found).await,
+                Err(in_commit) => {
+                    let found = in_commit.into_iter().chain(found).collect();
+                    return withhold(parts, journal, found).await;
+                }
+            };
+            if is_held {
+                let pages = held::render(&evidence, verified, &commit, workspace.base_branch());
+                let held = hold::Held { cleared, manifest, pages };
+                return hold_back(parts, journal, &workspace, &job, held).await;
             }
-        };
-        if is_held {
-            let pages = held::render(&evidence, verified, &head, workspace.base_branch());
-            let held = hold::Held { cleared, manifest, pages };
-            return hold_back(parts, journal, &workspace, &job, held).await;
+            let head = signing.put_on_branch(parts, &workspace, at, &cleared, verified.tree()).await?;
+            journal.finish_effect(BRANCH, head.as_str()).await?;
+            head
         }
-        let access = parts.github.git_access(at).await.map_err(github_error)?;
-        workspace.push(&access, &cleared).await.map_err(workspace_error)?;
-        journal.finish_effect(BRANCH, head.as_str()).await?;
-    }
+    };
+    let manifest = match head == commit {
+        true => manifest,
+        false => self::manifest(journal, &job, &workspace, &branch, &head).await?,
+    };
     // From here on it is not cut in the middle: the pull request belongs to the branch.
     committed.store(true, Ordering::Relaxed);
     let kept = journal.keep_manifest(&manifest.to_text()).await?;

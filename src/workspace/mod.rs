@@ -20,7 +20,7 @@ pub use local::{HeadTree, LocalRepository};
 pub use mirror::{Author, Mirrors, Workspace};
 pub use past::PastCommit;
 pub use patch::{Patch, PatchStat};
-pub use push::ClearedCommit;
+pub use push::{ApiChanges, ClearedCommit};
 pub use tree::{BASE_FILE_BYTES_MAX, Proposal};
 
 /// Why git could not do it.

@@ -9,8 +9,11 @@ use super::access::push_options;
 use super::mirror::{local_error, oid, remote_error};
 use super::{Workspace, WorkspaceError};
 use crate::domain::{SecretFound, Sha};
-use crate::github::GitAccess;
+use crate::github::{GitAccess, NewCommit};
 use crate::secrets::{AddedText, examine_change, examine_text};
+
+/// Contents of files in one request to GitHub's API.
+const API_BYTES_MAX: usize = 8 << 20;
 
 /// Files compared with each other to find those that were moved: git's own default.
 const RENAMES_MAX: usize = 1_000;
@@ -32,6 +35,17 @@ impl ClearedCommit {
     /// The branch.
     pub fn branch(&self) -> &str {
         &self.branch
+    }
+
+    /// The same commit on top of `base`, to be made by GitHub's API.
+    pub fn through_the_api(&self, base: &Sha, changes: ApiChanges) -> NewCommit {
+        NewCommit {
+            branch: self.branch.clone(),
+            base: base.clone(),
+            message: changes.message,
+            additions: changes.additions,
+            deletions: changes.deletions,
+        }
     }
 }
 
@@ -61,6 +75,16 @@ impl Workspace {
         })
     }
 
+    /// The commit as GitHub can make it by its API; `None` where it cannot: it sets a mode, or is too
+    /// large for one request.
+    pub async fn for_the_api(&self, commit: &Sha) -> Result<Option<ApiChanges>, WorkspaceError> {
+        let id = oid(commit);
+        self.with_repository(move |repository, git_dir| {
+            api_changes(repository, id).map_err(|error| local_error(git_dir, "read a commit's files", error))
+        })
+        .await
+    }
+
     /// Keeps the commit in our store, under the name of its branch, where nothing collects it.
     pub async fn keep_commit(&self, cleared: &ClearedCommit) -> Result<(), WorkspaceError> {
         let (branch, commit) = (cleared.branch.clone(), oid(&cleared.commit));
@@ -80,6 +104,45 @@ impl Workspace {
         })
         .await
     }
+}
+
+/// What a commit changes, in the terms of GitHub's API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiChanges {
+    message: String,
+    additions: Vec<(String, Vec<u8>)>,
+    deletions: Vec<String>,
+}
+
+fn api_changes(repository: &Repository, commit: Oid) -> Result<Option<ApiChanges>, git2::Error> {
+    let commit = repository.find_commit(commit)?;
+    let before = commit.parent(0)?.tree()?;
+    let diff = repository.diff_tree_to_tree(Some(&before), Some(&commit.tree()?), None)?;
+    let message = String::from_utf8_lossy(commit.message_bytes()).into_owned();
+    let mut changes = ApiChanges { message, additions: Vec::new(), deletions: Vec::new() };
+    let mut bytes_left = API_BYTES_MAX;
+    for delta in diff.deltas() {
+        let path = |file: &git2::DiffFile<'_>| {
+            file.path_bytes().and_then(|path| std::str::from_utf8(path).ok()).map(str::to_owned)
+        };
+        let Some(path) = path(&delta.new_file()).or_else(|| path(&delta.old_file())) else { return Ok(None) };
+        if delta.status() == git2::Delta::Deleted {
+            changes.deletions.push(path);
+            continue;
+        }
+        let was_plain =
+            delta.status() == git2::Delta::Added || delta.old_file().mode() == git2::FileMode::Blob;
+        if !was_plain || delta.new_file().mode() != git2::FileMode::Blob {
+            return Ok(None);
+        }
+        let blob = repository.find_blob(delta.new_file().id())?;
+        match bytes_left.checked_sub(blob.size()) {
+            Some(left) => bytes_left = left,
+            None => return Ok(None),
+        }
+        changes.additions.push((path, blob.content().to_vec()));
+    }
+    Ok(Some(changes))
 }
 
 /// The commit's message, and what it adds to its first parent. Binary files are taken for text: what

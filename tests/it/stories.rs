@@ -13,6 +13,7 @@ mod people;
 mod processes;
 mod reconciliation;
 mod scenarios;
+mod signed;
 mod signs;
 mod tools;
 mod verdicts;

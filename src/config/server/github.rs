@@ -8,7 +8,7 @@ use url::Url;
 
 use super::values::{known_url, number, warn_of_plain_http, web_address};
 use super::{AppConfig, GitHubConfig};
-use crate::config::given::{ConfigError, Given};
+use crate::config::given::{ConfigError, Found, Given};
 use crate::config::secret::secret;
 use crate::config::stored_app::StoredApp;
 use crate::domain::Login;
@@ -93,6 +93,7 @@ pub(super) fn github(
         bots_allowed: bots_allowed(given)?,
         reconcile_every,
         publish_hold: publish_hold(given)?,
+        signed_commits: given.get("github.signed_commits").map_or(Ok(false), Found::flag)?,
     })
 }
 

@@ -14,6 +14,7 @@ mod reachable;
 mod receive_pack;
 mod repository;
 mod upload_pack;
+mod web_commit;
 
 pub use advertisement::{Service, advertise};
 pub use commits::{CommitFacts, Person};
@@ -21,6 +22,7 @@ pub use comparison::{Comparison, FileChange, FileStatus};
 pub use receive_pack::{PushPolicy, Received, RefUpdate, receive_pack};
 pub use repository::{BareRepository, Content, DirectoryEntry, RefFacts, UpdateRefused};
 pub use upload_pack::{PackRequest, upload_pack};
+pub use web_commit::{FORGE, WebCommit};
 
 /// Why a request about a repository could not be answered.
 #[derive(Debug, thiserror::Error)]

@@ -11,6 +11,7 @@ mod beginning;
 mod call;
 mod checks;
 mod comments;
+mod commit_on_branch;
 mod connection;
 mod credentials;
 mod deeds;

@@ -154,9 +154,13 @@ pub(super) fn merge(call: &mut Call<'_>) -> Outcome {
     }
 }
 
-/// `markPullRequestReadyForReview` and `convertPullRequestToDraft`; nothing else is known.
+/// `createCommitOnBranch`, `markPullRequestReadyForReview` and `convertPullRequestToDraft`; nothing else
+/// is known.
 pub(super) fn graphql(call: &mut Call<'_>) -> Outcome {
     let query = call.required_text("Query", "query")?;
+    if super::commit_on_branch::is_asked_for(&query) {
+        return super::commit_on_branch::create(call);
+    }
     let mutations = [("markPullRequestReadyForReview", false), ("convertPullRequestToDraft", true)];
     let Some((name, draft)) = mutations.into_iter().find(|(name, _)| query.contains(name)) else {
         return Ok(Answer::ok(json!({"errors": [{"message": "the emulator does not know this query"}]})));

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use super::super::samples::{at, fixed, long};
 use super::*;
 use crate::domain::{BudgetExhausted, CommentId, Login, PullRequestNumber, Sha};
-use crate::github::{AppIdentity, CheckRun, GitAccess, Issue, Label, Permission, Repository, Reviewers};
+use crate::github::{
+    AppIdentity, CheckRun, GitAccess, Issue, Label, MadeCommit, NewCommit, Permission, Repository, Reviewers,
+};
 
 /// Comments by issue and pull requests by branch; the rest of the port is not needed here.
 #[derive(Default)]
@@ -150,6 +152,13 @@ impl GitHub for InMemory {
     }
     async fn react_with_eyes(&self, _: &RepositoryRef, _: IssueNumber) -> Result<(), GitHubError> {
         unreachable!("publishing does not react")
+    }
+    async fn commit_on_new_branch(
+        &self,
+        _: &RepositoryRef,
+        _: &NewCommit,
+    ) -> Result<MadeCommit, GitHubError> {
+        unreachable!("commits are made before publishing")
     }
     async fn publish_check(&self, _: &RepositoryRef, _: &CheckRun) -> Result<(), GitHubError> {
         unreachable!("checks are made beside publishing")

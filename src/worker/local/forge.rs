@@ -7,8 +7,8 @@ use async_trait::async_trait;
 
 use crate::domain::{CommentId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryRef, Sha};
 use crate::github::{
-    AppIdentity, CheckRun, Comment, GitAccess, GitHub, GitHubError, Issue, Label, NewPullRequest, Permission,
-    PullRequest, Repository, Reviewers,
+    AppIdentity, CheckRun, Comment, GitAccess, GitHub, GitHubError, Issue, Label, MadeCommit, NewCommit,
+    NewPullRequest, Permission, PullRequest, Repository, Reviewers,
 };
 use crate::workspace::{LocalRepository, WorkspaceError};
 
@@ -152,6 +152,17 @@ impl GitHub for LocalForge {
     ) -> Result<(), GitHubError> {
         self.held().pull_request = Some((title.to_owned(), body.to_owned()));
         Ok(())
+    }
+
+    async fn commit_on_new_branch(
+        &self,
+        _at: &RepositoryRef,
+        new: &NewCommit,
+    ) -> Result<MadeCommit, GitHubError> {
+        Err(GitHubError::Rejected {
+            what: format!("making a commit on {:?}", new.branch),
+            detail: "a repository on this machine signs nothing".to_owned(),
+        })
     }
 
     /// A repository on this machine has no checks, labels or reviewers.

@@ -1,0 +1,78 @@
+//! How a commit gets onto its branch: pushed as it is, or made once more by GitHub, which signs what
+//! it makes.
+
+use crate::domain::{RepositoryRef, Sha};
+use crate::workspace::{ApiChanges, ClearedCommit, Workspace};
+
+use super::admission::github_error;
+use super::preparation::workspace_error;
+use super::{JobError, Parts};
+
+/// The way that a commit takes.
+pub(super) enum Signing {
+    /// It is pushed, not signed; nobody asked for more.
+    Pushed,
+    /// GitHub makes it.
+    ByGitHub(ApiChanges),
+    /// It was to be signed, and GitHub's API cannot make it.
+    Impossible,
+}
+
+impl Signing {
+    pub(super) async fn of(parts: &Parts, workspace: &Workspace, commit: &Sha) -> Result<Self, JobError> {
+        if !parts.rules.signed_commits {
+            return Ok(Self::Pushed);
+        }
+        let changes = workspace.for_the_api(commit).await.map_err(workspace_error)?;
+        Ok(changes.map_or(Self::Impossible, Self::ByGitHub))
+    }
+
+    /// What people should know of it.
+    pub(super) fn remark(&self) -> Option<String> {
+        match self {
+            Self::Pushed | Self::ByGitHub(_) => None,
+            Self::Impossible => Some(
+                "the commit is not signed: it holds a file with a mode of its own (executable), or is too large, \
+                 and GitHub's API can make no such commit"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    /// Puts the commit on its branch. Answers with its id there.
+    ///
+    /// # Errors
+    /// What GitHub made is not the tree that was verified: it is left as it is, for a person to look at.
+    pub(super) async fn put_on_branch(
+        self,
+        parts: &Parts,
+        workspace: &Workspace,
+        at: &RepositoryRef,
+        cleared: &ClearedCommit,
+        tree: &Sha,
+    ) -> Result<Sha, JobError> {
+        let changes = match self {
+            Self::Pushed | Self::Impossible => {
+                let access = parts.github.git_access(at).await.map_err(github_error)?;
+                workspace.push(&access, cleared).await.map_err(workspace_error)?;
+                return Ok(cleared.commit().clone());
+            }
+            Self::ByGitHub(changes) => changes,
+        };
+        let new = cleared.through_the_api(workspace.base(), changes);
+        let made = parts.github.commit_on_new_branch(at, &new).await.map_err(github_error)?;
+        if made.tree == *tree && made.parents == [workspace.base().clone()] {
+            return Ok(made.sha);
+        }
+        Err(JobError::Broke(format!(
+            "the branch `{}` is at {}, whose tree is {}, and not at a commit of the verified tree {} on top of {}; \
+             nothing was deleted or overwritten, and no pull request was opened. Look at that branch, delete or rename \
+             it, and label the issue again",
+            cleared.branch(),
+            made.sha.short(),
+            made.tree.short(),
+            tree.short(),
+            workspace.base().short(),
+        )))
+    }
+}
