@@ -2,19 +2,17 @@
 //! again. `main`, the demo and the tests all come through here; nobody else builds an adapter.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -25,26 +23,27 @@ use tower_service::Service;
 use tracing::{info, warn};
 use url::Url;
 
-use crate::config::{
-    self, AppConfig, ModelProvider, SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig,
-    StoredApp, Toolchains,
-};
+use crate::config::{AppConfig, ServerConfig, StoredApp};
 use crate::github::{AppClient, Connection, GitHub, OctocrabGitHub};
 use crate::install::{Keep, Place, SetUp};
-use crate::model::{Model, ModelConfig, Provider, context_tokens};
-use crate::sandbox::{
-    DockerOptions, Guarantee, KeptBounds, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect,
-    detect_toolchains,
-};
+use crate::model::Model;
+use crate::sandbox::Sandbox;
 use crate::secrets;
 use crate::store::{SqliteStore, Store};
-use crate::verdict::{SetUpLocks, SetUpPolicy};
+use crate::verdict::SetUpLocks;
 use crate::webhook::{self, WebhookSecrets, WebhookState};
 use crate::worker::{Parts, Reconciler, Rules, Worker};
 use crate::workspace::Mirrors;
 
-/// How often is looked for what sandboxes left behind.
-const TIDY_EVERY: Duration = Duration::from_secs(600);
+mod models;
+mod sandboxes;
+
+pub use models::model_config;
+pub use sandboxes::{sandbox, sandbox_spec, try_sandbox};
+
+use models::{context_of_scribe, context_of_worker, model};
+use sandboxes::{absolute, set_up_policy, tidy};
+
 /// For the last traces of a predecessor that was killed to go.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two looks at the lock.
@@ -302,209 +301,4 @@ fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> 
             tracing::error!(%error, "the server stopped");
         }
     })
-}
-
-/// What the model that works can hold: as stated, else as known.
-fn context_of_worker(model: &config::ModelConfig) -> u64 {
-    model.context_tokens.unwrap_or_else(|| context_tokens(&model.name))
-}
-
-/// What the model that sums up can hold.
-fn context_of_scribe(model: &config::ModelConfig) -> u64 {
-    match model.brief_name.as_ref().filter(|name| **name != model.name) {
-        Some(name) => context_tokens(name),
-        None => context_of_worker(model),
-    }
-}
-
-/// How a model of the configured provider is reached.
-pub fn model_config(model: &config::ModelConfig, name: &str) -> ModelConfig {
-    let provider = match model.provider {
-        ModelProvider::Anthropic => Provider::Anthropic,
-        ModelProvider::OpenAi => Provider::OpenAi,
-    };
-    let key = model.api_key.clone().unwrap_or_else(|| SecretString::from(String::new()));
-    let mut wanted = ModelConfig::new(provider, name.to_owned(), key);
-    wanted.url = Some(model.url.clone());
-    wanted.price = model.stated_price(name);
-    wanted
-}
-
-/// A model of the configured provider.
-fn model(config: &ServerConfig, name: &str) -> anyhow::Result<Arc<dyn Model>> {
-    let model = crate::model::connect(model_config(&config.model, name))?;
-    match model.price() {
-        Some(price) => info!(
-            model = model.name(),
-            input = price.input,
-            output = price.output,
-            "US dollars for a million tokens"
-        ),
-        None => unpriced(config, model.name())?,
-    }
-    Ok(model)
-}
-
-/// What it means that nobody knows what the model costs: a warning where only tokens are to be
-/// counted, an error where dollars are to be held.
-fn unpriced(config: &ServerConfig, model: &str) -> anyhow::Result<()> {
-    let remedy = "state its price in [model.price] or in model.prices_file";
-    if config.require_price {
-        bail!("budget.require_price: no price is known for {model}; {remedy}");
-    }
-    let caps = [("repository", config.caps.repository), ("installation", config.caps.installation)];
-    for (payer, cap) in caps {
-        if cap.usd.is_some() && cap.tokens.is_none() {
-            bail!(
-                "budget.{payer}_usd_per_day: no price is known for {model}, so that it cannot be held; {remedy}, \
-                 or cap tokens with budget.{payer}_tokens_per_day"
-            );
-        }
-    }
-    warn!("no price is known for {model}: tokens only are counted, and no limit in dollars holds; {remedy}");
-    Ok(())
-}
-
-/// The configured sandbox, without what predecessors left of it, tried once: a job must not be the
-/// first to find out that it cannot be had.
-pub async fn sandbox(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<Arc<dyn Sandbox>> {
-    let sandbox = connect(&sandbox_options(config, data_dir)?)?;
-    let removed = sandbox.sweep().await?;
-    if removed > 0 {
-        info!(removed, "removed what earlier processes had left of their sandboxes");
-    }
-    let description = try_one(sandbox.as_ref(), config).await?;
-    info!(sandbox = description, "the sandbox works");
-    Ok(sandbox)
-}
-
-/// Tries the configured sandbox beside a service that may be running: leaves everything as it is.
-/// Answers with its description.
-pub async fn try_sandbox(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<String> {
-    let sandbox = connect(&sandbox_options(config, data_dir)?)?;
-    try_one(sandbox.as_ref(), config).await
-}
-
-async fn try_one(sandbox: &dyn Sandbox, config: &SandboxConfig) -> anyhow::Result<String> {
-    let spec = SandboxSpec { label: "probe".to_owned(), ..sandbox_spec(config) };
-    let probe = sandbox.start(&spec).await?;
-    let description = probe.description().to_owned();
-    probe.shut_down().await;
-    Ok(description)
-}
-
-/// Removes what sandboxes leave behind, now and then, until `shutdown`.
-fn tidy(sandbox: Arc<dyn Sandbox>, bounds: KeptBounds, shutdown: CancellationToken) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        loop {
-            match sandbox.sweep().await {
-                Ok(0) => {}
-                Ok(swept) => info!(swept, "removed what earlier sandboxes left behind"),
-                Err(error) => warn!(%error, "what earlier sandboxes left behind could not be removed"),
-            }
-            match sandbox.evict(&bounds).await {
-                Ok(evicted) if evicted.is_empty() => {}
-                Ok(evicted) => info!(count = evicted.len(), "evicted what set-ups made"),
-                Err(error) => warn!(%error, "what set-ups made could not be evicted"),
-            }
-            tokio::select! {
-                () = tokio::time::sleep(TIDY_EVERY) => {}
-                () = shutdown.cancelled() => return,
-            }
-        }
-    })
-}
-
-fn set_up_policy(config: &SetUpConfig) -> SetUpPolicy {
-    SetUpPolicy {
-        allowed_hosts: config.allowed_hosts.clone(),
-        variables: config.variables.clone(),
-        images: config.images.clone(),
-        egress_bytes_max: config.egress_bytes_max,
-        commands: config.commands,
-        kept: KeptBounds {
-            count_max: config.kept_count_max,
-            bytes_max: config.kept_bytes_max,
-            age_max: config.kept_age_max,
-        },
-        network_for_proposals: config.network_for_proposals,
-        repository: None,
-    }
-}
-
-fn sandbox_options(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<SandboxOptions> {
-    let kind = match config.kind {
-        SandboxKind::Bubblewrap => "bubblewrap",
-        SandboxKind::Docker => "docker",
-    };
-    let state_dir = absolute(data_dir)?.join("sandbox");
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&state_dir)
-        .with_context(|| format!("the directory {} cannot be made", state_dir.display()))?;
-    Ok(SandboxOptions {
-        kind: kind.to_owned(),
-        owner: owner(&state_dir)?,
-        state_dir,
-        docker: DockerOptions {
-            socket: config.engine.socket.clone(),
-            runtime: config.engine.runtime.clone(),
-            userns: config.engine.userns.clone(),
-        },
-    })
-}
-
-/// What this data directory's containers are signed with, from its first start on.
-fn owner(state_dir: &Path) -> anyhow::Result<String> {
-    let path = state_dir.join("owner");
-    let what = || format!("{} cannot be used", path.display());
-    match std::fs::read_to_string(&path) {
-        Ok(owner) if uuid::Uuid::try_parse(owner.trim()).is_ok() => return Ok(owner.trim().to_owned()),
-        // Cut off by a full disk or a crash: what was signed with it is left to a person.
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(what),
-    }
-    let owner = uuid::Uuid::new_v4().to_string();
-    std::fs::write(&path, &owner).with_context(what)?;
-    Ok(owner)
-}
-
-/// What every job's sandbox must be.
-pub fn sandbox_spec(config: &SandboxConfig) -> SandboxSpec {
-    SandboxSpec {
-        limits: Limits {
-            memory_bytes_max: config.memory_bytes_max,
-            pids_max: config.pids_max,
-            cpu_millis_max: config.cpu_millis_max,
-            disk_bytes_max: config.disk_bytes_max,
-            open_files_max: config.open_files_max,
-        },
-        required: config.required.iter().map(|required| guarantee(*required)).collect(),
-        root: match &config.image {
-            Some(image) => Root::Image(image.clone()),
-            None => Root::Host {
-                toolchains: match &config.toolchains {
-                    Toolchains::Detect => detect_toolchains(),
-                    Toolchains::Paths(paths) => paths.clone(),
-                },
-            },
-        },
-        ..SandboxSpec::named("job")
-    }
-}
-
-fn guarantee(required: SandboxGuarantee) -> Guarantee {
-    match required {
-        SandboxGuarantee::Memory => Guarantee::Memory,
-        SandboxGuarantee::Processes => Guarantee::Processes,
-        SandboxGuarantee::Processor => Guarantee::Processor,
-        SandboxGuarantee::Disk => Guarantee::Disk,
-        SandboxGuarantee::OtherUser => Guarantee::OtherUser,
-    }
-}
-
-fn absolute(path: &Path) -> anyhow::Result<std::path::PathBuf> {
-    std::path::absolute(path).with_context(|| format!("the path {} cannot be resolved", path.display()))
 }

@@ -20,11 +20,16 @@ const MESSAGE_CHARS_MAX: usize = 1_000;
 /// The check run of a verified proposal whose commit is `head`.
 pub fn render(evidence: &Evidence, verified: &Verified, head: &Sha) -> CheckRun {
     let flags = verified.flags().len() as u64;
-    let (conclusion, title) = match flags {
-        0 => (CheckConclusion::Success, "The suite passes in a fresh sandbox".to_owned()),
-        flags => (
+    let failing = verified.run().failed().len() as u64;
+    let (conclusion, title) = match (verified.run().is_green(), flags) {
+        (true, 0) => (CheckConclusion::Success, "The suite passes in a fresh sandbox".to_owned()),
+        (true, flags) => (
             CheckConclusion::Neutral,
             format!("The suite passes; {} to look at first", plural(flags, "thing", "things")),
+        ),
+        (false, _) => (
+            CheckConclusion::Neutral,
+            format!("Verified; {} as before the change", plural(failing, "test fails", "tests fail")),
         ),
     };
     let parts = [
@@ -40,32 +45,36 @@ pub fn render(evidence: &Evidence, verified: &Verified, head: &Sha) -> CheckRun 
         conclusion,
         title,
         summary: parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n"),
-        annotations: annotations(evidence),
+        annotations: annotations(evidence, verified),
     }
 }
 
-/// The tests that failed at the base, where the report says where they are: a reviewer wants to know
-/// what the change is there for.
-fn annotations(evidence: &Evidence) -> Vec<Annotation> {
-    let Some(baseline) = &evidence.baseline else { return Vec::new() };
-    baseline.report.red().filter_map(annotation).take(ANNOTATIONS_MAX).collect()
+/// The tests that fail here as they did before, then those that failed at the base and pass here, where
+/// the report says where they are: the first a reviewer must know, for the others the change is there.
+fn annotations(evidence: &Evidence, verified: &Verified) -> Vec<Annotation> {
+    let after = &verified.run().report;
+    let before = evidence.baseline.as_ref().map(|run| &run.report);
+    let still = after.red().filter_map(|test| annotation(test, true));
+    let is_mended = |test: &&TestCase| !after.red().any(|red| red.name == test.name);
+    let mended = before.into_iter().flat_map(|report| report.red()).filter(is_mended);
+    still.chain(mended.filter_map(|test| annotation(test, false))).take(ANNOTATIONS_MAX).collect()
 }
 
-fn annotation(test: &TestCase) -> Option<Annotation> {
+fn annotation(test: &TestCase, still_fails: bool) -> Option<Annotation> {
     let at = test.location.as_ref()?;
     let path: RepoPath = at.file.parse().ok()?;
-    let why = test.message.as_deref().unwrap_or_default().trim();
-    let failed = if why.is_empty() {
-        "It failed at the base".to_owned()
-    } else {
-        format!("It failed at the base: {why}")
+    let (level, failed, then) = match still_fails {
+        true => (AnnotationLevel::Warning, "It fails here", "It failed at the base, too."),
+        false => (AnnotationLevel::Notice, "It failed at the base", "It passes at this commit."),
     };
+    let why = test.message.as_deref().unwrap_or_default().trim();
+    let failed = if why.is_empty() { format!("{failed}.") } else { format!("{failed}: {why}") };
     Some(Annotation {
         path: path.to_string(),
         line: at.line.unwrap_or(1).max(1),
-        level: AnnotationLevel::Notice,
+        level,
         title: line(&test.name, TITLE_CHARS_MAX),
-        message: plain(&cut(&format!("{failed}\nIt passes at this commit."), MESSAGE_CHARS_MAX)),
+        message: plain(&cut(&format!("{failed}\n{then}"), MESSAGE_CHARS_MAX)),
     })
 }
 

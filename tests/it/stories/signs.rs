@@ -118,6 +118,26 @@ async fn without_owners_whoever_asked_for_the_work_is_asked_for_the_review() {
 }
 
 #[tokio::test]
+async fn a_test_that_still_fails_makes_the_check_neutral_and_is_remarked_first() {
+    let broken = "#[test]\nfn another_thing_is_broken() {\n    assert_eq!(1, 2);\n}\n";
+    let mut world = World::with("fix", None, &[("tests/other.rs", broken)]).await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    ended(&world).await;
+    let check = world.repository()["check_runs"][0].clone();
+    assert_eq!(check["conclusion"], "neutral", "{}", world.log());
+    assert_eq!(check["title"], "Verified; 1 test fails as before the change");
+    let annotations = check["annotations"].as_array().unwrap().clone();
+    assert_eq!(
+        (&annotations[0]["path"], &annotations[0]["annotation_level"]),
+        (&json!("tests/other.rs"), &json!("warning"))
+    );
+    assert_eq!(annotations[0]["start_line"], 3);
+    assert!(annotations[1..].iter().all(|at| at["annotation_level"] == "notice"), "{annotations:#?}");
+    world.end().await;
+}
+
+#[tokio::test]
 async fn the_check_run_tells_the_verdict_at_the_branch_s_head_and_which_tests_failed_before() {
     let mut world = World::of("fix", None).await;
     world.start_service().await;
