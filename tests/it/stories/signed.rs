@@ -56,6 +56,7 @@ async fn a_commit_is_made_by_github_with_the_verified_tree_also_where_its_answer
         ended(&world).await;
         let (sha, tree, committer) = head(&world);
         assert_eq!(committer, "GitHub", "{}", world.log());
+        assert!(!world.log().contains("job put back"), "{}", world.log());
         assert_eq!(tree, verified_tree(&world).await);
         let pull = &world.pulls()[0];
         assert_eq!(pull["head_sha"], sha);

@@ -132,7 +132,7 @@ async fn a_test_that_still_fails_makes_the_check_neutral_and_is_remarked_first()
         (&annotations[0]["path"], &annotations[0]["annotation_level"]),
         (&json!("tests/other.rs"), &json!("warning"))
     );
-    assert_eq!(annotations[0]["start_line"], 3);
+    assert_eq!((annotations.len(), &annotations[0]["start_line"]), (3, &json!(3)), "{annotations:#?}");
     assert!(annotations[1..].iter().all(|at| at["annotation_level"] == "notice"), "{annotations:#?}");
     world.end().await;
 }
