@@ -100,7 +100,7 @@ impl Exchange {
                 ))),
             };
         }
-        let mut events = chunks.eventsource();
+        let mut events = Box::pin(without_mark(chunks)).eventsource();
         loop {
             match events.next().await {
                 Some(Ok(event)) => match read(Part::Event(&event))? {
@@ -151,7 +151,8 @@ impl Exchange {
         let response = match tokio::time::timeout(self.limits.idle_time_max, request.send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) if error.is_connect() => {
-                return Err(Failure::passing(format!("no connection: {}", words_of(&error.without_url()))));
+                let words = words_of(&error.without_url());
+                return Err(Failure::passing(format!("no connection: {words}{}", tls_advice(&words))));
             }
             // The request was on its way, and perhaps arrived.
             Ok(Err(error)) => {
@@ -252,6 +253,41 @@ enum StreamBroken {
     Silence,
     Transport(String),
     TooLong,
+}
+
+/// The byte order mark, which an event stream may begin with.
+/// Source: html.spec.whatwg.org, "Parsing an event stream".
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// The chunks without a byte order mark at their beginning, at which the reader of events panics.
+fn without_mark<E>(
+    chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
+) -> impl Stream<Item = Result<Bytes, E>> {
+    // Until the first bytes are known to be none, they are held back.
+    stream::try_unfold((chunks, Some(Vec::new())), async |(mut chunks, mut held)| {
+        while let Some(chunk) = chunks.next().await {
+            let Some(mut begun) = held.take() else { return Ok(Some((chunk?, (chunks, None)))) };
+            begun.extend_from_slice(&chunk?);
+            if begun.len() < MARK.len() && MARK.starts_with(&begun) {
+                held = Some(begun);
+                continue;
+            }
+            let rest = begun.strip_prefix(MARK).map(<[u8]>::to_vec).unwrap_or(begun);
+            return Ok(Some((rest.into(), (chunks, None))));
+        }
+        Ok(held.filter(|begun| !begun.is_empty()).map(|begun| (begun.into(), (chunks, None))))
+    })
+}
+
+/// What to do about a connection that failed for its encryption.
+fn tls_advice(words: &str) -> &'static str {
+    if words.contains("InvalidContentType") {
+        " — it speaks no TLS there; should the address begin with http://?"
+    } else if words.contains("certificate") {
+        " — its TLS certificate is not trusted here; put its authority into this machine's certificate store"
+    } else {
+        ""
+    }
 }
 
 /// An error with its causes: reqwest's own words name only the outermost.

@@ -1,10 +1,13 @@
 //! Workers: claim a job, keep its lease alive, run it from top to bottom, end it. All I/O of a job
 //! goes through the ports in [`Parts`].
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +51,9 @@ const POLL: Duration = Duration::from_secs(5);
 
 /// After so many claims that ended in a crash, a job is not tried again.
 const ATTEMPTS_MAX: u32 = 5;
+
+/// Between two attempts at a job that ran into a defect of ours.
+const PANIC_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a job waits for the world (GitHub, the network, the store) to become ready.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
@@ -225,7 +231,9 @@ impl Worker {
         info!("job claimed");
         let committed = AtomicBool::new(false);
         let ended = tokio::select! {
-            ended = Box::pin(self.attempt(&journal, &committed)) => ended,
+            ended = AssertUnwindSafe(Box::pin(self.attempt(&journal, &committed))).catch_unwind() => {
+                ended.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
+            }
             stopped = lease::keep(&self.parts, &claim, &committed) => match stopped {
                 lease::Stopped::Cancelled(why) => self.called_off(&journal, why).await,
                 lease::Stopped::Lost(error) => Err(JobError::LeaseLost(error)),
@@ -291,6 +299,19 @@ impl Worker {
         publication::report_end(&self.parts, journal, &outcome).await;
         journal.append(&[TranscriptEvent::Ended { outcome: outcome.clone() }]).await?;
         Ok(outcome)
+    }
+}
+
+/// A job that runs into a defect of ours is tried again later: what it has recorded is sound, and the
+/// worker goes on with other jobs.
+fn panicked(panic: &(dyn Any + Send)) -> JobError {
+    let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
+    let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
+    let words = words.unwrap_or_else(|| "no words".to_owned());
+    JobError::Later {
+        why: format!("a defect of Mendwright's own: {words}"),
+        after: PANIC_PAUSE,
+        attempt: Attempt::Counts,
     }
 }
 

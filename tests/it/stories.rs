@@ -4,6 +4,7 @@ mod cheats;
 mod commands;
 mod context;
 mod crashes;
+mod defects;
 mod evaluation;
 mod evidence;
 mod hold;

@@ -159,6 +159,63 @@ async fn an_answer_without_end_is_cut_off_and_not_asked_for_again() {
 }
 
 #[tokio::test]
+async fn what_a_proxy_puts_between_the_events_changes_nothing() {
+    for format in BOTH {
+        let stream = String::from_utf8(good_stream(format).await.to_vec()).unwrap();
+        let between =
+            stream.replace("\n\n", "\n\n: keep-alive\n\nevent: ping\ndata: {\"type\": \"ping\"}\n\n");
+        for body in [between.replace('\n', "\r\n"), format!("\u{feff}: hello\n\n{stream}")] {
+            let body = if format == Provider::OpenAi {
+                body.replace("event: ping\r\ndata: {\"type\": \"ping\"}\r\n\r\n", "")
+            } else {
+                body
+            };
+            let server = always(200, "text/event-stream; charset=utf-8", body).await;
+            let reply = client(format, server.url.clone()).complete(&task()).await.unwrap();
+            assert_eq!(
+                (text(&reply.blocks).as_str(), calls(&reply.blocks).len()),
+                ("Größe.", 1),
+                "{format:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_no_text_or_far_too_long_breaks_the_answer_off() {
+    for format in BOTH {
+        let stream = good_stream(format).await.to_vec();
+        let at = stream.windows(2).position(|pair| pair == "ö".as_bytes()).unwrap();
+        let mut cut_letter = stream.clone();
+        cut_letter.remove(at + 1);
+        let huge = [b"data: {\"x\": \"".to_vec(), vec![b'x'; 4 << 20]].concat();
+        for (body, why) in [(cut_letter, "not made of server-sent events"), (huge, "more than 1000000 bytes")]
+        {
+            let server = always(200, "text/event-stream", body).await;
+            let config = quick_config(format, server.url.clone());
+            let limits = ExchangeLimits { response_bytes_max: 1_000_000, ..config.limits };
+            let model = connect(ModelConfig { limits, ..config }).unwrap();
+            let error = model.complete(&task()).await.unwrap_err();
+            assert!(matches!(error, ModelError::Broken { .. }), "{format:?}: {error}");
+            assert!(error.to_string().contains(why), "{format:?}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_no_tls_is_named_and_so_is_what_is_wrong() {
+    for format in BOTH {
+        let server = always(200, "text/plain", "hello").await;
+        let mut url = server.url.clone();
+        url.set_scheme("https").unwrap();
+        let error = client(format, url.clone()).complete(&task()).await.unwrap_err();
+        assert!(matches!(error, ModelError::Unavailable { attempts: 3, .. }), "{error}");
+        let words = error.to_string();
+        assert!(words.contains("https://127.0.0.1") && words.contains("it speaks no TLS there"), "{words}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_a_provider_quotes_goes_no_further() {
     for format in BOTH {
         for status in [400, 401, 500] {

@@ -1,0 +1,109 @@
+//! What a defect of our own does to a job, and does not do to the others.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use mendwright::domain::{
+    AssistantBlock, Budget, DayCaps, EscalationReason, IssueNumber, IssueSnapshot, Outcome, Price,
+    StopReason, ToolArguments, ToolCall, Usage,
+};
+use mendwright::model::{Model, ModelError, ModelReply, ModelRequest};
+use mendwright::sandbox::{SandboxSpec, sandbox_by_name};
+use mendwright::verdict::{SetUpLocks, SetUpPolicy};
+use mendwright::worker::local::{Bench, LocalJob, LocalParts, LocalWork};
+use mendwright::worker::{Rules, SettingsOverride};
+use mendwright::workspace::LocalRepository;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+/// Panics so many times, then asks a person.
+struct Panics {
+    times: u32,
+    asked: AtomicU32,
+}
+
+#[async_trait]
+impl Model for Panics {
+    fn name(&self) -> &str {
+        "panics"
+    }
+
+    fn price(&self) -> Option<Price> {
+        None
+    }
+
+    async fn complete(&self, _: &ModelRequest) -> Result<ModelReply, ModelError> {
+        assert!(self.asked.fetch_add(1, Ordering::Relaxed) >= self.times, "index out of bounds, or so");
+        let arguments = ToolArguments::Json(json!({"question": "What now?"}));
+        let call = ToolCall { id: "call_1".into(), name: "ask_human".into(), arguments };
+        Ok(ModelReply {
+            blocks: vec![AssistantBlock::ToolCall(call)],
+            stop: StopReason::ToolCalls,
+            usage: Usage::default(),
+            model: "panics".into(),
+        })
+    }
+}
+
+/// How a job ends whose model panics so many times, and how often the model was asked.
+async fn ended_after(times: u32) -> (Outcome, u32) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("repository");
+    let repository = git2::Repository::init(&path).unwrap();
+    let tree = repository.find_tree(repository.index().unwrap().write_tree().unwrap()).unwrap();
+    let by = git2::Signature::new("a", "a@example.org", &git2::Time::new(1_700_000_000, 0)).unwrap();
+    repository.commit(Some("HEAD"), &by, &by, "first", &tree, &[]).unwrap();
+    let issue = IssueSnapshot {
+        number: IssueNumber(1),
+        title: "It is broken".into(),
+        body: String::new(),
+        author: "ada".parse().unwrap(),
+        labels: vec!["agent-fix".into()],
+    };
+    let work = LocalWork {
+        issue,
+        name: "o/r".parse().unwrap(),
+        repository: LocalRepository::open(&path).unwrap(),
+        base: "HEAD".into(),
+    };
+    let local = LocalJob::open(&directory.path().join("job"), work).await.unwrap();
+    let rules = Rules {
+        label: "agent-fix".into(),
+        bots_allowed: Vec::new(),
+        budget: Budget::default(),
+        caps: DayCaps::default(),
+        sandbox: SandboxSpec::named("defects"),
+        set_up: SetUpPolicy::default(),
+        output_tokens_max: 4_096,
+        context_tokens: 64_000,
+        scribe_context_tokens: 64_000,
+        hold: false,
+        signed_commits: false,
+        settings_override: Some(SettingsOverride {
+            test_command: Some("false".into()),
+            ..SettingsOverride::default()
+        }),
+    };
+    let model = Arc::new(Panics { times, asked: AtomicU32::new(0) });
+    let sandbox = sandbox_by_name("bubblewrap").unwrap();
+    let bench = Bench { sandbox, rules, set_ups: SetUpLocks::default() };
+    let parts = LocalParts { model: model.clone(), brief_model: None, bench };
+    let end = local.run(&parts, &CancellationToken::new(), |_| {}).await.unwrap().unwrap();
+    (end.job.outcome.unwrap(), model.asked.load(Ordering::Relaxed))
+}
+
+#[tokio::test]
+async fn a_job_goes_on_after_a_panic_and_so_does_its_worker() {
+    let (outcome, asked) = ended_after(1).await;
+    let question = EscalationReason::Question { question: "What now?".into() };
+    assert_eq!((outcome, asked), (Outcome::Escalated { reason: question }, 2));
+}
+
+#[tokio::test]
+async fn a_job_that_panics_each_time_is_given_up_and_says_why() {
+    let (outcome, asked) = ended_after(u32::MAX).await;
+    let Outcome::Failed { why } = outcome else { panic!("{outcome:?}") };
+    assert!(why.contains("not tried again"), "{why}");
+    assert_eq!(asked, 5);
+}
