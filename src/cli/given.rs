@@ -15,6 +15,7 @@ use crate::config::AllowedHost;
 use crate::domain::{Budget, DayCaps, Price};
 use crate::model::{ModelConfig, Provider, context_tokens, known_price};
 use crate::sandbox::{Root, Sandbox, SandboxSpec, detect_toolchains, sandbox_by_name};
+use crate::secrets::{self, SecretKind};
 use crate::verdict::SetUpPolicy;
 use crate::worker::local::{Bench, LocalParts};
 use crate::worker::{Rules, SettingsOverride};
@@ -95,6 +96,7 @@ impl ModelArguments {
 
     fn config(&self, name: &str) -> ModelConfig {
         let provider: Provider = self.provider.into();
+        secrets::register(SecretKind::ModelKey, &self.model_api_key);
         let mut config = ModelConfig::new(provider, name.to_owned(), self.model_api_key.clone());
         config.url = self.model_url.clone();
         config.price = self.price;

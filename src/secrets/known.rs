@@ -117,6 +117,9 @@ struct LookFor {
     plain_meaning: Vec<(SecretKind, bool)>,
     canonical: Option<AhoCorasick>,
     canonical_meaning: Vec<(SecretKind, Form, bool)>,
+    /// What stands in a text that is to be redacted, the longest first: a secret within another must
+    /// not leave the rest of the longer one standing.
+    shown: Vec<String>,
 }
 
 /// A known secret that was found.
@@ -153,11 +156,8 @@ impl Known {
     }
 
     pub(super) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let mut shown: Vec<&String> = self.secrets.iter().flat_map(|secret| &secret.shown).collect();
-        // A secret within another must not leave the rest of the longer one standing.
-        shown.sort_by_key(|form| std::cmp::Reverse(form.len()));
         let mut redacted = Cow::Borrowed(text);
-        for secret in shown {
+        for secret in &self.look_for.shown {
             if redacted.contains(secret.as_str()) {
                 redacted = Cow::Owned(redacted.replace(secret.as_str(), REPLACEMENT));
             }
@@ -219,7 +219,9 @@ impl LookFor {
                 }
                 for (form, text) in forms(part) {
                     let letters_of = canonical(&text).0;
-                    if letters_of.len() < CANONICAL_BYTES_MIN {
+                    // `not-needed-here`, of a model that asks for no key, must not forbid these words.
+                    let may_be_words = form == Form::Plain && !part.iter().any(u8::is_ascii_digit);
+                    if letters_of.len() < CANONICAL_BYTES_MIN || may_be_words {
                         continue;
                     }
                     for (bytes, reversed) in both_ways(letters_of) {
@@ -229,6 +231,8 @@ impl LookFor {
                 }
             }
         }
+        let mut shown: Vec<String> = secrets.iter().flat_map(|secret| secret.shown.clone()).collect();
+        shown.sort_by_key(|form| std::cmp::Reverse(form.len()));
         // Nothing but memory can keep an automaton of a few thousand short texts from being made.
         let made = |texts: &[Vec<u8>]| AhoCorasick::new(texts).expect("the bound on secrets keeps it small");
         Self {
@@ -236,6 +240,7 @@ impl LookFor {
             plain_meaning,
             canonical: (!letters.is_empty()).then(|| made(&letters)),
             canonical_meaning,
+            shown,
         }
     }
 }

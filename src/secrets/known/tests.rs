@@ -99,6 +99,14 @@ fn a_key_is_found_by_any_part_of_its_binary_form() {
 }
 
 #[test]
+fn a_key_of_plain_words_forbids_itself_and_not_these_words() {
+    let known = Known::of(&[(SecretKind::ModelKey, "not-needed-here")]);
+    assert!(known.find(b"A lock is not needed here.").is_empty());
+    assert!(!known.find(b"key = not-needed-here").is_empty());
+    assert!(!known.find(hex::encode("not-needed-here").as_bytes()).is_empty());
+}
+
+#[test]
 fn a_token_that_has_run_out_makes_room() {
     let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let hour = jiff::SignedDuration::from_hours(1);
