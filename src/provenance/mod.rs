@@ -240,4 +240,4 @@ fn canonical(value: &Value) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

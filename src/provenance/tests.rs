@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 
-fn manifest() -> Manifest {
+pub(crate) fn manifest() -> Manifest {
     let sha = |digit: char| digit.to_string().repeat(40).parse().unwrap();
     Manifest {
         format: FORMAT.into(),

@@ -152,7 +152,7 @@ fn hostile_words_are_shown_and_do_nothing() {
 
     An honest change can do this, and one that only looks right needs it:
 
-    - ⚠ `` a`|b @octocat ends the process in an added line: exit() # fixes #99 <img src=x> ` ``
+    - ⚠ `` a`|b @octocat ends the process in an added line: exit() # fixes ＃99 <img src=x> ` ``
 
     ### Proof
 
@@ -220,4 +220,16 @@ fn a_local_issue_closes_nothing_and_nothing_grows_beyond_githubs_limit() {
     evidence.baseline.as_mut().unwrap().report = TestReport::naming_failed(failed);
     let body = body(&evidence, &verified, "main");
     assert!(body.chars().count() < 65_536, "{}", body.chars().count());
+}
+
+#[test]
+fn the_manifest_in_it_speaks_to_nobody_and_keeps_its_digest() {
+    let (evidence, verified) = hostile();
+    let mut manifest = crate::provenance::tests::manifest();
+    manifest.verdict.failed_before = vec!["fixes #9 [skip ci] @octocat \"[x]\"".to_owned()];
+    let sealed = Sealed::new(manifest);
+    let body = render(&evidence.with_manifest(sealed.clone()), &verified, "main").body;
+    let json = body.split("```json\n").nth(1).and_then(|rest| rest.split("\n```").next()).unwrap();
+    assert!(!json.contains(['#', '@']) && !json.contains("[skip"), "{json}");
+    assert_eq!(Sealed::parse(json).unwrap(), sealed);
 }

@@ -6,7 +6,12 @@
 //! acts on in *plain* text cannot be escaped (GitHub looks for mentions after Markdown is done, so
 //! that `\@` and `&#64;` still notify); there a look-alike takes the character's place. Inside code
 //! GitHub acts on nothing, so code stays as it is, invisible characters and commands at the
-//! beginning of a line excepted.
+//! beginning of a line excepted; and, since a squash merge can make a commit message of a pull
+//! request's text, where nobody reads Markdown, words that close issues or skip checks.
+
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
 
 mod markdown;
 
@@ -198,7 +203,7 @@ pub fn cut(text: &str, chars_max: usize) -> String {
 
 /// A code span that holds exactly `text`, on one line. For table cells use [`code_cell`].
 pub fn code_span(text: &str) -> String {
-    let text = visible(text).replace(['\n', '\t'], " ");
+    let text = without_deeds(&visible(text).replace(['\n', '\t'], " "));
     if text.trim().is_empty() {
         return "` `".to_owned();
     }
@@ -220,6 +225,31 @@ pub fn fenced(text: &str, language: &str) -> String {
     let fence = "`".repeat((longest_run(&text, '`') + 1).max(3));
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     format!("{fence}{language}\n{text}{end}{fence}\n")
+}
+
+/// Code with look-alikes where its words would close an issue or skip checks, were they a commit's.
+/// Source: docs.github.com, "Linking a pull request to an issue using a keyword".
+fn without_deeds(text: &str) -> String {
+    static CLOSES: LazyLock<Regex> = LazyLock::new(|| {
+        let keyword = r"(?i)\b(?P<word>(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):?\s+)";
+        let target = r"(?P<where>[\w.-]*(?:/[\w.-]+)?)(?:(?P<hash>#)|(?P<gh>gh)-|(?P<scheme>https?)://)";
+        Regex::new(&format!("{keyword}{target}")).expect("it is a regular expression, as the tests show")
+    });
+    let closes = CLOSES.replace_all(text, |found: &Captures<'_>| {
+        let part = |name: &str| found.name(name).map_or("", |part| part.as_str());
+        let sign = match (found.name("hash"), found.name("gh")) {
+            (Some(_), _) => "＃".to_owned(),
+            (None, Some(gh)) => format!("{}‑", gh.as_str()),
+            (None, None) => format!("{}:⁄/", part("scheme")),
+        };
+        format!("{}{}{sign}", part("word"), part("where"))
+    });
+    let mut out = String::with_capacity(closes.len());
+    for (at, c) in closes.char_indices() {
+        let skips = c == '[' && skips_checks(&closes[at + 1..]);
+        out.push(if skips { '［' } else { c });
+    }
+    out
 }
 
 /// Lines that a bot which reads raw comments could take for a command (`/close`, not
@@ -286,6 +316,10 @@ mod tests {
         assert_eq!(fenced("", ""), "```\n```\n");
         assert_eq!(code_span("a`b``c"), "```a`b``c```");
         assert_eq!(code_span("`x"), "`` `x ``");
+        assert_eq!(
+            code_span("fixes #9, Closes: o/r#3 resolve GH-4 fix https://x.example # 5 #6 [skip ci]"),
+            "`fixes ＃9, Closes: o/r＃3 resolve GH‑4 fix https:⁄/x.example # 5 #6 ［skip ci]`"
+        );
         assert_eq!(code_cell("a|b"), "`a\\|b`");
         assert_eq!(html_text("</summary><b>&\n@x"), "&lt;/summary&gt;&lt;b&gt;&amp; ＠x");
     }
