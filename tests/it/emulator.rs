@@ -4,7 +4,7 @@ mod access;
 mod contract;
 mod git;
 mod rules;
-mod schemas;
+pub mod schemas;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

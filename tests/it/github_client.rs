@@ -1,6 +1,7 @@
 //! The GitHub adapter against small servers made for one question each: what it sends, what it
 //! makes of the answers.
 
+mod emulate;
 mod pages;
 mod server;
 

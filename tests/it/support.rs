@@ -22,6 +22,9 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_mendwright");
 /// Nothing in a story takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What was said to GitHub and by it, in a world's directory.
+const EXCHANGES: &str = "exchanges.jsonl";
+
 pub struct World {
     pub directory: tempfile::TempDir,
     pub github: EmulatedGitHub,
@@ -52,8 +55,9 @@ impl World {
                 std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
             }
         }
-        let github =
-            EmulatedGitHub::start(EmulatorOptions::new(directory.path().join("github"))).await.unwrap();
+        let mut options = EmulatorOptions::new(directory.path().join("github"));
+        options.record = Some(directory.path().join(EXCHANGES));
+        let github = EmulatedGitHub::start(options).await.unwrap();
         github.add_repository("octo-org/example", RepositorySource::Path(&source)).unwrap();
         let issue = github.open_issue(scenario.issue_title, scenario.issue_body, "octo-reader").unwrap();
         let text = conversation.map_or_else(|| scenario.conversation.to_owned(), |value| value.to_string());
@@ -256,7 +260,8 @@ impl World {
     }
 
     /// Ends the story: the service stops well, the model was never spoken to wrongly, GitHub was
-    /// never asked for what we never do, and nothing runs on.
+    /// never asked for what we never do, all that was said to it and by it is as GitHub describes it,
+    /// and nothing runs on.
     pub async fn end(mut self) {
         if self.service.is_some() {
             assert_eq!(self.stop_service().await, Some(0), "{}", self.log());
@@ -275,10 +280,23 @@ impl World {
         for never in ["pulls/merge", "ready", "approve"] {
             assert!(!calls.contains(never), "{calls}");
         }
+        let record = std::fs::read_to_string(self.directory.path().join(EXCHANGES)).unwrap();
+        let wrong = crate::emulator::schemas::judge(&record, &self.github.webhooks_sent());
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        if let Some(kept) = std::env::var_os("MENDWRIGHT_TEST_EXCHANGES") {
+            keep(Path::new(&kept), &record);
+        }
         assert_no_sandbox_left(self.directory.path());
         self.provider.shut_down().await;
         self.github.shut_down().await;
     }
+}
+
+/// Adds a record to a file that other judges read: one write, for tests run side by side.
+fn keep(file: &Path, record: &str) {
+    use std::io::Write;
+    let mut file = std::fs::File::options().create(true).append(true).open(file).unwrap();
+    file.write_all(record.as_bytes()).unwrap();
 }
 
 /// No process that knows this world's directory is left.

@@ -330,6 +330,15 @@ impl EmulatedGitHub {
         operations::OPERATIONS.iter().map(|operation| operation.id)
     }
 
+    /// The webhooks that were sent, each attempt: event and payload.
+    pub fn webhooks_sent(&self) -> Vec<(String, Value)> {
+        let sent = |delivery: &world::Delivery| {
+            // Its own text, made from a value.
+            (delivery.event.clone(), serde_json::from_str(&delivery.payload).unwrap_or_default())
+        };
+        self.shared.with_world(|world| world.deliveries.iter().map(sent).collect())
+    }
+
     /// Everything that happened, without secrets. See `GET /_emulator/state`.
     pub fn state(&self) -> Value {
         self.shared.with_world(|world| state::describe(world))

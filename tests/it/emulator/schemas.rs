@@ -1,6 +1,8 @@
 //! GitHub's own description of its API and its webhooks, as judge.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use jsonschema::{Registry, Validator};
 use serde_json::{Map, Value, json};
@@ -13,6 +15,22 @@ const ROOT: &str = "https://contract.invalid/root";
 pub struct Contract {
     description: Value,
     registry: Registry<'static>,
+    /// By schema: to make one takes longer than to use it.
+    validators: Mutex<HashMap<String, Arc<Validator>>>,
+}
+
+/// One for the whole process.
+static REST: LazyLock<Contract> = LazyLock::new(Contract::rest);
+static HOOKS: LazyLock<Contract> = LazyLock::new(Contract::webhooks);
+
+/// What is wrong with the exchanges of a record (a line of JSON each) and with webhooks (event and
+/// payload).
+pub fn judge(record: &str, webhooks: &[(String, Value)]) -> Vec<String> {
+    let exchanges = record.lines().map(|line| serde_json::from_str(line).expect("a recorded exchange"));
+    let mut wrong: Vec<String> =
+        exchanges.flat_map(|exchange: Value| REST.judge_exchange(&exchange)).collect();
+    wrong.extend(webhooks.iter().flat_map(|(event, payload)| HOOKS.judge_webhook(event, payload)));
+    wrong
 }
 
 fn read(file: &str) -> Value {
@@ -38,7 +56,7 @@ impl Contract {
             "components": description["components"],
         });
         let registry = Registry::new().add(ROOT, root).unwrap().prepare().unwrap();
-        Self { description, registry }
+        Self { description, registry, validators: Mutex::default() }
     }
 
     /// What is wrong with an exchange; nothing, where it keeps the contract.
@@ -104,10 +122,14 @@ impl Contract {
         validator.iter_errors(value).map(words).collect()
     }
 
-    fn validator(&self, schema: &Value) -> Validator {
+    fn validator(&self, schema: &Value) -> Arc<Validator> {
         let schema = absolute(schema);
-        let options = jsonschema::options().with_registry(&self.registry);
-        options.with_draft(jsonschema::Draft::Draft202012).build(&schema).unwrap()
+        let mut validators = self.validators.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let make = || {
+            let options = jsonschema::options().with_registry(&self.registry);
+            Arc::new(options.with_draft(jsonschema::Draft::Draft202012).build(&schema).unwrap())
+        };
+        validators.entry(schema.to_string()).or_insert_with(make).clone()
     }
 
     fn media_schema(&self, holder: &Value) -> Option<Value> {
