@@ -32,7 +32,7 @@ use crate::secrets;
 use crate::store::{SqliteStore, Store};
 use crate::verdict::SetUpLocks;
 use crate::webhook::{self, WebhookSecrets, WebhookState};
-use crate::worker::{Parts, Reconciler, Rules, Worker};
+use crate::worker::{Clerk, Parts, Reconciler, Rules, Worker};
 use crate::workspace::Mirrors;
 
 mod models;
@@ -196,11 +196,13 @@ impl Live {
             clock: Timestamp::now,
         };
         let secrets = WebhookSecrets::new(app.webhook_secret.clone(), app.webhook_secret_previous.clone())?;
+        let asked = Arc::new(Notify::new());
         let webhook = WebhookState {
             secrets,
             label: config.github.label.clone(),
             deliveries: Arc::new(self.store.clone()),
             wake: parts.wake.clone(),
+            asked: asked.clone(),
         };
         if self.routes.set(webhook::router(webhook)).is_err() {
             anyhow::bail!("the service has credentials already");
@@ -215,6 +217,9 @@ impl Live {
         );
         let shutdown = self.running.shutdown.clone();
         self.running.add(tokio::spawn(async move { reconciler.run(&shutdown).await }));
+        let clerk = Clerk::new(parts.clone(), asked);
+        let shutdown = self.running.shutdown.clone();
+        self.running.add(tokio::spawn(async move { clerk.run(&shutdown).await }));
         for number in 0..config.workers {
             let worker = Worker::new(parts.clone(), format!("{}-{number}", std::process::id()));
             let shutdown = self.running.shutdown.clone();

@@ -29,7 +29,7 @@ pub struct Trigger {
     pub repository: RepositoryRef,
     /// The issue as it was.
     pub issue: IssueSnapshot,
-    /// Who put the label on.
+    /// Who put the label on, or asked in a comment.
     pub labeller: Login,
     /// GitHub's id of the labeller, for the co-author trailer's address.
     pub labeller_id: u64,
@@ -42,4 +42,7 @@ pub struct Trigger {
     /// Whether reconciliation found it, because no delivery had told of it.
     #[serde(default)]
     pub found: bool,
+    /// Whether they asked in a comment, so that the label need not be there.
+    #[serde(default)]
+    pub commanded: bool,
 }

@@ -3,7 +3,8 @@
 //! Reading order follows a job's life:
 //! `Delivery → Trigger → Job → (workspace) → RunReport → Verdict → Publication`.
 
-pub mod budget;
+pub mod ask;
+mod budget;
 pub mod change;
 pub mod command;
 pub mod command_pattern;
@@ -21,6 +22,7 @@ pub mod secret_found;
 pub mod settings;
 pub mod transcript;
 
+pub use ask::{Ask, COMMAND, CommentCommand};
 pub use budget::{Budget, BudgetExhausted, CallCost, Spend, Usage, WorstCase};
 pub use change::{Change, ChangedContent, FileMode};
 pub use command::{BoundedOutput, CommandResult, Ending, FailedTest, TestRun, WritablePlace};

@@ -8,6 +8,7 @@
 //! [`neutralise`].
 
 pub mod act;
+pub mod answers;
 pub mod check;
 pub mod codeowners;
 pub mod draft_pr;

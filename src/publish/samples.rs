@@ -40,6 +40,7 @@ fn job(title: &str) -> Job {
         labeller_is_bot: false,
         labelled_at: None,
         found: false,
+        commanded: false,
     };
     let now = "2026-11-22T10:00:00Z".parse().unwrap();
     Job {

@@ -21,6 +21,7 @@ fn recording(events: &[&str]) -> Recording {
         labeller_is_bot: false,
         labelled_at: None,
         found: false,
+        commanded: false,
     };
     let header = Header {
         format: FORMAT.into(),
@@ -43,7 +44,7 @@ fn what_was_written_is_read_back_byte_for_byte() {
     let read = Recording::parse(&written.to_text()).unwrap();
     assert_eq!(read, written);
     insta::assert_snapshot!(written.to_text(), @r#"
-    {"format":"mendwright-transcript","version":1,"job":"0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001","generation":1,"created_at":"2026-11-22T10:00:00.123Z","trigger":{"repository":{"installation":1,"id":2,"name":"octo/widgets"},"issue":{"number":7,"title":"It is broken","body":"","author":"ada","labels":[]},"labeller":"grace","labeller_id":9,"labeller_is_bot":false,"labelled_at":null,"found":false}}
+    {"format":"mendwright-transcript","version":1,"job":"0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001","generation":1,"created_at":"2026-11-22T10:00:00.123Z","trigger":{"repository":{"installation":1,"id":2,"name":"octo/widgets"},"issue":{"number":7,"title":"It is broken","body":"","author":"ada","labels":[]},"labeller":"grace","labeller_id":9,"labeller_is_bot":false,"labelled_at":null,"found":false,"commanded":false}}
     {"sequence":1,"at":"2026-11-22T10:00:00.123Z","event":{"event":"note","text":"x"}}
     {"sequence":2,"at":"2026-11-22T10:00:00.123Z","event":{"event":"teleported","to":[1, 2.50]}}
     "#);

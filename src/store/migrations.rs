@@ -8,6 +8,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "jobs", include_str!("migrations/0001_jobs.sql")),
     (2, "calls", include_str!("migrations/0002_calls.sql")),
     (3, "manifests", include_str!("migrations/0003_manifests.sql")),
+    (4, "asks", include_str!("migrations/0004_asks.sql")),
 ];
 
 /// Brings a database up to date.

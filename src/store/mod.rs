@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    DayCapReached, DayCaps, DeliveryId, IllegalTransition, IssueNumber, Job, JobId, JobState, Login, Outcome,
-    Recorded, RecordedText, RepositoryId, RepositoryRef, TranscriptEvent, Trigger, WorstCase,
+    Ask, DayCapReached, DayCaps, DeliveryId, IllegalTransition, IssueNumber, Job, JobId, JobState, Login,
+    Outcome, PullRequestNumber, Recorded, RecordedText, RepositoryId, RepositoryRef, TranscriptEvent,
+    Trigger, WorstCase,
 };
 
 mod calls;
@@ -68,6 +69,8 @@ pub struct NewDelivery {
 pub enum DeliveryRequest {
     /// Work on an issue.
     Start(Trigger),
+    /// Carry a command out that was given in a comment.
+    Ask(Ask),
     /// Stop working on an issue.
     Cancel {
         /// Where.
@@ -91,10 +94,23 @@ pub enum DeliveryRecorded {
     AlreadyActive(JobId),
     /// So many jobs were told to stop.
     Cancelled(u32),
+    /// A command is to be carried out.
+    Asked,
     /// Recorded; it asks for nothing.
     Ignored,
     /// It was recorded before; nothing was changed.
     Duplicate,
+}
+
+/// A command that waits to be carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueAsk {
+    /// The delivery that it came with.
+    pub id: String,
+    /// The command.
+    pub ask: Ask,
+    /// When it was recorded.
+    pub received_at: Timestamp,
 }
 
 /// How far an effect has come.
@@ -231,6 +247,23 @@ pub trait Store: Send + Sync {
 
     /// The jobs whose id begins with `prefix`, at most two: enough to tell whether it is unique.
     async fn jobs_named(&self, prefix: &str) -> Result<Vec<Job>, StoreError>;
+
+    /// The oldest command that is due and was not carried out. One process carries them out, one at a
+    /// time.
+    async fn due_ask(&self, now: Timestamp) -> Result<Option<DueAsk>, StoreError>;
+
+    /// Says what came of a command; it is never due again.
+    async fn finish_ask(&self, id: &str, result: &str, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Puts a command off.
+    async fn postpone_ask(&self, id: &str, until: Timestamp) -> Result<(), StoreError>;
+
+    /// The job that opened a pull request.
+    async fn job_of_pull_request(
+        &self,
+        repository: RepositoryId,
+        number: PullRequestNumber,
+    ) -> Result<Option<Job>, StoreError>;
 
     /// A job.
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;

@@ -10,14 +10,15 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, Transaction};
 
 use super::rows::{self, JOB_COLUMNS, milliseconds};
 use super::{
-    Attempt, Claim, DeliveryRecorded, DeliveryRequest, Effect, NewDelivery, OpenCall, Released, Store,
-    StoreError, row_change,
+    Attempt, Claim, DeliveryRecorded, DeliveryRequest, DueAsk, Effect, NewDelivery, OpenCall, Released,
+    Store, StoreError, row_change,
 };
 use crate::domain::{
-    DayCapReached, DayCaps, DeliveryId, IssueNumber, Job, JobId, JobState, Login, Recorded, RecordedText,
-    RepositoryId, TranscriptEvent, WorstCase,
+    DayCapReached, DayCaps, DeliveryId, IssueNumber, Job, JobId, JobState, Login, PullRequestNumber,
+    Recorded, RecordedText, RepositoryId, TranscriptEvent, WorstCase,
 };
 
+mod asks;
 mod issues;
 mod opening;
 
@@ -138,10 +139,16 @@ impl Store for SqliteStore {
             Some(DeliveryRequest::Cancel { repository, issue, why, at }) => {
                 self.cancel_job(&mut tx, repository.id, *issue, why, *at, now).await?
             }
+            Some(DeliveryRequest::Ask(ask)) => {
+                self.record_ask(&mut tx, delivery.id.as_str(), ask, now).await?
+            }
         };
         let job = match recorded {
             DeliveryRecorded::Job(id) | DeliveryRecorded::AlreadyActive(id) => Some(id.to_string()),
-            DeliveryRecorded::Cancelled(_) | DeliveryRecorded::Ignored | DeliveryRecorded::Duplicate => None,
+            DeliveryRecorded::Cancelled(_)
+            | DeliveryRecorded::Asked
+            | DeliveryRecorded::Ignored
+            | DeliveryRecorded::Duplicate => None,
         };
         let request = delivery
             .request
@@ -316,6 +323,26 @@ impl Store for SqliteStore {
             .await
             .map_err(self.failed("read a job"))?;
         row.map(|row| rows::job(&row).map_err(self.unreadable("job"))).transpose()
+    }
+
+    async fn due_ask(&self, now: Timestamp) -> Result<Option<DueAsk>, StoreError> {
+        self.next_due_ask(now).await
+    }
+
+    async fn finish_ask(&self, id: &str, result: &str, now: Timestamp) -> Result<(), StoreError> {
+        self.end_ask(id, result, now).await
+    }
+
+    async fn postpone_ask(&self, id: &str, until: Timestamp) -> Result<(), StoreError> {
+        self.put_ask_off(id, until).await
+    }
+
+    async fn job_of_pull_request(
+        &self,
+        repository: RepositoryId,
+        number: PullRequestNumber,
+    ) -> Result<Option<Job>, StoreError> {
+        self.job_that_proposed(repository, number).await
     }
 
     async fn release_held(&self, job: JobId, by: &Login, now: Timestamp) -> Result<Released, StoreError> {

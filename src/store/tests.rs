@@ -26,6 +26,7 @@ pub(super) fn trigger(issue: u64) -> Trigger {
         labeller_is_bot: false,
         labelled_at: None,
         found: false,
+        commanded: false,
     }
 }
 

@@ -49,6 +49,23 @@ pub fn authorise(
     }
 }
 
+/// The same for a command in a comment: `Err` is why not, in words that can be published; `Ok(false)`
+/// is a bot that nobody listed, which gets no answer, or two bots could talk to each other for ever.
+pub fn may_command(
+    permission: Permission,
+    by: &Login,
+    is_bot: bool,
+    bots_allowed: &[Login],
+) -> Result<bool, String> {
+    match authorise(permission, by, is_bot, bots_allowed) {
+        Authorisation::Allowed => Ok(true),
+        Authorisation::Refused { .. } if is_bot || by.as_str().ends_with("[bot]") => Ok(false),
+        Authorisation::Refused { .. } => Err(format!(
+            "`{by}` has no write access to this repository, and only who has may give commands here"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

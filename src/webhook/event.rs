@@ -5,14 +5,14 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::domain::{
-    InstallationId, InvalidIdentity, IssueNumber, IssueSnapshot, Login, RepositoryId, RepositoryName,
-    RepositoryRef, Trigger,
+    Ask, CommentCommand, CommentId, InstallationId, InvalidIdentity, IssueNumber, IssueSnapshot, Login,
+    RepositoryId, RepositoryName, RepositoryRef, Trigger,
 };
 use crate::github::GHOST;
 use crate::store::DeliveryRequest;
 
 /// The events that can ask for something. `app-manifest.yml` subscribes to exactly these.
-pub const HANDLED_EVENTS: &[&str] = &["issues"];
+pub const HANDLED_EVENTS: &[&str] = &["issues", "issue_comment"];
 
 /// A payload, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +68,15 @@ pub fn read_event(event: &str, payload: &[u8], label: &str) -> Result<ParsedEven
     if !HANDLED_EVENTS.contains(&event) {
         return nothing(format!("events of the kind {:?} ask for nothing here", name()));
     }
+    if event == "issue_comment" {
+        // What was edited later is no command: nobody was told of it.
+        if action.as_deref() != Some("created") {
+            return nothing("only new comments are looked at for commands".to_owned());
+        }
+        let payload: CommentPayload = serde_json::from_slice(payload).map_err(unreadable)?;
+        let meaning = payload.meaning().map_err(|source| EventError::Invalid { event: name(), source })?;
+        return Ok(ParsedEvent { action, meaning });
+    }
     let change = match action.as_deref() {
         Some("labeled") => Change::Labelled,
         Some("unlabeled") => Change::Unlabelled,
@@ -100,6 +109,22 @@ struct IssuesPayload {
     repository: RawRepository,
     installation: Option<RawInstallation>,
     sender: RawUser,
+}
+
+#[derive(Deserialize)]
+struct CommentPayload {
+    issue: RawIssue,
+    comment: RawComment,
+    repository: RawRepository,
+    installation: Option<RawInstallation>,
+}
+
+#[derive(Deserialize)]
+struct RawComment {
+    id: u64,
+    body: Option<String>,
+    user: Option<RawUser>,
+    created_at: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -172,6 +197,7 @@ impl IssuesPayload {
                 labeller_is_bot: self.sender.kind.as_deref() == Some("Bot"),
                 labelled_at: at,
                 found: false,
+                commanded: false,
             }),
             Change::Unlabelled => {
                 let why = format!("@{sender} took the label `{label}` off");
@@ -182,6 +208,35 @@ impl IssuesPayload {
                 DeliveryRequest::Cancel { repository, issue, why, at }
             }
         }))
+    }
+}
+
+impl CommentPayload {
+    fn meaning(self) -> Result<Meaning, InvalidIdentity> {
+        let nothing = |why: &str| Ok(Meaning::Nothing { why: why.to_owned() });
+        let Some(command) = self.comment.body.as_deref().and_then(CommentCommand::read) else {
+            return nothing("the comment holds no command");
+        };
+        let Some(installation) = self.installation else {
+            return nothing("it does not come through an installation of the App");
+        };
+        let Some(by) = self.comment.user else { return nothing("nobody is said to have written it") };
+        Ok(Meaning::Request(DeliveryRequest::Ask(Ask {
+            repository: RepositoryRef {
+                installation: InstallationId(installation.id),
+                id: RepositoryId(self.repository.id),
+                name: self.repository.full_name.parse::<RepositoryName>()?,
+            },
+            number: IssueNumber(self.issue.number),
+            is_pull_request: self.issue.pull_request.is_some(),
+            issue: self.issue.snapshot()?,
+            by: by.login.parse()?,
+            by_id: by.id,
+            by_is_bot: by.kind.as_deref() == Some("Bot"),
+            comment: CommentId(self.comment.id),
+            command,
+            at: self.comment.created_at.as_ref().and_then(|text| text.parse().ok()),
+        })))
     }
 }
 

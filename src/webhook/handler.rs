@@ -49,6 +49,8 @@ pub struct WebhookState {
     pub deliveries: Arc<dyn DeliveryLog>,
     /// Poked after a delivery that made or ended a job, so that the worker looks at once.
     pub wake: Arc<Notify>,
+    /// Poked after a delivery with a command, so that it is carried out at once.
+    pub asked: Arc<Notify>,
 }
 
 /// The one thing that the receiver needs of the store. Every `Arc` of a [`Store`] has it.
@@ -95,6 +97,10 @@ async fn receive(
         DeliveryRecorded::Cancelled(jobs) => {
             state.wake.notify_one();
             json!({"outcome": "cancelled", "jobs": jobs})
+        }
+        DeliveryRecorded::Asked => {
+            state.asked.notify_one();
+            json!({"outcome": "asked"})
         }
         DeliveryRecorded::Ignored => json!({"outcome": "ignored", "why": why_nothing}),
         DeliveryRecorded::Duplicate => json!({"outcome": "duplicate"}),

@@ -9,7 +9,7 @@ mod event;
 mod handler;
 mod signature;
 
-pub use authorise::{Authorisation, authorise};
+pub use authorise::{Authorisation, authorise, may_command};
 pub use event::{EventError, HANDLED_EVENTS, Meaning, ParsedEvent, read_event};
 pub use handler::{DeliveryLog, PAYLOAD_BYTES_MAX, RecordFailed, WEBHOOK_PATH, WebhookState, router};
 pub use signature::{EmptySecret, Signature, SignatureRefusal, WebhookSecrets};

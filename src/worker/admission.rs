@@ -42,7 +42,7 @@ pub(super) async fn admit(parts: &Parts, job: &Job) -> Result<Admission, JobErro
     if issue.locked {
         return Ok(Admission::Refused("the issue is locked".to_owned()));
     }
-    if !issue.snapshot.labels.iter().any(|label| label == &parts.rules.label) {
+    if !trigger.commanded && !issue.snapshot.labels.iter().any(|label| label == &parts.rules.label) {
         return Ok(Admission::Refused(format!("the label `{}` was removed", parts.rules.label)));
     }
     match in_the_way(parts, job).await? {

@@ -24,6 +24,7 @@ use crate::workspace::Mirrors;
 
 mod admission;
 mod again;
+mod clerk;
 mod follow_up;
 mod hold;
 mod lease;
@@ -38,6 +39,7 @@ mod setup;
 mod signing;
 
 pub use again::{JudgedAgain, RanAgain, judge_again, run_again};
+pub use clerk::Clerk;
 pub use hold::{Release, ReleaseError, release};
 pub use preparation::settings_of;
 pub use reconcile::Reconciler;

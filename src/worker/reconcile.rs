@@ -240,6 +240,7 @@ impl Reconciler {
             labeller_is_bot: event.labeller_is_bot,
             labelled_at: Some(event.at),
             found: true,
+            commanded: false,
         };
         let delivery = NewDelivery {
             id,
@@ -255,9 +256,10 @@ impl Reconciler {
                 Ok(false)
             }
             DeliveryRecorded::AlreadyActive(_) => Ok(false),
-            DeliveryRecorded::Cancelled(_) | DeliveryRecorded::Ignored | DeliveryRecorded::Duplicate => {
-                Ok(true)
-            }
+            DeliveryRecorded::Cancelled(_)
+            | DeliveryRecorded::Asked
+            | DeliveryRecorded::Ignored
+            | DeliveryRecorded::Duplicate => Ok(true),
         }
     }
 }

@@ -77,6 +77,7 @@ async fn webhook() {
         label: "agent-fix".into(),
         deliveries: Arc::new(store),
         wake: Arc::default(),
+        asked: Arc::default(),
     };
     let ours = served(router(state)).await;
     let accepted = StatusCode::ACCEPTED;

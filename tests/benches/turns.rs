@@ -100,6 +100,7 @@ async fn journal(directory: &Path) -> Journal {
         labeller_is_bot: false,
         labelled_at: None,
         found: false,
+        commanded: false,
     };
     let delivery = NewDelivery {
         id: "d1".parse().unwrap(),

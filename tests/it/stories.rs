@@ -1,5 +1,6 @@
 //! The stories that the project promises, told through the real binary.
 
+mod asks;
 mod cheats;
 mod commands;
 mod context;

@@ -5,7 +5,9 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, Sqlite};
 
 use super::{SqliteStore, Tx, signed};
-use crate::domain::{IssueNumber, Job, JobId, Login, RepositoryId, Step, TranscriptEvent, Trigger};
+use crate::domain::{
+    IssueNumber, Job, JobId, Login, Outcome, PullRequestNumber, RepositoryId, Step, TranscriptEvent, Trigger,
+};
 use crate::store::rows::{self, JOB_COLUMNS, milliseconds};
 use crate::store::{Claim, DeliveryRecorded, Released, StoreError};
 
@@ -155,6 +157,33 @@ impl SqliteStore {
             .await
             .map_err(self.failed("read an issue's newest job"))?;
         row.map(|row| rows::job(&row).map_err(self.unreadable("job"))).transpose()
+    }
+
+    pub(super) async fn job_that_proposed(
+        &self,
+        repository: RepositoryId,
+        number: PullRequestNumber,
+    ) -> Result<Option<Job>, StoreError> {
+        let sql = format!(
+            "SELECT {JOB_COLUMNS} FROM jobs WHERE repository_id = $1 AND state = 'proposed'
+             ORDER BY updated_at DESC"
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(signed(repository.0))
+            .fetch_all(self.pool())
+            .await
+            .map_err(self.failed("looked for a pull request's job"))?;
+        for row in rows {
+            let job = rows::job(&row).map_err(self.unreadable("job"))?;
+            let opened = match &job.outcome {
+                Some(Outcome::Proposed { pull_request, .. }) => *pull_request,
+                Some(_) | None => None,
+            };
+            if opened == Some(number) {
+                return Ok(Some(job));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn job_id(&self, row: &SqliteRow) -> Result<JobId, StoreError> {

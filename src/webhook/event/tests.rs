@@ -53,6 +53,7 @@ fn our_label_starts_work_with_the_issue_as_it_was() {
         labeller_is_bot: false,
         labelled_at: None,
         found: false,
+        commanded: false,
     };
     assert_eq!(meaning(&payload("labeled")), Meaning::Request(DeliveryRequest::Start(trigger)));
 }

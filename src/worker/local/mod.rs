@@ -196,6 +196,7 @@ async fn record(store: &dyn Store, work: &LocalWork) -> anyhow::Result<JobId> {
         labeller_is_bot: false,
         labelled_at: None,
         found: false,
+        commanded: false,
         issue: work.issue.clone(),
     };
     let delivery = NewDelivery {

@@ -47,6 +47,7 @@ impl Desk {
             labeller_is_bot: false,
             labelled_at: None,
             found: false,
+            commanded: false,
         };
         let delivery = NewDelivery {
             id: "d1".parse().unwrap(),

@@ -1,0 +1,310 @@
+//! Carries out what people ask for in comments. Runs beside the workers, so that a `stop` is heard while
+//! all of them are busy. Each command is a row of the store until it was carried out and answered: a
+//! clerk that is killed in between does it again, and finds what it did. One clerk to a store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::domain::{Ask, CommentCommand, Job, JobState, PullRequestNumber, Trigger};
+use crate::github::GitHubError;
+use crate::publish::Evidence;
+use crate::publish::answers::{Answer, AnswerTo, render};
+use crate::store::{DeliveryRecorded, DeliveryRequest, DueAsk, NewDelivery, StoreError};
+use crate::webhook::may_command;
+
+use super::Parts;
+use super::hold::{Release, ReleaseError, release};
+
+/// How often is looked for a command that nobody woke us for.
+const POLL: Duration = Duration::from_secs(5);
+/// A command that could not be carried out for so long is given up: whoever gave it has gone on.
+const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
+
+/// Carries commands out.
+pub struct Clerk {
+    parts: Parts,
+    /// Wakes it.
+    asked: Arc<Notify>,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+enum ClerkError {
+    #[error(transparent)]
+    GitHub(#[from] GitHubError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ReleaseError> for ClerkError {
+    fn from(error: ReleaseError) -> Self {
+        match error {
+            ReleaseError::GitHub(error) => Self::GitHub(error),
+            ReleaseError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl Clerk {
+    /// A clerk that `asked` wakes.
+    pub fn new(parts: Parts, asked: Arc<Notify>) -> Self {
+        Self { parts, asked }
+    }
+
+    /// Works until `shutdown`.
+    pub async fn run(&self, shutdown: &CancellationToken) {
+        while !shutdown.is_cancelled() {
+            // Ask to be woken before looking, so that nothing is slept over.
+            let woken = self.asked.notified();
+            let worked = tokio::select! {
+                worked = self.step() => worked,
+                () = shutdown.cancelled() => return,
+            };
+            match worked {
+                Ok(true) => {}
+                Ok(false) => {
+                    tokio::select! {
+                        () = woken => {}
+                        () = tokio::time::sleep(POLL) => {}
+                        () = shutdown.cancelled() => {}
+                    }
+                }
+                Err(problem) => {
+                    error!(%problem, "the clerk cannot reach its store; trying again");
+                    tokio::select! {
+                        () = tokio::time::sleep(POLL) => {}
+                        () = shutdown.cancelled() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Carries the oldest due command out. False: there is none.
+    async fn step(&self) -> Result<bool, StoreError> {
+        let store = &self.parts.store;
+        let Some(due) = store.due_ask(self.now()).await? else { return Ok(false) };
+        let DueAsk { id, ask, received_at } = &due;
+        let (repo, number) = (&ask.repository.name, ask.number);
+        let result = match self.carry_out(id, ask).await {
+            Ok(result) => result,
+            Err(ClerkError::GitHub(GitHubError::Unavailable { what, detail, retry_after }))
+                if self.now().duration_since(*received_at) < PATIENCE =>
+            {
+                warn!(%repo, %number, what, detail, seconds = retry_after.as_secs(), "a command waits for GitHub");
+                let until = self.now() + SignedDuration::try_from(retry_after).unwrap_or_default();
+                store.postpone_ask(id, until).await?;
+                return Ok(true);
+            }
+            Err(ClerkError::GitHub(error)) => {
+                warn!(%repo, %number, %error, "a command could not be carried out");
+                "GitHub did not let it be carried out"
+            }
+            Err(ClerkError::Store(error)) => return Err(error),
+        };
+        info!(%repo, %number, by = %ask.by, command = ?ask.command, result, "command");
+        store.finish_ask(id, result, self.now()).await?;
+        Ok(true)
+    }
+
+    /// Does what is asked for, if they may ask, and answers. Gives a word on it for the store.
+    async fn carry_out(&self, id: &str, ask: &Ask) -> Result<&'static str, ClerkError> {
+        let Parts { github, rules, .. } = &self.parts;
+        let permission = github.permission(&ask.repository, &ask.by).await?;
+        match may_command(permission, &ask.by, ask.by_is_bot, &rules.bots_allowed) {
+            Ok(true) => {}
+            Ok(false) => return Ok("ignored: a bot that is not listed"),
+            Err(why) => {
+                self.answer(ask, AnswerTo::Refused(&ask.by), &Answer::Refused(&why)).await?;
+                return Ok("refused");
+            }
+        }
+        let to = AnswerTo::Comment(ask.comment);
+        let Some(target) = self.target(ask).await? else {
+            self.answer(ask, to, &Answer::NotOurs).await?;
+            return Ok("not ours");
+        };
+        match &ask.command {
+            CommentCommand::Start | CommentCommand::Retry => self.start(id, ask, to, target).await,
+            CommentCommand::Stop => self.stop(id, ask, to, &target).await,
+            CommentCommand::Status => {
+                self.tell(ask, to, &target, |evidence| Answer::Status(evidence)).await?;
+                Ok("told")
+            }
+            CommentCommand::Explain => {
+                self.tell(ask, to, &target, |evidence| Answer::Explained(evidence)).await?;
+                Ok("told")
+            }
+            CommentCommand::Publish => self.publish(ask, to, &target).await,
+            CommentCommand::Help => {
+                self.answer(ask, to, &Answer::Help(None)).await?;
+                Ok("helped")
+            }
+            CommentCommand::Unknown { word } => {
+                self.answer(ask, to, &Answer::Help(Some(word))).await?;
+                Ok("helped")
+            }
+        }
+    }
+
+    /// The issue that a command is about, with its newest job; `None` on a pull request of others.
+    async fn target(&self, ask: &Ask) -> Result<Option<Target>, ClerkError> {
+        let Parts { store, github, .. } = &self.parts;
+        if !ask.is_pull_request {
+            let newest = store.latest_job(ask.repository.id, ask.number).await?;
+            return Ok(Some(Target { trigger: trigger(ask, ask.issue.clone()), newest }));
+        }
+        let number = PullRequestNumber(ask.number.0);
+        let Some(job) = store.job_of_pull_request(ask.repository.id, number).await? else { return Ok(None) };
+        let issue = job.trigger.issue.number;
+        let newest = store.latest_job(ask.repository.id, issue).await?;
+        let snapshot = match ask.command {
+            CommentCommand::Start | CommentCommand::Retry => {
+                github.issue(&ask.repository, issue).await?.snapshot
+            }
+            _ => job.trigger.issue,
+        };
+        Ok(Some(Target { trigger: trigger(ask, snapshot), newest }))
+    }
+
+    async fn start(
+        &self,
+        id: &str,
+        ask: &Ask,
+        to: AnswerTo<'_>,
+        target: Target,
+    ) -> Result<&'static str, ClerkError> {
+        let recorded = self.record(id, DeliveryRequest::Start(target.trigger)).await?;
+        self.parts.wake.notify_one();
+        let (answer, result) = match recorded {
+            // A duplicate is what we recorded ourselves before we were killed.
+            DeliveryRecorded::Job(_) | DeliveryRecorded::Duplicate => (Answer::Begun, "begun"),
+            DeliveryRecorded::AlreadyActive(_)
+            | DeliveryRecorded::Cancelled(_)
+            | DeliveryRecorded::Asked
+            | DeliveryRecorded::Ignored => (Answer::UnderWay, "under way already"),
+        };
+        self.answer(ask, to, &answer).await?;
+        Ok(result)
+    }
+
+    async fn stop(
+        &self,
+        id: &str,
+        ask: &Ask,
+        to: AnswerTo<'_>,
+        target: &Target,
+    ) -> Result<&'static str, ClerkError> {
+        let request = DeliveryRequest::Cancel {
+            repository: ask.repository.clone(),
+            issue: target.trigger.issue.number,
+            why: format!("@{} asked for it", ask.by),
+            at: ask.at,
+        };
+        let (answer, result) = match self.record(id, request).await? {
+            DeliveryRecorded::Cancelled(0) => (Answer::NothingToStop, "nothing to stop"),
+            _ => (Answer::Stopped, "stopped"),
+        };
+        self.parts.wake.notify_one();
+        self.answer(ask, to, &answer).await?;
+        Ok(result)
+    }
+
+    /// Answers with what the newest job's transcript has to show.
+    async fn tell(
+        &self,
+        ask: &Ask,
+        to: AnswerTo<'_>,
+        target: &Target,
+        answer: impl for<'e> Fn(&'e Evidence) -> Answer<'e>,
+    ) -> Result<(), ClerkError> {
+        let Some(job) = &target.newest else { return self.answer(ask, to, &Answer::NoJob).await };
+        let transcript = self.parts.store.transcript(job.id).await?;
+        let mut evidence = Evidence::from_transcript(job, &transcript);
+        evidence.label = self.parts.rules.label.clone();
+        self.answer(ask, to, &answer(&evidence)).await
+    }
+
+    async fn publish(
+        &self,
+        ask: &Ask,
+        to: AnswerTo<'_>,
+        target: &Target,
+    ) -> Result<&'static str, ClerkError> {
+        let Parts { github, store, rules, .. } = &self.parts;
+        let issue = target.trigger.issue.number;
+        let by = (&ask.by, ask.by_is_bot);
+        let (github, store) = (github.as_ref(), store.as_ref());
+        let released =
+            release(github, store, &ask.repository, issue, by, &rules.bots_allowed, self.now()).await?;
+        let (answer, result) = match &released {
+            Release::Released(_) => (Answer::Released, "released"),
+            // We may have released it ourselves, before we were killed.
+            Release::NothingHeld
+                if target.newest.as_ref().is_some_and(|job| job.state == JobState::Publishing) =>
+            {
+                (Answer::Released, "released")
+            }
+            Release::NothingHeld => (Answer::NothingHeld, "nothing held"),
+            Release::Refused(why) => (Answer::Refused(why), "refused"),
+        };
+        self.parts.wake.notify_one();
+        self.answer(ask, to, &answer).await?;
+        Ok(result)
+    }
+
+    /// Records what a command comes to, as a delivery does and under an id of its own: done twice, it
+    /// counts once.
+    async fn record(&self, id: &str, request: DeliveryRequest) -> Result<DeliveryRecorded, ClerkError> {
+        let Ok(id) = format!("ask-{}", id.chars().take(90).collect::<String>()).parse() else {
+            return Ok(DeliveryRecorded::Ignored);
+        };
+        let delivery = NewDelivery {
+            id,
+            event: "issue_comment".to_owned(),
+            action: Some("created".to_owned()),
+            payload_sha256: String::new(),
+            request: Some(request),
+        };
+        Ok(self.parts.store.record_delivery(&delivery, self.now()).await?)
+    }
+
+    /// Posts an answer below the command, unless it is there.
+    async fn answer(&self, ask: &Ask, to: AnswerTo<'_>, answer: &Answer<'_>) -> Result<(), ClerkError> {
+        let github = &self.parts.github;
+        let ours = github.our_comments(&ask.repository, ask.number).await?;
+        if !ours.iter().any(|comment| to.is(&comment.body)) {
+            github.create_comment(&ask.repository, ask.number, &render(to, answer)).await?;
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.parts.clock)()
+    }
+}
+
+/// What a command is about.
+struct Target {
+    /// As a job would be asked for.
+    trigger: Trigger,
+    newest: Option<Job>,
+}
+
+fn trigger(ask: &Ask, issue: crate::domain::IssueSnapshot) -> Trigger {
+    Trigger {
+        repository: ask.repository.clone(),
+        issue,
+        labeller: ask.by.clone(),
+        labeller_id: ask.by_id,
+        labeller_is_bot: ask.by_is_bot,
+        labelled_at: ask.at,
+        found: false,
+        commanded: true,
+    }
+}
