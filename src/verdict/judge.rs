@@ -230,10 +230,13 @@ impl Judge<'_> {
                 );
                 return Ok(BaseTests::Refused(explanation, Box::new(run)));
             }
-        } else if let Ok(run) = outcome
-            && !run.is_green()
-        {
-            flags.push(Flag::TestsWeakened { names: first_names(&run.failed()) });
+        } else {
+            match outcome {
+                Ok(run) if self.standing(&run).is_ok() => {}
+                Ok(run) => flags.push(Flag::TestsWeakened { names: first_names(&run.failed()) }),
+                // What held the old tests up went with them.
+                Err(_) => flags.push(Flag::TestsWeakened { names: Vec::new() }),
+            }
         }
         for (mut paths, flag) in [(changed_tests, true), (changed_harness, false)] {
             let count = paths.len() as u64;

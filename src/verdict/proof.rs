@@ -87,11 +87,16 @@ fn breaks_in(case: &TestCase, brought: &[Change]) -> bool {
     brought.iter().any(|change| file == Some(change.path.as_str()))
 }
 
-/// A test's own name: `b` of `tests/a.py::A::b[case 1]`, `a::tests::b`, `b (a.A.b)`, `A/b`.
+/// A test's own name: `b` of `tests/a.py::A::b[case 1]`, `a::tests::b`, `b (a.A.b)`, `b/case_2`. A file
+/// that stands for its tests has none.
 fn own_name(test: &str) -> &str {
     let plain = test.split(['[', '(']).next().unwrap_or(test).trim();
     let last = plain.rsplit("::").next().unwrap_or(plain);
-    last.split('/').next().unwrap_or(last).trim()
+    let is_file = plain == last && last.rsplit_once('/').is_some_and(|(_, name)| name.contains('.'));
+    match is_file {
+        true => "",
+        false => last.split('/').next().unwrap_or(last).trim(),
+    }
 }
 
 #[cfg(test)]
@@ -174,5 +179,14 @@ mod tests {
         for spelling in spellings {
             assert_eq!(own_name(spelling), "b", "{spelling}");
         }
+    }
+    #[test]
+    fn a_test_that_is_a_file_is_brought_by_that_file_only() {
+        let content = |text: &str| ChangedContent::File { mode: FileMode::Regular, bytes: text.into() };
+        let other = Change { path: "tests/b.sh".parse().unwrap(), content: content("cd tests\n. a.sh\n") };
+        let own = Change { path: "tests/a.sh".parse().unwrap(), content: content("false\n") };
+        let failed = FailedTest("tests/a.sh".into());
+        assert!(!is_brought(&failed, std::slice::from_ref(&other)));
+        assert!(is_brought(&failed, &[other, own]));
     }
 }

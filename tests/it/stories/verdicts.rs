@@ -174,6 +174,21 @@ async fn an_existing_test_that_is_deleted_beside_an_honest_change_is_shown() {
 }
 
 #[tokio::test]
+async fn a_test_that_is_deleted_or_emptied_since_the_change_breaks_it_is_held_against_the_new_source() {
+    let positive = ("tests/positive.sh", "[ \"$(cat answer)\" -gt 0 ]\n");
+    let court = Court::with(&[GREEN[0], GREEN[1], positive]).await;
+    let breaks = [change("answer", "-42\n"), change("tests/new.sh", "grep -q -e -42 answer\n")];
+    let said =
+        "existing tests were changed; as the base has them, these fail on the new source: tests/positive.sh";
+    for away in [absent("tests/positive.sh"), change("tests/positive.sh", "true\n")] {
+        let verdict = court.judge_all(&[&breaks[..], &[away]].concat()).await;
+        let Verdict::Verified(verified) = &verdict else { panic!("{}", words(&verdict)) };
+        let flags: Vec<String> = verified.flags().iter().map(Flag::in_words).collect();
+        assert!(flags.iter().any(|flag| flag == said), "{flags:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_test_that_fails_by_chance_is_not_blamed_on_the_change_and_is_named() {
     // It fails where no run was before, as each fresh sandbox is; so it must count runs elsewhere.
     let flaky = ("tests/flaky.sh", "[ ! -f answer.new ] || [ $(( $(date +%N | sed 's/^0*//') % 2 )) = 0 ]\n");
