@@ -107,6 +107,7 @@ pub(super) fn json(text: &str) -> Option<TestReport> {
     }
     let mut builder = ReportBuilder::default();
     let mut finished = packages.values().all(|package| package.ended.is_some());
+    let errors = build_errors(text);
     for ((package, test), (outcome, output)) in tests {
         // A test that began and did not end took the whole binary with it.
         finished &=
@@ -121,6 +122,9 @@ pub(super) fn json(text: &str) -> Option<TestReport> {
         if package.ended == Some(TestOutcome::Failed) && !package.red {
             let mut case = TestCase::new(name, TestOutcome::Errored);
             tell(&package.output, &mut case);
+            if package.output.contains(" [build failed]") {
+                blame(&errors, &mut case);
+            }
             builder.push(case);
         }
     }
@@ -217,18 +221,93 @@ fn tell(output: &str, case: &mut TestCase) {
 /// A package that does not compile is told beside the events.
 fn broken_builds(text: &str, builder: &mut ReportBuilder) {
     let failed = expression!(r"(?m)^FAIL\t(\S+) \[(build failed|setup failed)\]$");
-    let error = expression!(r"(?m)^((?:\./)?[\w./~-]+\.go):(\d+):\d+: ([^\n]*)$");
-    let first = error.captures(text);
+    let errors = build_errors(text);
     for captures in failed.captures_iter(text) {
         if builder.has(&captures[1]) {
             continue;
         }
         let mut case = TestCase::new(&captures[1], TestOutcome::Errored);
         case.message = Some(captures[2].to_owned());
-        if let Some(first) = &first {
-            case.message = Some(first[3].to_owned());
-            case.location = Some(TestLocation { file: first[1].to_owned(), line: first[2].parse().ok() });
-        }
+        blame(&errors, &mut case);
         builder.push(case);
+    }
+}
+
+/// What the compiler said first of a package, and where. Beside the events, or from Go 1.24 on in them.
+struct BuildError {
+    package: String,
+    message: String,
+    at: TestLocation,
+}
+
+fn build_errors(text: &str) -> Vec<BuildError> {
+    let header = expression!(r"^# (\S+)(?: \[[^\]]*\])?$");
+    let error = expression!(r"^(?:\./)?([\w./~-]+\.go):(\d+):\d+: (.*)$");
+    let (mut errors, mut package) = (Vec::<BuildError>::new(), String::new());
+    for line in text.lines() {
+        let said = match event(line) {
+            Some(event) if event.action == "build-output" => event.output.unwrap_or_default(),
+            Some(_) => continue,
+            None => line.into(),
+        };
+        let said = said.trim_end();
+        if let Some(captures) = header.captures(said) {
+            captures[1].clone_into(&mut package);
+        } else if let Some(captures) = error.captures(said)
+            && errors.last().is_none_or(|last| last.package != package)
+        {
+            let at = TestLocation { file: captures[1].to_owned(), line: captures[2].parse().ok() };
+            errors.push(BuildError { package: package.clone(), message: captures[3].to_owned(), at });
+        }
+    }
+    errors
+}
+
+/// Puts what the compiler said of a package into the case that stands for it; what it said first where
+/// the package itself is not named, since something that it needs does not compile.
+fn blame(errors: &[BuildError], case: &mut TestCase) {
+    let own = errors.iter().find(|error| error.package == case.name).or(errors.first());
+    if let Some(error) = own {
+        case.message = Some(error.message.clone());
+        case.location = Some(error.at.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(report: &TestReport) -> Vec<String> {
+        let place = |case: &TestCase| case.location.as_ref().map(TestLocation::in_words).unwrap_or_default();
+        report.red().map(|case| format!("{} {}", case.name, place(case))).collect()
+    }
+
+    #[test]
+    fn a_package_that_does_not_compile_is_told_with_its_own_first_error() {
+        let beside = "# example.org/a [example.org/a.test]\n./a_test.go:6:2: undefined: g\n./a_test.go:7:2: undefined: h\n\
+                      # example.org/a/b [example.org/a/b.test]\nb/b_test.go:3:1: undefined: k\n\
+                      FAIL\texample.org/a [build failed]\nFAIL\texample.org/a/b [build failed]\nFAIL\n";
+        let expected = ["example.org/a a_test.go:6", "example.org/a/b b/b_test.go:3"];
+        assert_eq!(places(&plain(beside).unwrap()), expected);
+        // As `go test -json` of Go 1.24 says it.
+        let build = |package: &str, line: &str| {
+            let (path, output) = (format!("{package} [{package}.test]"), format!("{line}\n"));
+            serde_json::json!({"ImportPath": path, "Action": "build-output", "Output": output}).to_string()
+        };
+        let failed = |package: &str| {
+            let output = format!("FAIL\t{package} [build failed]\n");
+            let told = serde_json::json!({"Action": "output", "Package": package, "Output": output});
+            format!("{told}\n{}", serde_json::json!({"Action": "fail", "Package": package}))
+        };
+        let (a, b) = ("example.org/a", "example.org/a/b");
+        let events = [
+            build(a, "# example.org/a [example.org/a.test]"),
+            build(a, "./a_test.go:6:2: undefined: g"),
+            build(b, "# example.org/a/b [example.org/a/b.test]"),
+            build(b, "b/b_test.go:3:1: undefined: k"),
+            failed(a),
+            failed(b),
+        ];
+        assert_eq!(places(&json(&events.join("\n")).unwrap()), expected);
     }
 }
