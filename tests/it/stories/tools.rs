@@ -87,8 +87,10 @@ async fn files_are_moved_and_deleted_and_keep_their_mode_over_a_crash() {
 }
 
 #[tokio::test]
-async fn a_test_that_is_deleted_makes_no_proposal_green() {
-    let files = [(".github/workflows/ci.yml", "on: push\n")];
+async fn a_test_that_is_deleted_or_moved_makes_no_proposal_green() {
+    // With a second test the suite is not merely empty once the red one is gone.
+    let other = "#[test]\nfn nothing_stays_nothing() {\n    assert_eq!(slugs::slug(\"\"), \"\");\n}\n";
+    let files = [(".github/workflows/ci.yml", "on: push\n"), ("tests/nothing.rs", other)];
     let mut world = World::with("fix", Some(conversation("deleted-test")), &files).await;
     world.start_service().await;
     world.label("octo-maintainer").await;
