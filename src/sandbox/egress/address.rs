@@ -26,12 +26,25 @@ pub(super) fn is_public(address: IpAddr) -> bool {
 /// public one may be, too, and behind it is what a firewall keeps from everybody else.
 pub(super) fn is_of_this_machines_networks(address: IpAddr) -> std::io::Result<bool> {
     let address = address.to_canonical();
-    let is_near = |interface: nix::ifaddrs::InterfaceAddress| {
-        let own = interface.address.as_ref().and_then(internet_address)?;
-        let mask = interface.netmask.as_ref().and_then(internet_address);
-        Some(own == address || mask.is_some_and(|mask| is_in_network(address, own, mask)))
+    let is_near = |(own, mask): (IpAddr, Option<IpAddr>)| {
+        own == address || mask.is_some_and(|mask| is_in_network(address, own, mask))
     };
-    Ok(getifaddrs()?.filter_map(is_near).any(|near| near))
+    Ok(interfaces()?.any(is_near))
+}
+
+/// Whether an address is this machine's own, wherever its networks are.
+pub(super) fn is_this_machines(address: IpAddr) -> std::io::Result<bool> {
+    let address = address.to_canonical();
+    Ok(interfaces()?.any(|(own, _)| own == address))
+}
+
+/// The addresses of this machine, with their networks' masks.
+fn interfaces() -> std::io::Result<impl Iterator<Item = (IpAddr, Option<IpAddr>)>> {
+    let read = |interface: nix::ifaddrs::InterfaceAddress| {
+        let own = interface.address.as_ref().and_then(internet_address)?;
+        Some((own, interface.netmask.as_ref().and_then(internet_address)))
+    };
+    Ok(getifaddrs()?.filter_map(read))
 }
 
 fn internet_address(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
@@ -109,5 +122,7 @@ mod tests {
         assert!(is_of_this_machines_networks("127.0.0.1".parse().unwrap()).unwrap());
         assert!(is_of_this_machines_networks("::ffff:127.0.0.1".parse().unwrap()).unwrap());
         assert!(!is_of_this_machines_networks("1.1.1.1".parse().unwrap()).unwrap());
+        assert!(is_this_machines("::ffff:127.0.0.1".parse().unwrap()).unwrap());
+        assert!(!is_this_machines("127.0.0.2".parse().unwrap()).unwrap());
     }
 }

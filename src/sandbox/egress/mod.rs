@@ -78,6 +78,8 @@ struct Ways {
     may_reach: fn(IpAddr) -> bool,
     /// No host is there, internal ones only where it is said.
     is_near: fn(IpAddr) -> io::Result<bool>,
+    /// No host is there at all: a range may hold this machine, too.
+    is_own: fn(IpAddr) -> io::Result<bool>,
     idle_max: Duration,
 }
 
@@ -86,6 +88,7 @@ const WEB: Ways = Ways {
     tls_port: 443,
     may_reach: address::is_public,
     is_near: address::is_of_this_machines_networks,
+    is_own: address::is_this_machines,
     idle_max: IDLE_MAX,
 };
 
@@ -221,14 +224,28 @@ impl Egress {
         found: impl Iterator<Item = SocketAddr>,
     ) -> Result<Vec<SocketAddr>, String> {
         let name = host.name();
+        let untold = |e: io::Error| format!("this machine's own addresses cannot be told ({e})");
+        let without = |places: Vec<SocketAddr>, is_out: fn(IpAddr) -> io::Result<bool>| {
+            let mut left = Vec::new();
+            for address in places {
+                if !is_out(address.ip()).map_err(untold)? {
+                    left.push(address);
+                }
+            }
+            Ok::<_, String>(left)
+        };
         if let Some(range) = host.within() {
             let is_there = |address: &SocketAddr| {
                 let address = address.ip().to_canonical();
                 range.contains(&address) && !is_never_reached(address)
             };
-            let vetted: Vec<_> = found.filter(is_there).collect();
+            let there: Vec<_> = found.filter(is_there).collect();
+            if there.is_empty() {
+                return Err(format!("'{name}' has no address in {range}, where it is said to be"));
+            }
+            let vetted = without(there, self.0.ways.is_own)?;
             return match vetted.is_empty() {
-                true => Err(format!("'{name}' has no address in {range}, where it is said to be")),
+                true => Err(format!("'{name}' is this machine itself, which a sandbox never reaches")),
                 false => Ok(vetted),
             };
         }
@@ -238,13 +255,7 @@ impl Egress {
                 "'{name}' has no public address; an internal host is named with where it is, as {name}=RANGE"
             ));
         }
-        let mut vetted = Vec::new();
-        for address in public {
-            let near = (self.0.ways.is_near)(address.ip());
-            if !near.map_err(|e| format!("this machine's own addresses cannot be told ({e})"))? {
-                vetted.push(address);
-            }
-        }
+        let vetted = without(public, self.0.ways.is_near)?;
         if vetted.is_empty() {
             return Err(format!(
                 "'{name}' leads into a network of this machine itself; an internal host is named with where it is, \

@@ -30,7 +30,15 @@ fn egress(allowed: &str, ways: Ways) -> Egress {
 
 /// To a server of this test's own.
 fn to_port(port: u16) -> Ways {
-    Ways { plain_port: port, tls_port: port, may_reach: |_| true, is_near: |_| Ok(false), idle_max: IDLE_MAX }
+    let nowhere = |_| Ok(false);
+    Ways {
+        plain_port: port,
+        tls_port: port,
+        may_reach: |_| true,
+        is_near: nowhere,
+        is_own: nowhere,
+        idle_max: IDLE_MAX,
+    }
 }
 
 fn connect(egress: &Egress) -> DuplexStream {
@@ -284,7 +292,11 @@ async fn one_connection_from_inside_cannot_make_more_to_the_outside_than_there_m
 
 #[test]
 fn an_internal_host_is_reached_where_it_is_said_to_be_and_a_public_one_never_next_door() {
-    let near: Ways = Ways { is_near: |address| Ok(address.to_string().starts_with("203.0.114.")), ..WEB };
+    let near: Ways = Ways {
+        is_near: |address| Ok(address.to_string().starts_with("203.0.114.")),
+        is_own: |address| Ok(address.to_canonical().to_string() == "10.1.9.9"),
+        ..WEB
+    };
     let vet = |allowed: AllowedHost, found: &str| {
         let spec = SandboxSpec { allowed_hosts: vec![allowed.clone()], ..SandboxSpec::named("test") };
         let found = found.split_whitespace().map(|ip| SocketAddr::new(ip.parse().unwrap(), 443));
@@ -296,16 +308,19 @@ fn an_internal_host_is_reached_where_it_is_said_to_be_and_a_public_one_never_nex
     assert_eq!(vet(public(), "10.1.2.3 140.82.121.4 127.0.0.1 203.0.114.5").unwrap(), "140.82.121.4");
     assert_eq!(vet(internal(), "10.2.2.3 10.1.2.3 140.82.121.4 127.0.0.1").unwrap(), "10.1.2.3");
     assert_eq!(vet(internal(), "::ffff:10.1.2.3 169.254.169.254").unwrap(), "::ffff:10.1.2.3");
+    assert_eq!(vet(internal(), "10.1.9.9 10.1.2.3").unwrap(), "10.1.2.3");
     let refused = [
         vet(public(), "203.0.114.5 10.1.2.3"),
         vet(public(), "10.1.2.3"),
         vet(internal(), "140.82.121.4 10.2.0.1 127.0.0.1"),
+        vet(internal(), "10.1.9.9 ::ffff:10.1.9.9"),
         vet(AllowedHost::parse("a.example=168.0.0.0/8").unwrap(), "168.63.129.16"),
     ];
     insta::assert_snapshot!(refused.map(Result::unwrap_err).join("\n"), @r"
     'a.example' leads into a network of this machine itself; an internal host is named with where it is, as a.example=RANGE
     'a.example' has no public address; an internal host is named with where it is, as a.example=RANGE
     'a.example' has no address in 10.1.0.0/16, where it is said to be
+    'a.example' is this machine itself, which a sandbox never reaches
     'a.example' has no address in 168.0.0.0/8, where it is said to be
     ");
 }

@@ -45,7 +45,8 @@ const NAMES: &str = "127.0.0.1 localhost home.example mixed.example\n\
     10.9.8.7 private.example internal.example internal-mixed.example\n\
     10.9.9.7 internal-elsewhere.example internal-mixed.example\n\
     127.0.0.1 internal-home.example\n\
-    198.51.99.5 own.example\n\
+    198.51.99.5 own.example internal-own.example\n\
+    ::ffff:198.51.99.5 internal-own-mapped.example\n\
     198.51.99.6 neighbour.example\n\
     ::ffff:127.0.0.1 mapped.example\n";
 const ALLOWED: [&str; 10] = [
@@ -61,12 +62,14 @@ const ALLOWED: [&str; 10] = [
     "mixed.example",
 ];
 /// Internal ones, with where they are said to be.
-const INTERNAL: [&str; 5] = [
+const INTERNAL: [&str; 7] = [
     "internal.example=10.9.8.0/24",
     "internal-elsewhere.example=10.9.8.0/24",
     "internal-mixed.example=10.9.8.0/24",
     "internal-home.example=10.9.8.0/24",
     "internal-platform.example=168.0.0.0/8",
+    "internal-own.example=198.51.99.0/24",
+    "internal-own-mapped.example=198.51.99.0/24",
 ];
 const PORTS: [u16; 5] = [22, 25, 80, 443, 8080];
 /// For the first words of who has come.
