@@ -93,12 +93,6 @@ pub(super) const ALLOWED: &[i64] = &[
     libc::SYS_inotify_init1,
     libc::SYS_inotify_add_watch,
     libc::SYS_inotify_rm_watch,
-    libc::SYS_io_setup,
-    libc::SYS_io_submit,
-    libc::SYS_io_cancel,
-    libc::SYS_io_destroy,
-    libc::SYS_io_getevents,
-    if cfg!(target_arch = "x86_64") { 333 } else { 292 }, // io_pgetevents
     // Memory.
     libc::SYS_brk,
     libc::SYS_mmap,
