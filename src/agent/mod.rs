@@ -2,6 +2,7 @@
 //! named ending. It never decides that the work is done, never sees a secret, and touches nothing
 //! but the sandbox (through the toolbox) and the job's transcript.
 
+mod act;
 mod brief;
 pub mod context;
 mod conversation;

@@ -1,26 +1,21 @@
-//! The loop: make room, ask the model, observe its answer, act. Limits before every call, every step recorded before the
-//! next depends on it, every ending named.
-
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
-
-use sha2::{Digest, Sha256};
+//! The loop: make room, ask the model, observe its answer, act ([`act`](super::act)). Limits before every
+//! call, every step recorded before the next depends on it, every ending named.
 
 use crate::domain::{
-    AssistantBlock, BudgetExhausted, Change, ChangedContent, JobSettings, Message, RepoPath, StopReason,
-    ToolCall, ToolResult, TranscriptEvent,
+    AssistantBlock, BudgetExhausted, Change, ChangedContent, JobSettings, Message, StopReason,
+    TranscriptEvent,
 };
 use crate::model::{ModelError, ModelRequest};
-use crate::sandbox::{CallError, SandboxError, Toolbox};
+use crate::sandbox::{SandboxError, Toolbox};
 use crate::store::{Journal, StoreError};
 use crate::workspace::{Workspace, WorkspaceError};
 
+use super::act::Finish;
 use super::context::View;
 use super::conversation::Conversation;
 use super::prompts;
 use super::purse::{Denied, Paid, Purse};
-use super::results::Results;
-use super::tools::{Answer, Hands, Registry, changes_of};
+use super::tools::{Registry, changes_of};
 
 /// After so many answers in a row without a tool call, the model is not going to work.
 const IDLE_TURNS_MAX: usize = 3;
@@ -60,16 +55,6 @@ pub enum AgentEnding {
     Exhausted(BudgetExhausted),
     /// The model does not work: the provider failed for good, or it no longer calls tools.
     ModelUnusable(String),
-}
-
-/// A `finish` call that waits for its verdict.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finish {
-    /// The summary for the reviewer.
-    pub summary: String,
-    call_id: String,
-    answered: Vec<ToolResult>,
-    unanswered: Vec<String>,
 }
 
 /// What ends a run without an ending: our surroundings failed.
@@ -160,95 +145,6 @@ impl Agent<'_> {
         self.record(state, &events).await
     }
 
-    /// Carries out tool calls in order and records their results with what they changed.
-    async fn act(
-        &self,
-        registry: &Registry,
-        state: &mut Conversation,
-        calls: Vec<ToolCall>,
-    ) -> Result<Option<AgentEnding>, AgentError> {
-        let started = Instant::now();
-        let mut hands = Hands {
-            toolbox: self.toolbox,
-            workspace: self.workspace,
-            settings: self.settings,
-            last_run: state.last_run.clone(),
-            results: state.results.clone(),
-            written: state.written.clone(),
-            events: Vec::new(),
-        };
-        let mut results: Vec<ToolResult> = Vec::new();
-        let mut remaining = calls.into_iter();
-        while let Some(call) = remaining.next() {
-            if state.spend.time + started.elapsed() >= self.settings.budget.time_max {
-                let text = "Not carried out: the time for this job is over.".to_owned();
-                hands.results.give(&text);
-                results.push(ToolResult { call_id: call.id, text, is_error: true });
-                continue;
-            }
-            let (text, full, is_error) = match registry.call(&call, &mut hands).await {
-                Ok(Answer::Text(text)) => (text, None, false),
-                Ok(Answer::Part { shown, full }) => (shown, Some(full), false),
-                Err(CallError::Told(text)) => (text, None, true),
-                Err(CallError::Lost(error)) => return Err(error.into()),
-                Ok(Answer::Finish { summary }) => {
-                    let unanswered = remaining.map(|call| call.id).collect();
-                    state.written = hands.written.clone();
-                    if !hands.events.is_empty() {
-                        self.record(state, &hands.events).await?;
-                    }
-                    let finish = Finish { summary, call_id: call.id, answered: results, unanswered };
-                    return Ok(Some(AgentEnding::Finished(finish)));
-                }
-                Ok(Answer::Ask { question }) => {
-                    state.written = hands.written;
-                    hands.events.push(self.checkpoint(&state.written).await?);
-                    self.record(state, &hands.events).await?;
-                    return Ok(Some(AgentEnding::Asked(question)));
-                }
-            };
-            let text = given(&mut hands.results, &mut hands.events, text, full);
-            results.push(ToolResult { call_id: call.id, text, is_error });
-        }
-        let wrote = hands.written != state.written;
-        let mut events = hands.events;
-        state.written = hands.written;
-        if wrote {
-            events.push(self.checkpoint(&state.written).await?);
-        }
-        events.push(results_message(results, elapsed(started)));
-        add_notices(state, &mut events);
-        self.record(state, &events).await?;
-        Ok(None)
-    }
-
-    /// Answers a `finish` call with its verdict; `before` is recorded in the same transaction.
-    pub async fn answer_finish(
-        &self,
-        state: &mut Conversation,
-        finish: Finish,
-        verdict: &str,
-        judged_for: Duration,
-        mut before: Vec<TranscriptEvent>,
-    ) -> Result<(), AgentError> {
-        let mut known = state.results.clone();
-        finish.answered.iter().for_each(|result| known.give(&result.text));
-        let text = given(&mut known, &mut before, verdict.to_owned(), None);
-        let mut results = finish.answered;
-        results.push(ToolResult { call_id: finish.call_id, text, is_error: true });
-        let skipped = "Not carried out: the call came after `finish` in the same answer.";
-        results.extend(finish.unanswered.into_iter().map(|call_id| ToolResult {
-            call_id,
-            text: skipped.to_owned(),
-            is_error: true,
-        }));
-        before.push(self.checkpoint(&state.written).await?);
-        let milliseconds = u64::try_from(judged_for.as_millis()).unwrap_or(u64::MAX);
-        before.push(results_message(results, milliseconds));
-        add_notices(state, &mut before);
-        self.record(state, &before).await
-    }
-
     /// What the agent's tools have written.
     pub fn changes(state: &Conversation) -> Vec<Change> {
         changes_of(&state.written)
@@ -266,21 +162,6 @@ impl Agent<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Keeps what was written as a tree in our own store.
-    async fn checkpoint(
-        &self,
-        written: &BTreeMap<RepoPath, ChangedContent>,
-    ) -> Result<TranscriptEvent, AgentError> {
-        let proposal = self.workspace.propose(changes_of(written)).await?;
-        self.workspace.keep(&self.journal.job().id.to_string(), &proposal.tree).await?;
-        let paths = written.keys().map(ToString::to_string).collect();
-        let digest = |(path, content): (&RepoPath, &ChangedContent)| {
-            proposal.paths.contains(path).then(|| digest_of(content))
-        };
-        let contents = written.iter().map(digest).collect();
-        Ok(TranscriptEvent::Checkpoint { tree: proposal.tree, paths, contents })
     }
 
     pub(super) async fn record(
@@ -306,39 +187,7 @@ fn request(registry: &Registry, view: &View, output_tokens_max: u32) -> ModelReq
     }
 }
 
-/// What the model is shown of a tool's answer. The whole is kept where that is more.
-fn given(
-    results: &mut Results,
-    events: &mut Vec<TranscriptEvent>,
-    text: String,
-    full: Option<String>,
-) -> String {
-    let number = results.next_number();
-    let shown = results.show(number, text, full);
-    if let Some(text) = shown.kept {
-        results.keep(number, &text);
-        events.push(TranscriptEvent::ResultKept { result: number, text });
-    }
-    results.give(&shown.text);
-    shown.text
-}
-
-/// Adds what the model is to be told of its habits once `events` have happened.
-fn add_notices(state: &Conversation, events: &mut Vec<TranscriptEvent>) {
-    let (mut habits, calls) = (state.habits.clone(), state.pending_calls());
-    events.iter().for_each(|event| habits.apply(event, &calls));
-    events.extend(habits.due().iter().map(|notice| user_message(&notice.in_words())));
-}
-
-/// Tells one content of a file from another.
-fn digest_of(content: &ChangedContent) -> String {
-    match content {
-        ChangedContent::File { bytes, .. } => hex::encode(&Sha256::digest(bytes)[..8]),
-        ChangedContent::Absent => "absent".to_owned(),
-    }
-}
-
-fn user_message(text: &str) -> TranscriptEvent {
+pub(super) fn user_message(text: &str) -> TranscriptEvent {
     TranscriptEvent::MessageAdded {
         message: Message::User { text: text.to_owned() },
         usage: None,
@@ -346,18 +195,4 @@ fn user_message(text: &str) -> TranscriptEvent {
         model: None,
         milliseconds: 0,
     }
-}
-
-fn results_message(results: Vec<ToolResult>, milliseconds: u64) -> TranscriptEvent {
-    TranscriptEvent::MessageAdded {
-        message: Message::ToolResults { results },
-        usage: None,
-        usd: None,
-        model: None,
-        milliseconds,
-    }
-}
-
-fn elapsed(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
