@@ -23,7 +23,19 @@ pub(super) enum Hold {
 /// Held until the last clone of it is gone.
 #[derive(Debug, Clone)]
 pub(super) struct Lock {
-    _file: Arc<File>,
+    _held: Arc<Held>,
+}
+
+/// Lets go when it is dropped, whoever else has a copy of the descriptor: a child that is about to
+/// become another program has one for a moment.
+#[derive(Debug)]
+struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing does the same, only perhaps later.
+        let _ = self.0.unlock();
+    }
 }
 
 impl Lock {
@@ -60,7 +72,7 @@ impl Lock {
             }
             // Its last holder may have removed it while we waited: then it holds nothing any more.
             if is_still(path, &file).map_err(failed)? {
-                return Ok(Some(Self { _file: Arc::new(file) }));
+                return Ok(Some(Self { _held: Arc::new(Held(file)) }));
             }
         }
     }
