@@ -325,3 +325,45 @@ async fn a_held_job_is_released_once_and_never_beside_another_of_its_issue() {
     assert_eq!(last[last.len() - 2].event, TranscriptEvent::Released { by });
     assert_eq!(last[last.len() - 1].sequence, last.len() as u64);
 }
+
+#[tokio::test]
+async fn commands_are_due_in_order_until_they_are_carried_out_and_a_comment_counts_once() {
+    let (store, _directory) = store().await;
+    let ask = |comment: u64| {
+        let Trigger { repository, issue, labeller: by, .. } = trigger(5);
+        let (number, command) = (issue.number, CommentCommand::Status);
+        let comment = CommentId(comment);
+        let ask = Ask {
+            repository,
+            number,
+            is_pull_request: false,
+            issue,
+            by,
+            by_id: 1,
+            by_is_bot: false,
+            comment,
+            command,
+            at: None,
+        };
+        DeliveryRequest::Ask(ask)
+    };
+    let due = async |seconds| store.due_ask(at(seconds)).await.unwrap().map(|due| due.id);
+    for (id, comment, recorded) in [
+        ("d1", 1, DeliveryRecorded::Asked),
+        ("d2", 2, DeliveryRecorded::Asked),
+        ("d3", 1, DeliveryRecorded::Duplicate),
+    ] {
+        let delivery = delivery(id, ask(comment));
+        let now = at(i64::try_from(comment).unwrap());
+        assert_eq!(store.record_delivery(&delivery, now).await.unwrap(), recorded, "{id}");
+    }
+    assert_eq!((due(0).await, due(9).await.as_deref()), (None, Some("d1")));
+    store.postpone_ask("d1", at(60)).await.unwrap();
+    assert_eq!(due(9).await.as_deref(), Some("d2"));
+    // What cannot be read keeps nobody waiting.
+    sqlx::query("UPDATE asks SET ask_json = '{}' WHERE id = 'd2'").execute(store.pool()).await.unwrap();
+    assert_eq!(due(9).await, None);
+    assert_eq!(due(60).await.as_deref(), Some("d1"));
+    store.finish_ask("d1", "told", at(61)).await.unwrap();
+    assert_eq!(due(99).await, None);
+}

@@ -50,7 +50,15 @@ impl SqliteStore {
         let text: String = row.try_get("ask_json").map_err(&read)?;
         let received: i64 = row.try_get("received_at").map_err(&read)?;
         let unreadable = self.unreadable("command");
-        let ask = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+        let ask = match serde_json::from_str(&text) {
+            Ok(ask) => ask,
+            Err(error) => {
+                // Written by a newer version, or damaged: it must not keep all later ones waiting.
+                tracing::error!(id, %error, "a command cannot be read, and is left out");
+                self.end_ask(&id, "unreadable", now).await?;
+                return Ok(None);
+            }
+        };
         let received_at =
             Timestamp::from_millisecond(received).map_err(|error| unreadable(error.to_string()))?;
         Ok(Some(DueAsk { id, ask, received_at }))
