@@ -6,3 +6,4 @@ mod chromium;
 mod doctor;
 mod flow;
 mod manifest;
+mod readme;

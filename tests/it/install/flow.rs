@@ -11,15 +11,15 @@ use url::Url;
 use crate::support::World;
 
 /// Somebody's browser, as far as the flow needs one: a cookie, and forms.
-struct Browser {
+pub(super) struct Browser {
     client: Client,
     cookie: Option<String>,
 }
 
 /// A page, or the way to one.
-struct Seen {
-    status: u16,
-    location: Option<String>,
+pub(super) struct Seen {
+    pub(super) status: u16,
+    pub(super) location: Option<String>,
     html: String,
     headers: BTreeMap<String, String>,
 }
@@ -43,7 +43,7 @@ impl Seen {
         let words = words.replace("&#39;", "'").replace("&quot;", "\"").replace("&amp;", "&");
         words.split_whitespace().collect::<Vec<_>>().join(" ")
     }
-    fn attribute(&self, before: &str) -> String {
+    pub(super) fn attribute(&self, before: &str) -> String {
         let at = self.html.find(before).unwrap_or_else(|| panic!("no {before} in {}", self.html));
         let value = &self.html[at + before.len()..];
         value[..value.find('"').unwrap()].replace("&quot;", "\"").replace("&amp;", "&")
@@ -51,11 +51,11 @@ impl Seen {
 }
 
 impl Browser {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         Self { client: client.build().unwrap(), cookie: None }
     }
-    async fn get(&mut self, url: &str) -> Seen {
+    pub(super) async fn get(&mut self, url: &str) -> Seen {
         self.get_with(url, &[]).await
     }
     async fn get_with(&mut self, url: &str, headers: &[(&str, &str)]) -> Seen {
@@ -72,7 +72,7 @@ impl Browser {
         }
         seen
     }
-    async fn post(&self, url: &str, form: &[(&str, &str)]) -> Seen {
+    pub(super) async fn post(&self, url: &str, form: &[(&str, &str)]) -> Seen {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let request =
             self.client.post(url).header("content-type", "application/x-www-form-urlencoded").body(body);
@@ -80,7 +80,7 @@ impl Browser {
     }
 
     /// Presses the button, confirms on GitHub, and answers with where GitHub sends the browser.
-    async fn register(&mut self, page: &str) -> String {
+    pub(super) async fn register(&mut self, page: &str) -> String {
         let shown = self.get(page).await;
         assert_eq!(shown.status, 200, "{}", shown.words());
         let action = shown.attribute("<form method=\"post\" action=\"");

@@ -1,0 +1,138 @@
+//! README's section on the service, taken by its word: its commands are run as they stand there,
+//! against `mendwright emulate`, by somebody who has nothing but a clone and a browser.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use super::flow::Browser;
+use crate::support::{BINARY, PATIENCE};
+
+/// A command that runs on, and what it says.
+struct Running {
+    child: Child,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, said }
+    }
+    async fn line(&mut self) -> String {
+        let line = tokio::time::timeout(PATIENCE, self.said.next_line()).await.expect("it speaks");
+        line.unwrap().expect("it runs on")
+    }
+    async fn stop(mut self) {
+        let id = i32::try_from(self.child.id().unwrap()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM).unwrap();
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it stops").unwrap();
+        assert_eq!(ended.code(), Some(0));
+    }
+}
+
+/// The text between `begin` and `end`, in the section on the service.
+fn readme(begin: &str, end: &str) -> String {
+    let readme = include_str!("../../../README.md");
+    let section = readme.split_once("### The service\n").expect("the section").1;
+    let after = section.split_once(begin).unwrap_or_else(|| panic!("no {begin:?}")).1;
+    after.split_once(end).unwrap().0.to_owned()
+}
+
+/// What the emulated GitHub is asked to do, or is seen to be.
+async fn emulator(admin: &str, path: &str, body: Option<Value>) -> Value {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("{admin}{path}");
+    let request = match body {
+        Some(body) => client.post(url).body(body.to_string()),
+        None => client.get(url),
+    };
+    let answer = request.send().await.unwrap();
+    let (status, text) = (answer.status(), answer.text().await.unwrap());
+    assert!(status.is_success(), "{path}: {status} {text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+#[tokio::test]
+async fn a_newcomer_who_follows_it_gets_a_draft_pull_request() {
+    let directory = tempfile::tempdir().unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let mut github = Running::start(
+        Command::new(BINARY)
+            .args(["emulate", "--listen", "127.0.0.1:0", "--scenario", "fix", "--conversation"])
+            .arg(fixtures.join("conversations/fix.json")),
+    );
+    let world: Value = serde_json::from_str(&github.line().await).unwrap();
+    let admin = world["admin"].as_str().unwrap();
+
+    // Beside the text stands only what differs between this machine and a newcomer's: where GitHub
+    // and the model are, where we are reached, and that the program is built already.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (command, program) = ("cargo install --locked --path .\n", Path::new(BINARY).parent().unwrap());
+    let commands = readme("```sh\n", "```");
+    let commands = commands.strip_prefix(command).expect("it is installed first").replace('…', "sk-newcomer");
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let surroundings = [
+        ("PATH", path),
+        ("MENDWRIGHT_SERVER_LISTEN", format!("127.0.0.1:{port}")),
+        ("MENDWRIGHT_SERVER_PUBLIC_URL", format!("http://127.0.0.1:{port}")),
+        ("MENDWRIGHT_GITHUB_API_URL", world["api"].as_str().unwrap().to_owned()),
+        ("MENDWRIGHT_GITHUB_WEB_URL", world["web"].as_str().unwrap().to_owned()),
+        ("MENDWRIGHT_MODEL_URL", world["model"]["anthropic"].as_str().unwrap().to_owned()),
+        ("MENDWRIGHT_MODEL_NAME", world["model"]["name"].as_str().unwrap().to_owned()),
+    ];
+    let shell = |script: &str| {
+        let mut shell = Command::new("bash");
+        shell.args(["-euc", script]).current_dir(directory.path()).envs(surroundings.clone());
+        shell
+    };
+    let log = std::fs::File::create(directory.path().join("log")).unwrap();
+    // `exec`, so that a signal reaches the program and not the shell.
+    let serve = "mendwright serve --config mendwright.toml\n";
+    let commands = commands.replace(serve, &format!("exec {serve}"));
+    assert!(commands.contains("exec "), "{commands}");
+    let mut service = Running::start(shell(&commands).stderr(log));
+    assert!(service.line().await.starts_with("mendwright is listening"));
+    let said = service.line().await;
+    let page = said.split_once("open this page to register one: ").expect("the page").1;
+
+    let mut browser = Browser::new();
+    let callback = browser.register(page).await;
+    browser.get(&callback).await;
+    let done = browser.get(&format!("{page}/done")).await;
+    let install = done.attribute("id=\"install\" href=\"");
+    assert_eq!(browser.post(&install, &[]).await.status, 200);
+    let key = readme("Its key and secrets go to `", "`");
+    assert!(directory.path().join("mendwright-data").join(key).exists());
+
+    let label = readme("and label an issue `", "`");
+    let asked = json!({"label": label, "by": "octo-maintainer"});
+    emulator(admin, "issues/1/labels", Some(asked)).await;
+    let waited = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let state = emulator(admin, "state", None).await;
+            let pulls = state["repositories"][0]["pulls"].clone();
+            if pulls[0]["draft"] == true {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    });
+    let log = || std::fs::read_to_string(directory.path().join("log")).unwrap();
+    assert!(waited.await.is_ok(), "no draft pull request: {}", log());
+
+    let doctor = readme("\n3. `", "`");
+    assert_eq!(doctor, "mendwright doctor");
+    let environment = "export ANTHROPIC_API_KEY=sk-newcomer\n";
+    assert!(commands.contains(environment));
+    let told = shell(&format!("{environment}{doctor}")).output().await.unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("everything works; warnings: 1"), "{told}");
+    assert!(told.contains("what scripted-1 costs is not known"), "{told}");
+    service.stop().await;
+    github.stop().await;
+}
