@@ -46,6 +46,16 @@ fn escaped(text: &str) -> String {
     safe
 }
 
+/// Text for HTML in which an address, a word of its own, can be followed.
+fn linked(text: &str) -> String {
+    let words =
+        text.split(' ').map(|word| match word.starts_with("https://") || word.starts_with("http://") {
+            true => format!("<a href=\"{0}\">{0}</a>", escaped(word)),
+            false => escaped(word),
+        });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// What the first page says.
 pub(super) struct Start<'a> {
     pub(super) manifest: &'a Manifest,
@@ -228,7 +238,7 @@ pub(super) fn trouble(trouble: &Trouble) -> Page {
     let mut body = format!(
         "<div class=\"box bad\">\n<p>{}</p>\n</div>\n<p>{}</p>\n",
         escaped(&trouble.what),
-        escaped(&trouble.remedy)
+        linked(&trouble.remedy)
     );
     if trouble.again {
         body.push_str(
@@ -249,12 +259,16 @@ mod tests {
         let page = trouble(&Trouble {
             title: "x",
             what: "<script>alert('1')</script>".into(),
-            remedy: "\"&\"".into(),
+            remedy: "\"&\" http://x/\"> x".into(),
             again: false,
             setup: Some("/setup\"><b>".into()),
         });
         let html = page.html("/s");
         assert!(html.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;"), "{html}");
-        assert!(html.contains("&quot;&amp;&quot;") && html.contains("/setup&quot;&gt;&lt;b&gt;"), "{html}");
+        assert!(
+            html.contains("&quot;&amp;&quot; <a href=\"http://x/&quot;&gt;\">http://x/&quot;&gt;</a> x"),
+            "{html}"
+        );
+        assert!(html.contains("/setup&quot;&gt;&lt;b&gt;"), "{html}");
     }
 }

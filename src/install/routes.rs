@@ -248,7 +248,7 @@ impl SetUp {
         let apps = apps_page(&self.place.web_url, None);
         Trouble {
             title: "This is not the answer that was waited for",
-            what: "The `state` that GitHub was given did not come back from the browser that it was given to: it \
+            what: "The one-time state that GitHub was given did not come back from the browser that it was given to: it \
                    was used already, is older than an hour, or the service was restarted meanwhile. Nothing was \
                    fetched and nothing was changed here."
                 .to_owned(),

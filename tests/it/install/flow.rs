@@ -164,7 +164,7 @@ async fn what_comes_back_from_somewhere_else_is_not_believed() {
     let stranger = Browser::new().get(&callback).await;
     assert_eq!((stranger.status, stranger.words()), (400, told.remove(0)), "another browser");
     assert_eq!(conversions(&world), 0);
-    insta::assert_snapshot!(told[0].replace(world.github.url().as_str(), "GITHUB/"), @"This is not the answer that was waited for The `state` that GitHub was given did not come back from the browser that it was given to: it was used already, is older than an hour, or the service was restarted meanwhile. Nothing was fetched and nothing was changed here. If you did register an App just now, delete it at GITHUB/settings/apps (an organisation's: in its own settings). Begin anew");
+    insta::assert_snapshot!(told[0].replace(world.github.url().as_str(), "GITHUB/"), @"This is not the answer that was waited for The one-time state that GitHub was given did not come back from the browser that it was given to: it was used already, is older than an hour, or the service was restarted meanwhile. Nothing was fetched and nothing was changed here. If you did register an App just now, delete it at GITHUB/settings/apps (an organisation's: in its own settings). Begin anew");
 
     assert_eq!(browser.get(&callback).await.status, 303, "the right one still counts");
     assert_eq!(conversions(&world), 1);
