@@ -6,6 +6,7 @@ mod commands;
 mod context;
 mod crashes;
 mod defects;
+mod engine;
 mod evaluation;
 mod evidence;
 mod hold;

@@ -11,6 +11,7 @@ use mendwright::demo::github::{EmulatedGitHub, EmulatorOptions, RepositorySource
 use mendwright::demo::provider::{Conversation, EmulatedProvider};
 use mendwright::demo::scenario::Scenario;
 use mendwright::model::Provider;
+use mendwright::store::{SqliteStore, Store};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -245,11 +246,21 @@ impl World {
         }
     }
 
+    async fn store(&self) -> SqliteStore {
+        SqliteStore::open(&self.directory.path().join("data/mendwright.sqlite")).await.unwrap()
+    }
+
+    /// The one job's id.
+    pub async fn job(&self) -> mendwright::domain::JobId {
+        let store = self.store().await;
+        let id = store.jobs(10).await.unwrap().first().expect("a job").id;
+        store.close().await;
+        id
+    }
+
     /// What the store holds of the one job.
     pub async fn transcript(&self) -> Vec<mendwright::domain::Recorded> {
-        use mendwright::store::{SqliteStore, Store};
-        let path = self.directory.path().join("data/mendwright.sqlite");
-        let store = SqliteStore::open(&path).await.unwrap();
+        let store = self.store().await;
         let jobs = store.jobs(10).await.unwrap();
         let transcript = match jobs.first() {
             Some(job) => store.transcript(job.id).await.unwrap(),

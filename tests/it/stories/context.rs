@@ -3,10 +3,10 @@
 //! but conversations that grow at their end.
 
 use mendwright::demo::scenario::Scenario;
-use mendwright::domain::{Recorded, Spend, TranscriptEvent};
+use mendwright::domain::{Message, Recorded, Spend, TranscriptEvent};
 use serde_json::{Value, json};
 
-use crate::support::World;
+use crate::support::{BINARY, World};
 
 /// Bytes of each note that the model reads: about 2,000 tokens.
 const NOTE_BYTES: usize = 8_000;
@@ -285,5 +285,34 @@ async fn a_crash_after_a_summary_shows_the_same_and_does_not_pay_for_it_twice() 
     assert_eq!(summaries, 1);
     let transcript = world.transcript().await;
     assert_eq!(asked_for_words(&world), compactions(&transcript));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_job_with_summaries_is_done_again() {
+    let mut conversation = after_reading(40, true);
+    conversation["context_tokens"] = 40_000.into();
+    let mut world = world_with_notes(40, conversation).await;
+    let transcript = played(&mut world, "context_tokens = 40000\n").await;
+    assert!(compactions(&transcript) > 0);
+    world.stop_service().await;
+    let mendwright = async |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new(BINARY);
+        let output = command.args(arguments).current_dir(world.directory.path()).output().await.unwrap();
+        let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap());
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}\n{}", said[0], said[1]);
+        said
+    };
+    let job = world.job().await.to_string();
+    let [text, _] = mendwright(&["transcript", &job, "--json", "--data-dir", "data"]).await;
+    std::fs::write(world.directory.path().join("recorded.jsonl"), text).unwrap();
+    let bare = "github/octo-org/example.git";
+    let [out, err] = mendwright(&["replay", "recorded.jsonl", "--repo", bare]).await;
+    let turns = count(&transcript, |event| {
+        matches!(event, TranscriptEvent::MessageAdded { message: Message::Assistant { .. }, .. })
+    });
+    assert!(out.starts_with(&format!("{turns} of {turns} recorded turns were done again; ")), "{out}");
+    // The recorded model holds more than ours did; where it is full, it is summed up again, without words.
+    assert!(err.contains("summ"), "{err}");
     world.end().await;
 }

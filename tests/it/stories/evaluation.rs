@@ -19,22 +19,33 @@ const RUNNER: &str = "sleep 0.2\nn=0; bad=0\necho \"1..$(ls t/*.t | wc -l)\"\nfo
     done\nexit $bad\n";
 const TEST: &str = "sh t/run.sh";
 
-struct Lab {
-    directory: tempfile::TempDir,
-    repository: git2::Repository,
-    provider: EmulatedProvider,
+pub(super) struct Lab {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) repository: git2::Repository,
+    pub(super) provider: EmulatedProvider,
 }
 
 /// What a command said, and its exit code.
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(super) struct Said {
+    pub(super) code: Option<i32>,
+    pub(super) out: String,
+    pub(super) err: String,
+}
+
+impl Said {
+    pub(super) async fn of(command: &mut Command) -> Self {
+        let output = command.output().await.unwrap();
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
 }
 
 impl Lab {
     /// A repository `widgets` with a sum that subtracts, and a model that mends it, with a test.
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let repository = git2::Repository::init(directory.path().join("repos/widgets")).unwrap();
         let turns = json!({"model": "scripted-1", "turns": [
@@ -59,7 +70,7 @@ impl Lab {
         lab
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -80,26 +91,16 @@ impl Lab {
         self.repository.commit(Some("HEAD"), &by, &by, message, &tree, &parents).unwrap().to_string()
     }
 
-    fn instances(&self, instances: &[Value]) -> PathBuf {
+    pub(super) fn instances(&self, instances: &[Value]) -> PathBuf {
         let path = self.path("instances.jsonl");
         std::fs::write(&path, instances.iter().map(|one| format!("{one}\n")).collect::<String>()).unwrap();
         path
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// A command line, with the environment of somebody who has a model.
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command
-            .args([
-                "evaluate",
-                "--test",
-                TEST,
-                "--provider",
-                "openai",
-                "--model",
-                "scripted-1",
-                "--model-url",
-            ])
-            .arg(self.provider.url_for(Provider::OpenAi).as_str())
             .args(arguments)
             .env("MENDWRIGHT_MODEL_API_KEY", "sk-story")
             .env("TMPDIR", self.directory.path())
@@ -109,13 +110,21 @@ impl Lab {
         command
     }
 
+    /// What `fix` and `evaluate` are told of the model and the tests.
+    pub(super) fn told(&self) -> Vec<String> {
+        let url = self.provider.url_for(Provider::OpenAi).to_string();
+        let told = ["--test", TEST, "--provider", "openai", "--model", "scripted-1", "--model-url", &url];
+        told.map(str::to_owned).to_vec()
+    }
+
+    fn evaluate(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(&["evaluate"]);
+        command.args(self.told()).args(arguments);
+        command
+    }
+
     async fn said(&self, arguments: &[&str]) -> Said {
-        let output = self.command(arguments).output().await.unwrap();
-        Said {
-            code: output.status.code(),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Said::of(&mut self.evaluate(arguments)).await
     }
 
     /// How often the model was asked about an issue.
@@ -123,7 +132,7 @@ impl Lab {
         self.provider.requests().iter().filter(|request| request.body.to_string().contains(title)).count()
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         assert_no_sandbox_left(self.directory.path());
         self.provider.shut_down().await;
     }
@@ -136,7 +145,7 @@ fn hidden(expected: u32) -> String {
     )
 }
 
-fn instance(id: &str, base: &str, expected: u32) -> Value {
+pub(super) fn instance(id: &str, base: &str, expected: u32) -> Value {
     json!({
         "instance_id": id, "repo": "octo/widgets", "base_commit": base,
         "problem_statement": format!("The sum of {id} is wrong\n\nIt subtracts."),
@@ -174,7 +183,7 @@ async fn an_evaluation_that_is_killed_goes_on_and_does_nothing_twice() {
         "--report",
         "out.md",
     ];
-    let mut killed = lab.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut killed = lab.evaluate(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let results = lab.path("instances.jsonl.state/results.jsonl");
     let first = tokio::time::timeout(PATIENCE, async {
         while lines(&results).is_empty() {
