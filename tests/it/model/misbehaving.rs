@@ -215,6 +215,79 @@ async fn a_server_that_speaks_no_tls_is_named_and_so_is_what_is_wrong() {
     }
 }
 
+/// A server on loopback whose certificate nobody has signed but itself. It says what became of each
+/// handshake.
+fn self_signed() -> (Url, std::sync::mpsc::Receiver<String>) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    let (say, said) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let words = match connection.complete_io(&mut stream) {
+                Ok(_) => "they talk".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            if say.send(words).is_err() {
+                break;
+            }
+        }
+    });
+    (url, said)
+}
+
+#[tokio::test]
+async fn a_server_whose_certificate_nobody_vouches_for_gets_nothing_and_is_named() {
+    for format in BOTH {
+        let (url, handshakes) = self_signed();
+        let error = client(format, url.clone()).complete(&task()).await.unwrap_err();
+        assert!(matches!(error, ModelError::Unavailable { .. }), "{error}");
+        let words = error.to_string();
+        assert!(words.contains(url.as_str().trim_end_matches('/')), "{words}");
+        assert!(words.contains("its TLS certificate is not trusted here; put its authority into"), "{words}");
+        let handshake = handshakes.recv_timeout(std::time::Duration::from_secs(10)).unwrap();
+        assert!(handshake.contains("UnknownCA"), "{handshake}");
+    }
+}
+
+#[tokio::test]
+async fn a_date_until_which_a_provider_wants_to_be_left_alone_is_kept_up_to_our_bound() {
+    for format in BOTH {
+        let good = good_stream(format).await;
+        let asked = Arc::new(AtomicUsize::new(0));
+        let times = asked.clone();
+        let answer = move || {
+            let first = times.fetch_add(1, Ordering::SeqCst) == 0;
+            // RFC 9110, section 10.2.3: an HTTP date.
+            let later = jiff::Timestamp::now() + std::time::Duration::from_secs(3_600);
+            let later = later.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            let again = ("retry-after", later);
+            let kind = |kind: &str| ("content-type", kind.to_owned());
+            let (status, body) = if first { (429, Bytes::from("{}")) } else { (200, good.clone()) };
+            let headers = [kind(if first { "application/json" } else { "text/event-stream" }), again];
+            std::future::ready((StatusCode::from_u16(status).unwrap(), headers, body))
+        };
+        let server = serve(Router::new().fallback(any(answer))).await;
+        let before = std::time::Instant::now();
+        let reply = client(format, server.url.clone()).complete(&task()).await.unwrap();
+        assert_eq!(text(&reply.blocks), "Größe.");
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        // Our own wait is 2 ms at most, and 60 ms the most that may be asked for.
+        assert!(before.elapsed() >= std::time::Duration::from_millis(60), "{:?}", before.elapsed());
+    }
+}
+
 #[tokio::test]
 async fn a_key_that_a_provider_quotes_goes_no_further() {
     for format in BOTH {
