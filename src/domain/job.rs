@@ -283,6 +283,9 @@ pub struct Job {
     pub updated_at: Timestamp,
 }
 
+/// What the names of our branches begin with.
+pub const BRANCH_PREFIX: &str = "agent-fix/";
+
 impl Job {
     /// Whether this job, the newest of its issue, came of the same label that `trigger` tells of, or
     /// ended after it: a webhook and reconciliation may tell of one label at different times. Two
@@ -316,8 +319,8 @@ impl Job {
             number => format!("issue-{number}"),
         };
         match generation {
-            1 => format!("agent-fix/{issue}"),
-            later => format!("agent-fix/{issue}-{later}"),
+            1 => format!("{BRANCH_PREFIX}{issue}"),
+            later => format!("{BRANCH_PREFIX}{issue}-{later}"),
         }
     }
 }

@@ -36,7 +36,7 @@ pub use identity::{
     RepositoryId, RepositoryName, RepositoryRef, Sha,
 };
 pub use issue::{IssueSnapshot, Trigger};
-pub use job::{EscalationReason, IllegalTransition, Job, JobState, Outcome, Step};
+pub use job::{BRANCH_PREFIX, EscalationReason, IllegalTransition, Job, JobState, Outcome, Step};
 pub use path::{HostilePath, RepoPath};
 pub use price::{InvalidPrices, LongPromptPrice, Price, PriceTable};
 pub use report::{

@@ -79,7 +79,8 @@ pub(super) fn heard_by(event: &str) -> &'static str {
     match event {
         "issues" => "a label is put on or taken off, an issue is closed",
         "issue_comment" => "somebody writes a comment",
-        "pull_request" => "a pull request is closed or changed",
+        "pull_request" => "a pull request is closed",
+        "delete" => "a branch is deleted",
         "pull_request_review" => "a review is submitted",
         "pull_request_review_comment" => "a line of a pull request is commented on",
         "push" => "a branch moves",

@@ -83,6 +83,18 @@ pub enum DeliveryRequest {
         #[serde(default)]
         at: Option<Timestamp>,
     },
+    /// Stop working on a branch.
+    CancelBranch {
+        /// Where.
+        repository: RepositoryRef,
+        /// The branch; a job of another branch goes on.
+        branch: String,
+        /// Why, in words for people.
+        why: String,
+        /// When it was asked for, by GitHub's clock.
+        #[serde(default)]
+        at: Option<Timestamp>,
+    },
 }
 
 /// What became of a delivery.

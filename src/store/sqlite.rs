@@ -139,6 +139,9 @@ impl Store for SqliteStore {
             Some(DeliveryRequest::Cancel { repository, issue, why, at }) => {
                 self.cancel_job(&mut tx, repository.id, *issue, why, *at, now).await?
             }
+            Some(DeliveryRequest::CancelBranch { repository, branch, why, at }) => {
+                self.cancel_branch(&mut tx, repository.id, branch, why, *at, now).await?
+            }
             Some(DeliveryRequest::Ask(ask)) => {
                 self.record_ask(&mut tx, delivery.id.as_str(), ask, now).await?
             }

@@ -1,8 +1,12 @@
 //! Reads a verified delivery's payload into what it asks of us. Knows the few fields it needs and
 //! takes no offence at any other. Never decides who may ask.
 
+mod branch;
+
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+
+use branch::{DeletePayload, PullRequestPayload};
 
 use crate::domain::{
     Ask, CommentCommand, CommentId, InstallationId, InvalidIdentity, IssueNumber, IssueSnapshot, Login,
@@ -12,7 +16,7 @@ use crate::github::GHOST;
 use crate::store::DeliveryRequest;
 
 /// The events that can ask for something. `app-manifest.yml` subscribes to exactly these.
-pub const HANDLED_EVENTS: &[&str] = &["issues", "issue_comment"];
+pub const HANDLED_EVENTS: &[&str] = &["issues", "issue_comment", "pull_request", "delete"];
 
 /// A payload, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +78,19 @@ pub fn read_event(event: &str, payload: &[u8], label: &str) -> Result<ParsedEven
             return nothing("only new comments are looked at for commands".to_owned());
         }
         let payload: CommentPayload = serde_json::from_slice(payload).map_err(unreadable)?;
+        let meaning = payload.meaning().map_err(|source| EventError::Invalid { event: name(), source })?;
+        return Ok(ParsedEvent { action, meaning });
+    }
+    if event == "pull_request" {
+        if action.as_deref() != Some("closed") {
+            return nothing("of pull requests only their end is looked at".to_owned());
+        }
+        let payload: PullRequestPayload = serde_json::from_slice(payload).map_err(unreadable)?;
+        let meaning = payload.meaning().map_err(|source| EventError::Invalid { event: name(), source })?;
+        return Ok(ParsedEvent { action, meaning });
+    }
+    if event == "delete" {
+        let payload: DeletePayload = serde_json::from_slice(payload).map_err(unreadable)?;
         let meaning = payload.meaning().map_err(|source| EventError::Invalid { event: name(), source })?;
         return Ok(ParsedEvent { action, meaning });
     }

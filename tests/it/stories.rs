@@ -1,6 +1,7 @@
 //! The stories that the project promises, told through the real binary.
 
 mod asks;
+mod cancel;
 mod cheats;
 mod commands;
 mod context;

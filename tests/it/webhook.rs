@@ -49,7 +49,9 @@ impl DeliveryLog for Log {
         self.recorded.lock().unwrap().push(delivery.clone());
         Ok(match delivery.request {
             Some(DeliveryRequest::Start(_)) => DeliveryRecorded::Job(JobId::new()),
-            Some(DeliveryRequest::Cancel { .. }) => DeliveryRecorded::Cancelled(1),
+            Some(DeliveryRequest::Cancel { .. } | DeliveryRequest::CancelBranch { .. }) => {
+                DeliveryRecorded::Cancelled(1)
+            }
             Some(DeliveryRequest::Ask(_)) => DeliveryRecorded::Asked,
             None => DeliveryRecorded::Ignored,
         })
@@ -308,6 +310,8 @@ async fn every_example_delivery_is_understood_or_ignored() {
         outcomes.push('\n');
     }
     insta::assert_snapshot!(outcomes, @r"
+    delete.1.json: ignored it is about a tag
+    delete.2.json: ignored it is about a tag
     issue_comment.created.1.json: ignored the comment holds no command
     issue_comment.created.2.json: ignored the comment holds no command
     issue_comment.created.3.json: ignored the comment holds no command
@@ -327,6 +331,17 @@ async fn every_example_delivery_is_understood_or_ignored() {
     issues.reopened.1.json: ignored this action asks for nothing here
     issues.transferred.1.json: ignored it does not come through an installation of the App
     issues.unlabeled.1.json: ignored it is about another label
+    pull_request.closed.1.json: ignored it is about a branch that is not ours
+    pull_request.closed.2.json: ignored it is about a branch that is not ours
+    pull_request.closed.merged.1.json: ignored it is about a branch that is not ours
+    pull_request.converted_to_draft.1.json: ignored of pull requests only their end is looked at
+    pull_request.converted_to_draft.2.json: ignored of pull requests only their end is looked at
+    pull_request.opened.1.json: ignored of pull requests only their end is looked at
+    pull_request.opened.2.json: ignored of pull requests only their end is looked at
+    pull_request.ready_for_review.1.json: ignored of pull requests only their end is looked at
+    pull_request.ready_for_review.2.json: ignored of pull requests only their end is looked at
+    pull_request.reopened.1.json: ignored of pull requests only their end is looked at
+    pull_request.synchronize.1.json: ignored of pull requests only their end is looked at
     ");
 }
 

@@ -82,6 +82,14 @@ impl Refusal {
         Self::new(404, "Not Found")
     }
 
+    /// It is at another address now.
+    pub(super) fn moved(address: &str) -> Self {
+        let mut refusal = Self::new(301, "Moved Permanently");
+        refusal.0.body["url"] = Value::String(address.to_owned());
+        refusal.0.headers.push(("location".to_owned(), address.to_owned()));
+        refusal
+    }
+
     pub(super) fn bad_credentials() -> Self {
         Self::new(401, "Bad credentials")
     }
@@ -151,7 +159,11 @@ impl Call<'_> {
     /// The issue (or pull request) whose number is in the path.
     pub(super) fn issue(&self) -> Result<&Issue, Refusal> {
         let number = self.number("issue_number")?;
-        self.repo().issues.get(&number).ok_or_else(Refusal::not_found)
+        self.repo().issues.get(&number).ok_or_else(|| match self.repo().gone.get(&number) {
+            None => Refusal::not_found(),
+            Some(None) => Refusal::new(410, "This issue was deleted"),
+            Some(Some(address)) => Refusal::moved(address),
+        })
     }
 
     /// Text of the body that must be there and not blank.

@@ -74,8 +74,15 @@ pub(super) const DEFAULT_PERMISSIONS: [(&str, &str); 5] = [
 ];
 
 /// The events such a bot subscribes to.
-pub(super) const DEFAULT_EVENTS: [&str; 6] =
-    ["issue_comment", "issues", "pull_request", "pull_request_review", "pull_request_review_comment", "push"];
+pub(super) const DEFAULT_EVENTS: [&str; 7] = [
+    "delete",
+    "issue_comment",
+    "issues",
+    "pull_request",
+    "pull_request_review",
+    "pull_request_review_comment",
+    "push",
+];
 
 /// A new RSA key: the private half as PEM, the public half as DER.
 pub(super) fn generate_key() -> Result<(SecretString, Vec<u8>), EmulatorError> {

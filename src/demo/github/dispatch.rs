@@ -118,10 +118,7 @@ fn named_path(world: &World, path: &str) -> Result<String, Refusal> {
         {
             let rest = rest.first().map(|rest| format!("/{rest}")).unwrap_or_default();
             let location = format!("{}/repositories/{}{rest}", world.urls.api, repository.id);
-            let mut refusal = Refusal::new(301, "Moved Permanently");
-            refusal.0.body["url"] = Value::String(location.clone());
-            refusal.0.headers.push(("location".to_owned(), location));
-            return Err(refusal);
+            return Err(Refusal::moved(&location));
         }
     }
     Ok(path.to_owned())

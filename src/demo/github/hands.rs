@@ -9,9 +9,11 @@ use super::beginning::ensure_user;
 use super::deeds::{self, IssueEdit};
 use super::people::Role;
 use super::pull_deeds::{NewReview, NewReviewComment, merge_pull, set_draft, submit_review};
+use super::removals;
 use super::webhooks;
 use super::world::World;
 use super::{EmulatedGitHub, EmulatorError};
+use crate::demo::git_http::GitHttpError;
 
 impl EmulatedGitHub {
     /// Opens an issue. Returns its number.
@@ -121,6 +123,54 @@ impl EmulatedGitHub {
         merged.ok_or_else(|| EmulatorError::Unknown(format!("pull request {number} that can be merged")))
     }
 
+    /// Deletes an issue, and waits like [`Self::label_issue`].
+    pub async fn delete_issue(&self, number: u64, by: &str) -> Result<(), EmulatorError> {
+        self.known(number)?;
+        self.act(by, |world, now| removals::delete_issue(world, 0, number, by, now))?;
+        self.deliveries_settled().await;
+        Ok(())
+    }
+
+    /// Moves an issue to the repository that was added second, and waits like [`Self::label_issue`].
+    /// Returns its new number.
+    pub async fn transfer_issue(&self, number: u64, by: &str) -> Result<u64, EmulatorError> {
+        let new = self.act(by, |world, now| match world.repositories.len() {
+            0 | 1 => None,
+            _ => removals::transfer_issue(world, 0, number, 1, by, now),
+        })?;
+        self.deliveries_settled().await;
+        new.ok_or_else(|| EmulatorError::Unknown(format!("issue {number}, or second repository")))
+    }
+
+    /// Makes a branch with a commit that adds a file, and waits like [`Self::label_issue`].
+    pub async fn push_branch(&self, branch: &str, path: &str, by: &str) -> Result<(), EmulatorError> {
+        let made = self.act(by, |world, now| removals::push_branch(world, 0, branch, path, by, now))?;
+        self.deliveries_settled().await;
+        branch_deed(branch, made)
+    }
+
+    /// Deletes a branch, and waits like [`Self::label_issue`].
+    pub async fn delete_branch(&self, branch: &str, by: &str) -> Result<(), EmulatorError> {
+        let done = self.act(by, |world, now| removals::delete_branch(world, 0, branch, by, now))?;
+        self.deliveries_settled().await;
+        branch_deed(branch, done)
+    }
+
+    /// Opens a pull request from a branch, and waits like [`Self::label_issue`]. Returns its number.
+    pub async fn open_pull_request(
+        &self,
+        branch: &str,
+        title: &str,
+        body: &str,
+        by: &str,
+    ) -> Result<u64, EmulatorError> {
+        let text = (title, body);
+        let made = self.act(by, |world, now| removals::propose_branch(world, 0, branch, text, by, now))?;
+        self.deliveries_settled().await;
+        let failed = |source| EmulatorError::Repository { name: branch.to_owned(), source };
+        made.map_err(failed)?.ok_or_else(|| EmulatorError::Unknown(format!("branch {branch}")))
+    }
+
     /// Says where webhooks go from now on.
     pub fn set_webhook_url(&self, url: Option<Url>) {
         self.shared.with_world(|world| world.app.webhook_url = url);
@@ -167,5 +217,14 @@ impl EmulatedGitHub {
             true => Ok(()),
             false => Err(EmulatorError::Unknown(format!("issue {number}"))),
         }
+    }
+}
+
+/// What came of making or deleting a branch.
+fn branch_deed(branch: &str, done: Result<bool, GitHttpError>) -> Result<(), EmulatorError> {
+    match done {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(EmulatorError::Unknown(format!("branch {branch} to make or delete"))),
+        Err(source) => Err(EmulatorError::Repository { name: branch.to_owned(), source }),
     }
 }

@@ -30,6 +30,7 @@ mod pull_deeds;
 mod pulls;
 mod reactions;
 mod record;
+mod removals;
 mod repositories;
 mod reviews;
 mod seed;
@@ -282,6 +283,7 @@ impl EmulatedGitHub {
                 pushed_at: now,
                 labels: Vec::new(),
                 issues: BTreeMap::new(),
+                gone: BTreeMap::new(),
                 check_runs: Vec::new(),
                 git,
             });

@@ -5,12 +5,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::deeds::tell;
+use super::removals::tell_delete;
 use super::shapes;
 use super::webhooks::{Event, fire};
 use super::world::{Issue, Pull, Review, ReviewComment, World};
 use crate::demo::git_http::{GitHttpError, RefUpdate};
 
-const NOTHING: &str = "0000000000000000000000000000000000000000";
+pub(super) const NOTHING: &str = "0000000000000000000000000000000000000000";
 
 /// What a new pull request is made of; the branches are known to exist.
 #[derive(Debug)]
@@ -174,6 +175,9 @@ pub(super) fn references_moved(
     for update in updates {
         world.repositories[repository].pushed_at = now;
         tell_push(world, repository, update, by, now)?;
+        if update.after == NOTHING {
+            tell_delete(world, repository, &update.name, by, now);
+        }
         let Some(branch) = update.name.strip_prefix("refs/heads/") else { continue };
         let follows =
             |issue: &&mut Issue| issue.open && issue.pull.as_ref().is_some_and(|pull| pull.head == branch);

@@ -134,7 +134,7 @@ fn permission_of(event: &str) -> Option<&'static str> {
         | "pull_request_review_comment"
         | "pull_request_review_thread" => Some("pull_requests"),
         "check_run" | "check_suite" => Some("checks"),
-        "push" => Some("contents"),
+        "push" | "delete" => Some("contents"),
         "status" => Some("statuses"),
         "label" | "repository" => Some("metadata"),
         _ => None,

@@ -75,6 +75,8 @@ pub(super) struct Repository {
     pub(super) labels: Vec<Label>,
     /// Issues and pull requests, by number.
     pub(super) issues: BTreeMap<u64, Issue>,
+    /// Numbers of issues that were deleted, or transferred to the address.
+    pub(super) gone: BTreeMap<u64, Option<String>>,
     pub(super) check_runs: Vec<CheckRun>,
     pub(super) git: BareRepository,
 }
@@ -251,7 +253,8 @@ impl Repository {
 
     /// Issues and pull requests share one sequence.
     pub(super) fn next_number(&self) -> u64 {
-        self.issues.keys().last().map_or(1, |last| last + 1)
+        // Numbers are never given twice.
+        self.issues.keys().chain(self.gone.keys()).max().map_or(1, |last| last + 1)
     }
 
     /// A pull request with its issue's half.

@@ -95,6 +95,32 @@ impl SqliteStore {
         Ok(DeliveryRecorded::Cancelled(u32::try_from(changed.rows_affected()).unwrap_or(u32::MAX)))
     }
 
+    /// Tells the unfinished job that works on a branch to stop, if there is one.
+    pub(super) async fn cancel_branch(
+        &self,
+        tx: &mut Tx,
+        repository: RepositoryId,
+        branch: &str,
+        why: &str,
+        at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<DeliveryRecorded, StoreError> {
+        let sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE repository_id = $1 AND is_final = 0");
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(signed(repository.0))
+            .fetch_all(&mut **tx)
+            .await
+            .map_err(self.failed("looked for a branch's job"))?;
+        for row in rows {
+            let job = rows::job(&row).map_err(self.unreadable("job"))?;
+            if job.branch() == branch {
+                let issue = job.trigger.issue.number;
+                return self.cancel_job(tx, repository, issue, why, at, now).await;
+            }
+        }
+        Ok(DeliveryRecorded::Cancelled(0))
+    }
+
     /// Takes a held job back up.
     pub(super) async fn release(
         &self,

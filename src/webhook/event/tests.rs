@@ -149,3 +149,45 @@ proptest! {
         let _ = read_event("issues", &body, "agent-fix");
     }
 }
+
+fn ended(event: &str, payload: &Value) -> Meaning {
+    read_event(event, payload.to_string().as_bytes(), "agent-fix").unwrap().meaning
+}
+
+#[test]
+fn a_branch_of_ours_that_goes_away_cancels_its_work() {
+    let common = payload("closed");
+    let closed = |branch: &str, head: u64, merged: bool| {
+        let mut closed = common.clone();
+        closed["pull_request"] = json!({
+            "number": 9, "merged": merged, "closed_at": "2026-01-02T03:04:05Z",
+            "head": {"ref": branch, "repo": {"id": head}},
+        });
+        ended("pull_request", &closed)
+    };
+    let deleted = |branch: &str, kind: &str| {
+        let mut deleted = common.clone();
+        deleted.as_object_mut().unwrap().remove("action");
+        deleted["ref"] = json!(branch);
+        deleted["ref_type"] = json!(kind);
+        deleted["repository"]["pushed_at"] = json!("2026-01-02T03:04:06Z");
+        ended("delete", &deleted)
+    };
+    let why = |meaning: Meaning| match meaning {
+        Meaning::Request(DeliveryRequest::CancelBranch { repository: at, branch, why, at: when }) => {
+            assert_eq!((at, branch.as_str()), (repository(), "agent-fix/issue-7-2"));
+            assert!(when.is_some());
+            why
+        }
+        Meaning::Nothing { why } => why,
+        other => panic!("{other:?}"),
+    };
+    let ours = "agent-fix/issue-7-2";
+    insta::assert_snapshot!(why(closed(ours, 42, false)), @"the pull request #9 was closed by @grace");
+    insta::assert_snapshot!(why(closed(ours, 42, true)), @"the pull request #9 was merged by @grace");
+    insta::assert_snapshot!(why(closed(ours, 43, false)), @"its branch is in another repository");
+    insta::assert_snapshot!(why(closed("main", 42, false)), @"it is about a branch that is not ours");
+    insta::assert_snapshot!(why(deleted(ours, "branch")), @"the branch `agent-fix/issue-7-2` was deleted by @grace");
+    insta::assert_snapshot!(why(deleted(ours, "tag")), @"it is about a tag");
+    insta::assert_snapshot!(why(deleted("feature", "branch")), @"it is about a branch that is not ours");
+}
