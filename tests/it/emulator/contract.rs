@@ -62,6 +62,7 @@ async fn every_answer_and_every_webhook_has_githubs_shape() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let seen: BTreeSet<String> = bench.hooks.names().into_iter().collect();
     let expected = [
+        "delete",
         "issue_comment.created",
         "issue_comment.deleted",
         "issue_comment.edited",
