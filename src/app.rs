@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -24,7 +25,7 @@ use tracing::{info, warn};
 use url::Url;
 
 use crate::config::{AppConfig, ServerConfig, StoredApp};
-use crate::github::{AppClient, Connection, GitHub, OctocrabGitHub};
+use crate::github::{AppClient, Connection, GitHub, Limits, OctocrabGitHub};
 use crate::install::{Keep, Place, SetUp};
 use crate::model::Model;
 use crate::sandbox::Sandbox;
@@ -109,6 +110,7 @@ impl App {
             mirrors: Mirrors::new(absolute(data_dir)?.join("mirrors")),
             store: store.clone(),
             sandbox: sandbox.clone(),
+            limits: Arc::new(limits(&config, store.clone()).await?),
             running: running.clone(),
             routes: Arc::default(),
             config: config.clone(),
@@ -153,6 +155,7 @@ struct Live {
     brief_model: Option<Arc<dyn Model>>,
     sandbox: Arc<dyn Sandbox>,
     mirrors: Mirrors,
+    limits: Arc<Limits>,
     running: Arc<Running>,
     /// What the front door hands requests on to.
     routes: Arc<OnceLock<Router>>,
@@ -168,8 +171,9 @@ impl Live {
             app_id: app.id,
             private_key_pem: app.private_key.clone(),
         };
-        let reconciling = AppClient::new(&connection)?;
-        let github: Arc<dyn GitHub> = Arc::new(OctocrabGitHub::new(connection)?);
+        let reconciling = AppClient::new(&connection)?.with_limits(self.limits.clone());
+        let github: Arc<dyn GitHub> =
+            Arc::new(OctocrabGitHub::new(connection)?.with_limits(self.limits.clone()));
         let parts = Parts {
             store: self.store.clone(),
             github,
@@ -244,6 +248,24 @@ fn registration(live: Live, address: SocketAddr, keep: Keep) -> Arc<SetUp> {
     }
     let go_live = move |app: &StoredApp| live.go(&app.into()).map_err(|error| format!("{error:#}"));
     SetUp::new(place, keep, Box::new(go_live))
+}
+
+/// GitHub's limits, with the pauses of the last process; new ones are put down in the store.
+async fn limits(config: &ServerConfig, store: Arc<dyn Store>) -> anyhow::Result<Limits> {
+    let known = store.pauses(Timestamp::now()).await?;
+    for (installation, until) in &known {
+        warn!(%installation, %until, "GitHub's rate limit: nothing is sent for this installation");
+    }
+    let keep = move |installation, until| {
+        let store = store.clone();
+        async move {
+            if let Err(error) = store.keep_pause(installation, until).await {
+                warn!(%error, %installation, "a restart would forget the rate limit that was met");
+            }
+        }
+        .boxed()
+    };
+    Ok(Limits::new(config.github.between_writes).keeping(known, Arc::new(keep)))
 }
 
 /// Takes the data directory for this process. The kernel gives it back when we end, however we do:

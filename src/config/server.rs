@@ -43,6 +43,7 @@ const KEYS: &[&str] = &[
     "github.reconcile_seconds",
     "github.publish",
     "github.signed_commits",
+    "github.seconds_between_writes",
     "model.provider",
     "model.url",
     "model.api_key",
@@ -149,6 +150,8 @@ pub struct GitHubConfig {
     pub reconcile_every: Duration,
     /// Whether every verified change is held back until somebody says that it may go out.
     pub publish_hold: bool,
+    /// Between two writes for one installation; github.com asks for a second.
+    pub between_writes: Duration,
     /// Whether commits are made by GitHub's API, so that GitHub signs them.
     pub signed_commits: bool,
 }

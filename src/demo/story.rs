@@ -147,7 +147,7 @@ fn write_configuration(
     let text = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"data\"\n\n\
          [github]\napi_url = \"{}\"\nweb_url = \"{}\"\napp_id = {}\nprivate_key_file = \"app.pem\"\n\
-         webhook_secret_file = \"webhook-secret\"\n\n\
+         webhook_secret_file = \"webhook-secret\"\nseconds_between_writes = 0\n\n\
          [model]\nprovider = \"{}\"\nurl = \"{}\"\nname = \"scripted-1\"\napi_key_file = \"model-key\"\n\
          output_tokens_max = 4096\nprice = {{ input = 3.0, output = 15.0, cache_read = 0.3, cache_write = 3.75 }}\n\n\
          [sandbox]\nkind = \"{}\"\ntoolchains = \"detect\"\n\n[budget]\n{}",

@@ -2,6 +2,7 @@
 //! what became of them, where it is installed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
@@ -11,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::app_jwt::AppKey;
 use super::label_client::ReadingTokens;
+use super::limits::Limits;
 use super::refusal::{accepted, read};
 use super::transport::{Answer, Call, Transport};
 use super::wire::nonsense;
@@ -26,6 +28,7 @@ pub struct AppClient {
     pub(super) transport: Transport,
     app: AppKey,
     pub(super) reading: ReadingTokens,
+    pub(super) limits: Arc<Limits>,
 }
 
 /// The App as it is registered.
@@ -134,7 +137,14 @@ impl AppClient {
             .map_err(|error| ConnectionError::PrivateKey(error.to_string()))?;
         let transport = Transport::new(&connection.api_url)
             .map_err(|error| ConnectionError::HttpClient(error.to_string()))?;
-        Ok(Self { transport, app, reading: ReadingTokens::default() })
+        Ok(Self { transport, app, reading: ReadingTokens::default(), limits: Arc::default() })
+    }
+
+    /// The same, with limits that others share.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Arc<Limits>) -> Self {
+        self.limits = limits;
+        self
     }
 
     /// Who GitHub says that we are, and GitHub's clock, which comes with a refusal too. An error

@@ -1,6 +1,8 @@
 //! The adapter to the real GitHub, or to whatever speaks its REST API at another address: GitHub
 //! Enterprise Server, the emulator. Which endpoint answers which question is decided here.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
@@ -10,6 +12,7 @@ use url::{Url, form_urlencoded};
 
 use super::app_client::PAGE_ENTRIES;
 use super::app_jwt::AppKey;
+use super::limits::Limits;
 use super::refusal::{accepted, read};
 use super::tokens::InstallationTokens;
 use super::transport::{Answer, Call, Clock, Transport};
@@ -58,6 +61,7 @@ pub struct OctocrabGitHub {
     transport: Transport,
     app: AppKey,
     tokens: InstallationTokens,
+    limits: Arc<Limits>,
     web_url: Url,
     slug: OnceCell<String>,
     identity: OnceCell<AppIdentity>,
@@ -74,6 +78,7 @@ impl OctocrabGitHub {
             transport,
             app,
             tokens: InstallationTokens::default(),
+            limits: Arc::default(),
             web_url: connection.web_url,
             slug: OnceCell::new(),
             identity: OnceCell::new(),
@@ -87,6 +92,13 @@ impl OctocrabGitHub {
         self
     }
 
+    /// The same, with limits that others share.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Arc<Limits>) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// The same, with other pauses before the repetitions of a request that may be repeated; as
     /// many repetitions as pauses.
     #[must_use]
@@ -95,9 +107,10 @@ impl OctocrabGitHub {
         self
     }
 
-    /// Sends a call with the repository's token. A token that is refused is replaced once: it may
-    /// have been revoked, or the App's key rolled.
+    /// Sends a call with the repository's token, when the installation's limits let it. A token that is
+    /// refused is replaced once: it may have been revoked, or the App's key rolled.
     pub(super) async fn ask(&self, at: &RepositoryRef, call: &Call) -> Result<Answer, GitHubError> {
+        self.limits.admit(at.installation, call, || self.transport.now()).await?;
         let token = self.tokens.get(&self.transport, &self.app, at).await?;
         let mut answer = self.transport.send(call, Some(&token)).await?;
         if answer.status == http::StatusCode::UNAUTHORIZED {
@@ -105,7 +118,9 @@ impl OctocrabGitHub {
             let token = self.tokens.get(&self.transport, &self.app, at).await?;
             answer = self.transport.send(call, Some(&token)).await?;
         }
-        let answer = accepted(call, answer, self.transport.now())?;
+        let now = self.transport.now();
+        let wait = self.limits.heed(at.installation, &answer, now).await;
+        let answer = accepted(call, answer, now).map_err(|error| error.after(wait))?;
         match repository_in(&answer.address) {
             Some(id) if id != at.id => Err(GitHubError::NotFound {
                 what: call.what.clone(),
@@ -185,7 +200,7 @@ impl GitHub for OctocrabGitHub {
         let path = format!("{}/issues/{number}/reactions", repo_path(at));
         let call = Call::post(format!("reacting to {}#{number}", at.name), path, json!({"content": "eyes"}));
         // GitHub keeps one reaction of a kind for each account: 201 the first time, 200 after.
-        self.ask(at, &call.repeatable()).await.map(drop)
+        self.ask(at, &call.repeatable().at_once()).await.map(drop)
     }
 
     async fn our_comments(

@@ -232,18 +232,23 @@ impl AppClient {
         Ok(last.map(RawEvent::meaning))
     }
 
-    /// Sends a call with a token of the installation that may read only.
+    /// Sends a call with a token of the installation that may read only, when its limits let it. A
+    /// token that is refused is replaced once.
     async fn ask(&self, installation: u64, call: &Call) -> Result<Answer, GitHubError> {
+        let at = InstallationId(installation);
+        self.limits.admit(at, call, || self.transport.now()).await?;
         let token = self.reading_token(installation).await?;
-        let answer = self.transport.send(call, Some(&token)).await?;
+        let mut answer = self.transport.send(call, Some(&token)).await?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            self.reading_tokens().remove(&installation);
+            let token = self.reading_token(installation).await?;
+            answer = self.transport.send(call, Some(&token)).await?;
+        }
+        let now = self.transport.now();
+        let wait = self.limits.heed(at, &answer, now).await;
         match answer.status {
             StatusCode::NOT_MODIFIED => Ok(answer),
-            StatusCode::UNAUTHORIZED => {
-                // Revoked, perhaps: a new one is made the next time.
-                self.reading_tokens().remove(&installation);
-                accepted(call, answer, self.transport.now())
-            }
-            _ => accepted(call, answer, self.transport.now()),
+            _ => accepted(call, answer, now).map_err(|error| error.after(wait)),
         }
     }
 

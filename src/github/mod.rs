@@ -10,6 +10,7 @@ mod app_jwt;
 mod cleared;
 mod client;
 mod label_client;
+mod limits;
 mod manifest;
 mod operations;
 mod refusal;
@@ -22,6 +23,7 @@ mod wire;
 pub use app_client::{AppClient, AppFacts, AppOwner, HookConfig, HookDelivery, Installation};
 pub use client::{Connection, ConnectionError, OctocrabGitHub};
 pub use label_client::{LabelEvent, LabelledIssue, LabelledPage};
+pub use limits::{KeepPause, Limits};
 pub use manifest::{RegisteredApp, convert_manifest_code};
 pub use operations::OPERATIONS;
 pub use signed_commit::{MadeCommit, NewCommit};
@@ -291,4 +293,16 @@ pub enum GitHubError {
         /// What was found, and where.
         found: Vec<SecretFound>,
     },
+}
+
+impl GitHubError {
+    /// The same, worth another try no sooner than after `wait`.
+    fn after(self, wait: Option<std::time::Duration>) -> Self {
+        match (self, wait) {
+            (Self::Unavailable { what, detail, .. }, Some(retry_after)) => {
+                Self::Unavailable { what, detail, retry_after }
+            }
+            (error, _) => error,
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -21,15 +22,19 @@ const DETAIL_CHARS_MAX: usize = 500;
 
 /// The answer, when it is a success; else the error it stands for.
 pub(super) fn accepted(call: &Call, answer: Answer, now: Timestamp) -> Result<Answer, GitHubError> {
+    let what = call.what.clone();
+    if let Some(limited) = limited(&answer, now) {
+        let retry_after = match limited {
+            Limited::For(wait) => wait,
+            Limited::Unsaid => SECONDARY_LIMIT_WAIT,
+        };
+        let detail = format!("rate limit: {}", explanation(&answer));
+        return Err(GitHubError::Unavailable { what, detail, retry_after });
+    }
     if answer.status.is_success() {
         return Ok(answer);
     }
-    let what = call.what.clone();
     let detail = explanation(&answer);
-    if let Some(retry_after) = rate_limit_wait(&answer, now) {
-        let detail = format!("rate limit: {detail}");
-        return Err(GitHubError::Unavailable { what, detail, retry_after });
-    }
     Err(match answer.status {
         StatusCode::NOT_FOUND | StatusCode::GONE => GitHubError::NotFound { what, detail },
         StatusCode::UNAUTHORIZED => GitHubError::Forbidden {
@@ -56,24 +61,57 @@ pub(super) fn read<T: DeserializeOwned>(call: &Call, answer: &Answer) -> Result<
     })
 }
 
-/// How long to wait, where the refusal is a rate limit.
-fn rate_limit_wait(answer: &Answer, now: Timestamp) -> Option<Duration> {
-    let throttled = answer.status == StatusCode::TOO_MANY_REQUESTS;
-    if !throttled && answer.status != StatusCode::FORBIDDEN {
+/// A refusal for a rate limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limited {
+    /// GitHub says how long.
+    For(Duration),
+    /// It does not.
+    Unsaid,
+}
+
+/// Whether the answer is a refusal for a rate limit.
+pub(super) fn limited(answer: &Answer, now: Timestamp) -> Option<Limited> {
+    let says = |words: &str| String::from_utf8_lossy(&answer.body).to_lowercase().contains(words);
+    let throttled = match answer.status {
+        StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::FORBIDDEN => false,
+        // GraphQL refuses with success.
+        status if status.is_success() && answer.address.path().ends_with("/graphql") => {
+            if !says("\"rate_limited\"") {
+                return None;
+            }
+            true
+        }
+        _ => return None,
+    };
+    if let Some(after) = number(answer, "retry-after") {
+        return Some(Limited::For(wait(after)));
+    }
+    if let Some(wait) = used_up_for(answer, now) {
+        return Some(Limited::For(wait));
+    }
+    (throttled || says("secondary rate limit")).then_some(Limited::Unsaid)
+}
+
+/// How long it is until there are requests again, where the answer took the last one.
+pub(super) fn used_up_for(answer: &Answer, now: Timestamp) -> Option<Duration> {
+    if number(answer, "x-ratelimit-remaining") != Some(0) {
         return None;
     }
-    let number = |name: &str| answer.headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
-    let seconds = |seconds: i64| Duration::from_secs(seconds.max(1).unsigned_abs()).min(LIMIT_WAIT_MAX);
-    if let Some(after) = number("retry-after") {
-        return Some(seconds(after));
-    }
-    if number("x-ratelimit-remaining") == Some(0)
-        && let Some(reset) = number("x-ratelimit-reset")
-    {
-        return Some(seconds(reset.saturating_sub(now.as_second())));
-    }
-    let secondary = String::from_utf8_lossy(&answer.body).to_lowercase().contains("secondary rate limit");
-    (throttled || secondary).then_some(SECONDARY_LIMIT_WAIT)
+    let reset = number(answer, "x-ratelimit-reset")?;
+    // GitHub's own clock, for ours may be wrong.
+    let date = answer.headers.get(http::header::DATE).and_then(|value| value.to_str().ok());
+    let date = date.and_then(|text| rfc2822::parse(text).ok()).map(|zoned| zoned.timestamp());
+    Some(wait(reset.saturating_sub(date.unwrap_or(now).as_second())))
+}
+
+fn number(answer: &Answer, header: &str) -> Option<i64> {
+    answer.headers.get(header)?.to_str().ok()?.trim().parse().ok()
+}
+
+fn wait(seconds: i64) -> Duration {
+    Duration::from_secs(seconds.max(1).unsigned_abs()).min(LIMIT_WAIT_MAX)
 }
 
 fn permission_remedy(headers: &HeaderMap) -> String {
@@ -169,6 +207,9 @@ mod tests {
         assert_eq!(wait(&refused(429, &[], "")), 60);
         let secondary = r#"{"message":"You have exceeded a secondary rate limit."}"#;
         assert_eq!(wait(&refused(403, &[], secondary)), 60);
+        let date = ("date", "Mon, 21 Sep 2026 14:13:30 GMT".to_owned());
+        let by_githubs_clock = [primary[0].clone(), primary[1].clone(), date];
+        assert_eq!(wait(&refused(403, &by_githubs_clock, "{}")), 80, "ours is ten seconds behind");
         let plenty = [header("x-ratelimit-remaining", 4999), header("x-ratelimit-reset", NOW + 90)];
         assert!(matches!(refused(403, &plenty, "{}"), GitHubError::Forbidden { .. }));
     }

@@ -49,6 +49,8 @@ pub(super) struct Call {
     pub(super) if_none_match: Option<String>,
     /// Whether its texts must arrive as they are: contents of files. Texts that people read must not.
     pub(super) verbatim: bool,
+    /// Whether it goes before all writes that wait for their turn.
+    pub(super) at_once: bool,
 }
 
 impl Call {
@@ -62,6 +64,7 @@ impl Call {
             repeatable: true,
             if_none_match: None,
             verbatim: false,
+            at_once: false,
         }
     }
     pub(super) fn patch(what: impl Into<String>, path: impl Into<String>, body: Value) -> Self {
@@ -74,6 +77,7 @@ impl Call {
             repeatable: true,
             if_none_match: None,
             verbatim: false,
+            at_once: false,
         }
     }
     /// Never sent twice: what it creates may exist although no answer came.
@@ -87,11 +91,16 @@ impl Call {
             repeatable: false,
             if_none_match: None,
             verbatim: false,
+            at_once: false,
         }
     }
     /// For contents that were looked through before.
     pub(super) fn verbatim(self) -> Self {
         Self { verbatim: true, ..self }
+    }
+    /// For what nobody is notified of, and somebody waits for.
+    pub(super) fn at_once(self) -> Self {
+        Self { at_once: true, ..self }
     }
     pub(super) fn delete(what: impl Into<String>, path: impl Into<String>) -> Self {
         Self { method: Method::DELETE, ..Self::get(what, path) }
@@ -176,7 +185,7 @@ impl Transport {
                 return Err(GitHubError::Unavailable {
                     what: call.what.clone(),
                     detail: trouble,
-                    retry_after: TROUBLE_RETRY_AFTER,
+                    retry_after: jittered(TROUBLE_RETRY_AFTER),
                 });
             };
             tracing::debug!(what = call.what, trouble, "asking GitHub again");

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    Ask, DayCapReached, DayCaps, DeliveryId, IllegalTransition, IssueNumber, Job, JobId, JobState, Login,
-    Outcome, PullRequestNumber, Recorded, RecordedText, RepositoryId, RepositoryRef, TranscriptEvent,
-    Trigger, WorstCase,
+    Ask, DayCapReached, DayCaps, DeliveryId, IllegalTransition, InstallationId, IssueNumber, Job, JobId,
+    JobState, Login, Outcome, PullRequestNumber, Recorded, RecordedText, RepositoryId, RepositoryRef,
+    TranscriptEvent, Trigger, WorstCase,
 };
 
 mod calls;
@@ -269,6 +269,13 @@ pub trait Store: Send + Sync {
 
     /// Puts a command off.
     async fn postpone_ask(&self, id: &str, until: Timestamp) -> Result<(), StoreError>;
+
+    /// Puts down that GitHub is to be asked nothing for an installation before `until`. A longer pause
+    /// that is known stays.
+    async fn keep_pause(&self, installation: InstallationId, until: Timestamp) -> Result<(), StoreError>;
+
+    /// The pauses that are not over, by installation.
+    async fn pauses(&self, now: Timestamp) -> Result<Vec<(InstallationId, Timestamp)>, StoreError>;
 
     /// The job that opened a pull request.
     async fn job_of_pull_request(

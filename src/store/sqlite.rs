@@ -14,13 +14,14 @@ use super::{
     Store, StoreError, row_change,
 };
 use crate::domain::{
-    DayCapReached, DayCaps, DeliveryId, IssueNumber, Job, JobId, JobState, Login, PullRequestNumber,
-    Recorded, RecordedText, RepositoryId, TranscriptEvent, WorstCase,
+    DayCapReached, DayCaps, DeliveryId, InstallationId, IssueNumber, Job, JobId, JobState, Login,
+    PullRequestNumber, Recorded, RecordedText, RepositoryId, TranscriptEvent, WorstCase,
 };
 
 mod asks;
 mod issues;
 mod opening;
+mod pauses;
 
 /// The store on SQLite.
 #[derive(Debug, Clone)]
@@ -326,6 +327,14 @@ impl Store for SqliteStore {
             .await
             .map_err(self.failed("read a job"))?;
         row.map(|row| rows::job(&row).map_err(self.unreadable("job"))).transpose()
+    }
+
+    async fn keep_pause(&self, installation: InstallationId, until: Timestamp) -> Result<(), StoreError> {
+        self.write_pause(installation, until).await
+    }
+
+    async fn pauses(&self, now: Timestamp) -> Result<Vec<(InstallationId, Timestamp)>, StoreError> {
+        self.read_pauses(now).await
     }
 
     async fn due_ask(&self, now: Timestamp) -> Result<Option<DueAsk>, StoreError> {

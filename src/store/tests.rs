@@ -54,6 +54,21 @@ pub(super) async fn start(store: &SqliteStore, id: &str, issue: u64) -> JobId {
 }
 
 #[tokio::test]
+async fn a_pause_is_known_again_until_it_is_over_and_a_shorter_one_does_not_shorten_it() {
+    let (store, _directory) = store().await;
+    for (installation, until) in [(7, 90), (7, 20), (8, 30)] {
+        store.keep_pause(InstallationId(installation), at(until)).await.unwrap();
+    }
+    assert_eq!(
+        store.pauses(at(10)).await.unwrap(),
+        [(InstallationId(7), at(90)), (InstallationId(8), at(30))]
+    );
+    assert_eq!(store.pauses(at(30)).await.unwrap(), [(InstallationId(7), at(90))]);
+    store.keep_pause(InstallationId(7), at(95)).await.unwrap();
+    assert_eq!(store.pauses(at(94)).await.unwrap(), [(InstallationId(7), at(95))]);
+}
+
+#[tokio::test]
 async fn a_delivery_counts_once_and_an_issue_has_one_job_at_a_time() {
     let (store, _directory) = store().await;
     let job = start(&store, "d1", 5).await;

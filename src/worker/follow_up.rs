@@ -1,5 +1,5 @@
 //! What goes with a job and its proposal: state labels, the check run, requests for review. All of it
-//! is best effort: a job does not fail for any of it.
+//! is best effort: a job does not fail for any of it, and only waits where GitHub cannot answer now.
 
 use tracing::{info, warn};
 
@@ -19,7 +19,7 @@ const CHECK: &str = "check";
 const REVIEWERS: &str = "reviewers";
 
 /// Puts the label on the issue that says where its job stands, and takes the others off.
-pub(super) async fn label(parts: &Parts, job: &Job, state: JobState) {
+pub(super) async fn label(parts: &Parts, job: &Job, state: JobState) -> Result<(), GitHubError> {
     let (at, number) = (&job.trigger.repository, job.trigger.issue.number);
     let changed = async {
         let present = parts.github.issue(at, number).await?.snapshot.labels;
@@ -32,9 +32,12 @@ pub(super) async fn label(parts: &Parts, job: &Job, state: JobState) {
         }
         Ok::<(), GitHubError>(())
     };
-    if let Err(error) = changed.await {
-        warn!(%error, "the issue's label does not say where the job stands");
+    match changed.await {
+        Err(error @ GitHubError::Unavailable { .. }) => return Err(error),
+        Err(error) => warn!(%error, "the issue's label does not say where the job stands"),
+        Ok(()) => {}
     }
+    Ok(())
 }
 
 /// Why a thing that goes with a proposal could not be done.
@@ -57,13 +60,18 @@ pub(super) async fn follow_up(
     verified: &Verified,
     head: &Sha,
     number: PullRequestNumber,
-) {
-    if let Err(error) = publish_check(parts, journal, evidence, verified, head).await {
-        warn!(%error, "the check run could not be made");
+) -> Result<(), GitHubError> {
+    match publish_check(parts, journal, evidence, verified, head).await {
+        Err(Trouble::GitHub(error @ GitHubError::Unavailable { .. })) => return Err(error),
+        Err(error) => warn!(%error, "the check run could not be made"),
+        Ok(()) => {}
     }
-    if let Err(error) = ask_for_reviews(parts, journal, workspace, evidence, number).await {
-        warn!(%error, "nobody could be asked for a review");
+    match ask_for_reviews(parts, journal, workspace, evidence, number).await {
+        Err(Trouble::GitHub(error @ GitHubError::Unavailable { .. })) => return Err(error),
+        Err(error) => warn!(%error, "nobody could be asked for a review"),
+        Ok(()) => {}
     }
+    Ok(())
 }
 
 async fn publish_check(

@@ -37,6 +37,7 @@ mod reconcile;
 mod report;
 mod setup;
 mod signing;
+mod teller;
 
 pub use again::{JudgedAgain, RanAgain, judge_again, run_again};
 pub use clerk::Clerk;
@@ -231,7 +232,7 @@ impl Worker {
     async fn work(&self, claim: Claim, shutdown: &CancellationToken) {
         let journal = Journal::new(self.parts.store.clone(), claim.clone(), self.parts.clock);
         info!("job claimed");
-        let committed = AtomicBool::new(false);
+        let committed = AtomicBool::new(publication::is_published(&journal).await);
         let ended = tokio::select! {
             ended = AssertUnwindSafe(Box::pin(self.attempt(&journal, &committed))).catch_unwind() => {
                 ended.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))

@@ -17,6 +17,7 @@ use super::admission::{Admission, admit};
 use super::preparation::{
     Prepared, base_and_settings, sandbox_and_baseline, sandbox_error, suite_error, workspace_error,
 };
+use super::teller::Teller;
 use super::{JobError, Parts, publication};
 
 /// A model that asks for verdict after verdict is not going to get it right.
@@ -51,7 +52,15 @@ pub(super) async fn run(
             publication::acknowledge(parts, journal).await?;
             let decision = match no_room(parts, journal, &transcript).await? {
                 Some(limit) => Decision::Escalate(EscalationReason::Budget { limit }),
-                None => work(parts, journal, &mut stage, &transcript, &remote).await?,
+                None => {
+                    let teller = Teller::default();
+                    let working = async {
+                        let decision = work(parts, journal, &mut stage, &transcript, &remote, &teller).await;
+                        teller.close();
+                        decision
+                    };
+                    tokio::join!(working, teller.run(parts, journal)).0?
+                }
             };
             record_decision(&mut stage, &decision).await?;
             decision
@@ -116,8 +125,9 @@ async fn work(
     stage: &mut Stage<'_>,
     transcript: &[Recorded],
     remote: &crate::github::Repository,
+    teller: &Teller,
 ) -> Result<Decision, JobError> {
-    publication::progress(parts, journal).await;
+    teller.tell();
     let (workspace, settings) = match base_and_settings(parts, journal, transcript, remote).await? {
         Ok(found) => found,
         Err(reason) => return Ok(Decision::Escalate(reason)),
@@ -127,8 +137,8 @@ async fn work(
         Err(reason) => return Ok(Decision::Escalate(reason)),
     };
     stage.take(Step::Prepared).await?;
-    publication::progress(parts, journal).await;
-    let decision = agent_and_verdict(parts, journal, stage, &prepared).await;
+    teller.tell();
+    let decision = agent_and_verdict(parts, journal, stage, &prepared, teller).await;
     tell_environment(journal, &prepared).await?;
     prepared.toolbox.shut_down().await;
     decision
@@ -139,6 +149,7 @@ async fn agent_and_verdict(
     journal: &Journal,
     stage: &mut Stage<'_>,
     prepared: &Prepared,
+    teller: &Teller,
 ) -> Result<Decision, JobError> {
     let transcript = journal.transcript().await?;
     let mut state = Conversation::replay(&transcript);
@@ -170,7 +181,7 @@ async fn agent_and_verdict(
         };
         info!(summary = finish.summary, "the agent asks for a verdict");
         stage.take(Step::Finished).await?;
-        publication::progress(parts, journal).await;
+        teller.tell();
         let asked = std::time::Instant::now();
         let judged = judge.judge(&Agent::changes(&state), last_red.as_ref()).await;
         tell_environment(journal, prepared).await?;

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use jiff::SignedDuration;
 use tracing::{error, warn};
 
 use crate::domain::{
@@ -24,6 +25,8 @@ use super::preparation::workspace_error;
 use super::signing::Signing;
 use super::{JobError, Parts};
 
+/// A job older than this ends also where GitHub cannot be told of it.
+const UNTOLD_MAX: SignedDuration = SignedDuration::from_hours(12);
 /// The reaction that says: seen.
 const EYES: &str = "reaction";
 /// The pushed branch.
@@ -53,8 +56,7 @@ pub(super) async fn progress(parts: &Parts, journal: &Journal) {
         let job = current(parts, journal).await?;
         let evidence = evidence_of(parts, &job, &transcript);
         update_progress(parts.github.as_ref(), &job, &evidence).await.map_err(github_error)?;
-        label(parts, &job, evidence.state).await;
-        Ok::<(), JobError>(())
+        label(parts, &job, evidence.state).await.map_err(github_error)
     };
     if let Err(error) = told.await {
         warn!(%error, "the progress comment could not be brought up to date");
@@ -69,20 +71,20 @@ pub(super) async fn refuse(parts: &Parts, journal: &Journal, why: String) -> Res
 
 /// Says on the issue how a job ended that did not get to publish anything.
 pub(super) async fn report_end(parts: &Parts, journal: &Journal, outcome: &Outcome) {
-    let told = async {
-        let mut transcript = journal.transcript().await?;
-        // Told first, recorded then: a crash in between tells it once more, in the same place.
-        let event = TranscriptEvent::Ended { outcome: outcome.clone() };
-        transcript.push(Recorded { sequence: transcript.len() as u64 + 1, at: journal.now(), event });
-        let job = current(parts, journal).await?;
-        let evidence = evidence_of(parts, &job, &transcript);
-        update_progress(parts.github.as_ref(), &job, &evidence).await.map_err(github_error)?;
-        label(parts, &job, outcome.state()).await;
-        Ok::<(), JobError>(())
-    };
-    if let Err(error) = told.await {
+    if let Err(error) = tell_end(parts, journal, outcome).await {
         warn!(%error, "the end could not be told on the issue");
     }
+}
+
+async fn tell_end(parts: &Parts, journal: &Journal, outcome: &Outcome) -> Result<(), JobError> {
+    let mut transcript = journal.transcript().await?;
+    // Told first, recorded then: a crash in between tells it once more, in the same place.
+    let event = TranscriptEvent::Ended { outcome: outcome.clone() };
+    transcript.push(Recorded { sequence: transcript.len() as u64 + 1, at: journal.now(), event });
+    let job = current(parts, journal).await?;
+    let evidence = evidence_of(parts, &job, &transcript);
+    update_progress(parts.github.as_ref(), &job, &evidence).await.map_err(github_error)?;
+    label(parts, &job, outcome.state()).await.map_err(github_error)
 }
 
 /// Says on the issue that a job failed through our own fault.
@@ -172,9 +174,16 @@ pub(super) async fn propose(
     journal.append(&[TranscriptEvent::Published { kind: PULL_REQUEST.to_owned(), reference }]).await?;
     let pull_request = (number.0 != 0).then_some(number);
     if let Some(number) = pull_request {
-        follow_up(parts, journal, &workspace, &evidence, verified, &head, number).await;
+        let followed = follow_up(parts, journal, &workspace, &evidence, verified, &head, number).await;
+        followed.map_err(github_error)?;
     }
     end(parts, journal, Outcome::Proposed { pull_request, branch, head }).await
+}
+
+/// Whether the job's pull request is open: it then ends with it, whatever it is told.
+pub(super) async fn is_published(journal: &Journal) -> bool {
+    let is_open = |recorded: &Recorded| matches!(&recorded.event, TranscriptEvent::Published { kind, .. } if kind == PULL_REQUEST);
+    journal.transcript().await.is_ok_and(|transcript| transcript.iter().any(is_open))
 }
 
 /// Keeps the commit and its manifest, and shows on the issue what is held back.
@@ -256,9 +265,17 @@ pub(super) async fn escalate(
     end(parts, journal, Outcome::Escalated { reason }).await
 }
 
-/// Tells the end on the issue, then records it: a crash in between tells it once more, in place.
+/// Tells the end on the issue, then records it: a crash in between tells it once more, in place. Where
+/// GitHub cannot be told now, the job is put back for it, as long as somebody may still wait for it.
 async fn end(parts: &Parts, journal: &Journal, outcome: Outcome) -> Result<Outcome, JobError> {
-    report_end(parts, journal, &outcome).await;
+    let age = journal.now().duration_since(journal.job().created_at);
+    match tell_end(parts, journal, &outcome).await {
+        Ok(()) => {}
+        Err(error @ (JobError::Later { .. } | JobError::LeaseLost(_))) if age < UNTOLD_MAX => {
+            return Err(error);
+        }
+        Err(error) => warn!(%error, "the end could not be told on the issue"),
+    }
     journal.append(&[TranscriptEvent::Ended { outcome: outcome.clone() }]).await?;
     Ok(outcome)
 }

@@ -12,6 +12,7 @@ mod evaluation;
 mod evidence;
 mod hold;
 mod leaks;
+mod living_limits;
 mod money;
 mod people;
 mod processes;

@@ -87,7 +87,7 @@ impl World {
         };
         let text = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"data\"\n\
-             [github]\napi_url = \"{}\"\nweb_url = \"{}\"\n{app}\
+             [github]\napi_url = \"{}\"\nweb_url = \"{}\"\nseconds_between_writes = 0\n{app}\
              [model]\nprovider = \"anthropic\"\nurl = \"{}\"\nname = \"scripted-1\"\n\
              api_key_file = \"model-key\"\noutput_tokens_max = 4096\n{extra}",
             self.github.api_url(),
@@ -268,6 +268,13 @@ impl World {
         };
         store.close().await;
         transcript
+    }
+
+    /// What was said to GitHub's REST API and by it so far, in order.
+    pub fn exchanges(&self) -> Vec<Value> {
+        let record = std::fs::read_to_string(self.directory.path().join(EXCHANGES)).unwrap();
+        // The last line may be being written.
+        record.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// Ends the story: the service stops well, the model was never spoken to wrongly, GitHub was

@@ -17,6 +17,8 @@ use crate::domain::Login;
 const WEBHOOK_SECRET_BYTES_ADVISED: usize = 16;
 /// A handful of requests for each repository: far below any limit.
 const RECONCILE_SECONDS: u64 = 300;
+/// What github.com asks for.
+const SECONDS_BETWEEN_WRITES: u64 = 1;
 const LABEL_CHARS_MAX: usize = 50;
 
 pub(super) fn github(
@@ -93,6 +95,9 @@ pub(super) fn github(
         bots_allowed: bots_allowed(given)?,
         reconcile_every,
         publish_hold: publish_hold(given)?,
+        between_writes: Duration::from_secs(
+            number(given, "github.seconds_between_writes", 0..=60)?.unwrap_or(SECONDS_BETWEEN_WRITES),
+        ),
         signed_commits: given.get("github.signed_commits").map_or(Ok(false), Found::flag)?,
     })
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use http::request::Parts;
@@ -118,6 +119,7 @@ struct SetInstallation {
 struct SetRateLimit {
     max: u64,
     used: u64,
+    resets_in_seconds: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -274,8 +276,8 @@ fn act(
             Ok(json!({}))
         }
         ("PUT", ["rate_limit"]) => {
-            let SetRateLimit { max, used } = read(body)?;
-            (world.rate_limit.max, world.rate_limit.used) = (max, used);
+            let SetRateLimit { max, used, resets_in_seconds } = read(body)?;
+            world.set_rate_limit(max, used, resets_in_seconds.map(Duration::from_secs), now);
             Ok(json!({}))
         }
         ("PATCH", ["repository"]) => {

@@ -146,7 +146,7 @@ fn spend_rate_limit(
     const WINDOW: SignedDuration = SignedDuration::from_hours(1);
     if now >= world.rate_limit.resets_at {
         world.rate_limit.used = 0;
-        world.rate_limit.resets_at = now + WINDOW;
+        world.rate_limit.resets_at = whole_seconds(now + WINDOW);
     }
     if operation.id == "rate-limit/get" || !matches!(caller, Caller::Installation(_)) {
         return Ok(());
@@ -157,6 +157,11 @@ fn spend_rate_limit(
         return Err(Refusal::new(403, &message));
     }
     Ok(())
+}
+
+/// The header that tells of it has no fractions.
+pub(super) fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 fn read_body(bytes: &[u8]) -> Result<Value, Refusal> {

@@ -187,6 +187,11 @@ impl EmulatedGitHub {
         self.deliveries_settled().await;
     }
 
+    /// Says how many requests an hour there are, how many of them were sent, and when the hour is over.
+    pub fn set_rate_limit(&self, max: u64, used: u64, resets_in: std::time::Duration) {
+        self.shared.with_world(|world| world.set_rate_limit(max, used, Some(resets_in), Timestamp::now()));
+    }
+
     /// Changes what a person may do in every repository.
     pub fn set_role(&self, login: &str, role: Role) {
         self.shared.with_world(|world| ensure_user(world, login).role = role);

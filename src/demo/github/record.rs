@@ -54,6 +54,7 @@ fn exchange(request: &Incoming, answer: &Answer) -> Value {
     };
     redact(&mut request_body);
     json!({
+        "at": jiff::Timestamp::now().to_string(),
         "method": request.method,
         "path": path,
         "request_headers": request_headers,

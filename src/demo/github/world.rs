@@ -2,12 +2,14 @@
 //! talks to nobody; only the git objects are on disk.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::credentials::App;
+use super::dispatch::whole_seconds;
 use super::faults::Fault;
 use super::people::User;
 use crate::demo::git_http::BareRepository;
@@ -227,6 +229,20 @@ pub(super) struct Outcome {
 }
 
 impl World {
+    /// Without `resets_in` the hour goes on as it was.
+    pub(super) fn set_rate_limit(
+        &mut self,
+        max: u64,
+        used: u64,
+        resets_in: Option<Duration>,
+        now: Timestamp,
+    ) {
+        (self.rate_limit.max, self.rate_limit.used) = (max, used);
+        if let Some(resets_in) = resets_in {
+            self.rate_limit.resets_at = whole_seconds(now + resets_in);
+        }
+    }
+
     /// A fresh id: one sequence for everything, so that ids never coincide by chance.
     pub(super) fn next_id(&mut self) -> u64 {
         self.ids += 1;
