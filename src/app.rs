@@ -193,6 +193,7 @@ impl Live {
                 scribe_context_tokens: context_of_scribe(&config.model),
                 settings_override: None,
                 hold: config.github.publish_hold,
+                rounds_max: config.github.review_rounds_max,
                 signed_commits: config.github.signed_commits,
             },
             wake: Arc::new(Notify::new()),

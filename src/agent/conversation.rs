@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::context::View;
 use crate::domain::{
-    AssistantBlock, ChangedContent, Message, Recorded, RepoPath, Sha, Spend, TestRun, ToolCall,
-    TranscriptEvent, Usage, WorkBrief,
+    AssistantBlock, Budget, ChangedContent, Grant, Message, Recorded, RepoPath, Resumption, Sha, Spend,
+    TestRun, ToolCall, TranscriptEvent, Usage, WorkBrief,
 };
 
 use super::notices::Habits;
@@ -112,6 +112,9 @@ impl Conversation {
                 self.red_verdicts_unchanged = if unchanged { self.red_verdicts_unchanged + 1 } else { 1 };
                 self.red_tree = Some(tree.clone());
             }
+            TranscriptEvent::Resumed { .. } => {
+                (self.idle_turns, self.red_verdicts, self.red_verdicts_unchanged) = (0, 0, 0);
+            }
             TranscriptEvent::VerdictReached { verified: true, .. }
             | TranscriptEvent::StateChanged { .. }
             | TranscriptEvent::Prepared { .. }
@@ -121,9 +124,25 @@ impl Conversation {
             | TranscriptEvent::CallWasted { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::Released { .. }
+            | TranscriptEvent::BranchFound { .. }
             | TranscriptEvent::EscalationDecided { .. }
             | TranscriptEvent::Note { .. }
             | TranscriptEvent::Ended { .. } => {}
+        }
+    }
+
+    /// The limits of the transcript's present round, where `per_job` is a new job's.
+    pub fn budget(transcript: &[Recorded], per_job: &Budget) -> Budget {
+        let is_resumed = |recorded: &Recorded| match &recorded.event {
+            TranscriptEvent::Resumed { why: Resumption::Continued { grant, .. }, .. } => Some(*grant),
+            TranscriptEvent::Resumed { why: Resumption::Reviewed { .. }, .. } => Some(Grant::default()),
+            _ => None,
+        };
+        let last =
+            transcript.iter().enumerate().rev().find_map(|(at, recorded)| Some((at, is_resumed(recorded)?)));
+        match last {
+            Some((at, grant)) => per_job.granted(&Self::replay(&transcript[..at]).spend, &grant),
+            None => per_job.clone(),
         }
     }
 

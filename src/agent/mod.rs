@@ -10,6 +10,7 @@ mod notices;
 pub mod prompts;
 mod purse;
 mod results;
+mod resume;
 mod run;
 mod sanitise;
 pub mod tools;

@@ -131,6 +131,8 @@ impl Habits {
             TranscriptEvent::MessageAdded { message: Message::Assistant { .. }, .. } => self.due.clear(),
             TranscriptEvent::MessageAdded { message: Message::User { .. }, .. }
             | TranscriptEvent::StateChanged { .. }
+            | TranscriptEvent::Resumed { .. }
+            | TranscriptEvent::BranchFound { .. }
             | TranscriptEvent::Prepared { .. }
             | TranscriptEvent::SandboxStarted { .. }
             | TranscriptEvent::SetUp { .. }

@@ -180,6 +180,7 @@ impl SandboxArguments {
             context_tokens: context_tokens(""),
             scribe_context_tokens: context_tokens(""),
             hold: false,
+            rounds_max: 0,
             signed_commits: false,
             settings_override: Some(SettingsOverride { image_given: self.image.is_some(), ..settings }),
         }

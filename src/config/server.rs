@@ -44,6 +44,7 @@ const KEYS: &[&str] = &[
     "github.publish",
     "github.signed_commits",
     "github.seconds_between_writes",
+    "github.review_rounds_max",
     "model.provider",
     "model.url",
     "model.api_key",
@@ -154,6 +155,8 @@ pub struct GitHubConfig {
     pub between_writes: Duration,
     /// Whether commits are made by GitHub's API, so that GitHub signs them.
     pub signed_commits: bool,
+    /// How many rounds of changes reviewers may ask for in one pull request.
+    pub review_rounds_max: u32,
 }
 
 /// The App's credentials: the operator's, and where those say nothing what the set-up page stored.

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{CommentId, IssueNumber, IssueSnapshot, Login, RepositoryRef};
+use super::{CommentId, Grant, IssueNumber, IssueSnapshot, Login, RepositoryRef};
 
 /// What a command begins with, at the beginning of a line.
 pub const COMMAND: &str = "/agent-fix";
@@ -23,6 +23,14 @@ pub enum CommentCommand {
     Stop,
     /// Work on it anew.
     Retry,
+    /// Go on with what was handed to a person, with more to spend.
+    Continue {
+        /// What.
+        grant: Grant,
+    },
+    /// Change the pull request, as a review asks for it, or a comment that is addressed to us. Never
+    /// written as a command.
+    Revise,
     /// Say where it stands.
     Status,
     /// Say what was done, and why it ended so.
@@ -42,28 +50,7 @@ impl CommentCommand {
     /// The first command of a comment: at the beginning of a line that is neither quoted nor code.
     /// Whoever quotes a command, or shows one, gives none.
     pub fn read(body: &str) -> Option<Self> {
-        let mut fence: Option<&str> = None;
-        let mut is_hidden = false;
-        for line in body.lines().take(LINES_MAX) {
-            // Tabs and four spaces begin code; fewer do not (spec.commonmark.org, "Indented code blocks").
-            let text = line.trim_start_matches(' ');
-            let is_indented = line.len() - text.len() >= 4 || text.starts_with('\t');
-            match fence {
-                Some(open) if text.starts_with(open) => fence = None,
-                Some(_) => {}
-                None if is_hidden => is_hidden = !text.contains("-->"),
-                None if text.starts_with("```") => fence = Some("```"),
-                None if text.starts_with("~~~") => fence = Some("~~~"),
-                None if text.starts_with("<!--") => is_hidden = !text.contains("-->"),
-                None if is_indented => {}
-                None => {
-                    if let Some(command) = Self::of_line(text) {
-                        return Some(command);
-                    }
-                }
-            }
-        }
-        None
+        spoken(body).find_map(Self::of_line)
     }
 
     fn of_line(line: &str) -> Option<Self> {
@@ -72,17 +59,110 @@ impl CommentCommand {
         if !rest.is_empty() && !rest.starts_with(char::is_whitespace) {
             return None;
         }
-        let word = rest.split_whitespace().next().unwrap_or_default().to_lowercase();
+        let unknown = |word: &str| Self::Unknown { word: word.chars().take(UNKNOWN_CHARS_MAX).collect() };
+        let mut words = rest.split_whitespace();
+        let word = words.next().unwrap_or_default().to_lowercase();
         Some(match word.as_str() {
             "" | "start" => Self::Start,
             "stop" => Self::Stop,
             "retry" => Self::Retry,
+            "continue" => match grant_of(words) {
+                Ok(grant) => Self::Continue { grant },
+                Err(word) => unknown(word),
+            },
             "status" => Self::Status,
             "explain" => Self::Explain,
             "publish" => Self::Publish,
             "help" => Self::Help,
-            _ => Self::Unknown { word: word.chars().take(UNKNOWN_CHARS_MAX).collect() },
+            _ => unknown(&word),
         })
+    }
+}
+
+/// What `continue` is followed by: `+$3`, `+20 turns`, both, or words that are not looked at. `Err` is
+/// what begins like one of them and is none.
+fn grant_of<'w>(words: impl Iterator<Item = &'w str>) -> Result<Grant, &'w str> {
+    let mut grant = Grant::default();
+    for word in words {
+        let Some(amount) = word.strip_prefix('+') else { continue };
+        match amount.strip_prefix('$') {
+            Some(dollars) => grant.cents = Some(cents_of(dollars).ok_or(word)?),
+            None => grant.turns = Some(amount.parse().ok().filter(|turns| *turns > 0).ok_or(word)?),
+        }
+    }
+    Ok(grant)
+}
+
+/// `3`, `0.50`, `2.5`: at least a cent.
+fn cents_of(dollars: &str) -> Option<u32> {
+    let (whole, part) = dollars.split_once('.').unwrap_or((dollars, "0"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || !is_number(part) || part.len() > 2 {
+        return None;
+    }
+    let part: u32 = format!("{part:0<2}").parse().ok()?;
+    let cents = whole.parse::<u32>().ok()?.checked_mul(100)?.checked_add(part)?;
+    (cents > 0).then_some(cents)
+}
+
+/// Whether somebody is spoken to in a text, outside of quotes and code: by their login with an `@`, with
+/// or without the `[bot]` that an App's has.
+pub fn is_addressed(body: &str, login: &str) -> bool {
+    let name = login.strip_suffix("[bot]").unwrap_or(login).to_ascii_lowercase();
+    let part_of_login = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    spoken(body).any(|line| {
+        let line = line.to_ascii_lowercase();
+        line.match_indices('@').any(|(at, _)| {
+            let stands_alone = !line[..at].ends_with(|c: char| part_of_login(c) || matches!(c, '`' | '.'));
+            let rest = line[at + 1..].strip_prefix(name.as_str());
+            stands_alone && rest.is_some_and(|rest| !rest.starts_with(part_of_login))
+        })
+    })
+}
+
+/// The lines of a comment that are its author's own words: not quoted, not code, not hidden.
+fn spoken(body: &str) -> impl Iterator<Item = &str> {
+    let mut fence: Option<&str> = None;
+    let mut is_hidden = false;
+    body.lines().take(LINES_MAX).filter_map(move |line| {
+        // Tabs and four spaces begin code; fewer do not (spec.commonmark.org, "Indented code blocks").
+        let text = line.trim_start_matches(' ');
+        let is_indented = line.len() - text.len() >= 4 || text.starts_with('\t');
+        match fence {
+            Some(open) if text.starts_with(open) => fence = None,
+            Some(_) => {}
+            None if is_hidden => is_hidden = !text.contains("-->"),
+            None if text.starts_with("```") => fence = Some("```"),
+            None if text.starts_with("~~~") => fence = Some("~~~"),
+            None if text.starts_with("<!--") => is_hidden = !text.contains("-->"),
+            None if is_indented || text.starts_with('>') => {}
+            None => return Some(text),
+        }
+        None
+    })
+}
+
+/// What was written. GitHub counts the ids of each kind by themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SaidIn {
+    /// A comment below an issue or a pull request.
+    #[default]
+    Comment,
+    /// A review, as a whole.
+    Review,
+    /// A comment at a line of a pull request.
+    ReviewComment,
+}
+
+impl SaidIn {
+    /// The name used in the store.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Comment => "comment",
+            Self::Review => "review",
+            Self::ReviewComment => "review_comment",
+        }
     }
 }
 
@@ -103,8 +183,14 @@ pub struct Ask {
     pub by_id: u64,
     /// Whether GitHub says that they are a bot.
     pub by_is_bot: bool,
-    /// The comment.
+    /// What it stands in.
+    #[serde(default)]
+    pub said_in: SaidIn,
+    /// The comment, or the review.
     pub comment: CommentId,
+    /// All that it says.
+    #[serde(default)]
+    pub body: String,
     /// What it asks for.
     pub command: CommentCommand,
     /// When, by GitHub's clock; `None` where nobody said.
@@ -125,6 +211,14 @@ mod tests {
             ("<!-- note -->\n/agent-fix explain", CommentCommand::Explain),
             ("```\ncode\n```\n/agent-fix publish", CommentCommand::Publish),
             ("/agent-fix help", CommentCommand::Help),
+            ("/agent-fix continue", CommentCommand::Continue { grant: Grant::default() }),
+            (
+                "/agent-fix continue +$2.50 +20 turns: the answer is no",
+                CommentCommand::Continue { grant: Grant { cents: Some(250), turns: Some(20) } },
+            ),
+            ("/agent-fix continue +$", CommentCommand::Unknown { word: "+$".into() }),
+            ("/agent-fix continue +0", CommentCommand::Unknown { word: "+0".into() }),
+            ("/agent-fix continue +$0.001", CommentCommand::Unknown { word: "+$0.001".into() }),
             ("/agent-fix mend it", CommentCommand::Unknown { word: "mend".into() }),
         ] {
             assert_eq!(CommentCommand::read(body), Some(command), "{body:?}");
@@ -150,6 +244,27 @@ mod tests {
             "/agent-fix-stop",
         ] {
             assert_eq!(CommentCommand::read(body), None, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_spoken_to_is_named_and_not_quoted() {
+        let login = "mendwright-dev[bot]";
+        for body in ["@mendwright-dev rename it", "Please, @Mendwright-Dev[bot].", "> old\n(@mendwright-dev)"]
+        {
+            assert!(is_addressed(body, login), "{body:?}");
+        }
+        for body in [
+            "",
+            "mendwright-dev",
+            "> @mendwright-dev rename it",
+            "```\n@mendwright-dev\n```",
+            "`@mendwright-dev`",
+            "me@mendwright-dev",
+            "@mendwright-developer",
+            "@mendwright",
+        ] {
+            assert!(!is_addressed(body, login), "{body:?}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DayCapReached, Message, TranscriptEvent};
+use super::{DayCapReached, Grant, Message, TranscriptEvent};
 
 /// The limits of one job. Each is checked before every model call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -210,6 +210,21 @@ impl WorstCase {
 }
 
 impl Budget {
+    /// The limits of a round that begins when `spent` is spent: this budget once more, or what of it was
+    /// granted.
+    pub fn granted(&self, spent: &Spend, grant: &Grant) -> Self {
+        let turns = grant.turns.unwrap_or(u32::MAX).min(self.turns_max);
+        let usd = grant.cents.map_or(f64::MAX, |cents| f64::from(cents) / 100.0).min(self.usd_max);
+        let calls = spent.tool_calls.saturating_add(spent.surcharge);
+        Self {
+            turns_max: spent.turns.saturating_add(turns),
+            tool_calls_max: calls.saturating_add(self.tool_calls_max),
+            tokens_max: spent.usage.total().saturating_add(self.tokens_max),
+            usd_max: spent.usd.unwrap_or_default() + usd,
+            time_max: spent.time.saturating_add(self.time_max),
+        }
+    }
+
     /// Whether a call with this worst case may be made after `spend`.
     pub fn check(&self, spend: &Spend, next: WorstCase) -> Result<(), BudgetExhausted> {
         if spend.turns >= self.turns_max {
@@ -265,6 +280,19 @@ mod tests {
             small().check(&spend, next(501)),
             Err(BudgetExhausted::Tokens { used: 400, max: 1000, next: 601 })
         ));
+    }
+
+    #[test]
+    fn a_round_may_spend_what_was_granted_and_never_more_than_a_new_job() {
+        let mut spent = Spend::zero();
+        (spent.turns, spent.tool_calls, spent.usd) = (3, 7, Some(1.5));
+        (spent.usage.input_tokens, spent.time) = (900, Duration::from_secs(60));
+        let round = small().granted(&spent, &Grant { turns: Some(2), cents: Some(25) });
+        assert_eq!((round.turns_max, round.tool_calls_max, round.tokens_max), (5, 12, 1900));
+        assert_eq!((round.usd_max, round.time_max), (1.75, Duration::from_secs(121)));
+        let whole = small().granted(&spent, &Grant { turns: Some(1000), cents: Some(1_000_000) });
+        assert_eq!(whole, small().granted(&spent, &Grant::default()));
+        assert_eq!((whole.turns_max, whole.usd_max), (6, 2.5));
     }
 
     #[test]

@@ -22,8 +22,7 @@ pub enum JobState {
     Publishing,
     /// Ended: a draft pull request is open.
     Proposed,
-    /// Ended: a verified change is kept, and not pushed before somebody says so. The one end that
-    /// something can follow.
+    /// Ended: a verified change is kept, and not pushed before somebody says so.
     Held,
     /// Ended: a person is asked to go on.
     Escalated,
@@ -34,7 +33,7 @@ pub enum JobState {
 }
 
 impl JobState {
-    /// Whether nothing more will happen.
+    /// Whether nothing more will happen before somebody has it taken up again.
     pub fn is_final(self) -> bool {
         match self {
             Self::Queued | Self::Preparing | Self::Working | Self::Verifying | Self::Publishing => false,
@@ -96,6 +95,8 @@ pub enum Step {
     ProposalHeld,
     /// A person said that what was held may go out.
     Released,
+    /// A person had it taken up again.
+    Resumed,
     /// The escalation comment is posted.
     EscalationPublished,
     /// Called off.
@@ -115,11 +116,12 @@ pub struct IllegalTransition {
 }
 
 impl JobState {
-    /// The state after `step`. Final states take no step.
+    /// The state after `step`. Final states take none but a person's word.
     pub fn after(self, step: Step) -> Result<Self, IllegalTransition> {
         use JobState as S;
         let next = match (self, step) {
             (S::Held, Step::Released) => Some(S::Publishing),
+            (S::Proposed | S::Escalated | S::Cancelled | S::Failed, Step::Resumed) => Some(S::Queued),
             (S::Proposed | S::Held | S::Escalated | S::Cancelled | S::Failed, _) => None,
             (_, Step::CalledOff) => Some(S::Cancelled),
             (_, Step::Broke) => Some(S::Failed),
@@ -139,6 +141,7 @@ impl JobState {
                 | Step::ProposalPublished
                 | Step::ProposalHeld
                 | Step::Released
+                | Step::Resumed
                 | Step::EscalationPublished,
             ) => None,
         };
@@ -359,7 +362,7 @@ mod tests {
         JobState::Cancelled,
         JobState::Failed,
     ];
-    const STEPS: [Step; 11] = [
+    const STEPS: [Step; 12] = [
         Step::Claimed,
         Step::Prepared,
         Step::Finished,
@@ -368,6 +371,7 @@ mod tests {
         Step::ProposalPublished,
         Step::ProposalHeld,
         Step::Released,
+        Step::Resumed,
         Step::EscalationPublished,
         Step::CalledOff,
         Step::Broke,
@@ -389,12 +393,16 @@ mod tests {
     }
 
     #[test]
-    fn only_a_release_follows_an_end_and_a_proposal_only_follows_publishing() {
+    fn only_somebody_s_word_follows_an_end_and_a_proposal_only_follows_publishing() {
         for state in STATES {
             for step in STEPS {
                 let after = state.after(step);
-                let is_release = (state, step) == (JobState::Held, Step::Released);
-                assert_eq!(state.is_final() && after.is_ok(), is_release, "{state:?} took {step:?}");
+                let is_word = match step {
+                    Step::Released => state == JobState::Held,
+                    Step::Resumed => state.is_final() && state != JobState::Held,
+                    _ => false,
+                };
+                assert_eq!(state.is_final() && after.is_ok(), is_word, "{state:?} took {step:?}");
                 if matches!(after, Ok(JobState::Proposed | JobState::Held)) {
                     assert_eq!(state, JobState::Publishing);
                 }

@@ -18,11 +18,12 @@ pub mod job;
 pub mod path;
 pub mod price;
 pub mod report;
+pub mod resumption;
 pub mod secret_found;
 pub mod settings;
 pub mod transcript;
 
-pub use ask::{Ask, COMMAND, CommentCommand};
+pub use ask::{Ask, COMMAND, CommentCommand, SaidIn, is_addressed};
 pub use budget::{Budget, BudgetExhausted, CallCost, Spend, Usage, WorstCase};
 pub use change::{Change, ChangedContent, FileMode};
 pub use command::{BoundedOutput, CommandResult, Ending, FailedTest, TestRun, WritablePlace};
@@ -41,6 +42,10 @@ pub use path::{HostilePath, RepoPath};
 pub use price::{InvalidPrices, LongPromptPrice, Price, PriceTable};
 pub use report::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
+};
+pub use resumption::{
+    Feedback, FeedbackPlace, Grant, Resumption, branch_found, opened_pull_request, present_round, round_of,
+    unanswered,
 };
 pub use secret_found::{SecretFound, SecretPlace};
 pub use settings::JobSettings;

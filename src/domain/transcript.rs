@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CallCost, CommandResult, EgressReport, EscalationReason, FailedTest, Flag, JobSettings, JobState, Login,
-    Message, Outcome, Sha, TestRun, Usage,
+    Message, Outcome, Resumption, Sha, TestRun, Usage,
 };
 
 /// A set-up command that ran.
@@ -96,7 +96,8 @@ pub enum TranscriptEvent {
         /// The new state.
         state: JobState,
     },
-    /// The base commit and the settings read from it. Recorded once; a restarted worker keeps them.
+    /// The base commit and the settings read from it. A restarted worker keeps them; a further round has
+    /// another where the branch took up more of its base.
     Prepared {
         /// The commit that the work starts from.
         base: Sha,
@@ -274,6 +275,27 @@ pub enum TranscriptEvent {
         /// Who said so.
         by: Login,
     },
+    /// The job was taken up again after it had ended: a new round begins. What was decided before
+    /// decides nothing any more.
+    Resumed {
+        /// Whose word it rests on.
+        by: Login,
+        /// Whether GitHub says that they are a bot.
+        #[serde(default)]
+        by_is_bot: bool,
+        /// Why.
+        why: Resumption,
+    },
+    /// The job's branch as it is on GitHub, with whatever others pushed there: the work goes on from
+    /// the checkpoint recorded with this, which is its tree with our changes. No verdict from before
+    /// counts.
+    BranchFound {
+        /// Its head.
+        head: Sha,
+        /// Files that others changed since the agent last saw them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changed: Vec<String>,
+    },
     /// The job is handed to a person.
     EscalationDecided {
         /// Why.
@@ -322,6 +344,8 @@ impl TranscriptEvent {
             | Self::VerdictReached { .. }
             | Self::Published { .. }
             | Self::Released { .. }
+            | Self::Resumed { .. }
+            | Self::BranchFound { .. }
             | Self::EscalationDecided { .. }
             | Self::Note { .. }
             | Self::Ended { .. } => None,

@@ -22,12 +22,12 @@ use super::wire::{
 };
 use super::{
     AppIdentity, CheckRun, Comment, GitAccess, GitHub, GitHubError, Issue, Label, MadeCommit, NewCommit,
-    NewPullRequest, Permission, PullRequest, Repository, Reviewers,
+    NewPullRequest, Permission, PullRequest, Repository, ReviewComment, Reviewers,
 };
 use crate::domain::{CommentId, IssueNumber, Login, PullRequestNumber, RepositoryId, RepositoryRef, Sha};
 
 /// GitHub closes an issue for comments long before it has this many pages.
-const PAGES_MAX: usize = 50;
+pub(super) const PAGES_MAX: usize = 50;
 
 /// Where GitHub is and who we are there.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ pub enum ConnectionError {
 
 /// [`GitHub`] over its REST API.
 pub struct OctocrabGitHub {
-    transport: Transport,
+    pub(super) transport: Transport,
     app: AppKey,
     tokens: InstallationTokens,
     limits: Arc<Limits>,
@@ -146,7 +146,7 @@ impl OctocrabGitHub {
         self.ask_for(at, &Call::get(format!("reading repository {}", at.name), repo_path(at))).await
     }
 
-    async fn slug(&self) -> Result<&str, GitHubError> {
+    pub(super) async fn slug(&self) -> Result<&str, GitHubError> {
         let slug = self.slug.get_or_try_init(|| async {
             let call = Call::get("reading the App itself", "/app");
             let jwt = self.app.jwt(self.transport.now()).map_err(|error| nonsense(&call.what, error))?;
@@ -293,11 +293,7 @@ impl GitHub for OctocrabGitHub {
         self.ask(at, &Call::patch(what, path, json!({"title": title, "body": body}))).await.map(drop)
     }
 
-    async fn commit_on_new_branch(
-        &self,
-        at: &RepositoryRef,
-        new: &NewCommit,
-    ) -> Result<MadeCommit, GitHubError> {
+    async fn commit_on_branch(&self, at: &RepositoryRef, new: &NewCommit) -> Result<MadeCommit, GitHubError> {
         self.make_signed_commit(at, new).await
     }
 
@@ -330,6 +326,24 @@ impl GitHub for OctocrabGitHub {
         reviewers: &Reviewers,
     ) -> Result<(), GitHubError> {
         self.ask_for_reviews(at, number, reviewers).await
+    }
+
+    async fn review_comments(
+        &self,
+        at: &RepositoryRef,
+        number: PullRequestNumber,
+    ) -> Result<Vec<ReviewComment>, GitHubError> {
+        self.comments_at_lines(at, number).await
+    }
+
+    async fn reply_in_thread(
+        &self,
+        at: &RepositoryRef,
+        number: PullRequestNumber,
+        first: CommentId,
+        body: &str,
+    ) -> Result<(), GitHubError> {
+        self.answer_thread(at, number, first, body).await
     }
 
     async fn git_access(&self, at: &RepositoryRef) -> Result<GitAccess, GitHubError> {

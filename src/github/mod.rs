@@ -14,6 +14,7 @@ mod limits;
 mod manifest;
 mod operations;
 mod refusal;
+mod reviews;
 mod signed_commit;
 mod signs;
 mod tokens;
@@ -26,6 +27,7 @@ pub use label_client::{LabelEvent, LabelledIssue, LabelledPage};
 pub use limits::{KeepPause, Limits};
 pub use manifest::{RegisteredApp, convert_manifest_code};
 pub use operations::OPERATIONS;
+pub use reviews::ReviewComment;
 pub use signed_commit::{MadeCommit, NewCommit};
 pub use signs::{Annotation, AnnotationLevel, CheckConclusion, CheckRun, Label, Reviewers};
 pub use transport::Clock;
@@ -102,13 +104,10 @@ pub trait GitHub: Send + Sync {
         body: &str,
     ) -> Result<(), GitHubError>;
 
-    /// Has GitHub make a commit on a branch of its own, which is made, too; so GitHub signs it. Answers
-    /// with the commit that is on the branch then: what was there before is never changed.
-    async fn commit_on_new_branch(
-        &self,
-        at: &RepositoryRef,
-        new: &NewCommit,
-    ) -> Result<MadeCommit, GitHubError>;
+    /// Has GitHub make a commit on a branch, which is made where it is not there; so GitHub signs it.
+    /// Answers with the commit that is on the branch then: one that has others than its base is left as
+    /// it is.
+    async fn commit_on_branch(&self, at: &RepositoryRef, new: &NewCommit) -> Result<MadeCommit, GitHubError>;
 
     /// Makes a check run, or changes the one of its name that this App made at the same commit.
     async fn publish_check(&self, at: &RepositoryRef, check: &CheckRun) -> Result<(), GitHubError>;
@@ -136,6 +135,22 @@ pub trait GitHub: Send + Sync {
         at: &RepositoryRef,
         number: PullRequestNumber,
         reviewers: &Reviewers,
+    ) -> Result<(), GitHubError>;
+
+    /// The comments at lines of a pull request, oldest first, all pages.
+    async fn review_comments(
+        &self,
+        at: &RepositoryRef,
+        number: PullRequestNumber,
+    ) -> Result<Vec<ReviewComment>, GitHubError>;
+
+    /// Answers in the thread that begins with `first`.
+    async fn reply_in_thread(
+        &self,
+        at: &RepositoryRef,
+        number: PullRequestNumber,
+        first: CommentId,
+        body: &str,
     ) -> Result<(), GitHubError>;
 
     /// Where git finds the repository, and a token that opens this repository only.

@@ -4,8 +4,8 @@
 
 use super::evidence::Evidence;
 use super::marker::{Marker, MarkerKind};
-use super::{draft_pr, escalation, progress};
-use crate::domain::{EscalationReason, IssueNumber, Job, RepositoryRef};
+use super::{draft_pr, escalation, progress, rounds};
+use crate::domain::{EscalationReason, IssueNumber, Job, PullRequestNumber, RepositoryRef};
 use crate::github::{Comment, GitHub, GitHubError, NewPullRequest, PullRequest};
 use crate::verdict::Verified;
 
@@ -52,27 +52,48 @@ async fn bring_up_to_date(
     Ok(PullRequest { body: new.body.clone(), ..open })
 }
 
-/// Posts the escalation on the issue, in one comment or several; gives the first one's address.
+/// Posts the escalation where people look, in one comment or several: on the pull request in a round
+/// about it, else on the issue. Gives the first one's address.
 pub async fn publish_escalation(
     github: &dyn GitHub,
     job: &Job,
     evidence: &Evidence,
     reason: &EscalationReason,
 ) -> Result<String, GitHubError> {
-    publish_pages(github, job, escalation::render(evidence, reason)).await
+    // Pull requests take comments by the issues' numbers, which they share.
+    let number = match evidence.pull_request {
+        Some(number) if evidence.round > 1 => IssueNumber(number.0),
+        Some(_) | None => job.trigger.issue.number,
+    };
+    publish_pages(github, job, number, escalation::render(evidence, reason)).await
+}
+
+/// Brings the comment about a round up to date on its pull request, or posts it.
+pub async fn update_round(
+    github: &dyn GitHub,
+    at: &RepositoryRef,
+    number: PullRequestNumber,
+    evidence: &Evidence,
+) -> Result<(), GitHubError> {
+    publish_comment(github, at, IssueNumber(number.0), &rounds::render(evidence)).await.map(drop)
 }
 
 /// Shows on the issue what is held back, in one comment or several; gives the first one's address.
 pub async fn publish_held(github: &dyn GitHub, job: &Job, pages: Vec<String>) -> Result<String, GitHubError> {
-    publish_pages(github, job, pages).await
+    publish_pages(github, job, job.trigger.issue.number, pages).await
 }
 
-async fn publish_pages(github: &dyn GitHub, job: &Job, pages: Vec<String>) -> Result<String, GitHubError> {
-    let (at, issue) = (&job.trigger.repository, job.trigger.issue.number);
-    let ours = github.our_comments(at, issue).await?;
+async fn publish_pages(
+    github: &dyn GitHub,
+    job: &Job,
+    number: IssueNumber,
+    pages: Vec<String>,
+) -> Result<String, GitHubError> {
+    let at = &job.trigger.repository;
+    let ours = github.our_comments(at, number).await?;
     let mut first = None;
     for body in pages {
-        let comment = publish_among(github, at, issue, &body, &ours).await?;
+        let comment = publish_among(github, at, number, &body, &ours).await?;
         first.get_or_insert(comment.html_url);
     }
     Ok(first.unwrap_or_default())

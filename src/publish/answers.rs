@@ -52,6 +52,20 @@ pub enum Answer<'a> {
     Released,
     /// Nothing is held back.
     NothingHeld,
+    /// What was held back is, still.
+    StillHeld,
+    /// What was handed to a person goes on.
+    Continued,
+    /// There is nothing to go on from.
+    NothingToContinue,
+    /// It is proposed, and nobody said what is missing.
+    SayWhatToChange,
+    /// There may be no further round; the limit.
+    RoundsUsedUp(u32),
+    /// A review without a word.
+    NothingAsked,
+    /// The issue has a later job.
+    Superseded,
     /// It is refused; why.
     Refused(&'a str),
     /// The comment is on a pull request that is none of ours.
@@ -80,6 +94,30 @@ fn words(answer: &Answer<'_>) -> String {
         Answer::NoJob => "There was no job for this issue yet; `/agent-fix` begins one.".to_owned(),
         Answer::Released => "It goes out as it was shown. The draft pull request follows.".to_owned(),
         Answer::NothingHeld => "Nothing is held back here.".to_owned(),
+        Answer::StillHeld => {
+            "A verified change is held back: `/agent-fix publish` lets it go out, and then it can be reviewed; \
+             `/agent-fix retry` begins anew."
+                .to_owned()
+        }
+        Answer::Continued => "Going on from where it ended. The progress is told in a comment on the issue.".to_owned(),
+        Answer::NothingToContinue => {
+            "It ended before the agent's first step, so there is nothing to go on from; `/agent-fix retry` begins \
+             anew."
+                .to_owned()
+        }
+        Answer::SayWhatToChange => {
+            "It is proposed. To have it changed, review the pull request and request changes, or speak to me in a \
+             comment there."
+                .to_owned()
+        }
+        Answer::RoundsUsedUp(max) => format!(
+            "This pull request has had its {max} rounds of changes. Push to its branch yourself, or close it and say \
+             `/agent-fix retry` on the issue."
+        ),
+        Answer::NothingAsked => "The review does not say what to change.".to_owned(),
+        Answer::Superseded => {
+            "The issue has been taken up anew since; this pull request is not worked on any more.".to_owned()
+        }
         Answer::Refused(why) => format!("Not done: {}.", inline(&cut(why, 500))),
         Answer::NotOurs => {
             "This is no pull request of mine. I work on issues: give the command there.".to_owned()
@@ -145,6 +183,8 @@ fn help(unknown: Option<&str>) -> String {
          | `/agent-fix` | works on the issue as it stands now; the label does the same |\n\
          | `/agent-fix stop` | stops it |\n\
          | `/agent-fix retry` | begins anew, on the newest base |\n\
+         | `/agent-fix continue` | goes on where it was handed to you, with a new budget (`+$2`, `+20 turns`: with that \
+         much) and with what you write in the comment |\n\
          | `/agent-fix status` | where it stands, and what was spent |\n\
          | `/agent-fix explain` | what was done, and why it ended so |\n\
          | `/agent-fix publish` | lets a change go out that is held back |\n\
@@ -227,6 +267,7 @@ mod tests {
         | `/agent-fix` | works on the issue as it stands now; the label does the same |
         | `/agent-fix stop` | stops it |
         | `/agent-fix retry` | begins anew, on the newest base |
+        | `/agent-fix continue` | goes on where it was handed to you, with a new budget (`+$2`, `+20 turns`: with that much) and with what you write in the comment |
         | `/agent-fix status` | where it stands, and what was spent |
         | `/agent-fix explain` | what was done, and why it ended so |
         | `/agent-fix publish` | lets a change go out that is held back |
@@ -240,6 +281,7 @@ mod tests {
         | `/agent-fix` | works on the issue as it stands now; the label does the same |
         | `/agent-fix stop` | stops it |
         | `/agent-fix retry` | begins anew, on the newest base |
+        | `/agent-fix continue` | goes on where it was handed to you, with a new budget (`+$2`, `+20 turns`: with that much) and with what you write in the comment |
         | `/agent-fix status` | where it stands, and what was spent |
         | `/agent-fix explain` | what was done, and why it ended so |
         | `/agent-fix publish` | lets a change go out that is held back |

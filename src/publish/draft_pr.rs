@@ -57,13 +57,17 @@ pub fn title(evidence: &Evidence) -> String {
     }
 }
 
-/// The commit's message: what was wrong, the issue, and the labeller as co-author. It closes
+/// The commit's message: what was wrong, the issue, and the labeller as co-author; of a further round,
+/// that it answers a review. It closes
 /// nothing by itself; the pull request does, when a person merges it.
-pub fn commit_message(trigger: &Trigger) -> String {
+pub fn commit_message(trigger: &Trigger, round: u32) -> String {
     let issue = &trigger.issue;
-    let subject = match line(&issue.title, SUBJECT_CHARS_MAX - "Fix: ".len()) {
-        title if title.trim().is_empty() => format!("Fix issue {}", issue.number),
-        title => format!("Fix: {title}"),
+    let start = if round > 1 { "Review: " } else { "Fix: " };
+    let subject = match line(&issue.title, SUBJECT_CHARS_MAX - start.len()) {
+        title if title.trim().is_empty() => {
+            format!("{} issue {}", start.trim_end_matches(": "), issue.number)
+        }
+        title => format!("{start}{title}"),
     };
     if issue.number.0 == 0 {
         return format!("{subject}\n");
@@ -245,7 +249,8 @@ fn how_to_go_on(evidence: &Evidence) -> String {
     format!(
         "### How to go on\n\n\
          - Good? Mark it as ready for review and merge it as any other. Mendwright never does.\n\
-         - Nearly? Push to {branch} yourself; it is an ordinary branch.\n\
+         - Nearly? Request changes in a review, or speak to the bot in a comment or at a line: it goes on here. Or push \
+         to {branch} yourself; it is an ordinary branch, and what you push stays.\n\
          - Not at all? Close it. To have it tried anew, take {label} off the issue and put it on again."
     )
 }

@@ -7,7 +7,7 @@ use super::neutralise::{code_span, cut, fenced, inline, quoted};
 use super::pages::pages_of;
 use super::patch_words::patch;
 use super::words::{output_tail, plural, run_in_cell, spend, test_list, time};
-use crate::domain::{BudgetExhausted, EscalationReason, SecretPlace};
+use crate::domain::{BudgetExhausted, COMMAND, EscalationReason, SecretPlace};
 
 /// Longest quotation of a reason.
 const REASON_CHARS_MAX: usize = 6_000;
@@ -43,8 +43,12 @@ pub fn render(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
 fn opening(evidence: &Evidence, reason: &EscalationReason) -> String {
     let (heading, why) = words(reason);
     let next: Vec<String> = next_steps(evidence, reason).iter().map(|step| format!("- {step}")).collect();
+    let left = match evidence.pull_request {
+        Some(_) => "The pull request stays as it is.",
+        None => "No pull request was opened.",
+    };
     let mut text = format!(
-        "### {heading}\n\nNo pull request was opened. {why}\n\n**What you can do**\n\n{}\n\n\
+        "### {heading}\n\n{left} {why}\n\n**What you can do**\n\n{}\n\n\
          **Spent:** {} in {}.\n",
         next.join("\n"),
         spend(&evidence.spend),
@@ -114,6 +118,7 @@ fn words(reason: &EscalationReason) -> (&'static str, String) {
 fn next_steps(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
     let label = code_span(&evidence.label);
     let again = format!("take {label} off this issue and put it on again");
+    let go_on = code_span(&format!("{COMMAND} continue"));
     let budget = "`budget` in `.github/agent-fix.yml` on the default branch";
     match reason {
         EscalationReason::Budget { limit: BudgetExhausted::Day(reached) } => {
@@ -130,17 +135,26 @@ fn next_steps(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
         }
         EscalationReason::Budget { .. } => vec![
             "Look at what was tried and at the partial patch below: is it on the right way?".to_owned(),
-            format!("If it is, raise {budget} (up to the operator's limit), then {again}."),
+            format!(
+                "If it is, say {go_on} in a comment: it goes on with as much again (`+$2`, `+20 turns`: with that \
+                 much). For more in every job, raise {budget} (up to the operator's limit)."
+            ),
             format!("If it is not, say in the issue where to look or what to expect, then {again}."),
         ],
         EscalationReason::Question { .. } => {
-            vec![format!("Answer by editing the issue's text: that is what the agent reads. Then {again}.")]
+            vec![
+                format!("Answer in a comment that says {go_on} on a line of its own: the agent reads it and goes on."),
+                format!("Or put it into the issue's text, then {again}: it begins anew."),
+            ]
         }
         EscalationReason::NotVerified { .. } => vec![
             "Look at what the verdict says above, and at the failing tests below if there are any: are they right, \
              and do they have to do with this issue?"
                 .to_owned(),
-            format!("Say in the issue what is missing, then {again}; or take the partial patch and go on by hand."),
+            format!(
+                "Say what is missing in a comment that says {go_on} on a line of its own; or take the partial patch \
+                 and go on by hand."
+            ),
         ],
         EscalationReason::Refused { .. } => vec![
             "Read the transcript with care: a proposal that breaks these rules may have been talked into it by \
@@ -158,7 +172,7 @@ fn next_steps(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
             "Nothing is wrong with the issue; the operator of this App has to look at the model's configuration \
              or wait for the provider."
                 .to_owned(),
-            format!("Then {again}."),
+            format!("Then say {go_on} in a comment."),
         ],
         EscalationReason::Secret { .. } => vec![
             "Where it is a secret of this App or a canary: tell the operator at once. Somebody or something may \

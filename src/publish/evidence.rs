@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::domain::{
-    AssistantBlock, FailedTest, IssueSnapshot, Job, JobSettings, JobState, Login, Message, Outcome, Recorded,
-    RepositoryName, Sha, Spend, TestRun, ToolArguments, TranscriptEvent,
+    AssistantBlock, FailedTest, Feedback, IssueSnapshot, Job, JobSettings, JobState, Login, Message, Outcome,
+    PullRequestNumber, Recorded, RepositoryName, Sha, Spend, TestRun, ToolArguments, TranscriptEvent,
+    branch_found, opened_pull_request, present_round, unanswered,
 };
 
 use crate::agent::Conversation;
@@ -51,7 +52,7 @@ pub struct Evidence {
     pub summary: Option<String>,
     /// What was spent.
     pub spend: Spend,
-    /// From the first event to the last that is not about publishing.
+    /// Of all rounds, each from its first event to the last that is not about publishing.
     pub duration: Duration,
     /// The models that answered, in order of appearance.
     pub models: Vec<String>,
@@ -61,6 +62,14 @@ pub struct Evidence {
     pub paths_written: Vec<String>,
     /// The tree kept last.
     pub checkpoint: Option<Sha>,
+    /// Which round of the job this is, from 1.
+    pub round: u32,
+    /// The pull request that the job opened.
+    pub pull_request: Option<PullRequestNumber>,
+    /// What reviewers asked for that this round is to answer.
+    pub feedback: Vec<Feedback>,
+    /// The head of the branch that the round works on top of.
+    pub branch_head: Option<Sha>,
     /// What else was noted.
     pub notes: Vec<String>,
     /// What the sandboxes began with, and what they asked of the network.
@@ -125,6 +134,10 @@ impl Evidence {
             sandboxes: Vec::new(),
             paths_written: Vec::new(),
             checkpoint: None,
+            round: 1,
+            pull_request: opened_pull_request(transcript),
+            feedback: feedback_of(transcript),
+            branch_head: branch_found(transcript).cloned(),
             notes: Vec::new(),
             surroundings: Surroundings::default(),
             manifest: None,
@@ -133,11 +146,12 @@ impl Evidence {
         for recorded in transcript {
             evidence.add(recorded);
         }
-        let times =
-            || transcript.iter().filter(|recorded| is_work(&recorded.event)).map(|recorded| recorded.at);
-        if let (Some(first), Some(last)) = (times().next(), times().next_back()) {
-            evidence.duration = Duration::try_from(last.duration_since(first)).unwrap_or_default();
+        if let Some(settings) = &mut evidence.settings {
+            settings.budget = Conversation::budget(transcript, &settings.budget);
         }
+        let begins_round =
+            |_: &Recorded, next: &Recorded| !matches!(next.event, TranscriptEvent::Resumed { .. });
+        evidence.duration = transcript.chunk_by(begins_round).map(time_of).sum();
         evidence
     }
 
@@ -187,7 +201,11 @@ impl Evidence {
 
     /// The marker of what is published of this job.
     pub(super) fn marker(&self, kind: MarkerKind) -> Marker {
-        Marker::new(kind, &self.job)
+        let round = match kind {
+            MarkerKind::PullRequest | MarkerKind::Progress => 1,
+            MarkerKind::Escalation | MarkerKind::Held | MarkerKind::Round => self.round,
+        };
+        Marker { round, ..Marker::new(kind, &self.job) }
     }
 
     fn add(&mut self, recorded: &Recorded) {
@@ -242,6 +260,10 @@ impl Evidence {
             TranscriptEvent::Note { text } if text.starts_with("wrote ") => {}
             TranscriptEvent::Note { text } => self.notes.push(text.clone()),
             TranscriptEvent::StateChanged { state } => self.state = *state,
+            TranscriptEvent::Resumed { .. } => {
+                self.round += 1;
+                (self.verdict, self.summary) = (None, None);
+            }
             TranscriptEvent::Ended { outcome } => {
                 self.state = outcome.state();
                 self.outcome = Some(outcome.clone());
@@ -253,6 +275,7 @@ impl Evidence {
             | TranscriptEvent::ResultsElided { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::Released { .. }
+            | TranscriptEvent::BranchFound { .. }
             | TranscriptEvent::EscalationDecided { .. } => {}
         }
     }
@@ -286,6 +309,24 @@ fn summary_in(blocks: &[AssistantBlock]) -> Option<String> {
     })
 }
 
+/// What the present round is to answer: all that was asked for since something was published before it.
+fn feedback_of(transcript: &[Recorded]) -> Vec<Feedback> {
+    let (before, round) = transcript.split_at(transcript.len() - present_round(transcript).len());
+    let asked = round.first().map(std::slice::from_ref).map(unanswered).unwrap_or_default();
+    if before.is_empty() {
+        Vec::new()
+    } else {
+        unanswered(before).into_iter().chain(asked).cloned().collect()
+    }
+}
+
+/// How long a round took.
+fn time_of(round: &[Recorded]) -> Duration {
+    let times = || round.iter().filter(|recorded| is_work(&recorded.event)).map(|recorded| recorded.at);
+    let (Some(first), Some(last)) = (times().next(), times().next_back()) else { return Duration::ZERO };
+    Duration::try_from(last.duration_since(first)).unwrap_or_default()
+}
+
 /// Whether an event is part of the work: what comes of publishing must not change what is
 /// published, or a restart would find its own comment to be another one.
 fn is_work(event: &TranscriptEvent) -> bool {
@@ -302,6 +343,7 @@ fn is_work(event: &TranscriptEvent) -> bool {
         TranscriptEvent::Published { .. }
         | TranscriptEvent::Released { .. }
         | TranscriptEvent::Ended { .. } => false,
+        TranscriptEvent::Resumed { .. } | TranscriptEvent::BranchFound { .. } => true,
         TranscriptEvent::Prepared { .. }
         | TranscriptEvent::SandboxStarted { .. }
         | TranscriptEvent::SetUp { .. }

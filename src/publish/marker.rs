@@ -18,10 +18,12 @@ pub enum MarkerKind {
     Progress,
     /// A comment that shows what is held back.
     Held,
+    /// A comment on a pull request about a round of changes.
+    Round,
 }
 
 impl MarkerKind {
-    const ALL: [Self; 4] = [Self::PullRequest, Self::Escalation, Self::Progress, Self::Held];
+    const ALL: [Self; 5] = [Self::PullRequest, Self::Escalation, Self::Progress, Self::Held, Self::Round];
 
     fn name(self) -> &'static str {
         match self {
@@ -29,6 +31,7 @@ impl MarkerKind {
             Self::Escalation => "escalation",
             Self::Progress => "progress",
             Self::Held => "held",
+            Self::Round => "round",
         }
     }
 }
@@ -42,6 +45,8 @@ pub struct Marker {
     pub job: JobId,
     /// The attempt on the issue.
     pub generation: u32,
+    /// Which round of the job, where each has its own; else the first.
+    pub round: u32,
     /// Which part of how many.
     pub part: (usize, usize),
 }
@@ -49,7 +54,7 @@ pub struct Marker {
 impl Marker {
     /// The marker of a text in one part.
     pub fn new(kind: MarkerKind, job: &Job) -> Self {
-        Self { kind, job: job.id, generation: job.generation, part: (1, 1) }
+        Self { kind, job: job.id, generation: job.generation, round: 1, part: (1, 1) }
     }
 
     /// The marker that `body` begins with.
@@ -59,25 +64,28 @@ impl Marker {
         let mut fields = fields.split(':');
         let (kind, job, generation, part) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
         let (number, of) = part.split_once('/')?;
+        let (generation, round) = generation.split_once('.').unwrap_or((generation, "1"));
         Some(Self {
             kind: MarkerKind::ALL.into_iter().find(|known| known.name() == kind)?,
             job: job.parse().ok()?,
             generation: generation.parse().ok()?,
+            round: round.parse().ok()?,
             part: (number.parse().ok()?, of.parse().ok()?),
         })
     }
 
     /// Whether `self` and `other` are the same place, of however many parts.
     pub fn is_same_place(&self, other: &Self) -> bool {
-        (self.kind, self.job, self.generation, self.part.0)
-            == (other.kind, other.job, other.generation, other.part.0)
+        (self.kind, self.job, self.generation, self.round, self.part.0)
+            == (other.kind, other.job, other.generation, other.round, other.part.0)
     }
 }
 
 impl fmt::Display for Marker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, job, generation, part: (number, of) } = self;
-        write!(f, "<!-- mendwright:{}:{job}:{generation}:{number}/{of} -->", kind.name())
+        let Self { kind, job, generation, round, part: (number, of) } = self;
+        let round = if *round == 1 { String::new() } else { format!(".{round}") };
+        write!(f, "<!-- mendwright:{}:{job}:{generation}{round}:{number}/{of} -->", kind.name())
     }
 }
 
@@ -88,7 +96,7 @@ mod tests {
     #[test]
     fn a_marker_is_found_on_the_first_line_and_nowhere_else() {
         for kind in MarkerKind::ALL {
-            let marker = Marker { kind, job: JobId::new(), generation: 2, part: (1, 3) };
+            let marker = Marker { kind, job: JobId::new(), generation: 2, round: 3, part: (1, 3) };
             assert_eq!(Marker::read(&format!("{marker}\r\ntext")), Some(marker));
             assert_eq!(Marker::read(&format!("text\n{marker}")), None);
             assert_eq!(Marker::read(&format!(" {marker}")), None);

@@ -20,6 +20,7 @@ pub mod marker;
 pub mod neutralise;
 pub mod patch;
 pub mod progress;
+pub mod rounds;
 
 mod narrate;
 mod pages;
@@ -32,7 +33,7 @@ mod words;
 #[cfg(test)]
 mod samples;
 
-pub use act::{publish_escalation, publish_held, publish_proposal, update_progress};
+pub use act::{publish_escalation, publish_held, publish_proposal, update_progress, update_round};
 pub use evidence::{Base, Evidence, SandboxUsed};
 pub use labels::label_changes;
 pub use marker::{Marker, MarkerKind};

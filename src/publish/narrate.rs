@@ -1,6 +1,8 @@
 //! A job's transcript as it happens, a line an event, for people at a terminal.
 
-use crate::domain::{AssistantBlock, Message, Outcome, TestRun, ToolArguments, ToolCall, TranscriptEvent};
+use crate::domain::{
+    AssistantBlock, Message, Outcome, Resumption, TestRun, ToolArguments, ToolCall, TranscriptEvent,
+};
 
 /// Longest line, in characters.
 const LINE_CHARS_MAX: usize = 140;
@@ -69,6 +71,13 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
             format!("  verdict: not verified. {explanation}")
         }
         TranscriptEvent::Released { by } => format!("  {by} says that it may be published"),
+        TranscriptEvent::Resumed { by, why: Resumption::Continued { .. }, .. } => {
+            format!("  {by} has it continued")
+        }
+        TranscriptEvent::Resumed { by, why: Resumption::Reviewed { pull_request, feedback }, .. } => {
+            format!("  {by} asks for changes in #{pull_request}: {} remarks", feedback.len())
+        }
+        TranscriptEvent::BranchFound { head, .. } => format!("  goes on from {} on GitHub", head.short()),
         TranscriptEvent::Published { kind, reference } => format!("  published: {kind} {reference}"),
         TranscriptEvent::EscalationDecided { reason } => format!("  escalation: {}", reason.name()),
         TranscriptEvent::Note { .. } => return None,

@@ -92,6 +92,8 @@ impl Story {
             | TranscriptEvent::Checkpoint { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::Released { .. }
+            | TranscriptEvent::Resumed { .. }
+            | TranscriptEvent::BranchFound { .. }
             | TranscriptEvent::EscalationDecided { .. }
             | TranscriptEvent::Note { .. }
             | TranscriptEvent::Ended { .. } => {}

@@ -52,8 +52,8 @@ impl Journal {
     }
 
     /// See [`Store::keep_manifest`].
-    pub async fn keep_manifest(&self, manifest: &str) -> Result<String, StoreError> {
-        self.store.keep_manifest(&self.claim, manifest, self.now()).await
+    pub async fn keep_manifest(&self, round: u32, manifest: &str) -> Result<String, StoreError> {
+        self.store.keep_manifest(&self.claim, round, manifest, self.now()).await
     }
 
     /// See [`Store::begin_effect`].

@@ -9,6 +9,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "calls", include_str!("migrations/0002_calls.sql")),
     (3, "manifests", include_str!("migrations/0003_manifests.sql")),
     (4, "asks", include_str!("migrations/0004_asks.sql")),
+    (5, "rounds", include_str!("migrations/0005_rounds.sql")),
     (6, "pauses", include_str!("migrations/0006_pauses.sql")),
 ];
 

@@ -134,13 +134,13 @@ pub enum Effect {
     Begun,
 }
 
-/// What became of a release.
+/// What became of somebody's word to take an ended job up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Released {
+pub enum TakenUp {
     /// The job is due.
     Now,
-    /// It holds nothing back (any more).
-    NothingHeld,
+    /// It does not stand where that could be done (any more).
+    NotSo,
     /// Its issue has another job that has not ended.
     AnotherActive,
 }
@@ -277,7 +277,7 @@ pub trait Store: Send + Sync {
     /// The pauses that are not over, by installation.
     async fn pauses(&self, now: Timestamp) -> Result<Vec<(InstallationId, Timestamp)>, StoreError>;
 
-    /// The job that opened a pull request.
+    /// The job that opened a pull request, whatever became of it since.
     async fn job_of_pull_request(
         &self,
         repository: RepositoryId,
@@ -292,18 +292,37 @@ pub trait Store: Send + Sync {
 
     /// Takes a job that holds a verified change back up, for it to be published: at most once for each
     /// time that it is held. Recorded in its transcript.
-    async fn release_held(&self, job: JobId, by: &Login, now: Timestamp) -> Result<Released, StoreError>;
+    async fn release_held(&self, job: JobId, by: &Login, now: Timestamp) -> Result<TakenUp, StoreError>;
 
-    /// Keeps the manifest of the job's proposal, unless there is one already, and answers with what
+    /// Takes an ended job up for another round, which `resumed` tells of, and says of the commands in
+    /// `asks` that they are carried out: all of it or nothing.
+    async fn resume(
+        &self,
+        job: JobId,
+        resumed: TranscriptEvent,
+        asks: &[&str],
+        now: Timestamp,
+    ) -> Result<TakenUp, StoreError>;
+
+    /// What reviewers asked for in a pull request and no round has taken up, oldest first, each with its
+    /// id.
+    async fn revisions(
+        &self,
+        repository: RepositoryId,
+        pull_request: PullRequestNumber,
+    ) -> Result<Vec<(String, Ask)>, StoreError>;
+
+    /// Keeps the manifest of what a round proposes, unless there is one already, and answers with what
     /// is kept.
     async fn keep_manifest(
         &self,
         claim: &Claim,
+        round: u32,
         manifest: &str,
         now: Timestamp,
     ) -> Result<String, StoreError>;
 
-    /// The manifest of a job's proposal.
+    /// The manifest of a job's last proposal.
     async fn manifest(&self, job: JobId) -> Result<Option<String>, StoreError>;
 
     /// Says that an effect is about to take place, unless it already has.
@@ -371,6 +390,8 @@ fn row_change(event: &TranscriptEvent) -> Option<(JobState, Option<&Outcome>)> {
         | TranscriptEvent::VerdictReached { .. }
         | TranscriptEvent::Published { .. }
         | TranscriptEvent::Released { .. }
+        | TranscriptEvent::Resumed { .. }
+        | TranscriptEvent::BranchFound { .. }
         | TranscriptEvent::EscalationDecided { .. }
         | TranscriptEvent::Note { .. } => None,
     }

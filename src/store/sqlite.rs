@@ -10,12 +10,12 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, Transaction};
 
 use super::rows::{self, JOB_COLUMNS, milliseconds};
 use super::{
-    Attempt, Claim, DeliveryRecorded, DeliveryRequest, DueAsk, Effect, NewDelivery, OpenCall, Released,
-    Store, StoreError, row_change,
+    Attempt, Claim, DeliveryRecorded, DeliveryRequest, DueAsk, Effect, NewDelivery, OpenCall, Store,
+    StoreError, TakenUp, row_change,
 };
 use crate::domain::{
-    DayCapReached, DayCaps, DeliveryId, InstallationId, IssueNumber, Job, JobId, JobState, Login,
-    PullRequestNumber, Recorded, RecordedText, RepositoryId, TranscriptEvent, WorstCase,
+    Ask, DayCapReached, DayCaps, DeliveryId, InstallationId, IssueNumber, Job, JobId, JobState, Login,
+    PullRequestNumber, Recorded, RecordedText, RepositoryId, Step, TranscriptEvent, WorstCase,
 };
 
 mod asks;
@@ -342,7 +342,7 @@ impl Store for SqliteStore {
     }
 
     async fn finish_ask(&self, id: &str, result: &str, now: Timestamp) -> Result<(), StoreError> {
-        self.end_ask(id, result, now).await
+        self.end_ask(&self.pool, id, result, now).await
     }
 
     async fn postpone_ask(&self, id: &str, until: Timestamp) -> Result<(), StoreError> {
@@ -354,21 +354,41 @@ impl Store for SqliteStore {
         repository: RepositoryId,
         number: PullRequestNumber,
     ) -> Result<Option<Job>, StoreError> {
-        self.job_that_proposed(repository, number).await
+        self.job_that_opened(repository, number).await
     }
 
-    async fn release_held(&self, job: JobId, by: &Login, now: Timestamp) -> Result<Released, StoreError> {
+    async fn release_held(&self, job: JobId, by: &Login, now: Timestamp) -> Result<TakenUp, StoreError> {
         let mut tx = self.write().await?;
-        let row = sqlx::query(AssertSqlSafe(format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = $1")))
-            .bind(job.to_string())
-            .fetch_optional(&mut *tx)
-            .await
-            .map_err(self.failed("read a job"))?;
-        let Some(row) = row else { return Ok(Released::NothingHeld) };
-        let job = rows::job(&row).map_err(self.unreadable("job"))?;
-        let released = self.release(&mut tx, &job, by, now).await?;
+        let event = TranscriptEvent::Released { by: by.clone() };
+        let released = self.take_up(&mut tx, job, (Step::Released, event), now).await?;
         tx.commit().await.map_err(self.failed("took a held job up"))?;
         Ok(released)
+    }
+
+    async fn resume(
+        &self,
+        job: JobId,
+        resumed: TranscriptEvent,
+        asks: &[&str],
+        now: Timestamp,
+    ) -> Result<TakenUp, StoreError> {
+        let mut tx = self.write().await?;
+        let taken = self.take_up(&mut tx, job, (Step::Resumed, resumed), now).await?;
+        if taken == TakenUp::Now {
+            for id in asks {
+                self.end_ask(&mut *tx, id, "a round", now).await?;
+            }
+        }
+        tx.commit().await.map_err(self.failed("took a job up"))?;
+        Ok(taken)
+    }
+
+    async fn revisions(
+        &self,
+        repository: RepositoryId,
+        pull_request: PullRequestNumber,
+    ) -> Result<Vec<(String, Ask)>, StoreError> {
+        self.waiting_revisions(repository, IssueNumber(pull_request.0)).await
     }
 
     async fn jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError> {
@@ -384,16 +404,18 @@ impl Store for SqliteStore {
     async fn keep_manifest(
         &self,
         claim: &Claim,
+        round: u32,
         manifest: &str,
         now: Timestamp,
     ) -> Result<String, StoreError> {
         let mut tx = self.write().await?;
         self.fence(&mut tx, claim).await?;
         let row = sqlx::query(
-            "INSERT INTO manifests (job_id, manifest_json, at) VALUES ($1, $2, $3)
-             ON CONFLICT (job_id) DO UPDATE SET at = manifests.at RETURNING manifest_json",
+            "INSERT INTO manifests (job_id, round, manifest_json, at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (job_id, round) DO UPDATE SET at = manifests.at RETURNING manifest_json",
         )
         .bind(claim.job.id.to_string())
+        .bind(i64::from(round))
         .bind(manifest)
         .bind(milliseconds(now))
         .fetch_one(&mut *tx)
@@ -404,11 +426,12 @@ impl Store for SqliteStore {
     }
 
     async fn manifest(&self, job: JobId) -> Result<Option<String>, StoreError> {
-        let row = sqlx::query("SELECT manifest_json FROM manifests WHERE job_id = $1")
-            .bind(job.to_string())
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(self.failed("read a manifest"))?;
+        let row =
+            sqlx::query("SELECT manifest_json FROM manifests WHERE job_id = $1 ORDER BY round DESC LIMIT 1")
+                .bind(job.to_string())
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(self.failed("read a manifest"))?;
         row.map(|row| row.try_get("manifest_json").map_err(self.failed("read a manifest"))).transpose()
     }
 

@@ -301,11 +301,11 @@ async fn the_manifest_that_was_kept_first_stays_and_a_job_is_found_by_its_beginn
     let job = start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
     assert_eq!(store.manifest(job).await.unwrap(), None);
-    assert_eq!(store.keep_manifest(&claim, "{1}", at(2)).await.unwrap(), "{1}");
-    assert_eq!(store.keep_manifest(&claim, "{2}", at(3)).await.unwrap(), "{1}");
+    assert_eq!(store.keep_manifest(&claim, 1, "{1}", at(2)).await.unwrap(), "{1}");
+    assert_eq!(store.keep_manifest(&claim, 1, "{2}", at(3)).await.unwrap(), "{1}");
     assert_eq!(store.manifest(job).await.unwrap().as_deref(), Some("{1}"));
     let old = Claim { epoch: claim.epoch - 1, ..claim };
-    assert!(matches!(store.keep_manifest(&old, "{3}", at(4)).await, Err(StoreError::LeaseLost { .. })));
+    assert!(matches!(store.keep_manifest(&old, 1, "{3}", at(4)).await, Err(StoreError::LeaseLost { .. })));
 
     let named = store.jobs_named(&job.to_string()[..9]).await.unwrap();
     assert_eq!(named.iter().map(|job| job.id).collect::<Vec<_>>(), [job]);
@@ -317,7 +317,7 @@ async fn a_held_job_is_released_once_and_never_beside_another_of_its_issue() {
     let (store, _directory) = store().await;
     let job = start(&store, "d1", 5).await;
     let by: Login = "octo-writer".parse().unwrap();
-    assert_eq!(store.release_held(job, &by, at(1)).await.unwrap(), Released::NothingHeld);
+    assert_eq!(store.release_held(job, &by, at(1)).await.unwrap(), TakenUp::NotSo);
     let claim = store.claim("w", at(100), at(1)).await.unwrap().unwrap();
     let head: Sha = "c".repeat(40).parse().unwrap();
     let held = Outcome::Held { branch: "agent-fix/issue-5".into(), head };
@@ -326,14 +326,14 @@ async fn a_held_job_is_released_once_and_never_beside_another_of_its_issue() {
     assert!(store.claim("w", at(200), at(150)).await.unwrap().is_none(), "what is held is not worked on");
 
     let other = start(&store, "d2", 5).await;
-    assert_eq!(store.release_held(job, &by, at(151)).await.unwrap(), Released::AnotherActive);
+    assert_eq!(store.release_held(job, &by, at(151)).await.unwrap(), TakenUp::AnotherActive);
     let second = store.claim("w", at(300), at(152)).await.unwrap().unwrap();
     assert_eq!(second.job.id, other);
     let called_off = Outcome::Cancelled { why: "x".into() };
     store.append(&second, &[TranscriptEvent::Ended { outcome: called_off }], at(153)).await.unwrap();
 
-    assert_eq!(store.release_held(job, &by, at(154)).await.unwrap(), Released::Now);
-    assert_eq!(store.release_held(job, &by, at(155)).await.unwrap(), Released::NothingHeld);
+    assert_eq!(store.release_held(job, &by, at(154)).await.unwrap(), TakenUp::Now);
+    assert_eq!(store.release_held(job, &by, at(155)).await.unwrap(), TakenUp::NotSo);
     let again = store.claim("w", at(400), at(156)).await.unwrap().unwrap();
     assert_eq!((again.job.id, again.job.outcome), (job, None));
     let last = store.transcript(job).await.unwrap();
@@ -356,7 +356,9 @@ async fn commands_are_due_in_order_until_they_are_carried_out_and_a_comment_coun
             by,
             by_id: 1,
             by_is_bot: false,
+            said_in: SaidIn::Comment,
             comment,
+            body: String::new(),
             command,
             at: None,
         };

@@ -10,13 +10,20 @@ use branch::{DeletePayload, PullRequestPayload};
 
 use crate::domain::{
     Ask, CommentCommand, CommentId, InstallationId, InvalidIdentity, IssueNumber, IssueSnapshot, Login,
-    RepositoryId, RepositoryName, RepositoryRef, Trigger,
+    RepositoryId, RepositoryName, RepositoryRef, SaidIn, Trigger, is_addressed,
 };
 use crate::github::GHOST;
 use crate::store::DeliveryRequest;
 
 /// The events that can ask for something. `app-manifest.yml` subscribes to exactly these.
-pub const HANDLED_EVENTS: &[&str] = &["issues", "issue_comment", "pull_request", "delete"];
+pub const HANDLED_EVENTS: &[&str] = &[
+    "issues",
+    "issue_comment",
+    "pull_request",
+    "pull_request_review",
+    "pull_request_review_comment",
+    "delete",
+];
 
 /// A payload, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +101,17 @@ pub fn read_event(event: &str, payload: &[u8], label: &str) -> Result<ParsedEven
         let meaning = payload.meaning().map_err(|source| EventError::Invalid { event: name(), source })?;
         return Ok(ParsedEvent { action, meaning });
     }
+    if let Some(said_in) = said_in(event) {
+        // A review counts when it is sent off, its comments when they are made.
+        let wanted = if said_in == SaidIn::Review { "submitted" } else { "created" };
+        if action.as_deref() != Some(wanted) {
+            return nothing(format!("only what is {wanted} is looked at"));
+        }
+        let payload: ReviewPayload = serde_json::from_slice(payload).map_err(unreadable)?;
+        let meaning =
+            payload.meaning(said_in).map_err(|source| EventError::Invalid { event: name(), source })?;
+        return Ok(ParsedEvent { action, meaning });
+    }
     let change = match action.as_deref() {
         Some("labeled") => Change::Labelled,
         Some("unlabeled") => Change::Unlabelled,
@@ -106,6 +124,14 @@ pub fn read_event(event: &str, payload: &[u8], label: &str) -> Result<ParsedEven
     let meaning =
         payload.meaning(&change, label).map_err(|source| EventError::Invalid { event: name(), source })?;
     Ok(ParsedEvent { action, meaning })
+}
+
+fn said_in(event: &str) -> Option<SaidIn> {
+    match event {
+        "pull_request_review" => Some(SaidIn::Review),
+        "pull_request_review_comment" => Some(SaidIn::ReviewComment),
+        _ => None,
+    }
 }
 
 enum Change {
@@ -136,12 +162,25 @@ struct CommentPayload {
     installation: Option<RawInstallation>,
 }
 
+/// Of a review, or of a comment at a line.
+#[derive(Deserialize)]
+struct ReviewPayload {
+    pull_request: RawIssue,
+    #[serde(alias = "review")]
+    comment: RawComment,
+    repository: RawRepository,
+    installation: Option<RawInstallation>,
+}
+
 #[derive(Deserialize)]
 struct RawComment {
     id: u64,
     body: Option<String>,
     user: Option<RawUser>,
+    #[serde(alias = "submitted_at")]
     created_at: Option<String>,
+    /// Of a review.
+    state: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -231,9 +270,10 @@ impl IssuesPayload {
 impl CommentPayload {
     fn meaning(self) -> Result<Meaning, InvalidIdentity> {
         let nothing = |why: &str| Ok(Meaning::Nothing { why: why.to_owned() });
-        let Some(command) = self.comment.body.as_deref().and_then(CommentCommand::read) else {
-            return nothing("the comment holds no command");
-        };
+        let body = self.comment.body.clone().unwrap_or_default();
+        let is_addressed = self.issue.pull_request.is_some() && self.issue.is_told(&body);
+        let command = CommentCommand::read(&body).or(is_addressed.then_some(CommentCommand::Revise));
+        let Some(command) = command else { return nothing("the comment holds no command") };
         let Some(installation) = self.installation else {
             return nothing("it does not come through an installation of the App");
         };
@@ -250,14 +290,67 @@ impl CommentPayload {
             by: by.login.parse()?,
             by_id: by.id,
             by_is_bot: by.kind.as_deref() == Some("Bot"),
+            said_in: SaidIn::Comment,
             comment: CommentId(self.comment.id),
+            body,
             command,
             at: self.comment.created_at.as_ref().and_then(|text| text.parse().ok()),
         })))
     }
 }
 
+impl ReviewPayload {
+    /// A review that requests changes asks for some; any other, and a comment at a line, where it speaks
+    /// to the bot that opened the pull request.
+    fn meaning(self, said_in: SaidIn) -> Result<Meaning, InvalidIdentity> {
+        let nothing = |why: &str| Ok(Meaning::Nothing { why: why.to_owned() });
+        let body = self.comment.body.clone().unwrap_or_default();
+        let requests_changes = self
+            .comment
+            .state
+            .as_deref()
+            .is_some_and(|state| state.eq_ignore_ascii_case("changes_requested"));
+        if !self.pull_request.is_by_bot() {
+            return nothing("the pull request was not opened by a bot");
+        }
+        if !requests_changes && !self.pull_request.is_told(&body) {
+            return nothing("it asks nothing of the bot that opened the pull request");
+        }
+        let Some(installation) = self.installation else {
+            return nothing("it does not come through an installation of the App");
+        };
+        let Some(by) = self.comment.user else { return nothing("nobody is said to have written it") };
+        Ok(Meaning::Request(DeliveryRequest::Ask(Ask {
+            repository: RepositoryRef {
+                installation: InstallationId(installation.id),
+                id: RepositoryId(self.repository.id),
+                name: self.repository.full_name.parse::<RepositoryName>()?,
+            },
+            number: IssueNumber(self.pull_request.number),
+            is_pull_request: true,
+            issue: self.pull_request.snapshot()?,
+            by: by.login.parse()?,
+            by_id: by.id,
+            by_is_bot: by.kind.as_deref() == Some("Bot"),
+            said_in,
+            comment: CommentId(self.comment.id),
+            body,
+            command: CommentCommand::Revise,
+            at: self.comment.created_at.as_ref().and_then(|text| text.parse().ok()),
+        })))
+    }
+}
+
 impl RawIssue {
+    fn is_by_bot(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| user.kind.as_deref() == Some("Bot"))
+    }
+
+    /// Whether `body` speaks to the bot that opened it.
+    fn is_told(&self, body: &str) -> bool {
+        self.is_by_bot() && self.user.as_ref().is_some_and(|user| is_addressed(body, &user.login))
+    }
+
     fn snapshot(self) -> Result<IssueSnapshot, InvalidIdentity> {
         let author = self.user.map_or_else(|| GHOST.to_owned(), |user| user.login);
         Ok(IssueSnapshot {

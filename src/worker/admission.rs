@@ -1,6 +1,6 @@
 //! Whether a job may be worked on at all, asked of GitHub at this moment.
 
-use crate::domain::Job;
+use crate::domain::{Job, PullRequestNumber, Recorded, TranscriptEvent, opened_pull_request, present_round};
 use crate::github::{GitHubError, Repository};
 use crate::store::Attempt;
 use crate::webhook::{Authorisation, authorise};
@@ -19,16 +19,22 @@ pub(super) enum Admission {
 }
 
 /// Asks GitHub for the repository, the issue and the labeller's permission, all live.
-pub(super) async fn admit(parts: &Parts, job: &Job) -> Result<Admission, JobError> {
+pub(super) async fn admit(parts: &Parts, job: &Job, transcript: &[Recorded]) -> Result<Admission, JobError> {
     let trigger = &job.trigger;
     let at = &trigger.repository;
     let repository = parts.github.repository(at).await.map_err(github_error)?;
     if repository.archived {
         return Ok(Admission::Refused("the repository is archived".to_owned()));
     }
-    let permission = parts.github.permission(at, &trigger.labeller).await.map_err(github_error)?;
+    // A further round rests on the word of whoever asked for it.
+    let resumed = present_round(transcript).first().and_then(|recorded| match &recorded.event {
+        TranscriptEvent::Resumed { by, by_is_bot, .. } => Some((by, *by_is_bot)),
+        _ => None,
+    });
+    let (person, is_bot) = resumed.unwrap_or((&trigger.labeller, trigger.labeller_is_bot));
+    let permission = parts.github.permission(at, person).await.map_err(github_error)?;
     let allowed = &parts.rules.bots_allowed;
-    match authorise(permission, &trigger.labeller, trigger.labeller_is_bot, allowed) {
+    match authorise(permission, person, is_bot, allowed) {
         Authorisation::Allowed => {}
         Authorisation::Refused { reason } => return Ok(Admission::Refused(reason)),
     }
@@ -42,10 +48,17 @@ pub(super) async fn admit(parts: &Parts, job: &Job) -> Result<Admission, JobErro
     if issue.locked {
         return Ok(Admission::Refused("the issue is locked".to_owned()));
     }
-    if !trigger.commanded && !issue.snapshot.labels.iter().any(|label| label == &parts.rules.label) {
+    if !trigger.commanded
+        && resumed.is_none()
+        && !issue.snapshot.labels.iter().any(|label| label == &parts.rules.label)
+    {
         return Ok(Admission::Refused(format!("the label `{}` was removed", parts.rules.label)));
     }
-    match in_the_way(parts, job).await? {
+    let in_the_way = match opened_pull_request(transcript) {
+        Some(number) => is_closed(parts, job, number).await?,
+        None => in_the_way(parts, job).await?,
+    };
+    match in_the_way {
         Some(why) => Ok(Admission::Refused(why)),
         None => Ok(Admission::Admitted(repository)),
     }
@@ -73,6 +86,14 @@ async fn in_the_way(parts: &Parts, job: &Job) -> Result<Option<String>, JobError
             head.short()
         )
     }))
+}
+
+/// Why there can be no further round of a pull request.
+async fn is_closed(parts: &Parts, job: &Job, number: PullRequestNumber) -> Result<Option<String>, JobError> {
+    let at = &job.trigger.repository;
+    let open = parts.github.find_pull_request(at, &job.branch()).await.map_err(github_error)?;
+    let is_open = open.is_some_and(|pull_request| pull_request.number == number);
+    Ok((!is_open).then(|| format!("the pull request #{number} is closed")))
 }
 
 /// What a failure of GitHub means for a job.

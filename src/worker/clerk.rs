@@ -10,7 +10,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::domain::{Ask, CommentCommand, Job, JobState, PullRequestNumber, Trigger};
+use crate::domain::{
+    Ask, CommentCommand, Grant, Job, JobState, Message, Outcome, PullRequestNumber, Resumption,
+    TranscriptEvent, Trigger,
+};
 use crate::github::GitHubError;
 use crate::publish::Evidence;
 use crate::publish::answers::{Answer, AnswerTo, render};
@@ -27,18 +30,26 @@ const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Carries commands out.
 pub struct Clerk {
-    parts: Parts,
+    pub(super) parts: Parts,
     /// Wakes it.
     asked: Arc<Notify>,
 }
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
-enum ClerkError {
+pub(super) enum ClerkError {
     #[error(transparent)]
     GitHub(#[from] GitHubError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What came of a command.
+pub(super) enum Done {
+    /// It is carried out; a word on it for the store.
+    With(&'static str),
+    /// It has to wait.
+    Later(Duration),
 }
 
 impl From<ReleaseError> for ClerkError {
@@ -92,7 +103,13 @@ impl Clerk {
         let DueAsk { id, ask, received_at } = &due;
         let (repo, number) = (&ask.repository.name, ask.number);
         let result = match self.carry_out(id, ask).await {
-            Ok(result) => result,
+            Ok(Done::With(result)) => result,
+            Ok(Done::Later(wait)) if self.now().duration_since(*received_at) < PATIENCE => {
+                let until = self.now() + SignedDuration::try_from(wait).unwrap_or_default();
+                store.postpone_ask(id, until).await?;
+                return Ok(true);
+            }
+            Ok(Done::Later(_)) => "its turn did not come",
             Err(ClerkError::GitHub(GitHubError::Unavailable { what, detail, retry_after }))
                 if self.now().duration_since(*received_at) < PATIENCE =>
             {
@@ -113,17 +130,39 @@ impl Clerk {
     }
 
     /// Does what is asked for, if they may ask, and answers. Gives a word on it for the store.
-    async fn carry_out(&self, id: &str, ask: &Ask) -> Result<&'static str, ClerkError> {
+    async fn carry_out(&self, id: &str, ask: &Ask) -> Result<Done, ClerkError> {
+        if ask.command == CommentCommand::Revise {
+            // Other bots have pull requests, too, and are spoken to.
+            let number = PullRequestNumber(ask.number.0);
+            let Some(job) = self.parts.store.job_of_pull_request(ask.repository.id, number).await? else {
+                return Ok(Done::With("not ours"));
+            };
+            return match self.is_heard(ask).await? {
+                Some(result) => Ok(Done::With(result)),
+                None => self.revise(ask, &job).await,
+            };
+        }
+        match self.is_heard(ask).await? {
+            Some(result) => Ok(Done::With(result)),
+            None => self.obey(id, ask).await.map(Done::With),
+        }
+    }
+
+    /// Whether they may ask, live; if not, they are told, and the answer is a word for the store.
+    async fn is_heard(&self, ask: &Ask) -> Result<Option<&'static str>, ClerkError> {
         let Parts { github, rules, .. } = &self.parts;
         let permission = github.permission(&ask.repository, &ask.by).await?;
         match may_command(permission, &ask.by, ask.by_is_bot, &rules.bots_allowed) {
-            Ok(true) => {}
-            Ok(false) => return Ok("ignored: a bot that is not listed"),
+            Ok(true) => Ok(None),
+            Ok(false) => Ok(Some("ignored: a bot that is not listed")),
             Err(why) => {
                 self.answer(ask, AnswerTo::Refused(&ask.by), &Answer::Refused(&why)).await?;
-                return Ok("refused");
+                Ok(Some("refused"))
             }
         }
+    }
+
+    async fn obey(&self, id: &str, ask: &Ask) -> Result<&'static str, ClerkError> {
         let to = AnswerTo::Comment(ask.comment);
         let Some(target) = self.target(ask).await? else {
             self.answer(ask, to, &Answer::NotOurs).await?;
@@ -140,6 +179,9 @@ impl Clerk {
                 self.tell(ask, to, &target, |evidence| Answer::Explained(evidence)).await?;
                 Ok("told")
             }
+            CommentCommand::Continue { grant } => self.go_on(id, ask, to, &target, *grant).await,
+            // Has a way of its own.
+            CommentCommand::Revise => Ok("not a command"),
             CommentCommand::Publish => self.publish(ask, to, &target).await,
             CommentCommand::Help => {
                 self.answer(ask, to, &Answer::Help(None)).await?;
@@ -215,6 +257,54 @@ impl Clerk {
         Ok(result)
     }
 
+    /// Takes up what was handed to a person, or called off. What was never begun, is done, or is held back
+    /// has other commands.
+    async fn go_on(
+        &self,
+        id: &str,
+        ask: &Ask,
+        to: AnswerTo<'_>,
+        target: &Target,
+        grant: Grant,
+    ) -> Result<&'static str, ClerkError> {
+        let Some(job) = &target.newest else {
+            self.answer(ask, to, &Answer::NoJob).await?;
+            return Ok("no job");
+        };
+        let transcript = self.parts.store.transcript(job.id).await?;
+        let has_begun = transcript.iter().any(|recorded| {
+            matches!(
+                &recorded.event,
+                TranscriptEvent::MessageAdded { message: Message::Assistant { .. }, .. }
+            )
+        });
+        let (answer, result) = match &job.outcome {
+            None => (Answer::UnderWay, "under way already"),
+            Some(Outcome::Held { .. }) => (Answer::StillHeld, "held"),
+            Some(Outcome::Proposed { .. }) => (Answer::SayWhatToChange, "proposed"),
+            Some(Outcome::Escalated { .. } | Outcome::Cancelled { .. } | Outcome::Failed { .. })
+                if !has_begun =>
+            {
+                (Answer::NothingToContinue, "nothing to continue")
+            }
+            Some(Outcome::Escalated { .. } | Outcome::Cancelled { .. } | Outcome::Failed { .. }) => {
+                // Told first: once it is taken up, this command is done.
+                self.answer(ask, to, &Answer::Continued).await?;
+                let words = ask.body.clone();
+                let resumed = TranscriptEvent::Resumed {
+                    by: ask.by.clone(),
+                    by_is_bot: ask.by_is_bot,
+                    why: Resumption::Continued { grant, words },
+                };
+                self.parts.store.resume(job.id, resumed, &[id], self.now()).await?;
+                self.parts.wake.notify_one();
+                return Ok("continued");
+            }
+        };
+        self.answer(ask, to, &answer).await?;
+        Ok(result)
+    }
+
     /// Answers with what the newest job's transcript has to show.
     async fn tell(
         &self,
@@ -275,7 +365,12 @@ impl Clerk {
     }
 
     /// Posts an answer below the command, unless it is there.
-    async fn answer(&self, ask: &Ask, to: AnswerTo<'_>, answer: &Answer<'_>) -> Result<(), ClerkError> {
+    pub(super) async fn answer(
+        &self,
+        ask: &Ask,
+        to: AnswerTo<'_>,
+        answer: &Answer<'_>,
+    ) -> Result<(), ClerkError> {
         let github = &self.parts.github;
         let ours = github.our_comments(&ask.repository, ask.number).await?;
         if !ours.iter().any(|comment| to.is(&comment.body)) {
@@ -284,7 +379,7 @@ impl Clerk {
         Ok(())
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         (self.parts.clock)()
     }
 }

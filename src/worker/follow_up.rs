@@ -14,7 +14,7 @@ use crate::workspace::{BASE_FILE_BYTES_MAX, Workspace, WorkspaceError};
 use super::Parts;
 
 /// The check run on the branch.
-const CHECK: &str = "check";
+pub(super) const CHECK: &str = "check";
 /// The requests for review: made once, and not again when somebody is taken off.
 const REVIEWERS: &str = "reviewers";
 
@@ -51,17 +51,18 @@ enum Trouble {
     Workspace(#[from] WorkspaceError),
 }
 
-/// The check run and the requests for review of an open draft pull request.
+/// The check run, whose effect is named `check`, and the requests for review of an open draft pull
+/// request.
 pub(super) async fn follow_up(
     parts: &Parts,
     journal: &Journal,
     workspace: &Workspace,
     evidence: &Evidence,
     verified: &Verified,
-    head: &Sha,
+    (head, check): (&Sha, &str),
     number: PullRequestNumber,
 ) -> Result<(), GitHubError> {
-    match publish_check(parts, journal, evidence, verified, head).await {
+    match publish_check(parts, journal, evidence, verified, head, check).await {
         Err(Trouble::GitHub(error @ GitHubError::Unavailable { .. })) => return Err(error),
         Err(error) => warn!(%error, "the check run could not be made"),
         Ok(()) => {}
@@ -80,11 +81,12 @@ async fn publish_check(
     evidence: &Evidence,
     verified: &Verified,
     head: &Sha,
+    kind: &str,
 ) -> Result<(), Trouble> {
-    if let Effect::Begun = journal.begin_effect(CHECK).await? {
+    if let Effect::Begun = journal.begin_effect(kind).await? {
         let run = check::render(evidence, verified, head);
         parts.github.publish_check(&evidence.job().trigger.repository, &run).await?;
-        journal.finish_effect(CHECK, head.as_str()).await?;
+        journal.finish_effect(kind, head.as_str()).await?;
     }
     Ok(())
 }

@@ -4,10 +4,12 @@
 use jiff::Timestamp;
 
 use crate::config::{REPOSITORY_FILE, RepositoryFile};
-use crate::domain::{IssueNumber, Job, JobId, JobState, Login, Recorded, RepositoryRef, TranscriptEvent};
+use crate::domain::{
+    IssueNumber, Job, JobId, JobState, Login, Recorded, RepositoryRef, TranscriptEvent, present_round,
+};
 use crate::github::{GitHub, GitHubError};
 use crate::provenance::Sealed;
-use crate::store::{Journal, Released, Store, StoreError};
+use crate::store::{Journal, Store, StoreError, TakenUp};
 use crate::webhook::{Authorisation, authorise};
 use crate::workspace::{ClearedCommit, Workspace};
 
@@ -67,9 +69,9 @@ pub async fn release(
         return Ok(Release::Refused(why.to_owned()));
     }
     Ok(match store.release_held(job.id, login, now).await? {
-        Released::Now => Release::Released(job.id),
-        Released::NothingHeld => Release::NothingHeld,
-        Released::AnotherActive => Release::Refused("another job of this issue is under way".to_owned()),
+        TakenUp::Now => Release::Released(job.id),
+        TakenUp::NotSo => Release::NothingHeld,
+        TakenUp::AnotherActive => Release::Refused("another job of this issue is under way".to_owned()),
     })
 }
 
@@ -112,11 +114,18 @@ pub(super) async fn base_has_moved(
     })
 }
 
-/// When the job was released last, if it was.
-pub(super) async fn released_at(journal: &Journal) -> Option<Timestamp> {
-    release_in(&journal.transcript().await.ok()?).map(|recorded| recorded.at)
+/// When somebody had the job taken up last, if it had ended before.
+pub(super) async fn taken_up_at(journal: &Journal) -> Option<Timestamp> {
+    let transcript = journal.transcript().await.ok()?;
+    let is_word = |recorded: &&Recorded| {
+        matches!(recorded.event, TranscriptEvent::Released { .. } | TranscriptEvent::Resumed { .. })
+    };
+    transcript.iter().rev().find(is_word).map(|recorded| recorded.at)
 }
 
 fn release_in(transcript: &[Recorded]) -> Option<&Recorded> {
-    transcript.iter().rev().find(|recorded| matches!(recorded.event, TranscriptEvent::Released { .. }))
+    present_round(transcript)
+        .iter()
+        .rev()
+        .find(|recorded| matches!(recorded.event, TranscriptEvent::Released { .. }))
 }

@@ -35,6 +35,8 @@ mod preparation;
 mod publication;
 mod reconcile;
 mod report;
+mod revise;
+mod rounds;
 mod setup;
 mod signing;
 mod teller;
@@ -113,6 +115,8 @@ pub struct Rules {
     /// Whether every verified change is held back until somebody says that it may go out; a repository
     /// can only ask for it.
     pub hold: bool,
+    /// How many rounds of changes reviewers may ask for in one pull request.
+    pub rounds_max: u32,
     /// Whether GitHub makes the commits by its API, and signs them, where that can be.
     pub signed_commits: bool,
 }
@@ -274,7 +278,7 @@ impl Worker {
 
     /// Whether the world has had its time to become ready.
     async fn too_old(&self, journal: &Journal) -> bool {
-        let since = hold::released_at(journal).await.unwrap_or(journal.job().created_at);
+        let since = hold::taken_up_at(journal).await.unwrap_or(journal.job().created_at);
         let age = (self.parts.clock)().duration_since(since);
         age > SignedDuration::try_from(PATIENCE).unwrap_or_default()
     }

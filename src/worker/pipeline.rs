@@ -18,7 +18,7 @@ use super::preparation::{
     Prepared, base_and_settings, sandbox_and_baseline, sandbox_error, suite_error, workspace_error,
 };
 use super::teller::Teller;
-use super::{JobError, Parts, publication};
+use super::{JobError, Parts, publication, rounds};
 
 /// A model that asks for verdict after verdict is not going to get it right.
 const RED_VERDICTS_MAX: u32 = 8;
@@ -40,12 +40,12 @@ pub(super) async fn run(
     committed: &AtomicBool,
 ) -> Result<Outcome, JobError> {
     let transcript = journal.transcript().await?;
-    let decision = match decided(&transcript) {
+    let decision = match decided(undecided(&transcript)) {
         Some(decision) => decision,
         None => {
             let mut stage = Stage::enter(journal, journal.job().state);
             stage.take(Step::Claimed).await?;
-            let remote = match admit(parts, journal.job()).await? {
+            let remote = match admit(parts, journal.job(), &transcript).await? {
                 Admission::Admitted(remote) => remote,
                 Admission::Refused(why) => return publication::refuse(parts, journal, why).await,
             };
@@ -91,6 +91,14 @@ async fn no_room(
     Ok(purse.has_room(&shortest).await?.err())
 }
 
+/// What was recorded since the ground last changed: by a new round, or by others' commits on the branch.
+fn undecided(transcript: &[Recorded]) -> &[Recorded] {
+    let is_ground = |recorded: &Recorded| {
+        matches!(recorded.event, TranscriptEvent::Resumed { .. } | TranscriptEvent::BranchFound { .. })
+    };
+    &transcript[transcript.iter().rposition(is_ground).unwrap_or(0)..]
+}
+
 /// The decision that was recorded before a crash, if there is one.
 fn decided(transcript: &[Recorded]) -> Option<Decision> {
     let escalated = transcript.iter().rev().find_map(|recorded| match &recorded.event {
@@ -128,10 +136,15 @@ async fn work(
     teller: &Teller,
 ) -> Result<Decision, JobError> {
     teller.tell();
-    let (workspace, settings) = match base_and_settings(parts, journal, transcript, remote).await? {
+    if let Err(reason) = rounds::find_branch(parts, journal, transcript).await? {
+        return Ok(Decision::Escalate(reason));
+    }
+    let transcript = &journal.transcript().await?;
+    let (workspace, mut settings) = match base_and_settings(parts, journal, transcript, remote).await? {
         Ok(found) => found,
         Err(reason) => return Ok(Decision::Escalate(reason)),
     };
+    settings.budget = Conversation::budget(transcript, &settings.budget);
     let prepared = match sandbox_and_baseline(parts, journal, transcript, workspace, settings).await? {
         Ok(prepared) => prepared,
         Err(reason) => return Ok(Decision::Escalate(reason)),
@@ -172,6 +185,7 @@ async fn agent_and_verdict(
     let judge = Judge { environment: &prepared.environment, baseline: &prepared.baseline };
     agent.load(&mut state).await.map_err(agent_error)?;
     agent.open(&mut state, &journal.job().trigger.issue, &prepared.baseline).await.map_err(agent_error)?;
+    agent.resume(&mut state, &transcript).await.map_err(agent_error)?;
     let mut last_refusal = None;
     let mut last_red: Option<Red> = None;
     loop {

@@ -28,7 +28,7 @@ pub(super) async fn base_and_settings(
     remote: &Repository,
 ) -> Result<Result<(Workspace, JobSettings), EscalationReason>, JobError> {
     let at = &journal.job().trigger.repository;
-    let recorded = transcript.iter().find_map(|recorded| match &recorded.event {
+    let recorded = transcript.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::Prepared { base, base_branch, settings } => Some((base, base_branch, settings)),
         _ => None,
     });
@@ -77,7 +77,9 @@ pub(super) async fn sandbox_and_baseline(
     workspace: Workspace,
     settings: JobSettings,
 ) -> Result<Result<Prepared, EscalationReason>, JobError> {
-    let recorded = transcript.iter().find_map(|recorded| match &recorded.event {
+    let is_prepared = |recorded: &Recorded| matches!(recorded.event, TranscriptEvent::Prepared { .. });
+    let of_this_base = &transcript[transcript.iter().rposition(is_prepared).unwrap_or(0)..];
+    let recorded = of_this_base.iter().find_map(|recorded| match &recorded.event {
         TranscriptEvent::BaselineRun { run } => Some(run.clone()),
         _ => None,
     });

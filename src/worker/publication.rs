@@ -2,27 +2,30 @@
 //! effect is begun in the ledger, looked for, done, and recorded as done; progress is best effort.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use tracing::{error, warn};
 
 use crate::domain::{
     EscalationReason, Job, Outcome, PullRequestNumber, Recorded, SecretFound, Sha, TranscriptEvent,
+    branch_found, round_of,
 };
 use crate::provenance::{Proposed, Sealed, gather};
 use crate::publish::{
     Evidence, draft_pr, escalation, held, publish_escalation, publish_held, publish_proposal, update_progress,
 };
 use crate::secrets::{examine_text, redact};
-use crate::store::{Effect, Journal};
+use crate::store::{Attempt, Effect, Journal};
 use crate::verdict::Verified;
 use crate::workspace::{Author, Workspace};
 
 use super::admission::github_error;
-use super::follow_up::{follow_up, label};
+use super::follow_up::{CHECK, follow_up, label};
 use super::hold;
 use super::preparation::workspace_error;
-use super::signing::Signing;
+use super::rounds::{self, Standing};
+use super::signing::{OnBranch, Signing};
 use super::{JobError, Parts};
 
 /// A job older than this ends also where GitHub cannot be told of it.
@@ -55,6 +58,7 @@ pub(super) async fn progress(parts: &Parts, journal: &Journal) {
         let transcript = journal.transcript().await?;
         let job = current(parts, journal).await?;
         let evidence = evidence_of(parts, &job, &transcript);
+        rounds::tell(parts, &evidence, &transcript).await.map_err(github_error)?;
         update_progress(parts.github.as_ref(), &job, &evidence).await.map_err(github_error)?;
         label(parts, &job, evidence.state).await.map_err(github_error)
     };
@@ -83,6 +87,7 @@ async fn tell_end(parts: &Parts, journal: &Journal, outcome: &Outcome) -> Result
     transcript.push(Recorded { sequence: transcript.len() as u64 + 1, at: journal.now(), event });
     let job = current(parts, journal).await?;
     let evidence = evidence_of(parts, &job, &transcript);
+    rounds::tell(parts, &evidence, &transcript).await.map_err(github_error)?;
     update_progress(parts.github.as_ref(), &job, &evidence).await.map_err(github_error)?;
     label(parts, &job, outcome.state()).await.map_err(github_error)
 }
@@ -103,27 +108,41 @@ pub(super) async fn propose(
     let job = current(parts, journal).await?;
     let at = &job.trigger.repository;
     let workspace = recorded_workspace(parts, &job, &transcript).await?;
-    // Ours; GitHub's own has another id and the same tree.
-    let commit = commit(parts, &job, &workspace, verified, &transcript).await?;
     let branch = job.branch();
+    let parent = branch_found(&transcript);
+    let before = match parent {
+        Some(parent) => Some(workspace.tree_of(parent).await.map_err(workspace_error)?),
+        None => None,
+    };
+    // A round in which nothing had to be changed leaves the branch as it is.
+    let unchanged = parent.filter(|_| before.as_ref() == Some(verified.tree()));
+    // Ours; GitHub's own has another id and the same tree.
+    let commit = match unchanged {
+        Some(head) => head.clone(),
+        None => commit(parts, &job, &workspace, verified, &transcript).await?,
+    };
+    let kind = |kind: &str| rounds::effect(kind, &transcript);
     let patch = workspace.patch(verified.tree()).await.map_err(workspace_error)?;
     let manifest = manifest(journal, &job, &workspace, &branch, &commit).await?;
     let mut evidence =
         evidence_of(parts, &job, &transcript).with_patch(&patch).with_manifest(manifest.clone());
     evidence.notes.extend(hold::base_has_moved(parts, &transcript, &workspace, at).await);
-    let signing = Signing::of(parts, &workspace, &commit).await?;
+    let signing = match unchanged {
+        Some(_) => Signing::Pushed,
+        None => Signing::of(parts, &workspace, &commit).await?,
+    };
     evidence.notes.extend(signing.remark());
-    let is_held = hold::is_held(parts, &workspace, &job, &transcript).await?;
+    let is_held = unchanged.is_none() && hold::is_held(parts, &workspace, &job, &transcript).await?;
     let done = match is_held {
         true => None,
-        false => match journal.begin_effect(BRANCH).await? {
+        false => match journal.begin_effect(&kind(BRANCH)).await? {
             Effect::Done(reference) => Some(reference.parse::<Sha>().map_err(|_| {
                 JobError::Broke(format!("the ledger holds {reference:?} as a branch's commit"))
             })?),
             Effect::Begun => None,
         },
     };
-    let head = match done {
+    let head = match done.or(unchanged.cloned()) {
         Some(head) => head,
         None => {
             // Before anything of it leaves, all of it is looked through.
@@ -143,8 +162,18 @@ pub(super) async fn propose(
                 let held = hold::Held { cleared, manifest, pages };
                 return hold_back(parts, journal, &workspace, &job, held).await;
             }
-            let head = signing.put_on_branch(parts, &workspace, at, &cleared, verified.tree()).await?;
-            journal.finish_effect(BRANCH, head.as_str()).await?;
+            let head = match rounds::standing(parts, journal, &transcript, &workspace, &commit).await? {
+                Standing::Next => {
+                    let to = OnBranch { at, cleared: &cleared, tree: verified.tree(), parent };
+                    signing.put_on_branch(parts, &workspace, to).await?
+                }
+                Standing::There => commit.clone(),
+                Standing::Moved => {
+                    return Err(again("the branch has moved; what was done is verified anew on top of it"));
+                }
+                Standing::Never(reason) => return give_over(parts, journal, reason).await,
+            };
+            journal.finish_effect(&kind(BRANCH), head.as_str()).await?;
             head
         }
     };
@@ -154,10 +183,10 @@ pub(super) async fn propose(
     };
     // From here on it is not cut in the middle: the pull request belongs to the branch.
     committed.store(true, Ordering::Relaxed);
-    let kept = journal.keep_manifest(&manifest.to_text()).await?;
+    let kept = journal.keep_manifest(round_of(&transcript), &manifest.to_text()).await?;
     let manifest = Sealed::parse(&kept).map_err(|error| JobError::Broke(error.to_string()))?;
     let evidence = evidence.with_manifest(manifest);
-    let number = match journal.begin_effect(PULL_REQUEST).await? {
+    let number = match journal.begin_effect(&kind(PULL_REQUEST)).await? {
         Effect::Done(reference) => reference.parse().map(PullRequestNumber).map_err(|_| {
             JobError::Broke(format!("the ledger holds {reference:?} as a pull request's number"))
         })?,
@@ -166,15 +195,19 @@ pub(super) async fn propose(
                 publish_proposal(parts.github.as_ref(), &job, &evidence, verified, workspace.base_branch())
                     .await
                     .map_err(github_error)?;
-            journal.finish_effect(PULL_REQUEST, &published.number.to_string()).await?;
+            journal.finish_effect(&kind(PULL_REQUEST), &published.number.to_string()).await?;
             published.number
         }
     };
+    let made = before.as_ref().filter(|_| unchanged.is_none()).map(|before| (&head, before, verified.tree()));
+    rounds::answer_threads(parts, &evidence, &transcript, &workspace, made).await?;
     let reference = format!("#{number}");
     journal.append(&[TranscriptEvent::Published { kind: PULL_REQUEST.to_owned(), reference }]).await?;
     let pull_request = (number.0 != 0).then_some(number);
     if let Some(number) = pull_request {
-        let followed = follow_up(parts, journal, &workspace, &evidence, verified, &head, number).await;
+        let check = kind(CHECK);
+        let followed =
+            follow_up(parts, journal, &workspace, &evidence, verified, (&head, &check), number).await;
         followed.map_err(github_error)?;
     }
     end(parts, journal, Outcome::Proposed { pull_request, branch, head }).await
@@ -201,10 +234,12 @@ async fn hold_back(
         return withhold(parts, journal, found).await;
     }
     workspace.keep_commit(&cleared).await.map_err(workspace_error)?;
-    journal.keep_manifest(&manifest.to_text()).await?;
-    if let Effect::Begun = journal.begin_effect(HELD).await? {
+    let transcript = journal.transcript().await?;
+    journal.keep_manifest(round_of(&transcript), &manifest.to_text()).await?;
+    let kind = rounds::effect(HELD, &transcript);
+    if let Effect::Begun = journal.begin_effect(&kind).await? {
         let posted = publish_held(parts.github.as_ref(), job, pages).await.map_err(github_error)?;
-        journal.finish_effect(HELD, &posted).await?;
+        journal.finish_effect(&kind, &posted).await?;
     }
     let (branch, head) = (cleared.branch().to_owned(), cleared.commit().clone());
     end(parts, journal, Outcome::Held { branch, head }).await
@@ -215,7 +250,11 @@ async fn withhold(parts: &Parts, journal: &Journal, found: Vec<SecretFound>) -> 
     for found in &found {
         error!(what = found.what, place = %found.place, "a secret was about to leave; nothing was published");
     }
-    let reason = EscalationReason::Secret { found };
+    give_over(parts, journal, EscalationReason::Secret { found }).await
+}
+
+/// Hands a job to a person whose proposal cannot be published.
+async fn give_over(parts: &Parts, journal: &Journal, reason: EscalationReason) -> Result<Outcome, JobError> {
     journal.append(&[TranscriptEvent::EscalationDecided { reason: reason.clone() }]).await?;
     escalate(parts, journal, reason).await
 }
@@ -256,19 +295,26 @@ pub(super) async fn escalate(
     if !found.is_empty() && !matches!(reason, EscalationReason::Secret { .. }) {
         return Box::pin(withhold(parts, journal, found)).await;
     }
-    if let Effect::Begun = journal.begin_effect(ESCALATION).await? {
+    let kind = rounds::effect(ESCALATION, &transcript);
+    if let Effect::Begun = journal.begin_effect(&kind).await? {
         let posted = publish_escalation(parts.github.as_ref(), &job, &evidence, &reason)
             .await
             .map_err(github_error)?;
-        journal.finish_effect(ESCALATION, &posted).await?;
+        journal.finish_effect(&kind, &posted).await?;
     }
     end(parts, journal, Outcome::Escalated { reason }).await
+}
+
+/// The job is taken up again at once.
+fn again(why: &str) -> JobError {
+    JobError::Later { why: why.to_owned(), after: Duration::ZERO, attempt: Attempt::DoesNotCount }
 }
 
 /// Tells the end on the issue, then records it: a crash in between tells it once more, in place. Where
 /// GitHub cannot be told now, the job is put back for it, as long as somebody may still wait for it.
 async fn end(parts: &Parts, journal: &Journal, outcome: Outcome) -> Result<Outcome, JobError> {
-    let age = journal.now().duration_since(journal.job().created_at);
+    let since = hold::taken_up_at(journal).await.unwrap_or(journal.job().created_at);
+    let age = journal.now().duration_since(since);
     match tell_end(parts, journal, &outcome).await {
         Ok(()) => {}
         Err(error @ (JobError::Later { .. } | JobError::LeaseLost(_))) if age < UNTOLD_MAX => {
@@ -296,15 +342,11 @@ async fn recorded_workspace(
     job: &Job,
     transcript: &[Recorded],
 ) -> Result<Workspace, JobError> {
-    let recorded = transcript.iter().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Prepared { base, base_branch, .. } => Some((base.clone(), base_branch)),
-        _ => None,
-    });
-    let Some((base, branch)) = recorded else {
+    let Some((base, branch)) = rounds::recorded_base(transcript) else {
         return Err(JobError::Broke("the transcript has no base commit to publish from".to_owned()));
     };
     let id = job.trigger.repository.id;
-    parts.mirrors.reopen(id, base, branch).await.map_err(workspace_error)
+    parts.mirrors.reopen(id, base.clone(), branch).await.map_err(workspace_error)
 }
 
 /// The tree of the last checkpoint or verdict: what a person can go on from.
@@ -336,6 +378,9 @@ async fn commit(
         .rev()
         .find(|recorded| matches!(recorded.event, TranscriptEvent::VerdictReached { .. }))
         .map_or(job.created_at, |recorded| recorded.at);
-    let message = draft_pr::commit_message(&job.trigger);
-    workspace.commit(verified.tree(), &author, &redact(&message), judged_at).await.map_err(workspace_error)
+    let message = draft_pr::commit_message(&job.trigger, round_of(transcript));
+    let message = redact(&message);
+    let parent = branch_found(transcript).unwrap_or(workspace.base());
+    let made = workspace.commit(verified.tree(), parent, &author, &message, judged_at);
+    made.await.map_err(workspace_error)
 }

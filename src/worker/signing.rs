@@ -1,8 +1,11 @@
 //! How a commit gets onto its branch: pushed as it is, or made once more by GitHub, which signs what
 //! it makes.
 
+use std::time::Duration;
+
 use crate::domain::{RepositoryRef, Sha};
-use crate::workspace::{ApiChanges, ClearedCommit, Workspace};
+use crate::store::Attempt;
+use crate::workspace::{ApiChanges, ClearedCommit, Workspace, WorkspaceError};
 
 use super::admission::github_error;
 use super::preparation::workspace_error;
@@ -16,6 +19,16 @@ pub(super) enum Signing {
     ByGitHub(ApiChanges),
     /// It was to be signed, and GitHub's API cannot make it.
     Impossible,
+}
+
+/// What goes onto which branch.
+pub(super) struct OnBranch<'a> {
+    pub(super) at: &'a RepositoryRef,
+    pub(super) cleared: &'a ClearedCommit,
+    /// The tree that was verified.
+    pub(super) tree: &'a Sha,
+    /// The head of the branch where it is there already; `None`: it is made.
+    pub(super) parent: Option<&'a Sha>,
 }
 
 impl Signing {
@@ -47,21 +60,30 @@ impl Signing {
         self,
         parts: &Parts,
         workspace: &Workspace,
-        at: &RepositoryRef,
-        cleared: &ClearedCommit,
-        tree: &Sha,
+        OnBranch { at, cleared, tree, parent }: OnBranch<'_>,
     ) -> Result<Sha, JobError> {
         let changes = match self {
             Self::Pushed | Self::Impossible => {
                 let access = parts.github.git_access(at).await.map_err(github_error)?;
-                workspace.push(&access, cleared).await.map_err(workspace_error)?;
-                return Ok(cleared.commit().clone());
+                return match workspace.push(&access, cleared, parent).await {
+                    Ok(()) => Ok(cleared.commit().clone()),
+                    // Somebody was faster; the next look finds what they pushed.
+                    Err(error @ WorkspaceError::BranchTaken { .. }) if parent.is_some() => {
+                        Err(JobError::Later {
+                            why: error.to_string(),
+                            after: Duration::ZERO,
+                            attempt: Attempt::Counts,
+                        })
+                    }
+                    Err(error) => Err(workspace_error(error)),
+                };
             }
             Self::ByGitHub(changes) => changes,
         };
-        let new = cleared.through_the_api(workspace.base(), changes);
-        let made = parts.github.commit_on_new_branch(at, &new).await.map_err(github_error)?;
-        if made.tree == *tree && made.parents == [workspace.base().clone()] {
+        let parent = parent.unwrap_or(workspace.base());
+        let new = cleared.through_the_api(parent, changes);
+        let made = parts.github.commit_on_branch(at, &new).await.map_err(github_error)?;
+        if made.tree == *tree && made.parents == [parent.clone()] {
             return Ok(made.sha);
         }
         Err(JobError::Broke(format!(
@@ -72,7 +94,7 @@ impl Signing {
             made.sha.short(),
             made.tree.short(),
             tree.short(),
-            workspace.base().short(),
+            parent.short(),
         )))
     }
 }

@@ -110,20 +110,21 @@ impl Workspace {
         blocking(move || work(&open_or_create(&git_dir)?, &git_dir)).await
     }
 
-    /// Makes the commit of `tree` on top of the base. The same arguments make the same commit, so
+    /// Makes the commit of `tree` on top of `parent`. The same arguments make the same commit, so
     /// that a restarted worker arrives at the same id.
     pub async fn commit(
         &self,
         tree: &Sha,
+        parent: &Sha,
         author: &Author,
         message: &str,
         at: Timestamp,
     ) -> Result<Sha, WorkspaceError> {
-        let (base, tree, message) = (oid(&self.base), oid(tree), message.to_owned());
+        let (parent, tree, message) = (oid(parent), oid(tree), message.to_owned());
         let author = author.clone();
         self.with_repository(move |repository, git_dir| {
             let local = |error| local_error(git_dir, "made a commit", error);
-            let parent = repository.find_commit(base).map_err(local)?;
+            let parent = repository.find_commit(parent).map_err(local)?;
             let tree = repository.find_tree(tree).map_err(local)?;
             let when = Time::new(at.as_second(), 0);
             let by = Signature::new(&author.name, &author.email, &when).map_err(local)?;

@@ -4,6 +4,7 @@
 //! The host never checks a repository out and runs none of its hooks, filters or configuration.
 
 mod access;
+mod branch;
 mod changes;
 mod local;
 mod mirror;

@@ -93,14 +93,20 @@ impl Workspace {
     }
 
     /// Puts the commit on its branch of the remote. Never overwrites: a branch that is there already
-    /// must point to this very commit.
-    pub async fn push(&self, access: &GitAccess, cleared: &ClearedCommit) -> Result<(), WorkspaceError> {
+    /// must point to this very commit, or to `on_top_of`, its parent.
+    pub async fn push(
+        &self,
+        access: &GitAccess,
+        cleared: &ClearedCommit,
+        on_top_of: Option<&Sha>,
+    ) -> Result<(), WorkspaceError> {
         let (access, branch, commit) = (access.clone(), cleared.branch.clone(), oid(&cleared.commit));
+        let before = on_top_of.map(oid);
         self.with_repository(move |repository, git_dir| {
             if access.url.scheme() == "file" {
                 return hand_over(repository, &access, &branch, commit);
             }
-            push_over_http(repository, git_dir, &access, &branch, commit)
+            push_over_http(repository, git_dir, &access, &branch, (before, commit))
         })
         .await
     }
@@ -219,7 +225,7 @@ fn push_over_http(
     git_dir: &Path,
     access: &GitAccess,
     branch: &str,
-    commit: Oid,
+    (before, commit): (Option<Oid>, Oid),
 ) -> Result<(), WorkspaceError> {
     let url = access.url.as_str();
     let reference = format!("refs/heads/{branch}");
@@ -235,8 +241,9 @@ fn push_over_http(
     };
     match found {
         Some(found) if found == commit => return Ok(()),
-        Some(found) => return Err(branch_taken(access, branch, found)),
-        None => {}
+        found if found == before => {}
+        Some(found) => return Err(branch_taken(access, branch, &found.to_string())),
+        None => return Err(branch_taken(access, branch, "nothing")),
     }
     // git2 pushes from a reference of ours.
     let kept = keep(repository, git_dir, branch, commit)?;
@@ -269,7 +276,7 @@ fn hand_over(
     let reference = format!("refs/heads/{branch}");
     match target.find_reference(&reference).ok().and_then(|found| found.target()) {
         Some(found) if found == commit => return Ok(()),
-        Some(found) => return Err(branch_taken(access, branch, found)),
+        Some(found) => return Err(branch_taken(access, branch, &found.to_string())),
         None => {}
     }
     let received = (|| {
@@ -309,10 +316,10 @@ fn copy_missing(
     Ok(())
 }
 
-fn branch_taken(access: &GitAccess, branch: &str, found: Oid) -> WorkspaceError {
+fn branch_taken(access: &GitAccess, branch: &str, found: &str) -> WorkspaceError {
     WorkspaceError::BranchTaken {
         branch: branch.to_owned(),
         url: access.url.to_string(),
-        found: found.to_string(),
+        found: found.to_owned(),
     }
 }

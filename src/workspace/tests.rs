@@ -95,12 +95,15 @@ async fn changes_become_a_commit_on_a_branch_of_the_origin() {
 
     let author = Author { name: "m[bot]".into(), email: "1+m[bot]@users.noreply.github.com".into() };
     let at = "2026-01-01T00:00:00Z".parse().unwrap();
-    let commit = workspace.commit(&proposal.tree, &author, "Fix it\n", at).await.unwrap();
-    assert_eq!(commit, workspace.commit(&proposal.tree, &author, "Fix it\n", at).await.unwrap());
+    let commit = workspace.commit(&proposal.tree, workspace.base(), &author, "Fix it\n", at).await.unwrap();
+    assert_eq!(
+        commit,
+        workspace.commit(&proposal.tree, workspace.base(), &author, "Fix it\n", at).await.unwrap()
+    );
 
     let cleared = workspace.clear("agent-fix/issue-1", &commit).await.unwrap().unwrap();
-    workspace.push(&access, &cleared).await.unwrap();
-    workspace.push(&access, &cleared).await.unwrap();
+    workspace.push(&access, &cleared, None).await.unwrap();
+    workspace.push(&access, &cleared, None).await.unwrap();
     let origin = Repository::open(access.url.to_file_path().unwrap()).unwrap();
     let head = origin.refname_to_id("refs/heads/agent-fix/issue-1").unwrap();
     assert_eq!(head.to_string(), commit.as_str());
@@ -109,9 +112,9 @@ async fn changes_become_a_commit_on_a_branch_of_the_origin() {
         workspace.base().as_str()
     );
 
-    let other = workspace.commit(&proposal.tree, &author, "Other\n", at).await.unwrap();
+    let other = workspace.commit(&proposal.tree, workspace.base(), &author, "Other\n", at).await.unwrap();
     let other = workspace.clear("agent-fix/issue-1", &other).await.unwrap().unwrap();
-    let taken = workspace.push(&access, &other).await.unwrap_err();
+    let taken = workspace.push(&access, &other, None).await.unwrap_err();
     assert!(matches!(taken, WorkspaceError::BranchTaken { .. }), "{taken}");
 
     let patch = workspace.patch(&proposal.tree).await.unwrap();

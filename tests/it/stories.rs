@@ -17,6 +17,7 @@ mod money;
 mod people;
 mod processes;
 mod reconciliation;
+mod rounds;
 mod scenarios;
 mod signed;
 mod signs;

@@ -135,7 +135,7 @@ fn plan_of(brief: &WorkBrief) -> Option<String> {
     (!lines.is_empty()).then_some(lines)
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     text.lines().map(|line| format!("> {line}\n")).collect()
 }
 

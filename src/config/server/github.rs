@@ -19,6 +19,8 @@ const WEBHOOK_SECRET_BYTES_ADVISED: usize = 16;
 const RECONCILE_SECONDS: u64 = 300;
 /// What github.com asks for.
 const SECONDS_BETWEEN_WRITES: u64 = 1;
+/// Enough for a usual review; a change that needs more of them is better made by hand.
+const REVIEW_ROUNDS_MAX: u32 = 5;
 const LABEL_CHARS_MAX: usize = 50;
 
 pub(super) fn github(
@@ -99,6 +101,7 @@ pub(super) fn github(
             number(given, "github.seconds_between_writes", 0..=60)?.unwrap_or(SECONDS_BETWEEN_WRITES),
         ),
         signed_commits: given.get("github.signed_commits").map_or(Ok(false), Found::flag)?,
+        review_rounds_max: number(given, "github.review_rounds_max", 0..=100)?.unwrap_or(REVIEW_ROUNDS_MAX),
     })
 }
 

@@ -8,12 +8,14 @@ use super::admin;
 use super::beginning::ensure_user;
 use super::deeds::{self, IssueEdit};
 use super::people::Role;
-use super::pull_deeds::{NewReview, NewReviewComment, merge_pull, set_draft, submit_review};
+use super::pull_deeds::{
+    NewReview, NewReviewComment, merge_pull, references_moved, set_draft, submit_review,
+};
 use super::removals;
 use super::webhooks;
 use super::world::World;
 use super::{EmulatedGitHub, EmulatorError};
-use crate::demo::git_http::GitHttpError;
+use crate::demo::git_http::{GitHttpError, RefUpdate, WebCommit};
 
 impl EmulatedGitHub {
     /// Opens an issue. Returns its number.
@@ -169,6 +171,34 @@ impl EmulatedGitHub {
         self.deliveries_settled().await;
         let failed = |source| EmulatorError::Repository { name: branch.to_owned(), source };
         made.map_err(failed)?.ok_or_else(|| EmulatorError::Unknown(format!("branch {branch}")))
+    }
+
+    /// A person changes a file on a branch, and waits like [`Self::label_issue`]. Returns the commit.
+    pub async fn commit_file(
+        &self,
+        branch: &str,
+        path: &str,
+        text: &str,
+        by: &str,
+    ) -> Result<String, EmulatorError> {
+        let failed = |source| EmulatorError::Repository { name: branch.to_owned(), source };
+        let committed = self.act(by, |world, now| {
+            let git = &world.repositories[0].git;
+            let Some(before) = git.branch(branch)? else { return Ok(None) };
+            let new = WebCommit {
+                additions: vec![(path.to_owned(), text.as_bytes().to_vec())],
+                message: format!("Change {path}"),
+                author: (by.to_owned(), format!("{by}@users.noreply.github.com")),
+                at_seconds: now.as_second(),
+                ..WebCommit::default()
+            };
+            let Some(after) = git.commit_on_branch(branch, &new)? else { return Ok(None) };
+            let update = RefUpdate { name: format!("refs/heads/{branch}"), before, after: after.clone() };
+            references_moved(world, 0, &[update], by, now)?;
+            Ok(Some(after))
+        })?;
+        self.deliveries_settled().await;
+        committed.map_err(failed)?.ok_or_else(|| EmulatorError::Unknown(format!("branch {branch:?}")))
     }
 
     /// Says where webhooks go from now on.

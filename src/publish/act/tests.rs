@@ -8,7 +8,8 @@ use super::super::samples::{at, fixed, long};
 use super::*;
 use crate::domain::{BudgetExhausted, CommentId, Login, PullRequestNumber, Sha};
 use crate::github::{
-    AppIdentity, CheckRun, GitAccess, Issue, Label, MadeCommit, NewCommit, Permission, Repository, Reviewers,
+    AppIdentity, CheckRun, GitAccess, Issue, Label, MadeCommit, NewCommit, Permission, Repository,
+    ReviewComment, Reviewers,
 };
 
 /// Comments by issue and pull requests by branch; the rest of the port is not needed here.
@@ -153,11 +154,7 @@ impl GitHub for InMemory {
     async fn react_with_eyes(&self, _: &RepositoryRef, _: IssueNumber) -> Result<(), GitHubError> {
         unreachable!("publishing does not react")
     }
-    async fn commit_on_new_branch(
-        &self,
-        _: &RepositoryRef,
-        _: &NewCommit,
-    ) -> Result<MadeCommit, GitHubError> {
+    async fn commit_on_branch(&self, _: &RepositoryRef, _: &NewCommit) -> Result<MadeCommit, GitHubError> {
         unreachable!("commits are made before publishing")
     }
     async fn publish_check(&self, _: &RepositoryRef, _: &CheckRun) -> Result<(), GitHubError> {
@@ -177,6 +174,24 @@ impl GitHub for InMemory {
     ) -> Result<(), GitHubError> {
         unreachable!("reviews are asked for beside publishing")
     }
+    async fn review_comments(
+        &self,
+        _at: &RepositoryRef,
+        _number: PullRequestNumber,
+    ) -> Result<Vec<ReviewComment>, GitHubError> {
+        unreachable!("reviews are read beside publishing")
+    }
+
+    async fn reply_in_thread(
+        &self,
+        _at: &RepositoryRef,
+        _number: PullRequestNumber,
+        _first: CommentId,
+        _body: &str,
+    ) -> Result<(), GitHubError> {
+        unreachable!("threads are answered beside publishing")
+    }
+
     async fn git_access(&self, _: &RepositoryRef) -> Result<GitAccess, GitHubError> {
         unreachable!("publishing does not use git")
     }

@@ -83,7 +83,7 @@ fn the_body_of_a_plain_fix() {
     ### How to go on
 
     - Good? Mark it as ready for review and merge it as any other. Mendwright never does.
-    - Nearly? Push to `agent-fix/issue-7` yourself; it is an ordinary branch.
+    - Nearly? Request changes in a review, or speak to the bot in a comment or at a line: it goes on here. Or push to `agent-fix/issue-7` yourself; it is an ordinary branch, and what you push stays.
     - Not at all? Close it. To have it tried anew, take `agent-fix` off the issue and put it on again.
 
     <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001`</sub>
@@ -92,7 +92,7 @@ fn the_body_of_a_plain_fix() {
 
 #[test]
 fn the_commit_message_of_a_plain_fix() {
-    insta::assert_snapshot!(commit_message(&fixed().0.job().trigger), @r"
+    insta::assert_snapshot!(commit_message(&fixed().0.job().trigger, 1), @r"
     Fix: sum() forgets the last item
 
     For issue #7.
@@ -184,12 +184,12 @@ fn hostile_words_are_shown_and_do_nothing() {
     ### How to go on
 
     - Good? Mark it as ready for review and merge it as any other. Mendwright never does.
-    - Nearly? Push to `agent-fix/issue-7` yourself; it is an ordinary branch.
+    - Nearly? Request changes in a review, or speak to the bot in a comment or at a line: it goes on here. Or push to `agent-fix/issue-7` yourself; it is an ordinary branch, and what you push stays.
     - Not at all? Close it. To have it tried anew, take `agent-fix` off the issue and put it on again.
 
     <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001`</sub>
     ");
-    insta::assert_snapshot!(commit_message(&evidence.job().trigger), @r"
+    insta::assert_snapshot!(commit_message(&evidence.job().trigger, 1), @r"
     Fix: Crash <img src=x> ＠octocat fixes ＃99 `a` ⟪U+200B⟫[x](https:⁄/evil.…
 
     For issue #7.

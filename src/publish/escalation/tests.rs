@@ -27,7 +27,7 @@ fn an_escalation_says_why_what_was_tried_and_how_to_go_on() {
     **What you can do**
 
     - Look at what was tried and at the partial patch below: is it on the right way?
-    - If it is, raise `budget` in `.github/agent-fix.yml` on the default branch (up to the operator's limit), then take `agent-fix` off this issue and put it on again.
+    - If it is, say `/agent-fix continue` in a comment: it goes on with as much again (`+$2`, `+20 turns`: with that much). For more in every job, raise `budget` in `.github/agent-fix.yml` on the default branch (up to the operator's limit).
     - If it is not, say in the issue where to look or what to expect, then take `agent-fix` off this issue and put it on again.
 
     **Spent:** 3 turns, 5 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369 in 1 min 35 s.
@@ -191,7 +191,8 @@ fn every_reason_has_its_own_words_and_steps() {
 
     **What you can do**
 
-    - Answer by editing the issue's text: that is what the agent reads. Then take `agent-fix` off this issue and put it on again.
+    - Answer in a comment that says `/agent-fix continue` on a line of its own: the agent reads it and goes on.
+    - Or put it into the issue's text, then take `agent-fix` off this issue and put it on again: it begins anew.
 
     ### Not verified
 
@@ -202,7 +203,7 @@ fn every_reason_has_its_own_words_and_steps() {
     **What you can do**
 
     - Look at what the verdict says above, and at the failing tests below if there are any: are they right, and do they have to do with this issue?
-    - Say in the issue what is missing, then take `agent-fix` off this issue and put it on again; or take the partial patch and go on by hand.
+    - Say what is missing in a comment that says `/agent-fix continue` on a line of its own; or take the partial patch and go on by hand.
 
     ### Refused: the proposal does what none may do
 
@@ -235,7 +236,7 @@ fn every_reason_has_its_own_words_and_steps() {
     **What you can do**
 
     - Nothing is wrong with the issue; the operator of this App has to look at the model's configuration or wait for the provider.
-    - Then take `agent-fix` off this issue and put it on again.
+    - Then say `/agent-fix continue` in a comment.
     ");
 }
 

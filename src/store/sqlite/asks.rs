@@ -1,10 +1,10 @@
 //! Commands from comments: recorded with their delivery, carried out by one clerk.
 
 use jiff::Timestamp;
-use sqlx::Row;
+use sqlx::{Row, Sqlite};
 
 use super::{SqliteStore, Tx, signed};
-use crate::domain::Ask;
+use crate::domain::{Ask, CommentCommand, IssueNumber, RepositoryId};
 use crate::store::rows::milliseconds;
 use crate::store::{DeliveryRecorded, DueAsk, StoreError};
 
@@ -18,11 +18,12 @@ impl SqliteStore {
         now: Timestamp,
     ) -> Result<DeliveryRecorded, StoreError> {
         let written = sqlx::query(
-            "INSERT INTO asks (id, repository_id, comment_id, ask_json, received_at, available_at)
-             VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT DO NOTHING",
+            "INSERT INTO asks (id, repository_id, said_in, comment_id, ask_json, received_at, available_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT DO NOTHING",
         )
         .bind(id)
         .bind(signed(ask.repository.id.0))
+        .bind(ask.said_in.name())
         .bind(signed(ask.comment.0))
         .bind(serde_json::to_string(ask).expect("a command has only string keys"))
         .bind(milliseconds(now))
@@ -55,7 +56,7 @@ impl SqliteStore {
             Err(error) => {
                 // Written by a newer version, or damaged: it must not keep all later ones waiting.
                 tracing::error!(id, %error, "a command cannot be read, and is left out");
-                self.end_ask(&id, "unreadable", now).await?;
+                self.end_ask(self.pool(), &id, "unreadable", now).await?;
                 return Ok(None);
             }
         };
@@ -64,12 +65,45 @@ impl SqliteStore {
         Ok(Some(DueAsk { id, ask, received_at }))
     }
 
-    pub(super) async fn end_ask(&self, id: &str, result: &str, now: Timestamp) -> Result<(), StoreError> {
+    /// What waits to be made a round of a pull request, oldest first.
+    pub(super) async fn waiting_revisions(
+        &self,
+        repository: RepositoryId,
+        number: IssueNumber,
+    ) -> Result<Vec<(String, Ask)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, ask_json FROM asks WHERE repository_id = $1 AND done_at IS NULL ORDER BY received_at, id",
+        )
+        .bind(signed(repository.0))
+        .fetch_all(self.pool())
+        .await
+        .map_err(self.failed("looked for commands"))?;
+        let mut waiting = Vec::new();
+        for row in rows {
+            let read = self.failed("read a command");
+            let id: String = row.try_get("id").map_err(&read)?;
+            let text: String = row.try_get("ask_json").map_err(&read)?;
+            // One that cannot be read is left out when its turn comes.
+            let Ok(ask) = serde_json::from_str::<Ask>(&text) else { continue };
+            if ask.number == number && ask.command == CommentCommand::Revise {
+                waiting.push((id, ask));
+            }
+        }
+        Ok(waiting)
+    }
+
+    pub(super) async fn end_ask(
+        &self,
+        connection: impl sqlx::Executor<'_, Database = Sqlite>,
+        id: &str,
+        result: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         sqlx::query("UPDATE asks SET done_at = $2, result = $3 WHERE id = $1 AND done_at IS NULL")
             .bind(id)
             .bind(milliseconds(now))
             .bind(result)
-            .execute(self.pool())
+            .execute(connection)
             .await
             .map_err(self.failed("recorded that a command was carried out"))?;
         Ok(())

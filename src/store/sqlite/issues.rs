@@ -6,10 +6,10 @@ use sqlx::{AssertSqlSafe, Row, Sqlite};
 
 use super::{SqliteStore, Tx, signed};
 use crate::domain::{
-    IssueNumber, Job, JobId, Login, Outcome, PullRequestNumber, RepositoryId, Step, TranscriptEvent, Trigger,
+    IssueNumber, Job, JobId, PullRequestNumber, RepositoryId, Step, TranscriptEvent, Trigger,
 };
 use crate::store::rows::{self, JOB_COLUMNS, milliseconds};
-use crate::store::{Claim, DeliveryRecorded, Released, StoreError};
+use crate::store::{Claim, DeliveryRecorded, StoreError, TakenUp};
 
 impl SqliteStore {
     /// Makes a job for the trigger, unless the issue has an unfinished one.
@@ -121,15 +121,22 @@ impl SqliteStore {
         Ok(DeliveryRecorded::Cancelled(0))
     }
 
-    /// Takes a held job back up.
-    pub(super) async fn release(
+    /// Takes an ended job back up by somebody's word, which `event` tells of and `step` stands for.
+    pub(super) async fn take_up(
         &self,
         tx: &mut Tx,
-        job: &Job,
-        by: &Login,
+        id: JobId,
+        (step, event): (Step, TranscriptEvent),
         now: Timestamp,
-    ) -> Result<Released, StoreError> {
-        let Ok(state) = job.state.after(Step::Released) else { return Ok(Released::NothingHeld) };
+    ) -> Result<TakenUp, StoreError> {
+        let row = sqlx::query(AssertSqlSafe(format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = $1")))
+            .bind(id.to_string())
+            .fetch_optional(&mut **tx)
+            .await
+            .map_err(self.failed("read a job"))?;
+        let Some(row) = row else { return Ok(TakenUp::NotSo) };
+        let job = rows::job(&row).map_err(self.unreadable("job"))?;
+        let Ok(state) = job.state.after(step) else { return Ok(TakenUp::NotSo) };
         let active =
             sqlx::query("SELECT 1 FROM jobs WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0")
                 .bind(signed(job.trigger.repository.id.0))
@@ -138,32 +145,32 @@ impl SqliteStore {
                 .await
                 .map_err(self.failed("looked for an active job"))?;
         if active.is_some() {
-            return Ok(Released::AnotherActive);
+            return Ok(TakenUp::AnotherActive);
         }
-        for event in [TranscriptEvent::Released { by: by.clone() }, TranscriptEvent::StateChanged { state }] {
+        for event in [event, TranscriptEvent::StateChanged { state }] {
             sqlx::query(
                 "INSERT INTO events (job_id, sequence, at, event_json)
                  SELECT $1, COALESCE(MAX(sequence), 0) + 1, $2, $3 FROM events WHERE job_id = $1",
             )
-            .bind(job.id.to_string())
+            .bind(id.to_string())
             .bind(milliseconds(now))
             .bind(serde_json::to_string(&event).expect("an event has only string keys"))
             .execute(&mut **tx)
             .await
-            .map_err(self.failed("recorded a release"))?;
+            .map_err(self.failed("recorded that a job is taken up"))?;
         }
         sqlx::query(
-            "UPDATE jobs SET state = $2, is_final = 0, outcome_json = NULL, cancel_why = NULL, attempts = 0,
-                 updated_at = $3, available_at = $3, lease_until = 0
+            "UPDATE jobs SET state = $2, is_final = 0, outcome_json = NULL, cancel_why = NULL, restart_json = NULL,
+                 attempts = 0, updated_at = $3, available_at = $3, lease_until = 0
              WHERE id = $1",
         )
-        .bind(job.id.to_string())
+        .bind(id.to_string())
         .bind(state.name())
         .bind(milliseconds(now))
         .execute(&mut **tx)
         .await
-        .map_err(self.failed("took a held job up"))?;
-        Ok(Released::Now)
+        .map_err(self.failed("took a job up"))?;
+        Ok(TakenUp::Now)
     }
 
     pub(super) async fn newest_job(
@@ -185,31 +192,29 @@ impl SqliteStore {
         row.map(|row| rows::job(&row).map_err(self.unreadable("job"))).transpose()
     }
 
-    pub(super) async fn job_that_proposed(
+    pub(super) async fn job_that_opened(
         &self,
         repository: RepositoryId,
         number: PullRequestNumber,
     ) -> Result<Option<Job>, StoreError> {
+        let columns: Vec<String> =
+            JOB_COLUMNS.split(", ").map(|column| format!("jobs.{column} AS {column}")).collect();
+        // A later round has its number behind a dot.
         let sql = format!(
-            "SELECT {JOB_COLUMNS} FROM jobs WHERE repository_id = $1 AND state = 'proposed'
-             ORDER BY updated_at DESC"
+            "SELECT {} FROM effects JOIN jobs ON jobs.repository_id = effects.repository_id
+                 AND jobs.issue_number = effects.issue_number AND jobs.generation = effects.generation
+             WHERE effects.repository_id = $1 AND effects.reference = $2
+                 AND (effects.kind = 'pull_request' OR effects.kind LIKE 'pull_request.%')
+             ORDER BY jobs.generation DESC LIMIT 1",
+            columns.join(", ")
         );
-        let rows = sqlx::query(AssertSqlSafe(sql))
+        let row = sqlx::query(AssertSqlSafe(sql))
             .bind(signed(repository.0))
-            .fetch_all(self.pool())
+            .bind(number.to_string())
+            .fetch_optional(self.pool())
             .await
             .map_err(self.failed("looked for a pull request's job"))?;
-        for row in rows {
-            let job = rows::job(&row).map_err(self.unreadable("job"))?;
-            let opened = match &job.outcome {
-                Some(Outcome::Proposed { pull_request, .. }) => *pull_request,
-                Some(_) | None => None,
-            };
-            if opened == Some(number) {
-                return Ok(Some(job));
-            }
-        }
-        Ok(None)
+        row.map(|row| rows::job(&row).map_err(self.unreadable("job"))).transpose()
     }
 
     pub(super) fn job_id(&self, row: &SqliteRow) -> Result<JobId, StoreError> {

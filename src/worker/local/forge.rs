@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::domain::{CommentId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryRef, Sha};
 use crate::github::{
     AppIdentity, CheckRun, Comment, GitAccess, GitHub, GitHubError, Issue, Label, MadeCommit, NewCommit,
-    NewPullRequest, Permission, PullRequest, Repository, Reviewers,
+    NewPullRequest, Permission, PullRequest, Repository, ReviewComment, Reviewers,
 };
 use crate::workspace::{LocalRepository, WorkspaceError};
 
@@ -154,7 +154,7 @@ impl GitHub for LocalForge {
         Ok(())
     }
 
-    async fn commit_on_new_branch(
+    async fn commit_on_branch(
         &self,
         _at: &RepositoryRef,
         new: &NewCommit,
@@ -193,6 +193,24 @@ impl GitHub for LocalForge {
         _at: &RepositoryRef,
         _number: PullRequestNumber,
         _reviewers: &Reviewers,
+    ) -> Result<(), GitHubError> {
+        Ok(())
+    }
+
+    async fn review_comments(
+        &self,
+        _at: &RepositoryRef,
+        _number: PullRequestNumber,
+    ) -> Result<Vec<ReviewComment>, GitHubError> {
+        Ok(Vec::new())
+    }
+
+    async fn reply_in_thread(
+        &self,
+        _at: &RepositoryRef,
+        _number: PullRequestNumber,
+        _first: CommentId,
+        _body: &str,
     ) -> Result<(), GitHubError> {
         Ok(())
     }

@@ -79,6 +79,7 @@ async fn ended_after(times: u32) -> (Outcome, u32) {
         context_tokens: 64_000,
         scribe_context_tokens: 64_000,
         hold: false,
+        rounds_max: 0,
         signed_commits: false,
         settings_override: Some(SettingsOverride {
             test_command: Some("false".into()),

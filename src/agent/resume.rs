@@ -1,0 +1,145 @@
+//! The first word of a further round: what the model is told when a job that had ended is taken up
+//! again. People's words are sanitised like the issue's.
+
+use super::brief::quoted;
+use super::conversation::Conversation;
+use super::run::{Agent, AgentError, user_message};
+use super::sanitise::sanitise;
+use crate::domain::{
+    EscalationReason, Feedback, FeedbackPlace, Login, Message, Outcome, Recorded, Resumption, ToolCall,
+    ToolResult, TranscriptEvent, present_round, unanswered,
+};
+
+/// Lines of a diff that are shown with a remark.
+const HUNK_LINES_MAX: usize = 20;
+/// Files of others that are named.
+const CHANGED_MAX: usize = 40;
+
+impl Agent<'_> {
+    /// Answers what was left open, and tells the model why it goes on; unless `transcript` says that it
+    /// was told, or there is no further round.
+    pub async fn resume(&self, state: &mut Conversation, transcript: &[Recorded]) -> Result<(), AgentError> {
+        let round = present_round(transcript);
+        let Some(TranscriptEvent::Resumed { by, why, .. }) = round.first().map(|recorded| &recorded.event)
+        else {
+            return Ok(());
+        };
+        let is_told = |recorded: &Recorded| matches!(recorded.event, TranscriptEvent::MessageAdded { .. });
+        if round.iter().any(is_told) {
+            return Ok(());
+        }
+        let mut events = Vec::new();
+        let open = state.pending_calls();
+        if !open.is_empty() {
+            events.push(TranscriptEvent::MessageAdded {
+                message: Message::ToolResults { results: open.iter().map(answer).collect() },
+                usage: None,
+                usd: None,
+                model: None,
+                milliseconds: 0,
+            });
+        }
+        let mut removed = Vec::new();
+        let mut clean = |text: &str| {
+            let clean = sanitise(text);
+            removed.extend(clean.removed);
+            clean.text
+        };
+        let mut text = match why {
+            Resumption::Continued { words, .. } => continued(last_end(transcript), by, &clean(words)),
+            Resumption::Reviewed { pull_request, .. } => {
+                let remarks = unanswered(transcript);
+                let told: Vec<String> = (1..)
+                    .zip(&remarks)
+                    .map(|(number, remark)| remark_in_words(number, remark, &mut clean))
+                    .collect();
+                format!("{}{}", reviewed(pull_request.0), told.concat())
+            }
+        };
+        text += &changed_by_others(round);
+        if !removed.is_empty() {
+            let text = format!("left out of what people wrote: {}", removed.join(", "));
+            events.push(TranscriptEvent::Note { text });
+        }
+        events.push(user_message(text.trim_end()));
+        self.record(state, &events).await
+    }
+}
+
+/// Of a call that no result was given to, because the round ended with it.
+fn answer(call: &ToolCall) -> ToolResult {
+    let text = match call.name.as_str() {
+        "finish" => "Taken. What came of it follows.",
+        "ask_human" => "Asked. What came of it follows.",
+        _ => "Not carried out: the work ended here.",
+    };
+    ToolResult { call_id: call.id.clone(), text: text.to_owned(), is_error: false }
+}
+
+/// How the round before ended.
+fn last_end(transcript: &[Recorded]) -> Option<&Outcome> {
+    transcript.iter().rev().find_map(|recorded| match &recorded.event {
+        TranscriptEvent::Ended { outcome } => Some(outcome),
+        _ => None,
+    })
+}
+
+fn continued(end: Option<&Outcome>, by: &Login, words: &str) -> String {
+    let had_ended = match end {
+        Some(Outcome::Escalated { reason: EscalationReason::Question { question } }) => {
+            format!("You asked:\n\n{}", quoted(question))
+        }
+        Some(Outcome::Escalated { reason }) => format!("It had ended ({}).\n", reason.name()),
+        Some(Outcome::Cancelled { why }) => format!("It had been called off ({why}).\n"),
+        Some(Outcome::Failed { .. } | Outcome::Proposed { .. } | Outcome::Held { .. }) | None => {
+            "It had ended.\n".to_owned()
+        }
+    };
+    format!(
+        "# The work goes on\n\n{had_ended}\n@{by}, who may write to this repository, has you go on, with a new budget, \
+         and writes:\n\n{}\nGo on from where you are: what you had changed is still there.\n",
+        quoted(words)
+    )
+}
+
+fn reviewed(number: u64) -> String {
+    format!(
+        "# Changes are asked for\n\nWhat you proposed is the draft pull request #{number}. People who may write to \
+         this repository reviewed it and ask for what follows. Do that on top of what is there; the issue must stay \
+         solved, and its tests must stay. Run the tests, then call `finish`: its summary says for each remark what \
+         you did, or why nothing had to be changed. Where a remark only asks a question, answer it there.\n"
+    )
+}
+
+fn remark_in_words(number: usize, remark: &Feedback, clean: &mut impl FnMut(&str) -> String) -> String {
+    let text = quoted(&clean(&remark.text));
+    match &remark.place {
+        FeedbackPlace::PullRequest { .. } => format!("\n## Remark {number}, by @{}\n\n{text}", remark.by),
+        FeedbackPlace::Thread { path, line, hunk, .. } => {
+            let line = line.map_or_else(String::new, |line| format!(", line {line}"));
+            let lines: Vec<&str> = hunk.lines().collect();
+            let shown = lines[lines.len().saturating_sub(HUNK_LINES_MAX)..].join("\n");
+            let hunk = quoted(&clean(&shown));
+            format!(
+                "\n## Remark {number}, at `{path}`{line}\n\nBelow these lines of the diff:\n\n{hunk}\n{text}"
+            )
+        }
+    }
+}
+
+/// Files that others changed on the branch.
+fn changed_by_others(round: &[Recorded]) -> String {
+    let changed = round.iter().rev().find_map(|recorded| match &recorded.event {
+        TranscriptEvent::BranchFound { changed, .. } => Some(changed),
+        _ => None,
+    });
+    let Some(changed) = changed.filter(|changed| !changed.is_empty()) else { return String::new() };
+    let paths: Vec<String> = changed.iter().take(CHANGED_MAX).map(|path| format!("- {path:?}\n")).collect();
+    let more = changed.len().saturating_sub(CHANGED_MAX);
+    let more = if more > 0 { format!("- and {more} more\n") } else { String::new() };
+    format!(
+        "\n## Changed by others since\n\nOther people pushed to the branch. Their changes stay, and are in your \
+         sandbox; read these files anew before you edit them:\n\n{}{more}",
+        paths.concat()
+    )
+}

@@ -1,0 +1,164 @@
+//! From what reviewers wrote to a round of changes: whose words count, what belongs together, and
+//! whether there may be another round.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::domain::{
+    Ask, Feedback, FeedbackPlace, Job, Login, PullRequestNumber, Recorded, RepositoryRef, Resumption, SaidIn,
+    TranscriptEvent,
+};
+use crate::github::ReviewComment;
+use crate::publish::answers::{Answer, AnswerTo};
+use crate::store::TakenUp;
+use crate::webhook::may_command;
+
+use super::clerk::{Clerk, ClerkError, Done};
+
+/// How long a review waits before it is looked whether the round before it has ended.
+const ROUND_PAUSE: Duration = Duration::from_secs(5);
+/// Of one remark, in characters.
+const REMARK_CHARS_MAX: usize = 20_000;
+/// Remarks of one round.
+const REMARKS_MAX: usize = 50;
+
+impl Clerk {
+    /// Makes a round of what reviewers ask for in the pull request that `job` opened: this and all else
+    /// that waits. While the job is at work, it waits.
+    pub(super) async fn revise(&self, ask: &Ask, job: &Job) -> Result<Done, ClerkError> {
+        let number = PullRequestNumber(ask.number.0);
+        let to = AnswerTo::Comment(ask.comment);
+        let newest = self.parts.store.latest_job(ask.repository.id, job.trigger.issue.number).await?;
+        if newest.is_some_and(|newest| newest.id != job.id) {
+            self.answer(ask, to, &Answer::Superseded).await?;
+            return Ok(Done::With("superseded"));
+        }
+        if !job.state.is_final() {
+            return Ok(Done::Later(ROUND_PAUSE));
+        }
+        let transcript = self.parts.store.transcript(job.id).await?;
+        if reviewed_rounds(&transcript) >= self.parts.rules.rounds_max {
+            self.answer(ask, to, &Answer::RoundsUsedUp(self.parts.rules.rounds_max)).await?;
+            return Ok(Done::With("rounds used up"));
+        }
+        let waiting = self.parts.store.revisions(ask.repository.id, number).await?;
+        let mut people = People { clerk: self, at: &ask.repository, known: BTreeMap::new() };
+        let mut counted = Vec::new();
+        for (id, ask) in &waiting {
+            if people.may(&ask.by, ask.by_is_bot).await? {
+                counted.push((id.as_str(), ask));
+            }
+        }
+        let comments = self.parts.github.review_comments(&ask.repository, number).await?;
+        let asks: Vec<&Ask> = counted.iter().map(|(_, ask)| *ask).collect();
+        let feedback = people.feedback(&asks, &comments).await?;
+        if feedback.is_empty() {
+            self.answer(ask, to, &Answer::NothingAsked).await?;
+            return Ok(Done::With("nothing asked"));
+        }
+        let resumed = TranscriptEvent::Resumed {
+            by: ask.by.clone(),
+            by_is_bot: ask.by_is_bot,
+            why: Resumption::Reviewed { pull_request: number, feedback },
+        };
+        // Said done together with the round that they make, or the round would be made twice.
+        let ids: Vec<&str> = counted.iter().map(|(id, _)| *id).collect();
+        match self.parts.store.resume(job.id, resumed, &ids, self.now()).await? {
+            TakenUp::Now => {
+                self.parts.wake.notify_one();
+                Ok(Done::With("a round"))
+            }
+            TakenUp::AnotherActive => Ok(Done::Later(ROUND_PAUSE)),
+            // Held: it goes out, or is stopped, first.
+            TakenUp::NotSo => {
+                self.answer(ask, to, &Answer::StillHeld).await?;
+                Ok(Done::With("held"))
+            }
+        }
+    }
+}
+
+/// How many rounds reviewers have had.
+fn reviewed_rounds(transcript: &[Recorded]) -> u32 {
+    let is_review = |recorded: &&Recorded| {
+        matches!(recorded.event, TranscriptEvent::Resumed { why: Resumption::Reviewed { .. }, .. })
+    };
+    u32::try_from(transcript.iter().filter(is_review).count()).unwrap_or(u32::MAX)
+}
+
+/// Who may write, asked once each.
+struct People<'a> {
+    clerk: &'a Clerk,
+    at: &'a RepositoryRef,
+    known: BTreeMap<String, bool>,
+}
+
+impl People<'_> {
+    async fn may(&mut self, login: &Login, is_bot: bool) -> Result<bool, ClerkError> {
+        if let Some(known) = self.known.get(login.as_str()) {
+            return Ok(*known);
+        }
+        let parts = &self.clerk.parts;
+        let permission = parts.github.permission(self.at, login).await?;
+        let may = may_command(permission, login, is_bot, &parts.rules.bots_allowed) == Ok(true);
+        self.known.insert(login.as_str().to_owned(), may);
+        Ok(may)
+    }
+
+    /// What `asks` ask for: the words of reviews and comments, and the threads that they stand in or that
+    /// came with them, each once.
+    async fn feedback(
+        &mut self,
+        asks: &[&Ask],
+        comments: &[ReviewComment],
+    ) -> Result<Vec<Feedback>, ClerkError> {
+        let mut feedback = Vec::new();
+        let mut threads = Vec::new();
+        for ask in asks {
+            let id = ask.comment.0;
+            match ask.said_in {
+                SaidIn::Comment | SaidIn::Review if !ask.body.trim().is_empty() => feedback.push(Feedback {
+                    place: FeedbackPlace::PullRequest { id },
+                    by: ask.by.clone(),
+                    text: ask.body.chars().take(REMARK_CHARS_MAX).collect(),
+                }),
+                SaidIn::Comment | SaidIn::Review | SaidIn::ReviewComment => {}
+            }
+            let belongs = |comment: &&ReviewComment| match ask.said_in {
+                SaidIn::Comment => false,
+                SaidIn::Review => comment.review == Some(id),
+                SaidIn::ReviewComment => comment.id == ask.comment,
+            };
+            threads.extend(comments.iter().filter(belongs).map(|comment| (comment.thread(), &ask.by)));
+        }
+        threads.sort_by_key(|(first, _)| *first);
+        threads.dedup_by_key(|(first, _)| *first);
+        for (first, by) in threads {
+            let in_thread = || comments.iter().filter(|comment| comment.thread() == first);
+            let Some(head) = in_thread().next() else { continue };
+            let mut text = String::new();
+            for comment in in_thread() {
+                if comment.is_ours {
+                    text += &format!(
+                        "You answered: {}\n\n",
+                        comment.body.lines().skip(1).collect::<Vec<_>>().join("\n")
+                    );
+                } else if self.may(&comment.by, comment.by_is_bot).await? {
+                    text += &format!("@{}: {}\n\n", comment.by, comment.body);
+                }
+            }
+            feedback.push(Feedback {
+                place: FeedbackPlace::Thread {
+                    first,
+                    path: head.path.clone(),
+                    line: head.line,
+                    hunk: head.hunk.clone(),
+                },
+                by: by.clone(),
+                text: text.trim_end().chars().take(REMARK_CHARS_MAX).collect(),
+            });
+        }
+        feedback.truncate(REMARKS_MAX);
+        Ok(feedback)
+    }
+}

@@ -1,0 +1,88 @@
+//! A branch that others push to as well: where it parted from its base, and what came on top of ours.
+
+use git2::Repository;
+
+use super::mirror::{local_error, oid, sha};
+use super::{Workspace, WorkspaceError};
+use crate::domain::Sha;
+
+/// Paths that are told of at most.
+const PATHS_MAX: usize = 200;
+
+impl Workspace {
+    /// The newest commit that two have in common; `None` where they have none.
+    pub async fn merge_base(&self, one: &Sha, other: &Sha) -> Result<Option<Sha>, WorkspaceError> {
+        let (one, other) = (oid(one), oid(other));
+        self.with_repository(move |repository, git_dir| match repository.merge_base(one, other) {
+            Ok(found) => Ok(Some(sha(found))),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(local_error(git_dir, "looked for a common commit", error)),
+        })
+        .await
+    }
+
+    /// Whether `commit` is `head` or comes before it.
+    pub async fn is_part_of(&self, commit: &Sha, head: &Sha) -> Result<bool, WorkspaceError> {
+        Ok(self.merge_base(commit, head).await?.as_ref() == Some(commit))
+    }
+
+    /// The tree of a commit.
+    pub async fn tree_of(&self, commit: &Sha) -> Result<Sha, WorkspaceError> {
+        let commit = oid(commit);
+        self.with_repository(move |repository, git_dir| {
+            let found = repository.find_commit(commit);
+            found
+                .map(|commit| sha(commit.tree_id()))
+                .map_err(|error| local_error(git_dir, "read a commit", error))
+        })
+        .await
+    }
+
+    /// What both `ours` and `theirs` made of `before`; `None` where they contradict each other.
+    pub async fn merged(
+        &self,
+        before: &Sha,
+        ours: &Sha,
+        theirs: &Sha,
+    ) -> Result<Option<Sha>, WorkspaceError> {
+        let (before, ours, theirs) = (oid(before), oid(ours), oid(theirs));
+        self.with_repository(move |repository, git_dir| {
+            let merged = (|| {
+                let tree = |id| repository.find_tree(id);
+                let mut index = repository.merge_trees(&tree(before)?, &tree(ours)?, &tree(theirs)?, None)?;
+                if index.has_conflicts() {
+                    return Ok(None);
+                }
+                index.write_tree_to(repository).map(|id| Some(sha(id)))
+            })();
+            merged.map_err(|error| local_error(git_dir, "merged two trees", error))
+        })
+        .await
+    }
+
+    /// The paths in which two trees differ, sorted, the first few hundred.
+    pub async fn differing(&self, one: &Sha, other: &Sha) -> Result<Vec<String>, WorkspaceError> {
+        let (one, other) = (oid(one), oid(other));
+        self.with_repository(move |repository, git_dir| {
+            paths_between(repository, one, other)
+                .map_err(|error| local_error(git_dir, "compared two trees", error))
+        })
+        .await
+    }
+}
+
+fn paths_between(
+    repository: &Repository,
+    one: git2::Oid,
+    other: git2::Oid,
+) -> Result<Vec<String>, git2::Error> {
+    let (one, other) = (repository.find_tree(one)?, repository.find_tree(other)?);
+    let diff = repository.diff_tree_to_tree(Some(&one), Some(&other), None)?;
+    let path = |delta: git2::DiffDelta<'_>| {
+        let file = if delta.status() == git2::Delta::Deleted { delta.old_file() } else { delta.new_file() };
+        file.path_bytes().map(|path| String::from_utf8_lossy(path).into_owned())
+    };
+    let mut paths: Vec<String> = diff.deltas().filter_map(path).take(PATHS_MAX).collect();
+    paths.sort();
+    Ok(paths)
+}
