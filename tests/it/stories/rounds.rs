@@ -144,7 +144,7 @@ async fn a_branch_that_moves_during_a_round_is_caught_up_with_and_verified_anew(
     let world = proposed(then(&remark_added())).await;
     let branch = pull(&world)["head"].as_str().unwrap().to_owned();
     request_changes(&world, "octo-writer").await;
-    world.until("the round's first answer", |world| world.provider.requests().len() == 5).await;
+    world.until("the round's first question", |world| world.provider.requests().len() == 4).await;
     let theirs = world.github.commit_file(&branch, "NOTES.md", "By hand.\n", "octo-writer").await.unwrap();
     ended(&world, 2).await;
     assert_eq!(parents(&world, &head(&world)), [theirs]);
@@ -163,7 +163,7 @@ async fn where_others_changed_the_same_lines_nothing_is_overwritten_and_a_person
     let world = proposed(then(&remark_added())).await;
     let branch = pull(&world)["head"].as_str().unwrap().to_owned();
     request_changes(&world, "octo-writer").await;
-    world.until("the round's first answer", |world| world.provider.requests().len() == 5).await;
+    world.until("the round's first question", |world| world.provider.requests().len() == 4).await;
     let theirs = file(&world, "src/lib.rs").replace(PROPOSED, "    let mut word_ended = false; // by hand");
     let pushed = world.github.commit_file(&branch, "src/lib.rs", &theirs, "octo-writer").await.unwrap();
     ended(&world, 2).await;
@@ -182,7 +182,7 @@ async fn a_round_that_is_killed_goes_on_and_answers_once() {
     let mut world = proposed(then(&remark_added())).await;
     let first = head(&world);
     request_changes(&world, "octo-writer").await;
-    world.until("the round's first answer", |world| world.provider.requests().len() == 5).await;
+    world.until("the round's first question", |world| world.provider.requests().len() == 4).await;
     world.kill_service().await;
     world.start_service().await;
     let rule = |path: &str| FaultRule {
@@ -192,7 +192,7 @@ async fn a_round_that_is_killed_goes_on_and_answers_once() {
         kind: FaultKind::DropAfter,
     };
     world.github.inject_fault(rule("/replies$")).unwrap();
-    ended(&world, 1).await;
+    ended(&world, 2).await;
     assert_eq!(parents(&world, &head(&world)), [first]);
     assert_eq!(replies(&world).len(), 1, "{:#?}", replies(&world));
     assert_eq!(said(&world, "mendwright:round:").len(), 1);
@@ -208,7 +208,7 @@ async fn only_writers_ask_for_a_round_and_only_of_ours() {
     // Two people talk with each other.
     world.github.comment(number, "Shall we take this?", "octo-writer").await.unwrap();
     world.github.review(number, "COMMENTED", "", &[("src/lib.rs", 4, "Hm.")], "octo-writer").await.unwrap();
-    assert_eq!((head(&world), world.provider.requests().len()), (first.clone(), 4));
+    assert_eq!((head(&world), world.provider.requests().len()), (first.clone(), 3));
     // Now one of them speaks to us.
     let login = pull(&world)["author"].as_str().unwrap().trim_end_matches("[bot]").to_owned();
     let words = format!("@{login} Say what it is for.");
@@ -225,6 +225,7 @@ async fn a_review_waits_for_the_round_before_it_and_rounds_are_counted() {
     turns.push(json!({"say": "It is there.", "calls": [finish("2. It has a comment already.")]}));
     let world = proposed(then(&turns)).await;
     request_changes(&world, "octo-writer").await;
+    world.until("the round's first question", |world| world.provider.requests().len() == 4).await;
     request_changes(&world, "octo-maintainer").await;
     ended(&world, 3).await;
     let second = said(&world, "**Round 3:**");
