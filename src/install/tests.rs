@@ -84,7 +84,7 @@ fn the_first_page_says_what_is_asked_why_and_what_comes_next() {
     <tr><td>metadata</td><td>read</td><td>to see the repository, and whether whoever put the label on may ask for work</td></tr>
     <tr><td>pull requests</td><td>write</td><td>to open a draft pull request, and to keep it up to date</td></tr>
     </table>
-    <p>It hears of these events: <code>issues</code> (a label is put on or taken off, an issue is closed), <code>issue_comment</code> (somebody writes a comment), <code>pull_request_review</code> (a review is submitted), <code>pull_request_review_comment</code> (a line of a pull request is commented on).</p>
+    <p>It hears of these events: <code>issues</code> (a label is put on or taken off, an issue is closed), <code>issue_comment</code> (somebody writes a comment), <code>pull_request</code> (a pull request is closed), <code>pull_request_review</code> (a review is submitted), <code>pull_request_review_comment</code> (a line of a pull request is commented on), <code>delete</code> (a branch is deleted).</p>
     <p class="soft">Not asked for: workflows, administration, secrets. GitHub itself then refuses any change of your workflows.</p>
     <h2>What happens next</h2>
     <ol>
@@ -94,7 +94,7 @@ fn the_first_page_says_what_is_asked_why_and_what_comes_next() {
     </ol>
     <div class="box">
     <form method="post" action="https://github.com/settings/apps/new?state=STATE">
-    <input type="hidden" name="manifest" value="{&quot;name&quot;:&quot;mendwright&quot;,&quot;url&quot;:&quot;https://mend.example.org/&quot;,&quot;description&quot;:&quot;Turns a labelled issue into a draft pull request with evidence, or an honest escalation.&quot;,&quot;public&quot;:false,&quot;hook_attributes&quot;:{&quot;url&quot;:&quot;https://mend.example.org/webhooks/github&quot;,&quot;active&quot;:true},&quot;redirect_url&quot;:&quot;https://mend.example.org/setup/callback&quot;,&quot;default_permissions&quot;:{&quot;checks&quot;:&quot;write&quot;,&quot;contents&quot;:&quot;write&quot;,&quot;issues&quot;:&quot;write&quot;,&quot;metadata&quot;:&quot;read&quot;,&quot;pull_requests&quot;:&quot;write&quot;},&quot;default_events&quot;:[&quot;issues&quot;,&quot;issue_comment&quot;,&quot;pull_request_review&quot;,&quot;pull_request_review_comment&quot;]}">
+    <input type="hidden" name="manifest" value="{&quot;name&quot;:&quot;mendwright&quot;,&quot;url&quot;:&quot;https://mend.example.org/&quot;,&quot;description&quot;:&quot;Turns a labelled issue into a draft pull request with evidence, or an honest escalation.&quot;,&quot;public&quot;:false,&quot;hook_attributes&quot;:{&quot;url&quot;:&quot;https://mend.example.org/webhooks/github&quot;,&quot;active&quot;:true},&quot;redirect_url&quot;:&quot;https://mend.example.org/setup/callback&quot;,&quot;default_permissions&quot;:{&quot;checks&quot;:&quot;write&quot;,&quot;contents&quot;:&quot;write&quot;,&quot;issues&quot;:&quot;write&quot;,&quot;metadata&quot;:&quot;read&quot;,&quot;pull_requests&quot;:&quot;write&quot;},&quot;default_events&quot;:[&quot;issues&quot;,&quot;issue_comment&quot;,&quot;pull_request&quot;,&quot;pull_request_review&quot;,&quot;pull_request_review_comment&quot;,&quot;delete&quot;]}">
     <p>The App will belong to your own account. GitHub will send events to <code>https://mend.example.org/webhooks/github</code>.</p>
     <p><button type="submit" id="register">Register on GitHub</button></p>
     </form>
