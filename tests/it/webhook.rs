@@ -342,6 +342,10 @@ async fn every_example_delivery_is_understood_or_ignored() {
     pull_request.ready_for_review.2.json: ignored of pull requests only their end is looked at
     pull_request.reopened.1.json: ignored of pull requests only their end is looked at
     pull_request.synchronize.1.json: ignored of pull requests only their end is looked at
+    pull_request_review.submitted.1.json: ignored the pull request was not opened by a bot
+    pull_request_review.submitted.2.json: ignored the pull request was not opened by a bot
+    pull_request_review_comment.created.1.json: ignored the pull request was not opened by a bot
+    pull_request_review_comment.created.2.json: ignored the pull request was not opened by a bot
     ");
 }
 
