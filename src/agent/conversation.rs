@@ -75,6 +75,11 @@ impl Conversation {
         state
     }
 
+    /// Whether the model was told of its task.
+    pub fn has_begun(&self) -> bool {
+        !self.view.messages().is_empty()
+    }
+
     /// The state after one more event.
     pub fn apply(&mut self, event: &TranscriptEvent) {
         self.habits.apply(event, &self.pending_calls());
@@ -121,6 +126,7 @@ impl Conversation {
             | TranscriptEvent::SandboxStarted { .. }
             | TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
+            | TranscriptEvent::CommentsRead { .. }
             | TranscriptEvent::CallWasted { .. }
             | TranscriptEvent::Published { .. }
             | TranscriptEvent::Released { .. }

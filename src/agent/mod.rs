@@ -15,6 +15,7 @@ mod run;
 mod sanitise;
 pub mod tools;
 
+pub use brief::Told;
 pub use conversation::Conversation;
 pub use notices::{Habits, Notice, SURCHARGE_CALLS};
 pub use purse::{Denied, Paid, Purse, settle_lost};

@@ -138,6 +138,7 @@ impl Habits {
             | TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
             | TranscriptEvent::BaselineRun { .. }
+            | TranscriptEvent::CommentsRead { .. }
             | TranscriptEvent::Instructed { .. }
             | TranscriptEvent::BriefAnswered { .. }
             | TranscriptEvent::ResultsElided { .. }

@@ -49,4 +49,6 @@ pub use resumption::{
 };
 pub use secret_found::{SecretFound, SecretPlace};
 pub use settings::JobSettings;
-pub use transcript::{PromptVersion, Recorded, RecordedText, SetUpCommand, TranscriptEvent, WorkBrief};
+pub use transcript::{
+    PromptVersion, QuotedComment, Recorded, RecordedText, SetUpCommand, TranscriptEvent, WorkBrief,
+};

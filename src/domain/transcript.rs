@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CallCost, CommandResult, EgressReport, EscalationReason, FailedTest, Flag, JobSettings, JobState, Login,
-    Message, Outcome, Resumption, Sha, TestRun, Usage,
+    CallCost, CommandResult, CommentId, EgressReport, EscalationReason, FailedTest, Flag, JobSettings,
+    JobState, Login, Message, Outcome, Resumption, Sha, TestRun, Usage,
 };
 
 /// A set-up command that ran.
@@ -29,6 +29,20 @@ pub struct WorkBrief {
     pub reproduce: String,
     /// The plan, a sentence a step.
     pub steps: Vec<String>,
+}
+
+/// A comment on the issue as the model is given it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QuotedComment {
+    /// Which.
+    pub comment: CommentId,
+    /// Who wrote it.
+    pub by: Login,
+    /// When it was written.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// What is left of its text when all is taken out that a reader of the page would not see.
+    pub text: String,
 }
 
 /// Which texts a model was instructed with.
@@ -142,6 +156,14 @@ pub enum TranscriptEvent {
     BaselineRun {
         /// The run.
         run: TestRun,
+    },
+    /// What was written below the issue before the work was asked for, as far as the model is given
+    /// it. Recorded once, before its first turn, where there was anything.
+    CommentsRead {
+        /// The comments by people with write access, oldest first.
+        comments: Vec<QuotedComment>,
+        /// What it is not given, and why, in words.
+        left_out: Vec<String>,
     },
     /// Which texts the model is instructed with. Recorded before its first turn, and again where a
     /// restarted worker has others.
@@ -335,6 +357,7 @@ impl TranscriptEvent {
             | Self::SandboxStarted { .. }
             | Self::SetUp { .. }
             | Self::Egress { .. }
+            | Self::CommentsRead { .. }
             | Self::Instructed { .. }
             | Self::ResultKept { .. }
             | Self::BaselineRun { .. }

@@ -21,10 +21,13 @@ use super::wire::{
     nonsense,
 };
 use super::{
-    AppIdentity, CheckRun, Comment, GitAccess, GitHub, GitHubError, Issue, Label, MadeCommit, NewCommit,
-    NewPullRequest, Permission, PullRequest, Repository, ReviewComment, Reviewers,
+    AppIdentity, CheckRun, ClosingPullRequest, Comment, GitAccess, GitHub, GitHubError, Issue, IssueComment,
+    Label, MadeCommit, NewCommit, NewPullRequest, Permission, PullRequest, Repository, ReviewComment,
+    Reviewers,
 };
-use crate::domain::{CommentId, IssueNumber, Login, PullRequestNumber, RepositoryId, RepositoryRef, Sha};
+use crate::domain::{
+    CommentId, IssueNumber, Login, PullRequestNumber, RepositoryId, RepositoryName, RepositoryRef, Sha,
+};
 
 /// GitHub closes an issue for comments long before it has this many pages.
 pub(super) const PAGES_MAX: usize = 50;
@@ -130,6 +133,11 @@ impl OctocrabGitHub {
         }
     }
 
+    /// Where the answer goes on, if it does.
+    pub(super) fn next_page(&self, call: &Call, answer: &Answer) -> Result<Option<String>, GitHubError> {
+        self.transport.next_page(call, answer)
+    }
+
     pub(super) async fn ask_for<T: DeserializeOwned>(
         &self,
         at: &RepositoryRef,
@@ -201,6 +209,29 @@ impl GitHub for OctocrabGitHub {
         let call = Call::post(format!("reacting to {}#{number}", at.name), path, json!({"content": "eyes"}));
         // GitHub keeps one reaction of a kind for each account: 201 the first time, 200 after.
         self.ask(at, &call.repeatable().at_once()).await.map(drop)
+    }
+
+    async fn react_to_comment(&self, at: &RepositoryRef, comment: CommentId) -> Result<(), GitHubError> {
+        let path = format!("{}/issues/comments/{comment}/reactions", repo_path(at));
+        let what = format!("reacting to a comment in {}", at.name);
+        self.ask(at, &Call::post(what, path, json!({"content": "eyes"})).repeatable()).await.map(drop)
+    }
+
+    async fn comments(
+        &self,
+        at: &RepositoryRef,
+        number: IssueNumber,
+    ) -> Result<Vec<IssueComment>, GitHubError> {
+        self.all_comments(at, number).await
+    }
+
+    async fn pull_requests_that_close(
+        &self,
+        at: &RepositoryRef,
+        name: &RepositoryName,
+        number: IssueNumber,
+    ) -> Result<Vec<ClosingPullRequest>, GitHubError> {
+        self.closing(at, name, number).await
     }
 
     async fn our_comments(

@@ -7,6 +7,7 @@ use url::Url;
 
 mod app_client;
 mod app_jwt;
+mod around;
 mod cleared;
 mod client;
 mod label_client;
@@ -22,6 +23,7 @@ mod transport;
 mod wire;
 
 pub use app_client::{AppClient, AppFacts, AppOwner, HookConfig, HookDelivery, Installation};
+pub use around::{ClosingPullRequest, IssueComment};
 pub use client::{Connection, ConnectionError, OctocrabGitHub};
 pub use label_client::{LabelEvent, LabelledIssue, LabelledPage};
 pub use limits::{KeepPause, Limits};
@@ -33,7 +35,8 @@ pub use signs::{Annotation, AnnotationLevel, CheckConclusion, CheckRun, Label, R
 pub use transport::Clock;
 
 use crate::domain::{
-    CommentId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryRef, SecretFound, Sha,
+    CommentId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryName, RepositoryRef,
+    SecretFound, Sha,
 };
 
 /// GitHub's stand-in for authors whose account is gone.
@@ -57,6 +60,25 @@ pub trait GitHub: Send + Sync {
 
     /// Puts 👀 on an issue. Doing it twice changes nothing.
     async fn react_with_eyes(&self, at: &RepositoryRef, number: IssueNumber) -> Result<(), GitHubError>;
+
+    /// Puts 👀 on a comment. Doing it twice changes nothing.
+    async fn react_to_comment(&self, at: &RepositoryRef, comment: CommentId) -> Result<(), GitHubError>;
+
+    /// The comments on an issue or pull request, whoever wrote them, oldest first, all pages.
+    async fn comments(
+        &self,
+        at: &RepositoryRef,
+        number: IssueNumber,
+    ) -> Result<Vec<IssueComment>, GitHubError>;
+
+    /// The open pull requests that close an issue when they are merged, as GitHub itself knows them. `name`
+    /// is the repository's name now.
+    async fn pull_requests_that_close(
+        &self,
+        at: &RepositoryRef,
+        name: &RepositoryName,
+        number: IssueNumber,
+    ) -> Result<Vec<ClosingPullRequest>, GitHubError>;
 
     /// The comments on an issue or pull request that **this App** wrote, oldest first, all pages.
     async fn our_comments(
@@ -164,7 +186,7 @@ pub trait GitHub: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
     /// Its name now.
-    pub name: crate::domain::RepositoryName,
+    pub name: RepositoryName,
     /// Its default branch.
     pub default_branch: String,
     /// Its page.

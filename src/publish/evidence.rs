@@ -235,6 +235,13 @@ impl Evidence {
                 self.notes.extend(fault.iter().map(|fault| format!("nobody could sum it up: {fault}")));
                 model.iter().for_each(|model| self.add_model(model));
             }
+            TranscriptEvent::CommentsRead { comments, left_out } => {
+                if !comments.is_empty() {
+                    self.notes
+                        .push(format!("comments on the issue that the model was given: {}", comments.len()));
+                }
+                self.notes.extend(left_out.iter().map(|what| format!("not given to the model: {what}")));
+            }
             TranscriptEvent::CallWasted { why, usage, counted, .. } => {
                 let counted = if *counted { "" } else { ", the most that it can have been" };
                 let tokens = thousands(usage.total());
@@ -348,6 +355,7 @@ fn is_work(event: &TranscriptEvent) -> bool {
         | TranscriptEvent::SandboxStarted { .. }
         | TranscriptEvent::SetUp { .. }
         | TranscriptEvent::Egress { .. }
+        | TranscriptEvent::CommentsRead { .. }
         | TranscriptEvent::Instructed { .. }
         | TranscriptEvent::BriefAnswered { .. }
         | TranscriptEvent::ResultsElided { .. }

@@ -59,6 +59,9 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
             format!("  brief: not usable: {}", remark.as_deref().unwrap_or("no reason"))
         }
         TranscriptEvent::Compacted { .. } => "  the conversation is too long and is summed up".to_owned(),
+        TranscriptEvent::CommentsRead { comments, .. } => {
+            format!("  reads {} comments on the issue", comments.len())
+        }
         TranscriptEvent::Instructed { .. }
         | TranscriptEvent::ResultsElided { .. }
         | TranscriptEvent::PlanUpdated { .. }

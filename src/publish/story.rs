@@ -81,6 +81,7 @@ impl Story {
             | TranscriptEvent::SandboxStarted { .. }
             | TranscriptEvent::SetUp { .. }
             | TranscriptEvent::Egress { .. }
+            | TranscriptEvent::CommentsRead { .. }
             | TranscriptEvent::Instructed { .. }
             | TranscriptEvent::BriefAnswered { .. }
             | TranscriptEvent::ResultsElided { .. }

@@ -73,7 +73,11 @@ pub async fn replay(
         event @ TranscriptEvent::BriefAnswered { .. } => Some(event.clone()),
         _ => None,
     });
-    let before: Vec<TranscriptEvent> = [prepared].into_iter().chain(brief).collect();
+    let comments = recorded.iter().find_map(|recorded| match &recorded.event {
+        event @ TranscriptEvent::CommentsRead { .. } => Some(event.clone()),
+        _ => None,
+    });
+    let before: Vec<TranscriptEvent> = [prepared].into_iter().chain(comments).chain(brief).collect();
     local.begin_with(&before).await?;
 
     let expected = steps(&recorded);

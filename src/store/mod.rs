@@ -376,6 +376,7 @@ fn row_change(event: &TranscriptEvent) -> Option<(JobState, Option<&Outcome>)> {
         | TranscriptEvent::SandboxStarted { .. }
         | TranscriptEvent::SetUp { .. }
         | TranscriptEvent::Egress { .. }
+        | TranscriptEvent::CommentsRead { .. }
         | TranscriptEvent::Instructed { .. }
         | TranscriptEvent::BriefAnswered { .. }
         | TranscriptEvent::ResultsElided { .. }

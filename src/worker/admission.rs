@@ -1,7 +1,9 @@
 //! Whether a job may be worked on at all, asked of GitHub at this moment.
 
+use tracing::warn;
+
 use crate::domain::{Job, PullRequestNumber, Recorded, TranscriptEvent, opened_pull_request, present_round};
-use crate::github::{GitHubError, Repository};
+use crate::github::{ClosingPullRequest, GitHubError, Repository};
 use crate::store::Attempt;
 use crate::webhook::{Authorisation, authorise};
 
@@ -56,7 +58,10 @@ pub(super) async fn admit(parts: &Parts, job: &Job, transcript: &[Recorded]) -> 
     }
     let in_the_way = match opened_pull_request(transcript) {
         Some(number) => is_closed(parts, job, number).await?,
-        None => in_the_way(parts, job).await?,
+        None => match in_the_way(parts, job).await? {
+            Some(why) => Some(why),
+            None => fixed_elsewhere(parts, job, &repository).await?,
+        },
     };
     match in_the_way {
         Some(why) => Ok(Admission::Refused(why)),
@@ -94,6 +99,42 @@ async fn is_closed(parts: &Parts, job: &Job, number: PullRequestNumber) -> Resul
     let open = parts.github.find_pull_request(at, &job.branch()).await.map_err(github_error)?;
     let is_open = open.is_some_and(|pull_request| pull_request.number == number);
     Ok((!is_open).then(|| format!("the pull request #{number} is closed")))
+}
+
+/// The open pull request that closes the issue already, in GitHub's own knowledge: a keyword in its text
+/// or in a commit, or a link that somebody made by hand. A draft counts: somebody is at it. The job's own
+/// does not.
+async fn fixed_elsewhere(
+    parts: &Parts,
+    job: &Job,
+    repository: &Repository,
+) -> Result<Option<String>, JobError> {
+    let (at, number) = (&job.trigger.repository, job.trigger.issue.number);
+    let found = match parts.github.pull_requests_that_close(at, &repository.name, number).await {
+        Ok(found) => found,
+        // Older servers do not know the question; what they know is in nobody's way.
+        Err(error @ (GitHubError::Rejected { .. } | GitHubError::NotFound { .. })) => {
+            warn!(%error, "it is not known whether a pull request fixes the issue");
+            return Ok(None);
+        }
+        Err(error) => return Err(github_error(error)),
+    };
+    let own = job.branch();
+    let is_own = |closing: &ClosingPullRequest| {
+        closing.repository == repository.name && !closing.from_fork && closing.head == own
+    };
+    let other = found.into_iter().filter(|closing| !is_own(closing)).min_by_key(|closing| closing.number);
+    Ok(other.map(|closing| {
+        let place = match closing.repository == repository.name {
+            true => format!("#{}", closing.number),
+            false => format!("{}#{}", closing.repository, closing.number),
+        };
+        format!(
+            "the open pull request {place} by `{}` fixes this issue already; once it is closed, or no longer \
+             linked to the issue, the issue can be tried",
+            closing.author
+        )
+    }))
 }
 
 /// What a failure of GitHub means for a job.

@@ -33,6 +33,7 @@ pub mod local;
 mod pipeline;
 mod preparation;
 mod publication;
+mod reading;
 mod reconcile;
 mod report;
 mod revise;

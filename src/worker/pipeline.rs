@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use tracing::{info, instrument};
 
-use crate::agent::{Agent, AgentEnding, AgentError, Conversation, Purse, prompts};
+use crate::agent::{Agent, AgentEnding, AgentError, Conversation, Purse, Told, prompts};
 use crate::domain::{
     Budget, BudgetExhausted, EscalationReason, JobState, Outcome, Recorded, Step, TestRun, TranscriptEvent,
 };
@@ -18,7 +18,7 @@ use super::preparation::{
     Prepared, base_and_settings, sandbox_and_baseline, sandbox_error, suite_error, workspace_error,
 };
 use super::teller::Teller;
-use super::{JobError, Parts, publication, rounds};
+use super::{JobError, Parts, publication, reading, rounds};
 
 /// A model that asks for verdict after verdict is not going to get it right.
 const RED_VERDICTS_MAX: u32 = 8;
@@ -184,7 +184,11 @@ async fn agent_and_verdict(
     };
     let judge = Judge { environment: &prepared.environment, baseline: &prepared.baseline };
     agent.load(&mut state).await.map_err(agent_error)?;
-    agent.open(&mut state, &journal.job().trigger.issue, &prepared.baseline).await.map_err(agent_error)?;
+    if !state.has_begun() {
+        let comments = reading::comments(parts, journal, &transcript).await?;
+        let told = Told { issue: &journal.job().trigger.issue, comments: &comments };
+        agent.open(&mut state, told, &prepared.baseline).await.map_err(agent_error)?;
+    }
     agent.resume(&mut state, &transcript).await.map_err(agent_error)?;
     let mut last_refusal = None;
     let mut last_red: Option<Red> = None;

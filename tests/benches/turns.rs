@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use mendwright::agent::{Agent, AgentEnding, Conversation, Purse};
+use mendwright::agent::{Agent, AgentEnding, Conversation, Purse, Told};
 use mendwright::domain::{
     AssistantBlock, BoundedOutput, Budget, CommandResult, DayCaps, Ending, InstallationId, IssueNumber,
     IssueSnapshot, JobSettings, Price, RepositoryId, RepositoryRef, StopReason, TestReport, TestRun,
@@ -223,7 +223,7 @@ async fn work() {
         report: TestReport::default(),
     };
     let mut state = Conversation::replay(&[]);
-    agent.open(&mut state, &issue(), &baseline).await.unwrap();
+    agent.open(&mut state, Told { issue: &issue(), comments: &[] }, &baseline).await.unwrap();
     let (before, started) = (resident_bytes(), Instant::now());
     let ending = agent.run(&mut state).await.unwrap();
     let each = started.elapsed() / u32::try_from(TURNS).unwrap();

@@ -1,5 +1,6 @@
 //! The stories that the project promises, told through the real binary.
 
+mod admission;
 mod asks;
 mod cancel;
 mod cheats;
@@ -16,6 +17,7 @@ mod living_limits;
 mod money;
 mod people;
 mod processes;
+mod reading;
 mod reconciliation;
 mod rounds;
 mod scenarios;

@@ -2,7 +2,9 @@
 //! first, and the first message is written. Each step is recorded before the next depends on it, so
 //! that a restart asks nobody twice.
 
-use crate::domain::{IssueSnapshot, JobSettings, Message, TestRun, TranscriptEvent, WorkBrief};
+use crate::domain::{
+    IssueSnapshot, JobSettings, Message, QuotedComment, TestRun, TranscriptEvent, WorkBrief,
+};
 
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::RepoMap;
@@ -19,6 +21,15 @@ use instructions::{Instructions, written_in};
 /// Of the map, in tokens: a twentieth of what the smallest models hold. There is a tool for more.
 const MAP_TOKENS_MAX: u32 = 3_000;
 
+/// What people wrote of the task.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    /// The issue as it was when the work was asked for.
+    pub issue: &'a IssueSnapshot,
+    /// What was written below it, cleaned.
+    pub comments: &'a [QuotedComment],
+}
+
 /// The issue and the repository as both models are told of them.
 struct Material {
     issue: String,
@@ -31,14 +42,15 @@ impl Agent<'_> {
     pub async fn open(
         &self,
         state: &mut Conversation,
-        issue: &IssueSnapshot,
+        told: Told<'_>,
         baseline: &TestRun,
     ) -> Result<(), AgentError> {
-        if !state.view.messages().is_empty() {
+        if state.has_begun() {
             return Ok(());
         }
+        let Told { issue, comments } = told;
         let (title, body) = (sanitise(&issue.title), sanitise(&issue.body));
-        let issue = issue_in_words(issue, &title, &body);
+        let issue = issue_in_words(issue, &title, &body) + &comments_in_words(comments);
         let suite = suite_in_words(self.settings, baseline);
         let map = self.map(format!("{issue}\n{suite}")).await?;
         let material = Material { issue, suite, map };
@@ -91,6 +103,19 @@ fn issue_in_words(issue: &IssueSnapshot, title: &Sanitised, body: &Sanitised) ->
     };
     let body = if body.text.trim().is_empty() { String::new() } else { format!(">\n{}", quoted(&body.text)) };
     format!("{heading}\n\n{}{body}", quoted(&title.text))
+}
+
+fn comments_in_words(comments: &[QuotedComment]) -> String {
+    let one = |comment: &QuotedComment| {
+        format!("\n{}, {}:\n\n{}", comment.by, comment.at, quoted(comment.text.trim_end()))
+    };
+    match comments {
+        [] => String::new(),
+        _ => {
+            let all: String = comments.iter().map(one).collect();
+            format!("\n## What people with write access wrote below it\n{all}")
+        }
+    }
 }
 
 fn suite_in_words(settings: &JobSettings, baseline: &TestRun) -> String {

@@ -47,7 +47,13 @@ fn the_first_message_reads_like_this() {
     };
     let issue = issue();
     let material = Material {
-        issue: issue_in_words(&issue, &sanitise(&issue.title), &sanitise(&issue.body)),
+        issue: issue_in_words(&issue, &sanitise(&issue.title), &sanitise(&issue.body))
+            + &comments_in_words(&[QuotedComment {
+                comment: crate::domain::CommentId(5),
+                by: "ada".parse().unwrap(),
+                at: "2026-01-02T03:04:05Z".parse().unwrap(),
+                text: "It came with 1.2.\n\n# Not one either\n".into(),
+            }]),
         suite: suite_in_words(&settings(), &baseline),
         map: "# Top of the repository\n\nCargo.toml  src/  tests/\n".to_owned(),
     };
@@ -65,6 +71,14 @@ fn the_first_message_reads_like_this() {
     > `slug("a  b")` gives `a--b`.
     > 
     > # Not a heading of ours
+
+    ## What people with write access wrote below it
+
+    ada, 2026-01-02T03:04:05Z:
+
+    > It came with 1.2.
+    > 
+    > # Not one either
 
     # The test suite
 

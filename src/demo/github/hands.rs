@@ -78,11 +78,52 @@ impl EmulatedGitHub {
         Ok(())
     }
 
+    /// Locks an issue's conversation.
+    pub fn lock_issue(&self, number: u64, by: &str) -> Result<(), EmulatorError> {
+        self.known(number)?;
+        let edit = IssueEdit { locked: Some(true), ..IssueEdit::default() };
+        self.act(by, |world, now| deeds::edit_issue(world, 0, number, edit, by, now))
+    }
+
+    /// Archives the first repository: nobody can change anything in it.
+    pub fn archive(&self) {
+        self.shared.with_world(|world| {
+            if let Some(repository) = world.repositories.first_mut() {
+                repository.archived = true;
+            }
+        });
+    }
+
     /// Comments on an issue or pull request, and waits like [`Self::label_issue`].
     pub async fn comment(&self, number: u64, body: &str, by: &str) -> Result<u64, EmulatorError> {
         let id = self.act(by, |world, now| deeds::add_comment(world, 0, number, body.to_owned(), by, now))?;
         self.deliveries_settled().await;
         id.ok_or_else(|| EmulatorError::Unknown(format!("issue {number}")))
+    }
+
+    /// Comments so many seconds ago. No webhook tells of it.
+    pub fn comment_earlier(
+        &self,
+        number: u64,
+        body: &str,
+        by: &str,
+        seconds: i64,
+    ) -> Result<u64, EmulatorError> {
+        let id = self.act(by, |world, now| {
+            let then = now - jiff::SignedDuration::from_secs(seconds);
+            let url = world.app.webhook_url.take();
+            let id = deeds::add_comment(world, 0, number, body.to_owned(), by, then);
+            world.app.webhook_url = url;
+            id
+        })?;
+        id.ok_or_else(|| EmulatorError::Unknown(format!("issue {number}")))
+    }
+
+    /// Changes a comment's text, and waits like [`Self::label_issue`].
+    pub async fn edit_comment(&self, id: u64, body: &str, by: &str) -> Result<(), EmulatorError> {
+        self.act(by, |world, now| deeds::edit_comment(world, 0, id, body.to_owned(), by, now))?;
+        self.deliveries_settled().await;
+        Ok(())
     }
 
     /// Reviews a pull request, with comments of (path, line, text), and waits like

@@ -10,6 +10,7 @@ mod app;
 mod beginning;
 mod call;
 mod checks;
+mod closing;
 mod comments;
 mod commit_on_branch;
 mod connection;

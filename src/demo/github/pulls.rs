@@ -154,12 +154,15 @@ pub(super) fn merge(call: &mut Call<'_>) -> Outcome {
     }
 }
 
-/// `createCommitOnBranch`, `markPullRequestReadyForReview` and `convertPullRequestToDraft`; nothing else
+/// `createCommitOnBranch`, `closedByPullRequestsReferences`, `markPullRequestReadyForReview` and `convertPullRequestToDraft`; nothing else
 /// is known.
 pub(super) fn graphql(call: &mut Call<'_>) -> Outcome {
     let query = call.required_text("Query", "query")?;
     if super::commit_on_branch::is_asked_for(&query) {
         return super::commit_on_branch::create(call);
+    }
+    if super::closing::is_asked_for(&query) {
+        return Ok(super::closing::answer(call));
     }
     let mutations = [("markPullRequestReadyForReview", false), ("convertPullRequestToDraft", true)];
     let Some((name, draft)) = mutations.into_iter().find(|(name, _)| query.contains(name)) else {

@@ -154,6 +154,24 @@ impl GitHub for InMemory {
     async fn react_with_eyes(&self, _: &RepositoryRef, _: IssueNumber) -> Result<(), GitHubError> {
         unreachable!("publishing does not react")
     }
+    async fn react_to_comment(&self, _: &RepositoryRef, _: CommentId) -> Result<(), GitHubError> {
+        unreachable!("publishing does not react")
+    }
+    async fn comments(
+        &self,
+        _: &RepositoryRef,
+        _: IssueNumber,
+    ) -> Result<Vec<crate::github::IssueComment>, GitHubError> {
+        unreachable!("publishing reads no comments of others")
+    }
+    async fn pull_requests_that_close(
+        &self,
+        _: &RepositoryRef,
+        _: &crate::domain::RepositoryName,
+        _: IssueNumber,
+    ) -> Result<Vec<crate::github::ClosingPullRequest>, GitHubError> {
+        unreachable!("admission is before publishing")
+    }
     async fn commit_on_branch(&self, _: &RepositoryRef, _: &NewCommit) -> Result<MadeCommit, GitHubError> {
         unreachable!("commits are made before publishing")
     }

@@ -5,10 +5,13 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::domain::{CommentId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryRef, Sha};
+use crate::domain::{
+    CommentId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryName, RepositoryRef, Sha,
+};
 use crate::github::{
-    AppIdentity, CheckRun, Comment, GitAccess, GitHub, GitHubError, Issue, Label, MadeCommit, NewCommit,
-    NewPullRequest, Permission, PullRequest, Repository, ReviewComment, Reviewers,
+    AppIdentity, CheckRun, ClosingPullRequest, Comment, GitAccess, GitHub, GitHubError, Issue, IssueComment,
+    Label, MadeCommit, NewCommit, NewPullRequest, Permission, PullRequest, Repository, ReviewComment,
+    Reviewers,
 };
 use crate::workspace::{LocalRepository, WorkspaceError};
 
@@ -84,6 +87,23 @@ impl GitHub for LocalForge {
 
     async fn react_with_eyes(&self, _at: &RepositoryRef, _number: IssueNumber) -> Result<(), GitHubError> {
         Ok(())
+    }
+
+    async fn react_to_comment(&self, _: &RepositoryRef, _: CommentId) -> Result<(), GitHubError> {
+        Ok(())
+    }
+
+    async fn comments(&self, _: &RepositoryRef, _: IssueNumber) -> Result<Vec<IssueComment>, GitHubError> {
+        Ok(Vec::new())
+    }
+
+    async fn pull_requests_that_close(
+        &self,
+        _: &RepositoryRef,
+        _: &RepositoryName,
+        _: IssueNumber,
+    ) -> Result<Vec<ClosingPullRequest>, GitHubError> {
+        Ok(Vec::new())
     }
 
     async fn our_comments(
