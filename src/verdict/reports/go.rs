@@ -164,7 +164,8 @@ pub(super) fn plain(text: &str) -> Option<TestReport> {
         }
     }
     // A test of a package that never came to its own line.
-    let begun = expression!(r"(?m)^=== RUN   (\S+)$").captures_iter(&text[from..]).count();
+    let begun = expression!(r"(?m)^(?:=== RUN   |\s*--- (?:PASS|FAIL|SKIP): |panic: |fatal error: )");
+    let finished = !begun.is_match(&text[from..]);
     broken_builds(text, &mut builder);
     let counted = builder.counted();
     // Without `-v` nobody says how many passed; only that none ran can be told.
@@ -173,7 +174,7 @@ pub(super) fn plain(text: &str) -> Option<TestReport> {
         false if packages_ok == 0 && counted.total() == 0 => Some(TestCounts::default()),
         false => None,
     };
-    Some(builder.finish(ReportSource::Output, ReportFormat::GoTest, counts, begun == 0))
+    Some(builder.finish(ReportSource::Output, ReportFormat::GoTest, counts, finished))
 }
 
 fn lines_of(package: &str, text: &str, builder: &mut ReportBuilder) {

@@ -179,7 +179,8 @@ pub(super) fn jest(text: &str) -> Option<TestReport> {
         counts.errored += errored;
         counts
     });
-    Some(builder.finish(ReportSource::Output, ReportFormat::Jest, counts, suites.is_some()))
+    let finished = suites.is_some() && counts.is_some();
+    Some(builder.finish(ReportSource::Output, ReportFormat::Jest, counts, finished))
 }
 
 /// Vitest, `default` or `verbose`. By default it names only what did not pass.
@@ -225,7 +226,8 @@ pub(super) fn vitest(text: &str) -> Option<TestReport> {
         counts.errored += builder.counted().errored;
         counts
     });
-    Some(builder.finish(ReportSource::Output, ReportFormat::Vitest, counts, files))
+    let finished = files && counts.is_some();
+    Some(builder.finish(ReportSource::Output, ReportFormat::Vitest, counts, finished))
 }
 
 /// Mocha's `spec`: every test by its titles.
@@ -285,14 +287,16 @@ pub(super) fn mocha(text: &str) -> Option<TestReport> {
         skipped: number(" pending"),
         errored: 0,
     };
-    Some(builder.finish(ReportSource::Output, ReportFormat::Mocha, Some(counts), true))
+    // What is pending and what failed is counted below what passed; an empty line ends it.
+    let finished = text[end..].lines().skip(1).take(3).any(str::is_empty);
+    Some(builder.finish(ReportSource::Output, ReportFormat::Mocha, Some(counts), finished))
 }
 
 /// Node's own runner, `spec`.
 pub(super) fn node(text: &str) -> Option<TestReport> {
     let total = expression!(r"(?m)^ℹ (tests|pass|fail|cancelled|skipped|todo) (\d+)$");
     let line = expression!(r"^( *)(▶|✔|✖|﹣|⚠) (\S.*?)(?: \([\d.]+m?s\))?(?: # ?(SKIP|TODO|\S.*))?$");
-    let finished = text.lines().any(|line| line.starts_with("ℹ tests "));
+    let finished = text.lines().any(|line| line.starts_with("ℹ duration_ms "));
     let begun = text.lines().any(|text| line.captures(text).is_some_and(|c| c[1].is_empty()));
     if !finished && !begun {
         return None;

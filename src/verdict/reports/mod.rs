@@ -39,13 +39,19 @@ pub(super) enum FileFormat {
 pub(super) fn read_output(output: &BoundedOutput, runner: Option<Runner>) -> Option<TestReport> {
     let text = output.to_text();
     let text = text::plain(&text);
+    // A last line that was not ended may lack the rest of what it counts.
+    let ended = &text[..text.rfind('\n').map_or(0, |at| at + 1)];
     let known: Vec<Reader> = match runner {
         Some(runner) => readers_of(runner).to_vec(),
         None => EVERYBODY.to_vec(),
     };
     let mut found: Vec<TestReport> = Vec::new();
     for reader in known {
-        let Some(report) = reader(&text) else { continue };
+        let Some(mut report) = reader(&text) else { continue };
+        // TAP says itself how much there is to come, and is what people write by hand.
+        if ended.len() < text.len() && report.formats != [ReportFormat::Tap] {
+            report.finished &= reader(ended).is_some_and(|report| report.finished);
+        }
         // prove -v repeats the TAP that it reads.
         let is_repeated =
             report.formats == [ReportFormat::Tap] && found.iter().any(|r| r.formats == [ReportFormat::Prove]);

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::domain::{TestCase, TestOutcome};
 
+mod cuts;
+
 fn directory(runner: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/reports").join(runner)
 }
