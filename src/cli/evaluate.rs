@@ -10,14 +10,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::given::{ModelArguments, SandboxArguments};
+use super::given::{ModelArguments, SandboxArguments, SuiteArguments};
 use crate::evaluate::{
     Evaluation, Instance, InstanceResult, Places, Report, State, check_history, evaluate, history_report,
     read_instances,
 };
 use crate::telemetry;
 use crate::verdict::SetUpLocks;
-use crate::worker::SettingsOverride;
 use crate::worker::local::Bench;
 use crate::workspace::LocalRepository;
 
@@ -68,12 +67,8 @@ pub struct EvaluateArguments {
     /// .state after its name.
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// The test command of all instances. Default: each repository's own.
-    #[arg(long, value_name = "CMD")]
-    test: Option<String>,
-    /// A command to run before the tests of all instances; may be given several times.
-    #[arg(long, value_name = "CMD")]
-    setup: Vec<String>,
+    #[command(flatten)]
+    suite: SuiteArguments,
     #[command(flatten)]
     model: ModelArguments,
     #[command(flatten)]
@@ -164,11 +159,7 @@ impl EvaluateArguments {
     }
 
     fn bench(&self, kept_under: String) -> anyhow::Result<Bench> {
-        let settings = SettingsOverride {
-            test_command: self.test.clone(),
-            setup_commands: self.setup.clone(),
-            image_given: false,
-        };
+        let settings = self.suite.settings()?;
         Ok(Bench {
             sandbox: self.sandbox.connect()?,
             rules: self.sandbox.rules(kept_under, self.model.budget(), settings),

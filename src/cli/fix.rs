@@ -9,15 +9,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::given::{ModelArguments, SandboxArguments};
+use super::given::{ModelArguments, SandboxArguments, SuiteArguments};
 use super::tidy_by_hand;
 use crate::domain::{IssueNumber, IssueSnapshot, Outcome, Recorded};
 use crate::publish::narrate;
 use crate::recording::Recording;
 use crate::telemetry;
 use crate::verdict::SetUpLocks;
+use crate::worker::JobReport;
 use crate::worker::local::{Bench, LocalEnd, LocalJob, LocalParts, LocalWork};
-use crate::worker::{JobReport, SettingsOverride};
 use crate::workspace::LocalRepository;
 
 /// As a shell shows a command that SIGINT ended.
@@ -44,12 +44,8 @@ pub struct FixArguments {
     /// The branch or revision to start from. Default: what HEAD is.
     #[arg(long, value_name = "REV")]
     base: Option<String>,
-    /// The test command. Default: .github/agent-fix.yml, else detected.
-    #[arg(long, value_name = "CMD")]
-    test: Option<String>,
-    /// A command to run before the tests; may be given several times.
-    #[arg(long, value_name = "CMD")]
-    setup: Vec<String>,
+    #[command(flatten)]
+    suite: SuiteArguments,
     #[command(flatten)]
     model: ModelArguments,
     #[command(flatten)]
@@ -73,21 +69,12 @@ struct FixEnd<'a> {
 pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
     telemetry::init(Some("warn"), Some(telemetry::LineFormat::Human))?;
     let issue = read_issue(&arguments.issue)?;
-    if arguments.test.as_deref().is_some_and(|command| command.trim().is_empty()) {
-        bail!(
-            "--test: it is empty; name the command whose exit code is the verdict, or leave the option out"
-        );
-    }
+    let settings = arguments.suite.settings()?;
     let repository = open(&arguments.repo).await?;
     let base = arguments.base.clone().unwrap_or_else(|| repository.head.clone());
     let directory = tempfile::Builder::new().prefix("mendwright-fix-").tempdir()?.keep();
     let work = LocalWork { issue, name: "local/repository".parse()?, repository: repository.clone(), base };
     let local = LocalJob::open(&directory, work).await?;
-    let settings = SettingsOverride {
-        test_command: arguments.test.clone(),
-        setup_commands: arguments.setup.clone(),
-        image_given: false,
-    };
     let kept_under = repository.git_dir.display().to_string();
     let bench = Bench {
         sandbox: arguments.sandbox.connect()?,

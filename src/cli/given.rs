@@ -1,4 +1,4 @@
-//! What several commands are told in the same words: the model, and the sandbox.
+//! What several commands are told in the same words: the model, the suite, and the sandbox.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -119,6 +119,33 @@ impl ModelArguments {
             time_max: self.max_minutes.map_or(defaults.time_max, minutes),
             ..defaults
         }
+    }
+}
+
+/// The suite, where the repository's own words are not to count.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SuiteArguments {
+    /// The test command. Default: the repository's own: .github/agent-fix.yml, else detected.
+    #[arg(long, value_name = "CMD")]
+    test: Option<String>,
+    /// A command to run before the tests; may be given several times.
+    #[arg(long, value_name = "CMD")]
+    setup: Vec<String>,
+}
+
+impl SuiteArguments {
+    /// What goes before the repository's own.
+    pub(super) fn settings(&self) -> anyhow::Result<SettingsOverride> {
+        if self.test.as_deref().is_some_and(|command| command.trim().is_empty()) {
+            bail!(
+                "--test: it is empty; name the command whose exit code is the verdict, or leave the option out"
+            );
+        }
+        Ok(SettingsOverride {
+            test_command: self.test.clone(),
+            setup_commands: self.setup.clone(),
+            image_given: false,
+        })
     }
 }
 

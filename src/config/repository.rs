@@ -13,14 +13,13 @@ use super::detect::{
 };
 use super::host_name::host_name_problem;
 use super::nearest;
-use crate::domain::{Budget, CommandPattern, JobSettings};
+use crate::domain::{Budget, CommandPattern, JobSettings, TEST_TIMEOUT_DEFAULT};
 
 /// Where the file is.
 pub const REPOSITORY_FILE: &str = ".github/agent-fix.yml";
 /// Longer files are refused.
 pub const REPOSITORY_FILE_BYTES_MAX: usize = 64 * 1024;
 
-const TIMEOUT_MINUTES_DEFAULT: u64 = 20;
 const TIMEOUT_MINUTES_MAX: u64 = 120;
 const COMMAND_BYTES_MAX: usize = 4096;
 const SETUP_COMMANDS_MAX: usize = 20;
@@ -113,7 +112,7 @@ pub fn resolve(
         image_source,
         test_command: environment.test.value,
         test_command_source: environment.test.source,
-        test_timeout: file.test_timeout.unwrap_or(Duration::from_secs(TIMEOUT_MINUTES_DEFAULT * 60)),
+        test_timeout: file.test_timeout.unwrap_or(TEST_TIMEOUT_DEFAULT),
         budget: file.lowered(operator),
         commands: file.commands,
         agent_hosts: file.agent_hosts,

@@ -46,3 +46,19 @@ pub struct Trigger {
     #[serde(default)]
     pub commanded: bool,
 }
+
+impl Trigger {
+    /// Asked for by somebody of whom nothing but the name is known.
+    pub fn by(labeller: Login, repository: RepositoryRef, issue: IssueSnapshot) -> Self {
+        Self {
+            repository,
+            issue,
+            labeller,
+            labeller_id: 0,
+            labeller_is_bot: false,
+            labelled_at: None,
+            found: false,
+            commanded: false,
+        }
+    }
+}

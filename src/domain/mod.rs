@@ -48,7 +48,7 @@ pub use resumption::{
     unanswered,
 };
 pub use secret_found::{SecretFound, SecretPlace};
-pub use settings::JobSettings;
+pub use settings::{JobSettings, TEST_TIMEOUT_DEFAULT};
 pub use transcript::{
     PromptVersion, QuotedComment, Recorded, RecordedText, SetUpCommand, TranscriptEvent, WorkBrief,
 };

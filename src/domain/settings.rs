@@ -49,3 +49,30 @@ pub struct JobSettings {
     /// What the repository tells those who work on it, in its own words.
     pub instructions: Option<String>,
 }
+
+/// Longest time for one set-up command or one test run, where nobody says another: few suites take
+/// longer, and what hangs is found out within a job's time.
+pub const TEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(20 * 60);
+
+impl JobSettings {
+    /// The settings of a repository that says nothing but its test command.
+    pub fn of_test_command(command: impl Into<String>) -> Self {
+        Self {
+            setup_commands: Vec::new(),
+            setup_source: String::new(),
+            setup_detected: false,
+            image: None,
+            image_source: String::new(),
+            agent_hosts: Vec::new(),
+            test_command: command.into(),
+            test_command_source: String::new(),
+            test_timeout: TEST_TIMEOUT_DEFAULT,
+            commands: Vec::new(),
+            budget: Budget::default(),
+            protected_paths: Vec::new(),
+            test_paths: Vec::new(),
+            proof_required: true,
+            instructions: None,
+        }
+    }
+}

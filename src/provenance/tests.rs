@@ -123,15 +123,24 @@ fn a_digest_does_not_depend_on_the_order_of_keys() {
 }
 
 #[test]
-fn the_schema_on_file_is_that_of_the_types() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/schemas/manifest.schema.json");
-    let kept = std::fs::read_to_string(path).unwrap_or_default();
-    let now = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
-    assert!(
-        kept == now,
-        "the types of a manifest have changed; look whether old files can still be read, then write the schema \
-         anew: cargo run -- verify --schema > fixtures/schemas/manifest.schema.json"
-    );
+fn the_schemas_on_file_are_those_of_the_types() {
+    for (file, command, schema) in
+        [("manifest", "verify", schema()), ("transcript", "transcript", crate::recording::schema())]
+    {
+        let path = format!("fixtures/schemas/{file}.schema.json");
+        let kept =
+            std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap_or_default();
+        let now = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        assert!(
+            kept == now,
+            "the types of a {file} have changed; look whether old files can still be read, then write the schema anew: \
+             cargo run -- {command} --schema > {path}"
+        );
+    }
+}
+
+#[test]
+fn a_manifest_keeps_to_its_schema() {
     let schema = jsonschema::validator_for(&schema()).unwrap();
     assert!(schema.is_valid(&serde_json::to_value(Sealed::new(manifest())).unwrap()));
 }

@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 
 use super::Evidence;
 use crate::domain::{
-    AssistantBlock, BoundedOutput, Budget, CommandResult, Ending, FailedTest, Flag, InstallationId,
-    IssueNumber, IssueSnapshot, Job, JobId, JobSettings, JobState, Message, Recorded, RepositoryId,
-    RepositoryRef, Sha, Suspicion, TestReport, TestRun, ToolArguments, ToolCall, ToolResult, TranscriptEvent,
-    Trigger, Usage,
+    AssistantBlock, BoundedOutput, CommandResult, Ending, FailedTest, Flag, InstallationId, IssueNumber,
+    IssueSnapshot, Job, JobId, JobSettings, JobState, Message, Recorded, RepositoryId, RepositoryRef, Sha,
+    Suspicion, TestReport, TestRun, ToolArguments, ToolCall, ToolResult, TranscriptEvent, Trigger, Usage,
 };
 use crate::verdict::Verified;
 use crate::workspace::{Patch, PatchStat};
@@ -32,16 +31,7 @@ fn job(title: &str) -> Job {
         author: "ada".parse().unwrap(),
         labels: vec!["agent-fix".into()],
     };
-    let trigger = Trigger {
-        repository: at(),
-        issue,
-        labeller: "grace".parse().unwrap(),
-        labeller_id: 9,
-        labeller_is_bot: false,
-        labelled_at: None,
-        found: false,
-        commanded: false,
-    };
+    let trigger = Trigger { labeller_id: 9, ..Trigger::by("grace".parse().unwrap(), at(), issue) };
     let now = "2026-11-22T10:00:00Z".parse().unwrap();
     Job {
         id: JOB.parse::<JobId>().unwrap(),
@@ -69,21 +59,8 @@ fn run(code: i32, output: &str, failed: &[&str]) -> TestRun {
 
 fn prepared() -> TranscriptEvent {
     let settings = JobSettings {
-        setup_commands: vec![],
-        setup_source: String::new(),
-        setup_detected: false,
-        image: None,
-        image_source: String::new(),
-        agent_hosts: Vec::new(),
-        test_command: "python -m pytest -q".into(),
         test_command_source: "`.github/agent-fix.yml`".into(),
-        test_timeout: Duration::from_secs(60),
-        commands: Vec::new(),
-        budget: Budget::default(),
-        protected_paths: vec![],
-        test_paths: vec![],
-        proof_required: true,
-        instructions: None,
+        ..JobSettings::of_test_command("python -m pytest -q")
     };
     let base = "a".repeat(40).parse().unwrap();
     TranscriptEvent::Prepared { base, base_branch: "main".into(), settings: Box::new(settings) }

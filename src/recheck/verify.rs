@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{Budget, JobSettings, RepositoryId};
+use crate::domain::{JobSettings, RepositoryId};
 use crate::provenance::{InvalidManifest, Manifest, Proposed, Sealed, gather};
 use crate::recording::Recording;
 use crate::sandbox::{Sandbox, toolbox_sha256};
@@ -225,19 +225,15 @@ fn settings(manifest: &Manifest) -> JobSettings {
     JobSettings {
         setup_commands: suite.setup_commands.clone(),
         setup_source: source.clone(),
-        setup_detected: false,
         image: suite.image.clone(),
         image_source: source,
         agent_hosts: suite.hosts.clone(),
-        test_command: suite.test_command.clone(),
         test_command_source: suite.test_command_source.clone(),
         test_timeout: Duration::from_millis(suite.timeout_milliseconds),
-        budget: Budget::default(),
         protected_paths: suite.protected_paths.clone(),
         test_paths: suite.test_paths.clone(),
         proof_required: suite.proof_required,
-        instructions: None,
-        commands: Vec::new(),
+        ..JobSettings::of_test_command(suite.test_command.clone())
     }
 }
 

@@ -130,21 +130,9 @@ pub(super) fn is_harness(path: &RepoPath) -> bool {
 #[cfg(test)]
 pub(super) fn settings_for_tests() -> JobSettings {
     JobSettings {
-        setup_commands: Vec::new(),
-        setup_source: String::new(),
-        setup_detected: false,
-        image: None,
-        image_source: String::new(),
-        agent_hosts: Vec::new(),
-        test_command: "true".into(),
-        test_command_source: "the test".into(),
-        test_timeout: std::time::Duration::from_secs(60),
-        commands: Vec::new(),
-        budget: crate::domain::Budget::default(),
         protected_paths: vec!["deploy/**".into()],
         test_paths: vec!["checks/**".into()],
-        proof_required: true,
-        instructions: None,
+        ..JobSettings::of_test_command("true")
     }
 }
 

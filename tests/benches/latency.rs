@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use axum::routing::post;
 use hmac::{Hmac, KeyInit, Mac};
-use mendwright::domain::{Budget, JobSettings};
+use mendwright::domain::JobSettings;
 use mendwright::sandbox::protocol::ReadFile;
 use mendwright::sandbox::{Bubblewrap, CommandSpec, Root, Sandbox, SandboxSpec, sandbox_by_name};
 use mendwright::store::{SqliteStore, Store};
@@ -357,7 +357,7 @@ async fn suite() {
     for (what, command) in
         [("run of 5,000 tests, TAP", "sh tap.sh"), ("run of 5,000 tests, report file", "./pytest")]
     {
-        let settings = settings(command);
+        let settings = JobSettings::of_test_command(command);
         let (mut ours, mut plain) = (Vec::new(), Vec::new());
         for _ in 0..15 {
             let started = Instant::now();
@@ -374,26 +374,6 @@ async fn suite() {
         row(what, median(ours), "the command alone, in the same sandbox", median(plain));
     }
     toolbox.shut_down().await;
-}
-
-fn settings(command: &str) -> JobSettings {
-    JobSettings {
-        setup_commands: vec![],
-        setup_source: String::new(),
-        setup_detected: false,
-        image: None,
-        image_source: String::new(),
-        agent_hosts: Vec::new(),
-        test_command: command.to_owned(),
-        test_command_source: String::new(),
-        test_timeout: Duration::from_secs(60),
-        commands: Vec::new(),
-        budget: Budget::default(),
-        protected_paths: vec![],
-        test_paths: vec![],
-        proof_required: true,
-        instructions: None,
-    }
 }
 
 fn main() {

@@ -88,20 +88,12 @@ fn resident_bytes() -> u64 {
 
 async fn journal(directory: &Path) -> Journal {
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&directory.join("b.sqlite")).await.unwrap());
-    let trigger = Trigger {
-        repository: RepositoryRef {
-            installation: InstallationId(1),
-            id: RepositoryId(1),
-            name: "acme/rocket".parse().unwrap(),
-        },
-        issue: issue(),
-        labeller: "somebody".parse().unwrap(),
-        labeller_id: 1,
-        labeller_is_bot: false,
-        labelled_at: None,
-        found: false,
-        commanded: false,
+    let repository = RepositoryRef {
+        installation: InstallationId(1),
+        id: RepositoryId(1),
+        name: "acme/rocket".parse().unwrap(),
     };
+    let trigger = Trigger::by("somebody".parse().unwrap(), repository, issue());
     let delivery = NewDelivery {
         id: "d1".parse().unwrap(),
         event: "issues".into(),
@@ -142,15 +134,6 @@ async fn workspace(directory: &Path) -> Workspace {
 
 fn settings() -> JobSettings {
     JobSettings {
-        setup_commands: vec![],
-        setup_source: String::new(),
-        setup_detected: false,
-        image: None,
-        image_source: String::new(),
-        agent_hosts: Vec::new(),
-        test_command: "true".into(),
-        test_command_source: "the benchmark".into(),
-        test_timeout: Duration::from_secs(60),
         budget: Budget {
             turns_max: 10_000,
             tool_calls_max: 100_000,
@@ -158,11 +141,7 @@ fn settings() -> JobSettings {
             usd_max: 1e6,
             time_max: Duration::from_secs(3600),
         },
-        protected_paths: vec![],
-        test_paths: vec![],
-        proof_required: true,
-        instructions: None,
-        commands: Vec::new(),
+        ..JobSettings::of_test_command("true")
     }
 }
 

@@ -11,23 +11,7 @@ use mendwright::verdict::{Environment, Selection, SetUpLocks, SetUpPolicy, run_s
 use mendwright::workspace::{LocalRepository, Mirrors};
 
 fn settings(command: &str) -> JobSettings {
-    JobSettings {
-        setup_commands: vec![],
-        setup_source: String::new(),
-        setup_detected: false,
-        image: None,
-        image_source: String::new(),
-        agent_hosts: Vec::new(),
-        test_command: command.into(),
-        test_command_source: "the story".into(),
-        test_timeout: Duration::from_secs(120),
-        budget: Default::default(),
-        protected_paths: vec![],
-        test_paths: vec![],
-        proof_required: true,
-        instructions: None,
-        commands: Vec::new(),
-    }
+    JobSettings { test_timeout: Duration::from_secs(120), ..JobSettings::of_test_command(command) }
 }
 
 /// A sandbox with these files, and the settings that it was made with.

@@ -103,20 +103,10 @@ impl Site {
         let workspace = mirrors.fetch(RepositoryId(1), &access, "HEAD").await.unwrap();
         let settings = JobSettings {
             setup_commands: self.commands.clone(),
-            test_command: "cat vendor/id".into(),
-            test_command_source: "the story".into(),
-            test_timeout: DEADLINE,
-            commands: Vec::new(),
-            budget: Default::default(),
-            protected_paths: vec![],
-            test_paths: vec![],
-            proof_required: false,
-            instructions: None,
             setup_source: "the story".into(),
-            setup_detected: false,
-            image: None,
-            image_source: String::new(),
-            agent_hosts: vec![],
+            test_timeout: DEADLINE,
+            proof_required: false,
+            ..JobSettings::of_test_command("cat vendor/id")
         };
         let environment = Environment::of(
             self.sandbox.clone(),

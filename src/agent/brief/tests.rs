@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::domain::{BoundedOutput, Budget, CommandResult, Ending, IssueNumber, TestReport};
+use crate::domain::{BoundedOutput, CommandResult, Ending, IssueNumber, TestReport};
 
 fn issue() -> IssueSnapshot {
     IssueSnapshot {
@@ -14,23 +14,7 @@ fn issue() -> IssueSnapshot {
 }
 
 fn settings() -> JobSettings {
-    JobSettings {
-        setup_commands: vec![],
-        setup_source: String::new(),
-        setup_detected: false,
-        image: None,
-        image_source: String::new(),
-        agent_hosts: Vec::new(),
-        test_command: "cargo test".into(),
-        test_command_source: "Cargo.toml".into(),
-        test_timeout: Duration::from_secs(60),
-        commands: Vec::new(),
-        budget: Budget::default(),
-        protected_paths: vec![],
-        test_paths: vec![],
-        proof_required: true,
-        instructions: None,
-    }
+    JobSettings { test_command_source: "Cargo.toml".into(), ..JobSettings::of_test_command("cargo test") }
 }
 
 #[test]

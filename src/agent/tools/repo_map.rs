@@ -20,7 +20,7 @@ pub(super) struct RepoMapTool;
 #[serde(deny_unknown_fields)]
 struct Arguments {
     /// What to look for: words, names from the code, lines of a traceback.
-    focus: String,
+    focus: Option<String>,
     /// Files or directories that are known to matter.
     paths: Option<Vec<String>>,
     /// Length of the map in tokens, at most 7000. Default 2000.
@@ -36,7 +36,7 @@ impl Tool for RepoMapTool {
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
         let arguments: Arguments = parsed(arguments)?;
         let request = RepoMap {
-            text: arguments.focus,
+            text: arguments.focus.unwrap_or_default(),
             paths: arguments.paths.unwrap_or_default(),
             tokens_max: arguments.tokens.unwrap_or(TOKENS).min(TOKENS_MAX),
         };

@@ -1,5 +1,7 @@
 //! Anthropic's wire format, seen from the provider's side.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -31,14 +33,15 @@ pub(super) fn hear(body: &Value) -> Result<Heard, String> {
             schema: tool["input_schema"].clone(),
         });
     }
-    for block in list(&body["system"], "system")? {
+    for block in list(&in_blocks(&body["system"]), "system")? {
         heard.blocks.push(hear_block("system", block));
         heard.system += &text(&block["text"], "a system block")?;
     }
     let mut role_before = "";
     for message in list(&body["messages"], "messages")? {
         let role = message["role"].as_str().unwrap_or_default();
-        let content = list(&message["content"], "content")?;
+        let content = in_blocks(&message["content"]);
+        let content = list(&content, "content")?;
         if role == role_before {
             return Err(format!("roles must alternate, but {role} follows {role}"));
         }
@@ -69,6 +72,14 @@ fn hear_block(role: &str, block: &Value) -> HeardBlock {
     let mut block = block.clone();
     let marked = block.as_object_mut().is_some_and(|block| block.remove("cache_control").is_some());
     HeardBlock { text: format!("{role} {block}"), marked }
+}
+
+/// Plain text stands for one block of it.
+fn in_blocks(content: &Value) -> Cow<'_, Value> {
+    match content.as_str() {
+        Some(text) => Cow::Owned(json!([{ "type": "text", "text": text }])),
+        None => Cow::Borrowed(content),
+    }
 }
 
 fn list<'a>(value: &'a Value, what: &str) -> Result<&'a [Value], String> {

@@ -48,7 +48,8 @@ async fn models(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respon
 }
 
 async fn messages(State(shared): State<Arc<Shared>>, headers: HeaderMap, request: Bytes) -> Response {
-    let has_key = headers.get("x-api-key").is_some_and(|key| !key.is_empty());
+    // Either header: the provider's own Python client sends the second one.
+    let has_key = headers.get("x-api-key").is_some_and(|key| !key.is_empty()) || has_bearer(&headers);
     if headers.get("anthropic-version").is_none() {
         return refuse(
             &shared,
@@ -62,8 +63,12 @@ async fn messages(State(shared): State<Arc<Shared>>, headers: HeaderMap, request
 }
 
 async fn chat_completions(State(shared): State<Arc<Shared>>, headers: HeaderMap, request: Bytes) -> Response {
+    answer(&shared, Provider::OpenAi, has_bearer(&headers), &request)
+}
+
+fn has_bearer(headers: &HeaderMap) -> bool {
     let key = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    answer(&shared, Provider::OpenAi, key.is_some_and(|key| !key.is_empty()), &request)
+    key.is_some_and(|key| !key.is_empty())
 }
 
 fn answer(shared: &Arc<Shared>, provider: Provider, has_key: bool, request: &[u8]) -> Response {

@@ -140,6 +140,27 @@ async fn a_request_without_tools_gets_the_brief() {
     }
 }
 
+/// As Anthropic's Python client (2.14) sends it: the key as a bearer's, and plain text for blocks.
+#[tokio::test]
+async fn a_request_of_the_provider_s_own_client_is_taken() {
+    let provider = mend().await;
+    let ask = async |key: &str| {
+        let body = json!({
+            "model": "demo-model", "max_tokens": 9, "stream": true, "system": "Be brief.",
+            "messages": [{"role": "user", "content": "brief, please"}],
+        });
+        let request = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = request.post(provider.url_anthropic().join("v1/messages").unwrap());
+        let request = request.header("authorization", key).header("anthropic-version", "2026-10-21");
+        let answer = request.body(body.to_string()).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let (status, answer) = ask("Bearer k").await;
+    assert!(status == 200 && answer.contains("message_stop"), "{status} {answer}");
+    assert_eq!(ask("Bearer ").await.0, 401);
+    provider.shut_down().await;
+}
+
 #[tokio::test]
 async fn what_a_strict_provider_would_not_take_is_a_violation() {
     for format in BOTH {

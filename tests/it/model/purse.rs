@@ -29,26 +29,19 @@ impl Desk {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(&directory.path().join("m.sqlite")).await.unwrap());
-        let trigger = Trigger {
-            repository: RepositoryRef {
-                installation: InstallationId(7),
-                id: RepositoryId(70),
-                name: "acme/rocket".parse().unwrap(),
-            },
-            issue: IssueSnapshot {
-                number: IssueNumber(5),
-                title: "It is broken".into(),
-                body: "Very.".into(),
-                author: "somebody".parse().unwrap(),
-                labels: vec!["agent-fix".into()],
-            },
-            labeller: "octo-maintainer".parse().unwrap(),
-            labeller_id: 1,
-            labeller_is_bot: false,
-            labelled_at: None,
-            found: false,
-            commanded: false,
+        let repository = RepositoryRef {
+            installation: InstallationId(7),
+            id: RepositoryId(70),
+            name: "acme/rocket".parse().unwrap(),
         };
+        let issue = IssueSnapshot {
+            number: IssueNumber(5),
+            title: "It is broken".into(),
+            body: "Very.".into(),
+            author: "somebody".parse().unwrap(),
+            labels: vec!["agent-fix".into()],
+        };
+        let trigger = Trigger::by("octo-maintainer".parse().unwrap(), repository, issue);
         let delivery = NewDelivery {
             id: "d1".parse().unwrap(),
             event: "issues".into(),

@@ -75,6 +75,10 @@ async fn a_map_ranks_what_a_text_is_about_and_reads_only_what_has_changed(backen
         let changed = map(&toolbox, "round_cents").await;
         assert_eq!((changed.counts.files, changed.counts.read, changed.counts.cached), (8, 1, 7));
         assert!(changed.files[..2].iter().any(|file| file.path == "shop/rounding.py"), "{}", changed.text);
+        let unasked = map(&toolbox, "").await;
+        let paths: Vec<&str> = unasked.files.iter().map(|file| file.path.as_str()).collect();
+        let used = ["shop/rounding.py", "shop/price.py", "shop/cart.py"];
+        assert_eq!(paths[..3], used, "what others use comes first: {}", unasked.text);
         let named = RepoMap { text: String::new(), paths: vec!["shop/mail.py".to_owned()], tokens_max: 200 };
         let named = toolbox.repo_map(&named).await.unwrap();
         assert_eq!(named.files[0].path, "shop/mail.py");

@@ -29,23 +29,7 @@ impl Court {
         let access = LocalRepository::open(&path).unwrap().access().unwrap();
         let mirrors = Mirrors::new(directory.path().join("mirrors"));
         let workspace = mirrors.fetch(RepositoryId(1), &access, "HEAD").await.unwrap();
-        let settings = JobSettings {
-            setup_commands: vec![],
-            setup_source: String::new(),
-            setup_detected: false,
-            image: None,
-            image_source: String::new(),
-            agent_hosts: Vec::new(),
-            test_command: "sh run.sh".into(),
-            test_command_source: "the story".into(),
-            test_timeout: std::time::Duration::from_secs(60),
-            commands: Vec::new(),
-            budget: Default::default(),
-            protected_paths: vec![],
-            test_paths: vec![],
-            proof_required: true,
-            instructions: None,
-        };
+        let settings = JobSettings::of_test_command("sh run.sh");
         Self { _directory: directory, workspace, sandbox: sandbox_by_name("bubblewrap").unwrap(), settings }
     }
 
