@@ -3,7 +3,7 @@
 //! at the end of a command that hands them to the runner; else not at all.
 
 use super::reports::FileFormat;
-use super::runner::{Invocation, Runner};
+use super::runner::{Invocation, Runner, Wrapper};
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(super) struct Ask {
     pub(super) place: Place,
     /// Words that a runner prints which does not know what is asked.
     flag: &'static str,
+    /// Whether it is known that the runner which is asked runs.
+    pub(super) is_certain: bool,
 }
 
 /// Where a run's report lies.
@@ -34,18 +36,20 @@ pub(super) fn ask(invocation: &Invocation, token: &str) -> Option<Ask> {
     let file = |extension: &str| format!("mendwright-{token}.{extension}");
     let at = |file: &str| format!("/tmp/{file}");
     let by_variable = |name: &str, value: String, place, flag| {
-        Some(Ask { env: vec![(name.to_owned(), value)], arguments: Vec::new(), place, flag })
+        Some(Ask {
+            env: vec![(name.to_owned(), value)],
+            arguments: Vec::new(),
+            place,
+            flag,
+            is_certain: true,
+        })
     };
     let by_arguments = |arguments: &[&str], place, flag| {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        invocation.takes_arguments.then(|| Ask { env: Vec::new(), arguments, place, flag })
+        invocation.takes_arguments.then(|| Ask { env: Vec::new(), arguments, place, flag, is_certain: true })
     };
     match invocation.runner {
-        Runner::Pytest if !invocation.has(&["--junitxml", "--junit-xml"]) => {
-            let xml = file("xml");
-            let options = format!("--junitxml={} -o junit_family=xunit1", at(&xml));
-            by_variable("PYTEST_ADDOPTS", options, Place::File(xml, FileFormat::JunitXml), "--junitxml")
-        }
+        Runner::Pytest if !invocation.has(&["--junitxml", "--junit-xml"]) => Some(ask_pytest(token)),
         Runner::Rspec => {
             let json = file("json");
             // What stands in this variable takes the place of the formatters named elsewhere.
@@ -91,12 +95,14 @@ pub(super) fn ask(invocation: &Invocation, token: &str) -> Option<Ask> {
             arguments: Vec::new(),
             place: Place::Workspace(&["**/target/surefire-reports/TEST-*.xml"]),
             flag: "",
+            is_certain: true,
         }),
         Runner::Gradle => Some(Ask {
             env: Vec::new(),
             arguments: Vec::new(),
             place: Place::Workspace(&["**/build/test-results/**/TEST-*.xml"]),
             flag: "",
+            is_certain: true,
         }),
         // They name every test as they go, and have nothing better on a stable toolchain.
         Runner::Cargo | Runner::Nextest | Runner::Mocha | Runner::Prove | Runner::Unittest => None,
@@ -108,6 +114,30 @@ pub(super) fn ask(invocation: &Invocation, token: &str) -> Option<Ask> {
         | Runner::Phpunit
         | Runner::Ctest => None,
     }
+}
+
+fn ask_pytest(token: &str) -> Ask {
+    let xml = format!("mendwright-{token}.xml");
+    let options = format!("--junitxml=/tmp/{xml} -o junit_family=xunit1");
+    Ask {
+        env: vec![("PYTEST_ADDOPTS".to_owned(), options)],
+        arguments: Vec::new(),
+        place: Place::File(xml, FileFormat::JunitXml),
+        flag: "--junitxml",
+        is_certain: true,
+    }
+}
+
+/// What to ask whoever runs behind `wrapper`: only pytest, whose variable nobody else reads.
+pub(super) fn ask_behind(wrapper: Wrapper, token: &str) -> Ask {
+    let mut ask = Ask { is_certain: false, ..ask_pytest(token) };
+    if wrapper == Wrapper::Tox {
+        // It hands on what it is told to only: tox 4, and tox 3.
+        let name = "PYTEST_ADDOPTS";
+        ask.env.push(("TOX_OVERRIDE".to_owned(), format!("testenv.pass_env+={name}")));
+        ask.env.push(("TOX_TESTENV_PASSENV".to_owned(), name.to_owned()));
+    }
+    ask
 }
 
 impl Ask {
@@ -134,11 +164,12 @@ impl Ask {
 
 #[cfg(test)]
 mod tests {
-    use super::super::runner::recognise;
+    use super::super::runner::{recognise, wrapper};
     use super::*;
 
     fn asked(command: &str) -> String {
-        match recognise(command, None).and_then(|invocation| ask(&invocation, "T")) {
+        let certain = recognise(command, None).map(|invocation| ask(&invocation, "T"));
+        match certain.unwrap_or_else(|| wrapper(command).map(|wrapper| ask_behind(wrapper, "T"))) {
             None => "nothing".to_owned(),
             Some(ask) => {
                 let env: Vec<String> =
@@ -168,6 +199,8 @@ mod tests {
             "gradle test",
             "cargo test",
             "make check",
+            "tox -e py",
+            "sh run.sh",
         ];
         let told: Vec<String> =
             commands.iter().map(|command| format!("{command}: {}", asked(command))).collect();
@@ -188,7 +221,9 @@ mod tests {
         mvn test: …  Workspace(["**/target/surefire-reports/TEST-*.xml"])
         gradle test: …  Workspace(["**/build/test-results/**/TEST-*.xml"])
         cargo test: nothing
-        make check: nothing
+        make check: PYTEST_ADDOPTS=--junitxml=/tmp/mendwright-T.xml -o junit_family=xunit1 …  File("mendwright-T.xml", JunitXml)
+        tox -e py: PYTEST_ADDOPTS=--junitxml=/tmp/mendwright-T.xml -o junit_family=xunit1 TOX_OVERRIDE=testenv.pass_env+=PYTEST_ADDOPTS TOX_TESTENV_PASSENV=PYTEST_ADDOPTS …  File("mendwright-T.xml", JunitXml)
+        sh run.sh: nothing
         "#);
     }
 

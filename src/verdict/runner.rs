@@ -82,6 +82,29 @@ pub(super) fn recognise(command: &str, package_json: Option<&[u8]>) -> Option<In
     Some(Invocation { takes_arguments: first.takes_arguments && alone, ..first })
 }
 
+/// What starts runners that its command does not name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrapper {
+    Make,
+    Tox,
+}
+
+/// What the command hands its tests to, where it names no runner.
+pub(super) fn wrapper(command: &str) -> Option<Wrapper> {
+    let line = Line::read(command)?;
+    line.commands.iter().find_map(|words| {
+        let mut words = words.iter().skip_while(|word| is_assignment(word) || *word == "env");
+        let first = base_name(words.next()?);
+        let module = words.next().filter(|word| *word == "-m").and(words.next()).map(String::as_str);
+        match (first, module) {
+            ("make" | "gmake", _) => Some(Wrapper::Make),
+            ("tox", _) => Some(Wrapper::Tox),
+            (python, Some("tox")) if python.starts_with("python") => Some(Wrapper::Tox),
+            _ => None,
+        }
+    })
+}
+
 /// Whether the command is one whose meaning a `package.json` holds.
 pub(super) fn needs_package_json(command: &str) -> bool {
     ["npm", "yarn", "pnpm"].iter().any(|tool| command.contains(tool))
@@ -93,18 +116,13 @@ fn test_script(package_json: &[u8]) -> Option<String> {
 }
 
 fn of_words(words: &[String], script: Option<&str>) -> Option<Invocation> {
-    let is_assignment = |word: &&String| {
-        word.split_once('=').is_some_and(|(name, _)| {
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        })
-    };
-    let skipped = words.iter().take_while(is_assignment).count();
+    let skipped = words.iter().take_while(|word| is_assignment(word)).count();
     let mut words: &[String] = &words[skipped..];
     loop {
         let (first, rest) = words.split_first()?;
         let second = rest.first().map(String::as_str);
         words = match (base_name(first), second) {
-            ("env", _) => &rest[rest.iter().take_while(is_assignment).count()..],
+            ("env", _) => &rest[rest.iter().take_while(|word| is_assignment(word)).count()..],
             ("exec" | "time" | "nice" | "npx" | "bunx" | "xvfb-run" | "php", _) => {
                 &rest[rest.iter().take_while(|word| word.starts_with('-')).count()..]
             }
@@ -160,6 +178,13 @@ fn of_script(tool: &str, rest: &[String], script: Option<&str>) -> Option<Invoca
         takes_arguments: last && line.is_plain && rest.is_empty(),
         separator: (tool == "npm").then_some("--"),
         ..found
+    })
+}
+
+/// `NAME=value`, before a command.
+fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     })
 }
 
@@ -409,6 +434,21 @@ mod tests {
             ["make check", "sh run.sh", "cargo build", "go vet ./...", "tox", "echo pytest", "true 'pytest"]
         {
             assert_eq!(runner(command), None, "{command}");
+        }
+    }
+
+    #[test]
+    fn what_hides_its_runner_is_known_by_its_own_name() {
+        for (command, expected) in [
+            ("make check", Some(Wrapper::Make)),
+            ("V=1 make -C sub -j2 test", Some(Wrapper::Make)),
+            ("env CI=1 tox -e py", Some(Wrapper::Tox)),
+            ("python3 -m tox", Some(Wrapper::Tox)),
+            ("cmake --build .", None),
+            ("sh make", None),
+            ("python3 -m pytest make", None),
+        ] {
+            assert_eq!(wrapper(command), expected, "{command}");
         }
     }
 

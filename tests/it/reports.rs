@@ -86,6 +86,31 @@ async fn pytest_writes_its_report_where_it_is_asked_to() {
 }
 
 #[tokio::test]
+#[ignore = "needs pytest"]
+async fn pytest_is_asked_behind_make_and_its_file_counts_where_it_is_the_whole_report() {
+    let test = "def test_a():\n    assert 1 == 1\n\ndef test_b():\n    assert 1 == 2\n";
+    let make = "once:\n\t/usr/bin/python3 -m pytest -q test_x.py\n\n\
+                twice:\n\t-/usr/bin/python3 -m pytest -q test_x.py\n\t/usr/bin/python3 -m pytest -q test_y.py\n\n\
+                beside:\n\t-/usr/bin/python3 -m pytest -q test_x.py\n\t@echo 1..1; echo 'ok 1 - other'\n";
+    let fine = "def test_c():\n    pass\n\ndef test_d():\n    pass\n";
+    let files = [("Makefile", make), ("test_x.py", test), ("test_y.py", fine)];
+    for (command, source, red) in [
+        ("make once", ReportSource::File, vec!["test_x.py::test_b"]),
+        // The second run wrote over the first one's file.
+        ("make twice", ReportSource::Output, vec!["test_x.py::test_b"]),
+        ("make beside", ReportSource::Output, vec!["test_x.py::test_b"]),
+    ] {
+        let (toolbox, settings) = project(command, &files).await;
+        let run = run_suite(&toolbox, &settings).await.unwrap();
+        assert_eq!(run.report.source, source, "{command}: {:#?}", run.report);
+        assert!(run.report.finished && run.report.remarks.is_empty(), "{command}: {:#?}", run.report);
+        let named: Vec<String> = run.failed().iter().map(|test| test.0.clone()).collect();
+        assert_eq!(named, red, "{command}: {}", run.result.output.to_text());
+        toolbox.shut_down().await;
+    }
+}
+
+#[tokio::test]
 #[ignore = "needs Node"]
 async fn node_writes_its_report_where_it_is_asked_to() {
     let test = "const test = require('node:test');\ntest('adds', () => {});\ntest('fails', () => { throw new Error('x'); });\n";

@@ -25,14 +25,16 @@ const KNOWN: &[(&str, Option<Runner>, FileFormat)] = &[
     ("gradle", None, FileFormat::JunitXml),
 ];
 
+type Read = Box<dyn Fn(&str) -> Option<TestReport>>;
+
 /// A fixture, and how its text is read.
 struct Said {
     name: String,
     text: String,
-    read: Box<dyn Fn(&str) -> Option<TestReport>>,
+    read: Read,
 }
 
-fn printed_by(runner: Option<Runner>) -> Box<dyn Fn(&str) -> Option<TestReport>> {
+fn printed_by(runner: Option<Runner>) -> Read {
     Box::new(move |text| {
         read_output(&BoundedOutput { head: text.to_owned(), ..BoundedOutput::default() }, runner)
     })
