@@ -8,6 +8,7 @@ mod beside;
 mod compare;
 mod environment;
 mod judge;
+mod line;
 mod proof;
 mod reports;
 mod rules;

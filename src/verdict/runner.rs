@@ -1,6 +1,7 @@
 //! Who runs the tests: recognised from the test command, to read its report, to ask it for a better
 //! one, and to select tests. Only words are looked at; nothing here runs anything.
 
+use super::line::Line;
 use crate::domain::RepoPath;
 
 /// A test runner.
@@ -64,9 +65,6 @@ impl Invocation {
         self.words.iter().any(|word| words.iter().any(|w| word == w || word.starts_with(&format!("{w}="))))
     }
 }
-
-/// Longest command, and longest script of a `package.json`, that is looked at, in bytes.
-const COMMAND_BYTES_MAX: usize = 10_000;
 
 /// Who runs the tests of `command`, if it says so. `package_json`: what `npm test` stands for.
 pub(super) fn recognise(command: &str, package_json: Option<&[u8]>) -> Option<Invocation> {
@@ -191,79 +189,6 @@ fn is_assignment(word: &str) -> bool {
 fn base_name(word: &str) -> &str {
     let name = word.rsplit('/').next().unwrap_or(word);
     name.strip_suffix(".js").or_else(|| name.strip_suffix(".phar")).unwrap_or(name)
-}
-
-/// A shell line as words, as far as it can be read without a shell.
-struct Line {
-    commands: Vec<Vec<String>>,
-    /// Whether nothing in it has a meaning that is not known here: no substitution, redirection,
-    /// group or comment.
-    is_plain: bool,
-}
-
-impl Line {
-    /// `None`: it is too long, or a quotation does not end.
-    fn read(text: &str) -> Option<Self> {
-        if text.len() > COMMAND_BYTES_MAX {
-            return None;
-        }
-        let mut line = Self { commands: vec![Vec::new()], is_plain: true };
-        let mut word: Option<String> = None;
-        let mut letters = text.trim().chars();
-        while let Some(letter) = letters.next() {
-            match letter {
-                '\'' => {
-                    let word = word.get_or_insert_default();
-                    loop {
-                        match letters.next()? {
-                            '\'' => break,
-                            quoted => word.push(quoted),
-                        }
-                    }
-                }
-                '"' => {
-                    let word = word.get_or_insert_default();
-                    loop {
-                        match letters.next()? {
-                            '"' => break,
-                            '\\' => word.push(letters.next()?),
-                            quoted => {
-                                line.is_plain &= !matches!(quoted, '$' | '`');
-                                word.push(quoted);
-                            }
-                        }
-                    }
-                }
-                '\\' => word.get_or_insert_default().push(letters.next()?),
-                ' ' | '\t' => line.end_word(&mut word),
-                ';' | '&' | '|' | '\n' => {
-                    line.end_word(&mut word);
-                    if line.commands.last().is_some_and(|words| !words.is_empty()) {
-                        line.commands.push(Vec::new());
-                    }
-                    // A pipe's exit code is its last command's; a background job has none.
-                    line.is_plain &= letter != '|';
-                }
-                '#' if word.is_none() => {
-                    line.is_plain = false;
-                    break;
-                }
-                other => {
-                    line.is_plain &= !matches!(other, '$' | '`' | '(' | ')' | '{' | '}' | '<' | '>' | '!');
-                    word.get_or_insert_default().push(other);
-                }
-            }
-        }
-        line.end_word(&mut word);
-        line.commands.retain(|words| !words.is_empty());
-        Some(line)
-    }
-
-    fn end_word(&mut self, word: &mut Option<String>) {
-        if let (Some(word), Some(words)) = (word.take(), self.commands.last_mut()) {
-            words.push(word);
-        }
-    }
 }
 
 /// A part of the suite.
