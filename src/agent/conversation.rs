@@ -141,7 +141,10 @@ impl Conversation {
     pub fn budget(transcript: &[Recorded], per_job: &Budget) -> Budget {
         let is_resumed = |recorded: &Recorded| match &recorded.event {
             TranscriptEvent::Resumed { why: Resumption::Continued { grant, .. }, .. } => Some(*grant),
-            TranscriptEvent::Resumed { why: Resumption::Reviewed { .. }, .. } => Some(Grant::default()),
+            TranscriptEvent::Resumed {
+                why: Resumption::Reviewed { .. } | Resumption::ChecksFailed { .. },
+                ..
+            } => Some(Grant::default()),
             _ => None,
         };
         let last =

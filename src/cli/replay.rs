@@ -27,7 +27,8 @@ pub struct ReplayArguments {
     /// The repository with the base commit. It is only read.
     #[arg(long, value_name = "DIR", default_value = ".")]
     repo: PathBuf,
-    /// Ends with one line of JSON on standard output: turns, turns_recorded, same, divergence.
+    /// Ends with one line of JSON on standard output: turns, turns_recorded, rounds_left_out, same,
+    /// divergence.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -56,6 +57,12 @@ pub(super) async fn run(arguments: ReplayArguments) -> anyhow::Result<i32> {
             "{turns} of {recorded} recorded turns were done again; {} steps are the same.",
             replayed.same
         );
+        if replayed.rounds_left_out > 0 {
+            println!(
+                "Only the first round is done again: {} further rounds are left out.",
+                replayed.rounds_left_out
+            );
+        }
         if let Some(divergence) = &replayed.divergence {
             print!("\nIt diverged (- recorded, + now) at {}", divergence.in_words());
         }

@@ -73,6 +73,9 @@ pub struct RepositoryFile {
     pub test_paths: Vec<String>,
     /// `proof`: required unless waived.
     pub proof_waived: bool,
+    /// `rounds.checks`: whether a failing check of others on a draft pull request starts a round of
+    /// changes.
+    pub check_rounds: bool,
     /// `publish`: whether a verified change is held back until somebody says that it may go out.
     pub publish_hold: bool,
     /// `budget.turns`
@@ -139,6 +142,8 @@ struct Raw {
     #[serde(default)]
     test_paths: Vec<Spanned<String>>,
     proof: Option<RawProof>,
+    #[serde(default)]
+    rounds: RawRounds,
     publish: Option<RawPublish>,
     #[serde(default)]
     budget: RawBudget,
@@ -150,6 +155,13 @@ struct Raw {
 struct RawNetwork {
     #[serde(default)]
     hosts: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRounds {
+    #[serde(default)]
+    checks: bool,
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
@@ -202,6 +214,7 @@ impl RepositoryFile {
             protected_paths: raw.protected_paths.into_iter().map(glob).collect::<Result<_, _>>()?,
             test_paths: raw.test_paths.into_iter().map(glob).collect::<Result<_, _>>()?,
             proof_waived: raw.proof == Some(RawProof::Waived),
+            check_rounds: raw.rounds.checks,
             publish_hold: raw.publish == Some(RawPublish::Hold),
             turns_max: raw.budget.turns.map(turns).transpose()?,
             usd_max: raw.budget.usd.map(usd).transpose()?,

@@ -153,6 +153,9 @@ pub enum SaidIn {
     Review,
     /// A comment at a line of a pull request.
     ReviewComment,
+    /// A check run of somebody else that failed. Nobody wrote it: what counts is what the repository's
+    /// base branch says of checks.
+    CheckRun,
 }
 
 impl SaidIn {
@@ -162,6 +165,7 @@ impl SaidIn {
             Self::Comment => "comment",
             Self::Review => "review",
             Self::ReviewComment => "review_comment",
+            Self::CheckRun => "check_run",
         }
     }
 }

@@ -44,8 +44,8 @@ pub use report::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
 pub use resumption::{
-    Feedback, FeedbackPlace, Grant, Resumption, branch_found, opened_pull_request, present_round, round_of,
-    unanswered,
+    FailedCheck, Feedback, FeedbackPlace, Grant, Resumption, branch_found, opened_pull_request,
+    present_round, round_of, unanswered,
 };
 pub use secret_found::{SecretFound, SecretPlace};
 pub use settings::{JobSettings, TEST_TIMEOUT_DEFAULT};

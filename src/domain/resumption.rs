@@ -36,6 +36,26 @@ pub enum Resumption {
         /// What they ask for.
         feedback: Vec<Feedback>,
     },
+    /// Checks of others failed on what it proposed, and the repository wants that mended.
+    ChecksFailed {
+        /// The pull request.
+        pull_request: PullRequestNumber,
+        /// The commit that they failed on.
+        head: Sha,
+        /// Which, and what they say.
+        checks: Vec<FailedCheck>,
+    },
+}
+
+/// A check run of somebody else that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FailedCheck {
+    /// Its name.
+    pub name: String,
+    /// How it ended, in GitHub's word.
+    pub conclusion: String,
+    /// What it says: title and summary, as they were written.
+    pub text: String,
 }
 
 /// Something that a reviewer asks for.

@@ -26,7 +26,8 @@ use super::{
     Reviewers,
 };
 use crate::domain::{
-    CommentId, IssueNumber, Login, PullRequestNumber, RepositoryId, RepositoryName, RepositoryRef, Sha,
+    CommentId, FailedCheck, IssueNumber, Login, PullRequestNumber, RepositoryId, RepositoryName,
+    RepositoryRef, Sha,
 };
 
 /// GitHub closes an issue for comments long before it has this many pages.
@@ -357,6 +358,10 @@ impl GitHub for OctocrabGitHub {
         reviewers: &Reviewers,
     ) -> Result<(), GitHubError> {
         self.ask_for_reviews(at, number, reviewers).await
+    }
+
+    async fn failed_checks(&self, at: &RepositoryRef, head: &Sha) -> Result<Vec<FailedCheck>, GitHubError> {
+        self.failed_checks_of(at, head).await
     }
 
     async fn review_comments(

@@ -35,8 +35,8 @@ pub use signs::{Annotation, AnnotationLevel, CheckConclusion, CheckRun, Label, R
 pub use transport::Clock;
 
 use crate::domain::{
-    CommentId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryName, RepositoryRef,
-    SecretFound, Sha,
+    CommentId, FailedCheck, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryName,
+    RepositoryRef, SecretFound, Sha,
 };
 
 /// GitHub's stand-in for authors whose account is gone.
@@ -158,6 +158,9 @@ pub trait GitHub: Send + Sync {
         number: PullRequestNumber,
         reviewers: &Reviewers,
     ) -> Result<(), GitHubError>;
+
+    /// The check runs of others that failed at a commit.
+    async fn failed_checks(&self, at: &RepositoryRef, head: &Sha) -> Result<Vec<FailedCheck>, GitHubError>;
 
     /// The comments at lines of a pull request, oldest first, all pages.
     async fn review_comments(

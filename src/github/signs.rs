@@ -9,7 +9,7 @@ use super::GitHubError;
 use super::app_client::PAGE_ENTRIES;
 use super::client::{OctocrabGitHub, encoded, repo_path};
 use super::transport::Call;
-use crate::domain::{IssueNumber, PullRequestNumber, RepositoryRef, Sha};
+use crate::domain::{FailedCheck, IssueNumber, PullRequestNumber, RepositoryRef, Sha};
 
 /// A completed check run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,11 +115,30 @@ struct RawCheckRuns {
 struct RawCheckRun {
     id: u64,
     app: Option<RawAppId>,
+    #[serde(default)]
+    name: String,
+    conclusion: Option<String>,
+    output: Option<RawOutput>,
+}
+
+#[derive(Deserialize)]
+struct RawOutput {
+    title: Option<String>,
+    summary: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct RawAppId {
     id: u64,
+}
+
+impl RawCheckRun {
+    fn failed(self) -> Option<FailedCheck> {
+        let conclusion = self.conclusion.filter(|word| matches!(word.as_str(), "failure" | "timed_out"))?;
+        let output = self.output.map(|output| [output.title, output.summary]).unwrap_or_default();
+        let text = output.into_iter().flatten().collect::<Vec<_>>().join("\n\n");
+        Some(FailedCheck { name: self.name, conclusion, text })
+    }
 }
 
 impl OctocrabGitHub {
@@ -181,6 +200,22 @@ impl OctocrabGitHub {
         let found: RawCheckRuns = self.ask_for(at, &Call::get(what, path)).await?;
         let ours = |run: &&RawCheckRun| run.app.as_ref().is_some_and(|app| app.id == self.app_id());
         Ok(found.check_runs.iter().find(ours).map(|run| run.id))
+    }
+
+    /// The check runs of others that failed at a commit: the newest of each name, the first hundred.
+    pub(super) async fn failed_checks_of(
+        &self,
+        at: &RepositoryRef,
+        head: &Sha,
+    ) -> Result<Vec<FailedCheck>, GitHubError> {
+        let path =
+            format!("{}/commits/{head}/check-runs?status=completed&per_page={PAGE_ENTRIES}", repo_path(at));
+        let what = format!("reading the check runs at {} of {}", head.short(), at.name);
+        let found: RawCheckRuns = self.ask_for(at, &Call::get(what, path)).await?;
+        let own = self.app_id();
+        let others =
+            found.check_runs.into_iter().filter(|run| run.app.as_ref().is_none_or(|app| app.id != own));
+        Ok(others.filter_map(RawCheckRun::failed).collect())
     }
 
     pub(super) async fn put_label(

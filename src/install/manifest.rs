@@ -83,6 +83,7 @@ pub(super) fn heard_by(event: &str) -> &'static str {
         "delete" => "a branch is deleted",
         "pull_request_review" => "a review is submitted",
         "pull_request_review_comment" => "a line of a pull request is commented on",
+        "check_run" => "a check of others fails on a pull request of ours",
         "push" => "a branch moves",
         _ => "",
     }

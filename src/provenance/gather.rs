@@ -9,7 +9,8 @@ use super::{
 };
 use crate::agent::Conversation;
 use crate::domain::{
-    FailedTest, Job, JobSettings, PromptVersion, Recorded, RecordedText, Sha, Spend, TestRun, TranscriptEvent,
+    Budget, FailedTest, Job, JobSettings, PromptVersion, Recorded, RecordedText, Sha, Spend, TestRun,
+    TranscriptEvent, branch_found,
 };
 use crate::recording;
 use crate::sandbox::toolbox_sha256;
@@ -46,11 +47,11 @@ pub fn gather(job: &Job, events: &[RecordedText], proposed: &Proposed) -> Option
     else {
         return None;
     };
-    let (base, base_branch, settings) = known.iter().find_map(|recorded| match &recorded.event {
+    let (base, base_branch, settings) = known.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::Prepared { base, base_branch, settings } => Some((base, base_branch, settings)),
         _ => None,
     })?;
-    let baseline = known.iter().find_map(|recorded| match &recorded.event {
+    let baseline = known.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::BaselineRun { run } => Some(run),
         _ => None,
     });
@@ -67,13 +68,14 @@ pub fn gather(job: &Job, events: &[RecordedText], proposed: &Proposed) -> Option
         issue: Issue { number: trigger.issue.number, sha256: issue_digest(&trigger.issue) },
         base: Commit { branch: base_branch.clone(), commit: base.clone(), tree: proposed.base_tree.clone() },
         head: Commit { branch: proposed.branch.clone(), commit: proposed.head.clone(), tree: tree.clone() },
+        on_top_of: branch_found(known).cloned(),
         suite: suite(settings),
         sandbox: sandbox(known),
         models: models(known),
         prompts: prompts(known),
         commands,
         commands_omitted,
-        budget: allowance(settings),
+        budget: allowance(&Conversation::budget(known, &settings.budget)),
         spent: spent(&Conversation::replay(known).spend),
         verdict: VerdictGiven {
             explanation: explanation.chars().take(EXPLANATION_CHARS_MAX).collect(),
@@ -165,8 +167,7 @@ fn commands(known: &[Recorded]) -> (Vec<CommandRun>, u64) {
     (commands, omitted)
 }
 
-fn allowance(settings: &JobSettings) -> Allowance {
-    let budget = &settings.budget;
+fn allowance(budget: &Budget) -> Allowance {
     Allowance {
         turns: budget.turns_max,
         tool_calls: budget.tool_calls_max,

@@ -50,6 +50,10 @@ pub struct Manifest {
     pub base: Commit,
     /// What is proposed.
     pub head: Commit,
+    /// The commit of its branch that it was made on top of, in a further round; absent: the base. It is
+    /// the head itself where the round had nothing to change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_top_of: Option<Sha>,
     /// How the tests are run, by the base's own configuration.
     pub suite: Suite,
     /// What the work was done in.

@@ -15,6 +15,7 @@ pub(crate) fn manifest() -> Manifest {
         issue: Issue { number: IssueNumber(7), sha256: "2".repeat(64) },
         base: Commit { branch: "main".into(), commit: sha('a'), tree: sha('b') },
         head: Commit { branch: "agent-fix/issue-7".into(), commit: sha('c'), tree: sha('d') },
+        on_top_of: None,
         suite: Suite {
             test_command: "pytest".into(),
             test_command_source: "`pytest.ini`".into(),

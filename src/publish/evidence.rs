@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::domain::{
     AssistantBlock, FailedTest, Feedback, IssueSnapshot, Job, JobSettings, JobState, Login, Message, Outcome,
-    PullRequestNumber, Recorded, RepositoryName, Sha, Spend, TestRun, ToolArguments, TranscriptEvent,
-    branch_found, opened_pull_request, present_round, unanswered,
+    PullRequestNumber, Recorded, RepositoryName, Resumption, Sha, Spend, TestRun, ToolArguments,
+    TranscriptEvent, branch_found, opened_pull_request, present_round, unanswered,
 };
 
 use crate::agent::Conversation;
@@ -68,6 +68,8 @@ pub struct Evidence {
     pub pull_request: Option<PullRequestNumber>,
     /// What reviewers asked for that this round is to answer.
     pub feedback: Vec<Feedback>,
+    /// The checks of others whose failing this round is to mend.
+    pub failed_checks: Vec<String>,
     /// The head of the branch that the round works on top of.
     pub branch_head: Option<Sha>,
     /// What else was noted.
@@ -137,6 +139,7 @@ impl Evidence {
             round: 1,
             pull_request: opened_pull_request(transcript),
             feedback: feedback_of(transcript),
+            failed_checks: failed_checks_of(transcript),
             branch_head: branch_found(transcript).cloned(),
             notes: Vec::new(),
             surroundings: Surroundings::default(),
@@ -324,6 +327,15 @@ fn feedback_of(transcript: &[Recorded]) -> Vec<Feedback> {
         Vec::new()
     } else {
         unanswered(before).into_iter().chain(asked).cloned().collect()
+    }
+}
+
+fn failed_checks_of(transcript: &[Recorded]) -> Vec<String> {
+    match present_round(transcript).first().map(|recorded| &recorded.event) {
+        Some(TranscriptEvent::Resumed { why: Resumption::ChecksFailed { checks, .. }, .. }) => {
+            checks.iter().map(|check| check.name.clone()).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -80,6 +80,9 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
         TranscriptEvent::Resumed { by, why: Resumption::Reviewed { pull_request, feedback }, .. } => {
             format!("  {by} asks for changes in #{pull_request}: {} remarks", feedback.len())
         }
+        TranscriptEvent::Resumed { why: Resumption::ChecksFailed { pull_request, checks, .. }, .. } => {
+            format!("  {} checks failed on #{pull_request}", checks.len())
+        }
         TranscriptEvent::BranchFound { head, .. } => format!("  goes on from {} on GitHub", head.short()),
         TranscriptEvent::Published { kind, reference } => format!("  published: {kind} {reference}"),
         TranscriptEvent::EscalationDecided { reason } => format!("  escalation: {}", reason.name()),

@@ -10,6 +10,9 @@ use crate::domain::{CommentId, Feedback, FeedbackPlace, Outcome, Sha};
 /// Longest summary by the agent.
 const SUMMARY_CHARS_MAX: usize = 12_000;
 
+/// Checks that are named.
+const CHECKS_MAX: usize = 10;
+
 /// The comment about the round, as it stands.
 pub fn render(evidence: &Evidence) -> String {
     let remarks = &evidence.feedback;
@@ -21,9 +24,12 @@ pub fn render(evidence: &Evidence) -> String {
         known
     });
     let told = plural(remarks.len() as u64, "remark", "remarks");
-    let asked = match by.is_empty() {
-        true => "what was left to do".to_owned(),
-        false => format!("{told} by {}", by.join(", ")),
+    let checks: Vec<String> =
+        evidence.failed_checks.iter().take(CHECKS_MAX).map(|name| code_span(&cut(name, 100))).collect();
+    let asked = match (by.is_empty(), checks.is_empty()) {
+        (false, _) => format!("{told} by {}", by.join(", ")),
+        (true, false) => format!("failing checks ({})", checks.join(", ")),
+        (true, true) => "what was left to do".to_owned(),
     };
     let words = match &evidence.outcome {
         None => format!("working on {asked}. `/agent-fix stop` ends it."),

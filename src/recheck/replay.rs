@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::compare::{Divergence, Step, first_divergence, steps};
-use crate::domain::{JobId, Message, Outcome, Price, Recorded, StopReason, TranscriptEvent};
+use crate::domain::{JobId, Message, Outcome, Price, Recorded, StopReason, TranscriptEvent, round_of};
 use crate::model::{Model, ModelError, ModelReply, ModelRequest, context_tokens};
 use crate::recording::Recording;
 use crate::sandbox::Sandbox;
@@ -30,6 +30,8 @@ pub struct Replayed {
     pub turns: usize,
     /// The model's answers that were recorded.
     pub turns_recorded: usize,
+    /// Further rounds, which are not done again: people's commits on the branch came in between.
+    pub rounds_left_out: u32,
     /// Steps that were compared and are the same.
     pub same: usize,
     /// The first step that is not.
@@ -48,7 +50,10 @@ pub async fn replay(
     rules: &Rules,
     tell: impl FnMut(&Recorded),
 ) -> anyhow::Result<Replayed> {
-    let recorded = recording.known();
+    let mut recorded = recording.known();
+    let rounds_left_out = round_of(&recorded) - 1;
+    let is_resumed = |recorded: &Recorded| matches!(recorded.event, TranscriptEvent::Resumed { .. });
+    recorded.truncate(recorded.iter().position(is_resumed).unwrap_or(recorded.len()));
     let prepared = recorded.iter().find_map(|recorded| match &recorded.event {
         event @ TranscriptEvent::Prepared { base, .. } => Some((event.clone(), base.clone())),
         _ => None,
@@ -108,7 +113,7 @@ pub async fn replay(
     }
     let same = expected.iter().zip(&now).take_while(|(one, other)| one == other).count();
     let turns = end.transcript.iter().filter(|recorded| answer(recorded).is_some()).count();
-    Ok(Replayed { turns, turns_recorded: model.answers.len(), same, divergence })
+    Ok(Replayed { turns, turns_recorded: model.answers.len(), rounds_left_out, same, divergence })
 }
 
 /// The model's answer that an event holds.

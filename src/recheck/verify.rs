@@ -203,7 +203,17 @@ async fn commits(
         Some(found) => {
             done.add_equal("head tree", head.tree.as_str(), found.tree.as_str());
             let parents: Vec<&str> = found.parents.iter().map(crate::domain::Sha::as_str).collect();
-            done.add_equal("head's base", base.commit.as_str(), &parents.join(", "));
+            match &manifest.on_top_of {
+                None => done.add_equal("head's base", base.commit.as_str(), &parents.join(", ")),
+                // A round that had nothing to change.
+                Some(before) if *before == head.commit => {}
+                Some(before) => done.add_equal("head's parent", before.as_str(), &parents.join(", ")),
+            }
+            if manifest.on_top_of.is_some() {
+                let parted = workspace.merge_base(&base.commit, &head.commit).await.map_err(failed)?;
+                let parted = parted.as_ref().map_or("nothing", crate::domain::Sha::as_str);
+                done.add_equal("head's base", base.commit.as_str(), parted);
+            }
         }
         None if workspace.has_tree(&head.tree).await.map_err(failed)? => {
             done.add("head", Outcome::Noted, "the commit is not there; its tree is");

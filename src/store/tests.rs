@@ -384,3 +384,58 @@ async fn commands_are_due_in_order_until_they_are_carried_out_and_a_comment_coun
     store.finish_ask("d1", "told", at(61)).await.unwrap();
     assert_eq!(due(99).await, None);
 }
+
+#[tokio::test]
+async fn an_ended_job_is_taken_up_once_and_its_reviews_with_it() {
+    let (store, _directory) = store().await;
+    let job = start(&store, "d0", 5).await;
+    let claim = store.claim("w", at(100), at(1)).await.unwrap().unwrap();
+    let resumed = || TranscriptEvent::Resumed {
+        by: "ada".parse().unwrap(),
+        by_is_bot: false,
+        why: Resumption::Continued { grant: Grant::default(), words: String::new() },
+    };
+    assert_eq!(store.resume(job, resumed(), &[], at(1)).await.unwrap(), TakenUp::NotSo, "it is at work");
+    let preparing = TranscriptEvent::StateChanged { state: JobState::Preparing };
+    let outcome = Outcome::Cancelled { why: "no".into() };
+    store.begin_effect(&claim, "pull_request.2", at(2)).await.unwrap();
+    store.finish_effect(&claim, "pull_request.2", "12", at(2)).await.unwrap();
+    store.append(&claim, &[preparing, TranscriptEvent::Ended { outcome }], at(2)).await.unwrap();
+    let Trigger { repository, issue, .. } = trigger(5);
+    let opener =
+        async |number| store.job_of_pull_request(repository.id, PullRequestNumber(number)).await.unwrap();
+    assert_eq!(opener(12).await.map(|job| job.id), Some(job));
+    assert_eq!(opener(1).await, None);
+
+    let review = |id: u64| {
+        let Trigger { repository, issue, labeller: by, .. } = trigger(5);
+        DeliveryRequest::Ask(Ask {
+            repository,
+            number: issue.number,
+            is_pull_request: true,
+            issue,
+            by,
+            by_id: 1,
+            by_is_bot: false,
+            said_in: SaidIn::Review,
+            comment: CommentId(id),
+            body: String::new(),
+            command: CommentCommand::Revise,
+            at: None,
+        })
+    };
+    for (id, review) in [("d1", review(1)), ("d2", review(2))] {
+        store.record_delivery(&delivery(id, review), at(3)).await.unwrap();
+    }
+    let waiting = async || {
+        let waiting = store.revisions(repository.id, PullRequestNumber(issue.number.0)).await.unwrap();
+        waiting.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    assert_eq!(waiting().await, ["d1", "d2"]);
+    assert_eq!(store.resume(job, resumed(), &["d1"], at(4)).await.unwrap(), TakenUp::Now);
+    assert_eq!(store.resume(job, resumed(), &["d2"], at(5)).await.unwrap(), TakenUp::NotSo);
+    assert_eq!(waiting().await, ["d2"], "what was not taken up is lost, or what was is not done");
+    let again = store.claim("w", at(200), at(6)).await.unwrap().unwrap();
+    assert_eq!((again.job.id, again.job.state), (job, JobState::Queued));
+    assert_eq!(round_of(&store.transcript(job).await.unwrap()), 2);
+}

@@ -2,11 +2,13 @@
 //! takes no offence at any other. Never decides who may ask.
 
 mod branch;
+mod review;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use branch::{DeletePayload, PullRequestPayload};
+use review::{CheckPayload, ReviewPayload};
 
 use crate::domain::{
     Ask, CommentCommand, CommentId, InstallationId, InvalidIdentity, IssueNumber, IssueSnapshot, Login,
@@ -22,6 +24,7 @@ pub const HANDLED_EVENTS: &[&str] = &[
     "pull_request",
     "pull_request_review",
     "pull_request_review_comment",
+    "check_run",
     "delete",
 ];
 
@@ -101,6 +104,14 @@ pub fn read_event(event: &str, payload: &[u8], label: &str) -> Result<ParsedEven
         let meaning = payload.meaning().map_err(|source| EventError::Invalid { event: name(), source })?;
         return Ok(ParsedEvent { action, meaning });
     }
+    if event == "check_run" {
+        if action.as_deref() != Some("completed") {
+            return nothing("only checks that are completed are looked at".to_owned());
+        }
+        let payload: CheckPayload = serde_json::from_slice(payload).map_err(unreadable)?;
+        let meaning = payload.meaning().map_err(|source| EventError::Invalid { event: name(), source })?;
+        return Ok(ParsedEvent { action, meaning });
+    }
     if let Some(said_in) = said_in(event) {
         // A review counts when it is sent off, its comments when they are made.
         let wanted = if said_in == SaidIn::Review { "submitted" } else { "created" };
@@ -157,16 +168,6 @@ struct IssuesPayload {
 #[derive(Deserialize)]
 struct CommentPayload {
     issue: RawIssue,
-    comment: RawComment,
-    repository: RawRepository,
-    installation: Option<RawInstallation>,
-}
-
-/// Of a review, or of a comment at a line.
-#[derive(Deserialize)]
-struct ReviewPayload {
-    pull_request: RawIssue,
-    #[serde(alias = "review")]
     comment: RawComment,
     repository: RawRepository,
     installation: Option<RawInstallation>,
@@ -294,48 +295,6 @@ impl CommentPayload {
             comment: CommentId(self.comment.id),
             body,
             command,
-            at: self.comment.created_at.as_ref().and_then(|text| text.parse().ok()),
-        })))
-    }
-}
-
-impl ReviewPayload {
-    /// A review that requests changes asks for some; any other, and a comment at a line, where it speaks
-    /// to the bot that opened the pull request.
-    fn meaning(self, said_in: SaidIn) -> Result<Meaning, InvalidIdentity> {
-        let nothing = |why: &str| Ok(Meaning::Nothing { why: why.to_owned() });
-        let body = self.comment.body.clone().unwrap_or_default();
-        let requests_changes = self
-            .comment
-            .state
-            .as_deref()
-            .is_some_and(|state| state.eq_ignore_ascii_case("changes_requested"));
-        if !self.pull_request.is_by_bot() {
-            return nothing("the pull request was not opened by a bot");
-        }
-        if !requests_changes && !self.pull_request.is_told(&body) {
-            return nothing("it asks nothing of the bot that opened the pull request");
-        }
-        let Some(installation) = self.installation else {
-            return nothing("it does not come through an installation of the App");
-        };
-        let Some(by) = self.comment.user else { return nothing("nobody is said to have written it") };
-        Ok(Meaning::Request(DeliveryRequest::Ask(Ask {
-            repository: RepositoryRef {
-                installation: InstallationId(installation.id),
-                id: RepositoryId(self.repository.id),
-                name: self.repository.full_name.parse::<RepositoryName>()?,
-            },
-            number: IssueNumber(self.pull_request.number),
-            is_pull_request: true,
-            issue: self.pull_request.snapshot()?,
-            by: by.login.parse()?,
-            by_id: by.id,
-            by_is_bot: by.kind.as_deref() == Some("Bot"),
-            said_in,
-            comment: CommentId(self.comment.id),
-            body,
-            command: CommentCommand::Revise,
             at: self.comment.created_at.as_ref().and_then(|text| text.parse().ok()),
         })))
     }

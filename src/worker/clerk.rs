@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::domain::{
-    Ask, CommentCommand, Grant, Job, JobState, Message, Outcome, PullRequestNumber, Resumption,
+    Ask, CommentCommand, Grant, Job, JobState, Message, Outcome, PullRequestNumber, Resumption, SaidIn,
     TranscriptEvent, Trigger,
 };
 use crate::github::GitHubError;
@@ -137,6 +137,9 @@ impl Clerk {
             let Some(job) = self.parts.store.job_of_pull_request(ask.repository.id, number).await? else {
                 return Ok(Done::With("not ours"));
             };
+            if ask.said_in == SaidIn::CheckRun {
+                return self.mend_checks(id, ask, &job).await;
+            }
             return match self.is_heard(ask).await? {
                 Some(result) => Ok(Done::With(result)),
                 None => self.revise(ask, &job).await,

@@ -126,7 +126,7 @@ pub(super) async fn propose(
     let manifest = manifest(journal, &job, &workspace, &branch, &commit).await?;
     let mut evidence =
         evidence_of(parts, &job, &transcript).with_patch(&patch).with_manifest(manifest.clone());
-    evidence.notes.extend(hold::base_has_moved(parts, &transcript, &workspace, at).await);
+    evidence.notes.extend(hold::base_has_moved(parts, &workspace, at).await);
     let signing = match unchanged {
         Some(_) => Signing::Pushed,
         None => Signing::of(parts, &workspace, &commit).await?,

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::config::{REPOSITORY_FILE, RepositoryFile};
 use crate::domain::{
-    Ask, Feedback, FeedbackPlace, Job, Login, PullRequestNumber, Recorded, RepositoryRef, Resumption, SaidIn,
-    TranscriptEvent,
+    Ask, Feedback, FeedbackPlace, Job, Login, Outcome, PullRequestNumber, Recorded, RepositoryRef,
+    Resumption, SaidIn, TranscriptEvent,
 };
 use crate::github::ReviewComment;
 use crate::publish::answers::{Answer, AnswerTo};
@@ -14,6 +15,7 @@ use crate::store::TakenUp;
 use crate::webhook::may_command;
 
 use super::clerk::{Clerk, ClerkError, Done};
+use super::rounds::recorded_base;
 
 /// How long a review waits before it is looked whether the round before it has ended.
 const ROUND_PAUSE: Duration = Duration::from_secs(5);
@@ -44,7 +46,7 @@ impl Clerk {
         let waiting = self.parts.store.revisions(ask.repository.id, number).await?;
         let mut people = People { clerk: self, at: &ask.repository, known: BTreeMap::new() };
         let mut counted = Vec::new();
-        for (id, ask) in &waiting {
+        for (id, ask) in waiting.iter().filter(|(_, ask)| ask.said_in != SaidIn::CheckRun) {
             if people.may(&ask.by, ask.by_is_bot).await? {
                 counted.push((id.as_str(), ask));
             }
@@ -78,12 +80,74 @@ impl Clerk {
     }
 }
 
-/// How many rounds reviewers have had.
+impl Clerk {
+    /// Makes a round of checks that failed on what `job` proposed, where its base branch wants that. Says
+    /// nothing where it does not, or where the branch has gone on: nobody asked.
+    pub(super) async fn mend_checks(&self, id: &str, ask: &Ask, job: &Job) -> Result<Done, ClerkError> {
+        let number = PullRequestNumber(ask.number.0);
+        let newest = self.parts.store.latest_job(ask.repository.id, job.trigger.issue.number).await?;
+        if newest.is_some_and(|newest| newest.id != job.id) {
+            return Ok(Done::With("superseded"));
+        }
+        if !job.state.is_final() {
+            return Ok(Done::Later(ROUND_PAUSE));
+        }
+        let Some(Outcome::Proposed { head, .. }) = &job.outcome else {
+            return Ok(Done::With("not proposed"));
+        };
+        if head.as_str() != ask.body {
+            return Ok(Done::With("of another commit"));
+        }
+        let transcript = self.parts.store.transcript(job.id).await?;
+        if !self.wants_checks_mended(job, &transcript).await {
+            return Ok(Done::With("not wanted"));
+        }
+        if reviewed_rounds(&transcript) >= self.parts.rules.rounds_max {
+            return Ok(Done::With("rounds used up"));
+        }
+        let checks = self.parts.github.failed_checks(&ask.repository, head).await?;
+        if checks.is_empty() {
+            return Ok(Done::With("passed since"));
+        }
+        let resumed = TranscriptEvent::Resumed {
+            // Whoever asked for the work; their permission is looked at again.
+            by: job.trigger.labeller.clone(),
+            by_is_bot: job.trigger.labeller_is_bot,
+            why: Resumption::ChecksFailed { pull_request: number, head: head.clone(), checks },
+        };
+        match self.parts.store.resume(job.id, resumed, &[id], self.now()).await? {
+            TakenUp::Now => {
+                self.parts.wake.notify_one();
+                Ok(Done::With("a round"))
+            }
+            TakenUp::AnotherActive => Ok(Done::Later(ROUND_PAUSE)),
+            TakenUp::NotSo => Ok(Done::With("held")),
+        }
+    }
+
+    /// What the base that the job works on says. What cannot be read is no consent.
+    async fn wants_checks_mended(&self, job: &Job, transcript: &[Recorded]) -> bool {
+        let Some((base, branch)) = recorded_base(transcript) else { return false };
+        let opened = self.parts.mirrors.reopen(job.trigger.repository.id, base.clone(), branch).await;
+        let file = match opened {
+            Ok(workspace) => workspace.base_file(REPOSITORY_FILE).await.ok().flatten(),
+            Err(_) => None,
+        };
+        let file = file.map(|bytes| RepositoryFile::parse(&String::from_utf8_lossy(&bytes)));
+        file.is_some_and(|file| file.is_ok_and(|file| file.check_rounds))
+    }
+}
+
+/// How many rounds reviewers and checks have had.
 fn reviewed_rounds(transcript: &[Recorded]) -> u32 {
-    let is_review = |recorded: &&Recorded| {
-        matches!(recorded.event, TranscriptEvent::Resumed { why: Resumption::Reviewed { .. }, .. })
+    let counts = |recorded: &&Recorded| match &recorded.event {
+        TranscriptEvent::Resumed { why, .. } => match why {
+            Resumption::Reviewed { .. } | Resumption::ChecksFailed { .. } => true,
+            Resumption::Continued { .. } => false,
+        },
+        _ => false,
     };
-    u32::try_from(transcript.iter().filter(is_review).count()).unwrap_or(u32::MAX)
+    u32::try_from(transcript.iter().filter(counts).count()).unwrap_or(u32::MAX)
 }
 
 /// Who may write, asked once each.
@@ -122,10 +186,10 @@ impl People<'_> {
                     by: ask.by.clone(),
                     text: ask.body.chars().take(REMARK_CHARS_MAX).collect(),
                 }),
-                SaidIn::Comment | SaidIn::Review | SaidIn::ReviewComment => {}
+                SaidIn::Comment | SaidIn::Review | SaidIn::ReviewComment | SaidIn::CheckRun => {}
             }
             let belongs = |comment: &&ReviewComment| match ask.said_in {
-                SaidIn::Comment => false,
+                SaidIn::Comment | SaidIn::CheckRun => false,
                 SaidIn::Review => comment.review == Some(id),
                 SaidIn::ReviewComment => comment.id == ask.comment,
             };

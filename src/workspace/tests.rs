@@ -123,6 +123,43 @@ async fn changes_become_a_commit_on_a_branch_of_the_origin() {
 }
 
 #[tokio::test]
+async fn what_two_made_of_a_tree_is_merged_or_contradicts() {
+    let (_directory, _, workspace) = opened().await;
+    let made = async |changes: Vec<Change>| workspace.propose(changes).await.unwrap().tree;
+    let before = workspace.base_tree().await.unwrap();
+    let ours = made(vec![file("src/lib.py", "x = 2\n")]).await;
+    let theirs = made(vec![file("README", "hello you\n"), file("src/new.py", "y = 1\n")]).await;
+    let both = made(vec![
+        file("src/lib.py", "x = 2\n"),
+        file("README", "hello you\n"),
+        file("src/new.py", "y = 1\n"),
+    ]);
+    let both = both.await;
+    assert_eq!(workspace.merged(&before, &ours, &theirs).await.unwrap(), Some(both));
+    let other = made(vec![file("src/lib.py", "x = 3\n")]).await;
+    assert_eq!(workspace.merged(&before, &ours, &other).await.unwrap(), None);
+    assert_eq!(workspace.differing(&ours, &theirs).await.unwrap(), ["README", "src/lib.py", "src/new.py"]);
+
+    let author = Author { name: "m".into(), email: "m@example.org".into() };
+    let at = "2026-01-01T00:00:00Z".parse().unwrap();
+    let base = workspace.base();
+    let commit =
+        async |tree: &Sha, parent: &Sha| workspace.commit(tree, parent, &author, "c\n", at).await.unwrap();
+    let one = commit(&ours, base).await;
+    let two = commit(&theirs, &one).await;
+    let beside = commit(&theirs, base).await;
+    assert_eq!(workspace.tree_of(&two).await.unwrap(), theirs);
+    assert_eq!(workspace.merge_base(&two, &beside).await.unwrap().as_ref(), Some(base));
+    assert!(
+        workspace.is_part_of(&one, &two).await.unwrap() && workspace.is_part_of(&two, &two).await.unwrap()
+    );
+    assert!(
+        !workspace.is_part_of(&two, &one).await.unwrap()
+            && !workspace.is_part_of(&one, &beside).await.unwrap()
+    );
+}
+
+#[tokio::test]
 async fn nothing_is_written_through_a_symlink_or_over_a_directory() {
     let (_directory, _, workspace) = opened().await;
     for path in ["link", "link/passwd", "src", "README/x"] {

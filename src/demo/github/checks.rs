@@ -3,11 +3,14 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::beginning::ensure_user;
 use super::call::{Answer, Call, Outcome, Refusal};
 use super::pages::counted_page;
 use super::repositories::no_commit;
 use super::shapes;
-use super::world::CheckRun;
+use super::webhooks::{Event, fire};
+use super::world::{CheckRun, World};
+use crate::demo::git_http::GitHttpError;
 
 /// In one request.
 const ANNOTATIONS_MAX: usize = 50;
@@ -22,6 +25,7 @@ pub(super) fn create(call: &mut Call<'_>) -> Outcome {
     let head_sha = head_sha.ok_or_else(|| no_commit(&head))?;
     let mut run = CheckRun {
         id: call.world.next_id(),
+        by: None,
         name,
         head_sha,
         status: "queued".to_owned(),
@@ -84,6 +88,41 @@ pub(super) fn combined_status(call: &mut Call<'_>) -> Outcome {
         "commit_url": api,
         "url": format!("{api}/status"),
     })))
+}
+
+/// Another App says that a check failed on a branch's head. False: there is no such branch.
+pub(super) fn fail_check(
+    world: &mut World,
+    repository: usize,
+    branch: &str,
+    (name, summary): (&str, &str),
+    now: Timestamp,
+) -> Result<bool, GitHttpError> {
+    const APP: &str = "octo-ci";
+    let Some(head_sha) = world.repositories[repository].git.branch(branch)? else { return Ok(false) };
+    let run = CheckRun {
+        id: world.next_id(),
+        by: Some(APP.to_owned()),
+        name: name.to_owned(),
+        head_sha,
+        status: "completed".to_owned(),
+        conclusion: Some("failure".to_owned()),
+        external_id: None,
+        details_url: None,
+        started_at: now,
+        completed_at: Some(now),
+        title: Some(format!("{name} failed")),
+        summary: Some(summary.to_owned()),
+        text: None,
+        annotations: Vec::new(),
+    };
+    let shape = shapes::check_run(world, &world.repositories[repository], &run);
+    world.repositories[repository].check_runs.push(run);
+    let by = format!("{APP}[bot]");
+    ensure_user(world, &by);
+    let fields = json!({"check_run": shape});
+    fire(world, Event { name: "check_run", action: Some("completed"), repository, sender: &by, fields }, now);
+    Ok(true)
 }
 
 fn place(call: &Call<'_>) -> Result<usize, Refusal> {

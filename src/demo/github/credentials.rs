@@ -74,7 +74,7 @@ pub(super) const DEFAULT_PERMISSIONS: [(&str, &str); 5] = [
 ];
 
 /// The events such a bot subscribes to.
-pub(super) const DEFAULT_EVENTS: [&str; 7] = [
+pub(super) const DEFAULT_EVENTS: [&str; 8] = [
     "delete",
     "issue_comment",
     "issues",

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::admin;
 use super::beginning::ensure_user;
+use super::checks;
 use super::deeds::{self, IssueEdit};
 use super::people::Role;
 use super::pull_deeds::{
@@ -240,6 +241,16 @@ impl EmulatedGitHub {
         })?;
         self.deliveries_settled().await;
         committed.map_err(failed)?.ok_or_else(|| EmulatorError::Unknown(format!("branch {branch:?}")))
+    }
+
+    /// Another App says that a check failed on a branch's head, and waits like [`Self::label_issue`].
+    pub async fn fail_check(&self, branch: &str, name: &str, summary: &str) -> Result<(), EmulatorError> {
+        let failed = |source| EmulatorError::Repository { name: branch.to_owned(), source };
+        let told = self
+            .act("octo-ci[bot]", |world, now| checks::fail_check(world, 0, branch, (name, summary), now))?;
+        self.deliveries_settled().await;
+        let known = told.map_err(failed)?;
+        if known { Ok(()) } else { Err(EmulatorError::Unknown(format!("branch {branch:?}"))) }
     }
 
     /// Says where webhooks go from now on.

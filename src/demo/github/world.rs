@@ -185,6 +185,8 @@ pub(super) struct ReviewComment {
 #[derive(Debug, Clone)]
 pub(super) struct CheckRun {
     pub(super) id: u64,
+    /// The slug of the App that made it, where it is another than ours.
+    pub(super) by: Option<String>,
     pub(super) name: String,
     pub(super) head_sha: String,
     pub(super) status: String,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::super::samples::{at, fixed, long};
 use super::*;
-use crate::domain::{BudgetExhausted, CommentId, Login, PullRequestNumber, Sha};
+use crate::domain::{BudgetExhausted, CommentId, FailedCheck, Login, PullRequestNumber, Sha};
 use crate::github::{
     AppIdentity, CheckRun, GitAccess, Issue, Label, MadeCommit, NewCommit, Permission, Repository,
     ReviewComment, Reviewers,
@@ -192,6 +192,10 @@ impl GitHub for InMemory {
     ) -> Result<(), GitHubError> {
         unreachable!("reviews are asked for beside publishing")
     }
+    async fn failed_checks(&self, _at: &RepositoryRef, _head: &Sha) -> Result<Vec<FailedCheck>, GitHubError> {
+        unreachable!("checks are read beside publishing")
+    }
+
     async fn review_comments(
         &self,
         _at: &RepositoryRef,

@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 
 use crate::domain::{
-    CommentId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryName, RepositoryRef, Sha,
+    CommentId, FailedCheck, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryName,
+    RepositoryRef, Sha,
 };
 use crate::github::{
     AppIdentity, CheckRun, ClosingPullRequest, Comment, GitAccess, GitHub, GitHubError, Issue, IssueComment,
@@ -215,6 +216,10 @@ impl GitHub for LocalForge {
         _reviewers: &Reviewers,
     ) -> Result<(), GitHubError> {
         Ok(())
+    }
+
+    async fn failed_checks(&self, _at: &RepositoryRef, _head: &Sha) -> Result<Vec<FailedCheck>, GitHubError> {
+        Ok(Vec::new())
     }
 
     async fn review_comments(

@@ -128,6 +128,6 @@ async fn a_base_that_has_gone_on_meanwhile_is_told_and_a_closed_issue_publishes_
     assert!(matches!(publish(&world, "octo-maintainer").await, Release::Released(_)));
     ended(&world, 2).await;
     let body = world.pulls()[0]["body"].to_string();
-    assert!(body.contains("the base branch has gone on while this was held back"), "{body}");
+    assert!(body.contains("the base branch has gone on since"), "{body}");
     world.end().await;
 }

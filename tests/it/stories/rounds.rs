@@ -3,9 +3,10 @@
 use mendwright::demo::github::{FaultKind, FaultRule};
 use mendwright::demo::scenario::Scenario;
 use mendwright::domain::TranscriptEvent;
+use mendwright::store::{SqliteStore, Store};
 use serde_json::{Value, json};
 
-use crate::support::World;
+use crate::support::{BINARY, World};
 
 /// A line of the scenario's proposal.
 const PROPOSED: &str = "    let mut word_ended = false;";
@@ -216,6 +217,60 @@ async fn only_writers_ask_for_a_round_and_only_of_ours() {
     ended(&world, 2).await;
     assert_eq!(parents(&world, &head(&world)), [first]);
     assert!(replies(&world).is_empty(), "threads that nobody asked about were answered");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_failing_check_starts_a_round_where_the_repository_wants_it() {
+    let turns = [
+        json!({"expect": {"contains": ["Checks failed", "lint: line 4 has no comment"]},
+            "say": "I add a comment.", "calls": [edit(PROPOSED, REMARKED)]}),
+        json!({"say": "Done.", "calls": [finish("The lint wants a comment.")]}),
+    ];
+    for (wanted, rounds) in [("rounds: {checks: true}\n", 1), ("rounds: {checks: false}\n", 0)] {
+        let mut world = World::with("fix", Some(then(&turns)), &[(".github/agent-fix.yml", wanted)]).await;
+        world.start_service().await;
+        world.label("octo-maintainer").await;
+        ended(&world, 1).await;
+        let (first, branch) = (head(&world), pull(&world)["head"].as_str().unwrap().to_owned());
+        let carried = |world: &World| world.log().lines().filter(|line| line.contains("result=")).count();
+        world.github.fail_check(&branch, "lint", "lint: line 4 has no comment").await.unwrap();
+        world.until("the check to be heard", |world| carried(world) == 1).await;
+        ended(&world, 1 + rounds).await;
+        match rounds {
+            0 => assert_eq!(head(&world), first),
+            _ => {
+                assert_eq!(parents(&world, &head(&world)), [first]);
+                assert!(said(&world, "**Round 2:** failing checks (`lint`): done in").len() == 1);
+            }
+        }
+        world.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_round_s_manifest_can_be_checked() {
+    let mut world = proposed(then(&remark_added())).await;
+    request_changes(&world, "octo-writer").await;
+    ended(&world, 2).await;
+    world.stop_service().await;
+    let store = world.directory.path().join("data/mendwright.sqlite");
+    let store = SqliteStore::open(&store).await.unwrap();
+    let job = store.jobs(1).await.unwrap().remove(0);
+    let manifest = store.manifest(job.id).await.unwrap().unwrap();
+    store.close().await;
+    assert!(manifest.contains(&head(&world)) && manifest.contains("on_top_of"), "{manifest}");
+    let file = world.directory.path().join("manifest.json");
+    std::fs::write(&file, &manifest).unwrap();
+    let directory = world.repository()["git_dir"].as_str().unwrap().to_owned();
+    let checked = tokio::process::Command::new(BINARY)
+        .args(["verify", "--manifest", file.to_str().unwrap(), "--repo", &directory])
+        .output()
+        .await
+        .unwrap();
+    let told = String::from_utf8_lossy(&checked.stdout);
+    assert_eq!(checked.status.code(), Some(0), "{told}\n{}", String::from_utf8_lossy(&checked.stderr));
+    assert!(told.contains("head's parent"), "{told}");
     world.end().await;
 }
 

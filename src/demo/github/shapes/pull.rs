@@ -120,6 +120,14 @@ pub(in crate::demo::github) fn pull(
 pub(in crate::demo::github) fn check_run(world: &World, repository: &Repository, run: &CheckRun) -> Value {
     let full_name = repository.full_name();
     let url = format!("{}/repos/{full_name}/check-runs/{}", world.urls.api, run.id);
+    let mut app = integration(world);
+    if let Some(slug) = &run.by {
+        let id = world.app.id + 1;
+        app["id"] = json!(id);
+        app["node_id"] = json!(node_id("A", id));
+        app["slug"] = json!(slug);
+        app["name"] = json!(slug);
+    }
     let pulls: Vec<Value> = repository
         .issues
         .values()
@@ -148,7 +156,7 @@ pub(in crate::demo::github) fn check_run(world: &World, repository: &Repository,
         },
         "name": run.name,
         "check_suite": {"id": run.id},
-        "app": integration(world),
+        "app": app,
         "pull_requests": pulls,
     })
 }
