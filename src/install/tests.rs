@@ -84,7 +84,7 @@ fn the_first_page_says_what_is_asked_why_and_what_comes_next() {
     <tr><td>metadata</td><td>read</td><td>to see the repository, and whether whoever put the label on may ask for work</td></tr>
     <tr><td>pull requests</td><td>write</td><td>to open a draft pull request, and to keep it up to date</td></tr>
     </table>
-    <p>It hears of these events: <code>issues</code> (a label is put on or taken off, an issue is closed), <code>issue_comment</code> (somebody writes a comment), <code>pull_request</code> (a pull request is closed), <code>pull_request_review</code> (a review is submitted), <code>pull_request_review_comment</code> (a line of a pull request is commented on), <code>check_run</code> (), <code>delete</code> (a branch is deleted).</p>
+    <p>It hears of these events: <code>issues</code> (a label is put on or taken off, an issue is closed), <code>issue_comment</code> (somebody writes a comment), <code>pull_request</code> (a pull request is closed), <code>pull_request_review</code> (a review is submitted), <code>pull_request_review_comment</code> (a line of a pull request is commented on), <code>check_run</code> (a check of others fails on a pull request of ours), <code>delete</code> (a branch is deleted).</p>
     <p class="soft">Not asked for: workflows, administration, secrets. GitHub itself then refuses any change of your workflows.</p>
     <h2>What happens next</h2>
     <ol>

@@ -310,6 +310,12 @@ async fn every_example_delivery_is_understood_or_ignored() {
         outcomes.push('\n');
     }
     insta::assert_snapshot!(outcomes, @r"
+    check_run.completed.1.json: ignored it is of no pull request of ours
+    check_run.completed.2.json: ignored the check did not fail
+    check_run.created.1.json: ignored only checks that are completed are looked at
+    check_run.created.2.json: ignored only checks that are completed are looked at
+    check_run.requested_action.1.json: ignored only checks that are completed are looked at
+    check_run.rerequested.1.json: ignored only checks that are completed are looked at
     delete.1.json: ignored it is about a tag
     delete.2.json: ignored it is about a tag
     issue_comment.created.1.json: ignored the comment holds no command

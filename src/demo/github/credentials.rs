@@ -75,6 +75,7 @@ pub(super) const DEFAULT_PERMISSIONS: [(&str, &str); 5] = [
 
 /// The events such a bot subscribes to.
 pub(super) const DEFAULT_EVENTS: [&str; 8] = [
+    "check_run",
     "delete",
     "issue_comment",
     "issues",

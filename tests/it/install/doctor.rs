@@ -81,7 +81,7 @@ async fn where_everything_works_it_says_so_and_disturbs_nothing() {
     ok       clock: it agrees with GitHub's
     ok       GitHub App: GitHub knows us as mendwright-demo
     ok       permissions: the App asks for all that it needs, and for nothing else
-    ok       events: the App subscribes to issues, issue_comment, pull_request, pull_request_review, pull_request_review_comment, delete
+    ok       events: the App subscribes to issues, issue_comment, pull_request, pull_request_review, pull_request_review_comment, check_run, delete
     ok       webhook: GitHub sends to http://HOST/webhooks/github
     ok       deliveries: the last N arrived
     ok       installations: octo-maintainer granted all that is needed
@@ -125,7 +125,7 @@ async fn what_is_missing_on_github_is_named_with_where_to_grant_it() {
     assert_eq!(code, 1);
     insta::assert_snapshot!(about(&text, &["permissions", "events", "webhook", "deliveries", "installations"]), @r"
     ok       permissions: the App asks for all that it needs, and for nothing else
-    ok       events: the App subscribes to issues, issue_comment, pull_request, pull_request_review, pull_request_review_comment, delete
+    ok       events: the App subscribes to issues, issue_comment, pull_request, pull_request_review, pull_request_review_comment, check_run, delete
     FAILURE  webhook: GitHub sends to http://HOST/hook, and server.public_url says https://mend.example/webhooks/github
              → Correct the address at GITHUB/settings/apps/mendwright-demo, or server.public_url.
     FAILURE  deliveries: the newest one (issues at TIME) did not arrive: 502 (failed to connect to host)

@@ -233,7 +233,7 @@ async fn a_failing_check_starts_a_round_where_the_repository_wants_it() {
         world.label("octo-maintainer").await;
         ended(&world, 1).await;
         let (first, branch) = (head(&world), pull(&world)["head"].as_str().unwrap().to_owned());
-        let carried = |world: &World| world.log().lines().filter(|line| line.contains("result=")).count();
+        let carried = |world: &World| world.log().lines().filter(|line| line.contains("\"result\"")).count();
         world.github.fail_check(&branch, "lint", "lint: line 4 has no comment").await.unwrap();
         world.until("the check to be heard", |world| carried(world) == 1).await;
         ended(&world, 1 + rounds).await;
