@@ -298,7 +298,7 @@ impl Worker {
                 "the worker died {ATTEMPTS_MAX} times at this job; it is not tried again"
             )));
         }
-        pipeline::run(&self.parts, journal, committed).await
+        Box::pin(pipeline::run(&self.parts, journal, committed)).await
     }
 
     async fn called_off(&self, journal: &Journal, why: String) -> Result<Outcome, JobError> {
