@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
-use crate::demo::github::{EmulatedGitHub, EmulatorOptions, EmulatorSeed, RepositorySource};
+use crate::demo::github::{EmulatedGitHub, EmulatorOptions, EmulatorSeed, FaultRule, RepositorySource};
 use crate::demo::provider::{Conversation, EmulatedProvider};
 
 /// The owner of an imported repository: the demo's administrator.
@@ -51,6 +51,10 @@ pub struct EmulateArguments {
     /// Keep the bare repositories here instead of in a temporary directory
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Have these faults from the start: a JSON list of what POST /_emulator/faults takes, such as
+    /// [{"method": "POST", "path": "/pulls$", "fault": {"first": "suspend"}}]
+    #[arg(long, value_name = "FILE")]
+    pub faults: Option<PathBuf>,
     /// Be a model provider, too, whose model says what this file holds
     #[arg(long, value_name = "FILE")]
     pub conversation: Option<PathBuf>,
@@ -85,6 +89,9 @@ pub async fn run(arguments: EmulateArguments, seeds: &[EmulatorSeed]) -> anyhow:
             emulator.add_repository(&format!("{OWNER}/demo"), RepositorySource::Files(&files))?
         }
     };
+    for rule in arguments.faults.as_deref().map(faults).transpose()?.into_iter().flatten() {
+        emulator.inject_fault(rule)?;
+    }
     announce(&emulator, &git, provider.as_ref())?;
     tokio::select! {
         _ = interrupt.recv() => {}
@@ -96,6 +103,11 @@ pub async fn run(arguments: EmulateArguments, seeds: &[EmulatorSeed]) -> anyhow:
         provider.shut_down().await;
     }
     Ok(())
+}
+
+fn faults(file: &Path) -> anyhow::Result<Vec<FaultRule>> {
+    let text = std::fs::read(file).with_context(|| format!("--faults {} cannot be read", file.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("--faults {} is no list of faults", file.display()))
 }
 
 /// A model provider on a free port, and its model's name.

@@ -5,6 +5,7 @@ mod contract;
 mod git;
 mod rules;
 pub mod schemas;
+mod upheavals;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

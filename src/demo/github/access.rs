@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::call::{Caller, Refusal};
 use super::credentials::App;
 use super::operations::{Access, Level};
-use super::world::{Token, World};
+use super::world::{Repository, Token, World};
 
 /// An App's token may be valid for ten minutes.
 /// Source: docs.github.com, "Generating a JSON Web Token (JWT) for a GitHub App".
@@ -101,7 +101,7 @@ pub(super) fn permit(
     };
     let Access::Any(permissions) = access else { return Ok(()) };
     let repository = repository.map(|index| &world.repositories[index]).ok_or_else(Refusal::not_found)?;
-    if !token.reaches(repository.id) {
+    if !token.reaches(repository) {
         return Err(Refusal::not_found());
     }
     match permissions.iter().any(|(name, level)| token.allows(name, *level)) {
@@ -118,8 +118,8 @@ impl Token {
     pub(super) const LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 
     /// Whether it was made for this repository too.
-    pub(super) fn reaches(&self, repository: u64) -> bool {
-        self.repositories.as_ref().is_none_or(|ids| ids.contains(&repository))
+    pub(super) fn reaches(&self, repository: &Repository) -> bool {
+        repository.covered && self.repositories.as_ref().is_none_or(|ids| ids.contains(&repository.id))
     }
 
     /// Whether it has a permission of at least this level.

@@ -105,10 +105,10 @@ fn narrowed_repositories(call: &Call<'_>) -> Result<Option<Vec<u64>>, Refusal> {
         return Err(Refusal::new(422, "Too many repositories for the installation."));
     }
     let all = &call.world.repositories;
-    let by_name = names
-        .iter()
-        .map(|name| all.iter().find(|repository| Some(repository.name.as_str()) == name.as_str()));
-    let by_id = ids.iter().map(|id| all.iter().find(|repository| Some(repository.id) == id.as_u64()));
+    let covered = || all.iter().filter(|repository| repository.covered);
+    let by_name =
+        names.iter().map(|name| covered().find(|repository| Some(repository.name.as_str()) == name.as_str()));
+    let by_id = ids.iter().map(|id| covered().find(|repository| Some(repository.id) == id.as_u64()));
     by_name
         .chain(by_id)
         .map(|found| found.map(|repository| repository.id).ok_or_else(|| Refusal::new(422, UNKNOWN)))
@@ -120,7 +120,7 @@ pub(super) fn list_repositories(call: &mut Call<'_>) -> Outcome {
     let Caller::Installation(text) = &call.caller else { return Err(Refusal::bad_credentials()) };
     let token = call.world.tokens.get(text).ok_or_else(Refusal::bad_credentials)?;
     let selection = if token.repositories.is_some() { "selected" } else { "all" };
-    let visible = call.world.repositories.iter().filter(|repository| token.reaches(repository.id));
+    let visible = call.world.repositories.iter().filter(|repository| token.reaches(repository));
     let all = visible.map(|repository| shapes::repository(call.world, repository)).collect();
     let mut answer = counted_page(call, "repositories", all);
     answer.body["repository_selection"] = json!(selection);

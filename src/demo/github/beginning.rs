@@ -68,6 +68,9 @@ pub(super) fn new_world(
         deliveries: VecDeque::new(),
         to_hold: 0,
         held: Vec::new(),
+        to_duplicate: 0,
+        to_reorder: 0,
+        reordering: Vec::new(),
         calls: BTreeMap::new(),
         faults: Vec::new(),
         rate_limit: RateLimit {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::upheavals::Upheaval;
+
 /// The longest a fault may make a client wait.
 const DELAY_SECONDS_MAX: f64 = 300.0;
 
@@ -50,6 +52,10 @@ pub enum FaultKind {
     DropAfter,
     /// The request is carried out; half of the answer's body arrives, then the connection closes.
     Truncate,
+    /// The request is carried out; half of the answer's body arrives as if it were all of it.
+    Halve,
+    /// Something happens right before the request is carried out.
+    First(Upheaval),
     /// The request is carried out, later.
     Delay {
         /// How much later.
@@ -96,7 +102,14 @@ pub(super) fn take_fault(faults: &mut Vec<Fault>, method: &str, path: &str) -> O
 pub(super) fn delay_of(fault: Option<&FaultKind>) -> Duration {
     match fault {
         Some(FaultKind::Delay { seconds }) => Duration::from_secs_f64(*seconds),
-        Some(FaultKind::Status { .. } | FaultKind::Drop | FaultKind::DropAfter | FaultKind::Truncate)
+        Some(
+            FaultKind::Status { .. }
+            | FaultKind::Drop
+            | FaultKind::DropAfter
+            | FaultKind::Truncate
+            | FaultKind::Halve
+            | FaultKind::First(_),
+        )
         | None => Duration::ZERO,
     }
 }

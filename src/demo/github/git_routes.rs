@@ -107,7 +107,7 @@ fn admit(
         let id = world.repository_formerly(&wanted.repository)?.id;
         world.repositories.iter().position(|repository| repository.id == id)
     });
-    let found = index.filter(|index| token.reaches(world.repositories[*index].id));
+    let found = index.filter(|index| token.reaches(&world.repositories[*index]));
     let Some(index) = found else { return Err(refuse(404, "Repository not found.\n")) };
     let repository = &world.repositories[index];
     let level = match wanted.service {

@@ -39,6 +39,7 @@ mod server;
 mod settings;
 mod shapes;
 mod state;
+mod upheavals;
 mod webhooks;
 mod world;
 
@@ -59,6 +60,7 @@ pub use credentials::AppCredentials;
 pub use faults::{FaultKind, FaultRule};
 pub use people::Role;
 pub use seed::{EmulatorSeed, SeedIssue};
+pub use upheavals::Upheaval;
 
 use beginning::{ensure_user, new_world};
 use connection::{CuttableListener, Scissors};
@@ -279,6 +281,7 @@ impl EmulatedGitHub {
                 former_names: Vec::new(),
                 private: true,
                 archived: false,
+                covered: true,
                 default_branch,
                 created_at: now,
                 pushed_at: now,

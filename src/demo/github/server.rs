@@ -16,6 +16,7 @@ use super::call::{Answer, Refusal};
 use super::connection::Scissors;
 use super::dispatch::{Incoming, add_headers, respond};
 use super::faults::{FaultKind, delay_of, take_fault};
+use super::upheavals::befall;
 use super::{admin, git_routes, settings};
 
 /// The most bytes of a request to the API: GitHub's bodies are far smaller.
@@ -77,6 +78,11 @@ pub(super) async fn handle(
         scissors.cut();
         return whole(Reply::text(500, ""));
     }
+    if let Some(FaultKind::First(upheaval)) = &fault
+        && let Err(unknown) = shared.with_world(|world| befall(world, upheaval, jiff::Timestamp::now()))
+    {
+        return whole(Reply::text(500, &format!("the emulator has no {unknown}\n")));
+    }
     tokio::time::sleep(delay_of(fault.as_ref())).await;
     let reply = match api_path {
         Some(api_path) => rest(&shared, &parts, &api_path, &body, fault.as_ref()).await,
@@ -97,7 +103,12 @@ pub(super) async fn handle(
             whole(reply)
         }
         Some(FaultKind::Truncate) => truncated(reply, scissors),
-        Some(FaultKind::Status { .. } | FaultKind::Drop | FaultKind::Delay { .. }) | None => whole(reply),
+        Some(FaultKind::Halve) => {
+            let half = reply.body.len() / 2;
+            whole(Reply { body: reply.body[..half].to_vec(), ..reply })
+        }
+        Some(FaultKind::Status { .. } | FaultKind::Drop | FaultKind::Delay { .. } | FaultKind::First(_))
+        | None => whole(reply),
     }
 }
 

@@ -78,7 +78,22 @@ pub(super) fn fire(world: &mut World, event: Event<'_>, now: Timestamp) -> Optio
         world.held.push(delivery);
         return Some(guid);
     }
-    enqueue(world, delivery);
+    if world.to_reorder > 0 {
+        world.to_reorder -= 1;
+        world.reordering.push(delivery);
+        if world.to_reorder == 0 {
+            let waiting = std::mem::take(&mut world.reordering);
+            waiting.into_iter().rev().for_each(|delivery| enqueue(world, delivery));
+        }
+        return Some(guid);
+    }
+    let twice = world.to_duplicate > 0;
+    enqueue(world, delivery.clone());
+    if twice {
+        world.to_duplicate -= 1;
+        let id = world.next_id();
+        enqueue(world, Delivery { id, ..delivery });
+    }
     Some(guid)
 }
 

@@ -29,6 +29,11 @@ pub(super) struct World {
     pub(super) to_hold: u32,
     /// Those, until they are let go: GitHub's log does not know them either.
     pub(super) held: Vec<Delivery>,
+    /// So many of the next deliveries are sent twice.
+    pub(super) to_duplicate: u32,
+    /// So many of the next deliveries wait for each other, to be sent in the opposite order.
+    pub(super) to_reorder: u32,
+    pub(super) reordering: Vec<Delivery>,
     /// How often each operation was called.
     pub(super) calls: BTreeMap<String, u64>,
     pub(super) faults: Vec<Fault>,
@@ -71,6 +76,8 @@ pub(super) struct Repository {
     pub(super) former_names: Vec<String>,
     pub(super) private: bool,
     pub(super) archived: bool,
+    /// Whether the App's installation covers it.
+    pub(super) covered: bool,
     pub(super) default_branch: String,
     pub(super) created_at: Timestamp,
     pub(super) pushed_at: Timestamp,

@@ -24,12 +24,22 @@ async fn started(arguments: &[&str]) -> (Child, String, Lines<BufReader<ChildStd
 async fn a_script_can_run_the_emulator_and_the_service_apart() {
     let directory = tempfile::tempdir().unwrap();
     let scenario = Scenario::by_name("fix").unwrap();
+    let faults = directory.path().join("faults.json");
+    let rule = json!({"method": "GET", "path": "^/rate_limit$", "fault": {"status": {"status": 503}}});
+    std::fs::write(&faults, json!([rule]).to_string()).unwrap();
+    let faults = faults.to_str().unwrap();
     let (_emulator, first, _said) =
-        started(&["emulate", "--listen", "127.0.0.1:0", "--scenario", "fix"]).await;
+        started(&["emulate", "--listen", "127.0.0.1:0", "--scenario", "fix", "--faults", faults]).await;
     let emulator: Value = serde_json::from_str(&first).unwrap();
     let text = |pointer: &str| {
         emulator.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer}")).to_owned()
     };
+
+    for status in [503, 200] {
+        let address = format!("{}/rate_limit", text("/api"));
+        let request = reqwest::Client::new().get(address).header("user-agent", "a-script");
+        assert_eq!(request.send().await.unwrap().status(), status, "what was asked for goes wrong, once");
+    }
 
     let conversation = Conversation::from_json(scenario.conversation).unwrap();
     let provider = EmulatedProvider::start(([127, 0, 0, 1], 0).into(), conversation).await.unwrap();
