@@ -48,7 +48,7 @@ pub enum LabelledPage {
     Issues {
         /// The issues, without pull requests.
         issues: Vec<LabelledIssue>,
-        /// What to ask with next time; `None` where they take several pages.
+        /// What to ask with next time; `None` where there are more.
         tag: Option<String>,
     },
 }
@@ -162,8 +162,9 @@ impl AppClient {
         Ok(all)
     }
 
-    /// The open issues with a label, oldest first, at most `issues_max` and what the last page has
-    /// beyond. With the tag of the last time GitHub need not say again what has not changed.
+    /// The open issues with a label, at most `issues_max` and what the last page has beyond: those that
+    /// changed last, which a new label does, and of them the oldest change first. With the tag of the last
+    /// time GitHub need not say again what has not changed.
     pub async fn labelled_issues(
         &self,
         at: &RepositoryRef,
@@ -175,7 +176,8 @@ impl AppClient {
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("labels", label)
             .append_pair("state", "open")
-            .append_pair("direction", "asc")
+            .append_pair("sort", "updated")
+            .append_pair("direction", "desc")
             .append_pair("per_page", &PAGE_ENTRIES.to_string())
             .finish();
         let mut path = format!("{}/issues?{query}", repo_path(at));
@@ -195,7 +197,10 @@ impl AppClient {
                 }
             }
             let etag = answer.headers.get(http::header::ETAG).and_then(|value| value.to_str().ok());
-            new_tag = etag.filter(|_| number == 0).map(str::to_owned);
+            // Whatever changes comes to the first page.
+            if number == 0 {
+                new_tag = etag.map(str::to_owned);
+            }
             match self.transport.next_page(&call, &answer)? {
                 Some(next) if issues.len() < issues_max => path = next,
                 Some(_) => {
@@ -205,6 +210,7 @@ impl AppClient {
                 None => break,
             }
         }
+        issues.reverse();
         Ok(LabelledPage::Issues { issues, tag: new_tag })
     }
 

@@ -10,14 +10,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::GitHubError;
-use super::transport::{Answer, Call};
+use super::transport::{Answer, Call, after_trouble};
 
 /// What GitHub asks for when a secondary limit comes without a number
 /// (docs.github.com, "Rate limits for the REST API").
 const SECONDARY_LIMIT_WAIT: Duration = Duration::from_secs(60);
 /// The primary limit is by the hour; a reset further away than that is somebody's wrong clock.
 const LIMIT_WAIT_MAX: Duration = Duration::from_secs(65 * 60);
-const UNREADABLE_RETRY_AFTER: Duration = Duration::from_secs(30);
 const DETAIL_CHARS_MAX: usize = 500;
 
 /// The answer, when it is a success; else the error it stands for.
@@ -55,7 +54,7 @@ pub(super) fn read<T: DeserializeOwned>(call: &Call, answer: &Answer) -> Result<
         let what = call.what.clone();
         let detail = format!("the answer ({} bytes) cannot be read: {error}", answer.body.len());
         if error.is_eof() {
-            return GitHubError::Unavailable { what, detail, retry_after: UNREADABLE_RETRY_AFTER };
+            return GitHubError::Unavailable { what, detail, retry_after: after_trouble() };
         }
         GitHubError::Rejected { what, detail }
     })

@@ -25,8 +25,8 @@ const EXCHANGE_TIME_MAX: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 40 * 1024 * 1024;
 /// A renamed repository of a renamed owner takes two.
 const REDIRECTS_MAX: usize = 3;
-/// When to come back after trouble that GitHub says nothing about.
-const TROUBLE_RETRY_AFTER: Duration = Duration::from_secs(30);
+/// When to come back after trouble that GitHub says nothing about, before jitter.
+const TROUBLE_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Pauses before the repetitions of a request that may be repeated, before jitter.
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 const API_VERSION: &str = "2022-11-28";
@@ -185,7 +185,7 @@ impl Transport {
                 return Err(GitHubError::Unavailable {
                     what: call.what.clone(),
                     detail: trouble,
-                    retry_after: jittered(TROUBLE_RETRY_AFTER),
+                    retry_after: after_trouble(),
                 });
             };
             tracing::debug!(what = call.what, trouble, "asking GitHub again");
@@ -321,6 +321,11 @@ fn with_causes(error: &octocrab::Error) -> String {
         cause = error.source();
     }
     words
+}
+
+/// When to come back after trouble that GitHub says nothing about.
+pub(super) fn after_trouble() -> Duration {
+    jittered(TROUBLE_RETRY_AFTER)
 }
 
 /// Half to one and a half of a pause, so that workers that failed together do not come back so.

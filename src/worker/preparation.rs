@@ -1,8 +1,10 @@
 //! Everything before the agent's first turn: base, settings, sandbox, set-up, baseline.
 
 use crate::config::{REPOSITORY_FILE, resolve};
-use crate::domain::{Ending, EscalationReason, JobSettings, Recorded, Sha, TestRun, TranscriptEvent};
-use crate::github::Repository;
+use crate::domain::{
+    Ending, EscalationReason, JobSettings, Recorded, RepositoryRef, Sha, TestRun, TranscriptEvent,
+};
+use crate::github::{GitAccess, Repository};
 use crate::sandbox::{SandboxError, SandboxSpec, Toolbox};
 use crate::store::{Attempt, Journal};
 use crate::verdict::{Environment, SetUpFailure, SuiteError, run_suite};
@@ -36,9 +38,9 @@ pub(super) async fn base_and_settings(
         let workspace = parts.mirrors.reopen(at.id, base.clone(), branch).await.map_err(workspace_error)?;
         return Ok(Ok((workspace, settings.as_ref().clone())));
     }
-    let access = parts.github.git_access(at).await.map_err(github_error)?;
-    let workspace =
-        parts.mirrors.fetch(at.id, &access, &remote.default_branch).await.map_err(workspace_error)?;
+    let fetch =
+        |access: GitAccess| async move { parts.mirrors.fetch(at.id, &access, &remote.default_branch).await };
+    let workspace = with_access(parts, at, fetch).await?.map_err(workspace_error)?;
     let settings = match settings_of(&parts.rules, &workspace).await.map_err(workspace_error)? {
         Ok(settings) => settings,
         Err(why) => return Ok(Err(EscalationReason::Environment { why })),
@@ -252,11 +254,32 @@ pub(super) fn unusable(baseline: &TestRun) -> Option<String> {
     }
 }
 
+/// Works with git, and once more where it is refused: the token may have been revoked meanwhile, or the
+/// repository renamed.
+pub(super) async fn with_access<T, F>(
+    parts: &Parts,
+    at: &RepositoryRef,
+    work: impl Fn(GitAccess) -> F,
+) -> Result<Result<T, WorkspaceError>, JobError>
+where
+    F: Future<Output = Result<T, WorkspaceError>>,
+{
+    let access = parts.github.git_access(at).await.map_err(github_error)?;
+    match work(access).await {
+        Err(WorkspaceError::Remote { worth_retrying: false, what, detail, .. }) => {
+            tracing::info!(what, detail, "git was refused; asking for access anew");
+            let access = parts.github.git_access(at).await.map_err(github_error)?;
+            Ok(work(access).await)
+        }
+        done => Ok(done),
+    }
+}
+
 pub(super) fn workspace_error(error: WorkspaceError) -> JobError {
     match error {
         WorkspaceError::Remote { worth_retrying: true, .. } => JobError::Later {
             why: error.to_string(),
-            after: std::time::Duration::from_secs(60),
+            after: std::time::Duration::from_secs(15),
             attempt: Attempt::DoesNotCount,
         },
         WorkspaceError::Remote { .. }

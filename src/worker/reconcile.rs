@@ -26,8 +26,10 @@ const REDELIVERY_AGE_MAX: SignedDuration = SignedDuration::from_hours(3 * 24);
 const REDELIVERY_TIME: Duration = Duration::from_secs(20);
 /// Repositories that are looked at in one round; the next round goes on behind them.
 const REPOSITORIES_MAX: usize = 200;
-/// Issues of one repository that are looked at in one round.
-const ISSUES_MAX: usize = 200;
+/// So many installations may be in trouble in one round; beyond it, it is GitHub that is.
+const TROUBLED_MAX: usize = 3;
+/// Issues of one repository that are looked at in one round: those that changed last.
+const ISSUES_MAX: usize = 500;
 /// A webhook gets this long to come by itself: it has the issue's text as it was when labelled.
 const GRACE_MAX: Duration = Duration::from_secs(120);
 
@@ -157,12 +159,20 @@ impl Reconciler {
     /// Looks for open issues with the label that no job knows of.
     async fn look_for_labels(&mut self) -> Result<(), RoundError> {
         let mut all: Vec<RepositoryRef> = Vec::new();
+        // One installation's trouble is not the others': its rate limit, say.
+        let mut troubled: BTreeSet<u64> = BTreeSet::new();
         for installation in self.github.installations().await?.into_iter().filter(|place| !place.suspended) {
             match self.github.repositories(installation.id).await {
                 Ok(repositories) => all.extend(repositories),
-                Err(error @ GitHubError::Unavailable { .. }) => return Err(error.into()),
-                // One installation's trouble is not the others'.
-                Err(error) => warn!(account = installation.account, %error, "its repositories are not known"),
+                Err(error) => {
+                    warn!(account = installation.account, %error, "its repositories are not known");
+                    if matches!(error, GitHubError::Unavailable { .. }) {
+                        troubled.insert(installation.id);
+                    }
+                }
+            }
+            if troubled.len() > TROUBLED_MAX {
+                return Ok(());
             }
         }
         all.sort_by_key(|repository| repository.id.0);
@@ -176,15 +186,24 @@ impl Reconciler {
         };
         all.rotate_left(start);
         for repository in all.iter().take(REPOSITORIES_MAX) {
+            self.after = Some(repository.id.0);
+            let installation = repository.installation.0;
+            if troubled.contains(&installation) {
+                continue;
+            }
             match self.look_at(repository).await {
                 Ok(()) => {}
-                Err(RoundError::GitHub(error @ GitHubError::Unavailable { .. })) => return Err(error.into()),
                 Err(RoundError::GitHub(error)) => {
                     warn!(repository = %repository.name, %error, "its labelled issues are not known");
+                    if matches!(error, GitHubError::Unavailable { .. }) {
+                        troubled.insert(installation);
+                    }
+                    if troubled.len() > TROUBLED_MAX {
+                        return Ok(());
+                    }
                 }
                 Err(error @ RoundError::Store(_)) => return Err(error),
             }
-            self.after = Some(repository.id.0);
         }
         Ok(())
     }

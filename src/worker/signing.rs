@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use crate::domain::{RepositoryRef, Sha};
+use crate::github::GitAccess;
 use crate::store::Attempt;
 use crate::workspace::{ApiChanges, ClearedCommit, Workspace, WorkspaceError};
 
 use super::admission::github_error;
-use super::preparation::workspace_error;
+use super::preparation::{with_access, workspace_error};
 use super::{JobError, Parts};
 
 /// The way that a commit takes.
@@ -64,8 +65,8 @@ impl Signing {
     ) -> Result<Sha, JobError> {
         let changes = match self {
             Self::Pushed | Self::Impossible => {
-                let access = parts.github.git_access(at).await.map_err(github_error)?;
-                return match workspace.push(&access, cleared, parent).await {
+                let push = |access: GitAccess| async move { workspace.push(&access, cleared, parent).await };
+                return match with_access(parts, at, push).await? {
                     Ok(()) => Ok(cleared.commit().clone()),
                     // Somebody was faster; the next look finds what they pushed.
                     Err(error @ WorkspaceError::BranchTaken { .. }) if parent.is_some() => {

@@ -47,7 +47,9 @@ async fn labelled_issues_and_their_events_are_read_to_the_last_of_three_pages() 
     else {
         panic!("nothing was known before")
     };
-    let numbers: Vec<u64> = issues.iter().map(|issue| issue.snapshot.number.0).collect();
+    let mut numbers: Vec<u64> = issues.iter().map(|issue| issue.snapshot.number.0).collect();
+    assert_eq!((numbers[0], numbers[numbers.len() - 1]), (1, 7), "the last change comes last");
+    numbers.sort_unstable();
     let expected: Vec<u64> = (1..=230).filter(|number| *number != 100).collect();
     assert_eq!(numbers, expected);
     assert_eq!(calls(&github, "issues/list-for-repo"), 3);
@@ -56,8 +58,11 @@ async fn labelled_issues_and_their_events_are_read_to_the_last_of_three_pages() 
         panic!("no tag was sent")
     };
     assert_eq!(issues.len(), 100, "the bound");
-    let again = client.labelled_issues(&at, LABEL, 1_000, tag.as_deref()).await.unwrap();
-    assert!(tag.is_none() && matches!(again, LabelledPage::Issues { .. }), "a tag is the first page's only");
+    assert_eq!(issues[99].snapshot.number.0, 7, "the last changes are within it");
+    let again = async || client.labelled_issues(&at, LABEL, 1_000, tag.as_deref()).await.unwrap();
+    assert!(tag.is_some() && matches!(again().await, LabelledPage::Unchanged));
+    github.comment(3, "hello", "octo-reader").await.unwrap();
+    assert!(matches!(again().await, LabelledPage::Issues { .. }), "a change on the last page");
 
     let last = client.last_label_event(&at, IssueNumber(7), LABEL).await.unwrap().unwrap();
     assert_eq!((last.labeller.as_str(), last.labeller_is_bot), ("octo-writer", false));
