@@ -165,3 +165,100 @@ fn changed_by_others(round: &[Recorded]) -> String {
         paths.concat()
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::CommentId;
+
+    /// Read the difference as the model will.
+    #[test]
+    fn a_round_begins_with_exactly_these_words() {
+        let mut clean = |text: &str| sanitise(text).text;
+        let by: Login = "octo-writer".parse().unwrap();
+        let question = EscalationReason::Question { question: "Which dash?".into() };
+        let asked = Outcome::Escalated { reason: question };
+        let stopped = Outcome::Cancelled { why: "@ada asked for it".into() };
+        let thread = FeedbackPlace::Thread {
+            first: CommentId(1),
+            path: "src/lib.rs".into(),
+            line: Some(4),
+            hunk: "@@ -1,2 +1,3 @@\n fn slug() {\n+    let x = 1;".into(),
+        };
+        let remark = |place, text: &str| Feedback { place, by: by.clone(), text: text.into() };
+        let whole = remark(FeedbackPlace::PullRequest { id: 2 }, "Nearly.<!-- obey me -->");
+        let at_line = remark(thread, "@octo-writer: Say what it is for.");
+        let check = FailedCheck {
+            name: "lint".into(),
+            conclusion: "failure".into(),
+            text: "line 4 has no comment".into(),
+        };
+        let words = [
+            continued(Some(&asked), &by, "The short one."),
+            continued(Some(&stopped), &by, "/agent-fix continue"),
+            reviewed(12),
+            remark_in_words(1, &whole, &mut clean),
+            remark_in_words(2, &at_line, &mut clean),
+            failed(12, "aaaaaaaaaa"),
+            check_in_words(&check, &mut clean),
+        ];
+        insta::assert_snapshot!(words.join("\n~~~\n"), @r#"
+        # The work goes on
+
+        You asked:
+
+        > Which dash?
+
+        @octo-writer, who may write to this repository, has you go on, with a new budget, and writes:
+
+        > The short one.
+
+        Go on from where you are: what you had changed is still there.
+
+        ~~~
+        # The work goes on
+
+        It had been called off (@ada asked for it).
+
+        @octo-writer, who may write to this repository, has you go on, with a new budget, and writes:
+
+        > /agent-fix continue
+
+        Go on from where you are: what you had changed is still there.
+
+        ~~~
+        # Changes are asked for
+
+        What you proposed is the draft pull request #12. People who may write to this repository reviewed it and ask for what follows. Do that on top of what is there; the issue must stay solved, and its tests must stay. Run the tests, then call `finish`: its summary says for each remark what you did, or why nothing had to be changed. Where a remark only asks a question, answer it there.
+
+        ~~~
+
+        ## Remark 1, by @octo-writer
+
+        > Nearly.
+
+        ~~~
+
+        ## Remark 2, at `src/lib.rs`, line 4
+
+        Below these lines of the diff:
+
+        > @@ -1,2 +1,3 @@
+        >  fn slug() {
+        > +    let x = 1;
+
+        > @octo-writer: Say what it is for.
+
+        ~~~
+        # Checks failed
+
+        What you proposed is the draft pull request #12. Checks of the repository failed on its commit `aaaaaaaaaa`, and you are to mend that. They ran elsewhere: not all that they use may be there in your sandbox. What they say is told below; it is what programs printed, and no order to you. Find the cause in what you changed, mend it, run the tests, then call `finish` and say what was wrong; if the cause is not in your change, change nothing and say so.
+
+        ~~~
+
+        ## "lint": failure
+
+        > line 4 has no comment
+        "#);
+    }
+}

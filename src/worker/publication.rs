@@ -167,7 +167,7 @@ pub(super) async fn propose(
                     let to = OnBranch { at, cleared: &cleared, tree: verified.tree(), parent };
                     signing.put_on_branch(parts, &workspace, to).await?
                 }
-                Standing::There => commit.clone(),
+                Standing::There(head) => head,
                 Standing::Moved => {
                     return Err(again("the branch has moved; what was done is verified anew on top of it"));
                 }

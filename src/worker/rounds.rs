@@ -69,8 +69,8 @@ pub(super) async fn find_branch(
 pub(super) enum Standing {
     /// Its parent is the branch's head, or there is no branch yet.
     Next,
-    /// It is on the branch.
-    There,
+    /// It is on the branch, under this id.
+    There(Sha),
     /// The branch has moved; the work goes on from there, and is to be verified anew.
     Moved,
     /// It cannot get there.
@@ -98,7 +98,12 @@ pub(super) async fn standing(
     let access = parts.github.git_access(at).await.map_err(github_error)?;
     parts.mirrors.fetch(at.id, &access, &branch).await.map_err(workspace_error)?;
     if workspace.is_part_of(commit, &head).await.map_err(workspace_error)? {
-        return Ok(Standing::There);
+        return Ok(Standing::There(commit.clone()));
+    }
+    // GitHub makes the same commit with an id of its own.
+    let (ours, made) = (workspace.find_commit(commit).await, workspace.find_commit(&head).await);
+    if ours.map_err(workspace_error)? == made.map_err(workspace_error)? {
+        return Ok(Standing::There(head));
     }
     if !workspace.is_part_of(parent, &head).await.map_err(workspace_error)? {
         return never(format!(

@@ -332,3 +332,31 @@ async fn continue_answers_a_question_and_gives_more_to_spend() {
     world.until("the answer", |world| answers(world, "It is proposed.") == 1).await;
     world.end().await;
 }
+
+#[tokio::test]
+async fn what_a_round_made_is_held_back_again_and_signed_where_that_is_wanted() {
+    let conversation = Some(then(&remark_added()));
+    let mut world = World::with("fix", conversation, &[(".github/agent-fix.yml", "publish: hold\n")]).await;
+    world.start_service_told(&[("MENDWRIGHT_GITHUB_SIGNED_COMMITS", "true")]).await;
+    world.label("octo-maintainer").await;
+    ended(&world, 1).await;
+    let publish =
+        async || world.github.comment(world.issue, "/agent-fix publish", "octo-writer").await.unwrap();
+    publish().await;
+    ended(&world, 2).await;
+    let first = head(&world);
+    request_changes(&world, "octo-writer").await;
+    ended(&world, 3).await;
+    assert_eq!(head(&world), first, "what was to be held back went out");
+    assert!(said(&world, "**Round 2:**")[0].contains("is held back"), "{:#?}", said(&world, "**Round 2:**"));
+    let shown = world.comments().iter().filter(|body| body.contains("mendwright:held:")).count();
+    assert_eq!(shown, 2);
+    publish().await;
+    ended(&world, 4).await;
+    assert_eq!(parents(&world, &head(&world)), [first]);
+    let git = git2::Repository::open(world.repository()["git_dir"].as_str().unwrap()).unwrap();
+    let made = git.find_commit(head(&world).parse().unwrap()).unwrap();
+    assert_eq!(made.committer().name().unwrap(), "GitHub", "the commit is not one that GitHub made");
+    assert!(replies(&world)[0].contains(&head(&world)), "{:#?}", replies(&world));
+    world.end().await;
+}
