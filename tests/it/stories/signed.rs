@@ -86,7 +86,7 @@ async fn a_mode_that_the_api_cannot_express_is_pushed_instead_and_the_pull_reque
     assert_ne!(committer, "GitHub");
     let body = world.pulls()[0]["body"].as_str().unwrap().to_owned();
     assert!(body.contains("the commit is not signed"), "{body}");
-    assert!(world.github.state()["calls"]["graphql"].is_null());
+    assert!(world.github.state()["calls"]["graphql/createCommitOnBranch"].is_null());
     world.end().await;
 }
 
