@@ -33,7 +33,7 @@ use crate::secrets;
 use crate::store::{SqliteStore, Store};
 use crate::verdict::SetUpLocks;
 use crate::webhook::{self, WebhookSecrets, WebhookState};
-use crate::worker::{Clerk, Parts, Reconciler, Rules, Worker};
+use crate::worker::{Clerk, Greeter, Parts, Reconciler, Rules, Worker};
 use crate::workspace::Mirrors;
 
 mod models;
@@ -184,6 +184,7 @@ impl Live {
             rules: Rules {
                 label: config.github.label.clone(),
                 bots_allowed: config.github.bots_allowed.clone(),
+                served: config.github.served.clone(),
                 budget: config.budget.clone(),
                 caps: config.caps,
                 sandbox: sandbox_spec(&config.sandbox),
@@ -201,13 +202,15 @@ impl Live {
             clock: Timestamp::now,
         };
         let secrets = WebhookSecrets::new(app.webhook_secret.clone(), app.webhook_secret_previous.clone())?;
-        let asked = Arc::new(Notify::new());
+        let (asked, arrived) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let webhook = WebhookState {
             secrets,
             label: config.github.label.clone(),
+            served: config.github.served.clone(),
             deliveries: Arc::new(self.store.clone()),
             wake: parts.wake.clone(),
             asked: asked.clone(),
+            arrived: arrived.clone(),
         };
         if self.routes.set(webhook::router(webhook)).is_err() {
             anyhow::bail!("the service has credentials already");
@@ -215,7 +218,7 @@ impl Live {
         let reconciler = Reconciler::new(
             reconciling,
             self.store.clone(),
-            config.github.label.clone(),
+            (config.github.label.clone(), config.github.served.clone()),
             parts.wake.clone(),
             config.github.reconcile_every,
             Timestamp::now,
@@ -225,6 +228,9 @@ impl Live {
         let clerk = Clerk::new(parts.clone(), asked);
         let shutdown = self.running.shutdown.clone();
         self.running.add(tokio::spawn(async move { clerk.run(&shutdown).await }));
+        let greeter = Greeter::new(parts.clone(), arrived);
+        let shutdown = self.running.shutdown.clone();
+        self.running.add(tokio::spawn(async move { greeter.run(&shutdown).await }));
         for number in 0..config.workers {
             let worker = Worker::new(parts.clone(), format!("{}-{number}", std::process::id()));
             let shutdown = self.running.shutdown.clone();

@@ -193,6 +193,7 @@ impl SandboxArguments {
         Rules {
             label: "agent-fix".to_owned(),
             bots_allowed: Vec::new(),
+            served: Default::default(),
             budget,
             // The store of one run begins empty: there is no day to look back on.
             caps: DayCaps::default(),

@@ -12,7 +12,7 @@ pub use self::engine::EngineConfig;
 use self::values::{number, text, web_address};
 use super::given::{ConfigError, Found, Given};
 use super::secret::refuse_if_public;
-use crate::domain::{Budget, DayCap, DayCaps, Login, Price, PriceTable};
+use crate::domain::{Budget, DayCap, DayCaps, Login, Price, PriceTable, Served};
 use crate::secrets::SecretKind;
 
 mod engine;
@@ -40,6 +40,8 @@ const KEYS: &[&str] = &[
     "github.webhook_secret_previous_file",
     "github.label",
     "github.bots_allowed",
+    "github.repositories",
+    "github.repositories_denied",
     "github.reconcile_seconds",
     "github.publish",
     "github.signed_commits",
@@ -147,6 +149,8 @@ pub struct GitHubConfig {
     pub label: String,
     /// Bots that may put the label on.
     pub bots_allowed: Vec<Login>,
+    /// Which repositories may use this service.
+    pub served: Served,
     /// How often is looked for what webhooks did not tell.
     pub reconcile_every: Duration,
     /// Whether every verified change is held back until somebody says that it may go out.

@@ -20,8 +20,9 @@ pub mod price;
 pub mod report;
 pub mod resumption;
 pub mod secret_found;
+pub mod served;
 pub mod settings;
-pub mod transcript;
+mod transcript;
 
 pub use ask::{Ask, COMMAND, CommentCommand, SaidIn, is_addressed};
 pub use budget::{Budget, BudgetExhausted, CallCost, Spend, Usage, WorstCase};
@@ -48,6 +49,7 @@ pub use resumption::{
     present_round, round_of, unanswered,
 };
 pub use secret_found::{SecretFound, SecretPlace};
+pub use served::{RepositoryPattern, Served};
 pub use settings::{JobSettings, TEST_TIMEOUT_DEFAULT};
 pub use transcript::{
     PromptVersion, QuotedComment, Recorded, RecordedText, SetUpCommand, TranscriptEvent, WorkBrief,

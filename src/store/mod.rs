@@ -97,6 +97,25 @@ pub enum DeliveryRequest {
     },
 }
 
+impl DeliveryRequest {
+    /// Where.
+    pub fn repository(&self) -> &RepositoryRef {
+        match self {
+            Self::Start(trigger) => &trigger.repository,
+            Self::Ask(ask) => &ask.repository,
+            Self::Cancel { repository, .. } | Self::CancelBranch { repository, .. } => repository,
+        }
+    }
+
+    /// Whether something may be done or said for it. To stop is always allowed.
+    pub fn asks_for_work(&self) -> bool {
+        match self {
+            Self::Start(_) | Self::Ask(_) => true,
+            Self::Cancel { .. } | Self::CancelBranch { .. } => false,
+        }
+    }
+}
+
 /// What became of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryRecorded {
@@ -332,6 +351,18 @@ pub trait Store: Send + Sync {
     async fn finish_effect(
         &self,
         claim: &Claim,
+        kind: &str,
+        reference: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Jobs that no worker has taken yet and of which no effect of `kind` is done, the oldest first; some.
+    async fn jobs_nobody_saw(&self, kind: &str) -> Result<Vec<Job>, StoreError>;
+
+    /// Says that an effect took place, without a claim: only for what may be done twice.
+    async fn note_effect(
+        &self,
+        job: &Job,
         kind: &str,
         reference: &str,
         now: Timestamp,

@@ -19,6 +19,7 @@ use crate::domain::{
 };
 
 mod asks;
+mod effects;
 mod issues;
 mod opening;
 mod pauses;
@@ -435,26 +436,22 @@ impl Store for SqliteStore {
         row.map(|row| row.try_get("manifest_json").map_err(self.failed("read a manifest"))).transpose()
     }
 
+    async fn jobs_nobody_saw(&self, kind: &str) -> Result<Vec<Job>, StoreError> {
+        self.unseen_jobs(kind).await
+    }
+
+    async fn note_effect(
+        &self,
+        job: &Job,
+        kind: &str,
+        reference: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.keep_effect(job, kind, reference, now).await
+    }
+
     async fn begin_effect(&self, claim: &Claim, kind: &str, now: Timestamp) -> Result<Effect, StoreError> {
-        let mut tx = self.write().await?;
-        self.fence(&mut tx, claim).await?;
-        let row = sqlx::query(
-            "INSERT INTO effects (repository_id, issue_number, generation, kind, begun_at)
-             VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (repository_id, issue_number, generation, kind) DO UPDATE SET kind = excluded.kind
-             RETURNING reference",
-        )
-        .bind(signed(claim.job.trigger.repository.id.0))
-        .bind(signed(claim.job.trigger.issue.number.0))
-        .bind(i64::from(claim.job.generation))
-        .bind(kind)
-        .bind(milliseconds(now))
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(self.failed("began an effect"))?;
-        tx.commit().await.map_err(self.failed("began an effect"))?;
-        let reference: Option<String> = row.try_get("reference").map_err(self.failed("began an effect"))?;
-        Ok(reference.map_or(Effect::Begun, Effect::Done))
+        self.begin(claim, kind, now).await
     }
 
     async fn finish_effect(
@@ -464,22 +461,7 @@ impl Store for SqliteStore {
         reference: &str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut tx = self.write().await?;
-        self.fence(&mut tx, claim).await?;
-        sqlx::query(
-            "UPDATE effects SET reference = $5, done_at = $6
-             WHERE repository_id = $1 AND issue_number = $2 AND generation = $3 AND kind = $4",
-        )
-        .bind(signed(claim.job.trigger.repository.id.0))
-        .bind(signed(claim.job.trigger.issue.number.0))
-        .bind(i64::from(claim.job.generation))
-        .bind(kind)
-        .bind(reference)
-        .bind(milliseconds(now))
-        .execute(&mut *tx)
-        .await
-        .map_err(self.failed("finished an effect"))?;
-        tx.commit().await.map_err(self.failed("finished an effect"))
+        self.finish(claim, kind, reference, now).await
     }
 
     async fn reserve_call(

@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use super::event::{EventError, Meaning, read_event};
 use super::signature::{Signature, SignatureRefusal, WebhookSecrets};
-use crate::domain::DeliveryId;
+use crate::domain::{DeliveryId, Served};
 use crate::store::{DeliveryRecorded, NewDelivery, Store};
 
 /// Where the App's webhook points to.
@@ -45,12 +45,16 @@ pub struct WebhookState {
     pub secrets: WebhookSecrets,
     /// The label that asks for work.
     pub label: String,
+    /// Whom is listened to.
+    pub served: Served,
     /// Where deliveries are recorded: `Arc::new(store)` for a `store: Arc<dyn Store>`.
     pub deliveries: Arc<dyn DeliveryLog>,
     /// Poked after a delivery that made or ended a job, so that the worker looks at once.
     pub wake: Arc<Notify>,
     /// Poked after a delivery with a command, so that it is carried out at once.
     pub asked: Arc<Notify>,
+    /// Poked after a delivery that made a job, so that it is seen to be seen.
+    pub arrived: Arc<Notify>,
 }
 
 /// The one thing that the receiver needs of the store. Every `Arc` of a [`Store`] has it.
@@ -91,6 +95,7 @@ async fn receive(
     let answer = match recorded {
         DeliveryRecorded::Job(job) => {
             state.wake.notify_one();
+            state.arrived.notify_one();
             json!({"outcome": "queued", "job": job})
         }
         DeliveryRecorded::AlreadyActive(job) => json!({"outcome": "already_active", "job": job}),
@@ -140,6 +145,14 @@ impl FromRequest<WebhookState> for VerifiedDelivery {
         let (request, why_nothing) = match parsed.meaning {
             Meaning::Request(request) => (Some(request), None),
             Meaning::Nothing { why } => (None, Some(why)),
+        };
+        let (request, why_nothing) = match request {
+            Some(request) if request.asks_for_work() && !state.served.serves(&request.repository().name) => {
+                let repository = &request.repository().name;
+                tracing::warn!(delivery = id.as_str(), %repository, "ignored: it may not use this service");
+                (None, Some(format!("{repository} may not use this service")))
+            }
+            request => (request, why_nothing),
         };
         let payload_sha256 = hex::encode(Sha256::digest(&payload));
         let delivery = NewDelivery { id, event, action: parsed.action, payload_sha256, request };

@@ -18,6 +18,8 @@ pub(super) enum Admission {
     Admitted(Repository),
     /// It may not; the words are for the issue.
     Refused(String),
+    /// It may not, and nothing is said there; the words are for the log.
+    Ignored(String),
 }
 
 /// Asks GitHub for the repository, the issue and the labeller's permission, all live.
@@ -25,6 +27,9 @@ pub(super) async fn admit(parts: &Parts, job: &Job, transcript: &[Recorded]) -> 
     let trigger = &job.trigger;
     let at = &trigger.repository;
     let repository = parts.github.repository(at).await.map_err(github_error)?;
+    if !parts.rules.served.serves(&repository.name) {
+        return Ok(Admission::Ignored(format!("{} may not use this service", repository.name)));
+    }
     if repository.archived {
         return Ok(Admission::Refused("the repository is archived".to_owned()));
     }

@@ -142,12 +142,23 @@ impl Clerk {
             }
             return match self.is_heard(ask).await? {
                 Some(result) => Ok(Done::With(result)),
-                None => self.revise(ask, &job).await,
+                None => tokio::join!(self.revise(ask, &job), self.show_that_it_is_seen(ask)).0,
             };
         }
         match self.is_heard(ask).await? {
             Some(result) => Ok(Done::With(result)),
-            None => self.obey(id, ask).await.map(Done::With),
+            // Beside each other: a write may have to wait for its turn, and nobody waits for this one.
+            None => tokio::join!(self.obey(id, ask), self.show_that_it_is_seen(ask)).0.map(Done::With),
+        }
+    }
+
+    /// Puts 👀 on the comment. Nothing depends on it.
+    async fn show_that_it_is_seen(&self, ask: &Ask) {
+        if ask.said_in != SaidIn::Comment {
+            return;
+        }
+        if let Err(error) = self.parts.github.react_to_comment(&ask.repository, ask.comment).await {
+            warn!(repo = %ask.repository.name, number = %ask.number, %error, "a command got no reaction");
         }
     }
 

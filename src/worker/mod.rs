@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::agent::settle_lost;
-use crate::domain::{Budget, DayCaps, JobId, JobSettings, Login, Outcome, TranscriptEvent};
+use crate::domain::{Budget, DayCaps, JobId, JobSettings, Login, Outcome, Served, TranscriptEvent};
 use crate::github::GitHub;
 use crate::model::Model;
 use crate::sandbox::{Sandbox, SandboxSpec};
@@ -26,6 +26,7 @@ mod admission;
 mod again;
 mod clerk;
 mod follow_up;
+mod greeter;
 mod hold;
 mod lease;
 mod left_out;
@@ -44,6 +45,7 @@ mod teller;
 
 pub use again::{JudgedAgain, RanAgain, judge_again, run_again};
 pub use clerk::Clerk;
+pub use greeter::Greeter;
 pub use hold::{Release, ReleaseError, release};
 pub use preparation::settings_of;
 pub use reconcile::Reconciler;
@@ -97,6 +99,8 @@ pub struct Rules {
     pub label: String,
     /// Bots whose label counts.
     pub bots_allowed: Vec<Login>,
+    /// Which repositories may use this service.
+    pub served: Served,
     /// The most a job may spend; a repository may only ask for less.
     pub budget: Budget,
     /// What all jobs together may spend in a day.

@@ -48,6 +48,7 @@ pub(super) async fn run(
             let remote = match admit(parts, journal.job(), &transcript).await? {
                 Admission::Admitted(remote) => remote,
                 Admission::Refused(why) => return publication::refuse(parts, journal, why).await,
+                Admission::Ignored(why) => return publication::ignore(journal, why).await,
             };
             publication::acknowledge(parts, journal).await?;
             let decision = match no_room(parts, journal, &transcript).await? {

@@ -31,7 +31,7 @@ use super::{JobError, Parts};
 /// A job older than this ends also where GitHub cannot be told of it.
 const UNTOLD_MAX: SignedDuration = SignedDuration::from_hours(12);
 /// The reaction that says: seen.
-const EYES: &str = "reaction";
+pub(super) const EYES: &str = "reaction";
 /// The pushed branch.
 const BRANCH: &str = "branch";
 /// The draft pull request.
@@ -71,6 +71,13 @@ pub(super) async fn progress(parts: &Parts, journal: &Journal) {
 pub(super) async fn refuse(parts: &Parts, journal: &Journal, why: String) -> Result<Outcome, JobError> {
     let outcome = Outcome::Cancelled { why };
     end(parts, journal, outcome).await
+}
+
+/// Ends a job of which nothing is said anywhere but in the log and the store.
+pub(super) async fn ignore(journal: &Journal, why: String) -> Result<Outcome, JobError> {
+    let outcome = Outcome::Cancelled { why };
+    journal.append(&[TranscriptEvent::Ended { outcome: outcome.clone() }]).await?;
+    Ok(outcome)
 }
 
 /// Says on the issue how a job ended that did not get to publish anything.

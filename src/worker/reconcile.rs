@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::domain::{DeliveryId, InvalidIdentity, RepositoryRef, Trigger};
+use crate::domain::{DeliveryId, InvalidIdentity, RepositoryRef, Served, Trigger};
 use crate::github::{AppClient, GitHubError, HookDelivery, LabelledIssue, LabelledPage};
 use crate::store::{DeliveryRecorded, DeliveryRequest, NewDelivery, Store, StoreError};
 use crate::webhook::HANDLED_EVENTS;
@@ -38,6 +38,7 @@ pub struct Reconciler {
     github: AppClient,
     store: Arc<dyn Store>,
     label: String,
+    served: Served,
     /// Wakes a worker.
     wake: Arc<Notify>,
     /// Between two rounds.
@@ -65,13 +66,13 @@ impl Reconciler {
     pub fn new(
         github: AppClient,
         store: Arc<dyn Store>,
-        label: String,
+        (label, served): (String, Served),
         wake: Arc<Notify>,
         every: Duration,
         clock: fn() -> Timestamp,
     ) -> Self {
         let (asked_again, settled) = (BTreeSet::new(), BTreeMap::new());
-        Self { github, store, label, wake, every, clock, asked_again, settled, after: None }
+        Self { github, store, label, served, wake, every, clock, asked_again, settled, after: None }
     }
 
     /// Works until `shutdown`. Trouble ends a round, and the next one goes on.
@@ -163,7 +164,9 @@ impl Reconciler {
         let mut troubled: BTreeSet<u64> = BTreeSet::new();
         for installation in self.github.installations().await?.into_iter().filter(|place| !place.suspended) {
             match self.github.repositories(installation.id).await {
-                Ok(repositories) => all.extend(repositories),
+                Ok(repositories) => {
+                    all.extend(repositories.into_iter().filter(|at| self.served.serves(&at.name)));
+                }
                 Err(error) => {
                     warn!(account = installation.account, %error, "its repositories are not known");
                     if matches!(error, GitHubError::Unavailable { .. }) {

@@ -73,6 +73,8 @@ async fn webhook() {
     let store: Arc<dyn Store> =
         Arc::new(SqliteStore::open(&directory.path().join("b.sqlite")).await.unwrap());
     let state = WebhookState {
+        arrived: Arc::default(),
+        served: Default::default(),
         secrets: WebhookSecrets::new(SecretString::from(SECRET), None).unwrap(),
         label: "agent-fix".into(),
         deliveries: Arc::new(store),

@@ -20,6 +20,7 @@ mod living_upheavals;
 mod money;
 mod people;
 mod processes;
+mod reactions;
 mod reading;
 mod reconciliation;
 mod rounds;

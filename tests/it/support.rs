@@ -119,6 +119,15 @@ impl World {
         self.deliver_to(&address);
     }
 
+    /// The same, for these repositories only, with so many seconds between rounds of reconciliation.
+    pub async fn start_service_listening_to(&mut self, repositories: &str, seconds: &str) {
+        let told = [
+            ("MENDWRIGHT_GITHUB_REPOSITORIES", repositories),
+            ("MENDWRIGHT_GITHUB_RECONCILE_SECONDS", seconds),
+        ];
+        self.start_service_told(&told).await;
+    }
+
     /// The same, with more in its environment.
     pub async fn start_service_told(&mut self, environment: &[(&str, &str)]) {
         let configuration = self.write_configuration("", true);

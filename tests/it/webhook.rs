@@ -83,6 +83,8 @@ impl Receiver {
         });
         let wake = Arc::new(Notify::new());
         let state = WebhookState {
+            arrived: Arc::default(),
+            served: Default::default(),
             secrets: WebhookSecrets::new(SECRET.into(), Some(OLD_SECRET.into())).unwrap(),
             label: "agent-fix".to_owned(),
             deliveries: log.clone(),

@@ -264,7 +264,10 @@ async fn installations(client: &AppClient, config: &GitHubConfig, facts: &AppFac
     for installation in &all {
         let account = &installation.account;
         let missing = missing(&installation.permissions);
-        report.add(if installation.suspended {
+        report.add(if !config.served.serves_some_of(account) {
+            let remedy = "Name it in github.repositories, or have its owner uninstall the App.";
+            Check::warning("installations", format!("{account} may not use this service"), remedy)
+        } else if installation.suspended {
             let remedy = format!("Its owner can end that at {}.", installation.html_url);
             Check::warning("installations", format!("{account} has suspended the App"), remedy)
         } else if missing.is_empty() {

@@ -11,7 +11,7 @@ use super::{AppConfig, GitHubConfig};
 use crate::config::given::{ConfigError, Found, Given};
 use crate::config::secret::secret;
 use crate::config::stored_app::StoredApp;
-use crate::domain::Login;
+use crate::domain::{Login, RepositoryPattern, Served};
 
 /// Shorter secrets are taken, with a warning: GitHub advises random text of high entropy.
 const WEBHOOK_SECRET_BYTES_ADVISED: usize = 16;
@@ -95,6 +95,10 @@ pub(super) fn github(
         app,
         label: label(given)?,
         bots_allowed: bots_allowed(given)?,
+        served: Served {
+            allowed: patterns(given, "github.repositories")?,
+            denied: patterns(given, "github.repositories_denied")?,
+        },
         reconcile_every,
         publish_hold: publish_hold(given)?,
         between_writes: Duration::from_secs(
@@ -135,6 +139,20 @@ fn bots_allowed(given: &Given) -> Result<Vec<Login>, ConfigError> {
         login.map_err(|error| found.wrong(format!("has an entry that is none: {error}"), "write logins"))
     };
     found.list()?.into_iter().map(login).collect()
+}
+
+fn patterns(given: &Given, key: &'static str) -> Result<Vec<RepositoryPattern>, ConfigError> {
+    let Some(found) = given.get(key) else { return Ok(Vec::new()) };
+    let remedy = "write accounts or repositories, such as \"octo-org\" or \"octo-org/web-*\"";
+    let list = found.list()?;
+    if list.is_empty() {
+        return Err(found.wrong("is empty", "leave it out to serve all, or name some"));
+    }
+    let pattern = |text: String| {
+        text.parse()
+            .map_err(|why| found.wrong(format!("has an entry that is none ({text:?} is {why})"), remedy))
+    };
+    list.into_iter().map(pattern).collect()
 }
 
 fn publish_hold(given: &Given) -> Result<bool, ConfigError> {

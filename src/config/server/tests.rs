@@ -188,6 +188,8 @@ webhook_secret_file = "secret"
 webhook_secret_previous = "the one before, long enough"
 label = "please fix"
 bots_allowed = ["renovate[bot]"]
+repositories = ["octo-org", "ada/web-*"]
+repositories_denied = ["octo-org/secret"]
 reconcile_seconds = 60
 [model]
 provider = "openai"
@@ -224,6 +226,8 @@ format = "json"
     assert_eq!(config.github.web_url.as_str(), "https://ghe.example/");
     assert!(config.github.app.unwrap().webhook_secret_previous.is_some());
     assert_eq!(config.github.bots_allowed[0].as_str(), "renovate[bot]");
+    let serves = |name: &str| config.github.served.serves(&name.parse().unwrap());
+    assert!(serves("octo-org/x") && serves("ada/web-1") && !serves("octo-org/secret") && !serves("ada/x"));
     assert_eq!(config.github.reconcile_every, Duration::from_secs(60));
     assert!(config.model.api_key.is_none());
     assert_eq!(config.model.price, Some(Price::flat(3.0, 15.0, 0.3, 3.75)));
@@ -323,6 +327,8 @@ fn every_mistake_names_file_key_value_and_remedy() {
         with("github", "label = \"\""),
         with("github", "bots_allowed = \"renovate[bot]\""),
         with("github", "bots_allowed = [\"a b\"]"),
+        with("github", "repositories = []"),
+        with("github", "repositories_denied = [\"a b/c\"]"),
         with("github", "private_key = \"nonsense\"").replace("private_key_file = \"app.pem\"", ""),
         with("github", "webhook_secret = \"beside a file\""),
         WHOLE.replace("app_id = 12345", ""),
@@ -363,6 +369,8 @@ fn every_mistake_names_file_key_value_and_remedy() {
     DIR/mendwright.toml line 3: github.label = "" is no label; write a name of 1 to 50 characters
     DIR/mendwright.toml line 3: github.bots_allowed = "renovate[bot]" is not a list; write it as ["one", "two"]
     DIR/mendwright.toml line 3: github.bots_allowed = ["a b"] has an entry that is none: "a b" is not a GitHub login: letters, digits, '-' and '_', at most 100; write logins
+    DIR/mendwright.toml line 3: github.repositories = [] is empty; leave it out to serve all, or name some
+    DIR/mendwright.toml line 3: github.repositories_denied = ["a b/c"] has an entry that is none ("a b/c" is no pattern of repositories); write accounts or repositories, such as "octo-org" or "octo-org/web-*"
     DIR/mendwright.toml line 3: github.private_key = "…" is no private key in PEM format; it must hold everything from -----BEGIN to -----END, as GitHub gave it to you
     DIR/mendwright.toml line 3: github.webhook_secret = "…" stands beside github.webhook_secret_file; remove one of them (DIR/mendwright.toml line 6 has the other)
     DIR/mendwright.toml: github.app_id is missing; write the number on the App's settings page (or set MENDWRIGHT_GITHUB_APP_ID)

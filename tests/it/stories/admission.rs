@@ -87,3 +87,39 @@ async fn an_archived_repository_is_left_alone() {
     assert!(world.log().contains("the repository is archived"), "{}", world.log());
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_repository_that_may_not_use_the_service_is_ignored_without_a_word_there() {
+    let mut world = World::of("fix", None).await;
+    world.start_service_listening_to("octo-org/other", "1").await;
+    world.label("octo-maintainer").await;
+    world.github.comment(world.issue, "/agent-fix", "octo-maintainer").await.unwrap();
+    // Reconciliation finds the label, too, were it to look.
+    world
+        .until("rounds", |world| {
+            world.github.state()["calls"]["apps/list-repos-accessible-to-installation"].as_u64() >= Some(4)
+        })
+        .await;
+    assert!(world.log().contains("may not use this service"), "{}", world.log());
+    assert!(!world.log().contains("job claimed"), "{}", world.log());
+    assert_eq!(world.comments().len(), 1, "only the command itself");
+    assert_eq!(world.repository()["issues"][0]["reactions"], serde_json::json!([]));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_job_whose_repository_may_no_longer_use_the_service_ends_without_a_word_there() {
+    let stalled = serde_json::json!({"say": "hm", "fault": {"stall": true}});
+    let conversation = serde_json::json!({"model": "scripted-1", "turns": [stalled, stalled]});
+    let mut world = World::of("fix", Some(conversation)).await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    world.until("the first question", |world| world.provider.requests().len() == 1).await;
+    world.kill_service().await;
+    let before = world.comments().len();
+    world.start_service_listening_to("octo-org/other", "300").await;
+    world.until("the job's end", |world| world.log().contains("job ended")).await;
+    assert_eq!(world.comments().len(), before);
+    assert_eq!(world.provider.requests().len(), 1);
+    world.end().await;
+}

@@ -71,6 +71,7 @@ async fn ended_after(times: u32) -> (Outcome, u32) {
     let rules = Rules {
         label: "agent-fix".into(),
         bots_allowed: Vec::new(),
+        served: Default::default(),
         budget: Budget::default(),
         caps: DayCaps::default(),
         sandbox: SandboxSpec::named("defects"),
