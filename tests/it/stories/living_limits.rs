@@ -97,9 +97,11 @@ async fn what_is_written_for_one_installation_is_a_second_apart_and_the_first_is
     let spaced: Vec<Timestamp> = writes.iter().filter(|one| !reacts(one)).map(|one| at(one)).collect();
     assert!(spaced.len() >= 10, "{writes:#?}");
     for pair in spaced.windows(2) {
-        // Both times are taken when the answer is ready.
-        assert!(pair[1].duration_since(pair[0]).as_millis() >= 950, "{pair:?}\n{writes:#?}");
+        // The times are taken when the answer is ready, which a busy machine shifts.
+        assert!(pair[1].duration_since(pair[0]).as_millis() >= 500, "{pair:?}\n{writes:#?}");
     }
+    let all = spaced[spaced.len() - 1].duration_since(spaced[0]).as_millis();
+    assert!(all >= (spaced.len() as i128 - 1) * 1_000 - 500, "{all} ms\n{writes:#?}");
     assert!(asked.as_secs() < 5, "the work waited for what is told: {asked:?}");
     world.end().await;
 }
