@@ -17,11 +17,12 @@ use crate::domain::{
 use crate::github::GitHubError;
 use crate::publish::Evidence;
 use crate::publish::answers::{Answer, AnswerTo, render};
-use crate::store::{DeliveryRecorded, DeliveryRequest, DueAsk, NewDelivery, StoreError};
+use crate::store::{DeliveryRecorded, DeliveryRequest, DueAsk, NewDelivery, StoreError, TakenUp};
 use crate::webhook::may_command;
 
 use super::Parts;
 use super::hold::{Release, ReleaseError, release};
+use super::revise::ROUND_PAUSE;
 
 /// How often is looked for a command that nobody woke us for.
 const POLL: Duration = Duration::from_secs(5);
@@ -137,6 +138,10 @@ impl Clerk {
             let Some(job) = self.parts.store.job_of_pull_request(ask.repository.id, number).await? else {
                 return Ok(Done::With("not ours"));
             };
+            // Before GitHub is asked anything: it may wait for long.
+            if !job.state.is_final() {
+                return Ok(Done::Later(ROUND_PAUSE));
+            }
             if ask.said_in == SaidIn::CheckRun {
                 return self.mend_checks(id, ask, &job).await;
             }
@@ -310,9 +315,9 @@ impl Clerk {
                     by_is_bot: ask.by_is_bot,
                     why: Resumption::Continued { grant, words },
                 };
-                self.parts.store.resume(job.id, resumed, &[id], self.now()).await?;
+                let taken = self.parts.store.resume(job.id, resumed, &[id], self.now()).await?;
                 self.parts.wake.notify_one();
-                return Ok("continued");
+                return Ok(if taken == TakenUp::Now { "continued" } else { "taken up by somebody else" });
             }
         };
         self.answer(ask, to, &answer).await?;

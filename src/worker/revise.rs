@@ -18,7 +18,7 @@ use super::clerk::{Clerk, ClerkError, Done};
 use super::rounds::recorded_base;
 
 /// How long a review waits before it is looked whether the round before it has ended.
-const ROUND_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const ROUND_PAUSE: Duration = Duration::from_secs(5);
 /// Of one remark, in characters.
 const REMARK_CHARS_MAX: usize = 20_000;
 /// Remarks of one round.
@@ -35,8 +35,9 @@ impl Clerk {
             self.answer(ask, to, &Answer::Superseded).await?;
             return Ok(Done::With("superseded"));
         }
-        if !job.state.is_final() {
-            return Ok(Done::Later(ROUND_PAUSE));
+        if let Some(why) = self.no_round(job, number).await? {
+            self.answer(ask, to, &Answer::Refused(&why)).await?;
+            return Ok(Done::With("refused"));
         }
         let transcript = self.parts.store.transcript(job.id).await?;
         if reviewed_rounds(&transcript) >= self.parts.rules.rounds_max {
@@ -89,9 +90,6 @@ impl Clerk {
         if newest.is_some_and(|newest| newest.id != job.id) {
             return Ok(Done::With("superseded"));
         }
-        if !job.state.is_final() {
-            return Ok(Done::Later(ROUND_PAUSE));
-        }
         let Some(Outcome::Proposed { head, .. }) = &job.outcome else {
             return Ok(Done::With("not proposed"));
         };
@@ -104,6 +102,9 @@ impl Clerk {
         }
         if reviewed_rounds(&transcript) >= self.parts.rules.rounds_max {
             return Ok(Done::With("rounds used up"));
+        }
+        if self.no_round(job, number).await?.is_some() {
+            return Ok(Done::With("closed"));
         }
         let checks = self.parts.github.failed_checks(&ask.repository, head).await?;
         if checks.is_empty() {
@@ -123,6 +124,22 @@ impl Clerk {
             TakenUp::AnotherActive => Ok(Done::Later(ROUND_PAUSE)),
             TakenUp::NotSo => Ok(Done::With("held")),
         }
+    }
+
+    /// Why there can be no further round, whatever is asked for: better found before the job is taken up,
+    /// whose end would be lost for nothing.
+    async fn no_round(&self, job: &Job, number: PullRequestNumber) -> Result<Option<String>, ClerkError> {
+        let (github, at) = (&self.parts.github, &job.trigger.repository);
+        let open = github.find_pull_request(at, &job.branch()).await?;
+        if open.is_none_or(|open| open.number != number) {
+            return Ok(Some("the pull request is closed".to_owned()));
+        }
+        let issue = github.issue(at, job.trigger.issue.number).await?;
+        Ok(match (issue.open, issue.locked) {
+            (false, _) => Some(format!("the issue #{} is closed", job.trigger.issue.number)),
+            (true, true) => Some(format!("the issue #{} is locked", job.trigger.issue.number)),
+            (true, false) => None,
+        })
     }
 
     /// What the base that the job works on says. What cannot be read is no consent.

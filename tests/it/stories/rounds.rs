@@ -360,3 +360,15 @@ async fn what_a_round_made_is_held_back_again_and_signed_where_that_is_wanted() 
     assert!(replies(&world)[0].contains(&head(&world)), "{:#?}", replies(&world));
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_review_of_a_closed_pull_request_leaves_the_job_as_it_ended() {
+    let world = proposed(then(&remark_added())).await;
+    world.github.close_issue(number(&world), "octo-maintainer").await.unwrap();
+    request_changes(&world, "octo-writer").await;
+    world.until("the answer", |world| said(world, "Not done: the pull request is closed.").len() == 1).await;
+    let ends = |event: &TranscriptEvent| matches!(event, TranscriptEvent::Resumed { .. });
+    assert!(!world.transcript().await.iter().any(|recorded| ends(&recorded.event)));
+    assert_eq!(world.provider.requests().len(), 3);
+    world.end().await;
+}
