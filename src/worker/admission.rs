@@ -2,10 +2,12 @@
 
 use tracing::warn;
 
-use crate::domain::{Job, PullRequestNumber, Recorded, TranscriptEvent, opened_pull_request, present_round};
+use crate::domain::{
+    Job, PullRequestNumber, Recorded, TranscriptEvent, opened_pull_request, present_round, round_of,
+};
 use crate::github::{ClosingPullRequest, GitHubError, Repository};
 use crate::store::Attempt;
-use crate::webhook::{Authorisation, authorise};
+use crate::webhook::{Authorisation, authorise, may_command};
 
 use super::{JobError, Parts};
 
@@ -33,17 +35,8 @@ pub(super) async fn admit(parts: &Parts, job: &Job, transcript: &[Recorded]) -> 
     if repository.archived {
         return Ok(Admission::Refused("the repository is archived".to_owned()));
     }
-    // A further round rests on the word of whoever asked for it.
-    let resumed = present_round(transcript).first().and_then(|recorded| match &recorded.event {
-        TranscriptEvent::Resumed { by, by_is_bot, .. } => Some((by, *by_is_bot)),
-        _ => None,
-    });
-    let (person, is_bot) = resumed.unwrap_or((&trigger.labeller, trigger.labeller_is_bot));
-    let permission = parts.github.permission(at, person).await.map_err(github_error)?;
-    let allowed = &parts.rules.bots_allowed;
-    match authorise(permission, person, is_bot, allowed) {
-        Authorisation::Allowed => {}
-        Authorisation::Refused { reason } => return Ok(Admission::Refused(reason)),
+    if let Err(why) = permitted(parts, job, transcript).await? {
+        return Ok(Admission::Refused(why));
     }
     let issue = parts.github.issue(at, trigger.issue.number).await.map_err(github_error)?;
     if issue.is_pull_request {
@@ -56,7 +49,7 @@ pub(super) async fn admit(parts: &Parts, job: &Job, transcript: &[Recorded]) -> 
         return Ok(Admission::Refused("the issue is locked".to_owned()));
     }
     if !trigger.commanded
-        && resumed.is_none()
+        && round_of(transcript) == 1
         && !issue.snapshot.labels.iter().any(|label| label == &parts.rules.label)
     {
         return Ok(Admission::Refused(format!("the label `{}` was removed", parts.rules.label)));
@@ -72,6 +65,31 @@ pub(super) async fn admit(parts: &Parts, job: &Job, transcript: &[Recorded]) -> 
         Some(why) => Ok(Admission::Refused(why)),
         None => Ok(Admission::Admitted(repository)),
     }
+}
+
+/// Whether the person whose word the job rests on may ask for work at this moment: whoever let a held
+/// change go, asked for the round, or put the label on. Asked before the work, and again before anything
+/// of it is published. The inner `Err` is why not, for the issue.
+pub(super) async fn permitted(
+    parts: &Parts,
+    job: &Job,
+    transcript: &[Recorded],
+) -> Result<Result<(), String>, JobError> {
+    let trigger = &job.trigger;
+    let allowed = &parts.rules.bots_allowed;
+    let word = present_round(transcript).iter().rev().find_map(|recorded| match &recorded.event {
+        TranscriptEvent::Released { by } => Some((by, false)),
+        TranscriptEvent::Resumed { by, by_is_bot, .. } => Some((by, *by_is_bot)),
+        _ => None,
+    });
+    let (person, is_bot) = word.unwrap_or((&trigger.labeller, trigger.labeller_is_bot));
+    let permission = parts.github.permission(&trigger.repository, person).await.map_err(github_error)?;
+    let authorised = authorise(permission, person, is_bot, allowed);
+    Ok(match (authorised, may_command(permission, person, is_bot, allowed)) {
+        (Authorisation::Allowed, _) => Ok(()),
+        (Authorisation::Refused { .. }, Err(why)) if word.is_some() => Err(why),
+        (Authorisation::Refused { reason }, _) => Err(reason),
+    })
 }
 
 /// What of earlier work would keep this job from being published: better found before anything is

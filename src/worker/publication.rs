@@ -20,7 +20,7 @@ use crate::store::{Attempt, Effect, Journal};
 use crate::verdict::Verified;
 use crate::workspace::{Author, Workspace};
 
-use super::admission::github_error;
+use super::admission::{github_error, permitted};
 use super::follow_up::{CHECK, follow_up, label};
 use super::hold;
 use super::preparation::workspace_error;
@@ -152,6 +152,10 @@ pub(super) async fn propose(
     let head = match done.or(unchanged.cloned()) {
         Some(head) => head,
         None => {
+            // Their permission may have been taken since the work began.
+            if let Err(why) = permitted(parts, &job, &transcript).await? {
+                return refuse(parts, journal, why).await;
+            }
             // Before anything of it leaves, all of it is looked through.
             let new = draft_pr::render(&evidence, verified, workspace.base_branch());
             let mut found = examine_text("the pull request's title", &new.title);

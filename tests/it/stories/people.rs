@@ -1,5 +1,7 @@
 //! Who may ask for work, and what the agent is given to read.
 
+use mendwright::demo::github::Role;
+use mendwright::domain::TranscriptEvent;
 use serde_json::json;
 
 use crate::support::World;
@@ -19,6 +21,24 @@ async fn a_label_by_somebody_without_write_access_starts_nothing_and_says_so() {
         assert!(world.pulls().is_empty());
         world.end().await;
     }
+}
+
+#[tokio::test]
+async fn whoever_lost_write_access_during_the_work_has_nothing_published() {
+    let mut world = World::of("fix", None).await;
+    world.start_service().await;
+    world.label("octo-writer").await;
+    world.until("the first question", |world| world.provider.requests().len() == 1).await;
+    world.github.set_role("octo-writer", Role::Triage);
+    world.until("the job's end", |world| world.log().contains("job ended")).await;
+    assert!(world.pulls().is_empty() && world.repository()["branches"]["agent-fix/issue-1"].is_null());
+    let told = world.comments().concat();
+    assert!(told.contains("`octo-writer`, who has no write access"), "{told}");
+    let judged =
+        |event: &TranscriptEvent| matches!(event, TranscriptEvent::VerdictReached { verified: true, .. });
+    let transcript = world.transcript().await;
+    assert!(transcript.iter().any(|recorded| judged(&recorded.event)), "it ended before the verdict");
+    world.end().await;
 }
 
 #[tokio::test]
