@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use tracing::info;
 
 use crate::domain::{
-    EscalationReason, Outcome, PullRequestNumber, Recorded, Sha, TranscriptEvent, branch_found,
-    opened_pull_request, present_round, round_of, unanswered,
+    EscalationReason, Outcome, PullRequestNumber, Recorded, RepositoryRef, Sha, TranscriptEvent,
+    branch_found, opened_pull_request, present_round, round_of, unanswered,
 };
 use crate::github::GitHubError;
 use crate::publish::{Evidence, rounds, update_round};
@@ -15,7 +15,7 @@ use crate::store::Journal;
 use crate::workspace::{Workspace, WorkspaceError};
 
 use super::admission::github_error;
-use super::preparation::{settings_of, workspace_error};
+use super::preparation::{settings_of, with_access, workspace_error};
 use super::{JobError, Parts};
 
 /// A branch that moves so often in one round is not caught up with.
@@ -95,8 +95,7 @@ pub(super) async fn standing(
     if head == *parent {
         return Ok(Standing::Next);
     }
-    let access = parts.github.git_access(at).await.map_err(github_error)?;
-    parts.mirrors.fetch(at.id, &access, &branch).await.map_err(workspace_error)?;
+    fetch(parts, at, &branch).await?;
     if workspace.is_part_of(commit, &head).await.map_err(workspace_error)? {
         return Ok(Standing::There(commit.clone()));
     }
@@ -140,11 +139,8 @@ async fn take_up(
     let Some((base, base_branch)) = recorded_base(transcript) else {
         return Err(JobError::Broke("the transcript has a pull request and no base".to_owned()));
     };
-    let access = parts.github.git_access(at).await.map_err(github_error)?;
-    let fetch =
-        async |branch: &str| parts.mirrors.fetch(at.id, &access, branch).await.map_err(workspace_error);
-    fetch(&branch).await?;
-    let newest = fetch(base_branch).await?;
+    fetch(parts, at, &branch).await?;
+    let newest = fetch(parts, at, base_branch).await?;
     let parted = newest.merge_base(head, newest.base()).await.map_err(workspace_error)?;
     let parted = parted.unwrap_or_else(|| base.clone());
     let workspace =
@@ -197,6 +193,13 @@ async fn take_up(
     events.push(TranscriptEvent::BranchFound { head: head.clone(), changed });
     journal.append(&events).await?;
     Ok(Ok(()))
+}
+
+/// Brings a branch into our store.
+async fn fetch(parts: &Parts, at: &RepositoryRef, branch: &str) -> Result<Workspace, JobError> {
+    let fetched =
+        with_access(parts, at, |access| async move { parts.mirrors.fetch(at.id, &access, branch).await });
+    fetched.await?.map_err(workspace_error)
 }
 
 /// The base that was recorded last, and its branch.
