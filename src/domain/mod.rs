@@ -45,8 +45,8 @@ pub use report::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
 pub use resumption::{
-    FailedCheck, Feedback, FeedbackPlace, Grant, Resumption, branch_found, opened_pull_request,
-    present_round, round_of, unanswered,
+    FailedCheck, Feedback, FeedbackPlace, Grant, Resumption, branch_found, on_present_ground,
+    opened_pull_request, present_round, round_of, unanswered,
 };
 pub use secret_found::{SecretFound, SecretPlace};
 pub use served::{RepositoryPattern, Served};

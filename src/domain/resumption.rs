@@ -105,6 +105,15 @@ pub fn present_round(transcript: &[Recorded]) -> &[Recorded] {
     &transcript[transcript.iter().rposition(is_resumed).unwrap_or(0)..]
 }
 
+/// What was recorded since the ground last changed: by a new round, or by others' commits on the branch.
+/// Only there does a decision count, or somebody's word on what was decided.
+pub fn on_present_ground(transcript: &[Recorded]) -> &[Recorded] {
+    let is_ground = |recorded: &Recorded| {
+        matches!(recorded.event, TranscriptEvent::Resumed { .. } | TranscriptEvent::BranchFound { .. })
+    };
+    &transcript[transcript.iter().rposition(is_ground).unwrap_or(0)..]
+}
+
 /// The pull request that the job opened, if it has.
 pub fn opened_pull_request(transcript: &[Recorded]) -> Option<PullRequestNumber> {
     transcript.iter().rev().find_map(|recorded| match &recorded.event {

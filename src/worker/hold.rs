@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::config::{REPOSITORY_FILE, RepositoryFile};
 use crate::domain::{
-    IssueNumber, Job, JobId, JobState, Login, Recorded, RepositoryRef, TranscriptEvent, present_round,
+    IssueNumber, Job, JobId, JobState, Login, Recorded, RepositoryRef, TranscriptEvent, on_present_ground,
 };
 use crate::github::{GitHub, GitHubError};
 use crate::provenance::Sealed;
@@ -124,7 +124,7 @@ pub(super) async fn taken_up_at(journal: &Journal) -> Option<Timestamp> {
 }
 
 fn release_in(transcript: &[Recorded]) -> Option<&Recorded> {
-    present_round(transcript)
+    on_present_ground(transcript)
         .iter()
         .rev()
         .find(|recorded| matches!(recorded.event, TranscriptEvent::Released { .. }))

@@ -9,6 +9,7 @@ use tracing::{info, instrument};
 use crate::agent::{Agent, AgentEnding, AgentError, Conversation, Purse, Told, prompts};
 use crate::domain::{
     Budget, BudgetExhausted, EscalationReason, JobState, Outcome, Recorded, Step, TestRun, TranscriptEvent,
+    on_present_ground,
 };
 use crate::store::Journal;
 use crate::verdict::{Judge, Red, Verdict, Verified};
@@ -40,7 +41,7 @@ pub(super) async fn run(
     committed: &AtomicBool,
 ) -> Result<Outcome, JobError> {
     let transcript = journal.transcript().await?;
-    let decision = match decided(undecided(&transcript)) {
+    let decision = match decided(on_present_ground(&transcript)) {
         Some(decision) => decision,
         None => {
             let mut stage = Stage::enter(journal, journal.job().state);
@@ -90,14 +91,6 @@ async fn no_room(
     let shortest = Agent::shortest_request(parts.rules.output_tokens_max);
     let purse = purse(parts, journal, &parts.rules.budget);
     Ok(purse.has_room(&shortest).await?.err())
-}
-
-/// What was recorded since the ground last changed: by a new round, or by others' commits on the branch.
-fn undecided(transcript: &[Recorded]) -> &[Recorded] {
-    let is_ground = |recorded: &Recorded| {
-        matches!(recorded.event, TranscriptEvent::Resumed { .. } | TranscriptEvent::BranchFound { .. })
-    };
-    &transcript[transcript.iter().rposition(is_ground).unwrap_or(0)..]
 }
 
 /// The decision that was recorded before a crash, if there is one.

@@ -247,7 +247,7 @@ async fn hold_back(
     workspace.keep_commit(&cleared).await.map_err(workspace_error)?;
     let transcript = journal.transcript().await?;
     journal.keep_manifest(round_of(&transcript), &manifest.to_text()).await?;
-    let kind = rounds::effect(HELD, &transcript);
+    let kind = rounds::held_effect(HELD, &transcript);
     if let Effect::Begun = journal.begin_effect(&kind).await? {
         let posted = publish_held(parts.github.as_ref(), job, pages).await.map_err(github_error)?;
         journal.finish_effect(&kind, &posted).await?;

@@ -29,6 +29,21 @@ pub(super) fn effect(kind: &str, transcript: &[Recorded]) -> String {
     }
 }
 
+/// The name of showing what is held back: again where others' commits changed it since.
+pub(super) fn held_effect(kind: &str, transcript: &[Recorded]) -> String {
+    let effect = effect(kind, transcript);
+    match moves(transcript) {
+        0 | 1 => effect,
+        moves => format!("{effect}.{moves}"),
+    }
+}
+
+/// How often the branch was found in the present round.
+fn moves(transcript: &[Recorded]) -> usize {
+    let is_found = |recorded: &&Recorded| matches!(recorded.event, TranscriptEvent::BranchFound { .. });
+    present_round(transcript).iter().filter(is_found).count()
+}
+
 /// The pull request that the present round is about; none in the first round.
 pub(super) fn pull_request_of(transcript: &[Recorded]) -> Option<PullRequestNumber> {
     let is_first = round_of(transcript) == 1;
@@ -111,10 +126,7 @@ pub(super) async fn standing(
             parent.short()
         ));
     }
-    let moves = present_round(transcript)
-        .iter()
-        .filter(|recorded| matches!(recorded.event, TranscriptEvent::BranchFound { .. }))
-        .count();
+    let moves = moves(transcript);
     if moves > MOVES_MAX {
         return never(format!("the branch `{branch}` moved {moves} times while this was worked on"));
     }

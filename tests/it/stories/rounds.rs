@@ -351,9 +351,15 @@ async fn what_a_round_made_is_held_back_again_and_signed_where_that_is_wanted() 
     assert!(said(&world, "**Round 2:**")[0].contains("is held back"), "{:#?}", said(&world, "**Round 2:**"));
     let shown = world.comments().iter().filter(|body| body.contains("mendwright:held:")).count();
     assert_eq!(shown, 2);
+    // What goes out is what was shown: others' commits come between, so it is shown again.
+    let branch = pull(&world)["head"].as_str().unwrap().to_owned();
+    let theirs = world.github.commit_file(&branch, "NOTES.md", "By hand.\n", "octo-writer").await.unwrap();
     publish().await;
     ended(&world, 4).await;
-    assert_eq!(parents(&world, &head(&world)), [first]);
+    assert_eq!(head(&world), theirs, "what was not shown went out");
+    publish().await;
+    ended(&world, 5).await;
+    assert_eq!(parents(&world, &head(&world)), [theirs]);
     let git = git2::Repository::open(world.repository()["git_dir"].as_str().unwrap()).unwrap();
     let made = git.find_commit(head(&world).parse().unwrap()).unwrap();
     assert_eq!(made.committer().name().unwrap(), "GitHub", "the commit is not one that GitHub made");
