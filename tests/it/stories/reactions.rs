@@ -16,8 +16,9 @@ fn reactions(world: &World, number: u64) -> serde_json::Value {
 
 #[tokio::test]
 async fn with_the_only_worker_busy_a_label_is_seen_at_once_and_still_once_after_a_restart() {
-    let stalled = json!({"say": "hm", "fault": {"stall": true}});
-    let conversation = json!({"model": "scripted-1", "turns": [stalled, stalled, stalled]});
+    // Each job's first question, before and after the restart.
+    let stalled = json!({"say": "hm", "fault": {"stall": true, "times": 3}});
+    let conversation = json!({"model": "scripted-1", "turns": [stalled]});
     let mut world = World::of("fix", Some(conversation)).await;
     world.start_service().await;
     world.label("octo-maintainer").await;
