@@ -22,6 +22,8 @@ const FILES: usize = 1_000;
 const JOBS: usize = 15;
 /// A red suite is run a second time, to tell what fails by chance.
 const BASELINE_RUNS: usize = 2;
+/// Longer than an installation's writes are apart.
+const BETWEEN_JOBS: Duration = Duration::from_millis(1_500);
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -143,6 +145,8 @@ async fn main() {
     let (mut seen, mut asked, mut answered) = (Vec::new(), Vec::new(), Vec::new());
     for job in 0..=JOBS {
         let number = github.open_issue(&format!("It is broken ({job})"), "Very.", "octo-reader").unwrap();
+        // What the job before wrote last must not have this one wait for its turn.
+        tokio::time::sleep(BETWEEN_JOBS).await;
         let labelled = Instant::now();
         github.label_issue(number, "agent-fix", "octo-maintainer").await.unwrap();
         until("the reaction", || count(&issue(&github, number)["reactions"]) == 1).await;
