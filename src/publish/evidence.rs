@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::domain::{
     AssistantBlock, FailedTest, Feedback, IssueSnapshot, Job, JobSettings, JobState, Login, Message, Outcome,
     PullRequestNumber, Recorded, RepositoryName, Resumption, Sha, Spend, TestRun, ToolArguments,
-    TranscriptEvent, branch_found, opened_pull_request, present_round, unanswered,
+    TranscriptEvent, branch_found, opened_pull_request, present_round, round_of, unanswered,
 };
 
 use crate::agent::Conversation;
@@ -136,7 +136,7 @@ impl Evidence {
             sandboxes: Vec::new(),
             paths_written: Vec::new(),
             checkpoint: None,
-            round: 1,
+            round: round_of(transcript),
             pull_request: opened_pull_request(transcript),
             feedback: feedback_of(transcript),
             failed_checks: failed_checks_of(transcript),
@@ -271,7 +271,6 @@ impl Evidence {
             TranscriptEvent::Note { text } => self.notes.push(text.clone()),
             TranscriptEvent::StateChanged { state } => self.state = *state,
             TranscriptEvent::Resumed { .. } => {
-                self.round += 1;
                 (self.verdict, self.summary) = (None, None);
             }
             TranscriptEvent::Ended { outcome } => {
