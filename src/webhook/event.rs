@@ -236,11 +236,7 @@ impl IssuesPayload {
         let Some(installation) = self.installation else {
             return nothing("it does not come through an installation of the App");
         };
-        let repository = RepositoryRef {
-            installation: InstallationId(installation.id),
-            id: RepositoryId(self.repository.id),
-            name: self.repository.full_name.parse::<RepositoryName>()?,
-        };
+        let repository = self.repository.reached_by(&installation)?;
         let issue = IssueNumber(self.issue.number);
         let sender: Login = self.sender.login.parse()?;
         // Whatever happened to the issue changed this; without it nothing is compared.
@@ -275,27 +271,49 @@ impl CommentPayload {
         let is_addressed = self.issue.pull_request.is_some() && self.issue.is_told(&body);
         let command = CommentCommand::read(&body).or(is_addressed.then_some(CommentCommand::Revise));
         let Some(command) = command else { return nothing("the comment holds no command") };
-        let Some(installation) = self.installation else {
+        let is_pull_request = self.issue.pull_request.is_some();
+        let place = (self.repository, self.installation, is_pull_request);
+        self.comment.asks(place, self.issue, SaidIn::Comment, command)
+    }
+}
+
+impl RawRepository {
+    fn reached_by(&self, installation: &RawInstallation) -> Result<RepositoryRef, InvalidIdentity> {
+        Ok(RepositoryRef {
+            installation: InstallationId(installation.id),
+            id: RepositoryId(self.id),
+            name: self.full_name.parse::<RepositoryName>()?,
+        })
+    }
+}
+
+impl RawComment {
+    /// What it asks for, on the issue or pull request that it stands on.
+    fn asks(
+        self,
+        (repository, installation, is_pull_request): (RawRepository, Option<RawInstallation>, bool),
+        issue: RawIssue,
+        said_in: SaidIn,
+        command: CommentCommand,
+    ) -> Result<Meaning, InvalidIdentity> {
+        let nothing = |why: &str| Ok(Meaning::Nothing { why: why.to_owned() });
+        let Some(installation) = installation else {
             return nothing("it does not come through an installation of the App");
         };
-        let Some(by) = self.comment.user else { return nothing("nobody is said to have written it") };
+        let Some(by) = self.user else { return nothing("nobody is said to have written it") };
         Ok(Meaning::Request(DeliveryRequest::Ask(Ask {
-            repository: RepositoryRef {
-                installation: InstallationId(installation.id),
-                id: RepositoryId(self.repository.id),
-                name: self.repository.full_name.parse::<RepositoryName>()?,
-            },
-            number: IssueNumber(self.issue.number),
-            is_pull_request: self.issue.pull_request.is_some(),
-            issue: self.issue.snapshot()?,
+            repository: repository.reached_by(&installation)?,
+            number: IssueNumber(issue.number),
+            is_pull_request,
+            issue: issue.snapshot()?,
             by: by.login.parse()?,
             by_id: by.id,
             by_is_bot: by.kind.as_deref() == Some("Bot"),
-            said_in: SaidIn::Comment,
-            comment: CommentId(self.comment.id),
-            body,
+            said_in,
+            comment: CommentId(self.id),
+            body: self.body.unwrap_or_default(),
             command,
-            at: self.comment.created_at.as_ref().and_then(|text| text.parse().ok()),
+            at: self.created_at.as_ref().and_then(|text| text.parse().ok()),
         })))
     }
 }

@@ -3,9 +3,7 @@
 use serde::Deserialize;
 
 use super::{Meaning, RawInstallation, RawRepository, RawUser};
-use crate::domain::{
-    BRANCH_PREFIX, InstallationId, InvalidIdentity, Login, RepositoryId, RepositoryName, RepositoryRef,
-};
+use crate::domain::{BRANCH_PREFIX, InvalidIdentity, Login};
 use crate::store::DeliveryRequest;
 
 #[derive(Deserialize)]
@@ -98,11 +96,7 @@ fn gone(
     let Some(installation) = installation else {
         return nothing("it does not come through an installation of the App");
     };
-    let repository = RepositoryRef {
-        installation: InstallationId(installation.id),
-        id: RepositoryId(repository.id),
-        name: repository.full_name.parse::<RepositoryName>()?,
-    };
+    let repository = repository.reached_by(&installation)?;
     Ok(Meaning::Request(DeliveryRequest::CancelBranch { repository, branch, why, at }))
 }
 

@@ -4,8 +4,7 @@ use serde::Deserialize;
 
 use super::{Meaning, RawComment, RawInstallation, RawIssue, RawRepository, RawUser};
 use crate::domain::{
-    Ask, BRANCH_PREFIX, CommentCommand, CommentId, InstallationId, InvalidIdentity, IssueNumber,
-    IssueSnapshot, Login, RepositoryId, RepositoryName, RepositoryRef, SaidIn,
+    Ask, BRANCH_PREFIX, CommentCommand, CommentId, InvalidIdentity, IssueNumber, IssueSnapshot, Login, SaidIn,
 };
 use crate::store::DeliveryRequest;
 
@@ -66,28 +65,8 @@ impl ReviewPayload {
         if !requests_changes && !self.pull_request.is_told(&body) {
             return nothing("it asks nothing of the bot that opened the pull request");
         }
-        let Some(installation) = self.installation else {
-            return nothing("it does not come through an installation of the App");
-        };
-        let Some(by) = self.comment.user else { return nothing("nobody is said to have written it") };
-        Ok(Meaning::Request(DeliveryRequest::Ask(Ask {
-            repository: RepositoryRef {
-                installation: InstallationId(installation.id),
-                id: RepositoryId(self.repository.id),
-                name: self.repository.full_name.parse::<RepositoryName>()?,
-            },
-            number: IssueNumber(self.pull_request.number),
-            is_pull_request: true,
-            issue: self.pull_request.snapshot()?,
-            by: by.login.parse()?,
-            by_id: by.id,
-            by_is_bot: by.kind.as_deref() == Some("Bot"),
-            said_in,
-            comment: CommentId(self.comment.id),
-            body,
-            command: CommentCommand::Revise,
-            at: self.comment.created_at.as_ref().and_then(|text| text.parse().ok()),
-        })))
+        let place = (self.repository, self.installation, true);
+        self.comment.asks(place, self.pull_request, said_in, CommentCommand::Revise)
     }
 }
 
@@ -107,11 +86,7 @@ impl CheckPayload {
         };
         let by: Login = self.sender.login.parse()?;
         Ok(Meaning::Request(DeliveryRequest::Ask(Ask {
-            repository: RepositoryRef {
-                installation: InstallationId(installation.id),
-                id: RepositoryId(self.repository.id),
-                name: self.repository.full_name.parse::<RepositoryName>()?,
-            },
+            repository: self.repository.reached_by(&installation)?,
             number: IssueNumber(pull.number),
             is_pull_request: true,
             issue: IssueSnapshot {
