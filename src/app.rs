@@ -31,7 +31,7 @@ use crate::model::Model;
 use crate::sandbox::Sandbox;
 use crate::secrets;
 use crate::store::{SqliteStore, Store};
-use crate::verdict::SetUpLocks;
+use crate::setup::SetUpLocks;
 use crate::webhook::{self, WebhookSecrets, WebhookState};
 use crate::worker::{Clerk, Greeter, Parts, Reconciler, Rules, Worker};
 use crate::workspace::Mirrors;

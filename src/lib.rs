@@ -9,6 +9,7 @@
 pub mod domain;
 // Layer 1
 pub mod config;
+pub mod detect;
 pub mod recording;
 pub mod secrets;
 pub mod telemetry;
@@ -21,6 +22,8 @@ pub mod store;
 pub mod agent;
 pub mod provenance;
 pub mod publish;
+pub mod setup;
+pub mod testing;
 pub mod verdict;
 pub mod webhook;
 pub mod workspace;
@@ -30,7 +33,9 @@ pub mod install;
 pub mod worker;
 // Layer 5
 pub mod app;
+pub mod audit;
+#[cfg(feature = "demo")]
 pub mod demo;
-pub mod recheck;
+
 // Layer 6: the command line
 pub mod cli;

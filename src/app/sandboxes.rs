@@ -15,7 +15,7 @@ use crate::sandbox::{
     DockerOptions, Guarantee, KeptBounds, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect,
     detect_toolchains,
 };
-use crate::verdict::SetUpPolicy;
+use crate::setup::SetUpPolicy;
 
 /// How often is looked for what sandboxes left behind.
 const TIDY_EVERY: Duration = Duration::from_secs(600);

@@ -4,12 +4,13 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::demo::scenario::{SCENARIOS, Scenario};
 use crate::demo::story::{StoryOptions, play};
-use crate::model::Provider;
 use crate::telemetry;
+
+use super::given::ProviderArgument;
 
 /// Plays a scenario with everything embedded on loopback, and exits with 0 when it ended as it
 /// should.
@@ -35,24 +36,6 @@ pub struct DemoArguments {
     /// Ends with one line of JSON on standard output; everything else goes to standard error.
     #[arg(long)]
     json: bool,
-}
-
-/// A provider as typed.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum ProviderArgument {
-    /// Anthropic's Messages.
-    Anthropic,
-    /// OpenAI's Chat Completions.
-    Openai,
-}
-
-impl From<ProviderArgument> for Provider {
-    fn from(argument: ProviderArgument) -> Self {
-        match argument {
-            ProviderArgument::Anthropic => Self::Anthropic,
-            ProviderArgument::Openai => Self::OpenAi,
-        }
-    }
 }
 
 /// Runs the command. Answers with the exit code.

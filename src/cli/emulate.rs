@@ -12,8 +12,8 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
-use crate::demo::github::{EmulatedGitHub, EmulatorOptions, EmulatorSeed, FaultRule, RepositorySource};
-use crate::demo::provider::{Conversation, EmulatedProvider};
+use mendwright_emulator::github::{EmulatedGitHub, EmulatorOptions, EmulatorSeed, FaultRule, RepositorySource};
+use mendwright_emulator::model::{Conversation, EmulatedProvider};
 
 /// The owner of an imported repository: the demo's administrator.
 const OWNER: &str = "octo-maintainer";

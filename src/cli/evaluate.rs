@@ -16,7 +16,7 @@ use crate::evaluate::{
     read_instances,
 };
 use crate::telemetry;
-use crate::verdict::SetUpLocks;
+use crate::setup::SetUpLocks;
 use crate::worker::local::Bench;
 use crate::workspace::LocalRepository;
 

@@ -15,7 +15,7 @@ use crate::domain::{IssueNumber, IssueSnapshot, Outcome, Recorded};
 use crate::publish::narrate;
 use crate::recording::Recording;
 use crate::telemetry;
-use crate::verdict::SetUpLocks;
+use crate::setup::SetUpLocks;
 use crate::worker::JobReport;
 use crate::worker::local::{Bench, LocalEnd, LocalJob, LocalParts, LocalWork};
 use crate::workspace::LocalRepository;

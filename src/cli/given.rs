@@ -10,13 +10,12 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::allowed_host;
-use super::demo::ProviderArgument;
 use crate::config::AllowedHost;
 use crate::domain::{Budget, DayCaps, Price};
 use crate::model::{ModelConfig, Provider, context_tokens, known_price};
 use crate::sandbox::{Root, Sandbox, SandboxSpec, detect_toolchains, sandbox_by_name};
 use crate::secrets::{self, SecretKind};
-use crate::verdict::SetUpPolicy;
+use crate::setup::SetUpPolicy;
 use crate::worker::local::{Bench, LocalParts};
 use crate::worker::{Rules, SettingsOverride};
 
@@ -234,5 +233,23 @@ fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         Some(_) | None => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
+/// A provider as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum ProviderArgument {
+    /// Anthropic's Messages.
+    Anthropic,
+    /// OpenAI's Chat Completions.
+    Openai,
+}
+
+impl From<ProviderArgument> for Provider {
+    fn from(argument: ProviderArgument) -> Self {
+        match argument {
+            ProviderArgument::Anthropic => Self::Anthropic,
+            ProviderArgument::Openai => Self::OpenAi,
+        }
     }
 }

@@ -5,14 +5,19 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::AllowedHost;
-use crate::demo::github::{EmulatorSeed, SeedIssue};
+#[cfg(feature = "demo")]
+use mendwright_emulator::github::{EmulatorSeed, SeedIssue};
+#[cfg(feature = "demo")]
 use crate::demo::scenario::{SCENARIOS, Scenario};
+#[cfg(feature = "demo")]
 use crate::demo::story::REPOSITORY;
 use crate::sandbox::{KeptBounds, Sandbox};
 
+#[cfg(feature = "demo")]
 mod demo;
 mod detect;
 mod doctor;
+#[cfg(feature = "demo")]
 mod emulate;
 mod evaluate;
 mod fix;
@@ -34,6 +39,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Shows the whole thing on loopback: no GitHub, no Docker, no key.
+    #[cfg(feature = "demo")]
     Demo(demo::DemoArguments),
     /// Runs the service.
     Serve(serve::ServeArguments),
@@ -52,6 +58,7 @@ enum Command {
     /// Says how often it is right: on known issues, or on a repository's own past fixes.
     Evaluate(Box<evaluate::EvaluateArguments>),
     /// The emulated GitHub alone, as a process of its own.
+    #[cfg(feature = "demo")]
     Emulate(emulate::EmulateArguments),
     /// What jobs run in.
     Sandbox {
@@ -103,6 +110,7 @@ pub fn main() -> ExitCode {
     }
 }
 
+#[cfg(feature = "demo")]
 /// The scenarios as the emulator begins with them.
 fn scenario_seeds() -> Vec<EmulatorSeed> {
     let seed = |scenario: &Scenario| EmulatorSeed {
@@ -120,6 +128,7 @@ fn scenario_seeds() -> Vec<EmulatorSeed> {
 
 async fn run(command: Command) -> anyhow::Result<i32> {
     match command {
+        #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Serve(arguments) => serve::run(arguments).await,
         Command::Doctor(arguments) => doctor::run(arguments).await,
@@ -129,6 +138,7 @@ async fn run(command: Command) -> anyhow::Result<i32> {
         Command::Verify(arguments) => verify::run(arguments).await,
         Command::Replay(arguments) => replay::run(arguments).await,
         Command::Evaluate(arguments) => evaluate::run(*arguments).await,
+        #[cfg(feature = "demo")]
         Command::Emulate(arguments) => {
             emulate::run(arguments, &scenario_seeds()).await?;
             Ok(0)

@@ -7,7 +7,7 @@ use clap::Args;
 use super::given::SandboxArguments;
 use crate::domain::Budget;
 use crate::publish::narrate;
-use crate::recheck::replay;
+use crate::audit::replay;
 use crate::recording::Recording;
 use crate::telemetry;
 use crate::worker::SettingsOverride;

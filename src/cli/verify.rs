@@ -7,7 +7,7 @@ use clap::Args;
 use super::given::SandboxArguments;
 use crate::domain::Budget;
 use crate::provenance::schema;
-use crate::recheck::{Outcome, Wanted, verify};
+use crate::audit::{Outcome, Wanted, verify};
 use crate::telemetry;
 use crate::worker::SettingsOverride;
 

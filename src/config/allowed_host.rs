@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::host_name::{host_name_problem, internal_host_name_problem};
+use crate::domain::{host_name_problem, internal_host_name_problem};
 
 /// Wider ranges are no statement of where a host is: networks of a company have these sizes at most.
 const V4_PREFIX_MIN: u8 = 8;

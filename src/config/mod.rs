@@ -5,22 +5,15 @@
 //! form, as somebody typed it, and a resolved one that the rest of the house uses.
 
 mod allowed_host;
-mod detect;
 mod given;
-mod host_name;
 mod repository;
 mod secret;
 mod server;
 mod stored_app;
 
 pub use allowed_host::{AllowedHost, is_never_reached};
-pub use detect::{
-    DETECTION_BYTES_MAX, Environment, Explanation, Found, HostSource, NamedHost, NothingDetected, PassedOver,
-    ProposedHosts, RootEntry, RootListing, Untested, detect, is_image_reference, propose_hosts,
-    repository_file_for, repository_host_files, worker_host_files,
-};
 pub use given::{ConfigError, ENVIRONMENT_PREFIX};
-pub use host_name::host_name_problem;
+
 pub use repository::{
     REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, RepositoryConfigError, RepositoryFile, resolve,
 };

@@ -8,10 +8,10 @@ use globset::Glob;
 use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 
-use super::detect::{
+use crate::detect::{
     Environment, Found, NothingDetected, PassedOver, RootListing, detect, is_image_reference,
 };
-use super::host_name::host_name_problem;
+use crate::domain::host_name_problem;
 use super::nearest;
 use crate::domain::{Budget, CommandPattern, JobSettings, TEST_TIMEOUT_DEFAULT};
 
@@ -277,22 +277,6 @@ impl RepositoryFile {
             usd_max: self.usd_max.map_or(operator.usd_max, |max| max.min(operator.usd_max)),
             time_max: self.time_max.map_or(operator.time_max, |max| max.min(operator.time_max)),
         }
-    }
-}
-
-/// For YAML that strangers wrote. No honest file reaches any of these. The bytes are counted after
-/// aliases are expanded.
-pub(super) fn yaml_options() -> serde_saphyr::Options {
-    serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_events: 20_000,
-            max_nodes: 10_000,
-            max_depth: 16,
-            max_anchors: 50,
-            max_aliases: 50,
-            max_total_scalar_bytes: REPOSITORY_FILE_BYTES_MAX * 2,
-        },
-        with_snippet: false,
     }
 }
 

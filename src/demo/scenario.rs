@@ -148,7 +148,7 @@ fn collect(folder: &Dir<'_>, fixture: &str, files: &mut Vec<(String, Vec<u8>)>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::provider::Conversation;
+    use mendwright_emulator::model::Conversation;
 
     #[test]
     fn every_scenario_has_files_and_a_conversation_that_can_be_played() {

@@ -4,6 +4,7 @@
 //! `Delivery → Trigger → Job → (workspace) → RunReport → Verdict → Publication`.
 
 pub mod ask;
+mod authorization;
 mod budget;
 pub mod change;
 pub mod command;
@@ -12,6 +13,7 @@ pub mod conversation;
 pub mod day;
 pub mod egress;
 pub mod flag;
+mod host_name;
 pub mod identity;
 pub mod issue;
 pub mod job;
@@ -25,6 +27,7 @@ pub mod settings;
 mod transcript;
 
 pub use ask::{Ask, COMMAND, CommentCommand, SaidIn, is_addressed};
+pub use authorization::{Authorisation, Permission, authorise, may_command};
 pub use budget::{Budget, BudgetExhausted, CallCost, Spend, Usage, WorstCase};
 pub use change::{Change, ChangedContent, FileMode};
 pub use command::{BoundedOutput, CommandResult, Ending, FailedTest, TestRun, WritablePlace};
@@ -33,6 +36,7 @@ pub use conversation::{AssistantBlock, Message, StopReason, ToolArguments, ToolC
 pub use day::{DAY, DayCall, DayCap, DayCapReached, DayCaps, Payer, micro_usd};
 pub use egress::{EgressDecision, EgressReport};
 pub use flag::{Flag, Suspicion};
+pub use host_name::{host_name_problem, internal_host_name_problem};
 pub use identity::{
     CommentId, DeliveryId, InstallationId, InvalidIdentity, IssueNumber, JobId, Login, PullRequestNumber,
     RepositoryId, RepositoryName, RepositoryRef, Sha,

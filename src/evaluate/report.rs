@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{HistoryCheck, InstanceResult, Interval, wilson};
 use crate::domain::{Budget, Price, Usage};
-use crate::publish::neutralise::{cell, code_cell, code_span, cut};
+use crate::publish::escape::{cell, code_cell, code_span, cut};
 
 /// Longest reason in a table.
 const REASON_CHARS_MAX: usize = 200;

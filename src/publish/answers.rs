@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::evidence::Evidence;
-use super::neutralise::{code_span, cut, inline};
+use super::escape::{code_span, cut, inline};
 use super::words::spend;
 use crate::domain::{CommentId, JobState, Login, Outcome, PullRequestNumber};
 

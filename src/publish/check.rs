@@ -4,7 +4,7 @@
 
 use super::draft_pr::sections;
 use super::evidence::Evidence;
-use super::neutralise::{cut, line, plain};
+use super::escape::{cut, line, plain};
 use super::words::{plural, provenance};
 use crate::domain::{RepoPath, Sha, TestCase};
 use crate::github::{Annotation, AnnotationLevel, CheckConclusion, CheckRun};
@@ -80,7 +80,7 @@ fn annotation(test: &TestCase, still_fails: bool) -> Option<Annotation> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::neutralise::properties::{assert_text_is_inert, page};
+    use super::super::escape::properties::{assert_text_is_inert, page};
     use super::super::samples::{fixed, hostile};
     use super::*;
     use crate::domain::{TestLocation, TestOutcome, TestReport};

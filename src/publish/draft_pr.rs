@@ -7,7 +7,7 @@ mod tests;
 
 use super::evidence::Evidence;
 use super::marker::MarkerKind;
-use super::neutralise::{cell, code_cell, code_span, cut, fenced, inline, line, quoted};
+use super::escape::{cell, code_cell, code_span, cut, fenced, inline, line, quoted};
 use super::pages::PAGE_CHARS_MAX;
 use super::patch::Diff;
 use super::words::{provenance, spend, thousands, time};

@@ -3,7 +3,7 @@
 
 use super::evidence::Evidence;
 use super::marker::MarkerKind;
-use super::neutralise::{code_span, cut, fenced, inline, quoted};
+use super::escape::{code_span, cut, fenced, inline, quoted};
 use super::pages::pages_of;
 use super::patch_words::patch;
 use super::words::{output_tail, plural, run_in_cell, spend, test_list, time};

@@ -4,7 +4,7 @@
 use super::draft_pr::{self, sections};
 use super::evidence::Evidence;
 use super::marker::MarkerKind;
-use super::neutralise::code_span;
+use super::escape::code_span;
 use super::pages::pages_of;
 use super::patch_words::patch;
 use super::words::{spend, time};
@@ -47,7 +47,7 @@ fn opening(evidence: &Evidence, head: &Sha, base_branch: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::marker::Marker;
-    use super::super::neutralise::properties::{assert_text_is_inert, page};
+    use super::super::escape::properties::{assert_text_is_inert, page};
     use super::super::pages::PAGE_CHARS_MAX;
     use super::super::samples::{fixed, hostile};
     use super::*;

@@ -5,7 +5,7 @@
 //! that instead of publishing twice. Nothing here reads the store, a clock or the network.
 //!
 //! Text that a model, a repository or an issue's author wrote reaches a page only through
-//! [`neutralise`].
+//! [`escape`].
 
 pub mod act;
 pub mod answers;
@@ -17,7 +17,7 @@ pub mod evidence;
 pub mod held;
 pub mod labels;
 pub mod marker;
-pub mod neutralise;
+pub mod escape;
 pub mod patch;
 pub mod progress;
 pub mod rounds;

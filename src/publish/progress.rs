@@ -2,7 +2,7 @@
 
 use super::evidence::Evidence;
 use super::marker::MarkerKind;
-use super::neutralise::{code_span, cut, inline};
+use super::escape::{code_span, cut, inline};
 use super::words::{provenance, run_in_cell, spend};
 use crate::domain::{JobState, Outcome};
 

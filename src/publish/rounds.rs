@@ -3,7 +3,7 @@
 
 use super::evidence::Evidence;
 use super::marker::MarkerKind;
-use super::neutralise::{code_span, cut, inline, quoted};
+use super::escape::{code_span, cut, inline, quoted};
 use super::words::{plural, spend};
 use crate::domain::{CommentId, Feedback, FeedbackPlace, Outcome, Sha};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::neutralise::{code_span, cut, fenced, html_text, inline, quoted, visible};
+use super::escape::{code_span, cut, fenced, html_text, inline, quoted, visible};
 use super::words::{dollars, output_tail, run_in_cell, tail, time};
 use crate::domain::{AssistantBlock, Message, TestRun, ToolArguments, ToolCall, TranscriptEvent};
 

@@ -2,7 +2,7 @@
 
 use crate::domain::{EgressReport, TranscriptEvent};
 
-use super::neutralise::{code_span, cut};
+use super::escape::{code_span, cut};
 use super::words::{plural, thousands};
 
 /// Hosts that are named; more are counted.

@@ -2,7 +2,7 @@
 //! without a forge's limits on length. All of it is inert.
 
 use super::evidence::Evidence;
-use super::neutralise::{code_span, cut, fenced, inline, quoted};
+use super::escape::{code_span, cut, fenced, inline, quoted};
 use super::words::{output_tail, plural, provenance, run_in_cell, spend, test_list, time};
 use crate::domain::{Outcome, RecordedText, TestRun};
 
@@ -131,7 +131,7 @@ fn collapsed(title: &str, body: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::neutralise::properties::{assert_text_is_inert, page};
+    use super::super::escape::properties::{assert_text_is_inert, page};
     use super::super::samples::{fixed, hostile, stuck};
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::evidence::Evidence;
-use super::neutralise::{code_span, cut, visible};
+use super::escape::{code_span, cut, visible};
 use crate::domain::{Ending, FailedTest, Spend, TestRun};
 
 /// Names of tests that are listed before "and N more".

@@ -10,14 +10,8 @@ use std::sync::{Arc, LazyLock};
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-#[path = "../toolbox/protocol.rs"]
-pub mod protocol;
-
-// The rest of what both sides compile.
-#[path = "../toolbox/frames.rs"]
-mod frames;
-#[path = "../toolbox/mux.rs"]
-mod mux;
+pub use mendwright_protocol as protocol;
+use mendwright_protocol::{frames, mux};
 
 /// Where a job's tree is in every sandbox.
 pub const WORKSPACE: &str = "/workspace";
@@ -205,6 +199,7 @@ mod egress;
 mod environment;
 mod image;
 mod link;
+mod seccomp;
 mod spec;
 mod toolbox;
 pub use bubblewrap::Bubblewrap;

@@ -14,7 +14,6 @@ use crate::domain::{
     TranscriptEvent, Trigger, WorstCase,
 };
 
-mod calls;
 mod journal;
 mod migrations;
 mod rows;

@@ -19,6 +19,7 @@ use crate::domain::{
 };
 
 mod asks;
+mod calls;
 mod effects;
 mod issues;
 mod opening;

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use crate::protocol::{
+use mendwright_protocol::{
     COLLECT_FILE_BYTES_MAX, COLLECT_PATHS_MAX, COLLECT_TOTAL_BYTES_MAX, Collect, Collected, CollectedFile,
 };
 use crate::tree::{Tree, TreeError};

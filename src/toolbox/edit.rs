@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::files::explain;
 use crate::nearest::nearest_lines;
-use crate::protocol::{Edit, EditFile};
+use mendwright_protocol::{Edit, EditFile};
 use crate::tree::Tree;
 
 /// Largest file that can be edited.

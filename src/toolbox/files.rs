@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 
 use crate::map::CHECKED_BYTES_MAX;
-use crate::protocol::{DeleteFile, FileWindow, MoveFile, ReadFile, WriteFile};
+use mendwright_protocol::{DeleteFile, FileWindow, MoveFile, ReadFile, WriteFile};
 use crate::tree::{Tree, TreeError};
 
 /// Largest file whose lines are counted.

@@ -2,7 +2,7 @@
 
 use ignore::DirEntry;
 
-use crate::protocol::{FileEntry, FileListing, ListFiles};
+use mendwright_protocol::{FileEntry, FileListing, ListFiles};
 use crate::tree::Tree;
 use crate::walk::{files, glob};
 

@@ -11,9 +11,9 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 
-use crate::frames::{FrameError, read_message, write_message};
+use mendwright_protocol::frames::{FrameError, read_message, write_message};
 use crate::map::{CHECKED_BYTES_MAX, Check, Outcome, Task};
-use crate::protocol::{Answer, FindSymbol, RepoMap, RepoMapped, SymbolFound, SyntaxFault};
+use mendwright_protocol::{Answer, FindSymbol, RepoMap, RepoMapped, SymbolFound, SyntaxFault};
 use crate::reaper::Reaper;
 
 /// For a map or a symbol: the process gives itself 30 s for reading.

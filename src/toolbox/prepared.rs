@@ -19,7 +19,7 @@ pub use tracked::{Tracked, TrackedPaths};
 use std::io;
 use std::path::PathBuf;
 
-use crate::protocol::PREPARED;
+use mendwright_protocol::PREPARED;
 use crate::tree::WORKSPACE;
 
 /// Directories below one another. Deeper is no file system that a package manager makes.

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::mux::Opener;
+use mendwright_protocol::mux::Opener;
 
 /// Connections at one time: more than the host serves, and half of the streams that the pipe has, so
 /// that whoever opens thousands leaves room for the host's calls. The others wait to be taken.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ignore::WalkBuilder;
 
-use crate::protocol::{
+use mendwright_protocol::{
     REPORT_FILE_BYTES_MAX, REPORT_FILES_MAX, REPORTS_BYTES_MAX, ReportFiles, ReportPlace, Reports,
 };
 use crate::tree::Tree;

@@ -1,7 +1,7 @@
 //! Telling a file system without room from everything else that may go wrong, for the host's ears: it
 //! would be as full when tried again.
 
-use crate::protocol::NO_ROOM;
+use mendwright_protocol::NO_ROOM;
 
 /// Marks an error in words as [`NO_ROOM`] where the system's own, at its end, says so.
 pub fn told_if_full(why: String) -> String {

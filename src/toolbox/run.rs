@@ -14,9 +14,9 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::frames::{DATA_BYTES_MAX, Frame, write_data, write_frame, write_message};
+use mendwright_protocol::frames::{DATA_BYTES_MAX, Frame, write_data, write_frame, write_message};
 use crate::output::Keeper;
-use crate::protocol::{Answer, CommandEnd, OutputMode, RunCommand, RunEnded};
+use mendwright_protocol::{Answer, CommandEnd, OutputMode, RunCommand, RunEnded};
 use crate::reaper::Reaper;
 use crate::supervise::{CLEANUP_MAX, GRACE, Report};
 use crate::watch::Watch;

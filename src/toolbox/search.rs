@@ -9,7 +9,7 @@ use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkMatch};
 use ignore::DirEntry;
 
-use crate::protocol::{Search, SearchHits, SearchLine};
+use mendwright_protocol::{Search, SearchHits, SearchLine};
 use crate::tree::Tree;
 use crate::walk::{files, glob, threads};
 

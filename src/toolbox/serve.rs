@@ -10,12 +10,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::sync::Semaphore;
 
-use crate::frames::{Frame, FrameError, read_message, write_data, write_frame, write_message};
+use mendwright_protocol::frames::{Frame, FrameError, read_message, write_data, write_frame, write_message};
 use crate::init::Settled;
 use crate::mapper::Mapper;
-use crate::mux::{Mode, Stream, drive, opener};
+use mendwright_protocol::mux::{Mode, Stream, drive, opener};
 use crate::prepared::{Roots, TrackedPaths, pack, receive, seal};
-use crate::protocol::{Answer, EditFile, Edited, Hello, PROTOCOL_VERSION, Request, WriteFile, Written};
+use mendwright_protocol::{Answer, EditFile, Edited, Hello, PROTOCOL_VERSION, Request, WriteFile, Written};
 use crate::reaper::Reaper;
 use crate::tree::{Tree, WORKSPACE};
 use crate::watch::Watch;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::init::hide_from_commands;
 use crate::processes::{descendants, kill_all, reap_ended};
-use crate::protocol::CommandEnd;
+use mendwright_protocol::CommandEnd;
 use crate::watch::is_crowded;
 
 /// Between asking a command at its deadline to end and ending it.

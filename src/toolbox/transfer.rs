@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use crate::frames::{DATA_BYTES_MAX, Frame, FrameError, read_frame, write_data, write_frame};
-use crate::mux::Stream;
+use mendwright_protocol::frames::{DATA_BYTES_MAX, Frame, FrameError, read_frame, write_data, write_frame};
+use mendwright_protocol::mux::Stream;
 
 /// Data frames on their way between the pipe and the disk.
 const FRAMES_MAX: usize = 16;

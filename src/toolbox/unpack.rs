@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use tar::{Archive, EntryType};
 
 use crate::prepared::{Tracked, TrackedPaths};
-use crate::protocol::Unpacked;
+use mendwright_protocol::Unpacked;
 use crate::tree::{Tree, TreeError};
 
 /// Most entries of one stream.

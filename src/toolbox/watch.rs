@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::counters::{Counters, Counts};
 use crate::processes::count_tasks;
-use crate::protocol::{LimitsHit, Place, Watched};
+use mendwright_protocol::{LimitsHit, Place, Watched};
 use crate::tree::WORKSPACE;
 
 /// A file system with less left than this is full: what is written in pieces ends up here, and no

@@ -9,10 +9,10 @@ use crate::workspace::Proposal;
 use super::Verified;
 use super::beside::{Beside, beside};
 use super::compare::{flags as compare_reports, refuses};
-use super::environment::Environment;
+use crate::setup::Environment;
 use super::proof::{is_brought, judge_proof, test_changes_of};
 use super::rules::{TestPaths, bears_on_existing_tests, forbidden_path, is_harness};
-use super::suite::{SuiteError, run_suite};
+use crate::testing::{SuiteError, run_suite};
 use super::suspicion::suspicious_lines;
 
 /// Everything a verdict rests on, besides the proposal itself.

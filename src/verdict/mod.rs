@@ -3,25 +3,15 @@
 
 use crate::domain::{FailedTest, Flag, Recorded, Sha, TestRun, TranscriptEvent};
 
-mod ask;
 mod beside;
 mod compare;
-mod environment;
 mod judge;
-mod line;
 mod proof;
-mod reports;
 mod rules;
-mod runner;
-mod setup_key;
-mod suite;
 mod suspicion;
 
-pub use environment::{Environment, SetUpFailure, SetUpLocks, SetUpPolicy};
 pub use judge::{Judge, Red, Verdict};
 pub use rules::{TestPaths, forbidden_path};
-pub use runner::Selection;
-pub use suite::{SuiteError, run_selected, run_suite};
 
 /// Proof that a tree passed the suite in a fresh sandbox, and, where one was asked for, that it
 /// brings a test which fails without the change. Where the base was red for more than that, what failed

@@ -2,14 +2,12 @@
 //!
 //! Nothing is acknowledged from memory: the answer 202 means that the delivery is in the store.
 //! Nothing here talks to GitHub; whether the labeller may ask for work is decided live, by the
-//! worker, with [`authorise()`].
+//! worker, with [`crate::domain::authorise`].
 
-mod authorise;
 mod event;
 mod handler;
 mod signature;
 
-pub use authorise::{Authorisation, authorise, may_command};
 pub use event::{EventError, HANDLED_EVENTS, Meaning, ParsedEvent, read_event};
 pub use handler::{DeliveryLog, PAYLOAD_BYTES_MAX, RecordFailed, WEBHOOK_PATH, WebhookState, router};
 pub use signature::{EmptySecret, Signature, SignatureRefusal, WebhookSecrets};

@@ -7,7 +7,7 @@ use crate::domain::{
 };
 use crate::github::{ClosingPullRequest, GitHubError, Repository};
 use crate::store::Attempt;
-use crate::webhook::{Authorisation, authorise, may_command};
+use crate::domain::{Authorisation, authorise, may_command};
 
 use super::{JobError, Parts};
 

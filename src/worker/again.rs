@@ -8,11 +8,13 @@ use anyhow::anyhow;
 
 use super::local::Bench;
 use super::preparation::{first_runs, unusable};
-use super::setup::{Permitted, permit};
+use crate::setup::{Permitted, permit};
 use super::{JobError, Rules};
 use crate::domain::{JobSettings, RepositoryId, Sha, TestRun};
 use crate::sandbox::{ResolvedRoot, Sandbox, SandboxSpec};
-use crate::verdict::{Environment, Judge, SetUpLocks, Verdict, run_suite};
+use crate::setup::{Environment, SetUpLocks};
+use crate::testing::run_suite;
+use crate::verdict::{Judge, Verdict};
 use crate::workspace::Workspace;
 
 /// A verdict given again.

@@ -18,7 +18,7 @@ use crate::github::GitHubError;
 use crate::publish::Evidence;
 use crate::publish::answers::{Answer, AnswerTo, render};
 use crate::store::{DeliveryRecorded, DeliveryRequest, DueAsk, NewDelivery, StoreError, TakenUp};
-use crate::webhook::may_command;
+use crate::domain::may_command;
 
 use super::Parts;
 use super::hold::{Release, ReleaseError, release};

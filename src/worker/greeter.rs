@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use crate::domain::{Job, JobId};
 use crate::github::GitHubError;
 use crate::store::StoreError;
-use crate::webhook::{Authorisation, authorise};
+use crate::domain::{Authorisation, authorise};
 
 use super::Parts;
 use super::publication::EYES;

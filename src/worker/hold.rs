@@ -10,7 +10,7 @@ use crate::domain::{
 use crate::github::{GitHub, GitHubError};
 use crate::provenance::Sealed;
 use crate::store::{Journal, Store, StoreError, TakenUp};
-use crate::webhook::{Authorisation, authorise};
+use crate::domain::{Authorisation, authorise};
 use crate::workspace::{ClearedCommit, Workspace};
 
 use super::preparation::workspace_error;

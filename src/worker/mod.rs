@@ -19,7 +19,7 @@ use crate::github::GitHub;
 use crate::model::Model;
 use crate::sandbox::{Sandbox, SandboxSpec};
 use crate::store::{Attempt, Claim, Journal, Store, StoreError};
-use crate::verdict::{SetUpLocks, SetUpPolicy};
+use crate::setup::{SetUpLocks, SetUpPolicy};
 use crate::workspace::Mirrors;
 
 mod admission;
@@ -29,7 +29,6 @@ mod follow_up;
 mod greeter;
 mod hold;
 mod lease;
-mod left_out;
 pub mod local;
 mod pipeline;
 mod preparation;
@@ -39,7 +38,6 @@ mod reconcile;
 mod report;
 mod revise;
 mod rounds;
-mod setup;
 mod signing;
 mod teller;
 

@@ -7,12 +7,13 @@ use crate::domain::{
 use crate::github::{GitAccess, Repository};
 use crate::sandbox::{SandboxError, SandboxSpec, Toolbox};
 use crate::store::{Attempt, Journal};
-use crate::verdict::{Environment, SetUpFailure, SuiteError, run_suite};
+use crate::setup::{Environment, SetUpFailure};
+use crate::testing::{SuiteError, run_suite};
 use crate::workspace::{Workspace, WorkspaceError};
 
 use super::admission::github_error;
-use super::left_out::{self, LeftOut};
-use super::setup::{Permitted, permit};
+use crate::setup::{self, LeftOut};
+use crate::setup::{Permitted, permit};
 use super::{JobError, Parts, Rules};
 
 /// What the agent starts from.

@@ -7,7 +7,7 @@ use crate::agent::sanitise;
 use crate::domain::{Login, QuotedComment, Recorded, TranscriptEvent};
 use crate::github::IssueComment;
 use crate::store::Journal;
-use crate::webhook::may_command;
+use crate::domain::may_command;
 
 use super::admission::github_error;
 use super::{JobError, Parts};

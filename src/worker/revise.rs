@@ -12,7 +12,7 @@ use crate::domain::{
 use crate::github::ReviewComment;
 use crate::publish::answers::{Answer, AnswerTo};
 use crate::store::TakenUp;
-use crate::webhook::may_command;
+use crate::domain::may_command;
 
 use super::clerk::{Clerk, ClerkError, Done};
 use super::rounds::recorded_base;

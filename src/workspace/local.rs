@@ -11,7 +11,7 @@ use super::WorkspaceError;
 use super::access::fetch_options;
 use super::mirror::{make_whole, oid, sha};
 use super::tree::{content_in, names_in};
-use crate::config::RootListing;
+use crate::detect::RootListing;
 use crate::domain::Sha;
 use crate::github::GitAccess;
 

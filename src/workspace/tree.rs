@@ -10,7 +10,7 @@ use tokio_util::io::SyncIoBridge;
 
 use super::mirror::{local_error, oid, sha};
 use super::{Workspace, WorkspaceError};
-use crate::config::RootListing;
+use crate::detect::RootListing;
 use crate::domain::{Change, ChangedContent, FileMode, RepoPath, Sha};
 
 /// The largest file of the base that the host itself reads (configuration, AGENTS.md).

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use mendwright::app::App;
 use mendwright::config::ServerConfig;
-use mendwright::demo::github::{EmulatedGitHub, EmulatorOptions, RepositorySource};
-use mendwright::demo::provider::{Conversation, EmulatedProvider};
+use mendwright_emulator::github::{EmulatedGitHub, EmulatorOptions, RepositorySource};
+use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use mendwright::install::Keep;
 use mendwright::model::Provider;
 use secrecy::ExposeSecret;

@@ -15,7 +15,7 @@ use mendwright::domain::JobSettings;
 use mendwright::sandbox::protocol::ReadFile;
 use mendwright::sandbox::{Bubblewrap, CommandSpec, Root, Sandbox, SandboxSpec, sandbox_by_name};
 use mendwright::store::{SqliteStore, Store};
-use mendwright::verdict::run_suite;
+use mendwright::testing::run_suite;
 use mendwright::webhook::{WebhookSecrets, WebhookState, router};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};

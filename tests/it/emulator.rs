@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use mendwright::demo::github::{EmulatedGitHub, EmulatorOptions, RepositorySource};
+use mendwright_emulator::github::{EmulatedGitHub, EmulatorOptions, RepositorySource};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -7,7 +7,8 @@ use mendwright::domain::{
     Change, ChangedContent, FileMode, JobSettings, ReportSource, RepositoryId, TestOutcome, TestRun,
 };
 use mendwright::sandbox::{SandboxSpec, Toolbox, sandbox_by_name};
-use mendwright::verdict::{Environment, Selection, SetUpLocks, SetUpPolicy, run_selected, run_suite};
+use mendwright::setup::{Environment, SetUpLocks, SetUpPolicy};
+use mendwright::testing::{Selection, run_selected, run_suite};
 use mendwright::workspace::{LocalRepository, Mirrors};
 
 fn settings(command: &str) -> JobSettings {

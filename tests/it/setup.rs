@@ -13,7 +13,8 @@ use mendwright::sandbox::{
     CommandSpec, DockerOptions, Limits, Root, Sandbox, SandboxError, SandboxOptions, SandboxSpec, Toolbox,
     connect,
 };
-use mendwright::verdict::{Environment, SetUpFailure, SetUpLocks, SetUpPolicy, SuiteError};
+use mendwright::setup::{Environment, SetUpFailure, SetUpLocks, SetUpPolicy};
+use mendwright::testing::SuiteError;
 use mendwright::workspace::{LocalRepository, Mirrors, Workspace};
 
 mod keeping;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use mendwright::demo::github::{EmulatedGitHub, EmulatorOptions, RepositorySource};
-use mendwright::demo::provider::{Conversation, EmulatedProvider};
+use mendwright_emulator::github::{EmulatedGitHub, EmulatorOptions, RepositorySource};
+use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use mendwright::demo::scenario::Scenario;
 use mendwright::model::Provider;
 use mendwright::store::{SqliteStore, Store};

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Answer, Hands, Tool, names, parsed, repo_path, spec_of};
 use crate::domain::{Ending, FailedTest, TestCase, TestRun, ToolSpec, TranscriptEvent};
 use crate::sandbox::CallError;
-use crate::verdict::{Selection, run_selected, run_suite};
+use crate::testing::{Selection, run_selected, run_suite};
 
 /// How much of a run's output the model is shown, in characters, counted from its end: runners
 /// print what matters last.

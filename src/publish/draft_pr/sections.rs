@@ -1,7 +1,7 @@
 //! What a verdict is told by, in a pull request and in a check run alike.
 
 use super::super::evidence::Evidence;
-use super::super::neutralise::{code_cell, code_span, cut, quoted, visible};
+use super::super::escape::{code_cell, code_span, cut, quoted, visible};
 use super::super::words::{failing_count, run_in_cell, test_list};
 use crate::domain::{FailedTest, Flag, TestRun};
 use crate::verdict::Verified;

@@ -1,6 +1,6 @@
 //! The draft pull request's words.
 
-use super::super::neutralise::properties::{assert_text_is_inert, page};
+use super::super::escape::properties::{assert_text_is_inert, page};
 use super::super::samples::{fixed, hostile};
 use super::*;
 use crate::domain::TestReport;

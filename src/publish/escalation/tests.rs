@@ -4,7 +4,7 @@ use comrak::nodes::NodeValue;
 use comrak::{Arena, Options, parse_document};
 
 use super::super::marker::Marker;
-use super::super::neutralise::properties::{assert_text_is_inert, page};
+use super::super::escape::properties::{assert_text_is_inert, page};
 use super::super::pages::{PAGE_CHARS_MAX, PAGES_MAX};
 use super::super::samples::{fixed, hostile, long, stuck};
 use super::*;

@@ -32,7 +32,6 @@ mod host;
 mod kept;
 mod launch;
 mod remedy;
-mod seccomp;
 mod stage;
 mod subordinate;
 

@@ -10,7 +10,7 @@ use tree_sitter::Parser;
 use super::index::Index;
 use super::outline::places;
 use super::words::hash;
-use crate::protocol::{FindSymbol, SymbolFound, SymbolPlace};
+use mendwright_protocol::{FindSymbol, SymbolFound, SymbolPlace};
 use crate::tree::Tree;
 
 /// Most definitions, and most references, of one answer.

@@ -17,7 +17,7 @@ use tree_sitter::Parser;
 use super::language;
 use super::outline::{Outline, outline};
 use super::roles::{Role, role_of_path};
-use crate::protocol::MapCounts;
+use mendwright_protocol::MapCounts;
 use crate::tree::Tree;
 use crate::walk;
 

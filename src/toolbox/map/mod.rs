@@ -11,9 +11,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tokio::net::unix::pipe;
 
-use crate::frames::{FrameError, read_message, write_message};
+use mendwright_protocol::frames::{FrameError, read_message, write_message};
 use crate::init::hide_from_commands;
-use crate::protocol::{Answer, FindSymbol, RepoMap, RepoMapped, SymbolFound, SyntaxFault};
+use mendwright_protocol::{Answer, FindSymbol, RepoMap, RepoMapped, SymbolFound, SyntaxFault};
 use crate::tree::{Tree, WORKSPACE};
 
 mod find;

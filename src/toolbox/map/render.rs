@@ -10,7 +10,7 @@ use super::outline::{Definition, Outline};
 use super::query::Query;
 use super::rank::Ranking;
 use super::words::{ByHash, each_word, key};
-use crate::protocol::{MapDefinition, RankedFile, RepoMapped};
+use mendwright_protocol::{MapDefinition, RankedFile, RepoMapped};
 use crate::tree::Tree;
 
 /// Bytes of a token, on average.

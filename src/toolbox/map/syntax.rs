@@ -4,7 +4,7 @@ use tree_sitter::{Node, Parser};
 
 use super::language;
 use super::outline::parsed_best;
-use crate::protocol::SyntaxFault;
+use mendwright_protocol::SyntaxFault;
 
 /// Largest file that is checked.
 pub const FILE_BYTES_MAX: usize = 1 << 20;

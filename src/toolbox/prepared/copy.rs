@@ -13,7 +13,7 @@ use rustix::fs::{FileType, Mode, Stat, Timestamps};
 
 use super::place::{Place, changed, kind};
 use super::{DEPTH_MAX, Roots, restored_mode};
-use crate::protocol::{PREPARED_HOME, PREPARED_WORKSPACE};
+use mendwright_protocol::{PREPARED_HOME, PREPARED_WORKSPACE};
 
 /// More do not make a disk faster.
 const THREADS_MAX: usize = 8;

@@ -11,7 +11,7 @@ use super::place::{Place, kind};
 use super::seal::check_depth;
 use super::tracked::{Tracked, TrackedPaths};
 use super::{ENTRIES_MAX, PATH_BYTES_MAX, Roots, at, joined};
-use crate::protocol::{PREPARED_HOME, PREPARED_WORKSPACE, Selected};
+use mendwright_protocol::{PREPARED_HOME, PREPARED_WORKSPACE, Selected};
 
 /// Files with several names that are known as such; further ones are packed as copies.
 const LINKED_MAX: usize = 1_000_000;

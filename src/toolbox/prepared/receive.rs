@@ -11,7 +11,7 @@ use tar::{Archive, Entry, EntryType};
 
 use super::place::Place;
 use super::{DEPTH_MAX, PATH_BYTES_MAX, at, kept_mode};
-use crate::protocol::{PREPARED_HOME, PREPARED_WORKSPACE, Selected, UnpackPrepared};
+use mendwright_protocol::{PREPARED_HOME, PREPARED_WORKSPACE, Selected, UnpackPrepared};
 
 /// Unpacks everything `reader` holds into the directory at `prepared`.
 pub fn receive(prepared: &Path, reader: impl Read, bounds: &UnpackPrepared) -> Result<Selected, String> {

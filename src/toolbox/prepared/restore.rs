@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FileType, Mode};
 
 use super::place::{Place, kind};
 use super::{DEPTH_MAX, Roots, restored_mode};
-use crate::protocol::{PREPARED_HOME, PREPARED_WORKSPACE};
+use mendwright_protocol::{PREPARED_HOME, PREPARED_WORKSPACE};
 
 /// For all that `roots.prepared` holds, which is seen in `roots.workspace` and `roots.home`, too.
 pub fn restore_modes(roots: &Roots) -> Result<(), String> {

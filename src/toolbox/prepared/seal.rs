@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::place::{Place, changed, kind};
 use super::tracked::{Tracked, TrackedPaths};
 use super::{DEPTH_MAX, ENTRIES_MAX, PATH_BYTES_MAX, Roots, at, copy, joined, kept_mode};
-use crate::protocol::{PREPARED_HOME, PREPARED_WORKSPACE, Selected};
+use mendwright_protocol::{PREPARED_HOME, PREPARED_WORKSPACE, Selected};
 
 /// Moves the selection to `roots.prepared`, whose former content goes first.
 pub fn seal(roots: &Roots, tracked: &TrackedPaths) -> Result<Selected, String> {

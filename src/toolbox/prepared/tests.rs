@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{CWD, FileType, Mode};
 
 use super::*;
-use crate::protocol::{Selected, UnpackPrepared};
+use mendwright_protocol::{Selected, UnpackPrepared};
 use crate::tree::Tree;
 use crate::unpack::unpack;
 

@@ -19,7 +19,7 @@ use crate::domain::{
 use crate::model::Model;
 use crate::sandbox::Sandbox;
 use crate::store::{Attempt, DeliveryRecorded, DeliveryRequest, NewDelivery, SqliteStore, Store};
-use crate::verdict::SetUpLocks;
+use crate::setup::SetUpLocks;
 use crate::workspace::{LocalRepository, Mirrors, Workspace};
 
 mod forge;

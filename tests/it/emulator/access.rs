@@ -1,7 +1,7 @@
 //! Who gets in: App tokens, installation tokens, permissions, scope.
 
 use jiff::Timestamp;
-use mendwright::demo::github::RepositorySource;
+use mendwright_emulator::github::RepositorySource;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -128,7 +128,7 @@ async fn permissions_of_people_are_answered_by_their_base_and_their_role() {
         assert_eq!(of(login).await, (200, permission.to_owned(), role.to_owned()), "{login}");
     }
     assert_eq!(of("nobody").await.0, 404);
-    bench.github.set_role("outsider", mendwright::demo::github::Role::Maintain);
+    bench.github.set_role("outsider", mendwright_emulator::github::Role::Maintain);
     assert_eq!(of("outsider").await, (200, "write".to_owned(), "maintain".to_owned()));
 }
 

@@ -47,7 +47,7 @@ async fn every_answer_and_every_webhook_has_githubs_shape() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let known: BTreeSet<String> = mendwright::demo::github::EmulatedGitHub::operations()
+    let known: BTreeSet<String> = mendwright_emulator::github::EmulatedGitHub::operations()
         .filter(|id| !NEVER_CALLED.contains(id))
         .map(str::to_owned)
         .collect();

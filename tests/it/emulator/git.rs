@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use git2::{Cred, FetchOptions, PushOptions, RemoteCallbacks, Repository, Signature};
-use mendwright::demo::github::RepositorySource;
+use mendwright_emulator::github::RepositorySource;
 use serde_json::{Value, json};
 
 use super::{Bench, REPOSITORY};

@@ -1,6 +1,6 @@
 //! What GitHub refuses, counts, repeats and forgets.
 
-use mendwright::demo::github::{FaultKind, FaultRule};
+use mendwright_emulator::github::{FaultKind, FaultRule};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! The App's own view of GitHub, over as many pages as there are: against the emulated GitHub.
 
-use mendwright::demo::github::{EmulatedGitHub, EmulatorOptions, RepositorySource};
+use mendwright_emulator::github::{EmulatedGitHub, EmulatorOptions, RepositorySource};
 use mendwright::domain::IssueNumber;
 use mendwright::github::{AppClient, Connection, LabelledPage};
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! `mendwright doctor` against the emulated world: what it finds, and what it says to do.
 
-use mendwright::demo::github::{FaultKind, FaultRule};
+use mendwright_emulator::github::{FaultKind, FaultRule};
 use regex::Regex;
 use serde_json::Value;
 use tokio::process::Command;

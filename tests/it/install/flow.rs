@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 
-use mendwright::demo::github::{FaultKind, FaultRule};
+use mendwright_emulator::github::{FaultKind, FaultRule};
 use regex::Regex;
 use reqwest::{Client, Response};
 use url::Url;

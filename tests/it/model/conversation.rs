@@ -1,6 +1,6 @@
 //! Whole conversations with the emulated provider, in both wire formats.
 
-use mendwright::demo::provider::{Conversation, EmulatedProvider};
+use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use mendwright::domain::{Message, StopReason, ToolArguments, ToolResult, Usage};
 use mendwright::model::{Model, ModelError, ModelReply, ModelRequest, Provider};
 use serde_json::json;

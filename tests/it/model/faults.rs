@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mendwright::demo::provider::EmulatedProvider;
+use mendwright_emulator::model::EmulatedProvider;
 use mendwright::model::{ExchangeLimits, ModelConfig, ModelError, ModelReply, Provider, connect};
 
 use super::{BOTH, client, provider, quick_config, task, text};

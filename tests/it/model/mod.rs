@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mendwright::demo::provider::{Conversation, EmulatedProvider};
+use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use mendwright::domain::{AssistantBlock, Message, ToolCall, ToolSpec};
 use mendwright::model::{ExchangeLimits, Model, ModelConfig, ModelRequest, Provider, RetryPolicy, connect};
 use secrecy::SecretString;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use mendwright::agent::{Denied, Paid, Purse, settle_lost};
-use mendwright::demo::provider::EmulatedProvider;
+use mendwright_emulator::model::EmulatedProvider;
 use mendwright::domain::{
     AssistantBlock, Budget, BudgetExhausted, DayCap, DayCaps, InstallationId, IssueNumber, IssueSnapshot,
     Message, Price, RepositoryId, RepositoryRef, Spend, TranscriptEvent, Trigger, Usage,

@@ -49,11 +49,11 @@ async fn a_pull_request_that_only_speaks_of_the_issue_is_not_in_the_way() {
 async fn a_server_that_does_not_know_what_closes_an_issue_is_no_obstacle() {
     let mut world = World::of("fix", None).await;
     world.start_service().await;
-    let unknown = mendwright::demo::github::FaultRule {
+    let unknown = mendwright_emulator::github::FaultRule {
         method: Some("POST".into()),
         path: "^/graphql$".into(),
         times: 1,
-        kind: mendwright::demo::github::FaultKind::Status { status: 404, headers: Vec::new(), message: None },
+        kind: mendwright_emulator::github::FaultKind::Status { status: 404, headers: Vec::new(), message: None },
     };
     world.github.inject_fault(unknown).unwrap();
     world.label("octo-maintainer").await;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use mendwright::demo::github::{FaultKind, FaultRule};
+use mendwright_emulator::github::{FaultKind, FaultRule};
 use serde_json::json;
 
 use crate::support::World;

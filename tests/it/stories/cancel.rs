@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use mendwright::demo::github::RepositorySource;
+use mendwright_emulator::github::RepositorySource;
 use serde_json::json;
 
 use crate::support::World;

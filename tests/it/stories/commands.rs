@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use mendwright::demo::provider::{Conversation, EmulatedProvider};
+use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use mendwright::demo::scenario::Scenario;
 use mendwright::model::Provider;
 use serde_json::Value;

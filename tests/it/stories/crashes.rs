@@ -1,6 +1,6 @@
 //! Killing the service at any moment loses nothing and duplicates nothing.
 
-use mendwright::demo::github::{FaultKind, FaultRule};
+use mendwright_emulator::github::{FaultKind, FaultRule};
 use mendwright::demo::scenario::Scenario;
 use mendwright::domain::{Message, Recorded, TranscriptEvent};
 use serde_json::{Value, json};

@@ -10,7 +10,7 @@ use mendwright::domain::{
 };
 use mendwright::model::{Model, ModelError, ModelReply, ModelRequest};
 use mendwright::sandbox::{SandboxSpec, sandbox_by_name};
-use mendwright::verdict::{SetUpLocks, SetUpPolicy};
+use mendwright::setup::{SetUpLocks, SetUpPolicy};
 use mendwright::worker::local::{Bench, LocalJob, LocalParts, LocalWork};
 use mendwright::worker::{Rules, SettingsOverride};
 use mendwright::workspace::LocalRepository;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use mendwright::demo::provider::{Conversation, EmulatedProvider};
+use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use mendwright::model::Provider;
 use serde_json::{Value, json};
 use tokio::process::Command;

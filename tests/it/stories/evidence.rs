@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use mendwright::demo::provider::{Conversation, EmulatedProvider};
+use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use mendwright::demo::scenario::Scenario;
 use mendwright::model::Provider;
 use mendwright::provenance::Sealed;

@@ -1,6 +1,6 @@
 //! `publish: hold`: a verified change is shown, and goes out once, when a writer says so.
 
-use mendwright::demo::github::{FaultKind, FaultRule};
+use mendwright_emulator::github::{FaultKind, FaultRule};
 use mendwright::domain::{IssueNumber, Job, JobState, Login};
 use mendwright::github::{Connection, OctocrabGitHub};
 use mendwright::store::{SqliteStore, Store};

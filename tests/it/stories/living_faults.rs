@@ -1,7 +1,7 @@
 //! GitHub and the network at their worst: whatever goes wrong with an answer, each thing that people see
 //! is there once in the end.
 
-use mendwright::demo::github::{FaultKind, FaultRule, Upheaval};
+use mendwright_emulator::github::{FaultKind, FaultRule, Upheaval};
 use serde_json::{Value, json};
 
 use crate::support::World;

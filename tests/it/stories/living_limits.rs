@@ -2,7 +2,7 @@
 //! before they are met.
 
 use jiff::Timestamp;
-use mendwright::demo::github::{FaultKind, FaultRule};
+use mendwright_emulator::github::{FaultKind, FaultRule};
 use serde_json::Value;
 
 use crate::support::World;

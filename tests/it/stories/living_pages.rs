@@ -1,7 +1,7 @@
 //! Lists of more than two hundred entries: GitHub gives a hundred at a time, and what counts is on the
 //! third page.
 
-use mendwright::demo::github::RepositorySource;
+use mendwright_emulator::github::RepositorySource;
 use mendwright::demo::scenario::Scenario;
 use serde_json::{Value, json};
 

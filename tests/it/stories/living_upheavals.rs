@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use mendwright::demo::github::{FaultKind, FaultRule, RepositorySource, Upheaval};
+use mendwright_emulator::github::{FaultKind, FaultRule, RepositorySource, Upheaval};
 use mendwright::domain::{Outcome, TranscriptEvent};
 use serde_json::json;
 

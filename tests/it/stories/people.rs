@@ -1,6 +1,6 @@
 //! Who may ask for work, and what the agent is given to read.
 
-use mendwright::demo::github::Role;
+use mendwright_emulator::github::Role;
 use mendwright::domain::TranscriptEvent;
 use serde_json::json;
 
@@ -60,11 +60,11 @@ async fn taking_the_label_off_stops_the_work_within_seconds() {
 async fn the_agent_reads_the_issue_as_it_was_when_it_was_labelled() {
     let mut world = World::of("fix", None).await;
     world.start_service().await;
-    let hang = mendwright::demo::github::FaultRule {
+    let hang = mendwright_emulator::github::FaultRule {
         method: Some("GET".into()),
         path: "^/repos/octo-org/example$".into(),
         times: 1,
-        kind: mendwright::demo::github::FaultKind::Delay { seconds: 2.0 },
+        kind: mendwright_emulator::github::FaultKind::Delay { seconds: 2.0 },
     };
     world.github.inject_fault(hang).unwrap();
     world.label("octo-maintainer").await;

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use mendwright::demo::provider::{Conversation, EmulatedProvider};
+use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use mendwright::demo::scenario::Scenario;
 use mendwright::model::Provider;
 use serde_json::{Value, json};

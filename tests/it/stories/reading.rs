@@ -16,11 +16,11 @@ async fn only_what_writers_wrote_before_the_label_and_nobody_changed_reaches_the
     let changed = said("harmless", "octo-maintainer");
     said("Also with three of them.", "octo-maintainer");
     // The job waits for its first look at the repository, and the issue goes on.
-    let hang = mendwright::demo::github::FaultRule {
+    let hang = mendwright_emulator::github::FaultRule {
         method: Some("GET".into()),
         path: "^/repos/octo-org/example$".into(),
         times: 1,
-        kind: mendwright::demo::github::FaultKind::Delay { seconds: 1.5 },
+        kind: mendwright_emulator::github::FaultKind::Delay { seconds: 1.5 },
     };
     world.github.inject_fault(hang).unwrap();
     world.label("octo-maintainer").await;

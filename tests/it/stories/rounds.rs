@@ -1,6 +1,6 @@
 //! After the end: `continue`, and rounds of changes that reviewers ask for.
 
-use mendwright::demo::github::{FaultKind, FaultRule};
+use mendwright_emulator::github::{FaultKind, FaultRule};
 use mendwright::demo::scenario::Scenario;
 use mendwright::domain::TranscriptEvent;
 use mendwright::store::{SqliteStore, Store};

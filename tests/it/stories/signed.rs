@@ -1,6 +1,6 @@
 //! Commits that GitHub makes, and therefore signs: the same tree as the verified one, or none.
 
-use mendwright::demo::github::{FaultKind, FaultRule};
+use mendwright_emulator::github::{FaultKind, FaultRule};
 use mendwright::demo::scenario::Scenario;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! What people see beside comments: state labels, the check run, requests for review.
 
-use mendwright::demo::github::{FaultKind, FaultRule};
+use mendwright_emulator::github::{FaultKind, FaultRule};
 use mendwright::demo::scenario::Scenario;
 use serde_json::{Value, json};
 

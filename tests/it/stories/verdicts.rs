@@ -2,7 +2,9 @@
 
 use mendwright::domain::{Change, ChangedContent, FileMode, Flag, JobSettings, RepositoryId};
 use mendwright::sandbox::{Sandbox, SandboxSpec, sandbox_by_name};
-use mendwright::verdict::{Environment, Judge, SetUpLocks, SetUpPolicy, Verdict, run_suite};
+use mendwright::setup::{Environment, SetUpLocks, SetUpPolicy};
+use mendwright::testing::run_suite;
+use mendwright::verdict::{Judge, Verdict};
 use mendwright::workspace::{LocalRepository, Mirrors, Workspace};
 use std::path::Path;
 use std::sync::Arc;

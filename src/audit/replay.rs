@@ -1,0 +1,193 @@
+//! A job done again, with the model's recorded answers: the real worker, pipeline and agent loop,
+//! with a model that reads from the recording and stops at the first divergence.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, anyhow, bail};
+use async_trait::async_trait;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::compare::{Divergence, Step, first_divergence, steps};
+use crate::domain::{JobId, Message, Outcome, Price, Recorded, StopReason, TranscriptEvent, round_of};
+use crate::model::{Model, ModelError, ModelReply, ModelRequest, context_tokens};
+use crate::recording::Recording;
+use crate::sandbox::Sandbox;
+use crate::store::Store;
+use crate::setup::SetUpLocks;
+use crate::worker::Rules;
+use crate::worker::local::{Bench, LocalJob, LocalParts, LocalWork};
+use crate::workspace::LocalRepository;
+
+/// The branch that stands for the base in the replay's own repository.
+const BASE: &str = "base";
+
+/// A job that was done again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Replayed {
+    /// The model's answers that were used.
+    pub turns: usize,
+    /// The model's answers that were recorded.
+    pub turns_recorded: usize,
+    /// Further rounds, which are not done again: people's commits on the branch came in between.
+    pub rounds_left_out: u32,
+    /// Steps that were compared and are the same.
+    pub same: usize,
+    /// The first step that is not.
+    pub divergence: Option<Divergence>,
+}
+
+/// Does the job of `recording` again, on the repository at `repository`, which is only read.
+/// `tell` is given each event as it happens.
+///
+/// # Errors
+/// There is nothing to be done again, or it cannot be done here: no base commit, no sandbox.
+pub async fn replay(
+    recording: &Recording,
+    repository: &Path,
+    sandbox: Arc<dyn Sandbox>,
+    rules: &Rules,
+    tell: impl FnMut(&Recorded),
+) -> anyhow::Result<Replayed> {
+    let mut recorded = recording.known();
+    let rounds_left_out = round_of(&recorded) - 1;
+    let is_resumed = |recorded: &Recorded| matches!(recorded.event, TranscriptEvent::Resumed { .. });
+    recorded.truncate(recorded.iter().position(is_resumed).unwrap_or(recorded.len()));
+    let prepared = recorded.iter().find_map(|recorded| match &recorded.event {
+        event @ TranscriptEvent::Prepared { base, .. } => Some((event.clone(), base.clone())),
+        _ => None,
+    });
+    let Some((prepared, base)) = prepared else {
+        bail!("the job ended before its base was known; there is nothing to do again");
+    };
+    let scratch = tempfile::Builder::new().prefix("mendwright-replay-").tempdir()?;
+    let source = LocalRepository::open(repository)?;
+    let repository =
+        LocalRepository::borrowed(&source.git_dir, &scratch.path().join("remote.git"), BASE, &base)
+            .with_context(|| format!("the base commit {base} is not there; fetch it first"))?;
+    let trigger = &recording.header.trigger;
+    let mut issue = trigger.issue.clone();
+    issue.labels.push(rules.label.clone());
+    let name = trigger.repository.name.clone();
+    let work = LocalWork { issue, name, repository, base: BASE.to_owned() };
+    let local = LocalJob::open(&scratch.path().join("job"), work).await?;
+    local.workspace(&base).await?;
+    // What was known before the first turn, as it was: a brief is not asked for again.
+    let brief = recorded.iter().find_map(|recorded| match &recorded.event {
+        event @ TranscriptEvent::BriefAnswered { .. } => Some(event.clone()),
+        _ => None,
+    });
+    let comments = recorded.iter().find_map(|recorded| match &recorded.event {
+        event @ TranscriptEvent::CommentsRead { .. } => Some(event.clone()),
+        _ => None,
+    });
+    let before: Vec<TranscriptEvent> = [prepared].into_iter().chain(comments).chain(brief).collect();
+    local.begin_with(&before).await?;
+
+    let expected = steps(&recorded);
+    let model = Arc::new(RecordedModel {
+        store: local.store.clone(),
+        job: local.id,
+        expected: expected.clone(),
+        answers: recorded.iter().filter_map(answer).collect(),
+        stopped: Mutex::default(),
+    });
+    let mut rules = rules.clone();
+    // Old results were shown as handles, and all was summed up, when the recorded model was full.
+    let full = model.answers.first().map_or(rules.context_tokens, |answer| context_tokens(&answer.model));
+    (rules.context_tokens, rules.scribe_context_tokens) = (full, full);
+    let bench = Bench { sandbox, rules, set_ups: SetUpLocks::default() };
+    let parts = LocalParts { model: model.clone(), brief_model: None, bench };
+    let ended = local.run(&parts, &CancellationToken::new(), tell).await?;
+    let end = ended.ok_or_else(|| anyhow!("the replay was stopped"))?;
+    let now = steps(&end.transcript);
+    let stopped = model.stopped();
+    let divergence = match stopped {
+        Some(Stopped::Diverged(divergence)) => Some(*divergence),
+        Some(Stopped::NoMoreAnswers) => first_divergence(&expected, &now, false),
+        None => first_divergence(&expected, &now, true),
+    };
+    if let (Some(Outcome::Failed { why }), None) = (&end.job.outcome, &divergence) {
+        bail!("it cannot be done again here: {why}");
+    }
+    let same = expected.iter().zip(&now).take_while(|(one, other)| one == other).count();
+    let turns = end.transcript.iter().filter(|recorded| answer(recorded).is_some()).count();
+    Ok(Replayed { turns, turns_recorded: model.answers.len(), rounds_left_out, same, divergence })
+}
+
+/// The model's answer that an event holds.
+fn answer(recorded: &Recorded) -> Option<ModelReply> {
+    match &recorded.event {
+        TranscriptEvent::MessageAdded { message: Message::Assistant { blocks }, usage, model, .. } => {
+            Some(ModelReply {
+                blocks: blocks.clone(),
+                stop: StopReason::EndOfTurn,
+                usage: usage.unwrap_or_default(),
+                model: model.clone().unwrap_or_default(),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Why the recorded model gave no further answer.
+#[derive(Debug, Clone)]
+enum Stopped {
+    Diverged(Box<Divergence>),
+    NoMoreAnswers,
+}
+
+/// A model that says again what it said. It looks at the new transcript before each answer: what
+/// is not as it was recorded ends the replay there.
+struct RecordedModel {
+    store: Arc<dyn Store>,
+    job: JobId,
+    expected: Vec<Step>,
+    answers: Vec<ModelReply>,
+    stopped: Mutex<Option<Stopped>>,
+}
+
+impl RecordedModel {
+    fn stopped(&self) -> Option<Stopped> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn stop(&self, why: Stopped, words: &str) -> ModelError {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        ModelError::Refused { url: "recording:".to_owned(), status: 0, detail: words.to_owned() }
+    }
+}
+
+#[async_trait]
+impl Model for RecordedModel {
+    fn name(&self) -> &str {
+        "recorded"
+    }
+
+    fn price(&self) -> Option<Price> {
+        None
+    }
+
+    async fn complete(&self, request: &ModelRequest) -> Result<ModelReply, ModelError> {
+        if request.tools.is_empty() {
+            // A summary of what became too long. It changes what the model would be shown, and the
+            // model's answers are recorded.
+            let detail = "summaries are not recorded word for word".to_owned();
+            return Err(ModelError::Refused { url: "recording:".to_owned(), status: 0, detail });
+        }
+        let transcript = self.store.transcript(self.job).await.map_err(|error| ModelError::Unavailable {
+            url: "recording:".to_owned(),
+            attempts: 1,
+            detail: error.to_string(),
+        })?;
+        if let Some(divergence) = first_divergence(&self.expected, &steps(&transcript), false) {
+            return Err(self.stop(Stopped::Diverged(Box::new(divergence)), "the replay diverged"));
+        }
+        let turn = transcript.iter().filter(|recorded| answer(recorded).is_some()).count();
+        match self.answers.get(turn) {
+            Some(answer) => Ok(answer.clone()),
+            None => Err(self.stop(Stopped::NoMoreAnswers, "no more answers were recorded")),
+        }
+    }
+}

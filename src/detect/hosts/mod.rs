@@ -1,0 +1,232 @@
+//! Proposes the hosts that set-up needs, for an operator to accept: those that a repository's lock
+//! files and the package managers' configuration name. Knows no host by itself, reads only what it
+//! is given, and never shows more of an address than its host.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use url::Url;
+
+use self::files::{addresses_in, addresses_in_variable, repository_kind};
+use super::{Found, PassedOver, RootListing};
+use crate::domain::host_name_problem;
+
+mod files;
+mod tools;
+
+pub use tools::Tool;
+
+/// Lock files are read up to this.
+const LOCK_BYTES_MAX: u64 = 20 << 20;
+/// More hosts than anybody would read through.
+const HOSTS_MAX: usize = 100;
+const NAMED_BY_MAX: usize = 5;
+
+/// A file that may name hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostSource {
+    /// Its path, as people know it.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// A host, and who named it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NamedHost {
+    /// Its name, in lower case.
+    pub host: String,
+    /// Files and variables.
+    pub named_by: Vec<String>,
+}
+
+/// What an operator might allow.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ProposedHosts {
+    /// Those that the set-up commands' tools are pointed to.
+    pub hosts: Vec<NamedHost>,
+    /// Those that other tools, which the set-up does not use, are pointed to.
+    pub not_needed: Vec<NamedHost>,
+    /// Addresses that a sandbox cannot reach, and why.
+    pub unusable: Vec<PassedOver>,
+    /// Tools that nothing names a host for, and how to look it up.
+    pub unnamed: Vec<String>,
+}
+
+/// The files of the repository that may name hosts, and how much of each is read.
+pub fn repository_host_files(root: &RootListing) -> Vec<(String, u64)> {
+    let deeper = [".mvn/wrapper/maven-wrapper.properties", "gradle/wrapper/gradle-wrapper.properties"];
+    let deeper = deeper.into_iter().filter(|path| {
+        // The listing does not reach so deep; the wrapper's script tells.
+        root.has_file(if path.starts_with(".mvn") { "mvnw" } else { "gradlew" })
+    });
+    let listed = root.files().filter(|path| repository_kind(path).is_some());
+    listed.chain(deeper).map(|path| (path.to_owned(), LOCK_BYTES_MAX)).collect()
+}
+
+/// The files (and directories of files) of this machine that may name hosts.
+pub fn worker_host_files(home: Option<&str>) -> Vec<PathBuf> {
+    const SYSTEM: &[&str] = &[
+        "/etc/pip.conf",
+        "/etc/uv/uv.toml",
+        "/etc/npmrc",
+        "/etc/gemrc",
+        "/etc/apt/sources.list",
+        "/etc/apt/sources.list.d",
+    ];
+    const HOME: &[&str] = &[
+        ".cargo/config.toml",
+        ".cargo/config",
+        ".config/pip/pip.conf",
+        ".pip/pip.conf",
+        ".config/uv/uv.toml",
+        ".npmrc",
+        ".yarnrc.yml",
+        ".yarnrc",
+        ".bunfig.toml",
+        ".config/go/env",
+        ".m2/settings.xml",
+        ".gradle/init.gradle",
+        ".gradle/init.d",
+        ".gemrc",
+        ".bundle/config",
+        ".config/composer/config.json",
+        ".composer/config.json",
+        ".nuget/NuGet/NuGet.Config",
+    ];
+    let mut paths: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
+    if let Some(home) = home.filter(|home| home.starts_with('/')) {
+        paths.extend(HOME.iter().map(|path| PathBuf::from(home).join(path)));
+    }
+    paths
+}
+
+/// What the operator might allow for these set-up commands. `environment` is the worker's.
+pub fn propose_hosts(
+    setup: &[Found<String>],
+    repository: &[HostSource],
+    worker: &[HostSource],
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> ProposedHosts {
+    let mut proposal = Proposal::default();
+    for source in repository {
+        if let Some((tool, addresses)) = addresses_in(&source.path, &source.text) {
+            proposal.add(tool, &source.path, addresses);
+        }
+    }
+    for source in worker {
+        if let Some((tool, addresses)) = addresses_in(&source.path, &source.text) {
+            proposal.add(tool, &format!("{} of this machine", source.path), addresses);
+        }
+    }
+    for (name, value) in environment {
+        if let Some((tool, addresses)) = addresses_in_variable(&name, &value) {
+            proposal.add(tool, &format!("the environment variable {name}"), addresses);
+        }
+    }
+    proposal.into_hosts(setup)
+}
+
+#[derive(Default)]
+struct Proposal {
+    /// By tool and host: who named it.
+    named: BTreeMap<(Tool, String), Vec<String>>,
+    unusable: Vec<PassedOver>,
+}
+
+impl Proposal {
+    fn add(&mut self, tool: Tool, source: &str, addresses: Vec<String>) {
+        for address in addresses {
+            match host_of(&address) {
+                Host::Name(host) => {
+                    if self.named.len() >= HOSTS_MAX && !self.named.contains_key(&(tool, host.clone())) {
+                        continue;
+                    }
+                    let named_by = self.named.entry((tool, host)).or_default();
+                    if named_by.len() < NAMED_BY_MAX && !named_by.iter().any(|named| named == source) {
+                        named_by.push(source.to_owned());
+                    }
+                }
+                Host::Unusable(what, why) => {
+                    let passed_over = PassedOver::new(format!("{what} ({source})"), why);
+                    if self.unusable.len() < HOSTS_MAX && !self.unusable.contains(&passed_over) {
+                        self.unusable.push(passed_over);
+                    }
+                }
+            }
+        }
+    }
+
+    fn into_hosts(self, setup: &[Found<String>]) -> ProposedHosts {
+        let used: Vec<Tool> = Tool::ALL
+            .into_iter()
+            .filter(|tool| setup.iter().any(|command| tool.is_used_by(&command.value)))
+            .collect();
+        // A command that says nothing about its tools may use any.
+        let unknown =
+            setup.iter().any(|command| !Tool::ALL.iter().any(|tool| tool.is_used_by(&command.value)));
+        let mut proposed = ProposedHosts { unusable: self.unusable, ..ProposedHosts::default() };
+        for tool in &used {
+            if !self.named.keys().any(|(named, _)| named == tool) {
+                proposed.unnamed.push(tool.how_to_look_up().to_owned());
+            }
+        }
+        for ((tool, host), named_by) in self.named {
+            let is_needed = used.contains(&tool) || (unknown && tool != Tool::Apt);
+            let list = if is_needed { &mut proposed.hosts } else { &mut proposed.not_needed };
+            match list.iter_mut().find(|named| named.host == host) {
+                Some(named) => named.named_by.extend(named_by),
+                None => list.push(NamedHost { host, named_by }),
+            }
+        }
+        let ProposedHosts { hosts, not_needed, .. } = &mut proposed;
+        not_needed.retain(|other| !hosts.iter().any(|needed| needed.host == other.host));
+        hosts.sort_by(|a, b| a.host.cmp(&b.host));
+        not_needed.sort_by(|a, b| a.host.cmp(&b.host));
+        proposed
+    }
+}
+
+enum Host {
+    Name(String),
+    /// What may be shown of it, and why it is of no use.
+    Unusable(String, &'static str),
+}
+
+/// The host of an address as lock files and configurations spell it.
+fn host_of(address: &str) -> Host {
+    let is_registry_identity = address.starts_with("registry+");
+    let bare = ["registry+", "sparse+", "git+"].iter().find_map(|prefix| address.strip_prefix(prefix));
+    let bare = bare.unwrap_or(address).replace("\\:", ":");
+    let unreadable =
+        || Host::Unusable("an address".to_owned(), "its host cannot be read; it may hold a variable");
+    let Ok(url) = Url::parse(&bare) else { return unreadable() };
+    let Some(host) = url.host_str().map(|host| host.trim_end_matches('.').to_lowercase()) else {
+        return unreadable();
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        return Host::Unusable(
+            host,
+            "is reached by another protocol than HTTP, which a sandbox does not speak",
+        );
+    }
+    if let Some(problem) = host_name_problem(&host) {
+        let shown: String = host.chars().take(100).collect();
+        return match host.contains(['$', '{', '%']) {
+            true => unreadable(),
+            false => Host::Unusable(shown, problem),
+        };
+    }
+    if !matches!(url.port_or_known_default(), Some(80 | 443)) {
+        return Host::Unusable(host, "is reached on another port than 80 and 443, which a sandbox does not");
+    }
+    if is_registry_identity {
+        let why = "stands in Cargo.lock as the registry's identity; cargo may ask another host for it";
+        return Host::Unusable(host, why);
+    }
+    Host::Name(host)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! The spelling of host names in allowlists. Resolves nothing.
+
+/// The longest name that DNS has (RFC 1035, section 2.3.4).
+const NAME_BYTES_MAX: usize = 253;
+const LABEL_BYTES_MAX: usize = 63;
+
+/// Why `text` is no exact name of a host on the internet; `None` where it is one.
+pub fn host_name_problem(text: &str) -> Option<&'static str> {
+    let without_dots = !text.contains('.');
+    internal_host_name_problem(text).or_else(|| {
+        without_dots.then_some(
+            "is a name of this machine or its network, which a sandbox reaches only as NAME=RANGE, where the \
+             operator says where it is",
+        )
+    })
+}
+
+/// Why `text` is no exact name of a host, be it one of an internal network; `None` where it is one.
+pub fn internal_host_name_problem(text: &str) -> Option<&'static str> {
+    if text.contains("://") || text.contains('/') {
+        return Some("is an address of a page; write the host name alone");
+    }
+    if text.contains('*') {
+        return Some("holds a wildcard; write each host name out");
+    }
+    if text.parse::<std::net::IpAddr>().is_ok() || text.starts_with('[') {
+        return Some("is an IP address; write a host name");
+    }
+    if text.contains(':') {
+        return Some("names a port; only the host name counts, and 80 and 443 are the ports");
+    }
+    let label = |label: &str| {
+        let inside = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        (1..=LABEL_BYTES_MAX).contains(&label.len())
+            && inside
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let last = text.rsplit('.').next().unwrap_or(text);
+    let is_number = last.bytes().all(|b| b.is_ascii_digit());
+    if text.len() > NAME_BYTES_MAX || !text.split('.').all(label) || is_number {
+        return Some("is no host name");
+    }
+    text.eq_ignore_ascii_case("localhost").then_some("is this machine itself, which a sandbox never reaches")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_name_problem;
+
+    #[test]
+    fn exact_host_names_are_told_from_everything_else() {
+        for name in ["packages.example.org", "a-b.c1.example", "XN--bcher-kva.example"] {
+            assert_eq!(host_name_problem(name), None, "{name}");
+        }
+        let long = format!("{}example.org", "a.".repeat(130));
+        for text in [
+            "",
+            "localhost",
+            "*.example.org",
+            "example.org:443",
+            "10.0.0.1",
+            "1.2.3.4.5",
+            "::1",
+            "[::1]",
+            "https://a.example",
+            "a.example/x",
+            "a..b",
+            ".a.b",
+            "a.b.",
+            "-a.b",
+            "a b.c",
+            "é.example",
+            &long,
+            "0x7f.1",
+            "${HOST}.example",
+        ] {
+            assert!(host_name_problem(text).is_some(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What is said of a set-up that was only detected, failed, and was left out: in the transcript, in
+//! the evidence, and where the tests cannot be run without it. Pure; the words are for people.
+
+use crate::config::REPOSITORY_FILE;
+use crate::domain::{Ending, JobSettings, TestOutcome, TestRun};
+use super::SetUpFailure;
+
+/// A set-up that was left out.
+pub(crate) struct LeftOut<'a> {
+    /// As they were with it.
+    pub(crate) settings: &'a JobSettings,
+    pub(crate) failure: &'a SetUpFailure,
+}
+
+impl LeftOut<'_> {
+    /// For the transcript.
+    pub(crate) fn note(&self) -> String {
+        format!(
+            "The set-up that {} asks for was left out, since it was only detected and does not work here: {}",
+            self.settings.setup_source,
+            self.failure.in_words()
+        )
+    }
+
+    /// For whoever weighs the evidence.
+    pub(crate) fn remark(&self) -> String {
+        format!(
+            "The set-up that was detected from {} fails at `{}` and was left out: the suite ran without it.",
+            self.settings.setup_source, self.failure.command
+        )
+    }
+
+    /// Where the tests cannot be run without it.
+    pub(crate) fn what_to_write(&self) -> String {
+        let quoted = |command: &str| serde_json::to_string(command).unwrap_or_default();
+        let setup: String =
+            self.settings.setup_commands.iter().map(|command| format!("  - {}\n", quoted(command))).collect();
+        format!(
+            "The tests were tried without the set-up that {} asks for, since {}\n\nWrite commands that work into \
+             `{REPOSITORY_FILE}` on the default branch, in place of those that were detected:\n\n\
+             test: {}\nsetup:\n{setup}",
+            self.settings.setup_source,
+            self.failure.in_words(),
+            quoted(&self.settings.test_command),
+        )
+    }
+}
+
+/// Why a run without its set-up says nothing, if it does not: a suite that lacks what it needs is red,
+/// too, and would not be mended by anybody's change.
+pub(crate) fn says_nothing(baseline: &TestRun) -> Option<String> {
+    // pytest's own code 2: ended before the tests, most often since a module could not be imported
+    // (docs.pytest.org, "Exit codes").
+    let broke_off =
+        baseline.command.contains("pytest") && matches!(baseline.result.ending, Ending::Exited { code: 2 });
+    // What broke before it was a test, like a build, is named, too, and is no test.
+    let names_tests = baseline.report.red().any(|case| case.outcome == TestOutcome::Failed) && !broke_off;
+    (!baseline.is_green() && !names_tests).then(|| {
+        format!(
+            "the test command `{}` names no test that fails, and may only lack what a set-up would bring:\n{}",
+            baseline.command,
+            baseline.result.output.to_text()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{BoundedOutput, Budget, CommandResult, EgressReport, TestReport};
+
+    fn result(code: i32, said: &str) -> CommandResult {
+        CommandResult {
+            ending: Ending::Exited { code },
+            output: BoundedOutput { head: said.to_owned(), omitted_bytes: 0, tail: String::new() },
+            duration: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn what_was_left_out_is_said_and_what_to_write_instead() {
+        let settings = JobSettings {
+            setup_commands: vec!["pip install -r requirements.txt".into(), "pip install -e '.[dev]'".into()],
+            setup_source: "`requirements.txt`".into(),
+            setup_detected: true,
+            image: None,
+            image_source: String::new(),
+            agent_hosts: vec![],
+            test_command: "python3 -m pytest".into(),
+            test_command_source: "`pyproject.toml`".into(),
+            test_timeout: Duration::from_secs(1),
+            commands: Vec::new(),
+            budget: Budget::default(),
+            protected_paths: vec![],
+            test_paths: vec![],
+            proof_required: true,
+            instructions: None,
+        };
+        let failure = SetUpFailure {
+            command: settings.setup_commands[0].clone(),
+            result: result(1, "no matching distribution"),
+            egress: EgressReport::default(),
+            offline: None,
+        };
+        let left_out = LeftOut { settings: &settings, failure: &failure };
+        let told = [left_out.note(), left_out.remark(), left_out.what_to_write()];
+        insta::assert_snapshot!(told.join("\n---\n"), @r#"
+        The set-up that `requirements.txt` asks for was left out, since it was only detected and does not work here: the set-up command `pip install -r requirements.txt` fails: exit code 1.
+        no matching distribution
+        ---
+        The set-up that was detected from `requirements.txt` fails at `pip install -r requirements.txt` and was left out: the suite ran without it.
+        ---
+        The tests were tried without the set-up that `requirements.txt` asks for, since the set-up command `pip install -r requirements.txt` fails: exit code 1.
+        no matching distribution
+
+        Write commands that work into `.github/agent-fix.yml` on the default branch, in place of those that were detected:
+
+        test: "python3 -m pytest"
+        setup:
+          - "pip install -r requirements.txt"
+          - "pip install -e '.[dev]'"
+        "#);
+    }
+
+    #[test]
+    fn a_run_without_its_set_up_must_have_reached_the_tests() {
+        let run = |command: &str, code, failed: &[&str]| TestRun {
+            command: command.to_owned(),
+            result: result(code, "ModuleNotFoundError"),
+            selection: None,
+            report: TestReport::naming_failed(failed.iter().copied()),
+        };
+        assert_eq!(says_nothing(&run("make check", 0, &[])), None);
+        assert_eq!(says_nothing(&run("python3 -m pytest", 1, &["test_a"])), None);
+        assert!(says_nothing(&run("python3 -m pytest", 2, &["test_a.py"])).is_some());
+        assert!(says_nothing(&run("npm test", 1, &[])).is_some());
+    }
+}

@@ -1,0 +1,310 @@
+//! One run of the suite, or of a part of it, in a sandbox: the command as the repository has it, a
+//! report asked for where its runner can write one, and what came of both.
+
+use std::time::SystemTime;
+
+use uuid::Uuid;
+
+use crate::domain::{
+    BoundedOutput, Change, ChangedContent, CommandResult, Ending, JobSettings, ReportFormat, TestCase,
+    TestReport, TestRun,
+};
+use crate::sandbox::protocol::ReportPlace;
+use crate::sandbox::{CallError, CommandSpec, SandboxError, Toolbox};
+
+use super::report_request::{Ask, Place, ask, ask_behind};
+use super::reports::{FileFormat, for_people, read_files, read_output};
+use super::runner::{Invocation, Selection, needs_package_json, recognise, wrapper};
+
+/// Why there is no run.
+#[derive(Debug, thiserror::Error)]
+pub enum SuiteError {
+    /// The sandbox could not be had, or was lost.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The tree, or the change, could not be handled by git.
+    #[error(transparent)]
+    Workspace(#[from] crate::workspace::WorkspaceError),
+}
+
+impl From<CallError> for SuiteError {
+    fn from(error: CallError) -> Self {
+        match error {
+            // `/bin/sh` not starting is a fault of the sandbox, not of the suite.
+            CallError::Told(words) => Self::Sandbox(SandboxError::Gone(words)),
+            CallError::Lost(error) => Self::Sandbox(error),
+        }
+    }
+}
+
+/// Runs the suite once.
+pub async fn run_suite(toolbox: &Toolbox, settings: &JobSettings) -> Result<TestRun, CallError> {
+    let invocation = invocation(toolbox, settings).await?;
+    run(toolbox, settings, invocation.as_ref(), None).await
+}
+
+/// Runs a part of the suite. Where that cannot be done, the words for the model are
+/// [`CallError::Told`].
+pub async fn run_selected(
+    toolbox: &Toolbox,
+    settings: &JobSettings,
+    selection: &Selection,
+) -> Result<TestRun, CallError> {
+    let Some(invocation) = invocation(toolbox, settings).await? else {
+        return Err(CallError::Told(format!(
+            "`{}` is run by something that is not known here, so only the whole suite can be run: call run_tests \
+             without path and name.",
+            settings.test_command
+        )));
+    };
+    let arguments = selection.arguments(&invocation).map_err(CallError::Told)?;
+    let selected = Selected { words: selection.in_words(), arguments };
+    run(toolbox, settings, Some(&invocation), Some(selected)).await
+}
+
+struct Selected {
+    words: String,
+    arguments: Vec<String>,
+}
+
+async fn invocation(toolbox: &Toolbox, settings: &JobSettings) -> Result<Option<Invocation>, CallError> {
+    let command = &settings.test_command;
+    let package_json = match needs_package_json(command) {
+        true => content(toolbox, "package.json").await?,
+        false => None,
+    };
+    Ok(recognise(command, package_json.as_deref()))
+}
+
+/// What the sandbox has at a path; what cannot be read is not there.
+async fn content(toolbox: &Toolbox, path: &str) -> Result<Option<Vec<u8>>, CallError> {
+    let Ok(path) = path.parse() else { return Ok(None) };
+    match toolbox.collect(&[path]).await {
+        Ok(changes) => Ok(changes.into_iter().find_map(|Change { content, .. }| match content {
+            ChangedContent::File { bytes, .. } => Some(bytes),
+            ChangedContent::Absent => None,
+        })),
+        Err(CallError::Told(_)) => Ok(None),
+        Err(lost @ CallError::Lost(_)) => Err(lost),
+    }
+}
+
+async fn run(
+    toolbox: &Toolbox,
+    settings: &JobSettings,
+    invocation: Option<&Invocation>,
+    selected: Option<Selected>,
+) -> Result<TestRun, CallError> {
+    let token = Uuid::new_v4().simple().to_string();
+    let asked = match invocation {
+        Some(invocation) => ask(invocation, &token),
+        None => wrapper(&settings.test_command).map(|wrapper| ask_behind(wrapper, &token)),
+    };
+    let (mut result, mut report) =
+        run_once(toolbox, settings, invocation, selected.as_ref(), asked.as_ref()).await?;
+    let refused = match (&asked, result.ending) {
+        (Some(asked), Ending::Exited { code }) if code != 0 && !report.is_known() => {
+            asked.is_refused(code, &result.output.to_text())
+        }
+        _ => false,
+    };
+    if refused {
+        (result, report) = run_once(toolbox, settings, invocation, selected.as_ref(), None).await?;
+        report.remark("the runner did not know how to write a report, and was run again without being asked");
+    }
+    let runner = invocation.map(|invocation| invocation.runner);
+    let result = CommandResult { output: for_people(result.output, runner), ..result };
+    let selection = selected.map(|selected| selected.words);
+    Ok(TestRun { command: settings.test_command.clone(), selection, result, report })
+}
+
+async fn run_once(
+    toolbox: &Toolbox,
+    settings: &JobSettings,
+    invocation: Option<&Invocation>,
+    selected: Option<&Selected>,
+    asked: Option<&Ask>,
+) -> Result<(CommandResult, TestReport), CallError> {
+    let mut arguments: Vec<String> = selected.map(|selected| selected.arguments.clone()).unwrap_or_default();
+    let more = asked.map(|asked| asked.arguments.as_slice()).unwrap_or_default();
+    arguments.extend_from_slice(more);
+    if let (Some(separator), false) = (invocation.and_then(|i| i.separator), arguments.is_empty()) {
+        arguments.insert(0, separator.to_owned());
+    }
+    let mut spec = CommandSpec::shell(&settings.test_command, settings.test_timeout);
+    if !arguments.is_empty() {
+        // The command's text stays as it is; what follows it is handed over, never quoted by us.
+        spec.argv =
+            ["/bin/sh", "-c", &format!("{} \"$@\"", settings.test_command), "sh"].map(str::to_owned).to_vec();
+        spec.argv.extend(arguments);
+    }
+    spec.env.extend(asked.map(|asked| asked.env.clone()).unwrap_or_default());
+    let since = SystemTime::now();
+    let result = toolbox.run(&spec).await?;
+    let written = match asked.map(|asked| &asked.place) {
+        None | Some(Place::Output) => None,
+        Some(Place::File(name, format)) => {
+            let place = ReportPlace::Tmp { name: name.clone() };
+            Some(written(toolbox, place, since, *format).await?)
+        }
+        Some(Place::Workspace(globs)) => {
+            let globs = globs.iter().map(|glob| (*glob).to_owned()).collect();
+            Some(written(toolbox, ReportPlace::Workspace { globs }, since, FileFormat::JunitXml).await?)
+        }
+    };
+    let runner = invocation.map(|invocation| invocation.runner);
+    let printed = read_output(&result.output, runner);
+    let written = match asked {
+        Some(asked) if !asked.is_certain => {
+            written.filter(|written| tells_what_was_printed(written, printed.as_ref()))
+        }
+        Some(_) | None => written,
+    };
+    let report = weigh(written, printed, &result.output);
+    Ok((result, report))
+}
+
+/// The report files: `Ok` of nothing where there is none, and why it cannot be read where there is.
+async fn written(
+    toolbox: &Toolbox,
+    place: ReportPlace,
+    since: SystemTime,
+    format: FileFormat,
+) -> Result<Result<Option<TestReport>, String>, CallError> {
+    let (files, left_out) = match toolbox.reports(place, since).await {
+        Ok(found) => found,
+        Err(CallError::Told(why)) => return Ok(Err(why)),
+        Err(lost @ CallError::Lost(_)) => return Err(lost),
+    };
+    if files.is_empty() && left_out == 0 {
+        return Ok(Ok(None));
+    }
+    match read_files(&files, format) {
+        Some(mut report) if left_out > 0 => {
+            report.finished = false;
+            report.remark(format!("{left_out} report files were too large to be read"));
+            Ok(Ok(Some(report)))
+        }
+        Some(report) => Ok(Ok(Some(report))),
+        None => Ok(Err("what is in the report file is not a report, or is too large".to_owned())),
+    }
+}
+
+/// Of a runner that is only supposed to run, the file counts where it tells what was printed: there
+/// may be another runner, or a second run that wrote over the first one's.
+fn tells_what_was_printed(
+    written: &Result<Option<TestReport>, String>,
+    printed: Option<&TestReport>,
+) -> bool {
+    let (Ok(Some(file)), Some(printed)) = (written, printed) else { return false };
+    let (Some(counted), Some(told)) = (file.counts, printed.counts) else { return false };
+    printed.formats == [ReportFormat::Pytest]
+        && (counted.ran(), counted.red()) == (told.ran(), told.red())
+        && printed.red().all(|case| file.case(&case.name).is_some_and(TestCase::is_red))
+}
+
+/// One report of two: the file's where there is one, since printing is open to every test. Where they
+/// contradict each other, that is said; what either of them counts against the run, counts.
+/// `written`: `None` where no file was asked for.
+fn weigh(
+    written: Option<Result<Option<TestReport>, String>>,
+    printed: Option<TestReport>,
+    output: &BoundedOutput,
+) -> TestReport {
+    let (mut report, missing) = match (written, printed) {
+        (Some(Ok(Some(mut written))), printed) => {
+            if let Some(printed) = printed {
+                compare(&mut written, &printed, output);
+            }
+            return written;
+        }
+        (Some(Err(why)), Some(printed)) => (printed, Some(format!("the report file cannot be read: {why}"))),
+        (Some(Ok(None)), Some(printed)) => {
+            (printed, Some("the runner was asked for a report file and wrote none".to_owned()))
+        }
+        (Some(Err(why)), None) => {
+            (TestReport::default(), Some(format!("the report file cannot be read: {why}")))
+        }
+        (Some(Ok(None)), None) => (
+            TestReport::default(),
+            Some("the runner wrote no report file, and nothing that it printed is one".to_owned()),
+        ),
+        (None, Some(printed)) => (printed, None),
+        (None, None) => (
+            TestReport::default(),
+            Some(
+                "nothing that was printed is a report that is known here; the exit code is all there is"
+                    .to_owned(),
+            ),
+        ),
+    };
+    if let Some(missing) = missing {
+        report.remark(missing);
+    }
+    report
+}
+
+fn compare(written: &mut TestReport, printed: &TestReport, output: &BoundedOutput) {
+    let (Some(file), Some(out)) = (written.counts, printed.counts) else { return };
+    if (file.red() == 0) != (out.red() == 0) || file.ran().abs_diff(out.ran()) > file.errored.max(out.errored)
+    {
+        written.remark(format!(
+            "the report file and the output contradict each other: {} against {}",
+            file.in_words(),
+            out.in_words()
+        ));
+    }
+    if !printed.finished && !output.is_cut() {
+        written.finished = false;
+        written.remark("the report file is whole, and the output breaks off");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ReportBuilder, ReportSource, TestOutcome};
+
+    fn report(source: ReportSource, passed: u64, failed: u64, finished: bool) -> TestReport {
+        let mut builder = ReportBuilder::default();
+        for n in 0..passed + failed {
+            let outcome = if n < passed { TestOutcome::Passed } else { TestOutcome::Failed };
+            builder.push(TestCase::new(n.to_string(), outcome));
+        }
+        let counts = builder.counted();
+        builder.finish(source, ReportFormat::Junit, Some(counts), finished)
+    }
+
+    fn weighed(
+        written: Option<Result<Option<TestReport>, String>>,
+        printed: Option<TestReport>,
+    ) -> TestReport {
+        weigh(written, printed, &BoundedOutput::default())
+    }
+
+    #[test]
+    fn the_file_counts_and_contradictions_are_said() {
+        let file = |passed, failed| Some(Ok(Some(report(ReportSource::File, passed, failed, true))));
+        let output = |passed, failed, finished| Some(report(ReportSource::Output, passed, failed, finished));
+        let agreed = weighed(file(2, 1), output(2, 1, true));
+        assert_eq!((agreed.source, agreed.remarks.len()), (ReportSource::File, 0));
+        let forged = weighed(file(2, 1), output(3, 0, true));
+        assert_eq!(forged.counts.unwrap().failed, 1);
+        assert!(forged.remarks[0].contains("contradict each other: 2 passed, 1 failed against 3 passed"));
+        let cut_off = weighed(file(3, 0), output(1, 0, false));
+        assert!(!cut_off.finished);
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let printed = || Some(report(ReportSource::Output, 1, 0, true));
+        let none = weighed(Some(Ok(None)), printed());
+        assert_eq!(none.source, ReportSource::Output);
+        assert!(none.remarks[0].contains("asked for a report file and wrote none"));
+        let broken = weighed(Some(Err("it is too large".into())), printed());
+        assert!(broken.remarks[0].contains("cannot be read: it is too large"));
+        let nothing = weighed(None, None);
+        assert!(!nothing.is_known() && nothing.remarks[0].contains("the exit code is all there is"));
+        assert_eq!(weighed(None, printed()).remarks, [""; 0]);
+    }
+}
