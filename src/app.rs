@@ -25,15 +25,15 @@ use tracing::{info, warn};
 use url::Url;
 
 use crate::config::{AppConfig, ServerConfig, StoredApp};
-use crate::github::{AppClient, Connection, GitHub, Limits, OctocrabGitHub};
-use crate::install::{Keep, Place, SetUp};
+use crate::github::{AppClient, GitHub, GitHubConnection, OctocrabGitHub, RateLimits};
+use crate::install::{CredentialSink, Place, SetUp};
 use crate::model::Model;
 use crate::sandbox::Sandbox;
 use crate::secrets;
+use crate::setup::SetupLocks;
 use crate::store::{SqliteStore, Store};
-use crate::setup::SetUpLocks;
 use crate::webhook::{self, WebhookSecrets, WebhookState};
-use crate::worker::{Clerk, Greeter, Parts, Reconciler, Rules, Worker};
+use crate::worker::{Acknowledger, CommandProcessor, JobPolicy, Reconciler, Worker, WorkerContext};
 use crate::workspace::Mirrors;
 
 mod models;
@@ -42,8 +42,8 @@ mod sandboxes;
 pub use models::model_config;
 pub use sandboxes::{sandbox, sandbox_spec, try_sandbox};
 
-use models::{context_of_scribe, context_of_worker, model};
-use sandboxes::{absolute, set_up_policy, tidy};
+use models::{context_of_summarizer, context_of_worker, model};
+use sandboxes::{absolute, setup_policy, tidy};
 
 /// For the last traces of a predecessor that was killed to go.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -82,7 +82,7 @@ impl App {
     /// Starts everything that `config` asks for. Nothing is half started: an adapter that cannot
     /// be had is an error here, before the first webhook is accepted. Without credentials for
     /// GitHub the set-up page is served, and what it registers goes to `keep`.
-    pub async fn start(config: ServerConfig, keep: Keep) -> anyhow::Result<Self> {
+    pub async fn start(config: ServerConfig, keep: CredentialSink) -> anyhow::Result<Self> {
         config.secrets().for_each(|(kind, secret)| secrets::register(kind, secret));
         config.warnings.iter().for_each(|warning| warn!("{warning}"));
         let data_dir = &config.data_dir;
@@ -97,12 +97,12 @@ impl App {
             .with_context(|| format!("no canary can be planted in {}", data_dir.display()))?;
         tracing::debug!(file = %canary.file.display(), "a canary is planted");
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.store_path).await?);
-        let taken_over = store.end_leases_of_the_dead().await?;
+        let taken_over = store.expire_stale_leases().await?;
         if taken_over > 0 {
             info!(jobs = taken_over, "going on with jobs that were under way when the service ended");
         }
         let sandbox = sandbox(&config.sandbox, data_dir).await?;
-        let set_up = set_up_policy(&config.sandbox.set_up);
+        let setup = setup_policy(&config.sandbox.setup);
         let running = Arc::new(Running::default());
         let live = Live {
             model: model(&config, &config.model.name)?,
@@ -129,7 +129,7 @@ impl App {
         };
         let router = router(store.clone(), routes, set_up_pages.as_ref());
         running.add(serve(listener, router, running.shutdown.clone()));
-        running.add(tidy(sandbox, set_up.kept, running.shutdown.clone()));
+        running.add(tidy(sandbox, setup.kept, running.shutdown.clone()));
         info!(%address, workers = config.workers, registered = set_up_pages.is_none(), "mendwright is listening");
         let invitation = set_up_pages.map(|pages| pages.invitation());
         Ok(Self { address, store, invitation, running, _lock: lock })
@@ -155,7 +155,7 @@ struct Live {
     brief_model: Option<Arc<dyn Model>>,
     sandbox: Arc<dyn Sandbox>,
     mirrors: Mirrors,
-    limits: Arc<Limits>,
+    limits: Arc<RateLimits>,
     running: Arc<Running>,
     /// What the front door hands requests on to.
     routes: Arc<OnceLock<Router>>,
@@ -165,7 +165,7 @@ impl Live {
     /// Takes deliveries and works on jobs from now on.
     fn go(&self, app: &AppConfig) -> anyhow::Result<()> {
         let config = &self.config;
-        let connection = Connection {
+        let connection = GitHubConnection {
             api_url: config.github.api_url.clone(),
             web_url: config.github.web_url.clone(),
             app_id: app.id,
@@ -174,31 +174,31 @@ impl Live {
         let reconciling = AppClient::new(&connection)?.with_limits(self.limits.clone());
         let github: Arc<dyn GitHub> =
             Arc::new(OctocrabGitHub::new(connection)?.with_limits(self.limits.clone()));
-        let parts = Parts {
+        let parts = WorkerContext {
             store: self.store.clone(),
             github,
             model: self.model.clone(),
             brief_model: self.brief_model.clone(),
             sandbox: self.sandbox.clone(),
             mirrors: self.mirrors.clone(),
-            rules: Rules {
+            policy: JobPolicy {
                 label: config.github.label.clone(),
                 bots_allowed: config.github.bots_allowed.clone(),
-                served: config.github.served.clone(),
+                repository_filter: config.github.repository_filter.clone(),
                 budget: config.budget.clone(),
                 caps: config.caps,
                 sandbox: sandbox_spec(&config.sandbox),
-                set_up: set_up_policy(&config.sandbox.set_up),
+                setup: setup_policy(&config.sandbox.setup),
                 output_tokens_max: config.model.output_tokens_max,
                 context_tokens: context_of_worker(&config.model),
-                scribe_context_tokens: context_of_scribe(&config.model),
+                summarizer_context_tokens: context_of_summarizer(&config.model),
                 settings_override: None,
-                hold: config.github.publish_hold,
+                hold: config.github.requires_approval,
                 rounds_max: config.github.review_rounds_max,
                 signed_commits: config.github.signed_commits,
             },
             wake: Arc::new(Notify::new()),
-            set_ups: SetUpLocks::default(),
+            setup_locks: SetupLocks::default(),
             clock: Timestamp::now,
         };
         let secrets = WebhookSecrets::new(app.webhook_secret.clone(), app.webhook_secret_previous.clone())?;
@@ -206,7 +206,7 @@ impl Live {
         let webhook = WebhookState {
             secrets,
             label: config.github.label.clone(),
-            served: config.github.served.clone(),
+            repository_filter: config.github.repository_filter.clone(),
             deliveries: Arc::new(self.store.clone()),
             wake: parts.wake.clone(),
             asked: asked.clone(),
@@ -218,17 +218,17 @@ impl Live {
         let reconciler = Reconciler::new(
             reconciling,
             self.store.clone(),
-            (config.github.label.clone(), config.github.served.clone()),
+            (config.github.label.clone(), config.github.repository_filter.clone()),
             parts.wake.clone(),
             config.github.reconcile_every,
             Timestamp::now,
         );
         let shutdown = self.running.shutdown.clone();
         self.running.add(tokio::spawn(async move { reconciler.run(&shutdown).await }));
-        let clerk = Clerk::new(parts.clone(), asked);
+        let clerk = CommandProcessor::new(parts.clone(), asked);
         let shutdown = self.running.shutdown.clone();
         self.running.add(tokio::spawn(async move { clerk.run(&shutdown).await }));
-        let greeter = Greeter::new(parts.clone(), arrived);
+        let greeter = Acknowledger::new(parts.clone(), arrived);
         let shutdown = self.running.shutdown.clone();
         self.running.add(tokio::spawn(async move { greeter.run(&shutdown).await }));
         for number in 0..config.workers {
@@ -241,7 +241,7 @@ impl Live {
 }
 
 /// The pages on which the App is registered, for a service that goes `live` by them.
-fn registration(live: Live, address: SocketAddr, keep: Keep) -> Arc<SetUp> {
+fn registration(live: Live, address: SocketAddr, keep: CredentialSink) -> Arc<SetUp> {
     let place = Place {
         api_url: live.config.github.api_url.clone(),
         web_url: live.config.github.web_url.clone(),
@@ -258,21 +258,21 @@ fn registration(live: Live, address: SocketAddr, keep: Keep) -> Arc<SetUp> {
 }
 
 /// GitHub's limits, with the pauses of the last process; new ones are put down in the store.
-async fn limits(config: &ServerConfig, store: Arc<dyn Store>) -> anyhow::Result<Limits> {
-    let known = store.pauses(Timestamp::now()).await?;
+async fn limits(config: &ServerConfig, store: Arc<dyn Store>) -> anyhow::Result<RateLimits> {
+    let known = store.rate_limits(Timestamp::now()).await?;
     for (installation, until) in &known {
         warn!(%installation, %until, "GitHub's rate limit: nothing is sent for this installation");
     }
     let keep = move |installation, until| {
         let store = store.clone();
         async move {
-            if let Err(error) = store.keep_pause(installation, until).await {
+            if let Err(error) = store.save_rate_limit(installation, until).await {
                 warn!(%error, %installation, "a restart would forget the rate limit that was met");
             }
         }
         .boxed()
     };
-    Ok(Limits::new(config.github.between_writes).keeping(known, Arc::new(keep)))
+    Ok(RateLimits::new(config.github.between_writes).with_saved(known, Arc::new(keep)))
 }
 
 /// Takes the data directory for this process. The kernel gives it back when we end, however we do:
@@ -297,9 +297,9 @@ async fn lock(data_dir: &Path) -> anyhow::Result<std::fs::File> {
     Ok(file)
 }
 
-fn router(store: Arc<dyn Store>, live: Arc<OnceLock<Router>>, set_up: Option<&Arc<SetUp>>) -> Router {
+fn router(store: Arc<dyn Store>, live: Arc<OnceLock<Router>>, setup: Option<&Arc<SetUp>>) -> Router {
     let health = Router::new().route("/healthz", get(health)).with_state(store);
-    let pages = set_up.map(|set_up| set_up.router()).unwrap_or_default();
+    let pages = setup.map(|setup| setup.router()).unwrap_or_default();
     let door = Router::new().fallback(hand_on).with_state(live);
     health.merge(pages).fallback_service(door).layer(CatchPanicLayer::new())
 }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, u8)] = &[
     ("domain", 0),
     ("config", 1),
+    ("detect", 1),
+    ("markdown", 1),
     ("recording", 1),
     ("secrets", 1),
     ("telemetry", 1),
@@ -19,6 +21,8 @@ const LAYERS: &[(&str, u8)] = &[
     ("agent", 3),
     ("provenance", 3),
     ("publish", 3),
+    ("setup", 3),
+    ("testing", 3),
     ("verdict", 3),
     ("webhook", 3),
     ("workspace", 3),
@@ -26,8 +30,8 @@ const LAYERS: &[(&str, u8)] = &[
     ("install", 4),
     ("worker", 4),
     ("app", 5),
+    ("audit", 5),
     ("demo", 5),
-    ("recheck", 5),
     ("cli", 6),
 ];
 
@@ -35,8 +39,14 @@ const LAYERS: &[(&str, u8)] = &[
 const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("telemetry", "secrets", "log lines are redacted"),
     ("config", "secrets", "each secret says whose it is"),
-    ("agent", "verdict", "run_tests runs the suite exactly as the verdict does"),
+    ("agent", "testing", "run_tests runs the suite exactly as the verdict does"),
     ("agent", "workspace", "each turn is checkpointed as a git tree"),
+    ("config", "detect", "a repository's file completes what is detected"),
+    ("setup", "testing", "a suite that cannot run ends an environment"),
+    ("setup", "workspace", "a fresh sandbox is filled from a tree"),
+    ("testing", "workspace", "a tree that cannot be read ends a run"),
+    ("verdict", "setup", "a verdict is given in a fresh environment"),
+    ("verdict", "testing", "a verdict is given on test runs"),
     ("verdict", "workspace", "a fresh sandbox is filled from the proposed tree"),
     ("publish", "verdict", "a draft pull request demands a Verified"),
     ("publish", "workspace", "a patch is shown"),
@@ -50,19 +60,19 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
 /// Words that only these files may hold, beside tests.
 const ONLY: &[(&str, &[&str])] = &[
     ("octocrab::", &["src/github/"]),
-    ("git2::", &["src/workspace/", "src/demo/git_http/"]),
+    ("git2::", &["src/workspace/", "src/emulator/git/"]),
     ("sqlx::", &["src/store/"]),
     ("process::Command", &["src/sandbox/", "src/toolbox/", "src/build.rs"]),
     ("Command::new", &["src/sandbox/", "src/toolbox/", "src/build.rs"]),
     ("env::var", &["src/config/", "src/toolbox/", "src/build.rs"]),
     ("unsafe ", &["src/sandbox/", "src/toolbox/", "src/workspace/access.rs"]),
     // Every model call is reserved before and accounted for after.
-    (".complete(", &["src/agent/purse.rs", "src/toolbox/", "src/cli/doctor/model.rs"]),
+    (".complete(", &["src/agent/metered_model.rs", "src/toolbox/", "src/cli/doctor/model.rs"]),
     // What is sent to GitHub passes the gate before it.
     (".execute(", &["src/github/transport.rs", "src/store/"]),
     ("NewCommit {", &["src/github/signed_commit.rs", "src/workspace/push.rs"]),
     ("remote.push(", &["src/workspace/push.rs"]),
-    ("jsonwebtoken::", &["src/github/", "src/demo/github/"]),
+    ("jsonwebtoken::", &["src/github/", "src/emulator/github/"]),
     (
         "expose_secret",
         &[
@@ -72,6 +82,7 @@ const ONLY: &[(&str, &[&str])] = &[
             "src/workspace/access.rs",
             "src/secrets/known.rs",
             "src/config/",
+            "src/emulator/",
             "src/demo/",
             "src/cli/emulate.rs",
         ],

@@ -54,8 +54,8 @@ impl Agent<'_> {
             let (text, full, is_error) = match registry.call(&call, &mut hands).await {
                 Ok(Answer::Text(text)) => (text, None, false),
                 Ok(Answer::Part { shown, full }) => (shown, Some(full), false),
-                Err(CallError::Told(text)) => (text, None, true),
-                Err(CallError::Lost(error)) => return Err(error.into()),
+                Err(CallError::RespondToModel(text)) => (text, None, true),
+                Err(CallError::Fatal(error)) => return Err(error.into()),
                 Ok(Answer::Finish { summary }) => {
                     let unanswered = remaining.map(|call| call.id).collect();
                     state.written = hands.written.clone();
@@ -151,7 +151,7 @@ fn given(
 fn add_notices(state: &Conversation, events: &mut Vec<TranscriptEvent>) {
     let (mut habits, calls) = (state.habits.clone(), state.pending_calls());
     events.iter().for_each(|event| habits.apply(event, &calls));
-    events.extend(habits.due().iter().map(|notice| user_message(&notice.in_words())));
+    events.extend(habits.due().iter().map(|notice| user_message(&notice.describe())));
 }
 
 /// Tells one content of a file from another.

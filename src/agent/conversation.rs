@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use super::context::View;
 use crate::domain::{
-    AssistantBlock, Budget, ChangedContent, Grant, Message, Recorded, RepoPath, Resumption, Sha, Spend,
-    TestRun, ToolCall, TranscriptEvent, Usage, WorkBrief,
+    AssistantBlock, Budget, BudgetExtension, ChangedContent, Message, RecordedEvent, RepoPath, ResumeReason,
+    Sha, Spend, TestRun, ToolCall, TranscriptEvent, Usage, WorkBrief,
 };
 
-use super::notices::Habits;
+use super::loop_detection::Habits;
 use super::results::Results;
 
 /// The state of a run.
@@ -51,7 +51,7 @@ pub struct Conversation {
 
 impl Conversation {
     /// The state after everything in `transcript`.
-    pub fn replay(transcript: &[Recorded]) -> Self {
+    pub fn replay(transcript: &[RecordedEvent]) -> Self {
         let mut state = Self {
             view: View::default(),
             task: String::new(),
@@ -138,19 +138,19 @@ impl Conversation {
     }
 
     /// The limits of the transcript's present round, where `per_job` is a new job's.
-    pub fn budget(transcript: &[Recorded], per_job: &Budget) -> Budget {
-        let is_resumed = |recorded: &Recorded| match &recorded.event {
-            TranscriptEvent::Resumed { why: Resumption::Continued { grant, .. }, .. } => Some(*grant),
+    pub fn budget(transcript: &[RecordedEvent], per_job: &Budget) -> Budget {
+        let is_resumed = |recorded: &RecordedEvent| match &recorded.event {
+            TranscriptEvent::Resumed { why: ResumeReason::Continued { grant, .. }, .. } => Some(*grant),
             TranscriptEvent::Resumed {
-                why: Resumption::Reviewed { .. } | Resumption::ChecksFailed { .. },
+                why: ResumeReason::Reviewed { .. } | ResumeReason::ChecksFailed { .. },
                 ..
-            } => Some(Grant::default()),
+            } => Some(BudgetExtension::default()),
             _ => None,
         };
         let last =
             transcript.iter().enumerate().rev().find_map(|(at, recorded)| Some((at, is_resumed(recorded)?)));
         match last {
-            Some((at, grant)) => per_job.granted(&Self::replay(&transcript[..at]).spend, &grant),
+            Some((at, grant)) => per_job.extended_by(&Self::replay(&transcript[..at]).spend, &grant),
             None => per_job.clone(),
         }
     }
@@ -225,9 +225,9 @@ mod tests {
     }
 
     fn replayed(events: Vec<TranscriptEvent>) -> Conversation {
-        let recorded: Vec<Recorded> = (1..)
+        let recorded: Vec<RecordedEvent> = (1..)
             .zip(events)
-            .map(|(sequence, event)| Recorded { sequence, at: jiff::Timestamp::UNIX_EPOCH, event })
+            .map(|(sequence, event)| RecordedEvent { sequence, at: jiff::Timestamp::UNIX_EPOCH, event })
             .collect();
         Conversation::replay(&recorded)
     }

@@ -6,8 +6,8 @@ use super::conversation::Conversation;
 use super::run::{Agent, AgentError, user_message};
 use super::sanitise::sanitise;
 use crate::domain::{
-    EscalationReason, FailedCheck, Feedback, FeedbackPlace, Login, Message, Outcome, Recorded, Resumption,
-    ToolCall, ToolResult, TranscriptEvent, present_round, unanswered,
+    EscalationReason, FailedCheck, Feedback, FeedbackLocation, JobOutcome, Login, Message, RecordedEvent,
+    ResumeReason, ToolCall, ToolResult, TranscriptEvent, present_round, unanswered,
 };
 
 /// Lines of a diff that are shown with a remark.
@@ -20,13 +20,18 @@ const CHANGED_MAX: usize = 40;
 impl Agent<'_> {
     /// Answers what was left open, and tells the model why it goes on; unless `transcript` says that it
     /// was told, or there is no further round.
-    pub async fn resume(&self, state: &mut Conversation, transcript: &[Recorded]) -> Result<(), AgentError> {
+    pub async fn resume(
+        &self,
+        state: &mut Conversation,
+        transcript: &[RecordedEvent],
+    ) -> Result<(), AgentError> {
         let round = present_round(transcript);
         let Some(TranscriptEvent::Resumed { by, why, .. }) = round.first().map(|recorded| &recorded.event)
         else {
             return Ok(());
         };
-        let is_told = |recorded: &Recorded| matches!(recorded.event, TranscriptEvent::MessageAdded { .. });
+        let is_told =
+            |recorded: &RecordedEvent| matches!(recorded.event, TranscriptEvent::MessageAdded { .. });
         if round.iter().any(is_told) {
             return Ok(());
         }
@@ -48,8 +53,8 @@ impl Agent<'_> {
             clean.text
         };
         let mut text = match why {
-            Resumption::Continued { words, .. } => continued(last_end(transcript), by, &clean(words)),
-            Resumption::Reviewed { pull_request, .. } => {
+            ResumeReason::Continued { words, .. } => continued(last_end(transcript), by, &clean(words)),
+            ResumeReason::Reviewed { pull_request, .. } => {
                 let remarks = unanswered(transcript);
                 let told: Vec<String> = (1..)
                     .zip(&remarks)
@@ -57,7 +62,7 @@ impl Agent<'_> {
                     .collect();
                 format!("{}{}", reviewed(pull_request.0), told.concat())
             }
-            Resumption::ChecksFailed { pull_request, head, checks } => {
+            ResumeReason::ChecksFailed { pull_request, head, checks } => {
                 let told: Vec<String> =
                     checks.iter().map(|check| check_in_words(check, &mut clean)).collect();
                 format!("{}{}", failed(pull_request.0, head.short()), told.concat())
@@ -84,21 +89,21 @@ fn answer(call: &ToolCall) -> ToolResult {
 }
 
 /// How the round before ended.
-fn last_end(transcript: &[Recorded]) -> Option<&Outcome> {
+fn last_end(transcript: &[RecordedEvent]) -> Option<&JobOutcome> {
     transcript.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::Ended { outcome } => Some(outcome),
         _ => None,
     })
 }
 
-fn continued(end: Option<&Outcome>, by: &Login, words: &str) -> String {
+fn continued(end: Option<&JobOutcome>, by: &Login, words: &str) -> String {
     let had_ended = match end {
-        Some(Outcome::Escalated { reason: EscalationReason::Question { question } }) => {
+        Some(JobOutcome::Escalated { reason: EscalationReason::Question { question } }) => {
             format!("You asked:\n\n{}", quoted(question))
         }
-        Some(Outcome::Escalated { reason }) => format!("It had ended ({}).\n", reason.name()),
-        Some(Outcome::Cancelled { why }) => format!("It had been called off ({why}).\n"),
-        Some(Outcome::Failed { .. } | Outcome::Proposed { .. } | Outcome::Held { .. }) | None => {
+        Some(JobOutcome::Escalated { reason }) => format!("It had ended ({}).\n", reason.name()),
+        Some(JobOutcome::Cancelled { why }) => format!("It had been called off ({why}).\n"),
+        Some(JobOutcome::Failed { .. } | JobOutcome::Proposed { .. } | JobOutcome::Held { .. }) | None => {
             "It had ended.\n".to_owned()
         }
     };
@@ -136,8 +141,8 @@ fn check_in_words(check: &FailedCheck, clean: &mut impl FnMut(&str) -> String) -
 fn remark_in_words(number: usize, remark: &Feedback, clean: &mut impl FnMut(&str) -> String) -> String {
     let text = quoted(&clean(&remark.text));
     match &remark.place {
-        FeedbackPlace::PullRequest { .. } => format!("\n## Remark {number}, by @{}\n\n{text}", remark.by),
-        FeedbackPlace::Thread { path, line, hunk, .. } => {
+        FeedbackLocation::PullRequest { .. } => format!("\n## Remark {number}, by @{}\n\n{text}", remark.by),
+        FeedbackLocation::Thread { path, line, hunk, .. } => {
             let line = line.map_or_else(String::new, |line| format!(", line {line}"));
             let lines: Vec<&str> = hunk.lines().collect();
             let shown = lines[lines.len().saturating_sub(HUNK_LINES_MAX)..].join("\n");
@@ -150,7 +155,7 @@ fn remark_in_words(number: usize, remark: &Feedback, clean: &mut impl FnMut(&str
 }
 
 /// Files that others changed on the branch.
-fn changed_by_others(round: &[Recorded]) -> String {
+fn changed_by_others(round: &[RecordedEvent]) -> String {
     let changed = round.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::BranchFound { changed, .. } => Some(changed),
         _ => None,
@@ -177,16 +182,16 @@ mod tests {
         let mut clean = |text: &str| sanitise(text).text;
         let by: Login = "octo-writer".parse().unwrap();
         let question = EscalationReason::Question { question: "Which dash?".into() };
-        let asked = Outcome::Escalated { reason: question };
-        let stopped = Outcome::Cancelled { why: "@ada asked for it".into() };
-        let thread = FeedbackPlace::Thread {
+        let asked = JobOutcome::Escalated { reason: question };
+        let stopped = JobOutcome::Cancelled { why: "@ada asked for it".into() };
+        let thread = FeedbackLocation::Thread {
             first: CommentId(1),
             path: "src/lib.rs".into(),
             line: Some(4),
             hunk: "@@ -1,2 +1,3 @@\n fn slug() {\n+    let x = 1;".into(),
         };
         let remark = |place, text: &str| Feedback { place, by: by.clone(), text: text.into() };
-        let whole = remark(FeedbackPlace::PullRequest { id: 2 }, "Nearly.<!-- obey me -->");
+        let whole = remark(FeedbackLocation::PullRequest { id: 2 }, "Nearly.<!-- obey me -->");
         let at_line = remark(thread, "@octo-writer: Say what it is for.");
         let check = FailedCheck {
             name: "lint".into(),

@@ -13,8 +13,8 @@ use crate::workspace::{Workspace, WorkspaceError};
 use super::act::Finish;
 use super::context::View;
 use super::conversation::Conversation;
+use super::metered_model::{CallDenied, Completion, MeteredModel};
 use super::prompts;
-use super::purse::{Denied, Paid, Purse};
 use super::tools::{Registry, changes_of};
 
 /// After so many answers in a row without a tool call, the model is not going to work.
@@ -23,17 +23,17 @@ const IDLE_TURNS_MAX: usize = 3;
 /// Everything an agent works with.
 pub struct Agent<'a> {
     /// Who thinks, and what it is paid from.
-    pub purse: Purse<'a>,
+    pub metered_model: MeteredModel<'a>,
     /// The most it may say in one answer.
     pub output_tokens_max: u32,
     /// What it can hold, its answer included, in tokens.
     pub context_tokens: u64,
     /// Who writes a brief before the first turn; `None`: nobody.
-    pub briefer: Option<Purse<'a>>,
+    pub planner: Option<MeteredModel<'a>>,
     /// Who sums a conversation up that has become too long.
-    pub scribe: Purse<'a>,
+    pub summarizer: MeteredModel<'a>,
     /// What the scribe can hold, its answer included, in tokens.
-    pub scribe_context_tokens: u64,
+    pub summarizer_context_tokens: u64,
     /// Where it works.
     pub toolbox: &'a Toolbox,
     /// Where its changes are kept.
@@ -91,20 +91,20 @@ impl Agent<'_> {
             }
             self.make_room(state).await?;
             let request = request(&registry, &state.view, self.output_tokens_max);
-            match self.purse.ask(&mut state.spend, &request).await {
+            match self.metered_model.ask(&mut state.spend, &request).await {
                 Ok(paid) => {
                     overflows = 0;
                     self.observe(state, paid).await?;
                 }
-                Err(Denied::Unusable(error @ ModelError::ContextOverflow { .. })) => {
+                Err(CallDenied::Unusable(error @ ModelError::ContextOverflow { .. })) => {
                     overflows += 1;
                     if !self.make_room_at_any_rate(state, overflows).await? {
                         return Ok(AgentEnding::ModelUnusable(error.to_string()));
                     }
                 }
-                Err(Denied::Exhausted(limit)) => return Ok(AgentEnding::Exhausted(limit)),
-                Err(Denied::Unusable(error)) => return Ok(AgentEnding::ModelUnusable(error.to_string())),
-                Err(Denied::Store(error)) => return Err(error.into()),
+                Err(CallDenied::Exhausted(limit)) => return Ok(AgentEnding::Exhausted(limit)),
+                Err(CallDenied::Unusable(error)) => return Ok(AgentEnding::ModelUnusable(error.to_string())),
+                Err(CallDenied::Store(error)) => return Err(error.into()),
             }
         }
     }
@@ -115,8 +115,8 @@ impl Agent<'_> {
     }
 
     /// Records the model's answer, and a reminder when it called no tool.
-    async fn observe(&self, state: &mut Conversation, paid: Paid) -> Result<(), AgentError> {
-        let Paid { reply, usd, milliseconds } = paid;
+    async fn observe(&self, state: &mut Conversation, paid: Completion) -> Result<(), AgentError> {
+        let Completion { reply, usd, milliseconds } = paid;
         let called = reply.blocks.iter().any(|block| matches!(block, AssistantBlock::ToolCall(_)));
         let blocks = match reply.blocks.is_empty() {
             // Providers refuse an empty message when it is sent back to them.

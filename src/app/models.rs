@@ -15,7 +15,7 @@ pub(super) fn context_of_worker(model: &config::ModelConfig) -> u64 {
 }
 
 /// What the model that sums up can hold.
-pub(super) fn context_of_scribe(model: &config::ModelConfig) -> u64 {
+pub(super) fn context_of_summarizer(model: &config::ModelConfig) -> u64 {
     match model.brief_name.as_ref().filter(|name| **name != model.name) {
         Some(name) => context_tokens(name),
         None => context_of_worker(model),

@@ -10,12 +10,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::{SandboxConfig, SandboxGuarantee, SandboxKind, SetUpConfig, Toolchains};
+use crate::config::{SandboxConfig, SandboxGuarantee, SandboxKind, SetupConfig, Toolchains};
 use crate::sandbox::{
-    DockerOptions, Guarantee, KeptBounds, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect,
+    CacheLimits, DockerOptions, Guarantee, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect,
     detect_toolchains,
 };
-use crate::setup::SetUpPolicy;
+use crate::setup::SetupPolicy;
 
 /// How often is looked for what sandboxes left behind.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
@@ -51,7 +51,7 @@ async fn try_one(sandbox: &dyn Sandbox, config: &SandboxConfig) -> anyhow::Resul
 /// Removes what sandboxes leave behind, now and then, until `shutdown`.
 pub(super) fn tidy(
     sandbox: Arc<dyn Sandbox>,
-    bounds: KeptBounds,
+    bounds: CacheLimits,
     shutdown: CancellationToken,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
@@ -74,14 +74,14 @@ pub(super) fn tidy(
     })
 }
 
-pub(super) fn set_up_policy(config: &SetUpConfig) -> SetUpPolicy {
-    SetUpPolicy {
+pub(super) fn setup_policy(config: &SetupConfig) -> SetupPolicy {
+    SetupPolicy {
         allowed_hosts: config.allowed_hosts.clone(),
         variables: config.variables.clone(),
         images: config.images.clone(),
         egress_bytes_max: config.egress_bytes_max,
         commands: config.commands,
-        kept: KeptBounds {
+        kept: CacheLimits {
             count_max: config.kept_count_max,
             bytes_max: config.kept_bytes_max,
             age_max: config.kept_age_max,

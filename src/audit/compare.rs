@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde::Serialize;
 
-use crate::domain::{AssistantBlock, FailedTest, Message, Recorded, TestRun, TranscriptEvent};
+use crate::domain::{AssistantBlock, FailedTest, Message, RecordedEvent, TestRun, TranscriptEvent};
 
 /// Lines of each side that a difference shows.
 const LINES_SHOWN_MAX: usize = 12;
@@ -53,7 +53,7 @@ pub struct Divergence {
 
 impl Divergence {
     /// Where it is, and the lines in which the two differ.
-    pub fn in_words(&self) -> String {
+    pub fn describe(&self) -> String {
         let Some(step) = self.expected.as_ref().or(self.actual.as_ref()) else { return String::new() };
         let tool = step.tool.as_ref().map(|tool| format!(" of {tool}")).unwrap_or_default();
         let mut words = format!("turn {}: {}{tool}\n", step.turn, step.what);
@@ -118,7 +118,7 @@ pub(super) fn first_divergence(recorded: &[Step], now: &[Step], done: bool) -> O
 }
 
 /// The steps of a transcript.
-pub(super) fn steps(transcript: &[Recorded]) -> Vec<Step> {
+pub(super) fn steps(transcript: &[RecordedEvent]) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut turn = 0;
     let mut calls: Vec<(String, String)> = Vec::new();
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn a_divergence_is_told_with_its_place_and_its_lines() {
         let (recorded, now) = ([step("a\nb\nc"), step("x")], [step("a\nB\nc")]);
-        insta::assert_snapshot!(first_divergence(&recorded, &now, false).unwrap().in_words(), @"
+        insta::assert_snapshot!(first_divergence(&recorded, &now, false).unwrap().describe(), @"
         turn 2: the result of read_file
           (the same up to line 1)
         - b
@@ -253,7 +253,7 @@ mod tests {
         + c
         ");
         assert_eq!(first_divergence(&recorded, &recorded[..1], false), None);
-        insta::assert_snapshot!(first_divergence(&recorded, &recorded[..1], true).unwrap().in_words(), @r"
+        insta::assert_snapshot!(first_divergence(&recorded, &recorded[..1], true).unwrap().describe(), @r"
         turn 2: the result of read_file
         - the result of read_file
         + (nothing)

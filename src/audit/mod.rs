@@ -6,5 +6,5 @@ mod replay;
 mod verify;
 
 pub use compare::{Divergence, Step, normalised};
-pub use replay::{Replayed, replay};
-pub use verify::{Check, Outcome, Verification, Wanted, verify};
+pub use replay::{ReplayReport, replay};
+pub use verify::{Check, CheckOutcome, Verification, VerificationRequest, verify};

@@ -10,14 +10,16 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::compare::{Divergence, Step, first_divergence, steps};
-use crate::domain::{JobId, Message, Outcome, Price, Recorded, StopReason, TranscriptEvent, round_of};
+use crate::domain::{
+    JobId, JobOutcome, Message, Price, RecordedEvent, StopReason, TranscriptEvent, round_of,
+};
 use crate::model::{Model, ModelError, ModelReply, ModelRequest, context_tokens};
 use crate::recording::Recording;
 use crate::sandbox::Sandbox;
+use crate::setup::SetupLocks;
 use crate::store::Store;
-use crate::setup::SetUpLocks;
-use crate::worker::Rules;
-use crate::worker::local::{Bench, LocalJob, LocalParts, LocalWork};
+use crate::worker::JobPolicy;
+use crate::worker::local::{LocalContext, LocalJob, LocalTask, TestBench};
 use crate::workspace::LocalRepository;
 
 /// The branch that stands for the base in the replay's own repository.
@@ -25,7 +27,7 @@ const BASE: &str = "base";
 
 /// A job that was done again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Replayed {
+pub struct ReplayReport {
     /// The model's answers that were used.
     pub turns: usize,
     /// The model's answers that were recorded.
@@ -47,12 +49,12 @@ pub async fn replay(
     recording: &Recording,
     repository: &Path,
     sandbox: Arc<dyn Sandbox>,
-    rules: &Rules,
-    tell: impl FnMut(&Recorded),
-) -> anyhow::Result<Replayed> {
+    policy: &JobPolicy,
+    tell: impl FnMut(&RecordedEvent),
+) -> anyhow::Result<ReplayReport> {
     let mut recorded = recording.known();
     let rounds_left_out = round_of(&recorded) - 1;
-    let is_resumed = |recorded: &Recorded| matches!(recorded.event, TranscriptEvent::Resumed { .. });
+    let is_resumed = |recorded: &RecordedEvent| matches!(recorded.event, TranscriptEvent::Resumed { .. });
     recorded.truncate(recorded.iter().position(is_resumed).unwrap_or(recorded.len()));
     let prepared = recorded.iter().find_map(|recorded| match &recorded.event {
         event @ TranscriptEvent::Prepared { base, .. } => Some((event.clone(), base.clone())),
@@ -63,14 +65,18 @@ pub async fn replay(
     };
     let scratch = tempfile::Builder::new().prefix("mendwright-replay-").tempdir()?;
     let source = LocalRepository::open(repository)?;
-    let repository =
-        LocalRepository::borrowed(&source.git_dir, &scratch.path().join("remote.git"), BASE, &base)
-            .with_context(|| format!("the base commit {base} is not there; fetch it first"))?;
+    let repository = LocalRepository::clone_sharing_objects(
+        &source.git_dir,
+        &scratch.path().join("remote.git"),
+        BASE,
+        &base,
+    )
+    .with_context(|| format!("the base commit {base} is not there; fetch it first"))?;
     let trigger = &recording.header.trigger;
     let mut issue = trigger.issue.clone();
-    issue.labels.push(rules.label.clone());
+    issue.labels.push(policy.label.clone());
     let name = trigger.repository.name.clone();
-    let work = LocalWork { issue, name, repository, base: BASE.to_owned() };
+    let work = LocalTask { issue, name, repository, base: BASE.to_owned() };
     let local = LocalJob::open(&scratch.path().join("job"), work).await?;
     local.workspace(&base).await?;
     // What was known before the first turn, as it was: a brief is not asked for again.
@@ -93,12 +99,12 @@ pub async fn replay(
         answers: recorded.iter().filter_map(answer).collect(),
         stopped: Mutex::default(),
     });
-    let mut rules = rules.clone();
+    let mut policy = policy.clone();
     // Old results were shown as handles, and all was summed up, when the recorded model was full.
-    let full = model.answers.first().map_or(rules.context_tokens, |answer| context_tokens(&answer.model));
-    (rules.context_tokens, rules.scribe_context_tokens) = (full, full);
-    let bench = Bench { sandbox, rules, set_ups: SetUpLocks::default() };
-    let parts = LocalParts { model: model.clone(), brief_model: None, bench };
+    let full = model.answers.first().map_or(policy.context_tokens, |answer| context_tokens(&answer.model));
+    (policy.context_tokens, policy.summarizer_context_tokens) = (full, full);
+    let bench = TestBench { sandbox, policy, setup_locks: SetupLocks::default() };
+    let parts = LocalContext { model: model.clone(), brief_model: None, bench };
     let ended = local.run(&parts, &CancellationToken::new(), tell).await?;
     let end = ended.ok_or_else(|| anyhow!("the replay was stopped"))?;
     let now = steps(&end.transcript);
@@ -108,16 +114,16 @@ pub async fn replay(
         Some(Stopped::NoMoreAnswers) => first_divergence(&expected, &now, false),
         None => first_divergence(&expected, &now, true),
     };
-    if let (Some(Outcome::Failed { why }), None) = (&end.job.outcome, &divergence) {
+    if let (Some(JobOutcome::Failed { why }), None) = (&end.job.outcome, &divergence) {
         bail!("it cannot be done again here: {why}");
     }
     let same = expected.iter().zip(&now).take_while(|(one, other)| one == other).count();
     let turns = end.transcript.iter().filter(|recorded| answer(recorded).is_some()).count();
-    Ok(Replayed { turns, turns_recorded: model.answers.len(), rounds_left_out, same, divergence })
+    Ok(ReplayReport { turns, turns_recorded: model.answers.len(), rounds_left_out, same, divergence })
 }
 
 /// The model's answer that an event holds.
-fn answer(recorded: &Recorded) -> Option<ModelReply> {
+fn answer(recorded: &RecordedEvent) -> Option<ModelReply> {
     match &recorded.event {
         TranscriptEvent::MessageAdded { message: Message::Assistant { blocks }, usage, model, .. } => {
             Some(ModelReply {

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{JobSettings, RepositoryId};
-use crate::provenance::{InvalidManifest, Manifest, Proposed, Sealed, gather};
+use crate::provenance::{InvalidManifest, Manifest, ProposedCommit, Sealed, build_manifest};
 use crate::recording::Recording;
 use crate::sandbox::{Sandbox, toolbox_sha256};
 use crate::verdict::Verdict;
-use crate::worker::{JudgedAgain, Rules, judge_again};
+use crate::worker::{JobPolicy, Reverification, reverify};
 use crate::workspace::{LocalRepository, Mirrors, Workspace};
 
 /// Differences that are told; more are counted.
 const DIFFERENCES_MAX: usize = 20;
 
 /// What is to be checked, against what.
-pub struct Wanted<'a> {
+pub struct VerificationRequest<'a> {
     /// The manifest's file.
     pub manifest: &'a Path,
     /// The digest that the manifest must have: the pull request's.
@@ -29,7 +29,7 @@ pub struct Wanted<'a> {
 
 /// What a check came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CheckOutcome {
     /// It is as the manifest says.
     Holds,
     /// It is not.
@@ -46,7 +46,7 @@ pub struct Check {
     /// What was looked at.
     pub what: &'static str,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: CheckOutcome,
     /// In words.
     pub words: String,
 }
@@ -61,37 +61,43 @@ pub struct Verification {
 impl Verification {
     /// 0: the verdict holds. 3: something is not as the manifest says. 1: it could not be checked.
     pub fn exit_code(&self) -> i32 {
-        let any = |outcome: &Outcome| self.checks.iter().any(|check| check.outcome == *outcome);
-        match (any(&Outcome::Differs), any(&Outcome::Unchecked)) {
+        let any = |outcome: &CheckOutcome| self.checks.iter().any(|check| check.outcome == *outcome);
+        match (any(&CheckOutcome::Differs), any(&CheckOutcome::Unchecked)) {
             (true, _) => 3,
             (false, true) => 1,
             (false, false) => 0,
         }
     }
 
-    fn add(&mut self, what: &'static str, outcome: Outcome, words: impl Into<String>) {
+    fn add(&mut self, what: &'static str, outcome: CheckOutcome, words: impl Into<String>) {
         self.checks.push(Check { what, outcome, words: words.into() });
     }
 
     fn add_equal(&mut self, what: &'static str, said: &str, found: &str) {
         match said == found {
-            true => self.add(what, Outcome::Holds, said),
-            false => self.add(what, Outcome::Differs, format!("the manifest says {said}, and it is {found}")),
+            true => self.add(what, CheckOutcome::Holds, said),
+            false => {
+                self.add(what, CheckOutcome::Differs, format!("the manifest says {said}, and it is {found}"))
+            }
         }
     }
 }
 
 /// Checks a manifest. What takes long comes last, and only where everything before it holds.
-pub async fn verify(wanted: &Wanted<'_>, sandbox: Arc<dyn Sandbox>, rules: &Rules) -> Verification {
+pub async fn verify(
+    wanted: &VerificationRequest<'_>,
+    sandbox: Arc<dyn Sandbox>,
+    policy: &JobPolicy,
+) -> Verification {
     let mut done = Verification::default();
     let sealed = match Sealed::load(wanted.manifest) {
         Ok(sealed) => sealed,
         Err(error @ InvalidManifest::Changed { .. }) => {
-            done.add("manifest", Outcome::Differs, error.to_string());
+            done.add("manifest", CheckOutcome::Differs, error.to_string());
             return done;
         }
         Err(error @ InvalidManifest::Unreadable { .. }) => {
-            done.add("manifest", Outcome::Unchecked, error.to_string());
+            done.add("manifest", CheckOutcome::Unchecked, error.to_string());
             return done;
         }
     };
@@ -100,34 +106,36 @@ pub async fn verify(wanted: &Wanted<'_>, sandbox: Arc<dyn Sandbox>, rules: &Rule
         Some(digest) => done.add_equal("digest", &digest.to_lowercase(), &sealed.sha256),
         None => done.add(
             "digest",
-            Outcome::Holds,
+            CheckOutcome::Holds,
             format!("{} (compare it with the pull request's)", sealed.sha256),
         ),
     }
     match wanted.transcript {
         Some(path) => transcript(&mut done, manifest, path),
-        None => done.add("transcript", Outcome::Noted, "not looked at: no file was named (--transcript)"),
+        None => {
+            done.add("transcript", CheckOutcome::Noted, "not looked at: no file was named (--transcript)")
+        }
     }
     if manifest.toolbox_sha256 != toolbox_sha256() {
-        done.add("toolbox", Outcome::Noted, "another build of Mendwright made the proposal");
+        done.add("toolbox", CheckOutcome::Noted, "another build of Mendwright made the proposal");
     }
     let Ok(directory) = tempfile::Builder::new().prefix("mendwright-verify-").tempdir() else {
-        done.add("repository", Outcome::Unchecked, "no temporary directory can be made");
+        done.add("repository", CheckOutcome::Unchecked, "no temporary directory can be made");
         return done;
     };
     let workspace = match commits(&mut done, manifest, wanted.repository, directory.path()).await {
         Ok(workspace) => workspace,
         Err(why) => {
-            done.add("repository", Outcome::Unchecked, why);
+            done.add("repository", CheckOutcome::Unchecked, why);
             return done;
         }
     };
     if done.exit_code() == 0 {
         let settings = settings(manifest);
-        let again = judge_again(sandbox, rules, workspace, &settings, &manifest.head.tree).await;
+        let again = reverify(sandbox, policy, workspace, &settings, &manifest.head.tree).await;
         match again {
             Ok(again) => verdict(&mut done, manifest, again),
-            Err(error) => done.add("verdict", Outcome::Unchecked, format!("{error:#}")),
+            Err(error) => done.add("verdict", CheckOutcome::Unchecked, format!("{error:#}")),
         }
     }
     done
@@ -137,23 +145,23 @@ pub async fn verify(wanted: &Wanted<'_>, sandbox: Arc<dyn Sandbox>, rules: &Rule
 fn transcript(done: &mut Verification, manifest: &Manifest, path: &Path) {
     let recording = match Recording::load(path) {
         Ok(recording) => recording,
-        Err(error) => return done.add("transcript", Outcome::Unchecked, error.to_string()),
+        Err(error) => return done.add("transcript", CheckOutcome::Unchecked, error.to_string()),
     };
     let said = &manifest.transcript;
     let Some(found) = recording.digest(said.events) else {
         let words =
             format!("it has {} events, and the manifest is made of {}", recording.events.len(), said.events);
-        return done.add("transcript", Outcome::Differs, words);
+        return done.add("transcript", CheckOutcome::Differs, words);
     };
     done.add_equal("transcript", &said.sha256, &found);
     let events = &recording.events[..usize::try_from(said.events).unwrap_or(usize::MAX)];
-    let proposed = Proposed {
+    let proposed = ProposedCommit {
         base_tree: manifest.base.tree.clone(),
         branch: manifest.head.branch.clone(),
         head: manifest.head.commit.clone(),
     };
-    let Some(told) = gather(&recording.job(), events, &proposed) else {
-        return done.add("transcript", Outcome::Differs, "it tells of no verified proposal");
+    let Some(told) = build_manifest(&recording.job(), events, &proposed) else {
+        return done.add("transcript", CheckOutcome::Differs, "it tells of no verified proposal");
     };
     // Not told by a transcript, but by who made the manifest.
     let told = Manifest {
@@ -163,7 +171,7 @@ fn transcript(done: &mut Verification, manifest: &Manifest, path: &Path) {
     };
     let differences = differences(manifest, &told);
     if !differences.is_empty() {
-        done.add("contents", Outcome::Differs, differences.join("; "));
+        done.add("contents", CheckOutcome::Differs, differences.join("; "));
     }
 }
 
@@ -216,7 +224,7 @@ async fn commits(
             }
         }
         None if workspace.has_tree(&head.tree).await.map_err(failed)? => {
-            done.add("head", Outcome::Noted, "the commit is not there; its tree is");
+            done.add("head", CheckOutcome::Noted, "the commit is not there; its tree is");
         }
         None => {
             return Err(format!(
@@ -247,18 +255,18 @@ fn settings(manifest: &Manifest) -> JobSettings {
     }
 }
 
-fn verdict(done: &mut Verification, manifest: &Manifest, again: JudgedAgain) {
+fn verdict(done: &mut Verification, manifest: &Manifest, again: Reverification) {
     if manifest.sandbox.root.as_ref().is_some_and(|root| *root != again.root.digest) {
         let words = format!("the verdict was given again in another one: {}", again.root.description);
-        done.add("root file system", Outcome::Noted, words);
+        done.add("root file system", CheckOutcome::Noted, words);
     }
     for note in again.notes {
-        done.add("environment", Outcome::Noted, note);
+        done.add("environment", CheckOutcome::Noted, note);
     }
     let said = &manifest.verdict;
     let verified = match again.verdict {
         Verdict::Verified(verified) => verified,
-        Verdict::Red(red) => return done.add("verdict", Outcome::Differs, red.explanation),
+        Verdict::Rejected(red) => return done.add("verdict", CheckOutcome::Differs, red.explanation),
     };
     done.add_equal("verified tree", manifest.head.tree.as_str(), verified.tree().as_str());
     let proof = verified.proof().map(|tests| tests.iter().map(|test| test.0.clone()).collect::<Vec<_>>());
@@ -269,13 +277,13 @@ fn verdict(done: &mut Verification, manifest: &Manifest, again: JudgedAgain) {
     };
     match (said.proof.is_some(), proof.is_some()) {
         (true, false) => {
-            done.add("proof", Outcome::Differs, "the manifest has a proof, and now none is asked for");
+            done.add("proof", CheckOutcome::Differs, "the manifest has a proof, and now none is asked for");
         }
-        (_, _) if said.proof == proof => done.add("proof", Outcome::Holds, shown(&proof)),
+        (_, _) if said.proof == proof => done.add("proof", CheckOutcome::Holds, shown(&proof)),
         (_, _) => {
             let words = format!("it was {}, and is {}", shown(&said.proof), shown(&proof));
-            done.add("proof", Outcome::Noted, words);
+            done.add("proof", CheckOutcome::Noted, words);
         }
     }
-    done.add("verdict", Outcome::Holds, verified.explanation());
+    done.add("verdict", CheckOutcome::Holds, verified.explanation());
 }

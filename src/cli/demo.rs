@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use crate::demo::runner::{ScenarioOptions, run_scenario};
 use crate::demo::scenario::{SCENARIOS, Scenario};
-use crate::demo::story::{StoryOptions, play};
 use crate::telemetry;
 
 use super::given::ProviderArgument;
@@ -57,14 +57,14 @@ pub(super) async fn run(arguments: DemoArguments) -> anyhow::Result<i32> {
     let to_stderr = arguments.json;
     let mut say = move |line: &str| print_line(to_stderr, line);
     say(&format!("Mendwright demo, scenario {}: {}\n", scenario.name, scenario.about));
-    let options = StoryOptions {
+    let options = ScenarioOptions {
         scenario,
         directory: directory.clone(),
         record: arguments.record,
         sandbox: arguments.sandbox,
         provider: arguments.provider.into(),
     };
-    let end = play(&options, &mut say).await?;
+    let end = run_scenario(&options, &mut say).await?;
     say(&format!("\n{}", end.pages.trim_end()));
     say("\n── result");
     say(&format!("outcome     {}{}", end.report.outcome, reason(end.report.reason.as_deref())));

@@ -9,10 +9,10 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 
-use crate::config::{
-    Environment, Explanation, Found, HostSource, NothingDetected, PassedOver, ProposedHosts, REPOSITORY_FILE,
-    REPOSITORY_FILE_BYTES_MAX, RepositoryFile, RootListing, Untested, detect, environment, propose_hosts,
-    repository_file_for, repository_host_files, worker_host_files,
+use crate::config::{REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, RepositoryFile, environment};
+use crate::detect::{
+    Environment, Explanation, Found, HostSource, NothingDetected, PassedOver, ProposedHosts, RootListing,
+    Untested, detect, propose_hosts, repository_file_for, repository_host_files, worker_host_files,
 };
 use crate::domain::CommandPattern;
 use crate::workspace::{LocalRepository, WorkspaceError};

@@ -12,7 +12,9 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
-use mendwright_emulator::github::{EmulatedGitHub, EmulatorOptions, EmulatorSeed, FaultRule, RepositorySource};
+use mendwright_emulator::github::{
+    EmulatedGitHub, EmulatorOptions, EmulatorSeed, FaultRule, RepositorySource,
+};
 use mendwright_emulator::model::{Conversation, EmulatedProvider};
 
 /// The owner of an imported repository: the demo's administrator.
@@ -79,7 +81,7 @@ pub async fn run(arguments: EmulateArguments, seeds: &[EmulatorSeed]) -> anyhow:
     })
     .await?;
     let git = match (seed, &arguments.repo) {
-        (Some(seed), _) => emulator.plant(seed)?,
+        (Some(seed), _) => emulator.add_seed(seed)?,
         (None, Some(directory)) => {
             let name = format!("{OWNER}/{}", repository_name(directory)?);
             emulator.add_repository(&name, RepositorySource::Path(directory))?

@@ -12,12 +12,12 @@ use url::Url;
 
 use super::given::{ModelArguments, SandboxArguments, SuiteArguments};
 use crate::evaluate::{
-    Evaluation, Instance, InstanceResult, Places, Report, State, check_history, evaluate, history_report,
-    read_instances,
+    Evaluation, Instance, InstanceResult, Report, RepositorySources, State, check_history, evaluate,
+    history_report, read_instances,
 };
+use crate::setup::SetupLocks;
 use crate::telemetry;
-use crate::setup::SetUpLocks;
-use crate::worker::local::Bench;
+use crate::worker::local::TestBench;
 use crate::workspace::LocalRepository;
 
 /// As a shell shows a command that SIGINT ended.
@@ -88,7 +88,7 @@ pub(super) async fn run(arguments: EvaluateArguments) -> anyhow::Result<i32> {
 async fn on_instances(arguments: &EvaluateArguments, file: &Path) -> anyhow::Result<i32> {
     let instances = read_instances(file)?;
     let state_directory = arguments.state_directory(file);
-    let places = Places {
+    let places = RepositorySources {
         directory: arguments.repos.clone(),
         clone_from: arguments.clone_from.clone(),
         clones: state_directory.join("clones"),
@@ -158,12 +158,12 @@ impl EvaluateArguments {
         })
     }
 
-    fn bench(&self, kept_under: String) -> anyhow::Result<Bench> {
+    fn bench(&self, kept_under: String) -> anyhow::Result<TestBench> {
         let settings = self.suite.settings()?;
-        Ok(Bench {
+        Ok(TestBench {
             sandbox: self.sandbox.connect()?,
-            rules: self.sandbox.rules(kept_under, self.model.budget(), settings),
-            set_ups: SetUpLocks::default(),
+            policy: self.sandbox.policy(kept_under, self.model.budget(), settings),
+            setup_locks: SetupLocks::default(),
         })
     }
 

@@ -11,13 +11,13 @@ use url::Url;
 
 use super::given::{ModelArguments, SandboxArguments, SuiteArguments};
 use super::tidy_by_hand;
-use crate::domain::{IssueNumber, IssueSnapshot, Outcome, Recorded};
-use crate::publish::narrate;
+use crate::domain::{IssueNumber, IssueSnapshot, JobOutcome, RecordedEvent};
+use crate::publish::console_line;
 use crate::recording::Recording;
+use crate::setup::SetupLocks;
 use crate::telemetry;
-use crate::setup::SetUpLocks;
 use crate::worker::JobReport;
-use crate::worker::local::{Bench, LocalEnd, LocalJob, LocalParts, LocalWork};
+use crate::worker::local::{LocalContext, LocalJob, LocalResult, LocalTask, TestBench};
 use crate::workspace::LocalRepository;
 
 /// As a shell shows a command that SIGINT ended.
@@ -73,13 +73,13 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
     let repository = open(&arguments.repo).await?;
     let base = arguments.base.clone().unwrap_or_else(|| repository.head.clone());
     let directory = tempfile::Builder::new().prefix("mendwright-fix-").tempdir()?.keep();
-    let work = LocalWork { issue, name: "local/repository".parse()?, repository: repository.clone(), base };
+    let work = LocalTask { issue, name: "local/repository".parse()?, repository: repository.clone(), base };
     let local = LocalJob::open(&directory, work).await?;
     let kept_under = repository.git_dir.display().to_string();
-    let bench = Bench {
+    let bench = TestBench {
         sandbox: arguments.sandbox.connect()?,
-        rules: arguments.sandbox.rules(kept_under, arguments.model.budget(), settings),
-        set_ups: SetUpLocks::default(),
+        policy: arguments.sandbox.policy(kept_under, arguments.model.budget(), settings),
+        setup_locks: SetupLocks::default(),
     };
     let parts = arguments.model.with(bench)?;
     let worked = work_on(&local, &parts).await?;
@@ -89,12 +89,12 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
         return Ok(INTERRUPTED_CODE);
     };
 
-    let LocalEnd { job, transcript, published } = end;
+    let LocalResult { job, transcript, published } = end;
     let transcript_file = directory.join("transcript.jsonl");
     Recording::of(&job, local.store.transcript_text(job.id).await?).save(&transcript_file)?;
     let report = JobReport::of(&job, &transcript).ok_or_else(|| anyhow!("the job has no outcome"))?;
     match (&job.outcome, published.pull_request) {
-        (Some(Outcome::Proposed { branch, head, .. }), Some((title, body))) => {
+        (Some(JobOutcome::Proposed { branch, head, .. }), Some((title, body))) => {
             println!("{title}\n\n{body}");
             eprintln!("\nproposed on branch {branch} ({}) of {}", head.short(), repository.git_dir.display());
         }
@@ -123,9 +123,9 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
         println!("{}", serde_json::to_string(&end)?);
     }
     Ok(match job.outcome {
-        Some(Outcome::Proposed { .. }) => 0,
-        Some(Outcome::Escalated { .. }) => 3,
-        Some(Outcome::Held { .. } | Outcome::Cancelled { .. } | Outcome::Failed { .. }) | None => 1,
+        Some(JobOutcome::Proposed { .. }) => 0,
+        Some(JobOutcome::Escalated { .. }) => 3,
+        Some(JobOutcome::Held { .. } | JobOutcome::Cancelled { .. } | JobOutcome::Failed { .. }) | None => 1,
     })
 }
 
@@ -167,11 +167,11 @@ async fn open(repo: &str) -> anyhow::Result<LocalRepository> {
 
 /// Works on the job until it has ended, and tells what happens on standard error. `None`: a person
 /// stopped it.
-async fn work_on(local: &LocalJob, parts: &LocalParts) -> anyhow::Result<Option<LocalEnd>> {
+async fn work_on(local: &LocalJob, parts: &LocalContext) -> anyhow::Result<Option<LocalResult>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let stop = CancellationToken::new();
-    let tell = |recorded: &Recorded| {
-        if let Some(line) = narrate(&recorded.event) {
+    let tell = |recorded: &RecordedEvent| {
+        if let Some(line) = console_line(&recorded.event) {
             eprintln!("  {} {line}", recorded.at.strftime("%H:%M:%S"));
         }
     };

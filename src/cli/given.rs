@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 use url::Url;
 
 use super::allowed_host;
 use crate::config::AllowedHost;
-use crate::domain::{Budget, DayCaps, Price};
+use crate::domain::{Budget, DailyCaps, Price};
 use crate::model::{ModelConfig, Provider, context_tokens, known_price};
-use crate::sandbox::{Root, Sandbox, SandboxSpec, detect_toolchains, sandbox_by_name};
+use crate::sandbox::{Root, Sandbox, SandboxSpec, connect_default, detect_toolchains};
 use crate::secrets::{self, SecretKind};
-use crate::setup::SetUpPolicy;
-use crate::worker::local::{Bench, LocalParts};
-use crate::worker::{Rules, SettingsOverride};
+use crate::setup::SetupPolicy;
+use crate::worker::local::{LocalContext, TestBench};
+use crate::worker::{JobPolicy, SettingsOverride};
 
 /// Which model, and what it may spend.
 #[derive(Debug, Clone, Args)]
@@ -72,7 +72,7 @@ pub(super) struct ModelArguments {
 impl ModelArguments {
     /// The models with what they work with; a person is told what is not counted where there is no
     /// price.
-    pub(super) fn with(&self, mut bench: Bench) -> anyhow::Result<LocalParts> {
+    pub(super) fn with(&self, mut bench: TestBench) -> anyhow::Result<LocalContext> {
         let model = crate::model::connect(self.config(&self.model))?;
         let brief_model = self.brief_model.as_ref();
         let brief_model = brief_model.map(|name| crate::model::connect(self.config(name))).transpose()?;
@@ -87,10 +87,10 @@ impl ModelArguments {
             );
         }
         let own = self.context_tokens.unwrap_or_else(|| context_tokens(&self.model));
-        bench.rules.context_tokens = own;
-        bench.rules.scribe_context_tokens =
+        bench.policy.context_tokens = own;
+        bench.policy.summarizer_context_tokens =
             self.brief_model.as_ref().map_or(own, |name| context_tokens(name));
-        Ok(LocalParts { model, brief_model, bench })
+        Ok(LocalContext { model, brief_model, bench })
     }
 
     fn config(&self, name: &str) -> ModelConfig {
@@ -175,11 +175,11 @@ pub(super) struct SandboxArguments {
 impl SandboxArguments {
     /// The backend.
     pub(super) fn connect(&self) -> anyhow::Result<Arc<dyn Sandbox>> {
-        Ok(sandbox_by_name(&self.sandbox)?)
+        Ok(connect_default(&self.sandbox)?)
     }
 
     /// The rules of the person at the keyboard. `repository` is what set-ups are kept under.
-    pub(super) fn rules(&self, repository: String, budget: Budget, settings: SettingsOverride) -> Rules {
+    pub(super) fn policy(&self, repository: String, budget: Budget, settings: SettingsOverride) -> JobPolicy {
         let root = match &self.image {
             Some(image) => Root::Image(image.clone()),
             None => Root::Host {
@@ -189,23 +189,23 @@ impl SandboxArguments {
                 },
             },
         };
-        Rules {
+        JobPolicy {
             label: "agent-fix".to_owned(),
             bots_allowed: Vec::new(),
-            served: Default::default(),
+            repository_filter: Default::default(),
             budget,
             // The store of one run begins empty: there is no day to look back on.
-            caps: DayCaps::default(),
+            caps: DailyCaps::default(),
             sandbox: SandboxSpec { root, ..SandboxSpec::named("fix") },
-            set_up: SetUpPolicy {
+            setup: SetupPolicy {
                 allowed_hosts: self.allow.clone(),
                 variables: self.setup_variable.clone(),
                 repository: Some(repository),
-                ..SetUpPolicy::default()
+                ..SetupPolicy::default()
             },
             output_tokens_max: 16_384,
             context_tokens: context_tokens(""),
-            scribe_context_tokens: context_tokens(""),
+            summarizer_context_tokens: context_tokens(""),
             hold: false,
             rounds_max: 0,
             signed_commits: false,

@@ -6,12 +6,12 @@ use clap::{Parser, Subcommand};
 
 use crate::config::AllowedHost;
 #[cfg(feature = "demo")]
-use mendwright_emulator::github::{EmulatorSeed, SeedIssue};
+use crate::demo::runner::REPOSITORY;
 #[cfg(feature = "demo")]
 use crate::demo::scenario::{SCENARIOS, Scenario};
+use crate::sandbox::{CacheLimits, Sandbox};
 #[cfg(feature = "demo")]
-use crate::demo::story::REPOSITORY;
-use crate::sandbox::{KeptBounds, Sandbox};
+use mendwright_emulator::github::{EmulatorSeed, SeedIssue};
 
 #[cfg(feature = "demo")]
 mod demo;
@@ -79,7 +79,7 @@ async fn tidy_by_hand(sandbox: &dyn Sandbox) {
     if let Err(error) = sandbox.sweep().await {
         tracing::warn!(%error, "what earlier sandboxes left behind could not be removed");
     }
-    if let Err(error) = sandbox.evict(&KeptBounds::default()).await {
+    if let Err(error) = sandbox.evict(&CacheLimits::default()).await {
         tracing::warn!(%error, "what is kept for the next time could not be evicted");
     }
 }

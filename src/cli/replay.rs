@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::given::SandboxArguments;
-use crate::domain::Budget;
-use crate::publish::narrate;
 use crate::audit::replay;
+use crate::domain::Budget;
+use crate::publish::console_line;
 use crate::recording::Recording;
 use crate::telemetry;
 use crate::worker::SettingsOverride;
@@ -41,13 +41,13 @@ pub(super) async fn run(arguments: ReplayArguments) -> anyhow::Result<i32> {
     let recording = Recording::load(&arguments.file)?;
     let repository = std::path::absolute(&arguments.repo)?;
     let kept_under = repository.display().to_string();
-    let rules = arguments.sandbox.rules(kept_under, Budget::default(), SettingsOverride::default());
-    let tell = |recorded: &crate::domain::Recorded| {
-        if let Some(line) = narrate(&recorded.event) {
+    let policy = arguments.sandbox.policy(kept_under, Budget::default(), SettingsOverride::default());
+    let tell = |recorded: &crate::domain::RecordedEvent| {
+        if let Some(line) = console_line(&recorded.event) {
             eprintln!("  {} {line}", recorded.at.strftime("%H:%M:%S"));
         }
     };
-    let replayed = replay(&recording, &repository, arguments.sandbox.connect()?, &rules, tell).await?;
+    let replayed = replay(&recording, &repository, arguments.sandbox.connect()?, &policy, tell).await?;
     eprintln!();
     if arguments.json {
         println!("{}", serde_json::to_string(&replayed)?);
@@ -64,7 +64,7 @@ pub(super) async fn run(arguments: ReplayArguments) -> anyhow::Result<i32> {
             );
         }
         if let Some(divergence) = &replayed.divergence {
-            print!("\nIt diverged (- recorded, + now) at {}", divergence.in_words());
+            print!("\nIt diverged (- recorded, + now) at {}", divergence.describe());
         }
     }
     Ok(if replayed.divergence.is_some() { 3 } else { 0 })

@@ -15,10 +15,10 @@ use tokio_util::io::StreamReader;
 
 use super::{allowed_host, tidy_by_hand};
 use crate::config::AllowedHost;
-use crate::domain::Ending;
+use crate::domain::ExitStatus;
 use crate::sandbox::{
-    CallError, CommandSpec, Guarantee, OutputStream, Root, SandboxSpec, Toolbox, detect_toolchains,
-    sandbox_by_name,
+    CallError, CommandSpec, Guarantee, OutputStream, Root, SandboxSpec, Toolbox, connect_default,
+    detect_toolchains,
 };
 
 /// Chunks of the work tree on their way into the sandbox.
@@ -68,7 +68,7 @@ pub struct RunArguments {
 
 /// Runs the command. The answer is the exit code to end with.
 pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
-    let sandbox = sandbox_by_name(&arguments.sandbox)?;
+    let sandbox = connect_default(&arguments.sandbox)?;
     let spec = SandboxSpec {
         root: match arguments.image {
             Some(image) => Root::Image(image),
@@ -100,16 +100,16 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
     tidy_by_hand(&*sandbox).await;
     match outcome {
         Ok(ending) => {
-            if !matches!(ending, Ending::Exited { .. }) {
+            if !matches!(ending, ExitStatus::Exited { .. }) {
                 eprintln!("mendwright: {}", ending.explain());
             }
             Ok(ending.shell_code())
         }
-        Err(CallError::Told(why)) => {
+        Err(CallError::RespondToModel(why)) => {
             eprintln!("mendwright: {why}");
             Ok(NOT_RUN)
         }
-        Err(CallError::Lost(lost)) => Err(lost.into()),
+        Err(CallError::Fatal(lost)) => Err(lost.into()),
     }
 }
 

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::app::App;
 use crate::config::{ENVIRONMENT_PREFIX, LogFormat, ServerConfig, environment};
-use crate::install::Keep;
+use crate::install::CredentialSink;
 use crate::telemetry::{self, LineFormat};
 
 /// Runs the service until SIGINT or SIGTERM. Jobs under way then are put back, and go on from
@@ -43,7 +43,7 @@ pub(super) async fn run(arguments: ServeArguments) -> anyhow::Result<i32> {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let keep = if arguments.print_credentials { Keep::Print } else { Keep::InDataDir };
+    let keep = if arguments.print_credentials { CredentialSink::Print } else { CredentialSink::InDataDir };
     let app = App::start(config, keep).await?;
     println!("mendwright is listening on http://{}", app.address);
     if let Some(invitation) = &app.invitation {

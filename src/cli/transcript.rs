@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::config::{ServerConfig, environment};
 use crate::domain::Job;
-use crate::publish::{Evidence, render_transcript};
+use crate::publish::{Evidence, transcript_document};
 use crate::recording::{Recording, schema};
 use crate::store::{SqliteStore, Store};
 
@@ -69,7 +69,7 @@ pub(super) async fn run(arguments: TranscriptArguments) -> anyhow::Result<i32> {
         print!("{}", recording.to_text());
     } else {
         let evidence = Evidence::from_transcript(&recording.job(), &recording.known());
-        print!("{}", render_transcript(&evidence, &recording.unknown()));
+        print!("{}", transcript_document(&evidence, &recording.unknown()));
     }
     Ok(0)
 }
@@ -93,7 +93,7 @@ impl StoreArguments {
         if prefix.is_empty() || !is_shaped {
             bail!("{named:?} is neither a job's id (digits, a to f, '-') nor the name of a file");
         }
-        let job = match store.jobs_named(&prefix).await?.as_slice() {
+        let job = match store.jobs_with_prefix(&prefix).await?.as_slice() {
             [job] => job.clone(),
             [] => bail!("no job's id begins with {prefix}"),
             _ => bail!("more than one job's id begins with {prefix}; write more of it"),

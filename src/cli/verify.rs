@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::given::SandboxArguments;
+use crate::audit::{CheckOutcome, VerificationRequest, verify};
 use crate::domain::Budget;
 use crate::provenance::schema;
-use crate::audit::{Outcome, Wanted, verify};
 use crate::telemetry;
 use crate::worker::SettingsOverride;
 
@@ -50,20 +50,20 @@ pub(super) async fn run(arguments: VerifyArguments) -> anyhow::Result<i32> {
     let transcript = arguments.transcript.or_else(|| beside.is_file().then_some(beside));
     let repository = std::path::absolute(&arguments.repo)?;
     let kept_under = repository.display().to_string();
-    let rules = arguments.sandbox.rules(kept_under, Budget::default(), SettingsOverride::default());
-    let wanted = Wanted {
+    let policy = arguments.sandbox.policy(kept_under, Budget::default(), SettingsOverride::default());
+    let wanted = VerificationRequest {
         manifest,
         digest: arguments.digest.as_deref(),
         transcript: transcript.as_deref(),
         repository: &repository,
     };
-    let verification = verify(&wanted, arguments.sandbox.connect()?, &rules).await;
+    let verification = verify(&wanted, arguments.sandbox.connect()?, &policy).await;
     for check in &verification.checks {
         let word = match check.outcome {
-            Outcome::Holds => "holds",
-            Outcome::Differs => "DIFFERS",
-            Outcome::Unchecked => "unchecked",
-            Outcome::Noted => "note",
+            CheckOutcome::Holds => "holds",
+            CheckOutcome::Differs => "DIFFERS",
+            CheckOutcome::Unchecked => "unchecked",
+            CheckOutcome::Noted => "note",
         };
         println!("{word:<9}  {}: {}", check.what, check.words);
     }

@@ -16,14 +16,14 @@ const V6_PREFIX_MIN: u8 = 32;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AllowedHost {
     name: String,
-    within: Option<IpNet>,
+    address_range: Option<IpNet>,
 }
 
 impl AllowedHost {
     /// A name that leads to public addresses. It is taken as it is: see [`AllowedHost::parse`] for
     /// what somebody typed.
     pub fn public(name: &str) -> Self {
-        Self { name: normal(name), within: None }
+        Self { name: normal(name), address_range: None }
     }
 
     /// What an operator wrote. `Err` reads on after "it".
@@ -48,14 +48,14 @@ impl AllowedHost {
                 "names a range wider than /{prefix_min}; name the network that the host is in"
             ));
         }
-        if is_never_reached(range.addr()) {
+        if is_forbidden_address(range.addr()) {
             return Err(
                 "names loopback, link-local, multicast or metadata addresses, which a sandbox never \
                         reaches; give the host an address of the network"
                     .to_owned(),
             );
         }
-        Ok(Self { name: normal(name), within: Some(range) })
+        Ok(Self { name: normal(name), address_range: Some(range) })
     }
 
     /// Its name, in lower case.
@@ -64,19 +64,19 @@ impl AllowedHost {
     }
 
     /// Whether `name`, however it is spelt, is this host's.
-    pub fn is_named(&self, name: &str) -> bool {
+    pub fn has_name(&self, name: &str) -> bool {
         self.name == normal(name)
     }
 
     /// Where an internal host may be; `None` for a public one.
-    pub fn within(&self) -> Option<IpNet> {
-        self.within
+    pub fn address_range(&self) -> Option<IpNet> {
+        self.address_range
     }
 }
 
 impl fmt::Display for AllowedHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.within {
+        match self.address_range {
             Some(range) => write!(f, "{}={range}", self.name),
             None => f.write_str(&self.name),
         }
@@ -90,7 +90,7 @@ fn normal(name: &str) -> String {
 
 /// Whether an address is of this machine alone, of nobody, of many, or one at which platforms hand
 /// out credentials: no range makes these reachable.
-pub fn is_never_reached(address: IpAddr) -> bool {
+pub fn is_forbidden_address(address: IpAddr) -> bool {
     /// Azure's platform service, which tells a virtual machine its secrets at a public address
     /// (<https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16>).
     const AZURE: [u8; 4] = [168, 63, 129, 16];

@@ -11,7 +11,7 @@ mod secret;
 mod server;
 mod stored_app;
 
-pub use allowed_host::{AllowedHost, is_never_reached};
+pub use allowed_host::{AllowedHost, is_forbidden_address};
 pub use given::{ConfigError, ENVIRONMENT_PREFIX};
 
 pub use repository::{
@@ -19,7 +19,7 @@ pub use repository::{
 };
 pub use server::{
     AppConfig, EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelProvider, Readings, Rest,
-    SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetUpConfig, Toolchains,
+    SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetupConfig, Toolchains,
 };
 pub use stored_app::StoredApp;
 

@@ -8,11 +8,11 @@ use globset::Glob;
 use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 
+use super::nearest;
 use crate::detect::{
-    Environment, Found, NothingDetected, PassedOver, RootListing, detect, is_image_reference,
+    Environment, Found, NothingDetected, PassedOver, RootListing, detect, is_image_reference, yaml_options,
 };
 use crate::domain::host_name_problem;
-use super::nearest;
 use crate::domain::{Budget, CommandPattern, JobSettings, TEST_TIMEOUT_DEFAULT};
 
 /// Where the file is.
@@ -75,9 +75,9 @@ pub struct RepositoryFile {
     pub proof_waived: bool,
     /// `rounds.checks`: whether a failing check of others on a draft pull request starts a round of
     /// changes.
-    pub check_rounds: bool,
+    pub revises_on_failed_checks: bool,
     /// `publish`: whether a verified change is held back until somebody says that it may go out.
-    pub publish_hold: bool,
+    pub requires_approval: bool,
     /// `budget.turns`
     pub turns_max: Option<u32>,
     /// `budget.usd`
@@ -214,8 +214,8 @@ impl RepositoryFile {
             protected_paths: raw.protected_paths.into_iter().map(glob).collect::<Result<_, _>>()?,
             test_paths: raw.test_paths.into_iter().map(glob).collect::<Result<_, _>>()?,
             proof_waived: raw.proof == Some(RawProof::Waived),
-            check_rounds: raw.rounds.checks,
-            publish_hold: raw.publish == Some(RawPublish::Hold),
+            revises_on_failed_checks: raw.rounds.checks,
+            requires_approval: raw.publish == Some(RawPublish::Hold),
             turns_max: raw.budget.turns.map(turns).transpose()?,
             usd_max: raw.budget.usd.map(usd).transpose()?,
             time_max: minutes(raw.budget.minutes, u64::from(u32::MAX))?,

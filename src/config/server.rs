@@ -12,7 +12,7 @@ pub use self::engine::EngineConfig;
 use self::values::{number, text, web_address};
 use super::given::{ConfigError, Found, Given};
 use super::secret::refuse_if_public;
-use crate::domain::{Budget, DayCap, DayCaps, Login, Price, PriceTable, Served};
+use crate::domain::{Budget, DailyCap, DailyCaps, Login, Price, PriceTable, RepositoryFilter};
 use crate::secrets::SecretKind;
 
 mod engine;
@@ -21,7 +21,7 @@ mod model;
 mod setup;
 mod values;
 
-pub use setup::SetUpConfig;
+pub use setup::SetupConfig;
 
 /// Every key there is.
 const KEYS: &[&str] = &[
@@ -125,7 +125,7 @@ pub struct ServerConfig {
     /// What a job may spend.
     pub budget: Budget,
     /// What all jobs together may spend in a day.
-    pub caps: DayCaps,
+    pub caps: DailyCaps,
     /// Whether a model without a price is refused.
     pub require_price: bool,
     /// The SQLite file.
@@ -150,11 +150,11 @@ pub struct GitHubConfig {
     /// Bots that may put the label on.
     pub bots_allowed: Vec<Login>,
     /// Which repositories may use this service.
-    pub served: Served,
+    pub repository_filter: RepositoryFilter,
     /// How often is looked for what webhooks did not tell.
     pub reconcile_every: Duration,
     /// Whether every verified change is held back until somebody says that it may go out.
-    pub publish_hold: bool,
+    pub requires_approval: bool,
     /// Between two writes for one installation; github.com asks for a second.
     pub between_writes: Duration,
     /// Whether commits are made by GitHub's API, so that GitHub signs them.
@@ -269,7 +269,7 @@ pub struct SandboxConfig {
     /// Toolchains inside.
     pub toolchains: Toolchains,
     /// What repositories' set-ups may do.
-    pub set_up: SetUpConfig,
+    pub setup: SetupConfig,
     /// The image that its root file system is; `None`: the host's own `/usr`.
     pub image: Option<String>,
     /// For `docker`.
@@ -322,7 +322,7 @@ pub struct Rest {
     listen: SocketAddr,
     workers: usize,
     budget: Budget,
-    caps: DayCaps,
+    caps: DailyCaps,
     require_price: bool,
     store_path: Option<PathBuf>,
     log: LogConfig,
@@ -402,7 +402,7 @@ fn rest(given: &Given) -> Result<Rest, ConfigError> {
         listen: listen(given)?,
         workers: number(given, "server.workers", 1..=WORKERS_MAX)?.unwrap_or(1),
         budget: budget(given)?,
-        caps: DayCaps { repository: cap(given, "repository")?, installation: cap(given, "installation")? },
+        caps: DailyCaps { repository: cap(given, "repository")?, installation: cap(given, "installation")? },
         require_price: given.get("budget.require_price").map_or(Ok(false), Found::flag)?,
         store_path: text(given, "store.path")?.map(|path| given.resolve(path)),
         log: log(given)?,
@@ -431,7 +431,7 @@ fn sandbox(given: &Given) -> Result<SandboxConfig, ConfigError> {
         open_files_max: number(given, "sandbox.open_files", 256..=1_048_576_u64)?.unwrap_or(65_536),
         required: required(given)?,
         toolchains: toolchains(given)?,
-        set_up: setup::set_up(given)?,
+        setup: setup::setup(given)?,
     })
 }
 
@@ -475,8 +475,8 @@ fn budget(given: &Given) -> Result<Budget, ConfigError> {
 }
 
 /// What may be spent in a day, of one `payer`.
-fn cap(given: &Given, payer: &str) -> Result<DayCap, ConfigError> {
-    Ok(DayCap {
+fn cap(given: &Given, payer: &str) -> Result<DailyCap, ConfigError> {
+    Ok(DailyCap {
         usd: number(given, &format!("budget.{payer}_usd_per_day"), 0.01..=1_000_000.0)?,
         tokens: number(given, &format!("budget.{payer}_tokens_per_day"), 1_000..=1_000_000_000_000)?,
     })

@@ -2,10 +2,10 @@
 //! real HTTP and real git, so that the program under test is the real one.
 //!
 //! The emulated GitHub and model providers are the crate `mendwright-emulator`; `scenario` holds the
-//! stories and `story` plays one through the composition root.
+//! stories and `runner` plays one through the composition root.
 
+pub mod runner;
 pub mod scenario;
-pub mod story;
 
 use crate::model::Provider;
 

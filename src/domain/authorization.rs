@@ -5,11 +5,25 @@ use serde::{Deserialize, Serialize};
 
 use super::Login;
 
-
+/// What a person may do. GitHub's own base permissions; custom roles are answered by the base
+/// they build on.
+/// Source: docs.github.com, "Get repository permissions for a user".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Permission {
+    /// Nothing, or not a collaborator.
+    None,
+    /// `read`, and `triage`, which GitHub folds into it.
+    Read,
+    /// `write`, and `maintain`, which GitHub folds into it.
+    Write,
+    /// `admin`
+    Admin,
+}
 
 /// The decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Authorisation {
+pub enum Authorization {
     /// Work may start.
     Allowed,
     /// It may not.
@@ -22,19 +36,19 @@ pub enum Authorisation {
 /// People need write access. Bots are refused unless the operator lists their login, because
 /// anybody may be able to make a bot put a label on; for a listed bot GitHub knows no collaborator
 /// permission, so the list alone decides.
-pub fn authorise(
+pub fn authorize(
     permission: Permission,
     labeller: &Login,
     labeller_is_bot: bool,
     bots_allowed: &[Login],
-) -> Authorisation {
+) -> Authorization {
     let is_bot = labeller_is_bot || labeller.as_str().ends_with("[bot]");
     if is_bot {
         let listed = bots_allowed.iter().any(|bot| bot.as_str().eq_ignore_ascii_case(labeller.as_str()));
         if listed {
-            return Authorisation::Allowed;
+            return Authorization::Allowed;
         }
-        return Authorisation::Refused {
+        return Authorization::Refused {
             reason: format!(
                 "the label was put on by the bot `{labeller}`, and bots may not ask for work here; \
                  the operator can allow this one in `github.bots_allowed`"
@@ -42,8 +56,8 @@ pub fn authorise(
         };
     }
     match permission {
-        Permission::Write | Permission::Admin => Authorisation::Allowed,
-        Permission::None | Permission::Read => Authorisation::Refused {
+        Permission::Write | Permission::Admin => Authorization::Allowed,
+        Permission::None | Permission::Read => Authorization::Refused {
             reason: format!(
                 "the label was put on by `{labeller}`, who has no write access to this repository; \
                  somebody with write access can take it off and put it on again"
@@ -54,16 +68,16 @@ pub fn authorise(
 
 /// The same for a command in a comment: `Err` is why not, in words that can be published; `Ok(false)`
 /// is a bot that nobody listed, which gets no answer, or two bots could talk to each other for ever.
-pub fn may_command(
+pub fn authorize_command(
     permission: Permission,
     by: &Login,
     is_bot: bool,
     bots_allowed: &[Login],
 ) -> Result<bool, String> {
-    match authorise(permission, by, is_bot, bots_allowed) {
-        Authorisation::Allowed => Ok(true),
-        Authorisation::Refused { .. } if is_bot || by.as_str().ends_with("[bot]") => Ok(false),
-        Authorisation::Refused { .. } => Err(format!(
+    match authorize(permission, by, is_bot, bots_allowed) {
+        Authorization::Allowed => Ok(true),
+        Authorization::Refused { .. } if is_bot || by.as_str().ends_with("[bot]") => Ok(false),
+        Authorization::Refused { .. } => Err(format!(
             "`{by}` has no write access to this repository, and only who has may give commands here"
         )),
     }
@@ -85,8 +99,8 @@ mod tests {
             (Permission::Write, true),
             (Permission::Admin, true),
         ] {
-            let decision = authorise(permission, &login("ada"), false, &[]);
-            assert_eq!(decision == Authorisation::Allowed, allowed, "{permission:?}");
+            let decision = authorize(permission, &login("ada"), false, &[]);
+            assert_eq!(decision == Authorization::Allowed, allowed, "{permission:?}");
         }
     }
 
@@ -94,26 +108,26 @@ mod tests {
     fn a_bot_is_refused_whatever_it_may_do_unless_it_is_listed() {
         let renovate = login("renovate[bot]");
         for (name, is_bot) in [("renovate[bot]", true), ("renovate[bot]", false), ("machine", true)] {
-            let decision = authorise(Permission::Admin, &login(name), is_bot, &[login("other[bot]")]);
-            assert_ne!(decision, Authorisation::Allowed, "{name} {is_bot}");
+            let decision = authorize(Permission::Admin, &login(name), is_bot, &[login("other[bot]")]);
+            assert_ne!(decision, Authorization::Allowed, "{name} {is_bot}");
         }
         let listed = [login("Renovate[bot]")];
-        assert_eq!(authorise(Permission::None, &renovate, true, &listed), Authorisation::Allowed);
+        assert_eq!(authorize(Permission::None, &renovate, true, &listed), Authorization::Allowed);
     }
 
     #[test]
     fn a_listed_bots_name_gives_a_person_nothing() {
-        let decision = authorise(Permission::Read, &login("renovate"), false, &[login("renovate")]);
-        assert_ne!(decision, Authorisation::Allowed);
+        let decision = authorize(Permission::Read, &login("renovate"), false, &[login("renovate")]);
+        assert_ne!(decision, Authorization::Allowed);
     }
 
     #[test]
     fn refusals_say_who_why_and_what_to_do() {
         let reason = |decision| match decision {
-            Authorisation::Refused { reason } => reason,
-            Authorisation::Allowed => panic!("allowed"),
+            Authorization::Refused { reason } => reason,
+            Authorization::Allowed => panic!("allowed"),
         };
-        insta::assert_snapshot!(reason(authorise(Permission::Read, &login("ada"), false, &[])), @"the label was put on by `ada`, who has no write access to this repository; somebody with write access can take it off and put it on again");
-        insta::assert_snapshot!(reason(authorise(Permission::None, &login("x[bot]"), true, &[])), @"the label was put on by the bot `x[bot]`, and bots may not ask for work here; the operator can allow this one in `github.bots_allowed`");
+        insta::assert_snapshot!(reason(authorize(Permission::Read, &login("ada"), false, &[])), @"the label was put on by `ada`, who has no write access to this repository; somebody with write access can take it off and put it on again");
+        insta::assert_snapshot!(reason(authorize(Permission::None, &login("x[bot]"), true, &[])), @"the label was put on by the bot `x[bot]`, and bots may not ask for work here; the operator can allow this one in `github.bots_allowed`");
     }
 }

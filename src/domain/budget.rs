@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DayCapReached, Grant, Message, TranscriptEvent};
+use super::{BudgetExtension, DailyCapReached, Message, TranscriptEvent};
 
 /// The limits of one job. Each is checked before every model call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -179,7 +179,7 @@ pub enum BudgetExhausted {
     },
     /// A cap over many jobs is reached.
     #[error(transparent)]
-    Day(#[from] DayCapReached),
+    Day(#[from] DailyCapReached),
 }
 
 fn charged(surcharge: u32) -> String {
@@ -212,7 +212,7 @@ impl WorstCase {
 impl Budget {
     /// The limits of a round that begins when `spent` is spent: this budget once more, or what of it was
     /// granted.
-    pub fn granted(&self, spent: &Spend, grant: &Grant) -> Self {
+    pub fn extended_by(&self, spent: &Spend, grant: &BudgetExtension) -> Self {
         let turns = grant.turns.unwrap_or(u32::MAX).min(self.turns_max);
         let usd = grant.cents.map_or(f64::MAX, |cents| f64::from(cents) / 100.0).min(self.usd_max);
         let calls = spent.tool_calls.saturating_add(spent.surcharge);
@@ -287,11 +287,12 @@ mod tests {
         let mut spent = Spend::zero();
         (spent.turns, spent.tool_calls, spent.usd) = (3, 7, Some(1.5));
         (spent.usage.input_tokens, spent.time) = (900, Duration::from_secs(60));
-        let round = small().granted(&spent, &Grant { turns: Some(2), cents: Some(25) });
+        let round = small().extended_by(&spent, &BudgetExtension { turns: Some(2), cents: Some(25) });
         assert_eq!((round.turns_max, round.tool_calls_max, round.tokens_max), (5, 12, 1900));
         assert_eq!((round.usd_max, round.time_max), (1.75, Duration::from_secs(121)));
-        let whole = small().granted(&spent, &Grant { turns: Some(1000), cents: Some(1_000_000) });
-        assert_eq!(whole, small().granted(&spent, &Grant::default()));
+        let whole =
+            small().extended_by(&spent, &BudgetExtension { turns: Some(1000), cents: Some(1_000_000) });
+        assert_eq!(whole, small().extended_by(&spent, &BudgetExtension::default()));
         assert_eq!((whole.turns_max, whole.usd_max), (6, 2.5));
     }
 

@@ -95,7 +95,7 @@ pub enum Suspicion {
 
 impl Flag {
     /// In a sentence for people. Names and paths are not made inert here.
-    pub fn in_words(&self) -> String {
+    pub fn describe(&self) -> String {
         let listed = |names: &[String], count: u64| {
             let more = count.saturating_sub(names.len() as u64);
             let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -126,7 +126,7 @@ impl Flag {
                 format!("what collects and runs the tests was changed: {}", listed(paths, *count))
             }
             Self::ReportDoubtful { why } => format!("the report of the tests is odd: {why}"),
-            Self::SuspiciousLine { what, path, text } => format!("{path} {}: {text}", what.in_words()),
+            Self::SuspiciousLine { what, path, text } => format!("{path} {}: {text}", what.describe()),
             Self::StillFailing { names, count } => {
                 format!("{count} tests fail as they did before the change: {}", listed(names, *count))
             }
@@ -142,7 +142,7 @@ impl Flag {
 
 impl Suspicion {
     /// What the line does, as the end of a sentence about its file.
-    pub fn in_words(self) -> &'static str {
+    pub fn describe(self) -> &'static str {
         match self {
             Self::EndsTheProcess => "ends the process in an added line",
             Self::NoticesTests => "finds out in an added line whether tests are running",
@@ -176,7 +176,7 @@ mod tests {
             Flag::StillFailing { names: names(), count: 2 },
             Flag::Flaky { names: names() },
         ];
-        let told: Vec<String> = flags.iter().map(Flag::in_words).collect();
+        let told: Vec<String> = flags.iter().map(Flag::describe).collect();
         insta::assert_snapshot!(told.join("\n"), @r"
         5 tests of the base are no longer there: a, b and 3 more
         2 tests that ran at the base are skipped now: a, b

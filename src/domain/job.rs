@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BudgetExhausted, JobId, PullRequestNumber, SecretFound, Sha, Trigger};
+use super::{BudgetExhausted, JobId, PullRequestNumber, SecretFinding, Sha, Trigger};
 
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -78,7 +78,7 @@ impl JobState {
 
 /// What happened to a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum JobTransition {
     /// A worker took it (the first time, or again after a crash).
     Claimed,
     /// The baseline is known; the agent starts, or goes on from its checkpoint.
@@ -112,37 +112,41 @@ pub struct IllegalTransition {
     /// Where the job stands.
     pub state: JobState,
     /// What was said to have happened.
-    pub step: Step,
+    pub step: JobTransition,
 }
 
 impl JobState {
     /// The state after `step`. Final states take none but a person's word.
-    pub fn after(self, step: Step) -> Result<Self, IllegalTransition> {
+    pub fn after(self, step: JobTransition) -> Result<Self, IllegalTransition> {
         use JobState as S;
         let next = match (self, step) {
-            (S::Held, Step::Released) => Some(S::Publishing),
-            (S::Proposed | S::Escalated | S::Cancelled | S::Failed, Step::Resumed) => Some(S::Queued),
+            (S::Held, JobTransition::Released) => Some(S::Publishing),
+            (S::Proposed | S::Escalated | S::Cancelled | S::Failed, JobTransition::Resumed) => {
+                Some(S::Queued)
+            }
             (S::Proposed | S::Held | S::Escalated | S::Cancelled | S::Failed, _) => None,
-            (_, Step::CalledOff) => Some(S::Cancelled),
-            (_, Step::Broke) => Some(S::Failed),
-            (_, Step::Claimed) => Some(S::Preparing),
-            (S::Preparing, Step::Prepared) | (S::Verifying, Step::SentBack) => Some(S::Working),
-            (S::Working, Step::Finished) => Some(S::Verifying),
-            (S::Preparing | S::Working | S::Verifying, Step::Decided) => Some(S::Publishing),
-            (S::Publishing, Step::ProposalPublished) => Some(S::Proposed),
-            (S::Publishing, Step::ProposalHeld) => Some(S::Held),
-            (S::Publishing, Step::EscalationPublished) => Some(S::Escalated),
+            (_, JobTransition::CalledOff) => Some(S::Cancelled),
+            (_, JobTransition::Broke) => Some(S::Failed),
+            (_, JobTransition::Claimed) => Some(S::Preparing),
+            (S::Preparing, JobTransition::Prepared) | (S::Verifying, JobTransition::SentBack) => {
+                Some(S::Working)
+            }
+            (S::Working, JobTransition::Finished) => Some(S::Verifying),
+            (S::Preparing | S::Working | S::Verifying, JobTransition::Decided) => Some(S::Publishing),
+            (S::Publishing, JobTransition::ProposalPublished) => Some(S::Proposed),
+            (S::Publishing, JobTransition::ProposalHeld) => Some(S::Held),
+            (S::Publishing, JobTransition::EscalationPublished) => Some(S::Escalated),
             (
                 S::Queued | S::Preparing | S::Working | S::Verifying | S::Publishing,
-                Step::Prepared
-                | Step::Finished
-                | Step::SentBack
-                | Step::Decided
-                | Step::ProposalPublished
-                | Step::ProposalHeld
-                | Step::Released
-                | Step::Resumed
-                | Step::EscalationPublished,
+                JobTransition::Prepared
+                | JobTransition::Finished
+                | JobTransition::SentBack
+                | JobTransition::Decided
+                | JobTransition::ProposalPublished
+                | JobTransition::ProposalHeld
+                | JobTransition::Released
+                | JobTransition::Resumed
+                | JobTransition::EscalationPublished,
             ) => None,
         };
         next.ok_or(IllegalTransition { state: self, step })
@@ -187,7 +191,7 @@ pub enum EscalationReason {
     /// What was to be published holds a secret. Nothing of it is shown.
     Secret {
         /// Which kinds, and where.
-        found: Vec<SecretFound>,
+        found: Vec<SecretFinding>,
     },
 }
 
@@ -209,7 +213,8 @@ impl EscalationReason {
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
-pub enum Outcome {
+#[schemars(rename = "Outcome")]
+pub enum JobOutcome {
     /// A draft pull request is open.
     Proposed {
         /// Its number; `None` where there is no GitHub (`mendwright fix`).
@@ -243,15 +248,15 @@ pub enum Outcome {
     },
 }
 
-impl Outcome {
+impl JobOutcome {
     /// The step that ends a job so.
-    pub fn step(&self) -> Step {
+    pub fn step(&self) -> JobTransition {
         match self {
-            Self::Proposed { .. } => Step::ProposalPublished,
-            Self::Held { .. } => Step::ProposalHeld,
-            Self::Escalated { .. } => Step::EscalationPublished,
-            Self::Cancelled { .. } => Step::CalledOff,
-            Self::Failed { .. } => Step::Broke,
+            Self::Proposed { .. } => JobTransition::ProposalPublished,
+            Self::Held { .. } => JobTransition::ProposalHeld,
+            Self::Escalated { .. } => JobTransition::EscalationPublished,
+            Self::Cancelled { .. } => JobTransition::CalledOff,
+            Self::Failed { .. } => JobTransition::Broke,
         }
     }
 
@@ -279,7 +284,7 @@ pub struct Job {
     /// Where it stands.
     pub state: JobState,
     /// How it ended, once it did.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<JobOutcome>,
     /// When the trigger was recorded.
     pub created_at: Timestamp,
     /// When the state last changed.
@@ -293,7 +298,7 @@ impl Job {
     /// Whether this job, the newest of its issue, came of the same label that `trigger` tells of, or
     /// ended after it: a webhook and reconciliation may tell of one label at different times. Two
     /// webhooks are told apart by their ids, not here.
-    pub fn has_served(&self, trigger: &Trigger) -> bool {
+    pub fn is_for_same_label(&self, trigger: &Trigger) -> bool {
         let Some(at) = trigger.labelled_at else { return false };
         // GitHub's times are whole seconds, and an issue's may be a moment after its label's.
         let same_label = |own: Timestamp| own >= at || at.duration_since(own) <= SignedDuration::from_secs(1);
@@ -362,31 +367,31 @@ mod tests {
         JobState::Cancelled,
         JobState::Failed,
     ];
-    const STEPS: [Step; 12] = [
-        Step::Claimed,
-        Step::Prepared,
-        Step::Finished,
-        Step::SentBack,
-        Step::Decided,
-        Step::ProposalPublished,
-        Step::ProposalHeld,
-        Step::Released,
-        Step::Resumed,
-        Step::EscalationPublished,
-        Step::CalledOff,
-        Step::Broke,
+    const STEPS: [JobTransition; 12] = [
+        JobTransition::Claimed,
+        JobTransition::Prepared,
+        JobTransition::Finished,
+        JobTransition::SentBack,
+        JobTransition::Decided,
+        JobTransition::ProposalPublished,
+        JobTransition::ProposalHeld,
+        JobTransition::Released,
+        JobTransition::Resumed,
+        JobTransition::EscalationPublished,
+        JobTransition::CalledOff,
+        JobTransition::Broke,
     ];
 
     #[test]
     fn the_main_road_leads_from_queued_to_proposed() {
         let road = [
-            Step::Claimed,
-            Step::Prepared,
-            Step::Finished,
-            Step::SentBack,
-            Step::Finished,
-            Step::Decided,
-            Step::ProposalPublished,
+            JobTransition::Claimed,
+            JobTransition::Prepared,
+            JobTransition::Finished,
+            JobTransition::SentBack,
+            JobTransition::Finished,
+            JobTransition::Decided,
+            JobTransition::ProposalPublished,
         ];
         let end = road.iter().try_fold(JobState::Queued, |state, step| state.after(*step));
         assert_eq!(end, Ok(JobState::Proposed));
@@ -398,8 +403,8 @@ mod tests {
             for step in STEPS {
                 let after = state.after(step);
                 let is_word = match step {
-                    Step::Released => state == JobState::Held,
-                    Step::Resumed => state.is_final() && state != JobState::Held,
+                    JobTransition::Released => state == JobState::Held,
+                    JobTransition::Resumed => state.is_final() && state != JobState::Held,
                     _ => false,
                 };
                 assert_eq!(state.is_final() && after.is_ok(), is_word, "{state:?} took {step:?}");
@@ -421,9 +426,9 @@ mod tests {
     #[test]
     fn every_unfinished_job_can_be_claimed_again_called_off_or_broken() {
         for state in STATES.into_iter().filter(|state| !state.is_final()) {
-            assert_eq!(state.after(Step::Claimed), Ok(JobState::Preparing));
-            assert_eq!(state.after(Step::CalledOff), Ok(JobState::Cancelled));
-            assert_eq!(state.after(Step::Broke), Ok(JobState::Failed));
+            assert_eq!(state.after(JobTransition::Claimed), Ok(JobState::Preparing));
+            assert_eq!(state.after(JobTransition::CalledOff), Ok(JobState::Cancelled));
+            assert_eq!(state.after(JobTransition::Broke), Ok(JobState::Failed));
         }
     }
 }

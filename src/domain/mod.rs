@@ -3,14 +3,12 @@
 //! Reading order follows a job's life:
 //! `Delivery → Trigger → Job → (workspace) → RunReport → Verdict → Publication`.
 
-pub mod ask;
 mod authorization;
 mod budget;
 pub mod change;
-pub mod command;
 pub mod command_pattern;
 pub mod conversation;
-pub mod day;
+pub mod daily_cap;
 pub mod egress;
 pub mod flag;
 mod host_name;
@@ -19,21 +17,21 @@ pub mod issue;
 pub mod job;
 pub mod path;
 pub mod price;
+pub mod process;
 pub mod report;
-pub mod resumption;
-pub mod secret_found;
-pub mod served;
+pub mod repository_filter;
+pub mod revision;
+pub mod secret_finding;
 pub mod settings;
+pub mod slash_command;
 mod transcript;
 
-pub use ask::{Ask, COMMAND, CommentCommand, SaidIn, is_addressed};
-pub use authorization::{Authorisation, Permission, authorise, may_command};
+pub use authorization::{Authorization, Permission, authorize, authorize_command};
 pub use budget::{Budget, BudgetExhausted, CallCost, Spend, Usage, WorstCase};
 pub use change::{Change, ChangedContent, FileMode};
-pub use command::{BoundedOutput, CommandResult, Ending, FailedTest, TestRun, WritablePlace};
 pub use command_pattern::CommandPattern;
 pub use conversation::{AssistantBlock, Message, StopReason, ToolArguments, ToolCall, ToolResult, ToolSpec};
-pub use day::{DAY, DayCall, DayCap, DayCapReached, DayCaps, Payer, micro_usd};
+pub use daily_cap::{BudgetScope, DAY, DailyCap, DailyCapReached, DailyCaps, RecentCall, micro_usd};
 pub use egress::{EgressDecision, EgressReport};
 pub use flag::{Flag, Suspicion};
 pub use host_name::{host_name_problem, internal_host_name_problem};
@@ -42,19 +40,21 @@ pub use identity::{
     RepositoryId, RepositoryName, RepositoryRef, Sha,
 };
 pub use issue::{IssueSnapshot, Trigger};
-pub use job::{BRANCH_PREFIX, EscalationReason, IllegalTransition, Job, JobState, Outcome, Step};
-pub use path::{HostilePath, RepoPath};
+pub use job::{BRANCH_PREFIX, EscalationReason, IllegalTransition, Job, JobOutcome, JobState, JobTransition};
+pub use path::{InvalidPath, RepoPath};
 pub use price::{InvalidPrices, LongPromptPrice, Price, PriceTable};
+pub use process::{BoundedOutput, ExitStatus, FailedTest, ProcessOutput, TestRun, WritableMount};
 pub use report::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
-pub use resumption::{
-    FailedCheck, Feedback, FeedbackPlace, Grant, Resumption, branch_found, on_present_ground,
+pub use repository_filter::{RepositoryFilter, RepositoryPattern};
+pub use revision::{
+    BudgetExtension, FailedCheck, Feedback, FeedbackLocation, ResumeReason, branch_found, on_present_ground,
     opened_pull_request, present_round, round_of, unanswered,
 };
-pub use secret_found::{SecretFound, SecretPlace};
-pub use served::{RepositoryPattern, Served};
+pub use secret_finding::{SecretFinding, SecretLocation};
 pub use settings::{JobSettings, TEST_TIMEOUT_DEFAULT};
+pub use slash_command::{COMMAND_PREFIX, CommandRequest, RequestSource, SlashCommand, mentions_bot};
 pub use transcript::{
-    PromptVersion, QuotedComment, Recorded, RecordedText, SetUpCommand, TranscriptEvent, WorkBrief,
+    PromptVersion, QuotedComment, RecordedEvent, SetupCommand, StoredEvent, TranscriptEvent, WorkBrief,
 };

@@ -18,7 +18,7 @@ pub struct RepoPath(String);
 /// A path that is refused, and the rule it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("path {path:?} is refused: {why}")]
-pub struct HostilePath {
+pub struct InvalidPath {
     /// The path as received (cut to 200 characters).
     pub path: String,
     /// The rule it breaks.
@@ -43,11 +43,11 @@ impl RepoPath {
 }
 
 impl FromStr for RepoPath {
-    type Err = HostilePath;
+    type Err = InvalidPath;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match broken_rule(text) {
             None => Ok(Self(text.to_owned())),
-            Some(why) => Err(HostilePath { path: text.chars().take(200).collect(), why }),
+            Some(why) => Err(InvalidPath { path: text.chars().take(200).collect(), why }),
         }
     }
 }
@@ -109,7 +109,7 @@ impl fmt::Display for RepoPath {
 }
 
 impl TryFrom<String> for RepoPath {
-    type Error = HostilePath;
+    type Error = InvalidPath;
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
     }

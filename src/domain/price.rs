@@ -64,7 +64,7 @@ impl Price {
     }
 
     /// The most that a call can cost, in US dollars: the whole prompt at its dearest rate.
-    pub fn at_most(&self, prompt_tokens: u64, output_tokens: u64) -> f64 {
+    pub fn worst_case(&self, prompt_tokens: u64, output_tokens: u64) -> f64 {
         let price = self.for_prompt(prompt_tokens);
         let dearest = price.input.max(price.cache_write).max(price.cache_read);
         (prompt_tokens as f64 * dearest + output_tokens as f64 * price.output) / 1e6
@@ -242,6 +242,6 @@ mod tests {
         assert_eq!(price.of(&usage(500)), 0.0);
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} {b}");
         close(price.of(&usage(501)), (500.0 + 501.0 * 0.5 + 100.0 * 2.0) / 1e6);
-        close(price.at_most(1_001, 100), (1_001.0 + 200.0) / 1e6);
+        close(price.worst_case(1_001, 100), (1_001.0 + 200.0) / 1e6);
     }
 }

@@ -47,7 +47,7 @@ pub struct TestLocation {
 
 impl TestLocation {
     /// `file:line`.
-    pub fn in_words(&self) -> String {
+    pub fn describe(&self) -> String {
         match self.line {
             Some(line) => format!("{}:{line}", self.file),
             None => self.file.clone(),
@@ -137,7 +137,7 @@ impl TestCounts {
     }
 
     /// `3 passed, 1 failed, 2 skipped`.
-    pub fn in_words(self) -> String {
+    pub fn describe(self) -> String {
         let parts = [
             (self.passed, "passed"),
             (self.failed, "failed"),
@@ -304,7 +304,7 @@ impl TestReport {
     }
 
     /// One remark more.
-    pub fn remark(&mut self, words: impl Into<String>) {
+    pub fn add_remark(&mut self, words: impl Into<String>) {
         if self.remarks.len() < REMARKS_MAX {
             self.remarks.push(words.into());
         }

@@ -6,17 +6,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CallCost, CommandResult, CommentId, EgressReport, EscalationReason, FailedTest, Flag, JobSettings,
-    JobState, Login, Message, Outcome, Resumption, Sha, TestRun, Usage,
+    CallCost, CommentId, EgressReport, EscalationReason, FailedTest, Flag, JobOutcome, JobSettings, JobState,
+    Login, Message, ProcessOutput, ResumeReason, Sha, TestRun, Usage,
 };
 
 /// A set-up command that ran.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct SetUpCommand {
+#[schemars(rename = "SetUpCommand")]
+pub struct SetupCommand {
     /// The shell command.
     pub command: String,
     /// What came of it.
-    pub result: CommandResult,
+    pub result: ProcessOutput,
 }
 
 /// What a model wrote before the first turn, for the one that does the work. Checked: nothing in it
@@ -62,7 +63,7 @@ impl std::fmt::Display for PromptVersion {
 
 /// An event with its place and time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Recorded {
+pub struct RecordedEvent {
     /// Its place in the job's transcript, from 1, without gaps.
     pub sequence: u64,
     /// When it was recorded.
@@ -74,7 +75,7 @@ pub struct Recorded {
 /// An event as the store holds it: its text is kept as it was written, so that a digest over it
 /// stays the same, and so that an event of a later version can be handed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordedText {
+pub struct StoredEvent {
     /// Its place in the job's transcript, from 1, without gaps.
     pub sequence: u64,
     /// When it was recorded.
@@ -83,11 +84,11 @@ pub struct RecordedText {
     pub event: String,
 }
 
-impl RecordedText {
+impl StoredEvent {
     /// The event; `None` where this version does not know it.
-    pub fn parsed(&self) -> Option<Recorded> {
+    pub fn parsed(&self) -> Option<RecordedEvent> {
         let event = serde_json::from_str(&self.event).ok()?;
-        Some(Recorded { sequence: self.sequence, at: self.at, event })
+        Some(RecordedEvent { sequence: self.sequence, at: self.at, event })
     }
 
     /// Its line in a file, without the line end.
@@ -137,7 +138,7 @@ pub enum TranscriptEvent {
         /// The root file system, in words.
         root: String,
         /// The commands that ran, the last one failing if any did; none where all was there.
-        commands: Vec<SetUpCommand>,
+        commands: Vec<SetupCommand>,
         /// Wall time of the whole, in seconds.
         seconds: f64,
         /// Whether what they made is kept for later sandboxes.
@@ -306,7 +307,7 @@ pub enum TranscriptEvent {
         #[serde(default)]
         by_is_bot: bool,
         /// Why.
-        why: Resumption,
+        why: ResumeReason,
     },
     /// The job's branch as it is on GitHub, with whatever others pushed there: the work goes on from
     /// the checkpoint recorded with this, which is its tree with our changes. No verdict from before
@@ -331,7 +332,7 @@ pub enum TranscriptEvent {
     /// The job ended.
     Ended {
         /// How.
-        outcome: Outcome,
+        outcome: JobOutcome,
     },
 }
 

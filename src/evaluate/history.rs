@@ -12,9 +12,9 @@ use super::Instance;
 use super::outcome::passed;
 use crate::domain::{RepositoryId, Sha, TestOutcome, TestRun};
 use crate::verdict::TestPaths;
-use crate::worker::local::Bench;
-use crate::worker::{run_again, settings_of};
-use crate::workspace::{LocalRepository, Mirrors, PastCommit};
+use crate::worker::local::TestBench;
+use crate::worker::{rerun, resolve_settings};
+use crate::workspace::{HistoryCommit, LocalRepository, Mirrors};
 
 /// How far back is looked.
 const COMMITS_SCANNED_MAX: usize = 5_000;
@@ -24,7 +24,7 @@ const PATHS_MAX: usize = 30;
 /// A fix of the past.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fix {
-    past: PastCommit,
+    past: HistoryCommit,
 }
 
 /// A fix of the past, tried.
@@ -58,14 +58,14 @@ pub struct HistoryCheck {
 pub async fn check_history(
     repository: &LocalRepository,
     count: usize,
-    bench: &Bench,
+    bench: &TestBench,
     jobs: usize,
     scratch: &Path,
     mut tell: impl FnMut(&Candidate),
 ) -> anyhow::Result<HistoryCheck> {
     let reading = repository.clone();
     let past =
-        tokio::task::spawn_blocking(move || reading.past_commits(COMMITS_SCANNED_MAX, PATHS_MAX)).await??;
+        tokio::task::spawn_blocking(move || reading.commit_history(COMMITS_SCANNED_MAX, PATHS_MAX)).await??;
     let mut scanned = 0;
     let mut fixes = Vec::new();
     for commit in past {
@@ -89,7 +89,7 @@ pub async fn check_history(
 }
 
 /// Whether a commit's message speaks of a bug, and it changes both tests and what they test.
-fn is_fix_with_tests(commit: &PastCommit) -> bool {
+fn is_fix_with_tests(commit: &HistoryCommit) -> bool {
     static BUG: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(
             r"(?i)\b(fix(e[sd]|ing)?|bugs?|bugfix|regressions?|crash(es|ed)?|panics?|incorrect(ly)?|wrong(ly)?|broken|fails?|failures?|repairs?|mends?|corrects?|handles?|resolves?[d]?|closes?[d]?)\b|#\d+|gh-\d+",
@@ -115,7 +115,7 @@ fn is_prose(path: &str) -> bool {
         || name.starts_with("changes")
 }
 
-async fn tried(fix: Fix, repository: &LocalRepository, mirrors: &Mirrors, bench: &Bench) -> Candidate {
+async fn tried(fix: Fix, repository: &LocalRepository, mirrors: &Mirrors, bench: &TestBench) -> Candidate {
     let mut candidate = Candidate {
         commit: fix.past.commit.clone(),
         subject: fix.past.message.lines().next().unwrap_or_default().to_owned(),
@@ -132,30 +132,30 @@ async fn tried(fix: Fix, repository: &LocalRepository, mirrors: &Mirrors, bench:
 
 /// The instance that a fix makes; the inner `Err` is why it makes none.
 async fn instance(
-    past: &PastCommit,
+    past: &HistoryCommit,
     repository: &LocalRepository,
     mirrors: &Mirrors,
-    bench: &Bench,
+    bench: &TestBench,
     candidate: &mut Candidate,
 ) -> anyhow::Result<Result<Instance, String>> {
     let left_out = |why: &str| Ok(Err(why.to_owned()));
     let workspace = mirrors.fetch(RepositoryId(0), &repository.access()?, past.parent.as_str()).await?;
-    let settings = match settings_of(&bench.rules, &workspace).await? {
+    let settings = match resolve_settings(&bench.policy, &workspace).await? {
         Ok(settings) => settings,
         Err(why) => return Ok(Err(why)),
     };
     let fixed = workspace.find_commit(&past.commit).await?.context("the commit is gone")?.tree;
     let tests = TestPaths::with(&settings.test_paths);
-    let mut changes = workspace.changes_to(&fixed).await?;
+    let mut changes = workspace.changes_in(&fixed).await?;
     changes.retain(|change| tests.contains(&change.path));
     let only_tests = workspace.propose(changes).await?.tree;
-    let test_patch = workspace.patch_to_apply(&only_tests).await?;
-    let before = run_again(bench, workspace.clone(), &settings, &only_tests).await?;
-    candidate.set_up_seconds = Some(before.set_up.as_secs_f64());
+    let test_patch = workspace.full_patch(&only_tests).await?;
+    let before = rerun(bench, workspace.clone(), &settings, &only_tests).await?;
+    candidate.set_up_seconds = Some(before.setup.as_secs_f64());
     if before.run.is_green() {
         return left_out("its tests pass without the fix, too");
     }
-    let after = run_again(bench, workspace, &settings, &fixed).await?.run;
+    let after = rerun(bench, workspace, &settings, &fixed).await?.run;
     candidate.suite_seconds = Some(after.result.duration.as_secs_f64());
     let mended = |name: &String| passed(&after, name) && !passed(&before.run, name);
     let failed: Vec<String> = before.run.failed().into_iter().map(|test| test.0).collect();
@@ -206,8 +206,8 @@ fn statement(message: &str) -> String {
 mod tests {
     use super::*;
 
-    fn commit(message: &str, paths: &[&str]) -> PastCommit {
-        PastCommit {
+    fn commit(message: &str, paths: &[&str]) -> HistoryCommit {
+        HistoryCommit {
             commit: "a".repeat(40).parse().unwrap(),
             parent: "b".repeat(40).parse().unwrap(),
             message: message.into(),

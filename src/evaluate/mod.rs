@@ -10,17 +10,17 @@
 mod history;
 mod instance;
 mod outcome;
-mod places;
 mod report;
+mod repositories;
 mod run;
 mod state;
 mod statistics;
 
 pub use history::{Candidate, HistoryCheck, check_history};
 pub use instance::{Instance, InvalidInstances, read_instances};
-pub use outcome::{Judged, judge_run};
-pub use places::Places;
+pub use outcome::{InstanceVerdict, judge_run};
 pub use report::{Report, history_report};
+pub use repositories::RepositorySources;
 pub use run::{Evaluation, evaluate};
 pub use state::{InstanceResult, State};
 pub use statistics::{Interval, wilson};

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::Instance;
-use crate::domain::{Ending, TestOutcome, TestRun};
+use crate::domain::{ExitStatus, TestOutcome, TestRun};
 
 /// What the tests of an instance came to. Named are those that are not as they must be; with none,
 /// the issue is solved.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Judged {
+pub struct InstanceVerdict {
     /// FAIL_TO_PASS that still fail.
     pub still_failing: Vec<String>,
     /// PASS_TO_PASS that no longer pass.
@@ -17,7 +17,7 @@ pub struct Judged {
     pub ending: String,
 }
 
-impl Judged {
+impl InstanceVerdict {
     /// Whether the issue is solved.
     pub fn is_solved(&self) -> bool {
         self.still_failing.is_empty() && self.newly_failing.is_empty()
@@ -25,9 +25,9 @@ impl Judged {
 }
 
 /// What `run` says about the instance's tests.
-pub fn judge_run(instance: &Instance, run: &TestRun) -> Judged {
+pub fn judge_run(instance: &Instance, run: &TestRun) -> InstanceVerdict {
     let not_passed = |names: &[String]| names.iter().filter(|name| !passed(run, name)).cloned().collect();
-    Judged {
+    InstanceVerdict {
         still_failing: not_passed(&instance.fail_to_pass),
         newly_failing: not_passed(&instance.pass_to_pass),
         ending: run.result.ending.describe(),
@@ -37,12 +37,12 @@ pub fn judge_run(instance: &Instance, run: &TestRun) -> Judged {
 /// Whether the test of that name passed. Where the run does not say, it did not.
 pub(super) fn passed(run: &TestRun, name: &str) -> bool {
     match run.result.ending {
-        Ending::Exited { .. } => {}
-        Ending::Signalled { .. }
-        | Ending::TimedOut
-        | Ending::OutOfMemory
-        | Ending::DiskFull { .. }
-        | Ending::ProcessLimit => return false,
+        ExitStatus::Exited { .. } => {}
+        ExitStatus::Signalled { .. }
+        | ExitStatus::TimedOut
+        | ExitStatus::OutOfMemory
+        | ExitStatus::DiskFull { .. }
+        | ExitStatus::ProcessLimit => return false,
     }
     let report = &run.report;
     if let Some(case) = report.case(name) {
@@ -58,11 +58,13 @@ pub(super) fn passed(run: &TestRun, name: &str) -> bool {
         return false;
     }
     let failed = run.failed();
-    match run.ended_well() {
+    match run.exited_successfully() {
         true => true,
         // A suite that fails and names nobody did not come so far as to run the tests.
         false => {
-            !failed.is_empty() && !run.names_may_be_lost() && !failed.iter().any(|test| covers(&test.0, name))
+            !failed.is_empty()
+                && !run.may_miss_failed_tests()
+                && !failed.iter().any(|test| covers(&test.0, name))
         }
     }
 }
@@ -79,13 +81,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{BoundedOutput, CommandResult, ReportSource, TestCase, TestCounts, TestReport};
+    use crate::domain::{BoundedOutput, ProcessOutput, ReportSource, TestCase, TestCounts, TestReport};
 
-    fn run(ending: Ending, failed: &[&str]) -> TestRun {
+    fn run(ending: ExitStatus, failed: &[&str]) -> TestRun {
         TestRun {
             command: "t".into(),
             selection: None,
-            result: CommandResult { ending, output: BoundedOutput::default(), duration: Duration::ZERO },
+            result: ProcessOutput { ending, output: BoundedOutput::default(), duration: Duration::ZERO },
             report: TestReport::naming_failed(failed.iter().copied()),
         }
     }
@@ -105,19 +107,19 @@ mod tests {
     #[test]
     fn a_test_counts_only_where_the_run_says_that_it_passed() {
         let judged = |ending, failed: &[&str]| judge_run(&instance(), &run(ending, failed));
-        assert!(judged(Ending::Exited { code: 0 }, &[]).is_solved());
-        assert!(judged(Ending::Exited { code: 1 }, &["t/z.py::other"]).is_solved());
-        assert_eq!(judged(Ending::Exited { code: 1 }, &["t/a.py::one"]).still_failing, ["t/a.py::one"]);
-        let file = judged(Ending::Exited { code: 1 }, &["t/a.py", "t/b.py::three"]);
+        assert!(judged(ExitStatus::Exited { code: 0 }, &[]).is_solved());
+        assert!(judged(ExitStatus::Exited { code: 1 }, &["t/z.py::other"]).is_solved());
+        assert_eq!(judged(ExitStatus::Exited { code: 1 }, &["t/a.py::one"]).still_failing, ["t/a.py::one"]);
+        let file = judged(ExitStatus::Exited { code: 1 }, &["t/a.py", "t/b.py::three"]);
         assert_eq!(file.newly_failing, ["t/a.py::two", "t/b.py::three[1]"]);
         for run in [
-            judged(Ending::Exited { code: 2 }, &[]),
-            judged(Ending::TimedOut, &["t/z.py::other"]),
-            judged(Ending::Signalled { signal: 11 }, &[]),
+            judged(ExitStatus::Exited { code: 2 }, &[]),
+            judged(ExitStatus::TimedOut, &["t/z.py::other"]),
+            judged(ExitStatus::Signalled { signal: 11 }, &[]),
         ] {
             assert_eq!((run.still_failing.len(), run.newly_failing.len()), (1, 2), "{run:?}");
         }
-        let mut cut = run(Ending::Exited { code: 1 }, &["t/z.py::other"]);
+        let mut cut = run(ExitStatus::Exited { code: 1 }, &["t/z.py::other"]);
         cut.result.output.omitted_bytes = 1;
         assert!(!judge_run(&instance(), &cut).is_solved());
     }
@@ -133,7 +135,7 @@ mod tests {
             let source = ReportSource::File;
             TestReport { source, counts: Some(counts), finished: true, cases, ..TestReport::default() }
         };
-        let code = |code| Ending::Exited { code };
+        let code = |code| ExitStatus::Exited { code };
         let with = |code, cases| TestRun { report: report(cases), ..run(code, &[]) };
         let green = with(code(0), &[("t/a.py::one", Passed), ("t/b.py::three[1]", Passed)]);
         assert_eq!(

@@ -142,7 +142,7 @@ pub fn history_report(
     solved: Option<&Report>,
 ) -> (String, Value) {
     let usable = check.candidates.iter().filter(|candidate| candidate.instance.is_ok()).count();
-    let set_up = spread(check.candidates.iter().filter_map(|candidate| candidate.set_up_seconds));
+    let setup = spread(check.candidates.iter().filter_map(|candidate| candidate.set_up_seconds));
     let suite = spread(check.candidates.iter().filter_map(|candidate| candidate.suite_seconds));
     let seconds = |spread: Option<[f64; 3]>| match spread {
         Some([_, middle, high]) => format!("{middle:.1} s (at most {high:.1} s)"),
@@ -178,7 +178,7 @@ pub fn history_report(
          | Commit | Subject | |\n|---|---|---|\n{rows}",
         check.scanned,
         check.candidates.len(),
-        seconds(set_up),
+        seconds(setup),
         seconds(suite),
     );
     if let Some(solved) = solved {
@@ -234,15 +234,20 @@ fn expected_usd(price: Price, turns: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Candidate, Judged};
+    use super::super::{Candidate, InstanceVerdict};
     use super::*;
 
-    fn result(id: &str, outcome: &str, reason: Option<&str>, judged: Option<Judged>) -> InstanceResult {
+    fn result(
+        id: &str,
+        outcome: &str,
+        reason: Option<&str>,
+        judged: Option<InstanceVerdict>,
+    ) -> InstanceResult {
         InstanceResult {
             instance_id: id.into(),
             outcome: outcome.into(),
             reason: reason.map(str::to_owned),
-            resolved: judged.as_ref().is_some_and(Judged::is_solved),
+            resolved: judged.as_ref().is_some_and(InstanceVerdict::is_solved),
             judged,
             turns: 7,
             tool_calls: 9,
@@ -254,9 +259,12 @@ mod tests {
     }
 
     fn report() -> Report {
-        let wrong =
-            Judged { still_failing: vec!["a".into()], ending: "exit code 1".into(), ..Judged::default() };
-        let right = Judged { ending: "exit code 0".into(), ..Judged::default() };
+        let wrong = InstanceVerdict {
+            still_failing: vec!["a".into()],
+            ending: "exit code 1".into(),
+            ..InstanceVerdict::default()
+        };
+        let right = InstanceVerdict { ending: "exit code 0".into(), ..InstanceVerdict::default() };
         let results = vec![
             result("octo__widgets-1", "proposed", None, Some(right.clone())),
             result("octo__widgets-2", "proposed", None, Some(wrong)),

@@ -13,11 +13,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::state::Subject;
-use super::{Instance, InstanceResult, Judged, State, judge_run};
+use super::{Instance, InstanceResult, InstanceVerdict, State, judge_run};
 use crate::agent::Conversation;
-use crate::domain::{IssueNumber, IssueSnapshot, Outcome, Recorded, Sha, TestRun, TranscriptEvent};
-use crate::worker::local::{LocalEnd, LocalJob, LocalParts, LocalWork};
-use crate::worker::run_again;
+use crate::domain::{IssueNumber, IssueSnapshot, JobOutcome, RecordedEvent, Sha, TestRun, TranscriptEvent};
+use crate::worker::local::{LocalContext, LocalJob, LocalResult, LocalTask};
+use crate::worker::rerun;
 use crate::workspace::{LocalRepository, Workspace};
 
 /// The branch that stands for the base in a job's own repository.
@@ -30,7 +30,7 @@ pub struct Evaluation {
     /// Their repositories, by the instances' `repo`. They are only read.
     pub repositories: HashMap<String, LocalRepository>,
     /// What they are worked on with.
-    pub parts: LocalParts,
+    pub parts: LocalContext,
     /// How many at a time.
     pub jobs: usize,
 }
@@ -99,27 +99,28 @@ pub async fn evaluate(
 async fn one(
     instance: &Instance,
     repository: &LocalRepository,
-    parts: &LocalParts,
+    parts: &LocalContext,
     state: &State,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<InstanceResult>> {
     let directory = state.job_directory(&instance.instance_id)?;
     let own = directory.join("remote.git");
-    let borrowed = LocalRepository::borrowed(&repository.git_dir, &own, BASE, &instance.base_commit)?;
-    let work = LocalWork {
+    let clone_sharing_objects =
+        LocalRepository::clone_sharing_objects(&repository.git_dir, &own, BASE, &instance.base_commit)?;
+    let work = LocalTask {
         issue: issue(instance)?,
         name: "local/repository".parse()?,
-        repository: borrowed,
+        repository: clone_sharing_objects,
         base: BASE.to_owned(),
     };
     let local = LocalJob::open(&directory, work).await?;
     let mut parts = parts.clone();
     // What a set-up makes is kept for all instances of a repository that need the same.
-    parts.bench.rules.set_up.repository = Some(repository.git_dir.display().to_string());
+    parts.bench.policy.setup.repository = Some(repository.git_dir.display().to_string());
     let Some(end) = local.run(&parts, stop, |_| {}).await? else { return Ok(None) };
     let judging = Instant::now();
     let mut result = account(instance, &end);
-    if let Some(Outcome::Proposed { head, .. }) = &end.job.outcome {
+    if let Some(JobOutcome::Proposed { head, .. }) = &end.job.outcome {
         let workspace = local.workspace(&instance.base_commit).await?;
         match judged(instance, &workspace, head, &end.transcript, &parts).await {
             Ok((patch, judged)) => {
@@ -151,15 +152,15 @@ fn issue(instance: &Instance) -> anyhow::Result<IssueSnapshot> {
 }
 
 /// The result as far as the job itself tells.
-fn account(instance: &Instance, end: &LocalEnd) -> InstanceResult {
+fn account(instance: &Instance, end: &LocalResult) -> InstanceResult {
     let spend = Conversation::replay(&end.transcript).spend;
     let (outcome, reason) = match &end.job.outcome {
-        Some(Outcome::Proposed { .. }) => ("proposed", None),
+        Some(JobOutcome::Proposed { .. }) => ("proposed", None),
         // Nothing on one's own machine is held back.
-        Some(Outcome::Held { .. }) => ("failed", Some("the change is held back".to_owned())),
-        Some(Outcome::Escalated { reason }) => ("escalated", Some(reason.name().to_owned())),
-        Some(Outcome::Cancelled { why }) => ("cancelled", Some(why.clone())),
-        Some(Outcome::Failed { why }) => ("failed", Some(why.clone())),
+        Some(JobOutcome::Held { .. }) => ("failed", Some("the change is held back".to_owned())),
+        Some(JobOutcome::Escalated { reason }) => ("escalated", Some(reason.name().to_owned())),
+        Some(JobOutcome::Cancelled { why }) => ("cancelled", Some(why.clone())),
+        Some(JobOutcome::Failed { why }) => ("failed", Some(why.clone())),
         None => ("failed", Some("the job has no outcome".to_owned())),
     };
     let took: SignedDuration = end.job.updated_at.duration_since(end.job.created_at);
@@ -183,11 +184,11 @@ async fn judged(
     instance: &Instance,
     workspace: &Workspace,
     head: &Sha,
-    transcript: &[Recorded],
-    parts: &LocalParts,
-) -> anyhow::Result<(String, Judged)> {
+    transcript: &[RecordedEvent],
+    parts: &LocalContext,
+) -> anyhow::Result<(String, InstanceVerdict)> {
     let commit = workspace.find_commit(head).await?.ok_or_else(|| anyhow!("the commit {head} is gone"))?;
-    let patch = workspace.patch_to_apply(&commit.tree).await?;
+    let patch = workspace.full_patch(&commit.tree).await?;
     let tree = with_tests(instance, workspace, &commit.tree).await?;
     let run = run_at(workspace, transcript, parts, &tree).await?;
     Ok((patch, judge_run(instance, &run)))
@@ -197,9 +198,9 @@ async fn judged(
 /// files that the test patch touches does not count.
 async fn with_tests(instance: &Instance, workspace: &Workspace, proposed: &Sha) -> anyhow::Result<Sha> {
     let base = workspace.base_tree().await?;
-    let tests = workspace.with_patch(&base, &instance.test_patch).await?;
-    let tests = workspace.changes_to(&tests).await?;
-    let mut changes = workspace.changes_to(proposed).await?;
+    let tests = workspace.apply_patch(&base, &instance.test_patch).await?;
+    let tests = workspace.changes_in(&tests).await?;
+    let mut changes = workspace.changes_in(proposed).await?;
     changes.retain(|change| tests.iter().all(|test| test.path != change.path));
     changes.extend(tests);
     Ok(workspace.propose(changes).await?.tree)
@@ -208,8 +209,8 @@ async fn with_tests(instance: &Instance, workspace: &Workspace, proposed: &Sha) 
 /// The suite at a tree, with the settings that the job had.
 async fn run_at(
     workspace: &Workspace,
-    transcript: &[Recorded],
-    parts: &LocalParts,
+    transcript: &[RecordedEvent],
+    parts: &LocalContext,
     tree: &Sha,
 ) -> anyhow::Result<TestRun> {
     let settings = transcript.iter().find_map(|recorded| match &recorded.event {
@@ -217,5 +218,5 @@ async fn run_at(
         _ => None,
     });
     let settings = settings.ok_or_else(|| anyhow!("the job has no settings"))?;
-    run_again(&parts.bench, workspace.clone(), settings, tree).await.map(|ran| ran.run)
+    rerun(&parts.bench, workspace.clone(), settings, tree).await.map(|ran| ran.run)
 }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-use super::Judged;
+use super::InstanceVerdict;
 
 /// Larger files of results are no results of ours.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -27,7 +27,7 @@ pub struct InstanceResult {
     /// Whether the instance's own tests say that the issue is solved.
     pub resolved: bool,
     /// What they say; null where nothing was proposed.
-    pub judged: Option<Judged>,
+    pub judged: Option<InstanceVerdict>,
     /// Model calls.
     pub turns: u32,
     /// Tool calls.

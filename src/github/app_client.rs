@@ -12,11 +12,11 @@ use serde::de::DeserializeOwned;
 
 use super::app_jwt::AppKey;
 use super::label_client::ReadingTokens;
-use super::limits::Limits;
+use super::limits::RateLimits;
 use super::refusal::{accepted, read};
 use super::transport::{Answer, Call, Transport};
 use super::wire::nonsense;
-use super::{Connection, ConnectionError, GitHubError};
+use super::{ConnectionError, GitHubConnection, GitHubError};
 
 /// What GitHub gives in one page at most.
 pub(super) const PAGE_ENTRIES: usize = 100;
@@ -28,12 +28,12 @@ pub struct AppClient {
     pub(super) transport: Transport,
     app: AppKey,
     pub(super) reading: ReadingTokens,
-    pub(super) limits: Arc<Limits>,
+    pub(super) limits: Arc<RateLimits>,
 }
 
 /// The App as it is registered.
 #[derive(Debug, Clone, Deserialize)]
-pub struct AppFacts {
+pub struct AppInfo {
     /// Its name in addresses.
     pub slug: String,
     /// Whose it is; an organisation's App is kept on other pages than a person's.
@@ -58,7 +58,7 @@ pub struct AppOwner {
 
 /// The App's webhook.
 #[derive(Debug, Clone, Deserialize)]
-pub struct HookConfig {
+pub struct WebhookConfig {
     /// Where deliveries go.
     pub url: Option<String>,
     /// `json` or `form`.
@@ -70,7 +70,7 @@ pub struct HookConfig {
 
 /// One attempt to deliver an event.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct HookDelivery {
+pub struct WebhookDelivery {
     /// The attempt.
     pub id: u64,
     /// The delivery: the same for every attempt.
@@ -91,7 +91,7 @@ pub struct HookDelivery {
     pub action: Option<String>,
 }
 
-impl HookDelivery {
+impl WebhookDelivery {
     /// Whether we took it.
     pub fn arrived(&self) -> bool {
         (200..400).contains(&self.status_code)
@@ -132,7 +132,7 @@ struct RawAccount {
 
 impl AppClient {
     /// Nothing is sent yet. Must be called within a tokio runtime.
-    pub fn new(connection: &Connection) -> Result<Self, ConnectionError> {
+    pub fn new(connection: &GitHubConnection) -> Result<Self, ConnectionError> {
         let app = AppKey::new(connection.app_id, &connection.private_key_pem)
             .map_err(|error| ConnectionError::PrivateKey(error.to_string()))?;
         let transport = Transport::new(&connection.api_url)
@@ -142,14 +142,14 @@ impl AppClient {
 
     /// The same, with limits that others share.
     #[must_use]
-    pub fn with_limits(mut self, limits: Arc<Limits>) -> Self {
+    pub fn with_limits(mut self, limits: Arc<RateLimits>) -> Self {
         self.limits = limits;
         self
     }
 
     /// Who GitHub says that we are, and GitHub's clock, which comes with a refusal too. An error
     /// outside: GitHub cannot be reached.
-    pub async fn about(&self) -> Result<(Option<Timestamp>, Result<AppFacts, GitHubError>), GitHubError> {
+    pub async fn about(&self) -> Result<(Option<Timestamp>, Result<AppInfo, GitHubError>), GitHubError> {
         let call = Call::get("reading the App itself", "/app");
         let answer = self.send(&call).await?;
         let date = answer.headers.get(http::header::DATE).and_then(|value| value.to_str().ok());
@@ -159,12 +159,12 @@ impl AppClient {
     }
 
     /// Where deliveries go.
-    pub async fn hook_config(&self) -> Result<HookConfig, GitHubError> {
+    pub async fn webhook_config(&self) -> Result<WebhookConfig, GitHubError> {
         self.get("reading the App's webhook settings", "/app/hook/config").await
     }
 
     /// The newest attempts to deliver, newest first; at most a hundred.
-    pub async fn newest_deliveries(&self) -> Result<Vec<HookDelivery>, GitHubError> {
+    pub async fn newest_deliveries(&self) -> Result<Vec<WebhookDelivery>, GitHubError> {
         let path = format!("/app/hook/deliveries?per_page={PAGE_ENTRIES}");
         self.get("reading the App's delivery log", &path).await
     }

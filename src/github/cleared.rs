@@ -6,18 +6,18 @@ use serde_json::Value;
 
 use super::GitHubError;
 use super::transport::Call;
-use crate::secrets::{examine_text, redact};
+use crate::secrets::{redact, scan_text};
 
 /// The call, as it may be sent.
 ///
 /// # Errors
-/// [`GitHubError::Withheld`]: its path or its body holds a secret.
+/// [`GitHubError::ContainsSecret`]: its path or its body holds a secret.
 pub(super) fn cleared(call: &Call) -> Result<Call, GitHubError> {
-    let mut found = examine_text("the address", &call.path);
+    let mut found = scan_text("the address", &call.path);
     let mut body = call.body.clone();
     if let Some(body) = &mut body {
         each_text(body, "the text", &mut |name, text| {
-            found.extend(examine_text(name, text));
+            found.extend(scan_text(name, text));
             if !call.verbatim {
                 *text = redact(text).into_owned();
             }
@@ -25,7 +25,7 @@ pub(super) fn cleared(call: &Call) -> Result<Call, GitHubError> {
     }
     match found.is_empty() {
         true => Ok(Call { body, ..call.clone() }),
-        false => Err(GitHubError::Withheld { what: call.what.clone(), found }),
+        false => Err(GitHubError::ContainsSecret { what: call.what.clone(), found }),
     }
 }
 

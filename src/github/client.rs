@@ -12,7 +12,7 @@ use url::{Url, form_urlencoded};
 
 use super::app_client::PAGE_ENTRIES;
 use super::app_jwt::AppKey;
-use super::limits::Limits;
+use super::limits::RateLimits;
 use super::refusal::{accepted, read};
 use super::tokens::InstallationTokens;
 use super::transport::{Answer, Call, Clock, Transport};
@@ -21,12 +21,11 @@ use super::wire::{
     nonsense,
 };
 use super::{
-    AppIdentity, CheckRun, ClosingPullRequest, Comment, GitAccess, GitHub, GitHubError, Issue, IssueComment,
-    Label, MadeCommit, NewCommit, NewPullRequest, Permission, PullRequest, Repository, ReviewComment,
-    Reviewers,
+    AppIdentity, CheckRun, ClosingPullRequest, Comment, CreatedCommit, GitAccess, GitHub, GitHubError, Issue,
+    IssueComment, Label, NewCommit, NewPullRequest, PullRequest, Repository, ReviewComment, Reviewers,
 };
 use crate::domain::{
-    CommentId, FailedCheck, IssueNumber, Login, PullRequestNumber, RepositoryId, RepositoryName,
+    CommentId, FailedCheck, IssueNumber, Login, Permission, PullRequestNumber, RepositoryId, RepositoryName,
     RepositoryRef, Sha,
 };
 
@@ -35,7 +34,7 @@ pub(super) const PAGES_MAX: usize = 50;
 
 /// Where GitHub is and who we are there.
 #[derive(Debug, Clone)]
-pub struct Connection {
+pub struct GitHubConnection {
     /// The REST API: `https://api.github.com`, `https://HOST/api/v3`.
     pub api_url: Url,
     /// The pages and git: `https://github.com`.
@@ -65,7 +64,7 @@ pub struct OctocrabGitHub {
     pub(super) transport: Transport,
     app: AppKey,
     tokens: InstallationTokens,
-    limits: Arc<Limits>,
+    limits: Arc<RateLimits>,
     web_url: Url,
     slug: OnceCell<String>,
     identity: OnceCell<AppIdentity>,
@@ -73,7 +72,7 @@ pub struct OctocrabGitHub {
 
 impl OctocrabGitHub {
     /// Nothing is sent yet. Must be called within a tokio runtime.
-    pub fn new(connection: Connection) -> Result<Self, ConnectionError> {
+    pub fn new(connection: GitHubConnection) -> Result<Self, ConnectionError> {
         let app = AppKey::new(connection.app_id, &connection.private_key_pem)
             .map_err(|error| ConnectionError::PrivateKey(error.to_string()))?;
         let transport = Transport::new(&connection.api_url)
@@ -98,7 +97,7 @@ impl OctocrabGitHub {
 
     /// The same, with limits that others share.
     #[must_use]
-    pub fn with_limits(mut self, limits: Arc<Limits>) -> Self {
+    pub fn with_limits(mut self, limits: Arc<RateLimits>) -> Self {
         self.limits = limits;
         self
     }
@@ -226,7 +225,7 @@ impl GitHub for OctocrabGitHub {
         self.all_comments(at, number).await
     }
 
-    async fn pull_requests_that_close(
+    async fn closing_pull_requests(
         &self,
         at: &RepositoryRef,
         name: &RepositoryName,
@@ -325,7 +324,11 @@ impl GitHub for OctocrabGitHub {
         self.ask(at, &Call::patch(what, path, json!({"title": title, "body": body}))).await.map(drop)
     }
 
-    async fn commit_on_branch(&self, at: &RepositoryRef, new: &NewCommit) -> Result<MadeCommit, GitHubError> {
+    async fn commit_on_branch(
+        &self,
+        at: &RepositoryRef,
+        new: &NewCommit,
+    ) -> Result<CreatedCommit, GitHubError> {
         self.make_signed_commit(at, new).await
     }
 

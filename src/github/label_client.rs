@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 use url::form_urlencoded;
 
-use super::app_client::{AppClient, HookDelivery, PAGE_ENTRIES};
+use super::app_client::{AppClient, PAGE_ENTRIES, WebhookDelivery};
 use super::client::repo_path;
 use super::refusal::{accepted, read};
 use super::transport::{Answer, Call};
@@ -110,14 +110,14 @@ struct RawLabelName {
 
 impl AppClient {
     /// The attempts to deliver that failed since `since`, newest first.
-    pub async fn failed_deliveries(&self, since: Timestamp) -> Result<Vec<HookDelivery>, GitHubError> {
+    pub async fn failed_deliveries(&self, since: Timestamp) -> Result<Vec<WebhookDelivery>, GitHubError> {
         let what = "reading the App's failed deliveries";
         let mut path = format!("/app/hook/deliveries?status=failure&per_page={PAGE_ENTRIES}");
         let mut failed = Vec::new();
         for _ in 0..PAGES_MAX {
             let call = Call::get(what, path);
             let answer = accepted(&call, self.send(&call).await?, self.transport.now())?;
-            let page: Vec<HookDelivery> = read(&call, &answer)?;
+            let page: Vec<WebhookDelivery> = read(&call, &answer)?;
             let reaches_back = page.iter().any(|attempt| attempt.delivered_at < since);
             // An older server may not know the filter.
             failed.extend(

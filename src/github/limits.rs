@@ -28,12 +28,12 @@ const INSTALLATIONS_KEPT_MAX: usize = 1000;
 
 /// Puts down that nothing may be sent for an installation before a time, so that a restart does not
 /// forget it.
-pub type KeepPause = Arc<dyn Fn(InstallationId, Timestamp) -> BoxFuture<'static, ()> + Send + Sync>;
+pub type SaveRateLimit = Arc<dyn Fn(InstallationId, Timestamp) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// The limits of all installations.
-pub struct Limits {
+pub struct RateLimits {
     between_writes: Duration,
-    keep: Option<KeepPause>,
+    keep: Option<SaveRateLimit>,
     installations: Mutex<HashMap<InstallationId, Limit>>,
 }
 
@@ -55,14 +55,14 @@ enum Wait {
     Pause(Duration),
 }
 
-impl Default for Limits {
+impl Default for RateLimits {
     /// As github.com wants it: a write a second. Nothing is kept.
     fn default() -> Self {
         Self::new(Duration::from_secs(1))
     }
 }
 
-impl Limits {
+impl RateLimits {
     /// With so long between two writes of one installation.
     /// Source: docs.github.com, "Best practices for using the REST API", "Pause between mutative requests".
     pub fn new(between_writes: Duration) -> Self {
@@ -71,10 +71,10 @@ impl Limits {
 
     /// The same, with the pauses that are known, and a place where new ones are put down.
     #[must_use]
-    pub fn keeping(
+    pub fn with_saved(
         self,
         known: impl IntoIterator<Item = (InstallationId, Timestamp)>,
-        keep: KeepPause,
+        keep: SaveRateLimit,
     ) -> Self {
         for (installation, until) in known {
             self.lock().entry(installation).or_default().paused_until = Some(until);
@@ -229,7 +229,7 @@ mod tests {
         NOW + SignedDuration::from_secs(seconds)
     }
 
-    async fn refused(limits: &Limits, installation: InstallationId, at: Timestamp) -> Option<u64> {
+    async fn refused(limits: &RateLimits, installation: InstallationId, at: Timestamp) -> Option<u64> {
         match limits.admit(installation, &Call::get("reading", "/x"), || at).await {
             Ok(()) => None,
             Err(GitHubError::Unavailable { retry_after, .. }) => Some(retry_after.as_secs()),
@@ -239,7 +239,13 @@ mod tests {
 
     /// How many milliseconds a call waits that is made so many milliseconds after `started`; `None`: it
     /// is not let through.
-    fn waits(limits: &Limits, whose: InstallationId, call: &Call, started: Instant, at: u64) -> Option<u128> {
+    fn waits(
+        limits: &RateLimits,
+        whose: InstallationId,
+        call: &Call,
+        started: Instant,
+        at: u64,
+    ) -> Option<u128> {
         let instant = started + Duration::from_millis(at);
         match limits.wait_of(whose, call, NOW, instant) {
             Wait::Nothing => Some(0),
@@ -250,7 +256,7 @@ mod tests {
 
     #[test]
     fn an_installation_writes_once_a_second_and_the_first_time_at_once() {
-        let (limits, started) = (Limits::default(), Instant::now());
+        let (limits, started) = (RateLimits::default(), Instant::now());
         let (write, read) = (Call::patch("editing", "/x", "".into()), Call::get("reading", "/x"));
         let reaction = Call::post("reacting", "/x", "".into()).at_once();
         let waits = |whose, call: &Call, at| waits(&limits, whose, call, started, at).unwrap();
@@ -264,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_write_whose_turn_is_far_away_is_put_back() {
-        let (limits, started) = (Limits::new(Duration::from_secs(20)), Instant::now());
+        let (limits, started) = (RateLimits::new(Duration::from_secs(20)), Instant::now());
         let write = Call::patch("editing", "/x", "".into());
         let all = [0; 6].map(|at| waits(&limits, OURS, &write, started, at));
         assert_eq!(all, [Some(0), Some(20_000), Some(40_000), Some(60_000), None, None]);
@@ -273,7 +279,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_write_that_meets_a_limit_while_it_waits_for_its_turn_is_not_sent() {
-        let limits = Limits::new(Duration::from_millis(50));
+        let limits = RateLimits::new(Duration::from_millis(50));
         let write = Call::patch("editing", "/x", "".into());
         limits.admit(OURS, &write, || NOW).await.unwrap();
         let meeting = answer(429, &[("retry-after", "9".into())]);
@@ -283,7 +289,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_pause_holds_for_its_installation_until_it_is_over() {
-        let limits = Limits::default();
+        let limits = RateLimits::default();
         let said = |seconds: u32| answer(403, &[("retry-after", seconds.to_string())]);
         assert_eq!(limits.heed(OURS, &said(90), NOW).await.map(|wait| wait.as_secs()), Some(90));
         // A shorter one does not shorten it.
@@ -295,7 +301,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_request_that_there_was_is_followed_by_none() {
-        let limits = Limits::default();
+        let limits = RateLimits::default();
         let last =
             [("x-ratelimit-remaining", "0".into()), ("x-ratelimit-reset", (1_790_000_000 + 600).to_string())];
         assert_eq!(limits.heed(OURS, &answer(200, &last), NOW).await, None, "the answer itself is good");
@@ -305,7 +311,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_secondary_limit_without_a_number_is_waited_for_longer_each_time() {
-        let limits = Limits::default();
+        let limits = RateLimits::default();
         let wait = async |at| limits.heed(OURS, &answer(429, &[]), at).await.unwrap().as_secs();
         assert_eq!(wait(NOW).await, 60);
         assert_eq!(wait(after(1)).await, 59, "requests that were under way together meet one limit");
@@ -318,20 +324,20 @@ mod tests {
     #[tokio::test]
     async fn a_pause_is_put_down_once_and_known_again() {
         let kept: Arc<Mutex<Vec<(InstallationId, Timestamp)>>> = Arc::default();
-        let keep: KeepPause = {
+        let keep: SaveRateLimit = {
             let kept = kept.clone();
             Arc::new(move |installation, until| {
                 kept.lock().unwrap().push((installation, until));
                 Box::pin(async {})
             })
         };
-        let limits = Limits::default().keeping([], keep.clone());
+        let limits = RateLimits::default().with_saved([], keep.clone());
         let said = answer(403, &[("retry-after", "90".into())]);
         limits.heed(OURS, &said, NOW).await;
         limits.heed(OURS, &said, NOW).await;
         let known = kept.lock().unwrap().clone();
         assert_eq!(known, [(OURS, after(90))]);
-        let limits = Limits::default().keeping(known, keep);
+        let limits = RateLimits::default().with_saved(known, keep);
         assert_eq!(refused(&limits, OURS, after(80)).await, Some(10));
     }
 }

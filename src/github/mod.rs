@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
 use url::Url;
 
 mod app_client;
@@ -22,21 +21,21 @@ mod tokens;
 mod transport;
 mod wire;
 
-pub use app_client::{AppClient, AppFacts, AppOwner, HookConfig, HookDelivery, Installation};
+pub use app_client::{AppClient, AppInfo, AppOwner, Installation, WebhookConfig, WebhookDelivery};
 pub use around::{ClosingPullRequest, IssueComment};
-pub use client::{Connection, ConnectionError, OctocrabGitHub};
+pub use client::{ConnectionError, GitHubConnection, OctocrabGitHub};
 pub use label_client::{LabelEvent, LabelledIssue, LabelledPage};
-pub use limits::{KeepPause, Limits};
+pub use limits::{RateLimits, SaveRateLimit};
 pub use manifest::{RegisteredApp, convert_manifest_code};
 pub use operations::OPERATIONS;
 pub use reviews::ReviewComment;
-pub use signed_commit::{MadeCommit, NewCommit};
+pub use signed_commit::{CreatedCommit, NewCommit};
 pub use signs::{Annotation, AnnotationLevel, CheckConclusion, CheckRun, Label, Reviewers};
 pub use transport::Clock;
 
 use crate::domain::{
-    CommentId, FailedCheck, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryName,
-    RepositoryRef, SecretFound, Sha,
+    CommentId, FailedCheck, IssueNumber, IssueSnapshot, Login, Permission, PullRequestNumber, RepositoryName,
+    RepositoryRef, SecretFinding, Sha,
 };
 
 /// GitHub's stand-in for authors whose account is gone.
@@ -73,7 +72,7 @@ pub trait GitHub: Send + Sync {
 
     /// The open pull requests that close an issue when they are merged, as GitHub itself knows them. `name`
     /// is the repository's name now.
-    async fn pull_requests_that_close(
+    async fn closing_pull_requests(
         &self,
         at: &RepositoryRef,
         name: &RepositoryName,
@@ -129,7 +128,11 @@ pub trait GitHub: Send + Sync {
     /// Has GitHub make a commit on a branch, which is made where it is not there; so GitHub signs it.
     /// Answers with the commit that is on the branch then: one that has others than its base is left as
     /// it is.
-    async fn commit_on_branch(&self, at: &RepositoryRef, new: &NewCommit) -> Result<MadeCommit, GitHubError>;
+    async fn commit_on_branch(
+        &self,
+        at: &RepositoryRef,
+        new: &NewCommit,
+    ) -> Result<CreatedCommit, GitHubError>;
 
     /// Makes a check run, or changes the one of its name that this App made at the same commit.
     async fn publish_check(&self, at: &RepositoryRef, check: &CheckRun) -> Result<(), GitHubError>;
@@ -196,168 +199,6 @@ pub struct Repository {
     pub html_url: String,
     /// Read-only for everybody.
     pub archived: bool,
-}
-
-/// An issue as it is now.
-    async fn issue(&self, at: &RepositoryRef, number: IssueNumber) -> Result<Issue, GitHubError>;
-
-    /// The commit a branch points to; `None` when there is no such branch.
-    async fn branch_head(&self, at: &RepositoryRef, branch: &str) -> Result<Option<Sha>, GitHubError>;
-
-    /// Puts 👀 on an issue. Doing it twice changes nothing.
-    async fn react_with_eyes(&self, at: &RepositoryRef, number: IssueNumber) -> Result<(), GitHubError>;
-
-    /// Puts 👀 on a comment. Doing it twice changes nothing.
-    async fn react_to_comment(&self, at: &RepositoryRef, comment: CommentId) -> Result<(), GitHubError>;
-
-    /// The comments on an issue or pull request, whoever wrote them, oldest first, all pages.
-    async fn comments(
-        &self,
-        at: &RepositoryRef,
-        number: IssueNumber,
-    ) -> Result<Vec<IssueComment>, GitHubError>;
-
-    /// The open pull requests that close an issue when they are merged, as GitHub itself knows them. `name`
-    /// is the repository's name now.
-    async fn pull_requests_that_close(
-        &self,
-        at: &RepositoryRef,
-        name: &RepositoryName,
-        number: IssueNumber,
-    ) -> Result<Vec<ClosingPullRequest>, GitHubError>;
-
-    /// The comments on an issue or pull request that **this App** wrote, oldest first, all pages.
-    async fn our_comments(
-        &self,
-        at: &RepositoryRef,
-        number: IssueNumber,
-    ) -> Result<Vec<Comment>, GitHubError>;
-
-    /// Posts a comment. `body` is at most 65,536 characters.
-    async fn create_comment(
-        &self,
-        at: &RepositoryRef,
-        number: IssueNumber,
-        body: &str,
-    ) -> Result<Comment, GitHubError>;
-
-    /// Replaces a comment's body.
-    async fn update_comment(
-        &self,
-        at: &RepositoryRef,
-        comment: CommentId,
-        body: &str,
-    ) -> Result<(), GitHubError>;
-
-    /// The open pull request from `branch` of the same repository, if there is one.
-    async fn find_pull_request(
-        &self,
-        at: &RepositoryRef,
-        branch: &str,
-    ) -> Result<Option<PullRequest>, GitHubError>;
-
-    /// Opens a pull request. It is always a draft.
-    async fn create_draft_pull_request(
-        &self,
-        at: &RepositoryRef,
-        new: &NewPullRequest,
-    ) -> Result<PullRequest, GitHubError>;
-
-    /// Replaces a pull request's title and body.
-    async fn update_pull_request(
-        &self,
-        at: &RepositoryRef,
-        number: PullRequestNumber,
-        title: &str,
-        body: &str,
-    ) -> Result<(), GitHubError>;
-
-    /// Has GitHub make a commit on a branch, which is made where it is not there; so GitHub signs it.
-    /// Answers with the commit that is on the branch then: one that has others than its base is left as
-    /// it is.
-    async fn commit_on_branch(&self, at: &RepositoryRef, new: &NewCommit) -> Result<MadeCommit, GitHubError>;
-
-    /// Makes a check run, or changes the one of its name that this App made at the same commit.
-    async fn publish_check(&self, at: &RepositoryRef, check: &CheckRun) -> Result<(), GitHubError>;
-
-    /// Puts a label on an issue. The repository gets the label if it has none of that name.
-    async fn add_label(
-        &self,
-        at: &RepositoryRef,
-        number: IssueNumber,
-        label: &Label,
-    ) -> Result<(), GitHubError>;
-
-    /// Takes a label off an issue, if it is there.
-    async fn remove_label(
-        &self,
-        at: &RepositoryRef,
-        number: IssueNumber,
-        name: &str,
-    ) -> Result<(), GitHubError>;
-
-    /// Asks people and teams to review a pull request. Rejected as a whole where GitHub does not take
-    /// one of them.
-    async fn request_reviews(
-        &self,
-        at: &RepositoryRef,
-        number: PullRequestNumber,
-        reviewers: &Reviewers,
-    ) -> Result<(), GitHubError>;
-
-    /// The check runs of others that failed at a commit.
-    async fn failed_checks(&self, at: &RepositoryRef, head: &Sha) -> Result<Vec<FailedCheck>, GitHubError>;
-
-    /// The comments at lines of a pull request, oldest first, all pages.
-    async fn review_comments(
-        &self,
-        at: &RepositoryRef,
-        number: PullRequestNumber,
-    ) -> Result<Vec<ReviewComment>, GitHubError>;
-
-    /// Answers in the thread that begins with `first`.
-    async fn reply_in_thread(
-        &self,
-        at: &RepositoryRef,
-        number: PullRequestNumber,
-        first: CommentId,
-        body: &str,
-    ) -> Result<(), GitHubError>;
-
-    /// Where git finds the repository, and a token that opens this repository only.
-    async fn git_access(&self, at: &RepositoryRef) -> Result<GitAccess, GitHubError>;
-
-    /// The App's own bot account, for commits: `slug[bot]` and its id.
-    async fn app_identity(&self) -> Result<AppIdentity, GitHubError>;
-}
-
-/// A repository, as far as a job needs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Repository {
-    /// Its name now.
-    pub name: RepositoryName,
-    /// Its default branch.
-    pub default_branch: String,
-    /// Its page.
-    pub html_url: String,
-    /// Read-only for everybody.
-    pub archived: bool,
-}
-
-/// What a person may do. GitHub's own base permissions; custom roles are answered by the base
-/// they build on.
-/// Source: docs.github.com, "Get repository permissions for a user".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Permission {
-    /// Nothing, or not a collaborator.
-    None,
-    /// `read`, and `triage`, which GitHub folds into it.
-    Read,
-    /// `write`, and `maintain`, which GitHub folds into it.
-    Write,
-    /// `admin`
-    Admin,
 }
 
 /// An issue as it is now.
@@ -472,12 +313,12 @@ pub enum GitHubError {
         detail: String,
     },
     /// Nothing was sent: it holds a secret.
-    #[error("it was not sent to GitHub ({what}), because it holds a secret: {}", found.iter().map(SecretFound::to_string).collect::<Vec<_>>().join("; "))]
-    Withheld {
+    #[error("it was not sent to GitHub ({what}), because it holds a secret: {}", found.iter().map(SecretFinding::to_string).collect::<Vec<_>>().join("; "))]
+    ContainsSecret {
         /// What was tried.
         what: String,
         /// What was found, and where.
-        found: Vec<SecretFound>,
+        found: Vec<SecretFinding>,
     },
 }
 

@@ -33,7 +33,7 @@ pub struct NewCommit {
 
 /// A commit as GitHub has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MadeCommit {
+pub struct CreatedCommit {
     /// Its id.
     pub sha: Sha,
     /// Its tree.
@@ -75,7 +75,7 @@ impl OctocrabGitHub {
         &self,
         at: &RepositoryRef,
         new: &NewCommit,
-    ) -> Result<MadeCommit, GitHubError> {
+    ) -> Result<CreatedCommit, GitHubError> {
         let branch = &new.branch;
         match self.branch_head(at, branch).await? {
             Some(head) if head == new.base => {}
@@ -107,14 +107,14 @@ impl OctocrabGitHub {
         }
     }
 
-    async fn commit_found(&self, at: &RepositoryRef, sha: &Sha) -> Result<MadeCommit, GitHubError> {
+    async fn commit_found(&self, at: &RepositoryRef, sha: &Sha) -> Result<CreatedCommit, GitHubError> {
         let call = Call::get(
             format!("reading commit {} of {}", sha.short(), at.name),
             format!("{}/commits/{sha}", repo_path(at)),
         );
         let raw: RawCommit = self.ask_for(at, &call).await?;
         let parse = |text: &str| text.parse::<Sha>().map_err(|error| nonsense(&call.what, error));
-        Ok(MadeCommit {
+        Ok(CreatedCommit {
             sha: parse(&raw.sha)?,
             tree: parse(&raw.commit.tree.sha)?,
             parents: raw.parents.iter().map(|parent| parse(&parent.sha)).collect::<Result<_, _>>()?,

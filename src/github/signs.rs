@@ -90,7 +90,7 @@ impl Reviewers {
     }
 
     /// Each of them alone.
-    pub fn one_by_one(&self) -> Vec<Self> {
+    pub fn individually(&self) -> Vec<Self> {
         let users = self.users.iter().map(|user| Self { users: vec![user.clone()], teams: Vec::new() });
         let teams = self.teams.iter().map(|team| Self { users: Vec::new(), teams: vec![team.clone()] });
         users.chain(teams).collect()

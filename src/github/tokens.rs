@@ -133,7 +133,7 @@ async fn mint(
         }
         other @ (GitHubError::Unavailable { .. }
         | GitHubError::Forbidden { .. }
-        | GitHubError::Withheld { .. }) => other,
+        | GitHubError::ContainsSecret { .. }) => other,
     })?;
     let minted: Minted = read(&call, &answer)?;
     register_until(SecretKind::InstallationToken, &minted.token, minted.expires_at, transport.now());

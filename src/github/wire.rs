@@ -4,9 +4,10 @@
 use serde::Deserialize;
 use url::Url;
 
-use super::{Comment, GHOST, GitHubError, Issue, Permission, PullRequest, Repository};
+use super::{Comment, GHOST, GitHubError, Issue, PullRequest, Repository};
 use crate::domain::{
-    CommentId, InvalidIdentity, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryId, Sha,
+    CommentId, InvalidIdentity, IssueNumber, IssueSnapshot, Login, Permission, PullRequestNumber,
+    RepositoryId, Sha,
 };
 
 /// An answer that was read and makes no sense.

@@ -17,14 +17,14 @@ const ROOM_BYTES: usize = 16 * 1024;
 
 /// Where new credentials go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
+pub enum CredentialSink {
     /// A file in the data directory.
     InDataDir,
     /// Standard output, as environment variables; nothing is written to disk.
     Print,
 }
 
-impl Keep {
+impl CredentialSink {
     /// Whether an earlier process died while it registered an App.
     pub fn was_interrupted(self, data_dir: &Path) -> bool {
         self == Self::InDataDir && room(data_dir).exists()

@@ -19,7 +19,7 @@ mod manifest;
 mod page;
 mod routes;
 
-pub use keep::Keep;
+pub use keep::CredentialSink;
 pub use manifest::{Manifest, manifest};
 
 use flow::Flow;
@@ -88,14 +88,14 @@ pub struct SetUp {
     place: Place,
     gate: Gate,
     flow: tokio::sync::Mutex<Flow>,
-    keep: Keep,
+    keep: CredentialSink,
     go_live: GoLive,
     clock: fn() -> Timestamp,
 }
 
 impl SetUp {
     /// Nothing is asked of GitHub yet.
-    pub fn new(place: Place, keep: Keep, go_live: GoLive) -> Arc<Self> {
+    pub fn new(place: Place, keep: CredentialSink, go_live: GoLive) -> Arc<Self> {
         let gate = Gate::new(place.is_exposed());
         let flow = Flow::new(keep.was_interrupted(&place.data_dir));
         Arc::new(Self {

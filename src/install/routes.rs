@@ -16,7 +16,7 @@ use super::flow::{Done, Waiting};
 use super::gate::{Admission, set_cookie};
 use super::manifest::manifest_for;
 use super::page::{self, Page, Registered, STYLE, Start, Trouble, apps_page};
-use super::{Keep, SETUP_PATH, SetUp, below};
+use super::{CredentialSink, SETUP_PATH, SetUp, below};
 use crate::config::{StoredApp, is_loopback};
 use crate::domain::Login;
 use crate::github::{GitHubError, RegisteredApp, convert_manifest_code};
@@ -89,7 +89,7 @@ async fn done(
         owner: &done.owner,
         html_url: &done.html_url,
         kept: &kept,
-        on_disk: set_up.keep == Keep::InDataDir,
+        on_disk: set_up.keep == CredentialSink::InDataDir,
         label: &set_up.place.label,
     });
     set_up.respond(StatusCode::OK, &page)
@@ -179,7 +179,7 @@ impl SetUp {
             organisation,
             setup: &self.link(SETUP_PATH),
             kept: &self.keep.described(&self.place.data_dir),
-            on_disk: self.keep == Keep::InDataDir,
+            on_disk: self.keep == CredentialSink::InDataDir,
             interrupted: flow.interrupted,
         });
         self.respond(StatusCode::OK, &page)
@@ -230,7 +230,9 @@ impl SetUp {
                     setup: Some(self.link(SETUP_PATH)),
                 }
             }
-            GitHubError::Forbidden { .. } | GitHubError::Rejected { .. } | GitHubError::Withheld { .. } => {
+            GitHubError::Forbidden { .. }
+            | GitHubError::Rejected { .. }
+            | GitHubError::ContainsSecret { .. } => {
                 self.keep.give_up(&self.place.data_dir);
                 Trouble {
                     title: "GitHub did not hand out the credentials",

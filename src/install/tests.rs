@@ -58,7 +58,7 @@ fn the_first_page_says_what_is_asked_why_and_what_comes_next() {
         web_url: &"https://github.com".parse().unwrap(),
         organisation: None,
         setup: "/setup",
-        kept: &Keep::InDataDir.described(Path::new("/var/lib/mendwright")),
+        kept: &CredentialSink::InDataDir.described(Path::new("/var/lib/mendwright")),
         on_disk: true,
         interrupted: false,
     });

@@ -15,7 +15,7 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// What the provider said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Access {
+pub enum ProviderAccess {
     /// It lists the model.
     Listed,
     /// It takes the key and does not list the model; some servers list under other names.
@@ -49,7 +49,7 @@ struct Entry {
 
 /// Asks for the list of models.
 /// Sources: docs.anthropic.com, "List Models"; platform.openai.com, "List models".
-pub async fn check_access(config: &ModelConfig) -> Result<Access, InvalidModelConfig> {
+pub async fn check_access(config: &ModelConfig) -> Result<ProviderAccess, InvalidModelConfig> {
     let (mut url, shown) = checked_url(config.url.as_ref(), config.provider)?;
     let key = config.api_key.expose_secret().trim();
     let headers = headers(config.provider, key)
@@ -65,7 +65,7 @@ pub async fn check_access(config: &ModelConfig) -> Result<Access, InvalidModelCo
         // Twenty at a time otherwise.
         url.set_query(Some("limit=1000"));
     }
-    let unreachable = |error: reqwest::Error| Access::Unreachable { why: in_words(&error) };
+    let unreachable = |error: reqwest::Error| ProviderAccess::Unreachable { why: describe(&error) };
     let mut answer = match client.get(url).headers(headers).timeout(TIME_MAX).send().await {
         Ok(answer) => answer,
         Err(error) => return Ok(unreachable(error)),
@@ -73,29 +73,29 @@ pub async fn check_access(config: &ModelConfig) -> Result<Access, InvalidModelCo
     let status = answer.status().as_u16();
     match status {
         200 => {}
-        401 | 403 => return Ok(Access::KeyRefused { status }),
-        404 | 405 | 501 => return Ok(Access::NoList),
-        _ => return Ok(Access::Unreachable { why: format!("it answers with status {status}") }),
+        401 | 403 => return Ok(ProviderAccess::KeyRefused { status }),
+        404 | 405 | 501 => return Ok(ProviderAccess::NoList),
+        _ => return Ok(ProviderAccess::Unreachable { why: format!("it answers with status {status}") }),
     }
     let mut body = Vec::new();
     loop {
         match answer.chunk().await {
             Ok(Some(piece)) if body.len() + piece.len() <= ANSWER_BYTES_MAX => body.extend_from_slice(&piece),
-            Ok(Some(_)) => return Ok(Access::NoList),
+            Ok(Some(_)) => return Ok(ProviderAccess::NoList),
             Ok(None) => break,
             Err(error) => return Ok(unreachable(error)),
         }
     }
-    let Ok(List { data }) = serde_json::from_slice(&body) else { return Ok(Access::NoList) };
+    let Ok(List { data }) = serde_json::from_slice(&body) else { return Ok(ProviderAccess::NoList) };
     if data.iter().any(|entry| entry.id == config.name) {
-        return Ok(Access::Listed);
+        return Ok(ProviderAccess::Listed);
     }
     const SOME: usize = 5;
-    Ok(Access::NotListed { some: data.into_iter().take(SOME).map(|entry| entry.id).collect() })
+    Ok(ProviderAccess::NotListed { some: data.into_iter().take(SOME).map(|entry| entry.id).collect() })
 }
 
 /// The innermost cause says most; the address is left out.
-fn in_words(error: &reqwest::Error) -> String {
+fn describe(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;

@@ -139,7 +139,7 @@ impl Exchange {
             StreamBroken::Transport(words) => Failure::broken(format!("the stream broke off: {words}")),
             StreamBroken::TooLong => {
                 let detail = format!("it sent more than {} bytes", self.limits.response_bytes_max);
-                Failure::Broken { detail, usage: None, is_passing: false }
+                Failure::Interrupted { detail, usage: None, is_passing: false }
             }
         }
     }
@@ -222,8 +222,8 @@ impl Exchange {
             Failure::Passing { detail, retry_after } => {
                 Failure::Passing { detail: self.redact(&detail), retry_after }
             }
-            Failure::Broken { detail, usage, is_passing } => {
-                Failure::Broken { detail: self.redact(&detail), usage, is_passing }
+            Failure::Interrupted { detail, usage, is_passing } => {
+                Failure::Interrupted { detail: self.redact(&detail), usage, is_passing }
             }
             Failure::Final(ModelError::Refused { url, status, detail }) => {
                 Failure::Final(ModelError::Refused { url, status, detail: self.redact(&detail) })
@@ -234,9 +234,9 @@ impl Exchange {
             Failure::Final(ModelError::Unavailable { url, attempts, detail }) => {
                 Failure::Final(ModelError::Unavailable { url, attempts, detail: self.redact(&detail) })
             }
-            Failure::Final(ModelError::Broken { url, detail, usage, again_after }) => {
+            Failure::Final(ModelError::Interrupted { url, detail, usage, retry_after }) => {
                 let detail = self.redact(&detail);
-                Failure::Final(ModelError::Broken { url, detail, usage, again_after })
+                Failure::Final(ModelError::Interrupted { url, detail, usage, retry_after })
             }
         }
     }

@@ -202,7 +202,10 @@ mod tests {
         }
         for status in [504, 524] {
             let failure = of_status(&asked(), status, None, "<html>Gateway time-out</html>");
-            assert!(matches!(failure, Failure::Broken { usage: None, is_passing: true, .. }), "{status}");
+            assert!(
+                matches!(failure, Failure::Interrupted { usage: None, is_passing: true, .. }),
+                "{status}"
+            );
         }
         for status in [301, 400, 401, 403, 404, 409, 501] {
             let failure = of_status(&asked(), status, None, body);

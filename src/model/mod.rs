@@ -20,7 +20,7 @@ mod openai;
 mod prices;
 mod retry;
 
-pub use access::{Access, check_access};
+pub use access::{ProviderAccess, check_access};
 pub use connection::{InvalidModelConfig, ModelConfig, OutputLimitParameter, Provider, connect};
 pub use contexts::context_tokens;
 pub use exchange::ExchangeLimits;
@@ -39,7 +39,7 @@ pub trait Model: Send + Sync {
     /// One call. The reply is complete or an error: a stream that was cut never yields a reply.
     ///
     /// What certainly cost nothing (no connection, an error status) is tried again here. What may
-    /// have been billed is not: it ends the call as [`ModelError::Broken`], for another attempt
+    /// have been billed is not: it ends the call as [`ModelError::Interrupted`], for another attempt
     /// needs money of its own.
     async fn complete(&self, request: &ModelRequest) -> Result<ModelReply, ModelError>;
 }
@@ -73,7 +73,7 @@ pub struct ModelReply {
     pub model: String,
 }
 
-/// Why there is no reply. Nothing was billed, unless it is [`Broken`](Self::Broken).
+/// Why there is no reply. Nothing was billed, unless it is [`Interrupted`](Self::Broken).
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// The provider cannot be reached, is overloaded, or limits us; every retry was used.
@@ -89,7 +89,7 @@ pub enum ModelError {
     /// An answer was under way, or may have been, and did not come to its end: the stream was cut,
     /// fell silent, or turned into nonsense.
     #[error("the model provider at {url} broke off its answer: {detail}")]
-    Broken {
+    Interrupted {
         /// Base address.
         url: String,
         /// What happened.
@@ -98,7 +98,7 @@ pub enum ModelError {
         /// received; `None` where it counted nothing, and may bill up to the worst case.
         usage: Option<Usage>,
         /// How long to wait before it is asked again; `None` where that would end the same way.
-        again_after: Option<Duration>,
+        retry_after: Option<Duration>,
     },
     /// The conversation is longer than the model can read.
     #[error("the conversation is too long for {model}: {detail}")]
@@ -136,7 +136,7 @@ pub fn worst_case(request: &ModelRequest, price: Option<Price>) -> WorstCase {
     WorstCase {
         input_tokens: input,
         output_tokens: output,
-        usd: price.map(|price| price.at_most(input, output)),
+        usd: price.map(|price| price.worst_case(input, output)),
     }
 }
 

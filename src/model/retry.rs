@@ -48,7 +48,7 @@ pub(super) enum Failure {
         retry_after: Option<Duration>,
     },
     /// It may have been billed: an answer was under way, or may have been.
-    Broken {
+    Interrupted {
         /// What went wrong.
         detail: String,
         /// What the provider counted before.
@@ -68,17 +68,17 @@ impl Failure {
 
     /// The end of an answer that was under way, before anything was counted.
     pub(super) fn broken(detail: impl Into<String>) -> Self {
-        Self::Broken { detail: detail.into(), usage: None, is_passing: true }
+        Self::Interrupted { detail: detail.into(), usage: None, is_passing: true }
     }
 
     /// The same after some of the answer was read: whatever it is, it may have been billed.
     pub(super) fn in_an_answer(self, counted: Option<Usage>) -> Self {
         let (detail, usage, is_passing) = match self {
             Self::Passing { detail, .. } => (detail, None, true),
-            Self::Broken { detail, usage, is_passing } => (detail, usage, is_passing),
+            Self::Interrupted { detail, usage, is_passing } => (detail, usage, is_passing),
             Self::Final(error) => (error.to_string(), None, false),
         };
-        Self::Broken { detail, usage: usage.or(counted), is_passing }
+        Self::Interrupted { detail, usage: usage.or(counted), is_passing }
     }
 }
 
@@ -100,16 +100,16 @@ impl RetryPolicy {
                 Ok(Ok(reply)) => return Ok(reply),
                 Ok(Err(Failure::Final(error))) => return Err(error),
                 Ok(Err(Failure::Passing { detail, retry_after })) => (detail, retry_after),
-                Ok(Err(Failure::Broken { detail, usage, is_passing })) => {
+                Ok(Err(Failure::Interrupted { detail, usage, is_passing })) => {
                     let wait = self.delay(attempts, None, random_fraction());
-                    let again_after = is_passing.then_some(wait);
+                    let retry_after = is_passing.then_some(wait);
                     let detail = format!("{detail}{before}");
-                    return Err(ModelError::Broken { url: url.to_owned(), detail, usage, again_after });
+                    return Err(ModelError::Interrupted { url: url.to_owned(), detail, usage, retry_after });
                 }
                 Err(_) => {
                     let detail = format!("no complete reply within {:?}{before}", self.call_time_max);
                     let url = url.to_owned();
-                    return Err(ModelError::Broken { url, detail, usage: None, again_after: None });
+                    return Err(ModelError::Interrupted { url, detail, usage: None, retry_after: None });
                 }
             };
             let delay = self.delay(attempts, retry_after, random_fraction());
@@ -227,7 +227,7 @@ mod tests {
     async fn a_call_that_never_ends_is_ended_by_the_bound_on_the_whole_call() {
         let policy = RetryPolicy { call_time_max: Duration::from_millis(5), ..quick() };
         let result: Result<(), _> = policy.run("http://provider", std::future::pending).await;
-        assert!(matches!(result, Err(ModelError::Broken { usage: None, again_after: None, .. })));
+        assert!(matches!(result, Err(ModelError::Interrupted { usage: None, retry_after: None, .. })));
     }
 
     #[tokio::test]
@@ -245,7 +245,7 @@ mod tests {
             .await;
         assert_eq!(made, 2);
         let error = result.unwrap_err();
-        assert!(matches!(error, ModelError::Broken { usage: None, again_after: Some(_), .. }));
+        assert!(matches!(error, ModelError::Interrupted { usage: None, retry_after: Some(_), .. }));
         insta::assert_snapshot!(error, @"the model provider at http://provider broke off its answer: the stream broke off; before that: status 529");
     }
 }

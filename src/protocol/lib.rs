@@ -11,20 +11,20 @@ mod map;
 pub mod mux;
 
 pub use map::{
-    FindSymbol, MapCounts, MapDefinition, RankedFile, RepoMap, RepoMapped, SymbolFound, SymbolPlace,
-    SyntaxFault,
+    FindSymbol, MapCounts, MapDefinition, RankedFile, RankedRepoMap, RepoMap, SymbolLocation,
+    SymbolLocations, SyntaxError,
 };
 
 /// Changes whenever a message here does.
 pub const PROTOCOL_VERSION: u32 = 6;
 
-/// Where a sandbox finds what a set-up made, in the directories [`PREPARED_WORKSPACE`] and
-/// [`PREPARED_HOME`]; `init --prepared` copies them to where they belong.
-pub const PREPARED: &str = "/.mendwright/prepared";
+/// Where a sandbox finds what a set-up made, in the directories [`SNAPSHOT_WORKSPACE`] and
+/// [`SNAPSHOT_HOME`]; `init --prepared` copies them to where they belong.
+pub const SNAPSHOT: &str = "/.mendwright/prepared";
 /// What belongs into `/workspace`.
-pub const PREPARED_WORKSPACE: &str = "workspace";
+pub const SNAPSHOT_WORKSPACE: &str = "workspace";
 /// What belongs into the home directory.
-pub const PREPARED_HOME: &str = "home";
+pub const SNAPSHOT_HOME: &str = "home";
 
 /// How the toolbox begins to say that a file system had no room for what it was to take in.
 pub const NO_ROOM: &str = "there is no room for it: ";
@@ -41,45 +41,45 @@ pub enum Request {
     ListFiles(ListFiles),
     /// Answer: [`SearchHits`].
     Search(Search),
-    /// Answer: [`RepoMapped`].
+    /// Answer: [`RankedRepoMap`].
     RepoMap(RepoMap),
-    /// Answer: [`SymbolFound`].
+    /// Answer: [`SymbolLocations`].
     FindSymbol(FindSymbol),
-    /// Answer: [`Edited`].
+    /// Answer: [`EditResult`].
     EditFile(EditFile),
-    /// Answer: [`Written`].
+    /// Answer: [`WriteResult`].
     WriteFile(WriteFile),
     /// Answer: `()`.
     DeleteFile(DeleteFile),
     /// Answer: `()`.
     MoveFile(MoveFile),
-    /// Output as data frames while it runs, then the answer: [`RunEnded`], then the tail of the
+    /// Output as data frames while it runs, then the answer: [`RunResult`], then the tail of the
     /// output as data frames.
     Run(RunCommand),
-    /// A tar stream follows as data frames and an end frame. Answer: [`Unpacked`].
+    /// A tar stream follows as data frames and an end frame. Answer: [`UnpackResult`].
     Unpack,
-    /// Answer: [`Collected`], then the files' bytes as data frames, in the order asked for, and an
+    /// Answer: [`CollectResult`], then the files' bytes as data frames, in the order asked for, and an
     /// end frame.
     Collect(Collect),
     /// Answer: [`ReportFiles`], then the files' bytes as data frames, one after the other, and an end
     /// frame.
     Reports(Reports),
-    /// Move what a set-up made to [`PREPARED`], for whoever keeps this file system: everything in
+    /// Move what a set-up made to [`SNAPSHOT`], for whoever keeps this file system: everything in
     /// `/workspace` that was not unpacked into it (what a set-up did to those files is dropped) and
-    /// everything in the home directory. Nothing of either stays where it was. Answer: [`Selected`].
+    /// everything in the home directory. Nothing of either stays where it was. Answer: [`SnapshotContents`].
     Seal,
     /// The same selection as a tar stream, named `workspace/…` and `home/…`: data frames and an end
-    /// frame, then the answer: [`Selected`].
+    /// frame, then the answer: [`SnapshotContents`].
     Pack(Pack),
     /// A tar stream as [`Request::Pack`] makes it follows as data frames and an end frame, and is
-    /// unpacked into [`PREPARED`], which must be empty. Answer: [`Selected`].
+    /// unpacked into [`SNAPSHOT`], which must be empty. Answer: [`SnapshotContents`].
     UnpackPrepared(UnpackPrepared),
 }
 
 /// What comes of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer<T> {
+pub enum Response<T> {
     /// It was done.
     Done(T),
     /// It could not be done, and why, in words for the model.
@@ -93,12 +93,12 @@ pub struct Hello {
     pub protocol: u32,
     /// What the toolbox can know of the commands it runs; nothing from the host.
     #[serde(default)]
-    pub watched: Watched,
+    pub watched: LimitDetection,
 }
 
 /// What the toolbox can know of the commands it runs. Full disks it always sees.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Watched {
+pub struct LimitDetection {
     /// That the kernel killed something for memory.
     pub memory_kills: bool,
     /// That a process was refused for their number.
@@ -158,7 +158,7 @@ pub enum CommandEnd {
 
 /// A command is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunEnded {
+pub struct RunResult {
     /// How.
     pub end: CommandEnd,
     /// What was run into meanwhile, as far as can be seen from inside.
@@ -175,7 +175,7 @@ pub struct LimitsHit {
     /// The kernel killed something for memory.
     pub memory: bool,
     /// The first writable file system that was seen full.
-    pub disk: Option<Place>,
+    pub disk: Option<WritableDirectory>,
     /// A process or thread was refused for their number, or, where nobody counts that, there were as
     /// many as there may be.
     pub processes: bool,
@@ -184,7 +184,7 @@ pub struct LimitsHit {
 /// A writable file system; one that stands for several is named after the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Place {
+pub enum WritableDirectory {
     /// `/workspace`.
     Workspace,
     /// The home directory.
@@ -199,7 +199,7 @@ pub enum Place {
 
 /// A tree was unpacked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unpacked {
+pub struct UnpackResult {
     /// Files, directories and symlinks made.
     pub entries: u64,
 }
@@ -222,7 +222,7 @@ pub struct UnpackPrepared {
 
 /// What a set-up made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Selected {
+pub struct SnapshotContents {
     /// Files, directories and links.
     pub entries: u64,
     /// Bytes of the files; a file with several names counts once where that is seen.
@@ -247,15 +247,15 @@ pub const COLLECT_TOTAL_BYTES_MAX: u64 = 20 << 20;
 
 /// The state of the files asked for, in the order asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Collected {
+pub struct CollectResult {
     /// One for each path.
-    pub files: Vec<CollectedFile>,
+    pub files: Vec<CollectedFileState>,
 }
 
 /// The state of one path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CollectedFile {
+pub enum CollectedFileState {
     /// There is no file at it.
     Absent,
     /// There is a regular file.
@@ -271,7 +271,7 @@ pub enum CollectedFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reports {
     /// Where they lie.
-    pub place: ReportPlace,
+    pub place: ReportLocation,
     /// Only what was written since then, in nanoseconds since 1970.
     pub since_ns: u64,
 }
@@ -279,7 +279,7 @@ pub struct Reports {
 /// Where report files lie.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ReportPlace {
+pub enum ReportLocation {
     /// In `/tmp`: one file.
     Tmp {
         /// Its name.
@@ -427,11 +427,11 @@ pub struct Edit {
 
 /// What an edit did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Edited {
+pub struct EditResult {
     /// The changed lines with three lines around them, numbered, for the model.
     pub excerpt: String,
     /// What can no longer be parsed, where the language is known.
-    pub faults: Vec<SyntaxFault>,
+    pub faults: Vec<SyntaxError>,
 }
 
 /// Create or replace a file, with its parent directories.
@@ -464,11 +464,11 @@ pub struct MoveFile {
 
 /// What a write did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
+pub struct WriteResult {
     /// Whether the file is new.
     pub created: bool,
     /// Its size.
     pub bytes: u64,
     /// What can no longer be parsed, where the language is known.
-    pub faults: Vec<SyntaxFault>,
+    pub faults: Vec<SyntaxError>,
 }

@@ -16,7 +16,7 @@ pub struct RepoMap {
 
 /// The ranked files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RepoMapped {
+pub struct RankedRepoMap {
     /// The files that are shown with their definitions or by name, best first.
     pub files: Vec<RankedFile>,
     /// The same for the model, within the bound asked for.
@@ -78,14 +78,14 @@ pub struct FindSymbol {
 
 /// Where a name is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SymbolFound {
+pub struct SymbolLocations {
     /// The names that were found: the one asked for, or, where nothing defines it, those that differ
     /// from it in upper and lower case only.
     pub names: Vec<String>,
     /// Where they are defined.
-    pub definitions: Vec<SymbolPlace>,
+    pub definitions: Vec<SymbolLocation>,
     /// Where else they stand in code.
-    pub references: Vec<SymbolPlace>,
+    pub references: Vec<SymbolLocation>,
     /// Whether there are more of either.
     pub more: bool,
     /// Names that are defined and come near, where nothing was found.
@@ -96,7 +96,7 @@ pub struct SymbolFound {
 
 /// A place of a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SymbolPlace {
+pub struct SymbolLocation {
     /// Relative to the root.
     pub path: String,
     /// From 1.
@@ -111,7 +111,7 @@ pub struct SymbolPlace {
 
 /// A place at which a file cannot be parsed, and could be before an edit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SyntaxFault {
+pub struct SyntaxError {
     /// From 1.
     pub line: u32,
     /// What a parser would say.

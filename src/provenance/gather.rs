@@ -9,7 +9,7 @@ use super::{
 };
 use crate::agent::Conversation;
 use crate::domain::{
-    Budget, FailedTest, Job, JobSettings, PromptVersion, Recorded, RecordedText, Sha, Spend, TestRun,
+    Budget, FailedTest, Job, JobSettings, PromptVersion, RecordedEvent, Sha, Spend, StoredEvent, TestRun,
     TranscriptEvent, branch_found,
 };
 use crate::recording;
@@ -24,7 +24,7 @@ const TESTS_MAX: usize = 100;
 
 /// What a proposal consists of, beside its transcript.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proposed {
+pub struct ProposedCommit {
     /// The base commit's tree.
     pub base_tree: Sha,
     /// The branch.
@@ -35,8 +35,8 @@ pub struct Proposed {
 
 /// The manifest of the proposal that the last verdict of `events` verified; `None` where it verified
 /// none.
-pub fn gather(job: &Job, events: &[RecordedText], proposed: &Proposed) -> Option<Manifest> {
-    let known: Vec<Recorded> = events.iter().filter_map(RecordedText::parsed).collect();
+pub fn build_manifest(job: &Job, events: &[StoredEvent], proposed: &ProposedCommit) -> Option<Manifest> {
+    let known: Vec<RecordedEvent> = events.iter().filter_map(StoredEvent::parsed).collect();
     let last = known
         .iter()
         .rposition(|recorded| matches!(recorded.event, TranscriptEvent::VerdictReached { .. }))?;
@@ -107,7 +107,7 @@ fn suite(settings: &JobSettings) -> Suite {
     }
 }
 
-fn sandbox(known: &[Recorded]) -> SandboxUsed {
+fn sandbox(known: &[RecordedEvent]) -> SandboxUsed {
     let last = known.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::SandboxStarted { description, root, .. } => {
             Some(SandboxUsed { description: description.clone(), root: root.clone() })
@@ -117,7 +117,7 @@ fn sandbox(known: &[Recorded]) -> SandboxUsed {
     last.unwrap_or_else(|| SandboxUsed { description: String::new(), root: None })
 }
 
-fn models(known: &[Recorded]) -> Vec<String> {
+fn models(known: &[RecordedEvent]) -> Vec<String> {
     let mut models: Vec<String> = Vec::new();
     for recorded in known {
         if let TranscriptEvent::MessageAdded { model: Some(model), .. } = &recorded.event
@@ -130,7 +130,7 @@ fn models(known: &[Recorded]) -> Vec<String> {
 }
 
 /// The last ones: a restarted worker may have had others.
-fn prompts(known: &[Recorded]) -> Option<PromptVersion> {
+fn prompts(known: &[RecordedEvent]) -> Option<PromptVersion> {
     known.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::Instructed { prompts } => Some(prompts.clone()),
         _ => None,
@@ -138,7 +138,7 @@ fn prompts(known: &[Recorded]) -> Option<PromptVersion> {
 }
 
 /// The commands in order, and how many are beyond the bound.
-fn commands(known: &[Recorded]) -> (Vec<CommandRun>, u64) {
+fn commands(known: &[RecordedEvent]) -> (Vec<CommandRun>, u64) {
     let mut commands = Vec::new();
     let ran = |purpose: &str, run: &TestRun| CommandRun {
         purpose: purpose.to_owned(),

@@ -19,7 +19,7 @@ use crate::domain::{
 mod gather;
 mod seal;
 
-pub use gather::{Proposed, gather};
+pub use gather::{ProposedCommit, build_manifest};
 pub use seal::{InvalidManifest, Sealed, ascii_pretty};
 
 /// What the manifest's `format` says.

@@ -69,7 +69,7 @@ pub async fn publish_escalation(
 }
 
 /// Brings the comment about a round up to date on its pull request, or posts it.
-pub async fn update_round(
+pub async fn update_round_comment(
     github: &dyn GitHub,
     at: &RepositoryRef,
     number: PullRequestNumber,
@@ -79,7 +79,11 @@ pub async fn update_round(
 }
 
 /// Shows on the issue what is held back, in one comment or several; gives the first one's address.
-pub async fn publish_held(github: &dyn GitHub, job: &Job, pages: Vec<String>) -> Result<String, GitHubError> {
+pub async fn publish_approval_request(
+    github: &dyn GitHub,
+    job: &Job,
+    pages: Vec<String>,
+) -> Result<String, GitHubError> {
     publish_pages(github, job, job.trigger.issue.number, pages).await
 }
 

@@ -3,8 +3,8 @@
 //! has no commit of its own that a check could stand at, and the base's commit is not its to judge.
 
 use super::draft_pr::sections;
-use super::evidence::Evidence;
 use super::escape::{cut, line, plain};
+use super::evidence::Evidence;
 use super::words::{plural, provenance};
 use crate::domain::{RepoPath, Sha, TestCase};
 use crate::github::{Annotation, AnnotationLevel, CheckConclusion, CheckRun};

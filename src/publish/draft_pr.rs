@@ -5,9 +5,9 @@ pub(super) mod sections;
 #[cfg(test)]
 mod tests;
 
+use super::escape::{cell, code_cell, code_span, cut, fenced, inline, line, quoted};
 use super::evidence::Evidence;
 use super::marker::MarkerKind;
-use super::escape::{cell, code_cell, code_span, cut, fenced, inline, line, quoted};
 use super::pages::PAGE_CHARS_MAX;
 use super::patch::Diff;
 use super::words::{provenance, spend, thousands, time};
@@ -177,7 +177,7 @@ fn account(evidence: &Evidence, tree: &Sha, base_branch: &str) -> String {
         format!("| Test command | {command}, from {} |\n", cell(&settings.test_command_source))
     });
     let surroundings: String = [
-        ("Set-up", evidence.surroundings.set_up()),
+        ("Set-up", evidence.surroundings.setup()),
         ("Network", evidence.surroundings.network().map(|network| network.replace('|', "\\|"))),
     ]
     .into_iter()

@@ -1,13 +1,13 @@
 //! The escalation: an honest account for the person who goes on. One comment, or several where the
 //! transcript is long; nothing is cut inside a fence or a quotation.
 
+use super::escape::{code_span, cut, fenced, inline, quoted};
 use super::evidence::Evidence;
 use super::marker::MarkerKind;
-use super::escape::{code_span, cut, fenced, inline, quoted};
 use super::pages::pages_of;
 use super::patch_words::patch;
 use super::words::{output_tail, plural, run_in_cell, spend, test_list, time};
-use crate::domain::{BudgetExhausted, COMMAND, EscalationReason, SecretPlace};
+use crate::domain::{BudgetExhausted, COMMAND_PREFIX, EscalationReason, SecretLocation};
 
 /// Longest quotation of a reason.
 const REASON_CHARS_MAX: usize = 6_000;
@@ -60,8 +60,8 @@ fn opening(evidence: &Evidence, reason: &EscalationReason) -> String {
     if let Some(base) = &evidence.base {
         text += &format!("**Base:** `{}` of {}.\n", base.sha, code_span(&base.branch));
     }
-    if let Some(set_up) = evidence.surroundings.set_up() {
-        text += &format!("**Set-up:** {set_up}.\n");
+    if let Some(setup) = evidence.surroundings.setup() {
+        text += &format!("**Set-up:** {setup}.\n");
     }
     if let Some(network) = evidence.surroundings.network() {
         text += &format!("**Network:** {network}.\n");
@@ -118,7 +118,7 @@ fn words(reason: &EscalationReason) -> (&'static str, String) {
 fn next_steps(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
     let label = code_span(&evidence.label);
     let again = format!("take {label} off this issue and put it on again");
-    let go_on = code_span(&format!("{COMMAND} continue"));
+    let go_on = code_span(&format!("{COMMAND_PREFIX} continue"));
     let budget = "`budget` in `.github/agent-fix.yml` on the default branch";
     match reason {
         EscalationReason::Budget { limit: BudgetExhausted::Day(reached) } => {
@@ -186,11 +186,11 @@ fn next_steps(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
     }
 }
 
-fn secret_place(place: &SecretPlace) -> String {
+fn secret_place(place: &SecretLocation) -> String {
     match place {
-        SecretPlace::Line { path: Some(_), .. } => code_span(&cut(&place.to_string(), 300)),
-        SecretPlace::Line { path: None, .. } | SecretPlace::FileName => place.to_string(),
-        SecretPlace::Text { of } => inline(&cut(of, 100)),
+        SecretLocation::Line { path: Some(_), .. } => code_span(&cut(&place.to_string(), 300)),
+        SecretLocation::Line { path: None, .. } | SecretLocation::FileName => place.to_string(),
+        SecretLocation::Text { of } => inline(&cut(of, 100)),
     }
 }
 

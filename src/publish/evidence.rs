@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::domain::{
-    AssistantBlock, FailedTest, Feedback, IssueSnapshot, Job, JobSettings, JobState, Login, Message, Outcome,
-    PullRequestNumber, Recorded, RepositoryName, Resumption, Sha, Spend, TestRun, ToolArguments,
-    TranscriptEvent, branch_found, opened_pull_request, present_round, round_of, unanswered,
+    AssistantBlock, FailedTest, Feedback, IssueSnapshot, Job, JobOutcome, JobSettings, JobState, Login,
+    Message, PullRequestNumber, RecordedEvent, RepositoryName, ResumeReason, Sha, Spend, TestRun,
+    ToolArguments, TranscriptEvent, branch_found, opened_pull_request, present_round, round_of, unanswered,
 };
 
 use crate::agent::Conversation;
@@ -29,7 +29,7 @@ pub struct Evidence {
     /// Where the job stands: the transcript's last word, else the job's.
     pub state: JobState,
     /// How it ended, once it did.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<JobOutcome>,
     /// The label that asks for work, for words on how to try again.
     pub label: String,
     /// The job's page, where the operator serves one.
@@ -37,13 +37,13 @@ pub struct Evidence {
     /// The changes as a diff, where the caller has them.
     pub patch: Option<Diff>,
     /// The commit that the work started from.
-    pub base: Option<Base>,
+    pub base: Option<BaseCommit>,
     /// The settings read from it.
     pub settings: Option<JobSettings>,
     /// The suite before any change.
     pub baseline: Option<TestRun>,
     /// The last verdict: whether it was good, its words and its run.
-    pub verdict: Option<VerdictGiven>,
+    pub verdict: Option<VerdictSummary>,
     /// The agent's own last run of the suite.
     pub agent_run: Option<TestRun>,
     /// The plan as it stood last, in Markdown by the model.
@@ -57,7 +57,7 @@ pub struct Evidence {
     /// The models that answered, in order of appearance.
     pub models: Vec<String>,
     /// The sandboxes that were used; each description once.
-    pub sandboxes: Vec<SandboxUsed>,
+    pub sandboxes: Vec<SandboxSummary>,
     /// Every path that the agent's tools have written to.
     pub paths_written: Vec<String>,
     /// The tree kept last.
@@ -84,7 +84,7 @@ pub struct Evidence {
 
 /// Where the work started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Base {
+pub struct BaseCommit {
     /// The commit.
     pub sha: Sha,
     /// Its branch, which a pull request is to change.
@@ -93,7 +93,7 @@ pub struct Base {
 
 /// A sandbox that was used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SandboxUsed {
+pub struct SandboxSummary {
     /// What for: `work`, `verdict`, `proof`.
     pub purposes: Vec<String>,
     /// Root file system and limits, in words.
@@ -102,7 +102,7 @@ pub struct SandboxUsed {
 
 /// A verdict that was given.
 #[derive(Debug, Clone, PartialEq)]
-pub struct VerdictGiven {
+pub struct VerdictSummary {
     /// Whether the proposal was verified.
     pub verified: bool,
     /// The verdict's words.
@@ -115,7 +115,7 @@ pub struct VerdictGiven {
 
 impl Evidence {
     /// Gathers what `transcript` holds about `job`.
-    pub fn from_transcript(job: &Job, transcript: &[Recorded]) -> Self {
+    pub fn from_transcript(job: &Job, transcript: &[RecordedEvent]) -> Self {
         let mut evidence = Self {
             job: job.clone(),
             state: job.state,
@@ -153,7 +153,7 @@ impl Evidence {
             settings.budget = Conversation::budget(transcript, &settings.budget);
         }
         let begins_round =
-            |_: &Recorded, next: &Recorded| !matches!(next.event, TranscriptEvent::Resumed { .. });
+            |_: &RecordedEvent, next: &RecordedEvent| !matches!(next.event, TranscriptEvent::Resumed { .. });
         evidence.duration = transcript.chunk_by(begins_round).map(time_of).sum();
         evidence
     }
@@ -211,12 +211,12 @@ impl Evidence {
         Marker { round, ..Marker::new(kind, &self.job) }
     }
 
-    fn add(&mut self, recorded: &Recorded) {
+    fn add(&mut self, recorded: &RecordedEvent) {
         self.story.add(&recorded.event);
         self.surroundings.add(&recorded.event);
         match &recorded.event {
             TranscriptEvent::Prepared { base, base_branch, settings } => {
-                self.base = Some(Base { sha: base.clone(), branch: base_branch.clone() });
+                self.base = Some(BaseCommit { sha: base.clone(), branch: base_branch.clone() });
                 self.settings = Some(settings.as_ref().clone());
             }
             TranscriptEvent::SandboxStarted { purpose, description, .. } => {
@@ -259,7 +259,7 @@ impl Evidence {
                 self.paths_written = paths.clone();
             }
             TranscriptEvent::VerdictReached { verified, explanation, run, proof, .. } => {
-                self.verdict = Some(VerdictGiven {
+                self.verdict = Some(VerdictSummary {
                     verified: *verified,
                     explanation: explanation.clone(),
                     run: run.clone(),
@@ -299,7 +299,7 @@ impl Evidence {
         match self.sandboxes.iter_mut().find(|known| known.description == description) {
             Some(known) if known.purposes.iter().any(|known| known == purpose) => {}
             Some(known) => known.purposes.push(purpose.to_owned()),
-            None => self.sandboxes.push(SandboxUsed {
+            None => self.sandboxes.push(SandboxSummary {
                 purposes: vec![purpose.to_owned()],
                 description: description.to_owned(),
             }),
@@ -319,7 +319,7 @@ fn summary_in(blocks: &[AssistantBlock]) -> Option<String> {
 }
 
 /// What the present round is to answer: all that was asked for since something was published before it.
-fn feedback_of(transcript: &[Recorded]) -> Vec<Feedback> {
+fn feedback_of(transcript: &[RecordedEvent]) -> Vec<Feedback> {
     let (before, round) = transcript.split_at(transcript.len() - present_round(transcript).len());
     let asked = round.first().map(std::slice::from_ref).map(unanswered).unwrap_or_default();
     if before.is_empty() {
@@ -329,9 +329,9 @@ fn feedback_of(transcript: &[Recorded]) -> Vec<Feedback> {
     }
 }
 
-fn failed_checks_of(transcript: &[Recorded]) -> Vec<String> {
+fn failed_checks_of(transcript: &[RecordedEvent]) -> Vec<String> {
     match present_round(transcript).first().map(|recorded| &recorded.event) {
-        Some(TranscriptEvent::Resumed { why: Resumption::ChecksFailed { checks, .. }, .. }) => {
+        Some(TranscriptEvent::Resumed { why: ResumeReason::ChecksFailed { checks, .. }, .. }) => {
             checks.iter().map(|check| check.name.clone()).collect()
         }
         _ => Vec::new(),
@@ -339,7 +339,7 @@ fn failed_checks_of(transcript: &[Recorded]) -> Vec<String> {
 }
 
 /// How long a round took.
-fn time_of(round: &[Recorded]) -> Duration {
+fn time_of(round: &[RecordedEvent]) -> Duration {
     let times = || round.iter().filter(|recorded| is_work(&recorded.event)).map(|recorded| recorded.at);
     let (Some(first), Some(last)) = (times().next(), times().next_back()) else { return Duration::ZERO };
     Duration::try_from(last.duration_since(first)).unwrap_or_default()

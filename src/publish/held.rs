@@ -2,9 +2,9 @@
 //! operator wants a person to look first. One comment, or several where the patch is long.
 
 use super::draft_pr::{self, sections};
+use super::escape::code_span;
 use super::evidence::Evidence;
 use super::marker::MarkerKind;
-use super::escape::code_span;
 use super::pages::pages_of;
 use super::patch_words::patch;
 use super::words::{spend, time};
@@ -46,8 +46,8 @@ fn opening(evidence: &Evidence, head: &Sha, base_branch: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::marker::Marker;
     use super::super::escape::properties::{assert_text_is_inert, page};
+    use super::super::marker::Marker;
     use super::super::pages::PAGE_CHARS_MAX;
     use super::super::samples::{fixed, hostile};
     use super::*;

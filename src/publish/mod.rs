@@ -8,21 +8,21 @@
 //! [`escape`].
 
 pub mod act;
-pub mod answers;
 pub mod check;
 pub mod codeowners;
+pub mod command_reply;
 pub mod draft_pr;
 pub mod escalation;
+pub mod escape;
 pub mod evidence;
 pub mod held;
 pub mod labels;
 pub mod marker;
-pub mod escape;
 pub mod patch;
 pub mod progress;
 pub mod rounds;
 
-mod narrate;
+mod console;
 mod pages;
 mod patch_words;
 mod story;
@@ -33,10 +33,12 @@ mod words;
 #[cfg(test)]
 mod samples;
 
-pub use act::{publish_escalation, publish_held, publish_proposal, update_progress, update_round};
-pub use evidence::{Base, Evidence, SandboxUsed};
+pub use act::{
+    publish_approval_request, publish_escalation, publish_proposal, update_progress, update_round_comment,
+};
+pub use console::console_line;
+pub use evidence::{BaseCommit, Evidence, SandboxSummary};
 pub use labels::label_changes;
 pub use marker::{Marker, MarkerKind};
-pub use narrate::narrate;
 pub use patch::{Diff, FileStat};
-pub use whole::render as render_transcript;
+pub use whole::render as transcript_document;

@@ -1,7 +1,7 @@
 //! A patch in fences, in as many pieces as it needs.
 
-use super::evidence::Evidence;
 use super::escape::fenced;
+use super::evidence::Evidence;
 use super::pages::split_lines;
 use super::words::plural;
 

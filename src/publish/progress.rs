@@ -1,10 +1,10 @@
 //! The one comment on the issue that follows a job: a checklist, what was spent, where to look.
 
+use super::escape::{code_span, cut, inline};
 use super::evidence::Evidence;
 use super::marker::MarkerKind;
-use super::escape::{code_span, cut, inline};
 use super::words::{provenance, run_in_cell, spend};
-use crate::domain::{JobState, Outcome};
+use crate::domain::{JobOutcome, JobState};
 
 /// A stage of the checklist.
 struct Stage {
@@ -35,17 +35,17 @@ fn heading(evidence: &Evidence) -> String {
         (JobState::Preparing | JobState::Working | JobState::Verifying | JobState::Publishing, _) => {
             "Mendwright is working on this".to_owned()
         }
-        (JobState::Proposed, Some(Outcome::Proposed { pull_request: Some(number), .. })) => {
+        (JobState::Proposed, Some(JobOutcome::Proposed { pull_request: Some(number), .. })) => {
             format!("There is a draft pull request: #{number}")
         }
         (JobState::Proposed, _) => "There is a draft pull request".to_owned(),
         (JobState::Held, _) => "A verified change is held back; see the comment below".to_owned(),
         (JobState::Escalated, _) => "Mendwright needs a person; see the comment below".to_owned(),
-        (JobState::Cancelled, Some(Outcome::Cancelled { why })) => {
+        (JobState::Cancelled, Some(JobOutcome::Cancelled { why })) => {
             format!("Called off: {}", inline(&cut(why, 500)))
         }
         (JobState::Cancelled, _) => "Called off".to_owned(),
-        (JobState::Failed, Some(Outcome::Failed { why })) => {
+        (JobState::Failed, Some(JobOutcome::Failed { why })) => {
             format!("Mendwright itself failed: {}", inline(&cut(why, 500)))
         }
         (JobState::Failed, _) => "Mendwright itself failed".to_owned(),
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::domain::{EscalationReason, PullRequestNumber, Sha};
 
-    fn at(state: JobState, outcome: Option<Outcome>) -> String {
+    fn at(state: JobState, outcome: Option<JobOutcome>) -> String {
         let (mut evidence, _) = fixed();
         evidence.job_page = Some("https://mend.example/jobs/1".to_owned());
         evidence.state = state;
@@ -163,19 +163,19 @@ mod tests {
         let ends = [
             (
                 JobState::Proposed,
-                Outcome::Proposed {
+                JobOutcome::Proposed {
                     pull_request: Some(PullRequestNumber(8)),
                     branch: "agent-fix/issue-7".into(),
                     head: head.clone(),
                 },
             ),
-            (JobState::Held, Outcome::Held { branch: "agent-fix/issue-7".into(), head: head.clone() }),
+            (JobState::Held, JobOutcome::Held { branch: "agent-fix/issue-7".into(), head: head.clone() }),
             (
                 JobState::Escalated,
-                Outcome::Escalated { reason: EscalationReason::Question { question: "?".into() } },
+                JobOutcome::Escalated { reason: EscalationReason::Question { question: "?".into() } },
             ),
-            (JobState::Cancelled, Outcome::Cancelled { why: "the label was taken off by @grace".into() }),
-            (JobState::Failed, Outcome::Failed { why: "<b>disk</b> full".into() }),
+            (JobState::Cancelled, JobOutcome::Cancelled { why: "the label was taken off by @grace".into() }),
+            (JobState::Failed, JobOutcome::Failed { why: "<b>disk</b> full".into() }),
         ];
         let headings: Vec<_> = ends.into_iter().map(|(state, outcome)| at(state, Some(outcome))).collect();
         let headings: Vec<_> = headings.iter().filter_map(|text| text.lines().nth(1)).collect();

@@ -1,11 +1,11 @@
 //! What reviewers read of a round: one comment on the pull request, brought up to date when it ends, and
 //! an answer in each thread.
 
+use super::escape::{code_span, cut, inline, quoted};
 use super::evidence::Evidence;
 use super::marker::MarkerKind;
-use super::escape::{code_span, cut, inline, quoted};
 use super::words::{plural, spend};
-use crate::domain::{CommentId, Feedback, FeedbackPlace, Outcome, Sha};
+use crate::domain::{CommentId, Feedback, FeedbackLocation, JobOutcome, Sha};
 
 /// Longest summary by the agent.
 const SUMMARY_CHARS_MAX: usize = 12_000;
@@ -33,17 +33,17 @@ pub fn render(evidence: &Evidence) -> String {
     };
     let words = match &evidence.outcome {
         None => format!("working on {asked}. `/agent-fix stop` ends it."),
-        Some(Outcome::Proposed { head, .. }) => done(evidence, head, &asked),
-        Some(Outcome::Held { .. }) => format!(
+        Some(JobOutcome::Proposed { head, .. }) => done(evidence, head, &asked),
+        Some(JobOutcome::Held { .. }) => format!(
             "a verified change for {asked} is held back: it is shown on the issue, and `/agent-fix publish` lets it go \
              out."
         ),
-        Some(Outcome::Escalated { .. }) => format!(
+        Some(JobOutcome::Escalated { .. }) => format!(
             "{asked}: this needs a person. See the comment below that says why; the pull request is as it was. \
              `/agent-fix continue` has me go on."
         ),
-        Some(Outcome::Cancelled { why }) => format!("called off: {}.", inline(&cut(why, 500))),
-        Some(Outcome::Failed { why }) => format!("Mendwright itself failed: {}.", inline(&cut(why, 500))),
+        Some(JobOutcome::Cancelled { why }) => format!("called off: {}.", inline(&cut(why, 500))),
+        Some(JobOutcome::Failed { why }) => format!("Mendwright itself failed: {}.", inline(&cut(why, 500))),
     };
     format!("{}\n**Round {}:** {words}\n", evidence.marker(MarkerKind::Round), evidence.round)
 }
@@ -86,8 +86,8 @@ pub fn thread_marker(round: u32, first: CommentId) -> String {
 /// The threads among what was asked for, with their files.
 pub fn threads(feedback: &[Feedback]) -> impl Iterator<Item = (CommentId, &str)> {
     feedback.iter().filter_map(|remark| match &remark.place {
-        FeedbackPlace::Thread { first, path, .. } => Some((*first, path.as_str())),
-        FeedbackPlace::PullRequest { .. } => None,
+        FeedbackLocation::Thread { first, path, .. } => Some((*first, path.as_str())),
+        FeedbackLocation::PullRequest { .. } => None,
     })
 }
 
@@ -97,28 +97,30 @@ mod tests {
     use super::*;
     use crate::domain::EscalationReason;
 
-    fn remark(by: &str, place: FeedbackPlace) -> Feedback {
+    fn remark(by: &str, place: FeedbackLocation) -> Feedback {
         Feedback { place, by: by.parse().unwrap(), text: "Rename it.".into() }
     }
 
-    fn in_round(outcome: Option<Outcome>, head: &str) -> Evidence {
+    fn in_round(outcome: Option<JobOutcome>, head: &str) -> Evidence {
         let (mut evidence, _) = fixed();
-        let thread = FeedbackPlace::Thread {
+        let thread = FeedbackLocation::Thread {
             first: CommentId(7),
             path: "src/cart.py".into(),
             line: Some(3),
             hunk: "@@ -1 +1 @@".into(),
         };
         evidence.round = 2;
-        evidence.feedback =
-            vec![remark("octo-writer", FeedbackPlace::PullRequest { id: 5 }), remark("octo-writer", thread)];
+        evidence.feedback = vec![
+            remark("octo-writer", FeedbackLocation::PullRequest { id: 5 }),
+            remark("octo-writer", thread),
+        ];
         evidence.branch_head = Some(head.repeat(40).parse().unwrap());
         evidence.outcome = outcome;
         evidence
     }
 
-    fn proposed() -> Option<Outcome> {
-        Some(Outcome::Proposed {
+    fn proposed() -> Option<JobOutcome> {
+        Some(JobOutcome::Proposed {
             pull_request: None,
             branch: "b".into(),
             head: "b".repeat(40).parse().unwrap(),
@@ -147,7 +149,7 @@ mod tests {
                 .contains("2 remarks by `octo-writer`. Nothing had to be changed.")
         );
         let why = EscalationReason::Question { question: "Which?".into() };
-        insta::assert_snapshot!(render(&in_round(Some(Outcome::Escalated { reason: why }), "a")), @r"
+        insta::assert_snapshot!(render(&in_round(Some(JobOutcome::Escalated { reason: why }), "a")), @r"
         <!-- mendwright:round:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1.2:1/1 -->
         **Round 2:** 2 remarks by `octo-writer`: this needs a person. See the comment below that says why; the pull request is as it was. `/agent-fix continue` has me go on.
         ");

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::Evidence;
 use crate::domain::{
-    AssistantBlock, BoundedOutput, CommandResult, Ending, FailedTest, Flag, InstallationId, IssueNumber,
-    IssueSnapshot, Job, JobId, JobSettings, JobState, Message, Recorded, RepositoryId, RepositoryRef, Sha,
-    Suspicion, TestReport, TestRun, ToolArguments, ToolCall, ToolResult, TranscriptEvent, Trigger, Usage,
+    AssistantBlock, BoundedOutput, ExitStatus, FailedTest, Flag, InstallationId, IssueNumber, IssueSnapshot,
+    Job, JobId, JobSettings, JobState, Message, ProcessOutput, RecordedEvent, RepositoryId, RepositoryRef,
+    Sha, Suspicion, TestReport, TestRun, ToolArguments, ToolCall, ToolResult, TranscriptEvent, Trigger,
+    Usage,
 };
 use crate::verdict::Verified;
 use crate::workspace::{Patch, PatchStat};
@@ -47,8 +48,8 @@ fn job(title: &str) -> Job {
 fn run(code: i32, output: &str, failed: &[&str]) -> TestRun {
     TestRun {
         command: "python -m pytest -q".into(),
-        result: CommandResult {
-            ending: Ending::Exited { code },
+        result: ProcessOutput {
+            ending: ExitStatus::Exited { code },
             output: BoundedOutput { head: output.into(), ..BoundedOutput::default() },
             duration: Duration::from_millis(1_400),
         },
@@ -105,9 +106,9 @@ fn sandbox(purpose: &str) -> TranscriptEvent {
     TranscriptEvent::SandboxStarted { purpose: purpose.into(), description, root: Some("sha256:0123".into()) }
 }
 
-fn recorded(events: Vec<TranscriptEvent>) -> Vec<Recorded> {
+fn recorded(events: Vec<TranscriptEvent>) -> Vec<RecordedEvent> {
     let start: jiff::Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
-    let record = |(index, event): (usize, TranscriptEvent)| Recorded {
+    let record = |(index, event): (usize, TranscriptEvent)| RecordedEvent {
         sequence: index as u64 + 1,
         at: start + jiff::SignedDuration::from_secs(5 * index as i64),
         event,

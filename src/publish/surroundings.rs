@@ -13,7 +13,7 @@ const HOST_CHARS_MAX: usize = 100;
 /// The set-up and the network, as far as the transcript tells of them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Surroundings {
-    set_up: Option<SetUpTold>,
+    setup: Option<SetUpTold>,
     egress: EgressReport,
 }
 
@@ -29,7 +29,7 @@ impl Surroundings {
     /// Takes in what an event says about them.
     pub(super) fn add(&mut self, event: &TranscriptEvent) {
         if let TranscriptEvent::SetUp { commands, seconds, kept, reused, .. } = event {
-            self.set_up =
+            self.setup =
                 Some(SetUpTold { commands: commands.len(), seconds: *seconds, kept: *kept, reused: *reused });
         }
         if let TranscriptEvent::Egress { report, .. } = event {
@@ -39,8 +39,8 @@ impl Surroundings {
     }
 
     /// How the sandboxes were set up, if they were.
-    pub(super) fn set_up(&self) -> Option<String> {
-        let told = self.set_up.as_ref()?;
+    pub(super) fn setup(&self) -> Option<String> {
+        let told = self.setup.as_ref()?;
         Some(match told {
             SetUpTold { reused: true, .. } => {
                 "what an earlier set-up made from the same files was used".to_owned()
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn hosts_are_named_once_and_what_was_refused_is_said() {
         let mut surroundings = Surroundings::default();
-        assert_eq!((surroundings.set_up(), surroundings.network()), (None, None));
+        assert_eq!((surroundings.setup(), surroundings.network()), (None, None));
         let decisions = vec![
             decision("registry.example", None, 3_000_000),
             decision("registry.example", None, 1),
@@ -125,6 +125,6 @@ mod tests {
             reused: false,
         });
         insta::assert_snapshot!(surroundings.network().unwrap(), @"`registry.example` (2,930 KiB); refused: ``evil`*.example``; 2 more connections were refused");
-        insta::assert_snapshot!(surroundings.set_up().unwrap(), @"0 commands in 1.2 s; its result was kept and used");
+        insta::assert_snapshot!(surroundings.setup().unwrap(), @"0 commands in 1.2 s; its result was kept and used");
     }
 }

@@ -1,10 +1,10 @@
 //! A whole transcript as one Markdown document, for people: the same sections as in an escalation,
 //! without a forge's limits on length. All of it is inert.
 
-use super::evidence::Evidence;
 use super::escape::{code_span, cut, fenced, inline, quoted};
+use super::evidence::Evidence;
 use super::words::{output_tail, plural, provenance, run_in_cell, spend, test_list, time};
-use crate::domain::{Outcome, RecordedText, TestRun};
+use crate::domain::{JobOutcome, StoredEvent, TestRun};
 
 /// Longest issue, plan or explanation that is shown whole.
 const TEXT_CHARS_MAX: usize = 20_000;
@@ -15,7 +15,7 @@ const EVENTS_SHOWN_MAX: usize = 100;
 
 /// The document. `unknown` are the events that this version does not know: they are shown as they
 /// are.
-pub fn render(evidence: &Evidence, unknown: &[&RecordedText]) -> String {
+pub fn render(evidence: &Evidence, unknown: &[&StoredEvent]) -> String {
     let mut parts = vec![heading(evidence), issue(evidence)];
     parts.extend(evidence.baseline.as_ref().map(|run| test_run("Before any change", run)));
     parts.extend(plan(evidence));
@@ -38,13 +38,13 @@ fn heading(evidence: &Evidence) -> String {
     let number = if issue.number.0 == 0 { String::new() } else { format!(" {}", issue.number) };
     let end = match &evidence.outcome {
         None => format!("not ended: {}", evidence.state.name()),
-        Some(Outcome::Proposed { branch, head, .. }) => {
+        Some(JobOutcome::Proposed { branch, head, .. }) => {
             format!("proposed, on {} at `{}`", code_span(branch), head.short())
         }
-        Some(Outcome::Held { head, .. }) => format!("held back, at `{}`", head.short()),
-        Some(Outcome::Escalated { reason }) => format!("escalated ({})", reason.name()),
-        Some(Outcome::Cancelled { why }) => format!("called off: {}", inline(&cut(why, 500))),
-        Some(Outcome::Failed { why }) => format!("failed: {}", inline(&cut(why, 500))),
+        Some(JobOutcome::Held { head, .. }) => format!("held back, at `{}`", head.short()),
+        Some(JobOutcome::Escalated { reason }) => format!("escalated ({})", reason.name()),
+        Some(JobOutcome::Cancelled { why }) => format!("called off: {}", inline(&cut(why, 500))),
+        Some(JobOutcome::Failed { why }) => format!("failed: {}", inline(&cut(why, 500))),
     };
     let mut rows = vec![
         ("Ended", end),
@@ -60,7 +60,7 @@ fn heading(evidence: &Evidence) -> String {
     if let Some(base) = &evidence.base {
         rows.push(("Base", format!("`{}` of {}", base.sha, code_span(&base.branch))));
     }
-    rows.extend(evidence.surroundings.set_up().map(|set_up| ("Set-up", set_up)));
+    rows.extend(evidence.surroundings.setup().map(|setup| ("Set-up", setup)));
     rows.extend(evidence.surroundings.network().map(|network| ("Network", network)));
     let list: Vec<String> = rows.into_iter().map(|(name, words)| format!("- **{name}:** {words}")).collect();
     format!("## Issue{number}: {}\n\n{}", inline(&cut(&issue.title, 300)), list.join("\n"))
@@ -108,7 +108,7 @@ fn notes(evidence: &Evidence) -> Option<String> {
     (!notes.is_empty()).then(|| format!("### Worth knowing\n\n{}", notes.join("\n")))
 }
 
-fn later(unknown: &[&RecordedText]) -> Option<String> {
+fn later(unknown: &[&StoredEvent]) -> Option<String> {
     if unknown.is_empty() {
         return None;
     }
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_document_of_a_job_that_did_not_get_there() {
-        let later = RecordedText {
+        let later = StoredEvent {
             sequence: 40,
             at: jiff::Timestamp::UNIX_EPOCH,
             event: r#"{"event":"teleported","to":"@octocat"}"#.into(),
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn nothing_in_a_document_is_alive() {
         for (evidence, _) in [fixed(), hostile()] {
-            let later = RecordedText {
+            let later = StoredEvent {
                 sequence: 9,
                 at: jiff::Timestamp::UNIX_EPOCH,
                 event: "{\"event\":\"x\",\"y\":\"```\\n/close @octocat </details>\"}".into(),

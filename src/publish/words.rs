@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::evidence::Evidence;
 use super::escape::{code_span, cut, visible};
-use crate::domain::{Ending, FailedTest, Spend, TestRun};
+use super::evidence::Evidence;
+use crate::domain::{ExitStatus, FailedTest, Spend, TestRun};
 
 /// Names of tests that are listed before "and N more".
 const TESTS_LISTED_MAX: usize = 20;
@@ -74,26 +74,26 @@ pub(super) fn spend(spend: &Spend) -> String {
 /// How a run went, for a table's cell.
 pub(super) fn run_in_cell(run: &TestRun) -> String {
     let sign = match run.result.ending {
-        Ending::Exited { code: 0 } => "✅ passes",
-        Ending::Exited { .. } => "❌ fails",
+        ExitStatus::Exited { code: 0 } => "✅ passes",
+        ExitStatus::Exited { .. } => "❌ fails",
         // Neither: a run that was cut off or starved says nothing of the tests.
-        Ending::Signalled { .. }
-        | Ending::TimedOut
-        | Ending::OutOfMemory
-        | Ending::DiskFull { .. }
-        | Ending::ProcessLimit => "⚠ no result",
+        ExitStatus::Signalled { .. }
+        | ExitStatus::TimedOut
+        | ExitStatus::OutOfMemory
+        | ExitStatus::DiskFull { .. }
+        | ExitStatus::ProcessLimit => "⚠ no result",
     };
     let failed = match run.failed().len() as u64 {
         0 => String::new(),
         count => format!(", {} named", plural(count, "failing test", "failing tests")),
     };
-    let cut = if run.result.output.is_cut() { ", output cut" } else { "" };
+    let cut = if run.result.output.is_truncated() { ", output cut" } else { "" };
     format!("{sign} ({}, {}{failed}{cut})", run.result.ending.describe(), time(run.result.duration))
 }
 
 /// How many failing tests a run names, where names may be missing.
 pub(super) fn failing_count(run: &TestRun) -> String {
-    match (run.failed().len() as u64, run.names_may_be_lost()) {
+    match (run.failed().len() as u64, run.may_miss_failed_tests()) {
         (0, false) => "none named".to_owned(),
         (0, true) => "none named in the output that was kept".to_owned(),
         (count, false) => thousands(count),
@@ -120,7 +120,7 @@ pub(super) fn output_tail(run: &TestRun) -> String {
     let output = &run.result.output;
     let text = visible(&output.to_text());
     let shown = tail(&text, OUTPUT_LINES_MAX, OUTPUT_CHARS_MAX);
-    if !output.is_cut() || shown == text.trim_end() {
+    if !output.is_truncated() || shown == text.trim_end() {
         return shown;
     }
     // The note in the middle of the output is not among its last lines.
@@ -165,7 +165,7 @@ pub(super) fn provenance(evidence: &Evidence) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{BoundedOutput, CommandResult, TestReport, WritablePlace};
+    use crate::domain::{BoundedOutput, ProcessOutput, TestReport, WritableMount};
 
     #[test]
     fn numbers_are_written_for_people() {
@@ -178,10 +178,10 @@ mod tests {
         assert_eq!(times, ["0.3 s", "12 s", "4 min 12 s", "1 h 5 min"]);
     }
 
-    fn run(ending: Ending, failed: &[&str], output: BoundedOutput) -> TestRun {
+    fn run(ending: ExitStatus, failed: &[&str], output: BoundedOutput) -> TestRun {
         TestRun {
             command: "t".into(),
-            result: CommandResult { ending, output, duration: Duration::from_secs(12) },
+            result: ProcessOutput { ending, output, duration: Duration::from_secs(12) },
             selection: None,
             report: TestReport::naming_failed(failed.iter().copied()),
         }
@@ -190,13 +190,13 @@ mod tests {
     #[test]
     fn a_run_that_met_a_limit_neither_passes_nor_fails() {
         let endings = [
-            Ending::Exited { code: 0 },
-            Ending::Exited { code: 1 },
-            Ending::Signalled { signal: 11 },
-            Ending::TimedOut,
-            Ending::OutOfMemory,
-            Ending::DiskFull { place: WritablePlace::Home },
-            Ending::ProcessLimit,
+            ExitStatus::Exited { code: 0 },
+            ExitStatus::Exited { code: 1 },
+            ExitStatus::Signalled { signal: 11 },
+            ExitStatus::TimedOut,
+            ExitStatus::OutOfMemory,
+            ExitStatus::DiskFull { place: WritableMount::Home },
+            ExitStatus::ProcessLimit,
         ];
         let told: Vec<String> =
             endings.map(|ending| run_in_cell(&run(ending, &[], BoundedOutput::default()))).into();
@@ -215,14 +215,14 @@ mod tests {
     fn output_that_was_cut_says_so_wherever_its_end_is_shown() {
         let lines = |from: u32| (from..from + 500).map(|n| format!("line {n}\n")).collect::<String>();
         let output = BoundedOutput { head: lines(0), omitted_bytes: 1_234_567, tail: lines(9_000) };
-        let cut = run(Ending::Exited { code: 1 }, &["a"], output);
+        let cut = run(ExitStatus::Exited { code: 1 }, &["a"], output);
         let shown = output_tail(&cut);
         assert!(shown.starts_with("[… 1,234,567 bytes of this output were not kept …]\n[… "), "{shown}");
         assert!(shown.ends_with("line 9499"), "{shown}");
         assert_eq!(run_in_cell(&cut), "❌ fails (exit code 1, 12 s, 1 failing test named, output cut)");
         assert_eq!(failing_count(&cut), "1 or more: output cut");
         let short = BoundedOutput { head: "a\n".into(), omitted_bytes: 5, tail: "b\n".into() };
-        assert_eq!(output_tail(&run(Ending::TimedOut, &[], short)), "a\n\n[… 5 bytes left out …]\nb");
+        assert_eq!(output_tail(&run(ExitStatus::TimedOut, &[], short)), "a\n\n[… 5 bytes left out …]\nb");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::domain::{Job, JobId, JobState, Recorded, RecordedText, TranscriptEvent, Trigger};
+use crate::domain::{Job, JobId, JobState, RecordedEvent, StoredEvent, TranscriptEvent, Trigger};
 
 /// What the header's `format` says.
 pub const FORMAT: &str = "mendwright-transcript";
@@ -52,7 +52,7 @@ pub struct Recording {
     /// The first line.
     pub header: Header,
     /// The events, in order.
-    pub events: Vec<RecordedText>,
+    pub events: Vec<StoredEvent>,
 }
 
 /// A file that is no transcript, or not one that can be read.
@@ -78,7 +78,7 @@ pub enum InvalidRecording {
 
 impl Recording {
     /// The transcript of a job.
-    pub fn of(job: &Job, events: Vec<RecordedText>) -> Self {
+    pub fn of(job: &Job, events: Vec<StoredEvent>) -> Self {
         let header = Header {
             format: FORMAT.to_owned(),
             version: VERSION,
@@ -113,7 +113,7 @@ impl Recording {
         let wrong = |index: usize, why: String| InvalidRecording::Line { line: index + 1, why };
         let (_, first) = lines.next().ok_or_else(|| wrong(0, "the file is empty".to_owned()))?;
         let header = read_header(first).map_err(|why| wrong(0, why))?;
-        let mut events: Vec<RecordedText> = Vec::new();
+        let mut events: Vec<StoredEvent> = Vec::new();
         for (index, line) in lines {
             let event = read_event(line).map_err(|why| wrong(index, why))?;
             let expected = events.len() as u64 + 1;
@@ -149,12 +149,12 @@ impl Recording {
     }
 
     /// The events that this version knows.
-    pub fn known(&self) -> Vec<Recorded> {
-        self.events.iter().filter_map(RecordedText::parsed).collect()
+    pub fn known(&self) -> Vec<RecordedEvent> {
+        self.events.iter().filter_map(StoredEvent::parsed).collect()
     }
 
     /// The events that this version does not know.
-    pub fn unknown(&self) -> Vec<&RecordedText> {
+    pub fn unknown(&self) -> Vec<&StoredEvent> {
         self.events.iter().filter(|event| event.parsed().is_none()).collect()
     }
 
@@ -190,7 +190,7 @@ impl Recording {
 }
 
 /// SHA-256 of the first `through` of `events`, in hexadecimal; `None` where there are not so many.
-pub fn digest(events: &[RecordedText], through: u64) -> Option<String> {
+pub fn digest(events: &[StoredEvent], through: u64) -> Option<String> {
     let counted = events.get(..usize::try_from(through).ok()?)?;
     let mut hash = Sha256::new();
     for event in counted {
@@ -253,7 +253,7 @@ fn read_header(line: &str) -> Result<Header, String> {
     serde_json::from_str(line).map_err(|error| format!("the header cannot be read: {error}"))
 }
 
-fn read_event(line: &str) -> Result<RecordedText, String> {
+fn read_event(line: &str) -> Result<StoredEvent, String> {
     #[derive(Deserialize)]
     struct Line {
         sequence: u64,
@@ -265,10 +265,10 @@ fn read_event(line: &str) -> Result<RecordedText, String> {
         return Err("its event does not say what kind it is".to_owned());
     }
     // As it was written, so that its digest is the same; what was written otherwise is made so.
-    let prefix = RecordedText::prefix(read.sequence, read.at);
+    let prefix = StoredEvent::prefix(read.sequence, read.at);
     let verbatim = line.strip_prefix(prefix.as_str()).and_then(|rest| rest.strip_suffix('}'));
     let event = verbatim.map_or_else(|| read.event.to_string(), str::to_owned);
-    Ok(RecordedText { sequence: read.sequence, at: read.at, event })
+    Ok(StoredEvent { sequence: read.sequence, at: read.at, event })
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ fn recording(events: &[&str]) -> Recording {
         created_at: at,
         trigger,
     };
-    let text = |(sequence, event): (u64, &&str)| RecordedText { sequence, at, event: (*event).to_owned() };
+    let text = |(sequence, event): (u64, &&str)| StoredEvent { sequence, at, event: (*event).to_owned() };
     Recording { header, events: (1..).zip(events).map(text).collect() }
 }
 

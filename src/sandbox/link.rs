@@ -15,7 +15,7 @@ use yamux::{ConnectionError, FrameDecodeError};
 use super::container::Container;
 use super::frames::{self, Frame, FrameError};
 use super::mux::{Mode, Opener, Stream, drive, opener};
-use super::protocol::{Answer, Request};
+use super::protocol::{Request, Response};
 use super::{CallError, SandboxError};
 
 /// For the answer to a call on files; a command has its own deadline.
@@ -88,7 +88,7 @@ impl Link {
         match frames::write_message(stream, message).await {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
-                Err(CallError::Told(format!("the request is too large: {error}")))
+                Err(CallError::RespondToModel(format!("the request is too large: {error}")))
             }
             Err(_) => Err(self.lost().await.into()),
         }
@@ -97,8 +97,8 @@ impl Link {
     /// Reads the answer.
     pub(super) async fn answer<A: DeserializeOwned>(&self, stream: &mut Stream) -> Result<A, CallError> {
         match frames::read_message(stream).await {
-            Ok(Answer::Done(done)) => Ok(done),
-            Ok(Answer::Refused(why)) => Err(CallError::Told(why)),
+            Ok(Response::Done(done)) => Ok(done),
+            Ok(Response::Refused(why)) => Err(CallError::RespondToModel(why)),
             Err(error) => Err(self.broken(error).await.into()),
         }
     }

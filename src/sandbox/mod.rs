@@ -35,7 +35,7 @@ pub trait Sandbox: Send + Sync {
     fn kind(&self) -> &'static str;
 
     /// Starts a sandbox with the toolbox running and an empty `/workspace`, or one that holds what
-    /// [`SandboxSpec::prepared`] brings. Fails closed: what the spec demands is applied, or this is
+    /// [`SandboxSpec::snapshot`] brings. Fails closed: what the spec demands is applied, or this is
     /// an error that names what is missing.
     async fn start(&self, spec: &SandboxSpec) -> Result<Toolbox, SandboxError>;
 
@@ -43,19 +43,24 @@ pub trait Sandbox: Send + Sync {
     /// image by its digest (pulled where it is not there yet), a host by what it has installed.
     async fn resolve(&self, root: &Root) -> Result<ResolvedRoot, SandboxError>;
 
-    /// Ends a sandbox of [`Phase::SetUp`] and keeps what was made in it (everything in `/workspace`
+    /// Ends a sandbox of [`SandboxPurpose::SetUp`] and keeps what was made in it (everything in `/workspace`
     /// that was not unpacked into it, the home directory and, where the backend can, the rest of the
-    /// root file system) under `key`, for [`SandboxSpec::prepared`].
+    /// root file system) under `key`, for [`SandboxSpec::snapshot`].
     ///
     /// # Errors
     /// It is larger than `bytes_max`, the sandbox is lost, or the disk is full.
-    async fn keep(&self, toolbox: Toolbox, key: &SetupKey, bytes_max: u64) -> Result<Prepared, SandboxError>;
+    async fn keep(
+        &self,
+        toolbox: Toolbox,
+        key: &SetupKey,
+        bytes_max: u64,
+    ) -> Result<SetupSnapshot, SandboxError>;
 
     /// What is kept under `key`, if there is anything. Counts as a use.
-    async fn kept(&self, key: &SetupKey) -> Result<Option<Prepared>, SandboxError>;
+    async fn kept(&self, key: &SetupKey) -> Result<Option<SetupSnapshot>, SandboxError>;
 
     /// Removes what has been kept longest without use, until the bounds hold, and says what went.
-    async fn evict(&self, bounds: &KeptBounds) -> Result<Vec<SetupKey>, SandboxError>;
+    async fn evict(&self, bounds: &CacheLimits) -> Result<Vec<SetupKey>, SandboxError>;
 
     /// Removes what predecessors of this process left running or lying about. Says how many.
     async fn sweep(&self) -> Result<u32, SandboxError>;
@@ -89,7 +94,7 @@ pub enum SandboxError {
     /// What a set-up made cannot be kept, and what was kept cannot be removed: sandboxes can still
     /// be had.
     #[error("what the set-up made could not be kept: {0}")]
-    NotKept(String),
+    SnapshotFailed(String),
 }
 
 impl SandboxError {
@@ -107,10 +112,10 @@ impl SandboxError {
 pub enum CallError {
     /// The request could not be carried out; the words are for the model.
     #[error("{0}")]
-    Told(String),
+    RespondToModel(String),
     /// The sandbox is lost; ends the run.
     #[error(transparent)]
-    Lost(#[from] SandboxError),
+    Fatal(#[from] SandboxError),
 }
 
 /// How a backend is reached, and where it may keep what outlives a sandbox.
@@ -171,7 +176,7 @@ pub fn connect(options: &SandboxOptions) -> Result<Arc<dyn Sandbox>, SandboxErro
 ///
 /// # Errors
 /// As [`connect`].
-pub fn sandbox_by_name(kind: &str) -> Result<Arc<dyn Sandbox>, SandboxError> {
+pub fn connect_default(kind: &str) -> Result<Arc<dyn Sandbox>, SandboxError> {
     connect(&SandboxOptions::by_hand(kind))
 }
 
@@ -206,6 +211,7 @@ pub use bubblewrap::Bubblewrap;
 pub use docker::Docker;
 pub use image::{ImageStore, UnpackedImage, names_a_host_path};
 pub use spec::{
-    CommandSpec, Guarantee, KeptBounds, Limits, Phase, Prepared, ResolvedRoot, Root, SandboxSpec, SetupKey,
+    CacheLimits, CommandSpec, Guarantee, Limits, ResolvedRoot, Root, SandboxPurpose, SandboxSpec, SetupKey,
+    SetupSnapshot,
 };
 pub use toolbox::{OutputStream, Toolbox};

@@ -13,7 +13,7 @@ pub struct SandboxSpec {
     /// For logs, cgroup and container names: lower-case letters, digits and '-', at most 60.
     pub label: String,
     /// What it is for.
-    pub phase: Phase,
+    pub phase: SandboxPurpose,
     /// What the inside may use up.
     pub limits: Limits,
     /// Its root file system.
@@ -23,7 +23,7 @@ pub struct SandboxSpec {
     /// Bytes that may pass the proxy, both ways together.
     pub egress_bytes_max: u64,
     /// What a set-up made that it starts with.
-    pub prepared: Option<Prepared>,
+    pub snapshot: Option<SetupSnapshot>,
     /// What must be applied by the kernel or the engine; where this machine cannot, there is no
     /// sandbox. What is not named here is applied where it can be, and the description says so.
     pub required: Vec<Guarantee>,
@@ -34,12 +34,12 @@ impl SandboxSpec {
     pub fn named(label: impl Into<String>) -> Self {
         Self {
             label: label.into(),
-            phase: Phase::Work,
+            phase: SandboxPurpose::Work,
             limits: Limits::default(),
             root: Root::Host { toolchains: Vec::new() },
             allowed_hosts: Vec::new(),
             egress_bytes_max: 4 << 30,
-            prepared: None,
+            snapshot: None,
             required: Vec::new(),
         }
     }
@@ -47,7 +47,7 @@ impl SandboxSpec {
 
 /// What a sandbox is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum SandboxPurpose {
     /// The repository's set-up commands: package managers may do their work.
     SetUp,
     /// The agent's work, and the verdict.
@@ -167,7 +167,7 @@ impl fmt::Display for SetupKey {
 
 /// What a set-up made, kept by the backend that made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prepared {
+pub struct SetupSnapshot {
     /// What it was kept under.
     pub key: SetupKey,
     /// Where the backend finds it: a directory, an image's id.
@@ -178,7 +178,7 @@ pub struct Prepared {
 
 /// How much may be kept of what set-ups made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeptBounds {
+pub struct CacheLimits {
     /// Most set-ups.
     pub count_max: usize,
     /// All of them together.
@@ -187,7 +187,7 @@ pub struct KeptBounds {
     pub age_max: Duration,
 }
 
-impl Default for KeptBounds {
+impl Default for CacheLimits {
     /// 20 set-ups, 20 GiB, 14 days.
     fn default() -> Self {
         Self { count_max: 20, bytes_max: 20 << 30, age_max: Duration::from_secs(14 * 24 * 3600) }

@@ -12,20 +12,21 @@ use super::frames::Frame;
 use super::link::{CALL_MAX, Link};
 use super::mux::Stream;
 use super::protocol::{
-    Answer, COLLECT_FILE_BYTES_MAX, COLLECT_PATHS_MAX, COLLECT_TOTAL_BYTES_MAX, Collect, Collected,
-    CollectedFile, CommandEnd, DeleteFile, EditFile, Edited, FileListing, FileWindow, Hello, LimitsHit,
-    ListFiles, MoveFile, NO_ROOM, OutputMode, PROTOCOL_VERSION, Place, REPORT_FILE_BYTES_MAX,
-    REPORT_FILES_MAX, REPORTS_BYTES_MAX, ReadFile, ReportFiles, ReportPlace, Reports, Request, RunCommand,
-    RunEnded, Search, SearchHits, Unpacked, Watched, WriteFile, Written,
+    COLLECT_FILE_BYTES_MAX, COLLECT_PATHS_MAX, COLLECT_TOTAL_BYTES_MAX, Collect, CollectResult,
+    CollectedFileState, CommandEnd, DeleteFile, EditFile, EditResult, FileListing, FileWindow, Hello,
+    LimitDetection, LimitsHit, ListFiles, MoveFile, NO_ROOM, OutputMode, PROTOCOL_VERSION,
+    REPORT_FILE_BYTES_MAX, REPORT_FILES_MAX, REPORTS_BYTES_MAX, ReadFile, ReportFiles, ReportLocation,
+    Reports, Request, Response, RunCommand, RunResult, Search, SearchHits, UnpackResult, WritableDirectory,
+    WriteFile, WriteResult,
 };
 use super::{CallError, CommandSpec, SandboxError};
 use crate::domain::{
-    BoundedOutput, Change, ChangedContent, CommandResult, EgressReport, Ending, FileMode, RepoPath,
-    WritablePlace,
+    BoundedOutput, Change, ChangedContent, EgressReport, ExitStatus, FileMode, ProcessOutput, RepoPath,
+    WritableMount,
 };
 
 mod map;
-mod prepared;
+mod snapshot;
 
 /// For a fresh toolbox to say hello, after it has copied what a set-up made.
 const HELLO_MAX: Duration = Duration::from_secs(300);
@@ -70,7 +71,7 @@ impl Toolbox {
             None => Err("it opened a stream, and has no network to speak of".to_owned()),
         });
         let mut toolbox = Self { link, description, egress, _lease: None };
-        let ours = Request::Hello(Hello { protocol: PROTOCOL_VERSION, watched: Watched::default() });
+        let ours = Request::Hello(Hello { protocol: PROTOCOL_VERSION, watched: LimitDetection::default() });
         match toolbox.link.within(HELLO_MAX, toolbox.link.call::<Hello>(&ours)).await {
             Ok(theirs) if theirs.protocol == PROTOCOL_VERSION => {
                 toolbox.describe_unknown(theirs.watched);
@@ -80,13 +81,13 @@ impl Toolbox {
                 "the toolbox inside speaks version {}, and we speak {PROTOCOL_VERSION}",
                 theirs.protocol
             ))),
-            Err(CallError::Told(why)) => Err(toolbox.link.violated(why)),
-            Err(CallError::Lost(lost)) => Err(lost),
+            Err(CallError::RespondToModel(why)) => Err(toolbox.link.violated(why)),
+            Err(CallError::Fatal(lost)) => Err(lost),
         }
     }
 
     /// Adds to the description what neither side can know of a command.
-    fn describe_unknown(&mut self, watched: Watched) {
+    fn describe_unknown(&mut self, watched: LimitDetection) {
         if !self.link.container.counts_pid_refusals() && !watched.process_refusals {
             self.description.push_str(
                 "; nobody counts refused processes here, so running out of them looks like any other failure",
@@ -115,12 +116,12 @@ impl Toolbox {
         let outcome = async {
             let mut stream = self.link.start(&Request::Unpack).await?;
             self.send_all(&mut stream, &mut tar).await?;
-            self.link.within(UNPACK_STEP_MAX, self.link.answer::<Unpacked>(&mut stream)).await
+            self.link.within(UNPACK_STEP_MAX, self.link.answer::<UnpackResult>(&mut stream)).await
         };
         match outcome.await {
             Ok(_) => Ok(()),
-            Err(CallError::Lost(lost)) => Err(lost),
-            Err(CallError::Told(why)) => {
+            Err(CallError::Fatal(lost)) => Err(lost),
+            Err(CallError::RespondToModel(why)) => {
                 // With half a tree it is good for nothing.
                 self.link.container.kill();
                 Err(match why.strip_prefix(NO_ROOM) {
@@ -147,12 +148,12 @@ impl Toolbox {
     }
 
     /// Replaces exact text in a file; all edits or none.
-    pub async fn edit_file(&self, request: &EditFile) -> Result<Edited, CallError> {
+    pub async fn edit_file(&self, request: &EditFile) -> Result<EditResult, CallError> {
         self.link.call(&Request::EditFile(request.clone())).await
     }
 
     /// Creates or replaces a file.
-    pub async fn write_file(&self, request: &WriteFile) -> Result<Written, CallError> {
+    pub async fn write_file(&self, request: &WriteFile) -> Result<WriteResult, CallError> {
         self.link.call(&Request::WriteFile(request.clone())).await
     }
 
@@ -168,7 +169,7 @@ impl Toolbox {
 
     /// Runs a command and waits for its end. Nothing of it runs on afterwards. Dropping the future
     /// ends the command, too.
-    pub async fn run(&self, command: &CommandSpec) -> Result<CommandResult, CallError> {
+    pub async fn run(&self, command: &CommandSpec) -> Result<ProcessOutput, CallError> {
         let bytes_max = command.output_bytes_max;
         let (mut head, mut tail) = (Vec::new(), Vec::new());
         let mode = OutputMode::Bounded { bytes_max: bytes_max as u64 };
@@ -180,7 +181,7 @@ impl Toolbox {
             })
             .await?;
         let output = bounded_output(head, omitted_bytes, tail);
-        Ok(CommandResult { ending, output, duration: started.elapsed() })
+        Ok(ProcessOutput { ending, output, duration: started.elapsed() })
     }
 
     /// Runs a command as [`Toolbox::run`] does, and gives all of its output to `on_output` as it
@@ -189,7 +190,7 @@ impl Toolbox {
         &self,
         command: &CommandSpec,
         mut on_output: impl FnMut(OutputStream, &[u8]),
-    ) -> Result<Ending, CallError> {
+    ) -> Result<ExitStatus, CallError> {
         let on_output = |stream, bytes: &[u8]| {
             on_output(stream, bytes);
             true
@@ -206,7 +207,7 @@ impl Toolbox {
         output: OutputMode,
         tail: &mut Vec<u8>,
         mut take: impl FnMut(OutputStream, &[u8]) -> bool,
-    ) -> Result<(Ending, u64), CallError> {
+    ) -> Result<(ExitStatus, u64), CallError> {
         let container = &self.link.container;
         let (kills_before, refusals_before) = (container.memory_kills(), container.pid_refusals());
         let request = Request::Run(RunCommand {
@@ -217,7 +218,7 @@ impl Toolbox {
         });
         let running = async {
             let mut stream = self.link.start(&request).await?;
-            let ended: RunEnded = loop {
+            let ended: RunResult = loop {
                 let (from, bytes) = match self.link.frame(&mut stream).await? {
                     Frame::Data(bytes) => (OutputStream::Output, bytes),
                     Frame::ErrorData(bytes) => (OutputStream::Error, bytes),
@@ -245,21 +246,21 @@ impl Toolbox {
         Ok((ending_of(ended.end, hit)?, ended.omitted_bytes))
     }
 
-    fn parse_end(&self, json: &[u8]) -> Result<RunEnded, CallError> {
+    fn parse_end(&self, json: &[u8]) -> Result<RunResult, CallError> {
         match serde_json::from_slice(json) {
-            Ok(Answer::Done(ended)) => Ok(ended),
-            Ok(Answer::Refused(why)) => Err(CallError::Told(why)),
+            Ok(Response::Done(ended)) => Ok(ended),
+            Ok(Response::Refused(why)) => Err(CallError::RespondToModel(why)),
             Err(error) => Err(self.link.violated(format!("a message that is none: {error}")).into()),
         }
     }
 
     /// The present state of the named paths. Bounded: a file over [`COLLECT_FILE_BYTES_MAX`], more
     /// than [`COLLECT_TOTAL_BYTES_MAX`] or [`COLLECT_PATHS_MAX`], a symlink or a special file at (or
-    /// on the way to) a path is [`CallError::Told`]. A path at which there is nothing, or a
+    /// on the way to) a path is [`CallError::RespondToModel`]. A path at which there is nothing, or a
     /// directory, is absent.
     pub async fn collect(&self, paths: &[RepoPath]) -> Result<Vec<Change>, CallError> {
         if paths.len() > COLLECT_PATHS_MAX {
-            return Err(CallError::Told(format!(
+            return Err(CallError::RespondToModel(format!(
                 "{} changed paths, over the {COLLECT_PATHS_MAX} allowed",
                 paths.len()
             )));
@@ -267,15 +268,15 @@ impl Toolbox {
         let request = Collect { paths: paths.iter().map(|path| path.as_str().to_owned()).collect() };
         let collecting = async {
             let mut stream = self.link.start(&Request::Collect(request)).await?;
-            let collected: Collected = self.link.answer(&mut stream).await?;
+            let collected: CollectResult = self.link.answer(&mut stream).await?;
             if collected.files.len() != paths.len() {
                 return Err(self.link.violated("another number of files than was asked for").into());
             }
             let (mut changes, mut total) = (Vec::with_capacity(paths.len()), 0);
             for (path, file) in paths.iter().zip(collected.files) {
                 let content = match file {
-                    CollectedFile::Absent => ChangedContent::Absent,
-                    CollectedFile::File { executable, bytes } => {
+                    CollectedFileState::Absent => ChangedContent::Absent,
+                    CollectedFileState::File { executable, bytes } => {
                         total += bytes.min(COLLECT_TOTAL_BYTES_MAX + 1);
                         if bytes > COLLECT_FILE_BYTES_MAX || total > COLLECT_TOTAL_BYTES_MAX {
                             return Err(self.link.violated("more bytes than it may send").into());
@@ -292,7 +293,7 @@ impl Toolbox {
                 return Err(self.link.violated("more bytes than it announced").into());
             }
             for (change, file) in &mut changes {
-                if let (ChangedContent::File { bytes, .. }, CollectedFile::File { bytes: count, .. }) =
+                if let (ChangedContent::File { bytes, .. }, CollectedFileState::File { bytes: count, .. }) =
                     (&mut change.content, *file)
                 {
                     bytes.extend(rest.by_ref().take(count as usize));
@@ -307,7 +308,7 @@ impl Toolbox {
     /// [`REPORT_FILE_BYTES_MAX`], or too much in all, is left out, and counted.
     pub async fn reports(
         &self,
-        place: ReportPlace,
+        place: ReportLocation,
         since: SystemTime,
     ) -> Result<(Vec<Vec<u8>>, u64), CallError> {
         let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -359,29 +360,29 @@ impl Toolbox {
     }
 }
 
-/// What is told of a command: the first that happened in [`Ending`]'s order. The limits count
+/// What is told of a command: the first that happened in [`ExitStatus`]'s order. The limits count
 /// whoever else ran at that time: a run in which the kernel killed or refused something proves
 /// nothing.
-fn ending_of(end: CommandEnd, hit: LimitsHit) -> Result<Ending, CallError> {
+fn ending_of(end: CommandEnd, hit: LimitsHit) -> Result<ExitStatus, CallError> {
     Ok(match (end, hit.disk) {
-        (CommandEnd::NotStarted { why }, _) => return Err(CallError::Told(why)),
-        (CommandEnd::TimedOut, _) => Ending::TimedOut,
-        _ if hit.memory => Ending::OutOfMemory,
-        (_, Some(place)) => Ending::DiskFull { place: domain_place(place) },
-        (CommandEnd::NoProcess, None) => Ending::ProcessLimit,
-        _ if hit.processes => Ending::ProcessLimit,
-        (CommandEnd::Signalled { signal }, None) => Ending::Signalled { signal },
-        (CommandEnd::Exited { code }, None) => Ending::Exited { code },
+        (CommandEnd::NotStarted { why }, _) => return Err(CallError::RespondToModel(why)),
+        (CommandEnd::TimedOut, _) => ExitStatus::TimedOut,
+        _ if hit.memory => ExitStatus::OutOfMemory,
+        (_, Some(place)) => ExitStatus::DiskFull { place: domain_place(place) },
+        (CommandEnd::NoProcess, None) => ExitStatus::ProcessLimit,
+        _ if hit.processes => ExitStatus::ProcessLimit,
+        (CommandEnd::Signalled { signal }, None) => ExitStatus::Signalled { signal },
+        (CommandEnd::Exited { code }, None) => ExitStatus::Exited { code },
     })
 }
 
-fn domain_place(place: Place) -> WritablePlace {
+fn domain_place(place: WritableDirectory) -> WritableMount {
     match place {
-        Place::Workspace => WritablePlace::Workspace,
-        Place::Home => WritablePlace::Home,
-        Place::Tmp => WritablePlace::Tmp,
-        Place::SharedMemory => WritablePlace::SharedMemory,
-        Place::Root => WritablePlace::Root,
+        WritableDirectory::Workspace => WritableMount::Workspace,
+        WritableDirectory::Home => WritableMount::Home,
+        WritableDirectory::Tmp => WritableMount::Tmp,
+        WritableDirectory::SharedMemory => WritableMount::SharedMemory,
+        WritableDirectory::Root => WritableMount::Root,
     }
 }
 
@@ -420,18 +421,18 @@ mod tests {
     #[test]
     fn of_several_things_that_happened_the_first_in_order_is_told() {
         let exited = || CommandEnd::Exited { code: 0 };
-        let mut hit = LimitsHit { memory: true, disk: Some(Place::Tmp), processes: true };
-        assert_eq!(ending_of(CommandEnd::TimedOut, hit).unwrap(), Ending::TimedOut);
-        assert_eq!(ending_of(CommandEnd::NoProcess, hit).unwrap(), Ending::OutOfMemory);
+        let mut hit = LimitsHit { memory: true, disk: Some(WritableDirectory::Tmp), processes: true };
+        assert_eq!(ending_of(CommandEnd::TimedOut, hit).unwrap(), ExitStatus::TimedOut);
+        assert_eq!(ending_of(CommandEnd::NoProcess, hit).unwrap(), ExitStatus::OutOfMemory);
         hit.memory = false;
-        assert_eq!(ending_of(exited(), hit).unwrap(), Ending::DiskFull { place: WritablePlace::Tmp });
+        assert_eq!(ending_of(exited(), hit).unwrap(), ExitStatus::DiskFull { place: WritableMount::Tmp });
         hit.disk = None;
         let signalled = CommandEnd::Signalled { signal: 9 };
-        assert_eq!(ending_of(signalled.clone(), hit).unwrap(), Ending::ProcessLimit);
+        assert_eq!(ending_of(signalled.clone(), hit).unwrap(), ExitStatus::ProcessLimit);
         hit.processes = false;
-        assert_eq!(ending_of(CommandEnd::NoProcess, hit).unwrap(), Ending::ProcessLimit);
-        assert_eq!(ending_of(signalled, hit).unwrap(), Ending::Signalled { signal: 9 });
-        assert_eq!(ending_of(exited(), hit).unwrap(), Ending::Exited { code: 0 });
+        assert_eq!(ending_of(CommandEnd::NoProcess, hit).unwrap(), ExitStatus::ProcessLimit);
+        assert_eq!(ending_of(signalled, hit).unwrap(), ExitStatus::Signalled { signal: 9 });
+        assert_eq!(ending_of(exited(), hit).unwrap(), ExitStatus::Exited { code: 0 });
     }
 
     #[test]

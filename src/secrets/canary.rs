@@ -64,7 +64,7 @@ fn found(file: &Path) -> std::io::Result<Option<String>> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::super::gate::examine_text;
+    use super::super::gate::scan_text;
     use super::*;
 
     #[test]
@@ -73,7 +73,7 @@ mod tests {
         let canary = plant(directory.path()).unwrap();
         let text = std::fs::read_to_string(&canary.file).unwrap();
         assert_eq!(std::fs::metadata(&canary.file).unwrap().permissions().mode() & 0o777, 0o600);
-        let found = examine_text("a comment", &format!("look: {text}"));
+        let found = scan_text("a comment", &format!("look: {text}"));
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].to_string().starts_with("a canary"), "{}", found[0]);
         plant(directory.path()).unwrap();

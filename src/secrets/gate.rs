@@ -3,7 +3,7 @@
 
 use super::known::{Known, known};
 use super::rules;
-use crate::domain::{SecretFound, SecretPlace};
+use crate::domain::{SecretFinding, SecretLocation};
 
 /// Findings beyond this are not told: one is enough to refuse.
 const FINDINGS_MAX: usize = 20;
@@ -23,22 +23,22 @@ pub struct AddedText {
 
 /// What must not leave in a text that people read. What only looks like a secret is not told: it is
 /// taken out of texts before they are sent.
-pub fn examine_text(of: &str, text: &str) -> Vec<SecretFound> {
+pub fn scan_text(of: &str, text: &str) -> Vec<SecretFinding> {
     examine_text_with(&known(), of, text)
 }
 
-fn examine_text_with(known: &Known, of: &str, text: &str) -> Vec<SecretFound> {
-    let place = || SecretPlace::Text { of: of.to_owned() };
+fn examine_text_with(known: &Known, of: &str, text: &str) -> Vec<SecretFinding> {
+    let place = || SecretLocation::Text { of: of.to_owned() };
     let found = known.find(text.as_bytes()).into_iter();
-    distinct(found.map(|hit| SecretFound { what: hit.words, place: place() }).collect())
+    distinct(found.map(|hit| SecretFinding { what: hit.words, place: place() }).collect())
 }
 
 /// What must not leave in a change: its added lines and the names of its files.
-pub fn examine_change(added: &[AddedText]) -> Vec<SecretFound> {
+pub fn scan_additions(added: &[AddedText]) -> Vec<SecretFinding> {
     examine_change_with(&known(), added)
 }
 
-fn examine_change_with(known: &Known, added: &[AddedText]) -> Vec<SecretFound> {
+fn examine_change_with(known: &Known, added: &[AddedText]) -> Vec<SecretFinding> {
     let mut found = Vec::new();
     for file in added {
         let in_name = match file.is_new_name {
@@ -46,7 +46,9 @@ fn examine_change_with(known: &Known, added: &[AddedText]) -> Vec<SecretFound> {
             false => Vec::new(),
         };
         let path = in_name.is_empty().then(|| file.path.clone());
-        found.extend(in_name.into_iter().map(|(what, _)| SecretFound { what, place: SecretPlace::FileName }));
+        found.extend(
+            in_name.into_iter().map(|(what, _)| SecretFinding { what, place: SecretLocation::FileName }),
+        );
         // Joined, so that what goes over several lines is found.
         let mut text = Vec::new();
         let mut begins = Vec::with_capacity(file.lines.len());
@@ -61,9 +63,9 @@ fn examine_change_with(known: &Known, added: &[AddedText]) -> Vec<SecretFound> {
             0 => 0,
             after => begins[after - 1].1,
         };
-        found.extend(in_text(known, &text, &file.before).into_iter().map(|(what, offset)| SecretFound {
+        found.extend(in_text(known, &text, &file.before).into_iter().map(|(what, offset)| SecretFinding {
             what,
-            place: SecretPlace::Line { path: path.clone(), line: line_at(offset) },
+            place: SecretLocation::Line { path: path.clone(), line: line_at(offset) },
         }));
     }
     distinct(found)
@@ -75,8 +77,8 @@ fn in_text(known: &Known, text: &[u8], before: &[u8]) -> Vec<(String, usize)> {
     known.chain(rules::find(text, before)).collect()
 }
 
-fn distinct(found: Vec<SecretFound>) -> Vec<SecretFound> {
-    let mut distinct: Vec<SecretFound> = Vec::new();
+fn distinct(found: Vec<SecretFinding>) -> Vec<SecretFinding> {
+    let mut distinct: Vec<SecretFinding> = Vec::new();
     for one in found {
         if distinct.len() < FINDINGS_MAX && !distinct.contains(&one) {
             distinct.push(one);
@@ -107,8 +109,8 @@ mod tests {
         AddedText { path: path.to_owned(), is_new_name: true, lines, before: before.as_bytes().to_vec() }
     }
 
-    fn told(found: Vec<SecretFound>) -> String {
-        let words: Vec<String> = found.iter().map(SecretFound::to_string).collect();
+    fn told(found: Vec<SecretFinding>) -> String {
+        let words: Vec<String> = found.iter().map(SecretFinding::to_string).collect();
         let words = words.join("\n");
         assert!(!words.contains("k3y") && !words.contains("0f1e2d3c"), "the value is told: {words}");
         words

@@ -11,5 +11,5 @@ mod known;
 mod rules;
 
 pub use canary::{Canary, plant};
-pub use gate::{AddedText, examine_change, examine_text};
+pub use gate::{AddedText, scan_additions, scan_text};
 pub use known::{SecretKind, redact, register, register_until};

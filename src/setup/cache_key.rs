@@ -132,7 +132,7 @@ pub(super) async fn setup_key(
 ) -> Result<SetupKey, WorkspaceError> {
     let named: Vec<String> = depends_on.commands.iter().flat_map(|command| words_of(command)).collect();
     let wanted = move |path: &str| is_manifest(path) || named.iter().any(|name| name == path);
-    let files = workspace.named_files(tree, FILES_MAX, wanted).await?;
+    let files = workspace.find_files_by_name(tree, FILES_MAX, wanted).await?;
     let files = files.unwrap_or_else(|| vec![("the whole tree".to_owned(), tree.clone())]);
     Ok(digest(&depends_on, &files))
 }

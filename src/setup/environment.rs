@@ -14,15 +14,15 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::cache_key::{DependsOn, key_of_proposal, setup_key};
-use crate::testing::SuiteError;
 use crate::config::AllowedHost;
 use crate::domain::{
-    CommandResult, EgressReport, JobSettings, RepositoryId, SetUpCommand, Sha, TranscriptEvent,
+    EgressReport, JobSettings, ProcessOutput, RepositoryId, SetupCommand, Sha, TranscriptEvent,
 };
 use crate::sandbox::{
-    CommandSpec, KeptBounds, Phase, Prepared, ResolvedRoot, Sandbox, SandboxError, SandboxSpec, SetupKey,
-    Toolbox,
+    CacheLimits, CommandSpec, ResolvedRoot, Sandbox, SandboxError, SandboxPurpose, SandboxSpec, SetupKey,
+    SetupSnapshot, Toolbox,
 };
+use crate::testing::SuiteError;
 use crate::workspace::Workspace;
 
 /// What a sandbox was prepared from may be evicted just then; more often it is no accident.
@@ -34,7 +34,7 @@ const REFUSALS_SHOWN_MAX: usize = 10;
 
 /// What the operator lets a set-up do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetUpPolicy {
+pub struct SetupPolicy {
     /// Hosts that it may reach; empty: no network.
     pub allowed_hosts: Vec<AllowedHost>,
     /// Variables that its commands see beside the sandbox's own: where a package manager finds an
@@ -47,14 +47,14 @@ pub struct SetUpPolicy {
     /// Whether the agent may run the commands that a repository allows.
     pub commands: bool,
     /// How much is kept of what set-ups made.
-    pub kept: KeptBounds,
+    pub kept: CacheLimits,
     /// Whether a proposal that changes lock files has its own set-up run with that network, too.
     pub network_for_proposals: bool,
     /// What the one repository there is goes by; `None`: its number, which tells many apart.
     pub repository: Option<String>,
 }
 
-impl Default for SetUpPolicy {
+impl Default for SetupPolicy {
     /// No network; 4 GiB through it where hosts are named.
     fn default() -> Self {
         Self {
@@ -63,7 +63,7 @@ impl Default for SetUpPolicy {
             images: Vec::new(),
             egress_bytes_max: 4 << 30,
             commands: true,
-            kept: KeptBounds::default(),
+            kept: CacheLimits::default(),
             network_for_proposals: false,
             repository: None,
         }
@@ -72,9 +72,9 @@ impl Default for SetUpPolicy {
 
 /// Jobs of this process that want the same set-up wait for each other.
 #[derive(Debug, Clone, Default)]
-pub struct SetUpLocks(Arc<Mutex<HashMap<SetupKey, Weak<tokio::sync::Mutex<()>>>>>);
+pub struct SetupLocks(Arc<Mutex<HashMap<SetupKey, Weak<tokio::sync::Mutex<()>>>>>);
 
-impl SetUpLocks {
+impl SetupLocks {
     fn of(&self, key: &SetupKey) -> Arc<tokio::sync::Mutex<()>> {
         let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         locks.retain(|_, lock| lock.strong_count() > 0);
@@ -89,20 +89,20 @@ impl SetUpLocks {
 
 /// A set-up command that failed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SetUpFailure {
+pub struct SetupFailure {
     /// The command.
     pub command: String,
     /// What came of it.
-    pub result: CommandResult,
+    pub result: ProcessOutput,
     /// What the set-up asked of the network.
     pub egress: EgressReport,
     /// Why the set-up ran without the network that it may have, if it did.
     pub offline: Option<String>,
 }
 
-impl SetUpFailure {
+impl SetupFailure {
     /// For people and the model.
-    pub fn in_words(&self) -> String {
+    pub fn describe(&self) -> String {
         let output = self.result.output.to_text();
         let skipped = output.chars().count().saturating_sub(OUTPUT_CHARS_MAX);
         let tail: String = output.chars().skip(skipped).collect();
@@ -138,8 +138,8 @@ pub struct Environment {
     root: ResolvedRoot,
     workspace: Workspace,
     settings: JobSettings,
-    policy: SetUpPolicy,
-    locks: SetUpLocks,
+    policy: SetupPolicy,
+    locks: SetupLocks,
     base_tree: Sha,
     base_key: SetupKey,
     repository: String,
@@ -148,7 +148,7 @@ pub struct Environment {
     told: Mutex<Told>,
     reuse_told: AtomicBool,
     /// Why the repository's set-up is not among the settings, for every verdict.
-    set_up_left_out: Option<String>,
+    skipped_setup: Option<String>,
 }
 
 #[derive(Default)]
@@ -160,11 +160,11 @@ struct Told {
 /// How a sandbox comes by what the set-up makes.
 enum Preparation {
     /// There is nothing to be made, or it is there already.
-    With(Option<Prepared>),
+    With(Option<SetupSnapshot>),
     /// By running the commands itself.
     Itself { why: String },
     /// Not at all.
-    Failed(SetUpFailure),
+    Failed(SetupFailure),
 }
 
 impl Environment {
@@ -174,9 +174,9 @@ impl Environment {
         spec: SandboxSpec,
         workspace: Workspace,
         settings: JobSettings,
-        policy: SetUpPolicy,
+        policy: SetupPolicy,
         repository: RepositoryId,
-        locks: SetUpLocks,
+        locks: SetupLocks,
     ) -> Result<Self, SuiteError> {
         let root = sandbox.resolve(&spec.root).await?;
         let spec = SandboxSpec { root: root.root.clone(), ..spec };
@@ -204,18 +204,18 @@ impl Environment {
             cannot_keep: Mutex::default(),
             told: Mutex::default(),
             reuse_told: AtomicBool::new(false),
-            set_up_left_out: None,
+            skipped_setup: None,
         })
     }
 
     /// The same, whose verdicts say that a set-up was left out.
-    pub fn without_set_up(self, remark: String) -> Self {
-        Self { set_up_left_out: Some(remark), ..self }
+    pub fn with_setup_skipped(self, remark: String) -> Self {
+        Self { skipped_setup: Some(remark), ..self }
     }
 
     /// What verdicts say of a set-up that was left out, if one was.
-    pub fn set_up_left_out(&self) -> Option<&str> {
-        self.set_up_left_out.as_deref()
+    pub fn skipped_setup(&self) -> Option<&str> {
+        self.skipped_setup.as_deref()
     }
 
     /// The job's work.
@@ -239,7 +239,7 @@ impl Environment {
     }
 
     /// Notes what a sandbox asked of the network, when it is done with.
-    pub(super) fn note_egress(&self, purpose: &str, toolbox: &Toolbox) {
+    pub(crate) fn note_egress(&self, purpose: &str, toolbox: &Toolbox) {
         let report = toolbox.egress();
         if !report.is_empty() {
             self.told().events.push(TranscriptEvent::Egress { purpose: purpose.to_owned(), report });
@@ -247,7 +247,7 @@ impl Environment {
     }
 
     /// What a verdict has to say about what it rests on, since this was last asked.
-    pub(super) fn take_remarks(&self) -> Vec<String> {
+    pub(crate) fn take_remarks(&self) -> Vec<String> {
         std::mem::take(&mut self.told().remarks)
     }
 
@@ -256,23 +256,23 @@ impl Environment {
         &self,
         tree: &Sha,
         purpose: &str,
-    ) -> Result<Result<Toolbox, SetUpFailure>, SuiteError> {
+    ) -> Result<Result<Toolbox, SetupFailure>, SuiteError> {
         let label = match purpose {
             "work" => self.spec.label.clone(),
             other => format!("{}-{other}", self.spec.label),
         };
-        if let Some(left_out) = &self.set_up_left_out {
+        if let Some(left_out) = &self.skipped_setup {
             self.remark(left_out);
         }
         for start in 1.. {
-            let (prepared, itself) = match self.preparation(tree).await? {
-                Preparation::With(prepared) => (prepared, None),
+            let (snapshot, itself) = match self.preparation(tree).await? {
+                Preparation::With(snapshot) => (snapshot, None),
                 Preparation::Itself { why } => (None, Some(why)),
                 Preparation::Failed(failure) => return Ok(Err(failure)),
             };
-            let spec = SandboxSpec { label: label.clone(), prepared, ..self.spec.clone() };
+            let spec = SandboxSpec { label: label.clone(), snapshot, ..self.spec.clone() };
             let toolbox = match self.sandbox.start(&spec).await {
-                Err(SandboxError::Gone(why)) if spec.prepared.is_some() && start < STARTS_MAX => {
+                Err(SandboxError::Gone(why)) if spec.snapshot.is_some() && start < STARTS_MAX => {
                     warn!(why, "what was prepared went away; it is made again");
                     continue;
                 }
@@ -284,7 +284,7 @@ impl Environment {
             let Some(failed) = failed else { return Ok(Ok(toolbox)) };
             toolbox.shut_down().await;
             let offline = (!self.policy.allowed_hosts.is_empty()).then_some(why);
-            return Ok(Err(SetUpFailure { offline, ..failed }));
+            return Ok(Err(SetupFailure { offline, ..failed }));
         }
         unreachable!("the loop is left by its last round")
     }
@@ -299,12 +299,12 @@ impl Environment {
         let (key, tree) = self.key_and_tree(tree).await?;
         let lock = self.locks.of(&key);
         let _held = lock.lock().await;
-        if let Some(prepared) = self.kept(&key).await {
+        if let Some(snapshot) = self.kept(&key).await {
             // Every sandbox begins so; once in the transcript is enough.
             if !self.reuse_told.swap(true, Ordering::Relaxed) {
                 self.tell_set_up(&key, Vec::new(), Duration::ZERO, true, true);
             }
-            return Ok(Preparation::With(Some(prepared)));
+            return Ok(Preparation::With(Some(snapshot)));
         }
         self.set_up(key, &tree).await
     }
@@ -338,7 +338,7 @@ impl Environment {
         Ok(base)
     }
 
-    async fn kept(&self, key: &SetupKey) -> Option<Prepared> {
+    async fn kept(&self, key: &SetupKey) -> Option<SetupSnapshot> {
         match self.sandbox.kept(key).await {
             Ok(kept) => kept,
             Err(error) => {
@@ -354,10 +354,10 @@ impl Environment {
         let started = Instant::now();
         let spec = SandboxSpec {
             label: format!("{}-setup", self.spec.label),
-            phase: Phase::SetUp,
+            phase: SandboxPurpose::SetUp,
             allowed_hosts: self.policy.allowed_hosts.clone(),
             egress_bytes_max: self.policy.egress_bytes_max,
-            prepared: None,
+            snapshot: None,
             ..self.spec.clone()
         };
         let toolbox = self.sandbox.start(&spec).await?;
@@ -371,7 +371,7 @@ impl Environment {
         if let Some(failed) = failed {
             toolbox.shut_down().await;
             self.tell_set_up(&key, commands, started.elapsed(), false, false);
-            return Ok(Preparation::Failed(SetUpFailure { egress, ..failed }));
+            return Ok(Preparation::Failed(SetupFailure { egress, ..failed }));
         }
         // A file with holes is as large here as it says: no more is taken than the sandbox could have
         // filled.
@@ -380,9 +380,9 @@ impl Environment {
         self.tell_set_up(&key, commands, started.elapsed(), kept.is_ok(), false);
         self.reuse_told.store(true, Ordering::Relaxed);
         match kept {
-            Ok(prepared) => {
+            Ok(snapshot) => {
                 self.evict().await;
-                Ok(Preparation::With(Some(prepared)))
+                Ok(Preparation::With(Some(snapshot)))
             }
             Err(error @ SandboxError::Protocol(_)) => Err(error.into()),
             Err(error) => {
@@ -401,7 +401,7 @@ impl Environment {
     async fn run_commands(
         &self,
         toolbox: &Toolbox,
-    ) -> Result<(Vec<SetUpCommand>, Option<SetUpFailure>), SuiteError> {
+    ) -> Result<(Vec<SetupCommand>, Option<SetupFailure>), SuiteError> {
         let mut commands = Vec::new();
         for command in &self.settings.setup_commands {
             let spec = CommandSpec {
@@ -409,10 +409,10 @@ impl Environment {
                 ..CommandSpec::shell(command, self.settings.test_timeout)
             };
             let result = toolbox.run(&spec).await?;
-            commands.push(SetUpCommand { command: command.clone(), result: result.clone() });
+            commands.push(SetupCommand { command: command.clone(), result: result.clone() });
             if !result.ending.is_success() {
                 let egress = EgressReport::default();
-                let failed = SetUpFailure { command: command.clone(), result, egress, offline: None };
+                let failed = SetupFailure { command: command.clone(), result, egress, offline: None };
                 return Ok((commands, Some(failed)));
             }
         }
@@ -430,7 +430,7 @@ impl Environment {
     fn tell_set_up(
         &self,
         key: &SetupKey,
-        commands: Vec<SetUpCommand>,
+        commands: Vec<SetupCommand>,
         took: Duration,
         kept: bool,
         reused: bool,

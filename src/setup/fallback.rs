@@ -1,24 +1,24 @@
 //! What is said of a set-up that was only detected, failed, and was left out: in the transcript, in
 //! the evidence, and where the tests cannot be run without it. Pure; the words are for people.
 
+use super::SetupFailure;
 use crate::config::REPOSITORY_FILE;
-use crate::domain::{Ending, JobSettings, TestOutcome, TestRun};
-use super::SetUpFailure;
+use crate::domain::{ExitStatus, JobSettings, TestOutcome, TestRun};
 
 /// A set-up that was left out.
-pub(crate) struct LeftOut<'a> {
+pub(crate) struct SkippedSetup<'a> {
     /// As they were with it.
     pub(crate) settings: &'a JobSettings,
-    pub(crate) failure: &'a SetUpFailure,
+    pub(crate) failure: &'a SetupFailure,
 }
 
-impl LeftOut<'_> {
+impl SkippedSetup<'_> {
     /// For the transcript.
     pub(crate) fn note(&self) -> String {
         format!(
             "The set-up that {} asks for was left out, since it was only detected and does not work here: {}",
             self.settings.setup_source,
-            self.failure.in_words()
+            self.failure.describe()
         )
     }
 
@@ -40,7 +40,7 @@ impl LeftOut<'_> {
              `{REPOSITORY_FILE}` on the default branch, in place of those that were detected:\n\n\
              test: {}\nsetup:\n{setup}",
             self.settings.setup_source,
-            self.failure.in_words(),
+            self.failure.describe(),
             quoted(&self.settings.test_command),
         )
     }
@@ -51,8 +51,8 @@ impl LeftOut<'_> {
 pub(crate) fn says_nothing(baseline: &TestRun) -> Option<String> {
     // pytest's own code 2: ended before the tests, most often since a module could not be imported
     // (docs.pytest.org, "Exit codes").
-    let broke_off =
-        baseline.command.contains("pytest") && matches!(baseline.result.ending, Ending::Exited { code: 2 });
+    let broke_off = baseline.command.contains("pytest")
+        && matches!(baseline.result.ending, ExitStatus::Exited { code: 2 });
     // What broke before it was a test, like a build, is named, too, and is no test.
     let names_tests = baseline.report.red().any(|case| case.outcome == TestOutcome::Failed) && !broke_off;
     (!baseline.is_green() && !names_tests).then(|| {
@@ -69,11 +69,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{BoundedOutput, Budget, CommandResult, EgressReport, TestReport};
+    use crate::domain::{BoundedOutput, Budget, EgressReport, ProcessOutput, TestReport};
 
-    fn result(code: i32, said: &str) -> CommandResult {
-        CommandResult {
-            ending: Ending::Exited { code },
+    fn result(code: i32, said: &str) -> ProcessOutput {
+        ProcessOutput {
+            ending: ExitStatus::Exited { code },
             output: BoundedOutput { head: said.to_owned(), omitted_bytes: 0, tail: String::new() },
             duration: Duration::from_secs(1),
         }
@@ -98,13 +98,13 @@ mod tests {
             proof_required: true,
             instructions: None,
         };
-        let failure = SetUpFailure {
+        let failure = SetupFailure {
             command: settings.setup_commands[0].clone(),
             result: result(1, "no matching distribution"),
             egress: EgressReport::default(),
             offline: None,
         };
-        let left_out = LeftOut { settings: &settings, failure: &failure };
+        let left_out = SkippedSetup { settings: &settings, failure: &failure };
         let told = [left_out.note(), left_out.remark(), left_out.what_to_write()];
         insta::assert_snapshot!(told.join("\n---\n"), @r#"
         The set-up that `requirements.txt` asks for was left out, since it was only detected and does not work here: the set-up command `pip install -r requirements.txt` fails: exit code 1.

@@ -1,7 +1,7 @@
 //! How a repository's dependencies are installed, and how the result is cached.
 //!
 //! - *Plan*: [`detect`](crate::detect) finds the setup commands, or the repository's file names them.
-//! - *Permission*: `run` decides which of them the operator's rules allow.
+//! - *Permission*: `permissions` decides which of them the operator's rules allow.
 //! - *Key*: `cache_key` computes what a cached setup depends on.
 //! - *Run*: `environment` runs the setup in a sandbox of its own, caches the result, and starts every
 //!   later sandbox from it.
@@ -11,8 +11,8 @@
 mod cache_key;
 mod environment;
 mod fallback;
-mod run;
+mod permissions;
 
-pub use environment::{Environment, SetUpFailure, SetUpLocks, SetUpPolicy};
-pub(crate) use fallback::LeftOut;
-pub(crate) use run::{Permitted, permit};
+pub use environment::{Environment, SetupFailure, SetupLocks, SetupPolicy};
+pub(crate) use fallback::{SkippedSetup, says_nothing};
+pub(crate) use permissions::{Permitted, permit};

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Claim, Effect, OpenCall, Store, StoreError};
-use crate::domain::{DayCapReached, DayCaps, Job, Recorded, RecordedText, TranscriptEvent, WorstCase};
+use super::{Claim, EffectState, Store, StoreError, UnsettledCall};
+use crate::domain::{
+    DailyCapReached, DailyCaps, Job, RecordedEvent, StoredEvent, TranscriptEvent, WorstCase,
+};
 
 /// Appends to one job's transcript. Cheap to clone.
 #[derive(Clone)]
@@ -42,22 +44,22 @@ impl Journal {
     }
 
     /// Everything recorded so far.
-    pub async fn transcript(&self) -> Result<Vec<Recorded>, StoreError> {
+    pub async fn transcript(&self) -> Result<Vec<RecordedEvent>, StoreError> {
         self.store.transcript(self.claim.job.id).await
     }
 
     /// The transcript as it was written.
-    pub async fn transcript_text(&self) -> Result<Vec<RecordedText>, StoreError> {
+    pub async fn transcript_text(&self) -> Result<Vec<StoredEvent>, StoreError> {
         self.store.transcript_text(self.claim.job.id).await
     }
 
-    /// See [`Store::keep_manifest`].
-    pub async fn keep_manifest(&self, round: u32, manifest: &str) -> Result<String, StoreError> {
-        self.store.keep_manifest(&self.claim, round, manifest, self.now()).await
+    /// See [`Store::save_manifest`].
+    pub async fn save_manifest(&self, round: u32, manifest: &str) -> Result<String, StoreError> {
+        self.store.save_manifest(&self.claim, round, manifest, self.now()).await
     }
 
     /// See [`Store::begin_effect`].
-    pub async fn begin_effect(&self, kind: &str) -> Result<Effect, StoreError> {
+    pub async fn begin_effect(&self, kind: &str) -> Result<EffectState, StoreError> {
         self.store.begin_effect(&self.claim, kind, self.now()).await
     }
 
@@ -71,8 +73,8 @@ impl Journal {
         &self,
         model: &str,
         worst: WorstCase,
-        caps: &DayCaps,
-    ) -> Result<Result<(), DayCapReached>, StoreError> {
+        caps: &DailyCaps,
+    ) -> Result<Result<(), DailyCapReached>, StoreError> {
         self.store.reserve_call(&self.claim, model, worst, caps, self.now()).await
     }
 
@@ -81,17 +83,17 @@ impl Journal {
         self.store.cancel_call(&self.claim).await
     }
 
-    /// See [`Store::open_call`].
-    pub async fn open_call(&self) -> Result<Option<OpenCall>, StoreError> {
-        self.store.open_call(self.claim.job.id).await
+    /// See [`Store::unsettled_call`].
+    pub async fn unsettled_call(&self) -> Result<Option<UnsettledCall>, StoreError> {
+        self.store.unsettled_call(self.claim.job.id).await
     }
 
-    /// See [`Store::has_room`].
-    pub async fn has_room(
+    /// See [`Store::fits_daily_caps`].
+    pub async fn fits_daily_caps(
         &self,
         worst: WorstCase,
-        caps: &DayCaps,
-    ) -> Result<Result<(), DayCapReached>, StoreError> {
-        self.store.has_room(&self.claim.job, worst, caps, self.now()).await
+        caps: &DailyCaps,
+    ) -> Result<Result<(), DailyCapReached>, StoreError> {
+        self.store.fits_daily_caps(&self.claim.job, worst, caps, self.now()).await
     }
 }

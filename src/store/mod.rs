@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    Ask, DayCapReached, DayCaps, DeliveryId, IllegalTransition, InstallationId, IssueNumber, Job, JobId,
-    JobState, Login, Outcome, PullRequestNumber, Recorded, RecordedText, RepositoryId, RepositoryRef,
-    TranscriptEvent, Trigger, WorstCase,
+    CommandRequest, DailyCapReached, DailyCaps, DeliveryId, IllegalTransition, InstallationId, IssueNumber,
+    Job, JobId, JobOutcome, JobState, Login, PullRequestNumber, RecordedEvent, RepositoryId, RepositoryRef,
+    StoredEvent, TranscriptEvent, Trigger, WorstCase,
 };
 
 mod journal;
@@ -69,7 +69,7 @@ pub enum DeliveryRequest {
     /// Work on an issue.
     Start(Trigger),
     /// Carry a command out that was given in a comment.
-    Ask(Ask),
+    CommandRequest(CommandRequest),
     /// Stop working on an issue.
     Cancel {
         /// Where.
@@ -101,15 +101,15 @@ impl DeliveryRequest {
     pub fn repository(&self) -> &RepositoryRef {
         match self {
             Self::Start(trigger) => &trigger.repository,
-            Self::Ask(ask) => &ask.repository,
+            Self::CommandRequest(ask) => &ask.repository,
             Self::Cancel { repository, .. } | Self::CancelBranch { repository, .. } => repository,
         }
     }
 
     /// Whether something may be done or said for it. To stop is always allowed.
-    pub fn asks_for_work(&self) -> bool {
+    pub fn requests_work(&self) -> bool {
         match self {
-            Self::Start(_) | Self::Ask(_) => true,
+            Self::Start(_) | Self::CommandRequest(_) => true,
             Self::Cancel { .. } | Self::CancelBranch { .. } => false,
         }
     }
@@ -125,7 +125,7 @@ pub enum DeliveryRecorded {
     /// So many jobs were told to stop.
     Cancelled(u32),
     /// A command is to be carried out.
-    Asked,
+    CommandQueued,
     /// Recorded; it asks for nothing.
     Ignored,
     /// It was recorded before; nothing was changed.
@@ -134,39 +134,39 @@ pub enum DeliveryRecorded {
 
 /// A command that waits to be carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DueAsk {
+pub struct PendingCommand {
     /// The delivery that it came with.
     pub id: String,
     /// The command.
-    pub ask: Ask,
+    pub ask: CommandRequest,
     /// When it was recorded.
     pub received_at: Timestamp,
 }
 
 /// How far an effect has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
+pub enum EffectState {
     /// It is recorded as done, with where to find it.
     Done(String),
     /// It was begun now, or by a worker that did not come back: look before you act.
-    Begun,
+    InProgress,
 }
 
 /// What became of somebody's word to take an ended job up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TakenUp {
+pub enum ResumeOutcome {
     /// The job is due.
-    Now,
+    Resumed,
     /// It does not stand where that could be done (any more).
-    NotSo,
+    NotResumable,
     /// Its issue has another job that has not ended.
-    AnotherActive,
+    Conflict,
 }
 
 /// A model call that was reserved and whose cost was not recorded: it is under way, or whoever made
 /// it is gone.
 #[derive(Debug, Clone, PartialEq)]
-pub struct OpenCall {
+pub struct UnsettledCall {
     /// The model that was to be asked.
     pub model: String,
     /// The most that it can cost.
@@ -186,7 +186,7 @@ pub enum StoreError {
     },
     /// The job cannot end like this from where it stands: a fault of ours, and nothing is written.
     #[error("job {job}: {source}")]
-    Illegal {
+    IllegalTransition {
         /// The job.
         job: JobId,
         /// From where, by which step.
@@ -247,7 +247,7 @@ pub trait Store: Send + Sync {
 
     /// Ends every lease. Only for a process that knows that no other works on this store: it has
     /// just started and holds the data directory's lock. Answers with how many there were.
-    async fn end_leases_of_the_dead(&self) -> Result<u64, StoreError>;
+    async fn expire_stale_leases(&self) -> Result<u64, StoreError>;
 
     /// Prolongs the lease. Answers with the reason when the job was told to stop.
     async fn heartbeat(&self, claim: &Claim, lease_until: Timestamp) -> Result<Option<String>, StoreError>;
@@ -270,30 +270,31 @@ pub trait Store: Send + Sync {
     ) -> Result<(), StoreError>;
 
     /// The job's transcript, in order.
-    async fn transcript(&self, job: JobId) -> Result<Vec<Recorded>, StoreError>;
+    async fn transcript(&self, job: JobId) -> Result<Vec<RecordedEvent>, StoreError>;
 
     /// The job's transcript, in order, as it was written.
-    async fn transcript_text(&self, job: JobId) -> Result<Vec<RecordedText>, StoreError>;
+    async fn transcript_text(&self, job: JobId) -> Result<Vec<StoredEvent>, StoreError>;
 
     /// The jobs whose id begins with `prefix`, at most two: enough to tell whether it is unique.
-    async fn jobs_named(&self, prefix: &str) -> Result<Vec<Job>, StoreError>;
+    async fn jobs_with_prefix(&self, prefix: &str) -> Result<Vec<Job>, StoreError>;
 
     /// The oldest command that is due and was not carried out. One process carries them out, one at a
     /// time.
-    async fn due_ask(&self, now: Timestamp) -> Result<Option<DueAsk>, StoreError>;
+    async fn next_pending_command(&self, now: Timestamp) -> Result<Option<PendingCommand>, StoreError>;
 
     /// Says what came of a command; it is never due again.
-    async fn finish_ask(&self, id: &str, result: &str, now: Timestamp) -> Result<(), StoreError>;
+    async fn complete_command(&self, id: &str, result: &str, now: Timestamp) -> Result<(), StoreError>;
 
     /// Puts a command off.
-    async fn postpone_ask(&self, id: &str, until: Timestamp) -> Result<(), StoreError>;
+    async fn defer_command(&self, id: &str, until: Timestamp) -> Result<(), StoreError>;
 
     /// Puts down that GitHub is to be asked nothing for an installation before `until`. A longer pause
     /// that is known stays.
-    async fn keep_pause(&self, installation: InstallationId, until: Timestamp) -> Result<(), StoreError>;
+    async fn save_rate_limit(&self, installation: InstallationId, until: Timestamp)
+    -> Result<(), StoreError>;
 
     /// The pauses that are not over, by installation.
-    async fn pauses(&self, now: Timestamp) -> Result<Vec<(InstallationId, Timestamp)>, StoreError>;
+    async fn rate_limits(&self, now: Timestamp) -> Result<Vec<(InstallationId, Timestamp)>, StoreError>;
 
     /// The job that opened a pull request, whatever became of it since.
     async fn job_of_pull_request(
@@ -310,7 +311,12 @@ pub trait Store: Send + Sync {
 
     /// Takes a job that holds a verified change back up, for it to be published: at most once for each
     /// time that it is held. Recorded in its transcript.
-    async fn release_held(&self, job: JobId, by: &Login, now: Timestamp) -> Result<TakenUp, StoreError>;
+    async fn resume_approved(
+        &self,
+        job: JobId,
+        by: &Login,
+        now: Timestamp,
+    ) -> Result<ResumeOutcome, StoreError>;
 
     /// Takes an ended job up for another round, which `resumed` tells of, and says of the commands in
     /// `asks` that they are carried out: all of it or nothing.
@@ -320,19 +326,19 @@ pub trait Store: Send + Sync {
         resumed: TranscriptEvent,
         asks: &[&str],
         now: Timestamp,
-    ) -> Result<TakenUp, StoreError>;
+    ) -> Result<ResumeOutcome, StoreError>;
 
     /// What reviewers asked for in a pull request and no round has taken up, oldest first, each with its
     /// id.
-    async fn revisions(
+    async fn pending_revisions(
         &self,
         repository: RepositoryId,
         pull_request: PullRequestNumber,
-    ) -> Result<Vec<(String, Ask)>, StoreError>;
+    ) -> Result<Vec<(String, CommandRequest)>, StoreError>;
 
     /// Keeps the manifest of what a round proposes, unless there is one already, and answers with what
     /// is kept.
-    async fn keep_manifest(
+    async fn save_manifest(
         &self,
         claim: &Claim,
         round: u32,
@@ -344,7 +350,12 @@ pub trait Store: Send + Sync {
     async fn manifest(&self, job: JobId) -> Result<Option<String>, StoreError>;
 
     /// Says that an effect is about to take place, unless it already has.
-    async fn begin_effect(&self, claim: &Claim, kind: &str, now: Timestamp) -> Result<Effect, StoreError>;
+    async fn begin_effect(
+        &self,
+        claim: &Claim,
+        kind: &str,
+        now: Timestamp,
+    ) -> Result<EffectState, StoreError>;
 
     /// Says that an effect took place, and where to find it.
     async fn finish_effect(
@@ -356,10 +367,10 @@ pub trait Store: Send + Sync {
     ) -> Result<(), StoreError>;
 
     /// Jobs that no worker has taken yet and of which no effect of `kind` is done, the oldest first; some.
-    async fn jobs_nobody_saw(&self, kind: &str) -> Result<Vec<Job>, StoreError>;
+    async fn unacknowledged_jobs(&self, kind: &str) -> Result<Vec<Job>, StoreError>;
 
     /// Says that an effect took place, without a claim: only for what may be done twice.
-    async fn note_effect(
+    async fn record_effect(
         &self,
         job: &Job,
         kind: &str,
@@ -377,28 +388,28 @@ pub trait Store: Send + Sync {
         claim: &Claim,
         model: &str,
         worst: WorstCase,
-        caps: &DayCaps,
+        caps: &DailyCaps,
         now: Timestamp,
-    ) -> Result<Result<(), DayCapReached>, StoreError>;
+    ) -> Result<Result<(), DailyCapReached>, StoreError>;
 
     /// Gives back what was set aside: certainly nothing was billed.
     async fn cancel_call(&self, claim: &Claim) -> Result<(), StoreError>;
 
     /// The job's call whose cost is not known, if there is one.
-    async fn open_call(&self, job: JobId) -> Result<Option<OpenCall>, StoreError>;
+    async fn unsettled_call(&self, job: JobId) -> Result<Option<UnsettledCall>, StoreError>;
 
     /// Whether a call of this job would find room now. Sets nothing aside.
-    async fn has_room(
+    async fn fits_daily_caps(
         &self,
         job: &Job,
         worst: WorstCase,
-        caps: &DayCaps,
+        caps: &DailyCaps,
         now: Timestamp,
-    ) -> Result<Result<(), DayCapReached>, StoreError>;
+    ) -> Result<Result<(), DailyCapReached>, StoreError>;
 }
 
 /// What an appended event changes in the job's own row.
-fn row_change(event: &TranscriptEvent) -> Option<(JobState, Option<&Outcome>)> {
+fn row_change(event: &TranscriptEvent) -> Option<(JobState, Option<&JobOutcome>)> {
     match event {
         TranscriptEvent::StateChanged { state } => Some((*state, None)),
         TranscriptEvent::Ended { outcome } => Some((outcome.state(), Some(outcome))),

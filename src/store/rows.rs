@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use crate::domain::{Job, JobState, Recorded, RecordedText};
+use crate::domain::{Job, JobState, RecordedEvent, StoredEvent};
 
 /// The columns that [`job`] reads, in any order.
 pub(super) const JOB_COLUMNS: &str =
@@ -47,16 +47,16 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, Unreadable> {
     })
 }
 
-pub(super) fn recorded(row: &SqliteRow) -> Result<Recorded, Unreadable> {
-    Ok(Recorded {
+pub(super) fn recorded(row: &SqliteRow) -> Result<RecordedEvent, Unreadable> {
+    Ok(RecordedEvent {
         sequence: u64::try_from(column::<i64>(row, "sequence")?).map_err(|e| e.to_string())?,
         at: timestamp(column(row, "at")?)?,
         event: json("event_json", &column::<String>(row, "event_json")?)?,
     })
 }
 
-pub(super) fn recorded_text(row: &SqliteRow) -> Result<RecordedText, Unreadable> {
-    Ok(RecordedText {
+pub(super) fn recorded_text(row: &SqliteRow) -> Result<StoredEvent, Unreadable> {
+    Ok(StoredEvent {
         sequence: u64::try_from(column::<i64>(row, "sequence")?).map_err(|e| e.to_string())?,
         at: timestamp(column(row, "at")?)?,
         event: column(row, "event_json")?,

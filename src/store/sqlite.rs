@@ -10,12 +10,13 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, Transaction};
 
 use super::rows::{self, JOB_COLUMNS, milliseconds};
 use super::{
-    Attempt, Claim, DeliveryRecorded, DeliveryRequest, DueAsk, Effect, NewDelivery, OpenCall, Store,
-    StoreError, TakenUp, row_change,
+    Attempt, Claim, DeliveryRecorded, DeliveryRequest, EffectState, NewDelivery, PendingCommand,
+    ResumeOutcome, Store, StoreError, UnsettledCall, row_change,
 };
 use crate::domain::{
-    Ask, DayCapReached, DayCaps, DeliveryId, InstallationId, IssueNumber, Job, JobId, JobState, Login,
-    PullRequestNumber, Recorded, RecordedText, RepositoryId, Step, TranscriptEvent, WorstCase,
+    CommandRequest, DailyCapReached, DailyCaps, DeliveryId, InstallationId, IssueNumber, Job, JobId,
+    JobState, JobTransition, Login, PullRequestNumber, RecordedEvent, RepositoryId, StoredEvent,
+    TranscriptEvent, WorstCase,
 };
 
 mod asks;
@@ -145,14 +146,14 @@ impl Store for SqliteStore {
             Some(DeliveryRequest::CancelBranch { repository, branch, why, at }) => {
                 self.cancel_branch(&mut tx, repository.id, branch, why, *at, now).await?
             }
-            Some(DeliveryRequest::Ask(ask)) => {
+            Some(DeliveryRequest::CommandRequest(ask)) => {
                 self.record_ask(&mut tx, delivery.id.as_str(), ask, now).await?
             }
         };
         let job = match recorded {
             DeliveryRecorded::Job(id) | DeliveryRecorded::AlreadyActive(id) => Some(id.to_string()),
             DeliveryRecorded::Cancelled(_)
-            | DeliveryRecorded::Asked
+            | DeliveryRecorded::CommandQueued
             | DeliveryRecorded::Ignored
             | DeliveryRecorded::Duplicate => None,
         };
@@ -226,7 +227,7 @@ impl Store for SqliteStore {
         }))
     }
 
-    async fn end_leases_of_the_dead(&self) -> Result<u64, StoreError> {
+    async fn expire_stale_leases(&self) -> Result<u64, StoreError> {
         let ended = sqlx::query("UPDATE jobs SET lease_until = 0 WHERE is_final = 0 AND lease_until > 0")
             .execute(&self.pool)
             .await
@@ -284,7 +285,7 @@ impl Store for SqliteStore {
                 TranscriptEvent::Ended { outcome } => {
                     let job = claim.job.id;
                     let after = state.after(outcome.step());
-                    state = after.map_err(|source| StoreError::Illegal { job, source })?;
+                    state = after.map_err(|source| StoreError::IllegalTransition { job, source })?;
                 }
                 _ => {}
             }
@@ -301,17 +302,17 @@ impl Store for SqliteStore {
         tx.commit().await.map_err(self.failed("appended to a transcript"))
     }
 
-    async fn transcript(&self, job: JobId) -> Result<Vec<Recorded>, StoreError> {
+    async fn transcript(&self, job: JobId) -> Result<Vec<RecordedEvent>, StoreError> {
         let rows = self.event_rows(job).await?;
         rows.iter().map(|row| rows::recorded(row).map_err(self.unreadable("transcript event"))).collect()
     }
 
-    async fn transcript_text(&self, job: JobId) -> Result<Vec<RecordedText>, StoreError> {
+    async fn transcript_text(&self, job: JobId) -> Result<Vec<StoredEvent>, StoreError> {
         let rows = self.event_rows(job).await?;
         rows.iter().map(|row| rows::recorded_text(row).map_err(self.unreadable("transcript event"))).collect()
     }
 
-    async fn jobs_named(&self, prefix: &str) -> Result<Vec<Job>, StoreError> {
+    async fn jobs_with_prefix(&self, prefix: &str) -> Result<Vec<Job>, StoreError> {
         let sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE SUBSTR(id, 1, $1) = $2 LIMIT 2");
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(i64::try_from(prefix.len()).unwrap_or(i64::MAX))
@@ -331,23 +332,27 @@ impl Store for SqliteStore {
         row.map(|row| rows::job(&row).map_err(self.unreadable("job"))).transpose()
     }
 
-    async fn keep_pause(&self, installation: InstallationId, until: Timestamp) -> Result<(), StoreError> {
+    async fn save_rate_limit(
+        &self,
+        installation: InstallationId,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
         self.write_pause(installation, until).await
     }
 
-    async fn pauses(&self, now: Timestamp) -> Result<Vec<(InstallationId, Timestamp)>, StoreError> {
+    async fn rate_limits(&self, now: Timestamp) -> Result<Vec<(InstallationId, Timestamp)>, StoreError> {
         self.read_pauses(now).await
     }
 
-    async fn due_ask(&self, now: Timestamp) -> Result<Option<DueAsk>, StoreError> {
+    async fn next_pending_command(&self, now: Timestamp) -> Result<Option<PendingCommand>, StoreError> {
         self.next_due_ask(now).await
     }
 
-    async fn finish_ask(&self, id: &str, result: &str, now: Timestamp) -> Result<(), StoreError> {
+    async fn complete_command(&self, id: &str, result: &str, now: Timestamp) -> Result<(), StoreError> {
         self.end_ask(&self.pool, id, result, now).await
     }
 
-    async fn postpone_ask(&self, id: &str, until: Timestamp) -> Result<(), StoreError> {
+    async fn defer_command(&self, id: &str, until: Timestamp) -> Result<(), StoreError> {
         self.put_ask_off(id, until).await
     }
 
@@ -359,10 +364,15 @@ impl Store for SqliteStore {
         self.job_that_opened(repository, number).await
     }
 
-    async fn release_held(&self, job: JobId, by: &Login, now: Timestamp) -> Result<TakenUp, StoreError> {
+    async fn resume_approved(
+        &self,
+        job: JobId,
+        by: &Login,
+        now: Timestamp,
+    ) -> Result<ResumeOutcome, StoreError> {
         let mut tx = self.write().await?;
         let event = TranscriptEvent::Released { by: by.clone() };
-        let released = self.take_up(&mut tx, job, (Step::Released, event), now).await?;
+        let released = self.take_up(&mut tx, job, (JobTransition::Released, event), now).await?;
         tx.commit().await.map_err(self.failed("took a held job up"))?;
         Ok(released)
     }
@@ -373,10 +383,10 @@ impl Store for SqliteStore {
         resumed: TranscriptEvent,
         asks: &[&str],
         now: Timestamp,
-    ) -> Result<TakenUp, StoreError> {
+    ) -> Result<ResumeOutcome, StoreError> {
         let mut tx = self.write().await?;
-        let taken = self.take_up(&mut tx, job, (Step::Resumed, resumed), now).await?;
-        if taken == TakenUp::Now {
+        let taken = self.take_up(&mut tx, job, (JobTransition::Resumed, resumed), now).await?;
+        if taken == ResumeOutcome::Resumed {
             for id in asks {
                 self.end_ask(&mut *tx, id, "a round", now).await?;
             }
@@ -385,11 +395,11 @@ impl Store for SqliteStore {
         Ok(taken)
     }
 
-    async fn revisions(
+    async fn pending_revisions(
         &self,
         repository: RepositoryId,
         pull_request: PullRequestNumber,
-    ) -> Result<Vec<(String, Ask)>, StoreError> {
+    ) -> Result<Vec<(String, CommandRequest)>, StoreError> {
         self.waiting_revisions(repository, IssueNumber(pull_request.0)).await
     }
 
@@ -403,7 +413,7 @@ impl Store for SqliteStore {
         rows.iter().map(|row| rows::job(row).map_err(self.unreadable("job"))).collect()
     }
 
-    async fn keep_manifest(
+    async fn save_manifest(
         &self,
         claim: &Claim,
         round: u32,
@@ -437,11 +447,11 @@ impl Store for SqliteStore {
         row.map(|row| row.try_get("manifest_json").map_err(self.failed("read a manifest"))).transpose()
     }
 
-    async fn jobs_nobody_saw(&self, kind: &str) -> Result<Vec<Job>, StoreError> {
+    async fn unacknowledged_jobs(&self, kind: &str) -> Result<Vec<Job>, StoreError> {
         self.unseen_jobs(kind).await
     }
 
-    async fn note_effect(
+    async fn record_effect(
         &self,
         job: &Job,
         kind: &str,
@@ -451,7 +461,12 @@ impl Store for SqliteStore {
         self.keep_effect(job, kind, reference, now).await
     }
 
-    async fn begin_effect(&self, claim: &Claim, kind: &str, now: Timestamp) -> Result<Effect, StoreError> {
+    async fn begin_effect(
+        &self,
+        claim: &Claim,
+        kind: &str,
+        now: Timestamp,
+    ) -> Result<EffectState, StoreError> {
         self.begin(claim, kind, now).await
     }
 
@@ -470,9 +485,9 @@ impl Store for SqliteStore {
         claim: &Claim,
         model: &str,
         worst: WorstCase,
-        caps: &DayCaps,
+        caps: &DailyCaps,
         now: Timestamp,
-    ) -> Result<Result<(), DayCapReached>, StoreError> {
+    ) -> Result<Result<(), DailyCapReached>, StoreError> {
         self.reserve(claim, model, worst, caps, now).await
     }
 
@@ -480,17 +495,17 @@ impl Store for SqliteStore {
         self.give_back(claim).await
     }
 
-    async fn open_call(&self, job: JobId) -> Result<Option<OpenCall>, StoreError> {
+    async fn unsettled_call(&self, job: JobId) -> Result<Option<UnsettledCall>, StoreError> {
         self.call_under_way(job).await
     }
 
-    async fn has_room(
+    async fn fits_daily_caps(
         &self,
         job: &Job,
         worst: WorstCase,
-        caps: &DayCaps,
+        caps: &DailyCaps,
         now: Timestamp,
-    ) -> Result<Result<(), DayCapReached>, StoreError> {
+    ) -> Result<Result<(), DailyCapReached>, StoreError> {
         let mut tx = self.pool.begin().await.map_err(self.failed("began to read"))?;
         self.room(&mut tx, job, worst, caps, now).await
     }

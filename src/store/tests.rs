@@ -57,15 +57,15 @@ pub(super) async fn start(store: &SqliteStore, id: &str, issue: u64) -> JobId {
 async fn a_pause_is_known_again_until_it_is_over_and_a_shorter_one_does_not_shorten_it() {
     let (store, _directory) = store().await;
     for (installation, until) in [(7, 90), (7, 20), (8, 30)] {
-        store.keep_pause(InstallationId(installation), at(until)).await.unwrap();
+        store.save_rate_limit(InstallationId(installation), at(until)).await.unwrap();
     }
     assert_eq!(
-        store.pauses(at(10)).await.unwrap(),
+        store.rate_limits(at(10)).await.unwrap(),
         [(InstallationId(7), at(90)), (InstallationId(8), at(30))]
     );
-    assert_eq!(store.pauses(at(30)).await.unwrap(), [(InstallationId(7), at(90))]);
-    store.keep_pause(InstallationId(7), at(95)).await.unwrap();
-    assert_eq!(store.pauses(at(94)).await.unwrap(), [(InstallationId(7), at(95))]);
+    assert_eq!(store.rate_limits(at(30)).await.unwrap(), [(InstallationId(7), at(90))]);
+    store.save_rate_limit(InstallationId(7), at(95)).await.unwrap();
+    assert_eq!(store.rate_limits(at(94)).await.unwrap(), [(InstallationId(7), at(95))]);
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn a_job_that_ended_makes_room_for_the_next_generation() {
     let (store, _directory) = store().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
-    let ended = TranscriptEvent::Ended { outcome: Outcome::Cancelled { why: "unlabelled".into() } };
+    let ended = TranscriptEvent::Ended { outcome: JobOutcome::Cancelled { why: "unlabelled".into() } };
     store.append(&claim, &[ended], at(2)).await.unwrap();
     let job = start(&store, "d2", 5).await;
     assert_eq!(store.job(job).await.unwrap().unwrap().generation, 2);
@@ -162,8 +162,8 @@ async fn an_effect_is_remembered_and_spend_adds_up_after_reopening() {
     let (store, directory) = store().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
-    assert_eq!(store.begin_effect(&claim, "pr", at(1)).await.unwrap(), Effect::Begun);
-    assert_eq!(store.begin_effect(&claim, "pr", at(2)).await.unwrap(), Effect::Begun);
+    assert_eq!(store.begin_effect(&claim, "pr", at(1)).await.unwrap(), EffectState::InProgress);
+    assert_eq!(store.begin_effect(&claim, "pr", at(2)).await.unwrap(), EffectState::InProgress);
     store.finish_effect(&claim, "pr", "12", at(3)).await.unwrap();
     let spent = TranscriptEvent::MessageAdded {
         message: Message::Assistant { blocks: Vec::new() },
@@ -176,10 +176,10 @@ async fn an_effect_is_remembered_and_spend_adds_up_after_reopening() {
     store.close().await;
 
     let store = SqliteStore::open(&directory.path().join("m.sqlite")).await.unwrap();
-    assert_eq!(store.begin_effect(&claim, "pr", at(5)).await.unwrap(), Effect::Done("12".into()));
-    let caps = DayCaps { repository: DayCap { usd: Some(0.5), tokens: None }, ..DayCaps::default() };
+    assert_eq!(store.begin_effect(&claim, "pr", at(5)).await.unwrap(), EffectState::Done("12".into()));
+    let caps = DailyCaps { repository: DailyCap { usd: Some(0.5), tokens: None }, ..DailyCaps::default() };
     let cent = WorstCase { input_tokens: 1, output_tokens: 1, usd: Some(0.01) };
-    let full = store.has_room(&claim.job, cent, &caps, at(6)).await.unwrap().unwrap_err();
+    let full = store.fits_daily_caps(&claim.job, cent, &caps, at(6)).await.unwrap().unwrap_err();
     assert_eq!((&*full.used, &*full.max), ("$0.5000", "$0.5000"));
     let sequences: Vec<u64> =
         store.transcript(claim.job.id).await.unwrap().iter().map(|r| r.sequence).collect();
@@ -191,7 +191,7 @@ async fn after_a_restart_a_dead_worker_s_job_is_taken_at_once() {
     let (store, _directory) = store().await;
     start(&store, "d1", 5).await;
     store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
-    assert_eq!(store.end_leases_of_the_dead().await.unwrap(), 1);
+    assert_eq!(store.expire_stale_leases().await.unwrap(), 1);
     let claim = store.claim("w2", at(60), at(2)).await.unwrap().unwrap();
     assert_eq!(claim.attempt, 2, "the attempt that died counts");
 }
@@ -210,7 +210,7 @@ async fn a_label_taken_off_and_put_on_again_is_not_lost() {
     store.record_delivery(&delivery("d2", cancel()), at(2)).await.unwrap();
     let again = delivery("d3", DeliveryRequest::Start(trigger(5)));
     assert_eq!(store.record_delivery(&again, at(3)).await.unwrap(), DeliveryRecorded::AlreadyActive(first));
-    let ended = TranscriptEvent::Ended { outcome: Outcome::Cancelled { why: "off".into() } };
+    let ended = TranscriptEvent::Ended { outcome: JobOutcome::Cancelled { why: "off".into() } };
     store.append(&claim, &[ended], at(4)).await.unwrap();
     let next = store.claim("w1", at(60), at(5)).await.unwrap().expect("the second label's job");
     assert_eq!(next.job.generation, 2);
@@ -222,14 +222,14 @@ async fn a_job_cannot_be_recorded_as_proposed_before_it_publishes() {
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
     let proposed = || TranscriptEvent::Ended {
-        outcome: Outcome::Proposed {
+        outcome: JobOutcome::Proposed {
             pull_request: None,
             branch: "b".into(),
             head: "0".repeat(40).parse().unwrap(),
         },
     };
     let refused = store.append(&claim, &[proposed()], at(2)).await;
-    assert!(matches!(refused, Err(StoreError::Illegal { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::IllegalTransition { .. })), "{refused:?}");
     assert_eq!(store.transcript(claim.job.id).await.unwrap(), []);
     let publishing = TranscriptEvent::StateChanged { state: JobState::Publishing };
     store.append(&claim, &[publishing, proposed()], at(3)).await.unwrap();
@@ -242,7 +242,7 @@ fn labelled(issue: u64, seconds: i64, found: bool) -> DeliveryRequest {
 
 async fn end_job(store: &SqliteStore, seconds: i64) {
     let claim = store.claim("w1", at(seconds + 60), at(seconds)).await.unwrap().unwrap();
-    let ended = TranscriptEvent::Ended { outcome: Outcome::Cancelled { why: "off".into() } };
+    let ended = TranscriptEvent::Ended { outcome: JobOutcome::Cancelled { why: "off".into() } };
     store.append(&claim, &[ended], at(seconds)).await.unwrap();
 }
 
@@ -301,15 +301,15 @@ async fn the_manifest_that_was_kept_first_stays_and_a_job_is_found_by_its_beginn
     let job = start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
     assert_eq!(store.manifest(job).await.unwrap(), None);
-    assert_eq!(store.keep_manifest(&claim, 1, "{1}", at(2)).await.unwrap(), "{1}");
-    assert_eq!(store.keep_manifest(&claim, 1, "{2}", at(3)).await.unwrap(), "{1}");
+    assert_eq!(store.save_manifest(&claim, 1, "{1}", at(2)).await.unwrap(), "{1}");
+    assert_eq!(store.save_manifest(&claim, 1, "{2}", at(3)).await.unwrap(), "{1}");
     assert_eq!(store.manifest(job).await.unwrap().as_deref(), Some("{1}"));
     let old = Claim { epoch: claim.epoch - 1, ..claim };
-    assert!(matches!(store.keep_manifest(&old, 1, "{3}", at(4)).await, Err(StoreError::LeaseLost { .. })));
+    assert!(matches!(store.save_manifest(&old, 1, "{3}", at(4)).await, Err(StoreError::LeaseLost { .. })));
 
-    let named = store.jobs_named(&job.to_string()[..9]).await.unwrap();
+    let named = store.jobs_with_prefix(&job.to_string()[..9]).await.unwrap();
     assert_eq!(named.iter().map(|job| job.id).collect::<Vec<_>>(), [job]);
-    assert!(store.jobs_named("f").await.unwrap().is_empty());
+    assert!(store.jobs_with_prefix("f").await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -317,23 +317,23 @@ async fn a_held_job_is_released_once_and_never_beside_another_of_its_issue() {
     let (store, _directory) = store().await;
     let job = start(&store, "d1", 5).await;
     let by: Login = "octo-writer".parse().unwrap();
-    assert_eq!(store.release_held(job, &by, at(1)).await.unwrap(), TakenUp::NotSo);
+    assert_eq!(store.resume_approved(job, &by, at(1)).await.unwrap(), ResumeOutcome::NotResumable);
     let claim = store.claim("w", at(100), at(1)).await.unwrap().unwrap();
     let head: Sha = "c".repeat(40).parse().unwrap();
-    let held = Outcome::Held { branch: "agent-fix/issue-5".into(), head };
+    let held = JobOutcome::Held { branch: "agent-fix/issue-5".into(), head };
     let publishing = TranscriptEvent::StateChanged { state: JobState::Publishing };
     store.append(&claim, &[publishing, TranscriptEvent::Ended { outcome: held }], at(2)).await.unwrap();
     assert!(store.claim("w", at(200), at(150)).await.unwrap().is_none(), "what is held is not worked on");
 
     let other = start(&store, "d2", 5).await;
-    assert_eq!(store.release_held(job, &by, at(151)).await.unwrap(), TakenUp::AnotherActive);
+    assert_eq!(store.resume_approved(job, &by, at(151)).await.unwrap(), ResumeOutcome::Conflict);
     let second = store.claim("w", at(300), at(152)).await.unwrap().unwrap();
     assert_eq!(second.job.id, other);
-    let called_off = Outcome::Cancelled { why: "x".into() };
+    let called_off = JobOutcome::Cancelled { why: "x".into() };
     store.append(&second, &[TranscriptEvent::Ended { outcome: called_off }], at(153)).await.unwrap();
 
-    assert_eq!(store.release_held(job, &by, at(154)).await.unwrap(), TakenUp::Now);
-    assert_eq!(store.release_held(job, &by, at(155)).await.unwrap(), TakenUp::NotSo);
+    assert_eq!(store.resume_approved(job, &by, at(154)).await.unwrap(), ResumeOutcome::Resumed);
+    assert_eq!(store.resume_approved(job, &by, at(155)).await.unwrap(), ResumeOutcome::NotResumable);
     let again = store.claim("w", at(400), at(156)).await.unwrap().unwrap();
     assert_eq!((again.job.id, again.job.outcome), (job, None));
     let last = store.transcript(job).await.unwrap();
@@ -346,9 +346,9 @@ async fn commands_are_due_in_order_until_they_are_carried_out_and_a_comment_coun
     let (store, _directory) = store().await;
     let ask = |comment: u64| {
         let Trigger { repository, issue, labeller: by, .. } = trigger(5);
-        let (number, command) = (issue.number, CommentCommand::Status);
+        let (number, command) = (issue.number, SlashCommand::Status);
         let comment = CommentId(comment);
-        let ask = Ask {
+        let ask = CommandRequest {
             repository,
             number,
             is_pull_request: false,
@@ -356,18 +356,18 @@ async fn commands_are_due_in_order_until_they_are_carried_out_and_a_comment_coun
             by,
             by_id: 1,
             by_is_bot: false,
-            said_in: SaidIn::Comment,
+            said_in: RequestSource::Comment,
             comment,
             body: String::new(),
             command,
             at: None,
         };
-        DeliveryRequest::Ask(ask)
+        DeliveryRequest::CommandRequest(ask)
     };
-    let due = async |seconds| store.due_ask(at(seconds)).await.unwrap().map(|due| due.id);
+    let due = async |seconds| store.next_pending_command(at(seconds)).await.unwrap().map(|due| due.id);
     for (id, comment, recorded) in [
-        ("d1", 1, DeliveryRecorded::Asked),
-        ("d2", 2, DeliveryRecorded::Asked),
+        ("d1", 1, DeliveryRecorded::CommandQueued),
+        ("d2", 2, DeliveryRecorded::CommandQueued),
         ("d3", 1, DeliveryRecorded::Duplicate),
     ] {
         let delivery = delivery(id, ask(comment));
@@ -375,13 +375,13 @@ async fn commands_are_due_in_order_until_they_are_carried_out_and_a_comment_coun
         assert_eq!(store.record_delivery(&delivery, now).await.unwrap(), recorded, "{id}");
     }
     assert_eq!((due(0).await, due(9).await.as_deref()), (None, Some("d1")));
-    store.postpone_ask("d1", at(60)).await.unwrap();
+    store.defer_command("d1", at(60)).await.unwrap();
     assert_eq!(due(9).await.as_deref(), Some("d2"));
     // What cannot be read keeps nobody waiting.
     sqlx::query("UPDATE asks SET ask_json = '{}' WHERE id = 'd2'").execute(store.pool()).await.unwrap();
     assert_eq!(due(9).await, None);
     assert_eq!(due(60).await.as_deref(), Some("d1"));
-    store.finish_ask("d1", "told", at(61)).await.unwrap();
+    store.complete_command("d1", "told", at(61)).await.unwrap();
     assert_eq!(due(99).await, None);
 }
 
@@ -393,11 +393,15 @@ async fn an_ended_job_is_taken_up_once_and_its_reviews_with_it() {
     let resumed = || TranscriptEvent::Resumed {
         by: "ada".parse().unwrap(),
         by_is_bot: false,
-        why: Resumption::Continued { grant: Grant::default(), words: String::new() },
+        why: ResumeReason::Continued { grant: BudgetExtension::default(), words: String::new() },
     };
-    assert_eq!(store.resume(job, resumed(), &[], at(1)).await.unwrap(), TakenUp::NotSo, "it is at work");
+    assert_eq!(
+        store.resume(job, resumed(), &[], at(1)).await.unwrap(),
+        ResumeOutcome::NotResumable,
+        "it is at work"
+    );
     let preparing = TranscriptEvent::StateChanged { state: JobState::Preparing };
-    let outcome = Outcome::Cancelled { why: "no".into() };
+    let outcome = JobOutcome::Cancelled { why: "no".into() };
     store.begin_effect(&claim, "pull_request.2", at(2)).await.unwrap();
     store.finish_effect(&claim, "pull_request.2", "12", at(2)).await.unwrap();
     store.append(&claim, &[preparing, TranscriptEvent::Ended { outcome }], at(2)).await.unwrap();
@@ -409,7 +413,7 @@ async fn an_ended_job_is_taken_up_once_and_its_reviews_with_it() {
 
     let review = |id: u64| {
         let Trigger { repository, issue, labeller: by, .. } = trigger(5);
-        DeliveryRequest::Ask(Ask {
+        DeliveryRequest::CommandRequest(CommandRequest {
             repository,
             number: issue.number,
             is_pull_request: true,
@@ -417,10 +421,10 @@ async fn an_ended_job_is_taken_up_once_and_its_reviews_with_it() {
             by,
             by_id: 1,
             by_is_bot: false,
-            said_in: SaidIn::Review,
+            said_in: RequestSource::Review,
             comment: CommentId(id),
             body: String::new(),
-            command: CommentCommand::Revise,
+            command: SlashCommand::Revise,
             at: None,
         })
     };
@@ -428,12 +432,13 @@ async fn an_ended_job_is_taken_up_once_and_its_reviews_with_it() {
         store.record_delivery(&delivery(id, review), at(3)).await.unwrap();
     }
     let waiting = async || {
-        let waiting = store.revisions(repository.id, PullRequestNumber(issue.number.0)).await.unwrap();
+        let waiting =
+            store.pending_revisions(repository.id, PullRequestNumber(issue.number.0)).await.unwrap();
         waiting.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
     };
     assert_eq!(waiting().await, ["d1", "d2"]);
-    assert_eq!(store.resume(job, resumed(), &["d1"], at(4)).await.unwrap(), TakenUp::Now);
-    assert_eq!(store.resume(job, resumed(), &["d2"], at(5)).await.unwrap(), TakenUp::NotSo);
+    assert_eq!(store.resume(job, resumed(), &["d1"], at(4)).await.unwrap(), ResumeOutcome::Resumed);
+    assert_eq!(store.resume(job, resumed(), &["d2"], at(5)).await.unwrap(), ResumeOutcome::NotResumable);
     assert_eq!(waiting().await, ["d2"], "what was not taken up is lost, or what was is not done");
     let again = store.claim("w", at(200), at(6)).await.unwrap().unwrap();
     assert_eq!((again.job.id, again.job.state), (job, JobState::Queued));

@@ -202,7 +202,7 @@ pub struct Selection {
 
 impl Selection {
     /// For people and the model.
-    pub fn in_words(&self) -> String {
+    pub fn describe(&self) -> String {
         match (&self.path, &self.name) {
             (Some(path), Some(name)) => format!("{name} in {path}"),
             (Some(path), None) => path.to_string(),

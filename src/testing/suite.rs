@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use uuid::Uuid;
 
 use crate::domain::{
-    BoundedOutput, Change, ChangedContent, CommandResult, Ending, JobSettings, ReportFormat, TestCase,
+    BoundedOutput, Change, ChangedContent, ExitStatus, JobSettings, ProcessOutput, ReportFormat, TestCase,
     TestReport, TestRun,
 };
-use crate::sandbox::protocol::ReportPlace;
+use crate::sandbox::protocol::ReportLocation;
 use crate::sandbox::{CallError, CommandSpec, SandboxError, Toolbox};
 
 use super::report_request::{Ask, Place, ask, ask_behind};
@@ -31,8 +31,8 @@ impl From<CallError> for SuiteError {
     fn from(error: CallError) -> Self {
         match error {
             // `/bin/sh` not starting is a fault of the sandbox, not of the suite.
-            CallError::Told(words) => Self::Sandbox(SandboxError::Gone(words)),
-            CallError::Lost(error) => Self::Sandbox(error),
+            CallError::RespondToModel(words) => Self::Sandbox(SandboxError::Gone(words)),
+            CallError::Fatal(error) => Self::Sandbox(error),
         }
     }
 }
@@ -44,21 +44,21 @@ pub async fn run_suite(toolbox: &Toolbox, settings: &JobSettings) -> Result<Test
 }
 
 /// Runs a part of the suite. Where that cannot be done, the words for the model are
-/// [`CallError::Told`].
+/// [`CallError::RespondToModel`].
 pub async fn run_selected(
     toolbox: &Toolbox,
     settings: &JobSettings,
     selection: &Selection,
 ) -> Result<TestRun, CallError> {
     let Some(invocation) = invocation(toolbox, settings).await? else {
-        return Err(CallError::Told(format!(
+        return Err(CallError::RespondToModel(format!(
             "`{}` is run by something that is not known here, so only the whole suite can be run: call run_tests \
              without path and name.",
             settings.test_command
         )));
     };
-    let arguments = selection.arguments(&invocation).map_err(CallError::Told)?;
-    let selected = Selected { words: selection.in_words(), arguments };
+    let arguments = selection.arguments(&invocation).map_err(CallError::RespondToModel)?;
+    let selected = Selected { words: selection.describe(), arguments };
     run(toolbox, settings, Some(&invocation), Some(selected)).await
 }
 
@@ -84,8 +84,8 @@ async fn content(toolbox: &Toolbox, path: &str) -> Result<Option<Vec<u8>>, CallE
             ChangedContent::File { bytes, .. } => Some(bytes),
             ChangedContent::Absent => None,
         })),
-        Err(CallError::Told(_)) => Ok(None),
-        Err(lost @ CallError::Lost(_)) => Err(lost),
+        Err(CallError::RespondToModel(_)) => Ok(None),
+        Err(lost @ CallError::Fatal(_)) => Err(lost),
     }
 }
 
@@ -103,17 +103,19 @@ async fn run(
     let (mut result, mut report) =
         run_once(toolbox, settings, invocation, selected.as_ref(), asked.as_ref()).await?;
     let refused = match (&asked, result.ending) {
-        (Some(asked), Ending::Exited { code }) if code != 0 && !report.is_known() => {
+        (Some(asked), ExitStatus::Exited { code }) if code != 0 && !report.is_known() => {
             asked.is_refused(code, &result.output.to_text())
         }
         _ => false,
     };
     if refused {
         (result, report) = run_once(toolbox, settings, invocation, selected.as_ref(), None).await?;
-        report.remark("the runner did not know how to write a report, and was run again without being asked");
+        report.add_remark(
+            "the runner did not know how to write a report, and was run again without being asked",
+        );
     }
     let runner = invocation.map(|invocation| invocation.runner);
-    let result = CommandResult { output: for_people(result.output, runner), ..result };
+    let result = ProcessOutput { output: for_people(result.output, runner), ..result };
     let selection = selected.map(|selected| selected.words);
     Ok(TestRun { command: settings.test_command.clone(), selection, result, report })
 }
@@ -124,7 +126,7 @@ async fn run_once(
     invocation: Option<&Invocation>,
     selected: Option<&Selected>,
     asked: Option<&Ask>,
-) -> Result<(CommandResult, TestReport), CallError> {
+) -> Result<(ProcessOutput, TestReport), CallError> {
     let mut arguments: Vec<String> = selected.map(|selected| selected.arguments.clone()).unwrap_or_default();
     let more = asked.map(|asked| asked.arguments.as_slice()).unwrap_or_default();
     arguments.extend_from_slice(more);
@@ -144,12 +146,12 @@ async fn run_once(
     let written = match asked.map(|asked| &asked.place) {
         None | Some(Place::Output) => None,
         Some(Place::File(name, format)) => {
-            let place = ReportPlace::Tmp { name: name.clone() };
+            let place = ReportLocation::Tmp { name: name.clone() };
             Some(written(toolbox, place, since, *format).await?)
         }
         Some(Place::Workspace(globs)) => {
             let globs = globs.iter().map(|glob| (*glob).to_owned()).collect();
-            Some(written(toolbox, ReportPlace::Workspace { globs }, since, FileFormat::JunitXml).await?)
+            Some(written(toolbox, ReportLocation::Workspace { globs }, since, FileFormat::JunitXml).await?)
         }
     };
     let runner = invocation.map(|invocation| invocation.runner);
@@ -167,14 +169,14 @@ async fn run_once(
 /// The report files: `Ok` of nothing where there is none, and why it cannot be read where there is.
 async fn written(
     toolbox: &Toolbox,
-    place: ReportPlace,
+    place: ReportLocation,
     since: SystemTime,
     format: FileFormat,
 ) -> Result<Result<Option<TestReport>, String>, CallError> {
     let (files, left_out) = match toolbox.reports(place, since).await {
         Ok(found) => found,
-        Err(CallError::Told(why)) => return Ok(Err(why)),
-        Err(lost @ CallError::Lost(_)) => return Err(lost),
+        Err(CallError::RespondToModel(why)) => return Ok(Err(why)),
+        Err(lost @ CallError::Fatal(_)) => return Err(lost),
     };
     if files.is_empty() && left_out == 0 {
         return Ok(Ok(None));
@@ -182,7 +184,7 @@ async fn written(
     match read_files(&files, format) {
         Some(mut report) if left_out > 0 => {
             report.finished = false;
-            report.remark(format!("{left_out} report files were too large to be read"));
+            report.add_remark(format!("{left_out} report files were too large to be read"));
             Ok(Ok(Some(report)))
         }
         Some(report) => Ok(Ok(Some(report))),
@@ -239,7 +241,7 @@ fn weigh(
         ),
     };
     if let Some(missing) = missing {
-        report.remark(missing);
+        report.add_remark(missing);
     }
     report
 }
@@ -248,15 +250,15 @@ fn compare(written: &mut TestReport, printed: &TestReport, output: &BoundedOutpu
     let (Some(file), Some(out)) = (written.counts, printed.counts) else { return };
     if (file.red() == 0) != (out.red() == 0) || file.ran().abs_diff(out.ran()) > file.errored.max(out.errored)
     {
-        written.remark(format!(
+        written.add_remark(format!(
             "the report file and the output contradict each other: {} against {}",
-            file.in_words(),
-            out.in_words()
+            file.describe(),
+            out.describe()
         ));
     }
-    if !printed.finished && !output.is_cut() {
+    if !printed.finished && !output.is_truncated() {
         written.finished = false;
-        written.remark("the report file is whole, and the output breaks off");
+        written.add_remark("the report file is whole, and the output breaks off");
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::io::Read;
 
-use mendwright_protocol::{
-    COLLECT_FILE_BYTES_MAX, COLLECT_PATHS_MAX, COLLECT_TOTAL_BYTES_MAX, Collect, Collected, CollectedFile,
-};
 use crate::tree::{Tree, TreeError};
+use mendwright_protocol::{
+    COLLECT_FILE_BYTES_MAX, COLLECT_PATHS_MAX, COLLECT_TOTAL_BYTES_MAX, Collect, CollectResult,
+    CollectedFileState,
+};
 
 /// The files' states, and their bytes one after the other.
-pub fn collect(tree: &Tree, request: &Collect) -> Result<(Collected, Vec<u8>), String> {
+pub fn collect(tree: &Tree, request: &Collect) -> Result<(CollectResult, Vec<u8>), String> {
     if request.paths.len() > COLLECT_PATHS_MAX {
         return Err(format!("{} paths, over the {COLLECT_PATHS_MAX} allowed", request.paths.len()));
     }
@@ -17,7 +18,7 @@ pub fn collect(tree: &Tree, request: &Collect) -> Result<(Collected, Vec<u8>), S
         let open = match tree.open_file(path) {
             Ok(open) => open,
             Err(TreeError::Missing(_) | TreeError::NotDirectory(_) | TreeError::Directory(_)) => {
-                files.push(CollectedFile::Absent);
+                files.push(CollectedFileState::Absent);
                 continue;
             }
             Err(
@@ -46,9 +47,9 @@ pub fn collect(tree: &Tree, request: &Collect) -> Result<(Collected, Vec<u8>), S
                 "the files up to '{path}' are larger than the {COLLECT_TOTAL_BYTES_MAX} bytes allowed in all"
             ));
         }
-        files.push(CollectedFile::File { executable: open.mode & 0o100 != 0, bytes });
+        files.push(CollectedFileState::File { executable: open.mode & 0o100 != 0, bytes });
     }
-    Ok((Collected { files }, content))
+    Ok((CollectResult { files }, content))
 }
 
 #[cfg(test)]
@@ -71,8 +72,8 @@ mod tests {
             collect(&tree, &Collect { paths: paths.iter().map(|p| (*p).to_owned()).collect() })
         };
         let (collected, content) = get(&["gone", "file", "dir", "file/x", "gone/x"]).unwrap();
-        let file = CollectedFile::File { executable: false, bytes: 4 };
-        let absent = CollectedFile::Absent;
+        let file = CollectedFileState::File { executable: false, bytes: 4 };
+        let absent = CollectedFileState::Absent;
         assert_eq!(collected.files, [absent, file, absent, absent, absent]);
         assert_eq!(content, b"text");
         for hostile in ["link", "linked/x", "../x", "/etc/passwd"] {

@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use crate::files::explain;
 use crate::nearest::nearest_lines;
-use mendwright_protocol::{Edit, EditFile};
 use crate::tree::Tree;
+use mendwright_protocol::{Edit, EditFile};
 
 /// Largest file that can be edited.
 const FILE_BYTES_MAX: u64 = 5 << 20;

@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader, Read};
 
 use crate::map::CHECKED_BYTES_MAX;
-use mendwright_protocol::{DeleteFile, FileWindow, MoveFile, ReadFile, WriteFile};
 use crate::tree::{Tree, TreeError};
+use mendwright_protocol::{DeleteFile, FileWindow, MoveFile, ReadFile, WriteFile};
 
 /// Largest file whose lines are counted.
 const FILE_BYTES_MAX: u64 = 256 << 20;

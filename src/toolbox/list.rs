@@ -2,9 +2,9 @@
 
 use ignore::DirEntry;
 
-use mendwright_protocol::{FileEntry, FileListing, ListFiles};
 use crate::tree::Tree;
 use crate::walk::{files, glob};
+use mendwright_protocol::{FileEntry, FileListing, ListFiles};
 
 /// Most entries of one listing, however many are wanted.
 const ENTRIES_MAX: usize = 10_000;

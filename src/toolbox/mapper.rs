@@ -11,10 +11,10 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 
-use mendwright_protocol::frames::{FrameError, read_message, write_message};
 use crate::map::{CHECKED_BYTES_MAX, Check, Outcome, Task};
-use mendwright_protocol::{Answer, FindSymbol, RepoMap, RepoMapped, SymbolFound, SyntaxFault};
 use crate::reaper::Reaper;
+use mendwright_protocol::frames::{FrameError, read_message, write_message};
+use mendwright_protocol::{FindSymbol, RankedRepoMap, RepoMap, Response, SymbolLocations, SyntaxError};
 
 /// For a map or a symbol: the process gives itself 30 s for reading.
 const MAP_MAX: Duration = Duration::from_secs(60);
@@ -41,7 +41,7 @@ struct Running {
 
 impl Mapper {
     /// The map.
-    pub async fn map(&self, reaper: &Reaper, request: RepoMap) -> Result<RepoMapped, String> {
+    pub async fn map(&self, reaper: &Reaper, request: RepoMap) -> Result<RankedRepoMap, String> {
         match self.done(reaper, &Task::Map(request), MAP_MAX).await? {
             Outcome::Mapped(mapped) => Ok(mapped),
             Outcome::Found(_) | Outcome::Checked(_) => Err(CROSSED.to_owned()),
@@ -49,7 +49,7 @@ impl Mapper {
     }
 
     /// Where a name is.
-    pub async fn find(&self, reaper: &Reaper, request: FindSymbol) -> Result<SymbolFound, String> {
+    pub async fn find(&self, reaper: &Reaper, request: FindSymbol) -> Result<SymbolLocations, String> {
         match self.done(reaper, &Task::Find(request), MAP_MAX).await? {
             Outcome::Found(found) => Ok(found),
             Outcome::Mapped(_) | Outcome::Checked(_) => Err(CROSSED.to_owned()),
@@ -57,7 +57,7 @@ impl Mapper {
     }
 
     /// What an edit broke. That nothing can be said is not worth failing an edit for.
-    pub async fn check(&self, reaper: &Reaper, path: &str, before: &[u8], after: &[u8]) -> Vec<SyntaxFault> {
+    pub async fn check(&self, reaper: &Reaper, path: &str, before: &[u8], after: &[u8]) -> Vec<SyntaxError> {
         if before.len().max(after.len()) > CHECKED_BYTES_MAX {
             return Vec::new();
         }
@@ -90,8 +90,8 @@ impl Mapper {
         };
         match timeout(longest, exchange).await {
             Ok(answered) => answered.and_then(|answer| match answer {
-                Answer::Done(outcome) => Ok(outcome),
-                Answer::Refused(why) => Err(why),
+                Response::Done(outcome) => Ok(outcome),
+                Response::Refused(why) => Err(why),
             }),
             Err(_) => Err(format!("it was not done within {} s", longest.as_secs())),
         }
@@ -106,7 +106,7 @@ struct Working<'a> {
 }
 
 impl Working<'_> {
-    async fn exchange(&mut self, task: &Task) -> Result<Answer<Outcome>, String> {
+    async fn exchange(&mut self, task: &Task) -> Result<Response<Outcome>, String> {
         let Some(process) = &mut self.process else { return Err(CROSSED.to_owned()) };
         write_message(&mut process.to, task)
             .await

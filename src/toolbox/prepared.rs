@@ -19,12 +19,12 @@ pub use tracked::{Tracked, TrackedPaths};
 use std::io;
 use std::path::PathBuf;
 
-use mendwright_protocol::PREPARED;
 use crate::tree::WORKSPACE;
+use mendwright_protocol::SNAPSHOT;
 
 /// Directories below one another. Deeper is no file system that a package manager makes.
 const DEPTH_MAX: usize = 256;
-/// Bytes of a path below `/workspace` or the home directory: below [`PREPARED`] it is longer, and
+/// Bytes of a path below `/workspace` or the home directory: below [`SNAPSHOT`] it is longer, and
 /// Linux takes 4,095.
 const PATH_BYTES_MAX: usize = 3_900;
 /// Files, directories and links of one set-up.
@@ -37,7 +37,7 @@ pub struct Roots {
     pub workspace: PathBuf,
     /// The home directory.
     pub home: PathBuf,
-    /// [`PREPARED`].
+    /// [`SNAPSHOT`].
     pub prepared: PathBuf,
 }
 
@@ -45,7 +45,7 @@ impl Roots {
     /// Those of this sandbox.
     pub fn of_this_sandbox() -> Result<Self, String> {
         let home = std::env::var_os("HOME").ok_or("the sandbox has no home directory: HOME is not set")?;
-        Ok(Self { workspace: WORKSPACE.into(), home: home.into(), prepared: PREPARED.into() })
+        Ok(Self { workspace: WORKSPACE.into(), home: home.into(), prepared: SNAPSHOT.into() })
     }
 }
 

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use ignore::WalkBuilder;
 
-use mendwright_protocol::{
-    REPORT_FILE_BYTES_MAX, REPORT_FILES_MAX, REPORTS_BYTES_MAX, ReportFiles, ReportPlace, Reports,
-};
 use crate::tree::Tree;
 use crate::walk::{glob, relative};
+use mendwright_protocol::{
+    REPORT_FILE_BYTES_MAX, REPORT_FILES_MAX, REPORTS_BYTES_MAX, ReportFiles, ReportLocation, Reports,
+};
 
 /// Where temporary files lie in every sandbox.
 const TMP: &str = "/tmp";
@@ -23,11 +23,11 @@ const ENTRIES_MAX: usize = 300_000;
 pub fn reports(workspace: &Tree, request: &Reports) -> Result<(ReportFiles, Vec<u8>), String> {
     let mut found = Found { since_ns: request.since_ns, ..Found::default() };
     match &request.place {
-        ReportPlace::Tmp { name } => {
+        ReportLocation::Tmp { name } => {
             let tmp = Tree::open(Path::new(TMP)).map_err(|e| format!("{TMP}: {e}"))?;
             found.take(&tmp, name);
         }
-        ReportPlace::Workspace { globs } => {
+        ReportLocation::Workspace { globs } => {
             let globs: Result<Vec<_>, _> = globs.iter().map(|pattern| glob(Some(pattern))).collect();
             let globs: Vec<_> = globs?.into_iter().flatten().collect();
             // What a build writes is mostly ignored by git.
@@ -89,7 +89,7 @@ mod tests {
 
     fn request(globs: &[&str], since_ns: u64) -> Reports {
         let globs = globs.iter().map(|glob| (*glob).to_owned()).collect();
-        Reports { place: ReportPlace::Workspace { globs }, since_ns }
+        Reports { place: ReportLocation::Workspace { globs }, since_ns }
     }
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let tree = Tree::open(directory.path()).unwrap();
         for name in ["../etc/passwd", "/etc/passwd", "not-there.xml"] {
-            let request = Reports { place: ReportPlace::Tmp { name: name.to_owned() }, since_ns: 0 };
+            let request = Reports { place: ReportLocation::Tmp { name: name.to_owned() }, since_ns: 0 };
             assert_eq!(reports(&tree, &request).unwrap().0.files, [0; 0], "{name}");
         }
     }

@@ -14,12 +14,12 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use mendwright_protocol::frames::{DATA_BYTES_MAX, Frame, write_data, write_frame, write_message};
 use crate::output::Keeper;
-use mendwright_protocol::{Answer, CommandEnd, OutputMode, RunCommand, RunEnded};
 use crate::reaper::Reaper;
 use crate::supervise::{CLEANUP_MAX, GRACE, Report};
 use crate::watch::Watch;
+use mendwright_protocol::frames::{DATA_BYTES_MAX, Frame, write_data, write_frame, write_message};
+use mendwright_protocol::{CommandEnd, OutputMode, Response, RunCommand, RunResult};
 
 /// For output that is still in the pipe when the command's processes are gone. Only another
 /// command could hold it open longer, by opening it below `/proc`.
@@ -40,19 +40,19 @@ pub async fn run(
 ) -> io::Result<()> {
     let (mut from_host, mut to_host) = tokio::io::split(stream);
     if let Err(why) = check(request) {
-        return write_message(&mut to_host, &Answer::<RunEnded>::Refused(why)).await;
+        return write_message(&mut to_host, &Response::<RunResult>::Refused(why)).await;
     }
     let mut looking = watch.begin();
     let mut running = match Running::start(request, reaper, watch.tasks_max()) {
         Ok(running) => running,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             let (end, hit) = (CommandEnd::NoProcess, looking.finish(true));
-            let ended = RunEnded { end, hit, omitted_bytes: 0, tail_bytes: 0 };
-            return write_message(&mut to_host, &Answer::Done(ended)).await;
+            let ended = RunResult { end, hit, omitted_bytes: 0, tail_bytes: 0 };
+            return write_message(&mut to_host, &Response::Done(ended)).await;
         }
         Err(error) => {
-            let refusal: Answer<RunEnded> =
-                Answer::Refused(format!("the command cannot be started: {error}"));
+            let refusal: Response<RunResult> =
+                Response::Refused(format!("the command cannot be started: {error}"));
             return write_message(&mut to_host, &refusal).await;
         }
     };
@@ -69,12 +69,12 @@ pub async fn run(
     let killed = Report { end: CommandEnd::Signalled { signal: libc::SIGKILL }, crowded: false };
     let Report { end, crowded } = report.unwrap_or(killed);
     if let CommandEnd::NotStarted { why } = end {
-        return write_message(&mut to_host, &Answer::<RunEnded>::Refused(why)).await;
+        return write_message(&mut to_host, &Response::<RunResult>::Refused(why)).await;
     }
     let (omitted_bytes, tail) = running.keeper.map_or((0, Vec::new()), Keeper::finish);
     let hit = looking.finish(crowded);
-    let ended = RunEnded { end, hit, omitted_bytes, tail_bytes: tail.len() as u64 };
-    write_message(&mut to_host, &Answer::Done(ended)).await?;
+    let ended = RunResult { end, hit, omitted_bytes, tail_bytes: tail.len() as u64 };
+    write_message(&mut to_host, &Response::Done(ended)).await?;
     write_data(&mut to_host, &tail).await
 }
 

@@ -9,9 +9,9 @@ use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkMatch};
 use ignore::DirEntry;
 
-use mendwright_protocol::{Search, SearchHits, SearchLine};
 use crate::tree::Tree;
 use crate::walk::{files, glob, threads};
+use mendwright_protocol::{Search, SearchHits, SearchLine};
 
 /// Most matches, however many are wanted.
 const MATCHES_MAX: u32 = 2_000;

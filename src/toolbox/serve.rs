@@ -10,16 +10,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::sync::Semaphore;
 
-use mendwright_protocol::frames::{Frame, FrameError, read_message, write_data, write_frame, write_message};
 use crate::init::Settled;
 use crate::mapper::Mapper;
-use mendwright_protocol::mux::{Mode, Stream, drive, opener};
 use crate::prepared::{Roots, TrackedPaths, pack, receive, seal};
-use mendwright_protocol::{Answer, EditFile, Edited, Hello, PROTOCOL_VERSION, Request, WriteFile, Written};
 use crate::reaper::Reaper;
 use crate::tree::{Tree, WORKSPACE};
 use crate::watch::Watch;
 use crate::{collect, edit, files, list, proxy, reports, room, run, search, transfer, unpack};
+use mendwright_protocol::frames::{Frame, FrameError, read_message, write_data, write_frame, write_message};
+use mendwright_protocol::mux::{Mode, Stream, drive, opener};
+use mendwright_protocol::{
+    EditFile, EditResult, Hello, PROTOCOL_VERSION, Request, Response, WriteFile, WriteResult,
+};
 
 /// Calls on files at one time.
 const THREADS_MAX: usize = 8;
@@ -92,14 +94,14 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
         Ok(request) => request,
         Err(FrameError::Ended) => return Err(io::ErrorKind::UnexpectedEof.into()),
         Err(FrameError::Malformed(why)) => {
-            write_message(&mut stream, &Answer::<()>::Refused(format!("the request is {why}"))).await?;
+            write_message(&mut stream, &Response::<()>::Refused(format!("the request is {why}"))).await?;
             return stream.shutdown().await;
         }
     };
     match request {
         Request::Hello(_) => {
             let hello = Hello { protocol: PROTOCOL_VERSION, watched: toolbox.watch.watched() };
-            write_message(&mut stream, &Answer::Done(hello)).await?;
+            write_message(&mut stream, &Response::Done(hello)).await?;
         }
         Request::ReadFile(r) => reply(&mut stream, toolbox, move |t| files::read(&t.tree, &r)).await?,
         Request::ListFiles(r) => reply(&mut stream, toolbox, move |t| list::list(&t.tree, &r)).await?,
@@ -159,8 +161,8 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
     stream.shutdown().await
 }
 
-fn answer_of<T>(outcome: Result<T, String>) -> Answer<T> {
-    outcome.map_or_else(Answer::Refused, Answer::Done)
+fn answer_of<T>(outcome: Result<T, String>) -> Response<T> {
+    outcome.map_or_else(Response::Refused, Response::Done)
 }
 
 /// Answers one of a few at a time, and nobody who has left while waiting for it.
@@ -178,11 +180,11 @@ async fn content_to<T: Serialize + Send + 'static>(
     };
     match on_thread(toolbox, work).await {
         Ok((described, content)) => {
-            write_message(stream, &Answer::Done(described)).await?;
+            write_message(stream, &Response::Done(described)).await?;
             write_data(stream, &content).await?;
             write_frame(stream, &Frame::End).await?;
         }
-        Err(why) => write_message(stream, &Answer::<()>::Refused(why)).await?,
+        Err(why) => write_message(stream, &Response::<()>::Refused(why)).await?,
     }
     drop(permit);
     Ok(())
@@ -196,27 +198,27 @@ async fn reply<T: Serialize + Send + 'static>(
     send(stream, &answer_of(on_thread(toolbox, work).await)).await
 }
 
-async fn send<T: Serialize>(stream: &mut Stream, answer: &Answer<T>) -> io::Result<()> {
+async fn send<T: Serialize>(stream: &mut Stream, answer: &Response<T>) -> io::Result<()> {
     match write_message(stream, answer).await {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-            write_message(stream, &Answer::<()>::Refused(format!("the answer is too large: {error}"))).await
+            write_message(stream, &Response::<()>::Refused(format!("the answer is too large: {error}"))).await
         }
         written => written,
     }
 }
 
-async fn edit_and_check(toolbox: Arc<Toolbox>, request: EditFile) -> Result<Edited, String> {
+async fn edit_and_check(toolbox: Arc<Toolbox>, request: EditFile) -> Result<EditResult, String> {
     let path = request.path.clone();
     let done = on_thread(Arc::clone(&toolbox), move |t| edit::edit(&t.tree, &request)).await?;
     let faults = toolbox.mapper.check(&toolbox.reaper, &path, &done.before, &done.after).await;
-    Ok(Edited { excerpt: done.excerpt, faults })
+    Ok(EditResult { excerpt: done.excerpt, faults })
 }
 
-async fn write_and_check(toolbox: Arc<Toolbox>, request: WriteFile) -> Result<Written, String> {
+async fn write_and_check(toolbox: Arc<Toolbox>, request: WriteFile) -> Result<WriteResult, String> {
     let (path, content) = (request.path.clone(), request.content.clone());
     let (created, before) = on_thread(Arc::clone(&toolbox), move |t| files::write(&t.tree, &request)).await?;
     let faults = toolbox.mapper.check(&toolbox.reaper, &path, &before, content.as_bytes()).await;
-    Ok(Written { created, bytes: content.len() as u64, faults })
+    Ok(WriteResult { created, bytes: content.len() as u64, faults })
 }
 
 async fn on_thread<T: Send + 'static>(

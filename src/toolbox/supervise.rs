@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::init::hide_from_commands;
 use crate::processes::{descendants, kill_all, reap_ended};
-use mendwright_protocol::CommandEnd;
 use crate::watch::is_crowded;
+use mendwright_protocol::CommandEnd;
 
 /// Between asking a command at its deadline to end and ending it.
 pub const GRACE: Duration = Duration::from_millis(500);

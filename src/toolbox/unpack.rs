@@ -6,15 +6,15 @@ use std::io::{self, Read};
 use tar::{Archive, EntryType};
 
 use crate::prepared::{Tracked, TrackedPaths};
-use mendwright_protocol::Unpacked;
 use crate::tree::{Tree, TreeError};
+use mendwright_protocol::UnpackResult;
 
 /// Most entries of one stream.
 const ENTRIES_MAX: u64 = 2_000_000;
 
 /// Unpacks everything `reader` holds, and remembers it in `tracked`. What a set-up has put in the
 /// way is removed; what this or an earlier stream has put there is an error.
-pub fn unpack(tree: &Tree, reader: impl Read, tracked: &mut TrackedPaths) -> Result<Unpacked, String> {
+pub fn unpack(tree: &Tree, reader: impl Read, tracked: &mut TrackedPaths) -> Result<UnpackResult, String> {
     let broken = |e: io::Error| format!("the tar stream cannot be read: {e}");
     let mut archive = Archive::new(reader);
     let mut entries = 0;
@@ -50,7 +50,7 @@ pub fn unpack(tree: &Tree, reader: impl Read, tracked: &mut TrackedPaths) -> Res
             return Err(format!("the tar stream has over {ENTRIES_MAX} entries"));
         }
     }
-    Ok(Unpacked { entries })
+    Ok(UnpackResult { entries })
 }
 
 /// Makes something, if need be once more after what is in its way and not tracked is gone.
@@ -94,7 +94,7 @@ mod tests {
         bytes
     }
 
-    fn unpacked(entries: &[Vec<u8>]) -> (tempfile::TempDir, Result<Unpacked, String>) {
+    fn unpacked(entries: &[Vec<u8>]) -> (tempfile::TempDir, Result<UnpackResult, String>) {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("tree")).unwrap();
         let tree = Tree::open(&directory.path().join("tree")).unwrap();

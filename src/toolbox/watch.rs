@@ -18,8 +18,8 @@ use tokio::time::timeout;
 
 use crate::counters::{Counters, Counts};
 use crate::processes::count_tasks;
-use mendwright_protocol::{LimitsHit, Place, Watched};
 use crate::tree::WORKSPACE;
+use mendwright_protocol::{LimitDetection, LimitsHit, WritableDirectory};
 
 /// A file system with less left than this is full: what is written in pieces ends up here, and no
 /// file system can be filled to the last byte.
@@ -41,7 +41,7 @@ const ENDED_SINCE: u64 = 4;
 
 /// What can be watched in this sandbox.
 pub struct Watch {
-    places: Vec<(Place, OwnedFd)>,
+    places: Vec<(WritableDirectory, OwnedFd)>,
     counters: Counters,
     /// The bound that we took ourselves, where no control group holds one.
     tasks_max: Option<u64>,
@@ -52,11 +52,11 @@ impl Watch {
     pub fn new(tasks_max: Option<u64>) -> Self {
         let home = std::env::var_os("HOME").unwrap_or_default();
         let places = [
-            (Place::Workspace, Path::new(WORKSPACE)),
-            (Place::Home, Path::new(&home)),
-            (Place::Tmp, Path::new("/tmp")),
-            (Place::SharedMemory, Path::new("/dev/shm")),
-            (Place::Root, Path::new("/")),
+            (WritableDirectory::Workspace, Path::new(WORKSPACE)),
+            (WritableDirectory::Home, Path::new(&home)),
+            (WritableDirectory::Tmp, Path::new("/tmp")),
+            (WritableDirectory::SharedMemory, Path::new("/dev/shm")),
+            (WritableDirectory::Root, Path::new("/")),
         ];
         let mut seen = HashSet::new();
         let places = places.into_iter().filter_map(|(place, path)| {
@@ -70,9 +70,9 @@ impl Watch {
     }
 
     /// What will be known of commands.
-    pub fn watched(&self) -> Watched {
+    pub fn watched(&self) -> LimitDetection {
         let counts = self.counters.read();
-        Watched {
+        LimitDetection {
             memory_kills: counts.memory_kills.is_some(),
             process_refusals: counts.process_refusals.is_some() || self.tasks_max.is_some(),
         }
@@ -90,7 +90,7 @@ impl Watch {
     }
 
     /// The first full place, and how soon to look again.
-    fn look(&self) -> (Option<Place>, Duration) {
+    fn look(&self) -> (Option<WritableDirectory>, Duration) {
         let (mut full, mut pause) = (None, PAUSE_MAX);
         for (place, directory) in &self.places {
             let Ok(room) = rustix::fs::fstatvfs(directory) else { continue };

@@ -110,7 +110,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{BoundedOutput, CommandResult, Ending, ReportBuilder, ReportFormat, TestCase};
+    use crate::domain::{BoundedOutput, ExitStatus, ProcessOutput, ReportBuilder, ReportFormat, TestCase};
 
     fn run(code: i32, cases: &[(&str, TestOutcome)], source: ReportSource) -> TestRun {
         let mut builder = ReportBuilder::default();
@@ -122,8 +122,8 @@ mod tests {
             ExitCode => TestReport::default(),
             source => builder.finish(source, ReportFormat::Junit, Some(counts), true),
         };
-        let ending = Ending::Exited { code };
-        let result = CommandResult { ending, output: BoundedOutput::default(), duration: Duration::ZERO };
+        let ending = ExitStatus::Exited { code };
+        let result = ProcessOutput { ending, output: BoundedOutput::default(), duration: Duration::ZERO };
         TestRun { command: "t".into(), selection: None, result, report }
     }
 
@@ -167,8 +167,8 @@ mod tests {
     fn what_became_of_the_base_s_tests_is_told() {
         let base = run(0, &[("a", Passed), ("b", Passed), ("c", Passed)], File).report;
         let mut after = run(0, &[("a", Passed), ("c", Skipped)], File).report;
-        after.remark("the report file and the output contradict each other: x");
-        let told: Vec<String> = flags(&base, &after).iter().map(Flag::in_words).collect();
+        after.add_remark("the report file and the output contradict each other: x");
+        let told: Vec<String> = flags(&base, &after).iter().map(Flag::describe).collect();
         insta::assert_snapshot!(told.join("\n"), @r"
         1 tests of the base are no longer there: b
         1 tests that ran at the base are skipped now: c

@@ -1,17 +1,17 @@
 //! The verdict: whether a proposal is verified. The only place that can make a [`Verified`], and
 //! it does so from the exit code of a test run in a fresh sandbox, never from anybody's word.
 
-use crate::domain::{FailedTest, Flag, Recorded, Sha, TestRun, TranscriptEvent};
+use crate::domain::{FailedTest, Flag, RecordedEvent, Sha, TestRun, TranscriptEvent};
 
-mod beside;
 mod compare;
-mod judge;
+mod known_failures;
 mod proof;
 mod rules;
 mod suspicion;
+mod verifier;
 
-pub use judge::{Judge, Red, Verdict};
 pub use rules::{TestPaths, forbidden_path};
+pub use verifier::{Rejected, Verdict, Verifier};
 
 /// Proof that a tree passed the suite in a fresh sandbox, and, where one was asked for, that it
 /// brings a test which fails without the change. Where the base was red for more than that, what failed
@@ -54,7 +54,7 @@ impl Verified {
 
     /// The verdict recorded last, when it was a good one: for a worker that goes on after a crash
     /// between verdict and publication.
-    pub fn from_transcript(transcript: &[Recorded]) -> Option<Self> {
+    pub fn from_transcript(transcript: &[RecordedEvent]) -> Option<Self> {
         let last = transcript.iter().rev().find_map(|recorded| match &recorded.event {
             TranscriptEvent::VerdictReached { verified, tree, explanation, run, proof, flags } => {
                 Some((*verified, tree, explanation, run, proof, flags))

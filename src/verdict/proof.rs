@@ -1,6 +1,6 @@
 //! The fail→pass proof: a test that the change brings must fail without the change.
 
-use crate::domain::{Change, ChangedContent, Ending, FailedTest, TestCase, TestRun};
+use crate::domain::{Change, ChangedContent, ExitStatus, FailedTest, TestCase, TestRun};
 use crate::workspace::Proposal;
 
 use super::rules::TestPaths;
@@ -26,18 +26,18 @@ pub(super) fn judge_proof(
     let named = brought.iter().map(|change| change.path.as_str()).collect::<Vec<_>>().join(", ");
     for run in [first, second] {
         match run.result.ending {
-            Ending::Exited { code: 0 } => {
+            ExitStatus::Exited { code: 0 } => {
                 return Err(format!(
                     "The tests you changed ({named}) pass on the base, too, without your change to the source. \
                      They do not show the bug. Write a test that fails before the fix, every time."
                 ));
             }
-            Ending::Exited { .. } => {}
-            Ending::Signalled { .. }
-            | Ending::TimedOut
-            | Ending::OutOfMemory
-            | Ending::DiskFull { .. }
-            | Ending::ProcessLimit => {
+            ExitStatus::Exited { .. } => {}
+            ExitStatus::Signalled { .. }
+            | ExitStatus::TimedOut
+            | ExitStatus::OutOfMemory
+            | ExitStatus::DiskFull { .. }
+            | ExitStatus::ProcessLimit => {
                 return Err(format!(
                     "The tests you changed ({named}), run on the base without your change to the source, did not \
                      end with a test failure: {}. That proves nothing. Write a test that fails quickly and stays \
@@ -57,7 +57,7 @@ pub(super) fn judge_proof(
         .map(|(test, _)| test)
         .collect();
     if own.is_empty() && !(first_failed.is_empty() && second_failed.is_empty()) {
-        let lost = match first.names_may_be_lost() || second.names_may_be_lost() {
+        let lost = match first.may_miss_failed_tests() || second.may_miss_failed_tests() {
             true => {
                 " (The output was cut, so yours may have failed without being named: have the tests print less.)"
             }
@@ -104,13 +104,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{BoundedOutput, CommandResult, FileMode, TestLocation, TestReport, WritablePlace};
+    use crate::domain::{BoundedOutput, FileMode, ProcessOutput, TestLocation, TestReport, WritableMount};
 
-    fn run(ending: Ending, failed: &[&str]) -> TestRun {
+    fn run(ending: ExitStatus, failed: &[&str]) -> TestRun {
         let output = BoundedOutput::default();
         TestRun {
             command: "t".into(),
-            result: CommandResult { ending, output, duration: Duration::ZERO },
+            result: ProcessOutput { ending, output, duration: Duration::ZERO },
             selection: None,
             report: TestReport::naming_failed(failed.iter().copied()),
         }
@@ -122,7 +122,7 @@ mod tests {
         vec![Change { path: "tests/test_new.py".parse().unwrap(), content }]
     }
 
-    const RED: Ending = Ending::Exited { code: 1 };
+    const RED: ExitStatus = ExitStatus::Exited { code: 1 };
 
     #[test]
     fn a_brought_test_that_fails_both_times_is_the_proof() {
@@ -136,16 +136,18 @@ mod tests {
     fn a_flaky_test_elsewhere_proves_nothing() {
         let red = run(RED, &["tests/test_old.py::test_flaky"]);
         assert!(judge_proof(&red, &red, &brought()).is_err());
-        assert!(judge_proof(&red, &run(Ending::Exited { code: 0 }, &[]), &brought()).is_err());
-        assert!(judge_proof(&run(Ending::TimedOut, &[]), &red, &brought()).is_err());
+        assert!(judge_proof(&red, &run(ExitStatus::Exited { code: 0 }, &[]), &brought()).is_err());
+        assert!(judge_proof(&run(ExitStatus::TimedOut, &[]), &red, &brought()).is_err());
     }
 
     #[test]
     fn a_run_that_met_a_limit_is_no_failing_test() {
         let red = run(RED, &["tests/test_new.py::test_new"]);
-        for limit in
-            [Ending::DiskFull { place: WritablePlace::Tmp }, Ending::ProcessLimit, Ending::OutOfMemory]
-        {
+        for limit in [
+            ExitStatus::DiskFull { place: WritableMount::Tmp },
+            ExitStatus::ProcessLimit,
+            ExitStatus::OutOfMemory,
+        ] {
             let met = run(limit, &["tests/test_new.py::test_new"]);
             let why = judge_proof(&red, &met, &brought()).unwrap_err();
             assert!(why.contains(&limit.describe()), "{why}");
@@ -161,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_suite_that_no_longer_builds_without_the_change_is_a_proof_without_names() {
-        let broken = run(Ending::Exited { code: 101 }, &[]);
+        let broken = run(ExitStatus::Exited { code: 101 }, &[]);
         assert_eq!(judge_proof(&broken, &broken, &brought()), Ok(vec![]));
     }
 

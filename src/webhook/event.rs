@@ -11,8 +11,8 @@ use branch::{DeletePayload, PullRequestPayload};
 use review::{CheckPayload, ReviewPayload};
 
 use crate::domain::{
-    Ask, CommentCommand, CommentId, InstallationId, InvalidIdentity, IssueNumber, IssueSnapshot, Login,
-    RepositoryId, RepositoryName, RepositoryRef, SaidIn, Trigger, is_addressed,
+    CommandRequest, CommentId, InstallationId, InvalidIdentity, IssueNumber, IssueSnapshot, Login,
+    RepositoryId, RepositoryName, RepositoryRef, RequestSource, SlashCommand, Trigger, mentions_bot,
 };
 use crate::github::GHOST;
 use crate::store::DeliveryRequest;
@@ -114,7 +114,7 @@ pub fn read_event(event: &str, payload: &[u8], label: &str) -> Result<ParsedEven
     }
     if let Some(said_in) = said_in(event) {
         // A review counts when it is sent off, its comments when they are made.
-        let wanted = if said_in == SaidIn::Review { "submitted" } else { "created" };
+        let wanted = if said_in == RequestSource::Review { "submitted" } else { "created" };
         if action.as_deref() != Some(wanted) {
             return nothing(format!("only what is {wanted} is looked at"));
         }
@@ -137,10 +137,10 @@ pub fn read_event(event: &str, payload: &[u8], label: &str) -> Result<ParsedEven
     Ok(ParsedEvent { action, meaning })
 }
 
-fn said_in(event: &str) -> Option<SaidIn> {
+fn said_in(event: &str) -> Option<RequestSource> {
     match event {
-        "pull_request_review" => Some(SaidIn::Review),
-        "pull_request_review_comment" => Some(SaidIn::ReviewComment),
+        "pull_request_review" => Some(RequestSource::Review),
+        "pull_request_review_comment" => Some(RequestSource::ReviewComment),
         _ => None,
     }
 }
@@ -268,12 +268,12 @@ impl CommentPayload {
     fn meaning(self) -> Result<Meaning, InvalidIdentity> {
         let nothing = |why: &str| Ok(Meaning::Nothing { why: why.to_owned() });
         let body = self.comment.body.clone().unwrap_or_default();
-        let is_addressed = self.issue.pull_request.is_some() && self.issue.is_told(&body);
-        let command = CommentCommand::read(&body).or(is_addressed.then_some(CommentCommand::Revise));
+        let mentions_bot = self.issue.pull_request.is_some() && self.issue.is_told(&body);
+        let command = SlashCommand::read(&body).or(mentions_bot.then_some(SlashCommand::Revise));
         let Some(command) = command else { return nothing("the comment holds no command") };
         let is_pull_request = self.issue.pull_request.is_some();
         let place = (self.repository, self.installation, is_pull_request);
-        self.comment.asks(place, self.issue, SaidIn::Comment, command)
+        self.comment.asks(place, self.issue, RequestSource::Comment, command)
     }
 }
 
@@ -293,15 +293,15 @@ impl RawComment {
         self,
         (repository, installation, is_pull_request): (RawRepository, Option<RawInstallation>, bool),
         issue: RawIssue,
-        said_in: SaidIn,
-        command: CommentCommand,
+        said_in: RequestSource,
+        command: SlashCommand,
     ) -> Result<Meaning, InvalidIdentity> {
         let nothing = |why: &str| Ok(Meaning::Nothing { why: why.to_owned() });
         let Some(installation) = installation else {
             return nothing("it does not come through an installation of the App");
         };
         let Some(by) = self.user else { return nothing("nobody is said to have written it") };
-        Ok(Meaning::Request(DeliveryRequest::Ask(Ask {
+        Ok(Meaning::Request(DeliveryRequest::CommandRequest(CommandRequest {
             repository: repository.reached_by(&installation)?,
             number: IssueNumber(issue.number),
             is_pull_request,
@@ -325,7 +325,7 @@ impl RawIssue {
 
     /// Whether `body` speaks to the bot that opened it.
     fn is_told(&self, body: &str) -> bool {
-        self.is_by_bot() && self.user.as_ref().is_some_and(|user| is_addressed(body, &user.login))
+        self.is_by_bot() && self.user.as_ref().is_some_and(|user| mentions_bot(body, &user.login))
     }
 
     fn snapshot(self) -> Result<IssueSnapshot, InvalidIdentity> {

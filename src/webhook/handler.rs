@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use super::event::{EventError, Meaning, read_event};
 use super::signature::{Signature, SignatureRefusal, WebhookSecrets};
-use crate::domain::{DeliveryId, Served};
+use crate::domain::{DeliveryId, RepositoryFilter};
 use crate::store::{DeliveryRecorded, NewDelivery, Store};
 
 /// Where the App's webhook points to.
@@ -46,7 +46,7 @@ pub struct WebhookState {
     /// The label that asks for work.
     pub label: String,
     /// Whom is listened to.
-    pub served: Served,
+    pub repository_filter: RepositoryFilter,
     /// Where deliveries are recorded: `Arc::new(store)` for a `store: Arc<dyn Store>`.
     pub deliveries: Arc<dyn DeliveryLog>,
     /// Poked after a delivery that made or ended a job, so that the worker looks at once.
@@ -103,7 +103,7 @@ async fn receive(
             state.wake.notify_one();
             json!({"outcome": "cancelled", "jobs": jobs})
         }
-        DeliveryRecorded::Asked => {
+        DeliveryRecorded::CommandQueued => {
             state.asked.notify_one();
             json!({"outcome": "asked"})
         }
@@ -147,7 +147,9 @@ impl FromRequest<WebhookState> for VerifiedDelivery {
             Meaning::Nothing { why } => (None, Some(why)),
         };
         let (request, why_nothing) = match request {
-            Some(request) if request.asks_for_work() && !state.served.serves(&request.repository().name) => {
+            Some(request)
+                if request.requests_work() && !state.repository_filter.allows(&request.repository().name) =>
+            {
                 let repository = &request.repository().name;
                 tracing::warn!(delivery = id.as_str(), %repository, "ignored: it may not use this service");
                 (None, Some(format!("{repository} may not use this service")))

@@ -2,7 +2,7 @@
 //!
 //! Nothing is acknowledged from memory: the answer 202 means that the delivery is in the store.
 //! Nothing here talks to GitHub; whether the labeller may ask for work is decided live, by the
-//! worker, with [`crate::domain::authorise`].
+//! worker, with [`crate::domain::authorize`].
 
 mod event;
 mod handler;

@@ -2,14 +2,14 @@
 
 use tracing::warn;
 
+use crate::domain::{Authorization, authorize, authorize_command};
 use crate::domain::{
-    Job, PullRequestNumber, Recorded, TranscriptEvent, opened_pull_request, present_round, round_of,
+    Job, PullRequestNumber, RecordedEvent, TranscriptEvent, opened_pull_request, present_round, round_of,
 };
 use crate::github::{ClosingPullRequest, GitHubError, Repository};
 use crate::store::Attempt;
-use crate::domain::{Authorisation, authorise, may_command};
 
-use super::{JobError, Parts};
+use super::{JobError, WorkerContext};
 
 /// How many earlier generations are looked at for an open pull request.
 const EARLIER_BRANCHES_MAX: usize = 10;
@@ -25,11 +25,15 @@ pub(super) enum Admission {
 }
 
 /// Asks GitHub for the repository, the issue and the labeller's permission, all live.
-pub(super) async fn admit(parts: &Parts, job: &Job, transcript: &[Recorded]) -> Result<Admission, JobError> {
+pub(super) async fn admit(
+    parts: &WorkerContext,
+    job: &Job,
+    transcript: &[RecordedEvent],
+) -> Result<Admission, JobError> {
     let trigger = &job.trigger;
     let at = &trigger.repository;
     let repository = parts.github.repository(at).await.map_err(github_error)?;
-    if !parts.rules.served.serves(&repository.name) {
+    if !parts.policy.repository_filter.allows(&repository.name) {
         return Ok(Admission::Ignored(format!("{} may not use this service", repository.name)));
     }
     if repository.archived {
@@ -50,9 +54,9 @@ pub(super) async fn admit(parts: &Parts, job: &Job, transcript: &[Recorded]) -> 
     }
     if !trigger.commanded
         && round_of(transcript) == 1
-        && !issue.snapshot.labels.iter().any(|label| label == &parts.rules.label)
+        && !issue.snapshot.labels.iter().any(|label| label == &parts.policy.label)
     {
-        return Ok(Admission::Refused(format!("the label `{}` was removed", parts.rules.label)));
+        return Ok(Admission::Refused(format!("the label `{}` was removed", parts.policy.label)));
     }
     let in_the_way = match opened_pull_request(transcript) {
         Some(number) => is_closed(parts, job, number).await?,
@@ -71,12 +75,12 @@ pub(super) async fn admit(parts: &Parts, job: &Job, transcript: &[Recorded]) -> 
 /// change go, asked for the round, or put the label on. Asked before the work, and again before anything
 /// of it is published. The inner `Err` is why not, for the issue.
 pub(super) async fn permitted(
-    parts: &Parts,
+    parts: &WorkerContext,
     job: &Job,
-    transcript: &[Recorded],
+    transcript: &[RecordedEvent],
 ) -> Result<Result<(), String>, JobError> {
     let trigger = &job.trigger;
-    let allowed = &parts.rules.bots_allowed;
+    let allowed = &parts.policy.bots_allowed;
     let word = present_round(transcript).iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::Released { by } => Some((by, false)),
         TranscriptEvent::Resumed { by, by_is_bot, .. } => Some((by, *by_is_bot)),
@@ -84,17 +88,17 @@ pub(super) async fn permitted(
     });
     let (person, is_bot) = word.unwrap_or((&trigger.labeller, trigger.labeller_is_bot));
     let permission = parts.github.permission(&trigger.repository, person).await.map_err(github_error)?;
-    let authorised = authorise(permission, person, is_bot, allowed);
-    Ok(match (authorised, may_command(permission, person, is_bot, allowed)) {
-        (Authorisation::Allowed, _) => Ok(()),
-        (Authorisation::Refused { .. }, Err(why)) if word.is_some() => Err(why),
-        (Authorisation::Refused { reason }, _) => Err(reason),
+    let authorised = authorize(permission, person, is_bot, allowed);
+    Ok(match (authorised, authorize_command(permission, person, is_bot, allowed)) {
+        (Authorization::Allowed, _) => Ok(()),
+        (Authorization::Refused { .. }, Err(why)) if word.is_some() => Err(why),
+        (Authorization::Refused { reason }, _) => Err(reason),
     })
 }
 
 /// What of earlier work would keep this job from being published: better found before anything is
 /// spent than after.
-async fn in_the_way(parts: &Parts, job: &Job) -> Result<Option<String>, JobError> {
+async fn in_the_way(parts: &WorkerContext, job: &Job) -> Result<Option<String>, JobError> {
     let at = &job.trigger.repository;
     for branch in job.earlier_branches().take(EARLIER_BRANCHES_MAX) {
         let open = parts.github.find_pull_request(at, &branch).await.map_err(github_error)?;
@@ -117,7 +121,11 @@ async fn in_the_way(parts: &Parts, job: &Job) -> Result<Option<String>, JobError
 }
 
 /// Why there can be no further round of a pull request.
-async fn is_closed(parts: &Parts, job: &Job, number: PullRequestNumber) -> Result<Option<String>, JobError> {
+async fn is_closed(
+    parts: &WorkerContext,
+    job: &Job,
+    number: PullRequestNumber,
+) -> Result<Option<String>, JobError> {
     let at = &job.trigger.repository;
     let open = parts.github.find_pull_request(at, &job.branch()).await.map_err(github_error)?;
     let is_open = open.is_some_and(|pull_request| pull_request.number == number);
@@ -128,12 +136,12 @@ async fn is_closed(parts: &Parts, job: &Job, number: PullRequestNumber) -> Resul
 /// or in a commit, or a link that somebody made by hand. A draft counts: somebody is at it. The job's own
 /// does not.
 async fn fixed_elsewhere(
-    parts: &Parts,
+    parts: &WorkerContext,
     job: &Job,
     repository: &Repository,
 ) -> Result<Option<String>, JobError> {
     let (at, number) = (&job.trigger.repository, job.trigger.issue.number);
-    let found = match parts.github.pull_requests_that_close(at, &repository.name, number).await {
+    let found = match parts.github.closing_pull_requests(at, &repository.name, number).await {
         Ok(found) => found,
         // Older servers do not know the question; what they know is in nobody's way.
         Err(error @ (GitHubError::Rejected { .. } | GitHubError::NotFound { .. })) => {
@@ -169,6 +177,6 @@ pub(super) fn github_error(error: GitHubError) -> JobError {
         GitHubError::NotFound { .. }
         | GitHubError::Forbidden { .. }
         | GitHubError::Rejected { .. }
-        | GitHubError::Withheld { .. } => JobError::Broke(error.to_string()),
+        | GitHubError::ContainsSecret { .. } => JobError::Broke(error.to_string()),
     }
 }

@@ -7,11 +7,11 @@ use crate::domain::{Job, JobState, PullRequestNumber, Sha};
 use crate::github::{GitHubError, Reviewers};
 use crate::publish::codeowners::{CODEOWNERS_PATHS, CodeOwners};
 use crate::publish::{Evidence, check, label_changes};
-use crate::store::{Effect, Journal, StoreError};
+use crate::store::{EffectState, Journal, StoreError};
 use crate::verdict::Verified;
 use crate::workspace::{BASE_FILE_BYTES_MAX, Workspace, WorkspaceError};
 
-use super::Parts;
+use super::WorkerContext;
 
 /// The check run on the branch.
 pub(super) const CHECK: &str = "check";
@@ -19,11 +19,11 @@ pub(super) const CHECK: &str = "check";
 const REVIEWERS: &str = "reviewers";
 
 /// Puts the label on the issue that says where its job stands, and takes the others off.
-pub(super) async fn label(parts: &Parts, job: &Job, state: JobState) -> Result<(), GitHubError> {
+pub(super) async fn label(parts: &WorkerContext, job: &Job, state: JobState) -> Result<(), GitHubError> {
     let (at, number) = (&job.trigger.repository, job.trigger.issue.number);
     let changed = async {
         let present = parts.github.issue(at, number).await?.snapshot.labels;
-        let (add, remove) = label_changes(&parts.rules.label, state, &present);
+        let (add, remove) = label_changes(&parts.policy.label, state, &present);
         if let Some(label) = add {
             parts.github.add_label(at, number, &label).await?;
         }
@@ -54,7 +54,7 @@ enum Trouble {
 /// The check run, whose effect is named `check`, and the requests for review of an open draft pull
 /// request.
 pub(super) async fn follow_up(
-    parts: &Parts,
+    parts: &WorkerContext,
     journal: &Journal,
     workspace: &Workspace,
     evidence: &Evidence,
@@ -76,14 +76,14 @@ pub(super) async fn follow_up(
 }
 
 async fn publish_check(
-    parts: &Parts,
+    parts: &WorkerContext,
     journal: &Journal,
     evidence: &Evidence,
     verified: &Verified,
     head: &Sha,
     kind: &str,
 ) -> Result<(), Trouble> {
-    if let Effect::Begun = journal.begin_effect(kind).await? {
+    if let EffectState::InProgress = journal.begin_effect(kind).await? {
         let run = check::render(evidence, verified, head);
         parts.github.publish_check(&evidence.job().trigger.repository, &run).await?;
         journal.finish_effect(kind, head.as_str()).await?;
@@ -92,13 +92,13 @@ async fn publish_check(
 }
 
 async fn ask_for_reviews(
-    parts: &Parts,
+    parts: &WorkerContext,
     journal: &Journal,
     workspace: &Workspace,
     evidence: &Evidence,
     number: PullRequestNumber,
 ) -> Result<(), Trouble> {
-    if !matches!(journal.begin_effect(REVIEWERS).await?, Effect::Begun) {
+    if !matches!(journal.begin_effect(REVIEWERS).await?, EffectState::InProgress) {
         return Ok(());
     }
     let trigger = &evidence.job().trigger;
@@ -117,7 +117,7 @@ async fn ask_for_reviews(
 /// Asks all at once; where GitHub does not take them, one at a time, so that one who has left does not
 /// keep the others from being asked.
 async fn ask(
-    parts: &Parts,
+    parts: &WorkerContext,
     job: &Job,
     number: PullRequestNumber,
     wanted: &Reviewers,
@@ -131,7 +131,7 @@ async fn ask(
         outcome => return outcome.map(|()| wanted.to_string()),
     }
     let mut asked = Reviewers::default();
-    for one in wanted.one_by_one() {
+    for one in wanted.individually() {
         match parts.github.request_reviews(at, number, &one).await {
             Ok(()) => {
                 asked.users.extend(one.users);

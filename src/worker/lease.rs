@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::{Parts, lease_end};
+use super::{WorkerContext, lease_end};
 use crate::store::{Claim, StoreError};
 
 /// How often the lease is prolonged; also how soon a cancelled job stops.
@@ -24,7 +24,7 @@ pub(super) enum Stopped {
 ///
 /// Once `committed` is set a branch is out and the rest takes seconds: it is not cut in the middle,
 /// where a pull request could be open that the job's end does not know of.
-pub(super) async fn keep(parts: &Parts, claim: &Claim, committed: &AtomicBool) -> Stopped {
+pub(super) async fn keep(parts: &WorkerContext, claim: &Claim, committed: &AtomicBool) -> Stopped {
     let mut held_until = lease_end((parts.clock)());
     loop {
         let now = (parts.clock)();

@@ -1,5 +1,5 @@
 //! Workers: claim a job, keep its lease alive, run it from top to bottom, end it. All I/O of a job
-//! goes through the ports in [`Parts`].
+//! goes through the ports in [`WorkerContext`].
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -13,41 +13,42 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use crate::agent::settle_lost;
-use crate::domain::{Budget, DayCaps, JobId, JobSettings, Login, Outcome, Served, TranscriptEvent};
+use crate::agent::charge_unrecorded_call;
+use crate::domain::{
+    Budget, DailyCaps, JobId, JobOutcome, JobSettings, Login, RepositoryFilter, TranscriptEvent,
+};
 use crate::github::GitHub;
 use crate::model::Model;
 use crate::sandbox::{Sandbox, SandboxSpec};
+use crate::setup::{SetupLocks, SetupPolicy};
 use crate::store::{Attempt, Claim, Journal, Store, StoreError};
-use crate::setup::{SetUpLocks, SetUpPolicy};
 use crate::workspace::Mirrors;
 
+mod acknowledger;
 mod admission;
-mod again;
-mod clerk;
+mod approval;
+mod commands;
+mod commit_publisher;
 mod follow_up;
-mod greeter;
-mod hold;
+mod issue_comments;
 mod lease;
 pub mod local;
 mod pipeline;
 mod preparation;
+mod progress_reporter;
 mod publication;
-mod reading;
 mod reconcile;
 mod report;
-mod revise;
-mod rounds;
-mod signing;
-mod teller;
+mod reverify;
+mod revisions;
 
-pub use again::{JudgedAgain, RanAgain, judge_again, run_again};
-pub use clerk::Clerk;
-pub use greeter::Greeter;
-pub use hold::{Release, ReleaseError, release};
-pub use preparation::settings_of;
+pub use acknowledger::Acknowledger;
+pub use approval::{Approval, ApprovalError, release};
+pub use commands::CommandProcessor;
+pub use preparation::resolve_settings;
 pub use reconcile::Reconciler;
 pub use report::JobReport;
+pub use reverify::{Rerun, Reverification, rerun, reverify};
 
 /// How long a claim holds without a heartbeat: what a dead worker's job waits for.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -66,7 +67,7 @@ const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// What a job needs to run: the ports, and the operator's rules.
 #[derive(Clone)]
-pub struct Parts {
+pub struct WorkerContext {
     /// Where everything is recorded.
     pub store: Arc<dyn Store>,
     /// The forge.
@@ -81,38 +82,38 @@ pub struct Parts {
     /// Where git objects are kept.
     pub mirrors: Mirrors,
     /// The operator's rules.
-    pub rules: Rules,
+    pub policy: JobPolicy,
     /// Wakes an idle worker.
     pub wake: Arc<Notify>,
     /// Set-ups that are under way in this process.
-    pub set_ups: SetUpLocks,
+    pub setup_locks: SetupLocks,
     /// What time it is.
     pub clock: fn() -> Timestamp,
 }
 
 /// The operator's rules for every job.
 #[derive(Debug, Clone)]
-pub struct Rules {
+pub struct JobPolicy {
     /// The label that asks for work.
     pub label: String,
     /// Bots whose label counts.
     pub bots_allowed: Vec<Login>,
     /// Which repositories may use this service.
-    pub served: Served,
+    pub repository_filter: RepositoryFilter,
     /// The most a job may spend; a repository may only ask for less.
     pub budget: Budget,
     /// What all jobs together may spend in a day.
-    pub caps: DayCaps,
+    pub caps: DailyCaps,
     /// The sandbox of every job; the label is filled in.
     pub sandbox: SandboxSpec,
     /// What a repository's set-up commands may do.
-    pub set_up: SetUpPolicy,
+    pub setup: SetupPolicy,
     /// The most a model may say in one answer, in tokens.
     pub output_tokens_max: u32,
     /// What the model can hold, its answer included, in tokens.
     pub context_tokens: u64,
     /// What the model that sums up can hold, its answer included, in tokens.
-    pub scribe_context_tokens: u64,
+    pub summarizer_context_tokens: u64,
     /// Settings given on the command line, which take the place of the repository's.
     pub settings_override: Option<SettingsOverride>,
     /// Whether every verified change is held back until somebody says that it may go out; a repository
@@ -180,20 +181,22 @@ impl From<StoreError> for JobError {
                 after: Duration::from_secs(30),
                 attempt: Attempt::DoesNotCount,
             },
-            StoreError::Illegal { .. } | StoreError::Unreadable { .. } => Self::Broke(error.to_string()),
+            StoreError::IllegalTransition { .. } | StoreError::Unreadable { .. } => {
+                Self::Broke(error.to_string())
+            }
         }
     }
 }
 
 /// One worker: takes a job at a time.
 pub struct Worker {
-    parts: Parts,
+    parts: WorkerContext,
     name: String,
 }
 
 impl Worker {
     /// A worker with a name for leases and logs.
-    pub fn new(parts: Parts, name: impl Into<String>) -> Self {
+    pub fn new(parts: WorkerContext, name: impl Into<String>) -> Self {
         Self { parts, name: name.into() }
     }
 
@@ -281,20 +284,20 @@ impl Worker {
 
     /// Whether the world has had its time to become ready.
     async fn too_old(&self, journal: &Journal) -> bool {
-        let since = hold::taken_up_at(journal).await.unwrap_or(journal.job().created_at);
+        let since = approval::taken_up_at(journal).await.unwrap_or(journal.job().created_at);
         let age = (self.parts.clock)().duration_since(since);
         age > SignedDuration::try_from(PATIENCE).unwrap_or_default()
     }
 
     async fn give_up(&self, journal: &Journal, why: String) -> Result<(), StoreError> {
         error!(why, "job failed");
-        settle_lost(journal).await?;
+        charge_unrecorded_call(journal).await?;
         publication::report_failure(&self.parts, journal, &why).await;
-        let outcome = Outcome::Failed { why };
+        let outcome = JobOutcome::Failed { why };
         journal.append(&[TranscriptEvent::Ended { outcome }]).await
     }
 
-    async fn attempt(&self, journal: &Journal, committed: &AtomicBool) -> Result<Outcome, JobError> {
+    async fn attempt(&self, journal: &Journal, committed: &AtomicBool) -> Result<JobOutcome, JobError> {
         if journal.claim().attempt > ATTEMPTS_MAX {
             return Err(JobError::Broke(format!(
                 "the worker died {ATTEMPTS_MAX} times at this job; it is not tried again"
@@ -303,9 +306,9 @@ impl Worker {
         Box::pin(pipeline::run(&self.parts, journal, committed)).await
     }
 
-    async fn called_off(&self, journal: &Journal, why: String) -> Result<Outcome, JobError> {
-        settle_lost(journal).await?;
-        let outcome = Outcome::Cancelled { why };
+    async fn called_off(&self, journal: &Journal, why: String) -> Result<JobOutcome, JobError> {
+        charge_unrecorded_call(journal).await?;
+        let outcome = JobOutcome::Cancelled { why };
         publication::report_end(&self.parts, journal, &outcome).await;
         journal.append(&[TranscriptEvent::Ended { outcome: outcome.clone() }]).await?;
         Ok(outcome)

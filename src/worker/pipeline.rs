@@ -6,20 +6,20 @@ use std::sync::atomic::AtomicBool;
 
 use tracing::{info, instrument};
 
-use crate::agent::{Agent, AgentEnding, AgentError, Conversation, Purse, Told, prompts};
+use crate::agent::{Agent, AgentEnding, AgentError, Conversation, MeteredModel, Told, prompts};
 use crate::domain::{
-    Budget, BudgetExhausted, EscalationReason, JobState, Outcome, Recorded, Step, TestRun, TranscriptEvent,
-    on_present_ground,
+    Budget, BudgetExhausted, EscalationReason, JobOutcome, JobState, JobTransition, RecordedEvent, TestRun,
+    TranscriptEvent, on_present_ground,
 };
 use crate::store::Journal;
-use crate::verdict::{Judge, Red, Verdict, Verified};
+use crate::verdict::{Rejected, Verdict, Verified, Verifier};
 
 use super::admission::{Admission, admit};
 use super::preparation::{
     Prepared, base_and_settings, sandbox_and_baseline, sandbox_error, suite_error, workspace_error,
 };
-use super::teller::Teller;
-use super::{JobError, Parts, publication, reading, rounds};
+use super::progress_reporter::Teller;
+use super::{JobError, WorkerContext, issue_comments, publication, revisions};
 
 /// A model that asks for verdict after verdict is not going to get it right.
 const RED_VERDICTS_MAX: u32 = 8;
@@ -36,16 +36,16 @@ enum Decision {
 /// Runs the job to its outcome. `committed` is set once a branch of ours is
 /// out.
 pub(super) async fn run(
-    parts: &Parts,
+    parts: &WorkerContext,
     journal: &Journal,
     committed: &AtomicBool,
-) -> Result<Outcome, JobError> {
+) -> Result<JobOutcome, JobError> {
     let transcript = journal.transcript().await?;
     let decision = match decided(on_present_ground(&transcript)) {
         Some(decision) => decision,
         None => {
             let mut stage = Stage::enter(journal, journal.job().state);
-            stage.take(Step::Claimed).await?;
+            stage.take(JobTransition::Claimed).await?;
             let remote = match admit(parts, journal.job(), &transcript).await? {
                 Admission::Admitted(remote) => remote,
                 Admission::Refused(why) => return publication::refuse(parts, journal, why).await,
@@ -79,22 +79,22 @@ pub(super) async fn run(
 /// The cap that leaves no room for a first call, however short: better found before anything is
 /// cloned than after. A job that is under way finds out at its next call.
 async fn no_room(
-    parts: &Parts,
+    parts: &WorkerContext,
     journal: &Journal,
-    transcript: &[Recorded],
+    transcript: &[RecordedEvent],
 ) -> Result<Option<BudgetExhausted>, JobError> {
     let has_begun =
         transcript.iter().any(|recorded| matches!(recorded.event, TranscriptEvent::Prepared { .. }));
     if has_begun {
         return Ok(None);
     }
-    let shortest = Agent::shortest_request(parts.rules.output_tokens_max);
-    let purse = purse(parts, journal, &parts.rules.budget);
-    Ok(purse.has_room(&shortest).await?.err())
+    let shortest = Agent::shortest_request(parts.policy.output_tokens_max);
+    let metered_model = metered_model(parts, journal, &parts.policy.budget);
+    Ok(metered_model.fits_daily_caps(&shortest).await?.err())
 }
 
 /// The decision that was recorded before a crash, if there is one.
-fn decided(transcript: &[Recorded]) -> Option<Decision> {
+fn decided(transcript: &[RecordedEvent]) -> Option<Decision> {
     let escalated = transcript.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::EscalationDecided { reason } => Some(Decision::Escalate(reason.clone())),
         _ => None,
@@ -116,21 +116,21 @@ async fn record_decision(stage: &mut Stage<'_>, decision: &Decision) -> Result<(
         },
         Decision::Escalate(reason) => TranscriptEvent::EscalationDecided { reason: reason.clone() },
     };
-    stage.take_with(Step::Decided, vec![event]).await
+    stage.take_with(JobTransition::Decided, vec![event]).await
 }
 
 /// Prepares, then lets the agent work and judges it, until there is a decision.
 #[instrument(skip_all)]
 async fn work(
-    parts: &Parts,
+    parts: &WorkerContext,
     journal: &Journal,
     stage: &mut Stage<'_>,
-    transcript: &[Recorded],
+    transcript: &[RecordedEvent],
     remote: &crate::github::Repository,
     teller: &Teller,
 ) -> Result<Decision, JobError> {
     teller.tell();
-    if let Err(reason) = rounds::find_branch(parts, journal, transcript).await? {
+    if let Err(reason) = revisions::find_branch(parts, journal, transcript).await? {
         return Ok(Decision::Escalate(reason));
     }
     let transcript = &journal.transcript().await?;
@@ -143,7 +143,7 @@ async fn work(
         Ok(prepared) => prepared,
         Err(reason) => return Ok(Decision::Escalate(reason)),
     };
-    stage.take(Step::Prepared).await?;
+    stage.take(JobTransition::Prepared).await?;
     teller.tell();
     let decision = agent_and_verdict(parts, journal, stage, &prepared, teller).await;
     tell_environment(journal, &prepared).await?;
@@ -152,7 +152,7 @@ async fn work(
 }
 
 async fn agent_and_verdict(
-    parts: &Parts,
+    parts: &WorkerContext,
     journal: &Journal,
     stage: &mut Stage<'_>,
     prepared: &Prepared,
@@ -162,50 +162,50 @@ async fn agent_and_verdict(
     let mut state = Conversation::replay(&transcript);
     instruct(journal, &transcript, &mut state).await?;
     let settings = prepared.environment.settings();
-    let purse = purse(parts, journal, &settings.budget);
-    let briefer = parts.brief_model.as_deref().map(|model| Purse { model, ..purse });
+    let metered_model = metered_model(parts, journal, &settings.budget);
+    let planner = parts.brief_model.as_deref().map(|model| MeteredModel { model, ..metered_model });
     let agent = Agent {
-        purse,
-        output_tokens_max: parts.rules.output_tokens_max,
-        context_tokens: parts.rules.context_tokens,
-        briefer,
-        scribe: briefer.unwrap_or(purse),
-        scribe_context_tokens: parts.rules.scribe_context_tokens,
+        metered_model,
+        output_tokens_max: parts.policy.output_tokens_max,
+        context_tokens: parts.policy.context_tokens,
+        planner,
+        summarizer: planner.unwrap_or(metered_model),
+        summarizer_context_tokens: parts.policy.summarizer_context_tokens,
         toolbox: &prepared.toolbox,
         workspace: prepared.environment.workspace(),
         settings,
         journal,
     };
-    let judge = Judge { environment: &prepared.environment, baseline: &prepared.baseline };
+    let judge = Verifier { environment: &prepared.environment, baseline: &prepared.baseline };
     agent.load(&mut state).await.map_err(agent_error)?;
     if !state.has_begun() {
-        let comments = reading::comments(parts, journal, &transcript).await?;
+        let comments = issue_comments::comments(parts, journal, &transcript).await?;
         let told = Told { issue: &journal.job().trigger.issue, comments: &comments };
         agent.open(&mut state, told, &prepared.baseline).await.map_err(agent_error)?;
     }
     agent.resume(&mut state, &transcript).await.map_err(agent_error)?;
     let mut last_refusal = None;
-    let mut last_red: Option<Red> = None;
+    let mut last_rejected: Option<Rejected> = None;
     loop {
         let finish = match agent.run(&mut state).await.map_err(agent_error)? {
             AgentEnding::Finished(finish) => finish,
             ending => return Ok(Decision::Escalate(escalation_of(ending))),
         };
         info!(summary = finish.summary, "the agent asks for a verdict");
-        stage.take(Step::Finished).await?;
+        stage.take(JobTransition::Finished).await?;
         teller.tell();
         let asked = std::time::Instant::now();
-        let judged = judge.judge(&Agent::changes(&state), last_red.as_ref()).await;
+        let judged = judge.judge(&Agent::changes(&state), last_rejected.as_ref()).await;
         tell_environment(journal, prepared).await?;
         let red = match judged.map_err(suite_error)? {
             Verdict::Verified(verified) => return Ok(Decision::Propose(verified)),
-            Verdict::Red(red) => red,
+            Verdict::Rejected(red) => red,
         };
         info!(why = red.explanation, "not verified");
         last_refusal = red.refused.then(|| red.explanation.clone()).or(last_refusal);
-        last_red = Some((*red).clone());
-        let step = stage.after(Step::SentBack)?;
-        let before = vec![red_event(&red), TranscriptEvent::StateChanged { state: step }];
+        last_rejected = Some((*red).clone());
+        let step = stage.after(JobTransition::SentBack)?;
+        let before = vec![rejected_event(&red), TranscriptEvent::StateChanged { state: step }];
         let words = words_for_model(&red, prepared);
         agent
             .answer_finish(&mut state, finish, &words, asked.elapsed(), before)
@@ -224,14 +224,14 @@ async fn agent_and_verdict(
 }
 
 /// What the job's model calls are paid from.
-fn purse<'a>(parts: &'a Parts, journal: &'a Journal, budget: &'a Budget) -> Purse<'a> {
-    Purse { model: parts.model.as_ref(), journal, budget, caps: &parts.rules.caps }
+fn metered_model<'a>(parts: &'a WorkerContext, journal: &'a Journal, budget: &'a Budget) -> MeteredModel<'a> {
+    MeteredModel { model: parts.model.as_ref(), journal, budget, caps: &parts.policy.caps }
 }
 
 /// Records which texts the model is instructed with, unless the transcript says so already.
 async fn instruct(
     journal: &Journal,
-    transcript: &[Recorded],
+    transcript: &[RecordedEvent],
     state: &mut Conversation,
 ) -> Result<(), JobError> {
     let last = transcript.iter().rev().find_map(|recorded| match &recorded.event {
@@ -260,7 +260,7 @@ async fn tell_environment(journal: &Journal, prepared: &Prepared) -> Result<(), 
     Ok(())
 }
 
-fn red_event(red: &Red) -> TranscriptEvent {
+fn rejected_event(red: &Rejected) -> TranscriptEvent {
     TranscriptEvent::VerdictReached {
         verified: false,
         tree: red.tree.clone(),
@@ -272,7 +272,7 @@ fn red_event(red: &Red) -> TranscriptEvent {
 }
 
 /// The model's next observation after a red verdict.
-fn words_for_model(red: &Red, prepared: &Prepared) -> String {
+fn words_for_model(red: &Rejected, prepared: &Prepared) -> String {
     let run = red.run.as_ref().filter(|run| !run.is_green());
     let shown = |run: &TestRun| crate::agent::tools::describe_run(run, Some(&prepared.baseline));
     let output = run.map(shown).unwrap_or_default();
@@ -307,15 +307,19 @@ impl<'a> Stage<'a> {
         Self { journal, state }
     }
 
-    fn after(&self, step: Step) -> Result<JobState, JobError> {
+    fn after(&self, step: JobTransition) -> Result<JobState, JobError> {
         self.state.after(step).map_err(|error| JobError::Broke(error.to_string()))
     }
 
-    async fn take(&mut self, step: Step) -> Result<(), JobError> {
+    async fn take(&mut self, step: JobTransition) -> Result<(), JobError> {
         self.take_with(step, Vec::new()).await
     }
 
-    async fn take_with(&mut self, step: Step, mut events: Vec<TranscriptEvent>) -> Result<(), JobError> {
+    async fn take_with(
+        &mut self,
+        step: JobTransition,
+        mut events: Vec<TranscriptEvent>,
+    ) -> Result<(), JobError> {
         let state = self.after(step)?;
         events.push(TranscriptEvent::StateChanged { state });
         self.journal.append(&events).await?;

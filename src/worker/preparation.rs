@@ -2,19 +2,19 @@
 
 use crate::config::{REPOSITORY_FILE, resolve};
 use crate::domain::{
-    Ending, EscalationReason, JobSettings, Recorded, RepositoryRef, Sha, TestRun, TranscriptEvent,
+    EscalationReason, ExitStatus, JobSettings, RecordedEvent, RepositoryRef, Sha, TestRun, TranscriptEvent,
 };
 use crate::github::{GitAccess, Repository};
 use crate::sandbox::{SandboxError, SandboxSpec, Toolbox};
+use crate::setup::{Environment, SetupFailure};
 use crate::store::{Attempt, Journal};
-use crate::setup::{Environment, SetUpFailure};
 use crate::testing::{SuiteError, run_suite};
 use crate::workspace::{Workspace, WorkspaceError};
 
 use super::admission::github_error;
-use crate::setup::{self, LeftOut};
+use super::{JobError, JobPolicy, WorkerContext};
+use crate::setup::SkippedSetup;
 use crate::setup::{Permitted, permit};
-use super::{JobError, Parts, Rules};
 
 /// What the agent starts from.
 pub(super) struct Prepared {
@@ -25,9 +25,9 @@ pub(super) struct Prepared {
 
 /// The base commit and the settings read from it: as recorded, or found now and recorded.
 pub(super) async fn base_and_settings(
-    parts: &Parts,
+    parts: &WorkerContext,
     journal: &Journal,
-    transcript: &[Recorded],
+    transcript: &[RecordedEvent],
     remote: &Repository,
 ) -> Result<Result<(Workspace, JobSettings), EscalationReason>, JobError> {
     let at = &journal.job().trigger.repository;
@@ -42,7 +42,7 @@ pub(super) async fn base_and_settings(
     let fetch =
         |access: GitAccess| async move { parts.mirrors.fetch(at.id, &access, &remote.default_branch).await };
     let workspace = with_access(parts, at, fetch).await?.map_err(workspace_error)?;
-    let settings = match settings_of(&parts.rules, &workspace).await.map_err(workspace_error)? {
+    let settings = match resolve_settings(&parts.policy, &workspace).await.map_err(workspace_error)? {
         Ok(settings) => settings,
         Err(why) => return Ok(Err(EscalationReason::Environment { why })),
     };
@@ -59,28 +59,28 @@ pub(super) async fn base_and_settings(
 ///
 /// # Errors
 /// The base cannot be read.
-pub async fn settings_of(
-    rules: &Rules,
+pub async fn resolve_settings(
+    policy: &JobPolicy,
     workspace: &Workspace,
 ) -> Result<Result<JobSettings, String>, WorkspaceError> {
     let file = workspace.base_file(REPOSITORY_FILE).await?;
     let file = file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let root = workspace.base_listing().await?;
-    let given = rules.settings_override.clone().unwrap_or_default();
-    let resolved = resolve(&rules.budget, file.as_deref(), &root, given.test_command.as_deref());
+    let given = policy.settings_override.clone().unwrap_or_default();
+    let resolved = resolve(&policy.budget, file.as_deref(), &root, given.test_command.as_deref());
     Ok(resolved.map(|settings| given.applied_to(settings)).map_err(|error| error.to_string()))
 }
 
 /// A sandbox at the last checkpoint (or the base), set up, and the baseline: as recorded, or run
 /// now and recorded.
 pub(super) async fn sandbox_and_baseline(
-    parts: &Parts,
+    parts: &WorkerContext,
     journal: &Journal,
-    transcript: &[Recorded],
+    transcript: &[RecordedEvent],
     workspace: Workspace,
     settings: JobSettings,
 ) -> Result<Result<Prepared, EscalationReason>, JobError> {
-    let is_prepared = |recorded: &Recorded| matches!(recorded.event, TranscriptEvent::Prepared { .. });
+    let is_prepared = |recorded: &RecordedEvent| matches!(recorded.event, TranscriptEvent::Prepared { .. });
     let of_this_base = &transcript[transcript.iter().rposition(is_prepared).unwrap_or(0)..];
     let recorded = of_this_base.iter().find_map(|recorded| match &recorded.event {
         TranscriptEvent::BaselineRun { run } => Some(run.clone()),
@@ -94,8 +94,8 @@ pub(super) async fn sandbox_and_baseline(
         Some(tree) => tree,
         None => workspace.base_tree().await.map_err(workspace_error)?,
     };
-    let spec = SandboxSpec { label: format!("job-{}", journal.job().id), ..parts.rules.sandbox.clone() };
-    let permitted = match permit(&settings, &parts.rules.set_up, &spec) {
+    let spec = SandboxSpec { label: format!("job-{}", journal.job().id), ..parts.policy.sandbox.clone() };
+    let permitted = match permit(&settings, &parts.policy.setup, &spec) {
         Ok(permitted) => permitted,
         Err(why) => return Ok(Err(EscalationReason::Environment { why })),
     };
@@ -124,7 +124,7 @@ pub(super) async fn sandbox_and_baseline(
             run
         }
     };
-    let without = || left_out::says_nothing(&baseline).filter(|_| environment.set_up_left_out().is_some());
+    let without = || crate::setup::says_nothing(&baseline).filter(|_| environment.skipped_setup().is_some());
     if let Some(why) = unusable(&baseline).or_else(without) {
         let why = [Some(why), hint].into_iter().flatten().collect::<Vec<_>>().join("\n");
         return Ok(Err(EscalationReason::Environment { why }));
@@ -143,7 +143,7 @@ struct Started {
 /// Starts the first sandbox. A set-up that nobody wrote down and that fails is left out. `Err`: why
 /// there is none.
 async fn start(
-    parts: &Parts,
+    parts: &WorkerContext,
     journal: &Journal,
     workspace: Workspace,
     permitted: &Permitted,
@@ -156,9 +156,9 @@ async fn start(
             spec.clone(),
             workspace.clone(),
             settings.clone(),
-            parts.rules.set_up.clone(),
+            parts.policy.setup.clone(),
             journal.job().trigger.repository.id,
-            parts.set_ups.clone(),
+            parts.setup_locks.clone(),
         );
         made.await.map_err(suite_error)
     };
@@ -166,18 +166,18 @@ async fn start(
     let failure = match fresh(journal, &with_it, tree).await? {
         Ok(Ok(toolbox)) => return Ok(Ok(Started { environment: with_it, toolbox, hint: hint.clone() })),
         Ok(Err(failure)) if settings.setup_detected => failure,
-        Ok(Err(failure)) => return Ok(Err(failure.in_words())),
+        Ok(Err(failure)) => return Ok(Err(failure.describe())),
         Err(why) => return Ok(Err(why)),
     };
-    let left_out = LeftOut { settings, failure: &failure };
-    journal.append(&[TranscriptEvent::Note { text: left_out.note() }]).await?;
+    let fallback = SkippedSetup { settings, failure: &failure };
+    journal.append(&[TranscriptEvent::Note { text: fallback.note() }]).await?;
     let bare = JobSettings { setup_commands: Vec::new(), ..settings.clone() };
-    let without_it = environment(&bare).await?.without_set_up(left_out.remark());
+    let without_it = environment(&bare).await?.with_setup_skipped(fallback.remark());
     Ok(match fresh(journal, &without_it, tree).await? {
         Ok(Ok(toolbox)) => {
-            Ok(Started { environment: without_it, toolbox, hint: Some(left_out.what_to_write()) })
+            Ok(Started { environment: without_it, toolbox, hint: Some(fallback.what_to_write()) })
         }
-        Ok(Err(failure)) => Err(failure.in_words()),
+        Ok(Err(failure)) => Err(failure.describe()),
         Err(why) => Err(why),
     })
 }
@@ -188,7 +188,7 @@ async fn fresh(
     journal: &Journal,
     environment: &Environment,
     tree: &Sha,
-) -> Result<Result<Result<Toolbox, SetUpFailure>, String>, JobError> {
+) -> Result<Result<Result<Toolbox, SetupFailure>, String>, JobError> {
     let fresh = environment.fresh(tree, "work").await;
     journal.append(&environment.take_events()).await?;
     match fresh {
@@ -216,7 +216,7 @@ pub(super) async fn first_runs(
         let note = format!("flaky at the base (failed once, passed once): {}", names(flaky));
         return Ok((second, Some(note)));
     }
-    if second.names_may_be_lost() {
+    if second.may_miss_failed_tests() {
         // A test that is not named this time may have failed all the same.
         return Ok((second, None));
     }
@@ -234,21 +234,21 @@ pub(super) fn unusable(baseline: &TestRun) -> Option<String> {
     let advice = "Say in `.github/agent-fix.yml` how the tests are run (`test:`), what they need (`setup:`) \
                   and how long they take (`timeout_minutes:`).";
     match baseline.result.ending {
-        Ending::Exited { code: 126 | 127 } => Some(format!(
+        ExitStatus::Exited { code: 126 | 127 } => Some(format!(
             "the test command `{command}` could not be started in the sandbox:\n{}\n{advice}",
             baseline.result.output.to_text()
         )),
         // pytest's own codes: 4 wrong usage, 5 no tests collected (docs.pytest.org, "Exit codes").
-        Ending::Exited { code: 4 | 5 } if command.contains("pytest") => Some(format!(
+        ExitStatus::Exited { code: 4 | 5 } if command.contains("pytest") => Some(format!(
             "the test command `{command}` found no tests to run:\n{}\n{advice}",
             baseline.result.output.to_text()
         )),
-        Ending::Exited { .. } => None,
-        Ending::Signalled { .. }
-        | Ending::TimedOut
-        | Ending::OutOfMemory
-        | Ending::DiskFull { .. }
-        | Ending::ProcessLimit => Some(format!(
+        ExitStatus::Exited { .. } => None,
+        ExitStatus::Signalled { .. }
+        | ExitStatus::TimedOut
+        | ExitStatus::OutOfMemory
+        | ExitStatus::DiskFull { .. }
+        | ExitStatus::ProcessLimit => Some(format!(
             "the test command `{command}` did not come to an end of its own at the base: {} {advice}",
             baseline.result.ending.explain()
         )),
@@ -258,7 +258,7 @@ pub(super) fn unusable(baseline: &TestRun) -> Option<String> {
 /// Works with git, and once more where it is refused: the token may have been revoked meanwhile, or the
 /// repository renamed.
 pub(super) async fn with_access<T, F>(
-    parts: &Parts,
+    parts: &WorkerContext,
     at: &RepositoryRef,
     work: impl Fn(GitAccess) -> F,
 ) -> Result<Result<T, WorkspaceError>, JobError>
@@ -308,7 +308,7 @@ pub(super) fn sandbox_error(error: SandboxError) -> JobError {
         },
         SandboxError::Unavailable { .. }
         | SandboxError::Protocol(_)
-        | SandboxError::NotKept(_)
+        | SandboxError::SnapshotFailed(_)
         | SandboxError::DiskFull(_) => JobError::Broke(error.to_string()),
     }
 }

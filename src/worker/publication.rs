@@ -8,25 +8,26 @@ use jiff::SignedDuration;
 use tracing::{error, warn};
 
 use crate::domain::{
-    EscalationReason, Job, Outcome, PullRequestNumber, Recorded, SecretFound, Sha, TranscriptEvent,
+    EscalationReason, Job, JobOutcome, PullRequestNumber, RecordedEvent, SecretFinding, Sha, TranscriptEvent,
     branch_found, round_of,
 };
-use crate::provenance::{Proposed, Sealed, gather};
+use crate::provenance::{ProposedCommit, Sealed, build_manifest};
 use crate::publish::{
-    Evidence, draft_pr, escalation, held, publish_escalation, publish_held, publish_proposal, update_progress,
+    Evidence, draft_pr, escalation, held, publish_approval_request, publish_escalation, publish_proposal,
+    update_progress,
 };
-use crate::secrets::{examine_text, redact};
-use crate::store::{Attempt, Effect, Journal};
+use crate::secrets::{redact, scan_text};
+use crate::store::{Attempt, EffectState, Journal};
 use crate::verdict::Verified;
 use crate::workspace::{Author, Workspace};
 
 use super::admission::{github_error, permitted};
+use super::approval;
+use super::commit_publisher::{OnBranch, Signing};
 use super::follow_up::{CHECK, follow_up, label};
-use super::hold;
 use super::preparation::workspace_error;
-use super::rounds::{self, Standing};
-use super::signing::{OnBranch, Signing};
-use super::{JobError, Parts};
+use super::revisions::{self, Standing};
+use super::{JobError, WorkerContext};
 
 /// A job older than this ends also where GitHub cannot be told of it.
 const UNTOLD_MAX: SignedDuration = SignedDuration::from_hours(12);
@@ -42,9 +43,9 @@ const HELD: &str = "held";
 const ESCALATION: &str = "escalation";
 
 /// Says on the issue that the job is seen.
-pub(super) async fn acknowledge(parts: &Parts, journal: &Journal) -> Result<(), JobError> {
+pub(super) async fn acknowledge(parts: &WorkerContext, journal: &Journal) -> Result<(), JobError> {
     let trigger = &journal.job().trigger;
-    if let Effect::Begun = journal.begin_effect(EYES).await? {
+    if let EffectState::InProgress = journal.begin_effect(EYES).await? {
         let reacted = parts.github.react_with_eyes(&trigger.repository, trigger.issue.number).await;
         reacted.map_err(github_error)?;
         journal.finish_effect(EYES, "eyes").await?;
@@ -53,12 +54,12 @@ pub(super) async fn acknowledge(parts: &Parts, journal: &Journal) -> Result<(), 
 }
 
 /// Brings the progress comment up to date. A job does not fail for it.
-pub(super) async fn progress(parts: &Parts, journal: &Journal) {
+pub(super) async fn progress(parts: &WorkerContext, journal: &Journal) {
     let told = async {
         let transcript = journal.transcript().await?;
         let job = current(parts, journal).await?;
         let evidence = evidence_of(parts, &job, &transcript);
-        rounds::tell(parts, &evidence, &transcript).await.map_err(github_error)?;
+        revisions::tell(parts, &evidence, &transcript).await.map_err(github_error)?;
         update_progress(parts.github.as_ref(), &job, &evidence).await.map_err(github_error)?;
         label(parts, &job, evidence.state).await.map_err(github_error)
     };
@@ -68,49 +69,53 @@ pub(super) async fn progress(parts: &Parts, journal: &Journal) {
 }
 
 /// Ends a job that may not be worked on, and says why on the issue.
-pub(super) async fn refuse(parts: &Parts, journal: &Journal, why: String) -> Result<Outcome, JobError> {
-    let outcome = Outcome::Cancelled { why };
+pub(super) async fn refuse(
+    parts: &WorkerContext,
+    journal: &Journal,
+    why: String,
+) -> Result<JobOutcome, JobError> {
+    let outcome = JobOutcome::Cancelled { why };
     end(parts, journal, outcome).await
 }
 
 /// Ends a job of which nothing is said anywhere but in the log and the store.
-pub(super) async fn ignore(journal: &Journal, why: String) -> Result<Outcome, JobError> {
-    let outcome = Outcome::Cancelled { why };
+pub(super) async fn ignore(journal: &Journal, why: String) -> Result<JobOutcome, JobError> {
+    let outcome = JobOutcome::Cancelled { why };
     journal.append(&[TranscriptEvent::Ended { outcome: outcome.clone() }]).await?;
     Ok(outcome)
 }
 
 /// Says on the issue how a job ended that did not get to publish anything.
-pub(super) async fn report_end(parts: &Parts, journal: &Journal, outcome: &Outcome) {
+pub(super) async fn report_end(parts: &WorkerContext, journal: &Journal, outcome: &JobOutcome) {
     if let Err(error) = tell_end(parts, journal, outcome).await {
         warn!(%error, "the end could not be told on the issue");
     }
 }
 
-async fn tell_end(parts: &Parts, journal: &Journal, outcome: &Outcome) -> Result<(), JobError> {
+async fn tell_end(parts: &WorkerContext, journal: &Journal, outcome: &JobOutcome) -> Result<(), JobError> {
     let mut transcript = journal.transcript().await?;
     // Told first, recorded then: a crash in between tells it once more, in the same place.
     let event = TranscriptEvent::Ended { outcome: outcome.clone() };
-    transcript.push(Recorded { sequence: transcript.len() as u64 + 1, at: journal.now(), event });
+    transcript.push(RecordedEvent { sequence: transcript.len() as u64 + 1, at: journal.now(), event });
     let job = current(parts, journal).await?;
     let evidence = evidence_of(parts, &job, &transcript);
-    rounds::tell(parts, &evidence, &transcript).await.map_err(github_error)?;
+    revisions::tell(parts, &evidence, &transcript).await.map_err(github_error)?;
     update_progress(parts.github.as_ref(), &job, &evidence).await.map_err(github_error)?;
     label(parts, &job, outcome.state()).await.map_err(github_error)
 }
 
 /// Says on the issue that a job failed through our own fault.
-pub(super) async fn report_failure(parts: &Parts, journal: &Journal, why: &str) {
-    report_end(parts, journal, &Outcome::Failed { why: why.to_owned() }).await;
+pub(super) async fn report_failure(parts: &WorkerContext, journal: &Journal, why: &str) {
+    report_end(parts, journal, &JobOutcome::Failed { why: why.to_owned() }).await;
 }
 
 /// Pushes the verified tree and opens the draft pull request.
 pub(super) async fn propose(
-    parts: &Parts,
+    parts: &WorkerContext,
     journal: &Journal,
     verified: &Verified,
     committed: &AtomicBool,
-) -> Result<Outcome, JobError> {
+) -> Result<JobOutcome, JobError> {
     let transcript = journal.transcript().await?;
     let job = current(parts, journal).await?;
     let at = &job.trigger.repository;
@@ -128,25 +133,25 @@ pub(super) async fn propose(
         Some(head) => head.clone(),
         None => commit(parts, &job, &workspace, verified, &transcript).await?,
     };
-    let kind = |kind: &str| rounds::effect(kind, &transcript);
+    let kind = |kind: &str| revisions::effect(kind, &transcript);
     let patch = workspace.patch(verified.tree()).await.map_err(workspace_error)?;
     let manifest = manifest(journal, &job, &workspace, &branch, &commit).await?;
     let mut evidence =
         evidence_of(parts, &job, &transcript).with_patch(&patch).with_manifest(manifest.clone());
-    evidence.notes.extend(hold::base_has_moved(parts, &workspace, at).await);
+    evidence.notes.extend(approval::base_has_moved(parts, &workspace, at).await);
     let signing = match unchanged {
         Some(_) => Signing::Pushed,
         None => Signing::of(parts, &workspace, &commit).await?,
     };
     evidence.notes.extend(signing.remark());
-    let is_held = unchanged.is_none() && hold::is_held(parts, &workspace, &job, &transcript).await?;
+    let is_held = unchanged.is_none() && approval::is_held(parts, &workspace, &job, &transcript).await?;
     let done = match is_held {
         true => None,
         false => match journal.begin_effect(&kind(BRANCH)).await? {
-            Effect::Done(reference) => Some(reference.parse::<Sha>().map_err(|_| {
+            EffectState::Done(reference) => Some(reference.parse::<Sha>().map_err(|_| {
                 JobError::Broke(format!("the ledger holds {reference:?} as a branch's commit"))
             })?),
-            Effect::Begun => None,
+            EffectState::InProgress => None,
         },
     };
     let head = match done.or(unchanged.cloned()) {
@@ -158,8 +163,8 @@ pub(super) async fn propose(
             }
             // Before anything of it leaves, all of it is looked through.
             let new = draft_pr::render(&evidence, verified, workspace.base_branch());
-            let mut found = examine_text("the pull request's title", &new.title);
-            found.extend(examine_text("the pull request's text", &new.body));
+            let mut found = scan_text("the pull request's title", &new.title);
+            found.extend(scan_text("the pull request's text", &new.body));
             let cleared = match workspace.clear(&branch, &commit).await.map_err(workspace_error)? {
                 Ok(cleared) if found.is_empty() => cleared,
                 Ok(_) => return withhold(parts, journal, found).await,
@@ -170,10 +175,10 @@ pub(super) async fn propose(
             };
             if is_held {
                 let pages = held::render(&evidence, verified, &commit, workspace.base_branch());
-                let held = hold::Held { cleared, manifest, pages };
+                let held = approval::Held { cleared, manifest, pages };
                 return hold_back(parts, journal, &workspace, &job, held).await;
             }
-            let head = match rounds::standing(parts, journal, &transcript, &workspace, &commit).await? {
+            let head = match revisions::standing(parts, journal, &transcript, &workspace, &commit).await? {
                 Standing::Next => {
                     let to = OnBranch { at, cleared: &cleared, tree: verified.tree(), parent };
                     signing.put_on_branch(parts, &workspace, to).await?
@@ -194,14 +199,14 @@ pub(super) async fn propose(
     };
     // From here on it is not cut in the middle: the pull request belongs to the branch.
     committed.store(true, Ordering::Relaxed);
-    let kept = journal.keep_manifest(round_of(&transcript), &manifest.to_text()).await?;
+    let kept = journal.save_manifest(round_of(&transcript), &manifest.to_text()).await?;
     let manifest = Sealed::parse(&kept).map_err(|error| JobError::Broke(error.to_string()))?;
     let evidence = evidence.with_manifest(manifest);
     let number = match journal.begin_effect(&kind(PULL_REQUEST)).await? {
-        Effect::Done(reference) => reference.parse().map(PullRequestNumber).map_err(|_| {
+        EffectState::Done(reference) => reference.parse().map(PullRequestNumber).map_err(|_| {
             JobError::Broke(format!("the ledger holds {reference:?} as a pull request's number"))
         })?,
-        Effect::Begun => {
+        EffectState::InProgress => {
             let published =
                 publish_proposal(parts.github.as_ref(), &job, &evidence, verified, workspace.base_branch())
                     .await
@@ -211,7 +216,7 @@ pub(super) async fn propose(
         }
     };
     let made = before.as_ref().filter(|_| unchanged.is_none()).map(|before| (&head, before, verified.tree()));
-    rounds::answer_threads(parts, &evidence, &transcript, &workspace, made).await?;
+    revisions::answer_threads(parts, &evidence, &transcript, &workspace, made).await?;
     let reference = format!("#{number}");
     journal.append(&[TranscriptEvent::Published { kind: PULL_REQUEST.to_owned(), reference }]).await?;
     let pull_request = (number.0 != 0).then_some(number);
@@ -221,43 +226,48 @@ pub(super) async fn propose(
             follow_up(parts, journal, &workspace, &evidence, verified, (&head, &check), number).await;
         followed.map_err(github_error)?;
     }
-    end(parts, journal, Outcome::Proposed { pull_request, branch, head }).await
+    end(parts, journal, JobOutcome::Proposed { pull_request, branch, head }).await
 }
 
 /// Whether the job's pull request is open: it then ends with it, whatever it is told.
 pub(super) async fn is_published(journal: &Journal) -> bool {
-    let is_open = |recorded: &Recorded| matches!(&recorded.event, TranscriptEvent::Published { kind, .. } if kind == PULL_REQUEST);
+    let is_open = |recorded: &RecordedEvent| matches!(&recorded.event, TranscriptEvent::Published { kind, .. } if kind == PULL_REQUEST);
     journal.transcript().await.is_ok_and(|transcript| transcript.iter().any(is_open))
 }
 
 /// Keeps the commit and its manifest, and shows on the issue what is held back.
 async fn hold_back(
-    parts: &Parts,
+    parts: &WorkerContext,
     journal: &Journal,
     workspace: &Workspace,
     job: &Job,
-    held: hold::Held,
-) -> Result<Outcome, JobError> {
-    let hold::Held { cleared, manifest, pages } = held;
-    let found: Vec<SecretFound> =
-        pages.iter().flat_map(|page| examine_text("the comment that shows the change", page)).collect();
+    held: approval::Held,
+) -> Result<JobOutcome, JobError> {
+    let approval::Held { cleared, manifest, pages } = held;
+    let found: Vec<SecretFinding> =
+        pages.iter().flat_map(|page| scan_text("the comment that shows the change", page)).collect();
     if !found.is_empty() {
         return withhold(parts, journal, found).await;
     }
-    workspace.keep_commit(&cleared).await.map_err(workspace_error)?;
+    workspace.pin_commit(&cleared).await.map_err(workspace_error)?;
     let transcript = journal.transcript().await?;
-    journal.keep_manifest(round_of(&transcript), &manifest.to_text()).await?;
-    let kind = rounds::held_effect(HELD, &transcript);
-    if let Effect::Begun = journal.begin_effect(&kind).await? {
-        let posted = publish_held(parts.github.as_ref(), job, pages).await.map_err(github_error)?;
+    journal.save_manifest(round_of(&transcript), &manifest.to_text()).await?;
+    let kind = revisions::held_effect(HELD, &transcript);
+    if let EffectState::InProgress = journal.begin_effect(&kind).await? {
+        let posted =
+            publish_approval_request(parts.github.as_ref(), job, pages).await.map_err(github_error)?;
         journal.finish_effect(&kind, &posted).await?;
     }
     let (branch, head) = (cleared.branch().to_owned(), cleared.commit().clone());
-    end(parts, journal, Outcome::Held { branch, head }).await
+    end(parts, journal, JobOutcome::Held { branch, head }).await
 }
 
 /// Hands the job to a person without a word of what it holds.
-async fn withhold(parts: &Parts, journal: &Journal, found: Vec<SecretFound>) -> Result<Outcome, JobError> {
+async fn withhold(
+    parts: &WorkerContext,
+    journal: &Journal,
+    found: Vec<SecretFinding>,
+) -> Result<JobOutcome, JobError> {
     for found in &found {
         error!(what = found.what, place = %found.place, "a secret was about to leave; nothing was published");
     }
@@ -265,7 +275,11 @@ async fn withhold(parts: &Parts, journal: &Journal, found: Vec<SecretFound>) -> 
 }
 
 /// Hands a job to a person whose proposal cannot be published.
-async fn give_over(parts: &Parts, journal: &Journal, reason: EscalationReason) -> Result<Outcome, JobError> {
+async fn give_over(
+    parts: &WorkerContext,
+    journal: &Journal,
+    reason: EscalationReason,
+) -> Result<JobOutcome, JobError> {
     journal.append(&[TranscriptEvent::EscalationDecided { reason: reason.clone() }]).await?;
     escalate(parts, journal, reason).await
 }
@@ -279,18 +293,18 @@ async fn manifest(
     head: &Sha,
 ) -> Result<Sealed, JobError> {
     let base_tree = workspace.base_tree().await.map_err(workspace_error)?;
-    let proposed = Proposed { base_tree, branch: branch.to_owned(), head: head.clone() };
-    let manifest = gather(job, &journal.transcript_text().await?, &proposed)
+    let proposed = ProposedCommit { base_tree, branch: branch.to_owned(), head: head.clone() };
+    let manifest = build_manifest(job, &journal.transcript_text().await?, &proposed)
         .ok_or_else(|| JobError::Broke("the transcript has no verdict to make a manifest of".to_owned()))?;
     Ok(Sealed::new(manifest))
 }
 
 /// Posts the escalation.
 pub(super) async fn escalate(
-    parts: &Parts,
+    parts: &WorkerContext,
     journal: &Journal,
     reason: EscalationReason,
-) -> Result<Outcome, JobError> {
+) -> Result<JobOutcome, JobError> {
     let transcript = journal.transcript().await?;
     let job = current(parts, journal).await?;
     let mut evidence = evidence_of(parts, &job, &transcript);
@@ -298,22 +312,22 @@ pub(super) async fn escalate(
         let workspace = recorded_workspace(parts, &job, &transcript).await?;
         evidence = evidence.with_patch(&workspace.patch(&tree).await.map_err(workspace_error)?);
     }
-    let found: Vec<SecretFound> = escalation::render(&evidence, &reason)
+    let found: Vec<SecretFinding> = escalation::render(&evidence, &reason)
         .iter()
-        .flat_map(|page| examine_text("the escalation", page))
+        .flat_map(|page| scan_text("the escalation", page))
         .collect();
     // What tells of a secret holds none itself: it shows nothing.
     if !found.is_empty() && !matches!(reason, EscalationReason::Secret { .. }) {
         return Box::pin(withhold(parts, journal, found)).await;
     }
-    let kind = rounds::effect(ESCALATION, &transcript);
-    if let Effect::Begun = journal.begin_effect(&kind).await? {
+    let kind = revisions::effect(ESCALATION, &transcript);
+    if let EffectState::InProgress = journal.begin_effect(&kind).await? {
         let posted = publish_escalation(parts.github.as_ref(), &job, &evidence, &reason)
             .await
             .map_err(github_error)?;
         journal.finish_effect(&kind, &posted).await?;
     }
-    end(parts, journal, Outcome::Escalated { reason }).await
+    end(parts, journal, JobOutcome::Escalated { reason }).await
 }
 
 /// The job is taken up again at once.
@@ -323,8 +337,8 @@ fn again(why: &str) -> JobError {
 
 /// Tells the end on the issue, then records it: a crash in between tells it once more, in place. Where
 /// GitHub cannot be told now, the job is put back for it, as long as somebody may still wait for it.
-async fn end(parts: &Parts, journal: &Journal, outcome: Outcome) -> Result<Outcome, JobError> {
-    let since = hold::taken_up_at(journal).await.unwrap_or(journal.job().created_at);
+async fn end(parts: &WorkerContext, journal: &Journal, outcome: JobOutcome) -> Result<JobOutcome, JobError> {
+    let since = approval::taken_up_at(journal).await.unwrap_or(journal.job().created_at);
     let age = journal.now().duration_since(since);
     match tell_end(parts, journal, &outcome).await {
         Ok(()) => {}
@@ -338,22 +352,22 @@ async fn end(parts: &Parts, journal: &Journal, outcome: Outcome) -> Result<Outco
 }
 
 /// What the job has to show, in the operator's terms.
-fn evidence_of(parts: &Parts, job: &Job, transcript: &[Recorded]) -> Evidence {
-    Evidence::from_transcript(job, transcript).with_label(&parts.rules.label)
+fn evidence_of(parts: &WorkerContext, job: &Job, transcript: &[RecordedEvent]) -> Evidence {
+    Evidence::from_transcript(job, transcript).with_label(&parts.policy.label)
 }
 
 /// The job as the store has it now.
-async fn current(parts: &Parts, journal: &Journal) -> Result<Job, JobError> {
+async fn current(parts: &WorkerContext, journal: &Journal) -> Result<Job, JobError> {
     let job = parts.store.job(journal.job().id).await?;
     Ok(job.unwrap_or_else(|| journal.job().clone()))
 }
 
 async fn recorded_workspace(
-    parts: &Parts,
+    parts: &WorkerContext,
     job: &Job,
-    transcript: &[Recorded],
+    transcript: &[RecordedEvent],
 ) -> Result<Workspace, JobError> {
-    let Some((base, branch)) = rounds::recorded_base(transcript) else {
+    let Some((base, branch)) = revisions::recorded_base(transcript) else {
         return Err(JobError::Broke("the transcript has no base commit to publish from".to_owned()));
     };
     let id = job.trigger.repository.id;
@@ -361,7 +375,7 @@ async fn recorded_workspace(
 }
 
 /// The tree of the last checkpoint or verdict: what a person can go on from.
-fn last_tree(transcript: &[Recorded]) -> Option<Sha> {
+fn last_tree(transcript: &[RecordedEvent]) -> Option<Sha> {
     transcript.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::Checkpoint { tree, .. } | TranscriptEvent::VerdictReached { tree, .. } => {
             Some(tree.clone())
@@ -373,11 +387,11 @@ fn last_tree(transcript: &[Recorded]) -> Option<Sha> {
 /// The commit: by the App, dated by the verdict, so that it has the same id however often it is
 /// made.
 async fn commit(
-    parts: &Parts,
+    parts: &WorkerContext,
     job: &Job,
     workspace: &Workspace,
     verified: &Verified,
-    transcript: &[Recorded],
+    transcript: &[RecordedEvent],
 ) -> Result<Sha, JobError> {
     let identity = parts.github.app_identity().await.map_err(github_error)?;
     let author = Author {

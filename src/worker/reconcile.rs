@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::domain::{DeliveryId, InvalidIdentity, RepositoryRef, Served, Trigger};
-use crate::github::{AppClient, GitHubError, HookDelivery, LabelledIssue, LabelledPage};
+use crate::domain::{DeliveryId, InvalidIdentity, RepositoryFilter, RepositoryRef, Trigger};
+use crate::github::{AppClient, GitHubError, LabelledIssue, LabelledPage, WebhookDelivery};
 use crate::store::{DeliveryRecorded, DeliveryRequest, NewDelivery, Store, StoreError};
 use crate::webhook::HANDLED_EVENTS;
 
@@ -38,7 +38,7 @@ pub struct Reconciler {
     github: AppClient,
     store: Arc<dyn Store>,
     label: String,
-    served: Served,
+    repository_filter: RepositoryFilter,
     /// Wakes a worker.
     wake: Arc<Notify>,
     /// Between two rounds.
@@ -66,13 +66,24 @@ impl Reconciler {
     pub fn new(
         github: AppClient,
         store: Arc<dyn Store>,
-        (label, served): (String, Served),
+        (label, repository_filter): (String, RepositoryFilter),
         wake: Arc<Notify>,
         every: Duration,
         clock: fn() -> Timestamp,
     ) -> Self {
         let (asked_again, settled) = (BTreeSet::new(), BTreeMap::new());
-        Self { github, store, label, served, wake, every, clock, asked_again, settled, after: None }
+        Self {
+            github,
+            store,
+            label,
+            repository_filter,
+            wake,
+            every,
+            clock,
+            asked_again,
+            settled,
+            after: None,
+        }
     }
 
     /// Works until `shutdown`. Trouble ends a round, and the next one goes on.
@@ -123,7 +134,7 @@ impl Reconciler {
         // A guid that was redelivered and failed again is left to people.
         let again: BTreeSet<&str> =
             failed.iter().filter(|attempt| attempt.redelivery).map(|attempt| attempt.guid.as_str()).collect();
-        let mut due: Vec<&HookDelivery> = failed
+        let mut due: Vec<&WebhookDelivery> = failed
             .iter()
             .filter(|attempt| HANDLED_EVENTS.contains(&attempt.event.as_str()))
             .filter(|attempt| !again.contains(attempt.guid.as_str()))
@@ -165,7 +176,7 @@ impl Reconciler {
         for installation in self.github.installations().await?.into_iter().filter(|place| !place.suspended) {
             match self.github.repositories(installation.id).await {
                 Ok(repositories) => {
-                    all.extend(repositories.into_iter().filter(|at| self.served.serves(&at.name)));
+                    all.extend(repositories.into_iter().filter(|at| self.repository_filter.allows(&at.name)));
                 }
                 Err(error) => {
                     warn!(account = installation.account, %error, "its repositories are not known");
@@ -279,7 +290,7 @@ impl Reconciler {
             }
             DeliveryRecorded::AlreadyActive(_) => Ok(false),
             DeliveryRecorded::Cancelled(_)
-            | DeliveryRecorded::Asked
+            | DeliveryRecorded::CommandQueued
             | DeliveryRecorded::Ignored
             | DeliveryRecorded::Duplicate => Ok(true),
         }

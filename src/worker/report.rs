@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::agent::Conversation;
-use crate::domain::{FailedTest, Flag, Job, Outcome, Recorded, TestRun, TranscriptEvent};
+use crate::domain::{FailedTest, Flag, Job, JobOutcome, RecordedEvent, TestRun, TranscriptEvent};
 
 /// What became of a job.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -82,25 +82,25 @@ pub struct TokenReport {
 
 impl JobReport {
     /// The account of a job that has ended; `None` for one that has not.
-    pub fn of(job: &Job, transcript: &[Recorded]) -> Option<Self> {
+    pub fn of(job: &Job, transcript: &[RecordedEvent]) -> Option<Self> {
         let (outcome, reason) = match job.outcome.as_ref()? {
-            Outcome::Proposed { .. } => ("proposed", None),
-            Outcome::Held { .. } => ("held", Some("publish: hold".to_owned())),
-            Outcome::Escalated { reason } => ("escalated", Some(reason.name().to_owned())),
-            Outcome::Cancelled { why } => ("cancelled", Some(why.clone())),
-            Outcome::Failed { why } => ("failed", Some(why.clone())),
+            JobOutcome::Proposed { .. } => ("proposed", None),
+            JobOutcome::Held { .. } => ("held", Some("publish: hold".to_owned())),
+            JobOutcome::Escalated { reason } => ("escalated", Some(reason.name().to_owned())),
+            JobOutcome::Cancelled { why } => ("cancelled", Some(why.clone())),
+            JobOutcome::Failed { why } => ("failed", Some(why.clone())),
         };
         let pull_request = match job.outcome.as_ref()? {
-            Outcome::Proposed { pull_request, branch, head } => Some(PullRequestReport {
+            JobOutcome::Proposed { pull_request, branch, head } => Some(PullRequestReport {
                 number: pull_request.map(|number| number.0),
                 draft: true,
                 head: branch.clone(),
                 head_sha: head.to_string(),
             }),
-            Outcome::Held { .. }
-            | Outcome::Escalated { .. }
-            | Outcome::Cancelled { .. }
-            | Outcome::Failed { .. } => None,
+            JobOutcome::Held { .. }
+            | JobOutcome::Escalated { .. }
+            | JobOutcome::Cancelled { .. }
+            | JobOutcome::Failed { .. } => None,
         };
         let baseline = transcript.iter().find_map(|recorded| match &recorded.event {
             TranscriptEvent::BaselineRun { run } => Some(RunReport::of(run)),

@@ -22,7 +22,7 @@ impl Workspace {
     }
 
     /// Whether `commit` is `head` or comes before it.
-    pub async fn is_part_of(&self, commit: &Sha, head: &Sha) -> Result<bool, WorkspaceError> {
+    pub async fn is_ancestor(&self, commit: &Sha, head: &Sha) -> Result<bool, WorkspaceError> {
         Ok(self.merge_base(commit, head).await?.as_ref() == Some(commit))
     }
 
@@ -39,7 +39,7 @@ impl Workspace {
     }
 
     /// What both `ours` and `theirs` made of `before`; `None` where they contradict each other.
-    pub async fn merged(
+    pub async fn merge_trees(
         &self,
         before: &Sha,
         ours: &Sha,
@@ -47,7 +47,7 @@ impl Workspace {
     ) -> Result<Option<Sha>, WorkspaceError> {
         let (before, ours, theirs) = (oid(before), oid(ours), oid(theirs));
         self.with_repository(move |repository, git_dir| {
-            let merged = (|| {
+            let merge_trees = (|| {
                 let tree = |id| repository.find_tree(id);
                 let mut index = repository.merge_trees(&tree(before)?, &tree(ours)?, &tree(theirs)?, None)?;
                 if index.has_conflicts() {
@@ -55,13 +55,13 @@ impl Workspace {
                 }
                 index.write_tree_to(repository).map(|id| Some(sha(id)))
             })();
-            merged.map_err(|error| local_error(git_dir, "merged two trees", error))
+            merge_trees.map_err(|error| local_error(git_dir, "merged two trees", error))
         })
         .await
     }
 
     /// The paths in which two trees differ, sorted, the first few hundred.
-    pub async fn differing(&self, one: &Sha, other: &Sha) -> Result<Vec<String>, WorkspaceError> {
+    pub async fn changed_paths(&self, one: &Sha, other: &Sha) -> Result<Vec<String>, WorkspaceError> {
         let (one, other) = (oid(one), oid(other));
         self.with_repository(move |repository, git_dir| {
             paths_between(repository, one, other)

@@ -12,7 +12,7 @@ pub const PATCH_BYTES_MAX: usize = 32 << 20;
 
 /// A commit, as far as a proposal's shape goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommitFound {
+pub struct CommitInfo {
     /// Its tree.
     pub tree: Sha,
     /// Its parents.
@@ -21,10 +21,10 @@ pub struct CommitFound {
 
 impl Workspace {
     /// A commit in the mirror; `None` where it has none of that id.
-    pub async fn find_commit(&self, commit: &Sha) -> Result<Option<CommitFound>, WorkspaceError> {
+    pub async fn find_commit(&self, commit: &Sha) -> Result<Option<CommitInfo>, WorkspaceError> {
         let commit = oid(commit);
         self.with_repository(move |repository, git_dir| match repository.find_commit(commit) {
-            Ok(found) => Ok(Some(CommitFound {
+            Ok(found) => Ok(Some(CommitInfo {
                 tree: sha(found.tree_id()),
                 parents: found.parent_ids().map(sha).collect(),
             })),
@@ -44,7 +44,7 @@ impl Workspace {
     ///
     /// # Errors
     /// It changes what no proposal can: a symbolic link, a submodule, a path that is not allowed.
-    pub async fn changes_to(&self, tree: &Sha) -> Result<Vec<Change>, WorkspaceError> {
+    pub async fn changes_in(&self, tree: &Sha) -> Result<Vec<Change>, WorkspaceError> {
         let (base, tree) = (oid(self.base()), oid(tree));
         self.with_repository(move |repository, git_dir| {
             let local = |error| local_error(git_dir, "compared two trees", error);
@@ -60,7 +60,7 @@ impl Workspace {
     ///
     /// # Errors
     /// It is longer than [`PATCH_BYTES_MAX`].
-    pub async fn patch_to_apply(&self, tree: &Sha) -> Result<String, WorkspaceError> {
+    pub async fn full_patch(&self, tree: &Sha) -> Result<String, WorkspaceError> {
         let (base, tree) = (oid(self.base()), oid(tree));
         self.with_repository(move |repository, git_dir| {
             let local = |error| local_error(git_dir, "compared two trees", error);
@@ -75,7 +75,7 @@ impl Workspace {
     ///
     /// # Errors
     /// It does not apply; the words say where.
-    pub async fn with_patch(&self, tree: &Sha, patch: &str) -> Result<Sha, WorkspaceError> {
+    pub async fn apply_patch(&self, tree: &Sha, patch: &str) -> Result<Sha, WorkspaceError> {
         let (tree, patch) = (oid(tree), patch.to_owned());
         self.with_repository(move |repository, git_dir| {
             let local = |error| local_error(git_dir, "applied a patch", error);

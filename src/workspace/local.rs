@@ -62,7 +62,12 @@ impl LocalRepository {
     /// A bare repository at `into` whose branch `branch` is at `commit` of `source`, whose objects it
     /// reads (git's `objects/info/alternates`) and never writes: what is pushed to it stays in it.
     /// Found again where it was made before. Blocks.
-    pub fn borrowed(source: &Path, into: &Path, branch: &str, commit: &Sha) -> Result<Self, WorkspaceError> {
+    pub fn clone_sharing_objects(
+        source: &Path,
+        into: &Path,
+        branch: &str,
+        commit: &Sha,
+    ) -> Result<Self, WorkspaceError> {
         let failed = |error: git2::Error| WorkspaceError::Remote {
             what: "borrow from",
             url: source.display().to_string(),

@@ -16,10 +16,10 @@ mod push;
 mod tests;
 mod tree;
 
-pub use changes::{CommitFound, PATCH_BYTES_MAX};
+pub use changes::{CommitInfo, PATCH_BYTES_MAX};
 pub use local::{HeadTree, LocalRepository};
 pub use mirror::{Author, Mirrors, Workspace};
-pub use past::PastCommit;
+pub use past::HistoryCommit;
 pub use patch::{Patch, PatchStat};
 pub use push::{ApiChanges, ClearedCommit};
 pub use tree::{BASE_FILE_BYTES_MAX, Proposal};

@@ -9,7 +9,7 @@ use crate::domain::Sha;
 impl Workspace {
     /// The path and the content's id of every file in `tree` that is wanted, in path order; `None`
     /// where there are more than `count_max`.
-    pub async fn named_files(
+    pub async fn find_files_by_name(
         &self,
         tree: &Sha,
         count_max: usize,

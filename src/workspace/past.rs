@@ -8,7 +8,7 @@ use crate::domain::Sha;
 
 /// A commit, or a merge as one change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PastCommit {
+pub struct HistoryCommit {
     /// The commit.
     pub commit: Sha,
     /// Its first parent.
@@ -22,11 +22,11 @@ pub struct PastCommit {
 impl LocalRepository {
     /// The last commits along first parents from HEAD, latest first, the very first left out; at most
     /// `commits_max`. Blocks.
-    pub fn past_commits(
+    pub fn commit_history(
         &self,
         commits_max: usize,
         paths_max: usize,
-    ) -> Result<Vec<PastCommit>, WorkspaceError> {
+    ) -> Result<Vec<HistoryCommit>, WorkspaceError> {
         let failed = |error: git2::Error| WorkspaceError::Remote {
             what: "read the history of",
             url: self.git_dir.display().to_string(),
@@ -52,7 +52,7 @@ impl LocalRepository {
                     .collect(),
                 false => Vec::new(),
             };
-            past.push(PastCommit {
+            past.push(HistoryCommit {
                 commit: sha(commit.id()),
                 parent: sha(parent.id()),
                 message: commit.message().unwrap_or_default().to_owned(),

@@ -37,11 +37,11 @@ pub struct PatchStat {
 impl Workspace {
     /// The diff from the base to `tree`.
     pub async fn patch(&self, tree: &Sha) -> Result<Patch, WorkspaceError> {
-        self.patch_below(tree, None).await
+        self.patch_under(tree, None).await
     }
 
     /// The same, of one file or directory only.
-    pub async fn patch_below(&self, tree: &Sha, path: Option<&RepoPath>) -> Result<Patch, WorkspaceError> {
+    pub async fn patch_under(&self, tree: &Sha, path: Option<&RepoPath>) -> Result<Patch, WorkspaceError> {
         let (base, tree, path) = (oid(self.base()), oid(tree), path.cloned());
         self.with_repository(move |repository, git_dir| {
             let local = |error| local_error(git_dir, "compared two trees", error);

@@ -8,9 +8,9 @@ use git2::{Direction, Oid, Repository};
 use super::access::push_options;
 use super::mirror::{local_error, oid, remote_error};
 use super::{Workspace, WorkspaceError};
-use crate::domain::{SecretFound, Sha};
+use crate::domain::{SecretFinding, Sha};
 use crate::github::{GitAccess, NewCommit};
-use crate::secrets::{AddedText, examine_change, examine_text};
+use crate::secrets::{AddedText, scan_additions, scan_text};
 
 /// Contents of files in one request to GitHub's API.
 const API_BYTES_MAX: usize = 8 << 20;
@@ -38,7 +38,7 @@ impl ClearedCommit {
     }
 
     /// The same commit on top of `base`, to be made by GitHub's API.
-    pub fn through_the_api(&self, base: &Sha, changes: ApiChanges) -> NewCommit {
+    pub fn into_api_commit(&self, base: &Sha, changes: ApiChanges) -> NewCommit {
         NewCommit {
             branch: self.branch.clone(),
             base: base.clone(),
@@ -57,15 +57,15 @@ impl Workspace {
         &self,
         branch: &str,
         commit: &Sha,
-    ) -> Result<Result<ClearedCommit, Vec<SecretFound>>, WorkspaceError> {
+    ) -> Result<Result<ClearedCommit, Vec<SecretFinding>>, WorkspaceError> {
         let (id, name) = (oid(commit), branch.to_owned());
         let found = self
             .with_repository(move |repository, git_dir| {
                 let (message, added) = added_by(repository, id)
                     .map_err(|error| local_error(git_dir, "looked a commit through", error))?;
-                let mut found = examine_change(&added);
-                found.extend(examine_text("the commit message", &message));
-                found.extend(examine_text("the branch's name", &name));
+                let mut found = scan_additions(&added);
+                found.extend(scan_text("the commit message", &message));
+                found.extend(scan_text("the branch's name", &name));
                 Ok(found)
             })
             .await?;
@@ -77,7 +77,7 @@ impl Workspace {
 
     /// The commit as GitHub can make it by its API; `None` where it cannot: it sets a mode, or is too
     /// large for one request.
-    pub async fn for_the_api(&self, commit: &Sha) -> Result<Option<ApiChanges>, WorkspaceError> {
+    pub async fn api_changes(&self, commit: &Sha) -> Result<Option<ApiChanges>, WorkspaceError> {
         let id = oid(commit);
         self.with_repository(move |repository, git_dir| {
             api_changes(repository, id).map_err(|error| local_error(git_dir, "read a commit's files", error))
@@ -86,7 +86,7 @@ impl Workspace {
     }
 
     /// Keeps the commit in our store, under the name of its branch, where nothing collects it.
-    pub async fn keep_commit(&self, cleared: &ClearedCommit) -> Result<(), WorkspaceError> {
+    pub async fn pin_commit(&self, cleared: &ClearedCommit) -> Result<(), WorkspaceError> {
         let (branch, commit) = (cleared.branch.clone(), oid(&cleared.commit));
         self.with_repository(move |repository, git_dir| keep(repository, git_dir, &branch, commit).map(drop))
             .await

@@ -135,10 +135,13 @@ async fn what_two_made_of_a_tree_is_merged_or_contradicts() {
         file("src/new.py", "y = 1\n"),
     ]);
     let both = both.await;
-    assert_eq!(workspace.merged(&before, &ours, &theirs).await.unwrap(), Some(both));
+    assert_eq!(workspace.merge_trees(&before, &ours, &theirs).await.unwrap(), Some(both));
     let other = made(vec![file("src/lib.py", "x = 3\n")]).await;
-    assert_eq!(workspace.merged(&before, &ours, &other).await.unwrap(), None);
-    assert_eq!(workspace.differing(&ours, &theirs).await.unwrap(), ["README", "src/lib.py", "src/new.py"]);
+    assert_eq!(workspace.merge_trees(&before, &ours, &other).await.unwrap(), None);
+    assert_eq!(
+        workspace.changed_paths(&ours, &theirs).await.unwrap(),
+        ["README", "src/lib.py", "src/new.py"]
+    );
 
     let author = Author { name: "m".into(), email: "m@example.org".into() };
     let at = "2026-01-01T00:00:00Z".parse().unwrap();
@@ -151,11 +154,11 @@ async fn what_two_made_of_a_tree_is_merged_or_contradicts() {
     assert_eq!(workspace.tree_of(&two).await.unwrap(), theirs);
     assert_eq!(workspace.merge_base(&two, &beside).await.unwrap().as_ref(), Some(base));
     assert!(
-        workspace.is_part_of(&one, &two).await.unwrap() && workspace.is_part_of(&two, &two).await.unwrap()
+        workspace.is_ancestor(&one, &two).await.unwrap() && workspace.is_ancestor(&two, &two).await.unwrap()
     );
     assert!(
-        !workspace.is_part_of(&two, &one).await.unwrap()
-            && !workspace.is_part_of(&one, &beside).await.unwrap()
+        !workspace.is_ancestor(&two, &one).await.unwrap()
+            && !workspace.is_ancestor(&one, &beside).await.unwrap()
     );
 }
 
@@ -194,18 +197,18 @@ async fn a_proposal_is_the_same_as_a_tree_as_changes_and_as_a_patch() {
     let gone = Change { path: "README".parse().unwrap(), content: ChangedContent::Absent };
     let changes = vec![gone, file("run.sh", "#!/bin/sh\ntrue\n"), file("src/é.py", "no end of line")];
     let tree = workspace.propose(changes).await.unwrap().tree;
-    let again = workspace.changes_to(&tree).await.unwrap();
+    let again = workspace.changes_in(&tree).await.unwrap();
     assert_eq!(again.len(), 3);
     assert_eq!(workspace.propose(again).await.unwrap().tree, tree);
-    let patch = workspace.patch_to_apply(&tree).await.unwrap();
+    let patch = workspace.full_patch(&tree).await.unwrap();
     let base = workspace.base_tree().await.unwrap();
-    assert_eq!(workspace.with_patch(&base, &patch).await.unwrap(), tree);
-    assert_eq!(workspace.with_patch(&base, "").await.unwrap(), base);
-    let error = workspace.with_patch(&tree, &patch).await.unwrap_err().to_string();
+    assert_eq!(workspace.apply_patch(&base, &patch).await.unwrap(), tree);
+    assert_eq!(workspace.apply_patch(&base, "").await.unwrap(), base);
+    let error = workspace.apply_patch(&tree, &patch).await.unwrap_err().to_string();
     assert!(error.contains("applied a patch"), "{error}");
 
     let empty = Repository::open(workspace.git_dir()).unwrap().treebuilder(None).unwrap().write().unwrap();
-    let error = workspace.changes_to(&empty.to_string().parse().unwrap()).await.unwrap_err();
+    let error = workspace.changes_in(&empty.to_string().parse().unwrap()).await.unwrap_err();
     assert!(matches!(error, WorkspaceError::RefusedChange { .. }), "a symbolic link went unnoticed: {error}");
 }
 

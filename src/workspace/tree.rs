@@ -107,7 +107,7 @@ impl Workspace {
     }
 
     /// Whether the base commit has something at `path`.
-    pub async fn base_has(&self, path: &RepoPath) -> Result<bool, WorkspaceError> {
+    pub async fn base_contains(&self, path: &RepoPath) -> Result<bool, WorkspaceError> {
         let (base, path) = (oid(self.base()), path.clone());
         self.with_repository(move |repository, git_dir| {
             let local = |error| local_error(git_dir, "looked into the base", error);

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use mendwright::app::App;
 use mendwright::config::ServerConfig;
+use mendwright::install::CredentialSink;
+use mendwright::model::Provider;
 use mendwright_emulator::github::{EmulatedGitHub, EmulatorOptions, RepositorySource};
 use mendwright_emulator::model::{Conversation, EmulatedProvider};
-use mendwright::install::Keep;
-use mendwright::model::Provider;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
@@ -139,7 +139,7 @@ async fn main() {
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let provider = EmulatedProvider::start(any_port, conversation).await.unwrap();
     let config = configuration(directory.path(), &github, &provider);
-    let app = App::start(config, Keep::InDataDir).await.unwrap();
+    let app = App::start(config, CredentialSink::InDataDir).await.unwrap();
     github.set_webhook_url(Some(format!("http://{}/webhooks/github", app.address).parse().unwrap()));
 
     let (mut seen, mut asked, mut answered) = (Vec::new(), Vec::new(), Vec::new());

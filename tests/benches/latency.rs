@@ -13,7 +13,7 @@ use axum::routing::post;
 use hmac::{Hmac, KeyInit, Mac};
 use mendwright::domain::JobSettings;
 use mendwright::sandbox::protocol::ReadFile;
-use mendwright::sandbox::{Bubblewrap, CommandSpec, Root, Sandbox, SandboxSpec, sandbox_by_name};
+use mendwright::sandbox::{Bubblewrap, CommandSpec, Root, Sandbox, SandboxSpec, connect_default};
 use mendwright::store::{SqliteStore, Store};
 use mendwright::testing::run_suite;
 use mendwright::webhook::{WebhookSecrets, WebhookState, router};
@@ -74,7 +74,7 @@ async fn webhook() {
         Arc::new(SqliteStore::open(&directory.path().join("b.sqlite")).await.unwrap());
     let state = WebhookState {
         arrived: Arc::default(),
-        served: Default::default(),
+        repository_filter: Default::default(),
         secrets: WebhookSecrets::new(SecretString::from(SECRET), None).unwrap(),
         label: "agent-fix".into(),
         deliveries: Arc::new(store),
@@ -92,7 +92,7 @@ async fn webhook() {
 }
 
 async fn sandbox() {
-    let sandbox = sandbox_by_name("bubblewrap").unwrap();
+    let sandbox = connect_default("bubblewrap").unwrap();
     let mut starts = Vec::new();
     for number in 0..30 {
         let started = Instant::now();
@@ -177,7 +177,7 @@ fn archive(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<u8> {
 }
 
 async fn tool_calls() {
-    let sandbox = sandbox_by_name("bubblewrap").unwrap();
+    let sandbox = connect_default("bubblewrap").unwrap();
     let toolbox = sandbox.start(&SandboxSpec::named("bench-call")).await.unwrap();
     let tar = archive([("src/main.rs".to_owned(), text(4 << 10))]);
     toolbox.unpack(tar.as_slice()).await.unwrap();
@@ -240,7 +240,7 @@ fn tree() -> Vec<u8> {
 /// has it on, which is in memory.
 async fn base_tree() {
     let tree = tree();
-    let sandbox = sandbox_by_name("bubblewrap").unwrap();
+    let sandbox = connect_default("bubblewrap").unwrap();
     let mut ours = Vec::new();
     for number in 0..5 {
         let toolbox = sandbox.start(&SandboxSpec::named(format!("bench-tree-{number}"))).await.unwrap();
@@ -279,7 +279,7 @@ const IMAGE: &str = "mendwright-test:1";
 
 /// An engine's program beside our way through its API; the same container for both where one lives.
 async fn docker() {
-    let sandbox = match sandbox_by_name("docker") {
+    let sandbox = match connect_default("docker") {
         Ok(sandbox) => sandbox,
         Err(error) => return println!("docker: left out ({error})"),
     };
@@ -351,7 +351,7 @@ async fn suite() {
     let script = "#!/bin/sh\nfile=${PYTEST_ADDOPTS#*=}\n[ -z \"$PYTEST_ADDOPTS\" ] || cat report.xml > ${file%% *}\nsleep 0.2\necho '===== 5000 passed in 0.20s ====='\n";
     let files = [("tap.sh", tap), ("report.xml", &xml), ("pytest", script)];
     let tar = archive(files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())));
-    let sandbox = sandbox_by_name("bubblewrap").unwrap();
+    let sandbox = connect_default("bubblewrap").unwrap();
     let toolbox = sandbox.start(&SandboxSpec::named("bench-suite")).await.unwrap();
     toolbox.unpack(tar.as_slice()).await.unwrap();
     let executable = CommandSpec::shell("chmod +x pytest", Duration::from_secs(60));

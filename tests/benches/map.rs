@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mendwright::sandbox::protocol::{RepoMap, RepoMapped, Search, WriteFile};
-use mendwright::sandbox::{CommandSpec, SandboxSpec, Toolbox, sandbox_by_name};
+use mendwright::sandbox::protocol::{RankedRepoMap, RepoMap, Search, WriteFile};
+use mendwright::sandbox::{CommandSpec, SandboxSpec, Toolbox, connect_default};
 
 const ISSUE: &str = "Rounding of the invoice total is wrong\n\n`invoice_total_17` drops the cents, see module_17/file_117.py:12";
 
@@ -138,13 +138,13 @@ impl Tree {
 }
 
 async fn sandbox(tree: &Tree, label: String) -> Toolbox {
-    let sandbox = sandbox_by_name("bubblewrap").unwrap();
+    let sandbox = connect_default("bubblewrap").unwrap();
     let toolbox = sandbox.start(&SandboxSpec::named(label)).await.unwrap();
     toolbox.unpack(tree.tar.as_slice()).await.unwrap();
     toolbox
 }
 
-async fn map(toolbox: &Toolbox) -> (Duration, RepoMapped) {
+async fn map(toolbox: &Toolbox) -> (Duration, RankedRepoMap) {
     let request = RepoMap { text: ISSUE.to_owned(), paths: Vec::new(), tokens_max: 4_000 };
     let started = Instant::now();
     let mapped = toolbox.repo_map(&request).await.unwrap();

@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use mendwright::agent::{Agent, AgentEnding, Conversation, Purse, Told};
+use mendwright::agent::{Agent, AgentEnding, Conversation, MeteredModel, Told};
 use mendwright::domain::{
-    AssistantBlock, BoundedOutput, Budget, CommandResult, DayCaps, Ending, InstallationId, IssueNumber,
-    IssueSnapshot, JobSettings, Price, RepositoryId, RepositoryRef, StopReason, TestReport, TestRun,
+    AssistantBlock, BoundedOutput, Budget, DailyCaps, ExitStatus, InstallationId, IssueNumber, IssueSnapshot,
+    JobSettings, Price, ProcessOutput, RepositoryId, RepositoryRef, StopReason, TestReport, TestRun,
     ToolArguments, ToolCall, TranscriptEvent, Trigger, Usage,
 };
 use mendwright::model::{Model, ModelError, ModelReply, ModelRequest};
 use mendwright::sandbox::protocol::{ReadFile, WriteFile};
-use mendwright::sandbox::{SandboxSpec, Toolbox, sandbox_by_name};
+use mendwright::sandbox::{SandboxSpec, Toolbox, connect_default};
 use mendwright::store::{DeliveryRequest, Journal, NewDelivery, SqliteStore, Store};
 use mendwright::workspace::{LocalRepository, Mirrors, Workspace};
 use serde_json::json;
@@ -169,23 +169,24 @@ async fn floor(toolbox: &Toolbox, journal: &Journal) -> Duration {
 async fn work() {
     let directory = tempfile::tempdir().unwrap();
     let workspace = workspace(directory.path()).await;
-    let sandbox = sandbox_by_name("bubblewrap").unwrap();
+    let sandbox = connect_default("bubblewrap").unwrap();
     let toolbox = sandbox.start(&SandboxSpec::named("bench-turns")).await.unwrap();
     let tree = workspace.base_tree().await.unwrap();
     toolbox.unpack(workspace.tar(&tree)).await.unwrap();
     let apart = tempfile::tempdir().unwrap();
     let floor = floor(&toolbox, &journal(apart.path()).await).await;
 
-    let (journal, settings, caps) = (journal(directory.path()).await, settings(), DayCaps::default());
+    let (journal, settings, caps) = (journal(directory.path()).await, settings(), DailyCaps::default());
     let model = Instantly { turns: AtomicUsize::new(0) };
-    let purse = Purse { model: &model, journal: &journal, budget: &settings.budget, caps: &caps };
+    let metered_model =
+        MeteredModel { model: &model, journal: &journal, budget: &settings.budget, caps: &caps };
     let agent = Agent {
-        purse,
+        metered_model,
         output_tokens_max: 16_384,
         context_tokens: 200_000,
-        briefer: None,
-        scribe: purse,
-        scribe_context_tokens: 200_000,
+        planner: None,
+        summarizer: metered_model,
+        summarizer_context_tokens: 200_000,
         toolbox: &toolbox,
         workspace: &workspace,
         settings: &settings,
@@ -193,8 +194,8 @@ async fn work() {
     };
     let baseline = TestRun {
         command: "true".into(),
-        result: CommandResult {
-            ending: Ending::Exited { code: 0 },
+        result: ProcessOutput {
+            ending: ExitStatus::Exited { code: 0 },
             output: BoundedOutput::default(),
             duration: Duration::ZERO,
         },

@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use mendwright::domain::IssueNumber;
 use mendwright::github::{
-    Connection, ConnectionError, GitHub, GitHubError, NewPullRequest, OctocrabGitHub, Permission,
+    ConnectionError, GitHub, GitHubConnection, GitHubError, NewPullRequest, OctocrabGitHub,
 };
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -440,7 +440,8 @@ async fn answers_that_are_cut_or_strange_are_errors_not_guesses() {
 
 #[tokio::test]
 async fn a_key_that_is_none_is_refused_without_being_shown() {
-    let connection = Connection { private_key_pem: "not a key".into(), ..connection("http://127.0.0.1:1") };
+    let connection =
+        GitHubConnection { private_key_pem: "not a key".into(), ..connection("http://127.0.0.1:1") };
     let Err(error) = OctocrabGitHub::new(connection) else { panic!("accepted") };
     assert!(matches!(error, ConnectionError::PrivateKey(_)));
     assert!(!error.to_string().contains("not a key"), "{error}");

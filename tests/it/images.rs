@@ -16,7 +16,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
-use crate::support::PATIENCE;
+use crate::support::WAIT_MAX;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -57,7 +57,7 @@ impl Registry {
             .spawn()
             .expect("the package docker-registry is installed");
         let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
-        let address = tokio::time::timeout(PATIENCE, async {
+        let address = tokio::time::timeout(WAIT_MAX, async {
             loop {
                 let line = said.next_line().await.unwrap().expect("docker-registry listens");
                 if let Some((_, rest)) = line.split_once("listening on ") {

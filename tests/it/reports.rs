@@ -6,8 +6,8 @@ use std::time::Duration;
 use mendwright::domain::{
     Change, ChangedContent, FileMode, JobSettings, ReportSource, RepositoryId, TestOutcome, TestRun,
 };
-use mendwright::sandbox::{SandboxSpec, Toolbox, sandbox_by_name};
-use mendwright::setup::{Environment, SetUpLocks, SetUpPolicy};
+use mendwright::sandbox::{SandboxSpec, Toolbox, connect_default};
+use mendwright::setup::{Environment, SetupLocks, SetupPolicy};
 use mendwright::testing::{Selection, run_selected, run_suite};
 use mendwright::workspace::{LocalRepository, Mirrors};
 
@@ -33,13 +33,13 @@ async fn project(command: &str, files: &[(&str, &str)]) -> (Toolbox, JobSettings
     let proposal = workspace.propose(changes.collect()).await.unwrap();
     let settings = settings(command);
     let environment = Environment::of(
-        sandbox_by_name("bubblewrap").unwrap(),
+        connect_default("bubblewrap").unwrap(),
         SandboxSpec::named(format!("reports-{}", std::process::id())),
         workspace,
         settings.clone(),
-        SetUpPolicy::default(),
+        SetupPolicy::default(),
         RepositoryId(1),
-        SetUpLocks::default(),
+        SetupLocks::default(),
     );
     let environment = environment.await.unwrap();
     let toolbox = environment.fresh(&proposal.tree, "work").await.unwrap().unwrap();
@@ -74,7 +74,7 @@ async fn pytest_writes_its_report_where_it_is_asked_to() {
         asked("/usr/bin/python3 -m pytest", &[("test_x.py", test)], ReportSource::File, "test_x.py::test_b")
             .await;
     assert_eq!(
-        run.report.case("test_x.py::test_b").unwrap().location.as_ref().unwrap().in_words(),
+        run.report.case("test_x.py::test_b").unwrap().location.as_ref().unwrap().describe(),
         "test_x.py:5"
     );
     // Source that ends the process leaves no report, whatever it prints.
@@ -82,7 +82,7 @@ async fn pytest_writes_its_report_where_it_is_asked_to() {
     let (toolbox, settings) =
         project("/usr/bin/python3 -m pytest", &[("x.py", leaves), ("test_x.py", "import x\n")]).await;
     let left = run_suite(&toolbox, &settings).await.unwrap();
-    assert!(left.ended_well() && left.report.source != ReportSource::File, "{:#?}", left.report);
+    assert!(left.exited_successfully() && left.report.source != ReportSource::File, "{:#?}", left.report);
     toolbox.shut_down().await;
 }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use mendwright::domain::{CommandResult, Ending};
-use mendwright::sandbox::{CallError, CommandSpec, Root, Sandbox, SandboxSpec, Toolbox, sandbox_by_name};
+use mendwright::domain::{ExitStatus, ProcessOutput};
+use mendwright::sandbox::{CallError, CommandSpec, Root, Sandbox, SandboxSpec, Toolbox, connect_default};
 
 /// A backend, and what its sandboxes are made of here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Backend {
     }
 
     pub fn sandbox(self) -> Arc<dyn Sandbox> {
-        sandbox_by_name(self.name()).unwrap()
+        connect_default(self.name()).unwrap()
     }
 
     /// A specification that needs nothing but what this machine has. For containers it is the image
@@ -159,21 +159,21 @@ fn processes_with(marker: &str) -> HashSet<i32> {
     .collect()
 }
 
-async fn sh(toolbox: &Toolbox, command: &str) -> CommandResult {
+async fn sh(toolbox: &Toolbox, command: &str) -> ProcessOutput {
     toolbox.run(&CommandSpec::shell(command, DEADLINE)).await.unwrap()
 }
 
 /// The output of a command that must succeed.
 async fn ok(toolbox: &Toolbox, command: &str) -> String {
     let result = sh(toolbox, command).await;
-    assert_eq!(result.ending, Ending::Exited { code: 0 }, "{command}: {}", result.output.to_text());
+    assert_eq!(result.ending, ExitStatus::Exited { code: 0 }, "{command}: {}", result.output.to_text());
     result.output.to_text()
 }
 
 /// Sees that a command fails by itself.
 async fn fails(toolbox: &Toolbox, command: &str) {
     let result = sh(toolbox, command).await;
-    let failed = matches!(result.ending, Ending::Exited { code } if code != 0);
+    let failed = matches!(result.ending, ExitStatus::Exited { code } if code != 0);
     assert!(failed, "{command}: {:?} {}", result.ending, result.output.to_text());
 }
 
@@ -193,7 +193,7 @@ fn calls_can_be_spawned(toolbox: Arc<Toolbox>) {
 
 fn told<T: std::fmt::Debug>(outcome: Result<T, CallError>) -> String {
     match outcome {
-        Err(CallError::Told(why)) => why,
+        Err(CallError::RespondToModel(why)) => why,
         other => panic!("not told: {other:?}"),
     }
 }

@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use mendwright::domain::Ending;
+use mendwright::domain::ExitStatus;
 use mendwright::sandbox::protocol::ReadFile;
 use mendwright::sandbox::{
-    CallError, CommandSpec, DockerOptions, KeptBounds, Phase, Root, SandboxError, SandboxOptions,
+    CacheLimits, CallError, CommandSpec, DockerOptions, Root, SandboxError, SandboxOptions, SandboxPurpose,
     SandboxSpec, SetupKey, Toolbox, connect,
 };
 
@@ -83,7 +83,7 @@ impl Drop for FreshImage {
 
 async fn ok(toolbox: &Toolbox, command: &str) -> String {
     let result = toolbox.run(&CommandSpec::shell(command, DEADLINE)).await.unwrap();
-    assert_eq!(result.ending, Ending::Exited { code: 0 }, "{command}: {}", result.output.to_text());
+    assert_eq!(result.ending, ExitStatus::Exited { code: 0 }, "{command}: {}", result.output.to_text());
     result.output.to_text()
 }
 
@@ -94,7 +94,7 @@ async fn fails(toolbox: &Toolbox, command: &str) {
 
 fn gone<T: std::fmt::Debug>(outcome: Result<T, CallError>) -> String {
     match outcome {
-        Err(CallError::Lost(SandboxError::Gone(why))) => why,
+        Err(CallError::Fatal(SandboxError::Gone(why))) => why,
         other => panic!("not gone: {other:?}"),
     }
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use mendwright::config::AllowedHost;
 use mendwright::domain::{
-    Change, ChangedContent, Ending, FileMode, JobSettings, RepositoryId, Sha, TranscriptEvent,
+    Change, ChangedContent, ExitStatus, FileMode, JobSettings, RepositoryId, Sha, TranscriptEvent,
 };
 use mendwright::sandbox::{
     CommandSpec, DockerOptions, Limits, Root, Sandbox, SandboxError, SandboxOptions, SandboxSpec, Toolbox,
     connect,
 };
-use mendwright::setup::{Environment, SetUpFailure, SetUpLocks, SetUpPolicy};
+use mendwright::setup::{Environment, SetupFailure, SetupLocks, SetupPolicy};
 use mendwright::testing::SuiteError;
 use mendwright::workspace::{LocalRepository, Mirrors, Workspace};
 
@@ -46,7 +46,7 @@ fn spec(kind: &str, label: &str) -> SandboxSpec {
 
 async fn ok(toolbox: &Toolbox, command: &str) -> String {
     let result = toolbox.run(&CommandSpec::shell(command, DEADLINE)).await.unwrap();
-    assert_eq!(result.ending, Ending::Exited { code: 0 }, "{command}: {}", result.output.to_text());
+    assert_eq!(result.ending, ExitStatus::Exited { code: 0 }, "{command}: {}", result.output.to_text());
     result.output.to_text()
 }
 
@@ -55,8 +55,8 @@ struct Site {
     directory: tempfile::TempDir,
     sandbox: Arc<dyn Sandbox>,
     kind: &'static str,
-    policy: SetUpPolicy,
-    locks: SetUpLocks,
+    policy: SetupPolicy,
+    locks: SetupLocks,
     commands: Vec<String>,
     limits: Limits,
 }
@@ -69,8 +69,8 @@ impl Site {
             directory,
             sandbox,
             kind,
-            policy: SetUpPolicy::default(),
-            locks: SetUpLocks::default(),
+            policy: SetupPolicy::default(),
+            locks: SetupLocks::default(),
             commands: commands.iter().map(|command| (*command).to_owned()).collect(),
             limits: Limits::default(),
         };
@@ -336,11 +336,11 @@ async fn a_set_up_that_fails_says_what_it_was_refused() {
     let mut site = Site::new("bubblewrap", &["echo fine", asks, "echo never"]);
     site.policy.allowed_hosts = vec![AllowedHost::public("registry.example")];
     let job = site.job().await;
-    let failure: SetUpFailure = match job.fresh(&base(&job).await, "work").await.unwrap() {
+    let failure: SetupFailure = match job.fresh(&base(&job).await, "work").await.unwrap() {
         Err(failure) => failure,
         Ok(_) => panic!("the set-up did not fail"),
     };
-    let words = failure.in_words().replace(asks, "ASKS");
+    let words = failure.describe().replace(asks, "ASKS");
     insta::assert_snapshot!(words, @r"
     the set-up command `ASKS` fails: exit code 7.
     HTTP/1.1 403 Forbidden
@@ -355,5 +355,5 @@ async fn a_set_up_that_fails_says_what_it_was_refused() {
     site.policy.allowed_hosts = Vec::new();
     let job = site.job().await;
     let Err(failure) = job.fresh(&base(&job).await, "work").await.unwrap() else { panic!("it did not fail") };
-    assert!(failure.in_words().contains("Connection refused"), "{}", failure.in_words());
+    assert!(failure.describe().contains("Connection refused"), "{}", failure.describe());
 }

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use mendwright_emulator::github::{EmulatedGitHub, EmulatorOptions, RepositorySource};
-use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use mendwright::demo::scenario::Scenario;
 use mendwright::model::Provider;
 use mendwright::store::{SqliteStore, Store};
+use mendwright_emulator::github::{EmulatedGitHub, EmulatorOptions, RepositorySource};
+use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -21,7 +21,7 @@ use tokio::process::{Child, ChildStdout, Command};
 pub const BINARY: &str = env!("CARGO_BIN_EXE_mendwright");
 
 /// Nothing in a story takes longer.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// What was said to GitHub and by it, in a world's directory.
 const EXCHANGES: &str = "exchanges.jsonl";
@@ -120,16 +120,16 @@ impl World {
     }
 
     /// The same, for these repositories only, with so many seconds between rounds of reconciliation.
-    pub async fn start_service_listening_to(&mut self, repositories: &str, seconds: &str) {
+    pub async fn start_service_for_repositories(&mut self, repositories: &str, seconds: &str) {
         let told = [
             ("MENDWRIGHT_GITHUB_REPOSITORIES", repositories),
             ("MENDWRIGHT_GITHUB_RECONCILE_SECONDS", seconds),
         ];
-        self.start_service_told(&told).await;
+        self.start_service_with_environment(&told).await;
     }
 
     /// The same, with more in its environment.
-    pub async fn start_service_told(&mut self, environment: &[(&str, &str)]) {
+    pub async fn start_service_with_environment(&mut self, environment: &[(&str, &str)]) {
         let configuration = self.write_configuration("", true);
         let address = self.spawn(&configuration, &[], environment).await;
         self.deliver_to(&address);
@@ -189,15 +189,15 @@ impl World {
     /// The next line that the service says on standard output.
     pub async fn next_line(&mut self) -> String {
         let lines = self.said.as_mut().expect("a started service");
-        let said = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("the service speaks");
+        let said = tokio::time::timeout(WAIT_MAX, lines.next_line()).await.expect("the service speaks");
         said.unwrap().unwrap_or_else(|| panic!("the service ended: {}", self.log()))
     }
 
     /// The words with which a service with these lines in its configuration does not start.
-    pub async fn refused_start(&self, extra: &str) -> String {
+    pub async fn failed_start_error(&self, extra: &str) -> String {
         let configuration = self.write_configuration(extra, true);
         let ended = Command::new(BINARY).args(["serve", "--config"]).arg(&configuration).output();
-        let ended = tokio::time::timeout(PATIENCE, ended).await.expect("it ends").unwrap();
+        let ended = tokio::time::timeout(WAIT_MAX, ended).await.expect("it ends").unwrap();
         assert_eq!(ended.status.code(), Some(1));
         String::from_utf8_lossy(&ended.stderr).into_owned()
     }
@@ -213,7 +213,7 @@ impl World {
         let mut child = self.service.take().expect("a running service");
         let id = i32::try_from(child.id().unwrap()).unwrap();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM).unwrap();
-        let ended = tokio::time::timeout(PATIENCE, child.wait()).await.expect("the service stops").unwrap();
+        let ended = tokio::time::timeout(WAIT_MAX, child.wait()).await.expect("the service stops").unwrap();
         ended.code()
     }
 
@@ -245,7 +245,7 @@ impl World {
 
     /// Waits until `holds`, or fails with the log.
     pub async fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
-        let waited = tokio::time::timeout(PATIENCE, async {
+        let waited = tokio::time::timeout(WAIT_MAX, async {
             while !holds(self) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -268,7 +268,7 @@ impl World {
     }
 
     /// What the store holds of the one job.
-    pub async fn transcript(&self) -> Vec<mendwright::domain::Recorded> {
+    pub async fn transcript(&self) -> Vec<mendwright::domain::RecordedEvent> {
         let store = self.store().await;
         let jobs = store.jobs(10).await.unwrap();
         let transcript = match jobs.first() {

@@ -52,7 +52,7 @@ impl DeliveryLog for Log {
             Some(DeliveryRequest::Cancel { .. } | DeliveryRequest::CancelBranch { .. }) => {
                 DeliveryRecorded::Cancelled(1)
             }
-            Some(DeliveryRequest::Ask(_)) => DeliveryRecorded::Asked,
+            Some(DeliveryRequest::CommandRequest(_)) => DeliveryRecorded::CommandQueued,
             None => DeliveryRecorded::Ignored,
         })
     }
@@ -84,7 +84,7 @@ impl Receiver {
         let wake = Arc::new(Notify::new());
         let state = WebhookState {
             arrived: Arc::default(),
-            served: Default::default(),
+            repository_filter: Default::default(),
             secrets: WebhookSecrets::new(SECRET.into(), Some(OLD_SECRET.into())).unwrap(),
             label: "agent-fix".to_owned(),
             deliveries: log.clone(),

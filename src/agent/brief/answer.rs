@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::Material;
 use super::instructions::{Instructions, written_in};
-use crate::agent::purse::{Denied, Paid};
+use crate::agent::metered_model::{CallDenied, Completion};
 use crate::agent::{Agent, AgentError, Conversation, prompts};
 use crate::domain::{AssistantBlock, Message, RepoPath, TranscriptEvent, WorkBrief};
 use crate::model::ModelRequest;
@@ -41,13 +41,13 @@ impl Agent<'_> {
         material: &Material,
         instructions: &Instructions,
     ) -> Result<Option<WorkBrief>, AgentError> {
-        let Some(purse) = self.briefer else { return Ok(None) };
+        let Some(metered_model) = self.planner else { return Ok(None) };
         while state.brief.is_none() && state.brief_remarks.len() < ATTEMPTS_MAX {
             let request = request(material, instructions, state.brief_remarks.last());
-            let event = match purse.ask(&mut state.spend, &request).await {
+            let event = match metered_model.ask(&mut state.spend, &request).await {
                 Ok(paid) => self.read(paid).await?,
-                Err(Denied::Store(error)) => return Err(error.into()),
-                Err(error @ (Denied::Exhausted(_) | Denied::Unusable(_))) => {
+                Err(CallDenied::Store(error)) => return Err(error.into()),
+                Err(error @ (CallDenied::Exhausted(_) | CallDenied::Unusable(_))) => {
                     let text = format!("the work begins without a brief: {error}");
                     self.record(state, &[TranscriptEvent::Note { text }]).await?;
                     return Ok(None);
@@ -59,7 +59,7 @@ impl Agent<'_> {
     }
 
     /// What an answer comes to.
-    async fn read(&self, paid: Paid) -> Result<TranscriptEvent, AgentError> {
+    async fn read(&self, paid: Completion) -> Result<TranscriptEvent, AgentError> {
         let (brief, remark) = match parse(&paid.reply.blocks) {
             Ok(answer) => {
                 let (files, missing) = self.existing(answer.files).await?;
@@ -90,7 +90,7 @@ impl Agent<'_> {
         let (mut files, mut missing) = (Vec::new(), Vec::new());
         for path in paths.into_iter().take(FILES_MAX) {
             let exists = match path.trim_start_matches("./").parse::<RepoPath>() {
-                Ok(path) if self.workspace.base_has(&path).await? => Some(path.to_string()),
+                Ok(path) if self.workspace.base_contains(&path).await? => Some(path.to_string()),
                 Ok(_) | Err(_) => None,
             };
             match exists {

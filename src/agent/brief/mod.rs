@@ -87,11 +87,11 @@ impl Agent<'_> {
         match self.toolbox.repo_map(&request).await {
             Ok(mapped) => Ok(format!("{top}\n# Files that may matter\n\n{}\n", mapped.text.trim_end())),
             // A repository that cannot be mapped can be worked on all the same.
-            Err(CallError::Told(why)) => {
+            Err(CallError::RespondToModel(why)) => {
                 tracing::warn!(why, "there is no map of the repository");
                 Ok(top)
             }
-            Err(CallError::Lost(error)) => Err(error.into()),
+            Err(CallError::Fatal(error)) => Err(error.into()),
         }
     }
 }

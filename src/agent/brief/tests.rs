@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::domain::{BoundedOutput, CommandResult, Ending, IssueNumber, TestReport};
+use crate::domain::{BoundedOutput, ExitStatus, IssueNumber, ProcessOutput, TestReport};
 
 fn issue() -> IssueSnapshot {
     IssueSnapshot {
@@ -21,8 +21,8 @@ fn settings() -> JobSettings {
 fn the_first_message_reads_like_this() {
     let baseline = TestRun {
         command: "cargo test".into(),
-        result: CommandResult {
-            ending: Ending::Exited { code: 101 },
+        result: ProcessOutput {
+            ending: ExitStatus::Exited { code: 101 },
             output: BoundedOutput { head: "left: a--b\n".into(), ..BoundedOutput::default() },
             duration: Duration::from_millis(900),
         },

@@ -10,7 +10,7 @@ use super::prompts;
 use crate::domain::{AssistantBlock, Message, ToolResult, Usage};
 use crate::model::{instruction_bytes, message_bytes};
 
-mod fresh_start;
+mod compaction;
 mod shorten;
 mod summary;
 

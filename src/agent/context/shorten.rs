@@ -1,9 +1,9 @@
 //! Making room: carries out what the view says is due, and records it, so that a restart shows the
 //! same and pays for no summary twice.
 
-use super::fresh_start::{Known, cut, write};
+use super::compaction::{Known, cut, write};
 use super::{Room, Shorter, View, summary};
-use crate::agent::purse::{Denied, Paid};
+use crate::agent::metered_model::{CallDenied, Completion};
 use crate::agent::tools::describe_run;
 use crate::agent::{Agent, AgentError, Conversation};
 use crate::domain::{AssistantBlock, Message, TranscriptEvent};
@@ -56,12 +56,14 @@ impl Agent<'_> {
     /// The event that puts one message in place of all. Where no model can sum up, it has all that
     /// we know ourselves.
     async fn compact(&self, state: &mut Conversation) -> Result<TranscriptEvent, AgentError> {
-        let prompt_bytes = self.scribe_context_tokens * PROMPT_PERCENT / 100 * 3;
+        let prompt_bytes = self.summarizer_context_tokens * PROMPT_PERCENT / 100 * 3;
         let request = summary::request(&state.view, usize::try_from(prompt_bytes).unwrap_or(usize::MAX));
-        let (paid, fault) = match self.scribe.ask(&mut state.spend, &request).await {
+        let (paid, fault) = match self.summarizer.ask(&mut state.spend, &request).await {
             Ok(paid) => (Some(paid), None),
-            Err(Denied::Store(error)) => return Err(error.into()),
-            Err(error @ (Denied::Exhausted(_) | Denied::Unusable(_))) => (None, Some(error.to_string())),
+            Err(CallDenied::Store(error)) => return Err(error.into()),
+            Err(error @ (CallDenied::Exhausted(_) | CallDenied::Unusable(_))) => {
+                (None, Some(error.to_string()))
+            }
         };
         let summary = paid.as_ref().and_then(text_of);
         let fault = match (&paid, &summary) {
@@ -99,7 +101,7 @@ impl Agent<'_> {
     }
 }
 
-fn text_of(paid: &Paid) -> Option<String> {
+fn text_of(paid: &Completion) -> Option<String> {
     let words: Vec<&str> = paid
         .reply
         .blocks

@@ -2,7 +2,7 @@
 //! latest of it first to be kept. Only writes the request.
 
 use super::View;
-use super::fresh_start::cut;
+use super::compaction::cut;
 use crate::agent::prompts;
 use crate::domain::{AssistantBlock, Message, ToolArguments};
 use crate::model::ModelRequest;

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::fresh_start::{Known, cut, write};
+use super::compaction::{Known, cut, write};
 use super::*;
 use crate::domain::{ToolArguments, ToolCall};
 

@@ -27,7 +27,7 @@ impl Tool for AskHumanTool {
     async fn call(&self, arguments: Value, _hands: &mut Hands<'_>) -> Result<Answer, CallError> {
         let Arguments { question } = parsed(arguments)?;
         if question.trim().is_empty() {
-            return Err(CallError::Told("The question is empty.".to_owned()));
+            return Err(CallError::RespondToModel("The question is empty.".to_owned()));
         }
         Ok(Answer::Ask { question })
     }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, faults, parsed, repo_path, spec_of};
+use super::{Answer, Hands, Tool, parsed, repo_path, spec_of, syntax_errors};
 use crate::domain::{FileMode, ToolSpec};
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::{Edit, EditFile};
@@ -43,7 +43,7 @@ impl Tool for EditFileTool {
         let mode = hands.settle(&path).await?.map_or(FileMode::Regular, |file| file.mode);
         let edits = arguments.edits.into_iter().map(|edit| Edit { old: edit.old, new: edit.new }).collect();
         let edited = hands.toolbox.edit_file(&EditFile { path: path.to_string(), edits }).await?;
-        let text = format!("{path} now reads:\n{}{}", edited.excerpt, faults::told(&edited.faults));
+        let text = format!("{path} now reads:\n{}{}", edited.excerpt, syntax_errors::told(&edited.faults));
         hands.hold(path, mode).await?;
         Ok(Answer::Text(text))
     }

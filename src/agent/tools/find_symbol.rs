@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Answer, Hands, Tool, parsed, spec_of};
 use crate::domain::ToolSpec;
 use crate::sandbox::CallError;
-use crate::sandbox::protocol::{FindSymbol, SymbolFound, SymbolPlace};
+use crate::sandbox::protocol::{FindSymbol, SymbolLocation, SymbolLocations};
 
 const PLACES_MAX: u32 = 60;
 
@@ -35,7 +35,7 @@ impl Tool for FindSymbolTool {
     }
 }
 
-fn rendered(name: &str, found: &SymbolFound) -> String {
+fn rendered(name: &str, found: &SymbolLocations) -> String {
     let mut text = String::new();
     if found.names.is_empty() {
         text.push_str(&format!("Nothing defines or uses `{name}` in code."));
@@ -54,7 +54,7 @@ fn rendered(name: &str, found: &SymbolFound) -> String {
     if !found.references.is_empty() {
         text.push_str("used in:\n");
     }
-    for SymbolPlace { path, line, text: code, .. } in &found.references {
+    for SymbolLocation { path, line, text: code, .. } in &found.references {
         text.push_str(&format!("{path}:{line}: {code}\n"));
     }
     if found.more {
@@ -70,8 +70,8 @@ fn rendered(name: &str, found: &SymbolFound) -> String {
 mod tests {
     use super::*;
 
-    fn place(path: &str, line: u32, kind: &str, container: Option<&str>, text: &str) -> SymbolPlace {
-        SymbolPlace {
+    fn place(path: &str, line: u32, kind: &str, container: Option<&str>, text: &str) -> SymbolLocation {
+        SymbolLocation {
             path: path.into(),
             line,
             kind: kind.into(),
@@ -82,12 +82,12 @@ mod tests {
 
     #[test]
     fn definitions_come_before_uses() {
-        let found = SymbolFound {
+        let found = SymbolLocations {
             names: vec!["pay".into()],
             definitions: vec![place("a.py", 3, "method", Some("Cart"), "def pay(self):")],
             references: vec![place("b.py", 9, "reference", None, "cart.pay()")],
             more: true,
-            ..SymbolFound::default()
+            ..SymbolLocations::default()
         };
         insta::assert_snapshot!(rendered("pay", &found), @r"
         a.py:3 (method in Cart): def pay(self):
@@ -99,10 +99,10 @@ mod tests {
 
     #[test]
     fn a_name_that_is_not_there_is_answered_with_those_that_come_near() {
-        let found = SymbolFound {
+        let found = SymbolLocations {
             near: vec!["pay".into(), "payer".into()],
             not_looked_at: 2,
-            ..SymbolFound::default()
+            ..SymbolLocations::default()
         };
         insta::assert_snapshot!(rendered("pya", &found), @r"
         Nothing defines or uses `pya` in code. Names that come near: pay, payer.

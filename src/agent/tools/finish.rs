@@ -27,7 +27,7 @@ impl Tool for FinishTool {
     async fn call(&self, arguments: Value, _hands: &mut Hands<'_>) -> Result<Answer, CallError> {
         let Arguments { summary } = parsed(arguments)?;
         if summary.trim().is_empty() {
-            return Err(CallError::Told("The summary is empty; a reviewer needs one.".to_owned()));
+            return Err(CallError::RespondToModel("The summary is empty; a reviewer needs one.".to_owned()));
         }
         Ok(Answer::Finish { summary })
     }

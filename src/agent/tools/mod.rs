@@ -1,5 +1,5 @@
-//! The tools, a file each. A tool's failure is either told to the model (`CallError::Told`) or
-//! ends the run (`CallError::Lost`); the type says which. Schemas come from the argument types.
+//! The tools, a file each. A tool's failure is either told to the model (`CallError::RespondToModel`) or
+//! ends the run (`CallError::Fatal`); the type says which. Schemas come from the argument types.
 
 use std::sync::Arc;
 
@@ -12,12 +12,11 @@ use crate::domain::{CommandPattern, FailedTest, JobSettings, RepoPath, ToolArgum
 use crate::sandbox::CallError;
 
 mod ask_human;
+mod context;
 mod delete_file;
 mod edit_file;
-mod faults;
 mod find_symbol;
 mod finish;
-mod hands;
 mod list_files;
 mod move_file;
 mod read_file;
@@ -27,10 +26,11 @@ mod run_command;
 mod run_tests;
 mod search;
 mod show_diff;
+mod syntax_errors;
 mod update_plan;
 mod write_file;
 
-pub use hands::{Hands, changes_of};
+pub use context::{Hands, changes_of};
 pub use run_tests::describe_run;
 
 /// A tool the model may call.
@@ -104,14 +104,18 @@ impl Registry {
     pub async fn call(&self, call: &ToolCall, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
         let at = self.specs.iter().position(|spec| spec.name == call.name).ok_or_else(|| {
             let known: Vec<&str> = self.specs.iter().map(|spec| spec.name.as_str()).collect();
-            CallError::Told(format!("There is no tool {:?}. The tools are: {}.", call.name, known.join(", ")))
+            CallError::RespondToModel(format!(
+                "There is no tool {:?}. The tools are: {}.",
+                call.name,
+                known.join(", ")
+            ))
         })?;
         let arguments = match &call.arguments {
             ToolArguments::Json(value) => value.clone(),
             ToolArguments::Malformed(text) => {
                 let error = serde_json::from_str::<Value>(text)
                     .map_or_else(|error| error.to_string(), |_| "it is not an object".to_owned());
-                return Err(CallError::Told(format!(
+                return Err(CallError::RespondToModel(format!(
                     "The arguments of {} are not valid JSON ({error}). Send them again as one JSON object.",
                     call.name
                 )));
@@ -157,13 +161,17 @@ fn spec_of<Arguments: JsonSchema>(name: &str, description: &str) -> ToolSpec {
 
 /// The arguments as their type; a mismatch is told with the reason.
 fn parsed<Arguments: DeserializeOwned>(arguments: Value) -> Result<Arguments, CallError> {
-    serde_json::from_value(arguments)
-        .map_err(|error| CallError::Told(format!("The arguments do not fit the tool's schema: {error}.")))
+    serde_json::from_value(arguments).map_err(|error| {
+        CallError::RespondToModel(format!("The arguments do not fit the tool's schema: {error}."))
+    })
 }
 
 /// A path that a proposal may hold; the rule it breaks is told.
 fn repo_path(path: &str) -> Result<RepoPath, CallError> {
-    path.strip_prefix("./").unwrap_or(path).parse().map_err(|error| CallError::Told(format!("{error}.")))
+    path.strip_prefix("./")
+        .unwrap_or(path)
+        .parse()
+        .map_err(|error| CallError::RespondToModel(format!("{error}.")))
 }
 
 fn names(tests: &[FailedTest]) -> String {

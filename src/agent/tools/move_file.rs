@@ -33,7 +33,9 @@ impl Tool for MoveFileTool {
         let is_there = hands.proposed(&to).await?.is_some();
         if is_there || hands.found(&to).await?.is_some() {
             let what = if is_there { "delete_file it first, if it is to go" } else { "a command made it" };
-            return Err(CallError::Told(format!("{to} exists already; {what}. Nothing was moved.")));
+            return Err(CallError::RespondToModel(format!(
+                "{to} exists already; {what}. Nothing was moved."
+            )));
         }
         let settled = hands.settle(&from).await?;
         if let Some(file) = &settled {
@@ -44,7 +46,7 @@ impl Tool for MoveFileTool {
         // Where there is no file to move, the toolbox says so, and what is there instead.
         hands.toolbox.move_file(&MoveFile { from: from.to_string(), to: to.to_string() }).await?;
         let Some(file) = settled else {
-            return Err(CallError::Told(format!("{from} came to be only now; try again.")));
+            return Err(CallError::RespondToModel(format!("{from} came to be only now; try again.")));
         };
         hands.hold(to.clone(), file.mode).await?;
         hands.let_go(from.clone()).await?;

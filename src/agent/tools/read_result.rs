@@ -36,7 +36,7 @@ impl Tool for ReadResultTool {
         let number = arguments.result;
         let Some(text) = hands.results.get(number) else {
             let last = hands.results.next_number() - 1;
-            return Err(CallError::Told(match last {
+            return Err(CallError::RespondToModel(match last {
                 0 => format!("There is no result {number}; no tool has answered yet."),
                 _ => format!("There is no result {number}; they go from 1 to {last}."),
             }));
@@ -44,7 +44,7 @@ impl Tool for ReadResultTool {
         let lines = arguments.lines.unwrap_or(LINES_DEFAULT).max(1) as usize;
         let window = window(text, arguments.first_line.unwrap_or(1) as usize, lines);
         if window.first_line > window.lines_total.max(1) {
-            return Err(CallError::Told(format!(
+            return Err(CallError::RespondToModel(format!(
                 "Result {number} has {} lines; line {} is past its end.",
                 window.lines_total, window.first_line
             )));

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Answer, Hands, Tool, parsed, spec_of};
-use crate::domain::{CommandPattern, CommandResult, RepoPath, ToolSpec};
+use crate::domain::{CommandPattern, ProcessOutput, RepoPath, ToolSpec};
 use crate::sandbox::{CallError, CommandSpec};
 
 const ARGUMENTS_MAX: usize = 200;
@@ -43,17 +43,19 @@ impl Tool for RunCommandTool {
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
         let Arguments { argv } = parsed(arguments)?;
         if argv.is_empty() {
-            return Err(CallError::Told("`argv` is empty; name a program and its arguments.".to_owned()));
+            return Err(CallError::RespondToModel(
+                "`argv` is empty; name a program and its arguments.".to_owned(),
+            ));
         }
         let bytes: usize = argv.iter().map(String::len).sum();
         if argv.len() > ARGUMENTS_MAX || bytes > ARGUMENTS_BYTES_MAX || argv.iter().any(|a| a.contains('\0'))
         {
-            return Err(CallError::Told(format!(
+            return Err(CallError::RespondToModel(format!(
                 "A command has at most {ARGUMENTS_MAX} arguments and {ARGUMENTS_BYTES_MAX} bytes, and no NUL."
             )));
         }
         if !self.allowed.iter().any(|pattern| pattern.allows(&argv)) {
-            return Err(CallError::Told(format!(
+            return Err(CallError::RespondToModel(format!(
                 "{argv:?} is not allowed, and was not run. Allowed are, with `*` for one argument and `**` for any \
                  further ones: {}.",
                 listed(&self.allowed)
@@ -67,7 +69,7 @@ impl Tool for RunCommandTool {
         };
         let result = hands.toolbox.run(&spec).await?;
         let changed = hands.changed_behind().await?;
-        Ok(Answer::Text(in_words(&argv, &result, &changed)))
+        Ok(Answer::Text(describe(&argv, &result, &changed)))
     }
 }
 
@@ -75,7 +77,7 @@ fn listed(allowed: &[CommandPattern]) -> String {
     allowed.iter().map(|pattern| format!("`{pattern}`")).collect::<Vec<_>>().join(", ")
 }
 
-fn in_words(argv: &[String], result: &CommandResult, changed: &[RepoPath]) -> String {
+fn describe(argv: &[String], result: &ProcessOutput, changed: &[RepoPath]) -> String {
     let seconds = result.duration.as_secs_f64();
     let mut text = format!("`{}`: {} after {seconds:.1} s.\n", argv.join(" "), result.ending.describe());
     if let Some(advice) = result.ending.advice() {
@@ -93,7 +95,7 @@ fn in_words(argv: &[String], result: &CommandResult, changed: &[RepoPath]) -> St
             named.join(", ")
         ));
     }
-    if result.output.is_cut() {
+    if result.output.is_truncated() {
         let omitted = result.output.omitted_bytes;
         text.push_str(&format!("{omitted} bytes of its output, in the middle, were not kept.\n"));
     }
@@ -110,17 +112,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{BoundedOutput, Ending};
+    use crate::domain::{BoundedOutput, ExitStatus};
 
-    fn result(ending: Ending, output: BoundedOutput) -> CommandResult {
-        CommandResult { ending, output, duration: Duration::from_millis(1500) }
+    fn result(ending: ExitStatus, output: BoundedOutput) -> ProcessOutput {
+        ProcessOutput { ending, output, duration: Duration::from_millis(1500) }
     }
 
     #[test]
     fn the_ending_is_told_as_it_was_and_what_the_command_did_to_files() {
         let argv = ["cargo", "fmt"].map(str::to_owned);
         let cut = BoundedOutput { head: "a\n".into(), omitted_bytes: 70, tail: "z\n".into() };
-        let told = in_words(&argv, &result(Ending::TimedOut, cut), &["src/lib.rs".parse().unwrap()]);
+        let told = describe(&argv, &result(ExitStatus::TimedOut, cut), &["src/lib.rs".parse().unwrap()]);
         insta::assert_snapshot!(told, @r"
         `cargo fmt`: timed out after 1.5 s.
         It was cut off, so it says nothing of what it checks. Find what hangs or is slow; if it needs longer, the repository's `timeout_minutes:` must say so.
@@ -132,8 +134,8 @@ mod tests {
         [… 70 bytes left out …]
         z
         ");
-        let silent = result(Ending::Exited { code: 0 }, BoundedOutput::default());
-        insta::assert_snapshot!(in_words(&argv, &silent, &[]), @r"
+        let silent = result(ExitStatus::Exited { code: 0 }, BoundedOutput::default());
+        insta::assert_snapshot!(describe(&argv, &silent, &[]), @r"
         `cargo fmt`: exit code 0 after 1.5 s.
         It printed nothing.
         ");

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Answer, Hands, Tool, names, parsed, repo_path, spec_of};
-use crate::domain::{Ending, FailedTest, TestCase, TestRun, ToolSpec, TranscriptEvent};
+use crate::domain::{ExitStatus, FailedTest, TestCase, TestRun, ToolSpec, TranscriptEvent};
 use crate::sandbox::CallError;
 use crate::testing::{Selection, run_selected, run_suite};
 
@@ -84,9 +84,9 @@ fn described(run: &TestRun, before: Option<&TestRun>, output_chars_max: usize) -
         text.push_str(&format!("This run says nothing of the tests. {advice}\n"));
     }
     if let Some(counts) = run.report.counts {
-        text.push_str(&format!("Tests: {} ({}).\n", counts.in_words(), run.report.origin()));
+        text.push_str(&format!("Tests: {} ({}).\n", counts.describe(), run.report.origin()));
     }
-    if let Some(why) = run.report.contradicts_success().filter(|_| run.ended_well()) {
+    if let Some(why) = run.report.contradicts_success().filter(|_| run.exited_successfully()) {
         text.push_str(&format!("This does not count as passed: {why}.\n"));
     }
     for remark in run.report.remarks.iter().filter(|_| run.report.is_known()).take(REMARKS_MAX) {
@@ -94,7 +94,7 @@ fn described(run: &TestRun, before: Option<&TestRun>, output_chars_max: usize) -
     }
     let change = Change::between(run, before);
     let newly_title = match before {
-        Some(before) if before.names_may_be_lost() => "Failing, and not named last time",
+        Some(before) if before.may_miss_failed_tests() => "Failing, and not named last time",
         Some(_) => "Newly failing",
         None => "Failing",
     };
@@ -109,10 +109,10 @@ fn described(run: &TestRun, before: Option<&TestRun>, output_chars_max: usize) -
             text.push_str(&format!("{title} ({}):\n{}", tests.len(), names(tests)));
         }
     }
-    if run.selection.is_some() && run.ended_well() {
+    if run.selection.is_some() && run.exited_successfully() {
         text.push_str("Run the whole suite before you finish.\n");
     }
-    if run.result.output.is_cut() {
+    if run.result.output.is_truncated() {
         text.push_str(&cut_note(run));
     }
     let output = run.result.output.to_text();
@@ -144,8 +144,8 @@ impl<'a> Change<'a> {
         let (mut passing, mut gone) = (Vec::new(), Vec::new());
         match run.result.ending {
             // A test whose failure may be named in what was not kept does not pass.
-            Ending::Exited { .. } if run.names_may_be_lost() => {}
-            Ending::Exited { .. } => {
+            ExitStatus::Exited { .. } if run.may_miss_failed_tests() => {}
+            ExitStatus::Exited { .. } => {
                 for test in not_red {
                     match run.report.case(&test.0) {
                         Some(_) => passing.push(test.clone()),
@@ -157,11 +157,11 @@ impl<'a> Change<'a> {
                 }
             }
             // A run that was cut off, or starved, says nothing of the tests it did not reach.
-            Ending::Signalled { .. }
-            | Ending::TimedOut
-            | Ending::OutOfMemory
-            | Ending::DiskFull { .. }
-            | Ending::ProcessLimit => {}
+            ExitStatus::Signalled { .. }
+            | ExitStatus::TimedOut
+            | ExitStatus::OutOfMemory
+            | ExitStatus::DiskFull { .. }
+            | ExitStatus::ProcessLimit => {}
         }
         Self { newly, still, passing, gone }
     }
@@ -180,11 +180,11 @@ fn told(cases: &[&TestCase], shown: &mut usize) -> String {
         *shown += 1;
         text.push_str(&format!("- {}\n", case.name));
         match (&case.frame, &case.location) {
-            (Some(frame), Some(at)) if !frame.contains(&at.in_words()) => {
-                text.push_str(&format!("    at {}: {frame}\n", at.in_words()));
+            (Some(frame), Some(at)) if !frame.contains(&at.describe()) => {
+                text.push_str(&format!("    at {}: {frame}\n", at.describe()));
             }
             (Some(frame), _) => text.push_str(&format!("    {frame}\n")),
-            (None, Some(at)) => text.push_str(&format!("    at {}\n", at.in_words())),
+            (None, Some(at)) => text.push_str(&format!("    at {}\n", at.describe())),
             (None, None) => {}
         }
         for line in case.message.iter().flat_map(|message| message.lines()) {
@@ -198,7 +198,7 @@ fn told(cases: &[&TestCase], shown: &mut usize) -> String {
 /// That a part of the output is nowhere to be had, what that means, and how to see it after all.
 fn cut_note(run: &TestRun) -> String {
     let is_none_named = run.report.red().next().is_none();
-    let names = match (run.names_may_be_lost(), is_none_named) {
+    let names = match (run.may_miss_failed_tests(), is_none_named) {
         (true, true) => " No failing test is named in what was kept; that does not mean that there is none.",
         (true, false) => " More tests may have failed than are named above.",
         (false, _) => "",
@@ -215,12 +215,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{BoundedOutput, CommandResult, TestReport};
+    use crate::domain::{BoundedOutput, ProcessOutput, TestReport};
 
-    fn run(ending: Ending, failed: &[&str], output: &str) -> TestRun {
+    fn run(ending: ExitStatus, failed: &[&str], output: &str) -> TestRun {
         TestRun {
             command: "cargo test".into(),
-            result: CommandResult {
+            result: ProcessOutput {
                 ending,
                 output: BoundedOutput { head: output.into(), ..BoundedOutput::default() },
                 duration: Duration::from_millis(1234),
@@ -232,8 +232,8 @@ mod tests {
 
     #[test]
     fn the_model_is_shown_what_changed_since_the_last_run() {
-        let before = run(Ending::Exited { code: 101 }, &["a", "b"], "");
-        let after = run(Ending::Exited { code: 101 }, &["b", "c"], "thread 'c' panicked\n");
+        let before = run(ExitStatus::Exited { code: 101 }, &["a", "b"], "");
+        let after = run(ExitStatus::Exited { code: 101 }, &["b", "c"], "thread 'c' panicked\n");
         insta::assert_snapshot!(describe_run(&after, Some(&before)), @r"
         `cargo test`: exit code 101 after 1.2 s.
         Newly failing (1):
@@ -249,8 +249,8 @@ mod tests {
 
     #[test]
     fn a_run_that_was_cut_off_makes_no_test_pass() {
-        let before = run(Ending::Exited { code: 101 }, &["a"], "");
-        let text = describe_run(&run(Ending::TimedOut, &[], ""), Some(&before));
+        let before = run(ExitStatus::Exited { code: 101 }, &["a"], "");
+        let text = describe_run(&run(ExitStatus::TimedOut, &[], ""), Some(&before));
         insta::assert_snapshot!(text, @r"
         `cargo test`: timed out after 1.2 s.
         This run says nothing of the tests. Find what hangs or is slow; if it needs longer, the repository's `timeout_minutes:` must say so.
@@ -261,12 +261,12 @@ mod tests {
     #[test]
     fn names_lost_in_output_that_was_cut_do_not_pass_for_tests_that_pass() {
         let cut = |failed: &[&str]| {
-            let mut run = run(Ending::Exited { code: 101 }, failed, "running 900 tests\n");
+            let mut run = run(ExitStatus::Exited { code: 101 }, failed, "running 900 tests\n");
             run.result.output.omitted_bytes = 7_000_000;
             run.result.output.tail = "test result: FAILED\n".into();
             run
         };
-        let before = run(Ending::Exited { code: 101 }, &["a"], "");
+        let before = run(ExitStatus::Exited { code: 101 }, &["a"], "");
         insta::assert_snapshot!(describe_run(&cut(&["b"]), Some(&before)), @r"
         `cargo test`: exit code 101 after 1.2 s.
         Newly failing (1):
@@ -284,13 +284,13 @@ mod tests {
                 "No failing test is named in what was kept; that does not mean that there is none."
             )
         );
-        let text = describe_run(&run(Ending::Exited { code: 101 }, &["a"], ""), Some(&cut(&[])));
+        let text = describe_run(&run(ExitStatus::Exited { code: 101 }, &["a"], ""), Some(&cut(&[])));
         assert!(text.contains("Failing, and not named last time (1):\n- a"), "{text}");
     }
 
     #[test]
     fn a_limit_that_was_hit_is_told_with_what_to_do() {
-        let text = describe_run(&run(Ending::ProcessLimit, &[], "cannot fork\n"), None);
+        let text = describe_run(&run(ExitStatus::ProcessLimit, &[], "cannot fork\n"), None);
         insta::assert_snapshot!(text, @r"
         `cargo test`: process limit reached: a process or thread was refused after 1.2 s.
         This run says nothing of the tests. Have it start fewer processes and threads at the same time (fewer parallel workers), or have the operator allow sandboxes more.

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::hands::{changes_of, unreachable_base};
+use super::context::{changes_of, unreachable_base};
 use super::{Answer, Hands, Tool, parsed, repo_path, spec_of};
 use crate::domain::ToolSpec;
 use crate::sandbox::CallError;
@@ -31,13 +31,13 @@ impl Tool for ShowDiffTool {
         let path = path.as_deref().map(|path| path.trim_end_matches('/'));
         let path = path.filter(|path| !matches!(*path, "" | ".")).map(repo_path).transpose()?;
         let proposal = hands.workspace.propose(changes_of(&hands.written)).await.map_err(unreachable_base)?;
-        let patch = hands.workspace.patch_below(&proposal.tree, path.as_ref()).await;
+        let patch = hands.workspace.patch_under(&proposal.tree, path.as_ref()).await;
         let patch = patch.map_err(unreachable_base)?;
-        Ok(Answer::Text(in_words(&patch, path.as_ref().map(|path| path.as_str()))))
+        Ok(Answer::Text(describe(&patch, path.as_ref().map(|path| path.as_str()))))
     }
 }
 
-fn in_words(patch: &Patch, path: Option<&str>) -> String {
+fn describe(patch: &Patch, path: Option<&str>) -> String {
     let stat = patch.stat;
     if stat.files == 0 {
         let place = path.map_or_else(String::new, |path| format!(" below {path}"));
@@ -62,12 +62,12 @@ mod tests {
     fn the_diff_comes_with_its_measure_and_says_when_there_is_none() {
         let stat = PatchStat { files: 1, insertions: 2, deletions: 1 };
         let patch = Patch { text: "diff --git a/x b/x\n".into(), truncated: true, stat };
-        insta::assert_snapshot!(in_words(&patch, None), @r"
+        insta::assert_snapshot!(describe(&patch, None), @r"
         1 file changed against the base: 2 lines added (+), 1 removed (-). The diff is too long and was cut; ask for one path.
 
         diff --git a/x b/x
         ");
         let nothing = Patch { text: String::new(), truncated: false, stat: PatchStat::default() };
-        insta::assert_snapshot!(in_words(&nothing, Some("src")), @"Nothing would be proposed below src: your tools have changed nothing of the base there.");
+        insta::assert_snapshot!(describe(&nothing, Some("src")), @"Nothing would be proposed below src: your tools have changed nothing of the base there.");
     }
 }

@@ -40,7 +40,7 @@ impl Tool for UpdatePlanTool {
     async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
         let arguments: Arguments = parsed(arguments)?;
         if arguments.steps.is_empty() || arguments.steps.len() > STEPS_MAX {
-            return Err(CallError::Told(format!("A plan has 1 to {STEPS_MAX} steps.")));
+            return Err(CallError::RespondToModel(format!("A plan has 1 to {STEPS_MAX} steps.")));
         }
         let line = |step: &Step| {
             let text: String = step.text.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, faults, parsed, repo_path, spec_of};
+use super::{Answer, Hands, Tool, parsed, repo_path, spec_of, syntax_errors};
 use crate::domain::{FileMode, ToolSpec};
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::WriteFile;
@@ -40,7 +40,7 @@ impl Tool for WriteFileTool {
         let request = WriteFile { path: path.to_string(), content: arguments.content, executable };
         let written = hands.toolbox.write_file(&request).await?;
         let verb = if before.is_none() { "Created" } else { "Replaced" };
-        let text = match faults::told(&written.faults) {
+        let text = match syntax_errors::told(&written.faults) {
             told if told.is_empty() => format!("{verb} {path} ({} bytes{note}).", written.bytes),
             told => format!("{verb} {path} ({} bytes{note}).\n{told}", written.bytes),
         };

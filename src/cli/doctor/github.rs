@@ -7,7 +7,7 @@ use url::Url;
 
 use super::report::{Check, Report};
 use crate::config::{GitHubConfig, Readings};
-use crate::github::{AppClient, AppFacts, Connection, GitHubError, HookDelivery};
+use crate::github::{AppClient, AppInfo, GitHubConnection, GitHubError, WebhookDelivery};
 use crate::install::manifest;
 use crate::webhook::{HANDLED_EVENTS, WEBHOOK_PATH};
 
@@ -27,7 +27,7 @@ pub(super) async fn check(readings: &Readings, report: &mut Report) {
             "Start `mendwright serve`, open the page that it prints, and register one; or configure [github].",
         ));
     };
-    let connection = Connection {
+    let connection = GitHubConnection {
         api_url: config.api_url.clone(),
         web_url: config.web_url.clone(),
         app_id: app.id,
@@ -58,7 +58,7 @@ pub(super) async fn check(readings: &Readings, report: &mut Report) {
 }
 
 /// Whether GitHub can be reached, has the same time as we, and knows us.
-async fn identity(client: &AppClient, config: &GitHubConfig, report: &mut Report) -> Option<AppFacts> {
+async fn identity(client: &AppClient, config: &GitHubConfig, report: &mut Report) -> Option<AppInfo> {
     let before = Timestamp::now();
     let (date, facts) = match client.about().await {
         Ok(answered) => answered,
@@ -105,7 +105,7 @@ fn skew(ahead: i64) -> Check {
     }
 }
 
-fn settings_page(config: &GitHubConfig, facts: &AppFacts) -> String {
+fn settings_page(config: &GitHubConfig, facts: &AppInfo) -> String {
     let web = config.web_url.as_str().trim_end_matches('/');
     let organisation = facts.owner.as_ref().filter(|owner| owner.kind.as_deref() == Some("Organization"));
     match organisation.and_then(|owner| owner.login.as_deref()) {
@@ -127,7 +127,7 @@ fn missing(granted: &BTreeMap<String, String>) -> Vec<String> {
     lacks.map(|(name, level)| format!("{name}: {level}")).collect()
 }
 
-fn app_permissions(facts: &AppFacts, settings: &str, report: &mut Report) {
+fn app_permissions(facts: &AppInfo, settings: &str, report: &mut Report) {
     let missing = missing(&facts.permissions);
     if !missing.is_empty() {
         let what = format!("the App does not ask for {}", missing.join(", "));
@@ -147,7 +147,7 @@ fn app_permissions(facts: &AppFacts, settings: &str, report: &mut Report) {
     report.add(Check::warning("permissions", what, format!("Take them away at {settings}/permissions.")));
 }
 
-fn app_events(facts: &AppFacts, settings: &str, report: &mut Report) {
+fn app_events(facts: &AppInfo, settings: &str, report: &mut Report) {
     let missing: Vec<&str> = HANDLED_EVENTS
         .iter()
         .copied()
@@ -162,7 +162,7 @@ fn app_events(facts: &AppFacts, settings: &str, report: &mut Report) {
 }
 
 async fn webhook(client: &AppClient, public_url: Option<&Url>, settings: &str, report: &mut Report) {
-    let hook = match client.hook_config().await {
+    let hook = match client.webhook_config().await {
         Ok(hook) => hook,
         Err(error) => {
             let remedy = format!("Look at {settings}.");
@@ -209,7 +209,7 @@ async fn deliveries(client: &AppClient, settings: &str, report: &mut Report) {
     report.add(judged(&newest, settings));
 }
 
-fn judged(newest: &[HookDelivery], settings: &str) -> Check {
+fn judged(newest: &[WebhookDelivery], settings: &str) -> Check {
     let Some(last) = newest.first() else {
         let remedy = "Put any label on an issue of an installed repository, and run this again.";
         return Check::warning("deliveries", "GitHub has delivered nothing yet", remedy);
@@ -248,7 +248,7 @@ fn judged(newest: &[HookDelivery], settings: &str) -> Check {
     Check::ok("deliveries", format!("the last {} arrived", newest.len()))
 }
 
-async fn installations(client: &AppClient, config: &GitHubConfig, facts: &AppFacts, report: &mut Report) {
+async fn installations(client: &AppClient, config: &GitHubConfig, facts: &AppInfo, report: &mut Report) {
     let all = match client.installations().await {
         Ok(all) => all,
         Err(error) => {
@@ -264,7 +264,7 @@ async fn installations(client: &AppClient, config: &GitHubConfig, facts: &AppFac
     for installation in &all {
         let account = &installation.account;
         let missing = missing(&installation.permissions);
-        report.add(if !config.served.serves_some_of(account) {
+        report.add(if !config.repository_filter.may_allow_account(account) {
             let remedy = "Name it in github.repositories, or have its owner uninstall the App.";
             Check::warning("installations", format!("{account} may not use this service"), remedy)
         } else if installation.suspended {
@@ -287,7 +287,7 @@ fn error_in_words(error: &GitHubError) -> String {
         GitHubError::NotFound { .. }
         | GitHubError::Forbidden { .. }
         | GitHubError::Rejected { .. }
-        | GitHubError::Withheld { .. } => error.to_string(),
+        | GitHubError::ContainsSecret { .. } => error.to_string(),
     }
 }
 
@@ -315,8 +315,8 @@ mod tests {
         insta::assert_snapshot!(told(&skew(-300)), @"Failure: this machine's clock is 300 s behind GitHub's; GitHub refuses what we sign → Let the clock be set by the network: `timedatectl set-ntp true`, or chrony.");
     }
 
-    fn delivery(id: u64, guid: &str, status_code: u16) -> HookDelivery {
-        HookDelivery {
+    fn delivery(id: u64, guid: &str, status_code: u16) -> WebhookDelivery {
+        WebhookDelivery {
             id,
             guid: guid.into(),
             delivered_at: "2026-11-25T12:00:00Z".parse().unwrap(),
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn deliveries_are_judged_by_what_arrived_in_the_end() {
-        let judge = |list: &[HookDelivery]| told(&judged(list, "SETTINGS"));
+        let judge = |list: &[WebhookDelivery]| told(&judged(list, "SETTINGS"));
         let all = [
             judge(&[]),
             judge(&[delivery(3, "c", 202), delivery(2, "b", 202)]),

@@ -4,7 +4,7 @@ use super::report::{Check, Report};
 use crate::app::model_config;
 use crate::config::ModelConfig;
 use crate::domain::Message;
-use crate::model::{Access, ModelRequest, check_access, connect, known_price};
+use crate::model::{ModelRequest, ProviderAccess, check_access, connect, known_price};
 
 pub(super) async fn check(config: &ModelConfig, really_call: bool, report: &mut Report) {
     let wanted = model_config(config, &config.name);
@@ -12,20 +12,20 @@ pub(super) async fn check(config: &ModelConfig, really_call: bool, report: &mut 
     let key =
         "Set model.api_key_file (or MENDWRIGHT_MODEL_API_KEY) to a key that the provider has not revoked.";
     report.add(match check_access(&wanted).await {
-        Ok(Access::Listed) => Check::ok("model", format!("{url} takes the key and has {name}")),
-        Ok(Access::NoList) => {
+        Ok(ProviderAccess::Listed) => Check::ok("model", format!("{url} takes the key and has {name}")),
+        Ok(ProviderAccess::NoList) => {
             let what = format!("{url} has no list of models; whether it has {name} is not known");
             Check::warning("model", what, "Run this with --model-call to find out.")
         }
-        Ok(Access::NotListed { some }) => {
+        Ok(ProviderAccess::NotListed { some }) => {
             let some = if some.is_empty() { "nothing".to_owned() } else { some.join(", ") };
             let what = format!("{url} takes the key, and {name} is not in its list (it has {some})");
             Check::warning("model", what, "See that model.name is spelled as the provider spells it.")
         }
-        Ok(Access::KeyRefused { status }) => {
+        Ok(ProviderAccess::KeyRefused { status }) => {
             Check::failure("model", format!("{url} refuses the key (status {status})"), key)
         }
-        Ok(Access::Unreachable { why }) => {
+        Ok(ProviderAccess::Unreachable { why }) => {
             let remedy =
                 "See that this machine can reach it (name, proxy, firewall), and that model.url is right.";
             Check::failure("model", format!("{url} cannot be reached: {why}"), remedy)

@@ -9,7 +9,7 @@ fn told(text: &str) -> String {
     RepositoryFile::parse(text).unwrap_err().to_string()
 }
 fn rust_root() -> RootListing {
-    let file = super::super::RootEntry::File { content: None };
+    let file = crate::detect::RootEntry::File { content: None };
     RootListing { entries: [("Cargo.toml".to_owned(), file)].into() }
 }
 
@@ -170,7 +170,7 @@ fn settings_recorded_before_there_were_images_still_read() {
 
 #[test]
 fn a_file_can_have_what_is_verified_held_back() {
-    let held = |text| RepositoryFile::parse(text).unwrap().publish_hold;
+    let held = |text| RepositoryFile::parse(text).unwrap().requires_approval;
     assert!(held("publish: hold\n"));
     assert!(!held("publish: push\n") && !held("test: make check\n"));
     insta::assert_snapshot!(told("publish: never\n"), @r"

@@ -11,7 +11,7 @@ use super::{AppConfig, GitHubConfig};
 use crate::config::given::{ConfigError, Found, Given};
 use crate::config::secret::secret;
 use crate::config::stored_app::StoredApp;
-use crate::domain::{Login, RepositoryPattern, Served};
+use crate::domain::{Login, RepositoryFilter, RepositoryPattern};
 
 /// Shorter secrets are taken, with a warning: GitHub advises random text of high entropy.
 const WEBHOOK_SECRET_BYTES_ADVISED: usize = 16;
@@ -95,12 +95,12 @@ pub(super) fn github(
         app,
         label: label(given)?,
         bots_allowed: bots_allowed(given)?,
-        served: Served {
+        repository_filter: RepositoryFilter {
             allowed: patterns(given, "github.repositories")?,
             denied: patterns(given, "github.repositories_denied")?,
         },
         reconcile_every,
-        publish_hold: publish_hold(given)?,
+        requires_approval: requires_approval(given)?,
         between_writes: Duration::from_secs(
             number(given, "github.seconds_between_writes", 0..=60)?.unwrap_or(SECONDS_BETWEEN_WRITES),
         ),
@@ -155,7 +155,7 @@ fn patterns(given: &Given, key: &'static str) -> Result<Vec<RepositoryPattern>, 
     list.into_iter().map(pattern).collect()
 }
 
-fn publish_hold(given: &Given) -> Result<bool, ConfigError> {
+fn requires_approval(given: &Given) -> Result<bool, ConfigError> {
     let Some(found) = given.get("github.publish") else { return Ok(false) };
     match found.text()? {
         "push" => Ok(false),

@@ -13,7 +13,7 @@ const ENTRIES_MAX: usize = 500;
 
 /// What set-ups may do, and how much of it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetUpConfig {
+pub struct SetupConfig {
     /// Hosts that a set-up may reach; empty: no network.
     pub allowed_hosts: Vec<AllowedHost>,
     /// Variables for its commands.
@@ -34,9 +34,9 @@ pub struct SetUpConfig {
     pub kept_age_max: Duration,
 }
 
-pub(super) fn set_up(given: &Given) -> Result<SetUpConfig, ConfigError> {
+pub(super) fn setup(given: &Given) -> Result<SetupConfig, ConfigError> {
     let days = number(given, "sandbox.kept_days", 1..=3650_u64)?.unwrap_or(14);
-    Ok(SetUpConfig {
+    Ok(SetupConfig {
         allowed_hosts: list(given, "sandbox.allowed_hosts", allowed_host)?,
         variables: list(given, "sandbox.setup_variables", variable)?,
         images: list(given, "sandbox.images", checked_glob)?,

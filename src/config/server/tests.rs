@@ -85,18 +85,18 @@ fn an_engine_is_named_with_its_image_and_socket() {
 
 #[test]
 fn what_set_ups_may_do_is_given_and_checked() {
-    let set_up = |lines: &str| Place::new().load(&with("sandbox", lines)).unwrap().sandbox.set_up;
-    let plain = Place::new().load(WHOLE).unwrap().sandbox.set_up;
+    let setup = |lines: &str| Place::new().load(&with("sandbox", lines)).unwrap().sandbox.setup;
+    let plain = Place::new().load(WHOLE).unwrap().sandbox.setup;
     assert!(plain.commands);
     assert_eq!((plain.allowed_hosts.len(), plain.images.len(), plain.network_for_proposals), (0, 0, false));
     let days = |days: u64| Duration::from_secs(days * 24 * 3600);
     assert_eq!((plain.kept_bytes_max, plain.kept_count_max, plain.kept_age_max), (20 << 30, 20, days(14)));
-    let given = set_up(
+    let given = setup(
         "allowed_hosts = [\"registry.example.org\", \"nexus=10.1.0.0/16\"]\n\
          setup_variables = [\"PIP_INDEX_URL=http://nexus/simple?a=b\", \"GOPROXY=http://nexus/go\"]\nimages = [\"registry.example.org/ci/*\"]\negress_mb = 7\n\
          commands = false\nnetwork_for_proposals = true\nkept_gb = 3\nkept_count = 4\nkept_days = 5",
     );
-    let expected = SetUpConfig {
+    let expected = SetupConfig {
         allowed_hosts: vec![
             AllowedHost::public("registry.example.org"),
             AllowedHost::parse("nexus=10.1.0.0/16").unwrap(),
@@ -226,8 +226,8 @@ format = "json"
     assert_eq!(config.github.web_url.as_str(), "https://ghe.example/");
     assert!(config.github.app.unwrap().webhook_secret_previous.is_some());
     assert_eq!(config.github.bots_allowed[0].as_str(), "renovate[bot]");
-    let serves = |name: &str| config.github.served.serves(&name.parse().unwrap());
-    assert!(serves("octo-org/x") && serves("ada/web-1") && !serves("octo-org/secret") && !serves("ada/x"));
+    let allows = |name: &str| config.github.repository_filter.allows(&name.parse().unwrap());
+    assert!(allows("octo-org/x") && allows("ada/web-1") && !allows("octo-org/secret") && !allows("ada/x"));
     assert_eq!(config.github.reconcile_every, Duration::from_secs(60));
     assert!(config.model.api_key.is_none());
     assert_eq!(config.model.price, Some(Price::flat(3.0, 15.0, 0.3, 3.75)));
@@ -422,15 +422,15 @@ fn no_error_shows_a_secret() {
 fn a_days_caps_are_read_and_none_is_set_where_none_is_given() {
     let place = Place::new();
     let config = place.load(WHOLE).unwrap();
-    assert_eq!((config.caps, config.require_price), (DayCaps::default(), false));
+    assert_eq!((config.caps, config.require_price), (DailyCaps::default(), false));
     let text = format!(
         "{WHOLE}\n[budget]\nrepository_usd_per_day = 20\nrepository_tokens_per_day = 5_000_000\n\
          installation_usd_per_day = 99.5\nrequire_price = true\n"
     );
     let config = place.load(&text).unwrap();
-    let repository = DayCap { usd: Some(20.0), tokens: Some(5_000_000) };
-    let installation = DayCap { usd: Some(99.5), tokens: None };
-    assert_eq!(config.caps, DayCaps { repository, installation });
+    let repository = DailyCap { usd: Some(20.0), tokens: Some(5_000_000) };
+    let installation = DailyCap { usd: Some(99.5), tokens: None };
+    assert_eq!(config.caps, DailyCaps { repository, installation });
     assert!(config.require_price);
 }
 

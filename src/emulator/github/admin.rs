@@ -20,7 +20,7 @@ use super::operations::percent_decode;
 use super::people::Role;
 use super::pull_deeds::{NewReview, NewReviewComment, merge_pull, set_draft, submit_review};
 use super::server::Reply;
-use super::upheavals::{Upheaval, befall};
+use super::upheavals::{Disruption, disrupt};
 use super::webhooks;
 use super::world::World;
 use super::{DEFAULT_ACTOR, beginning::ensure_user, state};
@@ -254,8 +254,8 @@ fn act(
             Ok(json!({}))
         }
         ("POST", ["upheavals"]) => {
-            let upheaval: Upheaval = read(body)?;
-            befall(world, &upheaval, now).map_err(|what| (404, format!("the emulator has no {what}")))?;
+            let upheaval: Disruption = read(body)?;
+            disrupt(world, &upheaval, now).map_err(|what| (404, format!("the emulator has no {what}")))?;
             Ok(json!({}))
         }
         ("POST", ["deliveries", guid, "redeliver"]) => redeliver(world, guid, now),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::upheavals::Upheaval;
+use super::upheavals::Disruption;
 
 /// The longest a fault may make a client wait.
 const DELAY_SECONDS_MAX: f64 = 300.0;
@@ -55,7 +55,7 @@ pub enum FaultKind {
     /// The request is carried out; half of the answer's body arrives as if it were all of it.
     Halve,
     /// Something happens right before the request is carried out.
-    First(Upheaval),
+    First(Disruption),
     /// The request is carried out, later.
     Delay {
         /// How much later.

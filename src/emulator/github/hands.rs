@@ -103,7 +103,7 @@ impl EmulatedGitHub {
     }
 
     /// Comments so many seconds ago. No webhook tells of it.
-    pub fn comment_earlier(
+    pub fn add_backdated_comment(
         &self,
         number: u64,
         body: &str,
@@ -264,7 +264,7 @@ impl EmulatedGitHub {
     }
 
     /// Sends what was held back, late, and waits like [`Self::label_issue`].
-    pub async fn let_deliveries_go(&self) {
+    pub async fn release_held_deliveries(&self) {
         self.shared.with_world(webhooks::let_go);
         self.deliveries_settled().await;
     }

@@ -60,7 +60,7 @@ pub use credentials::AppCredentials;
 pub use faults::{FaultKind, FaultRule};
 pub use people::Role;
 pub use seed::{EmulatorSeed, SeedIssue};
-pub use upheavals::Upheaval;
+pub use upheavals::Disruption;
 
 use beginning::{ensure_user, new_world};
 use connection::{CuttableListener, Scissors};
@@ -296,7 +296,7 @@ impl EmulatedGitHub {
     }
 
     /// Adds a seed's repository and opens its issues.
-    pub fn plant(&self, seed: &EmulatorSeed) -> Result<Url, EmulatorError> {
+    pub fn add_seed(&self, seed: &EmulatorSeed) -> Result<Url, EmulatorError> {
         let url = self.add_repository(&seed.repository, RepositorySource::Files(&seed.files))?;
         self.shared.with_world(|world| {
             let Some(at) = world.repository_named(&seed.repository) else { return };

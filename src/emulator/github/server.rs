@@ -16,7 +16,7 @@ use super::call::{Answer, Refusal};
 use super::connection::Scissors;
 use super::dispatch::{Incoming, add_headers, respond};
 use super::faults::{FaultKind, delay_of, take_fault};
-use super::upheavals::befall;
+use super::upheavals::disrupt;
 use super::{admin, git_routes, settings};
 
 /// The most bytes of a request to the API: GitHub's bodies are far smaller.
@@ -79,7 +79,7 @@ pub(super) async fn handle(
         return whole(Reply::text(500, ""));
     }
     if let Some(FaultKind::First(upheaval)) = &fault
-        && let Err(unknown) = shared.with_world(|world| befall(world, upheaval, jiff::Timestamp::now()))
+        && let Err(unknown) = shared.with_world(|world| disrupt(world, upheaval, jiff::Timestamp::now()))
     {
         return whole(Reply::text(500, &format!("the emulator has no {unknown}\n")));
     }

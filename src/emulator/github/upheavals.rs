@@ -21,7 +21,7 @@ use crate::repository_name::{InvalidRepositoryName, RepositoryName};
 /// One of them. What is about a repository is about the first.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Upheaval {
+pub enum Disruption {
     /// Every installation token is revoked; new ones can be had.
     RevokeTokens,
     /// Every installation token ends, an hour early; new ones can be had.
@@ -89,52 +89,52 @@ pub enum Upheaval {
 
 impl EmulatedGitHub {
     /// Has something happen at once.
-    pub fn befall(&self, upheaval: &Upheaval) -> Result<(), EmulatorError> {
-        let done = self.shared.with_world(|world| befall(world, upheaval, Timestamp::now()));
+    pub fn disrupt(&self, upheaval: &Disruption) -> Result<(), EmulatorError> {
+        let done = self.shared.with_world(|world| disrupt(world, upheaval, Timestamp::now()));
         done.map_err(EmulatorError::Unknown)
     }
 }
 
 /// Has something happen. The error says what there is not.
-pub(super) fn befall(world: &mut World, upheaval: &Upheaval, now: Timestamp) -> Result<(), String> {
+pub(super) fn disrupt(world: &mut World, upheaval: &Disruption, now: Timestamp) -> Result<(), String> {
     match upheaval {
-        Upheaval::RevokeTokens => world.tokens.values_mut().for_each(|token| token.revoked = true),
-        Upheaval::ExpireTokens => world.tokens.values_mut().for_each(|token| token.expires_at = now),
-        Upheaval::Suspend => world.app.suspended_at = Some(now),
-        Upheaval::Unsuspend => world.app.suspended_at = None,
-        Upheaval::Uninstall => {
+        Disruption::RevokeTokens => world.tokens.values_mut().for_each(|token| token.revoked = true),
+        Disruption::ExpireTokens => world.tokens.values_mut().for_each(|token| token.expires_at = now),
+        Disruption::Suspend => world.app.suspended_at = Some(now),
+        Disruption::Unsuspend => world.app.suspended_at = None,
+        Disruption::Uninstall => {
             world.app.installed = false;
             world.tokens.clear();
         }
-        Upheaval::Grant { permissions } => grant(world, permissions),
-        Upheaval::TakeOut => first(world)?.covered = false,
-        Upheaval::Rename { name } => {
+        Disruption::Grant { permissions } => grant(world, permissions),
+        Disruption::TakeOut => first(world)?.covered = false,
+        Disruption::Rename { name } => {
             let owner = first(world)?.owner.clone();
             move_to(world, &format!("{owner}/{name}"))?;
         }
-        Upheaval::Transfer { owner } => {
+        Disruption::Transfer { owner } => {
             let name = first(world)?.name.clone();
             move_to(world, &format!("{owner}/{name}"))?;
             ensure_user(world, owner).role = Role::Admin;
         }
-        Upheaval::Archive => first(world)?.archived = true,
-        Upheaval::Delete => {
+        Disruption::Archive => first(world)?.archived = true,
+        Disruption::Delete => {
             first(world)?;
             world.repositories.remove(0);
         }
-        Upheaval::Lock { issue } => {
+        Disruption::Lock { issue } => {
             if !first(world)?.issues.contains_key(issue) {
                 return Err(format!("issue {issue}"));
             }
             let edit = IssueEdit { locked: Some(true), ..IssueEdit::default() };
             deeds::edit_issue(world, 0, *issue, edit, DEFAULT_ACTOR, now);
         }
-        Upheaval::ForcePush { branch, files } => force_push(world, branch, files, now)?,
-        Upheaval::RateLimit { max, used, resets_in_seconds } => {
+        Disruption::ForcePush { branch, files } => force_push(world, branch, files, now)?,
+        Disruption::RateLimit { max, used, resets_in_seconds } => {
             world.set_rate_limit(*max, *used, resets_in_seconds.map(Duration::from_secs), now);
         }
-        Upheaval::DuplicateDeliveries { count } => world.to_duplicate = *count,
-        Upheaval::ReorderDeliveries { count } => world.to_reorder = *count,
+        Disruption::DuplicateDeliveries { count } => world.to_duplicate = *count,
+        Disruption::ReorderDeliveries { count } => world.to_reorder = *count,
     }
     Ok(())
 }

@@ -55,7 +55,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
-
 mod answer;
 mod anthropic;
 mod conversation;
@@ -65,10 +64,10 @@ mod provider;
 mod serve;
 mod usage;
 
-pub use provider::Provider;
 pub use conversation::{
     Afterwards, Call, Conversation, Expect, Fault, InvalidConversation, StopOverride, Turn, TurnUsage,
 };
+pub use provider::Provider;
 
 /// Requests that are kept for looking at; older ones are let go.
 const REQUESTS_KEPT_MAX: usize = 1_000;

@@ -8,3 +8,13 @@ pub enum Provider {
     /// OpenAI's Chat Completions.
     OpenAi,
 }
+
+impl Provider {
+    /// Its name in violations.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Anthropic => "anthropic",
+            Self::OpenAi => "openai",
+        }
+    }
+}

@@ -441,7 +441,7 @@ mod tests {
             vec![json!([1, 2]), stop],
         ];
         for events in nonsense {
-            assert!(matches!(reply_of(&events), Err(Failure::Broken { .. })), "{events:?}");
+            assert!(matches!(reply_of(&events), Err(Failure::Interrupted { .. })), "{events:?}");
         }
     }
 
@@ -463,7 +463,7 @@ mod tests {
         ];
         let overloaded = || Failure::passing("overloaded");
         assert!(matches!(broken(&[json!({"type": "ping"})], overloaded()), Failure::Passing { .. }));
-        assert!(matches!(broken(&text, overloaded()), Failure::Broken { usage: None, .. }));
+        assert!(matches!(broken(&text, overloaded()), Failure::Interrupted { usage: None, .. }));
         let counted = |output_tokens| Usage {
             input_tokens: 3,
             cache_read_tokens: 100,
@@ -471,7 +471,7 @@ mod tests {
             ..Usage::default()
         };
         let usage = |events: &[Value]| match broken(events, overloaded()) {
-            Failure::Broken { usage, is_passing: true, .. } => usage,
+            Failure::Interrupted { usage, is_passing: true, .. } => usage,
             other => panic!("{other:?}"),
         };
         assert_eq!(usage(std::slice::from_ref(&begun)), Some(counted(1)));
@@ -479,6 +479,6 @@ mod tests {
         assert_eq!(usage(&[begun.clone(), first, second]), Some(counted(100)));
         let refused =
             Failure::Final(ModelError::ContextOverflow { model: "m-1".into(), detail: "long".into() });
-        assert!(matches!(broken(&[begun], refused), Failure::Broken { is_passing: false, .. }));
+        assert!(matches!(broken(&[begun], refused), Failure::Interrupted { is_passing: false, .. }));
     }
 }

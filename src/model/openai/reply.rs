@@ -375,7 +375,7 @@ mod tests {
     fn done_without_a_finish_reason_is_no_reply_and_neither_is_an_error() {
         assert!(matches!(
             reply_of(&[chunk(json!({"content": "half an ans"}), Value::Null)]),
-            Err(Failure::Broken { .. })
+            Err(Failure::Interrupted { .. })
         ));
         let error = json!({"error": {"message": "The server had an error", "type": "server_error"}});
         assert!(matches!(reply_of(&[error]), Err(Failure::Passing { .. })));
@@ -397,9 +397,9 @@ mod tests {
         let word = chunk(json!({"content": "x"}), Value::Null);
         let counted = json!({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 9}});
         assert!(matches!(broken(std::slice::from_ref(&role)), Failure::Passing { .. }));
-        assert!(matches!(broken(&[role, word.clone()]), Failure::Broken { usage: None, .. }));
+        assert!(matches!(broken(&[role, word.clone()]), Failure::Interrupted { usage: None, .. }));
         let usage = Usage { input_tokens: 100, output_tokens: 9, ..Usage::default() };
-        let Failure::Broken { usage: found, is_passing: true, .. } = broken(&[word, counted]) else {
+        let Failure::Interrupted { usage: found, is_passing: true, .. } = broken(&[word, counted]) else {
             panic!()
         };
         assert_eq!(found, Some(usage));

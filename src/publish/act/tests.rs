@@ -6,10 +6,10 @@ use async_trait::async_trait;
 
 use super::super::samples::{at, fixed, long};
 use super::*;
-use crate::domain::{BudgetExhausted, CommentId, FailedCheck, Login, PullRequestNumber, Sha};
+use crate::domain::{BudgetExhausted, CommentId, FailedCheck, Login, Permission, PullRequestNumber, Sha};
 use crate::github::{
-    AppIdentity, CheckRun, GitAccess, Issue, Label, MadeCommit, NewCommit, Permission, Repository,
-    ReviewComment, Reviewers,
+    AppIdentity, CheckRun, CreatedCommit, GitAccess, Issue, Label, NewCommit, Repository, ReviewComment,
+    Reviewers,
 };
 
 /// Comments by issue and pull requests by branch; the rest of the port is not needed here.
@@ -164,7 +164,7 @@ impl GitHub for InMemory {
     ) -> Result<Vec<crate::github::IssueComment>, GitHubError> {
         unreachable!("publishing reads no comments of others")
     }
-    async fn pull_requests_that_close(
+    async fn closing_pull_requests(
         &self,
         _: &RepositoryRef,
         _: &crate::domain::RepositoryName,
@@ -172,7 +172,7 @@ impl GitHub for InMemory {
     ) -> Result<Vec<crate::github::ClosingPullRequest>, GitHubError> {
         unreachable!("admission is before publishing")
     }
-    async fn commit_on_branch(&self, _: &RepositoryRef, _: &NewCommit) -> Result<MadeCommit, GitHubError> {
+    async fn commit_on_branch(&self, _: &RepositoryRef, _: &NewCommit) -> Result<CreatedCommit, GitHubError> {
         unreachable!("commits are made before publishing")
     }
     async fn publish_check(&self, _: &RepositoryRef, _: &CheckRun) -> Result<(), GitHubError> {

@@ -1,7 +1,7 @@
 //! What a verdict is told by, in a pull request and in a check run alike.
 
-use super::super::evidence::Evidence;
 use super::super::escape::{code_cell, code_span, cut, quoted, visible};
+use super::super::evidence::Evidence;
 use super::super::words::{failing_count, run_in_cell, test_list};
 use crate::domain::{FailedTest, Flag, TestRun};
 use crate::verdict::Verified;
@@ -55,7 +55,7 @@ pub(in crate::publish) fn flags(flags: &[Flag]) -> Option<String> {
     let lines: Vec<String> = flags
         .iter()
         .take(FLAGS_LISTED_MAX)
-        .map(|flag| format!("- ⚠ {}", code_span(&cut(&visible(&flag.in_words()), FLAG_CHARS_MAX))))
+        .map(|flag| format!("- ⚠ {}", code_span(&cut(&visible(&flag.describe()), FLAG_CHARS_MAX))))
         .collect();
     let more = flags.len().saturating_sub(FLAGS_LISTED_MAX);
     let rest = if more > 0 { format!("\n- ⚠ … and {more} more") } else { String::new() };

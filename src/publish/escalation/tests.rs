@@ -3,12 +3,14 @@
 use comrak::nodes::NodeValue;
 use comrak::{Arena, Options, parse_document};
 
-use super::super::marker::Marker;
 use super::super::escape::properties::{assert_text_is_inert, page};
+use super::super::marker::Marker;
 use super::super::pages::{PAGE_CHARS_MAX, PAGES_MAX};
 use super::super::samples::{fixed, hostile, long, stuck};
 use super::*;
-use crate::domain::{BudgetExhausted, DayCapReached, Ending, Payer, SecretFound, WritablePlace};
+use crate::domain::{
+    BudgetExhausted, BudgetScope, DailyCapReached, ExitStatus, SecretFinding, WritableMount,
+};
 
 fn budget() -> EscalationReason {
     EscalationReason::Budget { limit: BudgetExhausted::Turns { max: 3 } }
@@ -398,7 +400,7 @@ fn a_long_transcript_becomes_several_comments_each_whole_in_itself() {
 fn a_run_that_met_a_limit_is_told_with_what_to_do_and_never_as_passed() {
     let mut evidence = stuck();
     let run = evidence.verdict.as_mut().and_then(|verdict| verdict.run.as_mut()).unwrap();
-    run.result.ending = Ending::DiskFull { place: WritablePlace::Tmp };
+    run.result.ending = ExitStatus::DiskFull { place: WritableMount::Tmp };
     let comments = render(&evidence, &budget());
     let expected = "`python -m pytest -q`: ⚠ no result (disk full: /tmp had no room left, 1.4 s, 1 failing test \
                     named)\n\nHave it write less, or remove what it no longer needs";
@@ -407,15 +409,15 @@ fn a_run_that_met_a_limit_is_told_with_what_to_do_and_never_as_passed() {
 
 #[test]
 fn a_days_cap_is_told_with_what_the_operator_can_raise_and_when_there_is_room_again() {
-    let reached = DayCapReached {
-        payer: Payer::Repository,
+    let reached = DailyCapReached {
+        payer: BudgetScope::Repository,
         setting: "budget.repository_usd_per_day".into(),
         used: "$19.9100".into(),
         max: "$20.0000".into(),
         next: "$0.3120".into(),
         room_from: Some("2026-11-26T14:05:09Z".parse().unwrap()),
     };
-    let never = DayCapReached { room_from: None, ..reached.clone() };
+    let never = DailyCapReached { room_from: None, ..reached.clone() };
     let beginning = |reached| {
         let comment =
             render(&stuck(), &EscalationReason::Budget { limit: BudgetExhausted::Day(reached) }).remove(0);
@@ -437,14 +439,14 @@ fn a_days_cap_is_told_with_what_the_operator_can_raise_and_when_there_is_room_ag
 
 #[test]
 fn a_secret_that_was_kept_back_is_told_by_its_kind_and_place_and_nothing_else_is_shown() {
-    let line = |path: Option<&str>| SecretPlace::Line { path: path.map(str::to_owned), line: 12 };
+    let line = |path: Option<&str>| SecretLocation::Line { path: path.map(str::to_owned), line: 12 };
     let found = [
         ("the App's private key, in base64", line(Some("docs/`@octocat`.md"))),
         ("a canary", line(None)),
-        ("what looks like a GitHub token", SecretPlace::FileName),
-        ("the webhook secret, reversed", SecretPlace::Text { of: "the commit message".into() }),
+        ("what looks like a GitHub token", SecretLocation::FileName),
+        ("the webhook secret, reversed", SecretLocation::Text { of: "the commit message".into() }),
     ];
-    let found = found.map(|(what, place)| SecretFound { what: what.to_owned(), place }).to_vec();
+    let found = found.map(|(what, place)| SecretFinding { what: what.to_owned(), place }).to_vec();
     let comments = render(&stuck(), &EscalationReason::Secret { found });
     assert_eq!(comments.len(), 1);
     insta::assert_snapshot!(comments[0], @r"

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::seccomp;
 use super::stage::Stage;
 use crate::sandbox::egress::PROXY_PORT;
+use crate::sandbox::seccomp;
 use crate::sandbox::{TOOLBOX_PATH, UnpackedImage, environment};
 
 mod file_system;
@@ -82,10 +82,10 @@ pub(super) struct Inside<'a> {
     pub processes_max: Option<u32>,
     pub data_bytes_max: Option<u64>,
     /// Where it sees what a set-up made.
-    pub prepared: Option<&'a ShownPrepared>,
+    pub snapshot: Option<&'a ShownPrepared>,
 }
 
-/// A host directory shown at `/.mendwright/prepared`.
+/// A host directory shown at `/.mendwright/snapshot`.
 pub(super) enum ShownPrepared {
     /// To begin with.
     ReadOnly(PathBuf),
@@ -133,7 +133,7 @@ impl Arguments {
         if inside.proxy {
             arguments.add(["--proxy-port", &PROXY_PORT.to_string()]);
         }
-        match inside.prepared {
+        match inside.snapshot {
             Some(ShownPrepared::ReadOnly(_)) => arguments.add(["--prepared"]),
             Some(ShownPrepared::Below(_)) => arguments.add(["--prepared-below"]),
             Some(ShownPrepared::Writable(_)) | None => {}
@@ -256,7 +256,7 @@ mod tests {
             open_files_max: None,
             processes_max: None,
             data_bytes_max: None,
-            prepared: None,
+            snapshot: None,
         };
         let arguments = Arguments::build(&inside, b"", "init").unwrap();
         let words: Vec<_> = arguments.words.iter().map(|word| word.to_str().unwrap()).collect();

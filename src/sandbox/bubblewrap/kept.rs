@@ -11,8 +11,8 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::sandbox::protocol::Selected;
-use crate::sandbox::{KeptBounds, Prepared, SetupKey};
+use crate::sandbox::protocol::SnapshotContents;
+use crate::sandbox::{CacheLimits, SetupKey, SetupSnapshot};
 
 const PARTIAL: &str = ".partial";
 const GONE: &str = ".gone";
@@ -107,9 +107,9 @@ impl Kept {
     pub(super) fn finish(
         &self,
         partial: Partial,
-        selected: &Selected,
+        selected: &SnapshotContents,
         now: Timestamp,
-    ) -> Result<Prepared, String> {
+    ) -> Result<SetupSnapshot, String> {
         let bytes = selected.bytes.saturating_add(selected.entries.saturating_mul(ENTRY_BYTES));
         let place = self.setups.join(partial.key.as_str());
         let finish = || -> io::Result<()> {
@@ -127,7 +127,7 @@ impl Kept {
             File::open(&self.setups)?.sync_all()
         };
         finish().map_err(|e| self.failed(&e))?;
-        Ok(Prepared { key: partial.key, place: place.display().to_string(), bytes })
+        Ok(SetupSnapshot { key: partial.key, place: place.display().to_string(), bytes })
     }
 
     /// Gives up what was begun.
@@ -137,14 +137,14 @@ impl Kept {
     }
 
     /// What is kept under `key`; this counts as its last use.
-    pub(super) fn get(&self, key: &SetupKey) -> Option<Prepared> {
+    pub(super) fn get(&self, key: &SetupKey) -> Option<SetupSnapshot> {
         self.check_ours().ok()?;
         let place = self.setups.join(key.as_str());
         let meta = read_meta(&place)?;
         let touched = File::options().write(true).open(place.join("lock"));
         // Not to know the last use makes it look older than it is, and nothing else.
         let _ = touched.and_then(|file| file.set_modified(SystemTime::now()));
-        Some(Prepared { key: key.clone(), place: place.display().to_string(), bytes: meta.bytes })
+        Some(SetupSnapshot { key: key.clone(), place: place.display().to_string(), bytes: meta.bytes })
     }
 
     /// The files kept under `key`, and the promise that they stay.
@@ -164,7 +164,7 @@ impl Kept {
     }
 
     /// Removes the least recently used, but none that is in use, until the bounds hold.
-    pub(super) fn evict(&self, bounds: &KeptBounds, now: SystemTime) -> Result<Vec<SetupKey>, String> {
+    pub(super) fn evict(&self, bounds: &CacheLimits, now: SystemTime) -> Result<Vec<SetupKey>, String> {
         if self.check_ours().is_err() {
             return Ok(Vec::new());
         }
@@ -284,7 +284,8 @@ mod tests {
     fn keep(kept: &Kept, key: &SetupKey, bytes: u64, used: SystemTime) {
         let partial = kept.begin(key).unwrap();
         fs::write(partial.files().join("x"), "x").unwrap();
-        kept.finish(partial, &Selected { entries: 0, bytes, skipped: 0 }, Timestamp::UNIX_EPOCH).unwrap();
+        kept.finish(partial, &SnapshotContents { entries: 0, bytes, skipped: 0 }, Timestamp::UNIX_EPOCH)
+            .unwrap();
         let lock = File::options().write(true).open(kept.setups.join(key.as_str()).join("lock"));
         lock.unwrap().set_modified(used).unwrap();
     }
@@ -304,12 +305,12 @@ mod tests {
             keep(&kept, &key(digit), 100, ago(hours));
         }
         let day = Duration::from_secs(24 * 3600);
-        let roomy = KeptBounds { count_max: 9, bytes_max: 1000, age_max: day };
+        let roomy = CacheLimits { count_max: 9, bytes_max: 1000, age_max: day };
         assert_eq!(kept.evict(&roomy, now).unwrap(), [key("a")]);
         let (_, lease) = kept.lease(&key("b")).unwrap();
-        assert_eq!(kept.evict(&KeptBounds { count_max: 2, ..roomy }, now).unwrap(), [key("c")]);
+        assert_eq!(kept.evict(&CacheLimits { count_max: 2, ..roomy }, now).unwrap(), [key("c")]);
         drop(lease);
-        assert_eq!(kept.evict(&KeptBounds { bytes_max: 100, ..roomy }, now).unwrap(), [key("b")]);
+        assert_eq!(kept.evict(&CacheLimits { bytes_max: 100, ..roomy }, now).unwrap(), [key("b")]);
         assert!(kept.get(&key("d")).is_some() && kept.lease(&key("b")).is_err());
         assert_eq!(fs::read_dir(&kept.setups).unwrap().count(), 1);
     }
@@ -321,7 +322,7 @@ mod tests {
         keep(&kept, &key("a"), 1, now - Duration::from_secs(7200));
         keep(&kept, &key("b"), 1, now - Duration::from_secs(3600));
         assert_eq!(kept.get(&key("a")).unwrap().bytes, 1);
-        let bounds = KeptBounds { count_max: 1, ..KeptBounds::default() };
+        let bounds = CacheLimits { count_max: 1, ..CacheLimits::default() };
         assert_eq!(kept.evict(&bounds, SystemTime::now()).unwrap(), [key("b")]);
     }
 

@@ -17,7 +17,7 @@ use super::subordinate::Subordinates;
 use super::{Bubblewrap, KIND, guard, is_label};
 use crate::sandbox::container::Container;
 use crate::sandbox::egress::Egress;
-use crate::sandbox::protocol::{PREPARED_HOME, PREPARED_WORKSPACE};
+use crate::sandbox::protocol::{SNAPSHOT_HOME, SNAPSHOT_WORKSPACE};
 use crate::sandbox::{Guarantee, Limits, Root, SandboxError, SandboxSpec, TOOLBOX, Toolbox, UnpackedImage};
 
 /// Numbers that no distribution gives to a user, and that still fit a tar header's seven digits.
@@ -54,7 +54,7 @@ const ABILITIES: [Abilities; 4] = [
 struct Wanted<'a> {
     spec: &'a SandboxSpec,
     image: Option<&'a UnpackedImage>,
-    prepared: Option<&'a ShownPrepared>,
+    snapshot: Option<&'a ShownPrepared>,
 }
 
 impl Bubblewrap {
@@ -115,7 +115,7 @@ impl Bubblewrap {
             open_files_max: None,
             processes_max: None,
             data_bytes_max: None,
-            prepared: None,
+            snapshot: None,
         };
         let arguments = Arguments::build(&inside, TOOLBOX, "probe")?;
         guard::try_out(&self.program, arguments, stage)
@@ -144,7 +144,7 @@ impl Bubblewrap {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = std::process::id().wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         if self.as_root {
-            let owner = match (wanted.image, wanted.prepared) {
+            let owner = match (wanted.image, wanted.snapshot) {
                 (Some(image), _) => owner_of(&image.root)?,
                 (None, Some(ShownPrepared::ReadOnly(files) | ShownPrepared::Below(files))) => {
                     owner_of(files)?
@@ -157,7 +157,7 @@ impl Bubblewrap {
         }
         // Our own files, which an image and what a set-up made are, are not a subordinate's.
         let is_owner_needed =
-            wanted.image.is_some() || matches!(wanted.prepared, Some(ShownPrepared::Writable(_)));
+            wanted.image.is_some() || matches!(wanted.snapshot, Some(ShownPrepared::Writable(_)));
         let must_be_other = wanted.spec.required.contains(&Guarantee::OtherUser);
         Ok(match &self.subordinates {
             Some(users) if must_be_other || !is_owner_needed => {
@@ -180,11 +180,11 @@ impl Bubblewrap {
             })
     }
 
-    /// Starts a sandbox that sees `prepared`.
+    /// Starts a sandbox that sees `snapshot`.
     pub(super) async fn launch(
         &self,
         spec: &SandboxSpec,
-        prepared: Option<ShownPrepared>,
+        snapshot: Option<ShownPrepared>,
     ) -> Result<Toolbox, SandboxError> {
         if !is_label(&spec.label) {
             let missing = format!("a label that is a name; {:?} is none", spec.label);
@@ -194,7 +194,7 @@ impl Bubblewrap {
             Root::Host { .. } => None,
             Root::Image(reference) => Some(Box::pin(self.images.resolve(reference)).await?),
         };
-        let wanted = Wanted { spec, image: image.as_ref(), prepared: prepared.as_ref() };
+        let wanted = Wanted { spec, image: image.as_ref(), snapshot: snapshot.as_ref() };
         if image.is_some() && self.abilities.overlay {
             match self.launch_on(&wanted, true).await {
                 Err(SandboxError::Unavailable { missing, .. }) if !missing.contains("required") => {
@@ -217,10 +217,10 @@ impl Bubblewrap {
         };
         let privileges = self.privileges(wanted)?;
         if let (Some(ShownPrepared::Writable(files)), Privileges::DroppedTo { user }) =
-            (wanted.prepared, privileges)
+            (wanted.snapshot, privileges)
         {
             let given = std::os::unix::fs::chown(files, Some(user), Some(user));
-            given.map_err(|e| SandboxError::NotKept(format!("{}: {e}", files.display())))?;
+            given.map_err(|e| SandboxError::SnapshotFailed(format!("{}: {e}", files.display())))?;
         }
         let root = match wanted.image {
             None => ShownRoot::Host(&toolchains),
@@ -239,9 +239,9 @@ impl Bubblewrap {
             };
             stage.overlay(ROOT_ON_STAGE, &image.root, owner).map_err(broken)?;
         }
-        let below = match (&mut stage, wanted.prepared) {
+        let below = match (&mut stage, wanted.snapshot) {
             (Some(stage), Some(ShownPrepared::ReadOnly(files))) if self.can_change(privileges, files)? => {
-                for (place, name) in [("workspace", PREPARED_WORKSPACE), ("home", PREPARED_HOME)] {
+                for (place, name) in [("workspace", SNAPSHOT_WORKSPACE), ("home", SNAPSHOT_HOME)] {
                     stage.overlay(place, &files.join(name), None).map_err(broken)?;
                 }
                 Some(ShownPrepared::Below(files.clone()))
@@ -270,7 +270,7 @@ impl Bubblewrap {
             proxy: !spec.allowed_hosts.is_empty(),
             processes_max: (!cgroup.bounds_processes()).then_some(spec.limits.pids_max),
             data_bytes_max: (!cgroup.bounds_memory()).then_some(spec.limits.memory_bytes_max),
-            prepared: below.as_ref().or(wanted.prepared),
+            snapshot: below.as_ref().or(wanted.snapshot),
         };
         let arguments = Arguments::build(&inside, TOOLBOX, "init").map_err(broken)?;
         let launch = guard::Launch {

@@ -18,10 +18,10 @@ use self::kept::Kept;
 pub(super) use self::kept::Lease;
 use self::launch::Abilities;
 use self::subordinate::Subordinates;
-use super::protocol::Selected;
+use super::protocol::SnapshotContents;
 use super::{
-    CallError, ImageStore, KeptBounds, Limits, Prepared, ResolvedRoot, Root, Sandbox, SandboxError,
-    SandboxOptions, SandboxSpec, SetupKey, Toolbox,
+    CacheLimits, CallError, ImageStore, Limits, ResolvedRoot, Root, Sandbox, SandboxError, SandboxOptions,
+    SandboxSpec, SetupKey, SetupSnapshot, Toolbox,
 };
 
 mod applied;
@@ -110,15 +110,15 @@ impl Bubblewrap {
         toolbox: &Toolbox,
         files: PathBuf,
         bytes_max: u64,
-    ) -> Result<Selected, SandboxError> {
+    ) -> Result<SnapshotContents, SandboxError> {
         let limits = Limits { memory_bytes_max: KEEPER_MEMORY_BYTES, ..Limits::default() };
         let spec = SandboxSpec { limits, ..SandboxSpec::named("keeper") };
         let keeper = self.launch(&spec, Some(ShownPrepared::Writable(files))).await?;
         let poured = toolbox.pour_into(&keeper, bytes_max).await;
         keeper.shut_down().await;
         poured.map_err(|error| match error {
-            CallError::Told(why) => SandboxError::NotKept(why),
-            CallError::Lost(lost) => lost,
+            CallError::RespondToModel(why) => SandboxError::SnapshotFailed(why),
+            CallError::Fatal(lost) => lost,
         })
     }
 }
@@ -130,8 +130,8 @@ impl Sandbox for Bubblewrap {
     }
 
     async fn start(&self, spec: &SandboxSpec) -> Result<Toolbox, SandboxError> {
-        let Some(prepared) = &spec.prepared else { return self.launch(spec, None).await };
-        let (files, lease) = self.kept.lease(&prepared.key).map_err(SandboxError::Gone)?;
+        let Some(snapshot) = &spec.snapshot else { return self.launch(spec, None).await };
+        let (files, lease) = self.kept.lease(&snapshot.key).map_err(SandboxError::Gone)?;
         let toolbox = self.launch(spec, Some(ShownPrepared::ReadOnly(files))).await?;
         Ok(toolbox.holding(lease))
     }
@@ -155,7 +155,12 @@ impl Sandbox for Bubblewrap {
         }
     }
 
-    async fn keep(&self, toolbox: Toolbox, key: &SetupKey, bytes_max: u64) -> Result<Prepared, SandboxError> {
+    async fn keep(
+        &self,
+        toolbox: Toolbox,
+        key: &SetupKey,
+        bytes_max: u64,
+    ) -> Result<SetupSnapshot, SandboxError> {
         let (kept, begun) = (self.kept.clone(), key.clone());
         let partial = on_thread(move || kept.begin(&begun)).await?;
         let poured = self.pour(&toolbox, partial.files(), bytes_max).await;
@@ -174,11 +179,11 @@ impl Sandbox for Bubblewrap {
         }
     }
 
-    async fn kept(&self, key: &SetupKey) -> Result<Option<Prepared>, SandboxError> {
+    async fn kept(&self, key: &SetupKey) -> Result<Option<SetupSnapshot>, SandboxError> {
         Ok(self.kept.get(key))
     }
 
-    async fn evict(&self, bounds: &KeptBounds) -> Result<Vec<SetupKey>, SandboxError> {
+    async fn evict(&self, bounds: &CacheLimits) -> Result<Vec<SetupKey>, SandboxError> {
         let (kept, bounds, now) = (self.kept.clone(), *bounds, SystemTime::now());
         let evicted = on_thread(move || kept.evict(&bounds, now)).await?;
         // Images are had again from where they came.
@@ -202,12 +207,12 @@ async fn on_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, SandboxError> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|broken| Err(broken.to_string())).map_err(SandboxError::NotKept)
+    done.unwrap_or_else(|broken| Err(broken.to_string())).map_err(SandboxError::SnapshotFailed)
 }
 
 /// The filters of system calls, as the kernel takes them, for backends that put them on from inside.
 pub(super) fn system_call_filters() -> Result<Vec<Vec<u8>>, String> {
-    Ok(seccomp::filters()?.iter().map(seccomp::to_bytes).collect())
+    Ok(crate::sandbox::seccomp::filters()?.iter().map(crate::sandbox::seccomp::to_bytes).collect())
 }
 
 /// Where the operator's `PATH` leads to. `bwrap` is started with an empty environment, in which the

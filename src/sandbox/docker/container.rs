@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::engine::Facts;
 use super::images::Image;
 use crate::sandbox::egress::PROXY_PORT;
-use crate::sandbox::{HOME, Phase, SandboxSpec, TOOLBOX_PATH, WORKSPACE, environment};
+use crate::sandbox::{HOME, SandboxPurpose, SandboxSpec, TOOLBOX_PATH, WORKSPACE, environment};
 
 /// What everything inside runs as while it works.
 pub(super) const WORK_USER: u32 = 1000;
@@ -241,7 +241,7 @@ impl ContainerRequest {
     /// A sandbox.
     pub(super) fn sandbox(spec: &SandboxSpec, wanted: &Wanted<'_>) -> Self {
         let limits = &spec.limits;
-        let sets_up = spec.phase == Phase::SetUp;
+        let sets_up = spec.phase == SandboxPurpose::SetUp;
         let masks = || MASKED.to_vec();
         let mut security_opt = vec!["no-new-privileges".to_owned()];
         if wanted.facts.is_podman {
@@ -256,7 +256,7 @@ impl ContainerRequest {
         if !spec.allowed_hosts.is_empty() {
             cmd.extend(["--proxy-port".to_owned(), PROXY_PORT.to_string()]);
         }
-        if spec.prepared.is_some() {
+        if spec.snapshot.is_some() {
             cmd.push("--prepared".to_owned());
         }
         Self {
@@ -341,7 +341,7 @@ fn variables(spec: &SandboxSpec, wanted: &Wanted<'_>) -> Vec<String> {
         variables.push(format!("PATH={}", environment::SYSTEM_PATH));
     }
     let mut foreign: BTreeSet<&str> = PROXY_VARIABLES.into();
-    if spec.prepared.is_some() {
+    if spec.snapshot.is_some() {
         // The set-up's own are on its image.
         foreign.extend(environment::variables(true).iter().map(|(name, _)| *name));
     }
@@ -361,7 +361,7 @@ fn writable(spec: &SandboxSpec, wanted: &Wanted<'_>) -> BTreeMap<String, String>
     let common = "rw,nosuid,nodev,exec";
     let mut writable = BTreeMap::new();
     writable.insert("/tmp".to_owned(), format!("{common},mode=1777,size={}", part(1)));
-    if spec.phase == Phase::Work {
+    if spec.phase == SandboxPurpose::Work {
         let owner = match wanted.facts.is_podman {
             true => "U".to_owned(),
             false => format!("uid={WORK_USER},gid={WORK_USER}"),

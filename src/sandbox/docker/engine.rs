@@ -12,7 +12,7 @@ use bollard::{API_DEFAULT_VERSION, ClientVersion};
 
 use super::{KIND, unavailable};
 use crate::sandbox::{DockerOptions, Guarantee};
-use crate::sandbox::{Phase, SandboxError, SandboxSpec};
+use crate::sandbox::{SandboxError, SandboxPurpose, SandboxSpec};
 
 /// For an answer to anything but what moves whole images.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -90,8 +90,8 @@ impl Facts {
             );
         }
         let inside = match spec.phase {
-            Phase::SetUp => 0,
-            Phase::Work => super::container::WORK_USER,
+            SandboxPurpose::SetUp => 0,
+            SandboxPurpose::Work => super::container::WORK_USER,
         };
         let maps_users =
             (self.maps_users && inside != 0) || userns.is_some_and(|mode| mode.starts_with("auto"));
@@ -99,7 +99,7 @@ impl Facts {
             Guarantee::Memory => !self.bounds_memory || !self.bounds_swap,
             Guarantee::Processes => !self.bounds_processes,
             Guarantee::Processor => !self.bounds_processor || spec.limits.cpu_millis_max.is_none(),
-            Guarantee::Disk => spec.phase == Phase::SetUp && !self.may_bound_root,
+            Guarantee::Disk => spec.phase == SandboxPurpose::SetUp && !self.may_bound_root,
             Guarantee::OtherUser => inside == our_user && !maps_users,
         };
         let missing = spec.required.iter().find(|guarantee| lacks(guarantee))?;

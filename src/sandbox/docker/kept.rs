@@ -14,7 +14,7 @@ use super::container::Label;
 use super::engine::{Engine, failed, is_absent, is_conflict};
 use super::images::{commit, upload};
 use super::running::{remove, written};
-use crate::sandbox::{KeptBounds, Prepared, SandboxError, SetupKey};
+use crate::sandbox::{CacheLimits, SandboxError, SetupKey, SetupSnapshot};
 
 /// Where what is kept is named, with a part for each owner. No registry has that name.
 const KEPT: &str = "localhost/mendwright-kept";
@@ -24,7 +24,7 @@ const OWNER_DIGITS: usize = 32;
 /// A set-up that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Kept {
-    prepared: Prepared,
+    snapshot: SetupSnapshot,
     used: SystemTime,
     /// The toolbox in it is another than ours: it cannot be started any more.
     is_stale: bool,
@@ -55,13 +55,13 @@ impl Store {
         container: &str,
         key: &SetupKey,
         bytes_max: u64,
-    ) -> Result<Prepared, SandboxError> {
+    ) -> Result<SetupSnapshot, SandboxError> {
         let made = async {
             let bytes = written(&engine.api, container).await;
             let bytes = bytes.map_err(|error| failed("measure what a set-up made", &error))?;
             if bytes > bytes_max {
                 let (bytes, most) = (bytes >> 20, bytes_max >> 20);
-                return Err(SandboxError::NotKept(format!(
+                return Err(SandboxError::SnapshotFailed(format!(
                     "it is {bytes} MiB, larger than the {most} MiB that may be kept"
                 )));
             }
@@ -77,7 +77,7 @@ impl Store {
                 (Label::Bytes, bytes.to_string()),
             ];
             let place = commit(engine, container, &self.name(), key.as_str(), &labels).await?;
-            Ok(Prepared { key: key.clone(), place, bytes })
+            Ok(SetupSnapshot { key: key.clone(), place, bytes })
         }
         .await;
         remove(engine, container).await;
@@ -92,20 +92,20 @@ impl Store {
         &self,
         engine: &Engine,
         key: &SetupKey,
-    ) -> Result<Option<Prepared>, SandboxError> {
+    ) -> Result<Option<SetupSnapshot>, SandboxError> {
         let all = self.all(engine).await?;
-        let found = all.into_iter().find(|kept| kept.prepared.key == *key && !kept.is_stale);
+        let found = all.into_iter().find(|kept| kept.snapshot.key == *key && !kept.is_stale);
         if found.is_some() {
             self.note_use(key).await;
         }
-        Ok(found.map(|kept| kept.prepared))
+        Ok(found.map(|kept| kept.snapshot))
     }
 
     /// Removes what the bounds have no room for at `now`.
     pub(super) async fn evict(
         &self,
         engine: &Engine,
-        bounds: &KeptBounds,
+        bounds: &CacheLimits,
         now: SystemTime,
     ) -> Result<Vec<SetupKey>, SandboxError> {
         let mut gone = Vec::new();
@@ -143,7 +143,7 @@ impl Store {
             let kept = Kept {
                 used: self.last_use(&key).await.unwrap_or(made),
                 is_stale: label(Label::Toolbox) != toolbox_digest(),
-                prepared: Prepared {
+                snapshot: SetupSnapshot {
                     key: key.clone(),
                     place: image.id,
                     bytes: label(Label::Bytes).parse().unwrap_or(0),
@@ -177,7 +177,7 @@ impl Store {
 }
 
 /// What is of no use, too old, or too much: what was used last stays.
-fn unwanted(mut all: Vec<Kept>, bounds: &KeptBounds, now: SystemTime) -> Vec<Prepared> {
+fn unwanted(mut all: Vec<Kept>, bounds: &CacheLimits, now: SystemTime) -> Vec<SetupSnapshot> {
     all.sort_by_key(|kept| std::cmp::Reverse(kept.used));
     let (mut count, mut bytes) = (0, 0_u64);
     let mut goes = |kept: &Kept| {
@@ -187,13 +187,13 @@ fn unwanted(mut all: Vec<Kept>, bounds: &KeptBounds, now: SystemTime) -> Vec<Pre
             return true;
         }
         count += 1;
-        bytes = bytes.saturating_add(kept.prepared.bytes);
+        bytes = bytes.saturating_add(kept.snapshot.bytes);
         count > bounds.count_max || bytes > bounds.bytes_max
     };
-    let mut unwanted: Vec<Prepared> = Vec::new();
+    let mut unwanted: Vec<SetupSnapshot> = Vec::new();
     for kept in all {
         if goes(&kept) {
-            unwanted.push(kept.prepared);
+            unwanted.push(kept.snapshot);
         }
     }
     unwanted.reverse();
@@ -208,7 +208,7 @@ mod tests {
     fn what_was_used_last_stays() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let kept = |digit: char, age: u64, bytes: u64, is_stale: bool| Kept {
-            prepared: Prepared {
+            snapshot: SetupSnapshot {
                 key: SetupKey::from_hex(digit.to_string().repeat(64)).unwrap(),
                 place: String::new(),
                 bytes,
@@ -223,7 +223,7 @@ mod tests {
             kept('d', 90, 1, false),
         ];
         let gone = |count_max, bytes_max, seconds| {
-            let bounds = KeptBounds { count_max, bytes_max, age_max: Duration::from_secs(seconds) };
+            let bounds = CacheLimits { count_max, bytes_max, age_max: Duration::from_secs(seconds) };
             let gone = unwanted(all.clone(), &bounds, now);
             gone.iter().map(|gone| &gone.key.as_str()[..1]).collect::<String>()
         };

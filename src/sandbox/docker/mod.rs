@@ -23,8 +23,8 @@ use self::running::Watched;
 use super::container::Container;
 use super::egress::Egress;
 use super::{
-    CallError, Guarantee, KeptBounds, Phase, Prepared, ResolvedRoot, Root, Sandbox, SandboxError,
-    SandboxOptions, SandboxSpec, SetupKey, Toolbox,
+    CacheLimits, CallError, Guarantee, ResolvedRoot, Root, Sandbox, SandboxError, SandboxOptions,
+    SandboxPurpose, SandboxSpec, SetupKey, SetupSnapshot, Toolbox,
 };
 
 mod archive;
@@ -121,15 +121,15 @@ impl Docker {
 
     /// The image that a sandbox starts from, and what it was made of.
     async fn image(&self, engine: &Engine, spec: &SandboxSpec) -> Result<(String, Image), SandboxError> {
-        if let Some(prepared) = &spec.prepared {
-            let image = find(engine, &prepared.place).await?;
+        if let Some(snapshot) = &spec.snapshot {
+            let image = find(engine, &snapshot.place).await?;
             // Another toolbox in it would speak another protocol, or lie.
             let is_ours = |image: &Image| {
-                image.label(Label::Setup) == Some(prepared.key.as_str())
+                image.label(Label::Setup) == Some(snapshot.key.as_str())
                     && image.label(Label::Toolbox) == Some(toolbox_digest())
             };
             let image = image.filter(is_ours).ok_or_else(|| {
-                let missing = format!("what was kept of the set-up {} is not there any more", prepared.key);
+                let missing = format!("what was kept of the set-up {} is not there any more", snapshot.key);
                 unavailable(missing, "set up again")
             })?;
             return Ok((image.id.clone(), image));
@@ -173,7 +173,7 @@ impl Docker {
         let mut is_second_try = false;
         loop {
             let (image, base) = self.image(engine, spec).await?;
-            let sets_up = spec.phase == Phase::SetUp;
+            let sets_up = spec.phase == SandboxPurpose::SetUp;
             let bounds_root =
                 sets_up && engine.facts.may_bound_root && !self.cannot_bound_root.load(Ordering::SeqCst);
             if sets_up && !bounds_root && spec.required.contains(&Guarantee::Disk) {
@@ -219,7 +219,7 @@ impl Docker {
                     return Ok((running, description));
                 }
                 // The image went between our knowing it and now.
-                Err(error) if is_absent(&error) && !is_second_try && spec.prepared.is_none() => {
+                Err(error) if is_absent(&error) && !is_second_try && spec.snapshot.is_none() => {
                     is_second_try = true;
                     self.derived.forget(&base);
                 }
@@ -253,8 +253,10 @@ impl Docker {
             (None, false) => "users not mapped".to_owned(),
         };
         let who = match spec.phase {
-            Phase::Work => format!("as user {WORK_USER} without capabilities, root file system read-only"),
-            Phase::SetUp => "as root with the capabilities of a package manager".to_owned(),
+            SandboxPurpose::Work => {
+                format!("as user {WORK_USER} without capabilities, root file system read-only")
+            }
+            SandboxPurpose::SetUp => "as root with the capabilities of a package manager".to_owned(),
         };
         let network = match spec.allowed_hosts.as_slice() {
             [] => "no network".to_owned(),
@@ -281,9 +283,9 @@ impl Docker {
         };
         let space = limits.disk_bytes_max >> 20;
         let space = match (spec.phase, bounds_root) {
-            (Phase::Work, _) => format!("{space} MiB of writable space, in memory"),
-            (Phase::SetUp, true) => format!("{space} MiB of writable space, by the storage driver"),
-            (Phase::SetUp, false) => {
+            (SandboxPurpose::Work, _) => format!("{space} MiB of writable space, in memory"),
+            (SandboxPurpose::SetUp, true) => format!("{space} MiB of writable space, by the storage driver"),
+            (SandboxPurpose::SetUp, false) => {
                 format!(
                     "{space} MiB of writable space (measured each second: the storage driver cannot bound it)"
                 )
@@ -339,11 +341,18 @@ impl Sandbox for Docker {
         })
     }
 
-    async fn keep(&self, toolbox: Toolbox, key: &SetupKey, bytes_max: u64) -> Result<Prepared, SandboxError> {
+    async fn keep(
+        &self,
+        toolbox: Toolbox,
+        key: &SetupKey,
+        bytes_max: u64,
+    ) -> Result<SetupSnapshot, SandboxError> {
         let engine = self.engine().await?;
         toolbox.seal().await.map_err(|error| match error {
-            CallError::Told(why) => SandboxError::Gone(format!("what the set-up made cannot be kept: {why}")),
-            CallError::Lost(lost) => lost,
+            CallError::RespondToModel(why) => {
+                SandboxError::Gone(format!("what the set-up made cannot be kept: {why}"))
+            }
+            CallError::Fatal(lost) => lost,
         })?;
         let container = toolbox.container();
         let Container::Docker(running) = container.as_ref() else {
@@ -353,11 +362,11 @@ impl Sandbox for Docker {
         self.kept.add(engine, &running.id, key, bytes_max).await
     }
 
-    async fn kept(&self, key: &SetupKey) -> Result<Option<Prepared>, SandboxError> {
+    async fn kept(&self, key: &SetupKey) -> Result<Option<SetupSnapshot>, SandboxError> {
         self.kept.find(self.engine().await?, key).await
     }
 
-    async fn evict(&self, bounds: &KeptBounds) -> Result<Vec<SetupKey>, SandboxError> {
+    async fn evict(&self, bounds: &CacheLimits) -> Result<Vec<SetupKey>, SandboxError> {
         self.kept.evict(self.engine().await?, bounds, SystemTime::now()).await
     }
 

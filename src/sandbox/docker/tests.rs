@@ -66,7 +66,7 @@ fn flatten(path: &str, value: &serde_json::Value, text: &mut String) {
     }
 }
 
-fn small(phase: Phase) -> SandboxSpec {
+fn small(phase: SandboxPurpose) -> SandboxSpec {
     let limits = Limits {
         memory_bytes_max: 1 << 30,
         pids_max: 100,
@@ -79,7 +79,7 @@ fn small(phase: Phase) -> SandboxSpec {
 
 #[test]
 fn work_is_asked_for_without_any_privilege() {
-    insta::assert_snapshot!(request(&small(Phase::Work), &facts(), false), @r#"
+    insta::assert_snapshot!(request(&small(SandboxPurpose::Work), &facts(), false), @r#"
     AttachStderr = true
     AttachStdin = true
     AttachStdout = true
@@ -188,9 +188,10 @@ fn work_is_asked_for_without_any_privilege() {
 fn a_set_up_may_do_what_package_managers_do_and_no_more() {
     let spec = SandboxSpec {
         allowed_hosts: vec![crate::config::AllowedHost::public("example.org")],
-        ..small(Phase::SetUp)
+        ..small(SandboxPurpose::SetUp)
     };
-    let (work, set_up) = (request(&small(Phase::Work), &facts(), false), request(&spec, &facts(), true));
+    let (work, set_up) =
+        (request(&small(SandboxPurpose::Work), &facts(), false), request(&spec, &facts(), true));
     let only_in = |one: &str, other: &str| -> String {
         one.lines()
             .filter(|line| !other.lines().any(|there| there == *line))
@@ -239,9 +240,9 @@ fn a_set_up_may_do_what_package_managers_do_and_no_more() {
 #[test]
 fn what_a_set_up_was_told_of_the_network_is_not_told_to_what_begins_with_it() {
     let place = "sha256:kept".to_owned();
-    let prepared = Prepared { key: SetupKey::from_hex("0".repeat(64)).unwrap(), place, bytes: 0 };
-    let prepared = SandboxSpec { prepared: Some(prepared), ..small(Phase::Work) };
-    let request = request(&prepared, &facts(), false);
+    let snapshot = SetupSnapshot { key: SetupKey::from_hex("0".repeat(64)).unwrap(), place, bytes: 0 };
+    let snapshot = SandboxSpec { snapshot: Some(snapshot), ..small(SandboxPurpose::Work) };
+    let request = request(&snapshot, &facts(), false);
     for (name, _) in crate::sandbox::environment::variables(true) {
         let value = request.lines().find(|line| line.starts_with(&format!("Env + \"{name}"))).unwrap();
         assert!(!value.contains("127.0.0.1"), "{value}");
@@ -252,7 +253,7 @@ fn what_a_set_up_was_told_of_the_network_is_not_told_to_what_begins_with_it() {
 #[test]
 fn podman_is_asked_in_its_own_words() {
     let podman = Facts { is_podman: true, ..facts() };
-    let request = request(&small(Phase::Work), &podman, false);
+    let request = request(&small(SandboxPurpose::Work), &podman, false);
     let field = |name: &str| request.lines().find(|line| line.starts_with(name)).unwrap_or("").to_owned();
     assert!(request.contains("HostConfig.SecurityOpt + \"mask=/proc/acpi:/proc/asound:"), "{request}");
     assert!(!request.contains("HostConfig.MaskedPaths"));
@@ -272,28 +273,31 @@ fn what_is_required_and_cannot_be_had_is_named() {
     let bare = Facts { seccomp: Some("default".to_owned()), ..Facts::default() };
     let missing = |facts: &Facts, spec: &SandboxSpec, us| facts.missing(spec, None, us).unwrap_or_default();
     for guarantee in [Guarantee::Memory, Guarantee::Processes, Guarantee::Processor] {
-        let spec = require(Phase::Work, guarantee);
+        let spec = require(SandboxPurpose::Work, guarantee);
         assert_eq!(missing(&facts(), &spec, 0), "");
         assert!(missing(&bare, &spec, 0).contains(guarantee.name()), "{guarantee:?}");
     }
     let unbounded = SandboxSpec {
         limits: Limits { cpu_millis_max: None, ..Limits::default() },
-        ..require(Phase::Work, Guarantee::Processor)
+        ..require(SandboxPurpose::Work, Guarantee::Processor)
     };
     assert!(missing(&facts(), &unbounded, 0).contains("no bound on the processor is set"));
-    assert_eq!(missing(&facts(), &require(Phase::Work, Guarantee::Disk), 0), "");
-    assert!(missing(&facts(), &require(Phase::SetUp, Guarantee::Disk), 0).contains("'disk'"));
+    assert_eq!(missing(&facts(), &require(SandboxPurpose::Work, Guarantee::Disk), 0), "");
+    assert!(missing(&facts(), &require(SandboxPurpose::SetUp, Guarantee::Disk), 0).contains("'disk'"));
     // As root inside and out, and as the same ordinary user; mapped users are others.
-    assert!(missing(&facts(), &require(Phase::SetUp, Guarantee::OtherUser), 0).contains("'other_user'"));
     assert!(
-        missing(&facts(), &require(Phase::Work, Guarantee::OtherUser), WORK_USER).contains("'other_user'")
+        missing(&facts(), &require(SandboxPurpose::SetUp, Guarantee::OtherUser), 0).contains("'other_user'")
     );
-    assert_eq!(missing(&facts(), &require(Phase::Work, Guarantee::OtherUser), 0), "");
-    let mapped = facts().missing(&require(Phase::SetUp, Guarantee::OtherUser), Some("auto"), 0);
+    assert!(
+        missing(&facts(), &require(SandboxPurpose::Work, Guarantee::OtherUser), WORK_USER)
+            .contains("'other_user'")
+    );
+    assert_eq!(missing(&facts(), &require(SandboxPurpose::Work, Guarantee::OtherUser), 0), "");
+    let mapped = facts().missing(&require(SandboxPurpose::SetUp, Guarantee::OtherUser), Some("auto"), 0);
     assert_eq!(mapped, None);
     // Never without, required or not.
     let open = Facts { seccomp: None, ..facts() };
-    insta::assert_snapshot!(missing(&open, &small(Phase::Work), 0), @"a filter of system calls: the engine has none, or runs with seccomp=unconfined");
+    insta::assert_snapshot!(missing(&open, &small(SandboxPurpose::Work), 0), @"a filter of system calls: the engine has none, or runs with seccomp=unconfined");
 }
 
 fn options(docker: DockerOptions) -> SandboxOptions {

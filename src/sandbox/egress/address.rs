@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use nix::ifaddrs::getifaddrs;
 
-use crate::config::is_never_reached;
+use crate::config::is_forbidden_address;
 
 /// A network with a shorter prefix is no neighbourhood: interfaces of tunnels have such ones.
 const NEIGHBOURS_V4_PREFIX_MIN: u8 = 8;
@@ -16,7 +16,7 @@ const NEIGHBOURS_V6_PREFIX_MIN: u8 = 32;
 /// (RFC 6890) say what is not.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
-        _ if is_never_reached(address) => false,
+        _ if is_forbidden_address(address) => false,
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),
     }

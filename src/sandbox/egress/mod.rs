@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use self::decisions::Decisions;
 use self::metered::{Meter, Metered};
 use super::SandboxSpec;
-use crate::config::{AllowedHost, is_never_reached};
+use crate::config::{AllowedHost, is_forbidden_address};
 use crate::domain::EgressReport;
 
 mod address;
@@ -234,10 +234,10 @@ impl Egress {
             }
             Ok::<_, String>(left)
         };
-        if let Some(range) = host.within() {
+        if let Some(range) = host.address_range() {
             let is_there = |address: &SocketAddr| {
                 let address = address.ip().to_canonical();
-                range.contains(&address) && !is_never_reached(address)
+                range.contains(&address) && !is_forbidden_address(address)
             };
             let there: Vec<_> = found.filter(is_there).collect();
             if there.is_empty() {
@@ -266,7 +266,7 @@ impl Egress {
     }
 
     fn vet(&self, host: &str, port: u16, usage: Use) -> Result<&AllowedHost, Refusal> {
-        let Some(allowed) = self.0.allowed.iter().find(|allowed| allowed.is_named(host)) else {
+        let Some(allowed) = self.0.allowed.iter().find(|allowed| allowed.has_name(host)) else {
             return Err(Refusal::forbidden(format!("the host '{host}' is not among the allowed ones")));
         };
         let (wanted, what) = match usage {

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use sqlx::{Row, Sqlite};
 
 use super::{SqliteStore, Tx, signed};
-use crate::domain::{Ask, CommentCommand, IssueNumber, RepositoryId};
+use crate::domain::{CommandRequest, IssueNumber, RepositoryId, SlashCommand};
 use crate::store::rows::milliseconds;
-use crate::store::{DeliveryRecorded, DueAsk, StoreError};
+use crate::store::{DeliveryRecorded, PendingCommand, StoreError};
 
 impl SqliteStore {
     /// Records a command, unless its comment is known.
@@ -14,7 +14,7 @@ impl SqliteStore {
         &self,
         tx: &mut Tx,
         id: &str,
-        ask: &Ask,
+        ask: &CommandRequest,
         now: Timestamp,
     ) -> Result<DeliveryRecorded, StoreError> {
         let written = sqlx::query(
@@ -32,11 +32,11 @@ impl SqliteStore {
         .map_err(self.failed("recorded a command"))?;
         Ok(match written.rows_affected() {
             0 => DeliveryRecorded::Duplicate,
-            _ => DeliveryRecorded::Asked,
+            _ => DeliveryRecorded::CommandQueued,
         })
     }
 
-    pub(super) async fn next_due_ask(&self, now: Timestamp) -> Result<Option<DueAsk>, StoreError> {
+    pub(super) async fn next_due_ask(&self, now: Timestamp) -> Result<Option<PendingCommand>, StoreError> {
         let row = sqlx::query(
             "SELECT id, ask_json, received_at FROM asks WHERE done_at IS NULL AND available_at <= $1
              ORDER BY received_at, id LIMIT 1",
@@ -62,7 +62,7 @@ impl SqliteStore {
         };
         let received_at =
             Timestamp::from_millisecond(received).map_err(|error| unreadable(error.to_string()))?;
-        Ok(Some(DueAsk { id, ask, received_at }))
+        Ok(Some(PendingCommand { id, ask, received_at }))
     }
 
     /// What waits to be made a round of a pull request, oldest first.
@@ -70,7 +70,7 @@ impl SqliteStore {
         &self,
         repository: RepositoryId,
         number: IssueNumber,
-    ) -> Result<Vec<(String, Ask)>, StoreError> {
+    ) -> Result<Vec<(String, CommandRequest)>, StoreError> {
         let rows = sqlx::query(
             "SELECT id, ask_json FROM asks WHERE repository_id = $1 AND done_at IS NULL ORDER BY received_at, id",
         )
@@ -84,8 +84,8 @@ impl SqliteStore {
             let id: String = row.try_get("id").map_err(&read)?;
             let text: String = row.try_get("ask_json").map_err(&read)?;
             // One that cannot be read is left out when its turn comes.
-            let Ok(ask) = serde_json::from_str::<Ask>(&text) else { continue };
-            if ask.number == number && ask.command == CommentCommand::Revise {
+            let Ok(ask) = serde_json::from_str::<CommandRequest>(&text) else { continue };
+            if ask.number == number && ask.command == SlashCommand::Revise {
                 waiting.push((id, ask));
             }
         }

@@ -6,10 +6,11 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::super::rows::{milliseconds, timestamp};
+use super::super::{Claim, StoreError, UnsettledCall};
 use super::{SqliteStore, Tx, signed};
-use super::super::{Claim, OpenCall, StoreError};
 use crate::domain::{
-    CallCost, DAY, DayCall, DayCap, DayCapReached, DayCaps, Job, JobId, Payer, WorstCase, micro_usd,
+    BudgetScope, CallCost, DAY, DailyCap, DailyCapReached, DailyCaps, Job, JobId, RecentCall, WorstCase,
+    micro_usd,
 };
 
 impl SqliteStore {
@@ -18,9 +19,9 @@ impl SqliteStore {
         claim: &Claim,
         model: &str,
         worst: WorstCase,
-        caps: &DayCaps,
+        caps: &DailyCaps,
         now: Timestamp,
-    ) -> Result<Result<(), DayCapReached>, StoreError> {
+    ) -> Result<Result<(), DailyCapReached>, StoreError> {
         let mut tx = self.write().await?;
         self.fence(&mut tx, claim).await?;
         if let Err(reached) = self.room(&mut tx, &claim.job, worst, caps, now).await? {
@@ -37,16 +38,16 @@ impl SqliteStore {
         tx: &mut Tx,
         job: &Job,
         worst: WorstCase,
-        caps: &DayCaps,
+        caps: &DailyCaps,
         now: Timestamp,
-    ) -> Result<Result<(), DayCapReached>, StoreError> {
+    ) -> Result<Result<(), DailyCapReached>, StoreError> {
         let at = &job.trigger.repository;
         let payers = [
-            (Payer::Repository, caps.repository, "repository_id", at.id.0),
-            (Payer::Installation, caps.installation, "installation_id", at.installation.0),
+            (BudgetScope::Repository, caps.repository, "repository_id", at.id.0),
+            (BudgetScope::Installation, caps.installation, "installation_id", at.installation.0),
         ];
         for (payer, cap, column, id) in payers {
-            if cap == DayCap::default() {
+            if cap == DailyCap::default() {
                 continue;
             }
             let calls = self.calls_of_day(tx, column, signed(id), now).await?;
@@ -63,7 +64,7 @@ impl SqliteStore {
         column: &'static str,
         id: i64,
         now: Timestamp,
-    ) -> Result<Vec<DayCall>, StoreError> {
+    ) -> Result<Vec<RecentCall>, StoreError> {
         // Calls from the future, which a clock that was set back leaves, count too.
         let sql = format!(
             "SELECT at, COALESCE(micro_usd, 0) AS micro_usd,
@@ -157,7 +158,10 @@ impl SqliteStore {
         tx.commit().await.map_err(self.failed("gave money back"))
     }
 
-    pub(in crate::store) async fn call_under_way(&self, job: JobId) -> Result<Option<OpenCall>, StoreError> {
+    pub(in crate::store) async fn call_under_way(
+        &self,
+        job: JobId,
+    ) -> Result<Option<UnsettledCall>, StoreError> {
         let row = sqlx::query(
             "SELECT model, input_tokens, output_tokens, micro_usd FROM calls
              WHERE job_id = $1 AND sequence IS NULL",
@@ -166,7 +170,7 @@ impl SqliteStore {
         .fetch_optional(self.pool())
         .await
         .map_err(self.failed("looked for a model call under way"))?;
-        row.map(|row| open_call(&row).map_err(self.unreadable("model call"))).transpose()
+        row.map(|row| unsettled_call(&row).map_err(self.unreadable("model call"))).transpose()
     }
 }
 
@@ -213,15 +217,15 @@ fn count(row: &SqliteRow, column: &str) -> Result<u64, String> {
     u64::try_from(number).map_err(|_| format!("column {column}: {number}"))
 }
 
-fn day_call(row: &SqliteRow) -> Result<DayCall, String> {
+fn day_call(row: &SqliteRow) -> Result<RecentCall, String> {
     let at: i64 = row.try_get("at").map_err(|error| format!("column at: {error}"))?;
-    Ok(DayCall { at: timestamp(at)?, micro_usd: count(row, "micro_usd")?, tokens: count(row, "tokens")? })
+    Ok(RecentCall { at: timestamp(at)?, micro_usd: count(row, "micro_usd")?, tokens: count(row, "tokens")? })
 }
 
-fn open_call(row: &SqliteRow) -> Result<OpenCall, String> {
+fn unsettled_call(row: &SqliteRow) -> Result<UnsettledCall, String> {
     let micro: Option<i64> =
         row.try_get("micro_usd").map_err(|error| format!("column micro_usd: {error}"))?;
-    Ok(OpenCall {
+    Ok(UnsettledCall {
         model: row.try_get("model").map_err(|error| format!("column model: {error}"))?,
         worst: WorstCase {
             input_tokens: count(row, "input_tokens")?,

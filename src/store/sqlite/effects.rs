@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::{SqliteStore, signed};
 use crate::domain::Job;
 use crate::store::rows::{self, JOB_COLUMNS, milliseconds};
-use crate::store::{Claim, Effect, StoreError};
+use crate::store::{Claim, EffectState, StoreError};
 
 impl SqliteStore {
     pub(super) async fn begin(
@@ -14,7 +14,7 @@ impl SqliteStore {
         claim: &Claim,
         kind: &str,
         now: Timestamp,
-    ) -> Result<Effect, StoreError> {
+    ) -> Result<EffectState, StoreError> {
         let mut tx = self.write().await?;
         self.fence(&mut tx, claim).await?;
         let row = sqlx::query(
@@ -33,7 +33,7 @@ impl SqliteStore {
         .map_err(self.failed("began an effect"))?;
         tx.commit().await.map_err(self.failed("began an effect"))?;
         let reference: Option<String> = row.try_get("reference").map_err(self.failed("began an effect"))?;
-        Ok(reference.map_or(Effect::Begun, Effect::Done))
+        Ok(reference.map_or(EffectState::InProgress, EffectState::Done))
     }
 
     pub(super) async fn finish(

@@ -6,10 +6,10 @@ use sqlx::{AssertSqlSafe, Row, Sqlite};
 
 use super::{SqliteStore, Tx, signed};
 use crate::domain::{
-    IssueNumber, Job, JobId, PullRequestNumber, RepositoryId, Step, TranscriptEvent, Trigger,
+    IssueNumber, Job, JobId, JobTransition, PullRequestNumber, RepositoryId, TranscriptEvent, Trigger,
 };
 use crate::store::rows::{self, JOB_COLUMNS, milliseconds};
-use crate::store::{Claim, DeliveryRecorded, StoreError, TakenUp};
+use crate::store::{Claim, DeliveryRecorded, ResumeOutcome, StoreError};
 
 impl SqliteStore {
     /// Makes a job for the trigger, unless the issue has an unfinished one.
@@ -44,7 +44,7 @@ impl SqliteStore {
             return Ok(DeliveryRecorded::AlreadyActive(self.job_id(&row)?));
         }
         let latest = self.newest_job(&mut **tx, trigger.repository.id, trigger.issue.number).await?;
-        if latest.is_some_and(|job| job.has_served(trigger)) {
+        if latest.is_some_and(|job| job.is_for_same_label(trigger)) {
             return Ok(DeliveryRecorded::Duplicate);
         }
         let id = JobId::new();
@@ -126,17 +126,17 @@ impl SqliteStore {
         &self,
         tx: &mut Tx,
         id: JobId,
-        (step, event): (Step, TranscriptEvent),
+        (step, event): (JobTransition, TranscriptEvent),
         now: Timestamp,
-    ) -> Result<TakenUp, StoreError> {
+    ) -> Result<ResumeOutcome, StoreError> {
         let row = sqlx::query(AssertSqlSafe(format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = $1")))
             .bind(id.to_string())
             .fetch_optional(&mut **tx)
             .await
             .map_err(self.failed("read a job"))?;
-        let Some(row) = row else { return Ok(TakenUp::NotSo) };
+        let Some(row) = row else { return Ok(ResumeOutcome::NotResumable) };
         let job = rows::job(&row).map_err(self.unreadable("job"))?;
-        let Ok(state) = job.state.after(step) else { return Ok(TakenUp::NotSo) };
+        let Ok(state) = job.state.after(step) else { return Ok(ResumeOutcome::NotResumable) };
         let active =
             sqlx::query("SELECT 1 FROM jobs WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0")
                 .bind(signed(job.trigger.repository.id.0))
@@ -145,7 +145,7 @@ impl SqliteStore {
                 .await
                 .map_err(self.failed("looked for an active job"))?;
         if active.is_some() {
-            return Ok(TakenUp::AnotherActive);
+            return Ok(ResumeOutcome::Conflict);
         }
         for event in [event, TranscriptEvent::StateChanged { state }] {
             sqlx::query(
@@ -170,7 +170,7 @@ impl SqliteStore {
         .execute(&mut **tx)
         .await
         .map_err(self.failed("took a job up"))?;
-        Ok(TakenUp::Now)
+        Ok(ResumeOutcome::Resumed)
     }
 
     pub(super) async fn newest_job(

@@ -60,8 +60,8 @@ pub(super) fn read_output(output: &BoundedOutput, runner: Option<Runner>) -> Opt
         }
     }
     let mut report = merged(found, ReportSource::Output)?;
-    if output.is_cut() {
-        report.remark("a part of the output was not kept, so tests may be missing here");
+    if output.is_truncated() {
+        report.add_remark("a part of the output was not kept, so tests may be missing here");
     }
     Some(report)
 }
@@ -85,7 +85,7 @@ pub(super) fn read_files(files: &[Vec<u8>], format: FileFormat) -> Option<TestRe
     }
     let mut report = merged(found, ReportSource::File)?;
     if unreadable > 0 {
-        report.remark(format!("{unreadable} report files could not be read"));
+        report.add_remark(format!("{unreadable} report files could not be read"));
     }
     Some(report)
 }
@@ -165,7 +165,7 @@ fn merged(reports: Vec<TestReport>, source: ReportSource) -> Option<TestReport> 
         all.finished &= report.finished;
         all.left_out += report.left_out;
         for remark in report.remarks {
-            all.remark(remark);
+            all.add_remark(remark);
         }
         for case in report.cases {
             builder.push(case);

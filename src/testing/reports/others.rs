@@ -267,7 +267,11 @@ pub(super) fn prove(text: &str) -> Option<TestReport> {
     let finished = told.is_some() && expression!(r"(?m)^Result: (?:PASS|FAIL|NOTESTS)$").is_match(text);
     let mut report = builder.finish(ReportSource::Output, ReportFormat::Prove, Some(counts), finished);
     if let Some(told) = told {
-        report.remark(format!("{} assertions in {} files", number(&told, "tests"), number(&told, "files")));
+        report.add_remark(format!(
+            "{} assertions in {} files",
+            number(&told, "tests"),
+            number(&told, "files")
+        ));
     }
     Some(report)
 }

@@ -122,7 +122,7 @@ pub(super) fn read(text: &str) -> Option<TestReport> {
     }
     let mut report = builder.finish(ReportSource::Output, ReportFormat::Tap, Some(counts), finished);
     if bailed {
-        report.remark("the run bailed out");
+        report.add_remark("the run bailed out");
     }
     Some(report)
 }

@@ -22,7 +22,7 @@ fn output(path: &Path) -> BoundedOutput {
 
 fn told(report: Option<&TestReport>) -> String {
     let Some(report) = report else { return "  no report\n".to_owned() };
-    let counts = report.counts.map_or("not counted".to_owned(), |counts| counts.in_words());
+    let counts = report.counts.map_or("not counted".to_owned(), |counts| counts.describe());
     let finished = if report.finished { "" } else { ", BROKEN OFF" };
     let mut text = format!("  {}: {counts}{finished}\n", report.origin());
     for case in &report.cases {
@@ -40,7 +40,7 @@ fn told_case(case: &TestCase) -> String {
     };
     let mut text = format!("{mark} {}", case.name);
     if let Some(at) = &case.location {
-        text.push_str(&format!(" @ {}", at.in_words()));
+        text.push_str(&format!(" @ {}", at.describe()));
     }
     if let Some(message) = &case.message {
         text.push_str(&format!(" | {}", message.replace('\n', " / ").chars().take(90).collect::<String>()));

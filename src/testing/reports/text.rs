@@ -124,13 +124,13 @@ mod tests {
         let python = "Traceback:\n  File \"/workspace/test_a.py\", line 8, in test_a\n  File \"/workspace/a.py\", line \
                       3, in f\n  File \"/usr/lib/python3.11/json/x.py\", line 1, in g\nValueError: boom\n";
         let (line, at) = frame(python, Innermost::Last).unwrap();
-        assert_eq!((line.as_str(), at.in_words().as_str()), ("File \"a.py\", line 3, in f", "a.py:3"));
+        assert_eq!((line.as_str(), at.describe().as_str()), ("File \"a.py\", line 3, in f", "a.py:3"));
         let node = "Error: x\n    at new Promise (<anonymous>)\n    at f (node:internal/x.js:1:2)\n    at \
                     TestContext.<anonymous> (/workspace/test/more.test.js:4:32)\n    at g (/workspace/b.js:1:1)\n";
-        assert_eq!(frame(node, Innermost::First).unwrap().1.in_words(), "test/more.test.js:4");
+        assert_eq!(frame(node, Innermost::First).unwrap().1.describe(), "test/more.test.js:4");
         let java = "java.lang.AssertionError: sum\n\tat org.junit.Assert.fail(Assert.java:89)\n\tat \
                     TryTest.isWrong(TryTest.java:5)\n";
-        assert_eq!(frame(java, Innermost::First).unwrap().1.in_words(), "TryTest.java:5");
+        assert_eq!(frame(java, Innermost::First).unwrap().1.describe(), "TryTest.java:5");
         assert_eq!(frame("nothing to see\n", Innermost::First), None);
     }
 }

@@ -10,8 +10,8 @@ use tree_sitter::Parser;
 use super::index::Index;
 use super::outline::places;
 use super::words::hash;
-use mendwright_protocol::{FindSymbol, SymbolFound, SymbolPlace};
 use crate::tree::Tree;
+use mendwright_protocol::{FindSymbol, SymbolLocation, SymbolLocations};
 
 /// Most definitions, and most references, of one answer.
 const PLACES_MAX: usize = 200;
@@ -28,7 +28,7 @@ const LIKENESS_MIN: f64 = 0.75;
 const NAME_BYTES_MAX: usize = 200;
 
 /// Finds a symbol.
-pub fn find(tree: &Tree, index: &Index, request: &FindSymbol) -> Result<SymbolFound, String> {
+pub fn find(tree: &Tree, index: &Index, request: &FindSymbol) -> Result<SymbolLocations, String> {
     let asked = request.name.trim().trim_end_matches("()").trim_end_matches('!');
     if asked.is_empty() || asked.len() > NAME_BYTES_MAX {
         return Err(format!("a name of 1 to {NAME_BYTES_MAX} bytes is wanted"));
@@ -38,7 +38,8 @@ pub fn find(tree: &Tree, index: &Index, request: &FindSymbol) -> Result<SymbolFo
     let mut parts = split.into_iter().filter(|part| !part.is_empty()).rev();
     let name = parts.next().unwrap_or(asked);
     let container = parts.next();
-    let mut found = SymbolFound { not_looked_at: index.counts.not_looked_at, ..SymbolFound::default() };
+    let mut found =
+        SymbolLocations { not_looked_at: index.counts.not_looked_at, ..SymbolLocations::default() };
     found.names = known(index, name);
     if found.names.is_empty() {
         found.near = near(index, name);
@@ -64,7 +65,7 @@ struct Search<'a> {
     parser: Parser,
     places_max: usize,
     until: Instant,
-    found: SymbolFound,
+    found: SymbolLocations,
 }
 
 impl Search<'_> {
@@ -117,7 +118,7 @@ impl Search<'_> {
             let definition = definition.filter(|_| place.defines);
             let within = definition.and_then(|d| outline.container(d));
             let line = lines.get(place.line as usize - 1).map(|line| line.trim()).unwrap_or_default();
-            let shown = SymbolPlace {
+            let shown = SymbolLocation {
                 path: path.clone(),
                 line: place.line,
                 kind: match (place.defines, definition) {

@@ -17,9 +17,9 @@ use tree_sitter::Parser;
 use super::language;
 use super::outline::{Outline, outline};
 use super::roles::{Role, role_of_path};
-use mendwright_protocol::MapCounts;
 use crate::tree::Tree;
 use crate::walk;
+use mendwright_protocol::MapCounts;
 
 /// Most files of a tree.
 const FILES_MAX: usize = 100_000;

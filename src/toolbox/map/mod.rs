@@ -11,10 +11,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tokio::net::unix::pipe;
 
-use mendwright_protocol::frames::{FrameError, read_message, write_message};
 use crate::init::hide_from_commands;
-use mendwright_protocol::{Answer, FindSymbol, RepoMap, RepoMapped, SymbolFound, SyntaxFault};
 use crate::tree::{Tree, WORKSPACE};
+use mendwright_protocol::frames::{FrameError, read_message, write_message};
+use mendwright_protocol::{FindSymbol, RankedRepoMap, RepoMap, Response, SymbolLocations, SyntaxError};
 
 mod find;
 mod graph;
@@ -55,9 +55,9 @@ pub struct Check {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    Mapped(RepoMapped),
-    Found(SymbolFound),
-    Checked(Vec<SyntaxFault>),
+    Mapped(RankedRepoMap),
+    Found(SymbolLocations),
+    Checked(Vec<SyntaxError>),
 }
 
 /// Does one task after the other, until standard input ends.
@@ -83,7 +83,7 @@ async fn serve_pipe() -> io::Result<()> {
             Err(FrameError::Ended) => return Ok(()),
             Err(FrameError::Malformed(why)) => return Err(io::Error::other(why)),
         };
-        let answer = mapper.done(task).map_or_else(Answer::Refused, Answer::Done);
+        let answer = mapper.done(task).map_or_else(Response::Refused, Response::Done);
         write_message(&mut to_toolbox, &answer).await?;
     }
 }
@@ -108,7 +108,7 @@ impl Mapper {
         }
     }
 
-    fn map(&mut self, request: &RepoMap) -> Result<RepoMapped, String> {
+    fn map(&mut self, request: &RepoMap) -> Result<RankedRepoMap, String> {
         self.index.refresh(&self.tree)?;
         let query = query::Query::of(&request.text);
         let ranking = rank::rank(&self.index, &query, &request.paths);

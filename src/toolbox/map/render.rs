@@ -10,8 +10,8 @@ use super::outline::{Definition, Outline};
 use super::query::Query;
 use super::rank::Ranking;
 use super::words::{ByHash, each_word, key};
-use mendwright_protocol::{MapDefinition, RankedFile, RepoMapped};
 use crate::tree::Tree;
+use mendwright_protocol::{MapDefinition, RankedFile, RankedRepoMap};
 
 /// Bytes of a token, on average.
 const TOKEN_BYTES: usize = 4;
@@ -33,9 +33,15 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 const ASKED_MAX: usize = 20_000;
 
 /// Renders a ranking.
-pub fn render(tree: &Tree, index: &Index, query: &Query, ranking: &Ranking, tokens_max: u32) -> RepoMapped {
+pub fn render(
+    tree: &Tree,
+    index: &Index,
+    query: &Query,
+    ranking: &Ranking,
+    tokens_max: u32,
+) -> RankedRepoMap {
     let bytes_max = tokens_max.clamp(TOKENS_MIN, TOKENS_MAX) as usize * TOKEN_BYTES;
-    let mut map = RepoMapped { counts: index.counts, ..RepoMapped::default() };
+    let mut map = RankedRepoMap { counts: index.counts, ..RankedRepoMap::default() };
     let note = not_looked_at(index);
     let mut left = bytes_max.saturating_sub(note.len());
     let worth = Worth { query, ranking, uses: uses(index, ranking) };

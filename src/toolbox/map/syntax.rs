@@ -4,7 +4,7 @@ use tree_sitter::{Node, Parser};
 
 use super::language;
 use super::outline::parsed_best;
-use mendwright_protocol::SyntaxFault;
+use mendwright_protocol::SyntaxError;
 
 /// Largest file that is checked.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
@@ -16,7 +16,7 @@ const LINE_CHARS_MAX: usize = 200;
 
 /// The faults of `after` that `before` did not have. None where the language is not known, or the file
 /// takes too long to parse.
-pub fn new_faults(path: &str, before: &[u8], after: &[u8]) -> Vec<SyntaxFault> {
+pub fn new_faults(path: &str, before: &[u8], after: &[u8]) -> Vec<SyntaxError> {
     let Some(number) = language::of_path(path) else { return Vec::new() };
     if before.len().max(after.len()) > FILE_BYTES_MAX {
         return Vec::new();
@@ -29,7 +29,7 @@ pub fn new_faults(path: &str, before: &[u8], after: &[u8]) -> Vec<SyntaxFault> {
     // A fault is known by its line's text: the edit may have moved it.
     let mut old: Vec<(String, String)> =
         faults(&mut parser, number, before).into_iter().map(|fault| (fault.what, fault.text)).collect();
-    let mut new: Vec<SyntaxFault> = Vec::new();
+    let mut new: Vec<SyntaxError> = Vec::new();
     for fault in now {
         match old.iter().position(|(what, text)| *what == fault.what && *text == fault.text) {
             Some(at) => drop(old.swap_remove(at)),
@@ -40,7 +40,7 @@ pub fn new_faults(path: &str, before: &[u8], after: &[u8]) -> Vec<SyntaxFault> {
     new
 }
 
-fn faults(parser: &mut Parser, number: u8, content: &[u8]) -> Vec<SyntaxFault> {
+fn faults(parser: &mut Parser, number: u8, content: &[u8]) -> Vec<SyntaxError> {
     let Some((_, tree)) = parsed_best(parser, number, content) else { return Vec::new() };
     let text = String::from_utf8_lossy(content);
     let lines: Vec<&str> = text.lines().collect();
@@ -51,7 +51,7 @@ fn faults(parser: &mut Parser, number: u8, content: &[u8]) -> Vec<SyntaxFault> {
         if let Some(what) = fault_of(node) {
             let row = node.start_position().row;
             let line = lines.get(row).map(|line| line.trim()).unwrap_or_default();
-            found.push(SyntaxFault {
+            found.push(SyntaxError {
                 line: u32::try_from(row).unwrap_or(u32::MAX).saturating_add(1),
                 what,
                 text: line.chars().take(LINE_CHARS_MAX).collect(),

@@ -13,7 +13,7 @@ use rustix::fs::{FileType, Mode, Stat, Timestamps};
 
 use super::place::{Place, changed, kind};
 use super::{DEPTH_MAX, Roots, restored_mode};
-use mendwright_protocol::{PREPARED_HOME, PREPARED_WORKSPACE};
+use mendwright_protocol::{SNAPSHOT_HOME, SNAPSHOT_WORKSPACE};
 
 /// More do not make a disk faster.
 const THREADS_MAX: usize = 8;
@@ -23,7 +23,7 @@ const SMALL_BYTES: usize = 64 << 10;
 /// Copies all that `roots.prepared` holds.
 pub fn copy_prepared(roots: &Roots) -> Result<(), String> {
     let work = Work::default();
-    for (name, to) in [(PREPARED_WORKSPACE, &roots.workspace), (PREPARED_HOME, &roots.home)] {
+    for (name, to) in [(SNAPSHOT_WORKSPACE, &roots.workspace), (SNAPSHOT_HOME, &roots.home)] {
         let from = roots.prepared.join(name);
         if !from.is_dir() {
             return Err(format!("{} is no directory: nothing is prepared", from.display()));

@@ -11,7 +11,7 @@ use super::place::{Place, kind};
 use super::seal::check_depth;
 use super::tracked::{Tracked, TrackedPaths};
 use super::{ENTRIES_MAX, PATH_BYTES_MAX, Roots, at, joined};
-use mendwright_protocol::{PREPARED_HOME, PREPARED_WORKSPACE, Selected};
+use mendwright_protocol::{SNAPSHOT_HOME, SNAPSHOT_WORKSPACE, SnapshotContents};
 
 /// Files with several names that are known as such; further ones are packed as copies.
 const LINKED_MAX: usize = 1_000_000;
@@ -25,7 +25,7 @@ pub fn pack(
     tracked: &TrackedPaths,
     writer: impl Write,
     bytes_max: u64,
-) -> Result<Selected, String> {
+) -> Result<SnapshotContents, String> {
     tracked.complete()?;
     let mut packer = Packer {
         writer,
@@ -33,11 +33,11 @@ pub fn pack(
         bytes_max,
         linked: HashMap::new(),
         pending: Vec::new(),
-        selected: Selected::default(),
+        selected: SnapshotContents::default(),
     };
     let none = TrackedPaths::default();
     for (root, name, tracked) in
-        [(&roots.workspace, PREPARED_WORKSPACE, tracked), (&roots.home, PREPARED_HOME, &none)]
+        [(&roots.workspace, SNAPSHOT_WORKSPACE, tracked), (&roots.home, SNAPSHOT_HOME, &none)]
     {
         let place = Place::open(root).map_err(|e| format!("{}: {e}", root.display()))?;
         packer.walk(&place, name.as_bytes(), b"", tracked, 0)?;
@@ -56,7 +56,7 @@ struct Packer<W> {
     linked: HashMap<(u64, u64), Vec<u8>>,
     /// Directories of the repository's that are packed only if something in them is.
     pending: Vec<(Vec<u8>, Header)>,
-    selected: Selected,
+    selected: SnapshotContents,
 }
 
 impl<W: Write> Packer<W> {

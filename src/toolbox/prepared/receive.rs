@@ -11,19 +11,23 @@ use tar::{Archive, Entry, EntryType};
 
 use super::place::Place;
 use super::{DEPTH_MAX, PATH_BYTES_MAX, at, kept_mode};
-use mendwright_protocol::{PREPARED_HOME, PREPARED_WORKSPACE, Selected, UnpackPrepared};
+use mendwright_protocol::{SNAPSHOT_HOME, SNAPSHOT_WORKSPACE, SnapshotContents, UnpackPrepared};
 
 /// Unpacks everything `reader` holds into the directory at `prepared`.
-pub fn receive(prepared: &Path, reader: impl Read, bounds: &UnpackPrepared) -> Result<Selected, String> {
+pub fn receive(
+    prepared: &Path,
+    reader: impl Read,
+    bounds: &UnpackPrepared,
+) -> Result<SnapshotContents, String> {
     let broken = |e: io::Error| format!("the tar stream cannot be read: {e}");
     let root = Place::open(prepared).map_err(|e| format!("{}: {e}", prepared.display()))?;
     let mut receiver = Receiver { root, last: None, directories: Vec::new() };
-    for part in [PREPARED_WORKSPACE, PREPARED_HOME] {
+    for part in [SNAPSHOT_WORKSPACE, SNAPSHOT_HOME] {
         receiver.directory(&[part.as_bytes()], 0o755, Timespec { tv_sec: 0, tv_nsec: 0 })?;
     }
     // Their own times are nobody's business.
     receiver.directories.clear();
-    let mut selected = Selected::default();
+    let mut selected = SnapshotContents::default();
     for entry in Archive::new(reader).entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
         selected.entries += 1;
@@ -161,12 +165,12 @@ fn enter_or_make(above: &Place, name: &CStr) -> io::Result<Place> {
 /// The parts of a name, which must begin with one of the two directories there are.
 fn checked_parts(path: &[u8]) -> Result<Vec<&[u8]>, String> {
     let refuse = |why| Err(format!("the name '{}' {why}", String::from_utf8_lossy(path)));
-    if path.len() > PATH_BYTES_MAX + PREPARED_WORKSPACE.len() + 2 {
+    if path.len() > PATH_BYTES_MAX + SNAPSHOT_WORKSPACE.len() + 2 {
         return refuse("is too long");
     }
     let path = path.strip_suffix(b"/").unwrap_or(path);
     let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
-    let is_known = [PREPARED_WORKSPACE, PREPARED_HOME].iter().any(|part| parts[0] == part.as_bytes());
+    let is_known = [SNAPSHOT_WORKSPACE, SNAPSHOT_HOME].iter().any(|part| parts[0] == part.as_bytes());
     if !is_known || parts.len() < 2 {
         return refuse("is in neither of the directories that are kept");
     }

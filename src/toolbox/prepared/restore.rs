@@ -8,11 +8,11 @@ use rustix::fs::{AtFlags, FileType, Mode};
 
 use super::place::{Place, kind};
 use super::{DEPTH_MAX, Roots, restored_mode};
-use mendwright_protocol::{PREPARED_HOME, PREPARED_WORKSPACE};
+use mendwright_protocol::{SNAPSHOT_HOME, SNAPSHOT_WORKSPACE};
 
 /// For all that `roots.prepared` holds, which is seen in `roots.workspace` and `roots.home`, too.
 pub fn restore_modes(roots: &Roots) -> Result<(), String> {
-    for (name, to) in [(PREPARED_WORKSPACE, &roots.workspace), (PREPARED_HOME, &roots.home)] {
+    for (name, to) in [(SNAPSHOT_WORKSPACE, &roots.workspace), (SNAPSHOT_HOME, &roots.home)] {
         let from = roots.prepared.join(name);
         let opened = Place::open(&from).and_then(|from| Ok((from, Place::open(to)?)));
         let restored = opened.and_then(|(from, to)| restore_below(&from, &to, 0));

@@ -9,10 +9,10 @@ use rustix::io::Errno;
 use super::place::{Place, changed, kind};
 use super::tracked::{Tracked, TrackedPaths};
 use super::{DEPTH_MAX, ENTRIES_MAX, PATH_BYTES_MAX, Roots, at, copy, joined, kept_mode};
-use mendwright_protocol::{PREPARED_HOME, PREPARED_WORKSPACE, Selected};
+use mendwright_protocol::{SNAPSHOT_HOME, SNAPSHOT_WORKSPACE, SnapshotContents};
 
 /// Moves the selection to `roots.prepared`, whose former content goes first.
-pub fn seal(roots: &Roots, tracked: &TrackedPaths) -> Result<Selected, String> {
+pub fn seal(roots: &Roots, tracked: &TrackedPaths) -> Result<SnapshotContents, String> {
     tracked.complete()?;
     let prepared = roots.prepared.as_path();
     match std::fs::create_dir(prepared) {
@@ -26,10 +26,10 @@ pub fn seal(roots: &Roots, tracked: &TrackedPaths) -> Result<Selected, String> {
     for name in prepared.names().map_err(|e| at(b"prepared", e))? {
         prepared.remove(&name).map_err(|e| at(name.to_bytes(), e))?;
     }
-    let mut sealer = Sealer { tracked, selected: Selected::default() };
+    let mut sealer = Sealer { tracked, selected: SnapshotContents::default() };
     let none = TrackedPaths::default();
     for (from, name, tracked) in
-        [(&roots.workspace, PREPARED_WORKSPACE, tracked), (&roots.home, PREPARED_HOME, &none)]
+        [(&roots.workspace, SNAPSHOT_WORKSPACE, tracked), (&roots.home, SNAPSHOT_HOME, &none)]
     {
         let to_name = CString::new(name).map_err(|e| e.to_string())?;
         let to = prepared.make(&to_name).map_err(|e| at(name.as_bytes(), e))?;
@@ -43,7 +43,7 @@ pub fn seal(roots: &Roots, tracked: &TrackedPaths) -> Result<Selected, String> {
 
 struct Sealer<'a> {
     tracked: &'a TrackedPaths,
-    selected: Selected,
+    selected: SnapshotContents,
 }
 
 impl Sealer<'_> {

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{CWD, FileType, Mode};
 
 use super::*;
-use mendwright_protocol::{Selected, UnpackPrepared};
 use crate::tree::Tree;
 use crate::unpack::unpack;
+use mendwright_protocol::{SnapshotContents, UnpackPrepared};
 
 const PLENTY: UnpackPrepared = UnpackPrepared { bytes_max: 1 << 30, entries_max: 10_000 };
 
@@ -257,7 +257,7 @@ fn a_hostile_stream_lands_nowhere_else() {
     let prepared = tempfile::tempdir().unwrap();
     let tar = [entry(Kind::Regular, "home/setuid", ""), vec![0; 1024]].concat();
     let received = receive::receive(prepared.path(), tar.as_slice(), &PLENTY).unwrap();
-    assert_eq!(received, Selected { entries: 1, bytes: 0, skipped: 0 });
+    assert_eq!(received, SnapshotContents { entries: 1, bytes: 0, skipped: 0 });
     assert_eq!(fs::metadata(prepared.path().join("home/setuid")).unwrap().mode() & 0o7777, 0o777);
 }
 

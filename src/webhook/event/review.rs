@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use super::{Meaning, RawComment, RawInstallation, RawIssue, RawRepository, RawUser};
 use crate::domain::{
-    Ask, BRANCH_PREFIX, CommentCommand, CommentId, InvalidIdentity, IssueNumber, IssueSnapshot, Login, SaidIn,
+    BRANCH_PREFIX, CommandRequest, CommentId, InvalidIdentity, IssueNumber, IssueSnapshot, Login,
+    RequestSource, SlashCommand,
 };
 use crate::store::DeliveryRequest;
 
@@ -51,7 +52,7 @@ struct RawHead {
 impl ReviewPayload {
     /// A review that requests changes asks for some; any other, and a comment at a line, where it speaks
     /// to the bot that opened the pull request.
-    pub(super) fn meaning(self, said_in: SaidIn) -> Result<Meaning, InvalidIdentity> {
+    pub(super) fn meaning(self, said_in: RequestSource) -> Result<Meaning, InvalidIdentity> {
         let nothing = |why: &str| Ok(Meaning::Nothing { why: why.to_owned() });
         let body = self.comment.body.clone().unwrap_or_default();
         let requests_changes = self
@@ -66,7 +67,7 @@ impl ReviewPayload {
             return nothing("it asks nothing of the bot that opened the pull request");
         }
         let place = (self.repository, self.installation, true);
-        self.comment.asks(place, self.pull_request, said_in, CommentCommand::Revise)
+        self.comment.asks(place, self.pull_request, said_in, SlashCommand::Revise)
     }
 }
 
@@ -85,7 +86,7 @@ impl CheckPayload {
             return nothing("it does not come through an installation of the App");
         };
         let by: Login = self.sender.login.parse()?;
-        Ok(Meaning::Request(DeliveryRequest::Ask(Ask {
+        Ok(Meaning::Request(DeliveryRequest::CommandRequest(CommandRequest {
             repository: self.repository.reached_by(&installation)?,
             number: IssueNumber(pull.number),
             is_pull_request: true,
@@ -99,10 +100,10 @@ impl CheckPayload {
             by,
             by_id: self.sender.id,
             by_is_bot: true,
-            said_in: SaidIn::CheckRun,
+            said_in: RequestSource::CheckRun,
             comment: CommentId(self.check_run.id),
             body: self.check_run.head_sha,
-            command: CommentCommand::Revise,
+            command: SlashCommand::Revise,
             at: None,
         })))
     }

@@ -10,28 +10,28 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::forge::LocalForge;
-use super::{Parts, Rules, Worker};
+use self::github::LocalGitHub;
+use super::{JobPolicy, Worker, WorkerContext};
 use crate::domain::{
-    DeliveryId, InstallationId, IssueSnapshot, Job, JobId, Recorded, RepositoryId, RepositoryName,
+    DeliveryId, InstallationId, IssueSnapshot, Job, JobId, RecordedEvent, RepositoryId, RepositoryName,
     RepositoryRef, Sha, TranscriptEvent, Trigger,
 };
 use crate::model::Model;
 use crate::sandbox::Sandbox;
+use crate::setup::SetupLocks;
 use crate::store::{Attempt, DeliveryRecorded, DeliveryRequest, NewDelivery, SqliteStore, Store};
-use crate::setup::SetUpLocks;
 use crate::workspace::{LocalRepository, Mirrors, Workspace};
 
-mod forge;
+mod github;
 
-pub use forge::Published;
+pub use github::Published;
 
 /// How often the transcript is looked at for news.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What is to be worked on.
 #[derive(Debug, Clone)]
-pub struct LocalWork {
+pub struct LocalTask {
     /// The issue.
     pub issue: IssueSnapshot,
     /// What the repository is called in what is published.
@@ -44,24 +44,24 @@ pub struct LocalWork {
 
 /// Who works on it, and with what.
 #[derive(Clone)]
-pub struct LocalParts {
+pub struct LocalContext {
     /// Who thinks.
     pub model: Arc<dyn Model>,
     /// Who writes briefs and sums up; `None`: no brief, and the same model sums up.
     pub brief_model: Option<Arc<dyn Model>>,
     /// Everything else.
-    pub bench: Bench,
+    pub bench: TestBench,
 }
 
 /// What suites are run with.
 #[derive(Clone)]
-pub struct Bench {
+pub struct TestBench {
     /// Where they are run.
     pub sandbox: Arc<dyn Sandbox>,
     /// The rules of the person at the keyboard.
-    pub rules: Rules,
+    pub policy: JobPolicy,
     /// Set-ups that are under way in this process.
-    pub set_ups: SetUpLocks,
+    pub setup_locks: SetupLocks,
 }
 
 /// A local job: recorded, and perhaps begun by a process that did not come to its end.
@@ -71,17 +71,17 @@ pub struct LocalJob {
     /// Its id.
     pub id: JobId,
     directory: PathBuf,
-    forge: Arc<LocalForge>,
+    forge: Arc<LocalGitHub>,
     mirrors: Mirrors,
 }
 
 /// A local job that has ended.
 #[derive(Debug)]
-pub struct LocalEnd {
+pub struct LocalResult {
     /// The job.
     pub job: Job,
     /// Everything that happened.
-    pub transcript: Vec<Recorded>,
+    pub transcript: Vec<RecordedEvent>,
     /// What would have been published.
     pub published: Published,
 }
@@ -91,15 +91,15 @@ impl LocalJob {
     ///
     /// # Errors
     /// The store or the repository cannot be used.
-    pub async fn open(directory: &Path, work: LocalWork) -> anyhow::Result<Self> {
+    pub async fn open(directory: &Path, work: LocalTask) -> anyhow::Result<Self> {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("{} cannot be made", directory.display()))?;
         let path = directory.join("mendwright.sqlite");
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).await?);
         // The directory is one process's at a time; who had it before is dead.
-        store.end_leases_of_the_dead().await?;
+        store.expire_stale_leases().await?;
         let id = record(store.as_ref(), &work).await?;
-        let forge = Arc::new(LocalForge::new(work.repository, work.base, work.issue)?);
+        let forge = Arc::new(LocalGitHub::new(work.repository, work.base, work.issue)?);
         let mirrors = Mirrors::new(directory.join("mirrors"));
         Ok(Self { store, id, directory: directory.to_owned(), forge, mirrors })
     }
@@ -138,20 +138,20 @@ impl LocalJob {
     /// The store cannot be used.
     pub async fn run(
         &self,
-        parts: &LocalParts,
+        parts: &LocalContext,
         stop: &CancellationToken,
-        mut tell: impl FnMut(&Recorded),
-    ) -> anyhow::Result<Option<LocalEnd>> {
-        let parts = Parts {
+        mut tell: impl FnMut(&RecordedEvent),
+    ) -> anyhow::Result<Option<LocalResult>> {
+        let parts = WorkerContext {
             store: self.store.clone(),
             github: self.forge.clone(),
             model: parts.model.clone(),
             brief_model: parts.brief_model.clone(),
             sandbox: parts.bench.sandbox.clone(),
             mirrors: self.mirrors.clone(),
-            rules: parts.bench.rules.clone(),
+            policy: parts.bench.policy.clone(),
             wake: Arc::new(Notify::new()),
-            set_ups: parts.bench.set_ups.clone(),
+            setup_locks: parts.bench.setup_locks.clone(),
             clock: Timestamp::now,
         };
         let shutdown = stop.child_token();
@@ -174,7 +174,7 @@ impl LocalJob {
                     shutdown.cancel();
                     working.await;
                 }
-                return Ok(Some(LocalEnd { job, transcript, published: self.forge.published() }));
+                return Ok(Some(LocalResult { job, transcript, published: self.forge.published() }));
             }
             if stopped {
                 return Ok(None);
@@ -184,7 +184,7 @@ impl LocalJob {
 }
 
 /// Records the job as a delivery, as a webhook would be; once.
-async fn record(store: &dyn Store, work: &LocalWork) -> anyhow::Result<JobId> {
+async fn record(store: &dyn Store, work: &LocalTask) -> anyhow::Result<JobId> {
     let trigger = Trigger {
         repository: RepositoryRef {
             installation: InstallationId(0),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Bench;
 
-async fn befall(bench: &Bench, upheaval: Value) -> u16 {
+async fn disrupt(bench: &Bench, upheaval: Value) -> u16 {
     let address = format!("{}_emulator/upheavals", bench.github.url());
     bench.client.post(address).json(&upheaval).send().await.unwrap().status().as_u16()
 }
@@ -33,12 +33,12 @@ async fn each_upheaval_is_what_the_app_then_meets() {
         bench.github.open_issue("Bug", "It fails", "octo-reader").unwrap();
         let token = bench.token().await;
         assert_eq!(told(&bench, &token).await, 200);
-        assert_eq!(befall(&bench, upheaval.clone()).await, 200);
+        assert_eq!(disrupt(&bench, upheaval.clone()).await, 200);
         assert_eq!(told(&bench, &token).await, status, "{upheaval}");
     }
     let bench = Bench::start().await;
-    assert_eq!(befall(&bench, json!({"lock": {"issue": 9}})).await, 404);
-    assert_eq!(befall(&bench, json!("explode")).await, 422);
+    assert_eq!(disrupt(&bench, json!({"lock": {"issue": 9}})).await, 404);
+    assert_eq!(disrupt(&bench, json!("explode")).await, 422);
 }
 
 #[tokio::test]
@@ -60,22 +60,22 @@ async fn a_history_is_rewritten_and_the_push_is_told_as_forced() {
     let bench = Bench::start().await;
     let before = bench.head("main");
     let files = json!({"README.md": "# Anew\n"});
-    assert_eq!(befall(&bench, json!({"force_push": {"branch": "main", "files": files}})).await, 200);
+    assert_eq!(disrupt(&bench, json!({"force_push": {"branch": "main", "files": files}})).await, 200);
     let token = bench.token().await;
     let after = bench.head("main");
     assert_ne!(before, after);
     let compared = bench.repo("GET", &format!("/commits/{after}"), &token, Value::Null).await;
     assert_eq!(compared.body["parents"], json!([]), "{}", compared.body);
-    assert_eq!(befall(&bench, json!({"force_push": {"branch": "nowhere", "files": {}}})).await, 404);
+    assert_eq!(disrupt(&bench, json!({"force_push": {"branch": "nowhere", "files": {}}})).await, 404);
 }
 
 #[tokio::test]
 async fn deliveries_come_twice_and_out_of_order() {
     let bench = Bench::start().await;
-    assert_eq!(befall(&bench, json!({"duplicate_deliveries": {"count": 1}})).await, 200);
+    assert_eq!(disrupt(&bench, json!({"duplicate_deliveries": {"count": 1}})).await, 200);
     bench.github.open_issue("Bug", "It fails", "octo-reader").unwrap();
     bench.github.deliveries_settled().await;
-    assert_eq!(befall(&bench, json!({"reorder_deliveries": {"count": 2}})).await, 200);
+    assert_eq!(disrupt(&bench, json!({"reorder_deliveries": {"count": 2}})).await, 200);
     bench.github.label_issue(1, "a", "octo-writer").await.unwrap();
     bench.github.unlabel_issue(1, "a", "octo-writer").await.unwrap();
     let taken = bench.hooks.taken();

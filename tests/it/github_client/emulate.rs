@@ -7,9 +7,11 @@
 //! take no comments; a label that an issue is opened with leaves no event. What it lacks is asked for,
 //! too: the answer must be an error that says so.
 
-use mendwright::domain::{InstallationId, IssueNumber, PullRequestNumber, RepositoryId, RepositoryRef};
+use mendwright::domain::{
+    InstallationId, IssueNumber, Permission, PullRequestNumber, RepositoryId, RepositoryRef,
+};
 use mendwright::github::{
-    AppClient, Connection, GitHub, GitHubError, LabelledPage, NewPullRequest, OctocrabGitHub, Permission,
+    AppClient, GitHub, GitHubConnection, GitHubError, LabelledPage, NewPullRequest, OctocrabGitHub,
 };
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -23,7 +25,7 @@ const PERSON: &str = "ghp_octo_maintainer";
 
 struct Emulate {
     url: url::Url,
-    connection: Connection,
+    connection: GitHubConnection,
     client: reqwest::Client,
     _process: Child,
 }
@@ -57,10 +59,10 @@ impl Emulate {
             .spawn()
             .expect("node starts");
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = tokio::time::timeout(crate::support::PATIENCE, lines.next_line()).await.expect("a line");
+        let line = tokio::time::timeout(crate::support::WAIT_MAX, lines.next_line()).await.expect("a line");
         let said: Value = serde_json::from_str(&line.unwrap().expect("emulate starts")).unwrap();
         let url: url::Url = format!("http://127.0.0.1:{port}").parse().unwrap();
-        let connection = Connection {
+        let connection = GitHubConnection {
             api_url: url.clone(),
             web_url: url.clone(),
             app_id: APP,
@@ -185,7 +187,7 @@ async fn somebody_elses_github_is_understood_and_understands_us() {
     // What it does not have is said, and is not taken for an answer.
     assert!(matches!(github.react_with_eyes(&at, number).await, Err(GitHubError::NotFound { .. })));
     let lacking = [
-        app.hook_config().await.map(drop),
+        app.webhook_config().await.map(drop),
         app.newest_deliveries().await.map(drop),
         app.repositories(INSTALLATION).await.map(drop),
     ];

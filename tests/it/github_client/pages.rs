@@ -1,8 +1,8 @@
 //! The App's own view of GitHub, over as many pages as there are: against the emulated GitHub.
 
-use mendwright_emulator::github::{EmulatedGitHub, EmulatorOptions, RepositorySource};
 use mendwright::domain::IssueNumber;
-use mendwright::github::{AppClient, Connection, LabelledPage};
+use mendwright::github::{AppClient, GitHubConnection, LabelledPage};
+use mendwright_emulator::github::{EmulatedGitHub, EmulatorOptions, RepositorySource};
 use serde_json::Value;
 
 const LABEL: &str = "agent-fix";
@@ -12,7 +12,7 @@ async fn emulated(directory: &tempfile::TempDir) -> (EmulatedGitHub, AppClient) 
     let files = [("a.txt".to_owned(), b"a".to_vec())];
     github.add_repository("octo-org/first", RepositorySource::Files(&files)).unwrap();
     let credentials = github.credentials();
-    let client = AppClient::new(&Connection {
+    let client = AppClient::new(&GitHubConnection {
         api_url: github.api_url(),
         web_url: github.url().clone(),
         app_id: credentials.app_id,

@@ -13,7 +13,7 @@ use base64::Engine;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use jiff::Timestamp;
 use mendwright::domain::{InstallationId, RepositoryId, RepositoryRef};
-use mendwright::github::{Connection, OctocrabGitHub};
+use mendwright::github::{GitHubConnection, OctocrabGitHub};
 use serde_json::{Value, json};
 
 pub(super) const APP_ID: u64 = 314;
@@ -126,8 +126,8 @@ pub(super) fn reply(script: &Script, seen: &Mutex<Vec<Seen>>, now: i64, request:
     response
 }
 
-pub(super) fn connection(api_url: &str) -> Connection {
-    Connection {
+pub(super) fn connection(api_url: &str) -> GitHubConnection {
+    GitHubConnection {
         api_url: api_url.parse().unwrap(),
         web_url: "https://github.example".parse().unwrap(),
         app_id: APP_ID,

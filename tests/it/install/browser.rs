@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::support::PATIENCE;
+use crate::support::WAIT_MAX;
 
 /// How WebDriver names an element in its answers.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -33,7 +33,7 @@ impl Chromium {
             .expect("install chromium and chromium-driver (Debian's packages)");
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port = loop {
-            let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+            let line = tokio::time::timeout(WAIT_MAX, lines.next_line()).await.unwrap().unwrap().unwrap();
             if let Some((_, rest)) = line.split_once("successfully on port ") {
                 break rest.trim_end_matches('.').to_owned();
             }
@@ -109,7 +109,7 @@ impl Chromium {
 
     /// Waits until the address holds `part`.
     pub async fn until_at(&self, part: &str) {
-        let waited = tokio::time::timeout(PATIENCE, async {
+        let waited = tokio::time::timeout(WAIT_MAX, async {
             while !self.address().await.contains(part) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

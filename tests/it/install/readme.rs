@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::flow::Browser;
-use crate::support::{BINARY, PATIENCE};
+use crate::support::{BINARY, WAIT_MAX};
 
 /// A command that runs on, and what it says.
 struct Running {
@@ -24,13 +24,13 @@ impl Running {
         Self { child, said }
     }
     async fn line(&mut self) -> String {
-        let line = tokio::time::timeout(PATIENCE, self.said.next_line()).await.expect("it speaks");
+        let line = tokio::time::timeout(WAIT_MAX, self.said.next_line()).await.expect("it speaks");
         line.unwrap().expect("it runs on")
     }
     async fn stop(mut self) {
         let id = i32::try_from(self.child.id().unwrap()).unwrap();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM).unwrap();
-        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it stops").unwrap();
+        let ended = tokio::time::timeout(WAIT_MAX, self.child.wait()).await.expect("it stops").unwrap();
         assert_eq!(ended.code(), Some(0));
     }
 }
@@ -112,7 +112,7 @@ async fn a_newcomer_who_follows_it_gets_a_draft_pull_request() {
     let label = readme("and label an issue `", "`");
     let asked = json!({"label": label, "by": "octo-maintainer"});
     emulator(admin, "issues/1/labels", Some(asked)).await;
-    let waited = tokio::time::timeout(PATIENCE, async {
+    let waited = tokio::time::timeout(WAIT_MAX, async {
         loop {
             let state = emulator(admin, "state", None).await;
             let pulls = state["repositories"][0]["pulls"].clone();

@@ -1,8 +1,8 @@
 //! Whole conversations with the emulated provider, in both wire formats.
 
-use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use mendwright::domain::{Message, StopReason, ToolArguments, ToolResult, Usage};
 use mendwright::model::{Model, ModelError, ModelReply, ModelRequest, Provider};
+use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use serde_json::json;
 
 use super::{BOTH, calls, client, provider, request, task, text};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use mendwright_emulator::model::EmulatedProvider;
 use mendwright::model::{ExchangeLimits, ModelConfig, ModelError, ModelReply, Provider, connect};
+use mendwright_emulator::model::EmulatedProvider;
 
 use super::{BOTH, client, provider, quick_config, task, text};
 
@@ -70,7 +70,7 @@ async fn silence_in_the_middle_of_an_answer_ends_the_attempt() {
             ..quick_config(format, provider.url_for(format))
         };
         let error = connect(impatient).unwrap().complete(&task()).await.unwrap_err();
-        assert!(matches!(error, ModelError::Broken { again_after: Some(_), .. }), "{error}");
+        assert!(matches!(error, ModelError::Interrupted { retry_after: Some(_), .. }), "{error}");
         assert!(error.to_string().contains("silent for 300ms in the middle of its answer"), "{error}");
         assert_eq!(provider.requests().len(), 1);
         provider.shut_down().await;

@@ -115,7 +115,7 @@ async fn a_stream_cut_at_any_byte_never_gives_a_reply() {
             for is_reset in [false, true] {
                 *next.lock().unwrap() = (bytes, is_reset);
                 let outcome = model.complete(&task()).await;
-                let is_broken = matches!(outcome, Err(ModelError::Broken { again_after: Some(_), .. }));
+                let is_broken = matches!(outcome, Err(ModelError::Interrupted { retry_after: Some(_), .. }));
                 assert!(is_broken, "{format:?}, reset {is_reset}, after {bytes}: {outcome:?}");
             }
         }
@@ -140,7 +140,7 @@ async fn garbage_is_never_a_reply() {
             let server = always(200, "text/event-stream", bytes).await;
             let outcome = client(format, server.url.clone()).complete(&task()).await;
             let is_broken =
-                matches!(outcome, Err(ModelError::Broken { usage: None, again_after: Some(_), .. }));
+                matches!(outcome, Err(ModelError::Interrupted { usage: None, retry_after: Some(_), .. }));
             assert!(is_broken, "{format:?} {:?}: {outcome:?}", String::from_utf8_lossy(bytes));
         }
     }
@@ -153,7 +153,7 @@ async fn an_answer_without_end_is_cut_off_and_not_asked_for_again() {
         let config = quick_config(format, server.url.clone());
         let limits = ExchangeLimits { response_bytes_max: 20_000, ..config.limits };
         let error = connect(ModelConfig { limits, ..config }).unwrap().complete(&task()).await.unwrap_err();
-        assert!(matches!(error, ModelError::Broken { again_after: None, .. }), "{error}");
+        assert!(matches!(error, ModelError::Interrupted { retry_after: None, .. }), "{error}");
         assert!(error.to_string().contains("more than 20000 bytes"), "{error}");
     }
 }
@@ -196,7 +196,7 @@ async fn an_event_that_is_no_text_or_far_too_long_breaks_the_answer_off() {
             let limits = ExchangeLimits { response_bytes_max: 1_000_000, ..config.limits };
             let model = connect(ModelConfig { limits, ..config }).unwrap();
             let error = model.complete(&task()).await.unwrap_err();
-            assert!(matches!(error, ModelError::Broken { .. }), "{format:?}: {error}");
+            assert!(matches!(error, ModelError::Interrupted { .. }), "{format:?}: {error}");
             assert!(error.to_string().contains(why), "{format:?}: {error}");
         }
     }

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use mendwright::domain::{AssistantBlock, Message, ToolCall, ToolSpec};
 use mendwright::model::{ExchangeLimits, Model, ModelConfig, ModelRequest, Provider, RetryPolicy, connect};
+use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use secrecy::SecretString;
 use serde_json::json;
 use url::Url;
 
 mod conversation;
 mod faults;
+mod metered_model;
 mod misbehaving;
-mod purse;
 mod third_party;
 
 const KEY: &str = "sk-not-for-anybodys-eyes";

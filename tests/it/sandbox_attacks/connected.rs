@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use mendwright::config::AllowedHost;
 
-use super::data::{Phase, Place, is_like};
+use super::data::{Place, SandboxPurpose, is_like};
 use super::host::{Host, PROBER_VARIABLE, is_root, prober};
 use super::probes::probes;
 use super::room::{Backend, Room};
@@ -81,12 +81,12 @@ async fn only_what_is_allowed_is_reached_through_the_proxy(backend: Backend) {
     }
     let visitors = listen();
     let mut host = Host::plant();
-    let mut spec = backend.spec(Place::Connected, Phase::Work, &host);
+    let mut spec = backend.spec(Place::Connected, SandboxPurpose::Work, &host);
     let internal = INTERNAL.map(|host| AllowedHost::parse(host).unwrap());
     spec.allowed_hosts = [&ALLOWED.map(AllowedHost::public)[..], &internal].concat();
     let mut room = Room::open(backend.sandbox(), backend, spec).await;
     let mut broken = Vec::new();
-    for (group, probe) in probes(Place::Connected, backend, Phase::Work) {
+    for (group, probe) in probes(Place::Connected, backend, SandboxPurpose::Work) {
         let mut wrong: Vec<String> = room.attack(&mut host, probe).await.err().into_iter().collect();
         let reached = visitors.who_came();
         let expected = probe.reaches.as_deref().unwrap_or("nobody");

@@ -43,7 +43,7 @@ pub enum Place {
 /// What a sandbox is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Phase {
+pub enum SandboxPurpose {
     SetUp,
     Work,
 }
@@ -60,7 +60,7 @@ pub enum User {
 pub struct Probe {
     pub name: String,
     pub defence: String,
-    phase: Option<Phase>,
+    phase: Option<SandboxPurpose>,
     user: Option<User>,
     backend: Option<Backend>,
     machine: Option<String>,
@@ -77,7 +77,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    pub fn is_for(&self, backend: Backend, phase: Phase, as_root: bool) -> bool {
+    pub fn is_for(&self, backend: Backend, phase: SandboxPurpose, as_root: bool) -> bool {
         let user = if as_root { User::Root } else { User::Ordinary };
         self.is_for_backend(backend)
             && self.phase.is_none_or(|only| only == phase)
@@ -90,12 +90,12 @@ impl Probe {
     }
 
     /// The pattern of all that the attack may say.
-    pub fn held(&self, backend: Backend, phase: Phase) -> &str {
+    pub fn held(&self, backend: Backend, phase: SandboxPurpose) -> &str {
         let of_docker = self.held_by_docker.as_ref();
         let held = match (backend, phase) {
             (Backend::Bubblewrap, _) => None,
-            (Backend::Docker, Phase::Work) => of_docker,
-            (Backend::Docker, Phase::SetUp) => self.held_by_docker_set_up.as_ref().or(of_docker),
+            (Backend::Docker, SandboxPurpose::Work) => of_docker,
+            (Backend::Docker, SandboxPurpose::SetUp) => self.held_by_docker_set_up.as_ref().or(of_docker),
         };
         held.unwrap_or(&self.held)
     }
@@ -166,7 +166,7 @@ fn the_suite_has_not_shrunk() {
     }
     assert!(names.len() >= PROBES_MIN, "only {} probes", names.len());
     for backend in [Backend::Bubblewrap, Backend::Docker] {
-        for phase in [Phase::Work, Phase::SetUp] {
+        for phase in [SandboxPurpose::Work, SandboxPurpose::SetUp] {
             for as_root in [true, false] {
                 let all = groups().iter().flat_map(|group| &group.probe);
                 let count = all.filter(|probe| probe.is_for(backend, phase, as_root)).count();

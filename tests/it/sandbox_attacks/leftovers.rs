@@ -6,7 +6,7 @@ use std::pin::Pin;
 use futures_util::future::join_all;
 use tokio::sync::Notify;
 
-use super::data::{Phase, Place, is_like};
+use super::data::{Place, SandboxPurpose, is_like};
 use super::host::Host;
 use super::probes::probes;
 use super::room::{Backend, Room};
@@ -18,18 +18,19 @@ held_by_every_backend! {
 async fn nothing_is_left_to_the_next_job_or_its_neighbour(backend: Backend) {
     let mut host = Host::plant();
     let open = async |host: &Host| {
-        Room::open(backend.sandbox(), backend, backend.spec(Place::Successive, Phase::Work, host)).await
+        Room::open(backend.sandbox(), backend, backend.spec(Place::Successive, SandboxPurpose::Work, host))
+            .await
     };
     let mut first = open(&host).await;
     let mut broken = Vec::new();
-    let (held, ended): (Vec<_>, Vec<_>) = probes(Place::Successive, backend, Phase::Work)
+    let (held, ended): (Vec<_>, Vec<_>) = probes(Place::Successive, backend, SandboxPurpose::Work)
         .partition(|(_, probe)| probe.before.as_ref().unwrap().starts_with("prober hold"));
     for (_, probe) in &ended {
         first.run(&host, probe.before.as_ref().unwrap()).await;
         // There it is, in the same sandbox: the probe can see it.
         let said = first.run(&host, &probe.attack).await;
         let is_setting = probe.name == "left-as-a-limit-or-setting";
-        if is_like(probe.held(backend, Phase::Work), &said) && !is_setting {
+        if is_like(probe.held(backend, SandboxPurpose::Work), &said) && !is_setting {
             broken.push(format!("{}: nothing is seen of it in the same sandbox either: {said}", probe.name));
         }
     }
@@ -50,12 +51,12 @@ async fn nothing_is_left_to_the_next_job_or_its_neighbour(backend: Backend) {
             }
             let mut reports = Vec::new();
             for (probe, said) in seen {
-                if is_like(probe.held(backend, Phase::Work), &said) {
+                if is_like(probe.held(backend, SandboxPurpose::Work), &said) {
                     reports
                         .push(format!("{}: nothing is seen of it in the same sandbox: {said}", probe.name));
                 }
                 let said = second.run_beside(&host, &probe.attack).await;
-                if !is_like(probe.held(backend, Phase::Work), &said) {
+                if !is_like(probe.held(backend, SandboxPurpose::Work), &said) {
                     reports.push(format!("{} (beside a neighbour): it said: {said}", probe.name));
                 }
             }

@@ -121,8 +121,8 @@ async fn ask(toolbox: &Toolbox, asked: Asked) -> String {
 fn words<T: std::fmt::Debug>(outcome: Result<T, CallError>) -> String {
     match outcome {
         Ok(got) => format!("got {got:?}"),
-        Err(CallError::Told(why)) => format!("told {why}"),
-        Err(CallError::Lost(error)) => lost(&error),
+        Err(CallError::RespondToModel(why)) => format!("told {why}"),
+        Err(CallError::Fatal(error)) => lost(&error),
     }
 }
 
@@ -130,7 +130,7 @@ fn lost(error: &SandboxError) -> String {
     match error {
         SandboxError::Gone(why) => format!("lost, gone: {why}"),
         SandboxError::Protocol(why) => format!("lost, protocol: {why}"),
-        SandboxError::Unavailable { .. } | SandboxError::NotKept(_) | SandboxError::DiskFull(_) => {
+        SandboxError::Unavailable { .. } | SandboxError::SnapshotFailed(_) | SandboxError::DiskFull(_) => {
             format!("unavailable: {error}")
         }
     }

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde::Deserialize;
 
-use super::data::{Phase, Place};
+use super::data::{Place, SandboxPurpose};
 use super::host::{Host, is_root};
 use super::room::{Backend, Room};
 
@@ -41,7 +41,7 @@ fn declared(backend: Backend) -> Declared {
 
 async fn the_posture_is_the_declared_one(backend: Backend) {
     let host = Host::plant();
-    let spec = backend.spec(Place::Shared, Phase::Work, &host);
+    let spec = backend.spec(Place::Shared, SandboxPurpose::Work, &host);
     let mut room = Room::open(backend.sandbox(), backend, spec).await;
     let difference = difference_in(&mut room, backend, &host).await;
     room.close().await;

@@ -1,6 +1,6 @@
 //! Every probe is held.
 
-use super::data::{Group, Phase, Place, Probe, groups};
+use super::data::{Group, Place, Probe, SandboxPurpose, groups};
 use super::host::{Host, is_root};
 use super::room::{Backend, Room};
 
@@ -12,24 +12,24 @@ held_by_every_backend! {
 }
 
 async fn every_probe_is_held_while_the_agent_works(backend: Backend) {
-    hold(Place::Shared, backend, Phase::Work).await;
+    hold(Place::Shared, backend, SandboxPurpose::Work).await;
 }
 
 async fn every_probe_is_held_while_a_repository_is_set_up(backend: Backend) {
-    hold(Place::Shared, backend, Phase::SetUp).await;
+    hold(Place::Shared, backend, SandboxPurpose::SetUp).await;
 }
 
 async fn the_toolbox_survives_what_it_runs(backend: Backend) {
-    hold(Place::OwnProcesses, backend, Phase::Work).await;
+    hold(Place::OwnProcesses, backend, SandboxPurpose::Work).await;
 }
 
 async fn nothing_can_be_taken_without_end(backend: Backend) {
-    hold(Place::Small, backend, Phase::Work).await;
+    hold(Place::Small, backend, SandboxPurpose::Work).await;
 }
 
 /// Runs all probes that are for this kind of place, backend, phase and user, and panics with a
 /// report of those that were not held.
-async fn hold(place: Place, backend: Backend, phase: Phase) {
+async fn hold(place: Place, backend: Backend, phase: SandboxPurpose) {
     let mut host = Host::plant();
     let open =
         async |host: &Host| Room::open(backend.sandbox(), backend, backend.spec(place, phase, host)).await;
@@ -51,7 +51,7 @@ async fn hold(place: Place, backend: Backend, phase: Phase) {
 pub fn probes(
     place: Place,
     backend: Backend,
-    phase: Phase,
+    phase: SandboxPurpose,
 ) -> impl Iterator<Item = (&'static Group, &'static Probe)> {
     let groups = groups().iter().filter(move |group| group.place == place);
     groups

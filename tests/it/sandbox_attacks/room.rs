@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mendwright::domain::{CommandResult, Ending};
+use mendwright::domain::{ExitStatus, ProcessOutput};
 use mendwright::sandbox::{
-    CallError, CommandSpec, Limits, Root, Sandbox, SandboxSpec, Toolbox, sandbox_by_name,
+    CallError, CommandSpec, Limits, Root, Sandbox, SandboxSpec, Toolbox, connect_default,
 };
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-use super::data::{Group, Phase, Place, Probe, is_like};
+use super::data::{Group, Place, Probe, SandboxPurpose, is_like};
 use super::host::{Host, prober};
 
 /// Far above what any of these commands takes.
@@ -27,14 +27,14 @@ pub enum Backend {
 
 impl Backend {
     pub fn sandbox(self) -> Arc<dyn Sandbox> {
-        sandbox_by_name(match self {
+        connect_default(match self {
             Self::Bubblewrap => "bubblewrap",
             Self::Docker => "docker",
         })
         .unwrap()
     }
 
-    pub fn spec(self, place: Place, phase: Phase, host: &Host) -> SandboxSpec {
+    pub fn spec(self, place: Place, phase: SandboxPurpose, host: &Host) -> SandboxSpec {
         use std::sync::atomic::{AtomicU32, Ordering};
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let label = format!("attacked-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
@@ -43,8 +43,8 @@ impl Backend {
             Self::Docker => Root::Image("mendwright-test:1".to_owned()),
         };
         let phase = match phase {
-            Phase::SetUp => mendwright::sandbox::Phase::SetUp,
-            Phase::Work => mendwright::sandbox::Phase::Work,
+            SandboxPurpose::SetUp => mendwright::sandbox::SandboxPurpose::SetUp,
+            SandboxPurpose::Work => mendwright::sandbox::SandboxPurpose::Work,
         };
         let limits = match place {
             Place::Small => Limits {
@@ -81,10 +81,10 @@ impl Room {
         (!wrong.is_empty()).then(|| self.report(group, probe, &wrong))
     }
 
-    fn phase(&self) -> Phase {
+    fn phase(&self) -> SandboxPurpose {
         match self.spec.phase {
-            mendwright::sandbox::Phase::SetUp => Phase::SetUp,
-            mendwright::sandbox::Phase::Work => Phase::Work,
+            mendwright::sandbox::SandboxPurpose::SetUp => SandboxPurpose::SetUp,
+            mendwright::sandbox::SandboxPurpose::Work => SandboxPurpose::Work,
         }
     }
 
@@ -145,9 +145,9 @@ impl Room {
     pub async fn run_beside(&self, host: &Host, command: &str) -> String {
         let command = CommandSpec::shell(&host.script(command, PROBER), DEADLINE);
         match self.toolbox.run(&command).await {
-            Ok(result) => in_words(&result),
-            Err(CallError::Told(why)) => format!("<told {why}>"),
-            Err(CallError::Lost(lost)) => format!("<lost {lost}>"),
+            Ok(result) => describe(&result),
+            Err(CallError::RespondToModel(why)) => format!("<told {why}>"),
+            Err(CallError::Fatal(lost)) => format!("<lost {lost}>"),
         }
     }
 
@@ -165,11 +165,11 @@ impl Room {
 }
 
 /// Said and ended.
-fn in_words(result: &CommandResult) -> String {
+fn describe(result: &ProcessOutput) -> String {
     let said = result.output.to_text();
     let said = said.trim();
     match &result.ending {
-        Ending::Exited { .. } => said.to_owned(),
+        ExitStatus::Exited { .. } => said.to_owned(),
         other => format!("{said}\n<{other:?}>").trim().to_owned(),
     }
 }

@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use mendwright::sandbox::{Bubblewrap, Sandbox};
 use serde::Deserialize;
 
-use super::data::{Phase, Place, groups};
+use super::data::{Place, SandboxPurpose, groups};
 use super::host::{Host, is_root, prober};
 use super::posture::difference_in;
 use super::probes::probes;
@@ -111,7 +111,7 @@ async fn docker_without_a_defence_is_noticed() {
 async fn compare(weakening: &'static Weakening, sandbox: Arc<dyn Sandbox>) -> Option<String> {
     let mut host = Host::plant();
     let open = async |host: &Host| {
-        let spec = weakening.backend.spec(weakening.place, Phase::Work, host);
+        let spec = weakening.backend.spec(weakening.place, SandboxPurpose::Work, host);
         Room::open(Arc::clone(&sandbox), weakening.backend, spec).await
     };
     let mut room = open(&host).await;
@@ -119,7 +119,7 @@ async fn compare(weakening: &'static Weakening, sandbox: Arc<dyn Sandbox>) -> Op
     if !difference_in(&mut room, weakening.backend, &host).await.is_empty() {
         red.insert(POSTURE.to_owned());
     }
-    for (_, probe) in probes(weakening.place, weakening.backend, Phase::Work) {
+    for (_, probe) in probes(weakening.place, weakening.backend, SandboxPurpose::Work) {
         if room.attack(&mut host, probe).await.is_err() {
             red.insert(probe.name.clone());
         }

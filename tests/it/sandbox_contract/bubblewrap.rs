@@ -1,6 +1,6 @@
 //! What only bubblewrap has to show: its system call filter, its cgroups, its mounts.
 
-use mendwright::domain::Ending;
+use mendwright::domain::ExitStatus;
 use mendwright::sandbox::protocol::WriteFile;
 use mendwright::sandbox::{CommandSpec, Guarantee, Root, SandboxSpec};
 
@@ -130,7 +130,8 @@ async fn suites_of_every_language_here_run_under_the_filter() {
     in_one(Backend::Bubblewrap, toolchains, async |toolbox| {
         let mut run = Vec::new();
         for (program, file, content, command, end) in SUITES {
-            if sh(&toolbox, &format!("command -v {program}")).await.ending != (Ending::Exited { code: 0 }) {
+            if sh(&toolbox, &format!("command -v {program}")).await.ending != (ExitStatus::Exited { code: 0 })
+            {
                 continue;
             }
             write(&toolbox, file, content).await;

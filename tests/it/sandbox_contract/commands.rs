@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mendwright::domain::Ending;
+use mendwright::domain::ExitStatus;
 use mendwright::sandbox::{CommandSpec, OutputStream, Root, SandboxSpec};
 
 use super::{Backend, DEADLINE, fails, in_one, in_one_plain, ok, processes_with, sh, tar_of, told};
@@ -30,9 +30,9 @@ held_by_every_backend! {
 async fn exit_codes_signals_and_both_streams_come_back(backend: Backend) {
     in_one_plain(backend, async |toolbox| {
         let result = sh(&toolbox, "echo out; echo err >&2; echo more; exit 3").await;
-        assert_eq!(result.ending, Ending::Exited { code: 3 });
+        assert_eq!(result.ending, ExitStatus::Exited { code: 3 });
         assert_eq!(result.output.to_text(), "out\nerr\nmore\n");
-        assert_eq!(sh(&toolbox, "kill -9 $$").await.ending, Ending::Signalled { signal: 9 });
+        assert_eq!(sh(&toolbox, "kill -9 $$").await.ending, ExitStatus::Signalled { signal: 9 });
         let mut seen = (String::new(), String::new());
         let command = CommandSpec::shell("echo out; echo err >&2; exit 4", DEADLINE);
         let live = toolbox.run_live(&command, |stream, bytes| {
@@ -42,7 +42,7 @@ async fn exit_codes_signals_and_both_streams_come_back(backend: Backend) {
                 OutputStream::Error => seen.1.push_str(&text),
             }
         });
-        assert_eq!(live.await.unwrap(), Ending::Exited { code: 4 });
+        assert_eq!(live.await.unwrap(), ExitStatus::Exited { code: 4 });
         assert_eq!(seen, ("out\n".to_owned(), "err\n".to_owned()));
         let mut command = CommandSpec::shell("", DEADLINE);
         command.argv = vec!["/no/such/program".to_owned()];
@@ -57,7 +57,10 @@ async fn binary_output_and_input_at_its_end_are_no_trouble(backend: Backend) {
         let got = ok(&toolbox, r"printf 'a\377\000b\n'; cat; echo closed").await;
         assert_eq!(got, "a\u{fffd}\0b\nclosed\n");
         // A command may close its output and go on; its end is what counts.
-        assert_eq!(sh(&toolbox, "exec >&- 2>&-; sleep 0.2; exit 5").await.ending, Ending::Exited { code: 5 });
+        assert_eq!(
+            sh(&toolbox, "exec >&- 2>&-; sleep 0.2; exit 5").await.ending,
+            ExitStatus::Exited { code: 5 }
+        );
         toolbox
     })
     .await;
@@ -76,7 +79,7 @@ async fn two_hundred_megabytes_of_output_are_cut_in_flat_memory(backend: Backend
         command.output_bytes_max = 100_000;
         let result = toolbox.run(&command).await.unwrap();
         let after = resident_kib(&fs::read_to_string("/proc/self/status").unwrap(), "VmRSS:");
-        assert_eq!(result.ending, Ending::Exited { code: 0 });
+        assert_eq!(result.ending, ExitStatus::Exited { code: 0 });
         assert!(result.output.head.starts_with("first\n") && result.output.tail.ends_with("\nlast\n"));
         assert_eq!(result.output.head.len() + result.output.tail.len(), 100_000);
         assert_eq!(result.output.omitted_bytes, 200_000_012 - 100_000);
@@ -108,7 +111,7 @@ async fn a_command_that_kills_its_own_supervisor_gains_nothing(backend: Backend)
     in_one_plain(backend, async |toolbox| {
         let marker = super::seconds_like_no_other();
         let result = sh(&toolbox, &format!("setsid sleep {marker} & kill -9 $PPID; sleep {marker}")).await;
-        assert_eq!(result.ending, Ending::Signalled { signal: 9 });
+        assert_eq!(result.ending, ExitStatus::Signalled { signal: 9 });
         assert_eq!(processes_with(&format!("sleep\0{marker}\0")), HashSet::new());
         // Stopping it only delays the end.
         let command =
@@ -125,13 +128,13 @@ async fn the_deadline_ends_what_ignores_every_polite_signal(backend: Backend) {
     in_one_plain(backend, async |toolbox| {
         let script = "trap '' TERM INT HUP; echo started; setsid sleep 4343 & while :; do sleep 4343; done";
         let result = toolbox.run(&CommandSpec::shell(script, Duration::from_millis(300))).await.unwrap();
-        assert_eq!(result.ending, Ending::TimedOut);
+        assert_eq!(result.ending, ExitStatus::TimedOut);
         assert_eq!(result.output.to_text(), "started\n");
         assert!(result.duration < Duration::from_secs(20));
         // One that says goodbye with 0 has timed out all the same.
         let script = "trap 'exit 0' TERM; while :; do sleep 0.01; done";
         let result = toolbox.run(&CommandSpec::shell(script, Duration::from_millis(300))).await.unwrap();
-        assert_eq!(result.ending, Ending::TimedOut);
+        assert_eq!(result.ending, ExitStatus::TimedOut);
         fails(&toolbox, "grep -l 43[4]3 /proc/[0-9]*/cmdline").await;
         toolbox
     })
@@ -174,7 +177,7 @@ async fn running_out_of_memory_is_told_apart(backend: Backend) {
     in_one(backend, small, async |toolbox| {
         let result = sh(&toolbox, "echo before; head -c 2G /dev/zero | tail; echo after").await;
         if toolbox.description().contains("of memory (cgroup)") {
-            assert_eq!(result.ending, Ending::OutOfMemory, "{}", result.output.to_text());
+            assert_eq!(result.ending, ExitStatus::OutOfMemory, "{}", result.output.to_text());
         } else {
             // Without a control group the process is refused memory and fails by itself.
             assert!(
@@ -195,7 +198,7 @@ async fn the_bound_on_processes_holds(backend: Backend) {
         let script = "import subprocess\nstarted = 0\ntry:\n while started < 200:\n  \
                       subprocess.Popen(['sleep', '4646']); started += 1\nexcept OSError: pass\nprint(started)";
         let result = sh(&toolbox, &format!("python3 -c \"{script}\"")).await;
-        assert_eq!(result.ending, Ending::ProcessLimit);
+        assert_eq!(result.ending, ExitStatus::ProcessLimit);
         let started = result.output.to_text();
         assert!((16..=80).contains(&started.trim().parse().unwrap()), "{started} processes");
         toolbox

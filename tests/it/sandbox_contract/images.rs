@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mendwright::domain::Ending;
-use mendwright::sandbox::{Bubblewrap, Guarantee, KeptBounds, Root, Sandbox, SandboxError, SandboxSpec};
+use mendwright::domain::ExitStatus;
+use mendwright::sandbox::{Bubblewrap, CacheLimits, Guarantee, Root, Sandbox, SandboxError, SandboxSpec};
 use sha2::{Digest, Sha256};
 
 use super::{assert_nothing_left, fails, ok, sh, unique};
@@ -84,12 +84,12 @@ async fn images_are_held_to_the_same_bounds_as_set_ups_and_had_again() {
     let resolved = sandbox.resolve(&named).await.unwrap();
     let spec = SandboxSpec { root: resolved.root, ..SandboxSpec::named(unique("image")) };
     let unpacked = || fs::read_dir(directory.path().join("state/images")).unwrap().count();
-    let nothing = KeptBounds { count_max: 0, ..KeptBounds::default() };
+    let nothing = CacheLimits { count_max: 0, ..CacheLimits::default() };
     let toolbox = sandbox.start(&spec).await.unwrap();
     sandbox.evict(&nothing).await.unwrap();
     assert_eq!(ok(&toolbox, "cat /marker").await, "from the image\n", "it is in use");
     toolbox.shut_down().await;
-    sandbox.evict(&KeptBounds::default()).await.unwrap();
+    sandbox.evict(&CacheLimits::default()).await.unwrap();
     assert!(unpacked() > 0, "there is room for it");
     // Whoever watched over the sandbox that has just ended may hold its image a moment longer.
     for _ in 0..50 {
@@ -258,6 +258,6 @@ async fn the_hosts_system_is_the_same_one_twice() {
     assert!(first.digest.starts_with("sha256:"), "{first:?}");
     let toolbox =
         sandbox.start(&SandboxSpec { root: first.root, ..SandboxSpec::named(unique("host")) }).await.unwrap();
-    assert_eq!(sh(&toolbox, "true").await.ending, Ending::Exited { code: 0 });
+    assert_eq!(sh(&toolbox, "true").await.ending, ExitStatus::Exited { code: 0 });
     toolbox.shut_down().await;
 }

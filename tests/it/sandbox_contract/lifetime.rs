@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use mendwright::sandbox::protocol::ReadFile;
 use mendwright::sandbox::{
-    CallError, CommandSpec, Root, Sandbox, SandboxError, SandboxSpec, sandbox_by_name,
+    CallError, CommandSpec, Root, Sandbox, SandboxError, SandboxSpec, connect_default,
 };
 
 use super::{Backend, DEADLINE, in_one_plain, processes_with, unique};
@@ -30,9 +30,9 @@ async fn a_toolbox_killed_from_outside_is_gone_and_said_so(backend: Backend) {
             nix::sys::signal::kill(first, nix::sys::signal::Signal::SIGKILL).unwrap();
         });
         let lost = lost.await.unwrap_err();
-        assert!(matches!(&lost, CallError::Lost(SandboxError::Gone(_))), "{lost:?}");
+        assert!(matches!(&lost, CallError::Fatal(SandboxError::Gone(_))), "{lost:?}");
         let read = ReadFile { path: "x".to_owned(), first_line: 1, lines_max: 1 };
-        assert!(matches!(toolbox.read_file(&read).await, Err(CallError::Lost(SandboxError::Gone(_)))));
+        assert!(matches!(toolbox.read_file(&read).await, Err(CallError::Fatal(SandboxError::Gone(_)))));
         assert_eq!(processes_with(&format!("sleep\0{marker}\0")), HashSet::new());
         toolbox
     })
@@ -88,9 +88,9 @@ async fn what_does_not_speak_the_protocol_is_not_trusted() {
 
 #[tokio::test]
 async fn what_cannot_be_given_is_refused_by_name() {
-    let error = sandbox_by_name("podrunner").err().unwrap().to_string();
+    let error = connect_default("podrunner").err().unwrap().to_string();
     insta::assert_snapshot!(error, @"the wanted sandbox cannot be used: there is no kind of that name ('podrunner'); choose 'bubblewrap' or 'docker'");
-    let sandbox = sandbox_by_name("bubblewrap").unwrap();
+    let sandbox = connect_default("bubblewrap").unwrap();
     let spec = SandboxSpec {
         root: Root::Host { toolchains: vec!["/root".into()] },
         ..SandboxSpec::named("toolchain")

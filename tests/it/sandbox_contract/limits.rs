@@ -1,6 +1,6 @@
 //! Limits tell the truth: each that is hit is a result of its own, and never a run that passed.
 
-use mendwright::domain::{Ending, WritablePlace};
+use mendwright::domain::{ExitStatus, WritableMount};
 use mendwright::sandbox::{CallError, SandboxError, SandboxSpec, Toolbox};
 
 use super::{Backend, DEADLINE, in_one, ok, sh, tar_of};
@@ -22,9 +22,9 @@ fn small_disk(spec: &mut SandboxSpec) {
 }
 
 /// One file system that stands for several is named after the first.
-fn told_as(toolbox: &Toolbox, backend: Backend, place: WritablePlace) -> WritablePlace {
+fn told_as(toolbox: &Toolbox, backend: Backend, place: WritableMount) -> WritableMount {
     match backend {
-        Backend::Bubblewrap if !toolbox.description().contains("in fixed shares") => WritablePlace::Workspace,
+        Backend::Bubblewrap if !toolbox.description().contains("in fixed shares") => WritableMount::Workspace,
         Backend::Bubblewrap | Backend::Docker => place,
     }
 }
@@ -32,17 +32,17 @@ fn told_as(toolbox: &Toolbox, backend: Backend, place: WritablePlace) -> Writabl
 async fn a_full_disk_is_told_for_each_writable_directory(backend: Backend) {
     in_one(backend, small_disk, async |toolbox| {
         let places = [
-            ("/workspace", WritablePlace::Workspace),
-            ("$HOME", WritablePlace::Home),
-            ("/tmp", WritablePlace::Tmp),
-            ("/dev/shm", WritablePlace::SharedMemory),
+            ("/workspace", WritableMount::Workspace),
+            ("$HOME", WritableMount::Home),
+            ("/tmp", WritableMount::Tmp),
+            ("/dev/shm", WritableMount::SharedMemory),
         ];
         for (directory, place) in places {
             // One that does not care whether it could write has not passed for that.
             let fill = format!("echo before; head -c 1G /dev/zero > {directory}/big 2> /dev/null; exit 0");
             let result = sh(&toolbox, &fill).await;
             let place = told_as(&toolbox, backend, place);
-            assert_eq!(result.ending, Ending::DiskFull { place }, "{directory}");
+            assert_eq!(result.ending, ExitStatus::DiskFull { place }, "{directory}");
             assert_eq!(result.output.to_text(), "before\n");
             sh(&toolbox, &format!("rm {directory}/big")).await;
             assert_eq!(ok(&toolbox, "echo room again").await, "room again\n");
@@ -71,8 +71,8 @@ async fn a_disk_that_was_full_for_a_while_is_told(backend: Backend) {
         let fill = "head -c 1G /dev/zero > /tmp/big; n=0; while [ $n -lt 50000 ]; do n=$((n + 1)); done; \
                     rm /tmp/big; echo cleaned up";
         let result = sh(&toolbox, fill).await;
-        let place = told_as(&toolbox, backend, WritablePlace::Tmp);
-        assert_eq!(result.ending, Ending::DiskFull { place });
+        let place = told_as(&toolbox, backend, WritableMount::Tmp);
+        assert_eq!(result.ending, ExitStatus::DiskFull { place });
         assert!(result.output.to_text().ends_with("cleaned up\n"));
         ok(&toolbox, "true").await;
         toolbox
@@ -90,9 +90,9 @@ async fn running_out_of_inodes_is_no_passing_run(backend: Backend) {
         let make = "mkdir /tmp/many && cd /tmp/many && seq 1 300000 | xargs touch 2> /dev/null; exit 0";
         let ran = toolbox.run(&CommandSpec::shell(make, DEADLINE)).await;
         let told = match (&ran, backend) {
-            (Ok(result), _) => matches!(result.ending, Ending::DiskFull { .. } | Ending::OutOfMemory),
+            (Ok(result), _) => matches!(result.ending, ExitStatus::DiskFull { .. } | ExitStatus::OutOfMemory),
             // The toolbox has its memory from the same bound there, and may be what is ended for it.
-            (Err(CallError::Lost(lost)), Backend::Docker) => lost.to_string().contains("for memory"),
+            (Err(CallError::Fatal(lost)), Backend::Docker) => lost.to_string().contains("for memory"),
             (Err(_), _) => false,
         };
         assert!(told, "{ran:?}");
@@ -114,7 +114,7 @@ async fn a_refused_process_is_told(backend: Backend) {
         |spec| spec.limits.pids_max = 64,
         async |toolbox| {
             let fork = "(n=0; while [ $n -lt 300 ]; do sleep 4747 & n=$((n + 1)); done) 2> /dev/null; exit 0";
-            assert_eq!(sh(&toolbox, fork).await.ending, Ending::ProcessLimit);
+            assert_eq!(sh(&toolbox, fork).await.ending, ExitStatus::ProcessLimit);
             assert_eq!(ok(&toolbox, "echo alive").await, "alive\n");
             toolbox
         },
@@ -128,7 +128,7 @@ async fn running_out_of_memory_in_a_grandchild_is_told(backend: Backend) {
         let hog = "sh -c 'sh -c \"head -c 2G /dev/zero | tail > /dev/null\"; true'; echo went on; exit 0";
         let result = sh(&toolbox, hog).await;
         if bounds(&toolbox, "of memory") {
-            assert_eq!(result.ending, Ending::OutOfMemory, "{}", result.output.to_text());
+            assert_eq!(result.ending, ExitStatus::OutOfMemory, "{}", result.output.to_text());
         }
         ok(&toolbox, "true").await;
         toolbox
@@ -140,7 +140,7 @@ async fn what_happens_at_the_deadline_is_a_timeout(backend: Backend) {
     in_one(backend, small_disk, async |toolbox| {
         let fill = "head -c 1G /dev/zero > /tmp/big 2> /dev/null; sleep 4848";
         let command = CommandSpec { deadline: DEADLINE / 60, ..CommandSpec::shell(fill, DEADLINE) };
-        assert_eq!(toolbox.run(&command).await.unwrap().ending, Ending::TimedOut);
+        assert_eq!(toolbox.run(&command).await.unwrap().ending, ExitStatus::TimedOut);
         toolbox
     })
     .await;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use mendwright::sandbox::Toolbox;
-use mendwright::sandbox::protocol::{Edit, EditFile, FindSymbol, RepoMap, RepoMapped, WriteFile};
+use mendwright::sandbox::protocol::{Edit, EditFile, FindSymbol, RankedRepoMap, RepoMap, WriteFile};
 
 use super::{Backend, in_one_plain, ok, tar_of, told};
 
@@ -42,7 +42,7 @@ fn project() -> Vec<u8> {
     tar_of(files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())), &[])
 }
 
-async fn map(toolbox: &Toolbox, text: &str) -> RepoMapped {
+async fn map(toolbox: &Toolbox, text: &str) -> RankedRepoMap {
     let request = RepoMap { text: text.to_owned(), paths: Vec::new(), tokens_max: 1_000 };
     toolbox.repo_map(&request).await.unwrap()
 }
@@ -94,7 +94,7 @@ async fn a_symbol_is_found_where_it_is_defined_and_used(backend: Backend) {
         let find = async |name: &str| {
             toolbox.find_symbol(&FindSymbol { name: name.to_owned(), places_max: 50 }).await.unwrap()
         };
-        let places = |places: &[mendwright::sandbox::protocol::SymbolPlace]| -> Vec<String> {
+        let places = |places: &[mendwright::sandbox::protocol::SymbolLocation]| -> Vec<String> {
             places.iter().map(|p| format!("{}:{} {} {}", p.path, p.line, p.kind, p.text)).collect()
         };
         let found = find("total_price").await;

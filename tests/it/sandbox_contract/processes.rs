@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mendwright::domain::Ending;
+use mendwright::domain::ExitStatus;
 use mendwright::sandbox::protocol::ReadFile;
 use mendwright::sandbox::{CommandSpec, SandboxSpec, Toolbox};
 
@@ -49,8 +49,8 @@ async fn what_cannot_be_started_is_told_with_the_reason(backend: Backend) {
         command.argv = Vec::new();
         assert!(told(toolbox.run(&command).await).contains("no command"), "an empty command was run");
         // A shell's own codes are the command's.
-        assert_eq!(sh(&toolbox, "no-such-program").await.ending, Ending::Exited { code: 127 });
-        assert_eq!(sh(&toolbox, "./plain").await.ending, Ending::Exited { code: 126 });
+        assert_eq!(sh(&toolbox, "no-such-program").await.ending, ExitStatus::Exited { code: 127 });
+        assert_eq!(sh(&toolbox, "./plain").await.ending, ExitStatus::Exited { code: 126 });
         toolbox
     })
     .await;
@@ -216,7 +216,7 @@ async fn a_thousand_commands_leave_nothing_on_either_side(backend: Backend) {
                         let result = sh(&toolbox, "echo out; echo err >&2; sleep 5050 & true").await;
                         assert_eq!(
                             (result.ending, result.output.head.len()),
-                            (Ending::Exited { code: 0 }, 8)
+                            (ExitStatus::Exited { code: 0 }, 8)
                         );
                     }
                 };

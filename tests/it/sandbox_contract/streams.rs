@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mendwright::domain::Ending;
+use mendwright::domain::ExitStatus;
 use mendwright::sandbox::{CommandSpec, OutputStream, Toolbox};
 
 use super::measure::{alone, resident_kib};
@@ -20,7 +20,7 @@ held_by_every_backend! {
 }
 
 /// The two streams of a command, as they came.
-async fn live(toolbox: &Toolbox, command: &str) -> (Ending, Vec<u8>, Vec<u8>) {
+async fn live(toolbox: &Toolbox, command: &str) -> (ExitStatus, Vec<u8>, Vec<u8>) {
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let command = CommandSpec::shell(command, DEADLINE);
     let ending = toolbox.run_live(&command, |stream, bytes| match stream {
@@ -41,7 +41,7 @@ async fn the_streams_are_told_apart_and_each_is_in_order(backend: Backend) {
         // As one, they are in the order in which they were written.
         let both: String = (0..20_000).map(|n| format!("o{n}\ne{n}\n")).collect();
         let kept = sh(&toolbox, script).await.output;
-        assert!(kept.head == both && !kept.is_cut());
+        assert!(kept.head == both && !kept.is_truncated());
         toolbox
     })
     .await;
@@ -77,7 +77,7 @@ async fn a_gigabyte_kept_in_part_takes_no_memory(backend: Backend) {
             let mut command = CommandSpec::shell(&flood, 2 * DEADLINE);
             command.output_bytes_max = 100_000;
             let result = toolbox.run(&command).await.unwrap();
-            assert_eq!(result.ending, Ending::Exited { code: 0 });
+            assert_eq!(result.ending, ExitStatus::Exited { code: 0 });
             assert!(result.output.head.starts_with("first\n") && result.output.tail.ends_with("\nlast\n"));
             assert_eq!(result.output.omitted_bytes, GIGABYTE + 12 - 100_000);
             assert_flat(&toolbox, before).await;
@@ -100,7 +100,7 @@ async fn a_gigabyte_passed_on_takes_no_memory(backend: Backend) {
                 OutputStream::Output => output += bytes.len() as u64,
                 OutputStream::Error => errors += bytes.len() as u64,
             });
-            assert_eq!(ending.await.unwrap(), Ending::Exited { code: 0 });
+            assert_eq!(ending.await.unwrap(), ExitStatus::Exited { code: 0 });
             assert_eq!((output, errors), (GIGABYTE / 2, GIGABYTE / 2));
             assert_flat(&toolbox, before).await;
             toolbox
@@ -129,7 +129,7 @@ async fn one_line_without_an_end_is_cut_like_any_output(backend: Backend) {
         let result = toolbox.run(&command).await.unwrap();
         assert_eq!(
             (result.output.to_text().as_str(), result.ending),
-            ("\n[… 50000000 bytes left out …]\n", Ending::Exited { code: 0 })
+            ("\n[… 50000000 bytes left out …]\n", ExitStatus::Exited { code: 0 })
         );
         toolbox
     })
@@ -140,11 +140,14 @@ async fn a_stream_closed_early_ends_nothing(backend: Backend) {
     in_one_plain(backend, async |toolbox| {
         let (ending, output, errors) =
             live(&toolbox, "echo a; exec >&-; echo b >&2; sleep 0.1; echo c >&2; exit 6").await;
-        assert_eq!((ending, output, errors), (Ending::Exited { code: 6 }, b"a\n".into(), b"b\nc\n".into()));
+        assert_eq!(
+            (ending, output, errors),
+            (ExitStatus::Exited { code: 6 }, b"a\n".into(), b"b\nc\n".into())
+        );
         let both =
             "echo a; exec >&- 2>&-; echo gone; n=0; while [ $n -lt 1000 ]; do n=$((n + 1)); done; exit 7";
         let (ending, output, errors) = live(&toolbox, both).await;
-        assert_eq!((ending, output, errors), (Ending::Exited { code: 7 }, b"a\n".into(), Vec::new()));
+        assert_eq!((ending, output, errors), (ExitStatus::Exited { code: 7 }, b"a\n".into(), Vec::new()));
         toolbox
     })
     .await;
@@ -154,8 +157,8 @@ async fn a_flood_does_not_keep_the_deadline(backend: Backend) {
     in_one_plain(backend, async |toolbox| {
         let started = Instant::now();
         let command = CommandSpec::shell("cat /dev/zero & cat /dev/zero >&2", Duration::from_millis(300));
-        assert_eq!(toolbox.run(&command).await.unwrap().ending, Ending::TimedOut);
-        assert_eq!(toolbox.run_live(&command, |_, _| {}).await.unwrap(), Ending::TimedOut);
+        assert_eq!(toolbox.run(&command).await.unwrap().ending, ExitStatus::TimedOut);
+        assert_eq!(toolbox.run_live(&command, |_, _| {}).await.unwrap(), ExitStatus::TimedOut);
         assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
         toolbox
     })
@@ -181,7 +184,7 @@ async fn a_flood_of_one_stream_does_not_hold_the_other_back(backend: Backend) {
                 ok(&toolbox, ": > heard").await
             };
             let (ending, _) = tokio::join!(flood, answer);
-            assert_eq!(ending.unwrap(), Ending::Exited { code: 0 }, "{flooded}");
+            assert_eq!(ending.unwrap(), ExitStatus::Exited { code: 0 }, "{flooded}");
         }
         toolbox
     })

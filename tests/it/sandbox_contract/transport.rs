@@ -16,7 +16,7 @@ held_by_every_backend! {
 }
 
 fn is_gone<T: std::fmt::Debug>(outcome: Result<T, CallError>) -> bool {
-    matches!(outcome, Err(CallError::Lost(SandboxError::Gone(_))))
+    matches!(outcome, Err(CallError::Fatal(SandboxError::Gone(_))))
 }
 
 /// The first process of the sandbox in which `marker` runs, as the host numbers it: a command inside

@@ -86,8 +86,8 @@ async fn a_container_that_the_kernel_ended_for_memory_is_said_to_be() {
     let fill = CommandSpec::shell("dd if=/dev/zero of=/workspace/full bs=1M count=100; true", DEADLINE);
     let lost = loop {
         match toolbox.run(&fill).await {
-            Ok(_) | Err(CallError::Told(_)) => {}
-            Err(CallError::Lost(lost)) => break lost,
+            Ok(_) | Err(CallError::RespondToModel(_)) => {}
+            Err(CallError::Fatal(lost)) => break lost,
         }
     };
     assert_eq!(lost.to_string(), "the sandbox is gone: the kernel ended it for memory");

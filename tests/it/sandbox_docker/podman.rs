@@ -80,7 +80,7 @@ async fn podman_runs_the_same_sandbox() {
                        -o -type f -print 2>/dev/null; true";
     assert_eq!(ok(&toolbox, told_by_sys).await, "");
     let result = toolbox.run(&CommandSpec::shell("head -c 3000000 /dev/zero", DEADLINE)).await.unwrap();
-    assert_eq!(result.ending, Ending::Exited { code: 0 });
+    assert_eq!(result.ending, ExitStatus::Exited { code: 0 });
     toolbox.shut_down().await;
     assert_eq!(service.containers(&spec.label), "");
 }
@@ -93,16 +93,16 @@ async fn podman_keeps_what_a_set_up_made() {
     let sandbox = connect(&service.options(&owner)).unwrap();
     let key = SetupKey::from_hex("ab".repeat(32)).unwrap();
     let image = format!("localhost/{IMAGE}");
-    let toolbox = sandbox.start(&SandboxSpec { phase: Phase::SetUp, ..spec(&image) }).await.unwrap();
+    let toolbox = sandbox.start(&SandboxSpec { phase: SandboxPurpose::SetUp, ..spec(&image) }).await.unwrap();
     ok(&toolbox, "id -u; echo made > tool; echo installed > /usr/local/lib/library").await;
     ok(&toolbox, "rm -rf /.mendwright/toolbox; cp /bin/true /.mendwright/toolbox").await;
     let kept = sandbox.keep(toolbox, &key, 1 << 30).await.unwrap();
     assert_eq!(sandbox.kept(&key).await.unwrap(), Some(kept.clone()));
-    let spec = SandboxSpec { prepared: Some(kept), ..spec(&image) };
+    let spec = SandboxSpec { snapshot: Some(kept), ..spec(&image) };
     let toolbox = sandbox.start(&spec).await.unwrap();
     assert_eq!(ok(&toolbox, "cat tool /usr/local/lib/library").await, "made\ninstalled\n");
     toolbox.shut_down().await;
-    let none = KeptBounds { count_max: 0, ..KeptBounds::default() };
+    let none = CacheLimits { count_max: 0, ..CacheLimits::default() };
     assert_eq!(sandbox.evict(&none).await.unwrap(), [key]);
     assert_eq!(service.containers(&spec.label), "");
 }

@@ -8,7 +8,7 @@ fn key() -> SetupKey {
 }
 
 fn set_up() -> SandboxSpec {
-    SandboxSpec { phase: Phase::SetUp, ..spec(IMAGE) }
+    SandboxSpec { phase: SandboxPurpose::SetUp, ..spec(IMAGE) }
 }
 
 fn tree() -> Vec<u8> {
@@ -38,7 +38,7 @@ async fn what_a_set_up_made_is_there_for_later_sandboxes_and_its_toolbox_is_ours
     let kept = sandbox.keep(toolbox, &key, 1 << 30).await.unwrap();
     assert_eq!(sandbox.kept(&key).await.unwrap(), Some(kept.clone()));
 
-    let spec = SandboxSpec { prepared: Some(kept), ..spec(IMAGE) };
+    let spec = SandboxSpec { snapshot: Some(kept), ..spec(IMAGE) };
     let toolbox = sandbox.start(&spec).await.unwrap();
     let seen =
         "cat venv/bin/tool $HOME/.cache/x /usr/local/lib/library; ls; stat -c '%u %a' venv/bin/tool; id -u";
@@ -52,7 +52,7 @@ async fn what_a_set_up_made_is_there_for_later_sandboxes_and_its_toolbox_is_ours
     fails(&toolbox, "cat venv/bin/other").await;
     toolbox.shut_down().await;
 
-    let none = KeptBounds { count_max: 0, ..KeptBounds::default() };
+    let none = CacheLimits { count_max: 0, ..CacheLimits::default() };
     assert_eq!(connect(&options(&unique("owner"))).unwrap().evict(&none).await.unwrap(), []);
     assert_eq!(sandbox.evict(&none).await.unwrap(), std::slice::from_ref(&key));
     assert_eq!(sandbox.kept(&key).await.unwrap(), None);
@@ -144,8 +144,8 @@ async fn more_than_is_allowed_is_not_kept() {
 async fn what_is_not_kept_any_more_is_refused() {
     let sandbox = connect(&options("set-up")).unwrap();
     let (key, place) = (key(), docker(&["images", "--quiet", "--no-trunc", IMAGE]));
-    let prepared = mendwright::sandbox::Prepared { key: key.clone(), place, bytes: 0 };
-    let error = sandbox.start(&SandboxSpec { prepared: Some(prepared), ..spec(IMAGE) }).await.err().unwrap();
+    let snapshot = mendwright::sandbox::SetupSnapshot { key: key.clone(), place, bytes: 0 };
+    let error = sandbox.start(&SandboxSpec { snapshot: Some(snapshot), ..spec(IMAGE) }).await.err().unwrap();
     let expected = format!("what was kept of the set-up {key} is not there any more; set up again");
     assert!(error.to_string().ends_with(&expected), "{error}");
 }

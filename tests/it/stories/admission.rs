@@ -53,7 +53,11 @@ async fn a_server_that_does_not_know_what_closes_an_issue_is_no_obstacle() {
         method: Some("POST".into()),
         path: "^/graphql$".into(),
         times: 1,
-        kind: mendwright_emulator::github::FaultKind::Status { status: 404, headers: Vec::new(), message: None },
+        kind: mendwright_emulator::github::FaultKind::Status {
+            status: 404,
+            headers: Vec::new(),
+            message: None,
+        },
     };
     world.github.inject_fault(unknown).unwrap();
     world.label("octo-maintainer").await;
@@ -91,7 +95,7 @@ async fn an_archived_repository_is_left_alone() {
 #[tokio::test]
 async fn a_repository_that_may_not_use_the_service_is_ignored_without_a_word_there() {
     let mut world = World::of("fix", None).await;
-    world.start_service_listening_to("octo-org/other", "1").await;
+    world.start_service_for_repositories("octo-org/other", "1").await;
     world.label("octo-maintainer").await;
     world.github.comment(world.issue, "/agent-fix", "octo-maintainer").await.unwrap();
     // Reconciliation finds the label, too, were it to look.
@@ -117,7 +121,7 @@ async fn a_job_whose_repository_may_no_longer_use_the_service_ends_without_a_wor
     world.until("the first question", |world| world.provider.requests().len() == 1).await;
     world.kill_service().await;
     let before = world.comments().len();
-    world.start_service_listening_to("octo-org/other", "300").await;
+    world.start_service_for_repositories("octo-org/other", "300").await;
     world.until("the job's end", |world| world.log().contains("job ended")).await;
     assert_eq!(world.comments().len(), before);
     assert_eq!(world.provider.requests().len(), 1);

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use mendwright::demo::scenario::Scenario;
 use mendwright::model::Provider;
+use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use serde_json::Value;
 use tokio::process::Command;
 

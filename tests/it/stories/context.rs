@@ -3,7 +3,7 @@
 //! but conversations that grow at their end.
 
 use mendwright::demo::scenario::Scenario;
-use mendwright::domain::{Message, Recorded, Spend, TranscriptEvent};
+use mendwright::domain::{Message, RecordedEvent, Spend, TranscriptEvent};
 use serde_json::{Value, json};
 
 use crate::support::{BINARY, World};
@@ -55,33 +55,33 @@ async fn world_with_notes(notes: usize, conversation: Value) -> World {
 /// Enough for a long job.
 const BUDGET: &str = "[budget]\nturns = 1000\ntool_calls = 5000\ntokens = 1000000000\nusd = 1000.0\n";
 
-async fn played(world: &mut World, model: &str) -> Vec<Recorded> {
+async fn played(world: &mut World, model: &str) -> Vec<RecordedEvent> {
     world.start_service_with(&format!("{model}\n{BUDGET}")).await;
     world.label("octo-maintainer").await;
     world.until("the job's end", |world| world.log().contains("job ended")).await;
     world.transcript().await
 }
 
-fn count(transcript: &[Recorded], is: fn(&TranscriptEvent) -> bool) -> usize {
+fn count(transcript: &[RecordedEvent], is: fn(&TranscriptEvent) -> bool) -> usize {
     transcript.iter().filter(|recorded| is(&recorded.event)).count()
 }
 
-fn elisions(transcript: &[Recorded]) -> usize {
+fn elisions(transcript: &[RecordedEvent]) -> usize {
     count(transcript, |event| matches!(event, TranscriptEvent::ResultsElided { .. }))
 }
 
-fn compactions(transcript: &[Recorded]) -> usize {
+fn compactions(transcript: &[RecordedEvent]) -> usize {
     count(transcript, |event| matches!(event, TranscriptEvent::Compacted { .. }))
 }
 
-fn spend(transcript: &[Recorded]) -> Spend {
+fn spend(transcript: &[RecordedEvent]) -> Spend {
     let mut spend = Spend::zero();
     transcript.iter().for_each(|recorded| spend.add(&recorded.event));
     spend
 }
 
 /// What part of the prompts came from the provider's cache, in hundredths.
-fn cached_share(transcript: &[Recorded]) -> u64 {
+fn cached_share(transcript: &[RecordedEvent]) -> u64 {
     let usage = spend(transcript).usage;
     let prompts = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens;
     usage.cache_read_tokens * 100 / prompts.max(1)

@@ -1,8 +1,8 @@
 //! Killing the service at any moment loses nothing and duplicates nothing.
 
-use mendwright_emulator::github::{FaultKind, FaultRule};
 use mendwright::demo::scenario::Scenario;
-use mendwright::domain::{Message, Recorded, TranscriptEvent};
+use mendwright::domain::{Message, RecordedEvent, TranscriptEvent};
+use mendwright_emulator::github::{FaultKind, FaultRule};
 use serde_json::{Value, json};
 
 use crate::support::World;
@@ -19,8 +19,8 @@ fn conversation_with(turn: usize, fault: Value) -> Value {
     conversation
 }
 
-fn assistant_messages(transcript: &[Recorded]) -> usize {
-    let is_assistant = |recorded: &&Recorded| {
+fn assistant_messages(transcript: &[RecordedEvent]) -> usize {
+    let is_assistant = |recorded: &&RecordedEvent| {
         matches!(&recorded.event, TranscriptEvent::MessageAdded { message: Message::Assistant { .. }, .. })
     };
     transcript.iter().filter(is_assistant).count()

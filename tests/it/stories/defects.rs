@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use mendwright::domain::{
-    AssistantBlock, Budget, DayCaps, EscalationReason, IssueNumber, IssueSnapshot, Outcome, Price,
+    AssistantBlock, Budget, DailyCaps, EscalationReason, IssueNumber, IssueSnapshot, JobOutcome, Price,
     StopReason, ToolArguments, ToolCall, Usage,
 };
 use mendwright::model::{Model, ModelError, ModelReply, ModelRequest};
-use mendwright::sandbox::{SandboxSpec, sandbox_by_name};
-use mendwright::setup::{SetUpLocks, SetUpPolicy};
-use mendwright::worker::local::{Bench, LocalJob, LocalParts, LocalWork};
-use mendwright::worker::{Rules, SettingsOverride};
+use mendwright::sandbox::{SandboxSpec, connect_default};
+use mendwright::setup::{SetupLocks, SetupPolicy};
+use mendwright::worker::local::{LocalContext, LocalJob, LocalTask, TestBench};
+use mendwright::worker::{JobPolicy, SettingsOverride};
 use mendwright::workspace::LocalRepository;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +47,7 @@ impl Model for Panics {
 }
 
 /// How a job ends whose model panics so many times, and how often the model was asked.
-async fn ended_after(times: u32) -> (Outcome, u32) {
+async fn ended_after(times: u32) -> (JobOutcome, u32) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("repository");
     let repository = git2::Repository::init(&path).unwrap();
@@ -61,24 +61,24 @@ async fn ended_after(times: u32) -> (Outcome, u32) {
         author: "ada".parse().unwrap(),
         labels: vec!["agent-fix".into()],
     };
-    let work = LocalWork {
+    let work = LocalTask {
         issue,
         name: "o/r".parse().unwrap(),
         repository: LocalRepository::open(&path).unwrap(),
         base: "HEAD".into(),
     };
     let local = LocalJob::open(&directory.path().join("job"), work).await.unwrap();
-    let rules = Rules {
+    let policy = JobPolicy {
         label: "agent-fix".into(),
         bots_allowed: Vec::new(),
-        served: Default::default(),
+        repository_filter: Default::default(),
         budget: Budget::default(),
-        caps: DayCaps::default(),
+        caps: DailyCaps::default(),
         sandbox: SandboxSpec::named("defects"),
-        set_up: SetUpPolicy::default(),
+        setup: SetupPolicy::default(),
         output_tokens_max: 4_096,
         context_tokens: 64_000,
-        scribe_context_tokens: 64_000,
+        summarizer_context_tokens: 64_000,
         hold: false,
         rounds_max: 0,
         signed_commits: false,
@@ -88,9 +88,9 @@ async fn ended_after(times: u32) -> (Outcome, u32) {
         }),
     };
     let model = Arc::new(Panics { times, asked: AtomicU32::new(0) });
-    let sandbox = sandbox_by_name("bubblewrap").unwrap();
-    let bench = Bench { sandbox, rules, set_ups: SetUpLocks::default() };
-    let parts = LocalParts { model: model.clone(), brief_model: None, bench };
+    let sandbox = connect_default("bubblewrap").unwrap();
+    let bench = TestBench { sandbox, policy, setup_locks: SetupLocks::default() };
+    let parts = LocalContext { model: model.clone(), brief_model: None, bench };
     let end = local.run(&parts, &CancellationToken::new(), |_| {}).await.unwrap().unwrap();
     (end.job.outcome.unwrap(), model.asked.load(Ordering::Relaxed))
 }
@@ -99,13 +99,13 @@ async fn ended_after(times: u32) -> (Outcome, u32) {
 async fn a_job_goes_on_after_a_panic_and_so_does_its_worker() {
     let (outcome, asked) = ended_after(1).await;
     let question = EscalationReason::Question { question: "What now?".into() };
-    assert_eq!((outcome, asked), (Outcome::Escalated { reason: question }, 2));
+    assert_eq!((outcome, asked), (JobOutcome::Escalated { reason: question }, 2));
 }
 
 #[tokio::test]
 async fn a_job_that_panics_each_time_is_given_up_and_says_why() {
     let (outcome, asked) = ended_after(u32::MAX).await;
-    let Outcome::Failed { why } = outcome else { panic!("{outcome:?}") };
+    let JobOutcome::Failed { why } = outcome else { panic!("{outcome:?}") };
     assert!(why.contains("not tried again"), "{why}");
     assert_eq!(asked, 5);
 }

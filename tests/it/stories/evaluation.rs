@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use mendwright::model::Provider;
+use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::support::{BINARY, PATIENCE, assert_no_sandbox_left};
+use crate::support::{BINARY, WAIT_MAX, assert_no_sandbox_left};
 
 /// Runs each `t/*.t` and says in TAP what came of it.
 const RUNNER: &str = "sleep 0.2\nn=0; bad=0\necho \"1..$(ls t/*.t | wc -l)\"\nfor t in t/*.t; do\n  n=$((n+1)); \
@@ -185,7 +185,7 @@ async fn an_evaluation_that_is_killed_goes_on_and_does_nothing_twice() {
     ];
     let mut killed = lab.evaluate(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let results = lab.path("instances.jsonl.state/results.jsonl");
-    let first = tokio::time::timeout(PATIENCE, async {
+    let first = tokio::time::timeout(WAIT_MAX, async {
         while lines(&results).is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

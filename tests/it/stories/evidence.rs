@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use mendwright::demo::scenario::Scenario;
 use mendwright::model::Provider;
 use mendwright::provenance::Sealed;
+use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use serde_json::{Value, json};
 use tokio::process::Command;
 

@@ -1,10 +1,10 @@
 //! `publish: hold`: a verified change is shown, and goes out once, when a writer says so.
 
-use mendwright_emulator::github::{FaultKind, FaultRule};
 use mendwright::domain::{IssueNumber, Job, JobState, Login};
-use mendwright::github::{Connection, OctocrabGitHub};
+use mendwright::github::{GitHubConnection, OctocrabGitHub};
 use mendwright::store::{SqliteStore, Store};
-use mendwright::worker::{Release, release};
+use mendwright::worker::{Approval, release};
+use mendwright_emulator::github::{FaultKind, FaultRule};
 
 use crate::support::World;
 
@@ -35,9 +35,9 @@ async fn job(world: &World) -> Job {
 }
 
 /// What the command does.
-async fn publish(world: &World, by: &str) -> Release {
+async fn publish(world: &World, by: &str) -> Approval {
     let credentials = world.github.credentials();
-    let connection = Connection {
+    let connection = GitHubConnection {
         api_url: world.github.api_url(),
         web_url: world.github.url().clone(),
         app_id: credentials.app_id,
@@ -72,26 +72,26 @@ async fn what_is_verified_is_shown_and_pushed_only_after_a_writer_says_so() {
     assert!(labels.contains("agent-fix: needs-human"), "{labels}");
 
     let refused = publish(&world, "octo-triager").await;
-    assert!(matches!(&refused, Release::Refused(why) if why.contains("write access")), "{refused:?}");
-    assert!(matches!(publish(&world, "octo-writer").await, Release::Released(_)));
+    assert!(matches!(&refused, Approval::Refused(why) if why.contains("write access")), "{refused:?}");
+    assert!(matches!(publish(&world, "octo-writer").await, Approval::Released(_)));
     // Said again at once: it goes out once.
     let again = publish(&world, "octo-writer").await;
-    assert_eq!(again, Release::NothingHeld);
+    assert_eq!(again, Approval::NothingHeld);
     ended(&world, 2).await;
     let pulls = world.pulls();
     assert_eq!((pulls.len(), branches(&world)), (1, 2), "{}", world.log());
-    let Some(mendwright::domain::Outcome::Held { head, .. }) = shown.outcome else { panic!("{shown:?}") };
+    let Some(mendwright::domain::JobOutcome::Held { head, .. }) = shown.outcome else { panic!("{shown:?}") };
     assert_eq!(pulls[0]["head_sha"], head.as_str(), "another commit than the one shown");
     assert_eq!(world.provider.requests().len(), 3, "the model was asked again");
     assert_eq!(world.repository()["check_runs"].as_array().unwrap().len(), 1);
-    assert_eq!(publish(&world, "octo-writer").await, Release::NothingHeld);
+    assert_eq!(publish(&world, "octo-writer").await, Approval::NothingHeld);
     world.end().await;
 }
 
 #[tokio::test]
 async fn the_operator_s_hold_holds_and_a_crash_while_publishing_publishes_once() {
     let mut world = World::of("fix", None).await;
-    world.start_service_told(&[("MENDWRIGHT_GITHUB_PUBLISH", "hold")]).await;
+    world.start_service_with_environment(&[("MENDWRIGHT_GITHUB_PUBLISH", "hold")]).await;
     world.label("octo-maintainer").await;
     ended(&world, 1).await;
     assert_eq!((world.pulls().len(), branches(&world)), (0, 1));
@@ -102,10 +102,10 @@ async fn the_operator_s_hold_holds_and_a_crash_while_publishing_publishes_once()
         kind: FaultKind::Delay { seconds: 3.0 },
     };
     world.github.inject_fault(hang).unwrap();
-    assert!(matches!(publish(&world, "octo-maintainer").await, Release::Released(_)));
+    assert!(matches!(publish(&world, "octo-maintainer").await, Approval::Released(_)));
     world.until("the branch", |world| branches(world) == 2).await;
     world.kill_service().await;
-    world.start_service_told(&[("MENDWRIGHT_GITHUB_PUBLISH", "hold")]).await;
+    world.start_service_with_environment(&[("MENDWRIGHT_GITHUB_PUBLISH", "hold")]).await;
     world.until("a draft pull request", |world| world.pulls().len() == 1).await;
     ended(&world, 2).await;
     assert_eq!(world.comments().len(), 2, "{:#?}", world.comments());
@@ -123,9 +123,9 @@ async fn a_base_that_has_gone_on_meanwhile_is_told_and_a_closed_issue_publishes_
     git.commit(Some("refs/heads/main"), &by, &by, "Go on\n", &main.tree().unwrap(), &[&main]).unwrap();
     world.github.close_issue(world.issue, "octo-reader").await.unwrap();
     let refused = publish(&world, "octo-maintainer").await;
-    assert_eq!(refused, Release::Refused("the issue is closed".to_owned()));
+    assert_eq!(refused, Approval::Refused("the issue is closed".to_owned()));
     world.github.reopen_issue(world.issue, "octo-maintainer").await.unwrap();
-    assert!(matches!(publish(&world, "octo-maintainer").await, Release::Released(_)));
+    assert!(matches!(publish(&world, "octo-maintainer").await, Approval::Released(_)));
     ended(&world, 2).await;
     let body = world.pulls()[0]["body"].to_string();
     assert!(body.contains("the base branch has gone on since"), "{body}");

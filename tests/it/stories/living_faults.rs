@@ -1,7 +1,7 @@
 //! GitHub and the network at their worst: whatever goes wrong with an answer, each thing that people see
 //! is there once in the end.
 
-use mendwright_emulator::github::{FaultKind, FaultRule, Upheaval};
+use mendwright_emulator::github::{Disruption, FaultKind, FaultRule};
 use serde_json::{Value, json};
 
 use crate::support::World;
@@ -98,11 +98,11 @@ async fn reading_and_git_get_over_a_moment_of_trouble_too() {
 #[tokio::test]
 async fn tokens_that_are_revoked_or_end_are_minted_once_more_wherever_it_is_found_out() {
     let places = [
-        ("GET", "/permission$", Upheaval::RevokeTokens),
-        ("POST", "/git-upload-pack$", Upheaval::RevokeTokens),
-        ("POST", "/git-receive-pack$", Upheaval::RevokeTokens),
-        ("POST", "/pulls$", Upheaval::ExpireTokens),
-        ("POST", "/check-runs$", Upheaval::RevokeTokens),
+        ("GET", "/permission$", Disruption::RevokeTokens),
+        ("POST", "/git-upload-pack$", Disruption::RevokeTokens),
+        ("POST", "/git-receive-pack$", Disruption::RevokeTokens),
+        ("POST", "/pulls$", Disruption::ExpireTokens),
+        ("POST", "/check-runs$", Disruption::RevokeTokens),
     ];
     let mut world = World::of("fix", None).await;
     let count = places.len();

@@ -79,7 +79,7 @@ async fn the_last_request_of_the_hour_is_not_followed_by_another() {
 #[tokio::test]
 async fn what_is_written_for_one_installation_is_a_second_apart_and_the_first_is_not_waited_for() {
     let mut world = World::of("fix", None).await;
-    world.start_service_told(&SPACED).await;
+    world.start_service_with_environment(&SPACED).await;
     let labelled = Timestamp::now();
     world.label("octo-maintainer").await;
     let other = world.github.open_issue("Another", "It is broken, too", "octo-reader").unwrap();

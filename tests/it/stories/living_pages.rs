@@ -1,8 +1,8 @@
 //! Lists of more than two hundred entries: GitHub gives a hundred at a time, and what counts is on the
 //! third page.
 
-use mendwright_emulator::github::RepositorySource;
 use mendwright::demo::scenario::Scenario;
+use mendwright_emulator::github::RepositorySource;
 use serde_json::{Value, json};
 
 use crate::support::World;

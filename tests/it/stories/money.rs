@@ -2,7 +2,9 @@
 //! for services that are killed while a call is under way.
 
 use jiff::Timestamp;
-use mendwright::domain::{DayCap, DayCaps, EscalationReason, Job, Outcome, TranscriptEvent, WorstCase};
+use mendwright::domain::{
+    DailyCap, DailyCaps, EscalationReason, Job, JobOutcome, TranscriptEvent, WorstCase,
+};
 use mendwright::store::{SqliteStore, Store};
 use serde_json::{Value, json};
 
@@ -19,9 +21,10 @@ async fn job(store: &SqliteStore) -> Job {
 /// Dollars that the store counts of the repository's day.
 async fn used(world: &World) -> f64 {
     let store = SqliteStore::open(&world.directory.path().join("data/mendwright.sqlite")).await.unwrap();
-    let caps = DayCaps { repository: DayCap { usd: Some(0.01), tokens: None }, ..DayCaps::default() };
+    let caps = DailyCaps { repository: DailyCap { usd: Some(0.01), tokens: None }, ..DailyCaps::default() };
     let much = WorstCase { input_tokens: 1, output_tokens: 1, usd: Some(1e6) };
-    let full = store.has_room(&job(&store).await, much, &caps, Timestamp::now()).await.unwrap().unwrap_err();
+    let full =
+        store.fits_daily_caps(&job(&store).await, much, &caps, Timestamp::now()).await.unwrap().unwrap_err();
     store.close().await;
     full.used.trim_start_matches('$').parse().unwrap()
 }
@@ -89,8 +92,8 @@ async fn killed_during_a_call_it_counts_as_its_worst_case_and_the_cap_still_hold
     assert_eq!(wasted.len(), 1);
     assert!((wasted[0].0 - (used - answered)).abs() < 1e-3 && !wasted[0].1, "{wasted:?}");
     let escalated = transcript.iter().any(|recorded| {
-        let reason = |outcome: &Outcome| {
-            matches!(outcome, Outcome::Escalated { reason: EscalationReason::Budget { .. } })
+        let reason = |outcome: &JobOutcome| {
+            matches!(outcome, JobOutcome::Escalated { reason: EscalationReason::Budget { .. } })
         };
         matches!(&recorded.event, TranscriptEvent::Ended { outcome } if reason(outcome))
     });
@@ -116,12 +119,12 @@ async fn a_job_stopped_during_a_call_says_what_it_may_have_cost() {
 #[tokio::test]
 async fn dollars_that_cannot_be_held_are_refused_at_the_start_and_tokens_only_is_said() {
     let mut world = World::of("fix", None).await;
-    let demanded = world.refused_start("[budget]\nrequire_price = true\n").await;
+    let demanded = world.failed_start_error("[budget]\nrequire_price = true\n").await;
     assert!(
         demanded.contains("budget.require_price: no price is known for scripted-1; state its price in"),
         "{demanded}"
     );
-    let capped = world.refused_start("[budget]\ninstallation_usd_per_day = 5\n").await;
+    let capped = world.failed_start_error("[budget]\ninstallation_usd_per_day = 5\n").await;
     assert!(capped.contains("budget.installation_usd_per_day: no price is known for scripted-1"), "{capped}");
     std::fs::write(
         world.directory.path().join("prices.toml"),

@@ -1,7 +1,7 @@
 //! Who may ask for work, and what the agent is given to read.
 
-use mendwright_emulator::github::Role;
 use mendwright::domain::TranscriptEvent;
+use mendwright_emulator::github::Role;
 use serde_json::json;
 
 use crate::support::World;

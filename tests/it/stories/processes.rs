@@ -3,20 +3,20 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use mendwright::demo::scenario::Scenario;
 use mendwright::model::Provider;
+use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::support::{BINARY, PATIENCE};
+use crate::support::{BINARY, WAIT_MAX};
 
 async fn started(arguments: &[&str]) -> (Child, String, Lines<BufReader<ChildStdout>>) {
     let mut child =
         Command::new(BINARY).args(arguments).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let first = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+    let first = tokio::time::timeout(WAIT_MAX, lines.next_line()).await.unwrap().unwrap().unwrap();
     (child, first, lines)
 }
 
@@ -69,7 +69,7 @@ async fn a_script_can_run_the_emulator_and_the_service_apart() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(serve.stdout.take().unwrap()).lines();
-    let said = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+    let said = tokio::time::timeout(WAIT_MAX, lines.next_line()).await.unwrap().unwrap().unwrap();
     let service = said.rsplit("http://").next().unwrap().to_owned();
 
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -83,7 +83,7 @@ async fn a_script_can_run_the_emulator_and_the_service_apart() {
     let post = http.post(format!("{admin}issues/1/labels")).body(label).send().await.unwrap();
     assert!(post.status().is_success(), "{}", post.text().await.unwrap());
 
-    let pull = tokio::time::timeout(PATIENCE, async {
+    let pull = tokio::time::timeout(WAIT_MAX, async {
         loop {
             let state = http.get(format!("{admin}state")).send().await.unwrap().text().await.unwrap();
             let state: Value = serde_json::from_str(&state).unwrap();

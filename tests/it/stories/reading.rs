@@ -8,7 +8,7 @@ use crate::support::World;
 async fn only_what_writers_wrote_before_the_label_and_nobody_changed_reaches_the_model() {
     let mut world = World::of("fix", None).await;
     world.start_service().await;
-    let said = |text: &str, by: &str| world.github.comment_earlier(world.issue, text, by, 60).unwrap();
+    let said = |text: &str, by: &str| world.github.add_backdated_comment(world.issue, text, by, 60).unwrap();
     said("The separators are the cause. <!-- hidden-to-people --> ![unseen-words](x.png)", "octo-writer");
     said("stranger-wrote-this", "outsider");
     said("reader-wrote-this", "octo-reader");
@@ -59,7 +59,7 @@ async fn of_many_comments_the_newest_are_kept() {
     world.start_service().await;
     for number in 0..25 {
         let text = format!("remark-{number}-of-many");
-        world.github.comment_earlier(world.issue, &text, "octo-writer", 100 - number).unwrap();
+        world.github.add_backdated_comment(world.issue, &text, "octo-writer", 100 - number).unwrap();
     }
     world.label("octo-maintainer").await;
     world.until("the first question", |world| !world.provider.requests().is_empty()).await;

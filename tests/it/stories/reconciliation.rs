@@ -66,7 +66,7 @@ async fn a_webhook_that_comes_after_reconciliation_starts_nothing_again() {
     world.github.hold_deliveries(1);
     world.label("octo-maintainer").await;
     world.until("the job's end", |world| world.log().contains("job ended")).await;
-    world.github.let_deliveries_go().await;
+    world.github.release_held_deliveries().await;
     let deliveries = world.github.state()["deliveries"].clone();
     let last = deliveries.as_array().unwrap().last().unwrap();
     assert_eq!((&last["action"], &last["status_code"]), (&json!("labeled"), &json!(202)), "{deliveries:#}");
@@ -84,7 +84,7 @@ async fn a_webhook_and_reconciliation_at_once_make_one_job() {
     world.github.hold_deliveries(1);
     world.label("octo-maintainer").await;
     world.until("the first question", |world| world.provider.requests().len() == 1).await;
-    world.github.let_deliveries_go().await;
+    world.github.release_held_deliveries().await;
     let deliveries = world.github.state()["deliveries"].clone();
     let answer = deliveries.as_array().unwrap().last().unwrap()["response"].as_str().unwrap().to_owned();
     assert!(answer.contains("already_active"), "{answer}");
@@ -128,7 +128,7 @@ async fn a_late_word_that_the_label_was_taken_off_does_not_end_the_job_of_a_newe
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     world.label("octo-maintainer").await;
     world.until("the first question", |world| world.provider.requests().len() == 1).await;
-    world.github.let_deliveries_go().await;
+    world.github.release_held_deliveries().await;
     let deliveries = world.github.state()["deliveries"].clone();
     let answer = deliveries.as_array().unwrap().last().unwrap()["response"].as_str().unwrap().to_owned();
     assert_eq!(answer, json!({"outcome": "cancelled", "jobs": 0}).to_string());

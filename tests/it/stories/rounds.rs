@@ -1,9 +1,9 @@
 //! After the end: `continue`, and rounds of changes that reviewers ask for.
 
-use mendwright_emulator::github::{FaultKind, FaultRule};
 use mendwright::demo::scenario::Scenario;
 use mendwright::domain::TranscriptEvent;
 use mendwright::store::{SqliteStore, Store};
+use mendwright_emulator::github::{FaultKind, FaultRule};
 use serde_json::{Value, json};
 
 use crate::support::{BINARY, World};
@@ -39,7 +39,7 @@ fn remark_added() -> Vec<Value> {
 
 async fn proposed(conversation: Value) -> World {
     let mut world = World::of("fix", Some(conversation)).await;
-    world.start_service_told(&[("MENDWRIGHT_GITHUB_REVIEW_ROUNDS_MAX", "2")]).await;
+    world.start_service_with_environment(&[("MENDWRIGHT_GITHUB_REVIEW_ROUNDS_MAX", "2")]).await;
     world.label("octo-maintainer").await;
     ended(&world, 1).await;
     assert_eq!(world.pulls().len(), 1, "{}", world.log());
@@ -337,7 +337,7 @@ async fn continue_answers_a_question_and_gives_more_to_spend() {
 async fn what_a_round_made_is_held_back_again_and_signed_where_that_is_wanted() {
     let conversation = Some(then(&remark_added()));
     let mut world = World::with("fix", conversation, &[(".github/agent-fix.yml", "publish: hold\n")]).await;
-    world.start_service_told(&[("MENDWRIGHT_GITHUB_SIGNED_COMMITS", "true")]).await;
+    world.start_service_with_environment(&[("MENDWRIGHT_GITHUB_SIGNED_COMMITS", "true")]).await;
     world.label("octo-maintainer").await;
     ended(&world, 1).await;
     let publish =

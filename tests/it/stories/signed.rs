@@ -1,7 +1,7 @@
 //! Commits that GitHub makes, and therefore signs: the same tree as the verified one, or none.
 
-use mendwright_emulator::github::{FaultKind, FaultRule};
 use mendwright::demo::scenario::Scenario;
+use mendwright_emulator::github::{FaultKind, FaultRule};
 use serde_json::{Value, json};
 
 use crate::support::World;
@@ -51,7 +51,7 @@ async fn a_commit_is_made_by_github_with_the_verified_tree_also_where_its_answer
             };
             world.github.inject_fault(rule).unwrap();
         }
-        world.start_service_told(&SIGNED).await;
+        world.start_service_with_environment(&SIGNED).await;
         world.label("octo-maintainer").await;
         ended(&world).await;
         let (sha, tree, committer) = head(&world);
@@ -78,7 +78,7 @@ async fn a_mode_that_the_api_cannot_express_is_pushed_instead_and_the_pull_reque
     let script = json!({"path": "run.sh", "content": "#!/bin/sh\nexec cargo test\n"});
     calls.insert(0, json!({"tool": "write_file", "arguments": script}));
     let mut world = World::of("fix", Some(conversation)).await;
-    world.start_service_told(&SIGNED).await;
+    world.start_service_with_environment(&SIGNED).await;
     world.label("octo-maintainer").await;
     ended(&world).await;
     let (_, tree, committer) = head(&world);
@@ -95,7 +95,7 @@ async fn what_is_not_the_verified_tree_opens_no_pull_request_and_is_left_alone()
     let mut conversation = fix();
     conversation["turns"][2]["fault"] = json!({"status": 529, "times": 1, "retry_after": 3});
     let mut world = World::of("fix", Some(conversation)).await;
-    world.start_service_told(&SIGNED).await;
+    world.start_service_with_environment(&SIGNED).await;
     world.label("octo-maintainer").await;
     world.until("the third question", |world| world.provider.requests().len() == 3).await;
     let theirs = {

@@ -1,7 +1,7 @@
 //! What people see beside comments: state labels, the check run, requests for review.
 
-use mendwright_emulator::github::{FaultKind, FaultRule};
 use mendwright::demo::scenario::Scenario;
+use mendwright_emulator::github::{FaultKind, FaultRule};
 use serde_json::{Value, json};
 
 use crate::support::World;

@@ -1,10 +1,10 @@
 //! Ways to look done without being done, played against the judge with a real sandbox and git.
 
 use mendwright::domain::{Change, ChangedContent, FileMode, Flag, JobSettings, RepositoryId};
-use mendwright::sandbox::{Sandbox, SandboxSpec, sandbox_by_name};
-use mendwright::setup::{Environment, SetUpLocks, SetUpPolicy};
+use mendwright::sandbox::{Sandbox, SandboxSpec, connect_default};
+use mendwright::setup::{Environment, SetupLocks, SetupPolicy};
 use mendwright::testing::run_suite;
-use mendwright::verdict::{Judge, Verdict};
+use mendwright::verdict::{Verdict, Verifier};
 use mendwright::workspace::{LocalRepository, Mirrors, Workspace};
 use std::path::Path;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ impl Court {
         let mirrors = Mirrors::new(directory.path().join("mirrors"));
         let workspace = mirrors.fetch(RepositoryId(1), &access, "HEAD").await.unwrap();
         let settings = JobSettings::of_test_command("sh run.sh");
-        Self { _directory: directory, workspace, sandbox: sandbox_by_name("bubblewrap").unwrap(), settings }
+        Self { _directory: directory, workspace, sandbox: connect_default("bubblewrap").unwrap(), settings }
     }
 
     async fn judge(&self, changes: &[(&str, &str)]) -> Verdict {
@@ -47,15 +47,15 @@ impl Court {
             SandboxSpec::named(format!("court-{}", std::process::id())),
             self.workspace.clone(),
             self.settings.clone(),
-            SetUpPolicy::default(),
+            SetupPolicy::default(),
             RepositoryId(1),
-            SetUpLocks::default(),
+            SetupLocks::default(),
         );
         let environment = environment.await.unwrap();
         let toolbox = environment.fresh(&tree, "work").await.unwrap().unwrap();
         let baseline = run_suite(&toolbox, &self.settings).await.unwrap();
         toolbox.shut_down().await;
-        let judge = Judge { environment: &environment, baseline: &baseline };
+        let judge = Verifier { environment: &environment, baseline: &baseline };
         judge.judge(changes, None).await.unwrap()
     }
 }
@@ -82,7 +82,7 @@ fn commit(path: &Path, files: &[(&str, &str)]) {
 fn words(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Verified(verified) => format!("VERIFIED {}", verified.explanation()),
-        Verdict::Red(red) => red.explanation.clone(),
+        Verdict::Rejected(red) => red.explanation.clone(),
     }
 }
 
@@ -151,7 +151,7 @@ async fn an_existing_test_that_is_deleted_beside_an_honest_change_is_shown() {
     let proof = change("tests/new.sh", "grep -q 42 answer\n");
     let verdict = court.judge_all(&[change("answer", "42\n"), proof, absent("tests/exists.sh")]).await;
     let Verdict::Verified(verified) = &verdict else { panic!("{}", words(&verdict)) };
-    let flags: Vec<String> = verified.flags().iter().map(Flag::in_words).collect();
+    let flags: Vec<String> = verified.flags().iter().map(Flag::describe).collect();
     assert!(
         flags.contains(&"1 tests of the base are no longer there: tests/exists.sh".to_owned()),
         "{flags:?}"
@@ -169,7 +169,7 @@ async fn a_test_that_is_deleted_or_emptied_since_the_change_breaks_it_is_held_ag
     for away in [absent("tests/positive.sh"), change("tests/positive.sh", "true\n")] {
         let verdict = court.judge_all(&[&breaks[..], &[away]].concat()).await;
         let Verdict::Verified(verified) = &verdict else { panic!("{}", words(&verdict)) };
-        let flags: Vec<String> = verified.flags().iter().map(Flag::in_words).collect();
+        let flags: Vec<String> = verified.flags().iter().map(Flag::describe).collect();
         assert!(flags.iter().any(|flag| flag == said), "{flags:?}");
     }
 }
@@ -184,11 +184,11 @@ async fn a_test_that_fails_by_chance_is_not_blamed_on_the_change_and_is_named() 
     for _ in 0..40 {
         match court.judge_all(&changes).await {
             Verdict::Verified(verified) if !verified.flags().is_empty() => {
-                let flags: Vec<String> = verified.flags().iter().map(Flag::in_words).collect();
+                let flags: Vec<String> = verified.flags().iter().map(Flag::describe).collect();
                 assert!(flags[0].contains("passed when it was run again: tests/flaky.sh"), "{flags:?}");
                 return;
             }
-            Verdict::Verified(_) | Verdict::Red(_) => {}
+            Verdict::Verified(_) | Verdict::Rejected(_) => {}
         }
     }
     panic!("forty throws of a coin, and never tails, then heads");
@@ -203,7 +203,7 @@ async fn what_failed_for_another_reason_may_go_on_failing_and_is_shown() {
     let court = Court::with(RED_ELSEWHERE).await;
     let honest = court.judge(&[("answer", "42\n")]).await;
     let Verdict::Verified(verified) = &honest else { panic!("{}", words(&honest)) };
-    let flags: Vec<String> = verified.flags().iter().map(Flag::in_words).collect();
+    let flags: Vec<String> = verified.flags().iter().map(Flag::describe).collect();
     assert_eq!(flags, ["1 tests fail as they did before the change: tests/elsewhere.sh"]);
     let why = verified.explanation();
     assert!(why.contains("These failed and pass now:\n- tests/answer.sh"), "{why}");
@@ -229,7 +229,7 @@ async fn what_failed_for_another_reason_may_go_on_failing_and_is_shown() {
     for (changes, why) in refused {
         let verdict = court.judge_all(&changes).await;
         let told = words(&verdict);
-        assert!(matches!(verdict, Verdict::Red(_)) && told.contains(why), "{changes:?}: {told}");
+        assert!(matches!(verdict, Verdict::Rejected(_)) && told.contains(why), "{changes:?}: {told}");
     }
 }
 

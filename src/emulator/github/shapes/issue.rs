@@ -92,11 +92,7 @@ pub(in crate::github) fn comment(
 }
 
 /// `labeled-issue-event` and its opposite.
-pub(in crate::github) fn label_event(
-    world: &World,
-    repository: &Repository,
-    event: &LabelEvent,
-) -> Value {
+pub(in crate::github) fn label_event(world: &World, repository: &Repository, event: &LabelEvent) -> Value {
     let color = repository.labels.iter().find(|label| label.name == event.label);
     json!({
         "id": event.id,

@@ -93,9 +93,8 @@ pub(in crate::github) fn pull(
     pull: &Pull,
 ) -> Result<Value, GitHttpError> {
     let comparison = repository.git.compare(&pull.base_sha, &pull.head_sha)?;
-    let sum = |count: fn(&crate::git::FileChange) -> usize| -> usize {
-        comparison.files.iter().map(count).sum()
-    };
+    let sum =
+        |count: fn(&crate::git::FileChange) -> usize| -> usize { comparison.files.iter().map(count).sum() };
     let merged = pull.merged_at.is_some();
     Ok(with(
         pull_simple(world, repository, issue, pull),

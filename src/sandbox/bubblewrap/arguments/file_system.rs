@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::libc;
 
 use super::{Arguments, Inside, ROOT_ON_STAGE, ShownPrepared, ShownRoot};
-use crate::sandbox::protocol::PREPARED;
+use crate::sandbox::protocol::SNAPSHOT;
 use crate::sandbox::{HOME, TOOLBOX_PATH, WORKSPACE};
 
 /// Read-only from the host where they exist: for the dynamic linker, TLS and names of services.
@@ -131,18 +131,18 @@ impl Arguments {
     /// not readable: the kernel then keeps the process' memory and descriptors from others of the
     /// same user, from its very first instruction.
     fn own(&mut self, inside: &Inside<'_>, toolbox: &[u8]) -> io::Result<()> {
-        let shown = match inside.prepared {
+        let shown = match inside.snapshot {
             Some(ShownPrepared::ReadOnly(files) | ShownPrepared::Below(files)) => Some(("--ro-bind", files)),
             Some(ShownPrepared::Writable(files)) => Some(("--bind", files)),
             None => None,
         };
         self.add(["--perms", "0755", "--tmpfs", "/.mendwright"]);
         self.file(TOOLBOX_PATH, "0111", toolbox)?;
-        self.add(["--perms", "0755", "--dir", PREPARED, "--remount-ro", "/.mendwright"]);
+        self.add(["--perms", "0755", "--dir", SNAPSHOT, "--remount-ro", "/.mendwright"]);
         if let Some((bind, files)) = shown {
             self.add([bind]);
             self.words.push(files.into());
-            self.add([PREPARED]);
+            self.add([SNAPSHOT]);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::super::fault::Fault;
 use super::super::lock::{Hold, Lock};
 use super::{ImageStore, LOCK, MEANS, PARTIAL, RECORD, Record, blocking, remove_tree};
-use crate::sandbox::{KeptBounds, SandboxError};
+use crate::sandbox::{CacheLimits, SandboxError};
 
 impl ImageStore {
     /// Removes the images that have not been used for longest, until the bounds hold at `now`. Leaves
@@ -15,7 +15,7 @@ impl ImageStore {
     ///
     /// # Errors
     /// The directory cannot be read or written.
-    pub async fn evict(&self, bounds: &KeptBounds, now: SystemTime) -> Result<Vec<String>, SandboxError> {
+    pub async fn evict(&self, bounds: &CacheLimits, now: SystemTime) -> Result<Vec<String>, SandboxError> {
         let (store, bounds) = (self.clone(), *bounds);
         let evicted = blocking(move || store.evict_now(&bounds, now)).await;
         evicted.map_err(|fault| fault.of_all_in(&self.images()))
@@ -30,7 +30,7 @@ impl ImageStore {
         blocking(move || store.sweep_now()).await.map_err(|fault| fault.of_all_in(&self.images()))
     }
 
-    fn evict_now(&self, bounds: &KeptBounds, now: SystemTime) -> Result<Vec<String>, Fault> {
+    fn evict_now(&self, bounds: &CacheLimits, now: SystemTime) -> Result<Vec<String>, Fault> {
         // What was given up midway is the first to go.
         self.sweep_now()?;
         let mut images: Vec<(SystemTime, Record)> = Vec::new();

@@ -7,7 +7,7 @@ use super::super::digest::digest_of;
 use super::super::manifest::architecture;
 use super::super::tests::*;
 use super::*;
-use crate::sandbox::KeptBounds;
+use crate::sandbox::CacheLimits;
 
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
@@ -303,7 +303,7 @@ async fn eviction_takes_the_longest_unused_and_none_that_is_in_use() {
         digests.push(image.digest);
     }
     let evict = async |count_max, bytes_max, age_seconds| {
-        let bounds = KeptBounds { count_max, bytes_max, age_max: Duration::from_secs(age_seconds) };
+        let bounds = CacheLimits { count_max, bytes_max, age_max: Duration::from_secs(age_seconds) };
         store.evict(&bounds, SystemTime::now()).await.unwrap()
     };
     assert_eq!(evict(4, u64::MAX, 5000).await, [""; 0]);

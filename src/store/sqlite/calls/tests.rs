@@ -5,13 +5,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tokio::sync::Barrier;
 
-use super::super::tests::{at, delivery, start, store, trigger};
-use super::super::{DeliveryRecorded, DeliveryRequest, NewDelivery, SqliteStore, Store};
 use crate::domain::*;
+use crate::store::tests::{at, delivery, start, store, trigger};
+use crate::store::{DeliveryRecorded, DeliveryRequest, NewDelivery, SqliteStore, Store};
 
-const REPOSITORY: DayCap = DayCap { usd: Some(1.0), tokens: Some(40_000) };
-const INSTALLATION: DayCap = DayCap { usd: Some(1.5), tokens: Some(60_000) };
-const CAPS: DayCaps = DayCaps { repository: REPOSITORY, installation: INSTALLATION };
+const REPOSITORY: DailyCap = DailyCap { usd: Some(1.0), tokens: Some(40_000) };
+const INSTALLATION: DailyCap = DailyCap { usd: Some(1.5), tokens: Some(60_000) };
+const CAPS: DailyCaps = DailyCaps { repository: REPOSITORY, installation: INSTALLATION };
 
 fn worst(cents: u64) -> WorstCase {
     WorstCase { input_tokens: cents * 300, output_tokens: cents * 100, usd: Some(cents as f64 / 100.0) }
@@ -51,10 +51,10 @@ async fn what_is_set_aside_counts_until_the_answer_says_what_it_cost() {
 
     reserve(60).await.unwrap();
     assert_eq!(cents().await, 60.0);
-    assert_eq!(store.open_call(claim.job.id).await.unwrap().unwrap().worst, worst(60));
+    assert_eq!(store.unsettled_call(claim.job.id).await.unwrap().unwrap().worst, worst(60));
     store.append(&claim, &[answered(7)], at(3)).await.unwrap();
     assert_eq!(cents().await, 7.0);
-    assert_eq!(store.open_call(claim.job.id).await.unwrap(), None);
+    assert_eq!(store.unsettled_call(claim.job.id).await.unwrap(), None);
 
     reserve(93).await.unwrap();
     store.cancel_call(&claim).await.unwrap();
@@ -76,7 +76,7 @@ async fn a_job_has_one_call_at_a_time_and_a_worker_that_lost_its_lease_none() {
     let new = store.claim("w2", at(120), at(61)).await.unwrap().unwrap();
     assert!(store.cancel_call(&old).await.is_err());
     assert!(store.append(&old, &[answered(1)], at(62)).await.is_err());
-    assert!(store.open_call(new.job.id).await.unwrap().is_some(), "the dead one's call counts");
+    assert!(store.unsettled_call(new.job.id).await.unwrap().is_some(), "the dead one's call counts");
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn a_day_is_any_24_hours_and_every_store_on_the_file_counts_the_same() {
     let claim = store.claim("w1", at(200_000), at(1)).await.unwrap().unwrap();
     store.reserve_call(&claim, "m", worst(100), &CAPS, at(0)).await.unwrap().unwrap();
     let other = SqliteStore::open(&directory.path().join("m.sqlite")).await.unwrap();
-    let room = async |seconds| other.has_room(&claim.job, worst(1), &CAPS, at(seconds)).await.unwrap();
+    let room = async |seconds| other.fits_daily_caps(&claim.job, worst(1), &CAPS, at(seconds)).await.unwrap();
     assert!(room(86_399).await.is_err());
     assert_eq!(room(86_400).await, Ok(()));
     assert!(room(-5).await.is_err(), "a clock that was set back makes no room");
@@ -102,7 +102,7 @@ async fn one_repository_does_not_use_what_another_may_but_both_use_their_account
     let second = store.claim("w2", at(60), at(1)).await.unwrap().unwrap();
     store.reserve_call(&first, "m", worst(90), &CAPS, at(2)).await.unwrap().unwrap();
     let over = store.reserve_call(&second, "m", worst(70), &CAPS, at(2)).await.unwrap().unwrap_err();
-    assert_eq!(over.payer, Payer::Installation);
+    assert_eq!(over.payer, BudgetScope::Installation);
     store.reserve_call(&second, "m", worst(60), &CAPS, at(2)).await.unwrap().unwrap();
 }
 
@@ -161,7 +161,7 @@ async fn race(
             Fate::Refused => store.cancel_call(&claim).await.unwrap(),
             Fate::Died => {
                 let successor = store.claim_again(&claim).await;
-                let left = store.open_call(claim.job.id).await.unwrap().expect("it counts on");
+                let left = store.unsettled_call(claim.job.id).await.unwrap().expect("it counts on");
                 assert_eq!(left.worst, worst(cents));
                 claim = successor;
                 store.append(&claim, &[answered(cents)], at(1)).await.unwrap();

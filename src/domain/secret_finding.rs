@@ -7,17 +7,19 @@ use serde::{Deserialize, Serialize};
 
 /// Something that must not leave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct SecretFound {
+#[schemars(rename = "SecretFound")]
+pub struct SecretFinding {
     /// Which kind, in words: "the App's private key, in base64", "what looks like a GitHub token".
     pub what: String,
     /// Where it stood.
-    pub place: SecretPlace,
+    pub place: SecretLocation,
 }
 
 /// Where a secret stood.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
-pub enum SecretPlace {
+#[schemars(rename = "SecretPlace")]
+pub enum SecretLocation {
     /// In a line that the change adds.
     Line {
         /// The file; `None` where its name holds a secret, too.
@@ -34,7 +36,7 @@ pub enum SecretPlace {
     },
 }
 
-impl fmt::Display for SecretPlace {
+impl fmt::Display for SecretLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line { path: Some(path), line } => write!(f, "{path}:{line}"),
@@ -45,7 +47,7 @@ impl fmt::Display for SecretPlace {
     }
 }
 
-impl fmt::Display for SecretFound {
+impl fmt::Display for SecretFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} in {}", self.what, self.place)
     }

@@ -13,7 +13,8 @@ use super::{ReportSource, TestReport};
 /// full disk makes tests fail, a failed test makes an exit code), never the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Ending {
+#[schemars(rename = "Ending")]
+pub enum ExitStatus {
     /// It exited by itself.
     Exited {
         /// Its exit code.
@@ -31,7 +32,7 @@ pub enum Ending {
     /// A writable file system had no room left while it ran, however it then ended.
     DiskFull {
         /// Which.
-        place: WritablePlace,
+        place: WritableMount,
     },
     /// A process or thread was refused to it for their number, however it then ended.
     ProcessLimit,
@@ -40,7 +41,8 @@ pub enum Ending {
 /// A writable file system of a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum WritablePlace {
+#[schemars(rename = "WritablePlace")]
+pub enum WritableMount {
     /// `/workspace`.
     Workspace,
     /// The home directory.
@@ -53,7 +55,7 @@ pub enum WritablePlace {
     Root,
 }
 
-impl WritablePlace {
+impl WritableMount {
     /// As people call it.
     pub fn name(self) -> &'static str {
         match self {
@@ -66,7 +68,7 @@ impl WritablePlace {
     }
 }
 
-impl Ending {
+impl ExitStatus {
     /// Whether it exited by itself with code 0.
     pub fn is_success(self) -> bool {
         self == Self::Exited { code: 0 }
@@ -143,7 +145,7 @@ pub struct BoundedOutput {
 
 impl BoundedOutput {
     /// Whether a part of it was let go.
-    pub fn is_cut(&self) -> bool {
+    pub fn is_truncated(&self) -> bool {
         self.omitted_bytes > 0
     }
 
@@ -158,9 +160,10 @@ impl BoundedOutput {
 
 /// A finished command. Standard output and standard error are kept in the order they came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct CommandResult {
+#[schemars(rename = "CommandResult")]
+pub struct ProcessOutput {
     /// How it ended.
-    pub ending: Ending,
+    pub ending: ExitStatus,
     /// Both output streams.
     pub output: BoundedOutput,
     /// Wall time.
@@ -182,7 +185,7 @@ pub struct TestRun {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<String>,
     /// What came of it.
-    pub result: CommandResult,
+    pub result: ProcessOutput,
     /// What it says of its tests.
     pub report: TestReport,
 }
@@ -193,7 +196,7 @@ struct KeptRun {
     command: String,
     #[serde(default)]
     selection: Option<String>,
-    result: CommandResult,
+    result: ProcessOutput,
     report: Option<TestReport>,
     #[serde(default)]
     failed: Vec<FailedTest>,
@@ -211,11 +214,11 @@ impl TestRun {
     /// Whether the suite passed: all of it was run, the exit code is 0, and the report, where there
     /// is one, does not say otherwise.
     pub fn is_green(&self) -> bool {
-        self.selection.is_none() && self.ended_well() && self.report.contradicts_success().is_none()
+        self.selection.is_none() && self.exited_successfully() && self.report.contradicts_success().is_none()
     }
 
     /// Whether it ended with exit code 0, whatever its report says.
-    pub fn ended_well(&self) -> bool {
+    pub fn exited_successfully(&self) -> bool {
         self.result.ending.is_success()
     }
 
@@ -226,8 +229,10 @@ impl TestRun {
 
     /// Whether tests may have failed that are not named, because a part of the output in which they
     /// may have been named was let go.
-    pub fn names_may_be_lost(&self) -> bool {
-        !self.ended_well() && self.result.output.is_cut() && self.report.source != ReportSource::File
+    pub fn may_miss_failed_tests(&self) -> bool {
+        !self.exited_successfully()
+            && self.result.output.is_truncated()
+            && self.report.source != ReportSource::File
     }
 }
 
@@ -238,10 +243,10 @@ mod tests {
     #[test]
     fn each_limit_has_words_advice_and_a_code_of_its_own() {
         let limits = [
-            Ending::TimedOut,
-            Ending::OutOfMemory,
-            Ending::DiskFull { place: WritablePlace::Tmp },
-            Ending::ProcessLimit,
+            ExitStatus::TimedOut,
+            ExitStatus::OutOfMemory,
+            ExitStatus::DiskFull { place: WritableMount::Tmp },
+            ExitStatus::ProcessLimit,
         ];
         let told: Vec<String> =
             limits.iter().map(|ending| format!("{} {}", ending.shell_code(), ending.describe())).collect();
@@ -266,8 +271,8 @@ mod tests {
 
     #[test]
     fn a_part_of_the_suite_that_passes_is_not_the_suite() {
-        let ending = Ending::Exited { code: 0 };
-        let result = CommandResult { ending, output: BoundedOutput::default(), duration: Duration::ZERO };
+        let ending = ExitStatus::Exited { code: 0 };
+        let result = ProcessOutput { ending, output: BoundedOutput::default(), duration: Duration::ZERO };
         let run = TestRun { command: "t".into(), selection: None, result, report: TestReport::default() };
         assert!(run.is_green());
         assert!(!TestRun { selection: Some("one test".into()), ..run }.is_green());
@@ -275,8 +280,9 @@ mod tests {
 
     #[test]
     fn endings_are_kept_by_name() {
-        let full = serde_json::to_string(&Ending::DiskFull { place: WritablePlace::SharedMemory }).unwrap();
+        let full =
+            serde_json::to_string(&ExitStatus::DiskFull { place: WritableMount::SharedMemory }).unwrap();
         assert_eq!(full, r#"{"kind":"disk_full","place":"shared_memory"}"#);
-        assert_eq!(serde_json::to_string(&Ending::ProcessLimit).unwrap(), r#"{"kind":"process_limit"}"#);
+        assert_eq!(serde_json::to_string(&ExitStatus::ProcessLimit).unwrap(), r#"{"kind":"process_limit"}"#);
     }
 }

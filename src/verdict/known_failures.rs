@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::{Ending, TestCase, TestOutcome, TestRun};
+use crate::domain::{ExitStatus, TestCase, TestOutcome, TestRun};
 
 /// A run that is no worse than the base's in anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,10 +21,10 @@ pub(super) struct Beside {
 /// in words for the model and for people.
 pub(super) fn beside(base: &TestRun, run: &TestRun) -> Option<Result<Beside, String>> {
     let before = names(base, TestCase::is_red);
-    let comparable = matches!(base.result.ending, Ending::Exited { code } if code != 0)
+    let comparable = matches!(base.result.ending, ExitStatus::Exited { code } if code != 0)
         && base.selection.is_none()
         && base.report.finished
-        && !base.names_may_be_lost()
+        && !base.may_miss_failed_tests()
         && !before.is_empty();
     comparable.then(|| compared(base, &before, run))
 }
@@ -36,7 +36,7 @@ fn compared(base: &TestRun, before: &BTreeSet<String>, run: &TestRun) -> Result<
     let tells_less = run.report.source != base.report.source
         || (base.report.names_all() && !run.report.names_all())
         || !run.report.finished
-        || run.names_may_be_lost();
+        || run.may_miss_failed_tests();
     if tells_less {
         return Err(
             "It tells less of its tests than the base's run did, so what fails cannot be told from what \
@@ -88,7 +88,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{BoundedOutput, CommandResult, ReportBuilder, ReportFormat, ReportSource};
+    use crate::domain::{BoundedOutput, ProcessOutput, ReportBuilder, ReportFormat, ReportSource};
 
     fn run(code: i32, cases: &[(&str, TestOutcome)], source: ReportSource) -> TestRun {
         let mut builder = ReportBuilder::default();
@@ -97,8 +97,8 @@ mod tests {
         }
         let counts = builder.counted();
         let report = builder.finish(source, ReportFormat::Junit, Some(counts), true);
-        let ending = Ending::Exited { code };
-        let result = CommandResult { ending, output: BoundedOutput::default(), duration: Duration::ZERO };
+        let ending = ExitStatus::Exited { code };
+        let result = ProcessOutput { ending, output: BoundedOutput::default(), duration: Duration::ZERO };
         TestRun { command: "t".into(), selection: None, result, report }
     }
 
@@ -148,7 +148,7 @@ mod tests {
         broken_off.report.finished = false;
         assert!(told(&broken_off).contains("tells less"));
         let mut limit = run(1, &cases, File);
-        limit.result.ending = Ending::OutOfMemory;
+        limit.result.ending = ExitStatus::OutOfMemory;
         assert!(told(&limit).contains("exit code 1"));
     }
 

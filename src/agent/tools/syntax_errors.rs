@@ -1,9 +1,9 @@
 //! What an edit broke, in words for the model. It is told, never refused: the next edit may mend it.
 
-use crate::sandbox::protocol::SyntaxFault;
+use crate::sandbox::protocol::SyntaxError;
 
 /// Nothing where nothing broke.
-pub(super) fn told(faults: &[SyntaxFault]) -> String {
+pub(super) fn told(faults: &[SyntaxError]) -> String {
     if faults.is_empty() {
         return String::new();
     }
@@ -20,7 +20,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_told_with_its_line() {
-        let fault = SyntaxFault { line: 4, what: "a \")\" is missing".into(), text: "return f(1".into() };
+        let fault = SyntaxError { line: 4, what: "a \")\" is missing".into(), text: "return f(1".into() };
         insta::assert_snapshot!(told(&[fault]), @r#"
         The file can no longer be parsed; look at it again:
         line 4: a ")" is missing: return f(1

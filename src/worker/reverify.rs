@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 
-use super::local::Bench;
+use super::local::TestBench;
 use super::preparation::{first_runs, unusable};
-use crate::setup::{Permitted, permit};
-use super::{JobError, Rules};
+use super::{JobError, JobPolicy};
 use crate::domain::{JobSettings, RepositoryId, Sha, TestRun};
 use crate::sandbox::{ResolvedRoot, Sandbox, SandboxSpec};
-use crate::setup::{Environment, SetUpLocks};
+use crate::setup::{Environment, SetupLocks};
+use crate::setup::{Permitted, permit};
 use crate::testing::run_suite;
-use crate::verdict::{Judge, Verdict};
+use crate::verdict::{Verdict, Verifier};
 use crate::workspace::Workspace;
 
 /// A verdict given again.
 #[derive(Debug)]
-pub struct JudgedAgain {
+pub struct Reverification {
     /// The suite before the change.
     pub baseline: TestRun,
     /// The verdict.
@@ -35,32 +35,32 @@ pub struct JudgedAgain {
 /// # Errors
 /// There is no verdict to be had on this machine: no sandbox, no set-up, a suite that does not run
 /// at the base, a tree that no proposal can be.
-pub async fn judge_again(
+pub async fn reverify(
     sandbox: Arc<dyn Sandbox>,
-    rules: &Rules,
+    policy: &JobPolicy,
     workspace: Workspace,
     settings: &JobSettings,
     tree: &Sha,
-) -> anyhow::Result<JudgedAgain> {
-    let changes = workspace.changes_to(tree).await?;
+) -> anyhow::Result<Reverification> {
+    let changes = workspace.changes_in(tree).await?;
     let base_tree = workspace.base_tree().await?;
-    let spec = SandboxSpec { label: "again".to_owned(), ..rules.sandbox.clone() };
+    let spec = SandboxSpec { label: "again".to_owned(), ..policy.sandbox.clone() };
     let Permitted { settings, spec, mut notes, hint } =
-        permit(settings, &rules.set_up, &spec).map_err(|why| anyhow!(why))?;
+        permit(settings, &policy.setup, &spec).map_err(|why| anyhow!(why))?;
     notes.extend(hint);
     let environment = Environment::of(
         sandbox,
         spec,
         workspace,
         settings.clone(),
-        rules.set_up.clone(),
+        policy.setup.clone(),
         RepositoryId(0),
-        SetUpLocks::default(),
+        SetupLocks::default(),
     )
     .await?;
     let toolbox = match environment.fresh(&base_tree, "work").await? {
         Ok(toolbox) => toolbox,
-        Err(failure) => return Err(anyhow!(failure.in_words())),
+        Err(failure) => return Err(anyhow!(failure.describe())),
     };
     let (baseline, note) = first_runs(&toolbox, &settings).await.map_err(|error: JobError| anyhow!(error))?;
     toolbox.shut_down().await;
@@ -68,52 +68,52 @@ pub async fn judge_again(
     if let Some(why) = unusable(&baseline) {
         return Err(anyhow!(why));
     }
-    let judge = Judge { environment: &environment, baseline: &baseline };
+    let judge = Verifier { environment: &environment, baseline: &baseline };
     let verdict = judge.judge(&changes, None).await?;
     let root = environment.root().clone();
-    Ok(JudgedAgain { baseline, verdict, root, notes })
+    Ok(Reverification { baseline, verdict, root, notes })
 }
 
 /// A run of the suite.
 #[derive(Debug)]
-pub struct RanAgain {
+pub struct Rerun {
     /// The run.
     pub run: TestRun,
     /// How long the sandbox took to be there, set-up included.
-    pub set_up: Duration,
+    pub setup: Duration,
 }
 
 /// Runs the suite at `tree` in a fresh sandbox.
 ///
 /// # Errors
 /// There is no sandbox to be had, or the set-up fails.
-pub async fn run_again(
-    bench: &Bench,
+pub async fn rerun(
+    bench: &TestBench,
     workspace: Workspace,
     settings: &JobSettings,
     tree: &Sha,
-) -> anyhow::Result<RanAgain> {
-    let rules = &bench.rules;
-    let spec = SandboxSpec { label: "again".to_owned(), ..rules.sandbox.clone() };
+) -> anyhow::Result<Rerun> {
+    let policy = &bench.policy;
+    let spec = SandboxSpec { label: "again".to_owned(), ..policy.sandbox.clone() };
     let Permitted { settings, spec, .. } =
-        permit(settings, &rules.set_up, &spec).map_err(|why| anyhow!(why))?;
+        permit(settings, &policy.setup, &spec).map_err(|why| anyhow!(why))?;
     let started = Instant::now();
     let environment = Environment::of(
         bench.sandbox.clone(),
         spec,
         workspace,
         settings.clone(),
-        rules.set_up.clone(),
+        policy.setup.clone(),
         RepositoryId(0),
-        bench.set_ups.clone(),
+        bench.setup_locks.clone(),
     )
     .await?;
     let toolbox = match environment.fresh(tree, "run").await? {
         Ok(toolbox) => toolbox,
-        Err(failure) => return Err(anyhow!(failure.in_words())),
+        Err(failure) => return Err(anyhow!(failure.describe())),
     };
-    let set_up = started.elapsed();
+    let setup = started.elapsed();
     let run = run_suite(&toolbox, &settings).await;
     toolbox.shut_down().await;
-    Ok(RanAgain { run: run?, set_up })
+    Ok(Rerun { run: run?, setup })
 }

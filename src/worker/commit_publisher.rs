@@ -10,7 +10,7 @@ use crate::workspace::{ApiChanges, ClearedCommit, Workspace, WorkspaceError};
 
 use super::admission::github_error;
 use super::preparation::{with_access, workspace_error};
-use super::{JobError, Parts};
+use super::{JobError, WorkerContext};
 
 /// The way that a commit takes.
 pub(super) enum Signing {
@@ -33,11 +33,15 @@ pub(super) struct OnBranch<'a> {
 }
 
 impl Signing {
-    pub(super) async fn of(parts: &Parts, workspace: &Workspace, commit: &Sha) -> Result<Self, JobError> {
-        if !parts.rules.signed_commits {
+    pub(super) async fn of(
+        parts: &WorkerContext,
+        workspace: &Workspace,
+        commit: &Sha,
+    ) -> Result<Self, JobError> {
+        if !parts.policy.signed_commits {
             return Ok(Self::Pushed);
         }
-        let changes = workspace.for_the_api(commit).await.map_err(workspace_error)?;
+        let changes = workspace.api_changes(commit).await.map_err(workspace_error)?;
         Ok(changes.map_or(Self::Impossible, Self::ByGitHub))
     }
 
@@ -59,7 +63,7 @@ impl Signing {
     /// What GitHub made is not the tree that was verified: it is left as it is, for a person to look at.
     pub(super) async fn put_on_branch(
         self,
-        parts: &Parts,
+        parts: &WorkerContext,
         workspace: &Workspace,
         OnBranch { at, cleared, tree, parent }: OnBranch<'_>,
     ) -> Result<Sha, JobError> {
@@ -82,7 +86,7 @@ impl Signing {
             Self::ByGitHub(changes) => changes,
         };
         let parent = parent.unwrap_or(workspace.base());
-        let new = cleared.through_the_api(parent, changes);
+        let new = cleared.into_api_commit(parent, changes);
         let made = parts.github.commit_on_branch(at, &new).await.map_err(github_error)?;
         if made.tree == *tree && made.parents == [parent.clone()] {
             return Ok(made.sha);

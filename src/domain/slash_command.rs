@@ -4,10 +4,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{CommentId, Grant, IssueNumber, IssueSnapshot, Login, RepositoryRef};
+use super::{BudgetExtension, CommentId, IssueNumber, IssueSnapshot, Login, RepositoryRef};
 
 /// What a command begins with, at the beginning of a line.
-pub const COMMAND: &str = "/agent-fix";
+pub const COMMAND_PREFIX: &str = "/agent-fix";
 /// Lines of a comment that are looked at: more is no conversation.
 const LINES_MAX: usize = 500;
 /// Of a word that is no command, in characters.
@@ -16,7 +16,7 @@ const UNKNOWN_CHARS_MAX: usize = 40;
 /// A command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CommentCommand {
+pub enum SlashCommand {
     /// Work on the issue, as its label asks for it.
     Start,
     /// Stop working on it.
@@ -26,7 +26,7 @@ pub enum CommentCommand {
     /// Go on with what was handed to a person, with more to spend.
     Continue {
         /// What.
-        grant: Grant,
+        grant: BudgetExtension,
     },
     /// Change the pull request, as a review asks for it, or a comment that is addressed to us. Never
     /// written as a command.
@@ -46,7 +46,7 @@ pub enum CommentCommand {
     },
 }
 
-impl CommentCommand {
+impl SlashCommand {
     /// The first command of a comment: at the beginning of a line that is neither quoted nor code.
     /// Whoever quotes a command, or shows one, gives none.
     pub fn read(body: &str) -> Option<Self> {
@@ -54,7 +54,8 @@ impl CommentCommand {
     }
 
     fn of_line(line: &str) -> Option<Self> {
-        let start = line.get(..COMMAND.len()).filter(|start| start.eq_ignore_ascii_case(COMMAND))?;
+        let start =
+            line.get(..COMMAND_PREFIX.len()).filter(|start| start.eq_ignore_ascii_case(COMMAND_PREFIX))?;
         let rest = &line[start.len()..];
         if !rest.is_empty() && !rest.starts_with(char::is_whitespace) {
             return None;
@@ -81,8 +82,8 @@ impl CommentCommand {
 
 /// What `continue` is followed by: `+$3`, `+20 turns`, both, or words that are not looked at. `Err` is
 /// what begins like one of them and is none.
-fn grant_of<'w>(words: impl Iterator<Item = &'w str>) -> Result<Grant, &'w str> {
-    let mut grant = Grant::default();
+fn grant_of<'w>(words: impl Iterator<Item = &'w str>) -> Result<BudgetExtension, &'w str> {
+    let mut grant = BudgetExtension::default();
     for word in words {
         let Some(amount) = word.strip_prefix('+') else { continue };
         match amount.strip_prefix('$') {
@@ -107,7 +108,7 @@ fn cents_of(dollars: &str) -> Option<u32> {
 
 /// Whether somebody is spoken to in a text, outside of quotes and code: by their login with an `@`, with
 /// or without the `[bot]` that an App's has.
-pub fn is_addressed(body: &str, login: &str) -> bool {
+pub fn mentions_bot(body: &str, login: &str) -> bool {
     let name = login.strip_suffix("[bot]").unwrap_or(login).to_ascii_lowercase();
     let part_of_login = |c: char| c.is_ascii_alphanumeric() || c == '-';
     spoken(body).any(|line| {
@@ -145,7 +146,7 @@ fn spoken(body: &str) -> impl Iterator<Item = &str> {
 /// What was written. GitHub counts the ids of each kind by themselves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SaidIn {
+pub enum RequestSource {
     /// A comment below an issue or a pull request.
     #[default]
     Comment,
@@ -158,7 +159,7 @@ pub enum SaidIn {
     CheckRun,
 }
 
-impl SaidIn {
+impl RequestSource {
     /// The name used in the store.
     pub fn name(self) -> &'static str {
         match self {
@@ -172,7 +173,7 @@ impl SaidIn {
 
 /// A command, and who gave it where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ask {
+pub struct CommandRequest {
     /// Where.
     pub repository: RepositoryRef,
     /// The issue or pull request that the comment is on.
@@ -189,14 +190,14 @@ pub struct Ask {
     pub by_is_bot: bool,
     /// What it stands in.
     #[serde(default)]
-    pub said_in: SaidIn,
+    pub said_in: RequestSource,
     /// The comment, or the review.
     pub comment: CommentId,
     /// All that it says.
     #[serde(default)]
     pub body: String,
     /// What it asks for.
-    pub command: CommentCommand,
+    pub command: SlashCommand,
     /// When, by GitHub's clock; `None` where nobody said.
     pub at: Option<Timestamp>,
 }
@@ -208,24 +209,24 @@ mod tests {
     #[test]
     fn a_command_stands_at_the_beginning_of_a_line() {
         for (body, command) in [
-            ("/agent-fix", CommentCommand::Start),
-            ("/agent-fix stop", CommentCommand::Stop),
-            ("Thanks!\r\n\r\n  /Agent-Fix  RETRY please\r\n", CommentCommand::Retry),
-            ("/agent-fix status\n/agent-fix stop", CommentCommand::Status),
-            ("<!-- note -->\n/agent-fix explain", CommentCommand::Explain),
-            ("```\ncode\n```\n/agent-fix publish", CommentCommand::Publish),
-            ("/agent-fix help", CommentCommand::Help),
-            ("/agent-fix continue", CommentCommand::Continue { grant: Grant::default() }),
+            ("/agent-fix", SlashCommand::Start),
+            ("/agent-fix stop", SlashCommand::Stop),
+            ("Thanks!\r\n\r\n  /Agent-Fix  RETRY please\r\n", SlashCommand::Retry),
+            ("/agent-fix status\n/agent-fix stop", SlashCommand::Status),
+            ("<!-- note -->\n/agent-fix explain", SlashCommand::Explain),
+            ("```\ncode\n```\n/agent-fix publish", SlashCommand::Publish),
+            ("/agent-fix help", SlashCommand::Help),
+            ("/agent-fix continue", SlashCommand::Continue { grant: BudgetExtension::default() }),
             (
                 "/agent-fix continue +$2.50 +20 turns: the answer is no",
-                CommentCommand::Continue { grant: Grant { cents: Some(250), turns: Some(20) } },
+                SlashCommand::Continue { grant: BudgetExtension { cents: Some(250), turns: Some(20) } },
             ),
-            ("/agent-fix continue +$", CommentCommand::Unknown { word: "+$".into() }),
-            ("/agent-fix continue +0", CommentCommand::Unknown { word: "+0".into() }),
-            ("/agent-fix continue +$0.001", CommentCommand::Unknown { word: "+$0.001".into() }),
-            ("/agent-fix mend it", CommentCommand::Unknown { word: "mend".into() }),
+            ("/agent-fix continue +$", SlashCommand::Unknown { word: "+$".into() }),
+            ("/agent-fix continue +0", SlashCommand::Unknown { word: "+0".into() }),
+            ("/agent-fix continue +$0.001", SlashCommand::Unknown { word: "+$0.001".into() }),
+            ("/agent-fix mend it", SlashCommand::Unknown { word: "mend".into() }),
         ] {
-            assert_eq!(CommentCommand::read(body), Some(command), "{body:?}");
+            assert_eq!(SlashCommand::read(body), Some(command), "{body:?}");
         }
     }
 
@@ -247,7 +248,7 @@ mod tests {
             "/agent-fixes stop",
             "/agent-fix-stop",
         ] {
-            assert_eq!(CommentCommand::read(body), None, "{body:?}");
+            assert_eq!(SlashCommand::read(body), None, "{body:?}");
         }
     }
 
@@ -256,7 +257,7 @@ mod tests {
         let login = "mendwright-dev[bot]";
         for body in ["@mendwright-dev rename it", "Please, @Mendwright-Dev[bot].", "> old\n(@mendwright-dev)"]
         {
-            assert!(is_addressed(body, login), "{body:?}");
+            assert!(mentions_bot(body, login), "{body:?}");
         }
         for body in [
             "",
@@ -268,7 +269,7 @@ mod tests {
             "@mendwright-developer",
             "@mendwright",
         ] {
-            assert!(!is_addressed(body, login), "{body:?}");
+            assert!(!mentions_bot(body, login), "{body:?}");
         }
     }
 }

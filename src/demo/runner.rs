@@ -13,18 +13,18 @@ use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 
-use super::github::{EmulatedGitHub, EmulatorOptions, RepositorySource};
-use super::provider::{Conversation, EmulatedProvider};
 use super::scenario::{Expected, Scenario};
 use crate::app::App;
 use crate::config::ServerConfig;
-use crate::domain::{Job, Outcome, Recorded, TranscriptEvent};
-use crate::install::Keep;
+use crate::domain::{Job, JobOutcome, RecordedEvent, TranscriptEvent};
+use crate::install::CredentialSink;
 use crate::model::Provider;
-use crate::publish::narrate;
+use crate::publish::console_line;
 use crate::recording::Recording;
 use crate::store::Store;
 use crate::worker::JobReport;
+use mendwright_emulator::github::{EmulatedGitHub, EmulatorOptions, RepositorySource};
+use mendwright_emulator::model::{Conversation, EmulatedProvider};
 
 /// The repository's name on the emulated GitHub.
 pub const REPOSITORY: &str = "octo-org/example";
@@ -40,7 +40,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How a scenario is to be played.
 #[derive(Debug, Clone)]
-pub struct StoryOptions {
+pub struct ScenarioOptions {
     /// Which.
     pub scenario: &'static Scenario,
     /// Everything is kept here: repository, store, configuration, transcript.
@@ -55,7 +55,7 @@ pub struct StoryOptions {
 
 /// How a scenario ended.
 #[derive(Debug, Serialize)]
-pub struct StoryEnd {
+pub struct ScenarioResult {
     /// The job's account.
     #[serde(flatten)]
     pub report: JobReport,
@@ -72,7 +72,10 @@ pub struct StoryEnd {
 }
 
 /// Plays a scenario; `say` is given a line whenever something happened.
-pub async fn play(options: &StoryOptions, say: &mut (dyn FnMut(&str) + Send)) -> anyhow::Result<StoryEnd> {
+pub async fn run_scenario(
+    options: &ScenarioOptions,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> anyhow::Result<ScenarioResult> {
     let scenario = options.scenario;
     let directory = &options.directory;
     std::fs::create_dir_all(directory)
@@ -96,7 +99,7 @@ pub async fn play(options: &StoryOptions, say: &mut (dyn FnMut(&str) + Send)) ->
     say(&format!("▸ a scripted model at {}", provider.url_for(options.provider)));
 
     let config = write_configuration(options, &github, &provider)?;
-    let app = App::start(ServerConfig::load(&config, [])?, Keep::InDataDir).await?;
+    let app = App::start(ServerConfig::load(&config, [])?, CredentialSink::InDataDir).await?;
     say(&format!("▸ mendwright at http://{}, configured by {}", app.address, config.display()));
     github.set_webhook_url(Some(Url::parse(&format!("http://{}/webhooks/github", app.address))?));
 
@@ -123,12 +126,12 @@ pub async fn play(options: &StoryOptions, say: &mut (dyn FnMut(&str) + Send)) ->
     provider.shut_down().await;
     github.shut_down().await;
     let git_dir = directory.join("github").join(format!("{REPOSITORY}.git"));
-    Ok(StoryEnd { report, git_dir, transcript: transcript_file, wrong, pages: pages(&state) })
+    Ok(ScenarioResult { report, git_dir, transcript: transcript_file, wrong, pages: pages(&state) })
 }
 
 /// The service's configuration, as an operator would write it.
 fn write_configuration(
-    options: &StoryOptions,
+    options: &ScenarioOptions,
     github: &EmulatedGitHub,
     provider: &EmulatedProvider,
 ) -> anyhow::Result<PathBuf> {
@@ -168,7 +171,7 @@ fn write_configuration(
 async fn follow(
     store: &Arc<dyn Store>,
     say: &mut (dyn FnMut(&str) + Send),
-) -> anyhow::Result<(Job, Vec<Recorded>)> {
+) -> anyhow::Result<(Job, Vec<RecordedEvent>)> {
     let started = tokio::time::Instant::now();
     let mut told = 0;
     loop {
@@ -184,7 +187,7 @@ async fn follow(
         };
         let transcript = store.transcript(job.id).await?;
         for recorded in transcript.iter().skip(told) {
-            if let Some(line) = narrate(&recorded.event) {
+            if let Some(line) = console_line(&recorded.event) {
                 say(&format!("  {} {line}", recorded.at.strftime("%H:%M:%S")));
             }
         }
@@ -198,11 +201,11 @@ async fn follow(
 }
 
 /// Where the end differs from what the scenario asks for, seen from GitHub's side.
-fn shortcomings(scenario: &Scenario, job: &Job, transcript: &[Recorded], state: &Value) -> Vec<String> {
+fn shortcomings(scenario: &Scenario, job: &Job, transcript: &[RecordedEvent], state: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     let pulls = list(&state["repositories"][0], "pulls");
     match (scenario.expected, &job.outcome) {
-        (Expected::Proposed { proof }, Some(Outcome::Proposed { .. })) => {
+        (Expected::Proposed { proof }, Some(JobOutcome::Proposed { .. })) => {
             match pulls {
                 [pull] if pull["draft"] == true && pull["state"] == "open" => {}
                 other => wrong.push(format!("there should be one open draft pull request: {other:?}")),
@@ -214,7 +217,7 @@ fn shortcomings(scenario: &Scenario, job: &Job, transcript: &[Recorded], state: 
                 wrong.push(format!("a proof was {}given", if proved { "" } else { "not " }));
             }
         }
-        (Expected::Escalated(expected), Some(Outcome::Escalated { reason })) => {
+        (Expected::Escalated(expected), Some(JobOutcome::Escalated { reason })) => {
             if reason.name() != expected {
                 wrong.push(format!("escalated for {}, not for {expected}", reason.name()));
             }
@@ -228,7 +231,7 @@ fn shortcomings(scenario: &Scenario, job: &Job, transcript: &[Recorded], state: 
 }
 
 /// Secrets and traces of the hostile repository where they must not be.
-fn leaks(github: &EmulatedGitHub, transcript: &[Recorded], state: &Value) -> Vec<String> {
+fn leaks(github: &EmulatedGitHub, transcript: &[RecordedEvent], state: &Value) -> Vec<String> {
     let credentials = github.credentials();
     let told: Vec<String> = transcript.iter().filter_map(|r| serde_json::to_string(r).ok()).collect();
     let public = state.to_string();

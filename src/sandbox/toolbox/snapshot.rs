@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::{Toolbox, UNPACK_STEP_MAX};
 use crate::sandbox::frames::{self, DATA_BYTES_MAX, Frame};
 use crate::sandbox::mux::Stream;
-use crate::sandbox::protocol::{Pack, Request, Selected, UnpackPrepared};
+use crate::sandbox::protocol::{Pack, Request, SnapshotContents, UnpackPrepared};
 use crate::sandbox::{CallError, SandboxError};
 
 /// For everything that a set-up made to be moved on the sandbox's own disk.
@@ -22,9 +22,9 @@ const ON_THE_WAY_BYTES: usize = 1 << 20;
 const ENTRIES_MAX: u64 = 2_000_000;
 
 impl Toolbox {
-    /// Moves what a set-up made to [`protocol::PREPARED`](crate::sandbox::protocol::PREPARED), for a
+    /// Moves what a set-up made to [`protocol::SNAPSHOT`](crate::sandbox::protocol::PREPARED), for a
     /// backend that keeps the sandbox's file system.
-    pub(in crate::sandbox) async fn seal(&self) -> Result<Selected, CallError> {
+    pub(in crate::sandbox) async fn seal(&self) -> Result<SnapshotContents, CallError> {
         let sealing = async {
             let mut stream = self.link.start(&Request::Seal).await?;
             self.link.answer(&mut stream).await
@@ -32,25 +32,26 @@ impl Toolbox {
         self.link.within(SEAL_MAX, sealing).await
     }
 
-    /// Pours what a set-up made here into `keeper`, another sandbox. [`CallError::Told`] where it is
+    /// Pours what a set-up made here into `keeper`, another sandbox. [`CallError::RespondToModel`] where it is
     /// more than `bytes_max`.
     pub(in crate::sandbox) async fn pour_into(
         &self,
         keeper: &Toolbox,
         bytes_max: u64,
-    ) -> Result<Selected, CallError> {
+    ) -> Result<SnapshotContents, CallError> {
         let (mut from, mut to) = tokio::io::duplex(ON_THE_WAY_BYTES);
         let packing = async {
             let packed = self.pack(bytes_max, &mut from).await?;
             // Only what was packed to its end is an end.
             let closed = from.shutdown().await;
-            closed.map_err(|e| CallError::Told(format!("the stream between the sandboxes: {e}")))?;
+            closed
+                .map_err(|e| CallError::RespondToModel(format!("the stream between the sandboxes: {e}")))?;
             Ok(packed)
         };
         let receiving = keeper.unpack_prepared(&mut to, bytes_max);
         let (packed, received) = tokio::try_join!(packing, receiving)?;
         if (packed.entries, packed.bytes) != (received.entries, received.bytes) {
-            return Err(CallError::Told(format!(
+            return Err(CallError::RespondToModel(format!(
                 "{} entries with {} bytes were sent and {} with {} arrived",
                 packed.entries, packed.bytes, received.entries, received.bytes
             )));
@@ -63,7 +64,7 @@ impl Toolbox {
         &self,
         bytes_max: u64,
         writer: &mut (impl AsyncWrite + Unpin),
-    ) -> Result<Selected, CallError> {
+    ) -> Result<SnapshotContents, CallError> {
         let packing = async {
             let mut stream = self.link.start(&Request::Pack(Pack { bytes_max })).await?;
             let mut bytes_left = bytes_max;
@@ -75,7 +76,8 @@ impl Toolbox {
                         };
                         bytes_left = left;
                         let written = writer.write_all(&bytes).await;
-                        written.map_err(|e| CallError::Told(format!("it cannot be passed on: {e}")))?;
+                        written
+                            .map_err(|e| CallError::RespondToModel(format!("it cannot be passed on: {e}")))?;
                     }
                     Frame::End => break,
                     Frame::ErrorData(_) | Frame::Message(_) => {
@@ -92,7 +94,7 @@ impl Toolbox {
         &self,
         tar: &mut (impl AsyncRead + Unpin),
         bytes_max: u64,
-    ) -> Result<Selected, CallError> {
+    ) -> Result<SnapshotContents, CallError> {
         let request = UnpackPrepared { bytes_max, entries_max: ENTRIES_MAX };
         let receiving = async {
             let mut stream = self.link.start(&Request::UnpackPrepared(request)).await?;
@@ -111,7 +113,8 @@ impl Toolbox {
         let mut chunk = vec![0; DATA_BYTES_MAX];
         loop {
             let read = reader.read(&mut chunk).await;
-            let read = read.map_err(|e| CallError::Told(format!("the tar stream broke off: {e}")))?;
+            let read =
+                read.map_err(|e| CallError::RespondToModel(format!("the tar stream broke off: {e}")))?;
             let sent = async {
                 match read {
                     0 => frames::write_frame(stream, &Frame::End).await,

@@ -58,15 +58,16 @@ impl Hands<'_> {
         let Some(settled) = self.proposed(path).await? else {
             return match self.found(path).await? {
                 None => Ok(None),
-                Some(_) => Err(CallError::Told(format!(
+                Some(_) => Err(CallError::RespondToModel(format!(
                     "{path} is not part of the repository; a command made it, and no proposal will hold it. To \
                      propose a file there, write it with write_file."
                 ))),
             };
         };
         if self.found(path).await?.as_ref() != Some(&settled.bytes) {
-            let content = String::from_utf8(settled.bytes.clone())
-                .map_err(|_| CallError::Told(format!("{path} is not text and was changed by a command.")))?;
+            let content = String::from_utf8(settled.bytes.clone()).map_err(|_| {
+                CallError::RespondToModel(format!("{path} is not text and was changed by a command."))
+            })?;
             let executable = Some(settled.mode == FileMode::Executable);
             self.toolbox.write_file(&WriteFile { path: path.to_string(), content, executable }).await?;
         }
@@ -77,7 +78,7 @@ impl Hands<'_> {
     /// is told.
     pub(super) async fn hold(&mut self, path: RepoPath, mode: FileMode) -> Result<(), CallError> {
         let Some(bytes) = self.found(&path).await? else {
-            return Err(CallError::Told(format!("{path} was written and is gone again.")));
+            return Err(CallError::RespondToModel(format!("{path} was written and is gone again.")));
         };
         let content = ChangedContent::File { mode, bytes };
         self.check(&[Change { path: path.clone(), content: content.clone() }]).await?;
@@ -100,7 +101,7 @@ impl Hands<'_> {
         match self.workspace.propose(changes.to_vec()).await {
             Ok(_) => Ok(()),
             Err(error @ WorkspaceError::RefusedChange { .. }) => {
-                Err(CallError::Told(format!("This cannot be part of a proposal: {error}.")))
+                Err(CallError::RespondToModel(format!("This cannot be part of a proposal: {error}.")))
             }
             Err(error) => Err(unreachable_base(error)),
         }
@@ -141,5 +142,5 @@ pub fn changes_of(written: &BTreeMap<RepoPath, ChangedContent>) -> Vec<Change> {
 
 /// Our own object store failing ends the run, as a lost sandbox does.
 pub(super) fn unreachable_base(error: WorkspaceError) -> CallError {
-    CallError::Lost(SandboxError::Gone(error.to_string()))
+    CallError::Fatal(SandboxError::Gone(error.to_string()))
 }

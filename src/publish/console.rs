@@ -1,14 +1,14 @@
 //! A job's transcript as it happens, a line an event, for people at a terminal.
 
 use crate::domain::{
-    AssistantBlock, Message, Outcome, Resumption, TestRun, ToolArguments, ToolCall, TranscriptEvent,
+    AssistantBlock, JobOutcome, Message, ResumeReason, TestRun, ToolArguments, ToolCall, TranscriptEvent,
 };
 
 /// Longest line, in characters.
 const LINE_CHARS_MAX: usize = 140;
 
 /// The event in a line; `None` for what only repeats another.
-pub fn narrate(event: &TranscriptEvent) -> Option<String> {
+pub fn console_line(event: &TranscriptEvent) -> Option<String> {
     let line = match event {
         TranscriptEvent::StateChanged { state } => format!("● {}", state.name()),
         TranscriptEvent::Prepared { base, base_branch, settings } => format!(
@@ -74,13 +74,13 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
             format!("  verdict: not verified. {explanation}")
         }
         TranscriptEvent::Released { by } => format!("  {by} says that it may be published"),
-        TranscriptEvent::Resumed { by, why: Resumption::Continued { .. }, .. } => {
+        TranscriptEvent::Resumed { by, why: ResumeReason::Continued { .. }, .. } => {
             format!("  {by} has it continued")
         }
-        TranscriptEvent::Resumed { by, why: Resumption::Reviewed { pull_request, feedback }, .. } => {
+        TranscriptEvent::Resumed { by, why: ResumeReason::Reviewed { pull_request, feedback }, .. } => {
             format!("  {by} asks for changes in #{pull_request}: {} remarks", feedback.len())
         }
-        TranscriptEvent::Resumed { why: Resumption::ChecksFailed { pull_request, checks, .. }, .. } => {
+        TranscriptEvent::Resumed { why: ResumeReason::ChecksFailed { pull_request, checks, .. }, .. } => {
             format!("  {} checks failed on #{pull_request}", checks.len())
         }
         TranscriptEvent::BranchFound { head, .. } => format!("  goes on from {} on GitHub", head.short()),
@@ -88,11 +88,11 @@ pub fn narrate(event: &TranscriptEvent) -> Option<String> {
         TranscriptEvent::EscalationDecided { reason } => format!("  escalation: {}", reason.name()),
         TranscriptEvent::Note { .. } => return None,
         TranscriptEvent::Ended { outcome } => match outcome {
-            Outcome::Proposed { branch, head, .. } => format!("● proposed: {branch} at {}", head.short()),
-            Outcome::Held { head, .. } => format!("● held back: {}", head.short()),
-            Outcome::Escalated { reason } => format!("● escalated: {}", reason.name()),
-            Outcome::Cancelled { why } => format!("● cancelled: {why}"),
-            Outcome::Failed { why } => format!("● failed: {why}"),
+            JobOutcome::Proposed { branch, head, .. } => format!("● proposed: {branch} at {}", head.short()),
+            JobOutcome::Held { head, .. } => format!("● held back: {}", head.short()),
+            JobOutcome::Escalated { reason } => format!("● escalated: {}", reason.name()),
+            JobOutcome::Cancelled { why } => format!("● cancelled: {why}"),
+            JobOutcome::Failed { why } => format!("● failed: {why}"),
         },
     };
     Some(one_line(&line))
@@ -106,7 +106,7 @@ fn run_in_words(run: &TestRun) -> String {
         1 => format!(", failing: {}", failing[0].0),
         count => format!(", {count} failing: {}, …", failing[0].0),
     };
-    let cut = if run.result.output.is_cut() { ", output cut" } else { "" };
+    let cut = if run.result.output.is_truncated() { ", output cut" } else { "" };
     format!("{} after {seconds:.1} s{failed}{cut}", run.result.ending.describe())
 }
 
@@ -159,6 +159,6 @@ mod tests {
             model: None,
             milliseconds: 0,
         };
-        assert_eq!(narrate(&event).unwrap(), "  model:  [2J look here  [read_file src/a.rs]");
+        assert_eq!(console_line(&event).unwrap(), "  model:  [2J look here  [read_file src/a.rs]");
     }
 }

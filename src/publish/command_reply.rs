@@ -2,21 +2,21 @@
 
 use std::fmt::Write as _;
 
-use super::evidence::Evidence;
 use super::escape::{code_span, cut, inline};
+use super::evidence::Evidence;
 use super::words::spend;
-use crate::domain::{CommentId, JobState, Login, Outcome, PullRequestNumber};
+use crate::domain::{CommentId, JobOutcome, JobState, Login, PullRequestNumber};
 
 /// What an answer is told apart by: its hidden first line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AnswerTo<'a> {
+pub enum ReplyTarget<'a> {
     /// A command: each comment is answered once.
     Comment(CommentId),
     /// Somebody who may give none: they are told once on an issue.
     Refused(&'a Login),
 }
 
-impl AnswerTo<'_> {
+impl ReplyTarget<'_> {
     /// The line.
     pub fn marker(&self) -> String {
         match self {
@@ -33,7 +33,7 @@ impl AnswerTo<'_> {
 
 /// What came of a command.
 #[derive(Debug)]
-pub enum Answer<'a> {
+pub enum CommandReply<'a> {
     /// A job begins.
     Begun,
     /// There is one already.
@@ -75,54 +75,54 @@ pub enum Answer<'a> {
 }
 
 /// The comment.
-pub fn render(to: AnswerTo<'_>, answer: &Answer<'_>) -> String {
+pub fn render(to: ReplyTarget<'_>, answer: &CommandReply<'_>) -> String {
     format!("{}\n{}\n", to.marker(), words(answer))
 }
 
-fn words(answer: &Answer<'_>) -> String {
+fn words(answer: &CommandReply<'_>) -> String {
     match answer {
-        Answer::Begun => "On it. The progress is told in a comment on the issue.".to_owned(),
-        Answer::UnderWay => {
+        CommandReply::Begun => "On it. The progress is told in a comment on the issue.".to_owned(),
+        CommandReply::UnderWay => {
             "There is a job under way for this issue; `/agent-fix status` says where it stands, `/agent-fix stop` \
              ends it."
                 .to_owned()
         }
-        Answer::Stopped => "Stopping. Nothing more is spent on it.".to_owned(),
-        Answer::NothingToStop => "Nothing is under way here.".to_owned(),
-        Answer::Status(evidence) => status(evidence),
-        Answer::Explained(evidence) => explained(evidence),
-        Answer::NoJob => "There was no job for this issue yet; `/agent-fix` begins one.".to_owned(),
-        Answer::Released => "It goes out as it was shown. The draft pull request follows.".to_owned(),
-        Answer::NothingHeld => "Nothing is held back here.".to_owned(),
-        Answer::StillHeld => {
+        CommandReply::Stopped => "Stopping. Nothing more is spent on it.".to_owned(),
+        CommandReply::NothingToStop => "Nothing is under way here.".to_owned(),
+        CommandReply::Status(evidence) => status(evidence),
+        CommandReply::Explained(evidence) => explained(evidence),
+        CommandReply::NoJob => "There was no job for this issue yet; `/agent-fix` begins one.".to_owned(),
+        CommandReply::Released => "It goes out as it was shown. The draft pull request follows.".to_owned(),
+        CommandReply::NothingHeld => "Nothing is held back here.".to_owned(),
+        CommandReply::StillHeld => {
             "A verified change is held back: `/agent-fix publish` lets it go out, and then it can be reviewed; \
              `/agent-fix retry` begins anew."
                 .to_owned()
         }
-        Answer::Continued => "Going on from where it ended. The progress is told in a comment on the issue.".to_owned(),
-        Answer::NothingToContinue => {
+        CommandReply::Continued => "Going on from where it ended. The progress is told in a comment on the issue.".to_owned(),
+        CommandReply::NothingToContinue => {
             "It ended before the agent's first step, so there is nothing to go on from; `/agent-fix retry` begins \
              anew."
                 .to_owned()
         }
-        Answer::SayWhatToChange => {
+        CommandReply::SayWhatToChange => {
             "It is proposed. To have it changed, review the pull request and request changes, or speak to me in a \
              comment there."
                 .to_owned()
         }
-        Answer::RoundsUsedUp(max) => format!(
+        CommandReply::RoundsUsedUp(max) => format!(
             "This pull request has had its {max} rounds of changes. Push to its branch yourself, or close it and say \
              `/agent-fix retry` on the issue."
         ),
-        Answer::NothingAsked => "The review does not say what to change.".to_owned(),
-        Answer::Superseded => {
+        CommandReply::NothingAsked => "The review does not say what to change.".to_owned(),
+        CommandReply::Superseded => {
             "The issue has been taken up anew since; this pull request is not worked on any more.".to_owned()
         }
-        Answer::Refused(why) => format!("Not done: {}.", inline(&cut(why, 500))),
-        Answer::NotOurs => {
+        CommandReply::Refused(why) => format!("Not done: {}.", inline(&cut(why, 500))),
+        CommandReply::NotOurs => {
             "This is no pull request of mine. I work on issues: give the command there.".to_owned()
         }
-        Answer::Help(unknown) => help(*unknown),
+        CommandReply::Help(unknown) => help(*unknown),
     }
 }
 
@@ -138,16 +138,16 @@ fn status(evidence: &Evidence) -> String {
     text
 }
 
-fn ended(outcome: &Outcome) -> String {
+fn ended(outcome: &JobOutcome) -> String {
     match outcome {
-        Outcome::Proposed { pull_request: Some(PullRequestNumber(number)), .. } => {
+        JobOutcome::Proposed { pull_request: Some(PullRequestNumber(number)), .. } => {
             format!("Done: the draft pull request is #{number}.")
         }
-        Outcome::Proposed { branch, .. } => format!("Done: the change is on {}.", code_span(branch)),
-        Outcome::Held { .. } => "Done, and held back: `/agent-fix publish` lets it go out.".to_owned(),
-        Outcome::Escalated { .. } => "It needs a person: see the comment that says why.".to_owned(),
-        Outcome::Cancelled { why } => format!("Called off: {}.", inline(&cut(why, 500))),
-        Outcome::Failed { why } => format!("Mendwright itself failed: {}.", inline(&cut(why, 500))),
+        JobOutcome::Proposed { branch, .. } => format!("Done: the change is on {}.", code_span(branch)),
+        JobOutcome::Held { .. } => "Done, and held back: `/agent-fix publish` lets it go out.".to_owned(),
+        JobOutcome::Escalated { .. } => "It needs a person: see the comment that says why.".to_owned(),
+        JobOutcome::Cancelled { why } => format!("Called off: {}.", inline(&cut(why, 500))),
+        JobOutcome::Failed { why } => format!("Mendwright itself failed: {}.", inline(&cut(why, 500))),
     }
 }
 
@@ -203,21 +203,21 @@ mod tests {
         let mut waiting = evidence.clone();
         waiting.outcome = None;
         waiting.state = JobState::Working;
-        let to = AnswerTo::Comment(CommentId(7));
+        let to = ReplyTarget::Comment(CommentId(7));
         let answers = [
-            Answer::Begun,
-            Answer::UnderWay,
-            Answer::Stopped,
-            Answer::NothingToStop,
-            Answer::Status(&waiting),
-            Answer::Explained(&waiting),
-            Answer::NoJob,
-            Answer::Released,
-            Answer::NothingHeld,
-            Answer::Refused("the issue is locked, says @everyone"),
-            Answer::NotOurs,
-            Answer::Help(Some("me`nd")),
-            Answer::Help(None),
+            CommandReply::Begun,
+            CommandReply::UnderWay,
+            CommandReply::Stopped,
+            CommandReply::NothingToStop,
+            CommandReply::Status(&waiting),
+            CommandReply::Explained(&waiting),
+            CommandReply::NoJob,
+            CommandReply::Released,
+            CommandReply::NothingHeld,
+            CommandReply::Refused("the issue is locked, says @everyone"),
+            CommandReply::NotOurs,
+            CommandReply::Help(Some("me`nd")),
+            CommandReply::Help(None),
         ];
         let told: Vec<String> = answers.iter().map(words).collect();
         insta::assert_snapshot!(told.join("\n\n---\n"), @r"
@@ -288,8 +288,8 @@ mod tests {
         | `/agent-fix help` | this |
         ");
         let body = render(to, &answers[0]);
-        assert!(to.is(&body) && !AnswerTo::Comment(CommentId(8)).is(&body));
+        assert!(to.is(&body) && !ReplyTarget::Comment(CommentId(8)).is(&body));
         let login: Login = "ada".parse().unwrap();
-        assert!(AnswerTo::Refused(&login).is(&render(AnswerTo::Refused(&login), &answers[9])));
+        assert!(ReplyTarget::Refused(&login).is(&render(ReplyTarget::Refused(&login), &answers[9])));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
-use super::{Parts, publication};
+use super::{WorkerContext, publication};
 use crate::store::Journal;
 
 /// Takes orders to tell, and carries them out one after the other.
@@ -32,7 +32,7 @@ impl Teller {
 
     /// Tells until it is closed. What is being told then is told to its end: a comment that is cut off
     /// while it is made may be there all the same, and be made twice.
-    pub(super) async fn run(&self, parts: &Parts, journal: &Journal) {
+    pub(super) async fn run(&self, parts: &WorkerContext, journal: &Journal) {
         while !self.closed.load(Ordering::Acquire) {
             if self.due.swap(false, Ordering::AcqRel) {
                 publication::progress(parts, journal).await;

@@ -9,12 +9,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::domain::{Authorization, authorize};
 use crate::domain::{Job, JobId};
 use crate::github::GitHubError;
 use crate::store::StoreError;
-use crate::domain::{Authorisation, authorise};
 
-use super::Parts;
+use super::WorkerContext;
 use super::publication::EYES;
 
 /// How often is looked for a job that nobody woke us for.
@@ -25,17 +25,17 @@ const HEAD_START: Duration = Duration::from_millis(200);
 const REMEMBERED_MAX: usize = 1_000;
 
 /// Greets.
-pub struct Greeter {
-    parts: Parts,
+pub struct Acknowledger {
+    parts: WorkerContext,
     /// Wakes it.
     arrived: Arc<Notify>,
     /// Jobs that were greeted, or are not to be.
     looked_at: HashSet<JobId>,
 }
 
-impl Greeter {
+impl Acknowledger {
     /// A greeter that `arrived` wakes.
-    pub fn new(parts: Parts, arrived: Arc<Notify>) -> Self {
+    pub fn new(parts: WorkerContext, arrived: Arc<Notify>) -> Self {
         Self { parts, arrived, looked_at: HashSet::new() }
     }
 
@@ -61,7 +61,7 @@ impl Greeter {
     }
 
     async fn round(&mut self) -> Result<(), StoreError> {
-        let waiting = self.parts.store.jobs_nobody_saw(EYES).await?;
+        let waiting = self.parts.store.unacknowledged_jobs(EYES).await?;
         if self.looked_at.len() > REMEMBERED_MAX {
             self.looked_at.clear();
         }
@@ -72,7 +72,7 @@ impl Greeter {
             match self.greet(&job).await {
                 Ok(greeted) => {
                     if greeted {
-                        self.parts.store.note_effect(&job, EYES, "eyes", (self.parts.clock)()).await?;
+                        self.parts.store.record_effect(&job, EYES, "eyes", (self.parts.clock)()).await?;
                     }
                     self.looked_at.insert(job.id);
                 }
@@ -85,13 +85,13 @@ impl Greeter {
 
     /// False: who asked may not, and the worker will say so.
     async fn greet(&self, job: &Job) -> Result<bool, GitHubError> {
-        let Parts { github, rules, .. } = &self.parts;
+        let WorkerContext { github, policy, .. } = &self.parts;
         let trigger = &job.trigger;
         let permission = github.permission(&trigger.repository, &trigger.labeller).await?;
-        let bots = &rules.bots_allowed;
-        match authorise(permission, &trigger.labeller, trigger.labeller_is_bot, bots) {
-            Authorisation::Refused { .. } => Ok(false),
-            Authorisation::Allowed => {
+        let bots = &policy.bots_allowed;
+        match authorize(permission, &trigger.labeller, trigger.labeller_is_bot, bots) {
+            Authorization::Refused { .. } => Ok(false),
+            Authorization::Allowed => {
                 github.react_with_eyes(&trigger.repository, trigger.issue.number).await?;
                 Ok(true)
             }

@@ -4,12 +4,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CommentId, Login, PullRequestNumber, Recorded, Sha, TranscriptEvent};
+use super::{CommentId, Login, PullRequestNumber, RecordedEvent, Sha, TranscriptEvent};
 
 /// What a round may spend on top of all that was spent before; where nothing is said, as much as a new
 /// job. Never more than that.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Grant {
+#[schemars(rename = "Grant")]
+pub struct BudgetExtension {
     /// US cents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cents: Option<u32>,
@@ -21,11 +22,12 @@ pub struct Grant {
 /// Why an ended job is taken up again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Resumption {
+#[schemars(rename = "Resumption")]
+pub enum ResumeReason {
     /// Somebody said `continue`.
     Continued {
         /// What it may spend.
-        grant: Grant,
+        grant: BudgetExtension,
         /// Their comment, as they wrote it.
         words: String,
     },
@@ -62,7 +64,7 @@ pub struct FailedCheck {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Feedback {
     /// Where it is answered.
-    pub place: FeedbackPlace,
+    pub place: FeedbackLocation,
     /// Who asks.
     pub by: Login,
     /// What they wrote, as they wrote it; of a thread, all that was written by people who may write,
@@ -73,7 +75,8 @@ pub struct Feedback {
 /// Where feedback stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "place")]
-pub enum FeedbackPlace {
+#[schemars(rename = "FeedbackPlace")]
+pub enum FeedbackLocation {
     /// The words of a review as a whole, or a comment below the pull request.
     PullRequest {
         /// GitHub's id of the review or comment.
@@ -93,29 +96,29 @@ pub enum FeedbackPlace {
 }
 
 /// Which round the transcript is in, from 1.
-pub fn round_of(transcript: &[Recorded]) -> u32 {
+pub fn round_of(transcript: &[RecordedEvent]) -> u32 {
     let resumed =
         transcript.iter().filter(|recorded| matches!(recorded.event, TranscriptEvent::Resumed { .. }));
     u32::try_from(resumed.count()).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 /// The present round: what was recorded since the job was taken up last, that event first.
-pub fn present_round(transcript: &[Recorded]) -> &[Recorded] {
-    let is_resumed = |recorded: &Recorded| matches!(recorded.event, TranscriptEvent::Resumed { .. });
+pub fn present_round(transcript: &[RecordedEvent]) -> &[RecordedEvent] {
+    let is_resumed = |recorded: &RecordedEvent| matches!(recorded.event, TranscriptEvent::Resumed { .. });
     &transcript[transcript.iter().rposition(is_resumed).unwrap_or(0)..]
 }
 
 /// What was recorded since the ground last changed: by a new round, or by others' commits on the branch.
 /// Only there does a decision count, or somebody's word on what was decided.
-pub fn on_present_ground(transcript: &[Recorded]) -> &[Recorded] {
-    let is_ground = |recorded: &Recorded| {
+pub fn on_present_ground(transcript: &[RecordedEvent]) -> &[RecordedEvent] {
+    let is_ground = |recorded: &RecordedEvent| {
         matches!(recorded.event, TranscriptEvent::Resumed { .. } | TranscriptEvent::BranchFound { .. })
     };
     &transcript[transcript.iter().rposition(is_ground).unwrap_or(0)..]
 }
 
 /// The pull request that the job opened, if it has.
-pub fn opened_pull_request(transcript: &[Recorded]) -> Option<PullRequestNumber> {
+pub fn opened_pull_request(transcript: &[RecordedEvent]) -> Option<PullRequestNumber> {
     transcript.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::Published { kind, reference } if kind == "pull_request" => {
             let number = reference.strip_prefix('#')?.parse().ok()?;
@@ -126,7 +129,7 @@ pub fn opened_pull_request(transcript: &[Recorded]) -> Option<PullRequestNumber>
 }
 
 /// The head of the job's branch that it works on top of, where the branch is on GitHub.
-pub fn branch_found(transcript: &[Recorded]) -> Option<&Sha> {
+pub fn branch_found(transcript: &[RecordedEvent]) -> Option<&Sha> {
     present_round(transcript).iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::BranchFound { head, .. } => Some(head),
         _ => None,
@@ -134,11 +137,11 @@ pub fn branch_found(transcript: &[Recorded]) -> Option<&Sha> {
 }
 
 /// What reviewers asked for since something was last published.
-pub fn unanswered(transcript: &[Recorded]) -> Vec<&Feedback> {
-    let is_published = |recorded: &Recorded| matches!(recorded.event, TranscriptEvent::Published { .. });
+pub fn unanswered(transcript: &[RecordedEvent]) -> Vec<&Feedback> {
+    let is_published = |recorded: &RecordedEvent| matches!(recorded.event, TranscriptEvent::Published { .. });
     let since = transcript.iter().rposition(is_published).map_or(0, |at| at + 1);
     let asked = transcript[since..].iter().filter_map(|recorded| match &recorded.event {
-        TranscriptEvent::Resumed { why: Resumption::Reviewed { feedback, .. }, .. } => Some(feedback),
+        TranscriptEvent::Resumed { why: ResumeReason::Reviewed { feedback, .. }, .. } => Some(feedback),
         _ => None,
     });
     asked.flatten().collect()

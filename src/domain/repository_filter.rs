@@ -66,22 +66,22 @@ impl fmt::Display for RepositoryPattern {
 
 /// Who is served.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Served {
+pub struct RepositoryFilter {
     /// These; empty: all.
     pub allowed: Vec<RepositoryPattern>,
     /// But not these.
     pub denied: Vec<RepositoryPattern>,
 }
 
-impl Served {
+impl RepositoryFilter {
     /// Whether a repository is served.
-    pub fn serves(&self, repository: &RepositoryName) -> bool {
+    pub fn allows(&self, repository: &RepositoryName) -> bool {
         let any = |patterns: &[RepositoryPattern]| patterns.iter().any(|one| one.matches(repository));
         (self.allowed.is_empty() || any(&self.allowed)) && !any(&self.denied)
     }
 
     /// Whether a repository of the account can be.
-    pub fn serves_some_of(&self, account: &str) -> bool {
+    pub fn may_allow_account(&self, account: &str) -> bool {
         let all_denied = self.denied.iter().any(|one| one.name == "*" && one.matches_account(account));
         let any = self.allowed.iter().any(|one| one.matches_account(account));
         (self.allowed.is_empty() || any) && !all_denied
@@ -92,9 +92,9 @@ impl Served {
 mod tests {
     use super::*;
 
-    fn served(allowed: &[&str], denied: &[&str]) -> Served {
+    fn served(allowed: &[&str], denied: &[&str]) -> RepositoryFilter {
         let patterns = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-        Served { allowed: patterns(allowed), denied: patterns(denied) }
+        RepositoryFilter { allowed: patterns(allowed), denied: patterns(denied) }
     }
 
     #[test]
@@ -110,12 +110,12 @@ mod tests {
             ("ada/my-tools-x-rs", false),
             ("evil/tools-x-rs", false),
         ] {
-            assert_eq!(rules.serves(&name.parse().unwrap()), expected, "{name}");
+            assert_eq!(rules.allows(&name.parse().unwrap()), expected, "{name}");
         }
-        assert!(Served::default().serves(&"ada/x".parse().unwrap()));
-        assert!(!served(&[], &["ada"]).serves(&"ada/x".parse().unwrap()));
-        assert!(!rules.serves_some_of("evil") && rules.serves_some_of("octo-org"));
-        assert!(!served(&["octo-org"], &[]).serves_some_of("ada"));
+        assert!(RepositoryFilter::default().allows(&"ada/x".parse().unwrap()));
+        assert!(!served(&[], &["ada"]).allows(&"ada/x".parse().unwrap()));
+        assert!(!rules.may_allow_account("evil") && rules.may_allow_account("octo-org"));
+        assert!(!served(&["octo-org"], &[]).may_allow_account("ada"));
     }
 
     #[test]

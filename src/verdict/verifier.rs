@@ -3,20 +3,20 @@
 use std::collections::BTreeSet;
 
 use crate::domain::flag::FLAG_NAMES_MAX;
-use crate::domain::{Change, ChangedContent, Ending, FailedTest, Flag, Sha, TestRun};
+use crate::domain::{Change, ChangedContent, ExitStatus, FailedTest, Flag, Sha, TestRun};
 use crate::workspace::Proposal;
 
 use super::Verified;
-use super::beside::{Beside, beside};
 use super::compare::{flags as compare_reports, refuses};
-use crate::setup::Environment;
+use super::known_failures::{Beside, beside};
 use super::proof::{is_brought, judge_proof, test_changes_of};
 use super::rules::{TestPaths, bears_on_existing_tests, forbidden_path, is_harness};
-use crate::testing::{SuiteError, run_suite};
 use super::suspicion::suspicious_lines;
+use crate::setup::Environment;
+use crate::testing::{SuiteError, run_suite};
 
 /// Everything a verdict rests on, besides the proposal itself.
-pub struct Judge<'a> {
+pub struct Verifier<'a> {
     /// Where the trees and the fresh sandboxes come from, with the rules of the base branch.
     pub environment: &'a Environment,
     /// The suite's run before any change.
@@ -29,12 +29,12 @@ pub enum Verdict {
     /// It may be published.
     Verified(Box<Verified>),
     /// It may not; the words go back to the model.
-    Red(Box<Red>),
+    Rejected(Box<Rejected>),
 }
 
 /// A proposal that may not be published.
 #[derive(Debug, Clone)]
-pub struct Red {
+pub struct Rejected {
     /// The tree that was judged.
     pub tree: Sha,
     /// Why not, in words for the model and for people.
@@ -63,14 +63,14 @@ enum BaseTests {
     Flagged(Vec<Flag>),
 }
 
-impl Judge<'_> {
+impl Verifier<'_> {
     /// Judges the base with `changes` applied. `known` is the red verdict before this one: the same
     /// tree is not run again.
-    pub async fn judge(&self, changes: &[Change], known: Option<&Red>) -> Result<Verdict, SuiteError> {
+    pub async fn judge(&self, changes: &[Change], known: Option<&Rejected>) -> Result<Verdict, SuiteError> {
         let mut verdict = self.weigh(changes, known).await?;
         let explanation = match &mut verdict {
             Verdict::Verified(verified) => &mut verified.explanation,
-            Verdict::Red(red) => &mut red.explanation,
+            Verdict::Rejected(red) => &mut red.explanation,
         };
         for remark in self.environment.take_remarks() {
             explanation.push_str("\n\n");
@@ -79,14 +79,19 @@ impl Judge<'_> {
         Ok(verdict)
     }
 
-    async fn weigh(&self, changes: &[Change], known: Option<&Red>) -> Result<Verdict, SuiteError> {
+    async fn weigh(&self, changes: &[Change], known: Option<&Rejected>) -> Result<Verdict, SuiteError> {
         let (workspace, settings) = (self.environment.workspace(), self.environment.settings());
         let proposal = workspace.propose(changes.to_vec()).await?;
         if let Some(known) = known.filter(|known| known.tree == proposal.tree) {
-            return Ok(Verdict::Red(Box::new(known.clone())));
+            return Ok(Verdict::Rejected(Box::new(known.clone())));
         }
         let red = |explanation: String, run: Option<TestRun>, refused: bool| {
-            Ok(Verdict::Red(Box::new(Red { tree: proposal.tree.clone(), explanation, run, refused })))
+            Ok(Verdict::Rejected(Box::new(Rejected {
+                tree: proposal.tree.clone(),
+                explanation,
+                run,
+                refused,
+            })))
         };
         if proposal.paths.is_empty() {
             return red("Nothing has been changed, so there is nothing to propose.".into(), None, false);
@@ -155,7 +160,7 @@ impl Judge<'_> {
     /// A suite that ends well at the base is green for this, be it without a test: the change must
     /// bring one.
     fn proof_needed(&self) -> bool {
-        self.baseline.ended_well() && self.environment.settings().proof_required
+        self.baseline.exited_successfully() && self.environment.settings().proof_required
     }
 
     /// What a run is worth beside the base's. `Err` is why it is not enough, as the end of a sentence.
@@ -176,8 +181,11 @@ impl Judge<'_> {
         let before = self.baseline.failed();
         let mut new = run.failed();
         new.retain(|test| !before.contains(test));
-        let ended = matches!(run.result.ending, Ending::Exited { .. });
-        ended && !run.ended_well() && !new.is_empty() && new.iter().all(|test| !is_brought(test, changes))
+        let ended = matches!(run.result.ending, ExitStatus::Exited { .. });
+        ended
+            && !run.exited_successfully()
+            && !new.is_empty()
+            && new.iter().all(|test| !is_brought(test, changes))
     }
 
     /// The suite with the tests that the base has, as the base has them, and what runs them. Where the
@@ -194,7 +202,7 @@ impl Judge<'_> {
         let (mut kept, mut held_back, mut flags) = (Vec::new(), Vec::new(), Vec::new());
         let (mut changed_tests, mut changed_harness) = (Vec::new(), Vec::new());
         for change in changes {
-            let exists = workspace.base_has(&change.path).await?;
+            let exists = workspace.base_contains(&change.path).await?;
             let changed = proposal.paths.contains(&change.path);
             if !changed || !bears_on_existing_tests(tests, settings, &change.path, exists) {
                 kept.push(change.clone());
@@ -212,7 +220,7 @@ impl Judge<'_> {
         }
         let strict = workspace.propose(kept).await?;
         let outcome = self.run_at(&strict.tree, "base-tests").await?;
-        if !self.baseline.ended_well() {
+        if !self.baseline.exited_successfully() {
             let (outcome, run) = match outcome {
                 Ok(run) => match self.standing(&run) {
                     Ok(unchanged) if unchanged.fixes_all_of(standing) => (String::new(), None),
@@ -323,7 +331,7 @@ impl Judge<'_> {
         let toolbox = match self.environment.fresh(tree, purpose).await? {
             Ok(toolbox) => toolbox,
             Err(failure) => {
-                return Ok(Err(format!("The set-up fails with your changes: {}", failure.in_words())));
+                return Ok(Err(format!("The set-up fails with your changes: {}", failure.describe())));
             }
         };
         let run = run_suite(&toolbox, self.environment.settings()).await;
@@ -336,7 +344,7 @@ impl Judge<'_> {
         let before = self.baseline.result.ending.describe();
         let counted = match (run.report.is_known(), run.report.counts) {
             (false, _) => " Nothing but the exit code is known of it.".to_owned(),
-            (true, Some(counts)) => format!(" Tests: {} ({}).", counts.in_words(), run.report.origin()),
+            (true, Some(counts)) => format!(" Tests: {} ({}).", counts.describe(), run.report.origin()),
             (true, None) => String::new(),
         };
         let passed = match standing {
@@ -384,7 +392,7 @@ impl Standing {
 }
 
 fn not_green(run: &TestRun) -> String {
-    if let Some(why) = run.report.contradicts_success().filter(|_| run.ended_well()) {
+    if let Some(why) = run.report.contradicts_success().filter(|_| run.exited_successfully()) {
         return format!(
             "`{}` ended with exit code 0, but {why}. That is not a suite that passes.",
             run.command
@@ -393,7 +401,7 @@ fn not_green(run: &TestRun) -> String {
     let advice = run.result.ending.advice().map(|advice| format!(" {advice}")).unwrap_or_default();
     let failed = run.failed();
     let failing = if failed.is_empty() { String::new() } else { format!(" Failing:{}", names(&failed)) };
-    let lost = match run.names_may_be_lost() {
+    let lost = match run.may_miss_failed_tests() {
         true => "\nIts output was cut: tests may have failed that are not named.",
         false => "",
     };

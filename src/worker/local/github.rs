@@ -6,18 +6,17 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 
 use crate::domain::{
-    CommentId, FailedCheck, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryName,
+    CommentId, FailedCheck, IssueNumber, IssueSnapshot, Login, Permission, PullRequestNumber, RepositoryName,
     RepositoryRef, Sha,
 };
 use crate::github::{
-    AppIdentity, CheckRun, ClosingPullRequest, Comment, GitAccess, GitHub, GitHubError, Issue, IssueComment,
-    Label, MadeCommit, NewCommit, NewPullRequest, Permission, PullRequest, Repository, ReviewComment,
-    Reviewers,
+    AppIdentity, CheckRun, ClosingPullRequest, Comment, CreatedCommit, GitAccess, GitHub, GitHubError, Issue,
+    IssueComment, Label, NewCommit, NewPullRequest, PullRequest, Repository, ReviewComment, Reviewers,
 };
 use crate::workspace::{LocalRepository, WorkspaceError};
 
 /// The forge.
-pub(super) struct LocalForge {
+pub(super) struct LocalGitHub {
     repository: LocalRepository,
     access: GitAccess,
     /// The branch or revision to start from.
@@ -35,7 +34,7 @@ pub struct Published {
     pub pull_request: Option<(String, String)>,
 }
 
-impl LocalForge {
+impl LocalGitHub {
     pub(super) fn new(
         repository: LocalRepository,
         base: String,
@@ -60,7 +59,7 @@ impl LocalForge {
 }
 
 #[async_trait]
-impl GitHub for LocalForge {
+impl GitHub for LocalGitHub {
     async fn repository(&self, at: &RepositoryRef) -> Result<Repository, GitHubError> {
         Ok(Repository {
             name: at.name.clone(),
@@ -98,7 +97,7 @@ impl GitHub for LocalForge {
         Ok(Vec::new())
     }
 
-    async fn pull_requests_that_close(
+    async fn closing_pull_requests(
         &self,
         _: &RepositoryRef,
         _: &RepositoryName,
@@ -179,7 +178,7 @@ impl GitHub for LocalForge {
         &self,
         _at: &RepositoryRef,
         new: &NewCommit,
-    ) -> Result<MadeCommit, GitHubError> {
+    ) -> Result<CreatedCommit, GitHubError> {
         Err(GitHubError::Rejected {
             what: format!("making a commit on {:?}", new.branch),
             detail: "a repository on this machine signs nothing".to_owned(),

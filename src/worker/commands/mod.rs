@@ -2,6 +2,8 @@
 //! all of them are busy. Each command is a row of the store until it was carried out and answered: a
 //! clerk that is killed in between does it again, and finds what it did. One clerk to a store.
 
+mod review_requests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,19 +12,21 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::domain::authorize_command;
 use crate::domain::{
-    Ask, CommentCommand, Grant, Job, JobState, Message, Outcome, PullRequestNumber, Resumption, SaidIn,
-    TranscriptEvent, Trigger,
+    BudgetExtension, CommandRequest, Job, JobOutcome, JobState, Message, PullRequestNumber, RequestSource,
+    ResumeReason, SlashCommand, TranscriptEvent, Trigger,
 };
 use crate::github::GitHubError;
 use crate::publish::Evidence;
-use crate::publish::answers::{Answer, AnswerTo, render};
-use crate::store::{DeliveryRecorded, DeliveryRequest, DueAsk, NewDelivery, StoreError, TakenUp};
-use crate::domain::may_command;
+use crate::publish::command_reply::{CommandReply, ReplyTarget, render};
+use crate::store::{
+    DeliveryRecorded, DeliveryRequest, NewDelivery, PendingCommand, ResumeOutcome, StoreError,
+};
 
-use super::Parts;
-use super::hold::{Release, ReleaseError, release};
-use super::revise::ROUND_PAUSE;
+use self::review_requests::ROUND_PAUSE;
+use super::WorkerContext;
+use super::approval::{Approval, ApprovalError, release};
 
 /// How often is looked for a command that nobody woke us for.
 const POLL: Duration = Duration::from_secs(5);
@@ -30,15 +34,15 @@ const POLL: Duration = Duration::from_secs(5);
 const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Carries commands out.
-pub struct Clerk {
-    pub(super) parts: Parts,
+pub struct CommandProcessor {
+    pub(super) parts: WorkerContext,
     /// Wakes it.
     asked: Arc<Notify>,
 }
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ClerkError {
+pub(super) enum CommandError {
     #[error(transparent)]
     GitHub(#[from] GitHubError),
     #[error(transparent)]
@@ -53,18 +57,18 @@ pub(super) enum Done {
     Later(Duration),
 }
 
-impl From<ReleaseError> for ClerkError {
-    fn from(error: ReleaseError) -> Self {
+impl From<ApprovalError> for CommandError {
+    fn from(error: ApprovalError) -> Self {
         match error {
-            ReleaseError::GitHub(error) => Self::GitHub(error),
-            ReleaseError::Store(error) => Self::Store(error),
+            ApprovalError::GitHub(error) => Self::GitHub(error),
+            ApprovalError::Store(error) => Self::Store(error),
         }
     }
 }
 
-impl Clerk {
+impl CommandProcessor {
     /// A clerk that `asked` wakes.
-    pub fn new(parts: Parts, asked: Arc<Notify>) -> Self {
+    pub fn new(parts: WorkerContext, asked: Arc<Notify>) -> Self {
         Self { parts, asked }
     }
 
@@ -100,39 +104,39 @@ impl Clerk {
     /// Carries the oldest due command out. False: there is none.
     async fn step(&self) -> Result<bool, StoreError> {
         let store = &self.parts.store;
-        let Some(due) = store.due_ask(self.now()).await? else { return Ok(false) };
-        let DueAsk { id, ask, received_at } = &due;
+        let Some(due) = store.next_pending_command(self.now()).await? else { return Ok(false) };
+        let PendingCommand { id, ask, received_at } = &due;
         let (repo, number) = (&ask.repository.name, ask.number);
         let result = match self.carry_out(id, ask).await {
             Ok(Done::With(result)) => result,
             Ok(Done::Later(wait)) if self.now().duration_since(*received_at) < PATIENCE => {
                 let until = self.now() + SignedDuration::try_from(wait).unwrap_or_default();
-                store.postpone_ask(id, until).await?;
+                store.defer_command(id, until).await?;
                 return Ok(true);
             }
             Ok(Done::Later(_)) => "its turn did not come",
-            Err(ClerkError::GitHub(GitHubError::Unavailable { what, detail, retry_after }))
+            Err(CommandError::GitHub(GitHubError::Unavailable { what, detail, retry_after }))
                 if self.now().duration_since(*received_at) < PATIENCE =>
             {
                 warn!(%repo, %number, what, detail, seconds = retry_after.as_secs(), "a command waits for GitHub");
                 let until = self.now() + SignedDuration::try_from(retry_after).unwrap_or_default();
-                store.postpone_ask(id, until).await?;
+                store.defer_command(id, until).await?;
                 return Ok(true);
             }
-            Err(ClerkError::GitHub(error)) => {
+            Err(CommandError::GitHub(error)) => {
                 warn!(%repo, %number, %error, "a command could not be carried out");
                 "GitHub did not let it be carried out"
             }
-            Err(ClerkError::Store(error)) => return Err(error),
+            Err(CommandError::Store(error)) => return Err(error),
         };
         info!(%repo, %number, by = %ask.by, command = ?ask.command, result, "command");
-        store.finish_ask(id, result, self.now()).await?;
+        store.complete_command(id, result, self.now()).await?;
         Ok(true)
     }
 
     /// Does what is asked for, if they may ask, and answers. Gives a word on it for the store.
-    async fn carry_out(&self, id: &str, ask: &Ask) -> Result<Done, ClerkError> {
-        if ask.command == CommentCommand::Revise {
+    async fn carry_out(&self, id: &str, ask: &CommandRequest) -> Result<Done, CommandError> {
+        if ask.command == SlashCommand::Revise {
             // Other bots have pull requests, too, and are spoken to.
             let number = PullRequestNumber(ask.number.0);
             let Some(job) = self.parts.store.job_of_pull_request(ask.repository.id, number).await? else {
@@ -142,7 +146,7 @@ impl Clerk {
             if !job.state.is_final() {
                 return Ok(Done::Later(ROUND_PAUSE));
             }
-            if ask.said_in == SaidIn::CheckRun {
+            if ask.said_in == RequestSource::CheckRun {
                 return self.mend_checks(id, ask, &job).await;
             }
             return match self.is_heard(ask).await? {
@@ -158,8 +162,8 @@ impl Clerk {
     }
 
     /// Puts 👀 on the comment. Nothing depends on it.
-    async fn show_that_it_is_seen(&self, ask: &Ask) {
-        if ask.said_in != SaidIn::Comment {
+    async fn show_that_it_is_seen(&self, ask: &CommandRequest) {
+        if ask.said_in != RequestSource::Comment {
             return;
         }
         if let Err(error) = self.parts.github.react_to_comment(&ask.repository, ask.comment).await {
@@ -168,54 +172,54 @@ impl Clerk {
     }
 
     /// Whether they may ask, live; if not, they are told, and the answer is a word for the store.
-    async fn is_heard(&self, ask: &Ask) -> Result<Option<&'static str>, ClerkError> {
-        let Parts { github, rules, .. } = &self.parts;
+    async fn is_heard(&self, ask: &CommandRequest) -> Result<Option<&'static str>, CommandError> {
+        let WorkerContext { github, policy, .. } = &self.parts;
         let permission = github.permission(&ask.repository, &ask.by).await?;
-        match may_command(permission, &ask.by, ask.by_is_bot, &rules.bots_allowed) {
+        match authorize_command(permission, &ask.by, ask.by_is_bot, &policy.bots_allowed) {
             Ok(true) => Ok(None),
             Ok(false) => Ok(Some("ignored: a bot that is not listed")),
             Err(why) => {
-                self.answer(ask, AnswerTo::Refused(&ask.by), &Answer::Refused(&why)).await?;
+                self.answer(ask, ReplyTarget::Refused(&ask.by), &CommandReply::Refused(&why)).await?;
                 Ok(Some("refused"))
             }
         }
     }
 
-    async fn obey(&self, id: &str, ask: &Ask) -> Result<&'static str, ClerkError> {
-        let to = AnswerTo::Comment(ask.comment);
+    async fn obey(&self, id: &str, ask: &CommandRequest) -> Result<&'static str, CommandError> {
+        let to = ReplyTarget::Comment(ask.comment);
         let Some(target) = self.target(ask).await? else {
-            self.answer(ask, to, &Answer::NotOurs).await?;
+            self.answer(ask, to, &CommandReply::NotOurs).await?;
             return Ok("not ours");
         };
         match &ask.command {
-            CommentCommand::Start | CommentCommand::Retry => self.start(id, ask, to, target).await,
-            CommentCommand::Stop => self.stop(id, ask, to, &target).await,
-            CommentCommand::Status => {
-                self.tell(ask, to, &target, |evidence| Answer::Status(evidence)).await?;
+            SlashCommand::Start | SlashCommand::Retry => self.start(id, ask, to, target).await,
+            SlashCommand::Stop => self.stop(id, ask, to, &target).await,
+            SlashCommand::Status => {
+                self.tell(ask, to, &target, |evidence| CommandReply::Status(evidence)).await?;
                 Ok("told")
             }
-            CommentCommand::Explain => {
-                self.tell(ask, to, &target, |evidence| Answer::Explained(evidence)).await?;
+            SlashCommand::Explain => {
+                self.tell(ask, to, &target, |evidence| CommandReply::Explained(evidence)).await?;
                 Ok("told")
             }
-            CommentCommand::Continue { grant } => self.go_on(id, ask, to, &target, *grant).await,
+            SlashCommand::Continue { grant } => self.go_on(id, ask, to, &target, *grant).await,
             // Has a way of its own.
-            CommentCommand::Revise => Ok("not a command"),
-            CommentCommand::Publish => self.publish(ask, to, &target).await,
-            CommentCommand::Help => {
-                self.answer(ask, to, &Answer::Help(None)).await?;
+            SlashCommand::Revise => Ok("not a command"),
+            SlashCommand::Publish => self.publish(ask, to, &target).await,
+            SlashCommand::Help => {
+                self.answer(ask, to, &CommandReply::Help(None)).await?;
                 Ok("helped")
             }
-            CommentCommand::Unknown { word } => {
-                self.answer(ask, to, &Answer::Help(Some(word))).await?;
+            SlashCommand::Unknown { word } => {
+                self.answer(ask, to, &CommandReply::Help(Some(word))).await?;
                 Ok("helped")
             }
         }
     }
 
     /// The issue that a command is about, with its newest job; `None` on a pull request of others.
-    async fn target(&self, ask: &Ask) -> Result<Option<Target>, ClerkError> {
-        let Parts { store, github, .. } = &self.parts;
+    async fn target(&self, ask: &CommandRequest) -> Result<Option<Target>, CommandError> {
+        let WorkerContext { store, github, .. } = &self.parts;
         if !ask.is_pull_request {
             let newest = store.latest_job(ask.repository.id, ask.number).await?;
             return Ok(Some(Target { trigger: trigger(ask, ask.issue.clone()), newest }));
@@ -225,9 +229,7 @@ impl Clerk {
         let issue = job.trigger.issue.number;
         let newest = store.latest_job(ask.repository.id, issue).await?;
         let snapshot = match ask.command {
-            CommentCommand::Start | CommentCommand::Retry => {
-                github.issue(&ask.repository, issue).await?.snapshot
-            }
+            SlashCommand::Start | SlashCommand::Retry => github.issue(&ask.repository, issue).await?.snapshot,
             _ => job.trigger.issue,
         };
         Ok(Some(Target { trigger: trigger(ask, snapshot), newest }))
@@ -236,19 +238,19 @@ impl Clerk {
     async fn start(
         &self,
         id: &str,
-        ask: &Ask,
-        to: AnswerTo<'_>,
+        ask: &CommandRequest,
+        to: ReplyTarget<'_>,
         target: Target,
-    ) -> Result<&'static str, ClerkError> {
+    ) -> Result<&'static str, CommandError> {
         let recorded = self.record(id, DeliveryRequest::Start(target.trigger)).await?;
         self.parts.wake.notify_one();
         let (answer, result) = match recorded {
             // A duplicate is what we recorded ourselves before we were killed.
-            DeliveryRecorded::Job(_) | DeliveryRecorded::Duplicate => (Answer::Begun, "begun"),
+            DeliveryRecorded::Job(_) | DeliveryRecorded::Duplicate => (CommandReply::Begun, "begun"),
             DeliveryRecorded::AlreadyActive(_)
             | DeliveryRecorded::Cancelled(_)
-            | DeliveryRecorded::Asked
-            | DeliveryRecorded::Ignored => (Answer::UnderWay, "under way already"),
+            | DeliveryRecorded::CommandQueued
+            | DeliveryRecorded::Ignored => (CommandReply::UnderWay, "under way already"),
         };
         self.answer(ask, to, &answer).await?;
         Ok(result)
@@ -257,10 +259,10 @@ impl Clerk {
     async fn stop(
         &self,
         id: &str,
-        ask: &Ask,
-        to: AnswerTo<'_>,
+        ask: &CommandRequest,
+        to: ReplyTarget<'_>,
         target: &Target,
-    ) -> Result<&'static str, ClerkError> {
+    ) -> Result<&'static str, CommandError> {
         let request = DeliveryRequest::Cancel {
             repository: ask.repository.clone(),
             issue: target.trigger.issue.number,
@@ -268,8 +270,8 @@ impl Clerk {
             at: ask.at,
         };
         let (answer, result) = match self.record(id, request).await? {
-            DeliveryRecorded::Cancelled(0) => (Answer::NothingToStop, "nothing to stop"),
-            _ => (Answer::Stopped, "stopped"),
+            DeliveryRecorded::Cancelled(0) => (CommandReply::NothingToStop, "nothing to stop"),
+            _ => (CommandReply::Stopped, "stopped"),
         };
         self.parts.wake.notify_one();
         self.answer(ask, to, &answer).await?;
@@ -281,13 +283,13 @@ impl Clerk {
     async fn go_on(
         &self,
         id: &str,
-        ask: &Ask,
-        to: AnswerTo<'_>,
+        ask: &CommandRequest,
+        to: ReplyTarget<'_>,
         target: &Target,
-        grant: Grant,
-    ) -> Result<&'static str, ClerkError> {
+        grant: BudgetExtension,
+    ) -> Result<&'static str, CommandError> {
         let Some(job) = &target.newest else {
-            self.answer(ask, to, &Answer::NoJob).await?;
+            self.answer(ask, to, &CommandReply::NoJob).await?;
             return Ok("no job");
         };
         let transcript = self.parts.store.transcript(job.id).await?;
@@ -298,26 +300,30 @@ impl Clerk {
             )
         });
         let (answer, result) = match &job.outcome {
-            None => (Answer::UnderWay, "under way already"),
-            Some(Outcome::Held { .. }) => (Answer::StillHeld, "held"),
-            Some(Outcome::Proposed { .. }) => (Answer::SayWhatToChange, "proposed"),
-            Some(Outcome::Escalated { .. } | Outcome::Cancelled { .. } | Outcome::Failed { .. })
+            None => (CommandReply::UnderWay, "under way already"),
+            Some(JobOutcome::Held { .. }) => (CommandReply::StillHeld, "held"),
+            Some(JobOutcome::Proposed { .. }) => (CommandReply::SayWhatToChange, "proposed"),
+            Some(JobOutcome::Escalated { .. } | JobOutcome::Cancelled { .. } | JobOutcome::Failed { .. })
                 if !has_begun =>
             {
-                (Answer::NothingToContinue, "nothing to continue")
+                (CommandReply::NothingToContinue, "nothing to continue")
             }
-            Some(Outcome::Escalated { .. } | Outcome::Cancelled { .. } | Outcome::Failed { .. }) => {
+            Some(JobOutcome::Escalated { .. } | JobOutcome::Cancelled { .. } | JobOutcome::Failed { .. }) => {
                 // Told first: once it is taken up, this command is done.
-                self.answer(ask, to, &Answer::Continued).await?;
+                self.answer(ask, to, &CommandReply::Continued).await?;
                 let words = ask.body.clone();
                 let resumed = TranscriptEvent::Resumed {
                     by: ask.by.clone(),
                     by_is_bot: ask.by_is_bot,
-                    why: Resumption::Continued { grant, words },
+                    why: ResumeReason::Continued { grant, words },
                 };
                 let taken = self.parts.store.resume(job.id, resumed, &[id], self.now()).await?;
                 self.parts.wake.notify_one();
-                return Ok(if taken == TakenUp::Now { "continued" } else { "taken up by somebody else" });
+                return Ok(if taken == ResumeOutcome::Resumed {
+                    "continued"
+                } else {
+                    "taken up by somebody else"
+                });
             }
         };
         self.answer(ask, to, &answer).await?;
@@ -327,40 +333,40 @@ impl Clerk {
     /// Answers with what the newest job's transcript has to show.
     async fn tell(
         &self,
-        ask: &Ask,
-        to: AnswerTo<'_>,
+        ask: &CommandRequest,
+        to: ReplyTarget<'_>,
         target: &Target,
-        answer: impl for<'e> Fn(&'e Evidence) -> Answer<'e>,
-    ) -> Result<(), ClerkError> {
-        let Some(job) = &target.newest else { return self.answer(ask, to, &Answer::NoJob).await };
+        answer: impl for<'e> Fn(&'e Evidence) -> CommandReply<'e>,
+    ) -> Result<(), CommandError> {
+        let Some(job) = &target.newest else { return self.answer(ask, to, &CommandReply::NoJob).await };
         let transcript = self.parts.store.transcript(job.id).await?;
         let mut evidence = Evidence::from_transcript(job, &transcript);
-        evidence.label = self.parts.rules.label.clone();
+        evidence.label = self.parts.policy.label.clone();
         self.answer(ask, to, &answer(&evidence)).await
     }
 
     async fn publish(
         &self,
-        ask: &Ask,
-        to: AnswerTo<'_>,
+        ask: &CommandRequest,
+        to: ReplyTarget<'_>,
         target: &Target,
-    ) -> Result<&'static str, ClerkError> {
-        let Parts { github, store, rules, .. } = &self.parts;
+    ) -> Result<&'static str, CommandError> {
+        let WorkerContext { github, store, policy, .. } = &self.parts;
         let issue = target.trigger.issue.number;
         let by = (&ask.by, ask.by_is_bot);
         let (github, store) = (github.as_ref(), store.as_ref());
         let released =
-            release(github, store, &ask.repository, issue, by, &rules.bots_allowed, self.now()).await?;
+            release(github, store, &ask.repository, issue, by, &policy.bots_allowed, self.now()).await?;
         let (answer, result) = match &released {
-            Release::Released(_) => (Answer::Released, "released"),
+            Approval::Released(_) => (CommandReply::Released, "released"),
             // We may have released it ourselves, before we were killed.
-            Release::NothingHeld
+            Approval::NothingHeld
                 if target.newest.as_ref().is_some_and(|job| job.state == JobState::Publishing) =>
             {
-                (Answer::Released, "released")
+                (CommandReply::Released, "released")
             }
-            Release::NothingHeld => (Answer::NothingHeld, "nothing held"),
-            Release::Refused(why) => (Answer::Refused(why), "refused"),
+            Approval::NothingHeld => (CommandReply::NothingHeld, "nothing held"),
+            Approval::Refused(why) => (CommandReply::Refused(why), "refused"),
         };
         self.parts.wake.notify_one();
         self.answer(ask, to, &answer).await?;
@@ -369,7 +375,7 @@ impl Clerk {
 
     /// Records what a command comes to, as a delivery does and under an id of its own: done twice, it
     /// counts once.
-    async fn record(&self, id: &str, request: DeliveryRequest) -> Result<DeliveryRecorded, ClerkError> {
+    async fn record(&self, id: &str, request: DeliveryRequest) -> Result<DeliveryRecorded, CommandError> {
         let Ok(id) = format!("ask-{}", id.chars().take(90).collect::<String>()).parse() else {
             return Ok(DeliveryRecorded::Ignored);
         };
@@ -386,10 +392,10 @@ impl Clerk {
     /// Posts an answer below the command, unless it is there.
     pub(super) async fn answer(
         &self,
-        ask: &Ask,
-        to: AnswerTo<'_>,
-        answer: &Answer<'_>,
-    ) -> Result<(), ClerkError> {
+        ask: &CommandRequest,
+        to: ReplyTarget<'_>,
+        answer: &CommandReply<'_>,
+    ) -> Result<(), CommandError> {
         let github = &self.parts.github;
         let ours = github.our_comments(&ask.repository, ask.number).await?;
         if !ours.iter().any(|comment| to.is(&comment.body)) {
@@ -410,7 +416,7 @@ struct Target {
     newest: Option<Job>,
 }
 
-fn trigger(ask: &Ask, issue: crate::domain::IssueSnapshot) -> Trigger {
+fn trigger(ask: &CommandRequest, issue: crate::domain::IssueSnapshot) -> Trigger {
     Trigger {
         repository: ask.repository.clone(),
         issue,

@@ -3,10 +3,10 @@
 
 use globset::{Glob, GlobSetBuilder};
 
+use super::SetupPolicy;
 use crate::config::{AllowedHost, REPOSITORY_FILE};
 use crate::domain::JobSettings;
 use crate::sandbox::{Root, SandboxSpec};
-use super::SetUpPolicy;
 
 /// What a job gets.
 #[derive(Debug, PartialEq)]
@@ -24,7 +24,7 @@ pub(crate) struct Permitted {
 /// Holds `settings` to `policy`. `Err`: the repository insists on what it may not have.
 pub(crate) fn permit(
     settings: &JobSettings,
-    policy: &SetUpPolicy,
+    policy: &SetupPolicy,
     spec: &SandboxSpec,
 ) -> Result<Permitted, String> {
     let mut permitted =
@@ -52,7 +52,7 @@ pub(crate) fn permit(
     Ok(permitted)
 }
 
-fn permit_image(permitted: &mut Permitted, policy: &SetUpPolicy) -> Result<(), String> {
+fn permit_image(permitted: &mut Permitted, policy: &SetupPolicy) -> Result<(), String> {
     let Some(image) = &permitted.settings.image else { return Ok(()) };
     let is_there_already = permitted.spec.root == Root::Image(image.clone());
     if is_there_already {
@@ -78,11 +78,11 @@ fn permit_image(permitted: &mut Permitted, policy: &SetUpPolicy) -> Result<(), S
     Ok(())
 }
 
-fn permit_hosts(permitted: &mut Permitted, policy: &SetUpPolicy) {
+fn permit_hosts(permitted: &mut Permitted, policy: &SetupPolicy) {
     let (mut allowed, mut refused): (Vec<AllowedHost>, Vec<&str>) = (Vec::new(), Vec::new());
     for host in &permitted.settings.agent_hosts {
         // Where an internal one is, only the operator says.
-        match policy.allowed_hosts.iter().find(|allowed| allowed.is_named(host)) {
+        match policy.allowed_hosts.iter().find(|allowed| allowed.has_name(host)) {
             Some(known) => allowed.push(known.clone()),
             None => refused.push(host),
         }
@@ -137,11 +137,11 @@ mod tests {
         }
     }
 
-    fn policy(hosts: &[&str], images: &[&str]) -> SetUpPolicy {
-        SetUpPolicy {
+    fn policy(hosts: &[&str], images: &[&str]) -> SetupPolicy {
+        SetupPolicy {
             allowed_hosts: hosts.iter().map(|host| AllowedHost::parse(host).unwrap()).collect(),
             images: images.iter().map(|image| (*image).to_owned()).collect(),
-            ..SetUpPolicy::default()
+            ..SetupPolicy::default()
         }
     }
 
@@ -181,7 +181,7 @@ mod tests {
     fn commands_of_the_repository_can_be_switched_off_by_the_operator() {
         let settings = JobSettings { commands: vec!["make lint".parse().unwrap()], ..settings() };
         let on = policy(&["x.example"], &[]);
-        let off = SetUpPolicy { commands: false, ..on.clone() };
+        let off = SetupPolicy { commands: false, ..on.clone() };
         let permitted = permit(&settings, &on, &SandboxSpec::named("job")).unwrap();
         assert_eq!((permitted.settings.commands.len(), permitted.notes.len()), (1, 0));
         let permitted = permit(&settings, &off, &SandboxSpec::named("job")).unwrap();

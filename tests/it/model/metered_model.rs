@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use mendwright::agent::{Denied, Paid, Purse, settle_lost};
-use mendwright_emulator::model::EmulatedProvider;
+use mendwright::agent::{CallDenied, Completion, MeteredModel, charge_unrecorded_call};
 use mendwright::domain::{
-    AssistantBlock, Budget, BudgetExhausted, DayCap, DayCaps, InstallationId, IssueNumber, IssueSnapshot,
+    AssistantBlock, Budget, BudgetExhausted, DailyCap, DailyCaps, InstallationId, IssueNumber, IssueSnapshot,
     Message, Price, RepositoryId, RepositoryRef, Spend, TranscriptEvent, Trigger, Usage,
 };
 use mendwright::model::{Model, ModelConfig, ModelError, Provider, connect, worst_case};
 use mendwright::store::{DeliveryRequest, Journal, NewDelivery, SqliteStore, Store};
+use mendwright_emulator::model::EmulatedProvider;
 
 use super::{BOTH, provider, quick_config, task, text};
 
@@ -20,7 +20,7 @@ const PRICE: Price = Price { input: 3.0, output: 15.0, cache_read: 0.3, cache_wr
 struct Desk {
     store: Arc<SqliteStore>,
     journal: Journal,
-    caps: DayCaps,
+    caps: DailyCaps,
     budget: Budget,
     _directory: tempfile::TempDir,
 }
@@ -53,12 +53,12 @@ impl Desk {
         store.record_delivery(&delivery, now).await.unwrap();
         let claim = store.claim("w", now + SignedDuration::from_hours(1), now).await.unwrap().unwrap();
         let journal = Journal::new(store.clone(), claim, Timestamp::now);
-        let (caps, budget) = (DayCaps::default(), Budget::default());
+        let (caps, budget) = (DailyCaps::default(), Budget::default());
         Self { store, journal, caps, budget, _directory: directory }
     }
 
-    fn purse<'a>(&'a self, model: &'a dyn Model) -> Purse<'a> {
-        Purse { model, journal: &self.journal, budget: &self.budget, caps: &self.caps }
+    fn metered_model<'a>(&'a self, model: &'a dyn Model) -> MeteredModel<'a> {
+        MeteredModel { model, journal: &self.journal, budget: &self.budget, caps: &self.caps }
     }
 
     /// The calls without an answer, as the transcript has them.
@@ -71,7 +71,7 @@ impl Desk {
         transcript.iter().filter_map(|recorded| wasted(&recorded.event)).collect()
     }
 
-    async fn record(&self, paid: &Paid) {
+    async fn record(&self, paid: &Completion) {
         let event = TranscriptEvent::MessageAdded {
             message: Message::Assistant { blocks: paid.reply.blocks.clone() },
             usage: Some(paid.reply.usage),
@@ -84,11 +84,11 @@ impl Desk {
 
     /// What the store counts of the repository's day, in words.
     async fn used(&self) -> String {
-        let full = DayCap { usd: Some(0.01), tokens: None };
-        let caps = DayCaps { repository: full, ..DayCaps::default() };
+        let full = DailyCap { usd: Some(0.01), tokens: None };
+        let caps = DailyCaps { repository: full, ..DailyCaps::default() };
         let worst = worst_case(&task(), Some(Price::flat(1e6, 1e6, 1e6, 1e6)));
         self.store
-            .has_room(self.journal.job(), worst, &caps, Timestamp::now())
+            .fits_daily_caps(self.journal.job(), worst, &caps, Timestamp::now())
             .await
             .unwrap()
             .unwrap_err()
@@ -119,7 +119,7 @@ async fn an_answer_that_breaks_off_is_paid_for_and_asked_for_again() {
             let (provider, model) = with_fault(format, fault).await;
             let desk = Desk::new().await;
             let mut spend = Spend::zero();
-            let paid = desk.purse(&*model).ask(&mut spend, &task()).await.unwrap();
+            let paid = desk.metered_model(&*model).ask(&mut spend, &task()).await.unwrap();
             assert_eq!(text(&paid.reply.blocks), "At last.");
             let answered = Usage { input_tokens: 1000, output_tokens: 100, ..Usage::default() };
             assert_eq!(paid.usd, Some(PRICE.of(&answered)));
@@ -150,11 +150,11 @@ async fn a_provider_that_always_breaks_off_is_given_up_after_three_answers() {
     for format in BOTH {
         let (provider, model) = with_fault(format, r#"{"cut_after_bytes": 500, "times": 99}"#).await;
         let desk = Desk::new().await;
-        let denied = desk.purse(&*model).ask(&mut Spend::zero(), &task()).await.unwrap_err();
-        assert!(matches!(denied, Denied::Unusable(ModelError::Broken { .. })), "{denied}");
+        let denied = desk.metered_model(&*model).ask(&mut Spend::zero(), &task()).await.unwrap_err();
+        assert!(matches!(denied, CallDenied::Unusable(ModelError::Interrupted { .. })), "{denied}");
         assert_eq!(provider.requests().len(), 3);
         assert_eq!(desk.wasted().await.len(), 3);
-        assert!(desk.journal.open_call().await.unwrap().is_none());
+        assert!(desk.journal.unsettled_call().await.unwrap().is_none());
         provider.shut_down().await;
     }
 }
@@ -168,7 +168,7 @@ async fn what_certainly_cost_nothing_is_given_back() {
             let (provider, model) = with_fault(format, fault).await;
             let desk = Desk::new().await;
             let mut spend = Spend::zero();
-            desk.purse(&*model).ask(&mut spend, &task()).await.unwrap_err();
+            desk.metered_model(&*model).ask(&mut spend, &task()).await.unwrap_err();
             assert_eq!((spend, desk.wasted().await), (Spend::zero(), Vec::new()), "{fault}");
             assert_eq!(desk.used().await, "$0.0000", "{fault}");
             provider.shut_down().await;
@@ -180,15 +180,17 @@ async fn what_certainly_cost_nothing_is_given_back() {
 async fn another_attempt_needs_money_of_its_own() {
     let worst = worst_case(&task(), Some(PRICE));
     // Enough for one attempt, not for a second one after the first was counted as its worst case.
-    let cap = DayCap { usd: worst.usd.map(|usd| usd * 1.5), tokens: None };
-    let by_cap = DayCaps { installation: cap, ..DayCaps::default() };
+    let cap = DailyCap { usd: worst.usd.map(|usd| usd * 1.5), tokens: None };
+    let by_cap = DailyCaps { installation: cap, ..DailyCaps::default() };
     let by_budget = Budget { usd_max: worst.usd.unwrap() * 1.5, ..Budget::default() };
-    for (caps, budget) in [(by_cap, Budget::default()), (DayCaps::default(), by_budget)] {
+    for (caps, budget) in [(by_cap, Budget::default()), (DailyCaps::default(), by_budget)] {
         let (provider, model) = with_fault(Provider::OpenAi, r#"{"cut_after_bytes": 600, "times": 9}"#).await;
         let desk = Desk { caps, budget, ..Desk::new().await };
-        let denied = desk.purse(&*model).ask(&mut Spend::zero(), &task()).await.unwrap_err();
-        let is_limit =
-            matches!(denied, Denied::Exhausted(BudgetExhausted::Day(_) | BudgetExhausted::Dollars { .. }));
+        let denied = desk.metered_model(&*model).ask(&mut Spend::zero(), &task()).await.unwrap_err();
+        let is_limit = matches!(
+            denied,
+            CallDenied::Exhausted(BudgetExhausted::Day(_) | BudgetExhausted::Dollars { .. })
+        );
         assert!(is_limit, "{denied}");
         assert_eq!(provider.requests().len(), 1);
         provider.shut_down().await;
@@ -203,12 +205,12 @@ async fn an_answer_that_was_never_recorded_counts_as_the_most_that_it_can_have_b
     let at_most = format!("${:.4}", worst.usd.unwrap());
     let mut spend = Spend::zero();
     // The process dies with the answer in its hands.
-    desk.purse(&*model).ask(&mut spend, &task()).await.unwrap();
+    desk.metered_model(&*model).ask(&mut spend, &task()).await.unwrap();
     assert_eq!(desk.used().await, at_most);
     // The next one counts it, once, and records its own answer as what it cost.
-    let paid = desk.purse(&*model).ask(&mut spend, &task()).await.unwrap();
+    let paid = desk.metered_model(&*model).ask(&mut spend, &task()).await.unwrap();
     desk.record(&paid).await;
-    assert_eq!(settle_lost(&desk.journal).await.unwrap(), None);
+    assert_eq!(charge_unrecorded_call(&desk.journal).await.unwrap(), None);
     assert_eq!(desk.wasted().await.len(), 1);
     assert_eq!(spend.usd, worst.usd);
     assert_eq!(desk.used().await, format!("${:.4}", worst.usd.unwrap() + paid.usd.unwrap()));
@@ -224,13 +226,13 @@ async fn a_model_without_a_price_is_held_by_the_tokens_of_a_day() {
         (provider, connect(config).unwrap())
     };
     let tokens = worst_case(&task(), None).tokens();
-    let cap = DayCap { usd: Some(0.01), tokens: Some(tokens + 1_099) };
-    let desk = Desk { caps: DayCaps { repository: cap, ..DayCaps::default() }, ..Desk::new().await };
+    let cap = DailyCap { usd: Some(0.01), tokens: Some(tokens + 1_099) };
+    let desk = Desk { caps: DailyCaps { repository: cap, ..DailyCaps::default() }, ..Desk::new().await };
     let mut spend = Spend::zero();
-    let paid = desk.purse(&*model).ask(&mut spend, &task()).await.unwrap();
+    let paid = desk.metered_model(&*model).ask(&mut spend, &task()).await.unwrap();
     assert_eq!((paid.usd, paid.reply.usage.total()), (None, 1_100));
     desk.record(&paid).await;
-    let denied = desk.purse(&*model).ask(&mut spend, &task()).await.unwrap_err();
+    let denied = desk.metered_model(&*model).ask(&mut spend, &task()).await.unwrap_err();
     assert!(denied.to_string().contains("tokens in 24 hours"), "{denied}");
     assert_eq!(provider.requests().len(), 1);
     provider.shut_down().await;

@@ -8,7 +8,7 @@
 
 use std::time::Instant;
 
-use crate::domain::{Budget, BudgetExhausted, DayCaps, Spend, TranscriptEvent, Usage, WorstCase};
+use crate::domain::{Budget, BudgetExhausted, DailyCaps, Spend, TranscriptEvent, Usage, WorstCase};
 use crate::model::{Model, ModelError, ModelReply, ModelRequest, worst_case};
 use crate::store::{Journal, StoreError};
 
@@ -17,7 +17,7 @@ const BROKEN_MAX: u32 = 3;
 
 /// What a job's model calls are paid from.
 #[derive(Clone, Copy)]
-pub struct Purse<'a> {
+pub struct MeteredModel<'a> {
     /// Who is asked.
     pub model: &'a dyn Model,
     /// Where money is set aside, and spent.
@@ -25,12 +25,12 @@ pub struct Purse<'a> {
     /// What the job may spend.
     pub budget: &'a Budget,
     /// What its repository and installation may spend in a day.
-    pub caps: &'a DayCaps,
+    pub caps: &'a DailyCaps,
 }
 
 /// An answer that was paid for.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Paid {
+pub struct Completion {
     /// The answer.
     pub reply: ModelReply,
     /// What it cost, in US dollars, where the model has a price.
@@ -41,7 +41,7 @@ pub struct Paid {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum Denied {
+pub enum CallDenied {
     /// A limit is reached; nothing was asked.
     #[error(transparent)]
     Exhausted(#[from] BudgetExhausted),
@@ -53,14 +53,14 @@ pub enum Denied {
     Store(#[from] StoreError),
 }
 
-impl Purse<'_> {
+impl MeteredModel<'_> {
     /// Asks the model, if every limit allows it, and again where its answer breaks off. What is
     /// spent without an answer is recorded here, and added to `spend`. The caller records the answer
     /// with an event that has its [`cost`](TranscriptEvent::cost), before anything else is asked;
     /// until then, the worst case stays set aside.
-    pub async fn ask(&self, spend: &mut Spend, request: &ModelRequest) -> Result<Paid, Denied> {
+    pub async fn ask(&self, spend: &mut Spend, request: &ModelRequest) -> Result<Completion, CallDenied> {
         // Of a worker that died, or of a caller that lost the answer.
-        if let Some(event) = settle_lost(self.journal).await? {
+        if let Some(event) = charge_unrecorded_call(self.journal).await? {
             spend.add(&event);
         }
         let mut broken = 0;
@@ -73,11 +73,11 @@ impl Purse<'_> {
             let error = match self.model.complete(request).await {
                 Ok(reply) => {
                     let usd = self.model.price().map(|price| price.of(&reply.usage));
-                    return Ok(Paid { reply, usd, milliseconds: milliseconds(asked) });
+                    return Ok(Completion { reply, usd, milliseconds: milliseconds(asked) });
                 }
                 Err(error) => error,
             };
-            let ModelError::Broken { usage, again_after, detail, .. } = &error else {
+            let ModelError::Interrupted { usage, retry_after, detail, .. } = &error else {
                 self.journal.cancel_call().await?;
                 return Err(error.into());
             };
@@ -85,7 +85,7 @@ impl Purse<'_> {
             self.journal.append(std::slice::from_ref(&event)).await?;
             spend.add(&event);
             broken += 1;
-            match again_after {
+            match retry_after {
                 Some(wait) if broken < BROKEN_MAX => {
                     tracing::warn!(broken, %detail, "the answer broke off, asking again");
                     tokio::time::sleep(wait.saturating_mul(broken)).await;
@@ -96,9 +96,12 @@ impl Purse<'_> {
     }
 
     /// Whether there is room for a first call, however short its prompt. Sets nothing aside.
-    pub async fn has_room(&self, request: &ModelRequest) -> Result<Result<(), BudgetExhausted>, StoreError> {
+    pub async fn fits_daily_caps(
+        &self,
+        request: &ModelRequest,
+    ) -> Result<Result<(), BudgetExhausted>, StoreError> {
         let worst = worst_case(request, self.model.price());
-        let room = self.journal.has_room(worst, self.caps).await?;
+        let room = self.journal.fits_daily_caps(worst, self.caps).await?;
         Ok(room.map_err(BudgetExhausted::from))
     }
 
@@ -122,8 +125,8 @@ impl Purse<'_> {
 
 /// Settles a call of this job whose cost was never recorded, as the most that it can have been: the
 /// process died during it, or the job was stopped. Answers with what was recorded.
-pub async fn settle_lost(journal: &Journal) -> Result<Option<TranscriptEvent>, StoreError> {
-    let Some(call) = journal.open_call().await? else { return Ok(None) };
+pub async fn charge_unrecorded_call(journal: &Journal) -> Result<Option<TranscriptEvent>, StoreError> {
+    let Some(call) = journal.unsettled_call().await? else { return Ok(None) };
     let why = "its answer was not recorded: the job was stopped, or the process ended, during the call";
     let event = at_most(why.to_owned(), call.model, call.worst, 0);
     journal.append(std::slice::from_ref(&event)).await?;

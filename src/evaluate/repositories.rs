@@ -10,7 +10,7 @@ use crate::workspace::LocalRepository;
 
 /// Where repositories are looked for.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct RepositorySources {
     /// A directory with repositories by name: `owner/name`, `owner__name` or `name`, each also with
     /// `.git`.
     pub directory: Option<PathBuf>,
@@ -20,7 +20,7 @@ pub struct Places {
     pub clones: PathBuf,
 }
 
-impl Places {
+impl RepositorySources {
     /// The repository of each instance, cloned where it is not here yet; each with its base commit.
     ///
     /// # Errors

@@ -6,23 +6,23 @@ use std::collections::BTreeSet;
 use tracing::info;
 
 use crate::domain::{
-    EscalationReason, Outcome, PullRequestNumber, Recorded, RepositoryRef, Sha, TranscriptEvent,
+    EscalationReason, JobOutcome, PullRequestNumber, RecordedEvent, RepositoryRef, Sha, TranscriptEvent,
     branch_found, opened_pull_request, present_round, round_of, unanswered,
 };
 use crate::github::GitHubError;
-use crate::publish::{Evidence, rounds, update_round};
+use crate::publish::{Evidence, rounds, update_round_comment};
 use crate::store::Journal;
 use crate::workspace::{Workspace, WorkspaceError};
 
 use super::admission::github_error;
-use super::preparation::{settings_of, with_access, workspace_error};
-use super::{JobError, Parts};
+use super::preparation::{resolve_settings, with_access, workspace_error};
+use super::{JobError, WorkerContext};
 
 /// A branch that moves so often in one round is not caught up with.
 const MOVES_MAX: usize = 5;
 
 /// The name of an effect in the present round.
-pub(super) fn effect(kind: &str, transcript: &[Recorded]) -> String {
+pub(super) fn effect(kind: &str, transcript: &[RecordedEvent]) -> String {
     match round_of(transcript) {
         1 => kind.to_owned(),
         round => format!("{kind}.{round}"),
@@ -30,7 +30,7 @@ pub(super) fn effect(kind: &str, transcript: &[Recorded]) -> String {
 }
 
 /// The name of showing what is held back: again where others' commits changed it since.
-pub(super) fn held_effect(kind: &str, transcript: &[Recorded]) -> String {
+pub(super) fn held_effect(kind: &str, transcript: &[RecordedEvent]) -> String {
     let effect = effect(kind, transcript);
     match moves(transcript) {
         0 | 1 => effect,
@@ -39,34 +39,34 @@ pub(super) fn held_effect(kind: &str, transcript: &[Recorded]) -> String {
 }
 
 /// How often the branch was found in the present round.
-fn moves(transcript: &[Recorded]) -> usize {
-    let is_found = |recorded: &&Recorded| matches!(recorded.event, TranscriptEvent::BranchFound { .. });
+fn moves(transcript: &[RecordedEvent]) -> usize {
+    let is_found = |recorded: &&RecordedEvent| matches!(recorded.event, TranscriptEvent::BranchFound { .. });
     present_round(transcript).iter().filter(is_found).count()
 }
 
 /// The pull request that the present round is about; none in the first round.
-pub(super) fn pull_request_of(transcript: &[Recorded]) -> Option<PullRequestNumber> {
+pub(super) fn pull_request_of(transcript: &[RecordedEvent]) -> Option<PullRequestNumber> {
     let is_first = round_of(transcript) == 1;
     if is_first { None } else { opened_pull_request(transcript) }
 }
 
 /// Brings the comment about the round up to date, as the evidence has it.
 pub(super) async fn tell(
-    parts: &Parts,
+    parts: &WorkerContext,
     evidence: &Evidence,
-    transcript: &[Recorded],
+    transcript: &[RecordedEvent],
 ) -> Result<(), GitHubError> {
     let Some(number) = pull_request_of(transcript) else { return Ok(()) };
     let at = &evidence.job().trigger.repository;
-    update_round(parts.github.as_ref(), at, number, evidence).await
+    update_round_comment(parts.github.as_ref(), at, number, evidence).await
 }
 
 /// Before the work of a round: takes the branch as it is on GitHub, with what was not published yet on
 /// top. Recorded once for each round. `Err`: it cannot be worked on.
 pub(super) async fn find_branch(
-    parts: &Parts,
+    parts: &WorkerContext,
     journal: &Journal,
-    transcript: &[Recorded],
+    transcript: &[RecordedEvent],
 ) -> Result<Result<(), EscalationReason>, JobError> {
     if pull_request_of(transcript).is_none() || branch_found(transcript).is_some() {
         return Ok(Ok(()));
@@ -94,9 +94,9 @@ pub(super) enum Standing {
 
 /// Before the push of a further round.
 pub(super) async fn standing(
-    parts: &Parts,
+    parts: &WorkerContext,
     journal: &Journal,
-    transcript: &[Recorded],
+    transcript: &[RecordedEvent],
     workspace: &Workspace,
     commit: &Sha,
 ) -> Result<Standing, JobError> {
@@ -111,7 +111,7 @@ pub(super) async fn standing(
         return Ok(Standing::Next);
     }
     fetch(parts, at, &branch).await?;
-    if workspace.is_part_of(commit, &head).await.map_err(workspace_error)? {
+    if workspace.is_ancestor(commit, &head).await.map_err(workspace_error)? {
         return Ok(Standing::There(commit.clone()));
     }
     // GitHub makes the same commit with an id of its own.
@@ -119,7 +119,7 @@ pub(super) async fn standing(
     if ours.map_err(workspace_error)? == made.map_err(workspace_error)? {
         return Ok(Standing::There(head));
     }
-    if !workspace.is_part_of(parent, &head).await.map_err(workspace_error)? {
+    if !workspace.is_ancestor(parent, &head).await.map_err(workspace_error)? {
         return never(format!(
             "the branch `{branch}` was rewritten while this was worked on: it is at `{}`, which does not contain `{}`",
             head.short(),
@@ -140,9 +140,9 @@ pub(super) async fn standing(
 /// Goes on from `head`, the branch's: with the base that it parted from last, and what of ours is not on
 /// it yet.
 async fn take_up(
-    parts: &Parts,
+    parts: &WorkerContext,
     journal: &Journal,
-    transcript: &[Recorded],
+    transcript: &[RecordedEvent],
     head: &Sha,
 ) -> Result<Result<(), EscalationReason>, JobError> {
     let job = journal.job();
@@ -159,7 +159,7 @@ async fn take_up(
         parts.mirrors.reopen(at.id, parted.clone(), base_branch).await.map_err(workspace_error)?;
     let mut events = Vec::new();
     if parted != *base {
-        let settings = match settings_of(&parts.rules, &workspace).await.map_err(workspace_error)? {
+        let settings = match resolve_settings(&parts.policy, &workspace).await.map_err(workspace_error)? {
             Ok(settings) => settings,
             Err(why) => return Ok(Err(EscalationReason::Environment { why })),
         };
@@ -175,14 +175,14 @@ async fn take_up(
         None => theirs.clone(),
     };
     let ours = last_checkpoint(transcript).unwrap_or(&known);
-    let Some(tree) = workspace.merged(&known, ours, &theirs).await.map_err(workspace_error)? else {
+    let Some(tree) = workspace.merge_trees(&known, ours, &theirs).await.map_err(workspace_error)? else {
         return cannot(format!(
             "others changed `{branch}` (now at `{}`) in the same places as this job did; nothing of theirs is \
              overwritten",
             head.short()
         ));
     };
-    let proposal = match workspace.changes_to(&tree).await {
+    let proposal = match workspace.changes_in(&tree).await {
         Ok(changes) => workspace.propose(changes).await,
         Err(error) => Err(error),
     };
@@ -199,7 +199,7 @@ async fn take_up(
         ));
     }
     workspace.keep(&job.id.to_string(), &tree).await.map_err(workspace_error)?;
-    let changed = workspace.differing(&known, &theirs).await.map_err(workspace_error)?;
+    let changed = workspace.changed_paths(&known, &theirs).await.map_err(workspace_error)?;
     let paths = proposal.paths.iter().map(ToString::to_string).collect();
     events.push(TranscriptEvent::Checkpoint { tree, paths, contents: Vec::new() });
     events.push(TranscriptEvent::BranchFound { head: head.clone(), changed });
@@ -208,14 +208,14 @@ async fn take_up(
 }
 
 /// Brings a branch into our store.
-async fn fetch(parts: &Parts, at: &RepositoryRef, branch: &str) -> Result<Workspace, JobError> {
+async fn fetch(parts: &WorkerContext, at: &RepositoryRef, branch: &str) -> Result<Workspace, JobError> {
     let fetched =
         with_access(parts, at, |access| async move { parts.mirrors.fetch(at.id, &access, branch).await });
     fetched.await?.map_err(workspace_error)
 }
 
 /// The base that was recorded last, and its branch.
-pub(super) fn recorded_base(transcript: &[Recorded]) -> Option<(&Sha, &str)> {
+pub(super) fn recorded_base(transcript: &[RecordedEvent]) -> Option<(&Sha, &str)> {
     transcript.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::Prepared { base, base_branch, .. } => Some((base, base_branch.as_str())),
         _ => None,
@@ -223,15 +223,15 @@ pub(super) fn recorded_base(transcript: &[Recorded]) -> Option<(&Sha, &str)> {
 }
 
 /// The branch's head as we knew it last.
-fn known_head(transcript: &[Recorded]) -> Option<&Sha> {
+fn known_head(transcript: &[RecordedEvent]) -> Option<&Sha> {
     transcript.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::BranchFound { head, .. }
-        | TranscriptEvent::Ended { outcome: Outcome::Proposed { head, .. } } => Some(head),
+        | TranscriptEvent::Ended { outcome: JobOutcome::Proposed { head, .. } } => Some(head),
         _ => None,
     })
 }
 
-fn last_checkpoint(transcript: &[Recorded]) -> Option<&Sha> {
+fn last_checkpoint(transcript: &[RecordedEvent]) -> Option<&Sha> {
     transcript.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::Checkpoint { tree, .. } => Some(tree),
         _ => None,
@@ -241,9 +241,9 @@ fn last_checkpoint(transcript: &[Recorded]) -> Option<&Sha> {
 /// Answers in the threads that the round was asked for by, each once. `made`: the commit, with the tree
 /// that it changes and the one that it makes.
 pub(super) async fn answer_threads(
-    parts: &Parts,
+    parts: &WorkerContext,
     evidence: &Evidence,
-    transcript: &[Recorded],
+    transcript: &[RecordedEvent],
     workspace: &Workspace,
     made: Option<(&Sha, &Sha, &Sha)>,
 ) -> Result<(), JobError> {
@@ -255,7 +255,7 @@ pub(super) async fn answer_threads(
     let at = &evidence.job().trigger.repository;
     let made = match made {
         Some((head, before, after)) => {
-            Some((head, workspace.differing(before, after).await.map_err(workspace_error)?))
+            Some((head, workspace.changed_paths(before, after).await.map_err(workspace_error)?))
         }
         None => None,
     };

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::agent::sanitise;
-use crate::domain::{Login, QuotedComment, Recorded, TranscriptEvent};
+use crate::domain::authorize_command;
+use crate::domain::{Login, QuotedComment, RecordedEvent, TranscriptEvent};
 use crate::github::IssueComment;
 use crate::store::Journal;
-use crate::domain::may_command;
 
 use super::admission::github_error;
-use super::{JobError, Parts};
+use super::{JobError, WorkerContext};
 
 /// Comments that are given; the newest are kept.
 const COMMENTS_MAX: usize = 20;
@@ -23,9 +23,9 @@ const AUTHORS_MAX: usize = 40;
 
 /// The comments: as recorded, or found now and recorded.
 pub(super) async fn comments(
-    parts: &Parts,
+    parts: &WorkerContext,
     journal: &Journal,
-    transcript: &[Recorded],
+    transcript: &[RecordedEvent],
 ) -> Result<Vec<QuotedComment>, JobError> {
     let recorded = transcript.iter().find_map(|recorded| match &recorded.event {
         TranscriptEvent::CommentsRead { comments, .. } => Some(comments.clone()),
@@ -48,7 +48,7 @@ struct Reading {
     left_out: Vec<String>,
 }
 
-async fn read(parts: &Parts, journal: &Journal) -> Result<Reading, JobError> {
+async fn read(parts: &WorkerContext, journal: &Journal) -> Result<Reading, JobError> {
     let trigger = &journal.job().trigger;
     let (at, number) = (&trigger.repository, trigger.issue.number);
     let found = parts.github.comments(at, number).await.map_err(github_error)?;
@@ -94,16 +94,20 @@ async fn read(parts: &Parts, journal: &Journal) -> Result<Reading, JobError> {
         reading.comments.push(quoted);
     }
     reading.comments.reverse();
-    reading.left_out.extend(refused.in_words());
+    reading.left_out.extend(refused.describe());
     Ok(reading)
 }
 
 /// Whether the author has write access now, or is a bot that the operator lists.
-async fn is_writer(parts: &Parts, journal: &Journal, comment: &IssueComment) -> Result<bool, JobError> {
+async fn is_writer(
+    parts: &WorkerContext,
+    journal: &Journal,
+    comment: &IssueComment,
+) -> Result<bool, JobError> {
     let at = &journal.job().trigger.repository;
     let permission = parts.github.permission(at, &comment.author).await.map_err(github_error)?;
-    let bots = &parts.rules.bots_allowed;
-    Ok(may_command(permission, &comment.author, comment.author_is_bot, bots) == Ok(true))
+    let bots = &parts.policy.bots_allowed;
+    Ok(authorize_command(permission, &comment.author, comment.author_is_bot, bots) == Ok(true))
 }
 
 /// The comment as the model is given it.
@@ -133,7 +137,7 @@ impl Refused {
         *self.0.entry(why).or_default() += 1;
     }
 
-    fn in_words(self) -> impl Iterator<Item = String> {
+    fn describe(self) -> impl Iterator<Item = String> {
         let noun = |count| if count == 1 { "comment" } else { "comments" };
         self.0.into_iter().map(move |(why, count)| format!("{count} {} {why}", noun(count)))
     }

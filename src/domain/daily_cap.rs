@@ -14,16 +14,16 @@ pub const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// What may be spent in any 24 hours, by all jobs together.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct DayCaps {
+pub struct DailyCaps {
     /// Of one repository.
-    pub repository: DayCap,
+    pub repository: DailyCap,
     /// Of one installation of the App: an account with all its repositories.
-    pub installation: DayCap,
+    pub installation: DailyCap,
 }
 
 /// One cap; `None`: unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct DayCap {
+pub struct DailyCap {
     /// US dollars. Counts only calls to models with a price.
     pub usd: Option<f64>,
     /// Tokens of every call, whether its model has a price or not.
@@ -33,7 +33,8 @@ pub struct DayCap {
 /// Whose calls are added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Payer {
+#[schemars(rename = "Payer")]
+pub enum BudgetScope {
     /// One repository's.
     Repository,
     /// One installation's.
@@ -43,7 +44,7 @@ pub enum Payer {
 /// A model call of the last 24 hours: what it cost, or, while it is under way, the most that it can
 /// cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DayCall {
+pub struct RecentCall {
     /// When it was about to be made.
     pub at: Timestamp,
     /// Millionths of a US dollar; 0 where the model has no price.
@@ -59,9 +60,10 @@ pub struct DayCall {
     allowance(*payer, max),
     room(*room_from)
 )]
-pub struct DayCapReached {
+#[schemars(rename = "DayCapReached")]
+pub struct DailyCapReached {
     /// Whose.
-    pub payer: Payer,
+    pub payer: BudgetScope,
     /// The key of the operator's configuration that sets it.
     pub setting: Box<str>,
     /// Spent, or set aside for calls under way.
@@ -75,10 +77,10 @@ pub struct DayCapReached {
     pub room_from: Option<Timestamp>,
 }
 
-fn allowance(payer: Payer, max: &str) -> String {
+fn allowance(payer: BudgetScope, max: &str) -> String {
     match payer {
-        Payer::Repository => format!("all jobs of this repository together may use {max}"),
-        Payer::Installation => format!("all repositories of this account together may use {max}"),
+        BudgetScope::Repository => format!("all jobs of this repository together may use {max}"),
+        BudgetScope::Installation => format!("all repositories of this account together may use {max}"),
     }
 }
 
@@ -95,13 +97,18 @@ pub fn micro_usd(usd: f64) -> u64 {
     (usd * 1e6 - 1e-3).ceil().max(0.0) as u64
 }
 
-impl DayCap {
+impl DailyCap {
     /// Whether a call with this worst case may be made after `calls`, which are those of the 24
     /// hours before now.
-    pub fn check(&self, payer: Payer, calls: &[DayCall], next: WorstCase) -> Result<(), DayCapReached> {
+    pub fn check(
+        &self,
+        payer: BudgetScope,
+        calls: &[RecentCall],
+        next: WorstCase,
+    ) -> Result<(), DailyCapReached> {
         let name = match payer {
-            Payer::Repository => "repository",
-            Payer::Installation => "installation",
+            BudgetScope::Repository => "repository",
+            BudgetScope::Installation => "installation",
         };
         if let (Some(max), Some(usd)) = (self.usd, next.usd) {
             let dollars = |micro: u64| format!("${:.4}", micro as f64 / 1e6);
@@ -109,13 +116,13 @@ impl DayCap {
             let max = (max * 1e6 + 1e-3).floor() as u64;
             let over = Over::of(calls, |call| call.micro_usd, max, micro_usd(usd));
             over.map_or(Ok(()), |over| {
-                Err(over.in_words(payer, format!("budget.{name}_usd_per_day"), dollars))
+                Err(over.describe(payer, format!("budget.{name}_usd_per_day"), dollars))
             })?;
         }
         if let Some(max) = self.tokens {
             let over = Over::of(calls, |call| call.tokens, max, next.tokens());
             over.map_or(Ok(()), |over| {
-                Err(over.in_words(payer, format!("budget.{name}_tokens_per_day"), |tokens| {
+                Err(over.describe(payer, format!("budget.{name}_tokens_per_day"), |tokens| {
                     format!("{tokens} tokens")
                 }))
             })?;
@@ -133,8 +140,8 @@ struct Over {
 }
 
 impl Over {
-    fn of(calls: &[DayCall], amount: impl Fn(&DayCall) -> u64, max: u64, next: u64) -> Option<Self> {
-        let sum = |calls: &[DayCall]| calls.iter().map(&amount).fold(0, u64::saturating_add);
+    fn of(calls: &[RecentCall], amount: impl Fn(&RecentCall) -> u64, max: u64, next: u64) -> Option<Self> {
+        let sum = |calls: &[RecentCall]| calls.iter().map(&amount).fold(0, u64::saturating_add);
         let used = sum(calls);
         if used.saturating_add(next) <= max {
             return None;
@@ -148,9 +155,9 @@ impl Over {
         Some(Self { used, max, next, room_from })
     }
 
-    fn in_words(self, payer: Payer, setting: String, unit: impl Fn(u64) -> String) -> DayCapReached {
+    fn describe(self, payer: BudgetScope, setting: String, unit: impl Fn(u64) -> String) -> DailyCapReached {
         let [used, max, next] = [self.used, self.max, self.next].map(|amount| unit(amount).into());
-        DayCapReached { payer, setting: setting.into(), used, max, next, room_from: self.room_from }
+        DailyCapReached { payer, setting: setting.into(), used, max, next, room_from: self.room_from }
     }
 }
 
@@ -168,8 +175,8 @@ mod tests {
         "2026-11-25T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(hour)
     }
 
-    fn call(hour: i64, usd: f64) -> DayCall {
-        DayCall { at: at(hour), micro_usd: micro_usd(usd), tokens: 1000 }
+    fn call(hour: i64, usd: f64) -> RecentCall {
+        RecentCall { at: at(hour), micro_usd: micro_usd(usd), tokens: 1000 }
     }
 
     fn next(usd: Option<f64>) -> WorstCase {
@@ -178,30 +185,31 @@ mod tests {
 
     #[test]
     fn a_call_that_just_fits_is_made_and_a_millionth_more_is_not() {
-        let cap = DayCap { usd: Some(1.0), tokens: None };
+        let cap = DailyCap { usd: Some(1.0), tokens: None };
         let calls = [call(1, 0.3), call(2, 0.6)];
-        assert_eq!(cap.check(Payer::Repository, &calls, next(Some(0.1))), Ok(()));
-        assert!(cap.check(Payer::Repository, &calls, next(Some(0.100_001))).is_err());
-        assert_eq!(DayCap::default().check(Payer::Repository, &calls, next(Some(1e6))), Ok(()));
+        assert_eq!(cap.check(BudgetScope::Repository, &calls, next(Some(0.1))), Ok(()));
+        assert!(cap.check(BudgetScope::Repository, &calls, next(Some(0.100_001))).is_err());
+        assert_eq!(DailyCap::default().check(BudgetScope::Repository, &calls, next(Some(1e6))), Ok(()));
     }
 
     #[test]
     fn a_model_without_a_price_is_held_by_tokens() {
-        let cap = DayCap { usd: Some(0.01), tokens: Some(2_999) };
-        assert_eq!(cap.check(Payer::Installation, &[call(1, 0.0)], next(None)), Ok(()));
-        let over = cap.check(Payer::Installation, &[call(1, 0.0), call(2, 0.0)], next(None)).unwrap_err();
+        let cap = DailyCap { usd: Some(0.01), tokens: Some(2_999) };
+        assert_eq!(cap.check(BudgetScope::Installation, &[call(1, 0.0)], next(None)), Ok(()));
+        let over =
+            cap.check(BudgetScope::Installation, &[call(1, 0.0), call(2, 0.0)], next(None)).unwrap_err();
         assert_eq!(&*over.setting, "budget.installation_tokens_per_day");
     }
 
     #[test]
     fn who_is_stopped_is_told_by_what_and_until_when() {
-        let cap = DayCap { usd: Some(1.0), tokens: Some(1_500) };
+        let cap = DailyCap { usd: Some(1.0), tokens: Some(1_500) };
         // Out of order, and only the second one to go makes room enough.
         let mut calls = [call(5, 0.5), call(1, 0.1), call(3, 0.4)];
         calls[2].at -= SignedDuration::from_secs(1);
-        let dollars = cap.check(Payer::Repository, &calls, next(Some(0.5))).unwrap_err();
-        let never = cap.check(Payer::Repository, &[], next(Some(1.5))).unwrap_err();
-        let tokens = cap.check(Payer::Installation, &calls[..1], next(None)).unwrap_err();
+        let dollars = cap.check(BudgetScope::Repository, &calls, next(Some(0.5))).unwrap_err();
+        let never = cap.check(BudgetScope::Repository, &[], next(Some(1.5))).unwrap_err();
+        let tokens = cap.check(BudgetScope::Installation, &calls[..1], next(None)).unwrap_err();
         insta::assert_snapshot!(format!("{dollars}\n{never}\n{tokens}"), @"
         all jobs of this repository together may use $1.0000 in 24 hours; $1.0000 are spent or set aside, and the next call may need $0.5000; there is room again from 2026-11-26 03:00 UTC on
         all jobs of this repository together may use $1.0000 in 24 hours; $0.0000 are spent or set aside, and the next call may need $1.5000, which is more than the whole

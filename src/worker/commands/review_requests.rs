@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::{REPOSITORY_FILE, RepositoryFile};
+use crate::domain::authorize_command;
 use crate::domain::{
-    Ask, Feedback, FeedbackPlace, Job, Login, Outcome, PullRequestNumber, Recorded, RepositoryRef,
-    Resumption, SaidIn, TranscriptEvent,
+    CommandRequest, Feedback, FeedbackLocation, Job, JobOutcome, Login, PullRequestNumber, RecordedEvent,
+    RepositoryRef, RequestSource, ResumeReason, TranscriptEvent,
 };
 use crate::github::ReviewComment;
-use crate::publish::answers::{Answer, AnswerTo};
-use crate::store::TakenUp;
-use crate::domain::may_command;
+use crate::publish::command_reply::{CommandReply, ReplyTarget};
+use crate::store::ResumeOutcome;
 
-use super::clerk::{Clerk, ClerkError, Done};
-use super::rounds::recorded_base;
+use super::{CommandError, CommandProcessor, Done};
+use crate::worker::revisions::recorded_base;
 
 /// How long a review waits before it is looked whether the round before it has ended.
 pub(super) const ROUND_PAUSE: Duration = Duration::from_secs(5);
@@ -24,73 +24,78 @@ const REMARK_CHARS_MAX: usize = 20_000;
 /// Remarks of one round.
 const REMARKS_MAX: usize = 50;
 
-impl Clerk {
+impl CommandProcessor {
     /// Makes a round of what reviewers ask for in the pull request that `job` opened: this and all else
     /// that waits. While the job is at work, it waits.
-    pub(super) async fn revise(&self, ask: &Ask, job: &Job) -> Result<Done, ClerkError> {
+    pub(super) async fn revise(&self, ask: &CommandRequest, job: &Job) -> Result<Done, CommandError> {
         let number = PullRequestNumber(ask.number.0);
-        let to = AnswerTo::Comment(ask.comment);
+        let to = ReplyTarget::Comment(ask.comment);
         let newest = self.parts.store.latest_job(ask.repository.id, job.trigger.issue.number).await?;
         if newest.is_some_and(|newest| newest.id != job.id) {
-            self.answer(ask, to, &Answer::Superseded).await?;
+            self.answer(ask, to, &CommandReply::Superseded).await?;
             return Ok(Done::With("superseded"));
         }
         if let Some(why) = self.no_round(job, number).await? {
-            self.answer(ask, to, &Answer::Refused(&why)).await?;
+            self.answer(ask, to, &CommandReply::Refused(&why)).await?;
             return Ok(Done::With("refused"));
         }
         let transcript = self.parts.store.transcript(job.id).await?;
-        if reviewed_rounds(&transcript) >= self.parts.rules.rounds_max {
-            self.answer(ask, to, &Answer::RoundsUsedUp(self.parts.rules.rounds_max)).await?;
+        if reviewed_rounds(&transcript) >= self.parts.policy.rounds_max {
+            self.answer(ask, to, &CommandReply::RoundsUsedUp(self.parts.policy.rounds_max)).await?;
             return Ok(Done::With("rounds used up"));
         }
-        let waiting = self.parts.store.revisions(ask.repository.id, number).await?;
+        let waiting = self.parts.store.pending_revisions(ask.repository.id, number).await?;
         let mut people = People { clerk: self, at: &ask.repository, known: BTreeMap::new() };
         let mut counted = Vec::new();
-        for (id, ask) in waiting.iter().filter(|(_, ask)| ask.said_in != SaidIn::CheckRun) {
+        for (id, ask) in waiting.iter().filter(|(_, ask)| ask.said_in != RequestSource::CheckRun) {
             if people.may(&ask.by, ask.by_is_bot).await? {
                 counted.push((id.as_str(), ask));
             }
         }
         let comments = self.parts.github.review_comments(&ask.repository, number).await?;
-        let asks: Vec<&Ask> = counted.iter().map(|(_, ask)| *ask).collect();
+        let asks: Vec<&CommandRequest> = counted.iter().map(|(_, ask)| *ask).collect();
         let feedback = people.feedback(&asks, &comments).await?;
         if feedback.is_empty() {
-            self.answer(ask, to, &Answer::NothingAsked).await?;
+            self.answer(ask, to, &CommandReply::NothingAsked).await?;
             return Ok(Done::With("nothing asked"));
         }
         let resumed = TranscriptEvent::Resumed {
             by: ask.by.clone(),
             by_is_bot: ask.by_is_bot,
-            why: Resumption::Reviewed { pull_request: number, feedback },
+            why: ResumeReason::Reviewed { pull_request: number, feedback },
         };
         // Said done together with the round that they make, or the round would be made twice.
         let ids: Vec<&str> = counted.iter().map(|(id, _)| *id).collect();
         match self.parts.store.resume(job.id, resumed, &ids, self.now()).await? {
-            TakenUp::Now => {
+            ResumeOutcome::Resumed => {
                 self.parts.wake.notify_one();
                 Ok(Done::With("a round"))
             }
-            TakenUp::AnotherActive => Ok(Done::Later(ROUND_PAUSE)),
+            ResumeOutcome::Conflict => Ok(Done::Later(ROUND_PAUSE)),
             // Held: it goes out, or is stopped, first.
-            TakenUp::NotSo => {
-                self.answer(ask, to, &Answer::StillHeld).await?;
+            ResumeOutcome::NotResumable => {
+                self.answer(ask, to, &CommandReply::StillHeld).await?;
                 Ok(Done::With("held"))
             }
         }
     }
 }
 
-impl Clerk {
+impl CommandProcessor {
     /// Makes a round of checks that failed on what `job` proposed, where its base branch wants that. Says
     /// nothing where it does not, or where the branch has gone on: nobody asked.
-    pub(super) async fn mend_checks(&self, id: &str, ask: &Ask, job: &Job) -> Result<Done, ClerkError> {
+    pub(super) async fn mend_checks(
+        &self,
+        id: &str,
+        ask: &CommandRequest,
+        job: &Job,
+    ) -> Result<Done, CommandError> {
         let number = PullRequestNumber(ask.number.0);
         let newest = self.parts.store.latest_job(ask.repository.id, job.trigger.issue.number).await?;
         if newest.is_some_and(|newest| newest.id != job.id) {
             return Ok(Done::With("superseded"));
         }
-        let Some(Outcome::Proposed { head, .. }) = &job.outcome else {
+        let Some(JobOutcome::Proposed { head, .. }) = &job.outcome else {
             return Ok(Done::With("not proposed"));
         };
         if head.as_str() != ask.body {
@@ -100,7 +105,7 @@ impl Clerk {
         if !self.wants_checks_mended(job, &transcript).await {
             return Ok(Done::With("not wanted"));
         }
-        if reviewed_rounds(&transcript) >= self.parts.rules.rounds_max {
+        if reviewed_rounds(&transcript) >= self.parts.policy.rounds_max {
             return Ok(Done::With("rounds used up"));
         }
         if self.no_round(job, number).await?.is_some() {
@@ -114,21 +119,21 @@ impl Clerk {
             // Whoever asked for the work; their permission is looked at again.
             by: job.trigger.labeller.clone(),
             by_is_bot: job.trigger.labeller_is_bot,
-            why: Resumption::ChecksFailed { pull_request: number, head: head.clone(), checks },
+            why: ResumeReason::ChecksFailed { pull_request: number, head: head.clone(), checks },
         };
         match self.parts.store.resume(job.id, resumed, &[id], self.now()).await? {
-            TakenUp::Now => {
+            ResumeOutcome::Resumed => {
                 self.parts.wake.notify_one();
                 Ok(Done::With("a round"))
             }
-            TakenUp::AnotherActive => Ok(Done::Later(ROUND_PAUSE)),
-            TakenUp::NotSo => Ok(Done::With("held")),
+            ResumeOutcome::Conflict => Ok(Done::Later(ROUND_PAUSE)),
+            ResumeOutcome::NotResumable => Ok(Done::With("held")),
         }
     }
 
     /// Why there can be no further round, whatever is asked for: better found before the job is taken up,
     /// whose end would be lost for nothing.
-    async fn no_round(&self, job: &Job, number: PullRequestNumber) -> Result<Option<String>, ClerkError> {
+    async fn no_round(&self, job: &Job, number: PullRequestNumber) -> Result<Option<String>, CommandError> {
         let (github, at) = (&self.parts.github, &job.trigger.repository);
         let open = github.find_pull_request(at, &job.branch()).await?;
         if open.is_none_or(|open| open.number != number) {
@@ -143,7 +148,7 @@ impl Clerk {
     }
 
     /// What the base that the job works on says. What cannot be read is no consent.
-    async fn wants_checks_mended(&self, job: &Job, transcript: &[Recorded]) -> bool {
+    async fn wants_checks_mended(&self, job: &Job, transcript: &[RecordedEvent]) -> bool {
         let Some((base, branch)) = recorded_base(transcript) else { return false };
         let opened = self.parts.mirrors.reopen(job.trigger.repository.id, base.clone(), branch).await;
         let file = match opened {
@@ -151,16 +156,16 @@ impl Clerk {
             Err(_) => None,
         };
         let file = file.map(|bytes| RepositoryFile::parse(&String::from_utf8_lossy(&bytes)));
-        file.is_some_and(|file| file.is_ok_and(|file| file.check_rounds))
+        file.is_some_and(|file| file.is_ok_and(|file| file.revises_on_failed_checks))
     }
 }
 
 /// How many rounds reviewers and checks have had.
-fn reviewed_rounds(transcript: &[Recorded]) -> u32 {
-    let counts = |recorded: &&Recorded| match &recorded.event {
+fn reviewed_rounds(transcript: &[RecordedEvent]) -> u32 {
+    let counts = |recorded: &&RecordedEvent| match &recorded.event {
         TranscriptEvent::Resumed { why, .. } => match why {
-            Resumption::Reviewed { .. } | Resumption::ChecksFailed { .. } => true,
-            Resumption::Continued { .. } => false,
+            ResumeReason::Reviewed { .. } | ResumeReason::ChecksFailed { .. } => true,
+            ResumeReason::Continued { .. } => false,
         },
         _ => false,
     };
@@ -169,19 +174,19 @@ fn reviewed_rounds(transcript: &[Recorded]) -> u32 {
 
 /// Who may write, asked once each.
 struct People<'a> {
-    clerk: &'a Clerk,
+    clerk: &'a CommandProcessor,
     at: &'a RepositoryRef,
     known: BTreeMap<String, bool>,
 }
 
 impl People<'_> {
-    async fn may(&mut self, login: &Login, is_bot: bool) -> Result<bool, ClerkError> {
+    async fn may(&mut self, login: &Login, is_bot: bool) -> Result<bool, CommandError> {
         if let Some(known) = self.known.get(login.as_str()) {
             return Ok(*known);
         }
         let parts = &self.clerk.parts;
         let permission = parts.github.permission(self.at, login).await?;
-        let may = may_command(permission, login, is_bot, &parts.rules.bots_allowed) == Ok(true);
+        let may = authorize_command(permission, login, is_bot, &parts.policy.bots_allowed) == Ok(true);
         self.known.insert(login.as_str().to_owned(), may);
         Ok(may)
     }
@@ -190,25 +195,29 @@ impl People<'_> {
     /// came with them, each once.
     async fn feedback(
         &mut self,
-        asks: &[&Ask],
+        asks: &[&CommandRequest],
         comments: &[ReviewComment],
-    ) -> Result<Vec<Feedback>, ClerkError> {
+    ) -> Result<Vec<Feedback>, CommandError> {
         let mut feedback = Vec::new();
         let mut threads = Vec::new();
         for ask in asks {
             let id = ask.comment.0;
             match ask.said_in {
-                SaidIn::Comment | SaidIn::Review if !ask.body.trim().is_empty() => feedback.push(Feedback {
-                    place: FeedbackPlace::PullRequest { id },
-                    by: ask.by.clone(),
-                    text: ask.body.chars().take(REMARK_CHARS_MAX).collect(),
-                }),
-                SaidIn::Comment | SaidIn::Review | SaidIn::ReviewComment | SaidIn::CheckRun => {}
+                RequestSource::Comment | RequestSource::Review if !ask.body.trim().is_empty() => feedback
+                    .push(Feedback {
+                        place: FeedbackLocation::PullRequest { id },
+                        by: ask.by.clone(),
+                        text: ask.body.chars().take(REMARK_CHARS_MAX).collect(),
+                    }),
+                RequestSource::Comment
+                | RequestSource::Review
+                | RequestSource::ReviewComment
+                | RequestSource::CheckRun => {}
             }
             let belongs = |comment: &&ReviewComment| match ask.said_in {
-                SaidIn::Comment | SaidIn::CheckRun => false,
-                SaidIn::Review => comment.review == Some(id),
-                SaidIn::ReviewComment => comment.id == ask.comment,
+                RequestSource::Comment | RequestSource::CheckRun => false,
+                RequestSource::Review => comment.review == Some(id),
+                RequestSource::ReviewComment => comment.id == ask.comment,
             };
             threads.extend(comments.iter().filter(belongs).map(|comment| (comment.thread(), &ask.by)));
         }
@@ -229,7 +238,7 @@ impl People<'_> {
                 }
             }
             feedback.push(Feedback {
-                place: FeedbackPlace::Thread {
+                place: FeedbackLocation::Thread {
                     first,
                     path: head.path.clone(),
                     line: head.line,

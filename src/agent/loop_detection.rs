@@ -78,7 +78,7 @@ pub enum Notice {
 
 impl Notice {
     /// The words for the model.
-    pub fn in_words(&self) -> String {
+    pub fn describe(&self) -> String {
         let what = match self {
             Self::Repetition { tool, times } => format!(
                 "You have called {tool} {times} times with the same arguments, and the result was the same each time. \
@@ -314,7 +314,7 @@ mod tests {
             self.event(&message(Message::Assistant { blocks }), &[]);
             before.iter().for_each(|event| self.event(event, &calls));
             self.event(&message(Message::ToolResults { results }), &calls);
-            self.notices.extend(self.habits.due().iter().map(Notice::in_words));
+            self.notices.extend(self.habits.due().iter().map(Notice::describe));
         }
 
         fn event(&mut self, event: &TranscriptEvent, calls: &[ToolCall]) {

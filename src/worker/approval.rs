@@ -4,17 +4,18 @@
 use jiff::Timestamp;
 
 use crate::config::{REPOSITORY_FILE, RepositoryFile};
+use crate::domain::{Authorization, authorize};
 use crate::domain::{
-    IssueNumber, Job, JobId, JobState, Login, Recorded, RepositoryRef, TranscriptEvent, on_present_ground,
+    IssueNumber, Job, JobId, JobState, Login, RecordedEvent, RepositoryRef, TranscriptEvent,
+    on_present_ground,
 };
 use crate::github::{GitHub, GitHubError};
 use crate::provenance::Sealed;
-use crate::store::{Journal, Store, StoreError, TakenUp};
-use crate::domain::{Authorisation, authorise};
+use crate::store::{Journal, ResumeOutcome, Store, StoreError};
 use crate::workspace::{ClearedCommit, Workspace};
 
 use super::preparation::workspace_error;
-use super::{JobError, Parts};
+use super::{JobError, WorkerContext};
 
 /// What is held back.
 pub(super) struct Held {
@@ -25,7 +26,7 @@ pub(super) struct Held {
 
 /// What came of somebody's word that a held change may go out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Release {
+pub enum Approval {
     /// The job is taken up again; wake a worker.
     Released(JobId),
     /// Nothing is held back for this issue (any more).
@@ -36,7 +37,7 @@ pub enum Release {
 
 /// Why it could not be found out.
 #[derive(Debug, thiserror::Error)]
-pub enum ReleaseError {
+pub enum ApprovalError {
     /// GitHub does not say.
     #[error(transparent)]
     GitHub(#[from] GitHubError),
@@ -55,50 +56,50 @@ pub async fn release(
     by: (&Login, bool),
     bots_allowed: &[Login],
     now: Timestamp,
-) -> Result<Release, ReleaseError> {
+) -> Result<Approval, ApprovalError> {
     let held = store.latest_job(at.id, issue).await?.filter(|job| job.state == JobState::Held);
-    let Some(job) = held else { return Ok(Release::NothingHeld) };
+    let Some(job) = held else { return Ok(Approval::NothingHeld) };
     let (login, is_bot) = by;
     let permission = github.permission(at, login).await?;
-    if let Authorisation::Refused { reason } = authorise(permission, login, is_bot, bots_allowed) {
-        return Ok(Release::Refused(reason));
+    if let Authorization::Refused { reason } = authorize(permission, login, is_bot, bots_allowed) {
+        return Ok(Approval::Refused(reason));
     }
     let found = github.issue(at, issue).await?;
     if !found.open || found.locked {
         let why = if found.open { "the issue is locked" } else { "the issue is closed" };
-        return Ok(Release::Refused(why.to_owned()));
+        return Ok(Approval::Refused(why.to_owned()));
     }
-    Ok(match store.release_held(job.id, login, now).await? {
-        TakenUp::Now => Release::Released(job.id),
-        TakenUp::NotSo => Release::NothingHeld,
-        TakenUp::AnotherActive => Release::Refused("another job of this issue is under way".to_owned()),
+    Ok(match store.resume_approved(job.id, login, now).await? {
+        ResumeOutcome::Resumed => Approval::Released(job.id),
+        ResumeOutcome::NotResumable => Approval::NothingHeld,
+        ResumeOutcome::Conflict => Approval::Refused("another job of this issue is under way".to_owned()),
     })
 }
 
 /// Whether the job's change is to be held back: the operator or the base branch's file says so, and
 /// nobody has released it. A job on one's own machine (issue 0) pushes nothing anywhere.
 pub(super) async fn is_held(
-    parts: &Parts,
+    parts: &WorkerContext,
     workspace: &Workspace,
     job: &Job,
-    transcript: &[Recorded],
+    transcript: &[RecordedEvent],
 ) -> Result<bool, JobError> {
     if job.trigger.issue.number.0 == 0 || release_in(transcript).is_some() {
         return Ok(false);
     }
-    if parts.rules.hold {
+    if parts.policy.hold {
         return Ok(true);
     }
     let file = workspace.base_file(REPOSITORY_FILE).await.map_err(workspace_error)?;
     let file = file.map(|bytes| RepositoryFile::parse(&String::from_utf8_lossy(&bytes)));
     // What could be read when the job began, and no longer can, is not taken for consent.
-    Ok(file.is_some_and(|file| file.map_or(true, |file| file.publish_hold)))
+    Ok(file.is_some_and(|file| file.map_or(true, |file| file.requires_approval)))
 }
 
 /// A remark, where the base branch has gone on since the work began: what was verified is not what a
 /// merge makes then.
 pub(super) async fn base_has_moved(
-    parts: &Parts,
+    parts: &WorkerContext,
     workspace: &Workspace,
     at: &RepositoryRef,
 ) -> Option<String> {
@@ -117,13 +118,13 @@ pub(super) async fn base_has_moved(
 /// When somebody had the job taken up last, if it had ended before.
 pub(super) async fn taken_up_at(journal: &Journal) -> Option<Timestamp> {
     let transcript = journal.transcript().await.ok()?;
-    let is_word = |recorded: &&Recorded| {
+    let is_word = |recorded: &&RecordedEvent| {
         matches!(recorded.event, TranscriptEvent::Released { .. } | TranscriptEvent::Resumed { .. })
     };
     transcript.iter().rev().find(is_word).map(|recorded| recorded.at)
 }
 
-fn release_in(transcript: &[Recorded]) -> Option<&Recorded> {
+fn release_in(transcript: &[RecordedEvent]) -> Option<&RecordedEvent> {
     on_present_ground(transcript)
         .iter()
         .rev()
