@@ -31,7 +31,7 @@ const OUTPUT_TOOLS: [&str; 3] = ["run_tests", "finish", "read_result"];
 
 /// Something that can be compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub struct ReplayStep {
     /// After so many answers of the model.
     pub turn: u32,
     /// The tool, where it is one's result.
@@ -46,9 +46,9 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Divergence {
     /// As recorded; `None`: nothing more was recorded here.
-    pub expected: Option<Step>,
+    pub expected: Option<ReplayStep>,
     /// As it is now; `None`: nothing more happened.
-    pub actual: Option<Step>,
+    pub actual: Option<ReplayStep>,
 }
 
 impl Divergence {
@@ -107,7 +107,11 @@ fn differing_lines(expected: &str, actual: &str) -> String {
 
 /// The first divergence of `now` from `recorded`. A job that is not `done` may still come to what
 /// was recorded further on.
-pub(super) fn first_divergence(recorded: &[Step], now: &[Step], done: bool) -> Option<Divergence> {
+pub(super) fn first_divergence(
+    recorded: &[ReplayStep],
+    now: &[ReplayStep],
+    done: bool,
+) -> Option<Divergence> {
     let same = recorded.iter().zip(now).take_while(|(one, other)| one == other).count();
     let (expected, actual) = (recorded.get(same).cloned(), now.get(same).cloned());
     match (&expected, &actual) {
@@ -118,13 +122,13 @@ pub(super) fn first_divergence(recorded: &[Step], now: &[Step], done: bool) -> O
 }
 
 /// The steps of a transcript.
-pub(super) fn steps(transcript: &[RecordedEvent]) -> Vec<Step> {
+pub(super) fn steps(transcript: &[RecordedEvent]) -> Vec<ReplayStep> {
     let mut steps = Vec::new();
     let mut turn = 0;
     let mut calls: Vec<(String, String)> = Vec::new();
     for recorded in transcript {
         let mut add = |what, tool: Option<String>, text: String| {
-            steps.push(Step { turn, tool, what, text });
+            steps.push(ReplayStep { turn, tool, what, text });
         };
         match &recorded.event {
             TranscriptEvent::BaselineRun { run } => add("the suite at the base", None, run_in_words(run)),
@@ -223,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_never_twice_the_same_is_taken_out() {
+    fn volatile_parts_are_replaced() {
         let text = "`cargo test`: exit code 101 after 1.2 s.\nfinished in 0.00s; 12 ms; 3 seconds\n\
                     thread 'a::b' (4711) panicked at src/lib.rs:12:3\nat 0x7ffd3a2b1c10, pid 42, /tmp/x.Ab12/log:3\n\
                     2026-11-22T10:00:00.123Z 10:00:01 on 127.0.0.1:40123\n3 tests, 2 items, line 17";
@@ -237,12 +241,12 @@ mod tests {
         ");
     }
 
-    fn step(text: &str) -> Step {
-        Step { turn: 2, tool: Some("read_file".into()), what: "the result", text: text.into() }
+    fn step(text: &str) -> ReplayStep {
+        ReplayStep { turn: 2, tool: Some("read_file".into()), what: "the result", text: text.into() }
     }
 
     #[test]
-    fn a_divergence_is_told_with_its_place_and_its_lines() {
+    fn divergence_is_described_with_its_turn_and_lines() {
         let (recorded, now) = ([step("a\nb\nc"), step("x")], [step("a\nB\nc")]);
         insta::assert_snapshot!(first_divergence(&recorded, &now, false).unwrap().describe(), @"
         turn 2: the result of read_file

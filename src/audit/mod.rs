@@ -5,6 +5,6 @@ mod compare;
 mod replay;
 mod verify;
 
-pub use compare::{Divergence, Step, normalised};
+pub use compare::{Divergence, ReplayStep, normalised};
 pub use replay::{ReplayReport, replay};
 pub use verify::{Check, CheckOutcome, Verification, VerificationRequest, verify};

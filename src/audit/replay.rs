@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::compare::{Divergence, Step, first_divergence, steps};
+use super::compare::{Divergence, ReplayStep, first_divergence, steps};
 use crate::domain::{
     JobId, JobOutcome, Message, Price, RecordedEvent, StopReason, TranscriptEvent, round_of,
 };
@@ -41,7 +41,7 @@ pub struct ReplayReport {
 }
 
 /// Does the job of `recording` again, on the repository at `repository`, which is only read.
-/// `tell` is given each event as it happens.
+/// `on_event` is given each event as it happens.
 ///
 /// # Errors
 /// There is nothing to be done again, or it cannot be done here: no base commit, no sandbox.
@@ -50,7 +50,7 @@ pub async fn replay(
     repository: &Path,
     sandbox: Arc<dyn Sandbox>,
     policy: &JobPolicy,
-    tell: impl FnMut(&RecordedEvent),
+    on_event: impl FnMut(&RecordedEvent),
 ) -> anyhow::Result<ReplayReport> {
     let mut recorded = recording.known();
     let rounds_left_out = round_of(&recorded) - 1;
@@ -105,7 +105,7 @@ pub async fn replay(
     (policy.context_tokens, policy.summarizer_context_tokens) = (full, full);
     let bench = TestBench { sandbox, policy, setup_locks: SetupLocks::default() };
     let parts = LocalContext { model: model.clone(), brief_model: None, bench };
-    let ended = local.run(&parts, &CancellationToken::new(), tell).await?;
+    let ended = local.run(&parts, &CancellationToken::new(), on_event).await?;
     let end = ended.ok_or_else(|| anyhow!("the replay was stopped"))?;
     let now = steps(&end.transcript);
     let stopped = model.stopped();
@@ -149,7 +149,7 @@ enum Stopped {
 struct RecordedModel {
     store: Arc<dyn Store>,
     job: JobId,
-    expected: Vec<Step>,
+    expected: Vec<ReplayStep>,
     answers: Vec<ModelReply>,
     stopped: Mutex<Option<Stopped>>,
 }

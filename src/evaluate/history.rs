@@ -61,7 +61,7 @@ pub async fn check_history(
     bench: &TestBench,
     jobs: usize,
     scratch: &Path,
-    mut tell: impl FnMut(&Candidate),
+    mut on_result: impl FnMut(&Candidate),
 ) -> anyhow::Result<HistoryCheck> {
     let reading = repository.clone();
     let past =
@@ -78,11 +78,11 @@ pub async fn check_history(
         }
     }
     let mirrors = Mirrors::new(scratch);
-    let tried = fixes.into_iter().map(|fix| tried(fix, repository, &mirrors, bench));
-    let mut tried = stream::iter(tried).buffered(jobs.max(1));
+    let try_fix = fixes.into_iter().map(|fix| try_fix(fix, repository, &mirrors, bench));
+    let mut try_fix = stream::iter(try_fix).buffered(jobs.max(1));
     let mut candidates = Vec::new();
-    while let Some(candidate) = tried.next().await {
-        tell(&candidate);
+    while let Some(candidate) = try_fix.next().await {
+        on_result(&candidate);
         candidates.push(candidate);
     }
     Ok(HistoryCheck { scanned, candidates })
@@ -115,7 +115,7 @@ fn is_prose(path: &str) -> bool {
         || name.starts_with("changes")
 }
 
-async fn tried(fix: Fix, repository: &LocalRepository, mirrors: &Mirrors, bench: &TestBench) -> Candidate {
+async fn try_fix(fix: Fix, repository: &LocalRepository, mirrors: &Mirrors, bench: &TestBench) -> Candidate {
     let mut candidate = Candidate {
         commit: fix.past.commit.clone(),
         subject: fix.past.message.lines().next().unwrap_or_default().to_owned(),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fix_speaks_of_a_bug_and_changes_tests_and_what_they_test() {
+    fn fix_mentions_a_bug_and_changes_tests_and_source() {
         let both = ["src/a.py", "tests/test_a.py"];
         for message in ["Fix the sum", "Do not crash on empty input", "Sum all items (#12)", "Closes GH-3"] {
             assert!(is_fix_with_tests(&commit(message, &both)), "{message}");
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_becomes_an_issue_without_its_trailers() {
+    fn commit_message_becomes_an_issue_without_trailers() {
         let message =
             "Fix: the sum\n\nIt forgot: the last item.\n\nSigned-off-by: A <a@x>\nCo-authored-by: B <b@x>\n";
         assert_eq!(statement(message), "Fix: the sum\n\nIt forgot: the last item.");

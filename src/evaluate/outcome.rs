@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_counts_only_where_the_run_says_that_it_passed() {
+    fn test_counts_only_if_the_run_reports_that_it_passed() {
         let judged = |ending, failed: &[&str]| judge_run(&instance(), &run(ending, failed));
         assert!(judged(ExitStatus::Exited { code: 0 }, &[]).is_solved());
         assert!(judged(ExitStatus::Exited { code: 1 }, &["t/z.py::other"]).is_solved());
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_that_names_all_tests_is_asked_for_each() {
+    fn complete_report_decides_each_test() {
         use TestOutcome::{Failed, Passed, Skipped};
         let report = |cases: &[(&str, TestOutcome)]| {
             let cases: Vec<TestCase> =

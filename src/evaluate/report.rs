@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_tells_rates_with_their_intervals_and_each_instance() {
+    fn report_has_rates_with_intervals_and_each_instance() {
         insta::assert_snapshot!(report().markdown(), @r"
         # Evaluation of `m-1`
 
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_maintainer_is_told_what_to_expect() {
+    fn history_report_says_what_to_expect() {
         let candidate = |commit: char, subject: &str, instance| Candidate {
             commit: commit.to_string().repeat(40).parse().unwrap(),
             subject: subject.into(),

@@ -48,7 +48,7 @@ impl Evaluation {
 }
 
 /// Works on every instance that `state` has no result of, and answers with all results in the
-/// instances' order. `tell` is given each result as it comes. `None`: `stop` was cancelled; what is
+/// instances' order. `on_result` is given each result as it comes. `None`: `stop` was cancelled; what is
 /// done is recorded, what was begun goes on next time.
 ///
 /// # Errors
@@ -57,7 +57,7 @@ pub async fn evaluate(
     evaluation: Evaluation,
     state: Arc<State>,
     stop: &CancellationToken,
-    mut tell: impl FnMut(&InstanceResult),
+    mut on_result: impl FnMut(&InstanceResult),
 ) -> anyhow::Result<Option<Vec<InstanceResult>>> {
     let places = Arc::new(Semaphore::new(evaluation.jobs.max(1)));
     let mut running = JoinSet::new();
@@ -78,7 +78,7 @@ pub async fn evaluate(
             if stop.is_cancelled() {
                 return Ok(None);
             }
-            one(&instance, &repository, &parts, &state, &stop).await
+            evaluate_instance(&instance, &repository, &parts, &state, &stop).await
         });
     }
     let mut stopped = false;
@@ -86,7 +86,7 @@ pub async fn evaluate(
         match ended.map_err(|error| anyhow!(error))?? {
             Some(result) => {
                 state.record(&result)?;
-                tell(&result);
+                on_result(&result);
                 results.insert(result.instance_id.clone(), result);
             }
             None => stopped = true,
@@ -96,7 +96,7 @@ pub async fn evaluate(
 }
 
 /// One instance, from wherever it was left. What goes wrong with it is its result.
-async fn one(
+async fn evaluate_instance(
     instance: &Instance,
     repository: &LocalRepository,
     parts: &LocalContext,
@@ -119,7 +119,7 @@ async fn one(
     parts.bench.policy.setup.repository = Some(repository.git_dir.display().to_string());
     let Some(end) = local.run(&parts, stop, |_| {}).await? else { return Ok(None) };
     let judging = Instant::now();
-    let mut result = account(instance, &end);
+    let mut result = job_result(instance, &end);
     if let Some(JobOutcome::Proposed { head, .. }) = &end.job.outcome {
         let workspace = local.workspace(&instance.base_commit).await?;
         match judged(instance, &workspace, head, &end.transcript, &parts).await {
@@ -152,7 +152,7 @@ fn issue(instance: &Instance) -> anyhow::Result<IssueSnapshot> {
 }
 
 /// The result as far as the job itself tells.
-fn account(instance: &Instance, end: &LocalResult) -> InstanceResult {
+fn job_result(instance: &Instance, end: &LocalResult) -> InstanceResult {
     let spend = Conversation::replay(&end.transcript).spend;
     let (outcome, reason) = match &end.job.outcome {
         Some(JobOutcome::Proposed { .. }) => ("proposed", None),

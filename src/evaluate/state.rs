@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn results_outlive_the_process_and_a_cut_last_line_is_let_go() {
+    fn results_survive_a_restart_and_a_cut_last_line_is_dropped() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("results.jsonl");
         let state = State::open(directory.path(), &subject("m")).unwrap();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn another_evaluation_does_not_go_on_with_these_results() {
+    fn state_of_another_evaluation_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         drop(State::open(directory.path(), &subject("m")).unwrap());
         let error = State::open(directory.path(), &subject("n")).err().unwrap().to_string();

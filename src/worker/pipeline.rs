@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use tracing::{info, instrument};
 
-use crate::agent::{Agent, AgentEnding, AgentError, Conversation, MeteredModel, Told, prompts};
+use crate::agent::{Agent, AgentEnding, AgentError, Conversation, MeteredModel, TaskInput, prompts};
 use crate::domain::{
     Budget, BudgetExhausted, EscalationReason, JobOutcome, JobState, JobTransition, RecordedEvent, TestRun,
     TranscriptEvent, on_present_ground,
@@ -180,8 +180,8 @@ async fn agent_and_verdict(
     agent.load(&mut state).await.map_err(agent_error)?;
     if !state.has_begun() {
         let comments = issue_comments::comments(parts, journal, &transcript).await?;
-        let told = Told { issue: &journal.job().trigger.issue, comments: &comments };
-        agent.open(&mut state, told, &prepared.baseline).await.map_err(agent_error)?;
+        let task = TaskInput { issue: &journal.job().trigger.issue, comments: &comments };
+        agent.open(&mut state, task, &prepared.baseline).await.map_err(agent_error)?;
     }
     agent.resume(&mut state, &transcript).await.map_err(agent_error)?;
     let mut last_refusal = None;

@@ -124,7 +124,8 @@ pub(super) async fn sandbox_and_baseline(
             run
         }
     };
-    let without = || crate::setup::says_nothing(&baseline).filter(|_| environment.skipped_setup().is_some());
+    let without =
+        || crate::setup::inconclusive_baseline(&baseline).filter(|_| environment.skipped_setup().is_some());
     if let Some(why) = unusable(&baseline).or_else(without) {
         let why = [Some(why), hint].into_iter().flatten().collect::<Vec<_>>().join("\n");
         return Ok(Err(EscalationReason::Environment { why }));
@@ -174,9 +175,7 @@ async fn start(
     let bare = JobSettings { setup_commands: Vec::new(), ..settings.clone() };
     let without_it = environment(&bare).await?.with_setup_skipped(fallback.remark());
     Ok(match fresh(journal, &without_it, tree).await? {
-        Ok(Ok(toolbox)) => {
-            Ok(Started { environment: without_it, toolbox, hint: Some(fallback.what_to_write()) })
-        }
+        Ok(Ok(toolbox)) => Ok(Started { environment: without_it, toolbox, hint: Some(fallback.advice()) }),
         Ok(Err(failure)) => Err(failure.describe()),
         Err(why) => Err(why),
     })

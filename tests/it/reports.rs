@@ -68,7 +68,7 @@ async fn asked(command: &str, files: &[(&str, &str)], source: ReportSource, red:
 
 #[tokio::test]
 #[ignore = "needs pytest"]
-async fn pytest_writes_its_report_where_it_is_asked_to() {
+async fn pytest_writes_the_requested_report() {
     let test = "def test_a():\n    assert 1 == 1\n\ndef test_b():\n    assert 1 == 2\n";
     let run =
         asked("/usr/bin/python3 -m pytest", &[("test_x.py", test)], ReportSource::File, "test_x.py::test_b")
@@ -88,7 +88,7 @@ async fn pytest_writes_its_report_where_it_is_asked_to() {
 
 #[tokio::test]
 #[ignore = "needs pytest"]
-async fn pytest_is_asked_behind_make_and_its_file_counts_where_it_is_the_whole_report() {
+async fn pytest_behind_make_writes_a_report_that_counts_if_complete() {
     let test = "def test_a():\n    assert 1 == 1\n\ndef test_b():\n    assert 1 == 2\n";
     let make = "once:\n\t/usr/bin/python3 -m pytest -q test_x.py\n\n\
                 twice:\n\t-/usr/bin/python3 -m pytest -q test_x.py\n\t/usr/bin/python3 -m pytest -q test_y.py\n\n\
@@ -113,14 +113,14 @@ async fn pytest_is_asked_behind_make_and_its_file_counts_where_it_is_the_whole_r
 
 #[tokio::test]
 #[ignore = "needs Node"]
-async fn node_writes_its_report_where_it_is_asked_to() {
+async fn node_writes_the_requested_report() {
     let test = "const test = require('node:test');\ntest('adds', () => {});\ntest('fails', () => { throw new Error('x'); });\n";
     asked("node --test", &[("a.test.js", test)], ReportSource::File, "fails").await;
 }
 
 #[tokio::test]
 #[ignore = "needs Go"]
-async fn go_tells_its_tests_as_events_and_people_read_them_as_text() {
+async fn go_events_are_read_and_shown_as_text() {
     let test = "package a\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {}\n\nfunc TestB(t *testing.T) { t.Error(\"no\") }\n";
     let files = [("go.mod", "module example.org/a\n\ngo 1.19\n"), ("a_test.go", test)];
     let run = asked("go test ./...", &files, ReportSource::Output, "example.org/a::TestB").await;
@@ -130,7 +130,7 @@ async fn go_tells_its_tests_as_events_and_people_read_them_as_text() {
 
 #[tokio::test]
 #[ignore = "needs RSpec"]
-async fn rspec_writes_its_report_where_it_is_asked_to() {
+async fn rspec_writes_the_requested_report() {
     let test = "RSpec.describe('a') { it('adds') { }; it('fails') { raise 'x' } }\n";
     asked("rspec", &[("spec/a_spec.rb", test)], ReportSource::File, "a fails").await;
 }
