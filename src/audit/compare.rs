@@ -1,5 +1,5 @@
-//! What counts as the same when a job is done again. Two transcripts are reduced to their steps, and
-//! these are compared in order:
+//! Defines when a replay is the same as the recording. Both transcripts are reduced to steps, which are
+//! compared in order:
 //! - the baseline, and each run of the suite by the agent: how it ended, and which tests failed;
 //! - each result of a tool: whether it is an error, and its text;
 //! - what the model is told beside that; the plan; each checkpoint's tree and paths;
@@ -29,30 +29,30 @@ const LINE_CHARS_MAX: usize = 300;
 /// Tools whose results hold the output of tests.
 const OUTPUT_TOOLS: [&str; 3] = ["run_tests", "finish", "read_result"];
 
-/// Something that can be compared.
+/// A step of a transcript that is compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReplayStep {
-    /// After so many answers of the model.
+    /// The number of the model's answers before it.
     pub turn: u32,
-    /// The tool, where it is one's result.
+    /// The tool, if the step is a tool result.
     pub tool: Option<String>,
-    /// What it is.
+    /// The kind of step.
     pub what: &'static str,
-    /// What is compared.
+    /// The compared text.
     pub text: String,
 }
 
-/// The first step that is not as it was recorded.
+/// The first step that differs from the recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Divergence {
-    /// As recorded; `None`: nothing more was recorded here.
+    /// The recorded step; `None`: nothing more was recorded.
     pub expected: Option<ReplayStep>,
-    /// As it is now; `None`: nothing more happened.
+    /// The replayed step; `None`: nothing more happened.
     pub actual: Option<ReplayStep>,
 }
 
 impl Divergence {
-    /// Where it is, and the lines in which the two differ.
+    /// Describes the location and the lines that differ.
     pub fn describe(&self) -> String {
         let Some(step) = self.expected.as_ref().or(self.actual.as_ref()) else { return String::new() };
         let tool = step.tool.as_ref().map(|tool| format!(" of {tool}")).unwrap_or_default();
@@ -83,7 +83,7 @@ impl Divergence {
     }
 }
 
-/// From the first line that differs, a few of each side.
+/// The first lines that differ, a few of each side.
 fn differing_lines(expected: &str, actual: &str) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), actual.lines().collect());
     let first = old.iter().zip(&new).take_while(|(one, other)| one == other).count();
@@ -105,8 +105,7 @@ fn differing_lines(expected: &str, actual: &str) -> String {
     shown
 }
 
-/// The first divergence of `now` from `recorded`. A job that is not `done` may still come to what
-/// was recorded further on.
+/// The first difference between `now` and `recorded`. A job that is not `done` may still reach later steps.
 pub(super) fn first_divergence(
     recorded: &[ReplayStep],
     now: &[ReplayStep],
@@ -194,8 +193,8 @@ fn names(tests: &[FailedTest]) -> String {
     names.join(", ")
 }
 
-/// `text` without what is never twice the same: points in time, durations, temporary paths, process
-/// and thread ids, addresses in memory, local ports. Each becomes a word in angle brackets.
+/// Replaces what differs between any two runs: times, durations, temporary paths, process and thread ids,
+/// memory addresses, local ports. Each becomes a word in angle brackets.
 pub fn normalised(text: &str) -> String {
     static VOLATILE: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         let rules = [

@@ -1,5 +1,5 @@
-//! What was recorded is done again: the verdict on a proposal ([`verify()`]), and a whole job with the
-//! model's recorded answers ([`replay()`]). Publishes nothing, and writes to nobody's repository.
+//! Repeats what was recorded: the verdict on a proposal ([`verify()`]), and a whole job with the model's
+//! recorded answers ([`replay()`]). Publishes nothing, and writes to no repository but its own.
 
 mod compare;
 mod replay;

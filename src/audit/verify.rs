@@ -1,4 +1,4 @@
-//! Whether a manifest says the truth, as far as a repository, a transcript and a new run can tell.
+//! Verifies a manifest against a repository, a transcript and a new run.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,42 +12,42 @@ use crate::verdict::Verdict;
 use crate::worker::{JobPolicy, Reverification, reverify};
 use crate::workspace::{LocalRepository, Mirrors, Workspace};
 
-/// Differences that are told; more are counted.
+/// Most differences that are listed.
 const DIFFERENCES_MAX: usize = 20;
 
-/// What is to be checked, against what.
+/// What to verify, and against what.
 pub struct VerificationRequest<'a> {
     /// The manifest's file.
     pub manifest: &'a Path,
-    /// The digest that the manifest must have: the pull request's.
+    /// The expected digest: the one in the pull request.
     pub digest: Option<&'a str>,
-    /// The transcript's file, where there is one.
+    /// The transcript's file, if there is one.
     pub transcript: Option<&'a Path>,
     /// The repository.
     pub repository: &'a Path,
 }
 
-/// What a check came to.
+/// The outcome of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckOutcome {
-    /// It is as the manifest says.
+    /// It agrees with the manifest.
     Holds,
-    /// It is not.
+    /// It differs from the manifest.
     Differs,
-    /// It could not be checked, and nothing follows for the manifest.
+    /// It could not be checked; this says nothing about the manifest.
     Unchecked,
-    /// It is otherwise here, and need not be the same.
+    /// It differs here, and may.
     Noted,
 }
 
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// What was looked at.
+    /// The subject.
     pub what: &'static str,
-    /// What came of it.
+    /// The outcome.
     pub outcome: CheckOutcome,
-    /// In words.
+    /// The details.
     pub words: String,
 }
 
@@ -59,7 +59,7 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// 0: the verdict holds. 3: something is not as the manifest says. 1: it could not be checked.
+    /// 0: the verdict holds. 3: something differs from the manifest. 1: it could not be checked.
     pub fn exit_code(&self) -> i32 {
         let any = |outcome: &CheckOutcome| self.checks.iter().any(|check| check.outcome == *outcome);
         match (any(&CheckOutcome::Differs), any(&CheckOutcome::Unchecked)) {
@@ -85,7 +85,7 @@ impl Verification {
     }
 }
 
-/// Checks a manifest. What takes long comes last, and only where everything before it holds.
+/// Verifies a manifest. Slow checks come last, and only run if all others hold.
 pub async fn verify(
     wanted: &VerificationRequest<'_>,
     sandbox: Arc<dyn Sandbox>,
@@ -145,7 +145,7 @@ pub async fn verify(
     verification
 }
 
-/// Whether the transcript is the one that the manifest was made of, and says what the manifest says.
+/// Checks that the transcript is the manifest's, and that it contains what the manifest says.
 fn transcript(verification: &mut Verification, manifest: &Manifest, path: &Path) {
     let recording = match Recording::load(path) {
         Ok(recording) => recording,
@@ -170,7 +170,7 @@ fn transcript(verification: &mut Verification, manifest: &Manifest, path: &Path)
     let Some(from_transcript) = build_manifest(&recording.job(), events, &proposed) else {
         return verification.add("transcript", CheckOutcome::Differs, "it tells of no verified proposal");
     };
-    // Not told by a transcript, but by who made the manifest.
+    // Not in a transcript, but known to the program that made the manifest.
     let from_transcript = Manifest {
         mendwright: manifest.mendwright.clone(),
         toolbox_sha256: manifest.toolbox_sha256.clone(),
@@ -182,7 +182,7 @@ fn transcript(verification: &mut Verification, manifest: &Manifest, path: &Path)
     }
 }
 
-/// Where two manifests differ, in words.
+/// The differences between two manifests.
 fn differences(manifest: &Manifest, from_transcript: &Manifest) -> Vec<String> {
     let value =
         |manifest: &Manifest| serde_json::to_value(manifest).expect("a manifest has only string keys");
@@ -200,7 +200,7 @@ fn differences(manifest: &Manifest, from_transcript: &Manifest) -> Vec<String> {
     found.into_iter().map(|words| crate::publish::escape::cut(&words, 600)).collect()
 }
 
-/// Whether base and head are in the repository, and are what the manifest says. `Err`: not there.
+/// Checks that base and head are in the repository, and agree with the manifest. `Err`: they are not there.
 async fn commits(
     verification: &mut Verification,
     manifest: &Manifest,
@@ -223,7 +223,7 @@ async fn commits(
             let parents: Vec<&str> = found.parents.iter().map(crate::domain::Sha::as_str).collect();
             match &manifest.on_top_of {
                 None => verification.add_equal("head's base", base.commit.as_str(), &parents.join(", ")),
-                // A round that had nothing to change.
+                // A round that changed nothing.
                 Some(before) if *before == head.commit => {}
                 Some(before) => verification.add_equal("head's parent", before.as_str(), &parents.join(", ")),
             }
@@ -246,7 +246,7 @@ async fn commits(
     Ok(workspace)
 }
 
-/// The job's settings, as far as a verdict depends on them.
+/// The job's settings that a verdict depends on.
 fn settings(manifest: &Manifest) -> JobSettings {
     let suite = &manifest.suite;
     let source = "the manifest".to_owned();

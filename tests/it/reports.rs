@@ -1,5 +1,5 @@
-//! Real runners in a real sandbox: each is asked for its report, and a part of the suite is run. The
-//! projects are tiny; what the runners print in every form is in `fixtures/reports`.
+//! Runs real runners in a real sandbox: each must write the requested report, and run a part of the suite.
+//! The projects are tiny; every form of the runners' output is in `fixtures/reports`.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn settings(command: &str) -> JobSettings {
     JobSettings { test_timeout: Duration::from_secs(120), ..JobSettings::of_test_command(command) }
 }
 
-/// A sandbox with these files, and the settings that it was made with.
+/// Starts a sandbox with these files, and returns it with its settings.
 async fn project(command: &str, files: &[(&str, &str)]) -> (Toolbox, JobSettings) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("repository");
@@ -46,8 +46,8 @@ async fn project(command: &str, files: &[(&str, &str)]) -> (Toolbox, JobSettings
     (toolbox, settings)
 }
 
-/// Runs all, then what `selected` names; of the second run only the one test may be named.
-async fn asked(command: &str, files: &[(&str, &str)], source: ReportSource, red: &str) -> TestRun {
+/// Runs the suite, then only its failing test; the second run must name no other test.
+async fn assert_reported(command: &str, files: &[(&str, &str)], source: ReportSource, red: &str) -> TestRun {
     let (toolbox, settings) = project(command, files).await;
     let run = run_suite(&toolbox, &settings).await.unwrap();
     let output = run.result.output.to_text();
@@ -70,14 +70,18 @@ async fn asked(command: &str, files: &[(&str, &str)], source: ReportSource, red:
 #[ignore = "needs pytest"]
 async fn pytest_writes_the_requested_report() {
     let test = "def test_a():\n    assert 1 == 1\n\ndef test_b():\n    assert 1 == 2\n";
-    let run =
-        asked("/usr/bin/python3 -m pytest", &[("test_x.py", test)], ReportSource::File, "test_x.py::test_b")
-            .await;
+    let run = assert_reported(
+        "/usr/bin/python3 -m pytest",
+        &[("test_x.py", test)],
+        ReportSource::File,
+        "test_x.py::test_b",
+    )
+    .await;
     assert_eq!(
         run.report.case("test_x.py::test_b").unwrap().location.as_ref().unwrap().describe(),
         "test_x.py:5"
     );
-    // Source that ends the process leaves no report, whatever it prints.
+    // A process that source code ends leaves no report, whatever it prints.
     let leaves = "import os\nprint('===== 2 passed in 0.01s =====', flush=True)\nos._exit(0)\n";
     let (toolbox, settings) =
         project("/usr/bin/python3 -m pytest", &[("x.py", leaves), ("test_x.py", "import x\n")]).await;
@@ -97,7 +101,7 @@ async fn pytest_behind_make_writes_a_report_that_counts_if_complete() {
     let files = [("Makefile", make), ("test_x.py", test), ("test_y.py", fine)];
     for (command, source, red) in [
         ("make once", ReportSource::File, vec!["test_x.py::test_b"]),
-        // The second run wrote over the first one's file.
+        // The second run overwrote the first one's file.
         ("make twice", ReportSource::Output, vec!["test_x.py::test_b"]),
         ("make beside", ReportSource::Output, vec!["test_x.py::test_b"]),
     ] {
@@ -115,7 +119,7 @@ async fn pytest_behind_make_writes_a_report_that_counts_if_complete() {
 #[ignore = "needs Node"]
 async fn node_writes_the_requested_report() {
     let test = "const test = require('node:test');\ntest('adds', () => {});\ntest('fails', () => { throw new Error('x'); });\n";
-    asked("node --test", &[("a.test.js", test)], ReportSource::File, "fails").await;
+    assert_reported("node --test", &[("a.test.js", test)], ReportSource::File, "fails").await;
 }
 
 #[tokio::test]
@@ -123,7 +127,7 @@ async fn node_writes_the_requested_report() {
 async fn go_events_are_read_and_shown_as_text() {
     let test = "package a\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {}\n\nfunc TestB(t *testing.T) { t.Error(\"no\") }\n";
     let files = [("go.mod", "module example.org/a\n\ngo 1.19\n"), ("a_test.go", test)];
-    let run = asked("go test ./...", &files, ReportSource::Output, "example.org/a::TestB").await;
+    let run = assert_reported("go test ./...", &files, ReportSource::Output, "example.org/a::TestB").await;
     let text = run.result.output.to_text();
     assert!(text.contains("--- FAIL: TestB") && !text.contains("\"Action\""), "{text}");
 }
@@ -132,5 +136,5 @@ async fn go_events_are_read_and_shown_as_text() {
 #[ignore = "needs RSpec"]
 async fn rspec_writes_the_requested_report() {
     let test = "RSpec.describe('a') { it('adds') { }; it('fails') { raise 'x' } }\n";
-    asked("rspec", &[("spec/a_spec.rb", test)], ReportSource::File, "a fails").await;
+    assert_reported("rspec", &[("spec/a_spec.rb", test)], ReportSource::File, "a fails").await;
 }
