@@ -79,7 +79,7 @@ async fn invocation(toolbox: &Toolbox, settings: &JobSettings) -> Result<Option<
 async fn file_content(toolbox: &Toolbox, path: &str) -> Result<Option<Vec<u8>>, CallError> {
     let Ok(path) = path.parse() else { return Ok(None) };
     match toolbox.collect(&[path]).await {
-        Ok(changes) => Ok(changes.into_iter().find_map(|Change { file_content, .. }| match file_content {
+        Ok(changes) => Ok(changes.into_iter().find_map(|Change { content, .. }| match content {
             ChangedContent::File { bytes, .. } => Some(bytes),
             ChangedContent::Absent => None,
         })),
