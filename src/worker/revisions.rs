@@ -198,7 +198,7 @@ async fn take_up(
             "`{branch}` cannot be worked on as it is now: others changed a file's mode, which a proposal does not carry"
         ));
     }
-    workspace.keep(&job.id.to_string(), &tree).await.map_err(workspace_error)?;
+    workspace.pin_checkpoint(job.id, &tree).await.map_err(workspace_error)?;
     let changed = workspace.changed_paths(&known, &theirs).await.map_err(workspace_error)?;
     let paths = proposal.paths.iter().map(ToString::to_string).collect();
     events.push(TranscriptEvent::Checkpoint { tree, paths, contents: Vec::new() });
