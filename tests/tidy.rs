@@ -10,7 +10,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("domain", 0),
     ("config", 1),
     ("detect", 1),
-    ("markdown", 1),
+    ("markdown", 0),
     ("recording", 1),
     ("secrets", 1),
     ("telemetry", 1),
