@@ -32,10 +32,11 @@ use crate::sandbox::Sandbox;
 use crate::secrets;
 use crate::setup::SetupLocks;
 use crate::store::{SqliteStore, Store};
-use crate::webhook::{self, WebhookSecrets, WebhookState};
+use crate::webhook::{self, BodyReader, WebhookSecrets, WebhookState};
 use crate::worker::{Acknowledger, CommandProcessor, JobPolicy, Reconciler, Worker, WorkerContext};
 use crate::workspace::Mirrors;
 
+mod http_server;
 mod models;
 mod sandboxes;
 
@@ -128,7 +129,7 @@ impl App {
             None => Some(registration(live, address, keep)),
         };
         let router = router(store.clone(), routes, set_up_pages.as_ref());
-        running.add(serve(listener, router, running.shutdown.clone()));
+        running.add(tokio::spawn(http_server::serve(listener, router, running.shutdown.clone())));
         running.add(tidy(sandbox, setup.kept, running.shutdown.clone()));
         info!(%address, workers = config.workers, registered = set_up_pages.is_none(), "mendwright is listening");
         let invitation = set_up_pages.map(|pages| pages.invitation());
@@ -193,7 +194,7 @@ impl Live {
                 context_tokens: context_of_worker(&config.model),
                 summarizer_context_tokens: context_of_summarizer(&config.model),
                 settings_override: None,
-                hold: config.github.requires_approval,
+                approval_required: config.github.requires_approval,
                 rounds_max: config.github.review_rounds_max,
                 signed_commits: config.github.signed_commits,
             },
@@ -202,15 +203,16 @@ impl Live {
             clock: Timestamp::now,
         };
         let secrets = WebhookSecrets::new(app.webhook_secret.clone(), app.webhook_secret_previous.clone())?;
-        let (asked, arrived) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (wake_commands, wake_acknowledger) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let webhook = WebhookState {
             secrets,
             label: config.github.label.clone(),
             repository_filter: config.github.repository_filter.clone(),
-            deliveries: Arc::new(self.store.clone()),
-            wake: parts.wake.clone(),
-            asked: asked.clone(),
-            arrived: arrived.clone(),
+            store: self.store.clone(),
+            bodies: BodyReader::default(),
+            wake_worker: parts.wake.clone(),
+            wake_commands: wake_commands.clone(),
+            wake_acknowledger: wake_acknowledger.clone(),
         };
         if self.routes.set(webhook::router(webhook)).is_err() {
             anyhow::bail!("the service has credentials already");
@@ -225,12 +227,12 @@ impl Live {
         );
         let shutdown = self.running.shutdown.clone();
         self.running.add(tokio::spawn(async move { reconciler.run(&shutdown).await }));
-        let clerk = CommandProcessor::new(parts.clone(), asked);
+        let commands = CommandProcessor::new(parts.clone(), wake_commands);
         let shutdown = self.running.shutdown.clone();
-        self.running.add(tokio::spawn(async move { clerk.run(&shutdown).await }));
-        let greeter = Acknowledger::new(parts.clone(), arrived);
+        self.running.add(tokio::spawn(async move { commands.run(&shutdown).await }));
+        let acknowledger = Acknowledger::new(parts.clone(), wake_acknowledger);
         let shutdown = self.running.shutdown.clone();
-        self.running.add(tokio::spawn(async move { greeter.run(&shutdown).await }));
+        self.running.add(tokio::spawn(async move { acknowledger.run(&shutdown).await }));
         for number in 0..config.workers {
             let worker = Worker::new(parts.clone(), format!("{}-{number}", std::process::id()));
             let shutdown = self.running.shutdown.clone();
@@ -325,14 +327,4 @@ async fn health(State(store): State<Arc<dyn Store>>) -> (StatusCode, Json<Value>
             (StatusCode::SERVICE_UNAVAILABLE, Json(body))
         }
     }
-}
-
-fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> JoinHandle<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move {
-        let stopped = async move { shutdown.cancelled().await };
-        if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stopped).await {
-            tracing::error!(%error, "the server stopped");
-        }
-    })
 }
