@@ -1,6 +1,7 @@
 //! Everything before the agent's first turn: base, settings, sandbox, set-up, baseline.
 
-use crate::config::{REPOSITORY_FILE, resolve};
+use crate::config::REPOSITORY_FILE;
+use crate::detect::job_settings;
 use crate::domain::{
     EscalationReason, ExitStatus, JobSettings, RecordedEvent, RepositoryRef, Sha, TestRun, TranscriptEvent,
 };
@@ -67,7 +68,7 @@ pub async fn resolve_settings(
     let file = file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let root = workspace.base_listing().await?;
     let given = policy.settings_override.clone().unwrap_or_default();
-    let resolved = resolve(&policy.budget, file.as_deref(), &root, given.test_command.as_deref());
+    let resolved = job_settings(&policy.budget, file.as_deref(), &root, given.test_command.as_deref());
     Ok(resolved.map(|settings| given.applied_to(settings)).map_err(|error| error.to_string()))
 }
 
