@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, u8)] = &[
     ("domain", 0),
     ("config", 1),
-    ("markdown", 1),
+    ("markdown", 0),
     ("recording", 1),
     ("secrets", 1),
     ("telemetry", 1),
