@@ -56,7 +56,7 @@ impl fmt::Display for Explanation<'_> {
         }
         if !self.agent_hosts.is_empty() {
             let hosts = self.agent_hosts.iter().cloned();
-            list(f, "Hosts that the repository asks for while the agent works and the tests run", wanted)?;
+            list(f, "Hosts that the repository asks for while the agent works and the tests run", hosts)?;
         }
         let commands = self.commands.iter().map(|pattern| format!("`{pattern}`"));
         list(f, "Commands that the agent may run, if the operator allows it", commands)?;
