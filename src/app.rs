@@ -20,6 +20,7 @@ use crate::secrets;
 use crate::store::{SqliteStore, Store};
 use crate::workspace::Mirrors;
 
+mod connections;
 mod data_lock;
 mod http;
 mod models;
@@ -115,7 +116,7 @@ impl App {
             None => Some(registration(service, address, sink)),
         };
         let router = http::router(store.clone(), routes, registration.as_ref());
-        tasks.add(http::serve(listener, router, tasks.shutdown.clone()));
+        tasks.add(tokio::spawn(connections::serve(listener, router, tasks.shutdown.clone())));
         tasks.add(clean_up_regularly(sandbox, cache_limits, tasks.shutdown.clone()));
         info!(%address, workers = config.workers, registered = registration.is_none(), "mendwright is listening");
         let setup_url = registration.map(|registration| registration.setup_url());

@@ -1,6 +1,5 @@
-//! The HTTP server: health, the set-up pages, and whatever the service serves once it has credentials.
+//! The routes of the HTTP server: health, the set-up pages, and whatever the service serves once it has credentials.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::{Request, State};
@@ -9,12 +8,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_service::Service;
-use tracing::{error, warn};
+use tracing::warn;
 
 use crate::install::AppRegistration;
 use crate::store::Store;
@@ -54,14 +50,4 @@ async fn health(State(store): State<Arc<dyn Store>>) -> (StatusCode, Json<Value>
             (StatusCode::SERVICE_UNAVAILABLE, Json(body))
         }
     }
-}
-
-pub(super) fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> JoinHandle<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move {
-        let stopped = async move { shutdown.cancelled().await };
-        if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stopped).await {
-            error!(%error, "the HTTP server failed");
-        }
-    })
 }

@@ -17,7 +17,7 @@ use crate::model::Model;
 use crate::sandbox::Sandbox;
 use crate::setup::SetupLocks;
 use crate::store::Store;
-use crate::webhook::{self, WebhookSecrets, WebhookState};
+use crate::webhook::{self, BodyReader, WebhookSecrets, WebhookState};
 use crate::worker::{Acknowledger, CommandProcessor, JobPolicy, Reconciler, Worker, WorkerContext};
 use crate::workspace::Mirrors;
 
@@ -54,10 +54,11 @@ impl Service {
             secrets: WebhookSecrets::new(app.webhook_secret.clone(), app.webhook_secret_previous.clone())?,
             label: config.github.label.clone(),
             repository_filter: config.github.repository_filter.clone(),
-            deliveries: Arc::new(self.store.clone()),
-            wake: context.wake.clone(),
-            asked: command_queued.clone(),
-            arrived: delivery_arrived.clone(),
+            store: self.store.clone(),
+            bodies: BodyReader::default(),
+            wake_worker: context.wake.clone(),
+            wake_commands: command_queued.clone(),
+            wake_acknowledger: delivery_arrived.clone(),
         };
         if self.routes.set(webhook::router(webhook)).is_err() {
             anyhow::bail!("the service has credentials already");
@@ -103,7 +104,7 @@ impl Service {
                 context_tokens: context_of_worker(&config.model),
                 summarizer_context_tokens: context_of_summarizer(&config.model),
                 settings_override: None,
-                hold: config.github.requires_approval,
+                approval_required: config.github.requires_approval,
                 rounds_max: config.github.review_rounds_max,
                 signed_commits: config.github.signed_commits,
             },

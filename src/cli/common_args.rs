@@ -208,7 +208,7 @@ impl SandboxArguments {
             output_tokens_max: 16_384,
             context_tokens: context_tokens(""),
             summarizer_context_tokens: context_tokens(""),
-            hold: false,
+            approval_required: false,
             rounds_max: 0,
             signed_commits: false,
             settings_override: Some(SettingsOverride { image_given: self.image.is_some(), ..settings }),

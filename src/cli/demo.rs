@@ -81,16 +81,16 @@ pub(super) async fn run(arguments: DemoArguments) -> anyhow::Result<i32> {
     say(&format!("repository  git -C {} log --oneline --all --graph", end.git_dir.display()));
     say(&format!("transcript  {}", end.transcript.display()));
     say(&format!("kept in     {} (remove it when you like)", directory.display()));
-    for wrong in &end.wrong {
-        eprintln!("NOT AS IT SHOULD BE: {wrong}");
+    for failure in &end.failures {
+        eprintln!("failed expectation: {failure}");
     }
-    if end.wrong.is_empty() {
+    if end.failures.is_empty() {
         say(&format!("\nThe scenario {} ended as it should.", scenario.name));
     }
     if arguments.json {
         println!("{}", serde_json::to_string(&end)?);
     }
-    Ok(i32::from(!end.wrong.is_empty()))
+    Ok(i32::from(!end.failures.is_empty()))
 }
 
 fn print_line(to_stderr: bool, line: &str) {

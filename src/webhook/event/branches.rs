@@ -1,10 +1,11 @@
-//! Branches of ours that go away: a pull request that is closed, a branch that is deleted.
+//! Branches of ours that end: a pull request is closed, or a branch is deleted.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Meaning, RawInstallation, RawRepository, RawUser};
-use crate::domain::{BRANCH_PREFIX, InvalidIdentity, Login};
-use crate::store::DeliveryRequest;
+use super::interpretation::{Interpreted, NO_INSTALLATION, act, ignore};
+use super::payload::{RawInstallation, RawRepository, RawUser, time};
+use crate::domain::{BRANCH_PREFIX, DeliveryRequest, Login};
 
 #[derive(Deserialize)]
 pub(super) struct PullRequestPayload {
@@ -27,7 +28,7 @@ struct RawPullRequest {
 struct RawHead {
     #[serde(rename = "ref")]
     branch: String,
-    /// Null where the fork is gone.
+    /// Null if the fork was deleted.
     repo: Option<RawHeadRepository>,
 }
 
@@ -49,57 +50,51 @@ pub(super) struct DeletePayload {
 #[derive(Deserialize)]
 struct RawPushedRepository {
     #[serde(flatten)]
-    place: RawRepository,
-    /// When anything was last pushed to it: the deletion itself.
+    repository: RawRepository,
+    /// When the repository was last pushed to: the deletion itself.
     pushed_at: Option<serde_json::Value>,
 }
 
 impl PullRequestPayload {
-    /// What its end asks for.
-    pub(super) fn meaning(self) -> Result<Meaning, InvalidIdentity> {
+    /// A pull request of ours that is closed or merged cancels the work on its branch.
+    pub(super) fn closed(self) -> Interpreted {
         let Self { pull_request, repository, installation, sender } = self;
         if pull_request.head.repo.is_none_or(|head| head.id != repository.id) {
-            return nothing("its branch is in another repository");
+            return ignore("the pull request's branch is in another repository");
         }
         let by: Login = sender.login.parse()?;
         let how = if pull_request.merged == Some(true) { "merged" } else { "closed" };
         let why = format!("the pull request #{} was {how} by @{by}", pull_request.number);
-        let at = pull_request.closed_at.as_ref().and_then(|text| text.parse().ok());
-        gone(repository, installation, pull_request.head.branch, why, at)
+        let at = time(pull_request.closed_at.as_deref());
+        cancel(&repository, installation, pull_request.head.branch, why, at)
     }
 }
 
 impl DeletePayload {
-    /// What it asks for.
-    pub(super) fn meaning(self) -> Result<Meaning, InvalidIdentity> {
+    /// Deleting a branch of ours cancels the work on it.
+    pub(super) fn deleted(self) -> Interpreted {
         let Self { name, ref_type, repository, installation, sender } = self;
         if ref_type != "branch" {
-            return nothing("it is about a tag");
+            return ignore("the event is about a tag");
         }
         let by: Login = sender.login.parse()?;
         let why = format!("the branch `{name}` was deleted by @{by}");
-        let at = repository.pushed_at.as_ref().and_then(|value| value.as_str()?.parse().ok());
-        gone(repository.place, installation, name, why, at)
+        let at = time(repository.pushed_at.as_ref().and_then(|value| value.as_str()));
+        cancel(&repository.repository, installation, name, why, at)
     }
 }
 
-fn gone(
-    repository: RawRepository,
+fn cancel(
+    repository: &RawRepository,
     installation: Option<RawInstallation>,
     branch: String,
     why: String,
-    at: Option<jiff::Timestamp>,
-) -> Result<Meaning, InvalidIdentity> {
+    at: Option<Timestamp>,
+) -> Interpreted {
     if !branch.starts_with(BRANCH_PREFIX) {
-        return nothing("it is about a branch that is not ours");
+        return ignore("the event is about a branch that is not ours");
     }
-    let Some(installation) = installation else {
-        return nothing("it does not come through an installation of the App");
-    };
+    let Some(installation) = installation else { return ignore(NO_INSTALLATION) };
     let repository = repository.reached_by(&installation)?;
-    Ok(Meaning::Request(DeliveryRequest::CancelBranch { repository, branch, why, at }))
-}
-
-fn nothing(why: &str) -> Result<Meaning, InvalidIdentity> {
-    Ok(Meaning::Nothing { why: why.to_owned() })
+    act(DeliveryRequest::CancelBranch { repository, branch, why, at })
 }
