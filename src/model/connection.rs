@@ -15,33 +15,7 @@ use super::openai::{OpenAi, OutputLimitParameter};
 use super::{Model, RetryPolicy, known_price};
 use crate::domain::Price;
 
-/// Whose wire format is spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// Anthropic's Messages.
-    Anthropic,
-    /// OpenAI's Chat Completions, which many servers speak.
-    OpenAi,
-}
-
-impl Provider {
-    /// The provider's own address.
-    pub fn default_url(self) -> &'static str {
-        match self {
-            Self::Anthropic => "https://api.anthropic.com",
-            Self::OpenAi => "https://api.openai.com/v1",
-        }
-    }
-
-    /// The name used in configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Anthropic => "anthropic",
-            Self::OpenAi => "openai",
-        }
-    }
-}
+pub use crate::domain::ModelProvider as Provider;
 
 /// The configuration of one model.
 #[derive(Debug, Clone)]

@@ -1,17 +1,16 @@
-//! The port to the database: deliveries, jobs, transcripts, the effects ledger, model calls. The only
-//! module that knows SQL.
+//! The port to the database: deliveries, jobs, transcripts, the effects ledger, model calls. SQL is only in
+//! `sqlite`.
 //!
-//! Every write that belongs to a job carries its [`Claim`] and is refused once another worker has
-//! claimed the job: the epoch is the fence.
+//! Every write for a job carries the job's [`Claim`] and fails once another worker has claimed the job: the
+//! epoch is the fencing token.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    CommandRequest, DailyCapReached, DailyCaps, DeliveryId, IllegalTransition, InstallationId, IssueNumber,
-    Job, JobId, JobOutcome, JobState, Login, PullRequestNumber, RecordedEvent, RepositoryId, RepositoryRef,
-    StoredEvent, TranscriptEvent, Trigger, WorstCase,
+    DailyCapReached, DailyCaps, DeliveryId, IllegalTransition, InstallationId, IssueNumber, Job, JobId,
+    JobOutcome, JobState, Login, NewDelivery, PullRequestNumber, QueuedRequest, RecordedEvent, RepositoryId,
+    ReviewRequest, StoredEvent, TranscriptEvent, WorstCase,
 };
 
 mod journal;
@@ -24,159 +23,92 @@ mod tests;
 pub use journal::Journal;
 pub use sqlite::SqliteStore;
 
-/// What a worker holds while it works on a job.
+/// A worker's lease of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claim {
     /// The job as it was when claimed.
     pub job: Job,
-    /// Which worker.
+    /// The worker.
     pub worker: String,
-    /// The fence: grows with every claim of this job.
+    /// The fencing token: it grows with every claim of this job.
     pub epoch: i64,
-    /// How often the job was claimed, this time included and those left out that gave it back: more
-    /// than one means that a worker died at it.
+    /// How often the job was claimed, without the claims that were given back. More than one means that a
+    /// worker died.
     pub attempt: u32,
 }
 
-/// Whether an attempt that was given back counts towards the limit of attempts.
+/// Whether a released attempt counts towards the limit of attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
-    /// It does: something broke that may break again.
+    /// It counts: something failed that may fail again.
     Counts,
-    /// It does not: the world was not ready.
+    /// It does not count: something outside was not ready.
     DoesNotCount,
 }
 
-/// A verified webhook, parsed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewDelivery {
-    /// GitHub's id of the delivery; a redelivery has the same.
-    pub id: DeliveryId,
-    /// `X-GitHub-Event`
-    pub event: String,
-    /// The payload's `action`.
-    pub action: Option<String>,
-    /// SHA-256 of the raw body, in hexadecimal.
-    pub payload_sha256: String,
-    /// What it asks for, if anything.
-    pub request: Option<DeliveryRequest>,
-}
-
-/// What a delivery asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeliveryRequest {
-    /// Work on an issue.
-    Start(Trigger),
-    /// Carry a command out that was given in a comment.
-    CommandRequest(CommandRequest),
-    /// Stop working on an issue.
-    Cancel {
-        /// Where.
-        repository: RepositoryRef,
-        /// Which issue.
-        issue: IssueNumber,
-        /// Why, in words for people.
-        why: String,
-        /// When it was asked for, by GitHub's clock: a job for a later label goes on.
-        #[serde(default)]
-        at: Option<Timestamp>,
-    },
-    /// Stop working on a branch.
-    CancelBranch {
-        /// Where.
-        repository: RepositoryRef,
-        /// The branch; a job of another branch goes on.
-        branch: String,
-        /// Why, in words for people.
-        why: String,
-        /// When it was asked for, by GitHub's clock.
-        #[serde(default)]
-        at: Option<Timestamp>,
-    },
-}
-
-impl DeliveryRequest {
-    /// Where.
-    pub fn repository(&self) -> &RepositoryRef {
-        match self {
-            Self::Start(trigger) => &trigger.repository,
-            Self::CommandRequest(ask) => &ask.repository,
-            Self::Cancel { repository, .. } | Self::CancelBranch { repository, .. } => repository,
-        }
-    }
-
-    /// Whether something may be done or said for it. To stop is always allowed.
-    pub fn requests_work(&self) -> bool {
-        match self {
-            Self::Start(_) | Self::CommandRequest(_) => true,
-            Self::Cancel { .. } | Self::CancelBranch { .. } => false,
-        }
-    }
-}
-
-/// What became of a delivery.
+/// The result of recording a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryRecorded {
-    /// A job was made.
+    /// A job was created.
     Job(JobId),
-    /// The issue has an unfinished job; no other was made.
+    /// The issue has an unfinished job already.
     AlreadyActive(JobId),
-    /// So many jobs were told to stop.
+    /// This number of jobs was cancelled.
     Cancelled(u32),
-    /// A command is to be carried out.
+    /// A command was queued.
     CommandQueued,
-    /// Recorded; it asks for nothing.
+    /// It was recorded and requests nothing.
     Ignored,
-    /// It was recorded before; nothing was changed.
+    /// It was recorded before; nothing changed.
     Duplicate,
 }
 
-/// A command that waits to be carried out.
+/// A request that waits to be carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PendingCommand {
+pub struct PendingRequest {
     /// The delivery that it came with.
     pub id: String,
-    /// The command.
-    pub ask: CommandRequest,
+    /// The request.
+    pub request: QueuedRequest,
     /// When it was recorded.
     pub received_at: Timestamp,
+    /// Whether its author may not make it, and was not told so yet.
+    pub is_refused: bool,
 }
 
-/// How far an effect has come.
+/// The state of an effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EffectState {
-    /// It is recorded as done, with where to find it.
+    /// It is done; the text says where it is.
     Done(String),
-    /// It was begun now, or by a worker that did not come back: look before you act.
+    /// It was begun now, or by a worker that died: check whether it exists before doing it.
     InProgress,
 }
 
-/// What became of somebody's word to take an ended job up.
+/// The result of resuming an ended job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResumeOutcome {
     /// The job is due.
     Resumed,
-    /// It does not stand where that could be done (any more).
+    /// The job's state does not allow it (any more).
     NotResumable,
-    /// Its issue has another job that has not ended.
+    /// Its issue has another unfinished job.
     Conflict,
 }
 
-/// A model call that was reserved and whose cost was not recorded: it is under way, or whoever made
-/// it is gone.
+/// A reserved model call without a recorded cost: it is in progress, or its worker died.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnsettledCall {
-    /// The model that was to be asked.
+    /// The model.
     pub model: String,
-    /// The most that it can cost.
+    /// Its worst-case cost.
     pub worst: WorstCase,
 }
 
-/// Why the store did not do it.
+/// An operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another worker has the job now: stop at once, write nothing.
+    /// Another worker has the job now: stop immediately and write nothing.
     #[error("job {job}: the lease of epoch {epoch} was lost to another worker")]
     LeaseLost {
         /// The job.
@@ -184,12 +116,12 @@ pub enum StoreError {
         /// The epoch that is no longer valid.
         epoch: i64,
     },
-    /// The job cannot end like this from where it stands: a fault of ours, and nothing is written.
+    /// The job's state does not allow this end. This is a bug of ours, and nothing is written.
     #[error("job {job}: {source}")]
     IllegalTransition {
         /// The job.
         job: JobId,
-        /// From where, by which step.
+        /// The state and the transition.
         #[source]
         source: IllegalTransition,
     },
@@ -280,15 +212,29 @@ pub trait Store: Send + Sync {
     /// The jobs whose id begins with `prefix`, at most two: enough to tell whether it is unique.
     async fn jobs_with_prefix(&self, prefix: &str) -> Result<Vec<Job>, StoreError>;
 
-    /// The oldest command that is due and was not carried out. One process carries them out, one at a
-    /// time.
-    async fn next_pending_command(&self, now: Timestamp) -> Result<Option<PendingCommand>, StoreError>;
+    /// The installations whose queues have a request that is due, the one with the oldest first.
+    async fn installations_with_pending_requests(
+        &self,
+        now: Timestamp,
+    ) -> Result<Vec<InstallationId>, StoreError>;
 
-    /// Says what came of a command; it is never due again.
-    async fn complete_command(&self, id: &str, result: &str, now: Timestamp) -> Result<(), StoreError>;
+    /// The requests of an installation that are due, the oldest first; refused ones come last. One process
+    /// carries them out.
+    async fn pending_requests(
+        &self,
+        installation: InstallationId,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<PendingRequest>, StoreError>;
 
-    /// Puts a command off.
-    async fn defer_command(&self, id: &str, until: Timestamp) -> Result<(), StoreError>;
+    /// Records that a request is refused. It stays in its queue, behind all others, until its author was told.
+    async fn refuse_request(&self, id: &str) -> Result<(), StoreError>;
+
+    /// Records the result of a request and takes it out of its queue.
+    async fn complete_request(&self, id: &str, result: &str, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Makes a request due later.
+    async fn defer_request(&self, id: &str, until: Timestamp) -> Result<(), StoreError>;
 
     /// Puts down that GitHub is to be asked nothing for an installation before `until`. A longer pause
     /// that is known stays.
@@ -330,13 +276,13 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<ResumeOutcome, StoreError>;
 
-    /// What reviewers asked for in a pull request and no round has taken up, oldest first, each with its
+    /// The review requests of a pull request that no revision has taken up, the oldest first, each with its
     /// id.
-    async fn pending_revisions(
+    async fn pending_reviews(
         &self,
         repository: RepositoryId,
         pull_request: PullRequestNumber,
-    ) -> Result<Vec<(String, CommandRequest)>, StoreError>;
+    ) -> Result<Vec<(String, ReviewRequest)>, StoreError>;
 
     /// Keeps the manifest of what a round proposes, unless there is one already, and answers with what
     /// is kept.

@@ -9,21 +9,21 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, Transaction};
 
 use super::rows::{self, JOB_COLUMNS, milliseconds};
 use super::{
-    Attempt, Claim, DeliveryRecorded, DeliveryRequest, EffectState, NewDelivery, PendingCommand,
-    ResumeOutcome, Store, StoreError, UnsettledCall,
+    Attempt, Claim, DeliveryRecorded, EffectState, PendingRequest, ResumeOutcome, Store, StoreError,
+    UnsettledCall,
 };
 use crate::domain::{
-    CommandRequest, DailyCapReached, DailyCaps, DeliveryId, InstallationId, IssueNumber, Job, JobId,
-    JobState, JobTransition, Login, PullRequestNumber, RecordedEvent, RepositoryId, StoredEvent,
-    TranscriptEvent, WorstCase,
+    DailyCapReached, DailyCaps, DeliveryId, DeliveryRequest, InstallationId, IssueNumber, Job, JobId,
+    JobState, JobTransition, Login, NewDelivery, PullRequestNumber, RecordedEvent, RepositoryId,
+    ReviewRequest, StoredEvent, TranscriptEvent, WorstCase,
 };
 
-mod asks;
 mod calls;
 mod effects;
 mod issues;
 mod opening;
 mod pauses;
+mod request_queue;
 mod transcript;
 
 /// The store on SQLite.
@@ -102,8 +102,8 @@ impl Store for SqliteStore {
             Some(DeliveryRequest::CancelBranch { repository, branch, why, at }) => {
                 self.cancel_branch(&mut tx, repository.id, branch, why, *at, now).await?
             }
-            Some(DeliveryRequest::CommandRequest(ask)) => {
-                self.record_ask(&mut tx, delivery.id.as_str(), ask, now).await?
+            Some(DeliveryRequest::Queue(request)) => {
+                self.queue_request(&mut tx, delivery.id.as_str(), request, now).await?
             }
         };
         let job = match recorded {
@@ -311,16 +311,32 @@ impl Store for SqliteStore {
         self.read_rate_limits(now).await
     }
 
-    async fn next_pending_command(&self, now: Timestamp) -> Result<Option<PendingCommand>, StoreError> {
-        self.next_due_ask(now).await
+    async fn installations_with_pending_requests(
+        &self,
+        now: Timestamp,
+    ) -> Result<Vec<InstallationId>, StoreError> {
+        self.installations_in_queue(now).await
     }
 
-    async fn complete_command(&self, id: &str, result: &str, now: Timestamp) -> Result<(), StoreError> {
-        self.end_ask(&self.pool, id, result, now).await
+    async fn pending_requests(
+        &self,
+        installation: InstallationId,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<PendingRequest>, StoreError> {
+        self.requests_in_queue(installation, now, limit).await
     }
 
-    async fn defer_command(&self, id: &str, until: Timestamp) -> Result<(), StoreError> {
-        self.put_ask_off(id, until).await
+    async fn refuse_request(&self, id: &str) -> Result<(), StoreError> {
+        self.mark_request_refused(id).await
+    }
+
+    async fn complete_request(&self, id: &str, result: &str, now: Timestamp) -> Result<(), StoreError> {
+        self.end_request(&self.pool, id, result, now).await
+    }
+
+    async fn defer_request(&self, id: &str, until: Timestamp) -> Result<(), StoreError> {
+        self.put_request_off(id, until).await
     }
 
     async fn job_of_pull_request(
@@ -355,19 +371,19 @@ impl Store for SqliteStore {
         let taken = self.resume_job(&mut tx, job, (JobTransition::Resumed, resumed), now).await?;
         if taken == ResumeOutcome::Resumed {
             for id in asks {
-                self.end_ask(&mut *tx, id, "a round", now).await?;
+                self.end_request(&mut *tx, id, "a round", now).await?;
             }
         }
         tx.commit().await.map_err(self.failed("resuming a job"))?;
         Ok(taken)
     }
 
-    async fn pending_revisions(
+    async fn pending_reviews(
         &self,
         repository: RepositoryId,
         pull_request: PullRequestNumber,
-    ) -> Result<Vec<(String, CommandRequest)>, StoreError> {
-        self.waiting_revisions(repository, IssueNumber(pull_request.0)).await
+    ) -> Result<Vec<(String, ReviewRequest)>, StoreError> {
+        self.reviews_in_queue(repository, IssueNumber(pull_request.0)).await
     }
 
     async fn jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError> {

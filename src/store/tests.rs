@@ -54,7 +54,7 @@ pub(super) async fn start(store: &SqliteStore, id: &str, issue: u64) -> JobId {
 }
 
 #[tokio::test]
-async fn a_pause_is_known_again_until_it_is_over_and_a_shorter_one_does_not_shorten_it() {
+async fn rate_limit_is_restored_until_it_ends_and_never_shortened() {
     let (store, _directory) = store().await;
     for (installation, until) in [(7, 90), (7, 20), (8, 30)] {
         store.save_rate_limit(InstallationId(installation), at(until)).await.unwrap();
@@ -69,7 +69,7 @@ async fn a_pause_is_known_again_until_it_is_over_and_a_shorter_one_does_not_shor
 }
 
 #[tokio::test]
-async fn a_delivery_counts_once_and_an_issue_has_one_job_at_a_time() {
+async fn duplicate_delivery_and_second_label_create_no_second_job() {
     let (store, _directory) = store().await;
     let job = start(&store, "d1", 5).await;
     let again = delivery("d1", DeliveryRequest::Start(trigger(5)));
@@ -81,7 +81,7 @@ async fn a_delivery_counts_once_and_an_issue_has_one_job_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_job_that_ended_makes_room_for_the_next_generation() {
+async fn ended_job_allows_the_next_generation() {
     let (store, _directory) = store().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -92,7 +92,7 @@ async fn a_job_that_ended_makes_room_for_the_next_generation() {
 }
 
 #[tokio::test]
-async fn a_worker_whose_lease_ran_out_can_write_nothing_more() {
+async fn worker_with_an_expired_lease_cannot_write() {
     let (store, _directory) = store().await;
     start(&store, "d1", 5).await;
     let old = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -112,7 +112,7 @@ async fn a_worker_whose_lease_ran_out_can_write_nothing_more() {
 }
 
 #[tokio::test]
-async fn many_claimers_never_share_a_job() {
+async fn concurrent_claims_never_share_a_job() {
     let (store, _directory) = store().await;
     for issue in 0..20 {
         start(&store, &format!("d{issue}"), issue).await;
@@ -138,7 +138,7 @@ async fn many_claimers_never_share_a_job() {
 }
 
 #[tokio::test]
-async fn a_cancelled_job_says_so_at_the_next_heartbeat_and_wakes_a_paused_one() {
+async fn cancellation_reaches_the_next_heartbeat_and_makes_a_waiting_job_due() {
     let (store, _directory) = store().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -158,7 +158,7 @@ async fn a_cancelled_job_says_so_at_the_next_heartbeat_and_wakes_a_paused_one() 
 }
 
 #[tokio::test]
-async fn an_effect_is_remembered_and_spend_adds_up_after_reopening() {
+async fn effects_and_costs_survive_reopening() {
     let (store, directory) = store().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -187,7 +187,7 @@ async fn an_effect_is_remembered_and_spend_adds_up_after_reopening() {
 }
 
 #[tokio::test]
-async fn after_a_restart_a_dead_worker_s_job_is_taken_at_once() {
+async fn job_of_a_dead_worker_is_claimed_after_a_restart() {
     let (store, _directory) = store().await;
     start(&store, "d1", 5).await;
     store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -197,7 +197,7 @@ async fn after_a_restart_a_dead_worker_s_job_is_taken_at_once() {
 }
 
 #[tokio::test]
-async fn a_label_taken_off_and_put_on_again_is_not_lost() {
+async fn label_removed_and_added_again_starts_a_second_job() {
     let (store, _directory) = store().await;
     let first = start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -217,7 +217,7 @@ async fn a_label_taken_off_and_put_on_again_is_not_lost() {
 }
 
 #[tokio::test]
-async fn a_job_cannot_be_recorded_as_proposed_before_it_publishes() {
+async fn job_that_is_not_publishing_cannot_be_recorded_as_proposed() {
     let (store, _directory) = store().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -247,7 +247,7 @@ async fn end_job(store: &SqliteStore, seconds: i64) {
 }
 
 #[tokio::test]
-async fn one_label_told_by_a_webhook_and_by_reconciliation_makes_one_job_in_either_order() {
+async fn label_seen_by_webhook_and_reconciliation_creates_one_job() {
     let (store, _directory) = store().await;
     let record =
         async |id: &str, request| store.record_delivery(&delivery(id, request), at(500)).await.unwrap();
@@ -270,7 +270,7 @@ async fn one_label_told_by_a_webhook_and_by_reconciliation_makes_one_job_in_eith
 }
 
 #[tokio::test]
-async fn two_webhooks_are_two_labels_even_in_the_same_second() {
+async fn two_webhooks_in_one_second_are_two_labels() {
     let (store, _directory) = store().await;
     let record =
         async |id: &str| store.record_delivery(&delivery(id, labelled(5, 10, false)), at(11)).await.unwrap();
@@ -280,7 +280,7 @@ async fn two_webhooks_are_two_labels_even_in_the_same_second() {
 }
 
 #[tokio::test]
-async fn a_late_word_of_an_older_label_taken_off_ends_nothing() {
+async fn late_webhook_about_an_older_label_cancels_nothing() {
     let (store, _directory) = store().await;
     let record =
         async |id: &str, request| store.record_delivery(&delivery(id, request), at(500)).await.unwrap();
@@ -296,7 +296,7 @@ async fn a_late_word_of_an_older_label_taken_off_ends_nothing() {
 }
 
 #[tokio::test]
-async fn the_manifest_that_was_kept_first_stays_and_a_job_is_found_by_its_beginning() {
+async fn first_manifest_is_kept_and_job_is_found_by_its_prefix() {
     let (store, _directory) = store().await;
     let job = start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -313,7 +313,7 @@ async fn the_manifest_that_was_kept_first_stays_and_a_job_is_found_by_its_beginn
 }
 
 #[tokio::test]
-async fn a_held_job_is_released_once_and_never_beside_another_of_its_issue() {
+async fn job_awaiting_approval_is_resumed_once_and_only_without_another_job() {
     let (store, _directory) = store().await;
     let job = start(&store, "d1", 5).await;
     let by: Login = "octo-writer".parse().unwrap();
@@ -341,52 +341,88 @@ async fn a_held_job_is_released_once_and_never_beside_another_of_its_issue() {
     assert_eq!(last[last.len() - 1].sequence, last.len() as u64);
 }
 
+fn comment(installation: u64, id: u64) -> RequestComment {
+    let Trigger { repository, issue, labeller: by, .. } = trigger(5);
+    RequestComment {
+        repository: RepositoryRef { installation: InstallationId(installation), ..repository },
+        number: issue.number,
+        is_pull_request: true,
+        issue,
+        by,
+        by_id: 1,
+        by_is_bot: false,
+        id: CommentId(id),
+        body: String::new(),
+        at: None,
+    }
+}
+
+fn command(installation: u64, comment_id: u64) -> DeliveryRequest {
+    let comment = comment(installation, comment_id);
+    DeliveryRequest::Queue(QueuedRequest::Command(CommandRequest { command: SlashCommand::Status, comment }))
+}
+
+async fn due(store: &SqliteStore, installation: u64, seconds: i64) -> Vec<String> {
+    let pending = store.pending_requests(InstallationId(installation), at(seconds), 10).await.unwrap();
+    pending.into_iter().map(|pending| pending.id).collect()
+}
+
 #[tokio::test]
-async fn commands_are_due_in_order_until_they_are_carried_out_and_a_comment_counts_once() {
+async fn commands_are_due_in_order_until_they_are_completed_and_each_comment_counts_once() {
     let (store, _directory) = store().await;
-    let ask = |comment: u64| {
-        let Trigger { repository, issue, labeller: by, .. } = trigger(5);
-        let (number, command) = (issue.number, SlashCommand::Status);
-        let comment = CommentId(comment);
-        let ask = CommandRequest {
-            repository,
-            number,
-            is_pull_request: false,
-            issue,
-            by,
-            by_id: 1,
-            by_is_bot: false,
-            said_in: RequestSource::Comment,
-            comment,
-            body: String::new(),
-            command,
-            at: None,
-        };
-        DeliveryRequest::CommandRequest(ask)
-    };
-    let due = async |seconds| store.next_pending_command(at(seconds)).await.unwrap().map(|due| due.id);
     for (id, comment, recorded) in [
         ("d1", 1, DeliveryRecorded::CommandQueued),
         ("d2", 2, DeliveryRecorded::CommandQueued),
         ("d3", 1, DeliveryRecorded::Duplicate),
     ] {
-        let delivery = delivery(id, ask(comment));
+        let delivery = delivery(id, command(7, comment));
         let now = at(i64::try_from(comment).unwrap());
         assert_eq!(store.record_delivery(&delivery, now).await.unwrap(), recorded, "{id}");
     }
-    assert_eq!((due(0).await, due(9).await.as_deref()), (None, Some("d1")));
-    store.defer_command("d1", at(60)).await.unwrap();
-    assert_eq!(due(9).await.as_deref(), Some("d2"));
-    // What cannot be read keeps nobody waiting.
+    assert_eq!(due(&store, 7, 0).await, [""; 0]);
+    assert_eq!(due(&store, 7, 9).await, ["d1", "d2"]);
+    store.defer_request("d1", at(60)).await.unwrap();
+    assert_eq!(due(&store, 7, 9).await, ["d2"]);
+    // A request that cannot be read delays no other.
     sqlx::query("UPDATE asks SET ask_json = '{}' WHERE id = 'd2'").execute(store.pool()).await.unwrap();
-    assert_eq!(due(9).await, None);
-    assert_eq!(due(60).await.as_deref(), Some("d1"));
-    store.complete_command("d1", "told", at(61)).await.unwrap();
-    assert_eq!(due(99).await, None);
+    assert_eq!(due(&store, 7, 9).await, [""; 0]);
+    assert_eq!(due(&store, 7, 60).await, ["d1"]);
+    store.complete_request("d1", "told", at(61)).await.unwrap();
+    assert_eq!(due(&store, 7, 99).await, [""; 0]);
 }
 
 #[tokio::test]
-async fn an_ended_job_is_taken_up_once_and_its_reviews_with_it() {
+async fn each_installation_has_a_queue_of_its_own_and_refused_commands_wait_behind_all_others() {
+    let (store, _directory) = store().await;
+    for (id, installation) in [("d1", 7), ("d2", 7), ("d3", 8)] {
+        let comment: u64 = id[1..].parse().unwrap();
+        let now = at(i64::try_from(comment).unwrap());
+        store.record_delivery(&delivery(id, command(installation, comment)), now).await.unwrap();
+    }
+    let installations = store.installations_with_pending_requests(at(9)).await.unwrap();
+    assert_eq!(installations, [InstallationId(7), InstallationId(8)]);
+    store.refuse_request("d1").await.unwrap();
+    let pending = store.pending_requests(InstallationId(7), at(9), 10).await.unwrap();
+    let refused: Vec<_> = pending.iter().map(|pending| (pending.id.as_str(), pending.is_refused)).collect();
+    assert_eq!(refused, [("d2", false), ("d1", true)]);
+    assert_eq!(due(&store, 8, 9).await, ["d3"]);
+    store.complete_request("d3", "told", at(10)).await.unwrap();
+    assert_eq!(store.installations_with_pending_requests(at(11)).await.unwrap(), [InstallationId(7)]);
+}
+
+#[tokio::test]
+async fn commands_of_earlier_versions_are_in_the_queue_of_their_installation() {
+    let (store, _directory) = store().await;
+    store.record_delivery(&delivery("d1", command(7, 1)), at(1)).await.unwrap();
+    sqlx::query("UPDATE asks SET installation_id = 0").execute(store.pool()).await.unwrap();
+    let migration = include_str!("migrations/0007_ask_queues.sql");
+    let update = &migration[migration.find("UPDATE").unwrap()..migration.find("CREATE INDEX").unwrap()];
+    sqlx::query(update).execute(store.pool()).await.unwrap();
+    assert_eq!(due(&store, 7, 9).await, ["d1"]);
+}
+
+#[tokio::test]
+async fn ended_job_is_resumed_once_together_with_its_reviews() {
     let (store, _directory) = store().await;
     let job = start(&store, "d0", 5).await;
     let claim = store.claim("w", at(100), at(1)).await.unwrap().unwrap();
@@ -412,28 +448,14 @@ async fn an_ended_job_is_taken_up_once_and_its_reviews_with_it() {
     assert_eq!(opener(1).await, None);
 
     let review = |id: u64| {
-        let Trigger { repository, issue, labeller: by, .. } = trigger(5);
-        DeliveryRequest::CommandRequest(CommandRequest {
-            repository,
-            number: issue.number,
-            is_pull_request: true,
-            issue,
-            by,
-            by_id: 1,
-            by_is_bot: false,
-            said_in: RequestSource::Review,
-            comment: CommentId(id),
-            body: String::new(),
-            command: SlashCommand::Revise,
-            at: None,
-        })
+        let (kind, comment) = (ReviewKind::Review, comment(7, id));
+        DeliveryRequest::Queue(QueuedRequest::Review(ReviewRequest { kind, comment }))
     };
     for (id, review) in [("d1", review(1)), ("d2", review(2))] {
         store.record_delivery(&delivery(id, review), at(3)).await.unwrap();
     }
     let waiting = async || {
-        let waiting =
-            store.pending_revisions(repository.id, PullRequestNumber(issue.number.0)).await.unwrap();
+        let waiting = store.pending_reviews(repository.id, PullRequestNumber(issue.number.0)).await.unwrap();
         waiting.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
     };
     assert_eq!(waiting().await, ["d1", "d2"]);

@@ -8,8 +8,9 @@ use mendwright::domain::{
     AssistantBlock, Budget, BudgetExhausted, DailyCap, DailyCaps, InstallationId, IssueNumber, IssueSnapshot,
     Message, Price, RepositoryId, RepositoryRef, Spend, TranscriptEvent, Trigger, Usage,
 };
+use mendwright::domain::{DeliveryRequest, NewDelivery};
 use mendwright::model::{Model, ModelConfig, ModelError, Provider, connect, worst_case};
-use mendwright::store::{DeliveryRequest, Journal, NewDelivery, SqliteStore, Store};
+use mendwright::store::{Journal, SqliteStore, Store};
 use mendwright_emulator::model::EmulatedProvider;
 
 use super::{BOTH, provider, quick_config, task, text};
