@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, u8)] = &[
     ("domain", 0),
     ("config", 1),
-    ("detect", 1),
     ("markdown", 0),
     ("recording", 1),
     ("secrets", 1),
     ("telemetry", 1),
+    ("detect", 2),
     ("github", 2),
     ("model", 2),
     ("sandbox", 2),
@@ -39,9 +39,9 @@ const LAYERS: &[(&str, u8)] = &[
 const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("telemetry", "secrets", "log lines are redacted"),
     ("config", "secrets", "each secret says whose it is"),
+    ("config", "telemetry", "the format of log lines is a setting"),
     ("agent", "testing", "run_tests runs the suite exactly as the verdict does"),
     ("agent", "workspace", "each turn is checkpointed as a git tree"),
-    ("config", "detect", "a repository's file completes what is detected"),
     ("setup", "testing", "a suite that cannot run ends an environment"),
     ("setup", "workspace", "a fresh sandbox is filled from a tree"),
     ("testing", "workspace", "a tree that cannot be read ends a run"),

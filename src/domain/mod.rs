@@ -15,6 +15,7 @@ mod host_name;
 pub mod identity;
 pub mod issue;
 pub mod job;
+mod model_provider;
 pub mod path;
 pub mod price;
 pub mod process;
@@ -42,6 +43,7 @@ pub use identity::{
 };
 pub use issue::{IssueSnapshot, Trigger, is_same_label};
 pub use job::{BRANCH_PREFIX, EscalationReason, IllegalTransition, Job, JobOutcome, JobState, JobTransition};
+pub use model_provider::ModelProvider;
 pub use path::{InvalidPath, RepoPath};
 pub use price::{InvalidPrices, LongPromptPrice, Price, PriceTable};
 pub use process::{BoundedOutput, ExitStatus, FailedTest, ProcessOutput, TestRun, WritableMount};

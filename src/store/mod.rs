@@ -127,15 +127,14 @@ pub enum StoreError {
         source: IllegalTransition,
     },
     /// The database failed: full disk, locked for too long, damaged.
-    #[error("the store at {location} failed while it {action}: {source}")]
+    #[error("database error at {location} while {action}: {detail}")]
     Database {
         /// Path or address, without credentials.
         location: String,
         /// What was attempted.
         action: &'static str,
-        /// The driver's words.
-        #[source]
-        source: sqlx::Error,
+        /// The driver's message.
+        detail: String,
     },
     /// What was read cannot be understood: written by a newer version, or damaged.
     #[error("the store at {location} holds a {what} that cannot be read: {detail}")]
@@ -159,6 +158,9 @@ pub trait Store: Send + Sync {
         delivery: &NewDelivery,
         now: Timestamp,
     ) -> Result<DeliveryRecorded, StoreError>;
+
+    /// Fails if the database cannot be written, for example because its disk is full.
+    async fn check_writable(&self) -> Result<(), StoreError>;
 
     /// Whether a delivery was recorded.
     async fn has_delivery(&self, id: &DeliveryId) -> Result<bool, StoreError>;

@@ -4,7 +4,8 @@ use super::baseline::{first_runs, reason_unusable};
 use super::context::{JobPolicy, WorkerContext};
 use super::git_access::fetch;
 use super::stop::Stop;
-use crate::config::{REPOSITORY_FILE, resolve};
+use crate::config::REPOSITORY_FILE;
+use crate::detect::job_settings;
 use crate::domain::{JobSettings, RecordedEvent, Sha, TestRun, TranscriptEvent};
 use crate::github::Repository;
 use crate::sandbox::{SandboxError, SandboxSpec, Toolbox};
@@ -87,7 +88,7 @@ pub async fn resolve_settings(
     let file = file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let root = workspace.base_listing().await?;
     let overrides = policy.settings_override.clone().unwrap_or_default();
-    let resolved = resolve(&policy.budget, file.as_deref(), &root, overrides.test_command.as_deref());
+    let resolved = job_settings(&policy.budget, file.as_deref(), &root, overrides.test_command.as_deref());
     match resolved {
         Ok(settings) => Ok(overrides.applied_to(settings)),
         Err(error) => Err(SettingsError::Invalid(error.to_string())),

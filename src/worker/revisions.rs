@@ -159,7 +159,7 @@ async fn rebase(
              contain"
         )));
     }
-    workspace.keep(&job.id.to_string(), &tree).await?;
+    workspace.pin_checkpoint(job.id, &tree).await?;
     let changed = workspace.changed_paths(&known, &theirs).await?;
     let paths = proposal.paths.iter().map(ToString::to_string).collect();
     events.push(TranscriptEvent::Checkpoint { tree, paths, contents: Vec::new() });

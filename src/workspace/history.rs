@@ -1,4 +1,4 @@
-//! What a repository's past consists of, for those who learn from it.
+//! A repository's history, for evaluations.
 
 use git2::Sort;
 
@@ -6,7 +6,7 @@ use super::mirror::sha;
 use super::{LocalRepository, WorkspaceError};
 use crate::domain::Sha;
 
-/// A commit, or a merge as one change.
+/// A commit. A merge counts as one change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryCommit {
     /// The commit.
@@ -15,12 +15,12 @@ pub struct HistoryCommit {
     pub parent: Sha,
     /// Its message.
     pub message: String,
-    /// The paths in which it differs from its first parent; empty where there are too many.
+    /// The paths in which it differs from its first parent; empty if there are too many.
     pub paths: Vec<String>,
 }
 
 impl LocalRepository {
-    /// The last commits along first parents from HEAD, latest first, the very first left out; at most
+    /// The last commits along first parents from HEAD, newest first, without the root commit; at most
     /// `commits_max`. Blocks.
     pub fn commit_history(
         &self,
@@ -38,10 +38,10 @@ impl LocalRepository {
         walk.set_sorting(Sort::TOPOLOGICAL).map_err(failed)?;
         walk.simplify_first_parent().map_err(failed)?;
         walk.push_head().map_err(failed)?;
-        let mut past = Vec::new();
+        let mut history = Vec::new();
         for id in walk.take(commits_max) {
             let commit = repository.find_commit(id.map_err(failed)?).map_err(failed)?;
-            // The first one, or the edge of a shallow clone.
+            // The root commit, or the edge of a shallow clone.
             let Ok(parent) = commit.parent(0) else { continue };
             let (old, new) = (parent.tree().map_err(failed)?, commit.tree().map_err(failed)?);
             let diff = repository.diff_tree_to_tree(Some(&old), Some(&new), None).map_err(failed)?;
@@ -52,13 +52,13 @@ impl LocalRepository {
                     .collect(),
                 false => Vec::new(),
             };
-            past.push(HistoryCommit {
+            history.push(HistoryCommit {
                 commit: sha(commit.id()),
                 parent: sha(parent.id()),
                 message: commit.message().unwrap_or_default().to_owned(),
                 paths,
             });
         }
-        Ok(past)
+        Ok(history)
     }
 }

@@ -1,4 +1,4 @@
-//! What several commands are told in the same words: the model, the suite, and the sandbox.
+//! Options that several commands share: the model, the test suite, and the sandbox.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,34 +11,35 @@ use url::Url;
 
 use super::allowed_host;
 use crate::config::AllowedHost;
-use crate::domain::{Budget, DailyCaps, Price};
-use crate::model::{ModelConfig, Provider, context_tokens, known_price};
+use crate::domain::{Budget, DailyCaps, ModelProvider, Price};
+use crate::model::{ModelConfig, context_tokens, known_price};
 use crate::sandbox::{Root, Sandbox, SandboxSpec, connect_default, detect_toolchains};
 use crate::secrets::{self, SecretKind};
 use crate::setup::SetupPolicy;
 use crate::worker::local::{LocalContext, TestBench};
 use crate::worker::{JobPolicy, SettingsOverride};
 
-/// Which model, and what it may spend.
+/// Which model works, and what it may spend.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ModelArguments {
-    /// Whose wire format the model speaks.
+    /// The wire format of the model
     #[arg(long, value_enum, default_value = "anthropic")]
     pub(super) provider: ProviderArgument,
-    /// The provider's address. Default: its own.
+    /// The provider's base address [default: the provider's own]
     #[arg(long, value_name = "URL")]
     model_url: Option<Url>,
-    /// The model's name, as the provider spells it.
+    /// The model, as the provider spells it
     #[arg(long, value_name = "NAME", default_value = "claude-sonnet-4-5")]
     pub(super) model: String,
-    /// A cheaper model of the same provider that writes a brief before the work begins, and sums up a
-    /// conversation that has become too long. Default: no brief, and the model itself sums up.
+    /// A cheaper model of the same provider that writes a brief and summarises long conversations
+    ///
+    /// Without it there is no brief, and the model that works summarises.
     #[arg(long, value_name = "NAME")]
     brief_model: Option<String>,
-    /// How many tokens the model can hold. Default: what is known of it.
+    /// The size of the context window, in tokens [default: known for known models, else 64,000]
     #[arg(long, value_name = "N")]
     context_tokens: Option<u64>,
-    /// The key. Give it in the environment, not on the command line.
+    /// The provider's key; set it in the environment rather than on the command line
     #[arg(
         long,
         value_name = "KEY",
@@ -47,31 +48,32 @@ pub(super) struct ModelArguments {
         default_value = ""
     )]
     model_api_key: SecretString,
-    /// Model calls.
+    /// The most model calls
     #[arg(long, value_name = "N")]
     max_turns: Option<u32>,
-    /// US dollars. Holds only where the model's price is known, or given with --price.
+    /// The most US dollars; it has no effect if the model's price is not known
     #[arg(long, value_name = "X")]
     max_usd: Option<f64>,
-    /// Tokens, in and out together.
+    /// The most tokens, input and output together
     #[arg(long, value_name = "N")]
     max_tokens: Option<u64>,
-    /// What the model costs: US dollars for a million tokens of input and of output, and of input
-    /// read from and written to a cache where that has a price of its own. Default: the built-in
-    /// table's, where it has one.
+    /// The price of the model, in US dollars for a million tokens
+    ///
+    /// Input and output, and optionally input that is read from and written to a cache. The default is the
+    /// built-in price table.
     #[arg(long, value_name = "IN,OUT[,READ,WRITE]", value_parser = parse_price)]
     price: Option<Price>,
-    /// Refuses to begin where no price is known, instead of counting tokens only.
+    /// Refuse to start without a known price, instead of counting tokens only
     #[arg(long)]
     require_price: bool,
-    /// Minutes.
+    /// The most minutes
     #[arg(long, value_name = "M")]
     max_minutes: Option<u64>,
 }
 
 impl ModelArguments {
-    /// The models with what they work with; a person is told what is not counted where there is no
-    /// price.
+    /// The models, together with the test bench. Without a known price, a warning says which limits still
+    /// hold.
     pub(super) fn with(&self, mut bench: TestBench) -> anyhow::Result<LocalContext> {
         let model = crate::model::connect(self.config(&self.model))?;
         let brief_model = self.brief_model.as_ref();
@@ -82,8 +84,8 @@ impl ModelArguments {
                 bail!("--require-price: no price is known for {name}; give it with --price IN,OUT");
             }
             eprintln!(
-                "no price known: tokens only are counted for {name}; the limits of turns, tokens and minutes hold, \
-                 that of dollars does not (--price IN,OUT states a price)"
+                "no price is known for {name}: only tokens are counted; the limits of turns, tokens and minutes \
+                 hold, the limit of dollars does not (state a price with --price IN,OUT)"
             );
         }
         let own = self.context_tokens.unwrap_or_else(|| context_tokens(&self.model));
@@ -94,15 +96,14 @@ impl ModelArguments {
     }
 
     fn config(&self, name: &str) -> ModelConfig {
-        let provider: Provider = self.provider.into();
         secrets::register(SecretKind::ModelKey, &self.model_api_key);
-        let mut config = ModelConfig::new(provider, name.to_owned(), self.model_api_key.clone());
+        let mut config = ModelConfig::new(self.provider.into(), name.to_owned(), self.model_api_key.clone());
         config.url = self.model_url.clone();
         config.price = self.price;
         config
     }
 
-    /// The model's price, where known; needs no key.
+    /// The model's price, if it is known. Needs no key.
     pub(super) fn price(&self) -> Option<Price> {
         self.price.or_else(|| known_price(&self.model))
     }
@@ -121,23 +122,23 @@ impl ModelArguments {
     }
 }
 
-/// The suite, where the repository's own words are not to count.
+/// The test suite, instead of the repository's own.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SuiteArguments {
-    /// The test command. Default: the repository's own: .github/agent-fix.yml, else detected.
+    /// The test command [default: from .github/agent-fix.yml, else detected]
     #[arg(long, value_name = "CMD")]
     test: Option<String>,
-    /// A command to run before the tests; may be given several times.
+    /// A command to run before the tests; may be repeated
     #[arg(long, value_name = "CMD")]
     setup: Vec<String>,
 }
 
 impl SuiteArguments {
-    /// What goes before the repository's own.
+    /// The settings that replace the repository's own.
     pub(super) fn settings(&self) -> anyhow::Result<SettingsOverride> {
         if self.test.as_deref().is_some_and(|command| command.trim().is_empty()) {
             bail!(
-                "--test: it is empty; name the command whose exit code is the verdict, or leave the option out"
+                "--test is empty; name the command whose exit code is the verdict, or leave the option out"
             );
         }
         Ok(SettingsOverride {
@@ -151,23 +152,24 @@ impl SuiteArguments {
 /// What jobs run in.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SandboxArguments {
-    /// The sandbox backend.
+    /// The sandbox backend: bubblewrap or docker
     #[arg(long, value_name = "KIND", default_value = "bubblewrap")]
     sandbox: String,
-    /// The image that the sandbox's root file system is; docker must have one. Default: the host's
-    /// own /usr.
+    /// The image of the sandbox; docker needs one [default: the host's /usr]
     #[arg(long, value_name = "REF")]
     image: Option<String>,
-    /// A directory with a toolchain that the sandbox sees read-only; may be given several times.
-    /// Default: what is found in the usual places.
+    /// A directory with a toolchain that the sandbox sees read-only; may be repeated
+    ///
+    /// The default is what is found in the usual places.
     #[arg(long, value_name = "DIR")]
     toolchain: Vec<PathBuf>,
-    /// A host that the set-up commands may reach by HTTP(S), an internal one with the addresses at
-    /// which it is; may be given several times. Default: none, and no network.
+    /// A host that the setup commands may reach by HTTP(S); may be repeated
+    ///
+    /// An internal host is given with its address range. Without this option, setup commands have no
+    /// network.
     #[arg(long, value_name = "HOST[=RANGE]", value_parser = allowed_host)]
     allow: Vec<AllowedHost>,
-    /// A variable for the set-up commands, such as where a package manager finds an internal
-    /// registry; may be given several times.
+    /// An environment variable of the setup commands, such as a mirror's address; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     setup_variable: Vec<(String, String)>,
 }
@@ -178,7 +180,7 @@ impl SandboxArguments {
         Ok(connect_default(&self.sandbox)?)
     }
 
-    /// The rules of the person at the keyboard. `repository` is what set-ups are kept under.
+    /// The policy of a job without GitHub. Setups are cached by `repository`.
     pub(super) fn policy(&self, repository: String, budget: Budget, settings: SettingsOverride) -> JobPolicy {
         let root = match &self.image {
             Some(image) => Root::Image(image.clone()),
@@ -194,7 +196,7 @@ impl SandboxArguments {
             bots_allowed: Vec::new(),
             repository_filter: Default::default(),
             budget,
-            // The store of one run begins empty: there is no day to look back on.
+            // The store of one run begins empty, so there are no earlier calls to add up.
             caps: DailyCaps::default(),
             sandbox: SandboxSpec { root, ..SandboxSpec::named("fix") },
             setup: SetupPolicy {
@@ -236,16 +238,16 @@ fn variable(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A provider as typed.
+/// A provider, as the command line spells it.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum ProviderArgument {
-    /// Anthropic's Messages.
+    /// Anthropic's Messages API
     Anthropic,
-    /// OpenAI's Chat Completions.
+    /// OpenAI's Chat Completions API
     Openai,
 }
 
-impl From<ProviderArgument> for Provider {
+impl From<ProviderArgument> for ModelProvider {
     fn from(argument: ProviderArgument) -> Self {
         match argument {
             ProviderArgument::Anthropic => Self::Anthropic,

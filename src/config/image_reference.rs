@@ -4,7 +4,7 @@
 const REFERENCE_BYTES_MAX: usize = 512;
 const TAG_BYTES_MAX: usize = 128;
 
-/// Whether `text` is one image reference: `[HOST[:PORT]/]NAME[/NAME…][:TAG][@sha256:DIGEST]`, as the
+/// Whether `text` is an image reference: `[HOST[:PORT]/]NAME[/NAME…][:TAG][@sha256:DIGEST]`, as the
 /// OCI distribution specification spells names, tags and digests.
 pub fn is_image_reference(text: &str) -> bool {
     if text.len() > REFERENCE_BYTES_MAX {
@@ -14,7 +14,7 @@ pub fn is_image_reference(text: &str) -> bool {
         Some((rest, digest)) => (rest, Some(digest)),
         None => (text, None),
     };
-    // A colon after the last slash parts off a tag; one before it belongs to a port.
+    // A colon after the last slash begins the tag; an earlier one begins a port.
     let name_start = rest.rfind('/').map_or(0, |slash| slash + 1);
     let (name, tag) = match rest[name_start..].find(':') {
         Some(colon) => (&rest[..name_start + colon], Some(&rest[name_start + colon + 1..])),
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_are_told_from_what_only_looks_like_them() {
+    fn image_reference_is_distinguished_from_similar_text() {
         let digest = format!("registry.example:5000/a/b-c__d@sha256:{}", "0a".repeat(32));
         for good in
             ["debian", "python:3.12-slim", "registry.example/team/ci:v1", "localhost/x", "a.b", &digest]
@@ -104,7 +104,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_judged_without_panic(text in ".{0,80}") {
+        fn any_text_is_checked_without_panic(text in ".{0,80}") {
             let _ = is_image_reference(&text);
         }
     }
