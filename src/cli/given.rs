@@ -11,7 +11,7 @@ use url::Url;
 
 use super::allowed_host;
 use crate::config::AllowedHost;
-use crate::domain::{Budget, DailyCaps, Price};
+use crate::domain::{Budget, DailyCaps, Price, SandboxKind};
 use crate::model::{ModelConfig, Provider, context_tokens, known_price};
 use crate::sandbox::{Root, Sandbox, SandboxSpec, connect_default, detect_toolchains};
 use crate::secrets::{self, SecretKind};
@@ -153,7 +153,7 @@ impl SuiteArguments {
 pub(super) struct SandboxArguments {
     /// The sandbox backend.
     #[arg(long, value_name = "KIND", default_value = "bubblewrap")]
-    sandbox: String,
+    sandbox: SandboxKind,
     /// The image that the sandbox's root file system is; docker must have one. Default: the host's
     /// own /usr.
     #[arg(long, value_name = "REF")]
@@ -175,7 +175,7 @@ pub(super) struct SandboxArguments {
 impl SandboxArguments {
     /// The backend.
     pub(super) fn connect(&self) -> anyhow::Result<Arc<dyn Sandbox>> {
-        Ok(connect_default(&self.sandbox)?)
+        Ok(connect_default(self.sandbox)?)
     }
 
     /// The rules of the person at the keyboard. `repository` is what set-ups are kept under.

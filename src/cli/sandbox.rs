@@ -15,10 +15,9 @@ use tokio_util::io::StreamReader;
 
 use super::{allowed_host, tidy_by_hand};
 use crate::config::AllowedHost;
-use crate::domain::ExitStatus;
+use crate::domain::{ExitStatus, Guarantee, SandboxKind};
 use crate::sandbox::{
-    CallError, CommandSpec, Guarantee, OutputStream, Root, SandboxSpec, Toolbox, connect_default,
-    detect_toolchains,
+    CallError, CommandSpec, OutputStream, Root, SandboxSpec, Toolbox, connect_default, detect_toolchains,
 };
 
 /// Chunks of the work tree on their way into the sandbox.
@@ -47,7 +46,7 @@ pub struct RunArguments {
     pub repo: Option<PathBuf>,
     /// Kind of sandbox: bubblewrap, docker (Podman, too)
     #[arg(long, value_name = "KIND", default_value = "bubblewrap")]
-    pub sandbox: String,
+    pub sandbox: SandboxKind,
     /// Image that its root file system is (docker must have one; default: the host's own /usr)
     #[arg(long, value_name = "REF")]
     pub image: Option<String>,
@@ -68,7 +67,7 @@ pub struct RunArguments {
 
 /// Runs the command. The answer is the exit code to end with.
 pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
-    let sandbox = connect_default(&arguments.sandbox)?;
+    let sandbox = connect_default(arguments.sandbox)?;
     let spec = SandboxSpec {
         root: match arguments.image {
             Some(image) => Root::Image(image),
@@ -229,7 +228,7 @@ mod tests {
                 vec![AllowedHost::public("a.example"), AllowedHost::parse("b=10.0.0.1").unwrap()]
             )
         );
-        assert_eq!((arguments.sandbox.as_str(), arguments.timeout), ("bubblewrap", 900));
+        assert_eq!((arguments.sandbox, arguments.timeout), (SandboxKind::Bubblewrap, 900));
         assert_eq!(arguments.require, [Guarantee::Memory]);
         for words in [
             &["run"][..],

@@ -19,7 +19,7 @@ pub use repository::{
 };
 pub use server::{
     AppConfig, EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelProvider, Readings, Rest,
-    SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetupConfig, Toolchains,
+    SandboxConfig, ServerConfig, SetupConfig, Toolchains,
 };
 pub use stored_app::StoredApp;
 

@@ -10,9 +10,9 @@ use serde_saphyr::{Location, Spanned};
 
 use super::nearest;
 use crate::detect::{
-    Environment, Found, NothingDetected, PassedOver, RootListing, detect, is_image_reference, yaml_options,
+    Environment, Found, NothingDetected, PassedOver, RootListing, detect, yaml_options,
 };
-use crate::domain::host_name_problem;
+use crate::domain::{host_name_problem, is_image_reference};
 use crate::domain::{Budget, CommandPattern, JobSettings, TEST_TIMEOUT_DEFAULT};
 
 /// Where the file is.

@@ -12,7 +12,9 @@ pub use self::engine::EngineConfig;
 use self::values::{number, text, web_address};
 use super::given::{ConfigError, Found, Given};
 use super::secret::refuse_if_public;
-use crate::domain::{Budget, DailyCap, DailyCaps, Login, Price, PriceTable, RepositoryFilter};
+use crate::domain::{
+    Budget, DailyCap, DailyCaps, Guarantee, Login, Price, PriceTable, RepositoryFilter, SandboxKind,
+};
 use crate::secrets::SecretKind;
 
 mod engine;
@@ -216,15 +218,6 @@ impl ModelConfig {
     }
 }
 
-/// A sandbox backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SandboxKind {
-    /// The system's bubblewrap.
-    Bubblewrap,
-    /// Docker Engine or Podman, through their API.
-    Docker,
-}
-
 /// Which host directories with toolchains a sandbox sees, read-only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Toolchains {
@@ -232,21 +225,6 @@ pub enum Toolchains {
     Detect,
     /// Exactly these.
     Paths(Vec<PathBuf>),
-}
-
-/// What a sandbox may be required to have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SandboxGuarantee {
-    /// `memory`: bounded for all processes together.
-    Memory,
-    /// `processes`: their number is bounded.
-    Processes,
-    /// `processor`: its time is bounded.
-    Processor,
-    /// `disk`: the bytes written are bounded.
-    Disk,
-    /// `other_user`: nothing runs as this process' own user.
-    OtherUser,
 }
 
 /// What jobs run in.
@@ -265,7 +243,7 @@ pub struct SandboxConfig {
     /// Open files of one process.
     pub open_files_max: u64,
     /// What must be applied, or jobs do not run.
-    pub required: Vec<SandboxGuarantee>,
+    pub required: Vec<Guarantee>,
     /// Toolchains inside.
     pub toolchains: Toolchains,
     /// What repositories' set-ups may do.
@@ -435,16 +413,12 @@ fn sandbox(given: &Given) -> Result<SandboxConfig, ConfigError> {
     })
 }
 
-fn required(given: &Given) -> Result<Vec<SandboxGuarantee>, ConfigError> {
+fn required(given: &Given) -> Result<Vec<Guarantee>, ConfigError> {
     let Some(found) = given.get("sandbox.require") else { return Ok(Vec::new()) };
     let remedy = "write some of [\"memory\", \"processes\", \"processor\", \"disk\", \"other_user\"]";
-    let parse = |name: String| match name.as_str() {
-        "memory" => Ok(SandboxGuarantee::Memory),
-        "processes" => Ok(SandboxGuarantee::Processes),
-        "processor" => Ok(SandboxGuarantee::Processor),
-        "disk" => Ok(SandboxGuarantee::Disk),
-        "other_user" => Ok(SandboxGuarantee::OtherUser),
-        _ => Err(found.wrong(format!("has an entry that no sandbox has, {name:?}"), remedy)),
+    let parse = |name: String| {
+        Guarantee::from_name(&name)
+            .ok_or_else(|| found.wrong(format!("has an entry that no sandbox has, {name:?}"), remedy))
     };
     found.list()?.into_iter().map(parse).collect()
 }

@@ -4,7 +4,8 @@
 use serde_json::Value;
 
 use super::python::quoted;
-use super::{Found, PassedOver, RootListing, is_image_reference, jsonc};
+use super::{Found, PassedOver, RootListing, jsonc};
+use crate::domain::is_image_reference;
 
 /// Commands that prepare the container, in the order in which they are run.
 const COMMANDS: [&str; 3] = ["onCreateCommand", "updateContentCommand", "postCreateCommand"];

@@ -10,7 +10,6 @@ mod explain;
 mod go;
 mod hints;
 mod hosts;
-mod image;
 mod javascript;
 mod jsonc;
 mod jvm;
@@ -32,7 +31,6 @@ pub use explain::{Explanation, repository_file_for};
 pub use hosts::{
     HostSource, NamedHost, ProposedHosts, propose_hosts, repository_host_files, worker_host_files,
 };
-pub use image::is_image_reference;
 pub use listing::{DETECTION_BYTES_MAX, RootEntry, RootListing};
 pub(crate) use yaml::yaml_options;
 

@@ -240,7 +240,7 @@ impl Environment {
 
     /// Notes what a sandbox asked of the network, when it is done with.
     pub(crate) fn note_egress(&self, purpose: &str, toolbox: &Toolbox) {
-        let report = toolbox.egress();
+        let report = toolbox.take_egress_report();
         if !report.is_empty() {
             self.told().events.push(TranscriptEvent::Egress { purpose: purpose.to_owned(), report });
         }
@@ -339,7 +339,7 @@ impl Environment {
     }
 
     async fn kept(&self, key: &SetupKey) -> Option<SetupSnapshot> {
-        match self.sandbox.kept(key).await {
+        match self.sandbox.find_snapshot(key).await {
             Ok(kept) => kept,
             Err(error) => {
                 warn!(%error, "what is kept cannot be looked up");
@@ -354,7 +354,7 @@ impl Environment {
         let started = Instant::now();
         let spec = SandboxSpec {
             label: format!("{}-setup", self.spec.label),
-            phase: SandboxPurpose::SetUp,
+            purpose: SandboxPurpose::Setup,
             allowed_hosts: self.policy.allowed_hosts.clone(),
             egress_bytes_max: self.policy.egress_bytes_max,
             snapshot: None,
@@ -363,7 +363,7 @@ impl Environment {
         let toolbox = self.sandbox.start(&spec).await?;
         toolbox.unpack(self.workspace.tar(tree)).await?;
         let (commands, failed) = self.run_commands(&toolbox).await?;
-        let egress = toolbox.egress();
+        let egress = toolbox.take_egress_report();
         if !egress.is_empty() {
             let event = TranscriptEvent::Egress { purpose: "set-up".to_owned(), report: egress.clone() };
             self.told().events.push(event);
@@ -376,7 +376,7 @@ impl Environment {
         // A file with holes is as large here as it says: no more is taken than the sandbox could have
         // filled.
         let bytes_max = self.policy.kept.bytes_max.min(self.spec.limits.disk_bytes_max);
-        let kept = self.sandbox.keep(toolbox, &key, bytes_max).await;
+        let kept = self.sandbox.save_snapshot(toolbox, &key, bytes_max).await;
         self.tell_set_up(&key, commands, started.elapsed(), kept.is_ok(), false);
         self.reuse_told.store(true, Ordering::Relaxed);
         match kept {

@@ -250,7 +250,7 @@ async fn instruct(
 /// Records what the sandboxes began with, and what the agent's asked of the network.
 async fn tell_environment(journal: &Journal, prepared: &Prepared) -> Result<(), JobError> {
     let mut events = prepared.environment.take_events();
-    let report = prepared.toolbox.egress();
+    let report = prepared.toolbox.take_egress_report();
     if !report.is_empty() {
         events.push(TranscriptEvent::Egress { purpose: "work".to_owned(), report });
     }

@@ -2,7 +2,8 @@
 //! and how an engine is reached.
 
 use super::values::text;
-use super::{ConfigError, Given, SandboxKind};
+use super::{ConfigError, Given};
+use crate::domain::SandboxKind;
 
 /// Longest path of a Unix socket.
 const SOCKET_BYTES_MAX: usize = 107;
@@ -20,14 +21,9 @@ pub struct EngineConfig {
 
 pub(super) fn kind(given: &Given) -> Result<SandboxKind, ConfigError> {
     let Some(found) = given.get("sandbox.kind") else { return Ok(SandboxKind::Bubblewrap) };
-    match found.text()? {
-        "bubblewrap" => Ok(SandboxKind::Bubblewrap),
-        "docker" => Ok(SandboxKind::Docker),
-        _ => Err(found.wrong(
-            "is no sandbox that this version has",
-            "write \"bubblewrap\" or \"docker\" (Podman, too)",
-        )),
-    }
+    SandboxKind::from_name(found.text()?).ok_or_else(|| {
+        found.wrong("is no sandbox that this version has", "write \"bubblewrap\" or \"docker\" (Podman, too)")
+    })
 }
 
 /// The image; containers of an engine cannot be without.

@@ -239,7 +239,7 @@ format = "json"
     assert_eq!(config.sandbox.toolchains, Toolchains::Paths(vec!["/opt/rust".into()]));
     assert_eq!((config.sandbox.cpu_millis_max, config.sandbox.disk_bytes_max), (Some(1_500), 1 << 30));
     assert_eq!(config.sandbox.open_files_max, 4_096);
-    assert_eq!(config.sandbox.required, [SandboxGuarantee::Memory, SandboxGuarantee::OtherUser]);
+    assert_eq!(config.sandbox.required, [Guarantee::Memory, Guarantee::OtherUser]);
     let budget = Budget {
         turns_max: 10,
         tool_calls_max: 20,

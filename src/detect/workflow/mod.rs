@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use self::commands::take_apart;
 use super::python::quoted;
-use super::{Found, PassedOver, RootListing, is_image_reference};
+use super::{Found, PassedOver, RootListing};
+use crate::domain::is_image_reference;
 use crate::detect::yaml_options;
 
 mod commands;
