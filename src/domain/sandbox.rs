@@ -16,8 +16,11 @@ impl SandboxKind {
     /// All backends.
     pub const ALL: [Self; 2] = [Self::Bubblewrap, Self::Docker];
 
+    /// The names of all backends.
+    pub const NAMES: &'static [&'static str] = &[Self::Bubblewrap.name(), Self::Docker.name()];
+
     /// Its name in configuration and on the command line.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Bubblewrap => "bubblewrap",
             Self::Docker => "docker",
