@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use mendwright::domain::{Change, ChangedContent, FileMode, JobSettings, ReportSource, RepositoryId, SandboxKind, TestOutcome, TestRun};
+use mendwright::domain::{
+    Change, ChangedContent, FileMode, JobSettings, ReportSource, RepositoryId, SandboxKind, TestOutcome,
+    TestRun,
+};
 use mendwright::sandbox::{SandboxSpec, Toolbox, connect_default};
 use mendwright::setup::{Environment, SetupLocks, SetupPolicy};
 use mendwright::testing::{Selection, run_selected, run_suite};
