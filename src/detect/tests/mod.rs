@@ -356,7 +356,7 @@ fn explanation_contains_everything_that_was_detected() {
 }
 
 #[test]
-fn a_file_that_the_repository_wrote_goes_before_everything_found() {
+fn repository_file_takes_precedence_over_detected_values() {
     let file = RepositoryFile::parse("test: make ci\nimage: registry.example/a\n").unwrap();
     let over = apply_file(&file, detect(&listing(&[("go.mod", "")]))).unwrap();
     assert_eq!((over.test.value.as_str(), over.test.source.as_str()), ("make ci", "`.github/agent-fix.yml`"));
