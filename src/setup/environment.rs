@@ -241,7 +241,7 @@ impl Environment {
 
     /// Records the network requests of a sandbox after its use.
     pub(crate) fn note_egress(&self, purpose: &str, toolbox: &Toolbox) {
-        let report = toolbox.egress();
+        let report = toolbox.take_egress_report();
         if !report.is_empty() {
             self.pending().events.push(TranscriptEvent::Egress { purpose: purpose.to_owned(), report });
         }
@@ -340,7 +340,7 @@ impl Environment {
     }
 
     async fn kept(&self, key: &SetupKey) -> Option<SetupSnapshot> {
-        match self.sandbox.kept(key).await {
+        match self.sandbox.find_snapshot(key).await {
             Ok(kept) => kept,
             Err(error) => {
                 warn!(%error, "setup cache lookup failed");
@@ -355,7 +355,7 @@ impl Environment {
         let started = Instant::now();
         let spec = SandboxSpec {
             label: format!("{}-setup", self.spec.label),
-            phase: SandboxPurpose::SetUp,
+            purpose: SandboxPurpose::Setup,
             allowed_hosts: self.policy.allowed_hosts.clone(),
             egress_bytes_max: self.policy.egress_bytes_max,
             snapshot: None,
@@ -364,7 +364,7 @@ impl Environment {
         let toolbox = self.sandbox.start(&spec).await?;
         toolbox.unpack(self.workspace.tar(tree)).await?;
         let (commands, failed) = self.run_commands(&toolbox).await?;
-        let egress = toolbox.egress();
+        let egress = toolbox.take_egress_report();
         if !egress.is_empty() {
             let event = TranscriptEvent::Egress { purpose: "set-up".to_owned(), report: egress.clone() };
             self.pending().events.push(event);
@@ -377,7 +377,7 @@ impl Environment {
         // A sparse file counts with its full size here, so no more is read than the sandbox could have
         // written.
         let bytes_max = self.policy.kept.bytes_max.min(self.spec.limits.disk_bytes_max);
-        let kept = self.sandbox.keep(toolbox, &key, bytes_max).await;
+        let kept = self.sandbox.save_snapshot(toolbox, &key, bytes_max).await;
         self.record_setup(&key, commands, started.elapsed(), kept.is_ok(), false);
         self.is_reuse_recorded.store(true, Ordering::Relaxed);
         match kept {

@@ -13,7 +13,7 @@ pub(super) struct ReportRequest {
     /// Arguments at its end.
     pub(super) arguments: Vec<String>,
     /// Where the report will be.
-    pub(super) place: ReportDestination,
+    pub(super) place: ReportTarget,
     /// An option that a runner names if it does not support the request.
     flag: &'static str,
     /// Whether the runner is known to be the one that runs.
@@ -22,7 +22,7 @@ pub(super) struct ReportRequest {
 
 /// Where the report of a run is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ReportDestination {
+pub(super) enum ReportTarget {
     /// In the output.
     Output,
     /// In a file of this name in `/tmp`.
@@ -62,7 +62,7 @@ pub(super) fn request_report(invocation: &Invocation, token: &str) -> Option<Rep
             let json = file("json");
             // This variable replaces the formatters that are configured elsewhere.
             let options = format!("--format progress --format json --out {}", at(&json));
-            by_variable("SPEC_OPTS", options, ReportDestination::File(json, FileFormat::RspecJson), "--out")
+            by_variable("SPEC_OPTS", options, ReportTarget::File(json, FileFormat::RspecJson), "--out")
         }
         Runner::Node if !invocation.has(&["--test-reporter"]) => {
             let xml = file("xml");
@@ -74,30 +74,30 @@ pub(super) fn request_report(invocation: &Invocation, token: &str) -> Option<Rep
             by_variable(
                 "NODE_OPTIONS",
                 options,
-                ReportDestination::File(xml, FileFormat::JunitXml),
+                ReportTarget::File(xml, FileFormat::JunitXml),
                 "--test-reporter",
             )
         }
         // GOFLAGS would also reach `go vet`, `go list` and commands that tests run.
         Runner::Go if !invocation.has(&["-json", "-args", "--args"]) => {
-            by_arguments(&["-json"], ReportDestination::Output, "-json")
+            by_arguments(&["-json"], ReportTarget::Output, "-json")
         }
         Runner::Jest if !invocation.has(&["--json", "--outputFile"]) => {
             let json = file("json");
             let output = format!("--outputFile={}", at(&json));
-            by_arguments(&["--json", &output], ReportDestination::File(json, FileFormat::JestJson), "outputFile")
+            by_arguments(&["--json", &output], ReportTarget::File(json, FileFormat::JestJson), "outputFile")
         }
         Runner::Vitest if !invocation.has(&["--reporter", "--outputFile"]) => {
             let json = file("json");
             let output = format!("--outputFile.json={}", at(&json));
             let arguments = ["--reporter=default", "--reporter=json", &output];
-            by_arguments(&arguments, ReportDestination::File(json, FileFormat::VitestJson), "outputFile")
+            by_arguments(&arguments, ReportTarget::File(json, FileFormat::VitestJson), "outputFile")
         }
         Runner::Phpunit if !invocation.has(&["--log-junit"]) => {
             let xml = file("xml");
             by_arguments(
                 &["--log-junit", &at(&xml)],
-                ReportDestination::File(xml, FileFormat::JunitXml),
+                ReportTarget::File(xml, FileFormat::JunitXml),
                 "--log-junit",
             )
         }
@@ -106,7 +106,7 @@ pub(super) fn request_report(invocation: &Invocation, token: &str) -> Option<Rep
             let path = at(&xml);
             by_arguments(
                 &["--output-junit", &path],
-                ReportDestination::File(xml, FileFormat::JunitXml),
+                ReportTarget::File(xml, FileFormat::JunitXml),
                 "output-junit",
             )
         }
@@ -114,14 +114,14 @@ pub(super) fn request_report(invocation: &Invocation, token: &str) -> Option<Rep
         Runner::Maven => Some(ReportRequest {
             env: Vec::new(),
             arguments: Vec::new(),
-            place: ReportDestination::Workspace(&["**/target/surefire-reports/TEST-*.xml"]),
+            place: ReportTarget::Workspace(&["**/target/surefire-reports/TEST-*.xml"]),
             flag: "",
             is_certain: true,
         }),
         Runner::Gradle => Some(ReportRequest {
             env: Vec::new(),
             arguments: Vec::new(),
-            place: ReportDestination::Workspace(&["**/build/test-results/**/TEST-*.xml"]),
+            place: ReportTarget::Workspace(&["**/build/test-results/**/TEST-*.xml"]),
             flag: "",
             is_certain: true,
         }),
@@ -143,7 +143,7 @@ fn request_pytest_report(token: &str) -> ReportRequest {
     ReportRequest {
         env: vec![("PYTEST_ADDOPTS".to_owned(), options)],
         arguments: Vec::new(),
-        place: ReportDestination::File(xml, FileFormat::JunitXml),
+        place: ReportTarget::File(xml, FileFormat::JunitXml),
         flag: "--junitxml",
         is_certain: true,
     }

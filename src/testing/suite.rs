@@ -12,7 +12,7 @@ use crate::domain::{
 use crate::sandbox::protocol::ReportLocation;
 use crate::sandbox::{CallError, CommandSpec, SandboxError, Toolbox};
 
-use super::report_request::{ReportDestination, ReportRequest, request_behind_wrapper, request_report};
+use super::report_request::{ReportRequest, ReportTarget, request_behind_wrapper, request_report};
 use super::reports::{FileFormat, for_people, read_files, read_output};
 use super::runner::{Invocation, Selection, needs_package_json, recognise, wrapper};
 
@@ -143,12 +143,12 @@ async fn run_once(
     let since = SystemTime::now();
     let result = toolbox.run(&spec).await?;
     let written = match request.map(|request| &request.place) {
-        None | Some(ReportDestination::Output) => None,
-        Some(ReportDestination::File(name, format)) => {
+        None | Some(ReportTarget::Output) => None,
+        Some(ReportTarget::File(name, format)) => {
             let place = ReportLocation::Tmp { name: name.clone() };
             Some(written(toolbox, place, since, *format).await?)
         }
-        Some(ReportDestination::Workspace(globs)) => {
+        Some(ReportTarget::Workspace(globs)) => {
             let globs = globs.iter().map(|glob| (*glob).to_owned()).collect();
             Some(written(toolbox, ReportLocation::Workspace { globs }, since, FileFormat::JunitXml).await?)
         }

@@ -255,7 +255,7 @@ async fn record_prompts(
 /// Records what the sandboxes were started with, and what the agent's sandbox asked of the network.
 async fn record_environment(journal: &Journal, prepared: &Prepared) -> Result<(), Stop> {
     let mut events = prepared.environment.take_events();
-    let report = prepared.toolbox.egress();
+    let report = prepared.toolbox.take_egress_report();
     if !report.is_empty() {
         events.push(TranscriptEvent::Egress { purpose: "work".to_owned(), report });
     }

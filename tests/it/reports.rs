@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use mendwright::domain::{
-    Change, ChangedContent, FileMode, JobSettings, ReportSource, RepositoryId, TestOutcome, TestRun,
+    Change, ChangedContent, FileMode, JobSettings, ReportSource, RepositoryId, SandboxKind, TestOutcome,
+    TestRun,
 };
 use mendwright::sandbox::{SandboxSpec, Toolbox, connect_default};
 use mendwright::setup::{Environment, SetupLocks, SetupPolicy};
@@ -33,7 +34,7 @@ async fn project(command: &str, files: &[(&str, &str)]) -> (Toolbox, JobSettings
     let proposal = workspace.propose(changes.collect()).await.unwrap();
     let settings = settings(command);
     let environment = Environment::of(
-        connect_default("bubblewrap").unwrap(),
+        connect_default(SandboxKind::Bubblewrap).unwrap(),
         SandboxSpec::named(format!("reports-{}", std::process::id())),
         workspace,
         settings.clone(),

@@ -288,7 +288,8 @@ mod tests {
     use super::*;
 
     fn places(report: &TestReport) -> Vec<String> {
-        let location = |case: &TestCase| case.location.as_ref().map(TestLocation::describe).unwrap_or_default();
+        let location =
+            |case: &TestCase| case.location.as_ref().map(TestLocation::describe).unwrap_or_default();
         report.red().map(|case| format!("{} {}", case.name, place(case))).collect()
     }
 
