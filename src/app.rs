@@ -248,7 +248,7 @@ fn registration(live: Live, address: SocketAddr, keep: CredentialSink) -> Arc<Se
         public_url: live.config.public_url.clone(),
         address,
         data_dir: live.config.data_dir.clone(),
-        label: live.config.github.label.clone(),
+        label: live.config.github.label.to_string(),
     };
     if keep.was_interrupted(&place.data_dir) {
         warn!("an earlier registration of the GitHub App was cut off; the set-up page says what to do");

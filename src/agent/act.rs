@@ -10,6 +10,7 @@ use crate::domain::{ChangedContent, Message, RepoPath, ToolCall, ToolResult, Tra
 use crate::sandbox::CallError;
 
 use super::conversation::Conversation;
+use super::loop_notices::notice_text;
 use super::results::Results;
 use super::run::{Agent, AgentEnding, AgentError, user_message};
 use super::tools::{Answer, Hands, Registry, changes_of};
@@ -147,11 +148,11 @@ fn given(
     shown.text
 }
 
-/// Adds what the model is to be told of its habits once `events` have happened.
+/// Adds the notices about going in circles that are due once `events` have happened.
 fn add_notices(state: &Conversation, events: &mut Vec<TranscriptEvent>) {
-    let (mut habits, calls) = (state.habits.clone(), state.pending_calls());
-    events.iter().for_each(|event| habits.apply(event, &calls));
-    events.extend(habits.due().iter().map(|notice| user_message(&notice.describe())));
+    let mut loops = state.loops.clone();
+    events.iter().for_each(|event| loops.apply(event));
+    events.extend(loops.due().iter().map(|notice| user_message(&notice_text(notice))));
 }
 
 /// Tells one content of a file from another.

@@ -6,7 +6,7 @@ mod act;
 mod brief;
 pub mod context;
 mod conversation;
-mod loop_detection;
+mod loop_notices;
 mod metered_model;
 pub mod prompts;
 mod results;
@@ -17,7 +17,6 @@ pub mod tools;
 
 pub use brief::Told;
 pub use conversation::Conversation;
-pub use loop_detection::{Habits, Notice, SURCHARGE_CALLS};
 pub use metered_model::{CallDenied, Completion, MeteredModel, charge_unrecorded_call};
 pub use results::{ResultWindow, Results, SHOWN_CHARS_MAX, ShownResult};
 pub use run::{Agent, AgentEnding, AgentError};

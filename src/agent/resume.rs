@@ -6,8 +6,8 @@ use super::conversation::Conversation;
 use super::run::{Agent, AgentError, user_message};
 use super::sanitise::sanitise;
 use crate::domain::{
-    EscalationReason, FailedCheck, Feedback, FeedbackLocation, JobOutcome, Login, Message, RecordedEvent,
-    ResumeReason, ToolCall, ToolResult, TranscriptEvent, present_round, unanswered,
+    EscalationReason, FailedCheck, Feedback, FeedbackLocation, JobOutcome, Login, Message, ResumeReason,
+    ToolCall, ToolResult, Transcript, TranscriptEvent,
 };
 
 /// Lines of a diff that are shown with a remark.
@@ -23,16 +23,10 @@ impl Agent<'_> {
     pub async fn resume(
         &self,
         state: &mut Conversation,
-        transcript: &[RecordedEvent],
+        transcript: Transcript<'_>,
     ) -> Result<(), AgentError> {
-        let round = present_round(transcript);
-        let Some(TranscriptEvent::Resumed { by, why, .. }) = round.first().map(|recorded| &recorded.event)
-        else {
-            return Ok(());
-        };
-        let is_told =
-            |recorded: &RecordedEvent| matches!(recorded.event, TranscriptEvent::MessageAdded { .. });
-        if round.iter().any(is_told) {
+        let Some((by, why)) = transcript.resumed() else { return Ok(()) };
+        if transcript.current_round().has_messages() {
             return Ok(());
         }
         let mut events = Vec::new();
@@ -53,9 +47,9 @@ impl Agent<'_> {
             clean.text
         };
         let mut text = match why {
-            ResumeReason::Continued { words, .. } => continued(last_end(transcript), by, &clean(words)),
+            ResumeReason::Continued { words, .. } => continued(transcript.last_outcome(), by, &clean(words)),
             ResumeReason::Reviewed { pull_request, .. } => {
-                let remarks = unanswered(transcript);
+                let remarks = transcript.unanswered_feedback();
                 let told: Vec<String> = (1..)
                     .zip(&remarks)
                     .map(|(number, remark)| remark_in_words(number, remark, &mut clean))
@@ -68,7 +62,7 @@ impl Agent<'_> {
                 format!("{}{}", failed(pull_request.0, head.short()), told.concat())
             }
         };
-        text += &changed_by_others(round);
+        text += &changed_by_others(transcript);
         if !removed.is_empty() {
             let text = format!("left out of what people wrote: {}", removed.join(", "));
             events.push(TranscriptEvent::Note { text });
@@ -86,14 +80,6 @@ fn answer(call: &ToolCall) -> ToolResult {
         _ => "Not carried out: the work ended here.",
     };
     ToolResult { call_id: call.id.clone(), text: text.to_owned(), is_error: false }
-}
-
-/// How the round before ended.
-fn last_end(transcript: &[RecordedEvent]) -> Option<&JobOutcome> {
-    transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Ended { outcome } => Some(outcome),
-        _ => None,
-    })
 }
 
 fn continued(end: Option<&JobOutcome>, by: &Login, words: &str) -> String {
@@ -155,12 +141,10 @@ fn remark_in_words(number: usize, remark: &Feedback, clean: &mut impl FnMut(&str
 }
 
 /// Files that others changed on the branch.
-fn changed_by_others(round: &[RecordedEvent]) -> String {
-    let changed = round.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::BranchFound { changed, .. } => Some(changed),
-        _ => None,
-    });
-    let Some(changed) = changed.filter(|changed| !changed.is_empty()) else { return String::new() };
+fn changed_by_others(transcript: Transcript<'_>) -> String {
+    let Some(changed) = transcript.changed_by_others().filter(|changed| !changed.is_empty()) else {
+        return String::new();
+    };
     let paths: Vec<String> = changed.iter().take(CHANGED_MAX).map(|path| format!("- {path:?}\n")).collect();
     let more = changed.len().saturating_sub(CHANGED_MAX);
     let more = if more > 0 { format!("- and {more} more\n") } else { String::new() };

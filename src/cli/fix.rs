@@ -11,7 +11,7 @@ use url::Url;
 
 use super::given::{ModelArguments, SandboxArguments, SuiteArguments};
 use super::tidy_by_hand;
-use crate::domain::{IssueNumber, IssueSnapshot, JobOutcome, RecordedEvent};
+use crate::domain::{IssueNumber, IssueSnapshot, JobOutcome, RecordedEvent, Transcript};
 use crate::publish::console_line;
 use crate::recording::Recording;
 use crate::setup::SetupLocks;
@@ -92,7 +92,8 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
     let LocalResult { job, transcript, published } = end;
     let transcript_file = directory.join("transcript.jsonl");
     Recording::of(&job, local.store.transcript_text(job.id).await?).save(&transcript_file)?;
-    let report = JobReport::of(&job, &transcript).ok_or_else(|| anyhow!("the job has no outcome"))?;
+    let report =
+        JobReport::of(&job, Transcript::new(&transcript)).ok_or_else(|| anyhow!("the job has no outcome"))?;
     match (&job.outcome, published.pull_request) {
         (Some(JobOutcome::Proposed { branch, head, .. }), Some((title, body))) => {
             println!("{title}\n\n{body}");
@@ -146,7 +147,7 @@ fn read_issue(path: &Path) -> anyhow::Result<IssueSnapshot> {
         title: title.to_owned(),
         body: body.trim().to_owned(),
         author: "local".parse()?,
-        labels: vec!["agent-fix".to_owned()],
+        labels: vec!["agent-fix".into()],
     })
 }
 

@@ -12,7 +12,7 @@ pub use self::engine::EngineConfig;
 use self::values::{number, text, web_address};
 use super::given::{ConfigError, Found, Given};
 use super::secret::refuse_if_public;
-use crate::domain::{Budget, DailyCap, DailyCaps, Login, Price, PriceTable, RepositoryFilter};
+use crate::domain::{Budget, DailyCap, DailyCaps, LabelName, Login, Price, PriceTable, RepositoryFilter};
 use crate::secrets::SecretKind;
 
 mod engine;
@@ -146,7 +146,7 @@ pub struct GitHubConfig {
     /// Who we are there; `None` before the set-up page registered the App.
     pub app: Option<AppConfig>,
     /// The label that asks for work.
-    pub label: String,
+    pub label: LabelName,
     /// Bots that may put the label on.
     pub bots_allowed: Vec<Login>,
     /// Which repositories may use this service.

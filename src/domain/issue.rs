@@ -1,54 +1,55 @@
-//! What a person asked for, as it was when they asked.
+//! What a person requested, as it was at that time.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{IssueNumber, Login, RepositoryRef};
+use super::{IssueNumber, LabelName, Login, RepositoryRef};
 
-/// An issue as it was at the moment of the trigger. Later edits do not reach the agent, so that
-/// nobody can swap the text under a maintainer's label.
+/// An issue at the time of the trigger. Later edits do not reach the agent, so nobody can replace the text that a
+/// maintainer labelled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IssueSnapshot {
     /// Its number.
     pub number: IssueNumber,
     /// Its title, raw.
     pub title: String,
-    /// Its body, raw Markdown; empty where GitHub sent null.
+    /// Its body, raw Markdown; empty if GitHub sent null.
     pub body: String,
     /// Who wrote it.
     pub author: Login,
     /// The names of its labels.
-    pub labels: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub labels: Vec<LabelName>,
 }
 
-/// A verified webhook that asks for work.
+/// A verified request for work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Trigger {
-    /// Where.
+    /// The repository.
     pub repository: RepositoryRef,
-    /// The issue as it was.
+    /// The issue at that time.
     pub issue: IssueSnapshot,
-    /// Who put the label on, or asked in a comment.
+    /// Who set the label, or gave the command in a comment.
     pub labeller: Login,
     /// GitHub's id of the labeller, for the co-author trailer's address.
     pub labeller_id: u64,
     /// Whether GitHub says that the labeller is a bot.
     pub labeller_is_bot: bool,
-    /// When the label was put on, by GitHub's clock; `None` where nobody said.
+    /// When the label was set, by GitHub's clock; `None` if unknown.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub labelled_at: Option<Timestamp>,
-    /// Whether reconciliation found it, because no delivery had told of it.
+    /// Whether reconciliation found it because its webhook was missed.
     #[serde(default)]
     pub found: bool,
-    /// Whether they asked in a comment, so that the label need not be there.
+    /// Whether it was requested in a comment, so that the label need not be set.
     #[serde(default)]
     pub commanded: bool,
 }
 
 impl Trigger {
-    /// Asked for by somebody of whom nothing but the name is known.
+    /// A trigger by somebody of whom only the login is known.
     pub fn by(labeller: Login, repository: RepositoryRef, issue: IssueSnapshot) -> Self {
         Self {
             repository,

@@ -15,6 +15,7 @@ mod host_name;
 pub mod identity;
 pub mod issue;
 pub mod job;
+mod label;
 pub mod path;
 pub mod price;
 pub mod process;
@@ -26,7 +27,7 @@ pub mod settings;
 pub mod slash_command;
 mod transcript;
 
-pub use authorization::{Authorization, Permission, authorize, authorize_command};
+pub use authorization::{Permission, Refusal, authorize};
 pub use budget::{Budget, BudgetExhausted, CallCost, Spend, Usage, WorstCase};
 pub use change::{Change, ChangedContent, FileMode};
 pub use command_pattern::CommandPattern;
@@ -41,6 +42,7 @@ pub use identity::{
 };
 pub use issue::{IssueSnapshot, Trigger};
 pub use job::{BRANCH_PREFIX, EscalationReason, IllegalTransition, Job, JobOutcome, JobState, JobTransition};
+pub use label::LabelName;
 pub use path::{InvalidPath, RepoPath};
 pub use price::{InvalidPrices, LongPromptPrice, Price, PriceTable};
 pub use process::{BoundedOutput, ExitStatus, FailedTest, ProcessOutput, TestRun, WritableMount};
@@ -48,13 +50,11 @@ pub use report::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
 pub use repository_filter::{RepositoryFilter, RepositoryPattern};
-pub use revision::{
-    BudgetExtension, FailedCheck, Feedback, FeedbackLocation, ResumeReason, branch_found, on_present_ground,
-    opened_pull_request, present_round, round_of, unanswered,
-};
+pub use revision::{BudgetExtension, FailedCheck, Feedback, FeedbackLocation, ResumeReason};
 pub use secret_finding::{SecretFinding, SecretLocation};
 pub use settings::{JobSettings, TEST_TIMEOUT_DEFAULT};
 pub use slash_command::{COMMAND_PREFIX, CommandRequest, RequestSource, SlashCommand, mentions_bot};
 pub use transcript::{
-    PromptVersion, QuotedComment, RecordedEvent, SetupCommand, StoredEvent, TranscriptEvent, WorkBrief,
+    EventClass, LoopDetector, LoopNotice, PromptVersion, QuotedComment, RecordedBase, RecordedEvent,
+    RecordedVerdict, SURCHARGE_CALLS, SetupCommand, StoredEvent, Transcript, TranscriptEvent, WorkBrief,
 };

@@ -174,7 +174,7 @@ impl RequestSource {
 /// A command, and who gave it where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandRequest {
-    /// Where.
+    /// The repository.
     pub repository: RepositoryRef,
     /// The issue or pull request that the comment is on.
     pub number: IssueNumber,

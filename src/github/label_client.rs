@@ -17,7 +17,7 @@ use super::refusal::{accepted, read};
 use super::transport::{Answer, Call};
 use super::wire::{RawIssue, RawUser, nonsense};
 use super::{GHOST, GitHubError};
-use crate::domain::{InstallationId, IssueNumber, IssueSnapshot, RepositoryId, RepositoryRef};
+use crate::domain::{InstallationId, IssueNumber, IssueSnapshot, LabelName, RepositoryId, RepositoryRef};
 use crate::secrets::{SecretKind, register_until};
 
 /// Of failed deliveries, of an installation's repositories, of an issue's events.
@@ -105,7 +105,7 @@ struct RawEvent {
 
 #[derive(Deserialize)]
 struct RawLabelName {
-    name: String,
+    name: LabelName,
 }
 
 impl AppClient {
@@ -223,13 +223,14 @@ impl AppClient {
     ) -> Result<Option<LabelEvent>, GitHubError> {
         let what = format!("reading who labelled {}#{number}", at.name);
         let mut path = format!("{}/issues/{number}/events?per_page={PAGE_ENTRIES}", repo_path(at));
+        let label = LabelName::from(label);
         let mut last = None;
         for _ in 0..PAGES_MAX {
             let call = Call::get(&what, path);
             let answer = self.ask(at.installation.0, &call).await?;
             let page: Vec<RawEvent> = read(&call, &answer)?;
             // Oldest first, and pages too.
-            last = page.into_iter().rev().find(|event| event.puts_on(label)).or(last);
+            last = page.into_iter().rev().find(|event| event.puts_on(&label)).or(last);
             match self.transport.next_page(&call, &answer)? {
                 Some(next) => path = next,
                 None => break,
@@ -288,9 +289,8 @@ impl AppClient {
 }
 
 impl RawEvent {
-    fn puts_on(&self, label: &str) -> bool {
-        let same = |named: &RawLabelName| named.name.to_lowercase() == label.to_lowercase();
-        self.event == "labeled" && self.label.as_ref().is_some_and(same)
+    fn puts_on(&self, label: &LabelName) -> bool {
+        self.event == "labeled" && self.label.as_ref().is_some_and(|named| named.name == *label)
     }
 
     fn meaning(self) -> LabelEvent {

@@ -9,7 +9,7 @@ use super::GitHubError;
 use super::app_client::PAGE_ENTRIES;
 use super::client::{OctocrabGitHub, encoded, repo_path};
 use super::transport::Call;
-use crate::domain::{FailedCheck, IssueNumber, PullRequestNumber, RepositoryRef, Sha};
+use crate::domain::{FailedCheck, IssueNumber, LabelName, PullRequestNumber, RepositoryRef, Sha};
 
 /// A completed check run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub enum AnnotationLevel {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
     /// Its name, at most fifty characters.
-    pub name: String,
+    pub name: LabelName,
     /// Six hexadecimal digits.
     pub color: String,
     /// At most a hundred characters.
@@ -225,7 +225,7 @@ impl OctocrabGitHub {
         label: &Label,
     ) -> Result<(), GitHubError> {
         // GitHub would make a label of that name by itself, without colour and words.
-        let path = format!("{}/labels/{}", repo_path(at), encoded(&label.name));
+        let path = format!("{}/labels/{}", repo_path(at), encoded(label.name.as_str()));
         let known = self.ask(at, &Call::get(format!("looking for the label {:?}", label.name), path)).await;
         match known {
             Ok(_) => {}

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{Comment, GHOST, GitHubError, Issue, PullRequest, Repository};
 use crate::domain::{
-    CommentId, InvalidIdentity, IssueNumber, IssueSnapshot, Login, Permission, PullRequestNumber,
+    CommentId, InvalidIdentity, IssueNumber, IssueSnapshot, LabelName, Login, Permission, PullRequestNumber,
     RepositoryId, Sha,
 };
 
@@ -103,7 +103,7 @@ impl RawIssue {
                 title: self.title,
                 body: self.body.unwrap_or_default(),
                 author: author.parse::<Login>()?,
-                labels: self.labels.into_iter().filter_map(label).collect(),
+                labels: self.labels.into_iter().filter_map(label).map(LabelName::from).collect(),
             },
             open: self.state == "open",
             locked: self.locked,

@@ -176,13 +176,9 @@ impl Recording {
             updated_at: self.header.created_at,
         };
         for recorded in self.known() {
-            match recorded.event {
-                TranscriptEvent::StateChanged { state } => (job.state, job.updated_at) = (state, recorded.at),
-                TranscriptEvent::Ended { outcome } => {
-                    (job.state, job.updated_at) = (outcome.state(), recorded.at);
-                    job.outcome = Some(outcome);
-                }
-                _ => {}
+            if let Some((state, outcome)) = recorded.event.state_change() {
+                (job.state, job.updated_at) = (state, recorded.at);
+                job.outcome = outcome.cloned();
             }
         }
         job

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, Transaction};
 use super::rows::{self, JOB_COLUMNS, milliseconds};
 use super::{
     Attempt, Claim, DeliveryRecorded, DeliveryRequest, EffectState, NewDelivery, PendingCommand,
-    ResumeOutcome, Store, StoreError, UnsettledCall, row_change,
+    ResumeOutcome, Store, StoreError, UnsettledCall,
 };
 use crate::domain::{
     CommandRequest, DailyCapReached, DailyCaps, DeliveryId, InstallationId, IssueNumber, Job, JobId,
@@ -92,7 +92,7 @@ impl SqliteStore {
             .execute(&mut **tx)
             .await
             .map_err(self.failed("appended to a transcript"))?;
-        if let Some((state, outcome)) = row_change(event) {
+        if let Some((state, outcome)) = event.state_change() {
             let outcome = outcome.map(|o| serde_json::to_string(o).expect("an outcome has only string keys"));
             sqlx::query(
                 "UPDATE jobs SET state = $2, is_final = $3, outcome_json = $4, updated_at = $5 WHERE id = $1",

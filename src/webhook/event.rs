@@ -11,7 +11,7 @@ use branch::{DeletePayload, PullRequestPayload};
 use review::{CheckPayload, ReviewPayload};
 
 use crate::domain::{
-    CommandRequest, CommentId, InstallationId, InvalidIdentity, IssueNumber, IssueSnapshot, Login,
+    CommandRequest, CommentId, InstallationId, InvalidIdentity, IssueNumber, IssueSnapshot, LabelName, Login,
     RepositoryId, RepositoryName, RepositoryRef, RequestSource, SlashCommand, Trigger, mentions_bot,
 };
 use crate::github::GHOST;
@@ -73,7 +73,7 @@ pub enum EventError {
 
 /// Reads the payload of the event named in `X-GitHub-Event`. `label` is the label that asks for
 /// work; GitHub's labels are unique without regard to case, so they are compared so.
-pub fn read_event(event: &str, payload: &[u8], label: &str) -> Result<ParsedEvent, EventError> {
+pub fn read_event(event: &str, payload: &[u8], label: &LabelName) -> Result<ParsedEvent, EventError> {
     let name = || event.chars().take(100).collect::<String>();
     let unreadable = |source| EventError::Unreadable { event: name(), source };
 
@@ -197,7 +197,7 @@ struct RawIssue {
 
 #[derive(Deserialize)]
 struct RawLabel {
-    name: String,
+    name: LabelName,
 }
 
 #[derive(Deserialize)]
@@ -220,10 +220,9 @@ struct RawUser {
 }
 
 impl IssuesPayload {
-    fn meaning(self, change: &Change, label: &str) -> Result<Meaning, InvalidIdentity> {
+    fn meaning(self, change: &Change, label: &LabelName) -> Result<Meaning, InvalidIdentity> {
         let nothing = |why: &str| Ok(Meaning::Nothing { why: why.to_owned() });
-        let same_label = |other: &RawLabel| other.name.to_lowercase() == label.to_lowercase();
-        let is_ours = self.label.as_ref().is_some_and(same_label);
+        let is_ours = self.label.as_ref().is_some_and(|other| other.name == *label);
         match change {
             Change::Labelled | Change::Unlabelled if !is_ours => {
                 return nothing("it is about another label");

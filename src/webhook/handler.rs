@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use super::event::{EventError, Meaning, read_event};
 use super::signature::{Signature, SignatureRefusal, WebhookSecrets};
-use crate::domain::{DeliveryId, RepositoryFilter};
+use crate::domain::{DeliveryId, LabelName, RepositoryFilter};
 use crate::store::{DeliveryRecorded, NewDelivery, Store};
 
 /// Where the App's webhook points to.
@@ -44,7 +44,7 @@ pub struct WebhookState {
     /// The secrets that deliveries may be signed with.
     pub secrets: WebhookSecrets,
     /// The label that asks for work.
-    pub label: String,
+    pub label: LabelName,
     /// Whom is listened to.
     pub repository_filter: RepositoryFilter,
     /// Where deliveries are recorded: `Arc::new(store)` for a `store: Arc<dyn Store>`.

@@ -9,8 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::domain::{Authorization, authorize};
-use crate::domain::{Job, JobId};
+use crate::domain::{Job, JobId, authorize};
 use crate::github::GitHubError;
 use crate::store::StoreError;
 
@@ -90,8 +89,8 @@ impl Acknowledger {
         let permission = github.permission(&trigger.repository, &trigger.labeller).await?;
         let bots = &policy.bots_allowed;
         match authorize(permission, &trigger.labeller, trigger.labeller_is_bot, bots) {
-            Authorization::Refused { .. } => Ok(false),
-            Authorization::Allowed => {
+            Err(_) => Ok(false),
+            Ok(()) => {
                 github.react_with_eyes(&trigger.repository, trigger.issue.number).await?;
                 Ok(true)
             }

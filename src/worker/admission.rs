@@ -2,11 +2,9 @@
 
 use tracing::warn;
 
-use crate::domain::{Authorization, authorize, authorize_command};
-use crate::domain::{
-    Job, PullRequestNumber, RecordedEvent, TranscriptEvent, opened_pull_request, present_round, round_of,
-};
+use crate::domain::{Job, PullRequestNumber, Transcript, authorize};
 use crate::github::{ClosingPullRequest, GitHubError, Repository};
+use crate::publish::{command_refused, label_refused};
 use crate::store::Attempt;
 
 use super::{JobError, WorkerContext};
@@ -28,7 +26,7 @@ pub(super) enum Admission {
 pub(super) async fn admit(
     parts: &WorkerContext,
     job: &Job,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
 ) -> Result<Admission, JobError> {
     let trigger = &job.trigger;
     let at = &trigger.repository;
@@ -53,12 +51,12 @@ pub(super) async fn admit(
         return Ok(Admission::Refused("the issue is locked".to_owned()));
     }
     if !trigger.commanded
-        && round_of(transcript) == 1
+        && transcript.round_number() == 1
         && !issue.snapshot.labels.iter().any(|label| label == &parts.policy.label)
     {
         return Ok(Admission::Refused(format!("the label `{}` was removed", parts.policy.label)));
     }
-    let in_the_way = match opened_pull_request(transcript) {
+    let in_the_way = match transcript.opened_pull_request() {
         Some(number) => is_closed(parts, job, number).await?,
         None => match in_the_way(parts, job).await? {
             Some(why) => Some(why),
@@ -77,23 +75,17 @@ pub(super) async fn admit(
 pub(super) async fn permitted(
     parts: &WorkerContext,
     job: &Job,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
 ) -> Result<Result<(), String>, JobError> {
     let trigger = &job.trigger;
     let allowed = &parts.policy.bots_allowed;
-    let word = present_round(transcript).iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Released { by } => Some((by, false)),
-        TranscriptEvent::Resumed { by, by_is_bot, .. } => Some((by, *by_is_bot)),
-        _ => None,
-    });
+    let word = transcript.requested_by();
     let (person, is_bot) = word.unwrap_or((&trigger.labeller, trigger.labeller_is_bot));
     let permission = parts.github.permission(&trigger.repository, person).await.map_err(github_error)?;
-    let authorised = authorize(permission, person, is_bot, allowed);
-    Ok(match (authorised, authorize_command(permission, person, is_bot, allowed)) {
-        (Authorization::Allowed, _) => Ok(()),
-        (Authorization::Refused { .. }, Err(why)) if word.is_some() => Err(why),
-        (Authorization::Refused { reason }, _) => Err(reason),
-    })
+    Ok(authorize(permission, person, is_bot, allowed).map_err(|refusal| match word {
+        Some(_) => command_refused(person, refusal),
+        None => label_refused(person, refusal),
+    }))
 }
 
 /// What of earlier work would keep this job from being published: better found before anything is

@@ -4,13 +4,10 @@
 use jiff::Timestamp;
 
 use crate::config::{REPOSITORY_FILE, RepositoryFile};
-use crate::domain::{Authorization, authorize};
-use crate::domain::{
-    IssueNumber, Job, JobId, JobState, Login, RecordedEvent, RepositoryRef, TranscriptEvent,
-    on_present_ground,
-};
+use crate::domain::{IssueNumber, Job, JobId, JobState, Login, RepositoryRef, Transcript, authorize};
 use crate::github::{GitHub, GitHubError};
 use crate::provenance::Sealed;
+use crate::publish::command_refused;
 use crate::store::{Journal, ResumeOutcome, Store, StoreError};
 use crate::workspace::{ClearedCommit, Workspace};
 
@@ -61,8 +58,8 @@ pub async fn release(
     let Some(job) = held else { return Ok(Approval::NothingHeld) };
     let (login, is_bot) = by;
     let permission = github.permission(at, login).await?;
-    if let Authorization::Refused { reason } = authorize(permission, login, is_bot, bots_allowed) {
-        return Ok(Approval::Refused(reason));
+    if let Err(refusal) = authorize(permission, login, is_bot, bots_allowed) {
+        return Ok(Approval::Refused(command_refused(login, refusal)));
     }
     let found = github.issue(at, issue).await?;
     if !found.open || found.locked {
@@ -82,9 +79,9 @@ pub(super) async fn is_held(
     parts: &WorkerContext,
     workspace: &Workspace,
     job: &Job,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
 ) -> Result<bool, JobError> {
-    if job.trigger.issue.number.0 == 0 || release_in(transcript).is_some() {
+    if job.trigger.issue.number.0 == 0 || transcript.is_approved() {
         return Ok(false);
     }
     if parts.policy.hold {
@@ -117,16 +114,6 @@ pub(super) async fn base_has_moved(
 
 /// When somebody had the job taken up last, if it had ended before.
 pub(super) async fn taken_up_at(journal: &Journal) -> Option<Timestamp> {
-    let transcript = journal.transcript().await.ok()?;
-    let is_word = |recorded: &&RecordedEvent| {
-        matches!(recorded.event, TranscriptEvent::Released { .. } | TranscriptEvent::Resumed { .. })
-    };
-    transcript.iter().rev().find(is_word).map(|recorded| recorded.at)
-}
-
-fn release_in(transcript: &[RecordedEvent]) -> Option<&RecordedEvent> {
-    on_present_ground(transcript)
-        .iter()
-        .rev()
-        .find(|recorded| matches!(recorded.event, TranscriptEvent::Released { .. }))
+    let events = journal.transcript().await.ok()?;
+    Transcript::new(&events).resumed_at()
 }

@@ -28,7 +28,7 @@ pub(super) async fn label(parts: &WorkerContext, job: &Job, state: JobState) -> 
             parts.github.add_label(at, number, &label).await?;
         }
         for name in remove {
-            parts.github.remove_label(at, number, &name).await?;
+            parts.github.remove_label(at, number, name.as_str()).await?;
         }
         Ok::<(), GitHubError>(())
     };
@@ -104,7 +104,7 @@ async fn ask_for_reviews(
     let trigger = &evidence.job().trigger;
     let owners = owners(workspace).await?;
     let paths: Vec<String> =
-        evidence.patch.iter().flat_map(|patch| patch.files()).map(|file| file.path.clone()).collect();
+        evidence.patch.iter().flat_map(|patch| &patch.files).map(|file| file.path.clone()).collect();
     let author = format!("{}[bot]", parts.github.app_identity().await?.slug);
     let labeller = (!trigger.labeller_is_bot).then(|| trigger.labeller.as_str());
     let at = &trigger.repository;

@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::agent::sanitise;
-use crate::domain::authorize_command;
-use crate::domain::{Login, QuotedComment, RecordedEvent, TranscriptEvent};
+use crate::domain::{Login, QuotedComment, Transcript, TranscriptEvent, authorize};
 use crate::github::IssueComment;
 use crate::store::Journal;
 
@@ -25,14 +24,10 @@ const AUTHORS_MAX: usize = 40;
 pub(super) async fn comments(
     parts: &WorkerContext,
     journal: &Journal,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
 ) -> Result<Vec<QuotedComment>, JobError> {
-    let recorded = transcript.iter().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::CommentsRead { comments, .. } => Some(comments.clone()),
-        _ => None,
-    });
-    if let Some(comments) = recorded {
-        return Ok(comments);
+    if let Some(comments) = transcript.issue_comments() {
+        return Ok(comments.to_vec());
     }
     let Reading { comments, left_out } = read(parts, journal).await?;
     if !comments.is_empty() || !left_out.is_empty() {
@@ -107,7 +102,7 @@ async fn is_writer(
     let at = &journal.job().trigger.repository;
     let permission = parts.github.permission(at, &comment.author).await.map_err(github_error)?;
     let bots = &parts.policy.bots_allowed;
-    Ok(authorize_command(permission, &comment.author, comment.author_is_bot, bots) == Ok(true))
+    Ok(authorize(permission, &comment.author, comment.author_is_bot, bots).is_ok())
 }
 
 /// The comment as the model is given it.

@@ -15,7 +15,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::agent::charge_unrecorded_call;
 use crate::domain::{
-    Budget, DailyCaps, JobId, JobOutcome, JobSettings, Login, RepositoryFilter, TranscriptEvent,
+    Budget, DailyCaps, JobId, JobOutcome, JobSettings, LabelName, Login, RepositoryFilter, TranscriptEvent,
 };
 use crate::github::GitHub;
 use crate::model::Model;
@@ -95,7 +95,7 @@ pub struct WorkerContext {
 #[derive(Debug, Clone)]
 pub struct JobPolicy {
     /// The label that asks for work.
-    pub label: String,
+    pub label: LabelName,
     /// Bots whose label counts.
     pub bots_allowed: Vec<Login>,
     /// Which repositories may use this service.

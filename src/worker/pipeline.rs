@@ -8,8 +8,8 @@ use tracing::{info, instrument};
 
 use crate::agent::{Agent, AgentEnding, AgentError, Conversation, MeteredModel, Told, prompts};
 use crate::domain::{
-    Budget, BudgetExhausted, EscalationReason, JobOutcome, JobState, JobTransition, RecordedEvent, TestRun,
-    TranscriptEvent, on_present_ground,
+    Budget, BudgetExhausted, EscalationReason, JobOutcome, JobState, JobTransition, TestRun, Transcript,
+    TranscriptEvent,
 };
 use crate::store::Journal;
 use crate::verdict::{Rejected, Verdict, Verified, Verifier};
@@ -40,24 +40,25 @@ pub(super) async fn run(
     journal: &Journal,
     committed: &AtomicBool,
 ) -> Result<JobOutcome, JobError> {
-    let transcript = journal.transcript().await?;
-    let decision = match decided(on_present_ground(&transcript)) {
+    let events = journal.transcript().await?;
+    let transcript = Transcript::new(&events);
+    let decision = match decided(transcript.since_last_base_change()) {
         Some(decision) => decision,
         None => {
             let mut stage = Stage::enter(journal, journal.job().state);
             stage.take(JobTransition::Claimed).await?;
-            let remote = match admit(parts, journal.job(), &transcript).await? {
+            let remote = match admit(parts, journal.job(), transcript).await? {
                 Admission::Admitted(remote) => remote,
                 Admission::Refused(why) => return publication::refuse(parts, journal, why).await,
                 Admission::Ignored(why) => return publication::ignore(journal, why).await,
             };
             publication::acknowledge(parts, journal).await?;
-            let decision = match no_room(parts, journal, &transcript).await? {
+            let decision = match no_room(parts, journal, transcript).await? {
                 Some(limit) => Decision::Escalate(EscalationReason::Budget { limit }),
                 None => {
                     let teller = Teller::default();
                     let working = async {
-                        let decision = work(parts, journal, &mut stage, &transcript, &remote, &teller).await;
+                        let decision = work(parts, journal, &mut stage, transcript, &remote, &teller).await;
                         teller.close();
                         decision
                     };
@@ -81,11 +82,9 @@ pub(super) async fn run(
 async fn no_room(
     parts: &WorkerContext,
     journal: &Journal,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
 ) -> Result<Option<BudgetExhausted>, JobError> {
-    let has_begun =
-        transcript.iter().any(|recorded| matches!(recorded.event, TranscriptEvent::Prepared { .. }));
-    if has_begun {
+    if transcript.is_prepared() {
         return Ok(None);
     }
     let shortest = Agent::shortest_request(parts.policy.output_tokens_max);
@@ -94,11 +93,8 @@ async fn no_room(
 }
 
 /// The decision that was recorded before a crash, if there is one.
-fn decided(transcript: &[RecordedEvent]) -> Option<Decision> {
-    let escalated = transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::EscalationDecided { reason } => Some(Decision::Escalate(reason.clone())),
-        _ => None,
-    });
+fn decided(transcript: Transcript<'_>) -> Option<Decision> {
+    let escalated = transcript.escalation().map(|reason| Decision::Escalate(reason.clone()));
     escalated.or_else(|| {
         Verified::from_transcript(transcript).map(|verified| Decision::Propose(Box::new(verified)))
     })
@@ -125,7 +121,7 @@ async fn work(
     parts: &WorkerContext,
     journal: &Journal,
     stage: &mut Stage<'_>,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
     remote: &crate::github::Repository,
     teller: &Teller,
 ) -> Result<Decision, JobError> {
@@ -133,12 +129,13 @@ async fn work(
     if let Err(reason) = revisions::find_branch(parts, journal, transcript).await? {
         return Ok(Decision::Escalate(reason));
     }
-    let transcript = &journal.transcript().await?;
+    let events = journal.transcript().await?;
+    let transcript = Transcript::new(&events);
     let (workspace, mut settings) = match base_and_settings(parts, journal, transcript, remote).await? {
         Ok(found) => found,
         Err(reason) => return Ok(Decision::Escalate(reason)),
     };
-    settings.budget = Conversation::budget(transcript, &settings.budget);
+    settings.budget = transcript.budget(&settings.budget);
     let prepared = match sandbox_and_baseline(parts, journal, transcript, workspace, settings).await? {
         Ok(prepared) => prepared,
         Err(reason) => return Ok(Decision::Escalate(reason)),
@@ -158,9 +155,10 @@ async fn agent_and_verdict(
     prepared: &Prepared,
     teller: &Teller,
 ) -> Result<Decision, JobError> {
-    let transcript = journal.transcript().await?;
-    let mut state = Conversation::replay(&transcript);
-    instruct(journal, &transcript, &mut state).await?;
+    let events = journal.transcript().await?;
+    let transcript = Transcript::new(&events);
+    let mut state = Conversation::replay(&events);
+    instruct(journal, transcript, &mut state).await?;
     let settings = prepared.environment.settings();
     let metered_model = metered_model(parts, journal, &settings.budget);
     let planner = parts.brief_model.as_deref().map(|model| MeteredModel { model, ..metered_model });
@@ -179,11 +177,11 @@ async fn agent_and_verdict(
     let judge = Verifier { environment: &prepared.environment, baseline: &prepared.baseline };
     agent.load(&mut state).await.map_err(agent_error)?;
     if !state.has_begun() {
-        let comments = issue_comments::comments(parts, journal, &transcript).await?;
+        let comments = issue_comments::comments(parts, journal, transcript).await?;
         let told = Told { issue: &journal.job().trigger.issue, comments: &comments };
         agent.open(&mut state, told, &prepared.baseline).await.map_err(agent_error)?;
     }
-    agent.resume(&mut state, &transcript).await.map_err(agent_error)?;
+    agent.resume(&mut state, transcript).await.map_err(agent_error)?;
     let mut last_refusal = None;
     let mut last_rejected: Option<Rejected> = None;
     loop {
@@ -231,15 +229,11 @@ fn metered_model<'a>(parts: &'a WorkerContext, journal: &'a Journal, budget: &'a
 /// Records which texts the model is instructed with, unless the transcript says so already.
 async fn instruct(
     journal: &Journal,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
     state: &mut Conversation,
 ) -> Result<(), JobError> {
-    let last = transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Instructed { prompts } => Some(prompts),
-        _ => None,
-    });
     let prompts = prompts::version();
-    if last != Some(&prompts) {
+    if transcript.prompts() != Some(&prompts) {
         let event = TranscriptEvent::Instructed { prompts };
         journal.append(std::slice::from_ref(&event)).await?;
         state.apply(&event);

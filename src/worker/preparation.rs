@@ -2,7 +2,7 @@
 
 use crate::config::{REPOSITORY_FILE, resolve};
 use crate::domain::{
-    EscalationReason, ExitStatus, JobSettings, RecordedEvent, RepositoryRef, Sha, TestRun, TranscriptEvent,
+    EscalationReason, ExitStatus, JobSettings, RepositoryRef, Sha, TestRun, Transcript, TranscriptEvent,
 };
 use crate::github::{GitAccess, Repository};
 use crate::sandbox::{SandboxError, SandboxSpec, Toolbox};
@@ -27,17 +27,14 @@ pub(super) struct Prepared {
 pub(super) async fn base_and_settings(
     parts: &WorkerContext,
     journal: &Journal,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
     remote: &Repository,
 ) -> Result<Result<(Workspace, JobSettings), EscalationReason>, JobError> {
     let at = &journal.job().trigger.repository;
-    let recorded = transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Prepared { base, base_branch, settings } => Some((base, base_branch, settings)),
-        _ => None,
-    });
-    if let Some((base, branch, settings)) = recorded {
-        let workspace = parts.mirrors.reopen(at.id, base.clone(), branch).await.map_err(workspace_error)?;
-        return Ok(Ok((workspace, settings.as_ref().clone())));
+    if let Some(base) = transcript.base() {
+        let workspace =
+            parts.mirrors.reopen(at.id, base.commit.clone(), base.branch).await.map_err(workspace_error)?;
+        return Ok(Ok((workspace, base.settings.clone())));
     }
     let fetch =
         |access: GitAccess| async move { parts.mirrors.fetch(at.id, &access, &remote.default_branch).await };
@@ -76,22 +73,13 @@ pub async fn resolve_settings(
 pub(super) async fn sandbox_and_baseline(
     parts: &WorkerContext,
     journal: &Journal,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
     workspace: Workspace,
     settings: JobSettings,
 ) -> Result<Result<Prepared, EscalationReason>, JobError> {
-    let is_prepared = |recorded: &RecordedEvent| matches!(recorded.event, TranscriptEvent::Prepared { .. });
-    let of_this_base = &transcript[transcript.iter().rposition(is_prepared).unwrap_or(0)..];
-    let recorded = of_this_base.iter().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::BaselineRun { run } => Some(run.clone()),
-        _ => None,
-    });
-    let checkpoint = transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Checkpoint { tree, .. } => Some(tree.clone()),
-        _ => None,
-    });
-    let tree = match checkpoint {
-        Some(tree) => tree,
+    let recorded = transcript.baseline().cloned();
+    let tree = match transcript.last_checkpoint() {
+        Some(tree) => tree.clone(),
         None => workspace.base_tree().await.map_err(workspace_error)?,
     };
     let spec = SandboxSpec { label: format!("job-{}", journal.job().id), ..parts.policy.sandbox.clone() };

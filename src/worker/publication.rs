@@ -8,13 +8,13 @@ use jiff::SignedDuration;
 use tracing::{error, warn};
 
 use crate::domain::{
-    EscalationReason, Job, JobOutcome, PullRequestNumber, RecordedEvent, SecretFinding, Sha, TranscriptEvent,
-    branch_found, round_of,
+    EscalationReason, Job, JobOutcome, PullRequestNumber, RecordedEvent, SecretFinding, Sha, Transcript,
+    TranscriptEvent,
 };
 use crate::provenance::{ProposedCommit, Sealed, build_manifest};
 use crate::publish::{
-    Evidence, draft_pr, escalation, held, publish_approval_request, publish_escalation, publish_proposal,
-    update_progress,
+    Evidence, approval_comment, draft_pr, escalation, publish_approval_request, publish_escalation,
+    publish_proposal, update_progress,
 };
 use crate::secrets::{redact, scan_text};
 use crate::store::{Attempt, EffectState, Journal};
@@ -56,10 +56,11 @@ pub(super) async fn acknowledge(parts: &WorkerContext, journal: &Journal) -> Res
 /// Brings the progress comment up to date. A job does not fail for it.
 pub(super) async fn progress(parts: &WorkerContext, journal: &Journal) {
     let told = async {
-        let transcript = journal.transcript().await?;
+        let events = journal.transcript().await?;
+        let transcript = Transcript::new(&events);
         let job = current(parts, journal).await?;
-        let evidence = evidence_of(parts, &job, &transcript);
-        revisions::tell(parts, &evidence, &transcript).await.map_err(github_error)?;
+        let evidence = evidence_of(parts, &job, transcript);
+        revisions::tell(parts, &evidence, transcript).await.map_err(github_error)?;
         update_progress(parts.github.as_ref(), &job, &evidence).await.map_err(github_error)?;
         label(parts, &job, evidence.state).await.map_err(github_error)
     };
@@ -93,13 +94,14 @@ pub(super) async fn report_end(parts: &WorkerContext, journal: &Journal, outcome
 }
 
 async fn tell_end(parts: &WorkerContext, journal: &Journal, outcome: &JobOutcome) -> Result<(), JobError> {
-    let mut transcript = journal.transcript().await?;
+    let mut events = journal.transcript().await?;
     // Told first, recorded then: a crash in between tells it once more, in the same place.
     let event = TranscriptEvent::Ended { outcome: outcome.clone() };
-    transcript.push(RecordedEvent { sequence: transcript.len() as u64 + 1, at: journal.now(), event });
+    events.push(RecordedEvent { sequence: events.len() as u64 + 1, at: journal.now(), event });
+    let transcript = Transcript::new(&events);
     let job = current(parts, journal).await?;
-    let evidence = evidence_of(parts, &job, &transcript);
-    revisions::tell(parts, &evidence, &transcript).await.map_err(github_error)?;
+    let evidence = evidence_of(parts, &job, transcript);
+    revisions::tell(parts, &evidence, transcript).await.map_err(github_error)?;
     update_progress(parts.github.as_ref(), &job, &evidence).await.map_err(github_error)?;
     label(parts, &job, outcome.state()).await.map_err(github_error)
 }
@@ -116,12 +118,13 @@ pub(super) async fn propose(
     verified: &Verified,
     committed: &AtomicBool,
 ) -> Result<JobOutcome, JobError> {
-    let transcript = journal.transcript().await?;
+    let events = journal.transcript().await?;
+    let transcript = Transcript::new(&events);
     let job = current(parts, journal).await?;
     let at = &job.trigger.repository;
-    let workspace = recorded_workspace(parts, &job, &transcript).await?;
+    let workspace = recorded_workspace(parts, &job, transcript).await?;
     let branch = job.branch();
-    let parent = branch_found(&transcript);
+    let parent = transcript.found_branch_head();
     let before = match parent {
         Some(parent) => Some(workspace.tree_of(parent).await.map_err(workspace_error)?),
         None => None,
@@ -131,20 +134,19 @@ pub(super) async fn propose(
     // Ours; GitHub's own has another id and the same tree.
     let commit = match unchanged {
         Some(head) => head.clone(),
-        None => commit(parts, &job, &workspace, verified, &transcript).await?,
+        None => commit(parts, &job, &workspace, verified, transcript).await?,
     };
-    let kind = |kind: &str| revisions::effect(kind, &transcript);
+    let kind = |kind: &str| revisions::effect(kind, transcript);
     let patch = workspace.patch(verified.tree()).await.map_err(workspace_error)?;
     let manifest = manifest(journal, &job, &workspace, &branch, &commit).await?;
-    let mut evidence =
-        evidence_of(parts, &job, &transcript).with_patch(&patch).with_manifest(manifest.clone());
+    let mut evidence = evidence_of(parts, &job, transcript).with_patch(patch).with_manifest(manifest.clone());
     evidence.notes.extend(approval::base_has_moved(parts, &workspace, at).await);
     let signing = match unchanged {
         Some(_) => Signing::Pushed,
         None => Signing::of(parts, &workspace, &commit).await?,
     };
     evidence.notes.extend(signing.remark());
-    let is_held = unchanged.is_none() && approval::is_held(parts, &workspace, &job, &transcript).await?;
+    let is_held = unchanged.is_none() && approval::is_held(parts, &workspace, &job, transcript).await?;
     let done = match is_held {
         true => None,
         false => match journal.begin_effect(&kind(BRANCH)).await? {
@@ -158,7 +160,7 @@ pub(super) async fn propose(
         Some(head) => head,
         None => {
             // Their permission may have been taken since the work began.
-            if let Err(why) = permitted(parts, &job, &transcript).await? {
+            if let Err(why) = permitted(parts, &job, transcript).await? {
                 return refuse(parts, journal, why).await;
             }
             // Before anything of it leaves, all of it is looked through.
@@ -174,11 +176,11 @@ pub(super) async fn propose(
                 }
             };
             if is_held {
-                let pages = held::render(&evidence, verified, &commit, workspace.base_branch());
+                let pages = approval_comment::render(&evidence, verified, &commit, workspace.base_branch());
                 let held = approval::Held { cleared, manifest, pages };
                 return hold_back(parts, journal, &workspace, &job, held).await;
             }
-            let head = match revisions::standing(parts, journal, &transcript, &workspace, &commit).await? {
+            let head = match revisions::standing(parts, journal, transcript, &workspace, &commit).await? {
                 Standing::Next => {
                     let to = OnBranch { at, cleared: &cleared, tree: verified.tree(), parent };
                     signing.put_on_branch(parts, &workspace, to).await?
@@ -199,7 +201,7 @@ pub(super) async fn propose(
     };
     // From here on it is not cut in the middle: the pull request belongs to the branch.
     committed.store(true, Ordering::Relaxed);
-    let kept = journal.save_manifest(round_of(&transcript), &manifest.to_text()).await?;
+    let kept = journal.save_manifest(transcript.round_number(), &manifest.to_text()).await?;
     let manifest = Sealed::parse(&kept).map_err(|error| JobError::Broke(error.to_string()))?;
     let evidence = evidence.with_manifest(manifest);
     let number = match journal.begin_effect(&kind(PULL_REQUEST)).await? {
@@ -216,7 +218,7 @@ pub(super) async fn propose(
         }
     };
     let made = before.as_ref().filter(|_| unchanged.is_none()).map(|before| (&head, before, verified.tree()));
-    revisions::answer_threads(parts, &evidence, &transcript, &workspace, made).await?;
+    revisions::answer_threads(parts, &evidence, transcript, &workspace, made).await?;
     let reference = format!("#{number}");
     journal.append(&[TranscriptEvent::Published { kind: PULL_REQUEST.to_owned(), reference }]).await?;
     let pull_request = (number.0 != 0).then_some(number);
@@ -231,8 +233,7 @@ pub(super) async fn propose(
 
 /// Whether the job's pull request is open: it then ends with it, whatever it is told.
 pub(super) async fn is_published(journal: &Journal) -> bool {
-    let is_open = |recorded: &RecordedEvent| matches!(&recorded.event, TranscriptEvent::Published { kind, .. } if kind == PULL_REQUEST);
-    journal.transcript().await.is_ok_and(|transcript| transcript.iter().any(is_open))
+    journal.transcript().await.is_ok_and(|events| Transcript::new(&events).is_published())
 }
 
 /// Keeps the commit and its manifest, and shows on the issue what is held back.
@@ -250,9 +251,10 @@ async fn hold_back(
         return withhold(parts, journal, found).await;
     }
     workspace.pin_commit(&cleared).await.map_err(workspace_error)?;
-    let transcript = journal.transcript().await?;
-    journal.save_manifest(round_of(&transcript), &manifest.to_text()).await?;
-    let kind = revisions::held_effect(HELD, &transcript);
+    let events = journal.transcript().await?;
+    let transcript = Transcript::new(&events);
+    journal.save_manifest(transcript.round_number(), &manifest.to_text()).await?;
+    let kind = revisions::held_effect(HELD, transcript);
     if let EffectState::InProgress = journal.begin_effect(&kind).await? {
         let posted =
             publish_approval_request(parts.github.as_ref(), job, pages).await.map_err(github_error)?;
@@ -305,12 +307,13 @@ pub(super) async fn escalate(
     journal: &Journal,
     reason: EscalationReason,
 ) -> Result<JobOutcome, JobError> {
-    let transcript = journal.transcript().await?;
+    let events = journal.transcript().await?;
+    let transcript = Transcript::new(&events);
     let job = current(parts, journal).await?;
-    let mut evidence = evidence_of(parts, &job, &transcript);
-    if let Some(tree) = last_tree(&transcript) {
-        let workspace = recorded_workspace(parts, &job, &transcript).await?;
-        evidence = evidence.with_patch(&workspace.patch(&tree).await.map_err(workspace_error)?);
+    let mut evidence = evidence_of(parts, &job, transcript);
+    if let Some(tree) = transcript.last_tree() {
+        let workspace = recorded_workspace(parts, &job, transcript).await?;
+        evidence = evidence.with_patch(workspace.patch(tree).await.map_err(workspace_error)?);
     }
     let found: Vec<SecretFinding> = escalation::render(&evidence, &reason)
         .iter()
@@ -320,7 +323,7 @@ pub(super) async fn escalate(
     if !found.is_empty() && !matches!(reason, EscalationReason::Secret { .. }) {
         return Box::pin(withhold(parts, journal, found)).await;
     }
-    let kind = revisions::effect(ESCALATION, &transcript);
+    let kind = revisions::effect(ESCALATION, transcript);
     if let EffectState::InProgress = journal.begin_effect(&kind).await? {
         let posted = publish_escalation(parts.github.as_ref(), &job, &evidence, &reason)
             .await
@@ -352,7 +355,7 @@ async fn end(parts: &WorkerContext, journal: &Journal, outcome: JobOutcome) -> R
 }
 
 /// What the job has to show, in the operator's terms.
-fn evidence_of(parts: &WorkerContext, job: &Job, transcript: &[RecordedEvent]) -> Evidence {
+fn evidence_of(parts: &WorkerContext, job: &Job, transcript: Transcript<'_>) -> Evidence {
     Evidence::from_transcript(job, transcript).with_label(&parts.policy.label)
 }
 
@@ -365,23 +368,13 @@ async fn current(parts: &WorkerContext, journal: &Journal) -> Result<Job, JobErr
 async fn recorded_workspace(
     parts: &WorkerContext,
     job: &Job,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
 ) -> Result<Workspace, JobError> {
-    let Some((base, branch)) = revisions::recorded_base(transcript) else {
+    let Some(base) = transcript.base() else {
         return Err(JobError::Broke("the transcript has no base commit to publish from".to_owned()));
     };
     let id = job.trigger.repository.id;
-    parts.mirrors.reopen(id, base.clone(), branch).await.map_err(workspace_error)
-}
-
-/// The tree of the last checkpoint or verdict: what a person can go on from.
-fn last_tree(transcript: &[RecordedEvent]) -> Option<Sha> {
-    transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Checkpoint { tree, .. } | TranscriptEvent::VerdictReached { tree, .. } => {
-            Some(tree.clone())
-        }
-        _ => None,
-    })
+    parts.mirrors.reopen(id, base.commit.clone(), base.branch).await.map_err(workspace_error)
 }
 
 /// The commit: by the App, dated by the verdict, so that it has the same id however often it is
@@ -391,21 +384,17 @@ async fn commit(
     job: &Job,
     workspace: &Workspace,
     verified: &Verified,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
 ) -> Result<Sha, JobError> {
     let identity = parts.github.app_identity().await.map_err(github_error)?;
     let author = Author {
         name: format!("{}[bot]", identity.slug),
         email: format!("{}+{}[bot]@users.noreply.github.com", identity.bot_user_id, identity.slug),
     };
-    let judged_at = transcript
-        .iter()
-        .rev()
-        .find(|recorded| matches!(recorded.event, TranscriptEvent::VerdictReached { .. }))
-        .map_or(job.created_at, |recorded| recorded.at);
-    let message = draft_pr::commit_message(&job.trigger, round_of(transcript));
+    let judged_at = transcript.last_verdict().map_or(job.created_at, |verdict| verdict.at);
+    let message = draft_pr::commit_message(&job.trigger, transcript.round_number());
     let message = redact(&message);
-    let parent = branch_found(transcript).unwrap_or(workspace.base());
+    let parent = transcript.found_branch_head().unwrap_or(workspace.base());
     let made = workspace.commit(verified.tree(), parent, &author, &message, judged_at);
     made.await.map_err(workspace_error)
 }

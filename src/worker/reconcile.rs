@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::domain::{DeliveryId, InvalidIdentity, RepositoryFilter, RepositoryRef, Trigger};
+use crate::domain::{DeliveryId, InvalidIdentity, LabelName, RepositoryFilter, RepositoryRef, Trigger};
 use crate::github::{AppClient, GitHubError, LabelledIssue, LabelledPage, WebhookDelivery};
 use crate::store::{DeliveryRecorded, DeliveryRequest, NewDelivery, Store, StoreError};
 use crate::webhook::HANDLED_EVENTS;
@@ -37,7 +37,7 @@ const GRACE_MAX: Duration = Duration::from_secs(120);
 pub struct Reconciler {
     github: AppClient,
     store: Arc<dyn Store>,
-    label: String,
+    label: LabelName,
     repository_filter: RepositoryFilter,
     /// Wakes a worker.
     wake: Arc<Notify>,
@@ -66,7 +66,7 @@ impl Reconciler {
     pub fn new(
         github: AppClient,
         store: Arc<dyn Store>,
-        (label, repository_filter): (String, RepositoryFilter),
+        (label, repository_filter): (LabelName, RepositoryFilter),
         wake: Arc<Notify>,
         every: Duration,
         clock: fn() -> Timestamp,
@@ -224,10 +224,11 @@ impl Reconciler {
 
     async fn look_at(&mut self, at: &RepositoryRef) -> Result<(), RoundError> {
         let known = self.settled.get(&at.id.0).map(String::as_str);
-        let (issues, tag) = match self.github.labelled_issues(at, &self.label, ISSUES_MAX, known).await? {
-            LabelledPage::Unchanged => return Ok(()),
-            LabelledPage::Issues { issues, tag } => (issues, tag),
-        };
+        let (issues, tag) =
+            match self.github.labelled_issues(at, self.label.as_str(), ISSUES_MAX, known).await? {
+                LabelledPage::Unchanged => return Ok(()),
+                LabelledPage::Issues { issues, tag } => (issues, tag),
+            };
         let mut all_settled = true;
         for issue in issues {
             all_settled &= self.settle(at, issue).await?;
@@ -248,7 +249,7 @@ impl Reconciler {
             // An unfinished job settles it for now only: its end changes the issue, and the list.
             return Ok(job.state.is_final());
         }
-        let Some(event) = self.github.last_label_event(at, number, &self.label).await? else {
+        let Some(event) = self.github.last_label_event(at, number, self.label.as_str()).await? else {
             return Ok(true);
         };
         let age = (self.clock)().duration_since(event.at);

@@ -5,12 +5,9 @@ use std::collections::BTreeSet;
 
 use tracing::info;
 
-use crate::domain::{
-    EscalationReason, JobOutcome, PullRequestNumber, RecordedEvent, RepositoryRef, Sha, TranscriptEvent,
-    branch_found, opened_pull_request, present_round, round_of, unanswered,
-};
+use crate::domain::{EscalationReason, PullRequestNumber, RepositoryRef, Sha, Transcript, TranscriptEvent};
 use crate::github::GitHubError;
-use crate::publish::{Evidence, rounds, update_round_comment};
+use crate::publish::{Evidence, round_comment, update_round_comment};
 use crate::store::Journal;
 use crate::workspace::{Workspace, WorkspaceError};
 
@@ -22,39 +19,33 @@ use super::{JobError, WorkerContext};
 const MOVES_MAX: usize = 5;
 
 /// The name of an effect in the present round.
-pub(super) fn effect(kind: &str, transcript: &[RecordedEvent]) -> String {
-    match round_of(transcript) {
+pub(super) fn effect(kind: &str, transcript: Transcript<'_>) -> String {
+    match transcript.round_number() {
         1 => kind.to_owned(),
         round => format!("{kind}.{round}"),
     }
 }
 
 /// The name of showing what is held back: again where others' commits changed it since.
-pub(super) fn held_effect(kind: &str, transcript: &[RecordedEvent]) -> String {
+pub(super) fn held_effect(kind: &str, transcript: Transcript<'_>) -> String {
     let effect = effect(kind, transcript);
-    match moves(transcript) {
+    match transcript.branch_lookups() {
         0 | 1 => effect,
         moves => format!("{effect}.{moves}"),
     }
 }
 
-/// How often the branch was found in the present round.
-fn moves(transcript: &[RecordedEvent]) -> usize {
-    let is_found = |recorded: &&RecordedEvent| matches!(recorded.event, TranscriptEvent::BranchFound { .. });
-    present_round(transcript).iter().filter(is_found).count()
-}
-
 /// The pull request that the present round is about; none in the first round.
-pub(super) fn pull_request_of(transcript: &[RecordedEvent]) -> Option<PullRequestNumber> {
-    let is_first = round_of(transcript) == 1;
-    if is_first { None } else { opened_pull_request(transcript) }
+pub(super) fn pull_request_of(transcript: Transcript<'_>) -> Option<PullRequestNumber> {
+    let is_first = transcript.round_number() == 1;
+    if is_first { None } else { transcript.opened_pull_request() }
 }
 
 /// Brings the comment about the round up to date, as the evidence has it.
 pub(super) async fn tell(
     parts: &WorkerContext,
     evidence: &Evidence,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
 ) -> Result<(), GitHubError> {
     let Some(number) = pull_request_of(transcript) else { return Ok(()) };
     let at = &evidence.job().trigger.repository;
@@ -66,9 +57,9 @@ pub(super) async fn tell(
 pub(super) async fn find_branch(
     parts: &WorkerContext,
     journal: &Journal,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
 ) -> Result<Result<(), EscalationReason>, JobError> {
-    if pull_request_of(transcript).is_none() || branch_found(transcript).is_some() {
+    if pull_request_of(transcript).is_none() || transcript.found_branch_head().is_some() {
         return Ok(Ok(()));
     }
     let job = journal.job();
@@ -96,11 +87,11 @@ pub(super) enum Standing {
 pub(super) async fn standing(
     parts: &WorkerContext,
     journal: &Journal,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
     workspace: &Workspace,
     commit: &Sha,
 ) -> Result<Standing, JobError> {
-    let Some(parent) = branch_found(transcript) else { return Ok(Standing::Next) };
+    let Some(parent) = transcript.found_branch_head() else { return Ok(Standing::Next) };
     let job = journal.job();
     let (at, branch) = (&job.trigger.repository, job.branch());
     let never = |why: String| Ok(Standing::Never(EscalationReason::NotVerified { why }));
@@ -126,7 +117,7 @@ pub(super) async fn standing(
             parent.short()
         ));
     }
-    let moves = moves(transcript);
+    let moves = transcript.branch_lookups();
     if moves > MOVES_MAX {
         return never(format!("the branch `{branch}` moved {moves} times while this was worked on"));
     }
@@ -142,39 +133,39 @@ pub(super) async fn standing(
 async fn take_up(
     parts: &WorkerContext,
     journal: &Journal,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
     head: &Sha,
 ) -> Result<Result<(), EscalationReason>, JobError> {
     let job = journal.job();
     let (at, branch) = (&job.trigger.repository, job.branch());
     let cannot = |why: String| Ok(Err(EscalationReason::NotVerified { why }));
-    let Some((base, base_branch)) = recorded_base(transcript) else {
+    let Some(recorded) = transcript.base() else {
         return Err(JobError::Broke("the transcript has a pull request and no base".to_owned()));
     };
     fetch(parts, at, &branch).await?;
-    let newest = fetch(parts, at, base_branch).await?;
+    let newest = fetch(parts, at, recorded.branch).await?;
     let parted = newest.merge_base(head, newest.base()).await.map_err(workspace_error)?;
-    let parted = parted.unwrap_or_else(|| base.clone());
+    let parted = parted.unwrap_or_else(|| recorded.commit.clone());
     let workspace =
-        parts.mirrors.reopen(at.id, parted.clone(), base_branch).await.map_err(workspace_error)?;
+        parts.mirrors.reopen(at.id, parted.clone(), recorded.branch).await.map_err(workspace_error)?;
     let mut events = Vec::new();
-    if parted != *base {
+    if parted != *recorded.commit {
         let settings = match resolve_settings(&parts.policy, &workspace).await.map_err(workspace_error)? {
             Ok(settings) => settings,
             Err(why) => return Ok(Err(EscalationReason::Environment { why })),
         };
         events.push(TranscriptEvent::Prepared {
             base: parted,
-            base_branch: base_branch.to_owned(),
+            base_branch: recorded.branch.to_owned(),
             settings: Box::new(settings),
         });
     }
     let theirs = workspace.tree_of(head).await.map_err(workspace_error)?;
-    let known = match known_head(transcript) {
+    let known = match transcript.known_branch_head() {
         Some(known) => workspace.tree_of(known).await.map_err(workspace_error)?,
         None => theirs.clone(),
     };
-    let ours = last_checkpoint(transcript).unwrap_or(&known);
+    let ours = transcript.last_checkpoint().unwrap_or(&known);
     let Some(tree) = workspace.merge_trees(&known, ours, &theirs).await.map_err(workspace_error)? else {
         return cannot(format!(
             "others changed `{branch}` (now at `{}`) in the same places as this job did; nothing of theirs is \
@@ -214,42 +205,18 @@ async fn fetch(parts: &WorkerContext, at: &RepositoryRef, branch: &str) -> Resul
     fetched.await?.map_err(workspace_error)
 }
 
-/// The base that was recorded last, and its branch.
-pub(super) fn recorded_base(transcript: &[RecordedEvent]) -> Option<(&Sha, &str)> {
-    transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Prepared { base, base_branch, .. } => Some((base, base_branch.as_str())),
-        _ => None,
-    })
-}
-
-/// The branch's head as we knew it last.
-fn known_head(transcript: &[RecordedEvent]) -> Option<&Sha> {
-    transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::BranchFound { head, .. }
-        | TranscriptEvent::Ended { outcome: JobOutcome::Proposed { head, .. } } => Some(head),
-        _ => None,
-    })
-}
-
-fn last_checkpoint(transcript: &[RecordedEvent]) -> Option<&Sha> {
-    transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Checkpoint { tree, .. } => Some(tree),
-        _ => None,
-    })
-}
-
 /// Answers in the threads that the round was asked for by, each once. `made`: the commit, with the tree
 /// that it changes and the one that it makes.
 pub(super) async fn answer_threads(
     parts: &WorkerContext,
     evidence: &Evidence,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
     workspace: &Workspace,
     made: Option<(&Sha, &Sha, &Sha)>,
 ) -> Result<(), JobError> {
     let Some(number) = pull_request_of(transcript) else { return Ok(()) };
-    let asked: Vec<_> = unanswered(transcript).into_iter().cloned().collect();
-    if rounds::threads(&asked).next().is_none() {
+    let asked: Vec<_> = transcript.unanswered_feedback().into_iter().cloned().collect();
+    if round_comment::threads(&asked).next().is_none() {
         return Ok(());
     }
     let at = &evidence.job().trigger.repository;
@@ -267,11 +234,11 @@ pub(super) async fn answer_threads(
         .filter_map(|comment| comment.body.lines().next())
         .map(str::trim_end)
         .collect();
-    for (first, path) in rounds::threads(&asked) {
-        if ours.contains(rounds::thread_marker(evidence.round, first).as_str()) {
+    for (first, path) in round_comment::threads(&asked) {
+        if ours.contains(round_comment::thread_marker(evidence.round, first).as_str()) {
             continue;
         }
-        let body = rounds::answer_in_thread(evidence, first, path, made);
+        let body = round_comment::thread_reply(evidence, first, path, made);
         match parts.github.reply_in_thread(at, number, first, &body).await {
             Ok(()) => {}
             // The thread was deleted.

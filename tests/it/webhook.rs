@@ -86,7 +86,7 @@ impl Receiver {
             arrived: Arc::default(),
             repository_filter: Default::default(),
             secrets: WebhookSecrets::new(SECRET.into(), Some(OLD_SECRET.into())).unwrap(),
-            label: "agent-fix".to_owned(),
+            label: "agent-fix".into(),
             deliveries: log.clone(),
             wake: wake.clone(),
             asked: Arc::default(),

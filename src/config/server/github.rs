@@ -11,7 +11,7 @@ use super::{AppConfig, GitHubConfig};
 use crate::config::given::{ConfigError, Found, Given};
 use crate::config::secret::secret;
 use crate::config::stored_app::StoredApp;
-use crate::domain::{Login, RepositoryFilter, RepositoryPattern};
+use crate::domain::{LabelName, Login, RepositoryFilter, RepositoryPattern};
 
 /// Shorter secrets are taken, with a warning: GitHub advises random text of high entropy.
 const WEBHOOK_SECRET_BYTES_ADVISED: usize = 16;
@@ -123,13 +123,13 @@ fn private_key(given: &Given) -> Result<Option<SecretString>, ConfigError> {
     Ok(Some(key))
 }
 
-fn label(given: &Given) -> Result<String, ConfigError> {
-    let Some(found) = given.get("github.label") else { return Ok("agent-fix".to_owned()) };
+fn label(given: &Given) -> Result<LabelName, ConfigError> {
+    let Some(found) = given.get("github.label") else { return Ok("agent-fix".into()) };
     let label = found.text()?;
     if label.trim().is_empty() || label.chars().count() > LABEL_CHARS_MAX {
         return Err(found.wrong("is no label", format!("write a name of 1 to {LABEL_CHARS_MAX} characters")));
     }
-    Ok(label.to_owned())
+    Ok(label.into())
 }
 
 fn bots_allowed(given: &Given) -> Result<Vec<Login>, ConfigError> {

@@ -1,7 +1,7 @@
 //! The draft pull request's words.
 
 use super::super::escape::properties::{assert_text_is_inert, page};
-use super::super::samples::{fixed, hostile};
+use super::super::test_evidence::{fixed, hostile};
 use super::*;
 use crate::domain::TestReport;
 

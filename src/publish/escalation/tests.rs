@@ -3,13 +3,13 @@
 use comrak::nodes::NodeValue;
 use comrak::{Arena, Options, parse_document};
 
+use super::super::comment_split::{PAGE_CHARS_MAX, PAGES_MAX};
 use super::super::escape::properties::{assert_text_is_inert, page};
 use super::super::marker::Marker;
-use super::super::pages::{PAGE_CHARS_MAX, PAGES_MAX};
-use super::super::samples::{fixed, hostile, long, stuck};
+use super::super::test_evidence::{fixed, hostile, long, stuck};
 use super::*;
 use crate::domain::{
-    BudgetExhausted, BudgetScope, DailyCapReached, ExitStatus, SecretFinding, WritableMount,
+    BudgetExhausted, BudgetScope, DailyCapReached, ExitStatus, SecretFinding, Transcript, WritableMount,
 };
 
 fn budget() -> EscalationReason {
@@ -245,7 +245,7 @@ fn every_reason_has_its_own_words_and_steps() {
 #[test]
 fn a_job_that_never_came_to_the_model_says_so() {
     let job = fixed().0.job().clone();
-    let evidence = Evidence::from_transcript(&job, &[]);
+    let evidence = Evidence::from_transcript(&job, Transcript::default());
     let comments = render(&evidence, &EscalationReason::Environment { why: "no test command".into() });
     assert_eq!(comments.len(), 1);
     assert!(comments[0].contains("Nothing: it ended before the model's first answer."));

@@ -1,7 +1,7 @@
 //! Foreign Markdown, taken apart and put together again: paragraphs, lists, headings, code spans
 //! and code blocks stay; everything else is shown as the characters it is made of.
 
-use super::{code_span, fenced, inert, visible, without_deeds};
+use super::{code_span, fenced, inert, visible, without_keywords};
 
 /// Languages of code blocks that are kept. Others are dropped: GitHub draws diagrams and maps, with
 /// links, for some.
@@ -43,7 +43,9 @@ pub fn prose(text: &str) -> String {
             Some(fence) => {
                 let content: Vec<&str> =
                     lines.by_ref().take_while(|line| !fence.is_closed_by(line)).collect();
-                out.push(fenced(&without_deeds(&content.join("\n")), fence.language).trim_end().to_owned());
+                out.push(
+                    fenced(&without_keywords(&content.join("\n")), fence.language).trim_end().to_owned(),
+                );
             }
             None => out.push(block_line(line)),
         }

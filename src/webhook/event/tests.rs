@@ -21,7 +21,7 @@ fn payload(action: &str) -> Value {
     })
 }
 fn meaning(payload: &Value) -> Meaning {
-    read_event("issues", payload.to_string().as_bytes(), "agent-fix").unwrap().meaning
+    read_event("issues", payload.to_string().as_bytes(), &"agent-fix".into()).unwrap().meaning
 }
 fn why_nothing(payload: &Value) -> String {
     match meaning(payload) {
@@ -46,7 +46,7 @@ fn our_label_starts_work_with_the_issue_as_it_was() {
             title: "It breaks".to_owned(),
             body: String::new(),
             author: "ada".parse().unwrap(),
-            labels: vec!["bug".to_owned(), "agent-fix".to_owned()],
+            labels: vec!["bug".into(), "agent-fix".into()],
         },
         labeller: "grace".parse().unwrap(),
         labeller_id: 2,
@@ -102,7 +102,7 @@ fn what_is_not_for_us_is_nothing_and_says_why() {
     let mut on_pull_request = payload("labeled");
     on_pull_request["issue"]["pull_request"] = json!({"url": "x"});
     assert_eq!(why_nothing(&on_pull_request), "it is about a pull request");
-    let other = read_event("push", br#"{"ref":"x"}"#, "agent-fix").unwrap();
+    let other = read_event("push", br#"{"ref":"x"}"#, &"agent-fix".into()).unwrap();
     assert!(matches!(other.meaning, Meaning::Nothing { .. }));
 }
 
@@ -118,11 +118,11 @@ fn an_author_whose_account_is_gone_is_a_ghost() {
 fn what_lacks_a_needed_field_or_carries_a_false_name_is_an_error_not_a_guess() {
     let mut no_issue = payload("labeled");
     no_issue.as_object_mut().unwrap().remove("issue");
-    let error = read_event("issues", no_issue.to_string().as_bytes(), "agent-fix").unwrap_err();
+    let error = read_event("issues", no_issue.to_string().as_bytes(), &"agent-fix".into()).unwrap_err();
     assert!(matches!(error, EventError::Unreadable { .. }), "{error}");
     let mut false_name = payload("labeled");
     false_name["repository"]["full_name"] = json!("../../etc");
-    let error = read_event("issues", false_name.to_string().as_bytes(), "agent-fix").unwrap_err();
+    let error = read_event("issues", false_name.to_string().as_bytes(), &"agent-fix".into()).unwrap_err();
     assert!(matches!(error, EventError::Invalid { .. }), "{error}");
 }
 
@@ -137,21 +137,21 @@ fn a_million_brackets_do_not_end_the_process() {
         format!(r#"{{"action":{closed}}}"#),
         r#"{"action":"#.repeat(1_000_000),
     ] {
-        let _ = read_event("issues", text.as_bytes(), "agent-fix");
+        let _ = read_event("issues", text.as_bytes(), &"agent-fix".into());
     }
-    assert!(read_event("issues", deep.as_bytes(), "agent-fix").is_err());
+    assert!(read_event("issues", deep.as_bytes(), &"agent-fix".into()).is_err());
 }
 
 proptest! {
     #[test]
     fn no_payload_and_no_event_name_makes_it_panic(event in ".{0,40}", body in prop::collection::vec(any::<u8>(), 0..400)) {
-        let _ = read_event(&event, &body, "agent-fix");
-        let _ = read_event("issues", &body, "agent-fix");
+        let _ = read_event(&event, &body, &"agent-fix".into());
+        let _ = read_event("issues", &body, &"agent-fix".into());
     }
 }
 
 fn ended(event: &str, payload: &Value) -> Meaning {
-    read_event(event, payload.to_string().as_bytes(), "agent-fix").unwrap().meaning
+    read_event(event, payload.to_string().as_bytes(), &"agent-fix".into()).unwrap().meaning
 }
 
 #[test]

@@ -12,14 +12,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::domain::authorize_command;
 use crate::domain::{
-    BudgetExtension, CommandRequest, Job, JobOutcome, JobState, Message, PullRequestNumber, RequestSource,
-    ResumeReason, SlashCommand, TranscriptEvent, Trigger,
+    BudgetExtension, CommandRequest, Job, JobOutcome, JobState, PullRequestNumber, Refusal, RequestSource,
+    ResumeReason, SlashCommand, Transcript, TranscriptEvent, Trigger, authorize,
 };
 use crate::github::GitHubError;
-use crate::publish::Evidence;
 use crate::publish::command_reply::{CommandReply, ReplyTarget, render};
+use crate::publish::{Evidence, command_refused};
 use crate::store::{
     DeliveryRecorded, DeliveryRequest, NewDelivery, PendingCommand, ResumeOutcome, StoreError,
 };
@@ -175,10 +174,11 @@ impl CommandProcessor {
     async fn is_heard(&self, ask: &CommandRequest) -> Result<Option<&'static str>, CommandError> {
         let WorkerContext { github, policy, .. } = &self.parts;
         let permission = github.permission(&ask.repository, &ask.by).await?;
-        match authorize_command(permission, &ask.by, ask.by_is_bot, &policy.bots_allowed) {
-            Ok(true) => Ok(None),
-            Ok(false) => Ok(Some("ignored: a bot that is not listed")),
-            Err(why) => {
+        match authorize(permission, &ask.by, ask.by_is_bot, &policy.bots_allowed) {
+            Ok(()) => Ok(None),
+            Err(Refusal::BotNotAllowed) => Ok(Some("ignored: a bot that is not listed")),
+            Err(refusal @ Refusal::NoWriteAccess) => {
+                let why = command_refused(&ask.by, refusal);
                 self.answer(ask, ReplyTarget::Refused(&ask.by), &CommandReply::Refused(&why)).await?;
                 Ok(Some("refused"))
             }
@@ -292,13 +292,8 @@ impl CommandProcessor {
             self.answer(ask, to, &CommandReply::NoJob).await?;
             return Ok("no job");
         };
-        let transcript = self.parts.store.transcript(job.id).await?;
-        let has_begun = transcript.iter().any(|recorded| {
-            matches!(
-                &recorded.event,
-                TranscriptEvent::MessageAdded { message: Message::Assistant { .. }, .. }
-            )
-        });
+        let events = self.parts.store.transcript(job.id).await?;
+        let has_begun = Transcript::new(&events).has_model_answer();
         let (answer, result) = match &job.outcome {
             None => (CommandReply::UnderWay, "under way already"),
             Some(JobOutcome::Held { .. }) => (CommandReply::StillHeld, "held"),
@@ -339,8 +334,8 @@ impl CommandProcessor {
         answer: impl for<'e> Fn(&'e Evidence) -> CommandReply<'e>,
     ) -> Result<(), CommandError> {
         let Some(job) = &target.newest else { return self.answer(ask, to, &CommandReply::NoJob).await };
-        let transcript = self.parts.store.transcript(job.id).await?;
-        let mut evidence = Evidence::from_transcript(job, &transcript);
+        let events = self.parts.store.transcript(job.id).await?;
+        let mut evidence = Evidence::from_transcript(job, Transcript::new(&events));
         evidence.label = self.parts.policy.label.clone();
         self.answer(ask, to, &answer(&evidence)).await
     }

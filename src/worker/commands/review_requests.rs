@@ -5,17 +5,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::{REPOSITORY_FILE, RepositoryFile};
-use crate::domain::authorize_command;
 use crate::domain::{
-    CommandRequest, Feedback, FeedbackLocation, Job, JobOutcome, Login, PullRequestNumber, RecordedEvent,
-    RepositoryRef, RequestSource, ResumeReason, TranscriptEvent,
+    CommandRequest, Feedback, FeedbackLocation, Job, JobOutcome, Login, PullRequestNumber, RepositoryRef,
+    RequestSource, ResumeReason, Transcript, TranscriptEvent, authorize,
 };
 use crate::github::ReviewComment;
 use crate::publish::command_reply::{CommandReply, ReplyTarget};
 use crate::store::ResumeOutcome;
 
 use super::{CommandError, CommandProcessor, Done};
-use crate::worker::revisions::recorded_base;
 
 /// How long a review waits before it is looked whether the round before it has ended.
 pub(super) const ROUND_PAUSE: Duration = Duration::from_secs(5);
@@ -39,8 +37,9 @@ impl CommandProcessor {
             self.answer(ask, to, &CommandReply::Refused(&why)).await?;
             return Ok(Done::With("refused"));
         }
-        let transcript = self.parts.store.transcript(job.id).await?;
-        if reviewed_rounds(&transcript) >= self.parts.policy.rounds_max {
+        let events = self.parts.store.transcript(job.id).await?;
+        let transcript = Transcript::new(&events);
+        if transcript.reviewed_rounds() >= self.parts.policy.rounds_max {
             self.answer(ask, to, &CommandReply::RoundsUsedUp(self.parts.policy.rounds_max)).await?;
             return Ok(Done::With("rounds used up"));
         }
@@ -101,11 +100,12 @@ impl CommandProcessor {
         if head.as_str() != ask.body {
             return Ok(Done::With("of another commit"));
         }
-        let transcript = self.parts.store.transcript(job.id).await?;
-        if !self.wants_checks_mended(job, &transcript).await {
+        let events = self.parts.store.transcript(job.id).await?;
+        let transcript = Transcript::new(&events);
+        if !self.wants_checks_mended(job, transcript).await {
             return Ok(Done::With("not wanted"));
         }
-        if reviewed_rounds(&transcript) >= self.parts.policy.rounds_max {
+        if transcript.reviewed_rounds() >= self.parts.policy.rounds_max {
             return Ok(Done::With("rounds used up"));
         }
         if self.no_round(job, number).await?.is_some() {
@@ -148,9 +148,10 @@ impl CommandProcessor {
     }
 
     /// What the base that the job works on says. What cannot be read is no consent.
-    async fn wants_checks_mended(&self, job: &Job, transcript: &[RecordedEvent]) -> bool {
-        let Some((base, branch)) = recorded_base(transcript) else { return false };
-        let opened = self.parts.mirrors.reopen(job.trigger.repository.id, base.clone(), branch).await;
+    async fn wants_checks_mended(&self, job: &Job, transcript: Transcript<'_>) -> bool {
+        let Some(base) = transcript.base() else { return false };
+        let opened =
+            self.parts.mirrors.reopen(job.trigger.repository.id, base.commit.clone(), base.branch).await;
         let file = match opened {
             Ok(workspace) => workspace.base_file(REPOSITORY_FILE).await.ok().flatten(),
             Err(_) => None,
@@ -158,18 +159,6 @@ impl CommandProcessor {
         let file = file.map(|bytes| RepositoryFile::parse(&String::from_utf8_lossy(&bytes)));
         file.is_some_and(|file| file.is_ok_and(|file| file.revises_on_failed_checks))
     }
-}
-
-/// How many rounds reviewers and checks have had.
-fn reviewed_rounds(transcript: &[RecordedEvent]) -> u32 {
-    let counts = |recorded: &&RecordedEvent| match &recorded.event {
-        TranscriptEvent::Resumed { why, .. } => match why {
-            ResumeReason::Reviewed { .. } | ResumeReason::ChecksFailed { .. } => true,
-            ResumeReason::Continued { .. } => false,
-        },
-        _ => false,
-    };
-    u32::try_from(transcript.iter().filter(counts).count()).unwrap_or(u32::MAX)
 }
 
 /// Who may write, asked once each.
@@ -186,7 +175,7 @@ impl People<'_> {
         }
         let parts = &self.clerk.parts;
         let permission = parts.github.permission(self.at, login).await?;
-        let may = authorize_command(permission, login, is_bot, &parts.policy.bots_allowed) == Ok(true);
+        let may = authorize(permission, login, is_bot, &parts.policy.bots_allowed).is_ok();
         self.known.insert(login.as_str().to_owned(), may);
         Ok(may)
     }

@@ -89,7 +89,7 @@ async fn who_may_not_write_is_told_once_and_begins_nothing() {
     world.until("four commands", |world| carried(world) == 4).await;
     let told = answers(&world);
     assert_eq!(told.len(), 1, "{told:#?}");
-    assert!(told[0].contains("`octo-triager`") && told[0].contains("no write access"), "{told:?}");
+    assert!(told[0].contains("`octo-triager`") && told[0].contains("needs write access"), "{told:?}");
     assert!(world.provider.requests().is_empty() && world.pulls().is_empty());
     assert!(!world.log().contains("job claimed"), "{}", world.log());
     world.end().await;

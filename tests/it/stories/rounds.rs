@@ -318,7 +318,7 @@ async fn continue_answers_a_question_and_gives_more_to_spend() {
 
     let say = async |body: &str, by: &str| world.github.comment(world.issue, body, by).await.unwrap();
     say("/agent-fix continue", "octo-triager").await;
-    world.until("the refusal", |world| answers(world, "no write access") == 1).await;
+    world.until("the refusal", |world| answers(world, "needs write access") == 1).await;
     say("The short one.\n\n/agent-fix continue +1 turns", "octo-writer").await;
     ended(&world, 2).await;
     assert_eq!(answers(&world, "mendwright:escalation:"), 2, "{:#?}", world.comments());

@@ -1,22 +1,22 @@
-//! The labels by which people see, in a list of issues, where jobs stand. They are ours to put on and
-//! take off; the label that asks for work is never touched. Pure.
+//! The labels that show the state of jobs in a list of issues. We set and remove them; we never touch the label that
+//! requests work. Pure.
 
-use crate::domain::JobState;
+use crate::domain::{JobState, LabelName};
 use crate::github::Label;
 
 /// GitHub's bound on a label's name.
 const NAME_CHARS_MAX: usize = 50;
-/// What their names begin with where the operator's own label is too long for it.
+/// The prefix of their names if the operator's label is too long to be one.
 const PREFIX: &str = "agent-fix";
 
-/// Where a job stands, as a label says it.
+/// The state of a job, as a label shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateLabel {
-    /// A job is under way.
+    /// A job is running.
     Working,
     /// A draft pull request is open.
     Proposed,
-    /// A person has to go on.
+    /// A person must act.
     NeedsHuman,
 }
 
@@ -24,7 +24,7 @@ impl StateLabel {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Working, Self::Proposed, Self::NeedsHuman];
 
-    /// The label of a job in this state; `None` for one that was called off.
+    /// The label of a job in this state; `None` for a cancelled job.
     pub fn of(state: JobState) -> Option<Self> {
         match state {
             JobState::Queued
@@ -38,31 +38,34 @@ impl StateLabel {
         }
     }
 
-    /// The label on GitHub, where `label` is the one that asks for work.
-    pub fn label(self, label: &str) -> Label {
+    /// The label on GitHub, if `label` is the one that requests work.
+    pub fn label(self, label: &LabelName) -> Label {
         let (word, color, description) = match self {
             Self::Working => ("working", "1d76db", "Mendwright is working on it"),
             Self::Proposed => ("proposed", "0e8a16", "Mendwright has opened a draft pull request"),
-            Self::NeedsHuman => ("needs-human", "d93f0b", "Mendwright waits for a person"),
+            Self::NeedsHuman => ("needs-human", "d93f0b", "Mendwright needs a person"),
         };
         let name = format!("{label}: {word}");
         let name = if name.chars().count() > NAME_CHARS_MAX { format!("{PREFIX}: {word}") } else { name };
-        Label { name, color: color.to_owned(), description: description.to_owned() }
+        Label { name: name.into(), color: color.to_owned(), description: description.to_owned() }
     }
 }
 
-/// What to change on an issue that carries `present`, for a job in `state`: the label to put on, if it
-/// is not there, and the names to take off. A job that was called off takes off only what says that
-/// it works: another's proposal may still be open.
-pub fn label_changes(label: &str, state: JobState, present: &[String]) -> (Option<Label>, Vec<String>) {
+/// What to change on an issue with the labels `present` for a job in `state`: the label to add, if it is missing, and
+/// the names to remove. A cancelled job removes only the label that says that it works: the proposal of another job
+/// may still be open.
+pub fn label_changes(
+    label: &LabelName,
+    state: JobState,
+    present: &[LabelName],
+) -> (Option<Label>, Vec<LabelName>) {
     let wanted = StateLabel::of(state);
-    let is_present = |name: &str| present.iter().any(|present| present.to_lowercase() == name.to_lowercase());
     let stale = StateLabel::ALL.into_iter().filter(|other| match wanted {
         Some(wanted) => *other != wanted,
         None => *other == StateLabel::Working,
     });
-    let stale = stale.map(|stale| stale.label(label).name).filter(|name| is_present(name)).collect();
-    let add = wanted.map(|wanted| wanted.label(label)).filter(|wanted| !is_present(&wanted.name));
+    let stale = stale.map(|stale| stale.label(label).name).filter(|name| present.contains(name)).collect();
+    let add = wanted.map(|wanted| wanted.label(label)).filter(|wanted| !present.contains(&wanted.name));
     (add, stale)
 }
 
@@ -71,13 +74,13 @@ mod tests {
     use super::*;
 
     fn changes(state: JobState, present: &[&str]) -> (Option<String>, Vec<String>) {
-        let present: Vec<String> = present.iter().map(|name| (*name).to_owned()).collect();
-        let (add, remove) = label_changes("agent-fix", state, &present);
-        (add.map(|label| label.name), remove)
+        let present: Vec<LabelName> = present.iter().map(|name| LabelName::from(*name)).collect();
+        let (add, remove) = label_changes(&"agent-fix".into(), state, &present);
+        (add.map(|label| label.name.to_string()), remove.iter().map(ToString::to_string).collect())
     }
 
     #[test]
-    fn one_label_follows_another_and_the_one_that_asks_is_left_alone() {
+    fn state_labels_replace_each_other_and_the_requesting_label_stays() {
         let add = |name: &str| Some(format!("agent-fix: {name}"));
         let asked = ["bug", "agent-fix"];
         assert_eq!(changes(JobState::Preparing, &asked), (add("working"), vec![]));
@@ -92,6 +95,8 @@ mod tests {
         );
         let again = changes(JobState::Working, &["agent-fix: proposed", "agent-fix: needs-human"]);
         assert_eq!(again.1, ["agent-fix: proposed", "agent-fix: needs-human"]);
-        assert!(StateLabel::NeedsHuman.label(&"x".repeat(45)).name.starts_with("agent-fix: "));
+        assert!(
+            StateLabel::NeedsHuman.label(&"x".repeat(45).into()).name.as_str().starts_with("agent-fix: ")
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 
-use super::super::samples::{at, fixed, long};
+use super::super::test_evidence::{at, fixed, long};
 use super::*;
 use crate::domain::{BudgetExhausted, CommentId, FailedCheck, Login, Permission, PullRequestNumber, Sha};
 use crate::github::{
