@@ -60,7 +60,7 @@ pub(super) async fn check(readings: &Readings, report: &mut Report) {
 /// Whether GitHub can be reached, has the same time as we, and knows us.
 async fn identity(client: &AppClient, config: &GitHubConfig, report: &mut Report) -> Option<AppInfo> {
     let before = Timestamp::now();
-    let (date, facts) = match client.about().await {
+    let (date, facts) = match client.app_info().await {
         Ok(answered) => answered,
         Err(error) => {
             let remedy = format!(

@@ -186,14 +186,14 @@ async fn a_wrong_clock_and_a_key_that_is_refused_are_told_apart() {
     insta::assert_snapshot!(told, @r"
     FAILURE  clock: this machine's clock is N s ahead of GitHub's; GitHub refuses what we sign
              → Let the clock be set by the network: `timedatectl set-ntp true`, or chrony.
-    FAILURE  GitHub App: GitHub refuses it (reading the App itself): status 401 Unauthorized: 'Expiration time' claim ('exp') is too far in the future; check github.app_id, the App's private key and this machine's clock
+    FAILURE  GitHub App: forbidden by GitHub (reading the App itself): status 401 Unauthorized: 'Expiration time' claim ('exp') is too far in the future; check github.app_id, the App's private key and this machine's clock
              → See that github.app_id and the private key belong to the same App, that the key was not deleted on GitHub, and that the clock is right.
     ");
     let (code, text) = doctor(&world, &[], &[("MENDWRIGHT_GITHUB_APP_ID", "12345")]).await;
     assert_eq!(code, 1);
     insta::assert_snapshot!(about(&text, &["clock", "GitHub App", "permissions"]), @r"
     ok       clock: it agrees with GitHub's
-    FAILURE  GitHub App: GitHub refuses it (reading the App itself): status 401 Unauthorized: 'Issuer' claim ('iss') must be the App's id or client id; check github.app_id, the App's private key and this machine's clock
+    FAILURE  GitHub App: forbidden by GitHub (reading the App itself): status 401 Unauthorized: 'Issuer' claim ('iss') must be the App's id or client id; check github.app_id, the App's private key and this machine's clock
              → See that github.app_id and the private key belong to the same App, that the key was not deleted on GitHub, and that the clock is right.
     -        permissions: not tried: GitHub does not know us
     ");

@@ -128,7 +128,7 @@ async fn a_token_that_is_refused_again_ends_the_job_and_is_not_asked_for_for_eve
     world.until("the job's end", |world| world.log().contains("job failed")).await;
     world.stop_service().await;
     let comments = world.comments().concat();
-    assert!(comments.contains("GitHub refuses it (opening a draft pull request"), "{comments}");
+    assert!(comments.contains("forbidden by GitHub (opening a draft pull request"), "{comments}");
     assert!(world.pulls().is_empty());
     let tokens = world.github.state()["tokens"].as_array().unwrap().len();
     assert!(tokens <= 4, "{tokens}");

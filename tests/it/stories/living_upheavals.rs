@@ -149,7 +149,7 @@ async fn history_that_is_rewritten_meanwhile_is_never_written_over() {
     let main = world.repository()["branches"]["main"].as_str().unwrap().to_owned();
     let git = git2::Repository::open(world.repository()["git_dir"].as_str().unwrap()).unwrap();
     let commit = git.find_commit(main.parse().unwrap()).unwrap();
-    assert_eq!(commit.message().unwrap(), "Begin anew");
+    assert_eq!(commit.message().unwrap(), "Rewrite the history");
     assert_given_up(world, "no history in common with main").await;
 }
 
