@@ -143,7 +143,7 @@ fn read_issue(path: &Path) -> anyhow::Result<IssueSnapshot> {
         bail!("--issue {}: it is empty; write a title in its first line", path.display());
     }
     Ok(IssueSnapshot {
-        number: IssueNumber(0),
+        number: IssueNumber::LOCAL,
         title: title.to_owned(),
         body: body.trim().to_owned(),
         author: "local".parse()?,

@@ -60,7 +60,7 @@ pub struct RecentCall {
 )]
 #[schemars(rename = "DayCapReached")]
 pub struct DailyCapReached {
-    /// Whose.
+    /// The model.
     pub payer: BudgetScope,
     /// The key of the operator's configuration that sets it.
     pub setting: Box<str>,

@@ -59,6 +59,26 @@ number_id!(
     CommentId
 );
 
+impl IssueNumber {
+    /// Stands for an issue that is not on GitHub. Read it through [`super::Origin`].
+    pub const LOCAL: Self = Self(0);
+}
+
+impl PullRequestNumber {
+    /// Stands for a proposal that is not on GitHub.
+    pub const LOCAL: Self = Self(0);
+}
+
+impl InstallationId {
+    /// Stands for a job without GitHub.
+    pub const LOCAL: Self = Self(0);
+}
+
+impl RepositoryId {
+    /// Stands for a repository on this machine. Read it through [`super::Origin`].
+    pub const LOCAL: Self = Self(0);
+}
+
 /// Our id of a job: a version 7 UUID, so that ids sort by creation time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]

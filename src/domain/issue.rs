@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{IssueNumber, LabelName, Login, RepositoryRef};
+use super::{IssueNumber, LabelName, Login, RepositoryId, RepositoryRef};
 
 /// An issue at the time of the trigger. Later edits do not reach the agent, so nobody can replace the text that a
 /// maintainer labelled.
@@ -21,6 +21,36 @@ pub struct IssueSnapshot {
     /// The names of its labels.
     #[schemars(with = "Vec<String>")]
     pub labels: Vec<LabelName>,
+}
+
+/// Where a job comes from. Stored triggers hold a local origin as ids that are zero; this type is the only place that
+/// interprets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// An issue on GitHub.
+    GitHub {
+        /// Its number.
+        issue: IssueNumber,
+    },
+    /// A repository on this machine: `mendwright fix` and the evaluation.
+    Local,
+}
+
+impl IssueSnapshot {
+    /// Where the issue comes from.
+    pub fn origin(&self) -> Origin {
+        match self.number {
+            IssueNumber::LOCAL => Origin::Local,
+            issue => Origin::GitHub { issue },
+        }
+    }
+}
+
+impl RepositoryRef {
+    /// Whether the repository is on this machine and not on GitHub.
+    pub fn is_local(&self) -> bool {
+        self.id == RepositoryId::LOCAL
+    }
 }
 
 /// A verified request for work.

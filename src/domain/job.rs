@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BudgetExhausted, JobId, PullRequestNumber, SecretFinding, Sha, Trigger};
+use super::{BudgetExhausted, JobId, Origin, PullRequestNumber, SecretFinding, Sha, Trigger};
 
 /// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -159,7 +159,7 @@ impl JobState {
 pub enum EscalationReason {
     /// A limit of the budget was reached.
     Budget {
-        /// Which.
+        /// Which one.
         limit: BudgetExhausted,
     },
     /// The agent asked a question that only a person can answer.
@@ -320,9 +320,9 @@ impl Job {
     }
 
     fn branch_of_generation(&self, generation: u32) -> String {
-        let issue = match self.trigger.issue.number.0 {
-            0 => slug(&self.trigger.issue.title),
-            number => format!("issue-{number}"),
+        let issue = match self.trigger.issue.origin() {
+            Origin::Local => slug(&self.trigger.issue.title),
+            Origin::GitHub { issue } => format!("issue-{issue}"),
         };
         match generation {
             1 => format!("{BRANCH_PREFIX}{issue}"),

@@ -1,7 +1,4 @@
-//! The vocabulary of the house: pure types and decisions. Nothing here does I/O or reads a clock.
-//!
-//! Reading order follows a job's life:
-//! `Delivery → Trigger → Job → (workspace) → RunReport → Verdict → Publication`.
+//! The terms of the project: pure types and decisions. Nothing here does I/O or reads a clock.
 
 mod authorization;
 mod budget;
@@ -40,7 +37,7 @@ pub use identity::{
     CommentId, DeliveryId, InstallationId, InvalidIdentity, IssueNumber, JobId, Login, PullRequestNumber,
     RepositoryId, RepositoryName, RepositoryRef, Sha,
 };
-pub use issue::{IssueSnapshot, Trigger};
+pub use issue::{IssueSnapshot, Origin, Trigger};
 pub use job::{BRANCH_PREFIX, EscalationReason, IllegalTransition, Job, JobOutcome, JobState, JobTransition};
 pub use label::LabelName;
 pub use path::{InvalidPath, RepoPath};

@@ -139,7 +139,7 @@ async fn instance(
     candidate: &mut Candidate,
 ) -> anyhow::Result<Result<Instance, String>> {
     let left_out = |why: &str| Ok(Err(why.to_owned()));
-    let workspace = mirrors.fetch(RepositoryId(0), &repository.access()?, past.parent.as_str()).await?;
+    let workspace = mirrors.fetch(RepositoryId::LOCAL, &repository.access()?, past.parent.as_str()).await?;
     let settings = match resolve_settings(&bench.policy, &workspace).await? {
         Ok(settings) => settings,
         Err(why) => return Ok(Err(why)),

@@ -142,7 +142,7 @@ fn issue(instance: &Instance) -> anyhow::Result<IssueSnapshot> {
     let text = instance.problem_statement.trim();
     let (title, body) = text.split_once('\n').unwrap_or((text, ""));
     Ok(IssueSnapshot {
-        number: IssueNumber(0),
+        number: IssueNumber::LOCAL,
         title: title.trim_start_matches('#').trim().to_owned(),
         body: body.trim().to_owned(),
         author: "local".parse()?,

@@ -10,7 +10,7 @@ use super::escape::{cell, code_cell, code_span, cut, fenced, inline, line, quote
 use super::evidence::Evidence;
 use super::format::{spend, thousands, time};
 use super::marker::MarkerKind;
-use crate::domain::{Sha, Trigger};
+use crate::domain::{Origin, Sha, Trigger};
 use crate::github::NewPullRequest;
 use crate::provenance::Sealed;
 use crate::verdict::Verified;
@@ -68,7 +68,7 @@ pub fn commit_message(trigger: &Trigger, round: u32) -> String {
         }
         title => format!("{start}{title}"),
     };
-    if issue.number.0 == 0 {
+    if issue.origin() == Origin::Local {
         return format!("{subject}\n");
     }
     let (login, id) = (&trigger.labeller, trigger.labeller_id);
@@ -107,7 +107,10 @@ fn body_with(evidence: &Evidence, verified: &Verified, base_branch: &str, share:
 fn opening(evidence: &Evidence) -> String {
     let issue = evidence.issue();
     let asked = format!("Requested by {}.", code_span(evidence.labeller().as_str()));
-    let closes = if issue.number.0 == 0 { String::new() } else { format!("Fixes #{}\n\n", issue.number) };
+    let closes = match issue.origin() {
+        Origin::Local => String::new(),
+        Origin::GitHub { issue } => format!("Fixes #{issue}\n\n"),
+    };
     format!(
         "{closes}A draft by Mendwright: a language model wrote it, and a person must review it. {asked}\n\n\
          ### What was wrong\n\n> {}",

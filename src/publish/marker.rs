@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_marker_is_found_on_the_first_line_and_nowhere_else() {
+    fn marker_is_read_from_the_first_line_only() {
         for kind in MarkerKind::ALL {
             let marker = Marker { kind, job: JobId::new(), generation: 2, round: 3, part: (1, 3) };
             assert_eq!(Marker::read(&format!("{marker}\r\ntext")), Some(marker));

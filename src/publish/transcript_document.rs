@@ -4,7 +4,7 @@
 use super::escape::{code_span, cut, fenced, inline, quoted};
 use super::evidence::Evidence;
 use super::format::{output_tail, plural, run_in_cell, spend, test_list, time};
-use crate::domain::{JobOutcome, StoredEvent, TestRun};
+use crate::domain::{JobOutcome, Origin, StoredEvent, TestRun};
 
 /// Longest issue, plan or explanation that is shown whole.
 const TEXT_CHARS_MAX: usize = 20_000;
@@ -34,7 +34,10 @@ pub fn render(evidence: &Evidence, unknown: &[&StoredEvent]) -> String {
 
 fn heading(evidence: &Evidence) -> String {
     let issue = evidence.issue();
-    let number = if issue.number.0 == 0 { String::new() } else { format!(" {}", issue.number) };
+    let number = match issue.origin() {
+        Origin::Local => String::new(),
+        Origin::GitHub { issue } => format!(" {issue}"),
+    };
     let end = match &evidence.outcome {
         None => format!("not ended: {}", evidence.state.name()),
         Some(JobOutcome::Proposed { branch, head, .. }) => {
@@ -295,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_document_is_alive() {
+    fn document_is_inert() {
         for (evidence, _) in [fixed(), hostile()] {
             let later = StoredEvent {
                 sequence: 9,

@@ -354,8 +354,8 @@ impl<'a> Transcript<'a> {
     pub fn opened_pull_request(self) -> Option<PullRequestNumber> {
         self.last(|event| match event {
             TranscriptEvent::Published { kind, reference } if kind == PULL_REQUEST => {
-                let number = reference.strip_prefix('#')?.parse().ok()?;
-                (number != 0).then_some(PullRequestNumber(number))
+                let number = PullRequestNumber(reference.strip_prefix('#')?.parse().ok()?);
+                (number != PullRequestNumber::LOCAL).then_some(number)
             }
             _ => None,
         })
