@@ -52,7 +52,7 @@ pub async fn replay(
     policy: &JobPolicy,
     tell: impl FnMut(&RecordedEvent),
 ) -> anyhow::Result<ReplayReport> {
-    let events = recording.known();
+    let events = recording.known_events();
     let recorded = Transcript::new(&events).first_round();
     let rounds_left_out = Transcript::new(&events).round_number() - 1;
     let Some(prepared @ TranscriptEvent::Prepared { base, .. }) = recorded.first_base_event() else {

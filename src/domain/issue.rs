@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{IssueNumber, LabelName, Login, RepositoryId, RepositoryRef};
+use super::{IssueNumber, Login, RepositoryId, RepositoryRef};
 
 /// An issue at the time of the trigger. Later edits do not reach the agent, so nobody can replace the text that a
 /// maintainer labelled.
@@ -19,8 +19,7 @@ pub struct IssueSnapshot {
     /// Who wrote it.
     pub author: Login,
     /// The names of its labels.
-    #[schemars(with = "Vec<String>")]
-    pub labels: Vec<LabelName>,
+    pub labels: Vec<String>,
 }
 
 /// Where a job comes from. Stored triggers hold a local origin as ids that are zero; this type is the only place that
@@ -44,6 +43,16 @@ impl IssueSnapshot {
             issue => Origin::GitHub { issue },
         }
     }
+
+    /// Whether the issue has this label.
+    pub fn has_label(&self, label: &str) -> bool {
+        self.labels.iter().any(|present| is_same_label(present, label))
+    }
+}
+
+/// Whether two names are of the same label: on GitHub, case makes no difference.
+pub fn is_same_label(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
 }
 
 impl RepositoryRef {
@@ -91,5 +100,22 @@ impl Trigger {
             found: false,
             commanded: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issue_has_a_label_in_another_case() {
+        let issue = IssueSnapshot {
+            number: IssueNumber(1),
+            title: String::new(),
+            body: String::new(),
+            author: "ada".parse().unwrap(),
+            labels: vec!["Agent-Fix".to_owned()],
+        };
+        assert!(issue.has_label("agent-fix") && !issue.has_label("agent"));
     }
 }

@@ -12,12 +12,13 @@ mod host_name;
 pub mod identity;
 pub mod issue;
 pub mod job;
-mod label;
+mod model_provider;
 pub mod path;
 pub mod price;
 pub mod process;
 pub mod report;
 pub mod repository_filter;
+pub mod request;
 pub mod revision;
 pub mod secret_finding;
 pub mod settings;
@@ -37,9 +38,9 @@ pub use identity::{
     CommentId, DeliveryId, InstallationId, InvalidIdentity, IssueNumber, JobId, Login, PullRequestNumber,
     RepositoryId, RepositoryName, RepositoryRef, Sha,
 };
-pub use issue::{IssueSnapshot, Origin, Trigger};
+pub use issue::{IssueSnapshot, Origin, Trigger, is_same_label};
 pub use job::{BRANCH_PREFIX, EscalationReason, IllegalTransition, Job, JobOutcome, JobState, JobTransition};
-pub use label::LabelName;
+pub use model_provider::ModelProvider;
 pub use path::{InvalidPath, RepoPath};
 pub use price::{InvalidPrices, LongPromptPrice, Price, PriceTable};
 pub use process::{BoundedOutput, ExitStatus, FailedTest, ProcessOutput, TestRun, WritableMount};
@@ -47,10 +48,14 @@ pub use report::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
 pub use repository_filter::{RepositoryFilter, RepositoryPattern};
+pub use request::{
+    CheckFailure, CommandRequest, DeliveryRequest, NewDelivery, QueuedRequest, RequestComment, ReviewKind,
+    ReviewRequest,
+};
 pub use revision::{BudgetExtension, FailedCheck, Feedback, FeedbackLocation, ResumeReason};
 pub use secret_finding::{SecretFinding, SecretLocation};
 pub use settings::{JobSettings, TEST_TIMEOUT_DEFAULT};
-pub use slash_command::{COMMAND_PREFIX, CommandRequest, RequestSource, SlashCommand, mentions_bot};
+pub use slash_command::{COMMAND_PREFIX, SlashCommand, mentions_bot};
 pub use transcript::{
     EventClass, LoopDetector, LoopNotice, PromptVersion, QuotedComment, RecordedBase, RecordedEvent,
     RecordedVerdict, SURCHARGE_CALLS, SetupCommand, StoredEvent, Transcript, TranscriptEvent, WorkBrief,

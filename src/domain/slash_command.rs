@@ -1,12 +1,9 @@
 //! Commands in comments: `/agent-fix stop` and others. Reading one decides nothing: whether its author may give it is
 //! decided when it is carried out.
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-
 use crate::markdown::lines_outside_code;
 
-use super::{BudgetExtension, CommentId, IssueNumber, IssueSnapshot, Login, RepositoryRef};
+use super::BudgetExtension;
 
 /// The beginning of every command, at the start of a line.
 pub const COMMAND_PREFIX: &str = "/agent-fix";
@@ -16,8 +13,7 @@ const LINES_MAX: usize = 500;
 const UNKNOWN_CHARS_MAX: usize = 40;
 
 /// A command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SlashCommand {
     /// Work on the issue, as its label does.
     Start,
@@ -30,9 +26,6 @@ pub enum SlashCommand {
         /// How much more.
         grant: BudgetExtension,
     },
-    /// Change the pull request, as a review asks for it, or a comment that is addressed to us. Never
-    /// written as a command.
-    Revise,
     /// Show the job's state.
     Status,
     /// Show what was done, and why it ended.
@@ -120,65 +113,6 @@ pub fn mentions_bot(body: &str, login: &str) -> bool {
             stands_alone && rest.is_some_and(|rest| !rest.starts_with(part_of_login))
         })
     })
-}
-
-/// What was written. GitHub counts the ids of each kind by themselves.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RequestSource {
-    /// A comment below an issue or a pull request.
-    #[default]
-    Comment,
-    /// A review, as a whole.
-    Review,
-    /// A comment at a line of a pull request.
-    ReviewComment,
-    /// A check run of somebody else that failed. Nobody wrote it: what counts is what the repository's
-    /// base branch says of checks.
-    CheckRun,
-}
-
-impl RequestSource {
-    /// The name used in the store.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Comment => "comment",
-            Self::Review => "review",
-            Self::ReviewComment => "review_comment",
-            Self::CheckRun => "check_run",
-        }
-    }
-}
-
-/// A command, and who gave it where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommandRequest {
-    /// The repository.
-    pub repository: RepositoryRef,
-    /// The issue or pull request that the comment is on.
-    pub number: IssueNumber,
-    /// Whether that is a pull request.
-    pub is_pull_request: bool,
-    /// What it said when the comment was made.
-    pub issue: IssueSnapshot,
-    /// Who wrote the comment.
-    pub by: Login,
-    /// GitHub's id of them.
-    pub by_id: u64,
-    /// Whether GitHub says that they are a bot.
-    pub by_is_bot: bool,
-    /// What it stands in.
-    #[serde(default)]
-    pub said_in: RequestSource,
-    /// The comment, or the review.
-    pub comment: CommentId,
-    /// All that it says.
-    #[serde(default)]
-    pub body: String,
-    /// What it asks for.
-    pub command: SlashCommand,
-    /// When, by GitHub's clock; `None` where nobody said.
-    pub at: Option<Timestamp>,
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::paths::repository_path;
 use super::request::invalid_response;
 use super::types::{GHOST, LabelEvent, LabelledIssue, LabelledPage};
 use super::wire::{self, RawIssue, RawUser};
-use crate::domain::{InstallationId, IssueNumber, LabelName, RepositoryId, RepositoryRef};
+use crate::domain::{InstallationId, IssueNumber, RepositoryId, RepositoryRef, is_same_label};
 
 /// Pages of an installation's repositories, and of an issue's events.
 const PAGES_MAX: usize = 20;
@@ -38,7 +38,7 @@ struct RawEvent {
 
 #[derive(Deserialize)]
 struct RawLabelName {
-    name: LabelName,
+    name: String,
 }
 
 impl AppClient {
@@ -113,20 +113,19 @@ impl AppClient {
         let what = format!("reading who labelled {}#{number}", repository.name);
         let path = format!("{}/issues/{number}/events?per_page={PAGE_ENTRIES}", repository_path(repository));
         let mut pages = Pages::new(&what, path, PAGES_MAX);
-        let label = LabelName::from(label);
         let mut last = None;
         let sender = Sender::Installation(repository.installation);
         while let Some(page) = pages.next::<RawEvent>(&self.api, sender).await? {
             // Events and pages are sorted, oldest first.
-            last = page.into_iter().rev().find(|event| event.adds_label(&label)).or(last);
+            last = page.into_iter().rev().find(|event| event.adds_label(label)).or(last);
         }
         Ok(last.map(RawEvent::into_domain))
     }
 }
 
 impl RawEvent {
-    fn adds_label(&self, label: &LabelName) -> bool {
-        self.event == "labeled" && self.label.as_ref().is_some_and(|added| added.name == *label)
+    fn adds_label(&self, label: &str) -> bool {
+        self.event == "labeled" && self.label.as_ref().is_some_and(|added| is_same_label(&added.name, label))
     }
 
     fn into_domain(self) -> LabelEvent {

@@ -47,15 +47,15 @@ async fn create_if_missing(
 ) -> Result<(), GitHubError> {
     let sender = Sender::Repository(repository);
     let labels = format!("{}/labels", repository_path(repository));
-    let what = format!("looking for the label {:?}", label.name.as_str());
-    let path = format!("{labels}/{}", encode_segment(label.name.as_str()));
+    let what = format!("looking for the label {:?}", label.name);
+    let path = format!("{labels}/{}", encode_segment(&label.name));
     match client.send(sender, &ApiRequest::get(what, path)).await {
         Ok(_) => return Ok(()),
         Err(GitHubError::NotFound { .. }) => {}
         Err(error) => return Err(error),
     }
     let body = json!({"name": label.name, "color": label.color, "description": label.description});
-    let what = format!("creating the label {:?} in {}", label.name.as_str(), repository.name);
+    let what = format!("creating the label {:?} in {}", label.name, repository.name);
     match client.send(sender, &ApiRequest::post(what, labels, body)).await {
         // Rejected: another client created it first.
         Ok(_) | Err(GitHubError::Rejected { .. }) => Ok(()),

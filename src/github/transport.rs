@@ -316,3 +316,16 @@ fn with_causes(error: &octocrab::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn graphql_is_beside_the_rest_api() {
+        let url = |api: &str| graphql_url(&api.parse().unwrap()).to_string();
+        assert_eq!(url("https://api.github.com"), "https://api.github.com/");
+        assert_eq!(url("https://github.example/api/v3"), "https://github.example/api");
+        assert_eq!(url("https://github.example/api/v3/"), "https://github.example/api");
+    }
+}

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::domain::{CommentId, IssueSnapshot, LabelName, Login, PullRequestNumber, RepositoryName, Sha};
+use crate::domain::{CommentId, IssueSnapshot, Login, PullRequestNumber, RepositoryName, Sha};
 
 /// GitHub's substitute for authors whose account was deleted.
 pub const GHOST: &str = "ghost";
@@ -198,7 +198,7 @@ pub enum AnnotationLevel {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
     /// Its name, at most fifty characters.
-    pub name: LabelName,
+    pub name: String,
     /// Six hexadecimal digits.
     pub color: String,
     /// At most a hundred characters.

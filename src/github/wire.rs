@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::types::{Comment, GHOST, Issue, IssueComment, PullRequest, Repository};
 use crate::domain::{
-    CommentId, InvalidIdentity, IssueNumber, IssueSnapshot, LabelName, Login, Permission, PullRequestNumber,
+    CommentId, InvalidIdentity, IssueNumber, IssueSnapshot, Login, Permission, PullRequestNumber,
     RepositoryId, RepositoryName, Sha,
 };
 
@@ -125,7 +125,7 @@ impl RawIssue {
                 title: self.title,
                 body: self.body.unwrap_or_default(),
                 author: author.parse::<Login>()?,
-                labels: self.labels.into_iter().filter_map(label).map(LabelName::from).collect(),
+                labels: self.labels.into_iter().filter_map(label).collect(),
             },
             open: self.state == "open",
             locked: self.locked,

@@ -80,13 +80,16 @@ impl Removed {
             (self.infos, "description(s) of code blocks"),
             (self.characters + self.html.characters, "invisible or direction-changing character(s)"),
             (self.deep, "part(s) nested too deeply"),
-            (self.words, "other word(s) that the page does not show"),
         ];
         let mut phrases: Vec<String> = counted
             .iter()
             .filter(|(count, _)| *count > 0)
             .map(|(count, what)| format!("{count} {what}"))
             .collect();
+        // The words of what is counted above are among these.
+        if phrases.is_empty() && self.words > 0 {
+            phrases.push(format!("{} word(s) that the page does not show", self.words));
+        }
         if self.cut > 0 {
             phrases.push(format!("everything after {INPUT_CHARS_MAX} characters"));
         }

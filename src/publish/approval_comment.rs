@@ -28,7 +28,7 @@ pub fn render(evidence: &Evidence, verified: &Verified, head: &Sha, base_branch:
 fn opening(evidence: &Evidence, head: &Sha, base_branch: &str) -> String {
     let branch = code_span(&evidence.job().branch());
     let base = code_span(base_branch);
-    let label = code_span(evidence.label.as_str());
+    let label = code_span(&evidence.label);
     format!(
         "### A verified change is waiting for approval\n\nNothing was pushed: this repository, or the operator of this \
          App, requires approval first (`publish: hold`), because a push runs the branch's workflows.\n\n\

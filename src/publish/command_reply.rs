@@ -68,6 +68,8 @@ pub enum CommandReply<'a> {
     Superseded,
     /// The command is refused; why.
     Refused(&'a str),
+    /// The command failed; why.
+    Failed(&'a str),
     /// The comment is on a pull request that is not ours.
     NotOurs,
     /// The list of commands; with the unknown one.
@@ -123,6 +125,10 @@ fn text(reply: &CommandReply<'_>) -> String {
             "A newer job for this issue has replaced this pull request. It is no longer worked on.".to_owned()
         }
         CommandReply::Refused(why) => format!("Not done: {}.", inline(&cut(why, 500))),
+        CommandReply::Failed(why) => format!(
+            "This failed and is not tried again: {}. Remove the cause, then give the command again.",
+            inline(&cut(why, 500))
+        ),
         CommandReply::NotOurs => {
             "I did not open this pull request. I work on issues: use the command there.".to_owned()
         }
@@ -221,6 +227,7 @@ mod tests {
             CommandReply::Released,
             CommandReply::NothingHeld,
             CommandReply::Refused("the issue is locked, says @everyone"),
+            CommandReply::Failed("forbidden by GitHub (reading issue #7): 403 @everyone"),
             CommandReply::NotOurs,
             CommandReply::Help(Some("me`nd")),
             CommandReply::Help(None),
@@ -261,6 +268,9 @@ mod tests {
 
         ---
         Not done: the issue is locked, says ＠everyone.
+
+        ---
+        This failed and is not tried again: forbidden by GitHub (reading issue ＃7): 403 ＠everyone. Remove the cause, then give the command again.
 
         ---
         This is no pull request of mine. I work on issues: give the command there.

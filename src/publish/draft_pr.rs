@@ -249,7 +249,7 @@ fn notes(evidence: &Evidence, share: usize) -> Option<String> {
 }
 
 fn next_steps(evidence: &Evidence) -> String {
-    let label = code_span(evidence.label.as_str());
+    let label = code_span(&evidence.label);
     let branch = code_span(&evidence.job().branch());
     format!(
         "### What to do next\n\n\

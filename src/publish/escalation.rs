@@ -111,7 +111,7 @@ fn explain(reason: &EscalationReason) -> (&'static str, String) {
 }
 
 fn next_steps(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
-    let label = code_span(evidence.label.as_str());
+    let label = code_span(&evidence.label);
     let start_over = format!("remove the {label} label from this issue and add it again");
     let resume = code_span(&format!("{COMMAND_PREFIX} continue"));
     let budget = "`budget` in `.github/agent-fix.yml` on the default branch";

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use crate::domain::{
-    AssistantBlock, FailedTest, Feedback, IssueSnapshot, Job, JobOutcome, JobSettings, JobState, LabelName,
-    Login, Message, PullRequestNumber, RecordedEvent, RepositoryName, Sha, Spend, TestRun, ToolArguments,
+    AssistantBlock, FailedTest, Feedback, IssueSnapshot, Job, JobOutcome, JobSettings, JobState, Login,
+    Message, PullRequestNumber, RecordedEvent, RepositoryName, Sha, Spend, TestRun, ToolArguments,
     Transcript, TranscriptEvent,
 };
 
@@ -30,7 +30,7 @@ pub struct Evidence {
     /// How the current round ended; `None` while it runs.
     pub outcome: Option<JobOutcome>,
     /// The label that requests work, to explain how to try again.
-    pub label: LabelName,
+    pub label: String,
     /// The changes as a diff, if the caller has them.
     pub patch: Option<Patch>,
     /// The commit that the work started from.
@@ -117,7 +117,7 @@ impl Evidence {
             job: job.clone(),
             state: job.state,
             outcome: job.outcome.clone(),
-            label: LABEL.into(),
+            label: LABEL.to_owned(),
             patch: None,
             base: None,
             settings: None,
@@ -153,8 +153,8 @@ impl Evidence {
     }
 
     /// With the configured label that requests work.
-    pub fn with_label(self, label: &LabelName) -> Self {
-        Self { label: label.clone(), ..self }
+    pub fn with_label(self, label: &str) -> Self {
+        Self { label: label.to_owned(), ..self }
     }
 
     /// With the changes as a diff.

@@ -22,7 +22,7 @@ pub fn render(evidence: &Evidence) -> String {
         parts.push(format!("**Spent so far:** {}.", spend(&evidence.spend)));
     }
     if !evidence.state.is_final() {
-        let label = code_span(evidence.label.as_str());
+        let label = code_span(&evidence.label);
         parts.push(format!("To stop it, remove the {label} label or close the issue."));
     }
     parts.push(evidence.footer());

@@ -1,7 +1,7 @@
 //! The labels that show the state of jobs in a list of issues. We set and remove them; we never touch the label that
 //! requests work. Pure.
 
-use crate::domain::{JobState, LabelName};
+use crate::domain::{JobState, is_same_label};
 use crate::github::Label;
 
 /// GitHub's bound on a label's name.
@@ -39,7 +39,7 @@ impl StateLabel {
     }
 
     /// The label on GitHub, if `label` is the one that requests work.
-    pub fn label(self, label: &LabelName) -> Label {
+    pub fn label(self, label: &str) -> Label {
         let (word, color, description) = match self {
             Self::Working => ("working", "1d76db", "Mendwright is working on it"),
             Self::Proposed => ("proposed", "0e8a16", "Mendwright has opened a draft pull request"),
@@ -47,25 +47,22 @@ impl StateLabel {
         };
         let name = format!("{label}: {word}");
         let name = if name.chars().count() > NAME_CHARS_MAX { format!("{PREFIX}: {word}") } else { name };
-        Label { name: name.into(), color: color.to_owned(), description: description.to_owned() }
+        Label { name, color: color.to_owned(), description: description.to_owned() }
     }
 }
 
 /// What to change on an issue with the labels `present` for a job in `state`: the label to add, if it is missing, and
 /// the names to remove. A cancelled job removes only the label that says that it works: the proposal of another job
 /// may still be open.
-pub fn label_changes(
-    label: &LabelName,
-    state: JobState,
-    present: &[LabelName],
-) -> (Option<Label>, Vec<LabelName>) {
+pub fn label_changes(label: &str, state: JobState, present: &[String]) -> (Option<Label>, Vec<String>) {
     let wanted = StateLabel::of(state);
+    let is_present = |name: &str| present.iter().any(|present| is_same_label(present, name));
     let stale = StateLabel::ALL.into_iter().filter(|other| match wanted {
         Some(wanted) => *other != wanted,
         None => *other == StateLabel::Working,
     });
-    let stale = stale.map(|stale| stale.label(label).name).filter(|name| present.contains(name)).collect();
-    let add = wanted.map(|wanted| wanted.label(label)).filter(|wanted| !present.contains(&wanted.name));
+    let stale = stale.map(|stale| stale.label(label).name).filter(|name| is_present(name)).collect();
+    let add = wanted.map(|wanted| wanted.label(label)).filter(|wanted| !is_present(&wanted.name));
     (add, stale)
 }
 
@@ -74,9 +71,9 @@ mod tests {
     use super::*;
 
     fn changes(state: JobState, present: &[&str]) -> (Option<String>, Vec<String>) {
-        let present: Vec<LabelName> = present.iter().map(|name| LabelName::from(*name)).collect();
-        let (add, remove) = label_changes(&"agent-fix".into(), state, &present);
-        (add.map(|label| label.name.to_string()), remove.iter().map(ToString::to_string).collect())
+        let present: Vec<String> = present.iter().map(|name| (*name).to_owned()).collect();
+        let (add, remove) = label_changes("agent-fix", state, &present);
+        (add.map(|label| label.name), remove)
     }
 
     #[test]
@@ -95,8 +92,6 @@ mod tests {
         );
         let again = changes(JobState::Working, &["agent-fix: proposed", "agent-fix: needs-human"]);
         assert_eq!(again.1, ["agent-fix: proposed", "agent-fix: needs-human"]);
-        assert!(
-            StateLabel::NeedsHuman.label(&"x".repeat(45).into()).name.as_str().starts_with("agent-fix: ")
-        );
+        assert!(StateLabel::NeedsHuman.label(&"x".repeat(45)).name.starts_with("agent-fix: "));
     }
 }

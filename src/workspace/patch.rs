@@ -7,7 +7,7 @@ use super::mirror::{local_error, oid};
 use super::{Workspace, WorkspaceError};
 use crate::domain::{RepoPath, Sha};
 
-/// The longest patch text kept.
+/// The longest patch text, in bytes.
 const PATCH_BYTES_MAX: usize = 400 * 1024;
 
 /// Files compared with each other to find renames: git's own default.
@@ -44,11 +44,11 @@ pub struct FileDiff {
 /// The totals of a diff.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PatchStat {
-    /// Files that differ.
+    /// Changed files.
     pub files: usize,
-    /// Lines added.
+    /// Added lines.
     pub insertions: usize,
-    /// Lines removed.
+    /// Removed lines.
     pub deletions: usize,
 }
 
@@ -58,11 +58,11 @@ impl Workspace {
         self.patch_under(tree, None).await
     }
 
-    /// The same, of one file or directory only.
+    /// The diff of one file or directory only.
     pub async fn patch_under(&self, tree: &Sha, path: Option<&RepoPath>) -> Result<Patch, WorkspaceError> {
         let (base, tree, path) = (oid(self.base()), oid(tree), path.cloned());
         self.with_repository(move |repository, git_dir| {
-            let local = |error| local_error(git_dir, "compared two trees", error);
+            let local = |error| local_error(git_dir, "comparing two trees", error);
             let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             let tree = repository.find_tree(tree).map_err(local)?;
             let mut options = DiffOptions::new();

@@ -34,7 +34,8 @@ impl Agent<'_> {
             }
             let path = format!("{directory}/{FILE_NAME}");
             if let Some(text) = self.base_text(&path).await? {
-                let text: String = sanitise_in_background(&text).await.text.chars().take(BELOW_CHARS_MAX).collect();
+                let text: String =
+                    sanitise_in_background(&text).await.text.chars().take(BELOW_CHARS_MAX).collect();
                 found.push((path, text));
             }
         }

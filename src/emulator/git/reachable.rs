@@ -9,7 +9,7 @@ use git2::{ObjectType, Oid, Repository};
 
 /// What to walk.
 #[derive(Debug)]
-pub(super) struct Walk<'a> {
+pub(super) struct ObjectWalk<'a> {
     /// The requested objects: commits, or tags of commits.
     pub(super) wants: &'a [Oid],
     /// Commits (or tags) that the client has, with all their ancestors.
@@ -24,7 +24,7 @@ pub(super) struct Walk<'a> {
 /// that should exist and does not is an error.
 pub(super) fn missing_objects(
     git: &Repository,
-    walk: &Walk<'_>,
+    walk: &ObjectWalk<'_>,
 ) -> Result<Vec<(Oid, Option<String>)>, git2::Error> {
     let at_client = ancestors(git, walk.haves, walk.shallow_at_client)?;
     let mut seen = HashSet::new();

@@ -7,7 +7,7 @@ use git2::{Oid, Repository};
 
 use super::error::GitError;
 use super::packet::{Band, Packet, PacketReader, line, push_band, push_flush, push_line};
-use super::reachable::{Walk, missing_objects};
+use super::reachable::{ObjectWalk, missing_objects};
 use super::repository::BareRepository;
 use super::update::{NO_COMMIT, RefUpdate};
 
@@ -30,7 +30,7 @@ pub struct Received {
     pub updates: Vec<RefUpdate>,
 }
 
-struct Command {
+struct RefCommand {
     before: String,
     after: String,
     name: String,
@@ -66,7 +66,7 @@ pub fn receive_pack(
         if commands.len() == COMMANDS_MAX || before.len() != 40 || after.len() != 40 {
             return Err(GitError::Malformed(format!("command refused: {text:?}")));
         }
-        commands.push(Command { before: before.into(), after: after.into(), name: name.into() });
+        commands.push(RefCommand { before: before.into(), after: after.into(), name: name.into() });
     }
     let tips: Vec<Oid> =
         repository.references("refs/")?.iter().filter_map(|facts| Oid::from_str(&facts.sha).ok()).collect();
@@ -85,7 +85,7 @@ pub fn receive_pack(
         match moved {
             Ok(()) => {
                 push_line(&mut report, format!("ok {}\n", command.name).as_bytes());
-                let Command { before, after, name } = command;
+                let RefCommand { before, after, name } = command;
                 updates.push(RefUpdate { name, before, after });
             }
             Err(why) => push_line(&mut report, format!("ng {} {why}\n", command.name).as_bytes()),
@@ -118,10 +118,10 @@ fn store_pack(git: &Repository, pack: &[u8]) -> Result<(), git2::Error> {
 fn move_reference(
     git: &Repository,
     tips: &[Oid],
-    command: &Command,
+    command: &RefCommand,
     policy: PushPolicy,
 ) -> Result<(), String> {
-    let Command { before, after, name } = command;
+    let RefCommand { before, after, name } = command;
     let is_branch_or_tag = name.starts_with("refs/heads/") || name.starts_with("refs/tags/");
     if !is_branch_or_tag || !git2::Reference::is_valid_name(name) {
         return Err("funny refname".to_owned());
@@ -142,7 +142,7 @@ fn move_reference(
     }
     let target = Oid::from_str(after).map_err(message)?;
     let none = HashSet::new();
-    let walk = Walk { wants: &[target], haves: tips, shallow_at_client: &none, shallow_sent: &none };
+    let walk = ObjectWalk { wants: &[target], haves: tips, shallow_at_client: &none, shallow_sent: &none };
     let new_objects = missing_objects(git, &walk).map_err(|error| {
         tracing::debug!(%error, "push lacks objects");
         "missing necessary objects".to_owned()

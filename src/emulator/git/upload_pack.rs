@@ -6,7 +6,7 @@ use git2::{Oid, Repository};
 
 use super::error::GitError;
 use super::packet::{Band, Packet, PacketReader, line, push_band, push_flush, push_line};
-use super::reachable::{Walk, depth_boundary, missing_objects};
+use super::reachable::{ObjectWalk, depth_boundary, missing_objects};
 use super::repository::BareRepository;
 
 /// How many commits one request may name.
@@ -131,7 +131,7 @@ pub fn upload_pack(repository: &BareRepository, request: &PackRequest) -> Result
     let Some(common) = negotiate(&git, request, &mut out)? else {
         return Ok(out);
     };
-    let walk = Walk {
+    let walk = ObjectWalk {
         wants: &roots,
         haves: &common,
         shallow_at_client: &request.shallow,

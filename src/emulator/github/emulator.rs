@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use super::data::{
-    AppCredentials, Delivery, Fault, FaultRule, Repository, Role, Urls, initial_database, random_text,
+    ActiveFault, AppCredentials, Delivery, FaultRule, Repository, Role, Urls, initial_database, random_text,
 };
 use super::error::EmulatorError;
 use super::mutations::Actor;
@@ -159,7 +159,7 @@ impl EmulatedGitHub {
 
     /// Makes the next matching requests fail.
     pub fn inject_fault(&self, rule: FaultRule) -> Result<(), EmulatorError> {
-        let fault = Fault::new(rule).map_err(EmulatorError::NotFound)?;
+        let fault = ActiveFault::new(rule).map_err(EmulatorError::NotFound)?;
         self.shared.with_db(|db| db.faults.push(fault));
         Ok(())
     }

@@ -229,6 +229,12 @@ impl EmulatedGitHub {
         self.deliveries_settled().await;
     }
 
+    /// Continues the requests that wait because of [`FaultKind::Hold`](super::FaultKind::Hold), and all later
+    /// ones.
+    pub fn release_held_requests(&self) {
+        self.shared.gate.open();
+    }
+
     /// Sends the newest delivery with this GUID again.
     pub async fn redeliver(&self, guid: &str) -> Result<(), EmulatorError> {
         let sent = self.shared.with_db(|db| redeliver_newest(db, guid, Timestamp::now()));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use futures_util::{StreamExt, stream};
 
-use super::conversation::{Fault, ScriptedCall, StopReason, Turn, TurnUsage};
+use super::conversation::{ScriptedCall, ScriptedStop, ScriptedTurn, TurnFault, TurnUsage};
 use super::request::ParsedRequest;
 use super::shared::Shared;
 
@@ -21,12 +21,12 @@ pub(super) struct ModelAnswer {
     pub text: String,
     /// Calls with ids that are unique within the conversation.
     pub calls: Vec<(String, ScriptedCall)>,
-    pub stop: Option<StopReason>,
+    pub stop: Option<ScriptedStop>,
     pub usage: TurnUsage,
 }
 
 impl ModelAnswer {
-    pub(super) fn new(turn: &Turn, number: usize, request: &ParsedRequest, usage: TurnUsage) -> Self {
+    pub(super) fn new(turn: &ScriptedTurn, number: usize, request: &ParsedRequest, usage: TurnUsage) -> Self {
         let calls = turn.calls.iter().enumerate();
         Self {
             model: request.model.clone(),
@@ -46,7 +46,7 @@ pub(super) fn stop_reason(
     answer: &ModelAnswer,
     end: &'static str,
     calls: &'static str,
-    name: impl Fn(StopReason) -> &'static str,
+    name: impl Fn(ScriptedStop) -> &'static str,
 ) -> &'static str {
     match answer.stop {
         Some(stop) => name(stop),
@@ -90,21 +90,23 @@ fn chunks(bytes: Vec<u8>) -> Vec<Bytes> {
 pub(super) fn body(
     shared: &Arc<Shared>,
     events: &[String],
-    fault: Option<&Fault>,
+    fault: Option<&TurnFault>,
     error: fn(&str) -> String,
 ) -> Body {
     let whole = events.concat().into_bytes();
     let half = || events[..events.len() / 2].concat().into_bytes();
     let (bytes, ending) = match fault {
-        Some(Fault::Cut { cut_after_bytes, cleanly, .. }) => {
+        Some(TurnFault::Cut { cut_after_bytes, cleanly, .. }) => {
             let ending = if *cleanly { BodyEnd::Clean } else { BodyEnd::Reset };
             (whole[..whole.len().min(*cut_after_bytes)].to_vec(), ending)
         }
-        Some(Fault::Stall { .. }) => (half(), BodyEnd::Silence),
-        Some(Fault::StreamError { stream_error, .. }) => {
+        Some(TurnFault::Stall { .. }) => (half(), BodyEnd::Silence),
+        Some(TurnFault::StreamError { stream_error, .. }) => {
             ([half(), error(stream_error).into_bytes()].concat(), BodyEnd::Clean)
         }
-        Some(Fault::Status { .. } | Fault::ContentType { .. }) | None => (whole, BodyEnd::Clean),
+        Some(TurnFault::Status { .. } | TurnFault::ContentType { .. } | TurnFault::Hold { .. }) | None => {
+            (whole, BodyEnd::Clean)
+        }
     };
     let stop = shared.stop.clone();
     let ending = stream::once(async move {
@@ -117,12 +119,23 @@ pub(super) fn body(
             }
         }
     });
+    let is_held = matches!(fault, Some(TurnFault::Hold { .. }));
+    let held = shared.clone();
+    let gate = stream::once(async move {
+        if is_held {
+            tokio::select! {
+                () = held.gate.opened() => {}
+                () = held.stop.cancelled() => {}
+            }
+        }
+        Ok(Bytes::new())
+    });
     let chunks = stream::iter(chunks(bytes)).then(async |chunk| {
         // Lets the connection send what it has, so that chunks arrive with these boundaries.
         tokio::task::yield_now().await;
         Ok(chunk)
     });
-    Body::from_stream(chunks.chain(ending.filter_map(std::future::ready)))
+    Body::from_stream(gate.chain(chunks).chain(ending.filter_map(std::future::ready)))
 }
 
 enum BodyEnd {

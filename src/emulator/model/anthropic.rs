@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::answer::{ModelAnswer, pieces, stop_reason};
-use super::conversation::StopReason;
-use super::request::{Message, ParsedRequest, PromptBlock, ToolCall, ToolDefinition};
+use super::conversation::ScriptedStop;
+use super::request::{ParsedRequest, PromptBlock, PromptMessage, PromptToolCall, ToolDefinition};
 
 /// How many cache breakpoints the real provider accepts in one request.
 const CACHE_BREAKPOINTS_MAX: usize = 4;
@@ -95,7 +95,7 @@ fn list<'a>(value: &'a Value, what: &str) -> Result<&'a [Value], String> {
     }
 }
 
-fn parse_user_message(content: &[Value]) -> Result<Vec<Message>, String> {
+fn parse_user_message(content: &[Value]) -> Result<Vec<PromptMessage>, String> {
     let mut results = Vec::new();
     let mut texts: Vec<&str> = Vec::new();
     for block in content {
@@ -111,12 +111,12 @@ fn parse_user_message(content: &[Value]) -> Result<Vec<Message>, String> {
             other => return Err(format!("a user message holds a block of type {other:?}")),
         }
     }
-    let results = (!results.is_empty()).then_some(Message::Results(results));
-    let text = (!texts.is_empty()).then(|| Message::User(texts.join("\n")));
+    let results = (!results.is_empty()).then_some(PromptMessage::Results(results));
+    let text = (!texts.is_empty()).then(|| PromptMessage::User(texts.join("\n")));
     Ok(results.into_iter().chain(text).collect())
 }
 
-fn parse_assistant_message(content: &[Value], blocks_before: usize) -> Result<Message, String> {
+fn parse_assistant_message(content: &[Value], blocks_before: usize) -> Result<PromptMessage, String> {
     let (mut text, mut calls, mut opaque) = (String::new(), Vec::new(), Vec::new());
     for block in content {
         match block["type"].as_str() {
@@ -130,7 +130,7 @@ fn parse_assistant_message(content: &[Value], blocks_before: usize) -> Result<Me
                 if !block["input"].is_object() {
                     return Err("tool_use.input: Input should be a valid dictionary".to_owned());
                 }
-                calls.push(ToolCall {
+                calls.push(PromptToolCall {
                     id: id.to_owned(),
                     name: block["name"].as_str().unwrap_or_default().to_owned(),
                     arguments: block["input"].to_string(),
@@ -140,7 +140,7 @@ fn parse_assistant_message(content: &[Value], blocks_before: usize) -> Result<Me
             other => return Err(format!("an assistant message holds a block of type {other:?}")),
         }
     }
-    Ok(Message::Assistant { text, calls, opaque, blocks_before })
+    Ok(PromptMessage::Assistant { text, calls, opaque, blocks_before })
 }
 
 fn text_of(block: &Value) -> Result<&str, String> {
@@ -208,8 +208,8 @@ pub(super) fn events(answer: &ModelAnswer) -> Vec<String> {
         block(start, typed("input_json_delta", "partial_json", &call.arguments_text()));
     }
     let stop = stop_reason(answer, "end_turn", "tool_use", |stop| match stop {
-        StopReason::OutputLimit => "max_tokens",
-        StopReason::Refusal => "refusal",
+        ScriptedStop::OutputLimit => "max_tokens",
+        ScriptedStop::Refusal => "refusal",
     });
     emit(
         "message_delta",

@@ -23,9 +23,9 @@ pub struct Conversation {
     pub brief_model: Option<String>,
     /// Answers to requests without tools; the first whose expectations hold is sent.
     #[serde(default)]
-    pub brief: Vec<Turn>,
+    pub brief: Vec<ScriptedTurn>,
     /// Answers to requests with tools, by the number of assistant messages in the request.
-    pub turns: Vec<Turn>,
+    pub turns: Vec<ScriptedTurn>,
     /// The answers after the last turn.
     #[serde(default)]
     pub afterwards: Afterwards,
@@ -37,7 +37,7 @@ pub struct Conversation {
 /// One answer.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Turn {
+pub struct ScriptedTurn {
     /// What the request must and must not contain.
     pub expect: Expectation,
     /// Reasoning; Anthropic's format only.
@@ -49,9 +49,9 @@ pub struct Turn {
     /// Token counts; computed from sizes by default.
     pub usage: Option<TurnUsage>,
     /// Why the answer ends, if that does not follow from `calls`.
-    pub stop: Option<StopReason>,
+    pub stop: Option<ScriptedStop>,
     /// A fault of the first attempts.
-    pub fault: Option<Fault>,
+    pub fault: Option<TurnFault>,
 }
 
 /// What a request must and must not contain.
@@ -108,7 +108,7 @@ pub struct TurnUsage {
 /// Why an answer ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum StopReason {
+pub enum ScriptedStop {
     /// It reached the output limit.
     OutputLimit,
     /// The model refuses.
@@ -129,7 +129,7 @@ pub enum Afterwards {
 /// How an answer fails, for the first `times` attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
-pub enum Fault {
+pub enum TurnFault {
     /// An error status instead of the answer.
     Status {
         /// HTTP status.
@@ -163,6 +163,16 @@ pub enum Fault {
         #[serde(default = "once")]
         times: u32,
     },
+    /// The answer is sent when [`release_held_answers`] is called.
+    ///
+    /// [`release_held_answers`]: super::EmulatedProvider::release_held_answers
+    Hold {
+        /// Must be true.
+        hold: bool,
+        /// For how many attempts.
+        #[serde(default = "once")]
+        times: u32,
+    },
     /// A page instead of the answer.
     ContentType {
         /// Its content type.
@@ -185,13 +195,14 @@ fn once() -> u32 {
     1
 }
 
-impl Fault {
+impl TurnFault {
     /// For how many attempts it lasts.
     pub(super) fn times(&self) -> u32 {
         match self {
             Self::Status { times, .. }
             | Self::Cut { times, .. }
             | Self::Stall { times, .. }
+            | Self::Hold { times, .. }
             | Self::ContentType { times, .. }
             | Self::StreamError { times, .. } => *times,
         }
@@ -241,8 +252,8 @@ impl Conversation {
         if conversation.turns.is_empty() && conversation.brief.is_empty() {
             return contradiction("turns".to_owned(), "there are none");
         }
-        let named = |list: &'static str, turns| -> Vec<(String, &Turn)> {
-            let turns: &Vec<Turn> = turns;
+        let named = |list: &'static str, turns| -> Vec<(String, &ScriptedTurn)> {
+            let turns: &Vec<ScriptedTurn> = turns;
             turns.iter().enumerate().map(|(index, turn)| (format!("{list}[{index}]"), turn)).collect()
         };
         let all = [named("brief", &conversation.brief), named("turns", &conversation.turns)].concat();
@@ -253,15 +264,17 @@ impl Conversation {
             if turn.calls.iter().any(|call| call.arguments.is_some() && call.raw_arguments.is_some()) {
                 return contradiction(place, "a call has both arguments and raw_arguments");
             }
-            if matches!(turn.fault, Some(Fault::Stall { stall: false, .. })) {
-                return contradiction(place, "\"stall\": false is not a fault; leave it out");
+            if let Some(TurnFault::Stall { stall: false, .. } | TurnFault::Hold { hold: false, .. }) =
+                turn.fault
+            {
+                return contradiction(place, "a fault of `false` is not a fault; leave it out");
             }
         }
         Ok(conversation)
     }
 
     /// The answer to a request with tools that holds `assistant_messages` messages of the model.
-    pub(super) fn turn(&self, assistant_messages: usize) -> Option<&Turn> {
+    pub(super) fn turn(&self, assistant_messages: usize) -> Option<&ScriptedTurn> {
         match self.afterwards {
             Afterwards::Error => self.turns.get(assistant_messages),
             Afterwards::RepeatLast => self.turns.get(assistant_messages).or(self.turns.last()),
@@ -285,7 +298,7 @@ mod tests {
         ]}"#;
         let conversation = Conversation::from_json(text).unwrap();
         let times: Vec<_> =
-            conversation.turns.iter().filter_map(|turn| turn.fault.as_ref()).map(Fault::times).collect();
+            conversation.turns.iter().filter_map(|turn| turn.fault.as_ref()).map(TurnFault::times).collect();
         assert_eq!(times, [2, 1, 1, 1, 1]);
         assert_eq!(conversation.turn(99), conversation.turns.last());
         assert_eq!(conversation.turns[5].calls[0].arguments_text(), "{}");

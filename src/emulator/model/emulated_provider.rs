@@ -74,6 +74,17 @@ impl EmulatedProvider {
         self.shared.memory().requests.clone()
     }
 
+    /// The number of recorded requests.
+    pub fn request_count(&self) -> usize {
+        self.shared.memory().requests.len()
+    }
+
+    /// Continues the answers that wait because of [`TurnFault::Hold`](super::TurnFault::Hold), and all later
+    /// ones.
+    pub fn release_held_answers(&self) {
+        self.shared.gate.open();
+    }
+
     /// The rejected requests so far, each as a message.
     pub fn violations(&self) -> Vec<String> {
         self.shared.memory().violations.clone()

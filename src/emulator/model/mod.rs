@@ -37,7 +37,8 @@
 //! - `fault`, for the first `times` (default 1) requests for this turn in each conversation:
 //!   `{"status": 529, "retry_after": 1, "message": "…"}`, `{"cut_after_bytes": 100}` (connection
 //!   reset; with `"cleanly": true` a proper end of the body), `{"stall": true}` (silence after half
-//!   the answer), `{"content_type": "text/html"}`, `{"stream_error": "overloaded_error"}`.
+//!   the answer), `{"hold": true}` (silence until the test releases it), `{"content_type": "text/html"}`,
+//!   `{"stream_error": "overloaded_error"}`.
 //! - `afterwards`: after the last turn, `error` (default: 400 and a violation) or `repeat_last`.
 //! - `context_tokens`: a longer prompt is answered as too long, which is not a violation. Default: unlimited.
 //! - Reasoning is signed with everything before it; a change there is a violation. So is a conversation
@@ -57,8 +58,8 @@ mod shared;
 mod usage;
 
 pub use conversation::{
-    Afterwards, Conversation, Expectation, Fault, InvalidConversation, ScriptedCall, StopReason, Turn,
-    TurnUsage,
+    Afterwards, Conversation, Expectation, InvalidConversation, ScriptedCall, ScriptedStop, ScriptedTurn,
+    TurnFault, TurnUsage,
 };
 pub use emulated_provider::EmulatedProvider;
 pub use provider::Provider;

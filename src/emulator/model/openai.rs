@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::answer::{ModelAnswer, pieces, stop_reason};
-use super::conversation::StopReason;
-use super::request::{Message, ParsedRequest, PromptBlock, ToolCall, ToolDefinition};
+use super::conversation::ScriptedStop;
+use super::request::{ParsedRequest, PromptBlock, PromptMessage, PromptToolCall, ToolDefinition};
 
 /// Parses a request. The error names the rule of the format that it violates.
 pub(super) fn parse_request(body: &Value) -> Result<ParsedRequest, String> {
@@ -35,15 +35,17 @@ pub(super) fn parse_request(body: &Value) -> Result<ParsedRequest, String> {
         let text = || message["content"].as_str().map(str::to_owned);
         match message["role"].as_str() {
             Some("system" | "developer") if index == 0 => request.system = text().unwrap_or_default(),
-            Some("user") => request.messages.push(Message::User(text().ok_or("a user message has no text")?)),
+            Some("user") => {
+                request.messages.push(PromptMessage::User(text().ok_or("a user message has no text")?))
+            }
             Some("assistant") => request.messages.push(parse_assistant_message(message, blocks_before)?),
             Some("tool") => {
                 let id = message["tool_call_id"].as_str().unwrap_or_default().to_owned();
                 let result = (id, text().ok_or("a tool message has no text")?);
                 match request.messages.last_mut() {
-                    Some(Message::Results(results)) => results.push(result),
-                    Some(Message::User(_) | Message::Assistant { .. }) | None => {
-                        request.messages.push(Message::Results(vec![result]));
+                    Some(PromptMessage::Results(results)) => results.push(result),
+                    Some(PromptMessage::User(_) | PromptMessage::Assistant { .. }) | None => {
+                        request.messages.push(PromptMessage::Results(vec![result]));
                     }
                 }
             }
@@ -53,7 +55,7 @@ pub(super) fn parse_request(body: &Value) -> Result<ParsedRequest, String> {
     Ok(request)
 }
 
-fn parse_assistant_message(message: &Value, blocks_before: usize) -> Result<Message, String> {
+fn parse_assistant_message(message: &Value, blocks_before: usize) -> Result<PromptMessage, String> {
     let text = message["content"].as_str().unwrap_or_default().to_owned();
     let mut calls = Vec::new();
     for call in message["tool_calls"].as_array().into_iter().flatten() {
@@ -62,7 +64,7 @@ fn parse_assistant_message(message: &Value, blocks_before: usize) -> Result<Mess
         if !serde_json::from_str::<Value>(arguments).is_ok_and(|value| value.is_object()) {
             return Err(format!("the arguments {arguments:?} are not a JSON object"));
         }
-        calls.push(ToolCall {
+        calls.push(PromptToolCall {
             id: call["id"].as_str().unwrap_or_default().to_owned(),
             name: call["function"]["name"].as_str().unwrap_or_default().to_owned(),
             arguments: arguments.to_owned(),
@@ -71,7 +73,7 @@ fn parse_assistant_message(message: &Value, blocks_before: usize) -> Result<Mess
     if text.is_empty() && calls.is_empty() {
         return Err("an assistant message has neither content nor tool_calls".to_owned());
     }
-    Ok(Message::Assistant { text, calls, opaque: Vec::new(), blocks_before })
+    Ok(PromptMessage::Assistant { text, calls, opaque: Vec::new(), blocks_before })
 }
 
 /// The events of an answer, in order.
@@ -88,7 +90,7 @@ pub(super) fn events(answer: &ModelAnswer) -> Vec<String> {
         let choice = json!({ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason });
         emit(json!([choice]), Value::Null);
     };
-    let is_refusal = answer.stop == Some(StopReason::Refusal);
+    let is_refusal = answer.stop == Some(ScriptedStop::Refusal);
     delta(json!({ "role": "assistant", "content": null, "refusal": null }), Value::Null);
     for piece in pieces(&answer.text) {
         let field = if is_refusal { "refusal" } else { "content" };
@@ -104,10 +106,10 @@ pub(super) fn events(answer: &ModelAnswer) -> Vec<String> {
         }
     }
     let stop = stop_reason(answer, "stop", "tool_calls", |stop| match stop {
-        StopReason::OutputLimit => "length",
+        ScriptedStop::OutputLimit => "length",
         // With text, `refusal` holds it; without, the content filter removed it.
-        StopReason::Refusal if answer.text.is_empty() => "content_filter",
-        StopReason::Refusal => "stop",
+        ScriptedStop::Refusal if answer.text.is_empty() => "content_filter",
+        ScriptedStop::Refusal => "stop",
     });
     delta(json!({}), stop.into());
     let usage = answer.usage;

@@ -12,7 +12,7 @@ pub(super) struct ParsedRequest {
     pub model: String,
     pub system: String,
     pub tools: Vec<ToolDefinition>,
-    pub messages: Vec<Message>,
+    pub messages: Vec<PromptMessage>,
     /// Whether the wire format carries reasoning.
     pub carries_reasoning: bool,
     /// Tools, system prompt and messages, in the order in which a provider reads them.
@@ -42,11 +42,11 @@ pub(super) struct ToolDefinition {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Message {
+pub(super) enum PromptMessage {
     User(String),
     Assistant {
         text: String,
-        calls: Vec<ToolCall>,
+        calls: Vec<PromptToolCall>,
         opaque: Vec<Value>,
         /// How many blocks of the request come before it.
         blocks_before: usize,
@@ -56,13 +56,13 @@ pub(super) enum Message {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct ToolCall {
+pub(super) struct PromptToolCall {
     pub id: String,
     pub name: String,
     pub arguments: String,
 }
 
-impl Message {
+impl PromptMessage {
     /// All its text.
     pub(super) fn text(&self) -> String {
         match self {
@@ -81,7 +81,8 @@ impl Message {
 impl ParsedRequest {
     /// The index of the turn that answers this request: the number of assistant messages.
     pub(super) fn turn_index(&self) -> usize {
-        let assistant = self.messages.iter().filter(|message| matches!(message, Message::Assistant { .. }));
+        let assistant =
+            self.messages.iter().filter(|message| matches!(message, PromptMessage::Assistant { .. }));
         self.turns_before() + assistant.count()
     }
 
@@ -114,11 +115,10 @@ impl ParsedRequest {
         let differs = |at: &usize| earlier[*at] != now[*at];
         let Some(first) = (0..earlier.len()).find(differs) else { return Some(false) };
         let is_handle = |at: usize| match &self.messages[at] {
-            Message::Results(results) => results.iter().any(|(_, text)| text.contains(HANDLE)),
-            Message::User(_) | Message::Assistant { .. } => false,
+            PromptMessage::Results(results) => results.iter().any(|(_, text)| text.contains(HANDLE)),
+            PromptMessage::User(_) | PromptMessage::Assistant { .. } => false,
         };
-        let has_reasoning =
-            |message: &Message| matches!(message, Message::Assistant { opaque, .. } if !opaque.is_empty());
+        let has_reasoning = |message: &PromptMessage| matches!(message, PromptMessage::Assistant { opaque, .. } if !opaque.is_empty());
         let allowed = (first..earlier.len()).filter(differs).all(is_handle);
         // Signed reasoning is bound to everything before it.
         (allowed && !self.messages[first..].iter().any(has_reasoning)).then_some(true)
@@ -126,7 +126,7 @@ impl ParsedRequest {
 
     /// A fingerprint of each message.
     pub(super) fn message_fingerprints(&self) -> Vec<u64> {
-        let fingerprint = |message: &Message| {
+        let fingerprint = |message: &PromptMessage| {
             let mut hasher = DefaultHasher::new();
             message.text().hash(&mut hasher);
             hasher.finish()
@@ -134,11 +134,11 @@ impl ParsedRequest {
         self.messages.iter().map(fingerprint).collect()
     }
 
-    /// The first message, by which conversations are told apart.
+    /// The first message, which identifies the conversation.
     pub(super) fn conversation_key(&self) -> String {
         match self.messages.first() {
-            Some(Message::User(text)) => text.clone(),
-            Some(Message::Assistant { .. } | Message::Results(_)) | None => String::new(),
+            Some(PromptMessage::User(text)) => text.clone(),
+            Some(PromptMessage::Assistant { .. } | PromptMessage::Results(_)) | None => String::new(),
         }
     }
 
@@ -151,8 +151,8 @@ impl ParsedRequest {
 
     /// The first expectation that does not hold.
     pub(super) fn unmet_expectation(&self, expect: &Expectation) -> Option<String> {
-        let last = self.messages.last().map(Message::text).unwrap_or_default();
-        let messages = self.messages.iter().map(Message::text);
+        let last = self.messages.last().map(PromptMessage::text).unwrap_or_default();
+        let messages = self.messages.iter().map(PromptMessage::text);
         let all = std::iter::once(self.system.clone()).chain(messages).collect::<Vec<_>>().join("\n");
         let missing = |text: &str, from: &str| format!("{text:?} is not in the {from}");
         expect

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::anthropic::thinking_block;
 use super::conversation::Conversation;
-use super::request::{Message, ParsedRequest};
+use super::request::{ParsedRequest, PromptMessage};
 
 impl ParsedRequest {
     /// The first rule that the request violates.
@@ -40,30 +40,30 @@ impl ParsedRequest {
     /// message.
     fn violated_order_rule(&self) -> Option<String> {
         let mut open: Vec<&str> = Vec::new();
-        let mut previous: Option<&Message> = None;
+        let mut previous: Option<&PromptMessage> = None;
         for message in &self.messages {
             match (message, previous) {
-                (Message::Results(results), _) => {
+                (PromptMessage::Results(results), _) => {
                     for (id, _) in results {
                         let Some(position) = open.iter().position(|call| call == id) else {
                             return Some(format!(
-                                "the result for {id:?} has no open call, or is the second one"
+                                "the result for {id:?} has no open call, or is a second one"
                             ));
                         };
                         open.remove(position);
                     }
                 }
-                (Message::User(_) | Message::Assistant { .. }, _) if !open.is_empty() => {
-                    return Some(format!("the call {:?} got no result", open[0]));
+                (PromptMessage::User(_) | PromptMessage::Assistant { .. }, _) if !open.is_empty() => {
+                    return Some(format!("the call {:?} has no result", open[0]));
                 }
-                (Message::User(_), _) => {}
-                (Message::Assistant { .. }, None) => {
-                    return Some("the conversation begins with the model".to_owned());
+                (PromptMessage::User(_), _) => {}
+                (PromptMessage::Assistant { .. }, None) => {
+                    return Some("the first message is an assistant message".to_owned());
                 }
-                (Message::Assistant { .. }, Some(Message::Assistant { .. })) => {
-                    return Some("the model speaks twice in a row".to_owned());
+                (PromptMessage::Assistant { .. }, Some(PromptMessage::Assistant { .. })) => {
+                    return Some("two assistant messages follow each other".to_owned());
                 }
-                (Message::Assistant { calls, .. }, Some(_)) => {
+                (PromptMessage::Assistant { calls, .. }, Some(_)) => {
                     open = calls.iter().map(|call| call.id.as_str()).collect();
                     let mut ids = open.clone();
                     ids.sort_unstable();
@@ -77,9 +77,11 @@ impl ParsedRequest {
         }
         match previous {
             None => Some("there are no messages".to_owned()),
-            Some(Message::Assistant { .. }) => Some("the model spoke last".to_owned()),
-            Some(Message::User(_) | Message::Results(_)) => {
-                open.first().map(|call| format!("the call {call:?} got no result"))
+            Some(PromptMessage::Assistant { .. }) => {
+                Some("the last message is an assistant message".to_owned())
+            }
+            Some(PromptMessage::User(_) | PromptMessage::Results(_)) => {
+                open.first().map(|call| format!("the call {call:?} has no result"))
             }
         }
     }
@@ -90,8 +92,8 @@ impl ParsedRequest {
             return None;
         }
         let assistant = self.messages.iter().filter_map(|message| match message {
-            Message::Assistant { opaque, blocks_before, .. } => Some((opaque, blocks_before)),
-            Message::User(_) | Message::Results(_) => None,
+            PromptMessage::Assistant { opaque, blocks_before, .. } => Some((opaque, blocks_before)),
+            PromptMessage::User(_) | PromptMessage::Results(_) => None,
         });
         let fingerprints = self.fingerprints();
         assistant.zip(self.turns_before()..).find_map(|((opaque, blocks_before), number)| {
@@ -107,15 +109,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::request::{ToolCall, ToolDefinition};
+    use crate::model::request::{PromptToolCall, ToolDefinition};
 
-    fn user(text: &str) -> Message {
-        Message::User(text.into())
+    fn user(text: &str) -> PromptMessage {
+        PromptMessage::User(text.into())
     }
 
-    fn model(ids: &[&str]) -> Message {
-        let call = |id: &&str| ToolCall { id: (*id).into(), name: "search".into(), arguments: "{}".into() };
-        Message::Assistant {
+    fn model(ids: &[&str]) -> PromptMessage {
+        let call =
+            |id: &&str| PromptToolCall { id: (*id).into(), name: "search".into(), arguments: "{}".into() };
+        PromptMessage::Assistant {
             text: "x".into(),
             calls: ids.iter().map(call).collect(),
             opaque: vec![],
@@ -123,11 +126,11 @@ mod tests {
         }
     }
 
-    fn results(ids: &[&str]) -> Message {
-        Message::Results(ids.iter().map(|id| ((*id).into(), "r".into())).collect())
+    fn results(ids: &[&str]) -> PromptMessage {
+        PromptMessage::Results(ids.iter().map(|id| ((*id).into(), "r".into())).collect())
     }
 
-    fn violated(messages: Vec<Message>) -> Option<String> {
+    fn violated(messages: Vec<PromptMessage>) -> Option<String> {
         let conversation = Conversation::from_json(r#"{"model": "m", "turns": [{"say": "x"}]}"#).unwrap();
         ParsedRequest { messages, ..ParsedRequest::default() }.violated_rule(&conversation)
     }

@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 use super::answer::{ModelAnswer, body};
-use super::conversation::{Fault, Turn};
+use super::conversation::{ScriptedTurn, TurnFault};
 use super::provider::Provider;
 use super::request::ParsedRequest;
 use super::shared::{RecordedRequest, Shared};
@@ -114,7 +114,7 @@ fn answer(shared: &Arc<Shared>, provider: Provider, has_key: bool, request: &[u8
     let counted = memory.cache.count(provider, &parsed, turn);
     let usage = turn.usage.unwrap_or(counted);
     let status = match fault {
-        Some(Fault::Status { status, .. }) => *status,
+        Some(TurnFault::Status { status, .. }) => *status,
         _ => 200,
     };
     memory.record(RecordedRequest { provider, turn: Some(number), status, body: request });
@@ -123,7 +123,7 @@ fn answer(shared: &Arc<Shared>, provider: Provider, has_key: bool, request: &[u8
 }
 
 /// The turn that answers the request. The error says why there is none.
-fn choose<'a>(shared: &'a Shared, parsed: &ParsedRequest, number: usize) -> Result<&'a Turn, String> {
+fn choose<'a>(shared: &'a Shared, parsed: &ParsedRequest, number: usize) -> Result<&'a ScriptedTurn, String> {
     if parsed.tools.is_empty() {
         let brief = &shared.conversation.brief;
         return brief.iter().find(|turn| parsed.unmet_expectation(&turn.expect).is_none()).ok_or_else(|| {
@@ -140,9 +140,14 @@ fn choose<'a>(shared: &'a Shared, parsed: &ParsedRequest, number: usize) -> Resu
     }
 }
 
-fn send(shared: &Arc<Shared>, provider: Provider, answer: &ModelAnswer, fault: Option<&Fault>) -> Response {
+fn send(
+    shared: &Arc<Shared>,
+    provider: Provider,
+    answer: &ModelAnswer,
+    fault: Option<&TurnFault>,
+) -> Response {
     match fault {
-        Some(Fault::Status { status, message, retry_after, .. }) => {
+        Some(TurnFault::Status { status, message, retry_after, .. }) => {
             let message = message.as_deref().unwrap_or("emulated");
             let mut response = error_response(provider, *status, message);
             if let Some(seconds) = retry_after {
@@ -150,10 +155,16 @@ fn send(shared: &Arc<Shared>, provider: Provider, answer: &ModelAnswer, fault: O
             }
             response
         }
-        Some(Fault::ContentType { content_type, .. }) => {
+        Some(TurnFault::ContentType { content_type, .. }) => {
             response(200, content_type, Body::from("<html>Sign in to continue</html>"))
         }
-        Some(Fault::Cut { .. } | Fault::Stall { .. } | Fault::StreamError { .. }) | None => {
+        Some(
+            TurnFault::Cut { .. }
+            | TurnFault::Stall { .. }
+            | TurnFault::Hold { .. }
+            | TurnFault::StreamError { .. },
+        )
+        | None => {
             let body = match provider {
                 Provider::Anthropic => {
                     body(shared, &anthropic::events(answer), fault, anthropic::error_event)

@@ -6,10 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::conversation::{Conversation, Fault, Turn};
+use super::conversation::{Conversation, ScriptedTurn, TurnFault};
 use super::provider::Provider;
 use super::request::ParsedRequest;
 use super::usage::PromptCache;
+use crate::gate::Gate;
 
 /// How many requests are recorded; older ones are dropped.
 const REQUESTS_KEPT_MAX: usize = 1_000;
@@ -33,12 +34,14 @@ pub struct RecordedRequest {
 pub(super) struct Shared {
     pub(super) conversation: Conversation,
     pub(super) stop: CancellationToken,
-    memory: Mutex<Memory>,
+    /// Held answers wait here.
+    pub(super) gate: Gate,
+    memory: Mutex<ProviderMemory>,
 }
 
 /// A memory of earlier requests. The text of an answer does not depend on it.
 #[derive(Default)]
-pub(super) struct Memory {
+pub(super) struct ProviderMemory {
     pub(super) requests: Vec<RecordedRequest>,
     pub(super) violations: Vec<String>,
     /// How often each turn of each conversation was requested, for faults that pass.
@@ -56,15 +59,15 @@ pub(super) struct Memory {
 
 impl Shared {
     pub(super) fn new(conversation: Conversation, stop: CancellationToken) -> Self {
-        Self { conversation, stop, memory: Mutex::new(Memory::default()) }
+        Self { conversation, stop, gate: Gate::default(), memory: Mutex::new(ProviderMemory::default()) }
     }
 
-    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+    pub(super) fn memory(&self) -> MutexGuard<'_, ProviderMemory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Memory {
+impl ProviderMemory {
     /// Records a request.
     pub(super) fn record(&mut self, request: RecordedRequest) {
         if self.requests.len() >= REQUESTS_KEPT_MAX {
@@ -103,8 +106,8 @@ impl Memory {
         &mut self,
         request: &ParsedRequest,
         number: usize,
-        turn: &'a Turn,
-    ) -> Option<&'a Fault> {
+        turn: &'a ScriptedTurn,
+    ) -> Option<&'a TurnFault> {
         let fault = turn.fault.as_ref()?;
         let key = (request.conversation_key(), request.tools.is_empty(), number);
         let attempts = self.attempts.entry(key).or_default();

@@ -4,9 +4,9 @@
 
 use std::collections::HashSet;
 
-use super::conversation::{Turn, TurnUsage};
+use super::conversation::{ScriptedTurn, TurnUsage};
+use super::provider::Provider;
 use super::request::{ParsedRequest, PromptBlock};
-use crate::model::Provider;
 
 const BYTES_PER_TOKEN: u64 = 4;
 /// OpenAI caches prompts from 1,024 tokens on, in steps of 128.
@@ -29,7 +29,12 @@ pub(super) fn tokens(blocks: &[PromptBlock]) -> u64 {
 
 impl PromptCache {
     /// The counts of an answer to `request`, whose prompt is cached.
-    pub(super) fn count(&mut self, provider: Provider, request: &ParsedRequest, turn: &Turn) -> TurnUsage {
+    pub(super) fn count(
+        &mut self,
+        provider: Provider,
+        request: &ParsedRequest,
+        turn: &ScriptedTurn,
+    ) -> TurnUsage {
         let calls =
             turn.calls.iter().map(|call| call.tool.len() + call.arguments_text().len()).sum::<usize>();
         let reasoning = turn.think.as_ref().map_or(0, String::len);

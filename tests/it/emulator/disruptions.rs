@@ -84,3 +84,12 @@ async fn deliveries_are_duplicated_and_reordered() {
     let guid = |index: usize| taken[index].headers["x-github-delivery"].clone();
     assert_eq!(guid(0), guid(1));
 }
+
+#[tokio::test]
+async fn former_name_of_the_disruptions_route_still_works() {
+    let test = EmulatorTest::start().await;
+    let address = format!("{}_emulator/upheavals", test.github.url());
+    let reply = test.client.post(address).json(&json!("archive")).send().await.unwrap();
+    assert_eq!(reply.status(), 200);
+    assert_eq!(test.github.state()["repositories"][0]["archived"], true);
+}

@@ -1,4 +1,4 @@
-//! Chromium, driven through ChromeDriver by the few commands of WebDriver that the stories need.
+//! Chromium, driven through ChromeDriver with the few WebDriver commands that the stories need.
 //! Source: w3.org/TR/webdriver2.
 
 use std::process::Stdio;
@@ -101,13 +101,13 @@ impl Chromium {
         self.ask(&format!("element/{element}/text"), None).await.as_str().unwrap().to_owned()
     }
 
-    /// What a style comes to: shows whether the style sheet was taken.
+    /// The computed style, which shows whether the style sheet was loaded.
     pub async fn style(&self, selector: &str, property: &str) -> String {
         let element = self.element(selector).await;
         self.ask(&format!("element/{element}/css/{property}"), None).await.as_str().unwrap().to_owned()
     }
 
-    /// Waits until the address holds `part`.
+    /// Waits until the address contains `part`.
     pub async fn until_at(&self, part: &str) {
         let waited = tokio::time::timeout(WAIT_MAX, async {
             while !self.address().await.contains(part) {
@@ -122,7 +122,7 @@ impl Chromium {
         );
     }
 
-    /// A picture of the window, kept where `MENDWRIGHT_TEST_SCREENSHOTS` says, if it says.
+    /// A screenshot of the window, saved in the directory of `MENDWRIGHT_TEST_SCREENSHOTS`, if it is set.
     pub async fn picture(&self, name: &str) {
         let picture = self.ask("screenshot", None).await;
         let bytes = base64::engine::general_purpose::STANDARD.decode(picture.as_str().unwrap()).unwrap();

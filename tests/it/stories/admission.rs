@@ -21,7 +21,7 @@ async fn an_issue_that_an_open_pull_request_fixes_is_left_to_it() {
     let number = world.github.open_pull_request("mine", "Mine", body, "octo-writer").await.unwrap();
     let said = refused(&world).await;
     let first = said.lines().find(|line| line.starts_with("###")).unwrap_or_default();
-    insta::assert_snapshot!(first, @"### Cancelled: the open pull request ＃2 by `octo-writer` fixes this issue already; once it is closed, or no longer linked to the issue, the issue can be tried");
+    insta::assert_snapshot!(first, @"### Called off: the open pull request ＃2 by `octo-writer` fixes this issue already; close it, or remove its link to the issue, to start work here");
     assert_eq!(world.pulls().len(), 1);
 
     // Once it is closed, the issue can be tried.

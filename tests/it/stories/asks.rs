@@ -125,7 +125,7 @@ async fn an_answer_whose_success_was_not_heard_is_not_given_twice() {
     };
     world.github.inject_fault(rule(limited)).unwrap();
     say(&world, "/agent-fix status", "octo-maintainer").await;
-    world.until("the wait", |world| world.log().contains("a command waits for GitHub")).await;
+    world.until("the wait", |world| world.log().contains("command deferred")).await;
     world.kill_service().await;
     world.start_service().await;
     assert!(answered(&world, 2).await.contains("no job for this issue yet"));

@@ -3,7 +3,7 @@
 use mendwright::domain::{IssueNumber, Job, JobState, Login};
 use mendwright::github::{GitHubConnection, OctocrabGitHub};
 use mendwright::store::{SqliteStore, Store};
-use mendwright::worker::{Approval, release};
+use mendwright::worker::{Approval, approve};
 use mendwright_emulator::github::{FaultKind, FaultRule};
 
 use crate::support::World;
@@ -49,7 +49,7 @@ async fn publish(world: &World, by: &str) -> Approval {
     let by: Login = by.parse().unwrap();
     let now = jiff::Timestamp::now();
     let outcome =
-        release(&github, &store, at, IssueNumber(world.issue), (&by, false), &[], now).await.unwrap();
+        approve(&github, &store, at, IssueNumber(world.issue), (&by, false), &[], now).await.unwrap();
     store.close().await;
     outcome
 }
@@ -73,10 +73,10 @@ async fn what_is_verified_is_shown_and_pushed_only_after_a_writer_says_so() {
 
     let refused = publish(&world, "octo-triager").await;
     assert!(matches!(&refused, Approval::Refused(why) if why.contains("write access")), "{refused:?}");
-    assert!(matches!(publish(&world, "octo-writer").await, Approval::Released(_)));
+    assert!(matches!(publish(&world, "octo-writer").await, Approval::Approved(_)));
     // Said again at once: it goes out once.
     let again = publish(&world, "octo-writer").await;
-    assert_eq!(again, Approval::NothingHeld);
+    assert_eq!(again, Approval::NothingToApprove);
     ended(&world, 2).await;
     let pulls = world.pulls();
     assert_eq!((pulls.len(), branches(&world)), (1, 2), "{}", world.log());
@@ -84,7 +84,7 @@ async fn what_is_verified_is_shown_and_pushed_only_after_a_writer_says_so() {
     assert_eq!(pulls[0]["head_sha"], head.as_str(), "another commit than the one shown");
     assert_eq!(world.provider.requests().len(), 3, "the model was asked again");
     assert_eq!(world.repository()["check_runs"].as_array().unwrap().len(), 1);
-    assert_eq!(publish(&world, "octo-writer").await, Approval::NothingHeld);
+    assert_eq!(publish(&world, "octo-writer").await, Approval::NothingToApprove);
     world.end().await;
 }
 
@@ -102,7 +102,7 @@ async fn the_operator_s_hold_holds_and_a_crash_while_publishing_publishes_once()
         kind: FaultKind::Delay { seconds: 3.0 },
     };
     world.github.inject_fault(hang).unwrap();
-    assert!(matches!(publish(&world, "octo-maintainer").await, Approval::Released(_)));
+    assert!(matches!(publish(&world, "octo-maintainer").await, Approval::Approved(_)));
     world.until("the branch", |world| branches(world) == 2).await;
     world.kill_service().await;
     world.start_service_with_environment(&[("MENDWRIGHT_GITHUB_PUBLISH", "hold")]).await;
@@ -125,9 +125,9 @@ async fn a_base_that_has_gone_on_meanwhile_is_told_and_a_closed_issue_publishes_
     let refused = publish(&world, "octo-maintainer").await;
     assert_eq!(refused, Approval::Refused("the issue is closed".to_owned()));
     world.github.reopen_issue(world.issue, "octo-maintainer").await.unwrap();
-    assert!(matches!(publish(&world, "octo-maintainer").await, Approval::Released(_)));
+    assert!(matches!(publish(&world, "octo-maintainer").await, Approval::Approved(_)));
     ended(&world, 2).await;
     let body = world.pulls()[0]["body"].to_string();
-    assert!(body.contains("the base branch has gone on since"), "{body}");
+    assert!(body.contains("the base branch moved since"), "{body}");
     world.end().await;
 }

@@ -57,7 +57,7 @@ async fn a_delivery_that_failed_before_two_hundred_others_is_asked_for_again() {
     world.start_service_reconciling("3600").await;
     ended(&world, 1).await;
     assert_eq!(world.pulls().len(), 1);
-    assert!(world.log().contains("asked GitHub to deliver again"), "{}", world.log());
+    assert!(world.log().contains("redelivery requested"), "{}", world.log());
     assert_eq!(pages(&world, "/app/hook/deliveries?").len(), 3);
     world.end().await;
 }
@@ -95,7 +95,7 @@ async fn an_issue_behind_two_hundred_others_with_the_label_is_found() {
         admin(&world, "issues", issue).await;
     }
     world.start_service_reconciling("1").await;
-    let found = "found a label that no webhook told of";
+    let found = "missed label recovered";
     world.until("each is found", |world| world.log().matches(found).count() == MANY + 1).await;
     assert!(pages(&world, "/issues?").iter().any(|path| path.contains("page=3")));
     world.end().await;

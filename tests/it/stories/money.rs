@@ -136,7 +136,7 @@ async fn dollars_that_cannot_be_held_are_refused_at_the_start_and_tokens_only_is
     assert!(!world.log().contains("no price is known"), "{}", world.log());
     world.start_service().await;
     assert!(
-        world.log().contains("no price is known for scripted-1: tokens only are counted"),
+        world.log().contains("no price is known for scripted-1: only tokens are counted"),
         "{}",
         world.log()
     );

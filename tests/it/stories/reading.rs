@@ -46,9 +46,9 @@ async fn only_what_writers_wrote_before_the_label_and_nobody_changed_reaches_the
     let words = left_out.join("\n").replace(&comments[0].comment.to_string(), "N");
     insta::assert_snapshot!(words, @r"
     of the comment N by octo-writer: 1 HTML comment(s), 1 text(s) that stand for an image
-    3 comments by somebody without write access
-    1 comment changed since the work was asked for
-    1 comment written since the work was asked for
+    3 comments by people without write access
+    1 comment changed after the work was requested
+    1 comment written after the work was requested
     ");
     world.end().await;
 }

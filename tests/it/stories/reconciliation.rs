@@ -30,7 +30,7 @@ async fn a_label_whose_webhook_never_came_is_found_once() {
     world.label("octo-maintainer").await;
     world.until("a draft pull request", |world| world.pulls().len() == 1).await;
     world.until("the job's end", |world| world.log().contains("job ended")).await;
-    assert!(world.log().contains("found a label that no webhook told of"), "{}", world.log());
+    assert!(world.log().contains("missed label recovered"), "{}", world.log());
     // The label stays on, and is not found again.
     rounds(&world, 3).await;
     assert_eq!((jobs(&world).await, world.pulls().len()), (1, 1));
@@ -112,7 +112,10 @@ async fn what_was_delivered_while_the_service_was_down_is_delivered_again_once()
     let again = deliveries.as_array().unwrap().iter().filter(|one| one["guid"] == failed["guid"]).count();
     assert_eq!(again, 2, "the attempt that failed and the one that was asked for: {deliveries:#}");
     assert_eq!(jobs(&world).await, 1);
-    assert!(!world.log().contains("found a label"), "the webhook has the older text, and goes before");
+    assert!(
+        !world.log().contains("missed label recovered"),
+        "the webhook has the older text, and goes before"
+    );
     world.end().await;
 }
 

@@ -23,7 +23,7 @@ pub struct AppCredentials {
 }
 
 /// The registration, as the emulator stores it.
-pub(crate) struct RegisteredApp {
+pub(crate) struct AppRegistration {
     pub(crate) id: u64,
     pub(crate) slug: String,
     pub(crate) client_id: String,
@@ -50,7 +50,7 @@ pub(crate) struct RegisteredApp {
     pub(crate) created_at: Timestamp,
 }
 
-impl RegisteredApp {
+impl AppRegistration {
     /// The login of its bot account.
     pub(crate) fn bot_login(&self) -> String {
         format!("{}[bot]", self.slug)

@@ -7,21 +7,21 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
 use super::account::{Account, AccountKind, Role};
-use super::app::RegisteredApp;
+use super::app::AppRegistration;
 use super::delivery::Delivery;
-use super::fault::Fault;
+use super::fault::ActiveFault;
 use super::repository::Repository;
-use super::token::Token;
+use super::token::InstallationToken;
 
 /// The data behind the emulator's one lock. The lock is never held across an await.
 pub(crate) struct Database {
     pub(crate) urls: Urls,
-    pub(crate) app: RegisteredApp,
+    pub(crate) app: AppRegistration,
     /// By lower-case login.
     pub(crate) accounts: BTreeMap<String, Account>,
     pub(crate) repositories: Vec<Repository>,
     /// By the token's text.
-    pub(crate) tokens: BTreeMap<String, Token>,
+    pub(crate) tokens: BTreeMap<String, InstallationToken>,
     /// Oldest first.
     pub(crate) deliveries: VecDeque<Delivery>,
     /// How many of the next deliveries are held back.
@@ -35,7 +35,7 @@ pub(crate) struct Database {
     pub(crate) reordered_deliveries: Vec<Delivery>,
     /// How often each operation was called.
     pub(crate) calls: BTreeMap<String, u64>,
-    pub(crate) faults: Vec<Fault>,
+    pub(crate) faults: Vec<ActiveFault>,
     pub(crate) rate_limit: RateLimit,
     /// Ids of deliveries to send.
     pub(crate) outbox: mpsc::Sender<u64>,

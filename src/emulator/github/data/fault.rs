@@ -56,6 +56,10 @@ pub enum FaultKind {
     Halve,
     /// A disruption happens right before the request is carried out.
     First(Disruption),
+    /// The request is carried out when [`release_held_requests`] is called.
+    ///
+    /// [`release_held_requests`]: crate::github::EmulatedGitHub::release_held_requests
+    Hold,
     /// The request is carried out after a delay.
     Delay {
         /// The delay.
@@ -65,14 +69,14 @@ pub enum FaultKind {
 
 /// A rule and how many requests it still applies to.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub(crate) struct ActiveFault {
     method: Option<String>,
     path: regex::Regex,
     remaining: u32,
     kind: FaultKind,
 }
 
-impl Fault {
+impl ActiveFault {
     pub(crate) fn new(rule: FaultRule) -> Result<Self, String> {
         let path = regex::Regex::new(&rule.path)
             .map_err(|error| format!("{:?} is not a regular expression: {error}", rule.path))?;
@@ -86,8 +90,8 @@ impl Fault {
 }
 
 /// The fault of the first matching rule, which then applies to one request fewer.
-pub(crate) fn take_fault(faults: &mut Vec<Fault>, method: &str, path: &str) -> Option<FaultKind> {
-    let matches = |fault: &Fault| {
+pub(crate) fn take_fault(faults: &mut Vec<ActiveFault>, method: &str, path: &str) -> Option<FaultKind> {
+    let matches = |fault: &ActiveFault| {
         let method_fits = fault.method.as_ref().is_none_or(|m| m.eq_ignore_ascii_case(method));
         fault.remaining > 0 && method_fits && fault.path.is_match(path)
     };
@@ -108,6 +112,7 @@ pub(crate) fn delay_of(fault: Option<&FaultKind>) -> Duration {
             | FaultKind::DropAfter
             | FaultKind::Truncate
             | FaultKind::Halve
+            | FaultKind::Hold
             | FaultKind::First(_),
         )
         | None => Duration::ZERO,
@@ -123,7 +128,7 @@ mod tests {
         let rule = serde_json::json!({
             "method": "post", "path": "/pulls$", "times": 2, "fault": {"status": {"status": 502}}
         });
-        let mut faults = vec![Fault::new(serde_json::from_value(rule).unwrap()).unwrap()];
+        let mut faults = vec![ActiveFault::new(serde_json::from_value(rule).unwrap()).unwrap()];
         assert!(take_fault(&mut faults, "GET", "/repos/o/r/pulls").is_none());
         assert!(take_fault(&mut faults, "POST", "/repos/o/r/issues").is_none());
         assert!(take_fault(&mut faults, "POST", "/repos/o/r/pulls").is_some());
@@ -135,6 +140,6 @@ mod tests {
     #[test]
     fn rule_with_an_invalid_pattern_is_rejected_with_the_pattern() {
         let rule = FaultRule { method: None, path: "(".into(), times: 1, kind: FaultKind::Drop };
-        assert!(Fault::new(rule).unwrap_err().contains("\"(\""));
+        assert!(ActiveFault::new(rule).unwrap_err().contains("\"(\""));
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::account::{AccountKind, DEMO_ACCOUNTS, Role};
-use super::app::RegisteredApp;
+use super::app::AppRegistration;
 use super::database::{Database, RateLimit, Urls};
 use super::random::{generate_key, random_text};
 use crate::github::error::EmulatorError;
@@ -54,7 +54,7 @@ pub(crate) fn initial_database(
         true => DEFAULT_PERMISSIONS.map(|(name, level)| (name.to_owned(), level.to_owned())).into(),
         false => options.permissions.clone(),
     };
-    let app = RegisteredApp {
+    let app = AppRegistration {
         id: FIRST_ID + 1,
         slug: APP_SLUG.to_owned(),
         client_id: format!("Iv23li{}", random_text(14)?),

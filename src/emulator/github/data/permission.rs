@@ -2,12 +2,12 @@
 
 /// How far a permission reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
+pub(crate) enum PermissionLevel {
     Read,
     Write,
 }
 
-impl Level {
+impl PermissionLevel {
     /// The level by the word that permissions use.
     pub(crate) fn named(word: &str) -> Option<Self> {
         match word {

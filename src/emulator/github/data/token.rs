@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::permission::Level;
+use super::permission::PermissionLevel;
 use super::repository::Repository;
 
 /// An installation token.
 #[derive(Debug, Clone)]
-pub(crate) struct Token {
+pub(crate) struct InstallationToken {
     pub(crate) expires_at: Timestamp,
     pub(crate) revoked: bool,
     pub(crate) permissions: BTreeMap<String, String>,
@@ -17,7 +17,7 @@ pub(crate) struct Token {
     pub(crate) repositories: Option<Vec<u64>>,
 }
 
-impl Token {
+impl InstallationToken {
     /// Installation tokens are valid for an hour.
     pub(crate) const LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 
@@ -27,8 +27,8 @@ impl Token {
     }
 
     /// Whether it has a permission of at least this level.
-    pub(crate) fn allows(&self, permission: &str, level: Level) -> bool {
-        let granted = self.permissions.get(permission).and_then(|word| Level::named(word));
+    pub(crate) fn allows(&self, permission: &str, level: PermissionLevel) -> bool {
+        let granted = self.permissions.get(permission).and_then(|word| PermissionLevel::named(word));
         granted.is_some_and(|granted| granted >= level)
     }
 }

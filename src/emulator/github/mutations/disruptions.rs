@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::actor::Actor;
 use super::issues::IssueEdit;
 use crate::git::RefUpdate;
-use crate::github::data::{DEFAULT_ACTOR, Database, Disruption, Level, Repository, Role};
+use crate::github::data::{DEFAULT_ACTOR, Database, Disruption, PermissionLevel, Repository, Role};
 use crate::repository_name::{InvalidRepositoryName, RepositoryName};
 
 /// Applies a disruption. The error names the object that the emulator does not have.
@@ -77,7 +77,7 @@ fn first_repository(db: &mut Database) -> Result<&mut Repository, String> {
 /// Sets the installation's permissions. A token never allows more than its installation.
 fn grant(db: &mut Database, permissions: &BTreeMap<String, String>) {
     db.app.granted.clone_from(permissions);
-    let level = |word: Option<&String>| word.and_then(|word| Level::named(word));
+    let level = |word: Option<&String>| word.and_then(|word| PermissionLevel::named(word));
     for token in db.tokens.values_mut() {
         token.permissions.retain(|name, _| permissions.contains_key(name));
         for (name, word) in &mut token.permissions {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::call::Caller;
 use super::response::ApiError;
-use crate::github::data::{Database, Level, RegisteredApp, Token};
+use crate::github::data::{AppRegistration, Database, InstallationToken, PermissionLevel};
 
 /// Who may call an operation.
 #[derive(Debug, Clone, Copy)]
@@ -19,11 +19,11 @@ pub(crate) enum Access {
     /// An installation with any permissions.
     Installation,
     /// An installation with one of these permissions, in the repository of the path.
-    Any(&'static [(&'static str, Level)]),
+    Any(&'static [(&'static str, PermissionLevel)]),
 }
 
 /// An App's token may be valid for ten minutes.
-/// Source: docs.github.com, "Generating a JSON Web Token (JWT) for a GitHub App".
+/// Source: docs.github.com, "Generating a JSON Web InstallationToken (JWT) for a GitHub App".
 const JWT_SECONDS_MAX: i64 = 600;
 /// How far the clocks may differ.
 const CLOCK_DRIFT_SECONDS: i64 = 60;
@@ -55,7 +55,11 @@ pub(crate) fn identify(
 }
 
 /// An installation token that is known, not revoked and not expired.
-pub(crate) fn valid_token<'a>(db: &'a Database, text: &str, now: Timestamp) -> Result<&'a Token, ApiError> {
+pub(crate) fn valid_token<'a>(
+    db: &'a Database,
+    text: &str,
+    now: Timestamp,
+) -> Result<&'a InstallationToken, ApiError> {
     let token = db.tokens.get(text).filter(|token| !token.revoked && token.expires_at > now);
     let token = token.ok_or_else(ApiError::bad_credentials)?;
     match db.app.suspended_at {
@@ -72,7 +76,7 @@ pub(crate) fn basic_token(authorization: Option<&str>) -> Option<String> {
     text.split_once(':').map(|(_, password)| password.to_owned())
 }
 
-fn check_jwt(app: &RegisteredApp, token: &str, now: Timestamp) -> Result<(), &'static str> {
+fn check_jwt(app: &AppRegistration, token: &str, now: Timestamp) -> Result<(), &'static str> {
     let mut rules = Validation::new(Algorithm::RS256);
     // The times are checked below, with GitHub's own rules and messages.
     rules.validate_exp = false;
@@ -115,7 +119,9 @@ pub(crate) fn permit(
         return Err(ApiError::not_found());
     }
     match permissions.iter().any(|(name, level)| token.allows(name, *level)) {
-        true if repository.archived && permissions.iter().any(|(_, level)| *level == Level::Write) => {
+        true if repository.archived
+            && permissions.iter().any(|(_, level)| *level == PermissionLevel::Write) =>
+        {
             Err(ApiError::new(403, "Repository was archived so is read-only."))
         }
         true => Ok(()),

@@ -14,7 +14,7 @@ use super::response::ApiResult;
 use super::routes::{
     app, checks, comments, issues, labels, pulls, reactions, references, repositories, reviews, webhook,
 };
-use crate::github::data::Level;
+use crate::github::data::PermissionLevel;
 
 /// One operation.
 pub(crate) struct Operation {
@@ -26,18 +26,20 @@ pub(crate) struct Operation {
     pub(crate) run: fn(&mut ApiCall<'_>) -> ApiResult,
 }
 
-const METADATA: Access = Access::Any(&[("metadata", Level::Read)]);
-const CONTENTS_READ: Access = Access::Any(&[("contents", Level::Read)]);
-const CONTENTS_WRITE: Access = Access::Any(&[("contents", Level::Write)]);
-const ISSUES_READ: Access = Access::Any(&[("issues", Level::Read)]);
-const ISSUES_WRITE: Access = Access::Any(&[("issues", Level::Write)]);
-const CONVERSATION_READ: Access = Access::Any(&[("issues", Level::Read), ("pull_requests", Level::Read)]);
-const CONVERSATION_WRITE: Access = Access::Any(&[("issues", Level::Write), ("pull_requests", Level::Write)]);
-const PULLS_READ: Access = Access::Any(&[("pull_requests", Level::Read)]);
-const PULLS_WRITE: Access = Access::Any(&[("pull_requests", Level::Write)]);
-const CHECKS_READ: Access = Access::Any(&[("checks", Level::Read)]);
-const CHECKS_WRITE: Access = Access::Any(&[("checks", Level::Write)]);
-const STATUSES_READ: Access = Access::Any(&[("statuses", Level::Read)]);
+const METADATA: Access = Access::Any(&[("metadata", PermissionLevel::Read)]);
+const CONTENTS_READ: Access = Access::Any(&[("contents", PermissionLevel::Read)]);
+const CONTENTS_WRITE: Access = Access::Any(&[("contents", PermissionLevel::Write)]);
+const ISSUES_READ: Access = Access::Any(&[("issues", PermissionLevel::Read)]);
+const ISSUES_WRITE: Access = Access::Any(&[("issues", PermissionLevel::Write)]);
+const CONVERSATION_READ: Access =
+    Access::Any(&[("issues", PermissionLevel::Read), ("pull_requests", PermissionLevel::Read)]);
+const CONVERSATION_WRITE: Access =
+    Access::Any(&[("issues", PermissionLevel::Write), ("pull_requests", PermissionLevel::Write)]);
+const PULLS_READ: Access = Access::Any(&[("pull_requests", PermissionLevel::Read)]);
+const PULLS_WRITE: Access = Access::Any(&[("pull_requests", PermissionLevel::Write)]);
+const CHECKS_READ: Access = Access::Any(&[("checks", PermissionLevel::Read)]);
+const CHECKS_WRITE: Access = Access::Any(&[("checks", PermissionLevel::Write)]);
+const STATUSES_READ: Access = Access::Any(&[("statuses", PermissionLevel::Read)]);
 
 macro_rules! operations {
     ($($id:literal $method:ident $path:literal $access:expr => $run:path;)*) => {

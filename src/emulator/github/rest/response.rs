@@ -1,4 +1,4 @@
-//! Responses and errors, as GitHub words them.
+//! Responses and errors, with GitHub's messages.
 
 use serde_json::{Value, json};
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::reply::{HttpReply, query_pairs};
 use super::shared::Shared;
-use crate::github::data::{DEFAULT_ACTOR, Database, Disruption, Fault, FaultRule, Role};
+use crate::github::data::{ActiveFault, DEFAULT_ACTOR, Database, Disruption, FaultRule, Role};
 use crate::github::mutations::{
     Actor, IssueEdit, NewReview, NewReviewComment, apply_disruption, redeliver_newest, rename_repository,
 };
@@ -199,7 +199,7 @@ impl<'a> AdminRequest<'a> {
             }
             ("POST", ["faults"]) => {
                 let rule: FaultRule = self.read()?;
-                self.db.faults.push(Fault::new(rule).map_err(|why| (422, why))?);
+                self.db.faults.push(ActiveFault::new(rule).map_err(|why| (422, why))?);
                 Ok(json!({}))
             }
             // `upheavals` is the former name, which scripts may use.

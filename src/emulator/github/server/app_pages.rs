@@ -15,7 +15,7 @@ use url::Url;
 use super::reply::{HttpReply, query_pairs};
 use super::shared::Shared;
 use crate::github::data::{
-    AccountKind, DEFAULT_ACTOR, Database, Level, RegisteredApp, generate_key, random_text,
+    AccountKind, AppRegistration, DEFAULT_ACTOR, Database, PermissionLevel, generate_key, random_text,
 };
 use crate::github::error::EmulatorError;
 
@@ -23,7 +23,7 @@ use crate::github::error::EmulatorError;
 const NAME_CHARACTERS_MAX: usize = 34;
 
 /// One of the pages.
-enum Page {
+enum AppPage {
     /// Shows the manifest.
     Show { owner: Option<String> },
     /// Registers the App.
@@ -40,10 +40,10 @@ pub(super) async fn handle(shared: &Arc<Shared>, parts: &Parts, body: &Bytes) ->
     let form: BTreeMap<String, String> = url::form_urlencoded::parse(body).into_owned().collect();
     let shared = shared.clone();
     let answered = tokio::task::spawn_blocking(move || match requested {
-        Page::Install { slug } => shared.with_db(|db| install(db, &slug, is_post)),
+        AppPage::Install { slug } => shared.with_db(|db| install(db, &slug, is_post)),
         _ if !is_post => html(200, "Register new GitHub App", "<p>Send a manifest here with POST.</p>"),
-        Page::Show { owner } => shared.with_db(|db| show(db, owner.as_deref(), &query, &form)),
-        Page::Create { owner } => match new_keys() {
+        AppPage::Show { owner } => shared.with_db(|db| show(db, owner.as_deref(), &query, &form)),
+        AppPage::Create { owner } => match new_keys() {
             Ok(keys) => shared.with_db(|db| create(db, owner.as_deref(), &form, keys)),
             Err(error) => HttpReply::text(500, &error.to_string()),
         },
@@ -51,22 +51,24 @@ pub(super) async fn handle(shared: &Arc<Shared>, parts: &Parts, body: &Bytes) ->
     Some(answered.await.unwrap_or_else(|error| HttpReply::panicked(&error)))
 }
 
-fn page_at(path: &str) -> Option<Page> {
+fn page_at(path: &str) -> Option<AppPage> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match segments[..] {
-        ["settings", "apps", "new"] => Some(Page::Show { owner: None }),
-        ["settings", "apps"] => Some(Page::Create { owner: None }),
+        ["settings", "apps", "new"] => Some(AppPage::Show { owner: None }),
+        ["settings", "apps"] => Some(AppPage::Create { owner: None }),
         ["organizations", owner, "settings", "apps", "new"] => {
-            Some(Page::Show { owner: Some(owner.to_owned()) })
+            Some(AppPage::Show { owner: Some(owner.to_owned()) })
         }
-        ["organizations", owner, "settings", "apps"] => Some(Page::Create { owner: Some(owner.to_owned()) }),
-        ["apps", slug, "installations", "new"] => Some(Page::Install { slug: slug.to_owned() }),
+        ["organizations", owner, "settings", "apps"] => {
+            Some(AppPage::Create { owner: Some(owner.to_owned()) })
+        }
+        ["apps", slug, "installations", "new"] => Some(AppPage::Install { slug: slug.to_owned() }),
         _ => None,
     }
 }
 
 /// The fields of a manifest that the emulator uses.
-struct Manifest {
+struct AppManifest {
     name: String,
     webhook_url: Option<Url>,
     redirect_url: Url,
@@ -75,7 +77,7 @@ struct Manifest {
 }
 
 /// Parses a manifest. The error lists every problem.
-fn parse_manifest(text: &str) -> Result<Manifest, Vec<String>> {
+fn parse_manifest(text: &str) -> Result<AppManifest, Vec<String>> {
     let manifest: Value =
         serde_json::from_str(text).map_err(|_| vec!["manifest is not valid JSON".to_owned()])?;
     let mut problems = Vec::new();
@@ -94,7 +96,7 @@ fn parse_manifest(text: &str) -> Result<Manifest, Vec<String>> {
     let permissions: BTreeMap<String, String> =
         serde_json::from_value(manifest["default_permissions"].clone()).unwrap_or_default();
     for (name, level) in &permissions {
-        if Level::named(level).is_none() {
+        if PermissionLevel::named(level).is_none() {
             problems.push(format!("Default permission level for {name} is not included in the list"));
         }
     }
@@ -112,7 +114,7 @@ fn parse_manifest(text: &str) -> Result<Manifest, Vec<String>> {
         return Err(problems);
     };
     let active = hook["active"].as_bool().unwrap_or(true);
-    Ok(Manifest {
+    Ok(AppManifest {
         name: manifest["name"].as_str().unwrap_or_default().to_owned(),
         webhook_url: webhook_url.filter(|_| active),
         redirect_url,
@@ -206,7 +208,7 @@ fn create(
     let slug: String =
         name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let (id, hook_id, installation) = (db.next_id(), db.next_id(), db.next_id());
-    db.app = RegisteredApp {
+    db.app = AppRegistration {
         id,
         slug,
         client_id: format!("Iv23li{}", keys.client),
@@ -250,7 +252,7 @@ fn install(db: &mut Database, slug: &str, confirmed: bool) -> HttpReply {
     let requested: Vec<String> =
         db.app.permissions.iter().map(|(name, level)| format!("{level} {name}")).collect();
     let body = format!(
-        "<p>It asks for: {}.</p>\n<form method=\"post\"><button id=\"confirm\">Install</button></form>",
+        "<p>It requests: {}.</p>\n<form method=\"post\"><button id=\"confirm\">Install</button></form>",
         escaped(&requested.join(", "))
     );
     html(200, "Install the App (emulated)", &body)

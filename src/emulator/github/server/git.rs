@@ -13,7 +13,7 @@ use super::shared::Shared;
 use crate::git::{
     BareRepository, GitError, PackRequest, PushPolicy, Service, advertise, receive_pack, upload_pack,
 };
-use crate::github::data::{Database, Level};
+use crate::github::data::{Database, PermissionLevel};
 use crate::github::mutations::Actor;
 use crate::github::rest::{basic_token, valid_token};
 
@@ -110,21 +110,21 @@ fn allow(
     };
     let repository = &db.repositories[index];
     let level = match request.service {
-        Service::UploadPack => Level::Read,
-        Service::ReceivePack => Level::Write,
+        Service::UploadPack => PermissionLevel::Read,
+        Service::ReceivePack => PermissionLevel::Write,
     };
     if !token.allows("contents", level) {
         let (name, login) = (repository.full_name(), db.app.bot_login());
         let message = match level {
-            Level::Read => "Repository not found.\n".to_owned(),
-            Level::Write => format!("Permission to {name}.git denied to {login}.\n"),
+            PermissionLevel::Read => "Repository not found.\n".to_owned(),
+            PermissionLevel::Write => format!("Permission to {name}.git denied to {login}.\n"),
         };
         return Err(reject(403, &message));
     }
-    if repository.archived && level == Level::Write {
+    if repository.archived && level == PermissionLevel::Write {
         return Err(reject(403, "This repository was archived so it is read-only.\n"));
     }
-    let policy = PushPolicy { workflows: token.allows("workflows", Level::Write) };
+    let policy = PushPolicy { workflows: token.allows("workflows", PermissionLevel::Write) };
     Ok(AllowedRequest { repository: index, git: repository.git.clone(), policy })
 }
 

@@ -55,6 +55,7 @@ pub(crate) async fn handle(
                 return HttpReply::text(500, &format!("the emulator has no {missing}\n")).into_response();
             }
         }
+        Some(FaultKind::Hold) => shared.gate.opened().await,
         _ => {}
     }
     tokio::time::sleep(delay_of(fault.as_ref())).await;
@@ -69,7 +70,13 @@ pub(crate) async fn handle(
         }
         Some(FaultKind::Truncate) => reply.into_truncated_response(aborter),
         Some(FaultKind::Halve) => reply.halved().into_response(),
-        Some(FaultKind::Status { .. } | FaultKind::Drop | FaultKind::Delay { .. } | FaultKind::First(_))
+        Some(
+            FaultKind::Status { .. }
+            | FaultKind::Drop
+            | FaultKind::Hold
+            | FaultKind::Delay { .. }
+            | FaultKind::First(_),
+        )
         | None => reply.into_response(),
     }
 }

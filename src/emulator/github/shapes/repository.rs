@@ -47,7 +47,7 @@ const ADDRESSES: [(&str, &str); 37] = [
     ("url", ""),
 ];
 
-/// `full-repository`, `repository`, `minimal-repository` and the webhooks' repository at once.
+/// `full-repository`, which also satisfies `repository`, `minimal-repository` and the webhooks' schema.
 pub(crate) fn repository(db: &Database, repository: &Repository) -> Value {
     let full_name = repository.full_name();
     let page = db.page_url(repository);

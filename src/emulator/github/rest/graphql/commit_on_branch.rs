@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::error::GraphqlError;
 use crate::git::WebCommit;
-use crate::github::data::Level;
+use crate::github::data::PermissionLevel;
 use crate::github::rest::access::{Access, permit};
 use crate::github::rest::call::ApiCall;
 
 pub(super) const FIELD: &str = "createCommitOnBranch";
-const CONTENTS_WRITE: Access = Access::Any(&[("contents", Level::Write)]);
+const CONTENTS_WRITE: Access = Access::Any(&[("contents", PermissionLevel::Write)]);
 
 /// Creates the commit of the variables.
 pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Value, GraphqlError> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use crate::github::data::{Level, Token, random_text, random_token};
+use crate::github::data::{InstallationToken, PermissionLevel, random_text, random_token};
 use crate::github::rest::call::{ApiCall, Caller};
 use crate::github::rest::pagination::{counted_page, page};
 use crate::github::rest::response::{ApiError, ApiResponse, ApiResult};
@@ -52,7 +52,7 @@ pub(crate) fn create_token(call: &mut ApiCall<'_>) -> ApiResult {
     }
     let permissions = narrowed_permissions(call)?;
     let repositories = narrowed_repositories(call)?;
-    let expires_at = call.now + Token::LIFETIME;
+    let expires_at = call.now + InstallationToken::LIFETIME;
     let text = random_token().map_err(|_| ApiError::server_error())?;
     let mut shape = json!({
         "token": text,
@@ -65,7 +65,7 @@ pub(crate) fn create_token(call: &mut ApiCall<'_>) -> ApiResult {
         let chosen: Vec<Value> = chosen.map(|repository| shapes::repository(call.db, repository)).collect();
         shape["repositories"] = Value::Array(chosen);
     }
-    call.db.tokens.insert(text, Token { expires_at, revoked: false, permissions, repositories });
+    call.db.tokens.insert(text, InstallationToken { expires_at, revoked: false, permissions, repositories });
     Ok(ApiResponse::new(201, shape))
 }
 
@@ -81,8 +81,8 @@ fn narrowed_permissions(call: &ApiCall<'_>) -> Result<BTreeMap<String, String>, 
     let mut narrowed = BTreeMap::new();
     for (name, level) in requested {
         let level = level.as_str().unwrap_or_default();
-        let granted = granted.get(name).and_then(|word| Level::named(word));
-        if Level::named(level).is_none_or(|wanted| granted.is_none_or(|granted| granted < wanted)) {
+        let granted = granted.get(name).and_then(|word| PermissionLevel::named(word));
+        if PermissionLevel::named(level).is_none_or(|wanted| granted.is_none_or(|granted| granted < wanted)) {
             return Err(ApiError::new(422, NOT_GRANTED));
         }
         narrowed.insert(name.clone(), level.to_owned());
