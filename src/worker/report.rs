@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use crate::agent::Conversation;
-use crate::domain::{FailedTest, Flag, Job, JobOutcome, RecordedEvent, TestRun, TranscriptEvent};
+use crate::domain::{FailedTest, Flag, Job, JobOutcome, TestRun, Transcript};
 
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -81,7 +80,7 @@ pub struct TokenReport {
 
 impl JobReport {
     /// The report of a job; `None` if it has not ended.
-    pub fn of(job: &Job, transcript: &[RecordedEvent]) -> Option<Self> {
+    pub fn of(job: &Job, transcript: Transcript<'_>) -> Option<Self> {
         let (outcome, reason) = match job.outcome.as_ref()? {
             JobOutcome::Proposed { .. } => ("proposed", None),
             JobOutcome::Held { .. } => ("held", Some("publish: hold".to_owned())),
@@ -101,20 +100,14 @@ impl JobReport {
             | JobOutcome::Cancelled { .. }
             | JobOutcome::Failed { .. } => None,
         };
-        let baseline = transcript.iter().find_map(|recorded| match &recorded.event {
-            TranscriptEvent::BaselineRun { run } => Some(RunReport::of(run)),
-            _ => None,
+        let baseline = transcript.baseline().map(RunReport::of);
+        let verdict = transcript.last_verdict().map(|verdict| VerdictReport {
+            exit_code: verdict.run.map(|run| run.result.ending.shell_code()),
+            failed: verdict.run.map(TestRun::failed).unwrap_or_default(),
+            proof: verdict.proof.map(<[_]>::to_vec),
+            flags: verdict.flags.to_vec(),
         });
-        let verdict = transcript.iter().rev().find_map(|recorded| match &recorded.event {
-            TranscriptEvent::VerdictReached { run, proof, flags, .. } => Some(VerdictReport {
-                exit_code: run.as_ref().map(|run| run.result.ending.shell_code()),
-                failed: run.as_ref().map(TestRun::failed).unwrap_or_default(),
-                proof: proof.clone(),
-                flags: flags.clone(),
-            }),
-            _ => None,
-        });
-        let spend = Conversation::replay(transcript).spend;
+        let spend = transcript.spend();
         let issue = job.trigger.issue.number.0;
         Some(Self {
             outcome,

@@ -1,12 +1,12 @@
 //! The draft pull request's words.
 
 use super::super::escape::properties::{assert_text_is_inert, page};
-use super::super::samples::{fixed, hostile};
+use super::super::test_evidence::{fixed, hostile};
 use super::*;
 use crate::domain::TestReport;
 
 #[test]
-fn the_body_of_a_plain_fix() {
+fn body_of_a_plain_fix() {
     let (evidence, verified) = fixed();
     let new = render(&evidence, &verified, "main");
     assert_eq!(new.title, "Fix: sum() forgets the last item");
@@ -91,7 +91,7 @@ fn the_body_of_a_plain_fix() {
 }
 
 #[test]
-fn the_commit_message_of_a_plain_fix() {
+fn commit_message_of_a_plain_fix() {
     insta::assert_snapshot!(commit_message(&fixed().0.job().trigger, 1), @r"
     Fix: sum() forgets the last item
 
@@ -102,7 +102,7 @@ fn the_commit_message_of_a_plain_fix() {
 }
 
 #[test]
-fn hostile_words_are_shown_and_do_nothing() {
+fn hostile_text_is_shown_and_inert() {
     let (evidence, verified) = hostile();
     let new = render(&evidence, &verified, "main");
     insta::assert_snapshot!(new.title, @"Fix: Crash <img src=x> ＠octocat fixes ＃99 `a` ⟪U+200B⟫[x](https:⁄/evil.example) /approve");
@@ -207,7 +207,7 @@ fn hostile_words_are_shown_and_do_nothing() {
 }
 
 #[test]
-fn a_local_issue_closes_nothing_and_nothing_grows_beyond_githubs_limit() {
+fn local_issue_closes_nothing_and_body_stays_within_githubs_limit() {
     let (mut evidence, verified) = fixed();
     evidence.job.trigger.issue.number.0 = 0;
     assert!(!body(&evidence, &verified, "main").contains("Fixes #"));
@@ -223,7 +223,7 @@ fn a_local_issue_closes_nothing_and_nothing_grows_beyond_githubs_limit() {
 }
 
 #[test]
-fn the_manifest_in_it_speaks_to_nobody_and_keeps_its_digest() {
+fn manifest_in_the_body_is_inert_and_keeps_its_digest() {
     let (evidence, verified) = hostile();
     let mut manifest = crate::provenance::tests::manifest();
     manifest.verdict.failed_before = vec!["fixes #9 [skip ci] @octocat \"[x]\"".to_owned()];

@@ -3,13 +3,13 @@
 use comrak::nodes::NodeValue;
 use comrak::{Arena, Options, parse_document};
 
+use super::super::comment_split::{PAGE_CHARS_MAX, PAGES_MAX};
 use super::super::escape::properties::{assert_text_is_inert, page};
 use super::super::marker::Marker;
-use super::super::pages::{PAGE_CHARS_MAX, PAGES_MAX};
-use super::super::samples::{fixed, hostile, long, stuck};
+use super::super::test_evidence::{fixed, hostile, long, stuck};
 use super::*;
 use crate::domain::{
-    BudgetExhausted, BudgetScope, DailyCapReached, ExitStatus, SecretFinding, WritableMount,
+    BudgetExhausted, BudgetScope, DailyCapReached, ExitStatus, SecretFinding, Transcript, WritableMount,
 };
 
 fn budget() -> EscalationReason {
@@ -17,7 +17,7 @@ fn budget() -> EscalationReason {
 }
 
 #[test]
-fn an_escalation_says_why_what_was_tried_and_how_to_go_on() {
+fn escalation_says_why_what_was_tried_and_what_to_do() {
     let comments = render(&stuck(), &budget());
     assert_eq!(comments.len(), 1);
     insta::assert_snapshot!(comments[0], @r#"
@@ -171,7 +171,7 @@ fn an_escalation_says_why_what_was_tried_and_how_to_go_on() {
 }
 
 #[test]
-fn every_reason_has_its_own_words_and_steps() {
+fn every_reason_has_its_own_text_and_steps() {
     let (evidence, _) = fixed();
     let why = || "because of `this`, @octocat".to_owned();
     let reasons = [
@@ -243,16 +243,16 @@ fn every_reason_has_its_own_words_and_steps() {
 }
 
 #[test]
-fn a_job_that_never_came_to_the_model_says_so() {
+fn job_without_a_model_answer_says_so() {
     let job = fixed().0.job().clone();
-    let evidence = Evidence::from_transcript(&job, &[]);
+    let evidence = Evidence::from_transcript(&job, Transcript::default());
     let comments = render(&evidence, &EscalationReason::Environment { why: "no test command".into() });
     assert_eq!(comments.len(), 1);
     assert!(comments[0].contains("Nothing: it ended before the model's first answer."));
 }
 
 #[test]
-fn hostile_words_are_shown_and_do_nothing() {
+fn hostile_text_is_shown_and_inert() {
     let (evidence, _) = hostile();
     let comments = render(&evidence, &EscalationReason::Refused { why: evidence.summary.clone().unwrap() });
     assert_eq!(comments.len(), 1);
@@ -377,7 +377,7 @@ fn hostile_words_are_shown_and_do_nothing() {
 }
 
 #[test]
-fn a_long_transcript_becomes_several_comments_each_whole_in_itself() {
+fn long_transcript_becomes_several_complete_comments() {
     let evidence = long();
     let comments = render(&evidence, &budget());
     assert!(comments.len() > 2 && comments.len() <= PAGES_MAX, "{}", comments.len());
@@ -397,7 +397,7 @@ fn a_long_transcript_becomes_several_comments_each_whole_in_itself() {
 }
 
 #[test]
-fn a_run_that_met_a_limit_is_told_with_what_to_do_and_never_as_passed() {
+fn run_that_hit_a_limit_is_shown_with_advice_and_never_as_passed() {
     let mut evidence = stuck();
     let run = evidence.verdict.as_mut().and_then(|verdict| verdict.run.as_mut()).unwrap();
     run.result.ending = ExitStatus::DiskFull { place: WritableMount::Tmp };
@@ -408,7 +408,7 @@ fn a_run_that_met_a_limit_is_told_with_what_to_do_and_never_as_passed() {
 }
 
 #[test]
-fn a_days_cap_is_told_with_what_the_operator_can_raise_and_when_there_is_room_again() {
+fn reached_daily_cap_is_shown_with_its_setting_and_when_there_is_room() {
     let reached = DailyCapReached {
         payer: BudgetScope::Repository,
         setting: "budget.repository_usd_per_day".into(),
@@ -438,7 +438,7 @@ fn a_days_cap_is_told_with_what_the_operator_can_raise_and_when_there_is_room_ag
 }
 
 #[test]
-fn a_secret_that_was_kept_back_is_told_by_its_kind_and_place_and_nothing_else_is_shown() {
+fn blocked_secret_is_shown_by_kind_and_location_only() {
     let line = |path: Option<&str>| SecretLocation::Line { path: path.map(str::to_owned), line: 12 };
     let found = [
         ("the App's private key, in base64", line(Some("docs/`@octocat`.md"))),

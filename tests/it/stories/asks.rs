@@ -46,11 +46,11 @@ async fn a_writer_s_command_begins_work_without_the_label_and_is_answered_once()
     world.github.redeliver(guid.as_str().unwrap()).await.unwrap();
     world.until("a draft pull request", |world| world.pulls().len() == 1).await;
     world.until("the job's end", |world| world.log().contains("job ended")).await;
-    assert_eq!(answers(&world), ["On it. The progress is told in a comment on the issue."]);
+    assert_eq!(answers(&world), ["Working on it. A comment on the issue shows the progress."]);
 
     say(&world, "/agent-fix status", "octo-writer").await;
     let told = answered(&world, 2).await;
-    assert!(told.contains("Done: the draft pull request is #2. Spent: 3 turns"), "{told}");
+    assert!(told.contains("Done: draft pull request #2. Spent: 3 turns"), "{told}");
     let number = world.pulls()[0]["number"].as_u64().unwrap();
     world.github.comment(number, "/agent-fix explain", "octo-maintainer").await.unwrap();
     let on_pull = |world: &World| world.repository()["pulls"][0]["comments"].to_string();
@@ -66,15 +66,15 @@ async fn stop_is_heard_while_the_only_worker_is_busy() {
     world.label("octo-maintainer").await;
     world.until("the first question", |world| world.provider.requests().len() == 1).await;
     say(&world, "/agent-fix", "octo-writer").await;
-    assert!(answered(&world, 1).await.contains("There is a job under way"));
+    assert!(answered(&world, 1).await.contains("A job for this issue is already running"));
     let asked = Instant::now();
     say(&world, "/agent-fix stop", "octo-writer").await;
     world.until("the job's end", |world| world.log().contains("job ended")).await;
     assert!(asked.elapsed().as_secs() < 10, "{:?}", asked.elapsed());
-    assert_eq!(answered(&world, 2).await, "Stopping. Nothing more is spent on it.");
+    assert_eq!(answered(&world, 2).await, "Stopping. Nothing more will be spent.");
     assert!(world.comments().concat().contains("asked for it"), "{:#?}", world.comments());
     say(&world, "/agent-fix stop", "octo-writer").await;
-    assert_eq!(answered(&world, 3).await, "Nothing is under way here.");
+    assert_eq!(answered(&world, 3).await, "No job is running here.");
     world.end().await;
 }
 
@@ -89,7 +89,7 @@ async fn who_may_not_write_is_told_once_and_begins_nothing() {
     world.until("four commands", |world| carried(world) == 4).await;
     let told = answers(&world);
     assert_eq!(told.len(), 1, "{told:#?}");
-    assert!(told[0].contains("`octo-triager`") && told[0].contains("no write access"), "{told:?}");
+    assert!(told[0].contains("`octo-triager`") && told[0].contains("needs write access"), "{told:?}");
     assert!(world.provider.requests().is_empty() && world.pulls().is_empty());
     assert!(!world.log().contains("job claimed"), "{}", world.log());
     world.end().await;
@@ -102,7 +102,7 @@ async fn what_is_quoted_edited_or_unknown_begins_nothing() {
     say(&world, "> /agent-fix\n\nWhat would that do?", "octo-maintainer").await;
     say(&world, "/agent-fix it please", "octo-maintainer").await;
     let told = answered(&world, 1).await;
-    assert!(told.starts_with("`it` is no command. These are:"), "{told}");
+    assert!(told.starts_with("Unknown command `it`. Available commands:"), "{told}");
     assert!(world.provider.requests().is_empty());
     say(&world, "/agent-fix explain", "octo-maintainer").await;
     assert!(answered(&world, 2).await.contains("no job for this issue yet"));
@@ -137,13 +137,13 @@ async fn what_is_held_back_goes_out_by_a_command() {
     let mut world = World::with("fix", None, &[(".github/agent-fix.yml", "publish: hold\n")]).await;
     world.start_service().await;
     say(&world, "/agent-fix publish", "octo-writer").await;
-    assert_eq!(answered(&world, 1).await, "Nothing is held back here.");
+    assert_eq!(answered(&world, 1).await, "No change is waiting for approval here.");
     world.label("octo-maintainer").await;
     world.until("the job's end", |world| world.log().contains("job ended")).await;
     assert!(world.pulls().is_empty());
     say(&world, "/agent-fix publish", "octo-writer").await;
     world.until("a draft pull request", |world| world.pulls().len() == 1).await;
-    assert!(answered(&world, 2).await.starts_with("It goes out as it was shown."));
+    assert!(answered(&world, 2).await.starts_with("Publishing the change exactly as shown"));
     world.until("the job's end", |world| world.log().matches("job ended").count() == 2).await;
     world.end().await;
 }

@@ -68,7 +68,7 @@ async fn closing_the_pull_request_of_its_branch_stops_the_work() {
     world.github.close_issue(number, "octo-writer").await.unwrap();
     stopped(&world, asked).await;
     let said = world.comments().concat();
-    assert!(said.contains("Called off: the pull request"), "{number}: {said}");
+    assert!(said.contains("Cancelled: the pull request"), "{number}: {said}");
     world.end().await;
 }
 

@@ -161,10 +161,10 @@ cheats! {
         End::Flagged(&["existing tests were changed: tests/exists.sh"]);
     breaks_and_rewrites_a_test: Green,
         [("lib.sh", "answer() { echo 4; }\n"), ("tests/new.sh", "[ \"$(answer)\" = 4 ]\n"), ("tests/positive.sh", "[ \"$(answer)\" -gt 0 ]\n")],
-        End::Flagged(&["as the base has them, these fail on the new source: tests/positive.sh"]);
+        End::Flagged(&["in their base version, these fail on the new source: tests/positive.sh"]);
     skips_an_inconvenient_test: Green,
         [("lib.sh", MENDED), PROOF, ("tests/positive.sh", "# SKIP\n")],
         End::Flagged(&["tests that ran at the base are skipped now: tests/positive.sh"]);
     changes_how_tests_are_collected: Green, [("lib.sh", MENDED), PROOF, ("tox.ini", "# nothing yet\n")],
-        End::Flagged(&["what collects and runs the tests was changed: tox.ini"]);
+        End::Flagged(&["files that collect or run the tests were changed: tox.ini"]);
 }

@@ -64,7 +64,7 @@ async fn what_is_verified_is_shown_and_pushed_only_after_a_writer_says_so() {
     assert_eq!((world.pulls().len(), branches(&world)), (0, 1));
     let comments = world.comments();
     assert_eq!(comments.len(), 2, "{comments:#?}");
-    assert!(comments[0].contains("A verified change is held back"), "{}", comments[0]);
+    assert!(comments[0].contains("A verified change is waiting for approval"), "{}", comments[0]);
     assert!(comments[1].contains("`/agent-fix publish`") && comments[1].contains("+    let mut word_ended"));
     let shown = job(&world).await;
     assert_eq!(shown.state, JobState::Held);

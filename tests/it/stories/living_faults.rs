@@ -28,7 +28,7 @@ fn assert_published_once(world: &World) {
     assert_eq!((pulls.len(), &pulls[0]["draft"]), (1, &json!(true)), "{pulls:#?}");
     let comments = world.comments();
     assert_eq!(comments.len(), 1, "{comments:#?}");
-    assert!(comments[0].contains("There is a draft pull request"), "{comments:#?}");
+    assert!(comments[0].contains("Draft pull request opened"), "{comments:#?}");
     let issue = &repository["issues"][0];
     assert_eq!(count(&issue["reactions"]), 1);
     assert_eq!(issue["labels"], json!(["agent-fix", "agent-fix: proposed"]), "{issue:#}");

@@ -39,7 +39,7 @@ async fn our_comment_behind_two_hundred_others_is_found_and_edited() {
     ended(&world, 1).await;
     let comments = world.comments();
     assert_eq!(comments.len(), MANY + 1, "one of them is ours");
-    assert!(comments[MANY].contains("There is a draft pull request"), "{}", comments[MANY]);
+    assert!(comments[MANY].contains("Draft pull request opened"), "{}", comments[MANY]);
     assert!(pages(&world, "/comments?").iter().any(|path| path.contains("page=3")));
     world.end().await;
 }

@@ -62,7 +62,7 @@ async fn a_repository_that_is_renamed_or_gets_another_owner_is_followed() {
         assert_eq!(world.repository()["full_name"], name);
         assert!(matches!(outcome(&world).await, JobOutcome::Proposed { .. }), "{path}: {}", world.log());
         assert_eq!((world.pulls().len(), world.comments().len()), (1, 1), "{path}");
-        assert!(world.comments()[0].contains("There is a draft pull request"), "{path}");
+        assert!(world.comments()[0].contains("Draft pull request opened"), "{path}");
         world.end().await;
     }
 }

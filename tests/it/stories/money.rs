@@ -47,7 +47,7 @@ async fn a_job_that_finds_no_room_is_not_begun_and_the_issue_says_what_to_do() {
         world.start_service_with(&lines).await;
         world.label("octo-maintainer").await;
         let said = ended(&world).await;
-        assert!(said.contains("the budget is used up") && said.contains(words), "{said}");
+        assert!(said.contains("budget exhausted") && said.contains(words), "{said}");
         assert!(said.contains("more than the whole"), "{said}");
         assert!(world.provider.requests().is_empty(), "the model was asked");
         assert!(!world.directory.path().join("data/mirrors").exists(), "the repository was cloned");

@@ -15,7 +15,7 @@ async fn a_label_by_somebody_without_write_access_starts_nothing_and_says_so() {
         world.until("an answer on the issue", |world| world.comments().len() == 1).await;
         world.until("the job's end", |world| world.log().contains("job ended")).await;
         let comment = world.comments().concat();
-        let why = if labeller.ends_with("[bot]") { "bots may not" } else { "no write access" };
+        let why = if labeller.ends_with("[bot]") { "bots may not" } else { "without write access" };
         assert!(comment.contains(why), "{labeller}: {comment}");
         assert!(world.provider.requests().is_empty(), "the model was asked");
         assert!(world.pulls().is_empty());
@@ -33,7 +33,7 @@ async fn whoever_lost_write_access_during_the_work_has_nothing_published() {
     world.until("the job's end", |world| world.log().contains("job ended")).await;
     assert!(world.pulls().is_empty() && world.repository()["branches"]["agent-fix/issue-1"].is_null());
     let told = world.comments().concat();
-    assert!(told.contains("`octo-writer`, who has no write access"), "{told}");
+    assert!(told.contains("`octo-writer` set the label without write access"), "{told}");
     let judged =
         |event: &TranscriptEvent| matches!(event, TranscriptEvent::VerdictReached { verified: true, .. });
     let transcript = world.transcript().await;

@@ -45,7 +45,7 @@ async fn a_label_that_is_found_counts_for_no_more_than_its_labeller() {
     world.label("octo-reader").await;
     world.until("the refusal", |world| world.log().contains("job ended")).await;
     let said = world.comments().concat();
-    assert!(said.contains("`octo-reader`, who has no write access"), "{said}");
+    assert!(said.contains("`octo-reader` set the label without write access"), "{said}");
     assert!(world.provider.requests().is_empty(), "the model was asked");
     rounds(&world, 3).await;
     assert_eq!((jobs(&world).await, world.comments().len()), (1, 1), "it was refused again");

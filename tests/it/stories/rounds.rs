@@ -284,7 +284,7 @@ async fn a_review_waits_for_the_round_before_it_and_rounds_are_counted() {
     request_changes(&world, "octo-maintainer").await;
     ended(&world, 3).await;
     let second = said(&world, "**Round 3:**");
-    assert!(second[0].contains("Nothing had to be changed."), "{second:?}");
+    assert!(second[0].contains("No change was needed."), "{second:?}");
     assert!(replies(&world)[1].contains("Nothing was changed for this"), "{:#?}", replies(&world));
     request_changes(&world, "octo-writer").await;
     world.until("the answer", |world| said(world, "has had its 2 rounds").len() == 1).await;
@@ -318,7 +318,7 @@ async fn continue_answers_a_question_and_gives_more_to_spend() {
 
     let say = async |body: &str, by: &str| world.github.comment(world.issue, body, by).await.unwrap();
     say("/agent-fix continue", "octo-triager").await;
-    world.until("the refusal", |world| answers(world, "no write access") == 1).await;
+    world.until("the refusal", |world| answers(world, "needs write access") == 1).await;
     say("The short one.\n\n/agent-fix continue +1 turns", "octo-writer").await;
     ended(&world, 2).await;
     assert_eq!(answers(&world, "mendwright:escalation:"), 2, "{:#?}", world.comments());
@@ -327,9 +327,9 @@ async fn continue_answers_a_question_and_gives_more_to_spend() {
     say("/agent-fix continue +$1", "octo-writer").await;
     ended(&world, 3).await;
     assert_eq!(world.pulls().len(), 1, "{:#?}", world.comments());
-    assert_eq!(answers(&world, "Going on from where it ended."), 2);
+    assert_eq!(answers(&world, "Resuming where it stopped."), 2);
     say("/agent-fix continue", "octo-writer").await;
-    world.until("the answer", |world| answers(world, "It is proposed.") == 1).await;
+    world.until("the answer", |world| answers(world, "The change is already proposed.") == 1).await;
     world.end().await;
 }
 
@@ -348,7 +348,11 @@ async fn what_a_round_made_is_held_back_again_and_signed_where_that_is_wanted() 
     request_changes(&world, "octo-writer").await;
     ended(&world, 3).await;
     assert_eq!(head(&world), first, "what was to be held back went out");
-    assert!(said(&world, "**Round 2:**")[0].contains("is held back"), "{:#?}", said(&world, "**Round 2:**"));
+    assert!(
+        said(&world, "**Round 2:**")[0].contains("is waiting for approval"),
+        "{:#?}",
+        said(&world, "**Round 2:**")
+    );
     let shown = world.comments().iter().filter(|body| body.contains("mendwright:held:")).count();
     assert_eq!(shown, 2);
     // What goes out is what was shown: others' commits come between, so it is shown again.

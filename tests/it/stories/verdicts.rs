@@ -170,7 +170,7 @@ async fn a_test_that_is_deleted_or_emptied_since_the_change_breaks_it_is_held_ag
     let court = Court::with(&[GREEN[0], GREEN[1], positive]).await;
     let breaks = [change("answer", "-42\n"), change("tests/new.sh", "grep -q -e -42 answer\n")];
     let said =
-        "existing tests were changed; as the base has them, these fail on the new source: tests/positive.sh";
+        "existing tests were changed; in their base version, these fail on the new source: tests/positive.sh";
     for away in [absent("tests/positive.sh"), change("tests/positive.sh", "true\n")] {
         let verdict = court.judge_all(&[&breaks[..], &[away]].concat()).await;
         let Verdict::Verified(verified) = &verdict else { panic!("{}", words(&verdict)) };
