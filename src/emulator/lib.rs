@@ -3,6 +3,7 @@
 //! The demo, the tests and `mendwright emulate` run the real program against them. This crate knows
 //! nothing of the program that it serves.
 
+mod gate;
 pub mod git;
 pub mod github;
 pub mod model;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use http::{Method, StatusCode};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use mendwright::domain::IssueNumber;
+use mendwright::domain::{IssueNumber, Permission};
 use mendwright::github::{
     ConnectionError, GitHub, GitHubConnection, GitHubError, NewPullRequest, OctocrabGitHub,
 };

@@ -56,6 +56,10 @@ pub enum FaultKind {
     Halve,
     /// Something happens right before the request is carried out.
     First(Disruption),
+    /// The request is carried out when [`release_held_requests`] is called.
+    ///
+    /// [`release_held_requests`]: super::EmulatedGitHub::release_held_requests
+    Hold,
     /// The request is carried out, later.
     Delay {
         /// How much later.
@@ -108,6 +112,7 @@ pub(super) fn delay_of(fault: Option<&FaultKind>) -> Duration {
             | FaultKind::DropAfter
             | FaultKind::Truncate
             | FaultKind::Halve
+            | FaultKind::Hold
             | FaultKind::First(_),
         )
         | None => Duration::ZERO,

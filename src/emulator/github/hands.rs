@@ -269,6 +269,12 @@ impl EmulatedGitHub {
         self.deliveries_settled().await;
     }
 
+    /// Lets the requests go on that wait because of [`FaultKind::Hold`](super::FaultKind::Hold), and all
+    /// later ones.
+    pub fn release_held_requests(&self) {
+        self.shared.gate.open();
+    }
+
     /// Says how many requests an hour there are, how many of them were sent, and when the hour is over.
     pub fn set_rate_limit(&self, max: u64, used: u64, resets_in: std::time::Duration) {
         self.shared.with_world(|world| world.set_rate_limit(max, used, Some(resets_in), Timestamp::now()));

@@ -68,6 +68,7 @@ use credentials::random_text;
 use record::Recorder;
 use world::{Repository, Urls, World};
 
+use crate::gate::Gate;
 use crate::git::{BareRepository, GitHttpError};
 use crate::repository_name::{InvalidRepositoryName, RepositoryName};
 
@@ -155,6 +156,8 @@ pub enum EmulatorError {
 struct Shared {
     world: Mutex<World>,
     recorder: Recorder,
+    /// Where requests with [`FaultKind::Hold`] wait.
+    gate: Gate,
 }
 
 impl Shared {
@@ -209,7 +212,7 @@ impl EmulatedGitHub {
             webhook_secret: world.app.webhook_secret.clone(),
             installation_id: world.app.installation,
         };
-        let shared = Arc::new(Shared { world: Mutex::new(world), recorder });
+        let shared = Arc::new(Shared { world: Mutex::new(world), recorder, gate: Gate::default() });
         let settled = Arc::new(Notify::new());
         // A proxy of the environment has no business between the emulator and its webhook.
         let client = reqwest::Client::builder().no_proxy().build()?;

@@ -83,6 +83,9 @@ pub(super) async fn handle(
     {
         return whole(Reply::text(500, &format!("the emulator has no {unknown}\n")));
     }
+    if matches!(fault, Some(FaultKind::Hold)) {
+        shared.gate.opened().await;
+    }
     tokio::time::sleep(delay_of(fault.as_ref())).await;
     let reply = match api_path {
         Some(api_path) => rest(&shared, &parts, &api_path, &body, fault.as_ref()).await,
@@ -107,7 +110,13 @@ pub(super) async fn handle(
             let half = reply.body.len() / 2;
             whole(Reply { body: reply.body[..half].to_vec(), ..reply })
         }
-        Some(FaultKind::Status { .. } | FaultKind::Drop | FaultKind::Delay { .. } | FaultKind::First(_))
+        Some(
+            FaultKind::Status { .. }
+            | FaultKind::Drop
+            | FaultKind::Hold
+            | FaultKind::Delay { .. }
+            | FaultKind::First(_),
+        )
         | None => whole(reply),
     }
 }

@@ -104,7 +104,9 @@ pub(super) fn body(
         Some(Fault::StreamError { stream_error, .. }) => {
             ([half(), error(stream_error).into_bytes()].concat(), Ending::Clean)
         }
-        Some(Fault::Status { .. } | Fault::ContentType { .. }) | None => (whole, Ending::Clean),
+        Some(Fault::Status { .. } | Fault::ContentType { .. } | Fault::Hold { .. }) | None => {
+            (whole, Ending::Clean)
+        }
     };
     let stop = shared.stop.clone();
     let ending = stream::once(async move {
@@ -117,12 +119,23 @@ pub(super) fn body(
             }
         }
     });
+    let is_held = matches!(fault, Some(Fault::Hold { .. }));
+    let held = shared.clone();
+    let gate = stream::once(async move {
+        if is_held {
+            tokio::select! {
+                () = held.gate.opened() => {}
+                () = held.stop.cancelled() => {}
+            }
+        }
+        Ok(Bytes::new())
+    });
     let chunks = stream::iter(chunks(bytes)).then(async |chunk| {
         // Lets the connection send what it has, so that chunks arrive as they are here.
         tokio::task::yield_now().await;
         Ok(chunk)
     });
-    Body::from_stream(chunks.chain(ending.filter_map(std::future::ready)))
+    Body::from_stream(gate.chain(chunks).chain(ending.filter_map(std::future::ready)))
 }
 
 enum Ending {

@@ -163,6 +163,16 @@ pub enum Fault {
         #[serde(default = "once")]
         times: u32,
     },
+    /// The answer comes when [`release_held_answers`] is called.
+    ///
+    /// [`release_held_answers`]: super::EmulatedProvider::release_held_answers
+    Hold {
+        /// Must be true.
+        hold: bool,
+        /// How often.
+        #[serde(default = "once")]
+        times: u32,
+    },
     /// A page instead of the answer.
     ContentType {
         /// Its content type.
@@ -192,6 +202,7 @@ impl Fault {
             Self::Status { times, .. }
             | Self::Cut { times, .. }
             | Self::Stall { times, .. }
+            | Self::Hold { times, .. }
             | Self::ContentType { times, .. }
             | Self::StreamError { times, .. } => *times,
         }

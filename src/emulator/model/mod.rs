@@ -37,7 +37,7 @@
 //! - `fault`, for the first `times` (default 1) requests for this turn in each conversation:
 //!   `{"status": 529, "retry_after": 1, "message": "…"}`, `{"cut_after_bytes": 100}` (connection
 //!   reset; with `"cleanly": true` a proper end of the body), `{"stall": true}` (silence after half
-//!   the answer), `{"content_type": "text/html"}`, `{"stream_error": "overloaded_error"}`.
+//!   the answer), `{"hold": true}` (silence until the story releases it), `{"content_type": "text/html"}`, `{"stream_error": "overloaded_error"}`.
 //! - `afterwards`: after the last turn, `error` (default: 400 and a violation) or `repeat_last`.
 //! - `context_tokens`: a longer prompt is answered as too long, which is no violation. Default: none.
 //! - Reasoning is signed with everything before it; where that changes, it is a violation. So is a
@@ -54,6 +54,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
+
+use crate::gate::Gate;
 
 mod answer;
 mod anthropic;
@@ -99,6 +101,8 @@ pub struct RecordedRequest {
 struct Shared {
     conversation: Conversation,
     stop: CancellationToken,
+    /// Where held answers wait.
+    gate: Gate,
     memory: Mutex<Memory>,
 }
 
@@ -126,8 +130,12 @@ impl EmulatedProvider {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
-        let shared =
-            Arc::new(Shared { conversation, stop: stop.clone(), memory: Mutex::new(Memory::default()) });
+        let shared = Arc::new(Shared {
+            conversation,
+            stop: stop.clone(),
+            gate: Gate::default(),
+            memory: Mutex::new(Memory::default()),
+        });
         let router = serve::router(Arc::clone(&shared));
         let stopped = stop.clone().cancelled_owned();
         let server = tokio::spawn(async move {
@@ -168,6 +176,16 @@ impl EmulatedProvider {
     /// The requests so far, oldest first.
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.shared.memory().requests.clone()
+    }
+
+    /// How many requests there were, as far as they are kept.
+    pub fn request_count(&self) -> usize {
+        self.shared.memory().requests.len()
+    }
+
+    /// Lets the answers go on that wait because of [`Fault::Hold`], and all later ones.
+    pub fn release_held_answers(&self) {
+        self.shared.gate.open();
     }
 
     /// What was not accepted so far.

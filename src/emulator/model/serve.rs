@@ -190,7 +190,8 @@ fn send(shared: &Arc<Shared>, provider: Provider, answer: &Answer, fault: Option
         Some(Fault::ContentType { content_type, .. }) => {
             response(200, content_type, Body::from("<html>Sign in to continue</html>"))
         }
-        Some(Fault::Cut { .. } | Fault::Stall { .. } | Fault::StreamError { .. }) | None => {
+        Some(Fault::Cut { .. } | Fault::Stall { .. } | Fault::Hold { .. } | Fault::StreamError { .. })
+        | None => {
             let body = match provider {
                 Provider::Anthropic => {
                     body(shared, &anthropic::events(answer), fault, anthropic::error_event)

@@ -8,7 +8,7 @@ use crate::support::World;
 
 /// The tests pass only where the set-up has run; making and keeping it takes a while.
 const CONFIGURATION: &str = "setup:\n  - mkdir -p vendor && seq 20000 | split -a 4 -l 1 - vendor/n && head -c 50000000 /dev/zero > vendor/large && echo made > $HOME/made\n\
-     test: grep -q made $HOME/made && test -s vendor/large && cargo test --offline\n";
+     test: grep -q made $HOME/made && test -s vendor/large && sh run-tests.sh\n";
 
 fn setups(world: &World) -> Vec<String> {
     let directory: PathBuf = world.directory.path().join("data/sandbox/setups");
@@ -50,7 +50,7 @@ async fn a_crash_while_a_set_up_is_kept_leaves_nothing_half() {
 
 #[tokio::test]
 async fn a_set_up_that_fails_is_told_on_the_issue() {
-    let configuration = "setup:\n  - echo looking && cat /no/such/registry\ntest: cargo test --offline\n";
+    let configuration = "setup:\n  - echo looking && cat /no/such/registry\ntest: sh run-tests.sh\n";
     let mut world = World::with("fix", None, &[(".github/agent-fix.yml", configuration)]).await;
     world.start_service().await;
     world.label("octo-maintainer").await;
