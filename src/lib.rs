@@ -7,6 +7,7 @@
 
 // Layer 0
 pub mod domain;
+pub mod markdown;
 // Layer 1
 pub mod config;
 pub mod detect;

@@ -7,38 +7,39 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::secrets::redact;
 
-/// Ours at `info`; the HTTP stack only where it warns, octocrab not at all: it logs each refusal
-/// that its caller handles.
+/// Mendwright at `info`; the HTTP stack only from `warn` on; octocrab not at all, because it logs each
+/// error that its caller handles.
 const FILTER_DEFAULT: &str = "info,hyper=warn,hyper_util=warn,reqwest=warn,octocrab=off,sqlx=warn";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LineFormat {
+pub enum LogFormat {
+    /// For people on a terminal, JSON elsewhere.
+    Auto,
     /// For people.
     Human,
-    /// A JSON object a line.
+    /// One JSON object a line.
     Json,
 }
 
 /// Logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The filter is none.
-    #[error("log.filter = {filter:?} is no filter ({why}); write for example \"info,mendwright=debug\"")]
+    /// The filter cannot be parsed.
+    #[error("log.filter = {filter:?} is not a filter ({why}); write for example \"info,mendwright=debug\"")]
     Filter {
-        /// As given.
+        /// As written.
         filter: String,
         /// What is wrong.
         why: String,
     },
     /// Logging was set up before.
     #[error("logging is set up already: {0}")]
-    Again(String),
+    AlreadySet(String),
 }
 
-/// Logs to standard error, redacted. Without a filter the default holds; without a format, lines
-/// are for people on a terminal and JSON elsewhere.
-pub fn init(filter: Option<&str>, format: Option<LineFormat>) -> Result<(), TelemetryError> {
+/// Starts logging to standard error, redacted. `None` as the filter is the default filter.
+pub fn init(filter: Option<&str>, format: LogFormat) -> Result<(), TelemetryError> {
     let filter = filter.unwrap_or(FILTER_DEFAULT);
     let parsed = EnvFilter::try_new(filter)
         .map_err(|error| TelemetryError::Filter { filter: filter.to_owned(), why: error.to_string() })?;
@@ -47,14 +48,19 @@ pub fn init(filter: Option<&str>, format: Option<LineFormat>) -> Result<(), Tele
         .with_env_filter(parsed)
         .with_ansi(terminal)
         .with_writer(Redacting(io::stderr as fn() -> io::Stderr));
-    let result = match format.unwrap_or(if terminal { LineFormat::Human } else { LineFormat::Json }) {
-        LineFormat::Human => subscriber.try_init(),
-        LineFormat::Json => subscriber.json().flatten_event(true).try_init(),
+    let is_json = match format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Human => false,
+        LogFormat::Json => true,
     };
-    result.map_err(|error| TelemetryError::Again(error.to_string()))
+    let result = match is_json {
+        true => subscriber.json().flatten_event(true).try_init(),
+        false => subscriber.try_init(),
+    };
+    result.map_err(|error| TelemetryError::AlreadySet(error.to_string()))
 }
 
-/// Hands on what it is given, redacted.
+/// Writes everything redacted.
 struct Redacting<M>(M);
 
 impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Redacting<M> {
@@ -65,7 +71,7 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Redacting<M> {
     }
 }
 
-/// Keeps a whole event back until it is complete, so that no secret passes in two parts.
+/// Buffers a whole event, so that no secret passes in two parts.
 struct RedactingWriter<W: Write> {
     line: Vec<u8>,
     inner: W,
@@ -84,7 +90,7 @@ impl<W: Write> Write for RedactingWriter<W> {
 impl<W: Write> Drop for RedactingWriter<W> {
     fn drop(&mut self) {
         let line = String::from_utf8_lossy(&self.line);
-        // A log that cannot be written has nowhere to say so.
+        // If the log cannot be written, there is no place to report it.
         let _ = self.inner.write_all(redact(&line).as_bytes()).and_then(|()| self.inner.flush());
     }
 }
@@ -109,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn no_log_line_carries_a_secret_in_any_format() {
+    fn log_line_in_any_format_carries_no_secret() {
         register(SecretKind::ModelKey, &"a registered secret".into());
         let sink = Sink::default();
         let make = {
@@ -138,8 +144,8 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_is_none_is_named() {
-        let error = init(Some("mendwright=loud"), None).unwrap_err();
-        insta::assert_snapshot!(error, @r#"log.filter = "mendwright=loud" is no filter (error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5); write for example "info,mendwright=debug""#);
+    fn invalid_filter_is_an_error_that_names_it() {
+        let error = init(Some("mendwright=loud"), LogFormat::Auto).unwrap_err();
+        insta::assert_snapshot!(error, @r#"log.filter = "mendwright=loud" is not a filter (error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5); write for example "info,mendwright=debug""#);
     }
 }

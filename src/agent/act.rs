@@ -120,7 +120,7 @@ impl Agent<'_> {
         written: &BTreeMap<RepoPath, ChangedContent>,
     ) -> Result<TranscriptEvent, AgentError> {
         let proposal = self.workspace.propose(changes_of(written)).await?;
-        self.workspace.keep(&self.journal.job().id.to_string(), &proposal.tree).await?;
+        self.workspace.pin_checkpoint(self.journal.job().id, &proposal.tree).await?;
         let paths = written.keys().map(ToString::to_string).collect();
         let digest = |(path, content): (&RepoPath, &ChangedContent)| {
             proposal.paths.contains(path).then(|| digest_of(content))

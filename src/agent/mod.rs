@@ -21,4 +21,4 @@ pub use loop_detection::{Habits, Notice, SURCHARGE_CALLS};
 pub use metered_model::{CallDenied, Completion, MeteredModel, charge_unrecorded_call};
 pub use results::{ResultWindow, Results, SHOWN_CHARS_MAX, ShownResult};
 pub use run::{Agent, AgentEnding, AgentError};
-pub use sanitise::{Sanitised, sanitise};
+pub use sanitise::{Sanitised, sanitise, sanitise_in_background};

@@ -1,10 +1,10 @@
-//! The first word of a further round: what the model is told when a job that had ended is taken up
-//! again. People's words are sanitised like the issue's.
+//! The first message of a further revision round: why a job that had ended is resumed. The words of people
+//! are sanitised as those of the issue are.
 
 use super::brief::quoted;
 use super::conversation::Conversation;
 use super::run::{Agent, AgentError, user_message};
-use super::sanitise::sanitise;
+use super::sanitise::{Sanitised, sanitise, sanitise_code};
 use crate::domain::{
     EscalationReason, FailedCheck, Feedback, FeedbackLocation, JobOutcome, Login, Message, RecordedEvent,
     ResumeReason, ToolCall, ToolResult, TranscriptEvent, present_round, unanswered,
@@ -12,14 +12,14 @@ use crate::domain::{
 
 /// Lines of a diff that are shown with a remark.
 const HUNK_LINES_MAX: usize = 20;
-/// Of what one check says, in characters.
+/// Longest text of one check, in characters.
 const CHECK_CHARS_MAX: usize = 6_000;
-/// Files of others that are named.
+/// Files changed by others that are named.
 const CHANGED_MAX: usize = 40;
 
 impl Agent<'_> {
-    /// Answers what was left open, and tells the model why it goes on; unless `transcript` says that it
-    /// was told, or there is no further round.
+    /// Answers the tool calls that the previous round left open, and tells the model why the job is
+    /// resumed. Does nothing if `transcript` says that the model was told, or if there is no further round.
     pub async fn resume(
         &self,
         state: &mut Conversation,
@@ -30,45 +30,32 @@ impl Agent<'_> {
         else {
             return Ok(());
         };
-        let is_told =
+        let is_message =
             |recorded: &RecordedEvent| matches!(recorded.event, TranscriptEvent::MessageAdded { .. });
-        if round.iter().any(is_told) {
+        if round.iter().any(is_message) {
             return Ok(());
         }
         let mut events = Vec::new();
         let open = state.pending_calls();
         if !open.is_empty() {
             events.push(TranscriptEvent::MessageAdded {
-                message: Message::ToolResults { results: open.iter().map(answer).collect() },
+                message: Message::ToolResults { results: open.iter().map(closing_result).collect() },
                 usage: None,
                 usd: None,
                 model: None,
                 milliseconds: 0,
             });
         }
-        let mut removed = Vec::new();
-        let mut clean = |text: &str| {
-            let clean = sanitise(text);
-            removed.extend(clean.removed);
-            clean.text
+        let (why, by) = (why.clone(), by.clone());
+        let end = last_end(transcript).cloned();
+        let remarks: Vec<Feedback> = unanswered(transcript).into_iter().cloned().collect();
+        // Reviews and logs of checks can be long: reading them must not keep other tasks from running.
+        let reason = tokio::task::spawn_blocking(move || reason_message(&why, &by, end.as_ref(), &remarks));
+        let (text, removed) = match reason.await {
+            Ok(reason) => reason,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
-        let mut text = match why {
-            ResumeReason::Continued { words, .. } => continued(last_end(transcript), by, &clean(words)),
-            ResumeReason::Reviewed { pull_request, .. } => {
-                let remarks = unanswered(transcript);
-                let told: Vec<String> = (1..)
-                    .zip(&remarks)
-                    .map(|(number, remark)| remark_in_words(number, remark, &mut clean))
-                    .collect();
-                format!("{}{}", reviewed(pull_request.0), told.concat())
-            }
-            ResumeReason::ChecksFailed { pull_request, head, checks } => {
-                let told: Vec<String> =
-                    checks.iter().map(|check| check_in_words(check, &mut clean)).collect();
-                format!("{}{}", failed(pull_request.0, head.short()), told.concat())
-            }
-        };
-        text += &changed_by_others(round);
+        let text = text + &changed_by_others(round);
         if !removed.is_empty() {
             let text = format!("left out of what people wrote: {}", removed.join(", "));
             events.push(TranscriptEvent::Note { text });
@@ -78,8 +65,54 @@ impl Agent<'_> {
     }
 }
 
-/// Of a call that no result was given to, because the round ended with it.
-fn answer(call: &ToolCall) -> ToolResult {
+/// The message, and what was removed from people's words.
+fn reason_message(
+    why: &ResumeReason,
+    by: &Login,
+    end: Option<&JobOutcome>,
+    remarks: &[Feedback],
+) -> (String, Vec<String>) {
+    let mut cleaner = Cleaner::default();
+    let text = match why {
+        ResumeReason::Continued { words, .. } => continued(end, by, &cleaner.markdown(words)),
+        ResumeReason::Reviewed { pull_request, .. } => {
+            let remarks: String = (1..)
+                .zip(remarks)
+                .map(|(number, remark)| remark_section(number, remark, &mut cleaner))
+                .collect();
+            format!("{}{remarks}", reviewed(pull_request.0))
+        }
+        ResumeReason::ChecksFailed { pull_request, head, checks } => {
+            let checks: String = checks.iter().map(|check| check_section(check, &mut cleaner)).collect();
+            format!("{}{checks}", failed(pull_request.0, head.short()))
+        }
+    };
+    (text, cleaner.removed)
+}
+
+/// Sanitises people's words, and collects what was removed from them.
+#[derive(Default)]
+struct Cleaner {
+    removed: Vec<String>,
+}
+
+impl Cleaner {
+    fn markdown(&mut self, text: &str) -> String {
+        self.keep(sanitise(text))
+    }
+
+    fn code(&mut self, text: &str) -> String {
+        self.keep(sanitise_code(text))
+    }
+
+    fn keep(&mut self, clean: Sanitised) -> String {
+        self.removed.extend(clean.removed);
+        clean.text
+    }
+}
+
+/// The result of a call that has none because the round ended with it.
+fn closing_result(call: &ToolCall) -> ToolResult {
     let text = match call.name.as_str() {
         "finish" => "Taken. What came of it follows.",
         "ask_human" => "Asked. What came of it follows.",
@@ -88,7 +121,7 @@ fn answer(call: &ToolCall) -> ToolResult {
     ToolResult { call_id: call.id.clone(), text: text.to_owned(), is_error: false }
 }
 
-/// How the round before ended.
+/// How the previous round ended.
 fn last_end(transcript: &[RecordedEvent]) -> Option<&JobOutcome> {
     transcript.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::Ended { outcome } => Some(outcome),
@@ -133,20 +166,20 @@ fn failed(number: u64, head: &str) -> String {
     )
 }
 
-fn check_in_words(check: &FailedCheck, clean: &mut impl FnMut(&str) -> String) -> String {
-    let text: String = clean(&check.text).chars().take(CHECK_CHARS_MAX).collect();
-    format!("\n## {:?}: {}\n\n{}", clean(&check.name), check.conclusion, quoted(&text))
+fn check_section(check: &FailedCheck, cleaner: &mut Cleaner) -> String {
+    let text: String = cleaner.markdown(&check.text).chars().take(CHECK_CHARS_MAX).collect();
+    format!("\n## {:?}: {}\n\n{}", cleaner.code(&check.name), check.conclusion, quoted(&text))
 }
 
-fn remark_in_words(number: usize, remark: &Feedback, clean: &mut impl FnMut(&str) -> String) -> String {
-    let text = quoted(&clean(&remark.text));
+fn remark_section(number: usize, remark: &Feedback, cleaner: &mut Cleaner) -> String {
+    let text = quoted(&cleaner.markdown(&remark.text));
     match &remark.place {
         FeedbackLocation::PullRequest { .. } => format!("\n## Remark {number}, by @{}\n\n{text}", remark.by),
         FeedbackLocation::Thread { path, line, hunk, .. } => {
             let line = line.map_or_else(String::new, |line| format!(", line {line}"));
             let lines: Vec<&str> = hunk.lines().collect();
             let shown = lines[lines.len().saturating_sub(HUNK_LINES_MAX)..].join("\n");
-            let hunk = quoted(&clean(&shown));
+            let hunk = quoted(&cleaner.code(&shown));
             format!(
                 "\n## Remark {number}, at `{path}`{line}\n\nBelow these lines of the diff:\n\n{hunk}\n{text}"
             )
@@ -178,8 +211,8 @@ mod tests {
 
     /// Read the difference as the model will.
     #[test]
-    fn a_round_begins_with_exactly_these_words() {
-        let mut clean = |text: &str| sanitise(text).text;
+    fn first_message_of_a_round_has_exactly_these_words() {
+        let mut cleaner = Cleaner::default();
         let by: Login = "octo-writer".parse().unwrap();
         let question = EscalationReason::Question { question: "Which dash?".into() };
         let asked = JobOutcome::Escalated { reason: question };
@@ -202,10 +235,10 @@ mod tests {
             continued(Some(&asked), &by, "The short one."),
             continued(Some(&stopped), &by, "/agent-fix continue"),
             reviewed(12),
-            remark_in_words(1, &whole, &mut clean),
-            remark_in_words(2, &at_line, &mut clean),
+            remark_section(1, &whole, &mut cleaner),
+            remark_section(2, &at_line, &mut cleaner),
             failed(12, "aaaaaaaaaa"),
-            check_in_words(&check, &mut clean),
+            check_section(&check, &mut cleaner),
         ];
         insta::assert_snapshot!(words.join("\n~~~\n"), @r#"
         # The work goes on

@@ -1,4 +1,4 @@
-//! The models: how they are reached, what they hold, and what it means that one has no price.
+//! The models: how they are reached, how large their context is, and what a missing price means.
 
 use std::sync::Arc;
 
@@ -6,15 +6,15 @@ use anyhow::bail;
 use secrecy::SecretString;
 use tracing::{info, warn};
 
-use crate::config::{self, ModelProvider, ServerConfig};
-use crate::model::{Model, ModelConfig, Provider, context_tokens};
+use crate::config::{self, ServerConfig};
+use crate::model::{Model, ModelConfig, context_tokens};
 
-/// What the model that works can hold: as stated, else as known.
+/// The context window of the model that works: as configured, else as known.
 pub(super) fn context_of_worker(model: &config::ModelConfig) -> u64 {
     model.context_tokens.unwrap_or_else(|| context_tokens(&model.name))
 }
 
-/// What the model that sums up can hold.
+/// The context window of the model that summarises.
 pub(super) fn context_of_summarizer(model: &config::ModelConfig) -> u64 {
     match model.brief_name.as_ref().filter(|name| **name != model.name) {
         Some(name) => context_tokens(name),
@@ -22,50 +22,48 @@ pub(super) fn context_of_summarizer(model: &config::ModelConfig) -> u64 {
     }
 }
 
-/// How a model of the configured provider is reached.
+/// How the model `name` of the configured provider is reached.
 pub fn model_config(model: &config::ModelConfig, name: &str) -> ModelConfig {
-    let provider = match model.provider {
-        ModelProvider::Anthropic => Provider::Anthropic,
-        ModelProvider::OpenAi => Provider::OpenAi,
-    };
     let key = model.api_key.clone().unwrap_or_else(|| SecretString::from(String::new()));
-    let mut wanted = ModelConfig::new(provider, name.to_owned(), key);
-    wanted.url = Some(model.url.clone());
-    wanted.price = model.stated_price(name);
-    wanted
+    let mut connection = ModelConfig::new(model.provider, name.to_owned(), key);
+    connection.url = Some(model.url.clone());
+    connection.price = model.stated_price(name);
+    connection
 }
 
-/// A model of the configured provider.
+/// The model `name` of the configured provider, connected.
 pub(super) fn model(config: &ServerConfig, name: &str) -> anyhow::Result<Arc<dyn Model>> {
     let model = crate::model::connect(model_config(&config.model, name))?;
     match model.price() {
         Some(price) => info!(
             model = model.name(),
-            input = price.input,
-            output = price.output,
-            "US dollars for a million tokens"
+            usd_per_million_input = price.input,
+            usd_per_million_output = price.output,
+            "model connected"
         ),
-        None => unpriced(config, model.name())?,
+        None => check_without_price(config, model.name())?,
     }
     Ok(model)
 }
 
-/// What it means that nobody knows what the model costs: a warning where only tokens are to be
-/// counted, an error where dollars are to be held.
-fn unpriced(config: &ServerConfig, model: &str) -> anyhow::Result<()> {
+/// A model whose price is not known: an error if a limit in dollars depends on it, else a warning.
+fn check_without_price(config: &ServerConfig, model: &str) -> anyhow::Result<()> {
     let remedy = "state its price in [model.price] or in model.prices_file";
     if config.require_price {
         bail!("budget.require_price: no price is known for {model}; {remedy}");
     }
-    let caps = [("repository", config.caps.repository), ("installation", config.caps.installation)];
-    for (payer, cap) in caps {
+    let caps =
+        [("repository", config.daily_caps.repository), ("installation", config.daily_caps.installation)];
+    for (scope, cap) in caps {
         if cap.usd.is_some() && cap.tokens.is_none() {
             bail!(
-                "budget.{payer}_usd_per_day: no price is known for {model}, so that it cannot be held; {remedy}, \
-                 or cap tokens with budget.{payer}_tokens_per_day"
+                "budget.{scope}_usd_per_day: no price is known for {model}, so this cap cannot be enforced; \
+                 {remedy}, or cap tokens with budget.{scope}_tokens_per_day"
             );
         }
     }
-    warn!("no price is known for {model}: tokens only are counted, and no limit in dollars holds; {remedy}");
+    warn!(
+        "no price is known for {model}: only tokens are counted, and limits in dollars have no effect; {remedy}"
+    );
     Ok(())
 }

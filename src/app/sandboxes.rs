@@ -1,4 +1,4 @@
-//! The sandbox: as configured, tried, and kept tidy.
+//! The sandbox: connected as configured, tried once, and cleaned up regularly.
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -17,25 +17,24 @@ use crate::sandbox::{
 };
 use crate::setup::SetupPolicy;
 
-/// How often is looked for what sandboxes left behind.
-const TIDY_EVERY: Duration = Duration::from_secs(600);
+/// The time between two cleanups.
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(600);
 
-/// The configured sandbox, without what predecessors left of it, tried once: a job must not be the
-/// first to find out that it cannot be had.
-pub async fn sandbox(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<Arc<dyn Sandbox>> {
+/// The configured sandbox, without leftovers of earlier processes. It is tried once, so that not a job is the
+/// first to find out that it does not work.
+pub async fn start_sandbox(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<Arc<dyn Sandbox>> {
     let sandbox = connect(&sandbox_options(config, data_dir)?)?;
     let removed = sandbox.sweep().await?;
     if removed > 0 {
-        info!(removed, "removed what earlier processes had left of their sandboxes");
+        info!(removed, "removed leftovers of earlier sandboxes");
     }
     let description = try_one(sandbox.as_ref(), config).await?;
-    info!(sandbox = description, "the sandbox works");
+    info!(sandbox = description, "sandbox works");
     Ok(sandbox)
 }
 
-/// Tries the configured sandbox beside a service that may be running: leaves everything as it is.
-/// Answers with its description.
-pub async fn try_sandbox(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<String> {
+/// Tries the configured sandbox without a change to a service that may be running. Returns its description.
+pub async fn probe_sandbox(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<String> {
     let sandbox = connect(&sandbox_options(config, data_dir)?)?;
     try_one(sandbox.as_ref(), config).await
 }
@@ -48,8 +47,8 @@ async fn try_one(sandbox: &dyn Sandbox, config: &SandboxConfig) -> anyhow::Resul
     Ok(description)
 }
 
-/// Removes what sandboxes leave behind, now and then, until `shutdown`.
-pub(super) fn tidy(
+/// Removes leftovers of sandboxes, and reduces the caches to their limits, regularly until `shutdown`.
+pub(super) fn clean_up_regularly(
     sandbox: Arc<dyn Sandbox>,
     bounds: CacheLimits,
     shutdown: CancellationToken,
@@ -58,16 +57,16 @@ pub(super) fn tidy(
         loop {
             match sandbox.sweep().await {
                 Ok(0) => {}
-                Ok(swept) => info!(swept, "removed what earlier sandboxes left behind"),
-                Err(error) => warn!(%error, "what earlier sandboxes left behind could not be removed"),
+                Ok(swept) => info!(removed = swept, "removed leftovers of earlier sandboxes"),
+                Err(error) => warn!(%error, "leftovers of earlier sandboxes could not be removed"),
             }
             match sandbox.evict(&bounds).await {
                 Ok(evicted) if evicted.is_empty() => {}
-                Ok(evicted) => info!(count = evicted.len(), "evicted what set-ups made"),
-                Err(error) => warn!(%error, "what set-ups made could not be evicted"),
+                Ok(evicted) => info!(count = evicted.len(), "evicted cached setups"),
+                Err(error) => warn!(%error, "cached setups could not be evicted"),
             }
             tokio::select! {
-                () = tokio::time::sleep(TIDY_EVERY) => {}
+                () = tokio::time::sleep(CLEANUP_INTERVAL) => {}
                 () = shutdown.cancelled() => return,
             }
         }
@@ -101,7 +100,7 @@ fn sandbox_options(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<Sa
         .recursive(true)
         .mode(0o700)
         .create(&state_dir)
-        .with_context(|| format!("the directory {} cannot be made", state_dir.display()))?;
+        .with_context(|| format!("the directory {} cannot be created", state_dir.display()))?;
     Ok(SandboxOptions {
         kind: kind.to_owned(),
         owner: owner(&state_dir)?,
@@ -114,13 +113,13 @@ fn sandbox_options(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<Sa
     })
 }
 
-/// What this data directory's containers are signed with, from its first start on.
+/// The id that marks this data directory's containers, made at its first start.
 fn owner(state_dir: &Path) -> anyhow::Result<String> {
     let path = state_dir.join("owner");
     let what = || format!("{} cannot be used", path.display());
     match std::fs::read_to_string(&path) {
         Ok(owner) if uuid::Uuid::try_parse(owner.trim()).is_ok() => return Ok(owner.trim().to_owned()),
-        // Cut off by a full disk or a crash: what was signed with it is left to a person.
+        // A full disk or a crash cut the file off. Containers with the old id are left to a person.
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(what),
@@ -130,7 +129,7 @@ fn owner(state_dir: &Path) -> anyhow::Result<String> {
     Ok(owner)
 }
 
-/// What every job's sandbox must be.
+/// The sandbox of every job.
 pub fn sandbox_spec(config: &SandboxConfig) -> SandboxSpec {
     SandboxSpec {
         limits: Limits {

@@ -52,7 +52,7 @@ pub async fn replay(
     policy: &JobPolicy,
     tell: impl FnMut(&RecordedEvent),
 ) -> anyhow::Result<ReplayReport> {
-    let mut recorded = recording.known();
+    let mut recorded = recording.known_events();
     let rounds_left_out = round_of(&recorded) - 1;
     let is_resumed = |recorded: &RecordedEvent| matches!(recorded.event, TranscriptEvent::Resumed { .. });
     recorded.truncate(recorded.iter().position(is_resumed).unwrap_or(recorded.len()));

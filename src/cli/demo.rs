@@ -1,4 +1,4 @@
-//! `mendwright demo`
+//! `mendwright demo`: plays a scenario with everything on loopback.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -10,48 +10,51 @@ use crate::demo::runner::{ScenarioOptions, run_scenario};
 use crate::demo::scenario::{SCENARIOS, Scenario};
 use crate::telemetry;
 
-use super::given::ProviderArgument;
+use super::common_args::ProviderArgument;
 
-/// Plays a scenario with everything embedded on loopback, and exits with 0 when it ended as it
+/// Demonstrate Mendwright locally: no GitHub, no Docker, no key
+///
+/// Plays a scenario with a scripted model and an emulated GitHub on loopback. Exit code 0: it ended as it
 /// should.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:\n  mendwright demo --scenario lying-model --keep /tmp/story --json")]
 pub struct DemoArguments {
-    /// Which story: fix, proof, lying-model, budget, hostile.
+    /// The scenario: fix, proof, lying-model, budget or hostile
     #[arg(long, default_value = "fix")]
     scenario: String,
-    /// The sandbox backend.
+    /// The sandbox backend: bubblewrap or docker
     #[arg(long, value_name = "KIND", default_value = "bubblewrap")]
     sandbox: String,
-    /// The wire format that the scripted model speaks.
+    /// The wire format of the scripted model
     #[arg(long, value_enum, default_value = "anthropic")]
     provider: ProviderArgument,
-    /// Keeps repository, store, configuration and transcript here (a new directory). Without it
-    /// they are in a directory of the system's temporary one, which is named at the end.
+    /// Keep repository, store, configuration and transcript in this new directory
+    ///
+    /// Without it, they are in a temporary directory, which the last lines name.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// Writes each exchange with the emulated GitHub to this file, a JSON object a line.
+    /// Record each exchange with the emulated GitHub in this file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Ends with one line of JSON on standard output; everything else goes to standard error.
+    /// Print one JSON object on standard output, and everything else on standard error
     #[arg(long)]
     json: bool,
 }
 
-/// Runs the command. Answers with the exit code.
+/// Run the command. Returns the exit code.
 pub(super) async fn run(arguments: DemoArguments) -> anyhow::Result<i32> {
     let Some(scenario) = Scenario::by_name(&arguments.scenario) else {
         let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
-        bail!("--scenario: there is no {:?}; the scenarios are {}", arguments.scenario, known.join(", "));
+        bail!("unknown scenario {:?}; the scenarios are {}", arguments.scenario, known.join(", "));
     };
-    // The story is told in our own lines; the log only speaks up when something is wrong.
-    telemetry::init(Some("warn"), Some(telemetry::LineFormat::Human))?;
+    // The output shows what happens; the log shows warnings only.
+    telemetry::init(Some("warn"), telemetry::LogFormat::Human)?;
     let directory = match arguments.keep {
         Some(directory) => std::path::absolute(directory)?,
         None => tempfile::Builder::new()
             .prefix("mendwright-demo-")
             .tempdir()
-            .context("no temporary directory can be made")?
+            .context("a temporary directory cannot be created")?
             .keep(),
     };
     let to_stderr = arguments.json;
@@ -78,16 +81,16 @@ pub(super) async fn run(arguments: DemoArguments) -> anyhow::Result<i32> {
     say(&format!("repository  git -C {} log --oneline --all --graph", end.git_dir.display()));
     say(&format!("transcript  {}", end.transcript.display()));
     say(&format!("kept in     {} (remove it when you like)", directory.display()));
-    for wrong in &end.wrong {
-        eprintln!("NOT AS IT SHOULD BE: {wrong}");
+    for failure in &end.failures {
+        eprintln!("failed expectation: {failure}");
     }
-    if end.wrong.is_empty() {
+    if end.failures.is_empty() {
         say(&format!("\nThe scenario {} ended as it should.", scenario.name));
     }
     if arguments.json {
         println!("{}", serde_json::to_string(&end)?);
     }
-    Ok(i32::from(!end.wrong.is_empty()))
+    Ok(i32::from(!end.failures.is_empty()))
 }
 
 fn print_line(to_stderr: bool, line: &str) {

@@ -1,5 +1,5 @@
-//! `mendwright detect`: what a job would find out about a repository, in words. Reads a repository
-//! and the package managers' configuration of this machine; runs nothing and writes nothing.
+//! `mendwright detect`: shows what a job would detect in a repository. Reads the repository, and the package
+//! managers' configuration of this machine; runs nothing and writes nothing.
 
 use std::fs;
 use std::io::{self, Read};
@@ -9,98 +9,100 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 
+use super::exit_code;
 use crate::config::{REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, RepositoryFile, environment};
 use crate::detect::{
-    Environment, Explanation, Found, HostSource, NothingDetected, PassedOver, ProposedHosts, RootListing,
-    Untested, detect, propose_hosts, repository_file_for, repository_host_files, worker_host_files,
+    Detected, DetectedEnvironment, Explanation, HostSource, NothingDetected, ProposedHosts, RootListing,
+    SkippedSource, UntestedProject, apply_file, detect, propose_hosts, repository_file_for,
+    repository_host_files, worker_host_files,
 };
 use crate::domain::CommandPattern;
 use crate::workspace::{LocalRepository, WorkspaceError};
 
-/// As `fix` ends where people must say more.
-const NOTHING_FOUND: i32 = 3;
-/// A configuration file of this machine.
+/// The largest configuration file of this machine that is read.
 const WORKER_FILE_BYTES_MAX: u64 = 1 << 20;
-/// Files of a directory of configuration.
+/// The most files of one configuration directory.
 const WORKER_FILES_MAX: usize = 50;
 
-/// Says what a job would use for a repository: test command, set-up commands and image, from which
-/// file and why, what was passed over, and the hosts that set-up needs, as lock files and this
-/// machine's package managers name them. Runs nothing. Reads the commit that HEAD is, as a job reads
-/// the base branch, or the files themselves where the directory is no git repository. Exit code 0:
-/// found; 3: there is no telling how to test, and the text says what to write; 1: failed.
+/// Show how a repository's tests are run, and why
+///
+/// Prints the test command, setup commands and image that a job would use, the file that each comes from,
+/// what was not used, and the hosts that setup needs, as lock files and this machine's package managers name
+/// them. Runs nothing. Reads the commit of HEAD, as a job reads the base branch, or the files themselves if the
+/// directory is not a git repository. Exit code 0: a test command was found; 3: none was found, and the
+/// text says what to write; 1: failed.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:\n  mendwright detect --repo .")]
 pub struct DetectArguments {
-    /// The repository: its work tree, or a bare one.
+    /// The repository: its work tree, or a bare repository
     #[arg(long, value_name = "DIR", default_value = ".")]
     repo: PathBuf,
-    /// Answers with one object of JSON on standard output.
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 /// The object of `--json`.
 #[derive(Debug, Serialize)]
-struct Answer<'a> {
+struct DetectResult<'a> {
     repository: &'a str,
     found: bool,
-    test: Option<&'a Found<String>>,
-    image: Option<&'a Found<String>>,
-    setup: &'a [Found<String>],
-    passed_over: &'a [PassedOver],
+    test: Option<&'a Detected<String>>,
+    image: Option<&'a Detected<String>>,
+    setup: &'a [Detected<String>],
+    passed_over: &'a [SkippedSource],
     notes: &'a [String],
-    recognised: &'a [Untested],
+    recognised: &'a [UntestedProject],
     hosts: &'a ProposedHosts,
     agent_hosts: &'a [String],
     commands: &'a [CommandPattern],
     operator_toml: Option<String>,
     repository_file: Option<String>,
-    /// What an escalation would say, where nothing was found.
+    /// What an escalation would say, if nothing was found.
     message: Option<String>,
 }
 
-/// What a repository holds.
-struct Seen {
-    /// In words.
+/// The content of a repository that detection reads.
+struct RepositoryContent {
+    /// For people.
     name: String,
     listing: RootListing,
     file: Option<String>,
     host_files: Vec<HostSource>,
 }
 
-/// Runs the command. Answers with the exit code.
+/// Run the command. Returns the exit code.
 pub(super) fn run(arguments: &DetectArguments) -> anyhow::Result<i32> {
-    let seen = look(&arguments.repo)?;
-    let file = seen.file.as_deref().map(RepositoryFile::parse).transpose()?.unwrap_or_default();
-    let found = file.over(detect(&seen.listing));
+    let content = read_repository(&arguments.repo)?;
+    let file = content.file.as_deref().map(RepositoryFile::parse).transpose()?.unwrap_or_default();
+    let found = apply_file(&file, detect(&content.listing));
     let setup = match &found {
         Ok(found) => &found.setup,
         Err(nothing) => &nothing.setup,
     };
-    let hosts = propose_hosts(setup, &seen.host_files, &worker_sources(), environment());
+    let hosts = propose_hosts(setup, &content.host_files, &worker_sources(), environment());
     let explanation = Explanation {
-        repository: &seen.name,
+        repository: &content.name,
         found: found.as_ref(),
         hosts: &hosts,
         agent_hosts: &file.agent_hosts,
         commands: &file.commands,
     };
     if arguments.json {
-        println!("{}", serde_json::to_string(&answer(&explanation, setup))?);
+        println!("{}", serde_json::to_string(&detect_result(&explanation, setup))?);
     } else {
-        println!("{}", for_a_terminal(explanation.to_string().trim_end()));
+        println!("{}", without_control_characters(explanation.to_string().trim_end()));
     }
-    Ok(if found.is_ok() { 0 } else { NOTHING_FOUND })
+    Ok(if found.is_ok() { exit_code::SUCCESS } else { exit_code::OTHER_RESULT })
 }
 
-fn answer<'a>(explanation: &Explanation<'a>, setup: &'a [Found<String>]) -> Answer<'a> {
+fn detect_result<'a>(explanation: &Explanation<'a>, setup: &'a [Detected<String>]) -> DetectResult<'a> {
     let hosts = explanation.hosts;
-    let (found, nothing): (Option<&Environment>, Option<&NothingDetected>) =
+    let (found, nothing): (Option<&DetectedEnvironment>, Option<&NothingDetected>) =
         (explanation.found.ok(), explanation.found.err());
     let image = found.map(|found| &found.image).or(nothing.map(|nothing| &nothing.image));
     let passed_over = found.map(|found| &found.passed_over).or(nothing.map(|nothing| &nothing.passed_over));
-    Answer {
+    DetectResult {
         repository: explanation.repository,
         found: found.is_some(),
         test: found.map(|found| &found.test),
@@ -118,19 +120,19 @@ fn answer<'a>(explanation: &Explanation<'a>, setup: &'a [Found<String>]) -> Answ
     }
 }
 
-/// A repository's commands are a stranger's text, and may hold what a terminal obeys.
-fn for_a_terminal(text: &str) -> String {
+/// Text without control characters: strangers wrote the repository's commands.
+fn without_control_characters(text: &str) -> String {
     let is_shown = |c: char| c == '\n' || !c.is_control();
     text.chars().map(|c| if is_shown(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
-/// Through git where there is a repository, else from the disk.
-fn look(path: &Path) -> anyhow::Result<Seen> {
+/// Reads through git if there is a repository, else from the disk.
+fn read_repository(path: &Path) -> anyhow::Result<RepositoryContent> {
     if !path.is_dir() {
         bail!("--repo {}: not a directory; name a repository's work tree", path.display());
     }
     let Ok(repository) = LocalRepository::open(path) else {
-        return look_at_files(path).with_context(|| format!("--repo {}", path.display()));
+        return read_directory(path).with_context(|| format!("--repo {}", path.display()));
     };
     let (commit, (listing, file, host_files)) = repository.read_head(|head| {
         let listing = head.listing()?;
@@ -141,18 +143,18 @@ fn look(path: &Path) -> anyhow::Result<Seen> {
         }
         Ok::<_, WorkspaceError>((listing, file, host_files))
     })?;
-    let place = repository.git_dir.display().to_string();
-    let place = place.trim_end_matches('/').trim_end_matches("/.git");
+    let location = repository.git_dir.display().to_string();
+    let location = location.trim_end_matches('/').trim_end_matches("/.git");
     let branch = if repository.head == commit.to_string() { "detached" } else { &repository.head };
-    Ok(Seen {
-        name: format!("{place} at {} ({branch})", commit.short()),
+    Ok(RepositoryContent {
+        name: format!("{location} at {} ({branch})", commit.short()),
         listing,
         file: file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         host_files,
     })
 }
 
-fn look_at_files(root: &Path) -> io::Result<Seen> {
+fn read_directory(root: &Path) -> io::Result<RepositoryContent> {
     let names = |directory: &str| -> io::Result<Vec<String>> {
         let entries = match fs::read_dir(root.join(directory)) {
             Ok(entries) => entries,
@@ -177,9 +179,9 @@ fn look_at_files(root: &Path) -> io::Result<Seen> {
     for (path, bytes_max) in repository_host_files(&listing) {
         host_files.extend(read_file(&root.join(&path), bytes_max)?.map(|bytes| host_source(path, bytes)));
     }
-    let place = fs::canonicalize(root)?;
-    Ok(Seen {
-        name: format!("{} (no git repository: the files as they are)", place.display()),
+    let location = fs::canonicalize(root)?;
+    Ok(RepositoryContent {
+        name: format!("{} (no git repository: its files as they are)", location.display()),
         listing,
         file: file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         host_files,
@@ -190,7 +192,7 @@ fn host_source(path: String, bytes: Vec<u8>) -> HostSource {
     HostSource { path, text: String::from_utf8_lossy(&bytes).into_owned() }
 }
 
-/// The bytes of a regular file; `None` where there is none, or it has more than `bytes_max`.
+/// The bytes of a regular file; `None`: there is none, or it has more than `bytes_max`.
 fn read_file(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
     let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
     if !is_file {
@@ -201,7 +203,7 @@ fn read_file(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
     Ok((bytes.len() as u64 <= bytes_max).then_some(bytes))
 }
 
-/// The package managers' configuration on this machine, as far as it can be read.
+/// The package managers' configuration on this machine, as far as this user can read it.
 fn worker_sources() -> Vec<HostSource> {
     let home = environment().find(|(name, _)| name == "HOME").map(|(_, value)| value);
     let mut paths = Vec::new();
@@ -216,7 +218,7 @@ fn worker_sources() -> Vec<HostSource> {
         }
     }
     let source = |path: PathBuf| {
-        // A configuration is often a link to where it is kept.
+        // A configuration file is often a symbolic link.
         let real = fs::canonicalize(&path).ok()?;
         let bytes = read_file(&real, WORKER_FILE_BYTES_MAX).ok().flatten()?;
         Some(host_source(path.display().to_string(), bytes))

@@ -1,12 +1,12 @@
-//! `mendwright doctor`: everything that has to work for a label to become a draft pull request,
-//! tried one after the other, with what to do about each fault. Changes nothing.
+//! `mendwright doctor`: checks everything that a label needs to become a draft pull request, and says what to
+//! do about each fault. Changes nothing.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
 use self::report::{Check, Report};
-use crate::config::{Readings, environment};
+use crate::config::{SectionResults, environment};
 use crate::secrets::{SecretKind, register};
 
 mod github;
@@ -14,29 +14,31 @@ mod machine;
 mod model;
 mod report;
 
-/// Checks configuration, GitHub App, webhook, installations, sandbox, model provider and disk, and
-/// says what to do about each fault. Changes nothing, and costs nothing without --model-call. Exit
-/// code 0: nothing failed (there may be warnings); 1: something did.
+/// Check that everything works, and say what to do about each fault
+///
+/// Checks configuration, GitHub App, webhook, installations, sandbox, model provider and disk. Changes
+/// nothing, and costs nothing without --model-call. Exit code 0: nothing failed (there may be warnings); 1:
+/// something failed.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Example:
   mendwright doctor --config /etc/mendwright/mendwright.toml
 
---json answers with {\"ok\": bool, \"checks\": [{\"check\": name, \"result\": \"ok\" | \"warning\" | \"failure\"
-| \"skipped\", \"what\": text, \"remedy\": text or null}]}. A name may come several times.")]
+--json prints {\"ok\": bool, \"checks\": [{\"check\": name, \"result\": \"ok\" | \"warning\" | \"failure\"
+| \"skipped\", \"what\": text, \"remedy\": text or null}]}. A name can occur several times.")]
 pub struct DoctorArguments {
-    /// The configuration that the service has.
+    /// The service's configuration file
     #[arg(long, value_name = "FILE", default_value = "mendwright.toml")]
     config: PathBuf,
-    /// Answers with one object of JSON on standard output.
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Also ask the model for one word, which costs a fraction of a cent.
+    /// Also ask the model for one word, which costs a fraction of a cent
     #[arg(long)]
     model_call: bool,
 }
 
-/// Runs the command. Answers with the exit code.
+/// Run the command. Returns the exit code.
 pub(super) async fn run(arguments: DoctorArguments) -> anyhow::Result<i32> {
     let mut report = Report::default();
     examine(&arguments, &mut report).await;
@@ -49,26 +51,26 @@ pub(super) async fn run(arguments: DoctorArguments) -> anyhow::Result<i32> {
 }
 
 async fn examine(arguments: &DoctorArguments, report: &mut Report) {
-    let readings = match Readings::of(&arguments.config, environment()) {
-        Ok(readings) => readings,
+    let sections = match SectionResults::read(&arguments.config, environment()) {
+        Ok(sections) => sections,
         Err(error) => {
             report.add(Check::failure(
                 "configuration",
                 error.to_string(),
-                "Correct that, and run this again.",
+                "Correct this, and run `mendwright doctor` again.",
             ));
-            report.add(Check::skipped("everything else", "there is no configuration to go by"));
+            report.add(Check::skipped("everything else", "there is no usable configuration"));
             return;
         }
     };
-    configuration(arguments, &readings, report);
-    let data_dir = readings.data_dir.as_ref().ok();
-    github::check(&readings, report).await;
-    match (&readings.sandbox, data_dir) {
+    configuration(arguments, &sections, report);
+    let data_dir = sections.data_dir.as_ref().ok();
+    github::check(&sections, report).await;
+    match (&sections.sandbox, data_dir) {
         (Ok(sandbox), Some(data_dir)) => machine::sandbox(sandbox, data_dir, report).await,
         _ => report.add(Check::skipped("sandbox", "its configuration cannot be used")),
     }
-    match &readings.model {
+    match &sections.model {
         Ok(config) => model::check(config, arguments.model_call, report).await,
         Err(_) => report.add(Check::skipped("model", "its configuration cannot be used")),
     }
@@ -78,14 +80,14 @@ async fn examine(arguments: &DoctorArguments, report: &mut Report) {
     }
 }
 
-fn configuration(arguments: &DoctorArguments, readings: &Readings, report: &mut Report) {
+fn configuration(arguments: &DoctorArguments, sections: &SectionResults, report: &mut Report) {
     let faults = [
-        readings.data_dir.as_ref().err(),
-        readings.public_url.as_ref().err(),
-        readings.github.as_ref().err(),
-        readings.model.as_ref().err(),
-        readings.sandbox.as_ref().err(),
-        readings.rest.as_ref().err(),
+        sections.data_dir.as_ref().err(),
+        sections.public_url.as_ref().err(),
+        sections.github.as_ref().err(),
+        sections.model.as_ref().err(),
+        sections.sandbox.as_ref().err(),
+        sections.general.as_ref().err(),
     ];
     let mut faults = faults.into_iter().flatten().peekable();
     if faults.peek().is_none() {
@@ -95,19 +97,19 @@ fn configuration(arguments: &DoctorArguments, readings: &Readings, report: &mut 
         report.add(Check::failure(
             "configuration",
             fault.to_string(),
-            "Correct that; the service does not start.",
+            "Correct this; the service does not start without it.",
         ));
     }
-    for warning in &readings.warnings {
-        report.add(Check::warning("configuration", warning.clone(), "Correct that when you can."));
+    for warning in &sections.warnings {
+        report.add(Check::warning("configuration", warning.clone(), "Correct this when you can."));
     }
-    if let Ok(github) = &readings.github
+    if let Ok(github) = &sections.github
         && let Some(app) = &github.app
     {
         register(SecretKind::AppKey, &app.private_key);
         register(SecretKind::WebhookSecret, &app.webhook_secret);
     }
-    if let Ok(model) = &readings.model
+    if let Ok(model) = &sections.model
         && let Some(key) = &model.api_key
     {
         register(SecretKind::ModelKey, key);

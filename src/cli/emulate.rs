@@ -1,5 +1,5 @@
-//! `mendwright emulate`: the emulated GitHub, and a scripted model where one is asked for, as a process
-//! of its own, so that the service can be run, killed and restarted against it.
+//! `mendwright emulate`: runs the emulated GitHub, and a scripted model if one is given, as a process of its
+//! own, so that the service can be run, killed and restarted against it.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -20,16 +20,16 @@ use mendwright_emulator::model::{Conversation, EmulatedProvider};
 /// The owner of an imported repository: the demo's administrator.
 const OWNER: &str = "octo-maintainer";
 
-/// What `mendwright emulate` is told.
+/// Emulate GitHub, and optionally a model provider, as a process of its own
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Example:
   mendwright emulate --listen 127.0.0.1:8790 --repo ./fixture \\
       --webhook-url http://127.0.0.1:8080/webhooks/github
 
-The first line on standard output is one JSON object: the addresses, and the App's id, private
-key and webhook secret; and with --conversation the scripted model's name and addresses, for both
-providers' formats (fixtures/conversations holds such files). Then, for instance:
+The first line on standard output is one JSON object with the addresses and the App's id, private
+key and webhook secret. With --conversation it also has the scripted model's name and addresses, one
+for each wire format (fixtures/conversations has such files). Then, for example:
   curl -X POST 127.0.0.1:8790/_emulator/issues -d '{\"title\":\"Bug\",\"body\":\"…\",\"by\":\"octo-reader\"}'
   curl -X POST 127.0.0.1:8790/_emulator/issues/1/labels \\
       -d '{\"label\":\"agent-fix\",\"by\":\"octo-maintainer\"}'
@@ -38,33 +38,35 @@ pub struct EmulateArguments {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8790")]
     pub listen: SocketAddr,
-    /// Begin with the repository and the issues of a demo scenario
+    /// Start with the repository and the issues of a demo scenario
     #[arg(long, value_name = "NAME", conflicts_with = "repo")]
     pub scenario: Option<String>,
-    /// Begin with this git repository, or plain directory
+    /// Start with this git repository or plain directory
     #[arg(long, value_name = "DIR")]
     pub repo: Option<PathBuf>,
-    /// Where webhooks are sent; can be set later with PUT /_emulator/webhook
+    /// The address for webhooks; PUT /_emulator/webhook sets it later
     #[arg(long, value_name = "URL")]
     pub webhook_url: Option<Url>,
-    /// Append each REST exchange to this file, a line of JSON each, without secrets
+    /// Append each REST exchange to this file, one JSON object a line, without secrets
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
     /// Keep the bare repositories here instead of in a temporary directory
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Have these faults from the start: a JSON list of what POST /_emulator/faults takes, such as
+    /// Inject these faults from the start
+    ///
+    /// The file is a JSON list of what POST /_emulator/faults takes, such as
     /// [{"method": "POST", "path": "/pulls$", "fault": {"first": "suspend"}}]
     #[arg(long, value_name = "FILE")]
     pub faults: Option<PathBuf>,
-    /// Be a model provider, too, whose model says what this file holds
+    /// Also emulate a model provider, whose model says what this file contains
     #[arg(long, value_name = "FILE")]
     pub conversation: Option<PathBuf>,
 }
 
-/// Runs the emulator until SIGINT or SIGTERM. `seeds` are the scenarios there are.
+/// Run the emulator until SIGINT or SIGTERM. `seeds` are the known scenarios.
 pub async fn run(arguments: EmulateArguments, seeds: &[EmulatorSeed]) -> anyhow::Result<()> {
-    // Both are listened for before anybody knows the address: no signal is lost.
+    // Both handlers are installed before the address is printed, so that no signal is lost.
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
     let seed = arguments.scenario.as_deref().map(|name| find_seed(seeds, name)).transpose()?;
@@ -72,7 +74,7 @@ pub async fn run(arguments: EmulateArguments, seeds: &[EmulatorSeed]) -> anyhow:
         Some(file) => Some(scripted(file).await?),
         None => None,
     };
-    let temporary = tempfile::tempdir().context("a temporary directory cannot be made")?;
+    let temporary = tempfile::tempdir().context("a temporary directory cannot be created")?;
     let emulator = EmulatedGitHub::start(EmulatorOptions {
         listen: arguments.listen,
         record: arguments.record,
@@ -108,8 +110,9 @@ pub async fn run(arguments: EmulateArguments, seeds: &[EmulatorSeed]) -> anyhow:
 }
 
 fn faults(file: &Path) -> anyhow::Result<Vec<FaultRule>> {
-    let text = std::fs::read(file).with_context(|| format!("--faults {} cannot be read", file.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("--faults {} is no list of faults", file.display()))
+    let text = std::fs::read(file).with_context(|| format!("--faults {}: cannot be read", file.display()))?;
+    serde_json::from_slice(&text)
+        .with_context(|| format!("--faults {}: not a list of faults", file.display()))
 }
 
 /// A model provider on a free port, and its model's name.
@@ -118,18 +121,18 @@ async fn scripted(file: &Path) -> anyhow::Result<(String, EmulatedProvider)> {
     let name = conversation.model.clone();
     let provider = EmulatedProvider::start(SocketAddr::from(([127, 0, 0, 1], 0)), conversation)
         .await
-        .context("a model provider cannot listen on loopback")?;
+        .context("the emulated model provider cannot listen on loopback")?;
     Ok((name, provider))
 }
 
 fn find_seed<'a>(seeds: &'a [EmulatorSeed], name: &str) -> anyhow::Result<&'a EmulatorSeed> {
     seeds.iter().find(|seed| seed.name == name).with_context(|| {
         let names: Vec<&str> = seeds.iter().map(|seed| seed.name.as_str()).collect();
-        format!("--scenario {name:?} is none of: {}", names.join(", "))
+        format!("unknown scenario {name:?}; the scenarios are {}", names.join(", "))
     })
 }
 
-/// The directory's own name, with everything replaced that a repository's name may not have.
+/// The directory's name, with `-` for every character that a repository's name cannot have.
 fn repository_name(directory: &Path) -> anyhow::Result<String> {
     let whole = directory
         .canonicalize()
@@ -176,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_scenario_is_answered_with_those_there_are() {
+    fn unknown_scenario_is_an_error_that_lists_the_known_ones() {
         let seed = |name: &str| EmulatorSeed {
             name: name.to_owned(),
             repository: "o/r".to_owned(),
@@ -184,11 +187,11 @@ mod tests {
             issues: Vec::new(),
         };
         let error = find_seed(&[seed("fix"), seed("proof")], "fox").unwrap_err();
-        insta::assert_snapshot!(error, @r#"--scenario "fox" is none of: fix, proof"#);
+        insta::assert_snapshot!(error, @r#"unknown scenario "fox"; the scenarios are fix, proof"#);
     }
 
     #[test]
-    fn a_directory_with_an_odd_name_still_gives_a_repository_name() {
+    fn directory_name_with_special_characters_becomes_a_valid_repository_name() {
         let parent = tempfile::tempdir().unwrap();
         let odd = parent.path().join("my project (old).git");
         std::fs::create_dir(&odd).unwrap();

@@ -1,4 +1,4 @@
-//! `mendwright evaluate`: how often it is right, on known issues or on a repository's own past.
+//! `mendwright evaluate`: measures the success rate, on known issues or on a repository's own past fixes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::given::{ModelArguments, SandboxArguments, SuiteArguments};
+use super::common_args::{ModelArguments, SandboxArguments, SuiteArguments};
+use super::exit_code;
 use crate::evaluate::{
     Evaluation, Instance, InstanceResult, Report, RepositorySources, State, check_history, evaluate,
     history_report, read_instances,
@@ -20,12 +21,11 @@ use crate::telemetry;
 use crate::worker::local::TestBench;
 use crate::workspace::LocalRepository;
 
-/// As a shell shows a command that SIGINT ended.
-const INTERRUPTED_CODE: i32 = 130;
-
-/// Lets the model work on issues whose tests are known, and judges what it proposes with tests that
-/// it never saw; or says what to expect in a repository, from its own past fixes. Publishes nothing.
-/// What is done is on disk: the same command goes on after any interruption.
+/// Measure the success rate, on known issues or on a repository's own past fixes
+///
+/// Lets the model work on issues whose tests are known, and judges its proposals with tests that it never
+/// saw; or shows what to expect in a repository, from its own past fixes. Publishes nothing. Results are saved as
+/// they come: the same command continues after any interruption.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     mendwright evaluate --instances swe.jsonl --repos checkouts --predictions out.jsonl --report out.md --jobs 4\n  \
@@ -33,38 +33,37 @@ const INTERRUPTED_CODE: i32 = 130;
     mendwright evaluate --history . --last 10 --solve --model claude-sonnet-4-5 --max-usd 1\n\n\
     --report OUT.md also writes OUT.json. The predictions are in SWE-bench's format.")]
 pub struct EvaluateArguments {
-    /// Issues, a JSON object a line, in SWE-bench's fields.
+    /// Issues with the fields of SWE-bench, one JSON object a line
     #[arg(long, value_name = "FILE.jsonl", required_unless_present = "history")]
     instances: Option<PathBuf>,
-    /// A repository whose own past fixes are taken: those that brought tests.
+    /// A repository whose own past fixes are used, if they brought tests
     #[arg(long, value_name = "DIR", conflicts_with = "instances")]
     history: Option<PathBuf>,
-    /// How many past fixes are tried.
+    /// The number of past fixes to try
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     last: u16,
-    /// With --history: lets the model work on the usable ones, too.
+    /// Also let the model work on the usable fixes of --history
     #[arg(long, requires = "history")]
     solve: bool,
-    /// With --history: writes the usable ones as instances.
+    /// Write the usable fixes of --history as instances
     #[arg(long, value_name = "FILE.jsonl", requires = "history")]
     write: Option<PathBuf>,
-    /// The directory with the instances' repositories, as owner/name, owner__name or name.
+    /// The directory with the instances' repositories, as owner/name, owner__name or name
     #[arg(long, value_name = "DIR")]
     repos: Option<PathBuf>,
-    /// Where repositories that are not on this machine are cloned from.
+    /// The address from which missing repositories are cloned
     #[arg(long, value_name = "URL")]
     clone_from: Option<Url>,
-    /// What is written: instance_id, model_name_or_path, model_patch, a JSON object a line.
+    /// Write predictions: instance_id, model_name_or_path and model_patch, one JSON object a line
     #[arg(long, value_name = "OUT.jsonl")]
     predictions: Option<PathBuf>,
-    /// The report, in Markdown; beside it the same in JSON.
+    /// Write the report in Markdown, and next to it in JSON
     #[arg(long, value_name = "OUT.md")]
     report: Option<PathBuf>,
-    /// Instances at the same time.
+    /// The number of instances at the same time
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
-    /// Where what is done is kept. Default: the instances' file, or the repository's directory, with
-    /// .state after its name.
+    /// The directory for results [default: the name of the instances' file or repository, with .state]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     #[command(flatten)]
@@ -75,9 +74,9 @@ pub struct EvaluateArguments {
     sandbox: SandboxArguments,
 }
 
-/// Runs the command. Answers with the exit code.
+/// Run the command. Returns the exit code.
 pub(super) async fn run(arguments: EvaluateArguments) -> anyhow::Result<i32> {
-    telemetry::init(Some("warn"), Some(telemetry::LineFormat::Human))?;
+    telemetry::init(Some("warn"), telemetry::LogFormat::Human)?;
     match (&arguments.instances, &arguments.history) {
         (Some(file), _) => on_instances(&arguments, file).await,
         (None, Some(repository)) => on_history(&arguments, repository).await,
@@ -95,7 +94,7 @@ async fn on_instances(arguments: &EvaluateArguments, file: &Path) -> anyhow::Res
     };
     let repositories = places.find(&instances).await.map_err(|mistakes| {
         anyhow::anyhow!(
-            "{}: nothing is run before all is right:\n  {}",
+            "{}: correct these mistakes first; nothing was run:\n  {}",
             file.display(),
             mistakes.join("\n  ")
         )
@@ -103,7 +102,7 @@ async fn on_instances(arguments: &EvaluateArguments, file: &Path) -> anyhow::Res
     let parts = arguments.model.with(arguments.bench(String::new())?)?;
     let evaluation = Evaluation { instances, repositories, parts, jobs: usize::from(arguments.jobs) };
     let Some(results) = arguments.work(evaluation, &state_directory).await? else {
-        return Ok(INTERRUPTED_CODE);
+        return Ok(exit_code::INTERRUPTED);
     };
     let report = Report::new(&arguments.model.model, results);
     arguments.write_predictions(&report.results)?;
@@ -116,15 +115,15 @@ async fn on_history(arguments: &EvaluateArguments, path: &Path) -> anyhow::Resul
     let repository = LocalRepository::open(&path)?;
     let bench = arguments.bench(repository.git_dir.display().to_string())?;
     let scratch = tempfile::Builder::new().prefix("mendwright-history-").tempdir()?;
-    let tell = |candidate: &crate::evaluate::Candidate| {
-        let words = match &candidate.instance {
+    let report_progress = |candidate: &crate::evaluate::Candidate| {
+        let result = match &candidate.instance {
             Ok(instance) => format!("usable, {} tests", instance.fail_to_pass.len()),
-            Err(why) => format!("left out: {}", why.lines().next().unwrap_or_default()),
+            Err(why) => format!("not usable: {}", why.lines().next().unwrap_or_default()),
         };
-        eprintln!("  {} {words}: {}", candidate.commit.short(), candidate.subject);
+        eprintln!("  {} {result}: {}", candidate.commit.short(), candidate.subject);
     };
     let (last, jobs) = (usize::from(arguments.last), usize::from(arguments.jobs));
-    let check = check_history(&repository, last, &bench, jobs, scratch.path(), tell).await?;
+    let check = check_history(&repository, last, &bench, jobs, scratch.path(), report_progress).await?;
     let usable: Vec<Instance> =
         check.candidates.iter().filter_map(|candidate| candidate.instance.clone().ok()).collect();
     if let Some(file) = &arguments.write {
@@ -138,7 +137,7 @@ async fn on_history(arguments: &EvaluateArguments, path: &Path) -> anyhow::Resul
             usable.iter().map(|instance| (instance.repo.clone(), repository.clone())).collect();
         let evaluation = Evaluation { instances: usable, repositories, parts, jobs };
         let Some(results) = arguments.work(evaluation, &arguments.state_directory(&path)).await? else {
-            return Ok(INTERRUPTED_CODE);
+            return Ok(exit_code::INTERRUPTED);
         };
         arguments.write_predictions(&results)?;
         solved = Some(Report::new(&arguments.model.model, results));
@@ -150,24 +149,24 @@ async fn on_history(arguments: &EvaluateArguments, path: &Path) -> anyhow::Resul
 }
 
 impl EvaluateArguments {
-    fn state_directory(&self, beside: &Path) -> PathBuf {
+    fn state_directory(&self, subject: &Path) -> PathBuf {
         self.state.clone().unwrap_or_else(|| {
-            let mut name = beside.as_os_str().to_owned();
+            let mut name = subject.as_os_str().to_owned();
             name.push(".state");
             PathBuf::from(name)
         })
     }
 
-    fn bench(&self, kept_under: String) -> anyhow::Result<TestBench> {
+    fn bench(&self, cache_scope: String) -> anyhow::Result<TestBench> {
         let settings = self.suite.settings()?;
         Ok(TestBench {
             sandbox: self.sandbox.connect()?,
-            policy: self.sandbox.policy(kept_under, self.model.budget(), settings),
+            policy: self.sandbox.policy(cache_scope, self.model.budget(), settings),
             setup_locks: SetupLocks::default(),
         })
     }
 
-    /// All results; `None`: a person stopped it.
+    /// All results; `None`: a person stopped the evaluation.
     async fn work(
         &self,
         evaluation: Evaluation,
@@ -176,9 +175,9 @@ impl EvaluateArguments {
         let all = evaluation.instances.len();
         let state = State::open(state, &evaluation.subject(&self.model.model))?;
         let before = evaluation.instances.iter().filter(|one| state.done(&one.instance_id).is_some()).count();
-        eprintln!("{all} instances, {before} of them done before");
+        eprintln!("{all} instances, {before} of them already done");
         let mut done = before;
-        let tell = |result: &InstanceResult| {
+        let report_progress = |result: &InstanceResult| {
             done += 1;
             let solved = if result.resolved { "solved" } else { "not solved" };
             eprintln!(
@@ -188,17 +187,17 @@ impl EvaluateArguments {
         };
         let mut terminate = signal(SignalKind::terminate())?;
         let stop = CancellationToken::new();
-        let working = evaluate(evaluation, Arc::new(state), &stop, tell);
+        let working = evaluate(evaluation, Arc::new(state), &stop, report_progress);
         tokio::pin!(working);
         tokio::select! {
             ended = &mut working => return ended,
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}
         }
-        // The sandboxes are taken down; the jobs go on where they are next time.
+        // The sandboxes end; the jobs continue at the next run.
         stop.cancel();
         working.await?;
-        eprintln!("interrupted; the same command goes on");
+        eprintln!("interrupted; run the same command to continue");
         Ok(None)
     }
 

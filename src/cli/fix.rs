@@ -1,4 +1,4 @@
-//! `mendwright fix`
+//! `mendwright fix`: works on one issue in a local repository, without GitHub.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::given::{ModelArguments, SandboxArguments, SuiteArguments};
-use super::tidy_by_hand;
+use super::common_args::{ModelArguments, SandboxArguments, SuiteArguments};
+use super::{clean_up, exit_code};
 use crate::domain::{IssueNumber, IssueSnapshot, JobOutcome, RecordedEvent};
 use crate::publish::console_line;
 use crate::recording::Recording;
@@ -20,28 +20,26 @@ use crate::worker::JobReport;
 use crate::worker::local::{LocalContext, LocalJob, LocalResult, LocalTask, TestBench};
 use crate::workspace::LocalRepository;
 
-/// As a shell shows a command that SIGINT ended.
-const INTERRUPTED_CODE: i32 = 130;
-
-/// An issue file over this is a mistake.
+/// A larger issue file is a mistake.
 const ISSUE_BYTES_MAX: u64 = 1 << 20;
 
-/// Fixes one issue in a repository, without GitHub: the same pipeline, sandbox and verdict. The
-/// result is the branch agent-fix/WORDS-OF-THE-TITLE of that repository (its work tree is not
-/// touched), and the pull request's text on standard output. Exit code 0: proposed; 3: escalated;
-/// 1: failed.
+/// Fix one issue in a local repository, without GitHub
+///
+/// Uses the same pipeline, sandbox and verdict as the service. The result is the branch
+/// agent-fix/WORDS-OF-THE-TITLE of the repository, whose work tree does not change, and the pull request's
+/// text on standard output. Exit code 0: proposed; 3: escalated; 1: failed.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Example:\n  mendwright fix --repo . --issue bug.md --model claude-sonnet-4-5 --max-usd 2"
 )]
 pub struct FixArguments {
-    /// The repository: a directory, or an address to clone (bare, into the current directory).
+    /// The repository: a directory, or an address to clone into the current directory
     #[arg(long, value_name = "DIR|URL")]
     repo: String,
-    /// The issue, in Markdown: its first line is the title.
+    /// The issue, in Markdown; its first line is the title
     #[arg(long, value_name = "FILE")]
     issue: PathBuf,
-    /// The branch or revision to start from. Default: what HEAD is.
+    /// The branch or revision to start from [default: HEAD]
     #[arg(long, value_name = "REV")]
     base: Option<String>,
     #[command(flatten)]
@@ -50,14 +48,14 @@ pub struct FixArguments {
     model: ModelArguments,
     #[command(flatten)]
     sandbox: SandboxArguments,
-    /// Ends with one line of JSON on standard output.
+    /// Print one JSON object as the last line
     #[arg(long)]
     json: bool,
 }
 
-/// The JSON line.
+/// The object of `--json`.
 #[derive(Debug, Serialize)]
-struct FixEnd<'a> {
+struct FixResult<'a> {
     #[serde(flatten)]
     report: &'a JobReport,
     git_dir: &'a Path,
@@ -65,9 +63,9 @@ struct FixEnd<'a> {
     manifest: Option<&'a Path>,
 }
 
-/// Runs the command. Answers with the exit code.
+/// Run the command. Returns the exit code.
 pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
-    telemetry::init(Some("warn"), Some(telemetry::LineFormat::Human))?;
+    telemetry::init(Some("warn"), telemetry::LogFormat::Human)?;
     let issue = read_issue(&arguments.issue)?;
     let settings = arguments.suite.settings()?;
     let repository = open(&arguments.repo).await?;
@@ -75,24 +73,25 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
     let directory = tempfile::Builder::new().prefix("mendwright-fix-").tempdir()?.keep();
     let work = LocalTask { issue, name: "local/repository".parse()?, repository: repository.clone(), base };
     let local = LocalJob::open(&directory, work).await?;
-    let kept_under = repository.git_dir.display().to_string();
+    let cache_scope = repository.git_dir.display().to_string();
     let bench = TestBench {
         sandbox: arguments.sandbox.connect()?,
-        policy: arguments.sandbox.policy(kept_under, arguments.model.budget(), settings),
+        policy: arguments.sandbox.policy(cache_scope, arguments.model.budget(), settings),
         setup_locks: SetupLocks::default(),
     };
     let parts = arguments.model.with(bench)?;
     let worked = work_on(&local, &parts).await?;
-    tidy_by_hand(parts.bench.sandbox.as_ref()).await;
+    clean_up(parts.bench.sandbox.as_ref()).await;
     let Some(end) = worked else {
-        eprintln!("interrupted; what was recorded is in {}", directory.display());
-        return Ok(INTERRUPTED_CODE);
+        eprintln!("interrupted; the job's record is in {}", directory.display());
+        return Ok(exit_code::INTERRUPTED);
     };
 
     let LocalResult { job, transcript, published } = end;
     let transcript_file = directory.join("transcript.jsonl");
     Recording::of(&job, local.store.transcript_text(job.id).await?).save(&transcript_file)?;
-    let report = JobReport::of(&job, &transcript).ok_or_else(|| anyhow!("the job has no outcome"))?;
+    let report = JobReport::of(&job, &transcript)
+        .ok_or_else(|| anyhow!("the job ended without an outcome; this is a bug in Mendwright"))?;
     match (&job.outcome, published.pull_request) {
         (Some(JobOutcome::Proposed { branch, head, .. }), Some((title, body))) => {
             println!("{title}\n\n{body}");
@@ -114,7 +113,7 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
         eprintln!("manifest: {}", manifest_file.display());
     }
     if arguments.json {
-        let end = FixEnd {
+        let end = FixResult {
             report: &report,
             git_dir: &repository.git_dir,
             transcript: &transcript_file,
@@ -123,23 +122,23 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
         println!("{}", serde_json::to_string(&end)?);
     }
     Ok(match job.outcome {
-        Some(JobOutcome::Proposed { .. }) => 0,
-        Some(JobOutcome::Escalated { .. }) => 3,
+        Some(JobOutcome::Proposed { .. }) => exit_code::SUCCESS,
+        Some(JobOutcome::Escalated { .. }) => exit_code::OTHER_RESULT,
         Some(JobOutcome::Held { .. } | JobOutcome::Cancelled { .. } | JobOutcome::Failed { .. }) | None => 1,
     })
 }
 
 fn read_issue(path: &Path) -> anyhow::Result<IssueSnapshot> {
-    let what = || format!("--issue {}: the file cannot be read", path.display());
+    let what = || format!("--issue {}: cannot be read", path.display());
     let bytes = std::fs::metadata(path).with_context(what)?.len();
     if bytes > ISSUE_BYTES_MAX {
-        bail!("--issue {}: it has {bytes} bytes; at most {ISSUE_BYTES_MAX} are read", path.display());
+        bail!("--issue {}: has {bytes} bytes; at most {ISSUE_BYTES_MAX} are read", path.display());
     }
     let text = std::fs::read_to_string(path).with_context(what)?;
     let (title, body) = text.trim_start().split_once('\n').unwrap_or((text.trim(), ""));
     let title = title.trim_start_matches('#').trim();
     if title.is_empty() {
-        bail!("--issue {}: it is empty; write a title in its first line", path.display());
+        bail!("--issue {}: is empty; write a title in its first line", path.display());
     }
     Ok(IssueSnapshot {
         number: IssueNumber(0),
@@ -154,35 +153,34 @@ async fn open(repo: &str) -> anyhow::Result<LocalRepository> {
     if !repo.contains("://") {
         return Ok(LocalRepository::open(&std::path::absolute(repo)?)?);
     }
-    let url: Url = repo.parse().with_context(|| format!("--repo {repo}: it is no address"))?;
+    let url: Url = repo.parse().with_context(|| format!("--repo {repo}: not a valid address"))?;
     let name = url.path().trim_end_matches('/').rsplit('/').next().unwrap_or("repository");
     let into = std::path::absolute(format!("{}.git", name.trim_end_matches(".git")))?;
     if into.exists() {
-        bail!("--repo {repo}: {} is there already; name that directory, or remove it", into.display());
+        bail!("--repo {repo}: {} exists already; name that directory, or remove it", into.display());
     }
     eprintln!("cloning {url} into {}", into.display());
     let cloned = tokio::task::spawn_blocking(move || LocalRepository::clone_bare(&url, &into)).await?;
     Ok(cloned?)
 }
 
-/// Works on the job until it has ended, and tells what happens on standard error. `None`: a person
-/// stopped it.
+/// Works on the job until it ends, and reports its events on standard error. `None`: a person stopped it.
 async fn work_on(local: &LocalJob, parts: &LocalContext) -> anyhow::Result<Option<LocalResult>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let stop = CancellationToken::new();
-    let tell = |recorded: &RecordedEvent| {
+    let report = |recorded: &RecordedEvent| {
         if let Some(line) = console_line(&recorded.event) {
             eprintln!("  {} {line}", recorded.at.strftime("%H:%M:%S"));
         }
     };
-    let working = local.run(parts, &stop, tell);
+    let working = local.run(parts, &stop, report);
     tokio::pin!(working);
     tokio::select! {
         ended = &mut working => return ended,
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
     }
-    // The worker takes its sandbox down before it returns.
+    // The worker ends its sandbox before it returns.
     stop.cancel();
     working.await?;
     Ok(None)

@@ -1,4 +1,4 @@
-//! The command line: subcommands, and nothing else. A contract: others script against it.
+//! The command line: a file for each command. A contract: others script against it.
 
 use std::process::ExitCode;
 
@@ -13,6 +13,8 @@ use crate::sandbox::{CacheLimits, Sandbox};
 #[cfg(feature = "demo")]
 use mendwright_emulator::github::{EmulatorSeed, SeedIssue};
 
+mod common_args;
+mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod detect;
@@ -20,15 +22,20 @@ mod doctor;
 #[cfg(feature = "demo")]
 mod emulate;
 mod evaluate;
+mod exit_code;
 mod fix;
-mod given;
+mod guide;
+mod reference;
 mod replay;
 mod sandbox;
 mod serve;
 mod transcript;
 mod verify;
 
-/// A labelled issue becomes a draft pull request with evidence, or an honest escalation.
+pub use guide::{Chapter, chapters};
+pub use reference::command_line_page;
+
+/// Turn a labelled issue into a draft pull request with evidence, or into an honest escalation
 #[derive(Debug, Parser)]
 #[command(name = "mendwright", version, about, max_term_width = 100)]
 struct Arguments {
@@ -38,58 +45,49 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Shows the whole thing on loopback: no GitHub, no Docker, no key.
     #[cfg(feature = "demo")]
     Demo(demo::DemoArguments),
-    /// Runs the service.
     Serve(serve::ServeArguments),
-    /// Says what works, what does not, and what to do about it.
     Doctor(doctor::DoctorArguments),
-    /// Fixes one issue in a local repository, without GitHub.
+    Config(config::ConfigArguments),
     Fix(Box<fix::FixArguments>),
-    /// Says what a repository's tests need, and where that is written.
     Detect(detect::DetectArguments),
-    /// Shows what happened in a job.
     Transcript(transcript::TranscriptArguments),
-    /// Says whether a proposal's manifest, and the verdict in it, still hold.
     Verify(verify::VerifyArguments),
-    /// Does a recorded job again, with the model's recorded answers.
     Replay(replay::ReplayArguments),
-    /// Says how often it is right: on known issues, or on a repository's own past fixes.
     Evaluate(Box<evaluate::EvaluateArguments>),
-    /// The emulated GitHub alone, as a process of its own.
     #[cfg(feature = "demo")]
     Emulate(emulate::EmulateArguments),
-    /// What jobs run in.
+    /// Work with sandboxes
     Sandbox {
         #[command(subcommand)]
         command: SandboxCommand,
     },
+    Guide(guide::GuideArguments),
 }
 
 #[derive(Debug, Subcommand)]
 enum SandboxCommand {
-    /// Runs a command in a sandbox: what a job's command would see.
     Run(sandbox::RunArguments),
 }
 
-/// Holds what sandboxes keep between two uses by hand to its bounds. Best effort: the next one tries
-/// again.
-async fn tidy_by_hand(sandbox: &dyn Sandbox) {
+/// Remove what earlier sandboxes left behind, and keep the caches within their limits. If that fails, the
+/// next command tries again.
+async fn clean_up(sandbox: &dyn Sandbox) {
     if let Err(error) = sandbox.sweep().await {
-        tracing::warn!(%error, "what earlier sandboxes left behind could not be removed");
+        tracing::warn!(%error, "leftovers of earlier sandboxes could not be removed");
     }
     if let Err(error) = sandbox.evict(&CacheLimits::default()).await {
-        tracing::warn!(%error, "what is kept for the next time could not be evicted");
+        tracing::warn!(%error, "the setup cache could not be reduced to its limits");
     }
 }
 
-/// What `--allow` is given.
+/// Parse the value of `--allow`.
 fn allowed_host(text: &str) -> Result<AllowedHost, String> {
     AllowedHost::parse(text).map_err(|problem| format!("it {problem}"))
 }
 
-/// Runs the command line. Errors go to standard error with every cause, and make exit code 1.
+/// Run the command line. Errors go to standard error with every cause, and the exit code is then 1.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -99,9 +97,9 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(Box::pin(run(arguments.command)));
+    let result = runtime.block_on(Box::pin(run(arguments.command)));
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
-    match ended {
+    match result {
         Ok(code) => ExitCode::from(u8::try_from(code.clamp(0, 255)).unwrap_or(1)),
         Err(error) => {
             eprintln!("mendwright: {error:#}");
@@ -110,8 +108,8 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What the emulator contains at the start of each scenario.
 #[cfg(feature = "demo")]
-/// The scenarios as the emulator begins with them.
 fn scenario_seeds() -> Vec<EmulatorSeed> {
     let seed = |scenario: &Scenario| EmulatorSeed {
         name: scenario.name.to_owned(),
@@ -132,6 +130,7 @@ async fn run(command: Command) -> anyhow::Result<i32> {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Serve(arguments) => serve::run(arguments).await,
         Command::Doctor(arguments) => doctor::run(arguments).await,
+        Command::Config(arguments) => config::run(&arguments),
         Command::Fix(arguments) => fix::run(*arguments).await,
         Command::Detect(arguments) => detect::run(&arguments),
         Command::Transcript(arguments) => transcript::run(arguments).await,
@@ -144,5 +143,6 @@ async fn run(command: Command) -> anyhow::Result<i32> {
             Ok(0)
         }
         Command::Sandbox { command: SandboxCommand::Run(arguments) } => sandbox::run(arguments).await,
+        Command::Guide(arguments) => guide::run(&arguments),
     }
 }

@@ -1,5 +1,5 @@
-//! `mendwright sandbox run`: one command as a job's command would be run, with its output passed
-//! through. Reads the work tree it is given; writes nothing outside the sandbox.
+//! `mendwright sandbox run`: runs one command as a job's command would run, and passes its output through.
+//! Reads the given work tree; writes nothing outside the sandbox.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use ignore::WalkBuilder;
 use tokio::sync::mpsc;
 use tokio_util::io::StreamReader;
 
-use super::{allowed_host, tidy_by_hand};
+use super::{allowed_host, clean_up, exit_code};
 use crate::config::AllowedHost;
 use crate::domain::ExitStatus;
 use crate::sandbox::{
@@ -21,52 +21,49 @@ use crate::sandbox::{
     detect_toolchains,
 };
 
-/// Chunks of the work tree on their way into the sandbox.
+/// Chunks of the work tree that are buffered on their way into the sandbox.
 const CHUNKS_MAX: usize = 16;
 const CHUNK_BYTES: usize = 64 << 10;
-/// As a shell's, for a command that cannot be run.
-const NOT_RUN: i32 = 127;
-/// As a shell's, for a command ended by Ctrl-C.
-const INTERRUPTED: i32 = 130;
 
-/// What `mendwright sandbox run` is told.
+/// Run a command in a sandbox, as a job would run it
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  mendwright sandbox run --repo . --timeout 300 -- cargo test\n  \
     mendwright sandbox run --sandbox docker --image debian:12 -- cat /etc/os-release\n\n\
-    The exit code is the command's, or, in this order:\n  \
-      124  it ran into the timeout\n  \
-      137  memory ran out\n  \
-      122  a writable directory had no room left while it ran\n  \
-      123  a process or thread was refused for their number\n  \
+    The exit code is the command's, or the first of these that applies:\n  \
+      124  it timed out\n  \
+      137  it ran out of memory\n  \
+      122  a writable directory was full\n  \
+      123  a process or thread was refused, because there were too many\n  \
       128+N  signal N ended it\n  \
       127  it could not be started\n\
-    What it was is said on standard error.")]
+    Standard error says which.")]
 pub struct RunArguments {
-    /// Work tree to copy to /workspace (git-ignored files and .git are left out)
+    /// The work tree to copy to /workspace, without git-ignored files and .git
     #[arg(long, value_name = "DIR")]
     pub repo: Option<PathBuf>,
-    /// Kind of sandbox: bubblewrap, docker (Podman, too)
+    /// The sandbox backend: bubblewrap or docker (which includes Podman)
     #[arg(long, value_name = "KIND", default_value = "bubblewrap")]
     pub sandbox: String,
-    /// Image that its root file system is (docker must have one; default: the host's own /usr)
+    /// The image of the sandbox; docker needs one [default: the host's /usr]
     #[arg(long, value_name = "REF")]
     pub image: Option<String>,
-    /// Host that may be reached by HTTP(S) through the sandbox's proxy, an internal one with the
-    /// addresses at which it is (nexus.example=10.1.2.0/24); may be repeated
+    /// A host that the command may reach by HTTP(S); may be repeated
+    ///
+    /// An internal host is given with its address range, as in nexus.example=10.1.2.0/24.
     #[arg(long, value_name = "HOST[=RANGE]", value_parser = allowed_host)]
     pub allow: Vec<AllowedHost>,
-    /// What must be applied: memory, processes, processor, disk, other_user; may be repeated
+    /// A guarantee that the sandbox must give: memory, processes, processor, disk or other_user; may be repeated
     #[arg(long, value_name = "WHAT", value_parser = guarantee)]
     pub require: Vec<Guarantee>,
-    /// Seconds after which the command is killed
+    /// The seconds after which the command is killed
     #[arg(long, value_name = "S", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: u64,
-    /// Program and arguments
+    /// The program and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub command: Vec<String>,
 }
 
-/// Runs the command. The answer is the exit code to end with.
+/// Run the command. Returns the exit code.
 pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
     let sandbox = connect_default(&arguments.sandbox)?;
     let spec = SandboxSpec {
@@ -93,11 +90,11 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
         outcome = toolbox.run_live(&command, pass_through) => outcome,
         _ = tokio::signal::ctrl_c() => {
             toolbox.shut_down().await;
-            return Ok(INTERRUPTED);
+            return Ok(exit_code::INTERRUPTED);
         }
     };
     toolbox.shut_down().await;
-    tidy_by_hand(&*sandbox).await;
+    clean_up(&*sandbox).await;
     match outcome {
         Ok(ending) => {
             if !matches!(ending, ExitStatus::Exited { .. }) {
@@ -107,7 +104,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
         }
         Err(CallError::RespondToModel(why)) => {
             eprintln!("mendwright: {why}");
-            Ok(NOT_RUN)
+            Ok(exit_code::NOT_STARTED)
         }
         Err(CallError::Fatal(lost)) => Err(lost.into()),
     }
@@ -115,11 +112,11 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
 
 fn guarantee(name: &str) -> Result<Guarantee, String> {
     let known = || Guarantee::ALL.map(Guarantee::name).join(", ");
-    Guarantee::from_name(name).ok_or_else(|| format!("no sandbox has that; choose of {}", known()))
+    Guarantee::from_name(name).ok_or_else(|| format!("unknown guarantee; use one of {}", known()))
 }
 
 fn pass_through(stream: OutputStream, bytes: &[u8]) {
-    // A reader that has left (`| head`) is no reason to end the command.
+    // If the reader is gone (`| head`), the command still runs to its end.
     let _ = match stream {
         OutputStream::Output => io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()),
         OutputStream::Error => io::stderr().write_all(bytes),
@@ -136,7 +133,7 @@ async fn copy_work_tree(repo: &Path, toolbox: &Toolbox) -> anyhow::Result<()> {
         let failed = sender.clone();
         let packed = pack(&root, io::BufWriter::with_capacity(CHUNK_BYTES, Chunks(sender)));
         if let Err(error) = &packed {
-            // A part of a tree must not pass for the whole.
+            // A part of a tree must not be mistaken for the whole tree.
             let _ = failed.blocking_send(Err(io::Error::other(error.to_string())));
         }
         packed
@@ -147,12 +144,12 @@ async fn copy_work_tree(repo: &Path, toolbox: &Toolbox) -> anyhow::Result<()> {
     let unpacked = toolbox.unpack(StreamReader::new(Box::pin(chunks))).await;
     packing
         .await
-        .context("packing the work tree broke")?
+        .context("packing the work tree panicked")?
         .with_context(|| format!("--repo {}", repo.display()))?;
     Ok(unpacked?)
 }
 
-/// A tar of what git would see: no ignored files, no `.git`, symlinks as they are.
+/// A tar of what git sees: no ignored files, no `.git`, symlinks as they are.
 fn pack(root: &Path, writer: impl Write) -> anyhow::Result<()> {
     let mut archive = tar::Builder::new(writer);
     archive.follow_symlinks(false);
@@ -174,7 +171,7 @@ fn pack(root: &Path, writer: impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Hands what is written to it to the other side of a channel.
+/// Sends what is written to it through a channel.
 struct Chunks(mpsc::Sender<io::Result<io::Cursor<Vec<u8>>>>);
 
 impl Write for Chunks {
@@ -206,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_dashes_is_the_command() {
+    fn arguments_after_the_dashes_are_the_command() {
         let words = [
             "run",
             "--repo",
@@ -245,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tree_is_packed_as_git_sees_it() {
+    fn work_tree_is_packed_without_ignored_files() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         for path in ["src/a.rs", "target/b", ".git/config", ".github/ci.yml"] {

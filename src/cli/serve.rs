@@ -1,4 +1,4 @@
-//! `mendwright serve`
+//! `mendwright serve`: runs the service.
 
 use std::path::PathBuf;
 
@@ -8,48 +8,50 @@ use tracing::{info, warn};
 use url::Url;
 
 use crate::app::App;
-use crate::config::{ENVIRONMENT_PREFIX, LogFormat, ServerConfig, environment};
+use crate::config::{ENVIRONMENT_PREFIX, ServerConfig, environment};
 use crate::install::CredentialSink;
-use crate::telemetry::{self, LineFormat};
+use crate::telemetry;
 
-/// Runs the service until SIGINT or SIGTERM. Jobs under way then are put back, and go on from
-/// their last checkpoint at the next start.
+/// Run the service
+///
+/// Runs until SIGINT or SIGTERM. Jobs that are under way are then put back, and continue from their last
+/// checkpoint at the next start.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:\n  mendwright serve --config /etc/mendwright/mendwright.toml")]
+#[command(after_long_help = "Example:\n  mendwright serve --config /etc/mendwright/mendwright.toml\n\n\
+    `mendwright config` lists all keys of the file. Each can also be set by an environment variable\n\
+    (MENDWRIGHT_SECTION_KEY).")]
 pub struct ServeArguments {
-    /// The configuration; each key can also come from the environment (MENDWRIGHT_SECTION_KEY).
+    /// The configuration file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Where GitHub is, for GitHub Enterprise Server: https://HOST. Once the App is registered, its
-    /// stored credentials know.
+    /// The address of GitHub Enterprise Server: https://HOST
+    ///
+    /// It is needed to register the App. Afterwards the stored credentials contain it.
     #[arg(long, value_name = "URL")]
     github_url: Option<Url>,
-    /// Print the credentials of an App registered on the set-up page to standard output, as
-    /// environment variables for a secret manager, instead of storing them in the data directory.
+    /// Print the credentials of a newly registered App instead of storing them
+    ///
+    /// They go to standard output as environment variables, for a secret manager. Nothing is written to the
+    /// data directory.
     #[arg(long)]
     print_credentials: bool,
 }
 
-/// Runs the command. Answers with the exit code.
+/// Run the command. Returns the exit code.
 pub(super) async fn run(arguments: ServeArguments) -> anyhow::Result<i32> {
     let config = ServerConfig::load(&arguments.config, environment().chain(enterprise(&arguments)))?;
-    let format = match config.log.format {
-        LogFormat::Auto => None,
-        LogFormat::Human => Some(LineFormat::Human),
-        LogFormat::Json => Some(LineFormat::Json),
-    };
-    telemetry::init(config.log.filter.as_deref(), format)?;
-    // Issues of private repositories are in what we write: it is for our own account only.
+    telemetry::init(config.log.filter.as_deref(), config.log.format)?;
+    // What the service writes contains issues of private repositories: only its own account may read it.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let keep = if arguments.print_credentials { CredentialSink::Print } else { CredentialSink::InDataDir };
-    let app = App::start(config, keep).await?;
+    let sink = if arguments.print_credentials { CredentialSink::Print } else { CredentialSink::InDataDir };
+    let app = App::start(config, sink).await?;
     println!("mendwright is listening on http://{}", app.address);
-    if let Some(invitation) = &app.invitation {
-        println!("it has no GitHub App yet; open this page to register one: {invitation}");
-        // The log is where operators of a container look; the token in it works once.
-        warn!(%invitation, "there is no GitHub App yet; open this page to register one");
+    if let Some(setup_url) = &app.setup_url {
+        println!("it has no GitHub App yet; open this page to register one: {setup_url}");
+        // Operators of a container look in the log. The token in the address works once.
+        warn!(%setup_url, "there is no GitHub App yet; open this page to register one");
     }
     tokio::select! {
         _ = terminate.recv() => info!("SIGTERM: shutting down"),
@@ -59,7 +61,7 @@ pub(super) async fn run(arguments: ServeArguments) -> anyhow::Result<i32> {
     Ok(0)
 }
 
-/// `--github-url` as the two addresses that the configuration has for it.
+/// The settings that `--github-url` stands for.
 fn enterprise(arguments: &ServeArguments) -> Vec<(String, String)> {
     let Some(url) = &arguments.github_url else { return Vec::new() };
     let web = url.as_str().trim_end_matches('/');

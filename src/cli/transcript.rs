@@ -1,4 +1,4 @@
-//! `mendwright transcript`: what happened in a job, from its store or from a file.
+//! `mendwright transcript`: shows what happened in a job, from its store or from a file.
 
 use std::path::{Path, PathBuf};
 
@@ -11,27 +11,28 @@ use crate::publish::{Evidence, transcript_document};
 use crate::recording::{Recording, schema};
 use crate::store::{SqliteStore, Store};
 
-/// Shows what happened in a job, from the service's store, from what `fix` or `demo` kept, or from
-/// a transcript file.
+/// Show what happened in a job
+///
+/// Reads the service's store, the directory of a `fix` or `demo`, or a transcript file.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     mendwright transcript 0199c1 --data-dir /var/lib/mendwright > job.md\n  \
     mendwright transcript 0199c1 --config mendwright.toml --json > transcript.jsonl\n  \
     mendwright transcript transcript.jsonl")]
 pub struct TranscriptArguments {
-    /// The job's id, or a beginning of it that no other has; or a transcript file (.jsonl).
+    /// The job's id, or a unique prefix of it, or a transcript file (.jsonl)
     #[arg(value_name = "JOB|FILE", required_unless_present = "schema")]
     job: Option<String>,
-    /// JSON Lines: a header, then an event a line.
+    /// Print JSON Lines: a header, then one event a line
     #[arg(long, conflicts_with = "markdown")]
     json: bool,
-    /// Markdown, with a collapsed section for each turn; the default.
+    /// Print Markdown with a collapsed section for each turn; this is the default
     #[arg(long)]
     markdown: bool,
-    /// The manifest of the job's proposal, from the store, and nothing else.
+    /// Print the manifest of the job's proposal from the store, and nothing else
     #[arg(long, conflicts_with_all = ["json", "markdown"])]
     manifest: bool,
-    /// The JSON Schema of the lines of --json, and nothing else.
+    /// Print the JSON Schema of the lines of --json, and nothing else
     #[arg(long, conflicts_with_all = ["job", "json", "markdown", "manifest"])]
     schema: bool,
     #[command(flatten)]
@@ -41,10 +42,10 @@ pub struct TranscriptArguments {
 /// Where the store is.
 #[derive(Debug, Args)]
 pub(super) struct StoreArguments {
-    /// The directory with the store: the service's data_dir, or the directory that `fix` names.
+    /// The directory with the store: the service's data_dir, or the directory that `fix` prints
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     data_dir: Option<PathBuf>,
-    /// The service's configuration, which says where the store is.
+    /// The service's configuration, which names the store
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -55,43 +56,43 @@ pub(super) async fn run(arguments: TranscriptArguments) -> anyhow::Result<i32> {
         println!("{}", serde_json::to_string_pretty(&schema())?);
         return Ok(0);
     }
-    let named = arguments.job.as_deref().unwrap_or_default();
+    let name = arguments.job.as_deref().unwrap_or_default();
     if arguments.manifest {
-        let (store, job) = arguments.store.job(named).await?;
+        let (store, job) = arguments.store.job(name).await?;
         match store.manifest(job.id).await? {
             Some(manifest) => print!("{manifest}"),
-            None => bail!("job {} has no proposal, so there is no manifest", job.id),
+            None => bail!("job {} has no proposal, so it has no manifest", job.id),
         }
         return Ok(0);
     }
-    let recording = arguments.store.recording(named).await?;
+    let recording = arguments.store.recording(name).await?;
     if arguments.json {
         print!("{}", recording.to_text());
     } else {
-        let evidence = Evidence::from_transcript(&recording.job(), &recording.known());
-        print!("{}", transcript_document(&evidence, &recording.unknown()));
+        let evidence = Evidence::from_transcript(&recording.job(), &recording.known_events());
+        print!("{}", transcript_document(&evidence, &recording.unknown_events()));
     }
     Ok(0)
 }
 
 impl StoreArguments {
-    /// The transcript that `named` names: a file, or a job in the store.
-    pub(super) async fn recording(&self, named: &str) -> anyhow::Result<Recording> {
-        if named.ends_with(".jsonl") || Path::new(named).is_file() {
-            return Ok(Recording::load(Path::new(named))?);
+    /// The transcript of `name`: a file, or a job in the store.
+    pub(super) async fn recording(&self, name: &str) -> anyhow::Result<Recording> {
+        if name.ends_with(".jsonl") || Path::new(name).is_file() {
+            return Ok(Recording::load(Path::new(name))?);
         }
-        let (store, job) = self.job(named).await?;
+        let (store, job) = self.job(name).await?;
         let events = store.transcript_text(job.id).await?;
         Ok(Recording::of(&job, events))
     }
 
-    /// The job in the store that `named` names.
-    async fn job(&self, named: &str) -> anyhow::Result<(SqliteStore, Job)> {
+    /// The job in the store whose id begins with `name`.
+    async fn job(&self, name: &str) -> anyhow::Result<(SqliteStore, Job)> {
         let store = self.open().await?;
-        let prefix = named.to_lowercase();
+        let prefix = name.to_lowercase();
         let is_shaped = prefix.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         if prefix.is_empty() || !is_shaped {
-            bail!("{named:?} is neither a job's id (digits, a to f, '-') nor the name of a file");
+            bail!("{name:?} is neither a job's id (digits, a to f, '-') nor a file");
         }
         let job = match store.jobs_with_prefix(&prefix).await?.as_slice() {
             [job] => job.clone(),

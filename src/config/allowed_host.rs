@@ -1,5 +1,5 @@
-//! A host that sandboxes may reach, as the operator names it: `NAME`, on the public internet, or
-//! `NAME=RANGE`, an internal one that is where the range says. Resolves nothing.
+//! A host that sandboxes may reach, as the operator names it: `NAME` on the public internet, or `NAME=RANGE`
+//! for an internal host with an address in the range. Resolves nothing.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,52 +1,68 @@
 //! What the operator and the repository decide. The only module that reads environment variables.
 //!
-//! `server` is the operator's file with the environment over it; `repository` is
-//! `.github/agent-fix.yml` of a base branch, or what `detect` finds in its place. Each has a raw
-//! form, as somebody typed it, and a resolved one that the rest of the house uses.
+//! `server` is the operator's file with the environment over it, `repository` is
+//! `.github/agent-fix.yml` of a base branch. Both have one table of their keys, from which reading,
+//! errors, the reference pages and the example files are made (`reference`). The rest of the program
+//! uses resolved values only.
 
 mod allowed_host;
-mod given;
+mod error;
+mod image_reference;
+mod key;
+mod raw;
+mod reference;
 mod repository;
 mod secret;
 mod server;
+mod setting;
 mod stored_app;
+mod suggestion;
+mod yaml;
 
 pub use allowed_host::{AllowedHost, is_forbidden_address};
-pub use given::{ConfigError, ENVIRONMENT_PREFIX};
-
+pub use error::ConfigError;
+pub use image_reference::is_image_reference;
+pub use key::{ConfigKey, ConfigSection, DefaultValue, ENVIRONMENT_PREFIX, ValueType};
+pub use reference::{
+    configuration_example, configuration_listing, configuration_names, configuration_page,
+    describe_configuration, repository_file_example, repository_file_page,
+};
 pub use repository::{
-    REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, RepositoryConfigError, RepositoryFile, resolve,
+    REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, REPOSITORY_KEYS, RepositoryFile, RepositoryFileError,
+    RepositoryKey, RepositoryValue,
 };
 pub use server::{
-    AppConfig, EngineConfig, GitHubConfig, LogConfig, LogFormat, ModelConfig, ModelProvider, Readings, Rest,
-    SandboxConfig, SandboxGuarantee, SandboxKind, ServerConfig, SetupConfig, Toolchains,
+    AppConfig, EngineConfig, GeneralConfig, GitHubConfig, LogConfig, ModelConfig, SECTIONS, SandboxConfig,
+    SandboxGuarantee, SandboxKind, SectionResults, ServerConfig, SetupConfig, Toolchains,
 };
 pub use stored_app::StoredApp;
+pub use suggestion::nearest;
+pub use yaml::yaml_options;
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// The process's environment, as [`ServerConfig::load`] wants it. Variables that are not UTF-8 are
-/// left out.
+/// The process's environment, as [`ServerConfig::load`] takes it. Variables that are not UTF-8 are left
+/// out.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// Where this user's programs keep what they can make again (XDG Base Directory Specification). `None`
-/// where no such directory is this very user's: as root with another's `HOME`, it would be theirs.
+/// The directory for this user's caches (XDG Base Directory Specification). `None` if there is none that
+/// belongs to this user: as root with another user's `HOME`, it would be theirs.
 pub fn cache_dir() -> Option<PathBuf> {
     let variables: HashMap<String, String> = environment().collect();
-    let named = |name: &str| variables.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name: &str| variables.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let is_ours = |path: &PathBuf| {
         std::fs::metadata(path)
-            .is_ok_and(|found| found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw())
+            .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == nix::unistd::geteuid().as_raw())
     };
-    named("XDG_CACHE_HOME").or_else(|| Some(named("HOME").filter(is_ours)?.join(".cache")))
+    absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME").filter(is_ours)?.join(".cache")))
 }
 
-/// Whether an address is on this very machine.
+/// Whether an address is on this machine.
 pub fn is_loopback(url: &url::Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
@@ -54,13 +70,4 @@ pub fn is_loopback(url: &url::Url) -> bool {
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
-}
-
-/// The candidate that was probably meant, if any is near enough.
-fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
-    const EDITS_MAX: usize = 3;
-    let lower = word.to_lowercase();
-    let distance = |candidate: &&str| strsim::damerau_levenshtein(&lower, candidate);
-    let best = candidates.iter().copied().min_by_key(distance)?;
-    (distance(&best) <= EDITS_MAX.min(best.len() / 2)).then_some(best)
 }

@@ -1,6 +1,6 @@
 //! The repository's own configuration: `.github/agent-fix.yml` of the **base** branch, so that a
-//! proposal can never change the rules it is judged by. It may narrow what the operator allows,
-//! never widen it. The file is a stranger's: bounded, and never trusted to be small when expanded.
+//! proposal can never change the rules that it is judged by. It can narrow what the operator allows,
+//! never widen it. Strangers write the file, so reading it is bounded.
 
 use std::time::Duration;
 
@@ -8,32 +8,31 @@ use globset::Glob;
 use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 
-use super::nearest;
-use crate::detect::{
-    Environment, Found, NothingDetected, PassedOver, RootListing, detect, is_image_reference, yaml_options,
-};
-use crate::domain::host_name_problem;
-use crate::domain::{Budget, CommandPattern, JobSettings, TEST_TIMEOUT_DEFAULT};
+use super::image_reference::is_image_reference;
+use super::suggestion::nearest;
+use super::yaml::yaml_options;
+use crate::domain::{Budget, CommandPattern, host_name_problem};
 
-/// Where the file is.
+mod keys;
+
+pub use keys::{REPOSITORY_KEYS, RepositoryKey, RepositoryValue};
+
+use keys::{
+    AGENT_HOSTS_MAX, BUDGET_MINUTES_MAX, COMMAND_BYTES_MAX, COMMANDS_MAX, GLOBS_MAX, INSTRUCTIONS_BYTES_MAX,
+    SETUP_COMMANDS_MAX, TIMEOUT_MINUTES_MAX,
+};
+
+/// The path of the file.
 pub const REPOSITORY_FILE: &str = ".github/agent-fix.yml";
 /// Longer files are refused.
 pub const REPOSITORY_FILE_BYTES_MAX: usize = 64 * 1024;
 
-const TIMEOUT_MINUTES_MAX: u64 = 120;
-const COMMAND_BYTES_MAX: usize = 4096;
-const SETUP_COMMANDS_MAX: usize = 20;
-const GLOBS_MAX: usize = 200;
-const COMMANDS_MAX: usize = 50;
-const INSTRUCTIONS_BYTES_MAX: usize = 16 * 1024;
-const AGENT_HOSTS_MAX: usize = 20;
-
-/// A repository configuration that cannot be used. The words are for the repository's people.
+/// A repository file that cannot be used. The messages are for the repository's maintainers.
 #[derive(Debug, thiserror::Error)]
-pub enum RepositoryConfigError {
+pub enum RepositoryFileError {
     /// A place in the file is wrong.
     #[error("{REPOSITORY_FILE} line {line} column {column}: {problem}")]
-    Wrong {
+    Invalid {
         /// From 1.
         line: u64,
         /// From 1.
@@ -47,23 +46,20 @@ pub enum RepositoryConfigError {
         /// Its length.
         bytes: usize,
     },
-    /// Nobody wrote a test command down and none was found.
-    #[error(transparent)]
-    NoTestCommand(#[from] Box<NothingDetected>),
 }
 
-/// The file, read and checked.
+/// The file, read and checked. The description of each key is in [`REPOSITORY_KEYS`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RepositoryFile {
     /// `test`
     pub test_command: Option<String>,
-    /// `setup`; `None`: the file does not say, which is not the same as saying that there is none.
+    /// `setup`; `None`: the file does not say, so commands are detected. An empty list turns setup off.
     pub setup_commands: Option<Vec<String>>,
     /// `image`
     pub image: Option<String>,
-    /// `commands`: what the agent may run beside the tests.
+    /// `commands`
     pub commands: Vec<CommandPattern>,
-    /// `network.hosts`: what the agent and its tests may reach.
+    /// `network.hosts`
     pub agent_hosts: Vec<String>,
     /// `timeout_minutes`
     pub test_timeout: Option<Duration>,
@@ -73,10 +69,9 @@ pub struct RepositoryFile {
     pub test_paths: Vec<String>,
     /// `proof`: required unless waived.
     pub proof_waived: bool,
-    /// `rounds.checks`: whether a failing check of others on a draft pull request starts a round of
-    /// changes.
+    /// `rounds.checks`
     pub revises_on_failed_checks: bool,
-    /// `publish`: whether a verified change is held back until somebody says that it may go out.
+    /// `publish`
     pub requires_approval: bool,
     /// `budget.turns`
     pub turns_max: Option<u32>,
@@ -84,51 +79,13 @@ pub struct RepositoryFile {
     pub usd_max: Option<f64>,
     /// `budget.minutes`
     pub time_max: Option<Duration>,
-    /// `instructions`: what the agent should know about working here.
+    /// `instructions`
     pub instructions: Option<String>,
-}
-
-/// A job's settings, from the operator's limits, the base branch's file (`None`: there is none)
-/// and, for what neither it nor the command line names, what detection finds.
-pub fn resolve(
-    operator: &Budget,
-    file: Option<&str>,
-    root: &RootListing,
-    given_test_command: Option<&str>,
-) -> Result<JobSettings, RepositoryConfigError> {
-    let mut file = file.map(RepositoryFile::parse).transpose()?.unwrap_or_default();
-    let written_test = file.test_command.take();
-    file.test_command = given_test_command.map(str::to_owned).or(written_test);
-    let mut environment = file.over(detect(root)).map_err(Box::new)?;
-    if given_test_command.is_some() {
-        environment.test.source = "the command line".to_owned();
-    }
-    let mut sources: Vec<String> = environment.setup.iter().map(|command| command.source.clone()).collect();
-    sources.dedup();
-    let (image, image_source) =
-        environment.image.map_or((None, String::new()), |image| (Some(image.value), image.source));
-    Ok(JobSettings {
-        setup_detected: file.setup_commands.is_none() && !environment.setup.is_empty(),
-        setup_commands: environment.setup.into_iter().map(|command| command.value).collect(),
-        setup_source: sources.join(", "),
-        image,
-        image_source,
-        test_command: environment.test.value,
-        test_command_source: environment.test.source,
-        test_timeout: file.test_timeout.unwrap_or(TEST_TIMEOUT_DEFAULT),
-        budget: file.lowered(operator),
-        commands: file.commands,
-        agent_hosts: file.agent_hosts,
-        protected_paths: file.protected_paths,
-        test_paths: file.test_paths,
-        proof_required: !file.proof_waived,
-        instructions: file.instructions,
-    })
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+struct RawFile {
     test: Option<Spanned<String>>,
     setup: Option<Vec<Spanned<String>>>,
     image: Option<Spanned<String>>,
@@ -188,13 +145,13 @@ struct RawBudget {
 
 impl RepositoryFile {
     /// Reads the file's text.
-    pub fn parse(text: &str) -> Result<Self, RepositoryConfigError> {
+    pub fn parse(text: &str) -> Result<Self, RepositoryFileError> {
         if text.len() > REPOSITORY_FILE_BYTES_MAX {
-            return Err(RepositoryConfigError::TooLong { bytes: text.len() });
+            return Err(RepositoryFileError::TooLong { bytes: text.len() });
         }
-        // A file of comments only, or an empty one, says nothing.
-        let raw: Option<Raw> =
-            serde_saphyr::from_str_with_options(text, yaml_options()).map_err(|error| explained(&error))?;
+        // An empty file, or one with only comments, has no document.
+        let raw: Option<RawFile> =
+            serde_saphyr::from_str_with_options(text, yaml_options()).map_err(|error| parse_error(&error))?;
         let raw = raw.unwrap_or_default();
         at_most(raw.setup.as_deref().unwrap_or_default(), SETUP_COMMANDS_MAX, "commands")?;
         at_most(&raw.commands, COMMANDS_MAX, "commands")?;
@@ -218,58 +175,14 @@ impl RepositoryFile {
             requires_approval: raw.publish == Some(RawPublish::Hold),
             turns_max: raw.budget.turns.map(turns).transpose()?,
             usd_max: raw.budget.usd.map(usd).transpose()?,
-            time_max: minutes(raw.budget.minutes, u64::from(u32::MAX))?,
+            time_max: minutes(raw.budget.minutes, BUDGET_MINUTES_MAX)?,
             instructions: raw.instructions.map(instructions).transpose()?,
         })
     }
 
-    /// What was detected, with what the file says in its place.
-    pub fn over(
-        &self,
-        detected: Result<Environment, NothingDetected>,
-    ) -> Result<Environment, NothingDetected> {
-        let written = |value: &String| Found { value: value.clone(), source: format!("`{REPOSITORY_FILE}`") };
-        let mut environment = match (detected, &self.test_command) {
-            (Ok(environment), _) => environment,
-            (Err(nothing), Some(command)) => Environment {
-                image: nothing.image,
-                setup: nothing.setup,
-                test: written(command),
-                passed_over: nothing.passed_over,
-                notes: Vec::new(),
-            },
-            (Err(mut nothing), None) => {
-                nothing.image = self.image.as_ref().map(written).or(nothing.image);
-                if let Some(commands) = &self.setup_commands {
-                    nothing.setup = commands.iter().map(written).collect();
-                }
-                return Err(nothing);
-            }
-        };
-        let mut replaced: Vec<Found<String>> = Vec::new();
-        if let Some(command) = &self.test_command {
-            replaced.push(std::mem::replace(&mut environment.test, written(command)));
-        }
-        if let Some(image) = &self.image {
-            replaced.extend(environment.image.replace(written(image)));
-        }
-        if let Some(commands) = &self.setup_commands {
-            let commands = commands.iter().map(written).collect();
-            replaced.append(&mut std::mem::replace(&mut environment.setup, commands));
-        }
-        let file = format!("`{REPOSITORY_FILE}`");
-        environment.passed_over.extend(replaced.into_iter().filter(|found| found.source != file).map(
-            |found| {
-                let what = format!("`{}` (from {})", found.value, found.source);
-                PassedOver { what, why: format!("{REPOSITORY_FILE} says otherwise") }
-            },
-        ));
-        Ok(environment)
-    }
-
-    /// The operator's limits, lowered where the file asks for less. A higher number changes
-    /// nothing, so that the operator can lower theirs without breaking anybody's file.
-    fn lowered(&self, operator: &Budget) -> Budget {
+    /// The operator's limits, lowered to what the file asks for. A higher number changes nothing, so that
+    /// the operator can lower theirs without breaking anybody's file.
+    pub fn lower(&self, operator: &Budget) -> Budget {
         Budget {
             turns_max: self.turns_max.map_or(operator.turns_max, |max| max.min(operator.turns_max)),
             tool_calls_max: operator.tool_calls_max,
@@ -280,11 +193,11 @@ impl RepositoryFile {
     }
 }
 
-fn wrong(at: Location, problem: impl Into<String>) -> RepositoryConfigError {
-    RepositoryConfigError::Wrong { line: at.line(), column: at.column(), problem: problem.into() }
+fn invalid(at: Location, problem: impl Into<String>) -> RepositoryFileError {
+    RepositoryFileError::Invalid { line: at.line(), column: at.column(), problem: problem.into() }
 }
 
-fn explained(error: &serde_saphyr::Error) -> RepositoryConfigError {
+fn parse_error(error: &serde_saphyr::Error) -> RepositoryFileError {
     let error = error.without_snippet();
     let at = error.location().unwrap_or(Location::UNKNOWN);
     if let serde_saphyr::Error::SerdeUnknownField { field, expected, .. } = error {
@@ -292,17 +205,17 @@ fn explained(error: &serde_saphyr::Error) -> RepositoryConfigError {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("known here: {}", expected.join(", ")),
         };
-        return wrong(at, format!("unknown key `{field}`; {help}"));
+        return invalid(at, format!("unknown key `{field}`; {help}"));
     }
     if let Some(expected) = plain_expectation(error) {
-        return wrong(at, expected);
+        return invalid(at, expected);
     }
     let words = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
     let place = format!(" at line {}, column {}", at.line(), at.column());
-    wrong(at, words.strip_suffix(&place).unwrap_or(&words))
+    invalid(at, words.strip_suffix(&place).unwrap_or(&words))
 }
 
-/// The commonest mistakes, for people who do not know what a scalar is.
+/// The most common mistakes, in words without YAML jargon.
 fn plain_expectation(error: &serde_saphyr::Error) -> Option<&'static str> {
     use serde_saphyr::Error as E;
     match error {
@@ -319,94 +232,97 @@ fn plain_expectation(error: &serde_saphyr::Error) -> Option<&'static str> {
     }
 }
 
-fn at_most<T>(list: &[Spanned<T>], max: usize, things: &str) -> Result<(), RepositoryConfigError> {
+fn at_most<T>(list: &[Spanned<T>], max: usize, things: &str) -> Result<(), RepositoryFileError> {
     match list.get(max) {
-        Some(first_too_many) => Err(wrong(first_too_many.referenced, format!("more than {max} {things}"))),
+        Some(first_too_many) => Err(invalid(first_too_many.referenced, format!("more than {max} {things}"))),
         None => Ok(()),
     }
 }
 
-fn command(given: Spanned<String>) -> Result<String, RepositoryConfigError> {
-    let text = given.value.trim();
+fn command(entry: Spanned<String>) -> Result<String, RepositoryFileError> {
+    let text = entry.value.trim();
     if text.is_empty() || text.len() > COMMAND_BYTES_MAX || text.contains('\0') {
-        let problem = format!("this is no shell command; write one of 1 to {COMMAND_BYTES_MAX} bytes");
-        return Err(wrong(given.referenced, problem));
+        let problem = format!("this is not a shell command; write one of 1 to {COMMAND_BYTES_MAX} bytes");
+        return Err(invalid(entry.referenced, problem));
     }
     Ok(text.to_owned())
 }
 
-fn command_pattern(given: Spanned<String>) -> Result<CommandPattern, RepositoryConfigError> {
-    given.value.parse().map_err(|problem| {
-        let shown: String = given.value.chars().take(120).collect();
-        wrong(given.referenced, format!("{shown:?} is no pattern of a command: {problem}"))
+fn command_pattern(entry: Spanned<String>) -> Result<CommandPattern, RepositoryFileError> {
+    entry.value.parse().map_err(|problem| {
+        let shown: String = entry.value.chars().take(120).collect();
+        invalid(entry.referenced, format!("{shown:?} is not a command pattern: {problem}"))
     })
 }
 
-fn image(given: Spanned<String>) -> Result<String, RepositoryConfigError> {
-    if !is_image_reference(&given.value) {
-        let shown: String = given.value.chars().take(120).collect();
+fn image(entry: Spanned<String>) -> Result<String, RepositoryFileError> {
+    if !is_image_reference(&entry.value) {
+        let shown: String = entry.value.chars().take(120).collect();
         let problem =
-            format!("{shown:?} is no image reference; write one as \"registry.example/team/image:tag\"");
-        return Err(wrong(given.referenced, problem));
+            format!("{shown:?} is not an image reference; write one as \"registry.example/team/image:tag\"");
+        return Err(invalid(entry.referenced, problem));
     }
-    Ok(given.value)
+    Ok(entry.value)
 }
 
-fn host(given: Spanned<String>) -> Result<String, RepositoryConfigError> {
-    match host_name_problem(&given.value) {
-        None => Ok(given.value.to_ascii_lowercase()),
+fn host(entry: Spanned<String>) -> Result<String, RepositoryFileError> {
+    match host_name_problem(&entry.value) {
+        None => Ok(entry.value.to_ascii_lowercase()),
         Some(problem) => {
-            let shown: String = given.value.chars().take(120).collect();
-            Err(wrong(given.referenced, format!("{shown:?} {problem}")))
+            let shown: String = entry.value.chars().take(120).collect();
+            Err(invalid(entry.referenced, format!("{shown:?} {problem}")))
         }
     }
 }
 
-fn glob(given: Spanned<String>) -> Result<String, RepositoryConfigError> {
-    match Glob::new(&given.value) {
-        Ok(_) if !given.value.is_empty() => Ok(given.value),
-        Ok(_) => Err(wrong(given.referenced, "this glob is empty and matches nothing")),
+fn glob(entry: Spanned<String>) -> Result<String, RepositoryFileError> {
+    match Glob::new(&entry.value) {
+        Ok(_) if !entry.value.is_empty() => Ok(entry.value),
+        Ok(_) => Err(invalid(entry.referenced, "this glob is empty and matches nothing")),
         Err(error) => {
             let problem = format!(
-                "{:?} is no glob ({}); write for example \"src/**/*.sql\"",
-                given.value,
+                "{:?} is not a glob ({}); write for example \"src/**/*.sql\"",
+                entry.value,
                 error.kind()
             );
-            Err(wrong(given.referenced, problem))
+            Err(invalid(entry.referenced, problem))
         }
     }
 }
 
-fn minutes(given: Option<Spanned<u64>>, max: u64) -> Result<Option<Duration>, RepositoryConfigError> {
-    let Some(given) = given else { return Ok(None) };
-    if !(1..=max).contains(&given.value) {
-        return Err(wrong(given.referenced, format!("{} is not from 1 to {max} minutes", given.value)));
+fn minutes(entry: Option<Spanned<u64>>, max: u64) -> Result<Option<Duration>, RepositoryFileError> {
+    let Some(entry) = entry else { return Ok(None) };
+    if !(1..=max).contains(&entry.value) {
+        return Err(invalid(entry.referenced, format!("{} is not from 1 to {max} minutes", entry.value)));
     }
-    Ok(Some(Duration::from_secs(given.value * 60)))
+    Ok(Some(Duration::from_secs(entry.value * 60)))
 }
 
-fn turns(given: Spanned<u32>) -> Result<u32, RepositoryConfigError> {
-    if given.value == 0 {
-        return Err(wrong(given.referenced, "a job without turns can do nothing; write 1 or more"));
+fn turns(entry: Spanned<u32>) -> Result<u32, RepositoryFileError> {
+    if entry.value == 0 {
+        return Err(invalid(entry.referenced, "a job needs turns; write 1 or more"));
     }
-    Ok(given.value)
+    Ok(entry.value)
 }
 
-fn usd(given: Spanned<f64>) -> Result<f64, RepositoryConfigError> {
-    if !given.value.is_finite() || given.value <= 0.0 {
-        return Err(wrong(given.referenced, format!("{} is no amount; write dollars above 0", given.value)));
+fn usd(entry: Spanned<f64>) -> Result<f64, RepositoryFileError> {
+    if !entry.value.is_finite() || entry.value <= 0.0 {
+        return Err(invalid(
+            entry.referenced,
+            format!("{} is not an amount; write dollars above 0", entry.value),
+        ));
     }
-    Ok(given.value)
+    Ok(entry.value)
 }
 
-fn instructions(given: Spanned<String>) -> Result<String, RepositoryConfigError> {
-    let bytes = given.value.len();
+fn instructions(entry: Spanned<String>) -> Result<String, RepositoryFileError> {
+    let bytes = entry.value.len();
     if bytes > INSTRUCTIONS_BYTES_MAX {
         let problem =
             format!("the instructions have {bytes} bytes; at most {INSTRUCTIONS_BYTES_MAX} are read");
-        return Err(wrong(given.referenced, problem));
+        return Err(invalid(entry.referenced, problem));
     }
-    Ok(given.value)
+    Ok(entry.value)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The App's credentials as the set-up page left them in the data directory: one file, for our own
-//! account only. Only its format and its reading are here; `install` writes it.
+//! The App's credentials, as the set-up page stored them in the data directory: one file that only the service's
+//! own account may read. This file owns its format and reads it; `install` writes it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,43 +9,42 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::given::ConfigError;
-use super::server::AppConfig;
+use super::error::ConfigError;
 use crate::secrets::SecretKind;
 
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 const FOR_OTHERS: u32 = 0o077;
 
-/// Everything that GitHub hands out when an App is registered from a manifest. It is shown once.
+/// Everything that GitHub hands out, once, when an App is registered from a manifest.
 #[derive(Debug, Clone)]
 pub struct StoredApp {
     /// The App's number.
     pub app_id: u64,
-    /// Its name in addresses.
+    /// Its name in URLs.
     pub slug: String,
     /// Its name.
     pub name: String,
     /// Its page on GitHub.
     pub html_url: String,
-    /// The account that it belongs to.
+    /// The account that owns it.
     pub owner: String,
     /// For people who sign in.
     pub client_id: String,
     /// For people who sign in.
     pub client_secret: SecretString,
-    /// What its deliveries are signed with.
+    /// The secret that signs its deliveries.
     pub webhook_secret: SecretString,
     /// Its RSA key, PEM.
     pub private_key: SecretString,
-    /// The GitHub that it is registered with.
+    /// The REST API of the GitHub that it is registered with.
     pub api_url: Url,
-    /// Its pages.
+    /// The pages of that GitHub.
     pub web_url: Url,
-    /// When.
+    /// When it was registered.
     pub registered_at: Timestamp,
 }
 
-/// The same in the file.
+/// The same, as the file has it.
 #[derive(Serialize, Deserialize)]
 struct Record {
     app_id: u64,
@@ -63,22 +62,22 @@ struct Record {
 }
 
 impl StoredApp {
-    /// Where it lies in a data directory.
+    /// The path of the file in a data directory.
     pub fn path(data_dir: &Path) -> PathBuf {
         data_dir.join("github-app.json")
     }
 
-    /// Reads the file, where there is one.
+    /// Reads the file, if there is one.
     pub fn read(data_dir: &Path) -> Result<Option<Self>, ConfigError> {
         let path = Self::path(data_dir);
-        let wrong = |problem: String, remedy: String| ConfigError::Stored {
+        let invalid = |problem: String, remedy: String| ConfigError::Stored {
             file: path.display().to_string(),
             problem,
             remedy,
         };
         let unreadable = |error: std::io::Error| {
-            let remedy = "start the service as the account that the file belongs to";
-            wrong(format!("cannot be read: {error}"), remedy.to_owned())
+            let remedy = "start the service as the account that owns the file";
+            invalid(format!("cannot be read: {error}"), remedy.to_owned())
         };
         let metadata = match std::fs::metadata(&path) {
             Ok(metadata) => metadata,
@@ -87,25 +86,25 @@ impl StoredApp {
         };
         let mode = metadata.permissions().mode() & 0o777;
         if mode & FOR_OTHERS != 0 {
-            let problem = format!("holds the App's key and other accounts may use it (mode {mode:o})");
-            return Err(wrong(problem, format!("run: chmod 600 {}", path.display())));
+            let problem = format!("holds the App's key, and other accounts can read it (mode {mode:o})");
+            return Err(invalid(problem, format!("run: chmod 600 {}", path.display())));
         }
         let damaged = |why: String| {
             let remedy = "restore it from a backup; or remove it, make a new key and a new webhook secret on \
                           the App's settings page, and configure them";
-            wrong(format!("is not what the set-up page wrote: {why}"), remedy.to_owned())
+            invalid(format!("is not what the set-up page wrote: {why}"), remedy.to_owned())
         };
         if metadata.len() > FILE_BYTES_MAX {
             return Err(damaged(format!("it has {} bytes", metadata.len())));
         }
         let text = std::fs::read_to_string(&path).map_err(unreadable)?;
-        // The parser's own words could show a piece of a secret; the place is enough.
+        // The parser's message could show a part of a secret, so only the place is reported.
         let record: Record = serde_json::from_str(&text)
             .map_err(|error| damaged(format!("line {} column {}", error.line(), error.column())))?;
         Ok(Some(record.into()))
     }
 
-    /// What is written to the file.
+    /// The text of the file.
     pub fn to_json(&self) -> String {
         let record = Record {
             app_id: self.app_id,
@@ -124,7 +123,7 @@ impl StoredApp {
         serde_json::to_string_pretty(&record).expect("a record has only string keys")
     }
 
-    /// The same as environment variables, a line each, for a secret manager.
+    /// The credentials as environment variables, one a line, for a secret manager.
     pub fn to_environment(&self) -> String {
         let one_line = |secret: &SecretString| secret.expose_secret().trim_end().replace('\n', "\\n");
         format!(
@@ -138,24 +137,13 @@ impl StoredApp {
         )
     }
 
-    /// Every secret in it, by whose it is.
+    /// Every secret in it, with its kind.
     pub fn secrets(&self) -> [(SecretKind, &SecretString); 3] {
         [
             (SecretKind::AppKey, &self.private_key),
             (SecretKind::WebhookSecret, &self.webhook_secret),
             (SecretKind::ClientSecret, &self.client_secret),
         ]
-    }
-}
-
-impl From<&StoredApp> for AppConfig {
-    fn from(app: &StoredApp) -> Self {
-        Self {
-            id: app.app_id,
-            private_key: app.private_key.clone(),
-            webhook_secret: app.webhook_secret.clone(),
-            webhook_secret_previous: None,
-        }
     }
 }
 

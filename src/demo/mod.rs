@@ -1,8 +1,7 @@
-//! Proof without GitHub or a model provider: what Mendwright talks to, served on loopback over
-//! real HTTP and real git, so that the program under test is the real one.
+//! The demo: scenarios that run the real service against an emulated GitHub and a scripted model on loopback.
 //!
-//! The emulated GitHub and model providers are the crate `mendwright-emulator`; `scenario` holds the
-//! stories and `runner` plays one through the composition root.
+//! The emulated peers are in the crate `mendwright-emulator`; `scenario` holds the scenarios and `runner` runs
+//! one through the composition root.
 
 pub mod runner;
 pub mod scenario;

@@ -1,5 +1,5 @@
-//! Plays a scenario: an emulated GitHub and a scripted model on loopback, the real service between
-//! them, and a person who puts the label on. Then looks whether it ended as it has to.
+//! Runs a scenario: an emulated GitHub and a scripted model on loopback, the real service between them, and a
+//! person who adds the label. Then checks the outcome.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 
-use super::scenario::{Expected, Scenario};
+use super::scenario::{ExpectedOutcome, Scenario};
 use crate::app::App;
 use crate::config::ServerConfig;
 use crate::domain::{Job, JobOutcome, RecordedEvent, TranscriptEvent};
@@ -29,60 +29,60 @@ use mendwright_emulator::model::{Conversation, EmulatedProvider};
 /// The repository's name on the emulated GitHub.
 pub const REPOSITORY: &str = "octo-org/example";
 
-/// Who puts the label on.
+/// The login that adds the label.
 const MAINTAINER: &str = "octo-maintainer";
 
-/// No scenario takes longer, on the slowest machine.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// The longest that a scenario may take, with a margin for slow machines.
+const JOB_TIME_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// How often the transcript is looked at for news.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often the transcript is read for new events.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How a scenario is to be played.
+/// How to run a scenario.
 #[derive(Debug, Clone)]
 pub struct ScenarioOptions {
-    /// Which.
+    /// The scenario.
     pub scenario: &'static Scenario,
-    /// Everything is kept here: repository, store, configuration, transcript.
+    /// The directory for repository, store, configuration and transcript.
     pub directory: PathBuf,
-    /// Each exchange with the emulated GitHub becomes a line of this file.
+    /// If set, each exchange with the emulated GitHub is appended to this file as one line.
     pub record: Option<PathBuf>,
     /// The sandbox backend.
     pub sandbox: String,
-    /// The wire format that the model speaks.
+    /// The wire format of the model.
     pub provider: Provider,
 }
 
-/// How a scenario ended.
+/// The result of a scenario.
 #[derive(Debug, Serialize)]
 pub struct ScenarioResult {
-    /// The job's account.
+    /// The job's report.
     #[serde(flatten)]
     pub report: JobReport,
-    /// The bare repository that the draft pull request's branch is in.
+    /// The bare repository with the branch of the draft pull request.
     pub git_dir: PathBuf,
-    /// The transcript, a JSON object a line.
+    /// The transcript: one JSON object a line.
     pub transcript: PathBuf,
-    /// What did not end as it has to; empty when all is well.
+    /// The failed expectations; empty if the scenario succeeded.
     #[serde(skip)]
-    pub wrong: Vec<String>,
-    /// What a person sees on the issue and the pull request, in Markdown.
+    pub failures: Vec<String>,
+    /// The texts on the issue and the pull request, in Markdown.
     #[serde(skip)]
     pub pages: String,
 }
 
-/// Plays a scenario; `say` is given a line whenever something happened.
+/// Runs a scenario. `print` receives a line for each event.
 pub async fn run_scenario(
     options: &ScenarioOptions,
-    say: &mut (dyn FnMut(&str) + Send),
+    print: &mut (dyn FnMut(&str) + Send),
 ) -> anyhow::Result<ScenarioResult> {
     let scenario = options.scenario;
     let directory = &options.directory;
     std::fs::create_dir_all(directory)
-        .with_context(|| format!("the directory {} cannot be made", directory.display()))?;
-    let mut present = std::fs::read_dir(directory)
+        .with_context(|| format!("the directory {} cannot be created", directory.display()))?;
+    let mut entries = std::fs::read_dir(directory)
         .with_context(|| format!("the directory {} cannot be read", directory.display()))?;
-    if present.next().is_some() {
+    if entries.next().is_some() {
         bail!("the directory {} is not empty; name a new one", directory.display());
     }
     let source = directory.join("source");
@@ -95,18 +95,21 @@ pub async fn run_scenario(
     let issue = github.open_issue(scenario.issue_title, scenario.issue_body, "octo-reader")?;
     let conversation = Conversation::from_json(scenario.conversation)?;
     let provider = EmulatedProvider::start(SocketAddr::from(([127, 0, 0, 1], 0)), conversation).await?;
-    say(&format!("▸ an emulated GitHub at {}, with the repository {REPOSITORY} ({clone_url})", github.url()));
-    say(&format!("▸ a scripted model at {}", provider.url_for(options.provider)));
+    print(&format!(
+        "▸ an emulated GitHub at {}, with the repository {REPOSITORY} ({clone_url})",
+        github.url()
+    ));
+    print(&format!("▸ a scripted model at {}", provider.url_for(options.provider)));
 
     let config = write_configuration(options, &github, &provider)?;
     let app = App::start(ServerConfig::load(&config, [])?, CredentialSink::InDataDir).await?;
-    say(&format!("▸ mendwright at http://{}, configured by {}", app.address, config.display()));
+    print(&format!("▸ mendwright at http://{}, configured by {}", app.address, config.display()));
     github.set_webhook_url(Some(Url::parse(&format!("http://{}/webhooks/github", app.address))?));
 
-    say(&format!("▸ issue #{issue}: {}", scenario.issue_title));
-    say(&format!("▸ {MAINTAINER} puts the label agent-fix on it\n"));
+    print(&format!("▸ issue #{issue}: {}", scenario.issue_title));
+    print(&format!("▸ {MAINTAINER} adds the label agent-fix\n"));
     github.label_issue(issue, "agent-fix", MAINTAINER).await?;
-    let ended = follow(&app.store, say).await;
+    let ended = follow(&app.store, print).await;
     github.deliveries_settled().await;
     let state = github.state();
     let (job, transcript) = match ended {
@@ -118,15 +121,15 @@ pub async fn run_scenario(
     };
     let transcript_file = directory.join("transcript.jsonl");
     Recording::of(&job, app.store.transcript_text(job.id).await?).save(&transcript_file)?;
-    let mut wrong = shortcomings(scenario, &job, &transcript, &state);
-    wrong.extend(provider.violations());
-    wrong.extend(leaks(&github, &transcript, &state));
+    let mut failures = unmet_expectations(scenario, &job, &transcript, &state);
+    failures.extend(provider.violations());
+    failures.extend(leaks(&github, &transcript, &state));
     let report = JobReport::of(&job, &transcript).ok_or_else(|| anyhow!("the job has no outcome"))?;
     app.shut_down().await;
     provider.shut_down().await;
     github.shut_down().await;
     let git_dir = directory.join("github").join(format!("{REPOSITORY}.git"));
-    Ok(ScenarioResult { report, git_dir, transcript: transcript_file, wrong, pages: pages(&state) })
+    Ok(ScenarioResult { report, git_dir, transcript: transcript_file, failures, pages: pages(&state) })
 }
 
 /// The service's configuration, as an operator would write it.
@@ -167,100 +170,105 @@ fn write_configuration(
     Ok(path)
 }
 
-/// Tells what happens until the one job has ended.
+/// Prints the events of the one job until it has ended.
 async fn follow(
     store: &Arc<dyn Store>,
-    say: &mut (dyn FnMut(&str) + Send),
+    print: &mut (dyn FnMut(&str) + Send),
 ) -> anyhow::Result<(Job, Vec<RecordedEvent>)> {
     let started = tokio::time::Instant::now();
-    let mut told = 0;
+    let mut printed = 0;
     loop {
-        if started.elapsed() > PATIENCE {
-            bail!("the job did not end within {} minutes", PATIENCE.as_secs() / 60);
+        if started.elapsed() > JOB_TIME_MAX {
+            bail!("the job did not end within {} minutes", JOB_TIME_MAX.as_secs() / 60);
         }
         let Some(job) = store.jobs(1).await?.into_iter().next() else {
             if started.elapsed() > Duration::from_secs(20) {
-                bail!("the webhook made no job");
+                bail!("the webhook created no job");
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
             continue;
         };
         let transcript = store.transcript(job.id).await?;
-        for recorded in transcript.iter().skip(told) {
+        for recorded in transcript.iter().skip(printed) {
             if let Some(line) = console_line(&recorded.event) {
-                say(&format!("  {} {line}", recorded.at.strftime("%H:%M:%S")));
+                print(&format!("  {} {line}", recorded.at.strftime("%H:%M:%S")));
             }
         }
-        told = transcript.len();
+        printed = transcript.len();
         let ended = transcript.iter().any(|r| matches!(r.event, TranscriptEvent::Ended { .. }));
         if job.state.is_final() && ended {
             return Ok((job, transcript));
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Where the end differs from what the scenario asks for, seen from GitHub's side.
-fn shortcomings(scenario: &Scenario, job: &Job, transcript: &[RecordedEvent], state: &Value) -> Vec<String> {
-    let mut wrong = Vec::new();
+/// The expectations of the scenario that the job and the state of GitHub do not meet.
+fn unmet_expectations(
+    scenario: &Scenario,
+    job: &Job,
+    transcript: &[RecordedEvent],
+    state: &Value,
+) -> Vec<String> {
+    let mut failures = Vec::new();
     let pulls = list(&state["repositories"][0], "pulls");
     match (scenario.expected, &job.outcome) {
-        (Expected::Proposed { proof }, Some(JobOutcome::Proposed { .. })) => {
+        (ExpectedOutcome::Proposed { proof }, Some(JobOutcome::Proposed { .. })) => {
             match pulls {
                 [pull] if pull["draft"] == true && pull["state"] == "open" => {}
-                other => wrong.push(format!("there should be one open draft pull request: {other:?}")),
+                other => failures.push(format!("there should be one open draft pull request: {other:?}")),
             }
             let proved = transcript.iter().any(|r| {
                 matches!(&r.event, TranscriptEvent::VerdictReached { verified: true, proof: Some(_), .. })
             });
             if proof != proved {
-                wrong.push(format!("a proof was {}given", if proved { "" } else { "not " }));
+                failures.push(format!("a proof was {}given", if proved { "" } else { "not " }));
             }
         }
-        (Expected::Escalated(expected), Some(JobOutcome::Escalated { reason })) => {
+        (ExpectedOutcome::Escalated(expected), Some(JobOutcome::Escalated { reason })) => {
             if reason.name() != expected {
-                wrong.push(format!("escalated for {}, not for {expected}", reason.name()));
+                failures.push(format!("escalated for {}, not for {expected}", reason.name()));
             }
             if !pulls.is_empty() {
-                wrong.push(format!("there should be no pull request: {pulls:?}"));
+                failures.push(format!("there should be no pull request: {pulls:?}"));
             }
         }
-        (expected, outcome) => wrong.push(format!("ended as {outcome:?}, expected {expected:?}")),
+        (expected, outcome) => failures.push(format!("the outcome is {outcome:?}, expected {expected:?}")),
     }
-    wrong
+    failures
 }
 
-/// Secrets and traces of the hostile repository where they must not be.
+/// Secrets, and traces of the hostile repository, in places where they must not be.
 fn leaks(github: &EmulatedGitHub, transcript: &[RecordedEvent], state: &Value) -> Vec<String> {
     let credentials = github.credentials();
-    let told: Vec<String> = transcript.iter().filter_map(|r| serde_json::to_string(r).ok()).collect();
+    let lines: Vec<String> = transcript.iter().filter_map(|r| serde_json::to_string(r).ok()).collect();
     let public = state.to_string();
     let key_body: Option<&str> = credentials.private_key_pem.expose_secret().lines().nth(1);
     let secrets = key_body.into_iter().chain([credentials.webhook_secret.expose_secret(), "sk-demo-"]);
-    let mut wrong = Vec::new();
+    let mut failures = Vec::new();
     for secret in secrets {
         let label = &secret[..secret.len().min(8)];
-        if told.iter().any(|line| line.contains(secret)) {
-            wrong.push(format!("the transcript holds the secret {label}…"));
+        if lines.iter().any(|line| line.contains(secret)) {
+            failures.push(format!("the transcript holds the secret {label}…"));
         }
         if public.contains(secret) {
-            wrong.push(format!("GitHub was shown the secret {label}…"));
+            failures.push(format!("GitHub received the secret {label}…"));
         }
     }
-    if told.iter().any(|line| line.contains("LEAK [") && !line.contains("none_of")) {
-        wrong.push("something got out of the sandbox; look for LEAK in the transcript".to_owned());
+    if lines.iter().any(|line| line.contains("LEAK [") && !line.contains("none_of")) {
+        failures.push("something escaped the sandbox; look for LEAK in the transcript".to_owned());
     }
     if public.contains("planted-by-tests") {
-        wrong.push("a file that a test run planted was proposed".to_owned());
+        failures.push("the proposal contains a file that a test run created".to_owned());
     }
-    wrong
+    failures
 }
 
-fn list<'a>(of: &'a Value, key: &str) -> &'a [Value] {
-    of[key].as_array().map_or(&[], Vec::as_slice)
+fn list<'a>(object: &'a Value, key: &str) -> &'a [Value] {
+    object[key].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// What a person reads at the end: the pull request, or the comments on the issue.
+/// The texts of the pull request and of the comments on the issue.
 fn pages(state: &Value) -> String {
     let mut text = String::new();
     let repository = &state["repositories"][0];

@@ -1,24 +1,25 @@
-//! Devcontainers: the image and the commands that prepare it. Builds no image, and never takes
-//! `initializeCommand`, which is meant for a person's own machine.
+//! Devcontainers: the image and the commands that prepare it. Builds no image, and never uses
+//! `initializeCommand`, which is for a developer's own machine.
 
 use serde_json::Value;
 
-use super::python::quoted;
-use super::{Found, PassedOver, RootListing, is_image_reference, jsonc};
+use super::shell::quoted;
+use super::{Detected, RootListing, SkippedSource, jsonc};
+use crate::config::is_image_reference;
 
-/// Commands that prepare the container, in the order in which they are run.
+/// Commands that prepare the container, in the order in which they run.
 const COMMANDS: [&str; 3] = ["onCreateCommand", "updateContentCommand", "postCreateCommand"];
 const SETUP_MAX: usize = 20;
 
 /// What a devcontainer says.
 #[derive(Debug, Default)]
 pub(super) struct Container {
-    pub(super) image: Option<Found<String>>,
-    pub(super) setup: Vec<Found<String>>,
-    pub(super) passed_over: Vec<PassedOver>,
+    pub(super) image: Option<Detected<String>>,
+    pub(super) setup: Vec<Detected<String>>,
+    pub(super) passed_over: Vec<SkippedSource>,
 }
 
-/// The repository's devcontainer, where it has one.
+/// The repository's devcontainer, if it has one.
 pub(super) fn detect(root: &RootListing) -> Container {
     let mut container = Container::default();
     let mut places: Vec<&str> = Vec::new();
@@ -31,10 +32,10 @@ pub(super) fn detect(root: &RootListing) -> Container {
     }));
     let Some((file, others)) = places.split_first() else { return container };
     for other in others {
-        container.passed_over.push(PassedOver::new(*other, format!("{file} comes first")));
+        container.passed_over.push(SkippedSource::new(*other, format!("{file} comes first")));
     }
     let Some(Value::Object(given)) = root.text(file).and_then(jsonc::parse) else {
-        container.passed_over.push(PassedOver::new(*file, "it cannot be read as JSON with comments"));
+        container.passed_over.push(SkippedSource::new(*file, "it cannot be read as JSON with comments"));
         return container;
     };
     container.image(root, file, &given);
@@ -42,22 +43,22 @@ pub(super) fn detect(root: &RootListing) -> Container {
         let Some(value) = given.get(key) else { continue };
         for command in commands(value) {
             if command.contains("${") && mentions_devcontainer_variable(&command) {
-                let why = "it needs a variable of the devcontainer's";
-                container.passed_over.push(PassedOver::new(format!("`{command}` ({file})"), why));
+                let why = "it needs a variable of the devcontainer";
+                container.passed_over.push(SkippedSource::new(format!("`{command}` ({file})"), why));
             } else if container.setup.len() < SETUP_MAX {
-                container.setup.push(Found::new(command, format!("{key} in {file}")));
+                container.setup.push(Detected::new(command, format!("{key} in {file}")));
             }
         }
     }
     let unused = [
-        ("features", "features are not installed; an image that has what they bring is better named"),
-        ("initializeCommand", "it is meant for a person's own machine, and never run"),
-        ("postStartCommand", "nothing is started beside the tests"),
-        ("dockerComposeFile", "several containers are not started; one image is"),
+        ("features", "features are not installed; use an image that contains what they install"),
+        ("initializeCommand", "it is for a developer's own machine, and is never run"),
+        ("postStartCommand", "nothing runs besides the tests"),
+        ("dockerComposeFile", "only one container is started"),
     ];
     for (key, why) in unused {
         if given.get(key).is_some_and(|value| !matches!(value, Value::Object(map) if map.is_empty())) {
-            container.passed_over.push(PassedOver::new(format!("{key} in {file}"), why));
+            container.passed_over.push(SkippedSource::new(format!("{key} in {file}"), why));
         }
     }
     container
@@ -67,11 +68,11 @@ impl Container {
     fn image(&mut self, root: &RootListing, file: &str, given: &serde_json::Map<String, Value>) {
         if let Some(image) = given.get("image").and_then(Value::as_str) {
             if is_image_reference(image) {
-                self.image = Some(Found::new(image, format!("image in {file}")));
+                self.image = Some(Detected::new(image, format!("image in {file}")));
             } else {
                 let shown: String = image.chars().take(120).collect();
                 let what = format!("image {shown:?} in {file}");
-                self.passed_over.push(PassedOver::new(what, "it is no image reference"));
+                self.passed_over.push(SkippedSource::new(what, "it is not an image reference"));
             }
             return;
         }
@@ -83,15 +84,15 @@ impl Container {
         let from = path.as_deref().and_then(|path| root.text(path)).and_then(last_from);
         let why = match from {
             Some(from) => {
-                format!("images are not built; it starts from `{from}`, which might be named as `image:`")
+                format!("images are not built; its base image `{from}` may be set as `image:`")
             }
-            None => "images are not built; name one that has what it brings as `image:`".to_owned(),
+            None => "images are not built; set `image:` to one that contains what it installs".to_owned(),
         };
-        self.passed_over.push(PassedOver::new(format!("{dockerfile} of {file}"), why));
+        self.passed_over.push(SkippedSource::new(format!("{dockerfile} of {file}"), why));
     }
 }
 
-/// A path within the repository; `None` where it leads out.
+/// A path within the repository; `None` if it leads out of it.
 fn joined(directory: &str, path: &str) -> Option<String> {
     let mut parts: Vec<&str> = directory.split('/').filter(|part| !part.is_empty()).collect();
     for part in path.split('/') {
@@ -106,7 +107,7 @@ fn joined(directory: &str, path: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// The image of a Dockerfile's last stage, where it is one and no variable or earlier stage.
+/// The base image of a Dockerfile's last stage; `None` if it is a variable or an earlier stage.
 fn last_from(dockerfile: &str) -> Option<&str> {
     let from = |line: &'_ str| -> Option<Vec<String>> {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
@@ -124,7 +125,7 @@ fn last_from(dockerfile: &str) -> Option<&str> {
     (is_image_reference(image) && !is_stage).then_some(image)
 }
 
-/// A shell command, the words of one, or several by name.
+/// The commands of a value: one as text, one as a list of words, or several by name.
 fn commands(value: &Value) -> Vec<String> {
     let command = match value {
         Value::String(command) => command.trim().to_owned(),

@@ -1,24 +1,24 @@
-//! What was found, in words for people: what would be used, from where and why, what was passed
-//! over, which hosts set-up names, and what to write down. Decides nothing.
+//! Explains to people what was detected: what a job would use and why, what it would not use, which hosts
+//! setup needs, and what to write into files. Decides nothing.
 
 use std::fmt::{self, Write as _};
 
 use crate::domain::CommandPattern;
 
-use super::{Environment, Found, NamedHost, NothingDetected, PassedOver, ProposedHosts};
+use super::{Detected, DetectedEnvironment, NothingDetected, ProposedHost, ProposedHosts, SkippedSource};
 
-/// Everything that `mendwright detect` tells.
+/// Everything that `mendwright detect` prints.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explanation<'e> {
     /// Which repository, at which commit.
     pub repository: &'e str,
-    /// What was found, with the repository's own file over it.
-    pub found: Result<&'e Environment, &'e NothingDetected>,
-    /// What the operator might allow.
+    /// What was detected, with the repository file in its place.
+    pub found: Result<&'e DetectedEnvironment, &'e NothingDetected>,
+    /// Hosts that the operator may allow.
     pub hosts: &'e ProposedHosts,
-    /// Hosts that the repository's own file wants its agent to reach.
+    /// Hosts that the repository file asks for its agent.
     pub agent_hosts: &'e [String],
-    /// Commands that the repository's own file lets its agent run.
+    /// Commands that the repository file allows its agent.
     pub commands: &'e [CommandPattern],
 }
 
@@ -37,36 +37,32 @@ impl fmt::Display for Explanation<'_> {
         };
         match image {
             Some(image) => writeln!(f, "Image\n{}", with_source(image))?,
-            None => writeln!(f, "Image\n  none is named: what the operator configures is used\n")?,
+            None => writeln!(f, "Image\n  none named; the operator's image is used\n")?,
         }
         if setup.is_empty() {
-            writeln!(f, "Set-up\n  nothing to do\n")?;
+            writeln!(f, "Setup\n  no commands\n")?;
         } else {
-            writeln!(f, "Set-up (run once, with network to allowed hosts only)")?;
+            writeln!(f, "Setup (runs once, with network to allowed hosts only)")?;
             for command in setup {
                 f.write_str(&with_source(command))?;
             }
             writeln!(f)?;
         }
-        list(f, "Passed over", passed_over.iter().map(|PassedOver { what, why }| format!("{what}: {why}")))?;
+        list(f, "Not used", passed_over.iter().map(|SkippedSource { what, why }| format!("{what}: {why}")))?;
         let notes = self.found.map_or(&[][..], |found| &found.notes);
-        list(f, "To know", notes.iter().cloned())?;
+        list(f, "Notes", notes.iter().cloned())?;
         if !setup.is_empty() {
-            self.hosts_in_words(f)?;
+            self.write_hosts(f)?;
         }
         if !self.agent_hosts.is_empty() {
-            let wanted = self.agent_hosts.iter().cloned();
-            list(
-                f,
-                "Hosts that the repository wants reached while the agent works and the tests run",
-                wanted,
-            )?;
+            let hosts = self.agent_hosts.iter().cloned();
+            list(f, "Hosts that the repository asks for while the agent works and the tests run", hosts)?;
         }
         let commands = self.commands.iter().map(|pattern| format!("`{pattern}`"));
-        list(f, "Commands that the agent may run, if the operator lets it", commands)?;
+        list(f, "Commands that the agent may run, if the operator allows it", commands)?;
         match self.found {
             Ok(found) => {
-                writeln!(f, "The same, written down as .github/agent-fix.yml\n")?;
+                writeln!(f, "The same as a .github/agent-fix.yml\n")?;
                 f.write_str(&indented(&repository_file_for(found)))
             }
             Err(nothing) => write!(f, "{nothing}"),
@@ -75,21 +71,21 @@ impl fmt::Display for Explanation<'_> {
 }
 
 impl Explanation<'_> {
-    fn hosts_in_words(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write_hosts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ProposedHosts { hosts, not_needed, unusable, unnamed } = self.hosts;
-        let named = |named: &NamedHost| format!("{}, named by {}", named.host, named.named_by.join(", "));
+        let named = |named: &ProposedHost| format!("{}, named by {}", named.host, named.named_by.join(", "));
         if hosts.is_empty() {
-            writeln!(f, "Hosts that set-up needs\n  no file and no variable names one\n")?;
+            writeln!(f, "Hosts that setup needs\n  no file and no variable names one\n")?;
         }
-        list(f, "Hosts that set-up needs", hosts.iter().map(named))?;
+        list(f, "Hosts that setup needs", hosts.iter().map(named))?;
         list(f, "Hosts to look up", unnamed.iter().cloned())?;
-        list(f, "Hosts named for tools that this set-up does not use", not_needed.iter().map(named))?;
-        let unusable = unusable.iter().map(|PassedOver { what, why }| format!("{what}: {why}"));
-        list(f, "Addresses left out", unusable)?;
+        list(f, "Hosts of tools that this setup does not use", not_needed.iter().map(named))?;
+        let unusable = unusable.iter().map(|SkippedSource { what, why }| format!("{what}: {why}"));
+        list(f, "Addresses that cannot be used", unusable)?;
         if !hosts.is_empty() {
             writeln!(
                 f,
-                "For the operator to accept, in mendwright.toml\n\n{}",
+                "For the operator to allow, in mendwright.toml\n\n{}",
                 indented(&self.hosts.as_toml())
             )?;
         }
@@ -98,14 +94,14 @@ impl Explanation<'_> {
 }
 
 impl ProposedHosts {
-    /// What an operator who accepts all of them writes.
+    /// What an operator writes to allow all of them.
     pub fn as_toml(&self) -> String {
         let hosts: Vec<String> = self.hosts.iter().map(|named| format!("{:?}", named.host)).collect();
         format!("[sandbox]\nallowed_hosts = [{}]\n", hosts.join(", "))
     }
 }
 
-fn with_source(found: &Found<String>) -> String {
+fn with_source(found: &Detected<String>) -> String {
     format!("{}    from {}\n", indented(&found.value), found.source)
 }
 
@@ -125,8 +121,8 @@ fn list(f: &mut fmt::Formatter<'_>, heading: &str, items: impl Iterator<Item = S
     writeln!(f)
 }
 
-/// The `.github/agent-fix.yml` that says what was found.
-pub fn repository_file_for(found: &Environment) -> String {
+/// The `.github/agent-fix.yml` that says what was detected.
+pub fn repository_file_for(found: &DetectedEnvironment) -> String {
     let mut text = format!("test: {}\n", yaml_text(&found.test.value));
     if let Some(image) = &found.image {
         let _ = writeln!(text, "image: {}", yaml_text(&image.value));
@@ -140,7 +136,7 @@ pub fn repository_file_for(found: &Environment) -> String {
     text
 }
 
-/// Plain where YAML takes it for the same text, else in double quotes.
+/// The text without quotes if YAML reads the same text, else in double quotes.
 fn yaml_text(text: &str) -> String {
     let begins_path = text.starts_with('.') && text.contains('/');
     let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic()) || begins_path;
@@ -155,9 +151,9 @@ fn yaml_text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// What is said, in an escalation too, where nothing tells how to test.
-pub(super) fn nothing_in_words(nothing: &NothingDetected) -> String {
-    let mut text = String::from("there is no telling how to run this repository's tests.\n\n");
+/// The explanation if no test command was detected; escalations contain it too.
+pub(super) fn explain_nothing_detected(nothing: &NothingDetected) -> String {
+    let mut text = String::from("no test command was detected for this repository.\n\n");
     for untested in &nothing.recognised {
         let _ = writeln!(text, "{} is here ({}), but {}.", untested.language, untested.sign, untested.why);
     }
@@ -165,22 +161,22 @@ pub(super) fn nothing_in_words(nothing: &NothingDetected) -> String {
         text.push('\n');
     }
     text.push_str(
-        "Looked for, at the root of the repository: Cargo.toml, go.mod, pom.xml and Gradle files, .NET solutions, \
+        "Detection looks at the root of the repository for Cargo.toml, go.mod, pom.xml and Gradle files, .NET solutions, \
          mix.exs, composer.json, Gemfile and spec/, Python's pyproject.toml, tox.ini and test files, \
          package.json with a test script, Perl's t/, CMake, Meson and autotools, a Makefile or justfile with a \
          target test or check; and for a job that tests in .github/workflows.\n",
     );
     let workflows = nothing.passed_over.iter().filter(|one| one.what.contains(".github/workflows"));
-    for PassedOver { what, why } in workflows.take(WORKFLOWS_TOLD_MAX) {
-        let _ = writeln!(text, "Passed over: {what}, as {why}.");
+    for SkippedSource { what, why } in workflows.take(WORKFLOWS_SHOWN_MAX) {
+        let _ = writeln!(text, "Not used: {what}, because {why}.");
     }
     let example =
         nothing.recognised.iter().map(|untested| untested.example.as_str()).find(|text| !text.is_empty());
     let example = yaml_text(example.unwrap_or("./run-tests.sh"));
     let _ = write!(
         text,
-        "\nWrite the command whose exit code tells into .github/agent-fix.yml on the default branch, and what it \
-         needs installed, for example:\n\ntest: {example}\n"
+        "\nWrite the test command into .github/agent-fix.yml on the default branch, and what it needs installed, for \
+         example:\n\ntest: {example}\n"
     );
     let setup: Vec<String> =
         nothing.setup.iter().map(|command| format!("  - {}\n", yaml_text(&command.value))).collect();
@@ -192,4 +188,4 @@ pub(super) fn nothing_in_words(nothing: &NothingDetected) -> String {
 }
 
 /// An escalation is read by people.
-const WORKFLOWS_TOLD_MAX: usize = 5;
+const WORKFLOWS_SHOWN_MAX: usize = 5;

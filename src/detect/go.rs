@@ -1,9 +1,9 @@
 //! Go: modules and workspaces.
 
-use super::python::quoted;
+use super::shell::quoted;
 use super::{Candidate, RootListing};
 
-/// Modules of a workspace that one command names.
+/// The most modules of a workspace in one command.
 const MODULES_MAX: usize = 50;
 
 /// How Go projects are tested.
@@ -14,10 +14,10 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
         if modules.is_empty() {
             return Some(new("go.work").untested("go.work uses no module", "go test ./MODULE/..."));
         }
-        // `./...` means the root's own module only, and fails where there is none.
+        // `./...` is only the root's own module, and fails if there is none.
         let patterns: Vec<String> = modules.iter().map(|module| quoted(&format!("{module}/..."))).collect();
         let command = format!("go test {}", patterns.join(" "));
-        (new("go.work").tested_by(command, "go.work: every module that it uses"), root.has("vendor"))
+        (new("go.work").tested_by(command, "go.work; every module that it uses"), root.has("vendor"))
     } else if root.has_file("go.mod") {
         (new("go.mod").tested_by("go test ./...", "go.mod"), root.has("vendor"))
     } else {

@@ -1,10 +1,10 @@
-//! What might be meant where nothing was found: projects in a directory of their own, and scripts
-//! that are named like test runners. Only ever proposed to people, never used.
+//! Suggestions if nothing was detected: projects in a subdirectory, and scripts with the name of a test runner.
+//! People see them; no job uses them.
 
-use super::python::quoted;
-use super::{RootListing, Untested};
+use super::shell::quoted;
+use super::{RootListing, UntestedProject};
 
-/// People are shown a few, not a catalogue.
+/// The most suggestions.
 const HINTS_MAX: usize = 5;
 
 /// Manifests, their kind of project, and its usual test command.
@@ -22,23 +22,22 @@ const MANIFESTS: [(&str, &str, &str); 11] = [
     ("CMakeLists.txt", "C or C++", "cmake -S . -B build && cmake --build build && ctest --test-dir build"),
 ];
 
-/// What might be meant, beside the kinds of project that are `recognised` at the root.
-pub(super) fn hints(root: &RootListing, recognised: &[Untested]) -> Vec<Untested> {
-    let script = root.files().find(|path| is_runner(path)).map(|path| Untested {
+/// Suggestions besides the kinds of project that are `recognised` at the root.
+pub(super) fn hints(root: &RootListing, recognised: &[UntestedProject]) -> Vec<UntestedProject> {
+    let script = root.files().find(|path| is_runner(path)).map(|path| UntestedProject {
         language: "A script",
         sign: path.to_owned(),
-        why: "nothing says that it is the one that tests".to_owned(),
+        why: "nothing says that it runs the tests".to_owned(),
         example: format!("./{path}"),
     });
     let below = root.files().filter_map(|path| {
         let (directory, name) = path.split_once('/')?;
         let (_, language, command) = MANIFESTS.iter().find(|(manifest, _, _)| *manifest == name)?;
         let is_at_root = recognised.iter().any(|untested| untested.language == *language);
-        (!is_at_root).then(|| Untested {
+        (!is_at_root).then(|| UntestedProject {
             language,
             sign: path.to_owned(),
-            why: "it lies in a directory of its own, and only the root is tested without being told"
-                .to_owned(),
+            why: "it is in a subdirectory, and only the root is detected".to_owned(),
             example: format!("cd {} && {command}", quoted(directory)),
         })
     });

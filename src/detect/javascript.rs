@@ -23,7 +23,7 @@ const RUNNERS: &[&str] = &[
     "deno task test",
 ];
 
-/// A package manager, as far as its commands differ.
+/// A package manager, if its commands differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Manager {
     Npm,
@@ -50,21 +50,22 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
     let new = if needs_nothing { new } else { set_up(new, root, manager, &why) };
     let scripts = package.get("scripts");
     let script = |name: &str| scripts?.get(name)?.as_str().map(str::trim).filter(|text| !text.is_empty());
-    if let Some(text) = script("test").filter(|text| !says_nothing(text)) {
+    if let Some(text) = script("test").filter(|text| !is_placeholder(text)) {
         if !watches(text) {
             return Some(new.tested_by(manager.run("test"), "the test script in package.json"));
         }
         let once = ["test:ci", "test:once", "test:run", "ci:test", "test:unit"];
         if let Some(name) = once.into_iter().find(|name| script(name).is_some_and(|text| !watches(text))) {
-            let source = format!("the script {name} in package.json, as the script test waits for changes");
+            let source =
+                format!("the script {name} in package.json, because the script test waits for changes");
             return Some(new.tested_by(manager.run(name), source));
         }
-        let why = "its test script waits for changes, and never ends";
+        let why = "its test script waits for changes and never ends";
         return Some(new.untested(why, format!("{} -- --watch=false", manager.run("test"))));
     }
     if let Some(name) = ["test:unit", "test:ci", "tests", "test:all", "unit"]
         .into_iter()
-        .find(|name| script(name).is_some_and(|text| !says_nothing(text) && !watches(text)))
+        .find(|name| script(name).is_some_and(|text| !is_placeholder(text) && !watches(text)))
     {
         return Some(new.tested_by(manager.run(name), format!("the script {name} in package.json")));
     }
@@ -78,7 +79,7 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
             .into_iter()
             .find(|(name, _)| depends_on(name));
     if let Some((name, command)) = runner {
-        let source = format!("package.json depends on {name}, and has no test script");
+        let source = format!("package.json depends on {name} and has no test script");
         return Some(new.tested_by(command, source));
     }
     let why = match script("test") {
@@ -106,7 +107,7 @@ impl Manager {
     }
 }
 
-/// By the field `packageManager`, else by the lock file.
+/// The package manager from the field `packageManager`, else from the lock file, with the source.
 fn manager(root: &RootListing, package: &Value) -> (Manager, String) {
     let is_berry = root.has_file(".yarnrc.yml")
         || root.text("yarn.lock").is_some_and(|lock| lock.contains("\n__metadata:"));
@@ -159,8 +160,8 @@ fn is_empty(value: &Value) -> bool {
     value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
 }
 
-/// What stands where nobody knows better: words on the terminal, and an exit code.
-fn says_nothing(script: &str) -> bool {
+/// Whether a script is a placeholder: it only prints, and sets an exit code.
+fn is_placeholder(script: &str) -> bool {
     script
         .split(['&', ';', '|'])
         .map(str::trim)
@@ -168,7 +169,7 @@ fn says_nothing(script: &str) -> bool {
         .all(|part| matches!(part.split_whitespace().next(), Some("echo" | "exit" | "true" | "false" | ":")))
 }
 
-/// Whether the script waits for changes. `CI` is set in sandboxes, which ends those that ask for it.
+/// Whether the script waits for changes. Sandboxes set `CI`, which ends scripts that check it.
 fn watches(script: &str) -> bool {
     let mut words = script.split_whitespace();
     words.any(|word| matches!(word, "--watch" | "--watchAll" | "--watch=true" | "--watchAll=true"))

@@ -5,7 +5,7 @@ use super::{Candidate, RootListing};
 /// How JVM projects are tested.
 pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
     maven(root).into_iter().chain(gradle(root)).reduce(|chosen, other| match other.test {
-        Ok(test) => chosen.passing_over(format!("`{}`", test.value), format!("{} is here, too", other.sign)),
+        Ok(test) => chosen.passing_over(format!("`{}`", test.value), format!("{} is also here", other.sign)),
         Err(_) => chosen,
     })
 }
@@ -14,7 +14,7 @@ fn maven(root: &RootListing) -> Option<Candidate> {
     if !root.has_file("pom.xml") {
         return None;
     }
-    // By `sh`, as a wrapper may have lost its executable bit.
+    // Through `sh`, because a wrapper may have lost its executable bit.
     let (program, source) = match root.has_file("mvnw") {
         true => ("sh mvnw", "pom.xml, with its wrapper mvnw"),
         false => ("mvn", "pom.xml"),
@@ -22,10 +22,10 @@ fn maven(root: &RootListing) -> Option<Candidate> {
     Some(
         Candidate::new("Java", "pom.xml", &["mvn", "mvnw"])
             .tested_by(format!("{program} -B test"), source)
-            // Only a run finds out what the test plug-in loads while it runs.
+            // The test plug-in downloads while it runs, so only a run downloads everything.
             .set_up_by(
                 format!("{program} -B -Dmaven.test.failure.ignore=true test"),
-                "pom.xml: Maven knows what it needs only from a run, whose failures do not count here",
+                "pom.xml: only a run shows what Maven downloads; its failures do not count here",
             ),
     )
 }
@@ -41,9 +41,7 @@ fn gradle(root: &RootListing) -> Option<Candidate> {
         Candidate::new("Java", sign, &["gradlew", "gradle"])
             .set_up_by(
                 format!("{program} --no-daemon --console=plain testClasses && {{ {test} || true; }}"),
-                format!(
-                    "{sign}: Gradle knows what it needs only from a run, whose failures do not count here"
-                ),
+                format!("{sign}: only a run shows what Gradle downloads; its failures do not count here"),
             )
             .tested_by(test, source),
     )

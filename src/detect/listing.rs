@@ -1,19 +1,19 @@
-//! What detection looks at: names near a repository's root, and the texts of a few small files.
-//! Reads them through whoever has the repository, within bounds. Decides nothing.
+//! The input of detection: names near a repository's root, and the texts of a few small files. The caller
+//! reads them, within bounds. Decides nothing.
 
 use std::collections::BTreeMap;
 
-use super::python::is_test_name;
+use super::test_files::is_test_path;
 
-/// Texts of larger files are not looked at.
+/// Larger files are not read.
 pub const DETECTION_BYTES_MAX: u64 = 256 * 1024;
-/// Names looked at in one directory: enough to see a kind of file, if it is there in earnest.
+/// The most names of one directory: enough to recognise a kind of file.
 const NAMES_MAX: usize = 2_000;
-/// Directories at the root whose names are looked at.
+/// The most directories at the root whose names are read.
 const DIRECTORIES_MAX: usize = 60;
-/// Directories of `src`, where packages lie.
+/// The most directories of `src`, which contains packages.
 const PACKAGES_MAX: usize = 20;
-/// Test files whose imports are looked at.
+/// The most test files whose imports are read.
 const TEST_TEXTS_MAX: usize = 30;
 
 /// A name in the listing.
@@ -23,12 +23,12 @@ pub enum RootEntry {
     Directory,
     /// A file.
     File {
-        /// Its text, where detection wants it and it is small enough and UTF-8.
+        /// Its text, if detection needs it, and it is small enough and UTF-8.
         content: Option<String>,
     },
 }
 
-/// What detection looks at: the names in the root directory, those just below, and a few deeper ones
+/// The input of detection: the names in the root directory, those one level below, and a few deeper ones
 /// (`.github/workflows`, `src/*`), each by its path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RootListing {
@@ -37,9 +37,9 @@ pub struct RootListing {
 }
 
 impl RootListing {
-    /// Reads what detection wants. `names` answers with the names in a directory (`""` is the root;
-    /// directories end in `/`; nothing where there is no such directory), `content` with the bytes
-    /// of a regular file, or `None` where it has more than it is told.
+    /// Reads what detection needs. `names` returns the names in a directory (`""` is the root; names of
+    /// directories end in `/`; nothing if there is no such directory), `content` the bytes of a regular
+    /// file, or `None` if it is larger than the given bound.
     pub fn read<E>(
         mut names: impl FnMut(&str) -> Result<Vec<String>, E>,
         mut content: impl FnMut(&str, u64) -> Result<Option<Vec<u8>>, E>,
@@ -116,7 +116,7 @@ impl RootListing {
         matches!(self.entries.get(path), Some(RootEntry::Directory))
     }
 
-    /// The text of the file at `path`, where it was read.
+    /// The text of the file at `path`, if it was read.
     pub(super) fn text(&self, path: &str) -> Option<&str> {
         match self.entries.get(path)? {
             RootEntry::File { content } => content.as_deref(),
@@ -137,7 +137,7 @@ impl RootListing {
         })
     }
 
-    /// The names of the files right in `directory` (`""`: the root).
+    /// The names of the files directly in `directory` (`""`: the root).
     pub(super) fn files_in<'a>(&'a self, directory: &'a str) -> impl Iterator<Item = &'a str> {
         self.files().filter_map(move |path| {
             let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -145,7 +145,7 @@ impl RootListing {
         })
     }
 
-    /// The paths of the directories right in `directory`.
+    /// The paths of the directories directly in `directory`.
     fn directories_in<'a>(&'a self, directory: &'a str) -> impl Iterator<Item = &'a String> {
         self.entries.iter().filter_map(move |(path, entry)| {
             let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
@@ -154,16 +154,7 @@ impl RootListing {
     }
 }
 
-/// Whether the file is a Python test in one of the usual places.
-pub(super) fn is_test_path(path: &str) -> bool {
-    let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let usual = ["", "tests", "test"].contains(&directory)
-        || directory.ends_with("/tests")
-        || directory.ends_with("/test");
-    usual && is_test_name(name)
-}
-
-/// Whether the file's name alone says that its text matters.
+/// Whether the text of a file with this name matters.
 fn is_named(path: &str) -> bool {
     const ROOT: &[&str] = &[
         "CMakeLists.txt",

@@ -1,7 +1,6 @@
-//! Finds what a job needs where nobody wrote it down: image, set-up commands and test command, from
-//! a devcontainer, the repository's own files or its CI workflow. Pure: decides from a listing of
-//! names and the texts of a few small files. Says where each finding is from and why, and what it
-//! passed over. Runs nothing, and never reads the disk.
+//! Detects what a job needs: image, setup commands and test command, from a devcontainer, the repository's
+//! own files or its CI workflow. Pure: decides from a listing of names and the texts of a few small files.
+//! Records the source of each finding, and what it did not use. Runs nothing, and never reads the disk.
 
 use std::fmt;
 
@@ -10,7 +9,6 @@ mod explain;
 mod go;
 mod hints;
 mod hosts;
-mod image;
 mod javascript;
 mod jsonc;
 mod jvm;
@@ -23,87 +21,88 @@ mod python;
 mod requirements;
 mod ruby;
 mod rust;
+mod settings;
+mod shell;
+mod test_files;
 #[cfg(test)]
 mod tests;
 mod workflow;
-mod yaml;
 
 pub use explain::{Explanation, repository_file_for};
 pub use hosts::{
-    HostSource, NamedHost, ProposedHosts, propose_hosts, repository_host_files, worker_host_files,
+    HostSource, ProposedHost, ProposedHosts, propose_hosts, repository_host_files, worker_host_files,
 };
-pub use image::is_image_reference;
 pub use listing::{DETECTION_BYTES_MAX, RootEntry, RootListing};
-pub(crate) use yaml::yaml_options;
+pub use settings::{SettingsError, apply_file, job_settings};
 
-/// Something found, and how.
+/// Something that was detected, with its source.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Found<T> {
-    /// It.
+pub struct Detected<T> {
+    /// The command or image.
     pub value: T,
-    /// From which file, and why, in words.
+    /// The file that it comes from, and why it was chosen.
     pub source: String,
 }
 
-impl<T> Found<T> {
+impl<T> Detected<T> {
     fn new(value: impl Into<T>, source: impl Into<String>) -> Self {
         Self { value: value.into(), source: source.into() }
     }
 }
 
-/// Something that was there and is not used.
+/// Something that was found and is not used.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct PassedOver {
-    /// What: a command, a file, a key.
+pub struct SkippedSource {
+    /// A command, a file or a key.
     pub what: String,
-    /// Why not, in words.
+    /// Why it is not used.
     pub why: String,
 }
 
-impl PassedOver {
+impl SkippedSource {
     fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self { what: what.into(), why: why.into() }
     }
 }
 
-/// What a repository needs, as found.
+/// What a repository needs, as detected.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Environment {
-    /// The OCI image to work in; `None`: nothing names one.
-    pub image: Option<Found<String>>,
-    /// Shell commands that bring what the tests need, in order. They mean to download.
-    pub setup: Vec<Found<String>>,
+pub struct DetectedEnvironment {
+    /// The OCI image; `None`: nothing names one.
+    pub image: Option<Detected<String>>,
+    /// Shell commands that install what the tests need, in order. They usually download.
+    pub setup: Vec<Detected<String>>,
     /// The shell command whose exit code is the verdict.
-    pub test: Found<String>,
-    /// What was there and is not used.
-    pub passed_over: Vec<PassedOver>,
-    /// What the operator or the repository's people should know.
+    pub test: Detected<String>,
+    /// What was found and is not used.
+    pub passed_over: Vec<SkippedSource>,
+    /// What the operator or the maintainers should know.
     pub notes: Vec<String>,
 }
 
-/// Nothing says how to test; but other things may be known.
+/// No test command was detected. Other things may be known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NothingDetected {
-    /// The image, where one was found.
-    pub image: Option<Found<String>>,
-    /// Set-up commands, where some were found.
-    pub setup: Vec<Found<String>>,
-    /// Kinds of project that are there, without a way to test them.
-    pub recognised: Vec<Untested>,
-    /// What was there and is not used.
-    pub passed_over: Vec<PassedOver>,
+    /// The image, if one was found.
+    pub image: Option<Detected<String>>,
+    /// Setup commands, if some were found.
+    pub setup: Vec<Detected<String>>,
+    /// Kinds of project that were recognised, without a way to test them.
+    pub recognised: Vec<UntestedProject>,
+    /// What was found and is not used.
+    pub passed_over: Vec<SkippedSource>,
 }
 
-/// A kind of project that is there, without a way to test it.
+/// A kind of project that was recognised, without a way to test it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Untested {
+pub struct UntestedProject {
     /// "Python".
     pub language: &'static str,
-    /// The file that tells.
+    /// The file that shows it.
     pub sign: String,
     /// What is missing.
     pub why: String,
-    /// A test command that its people might want to write.
+    /// A test command that its maintainers may want to write.
     pub example: String,
 }
 
@@ -111,25 +110,25 @@ impl std::error::Error for NothingDetected {}
 
 impl fmt::Display for NothingDetected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", explain::nothing_in_words(self))
+        write!(f, "{}", explain::explain_nothing_detected(self))
     }
 }
 
-/// One kind of project, as one of the detectors sees it.
+/// One kind of project, as a detector sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Candidate {
     language: &'static str,
-    /// The file that tells.
+    /// The file that shows it.
     sign: String,
-    test: Result<Found<String>, NoTest>,
-    setup: Vec<Found<String>>,
-    passed_over: Vec<PassedOver>,
+    test: Result<Detected<String>, NoTest>,
+    setup: Vec<Detected<String>>,
+    passed_over: Vec<SkippedSource>,
     notes: Vec<String>,
-    /// What a CI workflow's commands hold where they test this kind of project.
+    /// Words in a CI workflow's commands that test this kind of project.
     runners: &'static [&'static str],
 }
 
-/// Why a kind of project cannot be tested, and what might be written.
+/// Why a kind of project cannot be tested, and what its maintainers may write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct NoTest {
     why: String,
@@ -138,7 +137,7 @@ struct NoTest {
 
 impl Candidate {
     fn new(language: &'static str, sign: impl Into<String>, runners: &'static [&'static str]) -> Self {
-        let no_test = NoTest { why: "nothing says how it is tested".to_owned(), example: String::new() };
+        let no_test = NoTest { why: "nothing says how its tests are run".to_owned(), example: String::new() };
         Self {
             language,
             sign: sign.into(),
@@ -151,7 +150,7 @@ impl Candidate {
     }
 
     fn tested_by(mut self, command: impl Into<String>, source: impl Into<String>) -> Self {
-        self.test = Ok(Found::new(command, source));
+        self.test = Ok(Detected::new(command, source));
         self
     }
 
@@ -161,12 +160,12 @@ impl Candidate {
     }
 
     fn set_up_by(mut self, command: impl Into<String>, source: impl Into<String>) -> Self {
-        self.setup.push(Found::new(command, source));
+        self.setup.push(Detected::new(command, source));
         self
     }
 
     fn passing_over(mut self, what: impl Into<String>, why: impl Into<String>) -> Self {
-        self.passed_over.push(PassedOver::new(what, why));
+        self.passed_over.push(SkippedSource::new(what, why));
         self
     }
 
@@ -178,8 +177,8 @@ impl Candidate {
 
 type Detector = fn(&RootListing) -> Option<Candidate>;
 
-/// In this order they count where several kinds of project share the root: first those whose
-/// manifest is there for one reason only, last those that often only help another.
+/// The order of precedence if several kinds of project share the root: first those whose manifest has one
+/// purpose only, last those that often support another kind.
 const DETECTORS: [Detector; 14] = [
     python::extension,
     rust::detect,
@@ -197,9 +196,9 @@ const DETECTORS: [Detector; 14] = [
     native::targets,
 ];
 
-/// What the repository needs. Where several kinds of project share the root, the first of
-/// the ecosystems that can be tested counts, unless a CI workflow tests only another one.
-pub fn detect(root: &RootListing) -> Result<Environment, NothingDetected> {
+/// What the repository needs. If several kinds of project share the root, the first one that can be tested
+/// counts, unless a CI workflow tests only another one.
+pub fn detect(root: &RootListing) -> Result<DetectedEnvironment, NothingDetected> {
     let candidates: Vec<Candidate> = DETECTORS.iter().filter_map(|detector| detector(root)).collect();
     let container = devcontainer::detect(root);
     let ci = workflow::detect(root);
@@ -213,8 +212,8 @@ pub fn detect(root: &RootListing) -> Result<Environment, NothingDetected> {
         if index == chosen {
             own = Some(candidate);
         } else if let Ok(test) = candidate.test {
-            let why = format!("{} is here, too ({})", candidate.language, candidate.sign);
-            passed_over.push(PassedOver::new(format!("`{}`", test.value), why));
+            let why = format!("{} is also here ({})", candidate.language, candidate.sign);
+            passed_over.push(SkippedSource::new(format!("`{}`", test.value), why));
         }
     }
     if own.is_none() {
@@ -225,14 +224,14 @@ pub fn detect(root: &RootListing) -> Result<Environment, NothingDetected> {
             passed_over.extend(own.passed_over);
             passed_over.extend(job.map(|job| {
                 let what = format!("`{}` ({})", job.test.value, job.test.source);
-                PassedOver::new(
+                SkippedSource::new(
                     what,
-                    "a CI workflow is asked only where the repository's own files say nothing",
+                    "a CI workflow counts only if the repository's own files say nothing",
                 )
             }));
             let test = own.test.ok().map(|mut test| {
                 if by_ci {
-                    test.source.push_str("; of several kinds of project the one that the CI workflow tests");
+                    test.source.push_str("; the CI workflow tests this one of several kinds of project");
                 }
                 test
             });
@@ -247,8 +246,8 @@ pub fn detect(root: &RootListing) -> Result<Environment, NothingDetected> {
     let setup = if container.setup.is_empty() {
         setup
     } else {
-        let unused = |command: Found<String>| {
-            PassedOver::new(format!("`{}`", command.value), "the devcontainer says what set-up is")
+        let unused = |command: Detected<String>| {
+            SkippedSource::new(format!("`{}`", command.value), "the devcontainer defines the setup")
         };
         passed_over.extend(setup.into_iter().map(unused));
         container.setup
@@ -256,15 +255,16 @@ pub fn detect(root: &RootListing) -> Result<Environment, NothingDetected> {
     let image = match (container.image, image) {
         (Some(named), Some(other)) => {
             let what = format!("image `{}`", other.value);
-            passed_over.push(PassedOver::new(what, "the devcontainer names another"));
+            passed_over.push(SkippedSource::new(what, "the devcontainer names another image"));
             Some(named)
         }
         (named, other) => named.or(other),
     };
     match test {
-        Some(test) => Ok(Environment { image, setup, test, passed_over, notes }),
+        Some(test) => Ok(DetectedEnvironment { image, setup, test, passed_over, notes }),
         None => {
-            let mut recognised: Vec<Untested> = untested.into_iter().filter_map(Untested::of).collect();
+            let mut recognised: Vec<UntestedProject> =
+                untested.into_iter().filter_map(UntestedProject::of).collect();
             let hints = hints::hints(root, &recognised);
             recognised.extend(hints);
             Err(NothingDetected { image, setup, recognised, passed_over })
@@ -272,7 +272,7 @@ pub fn detect(root: &RootListing) -> Result<Environment, NothingDetected> {
     }
 }
 
-impl Untested {
+impl UntestedProject {
     fn of(candidate: Candidate) -> Option<Self> {
         let NoTest { why, example } = candidate.test.err()?;
         Some(Self { language: candidate.language, sign: candidate.sign, why, example })

@@ -1,13 +1,13 @@
-//! What is built before it is tested: CMake, Meson, autotools; and targets of make and just.
+//! Projects that are built before their tests run: CMake, Meson, autotools; and targets of make and just.
 
 use super::{Candidate, RootListing};
 
-/// CMake, Meson, autotools. As the agent changes sources, building is a part of the test command.
+/// CMake, Meson, autotools. The agent changes sources, so building is a part of the test command.
 pub(super) fn build_system(root: &RootListing) -> Option<Candidate> {
     cmake(root).or_else(|| meson(root)).or_else(|| autotools(root))
 }
 
-/// A directory to build in that is not the repository's own.
+/// A build directory that the repository does not have.
 fn build_directory(root: &RootListing) -> &'static str {
     if root.has("build") { "_mendwright_build" } else { "build" }
 }
@@ -26,7 +26,7 @@ fn cmake(root: &RootListing) -> Option<Candidate> {
         .find_map(|line| calls.into_iter().find(|call| line.starts_with(call)));
     Some(match sign {
         Some(call) => candidate.tested_by(command, format!("CMakeLists.txt; CTest because of {call}")),
-        None => candidate.untested("its CMakeLists.txt neither enables nor adds tests", command),
+        None => candidate.untested("CMakeLists.txt does not enable or add tests", command),
     })
 }
 
@@ -47,7 +47,7 @@ fn meson(root: &RootListing) -> Option<Candidate> {
 fn autotools(root: &RootListing) -> Option<Candidate> {
     let sign = root.first(&["configure.ac", "configure.in", "configure"])?;
     if root.first(MAKEFILES).is_some() {
-        // Then make's own targets say more.
+        // The targets of make say more.
         return None;
     }
     let configure = match (root.has_file("configure"), root.first(&["autogen.sh"])) {
@@ -61,20 +61,20 @@ fn autotools(root: &RootListing) -> Option<Candidate> {
     let command = format!("(test -f Makefile || {{ {configure}; }}) && make check");
     Some(
         Candidate::new("C or C++", sign, &["make check"])
-            .tested_by(command, format!("{sign}, and its Makefile's check")),
+            .tested_by(command, format!("{sign}, and the target check of its Makefile")),
     )
 }
 
-/// In the order in which GNU make looks for them.
+/// The order in which GNU make looks for them.
 const MAKEFILES: &[&str] = &["GNUmakefile", "makefile", "Makefile"];
 const TARGETS: [&str; 4] = ["test", "check", "tests", "unittest"];
 
-/// A target of make or just that tests.
+/// A target of make or just that runs tests.
 pub(super) fn targets(root: &RootListing) -> Option<Candidate> {
     make(root).into_iter().chain(just(root)).reduce(|chosen, other| match (&chosen.test, &other.test) {
         (Ok(_), Ok(test)) => {
             let what = format!("`{}`", test.value);
-            chosen.passing_over(what, format!("{} is here, too", other.sign))
+            chosen.passing_over(what, format!("{} is also here", other.sign))
         }
         (Err(_), Ok(_)) => other,
         (_, Err(_)) => chosen,
@@ -93,8 +93,8 @@ fn make(root: &RootListing) -> Option<Candidate> {
     })
 }
 
-/// A rule such as `test: deps` or `all test::`, but neither `test := value`, a variable of a target
-/// (`test: FLAGS = x`) without a rule, nor what belongs to a definition or a recipe.
+/// Whether there is a rule such as `test: deps` or `all test::`. `test := value`, a variable of a target
+/// (`test: FLAGS = x`), and lines of a definition or a recipe are not rules.
 fn has_target(makefile: &str, target: &str) -> bool {
     let (mut continued, mut in_definition) = (false, false);
     makefile.lines().any(|line| {
@@ -128,7 +128,7 @@ fn just(root: &RootListing) -> Option<Candidate> {
     let is_recipe = |line: &str, target: &str| {
         let rest = line.trim_start_matches('@').strip_prefix(target);
         let head = rest.and_then(|rest| rest.split_once(':')).filter(|(_, after)| !after.starts_with('='));
-        // Parameters may stand between, where they have defaults.
+        // Parameters with defaults may come before the colon.
         head.is_some_and(|(parameters, _)| parameters.is_empty() || parameters.starts_with(' '))
     };
     let target = ["test", "check", "tests"]

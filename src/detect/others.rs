@@ -1,4 +1,4 @@
-//! Kinds of project that a manifest at the root says all about.
+//! Kinds of project whose manifest at the root says everything.
 
 use super::{Candidate, RootListing};
 
@@ -13,8 +13,8 @@ pub(super) fn dotnet(root: &RootListing) -> Option<Candidate> {
     Some(match named.as_slice() {
         [only] => candidate.set_up_by("dotnet restore", *only).tested_by("dotnet test", *only),
         [first, ..] => candidate.untested(
-            "there are several solutions or projects at the root, and dotnet wants one",
-            format!("dotnet test {}", super::python::quoted(first)),
+            "there are several solutions or projects at the root, and dotnet takes one",
+            format!("dotnet test {}", super::shell::quoted(first)),
         ),
         [] => return None,
     })
@@ -30,7 +30,7 @@ pub(super) fn elixir(root: &RootListing) -> Option<Candidate> {
     })
 }
 
-/// What the manifest alone says: file (or ending, with `*`), language, set-up, test.
+/// What a manifest says: its file (or ending, with `*`), language, setup and test command.
 const MANIFESTS: &[(&str, &str, &str, &str)] = &[
     ("Package.swift", "Swift", "swift package resolve", "swift test"),
     ("stack.yaml", "Haskell", "stack build --test --only-dependencies", "stack test"),
@@ -48,7 +48,7 @@ const MANIFESTS: &[(&str, &str, &str, &str)] = &[
     ("shard.yml", "Crystal", "shards install", "crystal spec"),
 ];
 
-/// Any of [`MANIFESTS`], and Zig, whose build file must have the step.
+/// Any of [`MANIFESTS`], and Zig, whose build file must have a test step.
 pub(super) fn by_manifest(root: &RootListing) -> Option<Candidate> {
     if let Some(text) = root.text("build.zig") {
         let candidate = Candidate::new("Zig", "build.zig", &["zig build test"]);

@@ -17,7 +17,7 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
     Some(match (compiled, root.has_file("Makefile.PL")) {
         (true, true) => candidate.tested_by(
             "perl Makefile.PL && make && prove -br t",
-            "Makefile.PL; a part of it is compiled (*.xs), so it is built first",
+            "Makefile.PL; it has compiled parts (*.xs), so it is built first",
         ),
         (true, false) | (false, true | false) => candidate.tested_by("prove -lr t", test),
     })

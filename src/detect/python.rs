@@ -2,8 +2,11 @@
 
 use toml::{Table, Value};
 
-use super::listing::is_test_path;
-use super::requirements::{Place, asks_for, at, has_section, in_requirement_file, ini_values, place_of};
+use super::requirements::{
+    RequirementLocation, asks_for, at, has_section, in_requirement_file, ini_values, location_of,
+};
+use super::shell::quoted;
+use super::test_files::is_test_path;
 use super::{Candidate, RootListing};
 
 const LANGUAGE: &str = "Python";
@@ -22,15 +25,7 @@ const TEST_REQUIREMENTS: &[&str] = &[
     "requirements/dev.txt",
 ];
 
-/// Whether a file's name is that of a test or of pytest's own.
-pub(super) fn is_test_name(name: &str) -> bool {
-    let stem = name.strip_suffix(".py");
-    stem.is_some_and(|stem| {
-        stem.starts_with("test_") || stem.ends_with("_test") || ["test", "tests", "conftest"].contains(&stem)
-    })
-}
-
-/// A Python package whose extension is built from Rust: its tests are Python's, although there is a
+/// A Python package whose extension is built from Rust. Its tests are Python's, although it has a
 /// Cargo.toml.
 pub(super) fn extension(root: &RootListing) -> Option<Candidate> {
     let project: Table = root.text("pyproject.toml")?.parse().ok()?;
@@ -52,7 +47,7 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
     Python::of(root)?.candidate()
 }
 
-/// What there is of Python.
+/// What is known about a Python project.
 struct Python<'r> {
     root: &'r RootListing,
     sign: String,
@@ -63,7 +58,7 @@ impl<'r> Python<'r> {
     fn of(root: &'r RootListing) -> Option<Self> {
         let project: Table =
             root.text("pyproject.toml").and_then(|text| text.parse().ok()).unwrap_or_default();
-        // Many projects of other kinds have a pyproject.toml for a formatter alone.
+        // Many projects of other kinds have a pyproject.toml only for a formatter.
         let tools = project.get("tool").and_then(Value::as_table);
         let is_project =
             ["project", "build-system", "dependency-groups"].iter().any(|key| project.contains_key(*key))
@@ -90,7 +85,7 @@ impl<'r> Python<'r> {
         let candidate = Candidate::new(LANGUAGE, &self.sign, RUNNERS);
         if let Some(why) = self.pytest_sign() {
             let command = format!("{}python3 -m pytest -q", self.prefix());
-            let source = format!("{}; pytest because of {why}{}", self.sign, self.prefix_in_words());
+            let source = format!("{}; pytest because of {why}{}", self.sign, self.prefix_explanation());
             let candidate = self.passing_over_tox(candidate.tested_by(command, source));
             return Some(self.set_up(candidate, Some("pytest")));
         }
@@ -102,15 +97,18 @@ impl<'r> Python<'r> {
         }
         if self.root.has_file("manage.py") {
             let command = format!("{}python3 manage.py test", self.prefix());
-            let candidate =
-                candidate.tested_by(command, "manage.py; Django's test command, as nothing mentions pytest");
+            let candidate = candidate
+                .tested_by(command, "manage.py; Django's test command, because nothing mentions pytest");
             return Some(self.set_up(candidate, None));
         }
         let unittest = |directory: Option<&str>| {
             let place = directory.map(|directory| format!(" -s {directory}")).unwrap_or_default();
             let command = format!("{}python3 -m unittest discover{place}", self.prefix());
-            let source =
-                format!("{}; unittest because nothing mentions pytest{}", self.sign, self.prefix_in_words());
+            let source = format!(
+                "{}; unittest because nothing mentions pytest{}",
+                self.sign,
+                self.prefix_explanation()
+            );
             (command, source)
         };
         let Some(place) = place else {
@@ -123,7 +121,7 @@ impl<'r> Python<'r> {
         Some(self.set_up(candidate, None))
     }
 
-    /// Where pytest is configured, asked for or imported.
+    /// Where pytest is configured, required or imported.
     fn pytest_sign(&self) -> Option<String> {
         let root = self.root;
         let own_file = |path: &&str| path.rsplit('/').next() == Some("conftest.py") && is_test_path(path);
@@ -134,7 +132,7 @@ impl<'r> Python<'r> {
         if at(&self.project, &["tool", "pytest"]).is_some() {
             return Some("its section in pyproject.toml".to_owned());
         }
-        if place_of(&self.project, "pytest").is_some() {
+        if location_of(&self.project, "pytest").is_some() {
             return Some("its mention in pyproject.toml".to_owned());
         }
         let ini = [("setup.cfg", "tool:pytest"), ("tox.ini", "pytest")];
@@ -144,7 +142,7 @@ impl<'r> Python<'r> {
         {
             return Some(format!("the section [{section}] in {name}"));
         }
-        // Requirements and commands stand on lines of their own in each of these.
+        // Requirements and commands are on lines of their own in each of these files.
         let mentions = |name: &str| {
             root.text(name).is_some_and(|text| {
                 in_requirement_file(text).any(|line| {
@@ -173,7 +171,7 @@ impl<'r> Python<'r> {
                 let tool = if name == "tox.ini" { "tox" } else { "nox" };
                 candidate.passing_over(
                     format!("{tool} ({name})"),
-                    "its environments are made anew from the network; the tests are run directly",
+                    "it creates its environments from the network; the tests run directly instead",
                 )
             }
             None => candidate,
@@ -193,7 +191,7 @@ impl<'r> Python<'r> {
                     .set_up_by(pip("tox"), "tox.ini")
                     .set_up_by(
                         "python3 -m tox --notest",
-                        "tox.ini: makes the environments, and runs nothing",
+                        "tox.ini: creates the environments, and runs nothing",
                     ),
             );
         }
@@ -210,8 +208,8 @@ impl<'r> Python<'r> {
         )
     }
 
-    /// Where unittest finds tests: `Some(None)` from the root by itself, `Some(Some(directory))`
-    /// only where it is told, because that directory is no package.
+    /// Where unittest finds tests: `Some(None)` from the root, `Some(Some(directory))` only if the directory
+    /// is given, because it is not a package.
     fn unittest_place(&self) -> Option<Option<String>> {
         let tests: Vec<&str> = self.root.files().filter(|path| is_unittest(path)).collect();
         let directory = |path: &str| path.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
@@ -223,17 +221,16 @@ impl<'r> Python<'r> {
         Some(if apart(&first) { Some(first.clone()) } else { None })
     }
 
-    /// What stands before the command, so that it works with an environment that set-up made, and
-    /// without one.
+    /// The prefix of the command that makes it work with and without an environment of the setup.
     fn prefix(&self) -> String {
         let path = if self.manager().is_some() { "PATH=\"$PWD/.venv/bin:$PATH\" " } else { "" };
         let source = if self.has_src_layout() { "PYTHONPATH=src " } else { "" };
         format!("{path}{source}")
     }
 
-    fn prefix_in_words(&self) -> &'static str {
+    fn prefix_explanation(&self) -> &'static str {
         if self.has_src_layout() {
-            "; the package lies in src/, where only PYTHONPATH finds it uninstalled"
+            "; the package is in src/, and PYTHONPATH makes it importable"
         } else {
             ""
         }
@@ -255,33 +252,39 @@ impl<'r> Python<'r> {
         self.project.contains_key("project") || self.project.contains_key("build-system") || tools || legacy
     }
 
-    /// The lock file and its manager, where the manager makes `.venv`.
+    /// The lock file and its manager, if the manager creates `.venv`.
     fn manager(&self) -> Option<(&'static str, &'static str)> {
         [("uv.lock", "uv"), ("poetry.lock", "Poetry"), ("pdm.lock", "PDM"), ("Pipfile.lock", "Pipenv")]
             .into_iter()
             .find(|(lock, _)| self.root.has_file(lock))
     }
 
-    /// Adds what brings the project's requirements, and `runner` where nothing else does.
+    /// Adds the commands that install the project's requirements, and `runner` if no requirement does.
     fn set_up(&self, candidate: Candidate, runner: Option<&str>) -> Candidate {
-        let place = runner.and_then(|runner| place_of(&self.project, runner));
+        let place = runner.and_then(|runner| location_of(&self.project, runner));
         if let Some((lock, manager)) = self.manager() {
             let command = match (manager, &place) {
-                ("uv", Some(Place::Extra(extra))) => format!("uv sync --frozen --extra {}", quoted(extra)),
-                ("uv", Some(Place::Group(group, _))) => format!("uv sync --frozen --group {}", quoted(group)),
+                ("uv", Some(RequirementLocation::Extra(extra))) => {
+                    format!("uv sync --frozen --extra {}", quoted(extra))
+                }
+                ("uv", Some(RequirementLocation::Group(group, _))) => {
+                    format!("uv sync --frozen --group {}", quoted(group))
+                }
                 ("uv", _) => "uv sync --frozen".to_owned(),
                 ("Poetry", place) => {
                     let more = match place {
-                        Some(Place::Extra(extra)) => format!(" --extras {}", quoted(extra)),
-                        Some(Place::Group(group, _)) => format!(" --with {}", quoted(group)),
-                        Some(Place::Always | Place::Tool(_)) | None => String::new(),
+                        Some(RequirementLocation::Extra(extra)) => format!(" --extras {}", quoted(extra)),
+                        Some(RequirementLocation::Group(group, _)) => format!(" --with {}", quoted(group)),
+                        Some(RequirementLocation::Always | RequirementLocation::Tool(_)) | None => {
+                            String::new()
+                        }
                     };
                     format!("POETRY_VIRTUALENVS_IN_PROJECT=true poetry install --no-interaction{more}")
                 }
                 ("PDM", _) => "pdm sync".to_owned(),
                 (_, _) => "PIPENV_VENV_IN_PROJECT=1 pipenv sync --dev".to_owned(),
             };
-            let candidate = candidate.set_up_by(command, format!("{lock}: {manager} makes .venv from it"));
+            let candidate = candidate.set_up_by(command, format!("{lock}: {manager} creates .venv from it"));
             return candidate;
         }
         let (arguments, sources) = self.pip_arguments(runner, place);
@@ -291,24 +294,28 @@ impl<'r> Python<'r> {
         candidate.set_up_by(pip(&arguments.join(" ")), sources.join(", "))
     }
 
-    /// What pip is told, and the files that say so.
-    fn pip_arguments(&self, runner: Option<&str>, place: Option<Place>) -> (Vec<String>, Vec<String>) {
+    /// The arguments for pip, and the files that they come from.
+    fn pip_arguments(
+        &self,
+        runner: Option<&str>,
+        place: Option<RequirementLocation>,
+    ) -> (Vec<String>, Vec<String>) {
         let (mut arguments, mut sources) = (Vec::new(), Vec::new());
         let mut brings_runner = runner.is_none();
         let mut extra = String::new();
         let mut more = Vec::new();
         match place {
-            Some(Place::Always) => brings_runner = true,
-            Some(Place::Extra(name)) => {
+            Some(RequirementLocation::Always) => brings_runner = true,
+            Some(RequirementLocation::Extra(name)) => {
                 extra = format!("[{name}]");
                 brings_runner = true;
             }
-            Some(Place::Group(group, requirements)) if !requirements.is_empty() => {
+            Some(RequirementLocation::Group(group, requirements)) if !requirements.is_empty() => {
                 sources.push(format!("the group {group} in pyproject.toml"));
                 more = requirements;
                 brings_runner = true;
             }
-            Some(Place::Group(_, _) | Place::Tool(_)) | None => {}
+            Some(RequirementLocation::Group(_, _) | RequirementLocation::Tool(_)) | None => {}
         }
         if self.is_installable() {
             // Editable, so that the tests see the proposal and not a copy of the base.
@@ -347,15 +354,15 @@ impl<'r> Python<'r> {
         }
         if let (false, Some(runner)) = (brings_runner, runner) {
             arguments.push(runner.to_owned());
-            sources.push(format!("{runner}, which no file asks for"));
+            sources.push(format!("{runner}, which no file requires"));
         }
         arguments.dedup();
         (arguments, sources)
     }
 }
 
-/// A call of pip that works in an image, in a virtual environment and, as the user's own, where the
-/// distribution keeps its Python for itself.
+/// A call of pip that works in an image, in a virtual environment, and on a distribution that protects its own
+/// Python.
 fn pip(arguments: &str) -> String {
     format!("PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install {arguments}")
 }
@@ -364,13 +371,4 @@ fn is_unittest(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     // unittest's own pattern.
     is_test_path(path) && name.starts_with("test")
-}
-
-/// In single quotes where the shell would take it apart.
-pub(super) fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@%+,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -1,15 +1,15 @@
-//! What a Python project asks for: requirement files, tables of `pyproject.toml`, sections of
-//! `tox.ini` and `setup.cfg`. Reads texts that it is given; knows nothing of test runners.
+//! What a Python project requires: requirement files, tables of `pyproject.toml`, sections of `tox.ini` and
+//! `setup.cfg`. Reads texts that it is given; knows no test runner.
 
 use toml::{Table, Value};
 
-/// More requirements in one group than any command should carry.
+/// The most requirements of one group in a command.
 const REQUIREMENTS_MAX: usize = 40;
-/// Groups that include groups, at most so deep.
+/// The deepest nesting of groups that include groups.
 const INCLUDES_MAX: usize = 5;
 
-/// Whether `requirement` asks for the distribution `name`: `pytest>=8`, `pytest[x]`, and its plugins
-/// (`pytest-cov`), which bring it.
+/// Whether `requirement` requires the distribution `name`: `pytest>=8`, `pytest[x]`, and its plugins
+/// (`pytest-cov`), which depend on it.
 pub(super) fn asks_for(requirement: &str, name: &str) -> bool {
     let rest = requirement.trim().to_ascii_lowercase();
     rest.strip_prefix(name).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
@@ -22,39 +22,39 @@ pub(super) fn in_requirement_file(text: &str) -> impl Iterator<Item = &str> {
         .filter(|line| !line.is_empty() && !line.starts_with(['#', '-']))
 }
 
-/// Where a pyproject.toml asks for a distribution.
+/// Where a pyproject.toml requires a distribution.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum RequirementLocation {
     /// In `project.dependencies` or `tool.poetry.dependencies`.
     Always,
     /// In an extra.
     Extra(String),
-    /// In a dependency group, with all that the group asks for.
+    /// In a dependency group, with all requirements of the group.
     Group(String, Vec<String>),
-    /// In a table of a tool, as hatch's environments.
+    /// In a table of a tool, such as hatch's environments.
     Tool(String),
 }
 
-/// Where `project` asks for `name`; the place that is easiest to install from comes first.
-pub(super) fn place_of(project: &Table, name: &str) -> Option<Place> {
+/// Where `project` requires `name`. The location that is easiest to install from takes precedence.
+pub(super) fn location_of(project: &Table, name: &str) -> Option<RequirementLocation> {
     let listed = |value: &Value| {
         value
             .as_array()
             .is_some_and(|list| list.iter().filter_map(Value::as_str).any(|one| asks_for(one, name)))
     };
     if at(project, &["project", "dependencies"]).is_some_and(listed) {
-        return Some(Place::Always);
+        return Some(RequirementLocation::Always);
     }
     let extras = at(project, &["project", "optional-dependencies"]).and_then(Value::as_table);
     let asking = |extra: &&String| extras.and_then(|extras| extras.get(*extra)).is_some_and(listed);
     if let Some(extra) = extras.and_then(|extras| by_likelihood(extras).into_iter().find(asking)) {
-        return Some(Place::Extra(extra.clone()));
+        return Some(RequirementLocation::Extra(extra.clone()));
     }
     if let Some(groups) = project.get("dependency-groups").and_then(Value::as_table) {
         for group in by_likelihood(groups) {
             let all = group_requirements(groups, group, 0);
             if all.iter().any(|one| asks_for(one, name)) {
-                return Some(Place::Group(group.clone(), all));
+                return Some(RequirementLocation::Group(group.clone(), all));
             }
         }
     }
@@ -64,24 +64,27 @@ pub(super) fn place_of(project: &Table, name: &str) -> Option<Place> {
     };
     if let Some(poetry) = poetry {
         if has_key(poetry.get("dependencies")) {
-            return Some(Place::Always);
+            return Some(RequirementLocation::Always);
         }
         if has_key(poetry.get("dev-dependencies")) {
-            return Some(Place::Group("dev".to_owned(), Vec::new()));
+            return Some(RequirementLocation::Group("dev".to_owned(), Vec::new()));
         }
         let groups = poetry.get("group").and_then(Value::as_table);
         let group =
             groups.and_then(|groups| groups.iter().find(|(_, group)| has_key(group.get("dependencies"))));
         if let Some((group, _)) = group {
-            return Some(Place::Group(group.clone(), Vec::new()));
+            return Some(RequirementLocation::Group(group.clone(), Vec::new()));
         }
     }
     let tools = project.get("tool").and_then(Value::as_table)?;
     let others = tools.iter().filter(|(tool, _)| *tool != "poetry");
-    others.into_iter().find(|(_, value)| mentions(value, name, 0)).map(|(tool, _)| Place::Tool(tool.clone()))
+    others
+        .into_iter()
+        .find(|(_, value)| mentions(value, name, 0))
+        .map(|(tool, _)| RequirementLocation::Tool(tool.clone()))
 }
 
-/// The names of groups, those first that are meant for tests by their names.
+/// The names of groups; those that sound like tests come first.
 fn by_likelihood(groups: &Table) -> Vec<&String> {
     const LIKELY: [&str; 5] = ["test", "tests", "testing", "dev", "develop"];
     let mut names: Vec<&String> = groups.keys().collect();
@@ -114,7 +117,7 @@ fn group_requirements(groups: &Table, group: &str, depth: usize) -> Vec<String> 
     all
 }
 
-/// Whether a list somewhere in `value` asks for `name`.
+/// Whether a list anywhere in `value` requires `name`.
 fn mentions(value: &Value, name: &str, depth: usize) -> bool {
     const DEPTH_MAX: usize = 8;
     if depth > DEPTH_MAX {
@@ -132,8 +135,7 @@ fn mentions(value: &Value, name: &str, depth: usize) -> bool {
     }
 }
 
-/// The lines of a value in an INI file: `key = value`, and what is indented below it. Comments are
-/// left out.
+/// The lines of a value in an INI file: `key = value`, and the indented lines below it, without comments.
 pub(super) fn ini_values<'t>(text: &'t str, section: &str, key: &str) -> Vec<&'t str> {
     let mut values = Vec::new();
     let (mut inside, mut reading) = (false, false);
@@ -170,12 +172,12 @@ pub(super) fn has_section(text: &str, section: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn place(text: &str) -> Option<Place> {
-        place_of(&text.parse().unwrap(), "pytest")
+    fn place(text: &str) -> Option<RequirementLocation> {
+        location_of(&text.parse().unwrap(), "pytest")
     }
 
     #[test]
-    fn a_requirement_is_told_from_one_that_begins_like_it() {
+    fn requirement_is_distinguished_from_one_with_the_same_prefix() {
         for yes in [
             "pytest",
             "pytest>=8,<9",
@@ -194,20 +196,23 @@ mod tests {
     }
 
     #[test]
-    fn every_place_of_a_pyproject_is_known() {
-        assert_eq!(place("[project]\ndependencies=['pytest']"), Some(Place::Always));
+    fn every_location_in_a_pyproject_is_found() {
+        assert_eq!(place("[project]\ndependencies=['pytest']"), Some(RequirementLocation::Always));
         assert_eq!(
             place("[project.optional-dependencies]\nlint=['ruff']\ntest=['pytest>8']"),
-            Some(Place::Extra("test".into()))
+            Some(RequirementLocation::Extra("test".into()))
         );
         let groups = "[dependency-groups]\nall=['pytest']\nlint=['ruff']\ndev=[{include-group='all'}, 'x']";
         let all = vec!["pytest".to_owned(), "x".to_owned()];
-        assert_eq!(place(groups), Some(Place::Group("dev".into(), all)));
+        assert_eq!(place(groups), Some(RequirementLocation::Group("dev".into(), all)));
         assert_eq!(
             place("[tool.poetry.group.t.dependencies]\npytest='^8'"),
-            Some(Place::Group("t".into(), vec![]))
+            Some(RequirementLocation::Group("t".into(), vec![]))
         );
-        assert_eq!(place("[tool.hatch.envs.x]\ndependencies=['pytest']"), Some(Place::Tool("hatch".into())));
+        assert_eq!(
+            place("[tool.hatch.envs.x]\ndependencies=['pytest']"),
+            Some(RequirementLocation::Tool("hatch".into()))
+        );
         assert_eq!(place("# pytest\n[project]\nname='pytest-free'\ndescription='pytest'"), None);
         assert_eq!(place("[dependency-groups]\na=[{include-group='b'}]\nb=[{include-group='a'}]"), None);
     }
@@ -226,7 +231,7 @@ mod tests {
             let _ = ini_values(&text, "a", "b");
             let _ = in_requirement_file(&text).count();
             if let Ok(table) = text.parse::<Table>() {
-                let _ = place_of(&table, "a");
+                let _ = location_of(&table, "a");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Ruby: RSpec, rake, Rails, minitest; with Bundler where there is a Gemfile.
+//! Ruby: RSpec, rake, Rails, minitest; with Bundler if there is a Gemfile.
 
 use super::{Candidate, RootListing};
 
@@ -33,9 +33,9 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
         let command = format!(
             "{bundled}ruby -Ilib -Itest -e 'Dir[\"test/**/{{test_*,*_test}}.rb\"].sort.each {{ |f| require \"./#{{f}}\" }}'"
         );
-        return Some(candidate.tested_by(command, format!("{test}; every test file in test, in one run")));
+        return Some(candidate.tested_by(command, format!("{test}; all test files in test, in one run")));
     }
-    // Many projects of other kinds have a Gemfile for their pages.
+    // Many projects of other kinds have a Gemfile only for their web pages.
     let why = "there are no specs, no task named test in a Rakefile and no test/*_test.rb";
     Some(candidate.untested(why, format!("{bundled}rake test")))
 }

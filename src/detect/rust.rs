@@ -11,17 +11,17 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
         return None;
     }
     let manifest: Table = root.text("Cargo.toml").and_then(|text| text.parse().ok()).unwrap_or_default();
-    // Every failing test is wanted, not the first crate's.
+    // All failing tests are needed, not only those of the first crate.
     let (command, source) = match manifest.get("workspace") {
         None => ("cargo test --no-fail-fast", "Cargo.toml"),
         Some(workspace) if workspace.get("default-members").is_some() => {
-            ("cargo test --no-fail-fast", "Cargo.toml; the workspace's default members, as it says")
+            ("cargo test --no-fail-fast", "Cargo.toml; the workspace's default members")
         }
-        // Without a package of its own, cargo takes all members by itself.
+        // Without a package of its own, cargo selects all members.
         Some(_) if !manifest.contains_key("package") => {
-            ("cargo test --no-fail-fast", "Cargo.toml, a workspace")
+            ("cargo test --no-fail-fast", "Cargo.toml; a workspace")
         }
-        Some(_) => ("cargo test --workspace --no-fail-fast", "Cargo.toml, a package with a workspace"),
+        Some(_) => ("cargo test --workspace --no-fail-fast", "Cargo.toml; a package with a workspace"),
     };
     let mut candidate =
         Candidate::new("Rust", "Cargo.toml", &["cargo test", "cargo nextest"]).tested_by(command, source);
@@ -35,20 +35,20 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
     if root.has_file(".config/nextest.toml") {
         candidate = candidate.passing_over(
             "`cargo nextest run`",
-            ".config/nextest.toml configures it, but `cargo test` needs nothing more installed, and runs \
+            ".config/nextest.toml configures it, but `cargo test` needs no further program, and runs \
              documentation tests",
         );
     }
     if let Some((file, channel)) = toolchain(root) {
         candidate = candidate.noting(format!(
-            "{file} asks for the toolchain {channel}: where cargo is rustup's, it must be installed already, \
-             as the tests have no network"
+            "{file} requires the toolchain {channel}: with rustup it must be installed already, because the \
+             tests have no network"
         ));
     }
     Some(candidate)
 }
 
-/// Whether .cargo/config.toml takes crates from a directory of the repository.
+/// Whether .cargo/config.toml uses crates of a directory of the repository.
 fn is_vendored(root: &RootListing) -> bool {
     let text = root.text(".cargo/config.toml").or_else(|| root.text(".cargo/config"));
     let config: Table = text.and_then(|text| text.parse().ok()).unwrap_or_default();

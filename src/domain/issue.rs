@@ -22,6 +22,18 @@ pub struct IssueSnapshot {
     pub labels: Vec<String>,
 }
 
+impl IssueSnapshot {
+    /// Whether the issue has this label.
+    pub fn has_label(&self, label: &str) -> bool {
+        self.labels.iter().any(|present| is_same_label(present, label))
+    }
+}
+
+/// Whether two names are of the same label. GitHub's label names are unique without regard to case.
+pub fn is_same_label(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
 /// A verified webhook that asks for work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Trigger {
@@ -60,5 +72,22 @@ impl Trigger {
             found: false,
             commanded: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issue_has_a_label_in_another_case() {
+        let issue = IssueSnapshot {
+            number: IssueNumber(1),
+            title: String::new(),
+            body: String::new(),
+            author: "ada".parse().unwrap(),
+            labels: vec!["Agent-Fix".to_owned()],
+        };
+        assert!(issue.has_label("agent-fix") && !issue.has_label("agent"));
     }
 }

@@ -15,11 +15,13 @@ mod host_name;
 pub mod identity;
 pub mod issue;
 pub mod job;
+mod model_provider;
 pub mod path;
 pub mod price;
 pub mod process;
 pub mod report;
 pub mod repository_filter;
+pub mod request;
 pub mod revision;
 pub mod secret_finding;
 pub mod settings;
@@ -39,8 +41,9 @@ pub use identity::{
     CommentId, DeliveryId, InstallationId, InvalidIdentity, IssueNumber, JobId, Login, PullRequestNumber,
     RepositoryId, RepositoryName, RepositoryRef, Sha,
 };
-pub use issue::{IssueSnapshot, Trigger};
+pub use issue::{IssueSnapshot, Trigger, is_same_label};
 pub use job::{BRANCH_PREFIX, EscalationReason, IllegalTransition, Job, JobOutcome, JobState, JobTransition};
+pub use model_provider::ModelProvider;
 pub use path::{InvalidPath, RepoPath};
 pub use price::{InvalidPrices, LongPromptPrice, Price, PriceTable};
 pub use process::{BoundedOutput, ExitStatus, FailedTest, ProcessOutput, TestRun, WritableMount};
@@ -48,13 +51,17 @@ pub use report::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
 pub use repository_filter::{RepositoryFilter, RepositoryPattern};
+pub use request::{
+    CheckFailure, CommandRequest, DeliveryRequest, NewDelivery, QueuedRequest, RequestComment, ReviewKind,
+    ReviewRequest,
+};
 pub use revision::{
     BudgetExtension, FailedCheck, Feedback, FeedbackLocation, ResumeReason, branch_found, on_present_ground,
     opened_pull_request, present_round, round_of, unanswered,
 };
 pub use secret_finding::{SecretFinding, SecretLocation};
 pub use settings::{JobSettings, TEST_TIMEOUT_DEFAULT};
-pub use slash_command::{COMMAND_PREFIX, CommandRequest, RequestSource, SlashCommand, mentions_bot};
+pub use slash_command::{COMMAND_PREFIX, SlashCommand, mentions_bot};
 pub use transcript::{
     PromptVersion, QuotedComment, RecordedEvent, SetupCommand, StoredEvent, TranscriptEvent, WorkBrief,
 };

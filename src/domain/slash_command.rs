@@ -1,10 +1,7 @@
 //! What somebody asks for in a comment: `/agent-fix stop` and its like. Reading it decides nothing;
 //! whether they may ask is asked of GitHub when it is carried out.
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-
-use super::{BudgetExtension, CommentId, IssueNumber, IssueSnapshot, Login, RepositoryRef};
+use super::BudgetExtension;
 
 /// What a command begins with, at the beginning of a line.
 pub const COMMAND_PREFIX: &str = "/agent-fix";
@@ -14,8 +11,7 @@ const LINES_MAX: usize = 500;
 const UNKNOWN_CHARS_MAX: usize = 40;
 
 /// A command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SlashCommand {
     /// Work on the issue, as its label asks for it.
     Start,
@@ -28,9 +24,6 @@ pub enum SlashCommand {
         /// What.
         grant: BudgetExtension,
     },
-    /// Change the pull request, as a review asks for it, or a comment that is addressed to us. Never
-    /// written as a command.
-    Revise,
     /// Say where it stands.
     Status,
     /// Say what was done, and why it ended so.
@@ -141,65 +134,6 @@ fn spoken(body: &str) -> impl Iterator<Item = &str> {
         }
         None
     })
-}
-
-/// What was written. GitHub counts the ids of each kind by themselves.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RequestSource {
-    /// A comment below an issue or a pull request.
-    #[default]
-    Comment,
-    /// A review, as a whole.
-    Review,
-    /// A comment at a line of a pull request.
-    ReviewComment,
-    /// A check run of somebody else that failed. Nobody wrote it: what counts is what the repository's
-    /// base branch says of checks.
-    CheckRun,
-}
-
-impl RequestSource {
-    /// The name used in the store.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Comment => "comment",
-            Self::Review => "review",
-            Self::ReviewComment => "review_comment",
-            Self::CheckRun => "check_run",
-        }
-    }
-}
-
-/// A command, and who gave it where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommandRequest {
-    /// Where.
-    pub repository: RepositoryRef,
-    /// The issue or pull request that the comment is on.
-    pub number: IssueNumber,
-    /// Whether that is a pull request.
-    pub is_pull_request: bool,
-    /// What it said when the comment was made.
-    pub issue: IssueSnapshot,
-    /// Who wrote the comment.
-    pub by: Login,
-    /// GitHub's id of them.
-    pub by_id: u64,
-    /// Whether GitHub says that they are a bot.
-    pub by_is_bot: bool,
-    /// What it stands in.
-    #[serde(default)]
-    pub said_in: RequestSource,
-    /// The comment, or the review.
-    pub comment: CommentId,
-    /// All that it says.
-    #[serde(default)]
-    pub body: String,
-    /// What it asks for.
-    pub command: SlashCommand,
-    /// When, by GitHub's clock; `None` where nobody said.
-    pub at: Option<Timestamp>,
 }
 
 #[cfg(test)]

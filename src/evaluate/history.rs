@@ -13,7 +13,7 @@ use super::outcome::passed;
 use crate::domain::{RepositoryId, Sha, TestOutcome, TestRun};
 use crate::verdict::TestPaths;
 use crate::worker::local::TestBench;
-use crate::worker::{rerun, resolve_settings};
+use crate::worker::{SettingsError, rerun, resolve_settings};
 use crate::workspace::{HistoryCommit, LocalRepository, Mirrors};
 
 /// How far back is looked.
@@ -140,9 +140,10 @@ async fn instance(
 ) -> anyhow::Result<Result<Instance, String>> {
     let left_out = |why: &str| Ok(Err(why.to_owned()));
     let workspace = mirrors.fetch(RepositoryId(0), &repository.access()?, past.parent.as_str()).await?;
-    let settings = match resolve_settings(&bench.policy, &workspace).await? {
+    let settings = match resolve_settings(&bench.policy, &workspace).await {
         Ok(settings) => settings,
-        Err(why) => return Ok(Err(why)),
+        Err(SettingsError::Invalid(why)) => return Ok(Err(why)),
+        Err(error @ SettingsError::Workspace(_)) => return Err(error.into()),
     };
     let fixed = workspace.find_commit(&past.commit).await?.context("the commit is gone")?.tree;
     let tests = TestPaths::with(&settings.test_paths);

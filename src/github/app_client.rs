@@ -1,44 +1,38 @@
-//! GitHub as the App itself sees it, not as one installation: who it is, where its deliveries go and
-//! what became of them, where it is installed.
+//! GitHub as the App itself sees it: who it is, where its deliveries go and what became of them, and
+//! where it is installed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use jiff::fmt::rfc2822;
-use secrecy::SecretString;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
-use super::app_jwt::AppKey;
-use super::label_client::ReadingTokens;
-use super::limits::RateLimits;
-use super::refusal::{accepted, read};
-use super::transport::{Answer, Call, Transport};
-use super::wire::nonsense;
-use super::{ConnectionError, GitHubConnection, GitHubError};
+use super::api_client::{ApiClient, Sender};
+use super::connection::{ConnectionError, GitHubConnection};
+use super::error::GitHubError;
+use super::pages::{PAGE_ENTRIES, Pages};
+use super::rate_limits::RateLimits;
+use super::request::ApiRequest;
+use super::response::{read, require_success};
+use super::transport::Credential;
 
-/// What GitHub gives in one page at most.
-pub(super) const PAGE_ENTRIES: usize = 100;
-/// Installations of one App that are looked at: 20 pages.
-const INSTALLATION_PAGES_MAX: usize = 20;
+/// Pages of failed deliveries, and of installations of one App.
+const PAGES_MAX: usize = 20;
 
-/// The App, asking for itself.
+/// The App, on its own behalf.
 pub struct AppClient {
-    pub(super) transport: Transport,
-    app: AppKey,
-    pub(super) reading: ReadingTokens,
-    pub(super) limits: Arc<RateLimits>,
+    pub(super) api: ApiClient,
 }
 
-/// The App as it is registered.
+/// The App as it is registered. octocrab's model cannot read an App that an enterprise owns, nor a
+/// permission that is newer than octocrab.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AppInfo {
-    /// Its name in addresses.
+    /// Its name in URLs.
     pub slug: String,
-    /// Whose it is; an organisation's App is kept on other pages than a person's.
+    /// Its owner; an organisation's App has its settings on other pages than a person's.
     pub owner: Option<AppOwner>,
-    /// What it asks for: permission and level.
+    /// The permissions that it requests, with their levels.
     #[serde(default)]
     pub permissions: BTreeMap<String, String>,
     /// The events that it subscribes to.
@@ -46,7 +40,7 @@ pub struct AppInfo {
     pub events: Vec<String>,
 }
 
-/// Whose an App is.
+/// The owner of an App.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AppOwner {
     /// The account; an enterprise has none.
@@ -63,7 +57,7 @@ pub struct WebhookConfig {
     pub url: Option<String>,
     /// `json` or `form`.
     pub content_type: Option<String>,
-    /// "1": certificates are not checked.
+    /// "1": certificates are not verified.
     #[serde(default, deserialize_with = "text_or_number")]
     pub insecure_ssl: String,
 }
@@ -75,14 +69,14 @@ pub struct WebhookDelivery {
     pub id: u64,
     /// The delivery: the same for every attempt.
     pub guid: String,
-    /// When.
+    /// When it was attempted.
     pub delivered_at: Timestamp,
-    /// Whether it was one more attempt.
+    /// Whether it repeats an earlier attempt.
     #[serde(default)]
     pub redelivery: bool,
-    /// What came of it, in words.
+    /// The result, as a text of GitHub.
     pub status: String,
-    /// What we answered; 0 where we did not.
+    /// The status of our response; 0 if there was none.
     #[serde(default)]
     pub status_code: u16,
     /// The event.
@@ -92,7 +86,7 @@ pub struct WebhookDelivery {
 }
 
 impl WebhookDelivery {
-    /// Whether we took it.
+    /// Whether we accepted it.
     pub fn arrived(&self) -> bool {
         (200..400).contains(&self.status_code)
     }
@@ -107,12 +101,13 @@ pub struct Installation {
     pub account: String,
     /// Its page, where people accept permissions.
     pub html_url: String,
-    /// What was granted.
+    /// The granted permissions.
     pub permissions: BTreeMap<String, String>,
     /// Whether it was suspended.
     pub suspended: bool,
 }
 
+/// octocrab's model cannot read an enterprise's installation, and has no `suspended_at`.
 #[derive(Deserialize)]
 struct RawInstallation {
     id: u64,
@@ -131,77 +126,78 @@ struct RawAccount {
 }
 
 impl AppClient {
-    /// Nothing is sent yet. Must be called within a tokio runtime.
+    /// Sends nothing. Must be called within a tokio runtime.
     pub fn new(connection: &GitHubConnection) -> Result<Self, ConnectionError> {
-        let app = AppKey::new(connection.app_id, &connection.private_key_pem)
-            .map_err(|error| ConnectionError::PrivateKey(error.to_string()))?;
-        let transport = Transport::new(&connection.api_url)
-            .map_err(|error| ConnectionError::HttpClient(error.to_string()))?;
-        Ok(Self { transport, app, reading: ReadingTokens::default(), limits: Arc::default() })
+        Ok(Self { api: ApiClient::new(connection)? })
     }
 
-    /// The same, with limits that others share.
+    /// Shares the rate limits with other clients.
     #[must_use]
     pub fn with_limits(mut self, limits: Arc<RateLimits>) -> Self {
-        self.limits = limits;
+        self.api.limits = limits;
         self
     }
 
-    /// Who GitHub says that we are, and GitHub's clock, which comes with a refusal too. An error
-    /// outside: GitHub cannot be reached.
-    pub async fn about(&self) -> Result<(Option<Timestamp>, Result<AppInfo, GitHubError>), GitHubError> {
-        let call = Call::get("reading the App itself", "/app");
-        let answer = self.send(&call).await?;
-        let date = answer.headers.get(http::header::DATE).and_then(|value| value.to_str().ok());
-        let date = date.and_then(|text| rfc2822::parse(text).ok()).map(|zoned| zoned.timestamp());
-        let facts = accepted(&call, answer, self.transport.now()).and_then(|answer| read(&call, &answer));
-        Ok((date, facts))
+    /// The App as GitHub knows it, and GitHub's clock, which comes with a refusal too. The outer error
+    /// means that GitHub cannot be reached.
+    pub async fn app_info(&self) -> Result<(Option<Timestamp>, Result<AppInfo, GitHubError>), GitHubError> {
+        let request = ApiRequest::get("reading the App itself", "/app");
+        let response = self.api.transport.send(&request, &Credential::App).await?;
+        let date = response.date();
+        let accepted = require_success(&request, response, self.api.transport.now()).await;
+        Ok((date, accepted.and_then(|response| read(&request, &response))))
     }
 
     /// Where deliveries go.
     pub async fn webhook_config(&self) -> Result<WebhookConfig, GitHubError> {
-        self.get("reading the App's webhook settings", "/app/hook/config").await
+        let request = ApiRequest::get("reading the App's webhook settings", "/app/hook/config");
+        self.api.get(Sender::App, &request).await
     }
 
-    /// The newest attempts to deliver, newest first; at most a hundred.
+    /// The newest delivery attempts, newest first; at most a hundred.
     pub async fn newest_deliveries(&self) -> Result<Vec<WebhookDelivery>, GitHubError> {
         let path = format!("/app/hook/deliveries?per_page={PAGE_ENTRIES}");
-        self.get("reading the App's delivery log", &path).await
+        self.api.get(Sender::App, &ApiRequest::get("reading the App's delivery log", path)).await
     }
 
-    /// Where the App is installed; at most two thousand places.
-    pub async fn installations(&self) -> Result<Vec<Installation>, GitHubError> {
-        let mut path = format!("/app/installations?per_page={PAGE_ENTRIES}");
-        let mut all = Vec::new();
-        for _ in 0..INSTALLATION_PAGES_MAX {
-            let call = Call::get("reading where the App is installed", path);
-            let answer = accepted(&call, self.send(&call).await?, self.transport.now())?;
-            let page: Vec<RawInstallation> = read(&call, &answer)?;
-            all.extend(page.into_iter().map(RawInstallation::meaning));
-            match self.transport.next_page(&call, &answer)? {
-                Some(next) => path = next,
-                None => break,
+    /// The failed delivery attempts since `since`, newest first.
+    pub async fn failed_deliveries(&self, since: Timestamp) -> Result<Vec<WebhookDelivery>, GitHubError> {
+        let path = format!("/app/hook/deliveries?status=failure&per_page={PAGE_ENTRIES}");
+        let mut pages = Pages::new("reading the App's failed deliveries", path, PAGES_MAX);
+        let mut failed = Vec::new();
+        while let Some(page) = pages.next::<WebhookDelivery>(&self.api, Sender::App).await? {
+            let reaches_back = page.iter().any(|attempt| attempt.delivered_at < since);
+            // An older server may ignore the filter.
+            let is_failed = |attempt: &WebhookDelivery| attempt.delivered_at >= since && !attempt.arrived();
+            failed.extend(page.into_iter().filter(is_failed));
+            if reaches_back {
+                break;
             }
         }
+        Ok(failed)
+    }
+
+    /// Makes GitHub send a delivery again.
+    pub async fn redeliver(&self, attempt: u64) -> Result<(), GitHubError> {
+        let path = format!("/app/hook/deliveries/{attempt}/attempts");
+        let request = ApiRequest::post_without_body("requesting a redelivery", path);
+        self.api.send(Sender::App, &request).await.map(drop)
+    }
+
+    /// Where the App is installed; at most two thousand installations.
+    pub async fn installations(&self) -> Result<Vec<Installation>, GitHubError> {
+        let path = format!("/app/installations?per_page={PAGE_ENTRIES}");
+        let mut pages = Pages::new("reading where the App is installed", path, PAGES_MAX);
+        let mut all = Vec::new();
+        while let Some(page) = pages.next::<RawInstallation>(&self.api, Sender::App).await? {
+            all.extend(page.into_iter().map(RawInstallation::into_domain));
+        }
         Ok(all)
-    }
-
-    async fn get<T: DeserializeOwned>(&self, what: &str, path: &str) -> Result<T, GitHubError> {
-        let call = Call::get(what, path);
-        read(&call, &accepted(&call, self.send(&call).await?, self.transport.now())?)
-    }
-
-    pub(super) async fn send(&self, call: &Call) -> Result<Answer, GitHubError> {
-        self.transport.send(call, Some(&self.jwt(call)?)).await
-    }
-
-    fn jwt(&self, call: &Call) -> Result<SecretString, GitHubError> {
-        self.app.jwt(self.transport.now()).map_err(|error| nonsense(&call.what, error))
     }
 }
 
 impl RawInstallation {
-    fn meaning(self) -> Installation {
+    fn into_domain(self) -> Installation {
         let account = self.account.and_then(|account| account.login.or(account.slug));
         Installation {
             id: self.id,

@@ -1,408 +1,345 @@
-//! The adapter to the real GitHub, or to whatever speaks its REST API at another address: GitHub
-//! Enterprise Server, the emulator. Which endpoint answers which question is decided here.
+//! The adapter to the real GitHub, or to a server that implements its REST API: GitHub Enterprise
+//! Server, the emulator. This file decides which endpoint answers which question.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use secrecy::SecretString;
-use serde::de::DeserializeOwned;
+use octocrab::models;
 use serde_json::json;
 use tokio::sync::OnceCell;
 use url::{Url, form_urlencoded};
 
-use super::app_client::PAGE_ENTRIES;
-use super::app_jwt::AppKey;
-use super::limits::RateLimits;
-use super::refusal::{accepted, read};
-use super::tokens::InstallationTokens;
-use super::transport::{Answer, Call, Clock, Transport};
-use super::wire::{
-    RawApp, RawComment, RawIssue, RawPermission, RawPullRequest, RawReference, RawRepository, RawUser,
-    nonsense,
+use super::api_client::{ApiClient, Sender};
+use super::connection::{ConnectionError, GitHubConnection};
+use super::error::GitHubError;
+use super::pages::{PAGE_ENTRIES, all_entries};
+use super::paths::{encode_segment, repository_path};
+use super::rate_limits::RateLimits;
+use super::request::{ApiRequest, invalid_response};
+use super::response::read;
+use super::tokens::TokenScope;
+use super::transport::Clock;
+use super::types::{
+    AppIdentity, CheckRun, ClosingPullRequest, Comment, CreatedCommit, GitAccess, Issue, IssueComment, Label,
+    NewCommit, NewPullRequest, PullRequest, Repository, ReviewComment, Reviewers,
 };
-use super::{
-    AppIdentity, CheckRun, ClosingPullRequest, Comment, CreatedCommit, GitAccess, GitHub, GitHubError, Issue,
-    IssueComment, Label, NewCommit, NewPullRequest, PullRequest, Repository, ReviewComment, Reviewers,
-};
+use super::wire::{self, RawApp, RawComment, RawIssue, RawIssueComment, RawPermission, RawUser};
+use super::{GitHub, branches, checks, closing_pull_requests, labels, review_comments, signed_commit};
 use crate::domain::{
-    CommentId, FailedCheck, IssueNumber, Login, Permission, PullRequestNumber, RepositoryId, RepositoryName,
-    RepositoryRef, Sha,
+    CommentId, FailedCheck, IssueNumber, Login, Permission, PullRequestNumber, RepositoryName, RepositoryRef,
+    Sha,
 };
-
-/// GitHub closes an issue for comments long before it has this many pages.
-pub(super) const PAGES_MAX: usize = 50;
-
-/// Where GitHub is and who we are there.
-#[derive(Debug, Clone)]
-pub struct GitHubConnection {
-    /// The REST API: `https://api.github.com`, `https://HOST/api/v3`.
-    pub api_url: Url,
-    /// The pages and git: `https://github.com`.
-    pub web_url: Url,
-    /// The App's id.
-    pub app_id: u64,
-    /// The App's private key: RSA, PEM, PKCS#1 as GitHub hands it out, or PKCS#8.
-    pub private_key_pem: SecretString,
-}
-
-/// A connection that cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectionError {
-    /// The key is none.
-    #[error(
-        "the App's private key cannot be read ({0}): it must be the RSA key in PEM format that \
-         GitHub let you download, from -----BEGIN to -----END"
-    )]
-    PrivateKey(String),
-    /// No HTTP client.
-    #[error("no HTTP client can be made: {0}")]
-    HttpClient(String),
-}
 
 /// [`GitHub`] over its REST API.
 pub struct OctocrabGitHub {
-    pub(super) transport: Transport,
-    app: AppKey,
-    tokens: InstallationTokens,
-    limits: Arc<RateLimits>,
+    api: ApiClient,
     web_url: Url,
     slug: OnceCell<String>,
     identity: OnceCell<AppIdentity>,
 }
 
 impl OctocrabGitHub {
-    /// Nothing is sent yet. Must be called within a tokio runtime.
+    /// Sends nothing. Must be called within a tokio runtime.
     pub fn new(connection: GitHubConnection) -> Result<Self, ConnectionError> {
-        let app = AppKey::new(connection.app_id, &connection.private_key_pem)
-            .map_err(|error| ConnectionError::PrivateKey(error.to_string()))?;
-        let transport = Transport::new(&connection.api_url)
-            .map_err(|error| ConnectionError::HttpClient(error.to_string()))?;
         Ok(Self {
-            transport,
-            app,
-            tokens: InstallationTokens::default(),
-            limits: Arc::default(),
+            api: ApiClient::new(&connection)?,
             web_url: connection.web_url,
             slug: OnceCell::new(),
             identity: OnceCell::new(),
         })
     }
 
-    /// The same, with another source of time.
+    /// Uses another source of time, except for the App's JSON Web Tokens, which octocrab dates.
     #[must_use]
-    pub fn with_clock(mut self, now: Clock) -> Self {
-        self.transport.now = now;
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.api.transport.clock = clock;
         self
     }
 
-    /// The same, with limits that others share.
+    /// Shares the rate limits with other clients.
     #[must_use]
     pub fn with_limits(mut self, limits: Arc<RateLimits>) -> Self {
-        self.limits = limits;
+        self.api.limits = limits;
         self
     }
 
-    /// The same, with other pauses before the repetitions of a request that may be repeated; as
-    /// many repetitions as pauses.
+    /// Waits these times before the retries of a repeatable request. There is one retry per time.
     #[must_use]
-    pub fn with_retry_pauses(mut self, pauses: Vec<std::time::Duration>) -> Self {
-        self.transport.retry_pauses = pauses;
+    pub fn with_retry_delays(mut self, delays: Vec<std::time::Duration>) -> Self {
+        self.api.transport.retry_delays = delays;
         self
     }
 
-    /// Sends a call with the repository's token, when the installation's limits let it. A token that is
-    /// refused is replaced once: it may have been revoked, or the App's key rolled.
-    pub(super) async fn ask(&self, at: &RepositoryRef, call: &Call) -> Result<Answer, GitHubError> {
-        self.limits.admit(at.installation, call, || self.transport.now()).await?;
-        let token = self.tokens.get(&self.transport, &self.app, at).await?;
-        let mut answer = self.transport.send(call, Some(&token)).await?;
-        if answer.status == http::StatusCode::UNAUTHORIZED {
-            self.tokens.forget(at, &token).await;
-            let token = self.tokens.get(&self.transport, &self.app, at).await?;
-            answer = self.transport.send(call, Some(&token)).await?;
-        }
-        let now = self.transport.now();
-        let wait = self.limits.heed(at.installation, &answer, now).await;
-        let answer = accepted(call, answer, now).map_err(|error| error.after(wait))?;
-        match repository_in(&answer.address) {
-            Some(id) if id != at.id => Err(GitHubError::NotFound {
-                what: call.what.clone(),
-                detail: format!("it has moved to another repository (id {id})"),
-            }),
-            Some(_) | None => Ok(answer),
-        }
+    async fn raw_repository(&self, repository: &RepositoryRef) -> Result<models::Repository, GitHubError> {
+        let what = format!("reading repository {}", repository.name);
+        let request = ApiRequest::get(what, repository_path(repository));
+        self.api.get(Sender::Repository(repository), &request).await
     }
 
-    /// Where the answer goes on, if it does.
-    pub(super) fn next_page(&self, call: &Call, answer: &Answer) -> Result<Option<String>, GitHubError> {
-        self.transport.next_page(call, answer)
-    }
-
-    pub(super) async fn ask_for<T: DeserializeOwned>(
-        &self,
-        at: &RepositoryRef,
-        call: &Call,
-    ) -> Result<T, GitHubError> {
-        read(call, &self.ask(at, call).await?)
-    }
-
-    pub(super) fn app_id(&self) -> u64 {
-        self.app.app_id()
-    }
-
-    async fn raw_repository(&self, at: &RepositoryRef) -> Result<RawRepository, GitHubError> {
-        self.ask_for(at, &Call::get(format!("reading repository {}", at.name), repo_path(at))).await
-    }
-
-    pub(super) async fn slug(&self) -> Result<&str, GitHubError> {
+    async fn slug(&self) -> Result<&str, GitHubError> {
         let slug = self.slug.get_or_try_init(|| async {
-            let call = Call::get("reading the App itself", "/app");
-            let jwt = self.app.jwt(self.transport.now()).map_err(|error| nonsense(&call.what, error))?;
-            let answer = self.transport.send(&call, Some(&jwt)).await?;
-            let app: RawApp = read(&call, &accepted(&call, answer, self.transport.now())?)?;
-            Ok(app.slug)
+            let request = ApiRequest::get("reading the App itself", "/app");
+            self.api.get::<RawApp>(Sender::App, &request).await.map(|app| app.slug)
         });
         slug.await.map(String::as_str)
+    }
+
+    async fn send(&self, repository: &RepositoryRef, request: ApiRequest) -> Result<(), GitHubError> {
+        self.api.send(Sender::Repository(repository), &request).await.map(drop)
     }
 }
 
 #[async_trait]
 impl GitHub for OctocrabGitHub {
-    async fn repository(&self, at: &RepositoryRef) -> Result<Repository, GitHubError> {
-        let what = format!("reading repository {}", at.name);
-        self.raw_repository(at).await?.meaning().map_err(|error| nonsense(&what, error))
+    async fn repository(&self, repository: &RepositoryRef) -> Result<Repository, GitHubError> {
+        let what = format!("reading repository {}", repository.name);
+        let raw = self.raw_repository(repository).await?;
+        wire::repository(raw).map_err(|error| invalid_response(&what, error))
     }
 
-    async fn permission(&self, at: &RepositoryRef, login: &Login) -> Result<Permission, GitHubError> {
-        let what = format!("reading what {login} may do in {}", at.name);
-        let path = format!("{}/collaborators/{}/permission", repo_path(at), encoded(login.as_str()));
-        let call = Call::get(what, path);
-        match self.ask_for::<RawPermission>(at, &call).await {
-            Ok(raw) => raw.meaning().map_err(|error| nonsense(&call.what, error)),
-            // The token was made for this repository, so it is the login that does not exist: an
-            // account renamed or gone, or a bot.
+    async fn permission(&self, repository: &RepositoryRef, login: &Login) -> Result<Permission, GitHubError> {
+        let login_segment = encode_segment(login.as_str());
+        let path = format!("{}/collaborators/{login_segment}/permission", repository_path(repository));
+        let request =
+            ApiRequest::get(format!("reading the permission of {login} in {}", repository.name), path);
+        match self.api.get::<RawPermission>(Sender::Repository(repository), &request).await {
+            Ok(raw) => raw.into_domain().map_err(|error| request.invalid_response(error)),
+            // The token is for this repository, so the login does not exist: a renamed or deleted
+            // account, or a bot.
             Err(GitHubError::NotFound { .. }) => Ok(Permission::None),
             Err(error) => Err(error),
         }
     }
 
-    async fn issue(&self, at: &RepositoryRef, number: IssueNumber) -> Result<Issue, GitHubError> {
-        let path = format!("{}/issues/{number}", repo_path(at));
-        let call = Call::get(format!("reading issue {}#{number}", at.name), path);
-        let raw: RawIssue = self.ask_for(at, &call).await?;
-        raw.meaning().map_err(|error| nonsense(&call.what, error))
+    async fn issue(&self, repository: &RepositoryRef, number: IssueNumber) -> Result<Issue, GitHubError> {
+        let path = format!("{}/issues/{number}", repository_path(repository));
+        let request = ApiRequest::get(format!("reading issue {}#{number}", repository.name), path);
+        let raw: RawIssue = self.api.get(Sender::Repository(repository), &request).await?;
+        raw.into_domain().map_err(|error| request.invalid_response(error))
     }
 
-    async fn branch_head(&self, at: &RepositoryRef, branch: &str) -> Result<Option<Sha>, GitHubError> {
-        // Not `/branches/…`, which follows a renamed branch to its new name.
-        let path = format!("{}/git/ref/heads/{}", repo_path(at), encoded_ref(branch));
-        let call = Call::get(format!("reading branch {branch:?} of {}", at.name), path);
-        match self.ask_for::<RawReference>(at, &call).await {
-            Ok(raw) => raw.meaning().map(Some).map_err(|error| nonsense(&call.what, error)),
-            Err(GitHubError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+    async fn branch_head(
+        &self,
+        repository: &RepositoryRef,
+        branch: &str,
+    ) -> Result<Option<Sha>, GitHubError> {
+        branches::head(&self.api, repository, branch).await
     }
 
-    async fn react_with_eyes(&self, at: &RepositoryRef, number: IssueNumber) -> Result<(), GitHubError> {
-        let path = format!("{}/issues/{number}/reactions", repo_path(at));
-        let call = Call::post(format!("reacting to {}#{number}", at.name), path, json!({"content": "eyes"}));
-        // GitHub keeps one reaction of a kind for each account: 201 the first time, 200 after.
-        self.ask(at, &call.repeatable().at_once()).await.map(drop)
+    async fn react_with_eyes(
+        &self,
+        repository: &RepositoryRef,
+        number: IssueNumber,
+    ) -> Result<(), GitHubError> {
+        let path = format!("{}/issues/{number}/reactions", repository_path(repository));
+        let what = format!("reacting to {}#{number}", repository.name);
+        let request = ApiRequest::post(what, path, json!({"content": "eyes"}));
+        // GitHub keeps one reaction of a kind per account: 201 the first time, 200 afterwards.
+        self.send(repository, request.repeatable().unspaced()).await
     }
 
-    async fn react_to_comment(&self, at: &RepositoryRef, comment: CommentId) -> Result<(), GitHubError> {
-        let path = format!("{}/issues/comments/{comment}/reactions", repo_path(at));
-        let what = format!("reacting to a comment in {}", at.name);
-        self.ask(at, &Call::post(what, path, json!({"content": "eyes"})).repeatable()).await.map(drop)
+    async fn react_to_comment(
+        &self,
+        repository: &RepositoryRef,
+        comment: CommentId,
+    ) -> Result<(), GitHubError> {
+        let path = format!("{}/issues/comments/{comment}/reactions", repository_path(repository));
+        let what = format!("reacting to a comment in {}", repository.name);
+        self.send(repository, ApiRequest::post(what, path, json!({"content": "eyes"})).repeatable()).await
     }
 
     async fn comments(
         &self,
-        at: &RepositoryRef,
+        repository: &RepositoryRef,
         number: IssueNumber,
     ) -> Result<Vec<IssueComment>, GitHubError> {
-        self.all_comments(at, number).await
+        let what = format!("reading the comments of {}#{number}", repository.name);
+        let comments: Vec<RawIssueComment> =
+            all_entries(&self.api, Sender::Repository(repository), &what, comments_path(repository, number))
+                .await?;
+        Ok(comments.into_iter().filter_map(RawIssueComment::into_domain).collect())
     }
 
     async fn closing_pull_requests(
         &self,
-        at: &RepositoryRef,
+        repository: &RepositoryRef,
         name: &RepositoryName,
         number: IssueNumber,
     ) -> Result<Vec<ClosingPullRequest>, GitHubError> {
-        self.closing(at, name, number).await
+        closing_pull_requests::find(&self.api, repository, name, number).await
     }
 
     async fn our_comments(
         &self,
-        at: &RepositoryRef,
+        repository: &RepositoryRef,
         number: IssueNumber,
     ) -> Result<Vec<Comment>, GitHubError> {
         let slug = self.slug().await?;
-        let what = format!("reading the comments of {}#{number}", at.name);
-        let mut path = format!("{}/issues/{number}/comments?per_page={PAGE_ENTRIES}", repo_path(at));
-        let mut ours = Vec::new();
-        for _ in 0..PAGES_MAX {
-            let call = Call::get(&what, path);
-            let answer = self.ask(at, &call).await?;
-            let page: Vec<RawComment> = read(&call, &answer)?;
-            let by_us = page.into_iter().filter(|comment| comment.is_by(self.app.app_id(), slug));
-            ours.extend(by_us.map(RawComment::meaning));
-            match self.transport.next_page(&call, &answer)? {
-                Some(next) => path = next,
-                None => return Ok(ours),
-            }
-        }
-        Err(GitHubError::Rejected { what, detail: format!("there are more than {PAGES_MAX} pages") })
+        let what = format!("reading the comments of {}#{number}", repository.name);
+        let comments: Vec<RawComment> =
+            all_entries(&self.api, Sender::Repository(repository), &what, comments_path(repository, number))
+                .await?;
+        let ours = comments.into_iter().filter(|comment| comment.is_by(self.api.app_id, slug));
+        Ok(ours.map(RawComment::into_domain).collect())
     }
 
     async fn create_comment(
         &self,
-        at: &RepositoryRef,
+        repository: &RepositoryRef,
         number: IssueNumber,
         body: &str,
     ) -> Result<Comment, GitHubError> {
-        let path = format!("{}/issues/{number}/comments", repo_path(at));
-        let call = Call::post(format!("commenting on {}#{number}", at.name), path, json!({"body": body}));
-        self.ask_for::<RawComment>(at, &call).await.map(RawComment::meaning)
+        let path = format!("{}/issues/{number}/comments", repository_path(repository));
+        let what = format!("commenting on {}#{number}", repository.name);
+        let request = ApiRequest::post(what, path, json!({"body": body}));
+        let raw: RawComment = self.api.get(Sender::Repository(repository), &request).await?;
+        Ok(raw.into_domain())
     }
 
     async fn update_comment(
         &self,
-        at: &RepositoryRef,
+        repository: &RepositoryRef,
         comment: CommentId,
         body: &str,
     ) -> Result<(), GitHubError> {
-        let path = format!("{}/issues/comments/{comment}", repo_path(at));
-        let what = format!("editing comment {comment} in {}", at.name);
-        self.ask(at, &Call::patch(what, path, json!({"body": body}))).await.map(drop)
+        let path = format!("{}/issues/comments/{comment}", repository_path(repository));
+        let what = format!("editing comment {comment} in {}", repository.name);
+        self.send(repository, ApiRequest::patch(what, path, json!({"body": body}))).await
     }
 
     async fn find_pull_request(
         &self,
-        at: &RepositoryRef,
+        repository: &RepositoryRef,
         branch: &str,
     ) -> Result<Option<PullRequest>, GitHubError> {
-        // The filter wants the owner's name of today, and after a rename `at` has yesterday's.
-        let owner = self.repository(at).await?.name.owner().to_owned();
+        // The filter needs the owner's current name, which `repository` may not have after a rename.
+        let owner = self.repository(repository).await?.name.owner().to_owned();
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("state", "open")
             .append_pair("head", &format!("{owner}:{branch}"))
             .append_pair("per_page", &PAGE_ENTRIES.to_string())
             .finish();
-        let what = format!("looking for a pull request from {branch:?} in {}", at.name);
-        let call = Call::get(what, format!("{}/pulls?{query}", repo_path(at)));
-        let page: Vec<RawPullRequest> = self.ask_for(at, &call).await?;
-        let found = page.into_iter().find(|pull_request| pull_request.comes_from(at.id, branch));
-        found.map(RawPullRequest::meaning).transpose().map_err(|error| nonsense(&call.what, error))
+        let what = format!("looking for a pull request from {branch:?} in {}", repository.name);
+        let request = ApiRequest::get(what, format!("{}/pulls?{query}", repository_path(repository)));
+        let page: Vec<models::pulls::PullRequest> =
+            self.api.get(Sender::Repository(repository), &request).await?;
+        let found = page.into_iter().find(|raw| wire::comes_from(raw, repository.id, branch));
+        found.map(wire::pull_request).transpose().map_err(|error| request.invalid_response(error))
     }
 
     async fn create_draft_pull_request(
         &self,
-        at: &RepositoryRef,
+        repository: &RepositoryRef,
         new: &NewPullRequest,
     ) -> Result<PullRequest, GitHubError> {
         let body = json!({
             "title": new.title, "body": new.body, "head": new.head, "base": new.base, "draft": true,
         });
-        let what = format!("opening a draft pull request from {:?} in {}", new.head, at.name);
-        let call = Call::post(what, format!("{}/pulls", repo_path(at)), body);
-        let raw: RawPullRequest = self.ask_for(at, &call).await?;
-        raw.meaning().map_err(|error| nonsense(&call.what, error))
+        let what = format!("opening a draft pull request from {:?} in {}", new.head, repository.name);
+        let request = ApiRequest::post(what, format!("{}/pulls", repository_path(repository)), body);
+        let raw: models::pulls::PullRequest = self.api.get(Sender::Repository(repository), &request).await?;
+        wire::pull_request(raw).map_err(|error| request.invalid_response(error))
     }
 
     async fn update_pull_request(
         &self,
-        at: &RepositoryRef,
+        repository: &RepositoryRef,
         number: PullRequestNumber,
         title: &str,
         body: &str,
     ) -> Result<(), GitHubError> {
-        let path = format!("{}/pulls/{number}", repo_path(at));
-        let what = format!("editing pull request {}#{number}", at.name);
-        self.ask(at, &Call::patch(what, path, json!({"title": title, "body": body}))).await.map(drop)
+        let path = format!("{}/pulls/{number}", repository_path(repository));
+        let what = format!("editing pull request {}#{number}", repository.name);
+        self.send(repository, ApiRequest::patch(what, path, json!({"title": title, "body": body}))).await
     }
 
     async fn commit_on_branch(
         &self,
-        at: &RepositoryRef,
+        repository: &RepositoryRef,
         new: &NewCommit,
     ) -> Result<CreatedCommit, GitHubError> {
-        self.make_signed_commit(at, new).await
+        let name = self.repository(repository).await?.name;
+        signed_commit::create(&self.api, repository, &name, new).await
     }
 
-    async fn publish_check(&self, at: &RepositoryRef, check: &CheckRun) -> Result<(), GitHubError> {
-        self.make_check(at, check).await
+    async fn publish_check(&self, repository: &RepositoryRef, check: &CheckRun) -> Result<(), GitHubError> {
+        checks::publish(&self.api, repository, check).await
     }
 
     async fn add_label(
         &self,
-        at: &RepositoryRef,
+        repository: &RepositoryRef,
         number: IssueNumber,
         label: &Label,
     ) -> Result<(), GitHubError> {
-        self.put_label(at, number, label).await
+        labels::add(&self.api, repository, number, label).await
     }
 
     async fn remove_label(
         &self,
-        at: &RepositoryRef,
+        repository: &RepositoryRef,
         number: IssueNumber,
         name: &str,
     ) -> Result<(), GitHubError> {
-        self.take_label(at, number, name).await
+        labels::remove(&self.api, repository, number, name).await
     }
 
     async fn request_reviews(
         &self,
-        at: &RepositoryRef,
+        repository: &RepositoryRef,
         number: PullRequestNumber,
         reviewers: &Reviewers,
     ) -> Result<(), GitHubError> {
-        self.ask_for_reviews(at, number, reviewers).await
+        let path = format!("{}/pulls/{number}/requested_reviewers", repository_path(repository));
+        let what = format!("requesting reviews of {}#{number}", repository.name);
+        let body = json!({"reviewers": reviewers.users, "team_reviewers": reviewers.teams});
+        self.send(repository, ApiRequest::post(what, path, body).repeatable()).await
     }
 
-    async fn failed_checks(&self, at: &RepositoryRef, head: &Sha) -> Result<Vec<FailedCheck>, GitHubError> {
-        self.failed_checks_of(at, head).await
+    async fn failed_checks(
+        &self,
+        repository: &RepositoryRef,
+        head: &Sha,
+    ) -> Result<Vec<FailedCheck>, GitHubError> {
+        checks::failed(&self.api, repository, head).await
     }
 
     async fn review_comments(
         &self,
-        at: &RepositoryRef,
+        repository: &RepositoryRef,
         number: PullRequestNumber,
     ) -> Result<Vec<ReviewComment>, GitHubError> {
-        self.comments_at_lines(at, number).await
+        review_comments::list(&self.api, repository, number, self.slug().await?).await
     }
 
     async fn reply_in_thread(
         &self,
-        at: &RepositoryRef,
+        repository: &RepositoryRef,
         number: PullRequestNumber,
         first: CommentId,
         body: &str,
     ) -> Result<(), GitHubError> {
-        self.answer_thread(at, number, first, body).await
+        review_comments::reply(&self.api, repository, number, first, body).await
     }
 
-    async fn git_access(&self, at: &RepositoryRef) -> Result<GitAccess, GitHubError> {
-        let raw = self.raw_repository(at).await?;
-        let what = format!("finding the git address of {}", at.name);
+    async fn git_access(&self, repository: &RepositoryRef) -> Result<GitAccess, GitHubError> {
+        let raw = self.raw_repository(repository).await?;
+        let what = format!("finding the git URL of {}", repository.name);
         let mut url = match raw.clone_url.clone() {
             Some(url) => url,
             None => {
-                let name = raw.meaning().map_err(|error| nonsense(&what, error))?.name;
+                let name = wire::repository(raw).map_err(|error| invalid_response(&what, error))?.name;
                 let text = format!("{}/{name}.git", self.web_url.as_str().trim_end_matches('/'));
-                Url::parse(&text).map_err(|error| nonsense(&what, error))?
+                Url::parse(&text).map_err(|error| invalid_response(&what, error))?
             }
         };
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(nonsense(&what, format!("{url} is no web address")));
+            return Err(invalid_response(&what, format!("{url} is not an HTTP URL")));
         }
-        // Both can only fail for addresses without a host, which http addresses have.
+        // Both fail only for URLs without a host, and HTTP URLs have one.
         let cleaned = url.set_username("").and_then(|()| url.set_password(None));
-        cleaned.map_err(|()| nonsense(&what, "the address has no host"))?;
-        let token = self.tokens.get(&self.transport, &self.app, at).await?;
+        cleaned.map_err(|()| invalid_response(&what, "the URL has no host"))?;
+        let token = self.api.token(TokenScope::Repository(repository)).await?;
         Ok(GitAccess { url, username: "x-access-token".to_owned(), token })
     }
 
@@ -410,43 +347,16 @@ impl GitHub for OctocrabGitHub {
         let identity = self.identity.get_or_try_init(|| async {
             let slug = self.slug().await?.to_owned();
             let login = format!("{slug}[bot]");
-            let call = Call::get(format!("reading account {login}"), format!("/users/{}", encoded(&login)));
-            // Accounts are public: any token may read them, and on github.com nobody needs one.
-            let token = self.tokens.any(self.transport.now());
-            let answer = self.transport.send(&call, token.as_ref()).await?;
-            let user: RawUser = read(&call, &accepted(&call, answer, self.transport.now())?)?;
+            let path = format!("/users/{}", encode_segment(&login));
+            let request = ApiRequest::get(format!("reading account {login}"), path);
+            let response = self.api.send_as(&self.api.any_credential(), &request).await?;
+            let user: RawUser = read(&request, &response)?;
             Ok(AppIdentity { slug, bot_user_id: user.id })
         });
         identity.await.cloned()
     }
 }
 
-pub(super) fn repo_path(at: &RepositoryRef) -> String {
-    format!("/repos/{}/{}", encoded(at.name.owner()), encoded(at.name.name()))
-}
-
-/// The id in `…/repositories/{id}/…`, which is where GitHub redirects to: for a renamed repository
-/// the same id as ever, for a transferred issue the id of a repository that nobody asked about.
-fn repository_in(address: &Url) -> Option<RepositoryId> {
-    let mut segments = address.path_segments()?;
-    segments.find(|segment| *segment == "repositories")?;
-    segments.next()?.parse().ok().map(RepositoryId)
-}
-
-/// One segment of a path: everything but unreserved characters is percent-encoded (RFC 3986).
-pub(super) fn encoded(segment: &str) -> String {
-    let mut text = String::with_capacity(segment.len());
-    for byte in segment.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    text
-}
-
-/// A ref's name: its slashes stay.
-fn encoded_ref(name: &str) -> String {
-    name.split('/').map(encoded).collect::<Vec<_>>().join("/")
+fn comments_path(repository: &RepositoryRef, number: IssueNumber) -> String {
+    format!("{}/issues/{number}/comments?per_page={PAGE_ENTRIES}", repository_path(repository))
 }

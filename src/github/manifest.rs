@@ -1,43 +1,45 @@
-//! The last step of registering an App from a manifest: the code that GitHub sent the browser back
-//! with becomes the App's credentials. Needs no credentials of its own.
+//! The last step of registering an App from a manifest: exchanges the code that GitHub gave to the
+//! browser for the App's credentials. It needs no credentials of its own.
 //!
 //! Source: docs.github.com, "Registering a GitHub App from a manifest".
 
+use octocrab::AuthState;
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-use super::GitHubError;
-use super::client::encoded;
-use super::refusal::{accepted, read};
-use super::transport::{Call, Transport};
-use super::wire::nonsense;
+use super::error::GitHubError;
+use super::paths::encode_segment;
+use super::request::ApiRequest;
+use super::response::{read, require_success};
+use super::transport::{Credential, Transport};
 
-/// An App that was just registered. GitHub shows its secrets this once.
+/// An App that was just registered. GitHub shows its secrets only this once.
 #[derive(Debug, Clone)]
 pub struct RegisteredApp {
-    /// Its number.
+    /// Its id.
     pub id: u64,
-    /// Its name in addresses.
+    /// Its name in URLs.
     pub slug: String,
     /// Its name.
     pub name: String,
     /// Its page.
     pub html_url: String,
-    /// The account that it belongs to.
+    /// The account that owns it.
     pub owner: String,
     /// For people who sign in.
     pub client_id: String,
     /// For people who sign in.
     pub client_secret: SecretString,
-    /// What its deliveries are signed with.
+    /// The secret that signs its deliveries.
     pub webhook_secret: SecretString,
     /// Its RSA key, PEM.
     pub private_key: SecretString,
 }
 
+/// octocrab's model holds the secrets as plain text and cannot read an App that an enterprise owns.
 #[derive(Deserialize)]
-struct RawRegistered {
+struct RawRegisteredApp {
     id: u64,
     slug: Option<String>,
     name: String,
@@ -56,20 +58,21 @@ struct RawOwner {
     slug: Option<String>,
 }
 
-/// Converts a code, which works once and for an hour. `Unavailable` may mean that the code was
-/// used and its answer lost; asking again with the same code tells: `NotFound` then.
+/// Exchanges a code, which works once and for an hour. After `Unavailable` the code may have been used
+/// and its response lost; a second request with the same code shows it: `NotFound`.
 pub async fn convert_manifest_code(api_url: &Url, code: &str) -> Result<RegisteredApp, GitHubError> {
-    let what = "fetching the new App's credentials";
-    let transport = Transport::new(api_url).map_err(|error| GitHubError::Unavailable {
-        what: what.to_owned(),
-        detail: format!("no HTTP client can be made: {error}"),
+    let path = format!("/app-manifests/{}/conversions", encode_segment(code));
+    let request = ApiRequest::post_without_body("fetching the new App's credentials", path);
+    let transport = Transport::new(api_url, AuthState::None).map_err(|error| GitHubError::Unavailable {
+        what: request.what.clone(),
+        detail: error.to_string(),
         retry_after: std::time::Duration::ZERO,
     })?;
-    let path = format!("/app-manifests/{}/conversions", encoded(code));
-    let call = Call { body: None, ..Call::post(what, path, serde_json::Value::Null) };
-    let answer = transport.send(&call, None).await?;
-    let raw: RawRegistered = read(&call, &accepted(&call, answer, transport.now())?)?;
-    let webhook_secret = raw.webhook_secret.ok_or_else(|| nonsense(what, "there is no webhook secret"))?;
+    let response = transport.send(&request, &Credential::Anonymous).await?;
+    let response = require_success(&request, response, transport.now()).await?;
+    let raw: RawRegisteredApp = read(&request, &response)?;
+    let webhook_secret =
+        raw.webhook_secret.ok_or_else(|| request.invalid_response("there is no webhook secret"))?;
     let slug_of_page = || raw.html_url.rsplit('/').next().unwrap_or_default().to_owned();
     Ok(RegisteredApp {
         id: raw.id,

@@ -1,6 +1,6 @@
-//! The operations of GitHub's REST API that this client calls, by GitHub's own names. A test
-//! derives from them the permissions that the App must have; the stories check that no other is
-//! ever called.
+//! The operations of GitHub's REST API that this client uses, by their names in GitHub's OpenAPI. A test
+//! derives the permissions that the App needs from them; the stories check that no other operation is
+//! called.
 
 /// All of them.
 pub const OPERATIONS: &[&str] = &[

@@ -1,47 +1,24 @@
-//! A commit that GitHub makes by its API, and therefore signs. It is made on a branch of its own,
-//! which is made first; whatever is there already is looked at, never overwritten.
+//! A commit that GitHub creates through its API and therefore signs. It is created on a branch of its
+//! own, which is created first. A branch that exists is read and never overwritten.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::client::{OctocrabGitHub, repo_path};
-use super::transport::Call;
-use super::wire::nonsense;
-use super::{GitHub, GitHubError};
-use crate::domain::{RepositoryRef, Sha};
+use super::api_client::{ApiClient, Sender};
+use super::branches;
+use super::error::GitHubError;
+use super::paths::repository_path;
+use super::request::ApiRequest;
+use super::transport::GRAPHQL_PATH;
+use super::types::{CreatedCommit, NewCommit};
+use crate::domain::{RepositoryName, RepositoryRef, Sha};
 
 const MUTATION: &str =
     "mutation($input: CreateCommitOnBranchInput!) { createCommitOnBranch(input: $input) { commit { oid } } }";
 
-/// A commit to be made. It cannot set file modes: files that are there keep theirs, new ones are
-/// ordinary. Made only of a commit that passed the gate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewCommit {
-    /// The branch, which is made.
-    pub branch: String,
-    /// What it is made on top of.
-    pub base: Sha,
-    /// The whole message.
-    pub message: String,
-    /// Paths with their whole content.
-    pub additions: Vec<(String, Vec<u8>)>,
-    /// Paths.
-    pub deletions: Vec<String>,
-}
-
-/// A commit as GitHub has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CreatedCommit {
-    /// Its id.
-    pub sha: Sha,
-    /// Its tree.
-    pub tree: Sha,
-    /// Its parents.
-    pub parents: Vec<Sha>,
-}
-
+/// octocrab's model of a commit demands its whole diff; only these fields are read.
 #[derive(Deserialize)]
 struct RawCommit {
     sha: String,
@@ -60,66 +37,59 @@ struct RawSha {
 }
 
 #[derive(Deserialize)]
-struct RawGraphQl {
+struct RawResponse {
     #[serde(default)]
-    errors: Vec<RawError>,
+    errors: Vec<octocrab::GraphqlError>,
 }
 
-#[derive(Deserialize)]
-struct RawError {
-    message: String,
+/// Creates the commit, or returns the one that is on the branch already. `name` is the repository's
+/// current name: GraphQL accepts no ids here.
+pub(super) async fn create(
+    client: &ApiClient,
+    repository: &RepositoryRef,
+    name: &RepositoryName,
+    new: &NewCommit,
+) -> Result<CreatedCommit, GitHubError> {
+    let branch = &new.branch;
+    match branches::head(client, repository, branch).await? {
+        Some(head) if head == new.base => {}
+        Some(head) => return read_commit(client, repository, &head).await,
+        None => branches::create(client, repository, branch, &new.base).await?,
+    }
+    let what = format!("creating a commit on {branch:?} in {}", repository.name);
+    let request = ApiRequest::post(what, GRAPHQL_PATH, mutation(&name.to_string(), new)).verbatim();
+    let result = match client.get::<RawResponse>(Sender::Repository(repository), &request).await {
+        result @ (Ok(_) | Err(GitHubError::Unavailable { .. })) => result,
+        Err(error) => return Err(error),
+    };
+    // The commit may exist although no response arrived.
+    let head = branches::head(client, repository, branch).await?;
+    match (head.filter(|head| *head != new.base), result) {
+        (Some(head), _) => read_commit(client, repository, &head).await,
+        (None, Err(error)) => Err(error),
+        (None, Ok(response)) => {
+            let detail = response.errors.into_iter().next().map(|error| error.message);
+            Err(request.rejected(detail.unwrap_or_else(|| "the branch has no new commit".to_owned())))
+        }
+    }
 }
 
-impl OctocrabGitHub {
-    pub(super) async fn make_signed_commit(
-        &self,
-        at: &RepositoryRef,
-        new: &NewCommit,
-    ) -> Result<CreatedCommit, GitHubError> {
-        let branch = &new.branch;
-        match self.branch_head(at, branch).await? {
-            Some(head) if head == new.base => {}
-            Some(head) => return self.commit_found(at, &head).await,
-            None => {
-                let body = json!({"ref": format!("refs/heads/{branch}"), "sha": new.base.as_str()});
-                let what = format!("making the branch {branch:?} in {}", at.name);
-                self.ask(at, &Call::post(what, format!("{}/git/refs", repo_path(at)), body)).await?;
-            }
-        }
-        let what = format!("making a commit on {branch:?} in {}", at.name);
-        // The name of today: GraphQL knows no ids here.
-        let name = self.repository(at).await?.name;
-        let call = Call::post(what.clone(), "/graphql", mutation(&name.to_string(), new)).verbatim();
-        let answer = match self.ask_for::<RawGraphQl>(at, &call).await {
-            answer @ (Ok(_) | Err(GitHubError::Unavailable { .. })) => answer,
-            Err(error) => return Err(error),
-        };
-        // Also where no answer came, the commit may be there.
-        let head = self.branch_head(at, branch).await?;
-        match (head.filter(|head| *head != new.base), answer) {
-            (Some(head), _) => self.commit_found(at, &head).await,
-            (None, Err(error)) => Err(error),
-            (None, Ok(answer)) => {
-                let detail = answer.errors.into_iter().next().map(|error| error.message);
-                let detail = detail.unwrap_or_else(|| "the branch has no new commit".to_owned());
-                Err(GitHubError::Rejected { what, detail })
-            }
-        }
-    }
-
-    async fn commit_found(&self, at: &RepositoryRef, sha: &Sha) -> Result<CreatedCommit, GitHubError> {
-        let call = Call::get(
-            format!("reading commit {} of {}", sha.short(), at.name),
-            format!("{}/commits/{sha}", repo_path(at)),
-        );
-        let raw: RawCommit = self.ask_for(at, &call).await?;
-        let parse = |text: &str| text.parse::<Sha>().map_err(|error| nonsense(&call.what, error));
-        Ok(CreatedCommit {
-            sha: parse(&raw.sha)?,
-            tree: parse(&raw.commit.tree.sha)?,
-            parents: raw.parents.iter().map(|parent| parse(&parent.sha)).collect::<Result<_, _>>()?,
-        })
-    }
+async fn read_commit(
+    client: &ApiClient,
+    repository: &RepositoryRef,
+    sha: &Sha,
+) -> Result<CreatedCommit, GitHubError> {
+    let request = ApiRequest::get(
+        format!("reading commit {} of {}", sha.short(), repository.name),
+        format!("{}/commits/{sha}", repository_path(repository)),
+    );
+    let raw: RawCommit = client.get(Sender::Repository(repository), &request).await?;
+    let parse = |text: &str| text.parse::<Sha>().map_err(|error| request.invalid_response(error));
+    Ok(CreatedCommit {
+        sha: parse(&raw.sha)?,
+        tree: parse(&raw.commit.tree.sha)?,
+        parents: raw.parents.iter().map(|parent| parse(&parent.sha)).collect::<Result<_, _>>()?,
+    })
 }
 
 fn mutation(repository: &str, new: &NewCommit) -> Value {

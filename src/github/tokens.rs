@@ -1,34 +1,52 @@
-//! Installation tokens: asked for one repository and the permissions a job needs, kept until
-//! shortly before they expire, never written anywhere.
+//! Installation tokens, in one cache for the process. They are narrowed to what their use needs, kept
+//! until shortly before they expire, and never written anywhere.
+//!
+//! octocrab signs for the App and describes the request and the response. Its own token cache is not
+//! used: it cannot narrow the permissions of a token, requests one token per caller when many ask
+//! together, and does not tell when a token expires, which redaction must know.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use octocrab::models::apps::CreateInstallationAccessToken;
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use serde_json::json;
 
-use super::GitHubError;
-use super::app_jwt::AppKey;
-use super::refusal::{accepted, read};
-use super::transport::{Call, Transport};
+use super::error::GitHubError;
+use super::request::ApiRequest;
+use super::response::{read, require_success};
+use super::transport::{Credential, Transport};
 use crate::domain::{InstallationId, RepositoryId, RepositoryRef};
 use crate::secrets::{SecretKind, register_until};
 
-/// What a token may do, beside reading metadata. Every one of these is in `app-manifest.yml`.
-pub(super) const PERMISSIONS: [(&str, &str); 5] = [
+/// What a job's token may do. Each of these is in `app-manifest.yml`.
+const JOB_PERMISSIONS: &[(&str, &str)] = &[
     ("checks", "write"),
     ("contents", "write"),
     ("issues", "write"),
     ("metadata", "read"),
     ("pull_requests", "write"),
 ];
+/// What reconciliation's token may do: read.
+const RECONCILIATION_PERMISSIONS: &[(&str, &str)] = &[("issues", "read"), ("metadata", "read")];
 
-/// A token with less life than this is not handed out any more: it must outlive a fetch or a push.
-const LIFE_LEFT_MIN: SignedDuration = SignedDuration::from_mins(5);
-/// Repositories whose tokens are kept; beyond it, tokens that nobody waits for are let go.
-const REPOSITORIES_KEPT_MAX: usize = 1000;
+/// A token with less time left is replaced: it must outlive a fetch or a push.
+const TIME_LEFT_MIN: SignedDuration = SignedDuration::from_mins(5);
+/// The number of tokens to keep. Above it, tokens that nobody waits for are dropped.
+const TOKENS_KEPT_MAX: usize = 1000;
+
+/// What a token is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum TokenScope<'a> {
+    /// A job in one repository.
+    Repository(&'a RepositoryRef),
+    /// Reconciliation of everything that an installation covers.
+    Installation(InstallationId),
+}
+
+type Key = (InstallationId, Option<RepositoryId>);
 
 #[derive(Clone)]
 struct InstallationToken {
@@ -36,106 +54,128 @@ struct InstallationToken {
     expires_at: Timestamp,
 }
 
-/// A place for one repository's token. Its lock is held while the token is minted, so that many
-/// callers at once cause one request.
+/// The place of one token. Its lock is held while the token is requested, so that many callers together
+/// cause one request.
 type Slot = Arc<tokio::sync::Mutex<Option<InstallationToken>>>;
 
 #[derive(Default)]
 pub(super) struct InstallationTokens {
-    slots: Mutex<HashMap<(InstallationId, RepositoryId), Slot>>,
+    slots: Mutex<HashMap<Key, Slot>>,
 }
 
-#[derive(Deserialize)]
-struct Minted {
-    token: SecretString,
-    expires_at: Timestamp,
+impl TokenScope<'_> {
+    pub(super) fn installation(self) -> InstallationId {
+        match self {
+            Self::Repository(repository) => repository.installation,
+            Self::Installation(installation) => installation,
+        }
+    }
+
+    fn key(self) -> Key {
+        match self {
+            Self::Repository(repository) => (repository.installation, Some(repository.id)),
+            Self::Installation(installation) => (installation, None),
+        }
+    }
+
+    fn permissions(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Repository(_) => JOB_PERMISSIONS,
+            Self::Installation(_) => RECONCILIATION_PERMISSIONS,
+        }
+    }
+}
+
+impl std::fmt::Display for TokenScope<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Repository(repository) => {
+                write!(f, "{} (installation {})", repository.name, repository.installation)
+            }
+            Self::Installation(installation) => write!(f, "installation {installation}"),
+        }
+    }
 }
 
 impl InstallationTokens {
-    /// A token for the repository with at least five minutes to live.
+    /// A token for the scope with at least five minutes left.
     pub(super) async fn get(
         &self,
         transport: &Transport,
-        app: &AppKey,
-        at: &RepositoryRef,
+        scope: TokenScope<'_>,
     ) -> Result<SecretString, GitHubError> {
-        let slot = self.slot(at);
+        let slot = self.slot(scope);
         let mut token = slot.lock().await;
-        if let Some(kept) = &*token
-            && kept.expires_at.duration_since(transport.now()) >= LIFE_LEFT_MIN
+        if let Some(cached) = &*token
+            && cached.expires_at.duration_since(transport.now()) >= TIME_LEFT_MIN
         {
-            return Ok(kept.secret.clone());
+            return Ok(cached.secret.clone());
         }
-        let minted = mint(transport, app, at).await?;
-        let secret = minted.secret.clone();
-        *token = Some(minted);
+        let created = create(transport, scope).await?;
+        let secret = created.secret.clone();
+        *token = Some(created);
         Ok(secret)
     }
 
-    /// Lets go of a token that GitHub refused, unless another caller has replaced it already.
-    pub(super) async fn forget(&self, at: &RepositoryRef, refused: &SecretString) {
-        let slot = self.slot(at);
+    /// Drops a token that GitHub refused, unless another caller has replaced it already.
+    pub(super) async fn discard(&self, scope: TokenScope<'_>, refused: &SecretString) {
+        let slot = self.slot(scope);
         let mut token = slot.lock().await;
-        if token.as_ref().is_some_and(|kept| kept.secret.expose_secret() == refused.expose_secret()) {
+        if token.as_ref().is_some_and(|cached| cached.secret.expose_secret() == refused.expose_secret()) {
             *token = None;
         }
     }
 
-    /// Any token that still lives, for what every token may read.
+    /// Any token that is still valid, for what every token may read.
     pub(super) fn any(&self, now: Timestamp) -> Option<SecretString> {
-        self.lock().values().find_map(|slot| {
-            let kept = slot.try_lock().ok()?;
-            kept.as_ref().filter(|kept| kept.expires_at > now).map(|kept| kept.secret.clone())
+        self.slots.lock().values().find_map(|slot| {
+            let token = slot.try_lock().ok()?;
+            token.as_ref().filter(|cached| cached.expires_at > now).map(|cached| cached.secret.clone())
         })
     }
 
-    fn slot(&self, at: &RepositoryRef) -> Slot {
-        let mut slots = self.lock();
-        if slots.len() >= REPOSITORIES_KEPT_MAX {
+    fn slot(&self, scope: TokenScope<'_>) -> Slot {
+        let mut slots = self.slots.lock();
+        if slots.len() >= TOKENS_KEPT_MAX {
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
         }
-        slots.entry((at.installation, at.id)).or_default().clone()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(InstallationId, RepositoryId), Slot>> {
-        // A panic elsewhere leaves the map whole: every change to it is one call.
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        slots.entry(scope.key()).or_default().clone()
     }
 }
 
 /// Source: docs.github.com, "Create an installation access token for an app".
-async fn mint(
-    transport: &Transport,
-    app: &AppKey,
-    at: &RepositoryRef,
-) -> Result<InstallationToken, GitHubError> {
-    let what = format!("getting a token for {} (installation {})", at.name, at.installation);
-    let permissions: HashMap<&str, &str> = PERMISSIONS.into_iter().collect();
-    let body = json!({"repository_ids": [at.id], "permissions": permissions});
-    let path = format!("/app/installations/{}/access_tokens", at.installation);
-    // A second token beside one whose answer was lost harms nobody.
-    let call = Call::post(what, path, body).repeatable();
-    let jwt = app.jwt(transport.now()).map_err(|error| GitHubError::Forbidden {
-        what: call.what.clone(),
-        detail: format!("the App's private key cannot sign: {error}"),
-    })?;
-    let answer = transport.send(&call, Some(&jwt)).await?;
-    let answer = accepted(&call, answer, transport.now()).map_err(|error| match error {
-        GitHubError::Rejected { what, detail } => GitHubError::Forbidden {
-            what,
-            detail: format!(
-                "{detail}; is the App still installed on this repository, and are its newest \
+async fn create(transport: &Transport, scope: TokenScope<'_>) -> Result<InstallationToken, GitHubError> {
+    let owned = |(name, level): &(&str, &str)| ((*name).to_owned(), (*level).to_owned());
+    let (installation, repository) = scope.key();
+    let body = CreateInstallationAccessToken {
+        repository_ids: repository.map(|id| vec![octocrab::models::RepositoryId(id.0)]),
+        permissions: Some(scope.permissions().iter().map(owned).collect()),
+        ..CreateInstallationAccessToken::default()
+    };
+    let path = format!("/app/installations/{installation}/access_tokens");
+    // A second token does no harm if the response with the first one was lost.
+    let request = ApiRequest::post(format!("getting a token for {scope}"), path, json!(body)).repeatable();
+    let response = transport.send(&request, &Credential::App).await?;
+    let response =
+        require_success(&request, response, transport.now()).await.map_err(|error| match error {
+            GitHubError::Rejected { what, detail } => GitHubError::Forbidden {
+                what,
+                detail: format!(
+                    "{detail}; is the App still installed on this repository, and are its newest \
                  permissions accepted there?"
-            ),
-        },
-        GitHubError::NotFound { what, detail } => {
-            GitHubError::NotFound { what, detail: format!("{detail}; the App may have been uninstalled") }
-        }
-        other @ (GitHubError::Unavailable { .. }
-        | GitHubError::Forbidden { .. }
-        | GitHubError::ContainsSecret { .. }) => other,
-    })?;
-    let minted: Minted = read(&call, &answer)?;
-    register_until(SecretKind::InstallationToken, &minted.token, minted.expires_at, transport.now());
-    Ok(InstallationToken { secret: minted.token, expires_at: minted.expires_at })
+                ),
+            },
+            GitHubError::NotFound { what, detail } => {
+                GitHubError::NotFound { what, detail: format!("{detail}; the App may have been uninstalled") }
+            }
+            other @ (GitHubError::Unavailable { .. }
+            | GitHubError::Forbidden { .. }
+            | GitHubError::ContainsSecret { .. }) => other,
+        })?;
+    let created: octocrab::models::InstallationToken = read(&request, &response)?;
+    let secret = SecretString::from(created.token);
+    let expires_at = created.expires_at.ok_or_else(|| request.invalid_response("the token never expires"))?;
+    let expires_at: Timestamp = expires_at.parse().map_err(|error| request.invalid_response(error))?;
+    register_until(SecretKind::InstallationToken, &secret, expires_at, transport.now());
+    Ok(InstallationToken { secret, expires_at })
 }

@@ -1,335 +1,331 @@
-//! Sends one request to GitHub and brings its answer back. Retries what may be repeated, follows
-//! redirects within the API's own address, bounds sizes and times. Knows no endpoint.
+//! Sends one request to GitHub through octocrab and returns the response. Knows no endpoint.
+//!
+//! octocrab authenticates and builds on the shared HTTP client. Three things stay here because octocrab
+//! would do them unsafely: retries (its retry layer also repeats POST requests, which would post a
+//! comment twice), redirects (it would send the token to another host), and the bound on the size of a
+//! response (it reads whatever arrives).
 
 use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
 use http_body_util::BodyExt;
+use http_body_util::combinators::BoxBody;
 use jiff::Timestamp;
+use octocrab::service::middleware::base_uri::BaseUriLayer;
+use octocrab::service::middleware::extra_headers::ExtraHeadersLayer;
 use octocrab::service::middleware::reqwest_connector::ReqwestConnector;
 use octocrab::{AuthState, Octocrab, OctocrabBuilder};
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use secrecy::SecretString;
+use tracing::Instrument;
 use url::Url;
 
-use super::GitHubError;
-use super::cleared::cleared;
+use super::backoff::{jittered, retry_after_failure};
+use super::connection::ConnectionError;
+use super::error::GitHubError;
+use super::request::{ApiRequest, ApiResponse};
+use super::secret_gate::without_secrets;
 use crate::config::is_loopback;
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// For the whole exchange, body included. GitHub itself gives up on a request after 10 s.
 const EXCHANGE_TIME_MAX: Duration = Duration::from_secs(30);
 /// A page of a hundred comments of 65,536 characters fits, whatever their encoding.
-const ANSWER_BYTES_MAX: usize = 40 * 1024 * 1024;
+const RESPONSE_BYTES_MAX: usize = 40 * 1024 * 1024;
 /// A renamed repository of a renamed owner takes two.
 const REDIRECTS_MAX: usize = 3;
-/// When to come back after trouble that GitHub says nothing about, before jitter.
-const TROUBLE_RETRY_AFTER: Duration = Duration::from_secs(10);
-/// Pauses before the repetitions of a request that may be repeated, before jitter.
-const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
+/// Waits before the repetitions of a repeatable request, before jitter.
+const RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 const API_VERSION: &str = "2022-11-28";
 
-/// Where the time comes from. Tests turn it by hand.
+/// The source of the current time. Tests set it by hand.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// A request, without its credentials.
+/// How a request authenticates.
 #[derive(Debug, Clone)]
-pub(super) struct Call {
-    /// What it is for, in words for errors: "reading issue octo/repo#7".
-    pub(super) what: String,
-    pub(super) method: Method,
-    /// Path and query below the API's address, beginning with '/', encoded.
-    pub(super) path: String,
-    pub(super) body: Option<Value>,
-    /// Whether doing it twice comes to the same as doing it once.
-    pub(super) repeatable: bool,
-    /// The tag of an answer that we have already.
-    pub(super) if_none_match: Option<String>,
-    /// Whether its texts must arrive as they are: contents of files. Texts that people read must not.
-    pub(super) verbatim: bool,
-    /// Whether it goes before all writes that wait for their turn.
-    pub(super) at_once: bool,
+pub(super) enum Credential {
+    /// With nothing.
+    Anonymous,
+    /// As the App, with a JSON Web Token that octocrab signs.
+    App,
+    /// With an installation token.
+    Token(SecretString),
 }
 
-impl Call {
-    pub(super) fn get(what: impl Into<String>, path: impl Into<String>) -> Self {
-        let (what, path) = (what.into(), path.into());
-        Self {
-            what,
-            method: Method::GET,
-            path,
-            body: None,
-            repeatable: true,
-            if_none_match: None,
-            verbatim: false,
-            at_once: false,
-        }
-    }
-    pub(super) fn patch(what: impl Into<String>, path: impl Into<String>, body: Value) -> Self {
-        let (what, path) = (what.into(), path.into());
-        Self {
-            what,
-            method: Method::PATCH,
-            path,
-            body: Some(body),
-            repeatable: true,
-            if_none_match: None,
-            verbatim: false,
-            at_once: false,
-        }
-    }
-    /// Never sent twice: what it creates may exist although no answer came.
-    pub(super) fn post(what: impl Into<String>, path: impl Into<String>, body: Value) -> Self {
-        let (what, path) = (what.into(), path.into());
-        Self {
-            what,
-            method: Method::POST,
-            path,
-            body: Some(body),
-            repeatable: false,
-            if_none_match: None,
-            verbatim: false,
-            at_once: false,
-        }
-    }
-    /// For contents that were looked through before.
-    pub(super) fn verbatim(self) -> Self {
-        Self { verbatim: true, ..self }
-    }
-    /// For what nobody is notified of, and somebody waits for.
-    pub(super) fn at_once(self) -> Self {
-        Self { at_once: true, ..self }
-    }
-    pub(super) fn delete(what: impl Into<String>, path: impl Into<String>) -> Self {
-        Self { method: Method::DELETE, ..Self::get(what, path) }
-    }
-    /// For the few creations of which GitHub itself keeps one, or which nobody sees.
-    pub(super) fn repeatable(self) -> Self {
-        Self { repeatable: true, ..self }
-    }
+/// Why one exchange brought no response.
+enum ExchangeError {
+    /// The network or the server failed; another attempt may succeed.
+    Transient(String),
+    /// Another attempt would end the same way.
+    Fatal(GitHubError),
 }
 
-/// What GitHub answered, whatever the status.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
-    /// Where it came from, after redirects.
-    pub(super) address: Url,
+impl From<GitHubError> for ExchangeError {
+    fn from(error: GitHubError) -> Self {
+        Self::Fatal(error)
+    }
 }
 
 pub(super) struct Transport {
-    octocrab: Octocrab,
-    /// Without a slash at its end.
-    api: String,
-    origin: url::Origin,
-    pub(super) now: Clock,
-    pub(super) retry_pauses: Vec<Duration>,
+    /// The REST API, authenticating as the App; token clients are made from it.
+    rest: Octocrab,
+    anonymous: Octocrab,
+    /// GraphQL; token clients are made from it.
+    graphql: Octocrab,
+    api_url: Url,
+    graphql_url: Url,
+    pub(super) clock: Clock,
+    pub(super) retry_delays: Vec<Duration>,
 }
 
 impl Transport {
-    /// Must be called within a tokio runtime: octocrab's queue is a task.
-    pub(super) fn new(api_url: &Url) -> Result<Self, reqwest::Error> {
-        let mut client = reqwest::Client::builder();
+    /// `app` is how the App authenticates. Must be called within a tokio runtime: octocrab's queue is
+    /// a task.
+    pub(super) fn new(api_url: &Url, app: AuthState) -> Result<Self, ConnectionError> {
+        let uri = |url: &Url| {
+            url.as_str()
+                .parse::<Uri>()
+                .map_err(|error| ConnectionError::HttpClient(format!("{url}: {error}")))
+        };
+        let mut http = reqwest::Client::builder();
         if is_loopback(api_url) {
             // The emulator: no proxy could reach it.
-            client = client.no_proxy();
+            http = http.no_proxy();
         }
-        let client = client
+        let http = http
             .connect_timeout(CONNECT_TIME_MAX)
             .timeout(EXCHANGE_TIME_MAX)
-            // Followed below, so that no token ever leaves for another host.
             .redirect(reqwest::redirect::Policy::none())
-            .build()?;
-        let built = OctocrabBuilder::new_empty()
-            .with_service(ReqwestConnector::new(client))
-            .with_auth(AuthState::None)
-            .build();
-        let octocrab = match built {
-            Ok(octocrab) => octocrab,
-            Err(never) => match never {},
-        };
+            .build()
+            .map_err(|error| ConnectionError::HttpClient(error.to_string()))?;
+        let graphql_url = graphql_url(api_url);
         Ok(Self {
-            octocrab,
-            api: api_url.as_str().trim_end_matches('/').to_owned(),
-            origin: api_url.origin(),
-            now: Arc::new(Timestamp::now),
-            retry_pauses: RETRY_PAUSES.to_vec(),
+            rest: octocrab(http.clone(), uri(api_url)?, app),
+            anonymous: octocrab(http.clone(), uri(api_url)?, AuthState::None),
+            graphql: octocrab(http, uri(&graphql_url)?, AuthState::None),
+            api_url: api_url.clone(),
+            graphql_url,
+            clock: Arc::new(Timestamp::now),
+            retry_delays: RETRY_DELAYS.to_vec(),
         })
     }
 
     pub(super) fn now(&self) -> Timestamp {
-        (self.now)()
+        (self.clock)()
     }
 
-    /// Sends a call, if the gate lets it pass. An answer below 500 is handed back as it is; trouble is
-    /// [`GitHubError::Unavailable`], after the repetitions that the call allows.
+    /// Sends a request if the secret gate allows it. A response below 500 is returned as it is; any
+    /// other failure is [`GitHubError::Unavailable`], after the retries that the request allows.
     pub(super) async fn send(
         &self,
-        call: &Call,
-        credential: Option<&SecretString>,
-    ) -> Result<Answer, GitHubError> {
-        let call = &cleared(call)?;
-        let pauses: &[Duration] = if call.repeatable { &self.retry_pauses } else { &[] };
-        let mut pauses = pauses.iter();
+        request: &ApiRequest,
+        credential: &Credential,
+    ) -> Result<ApiResponse, GitHubError> {
+        let request = &without_secrets(request)?;
+        let client = self.client(request, credential)?;
+        let span = tracing::debug_span!(
+            "github_request", method = %request.method, path = request.path, status = tracing::field::Empty
+        );
+        self.send_with_retries(request, &client).instrument(span).await
+    }
+
+    async fn send_with_retries(
+        &self,
+        request: &ApiRequest,
+        client: &Octocrab,
+    ) -> Result<ApiResponse, GitHubError> {
+        let delays: &[Duration] = if request.repeatable { &self.retry_delays } else { &[] };
+        let mut delays = delays.iter();
         loop {
-            let trouble = match self.exchange(call, credential).await? {
-                Ok(answer) if !answer.status.is_server_error() => return Ok(answer),
-                Ok(answer) => format!("status {}", answer.status),
-                Err(trouble) => trouble,
+            let failure = match self.exchange(request, client).await {
+                Ok(response) if !response.status.is_server_error() => {
+                    tracing::Span::current().record("status", response.status.as_u16());
+                    return Ok(response);
+                }
+                Ok(response) => format!("status {}", response.status),
+                Err(ExchangeError::Transient(failure)) => failure,
+                Err(ExchangeError::Fatal(error)) => return Err(error),
             };
-            let Some(pause) = pauses.next() else {
+            let Some(delay) = delays.next() else {
                 return Err(GitHubError::Unavailable {
-                    what: call.what.clone(),
-                    detail: trouble,
-                    retry_after: after_trouble(),
+                    what: request.what.clone(),
+                    detail: failure,
+                    retry_after: retry_after_failure(),
                 });
             };
-            tracing::debug!(what = call.what, trouble, "asking GitHub again");
-            tokio::time::sleep(jittered(*pause)).await;
+            tracing::debug!(failure, "GitHub request failed and is repeated");
+            tokio::time::sleep(jittered(*delay)).await;
         }
     }
 
-    /// One exchange, redirects included. The inner error is trouble on the way, in words.
-    async fn exchange(
-        &self,
-        call: &Call,
-        credential: Option<&SecretString>,
-    ) -> Result<Result<Answer, String>, GitHubError> {
-        let mut address = self.address(call)?;
+    /// The octocrab client that authenticates with `credential`.
+    fn client(&self, request: &ApiRequest, credential: &Credential) -> Result<Octocrab, GitHubError> {
+        let base = if request.path == GRAPHQL_PATH { &self.graphql } else { &self.rest };
+        let client = match credential {
+            Credential::Anonymous => self.anonymous.clone(),
+            Credential::App => self.rest.clone(),
+            Credential::Token(token) => base
+                .user_access_token(token.clone())
+                .map_err(|error| request.rejected(format!("no client for the token: {error}")))?,
+        };
+        Ok(client)
+    }
+
+    /// One exchange, redirects included.
+    async fn exchange(&self, request: &ApiRequest, client: &Octocrab) -> Result<ApiResponse, ExchangeError> {
+        let mut url = self.url(request)?;
         for _ in 0..=REDIRECTS_MAX {
-            let answer = match self.once(call, &address, credential).await? {
-                Ok(answer) => answer,
-                Err(trouble) => return Ok(Err(trouble)),
-            };
-            // docs.github.com, "Best practices for using the REST API": 301, 302, 307 and 308 are
-            // to be followed with the same method and body.
-            if !matches!(answer.status.as_u16(), 301 | 302 | 307 | 308) {
-                return Ok(Ok(answer));
+            let response = self.exchange_once(request, &url, client).await?;
+            // docs.github.com, "Best practices for using the REST API": follow 301, 302, 307 and 308
+            // with the same method and body.
+            if !matches!(response.status.as_u16(), 301 | 302 | 307 | 308) {
+                return Ok(response);
             }
-            address = self.redirected(call, &address, &answer)?;
+            url = self.redirect_target(request, &response)?;
         }
-        Err(rejected(call, format!("more than {REDIRECTS_MAX} redirects")))
+        Err(request.rejected(format!("more than {REDIRECTS_MAX} redirects")).into())
     }
 
-    async fn once(
+    async fn exchange_once(
         &self,
-        call: &Call,
-        address: &Url,
-        credential: Option<&SecretString>,
-    ) -> Result<Result<Answer, String>, GitHubError> {
-        let request = request(call, address, credential)
-            .map_err(|error| rejected(call, format!("the request cannot be made: {error}")))?;
-        let response = match self.octocrab.execute(request).await {
-            Ok(response) => response,
-            Err(error) => return Ok(Err(with_causes(&error))),
-        };
-        let (parts, mut stream) = response.into_parts();
-        let mut body = Vec::new();
-        while let Some(frame) = stream.frame().await {
-            let frame = match frame {
-                Ok(frame) => frame,
-                Err(error) => return Ok(Err(format!("the answer broke off: {}", with_causes(&error)))),
-            };
-            let Ok(data) = frame.into_data() else { continue };
-            if body.len() + data.len() > ANSWER_BYTES_MAX {
-                return Err(rejected(call, format!("the answer is over {ANSWER_BYTES_MAX} bytes")));
+        request: &ApiRequest,
+        url: &Url,
+        client: &Octocrab,
+    ) -> Result<ApiResponse, ExchangeError> {
+        let message = http_request(request, url)
+            .map_err(|error| request.rejected(format!("the request cannot be built: {error}")))?;
+        let response = client.execute(message).await.map_err(|error| match error {
+            octocrab::Error::JWT { source, .. } => ExchangeError::Fatal(GitHubError::Forbidden {
+                what: request.what.clone(),
+                detail: format!("the App's private key cannot sign: {source}"),
+            }),
+            error => ExchangeError::Transient(with_causes(&error)),
+        })?;
+        read_response(request, url, response).await
+    }
+
+    fn url(&self, request: &ApiRequest) -> Result<Url, GitHubError> {
+        let base = if request.path == GRAPHQL_PATH { &self.graphql_url } else { &self.api_url };
+        let text = format!("{}{}", base.as_str().trim_end_matches('/'), request.path);
+        Url::parse(&text).map_err(|error| request.rejected(format!("{text:?} is not a valid URL: {error}")))
+    }
+
+    fn redirect_target(&self, request: &ApiRequest, response: &ApiResponse) -> Result<Url, GitHubError> {
+        let location = response.header(header::LOCATION);
+        match location.and_then(|location| response.url.join(location).ok()) {
+            Some(target) if target.origin() == self.api_url.origin() => Ok(target),
+            Some(target) => {
+                Err(request.rejected(format!("a redirect to another host, {target}, is not followed")))
             }
-            body.extend_from_slice(&data);
-        }
-        Ok(Ok(Answer { status: parts.status, headers: parts.headers, body, address: address.clone() }))
-    }
-
-    fn address(&self, call: &Call) -> Result<Url, GitHubError> {
-        // Beside the REST API: `https://HOST/api/v3` has it at `https://HOST/api/graphql`.
-        let api = match call.path.as_str() {
-            "/graphql" => self.api.trim_end_matches("/v3"),
-            _ => &self.api,
-        };
-        let text = format!("{api}{}", call.path);
-        Url::parse(&text).map_err(|error| rejected(call, format!("{text:?} is no address: {error}")))
-    }
-
-    fn redirected(&self, call: &Call, from: &Url, answer: &Answer) -> Result<Url, GitHubError> {
-        let location = answer.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
-        let to = location.and_then(|location| from.join(location).ok());
-        match to {
-            Some(to) if to.origin() == self.origin => Ok(to),
-            Some(to) => Err(rejected(call, format!("a redirect to another address, {to}, is not followed"))),
-            None => Err(rejected(call, "a redirect without an address".to_owned())),
+            None => Err(request.rejected("a redirect without a location")),
         }
     }
 
-    /// The path and query of the next page, where there is one. GitHub's links are opaque: they
-    /// may point to another spelling of the same repository, but not away from the API.
-    pub(super) fn next_page(&self, call: &Call, answer: &Answer) -> Result<Option<String>, GitHubError> {
-        let links =
-            answer.headers.get(header::LINK).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let is_next = |link: &&str| {
-            link.split(';').skip(1).any(|attribute| attribute.trim().eq_ignore_ascii_case("rel=\"next\""))
-        };
-        let Some(next) = links.split(',').find(is_next) else { return Ok(None) };
-        let address = next.trim().trim_start_matches('<').split('>').next().unwrap_or_default();
-        match address.strip_prefix(&self.api).filter(|path| path.starts_with('/')) {
-            Some(path) => Ok(Some(path.to_owned())),
-            None => Err(rejected(call, format!("the next page, {address:?}, is not below {}", self.api))),
+    /// The request path of a page that GitHub links to. The links are opaque: they may use another
+    /// spelling of the same repository, but they must not leave the API.
+    pub(super) fn path_of_page(&self, what: &str, page: &Uri) -> Result<String, GitHubError> {
+        let page = page.to_string();
+        let path = page.strip_prefix(self.api_url.as_str().trim_end_matches('/'));
+        path.filter(|path| path.starts_with('/')).map(str::to_owned).ok_or_else(|| GitHubError::Rejected {
+            what: what.to_owned(),
+            detail: format!("the next page, {page:?}, is not below {}", self.api_url),
+        })
+    }
+}
+
+/// The request path of GraphQL.
+pub(super) const GRAPHQL_PATH: &str = "/graphql";
+
+/// GraphQL is beside the REST API: `https://HOST/api/v3` has it at `https://HOST/api/graphql`.
+fn graphql_url(api_url: &Url) -> Url {
+    let mut url = api_url.clone();
+    let path = url.path().trim_end_matches('/');
+    let path = path.strip_suffix("/v3").unwrap_or(path).to_owned();
+    url.set_path(&path);
+    url
+}
+
+fn octocrab(http: reqwest::Client, base: Uri, auth: AuthState) -> Octocrab {
+    let headers = [
+        (header::USER_AGENT, concat!("mendwright/", env!("CARGO_PKG_VERSION"))),
+        (header::ACCEPT, "application/vnd.github+json"),
+        (HeaderName::from_static("x-github-api-version"), API_VERSION),
+    ];
+    let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+    let built = OctocrabBuilder::new_empty()
+        .with_service(ReqwestConnector::new(http))
+        .with_layer(&ExtraHeadersLayer::new(Arc::new(headers.to_vec())))
+        .with_layer(&BaseUriLayer::new(base))
+        .with_auth(auth)
+        .build();
+    match built {
+        Ok(octocrab) => octocrab,
+        Err(never) => match never {},
+    }
+}
+
+/// The request that octocrab completes: it adds the base URL, the headers and the credential. octocrab
+/// sends a credential only to URLs without a host, so no token ever leaves for another one.
+fn http_request(request: &ApiRequest, url: &Url) -> Result<Request<String>, http::Error> {
+    let path = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    let mut message = Request::builder().method(request.method.clone()).uri(path);
+    if let Some(tag) = &request.if_none_match {
+        message = message.header(header::IF_NONE_MATCH, tag);
+    }
+    match &request.body {
+        Some(body) => message.header(header::CONTENT_TYPE, "application/json").body(body.to_string()),
+        None => message.body(String::new()),
+    }
+}
+
+async fn read_response(
+    request: &ApiRequest,
+    url: &Url,
+    response: Response<BoxBody<Bytes, octocrab::Error>>,
+) -> Result<ApiResponse, ExchangeError> {
+    let (parts, mut stream) = response.into_parts();
+    let mut body = BytesMut::new();
+    while let Some(frame) = stream.frame().await {
+        let frame = frame.map_err(|error| {
+            ExchangeError::Transient(format!("the response was cut off: {}", with_causes(&error)))
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if body.len() + data.len() > RESPONSE_BYTES_MAX {
+            return Err(request.rejected(format!("the response is over {RESPONSE_BYTES_MAX} bytes")).into());
         }
+        body.extend_from_slice(&data);
     }
+    Ok(ApiResponse { status: parts.status, headers: parts.headers, body: body.freeze(), url: url.clone() })
 }
 
-fn request(
-    call: &Call,
-    address: &Url,
-    credential: Option<&SecretString>,
-) -> Result<Request<String>, http::Error> {
-    let mut request = Request::builder()
-        .method(call.method.clone())
-        .uri(address.as_str())
-        .header(header::USER_AGENT, concat!("mendwright/", env!("CARGO_PKG_VERSION")))
-        .header(header::ACCEPT, "application/vnd.github+json")
-        .header("x-github-api-version", API_VERSION);
-    if let Some(credential) = credential {
-        let mut value = HeaderValue::try_from(format!("Bearer {}", credential.expose_secret()))?;
-        value.set_sensitive(true);
-        request = request.header(header::AUTHORIZATION, value);
-    }
-    if let Some(tag) = &call.if_none_match {
-        request = request.header(header::IF_NONE_MATCH, tag);
-    }
-    match &call.body {
-        Some(body) => request.header(header::CONTENT_TYPE, "application/json").body(body.to_string()),
-        None => request.body(String::new()),
-    }
-}
-
-fn rejected(call: &Call, detail: String) -> GitHubError {
-    GitHubError::Rejected { what: call.what.clone(), detail }
-}
-
-/// An error with its causes; octocrab's own words often say nothing but "Service Error".
+/// An error with its causes: octocrab's own text often says only "Service Error".
 fn with_causes(error: &octocrab::Error) -> String {
-    let mut words = error.to_string();
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let more = error.to_string();
-        if !words.contains(&more) {
-            words = format!("{words}: {more}");
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
         }
         cause = error.source();
     }
-    words
+    text
 }
 
-/// When to come back after trouble that GitHub says nothing about.
-pub(super) fn after_trouble() -> Duration {
-    jittered(TROUBLE_RETRY_AFTER)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Half to one and a half of a pause, so that workers that failed together do not come back so.
-fn jittered(pause: Duration) -> Duration {
-    let random = uuid::Uuid::new_v4().as_bytes()[0];
-    pause.mul_f64(0.5 + f64::from(random) / 255.0)
+    #[test]
+    fn graphql_is_beside_the_rest_api() {
+        let url = |api: &str| graphql_url(&api.parse().unwrap()).to_string();
+        assert_eq!(url("https://api.github.com"), "https://api.github.com/");
+        assert_eq!(url("https://github.example/api/v3"), "https://github.example/api");
+        assert_eq!(url("https://github.example/api/v3/"), "https://github.example/api");
+    }
 }

@@ -1,38 +1,60 @@
-//! The few fields of GitHub's answers that are read, and what they mean in our own words. Every
-//! other field may come, go and change.
+//! The parts of GitHub's responses that several endpoints share, and what they mean in our domain.
+//!
+//! octocrab's models are used where they can read everything that GitHub sends. They cannot read an
+//! issue or a comment whose author's account is gone (`user: null`), and they do not say which App
+//! wrote a comment; so these are read here. Every other field may come, go and change.
 
+use jiff::Timestamp;
+use octocrab::models;
 use serde::Deserialize;
-use url::Url;
 
-use super::{Comment, GHOST, GitHubError, Issue, PullRequest, Repository};
+use super::types::{Comment, GHOST, Issue, IssueComment, PullRequest, Repository};
 use crate::domain::{
     CommentId, InvalidIdentity, IssueNumber, IssueSnapshot, Login, Permission, PullRequestNumber,
-    RepositoryId, Sha,
+    RepositoryId, RepositoryName, Sha,
 };
 
-/// An answer that was read and makes no sense.
-pub(super) fn nonsense(what: &str, detail: impl std::fmt::Display) -> GitHubError {
-    GitHubError::Rejected { what: what.to_owned(), detail: format!("the answer cannot be used: {detail}") }
+/// A repository, from octocrab's model. An error names the missing field.
+pub(super) fn repository(raw: models::Repository) -> Result<Repository, String> {
+    Ok(Repository {
+        name: repository_name(raw.full_name)?,
+        default_branch: raw.default_branch.ok_or("the repository has no default_branch")?,
+        html_url: raw.html_url.ok_or("the repository has no html_url")?.to_string(),
+        archived: raw.archived.unwrap_or_default(),
+    })
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct RawRepository {
-    full_name: String,
-    default_branch: String,
-    html_url: String,
-    #[serde(default)]
-    archived: bool,
-    pub(super) clone_url: Option<Url>,
+/// A repository's name, from the `full_name` of octocrab's model.
+pub(super) fn repository_name(full_name: Option<String>) -> Result<RepositoryName, String> {
+    let full_name = full_name.ok_or("the repository has no full_name")?;
+    full_name.parse().map_err(|error: InvalidIdentity| error.to_string())
 }
 
-impl RawRepository {
-    pub(super) fn meaning(self) -> Result<Repository, InvalidIdentity> {
-        Ok(Repository {
-            name: self.full_name.parse()?,
-            default_branch: self.default_branch,
-            html_url: self.html_url,
-            archived: self.archived,
-        })
+/// Whether a pull request comes from a branch of the repository itself. A fork that is gone is null.
+pub(super) fn comes_from(raw: &models::pulls::PullRequest, repository: RepositoryId, branch: &str) -> bool {
+    let source = raw.head.repo.as_ref();
+    raw.head.ref_field == branch && source.is_some_and(|source| source.id.0 == repository.0)
+}
+
+/// A pull request, from octocrab's model.
+pub(super) fn pull_request(raw: models::pulls::PullRequest) -> Result<PullRequest, String> {
+    Ok(PullRequest {
+        number: PullRequestNumber(raw.number),
+        html_url: raw.html_url.ok_or("the pull request has no html_url")?.to_string(),
+        draft: raw.draft.unwrap_or_default(),
+        head: raw.head.ref_field,
+        head_sha: raw.head.sha.parse().map_err(|error: InvalidIdentity| error.to_string())?,
+        body: raw.body.unwrap_or_default(),
+    })
+}
+
+/// The commit that a branch points to.
+pub(super) fn branch_head(raw: &models::repos::Ref) -> Result<Sha, String> {
+    match &raw.object {
+        models::repos::Object::Commit { sha, .. } => {
+            sha.parse().map_err(|error: InvalidIdentity| error.to_string())
+        }
+        other => Err(format!("{} points to {other:?}, not to a commit", raw.ref_field)),
     }
 }
 
@@ -42,9 +64,9 @@ pub(super) struct RawPermission {
 }
 
 impl RawPermission {
-    /// `permission` is one of four base levels; `role_name`, which may be a custom role, is left
-    /// alone. Triage and maintain are folded here too, for servers that do not fold them.
-    pub(super) fn meaning(&self) -> Result<Permission, String> {
+    /// `permission` is one of four base levels; `role_name`, which may be a custom role, is ignored.
+    /// Triage and maintain are folded here too, for servers that do not fold them.
+    pub(super) fn into_domain(self) -> Result<Permission, String> {
         match self.permission.as_str() {
             "none" => Ok(Permission::None),
             "read" | "triage" => Ok(Permission::Read),
@@ -91,7 +113,7 @@ pub(super) struct RawIssue {
 }
 
 impl RawIssue {
-    pub(super) fn meaning(self) -> Result<Issue, InvalidIdentity> {
+    pub(super) fn into_domain(self) -> Result<Issue, InvalidIdentity> {
         let author = self.user.map_or_else(|| GHOST.to_owned(), |user| user.login);
         let label = |label| match label {
             RawLabel::Name(name) | RawLabel::Object { name: Some(name) } => Some(name),
@@ -113,21 +135,11 @@ impl RawIssue {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct RawReference {
-    object: RawObject,
+pub(super) struct RawAppId {
+    pub(super) id: u64,
 }
 
-#[derive(Debug, Deserialize)]
-struct RawObject {
-    sha: String,
-}
-
-impl RawReference {
-    pub(super) fn meaning(&self) -> Result<Sha, InvalidIdentity> {
-        self.object.sha.parse()
-    }
-}
-
+/// A comment below an issue or a pull request.
 #[derive(Debug, Deserialize)]
 pub(super) struct RawComment {
     id: u64,
@@ -137,61 +149,41 @@ pub(super) struct RawComment {
     performed_via_github_app: Option<RawAppId>,
 }
 
-#[derive(Debug, Deserialize)]
-struct RawAppId {
-    id: u64,
-}
-
 impl RawComment {
-    /// Whether the App itself wrote it. Nobody can register a login with `[bot]` in it; and what a
-    /// person writes through the App carries the App's id but is the person's.
+    /// Whether the App itself wrote it. Nobody can register a login with `[bot]` in it. What a person
+    /// writes through the App carries the App's id, but is the person's.
     pub(super) fn is_by(&self, app_id: u64, slug: &str) -> bool {
         let Some(user) = &self.user else { return false };
-        let through_app = self.performed_via_github_app.as_ref().is_some_and(|app| app.id == app_id);
-        user.login.strip_suffix("[bot]") == Some(slug) || (through_app && user.is_bot())
+        let is_through_app = self.performed_via_github_app.as_ref().is_some_and(|app| app.id == app_id);
+        user.login.strip_suffix("[bot]") == Some(slug) || (is_through_app && user.is_bot())
     }
 
-    pub(super) fn meaning(self) -> Comment {
+    pub(super) fn into_domain(self) -> Comment {
         Comment { id: CommentId(self.id), html_url: self.html_url, body: self.body.unwrap_or_default() }
     }
 }
 
+/// The same comment, with its author and dates.
 #[derive(Debug, Deserialize)]
-pub(super) struct RawPullRequest {
-    number: u64,
-    html_url: String,
-    #[serde(default)]
-    draft: bool,
-    body: Option<String>,
-    head: RawHead,
-}
-
-#[derive(Debug, Deserialize)]
-struct RawHead {
-    #[serde(rename = "ref")]
-    branch: String,
-    sha: String,
-    /// Null where the fork it came from is gone.
-    repo: Option<RawRepositoryId>,
-}
-
-#[derive(Debug, Deserialize)]
-struct RawRepositoryId {
+pub(super) struct RawIssueComment {
     id: u64,
+    body: Option<String>,
+    user: Option<RawUser>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
 }
 
-impl RawPullRequest {
-    pub(super) fn comes_from(&self, repository: RepositoryId, branch: &str) -> bool {
-        self.head.branch == branch && self.head.repo.as_ref().is_some_and(|repo| repo.id == repository.0)
-    }
-
-    pub(super) fn meaning(self) -> Result<PullRequest, InvalidIdentity> {
-        Ok(PullRequest {
-            number: PullRequestNumber(self.number),
-            html_url: self.html_url,
-            draft: self.draft,
-            head: self.head.branch,
-            head_sha: self.head.sha.parse()?,
+impl RawIssueComment {
+    /// `None` if its author's login is not valid: such a comment is not read.
+    pub(super) fn into_domain(self) -> Option<IssueComment> {
+        let author_is_bot = self.user.as_ref().is_some_and(RawUser::is_bot);
+        let author = self.user.map_or_else(|| GHOST.to_owned(), |user| user.login);
+        Some(IssueComment {
+            id: CommentId(self.id),
+            author: author.parse().ok()?,
+            author_is_bot,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
             body: self.body.unwrap_or_default(),
         })
     }

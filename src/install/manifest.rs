@@ -1,4 +1,4 @@
-//! The manifest: `app-manifest.yml`, with this service's own addresses in place.
+//! The App's manifest: `app-manifest.yml`, with this service's own addresses.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ const NAME_CHARS_MAX: usize = 34;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Unique over GitHub; can be changed on GitHub's page.
+    /// Unique on GitHub; the operator can change it on GitHub's page.
     pub name: String,
     /// Homepage.
     pub url: String,
@@ -29,7 +29,7 @@ pub struct Manifest {
     /// Where GitHub sends the browser with the code.
     #[serde(default)]
     pub redirect_url: String,
-    /// Permission and level.
+    /// Permissions with their levels.
     pub default_permissions: BTreeMap<String, String>,
     /// Events.
     pub default_events: Vec<String>,
@@ -41,16 +41,16 @@ pub struct Manifest {
 pub struct HookAttributes {
     /// The address.
     pub url: String,
-    /// Whether any are sent.
+    /// Whether deliveries are sent.
     pub active: bool,
 }
 
-/// The repository's `app-manifest.yml`, as it is.
+/// The content of `app-manifest.yml`.
 pub fn manifest() -> Manifest {
     serde_saphyr::from_str(include_str!("../../app-manifest.yml")).expect("app-manifest.yml is tested")
 }
 
-/// The manifest of a service that is reached at `base`, for an account.
+/// The manifest of a service with the address `base`, for the operator's account or an organisation.
 pub(super) fn manifest_for(base: &Url, organisation: Option<&str>) -> Manifest {
     let mut manifest = manifest();
     if let Some(organisation) = organisation {
@@ -62,28 +62,28 @@ pub(super) fn manifest_for(base: &Url, organisation: Option<&str>) -> Manifest {
     manifest
 }
 
-/// Why each permission is asked for, in words for the page.
-pub(super) fn reason(permission: &str) -> &'static str {
+/// Why each permission is needed, for the page.
+pub(super) fn permission_reason(permission: &str) -> &'static str {
     match permission {
-        "metadata" => "to see the repository, and whether whoever put the label on may ask for work",
-        "contents" => "to fetch the code, and to push a branch of its own (agent-fix/…)",
+        "metadata" => "to see the repository, and whether the person who added the label may ask for work",
+        "contents" => "to fetch the code, and to push branches of its own (agent-fix/…)",
         "issues" => "to read the labelled issue, and to report on it",
         "pull_requests" => "to open a draft pull request, and to keep it up to date",
-        "checks" => "to show a check on its own branch",
+        "checks" => "to show a check on its own branches",
         _ => "",
     }
 }
 
-/// What is heard by each event, in words for the page.
-pub(super) fn heard_by(event: &str) -> &'static str {
+/// What each event means, for the page.
+pub(super) fn event_meaning(event: &str) -> &'static str {
     match event {
-        "issues" => "a label is put on or taken off, an issue is closed",
-        "issue_comment" => "somebody writes a comment",
+        "issues" => "a label is added or removed, an issue is closed",
+        "issue_comment" => "somebody comments",
         "pull_request" => "a pull request is closed",
         "delete" => "a branch is deleted",
         "pull_request_review" => "a review is submitted",
-        "pull_request_review_comment" => "a line of a pull request is commented on",
-        "check_run" => "a check of others fails on a pull request of ours",
+        "pull_request_review_comment" => "somebody comments on a line of a pull request",
+        "check_run" => "another App's check fails on one of its pull requests",
         "push" => "a branch moves",
         _ => "",
     }

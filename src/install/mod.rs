@@ -1,6 +1,6 @@
-//! Registers the GitHub App: a page with one button, for a service that has no credentials yet.
-//! Owns the manifest that is sent to GitHub, the flow's states, and where the credentials are kept.
-//! Never asks for more than `app-manifest.yml` says, and starts nothing itself.
+//! Registers the GitHub App: a page with one button, for a service that has no credentials yet. Owns the
+//! manifest that is sent to GitHub, the registrations under way, and where the credentials are stored.
+//! Never asks for more than `app-manifest.yml` says.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,30 +12,31 @@ use url::Url;
 
 use crate::config::{StoredApp, is_loopback};
 
-mod flow;
-mod gate;
-mod keep;
+mod access_gate;
+mod credential_sink;
 mod manifest;
 mod page;
+mod problems;
+mod registration;
 mod routes;
 
-pub use keep::CredentialSink;
+pub use credential_sink::CredentialSink;
 pub use manifest::{Manifest, manifest};
 
-use flow::Flow;
-use gate::Gate;
+use access_gate::AccessGate;
+use registration::RegistrationFlow;
 
-/// Where the page is.
+/// The path of the page.
 pub const SETUP_PATH: &str = "/setup";
 
-/// Where an App is to be registered, and for which service.
+/// At which GitHub an App is to be registered, and for which service.
 #[derive(Debug, Clone)]
-pub struct Place {
-    /// The GitHub's REST API.
+pub struct InstallConfig {
+    /// GitHub's REST API.
     pub api_url: Url,
-    /// The GitHub's pages.
+    /// GitHub's pages.
     pub web_url: Url,
-    /// How this service is reached from outside; `None`: not configured.
+    /// The address of this service from outside; `None`: not configured.
     pub public_url: Option<Url>,
     /// Where it listens.
     pub address: SocketAddr,
@@ -45,9 +46,9 @@ pub struct Place {
     pub label: String,
 }
 
-impl Place {
-    /// How GitHub, and the browser, reach this service. Without a configured address only a GitHub
-    /// on this very machine could.
+impl InstallConfig {
+    /// The address at which GitHub and the browser reach this service. Without a configured address, only
+    /// a GitHub on this machine can reach it.
     fn base(&self) -> Option<Url> {
         match &self.public_url {
             Some(url) => Some(url.clone()),
@@ -56,7 +57,7 @@ impl Place {
         }
     }
 
-    /// This service as somebody on this machine reaches it.
+    /// The address of this service on this machine.
     fn local(&self) -> Url {
         let mut address = self.address;
         if address.ip().is_unspecified() {
@@ -65,52 +66,51 @@ impl Place {
         Url::parse(&format!("http://{address}/")).expect("a socket address makes a URL")
     }
 
-    /// Whether strangers may reach the page: through the network, or through a proxy on this machine,
-    /// from which every request seems to come from here.
+    /// Whether strangers may reach the page: through the network, or through a proxy on this machine, from
+    /// which every request seems to come from this machine.
     fn is_exposed(&self) -> bool {
         !self.address.ip().is_loopback() || self.public_url.as_ref().is_some_and(|url| !is_loopback(url))
     }
 }
 
-/// `base` with `path` put at its end.
+/// `base` with `path` at its end.
 fn below(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
     url
 }
 
-/// Called once, with the new credentials: makes the service what it was started for. Answers with
-/// what went wrong, in words.
-pub type GoLive = Box<dyn Fn(&StoredApp) -> Result<(), String> + Send + Sync>;
+/// Called once with the new credentials: starts the service's work. `Err` says what went wrong.
+pub type OnRegistered = Box<dyn Fn(&StoredApp) -> Result<(), String> + Send + Sync>;
 
-/// The set-up of a service that has no credentials.
-pub struct SetUp {
-    place: Place,
-    gate: Gate,
-    flow: tokio::sync::Mutex<Flow>,
-    keep: CredentialSink,
-    go_live: GoLive,
+/// The registration of an App for a service without credentials.
+pub struct AppRegistration {
+    config: InstallConfig,
+    gate: AccessGate,
+    flow: tokio::sync::Mutex<RegistrationFlow>,
+    sink: CredentialSink,
+    on_registered: OnRegistered,
     clock: fn() -> Timestamp,
 }
 
-impl SetUp {
-    /// Nothing is asked of GitHub yet.
-    pub fn new(place: Place, keep: CredentialSink, go_live: GoLive) -> Arc<Self> {
-        let gate = Gate::new(place.is_exposed());
-        let flow = Flow::new(keep.was_interrupted(&place.data_dir));
+impl AppRegistration {
+    /// A registration that has not contacted GitHub yet.
+    pub fn new(config: InstallConfig, sink: CredentialSink, on_registered: OnRegistered) -> Arc<Self> {
+        let gate = AccessGate::new(config.is_exposed());
+        let flow = RegistrationFlow::new(sink.was_interrupted(&config.data_dir));
         Arc::new(Self {
-            place,
+            config,
             gate,
             flow: tokio::sync::Mutex::new(flow),
-            keep,
-            go_live,
+            sink,
+            on_registered,
             clock: Timestamp::now,
         })
     }
 
-    /// What the operator is to open. Holds a secret where strangers may reach the page.
-    pub fn invitation(&self) -> Url {
-        let base = self.place.public_url.clone().unwrap_or_else(|| self.place.local());
+    /// The address that the operator opens. It holds a secret token if strangers may reach the page.
+    pub fn setup_url(&self) -> Url {
+        let base = self.config.public_url.clone().unwrap_or_else(|| self.config.local());
         let mut url = below(&base, SETUP_PATH);
         if let Some(token) = self.gate.token() {
             url.query_pairs_mut().append_pair("token", &token);
@@ -124,7 +124,7 @@ impl SetUp {
     }
 }
 
-/// Random text that nobody guesses: 244 bits.
+/// Random text that nobody can guess: 244 bits.
 fn random() -> String {
     format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple())
 }

@@ -1,22 +1,22 @@
-//! The words and the HTML of the set-up pages. Pure; every value is escaped. No script.
+//! The texts and the HTML of the set-up pages. Pure. Every value is escaped, and there is no script.
 
 use std::fmt::Write;
 
 use url::Url;
 
-use super::manifest::{Manifest, heard_by, reason};
+use super::manifest::{Manifest, event_meaning, permission_reason};
 
-/// A page, whole.
+/// A page.
 pub(super) struct Page {
     pub(super) title: &'static str,
     pub(super) body: String,
 }
 
-/// The style sheet, served beside the pages.
+/// The style sheet, served next to the pages.
 pub(super) const STYLE: &str = include_str!("style.css");
 
 impl Page {
-    /// As HTML. `style` is the style sheet's address.
+    /// The HTML. `style` is the address of the style sheet.
     pub(super) fn html(&self, style: &str) -> String {
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -30,7 +30,7 @@ impl Page {
     }
 }
 
-/// Text for HTML, in an attribute's double quotes too.
+/// Text for HTML, also inside an attribute's double quotes.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -46,7 +46,7 @@ fn escaped(text: &str) -> String {
     safe
 }
 
-/// Text for HTML in which an address, a word of its own, can be followed.
+/// Text for HTML in which every address that is a word of its own is a link.
 fn linked(text: &str) -> String {
     let words =
         text.split(' ').map(|word| match word.starts_with("https://") || word.starts_with("http://") {
@@ -56,20 +56,20 @@ fn linked(text: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// What the first page says.
+/// The content of the first page.
 pub(super) struct Start<'a> {
     pub(super) manifest: &'a Manifest,
-    /// GitHub's address that the form goes to, `state` included.
+    /// The address at GitHub that the form goes to, with `state`.
     pub(super) action: &'a Url,
     /// GitHub's pages.
     pub(super) web_url: &'a Url,
     pub(super) organisation: Option<&'a str>,
-    /// Where this page is.
+    /// The path of this page.
     pub(super) setup: &'a str,
-    /// Where the credentials will be kept.
-    pub(super) kept: &'a str,
+    /// Where the credentials will be stored.
+    pub(super) credentials: &'a str,
     pub(super) on_disk: bool,
-    /// An earlier process died in the middle.
+    /// An earlier process died during a registration.
     pub(super) interrupted: bool,
 }
 
@@ -92,42 +92,42 @@ pub(super) fn start(start: &Start<'_>) -> Page {
             "<tr><td>{}</td><td>{}</td><td>{}</td></tr>",
             escaped(&name.replace('_', " ")),
             escaped(level),
-            escaped(reason(name))
+            escaped(permission_reason(name))
         );
     }
     body.push_str("</table>\n");
     let events: Vec<String> = manifest
         .default_events
         .iter()
-        .map(|event| format!("<code>{}</code> ({})", escaped(event), escaped(heard_by(event))))
+        .map(|event| format!("<code>{}</code> ({})", escaped(event), escaped(event_meaning(event))))
         .collect();
-    let _ = writeln!(body, "<p>It hears of these events: {}.</p>", events.join(", "));
+    let _ = writeln!(body, "<p>It receives these events: {}.</p>", events.join(", "));
     body.push_str(
-        "<p class=\"soft\">Not asked for: workflows, administration, secrets. GitHub itself then refuses any \
+        "<p class=\"soft\">It does not ask for workflows, administration or secrets, so GitHub itself refuses any \
          change of your workflows.</p>\n",
     );
     body.push_str("<h2>What happens next</h2>\n<ol>\n");
     let _ = writeln!(
         body,
-        "<li>GitHub ({}) shows the new App. Its name is unique there: change it if it is taken, then \
+        "<li>GitHub ({}) shows the new App. Its name must be unique: change it if it is taken, then \
          confirm.</li>",
         escaped(host)
     );
     body.push_str(&if start.on_disk {
         format!(
             "<li>GitHub sends you back here. Mendwright fetches the App's key and secrets and stores them in \
-             <code>{}</code>, for its own account only (mode 0600).</li>\n",
-            escaped(start.kept)
+             <code>{}</code>, readable by its own account only (mode 0600).</li>\n",
+            escaped(start.credentials)
         )
     } else {
         format!(
             "<li>GitHub sends you back here. Mendwright fetches the App's key and secrets and prints them to {}; \
              nothing is written to disk.</li>\n",
-            escaped(start.kept)
+            escaped(start.credentials)
         )
     });
     body.push_str(
-        "<li>You choose the repositories. The service works at once, without a restart.</li>\n</ol>\n",
+        "<li>You choose the repositories. The service starts to work without a restart.</li>\n</ol>\n",
     );
     let account = match start.organisation {
         Some(organisation) => format!("the organisation <strong>{}</strong>", escaped(organisation)),
@@ -154,14 +154,13 @@ pub(super) fn start(start: &Start<'_>) -> Page {
         escaped(start.organisation.unwrap_or_default()),
     );
     body.push_str(
-        "<p class=\"soft\">If GitHub says that the configuration is invalid: the event address above must be one \
-         that GitHub can reach (<code>server.public_url</code>), and an organisation's Apps are registered by its \
-         owners.</p>\n",
+        "<p class=\"soft\">If GitHub says that the configuration is invalid: GitHub must be able to reach the event \
+         address above (<code>server.public_url</code>), and only owners register an organisation's Apps.</p>\n",
     );
     Page { title: "Register Mendwright with GitHub", body }
 }
 
-/// Where an account's Apps are, on GitHub's pages.
+/// The page of an account's Apps on GitHub.
 pub(super) fn apps_page(web_url: &Url, organisation: Option<&str>) -> String {
     let base = web_url.as_str().trim_end_matches('/');
     match organisation {
@@ -172,48 +171,48 @@ pub(super) fn apps_page(web_url: &Url, organisation: Option<&str>) -> String {
 
 fn interrupted(apps: &str) -> String {
     format!(
-        "<div class=\"box bad\">\n<h2>An earlier registration was cut off</h2>\n\
-         <p>The service ended after GitHub had been asked for an App's key and before it was stored. GitHub shows a \
-         key only once, so an App may exist that nobody has the key of. Delete it at \
-         <a href=\"{apps}\">{apps}</a>, then register it anew below.</p>\n</div>\n",
+        "<div class=\"box bad\">\n<h2>An earlier registration was interrupted</h2>\n\
+         <p>The service ended after it had asked GitHub for an App's key and before it stored the key. GitHub shows \
+         a key only once, so an App may exist whose key nobody has. Delete it at \
+         <a href=\"{apps}\">{apps}</a>, then register it again below.</p>\n</div>\n",
         apps = escaped(apps)
     )
 }
 
-/// What the last page says.
+/// The content of the last page.
 pub(super) struct Registered<'a> {
     pub(super) name: &'a str,
     pub(super) owner: &'a str,
     pub(super) html_url: &'a str,
     /// Where the credentials are.
-    pub(super) kept: &'a str,
+    pub(super) credentials: &'a str,
     pub(super) on_disk: bool,
     /// The label that asks for work.
     pub(super) label: &'a str,
 }
 
-/// The App is registered.
+/// The page of a registered App.
 pub(super) fn done(app: &Registered<'_>) -> Page {
     let install = format!("{}/installations/new", app.html_url.trim_end_matches('/'));
-    let kept = escaped(app.kept);
-    let kept = if app.on_disk {
+    let credentials = escaped(app.credentials);
+    let credentials = if app.on_disk {
         format!(
-            "Its key and secrets are in <code>{kept}</code>. Back that file up: GitHub shows them only once."
+            "Its key and secrets are in <code>{credentials}</code>. Back that file up: GitHub shows them only once."
         )
     } else {
         format!(
-            "Its key and secrets were printed to {kept}. Put them where the next start finds them as environment \
-             variables: GitHub shows them only once."
+            "Its key and secrets were printed to {credentials}. Set them as environment variables for the next start: \
+             GitHub shows them only once."
         )
     };
     let of = if app.owner.is_empty() { String::new() } else { format!(" of {}", escaped(app.owner)) };
     let body = format!(
-        "<p>The App <strong>{name}</strong>{of} is registered, and the service is working with it.</p>\n\
-         <p class=\"soft\">{kept}</p>\n\
+        "<p>The App <strong>{name}</strong>{of} is registered, and the service works with it.</p>\n\
+         <p class=\"soft\">{credentials}</p>\n\
          <div class=\"box\">\n<p>Last step: choose the repositories that it may work on.</p>\n\
          <p><a class=\"button\" id=\"install\" href=\"{install}\">Install it on repositories</a></p>\n</div>\n\
-         <p>Then put the label <code>{label}</code> on an issue. <code>mendwright doctor</code> says whether \
-         everything works.</p>\n",
+         <p>Then put the label <code>{label}</code> on an issue. <code>mendwright doctor</code> checks that everything \
+         works.</p>\n",
         name = escaped(app.name),
         label = escaped(app.label),
         install = escaped(&install),
@@ -221,33 +220,33 @@ pub(super) fn done(app: &Registered<'_>) -> Page {
     Page { title: "Mendwright is registered", body }
 }
 
-/// Why it did not work, and what to do.
-pub(super) struct Trouble {
+/// Why a registration did not work, and what to do.
+pub(super) struct Problem {
     pub(super) title: &'static str,
-    /// What happened, in words.
+    /// What happened.
     pub(super) what: String,
     /// What to do about it.
     pub(super) remedy: String,
     /// Whether the same address can be loaded again.
-    pub(super) again: bool,
-    /// Where to begin anew, where that can help.
-    pub(super) setup: Option<String>,
+    pub(super) can_reload: bool,
+    /// The path at which the registration can start over, if that can help.
+    pub(super) restart_at: Option<String>,
 }
 
-pub(super) fn trouble(trouble: &Trouble) -> Page {
+pub(super) fn problem(problem: &Problem) -> Page {
     let mut body = format!(
         "<div class=\"box bad\">\n<p>{}</p>\n</div>\n<p>{}</p>\n",
-        escaped(&trouble.what),
-        linked(&trouble.remedy)
+        escaped(&problem.what),
+        linked(&problem.remedy)
     );
-    if trouble.again {
+    if problem.can_reload {
         body.push_str(
-            "<p>Nothing is lost: when that is done, load this page again (within the hour that GitHub gives).</p>\n",
+            "<p>Nothing is lost: then load this page again, within the hour that GitHub gives.</p>\n",
         );
-    } else if let Some(setup) = &trouble.setup {
-        let _ = writeln!(body, "<p><a href=\"{}\">Begin anew</a></p>", escaped(setup));
+    } else if let Some(path) = &problem.restart_at {
+        let _ = writeln!(body, "<p><a href=\"{}\">Start over</a></p>", escaped(path));
     }
-    Page { title: trouble.title, body }
+    Page { title: problem.title, body }
 }
 
 #[cfg(test)]
@@ -255,13 +254,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_leaves_its_place_in_the_html() {
-        let page = trouble(&Trouble {
+    fn values_in_a_page_are_escaped() {
+        let page = problem(&Problem {
             title: "x",
             what: "<script>alert('1')</script>".into(),
             remedy: "\"&\" http://x/\"> x".into(),
-            again: false,
-            setup: Some("/setup\"><b>".into()),
+            can_reload: false,
+            restart_at: Some("/setup\"><b>".into()),
         });
         let html = page.html("/s");
         assert!(html.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;"), "{html}");

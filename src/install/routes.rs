@@ -1,5 +1,5 @@
-//! The set-up pages over HTTP: the page with the button, where GitHub sends the browser back to,
-//! and the page after it.
+//! The set-up pages over HTTP: the page with the button, the address that GitHub sends the browser back
+//! to, and the page after it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,13 +10,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
+use tracing::{error, info, warn};
 use url::Url;
 
-use super::flow::{Done, Waiting};
-use super::gate::{Admission, set_cookie};
+use super::access_gate::{PageAccess, set_cookie};
 use super::manifest::manifest_for;
-use super::page::{self, Page, Registered, STYLE, Start, Trouble, apps_page};
-use super::{CredentialSink, SETUP_PATH, SetUp, below};
+use super::page::{self, Page, Problem, Registered, STYLE, Start, apps_page};
+use super::registration::{PendingRegistration, RegisteredAppSummary, RegistrationFlow};
+use super::{AppRegistration, CredentialSink, SETUP_PATH, below};
 use crate::config::{StoredApp, is_loopback};
 use crate::domain::Login;
 use crate::github::{GitHubError, RegisteredApp, convert_manifest_code};
@@ -26,24 +27,24 @@ use crate::secrets::register;
 const CODE_BYTES_MAX: usize = 200;
 
 #[derive(Deserialize)]
-struct Asked {
+struct StartQuery {
     token: Option<String>,
     organisation: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct SentBack {
+struct CallbackQuery {
     code: Option<String>,
     state: Option<String>,
 }
 
-pub(super) fn router(set_up: Arc<SetUp>) -> Router {
+pub(super) fn router(registration: Arc<AppRegistration>) -> Router {
     Router::new()
         .route(SETUP_PATH, get(show))
         .route(&format!("{SETUP_PATH}/callback"), get(callback))
         .route(&format!("{SETUP_PATH}/done"), get(done))
         .route(&format!("{SETUP_PATH}/style.css"), get(style))
-        .with_state(set_up)
+        .with_state(registration)
 }
 
 async fn style() -> Response {
@@ -51,135 +52,157 @@ async fn style() -> Response {
 }
 
 async fn show(
-    State(set_up): State<Arc<SetUp>>,
+    State(registration): State<Arc<AppRegistration>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-    Query(asked): Query<Asked>,
+    Query(query): Query<StartQuery>,
 ) -> Response {
-    let (session, is_new) = match set_up.gate.admit(peer, &headers, asked.token.as_deref()) {
-        Admission::Known(session) => (session, false),
-        Admission::New(session) => (session, true),
-        Admission::Refused(why) => return set_up.barred(why),
+    let (session, is_new) = match registration.gate.admit(peer, &headers, query.token.as_deref()) {
+        PageAccess::Known(session) => (session, false),
+        PageAccess::New(session) => (session, true),
+        PageAccess::Refused(remedy) => return registration.forbidden(remedy),
     };
-    // The token must not stay in the address bar, nor in the history.
-    let response = if asked.token.is_some() {
-        set_up.to(SETUP_PATH)
-    } else if set_up.flow.lock().await.done.is_some() {
-        set_up.to("/setup/done")
+    // The token must not stay in the address bar or in the history.
+    let response = if query.token.is_some() {
+        registration.redirect(SETUP_PATH)
+    } else if registration.flow.lock().await.registered.is_some() {
+        registration.redirect("/setup/done")
     } else {
-        set_up.first_page(&session, asked.organisation.as_deref()).await
+        registration.first_page(&session, query.organisation.as_deref()).await
     };
-    if is_new { set_up.with_cookie(response, &session) } else { response }
+    if is_new { registration.with_cookie(response, &session) } else { response }
 }
 
 async fn done(
-    State(set_up): State<Arc<SetUp>>,
+    State(registration): State<Arc<AppRegistration>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Response {
-    match set_up.gate.admit(peer, &headers, None) {
-        Admission::Refused(why) => return set_up.barred(why),
-        Admission::Known(_) | Admission::New(_) => {}
+    match registration.gate.admit(peer, &headers, None) {
+        PageAccess::Refused(remedy) => return registration.forbidden(remedy),
+        PageAccess::Known(_) | PageAccess::New(_) => {}
     }
-    let flow = set_up.flow.lock().await;
-    let Some(done) = &flow.done else { return set_up.to(SETUP_PATH) };
-    let kept = set_up.keep.described(&set_up.place.data_dir);
+    let flow = registration.flow.lock().await;
+    let Some(app) = &flow.registered else { return registration.redirect(SETUP_PATH) };
     let page = page::done(&Registered {
-        name: &done.name,
-        owner: &done.owner,
-        html_url: &done.html_url,
-        kept: &kept,
-        on_disk: set_up.keep == CredentialSink::InDataDir,
-        label: &set_up.place.label,
+        name: &app.name,
+        owner: &app.owner,
+        html_url: &app.html_url,
+        credentials: &registration.sink.location(&registration.config.data_dir),
+        on_disk: registration.sink == CredentialSink::InDataDir,
+        label: &registration.config.label,
     });
-    set_up.respond(StatusCode::OK, &page)
+    registration.respond(StatusCode::OK, &page)
 }
 
-/// GitHub sent the browser back. The flow's lock is held to the end: one registration at a time.
+/// GitHub sent the browser back. The lock of the flow is held until the end, so that one registration at a
+/// time is converted.
 async fn callback(
-    State(set_up): State<Arc<SetUp>>,
+    State(registration): State<Arc<AppRegistration>>,
     headers: HeaderMap,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Query(sent): Query<SentBack>,
+    Query(query): Query<CallbackQuery>,
 ) -> Response {
-    // A browser that comes back without its session is not the one that was sent.
-    let Admission::Known(session) = set_up.gate.admit(peer, &headers, None) else {
-        return set_up.refuse(set_up.strange_state());
+    // A browser without a session is not the one that was sent to GitHub.
+    let PageAccess::Known(session) = registration.gate.admit(peer, &headers, None) else {
+        return registration.problem(&registration.unexpected_state());
     };
-    let mut flow = set_up.flow.lock().await;
-    if flow.done.is_some() {
-        return set_up.to("/setup/done");
+    let mut flow = registration.flow.lock().await;
+    if flow.registered.is_some() {
+        return registration.redirect("/setup/done");
     }
-    let state = sent.state.unwrap_or_default();
-    let (waiting, app) = match flow.take_unkept(&state, &session) {
-        Some((waiting, app)) => (waiting, app),
-        None => {
-            let Some(waiting) = flow.take(&state, &session, (set_up.clock)()) else {
-                return set_up.refuse(set_up.strange_state());
-            };
-            let code = sent.code.filter(|code| !code.is_empty() && code.len() <= CODE_BYTES_MAX);
-            let Some(code) = code else { return set_up.refuse(set_up.no_code()) };
-            if let Err(error) = set_up.keep.prepare(&set_up.place.data_dir) {
-                flow.put_back(waiting);
-                return set_up.refuse(set_up.no_room(&error, "could not be written"));
+    match registration.finish(&mut flow, &session, query).await {
+        Ok(()) => registration.redirect("/setup/done"),
+        Err(problem) => registration.problem(&problem),
+    }
+}
+
+impl AppRegistration {
+    /// Fetches and stores the credentials, and starts the service's work.
+    async fn finish(
+        &self,
+        flow: &mut RegistrationFlow,
+        session: &str,
+        query: CallbackQuery,
+    ) -> Result<(), Problem> {
+        let state = query.state.unwrap_or_default();
+        let (pending, app) = match flow.take_unstored(&state, session) {
+            Some(unstored) => unstored,
+            None => {
+                let pending =
+                    flow.take(&state, session, (self.clock)()).ok_or_else(|| self.unexpected_state())?;
+                let code = query.code.filter(|code| !code.is_empty() && code.len() <= CODE_BYTES_MAX);
+                let code = code.ok_or_else(|| self.missing_code())?;
+                self.fetch(flow, pending, &code).await?
             }
-            match convert_manifest_code(&set_up.place.api_url, &code).await {
-                Ok(app) => (waiting, set_up.stored(app)),
-                Err(error) => return set_up.not_converted(&mut flow, waiting, error),
+        };
+        app.secrets().into_iter().for_each(|(kind, secret)| register(kind, secret));
+        if let Err(error) = self.sink.store(&app, &self.config.data_dir) {
+            error!(%error, "the App's credentials could not be stored; they are kept in memory");
+            flow.unstored = Some((pending, app));
+            let what =
+                "could not be written after GitHub handed out the credentials; they are kept in memory";
+            return Err(self.storage_failed(&error, what));
+        }
+        if let Err(why) = (self.on_registered)(&app) {
+            error!(why, "the service cannot work with the App that was just registered");
+            return Err(self.service_start_failed(why));
+        }
+        info!(app = app.slug, id = app.app_id, "the App is registered");
+        let StoredApp { name, html_url, owner, .. } = app;
+        flow.registered = Some(RegisteredAppSummary { name, html_url, owner });
+        Ok(())
+    }
+
+    /// Exchanges GitHub's code for the credentials, after it has reserved space for them.
+    async fn fetch(
+        &self,
+        flow: &mut RegistrationFlow,
+        pending: PendingRegistration,
+        code: &str,
+    ) -> Result<(PendingRegistration, StoredApp), Problem> {
+        if let Err(error) = self.sink.reserve(&self.config.data_dir) {
+            flow.put_back(pending);
+            return Err(self.storage_failed(&error, "could not be written"));
+        }
+        match convert_manifest_code(&self.config.api_url, code).await {
+            Ok(app) => Ok((pending, self.stored(app))),
+            Err(error) => {
+                warn!(%error, "the App's credentials could not be fetched");
+                match error {
+                    // The answer may be lost and the code used up. A second attempt finds out.
+                    GitHubError::Unavailable { .. } => flow.put_back(pending),
+                    GitHubError::NotFound { .. }
+                    | GitHubError::Forbidden { .. }
+                    | GitHubError::Rejected { .. }
+                    | GitHubError::ContainsSecret { .. } => self.sink.release(&self.config.data_dir),
+                }
+                Err(self.conversion_failed(&error))
             }
         }
-    };
-    app.secrets().into_iter().for_each(|(kind, secret)| register(kind, secret));
-    if let Err(error) = set_up.keep.keep(&app, &set_up.place.data_dir) {
-        tracing::error!(%error, "the App's credentials could not be kept; they are held in memory");
-        flow.unkept = Some((waiting, app));
-        let what =
-            "could not be written, after GitHub had handed the credentials out; they are held in memory";
-        return set_up.refuse(set_up.no_room(&error, what));
     }
-    if let Err(why) = (set_up.go_live)(&app) {
-        tracing::error!(why, "the service cannot work with the App that was just registered");
-        return set_up.refuse(Trouble {
-            title: "The App is registered, and the service cannot use it",
-            what: why,
-            remedy: "The credentials are kept. Restart the service, and see its log.".to_owned(),
-            again: false,
-            setup: None,
-        });
-    }
-    tracing::info!(app = app.slug, id = app.app_id, "the App is registered; the service works with it");
-    flow.done = Some(Done { name: app.name, html_url: app.html_url, owner: app.owner });
-    set_up.to("/setup/done")
-}
 
-impl SetUp {
     async fn first_page(&self, session: &str, organisation: Option<&str>) -> Response {
-        let Some(base) = self.place.base() else { return self.refuse(self.no_public_url()) };
+        let Some(base) = self.config.base() else { return self.problem(&self.missing_public_url()) };
         let organisation = organisation.map(str::trim).filter(|name| !name.is_empty());
         let Ok(organisation) = organisation.map(str::parse::<Login>).transpose() else {
-            return self.refuse(Trouble {
-                title: "That is no organisation's name",
-                what: "A name on GitHub has letters, digits and single hyphens only.".to_owned(),
-                remedy: "It is what follows github.com/ in the organisation's address.".to_owned(),
-                again: false,
-                setup: Some(self.link(SETUP_PATH)),
-            });
+            return self.problem(&self.invalid_organisation());
         };
         let organisation = organisation.as_ref().map(Login::as_str);
         let mut flow = self.flow.lock().await;
         let state = flow.begin(session, (self.clock)());
-        let mut action: Url = format!("{}/new", apps_page(&self.place.web_url, organisation))
+        let mut action: Url = format!("{}/new", apps_page(&self.config.web_url, organisation))
             .parse()
             .expect("a checked name below an address is an address");
         action.query_pairs_mut().append_pair("state", &state);
         let page = page::start(&Start {
             manifest: &manifest_for(&base, organisation),
             action: &action,
-            web_url: &self.place.web_url,
+            web_url: &self.config.web_url,
             organisation,
             setup: &self.link(SETUP_PATH),
-            kept: &self.keep.described(&self.place.data_dir),
-            on_disk: self.keep == CredentialSink::InDataDir,
+            credentials: &self.sink.location(&self.config.data_dir),
+            on_disk: self.sink == CredentialSink::InDataDir,
             interrupted: flow.interrupted,
         });
         self.respond(StatusCode::OK, &page)
@@ -196,157 +219,44 @@ impl SetUp {
             client_secret: app.client_secret,
             webhook_secret: app.webhook_secret,
             private_key: app.private_key,
-            api_url: self.place.api_url.clone(),
-            web_url: self.place.web_url.clone(),
+            api_url: self.config.api_url.clone(),
+            web_url: self.config.web_url.clone(),
             registered_at: (self.clock)(),
         }
     }
 
-    fn not_converted(&self, flow: &mut super::Flow, waiting: Waiting, error: GitHubError) -> Response {
-        tracing::warn!(%error, "the App's credentials could not be fetched");
-        let apps = apps_page(&self.place.web_url, None);
-        let trouble = match &error {
-            GitHubError::Unavailable { detail, .. } => {
-                // The answer may be lost and the code used up: asking again tells.
-                flow.put_back(waiting);
-                Trouble {
-                    title: "GitHub does not answer",
-                    what: format!("The App's credentials could not be fetched: {detail}."),
-                    remedy: "Wait a moment, and see that this machine can reach GitHub.".to_owned(),
-                    again: true,
-                    setup: None,
-                }
-            }
-            GitHubError::NotFound { .. } => {
-                self.keep.give_up(&self.place.data_dir);
-                Trouble {
-                    title: "GitHub's code is no longer valid",
-                    what:
-                        "GitHub does not know the code that it sent you back with. It works once, and for an \
-                           hour. The App was registered, and nobody has its key."
-                            .to_owned(),
-                    remedy: format!("Delete the App at {apps} (an organisation's: in its own settings)."),
-                    again: false,
-                    setup: Some(self.link(SETUP_PATH)),
-                }
-            }
-            GitHubError::Forbidden { .. }
-            | GitHubError::Rejected { .. }
-            | GitHubError::ContainsSecret { .. } => {
-                self.keep.give_up(&self.place.data_dir);
-                Trouble {
-                    title: "GitHub did not hand out the credentials",
-                    what: format!("{error}."),
-                    remedy: format!("Delete the App at {apps} (an organisation's: in its own settings)."),
-                    again: false,
-                    setup: Some(self.link(SETUP_PATH)),
-                }
-            }
-        };
-        self.refuse(trouble)
+    fn forbidden(&self, remedy: &'static str) -> Response {
+        self.respond(StatusCode::FORBIDDEN, &page::problem(&self.access_refused(remedy)))
     }
 
-    fn strange_state(&self) -> Trouble {
-        let apps = apps_page(&self.place.web_url, None);
-        Trouble {
-            title: "This is not the answer that was waited for",
-            what: "The one-time state that GitHub was given did not come back from the browser that it was given to: it \
-                   was used already, is older than an hour, or the service was restarted meanwhile. Nothing was \
-                   fetched and nothing was changed here."
-                .to_owned(),
-            remedy: format!(
-                "If you did register an App just now, delete it at {apps} (an organisation's: in its own settings)."
-            ),
-            again: false,
-            setup: Some(self.link(SETUP_PATH)),
-        }
-    }
-
-    fn no_code(&self) -> Trouble {
-        Trouble {
-            title: "GitHub sent no code",
-            what: "GitHub sent you back without a code: the registration was not confirmed there.".to_owned(),
-            remedy: "Nothing was registered.".to_owned(),
-            again: false,
-            setup: Some(self.link(SETUP_PATH)),
-        }
-    }
-
-    fn no_room(&self, error: &std::io::Error, what: &str) -> Trouble {
-        let directory = self.place.data_dir.display();
-        let remedy = match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                format!("Free some space on the disk that {directory} is on.")
-            }
-            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                format!("Let the service's account write to {directory}.")
-            }
-            _ => format!("See that the service's account can write to {directory}."),
-        };
-        let kept = self.keep.described(&self.place.data_dir);
-        Trouble {
-            title: "The credentials cannot be stored",
-            what: format!("{kept} {what}: {error}."),
-            remedy,
-            again: true,
-            setup: None,
-        }
-    }
-
-    fn no_public_url(&self) -> Trouble {
-        Trouble {
-            title: "One setting is missing",
-            what: format!(
-                "The service does not know the address at which {} can reach it, to tell it of labelled issues.",
-                self.place.web_url.host_str().unwrap_or("GitHub")
-            ),
-            remedy: "Set server.public_url (or MENDWRIGHT_SERVER_PUBLIC_URL) to it, as \
-                     \"https://mendwright.example.com\", and restart the service."
-                .to_owned(),
-            again: false,
-            setup: None,
-        }
-    }
-
-    fn barred(&self, why: &'static str) -> Response {
-        let trouble = Trouble {
-            title: "This page is for the operator",
-            what: "Whoever registers the App rules this service.".to_owned(),
-            remedy: why.to_owned(),
-            again: false,
-            setup: None,
-        };
-        self.respond(StatusCode::FORBIDDEN, &page::trouble(&trouble))
-    }
-
-    fn refuse(&self, trouble: Trouble) -> Response {
-        self.respond(StatusCode::BAD_REQUEST, &page::trouble(&trouble))
+    fn problem(&self, problem: &Problem) -> Response {
+        self.respond(StatusCode::BAD_REQUEST, &page::problem(problem))
     }
 
     /// A path as the browser sees it: a proxy may serve us below a path of its own.
-    fn link(&self, path: &str) -> String {
-        match &self.place.public_url {
+    pub(super) fn link(&self, path: &str) -> String {
+        match &self.config.public_url {
             Some(url) => below(url, path).path().to_owned(),
             None => path.to_owned(),
         }
     }
 
-    fn to(&self, path: &str) -> Response {
+    fn redirect(&self, path: &str) -> Response {
         let location = self.link(path);
-        self.guarded((StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response())
+        self.with_security_headers((StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response())
     }
 
     fn respond(&self, status: StatusCode, page: &Page) -> Response {
         let html = page.html(&self.link(&format!("{SETUP_PATH}/style.css")));
-        let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
-        self.guarded((status, kind, html).into_response())
+        let content_type = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+        self.with_security_headers((status, content_type, html).into_response())
     }
 
-    /// Nothing runs in the page, nobody frames it, it is not kept, and its form goes to GitHub only.
-    fn guarded(&self, mut response: Response) -> Response {
+    /// No script runs in the page, no page frames it, nothing caches it, and its form goes to GitHub only.
+    fn with_security_headers(&self, mut response: Response) -> Response {
         let policy = format!(
             "default-src 'none'; style-src 'self'; form-action 'self' {}; base-uri 'none'; frame-ancestors 'none'",
-            self.place.web_url.origin().ascii_serialization()
+            self.config.web_url.origin().ascii_serialization()
         );
         let fixed = [
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -364,7 +274,7 @@ impl SetUp {
     }
 
     fn with_cookie(&self, mut response: Response, session: &str) -> Response {
-        let base = self.place.public_url.as_ref().filter(|url| !is_loopback(url));
+        let base = self.config.public_url.as_ref().filter(|url| !is_loopback(url));
         if let Ok(value) = HeaderValue::try_from(set_cookie(session, base)) {
             response.headers_mut().insert(header::SET_COOKIE, value);
         }

@@ -1,12 +1,12 @@
-//! What the pages say, and what they ask for.
+//! The texts of the pages, and the permissions that they ask for.
 
 use std::path::Path;
 
-use super::manifest::{heard_by, manifest_for, reason};
+use super::manifest::{event_meaning, manifest_for, permission_reason};
 use super::*;
 
-fn place(public_url: Option<&str>, address: &str, github: &str) -> Place {
-    Place {
+fn install_config(public_url: Option<&str>, address: &str, github: &str) -> InstallConfig {
+    InstallConfig {
         api_url: format!("{github}/api/v3").parse().unwrap(),
         web_url: github.parse().unwrap(),
         public_url: public_url.map(|url| url.parse().unwrap()),
@@ -17,18 +17,18 @@ fn place(public_url: Option<&str>, address: &str, github: &str) -> Place {
 }
 
 #[test]
-fn every_permission_and_event_is_explained_to_the_operator() {
+fn permission_and_event_each_have_an_explanation() {
     let manifest = manifest();
     for name in manifest.default_permissions.keys() {
-        assert_ne!(reason(name), "", "{name}");
+        assert_ne!(permission_reason(name), "", "{name}");
     }
     for event in &manifest.default_events {
-        assert_ne!(heard_by(event), "", "{event}");
+        assert_ne!(event_meaning(event), "", "{event}");
     }
 }
 
 #[test]
-fn the_manifest_has_the_services_own_addresses_and_an_organisations_name() {
+fn manifest_contains_the_services_addresses_and_the_organisations_name() {
     let manifest =
         manifest_for(&"https://m.example/x/".parse().unwrap(), Some("a-very-long-organisation-name"));
     assert_eq!(manifest.hook_attributes.url, "https://m.example/x/webhooks/github");
@@ -38,19 +38,22 @@ fn the_manifest_has_the_services_own_addresses_and_an_organisations_name() {
 }
 
 #[test]
-fn the_page_is_exposed_where_a_stranger_could_reach_it() {
+fn page_is_exposed_if_a_stranger_can_reach_it() {
     let github = "https://github.com";
-    assert!(!place(None, "127.0.0.1:8080", github).is_exposed());
-    assert!(!place(Some("http://localhost:8080"), "127.0.0.1:8080", github).is_exposed());
-    assert!(place(Some("https://m.example"), "127.0.0.1:8080", github).is_exposed(), "a proxy is before it");
-    assert!(place(None, "0.0.0.0:8080", github).is_exposed());
-    assert_eq!(place(None, "127.0.0.1:8080", github).base(), None, "GitHub could not reach it");
-    let own = place(None, "0.0.0.0:8080", "http://127.0.0.1:99");
+    assert!(!install_config(None, "127.0.0.1:8080", github).is_exposed());
+    assert!(!install_config(Some("http://localhost:8080"), "127.0.0.1:8080", github).is_exposed());
+    assert!(
+        install_config(Some("https://m.example"), "127.0.0.1:8080", github).is_exposed(),
+        "a proxy is in front of it"
+    );
+    assert!(install_config(None, "0.0.0.0:8080", github).is_exposed());
+    assert_eq!(install_config(None, "127.0.0.1:8080", github).base(), None, "GitHub cannot reach it");
+    let own = install_config(None, "0.0.0.0:8080", "http://127.0.0.1:99");
     assert_eq!(own.base().unwrap().as_str(), "http://127.0.0.1:8080/");
 }
 
 #[test]
-fn the_first_page_says_what_is_asked_why_and_what_comes_next() {
+fn first_page_explains_permissions_and_the_next_steps() {
     let base = "https://mend.example.org".parse().unwrap();
     let page = page::start(&page::Start {
         manifest: &manifest_for(&base, None),
@@ -58,7 +61,7 @@ fn the_first_page_says_what_is_asked_why_and_what_comes_next() {
         web_url: &"https://github.com".parse().unwrap(),
         organisation: None,
         setup: "/setup",
-        kept: &CredentialSink::InDataDir.described(Path::new("/var/lib/mendwright")),
+        credentials: &CredentialSink::InDataDir.location(Path::new("/var/lib/mendwright")),
         on_disk: true,
         interrupted: false,
     });
@@ -78,19 +81,19 @@ fn the_first_page_says_what_is_asked_why_and_what_comes_next() {
     <h2>What it asks GitHub for</h2>
     <table>
     <tr><th>Permission</th><th>Level</th><th>Why</th></tr>
-    <tr><td>checks</td><td>write</td><td>to show a check on its own branch</td></tr>
-    <tr><td>contents</td><td>write</td><td>to fetch the code, and to push a branch of its own (agent-fix/…)</td></tr>
+    <tr><td>checks</td><td>write</td><td>to show a check on its own branches</td></tr>
+    <tr><td>contents</td><td>write</td><td>to fetch the code, and to push branches of its own (agent-fix/…)</td></tr>
     <tr><td>issues</td><td>write</td><td>to read the labelled issue, and to report on it</td></tr>
-    <tr><td>metadata</td><td>read</td><td>to see the repository, and whether whoever put the label on may ask for work</td></tr>
+    <tr><td>metadata</td><td>read</td><td>to see the repository, and whether the person who added the label may ask for work</td></tr>
     <tr><td>pull requests</td><td>write</td><td>to open a draft pull request, and to keep it up to date</td></tr>
     </table>
-    <p>It hears of these events: <code>issues</code> (a label is put on or taken off, an issue is closed), <code>issue_comment</code> (somebody writes a comment), <code>pull_request</code> (a pull request is closed), <code>pull_request_review</code> (a review is submitted), <code>pull_request_review_comment</code> (a line of a pull request is commented on), <code>check_run</code> (a check of others fails on a pull request of ours), <code>delete</code> (a branch is deleted).</p>
-    <p class="soft">Not asked for: workflows, administration, secrets. GitHub itself then refuses any change of your workflows.</p>
+    <p>It receives these events: <code>issues</code> (a label is added or removed, an issue is closed), <code>issue_comment</code> (somebody comments), <code>pull_request</code> (a pull request is closed), <code>pull_request_review</code> (a review is submitted), <code>pull_request_review_comment</code> (somebody comments on a line of a pull request), <code>check_run</code> (another App&#39;s check fails on one of its pull requests), <code>delete</code> (a branch is deleted).</p>
+    <p class="soft">It does not ask for workflows, administration or secrets, so GitHub itself refuses any change of your workflows.</p>
     <h2>What happens next</h2>
     <ol>
-    <li>GitHub (github.com) shows the new App. Its name is unique there: change it if it is taken, then confirm.</li>
-    <li>GitHub sends you back here. Mendwright fetches the App's key and secrets and stores them in <code>/var/lib/mendwright/github-app.json</code>, for its own account only (mode 0600).</li>
-    <li>You choose the repositories. The service works at once, without a restart.</li>
+    <li>GitHub (github.com) shows the new App. Its name must be unique: change it if it is taken, then confirm.</li>
+    <li>GitHub sends you back here. Mendwright fetches the App's key and secrets and stores them in <code>/var/lib/mendwright/github-app.json</code>, readable by its own account only (mode 0600).</li>
+    <li>You choose the repositories. The service starts to work without a restart.</li>
     </ol>
     <div class="box">
     <form method="post" action="https://github.com/settings/apps/new?state=STATE">
@@ -104,7 +107,7 @@ fn the_first_page_says_what_is_asked_why_and_what_comes_next() {
     <input type="text" id="organisation" name="organisation" value="" maxlength="39" placeholder="its name on GitHub" autocomplete="off">
     <button type="submit" class="plain">Use it</button>
     </form>
-    <p class="soft">If GitHub says that the configuration is invalid: the event address above must be one that GitHub can reach (<code>server.public_url</code>), and an organisation's Apps are registered by its owners.</p>
+    <p class="soft">If GitHub says that the configuration is invalid: GitHub must be able to reach the event address above (<code>server.public_url</code>), and only owners register an organisation's Apps.</p>
     </main>
     </body>
     </html>

@@ -1,5 +1,5 @@
-//! Whether a provider can be reached and takes our key, asked by its list of models: that costs
-//! nothing.
+//! Checks whether a provider can be reached and accepts the key, by requesting its list of models, which
+//! is free.
 
 use std::time::Duration;
 
@@ -10,29 +10,29 @@ use super::connection::{InvalidModelConfig, ModelConfig, Provider, checked_url, 
 
 /// For the whole exchange.
 const TIME_MAX: Duration = Duration::from_secs(20);
-/// Lists of a thousand models are shorter.
+/// A list of a thousand models is shorter.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// What the provider said.
+/// The result of the check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProviderAccess {
-    /// It lists the model.
+    /// The provider lists the model.
     Listed,
-    /// It takes the key and does not list the model; some servers list under other names.
+    /// The provider accepts the key and does not list the model; some servers list other names.
     NotListed {
-        /// Some of those that it lists.
+        /// Some of the models that it lists.
         some: Vec<String>,
     },
-    /// It takes the key, or wants none, and has no such list.
+    /// The provider accepts the key, or needs none, and has no such list.
     NoList,
-    /// It refuses the key.
+    /// The provider refuses the key.
     KeyRefused {
         /// HTTP status.
         status: u16,
     },
-    /// It cannot be reached, or has trouble.
+    /// The provider cannot be reached, or fails.
     Unreachable {
-        /// What went wrong, in words.
+        /// What went wrong.
         why: String,
     },
 }
@@ -47,7 +47,7 @@ struct Entry {
     id: String,
 }
 
-/// Asks for the list of models.
+/// Requests the list of models.
 /// Sources: docs.anthropic.com, "List Models"; platform.openai.com, "List models".
 pub async fn check_access(config: &ModelConfig) -> Result<ProviderAccess, InvalidModelConfig> {
     let (mut url, shown) = checked_url(config.url.as_ref(), config.provider)?;
@@ -62,7 +62,7 @@ pub async fn check_access(config: &ModelConfig) -> Result<ProviderAccess, Invali
         Provider::Anthropic | Provider::OpenAi => format!("{base}/models"),
     });
     if config.provider == Provider::Anthropic {
-        // Twenty at a time otherwise.
+        // The default page has twenty models.
         url.set_query(Some("limit=1000"));
     }
     let unreachable = |error: reqwest::Error| ProviderAccess::Unreachable { why: describe(&error) };
@@ -90,11 +90,11 @@ pub async fn check_access(config: &ModelConfig) -> Result<ProviderAccess, Invali
     if data.iter().any(|entry| entry.id == config.name) {
         return Ok(ProviderAccess::Listed);
     }
-    const SOME: usize = 5;
-    Ok(ProviderAccess::NotListed { some: data.into_iter().take(SOME).map(|entry| entry.id).collect() })
+    const SHOWN_MAX: usize = 5;
+    Ok(ProviderAccess::NotListed { some: data.into_iter().take(SHOWN_MAX).map(|entry| entry.id).collect() })
 }
 
-/// The innermost cause says most; the address is left out.
+/// The innermost cause says most, and does not contain the URL.
 fn describe(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {

@@ -1,4 +1,4 @@
-//! From configuration to a model: checks the address and the key, and builds the HTTP client.
+//! Connects to a configured model: checks the URL and the key, and builds the HTTP client.
 
 use std::sync::Arc;
 
@@ -10,65 +10,27 @@ use url::Url;
 
 use super::anthropic::Anthropic;
 use super::exchange::{Exchange, ExchangeLimits};
-use super::failure::Asked;
-use super::openai::OpenAi;
+use super::failure::Target;
+use super::openai::{OpenAi, OutputLimitParameter};
 use super::{Model, RetryPolicy, known_price};
 use crate::domain::Price;
 
-/// Whose wire format is spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// Anthropic's Messages.
-    Anthropic,
-    /// OpenAI's Chat Completions, which many servers speak.
-    OpenAi,
-}
+pub use crate::domain::ModelProvider as Provider;
 
-impl Provider {
-    /// The provider's own address.
-    pub fn default_url(self) -> &'static str {
-        match self {
-            Self::Anthropic => "https://api.anthropic.com",
-            Self::OpenAi => "https://api.openai.com/v1",
-        }
-    }
-
-    /// The name used in configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Anthropic => "anthropic",
-            Self::OpenAi => "openai",
-        }
-    }
-}
-
-/// How a Chat Completions server wants the output limit to be called.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutputLimitParameter {
-    /// OpenAI's present name. A server that says it does not know it is asked again with the old
-    /// one.
-    #[default]
-    MaxCompletionTokens,
-    /// The old name, for servers that silently ignore the present one.
-    MaxTokens,
-}
-
-/// Everything needed to talk to one model.
+/// The configuration of one model.
 #[derive(Debug, Clone)]
 pub struct ModelConfig {
     /// Whose wire format.
     pub provider: Provider,
-    /// Base address; `None` for the provider's own. For OpenAI's format it ends in `/v1` as a rule.
+    /// The base URL; `None` for the provider's own. With OpenAI's format it usually ends in `/v1`.
     pub url: Option<Url>,
-    /// The key. May be empty only for a server at a configured address that wants none.
+    /// The key. It may be empty only for a server at a configured URL that needs none.
     pub api_key: SecretString,
-    /// The model's name as the provider knows it.
+    /// The model's name at the provider.
     pub name: String,
-    /// Its price; `None` takes it from the built-in table, where it is known.
+    /// Its price; `None` for the price of the built-in table, if there is one.
     pub price: Option<Price>,
-    /// For OpenAI's format: the name of the output limit.
+    /// With OpenAI's format: the parameter for the output limit.
     pub output_limit_parameter: OutputLimitParameter,
     /// How failures are retried.
     pub retry: RetryPolicy,
@@ -77,7 +39,7 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// A configuration with defaults for everything else.
+    /// A configuration with defaults for the rest.
     pub fn new(provider: Provider, name: impl Into<String>, api_key: SecretString) -> Self {
         Self {
             provider,
@@ -101,7 +63,7 @@ pub enum InvalidModelConfig {
         /// Which provider.
         provider: &'static str,
     },
-    /// No key, and the address is one that needs one.
+    /// No key, although the URL needs one.
     #[error(
         "no API key is configured for the model provider at {url}; set the model's API key (MENDWRIGHT_MODEL_API_KEY)"
     )]
@@ -109,7 +71,7 @@ pub enum InvalidModelConfig {
         /// Its address.
         url: String,
     },
-    /// A key that cannot be sent.
+    /// The key cannot be sent.
     #[error(
         "the API key for the model provider at {url} has characters that no key has (line breaks?); set it again"
     )]
@@ -117,7 +79,7 @@ pub enum InvalidModelConfig {
         /// Its address.
         url: String,
     },
-    /// An address that cannot be used.
+    /// The URL cannot be used.
     #[error("the model provider's address {url} cannot be used: {why}")]
     UnusableUrl {
         /// The address, without credentials.
@@ -135,7 +97,7 @@ pub enum InvalidModelConfig {
     },
 }
 
-/// Checks the configuration and gives the model. Makes no request.
+/// Checks the configuration and returns the model. Sends no request.
 pub fn connect(config: ModelConfig) -> Result<Arc<dyn Model>, InvalidModelConfig> {
     let provider = config.provider;
     let name = config.name.trim().to_owned();
@@ -156,7 +118,7 @@ pub fn connect(config: ModelConfig) -> Result<Arc<dyn Model>, InvalidModelConfig
         endpoint: endpoint(base, provider),
         headers,
         key: SecretString::from(key.to_owned()),
-        asked: Asked { url: shown, model: name.clone() },
+        target: Target { url: shown, model: name.clone() },
         limits: config.limits,
     };
     let price = config.price.or_else(|| known_price(&name));
@@ -168,7 +130,7 @@ pub fn connect(config: ModelConfig) -> Result<Arc<dyn Model>, InvalidModelConfig
     })
 }
 
-/// The base address to use, and as it may be shown.
+/// The base URL, and the same URL without anything secret.
 pub(super) fn checked_url(
     url: Option<&Url>,
     provider: Provider,
@@ -179,7 +141,7 @@ pub(super) fn checked_url(
     };
     let mut shown = url.clone();
     let has_credentials = !url.username().is_empty() || url.password().is_some();
-    // Neither can fail for an address that has a host, and without one it is refused below.
+    // Neither can fail for a URL with a host, and a URL without one is refused below.
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
     shown.set_query(None);
@@ -200,7 +162,7 @@ pub(super) fn checked_url(
     }
 }
 
-/// `{base}/v1/messages` or `{base}/chat/completions`; a base with `/v1` is right for both.
+/// `{base}/v1/messages` or `{base}/chat/completions`; both accept a base with `/v1`.
 fn endpoint(mut base: Url, provider: Provider) -> Url {
     let path = base.path().trim_end_matches('/').to_owned();
     let path = match provider {
@@ -212,7 +174,7 @@ fn endpoint(mut base: Url, provider: Provider) -> Url {
     base
 }
 
-/// The headers of every request; `None` where the key cannot be in a header.
+/// The headers of every request; `None` if the key cannot be in a header.
 pub(super) fn headers(provider: Provider, key: &str) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -238,8 +200,8 @@ pub(super) fn headers(provider: Provider, key: &str) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// No redirects, or a key would travel on; no compression, which holds events back; and no proxy
-/// for a server on this machine.
+/// Without redirects, which could send the key to another host; without compression, which delays events;
+/// and without a proxy for a server on this machine.
 pub(super) fn http_client(base: &Url, limits: ExchangeLimits) -> reqwest::Result<reqwest::Client> {
     let builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -265,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_with_and_without_v1_lead_to_the_same_endpoint() {
+    fn urls_with_and_without_v1_have_the_same_endpoint() {
         let at = |url: &str, provider| endpoint(url.parse().unwrap(), provider).to_string();
         for base in
             ["https://p.example", "https://p.example/", "https://p.example/v1", "https://p.example/v1/"]
@@ -277,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_said_before_the_first_request_and_never_shows_the_secret() {
+    fn invalid_configuration_is_rejected_without_showing_the_secret() {
         let error = |config| connect(config).err().expect("it was accepted").to_string();
         let messages = [
             error(ModelConfig::new(Provider::Anthropic, " ", SecretString::from("k"))),
@@ -301,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_sensitive_in_the_headers_and_may_be_missing_for_a_server_of_ones_own() {
+    fn key_is_marked_sensitive_and_optional_for_a_configured_url() {
         for provider in [Provider::Anthropic, Provider::OpenAi] {
             assert!(!format!("{:?}", headers(provider, "hidden-key")).contains("hidden"));
             assert!(connect(config(provider, "http://127.0.0.1:11434/v1", "")).is_ok());
@@ -309,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_price_is_taken_before_the_table() {
+    fn configured_price_takes_precedence_over_the_table() {
         let own = Price::flat(1.0, 2.0, 0.5, 1.0);
         let named = |price| ModelConfig {
             name: "claude-opus-4-5".into(),

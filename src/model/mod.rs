@@ -21,46 +21,47 @@ mod prices;
 mod retry;
 
 pub use access::{ProviderAccess, check_access};
-pub use connection::{InvalidModelConfig, ModelConfig, OutputLimitParameter, Provider, connect};
+pub use connection::{InvalidModelConfig, ModelConfig, Provider, connect};
 pub use contexts::context_tokens;
 pub use exchange::ExchangeLimits;
+pub use openai::OutputLimitParameter;
 pub use prices::known_price;
 pub use retry::RetryPolicy;
 
 /// A language model that can call tools.
 #[async_trait]
 pub trait Model: Send + Sync {
-    /// The name the provider knows it by.
+    /// Its name at the provider.
     fn name(&self) -> &str;
 
-    /// Its price, where known.
+    /// Its price, if it is known.
     fn price(&self) -> Option<Price>;
 
-    /// One call. The reply is complete or an error: a stream that was cut never yields a reply.
+    /// One call. The result is a complete reply or an error: a truncated stream never yields a reply.
     ///
-    /// What certainly cost nothing (no connection, an error status) is tried again here. What may
-    /// have been billed is not: it ends the call as [`ModelError::Interrupted`], for another attempt
-    /// needs money of its own.
+    /// A failure that certainly cost nothing (no connection, an error status) is retried here. One that may
+    /// have been billed ends the call as [`ModelError::Interrupted`], because a retry needs a budget
+    /// reservation of its own.
     async fn complete(&self, request: &ModelRequest) -> Result<ModelReply, ModelError>;
 }
 
-/// What a model is asked.
+/// A request to a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelRequest {
     /// The system prompt; the same for a whole job, so that providers can cache it.
     pub system: String,
     /// The conversation, oldest first.
     pub messages: Vec<Message>,
-    /// The last message that is shown other than it was said, if there is one: all up to it stays as
-    /// it is for many calls, and is worth a mark of its own in a provider's cache.
+    /// The last message that is shown in shortened form, if there is one. Everything up to it stays the same
+    /// for many calls, so it gets a cache breakpoint of its own.
     pub anchor: Option<usize>,
     /// The tools it may call; the same for a whole job.
     pub tools: Arc<[ToolSpec]>,
-    /// The most it may answer with.
+    /// The longest reply, in tokens.
     pub output_tokens_max: u32,
 }
 
-/// What a model answered.
+/// A model's reply.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelReply {
     /// Text and tool calls, in order.
@@ -73,11 +74,11 @@ pub struct ModelReply {
     pub model: String,
 }
 
-/// Why there is no reply. Nothing was billed, unless it is [`Interrupted`](Self::Broken).
+/// Why there is no reply. Nothing was billed, except for [`Interrupted`](Self::Interrupted).
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// The provider cannot be reached, is overloaded, or limits us; every retry was used.
-    #[error("the model provider at {url} cannot answer after {attempts} attempts: {detail}")]
+    /// The provider cannot be reached, is overloaded, or limits us, and no retries are left.
+    #[error("the model provider at {url} is unavailable after {attempts} attempts: {detail}")]
     Unavailable {
         /// Base address.
         url: String,
@@ -86,49 +87,49 @@ pub enum ModelError {
         /// The last failure.
         detail: String,
     },
-    /// An answer was under way, or may have been, and did not come to its end: the stream was cut,
-    /// fell silent, or turned into nonsense.
-    #[error("the model provider at {url} broke off its answer: {detail}")]
+    /// A response had begun, or may have, and was not completed: the stream was cut off, sent no more data,
+    /// or became invalid.
+    #[error("the model provider at {url} interrupted its response: {detail}")]
     Interrupted {
         /// Base address.
         url: String,
         /// What happened.
         detail: String,
-        /// The tokens that the provider counted before, and of the output at least what was
-        /// received; `None` where it counted nothing, and may bill up to the worst case.
+        /// The tokens that the provider had counted, and at least the output that was received; `None` if it
+        /// counted nothing and may bill up to the worst case.
         usage: Option<Usage>,
-        /// How long to wait before it is asked again; `None` where that would end the same way.
+        /// How long to wait before a retry; `None` if a retry would fail too.
         retry_after: Option<Duration>,
     },
-    /// The conversation is longer than the model can read.
+    /// The conversation is longer than the model's context.
     #[error("the conversation is too long for {model}: {detail}")]
     ContextOverflow {
         /// The model.
         model: String,
-        /// The provider's words.
+        /// The provider's message.
         detail: String,
     },
-    /// Key refused, model unknown, request malformed: trying again will not help.
-    #[error("the model provider at {url} refuses the request ({status}): {detail}")]
+    /// Key refused, model unknown, request malformed: a retry will not help.
+    #[error("the model provider at {url} refused the request (status {status}): {detail}")]
     Refused {
         /// Base address.
         url: String,
         /// HTTP status.
         status: u16,
-        /// The provider's words, cut to 500 characters, and what to do.
+        /// The provider's message, truncated to 500 characters, and what to do.
         detail: String,
     },
 }
 
-/// Bytes of text to a token: 4.09 were measured on code; fewer bytes means a higher estimate.
+/// Bytes of text per token: 4.09 were measured on code; a smaller number gives a higher estimate.
 const BYTES_PER_TOKEN: u64 = 4;
-/// What the estimate may be short by (text that is not English, wire format): a fifth.
+/// The margin of the estimate, for text that is not English and for the wire format: a fifth.
 const ESTIMATE_MARGIN_DIVISOR: u64 = 5;
 /// Tokens that a provider adds around system prompt, tools and messages.
 const FRAMING_TOKENS: u64 = 500;
 
-/// The most that a call with this request can take: its estimated input with a margin, and all the
-/// output it allows.
+/// The most that a call with this request can cost: its estimated input with a margin, and its longest
+/// output.
 pub fn worst_case(request: &ModelRequest, price: Option<Price>) -> WorstCase {
     let estimate = text_bytes(request).div_ceil(BYTES_PER_TOKEN);
     let input = estimate + estimate.div_ceil(ESTIMATE_MARGIN_DIVISOR) + FRAMING_TOKENS;
@@ -140,13 +141,13 @@ pub fn worst_case(request: &ModelRequest, price: Option<Price>) -> WorstCase {
     }
 }
 
-/// How many bytes of text a request holds, wire format left out.
+/// The bytes of text in a request, without the wire format.
 fn text_bytes(request: &ModelRequest) -> u64 {
     instruction_bytes(&request.system, &request.tools)
         + request.messages.iter().map(message_bytes).sum::<u64>()
 }
 
-/// How many bytes of text system prompt and tools hold.
+/// The bytes of text in the system prompt and the tools.
 pub fn instruction_bytes(system: &str, tools: &[ToolSpec]) -> u64 {
     let tools = tools
         .iter()
@@ -154,7 +155,7 @@ pub fn instruction_bytes(system: &str, tools: &[ToolSpec]) -> u64 {
     (system.len() + tools.sum::<usize>()) as u64
 }
 
-/// How many bytes of text a message holds.
+/// The bytes of text in a message.
 pub fn message_bytes(message: &Message) -> u64 {
     let bytes = match message {
         Message::User { text } => text.len(),
@@ -180,12 +181,19 @@ fn block_bytes(block: &AssistantBlock) -> usize {
     }
 }
 
+/// The span of a call. Its turn is the number of replies in the conversation so far, and the next one.
+fn call_span(provider: &'static str, model: &str, request: &ModelRequest) -> tracing::Span {
+    let replies =
+        request.messages.iter().filter(|message| matches!(message, Message::Assistant { .. })).count();
+    tracing::info_span!("model_call", provider, model, turn = replies + 1)
+}
+
 /// Estimated tokens of a request whose provider did not count them.
 fn estimated_input(request: &ModelRequest) -> u64 {
     text_bytes(request).div_ceil(BYTES_PER_TOKEN)
 }
 
-/// Estimated tokens of an answer, or of what came of it.
+/// Estimated tokens of a reply, or of the part that was received.
 fn estimated_output(blocks: &[AssistantBlock]) -> u64 {
     let bytes: usize = blocks.iter().map(block_bytes).sum();
     (bytes as u64).div_ceil(BYTES_PER_TOKEN)
@@ -196,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_case_covers_the_text_a_margin_and_all_allowed_output() {
+    fn worst_case_covers_the_text_a_margin_and_the_longest_output() {
         let request = ModelRequest {
             anchor: None,
             system: "s".repeat(4_000),

@@ -1,5 +1,5 @@
-//! The price table that the program carries with it. Its figures are in `prices.toml`; the
-//! operator's configuration is asked before it.
+//! The built-in price table. Its figures are in `prices.toml`; the operator's configuration takes
+//! precedence.
 
 use std::sync::LazyLock;
 
@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_of_the_table_is_sound() {
+    fn every_row_of_the_table_is_plausible() {
         let names: Vec<_> = include_str!("prices.toml")
             .lines()
             .filter_map(|line| line.strip_prefix("model = \"")?.strip_suffix('"'))
@@ -35,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn releases_are_priced_as_their_model_and_siblings_are_not() {
+    fn dated_release_has_the_price_of_its_model_and_other_models_do_not() {
         let same = |a, b| assert_eq!(known_price(a).unwrap(), known_price(b).unwrap(), "{a} {b}");
         same("claude-sonnet-4-5", "claude-sonnet-4-5-20250929");
         same("gpt-5", "gpt-5-2025-08-07");

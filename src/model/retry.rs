@@ -1,4 +1,4 @@
-//! Which failures are worth another attempt, how long to wait before it, and when to give up.
+//! Which failures are retried, how long to wait before a retry, and when to give up.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use tokio::time::Instant;
 use super::ModelError;
 use crate::domain::Usage;
 
-/// How a call is retried. Delays are values so that tests can make them short.
+/// How a call is retried. Tests use short delays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Attempts in all, the first included; at least one is made.
+    /// The number of attempts, the first included; at least one is made.
     pub attempts_max: u32,
-    /// Wait after the first failure; doubled after each further one.
+    /// The wait after the first failure. It doubles after each further failure.
     pub delay_first: Duration,
-    /// Longest wait that we choose ourselves.
+    /// The longest wait that we choose ourselves.
     pub delay_max: Duration,
-    /// Longest wait that a provider's `retry-after` can ask for.
+    /// The longest wait that a provider's `retry-after` can request.
     pub retry_after_max: Duration,
     /// All attempts and waits together.
     pub call_time_max: Duration,
 }
 
 impl Default for RetryPolicy {
-    /// Six attempts over about a minute: overload at a provider usually passes in that time. A
-    /// whole call, reasoning included, gets a quarter of an hour.
+    /// Six attempts within about a minute, in which an overload usually ends. A whole call, reasoning
+    /// included, may take a quarter of an hour.
     fn default() -> Self {
         Self {
             attempts_max: 6,
@@ -37,101 +37,103 @@ impl Default for RetryPolicy {
     }
 }
 
-/// What an attempt can come to, beside a reply.
+/// Why an attempt brought no reply.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// It cost nothing and may pass by itself: no connection, overload, rate limit.
-    Passing {
+    /// It cost nothing, and another attempt may succeed: no connection, overload, rate limit.
+    Transient {
         /// What went wrong.
         detail: String,
-        /// How long the provider asks us to wait.
+        /// How long the provider asks to wait.
         retry_after: Option<Duration>,
     },
-    /// It may have been billed: an answer was under way, or may have been.
+    /// It may have been billed: a response had begun, or may have.
     Interrupted {
         /// What went wrong.
         detail: String,
-        /// What the provider counted before.
+        /// The tokens that the provider had counted.
         usage: Option<Usage>,
-        /// Whether another attempt may end better.
-        is_passing: bool,
+        /// Whether another attempt may succeed.
+        is_transient: bool,
     },
-    /// It cost nothing, and another attempt would end the same way.
-    Final(ModelError),
+    /// It cost nothing, and another attempt would fail too.
+    Permanent(ModelError),
 }
 
 impl Failure {
-    /// A failure that may pass, from a provider that names no time.
-    pub(super) fn passing(detail: impl Into<String>) -> Self {
-        Self::Passing { detail: detail.into(), retry_after: None }
+    /// A transient failure, from a provider that names no time to wait.
+    pub(super) fn transient(detail: impl Into<String>) -> Self {
+        Self::Transient { detail: detail.into(), retry_after: None }
     }
 
-    /// The end of an answer that was under way, before anything was counted.
-    pub(super) fn broken(detail: impl Into<String>) -> Self {
-        Self::Interrupted { detail: detail.into(), usage: None, is_passing: true }
+    /// A response that was interrupted before anything was counted.
+    pub(super) fn interrupted(detail: impl Into<String>) -> Self {
+        Self::Interrupted { detail: detail.into(), usage: None, is_transient: true }
     }
 
-    /// The same after some of the answer was read: whatever it is, it may have been billed.
-    pub(super) fn in_an_answer(self, counted: Option<Usage>) -> Self {
-        let (detail, usage, is_passing) = match self {
-            Self::Passing { detail, .. } => (detail, None, true),
-            Self::Interrupted { detail, usage, is_passing } => (detail, usage, is_passing),
-            Self::Final(error) => (error.to_string(), None, false),
+    /// The failure after a part of the response was read: it may have been billed.
+    pub(super) fn after_partial_response(self, counted: Option<Usage>) -> Self {
+        let (detail, usage, is_transient) = match self {
+            Self::Transient { detail, .. } => (detail, None, true),
+            Self::Interrupted { detail, usage, is_transient } => (detail, usage, is_transient),
+            Self::Permanent(error) => (error.to_string(), None, false),
         };
-        Self::Interrupted { detail, usage: usage.or(counted), is_passing }
+        Self::Interrupted { detail, usage: usage.or(counted), is_transient }
     }
 }
 
 impl RetryPolicy {
-    /// Attempts until one succeeds, fails for good, may have been billed, or attempts or time are
-    /// used up.
+    /// Repeats an attempt until it succeeds, fails permanently, may have been billed, or no attempts or time
+    /// are left.
     pub(super) async fn run<T, A, F>(&self, url: &str, mut attempt: A) -> Result<T, ModelError>
     where
         A: FnMut() -> F,
         F: Future<Output = Result<T, Failure>>,
     {
         let deadline = Instant::now() + self.call_time_max;
-        let gave_up = |attempts, detail| ModelError::Unavailable { url: url.to_owned(), attempts, detail };
+        let unavailable =
+            |attempts, detail| ModelError::Unavailable { url: url.to_owned(), attempts, detail };
         let mut attempts = 0;
-        let mut before = String::new();
+        let mut earlier_failure = String::new();
         loop {
             attempts += 1;
             let (detail, retry_after) = match tokio::time::timeout_at(deadline, attempt()).await {
                 Ok(Ok(reply)) => return Ok(reply),
-                Ok(Err(Failure::Final(error))) => return Err(error),
-                Ok(Err(Failure::Passing { detail, retry_after })) => (detail, retry_after),
-                Ok(Err(Failure::Interrupted { detail, usage, is_passing })) => {
+                Ok(Err(Failure::Permanent(error))) => return Err(error),
+                Ok(Err(Failure::Transient { detail, retry_after })) => (detail, retry_after),
+                Ok(Err(Failure::Interrupted { detail, usage, is_transient })) => {
                     let wait = self.delay(attempts, None, random_fraction());
-                    let retry_after = is_passing.then_some(wait);
-                    let detail = format!("{detail}{before}");
+                    let retry_after = is_transient.then_some(wait);
+                    let detail = format!("{detail}{earlier_failure}");
                     return Err(ModelError::Interrupted { url: url.to_owned(), detail, usage, retry_after });
                 }
                 Err(_) => {
-                    let detail = format!("no complete reply within {:?}{before}", self.call_time_max);
+                    let detail =
+                        format!("no complete reply within {:?}{earlier_failure}", self.call_time_max);
                     let url = url.to_owned();
                     return Err(ModelError::Interrupted { url, detail, usage: None, retry_after: None });
                 }
             };
             let delay = self.delay(attempts, retry_after, random_fraction());
             if attempts >= self.attempts_max || Instant::now() + delay >= deadline {
-                return Err(gave_up(attempts, detail));
+                return Err(unavailable(attempts, detail));
             }
             let milliseconds = delay.as_millis() as u64;
-            tracing::warn!(attempt = attempts, milliseconds, %detail, "model call failed, trying again");
-            before = format!("; before that: {detail}");
+            tracing::warn!(attempt = attempts, retry_after_ms = milliseconds, %detail, "model call failed and is retried");
+            earlier_failure = format!("; before that: {detail}");
             tokio::time::sleep(delay).await;
         }
     }
 
-    /// The wait after `failures` failures: what the provider asked for, up to our bound, but never
-    /// less than our own doubled delay, of which a half is random (`fraction` from 0 to 1) so that
-    /// several jobs do not come back together.
+    /// The wait after `failures` failures: what the provider requested, up to our bound, and at least our own
+    /// doubled delay. Half of that delay is random (`fraction` from 0 to 1), so that several jobs do not
+    /// retry together.
     fn delay(&self, failures: u32, retry_after: Option<Duration>, fraction: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(16);
         let ceiling = self.delay_first.saturating_mul(1 << doublings).min(self.delay_max);
         let own = ceiling.mul_f64(0.5 + fraction.clamp(0.0, 1.0) / 2.0);
-        let asked = retry_after.unwrap_or_default().min(self.retry_after_max);
-        own.max(asked)
+        let requested = retry_after.unwrap_or_default().min(self.retry_after_max);
+        own.max(requested)
     }
 }
 
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_double_up_to_their_bound_and_half_of_them_is_random() {
+    fn delay_doubles_up_to_its_bound_and_half_of_it_is_random() {
         let policy = RetryPolicy::default();
         let seconds = |failures, fraction| policy.delay(failures, None, fraction).as_secs_f64();
         assert_eq!([1, 2, 3, 4].map(|n| seconds(n, 1.0)), [2.0, 4.0, 8.0, 16.0]);
@@ -175,16 +177,16 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_the_provider_asks_for_is_kept_but_only_up_to_our_bound() {
+    fn provider_wait_is_respected_up_to_the_bound() {
         let policy = RetryPolicy::default();
-        let wait = |asked| policy.delay(1, Some(Duration::from_secs(asked)), 1.0).as_secs();
+        let wait = |seconds| policy.delay(1, Some(Duration::from_secs(seconds)), 1.0).as_secs();
         assert_eq!(wait(17), 17);
         assert_eq!(wait(0), 2);
         assert_eq!(wait(86_400), 120);
     }
 
     #[test]
-    fn retry_after_is_read_as_seconds_or_as_a_date() {
+    fn retry_after_header_is_read_as_seconds_or_as_a_date() {
         let now: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
         let parse = |text| parse_retry_after(text, now).map(|wait| wait.as_secs_f64());
         assert_eq!(parse("7"), Some(7.0));
@@ -196,8 +198,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn attempts_end_with_success_with_a_final_failure_or_when_used_up() {
-        let passing = || Err(Failure::passing("529"));
+    async fn attempts_end_with_success_a_permanent_failure_or_the_maximum() {
+        let transient = || Err(Failure::transient("529"));
         let run = async |outcomes: Vec<Result<u32, Failure>>| {
             let mut outcomes = outcomes.into_iter();
             let mut made = 0;
@@ -209,36 +211,36 @@ mod tests {
                 .await;
             (made, result)
         };
-        let (made, result) = run(vec![passing(), passing(), Ok(5)]).await;
+        let (made, result) = run(vec![transient(), transient(), Ok(5)]).await;
         assert_eq!((made, result.unwrap()), (3, 5));
 
         let refused =
-            || Failure::Final(ModelError::ContextOverflow { model: "m".into(), detail: "long".into() });
-        let (made, result) = run(vec![passing(), Err(refused())]).await;
+            || Failure::Permanent(ModelError::ContextOverflow { model: "m".into(), detail: "long".into() });
+        let (made, result) = run(vec![transient(), Err(refused())]).await;
         assert_eq!(made, 2);
         assert!(matches!(result, Err(ModelError::ContextOverflow { .. })));
 
-        let (made, result) = run((0..4).map(|_| passing()).collect()).await;
+        let (made, result) = run((0..4).map(|_| transient()).collect()).await;
         assert_eq!(made, 4);
         assert!(matches!(result, Err(ModelError::Unavailable { attempts: 4, .. })));
     }
 
     #[tokio::test]
-    async fn a_call_that_never_ends_is_ended_by_the_bound_on_the_whole_call() {
+    async fn endless_attempt_ends_at_the_bound_on_the_whole_call() {
         let policy = RetryPolicy { call_time_max: Duration::from_millis(5), ..quick() };
         let result: Result<(), _> = policy.run("http://provider", std::future::pending).await;
         assert!(matches!(result, Err(ModelError::Interrupted { usage: None, retry_after: None, .. })));
     }
 
     #[tokio::test]
-    async fn what_may_have_been_billed_is_not_tried_again_here() {
+    async fn interrupted_response_is_not_retried() {
         let mut made = 0;
         let result: Result<(), _> = quick()
             .run("http://provider", || {
                 made += 1;
                 let failure = match made {
-                    1 => Failure::passing("status 529"),
-                    _ => Failure::broken("the stream broke off"),
+                    1 => Failure::transient("status 529"),
+                    _ => Failure::interrupted("the stream was cut off"),
                 };
                 std::future::ready(Err(failure))
             })
@@ -246,6 +248,6 @@ mod tests {
         assert_eq!(made, 2);
         let error = result.unwrap_err();
         assert!(matches!(error, ModelError::Interrupted { usage: None, retry_after: Some(_), .. }));
-        insta::assert_snapshot!(error, @"the model provider at http://provider broke off its answer: the stream broke off; before that: status 529");
+        insta::assert_snapshot!(error, @"the model provider at http://provider interrupted its response: the stream was cut off; before that: status 529");
     }
 }

@@ -68,6 +68,8 @@ pub enum CommandReply<'a> {
     Superseded,
     /// It is refused; why.
     Refused(&'a str),
+    /// It could not be carried out, for this reason.
+    Failed(&'a str),
     /// The comment is on a pull request that is none of ours.
     NotOurs,
     /// What the commands are; with a word that is none.
@@ -119,6 +121,10 @@ fn words(answer: &CommandReply<'_>) -> String {
             "The issue has been taken up anew since; this pull request is not worked on any more.".to_owned()
         }
         CommandReply::Refused(why) => format!("Not done: {}.", inline(&cut(why, 500))),
+        CommandReply::Failed(why) => format!(
+            "This failed and is not tried again: {}. Remove the cause, then give the command again.",
+            inline(&cut(why, 500))
+        ),
         CommandReply::NotOurs => {
             "This is no pull request of mine. I work on issues: give the command there.".to_owned()
         }
@@ -215,6 +221,7 @@ mod tests {
             CommandReply::Released,
             CommandReply::NothingHeld,
             CommandReply::Refused("the issue is locked, says @everyone"),
+            CommandReply::Failed("forbidden by GitHub (reading issue #7): 403 @everyone"),
             CommandReply::NotOurs,
             CommandReply::Help(Some("me`nd")),
             CommandReply::Help(None),
@@ -255,6 +262,9 @@ mod tests {
 
         ---
         Not done: the issue is locked, says ＠everyone.
+
+        ---
+        This failed and is not tried again: forbidden by GitHub (reading issue ＃7): 403 ＠everyone. Remove the cause, then give the command again.
 
         ---
         This is no pull request of mine. I work on issues: give the command there.

@@ -1,13 +1,13 @@
-//! A transcript as a file: JSON Lines, the first line a header, each further line one event. Reads,
-//! writes, digests and describes that format; knows no store and starts nothing.
+//! A transcript as a file: JSON Lines, the first line a header, each further line one event. Reads, writes,
+//! digests and describes that format. Knows no store, and starts nothing.
 //!
 //! # The format, version 1
 //! - The first line is the header ([`Header`]): `format` is `mendwright-transcript`.
 //! - Each further line is `{"sequence": N, "at": "…", "event": {"event": "…", …}}`, numbered from 1
 //!   without gaps. The text of an event is the store's own, byte for byte.
 //! - The schema is `fixtures/schemas/transcript.schema.json` (`mendwright transcript --schema`).
-//! - A reader takes what it does not know: new fields and new kinds of events come without a new
-//!   version. A new version is one that old readers would misread, and they refuse it.
+//! - A reader accepts what it does not know: new fields and new kinds of events come without a new version. A
+//!   new version is one that old readers would misread, so they refuse it.
 //! - The digest of a transcript through event N is the SHA-256 of lines 1 to N without the header,
 //!   each with its line end.
 
@@ -21,11 +21,11 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::{Job, JobId, JobState, RecordedEvent, StoredEvent, TranscriptEvent, Trigger};
 
-/// What the header's `format` says.
+/// The header's `format`.
 pub const FORMAT: &str = "mendwright-transcript";
-/// The version that is written, and the newest that is read.
+/// The version that is written, and the newest one that is read.
 pub const VERSION: u32 = 1;
-/// Larger files are refused: a job's longest transcript has some megabytes.
+/// Larger files are refused: the longest transcript of a job has a few megabytes.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// The first line of a transcript file.
@@ -42,7 +42,7 @@ pub struct Header {
     /// When the job was recorded.
     #[schemars(with = "String")]
     pub created_at: Timestamp,
-    /// Who asked for what, where; with the issue as it was then.
+    /// Who asked for what and where, with the issue as it was then.
     pub trigger: Trigger,
 }
 
@@ -55,7 +55,7 @@ pub struct Recording {
     pub events: Vec<StoredEvent>,
 }
 
-/// A file that is no transcript, or not one that can be read.
+/// A file that is not a readable transcript.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidRecording {
     /// It cannot be opened, or is too large.
@@ -66,7 +66,7 @@ pub enum InvalidRecording {
         /// Why.
         why: String,
     },
-    /// A line is not as it must be.
+    /// A line does not have the format.
     #[error("line {line} of the transcript: {why}")]
     Line {
         /// From 1.
@@ -93,8 +93,8 @@ impl Recording {
     /// Reads a file.
     ///
     /// # Errors
-    /// It cannot be read, or a line of it is not as it must be. An event that this version does not
-    /// know is no error.
+    /// It cannot be read, or a line does not have the format. An event that this version does not know is not
+    /// an error.
     pub fn load(path: &Path) -> Result<Self, InvalidRecording> {
         let unreadable = |why: String| InvalidRecording::Unreadable { path: path.display().to_string(), why };
         let bytes = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
@@ -110,16 +110,16 @@ impl Recording {
     /// As [`Recording::load`].
     pub fn parse(text: &str) -> Result<Self, InvalidRecording> {
         let mut lines = text.lines().enumerate();
-        let wrong = |index: usize, why: String| InvalidRecording::Line { line: index + 1, why };
-        let (_, first) = lines.next().ok_or_else(|| wrong(0, "the file is empty".to_owned()))?;
-        let header = read_header(first).map_err(|why| wrong(0, why))?;
+        let invalid = |index: usize, why: String| InvalidRecording::Line { line: index + 1, why };
+        let (_, first) = lines.next().ok_or_else(|| invalid(0, "the file is empty".to_owned()))?;
+        let header = read_header(first).map_err(|why| invalid(0, why))?;
         let mut events: Vec<StoredEvent> = Vec::new();
         for (index, line) in lines {
-            let event = read_event(line).map_err(|why| wrong(index, why))?;
+            let event = read_event(line).map_err(|why| invalid(index, why))?;
             let expected = events.len() as u64 + 1;
             if event.sequence != expected {
-                let why = format!("it is event {}, and event {expected} has to come here", event.sequence);
-                return Err(wrong(index, why));
+                let why = format!("it has event {}, but event {expected} comes next", event.sequence);
+                return Err(invalid(index, why));
             }
             events.push(event);
         }
@@ -149,22 +149,22 @@ impl Recording {
     }
 
     /// The events that this version knows.
-    pub fn known(&self) -> Vec<RecordedEvent> {
+    pub fn known_events(&self) -> Vec<RecordedEvent> {
         self.events.iter().filter_map(StoredEvent::parsed).collect()
     }
 
     /// The events that this version does not know.
-    pub fn unknown(&self) -> Vec<&StoredEvent> {
+    pub fn unknown_events(&self) -> Vec<&StoredEvent> {
         self.events.iter().filter(|event| event.parsed().is_none()).collect()
     }
 
-    /// SHA-256 of the events up to and including number `through`, in hexadecimal; `None` where
-    /// there are not so many.
+    /// The SHA-256 of the events up to and including number `through`, in hexadecimal; `None`: there are fewer
+    /// events.
     pub fn digest(&self, through: u64) -> Option<String> {
         digest(&self.events, through)
     }
 
-    /// The job, as far as its transcript tells of it.
+    /// The job, as far as its transcript describes it.
     pub fn job(&self) -> Job {
         let mut job = Job {
             id: self.header.job,
@@ -175,7 +175,7 @@ impl Recording {
             created_at: self.header.created_at,
             updated_at: self.header.created_at,
         };
-        for recorded in self.known() {
+        for recorded in self.known_events() {
             match recorded.event {
                 TranscriptEvent::StateChanged { state } => (job.state, job.updated_at) = (state, recorded.at),
                 TranscriptEvent::Ended { outcome } => {
@@ -189,7 +189,7 @@ impl Recording {
     }
 }
 
-/// SHA-256 of the first `through` of `events`, in hexadecimal; `None` where there are not so many.
+/// The SHA-256 of the first `through` of `events`, in hexadecimal; `None`: there are fewer events.
 pub fn digest(events: &[StoredEvent], through: u64) -> Option<String> {
     let counted = events.get(..usize::try_from(through).ok()?)?;
     let mut hash = Sha256::new();
@@ -200,7 +200,7 @@ pub fn digest(events: &[StoredEvent], through: u64) -> Option<String> {
     Some(hex::encode(hash.finalize()))
 }
 
-/// JSON Schema of each line of a file.
+/// The JSON Schema of each line of a file.
 pub fn schema() -> Value {
     /// A line of a Mendwright transcript, version 1.
     #[derive(JsonSchema)]
@@ -240,7 +240,7 @@ fn read_header(line: &str) -> Result<Header, String> {
         version: u32,
     }
     let kind: Kind = serde_json::from_str(line)
-        .map_err(|error| format!("it has to be the header of a transcript ({error})"))?;
+        .map_err(|error| format!("it must be the header of a transcript ({error})"))?;
     if kind.format != FORMAT {
         return Err(format!("its format is {:?}, not {FORMAT}", kind.format));
     }
@@ -262,9 +262,9 @@ fn read_event(line: &str) -> Result<StoredEvent, String> {
     }
     let read: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
     if !read.event["event"].is_string() {
-        return Err("its event does not say what kind it is".to_owned());
+        return Err("its event has no kind".to_owned());
     }
-    // As it was written, so that its digest is the same; what was written otherwise is made so.
+    // The text as it was written, so that the digest is the same. Other spellings are normalised.
     let prefix = StoredEvent::prefix(read.sequence, read.at);
     let verbatim = line.strip_prefix(prefix.as_str()).and_then(|rest| rest.strip_suffix('}'));
     let event = verbatim.map_or_else(|| read.event.to_string(), str::to_owned);

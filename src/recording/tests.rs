@@ -32,7 +32,7 @@ const NOTE: &str = r#"{"event":"note","text":"x"}"#;
 const LATER: &str = r#"{"event":"teleported","to":[1, 2.50]}"#;
 
 #[test]
-fn what_was_written_is_read_back_byte_for_byte() {
+fn written_transcript_is_read_back_byte_for_byte() {
     let written = recording(&[NOTE, LATER]);
     let read = Recording::parse(&written.to_text()).unwrap();
     assert_eq!(read, written);
@@ -44,14 +44,14 @@ fn what_was_written_is_read_back_byte_for_byte() {
 }
 
 #[test]
-fn an_event_of_a_later_version_is_kept_apart_and_is_no_error() {
+fn event_of_a_later_version_is_separate_and_not_an_error() {
     let read = Recording::parse(&recording(&[NOTE, LATER]).to_text()).unwrap();
-    assert_eq!((read.known().len(), read.unknown().len()), (1, 1));
-    assert_eq!(read.unknown()[0].event, LATER);
+    assert_eq!((read.known_events().len(), read.unknown_events().len()), (1, 1));
+    assert_eq!(read.unknown_events()[0].event, LATER);
 }
 
 #[test]
-fn the_digest_is_over_the_events_up_to_a_number() {
+fn digest_covers_the_events_up_to_a_number() {
     let two = recording(&[NOTE, LATER]);
     assert_eq!(two.digest(1), recording(&[NOTE]).digest(1));
     assert_ne!(two.digest(1), two.digest(2));
@@ -61,26 +61,26 @@ fn the_digest_is_over_the_events_up_to_a_number() {
 }
 
 #[test]
-fn a_file_that_is_no_transcript_is_refused_with_the_line() {
+fn invalid_transcript_is_an_error_that_names_the_line() {
     let good = recording(&[NOTE, NOTE]).to_text();
     let lines: Vec<&str> = good.lines().collect();
     let newer = lines[0].replace("\"version\":1", "\"version\":2");
     let gap = format!("{}\n{}\n", lines[0], lines[2]);
     let files = ["", "hello", lines[1], &newer, &gap, &good[..good.len() - 9]];
-    let said: Vec<String> =
+    let errors: Vec<String> =
         files.iter().map(|text| Recording::parse(text).unwrap_err().to_string()).collect();
-    insta::assert_snapshot!(said.join("\n"), @"
+    insta::assert_snapshot!(errors.join("\n"), @"
     line 1 of the transcript: the file is empty
-    line 1 of the transcript: it has to be the header of a transcript (expected value at line 1 column 1)
-    line 1 of the transcript: it has to be the header of a transcript (missing field `format` at line 1 column 82)
+    line 1 of the transcript: it must be the header of a transcript (expected value at line 1 column 1)
+    line 1 of the transcript: it must be the header of a transcript (missing field `format` at line 1 column 82)
     line 1 of the transcript: the format has version 2, and this mendwright reads up to 1; use a newer one
-    line 2 of the transcript: it is event 2, and event 1 has to come here
+    line 2 of the transcript: it has event 2, but event 1 comes next
     line 3 of the transcript: EOF while parsing a string at line 1 column 74
     ");
 }
 
 #[test]
-fn each_line_keeps_to_the_schema() {
+fn line_matches_the_schema() {
     let schema = jsonschema::validator_for(&schema()).unwrap();
     for line in recording(&[NOTE, LATER]).to_text().lines() {
         let line: Value = serde_json::from_str(line).unwrap();

@@ -1,8 +1,7 @@
-//! Canaries: values of no use that stand where only a break-out finds them. Whoever has one has
-//! read this process' data directory; so nothing that holds one leaves.
+//! Canaries: useless values in a place that only a sandbox escape can read. Text that contains one shows
+//! that this process' data directory was read, so it is never published.
 //!
-//! There are none inside sandboxes: what is in a sandbox is no secret, and a test may well print
-//! its whole environment.
+//! There are none inside sandboxes: nothing there is secret, and a test may print its whole environment.
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,35 +11,36 @@ use secrecy::SecretString;
 
 use super::known::{SecretKind, register};
 
-/// Beside the store, by a name that somebody who looks for credentials opens.
+/// Beside the store, with a name that attracts a search for credentials.
 const FILE: &str = "credentials.json";
-/// Longer files are not ours.
+/// A longer file is not ours.
 const BYTES_MAX: u64 = 4096;
-/// What stands before the value: a token's prefix that nobody gives out.
+/// The value's prefix: it looks like a token's, but nobody issues such tokens.
 const PREFIX: &str = "mwt_";
 
 /// A canary that was planted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Canary {
-    /// The file that it stands in.
+    /// The file that contains it.
     pub file: PathBuf,
 }
 
-/// Plants a canary in the data directory, or finds the one that stands there: a job that a killed
-/// process began may have met it. From now on nothing that holds it leaves.
+/// Plants a canary in the data directory, or registers the existing one, which a job of an earlier process
+/// may have read. From now on nothing that contains it is published.
 ///
 /// # Errors
 /// The file cannot be read or written.
 pub fn plant(data_dir: &Path) -> std::io::Result<Canary> {
     let file = data_dir.join(FILE);
-    let value = match found(&file)? {
+    let value = match existing(&file)? {
         Some(value) => value,
         None => {
             let value = format!("{PREFIX}{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
             let text = format!("{{\"token\": \"{value}\"}}\n");
             let _ = std::fs::remove_file(&file);
-            let mut made = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&file)?;
-            made.write_all(text.as_bytes())?;
+            let mut created =
+                std::fs::File::options().write(true).create_new(true).mode(0o600).open(&file)?;
+            created.write_all(text.as_bytes())?;
             value
         }
     };
@@ -48,7 +48,7 @@ pub fn plant(data_dir: &Path) -> std::io::Result<Canary> {
     Ok(Canary { file })
 }
 
-fn found(file: &Path) -> std::io::Result<Option<String>> {
+fn existing(file: &Path) -> std::io::Result<Option<String>> {
     match std::fs::metadata(file) {
         Ok(metadata) if metadata.is_file() && metadata.len() <= BYTES_MAX => {}
         Ok(_) => return Ok(None),
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_canary_is_planted_once_and_never_leaves() {
+    fn canary_is_planted_once_and_found_in_texts() {
         let directory = tempfile::tempdir().unwrap();
         let canary = plant(directory.path()).unwrap();
         let text = std::fs::read_to_string(&canary.file).unwrap();

@@ -1,14 +1,14 @@
-//! The gate: what is about to leave is looked through, and what was found is told. Decides nothing
-//! else, changes nothing.
+//! The secret gate: scans what is about to be published and reports what it finds. Decides and changes
+//! nothing.
 
 use super::known::{Known, known};
 use super::rules;
 use crate::domain::{SecretFinding, SecretLocation};
 
-/// Findings beyond this are not told: one is enough to refuse.
+/// The most findings that are reported: one is enough to block.
 const FINDINGS_MAX: usize = 20;
 
-/// What a change adds to a file.
+/// The text that a change adds to a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AddedText {
     /// The file.
@@ -17,74 +17,73 @@ pub struct AddedText {
     pub is_new_name: bool,
     /// The added lines, each with its number in the new file.
     pub lines: Vec<(u32, Vec<u8>)>,
-    /// What the base has in the same file: what stands there already is not the change's fault.
+    /// The same file in the base: what it contains already was not added by the change.
     pub before: Vec<u8>,
 }
 
-/// What must not leave in a text that people read. What only looks like a secret is not told: it is
-/// taken out of texts before they are sent.
+/// The known secrets in a text that people read. Text that only looks like a secret is not reported: it is
+/// redacted before the text is sent.
 pub fn scan_text(of: &str, text: &str) -> Vec<SecretFinding> {
-    examine_text_with(&known(), of, text)
+    scan_text_with(&known(), of, text)
 }
 
-fn examine_text_with(known: &Known, of: &str, text: &str) -> Vec<SecretFinding> {
+fn scan_text_with(known: &Known, of: &str, text: &str) -> Vec<SecretFinding> {
     let place = || SecretLocation::Text { of: of.to_owned() };
     let found = known.find(text.as_bytes()).into_iter();
-    distinct(found.map(|hit| SecretFinding { what: hit.words, place: place() }).collect())
+    deduplicated(found.map(|hit| SecretFinding { what: hit.description, place: place() }).collect())
 }
 
-/// What must not leave in a change: its added lines and the names of its files.
+/// The secrets in a change: in its added lines and in the names of its files.
 pub fn scan_additions(added: &[AddedText]) -> Vec<SecretFinding> {
-    examine_change_with(&known(), added)
+    scan_additions_with(&known(), added)
 }
 
-fn examine_change_with(known: &Known, added: &[AddedText]) -> Vec<SecretFinding> {
+fn scan_additions_with(known: &Known, added: &[AddedText]) -> Vec<SecretFinding> {
     let mut found = Vec::new();
     for file in added {
         let in_name = match file.is_new_name {
-            true => in_text(known, file.path.as_bytes(), &[]),
+            true => find_in_text(known, file.path.as_bytes(), &[]),
             false => Vec::new(),
         };
         let path = in_name.is_empty().then(|| file.path.clone());
         found.extend(
             in_name.into_iter().map(|(what, _)| SecretFinding { what, place: SecretLocation::FileName }),
         );
-        // Joined, so that what goes over several lines is found.
+        // Joined, so that a secret over several lines is found.
         let mut text = Vec::new();
-        let mut begins = Vec::with_capacity(file.lines.len());
+        let mut line_starts = Vec::with_capacity(file.lines.len());
         for (number, line) in &file.lines {
-            begins.push((text.len(), *number));
+            line_starts.push((text.len(), *number));
             text.extend_from_slice(line);
             if !text.ends_with(b"\n") {
                 text.push(b'\n');
             }
         }
-        let line_at = |offset: usize| match begins.partition_point(|(begin, _)| *begin <= offset) {
+        let line_at = |offset: usize| match line_starts.partition_point(|(begin, _)| *begin <= offset) {
             0 => 0,
-            after => begins[after - 1].1,
+            after => line_starts[after - 1].1,
         };
-        found.extend(in_text(known, &text, &file.before).into_iter().map(|(what, offset)| SecretFinding {
-            what,
-            place: SecretLocation::Line { path: path.clone(), line: line_at(offset) },
+        found.extend(find_in_text(known, &text, &file.before).into_iter().map(|(what, offset)| {
+            SecretFinding { what, place: SecretLocation::Line { path: path.clone(), line: line_at(offset) } }
         }));
     }
-    distinct(found)
+    deduplicated(found)
 }
 
-/// Kinds of secrets in `text`, each with the offset at which it was met.
-fn in_text(known: &Known, text: &[u8], before: &[u8]) -> Vec<(String, usize)> {
-    let known = known.find(text).into_iter().map(|hit| (hit.words, hit.offset));
+/// The secrets in `text`, described, each with its offset.
+fn find_in_text(known: &Known, text: &[u8], before: &[u8]) -> Vec<(String, usize)> {
+    let known = known.find(text).into_iter().map(|hit| (hit.description, hit.offset));
     known.chain(rules::find(text, before)).collect()
 }
 
-fn distinct(found: Vec<SecretFinding>) -> Vec<SecretFinding> {
-    let mut distinct: Vec<SecretFinding> = Vec::new();
+fn deduplicated(found: Vec<SecretFinding>) -> Vec<SecretFinding> {
+    let mut deduplicated: Vec<SecretFinding> = Vec::new();
     for one in found {
-        if distinct.len() < FINDINGS_MAX && !distinct.contains(&one) {
-            distinct.push(one);
+        if deduplicated.len() < FINDINGS_MAX && !deduplicated.contains(&one) {
+            deduplicated.push(one);
         }
     }
-    distinct
+    deduplicated
 }
 
 #[cfg(test)]
@@ -109,15 +108,15 @@ mod tests {
         AddedText { path: path.to_owned(), is_new_name: true, lines, before: before.as_bytes().to_vec() }
     }
 
-    fn told(found: Vec<SecretFinding>) -> String {
+    fn descriptions(found: Vec<SecretFinding>) -> String {
         let words: Vec<String> = found.iter().map(SecretFinding::to_string).collect();
         let words = words.join("\n");
-        assert!(!words.contains("k3y") && !words.contains("0f1e2d3c"), "the value is told: {words}");
+        assert!(!words.contains("k3y") && !words.contains("0f1e2d3c"), "the value is shown: {words}");
         words
     }
 
     #[test]
-    fn a_known_secret_is_found_in_every_form_and_at_every_place() {
+    fn known_secret_is_found_in_every_encoding_and_location() {
         let reversed: String = KEY.chars().rev().collect();
         let in_base64 = |before: &str| STANDARD.encode(format!("{before}{KEY} and more"));
         let percent: String = KEY.bytes().map(|byte| format!("%{byte:02x}")).collect();
@@ -151,15 +150,15 @@ mod tests {
             ("base64, reversed", in_base64("a").chars().rev().collect()),
         ];
         for (name, text) in &forms {
-            let found = told(examine_text_with(&known(), "the title", text));
+            let found = descriptions(scan_text_with(&known(), "the title", text));
             assert!(
                 found.contains("the model provider's key") && found.contains("the title"),
                 "{name}: {found}"
             );
             let lines: Vec<&str> = text.lines().collect();
-            let found = told(examine_change_with(&known(), &[added("src/a.rs", &lines, text)]));
+            let found = descriptions(scan_additions_with(&known(), &[added("src/a.rs", &lines, text)]));
             assert!(found.contains("src/a.rs:"), "{name}, although the base has it: {found}");
-            let found = told(examine_change_with(
+            let found = descriptions(scan_additions_with(
                 &known(),
                 &[added(&format!("src/{}", text.replace('\n', "")), &[], "")],
             ));
@@ -168,11 +167,11 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_in_which_line_and_never_what() {
+    fn finding_names_the_line_and_never_the_value() {
         let lines = ["fn main() {", "    let key = \"k3y/of+the?model~2f9c1d7e\";", "}"];
         let canary = added("docs/mwt_0f1e2d3c4b5a69788796a5b4c3d2e1f0.md", &["x", KEY], "");
-        let found = examine_change_with(&known(), &[added("src/main.rs", &lines, ""), canary]);
-        insta::assert_snapshot!(told(found), @r"
+        let found = scan_additions_with(&known(), &[added("src/main.rs", &lines, ""), canary]);
+        insta::assert_snapshot!(descriptions(found), @r"
         the model provider's key in src/main.rs:8
         a canary (a value planted where only a break-out finds it) in the name of a file
         the model provider's key in line 8 of a file whose name is not shown
@@ -180,25 +179,25 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_secret_is_refused_only_where_the_change_brings_it() {
+    fn secret_lookalike_is_reported_only_if_the_change_adds_it() {
         let token = ["ghp_", "16C7e42F292c6912E7710c838347Ae178B4a"].concat();
         let line = format!("let token = \"{token}\";");
-        let found = examine_change_with(&known(), &[added("tests/a.rs", &[&line], "")]);
-        insta::assert_snapshot!(told(found), @"what looks like a GitHub token in tests/a.rs:7");
+        let found = scan_additions_with(&known(), &[added("tests/a.rs", &[&line], "")]);
+        insta::assert_snapshot!(descriptions(found), @"what looks like a GitHub token in tests/a.rs:7");
         let moved = added("tests/a.rs", &[&line], &format!("// {token}\n"));
-        assert_eq!(examine_change_with(&known(), &[moved]), []);
-        assert_eq!(examine_text_with(&known(), "a comment", &line), [], "texts are redacted of it");
+        assert_eq!(scan_additions_with(&known(), &[moved]), []);
+        assert_eq!(scan_text_with(&known(), "a comment", &line), [], "texts are redacted instead");
     }
 
     #[test]
-    fn ordinary_changes_pass() {
+    fn ordinary_change_has_no_findings() {
         let lines = [
             "the key of the model, and more words",
             "0123456789abcdef0123456789abcdef01234567",
             "%2F%2F \\x41 %zz \\x",
             "aGVsbG8gd29ybGQsIHRoaXMgaXMgYmFzZTY0IG9mIG5vdGhpbmcgc2VjcmV0",
         ];
-        assert_eq!(examine_change_with(&known(), &[added("src/main.rs", &lines, "")]), []);
-        assert_eq!(examine_text_with(&known(), "x", ""), []);
+        assert_eq!(scan_additions_with(&known(), &[added("src/main.rs", &lines, "")]), []);
+        assert_eq!(scan_text_with(&known(), "x", ""), []);
     }
 }

@@ -1,22 +1,23 @@
-//! The secrets that this process knows, and the forms in which they would leave.
+//! The secrets that this process knows, and the encodings in which they could leave it.
 
 use std::borrow::Cow;
-use std::sync::{LazyLock, PoisonError, RwLock};
+use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use jiff::Timestamp;
+use parking_lot::{RwLock, RwLockReadGuard};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::rules;
 
-/// Shorter texts would turn words of ordinary lines into dots.
+/// Shorter texts could be ordinary words, which must not be redacted.
 const SECRET_BYTES_MIN: usize = 8;
-/// Shorter texts are looked for only as they are: letters and digits alone could be words.
+/// Shorter texts are searched only unchanged: their letters and digits alone could be words.
 const CANONICAL_BYTES_MIN: usize = 12;
-/// A key's binary form is looked for in pieces of so many bytes, so that any part of it that is
-/// twice as long is found.
+/// A key's binary form is searched in pieces of this size, so that every part of it that is twice as long
+/// is found.
 const PIECE_BYTES: usize = 24;
 /// A service has a handful of secrets, and a token for each repository and hour.
 const SECRETS_MAX: usize = 4_096;
@@ -24,12 +25,12 @@ const REPLACEMENT: &str = "***";
 
 static KNOWN: LazyLock<RwLock<Known>> = LazyLock::new(RwLock::default);
 
-/// Whose secret it is.
+/// What a secret is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretKind {
     /// The App's private key.
     AppKey,
-    /// What webhooks are signed with.
+    /// The secret that signs webhooks.
     WebhookSecret,
     /// The App's client secret.
     ClientSecret,
@@ -37,12 +38,12 @@ pub enum SecretKind {
     ModelKey,
     /// A token for an installation of the App.
     InstallationToken,
-    /// A planted value that nobody has an honest way to.
+    /// A planted value without any legitimate use.
     Canary,
 }
 
 impl SecretKind {
-    fn words(self) -> &'static str {
+    fn description(self) -> &'static str {
         match self {
             Self::AppKey => "the App's private key",
             Self::WebhookSecret => "the webhook secret",
@@ -54,7 +55,7 @@ impl SecretKind {
     }
 }
 
-/// How a secret is written.
+/// The encoding of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Plain,
@@ -63,13 +64,13 @@ enum Form {
     UrlEncoded,
 }
 
-/// Makes a secret known: it never stands in a log line, and nothing that holds it leaves. A secret of
-/// many lines is known by each of them, a key by each part of it, too.
+/// Registers a secret: it is redacted from log lines, and nothing that contains it is published. Each line
+/// of a secret is registered, and each piece of a key.
 pub fn register(kind: SecretKind, secret: &SecretString) {
     write(|known| known.add(kind, secret.expose_secret(), None));
 }
 
-/// The same, of a secret that is worth nothing after `until`.
+/// Registers a secret that is valid until `until`.
 pub fn register_until(kind: SecretKind, secret: &SecretString, until: Timestamp, now: Timestamp) {
     write(|known| {
         known.secrets.retain(|secret| secret.until.is_none_or(|until| until > now));
@@ -78,17 +79,17 @@ pub fn register_until(kind: SecretKind, secret: &SecretString, until: Timestamp,
 }
 
 fn write(change: impl FnOnce(&mut Known)) {
-    let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
+    let mut known = KNOWN.write();
     change(&mut known);
-    known.look_for = LookFor::new(&known.secrets);
+    known.matcher = Matcher::new(&known.secrets);
 }
 
-/// What [`register`] made known.
-pub(super) fn known() -> std::sync::RwLockReadGuard<'static, Known> {
-    KNOWN.read().unwrap_or_else(PoisonError::into_inner)
+/// The registered secrets.
+pub(super) fn known() -> RwLockReadGuard<'static, Known> {
+    KNOWN.read()
 }
 
-/// The text with every known secret, and everything that has the shape of one, replaced by `***`.
+/// The text with every known secret, and everything that looks like one, replaced by `***`.
 pub fn redact(text: &str) -> Cow<'_, str> {
     known().redact(text)
 }
@@ -96,7 +97,7 @@ pub fn redact(text: &str) -> Cow<'_, str> {
 #[derive(Default)]
 pub(super) struct Known {
     secrets: Vec<Secret>,
-    look_for: LookFor,
+    matcher: Matcher,
 }
 
 struct Secret {
@@ -104,28 +105,28 @@ struct Secret {
     until: Option<Timestamp>,
     /// Each line, and each piece of a key.
     parts: Vec<Vec<u8>>,
-    /// What stands in a text that is to be redacted.
-    shown: Vec<String>,
+    /// The texts to redact.
+    redactable: Vec<String>,
 }
 
-/// What is looked for: in the bytes as they are, and in their letters and digits alone, which is
-/// the same for every alphabet of base64, every way to write hexadecimal digits, and every way to
-/// break lines.
+/// Searches for secrets in the bytes, and in their letters and digits alone. The latter are the same for
+/// every alphabet of base64, every notation of hexadecimal digits, and every way to break lines.
 #[derive(Default)]
-struct LookFor {
+struct Matcher {
     plain: Option<AhoCorasick>,
-    plain_meaning: Vec<(SecretKind, bool)>,
+    plain_owners: Vec<(SecretKind, bool)>,
     canonical: Option<AhoCorasick>,
-    canonical_meaning: Vec<(SecretKind, Form, bool)>,
-    /// What stands in a text that is to be redacted, the longest first: a secret within another must
-    /// not leave the rest of the longer one standing.
-    shown: Vec<String>,
+    canonical_owners: Vec<(SecretKind, Form, bool)>,
+    /// The texts to redact, longest first: a secret inside a longer one must not leave the rest of the longer
+    /// one visible.
+    redactable: Vec<String>,
 }
 
 /// A known secret that was found.
 pub(super) struct Hit {
-    pub(super) words: String,
-    /// Where it ends.
+    /// What the secret is for, and its encoding.
+    pub(super) description: String,
+    /// The offset of its last byte.
     pub(super) offset: usize,
 }
 
@@ -139,11 +140,11 @@ impl Known {
             let binary = STANDARD.decode(body).unwrap_or_default();
             parts.extend(binary.chunks_exact(PIECE_BYTES).map(<[u8]>::to_vec));
         }
-        let shown = lines.flat_map(shown_forms).collect();
+        let redactable = lines.flat_map(redactable_forms).collect();
         let is_known = self.secrets.iter().any(|known| known.parts == parts);
         if !is_known && self.secrets.len() < SECRETS_MAX {
-            self.secrets.push(Secret { kind, until, parts, shown });
-            self.look_for = LookFor::default();
+            self.secrets.push(Secret { kind, until, parts, redactable });
+            self.matcher = Matcher::default();
         }
     }
 
@@ -151,13 +152,13 @@ impl Known {
     pub(super) fn of(secrets: &[(SecretKind, &str)]) -> Self {
         let mut known = Self::default();
         secrets.iter().for_each(|(kind, secret)| known.add(*kind, secret, None));
-        known.look_for = LookFor::new(&known.secrets);
+        known.matcher = Matcher::new(&known.secrets);
         known
     }
 
     pub(super) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut redacted = Cow::Borrowed(text);
-        for secret in &self.look_for.shown {
+        for secret in &self.matcher.redactable {
             if redacted.contains(secret.as_str()) {
                 redacted = Cow::Owned(redacted.replace(secret.as_str(), REPLACEMENT));
             }
@@ -169,26 +170,26 @@ impl Known {
         }
     }
 
-    /// The known secrets in `bytes`, in whatever form.
+    /// The known secrets in `bytes`, in any encoding.
     pub(super) fn find(&self, bytes: &[u8]) -> Vec<Hit> {
         let mut hits = Vec::new();
         let unescaped = unescaped(bytes);
-        let as_it_is = (bytes.to_vec(), None);
-        for (bytes, offsets) in std::iter::once(as_it_is).chain(unescaped.map(|(b, o)| (b, Some(o)))) {
+        let unchanged = (bytes.to_vec(), None);
+        for (bytes, offsets) in std::iter::once(unchanged).chain(unescaped.map(|(b, o)| (b, Some(o)))) {
             let original = |at: usize| offsets.as_ref().map_or(at, |offsets: &Vec<usize>| offsets[at]);
-            if let Some(plain) = &self.look_for.plain {
+            if let Some(plain) = &self.matcher.plain {
                 for found in plain.find_iter(&bytes) {
-                    let (kind, reversed) = self.look_for.plain_meaning[found.pattern().as_usize()];
-                    let words = words(kind, Form::Plain, reversed);
-                    hits.push(Hit { words, offset: original(found.end() - 1) });
+                    let (kind, reversed) = self.matcher.plain_owners[found.pattern().as_usize()];
+                    let description = describe(kind, Form::Plain, reversed);
+                    hits.push(Hit { description, offset: original(found.end() - 1) });
                 }
             }
-            if let Some(automaton) = &self.look_for.canonical {
+            if let Some(automaton) = &self.matcher.canonical {
                 let (canonical, places) = canonical(&bytes);
                 for found in automaton.find_iter(&canonical) {
-                    let (kind, form, reversed) = self.look_for.canonical_meaning[found.pattern().as_usize()];
-                    let words = words(kind, form, reversed);
-                    hits.push(Hit { words, offset: original(places[found.end() - 1]) });
+                    let (kind, form, reversed) = self.matcher.canonical_owners[found.pattern().as_usize()];
+                    let description = describe(kind, form, reversed);
+                    hits.push(Hit { description, offset: original(places[found.end() - 1]) });
                 }
             }
         }
@@ -196,7 +197,7 @@ impl Known {
     }
 }
 
-fn words(kind: SecretKind, form: Form, reversed: bool) -> String {
+fn describe(kind: SecretKind, form: Form, reversed: bool) -> String {
     let form = match form {
         Form::Plain => "",
         Form::Base64 => ", in base64",
@@ -204,62 +205,63 @@ fn words(kind: SecretKind, form: Form, reversed: bool) -> String {
         Form::UrlEncoded => ", URL-encoded",
     };
     let reversed = if reversed { ", reversed" } else { "" };
-    format!("{}{form}{reversed}", kind.words())
+    format!("{}{form}{reversed}", kind.description())
 }
 
-impl LookFor {
+impl Matcher {
     fn new(secrets: &[Secret]) -> Self {
-        let (mut plain, mut plain_meaning) = (Vec::new(), Vec::new());
-        let (mut letters, mut canonical_meaning) = (Vec::new(), Vec::new());
+        let (mut plain, mut plain_owners) = (Vec::new(), Vec::new());
+        let (mut canonical_texts, mut canonical_owners) = (Vec::new(), Vec::new());
         for secret in secrets {
             for part in &secret.parts {
-                for (bytes, reversed) in both_ways(part.clone()) {
+                for (bytes, reversed) in with_reversed(part.clone()) {
                     plain.push(bytes);
-                    plain_meaning.push((secret.kind, reversed));
+                    plain_owners.push((secret.kind, reversed));
                 }
                 for (form, text) in forms(part) {
-                    let letters_of = canonical(&text).0;
-                    // `not-needed-here`, of a model that asks for no key, must not forbid these words.
+                    let canonical_text = canonical(&text).0;
+                    // The placeholder `not-needed-here`, for a model without a key, must not block these words.
                     let may_be_words = form == Form::Plain && !part.iter().any(u8::is_ascii_digit);
-                    if letters_of.len() < CANONICAL_BYTES_MIN || may_be_words {
+                    if canonical_text.len() < CANONICAL_BYTES_MIN || may_be_words {
                         continue;
                     }
-                    for (bytes, reversed) in both_ways(letters_of) {
-                        letters.push(bytes);
-                        canonical_meaning.push((secret.kind, form, reversed));
+                    for (bytes, reversed) in with_reversed(canonical_text) {
+                        canonical_texts.push(bytes);
+                        canonical_owners.push((secret.kind, form, reversed));
                     }
                 }
             }
         }
-        let mut shown: Vec<String> = secrets.iter().flat_map(|secret| secret.shown.clone()).collect();
-        shown.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        // Nothing but memory can keep an automaton of a few thousand short texts from being made.
-        let made = |texts: &[Vec<u8>]| AhoCorasick::new(texts).expect("the bound on secrets keeps it small");
+        let mut redactable: Vec<String> =
+            secrets.iter().flat_map(|secret| secret.redactable.clone()).collect();
+        redactable.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        // An automaton of a few thousand short texts can always be built.
+        let build = |texts: &[Vec<u8>]| AhoCorasick::new(texts).expect("the bound on secrets keeps it small");
         Self {
-            plain: (!plain.is_empty()).then(|| made(&plain)),
-            plain_meaning,
-            canonical: (!letters.is_empty()).then(|| made(&letters)),
-            canonical_meaning,
-            shown,
+            plain: (!plain.is_empty()).then(|| build(&plain)),
+            plain_owners,
+            canonical: (!canonical_texts.is_empty()).then(|| build(&canonical_texts)),
+            canonical_owners,
+            redactable,
         }
     }
 }
 
-fn both_ways(bytes: Vec<u8>) -> [(Vec<u8>, bool); 2] {
+fn with_reversed(bytes: Vec<u8>) -> [(Vec<u8>, bool); 2] {
     let reversed = bytes.iter().rev().copied().collect();
     [(bytes, false), (reversed, true)]
 }
 
-/// The forms of a secret. Whether base64 is url-safe, and hexadecimal digits are capital, makes no
-/// difference to their letters and digits.
+/// The encodings of a secret. The alphabet of base64 and the case of hexadecimal digits do not change their
+/// canonical letters and digits.
 fn forms(secret: &[u8]) -> Vec<(Form, Vec<u8>)> {
     let mut forms = vec![(Form::Plain, secret.to_vec()), (Form::Hex, hex::encode(secret).into_bytes())];
-    // What stands before it in the same text moves it by no, one or two bytes. The characters that
-    // also hold bits of its neighbours are left out.
-    for moved in 0..3 {
-        let text = STANDARD_NO_PAD.encode([&[0; 3][..moved], secret].concat());
-        let first = (moved * 8).div_ceil(6);
-        let whole = (moved + secret.len()) * 8 / 6;
+    // The text before it shifts it by zero, one or two bytes. Characters that also contain bits of its
+    // neighbours are left out.
+    for shift in 0..3 {
+        let text = STANDARD_NO_PAD.encode([&[0; 3][..shift], secret].concat());
+        let first = (shift * 8).div_ceil(6);
+        let whole = (shift + secret.len()) * 8 / 6;
         forms.push((Form::Base64, text.as_bytes()[first..whole].to_vec()));
     }
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
@@ -273,13 +275,13 @@ fn forms(secret: &[u8]) -> Vec<(Form, Vec<u8>)> {
     forms
 }
 
-/// Letters and digits, in lower case, with the place of each.
+/// The letters and digits in lower case, with the offset of each.
 fn canonical(bytes: &[u8]) -> (Vec<u8>, Vec<usize>) {
     let kept = bytes.iter().enumerate().filter(|(_, byte)| byte.is_ascii_alphanumeric());
     kept.map(|(at, byte)| (byte.to_ascii_lowercase(), at)).unzip()
 }
 
-/// The bytes with `%41` and `\x41` decoded, and where each stood; `None` where there are none.
+/// The bytes with `%41` and `\x41` decoded, and the original offset of each; `None` if there are none.
 fn unescaped(bytes: &[u8]) -> Option<(Vec<u8>, Vec<usize>)> {
     let (mut out, mut places) = (Vec::with_capacity(bytes.len()), Vec::with_capacity(bytes.len()));
     let (mut at, mut any) = (0, false);
@@ -308,8 +310,8 @@ fn unescaped(bytes: &[u8]) -> Option<(Vec<u8>, Vec<usize>)> {
     any.then_some((out, places))
 }
 
-/// The texts by which a line of a secret shows: as it is, and as JSON and debug output escape it.
-fn shown_forms(line: &str) -> Vec<String> {
+/// The texts in which a line of a secret appears: unchanged, and escaped as in JSON and debug output.
+fn redactable_forms(line: &str) -> Vec<String> {
     let mut forms = vec![line.to_owned()];
     let escaped = serde_json::Value::from(line).to_string();
     let escaped = escaped.trim_matches('"');

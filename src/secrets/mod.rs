@@ -1,9 +1,9 @@
-//! What must never leave, and the gate that it does not pass: secrets that this process knows, in
-//! whatever form; canaries, which only somebody reads who is where nobody belongs; and what only
-//! looks like a secret. Log lines and published texts are redacted of the same.
+//! Secrets that must never be published, and the gate that blocks them: secrets that this process knows, in
+//! any encoding; canaries, which can be read only after a sandbox escape; and text that looks like a secret.
+//! The same are redacted from log lines and published texts.
 //!
-//! A known secret or a canary anywhere is refused. What only looks like one (`rules.toml`) is
-//! refused where a change adds it, and taken out of texts. A finding says which kind and where.
+//! A known secret or a canary blocks a publication. Text that looks like a secret (`rules.toml`) blocks a
+//! change that adds it, and is redacted from texts. A finding says which kind and where.
 
 mod canary;
 mod gate;

@@ -1,4 +1,4 @@
-//! What only looks like a secret: the list in `rules.toml`, and what it finds.
+//! Text that looks like a secret, by the rules of `rules.toml`.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -8,20 +8,20 @@ use regex::{Captures, Regex, RegexSet};
 use serde::Deserialize;
 
 const LIST: &str = include_str!("rules.toml");
-/// A match with fewer different characters is a placeholder: `ghp_xxxxxxxx…`.
+/// A match with fewer distinct characters is a placeholder: `ghp_xxxxxxxx…`.
 const DISTINCT_MIN: usize = 10;
-/// Words that stand in examples, never in secrets.
+/// Words that occur in examples and never in secrets.
 const PLACEHOLDERS: [&str; 3] = ["EXAMPLE", "example", "placeholder"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct List {
-    rule: Vec<Written>,
+    rule: Vec<RuleConfig>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct RuleConfig {
     name: String,
     pattern: String,
     #[serde(default)]
@@ -33,13 +33,13 @@ struct Written {
 }
 
 struct Rule {
-    written: Written,
+    config: RuleConfig,
     regex: Regex,
 }
 
 struct Rules {
     rules: Vec<Rule>,
-    /// Whether any of them matches, in one look.
+    /// All of them in one search.
     any: RegexSet,
 }
 
@@ -47,16 +47,16 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| {
     let list: List = toml::from_str(LIST).expect("the list of rules is TOML, as the tests show");
     let patterns: Vec<&String> = list.rule.iter().map(|rule| &rule.pattern).collect();
     let any = RegexSet::new(&patterns).expect("the rules are regular expressions, as the tests show");
-    let compiled = |pattern: &str| Regex::new(pattern).expect("it was one just now");
-    let rules = list.rule.into_iter().map(|written| Rule { regex: compiled(&written.pattern), written });
+    let compiled = |pattern: &str| Regex::new(pattern).expect("the set above has compiled it");
+    let rules = list.rule.into_iter().map(|config| Rule { regex: compiled(&config.pattern), config });
     Rules { rules: rules.collect(), any }
 });
 
 impl Rule {
-    /// What is secret in a match; `None` where it is an ordinary word.
+    /// The secret in a match; `None` if it is an ordinary word.
     fn secret_in<'t>(&self, found: &Captures<'t>) -> Option<regex::Match<'t>> {
         let secret = found.name("secret").or_else(|| found.get(0))?;
-        let is_word = self.written.digits && !secret.as_str().bytes().any(|byte| byte.is_ascii_digit());
+        let is_word = self.config.digits && !secret.as_str().bytes().any(|byte| byte.is_ascii_digit());
         (!is_word).then_some(secret)
     }
 }
@@ -80,24 +80,23 @@ pub(super) fn redact<'t>(text: &'t str, replacement: &str) -> Cow<'t, str> {
     redacted
 }
 
-/// What in an added `text` looks like a secret and does not stand in `before`: in words, with the
-/// offset at which it begins.
+/// The parts of an added `text` that look like a secret and are not in `before`: described, each with its
+/// offset.
 pub(super) fn find(text: &[u8], before: &[u8]) -> Vec<(String, usize)> {
     let text = String::from_utf8_lossy(text);
-    // Where bytes were no text, offsets are a little too large: the line is found all the same,
-    // or the last one is named.
+    // If some bytes are not UTF-8, offsets are a little too large: the line found is the right one or a
+    // later one.
     let before = String::from_utf8_lossy(before);
     let mut found = Vec::new();
     for index in RULES.any.matches(&text) {
         let rule = &RULES.rules[index];
-        if !rule.written.refused {
+        if !rule.config.refused {
             continue;
         }
         let secrets = rule.regex.captures_iter(&text).filter_map(|captures| rule.secret_in(&captures));
         let secrets =
             secrets.filter(|secret| !is_placeholder(secret.as_str()) && !before.contains(secret.as_str()));
-        found
-            .extend(secrets.map(|secret| (format!("what looks like {}", rule.written.name), secret.start())));
+        found.extend(secrets.map(|secret| (format!("what looks like {}", rule.config.name), secret.start())));
     }
     found
 }
@@ -112,26 +111,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_rule_matches_its_samples_and_takes_them_out() {
+    fn every_rule_matches_and_redacts_its_samples() {
         for rule in &RULES.rules {
-            assert!(!rule.written.samples.is_empty(), "{}", rule.written.name);
-            for sample in &rule.written.samples {
+            assert!(!rule.config.samples.is_empty(), "{}", rule.config.name);
+            for sample in &rule.config.samples {
                 let sample = sample.replace('|', "");
                 let found = rule.regex.captures(&sample).unwrap_or_else(|| panic!("{sample}"));
-                assert_eq!(&found[0], sample, "{}", rule.written.name);
+                assert_eq!(&found[0], sample, "{}", rule.config.name);
                 let text = format!("before {sample} after");
                 let redacted = redact(&text, "***");
                 let secret = rule.secret_in(&found).unwrap().as_str();
                 assert!(redacted.contains("***") && !redacted.contains(secret), "{redacted}");
                 let found = find(text.as_bytes(), b"");
-                assert_eq!(!found.is_empty(), rule.written.refused, "{}: {found:?}", rule.written.name);
-                assert_eq!(find(text.as_bytes(), text.as_bytes()), [], "{}", rule.written.name);
+                assert_eq!(!found.is_empty(), rule.config.refused, "{}: {found:?}", rule.config.name);
+                assert_eq!(find(text.as_bytes(), text.as_bytes()), [], "{}", rule.config.name);
             }
         }
     }
 
     #[test]
-    fn placeholders_and_code_that_only_speaks_of_secrets_pass() {
+    fn placeholders_and_code_about_secrets_are_not_findings() {
         let texts = [
             "ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx1",
             "AKIAIOSFODNN7EXAMPLE",
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_over_several_lines_is_found_where_it_begins() {
+    fn key_over_several_lines_is_found_at_its_start() {
         let key = "x\n-----BEGIN RSA |PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7bq0vKx5nJ2cWm9dYt3LhU8s\n"
             .replace('|', "");
         assert_eq!(find(key.as_bytes(), b""), [("what looks like a private key".to_owned(), 2)]);

@@ -1,4 +1,4 @@
-//! A job's own view of the store: append to this transcript, under this claim.
+//! A job's view of the store: its transcript, under its claim.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The journal of the claimed job.
+    /// The journal of a claimed job.
     pub fn new(store: Arc<dyn Store>, claim: Claim, clock: fn() -> Timestamp) -> Self {
         Self { store, claim, clock }
     }
@@ -33,7 +33,7 @@ impl Journal {
         &self.claim
     }
 
-    /// Now.
+    /// The current time.
     pub fn now(&self) -> Timestamp {
         (self.clock)()
     }
@@ -43,7 +43,7 @@ impl Journal {
         self.store.append(&self.claim, events, self.now()).await
     }
 
-    /// Everything recorded so far.
+    /// Everything that was recorded so far.
     pub async fn transcript(&self) -> Result<Vec<RecordedEvent>, StoreError> {
         self.store.transcript(self.claim.job.id).await
     }

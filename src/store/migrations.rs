@@ -1,4 +1,4 @@
-//! The schema's history. A migration that was released is never changed; a new one is added.
+//! The schema's migrations. A released migration is never changed; a new one is added.
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -11,9 +11,10 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "asks", include_str!("migrations/0004_asks.sql")),
     (5, "rounds", include_str!("migrations/0005_rounds.sql")),
     (6, "pauses", include_str!("migrations/0006_pauses.sql")),
+    (7, "ask_queues", include_str!("migrations/0007_ask_queues.sql")),
 ];
 
-/// Brings a database up to date.
+/// Updates a database to the current schema.
 pub(super) fn migrator() -> Migrator {
     let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
         Migration::new(*version, (*name).into(), MigrationType::Simple, (*sql).into_sql_str(), false)

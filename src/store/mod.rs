@@ -6,12 +6,11 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    CommandRequest, DailyCapReached, DailyCaps, DeliveryId, IllegalTransition, InstallationId, IssueNumber,
-    Job, JobId, JobOutcome, JobState, Login, PullRequestNumber, RecordedEvent, RepositoryId, RepositoryRef,
-    StoredEvent, TranscriptEvent, Trigger, WorstCase,
+    DailyCapReached, DailyCaps, DeliveryId, IllegalTransition, InstallationId, IssueNumber, Job, JobId,
+    JobOutcome, JobState, Login, NewDelivery, PullRequestNumber, QueuedRequest, RecordedEvent, RepositoryId,
+    ReviewRequest, StoredEvent, TranscriptEvent, WorstCase,
 };
 
 mod journal;
@@ -47,74 +46,6 @@ pub enum Attempt {
     DoesNotCount,
 }
 
-/// A verified webhook, parsed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewDelivery {
-    /// GitHub's id of the delivery; a redelivery has the same.
-    pub id: DeliveryId,
-    /// `X-GitHub-Event`
-    pub event: String,
-    /// The payload's `action`.
-    pub action: Option<String>,
-    /// SHA-256 of the raw body, in hexadecimal.
-    pub payload_sha256: String,
-    /// What it asks for, if anything.
-    pub request: Option<DeliveryRequest>,
-}
-
-/// What a delivery asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeliveryRequest {
-    /// Work on an issue.
-    Start(Trigger),
-    /// Carry a command out that was given in a comment.
-    CommandRequest(CommandRequest),
-    /// Stop working on an issue.
-    Cancel {
-        /// Where.
-        repository: RepositoryRef,
-        /// Which issue.
-        issue: IssueNumber,
-        /// Why, in words for people.
-        why: String,
-        /// When it was asked for, by GitHub's clock: a job for a later label goes on.
-        #[serde(default)]
-        at: Option<Timestamp>,
-    },
-    /// Stop working on a branch.
-    CancelBranch {
-        /// Where.
-        repository: RepositoryRef,
-        /// The branch; a job of another branch goes on.
-        branch: String,
-        /// Why, in words for people.
-        why: String,
-        /// When it was asked for, by GitHub's clock.
-        #[serde(default)]
-        at: Option<Timestamp>,
-    },
-}
-
-impl DeliveryRequest {
-    /// Where.
-    pub fn repository(&self) -> &RepositoryRef {
-        match self {
-            Self::Start(trigger) => &trigger.repository,
-            Self::CommandRequest(ask) => &ask.repository,
-            Self::Cancel { repository, .. } | Self::CancelBranch { repository, .. } => repository,
-        }
-    }
-
-    /// Whether something may be done or said for it. To stop is always allowed.
-    pub fn requests_work(&self) -> bool {
-        match self {
-            Self::Start(_) | Self::CommandRequest(_) => true,
-            Self::Cancel { .. } | Self::CancelBranch { .. } => false,
-        }
-    }
-}
-
 /// What became of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryRecorded {
@@ -132,15 +63,17 @@ pub enum DeliveryRecorded {
     Duplicate,
 }
 
-/// A command that waits to be carried out.
+/// A request that waits to be carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PendingCommand {
+pub struct PendingRequest {
     /// The delivery that it came with.
     pub id: String,
-    /// The command.
-    pub ask: CommandRequest,
+    /// The request.
+    pub request: QueuedRequest,
     /// When it was recorded.
     pub received_at: Timestamp,
+    /// Whether its author may not make it, and was not told so yet.
+    pub is_refused: bool,
 }
 
 /// How far an effect has come.
@@ -194,15 +127,14 @@ pub enum StoreError {
         source: IllegalTransition,
     },
     /// The database failed: full disk, locked for too long, damaged.
-    #[error("the store at {location} failed while it {action}: {source}")]
+    #[error("database error at {location} while {action}: {detail}")]
     Database {
         /// Path or address, without credentials.
         location: String,
         /// What was attempted.
         action: &'static str,
-        /// The driver's words.
-        #[source]
-        source: sqlx::Error,
+        /// The driver's message.
+        detail: String,
     },
     /// What was read cannot be understood: written by a newer version, or damaged.
     #[error("the store at {location} holds a {what} that cannot be read: {detail}")]
@@ -226,6 +158,9 @@ pub trait Store: Send + Sync {
         delivery: &NewDelivery,
         now: Timestamp,
     ) -> Result<DeliveryRecorded, StoreError>;
+
+    /// Fails if the database cannot be written, for example because its disk is full.
+    async fn check_writable(&self) -> Result<(), StoreError>;
 
     /// Whether a delivery was recorded.
     async fn has_delivery(&self, id: &DeliveryId) -> Result<bool, StoreError>;
@@ -278,15 +213,29 @@ pub trait Store: Send + Sync {
     /// The jobs whose id begins with `prefix`, at most two: enough to tell whether it is unique.
     async fn jobs_with_prefix(&self, prefix: &str) -> Result<Vec<Job>, StoreError>;
 
-    /// The oldest command that is due and was not carried out. One process carries them out, one at a
-    /// time.
-    async fn next_pending_command(&self, now: Timestamp) -> Result<Option<PendingCommand>, StoreError>;
+    /// The installations whose queues have a request that is due, the one with the oldest first.
+    async fn installations_with_pending_requests(
+        &self,
+        now: Timestamp,
+    ) -> Result<Vec<InstallationId>, StoreError>;
 
-    /// Says what came of a command; it is never due again.
-    async fn complete_command(&self, id: &str, result: &str, now: Timestamp) -> Result<(), StoreError>;
+    /// The requests of an installation that are due, the oldest first; refused ones come last. One process
+    /// carries them out.
+    async fn pending_requests(
+        &self,
+        installation: InstallationId,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<PendingRequest>, StoreError>;
 
-    /// Puts a command off.
-    async fn defer_command(&self, id: &str, until: Timestamp) -> Result<(), StoreError>;
+    /// Records that a request is refused. It stays in its queue, behind all others, until its author was told.
+    async fn refuse_request(&self, id: &str) -> Result<(), StoreError>;
+
+    /// Records the result of a request and takes it out of its queue.
+    async fn complete_request(&self, id: &str, result: &str, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Makes a request due later.
+    async fn defer_request(&self, id: &str, until: Timestamp) -> Result<(), StoreError>;
 
     /// Puts down that GitHub is to be asked nothing for an installation before `until`. A longer pause
     /// that is known stays.
@@ -328,13 +277,13 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<ResumeOutcome, StoreError>;
 
-    /// What reviewers asked for in a pull request and no round has taken up, oldest first, each with its
+    /// The review requests of a pull request that no revision has taken up, the oldest first, each with its
     /// id.
-    async fn pending_revisions(
+    async fn pending_reviews(
         &self,
         repository: RepositoryId,
         pull_request: PullRequestNumber,
-    ) -> Result<Vec<(String, CommandRequest)>, StoreError>;
+    ) -> Result<Vec<(String, ReviewRequest)>, StoreError>;
 
     /// Keeps the manifest of what a round proposes, unless there is one already, and answers with what
     /// is kept.

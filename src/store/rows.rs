@@ -1,4 +1,4 @@
-//! Rows to values. Every column is checked: a row that cannot be read is an error that says so.
+//! Reads rows. Every column is checked, and a row that cannot be read is an error.
 
 use jiff::Timestamp;
 use sqlx::Row;
@@ -10,7 +10,7 @@ use crate::domain::{Job, JobState, RecordedEvent, StoredEvent};
 pub(super) const JOB_COLUMNS: &str =
     "id, trigger_json, generation, state, outcome_json, created_at, updated_at";
 
-/// Why a row cannot be read, in words.
+/// Why a row cannot be read.
 pub(super) type Unreadable = String;
 
 pub(super) fn milliseconds(at: Timestamp) -> i64 {

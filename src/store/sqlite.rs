@@ -1,7 +1,7 @@
-//! The store on SQLite: one file, write-ahead log, synchronous FULL, so that what was answered
-//! with "recorded" survives a power cut.
+//! The store on SQLite: one file with a write-ahead log and `synchronous=FULL`, so that everything that
+//! was reported as recorded survives a power failure.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -10,21 +10,21 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, Transaction};
 
 use super::rows::{self, JOB_COLUMNS, milliseconds};
 use super::{
-    Attempt, Claim, DeliveryRecorded, DeliveryRequest, EffectState, NewDelivery, PendingCommand,
-    ResumeOutcome, Store, StoreError, UnsettledCall, row_change,
+    Attempt, Claim, DeliveryRecorded, EffectState, PendingRequest, ResumeOutcome, Store, StoreError,
+    UnsettledCall, row_change,
 };
 use crate::domain::{
-    CommandRequest, DailyCapReached, DailyCaps, DeliveryId, InstallationId, IssueNumber, Job, JobId,
-    JobState, JobTransition, Login, PullRequestNumber, RecordedEvent, RepositoryId, StoredEvent,
-    TranscriptEvent, WorstCase,
+    DailyCapReached, DailyCaps, DeliveryId, DeliveryRequest, InstallationId, IssueNumber, Job, JobId,
+    JobState, JobTransition, Login, NewDelivery, PullRequestNumber, RecordedEvent, RepositoryId,
+    ReviewRequest, StoredEvent, TranscriptEvent, WorstCase,
 };
 
-mod asks;
 mod calls;
 mod effects;
 mod issues;
 mod opening;
 mod pauses;
+mod request_queue;
 
 /// The store on SQLite.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub(super) type Tx = Transaction<'static, Sqlite>;
 
 impl SqliteStore {
     pub(super) fn failed(&self, action: &'static str) -> impl Fn(sqlx::Error) -> StoreError + '_ {
-        move |source| StoreError::Database { location: self.location.display().to_string(), action, source }
+        move |error| database_error(&self.location, action, &error)
     }
 
     pub(super) fn unreadable(&self, what: &'static str) -> impl Fn(String) -> StoreError + '_ {
@@ -48,22 +48,21 @@ impl SqliteStore {
         &self.pool
     }
 
-    /// A transaction that holds the write lock from its start, so that what it read stays true.
+    /// A transaction that holds the write lock from its start, so that what it reads stays valid.
     pub(super) async fn write(&self) -> Result<Tx, StoreError> {
-        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed("began to write"))
+        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed("beginning to write"))
     }
 
-    /// The state of the claimed job. Fails unless the claim's epoch still is the job's, and the job
-    /// is unfinished.
+    /// The state of the claimed job. Fails unless the job is unfinished and still has the claim's epoch.
     pub(super) async fn fence(&self, tx: &mut Tx, claim: &Claim) -> Result<JobState, StoreError> {
         let held = sqlx::query("SELECT state FROM jobs WHERE id = $1 AND epoch = $2 AND is_final = 0")
             .bind(claim.job.id.to_string())
             .bind(claim.epoch)
             .fetch_optional(&mut **tx)
             .await
-            .map_err(self.failed("checked a lease"))?
+            .map_err(self.failed("checking a lease"))?
             .ok_or(StoreError::LeaseLost { job: claim.job.id, epoch: claim.epoch })?;
-        let name: String = held.try_get("state").map_err(self.failed("checked a lease"))?;
+        let name: String = held.try_get("state").map_err(self.failed("checking a lease"))?;
         JobState::from_name(&name).ok_or_else(|| self.unreadable("job")(format!("column state: {name:?}")))
     }
 
@@ -72,7 +71,7 @@ impl SqliteStore {
             .bind(job.to_string())
             .fetch_all(&self.pool)
             .await
-            .map_err(self.failed("read a transcript"))
+            .map_err(self.failed("reading a transcript"))
     }
 
     async fn append_one(
@@ -91,7 +90,7 @@ impl SqliteStore {
             .bind(json)
             .execute(&mut **tx)
             .await
-            .map_err(self.failed("appended to a transcript"))?;
+            .map_err(self.failed("appending to a transcript"))?;
         if let Some((state, outcome)) = row_change(event) {
             let outcome = outcome.map(|o| serde_json::to_string(o).expect("an outcome has only string keys"));
             sqlx::query(
@@ -104,9 +103,9 @@ impl SqliteStore {
             .bind(milliseconds(now))
             .execute(&mut **tx)
             .await
-            .map_err(self.failed("changed a job's state"))?;
+            .map_err(self.failed("changing a job's state"))?;
             if state.is_final() {
-                self.restart(tx, claim, now).await?;
+                self.start_saved_trigger(tx, claim, now).await?;
             }
         }
         match event.cost() {
@@ -116,7 +115,12 @@ impl SqliteStore {
     }
 }
 
-/// GitHub's ids and our counts are far below 2^63; a larger one is kept as the largest.
+/// The driver's error as the port's own: callers never see the driver.
+fn database_error(location: &Path, action: &'static str, error: &sqlx::Error) -> StoreError {
+    StoreError::Database { location: location.display().to_string(), action, detail: error.to_string() }
+}
+
+/// GitHub's ids and our counts are far below 2^63; a larger number is stored as the largest.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -133,7 +137,7 @@ impl Store for SqliteStore {
             .bind(delivery.id.as_str())
             .fetch_optional(&mut *tx)
             .await
-            .map_err(self.failed("looked for a delivery"))?;
+            .map_err(self.failed("looking up a delivery"))?;
         if seen.is_some() {
             return Ok(DeliveryRecorded::Duplicate);
         }
@@ -146,8 +150,8 @@ impl Store for SqliteStore {
             Some(DeliveryRequest::CancelBranch { repository, branch, why, at }) => {
                 self.cancel_branch(&mut tx, repository.id, branch, why, *at, now).await?
             }
-            Some(DeliveryRequest::CommandRequest(ask)) => {
-                self.record_ask(&mut tx, delivery.id.as_str(), ask, now).await?
+            Some(DeliveryRequest::Queue(request)) => {
+                self.queue_request(&mut tx, delivery.id.as_str(), request, now).await?
             }
         };
         let job = match recorded {
@@ -174,9 +178,20 @@ impl Store for SqliteStore {
         .bind(milliseconds(now))
         .execute(&mut *tx)
         .await
-        .map_err(self.failed("recorded a delivery"))?;
-        tx.commit().await.map_err(self.failed("recorded a delivery"))?;
+        .map_err(self.failed("recording a delivery"))?;
+        tx.commit().await.map_err(self.failed("recording a delivery"))?;
         Ok(recorded)
+    }
+
+    async fn check_writable(&self) -> Result<(), StoreError> {
+        let failed = || self.failed("checking that it can be written");
+        let mut tx = self.write().await?;
+        let row = sqlx::query("PRAGMA user_version").fetch_one(&mut *tx).await.map_err(failed())?;
+        let version: i64 = row.try_get(0).map_err(failed())?;
+        // The same number again: SQLite writes it all the same.
+        let sql = format!("PRAGMA user_version = {version}");
+        sqlx::query(AssertSqlSafe(sql)).execute(&mut *tx).await.map_err(failed())?;
+        tx.commit().await.map_err(failed())
     }
 
     async fn has_delivery(&self, id: &DeliveryId) -> Result<bool, StoreError> {
@@ -184,7 +199,7 @@ impl Store for SqliteStore {
             .bind(id.as_str())
             .fetch_optional(&self.pool)
             .await
-            .map_err(self.failed("looked for a delivery"))?;
+            .map_err(self.failed("looking up a delivery"))?;
         Ok(seen.is_some())
     }
 
@@ -215,14 +230,14 @@ impl Store for SqliteStore {
             .bind(milliseconds(now))
             .fetch_optional(&mut *tx)
             .await
-            .map_err(self.failed("claimed a job"))?;
-        tx.commit().await.map_err(self.failed("claimed a job"))?;
+            .map_err(self.failed("claiming a job"))?;
+        tx.commit().await.map_err(self.failed("claiming a job"))?;
         let Some(row) = row else { return Ok(None) };
-        let attempts: i64 = row.try_get("attempts").map_err(self.failed("claimed a job"))?;
+        let attempts: i64 = row.try_get("attempts").map_err(self.failed("claiming a job"))?;
         Ok(Some(Claim {
             job: rows::job(&row).map_err(self.unreadable("job"))?,
             worker: worker.to_owned(),
-            epoch: row.try_get("epoch").map_err(self.failed("claimed a job"))?,
+            epoch: row.try_get("epoch").map_err(self.failed("claiming a job"))?,
             attempt: u32::try_from(attempts).unwrap_or(u32::MAX),
         }))
     }
@@ -231,7 +246,7 @@ impl Store for SqliteStore {
         let ended = sqlx::query("UPDATE jobs SET lease_until = 0 WHERE is_final = 0 AND lease_until > 0")
             .execute(&self.pool)
             .await
-            .map_err(self.failed("ended old leases"))?;
+            .map_err(self.failed("expiring old leases"))?;
         Ok(ended.rows_affected())
     }
 
@@ -245,9 +260,9 @@ impl Store for SqliteStore {
         .bind(milliseconds(lease_until))
         .fetch_optional(&self.pool)
         .await
-        .map_err(self.failed("prolonged a lease"))?;
+        .map_err(self.failed("extending a lease"))?;
         let row = row.ok_or(StoreError::LeaseLost { job: claim.job.id, epoch: claim.epoch })?;
-        row.try_get("cancel_why").map_err(self.failed("prolonged a lease"))
+        row.try_get("cancel_why").map_err(self.failed("extending a lease"))
     }
 
     async fn release(
@@ -267,8 +282,8 @@ impl Store for SqliteStore {
         .bind(i64::from(attempt == Attempt::DoesNotCount))
         .execute(&mut *tx)
         .await
-        .map_err(self.failed("released a job"))?;
-        tx.commit().await.map_err(self.failed("released a job"))
+        .map_err(self.failed("releasing a job"))?;
+        tx.commit().await.map_err(self.failed("releasing a job"))
     }
 
     async fn append(
@@ -294,12 +309,12 @@ impl Store for SqliteStore {
             .bind(claim.job.id.to_string())
             .fetch_one(&mut *tx)
             .await
-            .map_err(self.failed("appended to a transcript"))?;
-        let last: i64 = row.try_get("last").map_err(self.failed("appended to a transcript"))?;
+            .map_err(self.failed("appending to a transcript"))?;
+        let last: i64 = row.try_get("last").map_err(self.failed("appending to a transcript"))?;
         for (sequence, event) in (last + 1..).zip(events) {
             self.append_one(&mut tx, claim, sequence, event, now).await?;
         }
-        tx.commit().await.map_err(self.failed("appended to a transcript"))
+        tx.commit().await.map_err(self.failed("appending to a transcript"))
     }
 
     async fn transcript(&self, job: JobId) -> Result<Vec<RecordedEvent>, StoreError> {
@@ -319,7 +334,7 @@ impl Store for SqliteStore {
             .bind(prefix)
             .fetch_all(&self.pool)
             .await
-            .map_err(self.failed("looked for a job"))?;
+            .map_err(self.failed("looking up a job"))?;
         rows.iter().map(|row| rows::job(row).map_err(self.unreadable("job"))).collect()
     }
 
@@ -328,7 +343,7 @@ impl Store for SqliteStore {
             .bind(id.to_string())
             .fetch_optional(&self.pool)
             .await
-            .map_err(self.failed("read a job"))?;
+            .map_err(self.failed("reading a job"))?;
         row.map(|row| rows::job(&row).map_err(self.unreadable("job"))).transpose()
     }
 
@@ -337,23 +352,39 @@ impl Store for SqliteStore {
         installation: InstallationId,
         until: Timestamp,
     ) -> Result<(), StoreError> {
-        self.write_pause(installation, until).await
+        self.write_rate_limit(installation, until).await
     }
 
     async fn rate_limits(&self, now: Timestamp) -> Result<Vec<(InstallationId, Timestamp)>, StoreError> {
-        self.read_pauses(now).await
+        self.read_rate_limits(now).await
     }
 
-    async fn next_pending_command(&self, now: Timestamp) -> Result<Option<PendingCommand>, StoreError> {
-        self.next_due_ask(now).await
+    async fn installations_with_pending_requests(
+        &self,
+        now: Timestamp,
+    ) -> Result<Vec<InstallationId>, StoreError> {
+        self.installations_in_queue(now).await
     }
 
-    async fn complete_command(&self, id: &str, result: &str, now: Timestamp) -> Result<(), StoreError> {
-        self.end_ask(&self.pool, id, result, now).await
+    async fn pending_requests(
+        &self,
+        installation: InstallationId,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<PendingRequest>, StoreError> {
+        self.requests_in_queue(installation, now, limit).await
     }
 
-    async fn defer_command(&self, id: &str, until: Timestamp) -> Result<(), StoreError> {
-        self.put_ask_off(id, until).await
+    async fn refuse_request(&self, id: &str) -> Result<(), StoreError> {
+        self.mark_request_refused(id).await
+    }
+
+    async fn complete_request(&self, id: &str, result: &str, now: Timestamp) -> Result<(), StoreError> {
+        self.end_request(&self.pool, id, result, now).await
+    }
+
+    async fn defer_request(&self, id: &str, until: Timestamp) -> Result<(), StoreError> {
+        self.put_request_off(id, until).await
     }
 
     async fn job_of_pull_request(
@@ -361,7 +392,7 @@ impl Store for SqliteStore {
         repository: RepositoryId,
         number: PullRequestNumber,
     ) -> Result<Option<Job>, StoreError> {
-        self.job_that_opened(repository, number).await
+        self.read_job_of_pull_request(repository, number).await
     }
 
     async fn resume_approved(
@@ -372,8 +403,8 @@ impl Store for SqliteStore {
     ) -> Result<ResumeOutcome, StoreError> {
         let mut tx = self.write().await?;
         let event = TranscriptEvent::Released { by: by.clone() };
-        let released = self.take_up(&mut tx, job, (JobTransition::Released, event), now).await?;
-        tx.commit().await.map_err(self.failed("took a held job up"))?;
+        let released = self.resume_job(&mut tx, job, (JobTransition::Released, event), now).await?;
+        tx.commit().await.map_err(self.failed("resuming a job after approval"))?;
         Ok(released)
     }
 
@@ -385,22 +416,22 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<ResumeOutcome, StoreError> {
         let mut tx = self.write().await?;
-        let taken = self.take_up(&mut tx, job, (JobTransition::Resumed, resumed), now).await?;
+        let taken = self.resume_job(&mut tx, job, (JobTransition::Resumed, resumed), now).await?;
         if taken == ResumeOutcome::Resumed {
             for id in asks {
-                self.end_ask(&mut *tx, id, "a round", now).await?;
+                self.end_request(&mut *tx, id, "a round", now).await?;
             }
         }
-        tx.commit().await.map_err(self.failed("took a job up"))?;
+        tx.commit().await.map_err(self.failed("resuming a job"))?;
         Ok(taken)
     }
 
-    async fn pending_revisions(
+    async fn pending_reviews(
         &self,
         repository: RepositoryId,
         pull_request: PullRequestNumber,
-    ) -> Result<Vec<(String, CommandRequest)>, StoreError> {
-        self.waiting_revisions(repository, IssueNumber(pull_request.0)).await
+    ) -> Result<Vec<(String, ReviewRequest)>, StoreError> {
+        self.reviews_in_queue(repository, IssueNumber(pull_request.0)).await
     }
 
     async fn jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError> {
@@ -409,7 +440,7 @@ impl Store for SqliteStore {
             .bind(i64::from(limit))
             .fetch_all(&self.pool)
             .await
-            .map_err(self.failed("listed jobs"))?;
+            .map_err(self.failed("listing jobs"))?;
         rows.iter().map(|row| rows::job(row).map_err(self.unreadable("job"))).collect()
     }
 
@@ -432,9 +463,9 @@ impl Store for SqliteStore {
         .bind(milliseconds(now))
         .fetch_one(&mut *tx)
         .await
-        .map_err(self.failed("kept a manifest"))?;
-        tx.commit().await.map_err(self.failed("kept a manifest"))?;
-        row.try_get("manifest_json").map_err(self.failed("kept a manifest"))
+        .map_err(self.failed("saving a manifest"))?;
+        tx.commit().await.map_err(self.failed("saving a manifest"))?;
+        row.try_get("manifest_json").map_err(self.failed("saving a manifest"))
     }
 
     async fn manifest(&self, job: JobId) -> Result<Option<String>, StoreError> {
@@ -443,12 +474,12 @@ impl Store for SqliteStore {
                 .bind(job.to_string())
                 .fetch_optional(&self.pool)
                 .await
-                .map_err(self.failed("read a manifest"))?;
-        row.map(|row| row.try_get("manifest_json").map_err(self.failed("read a manifest"))).transpose()
+                .map_err(self.failed("reading a manifest"))?;
+        row.map(|row| row.try_get("manifest_json").map_err(self.failed("reading a manifest"))).transpose()
     }
 
     async fn unacknowledged_jobs(&self, kind: &str) -> Result<Vec<Job>, StoreError> {
-        self.unseen_jobs(kind).await
+        self.read_unacknowledged_jobs(kind).await
     }
 
     async fn record_effect(
@@ -458,7 +489,7 @@ impl Store for SqliteStore {
         reference: &str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.keep_effect(job, kind, reference, now).await
+        self.write_effect(job, kind, reference, now).await
     }
 
     async fn begin_effect(
@@ -467,7 +498,7 @@ impl Store for SqliteStore {
         kind: &str,
         now: Timestamp,
     ) -> Result<EffectState, StoreError> {
-        self.begin(claim, kind, now).await
+        self.write_effect_begin(claim, kind, now).await
     }
 
     async fn finish_effect(
@@ -477,7 +508,7 @@ impl Store for SqliteStore {
         reference: &str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.finish(claim, kind, reference, now).await
+        self.write_effect_end(claim, kind, reference, now).await
     }
 
     async fn reserve_call(
@@ -488,15 +519,15 @@ impl Store for SqliteStore {
         caps: &DailyCaps,
         now: Timestamp,
     ) -> Result<Result<(), DailyCapReached>, StoreError> {
-        self.reserve(claim, model, worst, caps, now).await
+        self.write_reservation(claim, model, worst, caps, now).await
     }
 
     async fn cancel_call(&self, claim: &Claim) -> Result<(), StoreError> {
-        self.give_back(claim).await
+        self.delete_reservation(claim).await
     }
 
     async fn unsettled_call(&self, job: JobId) -> Result<Option<UnsettledCall>, StoreError> {
-        self.call_under_way(job).await
+        self.read_unsettled_call(job).await
     }
 
     async fn fits_daily_caps(
@@ -506,7 +537,7 @@ impl Store for SqliteStore {
         caps: &DailyCaps,
         now: Timestamp,
     ) -> Result<Result<(), DailyCapReached>, StoreError> {
-        let mut tx = self.pool.begin().await.map_err(self.failed("began to read"))?;
-        self.room(&mut tx, job, worst, caps, now).await
+        let mut tx = self.pool.begin().await.map_err(self.failed("beginning to read"))?;
+        self.check_daily_caps(&mut tx, job, worst, caps, now).await
     }
 }

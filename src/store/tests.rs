@@ -341,48 +341,84 @@ async fn a_held_job_is_released_once_and_never_beside_another_of_its_issue() {
     assert_eq!(last[last.len() - 1].sequence, last.len() as u64);
 }
 
+fn comment(installation: u64, id: u64) -> RequestComment {
+    let Trigger { repository, issue, labeller: by, .. } = trigger(5);
+    RequestComment {
+        repository: RepositoryRef { installation: InstallationId(installation), ..repository },
+        number: issue.number,
+        is_pull_request: true,
+        issue,
+        by,
+        by_id: 1,
+        by_is_bot: false,
+        id: CommentId(id),
+        body: String::new(),
+        at: None,
+    }
+}
+
+fn command(installation: u64, comment_id: u64) -> DeliveryRequest {
+    let comment = comment(installation, comment_id);
+    DeliveryRequest::Queue(QueuedRequest::Command(CommandRequest { command: SlashCommand::Status, comment }))
+}
+
+async fn due(store: &SqliteStore, installation: u64, seconds: i64) -> Vec<String> {
+    let pending = store.pending_requests(InstallationId(installation), at(seconds), 10).await.unwrap();
+    pending.into_iter().map(|pending| pending.id).collect()
+}
+
 #[tokio::test]
-async fn commands_are_due_in_order_until_they_are_carried_out_and_a_comment_counts_once() {
+async fn commands_are_due_in_order_until_they_are_completed_and_each_comment_counts_once() {
     let (store, _directory) = store().await;
-    let ask = |comment: u64| {
-        let Trigger { repository, issue, labeller: by, .. } = trigger(5);
-        let (number, command) = (issue.number, SlashCommand::Status);
-        let comment = CommentId(comment);
-        let ask = CommandRequest {
-            repository,
-            number,
-            is_pull_request: false,
-            issue,
-            by,
-            by_id: 1,
-            by_is_bot: false,
-            said_in: RequestSource::Comment,
-            comment,
-            body: String::new(),
-            command,
-            at: None,
-        };
-        DeliveryRequest::CommandRequest(ask)
-    };
-    let due = async |seconds| store.next_pending_command(at(seconds)).await.unwrap().map(|due| due.id);
     for (id, comment, recorded) in [
         ("d1", 1, DeliveryRecorded::CommandQueued),
         ("d2", 2, DeliveryRecorded::CommandQueued),
         ("d3", 1, DeliveryRecorded::Duplicate),
     ] {
-        let delivery = delivery(id, ask(comment));
+        let delivery = delivery(id, command(7, comment));
         let now = at(i64::try_from(comment).unwrap());
         assert_eq!(store.record_delivery(&delivery, now).await.unwrap(), recorded, "{id}");
     }
-    assert_eq!((due(0).await, due(9).await.as_deref()), (None, Some("d1")));
-    store.defer_command("d1", at(60)).await.unwrap();
-    assert_eq!(due(9).await.as_deref(), Some("d2"));
-    // What cannot be read keeps nobody waiting.
+    assert_eq!(due(&store, 7, 0).await, [""; 0]);
+    assert_eq!(due(&store, 7, 9).await, ["d1", "d2"]);
+    store.defer_request("d1", at(60)).await.unwrap();
+    assert_eq!(due(&store, 7, 9).await, ["d2"]);
+    // A request that cannot be read delays no other.
     sqlx::query("UPDATE asks SET ask_json = '{}' WHERE id = 'd2'").execute(store.pool()).await.unwrap();
-    assert_eq!(due(9).await, None);
-    assert_eq!(due(60).await.as_deref(), Some("d1"));
-    store.complete_command("d1", "told", at(61)).await.unwrap();
-    assert_eq!(due(99).await, None);
+    assert_eq!(due(&store, 7, 9).await, [""; 0]);
+    assert_eq!(due(&store, 7, 60).await, ["d1"]);
+    store.complete_request("d1", "told", at(61)).await.unwrap();
+    assert_eq!(due(&store, 7, 99).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn each_installation_has_a_queue_of_its_own_and_refused_commands_wait_behind_all_others() {
+    let (store, _directory) = store().await;
+    for (id, installation) in [("d1", 7), ("d2", 7), ("d3", 8)] {
+        let comment: u64 = id[1..].parse().unwrap();
+        let now = at(i64::try_from(comment).unwrap());
+        store.record_delivery(&delivery(id, command(installation, comment)), now).await.unwrap();
+    }
+    let installations = store.installations_with_pending_requests(at(9)).await.unwrap();
+    assert_eq!(installations, [InstallationId(7), InstallationId(8)]);
+    store.refuse_request("d1").await.unwrap();
+    let pending = store.pending_requests(InstallationId(7), at(9), 10).await.unwrap();
+    let refused: Vec<_> = pending.iter().map(|pending| (pending.id.as_str(), pending.is_refused)).collect();
+    assert_eq!(refused, [("d2", false), ("d1", true)]);
+    assert_eq!(due(&store, 8, 9).await, ["d3"]);
+    store.complete_request("d3", "told", at(10)).await.unwrap();
+    assert_eq!(store.installations_with_pending_requests(at(11)).await.unwrap(), [InstallationId(7)]);
+}
+
+#[tokio::test]
+async fn commands_of_earlier_versions_are_in_the_queue_of_their_installation() {
+    let (store, _directory) = store().await;
+    store.record_delivery(&delivery("d1", command(7, 1)), at(1)).await.unwrap();
+    sqlx::query("UPDATE asks SET installation_id = 0").execute(store.pool()).await.unwrap();
+    let migration = include_str!("migrations/0007_ask_queues.sql");
+    let update = &migration[migration.find("UPDATE").unwrap()..migration.find("CREATE INDEX").unwrap()];
+    sqlx::query(update).execute(store.pool()).await.unwrap();
+    assert_eq!(due(&store, 7, 9).await, ["d1"]);
 }
 
 #[tokio::test]
@@ -412,28 +448,14 @@ async fn an_ended_job_is_taken_up_once_and_its_reviews_with_it() {
     assert_eq!(opener(1).await, None);
 
     let review = |id: u64| {
-        let Trigger { repository, issue, labeller: by, .. } = trigger(5);
-        DeliveryRequest::CommandRequest(CommandRequest {
-            repository,
-            number: issue.number,
-            is_pull_request: true,
-            issue,
-            by,
-            by_id: 1,
-            by_is_bot: false,
-            said_in: RequestSource::Review,
-            comment: CommentId(id),
-            body: String::new(),
-            command: SlashCommand::Revise,
-            at: None,
-        })
+        let (kind, comment) = (ReviewKind::Review, comment(7, id));
+        DeliveryRequest::Queue(QueuedRequest::Review(ReviewRequest { kind, comment }))
     };
     for (id, review) in [("d1", review(1)), ("d2", review(2))] {
         store.record_delivery(&delivery(id, review), at(3)).await.unwrap();
     }
     let waiting = async || {
-        let waiting =
-            store.pending_revisions(repository.id, PullRequestNumber(issue.number.0)).await.unwrap();
+        let waiting = store.pending_reviews(repository.id, PullRequestNumber(issue.number.0)).await.unwrap();
         waiting.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
     };
     assert_eq!(waiting().await, ["d1", "d2"]);

@@ -1,13 +1,15 @@
-//! Receives GitHub's webhooks: verify, understand, record, answer. In that order, always.
+//! Receives GitHub's webhooks: verifies, interprets, records, answers, always in this order.
 //!
-//! Nothing is acknowledged from memory: the answer 202 means that the delivery is in the store.
-//! Nothing here talks to GitHub; whether the labeller may ask for work is decided live, by the
-//! worker, with [`crate::domain::authorize`].
+//! A delivery is acknowledged only when it is in the store: the answer 202 means that it is on disk.
+//! Nothing here talks to GitHub: whether the sender may ask for work is decided by the worker, with the
+//! permission that GitHub reports at that moment.
 
+mod body;
 mod event;
 mod handler;
 mod signature;
 
-pub use event::{EventError, HANDLED_EVENTS, Meaning, ParsedEvent, read_event};
-pub use handler::{DeliveryLog, PAYLOAD_BYTES_MAX, RecordFailed, WEBHOOK_PATH, WebhookState, router};
+pub use body::{BodyReader, PAYLOAD_BYTES_MAX};
+pub use event::{EventError, HANDLED_EVENTS, Interpretation, ParsedEvent, read_event};
+pub use handler::{WEBHOOK_PATH, WebhookState, router};
 pub use signature::{EmptySecret, Signature, SignatureRefusal, WebhookSecrets};

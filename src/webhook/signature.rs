@@ -1,4 +1,4 @@
-//! Decides whether a delivery was signed with a secret we share with GitHub. Never parses a body.
+//! Verifies that a delivery was signed with a secret that we share with GitHub. Never parses a body.
 //!
 //! Source: docs.github.com, "Validating webhook deliveries": HMAC-SHA256 over the raw body, in
 //! `X-Hub-Signature-256` as `sha256=` and 64 hexadecimal digits.
@@ -11,21 +11,24 @@ use sha2::Sha256;
 const HEADER_SHA256: &str = "x-hub-signature-256";
 const HEADER_SHA1: &str = "x-hub-signature";
 
-/// The secrets that deliveries may be signed with: the current one and, while it is being rotated,
-/// the one before.
+/// The secrets that deliveries may be signed with: the current one and, during a rotation, the previous
+/// one.
 #[derive(Debug, Clone)]
 pub struct WebhookSecrets {
     current: SecretString,
     previous: Option<SecretString>,
 }
 
-/// A secret of no characters: everybody could sign with it.
+/// An empty secret: anybody could sign with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a webhook secret is empty; anybody could sign deliveries with it")]
 pub struct EmptySecret;
 
 impl WebhookSecrets {
-    /// Refuses empty secrets, so that no configuration can switch verification off.
+    /// Creates the secrets. No configuration can switch verification off.
+    ///
+    /// # Errors
+    /// A secret is empty.
     pub fn new(current: SecretString, previous: Option<SecretString>) -> Result<Self, EmptySecret> {
         let empty = |secret: &SecretString| secret.expose_secret().trim().is_empty();
         if empty(&current) || previous.as_ref().is_some_and(empty) {
@@ -34,10 +37,10 @@ impl WebhookSecrets {
         Ok(Self { current, previous })
     }
 
-    /// Whether `signature` is one of our secrets' for `body`, in constant time.
+    /// Checks in constant time that `signature` was made for `body` with one of the secrets.
     pub fn verify(&self, signature: &Signature, body: &[u8]) -> Result<(), SignatureRefusal> {
         let current = signed_with(&self.current, signature, body);
-        // Both are always computed: which of them matched is nobody's business.
+        // Both are always computed, so that timing does not show which of them matched.
         let previous = self.previous.as_ref().map(|secret| signed_with(secret, signature, body));
         if current | previous.unwrap_or(false) { Ok(()) } else { Err(SignatureRefusal::Wrong) }
     }
@@ -50,13 +53,13 @@ fn signed_with(secret: &SecretString, signature: &Signature, body: &[u8]) -> boo
     mac.verify_slice(&signature.0).is_ok()
 }
 
-/// A well-formed signature; whether it is right is not known yet.
+/// A well-formed signature that is not verified yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signature([u8; 32]);
 
 impl Signature {
-    /// The signature that a delivery came with. Can be asked before the body is read, so that
-    /// nobody can make us read 25 MB without even claiming to be GitHub.
+    /// Reads the signature of a delivery. This is done before the body is read, so that a sender without
+    /// a signature cannot make us read 25 MB.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, SignatureRefusal> {
         let mut values = headers.get_all(HEADER_SHA256).iter();
         let Some(value) = values.next() else {
@@ -73,19 +76,19 @@ impl Signature {
     }
 }
 
-/// Why a delivery is not believed. For our log only: the sender is told none of this.
+/// Why a delivery is not authentic. Only the log says so: the sender does not learn the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureRefusal {
     /// No signature.
     #[error("there is no X-Hub-Signature-256 header: is a secret set in the App's webhook settings?")]
     Missing,
-    /// Only the SHA-1 signature, which GitHub keeps for old receivers.
+    /// Only the SHA-1 signature, which GitHub still sends for old receivers.
     #[error("there is only a SHA-1 signature, which is not accepted")]
     OldSha1Only,
     /// Not `sha256=` and 64 hexadecimal digits, or more than one.
     #[error("the X-Hub-Signature-256 header is not one sha256= and 64 hexadecimal digits")]
     Malformed,
-    /// Made with another secret, or for another body.
+    /// Made with another secret or for another body.
     #[error("the signature does not match: is the webhook secret here the one in the App's settings?")]
     Wrong,
 }
@@ -114,12 +117,12 @@ mod tests {
     }
 
     #[test]
-    fn githubs_documented_example_is_accepted() {
+    fn documented_example_of_github_is_accepted() {
         assert_eq!(check(&secrets(SECRET, None), &[(HEADER_SHA256, GOOD)]), Ok(()));
     }
 
     #[test]
-    fn during_a_rotation_both_secrets_are_accepted_and_no_third() {
+    fn previous_secret_is_accepted_during_a_rotation() {
         let good = [(HEADER_SHA256, GOOD)];
         assert_eq!(check(&secrets("the new one", Some(SECRET)), &good), Ok(()));
         assert_eq!(check(&secrets(SECRET, Some("the old one")), &good), Ok(()));
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_header_is_refused_for_its_own_reason() {
+    fn malformed_header_is_refused_with_its_reason() {
         use SignatureRefusal as R;
         let secrets = secrets(SECRET, None);
         let upper = GOOD.to_uppercase();
@@ -157,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_secret_cannot_be_configured() {
+    fn empty_secret_is_refused() {
         assert!(WebhookSecrets::new("".into(), None).is_err());
         assert!(WebhookSecrets::new(" \n".into(), None).is_err());
         assert!(WebhookSecrets::new("good".into(), Some("".into())).is_err());

@@ -1,5 +1,5 @@
-//! Says 👀 on issues whose jobs wait for a free worker, so that whoever put the label on knows at once
-//! that it was seen. A worker that takes a job at once says so itself.
+//! Reacts with 👀 to issues whose jobs wait for a free worker, so that whoever added the label knows that
+//! it was noticed. A worker that claims a job at once reacts itself.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,85 +7,88 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, error};
 
-use crate::domain::{Authorization, authorize};
-use crate::domain::{Job, JobId};
+use super::context::WorkerContext;
+use super::effects::JobEffect;
+use crate::domain::{Authorization, Job, JobId, authorize};
 use crate::github::GitHubError;
 use crate::store::StoreError;
 
-use super::WorkerContext;
-use super::publication::EYES;
-
-/// How often is looked for a job that nobody woke us for.
+/// How often it looks for a job without being woken.
 const POLL: Duration = Duration::from_secs(5);
-/// A free worker has taken a job by then.
+/// Within this time, a free worker has claimed the job.
 const HEAD_START: Duration = Duration::from_millis(200);
-/// Jobs that are remembered as looked at; beyond it some are looked at again, which changes nothing.
+/// How many jobs are remembered as done. Beyond it some are checked again, which changes nothing.
 const REMEMBERED_MAX: usize = 1_000;
 
-/// Greets.
+/// Acknowledges jobs that wait.
 pub struct Acknowledger {
-    parts: WorkerContext,
+    context: WorkerContext,
     /// Wakes it.
-    arrived: Arc<Notify>,
-    /// Jobs that were greeted, or are not to be.
-    looked_at: HashSet<JobId>,
+    job_queued: Arc<Notify>,
+    /// Jobs that were acknowledged, or must not be.
+    done: HashSet<JobId>,
 }
 
 impl Acknowledger {
-    /// A greeter that `arrived` wakes.
-    pub fn new(parts: WorkerContext, arrived: Arc<Notify>) -> Self {
-        Self { parts, arrived, looked_at: HashSet::new() }
+    /// An acknowledger that `job_queued` wakes.
+    pub fn new(context: WorkerContext, job_queued: Arc<Notify>) -> Self {
+        Self { context, job_queued, done: HashSet::new() }
     }
 
     /// Works until `shutdown`.
     pub async fn run(mut self, shutdown: &CancellationToken) {
         loop {
             tokio::select! {
-                () = self.arrived.notified() => {}
+                () = self.job_queued.notified() => {}
                 () = tokio::time::sleep(POLL) => {}
                 () = shutdown.cancelled() => return,
             }
             let round = async {
                 tokio::time::sleep(HEAD_START).await;
-                self.round().await
+                self.acknowledge_waiting().await
             };
             tokio::select! {
                 done = round => if let Err(error) = done {
-                    warn!(%error, "waiting jobs cannot be looked at");
+                    error!(%error, "waiting jobs not acknowledged");
                 },
                 () = shutdown.cancelled() => return,
             }
         }
     }
 
-    async fn round(&mut self) -> Result<(), StoreError> {
-        let waiting = self.parts.store.unacknowledged_jobs(EYES).await?;
-        if self.looked_at.len() > REMEMBERED_MAX {
-            self.looked_at.clear();
+    async fn acknowledge_waiting(&mut self) -> Result<(), StoreError> {
+        let effect = JobEffect::Acknowledgement.name();
+        let waiting = self.context.store.unacknowledged_jobs(effect).await?;
+        if self.done.len() > REMEMBERED_MAX {
+            self.done.clear();
         }
         for job in waiting {
-            if self.looked_at.contains(&job.id) {
+            if self.done.contains(&job.id) {
                 continue;
             }
-            match self.greet(&job).await {
-                Ok(greeted) => {
-                    if greeted {
-                        self.parts.store.record_effect(&job, EYES, "eyes", (self.parts.clock)()).await?;
+            match self.acknowledge(&job).await {
+                Ok(is_acknowledged) => {
+                    if is_acknowledged {
+                        let now = (self.context.clock)();
+                        self.context.store.record_effect(&job, effect, "eyes", now).await?;
                     }
-                    self.looked_at.insert(job.id);
+                    self.done.insert(job.id);
                 }
-                // The next round tries again; its worker will, too.
-                Err(error) => debug!(%error, job.id = %job.id, "it could not be said that a job was seen"),
+                // The next look tries again, and so does the job's worker.
+                Err(error) => {
+                    let repo = &job.trigger.repository.name;
+                    debug!(job.id = %job.id, %repo, %error, "job not acknowledged");
+                }
             }
         }
         Ok(())
     }
 
-    /// False: who asked may not, and the worker will say so.
-    async fn greet(&self, job: &Job) -> Result<bool, GitHubError> {
-        let WorkerContext { github, policy, .. } = &self.parts;
+    /// Reacts to the job's issue. False: whoever asked may not, and the job's worker will say so.
+    async fn acknowledge(&self, job: &Job) -> Result<bool, GitHubError> {
+        let WorkerContext { github, policy, .. } = &self.context;
         let trigger = &job.trigger;
         let permission = github.permission(&trigger.repository, &trigger.labeller).await?;
         let bots = &policy.bots_allowed;

@@ -1,182 +1,150 @@
-//! Whether a job may be worked on at all, asked of GitHub at this moment.
+//! Whether a job may be worked on at all, by what GitHub says at this moment.
 
 use tracing::warn;
 
-use crate::domain::{Authorization, authorize, authorize_command};
+use super::context::WorkerContext;
+use super::stop::Stop;
 use crate::domain::{
-    Job, PullRequestNumber, RecordedEvent, TranscriptEvent, opened_pull_request, present_round, round_of,
+    Authorization, Job, PullRequestNumber, RecordedEvent, TranscriptEvent, authorize, authorize_command,
+    opened_pull_request, present_round, round_of,
 };
 use crate::github::{ClosingPullRequest, GitHubError, Repository};
-use crate::store::Attempt;
 
-use super::{JobError, WorkerContext};
-
-/// How many earlier generations are looked at for an open pull request.
+/// How many earlier generations are checked for an open pull request.
 const EARLIER_BRANCHES_MAX: usize = 10;
 
-/// What admission found.
-pub(super) enum Admission {
-    /// Work may begin.
-    Admitted(Repository),
-    /// It may not; the words are for the issue.
-    Refused(String),
-    /// It may not, and nothing is said there; the words are for the log.
-    Ignored(String),
-}
-
-/// Asks GitHub for the repository, the issue and the labeller's permission, all live.
+/// Admits the job, or stops it. Repository, issue and permissions are read from GitHub now.
 pub(super) async fn admit(
-    parts: &WorkerContext,
+    context: &WorkerContext,
     job: &Job,
     transcript: &[RecordedEvent],
-) -> Result<Admission, JobError> {
+) -> Result<Repository, Stop> {
     let trigger = &job.trigger;
     let at = &trigger.repository;
-    let repository = parts.github.repository(at).await.map_err(github_error)?;
-    if !parts.policy.repository_filter.allows(&repository.name) {
-        return Ok(Admission::Ignored(format!("{} may not use this service", repository.name)));
+    let repository = context.github.repository(at).await?;
+    if !context.policy.repository_filter.allows(&repository.name) {
+        return Err(Stop::Ignore(format!("{} may not use this service", repository.name)));
     }
     if repository.archived {
-        return Ok(Admission::Refused("the repository is archived".to_owned()));
+        return refuse("the repository is archived");
     }
-    if let Err(why) = permitted(parts, job, transcript).await? {
-        return Ok(Admission::Refused(why));
-    }
-    let issue = parts.github.issue(at, trigger.issue.number).await.map_err(github_error)?;
+    check_permission(context, job, transcript).await?;
+    let issue = context.github.issue(at, trigger.issue.number).await?;
     if issue.is_pull_request {
-        return Ok(Admission::Refused("it is a pull request, not an issue".to_owned()));
+        return refuse("it is a pull request, not an issue");
     }
     if !issue.open {
-        return Ok(Admission::Refused("the issue is closed".to_owned()));
+        return refuse("the issue is closed");
     }
     if issue.locked {
-        return Ok(Admission::Refused("the issue is locked".to_owned()));
+        return refuse("the issue is locked");
     }
-    if !trigger.commanded
-        && round_of(transcript) == 1
-        && !issue.snapshot.labels.iter().any(|label| label == &parts.policy.label)
-    {
-        return Ok(Admission::Refused(format!("the label `{}` was removed", parts.policy.label)));
+    let label = &context.policy.label;
+    if !trigger.commanded && round_of(transcript) == 1 && !issue.snapshot.has_label(label) {
+        return refuse(format!("the label `{label}` was removed"));
     }
-    let in_the_way = match opened_pull_request(transcript) {
-        Some(number) => is_closed(parts, job, number).await?,
-        None => match in_the_way(parts, job).await? {
-            Some(why) => Some(why),
-            None => fixed_elsewhere(parts, job, &repository).await?,
-        },
-    };
-    match in_the_way {
-        Some(why) => Ok(Admission::Refused(why)),
-        None => Ok(Admission::Admitted(repository)),
+    match opened_pull_request(transcript) {
+        Some(number) => check_is_open(context, job, number).await?,
+        None => {
+            check_earlier_work(context, job).await?;
+            check_other_pull_requests(context, job, &repository).await?;
+        }
     }
+    Ok(repository)
 }
 
-/// Whether the person whose word the job rests on may ask for work at this moment: whoever let a held
-/// change go, asked for the round, or put the label on. Asked before the work, and again before anything
-/// of it is published. The inner `Err` is why not, for the issue.
-pub(super) async fn permitted(
-    parts: &WorkerContext,
+fn refuse<T>(why: impl Into<String>) -> Result<T, Stop> {
+    Err(Stop::Refuse(why.into()))
+}
+
+/// Stops the job unless the person who asked for its current round may ask for work now: whoever approved
+/// the change, requested the revision, or added the label. Checked before the work, and again before
+/// anything is published.
+pub(super) async fn check_permission(
+    context: &WorkerContext,
     job: &Job,
     transcript: &[RecordedEvent],
-) -> Result<Result<(), String>, JobError> {
+) -> Result<(), Stop> {
     let trigger = &job.trigger;
-    let allowed = &parts.policy.bots_allowed;
-    let word = present_round(transcript).iter().rev().find_map(|recorded| match &recorded.event {
+    let allowed = &context.policy.bots_allowed;
+    let request = present_round(transcript).iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::Released { by } => Some((by, false)),
         TranscriptEvent::Resumed { by, by_is_bot, .. } => Some((by, *by_is_bot)),
         _ => None,
     });
-    let (person, is_bot) = word.unwrap_or((&trigger.labeller, trigger.labeller_is_bot));
-    let permission = parts.github.permission(&trigger.repository, person).await.map_err(github_error)?;
-    let authorised = authorize(permission, person, is_bot, allowed);
-    Ok(match (authorised, authorize_command(permission, person, is_bot, allowed)) {
+    let (person, is_bot) = request.unwrap_or((&trigger.labeller, trigger.labeller_is_bot));
+    let permission = context.github.permission(&trigger.repository, person).await?;
+    let authorization = authorize(permission, person, is_bot, allowed);
+    match (authorization, authorize_command(permission, person, is_bot, allowed)) {
         (Authorization::Allowed, _) => Ok(()),
-        (Authorization::Refused { .. }, Err(why)) if word.is_some() => Err(why),
-        (Authorization::Refused { reason }, _) => Err(reason),
-    })
+        (Authorization::Refused { .. }, Err(why)) if request.is_some() => refuse(why),
+        (Authorization::Refused { reason }, _) => refuse(reason),
+    }
 }
 
-/// What of earlier work would keep this job from being published: better found before anything is
-/// spent than after.
-async fn in_the_way(parts: &WorkerContext, job: &Job) -> Result<Option<String>, JobError> {
+/// Stops a job whose result could not be published because of earlier work on the issue: better before
+/// anything is spent than after.
+async fn check_earlier_work(context: &WorkerContext, job: &Job) -> Result<(), Stop> {
     let at = &job.trigger.repository;
     for branch in job.earlier_branches().take(EARLIER_BRANCHES_MAX) {
-        let open = parts.github.find_pull_request(at, &branch).await.map_err(github_error)?;
-        if let Some(pull_request) = open {
-            return Ok(Some(format!(
-                "the pull request #{} for this issue is still open; close it to have the issue tried anew",
-                pull_request.number
-            )));
+        if let Some(open) = context.github.find_pull_request(at, &branch).await? {
+            return refuse(format!(
+                "the pull request #{} for this issue is still open; close it to start over",
+                open.number
+            ));
         }
     }
     let branch = job.branch();
-    let taken = parts.github.branch_head(at, &branch).await.map_err(github_error)?;
-    Ok(taken.map(|head| {
-        format!(
-            "the branch `{branch}` is there already (at {}), and nothing is ever overwritten; delete or rename \
-             it to have the issue tried anew",
+    match context.github.branch_head(at, &branch).await? {
+        None => Ok(()),
+        Some(head) => refuse(format!(
+            "the branch `{branch}` exists already (at {}), and no branch is ever overwritten; delete or rename it \
+             to start over",
             head.short()
-        )
-    }))
+        )),
+    }
 }
 
-/// Why there can be no further round of a pull request.
-async fn is_closed(
-    parts: &WorkerContext,
-    job: &Job,
-    number: PullRequestNumber,
-) -> Result<Option<String>, JobError> {
-    let at = &job.trigger.repository;
-    let open = parts.github.find_pull_request(at, &job.branch()).await.map_err(github_error)?;
-    let is_open = open.is_some_and(|pull_request| pull_request.number == number);
-    Ok((!is_open).then(|| format!("the pull request #{number} is closed")))
+/// Stops a further round of a pull request that is closed.
+async fn check_is_open(context: &WorkerContext, job: &Job, number: PullRequestNumber) -> Result<(), Stop> {
+    let open = context.github.find_pull_request(&job.trigger.repository, &job.branch()).await?;
+    match open.is_some_and(|open| open.number == number) {
+        true => Ok(()),
+        false => refuse(format!("the pull request #{number} is closed")),
+    }
 }
 
-/// The open pull request that closes the issue already, in GitHub's own knowledge: a keyword in its text
-/// or in a commit, or a link that somebody made by hand. A draft counts: somebody is at it. The job's own
-/// does not.
-async fn fixed_elsewhere(
-    parts: &WorkerContext,
+/// Stops the job if an open pull request already closes the issue, by what GitHub knows: a keyword in its
+/// text or in a commit, or a link that somebody made by hand. A draft counts: somebody works on it. The
+/// job's own does not.
+async fn check_other_pull_requests(
+    context: &WorkerContext,
     job: &Job,
     repository: &Repository,
-) -> Result<Option<String>, JobError> {
+) -> Result<(), Stop> {
     let (at, number) = (&job.trigger.repository, job.trigger.issue.number);
-    let found = match parts.github.closing_pull_requests(at, &repository.name, number).await {
+    let found = match context.github.closing_pull_requests(at, &repository.name, number).await {
         Ok(found) => found,
-        // Older servers do not know the question; what they know is in nobody's way.
+        // Older servers do not have this query.
         Err(error @ (GitHubError::Rejected { .. } | GitHubError::NotFound { .. })) => {
-            warn!(%error, "it is not known whether a pull request fixes the issue");
-            return Ok(None);
+            warn!(%error, "pull requests that close the issue are not known");
+            return Ok(());
         }
-        Err(error) => return Err(github_error(error)),
+        Err(error) => return Err(error.into()),
     };
     let own = job.branch();
     let is_own = |closing: &ClosingPullRequest| {
         closing.repository == repository.name && !closing.from_fork && closing.head == own
     };
     let other = found.into_iter().filter(|closing| !is_own(closing)).min_by_key(|closing| closing.number);
-    Ok(other.map(|closing| {
-        let place = match closing.repository == repository.name {
-            true => format!("#{}", closing.number),
-            false => format!("{}#{}", closing.repository, closing.number),
-        };
-        format!(
-            "the open pull request {place} by `{}` fixes this issue already; once it is closed, or no longer \
-             linked to the issue, the issue can be tried",
-            closing.author
-        )
-    }))
-}
-
-/// What a failure of GitHub means for a job.
-pub(super) fn github_error(error: GitHubError) -> JobError {
-    match error {
-        GitHubError::Unavailable { retry_after, .. } => {
-            JobError::Later { why: error.to_string(), after: retry_after, attempt: Attempt::DoesNotCount }
-        }
-        GitHubError::NotFound { .. }
-        | GitHubError::Forbidden { .. }
-        | GitHubError::Rejected { .. }
-        | GitHubError::ContainsSecret { .. } => JobError::Broke(error.to_string()),
-    }
+    let Some(other) = other else { return Ok(()) };
+    let name = match other.repository == repository.name {
+        true => format!("#{}", other.number),
+        false => format!("{}#{}", other.repository, other.number),
+    };
+    refuse(format!(
+        "the open pull request {name} by `{}` fixes this issue already; close it, or remove its link to the issue, \
+         to start work here",
+        other.author
+    ))
 }

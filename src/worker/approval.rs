@@ -1,44 +1,27 @@
-//! `publish: hold`: a verified change is shown and kept, and goes out when somebody who may write says
-//! so. What goes out is the very commit that was verified and shown.
+//! Approves a verified change that waits for it (`publish: hold`): the job then publishes the very commit
+//! that was verified and shown.
 
 use jiff::Timestamp;
 
-use crate::config::{REPOSITORY_FILE, RepositoryFile};
-use crate::domain::{Authorization, authorize};
-use crate::domain::{
-    IssueNumber, Job, JobId, JobState, Login, RecordedEvent, RepositoryRef, TranscriptEvent,
-    on_present_ground,
-};
+use crate::domain::{Authorization, IssueNumber, JobId, JobState, Login, RepositoryRef, authorize};
 use crate::github::{GitHub, GitHubError};
-use crate::provenance::Sealed;
-use crate::store::{Journal, ResumeOutcome, Store, StoreError};
-use crate::workspace::{ClearedCommit, Workspace};
+use crate::store::{ResumeOutcome, Store, StoreError};
 
-use super::preparation::workspace_error;
-use super::{JobError, WorkerContext};
-
-/// What is held back.
-pub(super) struct Held {
-    pub(super) cleared: ClearedCommit,
-    pub(super) manifest: Sealed,
-    pub(super) pages: Vec<String>,
-}
-
-/// What came of somebody's word that a held change may go out.
+/// The answer to an approval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Approval {
-    /// The job is taken up again; wake a worker.
-    Released(JobId),
-    /// Nothing is held back for this issue (any more).
-    NothingHeld,
-    /// They may not say so; the words are for the issue.
+    /// The change is approved and the job is due; wake a worker.
+    Approved(JobId),
+    /// No change of this issue waits for approval (any more).
+    NothingToApprove,
+    /// The approval does not count, for this reason. The text is published.
     Refused(String),
 }
 
-/// Why it could not be found out.
+/// Why an approval could not be decided.
 #[derive(Debug, thiserror::Error)]
 pub enum ApprovalError {
-    /// GitHub does not say.
+    /// GitHub did not answer.
     #[error(transparent)]
     GitHub(#[from] GitHubError),
     /// The store failed.
@@ -46,9 +29,12 @@ pub enum ApprovalError {
     Store(#[from] StoreError),
 }
 
-/// Lets the change that is held back for an issue go out, if `by` may write at this moment. Said
-/// twice, it goes out once.
-pub async fn release(
+/// Approves the change of an issue that waits for it, if `by` has write access now. If it is approved
+/// twice, it is published once.
+///
+/// # Errors
+/// GitHub or the store did not answer.
+pub async fn approve(
     github: &dyn GitHub,
     store: &dyn Store,
     at: &RepositoryRef,
@@ -57,8 +43,8 @@ pub async fn release(
     bots_allowed: &[Login],
     now: Timestamp,
 ) -> Result<Approval, ApprovalError> {
-    let held = store.latest_job(at.id, issue).await?.filter(|job| job.state == JobState::Held);
-    let Some(job) = held else { return Ok(Approval::NothingHeld) };
+    let waiting = store.latest_job(at.id, issue).await?.filter(|job| job.state == JobState::Held);
+    let Some(job) = waiting else { return Ok(Approval::NothingToApprove) };
     let (login, is_bot) = by;
     let permission = github.permission(at, login).await?;
     if let Authorization::Refused { reason } = authorize(permission, login, is_bot, bots_allowed) {
@@ -70,63 +56,8 @@ pub async fn release(
         return Ok(Approval::Refused(why.to_owned()));
     }
     Ok(match store.resume_approved(job.id, login, now).await? {
-        ResumeOutcome::Resumed => Approval::Released(job.id),
-        ResumeOutcome::NotResumable => Approval::NothingHeld,
-        ResumeOutcome::Conflict => Approval::Refused("another job of this issue is under way".to_owned()),
+        ResumeOutcome::Resumed => Approval::Approved(job.id),
+        ResumeOutcome::NotResumable => Approval::NothingToApprove,
+        ResumeOutcome::Conflict => Approval::Refused("another job of this issue is active".to_owned()),
     })
-}
-
-/// Whether the job's change is to be held back: the operator or the base branch's file says so, and
-/// nobody has released it. A job on one's own machine (issue 0) pushes nothing anywhere.
-pub(super) async fn is_held(
-    parts: &WorkerContext,
-    workspace: &Workspace,
-    job: &Job,
-    transcript: &[RecordedEvent],
-) -> Result<bool, JobError> {
-    if job.trigger.issue.number.0 == 0 || release_in(transcript).is_some() {
-        return Ok(false);
-    }
-    if parts.policy.hold {
-        return Ok(true);
-    }
-    let file = workspace.base_file(REPOSITORY_FILE).await.map_err(workspace_error)?;
-    let file = file.map(|bytes| RepositoryFile::parse(&String::from_utf8_lossy(&bytes)));
-    // What could be read when the job began, and no longer can, is not taken for consent.
-    Ok(file.is_some_and(|file| file.map_or(true, |file| file.requires_approval)))
-}
-
-/// A remark, where the base branch has gone on since the work began: what was verified is not what a
-/// merge makes then.
-pub(super) async fn base_has_moved(
-    parts: &WorkerContext,
-    workspace: &Workspace,
-    at: &RepositoryRef,
-) -> Option<String> {
-    // The base of a job on one's own machine is what is there.
-    (at.id.0 != 0).then_some(())?;
-    let head = parts.github.branch_head(at, workspace.base_branch()).await.ok()??;
-    (head != *workspace.base()).then(|| {
-        format!(
-            "the base branch has gone on since: this was verified on top of `{}`, and the branch is at `{}` now",
-            workspace.base().short(),
-            head.short()
-        )
-    })
-}
-
-/// When somebody had the job taken up last, if it had ended before.
-pub(super) async fn taken_up_at(journal: &Journal) -> Option<Timestamp> {
-    let transcript = journal.transcript().await.ok()?;
-    let is_word = |recorded: &&RecordedEvent| {
-        matches!(recorded.event, TranscriptEvent::Released { .. } | TranscriptEvent::Resumed { .. })
-    };
-    transcript.iter().rev().find(is_word).map(|recorded| recorded.at)
-}
-
-fn release_in(transcript: &[RecordedEvent]) -> Option<&RecordedEvent> {
-    on_present_ground(transcript)
-        .iter()
-        .rev()
-        .find(|recorded| matches!(recorded.event, TranscriptEvent::Released { .. }))
 }

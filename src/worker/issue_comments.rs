@@ -1,32 +1,30 @@
-//! What of an issue's comments the model is given to read: those that people with write access wrote
-//! before the work was asked for, and nobody has changed since. Decided once for a job, and recorded.
+//! Which comments of an issue the model reads: those that people with write access wrote before the work
+//! was requested, and that nobody changed since. Decided once for a job, and recorded.
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::context::WorkerContext;
+use super::stop::Stop;
 use crate::agent::sanitise;
-use crate::domain::authorize_command;
-use crate::domain::{Login, QuotedComment, RecordedEvent, TranscriptEvent};
+use crate::domain::{Login, QuotedComment, RecordedEvent, TranscriptEvent, authorize_command};
 use crate::github::IssueComment;
 use crate::store::Journal;
 
-use super::admission::github_error;
-use super::{JobError, WorkerContext};
-
-/// Comments that are given; the newest are kept.
+/// How many comments are given; the newest are kept.
 const COMMENTS_MAX: usize = 20;
-/// Of one comment, in characters.
+/// Longest comment, in characters.
 const COMMENT_CHARS_MAX: usize = 6_000;
-/// Of all together.
+/// All comments together, in characters.
 const ALL_CHARS_MAX: usize = 20_000;
-/// People of whom GitHub is asked what they may do.
+/// How many people's permissions are read from GitHub.
 const AUTHORS_MAX: usize = 40;
 
-/// The comments: as recorded, or found now and recorded.
+/// The comments: as recorded, or selected now and recorded.
 pub(super) async fn comments(
-    parts: &WorkerContext,
+    context: &WorkerContext,
     journal: &Journal,
     transcript: &[RecordedEvent],
-) -> Result<Vec<QuotedComment>, JobError> {
+) -> Result<Vec<QuotedComment>, Stop> {
     let recorded = transcript.iter().find_map(|recorded| match &recorded.event {
         TranscriptEvent::CommentsRead { comments, .. } => Some(comments.clone()),
         _ => None,
@@ -34,7 +32,7 @@ pub(super) async fn comments(
     if let Some(comments) = recorded {
         return Ok(comments);
     }
-    let Reading { comments, left_out } = read(parts, journal).await?;
+    let Selection { comments, left_out } = select(context, journal).await?;
     if !comments.is_empty() || !left_out.is_empty() {
         let event = TranscriptEvent::CommentsRead { comments: comments.clone(), left_out };
         journal.append(&[event]).await?;
@@ -43,74 +41,70 @@ pub(super) async fn comments(
 }
 
 #[derive(Default)]
-struct Reading {
+struct Selection {
     comments: Vec<QuotedComment>,
     left_out: Vec<String>,
 }
 
-async fn read(parts: &WorkerContext, journal: &Journal) -> Result<Reading, JobError> {
+async fn select(context: &WorkerContext, journal: &Journal) -> Result<Selection, Stop> {
     let trigger = &journal.job().trigger;
     let (at, number) = (&trigger.repository, trigger.issue.number);
-    let found = parts.github.comments(at, number).await.map_err(github_error)?;
-    let ours = parts.github.our_comments(at, number).await.map_err(github_error)?;
-    let mut reading = Reading::default();
-    let mut refused = Refused::default();
-    let mut writers: HashMap<Login, bool> = HashMap::new();
+    let found = context.github.comments(at, number).await?;
+    let ours = context.github.our_comments(at, number).await?;
+    let mut selection = Selection::default();
+    let mut refused = RefusalCounts::default();
+    let mut may_write: HashMap<Login, bool> = HashMap::new();
     let mut chars = 0;
     for comment in found.into_iter().rev().filter(|comment| ours.iter().all(|own| own.id != comment.id)) {
-        // Times are whole seconds: of one second nobody knows which came first.
-        let Some(asked_at) = trigger.labelled_at.filter(|at| comment.created_at < *at) else {
-            refused.add("written since the work was asked for");
+        // GitHub's times are whole seconds: the order within one second is not known.
+        let Some(requested_at) = trigger.labelled_at.filter(|at| comment.created_at < *at) else {
+            refused.add("written after the work was requested");
             continue;
         };
-        if comment.updated_at >= asked_at {
-            refused.add("changed since the work was asked for");
+        if comment.updated_at >= requested_at {
+            refused.add("changed after the work was requested");
             continue;
         }
-        let may = match writers.get(&comment.author) {
+        let may = match may_write.get(&comment.author) {
             Some(may) => *may,
-            None if writers.len() == AUTHORS_MAX => {
-                refused.add("by more people than are looked at");
+            None if may_write.len() == AUTHORS_MAX => {
+                refused.add("by more people than are checked");
                 continue;
             }
             None => {
-                let may = is_writer(parts, journal, &comment).await?;
-                writers.insert(comment.author.clone(), may);
+                let may = is_writer(context, journal, &comment).await?;
+                may_write.insert(comment.author.clone(), may);
                 may
             }
         };
         if !may {
-            refused.add("by somebody without write access");
+            refused.add("by people without write access");
             continue;
         }
-        let quoted = quote(comment, &mut reading.left_out);
+        let quoted = quote(comment, &mut selection.left_out);
         chars += quoted.text.chars().count();
-        if reading.comments.len() == COMMENTS_MAX || chars > ALL_CHARS_MAX {
-            // Older ones make no sense without it.
+        if selection.comments.len() == COMMENTS_MAX || chars > ALL_CHARS_MAX {
+            // Older comments make no sense without this one.
             chars = ALL_CHARS_MAX + 1;
-            refused.add("too old: newer ones fill the room that there is");
+            refused.add("too old: newer ones fill the space");
             continue;
         }
-        reading.comments.push(quoted);
+        selection.comments.push(quoted);
     }
-    reading.comments.reverse();
-    reading.left_out.extend(refused.describe());
-    Ok(reading)
+    selection.comments.reverse();
+    selection.left_out.extend(refused.describe());
+    Ok(selection)
 }
 
 /// Whether the author has write access now, or is a bot that the operator lists.
-async fn is_writer(
-    parts: &WorkerContext,
-    journal: &Journal,
-    comment: &IssueComment,
-) -> Result<bool, JobError> {
+async fn is_writer(context: &WorkerContext, journal: &Journal, comment: &IssueComment) -> Result<bool, Stop> {
     let at = &journal.job().trigger.repository;
-    let permission = parts.github.permission(at, &comment.author).await.map_err(github_error)?;
-    let bots = &parts.policy.bots_allowed;
+    let permission = context.github.permission(at, &comment.author).await?;
+    let bots = &context.policy.bots_allowed;
     Ok(authorize_command(permission, &comment.author, comment.author_is_bot, bots) == Ok(true))
 }
 
-/// The comment as the model is given it.
+/// The comment as the model reads it.
 fn quote(comment: IssueComment, left_out: &mut Vec<String>) -> QuotedComment {
     let mut clean = sanitise(&comment.body);
     if let Some((cut, _)) = clean.text.char_indices().nth(COMMENT_CHARS_MAX) {
@@ -128,11 +122,11 @@ fn quote(comment: IssueComment, left_out: &mut Vec<String>) -> QuotedComment {
     QuotedComment { comment: comment.id, by: comment.author, at: comment.created_at, text: clean.text }
 }
 
-/// Comments that are not given, counted by why.
+/// How many comments are not given, by the reason.
 #[derive(Default)]
-struct Refused(BTreeMap<&'static str, usize>);
+struct RefusalCounts(BTreeMap<&'static str, usize>);
 
-impl Refused {
+impl RefusalCounts {
     fn add(&mut self, why: &'static str) {
         *self.0.entry(why).or_default() += 1;
     }

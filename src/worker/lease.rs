@@ -1,40 +1,49 @@
-//! The lease's heartbeat: keeps a claim alive while the job runs, and hears when it is called off.
+//! The lease of a claimed job: renews it while the job runs, and notices when the job is cancelled.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use tracing::warn;
 
-use super::{WorkerContext, lease_end};
+use super::context::WorkerContext;
 use crate::store::{Claim, StoreError};
 
-/// How often the lease is prolonged; also how soon a cancelled job stops.
+/// How long a claim is valid without a heartbeat: the job of a worker that died waits this long.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// Between two heartbeats, and so the time that a cancelled job takes to stop.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// Why a job has to stop.
-pub(super) enum Stopped {
-    /// A person called it off.
+/// Why a job must stop.
+pub(super) enum MustStop {
+    /// It was cancelled, for this reason.
     Cancelled(String),
     /// Another worker has it.
-    Lost(StoreError),
+    LeaseLost(StoreError),
 }
 
-/// Returns when the job has to stop. A database that does not answer is no reason while the lease
-/// still holds; when it has run out unanswered, another worker may have the job.
+/// When a lease that is taken or renewed `now` ends.
+pub(super) fn lease_end(now: Timestamp) -> Timestamp {
+    now + SignedDuration::try_from(LEASE).unwrap_or_default()
+}
+
+/// Renews the lease until the job must stop. If the database does not answer, the job goes on while the
+/// lease is valid; after that, another worker may have it.
 ///
-/// Once `committed` is set a branch is out and the rest takes seconds: it is not cut in the middle,
-/// where a pull request could be open that the job's end does not know of.
-pub(super) async fn keep(parts: &WorkerContext, claim: &Claim, committed: &AtomicBool) -> Stopped {
-    let mut held_until = lease_end((parts.clock)());
+/// Once `is_on_branch` is set, the commit is on its branch and the rest takes seconds. A cancellation is
+/// then ignored: otherwise a pull request could be open that the job's outcome does not name.
+pub(super) async fn renew(context: &WorkerContext, claim: &Claim, is_on_branch: &AtomicBool) -> MustStop {
+    let mut valid_until = lease_end((context.clock)());
     loop {
-        let now = (parts.clock)();
-        match parts.store.heartbeat(claim, lease_end(now)).await {
-            Ok(None) => held_until = lease_end(now),
-            Ok(Some(_)) if committed.load(Ordering::Relaxed) => held_until = lease_end(now),
-            Ok(Some(why)) => return Stopped::Cancelled(why),
-            Err(error @ StoreError::LeaseLost { .. }) => return Stopped::Lost(error),
-            Err(error) if now >= held_until => return Stopped::Lost(error),
-            Err(error) => warn!(%error, "a heartbeat was not recorded"),
+        let now = (context.clock)();
+        match context.store.heartbeat(claim, lease_end(now)).await {
+            Ok(None) => valid_until = lease_end(now),
+            Ok(Some(_)) if is_on_branch.load(Ordering::Relaxed) => valid_until = lease_end(now),
+            Ok(Some(why)) => return MustStop::Cancelled(why),
+            Err(error @ StoreError::LeaseLost { .. }) => return MustStop::LeaseLost(error),
+            Err(error) if now >= valid_until => return MustStop::LeaseLost(error),
+            Err(error) => warn!(%error, "heartbeat not recorded"),
         }
         tokio::time::sleep(HEARTBEAT).await;
     }

@@ -1,100 +1,80 @@
 //! One job, top to bottom:
 //! admit ▸ prepare ▸ (agent ▸ verdict)* ▸ publish. Each step is recorded before the next depends
-//! on it; a restarted worker comes in at the top and finds what is done.
+//! on it; a restarted worker begins at the top and skips what is recorded.
 
 use std::sync::atomic::AtomicBool;
 
 use tracing::{info, instrument};
 
-use crate::agent::{Agent, AgentEnding, AgentError, Conversation, MeteredModel, Told, prompts};
+use super::context::WorkerContext;
+use super::preparation::{Prepared, base_and_settings, sandbox_and_baseline};
+use super::progress_reporter::ProgressReporter;
+use super::stage::Stage;
+use super::stop::Stop;
+use super::{admission, issue_comments, publication, revisions};
+use crate::agent::{Agent, AgentEnding, Conversation, MeteredModel, Told, prompts};
 use crate::domain::{
-    Budget, BudgetExhausted, EscalationReason, JobOutcome, JobState, JobTransition, RecordedEvent, TestRun,
-    TranscriptEvent, on_present_ground,
+    Budget, EscalationReason, JobOutcome, JobTransition, RecordedEvent, TestRun, TranscriptEvent,
+    on_present_ground,
 };
+use crate::github::Repository;
 use crate::store::Journal;
 use crate::verdict::{Rejected, Verdict, Verified, Verifier};
 
-use super::admission::{Admission, admit};
-use super::preparation::{
-    Prepared, base_and_settings, sandbox_and_baseline, sandbox_error, suite_error, workspace_error,
-};
-use super::progress_reporter::Teller;
-use super::{JobError, WorkerContext, issue_comments, publication, revisions};
+/// A model whose changes are rejected this often does not find the right one.
+const REJECTIONS_MAX: u32 = 8;
 
-/// A model that asks for verdict after verdict is not going to get it right.
-const RED_VERDICTS_MAX: u32 = 8;
+/// How often a model may ask for a verdict on the very tree that was just rejected.
+const REJECTIONS_UNCHANGED_MAX: u32 = 3;
 
-/// How often a model may ask for a verdict on the very tree that was just refused.
-const RED_VERDICTS_UNCHANGED_MAX: u32 = 3;
-
-/// What the work came to.
+/// The result of the work.
 enum Decision {
     Propose(Box<Verified>),
     Escalate(EscalationReason),
 }
 
-/// Runs the job to its outcome. `committed` is set once a branch of ours is
-/// out.
+/// Runs the job to its outcome. `is_on_branch` is set once its commit is on its branch.
 pub(super) async fn run(
-    parts: &WorkerContext,
+    context: &WorkerContext,
     journal: &Journal,
-    committed: &AtomicBool,
-) -> Result<JobOutcome, JobError> {
-    let transcript = journal.transcript().await?;
-    let decision = match decided(on_present_ground(&transcript)) {
-        Some(decision) => decision,
-        None => {
-            let mut stage = Stage::enter(journal, journal.job().state);
-            stage.take(JobTransition::Claimed).await?;
-            let remote = match admit(parts, journal.job(), &transcript).await? {
-                Admission::Admitted(remote) => remote,
-                Admission::Refused(why) => return publication::refuse(parts, journal, why).await,
-                Admission::Ignored(why) => return publication::ignore(journal, why).await,
-            };
-            publication::acknowledge(parts, journal).await?;
-            let decision = match no_room(parts, journal, &transcript).await? {
-                Some(limit) => Decision::Escalate(EscalationReason::Budget { limit }),
-                None => {
-                    let teller = Teller::default();
-                    let working = async {
-                        let decision = work(parts, journal, &mut stage, &transcript, &remote, &teller).await;
-                        teller.close();
-                        decision
-                    };
-                    tokio::join!(working, teller.run(parts, journal)).0?
-                }
-            };
-            record_decision(&mut stage, &decision).await?;
-            decision
-        }
-    };
-    match decision {
-        Decision::Propose(verified) => {
-            Box::pin(publication::propose(parts, journal, &verified, committed)).await
-        }
-        Decision::Escalate(reason) => Box::pin(publication::escalate(parts, journal, reason)).await,
+    is_on_branch: &AtomicBool,
+) -> Result<JobOutcome, Stop> {
+    match decide_and_publish(context, journal, is_on_branch).await {
+        Err(Stop::Refuse(why)) => publication::end(context, journal, JobOutcome::Cancelled { why }).await,
+        Err(Stop::Ignore(why)) => publication::end_silently(journal, JobOutcome::Cancelled { why }).await,
+        ended => ended,
     }
 }
 
-/// The cap that leaves no room for a first call, however short: better found before anything is
-/// cloned than after. A job that is under way finds out at its next call.
-async fn no_room(
-    parts: &WorkerContext,
+async fn decide_and_publish(
+    context: &WorkerContext,
     journal: &Journal,
-    transcript: &[RecordedEvent],
-) -> Result<Option<BudgetExhausted>, JobError> {
-    let has_begun =
-        transcript.iter().any(|recorded| matches!(recorded.event, TranscriptEvent::Prepared { .. }));
-    if has_begun {
-        return Ok(None);
+    is_on_branch: &AtomicBool,
+) -> Result<JobOutcome, Stop> {
+    let transcript = journal.transcript().await?;
+    let decision = match recorded_decision(on_present_ground(&transcript)) {
+        Some(decision) => decision,
+        None => decide(context, journal, &transcript).await?,
+    };
+    let published = match decision {
+        Decision::Propose(verified) => {
+            Box::pin(publication::propose(context, journal, &verified, is_on_branch)).await
+        }
+        Decision::Escalate(reason) => Box::pin(publication::escalate(context, journal, reason)).await,
+    };
+    match published {
+        // Only publishing showed that a person has to decide.
+        Err(Stop::Escalate(reason)) => {
+            let decided = TranscriptEvent::EscalationDecided { reason: reason.clone() };
+            journal.append(&[decided]).await?;
+            Box::pin(publication::escalate(context, journal, reason)).await
+        }
+        published => published,
     }
-    let shortest = Agent::shortest_request(parts.policy.output_tokens_max);
-    let metered_model = metered_model(parts, journal, &parts.policy.budget);
-    Ok(metered_model.fits_daily_caps(&shortest).await?.err())
 }
 
 /// The decision that was recorded before a crash, if there is one.
-fn decided(transcript: &[RecordedEvent]) -> Option<Decision> {
+fn recorded_decision(transcript: &[RecordedEvent]) -> Option<Decision> {
     let escalated = transcript.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::EscalationDecided { reason } => Some(Decision::Escalate(reason.clone())),
         _ => None,
@@ -104,136 +84,161 @@ fn decided(transcript: &[RecordedEvent]) -> Option<Decision> {
     })
 }
 
-async fn record_decision(stage: &mut Stage<'_>, decision: &Decision) -> Result<(), JobError> {
-    let event = match decision {
-        Decision::Propose(verified) => TranscriptEvent::VerdictReached {
-            verified: true,
-            tree: verified.tree().clone(),
-            explanation: verified.explanation().to_owned(),
-            run: Some(verified.run().clone()),
-            proof: verified.proof().map(<[_]>::to_vec),
-            flags: verified.flags().to_vec(),
-        },
-        Decision::Escalate(reason) => TranscriptEvent::EscalationDecided { reason: reason.clone() },
+/// Admits the job and works on it until there is a decision, which is recorded.
+async fn decide(
+    context: &WorkerContext,
+    journal: &Journal,
+    transcript: &[RecordedEvent],
+) -> Result<Decision, Stop> {
+    let mut stage = Stage::at(journal.job().state, journal);
+    stage.take(JobTransition::Claimed).await?;
+    let repository = admission::admit(context, journal.job(), transcript).await?;
+    publication::acknowledge(context, journal).await?;
+    let reporter = ProgressReporter::default();
+    let working = async {
+        let worked = work(context, journal, &mut stage, transcript, &repository, &reporter).await;
+        reporter.close();
+        worked
     };
-    stage.take_with(JobTransition::Decided, vec![event]).await
+    let decision = match tokio::join!(working, reporter.run(context, journal)).0 {
+        Ok(verified) => Decision::Propose(verified),
+        Err(Stop::Escalate(reason)) => Decision::Escalate(reason),
+        Err(stop) => return Err(stop),
+    };
+    stage.take_with(JobTransition::Decided, vec![decision_event(&decision)]).await?;
+    Ok(decision)
 }
 
-/// Prepares, then lets the agent work and judges it, until there is a decision.
+/// Prepares, then lets the agent work and verifies its change, until a change is verified.
 #[instrument(skip_all)]
 async fn work(
-    parts: &WorkerContext,
+    context: &WorkerContext,
     journal: &Journal,
     stage: &mut Stage<'_>,
     transcript: &[RecordedEvent],
-    remote: &crate::github::Repository,
-    teller: &Teller,
-) -> Result<Decision, JobError> {
-    teller.tell();
-    if let Err(reason) = revisions::find_branch(parts, journal, transcript).await? {
-        return Ok(Decision::Escalate(reason));
-    }
+    repository: &Repository,
+    reporter: &ProgressReporter,
+) -> Result<Box<Verified>, Stop> {
+    check_daily_caps(context, journal, transcript).await?;
+    reporter.report();
+    revisions::find_branch(context, journal, transcript).await?;
     let transcript = &journal.transcript().await?;
-    let (workspace, mut settings) = match base_and_settings(parts, journal, transcript, remote).await? {
-        Ok(found) => found,
-        Err(reason) => return Ok(Decision::Escalate(reason)),
-    };
+    let (workspace, mut settings) = base_and_settings(context, journal, transcript, repository).await?;
     settings.budget = Conversation::budget(transcript, &settings.budget);
-    let prepared = match sandbox_and_baseline(parts, journal, transcript, workspace, settings).await? {
-        Ok(prepared) => prepared,
-        Err(reason) => return Ok(Decision::Escalate(reason)),
-    };
+    let prepared = sandbox_and_baseline(context, journal, transcript, workspace, settings).await?;
     stage.take(JobTransition::Prepared).await?;
-    teller.tell();
-    let decision = agent_and_verdict(parts, journal, stage, &prepared, teller).await;
-    tell_environment(journal, &prepared).await?;
+    reporter.report();
+    let verified = agent_and_verdict(context, journal, stage, &prepared, reporter).await;
+    record_environment(journal, &prepared).await?;
     prepared.toolbox.shut_down().await;
-    decision
+    verified
+}
+
+/// Stops a job that has not begun if a cap leaves no room even for the shortest call: better before
+/// anything is cloned than after. A job that has begun finds out at its next call.
+async fn check_daily_caps(
+    context: &WorkerContext,
+    journal: &Journal,
+    transcript: &[RecordedEvent],
+) -> Result<(), Stop> {
+    let is_prepared = |recorded: &RecordedEvent| matches!(recorded.event, TranscriptEvent::Prepared { .. });
+    if transcript.iter().any(is_prepared) {
+        return Ok(());
+    }
+    let shortest = Agent::shortest_request(context.policy.output_tokens_max);
+    let model = metered_model(context, journal, &context.policy.budget);
+    match model.fits_daily_caps(&shortest).await? {
+        Ok(()) => Ok(()),
+        Err(limit) => Err(Stop::Escalate(EscalationReason::Budget { limit })),
+    }
 }
 
 async fn agent_and_verdict(
-    parts: &WorkerContext,
+    context: &WorkerContext,
     journal: &Journal,
     stage: &mut Stage<'_>,
     prepared: &Prepared,
-    teller: &Teller,
-) -> Result<Decision, JobError> {
+    reporter: &ProgressReporter,
+) -> Result<Box<Verified>, Stop> {
     let transcript = journal.transcript().await?;
     let mut state = Conversation::replay(&transcript);
-    instruct(journal, &transcript, &mut state).await?;
+    record_prompts(journal, &transcript, &mut state).await?;
     let settings = prepared.environment.settings();
-    let metered_model = metered_model(parts, journal, &settings.budget);
-    let planner = parts.brief_model.as_deref().map(|model| MeteredModel { model, ..metered_model });
+    let metered_model = metered_model(context, journal, &settings.budget);
+    let planner = context.brief_model.as_deref().map(|model| MeteredModel { model, ..metered_model });
     let agent = Agent {
         metered_model,
-        output_tokens_max: parts.policy.output_tokens_max,
-        context_tokens: parts.policy.context_tokens,
+        output_tokens_max: context.policy.output_tokens_max,
+        context_tokens: context.policy.context_tokens,
         planner,
         summarizer: planner.unwrap_or(metered_model),
-        summarizer_context_tokens: parts.policy.summarizer_context_tokens,
+        summarizer_context_tokens: context.policy.summarizer_context_tokens,
         toolbox: &prepared.toolbox,
         workspace: prepared.environment.workspace(),
         settings,
         journal,
     };
-    let judge = Verifier { environment: &prepared.environment, baseline: &prepared.baseline };
-    agent.load(&mut state).await.map_err(agent_error)?;
+    let verifier = Verifier { environment: &prepared.environment, baseline: &prepared.baseline };
+    agent.load(&mut state).await?;
     if !state.has_begun() {
-        let comments = issue_comments::comments(parts, journal, &transcript).await?;
-        let told = Told { issue: &journal.job().trigger.issue, comments: &comments };
-        agent.open(&mut state, told, &prepared.baseline).await.map_err(agent_error)?;
+        let comments = issue_comments::comments(context, journal, &transcript).await?;
+        let input = Told { issue: &journal.job().trigger.issue, comments: &comments };
+        agent.open(&mut state, input, &prepared.baseline).await?;
     }
-    agent.resume(&mut state, &transcript).await.map_err(agent_error)?;
+    agent.resume(&mut state, &transcript).await?;
     let mut last_refusal = None;
     let mut last_rejected: Option<Rejected> = None;
     loop {
-        let finish = match agent.run(&mut state).await.map_err(agent_error)? {
+        let finish = match agent.run(&mut state).await? {
             AgentEnding::Finished(finish) => finish,
-            ending => return Ok(Decision::Escalate(escalation_of(ending))),
+            ending => return Err(Stop::Escalate(escalation_of(ending))),
         };
-        info!(summary = finish.summary, "the agent asks for a verdict");
+        info!(summary = finish.summary, "agent finished");
         stage.take(JobTransition::Finished).await?;
-        teller.tell();
-        let asked = std::time::Instant::now();
-        let judged = judge.judge(&Agent::changes(&state), last_rejected.as_ref()).await;
-        tell_environment(journal, prepared).await?;
-        let red = match judged.map_err(suite_error)? {
-            Verdict::Verified(verified) => return Ok(Decision::Propose(verified)),
-            Verdict::Rejected(red) => red,
+        reporter.report();
+        let began = std::time::Instant::now();
+        let verdict = verifier.judge(&Agent::changes(&state), last_rejected.as_ref()).await;
+        record_environment(journal, prepared).await?;
+        let rejected = match verdict? {
+            Verdict::Verified(verified) => return Ok(verified),
+            Verdict::Rejected(rejected) => rejected,
         };
-        info!(why = red.explanation, "not verified");
-        last_refusal = red.refused.then(|| red.explanation.clone()).or(last_refusal);
-        last_rejected = Some((*red).clone());
-        let step = stage.after(JobTransition::SentBack)?;
-        let before = vec![rejected_event(&red), TranscriptEvent::StateChanged { state: step }];
-        let words = words_for_model(&red, prepared);
-        agent
-            .answer_finish(&mut state, finish, &words, asked.elapsed(), before)
-            .await
-            .map_err(agent_error)?;
-        stage.state = step;
-        let gave_up = state.red_verdicts >= RED_VERDICTS_MAX
-            || state.red_verdicts_unchanged >= RED_VERDICTS_UNCHANGED_MAX;
+        info!(why = rejected.explanation, "change rejected");
+        last_refusal = rejected.refused.then(|| rejected.explanation.clone()).or(last_refusal);
+        last_rejected = Some((*rejected).clone());
+        stage
+            .take_recorded_by(JobTransition::SentBack, async |change| {
+                let before = vec![rejected_event(&rejected), change];
+                let answer = answer_to_model(&rejected, prepared);
+                Ok(agent.answer_finish(&mut state, finish, &answer, began.elapsed(), before).await?)
+            })
+            .await?;
+        let gave_up =
+            state.red_verdicts >= REJECTIONS_MAX || state.red_verdicts_unchanged >= REJECTIONS_UNCHANGED_MAX;
         if gave_up {
-            return Ok(Decision::Escalate(match last_refusal {
+            return Err(Stop::Escalate(match last_refusal {
                 Some(why) => EscalationReason::Refused { why },
-                None => EscalationReason::NotVerified { why: red.explanation },
+                None => EscalationReason::NotVerified { why: rejected.explanation },
             }));
         }
     }
 }
 
-/// What the job's model calls are paid from.
-fn metered_model<'a>(parts: &'a WorkerContext, journal: &'a Journal, budget: &'a Budget) -> MeteredModel<'a> {
-    MeteredModel { model: parts.model.as_ref(), journal, budget, caps: &parts.policy.caps }
+/// The model of the job, with what it may spend.
+fn metered_model<'a>(
+    context: &'a WorkerContext,
+    journal: &'a Journal,
+    budget: &'a Budget,
+) -> MeteredModel<'a> {
+    MeteredModel { model: context.model.as_ref(), journal, budget, caps: &context.policy.caps }
 }
 
-/// Records which texts the model is instructed with, unless the transcript says so already.
-async fn instruct(
+/// Records which version of the prompts the model is given, unless the transcript says so already.
+async fn record_prompts(
     journal: &Journal,
     transcript: &[RecordedEvent],
     state: &mut Conversation,
-) -> Result<(), JobError> {
+) -> Result<(), Stop> {
     let last = transcript.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::Instructed { prompts } => Some(prompts),
         _ => None,
@@ -247,8 +252,8 @@ async fn instruct(
     Ok(())
 }
 
-/// Records what the sandboxes began with, and what the agent's asked of the network.
-async fn tell_environment(journal: &Journal, prepared: &Prepared) -> Result<(), JobError> {
+/// Records what the sandboxes were started with, and what the agent's sandbox asked of the network.
+async fn record_environment(journal: &Journal, prepared: &Prepared) -> Result<(), Stop> {
     let mut events = prepared.environment.take_events();
     let report = prepared.toolbox.egress();
     if !report.is_empty() {
@@ -260,23 +265,37 @@ async fn tell_environment(journal: &Journal, prepared: &Prepared) -> Result<(), 
     Ok(())
 }
 
-fn rejected_event(red: &Rejected) -> TranscriptEvent {
+fn decision_event(decision: &Decision) -> TranscriptEvent {
+    match decision {
+        Decision::Propose(verified) => TranscriptEvent::VerdictReached {
+            verified: true,
+            tree: verified.tree().clone(),
+            explanation: verified.explanation().to_owned(),
+            run: Some(verified.run().clone()),
+            proof: verified.proof().map(<[_]>::to_vec),
+            flags: verified.flags().to_vec(),
+        },
+        Decision::Escalate(reason) => TranscriptEvent::EscalationDecided { reason: reason.clone() },
+    }
+}
+
+fn rejected_event(rejected: &Rejected) -> TranscriptEvent {
     TranscriptEvent::VerdictReached {
         verified: false,
-        tree: red.tree.clone(),
-        explanation: red.explanation.clone(),
-        run: red.run.clone(),
+        tree: rejected.tree.clone(),
+        explanation: rejected.explanation.clone(),
+        run: rejected.run.clone(),
         proof: None,
         flags: Vec::new(),
     }
 }
 
-/// The model's next observation after a red verdict.
-fn words_for_model(red: &Rejected, prepared: &Prepared) -> String {
-    let run = red.run.as_ref().filter(|run| !run.is_green());
+/// What the model reads after its change was rejected.
+fn answer_to_model(rejected: &Rejected, prepared: &Prepared) -> String {
+    let run = rejected.run.as_ref().filter(|run| !run.is_green());
     let shown = |run: &TestRun| crate::agent::tools::describe_run(run, Some(&prepared.baseline));
     let output = run.map(shown).unwrap_or_default();
-    format!("Verdict: not verified. {}\n\n{output}", red.explanation).trim_end().to_owned()
+    format!("Verdict: not verified. {}\n\n{output}", rejected.explanation).trim_end().to_owned()
 }
 
 fn escalation_of(ending: AgentEnding) -> EscalationReason {
@@ -285,45 +304,5 @@ fn escalation_of(ending: AgentEnding) -> EscalationReason {
         AgentEnding::Asked(question) => EscalationReason::Question { question },
         AgentEnding::Exhausted(limit) => EscalationReason::Budget { limit },
         AgentEnding::ModelUnusable(why) => EscalationReason::Model { why },
-    }
-}
-
-fn agent_error(error: AgentError) -> JobError {
-    match error {
-        AgentError::Sandbox(error) => sandbox_error(error),
-        AgentError::Store(error) => error.into(),
-        AgentError::Workspace(error) => workspace_error(error),
-    }
-}
-
-/// The job's state and its record, moved together by the one transition function.
-struct Stage<'a> {
-    journal: &'a Journal,
-    state: JobState,
-}
-
-impl<'a> Stage<'a> {
-    fn enter(journal: &'a Journal, state: JobState) -> Self {
-        Self { journal, state }
-    }
-
-    fn after(&self, step: JobTransition) -> Result<JobState, JobError> {
-        self.state.after(step).map_err(|error| JobError::Broke(error.to_string()))
-    }
-
-    async fn take(&mut self, step: JobTransition) -> Result<(), JobError> {
-        self.take_with(step, Vec::new()).await
-    }
-
-    async fn take_with(
-        &mut self,
-        step: JobTransition,
-        mut events: Vec<TranscriptEvent>,
-    ) -> Result<(), JobError> {
-        let state = self.after(step)?;
-        events.push(TranscriptEvent::StateChanged { state });
-        self.journal.append(&events).await?;
-        self.state = state;
-        Ok(())
     }
 }

@@ -1,20 +1,18 @@
-//! Everything before the agent's first turn: base, settings, sandbox, set-up, baseline.
+//! Everything before the agent's first turn: base commit, settings, sandbox, setup, baseline run.
 
-use crate::config::{REPOSITORY_FILE, resolve};
-use crate::domain::{
-    EscalationReason, ExitStatus, JobSettings, RecordedEvent, RepositoryRef, Sha, TestRun, TranscriptEvent,
-};
-use crate::github::{GitAccess, Repository};
+use super::baseline::{first_runs, reason_unusable};
+use super::context::{JobPolicy, WorkerContext};
+use super::git_access::fetch;
+use super::stop::Stop;
+use crate::config::REPOSITORY_FILE;
+use crate::detect::job_settings;
+use crate::domain::{JobSettings, RecordedEvent, Sha, TestRun, TranscriptEvent};
+use crate::github::Repository;
 use crate::sandbox::{SandboxError, SandboxSpec, Toolbox};
-use crate::setup::{Environment, SetupFailure};
-use crate::store::{Attempt, Journal};
-use crate::testing::{SuiteError, run_suite};
+use crate::setup::{Environment, Permitted, SetupFailure, SkippedSetup, permit, says_nothing};
+use crate::store::Journal;
+use crate::testing::SuiteError;
 use crate::workspace::{Workspace, WorkspaceError};
-
-use super::admission::github_error;
-use super::{JobError, JobPolicy, WorkerContext};
-use crate::setup::SkippedSetup;
-use crate::setup::{Permitted, permit};
 
 /// What the agent starts from.
 pub(super) struct Prepared {
@@ -23,66 +21,92 @@ pub(super) struct Prepared {
     pub(super) baseline: TestRun,
 }
 
-/// The base commit and the settings read from it: as recorded, or found now and recorded.
+/// The base commit and branch that were recorded last.
+pub(super) fn recorded_base(transcript: &[RecordedEvent]) -> Option<(&Sha, &str)> {
+    transcript.iter().rev().find_map(|recorded| match &recorded.event {
+        TranscriptEvent::Prepared { base, base_branch, .. } => Some((base, base_branch.as_str())),
+        _ => None,
+    })
+}
+
+/// The base commit and the settings at it: as recorded, or read now and recorded.
 pub(super) async fn base_and_settings(
-    parts: &WorkerContext,
+    context: &WorkerContext,
     journal: &Journal,
     transcript: &[RecordedEvent],
-    remote: &Repository,
-) -> Result<Result<(Workspace, JobSettings), EscalationReason>, JobError> {
+    repository: &Repository,
+) -> Result<(Workspace, JobSettings), Stop> {
     let at = &journal.job().trigger.repository;
     let recorded = transcript.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::Prepared { base, base_branch, settings } => Some((base, base_branch, settings)),
         _ => None,
     });
     if let Some((base, branch, settings)) = recorded {
-        let workspace = parts.mirrors.reopen(at.id, base.clone(), branch).await.map_err(workspace_error)?;
-        return Ok(Ok((workspace, settings.as_ref().clone())));
+        let workspace = context.mirrors.reopen(at.id, base.clone(), branch).await?;
+        return Ok((workspace, settings.as_ref().clone()));
     }
-    let fetch =
-        |access: GitAccess| async move { parts.mirrors.fetch(at.id, &access, &remote.default_branch).await };
-    let workspace = with_access(parts, at, fetch).await?.map_err(workspace_error)?;
-    let settings = match resolve_settings(&parts.policy, &workspace).await.map_err(workspace_error)? {
-        Ok(settings) => settings,
-        Err(why) => return Ok(Err(EscalationReason::Environment { why })),
-    };
+    let workspace = fetch(context, at, &repository.default_branch).await?;
+    let settings = resolve_settings(&context.policy, &workspace).await?;
     let event = TranscriptEvent::Prepared {
         base: workspace.base().clone(),
-        base_branch: remote.default_branch.clone(),
+        base_branch: repository.default_branch.clone(),
         settings: Box::new(settings.clone()),
     };
     journal.append(&[event]).await?;
-    Ok(Ok((workspace, settings)))
+    Ok((workspace, settings))
 }
 
-/// The settings of jobs on the workspace's base; the inner `Err` is why there are none.
+/// Why a base commit has no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The base commit cannot be read.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+    /// The repository's file is not valid, or no test command is known. The text is published.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl From<SettingsError> for Stop {
+    fn from(error: SettingsError) -> Self {
+        match error {
+            SettingsError::Workspace(error) => error.into(),
+            SettingsError::Invalid(why) => Self::environment(why),
+        }
+    }
+}
+
+/// The settings of jobs on the workspace's base commit.
 ///
 /// # Errors
-/// The base cannot be read.
+/// There are none, or they cannot be read.
 pub async fn resolve_settings(
     policy: &JobPolicy,
     workspace: &Workspace,
-) -> Result<Result<JobSettings, String>, WorkspaceError> {
+) -> Result<JobSettings, SettingsError> {
     let file = workspace.base_file(REPOSITORY_FILE).await?;
     let file = file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let root = workspace.base_listing().await?;
-    let given = policy.settings_override.clone().unwrap_or_default();
-    let resolved = resolve(&policy.budget, file.as_deref(), &root, given.test_command.as_deref());
-    Ok(resolved.map(|settings| given.applied_to(settings)).map_err(|error| error.to_string()))
+    let overrides = policy.settings_override.clone().unwrap_or_default();
+    let resolved = job_settings(&policy.budget, file.as_deref(), &root, overrides.test_command.as_deref());
+    match resolved {
+        Ok(settings) => Ok(overrides.applied_to(settings)),
+        Err(error) => Err(SettingsError::Invalid(error.to_string())),
+    }
 }
 
-/// A sandbox at the last checkpoint (or the base), set up, and the baseline: as recorded, or run
-/// now and recorded.
+/// A sandbox at the last checkpoint (or the base), with its setup, and the baseline run: as recorded, or
+/// run now and recorded.
 pub(super) async fn sandbox_and_baseline(
-    parts: &WorkerContext,
+    context: &WorkerContext,
     journal: &Journal,
     transcript: &[RecordedEvent],
     workspace: Workspace,
     settings: JobSettings,
-) -> Result<Result<Prepared, EscalationReason>, JobError> {
+) -> Result<Prepared, Stop> {
     let is_prepared = |recorded: &RecordedEvent| matches!(recorded.event, TranscriptEvent::Prepared { .. });
-    let of_this_base = &transcript[transcript.iter().rposition(is_prepared).unwrap_or(0)..];
-    let recorded = of_this_base.iter().find_map(|recorded| match &recorded.event {
+    let since_base = &transcript[transcript.iter().rposition(is_prepared).unwrap_or(0)..];
+    let recorded_baseline = since_base.iter().find_map(|recorded| match &recorded.event {
         TranscriptEvent::BaselineRun { run } => Some(run.clone()),
         _ => None,
     });
@@ -92,223 +116,114 @@ pub(super) async fn sandbox_and_baseline(
     });
     let tree = match checkpoint {
         Some(tree) => tree,
-        None => workspace.base_tree().await.map_err(workspace_error)?,
+        None => workspace.base_tree().await?,
     };
-    let spec = SandboxSpec { label: format!("job-{}", journal.job().id), ..parts.policy.sandbox.clone() };
-    let permitted = match permit(&settings, &parts.policy.setup, &spec) {
-        Ok(permitted) => permitted,
-        Err(why) => return Ok(Err(EscalationReason::Environment { why })),
-    };
+    let label = format!("job-{}", journal.job().id);
+    let spec = SandboxSpec { label, ..context.policy.sandbox.clone() };
+    let permitted = permit(&settings, &context.policy.setup, &spec).map_err(Stop::environment)?;
     let notes: Vec<_> =
         permitted.notes.iter().map(|text| TranscriptEvent::Note { text: text.clone() }).collect();
     journal.append(&notes).await?;
     let Started { environment, toolbox, hint } =
-        match start(parts, journal, workspace, &permitted, &tree).await? {
-            Ok(started) => started,
-            Err(why) => return Ok(Err(EscalationReason::Environment { why })),
-        };
-    let settings = environment.settings();
+        start(context, journal, workspace, &permitted, &tree).await?;
     let started = TranscriptEvent::SandboxStarted {
         purpose: "work".to_owned(),
         description: toolbox.description().to_owned(),
         root: Some(environment.root().digest.clone()),
     };
     journal.append(&[started]).await?;
-    let baseline = match recorded {
+    let baseline = match recorded_baseline {
         Some(run) => run,
         None => {
-            let (run, note) = first_runs(&toolbox, settings).await?;
+            let (run, note) = first_runs(&toolbox, environment.settings()).await?;
             let mut events = vec![TranscriptEvent::BaselineRun { run: run.clone() }];
             events.extend(note.map(|text| TranscriptEvent::Note { text }));
             journal.append(&events).await?;
             run
         }
     };
-    let without = || crate::setup::says_nothing(&baseline).filter(|_| environment.skipped_setup().is_some());
-    if let Some(why) = unusable(&baseline).or_else(without) {
+    let may_lack_setup = || says_nothing(&baseline).filter(|_| environment.skipped_setup().is_some());
+    if let Some(why) = reason_unusable(&baseline).or_else(may_lack_setup) {
         let why = [Some(why), hint].into_iter().flatten().collect::<Vec<_>>().join("\n");
-        return Ok(Err(EscalationReason::Environment { why }));
+        return Err(Stop::environment(why));
     }
-    Ok(Ok(Prepared { environment, toolbox, baseline }))
+    Ok(Prepared { environment, toolbox, baseline })
 }
 
-/// A sandbox that works.
+/// A sandbox that was started.
 struct Started {
     environment: Environment,
     toolbox: Toolbox,
-    /// What is missed only if the suite cannot be run.
+    /// What the issue says in addition if the suite cannot be run.
     hint: Option<String>,
 }
 
-/// Starts the first sandbox. A set-up that nobody wrote down and that fails is left out. `Err`: why
-/// there is none.
+/// Starts the first sandbox. A setup that was only detected, and fails, is skipped.
 async fn start(
-    parts: &WorkerContext,
+    context: &WorkerContext,
     journal: &Journal,
     workspace: Workspace,
     permitted: &Permitted,
     tree: &Sha,
-) -> Result<Result<Started, String>, JobError> {
+) -> Result<Started, Stop> {
     let Permitted { settings, spec, hint, .. } = permitted;
     let environment = async |settings: &JobSettings| {
-        let made = Environment::of(
-            parts.sandbox.clone(),
+        Environment::of(
+            context.sandbox.clone(),
             spec.clone(),
             workspace.clone(),
             settings.clone(),
-            parts.policy.setup.clone(),
+            context.policy.setup.clone(),
             journal.job().trigger.repository.id,
-            parts.setup_locks.clone(),
-        );
-        made.await.map_err(suite_error)
+            context.setup_locks.clone(),
+        )
+        .await
     };
-    let with_it = environment(settings).await?;
-    let failure = match fresh(journal, &with_it, tree).await? {
-        Ok(Ok(toolbox)) => return Ok(Ok(Started { environment: with_it, toolbox, hint: hint.clone() })),
-        Ok(Err(failure)) if settings.setup_detected => failure,
-        Ok(Err(failure)) => return Ok(Err(failure.describe())),
-        Err(why) => return Ok(Err(why)),
+    let with_setup = environment(settings).await?;
+    let failure = match start_fresh(journal, &with_setup, tree).await {
+        Ok(toolbox) => return Ok(Started { environment: with_setup, toolbox, hint: hint.clone() }),
+        Err(StartError::Setup(failure)) if settings.setup_detected => failure,
+        Err(error) => return Err(error.into()),
     };
-    let fallback = SkippedSetup { settings, failure: &failure };
-    journal.append(&[TranscriptEvent::Note { text: fallback.note() }]).await?;
+    let skipped = SkippedSetup { settings, failure: &failure };
+    journal.append(&[TranscriptEvent::Note { text: skipped.note() }]).await?;
     let bare = JobSettings { setup_commands: Vec::new(), ..settings.clone() };
-    let without_it = environment(&bare).await?.with_setup_skipped(fallback.remark());
-    Ok(match fresh(journal, &without_it, tree).await? {
-        Ok(Ok(toolbox)) => {
-            Ok(Started { environment: without_it, toolbox, hint: Some(fallback.what_to_write()) })
-        }
-        Ok(Err(failure)) => Err(failure.describe()),
-        Err(why) => Err(why),
-    })
+    let without_setup = environment(&bare).await?.with_setup_skipped(skipped.remark());
+    let toolbox = start_fresh(journal, &without_setup, tree).await?;
+    Ok(Started { environment: without_setup, toolbox, hint: Some(skipped.what_to_write()) })
 }
 
-/// A sandbox with `tree`; `Err` is why the tree or the set-up does not fit into one, which it will not
-/// the next time either.
-async fn fresh(
+/// Why a sandbox was not started.
+enum StartError {
+    Setup(SetupFailure),
+    Other(Stop),
+}
+
+impl From<StartError> for Stop {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Setup(failure) => Self::environment(failure.describe()),
+            StartError::Other(stop) => stop,
+        }
+    }
+}
+
+/// Starts a sandbox with `tree`.
+async fn start_fresh(
     journal: &Journal,
     environment: &Environment,
     tree: &Sha,
-) -> Result<Result<Result<Toolbox, SetupFailure>, String>, JobError> {
-    let fresh = environment.fresh(tree, "work").await;
-    journal.append(&environment.take_events()).await?;
-    match fresh {
-        Ok(started) => Ok(Ok(started)),
-        Err(SuiteError::Sandbox(full @ SandboxError::DiskFull(_))) => Ok(Err(full.to_string())),
-        Err(error) => Err(suite_error(error)),
-    }
-}
-
-/// The baseline. A red one is run again: a suite that is red once and green once is flaky, not red,
-/// and counts as green, so that a change must still bring its proof.
-pub(super) async fn first_runs(
-    toolbox: &Toolbox,
-    settings: &JobSettings,
-) -> Result<(TestRun, Option<String>), JobError> {
-    let run = async || run_suite(toolbox, settings).await.map_err(|error| suite_error(error.into()));
-    let first = run().await?;
-    if first.is_green() || unusable(&first).is_some() {
-        return Ok((first, None));
-    }
-    let second = run().await?;
-    let names = |tests: Vec<String>| if tests.is_empty() { "not named".to_owned() } else { tests.join(", ") };
-    if second.is_green() {
-        let flaky = first.failed().iter().map(|test| test.0.clone()).collect();
-        let note = format!("flaky at the base (failed once, passed once): {}", names(flaky));
-        return Ok((second, Some(note)));
-    }
-    if second.may_miss_failed_tests() {
-        // A test that is not named this time may have failed all the same.
-        return Ok((second, None));
-    }
-    let second_failed = second.failed();
-    let differs = |test: &&crate::domain::FailedTest| !second_failed.contains(test);
-    let flaky: Vec<String> = first.failed().iter().filter(differs).map(|test| test.0.clone()).collect();
-    let note = (!flaky.is_empty())
-        .then(|| format!("flaky at the base (failed once, passed once): {}", names(flaky)));
-    Ok((second, note))
-}
-
-/// Why a baseline run says nothing about the repository, if it does not.
-pub(super) fn unusable(baseline: &TestRun) -> Option<String> {
-    let command = &baseline.command;
-    let advice = "Say in `.github/agent-fix.yml` how the tests are run (`test:`), what they need (`setup:`) \
-                  and how long they take (`timeout_minutes:`).";
-    match baseline.result.ending {
-        ExitStatus::Exited { code: 126 | 127 } => Some(format!(
-            "the test command `{command}` could not be started in the sandbox:\n{}\n{advice}",
-            baseline.result.output.to_text()
-        )),
-        // pytest's own codes: 4 wrong usage, 5 no tests collected (docs.pytest.org, "Exit codes").
-        ExitStatus::Exited { code: 4 | 5 } if command.contains("pytest") => Some(format!(
-            "the test command `{command}` found no tests to run:\n{}\n{advice}",
-            baseline.result.output.to_text()
-        )),
-        ExitStatus::Exited { .. } => None,
-        ExitStatus::Signalled { .. }
-        | ExitStatus::TimedOut
-        | ExitStatus::OutOfMemory
-        | ExitStatus::DiskFull { .. }
-        | ExitStatus::ProcessLimit => Some(format!(
-            "the test command `{command}` did not come to an end of its own at the base: {} {advice}",
-            baseline.result.ending.explain()
-        )),
-    }
-}
-
-/// Works with git, and once more where it is refused: the token may have been revoked meanwhile, or the
-/// repository renamed.
-pub(super) async fn with_access<T, F>(
-    parts: &WorkerContext,
-    at: &RepositoryRef,
-    work: impl Fn(GitAccess) -> F,
-) -> Result<Result<T, WorkspaceError>, JobError>
-where
-    F: Future<Output = Result<T, WorkspaceError>>,
-{
-    let access = parts.github.git_access(at).await.map_err(github_error)?;
-    match work(access).await {
-        Err(WorkspaceError::Remote { worth_retrying: false, what, detail, .. }) => {
-            tracing::info!(what, detail, "git was refused; asking for access anew");
-            let access = parts.github.git_access(at).await.map_err(github_error)?;
-            Ok(work(access).await)
+) -> Result<Toolbox, StartError> {
+    let started = environment.fresh(tree, "work").await;
+    let recorded = journal.append(&environment.take_events()).await;
+    recorded.map_err(|error| StartError::Other(error.into()))?;
+    match started {
+        Ok(Ok(toolbox)) => Ok(toolbox),
+        Ok(Err(failure)) => Err(StartError::Setup(failure)),
+        // Tree or setup are too large for a sandbox, and will be the next time, too.
+        Err(SuiteError::Sandbox(full @ SandboxError::DiskFull(_))) => {
+            Err(StartError::Other(Stop::environment(full.to_string())))
         }
-        done => Ok(done),
-    }
-}
-
-pub(super) fn workspace_error(error: WorkspaceError) -> JobError {
-    match error {
-        WorkspaceError::Remote { worth_retrying: true, .. } => JobError::Later {
-            why: error.to_string(),
-            after: std::time::Duration::from_secs(15),
-            attempt: Attempt::DoesNotCount,
-        },
-        WorkspaceError::Remote { .. }
-        | WorkspaceError::BranchTaken { .. }
-        | WorkspaceError::RefusedChange { .. }
-        | WorkspaceError::Local { .. } => JobError::Broke(error.to_string()),
-    }
-}
-
-pub(super) fn suite_error(error: SuiteError) -> JobError {
-    match error {
-        SuiteError::Sandbox(error) => sandbox_error(error),
-        SuiteError::Workspace(error) => workspace_error(error),
-    }
-}
-
-pub(super) fn sandbox_error(error: SandboxError) -> JobError {
-    match error {
-        // The machine may have been short of something for a moment. A sandbox that breaks the
-        // protocol is not given a second chance.
-        SandboxError::Gone(_) => JobError::Later {
-            why: error.to_string(),
-            after: std::time::Duration::from_secs(5),
-            attempt: Attempt::Counts,
-        },
-        SandboxError::Unavailable { .. }
-        | SandboxError::Protocol(_)
-        | SandboxError::SnapshotFailed(_)
-        | SandboxError::DiskFull(_) => JobError::Broke(error.to_string()),
+        Err(error) => Err(StartError::Other(error.into())),
     }
 }

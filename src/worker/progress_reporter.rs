@@ -1,41 +1,42 @@
-//! Keeps the progress comment and the issue's state label up to date beside the work, which does not
-//! wait for them: what an installation writes is spaced. Always tells the newest; what was overtaken
-//! meanwhile is left out.
+//! Updates the progress comment and the issue's state label while the work goes on, which does not wait
+//! for them: writes of an installation are spaced. Only the newest state is reported; a state that is
+//! overtaken before its turn is skipped.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
-use super::{WorkerContext, publication};
+use super::context::WorkerContext;
+use super::publication;
 use crate::store::Journal;
 
-/// Takes orders to tell, and carries them out one after the other.
+/// Takes requests to report, and carries them out one after the other.
 #[derive(Default)]
-pub(super) struct Teller {
-    due: AtomicBool,
-    closed: AtomicBool,
+pub(super) struct ProgressReporter {
+    is_due: AtomicBool,
+    is_closed: AtomicBool,
     changed: Notify,
 }
 
-impl Teller {
-    /// The issue is to say where the job stands.
-    pub(super) fn tell(&self) {
-        self.due.store(true, Ordering::Release);
+impl ProgressReporter {
+    /// Asks for a report of where the job stands.
+    pub(super) fn report(&self) {
+        self.is_due.store(true, Ordering::Release);
         self.changed.notify_one();
     }
 
-    /// Nothing more begins to be told: what comes next tells all of it.
+    /// Begins no further report: the job's end reports everything.
     pub(super) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+        self.is_closed.store(true, Ordering::Release);
         self.changed.notify_one();
     }
 
-    /// Tells until it is closed. What is being told then is told to its end: a comment that is cut off
-    /// while it is made may be there all the same, and be made twice.
-    pub(super) async fn run(&self, parts: &WorkerContext, journal: &Journal) {
-        while !self.closed.load(Ordering::Acquire) {
-            if self.due.swap(false, Ordering::AcqRel) {
-                publication::progress(parts, journal).await;
+    /// Reports until it is closed. A report that has begun is completed: a comment whose creation is cut
+    /// off may exist nevertheless, and would be created twice.
+    pub(super) async fn run(&self, context: &WorkerContext, journal: &Journal) {
+        while !self.is_closed.load(Ordering::Acquire) {
+            if self.is_due.swap(false, Ordering::AcqRel) {
+                publication::report_progress(context, journal).await;
             } else {
                 self.changed.notified().await;
             }

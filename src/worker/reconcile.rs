@@ -1,7 +1,7 @@
-//! What webhooks should have told and did not: at start and every few minutes the App's delivery log
-//! is asked for deliveries that failed, and the repositories for open issues that carry the label and
-//! have no job. Both end in the store as a delivery does, under the same rules: nothing is started
-//! twice, and who put the label on is judged when the job starts.
+//! Recovers missed webhooks. At start and every few minutes the App's delivery log is read for deliveries
+//! that failed, and the repositories for open issues that have the label and no job. Both end in the store
+//! as a delivery does, under the same rules: nothing is started twice, and the permission of whoever added
+//! the label is checked when the job starts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,30 +10,32 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument, error, info, info_span, warn};
 
-use crate::domain::{DeliveryId, InvalidIdentity, RepositoryFilter, RepositoryRef, Trigger};
+use crate::domain::{
+    DeliveryId, DeliveryRequest, InvalidIdentity, NewDelivery, RepositoryFilter, RepositoryRef, Trigger,
+};
 use crate::github::{AppClient, GitHubError, LabelledIssue, LabelledPage, WebhookDelivery};
-use crate::store::{DeliveryRecorded, DeliveryRequest, NewDelivery, Store, StoreError};
+use crate::store::{DeliveryRecorded, Store, StoreError};
 use crate::webhook::HANDLED_EVENTS;
 
-/// Deliveries that are asked for again in one round.
+/// Redeliveries that are requested in one round.
 const REDELIVERIES_MAX: usize = 50;
-/// GitHub keeps deliveries, and delivers them again, for three days.
+/// GitHub keeps deliveries, and can redeliver them, for three days.
 /// Source: docs.github.com, "Redelivering webhooks".
 const REDELIVERY_AGE_MAX: SignedDuration = SignedDuration::from_hours(3 * 24);
-/// What was asked for comes within this time.
+/// A requested redelivery arrives within this time.
 const REDELIVERY_TIME: Duration = Duration::from_secs(20);
-/// Repositories that are looked at in one round; the next round goes on behind them.
+/// Repositories that are searched in one round; the next round continues after them.
 const REPOSITORIES_MAX: usize = 200;
-/// So many installations may be in trouble in one round; beyond it, it is GitHub that is.
-const TROUBLED_MAX: usize = 3;
-/// Issues of one repository that are looked at in one round: those that changed last.
+/// If GitHub is unavailable for more installations than this in one round, it is unavailable for all.
+const UNAVAILABLE_MAX: usize = 3;
+/// Issues of one repository that are read in one round: those that changed last.
 const ISSUES_MAX: usize = 500;
-/// A webhook gets this long to come by itself: it has the issue's text as it was when labelled.
+/// A webhook gets this long to arrive by itself: it has the text that the issue had when it was labelled.
 const GRACE_MAX: Duration = Duration::from_secs(120);
 
-/// Finds what webhooks did not tell.
+/// Recovers missed webhooks.
 pub struct Reconciler {
     github: AppClient,
     store: Arc<dyn Store>,
@@ -41,18 +43,20 @@ pub struct Reconciler {
     repository_filter: RepositoryFilter,
     /// Wakes a worker.
     wake: Arc<Notify>,
-    /// Between two rounds.
+    /// The time between two rounds.
     every: Duration,
     clock: fn() -> Timestamp,
-    /// Deliveries that were asked for again by this process.
-    asked_again: BTreeSet<String>,
-    /// What a repository's list of labelled issues was tagged with when all of it was settled.
+    /// Deliveries whose redelivery this process requested.
+    requested: BTreeSet<String>,
+    /// The tag of each repository's list of labelled issues when none of them needed anything.
     settled: BTreeMap<u64, String>,
-    /// Behind which repository the next round goes on.
+    /// The repository after which the next round continues.
     after: Option<u64>,
+    /// Counts the rounds.
+    round: u64,
 }
 
-/// Why a round ended early.
+/// Why a part of a round ended early.
 #[derive(Debug, thiserror::Error)]
 enum RoundError {
     #[error(transparent)]
@@ -62,7 +66,7 @@ enum RoundError {
 }
 
 impl Reconciler {
-    /// Nothing is asked yet.
+    /// A reconciler that has read nothing yet.
     pub fn new(
         github: AppClient,
         store: Arc<dyn Store>,
@@ -71,7 +75,6 @@ impl Reconciler {
         every: Duration,
         clock: fn() -> Timestamp,
     ) -> Self {
-        let (asked_again, settled) = (BTreeSet::new(), BTreeMap::new());
         Self {
             github,
             store,
@@ -80,17 +83,20 @@ impl Reconciler {
             wake,
             every,
             clock,
-            asked_again,
-            settled,
+            requested: BTreeSet::new(),
+            settled: BTreeMap::new(),
             after: None,
+            round: 0,
         }
     }
 
-    /// Works until `shutdown`. Trouble ends a round, and the next one goes on.
+    /// Works until `shutdown`. An error ends a part of a round; the next round tries again.
     pub async fn run(mut self, shutdown: &CancellationToken) {
         loop {
+            self.round += 1;
+            let span = info_span!("reconcile", round = self.round);
             let pause = tokio::select! {
-                pause = self.round() => pause,
+                pause = self.reconcile().instrument(span) => pause,
                 () = shutdown.cancelled() => return,
             };
             tokio::select! {
@@ -100,45 +106,52 @@ impl Reconciler {
         }
     }
 
-    /// One round. Answers with how long to wait before the next.
-    async fn round(&mut self) -> Duration {
-        let asked = match self.redeliver().await {
-            Ok(asked) => asked,
-            Err(error) => return self.cut_short(error),
+    /// One round. Gives the pause before the next.
+    async fn reconcile(&mut self) -> Duration {
+        let pause = match self.redeliver().await {
+            // Redeliveries have the text of the issue when it was labelled: they go before the label search.
+            Ok(requested) if requested > 0 => return self.every.min(REDELIVERY_TIME),
+            Ok(_) => self.every,
+            // The label search does not need the delivery log.
+            Err(error) => self.pause_after(&error, "failed deliveries not read"),
         };
-        if asked > 0 {
-            // They have the issues' text as it was when labelled: they go before what is there now.
-            return self.every.min(REDELIVERY_TIME);
-        }
-        match self.look_for_labels().await {
-            Ok(()) => self.every,
-            Err(error) => self.cut_short(error),
+        match self.search_labels().await {
+            Ok(()) => pause,
+            Err(error) => pause.max(self.pause_after(&error, "labels not searched")),
         }
     }
 
-    /// Says why a round ended early. Answers with how long to wait before the next.
-    fn cut_short(&self, error: RoundError) -> Duration {
-        if let RoundError::GitHub(GitHubError::Unavailable { what, detail, retry_after }) = error {
-            warn!(what, detail, seconds = retry_after.as_secs(), "reconciliation waits for GitHub");
-            return self.every.max(retry_after);
+    /// Logs why a part of a round ended early. Gives the pause before the next round.
+    fn pause_after(&self, error: &RoundError, message: &str) -> Duration {
+        match error {
+            RoundError::GitHub(GitHubError::Unavailable { retry_after, .. }) => {
+                warn!(%error, seconds = retry_after.as_secs(), "{message}");
+                self.every.max(*retry_after)
+            }
+            RoundError::GitHub(_) => {
+                warn!(%error, "{message}");
+                self.every
+            }
+            RoundError::Store(_) => {
+                error!(%error, "{message}");
+                self.every
+            }
         }
-        warn!(%error, "reconciliation was cut short");
-        self.every
     }
 
-    /// Has GitHub send again what did not arrive: each delivery once, the oldest first. Answers with
-    /// how many were asked for.
+    /// Requests the redelivery of what did not arrive: each delivery once, the oldest first. Gives the
+    /// number of requests.
     async fn redeliver(&mut self) -> Result<usize, RoundError> {
         let now = (self.clock)();
         let failed = self.github.failed_deliveries(now - REDELIVERY_AGE_MAX).await?;
-        // A guid that was redelivered and failed again is left to people.
-        let again: BTreeSet<&str> =
+        // A delivery whose redelivery failed, too, is left to people.
+        let failed_again: BTreeSet<&str> =
             failed.iter().filter(|attempt| attempt.redelivery).map(|attempt| attempt.guid.as_str()).collect();
         let mut due: Vec<&WebhookDelivery> = failed
             .iter()
             .filter(|attempt| HANDLED_EVENTS.contains(&attempt.event.as_str()))
-            .filter(|attempt| !again.contains(attempt.guid.as_str()))
-            .filter(|attempt| !self.asked_again.contains(&attempt.guid))
+            .filter(|attempt| !failed_again.contains(attempt.guid.as_str()))
+            .filter(|attempt| !self.requested.contains(&attempt.guid))
             .collect();
         due.sort_by_key(|attempt| (attempt.delivered_at, attempt.id));
         let due: Vec<(u64, String)> = due
@@ -147,45 +160,47 @@ impl Reconciler {
             .map(|attempt| (attempt.id, attempt.guid.clone()))
             .collect();
         let known: BTreeSet<&str> = failed.iter().map(|attempt| attempt.guid.as_str()).collect();
-        self.asked_again.retain(|guid| known.contains(guid.as_str()));
+        self.requested.retain(|guid| known.contains(guid.as_str()));
         let mut count = 0;
         for (attempt, guid) in due {
             let Ok(id) = guid.parse::<DeliveryId>() else { continue };
-            // It may have arrived, and only our answer was lost.
+            // The delivery may have arrived, and only our answer was lost.
             if !self.store.has_delivery(&id).await? {
                 match self.github.redeliver(attempt).await {
                     Ok(()) => {
-                        info!(delivery = guid, "asked GitHub to deliver again");
+                        info!(delivery = guid, "redelivery requested");
                         count += 1;
                     }
                     Err(error @ GitHubError::Unavailable { .. }) => return Err(error.into()),
-                    // One that GitHub will not send is not in the way of the others.
-                    Err(error) => warn!(delivery = guid, %error, "GitHub does not deliver it again"),
+                    // A delivery that GitHub refuses to redeliver does not delay the others.
+                    Err(error) => warn!(delivery = guid, %error, "redelivery refused"),
                 }
             }
-            self.asked_again.insert(guid);
+            self.requested.insert(guid);
         }
         Ok(count)
     }
 
-    /// Looks for open issues with the label that no job knows of.
-    async fn look_for_labels(&mut self) -> Result<(), RoundError> {
+    /// Searches for open issues with the label that have no job.
+    async fn search_labels(&mut self) -> Result<(), RoundError> {
         let mut all: Vec<RepositoryRef> = Vec::new();
-        // One installation's trouble is not the others': its rate limit, say.
-        let mut troubled: BTreeSet<u64> = BTreeSet::new();
+        // What is unavailable for one installation, for its rate limit, say, is available for others.
+        let mut unavailable: BTreeSet<u64> = BTreeSet::new();
         for installation in self.github.installations().await?.into_iter().filter(|place| !place.suspended) {
             match self.github.repositories(installation.id).await {
                 Ok(repositories) => {
-                    all.extend(repositories.into_iter().filter(|at| self.repository_filter.allows(&at.name)));
+                    let allowed =
+                        repositories.into_iter().filter(|at| self.repository_filter.allows(&at.name));
+                    all.extend(allowed);
                 }
                 Err(error) => {
-                    warn!(account = installation.account, %error, "its repositories are not known");
+                    warn!(account = installation.account, %error, "repositories not read");
                     if matches!(error, GitHubError::Unavailable { .. }) {
-                        troubled.insert(installation.id);
+                        unavailable.insert(installation.id);
                     }
                 }
             }
-            if troubled.len() > TROUBLED_MAX {
+            if unavailable.len() > UNAVAILABLE_MAX {
                 return Ok(());
             }
         }
@@ -202,17 +217,17 @@ impl Reconciler {
         for repository in all.iter().take(REPOSITORIES_MAX) {
             self.after = Some(repository.id.0);
             let installation = repository.installation.0;
-            if troubled.contains(&installation) {
+            if unavailable.contains(&installation) {
                 continue;
             }
-            match self.look_at(repository).await {
+            match self.search_repository(repository).await {
                 Ok(()) => {}
                 Err(RoundError::GitHub(error)) => {
-                    warn!(repository = %repository.name, %error, "its labelled issues are not known");
+                    warn!(repo = %repository.name, %error, "labelled issues not read");
                     if matches!(error, GitHubError::Unavailable { .. }) {
-                        troubled.insert(installation);
+                        unavailable.insert(installation);
                     }
-                    if troubled.len() > TROUBLED_MAX {
+                    if unavailable.len() > UNAVAILABLE_MAX {
                         return Ok(());
                     }
                 }
@@ -222,7 +237,7 @@ impl Reconciler {
         Ok(())
     }
 
-    async fn look_at(&mut self, at: &RepositoryRef) -> Result<(), RoundError> {
+    async fn search_repository(&mut self, at: &RepositoryRef) -> Result<(), RoundError> {
         let known = self.settled.get(&at.id.0).map(String::as_str);
         let (issues, tag) = match self.github.labelled_issues(at, &self.label, ISSUES_MAX, known).await? {
             LabelledPage::Unchanged => return Ok(()),
@@ -239,7 +254,7 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Makes a job for an issue that has none. False: it must be looked at again.
+    /// Records a job for an issue that has none. False: the next round has to check the issue again.
     async fn settle(&self, at: &RepositoryRef, issue: LabelledIssue) -> Result<bool, RoundError> {
         let number = issue.snapshot.number;
         if let Some(job) = self.store.latest_job(at.id, number).await?
@@ -260,7 +275,7 @@ impl Reconciler {
             Ok(labeller) => labeller,
             Err(error) => {
                 let error: InvalidIdentity = error;
-                warn!(%error, issue = %number, "a labeller cannot be understood");
+                warn!(%error, issue = %number, "label skipped: its author has no valid login");
                 return Ok(true);
             }
         };
@@ -284,7 +299,7 @@ impl Reconciler {
         };
         match self.store.record_delivery(&delivery, (self.clock)()).await? {
             DeliveryRecorded::Job(job) => {
-                info!(%job, repository = %at.name, issue = %number, "found a label that no webhook told of");
+                info!(%job, repo = %at.name, issue = %number, "missed label recovered");
                 self.wake.notify_one();
                 Ok(false)
             }

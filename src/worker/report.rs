@@ -137,9 +137,9 @@ impl JobReport {
     }
 }
 
-/// To so many parts of one.
-fn rounded(number: f64, parts: f64) -> f64 {
-    (number * parts).round() / parts
+/// To so many context of one.
+fn rounded(number: f64, context: f64) -> f64 {
+    (number * context).round() / context
 }
 
 impl RunReport {

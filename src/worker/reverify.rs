@@ -1,40 +1,49 @@
-//! A verdict given again, on a tree that is there already: baseline and judge as in a job, in fresh
-//! sandboxes, and nothing else of a job.
+//! Runs and verdicts on a tree that exists already: baseline and verdict as in a job, in fresh sandboxes,
+//! and nothing else of a job.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 
-use super::local::TestBench;
-use super::preparation::{first_runs, unusable};
-use super::{JobError, JobPolicy};
+use super::baseline::{first_runs, reason_unusable};
+use super::context::JobPolicy;
 use crate::domain::{JobSettings, RepositoryId, Sha, TestRun};
-use crate::sandbox::{ResolvedRoot, Sandbox, SandboxSpec};
-use crate::setup::{Environment, SetupLocks};
-use crate::setup::{Permitted, permit};
+use crate::sandbox::{ResolvedRoot, Sandbox, SandboxSpec, Toolbox};
+use crate::setup::{Environment, Permitted, SetupLocks, permit};
 use crate::testing::run_suite;
 use crate::verdict::{Verdict, Verifier};
 use crate::workspace::Workspace;
 
-/// A verdict given again.
+/// What suites are run with.
+#[derive(Clone)]
+pub struct TestBench {
+    /// Starts the sandboxes.
+    pub sandbox: Arc<dyn Sandbox>,
+    /// The policy of the person at the keyboard.
+    pub policy: JobPolicy,
+    /// The setups that are being run in this process.
+    pub setup_locks: SetupLocks,
+}
+
+/// A repeated verdict.
 #[derive(Debug)]
 pub struct Reverification {
     /// The suite before the change.
     pub baseline: TestRun,
     /// The verdict.
     pub verdict: Verdict,
-    /// The root file system that it was given in.
+    /// The root file system of its sandboxes.
     pub root: ResolvedRoot,
-    /// Of what the repository asks for, what it did not get here.
+    /// What the repository asks for and did not get here.
     pub notes: Vec<String>,
 }
 
-/// Judges `tree` against the base of `workspace`.
+/// Verifies `tree` against the base of `workspace`.
 ///
 /// # Errors
-/// There is no verdict to be had on this machine: no sandbox, no set-up, a suite that does not run
-/// at the base, a tree that no proposal can be.
+/// This machine cannot give a verdict: there is no sandbox, the setup fails, the suite does not run at the
+/// base, or the tree cannot be a proposal.
 pub async fn reverify(
     sandbox: Arc<dyn Sandbox>,
     policy: &JobPolicy,
@@ -44,32 +53,17 @@ pub async fn reverify(
 ) -> anyhow::Result<Reverification> {
     let changes = workspace.changes_in(tree).await?;
     let base_tree = workspace.base_tree().await?;
-    let spec = SandboxSpec { label: "again".to_owned(), ..policy.sandbox.clone() };
-    let Permitted { settings, spec, mut notes, hint } =
-        permit(settings, &policy.setup, &spec).map_err(|why| anyhow!(why))?;
-    notes.extend(hint);
-    let environment = Environment::of(
-        sandbox,
-        spec,
-        workspace,
-        settings.clone(),
-        policy.setup.clone(),
-        RepositoryId(0),
-        SetupLocks::default(),
-    )
-    .await?;
-    let toolbox = match environment.fresh(&base_tree, "work").await? {
-        Ok(toolbox) => toolbox,
-        Err(failure) => return Err(anyhow!(failure.describe())),
-    };
-    let (baseline, note) = first_runs(&toolbox, &settings).await.map_err(|error: JobError| anyhow!(error))?;
+    let bench = TestBench { sandbox, policy: policy.clone(), setup_locks: SetupLocks::default() };
+    let (environment, mut notes) = environment(&bench, workspace, settings).await?;
+    let toolbox = start_fresh(&environment, &base_tree, "work").await?;
+    let (baseline, note) = first_runs(&toolbox, environment.settings()).await?;
     toolbox.shut_down().await;
     notes.extend(note);
-    if let Some(why) = unusable(&baseline) {
+    if let Some(why) = reason_unusable(&baseline) {
         return Err(anyhow!(why));
     }
-    let judge = Verifier { environment: &environment, baseline: &baseline };
-    let verdict = judge.judge(&changes, None).await?;
+    let verifier = Verifier { environment: &environment, baseline: &baseline };
+    let verdict = verifier.judge(&changes, None).await?;
     let root = environment.root().clone();
     Ok(Reverification { baseline, verdict, root, notes })
 }
@@ -79,41 +73,55 @@ pub async fn reverify(
 pub struct Rerun {
     /// The run.
     pub run: TestRun,
-    /// How long the sandbox took to be there, set-up included.
+    /// How long it took to start the sandbox, setup included.
     pub setup: Duration,
 }
 
 /// Runs the suite at `tree` in a fresh sandbox.
 ///
 /// # Errors
-/// There is no sandbox to be had, or the set-up fails.
+/// There is no sandbox, or the setup fails.
 pub async fn rerun(
     bench: &TestBench,
     workspace: Workspace,
     settings: &JobSettings,
     tree: &Sha,
 ) -> anyhow::Result<Rerun> {
-    let policy = &bench.policy;
-    let spec = SandboxSpec { label: "again".to_owned(), ..policy.sandbox.clone() };
-    let Permitted { settings, spec, .. } =
-        permit(settings, &policy.setup, &spec).map_err(|why| anyhow!(why))?;
     let started = Instant::now();
-    let environment = Environment::of(
-        bench.sandbox.clone(),
-        spec,
-        workspace,
-        settings.clone(),
-        policy.setup.clone(),
-        RepositoryId(0),
-        bench.setup_locks.clone(),
-    )
-    .await?;
-    let toolbox = match environment.fresh(tree, "run").await? {
-        Ok(toolbox) => toolbox,
-        Err(failure) => return Err(anyhow!(failure.describe())),
-    };
+    let (environment, _) = environment(bench, workspace, settings).await?;
+    let toolbox = start_fresh(&environment, tree, "run").await?;
     let setup = started.elapsed();
-    let run = run_suite(&toolbox, &settings).await;
+    let run = run_suite(&toolbox, environment.settings()).await;
     toolbox.shut_down().await;
     Ok(Rerun { run: run?, setup })
+}
+
+/// The environment that the policy permits, with notes on what it does not permit.
+async fn environment(
+    bench: &TestBench,
+    workspace: Workspace,
+    settings: &JobSettings,
+) -> anyhow::Result<(Environment, Vec<String>)> {
+    let TestBench { sandbox, policy, setup_locks } = bench;
+    let spec = SandboxSpec { label: "again".to_owned(), ..policy.sandbox.clone() };
+    let Permitted { settings, spec, mut notes, hint } =
+        permit(settings, &policy.setup, &spec).map_err(|why| anyhow!(why))?;
+    notes.extend(hint);
+    let environment = Environment::of(
+        sandbox.clone(),
+        spec,
+        workspace,
+        settings,
+        policy.setup.clone(),
+        RepositoryId(0),
+        setup_locks.clone(),
+    );
+    Ok((environment.await?, notes))
+}
+
+async fn start_fresh(environment: &Environment, tree: &Sha, purpose: &str) -> anyhow::Result<Toolbox> {
+    match environment.fresh(tree, purpose).await? {
+        Ok(toolbox) => Ok(toolbox),
+        Err(failure) => Err(anyhow!(failure.describe())),
+    }
 }

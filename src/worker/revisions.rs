@@ -1,186 +1,144 @@
-//! Rounds after the first: the job's branch is on GitHub and others may push to it. What they pushed is
-//! kept, always: our work goes on top of it, or not at all.
-
-use std::collections::BTreeSet;
+//! Rounds after the first: the job's branch is on GitHub, and others may push to it. Their commits are
+//! never overwritten: our work goes on top of them, or nowhere.
 
 use tracing::info;
 
+use super::context::WorkerContext;
+use super::git_access::fetch;
+use super::preparation::{recorded_base, resolve_settings};
+use super::stop::Stop;
 use crate::domain::{
-    EscalationReason, JobOutcome, PullRequestNumber, RecordedEvent, RepositoryRef, Sha, TranscriptEvent,
-    branch_found, opened_pull_request, present_round, round_of, unanswered,
+    JobOutcome, PullRequestNumber, RecordedEvent, Sha, TranscriptEvent, branch_found, opened_pull_request,
+    present_round, round_of,
 };
-use crate::github::GitHubError;
-use crate::publish::{Evidence, rounds, update_round_comment};
 use crate::store::Journal;
 use crate::workspace::{Workspace, WorkspaceError};
 
-use super::admission::github_error;
-use super::preparation::{resolve_settings, with_access, workspace_error};
-use super::{JobError, WorkerContext};
+/// How often others may change the branch within one round before the job gives up.
+const BRANCH_CHANGES_MAX: usize = 5;
 
-/// A branch that moves so often in one round is not caught up with.
-const MOVES_MAX: usize = 5;
-
-/// The name of an effect in the present round.
-pub(super) fn effect(kind: &str, transcript: &[RecordedEvent]) -> String {
-    match round_of(transcript) {
-        1 => kind.to_owned(),
-        round => format!("{kind}.{round}"),
-    }
-}
-
-/// The name of showing what is held back: again where others' commits changed it since.
-pub(super) fn held_effect(kind: &str, transcript: &[RecordedEvent]) -> String {
-    let effect = effect(kind, transcript);
-    match moves(transcript) {
-        0 | 1 => effect,
-        moves => format!("{effect}.{moves}"),
-    }
-}
-
-/// How often the branch was found in the present round.
-fn moves(transcript: &[RecordedEvent]) -> usize {
+/// How often the branch was found in the current round: more than once means that others changed it.
+pub(super) fn branch_changes(transcript: &[RecordedEvent]) -> usize {
     let is_found = |recorded: &&RecordedEvent| matches!(recorded.event, TranscriptEvent::BranchFound { .. });
     present_round(transcript).iter().filter(is_found).count()
 }
 
-/// The pull request that the present round is about; none in the first round.
-pub(super) fn pull_request_of(transcript: &[RecordedEvent]) -> Option<PullRequestNumber> {
-    let is_first = round_of(transcript) == 1;
-    if is_first { None } else { opened_pull_request(transcript) }
+/// The pull request that the current round is about; none in the first round.
+pub(super) fn pull_request_of_round(transcript: &[RecordedEvent]) -> Option<PullRequestNumber> {
+    match round_of(transcript) {
+        1 => None,
+        _ => opened_pull_request(transcript),
+    }
 }
 
-/// Brings the comment about the round up to date, as the evidence has it.
-pub(super) async fn tell(
-    parts: &WorkerContext,
-    evidence: &Evidence,
-    transcript: &[RecordedEvent],
-) -> Result<(), GitHubError> {
-    let Some(number) = pull_request_of(transcript) else { return Ok(()) };
-    let at = &evidence.job().trigger.repository;
-    update_round_comment(parts.github.as_ref(), at, number, evidence).await
-}
-
-/// Before the work of a round: takes the branch as it is on GitHub, with what was not published yet on
-/// top. Recorded once for each round. `Err`: it cannot be worked on.
+/// Before the work of a round: starts from the branch as it is on GitHub, with our unpublished work on
+/// top. Recorded once for each round. A branch that cannot be worked on stops the job.
 pub(super) async fn find_branch(
-    parts: &WorkerContext,
+    context: &WorkerContext,
     journal: &Journal,
     transcript: &[RecordedEvent],
-) -> Result<Result<(), EscalationReason>, JobError> {
-    if pull_request_of(transcript).is_none() || branch_found(transcript).is_some() {
-        return Ok(Ok(()));
+) -> Result<(), Stop> {
+    if pull_request_of_round(transcript).is_none() || branch_found(transcript).is_some() {
+        return Ok(());
     }
     let job = journal.job();
     let branch = job.branch();
-    let head = parts.github.branch_head(&job.trigger.repository, &branch).await.map_err(github_error)?;
-    match head {
-        Some(head) => take_up(parts, journal, transcript, &head).await,
-        None => Ok(Err(EscalationReason::NotVerified { why: format!("the branch `{branch}` is gone") })),
+    match context.github.branch_head(&job.trigger.repository, &branch).await? {
+        Some(head) => rebase(context, journal, transcript, &head).await,
+        None => Err(Stop::not_verified(format!("the branch `{branch}` was deleted"))),
     }
 }
 
-/// Where a commit stands that is to be pushed.
-pub(super) enum Standing {
-    /// Its parent is the branch's head, or there is no branch yet.
+/// Where a commit that is to be published stands against its branch.
+pub(super) enum BranchPosition {
+    /// Its parent is the branch's head, or the branch does not exist yet.
     Next,
     /// It is on the branch, under this id.
-    There(Sha),
-    /// The branch has moved; the work goes on from there, and is to be verified anew.
-    Moved,
-    /// It cannot get there.
-    Never(EscalationReason),
+    Published(Sha),
 }
 
-/// Before the push of a further round.
-pub(super) async fn standing(
-    parts: &WorkerContext,
+/// Compares a commit with its branch before it is pushed. If others changed the branch, the job begins
+/// again on top of their commits, or stops if that is not possible.
+pub(super) async fn branch_position(
+    context: &WorkerContext,
     journal: &Journal,
     transcript: &[RecordedEvent],
     workspace: &Workspace,
     commit: &Sha,
-) -> Result<Standing, JobError> {
-    let Some(parent) = branch_found(transcript) else { return Ok(Standing::Next) };
+) -> Result<BranchPosition, Stop> {
+    let Some(parent) = branch_found(transcript) else { return Ok(BranchPosition::Next) };
     let job = journal.job();
     let (at, branch) = (&job.trigger.repository, job.branch());
-    let never = |why: String| Ok(Standing::Never(EscalationReason::NotVerified { why }));
-    let Some(head) = parts.github.branch_head(at, &branch).await.map_err(github_error)? else {
-        return never(format!("the branch `{branch}` was deleted while this was worked on"));
+    let Some(head) = context.github.branch_head(at, &branch).await? else {
+        return Err(Stop::not_verified(format!("the branch `{branch}` was deleted during the work")));
     };
     if head == *parent {
-        return Ok(Standing::Next);
+        return Ok(BranchPosition::Next);
     }
-    fetch(parts, at, &branch).await?;
-    if workspace.is_ancestor(commit, &head).await.map_err(workspace_error)? {
-        return Ok(Standing::There(commit.clone()));
+    fetch(context, at, &branch).await?;
+    if workspace.is_ancestor(commit, &head).await? {
+        return Ok(BranchPosition::Published(commit.clone()));
     }
-    // GitHub makes the same commit with an id of its own.
-    let (ours, made) = (workspace.find_commit(commit).await, workspace.find_commit(&head).await);
-    if ours.map_err(workspace_error)? == made.map_err(workspace_error)? {
-        return Ok(Standing::There(head));
+    // A commit that GitHub creates has an id of its own.
+    if workspace.find_commit(commit).await? == workspace.find_commit(&head).await? {
+        return Ok(BranchPosition::Published(head));
     }
-    if !workspace.is_ancestor(parent, &head).await.map_err(workspace_error)? {
-        return never(format!(
-            "the branch `{branch}` was rewritten while this was worked on: it is at `{}`, which does not contain `{}`",
+    if !workspace.is_ancestor(parent, &head).await? {
+        return Err(Stop::not_verified(format!(
+            "the branch `{branch}` was rewritten during the work: it is at `{}`, which does not contain `{}`",
             head.short(),
             parent.short()
-        ));
+        )));
     }
-    let moves = moves(transcript);
-    if moves > MOVES_MAX {
-        return never(format!("the branch `{branch}` moved {moves} times while this was worked on"));
+    let changes = branch_changes(transcript);
+    if changes > BRANCH_CHANGES_MAX {
+        return Err(Stop::not_verified(format!(
+            "the branch `{branch}` changed {changes} times during the work"
+        )));
     }
-    info!(head = head.short(), "the branch has moved");
-    Ok(match take_up(parts, journal, transcript, &head).await? {
-        Ok(()) => Standing::Moved,
-        Err(reason) => Standing::Never(reason),
-    })
+    info!(head = head.short(), "branch changed by others");
+    rebase(context, journal, transcript, &head).await?;
+    Err(Stop::start_over("others changed the branch; the change is verified again on top of their commits"))
 }
 
-/// Goes on from `head`, the branch's: with the base that it parted from last, and what of ours is not on
-/// it yet.
-async fn take_up(
-    parts: &WorkerContext,
+/// Records the branch's `head` as what the work continues from, with our work that is not on it yet
+/// merged on top.
+async fn rebase(
+    context: &WorkerContext,
     journal: &Journal,
     transcript: &[RecordedEvent],
     head: &Sha,
-) -> Result<Result<(), EscalationReason>, JobError> {
+) -> Result<(), Stop> {
     let job = journal.job();
     let (at, branch) = (&job.trigger.repository, job.branch());
-    let cannot = |why: String| Ok(Err(EscalationReason::NotVerified { why }));
     let Some((base, base_branch)) = recorded_base(transcript) else {
-        return Err(JobError::Broke("the transcript has a pull request and no base".to_owned()));
+        return Err(Stop::Broken("the transcript has a pull request and no base".to_owned()));
     };
-    fetch(parts, at, &branch).await?;
-    let newest = fetch(parts, at, base_branch).await?;
-    let parted = newest.merge_base(head, newest.base()).await.map_err(workspace_error)?;
-    let parted = parted.unwrap_or_else(|| base.clone());
-    let workspace =
-        parts.mirrors.reopen(at.id, parted.clone(), base_branch).await.map_err(workspace_error)?;
+    fetch(context, at, &branch).await?;
+    let newest = fetch(context, at, base_branch).await?;
+    let fork_point = newest.merge_base(head, newest.base()).await?.unwrap_or_else(|| base.clone());
+    let workspace = context.mirrors.reopen(at.id, fork_point.clone(), base_branch).await?;
     let mut events = Vec::new();
-    if parted != *base {
-        let settings = match resolve_settings(&parts.policy, &workspace).await.map_err(workspace_error)? {
-            Ok(settings) => settings,
-            Err(why) => return Ok(Err(EscalationReason::Environment { why })),
-        };
+    if fork_point != *base {
+        let settings = resolve_settings(&context.policy, &workspace).await?;
         events.push(TranscriptEvent::Prepared {
-            base: parted,
+            base: fork_point,
             base_branch: base_branch.to_owned(),
             settings: Box::new(settings),
         });
     }
-    let theirs = workspace.tree_of(head).await.map_err(workspace_error)?;
+    let theirs = workspace.tree_of(head).await?;
     let known = match known_head(transcript) {
-        Some(known) => workspace.tree_of(known).await.map_err(workspace_error)?,
+        Some(known) => workspace.tree_of(known).await?,
         None => theirs.clone(),
     };
     let ours = last_checkpoint(transcript).unwrap_or(&known);
-    let Some(tree) = workspace.merge_trees(&known, ours, &theirs).await.map_err(workspace_error)? else {
-        return cannot(format!(
-            "others changed `{branch}` (now at `{}`) in the same places as this job did; nothing of theirs is \
+    let Some(tree) = workspace.merge_trees(&known, ours, &theirs).await? else {
+        return Err(Stop::not_verified(format!(
+            "others changed `{branch}` (now at `{}`) in the same places as this job; their commits are not \
              overwritten",
             head.short()
-        ));
+        )));
     };
     let proposal = match workspace.changes_in(&tree).await {
         Ok(changes) => workspace.propose(changes).await,
@@ -189,40 +147,27 @@ async fn take_up(
     let proposal = match proposal {
         Ok(proposal) => proposal,
         Err(refused @ WorkspaceError::RefusedChange { .. }) => {
-            return cannot(format!("`{branch}` cannot be worked on as it is now: {refused}"));
+            return Err(Stop::not_verified(format!(
+                "`{branch}` cannot be worked on as it is now: {refused}"
+            )));
         }
-        Err(error) => return Err(workspace_error(error)),
+        Err(error) => return Err(error.into()),
     };
     if proposal.tree != tree {
-        return cannot(format!(
-            "`{branch}` cannot be worked on as it is now: others changed a file's mode, which a proposal does not carry"
-        ));
+        return Err(Stop::not_verified(format!(
+            "`{branch}` cannot be worked on as it is now: others changed a file's mode, which a proposal cannot \
+             contain"
+        )));
     }
-    workspace.keep(&job.id.to_string(), &tree).await.map_err(workspace_error)?;
-    let changed = workspace.changed_paths(&known, &theirs).await.map_err(workspace_error)?;
+    workspace.pin_checkpoint(job.id, &tree).await?;
+    let changed = workspace.changed_paths(&known, &theirs).await?;
     let paths = proposal.paths.iter().map(ToString::to_string).collect();
     events.push(TranscriptEvent::Checkpoint { tree, paths, contents: Vec::new() });
     events.push(TranscriptEvent::BranchFound { head: head.clone(), changed });
-    journal.append(&events).await?;
-    Ok(Ok(()))
+    Ok(journal.append(&events).await?)
 }
 
-/// Brings a branch into our store.
-async fn fetch(parts: &WorkerContext, at: &RepositoryRef, branch: &str) -> Result<Workspace, JobError> {
-    let fetched =
-        with_access(parts, at, |access| async move { parts.mirrors.fetch(at.id, &access, branch).await });
-    fetched.await?.map_err(workspace_error)
-}
-
-/// The base that was recorded last, and its branch.
-pub(super) fn recorded_base(transcript: &[RecordedEvent]) -> Option<(&Sha, &str)> {
-    transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Prepared { base, base_branch, .. } => Some((base, base_branch.as_str())),
-        _ => None,
-    })
-}
-
-/// The branch's head as we knew it last.
+/// The branch's head as the transcript knows it.
 fn known_head(transcript: &[RecordedEvent]) -> Option<&Sha> {
     transcript.iter().rev().find_map(|recorded| match &recorded.event {
         TranscriptEvent::BranchFound { head, .. }
@@ -236,48 +181,4 @@ fn last_checkpoint(transcript: &[RecordedEvent]) -> Option<&Sha> {
         TranscriptEvent::Checkpoint { tree, .. } => Some(tree),
         _ => None,
     })
-}
-
-/// Answers in the threads that the round was asked for by, each once. `made`: the commit, with the tree
-/// that it changes and the one that it makes.
-pub(super) async fn answer_threads(
-    parts: &WorkerContext,
-    evidence: &Evidence,
-    transcript: &[RecordedEvent],
-    workspace: &Workspace,
-    made: Option<(&Sha, &Sha, &Sha)>,
-) -> Result<(), JobError> {
-    let Some(number) = pull_request_of(transcript) else { return Ok(()) };
-    let asked: Vec<_> = unanswered(transcript).into_iter().cloned().collect();
-    if rounds::threads(&asked).next().is_none() {
-        return Ok(());
-    }
-    let at = &evidence.job().trigger.repository;
-    let made = match made {
-        Some((head, before, after)) => {
-            Some((head, workspace.changed_paths(before, after).await.map_err(workspace_error)?))
-        }
-        None => None,
-    };
-    let made = made.as_ref().map(|(head, paths)| (*head, paths.as_slice()));
-    let known = parts.github.review_comments(at, number).await.map_err(github_error)?;
-    let ours: BTreeSet<&str> = known
-        .iter()
-        .filter(|comment| comment.is_ours)
-        .filter_map(|comment| comment.body.lines().next())
-        .map(str::trim_end)
-        .collect();
-    for (first, path) in rounds::threads(&asked) {
-        if ours.contains(rounds::thread_marker(evidence.round, first).as_str()) {
-            continue;
-        }
-        let body = rounds::answer_in_thread(evidence, first, path, made);
-        match parts.github.reply_in_thread(at, number, first, &body).await {
-            Ok(()) => {}
-            // The thread was deleted.
-            Err(GitHubError::NotFound { what, detail }) => info!(what, detail, "a thread is gone"),
-            Err(error) => return Err(github_error(error)),
-        }
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Remote callbacks: the one place where a token meets git.
+//! Remote callbacks: the only place where git gets a token.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -8,23 +8,23 @@ use secrecy::ExposeSecret;
 
 use crate::github::GitAccess;
 
-/// libgit2 asks again after each refusal; a bad token would be sent for ever.
+/// libgit2 asks again after each refusal; without a bound, a bad token would be sent forever.
 const CREDENTIAL_TRIES_MAX: u32 = 2;
 
 const CONNECT_MILLISECONDS_MAX: i32 = 20_000;
-const SILENCE_MILLISECONDS_MAX: i32 = 60_000;
+const IDLE_MILLISECONDS_MAX: i32 = 60_000;
 
-/// A transfer that takes longer than this is given up.
+/// A transfer that takes longer is aborted.
 const TRANSFER_TIME_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// A server that says nothing for so long is given up. libgit2 keeps these for the whole process.
-pub(super) fn bound_silence() {
+/// Sets the timeouts for servers that do not respond. libgit2 keeps them for the whole process.
+fn set_timeouts() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        // SAFETY: sets two plain integers of libgit2, once, before this process' first transfer.
+        // SAFETY: sets two plain integers of libgit2, once, before the first transfer of this process.
         let set = unsafe {
             git2::opts::set_server_connect_timeout_in_milliseconds(CONNECT_MILLISECONDS_MAX)
-                .and_then(|()| git2::opts::set_server_timeout_in_milliseconds(SILENCE_MILLISECONDS_MAX))
+                .and_then(|()| git2::opts::set_server_timeout_in_milliseconds(IDLE_MILLISECONDS_MAX))
         };
         if let Err(error) = set {
             tracing::warn!(error = error.message(), "git transfers have no idle timeout");
@@ -32,11 +32,11 @@ pub(super) fn bound_silence() {
     });
 }
 
-/// Callbacks that answer with the token, at most twice, and end a transfer that takes too long.
+/// Callbacks that provide the token, at most twice, and abort a transfer that takes too long.
 pub(super) fn callbacks(access: &GitAccess) -> RemoteCallbacks<'_> {
     let tries = Cell::new(0u32);
     let started = Instant::now();
-    bound_silence();
+    set_timeouts();
     let mut callbacks = RemoteCallbacks::new();
     callbacks.credentials(move |_url, _user, allowed| {
         tries.set(tries.get() + 1);
@@ -52,17 +52,17 @@ pub(super) fn callbacks(access: &GitAccess) -> RemoteCallbacks<'_> {
     callbacks
 }
 
-/// Options for a fetch of exactly the refspecs named: no tags.
+/// Options for a fetch of exactly the named refspecs, without tags.
 pub(super) fn fetch_options(access: &GitAccess) -> FetchOptions<'_> {
     let mut options = FetchOptions::new();
     options.remote_callbacks(callbacks(access));
     options.download_tags(git2::AutotagOption::None);
-    // A redirect to another host would take the token along.
+    // A redirect could send the token to another host.
     options.follow_redirects(git2::RemoteRedirect::None);
     options
 }
 
-/// Options for a push; `refused` receives the server's word on a reference it did not update.
+/// Options for a push. `refused` receives the server's message about a reference that it did not update.
 pub(super) fn push_options<'a>(access: &'a GitAccess, refused: &'a mut Option<String>) -> PushOptions<'a> {
     let mut callbacks = callbacks(access);
     callbacks.push_update_reference(move |reference, status| {

@@ -1,4 +1,4 @@
-//! A branch that others push to as well: where it parted from its base, and what came on top of ours.
+//! A branch that other people push to as well: where it diverged from its base, and what was added to it.
 
 use git2::Repository;
 
@@ -6,22 +6,22 @@ use super::mirror::{local_error, oid, sha};
 use super::{Workspace, WorkspaceError};
 use crate::domain::Sha;
 
-/// Paths that are told of at most.
+/// The most paths that are returned.
 const PATHS_MAX: usize = 200;
 
 impl Workspace {
-    /// The newest commit that two have in common; `None` where they have none.
+    /// The newest common ancestor of two commits; `None` if they have none.
     pub async fn merge_base(&self, one: &Sha, other: &Sha) -> Result<Option<Sha>, WorkspaceError> {
         let (one, other) = (oid(one), oid(other));
         self.with_repository(move |repository, git_dir| match repository.merge_base(one, other) {
             Ok(found) => Ok(Some(sha(found))),
             Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
-            Err(error) => Err(local_error(git_dir, "looked for a common commit", error)),
+            Err(error) => Err(local_error(git_dir, "looking for a common commit", error)),
         })
         .await
     }
 
-    /// Whether `commit` is `head` or comes before it.
+    /// Whether `commit` is `head` or one of its ancestors.
     pub async fn is_ancestor(&self, commit: &Sha, head: &Sha) -> Result<bool, WorkspaceError> {
         Ok(self.merge_base(commit, head).await?.as_ref() == Some(commit))
     }
@@ -33,12 +33,12 @@ impl Workspace {
             let found = repository.find_commit(commit);
             found
                 .map(|commit| sha(commit.tree_id()))
-                .map_err(|error| local_error(git_dir, "read a commit", error))
+                .map_err(|error| local_error(git_dir, "reading a commit", error))
         })
         .await
     }
 
-    /// What both `ours` and `theirs` made of `before`; `None` where they contradict each other.
+    /// The three-way merge of `ours` and `theirs`, which both changed `before`; `None` if they conflict.
     pub async fn merge_trees(
         &self,
         before: &Sha,
@@ -55,17 +55,17 @@ impl Workspace {
                 }
                 index.write_tree_to(repository).map(|id| Some(sha(id)))
             })();
-            merge_trees.map_err(|error| local_error(git_dir, "merged two trees", error))
+            merge_trees.map_err(|error| local_error(git_dir, "merging two trees", error))
         })
         .await
     }
 
-    /// The paths in which two trees differ, sorted, the first few hundred.
+    /// The paths in which two trees differ, sorted; at most two hundred.
     pub async fn changed_paths(&self, one: &Sha, other: &Sha) -> Result<Vec<String>, WorkspaceError> {
         let (one, other) = (oid(one), oid(other));
         self.with_repository(move |repository, git_dir| {
             paths_between(repository, one, other)
-                .map_err(|error| local_error(git_dir, "compared two trees", error))
+                .map_err(|error| local_error(git_dir, "comparing two trees", error))
         })
         .await
     }

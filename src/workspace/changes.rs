@@ -1,5 +1,4 @@
-//! From trees and patches back to changes: what a verdict that is given again, and an evaluation,
-//! start from.
+//! Converts trees and patches back to changes, which repeated verification and evaluations start from.
 
 use git2::{ApplyOptions, Delta, Diff, DiffFormat, DiffOptions, Repository};
 
@@ -7,10 +6,10 @@ use super::mirror::{local_error, oid, sha};
 use super::{Workspace, WorkspaceError};
 use crate::domain::{Change, ChangedContent, FileMode, RepoPath, Sha};
 
-/// The longest patch that is made or applied.
+/// The longest patch that is created or applied, in bytes.
 pub const PATCH_BYTES_MAX: usize = 32 << 20;
 
-/// A commit, as far as a proposal's shape goes.
+/// The parts of a commit that verification compares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitInfo {
     /// Its tree.
@@ -20,7 +19,7 @@ pub struct CommitInfo {
 }
 
 impl Workspace {
-    /// A commit in the mirror; `None` where it has none of that id.
+    /// A commit in the mirror; `None` if the mirror does not have it.
     pub async fn find_commit(&self, commit: &Sha) -> Result<Option<CommitInfo>, WorkspaceError> {
         let commit = oid(commit);
         self.with_repository(move |repository, git_dir| match repository.find_commit(commit) {
@@ -29,7 +28,7 @@ impl Workspace {
                 parents: found.parent_ids().map(sha).collect(),
             })),
             Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
-            Err(error) => Err(local_error(git_dir, "looked for a commit", error)),
+            Err(error) => Err(local_error(git_dir, "looking up a commit", error)),
         })
         .await
     }
@@ -40,14 +39,14 @@ impl Workspace {
         self.with_repository(move |repository, _| Ok(repository.find_tree(tree).is_ok())).await
     }
 
-    /// What makes `tree` of the base's.
+    /// The changes that turn the base's tree into `tree`.
     ///
     /// # Errors
-    /// It changes what no proposal can: a symbolic link, a submodule, a path that is not allowed.
+    /// One of them is not allowed in a proposal: a symbolic link, a submodule, a forbidden path.
     pub async fn changes_in(&self, tree: &Sha) -> Result<Vec<Change>, WorkspaceError> {
         let (base, tree) = (oid(self.base()), oid(tree));
         self.with_repository(move |repository, git_dir| {
-            let local = |error| local_error(git_dir, "compared two trees", error);
+            let local = |error| local_error(git_dir, "comparing two trees", error);
             let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             let tree = repository.find_tree(tree).map_err(local)?;
             let diff = repository.diff_tree_to_tree(Some(&base), Some(&tree), None).map_err(local)?;
@@ -56,14 +55,14 @@ impl Workspace {
         .await
     }
 
-    /// The whole diff from the base to `tree`, to be applied elsewhere: binary files included.
+    /// The whole diff from the base to `tree`, with binary files, for `git apply`.
     ///
     /// # Errors
-    /// It is longer than [`PATCH_BYTES_MAX`].
+    /// The diff is longer than [`PATCH_BYTES_MAX`].
     pub async fn full_patch(&self, tree: &Sha) -> Result<String, WorkspaceError> {
         let (base, tree) = (oid(self.base()), oid(tree));
         self.with_repository(move |repository, git_dir| {
-            let local = |error| local_error(git_dir, "compared two trees", error);
+            let local = |error| local_error(git_dir, "comparing two trees", error);
             let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             let tree = repository.find_tree(tree).map_err(local)?;
             diff_text(repository, &base, &tree).map_err(local)
@@ -74,11 +73,11 @@ impl Workspace {
     /// `tree` with a unified diff applied.
     ///
     /// # Errors
-    /// It does not apply; the words say where.
+    /// The patch does not apply; the message says where.
     pub async fn apply_patch(&self, tree: &Sha, patch: &str) -> Result<Sha, WorkspaceError> {
         let (tree, patch) = (oid(tree), patch.to_owned());
         self.with_repository(move |repository, git_dir| {
-            let local = |error| local_error(git_dir, "applied a patch", error);
+            let local = |error| local_error(git_dir, "applying a patch", error);
             if patch.trim().is_empty() {
                 return Ok(sha(tree));
             }
@@ -92,7 +91,7 @@ impl Workspace {
     }
 }
 
-/// A unified diff between two trees that `git apply` takes.
+/// A unified diff between two trees that `git apply` accepts.
 pub(super) fn diff_text(
     repository: &Repository,
     from: &git2::Tree<'_>,
@@ -126,16 +125,16 @@ fn change_of(
     let (old, new) = (delta.old_file(), delta.new_file());
     let shown = new.path().or(old.path()).unwrap_or(std::path::Path::new("")).display().to_string();
     let refused = |why| WorkspaceError::RefusedChange { path: shown.clone(), why };
-    let path: RepoPath = shown.parse().map_err(|_| refused("no proposal can hold this path"))?;
+    let path: RepoPath = shown.parse().map_err(|_| refused("a proposal may not contain this path"))?;
     let is_file = |mode| matches!(mode, git2::FileMode::Blob | git2::FileMode::BlobExecutable);
     if delta.status() == Delta::Deleted {
         return match is_file(old.mode()) {
             true => Ok(Change { path, content: ChangedContent::Absent }),
-            false => Err(refused("it is no regular file")),
+            false => Err(refused("it is not a regular file")),
         };
     }
     if !is_file(new.mode()) {
-        return Err(refused("it is no regular file"));
+        return Err(refused("it is not a regular file"));
     }
     let bytes = repository.find_blob(new.id()).map_err(local)?.content().to_vec();
     let mode = match new.mode() {

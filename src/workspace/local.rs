@@ -1,4 +1,4 @@
-//! Repositories of the person at the keyboard, for `mendwright fix`.
+//! Repositories on this machine, for `mendwright fix` and evaluations.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use url::Url;
 
 use super::WorkspaceError;
 use super::access::fetch_options;
-use super::mirror::{make_whole, oid, sha};
+use super::mirror::{create_atomically, oid, sha};
 use super::tree::{content_in, names_in};
 use crate::detect::RootListing;
 use crate::domain::Sha;
@@ -20,12 +20,12 @@ use crate::github::GitAccess;
 pub struct LocalRepository {
     /// Its git directory.
     pub git_dir: PathBuf,
-    /// What HEAD is: a branch's name, or a commit's id where it is detached.
+    /// HEAD: a branch's name, or a commit's id if it is detached.
     pub head: String,
 }
 
 impl LocalRepository {
-    /// Opens the repository that `path` is in.
+    /// Opens the repository that contains `path`.
     pub fn open(path: &Path) -> Result<Self, WorkspaceError> {
         let failed = |error: git2::Error| WorkspaceError::Remote {
             what: "open",
@@ -59,9 +59,9 @@ impl LocalRepository {
         Self::open(into)
     }
 
-    /// A bare repository at `into` whose branch `branch` is at `commit` of `source`, whose objects it
-    /// reads (git's `objects/info/alternates`) and never writes: what is pushed to it stays in it.
-    /// Found again where it was made before. Blocks.
+    /// A bare repository at `into` whose branch `branch` points to `commit` of `source`. It reads the
+    /// objects of `source` (git's `objects/info/alternates`) and never writes them: a push to it changes only
+    /// itself. An existing repository at `into` is opened again. Blocks.
     pub fn clone_sharing_objects(
         source: &Path,
         into: &Path,
@@ -69,25 +69,25 @@ impl LocalRepository {
         commit: &Sha,
     ) -> Result<Self, WorkspaceError> {
         let failed = |error: git2::Error| WorkspaceError::Remote {
-            what: "borrow from",
+            what: "share the objects of",
             url: source.display().to_string(),
             detail: error.message().to_owned(),
             worth_retrying: false,
         };
         let objects = Repository::open(source).map_err(failed)?.commondir().join("objects");
         if !into.exists() {
-            make_whole(into, |place| {
-                let info = Repository::init_bare(place)?.path().join("objects").join("info");
+            create_atomically(into, |directory| {
+                let info = Repository::init_bare(directory)?.path().join("objects").join("info");
                 std::fs::create_dir_all(&info)
                     .and_then(|()| {
                         std::fs::write(info.join("alternates"), format!("{}\n", objects.display()))
                     })
                     .map_err(|error| git2::Error::from_str(&error.to_string()))?;
-                // Opened anew: what it may borrow is read once.
-                let repository = Repository::open_bare(place)?;
+                // Opened again, because git reads the alternates only once.
+                let repository = Repository::open_bare(directory)?;
                 let commit = repository.find_commit(oid(commit))?.id();
                 let reference = format!("refs/heads/{branch}");
-                repository.reference(&reference, commit, true, "borrowed")?;
+                repository.reference(&reference, commit, true, "shared")?;
                 repository.set_head(&reference)
             })
             .map_err(failed)?;
@@ -96,7 +96,7 @@ impl LocalRepository {
         Ok(Self { git_dir: repository.path().to_owned(), head: branch.to_owned() })
     }
 
-    /// The commit that a branch points to; `None` when there is no such branch.
+    /// The commit that a branch points to; `None` if there is no such branch.
     pub fn branch(&self, name: &str) -> Result<Option<Sha>, WorkspaceError> {
         let failed = |error: git2::Error| WorkspaceError::Remote {
             what: "read a branch of",
@@ -112,13 +112,13 @@ impl LocalRepository {
         }
     }
 
-    /// Whether it has a commit of this id. Blocks.
+    /// Whether the repository has this commit. Blocks.
     pub fn has_commit(&self, commit: &Sha) -> Result<bool, WorkspaceError> {
         let repository = Repository::open(&self.git_dir).map_err(|error| self.unreadable(&error))?;
         Ok(repository.find_commit(oid(commit)).is_ok())
     }
 
-    /// HEAD's commit, and what `read` makes of its tree. Blocks.
+    /// HEAD's commit, and the result of `read` for its tree. Blocks.
     pub fn read_head<T>(
         &self,
         read: impl FnOnce(&HeadTree<'_>) -> Result<T, WorkspaceError>,
@@ -140,7 +140,7 @@ impl LocalRepository {
         }
     }
 
-    /// How the pipeline reaches it.
+    /// The URL through which the pipeline fetches and pushes.
     pub fn access(&self) -> Result<GitAccess, WorkspaceError> {
         let url = Url::from_file_path(&self.git_dir).map_err(|()| WorkspaceError::Remote {
             what: "open",
@@ -160,7 +160,7 @@ pub struct HeadTree<'r> {
 }
 
 impl HeadTree<'_> {
-    /// What detection looks at.
+    /// The files that toolchain detection reads.
     pub fn listing(&self) -> Result<RootListing, WorkspaceError> {
         RootListing::read(
             |directory| names_in(self.repository, self.tree, directory),
@@ -169,7 +169,7 @@ impl HeadTree<'_> {
         .map_err(|error| self.local.unreadable(&error))
     }
 
-    /// The regular file at `path`; `None` where there is none or it has more than `bytes_max`.
+    /// The regular file at `path`; `None` if there is none or it is longer than `bytes_max`.
     pub fn file(&self, path: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, WorkspaceError> {
         content_in(self.repository, self.tree, path, bytes_max).map_err(|error| self.local.unreadable(&error))
     }

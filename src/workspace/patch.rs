@@ -1,4 +1,4 @@
-//! What differs between two trees, for people.
+//! The diff between the base and a tree, for people.
 
 use git2::{DiffFindOptions, DiffFormat, DiffOptions};
 
@@ -6,31 +6,31 @@ use super::mirror::{local_error, oid};
 use super::{Workspace, WorkspaceError};
 use crate::domain::{RepoPath, Sha};
 
-/// The longest patch text kept.
+/// The longest patch text, in bytes.
 const PATCH_BYTES_MAX: usize = 400 * 1024;
 
-/// Files compared with each other to find those that were moved: git's own default.
+/// The most files to compare when looking for renames: git's own default.
 const RENAMES_MAX: usize = 1_000;
 
-/// A unified diff, and its measure.
+/// A unified diff and its size.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Patch {
-    /// The text, in git's format; cut after a whole line when it is too long.
+    /// The text in git's format, truncated after a whole line if it is too long.
     pub text: String,
-    /// Whether it was cut.
+    /// Whether the text was truncated.
     pub truncated: bool,
-    /// Its measure, of the whole.
+    /// The size of the whole diff.
     pub stat: PatchStat,
 }
 
-/// The measure of a diff.
+/// The size of a diff.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PatchStat {
-    /// Files that differ.
+    /// Changed files.
     pub files: usize,
-    /// Lines added.
+    /// Added lines.
     pub insertions: usize,
-    /// Lines removed.
+    /// Removed lines.
     pub deletions: usize,
 }
 
@@ -40,11 +40,11 @@ impl Workspace {
         self.patch_under(tree, None).await
     }
 
-    /// The same, of one file or directory only.
+    /// The diff of one file or directory only.
     pub async fn patch_under(&self, tree: &Sha, path: Option<&RepoPath>) -> Result<Patch, WorkspaceError> {
         let (base, tree, path) = (oid(self.base()), oid(tree), path.cloned());
         self.with_repository(move |repository, git_dir| {
-            let local = |error| local_error(git_dir, "compared two trees", error);
+            let local = |error| local_error(git_dir, "comparing two trees", error);
             let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             let tree = repository.find_tree(tree).map_err(local)?;
             let mut options = DiffOptions::new();

@@ -1,5 +1,5 @@
-//! From our store to the remote: a commit is looked through, and only one that was can be pushed.
-//! Never overwrites, never forces.
+//! Pushes commits to the remote. A commit is scanned for secrets first, and only a scanned commit can be
+//! pushed. Never overwrites, never forces.
 
 use std::path::Path;
 
@@ -7,19 +7,25 @@ use git2::{Direction, Oid, Repository};
 
 use super::access::push_options;
 use super::mirror::{local_error, oid, remote_error};
+use super::references::delete_oldest;
 use super::{Workspace, WorkspaceError};
 use crate::domain::{SecretFinding, Sha};
 use crate::github::{GitAccess, NewCommit};
 use crate::secrets::{AddedText, scan_additions, scan_text};
 
-/// Contents of files in one request to GitHub's API.
+/// The most bytes of file contents in one request to GitHub's API.
 const API_BYTES_MAX: usize = 8 << 20;
 
-/// Files compared with each other to find those that were moved: git's own default.
+/// The most files to compare when looking for renames: git's own default.
 const RENAMES_MAX: usize = 1_000;
 
-/// A commit that passed the gate, for the branch that it was looked through with. Nothing else can
-/// be pushed, and nobody else can make one.
+/// Where proposals are pinned.
+const PROPOSALS: &str = "refs/mendwright/proposals/";
+/// The number of branches of one repository whose proposals stay pinned.
+const PROPOSALS_KEPT_MAX: usize = 1_000;
+
+/// A commit that passed the secret gate, with its branch. Only such a commit can be pushed, and only this
+/// module can create one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClearedCommit {
     commit: Sha,
@@ -37,7 +43,7 @@ impl ClearedCommit {
         &self.branch
     }
 
-    /// The same commit on top of `base`, to be made by GitHub's API.
+    /// The same commit on top of `base`, for GitHub's API.
     pub fn into_api_commit(&self, base: &Sha, changes: ApiChanges) -> NewCommit {
         NewCommit {
             branch: self.branch.clone(),
@@ -50,9 +56,8 @@ impl ClearedCommit {
 }
 
 impl Workspace {
-    /// Looks a commit through before it leaves: the lines and file names that it adds to its first
-    /// parent, its message, and the branch's name. Answers with what must not leave, where there is
-    /// anything.
+    /// Scans a commit for secrets: the lines and file names that it adds to its first parent, its message,
+    /// and the branch's name. The inner error is the secrets that were found.
     pub async fn clear(
         &self,
         branch: &str,
@@ -61,8 +66,8 @@ impl Workspace {
         let (id, name) = (oid(commit), branch.to_owned());
         let found = self
             .with_repository(move |repository, git_dir| {
-                let (message, added) = added_by(repository, id)
-                    .map_err(|error| local_error(git_dir, "looked a commit through", error))?;
+                let (message, added) = added_texts(repository, id)
+                    .map_err(|error| local_error(git_dir, "scanning a commit for secrets", error))?;
                 let mut found = scan_additions(&added);
                 found.extend(scan_text("the commit message", &message));
                 found.extend(scan_text("the branch's name", &name));
@@ -75,25 +80,26 @@ impl Workspace {
         })
     }
 
-    /// The commit as GitHub can make it by its API; `None` where it cannot: it sets a mode, or is too
-    /// large for one request.
+    /// The commit's changes for GitHub's API; `None` if the API cannot create it, because it sets a file mode
+    /// or is too large for one request.
     pub async fn api_changes(&self, commit: &Sha) -> Result<Option<ApiChanges>, WorkspaceError> {
         let id = oid(commit);
         self.with_repository(move |repository, git_dir| {
-            api_changes(repository, id).map_err(|error| local_error(git_dir, "read a commit's files", error))
+            api_changes(repository, id)
+                .map_err(|error| local_error(git_dir, "reading a commit's files", error))
         })
         .await
     }
 
-    /// Keeps the commit in our store, under the name of its branch, where nothing collects it.
+    /// Pins the commit in our object store with a reference that is named after its branch.
     pub async fn pin_commit(&self, cleared: &ClearedCommit) -> Result<(), WorkspaceError> {
         let (branch, commit) = (cleared.branch.clone(), oid(&cleared.commit));
-        self.with_repository(move |repository, git_dir| keep(repository, git_dir, &branch, commit).map(drop))
+        self.with_repository(move |repository, git_dir| pin(repository, git_dir, &branch, commit).map(drop))
             .await
     }
 
-    /// Puts the commit on its branch of the remote. Never overwrites: a branch that is there already
-    /// must point to this very commit, or to `on_top_of`, its parent.
+    /// Pushes the commit to its branch of the remote. Never overwrites: an existing branch must point to this
+    /// commit already, or to its parent `on_top_of`.
     pub async fn push(
         &self,
         access: &GitAccess,
@@ -104,7 +110,7 @@ impl Workspace {
         let before = on_top_of.map(oid);
         self.with_repository(move |repository, git_dir| {
             if access.url.scheme() == "file" {
-                return hand_over(repository, &access, &branch, commit);
+                return push_to_local(repository, &access, &branch, commit);
             }
             push_over_http(repository, git_dir, &access, &branch, (before, commit))
         })
@@ -112,7 +118,7 @@ impl Workspace {
     }
 }
 
-/// What a commit changes, in the terms of GitHub's API.
+/// The changes of a commit, in the terms of GitHub's API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiChanges {
     message: String,
@@ -151,9 +157,9 @@ fn api_changes(repository: &Repository, commit: Oid) -> Result<Option<ApiChanges
     Ok(Some(changes))
 }
 
-/// The commit's message, and what it adds to its first parent. Binary files are taken for text: what
-/// is in them leaves, too.
-fn added_by(repository: &Repository, commit: Oid) -> Result<(String, Vec<AddedText>), git2::Error> {
+/// The commit's message, and what it adds to its first parent. Binary files are scanned as text, because
+/// they are published too.
+fn added_texts(repository: &Repository, commit: Oid) -> Result<(String, Vec<AddedText>), git2::Error> {
     let commit = repository.find_commit(commit)?;
     let message = String::from_utf8_lossy(commit.message_bytes()).into_owned();
     let (before, after) = (commit.parent(0).and_then(|parent| parent.tree()).ok(), commit.tree()?);
@@ -180,7 +186,7 @@ fn added_by(repository: &Repository, commit: Oid) -> Result<(String, Vec<AddedTe
         };
         match git2::Patch::from_diff(&diff, index)? {
             Some(patch) => file.lines = added_lines(&patch)?,
-            // Too large for git to compare: all of it, then.
+            // Too large for git to compare: scan all of it.
             None => {
                 let blob = repository.find_blob(delta.new_file().id())?;
                 file.lines = (1..)
@@ -206,18 +212,19 @@ fn added_lines(patch: &git2::Patch<'_>) -> Result<Vec<(u32, Vec<u8>)>, git2::Err
     Ok(lines)
 }
 
-/// Holds a proposal's commit against collection. Answers with the reference.
-fn keep(
-    repository: &Repository,
-    git_dir: &Path,
-    branch: &str,
-    commit: Oid,
-) -> Result<String, WorkspaceError> {
-    let kept = format!("refs/mendwright/proposals/{branch}");
-    repository
-        .reference(&kept, commit, true, "proposal")
-        .map_err(|error| local_error(git_dir, "kept a proposal", error))?;
-    Ok(kept)
+/// Pins a proposal's commit with a reference, and returns the reference's name.
+fn pin(repository: &Repository, git_dir: &Path, branch: &str, commit: Oid) -> Result<String, WorkspaceError> {
+    let local = |error| local_error(git_dir, "saving a proposal", error);
+    let reference = format!("{PROPOSALS}{branch}");
+    let is_first = repository.find_reference(&reference).is_err();
+    repository.reference(&reference, commit, true, "proposal").map_err(local)?;
+    if is_first {
+        let by_date = |reference: &git2::Reference<'_>| {
+            reference.peel_to_commit().map(|commit| commit.time().seconds()).unwrap_or_default()
+        };
+        delete_oldest(repository, PROPOSALS, PROPOSALS_KEPT_MAX, by_date).map_err(local)?;
+    }
+    Ok(reference)
 }
 
 fn push_over_http(
@@ -230,8 +237,9 @@ fn push_over_http(
     let url = access.url.as_str();
     let reference = format!("refs/heads/{branch}");
     let remote_error = |error| remote_error("push to", access, &error);
-    let mut remote =
-        repository.remote_anonymous(url).map_err(|error| local_error(git_dir, "named a remote", error))?;
+    let mut remote = repository
+        .remote_anonymous(url)
+        .map_err(|error| local_error(git_dir, "configuring a remote", error))?;
     let found = {
         let connection = remote
             .connect_auth(Direction::Push, Some(super::access::callbacks(access)), None)
@@ -245,10 +253,11 @@ fn push_over_http(
         Some(found) => return Err(branch_taken(access, branch, &found.to_string())),
         None => return Err(branch_taken(access, branch, "nothing")),
     }
-    // git2 pushes from a reference of ours.
-    let kept = keep(repository, git_dir, branch, commit)?;
+    // git2 pushes only from a reference.
+    let pinned = pin(repository, git_dir, branch, commit)?;
     let mut refused = None;
-    let pushed = remote.push(&[format!("{kept}:{reference}")], Some(&mut push_options(access, &mut refused)));
+    let pushed =
+        remote.push(&[format!("{pinned}:{reference}")], Some(&mut push_options(access, &mut refused)));
     pushed.map_err(remote_error)?;
     match refused {
         None => Ok(()),
@@ -261,10 +270,10 @@ fn push_over_http(
     }
 }
 
-/// The push to a repository on this machine: libgit2 does not push into one with a work tree, so
-/// its object database is given what it lacks (a shallow
-/// clone works), and then the branch. The work tree is not touched.
-fn hand_over(
+/// Pushes to a repository on this machine. libgit2 does not push into a repository with a work tree, so
+/// the missing objects are copied (which also works for a shallow clone) and the branch is created. The
+/// work tree is not changed.
+fn push_to_local(
     repository: &Repository,
     access: &GitAccess,
     branch: &str,
@@ -291,7 +300,7 @@ fn hand_over(
     received.map_err(failed)
 }
 
-/// Copies a tree and what it holds, as far as the other side lacks it: what the base has, it has.
+/// Copies a tree with its contents, except what the other repository has already.
 fn copy_missing(
     repository: &Repository,
     ours: &git2::Odb<'_>,

@@ -48,7 +48,7 @@ async fn opened() -> (tempfile::TempDir, GitAccess, Workspace) {
 }
 
 #[tokio::test]
-async fn the_base_streams_as_a_tar_with_modes_and_links() {
+async fn base_is_streamed_as_a_tar_with_modes_and_links() {
     let (_directory, _, workspace) = opened().await;
     let tree = workspace.base_tree().await.unwrap();
     let mut bytes = Vec::new();
@@ -77,21 +77,21 @@ async fn the_base_streams_as_a_tar_with_modes_and_links() {
 }
 
 #[tokio::test]
-async fn a_tar_of_a_missing_tree_is_an_error_not_an_empty_archive() {
+async fn tar_of_a_missing_tree_is_an_error() {
     let (_directory, _, workspace) = opened().await;
     let missing: Sha = "1".repeat(40).parse().unwrap();
     let error = workspace.tar(&missing).read_to_end(&mut Vec::new()).await.unwrap_err();
-    assert!(error.to_string().contains("read a tree"), "{error}");
+    assert!(error.to_string().contains("reading a tree"), "{error}");
 }
 
 #[tokio::test]
-async fn changes_become_a_commit_on_a_branch_of_the_origin() {
+async fn changes_are_committed_and_pushed_to_a_branch() {
     let (_directory, access, workspace) = opened().await;
     let changes =
         vec![file("src/lib.py", "x = 2\n"), file("src/new.py", "y = 1\n"), file("README", "hello\n")];
     let proposal = workspace.propose(changes).await.unwrap();
     let paths: Vec<&str> = proposal.paths.iter().map(RepoPath::as_str).collect();
-    assert_eq!(paths, ["src/lib.py", "src/new.py"], "an unchanged file is no change");
+    assert_eq!(paths, ["src/lib.py", "src/new.py"], "an unchanged file is not a change");
 
     let author = Author { name: "m[bot]".into(), email: "1+m[bot]@users.noreply.github.com".into() };
     let at = "2026-01-01T00:00:00Z".parse().unwrap();
@@ -123,7 +123,7 @@ async fn changes_become_a_commit_on_a_branch_of_the_origin() {
 }
 
 #[tokio::test]
-async fn what_two_made_of_a_tree_is_merged_or_contradicts() {
+async fn trees_are_merged_unless_they_conflict() {
     let (_directory, _, workspace) = opened().await;
     let made = async |changes: Vec<Change>| workspace.propose(changes).await.unwrap().tree;
     let before = workspace.base_tree().await.unwrap();
@@ -163,7 +163,7 @@ async fn what_two_made_of_a_tree_is_merged_or_contradicts() {
 }
 
 #[tokio::test]
-async fn nothing_is_written_through_a_symlink_or_over_a_directory() {
+async fn change_through_a_symlink_or_over_a_directory_is_rejected() {
     let (_directory, _, workspace) = opened().await;
     for path in ["link", "link/passwd", "src", "README/x"] {
         let refused = workspace.propose(vec![file(path, "x")]).await.unwrap_err();
@@ -175,7 +175,7 @@ async fn nothing_is_written_through_a_symlink_or_over_a_directory() {
 }
 
 #[tokio::test]
-async fn the_base_s_files_can_be_read_and_a_missing_branch_is_named() {
+async fn base_files_are_read_and_a_missing_branch_is_named() {
     let (directory, access, workspace) = opened().await;
     assert_eq!(workspace.base_file("README").await.unwrap().as_deref(), Some(&b"hello\n"[..]));
     assert_eq!(workspace.base_file("link").await.unwrap(), None);
@@ -189,7 +189,7 @@ async fn the_base_s_files_can_be_read_and_a_missing_branch_is_named() {
 }
 
 #[tokio::test]
-async fn a_proposal_is_the_same_as_a_tree_as_changes_and_as_a_patch() {
+async fn proposal_survives_conversion_to_changes_and_to_a_patch() {
     let directory = tempfile::tempdir().unwrap();
     let access = origin(&directory.path().join("origin.git"));
     let mirrors = Mirrors::new(directory.path().join("mirrors"));
@@ -205,24 +205,54 @@ async fn a_proposal_is_the_same_as_a_tree_as_changes_and_as_a_patch() {
     assert_eq!(workspace.apply_patch(&base, &patch).await.unwrap(), tree);
     assert_eq!(workspace.apply_patch(&base, "").await.unwrap(), base);
     let error = workspace.apply_patch(&tree, &patch).await.unwrap_err().to_string();
-    assert!(error.contains("applied a patch"), "{error}");
+    assert!(error.contains("applying a patch"), "{error}");
 
     let empty = Repository::open(workspace.git_dir()).unwrap().treebuilder(None).unwrap().write().unwrap();
     let error = workspace.changes_in(&empty.to_string().parse().unwrap()).await.unwrap_err();
-    assert!(matches!(error, WorkspaceError::RefusedChange { .. }), "a symbolic link went unnoticed: {error}");
+    assert!(matches!(error, WorkspaceError::RefusedChange { .. }), "{error}");
 }
 
 #[test]
-fn a_repository_that_was_half_made_is_never_found() {
+fn interrupted_creation_leaves_no_repository() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("a.git");
-    let cut = mirror::make_whole(&place, |place| {
+    let cut = mirror::create_atomically(&place, |place| {
         Repository::init_bare(place)?;
         Err(git2::Error::from_str("killed"))
     });
     assert!(cut.is_err() && !place.exists());
-    mirror::make_whole(&place, |place| Repository::init_bare(place).map(drop)).unwrap();
-    mirror::make_whole(&place, |place| Repository::init_bare(place).map(drop)).unwrap();
+    mirror::create_atomically(&place, |place| Repository::init_bare(place).map(drop)).unwrap();
+    mirror::create_atomically(&place, |place| Repository::init_bare(place).map(drop)).unwrap();
     assert!(Repository::open_bare(&place).is_ok());
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "something is left");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "a temporary directory is left");
+}
+
+#[tokio::test]
+async fn lock_of_a_repository_is_dropped_after_its_fetch() {
+    let directory = tempfile::tempdir().unwrap();
+    let access = origin(&directory.path().join("origin.git"));
+    let mirrors = Mirrors::new(directory.path().join("mirrors"));
+    for id in 1..=3 {
+        mirrors.fetch(RepositoryId(id), &access, "main").await.unwrap();
+    }
+    assert!(mirrors.locks_kept() <= 1, "a lock is kept for every repository");
+}
+
+#[tokio::test]
+async fn references_beyond_the_bound_are_deleted_oldest_first() {
+    let (_directory, _, workspace) = opened().await;
+    let tree = workspace.base_tree().await.unwrap();
+    let jobs: Vec<JobId> = (0..3).map(|_| JobId::new()).collect();
+    for job in &jobs {
+        workspace.pin_checkpoint(*job, &tree).await.unwrap();
+    }
+    let repository = Repository::open(workspace.git_dir()).unwrap();
+    let by_name = |reference: &git2::Reference<'_>| reference.name().unwrap().to_owned();
+    references::delete_oldest(&repository, "refs/mendwright/checkpoints/", 2, by_name).unwrap();
+    let is_pinned =
+        |job: &JobId| repository.find_reference(&format!("refs/mendwright/checkpoints/{job}")).is_ok();
+    let mut sorted: Vec<String> = jobs.iter().map(JobId::to_string).collect();
+    sorted.sort();
+    let pinned: Vec<bool> = sorted.iter().map(|job| is_pinned(&job.parse().unwrap())).collect();
+    assert_eq!(pinned, [false, true, true]);
 }

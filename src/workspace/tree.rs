@@ -1,4 +1,4 @@
-//! Trees: out as a tar stream, in as checked changes.
+//! Trees: exported as a tar stream, changed by checked changes.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -9,15 +9,21 @@ use tokio::io::AsyncRead;
 use tokio_util::io::SyncIoBridge;
 
 use super::mirror::{local_error, oid, sha};
+use super::references::delete_oldest;
 use super::{Workspace, WorkspaceError};
 use crate::detect::RootListing;
-use crate::domain::{Change, ChangedContent, FileMode, RepoPath, Sha};
+use crate::domain::{Change, ChangedContent, FileMode, JobId, RepoPath, Sha};
 
 /// The largest file of the base that the host itself reads (configuration, AGENTS.md).
 pub const BASE_FILE_BYTES_MAX: usize = 256 * 1024;
 
-/// How much of a tar stream waits in memory for the sandbox to take it.
+/// How much of a tar stream is buffered for the sandbox.
 const TAR_BUFFER_BYTES: usize = 256 * 1024;
+
+/// Where checkpoints are pinned.
+const CHECKPOINTS: &str = "refs/mendwright/checkpoints/";
+/// The number of jobs of one repository whose checkpoints stay pinned: far more than work at a time.
+const CHECKPOINTS_KEPT_MAX: usize = 200;
 
 /// The base with changes applied, as a tree in our own object store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +47,7 @@ fn file_in<'r>(
     repository.find_blob(entry.id()).map(Some)
 }
 
-/// Its bytes; `None` where it has more than `bytes_max`.
+/// Its content; `None` if it is longer than `bytes_max`.
 pub(super) fn content_in(
     repository: &Repository,
     tree: &Tree<'_>,
@@ -52,7 +58,7 @@ pub(super) fn content_in(
     Ok(blob.filter(|blob| blob.size() as u64 <= bytes_max).map(|blob| blob.content().to_vec()))
 }
 
-/// The names in a directory of a tree (empty: its root); directories end in `/`. None where there is
+/// The names in a directory of a tree; an empty path is the root. Directories end in `/`. Empty if there is
 /// no such directory.
 pub(super) fn names_in(
     repository: &Repository,
@@ -78,12 +84,12 @@ pub(super) fn names_in(
 }
 
 impl Workspace {
-    /// A file of the base commit; `None` where there is none or it is not a regular file.
-    /// At most [`BASE_FILE_BYTES_MAX`] bytes are given.
+    /// A file of the base commit, truncated to [`BASE_FILE_BYTES_MAX`] bytes; `None` if there is none or it
+    /// is not a regular file.
     pub async fn base_file(&self, path: &str) -> Result<Option<Vec<u8>>, WorkspaceError> {
         let (base, path) = (oid(self.base()), path.to_owned());
         self.with_repository(move |repository, git_dir| {
-            let local = |error| local_error(git_dir, "read a file of the base", error);
+            let local = |error| local_error(git_dir, "reading a file of the base", error);
             let tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             let Some(blob) = file_in(repository, &tree, &path).map_err(local)? else { return Ok(None) };
             Ok(Some(blob.content()[..blob.size().min(BASE_FILE_BYTES_MAX)].to_vec()))
@@ -91,11 +97,11 @@ impl Workspace {
         .await
     }
 
-    /// What detection looks at, of the base commit.
+    /// The files of the base commit that toolchain detection reads.
     pub async fn base_listing(&self) -> Result<RootListing, WorkspaceError> {
         let base = oid(self.base());
         self.with_repository(move |repository, git_dir| {
-            let local = |error| local_error(git_dir, "looked into the base", error);
+            let local = |error| local_error(git_dir, "reading the base", error);
             let tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             RootListing::read(
                 |directory| names_in(repository, &tree, directory),
@@ -110,19 +116,19 @@ impl Workspace {
     pub async fn base_contains(&self, path: &RepoPath) -> Result<bool, WorkspaceError> {
         let (base, path) = (oid(self.base()), path.clone());
         self.with_repository(move |repository, git_dir| {
-            let local = |error| local_error(git_dir, "looked into the base", error);
+            let local = |error| local_error(git_dir, "reading the base", error);
             let tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             Ok(tree.get_path(Path::new(path.as_str())).is_ok())
         })
         .await
     }
 
-    /// The names in a directory of the base commit (empty: its root); directories end in `/`. None
-    /// where there is no such directory.
+    /// The names in a directory of the base commit; an empty path is the root. Directories end in `/`. Empty
+    /// if there is no such directory.
     pub async fn base_directory(&self, path: &str) -> Result<Vec<String>, WorkspaceError> {
         let (base, path) = (oid(self.base()), path.to_owned());
         self.with_repository(move |repository, git_dir| {
-            let local = |error| local_error(git_dir, "listed the base", error);
+            let local = |error| local_error(git_dir, "listing the base", error);
             let tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             names_in(repository, &tree, &path).map_err(local)
         })
@@ -135,20 +141,20 @@ impl Workspace {
         self.with_repository(move |repository, git_dir| {
             let commit = repository
                 .find_commit(base)
-                .map_err(|error| local_error(git_dir, "read the base commit", error))?;
+                .map_err(|error| local_error(git_dir, "reading the base commit", error))?;
             Ok(sha(commit.tree_id()))
         })
         .await
     }
 
-    /// Streams a tree as a tar archive: regular files, executables and symlinks as they are;
-    /// submodules are left out. An error inside ends the stream early with that error.
+    /// Streams a tree as a tar archive: regular files, executables and symbolic links, without submodules.
+    /// A failure ends the stream with an error.
     pub fn tar(&self, tree: &Sha) -> impl AsyncRead + Send + Unpin + 'static {
-        let (near, far) = tokio::io::duplex(TAR_BUFFER_BYTES);
+        let (reader, writer) = tokio::io::duplex(TAR_BUFFER_BYTES);
         let (workspace, tree) = (self.clone(), oid(tree));
         let (failed, failure) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {
-            let bridge = SyncIoBridge::new(far);
+            let bridge = SyncIoBridge::new(writer);
             let written = workspace
                 .with_repository(move |repository, git_dir| {
                     let mut out = tar::Builder::new(io::BufWriter::with_capacity(64 * 1024, bridge));
@@ -161,10 +167,10 @@ impl Workspace {
                 let _ = failed.send(error);
             }
         });
-        TarStream { near, failure: Some(failure) }
+        TarStream { reader, failure: Some(failure) }
     }
 
-    /// The regular file at `path` in a tree; `None` where there is none.
+    /// The regular file at `path` in a tree; `None` if there is none.
     pub async fn content(
         &self,
         tree: &Sha,
@@ -172,7 +178,7 @@ impl Workspace {
     ) -> Result<Option<(FileMode, Vec<u8>)>, WorkspaceError> {
         let (tree, path) = (oid(tree), path.clone());
         self.with_repository(move |repository, git_dir| {
-            let local = |error| local_error(git_dir, "read a file of a tree", error);
+            let local = |error| local_error(git_dir, "reading a file of a tree", error);
             let tree = repository.find_tree(tree).map_err(local)?;
             let Ok(entry) = tree.get_path(Path::new(path.as_str())) else { return Ok(None) };
             let mode = match entry.filemode() {
@@ -185,12 +191,13 @@ impl Workspace {
         .await
     }
 
-    /// The base with `changes` applied. A file that the base has keeps its mode, whatever the change
-    /// says. Every change is checked again here, whatever the sandbox said: nothing may be written through or over a symlink, a submodule or a directory.
+    /// The base with `changes` applied. A file that the base has keeps its mode. Every change is checked
+    /// again here, because the sandbox is not trusted: nothing may be written through or over a symbolic
+    /// link, a submodule or a directory.
     pub async fn propose(&self, changes: Vec<Change>) -> Result<Proposal, WorkspaceError> {
         let base = oid(self.base());
         self.with_repository(move |repository, git_dir| {
-            let local = |error| local_error(git_dir, "built the proposed tree", error);
+            let local = |error| local_error(git_dir, "building the proposed tree", error);
             let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             let mut update = TreeUpdateBuilder::new();
             let mut paths = Vec::new();
@@ -228,35 +235,41 @@ impl Workspace {
         .await
     }
 
-    /// Holds a job's newest checkpoint against collection; the one before it is let go.
-    pub async fn keep(&self, name: &str, tree: &Sha) -> Result<(), WorkspaceError> {
-        let (reference, tree) = (format!("refs/mendwright/checkpoints/{name}"), oid(tree));
+    /// Pins a job's newest checkpoint with a reference, in place of its previous one. The references of
+    /// older jobs are deleted once there are more than [`CHECKPOINTS_KEPT_MAX`].
+    pub async fn pin_checkpoint(&self, job: JobId, tree: &Sha) -> Result<(), WorkspaceError> {
+        let (reference, tree) = (format!("{CHECKPOINTS}{job}"), oid(tree));
         self.with_repository(move |repository, git_dir| {
-            repository
-                .reference(&reference, tree, true, "checkpoint")
-                .map_err(|error| local_error(git_dir, "kept a checkpoint", error))?;
+            let local = |error| local_error(git_dir, "saving a checkpoint", error);
+            let is_first = repository.find_reference(&reference).is_err();
+            repository.reference(&reference, tree, true, "checkpoint").map_err(local)?;
+            if is_first {
+                // Job ids are sorted by time.
+                let by_name =
+                    |reference: &git2::Reference<'_>| reference.name().unwrap_or_default().to_owned();
+                delete_oldest(repository, CHECKPOINTS, CHECKPOINTS_KEPT_MAX, by_name).map_err(local)?;
+            }
             Ok(())
         })
         .await
     }
 }
 
-/// The blob at `path` in `tree`, checked on the way: each parent must be a directory, the last
-/// part a file or nothing.
+/// The blob at `path` in `tree`. Each parent must be a directory, and the last part a file or absent.
 fn entry_at(tree: &Tree<'_>, path: &RepoPath) -> Result<Option<(Oid, i32)>, WorkspaceError> {
     let refused = |why| WorkspaceError::RefusedChange { path: path.to_string(), why };
-    let mut walked = std::path::PathBuf::new();
+    let mut prefix = std::path::PathBuf::new();
     let depth = path.parts().count();
     for (index, part) in path.parts().enumerate() {
-        walked.push(part);
-        let Ok(entry) = tree.get_path(&walked) else { return Ok(None) };
+        prefix.push(part);
+        let Ok(entry) = tree.get_path(&prefix) else { return Ok(None) };
         let is_last = index + 1 == depth;
         match (entry.filemode(), is_last) {
             (0o040_000, false) => {}
-            (0o040_000, true) => return Err(refused("a directory is there")),
-            (0o120_000, _) => return Err(refused("a symbolic link is there, or on the way there")),
-            (0o160_000, _) => return Err(refused("a submodule is there, or on the way there")),
-            (_, false) => return Err(refused("a file is where a directory would have to be")),
+            (0o040_000, true) => return Err(refused("it is a directory")),
+            (0o120_000, _) => return Err(refused("it is, or is below, a symbolic link")),
+            (0o160_000, _) => return Err(refused("it is, or is below, a submodule")),
+            (_, false) => return Err(refused("it is below a file")),
             (mode, true) => return Ok(Some((entry.id(), mode))),
         }
     }
@@ -269,7 +282,7 @@ fn write_tree(
     tree: Oid,
     out: &mut tar::Builder<impl Write>,
 ) -> Result<(), WorkspaceError> {
-    let local = |error| local_error(git_dir, "read a tree", error);
+    let local = |error| local_error(git_dir, "reading a tree", error);
     let tree = repository.find_tree(tree).map_err(local)?;
     let mut failure = None;
     let walked = tree.walk(TreeWalkMode::PreOrder, |parent, entry| {
@@ -294,7 +307,7 @@ fn write_entry(
     entry: &git2::TreeEntry<'_>,
     out: &mut tar::Builder<impl Write>,
 ) -> Result<(), WorkspaceError> {
-    let local = |error| local_error(git_dir, "read a file", error);
+    let local = |error| local_error(git_dir, "reading a file", error);
     let stream = |error| stream_error(git_dir, &error);
     let path = format!("{parent}{}", String::from_utf8_lossy(entry.name_bytes()));
     let mut header = tar::Header::new_gnu();
@@ -328,14 +341,14 @@ fn write_entry(
 fn stream_error(git_dir: &Path, error: &io::Error) -> WorkspaceError {
     WorkspaceError::Local {
         git_dir: git_dir.display().to_string(),
-        action: "streamed a tree",
+        action: "streaming a tree",
         detail: error.to_string(),
     }
 }
 
-/// A tar stream that ends in an error, not in silence, when its producer failed.
+/// A tar stream that ends with an error if its producer failed.
 struct TarStream {
-    near: tokio::io::DuplexStream,
+    reader: tokio::io::DuplexStream,
     failure: Option<tokio::sync::oneshot::Receiver<WorkspaceError>>,
 }
 
@@ -347,7 +360,7 @@ impl AsyncRead for TarStream {
     ) -> std::task::Poll<io::Result<()>> {
         use std::task::Poll;
         let before = buffer.filled().len();
-        match std::pin::Pin::new(&mut self.near).poll_read(context, buffer) {
+        match std::pin::Pin::new(&mut self.reader).poll_read(context, buffer) {
             Poll::Ready(Ok(())) if buffer.filled().len() == before => {
                 let Some(mut failure) = self.failure.take() else { return Poll::Ready(Ok(())) };
                 match std::pin::Pin::new(&mut failure).poll(context) {

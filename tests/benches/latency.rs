@@ -16,7 +16,7 @@ use mendwright::sandbox::protocol::ReadFile;
 use mendwright::sandbox::{Bubblewrap, CommandSpec, Root, Sandbox, SandboxSpec, connect_default};
 use mendwright::store::{SqliteStore, Store};
 use mendwright::testing::run_suite;
-use mendwright::webhook::{WebhookSecrets, WebhookState, router};
+use mendwright::webhook::{BodyReader, WebhookSecrets, WebhookState, router};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
@@ -73,13 +73,14 @@ async fn webhook() {
     let store: Arc<dyn Store> =
         Arc::new(SqliteStore::open(&directory.path().join("b.sqlite")).await.unwrap());
     let state = WebhookState {
-        arrived: Arc::default(),
         repository_filter: Default::default(),
         secrets: WebhookSecrets::new(SecretString::from(SECRET), None).unwrap(),
         label: "agent-fix".into(),
-        deliveries: Arc::new(store),
-        wake: Arc::default(),
-        asked: Arc::default(),
+        store,
+        bodies: BodyReader::default(),
+        wake_worker: Arc::default(),
+        wake_commands: Arc::default(),
+        wake_acknowledger: Arc::default(),
     };
     let ours = served(router(state)).await;
     let accepted = StatusCode::ACCEPTED;

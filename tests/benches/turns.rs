@@ -16,10 +16,11 @@ use mendwright::domain::{
     JobSettings, Price, ProcessOutput, RepositoryId, RepositoryRef, StopReason, TestReport, TestRun,
     ToolArguments, ToolCall, TranscriptEvent, Trigger, Usage,
 };
+use mendwright::domain::{DeliveryRequest, NewDelivery};
 use mendwright::model::{Model, ModelError, ModelReply, ModelRequest};
 use mendwright::sandbox::protocol::{ReadFile, WriteFile};
 use mendwright::sandbox::{SandboxSpec, Toolbox, connect_default};
-use mendwright::store::{DeliveryRequest, Journal, NewDelivery, SqliteStore, Store};
+use mendwright::store::{Journal, SqliteStore, Store};
 use mendwright::workspace::{LocalRepository, Mirrors, Workspace};
 use serde_json::json;
 

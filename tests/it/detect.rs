@@ -1,4 +1,4 @@
-//! `mendwright detect`: what it reads, what it says, and how it ends.
+//! `mendwright detect`: what it reads, its output, and its exit code.
 
 use std::path::Path;
 use std::process::Output;
@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::support::BINARY;
 
-/// Runs it with an empty home and no variables but those given.
+/// Runs the command with an empty home and only the given variables.
 async fn detect(repo: &Path, home: &Path, variables: &[(&str, &str)], json: bool) -> Output {
     let mut command = Command::new(BINARY);
     command.arg("detect").arg("--repo").arg(repo).env_clear().env("HOME", home);
@@ -36,12 +36,12 @@ fn commit(root: &Path) {
     repository.commit(Some("HEAD"), &by, &by, "first", &tree, &[]).unwrap();
 }
 
-fn answer(output: &Output) -> Value {
+fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
 #[tokio::test]
-async fn it_reads_the_commit_and_not_the_work_tree_and_asks_this_machine_for_hosts() {
+async fn detect_reads_the_commit_and_this_machines_package_configuration() {
     let directory = tempfile::tempdir().unwrap();
     let (repo, home) = (directory.path().join("repo"), directory.path().join("home"));
     write(
@@ -56,7 +56,7 @@ async fn it_reads_the_commit_and_not_the_work_tree_and_asks_this_machine_for_hos
         ],
     );
     commit(&repo);
-    // What nobody committed is not the base.
+    // Uncommitted files are not part of the base.
     write(&repo, &[("package.json", "{}"), ("go.mod", "module x\n")]);
     write(
         &home,
@@ -68,11 +68,11 @@ async fn it_reads_the_commit_and_not_the_work_tree_and_asks_this_machine_for_hos
     let output =
         detect(&repo, &home, &[("NPM_CONFIG_REGISTRY", "https://x:SECRET@third.example.org")], true).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let said = answer(&output);
-    assert_eq!((&said["test"]["value"], &said["found"]), (&"npm test".into(), &true.into()));
-    assert_eq!(said["image"]["source"], "`.github/agent-fix.yml`");
-    assert_eq!(said["agent_hosts"], serde_json::json!(["api.example.org"]));
-    let hosts: Vec<&str> = said["hosts"]["hosts"]
+    let result = json(&output);
+    assert_eq!((&result["test"]["value"], &result["found"]), (&"npm test".into(), &true.into()));
+    assert_eq!(result["image"]["source"], "`.github/agent-fix.yml`");
+    assert_eq!(result["agent_hosts"], serde_json::json!(["api.example.org"]));
+    let hosts: Vec<&str> = result["hosts"]["hosts"]
         .as_array()
         .unwrap()
         .iter()
@@ -80,12 +80,12 @@ async fn it_reads_the_commit_and_not_the_work_tree_and_asks_this_machine_for_hos
         .collect();
     assert_eq!(hosts, ["mirror.example.org", "registry.example.org", "third.example.org"]);
     assert_eq!(
-        said["operator_toml"],
+        result["operator_toml"],
         "[sandbox]\nallowed_hosts = [\"mirror.example.org\", \"registry.example.org\", \"third.example.org\"]\n"
     );
 
-    let words = detect(&repo, &home, &[], false).await;
-    let text = String::from_utf8(words.stdout.clone()).unwrap();
+    let text_output = detect(&repo, &home, &[], false).await;
+    let text = String::from_utf8(text_output.stdout.clone()).unwrap();
     assert!(
         text.contains("npm ci") && text.contains("allowed_hosts = [") && text.contains("(master)"),
         "{text}"
@@ -94,7 +94,7 @@ async fn it_reads_the_commit_and_not_the_work_tree_and_asks_this_machine_for_hos
 }
 
 #[tokio::test]
-async fn a_directory_that_is_no_repository_is_read_as_it_is() {
+async fn directory_without_a_repository_is_read_from_disk() {
     let directory = tempfile::tempdir().unwrap();
     write(directory.path(), &[("go.mod", "module x\n")]);
     write(directory.path(), &[(".devcontainer.json", r#"{"postCreateCommand": "echo \u001b[2J\u009bx"}"#)]);
@@ -102,24 +102,24 @@ async fn a_directory_that_is_no_repository_is_read_as_it_is() {
     let output =
         detect(directory.path(), directory.path(), &[("GOPROXY", "https://go.example.org,direct")], true)
             .await;
-    let said = answer(&output);
-    assert_eq!((said["test"]["value"].as_str(), output.status.code()), (Some("go test ./..."), Some(0)));
-    assert_eq!(said["hosts"]["hosts"][0]["host"], "go.example.org");
-    assert!(said["repository"].as_str().unwrap().contains("no git repository"));
-    // What a terminal would obey is not shown to it.
-    let words = detect(directory.path(), directory.path(), &[], false).await;
-    let text = String::from_utf8(words.stdout).unwrap();
+    let result = json(&output);
+    assert_eq!((result["test"]["value"].as_str(), output.status.code()), (Some("go test ./..."), Some(0)));
+    assert_eq!(result["hosts"]["hosts"][0]["host"], "go.example.org");
+    assert!(result["repository"].as_str().unwrap().contains("no git repository"));
+    // Control characters do not reach the terminal.
+    let text_output = detect(directory.path(), directory.path(), &[], false).await;
+    let text = String::from_utf8(text_output.stdout).unwrap();
     assert!(text.contains("echo \u{fffd}[2J\u{fffd}x") && !text.contains('\u{1b}'), "{text}");
 }
 
 #[tokio::test]
-async fn nothing_found_is_its_own_exit_code_and_a_wrong_file_is_an_error() {
+async fn nothing_detected_and_an_invalid_file_have_their_own_exit_codes() {
     let directory = tempfile::tempdir().unwrap();
     let nothing = detect(directory.path(), directory.path(), &[], true).await;
     assert_eq!(nothing.status.code(), Some(3), "{nothing:?}");
-    let said = answer(&nothing);
-    assert_eq!((&said["found"], &said["test"]), (&false.into(), &Value::Null));
-    assert!(said["message"].as_str().unwrap().contains("test: ./run-tests.sh"), "{said}");
+    let result = json(&nothing);
+    assert_eq!((&result["found"], &result["test"]), (&false.into(), &Value::Null));
+    assert!(result["message"].as_str().unwrap().contains("test: ./run-tests.sh"), "{result}");
 
     write(directory.path(), &[(".github/agent-fix.yml", "tests: x\n")]);
     let wrong = detect(directory.path(), directory.path(), &[], false).await;

@@ -1,11 +1,11 @@
-//! The emulated GitHub, from outside: over HTTP and git, as Mendwright and git meet it.
+//! The emulated GitHub, tested over HTTP and git, as Mendwright and git use it.
 
 mod access;
 mod contract;
+mod disruptions;
 mod git;
 mod rules;
 pub mod schemas;
-mod upheavals;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -16,25 +16,25 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The repository every test begins with.
+/// The repository that every test starts with.
 const REPOSITORY: &str = "octo-maintainer/greeter";
 
 /// An emulator with one repository, a receiver of its webhooks, and a client.
-struct Bench {
+struct EmulatorTest {
     github: EmulatedGitHub,
-    hooks: Receiver,
+    webhooks: WebhookReceiver,
     client: reqwest::Client,
     directory: TempDir,
 }
 
-/// A webhook as it arrived.
+/// A webhook that arrived.
 #[derive(Debug, Clone)]
-struct Hook {
+struct ReceivedWebhook {
     headers: BTreeMap<String, String>,
     body: Vec<u8>,
 }
 
-impl Hook {
+impl ReceivedWebhook {
     fn payload(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -46,40 +46,40 @@ impl Hook {
     }
 }
 
-/// Takes webhooks and answers 202.
-struct Receiver {
+/// Receives webhooks and answers 202.
+struct WebhookReceiver {
     url: url::Url,
-    taken: Arc<Mutex<Vec<Hook>>>,
+    received: Arc<Mutex<Vec<ReceivedWebhook>>>,
     server: tokio::task::JoinHandle<()>,
 }
 
-impl Receiver {
+impl WebhookReceiver {
     async fn start() -> Self {
-        let taken: Arc<Mutex<Vec<Hook>>> = Arc::default();
+        let received: Arc<Mutex<Vec<ReceivedWebhook>>> = Arc::default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hooks", listener.local_addr().unwrap()).parse().unwrap();
-        let store = taken.clone();
-        let take = move |headers: http::HeaderMap, body: axum::body::Bytes| async move {
+        let store = received.clone();
+        let receive = move |headers: http::HeaderMap, body: axum::body::Bytes| async move {
             let text = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();
             let headers = headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-            store.lock().unwrap().push(Hook { headers, body: body.to_vec() });
+            store.lock().unwrap().push(ReceivedWebhook { headers, body: body.to_vec() });
             http::StatusCode::ACCEPTED
         };
-        let router = axum::Router::new().fallback(take);
+        let router = axum::Router::new().fallback(receive);
         let server = tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
-        Self { url, taken, server }
+        Self { url, received, server }
     }
 
-    fn taken(&self) -> Vec<Hook> {
-        self.taken.lock().unwrap().clone()
+    fn received(&self) -> Vec<ReceivedWebhook> {
+        self.received.lock().unwrap().clone()
     }
 
     fn names(&self) -> Vec<String> {
-        self.taken().iter().map(Hook::name).collect()
+        self.received().iter().map(ReceivedWebhook::name).collect()
     }
 }
 
-impl Drop for Receiver {
+impl Drop for WebhookReceiver {
     fn drop(&mut self) {
         self.server.abort();
     }
@@ -87,22 +87,22 @@ impl Drop for Receiver {
 
 /// An answer of the API.
 #[derive(Debug)]
-struct Reply {
+struct ApiReply {
     status: u16,
     headers: BTreeMap<String, String>,
     body: Value,
 }
 
-impl Bench {
+impl EmulatorTest {
     async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
     async fn start_with(change: impl FnOnce(&mut EmulatorOptions)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let hooks = Receiver::start().await;
+        let webhooks = WebhookReceiver::start().await;
         let mut options = EmulatorOptions::new(directory.path().join("repositories"));
-        options.webhook_url = Some(hooks.url.clone());
+        options.webhook_url = Some(webhooks.url.clone());
         options.record = Some(directory.path().join("record.jsonl"));
         change(&mut options);
         let github = EmulatedGitHub::start(options).await.unwrap();
@@ -113,10 +113,10 @@ impl Bench {
         github.add_repository(REPOSITORY, RepositorySource::Files(&files)).unwrap();
         let client = reqwest::Client::builder().no_proxy().user_agent("mendwright-tests");
         let client = client.redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { github, hooks, client, directory }
+        Self { github, webhooks, client, directory }
     }
 
-    /// An App token with these claims laid over the usual ones; `null` takes one away.
+    /// An App token with the usual claims and these changes; `null` removes a claim.
     fn jwt_with(&self, changes: &Value) -> String {
         let pem = self.github.credentials().private_key_pem.expose_secret();
         let now = Timestamp::now().as_second();
@@ -135,7 +135,7 @@ impl Bench {
         self.jwt_with(&json!({}))
     }
 
-    /// An installation token, narrowed by the body.
+    /// An installation token with the permissions and repositories of the body.
     async fn token_for(&self, body: Value) -> String {
         let installation = self.github.credentials().installation_id;
         let path = format!("/app/installations/{installation}/access_tokens");
@@ -148,13 +148,13 @@ impl Bench {
         self.token_for(json!({})).await
     }
 
-    async fn send(&self, method: &str, path: &str, authorization: Option<&str>, body: Value) -> Reply {
+    async fn send(&self, method: &str, path: &str, authorization: Option<&str>, body: Value) -> ApiReply {
         let mut headers: Vec<(&str, &str)> = vec![("x-github-api-version", "2022-11-28")];
         headers.extend(authorization.map(|value| ("authorization", value)));
         self.send_with(method, path, &headers, body).await
     }
 
-    async fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Value) -> Reply {
+    async fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Value) -> ApiReply {
         let address = format!("{}{path}", self.github.api_url());
         let mut request = self.client.request(method.parse().unwrap(), address);
         for (name, value) in headers {
@@ -173,11 +173,11 @@ impl Bench {
             true => Value::Null,
             false => serde_json::from_slice(&bytes).unwrap(),
         };
-        Reply { status, headers, body }
+        ApiReply { status, headers, body }
     }
 
     /// A request below the repository, as the installation.
-    async fn repo(&self, method: &str, path: &str, token: &str, body: Value) -> Reply {
+    async fn repo(&self, method: &str, path: &str, token: &str, body: Value) -> ApiReply {
         let path = format!("/repos/{REPOSITORY}{path}");
         self.send(method, &path, Some(&format!("Bearer {token}")), body).await
     }
@@ -188,7 +188,7 @@ impl Bench {
         state["repositories"][0]["branches"][branch].as_str().unwrap_or_default().to_owned()
     }
 
-    /// A branch with one commit more than `main`. Returns the commit.
+    /// Pushes a branch with one commit more than `main`. Returns the commit.
     async fn branch_with_a_commit(&self, branch: &str, token: &str) -> String {
         let clone = self.directory.path().join(format!("clone-{}", branch.replace('/', "-")));
         let git = git::clone(self, &clone, token);

@@ -1,5 +1,5 @@
-//! A service without credentials: what the App asks for, who may register it, and everything that
-//! can go wrong on the way to GitHub and back.
+//! A service without credentials: the permissions of the App, who may register it, and everything that can go
+//! wrong on the way to GitHub and back.
 
 mod browser;
 mod chromium;

@@ -1,67 +1,39 @@
-//! Deliveries over real HTTP: what is believed, what is recorded, what the sender is told.
+//! Deliveries over real HTTP: which are authentic, what is recorded, and what the sender learns.
 
-use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use hmac::{Hmac, KeyInit, Mac};
-use jiff::Timestamp;
-use mendwright::domain::JobId;
-use mendwright::store::{DeliveryRecorded, DeliveryRequest, NewDelivery};
+use mendwright::domain::{DeliveryRequest, RepositoryId};
+use mendwright::store::{SqliteStore, Store};
 use mendwright::webhook::{
-    DeliveryLog, HANDLED_EVENTS, PAYLOAD_BYTES_MAX, RecordFailed, WEBHOOK_PATH, WebhookSecrets, WebhookState,
-    router,
+    BodyReader, HANDLED_EVENTS, PAYLOAD_BYTES_MAX, WEBHOOK_PATH, WebhookSecrets, WebhookState, router,
 };
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 const SECRET: &str = "a webhook secret of some length";
 const OLD_SECRET: &str = "the one that is being rotated out";
 
-/// A log in memory that can fail, or be slow.
-struct Log {
-    recorded: Mutex<Vec<NewDelivery>>,
-    known: Mutex<HashSet<String>>,
-    fails: AtomicBool,
-    entered: Notify,
-    may_finish: Semaphore,
-}
-
-#[async_trait]
-impl DeliveryLog for Log {
-    async fn record(
-        &self,
-        delivery: &NewDelivery,
-        _now: Timestamp,
-    ) -> Result<DeliveryRecorded, RecordFailed> {
-        self.entered.notify_one();
-        let _pass = self.may_finish.acquire().await.unwrap();
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(RecordFailed("disk full".to_owned()));
-        }
-        if !self.known.lock().unwrap().insert(delivery.id.as_str().to_owned()) {
-            return Ok(DeliveryRecorded::Duplicate);
-        }
-        self.recorded.lock().unwrap().push(delivery.clone());
-        Ok(match delivery.request {
-            Some(DeliveryRequest::Start(_)) => DeliveryRecorded::Job(JobId::new()),
-            Some(DeliveryRequest::Cancel { .. } | DeliveryRequest::CancelBranch { .. }) => {
-                DeliveryRecorded::Cancelled(1)
-            }
-            Some(DeliveryRequest::CommandRequest(_)) => DeliveryRecorded::CommandQueued,
-            None => DeliveryRecorded::Ignored,
-        })
-    }
+/// What is recorded of a delivery.
+#[derive(Debug, PartialEq)]
+struct RecordedDelivery {
+    id: String,
+    event: String,
+    action: Option<String>,
+    payload_sha256: String,
+    request: Option<DeliveryRequest>,
 }
 
 struct Receiver {
     address: std::net::SocketAddr,
-    log: Arc<Log>,
-    wake: Arc<Notify>,
+    store: SqliteStore,
+    directory: tempfile::TempDir,
+    wake_worker: Arc<Notify>,
     client: reqwest::Client,
     server: tokio::task::JoinHandle<()>,
 }
@@ -74,28 +46,24 @@ impl Drop for Receiver {
 
 impl Receiver {
     async fn start() -> Self {
-        let log = Arc::new(Log {
-            recorded: Mutex::default(),
-            known: Mutex::default(),
-            fails: AtomicBool::new(false),
-            entered: Notify::new(),
-            may_finish: Semaphore::new(1),
-        });
-        let wake = Arc::new(Notify::new());
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&directory.path().join("m.sqlite")).await.unwrap();
+        let wake_worker = Arc::new(Notify::new());
         let state = WebhookState {
-            arrived: Arc::default(),
             repository_filter: Default::default(),
             secrets: WebhookSecrets::new(SECRET.into(), Some(OLD_SECRET.into())).unwrap(),
             label: "agent-fix".to_owned(),
-            deliveries: log.clone(),
-            wake: wake.clone(),
-            asked: Arc::default(),
+            store: Arc::new(store.clone()),
+            bodies: BodyReader::default(),
+            wake_worker: wake_worker.clone(),
+            wake_commands: Arc::default(),
+            wake_acknowledger: Arc::default(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move { axum::serve(listener, router(state)).await.unwrap() });
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { address, log, wake, client, server }
+        Self { address, store, directory, wake_worker, client, server }
     }
 
     fn url(&self) -> String {
@@ -116,8 +84,27 @@ impl Receiver {
         answer(request).await
     }
 
-    fn recorded(&self) -> Vec<NewDelivery> {
-        self.log.recorded.lock().unwrap().clone()
+    /// A connection to the database beside the store's own.
+    async fn database(&self) -> SqliteConnection {
+        let file = self.directory.path().join("m.sqlite");
+        SqliteConnectOptions::new().filename(file).connect().await.unwrap()
+    }
+
+    async fn recorded(&self) -> Vec<RecordedDelivery> {
+        let mut database = self.database().await;
+        let sql =
+            "SELECT id, event, action, payload_sha256, request_json FROM deliveries ORDER BY received_at, id";
+        let rows = sqlx::query(sql).fetch_all(&mut database).await.unwrap();
+        let recorded = rows.iter().map(|row| RecordedDelivery {
+            id: row.get("id"),
+            event: row.get("event"),
+            action: row.get("action"),
+            payload_sha256: row.get("payload_sha256"),
+            request: row
+                .get::<Option<String>, _>("request_json")
+                .map(|text| serde_json::from_str(&text).unwrap()),
+        });
+        recorded.collect()
     }
 }
 
@@ -147,23 +134,23 @@ fn labelled() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_labelled_issue_is_recorded_before_it_is_acknowledged_and_the_worker_is_woken() {
+async fn labelled_issue_is_recorded_and_wakes_a_worker() {
     let receiver = Receiver::start().await;
     let (status, body) = receiver.deliver("issues", "guid-1", &labelled()).await;
     assert_eq!((status, &body["outcome"]), (StatusCode::ACCEPTED, &json!("queued")));
-    let recorded = receiver.recorded();
+    let recorded = receiver.recorded().await;
     let [delivery] = recorded.as_slice() else { panic!("{recorded:?}") };
-    assert_eq!(delivery.id.as_str(), "guid-1");
+    assert_eq!(delivery.id, "guid-1");
     assert_eq!((delivery.event.as_str(), delivery.action.as_deref()), ("issues", Some("labeled")));
     use sha2::Digest;
     assert_eq!(delivery.payload_sha256, hex::encode(Sha256::digest(labelled())));
     assert!(matches!(&delivery.request, Some(DeliveryRequest::Start(trigger))
         if trigger.issue.title == "It breaks" && trigger.labeller.as_str() == "grace"));
-    receiver.wake.notified().await;
+    receiver.wake_worker.notified().await;
 }
 
 #[tokio::test]
-async fn a_delivery_signed_with_the_secret_before_is_accepted_during_rotation() {
+async fn delivery_signed_with_the_previous_secret_is_accepted_during_a_rotation() {
     let receiver = Receiver::start().await;
     let body = labelled();
     let request =
@@ -172,7 +159,7 @@ async fn a_delivery_signed_with_the_secret_before_is_accepted_during_rotation() 
 }
 
 #[tokio::test]
-async fn forged_deliveries_are_refused_alike_and_leave_no_trace() {
+async fn forged_deliveries_get_the_same_answer_and_are_not_recorded() {
     let receiver = Receiver::start().await;
     let body = labelled();
     let good = sign(SECRET, &body);
@@ -192,67 +179,94 @@ async fn forged_deliveries_are_refused_alike_and_leave_no_trace() {
         with("x-hub-signature-256", sign("", &body)),
     ];
     for request in forged {
-        let told = answer(request).await;
-        assert_eq!(told, (StatusCode::UNAUTHORIZED, json!({"error": "the signature is refused"})));
+        let answer = answer(request).await;
+        assert_eq!(answer, (StatusCode::UNAUTHORIZED, json!({"error": "the signature is not valid"})));
     }
-    // Not even JSON is looked at.
+    // The payload is not even parsed.
     assert_eq!(answer(receiver.unsigned("issues", "g", "{")).await.0, StatusCode::UNAUTHORIZED);
-    assert_eq!(receiver.recorded(), []);
+    assert_eq!(receiver.recorded().await, []);
 }
 
 #[tokio::test]
-async fn the_same_delivery_twice_is_recorded_once() {
+async fn delivery_that_arrives_twice_is_recorded_once() {
     let receiver = Receiver::start().await;
     assert_eq!(receiver.deliver("issues", "g", &labelled()).await.1["outcome"], "queued");
     let again = receiver.deliver("issues", "g", &labelled()).await;
     assert_eq!(again, (StatusCode::ACCEPTED, json!({"outcome": "duplicate"})));
-    assert_eq!(receiver.recorded().len(), 1);
+    assert_eq!(receiver.recorded().await.len(), 1);
 }
 
 #[tokio::test]
-async fn what_is_not_recorded_is_not_acknowledged() {
+async fn delivery_that_cannot_be_recorded_is_not_acknowledged() {
     let receiver = Receiver::start().await;
-    receiver.log.fails.store(true, Ordering::SeqCst);
+    let mut database = receiver.database().await;
+    sqlx::query("ALTER TABLE deliveries RENAME TO hidden").execute(&mut database).await.unwrap();
     let (status, body) = receiver.deliver("issues", "g", &labelled()).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(!body.to_string().contains("disk"), "{body}");
-    receiver.log.fails.store(false, Ordering::SeqCst);
+    assert_eq!(body, json!({"error": "the delivery could not be recorded"}));
+    sqlx::query("ALTER TABLE hidden RENAME TO deliveries").execute(&mut database).await.unwrap();
     assert_eq!(receiver.deliver("issues", "g", &labelled()).await.1["outcome"], "queued");
 }
 
 #[tokio::test]
-async fn the_answer_waits_for_the_store_and_for_nothing_else() {
+async fn answer_waits_for_the_store() {
     let receiver = Arc::new(Receiver::start().await);
-    let hold = receiver.log.may_finish.acquire().await.unwrap();
+    let mut database = receiver.database().await;
+    let transaction = database.begin_with("BEGIN IMMEDIATE").await.unwrap();
     let delivering = tokio::spawn({
         let receiver = receiver.clone();
         async move { receiver.deliver("issues", "g", &labelled()).await }
     });
-    receiver.log.entered.notified().await;
+    // Other requests are answered meanwhile.
+    for _ in 0..20 {
+        let refused = answer(receiver.unsigned("issues", "g", "{")).await.0;
+        assert_eq!(refused, StatusCode::UNAUTHORIZED);
+    }
     assert!(!delivering.is_finished(), "acknowledged before it was recorded");
-    drop(hold);
+    transaction.rollback().await.unwrap();
     assert_eq!(delivering.await.unwrap().0, StatusCode::ACCEPTED);
+    let job = receiver.store.latest_job(RepositoryId(42), mendwright::domain::IssueNumber(7)).await.unwrap();
+    assert!(job.is_some(), "acknowledged and not recorded");
 }
 
 #[tokio::test]
-async fn malformed_but_signed_deliveries_are_told_what_is_wrong() {
+async fn bodies_that_never_end_do_not_delay_a_signed_delivery() {
     let receiver = Receiver::start().await;
-    let told = |(status, body): (StatusCode, Value)| {
+    let mut unfinished = Vec::new();
+    for _ in 0..64 {
+        let mut stream = tokio::net::TcpStream::connect(receiver.address).await.unwrap();
+        let head = format!(
+            "POST {WEBHOOK_PATH} HTTP/1.1\r\nhost: x\r\nx-hub-signature-256: sha256={}\r\ncontent-length: \
+             1000\r\n\r\n{{",
+            "0".repeat(64)
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        unfinished.push(stream);
+    }
+    let delivered = receiver.deliver("issues", "g", &labelled()).await;
+    assert_eq!((delivered.0, &delivered.1["outcome"]), (StatusCode::ACCEPTED, &json!("queued")));
+    drop(unfinished);
+}
+
+#[tokio::test]
+async fn signed_but_malformed_delivery_gets_the_reason() {
+    let receiver = Receiver::start().await;
+    let error = |(status, body): (StatusCode, Value)| {
         assert_eq!(status, StatusCode::BAD_REQUEST);
         body["error"].as_str().unwrap().to_owned()
     };
-    insta::assert_snapshot!(told(receiver.deliver("issues", "g", b"{\"action\":").await), @r#"the payload of "issues" cannot be read: EOF while parsing a value at line 1 column 10; the App's webhook content type must be application/json"#);
-    insta::assert_snapshot!(told(receiver.deliver("push", "g", b"payload=%7B%7D").await), @r#"the payload of "push" cannot be read: expected value at line 1 column 1; the App's webhook content type must be application/json"#);
-    insta::assert_snapshot!(told(receiver.deliver("", "g", b"{}").await), @"the header x-github-event is missing or malformed");
-    insta::assert_snapshot!(told(receiver.deliver("issues", "a b", b"{}").await), @"the header x-github-delivery is missing or malformed");
+    insta::assert_snapshot!(error(receiver.deliver("issues", "g", b"{\"action\":").await), @r#"the payload of "issues" cannot be read: EOF while parsing a value at line 1 column 10; the App's webhook content type must be application/json"#);
+    insta::assert_snapshot!(error(receiver.deliver("push", "g", b"payload=%7B%7D").await), @r#"the payload of "push" cannot be read: expected value at line 1 column 1; the App's webhook content type must be application/json"#);
+    insta::assert_snapshot!(error(receiver.deliver("", "g", b"{}").await), @"the header x-github-event is missing or malformed");
+    insta::assert_snapshot!(error(receiver.deliver("issues", "a b", b"{}").await), @"the header x-github-delivery is missing or malformed");
     let without_headers =
         receiver.client.post(receiver.url()).header("x-hub-signature-256", sign(SECRET, b"{}")).body("{}");
     assert_eq!(answer(without_headers).await.0, StatusCode::BAD_REQUEST);
-    assert_eq!(receiver.recorded(), []);
+    assert_eq!(receiver.recorded().await, []);
 }
 
 #[tokio::test]
-async fn a_million_brackets_are_answered() {
+async fn deeply_nested_payload_is_refused_and_the_next_delivery_accepted() {
     let receiver = Receiver::start().await;
     let deep = format!(r#"{{"action":"labeled","issue":{}"#, r#"{"a":"#.repeat(1_000_000));
     assert_eq!(receiver.deliver("issues", "g", deep.as_bytes()).await.0, StatusCode::BAD_REQUEST);
@@ -260,23 +274,23 @@ async fn a_million_brackets_are_answered() {
 }
 
 #[tokio::test]
-async fn twenty_five_megabytes_are_read_and_one_byte_more_is_not() {
+async fn payload_of_25_mib_is_read_and_one_byte_more_is_refused() {
     let receiver = Receiver::start().await;
     let mut largest = br#"{"action":""#.to_vec();
     largest.resize(PAYLOAD_BYTES_MAX - 2, b'x');
     largest.extend_from_slice(b"\"}");
     assert_eq!(receiver.deliver("push", "g", &largest).await.0, StatusCode::ACCEPTED);
 
-    // Declared too long: refused before a byte of it is sent.
+    // A declared length is refused before a byte is sent.
     let declared = format!("content-length: {}\r\n\r\n", PAYLOAD_BYTES_MAX + 1);
     assert!(raw_answer(&receiver, &declared, &[]).await.starts_with("HTTP/1.1 413"));
-    // Undeclared: refused at the byte that is one too many.
+    // Without a declared length, the byte that is one too many is refused.
     let chunk = [format!("{PAYLOAD_BYTES_MAX:x}\r\n").as_bytes(), &largest[..], b"\r\n1\r\nx\r\n"].concat();
     let undeclared = "transfer-encoding: chunked\r\n\r\n";
     assert!(raw_answer(&receiver, undeclared, &chunk).await.starts_with("HTTP/1.1 413"));
 }
 
-/// Speaks HTTP by hand, so that the answer is read although the request is never finished.
+/// Sends a request that never ends, and reads the beginning of the answer.
 async fn raw_answer(receiver: &Receiver, length_header: &str, body: &[u8]) -> String {
     let mut stream = tokio::net::TcpStream::connect(receiver.address).await.unwrap();
     let head = format!(
@@ -291,7 +305,7 @@ async fn raw_answer(receiver: &Receiver, length_header: &str, body: &[u8]) -> St
 }
 
 #[tokio::test]
-async fn every_example_delivery_is_understood_or_ignored() {
+async fn every_example_delivery_is_accepted() {
     let receiver = Receiver::start().await;
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/webhooks-received");
     let mut files: Vec<_> =
@@ -305,51 +319,51 @@ async fn every_example_delivery_is_understood_or_ignored() {
         assert_eq!(status, StatusCode::ACCEPTED, "{name}: {body}");
         let why = body["why"].as_str().unwrap_or_default();
         if !HANDLED_EVENTS.contains(&event) {
-            assert_eq!(why, format!("events of the kind {event:?} ask for nothing here"), "{name}");
+            assert_eq!(why, format!("events of the kind {event:?} ask for nothing"), "{name}");
             continue;
         }
         outcomes += format!("{name}: {} {why}", body["outcome"].as_str().unwrap()).trim_end();
         outcomes.push('\n');
     }
     insta::assert_snapshot!(outcomes, @r"
-    check_run.completed.1.json: ignored it is of no pull request of ours
+    check_run.completed.1.json: ignored the check is of no pull request of ours
     check_run.completed.2.json: ignored the check did not fail
-    check_run.created.1.json: ignored only checks that are completed are looked at
-    check_run.created.2.json: ignored only checks that are completed are looked at
-    check_run.requested_action.1.json: ignored only checks that are completed are looked at
-    check_run.rerequested.1.json: ignored only checks that are completed are looked at
-    delete.1.json: ignored it is about a tag
-    delete.2.json: ignored it is about a tag
-    issue_comment.created.1.json: ignored the comment holds no command
-    issue_comment.created.2.json: ignored the comment holds no command
-    issue_comment.created.3.json: ignored the comment holds no command
-    issue_comment.deleted.1.json: ignored only new comments are looked at for commands
-    issue_comment.deleted.2.json: ignored only new comments are looked at for commands
-    issue_comment.edited.1.json: ignored only new comments are looked at for commands
-    issue_comment.edited.2.json: ignored only new comments are looked at for commands
+    check_run.created.1.json: ignored only completed checks count
+    check_run.created.2.json: ignored only completed checks count
+    check_run.requested_action.1.json: ignored only completed checks count
+    check_run.rerequested.1.json: ignored only completed checks count
+    delete.1.json: ignored the event is about a tag
+    delete.2.json: ignored the event is about a tag
+    issue_comment.created.1.json: ignored the comment contains no command
+    issue_comment.created.2.json: ignored the comment contains no command
+    issue_comment.created.3.json: ignored the comment contains no command
+    issue_comment.deleted.1.json: ignored commands are read from new comments only
+    issue_comment.deleted.2.json: ignored commands are read from new comments only
+    issue_comment.edited.1.json: ignored commands are read from new comments only
+    issue_comment.edited.2.json: ignored commands are read from new comments only
     issues.closed.1.json: cancelled
     issues.deleted.1.json: cancelled
-    issues.edited.1.json: ignored this action asks for nothing here
-    issues.edited.2.json: ignored this action asks for nothing here
-    issues.labeled.1.json: ignored it is about another label
-    issues.labeled.2.json: ignored it is about another label
-    issues.opened.1.json: ignored this action asks for nothing here
-    issues.opened.2.json: ignored this action asks for nothing here
-    issues.opened.3.json: ignored this action asks for nothing here
-    issues.reopened.1.json: ignored this action asks for nothing here
-    issues.transferred.1.json: ignored it does not come through an installation of the App
-    issues.unlabeled.1.json: ignored it is about another label
-    pull_request.closed.1.json: ignored it is about a branch that is not ours
-    pull_request.closed.2.json: ignored it is about a branch that is not ours
-    pull_request.closed.merged.1.json: ignored it is about a branch that is not ours
-    pull_request.converted_to_draft.1.json: ignored of pull requests only their end is looked at
-    pull_request.converted_to_draft.2.json: ignored of pull requests only their end is looked at
-    pull_request.opened.1.json: ignored of pull requests only their end is looked at
-    pull_request.opened.2.json: ignored of pull requests only their end is looked at
-    pull_request.ready_for_review.1.json: ignored of pull requests only their end is looked at
-    pull_request.ready_for_review.2.json: ignored of pull requests only their end is looked at
-    pull_request.reopened.1.json: ignored of pull requests only their end is looked at
-    pull_request.synchronize.1.json: ignored of pull requests only their end is looked at
+    issues.edited.1.json: ignored this action asks for nothing
+    issues.edited.2.json: ignored this action asks for nothing
+    issues.labeled.1.json: ignored the event is about another label
+    issues.labeled.2.json: ignored the event is about another label
+    issues.opened.1.json: ignored this action asks for nothing
+    issues.opened.2.json: ignored this action asks for nothing
+    issues.opened.3.json: ignored this action asks for nothing
+    issues.reopened.1.json: ignored this action asks for nothing
+    issues.transferred.1.json: ignored the delivery does not come through an installation of the App
+    issues.unlabeled.1.json: ignored the event is about another label
+    pull_request.closed.1.json: ignored the event is about a branch that is not ours
+    pull_request.closed.2.json: ignored the event is about a branch that is not ours
+    pull_request.closed.merged.1.json: ignored the event is about a branch that is not ours
+    pull_request.converted_to_draft.1.json: ignored of pull requests only their end counts
+    pull_request.converted_to_draft.2.json: ignored of pull requests only their end counts
+    pull_request.opened.1.json: ignored of pull requests only their end counts
+    pull_request.opened.2.json: ignored of pull requests only their end counts
+    pull_request.ready_for_review.1.json: ignored of pull requests only their end counts
+    pull_request.ready_for_review.2.json: ignored of pull requests only their end counts
+    pull_request.reopened.1.json: ignored of pull requests only their end counts
+    pull_request.synchronize.1.json: ignored of pull requests only their end counts
     pull_request_review.submitted.1.json: ignored the pull request was not opened by a bot
     pull_request_review.submitted.2.json: ignored the pull request was not opened by a bot
     pull_request_review_comment.created.1.json: ignored the pull request was not opened by a bot
@@ -357,10 +371,9 @@ async fn every_example_delivery_is_understood_or_ignored() {
     ");
 }
 
-/// GitHub's own example of a label, with nothing changed but the label's name and the
-/// installation, which the examples of ordinary webhooks lack.
+/// Only the label's name is changed, and the installation added, which the examples of ordinary webhooks lack.
 #[tokio::test]
-async fn githubs_own_labelled_example_starts_work_when_the_label_is_ours() {
+async fn example_of_github_with_our_label_starts_work() {
     let receiver = Receiver::start().await;
     let mut payload: Value =
         serde_json::from_str(include_str!("../../fixtures/webhooks-received/issues.labeled.1.json")).unwrap();
@@ -368,13 +381,13 @@ async fn githubs_own_labelled_example_starts_work_when_the_label_is_ours() {
     payload["installation"] = json!({"id": 5, "node_id": "x"});
     let (_, body) = receiver.deliver("issues", "g", payload.to_string().as_bytes()).await;
     assert_eq!(body["outcome"], "queued");
-    let Some(DeliveryRequest::Start(trigger)) = receiver.recorded().remove(0).request else { panic!() };
+    let Some(DeliveryRequest::Start(trigger)) = receiver.recorded().await.remove(0).request else { panic!() };
     assert_eq!(trigger.repository.name.to_string(), "Codertocat/Hello-World");
     assert_eq!((trigger.issue.number.0, trigger.labeller_id), (1, 21_031_067));
 }
 
 #[tokio::test]
-async fn only_post_to_the_one_path_is_served() {
+async fn other_methods_and_paths_are_refused() {
     let receiver = Receiver::start().await;
     let status = |request: RequestBuilder| async move { request.send().await.unwrap().status() };
     assert_eq!(status(receiver.client.get(receiver.url())).await, StatusCode::METHOD_NOT_ALLOWED);

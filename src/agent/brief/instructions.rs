@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::quoted;
-use crate::agent::sanitise::sanitise;
+use crate::agent::sanitise::sanitise_in_background;
 use crate::agent::{Agent, AgentError};
 
 const FILE_NAME: &str = "AGENTS.md";
@@ -22,10 +22,10 @@ impl Agent<'_> {
     pub(super) async fn instructions_for(&self, files: &[String]) -> Result<Instructions, AgentError> {
         let mut found = Instructions::new();
         if let Some(text) = self.base_text(FILE_NAME).await? {
-            found.push((FILE_NAME.to_owned(), sanitise(&text).text));
+            found.push((FILE_NAME.to_owned(), sanitise_in_background(&text).await.text));
         }
         if let Some(own) = &self.settings.instructions {
-            found.push(("the configuration".to_owned(), sanitise(own).text));
+            found.push(("the configuration".to_owned(), sanitise_in_background(own).await.text));
         }
         let below: BTreeSet<String> = files.iter().flat_map(|path| directories_of(path)).collect();
         for directory in below {
@@ -34,7 +34,8 @@ impl Agent<'_> {
             }
             let path = format!("{directory}/{FILE_NAME}");
             if let Some(text) = self.base_text(&path).await? {
-                let text: String = sanitise(&text).text.chars().take(BELOW_CHARS_MAX).collect();
+                let text: String =
+                    sanitise_in_background(&text).await.text.chars().take(BELOW_CHARS_MAX).collect();
                 found.push((path, text));
             }
         }

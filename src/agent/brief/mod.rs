@@ -9,7 +9,7 @@ use crate::domain::{
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::RepoMap;
 
-use super::sanitise::{Sanitised, sanitise};
+use super::sanitise::{Sanitised, sanitise_in_background};
 use super::tools::describe_run;
 use super::{Agent, AgentError, Conversation};
 
@@ -49,7 +49,8 @@ impl Agent<'_> {
             return Ok(());
         }
         let Told { issue, comments } = told;
-        let (title, body) = (sanitise(&issue.title), sanitise(&issue.body));
+        let title = sanitise_in_background(&issue.title).await;
+        let body = sanitise_in_background(&issue.body).await;
         let issue = issue_in_words(issue, &title, &body) + &comments_in_words(comments);
         let suite = suite_in_words(self.settings, baseline);
         let map = self.map(format!("{issue}\n{suite}")).await?;

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::agent::sanitise;
 use crate::domain::{BoundedOutput, ExitStatus, IssueNumber, ProcessOutput, TestReport};
 
 fn issue() -> IssueSnapshot {

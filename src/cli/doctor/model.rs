@@ -1,4 +1,4 @@
-//! The model provider: whether it takes our key and has the model, and what the model costs.
+//! The model provider: whether it accepts the key and has the model, and what the model costs.
 
 use super::report::{Check, Report};
 use crate::app::model_config;
@@ -7,30 +7,32 @@ use crate::domain::Message;
 use crate::model::{ModelRequest, ProviderAccess, check_access, connect, known_price};
 
 pub(super) async fn check(config: &ModelConfig, really_call: bool, report: &mut Report) {
-    let wanted = model_config(config, &config.name);
+    let connection = model_config(config, &config.name);
     let (name, url) = (&config.name, &config.url);
     let key =
         "Set model.api_key_file (or MENDWRIGHT_MODEL_API_KEY) to a key that the provider has not revoked.";
-    report.add(match check_access(&wanted).await {
-        Ok(ProviderAccess::Listed) => Check::ok("model", format!("{url} takes the key and has {name}")),
+    report.add(match check_access(&connection).await {
+        Ok(ProviderAccess::Listed) => Check::ok("model", format!("{url} accepts the key and has {name}")),
         Ok(ProviderAccess::NoList) => {
-            let what = format!("{url} has no list of models; whether it has {name} is not known");
+            let what = format!("{url} has no list of models, so {name} could not be looked up");
             Check::warning("model", what, "Run this with --model-call to find out.")
         }
         Ok(ProviderAccess::NotListed { some }) => {
-            let some = if some.is_empty() { "nothing".to_owned() } else { some.join(", ") };
-            let what = format!("{url} takes the key, and {name} is not in its list (it has {some})");
-            Check::warning("model", what, "See that model.name is spelled as the provider spells it.")
+            let some = if some.is_empty() { "none".to_owned() } else { some.join(", ") };
+            let what = format!("{url} accepts the key, but {name} is not in its list of models ({some})");
+            Check::warning("model", what, "Check that model.name is spelled as the provider spells it.")
         }
         Ok(ProviderAccess::KeyRefused { status }) => {
             Check::failure("model", format!("{url} refuses the key (status {status})"), key)
         }
         Ok(ProviderAccess::Unreachable { why }) => {
             let remedy =
-                "See that this machine can reach it (name, proxy, firewall), and that model.url is right.";
+                "Check that this machine can reach it (name, proxy, firewall), and that model.url is right.";
             Check::failure("model", format!("{url} cannot be reached: {why}"), remedy)
         }
-        Err(error) => Check::failure("model", error.to_string(), "Correct that; the service does not start."),
+        Err(error) => {
+            Check::failure("model", error.to_string(), "Correct this; the service does not start without it.")
+        }
     });
     if really_call {
         report.add(call(config).await);
@@ -44,19 +46,19 @@ pub(super) async fn check(config: &ModelConfig, really_call: bool, report: &mut 
             }
             None => Check::warning(
                 "price",
-                format!("what {name} costs is not known: budget.usd cannot hold it"),
-                "Write what it costs in [model.price]; tokens, turns and minutes are bounded without.",
+                format!("no price is known for {name}, so budget.usd has no effect"),
+                "State its price in [model.price]; the limits of tokens, turns and minutes hold without it.",
             ),
         });
     }
 }
 
-/// One call for one word.
+/// Asks the model for one word.
 async fn call(config: &ModelConfig) -> Check {
     const OUTPUT_TOKENS_MAX: u32 = 64;
     let model = match connect(model_config(config, &config.name)) {
         Ok(model) => model,
-        Err(error) => return Check::failure("model call", error.to_string(), "Correct that."),
+        Err(error) => return Check::failure("model call", error.to_string(), "Correct this."),
     };
     let request = ModelRequest {
         anchor: None,
@@ -73,7 +75,7 @@ async fn call(config: &ModelConfig) -> Check {
             Check::ok("model call", what)
         }
         Err(error) => {
-            let remedy = "See what the provider says: key, credit, model name, limits of the account.";
+            let remedy = "Read the provider's message: it may be the key, the credit, the model's name, or a limit of the account.";
             Check::failure("model call", error.to_string(), remedy)
         }
     }

@@ -1,4 +1,4 @@
-//! What was found, for people and for scripts. Pure. Every text is redacted.
+//! The results of all checks, for people and for scripts. Pure. Every text is redacted.
 
 use std::fmt::Write;
 
@@ -6,17 +6,17 @@ use serde::Serialize;
 
 use crate::secrets::redact;
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Finding {
     /// It works.
     Ok,
-    /// It works, and should be looked at.
+    /// It works, but needs attention.
     Warning,
     /// It does not work.
     Failure,
-    /// It could not be tried.
+    /// It could not be checked.
     Skipped,
 }
 
@@ -39,7 +39,7 @@ impl Check {
     }
 
     pub(super) fn skipped(check: &'static str, why: impl Into<String>) -> Self {
-        Self::new(check, Finding::Skipped, format!("not tried: {}", why.into()))
+        Self::new(check, Finding::Skipped, format!("not checked: {}", why.into()))
     }
 
     pub(super) fn warning(check: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
@@ -51,12 +51,12 @@ impl Check {
     }
 }
 
-/// All of them, in the order in which they were made.
+/// All checks, in the order in which they were made.
 #[derive(Debug, Default)]
 pub(super) struct Report(Vec<Check>);
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct JsonReport<'a> {
     ok: bool,
     checks: &'a [Check],
 }
@@ -76,7 +76,7 @@ impl Report {
     }
 
     pub(super) fn json(&self) -> String {
-        let answer = Answer { ok: self.is_ok(), checks: &self.0 };
+        let answer = JsonReport { ok: self.is_ok(), checks: &self.0 };
         serde_json::to_string(&answer).expect("a report has only string keys")
     }
 

@@ -1,4 +1,4 @@
-//! The section `[github]`.
+//! The section `[github]`: the App, whose work counts, and how Mendwright behaves there.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,165 +6,383 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::values::{known_url, number, warn_of_plain_http, web_address};
-use super::{AppConfig, GitHubConfig};
-use crate::config::given::{ConfigError, Found, Given};
+use super::values::{known_url, warn_of_plain_http};
+use crate::config::error::ConfigError;
+use crate::config::key::{ConfigKey, ConfigSection, DefaultValue, ValueType};
+use crate::config::raw::RawConfig;
 use crate::config::secret::secret;
 use crate::config::stored_app::StoredApp;
 use crate::domain::{Login, RepositoryFilter, RepositoryPattern};
 
-/// Shorter secrets are taken, with a warning: GitHub advises random text of high entropy.
+/// Shorter secrets are accepted, with a warning: GitHub advises random text of high entropy.
 const WEBHOOK_SECRET_BYTES_ADVISED: usize = 16;
-/// A handful of requests for each repository: far below any limit.
-const RECONCILE_SECONDS: u64 = 300;
-/// What github.com asks for.
-const SECONDS_BETWEEN_WRITES: u64 = 1;
-/// Enough for a usual review; a change that needs more of them is better made by hand.
-const REVIEW_ROUNDS_MAX: u32 = 5;
+/// GitHub's bound on a label's name.
 const LABEL_CHARS_MAX: usize = 50;
 
+pub(super) const GITHUB: ConfigSection = ConfigSection {
+    name: "github",
+    description: "The GitHub App, who may use the service, and how it behaves on GitHub. The set-up page \
+                  stores the App's credentials in the data directory; keys that are set here take \
+                  precedence.",
+    keys: &[
+        ConfigKey {
+            name: "github.app_id",
+            value: ValueType::Integer { min: 1, max: u64::MAX },
+            default: DefaultValue::Unset("as the set-up page stored it"),
+            example: "123456",
+            description: "The App's number, from its settings page.",
+        },
+        ConfigKey {
+            name: "github.private_key_file",
+            value: ValueType::Path,
+            default: DefaultValue::Unset("as the set-up page stored it"),
+            example: "\"/etc/mendwright/app.pem\"",
+            description: "The `.pem` file with the App's private key. Everybody else must not be able to \
+                          read it (`chmod 600`).",
+        },
+        ConfigKey {
+            name: "github.private_key",
+            value: ValueType::Secret,
+            default: DefaultValue::Unset("`github.private_key_file`"),
+            example: "\"-----BEGIN RSA PRIVATE KEY-----\\n…\"",
+            description: "The private key itself; `\\n` stands for a line end. Set it as an environment \
+                          variable rather than in the file.",
+        },
+        ConfigKey {
+            name: "github.webhook_secret_file",
+            value: ValueType::Path,
+            default: DefaultValue::Unset("as the set-up page stored it"),
+            example: "\"/etc/mendwright/webhook-secret\"",
+            description: "A file with the secret that GitHub signs deliveries with: at least 16 bytes, for \
+                          example from `openssl rand -hex 32`.",
+        },
+        ConfigKey {
+            name: "github.webhook_secret",
+            value: ValueType::Secret,
+            default: DefaultValue::Unset("`github.webhook_secret_file`"),
+            example: "\"…\"",
+            description: "The webhook secret itself.",
+        },
+        ConfigKey {
+            name: "github.webhook_secret_previous_file",
+            value: ValueType::Path,
+            default: DefaultValue::Unset("one secret only is accepted"),
+            example: "\"/etc/mendwright/webhook-secret-previous\"",
+            description: "A file with the webhook secret before the current one. Both are accepted: set it \
+                          while you rotate the secret.",
+        },
+        ConfigKey {
+            name: "github.webhook_secret_previous",
+            value: ValueType::Secret,
+            default: DefaultValue::Unset("`github.webhook_secret_previous_file`"),
+            example: "\"…\"",
+            description: "The previous webhook secret itself.",
+        },
+        ConfigKey {
+            name: "github.api_url",
+            value: ValueType::Url,
+            default: DefaultValue::Unset("as the set-up page stored it, else `https://api.github.com`"),
+            example: "\"https://github.example.org/api/v3\"",
+            description: "The REST API. Set it for GitHub Enterprise Server.",
+        },
+        ConfigKey {
+            name: "github.web_url",
+            value: ValueType::Url,
+            default: DefaultValue::Unset("derived from `github.api_url`"),
+            example: "\"https://github.example.org\"",
+            description: "The address of pages and of git.",
+        },
+        ConfigKey {
+            name: "github.label",
+            value: ValueType::Text,
+            default: DefaultValue::Value("\"agent-fix\""),
+            example: "\"agent-fix\"",
+            description: "The label that asks for work on an issue: 1 to 50 characters. As on GitHub, case \
+                          makes no difference.",
+        },
+        ConfigKey {
+            name: "github.repositories",
+            value: ValueType::List { of: "patterns" },
+            default: DefaultValue::Unset("every repository that the App is installed on"),
+            example: "[\"octo-org\", \"ada/web-*\"]",
+            description: "The repositories that may use the service: `OWNER`, or `OWNER/NAME` with `*` for \
+                          any text. Events of all others are ignored.",
+        },
+        ConfigKey {
+            name: "github.repositories_denied",
+            value: ValueType::List { of: "patterns" },
+            default: DefaultValue::Unset("none"),
+            example: "[\"octo-org/secret-*\"]",
+            description: "Repositories that may not use the service. It takes precedence over \
+                          `github.repositories`.",
+        },
+        ConfigKey {
+            name: "github.bots_allowed",
+            value: ValueType::List { of: "logins" },
+            default: DefaultValue::Value("[]"),
+            example: "[\"renovate[bot]\"]",
+            description: "Bots whose labels and commands count. Those of all other bots are ignored.",
+        },
+        ConfigKey {
+            name: "github.publish",
+            value: ValueType::Choice(&["push", "hold"]),
+            default: DefaultValue::Value("\"push\""),
+            example: "\"push\"",
+            description: "`hold` shows every verified change in a comment, and pushes it only after \
+                          somebody with write access comments `/agent-fix publish`. With `push`, each \
+                          repository decides.",
+        },
+        ConfigKey {
+            name: "github.review_rounds_max",
+            value: ValueType::Integer { min: 0, max: 100 },
+            default: DefaultValue::Value("5"),
+            example: "5",
+            description: "How many rounds of changes reviewers may ask for in one pull request.",
+        },
+        ConfigKey {
+            name: "github.signed_commits",
+            value: ValueType::Flag,
+            default: DefaultValue::Value("false"),
+            example: "false",
+            description: "Whether commits are made through GitHub's API, so that GitHub signs them. The \
+                          tree is the verified one, or no pull request is opened. A change that sets a \
+                          file's mode is pushed by git, unsigned.",
+        },
+        ConfigKey {
+            name: "github.reconcile_seconds",
+            value: ValueType::Integer { min: 1, max: 86_400 },
+            default: DefaultValue::Value("300"),
+            example: "300",
+            description: "Seconds between two searches for labels whose webhook was lost.",
+        },
+        ConfigKey {
+            name: "github.seconds_between_writes",
+            value: ValueType::Integer { min: 0, max: 60 },
+            default: DefaultValue::Value("1"),
+            example: "1",
+            description: "Seconds between two writes for one installation: github.com asks for one. 0 is \
+                          for servers without such a limit.",
+        },
+    ],
+};
+
+/// The App and its GitHub.
+#[derive(Debug, Clone)]
+pub struct GitHubConfig {
+    /// The REST API.
+    pub api_url: Url,
+    /// Pages and git.
+    pub web_url: Url,
+    /// The App's credentials; `None` until the set-up page has registered the App.
+    pub app: Option<AppConfig>,
+    /// The label that asks for work.
+    pub label: String,
+    /// Bots whose labels and commands count.
+    pub bots_allowed: Vec<Login>,
+    /// Which repositories may use the service.
+    pub repository_filter: RepositoryFilter,
+    /// The time between two searches for labels whose webhook was lost.
+    pub reconcile_interval: Duration,
+    /// Whether every verified change waits for approval before it is published.
+    pub requires_approval: bool,
+    /// The time between two writes for one installation; github.com asks for a second.
+    pub write_interval: Duration,
+    /// Whether commits are made through GitHub's API, so that GitHub signs them.
+    pub signed_commits: bool,
+    /// How many rounds of changes reviewers may ask for in one pull request.
+    pub review_rounds_max: u32,
+}
+
+/// The App's credentials: the operator's, completed with what the set-up page stored.
+#[derive(Debug, Clone)]
+pub struct AppConfig {
+    /// The App's id.
+    pub id: u64,
+    /// The App's RSA key, PEM.
+    pub private_key: SecretString,
+    /// The secret that deliveries are signed with. Never empty.
+    pub webhook_secret: SecretString,
+    /// The secret before it, during a rotation.
+    pub webhook_secret_previous: Option<SecretString>,
+}
+
+impl From<&StoredApp> for AppConfig {
+    fn from(app: &StoredApp) -> Self {
+        Self {
+            id: app.app_id,
+            private_key: app.private_key.clone(),
+            webhook_secret: app.webhook_secret.clone(),
+            webhook_secret_previous: None,
+        }
+    }
+}
+
 pub(super) fn github(
-    given: &Given,
+    raw: &RawConfig,
     data_dir: &Path,
     warnings: &mut Vec<String>,
 ) -> Result<GitHubConfig, ConfigError> {
-    let given_id = number(given, "github.app_id", 1..=u64::MAX)?;
-    let key = private_key(given)?;
-    let webhook_secret = secret(given, "github.webhook_secret", "github.webhook_secret_file")?;
-    let whole = given_id.is_some() && key.is_some() && webhook_secret.is_some();
-    // What the operator says always goes before what was stored, and another App's key is no help.
-    let stored = if whole { None } else { StoredApp::read(data_dir)? };
-    let stored = stored.filter(|stored| given_id.is_none_or(|id| id == stored.app_id));
-
-    let given_api = web_address(given, "github.api_url")?;
-    if let (Some(api), Some(stored)) = (&given_api, &stored)
-        && *api != stored.api_url
-    {
-        return Err(ConfigError::Stored {
-            file: StoredApp::path(data_dir).display().to_string(),
-            problem: format!("is from {}, and github.api_url is {api}", stored.api_url),
-            remedy: "set github.api_url to the former; or move the file away to register the App anew"
-                .to_owned(),
-        });
-    }
-    let given_web = web_address(given, "github.web_url")?;
-    let (api_url, web_url) = match (given_api, &stored) {
-        (Some(api), _) => (api.clone(), given_web.unwrap_or_else(|| pages_of(&api))),
-        (None, Some(stored)) => (stored.api_url.clone(), given_web.unwrap_or_else(|| stored.web_url.clone())),
-        (None, None) => {
-            let api = known_url("https://api.github.com");
-            (api.clone(), given_web.unwrap_or_else(|| pages_of(&api)))
-        }
-    };
+    let written = WrittenApp::read(raw, warnings)?;
+    let stored = if written.is_complete() { None } else { StoredApp::read(data_dir)? };
+    // The operator's keys take precedence, and another App's key is of no use with them.
+    let stored = stored.filter(|stored| written.id.is_none_or(|id| id == stored.app_id));
+    let (api_url, web_url) = addresses(raw, data_dir, stored.as_ref())?;
     warn_of_plain_http(&api_url, "github.api_url", warnings);
-    if let Some((secret, found)) = &webhook_secret {
-        warn_of_short(secret, found.key, warnings);
-    }
-    let previous = secret(given, "github.webhook_secret_previous", "github.webhook_secret_previous_file")?;
-    if let Some((previous, found)) = &previous {
-        warn_of_short(previous, found.key, warnings);
-    }
-    let reconcile = number(given, "github.reconcile_seconds", 1..=86_400)?.unwrap_or(RECONCILE_SECONDS);
-    let reconcile_every = Duration::from_secs(reconcile);
-    let app = if given_id.is_none() && key.is_none() && webhook_secret.is_none() && stored.is_none() {
-        None
-    } else {
-        let of_stored = |part: fn(&StoredApp) -> &SecretString| stored.as_ref().map(|app| part(app).clone());
-        Some(AppConfig {
-            id: given_id.or_else(|| stored.as_ref().map(|app| app.app_id)).ok_or_else(|| {
-                given.missing("github.app_id", "write the number on the App's settings page")
-            })?,
-            private_key: key.or_else(|| of_stored(|app| &app.private_key)).ok_or_else(|| {
-                let remedy = "write the path of the .pem file that GitHub let you download";
-                given.missing("github.private_key_file", remedy)
-            })?,
-            webhook_secret: webhook_secret
-                .map(|(secret, _)| secret)
-                .or_else(|| of_stored(|app| &app.webhook_secret))
-                .ok_or_else(|| {
-                    let remedy = "without it anybody could send deliveries; write the secret of the App's \
-                                  webhook settings";
-                    given.missing("github.webhook_secret", remedy)
-                })?,
-            webhook_secret_previous: previous.map(|(secret, _)| secret),
-        })
-    };
     Ok(GitHubConfig {
         api_url,
         web_url,
-        app,
-        label: label(given)?,
-        bots_allowed: bots_allowed(given)?,
+        app: written.complete(raw, stored.as_ref())?,
+        label: label(raw)?,
+        bots_allowed: bots_allowed(raw)?,
         repository_filter: RepositoryFilter {
-            allowed: patterns(given, "github.repositories")?,
-            denied: patterns(given, "github.repositories_denied")?,
+            allowed: patterns(raw, "github.repositories")?,
+            denied: patterns(raw, "github.repositories_denied")?,
         },
-        reconcile_every,
-        requires_approval: requires_approval(given)?,
-        between_writes: Duration::from_secs(
-            number(given, "github.seconds_between_writes", 0..=60)?.unwrap_or(SECONDS_BETWEEN_WRITES),
-        ),
-        signed_commits: given.get("github.signed_commits").map_or(Ok(false), Found::flag)?,
-        review_rounds_max: number(given, "github.review_rounds_max", 0..=100)?.unwrap_or(REVIEW_ROUNDS_MAX),
+        reconcile_interval: Duration::from_secs(raw.integer("github.reconcile_seconds")?),
+        requires_approval: raw.setting("github.publish")?.choice()? == "hold",
+        write_interval: Duration::from_secs(raw.integer("github.seconds_between_writes")?),
+        signed_commits: raw.flag("github.signed_commits")?,
+        review_rounds_max: raw.integer("github.review_rounds_max")?,
     })
 }
 
-fn private_key(given: &Given) -> Result<Option<SecretString>, ConfigError> {
-    let Some((key, found)) = secret(given, "github.private_key", "github.private_key_file")? else {
+/// The credentials as the operator wrote them: all, some or none.
+struct WrittenApp {
+    id: Option<u64>,
+    private_key: Option<SecretString>,
+    webhook_secret: Option<SecretString>,
+    webhook_secret_previous: Option<SecretString>,
+}
+
+impl WrittenApp {
+    fn read(raw: &RawConfig, warnings: &mut Vec<String>) -> Result<Self, ConfigError> {
+        let mut webhook_secret = |key: &'static str, file_key: &'static str| {
+            let found = secret(raw, key, file_key)?;
+            if let Some((secret, setting)) = &found {
+                warn_of_short_secret(secret, setting.key.name, warnings);
+            }
+            Ok(found.map(|(secret, _)| secret))
+        };
+        Ok(Self {
+            id: raw.optional_integer("github.app_id")?,
+            private_key: private_key(raw)?,
+            webhook_secret: webhook_secret("github.webhook_secret", "github.webhook_secret_file")?,
+            webhook_secret_previous: webhook_secret(
+                "github.webhook_secret_previous",
+                "github.webhook_secret_previous_file",
+            )?,
+        })
+    }
+
+    fn is_complete(&self) -> bool {
+        self.id.is_some() && self.private_key.is_some() && self.webhook_secret.is_some()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.id.is_none() && self.private_key.is_none() && self.webhook_secret.is_none()
+    }
+
+    /// The credentials, completed with the stored ones. `None`: there are none at all.
+    fn complete(self, raw: &RawConfig, stored: Option<&StoredApp>) -> Result<Option<AppConfig>, ConfigError> {
+        if self.is_empty() && stored.is_none() {
+            return Ok(None);
+        }
+        let id = self
+            .id
+            .or(stored.map(|app| app.app_id))
+            .ok_or_else(|| raw.missing("github.app_id", "write the number on the App's settings page"))?;
+        let private_key =
+            self.private_key.or(stored.map(|app| app.private_key.clone())).ok_or_else(|| {
+                let remedy = "write the path of the .pem file that GitHub let you download";
+                raw.missing("github.private_key_file", remedy)
+            })?;
+        let webhook_secret =
+            self.webhook_secret.or(stored.map(|app| app.webhook_secret.clone())).ok_or_else(|| {
+                let remedy = "without it anybody could send deliveries; write the secret of the App's \
+                              webhook settings";
+                raw.missing("github.webhook_secret", remedy)
+            })?;
+        let webhook_secret_previous = self.webhook_secret_previous;
+        Ok(Some(AppConfig { id, private_key, webhook_secret, webhook_secret_previous }))
+    }
+}
+
+/// The addresses of the API and of the pages.
+fn addresses(
+    raw: &RawConfig,
+    data_dir: &Path,
+    stored: Option<&StoredApp>,
+) -> Result<(Url, Url), ConfigError> {
+    let api_url = raw.url("github.api_url")?;
+    let web_url = raw.url("github.web_url")?;
+    if let (Some(api_url), Some(stored)) = (&api_url, stored)
+        && *api_url != stored.api_url
+    {
+        return Err(ConfigError::Stored {
+            file: StoredApp::path(data_dir).display().to_string(),
+            problem: format!("is from {}, and github.api_url is {api_url}", stored.api_url),
+            remedy: "set github.api_url to the former; or move the file away and register the App again"
+                .to_owned(),
+        });
+    }
+    if let (None, Some(stored)) = (&api_url, stored) {
+        return Ok((stored.api_url.clone(), web_url.unwrap_or_else(|| stored.web_url.clone())));
+    }
+    let api_url = api_url.unwrap_or_else(|| known_url("https://api.github.com"));
+    let web_url = web_url.unwrap_or_else(|| pages_of(&api_url));
+    Ok((api_url, web_url))
+}
+
+fn private_key(raw: &RawConfig) -> Result<Option<SecretString>, ConfigError> {
+    let Some((key, setting)) = secret(raw, "github.private_key", "github.private_key_file")? else {
         return Ok(None);
     };
-    // Environment variables often hold the key in one line, with its line ends spelled out.
+    // Environment variables often hold the key in one line, with `\n` for its line ends.
     let key = SecretString::from(key.expose_secret().replace("\\n", "\n"));
     let pem = key.expose_secret();
     if !(pem.contains("-----BEGIN ") && pem.contains("PRIVATE KEY-----") && pem.contains("-----END ")) {
-        let remedy = "it must hold everything from -----BEGIN to -----END, as GitHub gave it to you";
-        return Err(found.wrong("is no private key in PEM format", remedy));
+        let remedy = "it must hold everything from -----BEGIN to -----END, as you downloaded it from GitHub";
+        return Err(setting.invalid("is not a private key in PEM format", remedy));
     }
     Ok(Some(key))
 }
 
-fn label(given: &Given) -> Result<String, ConfigError> {
-    let Some(found) = given.get("github.label") else { return Ok("agent-fix".to_owned()) };
-    let label = found.text()?;
+fn label(raw: &RawConfig) -> Result<String, ConfigError> {
+    let setting = raw.setting("github.label")?;
+    let label = setting.text()?;
     if label.trim().is_empty() || label.chars().count() > LABEL_CHARS_MAX {
-        return Err(found.wrong("is no label", format!("write a name of 1 to {LABEL_CHARS_MAX} characters")));
+        let remedy = format!("use 1 to {LABEL_CHARS_MAX} characters");
+        return Err(setting.invalid("is not a valid label", remedy));
     }
     Ok(label.to_owned())
 }
 
-fn bots_allowed(given: &Given) -> Result<Vec<Login>, ConfigError> {
-    let Some(found) = given.get("github.bots_allowed") else { return Ok(Vec::new()) };
+fn bots_allowed(raw: &RawConfig) -> Result<Vec<Login>, ConfigError> {
+    let setting = raw.setting("github.bots_allowed")?;
     let login = |text: String| {
         let login: Result<Login, _> = text.parse();
-        login.map_err(|error| found.wrong(format!("has an entry that is none: {error}"), "write logins"))
+        login.map_err(|error| {
+            setting.invalid(format!("has an invalid entry: {error}"), "write logins as [\"renovate[bot]\"]")
+        })
     };
-    found.list()?.into_iter().map(login).collect()
+    setting.list()?.into_iter().map(login).collect()
 }
 
-fn patterns(given: &Given, key: &'static str) -> Result<Vec<RepositoryPattern>, ConfigError> {
-    let Some(found) = given.get(key) else { return Ok(Vec::new()) };
+fn patterns(raw: &RawConfig, key: &'static str) -> Result<Vec<RepositoryPattern>, ConfigError> {
+    let Some(setting) = raw.get(key) else { return Ok(Vec::new()) };
     let remedy = "write accounts or repositories, such as \"octo-org\" or \"octo-org/web-*\"";
-    let list = found.list()?;
+    let list = setting.list()?;
     if list.is_empty() {
-        return Err(found.wrong("is empty", "leave it out to serve all, or name some"));
+        return Err(setting.invalid("is empty", "remove it to allow all repositories, or name some"));
     }
     let pattern = |text: String| {
         text.parse()
-            .map_err(|why| found.wrong(format!("has an entry that is none ({text:?} is {why})"), remedy))
+            .map_err(|why| setting.invalid(format!("has an invalid entry ({text:?} is {why})"), remedy))
     };
     list.into_iter().map(pattern).collect()
 }
 
-fn requires_approval(given: &Given) -> Result<bool, ConfigError> {
-    let Some(found) = given.get("github.publish") else { return Ok(false) };
-    match found.text()? {
-        "push" => Ok(false),
-        "hold" => Ok(true),
-        _ => Err(found.wrong("is neither \"push\" nor \"hold\"", "write one of them")),
-    }
-}
-
-/// Where the pages are: beside github.com's API, or on the same host (GitHub Enterprise Server).
+/// The address of the pages: github.com for its API, else the same host (GitHub Enterprise Server).
 fn pages_of(api_url: &Url) -> Url {
     if api_url.host_str() == Some("api.github.com") {
         return known_url("https://github.com");
@@ -174,7 +392,7 @@ fn pages_of(api_url: &Url) -> Url {
     pages
 }
 
-fn warn_of_short(secret: &SecretString, key: &str, warnings: &mut Vec<String>) {
+fn warn_of_short_secret(secret: &SecretString, key: &str, warnings: &mut Vec<String>) {
     let bytes = secret.expose_secret().len();
     if bytes < WEBHOOK_SECRET_BYTES_ADVISED {
         warnings.push(format!(

@@ -1,31 +1,209 @@
-//! The section `[model]`.
+//! The section `[model]`: which models work, how they are reached, and what they cost.
 
-use super::values::{known_url, number, warn_of_plain_http, web_address};
-use super::{ModelConfig, ModelProvider};
-use crate::config::given::{ConfigError, Given};
+use secrecy::SecretString;
+use url::Url;
+
+use super::values::{known_url, warn_of_plain_http};
+use crate::config::error::ConfigError;
+use crate::config::key::{ConfigKey, ConfigSection, DefaultValue, ValueType};
+use crate::config::raw::RawConfig;
 use crate::config::secret::secret;
-use crate::domain::{LongPromptPrice, Price, PriceTable};
+use crate::config::setting::Setting;
+use crate::domain::{LongPromptPrice, ModelProvider, Price, PriceTable};
 
-/// What `brief_name` says where nobody is to write a brief.
+/// The value of `brief_name` that means: no brief.
 const NO_BRIEF: &str = "none";
 
-const OUTPUT_TOKENS_DEFAULT: u32 = 16_384;
+const RATE: ValueType = ValueType::Decimal { min: 0.0, max: 100_000.0 };
+
+pub(super) const MODEL: ConfigSection = ConfigSection {
+    name: "model",
+    description: "Which models work, how they are reached, and what they cost. Prices are US dollars for a \
+                  million tokens. A model that is neither in the built-in price table nor priced here has \
+                  its tokens counted only.",
+    keys: &[
+        ConfigKey {
+            name: "model.provider",
+            value: ValueType::Choice(&["anthropic", "openai"]),
+            default: DefaultValue::Required,
+            example: "\"anthropic\"",
+            description: "The wire format: `anthropic` for the Messages API, `openai` for Chat Completions, \
+                          which many other servers speak too.",
+        },
+        ConfigKey {
+            name: "model.name",
+            value: ValueType::Text,
+            default: DefaultValue::Required,
+            example: "\"claude-sonnet-4-5\"",
+            description: "The model that works on issues, as its provider spells it.",
+        },
+        ConfigKey {
+            name: "model.api_key_file",
+            value: ValueType::Path,
+            default: DefaultValue::Unset("the environment variable `ANTHROPIC_API_KEY` or `OPENAI_API_KEY`"),
+            example: "\"/etc/mendwright/model-key\"",
+            description: "A file with the provider's key. Everybody else must not be able to read it \
+                          (`chmod 600`). A model at an address of your own (`model.url`) may do without a \
+                          key.",
+        },
+        ConfigKey {
+            name: "model.api_key",
+            value: ValueType::Secret,
+            default: DefaultValue::Unset("`model.api_key_file`"),
+            example: "\"sk-…\"",
+            description: "The key itself. Set it as an environment variable rather than in the file.",
+        },
+        ConfigKey {
+            name: "model.url",
+            value: ValueType::Url,
+            default: DefaultValue::Unset("the provider's own address"),
+            example: "\"https://models.example.org/v1\"",
+            description: "The base address of the provider's API, for a gateway or a model of your own.",
+        },
+        ConfigKey {
+            name: "model.brief_name",
+            value: ValueType::Text,
+            default: DefaultValue::Unset("no brief, and the model that works summarises long conversations"),
+            example: "\"claude-haiku-4-5\"",
+            description: "A cheaper model of the same provider. It writes a brief before the work begins, \
+                          and summarises conversations that become too long. `none` turns it off.",
+        },
+        ConfigKey {
+            name: "model.context_tokens",
+            value: ValueType::Integer { min: 4_000, max: 10_000_000 },
+            default: DefaultValue::Unset("known for known models, at most 200,000; 64,000 for all others"),
+            example: "200_000",
+            description: "The size of the context window of `model.name`, in tokens, its answer included.",
+        },
+        ConfigKey {
+            name: "model.output_tokens_max",
+            value: ValueType::Integer { min: 256, max: 1_000_000 },
+            default: DefaultValue::Value("16_384"),
+            example: "16_384",
+            description: "The longest answer that the model may give in one turn, in tokens.",
+        },
+        ConfigKey {
+            name: "model.price.input",
+            value: RATE,
+            default: DefaultValue::Unset("`model.prices_file`, then the built-in price table"),
+            example: "3.0",
+            description: "What input costs. It needs `model.price.output` too.",
+        },
+        ConfigKey {
+            name: "model.price.output",
+            value: RATE,
+            default: DefaultValue::Unset("`model.prices_file`, then the built-in price table"),
+            example: "15.0",
+            description: "What output costs. It needs `model.price.input` too.",
+        },
+        ConfigKey {
+            name: "model.price.cache_read",
+            value: RATE,
+            default: DefaultValue::Unset("`model.price.input`"),
+            example: "0.3",
+            description: "What input costs that is read from the provider's cache.",
+        },
+        ConfigKey {
+            name: "model.price.cache_write",
+            value: RATE,
+            default: DefaultValue::Unset("`model.price.input` and a quarter more"),
+            example: "3.75",
+            description: "What input costs that is written to the provider's cache.",
+        },
+        ConfigKey {
+            name: "model.price.long.above_tokens",
+            value: ValueType::Integer { min: 1, max: 1_000_000_000 },
+            default: DefaultValue::Unset("long prompts cost the same"),
+            example: "200_000",
+            description: "The length of a prompt, in tokens, above which the prices of `model.price.long` \
+                          hold.",
+        },
+        ConfigKey {
+            name: "model.price.long.input",
+            value: RATE,
+            default: DefaultValue::Unset("long prompts cost the same"),
+            example: "6.0",
+            description: "What input costs in a call with a long prompt.",
+        },
+        ConfigKey {
+            name: "model.price.long.output",
+            value: RATE,
+            default: DefaultValue::Unset("long prompts cost the same"),
+            example: "22.5",
+            description: "What output costs in a call with a long prompt.",
+        },
+        ConfigKey {
+            name: "model.price.long.cache_read",
+            value: RATE,
+            default: DefaultValue::Unset("`model.price.long.input`"),
+            example: "0.6",
+            description: "What a cache read costs in a call with a long prompt.",
+        },
+        ConfigKey {
+            name: "model.price.long.cache_write",
+            value: RATE,
+            default: DefaultValue::Unset("`model.price.long.input` and a quarter more"),
+            example: "7.5",
+            description: "What a cache write costs in a call with a long prompt.",
+        },
+        ConfigKey {
+            name: "model.prices_file",
+            value: ValueType::Path,
+            default: DefaultValue::Unset("the built-in price table only"),
+            example: "\"prices.toml\"",
+            description: "A file with `[[price]]` tables (`model`, `input`, `output`, `cache_read`, \
+                          `cache_write`), as in `src/model/prices.toml`. It takes precedence over the \
+                          built-in table.",
+        },
+    ],
+};
+
+/// The models.
+#[derive(Debug, Clone)]
+pub struct ModelConfig {
+    /// The wire format.
+    pub provider: ModelProvider,
+    /// The base address.
+    pub url: Url,
+    /// The key; `None`: the address needs none (a model of one's own).
+    pub api_key: Option<SecretString>,
+    /// The model that works.
+    pub name: String,
+    /// The cheaper model that writes the brief and summarises long conversations; `None`: there is no
+    /// brief, and the model that works summarises.
+    pub brief_name: Option<String>,
+    /// The context window of `name`, in tokens, if the operator states it.
+    pub context_tokens: Option<u64>,
+    /// The longest answer, in tokens.
+    pub output_tokens_max: u32,
+    /// The price of `name`, if the operator states it.
+    pub price: Option<Price>,
+    /// The operator's own price table, which takes precedence over the built-in one.
+    pub prices: PriceTable,
+}
+
+impl ModelConfig {
+    /// The price of a model, if the operator states it.
+    pub fn stated_price(&self, model: &str) -> Option<Price> {
+        self.price.filter(|_| model == self.name).or_else(|| self.prices.price_of(model))
+    }
+}
+
+const NAME_REMEDY: &str = "write the model's name as the provider spells it";
+const RATES_REMEDY: &str = "write US dollars for a million tokens, or remove [model.price]";
 
 pub(super) fn model(
-    given: &Given,
+    raw: &RawConfig,
     environment: &[(String, String)],
     warnings: &mut Vec<String>,
 ) -> Result<ModelConfig, ConfigError> {
-    let found = given
-        .get("model.provider")
-        .ok_or_else(|| given.missing("model.provider", "write \"anthropic\" or \"openai\""))?;
-    let (provider, url, variable) = match found.text()? {
-        "anthropic" => (ModelProvider::Anthropic, "https://api.anthropic.com", "ANTHROPIC_API_KEY"),
-        "openai" => (ModelProvider::OpenAi, "https://api.openai.com/v1", "OPENAI_API_KEY"),
-        _ => return Err(found.wrong("is no provider", "write \"anthropic\" or \"openai\"")),
+    let provider = raw.require("model.provider", "write \"anthropic\" or \"openai\"")?.choice()?;
+    let (provider, variable) = match provider {
+        "anthropic" => (ModelProvider::Anthropic, "ANTHROPIC_API_KEY"),
+        _ => (ModelProvider::OpenAi, "OPENAI_API_KEY"),
     };
-    let own_url = web_address(given, "model.url")?;
-    let api_key = match secret(given, "model.api_key", "model.api_key_file")? {
+    let own_url = raw.url("model.url")?;
+    let api_key = match secret(raw, "model.api_key", "model.api_key_file")? {
         Some((key, _)) => Some(key),
         None => environment
             .iter()
@@ -33,62 +211,56 @@ pub(super) fn model(
             .map(|(_, value)| value.trim().into()),
     };
     if api_key.is_none() && own_url.is_none() {
-        let remedy = format!("write the path of a file with the key; {variable} in the environment does too");
-        return Err(given.missing("model.api_key_file", remedy));
+        let remedy = format!("write the path of a file with the key, or set {variable} in the environment");
+        return Err(raw.missing("model.api_key_file", remedy));
     }
-    let url = own_url.unwrap_or_else(|| known_url(url));
+    let url = own_url.unwrap_or_else(|| known_url(provider.default_url()));
     if api_key.is_some() {
         warn_of_plain_http(&url, "model.url", warnings);
     }
-    let name = required_name(given, "model.name")?
-        .ok_or_else(|| given.missing("model.name", "write the model's name as the provider spells it"))?;
     Ok(ModelConfig {
         provider,
         url,
         api_key,
-        name,
-        brief_name: required_name(given, "model.brief_name")?.filter(|name| name != NO_BRIEF),
-        context_tokens: number(given, "model.context_tokens", 4_000..=10_000_000)?,
-        output_tokens_max: number(given, "model.output_tokens_max", 256..=1_000_000)?
-            .unwrap_or(OUTPUT_TOKENS_DEFAULT),
-        price: price(given)?,
-        prices: prices(given)?,
+        name: model_name(raw.require("model.name", NAME_REMEDY)?)?,
+        brief_name: raw.get("model.brief_name").map(model_name).transpose()?.filter(|name| name != NO_BRIEF),
+        context_tokens: raw.optional_integer("model.context_tokens")?,
+        output_tokens_max: raw.integer("model.output_tokens_max")?,
+        price: price(raw)?,
+        prices: prices(raw)?,
     })
 }
 
-fn required_name(given: &Given, key: &'static str) -> Result<Option<String>, ConfigError> {
-    let Some(found) = given.get(key) else { return Ok(None) };
-    let name = found.text()?.trim();
+fn model_name(setting: &Setting) -> Result<String, ConfigError> {
+    let name = setting.text()?.trim();
     if name.is_empty() {
-        return Err(found.wrong("is empty", "write the model's name as the provider spells it"));
+        return Err(setting.invalid("is empty", NAME_REMEDY));
     }
-    Ok(Some(name.to_owned()))
+    Ok(name.to_owned())
 }
 
-fn price(given: &Given) -> Result<Option<Price>, ConfigError> {
-    let Some(rates) = rates(given, "model.price")? else { return Ok(None) };
-    let above = number(given, "model.price.long.above_tokens", 1..=1_000_000_000_u64)?;
-    let long = match (above, self::rates(given, "model.price.long")?) {
+fn price(raw: &RawConfig) -> Result<Option<Price>, ConfigError> {
+    let Some(rates) = rates(raw, "model.price")? else { return Ok(None) };
+    let above = raw.optional_integer("model.price.long.above_tokens")?;
+    let long = match (above, self::rates(raw, "model.price.long")?) {
         (Some(above_tokens), Some([input, output, cache_read, cache_write])) => {
             Some(LongPromptPrice { above_tokens, input, output, cache_read, cache_write })
         }
         (None, None) => None,
         (None, Some(_)) => {
-            let remedy = "write the length of prompt, in tokens, above which it holds";
-            return Err(given.missing("model.price.long.above_tokens", remedy));
+            let remedy = "write the length of a prompt, in tokens, above which these prices hold";
+            return Err(raw.missing("model.price.long.above_tokens", remedy));
         }
-        (Some(_), None) => return Err(given.missing("model.price.long.input", RATES_REMEDY)),
+        (Some(_), None) => return Err(raw.missing("model.price.long.input", RATES_REMEDY)),
     };
     let [input, output, cache_read, cache_write] = rates;
     Ok(Some(Price { long, ..Price::flat(input, output, cache_read, cache_write) }))
 }
 
-const RATES_REMEDY: &str = "write US dollars for a million tokens, or remove [model.price]";
-
-/// Input, output, cache reads (as input where not stated) and cache writes (a quarter over input
-/// where not stated).
-fn rates(given: &Given, section: &str) -> Result<Option<[f64; 4]>, ConfigError> {
-    let amount = |rate: &str| number(given, &format!("{section}.{rate}"), 0.0..=100_000.0);
+/// Input, output, cache reads (the price of input if not stated) and cache writes (a quarter more than
+/// input if not stated).
+fn rates(raw: &RawConfig, section: &str) -> Result<Option<[f64; 4]>, ConfigError> {
+    let amount = |rate: &str| raw.decimal(&format!("{section}.{rate}"));
     let (input, output) = (amount("input")?, amount("output")?);
     let (cache_read, cache_write) = (amount("cache_read")?, amount("cache_write")?);
     match (input, output) {
@@ -96,22 +268,23 @@ fn rates(given: &Given, section: &str) -> Result<Option<[f64; 4]>, ConfigError> 
             Ok(Some([input, output, cache_read.unwrap_or(input), cache_write.unwrap_or(input * 1.25)]))
         }
         (None, None) if cache_read.is_none() && cache_write.is_none() => Ok(None),
-        (None, _) => Err(given.missing(&format!("{section}.input"), RATES_REMEDY)),
-        (Some(_), None) => Err(given.missing(&format!("{section}.output"), RATES_REMEDY)),
+        (None, _) => Err(raw.missing(&format!("{section}.input"), RATES_REMEDY)),
+        (Some(_), None) => Err(raw.missing(&format!("{section}.output"), RATES_REMEDY)),
     }
 }
 
-/// The operator's own table of prices.
-fn prices(given: &Given) -> Result<PriceTable, ConfigError> {
+/// The operator's own price table.
+fn prices(raw: &RawConfig) -> Result<PriceTable, ConfigError> {
     const BYTES_MAX: u64 = 1 << 20;
-    let Some(found) = given.get("model.prices_file") else { return Ok(PriceTable::default()) };
+    let Some(setting) = raw.get("model.prices_file") else { return Ok(PriceTable::default()) };
     let remedy = "write [[price]] tables with model, input, output, cache_read and cache_write in it";
-    let path = given.resolve(found.text()?);
-    let wrong = |problem: String| found.wrong(problem, remedy);
-    let bytes = std::fs::metadata(&path).map_err(|error| wrong(format!("cannot be read ({error})")))?.len();
+    let path = raw.resolve(setting.text()?);
+    let invalid = |problem: String| setting.invalid(problem, remedy);
+    let bytes = std::fs::metadata(&path).map_err(|error| invalid(format!("cannot be read ({error})")))?.len();
     if bytes > BYTES_MAX {
-        return Err(wrong(format!("has {bytes} bytes, of which at most {BYTES_MAX} are read")));
+        return Err(invalid(format!("has {bytes} bytes; at most {BYTES_MAX} are read")));
     }
-    let text = std::fs::read_to_string(&path).map_err(|error| wrong(format!("cannot be read ({error})")))?;
-    PriceTable::parse(&text).map_err(|error| wrong(format!("cannot be used ({error})")))
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| invalid(format!("cannot be read ({error})")))?;
+    PriceTable::parse(&text).map_err(|error| invalid(format!("cannot be used ({error})")))
 }

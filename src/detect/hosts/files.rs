@@ -1,26 +1,26 @@
-//! Where each kind of file and variable names addresses. Takes them as they stand; judges none.
+//! Where each kind of file and variable names addresses. Returns them unchecked.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::Tool;
+use super::tools::Tool;
 
-/// Addresses taken from one file; a lock file names the same host thousands of times.
+/// The most addresses of one file; a lock file names the same host thousands of times.
 const ADDRESSES_MAX: usize = 200_000;
-/// Longer ones are no addresses.
+/// The longest address.
 const ADDRESS_BYTES_MAX: usize = 2_048;
 
-/// A kind of file: how it is known, whose it is, and where an address stands in it.
+/// A kind of file: its names, its tool, and the pattern of an address in it.
 struct Kind {
-    /// The end of its path, or `*` with one and a beginning.
+    /// The end of its path, or a beginning and an end around `*`.
     names: &'static [&'static str],
     tool: Tool,
-    /// With one group: the address.
+    /// One group matches the address.
     pattern: Regex,
 }
 
-/// An address within a line, up to whatever ends one.
+/// An address within a line.
 const ADDRESS: &str = r#"((?:[a-z]+\+)?[a-z]+\\?://[^\s"'<>,;}\])]+)"#;
 
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
@@ -84,7 +84,7 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
     ]
 });
 
-/// Which tool a file of the repository speaks to, if it may name addresses.
+/// The tool that a file of the repository configures, if it may name addresses.
 pub(super) fn repository_kind(path: &str) -> Option<Tool> {
     kind_of(path).map(|kind| kind.tool).filter(|tool| *tool != Tool::Apt)
 }
@@ -102,7 +102,7 @@ fn kind_of(path: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.names.iter().any(|pattern| matches(pattern)))
 }
 
-/// The tool that the file at `path` speaks to, and the addresses that it names; each once.
+/// The tool that the file at `path` configures, and the addresses that it names, each once.
 pub(super) fn addresses_in(path: &str, text: &str) -> Option<(Tool, Vec<String>)> {
     if path.ends_with("go/env") {
         let variable = |line: &str| {
@@ -122,16 +122,15 @@ pub(super) fn addresses_in(path: &str, text: &str) -> Option<(Tool, Vec<String>)
     Some((kind.tool, addresses))
 }
 
-/// An address up to its path: the rest tells nothing about the host, and may be long.
+/// An address up to its path: the rest says nothing about the host, and may be long.
 fn origin(address: &str) -> &str {
-    let bound = address.len().min(ADDRESS_BYTES_MAX);
-    let address = address.get(..bound).unwrap_or_default();
+    let address = &address[..address.floor_char_boundary(ADDRESS_BYTES_MAX)];
     let start = address.find("://").map_or(0, |at| at + 3);
     let end = address[start..].find(['/', '?', '#']).map_or(address.len(), |at| start + at);
     &address[..end]
 }
 
-/// The same of an environment variable.
+/// The tool that an environment variable configures, and its addresses.
 pub(super) fn addresses_in_variable(name: &str, value: &str) -> Option<(Tool, Vec<String>)> {
     let upper = name.to_ascii_uppercase();
     let tool = match upper.as_str() {

@@ -1,6 +1,6 @@
-//! Proposes the hosts that set-up needs, for an operator to accept: those that a repository's lock
-//! files and the package managers' configuration name. Knows no host by itself, reads only what it
-//! is given, and never shows more of an address than its host.
+//! Proposes the hosts that setup needs, which an operator may allow: those that a repository's lock files and
+//! the package managers' configuration name. Knows no host by itself, reads only what it is given, and never
+//! shows more of an address than its host.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use url::Url;
 
 use self::files::{addresses_in, addresses_in_variable, repository_kind};
-use super::{Found, PassedOver, RootListing};
+use super::{Detected, RootListing, SkippedSource};
 use crate::domain::host_name_problem;
 
 mod files;
@@ -17,48 +17,48 @@ mod tools;
 
 pub use tools::Tool;
 
-/// Lock files are read up to this.
+/// The largest lock file that is read.
 const LOCK_BYTES_MAX: u64 = 20 << 20;
-/// More hosts than anybody would read through.
+/// The most hosts that are listed: nobody reads more.
 const HOSTS_MAX: usize = 100;
 const NAMED_BY_MAX: usize = 5;
 
 /// A file that may name hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostSource {
-    /// Its path, as people know it.
+    /// Its path, for people.
     pub path: String,
     /// Its text.
     pub text: String,
 }
 
-/// A host, and who named it.
+/// A host, with the files and variables that name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NamedHost {
+pub struct ProposedHost {
     /// Its name, in lower case.
     pub host: String,
     /// Files and variables.
     pub named_by: Vec<String>,
 }
 
-/// What an operator might allow.
+/// The hosts that an operator may allow.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ProposedHosts {
-    /// Those that the set-up commands' tools are pointed to.
-    pub hosts: Vec<NamedHost>,
-    /// Those that other tools, which the set-up does not use, are pointed to.
-    pub not_needed: Vec<NamedHost>,
-    /// Addresses that a sandbox cannot reach, and why.
-    pub unusable: Vec<PassedOver>,
-    /// Tools that nothing names a host for, and how to look it up.
+    /// Hosts of tools that the setup commands use.
+    pub hosts: Vec<ProposedHost>,
+    /// Hosts of tools that the setup does not use.
+    pub not_needed: Vec<ProposedHost>,
+    /// Addresses that a sandbox cannot reach, with the reason.
+    pub unusable: Vec<SkippedSource>,
+    /// Tools whose host nothing names, and how to look it up.
     pub unnamed: Vec<String>,
 }
 
-/// The files of the repository that may name hosts, and how much of each is read.
+/// The files of the repository that may name hosts, with the size up to which each is read.
 pub fn repository_host_files(root: &RootListing) -> Vec<(String, u64)> {
     let deeper = [".mvn/wrapper/maven-wrapper.properties", "gradle/wrapper/gradle-wrapper.properties"];
     let deeper = deeper.into_iter().filter(|path| {
-        // The listing does not reach so deep; the wrapper's script tells.
+        // The listing does not reach these files; the wrapper's script shows that they exist.
         root.has_file(if path.starts_with(".mvn") { "mvnw" } else { "gradlew" })
     });
     let listed = root.files().filter(|path| repository_kind(path).is_some());
@@ -102,9 +102,9 @@ pub fn worker_host_files(home: Option<&str>) -> Vec<PathBuf> {
     paths
 }
 
-/// What the operator might allow for these set-up commands. `environment` is the worker's.
+/// The hosts that the operator may allow for these setup commands. `environment` is this machine's.
 pub fn propose_hosts(
-    setup: &[Found<String>],
+    setup: &[Detected<String>],
     repository: &[HostSource],
     worker: &[HostSource],
     environment: impl IntoIterator<Item = (String, String)>,
@@ -130,9 +130,9 @@ pub fn propose_hosts(
 
 #[derive(Default)]
 struct Proposal {
-    /// By tool and host: who named it.
+    /// By tool and host: the files and variables that name it.
     named: BTreeMap<(Tool, String), Vec<String>>,
-    unusable: Vec<PassedOver>,
+    unusable: Vec<SkippedSource>,
 }
 
 impl Proposal {
@@ -149,7 +149,7 @@ impl Proposal {
                     }
                 }
                 Host::Unusable(what, why) => {
-                    let passed_over = PassedOver::new(format!("{what} ({source})"), why);
+                    let passed_over = SkippedSource::new(format!("{what} ({source})"), why);
                     if self.unusable.len() < HOSTS_MAX && !self.unusable.contains(&passed_over) {
                         self.unusable.push(passed_over);
                     }
@@ -158,12 +158,12 @@ impl Proposal {
         }
     }
 
-    fn into_hosts(self, setup: &[Found<String>]) -> ProposedHosts {
+    fn into_hosts(self, setup: &[Detected<String>]) -> ProposedHosts {
         let used: Vec<Tool> = Tool::ALL
             .into_iter()
             .filter(|tool| setup.iter().any(|command| tool.is_used_by(&command.value)))
             .collect();
-        // A command that says nothing about its tools may use any.
+        // A command without a known tool may use any tool.
         let unknown =
             setup.iter().any(|command| !Tool::ALL.iter().any(|tool| tool.is_used_by(&command.value)));
         let mut proposed = ProposedHosts { unusable: self.unusable, ..ProposedHosts::default() };
@@ -177,7 +177,7 @@ impl Proposal {
             let list = if is_needed { &mut proposed.hosts } else { &mut proposed.not_needed };
             match list.iter_mut().find(|named| named.host == host) {
                 Some(named) => named.named_by.extend(named_by),
-                None => list.push(NamedHost { host, named_by }),
+                None => list.push(ProposedHost { host, named_by }),
             }
         }
         let ProposedHosts { hosts, not_needed, .. } = &mut proposed;
@@ -190,11 +190,11 @@ impl Proposal {
 
 enum Host {
     Name(String),
-    /// What may be shown of it, and why it is of no use.
+    /// The part that may be shown, and why it cannot be used.
     Unusable(String, &'static str),
 }
 
-/// The host of an address as lock files and configurations spell it.
+/// The host of an address, as lock files and configurations spell it.
 fn host_of(address: &str) -> Host {
     let is_registry_identity = address.starts_with("registry+");
     let bare = ["registry+", "sparse+", "git+"].iter().find_map(|prefix| address.strip_prefix(prefix));

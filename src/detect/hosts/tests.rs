@@ -130,7 +130,7 @@ fn every_lock_file_and_configuration_names_its_hosts() {
 
 #[test]
 fn hosts_are_proposed_for_the_tools_that_set_up_uses_and_no_credential_is_shown() {
-    let setup = [Found::new("npm ci", "package-lock.json"), Found::new("cargo fetch", "Cargo.lock")];
+    let setup = [Detected::new("npm ci", "package-lock.json"), Detected::new("cargo fetch", "Cargo.lock")];
     let repository = [
         source("package-lock.json", "\"resolved\": \"https://npm.example.org/a\""),
         source("Cargo.lock", "source = \"registry+https://code.example.org/index\""),
@@ -182,13 +182,13 @@ fn hosts_are_proposed_for_the_tools_that_set_up_uses_and_no_credential_is_shown(
     }
     "#);
     // `make deps` may use any of them.
-    let unknown = propose_hosts(&[Found::new("make deps", "x")], &repository, &worker, environment);
+    let unknown = propose_hosts(&[Detected::new("make deps", "x")], &repository, &worker, environment);
     assert_eq!(unknown.hosts.len(), 3, "{unknown:?}");
     assert_eq!(propose_hosts(&[], &[], &[], []), ProposedHosts::default());
 }
 
 #[test]
-fn every_tool_can_be_recognised_and_looked_up() {
+fn tool_is_recognised_in_a_command_and_has_advice() {
     for tool in Tool::ALL {
         assert!(!tool.how_to_look_up().is_empty());
     }

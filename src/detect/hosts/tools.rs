@@ -1,5 +1,4 @@
-//! Package managers, as far as they download: which commands use them, and how a person finds out
-//! where they download from.
+//! Package managers: which commands use them, and how a person finds out where they download from.
 
 use std::sync::LazyLock;
 
@@ -33,7 +32,7 @@ pub enum Tool {
 }
 
 impl Tool {
-    /// All there are.
+    /// All tools.
     pub(super) const ALL: [Self; 11] = [
         Self::Cargo,
         Self::Pip,
@@ -75,7 +74,7 @@ impl Tool {
         })
     }
 
-    /// What to tell an operator where nothing names its host.
+    /// The advice for an operator if nothing names the tool's host.
     pub(super) fn how_to_look_up(self) -> &'static str {
         match self {
             Self::Cargo => {

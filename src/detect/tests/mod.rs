@@ -1,6 +1,7 @@
-//! Small example trees for each kind of project, and traps.
+//! Small example trees for each kind of project, and misleading ones.
 
 mod projects;
+mod settings;
 
 use super::*;
 use crate::config::{REPOSITORY_FILE, RepositoryFile};
@@ -25,11 +26,11 @@ fn listing(files: &[(&str, &str)]) -> RootListing {
     RootListing::read(names, content).unwrap()
 }
 
-/// What is found, in a few lines.
-fn found(files: &[(&str, &str)]) -> String {
+/// What is detected, in a few lines.
+fn detected(files: &[(&str, &str)]) -> String {
     match detect(&listing(files)) {
         Ok(environment) => {
-            // What was found must be what a file that says it means.
+            // The generated repository file must mean the same.
             let file = RepositoryFile::parse(&repository_file_for(&environment)).unwrap();
             assert_eq!(file.test_command.as_ref(), Some(&environment.test.value));
             assert_eq!(file.image.as_ref(), environment.image.as_ref().map(|image| &image.value));
@@ -66,7 +67,7 @@ fn table(trees: &[&[(&str, &str)]]) -> String {
 }
 
 #[test]
-fn what_only_looks_like_a_test_command_is_none_and_what_is_missing_is_told() {
+fn misleading_file_is_not_a_test_command_and_the_missing_part_is_explained() {
     insta::assert_snapshot!(table(&[
         &[],
         &[("README.md", "")],
@@ -94,7 +95,7 @@ fn what_only_looks_like_a_test_command_is_none_and_what_is_missing_is_told() {
     nothing
       JavaScript: its test script is a placeholder that tests nothing (e.g. node --test)
     nothing
-      JavaScript: its test script waits for changes, and never ends (e.g. npm test -- --watch=false)
+      JavaScript: its test script waits for changes and never ends (e.g. npm test -- --watch=false)
     nothing
       JavaScript: package.json cannot be read as JSON (e.g. npm test)
     nothing
@@ -110,11 +111,11 @@ fn what_only_looks_like_a_test_command_is_none_and_what_is_missing_is_told() {
     nothing
       Ruby: there are no specs, no task named test in a Rakefile and no test/*_test.rb (e.g. rake test)
     nothing
-      C or C++: its CMakeLists.txt neither enables nor adds tests (e.g. cmake -S . -B build && cmake --build build && cd build && ctest --output-on-failure)
+      C or C++: CMakeLists.txt does not enable or add tests (e.g. cmake -S . -B build && cmake --build build && cd build && ctest --output-on-failure)
     nothing
       PHP: it has no test script, and there is no phpunit.xml (e.g. vendor/bin/phpunit tests)
     nothing
-      .NET: there are several solutions or projects at the root, and dotnet wants one (e.g. dotnet test A.csproj)
+      .NET: there are several solutions or projects at the root, and dotnet takes one (e.g. dotnet test A.csproj)
     nothing
       Go: go.work uses no module (e.g. go test ./MODULE/...)
     nothing
@@ -123,7 +124,7 @@ fn what_only_looks_like_a_test_command_is_none_and_what_is_missing_is_told() {
 }
 
 #[test]
-fn of_several_projects_one_counts_and_the_others_are_named() {
+fn one_of_several_projects_is_used_and_the_others_are_listed() {
     let ci =
         "on: push\njobs:\n  test:\n    runs-on: ubuntu-latest\n    steps:\n    - run: python -m pytest\n";
     insta::assert_snapshot!(table(&[
@@ -134,22 +135,22 @@ fn of_several_projects_one_counts_and_the_others_are_named() {
     ]), @r##"
     cargo test --no-fail-fast | Cargo.toml
       after cargo fetch --locked | Cargo.lock
-      not `python3 -m pytest -q`: Python is here, too (pyproject.toml)
-      not `make test`: make is here, too (Makefile)
-    python3 -m pytest -q | pyproject.toml; pytest because of its section in pyproject.toml; of several kinds of project the one that the CI workflow tests
-      after PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install pytest | pytest, which no file asks for
-      not `cargo test --no-fail-fast`: Rust is here, too (Cargo.toml)
-      not `python -m pytest` (the job test in .github/workflows/ci.yml, which is run on changes): a CI workflow is asked only where the repository's own files say nothing
+      not `python3 -m pytest -q`: Python is also here (pyproject.toml)
+      not `make test`: make is also here (Makefile)
+    python3 -m pytest -q | pyproject.toml; pytest because of its section in pyproject.toml; the CI workflow tests this one of several kinds of project
+      after PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install pytest | pytest, which no file requires
+      not `cargo test --no-fail-fast`: Rust is also here (Cargo.toml)
+      not `python -m pytest` (the job test in .github/workflows/ci.yml, which runs on changes): a CI workflow counts only if the repository's own files say nothing
     go test ./... | go.mod
       after go mod download | go.mod
     vendor/bin/phpunit | phpunit.xml
       after composer install --no-interaction --no-progress | composer.json
-      not `npm test`: JavaScript is here, too (package.json)
+      not `npm test`: JavaScript is also here (package.json)
     "##);
 }
 
 #[test]
-fn a_devcontainer_gives_image_and_set_up() {
+fn devcontainer_provides_image_and_setup() {
     let full = "// x\n{\"image\": \"registry.example/dev:1\", \"features\": {\"a\": {}}, \"initializeCommand\": \"rm -rf ~\",\n\
         \"onCreateCommand\": [\"echo\", \"a b\"], \"updateContentCommand\": {\"a\": \"make a\", \"b\": [\"make\", \"b\"]},\n\
         \"postCreateCommand\": \"make deps\", \"postStartCommand\": \"db\", }";
@@ -167,32 +168,32 @@ fn a_devcontainer_gives_image_and_set_up() {
       after make b | updateContentCommand in .devcontainer/devcontainer.json
       after make deps | postCreateCommand in .devcontainer/devcontainer.json
       in registry.example/dev:1 | image in .devcontainer/devcontainer.json
-      not features in .devcontainer/devcontainer.json: features are not installed; an image that has what they bring is better named
-      not initializeCommand in .devcontainer/devcontainer.json: it is meant for a person's own machine, and never run
-      not postStartCommand in .devcontainer/devcontainer.json: nothing is started beside the tests
-      not `go mod download`: the devcontainer says what set-up is
+      not features in .devcontainer/devcontainer.json: features are not installed; use an image that contains what they install
+      not initializeCommand in .devcontainer/devcontainer.json: it is for a developer's own machine, and is never run
+      not postStartCommand in .devcontainer/devcontainer.json: nothing runs besides the tests
+      not `go mod download`: the devcontainer defines the setup
     go test ./... | go.mod
       after go mod download | go.mod
-      not Dockerfile of .devcontainer.json: images are not built; it starts from `registry.example/b:2`, which might be named as `image:`
+      not Dockerfile of .devcontainer.json: images are not built; its base image `registry.example/b:2` may be set as `image:`
     go test ./... | go.mod
       after go mod download | go.mod
-      not ../Dockerfile of .devcontainer/devcontainer.json: images are not built; name one that has what it brings as `image:`
+      not ../Dockerfile of .devcontainer/devcontainer.json: images are not built; set `image:` to one that contains what it installs
     go test ./... | go.mod
       after go mod download | go.mod
-      not image "${localEnv:X}" in .devcontainer/py/devcontainer.json: it is no image reference
-      not `cd ${containerWorkspaceFolder}` (.devcontainer/py/devcontainer.json): it needs a variable of the devcontainer's
+      not image "${localEnv:X}" in .devcontainer/py/devcontainer.json: it is not an image reference
+      not `cd ${containerWorkspaceFolder}` (.devcontainer/py/devcontainer.json): it needs a variable of the devcontainer
     go test ./... | go.mod
       after go mod download | go.mod
       not .devcontainer.json: it cannot be read as JSON with comments
     go test ./... | go.mod
       after go mod download | go.mod
-      not ../../../etc/passwd of .devcontainer.json: images are not built; name one that has what it brings as `image:`
-      not dockerComposeFile in .devcontainer.json: several containers are not started; one image is
+      not ../../../etc/passwd of .devcontainer.json: images are not built; set `image:` to one that contains what it installs
+      not dockerComposeFile in .devcontainer.json: only one container is started
     "##);
 }
 
 #[test]
-fn a_ci_workflow_is_asked_last_and_only_for_what_can_be_run_elsewhere() {
+fn ci_workflow_is_used_last_and_only_if_it_can_run_elsewhere() {
     let job = |on: &str, job: &str| format!("on: {on}\njobs:\n  test:\n    runs-on: ubuntu-latest\n{job}");
     let steps = |text: &str| format!("    steps:\n{text}");
     let ci = ".github/workflows/ci.yml";
@@ -214,26 +215,26 @@ fn a_ci_workflow_is_asked_last_and_only_for_what_can_be_run_elsewhere() {
     ];
     let all: Vec<String> = cases.iter().map(|text| found(&[(ci, text)])).collect();
     insta::assert_snapshot!(all.join("\n"), @r##"
-    (export A=1; cd 'sub dir' && busted) | the job test in .github/workflows/ci.yml, which is run on changes
+    (export A=1; cd 'sub dir' && busted) | the job test in .github/workflows/ci.yml, which runs on changes
       after apt-get install -y lua | a step of the job test in .github/workflows/ci.yml
       after luarocks install busted | a step of the job test in .github/workflows/ci.yml
       in registry.example/ci:3 | the container of the job test in .github/workflows/ci.yml
-      note: .github/workflows/ci.yml has its toolchain from actions/setup-lua; the image, or the worker, must have it
-    ./run-tests.sh 3 | the job test in .github/workflows/ci.yml, which is run on changes
+      note: .github/workflows/ci.yml installs its toolchain with actions/setup-lua; the image or the host must have it
+    ./run-tests.sh 3 | the job test in .github/workflows/ci.yml, which runs on changes
     nothing
       not the job test of .github/workflows/ci.yml: its test step needs a secret
     nothing
-      not the job test of .github/workflows/ci.yml: its test step holds expressions that only GitHub can fill in
+      not the job test of .github/workflows/ci.yml: its test step has expressions that only GitHub can evaluate
     nothing
-      not the job test of .github/workflows/ci.yml: its test step is run under a condition
+      not the job test of .github/workflows/ci.yml: its test step runs only under a condition
     nothing
-      not the job test of .github/workflows/ci.yml: it needs services beside it (a database, for example)
+      not the job test of .github/workflows/ci.yml: it needs services (for example a database)
     nothing
-      not .github/workflows/ci.yml: it is not run on pushes and pull requests
+      not .github/workflows/ci.yml: it does not run on pushes and pull requests
     nothing
-      not .github/workflows/ci.yml: it is not run on pushes and pull requests
+      not .github/workflows/ci.yml: it does not run on pushes and pull requests
     nothing
-      not the job test of .github/workflows/ci.yml: none of its steps is known to test
+      not the job test of .github/workflows/ci.yml: none of its steps is a known test command
     nothing
       not the job a of .github/workflows/ci.yml: it calls another workflow, which is not followed
     nothing
@@ -242,35 +243,35 @@ fn a_ci_workflow_is_asked_last_and_only_for_what_can_be_run_elsewhere() {
       not .github/workflows/ci.yml: it cannot be read as a workflow
     set -e
     cd x
-    make test | the job unit-tests in .github/workflows/ci.yml, which is run on changes
+    make test | the job unit-tests in .github/workflows/ci.yml, which runs on changes
     nothing
       not .github/workflows/ci.yml: it cannot be read as a workflow
     "##);
 }
 
 #[test]
-fn what_might_be_meant_is_proposed_and_never_used() {
+fn suggestion_is_shown_but_not_used() {
     insta::assert_snapshot!(table(&[
         &[("scripts/run_tests.sh", ""), ("back end/go.mod", ""), ("web/package.json", "")],
         &[("test", ""), ("docs/test.sh", ""), ("a/b/Cargo.toml", "")],
     ]), @r"
     nothing
-      A script: nothing says that it is the one that tests (e.g. ./scripts/run_tests.sh)
-      Go: it lies in a directory of its own, and only the root is tested without being told (e.g. cd 'back end' && go test ./...)
-      JavaScript: it lies in a directory of its own, and only the root is tested without being told (e.g. cd web && npm test)
+      A script: nothing says that it runs the tests (e.g. ./scripts/run_tests.sh)
+      Go: it is in a subdirectory, and only the root is detected (e.g. cd 'back end' && go test ./...)
+      JavaScript: it is in a subdirectory, and only the root is detected (e.g. cd web && npm test)
     nothing
     ");
 }
 
 #[test]
-fn where_nothing_fits_the_words_say_what_to_write() {
+fn nothing_detected_is_explained_with_what_to_write() {
     let words = |files: &[(&str, &str)]| detect(&listing(files)).unwrap_err().to_string();
     insta::assert_snapshot!(words(&[]), @r##"
-    there is no telling how to run this repository's tests.
+    no test command was detected for this repository.
 
-    Looked for, at the root of the repository: Cargo.toml, go.mod, pom.xml and Gradle files, .NET solutions, mix.exs, composer.json, Gemfile and spec/, Python's pyproject.toml, tox.ini and test files, package.json with a test script, Perl's t/, CMake, Meson and autotools, a Makefile or justfile with a target test or check; and for a job that tests in .github/workflows.
+    Detection looks at the root of the repository for Cargo.toml, go.mod, pom.xml and Gradle files, .NET solutions, mix.exs, composer.json, Gemfile and spec/, Python's pyproject.toml, tox.ini and test files, package.json with a test script, Perl's t/, CMake, Meson and autotools, a Makefile or justfile with a target test or check; and for a job that tests in .github/workflows.
 
-    Write the command whose exit code tells into .github/agent-fix.yml on the default branch, and what it needs installed, for example:
+    Write the test command into .github/agent-fix.yml on the default branch, and what it needs installed, for example:
 
     test: ./run-tests.sh
     "##);
@@ -279,14 +280,14 @@ fn where_nothing_fits_the_words_say_what_to_write() {
         ("package-lock.json", "{}"),
         (".github/workflows/ci.yml", "on: push\njobs: {t: {runs-on: ubuntu-latest, steps: [{run: npm test, env: {A: '${{ secrets.A }}'}}]}}\n"),
     ]), @r##"
-    there is no telling how to run this repository's tests.
+    no test command was detected for this repository.
 
     JavaScript is here (package.json), but its test script is a placeholder that tests nothing.
 
-    Looked for, at the root of the repository: Cargo.toml, go.mod, pom.xml and Gradle files, .NET solutions, mix.exs, composer.json, Gemfile and spec/, Python's pyproject.toml, tox.ini and test files, package.json with a test script, Perl's t/, CMake, Meson and autotools, a Makefile or justfile with a target test or check; and for a job that tests in .github/workflows.
-    Passed over: the job t of .github/workflows/ci.yml, as its test step needs a secret.
+    Detection looks at the root of the repository for Cargo.toml, go.mod, pom.xml and Gradle files, .NET solutions, mix.exs, composer.json, Gemfile and spec/, Python's pyproject.toml, tox.ini and test files, package.json with a test script, Perl's t/, CMake, Meson and autotools, a Makefile or justfile with a target test or check; and for a job that tests in .github/workflows.
+    Not used: the job t of .github/workflows/ci.yml, because its test step needs a secret.
 
-    Write the command whose exit code tells into .github/agent-fix.yml on the default branch, and what it needs installed, for example:
+    Write the test command into .github/agent-fix.yml on the default branch, and what it needs installed, for example:
 
     test: node --test
     setup:
@@ -295,7 +296,7 @@ fn where_nothing_fits_the_words_say_what_to_write() {
 }
 
 #[test]
-fn everything_is_explained_in_words() {
+fn explanation_contains_everything_that_was_detected() {
     let files: &[(&str, &str)] = &[
         ("package.json", r#"{"scripts": {"test": "jest"}, "devDependencies": {"jest": "1"}}"#),
         ("package-lock.json", "{}"),
@@ -322,31 +323,31 @@ fn everything_is_explained_in_words() {
         from the test script in package.json
 
     Image
-      none is named: what the operator configures is used
+      none named; the operator's image is used
 
-    Set-up (run once, with network to allowed hosts only)
+    Setup (runs once, with network to allowed hosts only)
       npm ci
         from package-lock.json
 
-    Passed over
-      - `make test`: make is here, too (Makefile)
+    Not used
+      - `make test`: make is also here (Makefile)
 
-    Hosts that set-up needs
+    Hosts that setup needs
       - registry.example.org, named by package-lock.json
 
-    For the operator to accept, in mendwright.toml
+    For the operator to allow, in mendwright.toml
 
       [sandbox]
       allowed_hosts = ["registry.example.org"]
 
-    Hosts that the repository wants reached while the agent works and the tests run
+    Hosts that the repository asks for while the agent works and the tests run
       - api.example.org
 
-    Commands that the agent may run, if the operator lets it
+    Commands that the agent may run, if the operator allows it
       - `make lint`
       - `cargo check **`
 
-    The same, written down as .github/agent-fix.yml
+    The same as a .github/agent-fix.yml
 
       test: npm test
       setup:
@@ -411,7 +412,7 @@ const NAMES: &[&str] = &[
 
 proptest::proptest! {
     #[test]
-    fn no_content_makes_detection_panic_or_propose_a_file_that_cannot_be_read(
+    fn any_content_is_detected_without_panic_and_generates_a_readable_file(
         contents in proptest::collection::vec((0..NAMES.len(), "([a-z]{1,8}|[:=\\[\\]{}\"'#\\-\\\\$ \n\t*&.]|test|on: push|jobs:|run: |é){0,40}"), 0..5)
     ) {
         let files: Vec<(&str, &str)> = contents.iter().map(|(name, text)| (NAMES[*name], text.as_str())).collect();
@@ -419,9 +420,9 @@ proptest::proptest! {
     }
 
     #[test]
-    fn any_command_survives_being_written_into_the_file(command in "[ -~é]{0,40}[!-~]") {
-        let environment = Environment {
-            image: None, setup: vec![Found::new(command.trim(), "x")], test: Found::new(command.trim(), "x"), passed_over: vec![], notes: vec![],
+    fn any_command_can_be_written_to_the_repository_file_and_read_back(command in "[ -~é]{0,40}[!-~]") {
+        let environment = DetectedEnvironment {
+            image: None, setup: vec![Detected::new(command.trim(), "x")], test: Detected::new(command.trim(), "x"), passed_over: vec![], notes: vec![],
         };
         let file = RepositoryFile::parse(&repository_file_for(&environment)).unwrap();
         proptest::prop_assert_eq!(file.test_command.as_deref(), Some(command.trim()));

@@ -1,10 +1,10 @@
-//! What the commands of a CI step are for: to install, to test, or something else.
+//! The purpose of each command of a CI step: to install, to test, or something else.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// What a command is for.
+/// The purpose of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Install,
@@ -12,7 +12,7 @@ pub(super) enum Purpose {
     Other,
 }
 
-/// Where a command begins: at the start, after what joins commands, and after what only wraps one.
+/// The start of a command: at the beginning, after an operator of the shell, and after a program that runs another.
 const HEAD: &str =
     r"(?:^|[;&|(]\s*|\b(?:sudo|time|xvfb-run|env)\s+(?:-\S+\s+)*(?:\w+=\S*\s+)*)(?:\w+=\S*\s+)*";
 
@@ -58,7 +58,7 @@ fn pattern(alternatives: &str) -> Regex {
     Regex::new(&format!("(?x){HEAD}{alternatives}")).expect("a pattern of this file, which a test compiles")
 }
 
-/// What one command line is for.
+/// The purpose of one command line.
 pub(super) fn purpose(line: &str) -> Purpose {
     if TESTS.is_match(line) {
         Purpose::Test
@@ -69,17 +69,17 @@ pub(super) fn purpose(line: &str) -> Purpose {
     }
 }
 
-/// A script taken apart: commands that install, then one that tests.
+/// The parts of a script: commands that install, and one that tests.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Script {
     pub(super) installs: Vec<String>,
     pub(super) test: Option<String>,
 }
 
-/// Takes a `run:` script apart. Where its lines cannot stand alone (loops, variables, directories),
-/// it stays in one piece, for whatever its most telling line is for.
-pub(super) fn take_apart(script: &str) -> Script {
-    // Sandboxes have no sudo, and need none for what they allow.
+/// Splits a `run:` script. If its lines depend on each other (loops, variables, directories), it stays in one
+/// piece, with the purpose of its most important line.
+pub(super) fn split_script(script: &str) -> Script {
+    // Sandboxes have no sudo, and do not need it.
     let joined = without_sudo(&script.replace("\\\n", " "));
     let lines: Vec<String> = joined
         .lines()
@@ -105,7 +105,7 @@ pub(super) fn take_apart(script: &str) -> Script {
         taken.test = (!tests.is_empty()).then(|| tests.join(" && "));
         return taken;
     }
-    // As the runner does: the first line that fails ends it.
+    // As GitHub's runner does: the first failing line ends the script.
     let whole = || format!("set -e\n{}", without_sudo(script.trim()));
     if purposes.contains(&Purpose::Test) {
         taken.test = Some(whole());
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_commands_purpose_is_known_by_its_words() {
+    fn purpose_of_a_command_follows_from_its_words() {
         let tests = [
             "cargo test --all",
             "cargo +nightly nextest run",
@@ -205,21 +205,21 @@ mod tests {
     }
 
     #[test]
-    fn a_script_is_taken_apart_where_its_lines_stand_alone() {
-        let script = take_apart(
+    fn script_is_split_if_its_lines_are_independent() {
+        let script = split_script(
             "# first\npip install \\\n  -e .\nsudo -E apt-get update && sudo apt-get install x\npytest -q\n",
         );
         assert_eq!(script.installs, ["pip install -e .", "apt-get update && apt-get install x"]);
         assert_eq!(script.test.as_deref(), Some("pytest -q"));
-        let whole = take_apart("cd sub\npytest\n");
+        let whole = split_script("cd sub\npytest\n");
         assert_eq!(whole, Script { installs: vec![], test: Some("set -e\ncd sub\npytest".into()) });
-        assert_eq!(take_apart("echo hello\n"), Script::default());
+        assert_eq!(split_script("echo hello\n"), Script::default());
     }
 
     proptest::proptest! {
         #[test]
-        fn any_script_is_taken_apart_without_panic(text in "(.{0,20}\n){0,6}") {
-            let _ = take_apart(&text);
+        fn any_script_is_split_without_panic(text in "(.{0,20}\n){0,6}") {
+            let _ = split_script(&text);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Expressions in workflows: `${{ matrix.NAME }}` is filled in with one row of the matrix, the one
-//! that runs on Ubuntu; no other expression is understood.
+//! Expressions in workflows: `${{ matrix.NAME }}` is replaced from one row of the matrix, the one that runs on
+//! Ubuntu. No other expression is supported.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ impl Matrix {
                 row.insert(name.clone(), value.clone());
             }
         }
-        // Rows that `include` adds stand for themselves where there are no others.
+        // Rows of `include` count only if there are no others.
         let added = matrix.get("include").and_then(Value::as_array).filter(|_| row.is_empty());
         let rows: Vec<BTreeMap<String, String>> = added
             .into_iter()
@@ -44,7 +44,7 @@ impl Matrix {
         Self(row)
     }
 
-    /// `text` with matrix values in place; `None` where it holds another expression.
+    /// `text` with matrix values in place; `None` if it has another expression.
     pub(super) fn resolve(&self, text: &str) -> Option<String> {
         let mut resolved = String::with_capacity(text.len());
         let mut rest = text;
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_row_is_chosen_and_only_its_values_are_filled_in() {
+    fn values_of_one_matrix_row_are_replaced_and_nothing_else() {
         let strategy =
             json!({"matrix": {"os": ["macos-14", "ubuntu-24.04"], "py": [3.12, 3.9], "x": [{"a": 1}]}});
         let matrix = Matrix::of(Some(&strategy));

@@ -1,31 +1,31 @@
-//! GitHub Actions workflows: the job that runs the tests on a push or pull request. Takes `run:`
-//! steps that install or test, on Ubuntu; leaves alone what needs a secret, a service, another
-//! workflow, or an expression beyond simple matrix values.
+//! GitHub Actions workflows: the job that runs the tests on a push or pull request. Uses `run:` steps that
+//! install or test, on Ubuntu. Does not use what needs a secret, a service, another workflow, or an expression
+//! other than simple matrix values.
 
 use serde_json::{Map, Value};
 
-use self::commands::take_apart;
-use super::python::quoted;
-use super::{Found, PassedOver, RootListing, is_image_reference};
-use crate::detect::yaml_options;
+use self::commands::split_script;
+use super::shell::quoted;
+use super::{Detected, RootListing, SkippedSource};
+use crate::config::{is_image_reference, yaml_options};
 
 mod commands;
 mod expressions;
 
 use expressions::Matrix;
 
-/// Workflows looked at.
+/// The most workflows that are read.
 const WORKFLOWS_MAX: usize = 20;
 const JOBS_MAX: usize = 50;
 const STEPS_MAX: usize = 50;
-/// Variables of one scope.
+/// The most variables of one scope.
 const VARIABLES_MAX: usize = 10;
 
 /// What the workflows say.
 #[derive(Debug, Default)]
 pub(super) struct Ci {
     pub(super) job: Option<CiJob>,
-    pub(super) passed_over: Vec<PassedOver>,
+    pub(super) passed_over: Vec<SkippedSource>,
     /// The test commands of all jobs that could be read.
     tested: Vec<String>,
 }
@@ -33,16 +33,16 @@ pub(super) struct Ci {
 /// A job that runs the tests.
 #[derive(Debug, Clone)]
 pub(super) struct CiJob {
-    pub(super) test: Found<String>,
-    pub(super) setup: Vec<Found<String>>,
-    pub(super) image: Option<Found<String>>,
+    pub(super) test: Detected<String>,
+    pub(super) setup: Vec<Detected<String>>,
+    pub(super) image: Option<Detected<String>>,
     pub(super) notes: Vec<String>,
-    /// How surely it is the main one.
+    /// How likely it is the main job.
     weight: u32,
 }
 
 impl Ci {
-    /// Whether a test command of some job holds one of `runners`.
+    /// Whether a job's test command contains one of `runners`.
     pub(super) fn runs_one_of(&self, runners: &[&str]) -> bool {
         self.tested.iter().any(|command| runners.iter().any(|runner| command.contains(runner)))
     }
@@ -57,11 +57,13 @@ pub(super) fn detect(root: &RootListing) -> Ci {
         let Some(text) = root.text(file) else { continue };
         match serde_saphyr::from_str_with_options::<Value>(text, yaml_options()) {
             Ok(Value::Object(workflow)) => ci.read(file, &workflow, &mut jobs),
-            Ok(_) | Err(_) => ci.passed_over.push(PassedOver::new(file, "it cannot be read as a workflow")),
+            Ok(_) | Err(_) => {
+                ci.passed_over.push(SkippedSource::new(file, "it cannot be read as a workflow"))
+            }
         }
     }
     ci.tested = jobs.iter().map(|job| job.test.value.clone()).collect();
-    // The first of the weightiest.
+    // The first of those with the largest weight.
     ci.job = jobs.into_iter().reduce(|best, job| if job.weight > best.weight { job } else { best });
     ci
 }
@@ -69,22 +71,24 @@ pub(super) fn detect(root: &RootListing) -> Ci {
 impl Ci {
     fn read(&mut self, file: &str, workflow: &Map<String, Value>, found: &mut Vec<CiJob>) {
         if !runs_on_changes(workflow.get("on")) {
-            self.passed_over.push(PassedOver::new(file, "it is not run on pushes and pull requests"));
+            self.passed_over.push(SkippedSource::new(file, "it does not run on pushes and pull requests"));
             return;
         }
         let Some(jobs) = workflow.get("jobs").and_then(Value::as_object) else { return };
         for (name, job) in jobs.iter().take(JOBS_MAX) {
             let Some(job) = job.as_object() else { continue };
-            match Reader::of(file, name, workflow, job).and_then(|reader| reader.read()) {
+            match JobReader::of(file, name, workflow, job).and_then(|reader| reader.read()) {
                 Ok(Some(job)) => found.push(job),
                 Ok(None) => {}
-                Err(why) => self.passed_over.push(PassedOver::new(format!("the job {name} of {file}"), why)),
+                Err(why) => {
+                    self.passed_over.push(SkippedSource::new(format!("the job {name} of {file}"), why))
+                }
             }
         }
     }
 }
 
-/// Whether `on:` holds `push` or `pull_request`.
+/// Whether `on:` contains `push` or `pull_request`.
 fn runs_on_changes(on: Option<&Value>) -> bool {
     let is_change = |name: &str| matches!(name, "push" | "pull_request" | "merge_group");
     match on {
@@ -100,7 +104,7 @@ fn runs_on_changes(on: Option<&Value>) -> bool {
 }
 
 /// One job while it is read.
-struct Reader<'w> {
+struct JobReader<'w> {
     file: &'w str,
     name: &'w str,
     job: &'w Map<String, Value>,
@@ -110,9 +114,9 @@ struct Reader<'w> {
     directory: Option<String>,
 }
 
-impl<'w> Reader<'w> {
+impl<'w> JobReader<'w> {
     /// # Errors
-    /// Why this job cannot be used, in words.
+    /// The reason why this job cannot be used.
     fn of(
         file: &'w str,
         name: &'w str,
@@ -147,11 +151,11 @@ impl<'w> Reader<'w> {
         Ok(Self { file, name, job, matrix, variables, directory })
     }
 
-    /// `Ok(None)`: it does not test.
+    /// `Ok(None)`: the job does not run tests.
     fn read(&self) -> Result<Option<CiJob>, &'static str> {
         let mut setup = Vec::new();
         let mut tests: Vec<String> = Vec::new();
-        let mut left_out = None;
+        let mut unusable_reason = None;
         let mut notes = Vec::new();
         let steps = self.job.get("steps").and_then(Value::as_array);
         for step in steps.into_iter().flatten().take(STEPS_MAX) {
@@ -159,25 +163,25 @@ impl<'w> Reader<'w> {
                 let name = action.split('@').next().unwrap_or(action);
                 if name.rsplit('/').next().is_some_and(|name| name.starts_with("setup-")) {
                     notes.push(format!(
-                        "{} has its toolchain from {name}; the image, or the worker, must have it",
+                        "{} installs its toolchain with {name}; the image or the host must have it",
                         self.file
                     ));
                 }
                 continue;
             }
             let Some(script) = step.get("run").and_then(Value::as_str) else { continue };
-            let taken = take_apart(script);
+            let taken = split_script(script);
             if taken.installs.is_empty() && taken.test.is_none() {
                 continue;
             }
             match self.usable(step, script) {
                 Err(why) => {
                     if taken.test.is_some() {
-                        left_out = Some(why);
+                        unusable_reason = Some(why);
                     }
                 }
                 Ok(resolved) => {
-                    let taken = take_apart(&resolved);
+                    let taken = split_script(&resolved);
                     notes.extend(self.unknown_variables(step));
                     let after_tests = !tests.is_empty();
                     let source = format!("a step of the job {} in {}", self.name, self.file);
@@ -186,7 +190,7 @@ impl<'w> Reader<'w> {
                             taken
                                 .installs
                                 .iter()
-                                .map(|command| Found::new(self.placed(step, command), &*source)),
+                                .map(|command| Detected::new(self.placed(step, command), &*source)),
                         );
                     }
                     tests.extend(taken.test.map(|command| self.placed(step, &command)));
@@ -194,18 +198,19 @@ impl<'w> Reader<'w> {
             }
         }
         if tests.is_empty() {
-            let is_named_so = self.name.to_lowercase().contains("test");
-            let left_out = left_out.or(is_named_so.then_some("none of its steps is known to test"));
-            return left_out.map_or(Ok(None), Err);
+            let is_named_test = self.name.to_lowercase().contains("test");
+            let unusable_reason =
+                unusable_reason.or(is_named_test.then_some("none of its steps is a known test command"));
+            return unusable_reason.map_or(Ok(None), Err);
         }
         if self.job.get("services").and_then(Value::as_object).is_some_and(|services| !services.is_empty()) {
-            return Err("it needs services beside it (a database, for example)");
+            return Err("it needs services (for example a database)");
         }
-        let source = format!("the job {} in {}, which is run on changes", self.name, self.file);
+        let source = format!("the job {} in {}, which runs on changes", self.name, self.file);
         let multi_line = tests.len() > 1 && tests.iter().any(|test| test.contains('\n'));
         let test = if multi_line { tests.swap_remove(0) } else { tests.join(" && ") };
         Ok(Some(CiJob {
-            test: Found::new(test, source),
+            test: Detected::new(test, source),
             setup,
             image: self.image(),
             notes,
@@ -216,7 +221,7 @@ impl<'w> Reader<'w> {
     /// The step's script with matrix values in place.
     ///
     /// # Errors
-    /// Why it cannot be used, in words.
+    /// The reason why it cannot be used.
     fn usable(&self, step: &Value, script: &str) -> Result<String, &'static str> {
         if step.to_string().contains("secrets.") {
             return Err("its test step needs a secret");
@@ -225,27 +230,27 @@ impl<'w> Reader<'w> {
             return Err("its test step may fail");
         }
         if step.get("if").is_some() {
-            return Err("its test step is run under a condition");
+            return Err("its test step runs only under a condition");
         }
         let shell = step.get("shell").and_then(Value::as_str).unwrap_or("bash");
         if !["bash", "sh"].contains(&shell.split_whitespace().next().unwrap_or(shell)) {
             return Err("its test step is for another shell");
         }
-        self.matrix.resolve(script).ok_or("its test step holds expressions that only GitHub can fill in")
+        self.matrix.resolve(script).ok_or("its test step has expressions that only GitHub can evaluate")
     }
 
-    /// Variables of the step that only GitHub can fill in, in words.
+    /// Notes about variables of the step that only GitHub can evaluate.
     fn unknown_variables(&self, step: &Value) -> Vec<String> {
         let variables = step.get("env").and_then(Value::as_object).into_iter().flatten();
         let is_unknown =
             |value: &Value| value.as_str().is_some_and(|text| self.matrix.resolve(text).is_none());
         let unknown = variables.filter(|(_, value)| is_unknown(value)).take(VARIABLES_MAX);
         unknown
-            .map(|(name, _)| format!("{} sets {name} from an expression; here it is not set", self.file))
+            .map(|(name, _)| format!("{} sets {name} from an expression; it is not set here", self.file))
             .collect()
     }
 
-    /// The command with the step's directory and variables before it.
+    /// The command, in the step's directory and with its variables.
     fn placed(&self, step: &Value, command: &str) -> String {
         let mut variables = self.variables.clone();
         variables.extend(plain_variables(step.get("env"), &self.matrix));
@@ -270,11 +275,11 @@ impl<'w> Reader<'w> {
         format!("({before}{command})")
     }
 
-    fn image(&self) -> Option<Found<String>> {
+    fn image(&self) -> Option<Detected<String>> {
         let container = self.job.get("container")?;
         let image = container.as_str().or_else(|| container.get("image")?.as_str())?;
         let image = self.matrix.resolve(image).filter(|image| is_image_reference(image))?;
-        Some(Found::new(image, format!("the container of the job {} in {}", self.name, self.file)))
+        Some(Detected::new(image, format!("the container of the job {} in {}", self.name, self.file)))
     }
 
     fn weight(&self) -> u32 {
@@ -307,7 +312,7 @@ impl<'w> Reader<'w> {
     }
 }
 
-/// Variables with plain values. Those that colour output or belong to the runner are left out.
+/// Variables with plain values, without those that colour output or belong to the runner.
 fn plain_variables(scope: Option<&Value>, matrix: &Matrix) -> Vec<(String, String)> {
     let is_name = |name: &str| {
         let mut bytes = name.bytes();

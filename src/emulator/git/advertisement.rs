@@ -1,10 +1,10 @@
-//! `info/refs`: what a client is told before it asks.
+//! `info/refs`: the references and capabilities that a client receives before its request.
 
-use super::GitHttpError;
+use super::error::GitError;
 use super::packet::{push_flush, push_line};
 use super::repository::BareRepository;
 
-/// What a client may ask a repository for.
+/// A service that a client may request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
     /// Clone and fetch.
@@ -14,7 +14,7 @@ pub enum Service {
 }
 
 impl Service {
-    /// The service by the name it has in addresses.
+    /// The service by its name in addresses.
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "git-upload-pack" => Some(Self::UploadPack),
@@ -23,7 +23,7 @@ impl Service {
         }
     }
 
-    /// The name it has in addresses and media types.
+    /// Its name in addresses and media types.
     pub fn name(self) -> &'static str {
         match self {
             Self::UploadPack => "git-upload-pack",
@@ -42,8 +42,8 @@ impl Service {
     }
 }
 
-/// The whole body of the answer to `info/refs?service=…`.
-pub fn advertise(repository: &BareRepository, service: Service) -> Result<Vec<u8>, GitHttpError> {
+/// The body of the response to `info/refs?service=…`.
+pub fn advertise(repository: &BareRepository, service: Service) -> Result<Vec<u8>, GitError> {
     let git = repository.open()?;
     let mut lines: Vec<(git2::Oid, String)> = Vec::new();
     let mut symbolic_head = String::new();

@@ -1,14 +1,14 @@
-//! Facts about commits, as plain data.
+//! Commits as plain data.
 
 use git2::{Oid, Repository};
 
-use super::GitHttpError;
+use super::error::GitError;
 use super::repository::BareRepository;
 
-/// The most commits a listing goes back: GitHub stops at 250 as well.
+/// How many commits a list has at most: GitHub stops at 250 as well.
 const COMMITS_LISTED_MAX: usize = 250;
 
-/// Who wrote or committed, and when.
+/// The author or committer of a commit, and the time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
     /// Name.
@@ -28,23 +28,23 @@ pub struct CommitFacts {
     pub tree: String,
     /// Its parents' ids.
     pub parents: Vec<String>,
-    /// Its message, whole.
+    /// Its whole message.
     pub message: String,
-    /// Who wrote it.
+    /// The author.
     pub author: Person,
-    /// Who committed it.
+    /// The committer.
     pub committer: Person,
 }
 
 impl BareRepository {
     /// One commit by its full id.
-    pub fn commit(&self, sha: &str) -> Result<CommitFacts, GitHttpError> {
+    pub fn commit(&self, sha: &str) -> Result<CommitFacts, GitError> {
         let git = self.open()?;
         Ok(commit_facts(&git, Oid::from_str(sha)?)?)
     }
 
-    /// The commits that are below `head` and not below `base`, oldest first, at most 250.
-    pub fn commits_between(&self, base: Option<&str>, head: &str) -> Result<Vec<CommitFacts>, GitHttpError> {
+    /// The commits that `head` has and `base` has not, oldest first, at most 250.
+    pub fn commits_between(&self, base: Option<&str>, head: &str) -> Result<Vec<CommitFacts>, GitError> {
         let git = self.open()?;
         let mut walk = git.revwalk()?;
         walk.set_sorting(git2::Sort::TOPOLOGICAL | git2::Sort::TIME)?;

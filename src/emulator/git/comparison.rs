@@ -1,19 +1,19 @@
-//! What two commits have in common, and what differs, as plain data.
+//! The common history and the differences of two commits, as plain data.
 
 use git2::{Delta, Diff, DiffFindOptions, Oid, Patch, Repository};
 
-use super::GitHttpError;
+use super::error::GitError;
 use super::repository::BareRepository;
 
-/// The most bytes of a patch that are shown: GitHub leaves larger ones out.
+/// The largest patch that is shown: GitHub leaves larger ones out.
 const PATCH_BYTES_MAX: usize = 1 << 20;
-/// The most files of a difference that are listed: GitHub's bound.
+/// How many files of a difference are listed: GitHub's limit.
 const FILES_LISTED_MAX: usize = 3_000;
 
-/// How one commit stands to another.
+/// How one commit relates to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comparison {
-    /// The youngest commit below both; `None`: unrelated histories.
+    /// The newest common ancestor; `None` means that the histories are unrelated.
     pub merge_base: Option<String>,
     /// Commits of the head that the base lacks.
     pub ahead: usize,
@@ -26,9 +26,9 @@ pub struct Comparison {
 /// One file of a difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileChange {
-    /// Its path, after the change (before, where it was removed).
+    /// Its path after the change; if it was removed, the path before.
     pub path: String,
-    /// Its path before, where it was renamed.
+    /// Its former path, if it was renamed.
     pub previous_path: Option<String>,
     /// The blob's id.
     pub sha: String,
@@ -38,7 +38,7 @@ pub struct FileChange {
     pub additions: usize,
     /// Lines removed.
     pub deletions: usize,
-    /// The hunks, where the file is text and the patch not too large.
+    /// The hunks, if the file is text and the patch is not too large.
     pub patch: Option<String>,
 }
 
@@ -47,11 +47,11 @@ pub struct FileChange {
 pub enum FileStatus {
     /// New.
     Added,
-    /// Gone.
+    /// Deleted.
     Removed,
-    /// Other bytes or mode.
+    /// Changed content or mode.
     Modified,
-    /// Under another path.
+    /// Moved to another path.
     Renamed,
 }
 
@@ -69,7 +69,7 @@ impl FileStatus {
 
 impl BareRepository {
     /// Compares two commits, as `base...head` does.
-    pub fn compare(&self, base: &str, head: &str) -> Result<Comparison, GitHttpError> {
+    pub fn compare(&self, base: &str, head: &str) -> Result<Comparison, GitError> {
         let git = self.open()?;
         let (base, head) = (Oid::from_str(base)?, Oid::from_str(head)?);
         let merge_base = git.merge_base(base, head).ok();
@@ -78,8 +78,8 @@ impl BareRepository {
         Ok(Comparison { merge_base: merge_base.map(|oid| oid.to_string()), ahead, behind, files })
     }
 
-    /// What a commit changed against its first parent.
-    pub fn changes_of(&self, sha: &str) -> Result<Vec<FileChange>, GitHttpError> {
+    /// The changes of a commit relative to its first parent.
+    pub fn changes_of(&self, sha: &str) -> Result<Vec<FileChange>, GitError> {
         let git = self.open()?;
         let commit = git.find_commit(Oid::from_str(sha)?)?;
         Ok(file_changes(&git, commit.parent_id(0).ok(), commit.id())?)

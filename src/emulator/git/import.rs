@@ -5,28 +5,27 @@ use std::path::Path;
 
 use git2::{FileMode, Oid, Repository, Signature, Time};
 
-use super::GitHttpError;
+use super::error::GitError;
 use super::repository::BareRepository;
 
-/// The most files a plain directory may hold, and the most bytes of one: a mistyped `--repo /`
-/// must end, with a reason.
+/// Limits of a plain directory, so that a mistyped `--repo /` ends with a reason.
 const FILES_MAX: usize = 200_000;
 const FILE_BYTES_MAX: u64 = 100 << 20;
-/// Directories nest at most this deep.
+/// How deep directories may nest.
 const DEPTH_MAX: usize = 64;
 
 type Files = BTreeMap<String, (FileMode, Vec<u8>)>;
 
 impl BareRepository {
-    /// One commit on `branch` with these files, by a maintainer, at `at_seconds` since 1970.
-    /// Files that begin with `#!` are executable. Returns the commit.
+    /// Makes one commit on `branch` with these files, by a maintainer, at `at_seconds` since 1970.
+    /// Files that begin with `#!` become executable. Returns the commit.
     pub fn commit_files(
         &self,
         branch: &str,
         files: &[(String, Vec<u8>)],
         message: &str,
         at_seconds: i64,
-    ) -> Result<String, GitHttpError> {
+    ) -> Result<String, GitError> {
         let files = files.iter().map(|(path, bytes)| {
             let mode = if bytes.starts_with(b"#!") { FileMode::BlobExecutable } else { FileMode::Blob };
             (path.clone(), (mode, bytes.clone()))
@@ -36,7 +35,7 @@ impl BareRepository {
 
     /// Imports a repository with all its branches and tags, or a plain directory as one commit on
     /// `main`. Returns the default branch.
-    pub fn import(&self, source: &Path, at_seconds: i64) -> Result<String, GitHttpError> {
+    pub fn import(&self, source: &Path, at_seconds: i64) -> Result<String, GitError> {
         match Repository::open(source) {
             Ok(git) => self.import_repository(&git),
             Err(_) => {
@@ -48,7 +47,7 @@ impl BareRepository {
         }
     }
 
-    fn import_repository(&self, source: &Repository) -> Result<String, GitHttpError> {
+    fn import_repository(&self, source: &Repository) -> Result<String, GitError> {
         let head = source.head()?;
         let tip = head.peel_to_commit()?.id();
         let branch = match head.is_branch() {
@@ -73,7 +72,7 @@ impl BareRepository {
         files: &Files,
         message: &str,
         at_seconds: i64,
-    ) -> Result<String, GitHttpError> {
+    ) -> Result<String, GitError> {
         let git = self.open()?;
         let mut entries = Vec::new();
         for (path, (mode, bytes)) in files {
@@ -81,15 +80,15 @@ impl BareRepository {
         }
         let tree = git.find_tree(write_tree(&git, &entries)?)?;
         let email = "octo-maintainer@users.noreply.github.com";
-        let who = Signature::new("octo-maintainer", email, &Time::new(at_seconds, 0))?;
+        let author = Signature::new("octo-maintainer", email, &Time::new(at_seconds, 0))?;
         let name = format!("refs/heads/{branch}");
         let parent = git.find_reference(&name).ok().and_then(|found| found.peel_to_commit().ok());
         let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
-        Ok(git.commit(Some(&name), &who, &who, message, &tree, &parents)?.to_string())
+        Ok(git.commit(Some(&name), &author, &author, message, &tree, &parents)?.to_string())
     }
 }
 
-/// Writes a tree from paths that are sorted.
+/// Writes a tree from sorted paths.
 fn write_tree(git: &Repository, entries: &[(&str, FileMode, Oid)]) -> Result<Oid, git2::Error> {
     let mut builder = git.treebuilder(None)?;
     let mut at = 0;
@@ -112,13 +111,8 @@ fn write_tree(git: &Repository, entries: &[(&str, FileMode, Oid)]) -> Result<Oid
     builder.write()
 }
 
-fn read_directory(
-    directory: &Path,
-    prefix: &str,
-    depth: usize,
-    files: &mut Files,
-) -> Result<(), GitHttpError> {
-    let failed = |path: &Path, source| GitHttpError::File { path: path.display().to_string(), source };
+fn read_directory(directory: &Path, prefix: &str, depth: usize, files: &mut Files) -> Result<(), GitError> {
+    let failed = |path: &Path, source| GitError::File { path: path.display().to_string(), source };
     let too_large = |what: &str| std::io::Error::other(what.to_owned());
     if depth > DEPTH_MAX {
         return Err(failed(directory, too_large("directories nest too deep to import")));

@@ -1,12 +1,12 @@
-//! Merges one commit into a branch, as the button on a pull request does.
+//! Merges a commit into a branch, as the merge button of a pull request does.
 
 use git2::{Oid, Signature, Time};
 
-use super::GitHttpError;
+use super::error::GitError;
 use super::repository::BareRepository;
 
 impl BareRepository {
-    /// Makes a merge commit on `branch`. `None`: there are conflicts, and nothing was changed.
+    /// Makes a merge commit on `branch`. `None` means that there are conflicts; then nothing is changed.
     pub fn merge(
         &self,
         branch: &str,
@@ -14,7 +14,7 @@ impl BareRepository {
         message: &str,
         by: &str,
         at_seconds: i64,
-    ) -> Result<Option<String>, GitHttpError> {
+    ) -> Result<Option<String>, GitError> {
         let git = self.open()?;
         let name = format!("refs/heads/{branch}");
         let ours = git.find_reference(&name)?.peel_to_commit()?;
@@ -25,8 +25,8 @@ impl BareRepository {
         }
         let tree = git.find_tree(merged.write_tree_to(&git)?)?;
         let email = format!("{by}@users.noreply.github.com");
-        let who = Signature::new(by, &email, &Time::new(at_seconds, 0))?;
-        let commit = git.commit(Some(&name), &who, &who, message, &tree, &[&ours, &theirs])?;
+        let author = Signature::new(by, &email, &Time::new(at_seconds, 0))?;
+        let commit = git.commit(Some(&name), &author, &author, message, &tree, &[&ours, &theirs])?;
         Ok(Some(commit.to_string()))
     }
 }

@@ -1,10 +1,10 @@
-//! Pkt-lines and side bands: how git frames what it says. Pure bytes.
+//! Pkt-lines and side bands: the framing of git's protocol, in bytes.
 
-use super::GitHttpError;
+use super::error::GitError;
 
-/// The most bytes a pkt-line may carry, its length included (gitprotocol-common).
+/// The largest pkt-line, its length included (gitprotocol-common).
 const PACKET_BYTES_MAX: usize = 65_520;
-/// The most bytes of a side band's pkt-line, after the four of the length and the one of the band.
+/// The largest payload of a side band's pkt-line: four bytes are the length and one is the band.
 const BAND_BYTES_MAX: usize = PACKET_BYTES_MAX - 5;
 
 /// One frame.
@@ -16,7 +16,7 @@ pub(super) enum Packet<'a> {
     Flush,
 }
 
-/// Reads pkt-lines off the front of a request.
+/// Reads pkt-lines from the front of a request.
 pub(super) struct PacketReader<'a> {
     rest: &'a [u8],
 }
@@ -27,11 +27,11 @@ impl<'a> PacketReader<'a> {
     }
 
     /// The next frame; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Packet<'a>>, GitHttpError> {
+    pub(super) fn next(&mut self) -> Result<Option<Packet<'a>>, GitError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let malformed = |what: &str| GitHttpError::Malformed(what.to_owned());
+        let malformed = |what: &str| GitError::Malformed(what.to_owned());
         let digits = self.rest.get(..4).ok_or_else(|| malformed("a pkt-line's length is cut short"))?;
         let length = std::str::from_utf8(digits)
             .ok()
@@ -49,17 +49,17 @@ impl<'a> PacketReader<'a> {
         Ok(Some(Packet::Data(data)))
     }
 
-    /// What follows the frames read so far: the pack of a push.
+    /// The bytes after the frames read so far: the pack of a push.
     pub(super) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 }
 
-/// A line of text without the newline git may end it with.
-pub(super) fn line(data: &[u8]) -> Result<&str, GitHttpError> {
+/// A line of text without its optional newline.
+pub(super) fn line(data: &[u8]) -> Result<&str, GitError> {
     std::str::from_utf8(data)
         .map(|text| text.trim_end_matches('\n'))
-        .map_err(|_| GitHttpError::Malformed("a line is not UTF-8".to_owned()))
+        .map_err(|_| GitError::Malformed("a line is not UTF-8".to_owned()))
 }
 
 /// Appends one pkt-line.
@@ -78,11 +78,11 @@ pub(super) fn push_flush(out: &mut Vec<u8>) {
 pub(super) enum Band {
     /// The pack, or the report.
     Data = 1,
-    /// Words for the person.
+    /// Messages for the user.
     Progress = 2,
 }
 
-/// Appends `data` to a band, in as many pkt-lines as it takes.
+/// Appends `data` to a band, in as many pkt-lines as needed.
 pub(super) fn push_band(out: &mut Vec<u8>, band: Band, data: &[u8]) {
     for piece in data.chunks(BAND_BYTES_MAX) {
         out.extend_from_slice(format!("{:04x}", piece.len() + 5).as_bytes());
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again_and_the_pack_is_left_over() {
+    fn reader_returns_written_frames_and_leaves_the_pack() {
         let mut bytes = Vec::new();
         push_line(&mut bytes, b"want 1\n");
         push_flush(&mut bytes);
@@ -108,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_lie_about_their_length_are_refused() {
+    fn frame_with_a_wrong_length_is_rejected() {
         for bad in [&b"00"[..], b"zzzz", b"0001", b"0003", b"0008ab", b"ffffxx"] {
             assert!(PacketReader::new(bad).next().is_err(), "{bad:?} was accepted");
         }
     }
 
     #[test]
-    fn a_long_band_is_split_into_frames_of_the_allowed_size() {
+    fn long_band_is_split_into_frames_of_the_allowed_size() {
         let mut bytes = Vec::new();
         push_band(&mut bytes, Band::Data, &vec![7; BAND_BYTES_MAX + 1]);
         let mut reader = PacketReader::new(&bytes);

@@ -1,7 +1,7 @@
-//! Which objects somebody who has some commits needs to have some others.
+//! Which objects a client needs to get some commits, if it has others already.
 //!
-//! Walks commits and trees itself, because a client with a shallow clone has a commit without its
-//! ancestors, which libgit2's own walk cannot express.
+//! It walks commits and trees itself: a client with a shallow clone has a commit without its ancestors,
+//! which libgit2's own walk cannot express.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,24 +9,24 @@ use git2::{ObjectType, Oid, Repository};
 
 /// What to walk.
 #[derive(Debug)]
-pub(super) struct Walk<'a> {
-    /// Objects asked for: commits, or tags of commits.
+pub(super) struct ObjectWalk<'a> {
+    /// The requested objects: commits, or tags of commits.
     pub(super) wants: &'a [Oid],
-    /// Commits (or tags) that are there already, with everything below them.
+    /// Commits (or tags) that the client has, with all their ancestors.
     pub(super) haves: &'a [Oid],
-    /// Commits that are there without their parents.
-    pub(super) shallow_there: &'a HashSet<Oid>,
+    /// Commits that the client has without their parents.
+    pub(super) shallow_at_client: &'a HashSet<Oid>,
     /// Commits that are sent without their parents.
     pub(super) shallow_sent: &'a HashSet<Oid>,
 }
 
-/// The objects that are missing, with the file name they have (which lets the pack builder put
-/// similar files beside each other). An object that should exist and does not is an error.
+/// The missing objects with their file names, by which the pack builder groups similar files. An object
+/// that should exist and does not is an error.
 pub(super) fn missing_objects(
     git: &Repository,
-    walk: &Walk<'_>,
+    walk: &ObjectWalk<'_>,
 ) -> Result<Vec<(Oid, Option<String>)>, git2::Error> {
-    let there = closure(git, walk.haves, walk.shallow_there)?;
+    let at_client = ancestors(git, walk.haves, walk.shallow_at_client)?;
     let mut seen = HashSet::new();
     let mut objects = Vec::new();
     let mut stack = Vec::new();
@@ -41,19 +41,19 @@ pub(super) fn missing_objects(
         if !visited.insert(oid) {
             continue;
         }
-        let has = there.contains(&oid);
-        if has && !walk.shallow_there.contains(&oid) {
+        let is_at_client = at_client.contains(&oid);
+        if is_at_client && !walk.shallow_at_client.contains(&oid) {
             continue;
         }
         let commit = git.find_commit(oid)?;
-        if !has {
+        if !is_at_client {
             commits.push(oid);
         }
         if walk.shallow_sent.contains(&oid) {
             continue;
         }
         for parent in commit.parent_ids() {
-            if there.contains(&parent) {
+            if at_client.contains(&parent) {
                 mark_tree(git, git.find_commit(parent)?.tree_id(), &mut seen)?;
             }
             stack.push(parent);
@@ -66,9 +66,9 @@ pub(super) fn missing_objects(
     Ok(objects)
 }
 
-/// Every commit below `from`, those included, not looking behind `shallow`. What does not exist is
-/// left out: a client may have commits we have never seen.
-fn closure(git: &Repository, from: &[Oid], shallow: &HashSet<Oid>) -> Result<HashSet<Oid>, git2::Error> {
+/// Every ancestor of `from`, those commits included, but not the parents of `shallow`. Unknown commits are
+/// left out: a client may have commits that the server has never seen.
+fn ancestors(git: &Repository, from: &[Oid], shallow: &HashSet<Oid>) -> Result<HashSet<Oid>, git2::Error> {
     let mut found = HashSet::new();
     let mut stack: Vec<Oid> =
         from.iter().filter_map(|oid| peel(git, *oid).ok()).map(|(_, commit)| commit).collect();
@@ -106,7 +106,7 @@ fn mark_tree(git: &Repository, tree: Oid, seen: &mut HashSet<Oid>) -> Result<(),
             Some(ObjectType::Blob) => {
                 seen.insert(entry.id());
             }
-            // A submodule's commit lives in another repository.
+            // A submodule's commit is in another repository.
             _ => {}
         }
     }
@@ -141,8 +141,8 @@ fn collect_tree(
     Ok(())
 }
 
-/// The commits at which a clone of `depth` commits ends although they have parents, and the
-/// commits before them. `shallow_there` counts as history that goes on: a deepening clone gets it.
+/// The commits at which a clone of `depth` commits ends although they have parents, and the commits before
+/// them. A commit that is shallow at the client is not a boundary: a deepening clone gets its parents.
 pub(super) fn depth_boundary(
     git: &Repository,
     wants: &[Oid],
@@ -155,7 +155,7 @@ pub(super) fn depth_boundary(
     }
     let (mut boundary, mut inside) = (HashSet::new(), HashSet::new());
     while let Some((oid, at)) = queue.pop_front() {
-        // Breadth first: the first visit is the shortest way.
+        // Breadth first, so the first visit has the smallest depth.
         if depths.contains_key(&oid) {
             continue;
         }

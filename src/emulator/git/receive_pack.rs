@@ -1,59 +1,47 @@
-//! Push: a pack into the object store, then references moved, each with its own verdict.
+//! Push: stores a pack, then moves references, each with its own result.
 
 use std::collections::HashSet;
 use std::io::Write;
 
 use git2::{Oid, Repository};
 
-use super::GitHttpError;
+use super::error::GitError;
 use super::packet::{Band, Packet, PacketReader, line, push_band, push_flush, push_line};
-use super::reachable::{Walk, missing_objects};
+use super::reachable::{ObjectWalk, missing_objects};
 use super::repository::BareRepository;
+use super::update::{NO_COMMIT, RefUpdate};
 
-/// The most references one push may move.
+/// How many references one push may move.
 const COMMANDS_MAX: usize = 1_000;
-/// Git's name for "there is nothing".
-const NOTHING: &str = "0000000000000000000000000000000000000000";
 
-/// What this pusher may do beyond moving branches and tags.
+/// Permissions of a push beyond moving branches and tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PushPolicy {
-    /// May add or change files under `.github/workflows/`.
+    /// Whether files under `.github/workflows/` may be added or changed.
     pub workflows: bool,
 }
 
-/// A reference that moved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefUpdate {
-    /// `refs/heads/…` or `refs/tags/…`
-    pub name: String,
-    /// Where it was; forty zeros: nowhere.
-    pub before: String,
-    /// Where it is; forty zeros: deleted.
-    pub after: String,
-}
-
-/// What a push came to.
+/// The result of a push.
 #[derive(Debug)]
 pub struct Received {
-    /// The body of the answer.
+    /// The body of the response.
     pub response: Vec<u8>,
     /// The references that moved.
     pub updates: Vec<RefUpdate>,
 }
 
-struct Command {
+struct RefCommand {
     before: String,
     after: String,
     name: String,
 }
 
-/// Takes a push's body (already unzipped) and answers it.
+/// Carries out a push, given its decompressed body.
 pub fn receive_pack(
     repository: &BareRepository,
     body: &[u8],
     policy: PushPolicy,
-) -> Result<Received, GitHttpError> {
+) -> Result<Received, GitError> {
     let git = repository.open()?;
     let mut reader = PacketReader::new(body);
     let mut commands = Vec::new();
@@ -68,17 +56,17 @@ pub fn receive_pack(
             side_band |= capability == "side-band-64k";
         }
         if text.starts_with("shallow ") {
-            // The client's history is cut there; ours is not.
+            // Only the client's history ends there.
             continue;
         }
-        let mut words = text.splitn(3, ' ');
-        let (Some(before), Some(after), Some(name)) = (words.next(), words.next(), words.next()) else {
-            return Err(GitHttpError::Malformed(format!("unknown command {text:?}")));
+        let mut fields = text.splitn(3, ' ');
+        let (Some(before), Some(after), Some(name)) = (fields.next(), fields.next(), fields.next()) else {
+            return Err(GitError::Malformed(format!("unknown command {text:?}")));
         };
         if commands.len() == COMMANDS_MAX || before.len() != 40 || after.len() != 40 {
-            return Err(GitHttpError::Malformed(format!("command refused: {text:?}")));
+            return Err(GitError::Malformed(format!("command refused: {text:?}")));
         }
-        commands.push(Command { before: before.into(), after: after.into(), name: name.into() });
+        commands.push(RefCommand { before: before.into(), after: after.into(), name: name.into() });
     }
     let tips: Vec<Oid> =
         repository.references("refs/")?.iter().filter_map(|facts| Oid::from_str(&facts.sha).ok()).collect();
@@ -97,7 +85,7 @@ pub fn receive_pack(
         match moved {
             Ok(()) => {
                 push_line(&mut report, format!("ok {}\n", command.name).as_bytes());
-                let Command { before, after, name } = command;
+                let RefCommand { before, after, name } = command;
                 updates.push(RefUpdate { name, before, after });
             }
             Err(why) => push_line(&mut report, format!("ng {} {why}\n", command.name).as_bytes()),
@@ -114,7 +102,7 @@ pub fn receive_pack(
     Ok(Received { response, updates })
 }
 
-/// Indexes the pack. A push that only deletes sends none, one of known commits an empty one.
+/// Stores the pack. A push that only deletes sends none; one of known commits sends an empty one.
 fn store_pack(git: &Repository, pack: &[u8]) -> Result<(), git2::Error> {
     const HEADER_BYTES: usize = 12;
     if pack.is_empty() || (pack.starts_with(b"PACK") && pack.get(8..HEADER_BYTES) == Some(&[0; 4])) {
@@ -130,37 +118,37 @@ fn store_pack(git: &Repository, pack: &[u8]) -> Result<(), git2::Error> {
 fn move_reference(
     git: &Repository,
     tips: &[Oid],
-    command: &Command,
+    command: &RefCommand,
     policy: PushPolicy,
 ) -> Result<(), String> {
-    let Command { before, after, name } = command;
+    let RefCommand { before, after, name } = command;
     let is_branch_or_tag = name.starts_with("refs/heads/") || name.starts_with("refs/tags/");
     if !is_branch_or_tag || !git2::Reference::is_valid_name(name) {
         return Err("funny refname".to_owned());
     }
     let current = git.find_reference(name).ok().and_then(|found| found.target());
-    let expected = if before == NOTHING { None } else { Oid::from_str(before).ok() };
+    let expected = if before == NO_COMMIT { None } else { Oid::from_str(before).ok() };
     if current != expected {
-        let at = current.map_or_else(|| NOTHING.to_owned(), |oid| oid.to_string());
+        let at = current.map_or_else(|| NO_COMMIT.to_owned(), |oid| oid.to_string());
         return Err(format!("cannot lock ref '{name}': is at {at} but expected {before}"));
     }
-    let words = |error: git2::Error| error.message().to_owned();
-    if after == NOTHING {
+    let message = |error: git2::Error| error.message().to_owned();
+    if after == NO_COMMIT {
         if git.head().is_ok_and(|head| head.name().ok() == Some(name.as_str())) {
             return Err(format!("refusing to delete the current branch: {name}"));
         }
-        let mut reference = git.find_reference(name).map_err(words)?;
-        return reference.delete().map_err(words);
+        let mut reference = git.find_reference(name).map_err(message)?;
+        return reference.delete().map_err(message);
     }
-    let target = Oid::from_str(after).map_err(words)?;
+    let target = Oid::from_str(after).map_err(message)?;
     let none = HashSet::new();
-    let walk = Walk { wants: &[target], haves: tips, shallow_there: &none, shallow_sent: &none };
+    let walk = ObjectWalk { wants: &[target], haves: tips, shallow_at_client: &none, shallow_sent: &none };
     let new_objects = missing_objects(git, &walk).map_err(|error| {
-        tracing::debug!(%error, "a push lacks objects");
+        tracing::debug!(%error, "push lacks objects");
         "missing necessary objects".to_owned()
     })?;
     if !policy.workflows
-        && let Some(path) = changed_workflow(git, &new_objects).map_err(words)?
+        && let Some(path) = changed_workflow(git, &new_objects).map_err(message)?
     {
         return Err(workflow_refusal(&path));
     }
@@ -169,10 +157,10 @@ fn move_reference(
         Some(old) => git.reference_matching(name, target, true, old, "push"),
     }
     .map(drop)
-    .map_err(words)
+    .map_err(message)
 }
 
-/// GitHub's words for an App without the workflows permission.
+/// GitHub's message for an App without the workflows permission.
 fn workflow_refusal(path: &str) -> String {
     format!(
         "refusing to allow a GitHub App to create or update workflow `{path}` without `workflows` permission"

@@ -1,13 +1,13 @@
 //! One bare repository: its references and the files in its trees.
 //!
-//! Opened anew for each use, so that it can be shared between threads and always sees the latest
-//! push. The only place beside its neighbours here where the emulator touches libgit2.
+//! Opened for each use, so that it can be shared between threads and always sees the latest push. Only this
+//! folder of the emulator uses libgit2.
 
 use std::path::{Path, PathBuf};
 
 use git2::{ObjectType, Oid, Repository};
 
-use super::GitHttpError;
+use super::error::GitError;
 
 /// A bare repository on disk.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub struct BareRepository {
     path: PathBuf,
 }
 
-/// A reference and what it points to.
+/// A reference and its target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefFacts {
     /// The full name, `refs/…`.
@@ -24,11 +24,11 @@ pub struct RefFacts {
     pub sha: String,
     /// `commit` or `tag`.
     pub kind: &'static str,
-    /// For an annotated tag: the object behind it.
+    /// For an annotated tag: the object that it names.
     pub peeled: Option<String>,
 }
 
-/// Something at a path of a tree.
+/// The content at a path of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// A file.
@@ -42,7 +42,7 @@ pub enum Content {
     Directory(Vec<DirectoryEntry>),
 }
 
-/// A line of a directory.
+/// An entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryEntry {
     /// The name within the directory.
@@ -58,19 +58,19 @@ pub struct DirectoryEntry {
 /// Why a reference was not moved.
 #[derive(Debug, thiserror::Error)]
 pub enum UpdateRefused {
-    /// There is one already.
+    /// The reference exists already.
     #[error("Reference already exists")]
     Exists,
-    /// There is none.
+    /// The reference does not exist.
     #[error("Reference does not exist")]
     Missing,
     /// The object is not in the repository.
     #[error("Object does not exist")]
     UnknownObject,
-    /// The name cannot be a reference's.
+    /// The name is not valid for a reference.
     #[error("Reference name is not valid")]
     BadName,
-    /// The commit there now would be lost.
+    /// The current commit would be lost.
     #[error("Update is not a fast forward")]
     NotFastForward,
     /// libgit2 failed.
@@ -79,15 +79,15 @@ pub enum UpdateRefused {
 }
 
 impl BareRepository {
-    /// Makes an empty repository whose HEAD names `branch`.
-    pub fn create(path: &Path, branch: &str) -> Result<Self, GitHttpError> {
+    /// Creates an empty repository whose HEAD names `branch`.
+    pub fn create(path: &Path, branch: &str) -> Result<Self, GitError> {
         let mut options = git2::RepositoryInitOptions::new();
         options.bare(true).mkpath(true).initial_head(branch).external_template(false);
         Repository::init_opts(path, &options)?;
         Ok(Self { path: path.to_owned() })
     }
 
-    /// Where it is.
+    /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -97,7 +97,7 @@ impl BareRepository {
     }
 
     /// The references whose full name starts with `prefix`, by name.
-    pub fn references(&self, prefix: &str) -> Result<Vec<RefFacts>, GitHttpError> {
+    pub fn references(&self, prefix: &str) -> Result<Vec<RefFacts>, GitError> {
         let git = self.open()?;
         let mut found = Vec::new();
         for reference in git.references()? {
@@ -112,20 +112,20 @@ impl BareRepository {
     }
 
     /// One reference by its full name.
-    pub fn reference(&self, name: &str) -> Result<Option<RefFacts>, GitHttpError> {
+    pub fn reference(&self, name: &str) -> Result<Option<RefFacts>, GitError> {
         let git = self.open()?;
         let target = git.find_reference(name).ok().and_then(|reference| reference.target());
         Ok(target.map(|target| facts(&git, name, target)).transpose()?)
     }
 
     /// The commit at the head of a branch.
-    pub fn branch(&self, name: &str) -> Result<Option<String>, GitHttpError> {
+    pub fn branch(&self, name: &str) -> Result<Option<String>, GitError> {
         Ok(self.reference(&format!("refs/heads/{name}"))?.map(|facts| facts.sha))
     }
 
     /// The commit that a branch, a tag, `heads/…`, `tags/…`, `refs/…`, `HEAD` or a (short) object
     /// id names.
-    pub fn resolve(&self, name: &str) -> Result<Option<String>, GitHttpError> {
+    pub fn resolve(&self, name: &str) -> Result<Option<String>, GitError> {
         let git = self.open()?;
         let names = [
             format!("refs/heads/{name}"),
@@ -148,10 +148,10 @@ impl BareRepository {
         Ok(commit.map(|commit| commit.id().to_string()))
     }
 
-    /// Makes a reference.
+    /// Creates a reference.
     pub fn create_reference(&self, name: &str, sha: &str) -> Result<(), UpdateRefused> {
         let git = self.open()?;
-        let target = existing(&git, sha)?;
+        let target = existing_object(&git, sha)?;
         if !git2::Reference::is_valid_name(name) || name.matches('/').count() < 2 {
             return Err(UpdateRefused::BadName);
         }
@@ -162,12 +162,12 @@ impl BareRepository {
         Ok(())
     }
 
-    /// Moves a reference; `force`: also where that loses commits.
+    /// Moves a reference; `force` moves it even if commits are lost.
     pub fn update_reference(&self, name: &str, sha: &str, force: bool) -> Result<(), UpdateRefused> {
         let git = self.open()?;
         let reference = git.find_reference(name).map_err(|_| UpdateRefused::Missing)?;
         let current = reference.target().ok_or(UpdateRefused::Missing)?;
-        let target = existing(&git, sha)?;
+        let target = existing_object(&git, sha)?;
         if !force && current != target && !git.graph_descendant_of(target, current).unwrap_or(false) {
             return Err(UpdateRefused::NotFastForward);
         }
@@ -175,8 +175,8 @@ impl BareRepository {
         Ok(())
     }
 
-    /// Sets a reference wherever it was before: for the references GitHub keeps itself.
-    pub fn put_reference(&self, name: &str, sha: &str) -> Result<(), GitHttpError> {
+    /// Sets a reference, whatever its target was: for the references that GitHub itself maintains.
+    pub fn put_reference(&self, name: &str, sha: &str) -> Result<(), GitError> {
         self.open()?.reference(name, Oid::from_str(sha)?, true, "kept")?;
         Ok(())
     }
@@ -188,8 +188,8 @@ impl BareRepository {
         Ok(reference.delete()?)
     }
 
-    /// What is at `path` in the tree of a commit; the root where it is empty.
-    pub fn content(&self, commit: &str, path: &str) -> Result<Option<Content>, GitHttpError> {
+    /// The content at `path` in the tree of a commit; an empty path means the root.
+    pub fn content(&self, commit: &str, path: &str) -> Result<Option<Content>, GitError> {
         let git = self.open()?;
         let root = git.find_commit(Oid::from_str(commit)?)?.tree()?;
         let trimmed = path.trim_matches('/');
@@ -220,9 +220,9 @@ fn facts(git: &Repository, name: &str, target: Oid) -> Result<RefFacts, git2::Er
     Ok(RefFacts { name: name.to_owned(), sha: target.to_string(), kind, peeled })
 }
 
-fn existing(git: &Repository, sha: &str) -> Result<Oid, UpdateRefused> {
-    let whole = sha.len() == 40;
-    let oid = Oid::from_str(sha).ok().filter(|_| whole).ok_or(UpdateRefused::UnknownObject)?;
+fn existing_object(git: &Repository, sha: &str) -> Result<Oid, UpdateRefused> {
+    let is_full = sha.len() == 40;
+    let oid = Oid::from_str(sha).ok().filter(|_| is_full).ok_or(UpdateRefused::UnknownObject)?;
     match git.odb()?.exists(oid) {
         true => Ok(oid),
         false => Err(UpdateRefused::UnknownObject),

@@ -1,24 +1,24 @@
-//! Clone and fetch: negotiation, then a pack with what the client lacks.
+//! Clone and fetch: negotiation, then a pack with the objects that the client lacks.
 
 use std::collections::HashSet;
 
 use git2::{Oid, Repository};
 
-use super::GitHttpError;
+use super::error::GitError;
 use super::packet::{Band, Packet, PacketReader, line, push_band, push_flush, push_line};
-use super::reachable::{Walk, depth_boundary, missing_objects};
+use super::reachable::{ObjectWalk, depth_boundary, missing_objects};
 use super::repository::BareRepository;
 
-/// The most commits one request may name, of each kind.
+/// How many commits one request may name.
 const COMMITS_NAMED_MAX: usize = 100_000;
 
-/// A request to `git-upload-pack`, read but not yet answered.
+/// A parsed request to `git-upload-pack`.
 #[derive(Debug, Default)]
 pub struct PackRequest {
     wants: Vec<Oid>,
     shallow: HashSet<Oid>,
     depth: Option<u32>,
-    steps: Vec<Step>,
+    steps: Vec<NegotiationStep>,
     side_band: bool,
     multi_ack_detailed: bool,
     multi_ack: bool,
@@ -26,25 +26,25 @@ pub struct PackRequest {
 }
 
 #[derive(Debug)]
-enum Step {
+enum NegotiationStep {
     Have(Oid),
     Flush,
     Done,
 }
 
 impl PackRequest {
-    /// Reads a request's body (already unzipped).
-    pub fn parse(body: &[u8]) -> Result<Self, GitHttpError> {
+    /// Parses a request's decompressed body.
+    pub fn parse(body: &[u8]) -> Result<Self, GitError> {
         let mut request = Self::default();
         let mut reader = PacketReader::new(body);
         let mut negotiating = false;
         while let Some(packet) = reader.next()? {
             if request.wants.len() + request.steps.len() + request.shallow.len() > COMMITS_NAMED_MAX {
-                return Err(GitHttpError::Malformed("too many commits in one request".to_owned()));
+                return Err(GitError::Malformed("too many commits in one request".to_owned()));
             }
             let data = match packet {
                 Packet::Flush if negotiating => {
-                    request.steps.push(Step::Flush);
+                    request.steps.push(NegotiationStep::Flush);
                     continue;
                 }
                 Packet::Flush => {
@@ -62,15 +62,15 @@ impl PackRequest {
                     let depth = depth.parse().ok().filter(|depth| *depth > 0);
                     request.depth = Some(depth.ok_or_else(|| unknown_line(data))?);
                 }
-                ("have", sha) => request.steps.push(Step::Have(oid(sha)?)),
-                ("done", "") => request.steps.push(Step::Done),
+                ("have", sha) => request.steps.push(NegotiationStep::Have(oid(sha)?)),
+                ("done", "") => request.steps.push(NegotiationStep::Done),
                 _ => return Err(unknown_line(data)),
             }
         }
         Ok(request)
     }
 
-    fn read_want(&mut self, rest: &str) -> Result<(), GitHttpError> {
+    fn read_want(&mut self, rest: &str) -> Result<(), GitError> {
         let (sha, capabilities) = rest.split_once(' ').unwrap_or((rest, ""));
         for capability in capabilities.split(' ') {
             match capability {
@@ -86,19 +86,19 @@ impl PackRequest {
     }
 }
 
-fn oid(sha: &str) -> Result<Oid, GitHttpError> {
+fn oid(sha: &str) -> Result<Oid, GitError> {
     if sha.len() != 40 {
-        return Err(GitHttpError::Malformed(format!("{sha:?} is not an object id")));
+        return Err(GitError::Malformed(format!("{sha:?} is not an object id")));
     }
-    Oid::from_str(sha).map_err(|_| GitHttpError::Malformed(format!("{sha:?} is not an object id")))
+    Oid::from_str(sha).map_err(|_| GitError::Malformed(format!("{sha:?} is not an object id")))
 }
 
-fn unknown_line(data: &str) -> GitHttpError {
-    GitHttpError::Malformed(format!("unknown line {:?}", data.chars().take(80).collect::<String>()))
+fn unknown_line(data: &str) -> GitError {
+    GitError::Malformed(format!("unknown line {:?}", data.chars().take(80).collect::<String>()))
 }
 
-/// The body of the answer.
-pub fn upload_pack(repository: &BareRepository, request: &PackRequest) -> Result<Vec<u8>, GitHttpError> {
+/// The body of the response.
+pub fn upload_pack(repository: &BareRepository, request: &PackRequest) -> Result<Vec<u8>, GitError> {
     let git = repository.open()?;
     let mut out = Vec::new();
     if request.wants.is_empty() {
@@ -119,20 +119,24 @@ pub fn upload_pack(repository: &BareRepository, request: &PackRequest) -> Result
         }
         for sha in request.shallow.intersection(&inside) {
             push_line(&mut out, format!("unshallow {sha}").as_bytes());
-            // What lies before it is wanted now, also where the way there is known already.
+            // Its ancestors are wanted now, even if the commit itself is known.
             roots.push(*sha);
         }
         push_flush(&mut out);
         shallow_sent = boundary;
     } else {
-        // A shallow client that does not deepen stays as shallow as it is.
+        // A shallow client that does not deepen keeps its boundary.
         shallow_sent.extend(&request.shallow);
     }
     let Some(common) = negotiate(&git, request, &mut out)? else {
         return Ok(out);
     };
-    let walk =
-        Walk { wants: &roots, haves: &common, shallow_there: &request.shallow, shallow_sent: &shallow_sent };
+    let walk = ObjectWalk {
+        wants: &roots,
+        haves: &common,
+        shallow_at_client: &request.shallow,
+        shallow_sent: &shallow_sent,
+    };
     let mut objects = missing_objects(&git, &walk)?;
     if request.include_tag {
         add_tags(repository, &mut objects)?;
@@ -148,18 +152,18 @@ pub fn upload_pack(repository: &BareRepository, request: &PackRequest) -> Result
     Ok(out)
 }
 
-/// Acknowledges what both have. `None`: the client has more to say before it wants the pack.
+/// Acknowledges common commits. `None` means that the client continues before it wants the pack.
 fn negotiate(
     git: &Repository,
     request: &PackRequest,
     out: &mut Vec<u8>,
-) -> Result<Option<Vec<Oid>>, GitHttpError> {
+) -> Result<Option<Vec<Oid>>, GitError> {
     let odb = git.odb()?;
     let mut common: Vec<Oid> = Vec::new();
     let acknowledges_each = request.multi_ack_detailed || request.multi_ack;
     for step in &request.steps {
         match step {
-            Step::Have(oid) if odb.exists(*oid) => {
+            NegotiationStep::Have(oid) if odb.exists(*oid) => {
                 common.push(*oid);
                 if request.multi_ack_detailed {
                     push_line(out, format!("ACK {oid} common\n").as_bytes());
@@ -169,10 +173,9 @@ fn negotiate(
                     push_line(out, format!("ACK {oid}\n").as_bytes());
                 }
             }
-            Step::Have(_) => {}
-            Step::Flush => {
-                // One common commit is enough to begin: what it leaves unsaid only makes the pack
-                // larger, never wrong.
+            NegotiationStep::Have(_) => {}
+            NegotiationStep::Flush => {
+                // One common commit is enough: unknown ones only make the pack larger, never wrong.
                 if request.multi_ack_detailed
                     && let Some(last) = common.last()
                 {
@@ -181,9 +184,9 @@ fn negotiate(
                 if common.is_empty() || acknowledges_each {
                     push_line(out, b"NAK\n");
                 }
-                // Stateless: the client repeats in its next request what matters.
+                // Stateless: the client repeats the common commits in its next request.
             }
-            Step::Done => {
+            NegotiationStep::Done => {
                 match common.last() {
                     Some(last) if acknowledges_each => {
                         push_line(out, format!("ACK {last}\n").as_bytes());
@@ -198,11 +201,8 @@ fn negotiate(
     Ok(None)
 }
 
-/// Annotated tags whose commit is in the pack come along without being asked for.
-fn add_tags(
-    repository: &BareRepository,
-    objects: &mut Vec<(Oid, Option<String>)>,
-) -> Result<(), GitHttpError> {
+/// Adds annotated tags whose commit is in the pack.
+fn add_tags(repository: &BareRepository, objects: &mut Vec<(Oid, Option<String>)>) -> Result<(), GitError> {
     let sent: HashSet<Oid> = objects.iter().map(|(oid, _)| *oid).collect();
     for tag in repository.references("refs/tags/")? {
         let Some(peeled) = &tag.peeled else { continue };
@@ -214,15 +214,15 @@ fn add_tags(
     Ok(())
 }
 
-fn build_pack(git: &Repository, objects: &[(Oid, Option<String>)]) -> Result<Vec<u8>, GitHttpError> {
+fn build_pack(git: &Repository, objects: &[(Oid, Option<String>)]) -> Result<Vec<u8>, GitError> {
     let mut builder = git.packbuilder()?;
     builder.set_threads(1);
     for (oid, name) in objects {
         builder.insert_object(*oid, name.as_deref())?;
     }
     let mut pack = Vec::new();
-    builder.foreach(|piece| {
-        pack.extend_from_slice(piece);
+    builder.foreach(|chunk| {
+        pack.extend_from_slice(chunk);
         true
     })?;
     Ok(pack)
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_with_lines_git_does_not_know_is_refused() {
+    fn request_with_unknown_lines_is_rejected() {
         let mut body = Vec::new();
         push_line(&mut body, b"want 0123\n");
         assert!(PackRequest::parse(&body).is_err());
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn capabilities_are_read_off_the_first_want() {
+    fn capabilities_are_read_from_the_first_want() {
         let mut body = Vec::new();
         let want = format!("want {} multi_ack_detailed side-band-64k ofs-delta\n", "a".repeat(40));
         push_line(&mut body, want.as_bytes());
@@ -254,6 +254,6 @@ mod tests {
         push_line(&mut body, b"done\n");
         let request = PackRequest::parse(&body).unwrap();
         assert!(request.multi_ack_detailed && request.side_band && !request.include_tag);
-        assert!(matches!(request.steps[..], [Step::Done]));
+        assert!(matches!(request.steps[..], [NegotiationStep::Done]));
     }
 }

@@ -5,10 +5,10 @@ use std::path::Path;
 use git2::build::TreeUpdateBuilder;
 use git2::{FileMode, Signature, Time};
 
-use super::GitHttpError;
+use super::error::GitError;
 use super::repository::BareRepository;
 
-/// What a commit changes, and who made it.
+/// The changes of a commit and its author.
 #[derive(Debug, Clone, Default)]
 pub struct WebCommit {
     /// Paths with their whole content.
@@ -23,13 +23,13 @@ pub struct WebCommit {
     pub at_seconds: i64,
 }
 
-/// Who commits for people, and signs it.
+/// The committer of commits that the forge makes and signs.
 pub const FORGE: (&str, &str) = ("GitHub", "noreply@github.com");
 
 impl BareRepository {
-    /// Makes the commit on top of `branch`. `None`: a path to delete is not there, and nothing was
-    /// changed. A file that is there keeps its mode; a new one is an ordinary file.
-    pub fn commit_on_branch(&self, branch: &str, new: &WebCommit) -> Result<Option<String>, GitHttpError> {
+    /// Makes the commit on top of `branch`. `None` means that a path to delete does not exist; then nothing is
+    /// changed. An existing file keeps its mode; a new one is an ordinary file.
+    pub fn commit_on_branch(&self, branch: &str, new: &WebCommit) -> Result<Option<String>, GitError> {
         let git = self.open()?;
         let name = format!("refs/heads/{branch}");
         let parent = git.find_reference(&name)?.peel_to_commit()?;

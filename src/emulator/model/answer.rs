@@ -1,4 +1,4 @@
-//! An answer on its way out: in small pieces that respect nothing, as real streams do.
+//! An answer and its body: sent in small chunks with arbitrary boundaries, as real streams are.
 
 use std::io;
 use std::sync::Arc;
@@ -6,32 +6,32 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use futures_util::{StreamExt, stream};
 
-use super::Shared;
-use super::conversation::{Call, Fault, StopOverride, Turn, TurnUsage};
-use super::heard::Heard;
+use super::conversation::{ScriptedCall, ScriptedStop, ScriptedTurn, TurnFault, TurnUsage};
+use super::request::ParsedRequest;
+use super::shared::Shared;
 
-/// An answer in neither dialect.
-pub(super) struct Answer {
+/// An answer in a form that no wire format determines.
+pub(super) struct ModelAnswer {
     pub model: String,
-    /// How many times the model had spoken before.
+    /// The number of assistant messages before it.
     pub turn: usize,
-    /// A fingerprint of all that it answers to.
-    pub before: u64,
+    /// A fingerprint of the prompt.
+    pub prompt_fingerprint: u64,
     pub think: Option<String>,
     pub text: String,
-    /// Calls with an id that is theirs alone within the conversation.
-    pub calls: Vec<(String, Call)>,
-    pub stop: Option<StopOverride>,
+    /// Calls with ids that are unique within the conversation.
+    pub calls: Vec<(String, ScriptedCall)>,
+    pub stop: Option<ScriptedStop>,
     pub usage: TurnUsage,
 }
 
-impl Answer {
-    pub(super) fn new(turn: &Turn, number: usize, heard: &Heard, usage: TurnUsage) -> Self {
+impl ModelAnswer {
+    pub(super) fn new(turn: &ScriptedTurn, number: usize, request: &ParsedRequest, usage: TurnUsage) -> Self {
         let calls = turn.calls.iter().enumerate();
         Self {
-            model: heard.model.clone(),
+            model: request.model.clone(),
             turn: number,
-            before: heard.fingerprints().last().copied().unwrap_or_default(),
+            prompt_fingerprint: request.fingerprints().last().copied().unwrap_or_default(),
             think: turn.think.clone(),
             text: turn.say.clone(),
             calls: calls.map(|(index, call)| (format!("{number:03}_{index}"), call.clone())).collect(),
@@ -41,21 +41,21 @@ impl Answer {
     }
 }
 
-/// The dialect's word for why the answer ends.
-pub(super) fn stop_of(
-    answer: &Answer,
+/// The wire format's word for why the answer ends.
+pub(super) fn stop_reason(
+    answer: &ModelAnswer,
     end: &'static str,
     calls: &'static str,
-    word: impl Fn(StopOverride) -> &'static str,
+    name: impl Fn(ScriptedStop) -> &'static str,
 ) -> &'static str {
     match answer.stop {
-        Some(stop) => word(stop),
+        Some(stop) => name(stop),
         None if answer.calls.is_empty() => end,
         None => calls,
     }
 }
 
-/// Text in pieces of a few characters, longer ones for long text so that a file does not become
+/// Text in pieces of a few characters. Long text has longer pieces, so that a file does not become
 /// thousands of events.
 pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
     const CHARS: [usize; 5] = [3, 1, 11, 6, 24];
@@ -86,40 +86,40 @@ fn chunks(bytes: Vec<u8>) -> Vec<Bytes> {
     chunks
 }
 
-/// The body of an answer: all of `events`, or as much as the fault lets through.
+/// The body of an answer: all events, or the part that the fault lets through.
 pub(super) fn body(
     shared: &Arc<Shared>,
     events: &[String],
-    fault: Option<&Fault>,
+    fault: Option<&TurnFault>,
     error: fn(&str) -> String,
 ) -> Body {
     let whole = events.concat().into_bytes();
     let half = || events[..events.len() / 2].concat().into_bytes();
     let (bytes, ending) = match fault {
-        Some(Fault::Cut { cut_after_bytes, cleanly, .. }) => {
-            let ending = if *cleanly { Ending::Clean } else { Ending::Reset };
+        Some(TurnFault::Cut { cut_after_bytes, cleanly, .. }) => {
+            let ending = if *cleanly { BodyEnd::Clean } else { BodyEnd::Reset };
             (whole[..whole.len().min(*cut_after_bytes)].to_vec(), ending)
         }
-        Some(Fault::Stall { .. }) => (half(), Ending::Silence),
-        Some(Fault::StreamError { stream_error, .. }) => {
-            ([half(), error(stream_error).into_bytes()].concat(), Ending::Clean)
+        Some(TurnFault::Stall { .. }) => (half(), BodyEnd::Silence),
+        Some(TurnFault::StreamError { stream_error, .. }) => {
+            ([half(), error(stream_error).into_bytes()].concat(), BodyEnd::Clean)
         }
-        Some(Fault::Status { .. } | Fault::ContentType { .. } | Fault::Hold { .. }) | None => {
-            (whole, Ending::Clean)
+        Some(TurnFault::Status { .. } | TurnFault::ContentType { .. } | TurnFault::Hold { .. }) | None => {
+            (whole, BodyEnd::Clean)
         }
     };
     let stop = shared.stop.clone();
     let ending = stream::once(async move {
         match ending {
-            Ending::Clean => None,
-            Ending::Reset => Some(Err(io::Error::from(io::ErrorKind::ConnectionReset))),
-            Ending::Silence => {
+            BodyEnd::Clean => None,
+            BodyEnd::Reset => Some(Err(io::Error::from(io::ErrorKind::ConnectionReset))),
+            BodyEnd::Silence => {
                 stop.cancelled().await;
                 Some(Err(io::Error::from(io::ErrorKind::ConnectionAborted)))
             }
         }
     });
-    let is_held = matches!(fault, Some(Fault::Hold { .. }));
+    let is_held = matches!(fault, Some(TurnFault::Hold { .. }));
     let held = shared.clone();
     let gate = stream::once(async move {
         if is_held {
@@ -131,14 +131,14 @@ pub(super) fn body(
         Ok(Bytes::new())
     });
     let chunks = stream::iter(chunks(bytes)).then(async |chunk| {
-        // Lets the connection send what it has, so that chunks arrive as they are here.
+        // Lets the connection send what it has, so that chunks arrive with these boundaries.
         tokio::task::yield_now().await;
         Ok(chunk)
     });
     Body::from_stream(gate.chain(chunks).chain(ending.filter_map(std::future::ready)))
 }
 
-enum Ending {
+enum BodyEnd {
     Clean,
     Reset,
     Silence,
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_and_chunks_lose_nothing_and_split_inside_characters() {
+    fn pieces_and_chunks_are_complete_and_chunks_split_characters() {
         let text = "Größe 💥 ".repeat(300);
         assert_eq!(pieces(&text).collect::<String>(), text);
         let chunks = chunks(text.clone().into_bytes());

@@ -1,19 +1,19 @@
-//! Anthropic's wire format, seen from the provider's side.
+//! Anthropic's wire format, from the provider's side.
 
 use std::borrow::Cow;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::answer::{Answer, pieces, stop_of};
-use super::conversation::StopOverride;
-use super::heard::{Heard, HeardBlock, HeardCall, HeardMessage, HeardTool};
+use super::answer::{ModelAnswer, pieces, stop_reason};
+use super::conversation::ScriptedStop;
+use super::request::{ParsedRequest, PromptBlock, PromptMessage, PromptToolCall, ToolDefinition};
 
-/// Breakpoints that the real provider takes in one request.
+/// How many cache breakpoints the real provider accepts in one request.
 const CACHE_BREAKPOINTS_MAX: usize = 4;
 
-/// Understands a request, or says which rule of the format it breaks.
-pub(super) fn hear(body: &Value) -> Result<Heard, String> {
+/// Parses a request. The error names the rule of the format that it violates.
+pub(super) fn parse_request(body: &Value) -> Result<ParsedRequest, String> {
     let text = |value: &Value, what: &str| {
         value.as_str().map(str::to_owned).ok_or_else(|| format!("{what} is not text"))
     };
@@ -23,58 +23,61 @@ pub(super) fn hear(body: &Value) -> Result<Heard, String> {
     if body["max_tokens"].as_u64().is_none_or(|max| max == 0) {
         return Err("max_tokens: Field required".to_owned());
     }
-    let mut heard =
-        Heard { model: text(&body["model"], "model")?, takes_reasoning: true, ..Heard::default() };
+    let mut request = ParsedRequest {
+        model: text(&body["model"], "model")?,
+        carries_reasoning: true,
+        ..ParsedRequest::default()
+    };
     for tool in list(&body["tools"], "tools")? {
-        heard.blocks.push(hear_block("tool", tool));
-        heard.tools.push(HeardTool {
+        request.blocks.push(parse_block("tool", tool));
+        request.tools.push(ToolDefinition {
             name: text(&tool["name"], "a tool's name")?,
             description: tool["description"].as_str().unwrap_or_default().to_owned(),
             schema: tool["input_schema"].clone(),
         });
     }
     for block in list(&in_blocks(&body["system"]), "system")? {
-        heard.blocks.push(hear_block("system", block));
-        heard.system += &text(&block["text"], "a system block")?;
+        request.blocks.push(parse_block("system", block));
+        request.system += &text(&block["text"], "a system block")?;
     }
-    let mut role_before = "";
+    let mut previous_role = "";
     for message in list(&body["messages"], "messages")? {
         let role = message["role"].as_str().unwrap_or_default();
         let content = in_blocks(&message["content"]);
         let content = list(&content, "content")?;
-        if role == role_before {
+        if role == previous_role {
             return Err(format!("roles must alternate, but {role} follows {role}"));
         }
         if content.is_empty() {
             return Err("a message has no content".to_owned());
         }
-        let begins_at = heard.blocks.len();
-        heard.blocks.extend(content.iter().map(|block| hear_block(role, block)));
+        let blocks_before = request.blocks.len();
+        request.blocks.extend(content.iter().map(|block| parse_block(role, block)));
         match role {
-            "user" => heard.messages.extend(hear_user(content)?),
-            "assistant" => heard.messages.push(hear_assistant(content, begins_at)?),
+            "user" => request.messages.extend(parse_user_message(content)?),
+            "assistant" => request.messages.push(parse_assistant_message(content, blocks_before)?),
             other => return Err(format!("the role {other:?} is not known")),
         }
-        role_before = role;
+        previous_role = role;
     }
-    let marks = heard.blocks.iter().filter(|block| block.marked).count();
-    if marks > CACHE_BREAKPOINTS_MAX {
+    let breakpoints = request.blocks.iter().filter(|block| block.cached).count();
+    if breakpoints > CACHE_BREAKPOINTS_MAX {
         return Err(format!("a maximum of {CACHE_BREAKPOINTS_MAX} blocks may have cache_control"));
     }
-    // Not a rule of the provider's, but of ours: whoever goes on pays for all of it again.
-    if !heard.tools.is_empty() && heard.blocks.last().is_some_and(|block| !block.marked) {
+    // A rule of this emulator: without the mark, the next request pays for the whole prompt again.
+    if !request.tools.is_empty() && request.blocks.last().is_some_and(|block| !block.cached) {
         return Err("the last block of a conversation with tools has no cache_control".to_owned());
     }
-    Ok(heard)
+    Ok(request)
 }
 
-fn hear_block(role: &str, block: &Value) -> HeardBlock {
+fn parse_block(role: &str, block: &Value) -> PromptBlock {
     let mut block = block.clone();
-    let marked = block.as_object_mut().is_some_and(|block| block.remove("cache_control").is_some());
-    HeardBlock { text: format!("{role} {block}"), marked }
+    let cached = block.as_object_mut().is_some_and(|block| block.remove("cache_control").is_some());
+    PromptBlock { text: format!("{role} {block}"), cached }
 }
 
-/// Plain text stands for one block of it.
+/// Content as a list of blocks: plain text is one block.
 fn in_blocks(content: &Value) -> Cow<'_, Value> {
     match content.as_str() {
         Some(text) => Cow::Owned(json!([{ "type": "text", "text": text }])),
@@ -92,13 +95,13 @@ fn list<'a>(value: &'a Value, what: &str) -> Result<&'a [Value], String> {
     }
 }
 
-fn hear_user(content: &[Value]) -> Result<Vec<HeardMessage>, String> {
+fn parse_user_message(content: &[Value]) -> Result<Vec<PromptMessage>, String> {
     let mut results = Vec::new();
-    let mut words: Vec<&str> = Vec::new();
+    let mut texts: Vec<&str> = Vec::new();
     for block in content {
         match block["type"].as_str() {
-            Some("text") => words.push(words_of(block)?),
-            Some("tool_result") if !words.is_empty() => {
+            Some("text") => texts.push(text_of(block)?),
+            Some("tool_result") if !texts.is_empty() => {
                 return Err("tool_result blocks must come before text".to_owned());
             }
             Some("tool_result") => results.push((
@@ -108,26 +111,26 @@ fn hear_user(content: &[Value]) -> Result<Vec<HeardMessage>, String> {
             other => return Err(format!("a user message holds a block of type {other:?}")),
         }
     }
-    let results = (!results.is_empty()).then_some(HeardMessage::Results(results));
-    let words = (!words.is_empty()).then(|| HeardMessage::User(words.join("\n")));
-    Ok(results.into_iter().chain(words).collect())
+    let results = (!results.is_empty()).then_some(PromptMessage::Results(results));
+    let text = (!texts.is_empty()).then(|| PromptMessage::User(texts.join("\n")));
+    Ok(results.into_iter().chain(text).collect())
 }
 
-fn hear_assistant(content: &[Value], begins_at: usize) -> Result<HeardMessage, String> {
+fn parse_assistant_message(content: &[Value], blocks_before: usize) -> Result<PromptMessage, String> {
     let (mut text, mut calls, mut opaque) = (String::new(), Vec::new(), Vec::new());
     for block in content {
         match block["type"].as_str() {
-            Some("text") => text += words_of(block)?,
+            Some("text") => text += text_of(block)?,
             Some("tool_use") => {
                 let id = block["id"].as_str().unwrap_or_default();
-                let shaped = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-                if id.is_empty() || !id.chars().all(shaped) {
+                let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+                if id.is_empty() || !id.chars().all(is_allowed) {
                     return Err(format!("tool_use.id {id:?} does not match ^[a-zA-Z0-9_-]+$"));
                 }
                 if !block["input"].is_object() {
                     return Err("tool_use.input: Input should be a valid dictionary".to_owned());
                 }
-                calls.push(HeardCall {
+                calls.push(PromptToolCall {
                     id: id.to_owned(),
                     name: block["name"].as_str().unwrap_or_default().to_owned(),
                     arguments: block["input"].to_string(),
@@ -137,10 +140,10 @@ fn hear_assistant(content: &[Value], begins_at: usize) -> Result<HeardMessage, S
             other => return Err(format!("an assistant message holds a block of type {other:?}")),
         }
     }
-    Ok(HeardMessage::Assistant { text, calls, opaque, begins_at })
+    Ok(PromptMessage::Assistant { text, calls, opaque, blocks_before })
 }
 
-fn words_of(block: &Value) -> Result<&str, String> {
+fn text_of(block: &Value) -> Result<&str, String> {
     match block["text"].as_str() {
         Some(text) if !text.trim().is_empty() => Ok(text),
         Some(_) => Err("text content blocks must contain non-whitespace text".to_owned()),
@@ -148,18 +151,18 @@ fn words_of(block: &Value) -> Result<&str, String> {
     }
 }
 
-/// The reasoning of a turn with the signature that it was sent with: bound to everything before it,
-/// as with the models that have "preserved thinking".
-pub(super) fn thinking_block(think: &str, turn: usize, before: u64) -> Value {
-    json!({ "type": "thinking", "thinking": think, "signature": signature(think, turn, before) })
+/// The reasoning of a turn with the signature that it was sent with. The signature is bound to everything
+/// before it, as with models that have "preserved thinking".
+pub(super) fn thinking_block(think: &str, turn: usize, prompt_fingerprint: u64) -> Value {
+    json!({ "type": "thinking", "thinking": think, "signature": signature(think, turn, prompt_fingerprint) })
 }
 
-fn signature(think: &str, turn: usize, before: u64) -> String {
-    hex::encode(Sha256::digest(format!("{turn}:{before}:{think}")))
+fn signature(think: &str, turn: usize, prompt_fingerprint: u64) -> String {
+    hex::encode(Sha256::digest(format!("{turn}:{prompt_fingerprint}:{think}")))
 }
 
 /// The events of an answer, in order.
-pub(super) fn events(answer: &Answer) -> Vec<String> {
+pub(super) fn events(answer: &ModelAnswer) -> Vec<String> {
     let usage = answer.usage;
     let mut events = Vec::new();
     let mut emit = |kind: &str, mut data: Value| {
@@ -192,7 +195,7 @@ pub(super) fn events(answer: &Answer) -> Vec<String> {
     };
     if let Some(think) = &answer.think {
         let mut deltas = typed("thinking_delta", "thinking", think);
-        let signature = signature(think, answer.turn, answer.before);
+        let signature = signature(think, answer.turn, answer.prompt_fingerprint);
         deltas.push(json!({ "type": "signature_delta", "signature": signature }));
         block(json!({ "type": "thinking", "thinking": "", "signature": "" }), deltas);
     }
@@ -204,9 +207,9 @@ pub(super) fn events(answer: &Answer) -> Vec<String> {
             json!({ "type": "tool_use", "id": format!("toolu_{id}"), "name": call.tool, "input": {} });
         block(start, typed("input_json_delta", "partial_json", &call.arguments_text()));
     }
-    let stop = stop_of(answer, "end_turn", "tool_use", |stop| match stop {
-        StopOverride::OutputLimit => "max_tokens",
-        StopOverride::Refusal => "refusal",
+    let stop = stop_reason(answer, "end_turn", "tool_use", |stop| match stop {
+        ScriptedStop::OutputLimit => "max_tokens",
+        ScriptedStop::Refusal => "refusal",
     });
     emit(
         "message_delta",
@@ -216,7 +219,7 @@ pub(super) fn events(answer: &Answer) -> Vec<String> {
     events
 }
 
-/// An error as this provider words it.
+/// An error in this provider's format.
 pub(super) fn error_body(status: u16, message: &str) -> Value {
     let kind = match status {
         401 => "authentication_error",

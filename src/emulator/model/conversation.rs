@@ -1,35 +1,35 @@
-//! The conversation file: what the emulated model says, turn by turn. The format is described at
-//! the parent module.
+//! The conversation file: the emulated model's answers, turn by turn. The parent module describes the
+//! format.
 
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Largest conversation file.
+/// The largest conversation file.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// What an emulated model says.
+/// The script of an emulated model.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conversation {
-    /// What it shows, for people.
+    /// What it demonstrates, for readers.
     #[serde(default)]
     pub about: String,
-    /// The model it answers as.
+    /// The name of the model.
     pub model: String,
-    /// A second name that is answered too, for configurations with a cheaper model for the brief.
+    /// A second model name that is accepted, for configurations with a cheaper model for the brief.
     #[serde(default)]
     pub brief_model: Option<String>,
-    /// Answers to requests without tools; the first whose expectations hold is given.
+    /// Answers to requests without tools; the first whose expectations hold is sent.
     #[serde(default)]
-    pub brief: Vec<Turn>,
+    pub brief: Vec<ScriptedTurn>,
     /// Answers to requests with tools, by the number of assistant messages in the request.
-    pub turns: Vec<Turn>,
-    /// What follows the last turn.
+    pub turns: Vec<ScriptedTurn>,
+    /// The answers after the last turn.
     #[serde(default)]
     pub afterwards: Afterwards,
-    /// The longest prompt that the models take, in tokens; default: any.
+    /// The longest prompt that the models accept, in tokens; unlimited by default.
     #[serde(default)]
     pub context_tokens: Option<u64>,
 }
@@ -37,50 +37,50 @@ pub struct Conversation {
 /// One answer.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Turn {
-    /// What the request must look like.
-    pub expect: Expect,
+pub struct ScriptedTurn {
+    /// What the request must and must not contain.
+    pub expect: Expectation,
     /// Reasoning; Anthropic's format only.
     pub think: Option<String>,
-    /// Words.
+    /// Text.
     pub say: String,
     /// Tool calls, in order.
-    pub calls: Vec<Call>,
-    /// Token counts; by default computed from sizes.
+    pub calls: Vec<ScriptedCall>,
+    /// Token counts; computed from sizes by default.
     pub usage: Option<TurnUsage>,
-    /// Why the answer ends, where that does not follow from `calls`.
-    pub stop: Option<StopOverride>,
-    /// What goes wrong the first times.
-    pub fault: Option<Fault>,
+    /// Why the answer ends, if that does not follow from `calls`.
+    pub stop: Option<ScriptedStop>,
+    /// A fault of the first attempts.
+    pub fault: Option<TurnFault>,
 }
 
 /// What a request must and must not contain.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Expect {
-    /// Texts that are somewhere in the request.
+pub struct Expectation {
+    /// Texts that must be in the request.
     pub contains: Vec<String>,
-    /// Texts that are in its last message (tool results included).
+    /// Texts that must be in its last message (tool results included).
     pub last_contains: Vec<String>,
-    /// Texts that are nowhere in the request.
+    /// Texts that must not be in the request.
     pub not_contains: Vec<String>,
 }
 
 /// A tool call.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Call {
+pub struct ScriptedCall {
     /// The tool's name.
     pub tool: String,
     /// Its arguments.
     #[serde(default)]
     pub arguments: Option<Value>,
-    /// Its arguments as text that need not be JSON.
+    /// Its arguments as text that may be invalid JSON.
     #[serde(default)]
     pub raw_arguments: Option<String>,
 }
 
-impl Call {
+impl ScriptedCall {
     /// The arguments as sent.
     pub(super) fn arguments_text(&self) -> String {
         match (&self.raw_arguments, &self.arguments) {
@@ -95,7 +95,7 @@ impl Call {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TurnUsage {
-    /// Input that was neither read from nor written to a cache.
+    /// Input neither read from nor written to a cache.
     pub input: u64,
     /// Output.
     pub output: u64,
@@ -108,39 +108,39 @@ pub struct TurnUsage {
 /// Why an answer ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum StopOverride {
-    /// The output limit cut it.
+pub enum ScriptedStop {
+    /// It reached the output limit.
     OutputLimit,
-    /// The model declines.
+    /// The model refuses.
     Refusal,
 }
 
-/// What follows the last turn.
+/// The answers after the last turn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Afterwards {
     /// Status 400 and a violation.
     #[default]
     Error,
-    /// The last turn again, with ids of its own.
+    /// The last turn again, with new ids.
     RepeatLast,
 }
 
-/// What goes wrong with an answer, `times` times.
+/// How an answer fails, for the first `times` attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
-pub enum Fault {
+pub enum TurnFault {
     /// An error status instead of the answer.
     Status {
         /// HTTP status.
         status: u16,
-        /// The provider's words.
+        /// The provider's message.
         #[serde(default)]
         message: Option<String>,
         /// Seconds for the `retry-after` header.
         #[serde(default)]
         retry_after: Option<u64>,
-        /// How often.
+        /// For how many attempts.
         #[serde(default = "once")]
         times: u32,
     },
@@ -148,10 +148,10 @@ pub enum Fault {
     Cut {
         /// After this many bytes.
         cut_after_bytes: usize,
-        /// With a proper end of the body, instead of a reset connection.
+        /// Whether the body ends properly, instead of with a reset connection.
         #[serde(default)]
         cleanly: bool,
-        /// How often.
+        /// For how many attempts.
         #[serde(default = "once")]
         times: u32,
     },
@@ -159,17 +159,17 @@ pub enum Fault {
     Stall {
         /// Must be true.
         stall: bool,
-        /// How often.
+        /// For how many attempts.
         #[serde(default = "once")]
         times: u32,
     },
-    /// The answer comes when [`release_held_answers`] is called.
+    /// The answer is sent when [`release_held_answers`] is called.
     ///
     /// [`release_held_answers`]: super::EmulatedProvider::release_held_answers
     Hold {
         /// Must be true.
         hold: bool,
-        /// How often.
+        /// For how many attempts.
         #[serde(default = "once")]
         times: u32,
     },
@@ -177,7 +177,7 @@ pub enum Fault {
     ContentType {
         /// Its content type.
         content_type: String,
-        /// How often.
+        /// For how many attempts.
         #[serde(default = "once")]
         times: u32,
     },
@@ -185,7 +185,7 @@ pub enum Fault {
     StreamError {
         /// The error's type, as `overloaded_error`.
         stream_error: String,
-        /// How often.
+        /// For how many attempts.
         #[serde(default = "once")]
         times: u32,
     },
@@ -195,8 +195,8 @@ fn once() -> u32 {
     1
 }
 
-impl Fault {
-    /// For how many requests it lasts.
+impl TurnFault {
+    /// For how many attempts it lasts.
     pub(super) fn times(&self) -> u32 {
         match self {
             Self::Status { times, .. }
@@ -220,15 +220,15 @@ pub enum InvalidConversation {
         /// Why.
         why: String,
     },
-    /// It is not JSON, or has other fields.
+    /// It is not JSON, or has unknown fields.
     #[error("the conversation is not in the format: {0}")]
     Format(#[from] serde_json::Error),
     /// It contradicts itself.
     #[error("{place} of the conversation: {why}")]
     Contradiction {
-        /// Which turn.
+        /// The turn.
         place: String,
-        /// What is wrong.
+        /// The contradiction.
         why: &'static str,
     },
 }
@@ -248,31 +248,33 @@ impl Conversation {
     /// Reads a conversation from JSON text.
     pub fn from_json(text: &str) -> Result<Self, InvalidConversation> {
         let conversation: Self = serde_json::from_str(text)?;
-        let wrong = |place: String, why| Err(InvalidConversation::Contradiction { place, why });
+        let contradiction = |place: String, why| Err(InvalidConversation::Contradiction { place, why });
         if conversation.turns.is_empty() && conversation.brief.is_empty() {
-            return wrong("turns".to_owned(), "there are none");
+            return contradiction("turns".to_owned(), "there are none");
         }
-        let named = |list: &'static str, turns| -> Vec<(String, &Turn)> {
-            let turns: &Vec<Turn> = turns;
+        let named = |list: &'static str, turns| -> Vec<(String, &ScriptedTurn)> {
+            let turns: &Vec<ScriptedTurn> = turns;
             turns.iter().enumerate().map(|(index, turn)| (format!("{list}[{index}]"), turn)).collect()
         };
         let all = [named("brief", &conversation.brief), named("turns", &conversation.turns)].concat();
         for (place, turn) in all {
             if turn.say.is_empty() && turn.calls.is_empty() && turn.stop.is_none() {
-                return wrong(place, "it neither says anything nor calls a tool");
+                return contradiction(place, "it has neither text nor a tool call");
             }
             if turn.calls.iter().any(|call| call.arguments.is_some() && call.raw_arguments.is_some()) {
-                return wrong(place, "a call has both arguments and raw_arguments");
+                return contradiction(place, "a call has both arguments and raw_arguments");
             }
-            if matches!(turn.fault, Some(Fault::Stall { stall: false, .. })) {
-                return wrong(place, "\"stall\": false is no fault; leave it out");
+            if let Some(TurnFault::Stall { stall: false, .. } | TurnFault::Hold { hold: false, .. }) =
+                turn.fault
+            {
+                return contradiction(place, "a fault of `false` is not a fault; leave it out");
             }
         }
         Ok(conversation)
     }
 
     /// The answer to a request with tools that holds `assistant_messages` messages of the model.
-    pub(super) fn turn(&self, assistant_messages: usize) -> Option<&Turn> {
+    pub(super) fn turn(&self, assistant_messages: usize) -> Option<&ScriptedTurn> {
         match self.afterwards {
             Afterwards::Error => self.turns.get(assistant_messages),
             Afterwards::RepeatLast => self.turns.get(assistant_messages).or(self.turns.last()),
@@ -285,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_conversation_is_read_with_its_defaults_and_each_kind_of_fault() {
+    fn conversation_is_parsed_with_defaults_and_every_kind_of_fault() {
         let text = r#"{"model": "m", "afterwards": "repeat_last", "turns": [
             {"say": "a", "fault": {"status": 529, "times": 2, "retry_after": 1}},
             {"say": "b", "fault": {"cut_after_bytes": 7, "cleanly": true}},
@@ -296,7 +298,7 @@ mod tests {
         ]}"#;
         let conversation = Conversation::from_json(text).unwrap();
         let times: Vec<_> =
-            conversation.turns.iter().filter_map(|turn| turn.fault.as_ref()).map(Fault::times).collect();
+            conversation.turns.iter().filter_map(|turn| turn.fault.as_ref()).map(TurnFault::times).collect();
         assert_eq!(times, [2, 1, 1, 1, 1]);
         assert_eq!(conversation.turn(99), conversation.turns.last());
         assert_eq!(conversation.turns[5].calls[0].arguments_text(), "{}");
@@ -304,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_in_a_conversation_file_are_said() {
+    fn conversation_with_a_mistake_is_rejected() {
         let mistakes = [
             r#"{"model": "m", "turns": []}"#,
             r#"{"model": "m", "turns": [{}]}"#,

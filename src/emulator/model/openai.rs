@@ -1,13 +1,13 @@
-//! OpenAI's wire format (Chat Completions), seen from the provider's side.
+//! OpenAI's wire format (Chat Completions), from the provider's side.
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, pieces, stop_of};
-use super::conversation::StopOverride;
-use super::heard::{Heard, HeardBlock, HeardCall, HeardMessage, HeardTool};
+use super::answer::{ModelAnswer, pieces, stop_reason};
+use super::conversation::ScriptedStop;
+use super::request::{ParsedRequest, PromptBlock, PromptMessage, PromptToolCall, ToolDefinition};
 
-/// Understands a request, or says which rule of the format it breaks.
-pub(super) fn hear(body: &Value) -> Result<Heard, String> {
+/// Parses a request. The error names the rule of the format that it violates.
+pub(super) fn parse_request(body: &Value) -> Result<ParsedRequest, String> {
     if body["stream"] != true || body["stream_options"]["include_usage"] != true {
         return Err("stream, or stream_options.include_usage, is not true".to_owned());
     }
@@ -15,14 +15,14 @@ pub(super) fn hear(body: &Value) -> Result<Heard, String> {
         return Err("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.".to_owned());
     }
     let model = body["model"].as_str().ok_or("model is not text")?;
-    let mut heard = Heard { model: model.to_owned(), ..Heard::default() };
+    let mut request = ParsedRequest { model: model.to_owned(), ..ParsedRequest::default() };
     for tool in body["tools"].as_array().into_iter().flatten() {
         if tool["type"] != "function" {
             return Err("a tool is not of type function".to_owned());
         }
-        heard.blocks.push(HeardBlock { text: tool.to_string(), marked: false });
+        request.blocks.push(PromptBlock { text: tool.to_string(), cached: false });
         let function = &tool["function"];
-        heard.tools.push(HeardTool {
+        request.tools.push(ToolDefinition {
             name: function["name"].as_str().unwrap_or_default().to_owned(),
             description: function["description"].as_str().unwrap_or_default().to_owned(),
             schema: function["parameters"].clone(),
@@ -30,39 +30,41 @@ pub(super) fn hear(body: &Value) -> Result<Heard, String> {
     }
     let messages = body["messages"].as_array().ok_or("messages is not a list")?;
     for (index, message) in messages.iter().enumerate() {
-        let begins_at = heard.blocks.len();
-        heard.blocks.push(HeardBlock { text: message.to_string(), marked: false });
-        let words = || message["content"].as_str().map(str::to_owned);
+        let blocks_before = request.blocks.len();
+        request.blocks.push(PromptBlock { text: message.to_string(), cached: false });
+        let text = || message["content"].as_str().map(str::to_owned);
         match message["role"].as_str() {
-            Some("system" | "developer") if index == 0 => heard.system = words().unwrap_or_default(),
-            Some("user") => heard.messages.push(HeardMessage::User(words().ok_or("a user has no words")?)),
-            Some("assistant") => heard.messages.push(hear_assistant(message, begins_at)?),
+            Some("system" | "developer") if index == 0 => request.system = text().unwrap_or_default(),
+            Some("user") => {
+                request.messages.push(PromptMessage::User(text().ok_or("a user message has no text")?))
+            }
+            Some("assistant") => request.messages.push(parse_assistant_message(message, blocks_before)?),
             Some("tool") => {
                 let id = message["tool_call_id"].as_str().unwrap_or_default().to_owned();
-                let result = (id, words().ok_or("a tool message has no text")?);
-                match heard.messages.last_mut() {
-                    Some(HeardMessage::Results(results)) => results.push(result),
-                    Some(HeardMessage::User(_) | HeardMessage::Assistant { .. }) | None => {
-                        heard.messages.push(HeardMessage::Results(vec![result]));
+                let result = (id, text().ok_or("a tool message has no text")?);
+                match request.messages.last_mut() {
+                    Some(PromptMessage::Results(results)) => results.push(result),
+                    Some(PromptMessage::User(_) | PromptMessage::Assistant { .. }) | None => {
+                        request.messages.push(PromptMessage::Results(vec![result]));
                     }
                 }
             }
             other => return Err(format!("message {index} has the role {other:?}")),
         }
     }
-    Ok(heard)
+    Ok(request)
 }
 
-fn hear_assistant(message: &Value, begins_at: usize) -> Result<HeardMessage, String> {
+fn parse_assistant_message(message: &Value, blocks_before: usize) -> Result<PromptMessage, String> {
     let text = message["content"].as_str().unwrap_or_default().to_owned();
     let mut calls = Vec::new();
     for call in message["tool_calls"].as_array().into_iter().flatten() {
         let arguments = call["function"]["arguments"].as_str().ok_or("arguments are not text")?;
-        // OpenAI itself takes any text; servers with chat templates refuse what is not an object.
+        // OpenAI itself accepts any text; servers with chat templates reject everything but objects.
         if !serde_json::from_str::<Value>(arguments).is_ok_and(|value| value.is_object()) {
             return Err(format!("the arguments {arguments:?} are not a JSON object"));
         }
-        calls.push(HeardCall {
+        calls.push(PromptToolCall {
             id: call["id"].as_str().unwrap_or_default().to_owned(),
             name: call["function"]["name"].as_str().unwrap_or_default().to_owned(),
             arguments: arguments.to_owned(),
@@ -71,11 +73,11 @@ fn hear_assistant(message: &Value, begins_at: usize) -> Result<HeardMessage, Str
     if text.is_empty() && calls.is_empty() {
         return Err("an assistant message has neither content nor tool_calls".to_owned());
     }
-    Ok(HeardMessage::Assistant { text, calls, opaque: Vec::new(), begins_at })
+    Ok(PromptMessage::Assistant { text, calls, opaque: Vec::new(), blocks_before })
 }
 
 /// The events of an answer, in order.
-pub(super) fn events(answer: &Answer) -> Vec<String> {
+pub(super) fn events(answer: &ModelAnswer) -> Vec<String> {
     let mut events = Vec::new();
     let mut emit = |choices: Value, usage: Value| {
         let chunk = json!({
@@ -88,7 +90,7 @@ pub(super) fn events(answer: &Answer) -> Vec<String> {
         let choice = json!({ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason });
         emit(json!([choice]), Value::Null);
     };
-    let is_refusal = answer.stop == Some(StopOverride::Refusal);
+    let is_refusal = answer.stop == Some(ScriptedStop::Refusal);
     delta(json!({ "role": "assistant", "content": null, "refusal": null }), Value::Null);
     for piece in pieces(&answer.text) {
         let field = if is_refusal { "refusal" } else { "content" };
@@ -103,11 +105,11 @@ pub(super) fn events(answer: &Answer) -> Vec<String> {
             delta(json!({ "tool_calls": [more] }), Value::Null);
         }
     }
-    let stop = stop_of(answer, "stop", "tool_calls", |stop| match stop {
-        StopOverride::OutputLimit => "length",
-        // With words it is said in `refusal`; without, the filter took them.
-        StopOverride::Refusal if answer.text.is_empty() => "content_filter",
-        StopOverride::Refusal => "stop",
+    let stop = stop_reason(answer, "stop", "tool_calls", |stop| match stop {
+        ScriptedStop::OutputLimit => "length",
+        // With text, `refusal` holds it; without, the content filter removed it.
+        ScriptedStop::Refusal if answer.text.is_empty() => "content_filter",
+        ScriptedStop::Refusal => "stop",
     });
     delta(json!({}), stop.into());
     let usage = answer.usage;
@@ -124,7 +126,7 @@ pub(super) fn events(answer: &Answer) -> Vec<String> {
     events
 }
 
-/// An error as this provider words it.
+/// An error in this provider's format.
 pub(super) fn error_body(status: u16, message: &str) -> Value {
     let kind = match status {
         429 => "rate_limit_error",

@@ -10,7 +10,7 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// Its name in violations.
+    /// Its name in messages.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Anthropic => "anthropic",

@@ -1,4 +1,4 @@
-//! The provider's two endpoints: police the request, choose the turn, send the answer.
+//! The provider's endpoints: check the request, choose the turn, send the answer.
 
 use std::sync::Arc;
 
@@ -11,15 +11,14 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
-use super::answer::{Answer, body};
-use super::conversation::{Fault, Turn};
-use super::heard::Heard;
-use super::{Memory, RecordedRequest, Shared, anthropic, openai, usage};
-use crate::model::Provider;
+use super::answer::{ModelAnswer, body};
+use super::conversation::{ScriptedTurn, TurnFault};
+use super::provider::Provider;
+use super::request::ParsedRequest;
+use super::shared::{RecordedRequest, Shared};
+use super::{anthropic, openai, usage};
 
-/// Earlier requests of a conversation that are compared with.
-const SAID_KEPT_MAX: usize = 1_000;
-/// Largest request; Anthropic takes 32 MB.
+/// The largest request; Anthropic accepts 32 MB.
 const REQUEST_BYTES_MAX: usize = 32 << 20;
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
@@ -31,7 +30,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-/// The list of models, in the fields that both providers' lists have.
+/// The list of models, with the fields that both providers' lists have.
 async fn models(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     let has_key = headers.contains_key("x-api-key") || headers.contains_key(AUTHORIZATION);
     let conversation = &shared.conversation;
@@ -48,10 +47,10 @@ async fn models(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respon
 }
 
 async fn messages(State(shared): State<Arc<Shared>>, headers: HeaderMap, request: Bytes) -> Response {
-    // Either header: the provider's own Python client sends the second one.
+    // Either header is accepted: the provider's own Python client sends the second one.
     let has_key = headers.get("x-api-key").is_some_and(|key| !key.is_empty()) || has_bearer(&headers);
     if headers.get("anthropic-version").is_none() {
-        return refuse(
+        return reject(
             &shared,
             Provider::Anthropic,
             Value::Null,
@@ -74,112 +73,81 @@ fn has_bearer(headers: &HeaderMap) -> bool {
 fn answer(shared: &Arc<Shared>, provider: Provider, has_key: bool, request: &[u8]) -> Response {
     let request: Value = serde_json::from_slice(request).unwrap_or_default();
     if !has_key {
-        return refuse(shared, provider, request, 401, "no API key was sent");
+        return reject(shared, provider, request, 401, "no API key was sent");
     }
-    let heard = match provider {
-        Provider::Anthropic => anthropic::hear(&request),
-        Provider::OpenAi => openai::hear(&request),
+    let parsed = match provider {
+        Provider::Anthropic => anthropic::parse_request(&request),
+        Provider::OpenAi => openai::parse_request(&request),
     };
-    let heard = match heard {
-        Ok(heard) => heard,
-        Err(rule) => return refuse(shared, provider, request, 400, &rule),
+    let parsed = match parsed {
+        Ok(parsed) => parsed,
+        Err(rule) => return reject(shared, provider, request, 400, &rule),
     };
     let conversation = &shared.conversation;
     let is_known =
-        heard.model == conversation.model || Some(&heard.model) == conversation.brief_model.as_ref();
+        parsed.model == conversation.model || Some(&parsed.model) == conversation.brief_model.as_ref();
     if !is_known {
-        let message = format!("model: {} does not exist", heard.model);
-        return refuse(shared, provider, request, 404, &message);
+        let message = format!("model: {} does not exist", parsed.model);
+        return reject(shared, provider, request, 404, &message);
     }
-    if let Some(rule) = heard.broken_rule(conversation) {
-        return refuse(shared, provider, request, 400, &rule);
+    if let Some(rule) = parsed.violated_rule(conversation) {
+        return reject(shared, provider, request, 400, &rule);
     }
-    if let Some(max) = conversation.context_tokens.filter(|max| usage::tokens(&heard.blocks) > *max) {
-        let message = format!("prompt is too long: {} tokens > {max} maximum", usage::tokens(&heard.blocks));
+    if let Some(max) = conversation.context_tokens.filter(|max| usage::tokens(&parsed.blocks) > *max) {
+        let message = format!("prompt is too long: {} tokens > {max} maximum", usage::tokens(&parsed.blocks));
         let mut memory = shared.memory();
         memory.overflows += 1;
         memory.record(RecordedRequest { provider, turn: None, status: 400, body: request });
         return error_response(provider, 400, &message);
     }
-    let number = heard.turns();
-    let turn = match choose(shared, &heard, number) {
+    let number = parsed.turn_index();
+    let turn = match choose(shared, &parsed, number) {
         Ok(turn) => turn,
-        Err(why) => return refuse(shared, provider, request, 400, &why),
+        Err(why) => return reject(shared, provider, request, 400, &why),
     };
     let mut memory = shared.memory();
-    if let Err(rule) = memory.keep_prefix(&heard) {
+    if let Err(rule) = memory.check_prefix(&parsed) {
         drop(memory);
-        return refuse(shared, provider, request, 400, &rule);
+        return reject(shared, provider, request, 400, &rule);
     }
-    let fault = memory.fault(&heard, number, turn);
-    let counted = memory.seen.count(provider, &heard, turn);
+    let fault = memory.fault(&parsed, number, turn);
+    let counted = memory.cache.count(provider, &parsed, turn);
     let usage = turn.usage.unwrap_or(counted);
     let status = match fault {
-        Some(Fault::Status { status, .. }) => *status,
+        Some(TurnFault::Status { status, .. }) => *status,
         _ => 200,
     };
     memory.record(RecordedRequest { provider, turn: Some(number), status, body: request });
     drop(memory);
-    send(shared, provider, &Answer::new(turn, number, &heard, usage), fault)
+    send(shared, provider, &ModelAnswer::new(turn, number, &parsed, usage), fault)
 }
 
-/// The turn that is due, or why there is none.
-fn choose<'a>(shared: &'a Shared, heard: &Heard, number: usize) -> Result<&'a Turn, String> {
-    if heard.tools.is_empty() {
+/// The turn that answers the request. The error says why there is none.
+fn choose<'a>(shared: &'a Shared, parsed: &ParsedRequest, number: usize) -> Result<&'a ScriptedTurn, String> {
+    if parsed.tools.is_empty() {
         let brief = &shared.conversation.brief;
-        return brief.iter().find(|turn| heard.unmet(&turn.expect).is_none()).ok_or_else(|| {
-            let why = brief.last().and_then(|turn| heard.unmet(&turn.expect));
+        return brief.iter().find(|turn| parsed.unmet_expectation(&turn.expect).is_none()).ok_or_else(|| {
+            let why = brief.last().and_then(|turn| parsed.unmet_expectation(&turn.expect));
             let why = why.unwrap_or_else(|| "the conversation has no brief".to_owned());
             format!("no answer to a request without tools: {why}")
         });
     }
     let turn = shared.conversation.turn(number);
-    let turn = turn.ok_or_else(|| format!("the conversation has no turn {number}: it is over"))?;
-    match heard.unmet(&turn.expect) {
+    let turn = turn.ok_or_else(|| format!("the conversation has no turn {number}: it has ended"))?;
+    match parsed.unmet_expectation(&turn.expect) {
         None => Ok(turn),
-        Some(why) => Err(format!("turn {number} expects something else: {why}")),
+        Some(why) => Err(format!("turn {number} has an unmet expectation: {why}")),
     }
 }
 
-impl Memory {
-    /// Within a conversation, system prompt and tools must not change, and what was said only grows:
-    /// nothing else survives in a cache. Results may become handles, which is counted.
-    fn keep_prefix(&mut self, heard: &Heard) -> Result<(), String> {
-        if heard.tools.is_empty() {
-            return Ok(());
-        }
-        let earlier = self.said.entry(heard.conversation_key()).or_default();
-        // The latest that it goes on from: with one before a change, each later one would be another.
-        match earlier.iter().rev().find_map(|earlier| heard.continues(earlier)) {
-            Some(rewritten) => self.rewrites += usize::from(rewritten),
-            None if earlier.is_empty() => {}
-            None => return Err("what was said before changed within a conversation".to_owned()),
-        }
-        if earlier.len() >= SAID_KEPT_MAX {
-            earlier.remove(0);
-        }
-        earlier.push(heard.message_fingerprints());
-        let prefix = heard.stable_prefix();
-        let kept = self.prefixes.entry(heard.conversation_key()).or_insert_with(|| prefix.clone());
-        if *kept == prefix {
-            return Ok(());
-        }
-        Err("system prompt or tools changed within a conversation, which no cache survives".to_owned())
-    }
-
-    /// The turn's fault, while it lasts for this conversation.
-    fn fault<'a>(&mut self, heard: &Heard, number: usize, turn: &'a Turn) -> Option<&'a Fault> {
-        let fault = turn.fault.as_ref()?;
-        let key = (heard.conversation_key(), heard.tools.is_empty(), number);
-        let asked = self.asked.entry(key).or_default();
-        *asked = asked.saturating_add(1);
-        (*asked <= fault.times()).then_some(fault)
-    }
-}
-
-fn send(shared: &Arc<Shared>, provider: Provider, answer: &Answer, fault: Option<&Fault>) -> Response {
+fn send(
+    shared: &Arc<Shared>,
+    provider: Provider,
+    answer: &ModelAnswer,
+    fault: Option<&TurnFault>,
+) -> Response {
     match fault {
-        Some(Fault::Status { status, message, retry_after, .. }) => {
+        Some(TurnFault::Status { status, message, retry_after, .. }) => {
             let message = message.as_deref().unwrap_or("emulated");
             let mut response = error_response(provider, *status, message);
             if let Some(seconds) = retry_after {
@@ -187,10 +155,15 @@ fn send(shared: &Arc<Shared>, provider: Provider, answer: &Answer, fault: Option
             }
             response
         }
-        Some(Fault::ContentType { content_type, .. }) => {
+        Some(TurnFault::ContentType { content_type, .. }) => {
             response(200, content_type, Body::from("<html>Sign in to continue</html>"))
         }
-        Some(Fault::Cut { .. } | Fault::Stall { .. } | Fault::Hold { .. } | Fault::StreamError { .. })
+        Some(
+            TurnFault::Cut { .. }
+            | TurnFault::Stall { .. }
+            | TurnFault::Hold { .. }
+            | TurnFault::StreamError { .. },
+        )
         | None => {
             let body = match provider {
                 Provider::Anthropic => {
@@ -203,8 +176,8 @@ fn send(shared: &Arc<Shared>, provider: Provider, answer: &Answer, fault: Option
     }
 }
 
-/// Answers with an error and keeps it as a violation.
-fn refuse(shared: &Shared, provider: Provider, body: Value, status: u16, rule: &str) -> Response {
+/// Answers with an error and records it as a violation.
+fn reject(shared: &Shared, provider: Provider, body: Value, status: u16, rule: &str) -> Response {
     let mut memory = shared.memory();
     memory.violations.push(format!("{}: {rule}", provider.name()));
     memory.record(RecordedRequest { provider, turn: None, status, body });

@@ -3,18 +3,19 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tracing::Instrument;
 
 use super::exchange::Exchange;
-use super::{Model, ModelError, ModelReply, ModelRequest, RetryPolicy, estimated_input};
+use super::{Model, ModelError, ModelReply, ModelRequest, RetryPolicy, call_span, estimated_input};
 use crate::domain::Price;
 
 mod reply;
 mod request;
 
-/// The name under which opaque blocks of this provider are kept.
+/// The name under which opaque blocks of this provider are stored.
 const PROVIDER: &str = "anthropic";
 
-/// A model behind the Messages API.
+/// A model with the Messages API.
 pub(super) struct Anthropic {
     pub name: String,
     pub price: Option<Price>,
@@ -37,13 +38,14 @@ impl Model for Anthropic {
         let attempt = || {
             let body = body.clone();
             async {
-                let mut reply = reply::Assembly::new(&self.exchange.asked);
+                let mut reply = reply::ReplyBuilder::new(&self.exchange.target);
                 match self.exchange.run(body, |part| reply.read(part)).await {
                     Ok(()) => reply.finish(|| estimated_input(request)),
-                    Err(failure) => Err(reply.broken_by(failure)),
+                    Err(failure) => Err(reply.interrupted_by(failure)),
                 }
             }
         };
-        self.retry.run(&self.exchange.asked.url, attempt).await
+        let span = call_span(PROVIDER, &self.name, request);
+        self.retry.run(&self.exchange.target.url, attempt).instrument(span).await
     }
 }

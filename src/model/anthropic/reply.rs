@@ -1,4 +1,4 @@
-//! A reply, put together from the Messages API's events. Only `message_stop` completes it.
+//! Builds a reply from the events of the Messages API. Only `message_stop` completes it.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,23 @@ use serde_json::Value;
 use super::PROVIDER;
 use crate::domain::{AssistantBlock, StopReason, ToolArguments, ToolCall, Usage};
 use crate::model::exchange::{Part, Progress};
-use crate::model::failure::{Asked, is_error, of_event, quote};
+use crate::model::failure::{Target, failure_of_event, is_error, quote};
 use crate::model::retry::Failure;
 use crate::model::{ModelReply, estimated_output};
 
-/// Blocks of one reply; some hundred times what a model gives.
+/// The most blocks of one reply; about a hundred times what a model returns.
 const BLOCKS_MAX: usize = 1000;
 
-/// A reply in the making.
-pub(super) struct Assembly<'a> {
-    asked: &'a Asked,
+/// A reply that is being received.
+pub(super) struct ReplyBuilder<'a> {
+    target: &'a Target,
     model: String,
-    blocks: BTreeMap<u64, Building>,
+    blocks: BTreeMap<u64, PartialBlock>,
     stop: Option<String>,
     usage: WireUsage,
 }
 
-enum Building {
+enum PartialBlock {
     Text(String),
     Call {
         id: String,
@@ -33,7 +33,7 @@ enum Building {
         input: Value,
         json: String,
     },
-    /// Reasoning: an object whose text fields grow. Handed back as it is.
+    /// Reasoning: an object whose text fields grow. It is returned unchanged.
     Opaque(serde_json::Map<String, Value>),
     Ignored,
 }
@@ -103,7 +103,7 @@ struct MessageDelta {
     stop_reason: Option<String>,
 }
 
-/// Counts are cumulative; what a later event leaves out stands as it was.
+/// Counts are cumulative; a count that a later event omits stays as it was.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct WireUsage {
@@ -132,12 +132,18 @@ impl WireUsage {
     }
 }
 
-impl<'a> Assembly<'a> {
-    pub(super) fn new(asked: &'a Asked) -> Self {
-        Self { asked, model: String::new(), blocks: BTreeMap::new(), stop: None, usage: WireUsage::default() }
+impl<'a> ReplyBuilder<'a> {
+    pub(super) fn new(target: &'a Target) -> Self {
+        Self {
+            target,
+            model: String::new(),
+            blocks: BTreeMap::new(),
+            stop: None,
+            usage: WireUsage::default(),
+        }
     }
 
-    /// Takes a part of the answer.
+    /// Reads a part of the response.
     pub(super) fn read(&mut self, part: Part<'_>) -> Result<Progress, Failure> {
         match part {
             Part::Event(event) => self.read_event(event),
@@ -145,11 +151,11 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// The message that a server without streaming answers with.
+    /// Reads the message of a server without streaming.
     fn read_whole(&mut self, text: &str) -> Result<Progress, Failure> {
         let Ok(whole) = serde_json::from_str::<WholeMessage>(text) else {
             return match is_error(text) {
-                true => Err(of_event(self.asked, text)),
+                true => Err(failure_of_event(self.target, text)),
                 false => Ok(Progress::More),
             };
         };
@@ -164,7 +170,7 @@ impl<'a> Assembly<'a> {
 
     fn read_event(&mut self, event: &Event) -> Result<Progress, Failure> {
         let parsed = serde_json::from_str(&event.data).map_err(|error| {
-            Failure::broken(format!("an event cannot be read ({error}): {}", quote(&event.data)))
+            Failure::interrupted(format!("an event cannot be read ({error}): {}", quote(&event.data)))
         })?;
         match parsed {
             WireEvent::MessageStart { message } => {
@@ -178,7 +184,7 @@ impl<'a> Assembly<'a> {
                 self.usage.update(usage);
             }
             WireEvent::MessageStop => return Ok(Progress::Complete),
-            WireEvent::Error => return Err(of_event(self.asked, &event.data)),
+            WireEvent::Error => return Err(failure_of_event(self.target, &event.data)),
             WireEvent::Other => {}
         }
         Ok(Progress::More)
@@ -186,7 +192,7 @@ impl<'a> Assembly<'a> {
 
     fn start(&mut self, index: u64, block: Value) -> Result<(), Failure> {
         let Value::Object(mut block) = block else {
-            return Err(Failure::broken("a content block is not an object"));
+            return Err(Failure::interrupted("a content block is not an object"));
         };
         let kind = block.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut text = |field: &str| match block.remove(field) {
@@ -194,18 +200,18 @@ impl<'a> Assembly<'a> {
             Some(_) | None => String::new(),
         };
         let building = match kind.as_str() {
-            "text" => Building::Text(text("text")),
-            "tool_use" => Building::Call {
+            "text" => PartialBlock::Text(text("text")),
+            "tool_use" => PartialBlock::Call {
                 id: text("id"),
                 name: text("name"),
                 input: block.remove("input").unwrap_or_default(),
                 json: String::new(),
             },
-            "thinking" | "redacted_thinking" => Building::Opaque(block),
-            _ => Building::Ignored,
+            "thinking" | "redacted_thinking" => PartialBlock::Opaque(block),
+            _ => PartialBlock::Ignored,
         };
         if self.blocks.len() >= BLOCKS_MAX {
-            return Err(Failure::broken(format!("the reply has more than {BLOCKS_MAX} blocks")));
+            return Err(Failure::interrupted(format!("the reply has more than {BLOCKS_MAX} blocks")));
         }
         self.blocks.insert(index, building);
         Ok(())
@@ -213,67 +219,69 @@ impl<'a> Assembly<'a> {
 
     fn grow(&mut self, index: u64, delta: Delta) -> Result<(), Failure> {
         match (self.blocks.get_mut(&index), delta) {
-            (Some(Building::Text(so_far)), Delta::Text { text }) => so_far.push_str(&text),
-            (Some(Building::Call { json, .. }), Delta::InputJson { partial_json }) => {
+            (Some(PartialBlock::Text(so_far)), Delta::Text { text }) => so_far.push_str(&text),
+            (Some(PartialBlock::Call { json, .. }), Delta::InputJson { partial_json }) => {
                 json.push_str(&partial_json);
             }
-            (Some(Building::Opaque(block)), Delta::Thinking { thinking }) => {
+            (Some(PartialBlock::Opaque(block)), Delta::Thinking { thinking }) => {
                 append(block, "thinking", &thinking);
             }
-            (Some(Building::Opaque(block)), Delta::Signature { signature }) => {
+            (Some(PartialBlock::Opaque(block)), Delta::Signature { signature }) => {
                 append(block, "signature", &signature);
             }
-            (Some(Building::Ignored), _) | (Some(_), Delta::Other) => {}
+            (Some(PartialBlock::Ignored), _) | (Some(_), Delta::Other) => {}
             (Some(_), _) => {
-                return Err(Failure::broken(format!(
-                    "content block {index} grows by what it is not made of"
+                return Err(Failure::interrupted(format!(
+                    "content block {index} receives a delta of another type"
                 )));
             }
             (None, _) => {
-                return Err(Failure::broken(format!("content block {index} grows before it began")));
+                return Err(Failure::interrupted(format!(
+                    "content block {index} receives a delta before its start"
+                )));
             }
         }
         Ok(())
     }
 
-    /// What a failure means after what was read so far: nothing was billed before the message began.
-    pub(super) fn broken_by(self, failure: Failure) -> Failure {
+    /// The failure after what was read so far. Nothing was billed before the message began.
+    pub(super) fn interrupted_by(self, failure: Failure) -> Failure {
         let Some(input_tokens) = self.usage.input_tokens else {
             return match self.blocks.is_empty() {
                 true => failure,
-                false => failure.in_an_answer(None),
+                false => failure.after_partial_response(None),
             };
         };
         let (counted, blocks) = (self.usage, self.blocks);
         let received: Vec<_> = blocks.into_values().filter_map(|building| finished(building, true)).collect();
-        // The last count came with the beginning; what was received since then was made, too.
+        // The last count came at the start; the text received since then was generated too.
         let output_tokens = counted.output_tokens.unwrap_or_default().max(estimated_output(&received));
         let usage = Usage { output_tokens, ..counted.to_usage(input_tokens) };
-        failure.in_an_answer(Some(usage))
+        failure.after_partial_response(Some(usage))
     }
 
-    /// The reply, once [`Progress::Complete`] was said. `estimated_input` counts the input where
-    /// the server did not.
+    /// The reply, after [`Progress::Complete`] was returned. `estimated_input` counts the input if the server
+    /// did not.
     pub(super) fn finish(self, estimated_input: impl FnOnce() -> u64) -> Result<ModelReply, Failure> {
         let Some(stop) = self.stop.clone() else {
-            return Err(self.broken_by(Failure::broken("the message ended without a stop reason")));
+            return Err(self.interrupted_by(Failure::interrupted("the message ended without a stop reason")));
         };
-        let was_cut = matches!(stop.as_str(), "max_tokens" | "model_context_window_exceeded");
+        let was_truncated = matches!(stop.as_str(), "max_tokens" | "model_context_window_exceeded");
         let blocks: Vec<_> =
-            self.blocks.into_values().filter_map(|building| finished(building, was_cut)).collect();
+            self.blocks.into_values().filter_map(|building| finished(building, was_truncated)).collect();
         let has_calls = blocks.iter().any(|block| matches!(block, AssistantBlock::ToolCall(_)));
         let stop = match stop.as_str() {
             "max_tokens" | "model_context_window_exceeded" => StopReason::OutputLimit,
             "refusal" => StopReason::Refusal,
-            // end_turn, tool_use, stop_sequence, pause_turn and reasons yet to come: what the
-            // message holds says whether the model waits for results.
+            // end_turn, tool_use, stop_sequence, pause_turn and future reasons: the message's content
+            // shows whether the model waits for results.
             _ if has_calls => StopReason::ToolCalls,
             _ => StopReason::EndOfTurn,
         };
         let input_tokens = self.usage.input_tokens.unwrap_or_else(estimated_input);
         let output_tokens = self.usage.output_tokens.unwrap_or_else(|| estimated_output(&blocks));
         let usage = Usage { output_tokens, ..self.usage.to_usage(input_tokens) };
-        let model = if self.model.is_empty() { self.asked.model.clone() } else { self.model };
+        let model = if self.model.is_empty() { self.target.model.clone() } else { self.model };
         Ok(ModelReply { blocks, stop, usage, model })
     }
 }
@@ -285,31 +293,33 @@ fn append(block: &mut serde_json::Map<String, Value>, field: &str, more: &str) {
     }
 }
 
-/// A finished block; empty text says nothing and is left out.
-fn finished(building: Building, was_cut: bool) -> Option<AssistantBlock> {
+/// The finished block; empty text is left out.
+fn finished(building: PartialBlock, was_truncated: bool) -> Option<AssistantBlock> {
     match building {
-        Building::Text(text) if text.is_empty() => None,
-        Building::Text(text) => Some(AssistantBlock::Text { text }),
-        Building::Call { id, name, input, json } => {
-            let arguments = arguments(input, json, was_cut);
+        PartialBlock::Text(text) if text.is_empty() => None,
+        PartialBlock::Text(text) => Some(AssistantBlock::Text { text }),
+        PartialBlock::Call { id, name, input, json } => {
+            let arguments = arguments(input, json, was_truncated);
             Some(AssistantBlock::ToolCall(ToolCall { id, name, arguments }))
         }
-        Building::Opaque(block) => {
+        PartialBlock::Opaque(block) => {
             Some(AssistantBlock::Opaque { provider: PROVIDER.to_owned(), block: Value::Object(block) })
         }
-        Building::Ignored => None,
+        PartialBlock::Ignored => None,
     }
 }
 
-/// A call without arguments streams no JSON at all; in a reply that was cut, that is a call whose
-/// arguments never came.
-fn arguments(input: Value, json: String, was_cut: bool) -> ToolArguments {
+/// A call without arguments streams no JSON. In a truncated reply, it is a call whose arguments did not
+/// arrive.
+fn arguments(input: Value, json: String, was_truncated: bool) -> ToolArguments {
     if !json.trim().is_empty() {
         return serde_json::from_str(&json).map_or(ToolArguments::Malformed(json), ToolArguments::Json);
     }
     match input {
-        Value::Object(fields) if !was_cut || !fields.is_empty() => ToolArguments::Json(Value::Object(fields)),
-        Value::Null if !was_cut => ToolArguments::Json(Value::Object(serde_json::Map::new())),
+        Value::Object(fields) if !was_truncated || !fields.is_empty() => {
+            ToolArguments::Json(Value::Object(fields))
+        }
+        Value::Null if !was_truncated => ToolArguments::Json(Value::Object(serde_json::Map::new())),
         _ => ToolArguments::Malformed(json),
     }
 }
@@ -322,8 +332,8 @@ mod tests {
     use crate::model::ModelError;
 
     fn reply_of(events: &[Value]) -> Result<ModelReply, Failure> {
-        let asked = Asked { url: "http://p".into(), model: "m-1".into() };
-        let mut assembly = Assembly::new(&asked);
+        let target = Target { url: "http://p".into(), model: "m-1".into() };
+        let mut assembly = ReplyBuilder::new(&target);
         for (index, event) in events.iter().enumerate() {
             let event = Event { data: event.to_string(), ..Event::default() };
             let progress = assembly.read(Part::Event(&event))?;
@@ -348,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn reasoning_text_and_calls_come_back_in_order_and_signatures_word_for_word() {
+    fn reasoning_text_and_calls_keep_their_order_and_signatures() {
         let mut events = vec![
             json!({"type": "message_start", "message": {"model": "m-1-20260101", "usage":
                 {"input_tokens": 3, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 20, "output_tokens": 1}}}),
@@ -400,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_the_output_limit_cut_is_never_taken_for_one_without_arguments() {
+    fn truncated_call_is_not_taken_for_a_call_without_arguments() {
         for partial in ["", "{\"path\": \"a"] {
             let mut events = vec![
                 start(0, json!({"type": "tool_use", "id": "t1", "name": "run_tests", "input": {}})),
@@ -415,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn stop_reasons_are_told_apart() {
+    fn stop_reasons_are_distinguished() {
         let stop = |reason| {
             let mut events = vec![start(0, json!({"type": "text", "text": "x"}))];
             events.extend(ending(reason));
@@ -428,9 +438,9 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_no_reply() {
+    fn invalid_event_sequence_is_an_error() {
         let stop = json!({"type": "message_stop"});
-        let nonsense = [
+        let invalid = [
             vec![stop.clone()],
             vec![delta(0, json!({"type": "text_delta", "text": "x"})), stop.clone()],
             vec![
@@ -440,20 +450,20 @@ mod tests {
             ],
             vec![json!([1, 2]), stop],
         ];
-        for events in nonsense {
+        for events in invalid {
             assert!(matches!(reply_of(&events), Err(Failure::Interrupted { .. })), "{events:?}");
         }
     }
 
     #[test]
-    fn an_answer_that_breaks_off_was_billed_as_far_as_it_was_counted_and_received() {
-        let asked = Asked { url: "http://p".into(), model: "m-1".into() };
+    fn interrupted_response_is_billed_as_counted_and_received() {
+        let target = Target { url: "http://p".into(), model: "m-1".into() };
         let broken = |events: &[Value], failure| {
-            let mut assembly = Assembly::new(&asked);
+            let mut assembly = ReplyBuilder::new(&target);
             for event in events {
                 assembly.read_event(&Event { data: event.to_string(), ..Event::default() }).unwrap();
             }
-            assembly.broken_by(failure)
+            assembly.interrupted_by(failure)
         };
         let begun = json!({"type": "message_start", "message": {"model": "m-1", "usage":
             {"input_tokens": 3, "cache_read_input_tokens": 100, "output_tokens": 1}}});
@@ -461,8 +471,8 @@ mod tests {
             start(0, json!({"type": "text", "text": ""})),
             delta(0, json!({"type": "text_delta", "text": "x".repeat(400)})),
         ];
-        let overloaded = || Failure::passing("overloaded");
-        assert!(matches!(broken(&[json!({"type": "ping"})], overloaded()), Failure::Passing { .. }));
+        let overloaded = || Failure::transient("overloaded");
+        assert!(matches!(broken(&[json!({"type": "ping"})], overloaded()), Failure::Transient { .. }));
         assert!(matches!(broken(&text, overloaded()), Failure::Interrupted { usage: None, .. }));
         let counted = |output_tokens| Usage {
             input_tokens: 3,
@@ -471,14 +481,14 @@ mod tests {
             ..Usage::default()
         };
         let usage = |events: &[Value]| match broken(events, overloaded()) {
-            Failure::Interrupted { usage, is_passing: true, .. } => usage,
+            Failure::Interrupted { usage, is_transient: true, .. } => usage,
             other => panic!("{other:?}"),
         };
         assert_eq!(usage(std::slice::from_ref(&begun)), Some(counted(1)));
         let [first, second] = text;
         assert_eq!(usage(&[begun.clone(), first, second]), Some(counted(100)));
         let refused =
-            Failure::Final(ModelError::ContextOverflow { model: "m-1".into(), detail: "long".into() });
-        assert!(matches!(broken(&[begun], refused), Failure::Interrupted { is_passing: false, .. }));
+            Failure::Permanent(ModelError::ContextOverflow { model: "m-1".into(), detail: "long".into() });
+        assert!(matches!(broken(&[begun], refused), Failure::Interrupted { is_transient: false, .. }));
     }
 }

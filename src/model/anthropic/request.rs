@@ -1,4 +1,4 @@
-//! A request as the Messages API wants it.
+//! Converts a request to the format of the Messages API.
 
 use std::borrow::Cow;
 
@@ -9,8 +9,8 @@ use super::PROVIDER;
 use crate::domain::{AssistantBlock, Message, ToolArguments, ToolCall, ToolSpec};
 use crate::model::ModelRequest;
 
-/// What stands for a message without words: the API refuses empty text.
-const NO_WORDS: &str = "(no words)";
+/// The text of an empty message: the API refuses empty text.
+const NO_TEXT: &str = "(no words)";
 
 /// The request as JSON text.
 pub(super) fn to_wire(model: &str, request: &ModelRequest) -> Vec<u8> {
@@ -82,12 +82,12 @@ enum Block<'a> {
     Opaque(&'a Value),
 }
 
-/// A breakpoint: the provider keeps everything up to here for five minutes, and reads what an earlier
-/// request kept up to here, or up to at most 20 blocks before. All four that a request may have are
-/// used: after tools and system prompt; after the anchor, up to which the conversation stays as it is
-/// when it is shortened the next time; after the last user message, so that the next turn reads what
-/// this one wrote; and after the one before it, where the last turn wrote: a turn with many parallel
-/// calls adds more than 20 blocks.
+/// A cache breakpoint. The provider caches everything up to it for five minutes, and reads what an earlier
+/// request cached up to it, or up to at most 20 blocks before it. A request may have four, and all are used:
+/// after the tools and the system prompt; after the anchor, up to which the conversation will stay the same
+/// when it is shortened again; after the last user message, so that the next turn can read what this one
+/// cached; and after the user message before it, where the last turn cached, because a turn with many
+/// parallel calls adds more than 20 blocks.
 /// Source: platform.claude.com/docs, "Prompt caching".
 #[derive(Clone, Copy, Serialize)]
 struct CacheControl {
@@ -95,7 +95,7 @@ struct CacheControl {
     kind: &'static str,
 }
 
-/// Breakpoints that move with the conversation.
+/// The number of breakpoints that move with the conversation.
 const MOVING_BREAKPOINTS: usize = 2;
 
 const EPHEMERAL: Option<CacheControl> = Some(CacheControl { kind: "ephemeral" });
@@ -114,7 +114,7 @@ fn tools(specs: &[ToolSpec], with_breakpoint: bool) -> Vec<Tool<'_>> {
         .collect()
 }
 
-/// Roles alternate on the wire, so messages of one side that follow each other become one.
+/// The API requires alternating roles, so consecutive messages of one role are joined.
 fn messages(conversation: &[Message], anchor: Option<usize>) -> Vec<WireMessage<'_>> {
     let mut wire: Vec<WireMessage<'_>> = Vec::new();
     let mut anchored = None;
@@ -154,7 +154,7 @@ fn messages(conversation: &[Message], anchor: Option<usize>) -> Vec<WireMessage<
 }
 
 fn text_block(text: &str) -> Block<'_> {
-    let text = if text.trim().is_empty() { NO_WORDS } else { text };
+    let text = if text.trim().is_empty() { NO_TEXT } else { text };
     Block::Text { text, cache_control: None }
 }
 
@@ -175,7 +175,7 @@ fn assistant_blocks(blocks: &[AssistantBlock]) -> Vec<Block<'_>> {
     if wire.is_empty() { vec![text_block("")] } else { wire }
 }
 
-/// The API takes objects only, so what the model wrote wrongly is shown to it inside one.
+/// The API accepts only objects, so other arguments of the model are wrapped in one.
 fn input_of(call: &ToolCall) -> Cow<'_, Value> {
     match &call.arguments {
         ToolArguments::Json(value @ Value::Object(_)) => Cow::Borrowed(value),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_becomes_alternating_messages_with_four_cache_breakpoints() {
+    fn conversation_is_converted_to_alternating_messages_with_cache_breakpoints() {
         let thinking = json!({"type": "thinking", "thinking": "", "signature": "c2ln"});
         let tool = |name: &str| ToolSpec {
             name: name.into(),

@@ -1,27 +1,40 @@
-//! OpenAI's Chat Completions API, which many other servers speak too.
+//! OpenAI's Chat Completions API, which many other servers implement too.
 //! Source: platform.openai.com/docs/api-reference/chat.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 
-use super::connection::OutputLimitParameter;
 use super::exchange::Exchange;
 use super::retry::Failure;
-use super::{Model, ModelError, ModelReply, ModelRequest, RetryPolicy, estimated_input};
+use super::{Model, ModelError, ModelReply, ModelRequest, RetryPolicy, call_span, estimated_input};
 use crate::domain::Price;
 
 mod reply;
 mod request;
 
-/// A model behind Chat Completions.
+/// The name of the parameter for the output limit in Chat Completions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputLimitParameter {
+    /// OpenAI's current name. If a server says that it does not know it, the request is repeated with the
+    /// old one.
+    #[default]
+    MaxCompletionTokens,
+    /// The old name, for servers that silently ignore the current one.
+    MaxTokens,
+}
+
+/// A model with the Chat Completions API.
 pub(super) struct OpenAi {
     name: String,
     price: Option<Price>,
     exchange: Exchange,
     retry: RetryPolicy,
-    /// Whether this server wants `max_tokens`. Set by configuration, or learned once.
+    /// Whether this server needs `max_tokens`. Set by configuration, or learned from its first error.
     wants_max_tokens: AtomicBool,
 }
 
@@ -43,10 +56,10 @@ impl OpenAi {
     async fn attempt(&self, request: &ModelRequest) -> Result<ModelReply, Failure> {
         let with_max_tokens = self.wants_max_tokens.load(Ordering::Relaxed);
         match self.attempt_with(request, with_max_tokens).await {
-            Err(Failure::Final(ModelError::Refused { status: 400 | 422, detail, .. }))
+            Err(Failure::Permanent(ModelError::Refused { status: 400 | 422, detail, .. }))
                 if !with_max_tokens && detail.contains("max_completion_tokens") =>
             {
-                tracing::info!(model = %self.name, "the server wants max_tokens; it is asked so from now on");
+                tracing::info!(model = %self.name, "the model's server does not know max_completion_tokens; using max_tokens");
                 self.wants_max_tokens.store(true, Ordering::Relaxed);
                 self.attempt_with(request, true).await
             }
@@ -60,10 +73,10 @@ impl OpenAi {
         with_max_tokens: bool,
     ) -> Result<ModelReply, Failure> {
         let body = Bytes::from(request::to_wire(&self.name, request, with_max_tokens));
-        let mut reply = reply::Assembly::new(&self.exchange.asked);
+        let mut reply = reply::ReplyBuilder::new(&self.exchange.target);
         match self.exchange.run(body, |part| reply.read(part)).await {
             Ok(()) => reply.finish(|| estimated_input(request)),
-            Err(failure) => Err(reply.broken_by(failure)),
+            Err(failure) => Err(reply.interrupted_by(failure)),
         }
     }
 }
@@ -79,6 +92,7 @@ impl Model for OpenAi {
     }
 
     async fn complete(&self, request: &ModelRequest) -> Result<ModelReply, ModelError> {
-        self.retry.run(&self.exchange.asked.url, || self.attempt(request)).await
+        let span = call_span("openai", &self.name, request);
+        self.retry.run(&self.exchange.target.url, || self.attempt(request)).instrument(span).await
     }
 }

@@ -1,5 +1,4 @@
-//! A reply, put together from Chat Completions' chunks. Only `[DONE]` after a finish reason
-//! completes it.
+//! Builds a reply from the chunks of Chat Completions. Only `[DONE]` after a finish reason completes it.
 
 use eventsource_stream::Event;
 use serde::Deserialize;
@@ -7,25 +6,25 @@ use serde_json::Value;
 
 use crate::domain::{AssistantBlock, StopReason, ToolArguments, ToolCall, Usage};
 use crate::model::exchange::{Part, Progress};
-use crate::model::failure::{Asked, is_error, of_event, quote};
+use crate::model::failure::{Target, failure_of_event, is_error, quote};
 use crate::model::retry::Failure;
 use crate::model::{ModelReply, estimated_output};
 
-/// Tool calls of one reply; some ten times what a model gives.
+/// The most tool calls of one reply; about ten times what a model returns.
 const CALLS_MAX: usize = 500;
 
-/// A reply in the making.
-pub(super) struct Assembly<'a> {
-    asked: &'a Asked,
+/// A reply that is being received.
+pub(super) struct ReplyBuilder<'a> {
+    target: &'a Target,
     model: String,
     text: String,
     refusal: String,
-    calls: Vec<BuildingCall>,
+    calls: Vec<PartialCall>,
     finish: Option<String>,
     usage: Option<WireUsage>,
 }
 
-struct BuildingCall {
+struct PartialCall {
     index: Option<u64>,
     id: String,
     name: String,
@@ -48,7 +47,7 @@ struct Chunk {
 struct Choice {
     #[serde(default)]
     index: u64,
-    /// Where the answer is not streamed, all of it.
+    /// The whole message, if the response is not streamed.
     #[serde(default, alias = "message")]
     delta: Option<Delta>,
     #[serde(default)]
@@ -96,10 +95,10 @@ struct PromptDetails {
     cache_write_tokens: Option<u64>,
 }
 
-impl<'a> Assembly<'a> {
-    pub(super) fn new(asked: &'a Asked) -> Self {
+impl<'a> ReplyBuilder<'a> {
+    pub(super) fn new(target: &'a Target) -> Self {
         Self {
-            asked,
+            target,
             model: String::new(),
             text: String::new(),
             refusal: String::new(),
@@ -109,7 +108,7 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// Takes a part of the answer.
+    /// Reads a part of the response.
     pub(super) fn read(&mut self, part: Part<'_>) -> Result<Progress, Failure> {
         match part {
             Part::Event(event) => self.read_event(event),
@@ -117,10 +116,10 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// The completion that a server without streaming answers with.
+    /// Reads the completion of a server without streaming.
     fn read_whole(&mut self, text: &str) -> Result<Progress, Failure> {
         if is_error(text) {
-            return Err(of_event(self.asked, text));
+            return Err(failure_of_event(self.target, text));
         }
         if let Ok(whole) = serde_json::from_str(text) {
             self.take(whole)?;
@@ -132,14 +131,14 @@ impl<'a> Assembly<'a> {
         if event.data.trim() == "[DONE]" {
             return match self.finish {
                 Some(_) => Ok(Progress::Complete),
-                None => Err(Failure::broken("the stream was done without a finish reason")),
+                None => Err(Failure::interrupted("the stream ended without a finish reason")),
             };
         }
         let chunk: Chunk = serde_json::from_str(&event.data).map_err(|error| {
-            Failure::broken(format!("an event cannot be read ({error}): {}", quote(&event.data)))
+            Failure::interrupted(format!("an event cannot be read ({error}): {}", quote(&event.data)))
         })?;
         if chunk.error.as_ref().is_some_and(|error| !error.is_null()) {
-            return Err(of_event(self.asked, &event.data));
+            return Err(failure_of_event(self.target, &event.data));
         }
         self.take(chunk)?;
         Ok(Progress::More)
@@ -150,7 +149,7 @@ impl<'a> Assembly<'a> {
             self.model = model;
         }
         self.usage = chunk.usage.or(self.usage.take());
-        // One answer was asked for; a second choice would be another one.
+        // One choice was requested; others are ignored.
         for choice in chunk.choices.into_iter().filter(|choice| choice.index == 0) {
             self.grow(choice.delta.unwrap_or_default())?;
             self.finish = choice.finish_reason.or(self.finish.take());
@@ -168,7 +167,7 @@ impl<'a> Assembly<'a> {
             if call.id.is_empty() {
                 call.id = id;
             }
-            // The name comes once; some servers repeat it with every delta.
+            // The name is sent once, but some servers repeat it with every delta.
             if call.name.is_empty() {
                 call.name = function.name.unwrap_or_default();
             }
@@ -177,8 +176,8 @@ impl<'a> Assembly<'a> {
         Ok(())
     }
 
-    /// The call that a delta belongs to: by index, or, for servers that send none, by id.
-    fn call_for(&mut self, index: Option<u64>, id: &str) -> Result<&mut BuildingCall, Failure> {
+    /// The call that a delta belongs to: by index, or by id if the server sends no index.
+    fn call_for(&mut self, index: Option<u64>, id: &str) -> Result<&mut PartialCall, Failure> {
         let position = match index {
             Some(_) => self.calls.iter().position(|call| call.index == index),
             None if id.is_empty() => self.calls.len().checked_sub(1),
@@ -187,10 +186,10 @@ impl<'a> Assembly<'a> {
         let position = match position {
             Some(position) => position,
             None if self.calls.len() >= CALLS_MAX => {
-                return Err(Failure::broken(format!("the reply has more than {CALLS_MAX} tool calls")));
+                return Err(Failure::interrupted(format!("the reply has more than {CALLS_MAX} tool calls")));
             }
             None => {
-                self.calls.push(BuildingCall {
+                self.calls.push(PartialCall {
                     index,
                     id: String::new(),
                     name: String::new(),
@@ -202,23 +201,23 @@ impl<'a> Assembly<'a> {
         Ok(&mut self.calls[position])
     }
 
-    /// What a failure means after what was read so far. An error in place of the first word was not
-    /// billed; after that everything may have been, and the count comes last, if at all.
-    pub(super) fn broken_by(self, failure: Failure) -> Failure {
+    /// The failure after what was read so far. An error before the first text was not billed; later ones may
+    /// have been, and the count comes last, if at all.
+    pub(super) fn interrupted_by(self, failure: Failure) -> Failure {
         let began = self.finish.is_some()
             || !(self.text.is_empty() && self.refusal.is_empty() && self.calls.is_empty());
         match self.usage {
-            Some(counted) => failure.in_an_answer(Some(counted.to_usage())),
-            None if began => failure.in_an_answer(None),
+            Some(counted) => failure.after_partial_response(Some(counted.to_usage())),
+            None if began => failure.after_partial_response(None),
             None => failure,
         }
     }
 
-    /// The reply, once [`Progress::Complete`] was said. `estimated_input` counts the input where the
-    /// server did not.
+    /// The reply, after [`Progress::Complete`] was returned. `estimated_input` counts the input if the server
+    /// did not.
     pub(super) fn finish(self, estimated_input: impl FnOnce() -> u64) -> Result<ModelReply, Failure> {
         let finish = self.finish.unwrap_or_default();
-        let was_cut = finish == "length";
+        let was_truncated = finish == "length";
         let mut blocks = Vec::new();
         for text in [&self.text, &self.refusal] {
             if !text.is_empty() {
@@ -226,13 +225,13 @@ impl<'a> Assembly<'a> {
             }
         }
         let has_calls = !self.calls.is_empty();
-        blocks.extend(self.calls.into_iter().map(|call| finished(call, was_cut)));
+        blocks.extend(self.calls.into_iter().map(|call| finished(call, was_truncated)));
         let stop = match finish.as_str() {
             "length" => StopReason::OutputLimit,
             "content_filter" => StopReason::Refusal,
             _ if !self.refusal.is_empty() => StopReason::Refusal,
-            // stop, tool_calls, function_call and what other servers invent: what the message
-            // holds says whether the model waits for results.
+            // stop, tool_calls, function_call and the reasons of other servers: the message's content
+            // shows whether the model waits for results.
             _ if has_calls => StopReason::ToolCalls,
             _ => StopReason::EndOfTurn,
         };
@@ -244,7 +243,7 @@ impl<'a> Assembly<'a> {
                 ..Usage::default()
             },
         };
-        let model = if self.model.is_empty() { self.asked.model.clone() } else { self.model };
+        let model = if self.model.is_empty() { self.target.model.clone() } else { self.model };
         Ok(ModelReply { blocks, stop, usage, model })
     }
 }
@@ -266,14 +265,14 @@ impl WireUsage {
     }
 }
 
-fn finished(call: BuildingCall, was_cut: bool) -> AssistantBlock {
-    let BuildingCall { id, name, arguments, .. } = call;
-    // Results are told apart by id, so a server that gives none is given one.
+fn finished(call: PartialCall, was_truncated: bool) -> AssistantBlock {
+    let PartialCall { id, name, arguments, .. } = call;
+    // Results are matched by id, so a call without one gets a new id.
     let id = if id.is_empty() { format!("call_{}", uuid::Uuid::new_v4().simple()) } else { id };
     let arguments = match serde_json::from_str(&arguments) {
         Ok(value) => ToolArguments::Json(value),
-        // No arguments at all are none, unless the reply was cut before they came.
-        Err(_) if arguments.trim().is_empty() && !was_cut => {
+        // Empty text means no arguments, unless the reply was truncated before they arrived.
+        Err(_) if arguments.trim().is_empty() && !was_truncated => {
             ToolArguments::Json(Value::Object(serde_json::Map::new()))
         }
         Err(_) => ToolArguments::Malformed(arguments),
@@ -288,8 +287,8 @@ mod tests {
     use super::*;
 
     fn reply_of(chunks: &[Value]) -> Result<ModelReply, Failure> {
-        let asked = Asked { url: "http://p".into(), model: "m-1".into() };
-        let mut assembly = Assembly::new(&asked);
+        let target = Target { url: "http://p".into(), model: "m-1".into() };
+        let mut assembly = ReplyBuilder::new(&target);
         for chunk in chunks {
             let event = Event { data: chunk.to_string(), ..Event::default() };
             assert_eq!(assembly.read(Part::Event(&event))?, Progress::More);
@@ -314,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn interleaved_parallel_calls_are_put_together_by_index() {
+    fn interleaved_parallel_calls_are_assembled_by_index() {
         let reply = reply_of(&[
             chunk(json!({"role": "assistant", "content": null}), Value::Null),
             chunk(json!({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "search", "arguments": ""}}]}), Value::Null),
@@ -337,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_that_send_no_index_and_no_usage_are_understood() {
+    fn deltas_without_index_and_usage_are_read() {
         let reply = reply_of(&[
             chunk(
                 json!({"tool_calls": [{"id": "a", "function": {"name": "x", "arguments": "{}"}}]}),
@@ -357,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_a_filter_and_the_output_limit_are_told_apart() {
+    fn refusal_filter_and_output_limit_are_distinguished() {
         let text = json!({"content": "words"});
         assert_eq!(reply_of(&[chunk(text.clone(), json!("stop"))]).unwrap().stop, StopReason::EndOfTurn);
         assert_eq!(reply_of(&[chunk(text, json!("content_filter"))]).unwrap().stop, StopReason::Refusal);
@@ -372,34 +371,34 @@ mod tests {
     }
 
     #[test]
-    fn done_without_a_finish_reason_is_no_reply_and_neither_is_an_error() {
+    fn stream_without_finish_reason_or_with_an_error_is_an_error() {
         assert!(matches!(
             reply_of(&[chunk(json!({"content": "half an ans"}), Value::Null)]),
             Err(Failure::Interrupted { .. })
         ));
         let error = json!({"error": {"message": "The server had an error", "type": "server_error"}});
-        assert!(matches!(reply_of(&[error]), Err(Failure::Passing { .. })));
+        assert!(matches!(reply_of(&[error]), Err(Failure::Transient { .. })));
         let error = json!({"error": {"message": "no such model", "type": "invalid_request_error"}});
-        assert!(matches!(reply_of(&[error]), Err(Failure::Final(_))));
+        assert!(matches!(reply_of(&[error]), Err(Failure::Permanent(_))));
     }
 
     #[test]
-    fn what_may_have_been_billed_is_told_by_how_far_the_answer_came() {
-        let asked = Asked { url: "http://p".into(), model: "m-1".into() };
+    fn failure_may_be_billed_once_text_was_received() {
+        let target = Target { url: "http://p".into(), model: "m-1".into() };
         let broken = |chunks: &[Value]| {
-            let mut assembly = Assembly::new(&asked);
+            let mut assembly = ReplyBuilder::new(&target);
             for chunk in chunks {
                 assembly.read_event(&Event { data: chunk.to_string(), ..Event::default() }).unwrap();
             }
-            assembly.broken_by(Failure::passing("server_error"))
+            assembly.interrupted_by(Failure::transient("server_error"))
         };
         let role = chunk(json!({"role": "assistant", "content": null}), Value::Null);
         let word = chunk(json!({"content": "x"}), Value::Null);
         let counted = json!({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 9}});
-        assert!(matches!(broken(std::slice::from_ref(&role)), Failure::Passing { .. }));
+        assert!(matches!(broken(std::slice::from_ref(&role)), Failure::Transient { .. }));
         assert!(matches!(broken(&[role, word.clone()]), Failure::Interrupted { usage: None, .. }));
         let usage = Usage { input_tokens: 100, output_tokens: 9, ..Usage::default() };
-        let Failure::Interrupted { usage: found, is_passing: true, .. } = broken(&[word, counted]) else {
+        let Failure::Interrupted { usage: found, is_transient: true, .. } = broken(&[word, counted]) else {
             panic!()
         };
         assert_eq!(found, Some(usage));

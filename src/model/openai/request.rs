@@ -1,4 +1,4 @@
-//! A request as Chat Completions wants it.
+//! Converts a request to the format of Chat Completions.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -114,27 +114,27 @@ fn messages(request: &ModelRequest) -> Vec<WireMessage<'_>> {
     wire
 }
 
-/// Words and calls are two fields here, so their order among each other is lost.
+/// Text and calls are two fields, so their relative order is lost.
 fn assistant(blocks: &[AssistantBlock]) -> WireMessage<'_> {
-    let mut words = Vec::new();
+    let mut texts = Vec::new();
     let mut tool_calls = Vec::new();
     for block in blocks {
         match block {
-            AssistantBlock::Text { text } => words.push(text.as_str()),
+            AssistantBlock::Text { text } => texts.push(text.as_str()),
             AssistantBlock::ToolCall(call) => tool_calls.push(wire_call(call)),
-            // Another provider's reasoning; this one has nothing to send back.
+            // Another provider's reasoning cannot be sent here.
             AssistantBlock::Opaque { .. } => {}
         }
     }
-    let content = match (words.is_empty(), tool_calls.is_empty()) {
+    let content = match (texts.is_empty(), tool_calls.is_empty()) {
         (true, false) => None,
         (true, true) => Some("(no words)".to_owned()),
-        (false, _) => Some(words.join("\n")),
+        (false, _) => Some(texts.join("\n")),
     };
     WireMessage::Assistant { content, tool_calls }
 }
 
-/// OpenAI itself takes any text as arguments; other servers parse it, so it is always an object.
+/// OpenAI accepts any text as arguments, but other servers parse it, so it is always an object.
 fn wire_call(call: &ToolCall) -> Call<'_> {
     let arguments = match &call.arguments {
         ToolArguments::Json(value @ Value::Object(_)) => value.to_string(),
@@ -150,7 +150,7 @@ mod tests {
     use crate::domain::ToolResult;
 
     #[test]
-    fn a_conversation_becomes_messages_with_one_tool_message_for_each_result() {
+    fn conversation_is_converted_with_one_tool_message_per_result() {
         let call = |id: &str, arguments| {
             AssistantBlock::ToolCall(ToolCall { id: id.into(), name: "search".into(), arguments })
         };

@@ -5,7 +5,7 @@ fn none() -> Known {
 }
 
 #[test]
-fn everything_that_has_the_shape_of_a_secret_is_replaced() {
+fn secret_lookalikes_are_redacted() {
     let shapes = [
         "token ghs_16C7e42F292c6912E7710c838347Ae178B4a end",
         "token ghp_16C7e42F292c6912E7710c838347Ae178B4a, end",
@@ -38,7 +38,7 @@ fn everything_that_has_the_shape_of_a_secret_is_replaced() {
 }
 
 #[test]
-fn ordinary_words_stay_and_cost_no_copy() {
+fn ordinary_text_is_borrowed_unchanged() {
     for text in [
         "the task-list-of-many-words and risk-free",
         "sk-learn-contrib-and-other-names",
@@ -53,7 +53,7 @@ fn ordinary_words_stay_and_cost_no_copy() {
 }
 
 #[test]
-fn a_known_secret_is_redacted_by_each_of_its_lines_and_when_escaped() {
+fn each_line_of_a_known_secret_is_redacted_also_when_escaped() {
     let pem = "-----BEGIN X-----\nMIIEabcdefgh\nQUJDREVGR0g=\n-----END X-----\n";
     let known = Known::of(&[
         (SecretKind::AppKey, pem),
@@ -67,7 +67,7 @@ fn a_known_secret_is_redacted_by_each_of_its_lines_and_when_escaped() {
 }
 
 #[test]
-fn a_secret_within_a_longer_one_leaves_nothing_of_it() {
+fn secret_inside_a_longer_one_is_redacted_with_it() {
     let known = Known::of(&[
         (SecretKind::ModelKey, "inner-secret"),
         (SecretKind::ModelKey, "outer-inner-secret-outer"),
@@ -76,7 +76,7 @@ fn a_secret_within_a_longer_one_leaves_nothing_of_it() {
 }
 
 #[test]
-fn a_key_is_found_by_any_part_of_its_binary_form() {
+fn key_is_found_by_any_part_of_its_binary_form() {
     let binary: Vec<u8> = (0..400_u32).map(|n| (n * 131 % 251) as u8).collect();
     let body = STANDARD.encode(&binary);
     let lines: Vec<&str> =
@@ -93,13 +93,13 @@ fn a_key_is_found_by_any_part_of_its_binary_form() {
     ];
     for form in forms {
         let found = known.find(&form);
-        assert!(found.iter().any(|hit| hit.words.starts_with("the App's private key")), "{form:?}");
+        assert!(found.iter().any(|hit| hit.description.starts_with("the App's private key")), "{form:?}");
     }
-    assert!(known.find(&binary[..20]).is_empty(), "what every key begins with is no secret");
+    assert!(known.find(&binary[..20]).is_empty(), "the common prefix of all keys is not secret");
 }
 
 #[test]
-fn a_key_of_plain_words_forbids_itself_and_not_these_words() {
+fn key_of_plain_words_does_not_block_the_words() {
     let known = Known::of(&[(SecretKind::ModelKey, "not-needed-here")]);
     assert!(known.find(b"A lock is not needed here.").is_empty());
     assert!(!known.find(b"key = not-needed-here").is_empty());
@@ -107,7 +107,7 @@ fn a_key_of_plain_words_forbids_itself_and_not_these_words() {
 }
 
 #[test]
-fn a_token_that_has_run_out_makes_room() {
+fn expired_token_is_no_longer_searched() {
     let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let hour = jiff::SignedDuration::from_hours(1);
     let old = SecretString::from("ghs_oldoldoldold0123456789");

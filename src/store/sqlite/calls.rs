@@ -1,5 +1,5 @@
-//! Model calls in SQLite: what is set aside before one, what it cost after it, and what a day's calls
-//! add up to. A call is set aside in the transaction that looked whether there is room for it.
+//! Model calls in SQLite: their reservations, their costs, and the sum of a day's calls. A reservation is
+//! written in the transaction that checked the daily caps.
 
 use jiff::Timestamp;
 use sqlx::Row;
@@ -14,7 +14,7 @@ use crate::domain::{
 };
 
 impl SqliteStore {
-    pub(in crate::store) async fn reserve(
+    pub(in crate::store) async fn write_reservation(
         &self,
         claim: &Claim,
         model: &str,
@@ -24,16 +24,16 @@ impl SqliteStore {
     ) -> Result<Result<(), DailyCapReached>, StoreError> {
         let mut tx = self.write().await?;
         self.fence(&mut tx, claim).await?;
-        if let Err(reached) = self.room(&mut tx, &claim.job, worst, caps, now).await? {
+        if let Err(reached) = self.check_daily_caps(&mut tx, &claim.job, worst, caps, now).await? {
             return Ok(Err(reached));
         }
-        self.insert_call(&mut tx, claim, model, now, None, &Amounts::at_most(worst)).await?;
-        tx.commit().await.map_err(self.failed("set money aside for a model call"))?;
+        self.insert_call(&mut tx, claim, model, now, None, &Amounts::of_worst_case(worst)).await?;
+        tx.commit().await.map_err(self.failed("reserving a model call"))?;
         Ok(Ok(()))
     }
 
-    /// Whether each cap has room for the call beside what its day's calls cost, or may cost.
-    pub(in crate::store) async fn room(
+    /// Whether the call fits every cap, together with what its day's calls cost or may cost.
+    pub(in crate::store) async fn check_daily_caps(
         &self,
         tx: &mut Tx,
         job: &Job,
@@ -65,7 +65,7 @@ impl SqliteStore {
         id: i64,
         now: Timestamp,
     ) -> Result<Vec<RecentCall>, StoreError> {
-        // Calls from the future, which a clock that was set back leaves, count too.
+        // Calls from the future, after the clock was set back, count too.
         let sql = format!(
             "SELECT at, COALESCE(micro_usd, 0) AS micro_usd,
                  input_tokens + output_tokens + cache_read_tokens + cache_write_tokens AS tokens
@@ -76,7 +76,7 @@ impl SqliteStore {
             .bind(milliseconds(now - DAY))
             .fetch_all(&mut **tx)
             .await
-            .map_err(self.failed("added up a day's model calls"))?;
+            .map_err(self.failed("summing a day's model calls"))?;
         rows.iter().map(|row| day_call(row).map_err(self.unreadable("model call"))).collect()
     }
 
@@ -110,12 +110,12 @@ impl SqliteStore {
         .bind(amounts.micro_usd.map(signed))
         .execute(&mut **tx)
         .await
-        .map_err(self.failed("recorded a model call"))?;
+        .map_err(self.failed("recording a model call"))?;
         Ok(())
     }
 
-    /// Records what the job's call under way did cost. A cost that nothing was set aside for is
-    /// recorded all the same: it was spent.
+    /// Records the cost of the job's open call. A cost without a reservation is recorded too, because it was
+    /// spent.
     pub(in crate::store) async fn settle(
         &self,
         tx: &mut Tx,
@@ -140,25 +140,25 @@ impl SqliteStore {
         .bind(amounts.micro_usd.map(signed))
         .execute(&mut **tx)
         .await
-        .map_err(self.failed("recorded what a model call cost"))?;
+        .map_err(self.failed("recording the cost of a model call"))?;
         match settled.rows_affected() {
             0 => self.insert_call(tx, claim, cost.model, now, Some(sequence), &amounts).await,
             _ => Ok(()),
         }
     }
 
-    pub(in crate::store) async fn give_back(&self, claim: &Claim) -> Result<(), StoreError> {
+    pub(in crate::store) async fn delete_reservation(&self, claim: &Claim) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         self.fence(&mut tx, claim).await?;
         sqlx::query("DELETE FROM calls WHERE job_id = $1 AND sequence IS NULL")
             .bind(claim.job.id.to_string())
             .execute(&mut *tx)
             .await
-            .map_err(self.failed("gave money back"))?;
-        tx.commit().await.map_err(self.failed("gave money back"))
+            .map_err(self.failed("cancelling a model call"))?;
+        tx.commit().await.map_err(self.failed("cancelling a model call"))
     }
 
-    pub(in crate::store) async fn call_under_way(
+    pub(in crate::store) async fn read_unsettled_call(
         &self,
         job: JobId,
     ) -> Result<Option<UnsettledCall>, StoreError> {
@@ -169,15 +169,15 @@ impl SqliteStore {
         .bind(job.to_string())
         .fetch_optional(self.pool())
         .await
-        .map_err(self.failed("looked for a model call under way"))?;
+        .map_err(self.failed("looking up an unsettled model call"))?;
         row.map(|row| unsettled_call(&row).map_err(self.unreadable("model call"))).transpose()
     }
 }
 
-/// No call has more; a provider that says so keeps neither the sums nor their rows from being read.
+/// No call has more tokens. A provider that reports more must not overflow the sums.
 const TOKENS_MAX: u64 = 1 << 50;
 
-/// What a row of `calls` counts.
+/// The numbers of a row of `calls`.
 struct Amounts {
     input_tokens: u64,
     output_tokens: u64,
@@ -187,7 +187,7 @@ struct Amounts {
 }
 
 impl Amounts {
-    fn at_most(worst: WorstCase) -> Self {
+    fn of_worst_case(worst: WorstCase) -> Self {
         Self {
             input_tokens: worst.input_tokens,
             output_tokens: worst.output_tokens,

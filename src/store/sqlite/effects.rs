@@ -1,4 +1,4 @@
-//! The effects ledger: what was done to the world, so that it is done once.
+//! The effects ledger: what was done outside the database, so that it is done only once.
 
 use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, Row};
@@ -9,7 +9,7 @@ use crate::store::rows::{self, JOB_COLUMNS, milliseconds};
 use crate::store::{Claim, EffectState, StoreError};
 
 impl SqliteStore {
-    pub(super) async fn begin(
+    pub(super) async fn write_effect_begin(
         &self,
         claim: &Claim,
         kind: &str,
@@ -30,13 +30,14 @@ impl SqliteStore {
         .bind(milliseconds(now))
         .fetch_one(&mut *tx)
         .await
-        .map_err(self.failed("began an effect"))?;
-        tx.commit().await.map_err(self.failed("began an effect"))?;
-        let reference: Option<String> = row.try_get("reference").map_err(self.failed("began an effect"))?;
+        .map_err(self.failed("beginning an effect"))?;
+        tx.commit().await.map_err(self.failed("beginning an effect"))?;
+        let reference: Option<String> =
+            row.try_get("reference").map_err(self.failed("beginning an effect"))?;
         Ok(reference.map_or(EffectState::InProgress, EffectState::Done))
     }
 
-    pub(super) async fn finish(
+    pub(super) async fn write_effect_end(
         &self,
         claim: &Claim,
         kind: &str,
@@ -57,11 +58,11 @@ impl SqliteStore {
         .bind(milliseconds(now))
         .execute(&mut *tx)
         .await
-        .map_err(self.failed("finished an effect"))?;
-        tx.commit().await.map_err(self.failed("finished an effect"))
+        .map_err(self.failed("finishing an effect"))?;
+        tx.commit().await.map_err(self.failed("finishing an effect"))
     }
 
-    pub(super) async fn unseen_jobs(&self, kind: &str) -> Result<Vec<Job>, StoreError> {
+    pub(super) async fn read_unacknowledged_jobs(&self, kind: &str) -> Result<Vec<Job>, StoreError> {
         let sql = format!(
             "SELECT {JOB_COLUMNS} FROM jobs WHERE is_final = 0 AND epoch = 0 AND cancel_why IS NULL
                  AND NOT EXISTS (SELECT 1 FROM effects WHERE effects.repository_id = jobs.repository_id
@@ -73,11 +74,11 @@ impl SqliteStore {
             .bind(kind)
             .fetch_all(self.pool())
             .await
-            .map_err(self.failed("looked for jobs that wait"))?;
+            .map_err(self.failed("looking up unacknowledged jobs"))?;
         rows.iter().map(|row| rows::job(row).map_err(self.unreadable("job"))).collect()
     }
 
-    pub(super) async fn keep_effect(
+    pub(super) async fn write_effect(
         &self,
         job: &Job,
         kind: &str,
@@ -99,7 +100,7 @@ impl SqliteStore {
         .bind(reference)
         .execute(self.pool())
         .await
-        .map_err(self.failed("noted an effect"))?;
+        .map_err(self.failed("recording an effect"))?;
         Ok(())
     }
 }

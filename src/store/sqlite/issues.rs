@@ -1,4 +1,4 @@
-//! An issue's jobs: made, called off, made anew, one at a time.
+//! An issue's jobs: created, cancelled and resumed, one at a time.
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
@@ -12,7 +12,7 @@ use crate::store::rows::{self, JOB_COLUMNS, milliseconds};
 use crate::store::{Claim, DeliveryRecorded, ResumeOutcome, StoreError};
 
 impl SqliteStore {
-    /// Makes a job for the trigger, unless the issue has an unfinished one.
+    /// Creates a job for the trigger, unless the issue has an unfinished one.
     pub(super) async fn start_job(
         &self,
         tx: &mut Tx,
@@ -28,7 +28,7 @@ impl SqliteStore {
         .bind(issue)
         .fetch_optional(&mut **tx)
         .await
-        .map_err(self.failed("looked for an active job"))?;
+        .map_err(self.failed("looking up an active job"))?;
         let trigger_json = serde_json::to_string(trigger).expect("a trigger has only string keys");
         if let Some(row) = active {
             sqlx::query(
@@ -40,7 +40,7 @@ impl SqliteStore {
             .bind(&trigger_json)
             .execute(&mut **tx)
             .await
-            .map_err(self.failed("kept a trigger for later"))?;
+            .map_err(self.failed("saving a trigger for later"))?;
             return Ok(DeliveryRecorded::AlreadyActive(self.job_id(&row)?));
         }
         let latest = self.newest_job(&mut **tx, trigger.repository.id, trigger.issue.number).await?;
@@ -61,11 +61,11 @@ impl SqliteStore {
         .bind(milliseconds(now))
         .execute(&mut **tx)
         .await
-        .map_err(self.failed("recorded a job"))?;
+        .map_err(self.failed("recording a job"))?;
         Ok(DeliveryRecorded::Job(id))
     }
 
-    /// Tells the issue's unfinished job to stop. One that nobody works on is picked up to end it.
+    /// Cancels the issue's unfinished job. If no worker has it, it becomes due, so that a worker ends it.
     pub(super) async fn cancel_job(
         &self,
         tx: &mut Tx,
@@ -78,7 +78,7 @@ impl SqliteStore {
         let latest = self.newest_job(&mut **tx, repository, issue).await?;
         let labelled_at = latest.and_then(|job| job.trigger.labelled_at);
         if labelled_at > at && at.is_some() {
-            // Told late, of what was before the label.
+            // A late webhook about an event before the label.
             return Ok(DeliveryRecorded::Cancelled(0));
         }
         let changed = sqlx::query(
@@ -91,11 +91,11 @@ impl SqliteStore {
         .bind(milliseconds(now))
         .execute(&mut **tx)
         .await
-        .map_err(self.failed("cancelled a job"))?;
+        .map_err(self.failed("cancelling a job"))?;
         Ok(DeliveryRecorded::Cancelled(u32::try_from(changed.rows_affected()).unwrap_or(u32::MAX)))
     }
 
-    /// Tells the unfinished job that works on a branch to stop, if there is one.
+    /// Cancels the unfinished job of a branch, if there is one.
     pub(super) async fn cancel_branch(
         &self,
         tx: &mut Tx,
@@ -110,7 +110,7 @@ impl SqliteStore {
             .bind(signed(repository.0))
             .fetch_all(&mut **tx)
             .await
-            .map_err(self.failed("looked for a branch's job"))?;
+            .map_err(self.failed("looking up a branch's job"))?;
         for row in rows {
             let job = rows::job(&row).map_err(self.unreadable("job"))?;
             if job.branch() == branch {
@@ -121,8 +121,8 @@ impl SqliteStore {
         Ok(DeliveryRecorded::Cancelled(0))
     }
 
-    /// Takes an ended job back up by somebody's word, which `event` tells of and `step` stands for.
-    pub(super) async fn take_up(
+    /// Resumes an ended job by a transition, which `event` records.
+    pub(super) async fn resume_job(
         &self,
         tx: &mut Tx,
         id: JobId,
@@ -133,7 +133,7 @@ impl SqliteStore {
             .bind(id.to_string())
             .fetch_optional(&mut **tx)
             .await
-            .map_err(self.failed("read a job"))?;
+            .map_err(self.failed("reading a job"))?;
         let Some(row) = row else { return Ok(ResumeOutcome::NotResumable) };
         let job = rows::job(&row).map_err(self.unreadable("job"))?;
         let Ok(state) = job.state.after(step) else { return Ok(ResumeOutcome::NotResumable) };
@@ -143,7 +143,7 @@ impl SqliteStore {
                 .bind(signed(job.trigger.issue.number.0))
                 .fetch_optional(&mut **tx)
                 .await
-                .map_err(self.failed("looked for an active job"))?;
+                .map_err(self.failed("looking up an active job"))?;
         if active.is_some() {
             return Ok(ResumeOutcome::Conflict);
         }
@@ -157,7 +157,7 @@ impl SqliteStore {
             .bind(serde_json::to_string(&event).expect("an event has only string keys"))
             .execute(&mut **tx)
             .await
-            .map_err(self.failed("recorded that a job is taken up"))?;
+            .map_err(self.failed("recording that a job resumes"))?;
         }
         sqlx::query(
             "UPDATE jobs SET state = $2, is_final = 0, outcome_json = NULL, cancel_why = NULL, restart_json = NULL,
@@ -169,7 +169,7 @@ impl SqliteStore {
         .bind(milliseconds(now))
         .execute(&mut **tx)
         .await
-        .map_err(self.failed("took a job up"))?;
+        .map_err(self.failed("resuming a job"))?;
         Ok(ResumeOutcome::Resumed)
     }
 
@@ -188,18 +188,18 @@ impl SqliteStore {
             .bind(signed(issue.0))
             .fetch_optional(connection)
             .await
-            .map_err(self.failed("read an issue's newest job"))?;
+            .map_err(self.failed("reading an issue's newest job"))?;
         row.map(|row| rows::job(&row).map_err(self.unreadable("job"))).transpose()
     }
 
-    pub(super) async fn job_that_opened(
+    pub(super) async fn read_job_of_pull_request(
         &self,
         repository: RepositoryId,
         number: PullRequestNumber,
     ) -> Result<Option<Job>, StoreError> {
         let columns: Vec<String> =
             JOB_COLUMNS.split(", ").map(|column| format!("jobs.{column} AS {column}")).collect();
-        // A later round has its number behind a dot.
+        // The kind of a later round ends with a dot and its number.
         let sql = format!(
             "SELECT {} FROM effects JOIN jobs ON jobs.repository_id = effects.repository_id
                  AND jobs.issue_number = effects.issue_number AND jobs.generation = effects.generation
@@ -213,29 +213,34 @@ impl SqliteStore {
             .bind(number.to_string())
             .fetch_optional(self.pool())
             .await
-            .map_err(self.failed("looked for a pull request's job"))?;
+            .map_err(self.failed("looking up a pull request's job"))?;
         row.map(|row| rows::job(&row).map_err(self.unreadable("job"))).transpose()
     }
 
     pub(super) fn job_id(&self, row: &SqliteRow) -> Result<JobId, StoreError> {
-        let text: String = row.try_get("id").map_err(self.failed("read a job's id"))?;
+        let text: String = row.try_get("id").map_err(self.failed("reading a job's id"))?;
         text.parse().map_err(|error| self.unreadable("job id")(format!("{error}")))
     }
 
-    /// Makes the job that was asked for while this one was being called off.
-    pub(super) async fn restart(&self, tx: &mut Tx, claim: &Claim, now: Timestamp) -> Result<(), StoreError> {
+    /// Creates the job that was requested while this one was being cancelled.
+    pub(super) async fn start_saved_trigger(
+        &self,
+        tx: &mut Tx,
+        claim: &Claim,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let row = sqlx::query("SELECT restart_json FROM jobs WHERE id = $1 AND cancel_why IS NOT NULL")
             .bind(claim.job.id.to_string())
             .fetch_optional(&mut **tx)
             .await
-            .map_err(self.failed("looked for a trigger kept for later"))?;
-        let kept: Option<String> = match row {
-            Some(row) => row.try_get("restart_json").map_err(self.failed("read a trigger kept for later"))?,
+            .map_err(self.failed("looking up a saved trigger"))?;
+        let saved: Option<String> = match row {
+            Some(row) => row.try_get("restart_json").map_err(self.failed("reading a saved trigger"))?,
             None => None,
         };
-        if let Some(text) = kept {
+        if let Some(text) = saved {
             let trigger: Trigger = serde_json::from_str(&text)
-                .map_err(|error| self.unreadable("trigger kept for later")(error.to_string()))?;
+                .map_err(|error| self.unreadable("saved trigger")(error.to_string()))?;
             self.start_job(tx, &trigger, now).await?;
         }
         Ok(())

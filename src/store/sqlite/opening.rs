@@ -1,28 +1,31 @@
-//! How the database file is opened.
+//! Opening the database file.
 
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use super::super::{StoreError, migrations};
-use super::SqliteStore;
+use super::{SqliteStore, database_error};
+use crate::store::{StoreError, migrations};
 
-/// How long a writer waits for another before it gives up.
+/// How long a writer waits for another before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// SQLite has one writer at a time; the other connections let readers proceed beside it.
+const CONNECTIONS_MAX: u32 = 4;
 
 impl SqliteStore {
-    /// Opens the database file, creates it when there is none, and brings its schema up to date.
+    /// Opens the database file, creates it if there is none, and updates its schema.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let store = Self::connect(path, true).await?;
         migrations::migrator()
             .run(&store.pool)
             .await
-            .map_err(|error| store.failed("brought the schema up to date")(error.into()))?;
+            .map_err(|error| store.failed("updating the schema")(error.into()))?;
         Ok(store)
     }
 
-    /// Opens a database that another process may be working with: makes none, changes no schema.
+    /// Opens a database that another process may be using: creates none, changes no schema.
     pub async fn open_existing(path: &Path) -> Result<Self, StoreError> {
         Self::connect(path, false).await
     }
@@ -35,22 +38,68 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        // One connection writes at a time in SQLite anyway; four let readers go on beside it.
         let pool = SqlitePoolOptions::new()
-            .max_connections(4)
+            .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(BUSY_TIMEOUT)
+            // SQLite itself rolls a transaction back when the disk is full. sqlx then believes that the
+            // connection is still in a transaction, and every later write on it would fail.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    // The rollback of a dropped transaction is queued; a ping waits until it is done.
+                    connection.ping().await?;
+                    Ok(!connection.is_in_transaction())
+                })
+            })
             .connect_with(options)
             .await
-            .map_err(|source| StoreError::Database {
-                location: path.display().to_string(),
-                action: "opened the database",
-                source,
-            })?;
+            .map_err(|error| database_error(path, "opening it", &error))?;
         Ok(Self { pool, location: path.to_owned() })
     }
 
     /// Closes all connections, so that the file can be copied or removed.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{start, store};
+    use crate::store::{Store, StoreError};
+
+    #[tokio::test]
+    async fn writes_succeed_again_once_a_full_disk_has_room() {
+        let (store, _directory) = store().await;
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            let mut connection = store.pool.acquire().await.unwrap();
+            // No page beyond those in use: as on a full disk. A new connection has no such limit.
+            sqlx::query("PRAGMA max_page_count = 1").execute(&mut *connection).await.unwrap();
+            connections.push(connection);
+        }
+        drop(connections);
+        let text = "x".repeat(64 * 1024);
+        let mut failures = 0;
+        for attempt in 0..3 * CONNECTIONS_MAX {
+            let mut tx = match store.write().await {
+                Ok(tx) => tx,
+                Err(error) => panic!("attempt {attempt}: {error}"),
+            };
+            let full = sqlx::query("UPDATE _sqlx_migrations SET description = $1").bind(&text);
+            failures += u32::from(full.execute(&mut *tx).await.is_err());
+        }
+        assert!(failures >= 1, "the disk was never full");
+        start(&store, "d1", 5).await;
+        store.check_writable().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn database_without_room_for_a_write_is_reported_as_not_writable() {
+        let (store, _directory) = store().await;
+        store.check_writable().await.unwrap();
+        store.close().await;
+        let error = store.check_writable().await.unwrap_err();
+        assert!(matches!(error, StoreError::Database { .. }), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Pauses that GitHub's rate limits ask for, by installation.
+//! GitHub's rate limits, by installation.
 
 use jiff::Timestamp;
 use sqlx::Row;
@@ -9,7 +9,7 @@ use crate::store::StoreError;
 use crate::store::rows::milliseconds;
 
 impl SqliteStore {
-    pub(super) async fn write_pause(
+    pub(super) async fn write_rate_limit(
         &self,
         installation: InstallationId,
         until: Timestamp,
@@ -23,11 +23,11 @@ impl SqliteStore {
         .bind(milliseconds(until))
         .execute(self.pool())
         .await
-        .map_err(self.failed("wrote a pause down"))?;
+        .map_err(self.failed("saving a rate limit"))?;
         Ok(())
     }
 
-    pub(super) async fn read_pauses(
+    pub(super) async fn read_rate_limits(
         &self,
         now: Timestamp,
     ) -> Result<Vec<(InstallationId, Timestamp)>, StoreError> {
@@ -35,20 +35,20 @@ impl SqliteStore {
             .bind(milliseconds(now))
             .execute(self.pool())
             .await
-            .map_err(self.failed("let go of old pauses"))?;
-        let read = self.failed("read the pauses");
+            .map_err(self.failed("deleting old rate limits"))?;
+        let read = self.failed("reading the rate limits");
         let rows = sqlx::query("SELECT installation_id, paused_until FROM pauses ORDER BY installation_id")
             .fetch_all(self.pool())
             .await
             .map_err(&read)?;
-        let mut pauses = Vec::new();
+        let mut limits = Vec::new();
         for row in rows {
             let id: i64 = row.try_get("installation_id").map_err(&read)?;
             let until: i64 = row.try_get("paused_until").map_err(&read)?;
             let until = Timestamp::from_millisecond(until)
-                .map_err(|error| self.unreadable("pause")(error.to_string()))?;
-            pauses.push((InstallationId(id.unsigned_abs()), until));
+                .map_err(|error| self.unreadable("rate limit")(error.to_string()))?;
+            limits.push((InstallationId(id.unsigned_abs()), until));
         }
-        Ok(pauses)
+        Ok(limits)
     }
 }

@@ -1,6 +1,6 @@
 //! What `go test` prints, plain (with or without `-v`) or as `-json`'s events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
@@ -107,7 +107,7 @@ pub(super) fn json(text: &str) -> Option<TestReport> {
     }
     let mut builder = ReportBuilder::default();
     let mut finished = packages.values().all(|package| package.ended.is_some());
-    let errors = build_errors(text);
+    let errors = BuildErrors::read(text);
     for ((package, test), (outcome, output)) in tests {
         // A test that began and did not end took the whole binary with it.
         finished &=
@@ -123,12 +123,12 @@ pub(super) fn json(text: &str) -> Option<TestReport> {
             let mut case = TestCase::new(name, TestOutcome::Errored);
             tell(&package.output, &mut case);
             if package.output.contains(" [build failed]") {
-                blame(&errors, &mut case);
+                errors.describe(&mut case);
             }
             builder.push(case);
         }
     }
-    broken_builds(text, &mut builder);
+    broken_builds(text, &errors, &mut builder);
     let counts = builder.counted();
     Some(builder.finish(ReportSource::Output, ReportFormat::GoTest, Some(counts), finished))
 }
@@ -166,7 +166,7 @@ pub(super) fn plain(text: &str) -> Option<TestReport> {
     // A test of a package that never came to its own line.
     let begun = expression!(r"(?m)^(?:=== RUN   |\s*--- (?:PASS|FAIL|SKIP): |panic: |fatal error: )");
     let finished = !begun.is_match(&text[from..]);
-    broken_builds(text, &mut builder);
+    broken_builds(text, &BuildErrors::read(text), &mut builder);
     let counted = builder.counted();
     // Without `-v` nobody says how many passed; only that none ran can be told.
     let counts = match verbose {
@@ -220,57 +220,66 @@ fn tell(output: &str, case: &mut TestCase) {
 }
 
 /// A package that does not compile is told beside the events.
-fn broken_builds(text: &str, builder: &mut ReportBuilder) {
+fn broken_builds(text: &str, errors: &BuildErrors, builder: &mut ReportBuilder) {
     let failed = expression!(r"(?m)^FAIL\t(\S+) \[(build failed|setup failed)\]$");
-    let errors = build_errors(text);
     for captures in failed.captures_iter(text) {
         if builder.has(&captures[1]) {
             continue;
         }
         let mut case = TestCase::new(&captures[1], TestOutcome::Errored);
         case.message = Some(captures[2].to_owned());
-        blame(&errors, &mut case);
+        errors.describe(&mut case);
         builder.push(case);
     }
 }
 
-/// What the compiler said first of a package, and where. Beside the events, or from Go 1.24 on in them.
+/// The first error of a package that does not compile, and where it is.
 struct BuildError {
-    package: String,
     message: String,
     at: TestLocation,
 }
 
-fn build_errors(text: &str) -> Vec<BuildError> {
-    let header = expression!(r"^# (\S+)(?: \[[^\]]*\])?$");
-    let error = expression!(r"^(?:\./)?([\w./~-]+\.go):(\d+):\d+: (.*)$");
-    let (mut errors, mut package) = (Vec::<BuildError>::new(), String::new());
-    for line in text.lines() {
-        let said = match event(line) {
-            Some(event) if event.action == "build-output" => event.output.unwrap_or_default(),
-            Some(_) => continue,
-            None => line.into(),
-        };
-        let said = said.trim_end();
-        if let Some(captures) = header.captures(said) {
-            captures[1].clone_into(&mut package);
-        } else if let Some(captures) = error.captures(said)
-            && errors.last().is_none_or(|last| last.package != package)
-        {
-            let at = TestLocation { file: captures[1].to_owned(), line: captures[2].parse().ok() };
-            errors.push(BuildError { package: package.clone(), message: captures[3].to_owned(), at });
-        }
-    }
-    errors
+/// What the compiler printed: beside the events, or from Go 1.24 on in them.
+#[derive(Default)]
+struct BuildErrors {
+    by_package: HashMap<String, BuildError>,
+    first_package: Option<String>,
 }
 
-/// Puts what the compiler said of a package into the case that stands for it; what it said first where
-/// the package itself is not named, since something that it needs does not compile.
-fn blame(errors: &[BuildError], case: &mut TestCase) {
-    let own = errors.iter().find(|error| error.package == case.name).or(errors.first());
-    if let Some(error) = own {
-        case.message = Some(error.message.clone());
-        case.location = Some(error.at.clone());
+impl BuildErrors {
+    fn read(text: &str) -> Self {
+        let header = expression!(r"^# (\S+)(?: \[[^\]]*\])?$");
+        let error = expression!(r"^(?:\./)?([\w./~-]+\.go):(\d+):\d+: (.*)$");
+        let (mut errors, mut package) = (Self::default(), String::new());
+        for line in text.lines() {
+            let printed = match event(line) {
+                Some(event) if event.action == "build-output" => event.output.unwrap_or_default(),
+                Some(_) => continue,
+                None => line.into(),
+            };
+            let printed = printed.trim_end();
+            if let Some(captures) = header.captures(printed) {
+                captures[1].clone_into(&mut package);
+            } else if let Some(captures) = error.captures(printed)
+                && !errors.by_package.contains_key(&package)
+            {
+                let at = TestLocation { file: captures[1].to_owned(), line: captures[2].parse().ok() };
+                let error = BuildError { message: captures[3].to_owned(), at };
+                errors.first_package.get_or_insert_with(|| package.clone());
+                errors.by_package.insert(package.clone(), error);
+            }
+        }
+        errors
+    }
+
+    /// Puts the error of a package into the case that stands for it. If the package itself has none,
+    /// something that it needs does not compile, and the first error of all is shown.
+    fn describe(&self, case: &mut TestCase) {
+        let first = || self.by_package.get(self.first_package.as_ref()?);
+        if let Some(error) = self.by_package.get(&case.name).or_else(first) {
+            case.message = Some(error.message.clone());
+            case.location = Some(error.at.clone());
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! What Node's runner (`spec`), Jest, Mocha and Vitest print, and the JSON that Jest and Vitest write.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 
 use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestOutcome, TestReport,
 };
 
-use super::text::{Innermost, expression, frame, gist, relative, window};
+use super::text::{Block, Innermost, blocks, expression, frame, gist, joined, relative};
 
 /// Suites within suites.
 const DEPTH_MAX: usize = 64;
@@ -78,8 +80,9 @@ pub(super) fn json(text: &str, format: ReportFormat) -> Option<TestReport> {
     Some(builder.finish(ReportSource::File, format, Some(counts), tests >= written.num_total_tests))
 }
 
+/// A test's name by its file and titles.
 fn within<'a>(file: &'a str, titles: impl Iterator<Item = &'a str>) -> String {
-    std::iter::once(file).chain(titles).collect::<Vec<_>>().join(" > ")
+    joined(std::iter::once(file).chain(titles))
 }
 
 /// The message before the stack, and the frame in it.
@@ -145,22 +148,19 @@ pub(super) fn jest(text: &str) -> Option<TestReport> {
             let path = titles.iter().map(|(_, title)| title.as_str()).chain([&captures[3]]);
             builder.push(TestCase::new(within(&file, path), outcome));
         } else if let Some(told) = line.strip_prefix("  ● ") {
-            let mut block = String::new();
+            let mut block = Block::with_lines_max(BLOCK_LINES_MAX);
             while let Some(next) = lines.next_if(|next| {
                 !next.starts_with("  ● ") && !file_line.is_match(next) && !next.starts_with("Test Suites:")
             }) {
-                if block.lines().count() < BLOCK_LINES_MAX {
-                    block.push_str(next);
-                    block.push('\n');
-                }
+                block.push(next);
             }
             if told.trim() == "Test suite failed to run" {
                 let mut case = TestCase::new(file.clone(), TestOutcome::Errored);
-                tell(&block, &mut case);
+                tell(&block.text, &mut case);
                 builder.push(case);
             } else if !file.is_empty() {
                 let mut case = TestCase::new(within(&file, told.split(" › ")), TestOutcome::Failed);
-                tell(&block, &mut case);
+                tell(&block.text, &mut case);
                 builder.detail(case);
             }
         } else if let Some(captures) = title.captures(line) {
@@ -202,20 +202,17 @@ pub(super) fn vitest(text: &str) -> Option<TestReport> {
             };
             builder.push(TestCase::new(&captures[2], outcome));
         } else if let Some(captures) = failed.captures(line) {
-            let mut block = String::new();
+            let mut block = Block::with_lines_max(BLOCK_LINES_MAX);
             while let Some(next) = lines.next_if(|next| !next.starts_with('⎯') && !next.starts_with(" FAIL "))
             {
-                if block.lines().count() < BLOCK_LINES_MAX {
-                    block.push_str(next);
-                    block.push('\n');
-                }
+                block.push(next);
             }
             let (name, outcome) = match captures.get(2) {
                 Some(path) => (format!("{} > {}", &captures[1], path.as_str()), TestOutcome::Failed),
                 None => (captures[1].to_owned(), TestOutcome::Errored),
             };
             let mut case = TestCase::new(name, outcome);
-            tell(&block, &mut case);
+            tell(&block.text, &mut case);
             builder.detail(case);
         }
     }
@@ -246,17 +243,17 @@ pub(super) fn mocha(text: &str) -> Option<TestReport> {
     let title = expression!(r"^( {2,})(\S.*)$");
     let mut builder = ReportBuilder::default();
     let mut titles: Vec<(usize, String)> = Vec::new();
-    let mut failures: Vec<(String, String)> = Vec::new();
+    let mut failures: HashMap<String, String> = HashMap::new();
     for line in text[..end].lines() {
         if let Some(captures) = mark.captures(line) {
             titles.retain(|(indent, _)| *indent < captures[1].len());
             let path = titles.iter().map(|(_, title)| title.as_str()).chain([&captures[4]]);
-            let name = path.collect::<Vec<_>>().join(" > ");
+            let name = joined(path);
             let outcome = match (captures.get(2).map(|mark| mark.as_str()), captures.get(3)) {
                 (Some("-"), _) => TestOutcome::Skipped,
                 (Some(_), _) => TestOutcome::Passed,
                 (None, Some(n)) => {
-                    failures.push((n.as_str().to_owned(), name.clone()));
+                    failures.entry(n.as_str().to_owned()).or_insert_with(|| name.clone());
                     // "before each" hook for "x"
                     let in_hook = captures[4].contains("\" hook");
                     if in_hook { TestOutcome::Errored } else { TestOutcome::Failed }
@@ -273,10 +270,9 @@ pub(super) fn mocha(text: &str) -> Option<TestReport> {
     }
     let header = expression!(r"(?m)^  (\d+)\) [^\n]*\n(?: {5,}[^\n]*\n)*? {5,}[^\n]*:\n");
     let next = expression!(r"(?m)^  \d+\) ");
-    for captures in header.captures_iter(&text[end..]) {
-        let Some((_, name)) = failures.iter().find(|(n, _)| *n == captures[1]) else { continue };
-        let rest = captures.get(0).map_or("", |whole| window(&text[end + whole.end()..]));
-        let block = &rest[..next.find(rest).map_or(rest.len(), |next| next.start())];
+    for (captures, block) in blocks(header, &text[end..]) {
+        let Some(name) = failures.get(&captures[1]) else { continue };
+        let block = &block[..next.find(block).map_or(block.len(), |next| next.start())];
         let mut case = TestCase::new(name.clone(), TestOutcome::Failed);
         tell(block, &mut case);
         builder.detail(case);
@@ -321,7 +317,7 @@ pub(super) fn node(text: &str) -> Option<TestReport> {
             continue;
         }
         let path = titles.iter().map(|(_, title)| title.as_str()).chain([own.as_str()]);
-        let name = path.collect::<Vec<_>>().join(" > ");
+        let name = joined(path);
         let is_todo = captures.get(4).is_some_and(|why| why.as_str().starts_with("TODO"));
         let outcome = match &captures[2] {
             _ if is_todo => TestOutcome::Skipped,
@@ -331,14 +327,11 @@ pub(super) fn node(text: &str) -> Option<TestReport> {
         };
         let mut case = TestCase::new(name, outcome);
         if case.is_red() {
-            let mut block = String::new();
+            let mut block = Block::with_lines_max(BLOCK_LINES_MAX);
             while let Some(next) = lines.next_if(|next| !line.is_match(next) && !next.starts_with('ℹ')) {
-                if block.lines().count() < BLOCK_LINES_MAX {
-                    block.push_str(next);
-                    block.push('\n');
-                }
+                block.push(next);
             }
-            tell(&block, &mut case);
+            tell(&block.text, &mut case);
         }
         builder.push(case);
     }

@@ -10,7 +10,7 @@ use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
 
-use super::text::{Innermost, frame, gist, relative};
+use super::text::{Innermost, frame, gist, joined, relative};
 
 /// Suites within suites.
 const DEPTH_MAX: usize = 64;
@@ -78,7 +78,7 @@ impl Document {
         }
         match name.as_str() {
             "testsuite" => {
-                let suite = attribute(tag, "name").unwrap_or_default();
+                let suite = Attributes::of(tag).get("name").unwrap_or_default().to_owned();
                 self.is_pytest |= suite == "pytest";
                 self.suites.push(suite);
             }
@@ -95,7 +95,8 @@ impl Document {
     }
 
     fn begin(&self, tag: &BytesStart<'_>) -> OpenCase {
-        let get = |name| attribute(tag, name).filter(|value| !value.is_empty());
+        let attributes = Attributes::of(tag);
+        let get = |name| attributes.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
         let own = get("name").unwrap_or_default();
         let class = get("classname").or_else(|| get("class"));
         let file = get("file").map(|file| relative(&file).to_owned());
@@ -104,7 +105,7 @@ impl Document {
             (None, Some(file)) if self.is_pytest => file.clone(),
             // Node's own runner: suites within suites, and a class name without meaning.
             (Some(class), None) if class == "test" => {
-                self.suites.iter().map(String::as_str).chain([relative(&own)]).collect::<Vec<_>>().join(" > ")
+                joined(self.suites.iter().map(String::as_str).chain([relative(&own)]))
             }
             (Some(class), _) if get("class").is_some() => format!("{class}::{own}"),
             (Some(class), _) if *class != own && !own.starts_with(&format!("{class}.")) => {
@@ -174,18 +175,19 @@ impl OpenCase {
             _ => return,
         };
         // What is not done yet is expected to fail.
-        self.is_todo |= outcome == TestOutcome::Skipped && attribute(tag, "type").as_deref() == Some("todo");
+        let attributes = Attributes::of(tag);
+        self.is_todo |= outcome == TestOutcome::Skipped && attributes.get("type") == Some("todo");
         if self.is_todo {
             self.outcome = Some(TestOutcome::Skipped);
             return;
         }
         self.outcome = self.outcome.max(Some(outcome));
-        let said = attribute(tag, "message").filter(|said| !said.trim().is_empty());
-        // CTest's word for a test whose program is not there.
-        if said.as_deref() == Some("Unable to find executable") {
+        let message = attributes.get("message").filter(|message| !message.trim().is_empty());
+        // What CTest writes of a test whose program does not exist.
+        if message == Some("Unable to find executable") {
             self.outcome = Some(TestOutcome::Errored);
         }
-        self.message = self.message.take().or(said);
+        self.message = self.message.take().or(message.map(str::to_owned));
         self.in_failure = true;
     }
 
@@ -230,10 +232,29 @@ fn node_id(file: &str, class: &str, name: &str) -> String {
     parts.chain([name]).collect::<Vec<_>>().join("::")
 }
 
-fn attribute(tag: &BytesStart<'_>, name: &str) -> Option<String> {
-    let found = tag.try_get_attribute(name).ok()??;
-    let raw = String::from_utf8_lossy(&found.value).into_owned();
-    Some(unescape(&raw).map_or_else(|_| raw.clone(), std::borrow::Cow::into_owned))
+/// The attributes that are read here. A tag may have any number of others, so they are gone through once,
+/// and never compared with each other.
+struct Attributes(Vec<(&'static str, String)>);
+
+impl Attributes {
+    const READ: [&'static str; 8] =
+        ["class", "classname", "file", "line", "message", "name", "status", "type"];
+
+    fn of(tag: &BytesStart<'_>) -> Self {
+        let mut found = Self(Vec::new());
+        for attribute in tag.attributes().with_checks(false).flatten() {
+            let name = Self::READ.into_iter().find(|name| name.as_bytes() == attribute.key.as_ref());
+            let Some(name) = name.filter(|name| found.get(name).is_none()) else { continue };
+            let raw = String::from_utf8_lossy(&attribute.value);
+            let value = unescape(&raw).map_or_else(|_| raw.to_string(), std::borrow::Cow::into_owned);
+            found.0.push((name, value));
+        }
+        found
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
 }
 
 #[cfg(test)]

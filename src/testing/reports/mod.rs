@@ -6,11 +6,15 @@ use crate::domain::{BoundedOutput, ReportBuilder, ReportFormat, ReportSource, Te
 
 use super::runner::Runner;
 
+mod ctest;
 mod go;
 mod javascript;
 mod junit;
-mod others;
+mod maven;
+mod phpunit;
+mod prove;
 mod python;
+mod rspec;
 mod rust;
 mod tap;
 mod text;
@@ -76,7 +80,7 @@ pub(super) fn read_files(files: &[Vec<u8>], format: FileFormat) -> Option<TestRe
             FileFormat::JunitXml => junit::read(&text),
             FileFormat::JestJson => javascript::json(&text, ReportFormat::Jest),
             FileFormat::VitestJson => javascript::json(&text, ReportFormat::Vitest),
-            FileFormat::RspecJson => others::rspec_json(&text),
+            FileFormat::RspecJson => rspec::json(&text),
         };
         match report {
             Some(report) => found.push(report),
@@ -110,11 +114,11 @@ const EVERYBODY: &[Reader] = &[
     javascript::vitest,
     javascript::mocha,
     javascript::node,
-    others::rspec,
-    others::phpunit,
-    others::ctest,
-    others::prove,
-    others::maven,
+    rspec::printed,
+    phpunit::printed,
+    ctest::printed,
+    prove::printed,
+    maven::printed,
     tap::read,
 ];
 
@@ -129,11 +133,11 @@ fn readers_of(runner: Runner) -> &'static [Reader] {
         Runner::Jest => &[javascript::jest],
         Runner::Vitest => &[javascript::vitest],
         Runner::Mocha => &[javascript::mocha],
-        Runner::Rspec => &[others::rspec],
-        Runner::Phpunit => &[others::phpunit],
-        Runner::Ctest => &[others::ctest],
-        Runner::Prove => &[others::prove],
-        Runner::Maven => &[others::maven],
+        Runner::Rspec => &[rspec::printed],
+        Runner::Phpunit => &[phpunit::printed],
+        Runner::Ctest => &[ctest::printed],
+        Runner::Prove => &[prove::printed],
+        Runner::Maven => &[maven::printed],
         Runner::Gradle => &[],
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestOutcome, TestReport,
 };
 
-use super::text::{Innermost, expression, frame, gist, number, window};
+use super::text::{Innermost, before, blocks, expression, frame, gist, number};
 
 /// pytest, plain or verbose. Without `-v` it names only what did not pass.
 pub(super) fn pytest(text: &str) -> Option<TestReport> {
@@ -32,7 +32,7 @@ pub(super) fn pytest(text: &str) -> Option<TestReport> {
         };
         builder.push(TestCase::new(&captures[1], outcome));
     }
-    let tracebacks = sections(text);
+    let mut tracebacks = sections(text);
     let short = expression!(r"(?m)^(FAILED|ERROR) ([^\s:]+\.py(?:::[^\n]*?)?)(?: - ([^\n]*))?$");
     for captures in short.captures_iter(text) {
         let outcome = if &captures[1] == "FAILED" { TestOutcome::Failed } else { TestOutcome::Errored };
@@ -42,7 +42,8 @@ pub(super) fn pytest(text: &str) -> Option<TestReport> {
         let (own, parameters) = title.split_at(title.find('[').unwrap_or(title.len()));
         let title = format!("{}{parameters}", own.replace("::", "."));
         case.message = captures.get(3).map(|message| message.as_str().to_owned());
-        if let Some(traceback) = tracebacks.get(title.as_str()) {
+        // A test that is named twice has its details once.
+        if let Some(traceback) = tracebacks.remove(title.as_str()) {
             if let Some((line, at)) = frame(traceback, Innermost::Last) {
                 case.frame = Some(line);
                 case.location = Some(at);
@@ -79,11 +80,10 @@ fn sections(text: &str) -> HashMap<&str, &str> {
         expression!(r"(?m)^_{2,} (?:ERROR at (?:setup|teardown) of |ERROR collecting )?(\S.*?) _{2,}$");
     let end = expression!(r"(?m)^(?:=|-){3,} ?[^\n]*$|^_{2,} \S");
     let mut found = HashMap::new();
-    for captures in title.captures_iter(text) {
-        let (Some(whole), Some(name)) = (captures.get(0), captures.get(1)) else { continue };
-        let rest = window(&text[whole.end()..]);
-        let until = end.find(rest).map_or(rest.len(), |end| end.start());
-        found.entry(name.as_str()).or_insert(&rest[..until]);
+    for (captures, block) in blocks(title, text) {
+        let Some(name) = captures.get(1) else { continue };
+        let until = end.find(block).map_or(block.len(), |end| end.start());
+        found.entry(name.as_str()).or_insert(&block[..until]);
     }
     found
 }
@@ -111,11 +111,9 @@ pub(super) fn unittest(text: &str) -> Option<TestReport> {
         builder.push(TestCase::new(format!("{} ({})", &captures[1], &captures[2]), outcome));
     }
     let header = expression!(r"(?m)^(FAIL|ERROR): (\S+ \([\w.<>]+\))[^\n]*\n(?:[^\n-][^\n]*\n)?-{20,}\n");
-    for captures in header.captures_iter(text) {
+    for (captures, block) in blocks(header, text) {
         let outcome = if &captures[1] == "FAIL" { TestOutcome::Failed } else { TestOutcome::Errored };
-        let rest = captures.get(0).map_or("", |whole| window(&text[whole.end()..]));
-        let traceback = rest.split("\n=====").next().unwrap_or(rest);
-        let traceback = traceback.split("\n-----").next().unwrap_or(traceback);
+        let traceback = before(before(block, "\n====="), "\n-----");
         let mut case = TestCase::new(&captures[2], outcome);
         case.message = traceback.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned);
         if let Some((line, at)) = frame(traceback, Innermost::Last) {
@@ -131,9 +129,11 @@ pub(super) fn unittest(text: &str) -> Option<TestReport> {
 
 fn unittest_counts(text: &str, ran: u64) -> TestCounts {
     let part = expression!(r"(failures|errors|skipped|expected failures|unexpected successes)=(\d+)");
-    let line = expression!(r"(?m)^(?:OK|FAILED) \(.*\)$").find_iter(text).last();
+    let line = expression!(r"(?m)^(?:OK|FAILED) \(.*\)$").captures_iter(text).last();
     let mut counts = TestCounts::default();
-    for captures in part.captures_iter(line.map_or("", |line| line.as_str())) {
+    for captures in
+        part.captures_iter(line.as_ref().map_or("", |line| line.get(0).map_or("", |line| line.as_str())))
+    {
         let n = captures[2].parse().unwrap_or(0);
         match &captures[1] {
             "failures" | "unexpected successes" => counts.failed += n,

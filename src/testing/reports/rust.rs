@@ -4,7 +4,7 @@ use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
 
-use super::text::{expression, gist, number, window};
+use super::text::{before, blocks, expression, gist, number};
 
 /// `cargo test`: libtest's lines of each binary, and cargo's own words where one does not build or
 /// does not end.
@@ -15,7 +15,7 @@ pub(super) fn cargo(text: &str) -> Option<TestReport> {
     );
     let mut builder = ReportBuilder::default();
     broken_builds(text, &mut builder);
-    let begun = running.find_iter(text).count();
+    let begun = running.captures_iter(text).count();
     if begun == 0 && builder.counted().total() == 0 {
         return None;
     }
@@ -68,7 +68,7 @@ fn own_name(name: &str) -> String {
 }
 
 fn builds_broken(text: &str) -> u64 {
-    expression!(r"(?m)^error: could not compile `[^`\n]*`").find_iter(text).count() as u64
+    expression!(r"(?m)^error: could not compile `[^`\n]*`").captures_iter(text).count() as u64
 }
 
 fn broken_builds(text: &str, builder: &mut ReportBuilder) {
@@ -88,15 +88,13 @@ fn broken_builds(text: &str, builder: &mut ReportBuilder) {
 /// `---- name stdout ----` and the panic below it.
 fn details(text: &str, builder: &mut ReportBuilder) {
     let header = expression!(r"(?m)^---- (\S.*?) std(?:out|err) ----$");
-    let end = expression!(r"(?m)^---- \S.*? std(?:out|err) ----$|^failures:$");
-    for captures in header.captures_iter(text) {
-        let Some(whole) = captures.get(0) else { continue };
+    let end = expression!(r"(?m)^failures:$");
+    for (captures, block) in blocks(header, text) {
         let name = own_name(&captures[1]);
         if !builder.has(&name) {
             continue;
         }
-        let rest = window(&text[whole.end()..]);
-        let block = &rest[..end.find(rest).map_or(rest.len(), |end| end.start())];
+        let block = &block[..end.find(block).map_or(block.len(), |end| end.start())];
         let mut case = TestCase::new(name, TestOutcome::Failed);
         panic_of(block, &mut case);
         builder.detail(case);
@@ -111,9 +109,8 @@ fn panic_of(block: &str, case: &mut TestCase) {
         return;
     };
     let (whole, file) = (captures.get(0).map_or(0, |whole| whole.end()), captures[1].trim().to_owned());
-    let said = block[whole..].split("stack backtrace:").next().unwrap_or_default();
-    let said = said.split("\nnote: ").next().unwrap_or(said);
-    case.message = gist(said.strip_prefix("note: ").map_or(said, |_| ""));
+    let message = before(before(&block[whole..], "stack backtrace:"), "\nnote: ");
+    case.message = gist(message.strip_prefix("note: ").map_or(message, |_| ""));
     case.frame = Some(format!("panicked at {file}:{}", &captures[2]));
     case.location = Some(TestLocation { file, line: captures[2].parse().ok() });
 }
@@ -138,7 +135,7 @@ pub(super) fn nextest(text: &str) -> Option<TestReport> {
     let line = expression!(
         r"(?m)^ {2,}(?:TRY \d+ )?(?P<said>PASS|FLAKY(?: \d+/\d+)?|LEAK|SLOW|FAIL|ABORT|SIG[A-Z]+|TIMEOUT|TMT|TERMINATING|SKIP|XFAIL|FL\+LK)(?: \+ [A-Z]+)? \[[^\]\n]*\]\s+(?:\([^)\n]*\)\s+)?(?P<name>\S[^\n]*)$"
     );
-    for captures in line.captures_iter(text) {
+    for (captures, output) in blocks(line, text) {
         let outcome = match &captures["said"] {
             "PASS" | "LEAK" | "FL+LK" => TestOutcome::Passed,
             flaky if flaky.starts_with("FLAKY") => TestOutcome::Passed,
@@ -150,8 +147,7 @@ pub(super) fn nextest(text: &str) -> Option<TestReport> {
         };
         let mut case = TestCase::new(captures["name"].trim(), outcome);
         if case.is_red() {
-            let rest = captures.get(0).map_or("", |whole| window(&text[whole.end()..]));
-            let block: String = rest
+            let block: String = output
                 .lines()
                 .skip(1)
                 .take_while(|line| line.is_empty() || line.starts_with("    ") || line.contains("───"))

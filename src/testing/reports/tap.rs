@@ -6,7 +6,7 @@ use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
 
-use super::text::{Innermost, expression, frame, gist, relative};
+use super::text::{Block, Innermost, expression, frame, gist, joined, relative};
 
 /// Subtests within subtests.
 const DEPTH_MAX: usize = 32;
@@ -83,14 +83,10 @@ pub(super) fn read(text: &str) -> Option<TestReport> {
             };
             let sums_up = children.total() > 0 && (outcome != TestOutcome::Failed || children.red() > 0);
             let path = levels[..depth].iter().filter_map(|level| level.announced.as_deref());
-            let name = path.chain([relative(&own)]).collect::<Vec<_>>().join(" > ");
-            let mut block = String::new();
+            let name = joined(path.chain([relative(&own)]));
+            let mut block = Block::with_lines_max(YAML_LINES_MAX);
             while let Some(next) = lines.next_if(|next| is_diagnostic(next)) {
-                let within = block.lines().count() < YAML_LINES_MAX;
-                if within {
-                    block.push_str(next);
-                    block.push('\n');
-                }
+                block.push(next);
                 if next.trim() == "..." {
                     break;
                 }
@@ -105,7 +101,7 @@ pub(super) fn read(text: &str) -> Option<TestReport> {
                 TestOutcome::Skipped => {
                     case.message = captures.name("why").map(|why| why.as_str().trim().to_owned());
                 }
-                TestOutcome::Failed | TestOutcome::Errored => tell(&block, &mut case),
+                TestOutcome::Failed | TestOutcome::Errored => tell(&block.text, &mut case),
             }
             at(&mut levels, depth).children.add(outcome);
             builder.push(case);

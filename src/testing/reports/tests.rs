@@ -161,37 +161,114 @@ fn a_suite_cut_anywhere_panics_nobody_and_keeps_its_bounds() {
     }
 }
 
+/// Lines that make every reader take a text for its own.
+const HEADERS: &str = "============ test session starts ============\nrunning 1 test\nTAP version 13\n RUN  v4.1\n\
+    PHPUnit 9.6\n     Starting 1 test across 1 binary\nok  \ta/b\t0.1s\nTests:  1 passed, 1 total\n\
+    1 example, 0 failures\nFiles=1, Tests=1,\n  1 passing (1ms)\nRan 1 test in 0.1s\n[INFO] BUILD FAILURE\n\
+    ℹ tests 1\nℹ duration_ms 1\nThere was 1 failure:\n";
+
+/// Lines that are repeated: what a test prints to keep a reader busy.
+const FLOODS: &[&str] = &[
+    "test a::b ... ok\n",
+    "--- FAIL: TestA (0.00s)\n",
+    "not ok 1 - a\n  ---\n",
+    "not ok 1 - a\n",
+    "  x\n",
+    "  \u{25cf} a \u{203a} b\n",
+    "  \u{25cf} a \u{203a} b\n    at x (a.js:1:1)\n",
+    "FAILED tests/test_a.py::test_b - assert 1\n",
+    "____ test_b ____\n",
+    "____ test_b ____\na.py:1: E\nFAILED test_a.py::test_b - E\n",
+    "FAIL: test_b (a.B.test_b)\n--------------------\n",
+    "FAIL: test_b (a.B.test_b)\n--------------------\n  File \"a.py\", line 1\n",
+    "test_b (a.B) ... ok\n",
+    "---- a stdout ----\nthread 'a' panicked at a.rs:1:1:\n",
+    "        FAIL [   0.003s] a b\n",
+    "        FAIL [   0.003s] a b\n    thread panicked at a.rs:1:1:\n",
+    "error: could not compile `a`\n",
+    "1) A::b\n",
+    "  1) a b\n     a:\n",
+    "  1) a b\n",
+    "1) a b\nrspec ./a_spec.rb:1 # a b\n",
+    "rspec ./a_spec.rb:1 # a b\n",
+    "An error occurred while loading ./a.rb.\n",
+    "{\"Action\":\"run\",\"Package\":\"p\",\"Test\":\"T\"}\n",
+    "# a/b\n./a.go:1:2: x\nFAIL\ta/b [build failed]\n",
+    "t/a.t (Wstat: 1 Tests: 1 Failed: 0)\n",
+    "t/a.t (Wstat: 1 \n",
+    "t/a.t .. ok\n",
+    "[ERROR] a.B  Time elapsed: 1 s <<< FAILURE!\n",
+    "[ERROR] a.B  Time elapsed: 1 s <<< FAILURE!\n\tat a.b(A.java:1)\n",
+    "[ERROR] Crashed tests:\n[ERROR] a\n",
+    "1/1 Test #1: a ....   Passed\n",
+    "✖ a (1ms)\n",
+    "▶ a\n",
+    " FAIL  a.ts > b\n",
+    " ✓ a.ts > b 1ms\n",
+    "    # Subtest: a\n",
+    "(Wstat: ",
+    "#   at ",
+    "a ",
+    "=",
+    "\n",
+];
+
 #[test]
-fn a_flood_of_lines_is_read_in_proportion_to_its_length() {
-    let floods = [
-        "test a::b ... ok\n",
-        "--- FAIL: TestA (0.00s)\n",
-        "not ok 1 - a\n  ---\n",
-        "  \u{25cf} a \u{203a} b\n",
-        "FAILED tests/test_a.py::test_b - assert 1\n",
-        "____ test_b ____\n",
-        "FAIL: test_b (a.B.test_b)\n--------------------\n",
-        "---- a stdout ----\nthread 'a' panicked at a.rs:1:1:\n",
-        "        FAIL [   0.003s] a b\n",
-        "1) A::b\n",
-        "{\"Action\":\"run\",\"Package\":\"p\",\"Test\":\"T\"}\n",
-        "t/a.t (Wstat: 1 Tests: 1 Failed: 0)\n",
-    ];
-    let headers = "============ test session starts ============\nrunning 1 test\nTAP version 13\n RUN  v4.1\n\
-                   PHPUnit 9.6\n     Starting 1 test across 1 binary\nok  \ta/b\t0.1s\nTests:  1 passed, 1 total\n\
-                   1 example, 0 failures\nFiles=1, Tests=1,\n  1 passing (1ms)\nRan 1 test in 0.1s\nThere was 1 failure:\n";
-    for flood in floods {
-        let took = |bytes: usize| {
-            let head = format!("{headers}{}", flood.repeat(bytes / flood.len()));
+fn work_of_readers_of_output_is_in_proportion_to_its_length() {
+    for flood in FLOODS {
+        let work = |bytes: usize| {
+            // What is printed before it must cost nothing for each line of it.
+            let long_line = "w".repeat(bytes / 4);
+            let head = format!("{HEADERS}{}{long_line}\n", flood.repeat(bytes / 2 / flood.len()));
+            let before = text::examined_bytes();
             let output = BoundedOutput { head, ..BoundedOutput::default() };
-            let begun = std::time::Instant::now();
             let report = read_output(&output, None).unwrap();
             assert!(report.cases.len() <= crate::domain::report::CASES_MAX);
-            begun.elapsed()
+            text::examined_bytes() - before
         };
-        let (little, much) = (took(8 << 10), took(64 << 10));
-        // In proportion: eight times as much takes eight times as long, not sixty-four times.
-        let bound = little * 24 + std::time::Duration::from_millis(500);
-        assert!(much < bound, "{flood:?}: {little:?}, {much:?}");
+        let (little, much) = (work(4 << 10), work(32 << 10));
+        assert!(much <= 9 * little, "{flood:?}: {little} bytes, then {much}");
     }
+}
+
+#[test]
+fn work_of_readers_of_blocks_is_in_proportion_to_their_length() {
+    // A failure of many lines, then many lines: none of these may cost the length of the failure.
+    let begins =
+        ["  ● a › b\n", " FAIL  a.ts > b\n", "✖ a (1ms)\n", "not ok 1 - a\n", "____ b ____\n", "  1) a\n"];
+    for begin in begins {
+        let work = |bytes: usize| {
+            let title = format!("{}{}\n", " ".repeat(4), "t".repeat(bytes / 8));
+            let lines = format!("  {}\n", "x".repeat(bytes / 8 / 100)).repeat(100);
+            let head = format!("{HEADERS}PASS a.js\n{title}{begin}{lines}{}", "  x\n".repeat(bytes / 4));
+            let before = text::examined_bytes();
+            let _ = read_output(&BoundedOutput { head, ..BoundedOutput::default() }, None);
+            text::examined_bytes() - before
+        };
+        let (little, much) = (work(4 << 10), work(32 << 10));
+        assert!(much <= 9 * little, "{begin:?}: {little} bytes, then {much}");
+    }
+}
+
+#[test]
+fn long_titles_do_not_make_long_names() {
+    let work = |bytes: usize| {
+        let title = "t".repeat(bytes / 64);
+        let titles: String = (1..60).map(|depth| format!("{}{title}\n", "  ".repeat(depth))).collect();
+        let marks = format!("{}✓ a\n", "  ".repeat(60)).repeat(bytes / 128);
+        let before = text::examined_bytes();
+        let head = format!("PASS a.js\n{titles}{marks}Tests: 1 total\n");
+        read_output(&BoundedOutput { head, ..BoundedOutput::default() }, Some(Runner::Jest)).unwrap();
+        text::examined_bytes() - before
+    };
+    let (little, much) = (work(16 << 10), work(128 << 10));
+    assert!(much <= 9 * little, "{little} bytes, then {much}");
+}
+
+#[test]
+fn attributes_of_a_tag_are_read_once() {
+    let many: String = (0..20_000).map(|n| format!(" a{n}=\"x\"")).collect();
+    let xml = format!("<testsuite><testcase{many} name=\"a\" classname=\"c\"/></testsuite>");
+    let report = read_files(&[xml.into_bytes()], FileFormat::JunitXml).unwrap();
+    assert_eq!(report.cases[0].name, "c.a");
 }

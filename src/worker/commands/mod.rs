@@ -1,430 +1,296 @@
-//! Carries out what people ask for in comments. Runs beside the workers, so that a `stop` is heard while
-//! all of them are busy. Each command is a row of the store until it was carried out and answered: a
-//! clerk that is killed in between does it again, and finds what it did. One clerk to a store.
+//! Carries out what people ask for in comments and reviews, and what failed checks ask for. Runs beside
+//! the workers, so that a `stop` takes effect while all of them are busy. Each request is a row of the
+//! store until it was carried out and answered: if the process dies in between, it is carried out again,
+//! and finds what was done. One processor serves a store.
+//!
+//! Each installation has a queue of its own, and permissions are checked before anything waits: neither
+//! another installation nor people without write access can delay a command.
 
-mod review_requests;
+mod command;
+mod error;
+mod explain;
+mod failed_check;
+mod feedback;
+mod help;
+mod permission;
+mod publish;
+mod reply;
+mod resume;
+mod retry;
+mod review;
+mod revision_limits;
+mod serving_order;
+mod start;
+mod status;
+mod stop;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, info_span, warn};
 
-use crate::domain::authorize_command;
+use self::command::Command;
+use self::error::{CommandError, Handled};
+use self::permission::Admission;
+use self::serving_order::ServingOrder;
+use super::context::WorkerContext;
+use super::runner::panic_message;
 use crate::domain::{
-    BudgetExtension, CommandRequest, Job, JobOutcome, JobState, Message, PullRequestNumber, RequestSource,
-    ResumeReason, SlashCommand, TranscriptEvent, Trigger,
+    CommandRequest, InstallationId, QueuedRequest, RequestComment, ReviewKind, ReviewRequest, SlashCommand,
 };
-use crate::github::GitHubError;
-use crate::publish::Evidence;
-use crate::publish::command_reply::{CommandReply, ReplyTarget, render};
-use crate::store::{
-    DeliveryRecorded, DeliveryRequest, NewDelivery, PendingCommand, ResumeOutcome, StoreError,
-};
+use crate::publish::command_reply::{CommandReply, ReplyTarget};
+use crate::store::{PendingRequest, StoreError};
 
-use self::review_requests::ROUND_PAUSE;
-use super::WorkerContext;
-use super::approval::{Approval, ApprovalError, release};
-
-/// How often is looked for a command that nobody woke us for.
+/// How often it looks for a request without being woken.
 const POLL: Duration = Duration::from_secs(5);
-/// A command that could not be carried out for so long is given up: whoever gave it has gone on.
-const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
+/// A request that could not be carried out for this long is given up and answered.
+const WAIT_MAX: SignedDuration = SignedDuration::from_hours(24);
+/// Requests of one installation that are taken from its queue together.
+const BATCH_MAX: u32 = 32;
+/// Permissions that are read from GitHub at a time for one installation.
+const PERMISSION_CHECKS_MAX: usize = 8;
 
-/// Carries commands out.
+/// Carries requests out.
 pub struct CommandProcessor {
-    pub(super) parts: WorkerContext,
+    context: WorkerContext,
     /// Wakes it.
-    asked: Arc<Notify>,
-}
-
-/// Why a command was not carried out.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum CommandError {
-    #[error(transparent)]
-    GitHub(#[from] GitHubError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// What came of a command.
-pub(super) enum Done {
-    /// It is carried out; a word on it for the store.
-    With(&'static str),
-    /// It has to wait.
-    Later(Duration),
-}
-
-impl From<ApprovalError> for CommandError {
-    fn from(error: ApprovalError) -> Self {
-        match error {
-            ApprovalError::GitHub(error) => Self::GitHub(error),
-            ApprovalError::Store(error) => Self::Store(error),
-        }
-    }
+    request_queued: Arc<Notify>,
 }
 
 impl CommandProcessor {
-    /// A clerk that `asked` wakes.
-    pub fn new(parts: WorkerContext, asked: Arc<Notify>) -> Self {
-        Self { parts, asked }
+    /// A processor that `request_queued` wakes.
+    pub fn new(context: WorkerContext, request_queued: Arc<Notify>) -> Self {
+        Self { context, request_queued }
     }
 
     /// Works until `shutdown`.
     pub async fn run(&self, shutdown: &CancellationToken) {
-        while !shutdown.is_cancelled() {
-            // Ask to be woken before looking, so that nothing is slept over.
-            let woken = self.asked.notified();
-            let worked = tokio::select! {
-                worked = self.step() => worked,
-                () = shutdown.cancelled() => return,
-            };
-            match worked {
-                Ok(true) => {}
-                Ok(false) => {
-                    tokio::select! {
-                        () = woken => {}
-                        () = tokio::time::sleep(POLL) => {}
-                        () = shutdown.cancelled() => {}
-                    }
+        tokio::select! {
+            () = self.serve_all() => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+
+    /// Serves the installations side by side, each of them one batch at a time.
+    async fn serve_all(&self) {
+        let mut order = ServingOrder::default();
+        let mut serving = FuturesUnordered::new();
+        loop {
+            // Registered before the look, so that a request that is recorded in between wakes us.
+            let woken = self.request_queued.notified();
+            match self.context.store.installations_with_pending_requests(self.now()).await {
+                Ok(due) => {
+                    serving.extend(order.begin(due).into_iter().map(|installation| self.serve(installation)));
                 }
-                Err(problem) => {
-                    error!(%problem, "the clerk cannot reach its store; trying again");
-                    tokio::select! {
-                        () = tokio::time::sleep(POLL) => {}
-                        () = shutdown.cancelled() => {}
+                Err(error) => error!(%error, "no command could be read"),
+            }
+            tokio::select! {
+                Some(installation) = serving.next() => order.end(installation),
+                () = woken => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+    }
+
+    /// Serves one batch of an installation's queue.
+    async fn serve(&self, installation: InstallationId) -> InstallationId {
+        if let Err(error) = self.serve_batch(installation).await {
+            error!(%error, %installation, "commands not carried out");
+            tokio::time::sleep(POLL).await;
+        }
+        installation
+    }
+
+    async fn serve_batch(&self, installation: InstallationId) -> Result<(), StoreError> {
+        let store = &self.context.store;
+        let pending = store.pending_requests(installation, self.now(), BATCH_MAX).await?;
+        let admitted: Vec<_> = stream::iter(pending)
+            .map(|pending| async move {
+                let admission = caught(permission::admit(&self.context, &pending)).await;
+                (pending, admission)
+            })
+            .buffered(PERMISSION_CHECKS_MAX)
+            .collect()
+            .await;
+        let mut has_told_one = false;
+        for (pending, admission) in admitted {
+            let pending = &pending;
+            let repo = &pending.request.repository().name;
+            let span = info_span!("command", id = pending.id, %repo);
+            let served = async {
+                match admission {
+                    Ok(Admission::Admitted) => self.end(pending, caught(self.carry_out(pending)).await).await,
+                    Ok(Admission::Refused) if !pending.is_refused => store.refuse_request(&pending.id).await,
+                    // Telling people that they may not takes its turn among all writes, and people may be
+                    // many: after each of them, the queue is read again.
+                    Ok(Admission::Refused) if has_told_one => Ok(()),
+                    Ok(Admission::Refused) => {
+                        has_told_one = true;
+                        self.end(pending, caught(self.tell_refused(pending)).await).await
                     }
+                    Ok(Admission::Handled(handled)) => self.end(pending, Ok(handled)).await,
+                    Err(error) => self.end(pending, Err(error)).await,
                 }
-            }
-        }
-    }
-
-    /// Carries the oldest due command out. False: there is none.
-    async fn step(&self) -> Result<bool, StoreError> {
-        let store = &self.parts.store;
-        let Some(due) = store.next_pending_command(self.now()).await? else { return Ok(false) };
-        let PendingCommand { id, ask, received_at } = &due;
-        let (repo, number) = (&ask.repository.name, ask.number);
-        let result = match self.carry_out(id, ask).await {
-            Ok(Done::With(result)) => result,
-            Ok(Done::Later(wait)) if self.now().duration_since(*received_at) < PATIENCE => {
-                let until = self.now() + SignedDuration::try_from(wait).unwrap_or_default();
-                store.defer_command(id, until).await?;
-                return Ok(true);
-            }
-            Ok(Done::Later(_)) => "its turn did not come",
-            Err(CommandError::GitHub(GitHubError::Unavailable { what, detail, retry_after }))
-                if self.now().duration_since(*received_at) < PATIENCE =>
-            {
-                warn!(%repo, %number, what, detail, seconds = retry_after.as_secs(), "a command waits for GitHub");
-                let until = self.now() + SignedDuration::try_from(retry_after).unwrap_or_default();
-                store.defer_command(id, until).await?;
-                return Ok(true);
-            }
-            Err(CommandError::GitHub(error)) => {
-                warn!(%repo, %number, %error, "a command could not be carried out");
-                "GitHub did not let it be carried out"
-            }
-            Err(CommandError::Store(error)) => return Err(error),
-        };
-        info!(%repo, %number, by = %ask.by, command = ?ask.command, result, "command");
-        store.complete_command(id, result, self.now()).await?;
-        Ok(true)
-    }
-
-    /// Does what is asked for, if they may ask, and answers. Gives a word on it for the store.
-    async fn carry_out(&self, id: &str, ask: &CommandRequest) -> Result<Done, CommandError> {
-        if ask.command == SlashCommand::Revise {
-            // Other bots have pull requests, too, and are spoken to.
-            let number = PullRequestNumber(ask.number.0);
-            let Some(job) = self.parts.store.job_of_pull_request(ask.repository.id, number).await? else {
-                return Ok(Done::With("not ours"));
             };
-            // Before GitHub is asked anything: it may wait for long.
-            if !job.state.is_final() {
-                return Ok(Done::Later(ROUND_PAUSE));
-            }
-            if ask.said_in == RequestSource::CheckRun {
-                return self.mend_checks(id, ask, &job).await;
-            }
-            return match self.is_heard(ask).await? {
-                Some(result) => Ok(Done::With(result)),
-                None => tokio::join!(self.revise(ask, &job), self.show_that_it_is_seen(ask)).0,
-            };
-        }
-        match self.is_heard(ask).await? {
-            Some(result) => Ok(Done::With(result)),
-            // Beside each other: a write may have to wait for its turn, and nobody waits for this one.
-            None => tokio::join!(self.obey(id, ask), self.show_that_it_is_seen(ask)).0.map(Done::With),
-        }
-    }
-
-    /// Puts 👀 on the comment. Nothing depends on it.
-    async fn show_that_it_is_seen(&self, ask: &CommandRequest) {
-        if ask.said_in != RequestSource::Comment {
-            return;
-        }
-        if let Err(error) = self.parts.github.react_to_comment(&ask.repository, ask.comment).await {
-            warn!(repo = %ask.repository.name, number = %ask.number, %error, "a command got no reaction");
-        }
-    }
-
-    /// Whether they may ask, live; if not, they are told, and the answer is a word for the store.
-    async fn is_heard(&self, ask: &CommandRequest) -> Result<Option<&'static str>, CommandError> {
-        let WorkerContext { github, policy, .. } = &self.parts;
-        let permission = github.permission(&ask.repository, &ask.by).await?;
-        match authorize_command(permission, &ask.by, ask.by_is_bot, &policy.bots_allowed) {
-            Ok(true) => Ok(None),
-            Ok(false) => Ok(Some("ignored: a bot that is not listed")),
-            Err(why) => {
-                self.answer(ask, ReplyTarget::Refused(&ask.by), &CommandReply::Refused(&why)).await?;
-                Ok(Some("refused"))
-            }
-        }
-    }
-
-    async fn obey(&self, id: &str, ask: &CommandRequest) -> Result<&'static str, CommandError> {
-        let to = ReplyTarget::Comment(ask.comment);
-        let Some(target) = self.target(ask).await? else {
-            self.answer(ask, to, &CommandReply::NotOurs).await?;
-            return Ok("not ours");
-        };
-        match &ask.command {
-            SlashCommand::Start | SlashCommand::Retry => self.start(id, ask, to, target).await,
-            SlashCommand::Stop => self.stop(id, ask, to, &target).await,
-            SlashCommand::Status => {
-                self.tell(ask, to, &target, |evidence| CommandReply::Status(evidence)).await?;
-                Ok("told")
-            }
-            SlashCommand::Explain => {
-                self.tell(ask, to, &target, |evidence| CommandReply::Explained(evidence)).await?;
-                Ok("told")
-            }
-            SlashCommand::Continue { grant } => self.go_on(id, ask, to, &target, *grant).await,
-            // Has a way of its own.
-            SlashCommand::Revise => Ok("not a command"),
-            SlashCommand::Publish => self.publish(ask, to, &target).await,
-            SlashCommand::Help => {
-                self.answer(ask, to, &CommandReply::Help(None)).await?;
-                Ok("helped")
-            }
-            SlashCommand::Unknown { word } => {
-                self.answer(ask, to, &CommandReply::Help(Some(word))).await?;
-                Ok("helped")
-            }
-        }
-    }
-
-    /// The issue that a command is about, with its newest job; `None` on a pull request of others.
-    async fn target(&self, ask: &CommandRequest) -> Result<Option<Target>, CommandError> {
-        let WorkerContext { store, github, .. } = &self.parts;
-        if !ask.is_pull_request {
-            let newest = store.latest_job(ask.repository.id, ask.number).await?;
-            return Ok(Some(Target { trigger: trigger(ask, ask.issue.clone()), newest }));
-        }
-        let number = PullRequestNumber(ask.number.0);
-        let Some(job) = store.job_of_pull_request(ask.repository.id, number).await? else { return Ok(None) };
-        let issue = job.trigger.issue.number;
-        let newest = store.latest_job(ask.repository.id, issue).await?;
-        let snapshot = match ask.command {
-            SlashCommand::Start | SlashCommand::Retry => github.issue(&ask.repository, issue).await?.snapshot,
-            _ => job.trigger.issue,
-        };
-        Ok(Some(Target { trigger: trigger(ask, snapshot), newest }))
-    }
-
-    async fn start(
-        &self,
-        id: &str,
-        ask: &CommandRequest,
-        to: ReplyTarget<'_>,
-        target: Target,
-    ) -> Result<&'static str, CommandError> {
-        let recorded = self.record(id, DeliveryRequest::Start(target.trigger)).await?;
-        self.parts.wake.notify_one();
-        let (answer, result) = match recorded {
-            // A duplicate is what we recorded ourselves before we were killed.
-            DeliveryRecorded::Job(_) | DeliveryRecorded::Duplicate => (CommandReply::Begun, "begun"),
-            DeliveryRecorded::AlreadyActive(_)
-            | DeliveryRecorded::Cancelled(_)
-            | DeliveryRecorded::CommandQueued
-            | DeliveryRecorded::Ignored => (CommandReply::UnderWay, "under way already"),
-        };
-        self.answer(ask, to, &answer).await?;
-        Ok(result)
-    }
-
-    async fn stop(
-        &self,
-        id: &str,
-        ask: &CommandRequest,
-        to: ReplyTarget<'_>,
-        target: &Target,
-    ) -> Result<&'static str, CommandError> {
-        let request = DeliveryRequest::Cancel {
-            repository: ask.repository.clone(),
-            issue: target.trigger.issue.number,
-            why: format!("@{} asked for it", ask.by),
-            at: ask.at,
-        };
-        let (answer, result) = match self.record(id, request).await? {
-            DeliveryRecorded::Cancelled(0) => (CommandReply::NothingToStop, "nothing to stop"),
-            _ => (CommandReply::Stopped, "stopped"),
-        };
-        self.parts.wake.notify_one();
-        self.answer(ask, to, &answer).await?;
-        Ok(result)
-    }
-
-    /// Takes up what was handed to a person, or called off. What was never begun, is done, or is held back
-    /// has other commands.
-    async fn go_on(
-        &self,
-        id: &str,
-        ask: &CommandRequest,
-        to: ReplyTarget<'_>,
-        target: &Target,
-        grant: BudgetExtension,
-    ) -> Result<&'static str, CommandError> {
-        let Some(job) = &target.newest else {
-            self.answer(ask, to, &CommandReply::NoJob).await?;
-            return Ok("no job");
-        };
-        let transcript = self.parts.store.transcript(job.id).await?;
-        let has_begun = transcript.iter().any(|recorded| {
-            matches!(
-                &recorded.event,
-                TranscriptEvent::MessageAdded { message: Message::Assistant { .. }, .. }
-            )
-        });
-        let (answer, result) = match &job.outcome {
-            None => (CommandReply::UnderWay, "under way already"),
-            Some(JobOutcome::Held { .. }) => (CommandReply::StillHeld, "held"),
-            Some(JobOutcome::Proposed { .. }) => (CommandReply::SayWhatToChange, "proposed"),
-            Some(JobOutcome::Escalated { .. } | JobOutcome::Cancelled { .. } | JobOutcome::Failed { .. })
-                if !has_begun =>
-            {
-                (CommandReply::NothingToContinue, "nothing to continue")
-            }
-            Some(JobOutcome::Escalated { .. } | JobOutcome::Cancelled { .. } | JobOutcome::Failed { .. }) => {
-                // Told first: once it is taken up, this command is done.
-                self.answer(ask, to, &CommandReply::Continued).await?;
-                let words = ask.body.clone();
-                let resumed = TranscriptEvent::Resumed {
-                    by: ask.by.clone(),
-                    by_is_bot: ask.by_is_bot,
-                    why: ResumeReason::Continued { grant, words },
-                };
-                let taken = self.parts.store.resume(job.id, resumed, &[id], self.now()).await?;
-                self.parts.wake.notify_one();
-                return Ok(if taken == ResumeOutcome::Resumed {
-                    "continued"
-                } else {
-                    "taken up by somebody else"
-                });
-            }
-        };
-        self.answer(ask, to, &answer).await?;
-        Ok(result)
-    }
-
-    /// Answers with what the newest job's transcript has to show.
-    async fn tell(
-        &self,
-        ask: &CommandRequest,
-        to: ReplyTarget<'_>,
-        target: &Target,
-        answer: impl for<'e> Fn(&'e Evidence) -> CommandReply<'e>,
-    ) -> Result<(), CommandError> {
-        let Some(job) = &target.newest else { return self.answer(ask, to, &CommandReply::NoJob).await };
-        let transcript = self.parts.store.transcript(job.id).await?;
-        let mut evidence = Evidence::from_transcript(job, &transcript);
-        evidence.label = self.parts.policy.label.clone();
-        self.answer(ask, to, &answer(&evidence)).await
-    }
-
-    async fn publish(
-        &self,
-        ask: &CommandRequest,
-        to: ReplyTarget<'_>,
-        target: &Target,
-    ) -> Result<&'static str, CommandError> {
-        let WorkerContext { github, store, policy, .. } = &self.parts;
-        let issue = target.trigger.issue.number;
-        let by = (&ask.by, ask.by_is_bot);
-        let (github, store) = (github.as_ref(), store.as_ref());
-        let released =
-            release(github, store, &ask.repository, issue, by, &policy.bots_allowed, self.now()).await?;
-        let (answer, result) = match &released {
-            Approval::Released(_) => (CommandReply::Released, "released"),
-            // We may have released it ourselves, before we were killed.
-            Approval::NothingHeld
-                if target.newest.as_ref().is_some_and(|job| job.state == JobState::Publishing) =>
-            {
-                (CommandReply::Released, "released")
-            }
-            Approval::NothingHeld => (CommandReply::NothingHeld, "nothing held"),
-            Approval::Refused(why) => (CommandReply::Refused(why), "refused"),
-        };
-        self.parts.wake.notify_one();
-        self.answer(ask, to, &answer).await?;
-        Ok(result)
-    }
-
-    /// Records what a command comes to, as a delivery does and under an id of its own: done twice, it
-    /// counts once.
-    async fn record(&self, id: &str, request: DeliveryRequest) -> Result<DeliveryRecorded, CommandError> {
-        let Ok(id) = format!("ask-{}", id.chars().take(90).collect::<String>()).parse() else {
-            return Ok(DeliveryRecorded::Ignored);
-        };
-        let delivery = NewDelivery {
-            id,
-            event: "issue_comment".to_owned(),
-            action: Some("created".to_owned()),
-            payload_sha256: String::new(),
-            request: Some(request),
-        };
-        Ok(self.parts.store.record_delivery(&delivery, self.now()).await?)
-    }
-
-    /// Posts an answer below the command, unless it is there.
-    pub(super) async fn answer(
-        &self,
-        ask: &CommandRequest,
-        to: ReplyTarget<'_>,
-        answer: &CommandReply<'_>,
-    ) -> Result<(), CommandError> {
-        let github = &self.parts.github;
-        let ours = github.our_comments(&ask.repository, ask.number).await?;
-        if !ours.iter().any(|comment| to.is(&comment.body)) {
-            github.create_comment(&ask.repository, ask.number, &render(to, answer)).await?;
+            served.instrument(span).await?;
         }
         Ok(())
     }
 
-    pub(super) fn now(&self) -> Timestamp {
-        (self.parts.clock)()
+    /// Carries an admitted request out. The 👀 on its comment does not wait for the reply, which may have to
+    /// wait for its turn.
+    async fn carry_out(&self, pending: &PendingRequest) -> Result<Handled, CommandError> {
+        let id = &pending.id;
+        match &pending.request {
+            QueuedRequest::Command(request) => {
+                let handled = self.handle_command(id, request);
+                tokio::join!(handled, self.acknowledge(&request.comment)).0.map(Handled::Done)
+            }
+            QueuedRequest::Review(request) => {
+                let handled = review::handle(&self.context, request);
+                match request.kind {
+                    ReviewKind::Comment => tokio::join!(handled, self.acknowledge(&request.comment)).0,
+                    ReviewKind::Review | ReviewKind::ReviewComment => handled.await,
+                }
+            }
+            QueuedRequest::CheckFailed(check) => failed_check::handle(&self.context, id, check).await,
+        }
+    }
+
+    async fn handle_command(&self, id: &str, request: &CommandRequest) -> Result<&'static str, CommandError> {
+        let comment = &request.comment;
+        let Some(command) = Command::find_target(&self.context, id, request).await? else {
+            reply::send(&self.context, comment, ReplyTarget::Comment(comment.id), &CommandReply::NotOurs)
+                .await?;
+            return Ok("not ours");
+        };
+        match &request.command {
+            SlashCommand::Start => start::handle(&command).await,
+            SlashCommand::Retry => retry::handle(&command).await,
+            SlashCommand::Stop => stop::handle(&command).await,
+            SlashCommand::Status => status::handle(&command).await,
+            SlashCommand::Explain => explain::handle(&command).await,
+            SlashCommand::Continue { grant } => resume::handle(&command, *grant).await,
+            SlashCommand::Publish => publish::handle(&command).await,
+            SlashCommand::Help => help::handle(&command, None).await,
+            SlashCommand::Unknown { word } => help::handle(&command, Some(word)).await,
+        }
+    }
+
+    /// Tells somebody without write access, once on each issue.
+    async fn tell_refused(&self, pending: &PendingRequest) -> Result<Handled, CommandError> {
+        if let Some(comment) = comment_of(&pending.request)
+            && let Some(why) = permission::refusal(comment)
+        {
+            let target = ReplyTarget::Refused(&comment.by);
+            reply::send(&self.context, comment, target, &CommandReply::Refused(&why)).await?;
+        }
+        Ok(Handled::Done("refused"))
+    }
+
+    /// Reacts to the comment. Nothing depends on it.
+    async fn acknowledge(&self, comment: &RequestComment) {
+        if let Err(error) = self.context.github.react_to_comment(&comment.repository, comment.id).await {
+            warn!(number = %comment.number, %error, "comment not acknowledged");
+        }
+    }
+
+    /// Records the result of a request, or makes it due later. What fails for good is answered.
+    async fn end(
+        &self,
+        pending: &PendingRequest,
+        result: Result<Handled, CommandError>,
+    ) -> Result<(), StoreError> {
+        match result {
+            Ok(Handled::Done(result)) => self.complete(pending, result).await,
+            Ok(Handled::Wait(pause)) if !self.is_expired(pending) => self.defer(pending, pause).await,
+            Ok(Handled::Wait(_)) => self.fail(pending, "the job was busy for 24 hours").await,
+            Err(error) => match error.retry_after() {
+                Some(pause) if !self.is_expired(pending) => {
+                    warn!(%error, seconds = pause.as_secs(), "command deferred");
+                    self.defer(pending, pause).await
+                }
+                Some(_) | None => {
+                    match &error {
+                        CommandError::GitHub(_) => warn!(%error, "command failed"),
+                        CommandError::Store(_) | CommandError::Defect(_) => error!(%error, "command failed"),
+                    }
+                    self.fail(pending, &error.to_string()).await
+                }
+            },
+        }
+    }
+
+    /// Answers a request that cannot be carried out. Nobody waits for an answer to a failed check, and bots
+    /// get none, or two of them could talk to each other endlessly.
+    async fn fail(&self, pending: &PendingRequest, why: &str) -> Result<(), StoreError> {
+        let bots = &self.context.policy.bots_allowed;
+        let comment =
+            comment_of(&pending.request).filter(|comment| !permission::is_unlisted_bot(comment, bots));
+        if let Some(comment) = comment {
+            let target = ReplyTarget::Comment(comment.id);
+            let reply = CommandReply::Failed(why);
+            match caught(reply::send(&self.context, comment, target, &reply)).await {
+                Ok(()) => {}
+                Err(error) => match error.retry_after() {
+                    // It is carried out again then, fails again, and is answered.
+                    Some(pause) if !self.is_expired(pending) => return self.defer(pending, pause).await,
+                    Some(_) | None => warn!(%error, "failed command not answered"),
+                },
+            }
+        }
+        self.complete(pending, "failed").await
+    }
+
+    async fn complete(&self, pending: &PendingRequest, result: &str) -> Result<(), StoreError> {
+        let number = pending.request.number();
+        match &pending.request {
+            QueuedRequest::Command(CommandRequest { command, comment }) => {
+                info!(%number, by = %comment.by, ?command, result, "command completed");
+            }
+            QueuedRequest::Review(ReviewRequest { kind, comment }) => {
+                info!(%number, by = %comment.by, ?kind, result, "review request completed");
+            }
+            QueuedRequest::CheckFailed(check) => {
+                info!(%number, check = check.name, result, "failed check completed");
+            }
+        }
+        self.context.store.complete_request(&pending.id, result, self.now()).await
+    }
+
+    async fn defer(&self, pending: &PendingRequest, pause: Duration) -> Result<(), StoreError> {
+        let until = self.now() + SignedDuration::try_from(pause).unwrap_or_default();
+        self.context.store.defer_request(&pending.id, until).await
+    }
+
+    fn is_expired(&self, pending: &PendingRequest) -> bool {
+        self.now().duration_since(pending.received_at) >= WAIT_MAX
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.context.clock)()
     }
 }
 
-/// What a command is about.
-struct Target {
-    /// As a job would be asked for.
-    trigger: Trigger,
-    newest: Option<Job>,
+/// The comment or review that a request was made in.
+fn comment_of(request: &QueuedRequest) -> Option<&RequestComment> {
+    match request {
+        QueuedRequest::Command(CommandRequest { comment, .. })
+        | QueuedRequest::Review(ReviewRequest { comment, .. }) => Some(comment),
+        QueuedRequest::CheckFailed(_) => None,
+    }
 }
 
-fn trigger(ask: &CommandRequest, issue: crate::domain::IssueSnapshot) -> Trigger {
-    Trigger {
-        repository: ask.repository.clone(),
-        issue,
-        labeller: ask.by.clone(),
-        labeller_id: ask.by_id,
-        labeller_is_bot: ask.by_is_bot,
-        labelled_at: ask.at,
-        found: false,
-        commanded: true,
+/// A panic fails the request that it happened at, and no other.
+async fn caught<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(done) => done,
+        Err(panic) => Err(CommandError::Defect(panic_message(panic.as_ref()))),
     }
 }

@@ -1,5 +1,5 @@
-//! A forge that is one repository on this machine: what local jobs work against. The
-//! pipeline is the same; what it would publish on GitHub is kept here, for standard output.
+//! Stands for GitHub in local jobs: one repository on this machine. The pipeline is the same; what it would
+//! publish on GitHub is kept here, for standard output.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -15,7 +15,7 @@ use crate::github::{
 };
 use crate::workspace::{LocalRepository, WorkspaceError};
 
-/// The forge.
+/// One repository on this machine, in GitHub's place.
 pub(super) struct LocalGitHub {
     repository: LocalRepository,
     access: GitAccess,
@@ -44,16 +44,16 @@ impl LocalGitHub {
         Ok(Self { repository, access, base, issue, published: Mutex::default() })
     }
 
-    /// How the repository is reached.
+    /// The git access to the repository.
     pub(super) fn access(&self) -> GitAccess {
         self.access.clone()
     }
 
     pub(super) fn published(&self) -> Published {
-        self.held().clone()
+        self.lock().clone()
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, Published> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Published> {
         self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -69,7 +69,7 @@ impl GitHub for LocalGitHub {
         })
     }
 
-    /// Whoever can start the command owns the repository.
+    /// Whoever can run the command owns the repository.
     async fn permission(&self, _at: &RepositoryRef, _login: &Login) -> Result<Permission, GitHubError> {
         Ok(Permission::Admin)
     }
@@ -80,7 +80,7 @@ impl GitHub for LocalGitHub {
 
     async fn branch_head(&self, _at: &RepositoryRef, branch: &str) -> Result<Option<Sha>, GitHubError> {
         self.repository.branch(branch).map_err(|error| GitHubError::Rejected {
-            what: format!("look for the branch {branch}"),
+            what: format!("looking for the branch {branch}"),
             detail: error.to_string(),
         })
     }
@@ -111,7 +111,7 @@ impl GitHub for LocalGitHub {
         _at: &RepositoryRef,
         _number: IssueNumber,
     ) -> Result<Vec<Comment>, GitHubError> {
-        Ok(self.held().comments.clone())
+        Ok(self.lock().comments.clone())
     }
 
     async fn create_comment(
@@ -120,7 +120,7 @@ impl GitHub for LocalGitHub {
         _number: IssueNumber,
         body: &str,
     ) -> Result<Comment, GitHubError> {
-        let mut published = self.held();
+        let mut published = self.lock();
         let id = CommentId(published.comments.len() as u64 + 1);
         let comment = Comment { id, html_url: format!("local:comment-{id}"), body: body.to_owned() };
         published.comments.push(comment.clone());
@@ -133,7 +133,7 @@ impl GitHub for LocalGitHub {
         comment: CommentId,
         body: &str,
     ) -> Result<(), GitHubError> {
-        if let Some(found) = self.held().comments.iter_mut().find(|found| found.id == comment) {
+        if let Some(found) = self.lock().comments.iter_mut().find(|found| found.id == comment) {
             found.body = body.to_owned();
         }
         Ok(())
@@ -152,7 +152,7 @@ impl GitHub for LocalGitHub {
         _at: &RepositoryRef,
         new: &NewPullRequest,
     ) -> Result<PullRequest, GitHubError> {
-        self.held().pull_request = Some((new.title.clone(), new.body.clone()));
+        self.lock().pull_request = Some((new.title.clone(), new.body.clone()));
         Ok(PullRequest {
             number: PullRequestNumber(0),
             html_url: format!("branch {}", new.head),
@@ -170,7 +170,7 @@ impl GitHub for LocalGitHub {
         title: &str,
         body: &str,
     ) -> Result<(), GitHubError> {
-        self.held().pull_request = Some((title.to_owned(), body.to_owned()));
+        self.lock().pull_request = Some((title.to_owned(), body.to_owned()));
         Ok(())
     }
 
@@ -181,7 +181,7 @@ impl GitHub for LocalGitHub {
     ) -> Result<CreatedCommit, GitHubError> {
         Err(GitHubError::Rejected {
             what: format!("making a commit on {:?}", new.branch),
-            detail: "a repository on this machine signs nothing".to_owned(),
+            detail: "a repository on this machine cannot sign commits".to_owned(),
         })
     }
 

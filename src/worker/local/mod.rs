@@ -1,5 +1,5 @@
-//! One issue in a repository on this machine, without GitHub: the same worker and pipeline, with a
-//! store and mirrors of its own in one directory. What `fix`, `replay` and `evaluate` share.
+//! A job for one issue in a repository on this machine, without GitHub: the same worker and pipeline, with
+//! a store and mirrors of its own in one directory. `fix`, `replay` and `evaluate` use it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,60 +11,49 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::github::LocalGitHub;
-use super::{JobPolicy, Worker, WorkerContext};
+use super::context::WorkerContext;
+pub use super::reverify::TestBench;
+use super::runner::Worker;
 use crate::domain::{
-    DeliveryId, InstallationId, IssueSnapshot, Job, JobId, RecordedEvent, RepositoryId, RepositoryName,
-    RepositoryRef, Sha, TranscriptEvent, Trigger,
+    DeliveryId, DeliveryRequest, InstallationId, IssueSnapshot, Job, JobId, NewDelivery, RecordedEvent,
+    RepositoryId, RepositoryName, RepositoryRef, Sha, TranscriptEvent, Trigger,
 };
 use crate::model::Model;
-use crate::sandbox::Sandbox;
-use crate::setup::SetupLocks;
-use crate::store::{Attempt, DeliveryRecorded, DeliveryRequest, NewDelivery, SqliteStore, Store};
+use crate::store::{Attempt, DeliveryRecorded, SqliteStore, Store};
 use crate::workspace::{LocalRepository, Mirrors, Workspace};
 
 mod github;
 
-pub use github::Published;
+pub use self::github::Published;
 
-/// How often the transcript is looked at for news.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often the transcript is read for new events.
+const POLL: Duration = Duration::from_millis(100);
 
-/// What is to be worked on.
+/// What to work on.
 #[derive(Debug, Clone)]
 pub struct LocalTask {
     /// The issue.
     pub issue: IssueSnapshot,
-    /// What the repository is called in what is published.
+    /// The name of the repository in everything that would be published.
     pub name: RepositoryName,
-    /// The repository; a proposal becomes a branch of it.
+    /// The repository; a proposal becomes one of its branches.
     pub repository: LocalRepository,
     /// The branch or revision to start from.
     pub base: String,
 }
 
-/// Who works on it, and with what.
+/// What a local job runs with.
 #[derive(Clone)]
 pub struct LocalContext {
-    /// Who thinks.
+    /// The model that works on the issue.
     pub model: Arc<dyn Model>,
-    /// Who writes briefs and sums up; `None`: no brief, and the same model sums up.
+    /// The model that writes briefs and summarizes. `None`: there is no brief, and `model` summarizes.
     pub brief_model: Option<Arc<dyn Model>>,
-    /// Everything else.
+    /// Sandbox, policy and setup locks.
     pub bench: TestBench,
 }
 
-/// What suites are run with.
-#[derive(Clone)]
-pub struct TestBench {
-    /// Where they are run.
-    pub sandbox: Arc<dyn Sandbox>,
-    /// The rules of the person at the keyboard.
-    pub policy: JobPolicy,
-    /// Set-ups that are under way in this process.
-    pub setup_locks: SetupLocks,
-}
-
-/// A local job: recorded, and perhaps begun by a process that did not come to its end.
+/// A local job: it is recorded, and an earlier process may have begun it.
 pub struct LocalJob {
     /// Its store.
     pub store: Arc<dyn Store>,
@@ -80,23 +69,23 @@ pub struct LocalJob {
 pub struct LocalResult {
     /// The job.
     pub job: Job,
-    /// Everything that happened.
+    /// Its transcript.
     pub transcript: Vec<RecordedEvent>,
     /// What would have been published.
     pub published: Published,
 }
 
 impl LocalJob {
-    /// Records the job in `directory`, which is made where it is not there, or finds it there.
+    /// Records the job in `directory`, which is created if it does not exist, or finds it there.
     ///
     /// # Errors
     /// The store or the repository cannot be used.
     pub async fn open(directory: &Path, work: LocalTask) -> anyhow::Result<Self> {
         std::fs::create_dir_all(directory)
-            .with_context(|| format!("{} cannot be made", directory.display()))?;
+            .with_context(|| format!("{} cannot be created", directory.display()))?;
         let path = directory.join("mendwright.sqlite");
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).await?);
-        // The directory is one process's at a time; who had it before is dead.
+        // One process uses the directory at a time: earlier ones are dead.
         store.expire_stale_leases().await?;
         let id = record(store.as_ref(), &work).await?;
         let forge = Arc::new(LocalGitHub::new(work.repository, work.base, work.issue)?);
@@ -104,71 +93,72 @@ impl LocalJob {
         Ok(Self { store, id, directory: directory.to_owned(), forge, mirrors })
     }
 
-    /// Where its store and mirrors are.
+    /// The directory of its store and mirrors.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The work at `base` in its mirror.
+    /// The workspace at `base` in its mirror.
     ///
     /// # Errors
-    /// The repository does not have that commit.
+    /// The repository does not contain that commit.
     pub async fn workspace(&self, base: &Sha) -> anyhow::Result<Workspace> {
         let access = self.forge.access();
         Ok(self.mirrors.fetch(RepositoryId(0), &access, base.as_str()).await?)
     }
 
-    /// Records `events` before any work, as if an earlier worker had. The base commit that they name
-    /// must be in the mirror, see [`LocalJob::workspace`].
+    /// Records `events` before any work, as if an earlier worker had recorded them. The base commit that
+    /// they name must be in the mirror, see [`LocalJob::workspace`].
     ///
     /// # Errors
     /// The store cannot be used, or another worker has the job.
     pub async fn begin_with(&self, events: &[TranscriptEvent]) -> anyhow::Result<()> {
         let now = Timestamp::now();
         let until = now + jiff::SignedDuration::from_secs(60);
-        let claim = self.store.claim("before", until, now).await?.context("the job is at work already")?;
+        let claim =
+            self.store.claim("before", until, now).await?.context("the job is being worked on already")?;
         self.store.append(&claim, events, now).await?;
         Ok(self.store.release(&claim, now, Attempt::DoesNotCount).await?)
     }
 
-    /// Works until the job has ended; `tell` is given each event. `None`: `stop` was cancelled first,
-    /// the sandbox is taken down, and the job goes on where it was when it is run again.
+    /// Works until the job has ended; `observe` is given each event. `None`: `stop` was cancelled first. The
+    /// sandbox is then gone, and the job continues from where it was when it is run again.
     ///
     /// # Errors
     /// The store cannot be used.
     pub async fn run(
         &self,
-        parts: &LocalContext,
+        context: &LocalContext,
         stop: &CancellationToken,
-        mut tell: impl FnMut(&RecordedEvent),
+        mut observe: impl FnMut(&RecordedEvent),
     ) -> anyhow::Result<Option<LocalResult>> {
-        let parts = WorkerContext {
+        let context = WorkerContext {
             store: self.store.clone(),
             github: self.forge.clone(),
-            model: parts.model.clone(),
-            brief_model: parts.brief_model.clone(),
-            sandbox: parts.bench.sandbox.clone(),
+            model: context.model.clone(),
+            brief_model: context.brief_model.clone(),
+            sandbox: context.bench.sandbox.clone(),
             mirrors: self.mirrors.clone(),
-            policy: parts.bench.policy.clone(),
+            policy: context.bench.policy.clone(),
             wake: Arc::new(Notify::new()),
-            setup_locks: parts.bench.setup_locks.clone(),
+            setup_locks: context.bench.setup_locks.clone(),
             clock: Timestamp::now,
         };
         let shutdown = stop.child_token();
-        let worker = Worker::new(parts, "local");
+        let worker = Worker::new(context, "local");
         let working = worker.run(&shutdown);
         tokio::pin!(working);
-        let mut told = 0;
+        let mut observed = 0;
         loop {
             let stopped = tokio::select! {
                 () = &mut working => true,
-                () = tokio::time::sleep(LOOK_EVERY) => false,
+                () = tokio::time::sleep(POLL) => false,
             };
             let transcript = self.store.transcript(self.id).await?;
-            transcript.iter().skip(told).for_each(&mut tell);
-            told = transcript.len();
+            transcript.iter().skip(observed).for_each(&mut observe);
+            observed = transcript.len();
             let job =
-                self.store.job(self.id).await?.ok_or_else(|| anyhow!("the job is gone from its store"))?;
+                self.store.job(self.id).await?.ok_or_else(|| anyhow!("the store does not have the job"))?;
             if job.state.is_final() {
                 if !stopped {
                     shutdown.cancel();
@@ -183,7 +173,7 @@ impl LocalJob {
     }
 }
 
-/// Records the job as a delivery, as a webhook would be; once.
+/// Records the job once, as a webhook's delivery would be.
 async fn record(store: &dyn Store, work: &LocalTask) -> anyhow::Result<JobId> {
     let trigger = Trigger {
         repository: RepositoryRef {
@@ -210,7 +200,7 @@ async fn record(store: &dyn Store, work: &LocalTask) -> anyhow::Result<JobId> {
         DeliveryRecorded::Job(job) => Ok(job),
         DeliveryRecorded::Duplicate => match store.jobs(1).await?.first() {
             Some(job) => Ok(job.id),
-            None => bail!("the store knows of the job, and does not have it"),
+            None => bail!("the store has the job's delivery, but not the job"),
         },
         other => bail!("the job was not recorded: {other:?}"),
     }

@@ -1,30 +1,30 @@
-//! Who gets in: App tokens, installation tokens, permissions, scope.
+//! Authentication and authorization: App tokens, installation tokens, permissions, repositories.
 
 use jiff::Timestamp;
 use mendwright_emulator::github::RepositorySource;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use super::{Bench, REPOSITORY, sign};
+use super::{EmulatorTest, REPOSITORY, sign};
 
 #[tokio::test]
-async fn an_app_token_must_be_signed_fresh_short_and_from_this_app() {
-    let bench = Bench::start().await;
+async fn app_token_is_accepted_only_if_it_is_valid_short_lived_and_signed_by_the_app() {
+    let test = EmulatorTest::start().await;
     let now = Timestamp::now().as_second();
     let status = async |token: String| {
-        let reply = bench.send("GET", "/app", Some(&format!("Bearer {token}")), Value::Null).await;
+        let reply = test.send("GET", "/app", Some(&format!("Bearer {token}")), Value::Null).await;
         if reply.status == 401 {
             assert!(reply.body["message"].is_string() && reply.body["documentation_url"].is_string());
         }
         (reply.status, reply.body["message"].as_str().unwrap_or_default().to_owned())
     };
-    assert_eq!(status(bench.jwt()).await.0, 200);
-    let client_id = bench.github.credentials().client_id.clone();
-    assert_eq!(status(bench.jwt_with(&json!({"iss": client_id}))).await.0, 200);
-    let by_number = json!({"iss": bench.github.credentials().app_id});
-    assert_eq!(status(bench.jwt_with(&by_number)).await.0, 200);
+    assert_eq!(status(test.jwt()).await.0, 200);
+    let client_id = test.github.credentials().client_id.clone();
+    assert_eq!(status(test.jwt_with(&json!({"iss": client_id}))).await.0, 200);
+    let by_number = json!({"iss": test.github.credentials().app_id});
+    assert_eq!(status(test.jwt_with(&by_number)).await.0, 200);
 
-    let refused = [
+    let rejected = [
         (json!({"exp": now - 1}), "'Expiration time' claim ('exp') must be"),
         (json!({"exp": null}), "'Expiration time' claim ('exp') must be"),
         (json!({"exp": now + 700}), "'Expiration time' claim ('exp') is too far in the future"),
@@ -32,26 +32,26 @@ async fn an_app_token_must_be_signed_fresh_short_and_from_this_app() {
         (json!({"iat": null}), "'Issued at' claim"),
         (json!({"iss": "7"}), "'Issuer' claim"),
     ];
-    for (claims, message) in refused {
-        let (code, words) = status(bench.jwt_with(&claims)).await;
-        assert!(code == 401 && words.starts_with(message), "{claims}: {code} {words}");
+    for (claims, message) in rejected {
+        let (code, text) = status(test.jwt_with(&claims)).await;
+        assert!(code == 401 && text.starts_with(message), "{claims}: {code} {text}");
     }
-    let other = Bench::start().await;
-    let claims = json!({"iat": now, "exp": now + 60, "iss": bench.github.credentials().app_id});
+    let other = EmulatorTest::start().await;
+    let claims = json!({"iat": now, "exp": now + 60, "iss": test.github.credentials().app_id});
     let forged = sign(other.github.credentials().private_key_pem.expose_secret(), &claims);
     assert_eq!(status(forged).await, (401, "A JSON web token could not be decoded".to_owned()));
-    let installation = bench.token().await;
+    let installation = test.token().await;
     assert_eq!(status(installation).await.0, 401);
-    assert_eq!(bench.send("GET", "/app", None, Value::Null).await.status, 401);
+    assert_eq!(test.send("GET", "/app", None, Value::Null).await.status, 401);
 }
 
 #[tokio::test]
-async fn a_token_cannot_be_asked_to_reach_further_than_its_app() {
-    let bench = Bench::start().await;
-    let installation = bench.github.credentials().installation_id;
+async fn installation_token_cannot_have_more_permissions_than_its_app() {
+    let test = EmulatorTest::start().await;
+    let installation = test.github.credentials().installation_id;
     let path = format!("/app/installations/{installation}/access_tokens");
-    let jwt = format!("Bearer {}", bench.jwt());
-    let ask = async |body: Value| bench.send("POST", &path, Some(&jwt), body).await;
+    let jwt = format!("Bearer {}", test.jwt());
+    let ask = async |body: Value| test.send("POST", &path, Some(&jwt), body).await;
     for body in [
         json!({"permissions": {"administration": "write"}}),
         json!({"permissions": {"metadata": "write"}}),
@@ -68,51 +68,51 @@ async fn a_token_cannot_be_asked_to_reach_further_than_its_app() {
     let seconds = expires.as_second() - Timestamp::now().as_second();
     assert!((3_590..=3_600).contains(&seconds), "{seconds}");
     assert!(reply.body["token"].as_str().unwrap().starts_with("ghs_"));
-    let unknown = bench.send("POST", "/app/installations/7/access_tokens", Some(&jwt), json!({})).await;
+    let unknown = test.send("POST", "/app/installations/7/access_tokens", Some(&jwt), json!({})).await;
     assert_eq!(unknown.status, 404);
 }
 
 #[tokio::test]
-async fn a_narrow_token_reads_what_it_was_made_for_and_nothing_else() {
-    let bench = Bench::start().await;
+async fn narrowed_token_is_limited_to_its_repositories_and_permissions() {
+    let test = EmulatorTest::start().await;
     let files = [("README.md".to_owned(), b"# Elsewhere\n".to_vec())];
-    bench.github.add_repository("octo-maintainer/elsewhere", RepositorySource::Files(&files)).unwrap();
-    let issue = bench.github.open_issue("Bug", "It fails", "octo-reader").unwrap();
+    test.github.add_repository("octo-maintainer/elsewhere", RepositorySource::Files(&files)).unwrap();
+    let issue = test.github.open_issue("Bug", "It fails", "octo-reader").unwrap();
     let body = json!({"repositories": ["greeter"], "permissions": {"issues": "read"}});
-    let token = bench.token_for(body).await;
+    let token = test.token_for(body).await;
     let comment = json!({"body": "Hello"});
-    assert_eq!(bench.repo("GET", &format!("/issues/{issue}"), &token, Value::Null).await.status, 200);
-    let written = bench.repo("POST", &format!("/issues/{issue}/comments"), &token, comment.clone()).await;
+    assert_eq!(test.repo("GET", &format!("/issues/{issue}"), &token, Value::Null).await.status, 200);
+    let written = test.repo("POST", &format!("/issues/{issue}/comments"), &token, comment.clone()).await;
     assert_eq!(written.status, 403);
     assert_eq!(written.body["message"], "Resource not accessible by integration");
-    assert_eq!(bench.repo("GET", "/git/ref/heads/main", &token, Value::Null).await.status, 403);
+    assert_eq!(test.repo("GET", "/git/ref/heads/main", &token, Value::Null).await.status, 403);
     let elsewhere = "/repos/octo-maintainer/elsewhere";
     let authorization = format!("token {token}");
-    assert_eq!(bench.send("GET", elsewhere, Some(&authorization), Value::Null).await.status, 404);
-    let listed = bench.send("GET", "/installation/repositories", Some(&authorization), Value::Null).await;
+    assert_eq!(test.send("GET", elsewhere, Some(&authorization), Value::Null).await.status, 404);
+    let listed = test.send("GET", "/installation/repositories", Some(&authorization), Value::Null).await;
     assert_eq!(
         (&listed.body["total_count"], &listed.body["repository_selection"]),
         (&json!(1), &json!("selected"))
     );
 
-    bench.github.expire_tokens();
-    let late = bench.repo("GET", &format!("/issues/{issue}"), &token, Value::Null).await;
+    test.github.expire_tokens();
+    let late = test.repo("GET", &format!("/issues/{issue}"), &token, Value::Null).await;
     assert_eq!((late.status, late.body["message"].as_str()), (401, Some("Bad credentials")));
-    let fresh = bench.token().await;
-    assert_eq!(bench.repo("GET", &format!("/issues/{issue}"), &fresh, Value::Null).await.status, 200);
+    let fresh = test.token().await;
+    assert_eq!(test.repo("GET", &format!("/issues/{issue}"), &fresh, Value::Null).await.status, 200);
     let revoked =
-        bench.send("DELETE", "/installation/token", Some(&format!("Bearer {fresh}")), Value::Null).await;
+        test.send("DELETE", "/installation/token", Some(&format!("Bearer {fresh}")), Value::Null).await;
     assert_eq!(revoked.status, 204);
-    assert_eq!(bench.repo("GET", &format!("/issues/{issue}"), &fresh, Value::Null).await.status, 401);
+    assert_eq!(test.repo("GET", &format!("/issues/{issue}"), &fresh, Value::Null).await.status, 401);
 }
 
 #[tokio::test]
-async fn permissions_of_people_are_answered_by_their_base_and_their_role() {
-    let bench = Bench::start().await;
-    let token = bench.token().await;
+async fn permission_of_an_account_has_githubs_base_permission_and_role() {
+    let test = EmulatorTest::start().await;
+    let token = test.token().await;
     let of = async |login: &str| {
         let reply =
-            bench.repo("GET", &format!("/collaborators/{login}/permission"), &token, Value::Null).await;
+            test.repo("GET", &format!("/collaborators/{login}/permission"), &token, Value::Null).await;
         let text = |field: &str| reply.body[field].as_str().unwrap_or_default().to_owned();
         (reply.status, text("permission"), text("role_name"))
     };
@@ -128,39 +128,39 @@ async fn permissions_of_people_are_answered_by_their_base_and_their_role() {
         assert_eq!(of(login).await, (200, permission.to_owned(), role.to_owned()), "{login}");
     }
     assert_eq!(of("nobody").await.0, 404);
-    bench.github.set_role("outsider", mendwright_emulator::github::Role::Maintain);
+    test.github.set_role("outsider", mendwright_emulator::github::Role::Maintain);
     assert_eq!(of("outsider").await, (200, "write".to_owned(), "maintain".to_owned()));
 }
 
 #[tokio::test]
-async fn a_request_without_a_user_agent_or_with_broken_json_is_refused() {
-    let bench = Bench::start().await;
+async fn request_without_user_agent_or_with_invalid_json_is_rejected() {
+    let test = EmulatorTest::start().await;
     let nobody = reqwest::Client::builder().no_proxy().build().unwrap();
-    let reply = nobody.get(format!("{}/rate_limit", bench.github.api_url())).send().await.unwrap();
+    let reply = nobody.get(format!("{}/rate_limit", test.github.api_url())).send().await.unwrap();
     assert_eq!(reply.status().as_u16(), 403);
-    let token = bench.token().await;
-    let address = format!("{}/repos/{REPOSITORY}/issues", bench.github.api_url());
-    let request = bench.client.post(address).header("authorization", format!("Bearer {token}")).body("{");
+    let token = test.token().await;
+    let address = format!("{}/repos/{REPOSITORY}/issues", test.github.api_url());
+    let request = test.client.post(address).header("authorization", format!("Bearer {token}")).body("{");
     let reply = request.send().await.unwrap();
     assert_eq!(reply.status().as_u16(), 400);
-    let reply = bench.send("GET", "/no/such/route", Some(&format!("Bearer {token}")), Value::Null).await;
+    let reply = test.send("GET", "/no/such/route", Some(&format!("Bearer {token}")), Value::Null).await;
     assert_eq!((reply.status, reply.body["message"].as_str()), (404, Some("Not Found")));
 }
 
 #[tokio::test]
-async fn the_rate_limit_is_counted_down_and_enforced() {
-    let bench = Bench::start().await;
-    let token = bench.token().await;
-    let first = bench.repo("GET", "", &token, Value::Null).await;
-    let second = bench.repo("GET", "", &token, Value::Null).await;
-    let remaining = |reply: &super::Reply| reply.headers["x-ratelimit-remaining"].parse::<u64>().unwrap();
+async fn rate_limit_is_counted_and_enforced() {
+    let test = EmulatorTest::start().await;
+    let token = test.token().await;
+    let first = test.repo("GET", "", &token, Value::Null).await;
+    let second = test.repo("GET", "", &token, Value::Null).await;
+    let remaining = |reply: &super::ApiReply| reply.headers["x-ratelimit-remaining"].parse::<u64>().unwrap();
     assert_eq!(remaining(&first), remaining(&second) + 1);
-    let address = format!("{}_emulator/rate_limit", bench.github.url());
-    let change = bench.client.put(address).json(&json!({"max": 5000, "used": 5000}));
+    let address = format!("{}_emulator/rate_limit", test.github.url());
+    let change = test.client.put(address).json(&json!({"max": 5000, "used": 5000}));
     assert_eq!(change.send().await.unwrap().status().as_u16(), 200);
-    let third = bench.repo("GET", "", &token, Value::Null).await;
+    let third = test.repo("GET", "", &token, Value::Null).await;
     assert_eq!((third.status, remaining(&third)), (403, 0));
     assert!(third.body["message"].as_str().unwrap().starts_with("API rate limit exceeded"));
-    let limit = bench.send("GET", "/rate_limit", Some(&format!("Bearer {token}")), Value::Null).await;
+    let limit = test.send("GET", "/rate_limit", Some(&format!("Bearer {token}")), Value::Null).await;
     assert_eq!((limit.status, &limit.body["rate"]["remaining"]), (200, &json!(0)));
 }

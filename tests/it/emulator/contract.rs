@@ -1,18 +1,18 @@
-//! Every operation and every webhook, held against GitHub's own schemas.
+//! Checks every operation and every webhook against GitHub's own schemas.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use super::schemas::Contract;
-use super::{Bench, REPOSITORY, git};
+use super::{EmulatorTest, REPOSITORY, git};
 
-/// Not in the contract: two things Mendwright must never do, which exist to be counted.
+/// Two operations that Mendwright must never use. They exist only to be counted, and the contract lacks them.
 const NEVER_CALLED: [&str; 2] = ["pulls/merge", "graphql"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_and_every_webhook_has_githubs_shape() {
-    let bench = Bench::start_with(|options| {
+async fn every_response_and_webhook_matches_githubs_schema() {
+    let test = EmulatorTest::start_with(|options| {
         let granted = [
             ("checks", "write"),
             ("contents", "write"),
@@ -24,43 +24,43 @@ async fn every_answer_and_every_webhook_has_githubs_shape() {
         options.permissions = granted.map(|(name, level)| (name.to_owned(), level.to_owned())).into();
     })
     .await;
-    let token = bench.token().await;
-    as_the_app(&bench).await;
-    issues_and_labels(&bench, &token).await;
-    repository_and_references(&bench, &token).await;
-    pull_requests(&bench, &token).await;
-    checks(&bench).await;
+    let token = test.token().await;
+    as_the_app(&test).await;
+    issues_and_labels(&test, &token).await;
+    repository_and_references(&test, &token).await;
+    pull_requests(&test, &token).await;
+    checks(&test).await;
     let reply =
-        bench.send("DELETE", "/installation/token", Some(&format!("token {token}")), Value::Null).await;
+        test.send("DELETE", "/installation/token", Some(&format!("token {token}")), Value::Null).await;
     assert_eq!(reply.status, 204);
-    bench.github.deliveries_settled().await;
+    test.github.deliveries_settled().await;
 
     let contract = Contract::rest();
-    let record = std::fs::read_to_string(bench.directory.path().join("record.jsonl")).unwrap();
-    let mut wrong = Vec::new();
+    let record = std::fs::read_to_string(test.directory.path().join("record.jsonl")).unwrap();
+    let mut violations = Vec::new();
     let mut succeeded = BTreeSet::new();
     for line in record.lines() {
         let exchange: Value = serde_json::from_str(line).unwrap();
-        wrong.extend(contract.judge_exchange(&exchange));
+        violations.extend(contract.exchange_violations(&exchange));
         if exchange["status"].as_u64().unwrap() < 300 {
             succeeded.extend(contract.operation_id(&exchange));
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
     let known: BTreeSet<String> = mendwright_emulator::github::EmulatedGitHub::operations()
         .filter(|id| !NEVER_CALLED.contains(id))
         .map(str::to_owned)
         .collect();
-    let untried: Vec<&String> = known.difference(&succeeded).collect();
-    assert!(untried.is_empty(), "no successful answer was seen of {untried:?}");
+    let untested: Vec<&String> = known.difference(&succeeded).collect();
+    assert!(untested.is_empty(), "no successful answer was seen of {untested:?}");
 
     let contract = Contract::webhooks();
-    let mut wrong = Vec::new();
-    for hook in bench.hooks.taken() {
-        wrong.extend(contract.judge_webhook(&hook.headers["x-github-event"], &hook.payload()));
+    let mut violations = Vec::new();
+    for hook in test.webhooks.received() {
+        violations.extend(contract.webhook_violations(&hook.headers["x-github-event"], &hook.payload()));
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let seen: BTreeSet<String> = bench.hooks.names().into_iter().collect();
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+    let seen: BTreeSet<String> = test.webhooks.names().into_iter().collect();
     let expected = [
         "delete",
         "issue_comment.created",
@@ -82,18 +82,18 @@ async fn every_answer_and_every_webhook_has_githubs_shape() {
         "push",
     ];
     assert_eq!(seen, expected.map(str::to_owned).into());
-    bench.github.shut_down().await;
+    test.github.shut_down().await;
 }
 
-async fn as_the_app(bench: &Bench) {
-    let jwt = format!("Bearer {}", bench.jwt());
-    let credentials = bench.github.credentials();
+async fn as_the_app(test: &EmulatorTest) {
+    let jwt = format!("Bearer {}", test.jwt());
+    let credentials = test.github.credentials();
     let installation = credentials.installation_id;
-    // Something for the delivery log, sent twice.
-    let issue = bench.github.open_issue("First", "Body", "octo-reader").unwrap();
-    bench.github.label_issue(issue, "agent-fix", "octo-maintainer").await.unwrap();
+    // An entry of the delivery log, to be sent twice.
+    let issue = test.github.open_issue("First", "Body", "octo-reader").unwrap();
+    test.github.label_issue(issue, "agent-fix", "octo-maintainer").await.unwrap();
     let get = async |path: &str| {
-        let reply = bench.send("GET", path, Some(&jwt), Value::Null).await;
+        let reply = test.send("GET", path, Some(&jwt), Value::Null).await;
         assert_eq!(reply.status, 200, "{path}: {reply:?}");
         reply.body
     };
@@ -106,15 +106,15 @@ async fn as_the_app(bench: &Bench) {
     let id = &deliveries[0]["id"];
     get(&format!("/app/hook/deliveries/{id}")).await;
     let again = format!("/app/hook/deliveries/{id}/attempts");
-    assert_eq!(bench.send("POST", &again, Some(&jwt), Value::Null).await.status, 202);
-    let config = json!({"content_type": "json", "url": bench.hooks.url});
-    assert_eq!(bench.send("PATCH", "/app/hook/config", Some(&jwt), config).await.status, 200);
-    let code = bench.github.issue_manifest_code().unwrap();
+    assert_eq!(test.send("POST", &again, Some(&jwt), Value::Null).await.status, 202);
+    let config = json!({"content_type": "json", "url": test.webhooks.url});
+    assert_eq!(test.send("PATCH", "/app/hook/config", Some(&jwt), config).await.status, 200);
+    let code = test.github.issue_manifest_code().unwrap();
     let conversion = format!("/app-manifests/{code}/conversions");
-    assert_eq!(bench.send("POST", &conversion, None, Value::Null).await.status, 201);
-    assert_eq!(bench.send("POST", &conversion, None, Value::Null).await.status, 404);
+    assert_eq!(test.send("POST", &conversion, None, Value::Null).await.status, 201);
+    assert_eq!(test.send("POST", &conversion, None, Value::Null).await.status, 404);
     let narrow = json!({"repositories": ["greeter"], "permissions": {"issues": "read"}});
-    let token = format!("token {}", bench.token_for(narrow).await);
+    let token = format!("token {}", test.token_for(narrow).await);
     let slug = &credentials.slug;
     for path in [
         "/installation/repositories".to_owned(),
@@ -123,15 +123,15 @@ async fn as_the_app(bench: &Bench) {
         "/users/octo-reader".to_owned(),
         "/rate_limit".to_owned(),
     ] {
-        let reply = bench.send("GET", &path, Some(&token), Value::Null).await;
+        let reply = test.send("GET", &path, Some(&token), Value::Null).await;
         assert_eq!(reply.status, 200, "{path}: {reply:?}");
     }
-    assert_eq!(bench.send("GET", "/users/nobody", Some(&token), Value::Null).await.status, 404);
+    assert_eq!(test.send("GET", "/users/nobody", Some(&token), Value::Null).await.status, 404);
 }
 
-async fn issues_and_labels(bench: &Bench, token: &str) {
+async fn issues_and_labels(test: &EmulatorTest, token: &str) {
     let expect = async |status: u16, method: &str, path: &str, body: Value| {
-        let reply = bench.repo(method, path, token, body).await;
+        let reply = test.repo(method, path, token, body).await;
         assert_eq!(reply.status, status, "{method} {path}: {reply:?}");
         reply.body
     };
@@ -169,16 +169,16 @@ async fn issues_and_labels(bench: &Bench, token: &str) {
     expect(404, "GET", "/issues/999", Value::Null).await;
 }
 
-async fn repository_and_references(bench: &Bench, token: &str) {
+async fn repository_and_references(test: &EmulatorTest, token: &str) {
     let expect = async |status: u16, method: &str, path: &str, body: Value| {
-        let reply = bench.repo(method, path, token, body).await;
+        let reply = test.repo(method, path, token, body).await;
         assert_eq!(reply.status, status, "{method} {path}: {reply:?}");
         reply.body
     };
-    let head = bench.head("main");
+    let head = test.head("main");
     let id = expect(200, "GET", "", Value::Null).await["id"].clone();
     let by_id = format!("/repositories/{id}/branches/main");
-    let reply = bench.send("GET", &by_id, Some(&format!("Bearer {token}")), Value::Null).await;
+    let reply = test.send("GET", &by_id, Some(&format!("Bearer {token}")), Value::Null).await;
     assert_eq!(reply.status, 200);
     expect(200, "GET", "/collaborators/octo-triager/permission", Value::Null).await;
     expect(200, "GET", "/branches/main", Value::Null).await;
@@ -194,7 +194,7 @@ async fn repository_and_references(bench: &Bench, token: &str) {
     expect(404, "GET", "/contents/missing.py", Value::Null).await;
     expect(200, "GET", "/git/ref/heads/main", Value::Null).await;
     expect(404, "GET", "/git/ref/heads/missing", Value::Null).await;
-    let commit = bench.branch_with_a_commit("topic", token).await;
+    let commit = test.branch_with_a_commit("topic", token).await;
     expect(200, "GET", "/compare/main...topic", Value::Null).await;
     let new = json!({"ref": "refs/heads/other", "sha": head});
     expect(201, "POST", "/git/refs", new.clone()).await;
@@ -207,9 +207,9 @@ async fn repository_and_references(bench: &Bench, token: &str) {
     expect(204, "DELETE", "/git/refs/heads/other", Value::Null).await;
 }
 
-async fn pull_requests(bench: &Bench, token: &str) {
+async fn pull_requests(test: &EmulatorTest, token: &str) {
     let expect = async |status: u16, method: &str, path: &str, body: Value| {
-        let reply = bench.repo(method, path, token, body).await;
+        let reply = test.repo(method, path, token, body).await;
         assert_eq!(reply.status, status, "{method} {path}: {reply:?}");
         reply.body
     };
@@ -230,7 +230,7 @@ async fn pull_requests(bench: &Bench, token: &str) {
     expect(200, "POST", &at("/reviews"), json!({"event": "COMMENT", "body": "A note"})).await;
     expect(422, "POST", &at("/reviews"), json!({"event": "APPROVE"})).await;
     let lines = [("src/greeter.py", 2, "Why not an f-string?")];
-    let review = bench.github.review(
+    let review = test.github.review(
         number.as_u64().unwrap(),
         "CHANGES_REQUESTED",
         "Almost",
@@ -243,8 +243,8 @@ async fn pull_requests(bench: &Bench, token: &str) {
     let reply = format!("/comments/{}/replies", comments[0]["id"]);
     expect(201, "POST", &at(&reply), json!({"body": "Done"})).await;
     expect(200, "GET", &at("/comments"), Value::Null).await;
-    // A push to the branch moves the pull request.
-    let clone = git::clone(bench, &bench.directory.path().join("second-round"), token);
+    // A push to the branch updates the pull request.
+    let clone = git::clone(test, &test.directory.path().join("second-round"), token);
     let parent = clone.find_reference("refs/remotes/origin/topic").unwrap().target().unwrap();
     clone.set_head_detached(parent).unwrap();
     let commit = git::commit(&clone, &[("NEWS.md", "Greets\n")], "Tell of it");
@@ -256,20 +256,20 @@ async fn pull_requests(bench: &Bench, token: &str) {
     expect(200, "PATCH", &at(""), json!({"state": "closed"})).await;
     expect(200, "PATCH", &at(""), json!({"state": "open"})).await;
     // Merged by a person, so that this too has been asked.
-    bench.github.mark_ready(number.as_u64().unwrap(), "octo-maintainer").await.unwrap();
-    let merged = bench.github.merge(number.as_u64().unwrap(), "octo-maintainer").await.unwrap();
-    assert_eq!(bench.head("main"), merged);
+    test.github.mark_ready(number.as_u64().unwrap(), "octo-maintainer").await.unwrap();
+    let merged = test.github.merge(number.as_u64().unwrap(), "octo-maintainer").await.unwrap();
+    assert_eq!(test.head("main"), merged);
     expect(204, "GET", &at("/merge"), Value::Null).await;
 }
 
-async fn checks(bench: &Bench) {
-    let token = bench.token().await;
+async fn checks(test: &EmulatorTest) {
+    let token = test.token().await;
     let expect = async |status: u16, method: &str, path: &str, body: Value| {
-        let reply = bench.repo(method, path, &token, body).await;
+        let reply = test.repo(method, path, &token, body).await;
         assert_eq!(reply.status, status, "{method} {path}: {reply:?}");
         reply.body
     };
-    let head = bench.head("main");
+    let head = test.head("main");
     let run = json!({"name": "mendwright", "head_sha": head, "status": "in_progress", "external_id": "job"});
     let id = expect(201, "POST", "/check-runs", run).await["id"].clone();
     expect(422, "POST", "/check-runs", json!({"name": "x", "head_sha": "0".repeat(40)})).await;

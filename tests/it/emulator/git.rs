@@ -1,4 +1,4 @@
-//! Git over HTTP: clone, fetch and push, by libgit2 and by git itself.
+//! Git over HTTP: clone, fetch and push, with libgit2 and with git itself.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,18 +7,18 @@ use git2::{Cred, FetchOptions, PushOptions, RemoteCallbacks, Repository, Signatu
 use mendwright_emulator::github::RepositorySource;
 use serde_json::{Value, json};
 
-use super::{Bench, REPOSITORY};
+use super::{EmulatorTest, REPOSITORY};
 
-fn address(bench: &Bench) -> String {
-    format!("{}{REPOSITORY}.git", bench.github.url())
+fn address(test: &EmulatorTest) -> String {
+    format!("{}{REPOSITORY}.git", test.github.url())
 }
 
 fn credentials(token: &str) -> RemoteCallbacks<'_> {
     let mut callbacks = RemoteCallbacks::new();
-    let mut asked = 0;
+    let mut attempts = 0;
     callbacks.credentials(move |_, _, _| {
-        asked += 1;
-        match asked {
+        attempts += 1;
+        match attempts {
             1 => Cred::userpass_plaintext("x-access-token", token),
             _ => Err(git2::Error::from_str("credentials refused")),
         }
@@ -26,15 +26,20 @@ fn credentials(token: &str) -> RemoteCallbacks<'_> {
     callbacks
 }
 
-/// A clone, by libgit2.
-pub fn clone(bench: &Bench, directory: &Path, token: &str) -> Repository {
-    try_clone(bench, directory, token, 0).unwrap()
+/// Clones with libgit2.
+pub fn clone(test: &EmulatorTest, directory: &Path, token: &str) -> Repository {
+    try_clone(test, directory, token, 0).unwrap()
 }
 
-fn try_clone(bench: &Bench, directory: &Path, token: &str, depth: i32) -> Result<Repository, git2::Error> {
+fn try_clone(
+    test: &EmulatorTest,
+    directory: &Path,
+    token: &str,
+    depth: i32,
+) -> Result<Repository, git2::Error> {
     let mut options = FetchOptions::new();
     options.remote_callbacks(credentials(token)).depth(depth);
-    git2::build::RepoBuilder::new().fetch_options(options).clone(&address(bench), directory)
+    git2::build::RepoBuilder::new().fetch_options(options).clone(&address(test), directory)
 }
 
 fn fetch(repository: &Repository, token: &str) -> usize {
@@ -45,7 +50,7 @@ fn fetch(repository: &Repository, token: &str) -> usize {
     remote.stats().total_objects()
 }
 
-/// A commit on HEAD with these files changed.
+/// Makes a commit on HEAD that changes these files.
 pub fn commit(repository: &Repository, files: &[(&str, &str)], message: &str) -> git2::Oid {
     let parent = repository.head().unwrap().peel_to_commit().unwrap();
     let mut index = repository.index().unwrap();
@@ -68,11 +73,11 @@ pub fn commit(repository: &Repository, files: &[(&str, &str)], message: &str) ->
         index.add_frombuffer(&entry, content.as_bytes()).unwrap();
     }
     let tree = repository.find_tree(index.write_tree().unwrap()).unwrap();
-    let who = Signature::now("octo-writer", "octo-writer@users.noreply.github.com").unwrap();
-    repository.commit(Some("HEAD"), &who, &who, message, &tree, &[&parent]).unwrap()
+    let author = Signature::now("octo-writer", "octo-writer@users.noreply.github.com").unwrap();
+    repository.commit(Some("HEAD"), &author, &author, message, &tree, &[&parent]).unwrap()
 }
 
-/// Pushes one refspec; what the server says about the reference, if it refuses.
+/// Pushes one refspec. The error is the server's message about the reference.
 pub fn push(repository: &Repository, token: &str, refspec: &str) -> Result<(), String> {
     let (commit, name) = refspec.split_once(':').unwrap();
     let force = commit.starts_with('+');
@@ -84,10 +89,10 @@ pub fn push(repository: &Repository, token: &str, refspec: &str) -> Result<(), S
             "refs/heads/to-push".to_owned()
         }
     };
-    let mut refused = None;
+    let mut rejected = None;
     let mut callbacks = credentials(token);
     callbacks.push_update_reference(|_, status| {
-        refused = status.map(str::to_owned);
+        rejected = status.map(str::to_owned);
         Ok(())
     });
     let mut options = PushOptions::new();
@@ -96,41 +101,41 @@ pub fn push(repository: &Repository, token: &str, refspec: &str) -> Result<(), S
     let mut remote = repository.find_remote("origin").unwrap();
     let pushed = remote.push(&[refspec], Some(&mut options)).map_err(|error| error.message().to_owned());
     drop(options);
-    pushed.and(match refused {
+    pushed.and(match rejected {
         Some(why) => Err(why),
         None => Ok(()),
     })
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clone_a_push_and_a_fetch_carry_the_commits_and_only_what_is_new() {
-    let bench = Bench::start().await;
-    let token = bench.token().await;
-    let first = clone(&bench, &bench.directory.path().join("first"), &token);
-    let second = clone(&bench, &bench.directory.path().join("second"), &token);
+async fn clone_push_and_fetch_transfer_only_new_commits() {
+    let test = EmulatorTest::start().await;
+    let token = test.token().await;
+    let first = clone(&test, &test.directory.path().join("first"), &token);
+    let second = clone(&test, &test.directory.path().join("second"), &token);
     assert!(first.workdir().unwrap().join("src/greeter.py").exists());
     let made = commit(&first, &[("src/greeter.py", "def greet(name):\n    return name\n")], "Fix");
     push(&first, &token, &format!("{made}:refs/heads/agent-fix/issue-1")).unwrap();
-    assert_eq!(bench.head("agent-fix/issue-1"), made.to_string());
+    assert_eq!(test.head("agent-fix/issue-1"), made.to_string());
     assert_eq!(fetch(&second, &token), 4, "a commit, two trees and a blob");
     let name = "refs/remotes/origin/agent-fix/issue-1";
     assert_eq!(second.find_reference(name).unwrap().target(), Some(made));
     assert_eq!(fetch(&second, &token), 0);
 
-    // From an older state: the server compares, and the newer push stays.
+    // A push from an older state is rejected, and the newer one stays.
     let theirs = commit(&second, &[("src/greeter.py", "def greet(name):\n    return 1\n")], "Other");
     let refused = push(&second, &token, &format!("{theirs}:refs/heads/agent-fix/issue-1"));
-    assert!(refused.is_err(), "libgit2 itself refuses what is no fast-forward");
+    assert!(refused.is_err(), "libgit2 itself rejects what is not a fast-forward");
     push(&second, &token, &format!("+{theirs}:refs/heads/agent-fix/issue-1")).unwrap();
-    assert_eq!(bench.head("agent-fix/issue-1"), theirs.to_string());
+    assert_eq!(test.head("agent-fix/issue-1"), theirs.to_string());
     push(&second, &token, ":refs/heads/agent-fix/issue-1").unwrap();
-    assert_eq!(bench.head("agent-fix/issue-1"), "");
+    assert_eq!(test.head("agent-fix/issue-1"), "");
     let refused = push(&second, &token, ":refs/heads/main").unwrap_err();
     assert!(refused.contains("refusing to delete the current branch"), "{refused}");
-    bench.github.deliveries_settled().await;
-    let pushes: Vec<(Value, Value)> = bench
-        .hooks
-        .taken()
+    test.github.deliveries_settled().await;
+    let pushes: Vec<(Value, Value)> = test
+        .webhooks
+        .received()
         .iter()
         .filter(|hook| hook.headers["x-github-event"] == "push")
         .map(|hook| (hook.payload()["forced"].clone(), hook.payload()["deleted"].clone()))
@@ -139,23 +144,23 @@ async fn a_clone_a_push_and_a_fetch_carry_the_commits_and_only_what_is_new() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn long_histories_are_fetched_from_where_they_were_left_and_cut_where_asked() {
-    let bench = Bench::start().await;
-    let token = bench.token().await;
-    let writer = clone(&bench, &bench.directory.path().join("writer"), &token);
-    let reader = clone(&bench, &bench.directory.path().join("reader"), &token);
+async fn long_history_is_fetched_incrementally_and_to_the_requested_depth() {
+    let test = EmulatorTest::start().await;
+    let token = test.token().await;
+    let writer = clone(&test, &test.directory.path().join("writer"), &token);
+    let reader = clone(&test, &test.directory.path().join("reader"), &token);
     let mut last = writer.head().unwrap().target().unwrap();
     for number in 0..120 {
         let content = format!("line {number}\n");
         last = commit(&writer, &[("deep/er/log.txt", &content)], &format!("Change {number}"));
     }
     push(&writer, &token, &format!("{last}:refs/heads/main")).unwrap();
-    // The reader has commits the server has never seen, so that there is something to negotiate.
+    // The reader has commits that the server has never seen, so that negotiation is needed.
     for number in 0..40 {
         commit(&reader, &[("mine.txt", &format!("{number}\n"))], "Mine");
     }
     assert_eq!(fetch(&reader, &token), 120 * 5, "a commit, three trees and a blob each");
-    let shallow = try_clone(&bench, &bench.directory.path().join("shallow"), &token, 1).unwrap();
+    let shallow = try_clone(&test, &test.directory.path().join("shallow"), &token, 1).unwrap();
     let mut walk = shallow.revwalk().unwrap();
     walk.push_head().unwrap();
     assert_eq!(walk.count(), 1);
@@ -166,71 +171,71 @@ async fn long_histories_are_fetched_from_where_they_were_left_and_cut_where_aske
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn git_opens_only_to_a_token_that_may() {
-    let bench = Bench::start().await;
+async fn git_access_needs_a_token_with_the_permission_for_it() {
+    let test = EmulatorTest::start().await;
     let clone_to = |name: &str, token: &str| {
-        try_clone(&bench, &bench.directory.path().join(name), token, 0)
+        try_clone(&test, &test.directory.path().join(name), token, 0)
             .map(drop)
             .map_err(|e| e.message().to_owned())
     };
     assert!(clone_to("nobody", "ghs_wrong").is_err());
-    let issues_only = bench.token_for(json!({"permissions": {"issues": "write"}})).await;
+    let issues_only = test.token_for(json!({"permissions": {"issues": "write"}})).await;
     assert!(clone_to("issues", &issues_only).unwrap_err().contains("403"));
-    let read = bench.token_for(json!({"permissions": {"contents": "read"}})).await;
-    let repository = clone(&bench, &bench.directory.path().join("read"), &read);
+    let read = test.token_for(json!({"permissions": {"contents": "read"}})).await;
+    let repository = clone(&test, &test.directory.path().join("read"), &read);
     let made = commit(&repository, &[("a.txt", "a\n")], "A");
     assert!(push(&repository, &read, &format!("{made}:refs/heads/topic")).unwrap_err().contains("403"));
     let files = [("README.md".to_owned(), b"# Elsewhere\n".to_vec())];
-    bench.github.add_repository("octo-maintainer/elsewhere", RepositorySource::Files(&files)).unwrap();
-    let elsewhere = bench.token_for(json!({"repositories": ["elsewhere"]})).await;
+    test.github.add_repository("octo-maintainer/elsewhere", RepositorySource::Files(&files)).unwrap();
+    let elsewhere = test.token_for(json!({"repositories": ["elsewhere"]})).await;
     assert!(clone_to("elsewhere", &elsewhere).unwrap_err().contains("404"));
-    bench.github.expire_tokens();
+    test.github.expire_tokens();
     assert!(clone_to("late", &read).is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_that_touches_workflows_is_refused_with_githubs_words() {
-    let bench = Bench::start().await;
-    let token = bench.token().await;
-    let repository = clone(&bench, &bench.directory.path().join("clone"), &token);
+async fn push_that_changes_workflows_is_rejected_with_githubs_message() {
+    let test = EmulatorTest::start().await;
+    let token = test.token().await;
+    let repository = clone(&test, &test.directory.path().join("clone"), &token);
     let made = commit(&repository, &[(".github/workflows/ci.yml", "on: push\n")], "CI");
     let refused = push(&repository, &token, &format!("{made}:refs/heads/topic")).unwrap_err();
     insta::assert_snapshot!(refused, @"refusing to allow a GitHub App to create or update workflow `.github/workflows/ci.yml` without `workflows` permission");
-    assert_eq!(bench.head("topic"), "");
-    // Hidden behind a later commit that takes it away again: still refused.
+    assert_eq!(test.head("topic"), "");
+    // Still rejected if a later commit removes the file again.
     let hidden = commit(&repository, &[(".github/workflows/ci.yml", ""), ("a.txt", "a\n")], "Hide");
     assert!(push(&repository, &token, &format!("{hidden}:refs/heads/topic")).is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repository_is_imported_with_its_branches_and_its_default_branch() {
-    let bench = Bench::start().await;
-    let token = bench.token().await;
-    let source = clone(&bench, &bench.directory.path().join("source"), &token);
+async fn repository_is_imported_with_branches_and_default_branch() {
+    let test = EmulatorTest::start().await;
+    let token = test.token().await;
+    let source = clone(&test, &test.directory.path().join("source"), &token);
     let made = commit(&source, &[("b.txt", "b\n")], "B");
     source.reference("refs/heads/trunk", made, true, "test").unwrap();
     source.set_head("refs/heads/trunk").unwrap();
-    let path = bench.directory.path().join("source");
-    bench.github.add_repository("octo-maintainer/copy", RepositorySource::Path(&path)).unwrap();
-    let copy = bench.github.state()["repositories"][1].clone();
+    let path = test.directory.path().join("source");
+    test.github.add_repository("octo-maintainer/copy", RepositorySource::Path(&path)).unwrap();
+    let copy = test.github.state()["repositories"][1].clone();
     assert_eq!(
         (&copy["default_branch"], &copy["branches"]["trunk"]),
         (&json!("trunk"), &json!(made.to_string()))
     );
-    let plain = bench.directory.path().join("plain/sub");
+    let plain = test.directory.path().join("plain/sub");
     std::fs::create_dir_all(&plain).unwrap();
     std::fs::write(plain.join("run.sh"), "#!/bin/sh\n").unwrap();
     let plain = plain.parent().unwrap();
-    bench.github.add_repository("octo-maintainer/plain", RepositorySource::Path(plain)).unwrap();
-    let twice = bench.github.add_repository("octo-maintainer/plain", RepositorySource::Path(plain));
+    test.github.add_repository("octo-maintainer/plain", RepositorySource::Path(plain)).unwrap();
+    let twice = test.github.add_repository("octo-maintainer/plain", RepositorySource::Path(plain));
     assert!(twice.unwrap_err().to_string().ends_with("choose another name, or an empty data directory"));
-    assert!(bench.github.add_repository("../escape", RepositorySource::Path(plain)).is_err());
+    assert!(test.github.add_repository("../escape", RepositorySource::Path(plain)).is_err());
     let path = "/repos/octo-maintainer/plain/contents/sub/run.sh";
-    let reply = bench.send("GET", path, Some(&format!("Bearer {}", bench.token().await)), Value::Null).await;
+    let reply = test.send("GET", path, Some(&format!("Bearer {}", test.token().await)), Value::Null).await;
     assert_eq!((reply.status, &reply.body["size"]), (200, &json!(10)));
 }
 
-/// The git program, with nothing of the machine's configuration.
+/// Runs the git program without the machine's configuration.
 fn git(directory: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .current_dir(directory)
@@ -249,11 +254,11 @@ fn git(directory: &Path, arguments: &[&str]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs git"]
-async fn git_itself_clones_pushes_fetches_and_deepens() {
-    let bench = Bench::start().await;
-    let token = bench.token().await;
-    let root = bench.directory.path().to_owned();
-    let url = address(&bench).replace("http://", &format!("http://x-access-token:{token}@"));
+async fn git_program_clones_pushes_fetches_and_deepens() {
+    let test = EmulatorTest::start().await;
+    let token = test.token().await;
+    let root = test.directory.path().to_owned();
+    let url = address(&test).replace("http://", &format!("http://x-access-token:{token}@"));
     git(&root, &["clone", &url, "one"]);
     git(&root, &["clone", &url, "two"]);
     let (one, two) = (root.join("one"), root.join("two"));
@@ -282,7 +287,7 @@ async fn git_itself_clones_pushes_fetches_and_deepens() {
     assert_eq!(git(&shallow, &["rev-list", "--count", "HEAD"]).trim(), "61");
     git(&shallow, &["fsck", "--full", "--strict"]);
     git(&two, &["fsck", "--full", "--strict"]);
-    // An older commit by its id, which GitHub allows.
+    // GitHub allows fetching an older commit by its id.
     let older = git(&one, &["rev-parse", "HEAD~7"]);
     git(&root, &["init", "by-id"]);
     git(&root.join("by-id"), &["fetch", "--depth", "1", &url, older.trim()]);

@@ -1,19 +1,19 @@
-//! What GitHub refuses, counts, repeats and forgets.
+//! GitHub's rules: rejected requests, counters, pages, ETags, redeliveries, faults, the admin endpoint.
 
 use mendwright_emulator::github::{FaultKind, FaultRule};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use super::{Bench, REPOSITORY};
+use super::{EmulatorTest, REPOSITORY};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pull_requests_that_cannot_be_are_refused_with_githubs_words() {
-    let bench = Bench::start().await;
-    let token = bench.token().await;
-    bench.branch_with_a_commit("topic", &token).await;
+async fn invalid_pull_request_is_rejected_with_githubs_message() {
+    let test = EmulatorTest::start().await;
+    let token = test.token().await;
+    test.branch_with_a_commit("topic", &token).await;
     let open = async |head: &str, base: &str, body: &str| {
         let new = json!({"title": "Fix", "head": head, "base": base, "body": body, "draft": true});
-        bench.repo("POST", "/pulls", &token, new).await
+        test.repo("POST", "/pulls", &token, new).await
     };
     let unknown_head = open("missing", "main", "").await;
     assert_eq!(unknown_head.status, 422);
@@ -32,103 +32,103 @@ async fn pull_requests_that_cannot_be_are_refused_with_githubs_words() {
         again.body["errors"][0]["message"],
         "A pull request already exists for octo-maintainer:topic."
     );
-    let number = bench.github.state()["repositories"][0]["pulls"][0]["number"].as_u64().unwrap();
-    bench.github.close_issue(number, "octo-maintainer").await.unwrap();
-    assert_eq!(open("topic", "main", "").await.status, 201, "a closed one is no obstacle");
+    let number = test.github.state()["repositories"][0]["pulls"][0]["number"].as_u64().unwrap();
+    test.github.close_issue(number, "octo-maintainer").await.unwrap();
+    assert_eq!(open("topic", "main", "").await.status, 201, "a closed one does not block it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn merging_and_marking_as_ready_are_counted() {
-    let bench = Bench::start().await;
-    let token = bench.token().await;
-    bench.branch_with_a_commit("topic", &token).await;
+    let test = EmulatorTest::start().await;
+    let token = test.token().await;
+    test.branch_with_a_commit("topic", &token).await;
     let new = json!({"title": "Fix", "head": "topic", "base": "main", "draft": true});
-    let made = bench.repo("POST", "/pulls", &token, new).await.body;
+    let made = test.repo("POST", "/pulls", &token, new).await.body;
     let merge = format!("/pulls/{}/merge", made["number"]);
-    assert_eq!(bench.repo("PUT", &merge, &token, json!({})).await.status, 405, "a draft");
+    assert_eq!(test.repo("PUT", &merge, &token, json!({})).await.status, 405, "a draft");
     let query = "mutation($id: ID!) { markPullRequestReadyForReview(input: {pullRequestId: $id}) \
                  { pullRequest { isDraft } } }";
-    let address = format!("{}api/graphql", bench.github.url());
+    let address = format!("{}api/graphql", test.github.url());
     let body = json!({"query": query, "variables": {"id": made["node_id"]}});
-    let reply = bench.client.post(address).bearer_auth(&token).json(&body).send().await.unwrap();
+    let reply = test.client.post(address).bearer_auth(&token).json(&body).send().await.unwrap();
     let reply: Value = reply.json().await.unwrap();
     assert_eq!(reply["data"]["markPullRequestReadyForReview"]["pullRequest"]["isDraft"], false);
-    let merged = bench.repo("PUT", &merge, &token, json!({})).await;
-    assert_eq!(merged.body["sha"], bench.head("main"));
-    let state = bench.github.state();
+    let merged = test.repo("PUT", &merge, &token, json!({})).await;
+    assert_eq!(merged.body["sha"], test.head("main"));
+    let state = test.github.state();
     assert_eq!(state["calls"]["pulls/merge"], 2);
     assert_eq!(state["calls"]["graphql/markPullRequestReadyForReview"], 1);
     assert_eq!(state["repositories"][0]["pulls"][0]["merged"], true);
 }
 
 #[tokio::test]
-async fn references_to_commits_that_are_not_there_are_refused() {
-    let bench = Bench::start().await;
-    let token = bench.token().await;
+async fn reference_to_a_missing_commit_is_rejected() {
+    let test = EmulatorTest::start().await;
+    let token = test.token().await;
     let create = async |name: &str, sha: &str| {
-        bench.repo("POST", "/git/refs", &token, json!({"ref": name, "sha": sha})).await
+        test.repo("POST", "/git/refs", &token, json!({"ref": name, "sha": sha})).await
     };
     let unknown = create("refs/heads/topic", &"1".repeat(40)).await;
     assert_eq!((unknown.status, unknown.body["message"].as_str()), (422, Some("Object does not exist")));
-    assert_eq!(create("topic", &bench.head("main")).await.status, 422);
-    assert_eq!(create("refs/heads/bad..name", &bench.head("main")).await.status, 422);
-    assert_eq!(create("refs/heads/topic", &bench.head("main")).await.status, 201);
+    assert_eq!(create("topic", &test.head("main")).await.status, 422);
+    assert_eq!(create("refs/heads/bad..name", &test.head("main")).await.status, 422);
+    assert_eq!(create("refs/heads/topic", &test.head("main")).await.status, 201);
 }
 
 #[tokio::test]
-async fn lists_come_in_pages_with_links_to_the_others() {
-    let bench = Bench::start().await;
-    let token = bench.token().await;
-    let issue = bench.github.open_issue("Bug", "It fails", "octo-reader").unwrap();
+async fn list_has_pages_with_links_to_the_others() {
+    let test = EmulatorTest::start().await;
+    let token = test.token().await;
+    let issue = test.github.open_issue("Bug", "It fails", "octo-reader").unwrap();
     for number in 0..250 {
         let body = json!({"body": format!("Comment {number}")});
-        let made = bench.repo("POST", &format!("/issues/{issue}/comments"), &token, body).await;
+        let made = test.repo("POST", &format!("/issues/{issue}/comments"), &token, body).await;
         assert_eq!(made.status, 201);
     }
-    let first = bench.repo("GET", &format!("/issues/{issue}/comments"), &token, Value::Null).await;
+    let first = test.repo("GET", &format!("/issues/{issue}/comments"), &token, Value::Null).await;
     assert_eq!(first.body.as_array().unwrap().len(), 30);
     let list = format!("/issues/{issue}/comments?per_page=500&page=2");
-    let second = bench.repo("GET", &list, &token, Value::Null).await;
+    let second = test.repo("GET", &list, &token, Value::Null).await;
     assert_eq!(second.body.as_array().unwrap().len(), 100, "never more than a hundred");
     let links = &second.headers["link"];
     for relation in ["prev", "next", "last", "first"] {
         assert!(links.contains(&format!("rel=\"{relation}\"")), "{links}");
     }
-    // The link is followed as it is.
+    // The link is used unchanged.
     let next = links.split(", ").find(|link| link.contains("next")).unwrap();
     let next = next.trim_start_matches('<').split('>').next().unwrap();
     assert!(next.contains("/repositories/"), "{next}");
-    let third = bench.client.get(next).bearer_auth(&token).send().await.unwrap();
+    let third = test.client.get(next).bearer_auth(&token).send().await.unwrap();
     let third: Value = third.json().await.unwrap();
     assert_eq!(third.as_array().unwrap().len(), 50);
     assert_eq!(third[49]["body"], "Comment 249");
 }
 
 #[tokio::test]
-async fn an_answer_that_is_known_is_not_sent_again() {
-    let bench = Bench::start().await;
-    let token = format!("Bearer {}", bench.token().await);
+async fn known_etag_is_answered_with_304() {
+    let test = EmulatorTest::start().await;
+    let token = format!("Bearer {}", test.token().await);
     let path = format!("/repos/{REPOSITORY}/git/ref/heads/main");
-    let first = bench.send("GET", &path, Some(&token), Value::Null).await;
+    let first = test.send("GET", &path, Some(&token), Value::Null).await;
     let known = [("authorization", token.as_str()), ("if-none-match", first.headers["etag"].as_str())];
-    let second = bench.send_with("GET", &path, &known, Value::Null).await;
+    let second = test.send_with("GET", &path, &known, Value::Null).await;
     assert_eq!((second.status, &second.body), (304, &Value::Null));
     let other = [("authorization", token.as_str()), ("if-none-match", "W/\"other\"")];
-    assert_eq!(bench.send_with("GET", &path, &other, Value::Null).await.status, 200);
+    assert_eq!(test.send_with("GET", &path, &other, Value::Null).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_redelivery_keeps_its_guid_and_its_bytes_and_is_signed() {
-    let bench = Bench::start().await;
-    let issue = bench.github.open_issue("Bug", "It fails", "octo-reader").unwrap();
-    bench.github.label_issue(issue, "agent-fix", "octo-maintainer").await.unwrap();
-    assert_eq!(bench.hooks.names(), ["issues.opened", "issues.labeled"]);
-    let sent = bench.hooks.taken().pop().unwrap();
+async fn redelivery_keeps_guid_and_body_and_is_signed() {
+    let test = EmulatorTest::start().await;
+    let issue = test.github.open_issue("Bug", "It fails", "octo-reader").unwrap();
+    test.github.label_issue(issue, "agent-fix", "octo-maintainer").await.unwrap();
+    assert_eq!(test.webhooks.names(), ["issues.opened", "issues.labeled"]);
+    let sent = test.webhooks.received().pop().unwrap();
     let guid = &sent.headers["x-github-delivery"];
-    bench.github.redeliver(guid).await.unwrap();
-    let again = bench.hooks.taken().pop().unwrap();
+    test.github.redeliver(guid).await.unwrap();
+    let again = test.webhooks.received().pop().unwrap();
     assert_eq!((&again.headers["x-github-delivery"], &again.body), (guid, &sent.body));
-    let secret = bench.github.credentials().webhook_secret.expose_secret().as_bytes();
+    let secret = test.github.credentials().webhook_secret.expose_secret().as_bytes();
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret);
     let expected = format!("sha256={}", hex::encode(aws_lc_rs::hmac::sign(&key, &sent.body)));
     assert_eq!(sent.headers["x-hub-signature-256"], expected);
@@ -137,15 +137,15 @@ async fn a_redelivery_keeps_its_guid_and_its_bytes_and_is_signed() {
     assert_eq!(sent.headers["x-github-hook-installation-target-type"], "integration");
     assert_eq!(
         sent.headers["x-github-hook-installation-target-id"],
-        bench.github.credentials().app_id.to_string()
+        test.github.credentials().app_id.to_string()
     );
     let payload = sent.payload();
     assert_eq!(payload["sender"]["login"], "octo-maintainer");
     assert_eq!(payload["label"]["name"], "agent-fix");
-    assert_eq!(payload["installation"]["id"], bench.github.credentials().installation_id);
+    assert_eq!(payload["installation"]["id"], test.github.credentials().installation_id);
 
-    let jwt = format!("Bearer {}", bench.jwt());
-    let log = bench.send("GET", "/app/hook/deliveries?per_page=2", Some(&jwt), Value::Null).await;
+    let jwt = format!("Bearer {}", test.jwt());
+    let log = test.send("GET", "/app/hook/deliveries?per_page=2", Some(&jwt), Value::Null).await;
     assert!(log.headers["link"].contains("cursor="), "{log:?}");
     assert_eq!((&log.body[0]["redelivery"], &log.body[1]["redelivery"]), (&json!(true), &json!(false)));
     assert_eq!(log.body[0]["guid"], log.body[1]["guid"]);
@@ -153,93 +153,93 @@ async fn a_redelivery_keeps_its_guid_and_its_bytes_and_is_signed() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_nobody_takes_is_logged_and_not_tried_again() {
-    let bench = Bench::start().await;
+async fn webhook_without_a_receiver_is_logged_and_not_retried() {
+    let test = EmulatorTest::start().await;
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/", closed.local_addr().unwrap());
     drop(closed);
-    bench.github.set_webhook_url(Some(address.parse().unwrap()));
-    let issue = bench.github.open_issue("Bug", "It fails", "octo-reader").unwrap();
-    bench.github.label_issue(issue, "agent-fix", "octo-maintainer").await.unwrap();
-    let deliveries = bench.github.state()["deliveries"].clone();
+    test.github.set_webhook_url(Some(address.parse().unwrap()));
+    let issue = test.github.open_issue("Bug", "It fails", "octo-reader").unwrap();
+    test.github.label_issue(issue, "agent-fix", "octo-maintainer").await.unwrap();
+    let deliveries = test.github.state()["deliveries"].clone();
     assert_eq!(deliveries.as_array().unwrap().len(), 2);
     assert_eq!(deliveries[1]["status_code"], 502);
     assert_eq!(deliveries[1]["status"], "failed to connect to host");
-    assert!(bench.hooks.taken().is_empty());
+    assert!(test.webhooks.received().is_empty());
 }
 
 #[tokio::test]
-async fn faults_strike_the_requests_they_were_made_for() {
-    let bench = Bench::start().await;
-    let token = bench.token().await;
-    let issue = bench.github.open_issue("Bug", "It fails", "octo-reader").unwrap();
+async fn fault_applies_to_the_requests_of_its_rule() {
+    let test = EmulatorTest::start().await;
+    let token = test.token().await;
+    let issue = test.github.open_issue("Bug", "It fails", "octo-reader").unwrap();
     let comments = format!("/issues/{issue}/comments");
     let inject = |kind: FaultKind| {
         let method = Some("POST".to_owned());
-        bench.github.inject_fault(FaultRule { method, path: "/comments$".into(), times: 1, kind }).unwrap();
+        test.github.inject_fault(FaultRule { method, path: "/comments$".into(), times: 1, kind }).unwrap();
     };
     let comment = async || {
-        let address = format!("{}/repos/{REPOSITORY}{comments}", bench.github.api_url());
-        let request = bench.client.post(address).bearer_auth(&token).json(&json!({"body": "Hello"}));
+        let address = format!("{}/repos/{REPOSITORY}{comments}", test.github.api_url());
+        let request = test.client.post(address).bearer_auth(&token).json(&json!({"body": "Hello"}));
         request.send().await?.bytes().await
     };
-    let written =
-        || bench.github.state()["repositories"][0]["issues"][0]["comments"].as_array().unwrap().len();
+    let comment_count =
+        || test.github.state()["repositories"][0]["issues"][0]["comments"].as_array().unwrap().len();
 
     inject(FaultKind::Status {
         status: 403,
         headers: vec![("retry-after".into(), "7".into()), ("x-ratelimit-remaining".into(), "0".into())],
         message: Some("You have exceeded a secondary rate limit.".into()),
     });
-    let reply = bench.repo("POST", &comments, &token, json!({"body": "Hello"})).await;
+    let reply = test.repo("POST", &comments, &token, json!({"body": "Hello"})).await;
     assert_eq!((reply.status, reply.headers["retry-after"].as_str()), (403, "7"));
     assert_eq!(reply.headers["x-ratelimit-remaining"], "0");
     assert_eq!(reply.body["message"], "You have exceeded a secondary rate limit.");
-    assert_eq!(written(), 0, "it was not carried out");
+    assert_eq!(comment_count(), 0, "it was not carried out");
     inject(FaultKind::Drop);
     assert!(comment().await.is_err());
-    assert_eq!(written(), 0, "it was not carried out");
+    assert_eq!(comment_count(), 0, "it was not carried out");
     inject(FaultKind::DropAfter);
     assert!(comment().await.is_err());
-    assert_eq!(written(), 1, "it was carried out, and nobody was told");
+    assert_eq!(comment_count(), 1, "it was carried out without an answer");
     inject(FaultKind::Truncate);
     assert!(comment().await.is_err());
-    assert_eq!(written(), 2);
-    assert!(comment().await.is_ok(), "each fault strikes once");
+    assert_eq!(comment_count(), 2);
+    assert!(comment().await.is_ok(), "each fault applies once");
 }
 
 #[tokio::test]
-async fn a_locked_issue_takes_no_comments_and_a_renamed_repository_is_found_again() {
-    let bench = Bench::start().await;
-    let token = bench.token().await;
-    let issue = bench.github.open_issue("Bug", "It fails", "octo-reader").unwrap();
+async fn locked_issue_rejects_comments_and_renamed_repository_redirects() {
+    let test = EmulatorTest::start().await;
+    let token = test.token().await;
+    let issue = test.github.open_issue("Bug", "It fails", "octo-reader").unwrap();
     let admin = async |method: &str, path: &str, body: Value| {
-        let address = format!("{}_emulator/{path}", bench.github.url());
-        let reply = bench.client.request(method.parse().unwrap(), address).json(&body).send().await.unwrap();
+        let address = format!("{}_emulator/{path}", test.github.url());
+        let reply = test.client.request(method.parse().unwrap(), address).json(&body).send().await.unwrap();
         (reply.status().as_u16(), reply.json::<Value>().await.unwrap())
     };
     assert_eq!(admin("PATCH", &format!("issues/{issue}"), json!({"locked": true})).await.0, 200);
-    let reply = bench.repo("POST", &format!("/issues/{issue}/comments"), &token, json!({"body": "x"})).await;
+    let reply = test.repo("POST", &format!("/issues/{issue}/comments"), &token, json!({"body": "x"})).await;
     assert_eq!(reply.status, 403);
     assert_eq!(admin("PATCH", "repository", json!({"name": "hello"})).await.0, 200);
-    let moved = bench.repo("GET", "", &token, Value::Null).await;
+    let moved = test.repo("GET", "", &token, Value::Null).await;
     assert_eq!(moved.status, 301);
-    let found = bench.client.get(&moved.headers["location"]).bearer_auth(&token).send().await.unwrap();
+    let found = test.client.get(&moved.headers["location"]).bearer_auth(&token).send().await.unwrap();
     assert_eq!(found.json::<Value>().await.unwrap()["full_name"], "octo-maintainer/hello");
     assert_eq!(admin("PATCH", "repository", json!({"archived": true})).await.0, 200);
     let body = json!({"labels": ["x"]});
     let path = format!("/repos/octo-maintainer/hello/issues/{issue}/labels");
-    let refused = bench.send("POST", &path, Some(&format!("Bearer {token}")), body).await;
+    let refused = test.send("POST", &path, Some(&format!("Bearer {token}")), body).await;
     assert_eq!(refused.status, 403);
 }
 
 #[tokio::test]
-async fn scripts_can_do_what_people_do_and_read_what_came_of_it() {
-    let bench = Bench::start().await;
-    let token = bench.token().await;
+async fn admin_endpoint_changes_and_shows_the_state() {
+    let test = EmulatorTest::start().await;
+    let token = test.token().await;
     let admin = async |method: &str, path: &str, body: Value| {
-        let address = format!("{}_emulator/{path}", bench.github.url());
-        let mut request = bench.client.request(method.parse().unwrap(), address);
+        let address = format!("{}_emulator/{path}", test.github.url());
+        let mut request = test.client.request(method.parse().unwrap(), address);
         if !body.is_null() {
             request = request.json(&body);
         }
@@ -263,9 +263,9 @@ async fn scripts_can_do_what_people_do_and_read_what_came_of_it() {
     assert_eq!(admin("POST", "nothing", json!({})).await.0, 404);
     let fault = json!({"path": "/issues/1$", "times": 1, "fault": {"status": {"status": 502}}});
     assert_eq!(admin("POST", "faults", fault).await.0, 200);
-    assert_eq!(bench.repo("GET", "/issues/1", &token, Value::Null).await.status, 502);
+    assert_eq!(test.repo("GET", "/issues/1", &token, Value::Null).await.status, 502);
     assert_eq!(admin("PUT", "webhook", json!({"url": null})).await.0, 200);
-    bench.github.deliveries_settled().await;
+    test.github.deliveries_settled().await;
     let state = admin("GET", "state", Value::Null).await.1;
     let issue = &state["repositories"][0]["issues"][0];
     assert_eq!(issue["comments"][0]["author"], "outsider");
@@ -275,13 +275,13 @@ async fn scripts_can_do_what_people_do_and_read_what_came_of_it() {
     assert_eq!(state["calls"]["apps/create-installation-access-token"], 1);
     assert!(!state.to_string().contains("ghs_"), "the state shows no token");
     assert_eq!(
-        bench.hooks.names(),
+        test.webhooks.names(),
         ["issues.opened", "issues.labeled", "issues.unlabeled", "issue_comment.created"]
     );
     let guid = state["deliveries"][1]["guid"].as_str().unwrap();
-    let address = json!({"url": bench.hooks.url});
+    let address = json!({"url": test.webhooks.url});
     assert_eq!(admin("PUT", "webhook", address).await.0, 200);
     assert_eq!(admin("POST", &format!("deliveries/{guid}/redeliver"), Value::Null).await.0, 200);
-    bench.github.deliveries_settled().await;
-    assert_eq!(bench.hooks.taken().last().unwrap().headers["x-github-delivery"], guid);
+    test.github.deliveries_settled().await;
+    assert_eq!(test.webhooks.received().last().unwrap().headers["x-github-delivery"], guid);
 }

@@ -1,11 +1,11 @@
-//! The client against an emulated GitHub that we did not write: npm's `emulate`, which `.ci/run`
-//! installs, and names its directory in MENDWRIGHT_TEST_EMULATE.
+//! The client against the emulated GitHub of another project: npm's `emulate`. `.ci/run` installs it and
+//! sets MENDWRIGHT_TEST_EMULATE to its directory.
 //!
-//! It has Apps, tokens with scope and permissions, issues, comments, draft pull requests, references.
-//! What stands in the way of whole stories: it has no git, no reactions, no manifest flow, no delivery
-//! log of the App's and no repositories of an installation; its pull requests are no issues, so they
-//! take no comments; a label that an issue is opened with leaves no event. What it lacks is asked for,
-//! too: the answer must be an error that says so.
+//! It has Apps, tokens with scope and permissions, issues, comments, draft pull requests and references.
+//! Whole stories are not possible: it has no git, no reactions, no manifest flow, no delivery log and no
+//! list of an installation's repositories; its pull requests are not issues, so they have no comments;
+//! and a label that an issue is opened with leaves no event. The test also requests what it lacks: the
+//! result must be an error.
 
 use mendwright::domain::{
     InstallationId, IssueNumber, Permission, PullRequestNumber, RepositoryId, RepositoryRef,
@@ -60,23 +60,23 @@ impl Emulate {
             .expect("node starts");
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let line = tokio::time::timeout(crate::support::WAIT_MAX, lines.next_line()).await.expect("a line");
-        let said: Value = serde_json::from_str(&line.unwrap().expect("emulate starts")).unwrap();
+        let started: Value = serde_json::from_str(&line.unwrap().expect("emulate starts")).unwrap();
         let url: url::Url = format!("http://127.0.0.1:{port}").parse().unwrap();
         let connection = GitHubConnection {
             api_url: url.clone(),
             web_url: url.clone(),
             app_id: APP,
-            private_key_pem: said["key"].as_str().unwrap().into(),
+            private_key_pem: started["key"].as_str().unwrap().into(),
         };
         let client = reqwest::Client::builder().no_proxy().user_agent("mendwright-tests").build().unwrap();
         Self { url, connection, client, _process: process }
     }
 
-    /// What a person does.
+    /// A request of a person.
     async fn person(&self, method: &str, path: &str, body: Value) -> Value {
         let address = self.url.join(path).unwrap();
-        let asked = self.client.request(method.parse().unwrap(), address).bearer_auth(PERSON);
-        let answer = asked.json(&body).send().await.unwrap();
+        let request = self.client.request(method.parse().unwrap(), address).bearer_auth(PERSON);
+        let answer = request.json(&body).send().await.unwrap();
         let status = answer.status();
         let body = answer.text().await.unwrap();
         assert!(status.is_success(), "{method} {path}: {status} {body}");
@@ -91,7 +91,7 @@ impl Emulate {
 
 #[tokio::test]
 #[ignore = "needs npm's emulate"]
-async fn somebody_elses_github_is_understood_and_understands_us() {
+async fn emulator_of_another_project_accepts_our_requests() {
     let emulate = Emulate::start().await;
     let repo = "/repos/octo-maintainer/greeter";
     let id = emulate.get(repo).await["id"].as_u64().unwrap();
@@ -109,7 +109,7 @@ async fn somebody_elses_github_is_understood_and_understands_us() {
 
     // The App itself.
     let app = AppClient::new(&emulate.connection).unwrap();
-    let (_, facts) = app.about().await.unwrap();
+    let (_, facts) = app.app_info().await.unwrap();
     assert_eq!(facts.unwrap().slug, "mender");
     let installations = app.installations().await.unwrap();
     assert_eq!((installations.len(), installations[0].id), (1, INSTALLATION));
@@ -120,10 +120,10 @@ async fn somebody_elses_github_is_understood_and_understands_us() {
     let github = OctocrabGitHub::new(emulate.connection.clone()).unwrap();
     let repository = github.repository(&at).await.unwrap();
     assert_eq!((repository.default_branch.as_str(), repository.archived), ("main", false));
-    let may = async |login: &str| github.permission(&at, &login.parse().unwrap()).await.unwrap();
-    assert_eq!(may("octo-maintainer").await, Permission::Admin);
-    assert!(may("octo-reader").await < Permission::Write);
-    assert_eq!(may("nobody-at-all").await, Permission::None);
+    let permission = async |login: &str| github.permission(&at, &login.parse().unwrap()).await.unwrap();
+    assert_eq!(permission("octo-maintainer").await, Permission::Admin);
+    assert!(permission("octo-reader").await < Permission::Write);
+    assert_eq!(permission("nobody-at-all").await, Permission::None);
     let issue = github.issue(&at, number).await.unwrap();
     assert_eq!((issue.snapshot.title.as_str(), issue.open, issue.locked), ("greet() fails", true, false));
     assert!(!issue.is_pull_request && issue.snapshot.labels.iter().any(|label| label == "agent-fix"));
@@ -173,7 +173,7 @@ async fn somebody_elses_github_is_understood_and_understands_us() {
     let found = github.find_pull_request(&at, "agent-fix/issue-1").await.unwrap().unwrap();
     assert_eq!((found.number, found.body.as_str(), found.draft), (opened.number, "Better", true));
     let as_issue = github.issue(&at, IssueNumber(opened.number.0)).await;
-    // Unlike GitHub's, its pull requests are no issues.
+    // Unlike GitHub's, its pull requests are not issues.
     assert!(matches!(as_issue, Err(GitHubError::NotFound { .. })), "{as_issue:?}");
     let missing = github.update_pull_request(&at, PullRequestNumber(999), "t", "b").await;
     assert!(matches!(missing, Err(GitHubError::NotFound { .. })), "{missing:?}");
@@ -184,7 +184,7 @@ async fn somebody_elses_github_is_understood_and_understands_us() {
     assert_eq!(identity.slug, "mender");
     assert_eq!(json!(identity.bot_user_id), emulate.get("/users/mender%5Bbot%5D").await["id"]);
 
-    // What it does not have is said, and is not taken for an answer.
+    // A missing endpoint is an error, not an empty answer.
     assert!(matches!(github.react_with_eyes(&at, number).await, Err(GitHubError::NotFound { .. })));
     let lacking = [
         app.webhook_config().await.map(drop),

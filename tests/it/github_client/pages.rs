@@ -1,4 +1,4 @@
-//! The App's own view of GitHub, over as many pages as there are: against the emulated GitHub.
+//! Lists of several pages, read from the emulated GitHub.
 
 use mendwright::domain::IssueNumber;
 use mendwright::github::{AppClient, GitHubConnection, LabelledPage};
@@ -26,7 +26,7 @@ fn calls(github: &EmulatedGitHub, operation: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn labelled_issues_and_their_events_are_read_to_the_last_of_three_pages() {
+async fn labelled_issues_and_events_are_read_from_three_pages() {
     let directory = tempfile::tempdir().unwrap();
     let (github, client) = emulated(&directory).await;
     for number in 1..=230 {
@@ -45,7 +45,7 @@ async fn labelled_issues_and_their_events_are_read_to_the_last_of_three_pages() 
 
     let LabelledPage::Issues { issues, tag } = client.labelled_issues(&at, LABEL, 1_000, None).await.unwrap()
     else {
-        panic!("nothing was known before")
+        panic!("no tag was sent")
     };
     let mut numbers: Vec<u64> = issues.iter().map(|issue| issue.snapshot.number.0).collect();
     assert_eq!((numbers[0], numbers[numbers.len() - 1]), (1, 7), "the last change comes last");
@@ -71,7 +71,7 @@ async fn labelled_issues_and_their_events_are_read_to_the_last_of_three_pages() 
 }
 
 #[tokio::test]
-async fn an_unchanged_list_is_not_sent_again() {
+async fn unchanged_list_is_not_sent_again() {
     let directory = tempfile::tempdir().unwrap();
     let (github, client) = emulated(&directory).await;
     let number = github.open_issue("one", "", "octo-reader").unwrap();
@@ -86,7 +86,7 @@ async fn an_unchanged_list_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn failed_deliveries_are_read_to_the_last_page_and_not_beyond_their_time() {
+async fn failed_deliveries_are_read_until_the_requested_time() {
     let directory = tempfile::tempdir().unwrap();
     let (github, client) = emulated(&directory).await;
     github.set_webhook_url(Some("http://127.0.0.1:1/nobody".parse().unwrap()));
@@ -100,7 +100,7 @@ async fn failed_deliveries_are_read_to_the_last_page_and_not_beyond_their_time()
     assert_eq!(calls(&github, "apps/list-webhook-deliveries"), 3);
     let later = now + jiff::SignedDuration::from_hours(1);
     assert_eq!(client.failed_deliveries(later).await.unwrap(), []);
-    assert_eq!(calls(&github, "apps/list-webhook-deliveries"), 4, "the first page told enough");
+    assert_eq!(calls(&github, "apps/list-webhook-deliveries"), 4, "the first page was enough");
     client.redeliver(failed[0].id).await.unwrap();
     github.deliveries_settled().await;
     let state = github.state();

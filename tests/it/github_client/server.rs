@@ -1,4 +1,4 @@
-//! A server that answers by a script, and what the tests put into it.
+//! A server that answers as scripted, and the JSON that tests answer with.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 pub(super) const APP_ID: u64 = 314;
 pub(super) const START: i64 = 1_790_000_000;
 
-/// One RSA key for all tests: making one takes a while.
+/// One RSA key for all tests: generating one is slow.
 pub(super) fn key() -> &'static (String, Vec<u8>) {
     static KEY: OnceLock<(String, Vec<u8>)> = OnceLock::new();
     KEY.get_or_init(|| {
@@ -32,32 +32,32 @@ pub(super) fn key() -> &'static (String, Vec<u8>) {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
+pub(super) struct ReceivedRequest {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Value,
 }
 
-impl Seen {
+impl ReceivedRequest {
     pub(super) fn bearer(&self) -> &str {
         self.headers
             .get("authorization")
             .map_or("", |value| value.to_str().unwrap().trim_start_matches("Bearer "))
     }
-    pub(super) fn is_mint(&self) -> bool {
+    pub(super) fn is_token_request(&self) -> bool {
         self.path.ends_with("/access_tokens")
     }
 }
 
 pub(super) type Reply = (StatusCode, Vec<(&'static str, String)>, String);
-pub(super) type Script = Box<dyn Fn(&Seen) -> Option<Reply> + Send + Sync>;
+pub(super) type Script = Box<dyn Fn(&ReceivedRequest) -> Option<Reply> + Send + Sync>;
 
-/// A server that answers by a script; token requests that the script leaves alone get
-/// `ghs_1`, `ghs_2`, … with an hour to live.
+/// A server that answers as scripted. Token requests for which the script has no answer get `ghs_1`,
+/// `ghs_2`, …, valid for an hour.
 pub(super) struct Server {
     pub(super) address: std::net::SocketAddr,
-    pub(super) seen: Arc<Mutex<Vec<Seen>>>,
+    received: Arc<Mutex<Vec<ReceivedRequest>>>,
     pub(super) now: Arc<AtomicI64>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -69,22 +69,24 @@ impl Drop for Server {
 }
 
 impl Server {
-    pub(super) async fn start(script: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static) -> Self {
+    pub(super) async fn start(
+        script: impl Fn(&ReceivedRequest) -> Option<Reply> + Send + Sync + 'static,
+    ) -> Self {
         let script: Arc<Script> = Arc::new(Box::new(script));
-        let seen = Arc::new(Mutex::new(Vec::new()));
+        let received = Arc::new(Mutex::new(Vec::new()));
         let now = Arc::new(AtomicI64::new(START));
         let app = axum::Router::new().fallback({
-            let (seen, now) = (seen.clone(), now.clone());
+            let (received, now) = (received.clone(), now.clone());
             move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
                 let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-                let request = Seen { method, path: uri.to_string(), headers, body };
-                std::future::ready(reply(&script, &seen, now.load(Ordering::SeqCst), request))
+                let request = ReceivedRequest { method, path: uri.to_string(), headers, body };
+                std::future::ready(reply(&script, &received, now.load(Ordering::SeqCst), request))
             }
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { address, seen, now, task }
+        Self { address, received, now, task }
     }
 
     /// A client below a path, as on GitHub Enterprise Server.
@@ -93,31 +95,36 @@ impl Server {
         OctocrabGitHub::new(connection(&format!("http://{}/api/v3", self.address)))
             .unwrap()
             .with_clock(Arc::new(move || Timestamp::from_second(now.load(Ordering::SeqCst)).unwrap()))
-            .with_retry_pauses(vec![Duration::ZERO; 2])
+            .with_retry_delays(vec![Duration::ZERO; 2])
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+    pub(super) fn received(&self) -> Vec<ReceivedRequest> {
+        self.received.lock().unwrap().clone()
     }
-    pub(super) fn mints(&self) -> usize {
-        self.seen().iter().filter(|seen| seen.is_mint()).count()
+    pub(super) fn token_requests(&self) -> usize {
+        self.received().iter().filter(|received| received.is_token_request()).count()
     }
-    /// The requests that were no token requests.
-    pub(super) fn asked(&self) -> Vec<Seen> {
-        self.seen().into_iter().filter(|seen| !seen.is_mint()).collect()
+    /// The requests, without token requests.
+    pub(super) fn api_requests(&self) -> Vec<ReceivedRequest> {
+        self.received().into_iter().filter(|received| !received.is_token_request()).collect()
     }
 }
 
-pub(super) fn reply(script: &Script, seen: &Mutex<Vec<Seen>>, now: i64, request: Seen) -> Response {
+pub(super) fn reply(
+    script: &Script,
+    received: &Mutex<Vec<ReceivedRequest>>,
+    now: i64,
+    request: ReceivedRequest,
+) -> Response {
     let scripted = script(&request);
-    let mut seen = seen.lock().unwrap();
-    let mint = request.is_mint();
-    seen.push(request);
-    let mints = seen.iter().filter(|seen| seen.is_mint()).count();
+    let mut received = received.lock().unwrap();
+    let mint = request.is_token_request();
+    received.push(request);
+    let token_requests = received.iter().filter(|received| received.is_token_request()).count();
     let (status, headers, body) = scripted.unwrap_or_else(|| {
-        assert!(mint, "no answer for {:?}", seen.last());
+        assert!(mint, "no answer for {:?}", received.last());
         let expires_at = Timestamp::from_second(now + 3600).unwrap();
-        ok(json!({"token": format!("ghs_{mints}"), "expires_at": expires_at.to_string()}))
+        ok(json!({"token": format!("ghs_{token_requests}"), "expires_at": expires_at.to_string(), "permissions": {}}))
     });
     let mut response = (status, body).into_response();
     for (name, value) in headers {
@@ -133,6 +140,10 @@ pub(super) fn connection(api_url: &str) -> GitHubConnection {
         app_id: APP_ID,
         private_key_pem: key().0.clone().into(),
     }
+}
+/// The repository of a pull request's branch, as octocrab's model demands it.
+pub(super) fn head_repository(id: u64) -> Value {
+    json!({"id": id, "name": "repo", "url": "https://github.example/api/v3/repos/octo/repo"})
 }
 pub(super) fn ok(body: Value) -> Reply {
     (StatusCode::OK, Vec::new(), body.to_string())
@@ -151,13 +162,16 @@ pub(super) fn elsewhere() -> RepositoryRef {
     RepositoryRef { id: RepositoryId(43), name: "octo/other".parse().unwrap(), ..at() }
 }
 pub(super) fn repository() -> Value {
-    json!({"id": 42, "full_name": "octo/repo", "default_branch": "main", "html_url": "https://github.example/octo/repo",
+    json!({"id": 42, "name": "repo", "full_name": "octo/repo", "url": "https://github.example/api/v3/repos/octo/repo",
+        "default_branch": "main", "html_url": "https://github.example/octo/repo",
         "archived": false, "clone_url": "https://github.example/octo/repo.git"})
 }
 pub(super) fn issue() -> Value {
     json!({"number": 7, "title": "It breaks", "body": null, "state": "open", "user": null, "labels": ["bug", {"name": "x"}]})
 }
 pub(super) fn pull_request(number: u64, branch: &str, repository: Value) -> Value {
-    json!({"number": number, "html_url": "https://github.example/octo/repo/pull/1", "draft": true, "body": null,
-        "head": {"ref": branch, "sha": "a".repeat(40), "repo": repository}})
+    json!({"id": number, "number": number, "url": "https://github.example/api/v3/repos/octo/repo/pulls/1",
+        "html_url": "https://github.example/octo/repo/pull/1", "draft": true, "body": null,
+        "head": {"ref": branch, "sha": "a".repeat(40), "repo": repository},
+        "base": {"ref": "main", "sha": "b".repeat(40)}})
 }

@@ -1,4 +1,4 @@
-//! Chromium, driven through ChromeDriver by the few commands of WebDriver that the stories need.
+//! Chromium, driven through ChromeDriver with the few WebDriver commands that the stories need.
 //! Source: w3.org/TR/webdriver2.
 
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::support::WAIT_MAX;
+use crate::support::{WAIT_MAX, eventually};
 
 /// How WebDriver names an element in its answers.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -101,28 +101,20 @@ impl Chromium {
         self.ask(&format!("element/{element}/text"), None).await.as_str().unwrap().to_owned()
     }
 
-    /// What a style comes to: shows whether the style sheet was taken.
+    /// The computed style, which shows whether the style sheet was loaded.
     pub async fn style(&self, selector: &str, property: &str) -> String {
         let element = self.element(selector).await;
         self.ask(&format!("element/{element}/css/{property}"), None).await.as_str().unwrap().to_owned()
     }
 
-    /// Waits until the address holds `part`.
+    /// Waits until the address contains `part`.
     pub async fn until_at(&self, part: &str) {
-        let waited = tokio::time::timeout(WAIT_MAX, async {
-            while !self.address().await.contains(part) {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        });
-        assert!(
-            waited.await.is_ok(),
-            "at {}, not at {part}: {}",
-            self.address().await,
-            self.text("body").await
-        );
+        let is_there = async || self.address().await.contains(part);
+        let state = async || format!("at {}: {}", self.address().await, self.text("body").await);
+        eventually(&format!("the browser is at {part}"), is_there, state).await;
     }
 
-    /// A picture of the window, kept where `MENDWRIGHT_TEST_SCREENSHOTS` says, if it says.
+    /// A screenshot of the window, saved in the directory of `MENDWRIGHT_TEST_SCREENSHOTS`, if it is set.
     pub async fn picture(&self, name: &str) {
         let picture = self.ask("screenshot", None).await;
         let bytes = base64::engine::general_purpose::STANDARD.decode(picture.as_str().unwrap()).unwrap();

@@ -1,20 +1,20 @@
-//! The whole of the registration in a real browser.
+//! The whole registration in a real browser.
 
 use super::browser::Chromium;
 use crate::support::World;
 
 #[tokio::test]
 #[ignore = "needs Chromium"]
-async fn an_operator_registers_and_installs_the_app_and_it_mends_an_issue() {
-    let mut world = World::of("fix", None).await;
+async fn operator_registers_and_installs_the_app_which_fixes_an_issue() {
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let browser = Chromium::start().await;
     browser.open(&page).await;
     assert_eq!(browser.text("h1").await, "Register Mendwright with GitHub");
-    assert_eq!(browser.style("#register", "font-weight").await, "600", "the style sheet was not taken");
+    assert_eq!(browser.style("#register", "font-weight").await, "600", "the style sheet was not loaded");
     browser.picture("1-register").await;
 
-    // For an organisation there is one step more.
+    // An organisation needs one more step.
     browser.type_into("#organisation", "octo-org").await;
     browser.click("button.plain").await;
     browser.until_at("organisation=octo-org").await;
@@ -38,15 +38,15 @@ async fn an_operator_registers_and_installs_the_app_and_it_mends_an_issue() {
 
     world.label("octo-maintainer").await;
     world.until("a draft pull request", |world| world.pulls().len() == 1).await;
-    world.until("the job's end", |world| world.log().contains("job ended")).await;
+    world.jobs_ended(1).await;
     browser.close().await;
     world.end().await;
 }
 
 #[tokio::test]
 #[ignore = "needs Chromium"]
-async fn what_went_wrong_can_be_read_in_a_browser() {
-    let mut world = World::of("fix", None).await;
+async fn problem_pages_are_readable_in_a_browser() {
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let browser = Chromium::start().await;
     browser.open(&page).await;

@@ -1,4 +1,4 @@
-//! `mendwright doctor` against the emulated world: what it finds, and what it says to do.
+//! `mendwright doctor` against the emulated GitHub: what it finds, and what it says to do.
 
 use mendwright_emulator::github::{FaultKind, FaultRule};
 use regex::Regex;
@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use crate::support::{BINARY, World};
 
-/// Exit code and standard output, with what differs from run to run in capitals.
+/// Exit code and standard output; capitals stand for values that differ from run to run.
 async fn doctor(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
     let output = Command::new(BINARY)
         .args(["doctor", "--config"])
@@ -28,9 +28,9 @@ async fn doctor(world: &World, arguments: &[&str], environment: &[(&str, &str)])
     for (pattern, name) in [
         (r"127\.0\.0\.1:\d+", "HOST"),
         (r"\d+\.\d GB are free", "N GB are free"),
-        (r"one was started: [^\n]*", "one was started: SANDBOX"),
+        (r"a sandbox was started: [^\n]*", "a sandbox was started: SANDBOX"),
         // The installation's own delivery may be under way.
-        (r"the last \d+ arrived", "the last N arrived"),
+        (r"the last \d+ deliveries arrived", "the last N deliveries arrived"),
         (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "TIME"),
         (r"installations/\d+", "installations/ID"),
     ] {
@@ -63,8 +63,8 @@ async fn put(world: &World, path: &str, body: Value) {
 }
 
 #[tokio::test]
-async fn where_everything_works_it_says_so_and_disturbs_nothing() {
-    let mut world = World::of("fix", None).await;
+async fn working_system_passes_every_check_and_is_not_disturbed() {
+    let mut world = World::new().await;
     world.start_service().await;
     let hook = world.github.state()["webhook_url"].as_str().unwrap().replace("/webhooks/github", "");
     world.label("octo-maintainer").await;
@@ -76,21 +76,21 @@ async fn where_everything_works_it_says_so_and_disturbs_nothing() {
     let (code, text) = doctor(&world, &[], &reachable).await;
     insta::assert_snapshot!(text, @r"
     ok       configuration: DIR/mendwright.toml can be used
-    ok       private key: it can be read and used, and other accounts cannot read it
+    ok       private key: it can be used, and other accounts cannot read it
     ok       GitHub: GITHUB/api/v3 answers
     ok       clock: it agrees with GitHub's
-    ok       GitHub App: GitHub knows us as mendwright-demo
-    ok       permissions: the App asks for all that it needs, and for nothing else
+    ok       GitHub App: GitHub knows the App as mendwright-demo
+    ok       permissions: the App has exactly the permissions that it needs
     ok       events: the App subscribes to issues, issue_comment, pull_request, pull_request_review, pull_request_review_comment, check_run, delete
-    ok       webhook: GitHub sends to http://HOST/webhooks/github
-    ok       deliveries: the last N arrived
-    ok       installations: octo-maintainer granted all that is needed
-    ok       sandbox: one was started: SANDBOX
-    ok       model: http://HOST/ takes the key and has scripted-1
+    ok       webhook: GitHub delivers to http://HOST/webhooks/github
+    ok       deliveries: the last N deliveries arrived
+    ok       installations: octo-maintainer granted all needed permissions
+    ok       sandbox: a sandbox was started: SANDBOX
+    ok       model: http://HOST/ accepts the key and has scripted-1
     ok       price: scripted-1: $1 in, $2 out for a million tokens
-    ok       data directory: DIR/data can be written to
+    ok       data directory: DIR/data is writable
     ok       disk: N GB are free
-    ok       git mirrors: DIR/data/mirrors can be written to
+    ok       git mirrors: DIR/data/mirrors is writable
 
     everything works
     ");
@@ -109,8 +109,8 @@ async fn where_everything_works_it_says_so_and_disturbs_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_missing_on_github_is_named_with_where_to_grant_it() {
-    let mut world = World::of("fix", None).await;
+async fn missing_permission_on_github_is_reported_with_the_page_that_grants_it() {
+    let mut world = World::new().await;
     world.start_service().await;
     put(
         &world,
@@ -124,31 +124,31 @@ async fn what_is_missing_on_github_is_named_with_where_to_grant_it() {
     let (code, text) = doctor(&world, &[], &[("MENDWRIGHT_SERVER_PUBLIC_URL", "https://mend.example")]).await;
     assert_eq!(code, 1);
     insta::assert_snapshot!(about(&text, &["permissions", "events", "webhook", "deliveries", "installations"]), @r"
-    ok       permissions: the App asks for all that it needs, and for nothing else
+    ok       permissions: the App has exactly the permissions that it needs
     ok       events: the App subscribes to issues, issue_comment, pull_request, pull_request_review, pull_request_review_comment, check_run, delete
-    FAILURE  webhook: GitHub sends to http://HOST/hook, and server.public_url says https://mend.example/webhooks/github
+    FAILURE  webhook: GitHub delivers to http://HOST/hook, but server.public_url is for https://mend.example/webhooks/github
              → Correct the address at GITHUB/settings/apps/mendwright-demo, or server.public_url.
-    FAILURE  deliveries: the newest one (issues at TIME) did not arrive: 502 (failed to connect to host)
-             → GitHub could not reach us: see that the service runs, that its address is reachable from outside, and that the proxy before it passes POST on. The log is at GITHUB/settings/apps/mendwright-demo/advanced.
+    FAILURE  deliveries: the newest delivery (issues at TIME) failed: 502 (failed to connect to host)
+             → GitHub could not reach the service: check that it runs, that its address is reachable from outside, and that the proxy in front of it forwards POST. The log is at GITHUB/settings/apps/mendwright-demo/advanced.
     FAILURE  installations: octo-maintainer has not granted checks: write, issues: write, pull_requests: write
-             → An owner accepts them at GITHUB/settings/installations/ID.
+             → An owner can accept them at GITHUB/settings/installations/ID.
     ");
 
     put(&world, "installation", serde_json::json!({"suspended": true})).await;
     let (_, text) = doctor(&world, &[], &[]).await;
     insta::assert_snapshot!(about(&text, &["installations", "webhook"]), @r"
-    FAILURE  webhook: GitHub sends to http://HOST/hook, and deliveries are taken at /webhooks/github
+    FAILURE  webhook: GitHub delivers to http://HOST/hook, but the service accepts deliveries at /webhooks/github
              → Correct the address at GITHUB/settings/apps/mendwright-demo.
     warning  installations: octo-maintainer has suspended the App
-             → Its owner can end that at GITHUB/settings/installations/ID.
+             → Its owner can unsuspend it at GITHUB/settings/installations/ID.
     ");
     put(&world, "installation", serde_json::json!({"suspended": false})).await;
     world.end().await;
 }
 
 #[tokio::test]
-async fn deliveries_that_we_refused_point_to_the_secret() {
-    let mut world = World::of("fix", None).await;
+async fn refused_delivery_points_to_the_webhook_secret() {
+    let mut world = World::new().await;
     world.start_service().await;
     let hook = world.github.state()["webhook_url"].clone();
     put(&world, "webhook", serde_json::json!({"url": hook, "secret": "another secret than ours"})).await;
@@ -156,15 +156,15 @@ async fn deliveries_that_we_refused_point_to_the_secret() {
     let (code, text) = doctor(&world, &[], &[]).await;
     assert_eq!(code, 1);
     insta::assert_snapshot!(about(&text, &["deliveries"]), @r"
-    FAILURE  deliveries: the newest one (issues at TIME) did not arrive: 401 (Unauthorized)
-             → The webhook secrets differ: set github.webhook_secret and the App's to the same. The log is at GITHUB/settings/apps/mendwright-demo/advanced.
+    FAILURE  deliveries: the newest delivery (issues at TIME) failed: 401 (Unauthorized)
+             → The webhook secrets differ: set the same one in github.webhook_secret and on the App. The log is at GITHUB/settings/apps/mendwright-demo/advanced.
     ");
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_wrong_clock_and_a_key_that_is_refused_are_told_apart() {
-    let mut world = World::of("fix", None).await;
+async fn wrong_clock_and_refused_key_are_reported_separately() {
+    let mut world = World::new().await;
     world.start_service().await;
     let refused = |date: &str| FaultRule {
         method: None,
@@ -179,30 +179,30 @@ async fn a_wrong_clock_and_a_key_that_is_refused_are_told_apart() {
     world.github.inject_fault(refused("Wed, 25 Nov 2020 12:00:00 GMT")).unwrap();
     let (code, text) = doctor(&world, &[], &[]).await;
     assert_eq!(code, 1);
-    let told = Regex::new(r"\d+ s ahead")
+    let checks = Regex::new(r"\d+ s ahead")
         .unwrap()
         .replace(&about(&text, &["clock", "GitHub App"]), "N s ahead")
         .into_owned();
-    insta::assert_snapshot!(told, @r"
-    FAILURE  clock: this machine's clock is N s ahead of GitHub's; GitHub refuses what we sign
-             → Let the clock be set by the network: `timedatectl set-ntp true`, or chrony.
-    FAILURE  GitHub App: GitHub refuses it (reading the App itself): status 401 Unauthorized: 'Expiration time' claim ('exp') is too far in the future; check github.app_id, the App's private key and this machine's clock
-             → See that github.app_id and the private key belong to the same App, that the key was not deleted on GitHub, and that the clock is right.
+    insta::assert_snapshot!(checks, @r"
+    FAILURE  clock: this machine's clock is N s ahead of GitHub's; GitHub refuses its signatures
+             → Set the clock from the network: `timedatectl set-ntp true`, or chrony.
+    FAILURE  GitHub App: forbidden by GitHub (reading the App itself): status 401 Unauthorized: 'Expiration time' claim ('exp') is too far in the future; check github.app_id, the App's private key and this machine's clock
+             → Check that github.app_id and the private key belong to the same App, that the key was not deleted on GitHub, and that the clock is right.
     ");
     let (code, text) = doctor(&world, &[], &[("MENDWRIGHT_GITHUB_APP_ID", "12345")]).await;
     assert_eq!(code, 1);
     insta::assert_snapshot!(about(&text, &["clock", "GitHub App", "permissions"]), @r"
     ok       clock: it agrees with GitHub's
-    FAILURE  GitHub App: GitHub refuses it (reading the App itself): status 401 Unauthorized: 'Issuer' claim ('iss') must be the App's id or client id; check github.app_id, the App's private key and this machine's clock
-             → See that github.app_id and the private key belong to the same App, that the key was not deleted on GitHub, and that the clock is right.
-    -        permissions: not tried: GitHub does not know us
+    FAILURE  GitHub App: forbidden by GitHub (reading the App itself): status 401 Unauthorized: 'Issuer' claim ('iss') must be the App's id or client id; check github.app_id, the App's private key and this machine's clock
+             → Check that github.app_id and the private key belong to the same App, that the key was not deleted on GitHub, and that the clock is right.
+    -        permissions: not checked: GitHub did not accept the App's credentials
     ");
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_system_that_is_half_configured_is_reported_as_far_as_it_goes() {
-    let mut world = World::of("fix", None).await;
+async fn partly_configured_system_is_checked_as_far_as_possible() {
+    let mut world = World::new().await;
     world.start_service_without_app(&[], &[]).await;
     let nowhere = [
         ("MENDWRIGHT_MODEL_URL", "http://127.0.0.1:1/v1"),
@@ -212,20 +212,20 @@ async fn a_system_that_is_half_configured_is_reported_as_far_as_it_goes() {
     let (code, text) = doctor(&world, &[], &nowhere).await;
     assert_eq!(code, 1);
     insta::assert_snapshot!(text, @r#"
-    FAILURE  configuration: environment variable MENDWRIGHT_SANDBOX_KIND: sandbox.kind = "magic" is no sandbox that this version has; write "bubblewrap" or "docker" (Podman, too)
-             → Correct that; the service does not start.
+    FAILURE  configuration: environment variable MENDWRIGHT_SANDBOX_KIND: sandbox.kind = "magic" is not a known value; write "bubblewrap" or "docker"
+             → Correct this; the service does not start without it.
     FAILURE  configuration: environment variable MENDWRIGHT_BUDGET_TURNS: budget.turns = "many" is not a number in range; write a number from 1 to 10000, without quotes
-             → Correct that; the service does not start.
+             → Correct this; the service does not start without it.
     FAILURE  GitHub App: there are no credentials: no App is configured, and none was registered
-             → Start `mendwright serve`, open the page that it prints, and register one; or configure [github].
-    -        sandbox: not tried: its configuration cannot be used
+             → Start `mendwright serve`, open the page that it prints, and register an App; or configure [github].
+    -        sandbox: not checked: its configuration cannot be used
     FAILURE  model: http://HOST/v1 cannot be reached: Connection refused (os error 111)
-             → See that this machine can reach it (name, proxy, firewall), and that model.url is right.
-    warning  price: what scripted-1 costs is not known: budget.usd cannot hold it
-             → Write what it costs in [model.price]; tokens, turns and minutes are bounded without.
-    ok       data directory: DIR/data can be written to
+             → Check that this machine can reach it (name, proxy, firewall), and that model.url is right.
+    warning  price: no price is known for scripted-1, so budget.usd has no effect
+             → State its price in [model.price]; the limits of tokens, turns and minutes hold without it.
+    ok       data directory: DIR/data is writable
     ok       disk: N GB are free
-    ok       git mirrors: DIR/data/mirrors is made by the first job
+    ok       git mirrors: the first job creates DIR/data/mirrors
 
     failures: 4, warnings: 1
     "#);
@@ -233,18 +233,18 @@ async fn a_system_that_is_half_configured_is_reported_as_far_as_it_goes() {
 }
 
 #[tokio::test]
-async fn a_call_of_the_model_is_made_only_when_asked_for() {
+async fn model_is_called_only_with_the_option() {
     let conversation = serde_json::json!({
         "model": "scripted-1", "brief": [{"say": "ready"}], "turns": [{"say": "ready"}],
     });
-    let mut world = World::of("fix", Some(conversation)).await;
+    let mut world = World::scripted(conversation.into()).await;
     world.start_service().await;
     let (_, text) = doctor(&world, &[], &[]).await;
     assert!(!text.contains("model call"), "{text}");
     assert!(world.provider.requests().is_empty());
     let (_, text) = doctor(&world, &["--model-call"], &[]).await;
     insta::assert_snapshot!(about(&text, &["model", "model call"]).replace(char::is_numeric, "N"), @r"
-    ok       model: http://HOST/ takes the key and has scripted-N
+    ok       model: http://HOST/ accepts the key and has scripted-N
     ok       model call: scripted-N answered (N tokens)
     ");
     assert_eq!(world.provider.requests().len(), 1);
@@ -252,14 +252,14 @@ async fn a_call_of_the_model_is_made_only_when_asked_for() {
 }
 
 #[tokio::test]
-async fn without_a_configuration_there_is_nothing_to_go_by() {
-    let world = World::of("fix", None).await;
+async fn missing_configuration_skips_everything_else() {
+    let world = World::new().await;
     let (code, text) = doctor(&world, &[], &[]).await;
     assert_eq!(code, 1);
     insta::assert_snapshot!(text, @r"
     FAILURE  configuration: DIR/mendwright.toml: cannot be read: No such file or directory (os error 2); give the path of your configuration with --config
-             → Correct that, and run this again.
-    -        everything else: not tried: there is no configuration to go by
+             → Correct this, and run `mendwright doctor` again.
+    -        everything else: not checked: there is no usable configuration
 
     failures: 1, warnings: 0
     ");

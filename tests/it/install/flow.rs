@@ -1,4 +1,4 @@
-//! The manifest flow over plain HTTP, as a browser goes through it, and its ways to fail.
+//! The manifest flow over plain HTTP, as a browser goes through it, and everything that can go wrong.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -8,23 +8,23 @@ use regex::Regex;
 use reqwest::{Client, Response};
 use url::Url;
 
-use crate::support::World;
+use crate::support::{World, eventually};
 
-/// Somebody's browser, as far as the flow needs one: a cookie, and forms.
+/// A browser, as far as the flow needs one: a cookie, and forms.
 pub(super) struct Browser {
     client: Client,
     cookie: Option<String>,
 }
 
-/// A page, or the way to one.
-pub(super) struct Seen {
+/// A page, or a redirect to one.
+pub(super) struct PageResponse {
     pub(super) status: u16,
     pub(super) location: Option<String>,
     html: String,
     headers: BTreeMap<String, String>,
 }
 
-impl Seen {
+impl PageResponse {
     async fn read(response: Response) -> Self {
         let text = |value: &reqwest::header::HeaderValue| value.to_str().unwrap().to_owned();
         let headers: BTreeMap<String, String> =
@@ -36,7 +36,7 @@ impl Seen {
             html: response.text().await.unwrap(),
         }
     }
-    /// The words that a person sees, in one line.
+    /// The visible text, in one line.
     fn words(&self) -> String {
         let inside = self.html.split_once("<main>").map_or(self.html.as_str(), |(_, main)| main);
         let words = Regex::new("<[^>]*>").unwrap().replace_all(inside, " ").into_owned();
@@ -55,10 +55,10 @@ impl Browser {
         let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         Self { client: client.build().unwrap(), cookie: None }
     }
-    pub(super) async fn get(&mut self, url: &str) -> Seen {
+    pub(super) async fn get(&mut self, url: &str) -> PageResponse {
         self.get_with(url, &[]).await
     }
-    async fn get_with(&mut self, url: &str, headers: &[(&str, &str)]) -> Seen {
+    async fn get_with(&mut self, url: &str, headers: &[(&str, &str)]) -> PageResponse {
         let mut request = self.client.get(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -66,20 +66,20 @@ impl Browser {
         if let Some(cookie) = &self.cookie {
             request = request.header("cookie", cookie);
         }
-        let seen = Seen::read(request.send().await.unwrap()).await;
+        let seen = PageResponse::read(request.send().await.unwrap()).await;
         if let Some(cookie) = seen.headers.get("set-cookie") {
             self.cookie = cookie.split(';').next().map(str::to_owned);
         }
         seen
     }
-    pub(super) async fn post(&self, url: &str, form: &[(&str, &str)]) -> Seen {
+    pub(super) async fn post(&self, url: &str, form: &[(&str, &str)]) -> PageResponse {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let request =
             self.client.post(url).header("content-type", "application/x-www-form-urlencoded").body(body);
-        Seen::read(request.send().await.unwrap()).await
+        PageResponse::read(request.send().await.unwrap()).await
     }
 
-    /// Presses the button, confirms on GitHub, and answers with where GitHub sends the browser.
+    /// Presses the button, confirms on GitHub, and returns the address that GitHub sends the browser to.
     pub(super) async fn register(&mut self, page: &str) -> String {
         let shown = self.get(page).await;
         assert_eq!(shown.status, 200, "{}", shown.words());
@@ -111,16 +111,16 @@ fn fault(kind: FaultKind, times: u32) -> FaultRule {
 }
 
 #[tokio::test]
-async fn a_service_that_is_registered_works_at_once_and_after_a_restart() {
-    let mut world = World::of("fix", None).await;
+async fn registered_service_works_without_and_after_a_restart() {
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let mut browser = Browser::new();
     let callback = browser.register(&page).await;
     let back = browser.get(&callback).await;
     assert_eq!((back.status, back.location.as_deref()), (303, Some("/setup/done")), "{}", back.words());
     let done = browser.get(&page.replace("/setup", "/setup/done")).await;
-    let told = done.words().replace(world.directory.path().to_str().unwrap(), "DIR");
-    insta::assert_snapshot!(told, @"Mendwright is registered The App Our Mendwright of octo-maintainer is registered, and the service is working with it. Its key and secrets are in DIR/data/github-app.json . Back that file up: GitHub shows them only once. Last step: choose the repositories that it may work on. Install it on repositories Then put the label agent-fix on an issue. mendwright doctor says whether everything works.");
+    let text = done.words().replace(world.directory.path().to_str().unwrap(), "DIR");
+    insta::assert_snapshot!(text, @"Mendwright is registered The App Our Mendwright of octo-maintainer is registered, and the service works with it. Its key and secrets are in DIR/data/github-app.json . Back that file up: GitHub shows them only once. Last step: choose the repositories that it may work on. Install it on repositories Then put the label agent-fix on an issue. mendwright doctor checks that everything works.");
     let again = browser.get(&page).await;
     assert_eq!(again.location.as_deref(), Some("/setup/done"));
 
@@ -136,62 +136,62 @@ async fn a_service_that_is_registered_works_at_once_and_after_a_restart() {
     assert_eq!(browser.post(&install, &[]).await.status, 200);
     world.label("octo-maintainer").await;
     world.until("a draft pull request", |world| world.pulls().len() == 1).await;
-    world.until("the job's end", |world| world.log().contains("job ended")).await;
+    world.jobs_ended(1).await;
     assert_eq!(world.stop_service().await, Some(0), "{}", world.log());
 
-    // The next start finds everything, and has no page to register with.
+    // The next start finds the credentials, and serves no set-up page.
     let address = world.restart_service().await;
     assert_eq!(browser.get(&format!("{address}/setup")).await.status, 404);
     world.end().await;
 }
 
 #[tokio::test]
-async fn what_comes_back_from_somewhere_else_is_not_believed() {
-    let mut world = World::of("fix", None).await;
+async fn callback_with_a_foreign_state_or_browser_is_refused() {
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let mut browser = Browser::new();
     let callback = browser.register(&page).await;
-    let mut told = Vec::new();
+    let mut pages = Vec::new();
     for (who, url) in [
         ("another state", callback.replace("state=", "state=x")),
         ("no state", callback.split("&state").next().unwrap().to_owned()),
     ] {
         let seen = browser.get(&url).await;
         assert_eq!(seen.status, 400, "{who}");
-        told.push(seen.words());
+        pages.push(seen.words());
     }
-    assert_eq!(told[0], told[1]);
+    assert_eq!(pages[0], pages[1]);
     let stranger = Browser::new().get(&callback).await;
-    assert_eq!((stranger.status, stranger.words()), (400, told.remove(0)), "another browser");
+    assert_eq!((stranger.status, stranger.words()), (400, pages.remove(0)), "another browser");
     assert_eq!(conversions(&world), 0);
-    insta::assert_snapshot!(told[0].replace(world.github.url().as_str(), "GITHUB/"), @"This is not the answer that was waited for The one-time state that GitHub was given did not come back from the browser that it was given to: it was used already, is older than an hour, or the service was restarted meanwhile. Nothing was fetched and nothing was changed here. If you did register an App just now, delete it at GITHUB/settings/apps (an organisation's: in its own settings). Begin anew");
+    insta::assert_snapshot!(pages[0].replace(world.github.url().as_str(), "GITHUB/"), @"This is not the expected answer The one-time state that was given to GitHub did not come back from the browser that it was given to: it was used already, is older than an hour, or the service was restarted in the meantime. Nothing was fetched and nothing was changed. If you registered an App just now, delete it at GITHUB/settings/apps (an organisation's App: in the organisation's settings). Start over");
 
-    assert_eq!(browser.get(&callback).await.status, 303, "the right one still counts");
+    assert_eq!(browser.get(&callback).await.status, 303, "the right state still works");
     assert_eq!(conversions(&world), 1);
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_registration_that_was_not_confirmed_and_a_code_that_is_too_old_are_told_apart() {
-    let mut world = World::of("fix", None).await;
+async fn missing_code_and_expired_code_have_their_own_pages() {
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let mut browser = Browser::new();
     let callback = browser.register(&page).await;
     let state = callback.split("&state=").nth(1).unwrap().to_owned();
     let callback_page = page.replace("/setup", "/setup/callback");
     let none = browser.get(&format!("{callback_page}?state={state}")).await;
-    insta::assert_snapshot!(none.words(), @"GitHub sent no code GitHub sent you back without a code: the registration was not confirmed there. Nothing was registered. Begin anew");
+    insta::assert_snapshot!(none.words(), @"GitHub sent no code GitHub sent you back without a code: the registration was not confirmed there. Nothing was registered. Start over");
     let callback = browser.register(&page.replace("setup", "setup?organisation=octo-maintainer")).await;
     let state = callback.split("&state=").nth(1).unwrap().to_owned();
     let old = browser.get(&format!("{callback_page}?code=used-before&state={state}")).await;
-    insta::assert_snapshot!(old.words().replace(world.github.url().as_str(), "GITHUB/"), @"GitHub's code is no longer valid GitHub does not know the code that it sent you back with. It works once, and for an hour. The App was registered, and nobody has its key. Delete the App at GITHUB/settings/apps (an organisation's: in its own settings). Begin anew");
-    assert!(!data(&world, "github-app.json.new").exists(), "nothing is waited for any more");
+    insta::assert_snapshot!(old.words().replace(world.github.url().as_str(), "GITHUB/"), @"GitHub's code is no longer valid GitHub does not know the code that it sent you back with. A code works once, and for an hour. The App was registered, but nobody has its key. Delete the App at GITHUB/settings/apps (an organisation's App: in the organisation's settings). Start over");
+    assert!(!data(&world, "github-app.json.new").exists(), "the reservation remains");
     world.end().await;
 }
 
 #[tokio::test]
-async fn when_github_does_not_answer_the_page_can_be_loaded_again() {
-    let mut world = World::of("fix", None).await;
+async fn unavailable_github_allows_a_reload_of_the_page() {
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let mut browser = Browser::new();
     let callback = browser.register(&page).await;
@@ -199,38 +199,38 @@ async fn when_github_does_not_answer_the_page_can_be_loaded_again() {
     world.github.inject_fault(fault(down, 1)).unwrap();
     let seen = browser.get(&callback).await;
     assert_eq!(seen.status, 400);
-    insta::assert_snapshot!(seen.words(), @"GitHub does not answer The App's credentials could not be fetched: status 502 Bad Gateway. Wait a moment, and see that this machine can reach GitHub. Nothing is lost: when that is done, load this page again (within the hour that GitHub gives).");
+    insta::assert_snapshot!(seen.words(), @"GitHub does not answer The App's credentials could not be fetched: status 502 Bad Gateway. Wait a moment, and check that this machine can reach GitHub. Nothing is lost: then load this page again, within the hour that GitHub gives.");
     assert_eq!(browser.get(&callback).await.status, 303);
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_full_disk_is_found_before_the_code_is_spent() {
-    let mut world = World::of("fix", None).await;
+async fn full_disk_is_detected_before_the_code_is_used() {
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let mut browser = Browser::new();
     let callback = browser.register(&page).await;
     let room = data(&world, "github-app.json.new");
     std::os::unix::fs::symlink("/dev/full", &room).unwrap();
     let seen = browser.get(&callback).await;
-    let told = |seen: &Seen| seen.words().replace(world.directory.path().to_str().unwrap(), "DIR");
-    insta::assert_snapshot!(told(&seen), @"The credentials cannot be stored DIR/data/github-app.json could not be written: No space left on device (os error 28). Free some space on the disk that DIR/data is on. Nothing is lost: when that is done, load this page again (within the hour that GitHub gives).");
-    assert_eq!(conversions(&world), 0, "the code was spent");
+    let text = |seen: &PageResponse| seen.words().replace(world.directory.path().to_str().unwrap(), "DIR");
+    insta::assert_snapshot!(text(&seen), @"The credentials cannot be stored DIR/data/github-app.json could not be written: No space left on device (os error 28). Free some space on the disk of DIR/data. Nothing is lost: then load this page again, within the hour that GitHub gives.");
+    assert_eq!(conversions(&world), 0, "the code was used");
     std::fs::remove_file(&room).unwrap();
     assert_eq!(browser.get(&callback).await.status, 303);
     world.end().await;
 }
 
 #[tokio::test]
-async fn credentials_that_cannot_be_stored_are_held_until_they_can() {
-    let mut world = World::of("fix", None).await;
+async fn credentials_that_cannot_be_stored_are_kept_in_memory() {
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let mut browser = Browser::new();
     let callback = browser.register(&page).await;
     std::fs::create_dir_all(data(&world, "github-app.json/in-the-way")).unwrap();
     let seen = browser.get(&callback).await;
-    let told = |seen: &Seen| seen.words().replace(world.directory.path().to_str().unwrap(), "DIR");
-    insta::assert_snapshot!(told(&seen), @"The credentials cannot be stored DIR/data/github-app.json could not be written, after GitHub had handed the credentials out; they are held in memory: Is a directory (os error 21). See that the service's account can write to DIR/data. Nothing is lost: when that is done, load this page again (within the hour that GitHub gives).");
+    let text = |seen: &PageResponse| seen.words().replace(world.directory.path().to_str().unwrap(), "DIR");
+    insta::assert_snapshot!(text(&seen), @"The credentials cannot be stored DIR/data/github-app.json could not be written after GitHub handed out the credentials; they are kept in memory: Is a directory (os error 21). Check that the service's account can write to DIR/data. Nothing is lost: then load this page again, within the hour that GitHub gives.");
     std::fs::remove_dir_all(data(&world, "github-app.json")).unwrap();
     assert_eq!(browser.get(&callback).await.status, 303);
     assert_eq!(conversions(&world), 1);
@@ -238,40 +238,36 @@ async fn credentials_that_cannot_be_stored_are_held_until_they_can() {
 }
 
 #[tokio::test]
-async fn a_service_that_died_before_it_stored_the_key_says_so() {
-    let mut world = World::of("fix", None).await;
+async fn service_that_died_before_it_stored_the_key_shows_a_warning() {
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let mut browser = Browser::new();
     let callback = browser.register(&page).await;
     world.github.inject_fault(fault(FaultKind::Delay { seconds: 30.0 }, 1)).unwrap();
     let room = data(&world, "github-app.json.new");
-    let wait = async {
-        while !room.exists() {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
+    let wait = eventually("the marker of the request", async || room.exists(), async || world.log());
     tokio::select! { _ = browser.get(&callback) => panic!("GitHub answered"), () = wait => {} }
     world.kill_service().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let words = Browser::new().get(&page).await.words();
-    let told = words.split("What it asks GitHub for").next().unwrap();
-    insta::assert_snapshot!(told.replace(world.github.url().as_str(), "GITHUB/"), @"Register Mendwright with GitHub Mendwright works as a GitHub App of your own. This page registers it: one button here, one confirmation on GitHub. An earlier registration was cut off The service ended after GitHub had been asked for an App's key and before it was stored. GitHub shows a key only once, so an App may exist that nobody has the key of. Delete it at GITHUB/settings/apps , then register it anew below.");
-    assert!(world.log().contains("was cut off"), "{}", world.log());
+    let text = words.split("What it asks GitHub for").next().unwrap();
+    insta::assert_snapshot!(text.replace(world.github.url().as_str(), "GITHUB/"), @"Register Mendwright with GitHub Mendwright works as a GitHub App of your own. This page registers it: one button here, one confirmation on GitHub. An earlier registration was interrupted The service ended after it had asked GitHub for an App's key and before it stored the key. GitHub shows a key only once, so an App may exist whose key nobody has. Delete it at GITHUB/settings/apps , then register it again below.");
+    assert!(world.log().contains("was interrupted"), "{}", world.log());
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_stranger_cannot_register_the_app_first() {
-    let mut world = World::of("fix", None).await;
+async fn exposed_page_opens_only_with_the_token() {
+    let mut world = World::new().await;
     let outside = "https://mend.example.org/below";
     let environment = [("MENDWRIGHT_SERVER_PUBLIC_URL", outside)];
-    let invitation = world.start_service_without_app(&[], &environment).await;
-    let token = invitation.strip_prefix(&format!("{outside}/setup?token=")).unwrap().to_owned();
+    let setup_url = world.start_service_without_app(&[], &environment).await;
+    let token = setup_url.strip_prefix(&format!("{outside}/setup?token=")).unwrap().to_owned();
     let local = world.log().rsplit("\"address\":\"").next().unwrap().split('"').next().unwrap().to_owned();
     let page = format!("http://{local}/setup");
     let seen = Browser::new().get(&page).await;
     assert_eq!(seen.status, 403);
-    insta::assert_snapshot!(seen.words(), @"This page is for the operator Whoever registers the App rules this service. It opens with the link that the service printed when it started: look for “/setup?token=” in its log.");
+    insta::assert_snapshot!(seen.words(), @"This page is for the operator Whoever registers the App controls this service. Open it with the link that the service printed when it started: look for “/setup?token=” in its log.");
     assert_eq!(Browser::new().get(&format!("{page}?token=guessed")).await.status, 403);
     assert_eq!(Browser::new().get(&format!("{page}/done")).await.status, 403);
     let mut operator = Browser::new();
@@ -294,14 +290,14 @@ async fn a_stranger_cannot_register_the_app_first() {
 }
 
 #[tokio::test]
-async fn on_ones_own_machine_a_name_that_is_pointed_at_it_or_a_proxy_is_refused() {
-    let mut world = World::of("fix", None).await;
+async fn local_page_refuses_a_foreign_host_name_and_a_proxy() {
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let seen = Browser::new().get_with(&page, &[("host", "rebound.example:80")]).await;
     assert_eq!(seen.status, 403);
-    insta::assert_snapshot!(seen.words(), @"This page is for the operator Whoever registers the App rules this service. It opens only in a browser on the machine itself, at its loopback address. To open it from elsewhere, set server.public_url and restart the service: it then prints a link.");
+    insta::assert_snapshot!(seen.words(), @"This page is for the operator Whoever registers the App controls this service. Open it in a browser on the machine itself, at its loopback address. To open it from elsewhere, set server.public_url and restart the service, which then prints a link.");
     assert_eq!(Browser::new().get_with(&page, &[("x-forwarded-for", "203.0.113.5")]).await.status, 403);
-    // Until there is an App nobody can deliver anything.
+    // Without an App, no delivery is accepted.
     let hook = page.replace("/setup", "/webhooks/github");
     assert_eq!(Browser::new().post(&hook, &[]).await.status, 503);
     world.end().await;
@@ -309,7 +305,7 @@ async fn on_ones_own_machine_a_name_that_is_pointed_at_it_or_a_proxy_is_refused(
 
 #[tokio::test]
 async fn credentials_for_a_secret_manager_are_printed_and_not_stored() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&["--print-credentials"], &[]).await;
     let mut browser = Browser::new();
     let callback = browser.register(&page).await;

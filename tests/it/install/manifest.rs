@@ -1,5 +1,5 @@
-//! The App asks for exactly what it needs: held against the events that are handled, the operations
-//! that the client calls, and GitHub's own permissions for both.
+//! The App asks for exactly what it needs: compared with the events that are handled, the operations that the
+//! client calls, and GitHub's permissions for both.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ struct Permissions {
     events: BTreeMap<String, Option<String>>,
 }
 
-/// GitHub's permissions, as its documentation has them.
+/// GitHub's permissions, from its documentation.
 fn documented() -> Permissions {
     serde_json::from_str(include_str!("../../../fixtures/github-contract/permissions.json")).unwrap()
 }
@@ -28,12 +28,12 @@ fn raise(needed: &mut BTreeMap<String, String>, permission: &str) {
 }
 
 #[test]
-fn the_app_subscribes_to_exactly_the_events_that_are_handled() {
+fn app_subscribes_to_exactly_the_handled_events() {
     assert_eq!(manifest().default_events, HANDLED_EVENTS);
 }
 
 #[test]
-fn the_app_asks_for_exactly_the_permissions_that_its_calls_and_events_need() {
+fn app_asks_for_exactly_the_permissions_that_its_calls_and_events_need() {
     let documented = documented();
     // Git itself: fetching the base and pushing the branch; and GraphQL's commits.
     let mut needed = BTreeMap::from([("contents".to_owned(), "write".to_owned())]);
@@ -43,8 +43,8 @@ fn the_app_asks_for_exactly_the_permissions_that_its_calls_and_events_need() {
         if permission.starts_with("none") {
             continue;
         }
-        // Where one of two permissions does, the is ours; what follows in parentheses is
-        // what we do without.
+        // If one of two permissions suffices, the App has the issue's. What follows in parentheses is not
+        // needed.
         raise(&mut needed, permission.split([' ', '(']).next().unwrap());
     }
     for event in HANDLED_EVENTS {

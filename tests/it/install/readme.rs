@@ -1,5 +1,5 @@
-//! README's section on the service, taken by its word: its commands are run as they stand there,
-//! against `mendwright emulate`, by somebody who has nothing but a clone and a browser.
+//! README's section on the service: its commands run exactly as they are written there, against `mendwright
+//! emulate`, with nothing but a clone and a browser.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -9,28 +9,29 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::flow::Browser;
-use crate::support::{BINARY, WAIT_MAX};
+use crate::support::{BINARY, WAIT_MAX, eventually};
 
-/// A command that runs on, and what it says.
-struct Running {
+/// A command that keeps running, and its output.
+struct RunningCommand {
     child: Child,
-    said: Lines<BufReader<ChildStdout>>,
+    lines: Lines<BufReader<ChildStdout>>,
 }
 
-impl Running {
+impl RunningCommand {
     fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
-        let said = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, said }
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
     }
     async fn line(&mut self) -> String {
-        let line = tokio::time::timeout(WAIT_MAX, self.said.next_line()).await.expect("it speaks");
-        line.unwrap().expect("it runs on")
+        let line = tokio::time::timeout(WAIT_MAX, self.lines.next_line()).await.expect("a line");
+        line.unwrap().expect("the command runs")
     }
     async fn stop(mut self) {
         let id = i32::try_from(self.child.id().unwrap()).unwrap();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM).unwrap();
-        let ended = tokio::time::timeout(WAIT_MAX, self.child.wait()).await.expect("it stops").unwrap();
+        let ended =
+            tokio::time::timeout(WAIT_MAX, self.child.wait()).await.expect("the command stops").unwrap();
         assert_eq!(ended.code(), Some(0));
     }
 }
@@ -43,7 +44,7 @@ fn readme(begin: &str, end: &str) -> String {
     after.split_once(end).unwrap().0.to_owned()
 }
 
-/// What the emulated GitHub is asked to do, or is seen to be.
+/// Changes or reads the state of the emulated GitHub.
 async fn emulator(admin: &str, path: &str, body: Option<Value>) -> Value {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("{admin}{path}");
@@ -58,10 +59,10 @@ async fn emulator(admin: &str, path: &str, body: Option<Value>) -> Value {
 }
 
 #[tokio::test]
-async fn a_newcomer_who_follows_it_gets_a_draft_pull_request() {
+async fn newcomer_who_follows_the_readme_gets_a_draft_pull_request() {
     let directory = tempfile::tempdir().unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    let mut github = Running::start(
+    let mut github = RunningCommand::start(
         Command::new(BINARY)
             .args(["emulate", "--listen", "127.0.0.1:0", "--scenario", "fix", "--conversation"])
             .arg(fixtures.join("conversations/fix.json")),
@@ -69,14 +70,14 @@ async fn a_newcomer_who_follows_it_gets_a_draft_pull_request() {
     let world: Value = serde_json::from_str(&github.line().await).unwrap();
     let admin = world["admin"].as_str().unwrap();
 
-    // Beside the text stands only what differs between this machine and a newcomer's: where GitHub
-    // and the model are, where we are reached, and that the program is built already.
+    // Only what differs between this machine and a newcomer's is replaced: the addresses of GitHub, of the model
+    // and of the service, and that the program is already built.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (command, program) = ("cargo install --locked --path .\n", Path::new(BINARY).parent().unwrap());
     let commands = readme("```sh\n", "```");
     let commands = commands.strip_prefix(command).expect("it is installed first").replace('…', "sk-newcomer");
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-    let surroundings = [
+    let environment = [
         ("PATH", path),
         ("MENDWRIGHT_SERVER_LISTEN", format!("127.0.0.1:{port}")),
         ("MENDWRIGHT_SERVER_PUBLIC_URL", format!("http://127.0.0.1:{port}")),
@@ -87,7 +88,7 @@ async fn a_newcomer_who_follows_it_gets_a_draft_pull_request() {
     ];
     let shell = |script: &str| {
         let mut shell = Command::new("bash");
-        shell.args(["-euc", script]).current_dir(directory.path()).envs(surroundings.clone());
+        shell.args(["-euc", script]).current_dir(directory.path()).envs(environment.clone());
         shell
     };
     let log = std::fs::File::create(directory.path().join("log")).unwrap();
@@ -95,10 +96,10 @@ async fn a_newcomer_who_follows_it_gets_a_draft_pull_request() {
     let serve = "mendwright serve --config mendwright.toml\n";
     let commands = commands.replace(serve, &format!("exec {serve}"));
     assert!(commands.contains("exec "), "{commands}");
-    let mut service = Running::start(shell(&commands).stderr(log));
+    let mut service = RunningCommand::start(shell(&commands).stderr(log));
     assert!(service.line().await.starts_with("mendwright is listening"));
-    let said = service.line().await;
-    let page = said.split_once("open this page to register one: ").expect("the page").1;
+    let line = service.line().await;
+    let page = line.split_once("open this page to register one: ").expect("the page").1;
 
     let mut browser = Browser::new();
     let callback = browser.register(page).await;
@@ -110,29 +111,23 @@ async fn a_newcomer_who_follows_it_gets_a_draft_pull_request() {
     assert!(directory.path().join("mendwright-data").join(key).exists());
 
     let label = readme("and label an issue `", "`");
-    let asked = json!({"label": label, "by": "octo-maintainer"});
-    emulator(admin, "issues/1/labels", Some(asked)).await;
-    let waited = tokio::time::timeout(WAIT_MAX, async {
-        loop {
-            let state = emulator(admin, "state", None).await;
-            let pulls = state["repositories"][0]["pulls"].clone();
-            if pulls[0]["draft"] == true {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    });
+    let request = json!({"label": label, "by": "octo-maintainer"});
+    emulator(admin, "issues/1/labels", Some(request)).await;
     let log = || std::fs::read_to_string(directory.path().join("log")).unwrap();
-    assert!(waited.await.is_ok(), "no draft pull request: {}", log());
+    let is_proposed = async || {
+        let state = emulator(admin, "state", None).await;
+        state["repositories"][0]["pulls"][0]["draft"] == true
+    };
+    eventually("a draft pull request", is_proposed, async || log()).await;
 
     let doctor = readme("\n3. `", "`");
     assert_eq!(doctor, "mendwright doctor");
-    let environment = "export ANTHROPIC_API_KEY=sk-newcomer\n";
-    assert!(commands.contains(environment));
-    let told = shell(&format!("{environment}{doctor}")).output().await.unwrap();
-    let told = String::from_utf8(told.stdout).unwrap();
-    assert!(told.contains("everything works; warnings: 1"), "{told}");
-    assert!(told.contains("what scripted-1 costs is not known"), "{told}");
+    let export = "export ANTHROPIC_API_KEY=sk-newcomer\n";
+    assert!(commands.contains(export));
+    let output = shell(&format!("{export}{doctor}")).output().await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("everything works; warnings: 1"), "{text}");
+    assert!(text.contains("no price is known for scripted-1"), "{text}");
     service.stop().await;
     github.stop().await;
 }

@@ -14,8 +14,8 @@ async fn mend() -> EmulatedProvider {
     EmulatedProvider::start(([127, 0, 0, 1], 0).into(), conversation).await.unwrap()
 }
 
-/// Goes on until the model stops asking for tools; gives all replies.
-async fn talk(model: &dyn Model, request: &mut ModelRequest) -> Vec<ModelReply> {
+/// Continues until the model stops calling tools, and returns all replies.
+async fn complete_conversation(model: &dyn Model, request: &mut ModelRequest) -> Vec<ModelReply> {
     let mut replies = Vec::new();
     loop {
         let reply = model.complete(request).await.unwrap();
@@ -43,12 +43,12 @@ async fn talk(model: &dyn Model, request: &mut ModelRequest) -> Vec<ModelReply> 
 }
 
 #[tokio::test]
-async fn a_conversation_with_parallel_calls_and_broken_json_runs_to_its_end_in_both_formats() {
+async fn conversation_with_parallel_calls_and_malformed_json_completes_in_both_formats() {
     for format in BOTH {
         let provider = mend().await;
         let model = client(format, provider.url_for(format));
         let mut request = task();
-        let replies = talk(&*model, &mut request).await;
+        let replies = complete_conversation(&*model, &mut request).await;
 
         assert_eq!(replies.len(), 4);
         assert_eq!(text(&replies[0].blocks), "Ich schaue nach – 💥 zuerst die Größe.");
@@ -74,7 +74,7 @@ async fn a_conversation_with_parallel_calls_and_broken_json_runs_to_its_end_in_b
 }
 
 #[tokio::test]
-async fn a_conversation_that_is_taken_up_by_another_client_and_provider_goes_on_at_its_place() {
+async fn conversation_continues_with_another_client_and_provider() {
     for format in BOTH {
         let first = mend().await;
         let mut request = task();
@@ -92,7 +92,7 @@ async fn a_conversation_that_is_taken_up_by_another_client_and_provider_goes_on_
         request.messages.push(Message::ToolResults { results });
 
         let second = mend().await;
-        let replies = talk(&*client(format, second.url_for(format)), &mut request).await;
+        let replies = complete_conversation(&*client(format, second.url_for(format)), &mut request).await;
         assert_eq!(replies.len(), 3);
         assert_eq!(second.violations(), Vec::<String>::new());
         second.shut_down().await;
@@ -100,14 +100,14 @@ async fn a_conversation_that_is_taken_up_by_another_client_and_provider_goes_on_
 }
 
 #[tokio::test]
-async fn later_turns_read_the_earlier_ones_from_the_cache() {
+async fn later_turn_reads_earlier_turns_from_the_cache() {
     let turns = r#"{"model": "demo-model", "turns": [
         {"calls": [{"tool": "search", "arguments": {"pattern": "x"}}]}, {"say": "Done."}]}"#;
     for format in BOTH {
         let provider = provider(turns).await;
         let model = client(format, provider.url_for(format));
         let mut request = request(vec![Message::User { text: "the task ".repeat(2_000) }]);
-        let replies = talk(&*model, &mut request).await;
+        let replies = complete_conversation(&*model, &mut request).await;
         let (first, second) = (replies[0].usage, replies[1].usage);
         let prompt = |usage: Usage| usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens;
         assert_eq!(first.cache_read_tokens, 0);
@@ -123,7 +123,7 @@ async fn later_turns_read_the_earlier_ones_from_the_cache() {
 }
 
 #[tokio::test]
-async fn a_request_without_tools_gets_the_brief() {
+async fn request_without_tools_gets_the_brief() {
     for format in BOTH {
         let provider = mend().await;
         let model = client(format, provider.url_for(format));
@@ -140,9 +140,9 @@ async fn a_request_without_tools_gets_the_brief() {
     }
 }
 
-/// As Anthropic's Python client (2.14) sends it: the key as a bearer's, and plain text for blocks.
+/// As Anthropic's Python client (2.14) sends it: the key as a bearer token, and plain text instead of blocks.
 #[tokio::test]
-async fn a_request_of_the_provider_s_own_client_is_taken() {
+async fn request_of_the_provider_client_is_accepted() {
     let provider = mend().await;
     let ask = async |key: &str| {
         let body = json!({
@@ -162,7 +162,7 @@ async fn a_request_of_the_provider_s_own_client_is_taken() {
 }
 
 #[tokio::test]
-async fn what_a_strict_provider_would_not_take_is_a_violation() {
+async fn invalid_conversation_is_a_violation() {
     for format in BOTH {
         let provider = mend().await;
         let model = client(format, provider.url_for(format));
@@ -200,7 +200,7 @@ async fn what_a_strict_provider_would_not_take_is_a_violation() {
 }
 
 #[tokio::test]
-async fn reasoning_that_does_not_come_back_is_a_violation_for_anthropic() {
+async fn missing_reasoning_is_a_violation_for_anthropic() {
     let provider = mend().await;
     let model = client(Provider::Anthropic, provider.url_anthropic());
     let reply = model.complete(&task()).await.unwrap();

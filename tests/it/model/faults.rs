@@ -1,6 +1,6 @@
-//! A provider that has a bad day: overload, limits, cut and silent streams.
+//! Faults of a provider: overload, limits, truncated and stalled streams.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mendwright::model::{ExchangeLimits, ModelConfig, ModelError, ModelReply, Provider, connect};
 use mendwright_emulator::model::EmulatedProvider;
@@ -16,7 +16,7 @@ async fn ask(format: Provider, provider: &EmulatedProvider) -> Result<ModelReply
 }
 
 #[tokio::test]
-async fn what_passes_is_waited_for_and_the_whole_call_is_made_again() {
+async fn transient_error_is_retried_with_the_whole_request() {
     let faults = [
         r#"{"status": 429, "times": 2}"#,
         r#"{"status": 429, "times": 1, "retry_after": 1}"#,
@@ -38,31 +38,29 @@ async fn what_passes_is_waited_for_and_the_whole_call_is_made_again() {
 }
 
 #[tokio::test]
-async fn a_provider_that_asks_for_time_gets_it_up_to_our_bound() {
+async fn hour_that_the_provider_asks_for_is_shortened_to_the_bound() {
     for format in BOTH {
         let provider = provider(&faulty(r#"{"status": 429, "retry_after": 3600}"#)).await;
-        let before = Instant::now();
-        ask(format, &provider).await.unwrap();
-        let waited = before.elapsed();
-        assert!(waited >= Duration::from_millis(60) && waited < Duration::from_secs(60), "{waited:?}");
+        tokio::time::timeout(crate::support::PATIENCE, ask(format, &provider)).await.unwrap().unwrap();
+        assert_eq!(provider.requests().len(), 2);
         provider.shut_down().await;
     }
 }
 
 #[tokio::test]
-async fn what_does_not_pass_is_given_up_with_the_last_words() {
+async fn persistent_overload_is_unavailable_with_the_last_error() {
     for format in BOTH {
         let provider = provider(&faulty(r#"{"status": 529, "times": 9, "message": "Overloaded"}"#)).await;
         let error = ask(format, &provider).await.unwrap_err();
         assert!(matches!(error, ModelError::Unavailable { attempts: 3, .. }), "{error}");
-        assert!(error.to_string().ends_with("cannot answer after 3 attempts: status 529: Overloaded"));
+        assert!(error.to_string().ends_with("is unavailable after 3 attempts: status 529: Overloaded"));
         assert_eq!(provider.requests().len(), 3);
         provider.shut_down().await;
     }
 }
 
 #[tokio::test]
-async fn silence_in_the_middle_of_an_answer_ends_the_attempt() {
+async fn stalled_stream_ends_the_attempt() {
     for format in BOTH {
         let provider = provider(&faulty(r#"{"stall": true, "times": 1}"#)).await;
         let impatient = ModelConfig {
@@ -71,14 +69,17 @@ async fn silence_in_the_middle_of_an_answer_ends_the_attempt() {
         };
         let error = connect(impatient).unwrap().complete(&task()).await.unwrap_err();
         assert!(matches!(error, ModelError::Interrupted { retry_after: Some(_), .. }), "{error}");
-        assert!(error.to_string().contains("silent for 300ms in the middle of its answer"), "{error}");
+        assert!(
+            error.to_string().contains("sent nothing for 300ms in the middle of its response"),
+            "{error}"
+        );
         assert_eq!(provider.requests().len(), 1);
         provider.shut_down().await;
     }
 }
 
 #[tokio::test]
-async fn what_no_retry_mends_is_said_at_once_with_what_to_do() {
+async fn permanent_error_is_reported_without_a_retry_and_with_a_remedy() {
     let cases = [
         (r#"{"status": 401, "times": 9}"#, "check the API key configured"),
         (r#"{"status": 403, "times": 9}"#, "may use the model \"demo-model\""),
@@ -98,7 +99,7 @@ async fn what_no_retry_mends_is_said_at_once_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_conversation_that_is_too_long_is_told_from_other_refusals() {
+async fn context_overflow_is_distinguished_from_other_errors() {
     for format in BOTH {
         let message = "prompt is too long: 208310 tokens > 200000 maximum";
         let provider = provider(&faulty(&format!(r#"{{"status": 400, "message": "{message}"}}"#))).await;
@@ -109,7 +110,7 @@ async fn a_conversation_that_is_too_long_is_told_from_other_refusals() {
 }
 
 #[tokio::test]
-async fn nobody_listening_is_unavailable_after_all_attempts() {
+async fn refused_connection_is_unavailable_after_all_attempts() {
     for format in BOTH {
         let gone = provider(&faulty(r#"{"stall": true}"#)).await;
         let url = gone.url_for(format);

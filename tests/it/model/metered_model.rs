@@ -1,4 +1,4 @@
-//! What a job's calls cost, as it is recorded, on days when the provider breaks off.
+//! The recorded cost of a job's calls when the provider interrupts its responses.
 
 use std::sync::Arc;
 
@@ -8,16 +8,17 @@ use mendwright::domain::{
     AssistantBlock, Budget, BudgetExhausted, DailyCap, DailyCaps, InstallationId, IssueNumber, IssueSnapshot,
     Message, Price, RepositoryId, RepositoryRef, Spend, TranscriptEvent, Trigger, Usage,
 };
+use mendwright::domain::{DeliveryRequest, NewDelivery};
 use mendwright::model::{Model, ModelConfig, ModelError, Provider, connect, worst_case};
-use mendwright::store::{DeliveryRequest, Journal, NewDelivery, SqliteStore, Store};
+use mendwright::store::{Journal, SqliteStore, Store};
 use mendwright_emulator::model::EmulatedProvider;
 
 use super::{BOTH, provider, quick_config, task, text};
 
 const PRICE: Price = Price { input: 3.0, output: 15.0, cache_read: 0.3, cache_write: 3.75, long: None };
 
-/// A claimed job in a store of its own.
-struct Desk {
+/// A claimed job in its own store.
+struct ClaimedJob {
     store: Arc<SqliteStore>,
     journal: Journal,
     caps: DailyCaps,
@@ -25,7 +26,7 @@ struct Desk {
     _directory: tempfile::TempDir,
 }
 
-impl Desk {
+impl ClaimedJob {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(&directory.path().join("m.sqlite")).await.unwrap());
@@ -61,7 +62,7 @@ impl Desk {
         MeteredModel { model, journal: &self.journal, budget: &self.budget, caps: &self.caps }
     }
 
-    /// The calls without an answer, as the transcript has them.
+    /// The calls without a reply, as the transcript records them.
     async fn wasted(&self) -> Vec<(Usage, Option<f64>, bool)> {
         let transcript = self.journal.transcript().await.unwrap();
         let wasted = |event: &TranscriptEvent| match event {
@@ -71,18 +72,18 @@ impl Desk {
         transcript.iter().filter_map(|recorded| wasted(&recorded.event)).collect()
     }
 
-    async fn record(&self, paid: &Completion) {
+    async fn record(&self, completion: &Completion) {
         let event = TranscriptEvent::MessageAdded {
-            message: Message::Assistant { blocks: paid.reply.blocks.clone() },
-            usage: Some(paid.reply.usage),
-            usd: paid.usd,
-            model: Some(paid.reply.model.clone()),
-            milliseconds: paid.milliseconds,
+            message: Message::Assistant { blocks: completion.reply.blocks.clone() },
+            usage: Some(completion.reply.usage),
+            usd: completion.usd,
+            model: Some(completion.reply.model.clone()),
+            milliseconds: completion.milliseconds,
         };
         self.journal.append(&[event]).await.unwrap();
     }
 
-    /// What the store counts of the repository's day, in words.
+    /// What the store counts for the repository's day.
     async fn used(&self) -> String {
         let full = DailyCap { usd: Some(0.01), tokens: None };
         let caps = DailyCaps { repository: full, ..DailyCaps::default() };
@@ -106,7 +107,7 @@ async fn with_fault(format: Provider, fault: &str) -> (EmulatedProvider, Arc<dyn
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_paid_for_and_asked_for_again() {
+async fn interrupted_response_is_charged_and_retried() {
     let faults = [
         r#"{"cut_after_bytes": 0, "times": 2}"#,
         r#"{"cut_after_bytes": 600, "times": 2}"#,
@@ -117,14 +118,14 @@ async fn an_answer_that_breaks_off_is_paid_for_and_asked_for_again() {
     for format in BOTH {
         for fault in faults {
             let (provider, model) = with_fault(format, fault).await;
-            let desk = Desk::new().await;
+            let job = ClaimedJob::new().await;
             let mut spend = Spend::zero();
-            let paid = desk.metered_model(&*model).ask(&mut spend, &task()).await.unwrap();
-            assert_eq!(text(&paid.reply.blocks), "At last.");
+            let completion = job.metered_model(&*model).ask(&mut spend, &task()).await.unwrap();
+            assert_eq!(text(&completion.reply.blocks), "At last.");
             let answered = Usage { input_tokens: 1000, output_tokens: 100, ..Usage::default() };
-            assert_eq!(paid.usd, Some(PRICE.of(&answered)));
+            assert_eq!(completion.usd, Some(PRICE.of(&answered)));
             assert_eq!(provider.requests().len(), 3, "{fault}");
-            let wasted = desk.wasted().await;
+            let wasted = job.wasted().await;
             assert_eq!(wasted.len(), 2, "{fault}");
             let worst = worst_case(&task(), Some(PRICE));
             for (usage, usd, counted) in &wasted {
@@ -146,38 +147,38 @@ async fn an_answer_that_breaks_off_is_paid_for_and_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_provider_that_always_breaks_off_is_given_up_after_three_answers() {
+async fn call_fails_after_three_interrupted_responses() {
     for format in BOTH {
         let (provider, model) = with_fault(format, r#"{"cut_after_bytes": 500, "times": 99}"#).await;
-        let desk = Desk::new().await;
-        let denied = desk.metered_model(&*model).ask(&mut Spend::zero(), &task()).await.unwrap_err();
+        let job = ClaimedJob::new().await;
+        let denied = job.metered_model(&*model).ask(&mut Spend::zero(), &task()).await.unwrap_err();
         assert!(matches!(denied, CallDenied::Unusable(ModelError::Interrupted { .. })), "{denied}");
         assert_eq!(provider.requests().len(), 3);
-        assert_eq!(desk.wasted().await.len(), 3);
-        assert!(desk.journal.unsettled_call().await.unwrap().is_none());
+        assert_eq!(job.wasted().await.len(), 3);
+        assert!(job.journal.unsettled_call().await.unwrap().is_none());
         provider.shut_down().await;
     }
 }
 
 #[tokio::test]
-async fn what_certainly_cost_nothing_is_given_back() {
+async fn reservation_of_an_unbilled_call_is_released() {
     for format in BOTH {
         for fault in
             [r#"{"status": 401}"#, r#"{"status": 529, "times": 9}"#, r#"{"content_type": "text/html"}"#]
         {
             let (provider, model) = with_fault(format, fault).await;
-            let desk = Desk::new().await;
+            let job = ClaimedJob::new().await;
             let mut spend = Spend::zero();
-            desk.metered_model(&*model).ask(&mut spend, &task()).await.unwrap_err();
-            assert_eq!((spend, desk.wasted().await), (Spend::zero(), Vec::new()), "{fault}");
-            assert_eq!(desk.used().await, "$0.0000", "{fault}");
+            job.metered_model(&*model).ask(&mut spend, &task()).await.unwrap_err();
+            assert_eq!((spend, job.wasted().await), (Spend::zero(), Vec::new()), "{fault}");
+            assert_eq!(job.used().await, "$0.0000", "{fault}");
             provider.shut_down().await;
         }
     }
 }
 
 #[tokio::test]
-async fn another_attempt_needs_money_of_its_own() {
+async fn retry_needs_its_own_budget() {
     let worst = worst_case(&task(), Some(PRICE));
     // Enough for one attempt, not for a second one after the first was counted as its worst case.
     let cap = DailyCap { usd: worst.usd.map(|usd| usd * 1.5), tokens: None };
@@ -185,8 +186,8 @@ async fn another_attempt_needs_money_of_its_own() {
     let by_budget = Budget { usd_max: worst.usd.unwrap() * 1.5, ..Budget::default() };
     for (caps, budget) in [(by_cap, Budget::default()), (DailyCaps::default(), by_budget)] {
         let (provider, model) = with_fault(Provider::OpenAi, r#"{"cut_after_bytes": 600, "times": 9}"#).await;
-        let desk = Desk { caps, budget, ..Desk::new().await };
-        let denied = desk.metered_model(&*model).ask(&mut Spend::zero(), &task()).await.unwrap_err();
+        let job = ClaimedJob { caps, budget, ..ClaimedJob::new().await };
+        let denied = job.metered_model(&*model).ask(&mut Spend::zero(), &task()).await.unwrap_err();
         let is_limit = matches!(
             denied,
             CallDenied::Exhausted(BudgetExhausted::Day(_) | BudgetExhausted::Dollars { .. })
@@ -198,28 +199,28 @@ async fn another_attempt_needs_money_of_its_own() {
 }
 
 #[tokio::test]
-async fn an_answer_that_was_never_recorded_counts_as_the_most_that_it_can_have_been() {
+async fn unrecorded_reply_is_charged_at_its_worst_case() {
     let (provider, model) = with_fault(Provider::Anthropic, r#"{"status": 429, "times": 0}"#).await;
-    let desk = Desk::new().await;
+    let job = ClaimedJob::new().await;
     let worst = worst_case(&task(), Some(PRICE));
     let at_most = format!("${:.4}", worst.usd.unwrap());
     let mut spend = Spend::zero();
-    // The process dies with the answer in its hands.
-    desk.metered_model(&*model).ask(&mut spend, &task()).await.unwrap();
-    assert_eq!(desk.used().await, at_most);
-    // The next one counts it, once, and records its own answer as what it cost.
-    let paid = desk.metered_model(&*model).ask(&mut spend, &task()).await.unwrap();
-    desk.record(&paid).await;
-    assert_eq!(charge_unrecorded_call(&desk.journal).await.unwrap(), None);
-    assert_eq!(desk.wasted().await.len(), 1);
+    // The process dies before it records the reply.
+    job.metered_model(&*model).ask(&mut spend, &task()).await.unwrap();
+    assert_eq!(job.used().await, at_most);
+    // The next call charges the lost one once, and records its own cost.
+    let completion = job.metered_model(&*model).ask(&mut spend, &task()).await.unwrap();
+    job.record(&completion).await;
+    assert_eq!(charge_unrecorded_call(&job.journal).await.unwrap(), None);
+    assert_eq!(job.wasted().await.len(), 1);
     assert_eq!(spend.usd, worst.usd);
-    assert_eq!(desk.used().await, format!("${:.4}", worst.usd.unwrap() + paid.usd.unwrap()));
-    assert!(matches!(paid.reply.blocks[0], AssistantBlock::Text { .. }));
+    assert_eq!(job.used().await, format!("${:.4}", worst.usd.unwrap() + completion.usd.unwrap()));
+    assert!(matches!(completion.reply.blocks[0], AssistantBlock::Text { .. }));
     provider.shut_down().await;
 }
 
 #[tokio::test]
-async fn a_model_without_a_price_is_held_by_the_tokens_of_a_day() {
+async fn model_without_a_price_is_limited_by_the_daily_tokens() {
     let (provider, model) = {
         let (provider, _) = with_fault(Provider::OpenAi, r#"{"status": 429, "times": 0}"#).await;
         let config = quick_config(Provider::OpenAi, provider.url_for(Provider::OpenAi));
@@ -227,12 +228,13 @@ async fn a_model_without_a_price_is_held_by_the_tokens_of_a_day() {
     };
     let tokens = worst_case(&task(), None).tokens();
     let cap = DailyCap { usd: Some(0.01), tokens: Some(tokens + 1_099) };
-    let desk = Desk { caps: DailyCaps { repository: cap, ..DailyCaps::default() }, ..Desk::new().await };
+    let job =
+        ClaimedJob { caps: DailyCaps { repository: cap, ..DailyCaps::default() }, ..ClaimedJob::new().await };
     let mut spend = Spend::zero();
-    let paid = desk.metered_model(&*model).ask(&mut spend, &task()).await.unwrap();
-    assert_eq!((paid.usd, paid.reply.usage.total()), (None, 1_100));
-    desk.record(&paid).await;
-    let denied = desk.metered_model(&*model).ask(&mut spend, &task()).await.unwrap_err();
+    let completion = job.metered_model(&*model).ask(&mut spend, &task()).await.unwrap();
+    assert_eq!((completion.usd, completion.reply.usage.total()), (None, 1_100));
+    job.record(&completion).await;
+    let denied = job.metered_model(&*model).ask(&mut spend, &task()).await.unwrap_err();
     assert!(denied.to_string().contains("tokens in 24 hours"), "{denied}");
     assert_eq!(provider.requests().len(), 1);
     provider.shut_down().await;

@@ -1,4 +1,4 @@
-//! The model clients against the emulated provider, and against servers that misbehave.
+//! The model clients against the emulated provider, and against servers that break the protocol.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ mod third_party;
 const KEY: &str = "sk-not-for-anybodys-eyes";
 const BOTH: [Provider; 2] = [Provider::Anthropic, Provider::OpenAi];
 
-/// A client with delays that a test can wait for.
+/// A client with short delays.
 fn client(provider: Provider, url: Url) -> std::sync::Arc<dyn Model> {
     connect(quick_config(provider, url)).expect("the configuration is sound")
 }

@@ -1,5 +1,5 @@
-//! The clients against a server that we did not write: litellm's proxy, which speaks both formats.
-//! `.ci/run` installs it and names its program in MENDWRIGHT_TEST_LITELLM.
+//! The clients against the server of another project: litellm's proxy, which implements both formats.
+//! `.ci/run` installs it and sets MENDWRIGHT_TEST_LITELLM to its program.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tokio::process::{Child, Command};
 
 use super::{BOTH, KEY, quick_config, task, text};
 
-/// Its first start takes some ten seconds.
+/// Its first start takes about ten seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Models that answer without a provider behind them.
+/// Models that answer without a provider.
 const CONFIGURATION: &str = r#"
 model_list:
   - {model_name: words, litellm_params: {model: openai/gpt-4o, api_key: none, mock_response: "I look first. Größe 💥."}}
@@ -70,7 +70,7 @@ impl Proxy {
 
 #[tokio::test]
 #[ignore = "needs litellm"]
-async fn answers_and_refusals_of_another_server_are_understood() {
+async fn replies_and_errors_of_another_server_are_read() {
     let proxy = Proxy::start().await;
     for format in BOTH {
         // Streamed in OpenAI's format; in Anthropic's, mock answers come as one JSON message.

@@ -19,7 +19,7 @@ fn setups(world: &World) -> Vec<String> {
 #[tokio::test]
 async fn a_crash_while_a_set_up_is_kept_leaves_nothing_half() {
     let more = [(".github/agent-fix.yml", CONFIGURATION)];
-    let mut world = World::with("fix", None, &more).await;
+    let mut world = World::builder().files(&more).start().await;
     world.start_service().await;
     world.label("octo-maintainer").await;
     world
@@ -51,7 +51,7 @@ async fn a_crash_while_a_set_up_is_kept_leaves_nothing_half() {
 #[tokio::test]
 async fn a_set_up_that_fails_is_told_on_the_issue() {
     let configuration = "setup:\n  - echo looking && cat /no/such/registry\ntest: sh run-tests.sh\n";
-    let mut world = World::with("fix", None, &[(".github/agent-fix.yml", configuration)]).await;
+    let mut world = World::builder().files(&[(".github/agent-fix.yml", configuration)]).start().await;
     world.start_service().await;
     world.label("octo-maintainer").await;
     world
@@ -75,7 +75,7 @@ const ONLINE: &str = "[sandbox]\nallowed_hosts = [\"registry.example\"]\n";
 
 #[tokio::test]
 async fn a_detected_set_up_that_fails_is_left_out_where_the_tests_run_without_it() {
-    let mut world = World::with("fix", None, &[DEVCONTAINER]).await;
+    let mut world = World::builder().files(&[DEVCONTAINER]).start().await;
     world.start_service_with(ONLINE).await;
     world.label("octo-maintainer").await;
     world.until("a draft pull request", |world| world.pulls().len() == 1).await;
@@ -94,7 +94,7 @@ async fn a_detected_set_up_that_fails_is_left_out_where_the_tests_run_without_it
 #[tokio::test]
 async fn a_detected_set_up_that_fails_and_is_needed_is_told_with_what_to_write() {
     let test = "test: test -e vendor/made || exit 3\n";
-    let mut world = World::with("fix", None, &[DEVCONTAINER, (".github/agent-fix.yml", test)]).await;
+    let mut world = World::builder().files(&[DEVCONTAINER, (".github/agent-fix.yml", test)]).start().await;
     world.start_service_with(ONLINE).await;
     world.label("octo-maintainer").await;
     world

@@ -2,7 +2,7 @@
 
 use mendwright::domain::{IssueNumber, Job, JobOutcome, JobState, Login};
 use mendwright::github::{GitHubConnection, OctocrabGitHub};
-use mendwright::worker::{Approval, release};
+use mendwright::worker::{Approval, approve};
 use mendwright_emulator::github::FaultKind;
 
 use crate::support::World;
@@ -37,7 +37,7 @@ async fn publish(world: &World, by: &str) -> Approval {
     let by: Login = by.parse().unwrap();
     let now = jiff::Timestamp::now();
     let approval =
-        release(&github, &store, at, IssueNumber(world.issue), (&by, false), &[], now).await.unwrap();
+        approve(&github, &store, at, IssueNumber(world.issue), (&by, false), &[], now).await.unwrap();
     store.close().await;
     approval
 }
@@ -65,8 +65,8 @@ async fn verified_change_is_shown_and_published_after_approval() {
 
     let refused = publish(&world, "octo-triager").await;
     assert!(matches!(&refused, Approval::Refused(why) if why.contains("write access")), "{refused:?}");
-    assert!(matches!(publish(&world, "octo-writer").await, Approval::Released(_)));
-    assert_eq!(publish(&world, "octo-writer").await, Approval::NothingHeld, "it is published twice");
+    assert!(matches!(publish(&world, "octo-writer").await, Approval::Approved(_)));
+    assert_eq!(publish(&world, "octo-writer").await, Approval::NothingToApprove, "it is published twice");
     world.jobs_ended(2).await;
     let pull = world.pull();
     assert_eq!(branches(&world), 2, "{}", world.log());
@@ -74,7 +74,7 @@ async fn verified_change_is_shown_and_published_after_approval() {
     assert_eq!(pull["head_sha"], head.as_str(), "another commit than the one shown");
     assert_eq!(world.provider.request_count(), 3, "the model was asked again");
     assert_eq!(world.repository()["check_runs"].as_array().unwrap().len(), 1);
-    assert_eq!(publish(&world, "octo-writer").await, Approval::NothingHeld);
+    assert_eq!(publish(&world, "octo-writer").await, Approval::NothingToApprove);
     world.end().await;
 }
 
@@ -85,8 +85,8 @@ async fn crash_while_an_approved_change_is_published_publishes_once() {
     world.label("octo-maintainer").await;
     world.jobs_ended(1).await;
     assert_eq!((world.pulls().len(), branches(&world)), (0, 1));
-    world.fail_once("POST", "/pulls$", FaultKind::Delay { seconds: 600.0 });
-    assert!(matches!(publish(&world, "octo-maintainer").await, Approval::Released(_)));
+    world.fail_once("POST", "/pulls$", FaultKind::Hold);
+    assert!(matches!(publish(&world, "octo-maintainer").await, Approval::Approved(_)));
     world.until("the branch", |world| branches(world) == 2).await;
     world.kill_service().await;
     world.start_service_with_environment(&HOLD).await;
@@ -108,9 +108,9 @@ async fn base_that_moved_before_approval_is_mentioned_and_a_closed_issue_publish
     let refused = publish(&world, "octo-maintainer").await;
     assert_eq!(refused, Approval::Refused("the issue is closed".to_owned()));
     world.github.reopen_issue(world.issue, "octo-maintainer").await.unwrap();
-    assert!(matches!(publish(&world, "octo-maintainer").await, Approval::Released(_)));
+    assert!(matches!(publish(&world, "octo-maintainer").await, Approval::Approved(_)));
     world.jobs_ended(2).await;
     let body = world.pull()["body"].to_string();
-    assert!(body.contains("the base branch has gone on since"), "{body}");
+    assert!(body.contains("the base branch moved since"), "{body}");
     world.end().await;
 }

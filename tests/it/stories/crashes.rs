@@ -5,8 +5,8 @@ use mendwright_emulator::github::FaultKind;
 
 use crate::support::{BINARY, World, fix};
 
-/// Longer than any story: the request ends with the connection.
-const HANG: FaultKind = FaultKind::Delay { seconds: 600.0 };
+/// The request ends with its connection: this is never released.
+const HANG: FaultKind = FaultKind::Hold;
 
 fn assistant_messages(transcript: &[RecordedEvent]) -> usize {
     let is_assistant = |recorded: &&RecordedEvent| {

@@ -116,7 +116,7 @@ async fn dollar_cap_without_a_price_prevents_the_start() {
     world.start_service().await;
     // The service logs this before it listens.
     assert!(
-        world.log().contains("no price is known for scripted-1: tokens only are counted"),
+        world.log().contains("no price is known for scripted-1: only tokens are counted"),
         "{}",
         world.log()
     );

@@ -6,7 +6,7 @@ use mendwright::provenance::Sealed as SealedManifest;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::support::{BINARY, CommandOutput, LocalFix, check_out_slugs, mendwright};
+use crate::support::{BINARY, CommandOutput, LocalFix, mendwright};
 
 async fn fixed() -> LocalFix {
     LocalFix::run(|_| {}).await
@@ -96,6 +96,14 @@ fn forged(fix: &LocalFix, name: &str, change: impl FnOnce(&mut Value)) -> PathBu
     path
 }
 
+/// A repository with one commit and no files.
+fn empty_repository(at: &Path) {
+    let repository = git2::Repository::init(at).unwrap();
+    let tree = repository.find_tree(repository.treebuilder(None).unwrap().write().unwrap()).unwrap();
+    let by = git2::Signature::new("a", "a@example.org", &git2::Time::new(1_700_000_000, 0)).unwrap();
+    repository.commit(Some("HEAD"), &by, &by, "first", &tree, &[]).unwrap();
+}
+
 #[tokio::test]
 async fn manifest_is_in_the_pull_request_and_verify_confirms_it() {
     let fix = fixed().await;
@@ -165,7 +173,7 @@ async fn every_forgery_in_a_manifest_is_reported() {
     assert_reported(&verify(&suite, &[], None).await, "DIFFERS    verdict: ");
 
     let elsewhere = fix.directory.path().join("elsewhere");
-    check_out_slugs(&elsewhere);
+    empty_repository(&elsewhere);
     let missing = run(&["verify"], &[("--manifest", &manifest), ("--repo", &elsewhere)]).await;
     assert!(
         missing.code == Some(1) && missing.out.contains("is not there"),

@@ -117,7 +117,7 @@ async fn token_that_is_refused_again_fails_the_job() {
     world.label("octo-maintainer").await;
     world.jobs_ended(1).await;
     let comments = world.comments().concat();
-    assert!(comments.contains("GitHub refuses it (opening a draft pull request"), "{comments}");
+    assert!(comments.contains("forbidden by GitHub (opening a draft pull request"), "{comments}");
     assert!(world.pulls().is_empty());
     let tokens = count(&world.github.state()["tokens"]);
     assert!(tokens <= 4, "{tokens}");

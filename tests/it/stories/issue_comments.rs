@@ -43,9 +43,9 @@ async fn comments_by_writers_before_the_label_are_read_and_no_others() {
     let reasons = left_out.join("\n").replace(&comments[0].comment.to_string(), "N");
     insta::assert_snapshot!(reasons, @r"
     of the comment N by octo-writer: 1 HTML comment(s), 1 text(s) that stand for an image
-    3 comments by somebody without write access
-    1 comment changed since the work was asked for
-    1 comment written since the work was asked for
+    3 comments by people without write access
+    1 comment changed after the work was requested
+    1 comment written after the work was requested
     ");
     world.end().await;
 }

@@ -79,7 +79,7 @@ async fn ended_after(times: u32) -> (JobOutcome, u32) {
         output_tokens_max: 4_096,
         context_tokens: 64_000,
         summarizer_context_tokens: 64_000,
-        hold: false,
+        approval_required: false,
         rounds_max: 0,
         signed_commits: false,
         settings_override: Some(SettingsOverride {

@@ -45,7 +45,7 @@ pub async fn mendwright(arguments: &[&str]) -> CommandOutput {
 }
 
 /// A repository with a work tree, as a person has it, with the files of the stories. Returns its commit.
-pub fn check_out_slugs(at: &Path) -> git2::Oid {
+fn check_out_slugs(at: &Path) -> git2::Oid {
     write_slugs(at);
     let repository = git2::Repository::init(at).unwrap();
     let mut index = repository.index().unwrap();

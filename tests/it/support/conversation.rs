@@ -68,10 +68,6 @@ impl Script {
         self.call("edit_file", json!({"path": path, "edits": [{"old": old, "new": new}]}))
     }
 
-    pub fn run_tests(self) -> Self {
-        self.call("run_tests", json!({}))
-    }
-
     pub fn ask(self, question: &str) -> Self {
         self.call("ask_human", json!({"question": question}))
     }
@@ -89,11 +85,6 @@ impl Script {
     /// The answer begins and never ends, the first time that it is asked for.
     pub fn stall(self) -> Self {
         self.fault(json!({"stall": true}))
-    }
-
-    /// The answer waits for [`release_answers`](mendwright_emulator::model::EmulatedProvider::release_answers).
-    pub fn hold(self) -> Self {
-        self.fault(json!({"hold": true}))
     }
 
     /// The answer goes wrong in this way.
@@ -129,14 +120,6 @@ impl Script {
     pub fn expect_at(mut self, turn: usize, expect: Value) -> Self {
         self.turns()[turn]["expect"] = expect;
         self
-    }
-
-    /// Puts turns before those that are there.
-    pub fn after(self, mut earlier: Self) -> Self {
-        let mut own = self;
-        earlier.turns().append(own.turns());
-        *own.turns() = std::mem::take(earlier.turns());
-        own
     }
 
     /// Sets a key of the conversation itself.

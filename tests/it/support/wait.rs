@@ -69,11 +69,6 @@ impl World {
         self.until(&format!("the model is asked {times} times"), asked).await;
     }
 
-    /// Waits until there are so many pull requests.
-    pub async fn pull_requests(&self, count: usize) {
-        self.until(&format!("{count} pull requests"), |world| world.pulls().len() >= count).await;
-    }
-
     async fn until_stored(&self, count: i64, what: &str, query: &'static str) {
         let pool = self.pool().await;
         let holds = async || self.count(&pool, query).await >= count;

@@ -140,20 +140,6 @@ impl World {
         Self::builder().script(script).start().await
     }
 
-    /// Takes a scenario's name, which is not used: for callers that were not changed yet.
-    pub async fn of(_: &str, conversation: Option<Value>) -> Self {
-        Self::with("", conversation, &[]).await
-    }
-
-    /// The same with more files.
-    pub async fn with(_: &str, conversation: Option<Value>, files: &[(&str, &str)]) -> Self {
-        let builder = Self::builder().files(files);
-        match conversation {
-            Some(conversation) => builder.script(Script::from(conversation)).start().await,
-            None => builder.start().await,
-        }
-    }
-
     pub fn builder<'a>() -> WorldBuilder<'a> {
         WorldBuilder { script: fix(), is_bare: false, files: Vec::new() }
     }

@@ -1,31 +1,25 @@
 //! Accounts, the App and its installation.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{node_id, stamp};
-use crate::github::people::{User, UserKind};
-use crate::github::world::World;
+use super::format::{node_id, timestamp, with_fields};
+use crate::github::data::{Account, AccountKind, Database, Role};
 
-/// `simple-user`. An unknown login is the ghost, as on GitHub.
-pub(in crate::github) fn user(world: &World, login: &str) -> Value {
-    let ghost = User {
-        id: 10_137,
-        login: "ghost".to_owned(),
-        kind: UserKind::User,
-        role: crate::github::people::Role::None,
-    };
-    let user = world.users.get(&login.to_lowercase()).unwrap_or(&ghost);
-    let encoded = user.login.replace('[', "%5B").replace(']', "%5D");
-    let url = format!("{}/users/{encoded}", world.urls.api);
-    let page = match user.login.strip_suffix("[bot]") {
-        Some(slug) => format!("{}/apps/{slug}", world.urls.web),
-        None => format!("{}/{}", world.urls.web, user.login),
+/// `simple-user`. An unknown login is shown as `ghost`, as on GitHub.
+pub(crate) fn account(db: &Database, login: &str) -> Value {
+    let ghost = Account { id: 10_137, login: "ghost".to_owned(), kind: AccountKind::User, role: Role::None };
+    let account = db.account(login).unwrap_or(&ghost);
+    let encoded = account.login.replace('[', "%5B").replace(']', "%5D");
+    let url = format!("{}/users/{encoded}", db.urls.api);
+    let page = match account.login.strip_suffix("[bot]") {
+        Some(slug) => format!("{}/apps/{slug}", db.urls.web),
+        None => format!("{}/{}", db.urls.web, account.login),
     };
     json!({
-        "login": user.login,
-        "id": user.id,
-        "node_id": node_id("U", user.id),
-        "avatar_url": format!("{}/avatars/u/{}?v=4", world.urls.web, user.id),
+        "login": account.login,
+        "id": account.id,
+        "node_id": node_id("U", account.id),
+        "avatar_url": format!("{}/avatars/u/{}?v=4", db.urls.web, account.id),
         "gravatar_id": "",
         "url": url,
         "html_url": page,
@@ -38,17 +32,17 @@ pub(in crate::github) fn user(world: &World, login: &str) -> Value {
         "repos_url": format!("{url}/repos"),
         "events_url": format!("{url}/events{{/privacy}}"),
         "received_events_url": format!("{url}/received_events"),
-        "type": user.kind.as_str(),
+        "type": account.kind.as_str(),
         "user_view_type": "public",
         "site_admin": false,
     })
 }
 
 /// `public-user`
-pub(in crate::github) fn public_user(world: &World, login: &str) -> Value {
-    let created = stamp(world.app.created_at);
-    with(
-        user(world, login),
+pub(crate) fn public_user(db: &Database, login: &str) -> Value {
+    let created = timestamp(db.app.created_at);
+    with_fields(
+        account(db, login),
         json!({
             "name": login, "company": null, "blog": "", "location": null, "email": null,
             "hireable": null, "bio": null, "twitter_username": null, "public_repos": 0,
@@ -59,57 +53,50 @@ pub(in crate::github) fn public_user(world: &World, login: &str) -> Value {
 }
 
 /// `integration`: the App.
-pub(in crate::github) fn integration(world: &World) -> Value {
-    let app = &world.app;
+pub(crate) fn integration(db: &Database) -> Value {
+    let app = &db.app;
     json!({
         "id": app.id,
         "client_id": app.client_id,
         "slug": app.slug,
         "node_id": node_id("A", app.id),
-        "owner": user(world, &app.owner),
+        "owner": account(db, &app.owner),
         "name": app.name,
         "description": app.description,
         "external_url": "https://example.com/",
-        "html_url": format!("{}/apps/{}", world.urls.web, app.slug),
-        "created_at": stamp(app.created_at),
-        "updated_at": stamp(app.created_at),
+        "html_url": format!("{}/apps/{}", db.urls.web, app.slug),
+        "created_at": timestamp(app.created_at),
+        "updated_at": timestamp(app.created_at),
         "permissions": app.permissions,
         "events": app.events,
     })
 }
 
 /// `installation`
-pub(in crate::github) fn installation(world: &World) -> Value {
-    let app = &world.app;
-    let account = user(world, &app.owner);
+pub(crate) fn installation(db: &Database) -> Value {
+    let app = &db.app;
+    let owner = account(db, &app.owner);
     let id = app.installation;
     json!({
         "id": id,
-        "account": account,
+        "account": owner,
         "repository_selection": "all",
-        "access_tokens_url": format!("{}/app/installations/{id}/access_tokens", world.urls.api),
-        "repositories_url": format!("{}/installation/repositories", world.urls.api),
-        "html_url": format!("{}/settings/installations/{id}", world.urls.web),
+        "access_tokens_url": format!("{}/app/installations/{id}/access_tokens", db.urls.api),
+        "repositories_url": format!("{}/installation/repositories", db.urls.api),
+        "html_url": format!("{}/settings/installations/{id}", db.urls.web),
         "app_id": app.id,
         "app_slug": app.slug,
         "client_id": app.client_id,
-        "target_id": account["id"],
+        "target_id": owner["id"],
         "target_type": "User",
         "permissions": app.granted,
         "events": app.events,
-        "created_at": stamp(app.created_at),
-        "updated_at": stamp(app.created_at),
+        "created_at": timestamp(app.created_at),
+        "updated_at": timestamp(app.created_at),
         "single_file_name": null,
         "has_multiple_single_files": false,
         "single_file_paths": [],
-        "suspended_by": app.suspended_at.map(|_| user(world, &app.owner)),
-        "suspended_at": app.suspended_at.map(stamp),
+        "suspended_by": app.suspended_at.map(|_| account(db, &app.owner)),
+        "suspended_at": app.suspended_at.map(timestamp),
     })
-}
-
-/// `base` with the fields of `more`.
-pub(super) fn with(base: Value, more: Value) -> Value {
-    let (Value::Object(mut fields), Value::Object(added)) = (base, more) else { return Value::Null };
-    fields.extend(added);
-    Value::Object(Map::from_iter(fields))
 }

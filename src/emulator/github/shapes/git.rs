@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::app::{user, with};
-use super::{node_id, stamp_seconds};
+use super::app::account;
+use super::format::{node_id, timestamp_of_seconds, with_fields};
 use crate::git::{CommitFacts, Comparison, FORGE, FileChange, Person, RefFacts};
-use crate::github::world::{Repository, World};
+use crate::github::data::{Database, Repository};
 
 /// `git-ref`
-pub(in crate::github) fn git_ref(world: &World, repository: &Repository, facts: &RefFacts) -> Value {
-    let git = format!("{}/repos/{}/git", world.urls.api, repository.full_name());
+pub(crate) fn git_ref(db: &Database, repository: &Repository, facts: &RefFacts) -> Value {
+    let git = format!("{}/git", db.api_url(repository));
     json!({
         "ref": facts.name,
         "node_id": format!("{}_{}", node_id("REF", repository.id), facts.name),
@@ -22,14 +22,12 @@ pub(in crate::github) fn git_ref(world: &World, repository: &Repository, facts: 
     })
 }
 
-/// `commit` as lists have it: without what it changed.
-pub(in crate::github) fn commit(world: &World, repository: &Repository, facts: &CommitFacts) -> Value {
-    let full_name = repository.full_name();
-    let api = format!("{}/repos/{full_name}", world.urls.api);
-    let page = format!("{}/{full_name}/commit", world.urls.web);
+/// `commit` as lists show it: without statistics and files.
+pub(crate) fn commit(db: &Database, repository: &Repository, facts: &CommitFacts) -> Value {
+    let api = db.api_url(repository);
+    let page = format!("{}/commit", db.page_url(repository));
     let url = format!("{api}/commits/{}", facts.sha);
-    let person =
-        |who: &Person| json!({"name": who.name, "email": who.email, "date": stamp_seconds(who.at_seconds)});
+    let person = |who: &Person| json!({"name": who.name, "email": who.email, "date": timestamp_of_seconds(who.at_seconds)});
     let parents: Vec<Value> = facts
         .parents
         .iter()
@@ -52,15 +50,15 @@ pub(in crate::github) fn commit(world: &World, repository: &Repository, facts: &
             "tree": {"sha": facts.tree, "url": format!("{api}/git/trees/{}", facts.tree)},
             "verification": verification(facts),
         },
-        "author": account(world, &facts.author),
-        "committer": account(world, &facts.committer),
+        "author": account_of(db, &facts.author),
+        "committer": account_of(db, &facts.committer),
         "parents": parents,
     })
 }
 
-/// `commit` as one is asked for: with statistics and files.
-pub(in crate::github) fn commit_with_changes(
-    world: &World,
+/// `commit` as a single commit is shown: with statistics and files.
+pub(crate) fn commit_with_changes(
+    db: &Database,
     repository: &Repository,
     facts: &CommitFacts,
     changes: &[FileChange],
@@ -68,19 +66,19 @@ pub(in crate::github) fn commit_with_changes(
     let additions: usize = changes.iter().map(|change| change.additions).sum();
     let deletions: usize = changes.iter().map(|change| change.deletions).sum();
     let files: Vec<Value> =
-        changes.iter().map(|change| file_change(world, repository, &facts.sha, change)).collect();
+        changes.iter().map(|change| file_change(db, repository, &facts.sha, change)).collect();
     let stats = json!({"additions": additions, "deletions": deletions, "total": additions + deletions});
-    with(commit(world, repository, facts), json!({"stats": stats, "files": files}))
+    with_fields(commit(db, repository, facts), json!({"stats": stats, "files": files}))
 }
 
 /// `diff-entry`
-pub(in crate::github) fn file_change(
-    world: &World,
+pub(crate) fn file_change(
+    db: &Database,
     repository: &Repository,
     commit: &str,
     change: &FileChange,
 ) -> Value {
-    let full_name = repository.full_name();
+    let (api, page) = (db.api_url(repository), db.page_url(repository));
     let path = &change.path;
     let mut shape = json!({
         "sha": change.sha,
@@ -89,9 +87,9 @@ pub(in crate::github) fn file_change(
         "additions": change.additions,
         "deletions": change.deletions,
         "changes": change.additions + change.deletions,
-        "blob_url": format!("{}/{full_name}/blob/{commit}/{path}", world.urls.web),
-        "raw_url": format!("{}/{full_name}/raw/{commit}/{path}", world.urls.web),
-        "contents_url": format!("{}/repos/{full_name}/contents/{path}?ref={commit}", world.urls.api),
+        "blob_url": format!("{page}/blob/{commit}/{path}"),
+        "raw_url": format!("{page}/raw/{commit}/{path}"),
+        "contents_url": format!("{api}/contents/{path}?ref={commit}"),
     });
     if let Some(patch) = &change.patch {
         shape["patch"] = json!(patch);
@@ -103,18 +101,12 @@ pub(in crate::github) fn file_change(
 }
 
 /// `branch-with-protection`
-pub(in crate::github) fn branch(
-    world: &World,
-    repository: &Repository,
-    name: &str,
-    facts: &CommitFacts,
-) -> Value {
-    let full_name = repository.full_name();
-    let url = format!("{}/repos/{full_name}/branches/{name}", world.urls.api);
+pub(crate) fn branch(db: &Database, repository: &Repository, name: &str, facts: &CommitFacts) -> Value {
+    let url = format!("{}/branches/{name}", db.api_url(repository));
     json!({
         "name": name,
-        "commit": commit(world, repository, facts),
-        "_links": {"self": url, "html": format!("{}/{full_name}/tree/{name}", world.urls.web)},
+        "commit": commit(db, repository, facts),
+        "_links": {"self": url, "html": format!("{}/tree/{name}", db.page_url(repository))},
         "protected": false,
         "protection": {
             "enabled": false,
@@ -125,34 +117,33 @@ pub(in crate::github) fn branch(
 }
 
 /// `commit-comparison`
-pub(in crate::github) fn comparison(
-    world: &World,
+pub(crate) fn comparison(
+    db: &Database,
     repository: &Repository,
     ends: [&CommitFacts; 3],
     result: &Comparison,
     commits: &[CommitFacts],
 ) -> Value {
     let [base, merge_base, head] = ends;
-    let full_name = repository.full_name();
     let range = format!("{}...{}", base.sha, head.sha);
-    let page = format!("{}/{full_name}/compare/{range}", world.urls.web);
+    let page = format!("{}/compare/{range}", db.page_url(repository));
     let status = match (result.ahead, result.behind) {
         (0, 0) => "identical",
         (_, 0) => "ahead",
         (0, _) => "behind",
         (_, _) => "diverged",
     };
-    let commits: Vec<Value> = commits.iter().map(|facts| commit(world, repository, facts)).collect();
+    let commits: Vec<Value> = commits.iter().map(|facts| commit(db, repository, facts)).collect();
     let files: Vec<Value> =
-        result.files.iter().map(|change| file_change(world, repository, &head.sha, change)).collect();
+        result.files.iter().map(|change| file_change(db, repository, &head.sha, change)).collect();
     json!({
-        "url": format!("{}/repos/{full_name}/compare/{range}", world.urls.api),
+        "url": format!("{}/compare/{range}", db.api_url(repository)),
         "html_url": page,
         "permalink_url": page,
         "diff_url": format!("{page}.diff"),
         "patch_url": format!("{page}.patch"),
-        "base_commit": commit(world, repository, base),
-        "merge_base_commit": commit(world, repository, merge_base),
+        "base_commit": commit(db, repository, base),
+        "merge_base_commit": commit(db, repository, merge_base),
         "status": status,
         "ahead_by": result.ahead,
         "behind_by": result.behind,
@@ -162,17 +153,17 @@ pub(in crate::github) fn comparison(
     })
 }
 
-/// The account behind a commit's e-mail address, where it is one of GitHub's own.
-fn account(world: &World, person: &Person) -> Value {
+/// The account that a commit's e-mail address belongs to, if it is one of GitHub's own addresses.
+fn account_of(db: &Database, person: &Person) -> Value {
     let Some(local) = person.email.strip_suffix("@users.noreply.github.com") else { return Value::Null };
     let login = local.split_once('+').map_or(local, |(_, login)| login);
-    match world.users.contains_key(&login.to_lowercase()) {
-        true => user(world, login),
-        false => Value::Null,
+    match db.account(login) {
+        Some(_) => account(db, login),
+        None => Value::Null,
     }
 }
 
-/// What GitHub made it has signed.
+/// A commit that GitHub itself created is signed; no other is.
 fn verification(facts: &CommitFacts) -> Value {
     if (facts.committer.name.as_str(), facts.committer.email.as_str()) != FORGE {
         return json!({

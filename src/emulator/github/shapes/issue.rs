@@ -1,23 +1,21 @@
-//! Issues and what hangs on them.
+//! Issues, comments, labels and reactions.
 
 use serde_json::{Value, json};
 
-use super::app::{integration, user};
-use super::{node_id, stamp};
-use crate::github::world::{Comment, Issue, Label, LabelEvent, Reaction, Repository, World};
+use super::app::{account, integration};
+use super::format::{node_id, timestamp};
+use crate::github::data::{Comment, Database, Issue, Label, LabelEvent, REACTIONS, Reaction, Repository};
 
 /// `issue`, for pull requests as well.
-pub(in crate::github) fn issue(world: &World, repository: &Repository, issue: &Issue) -> Value {
-    let full_name = repository.full_name();
-    let api = format!("{}/repos/{full_name}", world.urls.api);
+pub(crate) fn issue(db: &Database, repository: &Repository, issue: &Issue) -> Value {
+    let api = db.api_url(repository);
     let url = format!("{api}/issues/{}", issue.number);
-    let kind = if issue.pull.is_some() { "pull" } else { "issues" };
-    let page = format!("{}/{full_name}/{kind}/{}", world.urls.web, issue.number);
+    let page = page_url(db, repository, issue);
     let labels: Vec<Value> = issue
         .labels
         .iter()
-        .filter_map(|name| repository.labels.iter().find(|label| label.name == *name))
-        .map(|found| label(world, repository, found))
+        .filter_map(|name| repository.label(name))
+        .map(|found| label(db, repository, found))
         .collect();
     let mut shape = json!({
         "url": url,
@@ -32,9 +30,9 @@ pub(in crate::github) fn issue(world: &World, repository: &Repository, issue: &I
         "number": issue.number,
         "title": issue.title,
         "body": issue.body,
-        "user": user(world, &issue.author),
+        "user": account(db, &issue.author),
         "labels": labels,
-        "state": if issue.open { "open" } else { "closed" },
+        "state": issue.state(),
         "state_reason": issue.state_reason,
         "locked": issue.locked,
         "active_lock_reason": null,
@@ -42,13 +40,13 @@ pub(in crate::github) fn issue(world: &World, repository: &Repository, issue: &I
         "assignees": [],
         "milestone": null,
         "comments": issue.comments.len(),
-        "created_at": stamp(issue.created_at),
-        "updated_at": stamp(issue.updated_at),
-        "closed_at": issue.closed_at.map(stamp),
-        "closed_by": issue.closed_by.as_ref().map(|login| user(world, login)),
-        "author_association": association(world, &issue.author),
+        "created_at": timestamp(issue.created_at),
+        "updated_at": timestamp(issue.updated_at),
+        "closed_at": issue.closed_at.map(timestamp),
+        "closed_by": issue.closed_by.as_ref().map(|login| account(db, login)),
+        "author_association": association(db, &issue.author),
         "reactions": rollup(&url, &issue.reactions),
-        "performed_via_github_app": via_app(world, &issue.author),
+        "performed_via_github_app": via_app(db, &issue.author),
     });
     if let Some(pull) = &issue.pull {
         shape["draft"] = json!(pull.draft);
@@ -57,66 +55,63 @@ pub(in crate::github) fn issue(world: &World, repository: &Repository, issue: &I
             "html_url": page,
             "diff_url": format!("{page}.diff"),
             "patch_url": format!("{page}.patch"),
-            "merged_at": pull.merged_at.map(stamp),
+            "merged_at": pull.merged_at.map(timestamp),
         });
     }
     shape
 }
 
 /// `issue-comment`
-pub(in crate::github) fn comment(
-    world: &World,
-    repository: &Repository,
-    issue: &Issue,
-    comment: &Comment,
-) -> Value {
-    let full_name = repository.full_name();
-    let api = format!("{}/repos/{full_name}", world.urls.api);
+pub(crate) fn comment(db: &Database, repository: &Repository, issue: &Issue, comment: &Comment) -> Value {
+    let api = db.api_url(repository);
     let url = format!("{api}/issues/comments/{}", comment.id);
-    let kind = if issue.pull.is_some() { "pull" } else { "issues" };
-    let page = format!("{}/{full_name}/{kind}/{}#issuecomment-{}", world.urls.web, issue.number, comment.id);
+    let page = format!("{}#issuecomment-{}", page_url(db, repository, issue), comment.id);
     json!({
         "url": url,
         "html_url": page,
         "issue_url": format!("{api}/issues/{}", issue.number),
         "id": comment.id,
         "node_id": node_id("IC", comment.id),
-        "user": user(world, &comment.author),
-        "created_at": stamp(comment.created_at),
-        "updated_at": stamp(comment.updated_at),
+        "user": account(db, &comment.author),
+        "created_at": timestamp(comment.created_at),
+        "updated_at": timestamp(comment.updated_at),
         "body": comment.body,
-        "author_association": association(world, &comment.author),
+        "author_association": association(db, &comment.author),
         "reactions": rollup(&url, &comment.reactions),
-        "performed_via_github_app": via_app(world, &comment.author),
+        "performed_via_github_app": via_app(db, &comment.author),
     })
 }
 
-/// `labeled-issue-event` and its opposite.
-pub(in crate::github) fn label_event(world: &World, repository: &Repository, event: &LabelEvent) -> Value {
-    let color = repository.labels.iter().find(|label| label.name == event.label);
+/// The address of an issue's page.
+fn page_url(db: &Database, repository: &Repository, issue: &Issue) -> String {
+    let kind = if issue.pull.is_some() { "pull" } else { "issues" };
+    format!("{}/{kind}/{}", db.page_url(repository), issue.number)
+}
+
+/// `labeled-issue-event` and `unlabeled-issue-event`.
+pub(crate) fn label_event(db: &Database, repository: &Repository, event: &LabelEvent) -> Value {
+    let color = repository.label(&event.label);
     json!({
         "id": event.id,
         "node_id": node_id("LE", event.id),
-        "url": format!("{}/repos/{}/issues/events/{}", world.urls.api, repository.full_name(), event.id),
-        "actor": user(world, &event.actor),
+        "url": format!("{}/issues/events/{}", db.api_url(repository), event.id),
+        "actor": account(db, &event.actor),
         "event": event.event,
         "commit_id": null,
         "commit_url": null,
-        "created_at": stamp(event.created_at),
+        "created_at": timestamp(event.created_at),
         "label": {"name": event.label, "color": color.map_or("ededed", |label| label.color.as_str())},
         "performed_via_github_app": null,
     })
 }
 
 /// `label`
-pub(in crate::github) fn label(world: &World, repository: &Repository, label: &Label) -> Value {
+pub(crate) fn label(db: &Database, repository: &Repository, label: &Label) -> Value {
     let encoded: String = url::form_urlencoded::byte_serialize(label.name.as_bytes()).collect();
     json!({
         "id": label.id,
         "node_id": node_id("LA", label.id),
-        "url": format!(
-            "{}/repos/{}/labels/{}", world.urls.api, repository.full_name(), encoded.replace('+', "%20")
-        ),
+        "url": format!("{}/labels/{}", db.api_url(repository), encoded.replace('+', "%20")),
         "name": label.name,
         "color": label.color,
         "default": false,
@@ -125,36 +120,36 @@ pub(in crate::github) fn label(world: &World, repository: &Repository, label: &L
 }
 
 /// `reaction`
-pub(in crate::github) fn reaction(world: &World, reaction: &Reaction) -> Value {
+pub(crate) fn reaction(db: &Database, reaction: &Reaction) -> Value {
     json!({
         "id": reaction.id,
         "node_id": node_id("REA", reaction.id),
-        "user": user(world, &reaction.author),
+        "user": account(db, &reaction.author),
         "content": reaction.content,
-        "created_at": stamp(reaction.created_at),
+        "created_at": timestamp(reaction.created_at),
     })
 }
 
 /// `reaction-rollup`
-pub(super) fn rollup(url: &str, reactions: &[Reaction]) -> Value {
+pub(crate) fn rollup(url: &str, reactions: &[Reaction]) -> Value {
     let mut shape = json!({"url": format!("{url}/reactions"), "total_count": reactions.len()});
-    for content in crate::github::reactions::CONTENTS {
+    for content in REACTIONS {
         shape[content] = json!(reactions.iter().filter(|reaction| reaction.content == content).count());
     }
     shape
 }
 
-/// How a person stands to the repository.
-pub(super) fn association(world: &World, login: &str) -> &'static str {
-    if login == world.app.bot_login() {
+/// The author's relation to the repository.
+pub(crate) fn association(db: &Database, login: &str) -> &'static str {
+    if login == db.app.bot_login() {
         return "CONTRIBUTOR";
     }
-    world.users.get(&login.to_lowercase()).map_or("NONE", |user| user.role.association())
+    db.account(login).map_or("NONE", |account| account.role.association())
 }
 
-fn via_app(world: &World, login: &str) -> Value {
-    match login == world.app.bot_login() {
-        true => integration(world),
+fn via_app(db: &Database, login: &str) -> Value {
+    match login == db.app.bot_login() {
+        true => integration(db),
         false => Value::Null,
     }
 }

@@ -2,35 +2,35 @@
 
 use serde_json::{Value, json};
 
-use super::app::{integration, user, with};
+use super::app::{account, integration};
+use super::format::{href, node_id, timestamp, with_fields};
 use super::issue::{association, issue as issue_shape};
-use super::{href, node_id, repository as repository_shape, stamp};
-use crate::git::GitHttpError;
-use crate::github::world::{CheckRun, Issue, Pull, Repository, World};
+use super::repository::repository as repository_shape;
+use crate::git::{FileChange, GitError};
+use crate::github::data::{CheckRun, Database, Issue, PullRequest, Repository};
 
 /// `pull-request-simple`
-pub(in crate::github) fn pull_simple(
-    world: &World,
+pub(crate) fn pull_simple(
+    db: &Database,
     repository: &Repository,
     issue: &Issue,
-    pull: &Pull,
+    pull: &PullRequest,
 ) -> Value {
-    let full_name = repository.full_name();
-    let api = format!("{}/repos/{full_name}", world.urls.api);
+    let api = db.api_url(repository);
     let url = format!("{api}/pulls/{}", issue.number);
-    let page = format!("{}/{full_name}/pull/{}", world.urls.web, issue.number);
-    let owner = user(world, &repository.owner);
+    let page = format!("{}/pull/{}", db.page_url(repository), issue.number);
+    let owner = account(db, &repository.owner);
     let side = |branch: &str, sha: &str| {
         json!({
             "label": format!("{}:{branch}", repository.owner),
             "ref": branch,
             "sha": sha,
             "user": owner,
-            "repo": repository_shape(world, repository),
+            "repo": repository_shape(db, repository),
         })
     };
-    let reviewers: Vec<Value> = pull.requested_reviewers.iter().map(|login| user(world, login)).collect();
-    let issue_shape = issue_shape(world, repository, issue);
+    let reviewers: Vec<Value> = pull.requested_reviewers.iter().map(|login| account(db, login)).collect();
+    let issue_shape = issue_shape(db, repository, issue);
     let links = json!({
         "self": href(&url),
         "html": href(&page),
@@ -58,18 +58,18 @@ pub(in crate::github) fn pull_simple(
         "state": issue_shape["state"],
         "locked": issue.locked,
         "title": issue.title,
-        "user": user(world, &issue.author),
+        "user": account(db, &issue.author),
         "body": issue.body,
         "labels": issue_shape["labels"],
         "milestone": null,
         "active_lock_reason": null,
-        "created_at": stamp(issue.created_at),
-        "updated_at": stamp(issue.updated_at),
-        "closed_at": issue.closed_at.map(stamp),
-        "merged_at": pull.merged_at.map(stamp),
+        "created_at": timestamp(issue.created_at),
+        "updated_at": timestamp(issue.updated_at),
+        "closed_at": issue.closed_at.map(timestamp),
+        "merged_at": pull.merged_at.map(timestamp),
         "merge_commit_sha": null,
     });
-    // In two pieces: the macro has a recursion limit.
+    // A second value, since the macro has a recursion limit.
     let rest = json!({
         "assignee": null,
         "assignees": [],
@@ -78,32 +78,31 @@ pub(in crate::github) fn pull_simple(
         "head": side(&pull.head, &pull.head_sha),
         "base": side(&pull.base, &pull.base_sha),
         "_links": links,
-        "author_association": association(world, &issue.author),
+        "author_association": association(db, &issue.author),
         "auto_merge": null,
         "draft": pull.draft,
     });
-    with(shape, rest)
+    with_fields(shape, rest)
 }
 
-/// `pull-request`: with what only one pull request is asked for.
-pub(in crate::github) fn pull(
-    world: &World,
+/// `pull-request`: the fields of the simple shape and those that only a single pull request shows.
+pub(crate) fn pull(
+    db: &Database,
     repository: &Repository,
     issue: &Issue,
-    pull: &Pull,
-) -> Result<Value, GitHttpError> {
+    pull: &PullRequest,
+) -> Result<Value, GitError> {
     let comparison = repository.git.compare(&pull.base_sha, &pull.head_sha)?;
-    let sum =
-        |count: fn(&crate::git::FileChange) -> usize| -> usize { comparison.files.iter().map(count).sum() };
+    let sum = |count: fn(&FileChange) -> usize| -> usize { comparison.files.iter().map(count).sum() };
     let merged = pull.merged_at.is_some();
-    Ok(with(
-        pull_simple(world, repository, issue, pull),
+    Ok(with_fields(
+        pull_simple(db, repository, issue, pull),
         json!({
             "merged": merged,
             "mergeable": if merged { Value::Null } else { json!(true) },
             "rebaseable": if merged { Value::Null } else { json!(true) },
             "mergeable_state": if pull.draft { "draft" } else { "clean" },
-            "merged_by": issue.closed_by.as_ref().filter(|_| merged).map(|login| user(world, login)),
+            "merged_by": issue.closed_by.as_ref().filter(|_| merged).map(|login| account(db, login)),
             "comments": issue.comments.len(),
             "review_comments": pull.review_comments.len(),
             "maintainer_can_modify": false,
@@ -116,23 +115,20 @@ pub(in crate::github) fn pull(
 }
 
 /// `check-run`
-pub(in crate::github) fn check_run(world: &World, repository: &Repository, run: &CheckRun) -> Value {
-    let full_name = repository.full_name();
-    let url = format!("{}/repos/{full_name}/check-runs/{}", world.urls.api, run.id);
-    let mut app = integration(world);
-    if let Some(slug) = &run.by {
-        let id = world.app.id + 1;
+pub(crate) fn check_run(db: &Database, repository: &Repository, run: &CheckRun) -> Value {
+    let url = format!("{}/check-runs/{}", db.api_url(repository), run.id);
+    let mut app = integration(db);
+    if let Some(slug) = &run.other_app {
+        let id = db.app.id + 1;
         app["id"] = json!(id);
         app["node_id"] = json!(node_id("A", id));
         app["slug"] = json!(slug);
         app["name"] = json!(slug);
     }
     let pulls: Vec<Value> = repository
-        .issues
-        .values()
-        .filter_map(|issue| Some((issue, issue.pull.as_ref()?)))
+        .pull_requests()
         .filter(|(issue, pull)| issue.open && pull.head_sha == run.head_sha)
-        .map(|(issue, pull)| minimal_pull(world, repository, issue, pull))
+        .map(|(issue, pull)| minimal_pull(db, repository, issue, pull))
         .collect();
     json!({
         "id": run.id,
@@ -140,12 +136,12 @@ pub(in crate::github) fn check_run(world: &World, repository: &Repository, run: 
         "head_sha": run.head_sha,
         "external_id": run.external_id,
         "url": url,
-        "html_url": format!("{}/{full_name}/runs/{}", world.urls.web, run.id),
+        "html_url": format!("{}/runs/{}", db.page_url(repository), run.id),
         "details_url": run.details_url,
         "status": run.status,
         "conclusion": run.conclusion,
-        "started_at": stamp(run.started_at),
-        "completed_at": run.completed_at.map(stamp),
+        "started_at": timestamp(run.started_at),
+        "completed_at": run.completed_at.map(timestamp),
         "output": {
             "title": run.title,
             "summary": run.summary,
@@ -160,14 +156,14 @@ pub(in crate::github) fn check_run(world: &World, repository: &Repository, run: 
     })
 }
 
-fn minimal_pull(world: &World, repository: &Repository, issue: &Issue, pull: &Pull) -> Value {
-    let api = format!("{}/repos/{}", world.urls.api, repository.full_name());
-    let place = json!({"id": repository.id, "url": api, "name": repository.name});
+fn minimal_pull(db: &Database, repository: &Repository, issue: &Issue, pull: &PullRequest) -> Value {
+    let api = db.api_url(repository);
+    let minimal = json!({"id": repository.id, "url": api, "name": repository.name});
     json!({
         "id": pull.id,
         "number": issue.number,
         "url": format!("{api}/pulls/{}", issue.number),
-        "head": {"ref": pull.head, "sha": pull.head_sha, "repo": place},
-        "base": {"ref": pull.base, "sha": pull.base_sha, "repo": place},
+        "head": {"ref": pull.head, "sha": pull.head_sha, "repo": minimal},
+        "base": {"ref": pull.base, "sha": pull.base_sha, "repo": minimal},
     })
 }

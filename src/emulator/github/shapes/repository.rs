@@ -1,11 +1,12 @@
-//! A repository, in the fullest of its shapes: `full-repository`, which the others are part of.
+//! A repository in its fullest shape, `full-repository`, which contains the fields of all others.
 
 use serde_json::{Value, json};
 
-use super::{node_id, stamp, user};
-use crate::github::world::{Repository, World};
+use super::app::account;
+use super::format::{node_id, timestamp};
+use crate::github::data::{Database, Repository};
 
-/// The addresses every repository has below its own: name, and what follows.
+/// The addresses below the repository's own address: field name and suffix.
 const ADDRESSES: [(&str, &str); 37] = [
     ("archive_url", "/{archive_format}{/ref}"),
     ("assignees_url", "/assignees{/user}"),
@@ -46,12 +47,12 @@ const ADDRESSES: [(&str, &str); 37] = [
     ("url", ""),
 ];
 
-/// `full-repository`, `repository`, `minimal-repository` and the webhooks' repository at once.
-pub(in crate::github) fn repository(world: &World, repository: &Repository) -> Value {
+/// `full-repository`, which also satisfies `repository`, `minimal-repository` and the webhooks' schema.
+pub(crate) fn repository(db: &Database, repository: &Repository) -> Value {
     let full_name = repository.full_name();
-    let page = format!("{}/{full_name}", world.urls.web);
-    let api = format!("{}/repos/{full_name}", world.urls.api);
-    let authority = world.urls.web.split("://").nth(1).unwrap_or_default();
+    let page = db.page_url(repository);
+    let api = db.api_url(repository);
+    let authority = db.urls.web.split("://").nth(1).unwrap_or_default();
     let open_issues = repository.issues.values().filter(|issue| issue.open).count();
     let mut shape = json!({
         "id": repository.id,
@@ -60,7 +61,7 @@ pub(in crate::github) fn repository(world: &World, repository: &Repository) -> V
         "full_name": full_name,
         "private": repository.private,
         "visibility": if repository.private { "private" } else { "public" },
-        "owner": user(world, &repository.owner),
+        "owner": account(db, &repository.owner),
         "html_url": page,
         "description": null,
         "fork": false,
@@ -86,17 +87,17 @@ pub(in crate::github) fn repository(world: &World, repository: &Repository) -> V
         "has_discussions": false,
         "allow_forking": true,
         "web_commit_signoff_required": false,
-        "created_at": stamp(repository.created_at),
-        "updated_at": stamp(repository.pushed_at),
-        "pushed_at": stamp(repository.pushed_at),
+        "created_at": timestamp(repository.created_at),
+        "updated_at": timestamp(repository.pushed_at),
+        "pushed_at": timestamp(repository.pushed_at),
         "permissions": {
             "admin": false, "maintain": false, "push": true, "triage": true, "pull": true
         },
         "open_issues": open_issues,
         "open_issues_count": open_issues,
     });
-    for (name, rest) in ADDRESSES {
-        shape[name] = json!(format!("{api}{rest}"));
+    for (name, suffix) in ADDRESSES {
+        shape[name] = json!(format!("{api}{suffix}"));
     }
     for name in [
         "forks",

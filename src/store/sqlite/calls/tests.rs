@@ -7,7 +7,7 @@ use tokio::sync::Barrier;
 
 use crate::domain::*;
 use crate::store::tests::{at, delivery, start, store, trigger};
-use crate::store::{DeliveryRecorded, DeliveryRequest, NewDelivery, SqliteStore, Store};
+use crate::store::{DeliveryRecorded, SqliteStore, Store};
 
 const REPOSITORY: DailyCap = DailyCap { usd: Some(1.0), tokens: Some(40_000) };
 const INSTALLATION: DailyCap = DailyCap { usd: Some(1.5), tokens: Some(60_000) };

@@ -1,0 +1,127 @@
+//! The sections `[server]`, `[store]` and `[log]`: where the service listens, keeps its data and logs.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use url::Url;
+
+use crate::config::error::ConfigError;
+use crate::config::key::{ConfigKey, ConfigSection, DefaultValue, ValueType};
+use crate::config::raw::RawConfig;
+use crate::telemetry::LogFormat;
+
+pub(super) const SERVER: ConfigSection = ConfigSection {
+    name: "server",
+    description: "Where the service listens, how GitHub reaches it, and where it keeps its data.",
+    keys: &[
+        ConfigKey {
+            name: "server.listen",
+            value: ValueType::SocketAddress,
+            default: DefaultValue::Value("\"127.0.0.1:8080\""),
+            example: "\"127.0.0.1:8080\"",
+            description: "The address and port that the service listens on, without TLS: put a TLS proxy in \
+                          front of it.",
+        },
+        ConfigKey {
+            name: "server.public_url",
+            value: ValueType::Url,
+            default: DefaultValue::Unset(
+                "the service is not reachable from outside, and comments have no links",
+            ),
+            example: "\"https://mendwright.example.org\"",
+            description: "The address at which GitHub and people reach the service. The set-up page needs \
+                          it to register the App.",
+        },
+        ConfigKey {
+            name: "server.data_dir",
+            value: ValueType::Path,
+            default: DefaultValue::Value("\"mendwright-data\""),
+            example: "\"/var/lib/mendwright\"",
+            description: "The directory for git mirrors, the store, transcripts, images and setup caches. \
+                          Only the service's account may read it: `sudo install -d -m 0700 -o ACCOUNT \
+                          /var/lib/mendwright`.",
+        },
+        ConfigKey {
+            name: "server.workers",
+            value: ValueType::Integer { min: 1, max: 64 },
+            default: DefaultValue::Value("1"),
+            example: "1",
+            description: "The number of jobs that run at the same time.",
+        },
+    ],
+};
+
+pub(super) const STORE: ConfigSection = ConfigSection {
+    name: "store",
+    description: "The database.",
+    keys: &[ConfigKey {
+        name: "store.path",
+        value: ValueType::Path,
+        default: DefaultValue::Unset("`mendwright.sqlite` in `server.data_dir`"),
+        example: "\"/var/lib/mendwright/mendwright.sqlite\"",
+        description: "The SQLite file. It must be on a local disk.",
+    }],
+};
+
+pub(super) const LOG: ConfigSection = ConfigSection {
+    name: "log",
+    description: "What the service logs to standard error, and how.",
+    keys: &[
+        ConfigKey {
+            name: "log.filter",
+            value: ValueType::Text,
+            default: DefaultValue::Unset(
+                "everything of Mendwright from level `info` on, and warnings of its HTTP stack",
+            ),
+            example: "\"info,mendwright=debug\"",
+            description: "A filter in the syntax of the crate `tracing-subscriber`: levels, and levels by \
+                          module.",
+        },
+        ConfigKey {
+            name: "log.format",
+            value: ValueType::Choice(&["auto", "human", "json"]),
+            default: DefaultValue::Value("\"auto\""),
+            example: "\"auto\"",
+            description: "How log lines look: `human` for people, `json` with one object a line, `auto` for \
+                          `human` on a terminal and `json` elsewhere.",
+        },
+    ],
+};
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// A filter in `tracing`'s syntax; `None`: the default.
+    pub filter: Option<String>,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+pub(super) fn listen(raw: &RawConfig) -> Result<SocketAddr, ConfigError> {
+    raw.setting("server.listen")?.socket_address()
+}
+
+pub(super) fn public_url(raw: &RawConfig) -> Result<Option<Url>, ConfigError> {
+    raw.url("server.public_url")
+}
+
+pub(super) fn data_dir(raw: &RawConfig) -> Result<PathBuf, ConfigError> {
+    Ok(raw.resolve(raw.setting("server.data_dir")?.text()?))
+}
+
+pub(super) fn workers(raw: &RawConfig) -> Result<usize, ConfigError> {
+    raw.integer("server.workers")
+}
+
+pub(super) fn store_path(raw: &RawConfig, data_dir: &Path) -> Result<PathBuf, ConfigError> {
+    Ok(raw.path("store.path")?.unwrap_or_else(|| data_dir.join("mendwright.sqlite")))
+}
+
+pub(super) fn log(raw: &RawConfig) -> Result<LogConfig, ConfigError> {
+    let format = match raw.setting("log.format")?.choice()? {
+        "human" => LogFormat::Human,
+        "json" => LogFormat::Json,
+        _ => LogFormat::Auto,
+    };
+    Ok(LogConfig { filter: raw.text("log.filter")?.map(str::to_owned), format })
+}

@@ -1,0 +1,113 @@
+//! A job's settings from the operator's limits, the repository file, and what is detected.
+
+use std::time::Duration;
+
+use crate::config::RepositoryFile;
+use crate::detect::{RootEntry, RootListing, SettingsError, job_settings};
+use crate::domain::{Budget, JobSettings};
+
+fn operator() -> Budget {
+    Budget { turns_max: 50, usd_max: 4.0, time_max: Duration::from_secs(30 * 60), ..Budget::default() }
+}
+fn rust_root() -> RootListing {
+    let file = RootEntry::File { content: None };
+    RootListing { entries: [("Cargo.toml".to_owned(), file)].into() }
+}
+
+#[test]
+fn file_with_every_key_decides_every_setting() {
+    let text = "\
+# how to work here
+test: make check
+setup:
+  - npm ci --offline
+  - ./configure
+image: registry.example/ci:7
+commands: [make lint, 'cargo  check *']
+network:
+  hosts: [API.example.org]
+timeout_minutes: 7
+protected_paths: ['migrations/**']
+test_paths: ['spec/**/*.rb']
+proof: waived
+budget:
+  turns: 10
+  usd: 1.5
+  minutes: 12
+instructions: |
+  Tabs, please.
+";
+    let settings = job_settings(&operator(), Some(text), &RootListing::default(), None).unwrap();
+    assert_eq!(
+        settings,
+        JobSettings {
+            setup_commands: vec!["npm ci --offline".into(), "./configure".into()],
+            setup_source: "`.github/agent-fix.yml`".into(),
+            setup_detected: false,
+            image: Some("registry.example/ci:7".into()),
+            image_source: "`.github/agent-fix.yml`".into(),
+            agent_hosts: vec!["api.example.org".into()],
+            test_command: "make check".into(),
+            test_command_source: "`.github/agent-fix.yml`".into(),
+            test_timeout: Duration::from_secs(7 * 60),
+            commands: vec!["make lint".parse().unwrap(), "cargo check *".parse().unwrap()],
+            budget: Budget {
+                turns_max: 10,
+                usd_max: 1.5,
+                time_max: Duration::from_secs(12 * 60),
+                ..operator()
+            },
+            protected_paths: vec!["migrations/**".into()],
+            test_paths: vec!["spec/**/*.rb".into()],
+            proof_required: false,
+            instructions: Some("Tabs, please.\n".into()),
+        }
+    );
+    assert_eq!(RepositoryFile::parse(text).unwrap().instructions.as_deref(), Some("Tabs, please.\n"));
+}
+
+#[test]
+fn missing_or_empty_file_gets_defaults_and_the_detected_command() {
+    for file in [None, Some(""), Some("# nothing yet\n"), Some("---\n"), Some("{}")] {
+        let settings = job_settings(&operator(), file, &rust_root(), None).unwrap();
+        assert_eq!(settings.test_command_source, "Cargo.toml", "{file:?}");
+        assert_eq!(settings.budget, operator());
+        assert_eq!(settings.test_timeout, Duration::from_secs(20 * 60));
+        assert!(settings.proof_required);
+    }
+    let nothing = job_settings(&operator(), None, &RootListing::default(), None).unwrap_err();
+    assert!(matches!(nothing, SettingsError::NoTestCommand(_)));
+}
+
+#[test]
+fn repository_file_can_lower_the_operators_limits_but_not_raise_them() {
+    let greedy = "test: x\nbudget: {turns: 9999, usd: 500, minutes: 9999}";
+    let settings = job_settings(&operator(), Some(greedy), &RootListing::default(), None).unwrap();
+    assert_eq!(settings.budget, operator());
+}
+
+#[test]
+fn detected_commands_are_marked_as_detected() {
+    let resolved = |file: &str| job_settings(&operator(), Some(file), &rust_root(), None).unwrap();
+    let detected = resolved("test: make\n");
+    assert_eq!(detected.setup_commands, ["cargo fetch"]);
+    assert!(detected.setup_detected && detected.setup_source.starts_with("Cargo.toml"), "{detected:?}");
+    assert_eq!(detected.test_command_source, "`.github/agent-fix.yml`");
+    let none = resolved("setup: []\n");
+    assert!(!none.setup_detected && none.setup_commands.is_empty() && none.setup_source.is_empty());
+    let given = job_settings(&operator(), None, &RootListing::default(), Some("sh x")).unwrap();
+    assert_eq!(
+        (given.test_command.as_str(), given.test_command_source.as_str()),
+        ("sh x", "the command line")
+    );
+}
+
+#[test]
+fn settings_recorded_by_an_older_version_are_read() {
+    let settings = job_settings(&operator(), Some("test: x"), &RootListing::default(), None).unwrap();
+    let mut recorded = serde_json::to_value(&settings).unwrap();
+    for later in ["setup_source", "setup_detected", "image", "image_source", "agent_hosts", "commands"] {
+        assert!(recorded.as_object_mut().unwrap().remove(later).is_some(), "{later}");
+    }
+    assert_eq!(serde_json::from_value::<JobSettings>(recorded).unwrap(), settings);
+}

@@ -1,0 +1,62 @@
+//! Check runs that failed on a branch of ours.
+
+use serde::Deserialize;
+
+use super::interpretation::{Interpreted, NO_INSTALLATION, act, ignore};
+use super::payload::{RawInstallation, RawRepository, RawUser};
+use crate::domain::{BRANCH_PREFIX, CheckFailure, DeliveryRequest, PullRequestNumber, QueuedRequest};
+
+#[derive(Deserialize)]
+pub(super) struct CheckPayload {
+    check_run: RawCheck,
+    repository: RawRepository,
+    installation: Option<RawInstallation>,
+    sender: RawUser,
+}
+
+#[derive(Deserialize)]
+struct RawCheck {
+    id: u64,
+    name: String,
+    head_sha: String,
+    conclusion: Option<String>,
+    #[serde(default)]
+    pull_requests: Vec<RawCheckedPullRequest>,
+}
+
+#[derive(Deserialize)]
+struct RawCheckedPullRequest {
+    number: u64,
+    head: RawHead,
+}
+
+#[derive(Deserialize)]
+struct RawHead {
+    #[serde(rename = "ref")]
+    branch: String,
+}
+
+impl CheckPayload {
+    /// Nobody asks for anything here: whether a failed check is worked on is decided by the repository's
+    /// configuration.
+    pub(super) fn completed(self) -> Interpreted {
+        let Self { check_run, repository, installation, sender } = self;
+        if !matches!(check_run.conclusion.as_deref(), Some("failure" | "timed_out")) {
+            return ignore("the check did not fail");
+        }
+        let is_ours = |pull: &&RawCheckedPullRequest| pull.head.branch.starts_with(BRANCH_PREFIX);
+        let Some(pull) = check_run.pull_requests.iter().find(is_ours) else {
+            return ignore("the check is of no pull request of ours");
+        };
+        let Some(installation) = installation else { return ignore(NO_INSTALLATION) };
+        act(DeliveryRequest::Queue(QueuedRequest::CheckFailed(CheckFailure {
+            repository: repository.reached_by(&installation)?,
+            pull_request: PullRequestNumber(pull.number),
+            check_run: check_run.id,
+            name: check_run.name,
+            head: check_run.head_sha.parse()?,
+            by: sender.login.parse()?,
+            by_id: sender.id,
+        })))
+    }
+}

@@ -1,0 +1,62 @@
+//! Whether a request is carried out: by the permission that its author has on GitHub now.
+
+use super::error::{CommandError, Handled};
+use super::revision_limits::REVISION_PAUSE;
+use crate::domain::{Login, Permission, PullRequestNumber, QueuedRequest, RequestComment, authorize_command};
+use crate::store::PendingRequest;
+use crate::worker::context::WorkerContext;
+
+/// Whether a request is carried out.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// It is.
+    Admitted,
+    /// Its author may not make it.
+    Refused,
+    /// Nothing is to be done for it, or not yet.
+    Handled(Handled),
+}
+
+/// Admits a request, or does not. Bots that the operator does not list get no answer.
+pub(super) async fn admit(
+    context: &WorkerContext,
+    pending: &PendingRequest,
+) -> Result<Admission, CommandError> {
+    if pending.is_refused {
+        return Ok(Admission::Refused);
+    }
+    let comment = match &pending.request {
+        QueuedRequest::Command(request) => &request.comment,
+        QueuedRequest::Review(request) => {
+            let (repository, number) = (request.comment.repository.id, request.comment.number);
+            let number = PullRequestNumber(number.0);
+            match context.store.job_of_pull_request(repository, number).await? {
+                // Other bots have pull requests, too, and are mentioned there.
+                None => return Ok(Admission::Handled(Handled::Done("not ours"))),
+                // Before GitHub is asked anything: the job may take long.
+                Some(job) if !job.state.is_final() => {
+                    return Ok(Admission::Handled(Handled::Wait(REVISION_PAUSE)));
+                }
+                Some(_) => &request.comment,
+            }
+        }
+        QueuedRequest::CheckFailed(_) => return Ok(Admission::Admitted),
+    };
+    let permission = context.github.permission(&comment.repository, &comment.by).await?;
+    let bots = &context.policy.bots_allowed;
+    Ok(match authorize_command(permission, &comment.by, comment.by_is_bot, bots) {
+        Ok(true) => Admission::Admitted,
+        Ok(false) => Admission::Handled(Handled::Done("ignored: a bot that is not listed")),
+        Err(_) => Admission::Refused,
+    })
+}
+
+/// What somebody without write access is told.
+pub(super) fn refusal(comment: &RequestComment) -> Option<String> {
+    authorize_command(Permission::None, &comment.by, comment.by_is_bot, &[]).err()
+}
+
+/// Whether the author is a bot that the operator does not list.
+pub(super) fn is_unlisted_bot(comment: &RequestComment, bots_allowed: &[Login]) -> bool {
+    authorize_command(Permission::Admin, &comment.by, comment.by_is_bot, bots_allowed) == Ok(false)
+}

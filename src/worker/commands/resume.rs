@@ -1,0 +1,53 @@
+//! `/agent-fix continue`: resume a job that was escalated, cancelled or failed. A job that never began, that
+//! opened a pull request, or that waits for approval has other commands.
+
+use super::command::Command;
+use super::error::CommandError;
+use crate::domain::{BudgetExtension, JobOutcome, Message, RecordedEvent, ResumeReason, TranscriptEvent};
+use crate::publish::command_reply::CommandReply;
+use crate::store::ResumeOutcome;
+
+pub(super) async fn handle(
+    command: &Command<'_>,
+    grant: BudgetExtension,
+) -> Result<&'static str, CommandError> {
+    let store = &command.context.store;
+    let Some(job) = &command.newest else {
+        command.reply(&CommandReply::NoJob).await?;
+        return Ok("no job");
+    };
+    let (reply, result) = match &job.outcome {
+        None => (CommandReply::UnderWay, "under way already"),
+        Some(JobOutcome::Held { .. }) => (CommandReply::StillHeld, "held"),
+        Some(JobOutcome::Proposed { .. }) => (CommandReply::SayWhatToChange, "proposed"),
+        Some(JobOutcome::Escalated { .. } | JobOutcome::Cancelled { .. } | JobOutcome::Failed { .. }) => {
+            if has_begun(&store.transcript(job.id).await?) {
+                // Replied first: resuming the job completes this command.
+                command.reply(&CommandReply::Continued).await?;
+                let comment = command.comment;
+                let resumed = TranscriptEvent::Resumed {
+                    by: comment.by.clone(),
+                    by_is_bot: comment.by_is_bot,
+                    why: ResumeReason::Continued { grant, words: comment.body.clone() },
+                };
+                let now = (command.context.clock)();
+                let outcome = store.resume(job.id, resumed, &[command.id], now).await?;
+                command.context.wake.notify_one();
+                return Ok(match outcome {
+                    ResumeOutcome::Resumed => "continued",
+                    ResumeOutcome::NotResumable | ResumeOutcome::Conflict => "taken up by somebody else",
+                });
+            }
+            (CommandReply::NothingToContinue, "nothing to continue")
+        }
+    };
+    command.reply(&reply).await?;
+    Ok(result)
+}
+
+/// Whether the model answered at least once.
+fn has_begun(transcript: &[RecordedEvent]) -> bool {
+    transcript.iter().any(|recorded| {
+        matches!(&recorded.event, TranscriptEvent::MessageAdded { message: Message::Assistant { .. }, .. })
+    })
+}

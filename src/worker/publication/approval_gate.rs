@@ -1,0 +1,93 @@
+//! `publish: hold`: a verified change is shown on the issue and waits for approval. What is published
+//! after it is the very commit that was verified and shown.
+
+use crate::config::{REPOSITORY_FILE, RepositoryFile};
+use crate::domain::{
+    Job, JobOutcome, RecordedEvent, RepositoryRef, Sha, TranscriptEvent, on_present_ground, round_of,
+};
+use crate::provenance::Sealed;
+use crate::publish::{Evidence, held, publish_approval_request};
+use crate::store::{EffectState, Journal};
+use crate::verdict::Verified;
+use crate::worker::context::WorkerContext;
+use crate::worker::effects::JobEffect;
+use crate::worker::stop::Stop;
+use crate::workspace::{ClearedCommit, Workspace};
+
+use super::ending::end;
+use super::secret_check::check_texts;
+
+/// Whether the change must be approved first: the operator or the base branch's file says so, and nobody
+/// has approved it. A job on one's own machine (issue 0) publishes nothing.
+pub(super) async fn is_approval_required(
+    context: &WorkerContext,
+    workspace: &Workspace,
+    job: &Job,
+    transcript: &[RecordedEvent],
+) -> Result<bool, Stop> {
+    let is_approved = on_present_ground(transcript)
+        .iter()
+        .any(|recorded| matches!(recorded.event, TranscriptEvent::Released { .. }));
+    if job.trigger.issue.number.0 == 0 || is_approved {
+        return Ok(false);
+    }
+    if context.policy.approval_required {
+        return Ok(true);
+    }
+    let file = workspace.base_file(REPOSITORY_FILE).await?;
+    let file = file.map(|bytes| RepositoryFile::parse(&String::from_utf8_lossy(&bytes)));
+    // The file was readable when the job began. If it no longer is, that is no consent.
+    Ok(file.is_some_and(|file| file.map_or(true, |file| file.requires_approval)))
+}
+
+/// A note if the base branch moved since the work began: a merge then makes something that was not
+/// verified.
+pub(super) async fn note_on_moved_base(
+    context: &WorkerContext,
+    workspace: &Workspace,
+    at: &RepositoryRef,
+) -> Option<String> {
+    // A job on one's own machine has the base that is there.
+    (at.id.0 != 0).then_some(())?;
+    let head = context.github.branch_head(at, workspace.base_branch()).await.ok()??;
+    (head != *workspace.base()).then(|| {
+        format!(
+            "the base branch moved since the work began: this was verified on top of `{}`, and the branch is at \
+             `{}` now",
+            workspace.base().short(),
+            head.short()
+        )
+    })
+}
+
+/// A change that waits for approval.
+pub(super) struct ChangeToApprove<'a> {
+    pub(super) evidence: &'a Evidence,
+    pub(super) verified: &'a Verified,
+    pub(super) commit: &'a Sha,
+    pub(super) cleared: ClearedCommit,
+    pub(super) manifest: &'a Sealed,
+}
+
+/// Keeps the commit and its manifest, shows the change on the issue, and ends the job.
+pub(super) async fn request_approval(
+    context: &WorkerContext,
+    journal: &Journal,
+    job: &Job,
+    workspace: &Workspace,
+    change: ChangeToApprove<'_>,
+) -> Result<JobOutcome, Stop> {
+    let ChangeToApprove { evidence, verified, commit, cleared, manifest } = change;
+    let comments = held::render(evidence, verified, commit, workspace.base_branch());
+    check_texts("the comment that shows the change", &comments)?;
+    workspace.pin_commit(&cleared).await?;
+    let transcript = journal.transcript().await?;
+    journal.save_manifest(round_of(&transcript), &manifest.to_text()).await?;
+    let effect = JobEffect::ApprovalRequest.in_round_of(&transcript);
+    if let EffectState::InProgress = journal.begin_effect(&effect).await? {
+        let posted = publish_approval_request(context.github.as_ref(), job, comments).await?;
+        journal.finish_effect(&effect, &posted).await?;
+    }
+    let (branch, head) = (cleared.branch().to_owned(), cleared.commit().clone());
+    end(context, journal, JobOutcome::Held { branch, head }).await
+}
