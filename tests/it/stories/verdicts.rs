@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use mendwright::domain::{Change, ChangedContent, FileMode, Flag, JobSettings, RepositoryId};
+use mendwright::domain::{Change, ChangedContent, FileMode, Flag, JobSettings, RepositoryId, SandboxKind};
 use mendwright::sandbox::{Sandbox, SandboxSpec, connect_default};
 use mendwright::setup::{Environment, SetupLocks, SetupPolicy};
 use mendwright::testing::run_suite;
@@ -33,7 +33,12 @@ impl Project {
         let mirrors = Mirrors::new(directory.path().join("mirrors"));
         let workspace = mirrors.fetch(RepositoryId(1), &access, "HEAD").await.unwrap();
         let settings = JobSettings::of_test_command("sh run.sh");
-        Self { _directory: directory, workspace, sandbox: connect_default("bubblewrap").unwrap(), settings }
+        Self {
+            _directory: directory,
+            workspace,
+            sandbox: connect_default(SandboxKind::Bubblewrap).unwrap(),
+            settings,
+        }
     }
 
     async fn verify(&self, changes: &[(&str, &str)]) -> Verdict {
