@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use mendwright::agent::{Agent, AgentEnding, Conversation, MeteredModel, Told};
+use mendwright::agent::{Agent, AgentEnding, Conversation, MeteredModel, TaskInput};
 use mendwright::domain::{
     AssistantBlock, BoundedOutput, Budget, DailyCaps, ExitStatus, InstallationId, IssueNumber, IssueSnapshot,
     JobSettings, Price, ProcessOutput, RepositoryId, RepositoryRef, SandboxKind, StopReason, TestReport,
@@ -204,7 +204,7 @@ async fn work() {
         report: TestReport::default(),
     };
     let mut state = Conversation::replay(&[]);
-    agent.open(&mut state, Told { issue: &issue(), comments: &[] }, &baseline).await.unwrap();
+    agent.open(&mut state, TaskInput { issue: &issue(), comments: &[] }, &baseline).await.unwrap();
     let (before, started) = (resident_bytes(), Instant::now());
     let ending = agent.run(&mut state).await.unwrap();
     let each = started.elapsed() / u32::try_from(TURNS).unwrap();

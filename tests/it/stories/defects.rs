@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use mendwright::domain::{AssistantBlock, Budget, DailyCaps, EscalationReason, IssueNumber, IssueSnapshot, JobOutcome, Price, SandboxKind, StopReason, ToolArguments, ToolCall, Usage};
+use mendwright::domain::{
+    AssistantBlock, Budget, DailyCaps, EscalationReason, IssueNumber, IssueSnapshot, JobOutcome, Price,
+    SandboxKind, StopReason, ToolArguments, ToolCall, Usage,
+};
 use mendwright::model::{Model, ModelError, ModelReply, ModelRequest};
 use mendwright::sandbox::{SandboxSpec, connect_default};
 use mendwright::setup::{SetupLocks, SetupPolicy};

@@ -32,7 +32,12 @@ impl Court {
         let mirrors = Mirrors::new(directory.path().join("mirrors"));
         let workspace = mirrors.fetch(RepositoryId(1), &access, "HEAD").await.unwrap();
         let settings = JobSettings::of_test_command("sh run.sh");
-        Self { _directory: directory, workspace, sandbox: connect_default(SandboxKind::Bubblewrap).unwrap(), settings }
+        Self {
+            _directory: directory,
+            workspace,
+            sandbox: connect_default(SandboxKind::Bubblewrap).unwrap(),
+            settings,
+        }
     }
 
     async fn judge(&self, changes: &[(&str, &str)]) -> Verdict {
