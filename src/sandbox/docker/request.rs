@@ -280,22 +280,6 @@ impl ContainerRequest {
     }
 }
 
-/// A container that is never started: files are copied into it, and an image is created from it.
-pub(super) fn image_builder(
-    image: &str,
-    labels: impl IntoIterator<Item = (Label, String)>,
-) -> ContainerCreateBody {
-    let labels = labels.into_iter().map(|(label, value)| (label.name().to_owned(), value));
-    ContainerCreateBody {
-        image: Some(image.to_owned()),
-        entrypoint: Some(vec![TOOLBOX_PATH.to_owned()]),
-        cmd: Some(vec!["init".to_owned()]),
-        labels: Some(labels.collect()),
-        network_disabled: Some(true),
-        ..ContainerCreateBody::default()
-    }
-}
-
 /// Always set: Podman would pass on its own limits.
 fn ulimits(open_files_max: u64, user_processes_max: Option<u64>) -> Vec<Ulimit> {
     let same = |name, most| Ulimit { name, soft: most, hard: most };
