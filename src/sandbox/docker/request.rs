@@ -162,7 +162,7 @@ struct Ulimit {
     hard: u64,
 }
 
-/// An image's own health check would be another process that nobody requested.
+/// An image's own health check would be another, unrequested process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Healthcheck {
