@@ -330,7 +330,7 @@ async fn revision_awaits_approval_and_is_signed_if_the_repository_demands_it() {
     world.jobs_ended(3).await;
     assert_eq!(head(&world), first, "a change was published before its approval");
     let round = comments(&world, "**Round 2:**");
-    assert!(round[0].contains("is held back"), "{round:#?}");
+    assert!(round[0].contains("is waiting for approval"), "{round:#?}");
     let shown = world.comments().iter().filter(|body| body.contains("mendwright:held:")).count();
     assert_eq!(shown, 2);
     // Others commit, so the change is not what was shown any more. It is shown again.
