@@ -45,7 +45,7 @@ async fn only_what_writers_wrote_before_the_label_and_nobody_changed_reaches_the
     assert_eq!(by, ["octo-writer", "octo-maintainer"]);
     let words = left_out.join("\n").replace(&comments[0].comment.to_string(), "N");
     insta::assert_snapshot!(words, @r"
-    of the comment N by octo-writer: 1 HTML comment(s), 1 text(s) that stand for an image
+    of the comment N by octo-writer: 1 HTML comment(s), 1 alternative text(s) of images
     3 comments by people without write access
     1 comment changed after the work was requested
     1 comment written after the work was requested
