@@ -3,9 +3,13 @@
 
 use super::brief::quoted;
 use super::conversation::Conversation;
-use super::run::{Agent, AgentError, user_message};
+
 use super::sanitise::{Sanitised, sanitise, sanitise_code};
-use crate::domain::{EscalationReason, FailedCheck, Feedback, FeedbackLocation, JobOutcome, Login, Message, ResumeReason, ToolCall, ToolResult, Transcript, TranscriptEvent};
+use super::types::{Agent, AgentError, user_message};
+use crate::domain::{
+    EscalationReason, FailedCheck, Feedback, FeedbackLocation, JobOutcome, Login, Message, ResumeReason,
+    ToolCall, ToolResult, Transcript, TranscriptEvent,
+};
 
 /// Lines of a diff that are shown with a remark.
 const HUNK_LINES_MAX: usize = 20;
