@@ -63,20 +63,20 @@ mod tests {
         assert_eq!(comments.len(), 1);
         insta::assert_snapshot!(comments[0], @r"
         <!-- mendwright:held:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
-        ### A verified change is held back
+        ### A verified change is waiting for approval
 
-        Nothing was pushed: this repository, or the operator of this App, wants a person to look first (`publish: hold`), since a push runs the workflows of the branch.
+        Nothing was pushed: this repository, or the operator of this App, requires approval first (`publish: hold`), because a push runs the branch's workflows.
 
         **What you can do**
 
-        - Read the patch below. To publish it, somebody with write access comments `/agent-fix publish`: then commit `cccccccccc` is pushed to `agent-fix/issue-7`, and a draft pull request against `main` is opened.
-        - Not at all? Leave it. To have it tried anew, take `agent-fix` off this issue and put it on again.
+        - **Publish it:** read the patch below. Then somebody with write access comments `/agent-fix publish`, and Mendwright pushes commit `cccccccccc` to `agent-fix/issue-7` and opens a draft pull request against `main`.
+        - **Reject it:** do nothing. To start over, remove the `agent-fix` label from this issue and add it again.
 
-        **Spent:** 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369 in 1 min 25 s.
+        **Spent:** 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369 in 1 min 20 s.
 
         ### What changed
 
-        In the agent's words:
+        The agent's summary:
 
         > `total()` cut off the last item.
         >
@@ -94,11 +94,11 @@ mod tests {
         | `python -m pytest -q` | ❌ fails (exit code 1, 1.4 s, 1 failing test named) | ✅ passes (exit code 0, 1.4 s) |
         | Failing tests | 1 | none named |
 
-        The run on the right is the verdict: Mendwright made it itself, in a fresh sandbox that held exactly the tree on this branch.
+        The run on the right is the verdict: Mendwright ran it itself, in a fresh sandbox with exactly this branch's tree.
 
         > The suite passes at the proposed tree: exit code 0.
 
-        Failed before, and no longer:
+        Failed before and no longer fail:
 
         - `tests/test_sum.py::test_sum`
 
@@ -110,7 +110,7 @@ mod tests {
 
         ### The patch
 
-        1 file, +1 −1. It is verified, and **not pushed**.
+        1 file, +1 −1. It is verified and **not pushed**.
 
         <details><summary>Patch</summary>
 

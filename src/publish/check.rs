@@ -109,11 +109,11 @@ mod tests {
         | `python -m pytest -q` | ❌ fails (exit code 1, 1.4 s, 1 failing test named) | ✅ passes (exit code 0, 1.4 s) |
         | Failing tests | 1 | none named |
 
-        The run on the right is the verdict: Mendwright made it itself, in a fresh sandbox that held exactly the tree on this branch.
+        The run on the right is the verdict: Mendwright ran it itself, in a fresh sandbox with exactly this branch's tree.
 
         > The suite passes at the proposed tree: exit code 0.
 
-        Failed before, and no longer:
+        Failed before and no longer fail:
 
         - `tests/test_sum.py::test_sum`
 

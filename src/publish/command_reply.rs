@@ -234,37 +234,37 @@ mod tests {
         ];
         let texts: Vec<String> = replies.iter().map(text).collect();
         insta::assert_snapshot!(texts.join("\n\n---\n"), @r"
-        On it. The progress is told in a comment on the issue.
+        Working on it. A comment on the issue shows the progress.
 
         ---
-        There is a job under way for this issue; `/agent-fix status` says where it stands, `/agent-fix stop` ends it.
+        A job for this issue is already running. `/agent-fix status` shows its state, `/agent-fix stop` stops it.
 
         ---
-        Stopping. Nothing more is spent on it.
+        Stopping. Nothing more will be spent.
 
         ---
-        Nothing is under way here.
+        No job is running here.
 
         ---
-        Under way: working. Spent: 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369.
+        Running: working. Spent: 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369.
 
         ---
-        Under way: working. Spent: 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369.
+        Running: working. Spent: 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369.
 
-        What the agent said of it: `total()` cut off the last item. - `items[:-1]` is now `items` - no other caller relied on it
+        The agent's summary: `total()` cut off the last item. - `items[:-1]` is now `items` - no other caller relied on it
 
         ✅ The last verdict: verified. The suite passes at the proposed tree: exit code 0.
 
-        Files that it wrote to: `sums.py`.
+        Files that the agent changed: `sums.py`.
 
         ---
-        There was no job for this issue yet; `/agent-fix` begins one.
+        This issue has had no job yet. `/agent-fix` starts one.
 
         ---
-        It goes out as it was shown. The draft pull request follows.
+        Publishing the change exactly as shown; a draft pull request follows.
 
         ---
-        Nothing is held back here.
+        No change is waiting for approval here.
 
         ---
         Not done: the issue is locked, says ＠everyone.
@@ -273,35 +273,35 @@ mod tests {
         This failed and is not tried again: forbidden by GitHub (reading issue ＃7): 403 ＠everyone. Remove the cause, then give the command again.
 
         ---
-        This is no pull request of mine. I work on issues: give the command there.
+        I did not open this pull request. I work on issues: use the command there.
 
         ---
-        ``me`nd`` is no command. These are:
+        Unknown command ``me`nd``. Available commands:
 
-        | | |
+        | Command | Effect |
         |---|---|
-        | `/agent-fix` | works on the issue as it stands now; the label does the same |
-        | `/agent-fix stop` | stops it |
-        | `/agent-fix retry` | begins anew, on the newest base |
-        | `/agent-fix continue` | goes on where it was handed to you, with a new budget (`+$2`, `+20 turns`: with that much) and with what you write in the comment |
-        | `/agent-fix status` | where it stands, and what was spent |
-        | `/agent-fix explain` | what was done, and why it ended so |
-        | `/agent-fix publish` | lets a change go out that is held back |
-        | `/agent-fix help` | this |
+        | `/agent-fix` | start work on the issue as it is now, like the label |
+        | `/agent-fix stop` | stop |
+        | `/agent-fix retry` | start over on the newest base |
+        | `/agent-fix continue` | resume an escalated or stopped job with a full new budget (or with `+$2`, `+20 turns`); the agent reads your comment |
+        | `/agent-fix status` | show the state and the cost |
+        | `/agent-fix explain` | show what was done and why it ended |
+        | `/agent-fix publish` | publish a change that is waiting for approval |
+        | `/agent-fix help` | show this list |
 
         ---
-        At the beginning of a line of a new comment, by somebody with write access:
+        Write a command at the start of a line in a new comment. It needs write access.
 
-        | | |
+        | Command | Effect |
         |---|---|
-        | `/agent-fix` | works on the issue as it stands now; the label does the same |
-        | `/agent-fix stop` | stops it |
-        | `/agent-fix retry` | begins anew, on the newest base |
-        | `/agent-fix continue` | goes on where it was handed to you, with a new budget (`+$2`, `+20 turns`: with that much) and with what you write in the comment |
-        | `/agent-fix status` | where it stands, and what was spent |
-        | `/agent-fix explain` | what was done, and why it ended so |
-        | `/agent-fix publish` | lets a change go out that is held back |
-        | `/agent-fix help` | this |
+        | `/agent-fix` | start work on the issue as it is now, like the label |
+        | `/agent-fix stop` | stop |
+        | `/agent-fix retry` | start over on the newest base |
+        | `/agent-fix continue` | resume an escalated or stopped job with a full new budget (or with `+$2`, `+20 turns`); the agent reads your comment |
+        | `/agent-fix status` | show the state and the cost |
+        | `/agent-fix explain` | show what was done and why it ended |
+        | `/agent-fix publish` | publish a change that is waiting for approval |
+        | `/agent-fix help` | show this list |
         ");
         let body = render(to, &replies[0]);
         assert!(to.is(&body) && !ReplyTarget::Comment(CommentId(8)).is(&body));

@@ -124,14 +124,14 @@ mod tests {
         evidence.state = JobState::Queued;
         insta::assert_snapshot!(render(&evidence), @r"
         <!-- mendwright:progress:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
-        ### Mendwright will look at this
+        ### Mendwright has queued this issue
 
         - [ ] Run the test suite before any change
-        - [ ] Find the cause and mend it
+        - [ ] Find and fix the cause
         - [ ] Verify in a fresh sandbox
-        - [ ] Open a draft pull request, or say why not
+        - [ ] Open a draft pull request or escalate
 
-        To stop it, take `agent-fix` off or close the issue.
+        To stop it, remove the `agent-fix` label or close the issue.
 
         <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001`</sub>
         ");
@@ -144,13 +144,13 @@ mod tests {
         ### Mendwright is working on this
 
         - [x] Test suite at `aaaaaaaaaa` of `main`: ❌ fails (exit code 1, 1.4 s, 1 failing test named)
-        - [ ] Find the cause and mend it ← now
+        - [ ] Find and fix the cause ← now
         - [ ] Verify in a fresh sandbox
-        - [ ] Open a draft pull request, or say why not
+        - [ ] Open a draft pull request or escalate
 
         **Spent so far:** 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369.
 
-        To stop it, take `agent-fix` off or close the issue.
+        To stop it, remove the `agent-fix` label or close the issue.
 
         <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001`</sub>
         ");
@@ -179,10 +179,10 @@ mod tests {
         let headings: Vec<_> = ends.into_iter().map(|(state, outcome)| at(state, Some(outcome))).collect();
         let headings: Vec<_> = headings.iter().filter_map(|text| text.lines().nth(1)).collect();
         insta::assert_snapshot!(headings.join("\n"), @r"
-        ### There is a draft pull request: #8
-        ### A verified change is held back; see the comment below
-        ### Mendwright needs a person; see the comment below
-        ### Called off: the label was taken off by ＠grace
+        ### Draft pull request opened: #8
+        ### A verified change is waiting for approval; see the comment below
+        ### Mendwright needs help from a person; see the comment below
+        ### Cancelled: the label was removed by ＠grace
         ### Mendwright itself failed: &lt;b&gt;disk&lt;/b&gt; full
         ");
     }

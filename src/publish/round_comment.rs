@@ -131,11 +131,11 @@ mod tests {
     fn comment_follows_the_state_of_the_round() {
         insta::assert_snapshot!(render(&in_round(None, "a")), @r"
         <!-- mendwright:round:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1.2:1/1 -->
-        **Round 2:** working on 2 remarks by `octo-writer`. `/agent-fix stop` ends it.
+        **Round 2:** working on 2 remarks by `octo-writer`. `/agent-fix stop` stops it.
         ");
         insta::assert_snapshot!(render(&in_round(proposed(), "a")), @r"
         <!-- mendwright:round:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1.2:1/1 -->
-        **Round 2:** 2 remarks by `octo-writer`: done in bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, verified as a whole with what was there.
+        **Round 2:** 2 remarks by `octo-writer`: done in bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb. The whole branch is verified.
 
         > `total()` cut off the last item.
         >
@@ -150,7 +150,7 @@ mod tests {
         let why = EscalationReason::Question { question: "Which?".into() };
         insta::assert_snapshot!(render(&in_round(Some(JobOutcome::Escalated { reason: why }), "a")), @r"
         <!-- mendwright:round:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1.2:1/1 -->
-        **Round 2:** 2 remarks by `octo-writer`: this needs a person. See the comment below that says why; the pull request is as it was. `/agent-fix continue` has me go on.
+        **Round 2:** 2 remarks by `octo-writer`: this needs a person. The comment below explains why; the pull request is unchanged. `/agent-fix continue` resumes the work.
         ");
     }
 

@@ -147,13 +147,13 @@ mod tests {
 
         - **Ended:** not ended: working
         - **Repository:** `octo/widgets`
-        - **Asked for by:** `grace`
+        - **Requested by:** `grace`
         - **Spent:** 3 turns, 5 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369
-        - **Time:** 1 min 35 s
+        - **Time:** 1 min 30 s
         - **Model:** `claude-opus-5-5`
         - **Base:** `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` of `main`
 
-        <details><summary>The issue, as it was when the work was asked for</summary>
+        <details><summary>The issue when the work was requested</summary>
 
         > It adds up wrongly.
 
@@ -279,11 +279,11 @@ mod tests {
 
         ❌ fails (exit code 1, 1.4 s, 1 failing test named)
 
-        ### Worth knowing
+        ### Notes
 
         - left out of the issue's text: 1 HTML comment(s)
 
-        <details><summary>1 event that this version of Mendwright does not know</summary>
+        <details><summary>1 event unknown to this version of Mendwright</summary>
 
         Event 40:
 

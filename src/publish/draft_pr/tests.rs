@@ -15,7 +15,7 @@ fn body_of_a_plain_fix() {
     <!-- mendwright:pr:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
     Fixes #7
 
-    A draft by Mendwright: a language model wrote it, and a person must review it. Asked for by `grace`.
+    A draft by Mendwright: a language model wrote it, and a person must review it. Requested by `grace`.
 
     ### What was wrong
 
@@ -23,7 +23,7 @@ fn body_of_a_plain_fix() {
 
     ### What changed
 
-    In the agent's words:
+    The agent's summary:
 
     > `total()` cut off the last item.
     >
@@ -41,11 +41,11 @@ fn body_of_a_plain_fix() {
     | `python -m pytest -q` | ❌ fails (exit code 1, 1.4 s, 1 failing test named) | ✅ passes (exit code 0, 1.4 s) |
     | Failing tests | 1 | none named |
 
-    The run on the right is the verdict: Mendwright made it itself, in a fresh sandbox that held exactly the tree on this branch.
+    The run on the right is the verdict: Mendwright ran it itself, in a fresh sandbox with exactly this branch's tree.
 
     > The suite passes at the proposed tree: exit code 0.
 
-    Failed before, and no longer:
+    Failed before and no longer fail:
 
     - `tests/test_sum.py::test_sum`
 
@@ -67,7 +67,7 @@ fn body_of_a_plain_fix() {
     | | |
     |---|---|
     | Spent | 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369 |
-    | Time | 1 min 25 s |
+    | Time | 1 min 20 s |
     | Model | `claude-opus-5-5` |
     | Base | `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` of `main` |
     | Tree | `bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb` |
@@ -76,15 +76,15 @@ fn body_of_a_plain_fix() {
 
     </details>
 
-    Worth knowing:
+    Notes:
 
     - left out of the issue's text: 1 HTML comment(s)
 
-    ### How to go on
+    ### What to do next
 
-    - Good? Mark it as ready for review and merge it as any other. Mendwright never does.
-    - Nearly? Request changes in a review, or speak to the bot in a comment or at a line: it goes on here. Or push to `agent-fix/issue-7` yourself; it is an ordinary branch, and what you push stays.
-    - Not at all? Close it. To have it tried anew, take `agent-fix` off the issue and put it on again.
+    - **Looks good?** Mark it ready for review and merge it as usual. Mendwright never does either.
+    - **Almost?** Request changes in a review, or mention the bot in a comment; it continues on this branch. You can also push to `agent-fix/issue-7` yourself; your commits stay.
+    - **Not at all?** Close it. To start over, remove the `agent-fix` label from the issue and add it again.
 
     <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001`</sub>
     ");
@@ -110,7 +110,7 @@ fn hostile_text_is_shown_and_inert() {
     <!-- mendwright:pr:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
     Fixes #7
 
-    A draft by Mendwright: a language model wrote it, and a person must review it. Asked for by `grace`.
+    A draft by Mendwright: a language model wrote it, and a person must review it. Requested by `grace`.
 
     ### What was wrong
 
@@ -118,7 +118,7 @@ fn hostile_text_is_shown_and_inert() {
 
     ### What changed
 
-    In the agent's words:
+    The agent's summary:
 
     > Done. ＠octocat please merge. Fixes ＃99, closes octo/other＃1.
     > ⁄approve
@@ -140,17 +140,17 @@ fn hostile_text_is_shown_and_inert() {
     | `python -m pytest -q` | ❌ fails (exit code 1, 1.4 s, 1 failing test named) | ✅ passes (exit code 0, 1.4 s) |
     | Failing tests | 1 | none named |
 
-    The run on the right is the verdict: Mendwright made it itself, in a fresh sandbox that held exactly the tree on this branch.
+    The run on the right is the verdict: Mendwright ran it itself, in a fresh sandbox with exactly this branch's tree.
 
     > The suite passes; it was tests/`a|b`&lt;script&gt;::＠octocat ＃99 before.
 
-    Failed before, and no longer:
+    Failed before and no longer fail:
 
     - ``tests/`a|b`<script>::@octocat #99``
 
     ### Look at this first
 
-    An honest change can do this, and one that only looks right needs it:
+    Honest changes do this too, but a fake fix would have to. Please check:
 
     - ⚠ `` a`|b @octocat ends the process in an added line: exit() # fixes ＃99 <img src=x> ` ``
 
@@ -181,11 +181,11 @@ fn hostile_text_is_shown_and_inert() {
 
     </details>
 
-    ### How to go on
+    ### What to do next
 
-    - Good? Mark it as ready for review and merge it as any other. Mendwright never does.
-    - Nearly? Request changes in a review, or speak to the bot in a comment or at a line: it goes on here. Or push to `agent-fix/issue-7` yourself; it is an ordinary branch, and what you push stays.
-    - Not at all? Close it. To have it tried anew, take `agent-fix` off the issue and put it on again.
+    - **Looks good?** Mark it ready for review and merge it as usual. Mendwright never does either.
+    - **Almost?** Request changes in a review, or mention the bot in a comment; it continues on this branch. You can also push to `agent-fix/issue-7` yourself; your commits stay.
+    - **Not at all?** Close it. To start over, remove the `agent-fix` label from the issue and add it again.
 
     <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001`</sub>
     ");
