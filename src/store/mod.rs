@@ -1,8 +1,8 @@
-//! The port to the database: deliveries, jobs, transcripts, the effects ledger, model calls. The only
-//! module that knows SQL.
+//! The port to the database: deliveries, jobs, transcripts, the effects ledger, model calls. SQL is only in
+//! `sqlite`.
 //!
-//! Every write that belongs to a job carries its [`Claim`] and is refused once another worker has
-//! claimed the job: the epoch is the fence.
+//! Every write for a job carries the job's [`Claim`] and fails once another worker has claimed the job: the
+//! epoch is the fencing token.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -23,43 +23,43 @@ mod tests;
 pub use journal::Journal;
 pub use sqlite::SqliteStore;
 
-/// What a worker holds while it works on a job.
+/// A worker's lease of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claim {
     /// The job as it was when claimed.
     pub job: Job,
-    /// Which worker.
+    /// The worker.
     pub worker: String,
-    /// The fence: grows with every claim of this job.
+    /// The fencing token: it grows with every claim of this job.
     pub epoch: i64,
-    /// How often the job was claimed, this time included and those left out that gave it back: more
-    /// than one means that a worker died at it.
+    /// How often the job was claimed, without the claims that were given back. More than one means that a
+    /// worker died.
     pub attempt: u32,
 }
 
-/// Whether an attempt that was given back counts towards the limit of attempts.
+/// Whether a released attempt counts towards the limit of attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
-    /// It does: something broke that may break again.
+    /// It counts: something failed that may fail again.
     Counts,
-    /// It does not: the world was not ready.
+    /// It does not count: something outside was not ready.
     DoesNotCount,
 }
 
-/// What became of a delivery.
+/// The result of recording a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryRecorded {
-    /// A job was made.
+    /// A job was created.
     Job(JobId),
-    /// The issue has an unfinished job; no other was made.
+    /// The issue has an unfinished job already.
     AlreadyActive(JobId),
-    /// So many jobs were told to stop.
+    /// This number of jobs was cancelled.
     Cancelled(u32),
-    /// A command is to be carried out.
+    /// A command was queued.
     CommandQueued,
-    /// Recorded; it asks for nothing.
+    /// It was recorded and requests nothing.
     Ignored,
-    /// It was recorded before; nothing was changed.
+    /// It was recorded before; nothing changed.
     Duplicate,
 }
 
@@ -76,40 +76,39 @@ pub struct PendingRequest {
     pub is_refused: bool,
 }
 
-/// How far an effect has come.
+/// The state of an effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EffectState {
-    /// It is recorded as done, with where to find it.
+    /// It is done; the text says where it is.
     Done(String),
-    /// It was begun now, or by a worker that did not come back: look before you act.
+    /// It was begun now, or by a worker that died: check whether it exists before doing it.
     InProgress,
 }
 
-/// What became of somebody's word to take an ended job up.
+/// The result of resuming an ended job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResumeOutcome {
     /// The job is due.
     Resumed,
-    /// It does not stand where that could be done (any more).
+    /// The job's state does not allow it (any more).
     NotResumable,
-    /// Its issue has another job that has not ended.
+    /// Its issue has another unfinished job.
     Conflict,
 }
 
-/// A model call that was reserved and whose cost was not recorded: it is under way, or whoever made
-/// it is gone.
+/// A reserved model call without a recorded cost: it is in progress, or its worker died.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnsettledCall {
-    /// The model that was to be asked.
+    /// The model.
     pub model: String,
-    /// The most that it can cost.
+    /// Its worst-case cost.
     pub worst: WorstCase,
 }
 
-/// Why the store did not do it.
+/// An operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another worker has the job now: stop at once, write nothing.
+    /// Another worker has the job now: stop immediately and write nothing.
     #[error("job {job}: the lease of epoch {epoch} was lost to another worker")]
     LeaseLost {
         /// The job.
@@ -117,12 +116,12 @@ pub enum StoreError {
         /// The epoch that is no longer valid.
         epoch: i64,
     },
-    /// The job cannot end like this from where it stands: a fault of ours, and nothing is written.
+    /// The job's state does not allow this end. This is a bug of ours, and nothing is written.
     #[error("job {job}: {source}")]
     IllegalTransition {
         /// The job.
         job: JobId,
-        /// From where, by which step.
+        /// The state and the transition.
         #[source]
         source: IllegalTransition,
     },

@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, Transaction};
 
 use super::rows::{self, JOB_COLUMNS, milliseconds};
 use super::{
     Attempt, Claim, DeliveryRecorded, EffectState, PendingRequest, ResumeOutcome, Store, StoreError,
-    UnsettledCall, row_change,
+    UnsettledCall,
 };
 use crate::domain::{
     DailyCapReached, DailyCaps, DeliveryId, DeliveryRequest, InstallationId, IssueNumber, Job, JobId,
@@ -25,6 +24,7 @@ mod issues;
 mod opening;
 mod pauses;
 mod request_queue;
+mod transcript;
 
 /// The store on SQLite.
 #[derive(Debug, Clone)]
@@ -64,54 +64,6 @@ impl SqliteStore {
             .ok_or(StoreError::LeaseLost { job: claim.job.id, epoch: claim.epoch })?;
         let name: String = held.try_get("state").map_err(self.failed("checking a lease"))?;
         JobState::from_name(&name).ok_or_else(|| self.unreadable("job")(format!("column state: {name:?}")))
-    }
-
-    async fn event_rows(&self, job: JobId) -> Result<Vec<SqliteRow>, StoreError> {
-        sqlx::query("SELECT sequence, at, event_json FROM events WHERE job_id = $1 ORDER BY sequence")
-            .bind(job.to_string())
-            .fetch_all(&self.pool)
-            .await
-            .map_err(self.failed("reading a transcript"))
-    }
-
-    async fn append_one(
-        &self,
-        tx: &mut Tx,
-        claim: &Claim,
-        sequence: i64,
-        event: &TranscriptEvent,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let json = serde_json::to_string(event).expect("an event has only string keys");
-        sqlx::query("INSERT INTO events (job_id, sequence, at, event_json) VALUES ($1, $2, $3, $4)")
-            .bind(claim.job.id.to_string())
-            .bind(sequence)
-            .bind(milliseconds(now))
-            .bind(json)
-            .execute(&mut **tx)
-            .await
-            .map_err(self.failed("appending to a transcript"))?;
-        if let Some((state, outcome)) = row_change(event) {
-            let outcome = outcome.map(|o| serde_json::to_string(o).expect("an outcome has only string keys"));
-            sqlx::query(
-                "UPDATE jobs SET state = $2, is_final = $3, outcome_json = $4, updated_at = $5 WHERE id = $1",
-            )
-            .bind(claim.job.id.to_string())
-            .bind(state.name())
-            .bind(i64::from(state.is_final()))
-            .bind(outcome)
-            .bind(milliseconds(now))
-            .execute(&mut **tx)
-            .await
-            .map_err(self.failed("changing a job's state"))?;
-            if state.is_final() {
-                self.start_saved_trigger(tx, claim, now).await?;
-            }
-        }
-        match event.cost() {
-            Some(cost) => self.settle(tx, claim, sequence, &cost, now).await,
-            None => Ok(()),
-        }
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) async fn start(store: &SqliteStore, id: &str, issue: u64) -> JobId {
 }
 
 #[tokio::test]
-async fn a_pause_is_known_again_until_it_is_over_and_a_shorter_one_does_not_shorten_it() {
+async fn rate_limit_is_restored_until_it_ends_and_never_shortened() {
     let (store, _directory) = store().await;
     for (installation, until) in [(7, 90), (7, 20), (8, 30)] {
         store.save_rate_limit(InstallationId(installation), at(until)).await.unwrap();
@@ -69,7 +69,7 @@ async fn a_pause_is_known_again_until_it_is_over_and_a_shorter_one_does_not_shor
 }
 
 #[tokio::test]
-async fn a_delivery_counts_once_and_an_issue_has_one_job_at_a_time() {
+async fn duplicate_delivery_and_second_label_create_no_second_job() {
     let (store, _directory) = store().await;
     let job = start(&store, "d1", 5).await;
     let again = delivery("d1", DeliveryRequest::Start(trigger(5)));
@@ -81,7 +81,7 @@ async fn a_delivery_counts_once_and_an_issue_has_one_job_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_job_that_ended_makes_room_for_the_next_generation() {
+async fn ended_job_allows_the_next_generation() {
     let (store, _directory) = store().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -92,7 +92,7 @@ async fn a_job_that_ended_makes_room_for_the_next_generation() {
 }
 
 #[tokio::test]
-async fn a_worker_whose_lease_ran_out_can_write_nothing_more() {
+async fn worker_with_an_expired_lease_cannot_write() {
     let (store, _directory) = store().await;
     start(&store, "d1", 5).await;
     let old = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -112,7 +112,7 @@ async fn a_worker_whose_lease_ran_out_can_write_nothing_more() {
 }
 
 #[tokio::test]
-async fn many_claimers_never_share_a_job() {
+async fn concurrent_claims_never_share_a_job() {
     let (store, _directory) = store().await;
     for issue in 0..20 {
         start(&store, &format!("d{issue}"), issue).await;
@@ -138,7 +138,7 @@ async fn many_claimers_never_share_a_job() {
 }
 
 #[tokio::test]
-async fn a_cancelled_job_says_so_at_the_next_heartbeat_and_wakes_a_paused_one() {
+async fn cancellation_reaches_the_next_heartbeat_and_makes_a_waiting_job_due() {
     let (store, _directory) = store().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -158,7 +158,7 @@ async fn a_cancelled_job_says_so_at_the_next_heartbeat_and_wakes_a_paused_one() 
 }
 
 #[tokio::test]
-async fn an_effect_is_remembered_and_spend_adds_up_after_reopening() {
+async fn effects_and_costs_survive_reopening() {
     let (store, directory) = store().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -187,7 +187,7 @@ async fn an_effect_is_remembered_and_spend_adds_up_after_reopening() {
 }
 
 #[tokio::test]
-async fn after_a_restart_a_dead_worker_s_job_is_taken_at_once() {
+async fn job_of_a_dead_worker_is_claimed_after_a_restart() {
     let (store, _directory) = store().await;
     start(&store, "d1", 5).await;
     store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -197,7 +197,7 @@ async fn after_a_restart_a_dead_worker_s_job_is_taken_at_once() {
 }
 
 #[tokio::test]
-async fn a_label_taken_off_and_put_on_again_is_not_lost() {
+async fn label_removed_and_added_again_starts_a_second_job() {
     let (store, _directory) = store().await;
     let first = start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -217,7 +217,7 @@ async fn a_label_taken_off_and_put_on_again_is_not_lost() {
 }
 
 #[tokio::test]
-async fn a_job_cannot_be_recorded_as_proposed_before_it_publishes() {
+async fn job_that_is_not_publishing_cannot_be_recorded_as_proposed() {
     let (store, _directory) = store().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -247,7 +247,7 @@ async fn end_job(store: &SqliteStore, seconds: i64) {
 }
 
 #[tokio::test]
-async fn one_label_told_by_a_webhook_and_by_reconciliation_makes_one_job_in_either_order() {
+async fn label_seen_by_webhook_and_reconciliation_creates_one_job() {
     let (store, _directory) = store().await;
     let record =
         async |id: &str, request| store.record_delivery(&delivery(id, request), at(500)).await.unwrap();
@@ -270,7 +270,7 @@ async fn one_label_told_by_a_webhook_and_by_reconciliation_makes_one_job_in_eith
 }
 
 #[tokio::test]
-async fn two_webhooks_are_two_labels_even_in_the_same_second() {
+async fn two_webhooks_in_one_second_are_two_labels() {
     let (store, _directory) = store().await;
     let record =
         async |id: &str| store.record_delivery(&delivery(id, labelled(5, 10, false)), at(11)).await.unwrap();
@@ -280,7 +280,7 @@ async fn two_webhooks_are_two_labels_even_in_the_same_second() {
 }
 
 #[tokio::test]
-async fn a_late_word_of_an_older_label_taken_off_ends_nothing() {
+async fn late_webhook_about_an_older_label_cancels_nothing() {
     let (store, _directory) = store().await;
     let record =
         async |id: &str, request| store.record_delivery(&delivery(id, request), at(500)).await.unwrap();
@@ -296,7 +296,7 @@ async fn a_late_word_of_an_older_label_taken_off_ends_nothing() {
 }
 
 #[tokio::test]
-async fn the_manifest_that_was_kept_first_stays_and_a_job_is_found_by_its_beginning() {
+async fn first_manifest_is_kept_and_job_is_found_by_its_prefix() {
     let (store, _directory) = store().await;
     let job = start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -313,7 +313,7 @@ async fn the_manifest_that_was_kept_first_stays_and_a_job_is_found_by_its_beginn
 }
 
 #[tokio::test]
-async fn a_held_job_is_released_once_and_never_beside_another_of_its_issue() {
+async fn job_awaiting_approval_is_resumed_once_and_only_without_another_job() {
     let (store, _directory) = store().await;
     let job = start(&store, "d1", 5).await;
     let by: Login = "octo-writer".parse().unwrap();
@@ -422,7 +422,7 @@ async fn commands_of_earlier_versions_are_in_the_queue_of_their_installation() {
 }
 
 #[tokio::test]
-async fn an_ended_job_is_taken_up_once_and_its_reviews_with_it() {
+async fn ended_job_is_resumed_once_together_with_its_reviews() {
     let (store, _directory) = store().await;
     let job = start(&store, "d0", 5).await;
     let claim = store.claim("w", at(100), at(1)).await.unwrap().unwrap();

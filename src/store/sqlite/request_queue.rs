@@ -37,7 +37,7 @@ impl SqliteStore {
         .bind(milliseconds(now))
         .execute(&mut **tx)
         .await
-        .map_err(self.failed("recorded a command"))?;
+        .map_err(self.failed("recording a request"))?;
         Ok(match written.rows_affected() {
             0 => DeliveryRecorded::Duplicate,
             _ => DeliveryRecorded::CommandQueued,
@@ -55,10 +55,10 @@ impl SqliteStore {
         .bind(milliseconds(now))
         .fetch_all(self.pool())
         .await
-        .map_err(self.failed("looked for commands"))?;
+        .map_err(self.failed("looking up requests"))?;
         let id =
             |row: &SqliteRow| row.try_get::<i64, _>("installation_id").map(|id| InstallationId(id as u64));
-        rows.iter().map(|row| id(row).map_err(self.failed("read a command"))).collect()
+        rows.iter().map(|row| id(row).map_err(self.failed("reading a request"))).collect()
     }
 
     pub(super) async fn requests_in_queue(
@@ -77,10 +77,10 @@ impl SqliteStore {
         .bind(i64::from(limit))
         .fetch_all(self.pool())
         .await
-        .map_err(self.failed("looked for commands"))?;
+        .map_err(self.failed("looking up requests"))?;
         let mut pending = Vec::new();
         for row in rows {
-            let read = self.failed("read a command");
+            let read = self.failed("reading a request");
             let id: String = row.try_get("id").map_err(&read)?;
             let text: String = row.try_get("ask_json").map_err(&read)?;
             let received: i64 = row.try_get("received_at").map_err(&read)?;
@@ -113,10 +113,10 @@ impl SqliteStore {
         .bind(signed(repository.0))
         .fetch_all(self.pool())
         .await
-        .map_err(self.failed("looked for commands"))?;
+        .map_err(self.failed("looking up requests"))?;
         let mut waiting = Vec::new();
         for row in rows {
-            let read = self.failed("read a command");
+            let read = self.failed("reading a request");
             let id: String = row.try_get("id").map_err(&read)?;
             let text: String = row.try_get("ask_json").map_err(&read)?;
             // One that cannot be read is skipped when its turn comes.
@@ -134,7 +134,7 @@ impl SqliteStore {
             .bind(REFUSED)
             .execute(self.pool())
             .await
-            .map_err(self.failed("refused a command"))?;
+            .map_err(self.failed("refusing a request"))?;
         Ok(())
     }
 
@@ -151,7 +151,7 @@ impl SqliteStore {
             .bind(result)
             .execute(connection)
             .await
-            .map_err(self.failed("recorded that a command was carried out"))?;
+            .map_err(self.failed("recording that a request is done"))?;
         Ok(())
     }
 
@@ -161,7 +161,7 @@ impl SqliteStore {
             .bind(milliseconds(until))
             .execute(self.pool())
             .await
-            .map_err(self.failed("deferred a command"))?;
+            .map_err(self.failed("deferring a request"))?;
         Ok(())
     }
 }

@@ -30,7 +30,8 @@ impl RunningCommand {
     async fn stop(mut self) {
         let id = i32::try_from(self.child.id().unwrap()).unwrap();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM).unwrap();
-        let ended = tokio::time::timeout(WAIT_MAX, self.child.wait()).await.expect("the command stops").unwrap();
+        let ended =
+            tokio::time::timeout(WAIT_MAX, self.child.wait()).await.expect("the command stops").unwrap();
         assert_eq!(ended.code(), Some(0));
     }
 }

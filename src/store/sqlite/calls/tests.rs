@@ -1,4 +1,4 @@
-//! Caps hold whoever races for them, and whoever dies.
+//! Daily caps hold for concurrent jobs and for workers that die.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ async fn counted(store: &SqliteStore, column: &'static str, id: u64, now: jiff::
 }
 
 #[tokio::test]
-async fn what_is_set_aside_counts_until_the_answer_says_what_it_cost() {
+async fn reservation_counts_until_the_cost_is_recorded() {
     let (store, _directory) = store().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -67,7 +67,7 @@ async fn what_is_set_aside_counts_until_the_answer_says_what_it_cost() {
 }
 
 #[tokio::test]
-async fn a_job_has_one_call_at_a_time_and_a_worker_that_lost_its_lease_none() {
+async fn job_has_one_open_call_and_a_worker_without_lease_none() {
     let (store, _directory) = store().await;
     start(&store, "d1", 5).await;
     let old = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
@@ -80,7 +80,7 @@ async fn a_job_has_one_call_at_a_time_and_a_worker_that_lost_its_lease_none() {
 }
 
 #[tokio::test]
-async fn a_day_is_any_24_hours_and_every_store_on_the_file_counts_the_same() {
+async fn day_is_the_last_24_hours_for_every_store_on_the_file() {
     let (store, directory) = store().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(200_000), at(1)).await.unwrap().unwrap();
@@ -93,7 +93,7 @@ async fn a_day_is_any_24_hours_and_every_store_on_the_file_counts_the_same() {
 }
 
 #[tokio::test]
-async fn one_repository_does_not_use_what_another_may_but_both_use_their_accounts() {
+async fn repositories_have_separate_caps_and_share_the_installation_cap() {
     let (store, _directory) = store().await;
     for (id, repository) in [("d1", 1), ("d2", 2)] {
         store.record_delivery(&in_repository(id, repository, 5), at(0)).await.unwrap();
