@@ -9,7 +9,8 @@ const TOOLBOX: &str = "mendwright-toolbox";
 const PROFILE: &str = "toolbox";
 
 fn main() {
-    for path in ["src/build.rs", "src/toolbox", "Cargo.lock", "Cargo.toml"] {
+    // `src/guide` is embedded too, and only this line notices new chapters.
+    for path in ["src/build.rs", "src/guide", "src/toolbox", "Cargo.lock", "Cargo.toml"] {
         println!("cargo::rerun-if-changed={path}");
     }
     if let Err(problem) = build_toolbox() {

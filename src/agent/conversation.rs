@@ -1,5 +1,5 @@
-//! The state of an agent's run, rebuilt from the transcript: what was said, spent and written.
-//! There is no other copy, so that a restarted worker goes on exactly where the last one stopped.
+//! The state of an agent's run, rebuilt from the transcript: messages, spend and changes. There is no other
+//! copy, so a restarted worker continues exactly where the last one stopped.
 
 use std::collections::BTreeMap;
 
@@ -15,37 +15,37 @@ use super::results::Results;
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conversation {
-    /// What the model is shown of what was said.
+    /// The messages that the model is sent.
     pub view: View,
     /// The first message: the task.
     pub task: String,
-    /// The plan as it stands, in Markdown.
+    /// The current plan, in Markdown.
     pub plan: Option<String>,
-    /// The brief, where a model wrote one.
+    /// The brief, if a model wrote one.
     pub brief: Option<WorkBrief>,
-    /// What was wrong with each answer that was no brief.
+    /// What was wrong with each answer that was not a brief.
     pub brief_remarks: Vec<String>,
     /// How many of the model's last messages, in a row, called no tool.
     pub idle_turns: usize,
-    /// What was spent.
+    /// The spend so far.
     pub spend: Spend,
-    /// What the tools wrote, deleted and moved: the proposal. Kept on our side, so that nothing a
-    /// command does to a file afterwards becomes part of it. Not replayed: after a restart it is
-    /// read from the checkpoint's tree, see [`super::Agent::load`].
+    /// What the tools wrote, deleted and moved: the proposal. It is kept outside the sandbox, so that
+    /// nothing a command does to a file becomes part of it. It is not replayed: after a restart it is loaded
+    /// from the checkpoint's tree, see [`super::Agent::load`].
     pub written: BTreeMap<RepoPath, ChangedContent>,
     /// The tree kept last and the paths written to, to rebuild the sandbox from.
     pub checkpoint: Option<(Sha, Vec<RepoPath>)>,
     /// The agent's last test run, or the baseline's.
     pub last_run: Option<TestRun>,
-    /// What the tools answered, in full.
+    /// The tool results, in full.
     pub results: Results,
-    /// Whether it goes in circles.
+    /// Detects whether the model repeats itself.
     pub habits: Habits,
-    /// Red verdicts so far.
+    /// Rejecting verdicts so far.
     pub red_verdicts: u32,
-    /// Red verdicts in a row on the same tree.
+    /// Rejecting verdicts in a row on the same tree.
     pub red_verdicts_unchanged: u32,
-    /// The tree that the last red verdict was on.
+    /// The tree of the last rejecting verdict.
     pub red_tree: Option<Sha>,
 }
 
@@ -75,8 +75,8 @@ impl Conversation {
         state
     }
 
-    /// Whether the model was told of its task.
-    pub fn has_begun(&self) -> bool {
+    /// Whether the model was given its task.
+    pub fn has_started(&self) -> bool {
         !self.view.messages().is_empty()
     }
 
@@ -98,10 +98,10 @@ impl Conversation {
             }
             TranscriptEvent::Instructed { .. } => self.view.instructions_changed(),
             TranscriptEvent::ResultsElided { first, last } => self.view.elide(*first, *last),
-            TranscriptEvent::Compacted { message, .. } => self.view.start_afresh(message),
+            TranscriptEvent::Compacted { message, .. } => self.view.replace_all(message),
             TranscriptEvent::PlanUpdated { plan } => self.plan = Some(plan.clone()),
             TranscriptEvent::ResultKept { result, text } => self.results.keep(*result, text),
-            // A part of the suite is nothing to compare the suite with.
+            // A partial run cannot be compared with the whole suite.
             TranscriptEvent::BaselineRun { run } | TranscriptEvent::AgentTestRun { run } => {
                 if run.selection.is_none() {
                     self.last_run = Some(run.clone());
@@ -137,7 +137,7 @@ impl Conversation {
         }
     }
 
-    /// The limits of the transcript's present round, where `per_job` is a new job's.
+    /// The limits of the transcript's current round. `per_job` is a new job's budget.
     pub fn budget(transcript: &[RecordedEvent], per_job: &Budget) -> Budget {
         let is_resumed = |recorded: &RecordedEvent| match &recorded.event {
             TranscriptEvent::Resumed { why: ResumeReason::Continued { grant, .. }, .. } => Some(*grant),
@@ -170,14 +170,14 @@ impl Conversation {
         }
     }
 
-    /// One more message.
+    /// Adds a message.
     fn show(&mut self, message: &Message, usage: Option<&Usage>) {
         match message {
             Message::Assistant { blocks } => {
                 let calls = blocks.iter().any(|block| matches!(block, AssistantBlock::ToolCall(_)));
                 self.idle_turns = if calls { 0 } else { self.idle_turns + 1 };
                 if let Some(usage) = usage {
-                    self.view.counted(usage);
+                    self.view.calibrate(usage);
                 }
             }
             Message::User { text } if self.view.messages().is_empty() => self.task.clone_from(text),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn spend_adds_up_and_a_call_without_a_price_makes_the_sum_unknown() {
+    fn spend_is_summed_and_a_call_without_price_makes_the_sum_unknown() {
         let spend = replayed(vec![assistant(vec![call()], Some(0.5)), results()]).spend;
         assert_eq!((spend.turns, spend.tool_calls, spend.usd), (1, 1, Some(0.5)));
         assert_eq!((spend.usage.total(), spend.time), (110, Duration::from_secs(2)));
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_between_calls_and_results_leaves_the_calls_pending() {
+    fn crash_between_calls_and_results_leaves_the_calls_pending() {
         assert_eq!(replayed(vec![assistant(vec![call()], None)]).pending_calls().len(), 1);
         assert_eq!(replayed(vec![assistant(vec![call()], None), results()]).pending_calls(), []);
     }

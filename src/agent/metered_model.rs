@@ -1,10 +1,10 @@
-//! What every model call is paid from. Nobody else asks a model anything.
+//! The metered model: the only place that calls a model. Every call is checked against the budgets before
+//! it, and accounted for after it.
 //!
-//! Before a call its worst case must fit the job's budget, and is set aside in the store against
-//! what the repository and the installation may spend in a day. After it, the event with the answer
-//! settles what was set aside, in the transaction that records it. A call that gave no answer is
-//! given back where it certainly cost nothing; else it is recorded as the provider counted it, or as
-//! the most that it can have been.
+//! Before a call, its worst-case cost must fit the job's budget, and is reserved in the store against the
+//! daily caps of the repository and the installation. After the call, the event with the answer settles the
+//! reservation in the transaction that records it. A call without an answer releases its reservation if it
+//! certainly cost nothing. Otherwise it is recorded at the provider's count, or at its worst-case cost.
 
 use std::time::Instant;
 
@@ -12,54 +12,53 @@ use crate::domain::{Budget, BudgetExhausted, DailyCaps, Spend, TranscriptEvent, 
 use crate::model::{Model, ModelError, ModelReply, ModelRequest, worst_case};
 use crate::store::{Journal, StoreError};
 
-/// How often an answer may break off before the provider is given up.
+/// How often an answer may break off before the call fails.
 const BROKEN_MAX: u32 = 3;
 
-/// What a job's model calls are paid from.
+/// A model with the limits of a job.
 #[derive(Clone, Copy)]
 pub struct MeteredModel<'a> {
-    /// Who is asked.
+    /// The model.
     pub model: &'a dyn Model,
-    /// Where money is set aside, and spent.
+    /// The job's log, which records reservations and costs.
     pub journal: &'a Journal,
-    /// What the job may spend.
+    /// The job's limits.
     pub budget: &'a Budget,
-    /// What its repository and installation may spend in a day.
+    /// The daily limits of its repository and installation.
     pub caps: &'a DailyCaps,
 }
 
-/// An answer that was paid for.
+/// An answer with its cost.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
     /// The answer.
     pub reply: ModelReply,
-    /// What it cost, in US dollars, where the model has a price.
+    /// The cost in US dollars, if the model has a price.
     pub usd: Option<f64>,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     pub milliseconds: u64,
 }
 
-/// Why there is no answer.
+/// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallDenied {
-    /// A limit is reached; nothing was asked.
+    /// A limit is reached; the model was not called.
     #[error(transparent)]
     Exhausted(#[from] BudgetExhausted),
-    /// The provider gave none, and will not.
+    /// The provider gave no answer, and retrying does not help.
     #[error(transparent)]
     Unusable(#[from] ModelError),
-    /// Money cannot be set aside or recorded.
+    /// The reservation or the cost cannot be recorded.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl MeteredModel<'_> {
-    /// Asks the model, if every limit allows it, and again where its answer breaks off. What is
-    /// spent without an answer is recorded here, and added to `spend`. The caller records the answer
-    /// with an event that has its [`cost`](TranscriptEvent::cost), before anything else is asked;
-    /// until then, the worst case stays set aside.
+    /// Calls the model if every limit allows it, and again if its answer breaks off. Cost without an answer
+    /// is recorded here, and added to `spend`. The caller must record the answer with an event that has its
+    /// [`cost`](TranscriptEvent::cost) before it calls again; until then, the worst case stays reserved.
     pub async fn ask(&self, spend: &mut Spend, request: &ModelRequest) -> Result<Completion, CallDenied> {
-        // Of a worker that died, or of a caller that lost the answer.
+        // Left by a worker that died, or by a caller that lost the answer.
         if let Some(event) = charge_unrecorded_call(self.journal).await? {
             spend.add(&event);
         }
@@ -87,7 +86,7 @@ impl MeteredModel<'_> {
             broken += 1;
             match retry_after {
                 Some(wait) if broken < BROKEN_MAX => {
-                    tracing::warn!(broken, %detail, "the answer broke off, asking again");
+                    tracing::warn!(broken, %detail, "answer broke off, retrying");
                     tokio::time::sleep(wait.saturating_mul(broken)).await;
                 }
                 Some(_) | None => return Err(error.into()),
@@ -95,7 +94,7 @@ impl MeteredModel<'_> {
         }
     }
 
-    /// Whether there is room for a first call, however short its prompt. Sets nothing aside.
+    /// Whether the daily caps allow a first call with the shortest prompt. Reserves nothing.
     pub async fn fits_daily_caps(
         &self,
         request: &ModelRequest,
@@ -123,8 +122,8 @@ impl MeteredModel<'_> {
     }
 }
 
-/// Settles a call of this job whose cost was never recorded, as the most that it can have been: the
-/// process died during it, or the job was stopped. Answers with what was recorded.
+/// Charges a call of this job whose cost was never recorded at its worst-case cost: the process died during
+/// the call, or the job was stopped. Returns the recorded event.
 pub async fn charge_unrecorded_call(journal: &Journal) -> Result<Option<TranscriptEvent>, StoreError> {
     let Some(call) = journal.unsettled_call().await? else { return Ok(None) };
     let why = "its answer was not recorded: the job was stopped, or the process ended, during the call";

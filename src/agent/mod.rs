@@ -2,7 +2,6 @@
 //! named ending. It never decides that the work is done, never sees a secret, and touches nothing
 //! but the sandbox (through the toolbox) and the job's transcript.
 
-mod act;
 mod brief;
 pub mod context;
 mod conversation;
@@ -13,12 +12,15 @@ mod results;
 mod resume;
 mod run;
 mod sanitise;
+mod tool_calls;
 pub mod tools;
+mod types;
 
-pub use brief::Told;
+pub use brief::TaskInput;
 pub use conversation::Conversation;
 pub use loop_detection::{Habits, Notice, SURCHARGE_CALLS};
 pub use metered_model::{CallDenied, Completion, MeteredModel, charge_unrecorded_call};
 pub use results::{ResultWindow, Results, SHOWN_CHARS_MAX, ShownResult};
-pub use run::{Agent, AgentEnding, AgentError};
+
 pub use sanitise::{Sanitised, sanitise, sanitise_in_background};
+pub use types::{Agent, AgentEnding, AgentError};

@@ -1,12 +1,12 @@
-//! What the tools answered, in full. Results are numbered from 1 through the whole conversation, in
-//! the order in which the model was given them: "result 7" means the same to whoever cuts a long
-//! result, to whoever leaves out an old one, and to `read_result`. Rebuilt from the transcript.
+//! The tool results, in full. They are numbered from 1 through the whole conversation, in the order in which
+//! the model received them: "result 7" means the same in a shortened result, in a handle and to
+//! `read_result`. Rebuilt from the transcript.
 
 use std::sync::Arc;
 
 /// The most of a result that the model is shown at once, in characters: some 8,000 tokens.
 pub const SHOWN_CHARS_MAX: usize = 30_000;
-/// Room for the line that says what is missing.
+/// Space for the line that says what is missing.
 const NOTE_CHARS_MAX: usize = 300;
 /// Longest line, in characters; a longer one counts as several, so that every part of it can be
 /// asked for.
@@ -31,9 +31,9 @@ pub struct Results {
 /// A result as the model is given it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShownResult {
-    /// What it is shown.
+    /// What the model is shown.
     pub text: String,
-    /// The full text, where that is more.
+    /// The full text, if the model is shown less.
     pub kept: Option<String>,
 }
 
@@ -44,14 +44,14 @@ pub struct ResultWindow {
     pub text: String,
     /// Number of the first line, from 1.
     pub first_line: usize,
-    /// Number of the last line; less than `first_line` where there is none.
+    /// Number of the last line; less than `first_line` if there is none.
     pub last_line: usize,
     /// How many lines the result has.
     pub lines_total: usize,
 }
 
 impl Results {
-    /// The number that the next result has.
+    /// The number of the next result.
     pub fn next_number(&self) -> u32 {
         u32::try_from(self.texts.len()).unwrap_or(u32::MAX).saturating_add(1)
     }
@@ -62,9 +62,9 @@ impl Results {
         self.texts.get(index).map(|text| &**text)
     }
 
-    /// The full text of a result that is about to be given, should what is given be less.
+    /// Keeps the full text of a result of which the model will be given less.
     pub fn keep(&mut self, number: u32, text: &str) {
-        // A worker that crashed in between records it again.
+        // A worker that crashed before the result was recorded keeps it again.
         if let Some(at) = self.ahead.iter().position(|(ahead, _)| *ahead == number) {
             let (_, old) = self.ahead.swap_remove(at);
             self.kept_bytes = self.kept_bytes.saturating_sub(old.len());
@@ -73,7 +73,7 @@ impl Results {
         self.ahead.push((number, text.into()));
     }
 
-    /// The next result was given to the model.
+    /// Notes that the model was given the next result.
     pub fn give(&mut self, shown: &str) {
         let number = self.next_number();
         let full = self.ahead.iter().position(|(ahead, _)| *ahead == number);
@@ -81,8 +81,8 @@ impl Results {
         self.texts.push(text);
     }
 
-    /// What the model is shown of result `number`, and what is kept of it. A tool that shortens its
-    /// own answer gives the whole as `full`; `text` then says how to get it.
+    /// The part of result `number` that the model is shown, and the text that is kept. A tool that shortens
+    /// its own answer gives the whole as `full`; `text` then says how to read it.
     pub fn show(&self, number: u32, text: String, full: Option<String>) -> ShownResult {
         let room = KEPT_TOTAL_BYTES_MAX.saturating_sub(self.kept_bytes);
         let is_long = text.chars().count() > SHOWN_CHARS_MAX;
@@ -124,7 +124,7 @@ pub fn window(text: &str, first_line: usize, lines_max: usize) -> ResultWindow {
     ResultWindow { text: shown, first_line: first, last_line: last, lines_total: lines.len() }
 }
 
-/// The text's lines; one that is too long in pieces.
+/// The text's lines. A line that is too long is split.
 fn lines_of(text: &str) -> Vec<&str> {
     let mut lines = Vec::new();
     for mut line in text.lines() {
@@ -138,8 +138,8 @@ fn lines_of(text: &str) -> Vec<&str> {
     lines
 }
 
-/// Head and tail of a long text, in whole lines, and a line between them that says what is missing
-/// and how to get it: `number` is the result's, where the rest is kept.
+/// Head and tail of a long text, in whole lines. The line between them says what is missing and, with the
+/// result's `number`, how to read it.
 fn shortened(text: &str, number: Option<u32>) -> String {
     let lines = lines_of(text);
     let half = (SHOWN_CHARS_MAX - NOTE_CHARS_MAX) / 2;
@@ -165,7 +165,7 @@ fn shortened(text: &str, number: Option<u32>) -> String {
     [&lines[..head], &[missing.as_str()], &lines[to..]].concat().join("\n")
 }
 
-/// At most what is kept of one result: head and tail.
+/// Cuts a text to the bound of one result: head and tail.
 fn bounded(text: String) -> String {
     if text.len() <= KEPT_BYTES_MAX {
         return text;
@@ -189,7 +189,7 @@ mod tests {
         (1..=lines).map(|line| format!("line {line} of the output\n")).collect()
     }
 
-    /// What the model can read of a result, window by window.
+    /// Everything that the model can read of a result, window by window.
     fn all_of(text: &str) -> String {
         let (mut read, mut next) = (String::new(), 1);
         loop {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_result_keeps_its_head_and_its_tail_and_says_how_to_read_the_rest() {
+    fn long_result_keeps_head_and_tail_and_says_how_to_read_the_rest() {
         let results = given(&["a", "b"]);
         let text = numbered(5_000);
         let shown = results.show(3, text.clone(), None);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_result_is_given_as_it_is_and_can_be_read_again() {
+    fn short_result_is_unchanged_and_can_be_read_again() {
         let mut results = given(&["a"]);
         let shown = results.show(2, "b\n".into(), None);
         assert_eq!(shown, ShownResult { text: "b\n".into(), kept: None });
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_a_line_without_end_can_be_read() {
+    fn every_part_of_a_very_long_line_can_be_read() {
         let text = "é".repeat(70_000);
         let shown = given(&[]).show(1, text.clone(), None);
         assert!(shown.text.chars().count() <= SHOWN_CHARS_MAX);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_before_a_crash_counts_once() {
+    fn result_kept_before_a_crash_counts_once() {
         let mut results = given(&["a"]);
         results.keep(2, "first try");
         results.keep(2, "full text");
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded_for_a_result_and_in_all() {
+    fn kept_results_are_bounded_each_and_in_total() {
         let mut results = Results::default();
         let huge = "x".repeat(3 << 20);
         for number in 1..=20 {

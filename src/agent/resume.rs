@@ -3,8 +3,9 @@
 
 use super::brief::quoted;
 use super::conversation::Conversation;
-use super::run::{Agent, AgentError, user_message};
+
 use super::sanitise::{Sanitised, sanitise, sanitise_code};
+use super::types::{Agent, AgentError, user_message};
 use crate::domain::{
     EscalationReason, FailedCheck, Feedback, FeedbackLocation, JobOutcome, Login, Message, RecordedEvent,
     ResumeReason, ToolCall, ToolResult, TranscriptEvent, present_round, unanswered,

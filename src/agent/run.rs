@@ -1,85 +1,29 @@
-//! The loop: make room, ask the model, observe its answer, act ([`act`](super::act)). Limits before every
-//! call, every step recorded before the next depends on it, every ending named.
+//! The loop: compact the context if it is full, ask the model, record its answer, carry out its tool calls
+//! ([`tool_calls`](super::tool_calls)). Limits are checked before every call. Every step is recorded before
+//! the next one depends on it. Every way to stop is an [`AgentEnding`].
 
-use crate::domain::{
-    AssistantBlock, BudgetExhausted, Change, ChangedContent, JobSettings, Message, StopReason,
-    TranscriptEvent,
-};
+use crate::domain::{AssistantBlock, Message, StopReason, TranscriptEvent};
 use crate::model::{ModelError, ModelRequest};
-use crate::sandbox::{SandboxError, Toolbox};
-use crate::store::{Journal, StoreError};
-use crate::workspace::{Workspace, WorkspaceError};
 
-use super::act::Finish;
 use super::context::View;
 use super::conversation::Conversation;
-use super::metered_model::{CallDenied, Completion, MeteredModel};
+use super::metered_model::{CallDenied, Completion};
 use super::prompts;
-use super::tools::{Registry, changes_of};
+use super::tools::Registry;
+use super::types::{Agent, AgentEnding, AgentError, user_message};
 
-/// After so many answers in a row without a tool call, the model is not going to work.
+/// After so many answers in a row without a tool call, the model is not expected to call one.
 const IDLE_TURNS_MAX: usize = 3;
 
-/// Everything an agent works with.
-pub struct Agent<'a> {
-    /// Who thinks, and what it is paid from.
-    pub metered_model: MeteredModel<'a>,
-    /// The most it may say in one answer.
-    pub output_tokens_max: u32,
-    /// What it can hold, its answer included, in tokens.
-    pub context_tokens: u64,
-    /// Who writes a brief before the first turn; `None`: nobody.
-    pub planner: Option<MeteredModel<'a>>,
-    /// Who sums a conversation up that has become too long.
-    pub summarizer: MeteredModel<'a>,
-    /// What the scribe can hold, its answer included, in tokens.
-    pub summarizer_context_tokens: u64,
-    /// Where it works.
-    pub toolbox: &'a Toolbox,
-    /// Where its changes are kept.
-    pub workspace: &'a Workspace,
-    /// Its rules and limits.
-    pub settings: &'a JobSettings,
-    /// Where everything is recorded.
-    pub journal: &'a Journal,
-}
-
-/// How a stretch of work ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AgentEnding {
-    /// The model asks for a verdict. Its call is answered with [`Agent::answer_finish`].
-    Finished(Finish),
-    /// The model asks a person.
-    Asked(String),
-    /// A limit is reached.
-    Exhausted(BudgetExhausted),
-    /// The model does not work: the provider failed for good, or it no longer calls tools.
-    ModelUnusable(String),
-}
-
-/// What ends a run without an ending: our surroundings failed.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// The sandbox is lost.
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
-    /// The transcript cannot be written, or the job is another worker's now.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The checkpoint cannot be kept.
-    #[error(transparent)]
-    Workspace(#[from] WorkspaceError),
-}
-
 impl Agent<'_> {
-    /// Works until there is an ending. `state` is what the transcript says, and is kept so.
+    /// Runs until there is an ending. `state` is what the transcript says, and follows it.
     pub async fn run(&self, state: &mut Conversation) -> Result<AgentEnding, AgentError> {
         let registry = Registry::of(self.settings);
         let mut overflows = 0;
         loop {
             let calls = state.pending_calls();
             if !calls.is_empty() {
-                match self.act(&registry, state, calls).await? {
+                match self.carry_out(&registry, state, calls).await? {
                     Some(ending) => return Ok(ending),
                     None => continue,
                 }
@@ -89,7 +33,7 @@ impl Agent<'_> {
                     "the model answered {IDLE_TURNS_MAX} times in a row without calling a tool"
                 )));
             }
-            self.make_room(state).await?;
+            self.compact_context(state).await?;
             let request = request(&registry, &state.view, self.output_tokens_max);
             match self.metered_model.ask(&mut state.spend, &request).await {
                 Ok(paid) => {
@@ -98,7 +42,7 @@ impl Agent<'_> {
                 }
                 Err(CallDenied::Unusable(error @ ModelError::ContextOverflow { .. })) => {
                     overflows += 1;
-                    if !self.make_room_at_any_rate(state, overflows).await? {
+                    if !self.force_compaction(state, overflows).await? {
                         return Ok(AgentEnding::ModelUnusable(error.to_string()));
                     }
                 }
@@ -109,12 +53,12 @@ impl Agent<'_> {
         }
     }
 
-    /// The least that a model can be asked: no conversation yet.
+    /// The shortest request that a model can be sent: one without a conversation.
     pub fn shortest_request(output_tokens_max: u32) -> ModelRequest {
         request(&Registry::standard(), &View::default(), output_tokens_max)
     }
 
-    /// Records the model's answer, and a reminder when it called no tool.
+    /// Records the model's answer, and a reminder if it called no tool.
     async fn observe(&self, state: &mut Conversation, paid: Completion) -> Result<(), AgentError> {
         let Completion { reply, usd, milliseconds } = paid;
         let called = reply.blocks.iter().any(|block| matches!(block, AssistantBlock::ToolCall(_)));
@@ -144,37 +88,6 @@ impl Agent<'_> {
         }
         self.record(state, &events).await
     }
-
-    /// What the agent's tools have written.
-    pub fn changes(state: &Conversation) -> Vec<Change> {
-        changes_of(&state.written)
-    }
-
-    /// Reads what was written before a restart from the checkpoint's tree.
-    pub async fn load(&self, state: &mut Conversation) -> Result<(), AgentError> {
-        if let Some((tree, paths)) = state.checkpoint.clone() {
-            for path in paths {
-                let content = match self.workspace.content(&tree, &path).await? {
-                    Some((mode, bytes)) => ChangedContent::File { mode, bytes },
-                    None => ChangedContent::Absent,
-                };
-                state.written.insert(path, content);
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) async fn record(
-        &self,
-        state: &mut Conversation,
-        events: &[TranscriptEvent],
-    ) -> Result<(), AgentError> {
-        self.journal.append(events).await?;
-        for event in events {
-            state.apply(event);
-        }
-        Ok(())
-    }
 }
 
 fn request(registry: &Registry, view: &View, output_tokens_max: u32) -> ModelRequest {
@@ -184,15 +97,5 @@ fn request(registry: &Registry, view: &View, output_tokens_max: u32) -> ModelReq
         anchor: view.anchor(),
         tools: registry.specs(),
         output_tokens_max,
-    }
-}
-
-pub(super) fn user_message(text: &str) -> TranscriptEvent {
-    TranscriptEvent::MessageAdded {
-        message: Message::User { text: text.to_owned() },
-        usage: None,
-        usd: None,
-        model: None,
-        milliseconds: 0,
     }
 }

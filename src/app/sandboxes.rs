@@ -10,9 +10,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::{SandboxConfig, SandboxGuarantee, SandboxKind, SetupConfig, Toolchains};
+use crate::config::{SandboxConfig, SetupConfig, Toolchains};
 use crate::sandbox::{
-    CacheLimits, DockerOptions, Guarantee, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect,
+    CacheLimits, DockerOptions, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect,
     detect_toolchains,
 };
 use crate::setup::SetupPolicy;
@@ -91,10 +91,6 @@ pub(super) fn setup_policy(config: &SetupConfig) -> SetupPolicy {
 }
 
 fn sandbox_options(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<SandboxOptions> {
-    let kind = match config.kind {
-        SandboxKind::Bubblewrap => "bubblewrap",
-        SandboxKind::Docker => "docker",
-    };
     let state_dir = absolute(data_dir)?.join("sandbox");
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -102,7 +98,7 @@ fn sandbox_options(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<Sa
         .create(&state_dir)
         .with_context(|| format!("the directory {} cannot be created", state_dir.display()))?;
     Ok(SandboxOptions {
-        kind: kind.to_owned(),
+        kind: config.kind,
         owner: owner(&state_dir)?,
         state_dir,
         docker: DockerOptions {
@@ -139,7 +135,7 @@ pub fn sandbox_spec(config: &SandboxConfig) -> SandboxSpec {
             disk_bytes_max: config.disk_bytes_max,
             open_files_max: config.open_files_max,
         },
-        required: config.required.iter().map(|required| guarantee(*required)).collect(),
+        required: config.required.clone(),
         root: match &config.image {
             Some(image) => Root::Image(image.clone()),
             None => Root::Host {
@@ -150,16 +146,6 @@ pub fn sandbox_spec(config: &SandboxConfig) -> SandboxSpec {
             },
         },
         ..SandboxSpec::named("job")
-    }
-}
-
-fn guarantee(required: SandboxGuarantee) -> Guarantee {
-    match required {
-        SandboxGuarantee::Memory => Guarantee::Memory,
-        SandboxGuarantee::Processes => Guarantee::Processes,
-        SandboxGuarantee::Processor => Guarantee::Processor,
-        SandboxGuarantee::Disk => Guarantee::Disk,
-        SandboxGuarantee::OtherUser => Guarantee::OtherUser,
     }
 }
 

@@ -1,5 +1,5 @@
-//! What counts as the same when a job is done again. Two transcripts are reduced to their steps, and
-//! these are compared in order:
+//! Defines when a replay is the same as the recording. Both transcripts are reduced to steps, which are
+//! compared in order:
 //! - the baseline, and each run of the suite by the agent: how it ended, and which tests failed;
 //! - each result of a tool: whether it is an error, and its text;
 //! - what the model is told beside that; the plan; each checkpoint's tree and paths;
@@ -29,30 +29,30 @@ const LINE_CHARS_MAX: usize = 300;
 /// Tools whose results hold the output of tests.
 const OUTPUT_TOOLS: [&str; 3] = ["run_tests", "finish", "read_result"];
 
-/// Something that can be compared.
+/// A step of a transcript that is compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
-    /// After so many answers of the model.
+pub struct ReplayStep {
+    /// The number of the model's answers before it.
     pub turn: u32,
-    /// The tool, where it is one's result.
+    /// The tool, if the step is a tool result.
     pub tool: Option<String>,
-    /// What it is.
+    /// The kind of step.
     pub what: &'static str,
-    /// What is compared.
+    /// The compared text.
     pub text: String,
 }
 
-/// The first step that is not as it was recorded.
+/// The first step that differs from the recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Divergence {
-    /// As recorded; `None`: nothing more was recorded here.
-    pub expected: Option<Step>,
-    /// As it is now; `None`: nothing more happened.
-    pub actual: Option<Step>,
+    /// The recorded step; `None`: nothing more was recorded.
+    pub expected: Option<ReplayStep>,
+    /// The replayed step; `None`: nothing more happened.
+    pub actual: Option<ReplayStep>,
 }
 
 impl Divergence {
-    /// Where it is, and the lines in which the two differ.
+    /// Describes the location and the lines that differ.
     pub fn describe(&self) -> String {
         let Some(step) = self.expected.as_ref().or(self.actual.as_ref()) else { return String::new() };
         let tool = step.tool.as_ref().map(|tool| format!(" of {tool}")).unwrap_or_default();
@@ -83,7 +83,7 @@ impl Divergence {
     }
 }
 
-/// From the first line that differs, a few of each side.
+/// The first lines that differ, a few of each side.
 fn differing_lines(expected: &str, actual: &str) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), actual.lines().collect());
     let first = old.iter().zip(&new).take_while(|(one, other)| one == other).count();
@@ -105,9 +105,12 @@ fn differing_lines(expected: &str, actual: &str) -> String {
     shown
 }
 
-/// The first divergence of `now` from `recorded`. A job that is not `done` may still come to what
-/// was recorded further on.
-pub(super) fn first_divergence(recorded: &[Step], now: &[Step], done: bool) -> Option<Divergence> {
+/// The first difference between `now` and `recorded`. A job that is not `done` may still reach later steps.
+pub(super) fn first_divergence(
+    recorded: &[ReplayStep],
+    now: &[ReplayStep],
+    done: bool,
+) -> Option<Divergence> {
     let same = recorded.iter().zip(now).take_while(|(one, other)| one == other).count();
     let (expected, actual) = (recorded.get(same).cloned(), now.get(same).cloned());
     match (&expected, &actual) {
@@ -118,13 +121,13 @@ pub(super) fn first_divergence(recorded: &[Step], now: &[Step], done: bool) -> O
 }
 
 /// The steps of a transcript.
-pub(super) fn steps(transcript: &[RecordedEvent]) -> Vec<Step> {
+pub(super) fn steps(transcript: &[RecordedEvent]) -> Vec<ReplayStep> {
     let mut steps = Vec::new();
     let mut turn = 0;
     let mut calls: Vec<(String, String)> = Vec::new();
     for recorded in transcript {
         let mut add = |what, tool: Option<String>, text: String| {
-            steps.push(Step { turn, tool, what, text });
+            steps.push(ReplayStep { turn, tool, what, text });
         };
         match &recorded.event {
             TranscriptEvent::BaselineRun { run } => add("the suite at the base", None, run_in_words(run)),
@@ -190,8 +193,8 @@ fn names(tests: &[FailedTest]) -> String {
     names.join(", ")
 }
 
-/// `text` without what is never twice the same: points in time, durations, temporary paths, process
-/// and thread ids, addresses in memory, local ports. Each becomes a word in angle brackets.
+/// Replaces what differs between any two runs: times, durations, temporary paths, process and thread ids,
+/// memory addresses, local ports. Each becomes a word in angle brackets.
 pub fn normalised(text: &str) -> String {
     static VOLATILE: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         let rules = [
@@ -223,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_never_twice_the_same_is_taken_out() {
+    fn volatile_parts_are_replaced() {
         let text = "`cargo test`: exit code 101 after 1.2 s.\nfinished in 0.00s; 12 ms; 3 seconds\n\
                     thread 'a::b' (4711) panicked at src/lib.rs:12:3\nat 0x7ffd3a2b1c10, pid 42, /tmp/x.Ab12/log:3\n\
                     2026-11-22T10:00:00.123Z 10:00:01 on 127.0.0.1:40123\n3 tests, 2 items, line 17";
@@ -237,12 +240,12 @@ mod tests {
         ");
     }
 
-    fn step(text: &str) -> Step {
-        Step { turn: 2, tool: Some("read_file".into()), what: "the result", text: text.into() }
+    fn step(text: &str) -> ReplayStep {
+        ReplayStep { turn: 2, tool: Some("read_file".into()), what: "the result", text: text.into() }
     }
 
     #[test]
-    fn a_divergence_is_told_with_its_place_and_its_lines() {
+    fn divergence_is_described_with_its_turn_and_lines() {
         let (recorded, now) = ([step("a\nb\nc"), step("x")], [step("a\nB\nc")]);
         insta::assert_snapshot!(first_divergence(&recorded, &now, false).unwrap().describe(), @"
         turn 2: the result of read_file

@@ -1,5 +1,5 @@
-//! A job done again, with the model's recorded answers: the real worker, pipeline and agent loop,
-//! with a model that reads from the recording and stops at the first divergence.
+//! Replays a job with the model's recorded answers: the real worker, pipeline and agent loop, with a model
+//! that reads from the recording and stops at the first divergence.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::compare::{Divergence, Step, first_divergence, steps};
+use super::compare::{Divergence, ReplayStep, first_divergence, steps};
 use crate::domain::{
     JobId, JobOutcome, Message, Price, RecordedEvent, StopReason, TranscriptEvent, round_of,
 };
@@ -22,26 +22,27 @@ use crate::worker::JobPolicy;
 use crate::worker::local::{LocalContext, LocalJob, LocalTask, TestBench};
 use crate::workspace::LocalRepository;
 
-/// The branch that stands for the base in the replay's own repository.
+/// The name of the base branch in the replay's own repository.
 const BASE: &str = "base";
 
-/// A job that was done again.
+/// The result of a replay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReplayReport {
-    /// The model's answers that were used.
+    /// The number of the model's answers that were used.
     pub turns: usize,
-    /// The model's answers that were recorded.
+    /// The number of the model's answers that were recorded.
     pub turns_recorded: usize,
-    /// Further rounds, which are not done again: people's commits on the branch came in between.
+    /// The number of further revision rounds. They are not replayed, because other people's commits came in
+    /// between.
     pub rounds_left_out: u32,
-    /// Steps that were compared and are the same.
+    /// The number of equal steps.
     pub same: usize,
-    /// The first step that is not.
+    /// The first step that differs.
     pub divergence: Option<Divergence>,
 }
 
 /// Does the job of `recording` again, on the repository at `repository`, which is only read.
-/// `tell` is given each event as it happens.
+/// `on_event` is given each event as it happens.
 ///
 /// # Errors
 /// There is nothing to be done again, or it cannot be done here: no base commit, no sandbox.
@@ -50,7 +51,7 @@ pub async fn replay(
     repository: &Path,
     sandbox: Arc<dyn Sandbox>,
     policy: &JobPolicy,
-    tell: impl FnMut(&RecordedEvent),
+    on_event: impl FnMut(&RecordedEvent),
 ) -> anyhow::Result<ReplayReport> {
     let mut recorded = recording.known_events();
     let rounds_left_out = round_of(&recorded) - 1;
@@ -79,7 +80,7 @@ pub async fn replay(
     let work = LocalTask { issue, name, repository, base: BASE.to_owned() };
     let local = LocalJob::open(&scratch.path().join("job"), work).await?;
     local.workspace(&base).await?;
-    // What was known before the first turn, as it was: a brief is not asked for again.
+    // What was known before the first turn, as recorded: a brief is not requested again.
     let brief = recorded.iter().find_map(|recorded| match &recorded.event {
         event @ TranscriptEvent::BriefAnswered { .. } => Some(event.clone()),
         _ => None,
@@ -100,12 +101,12 @@ pub async fn replay(
         stopped: Mutex::default(),
     });
     let mut policy = policy.clone();
-    // Old results were shown as handles, and all was summed up, when the recorded model was full.
+    // Results were elided and the conversation was compacted by the recorded model's context size.
     let full = model.answers.first().map_or(policy.context_tokens, |answer| context_tokens(&answer.model));
     (policy.context_tokens, policy.summarizer_context_tokens) = (full, full);
     let bench = TestBench { sandbox, policy, setup_locks: SetupLocks::default() };
     let parts = LocalContext { model: model.clone(), brief_model: None, bench };
-    let ended = local.run(&parts, &CancellationToken::new(), tell).await?;
+    let ended = local.run(&parts, &CancellationToken::new(), on_event).await?;
     let end = ended.ok_or_else(|| anyhow!("the replay was stopped"))?;
     let now = steps(&end.transcript);
     let stopped = model.stopped();
@@ -144,12 +145,12 @@ enum Stopped {
     NoMoreAnswers,
 }
 
-/// A model that says again what it said. It looks at the new transcript before each answer: what
-/// is not as it was recorded ends the replay there.
+/// A model that repeats its recorded answers. It compares the new transcript before each answer, and ends
+/// the replay at the first difference.
 struct RecordedModel {
     store: Arc<dyn Store>,
     job: JobId,
-    expected: Vec<Step>,
+    expected: Vec<ReplayStep>,
     answers: Vec<ModelReply>,
     stopped: Mutex<Option<Stopped>>,
 }

@@ -1,4 +1,4 @@
-//! Whether a manifest says the truth, as far as a repository, a transcript and a new run can tell.
+//! Verifies a manifest against a repository, a transcript and a new run.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,42 +12,42 @@ use crate::verdict::Verdict;
 use crate::worker::{JobPolicy, Reverification, reverify};
 use crate::workspace::{LocalRepository, Mirrors, Workspace};
 
-/// Differences that are told; more are counted.
+/// Most differences that are listed.
 const DIFFERENCES_MAX: usize = 20;
 
-/// What is to be checked, against what.
+/// What to verify, and against what.
 pub struct VerificationRequest<'a> {
     /// The manifest's file.
     pub manifest: &'a Path,
-    /// The digest that the manifest must have: the pull request's.
+    /// The expected digest: the one in the pull request.
     pub digest: Option<&'a str>,
-    /// The transcript's file, where there is one.
+    /// The transcript's file, if there is one.
     pub transcript: Option<&'a Path>,
     /// The repository.
     pub repository: &'a Path,
 }
 
-/// What a check came to.
+/// The outcome of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckOutcome {
-    /// It is as the manifest says.
+    /// It agrees with the manifest.
     Holds,
-    /// It is not.
+    /// It differs from the manifest.
     Differs,
-    /// It could not be checked, and nothing follows for the manifest.
+    /// It could not be checked; this says nothing about the manifest.
     Unchecked,
-    /// It is otherwise here, and need not be the same.
+    /// It differs here, and may.
     Noted,
 }
 
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// What was looked at.
+    /// The subject.
     pub what: &'static str,
-    /// What came of it.
+    /// The outcome.
     pub outcome: CheckOutcome,
-    /// In words.
+    /// The details.
     pub words: String,
 }
 
@@ -59,7 +59,7 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// 0: the verdict holds. 3: something is not as the manifest says. 1: it could not be checked.
+    /// 0: the verdict holds. 3: something differs from the manifest. 1: it could not be checked.
     pub fn exit_code(&self) -> i32 {
         let any = |outcome: &CheckOutcome| self.checks.iter().any(|check| check.outcome == *outcome);
         match (any(&CheckOutcome::Differs), any(&CheckOutcome::Unchecked)) {
@@ -73,126 +73,136 @@ impl Verification {
         self.checks.push(Check { what, outcome, words: words.into() });
     }
 
-    fn add_equal(&mut self, what: &'static str, said: &str, found: &str) {
-        match said == found {
-            true => self.add(what, CheckOutcome::Holds, said),
-            false => {
-                self.add(what, CheckOutcome::Differs, format!("the manifest says {said}, and it is {found}"))
-            }
+    fn add_equal(&mut self, what: &'static str, expected: &str, found: &str) {
+        match expected == found {
+            true => self.add(what, CheckOutcome::Holds, expected),
+            false => self.add(
+                what,
+                CheckOutcome::Differs,
+                format!("the manifest says {expected}, and it is {found}"),
+            ),
         }
     }
 }
 
-/// Checks a manifest. What takes long comes last, and only where everything before it holds.
+/// Verifies a manifest. Slow checks come last, and only run if all others hold.
 pub async fn verify(
     wanted: &VerificationRequest<'_>,
     sandbox: Arc<dyn Sandbox>,
     policy: &JobPolicy,
 ) -> Verification {
-    let mut done = Verification::default();
+    let mut verification = Verification::default();
     let sealed = match Sealed::load(wanted.manifest) {
         Ok(sealed) => sealed,
         Err(error @ InvalidManifest::Changed { .. }) => {
-            done.add("manifest", CheckOutcome::Differs, error.to_string());
-            return done;
+            verification.add("manifest", CheckOutcome::Differs, error.to_string());
+            return verification;
         }
         Err(error @ InvalidManifest::Unreadable { .. }) => {
-            done.add("manifest", CheckOutcome::Unchecked, error.to_string());
-            return done;
+            verification.add("manifest", CheckOutcome::Unchecked, error.to_string());
+            return verification;
         }
     };
     let manifest = &sealed.manifest;
     match wanted.digest {
-        Some(digest) => done.add_equal("digest", &digest.to_lowercase(), &sealed.sha256),
-        None => done.add(
+        Some(digest) => verification.add_equal("digest", &digest.to_lowercase(), &sealed.sha256),
+        None => verification.add(
             "digest",
             CheckOutcome::Holds,
             format!("{} (compare it with the pull request's)", sealed.sha256),
         ),
     }
     match wanted.transcript {
-        Some(path) => transcript(&mut done, manifest, path),
-        None => {
-            done.add("transcript", CheckOutcome::Noted, "not looked at: no file was named (--transcript)")
-        }
+        Some(path) => transcript(&mut verification, manifest, path),
+        None => verification.add(
+            "transcript",
+            CheckOutcome::Noted,
+            "not looked at: no file was named (--transcript)",
+        ),
     }
     if manifest.toolbox_sha256 != toolbox_sha256() {
-        done.add("toolbox", CheckOutcome::Noted, "another build of Mendwright made the proposal");
+        verification.add("toolbox", CheckOutcome::Noted, "another build of Mendwright made the proposal");
     }
     let Ok(directory) = tempfile::Builder::new().prefix("mendwright-verify-").tempdir() else {
-        done.add("repository", CheckOutcome::Unchecked, "no temporary directory can be made");
-        return done;
+        verification.add("repository", CheckOutcome::Unchecked, "no temporary directory can be made");
+        return verification;
     };
-    let workspace = match commits(&mut done, manifest, wanted.repository, directory.path()).await {
+    let workspace = match commits(&mut verification, manifest, wanted.repository, directory.path()).await {
         Ok(workspace) => workspace,
         Err(why) => {
-            done.add("repository", CheckOutcome::Unchecked, why);
-            return done;
+            verification.add("repository", CheckOutcome::Unchecked, why);
+            return verification;
         }
     };
-    if done.exit_code() == 0 {
+    if verification.exit_code() == 0 {
         let settings = settings(manifest);
-        let again = reverify(sandbox, policy, workspace, &settings, &manifest.head.tree).await;
-        match again {
-            Ok(again) => verdict(&mut done, manifest, again),
-            Err(error) => done.add("verdict", CheckOutcome::Unchecked, format!("{error:#}")),
+        let reverification = reverify(sandbox, policy, workspace, &settings, &manifest.head.tree).await;
+        match reverification {
+            Ok(reverification) => verdict(&mut verification, manifest, reverification),
+            Err(error) => verification.add("verdict", CheckOutcome::Unchecked, format!("{error:#}")),
         }
     }
-    done
+    verification
 }
 
-/// Whether the transcript is the one that the manifest was made of, and says what the manifest says.
-fn transcript(done: &mut Verification, manifest: &Manifest, path: &Path) {
+/// Checks that the transcript is the manifest's, and that it contains what the manifest says.
+fn transcript(verification: &mut Verification, manifest: &Manifest, path: &Path) {
     let recording = match Recording::load(path) {
         Ok(recording) => recording,
-        Err(error) => return done.add("transcript", CheckOutcome::Unchecked, error.to_string()),
+        Err(error) => return verification.add("transcript", CheckOutcome::Unchecked, error.to_string()),
     };
-    let said = &manifest.transcript;
-    let Some(found) = recording.digest(said.events) else {
-        let words =
-            format!("it has {} events, and the manifest is made of {}", recording.events.len(), said.events);
-        return done.add("transcript", CheckOutcome::Differs, words);
+    let expected = &manifest.transcript;
+    let Some(found) = recording.digest(expected.events) else {
+        let words = format!(
+            "it has {} events, and the manifest is made of {}",
+            recording.events.len(),
+            expected.events
+        );
+        return verification.add("transcript", CheckOutcome::Differs, words);
     };
-    done.add_equal("transcript", &said.sha256, &found);
-    let events = &recording.events[..usize::try_from(said.events).unwrap_or(usize::MAX)];
+    verification.add_equal("transcript", &expected.sha256, &found);
+    let events = &recording.events[..usize::try_from(expected.events).unwrap_or(usize::MAX)];
     let proposed = ProposedCommit {
         base_tree: manifest.base.tree.clone(),
         branch: manifest.head.branch.clone(),
         head: manifest.head.commit.clone(),
     };
-    let Some(told) = build_manifest(&recording.job(), events, &proposed) else {
-        return done.add("transcript", CheckOutcome::Differs, "it tells of no verified proposal");
+    let Some(from_transcript) = build_manifest(&recording.job(), events, &proposed) else {
+        return verification.add("transcript", CheckOutcome::Differs, "it tells of no verified proposal");
     };
-    // Not told by a transcript, but by who made the manifest.
-    let told = Manifest {
+    // Not in a transcript, but known to the program that made the manifest.
+    let from_transcript = Manifest {
         mendwright: manifest.mendwright.clone(),
         toolbox_sha256: manifest.toolbox_sha256.clone(),
-        ..told
+        ..from_transcript
     };
-    let differences = differences(manifest, &told);
+    let differences = differences(manifest, &from_transcript);
     if !differences.is_empty() {
-        done.add("contents", CheckOutcome::Differs, differences.join("; "));
+        verification.add("contents", CheckOutcome::Differs, differences.join("; "));
     }
 }
 
-/// Where two manifests differ, in words.
-fn differences(manifest: &Manifest, told: &Manifest) -> Vec<String> {
+/// The differences between two manifests.
+fn differences(manifest: &Manifest, from_transcript: &Manifest) -> Vec<String> {
     let value =
         |manifest: &Manifest| serde_json::to_value(manifest).expect("a manifest has only string keys");
-    let (said, told) = (value(manifest), value(told));
+    let (expected, from_transcript) = (value(manifest), value(from_transcript));
     let mut found = Vec::new();
-    for (name, said) in said.as_object().into_iter().flatten() {
-        if *said != told[name] {
-            found.push(format!("{name}: the manifest says {said}, the transcript {}", told[name]));
+    for (name, expected) in expected.as_object().into_iter().flatten() {
+        if *expected != from_transcript[name] {
+            found.push(format!(
+                "{name}: the manifest says {expected}, the transcript {}",
+                from_transcript[name]
+            ));
         }
     }
     found.truncate(DIFFERENCES_MAX);
     found.into_iter().map(|words| crate::publish::escape::cut(&words, 600)).collect()
 }
 
-/// Whether base and head are in the repository, and are what the manifest says. `Err`: not there.
+/// Checks that base and head are in the repository, and agree with the manifest. `Err`: they are not there.
 async fn commits(
-    done: &mut Verification,
+    verification: &mut Verification,
     manifest: &Manifest,
     repository: &Path,
     scratch: &Path,
@@ -206,25 +216,25 @@ async fn commits(
     })?;
     let failed = |error: crate::workspace::WorkspaceError| error.to_string();
     let found = workspace.base_tree().await.map_err(failed)?;
-    done.add_equal("base tree", base.tree.as_str(), found.as_str());
+    verification.add_equal("base tree", base.tree.as_str(), found.as_str());
     match workspace.find_commit(&head.commit).await.map_err(failed)? {
         Some(found) => {
-            done.add_equal("head tree", head.tree.as_str(), found.tree.as_str());
+            verification.add_equal("head tree", head.tree.as_str(), found.tree.as_str());
             let parents: Vec<&str> = found.parents.iter().map(crate::domain::Sha::as_str).collect();
             match &manifest.on_top_of {
-                None => done.add_equal("head's base", base.commit.as_str(), &parents.join(", ")),
-                // A round that had nothing to change.
+                None => verification.add_equal("head's base", base.commit.as_str(), &parents.join(", ")),
+                // A round that changed nothing.
                 Some(before) if *before == head.commit => {}
-                Some(before) => done.add_equal("head's parent", before.as_str(), &parents.join(", ")),
+                Some(before) => verification.add_equal("head's parent", before.as_str(), &parents.join(", ")),
             }
             if manifest.on_top_of.is_some() {
                 let parted = workspace.merge_base(&base.commit, &head.commit).await.map_err(failed)?;
                 let parted = parted.as_ref().map_or("nothing", crate::domain::Sha::as_str);
-                done.add_equal("head's base", base.commit.as_str(), parted);
+                verification.add_equal("head's base", base.commit.as_str(), parted);
             }
         }
         None if workspace.has_tree(&head.tree).await.map_err(failed)? => {
-            done.add("head", CheckOutcome::Noted, "the commit is not there; its tree is");
+            verification.add("head", CheckOutcome::Noted, "the commit is not there; its tree is");
         }
         None => {
             return Err(format!(
@@ -236,7 +246,7 @@ async fn commits(
     Ok(workspace)
 }
 
-/// The job's settings, as far as a verdict depends on them.
+/// The job's settings that a verdict depends on.
 fn settings(manifest: &Manifest) -> JobSettings {
     let suite = &manifest.suite;
     let source = "the manifest".to_owned();
@@ -255,35 +265,40 @@ fn settings(manifest: &Manifest) -> JobSettings {
     }
 }
 
-fn verdict(done: &mut Verification, manifest: &Manifest, again: Reverification) {
-    if manifest.sandbox.root.as_ref().is_some_and(|root| *root != again.root.digest) {
-        let words = format!("the verdict was given again in another one: {}", again.root.description);
-        done.add("root file system", CheckOutcome::Noted, words);
+fn verdict(verification: &mut Verification, manifest: &Manifest, reverification: Reverification) {
+    if manifest.sandbox.root.as_ref().is_some_and(|root| *root != reverification.root.digest) {
+        let words =
+            format!("the verdict was given again in another one: {}", reverification.root.description);
+        verification.add("root file system", CheckOutcome::Noted, words);
     }
-    for note in again.notes {
-        done.add("environment", CheckOutcome::Noted, note);
+    for note in reverification.notes {
+        verification.add("environment", CheckOutcome::Noted, note);
     }
-    let said = &manifest.verdict;
-    let verified = match again.verdict {
+    let expected = &manifest.verdict;
+    let verified = match reverification.verdict {
         Verdict::Verified(verified) => verified,
-        Verdict::Rejected(red) => return done.add("verdict", CheckOutcome::Differs, red.explanation),
+        Verdict::Rejected(red) => return verification.add("verdict", CheckOutcome::Differs, red.explanation),
     };
-    done.add_equal("verified tree", manifest.head.tree.as_str(), verified.tree().as_str());
+    verification.add_equal("verified tree", manifest.head.tree.as_str(), verified.tree().as_str());
     let proof = verified.proof().map(|tests| tests.iter().map(|test| test.0.clone()).collect::<Vec<_>>());
     let shown = |proof: &Option<Vec<String>>| match proof {
         None => "none asked for".to_owned(),
         Some(tests) if tests.is_empty() => "given, without names".to_owned(),
         Some(tests) => tests.join(", "),
     };
-    match (said.proof.is_some(), proof.is_some()) {
+    match (expected.proof.is_some(), proof.is_some()) {
         (true, false) => {
-            done.add("proof", CheckOutcome::Differs, "the manifest has a proof, and now none is asked for");
+            verification.add(
+                "proof",
+                CheckOutcome::Differs,
+                "the manifest has a proof, and now none is asked for",
+            );
         }
-        (_, _) if said.proof == proof => done.add("proof", CheckOutcome::Holds, shown(&proof)),
+        (_, _) if expected.proof == proof => verification.add("proof", CheckOutcome::Holds, shown(&proof)),
         (_, _) => {
-            let words = format!("it was {}, and is {}", shown(&said.proof), shown(&proof));
-            done.add("proof", CheckOutcome::Noted, words);
+            let words = format!("it was {}, and is {}", shown(&expected.proof), shown(&proof));
+            verification.add("proof", CheckOutcome::Noted, words);
         }
     }
-    done.add("verdict", CheckOutcome::Holds, verified.explanation());
+    verification.add("verdict", CheckOutcome::Holds, verified.explanation());
 }

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::allowed_host;
 use crate::config::AllowedHost;
-use crate::domain::{Budget, DailyCaps, ModelProvider, Price};
+use crate::domain::{Budget, DailyCaps, ModelProvider, Price, SandboxKind};
 use crate::model::{ModelConfig, context_tokens, known_price};
 use crate::sandbox::{Root, Sandbox, SandboxSpec, connect_default, detect_toolchains};
 use crate::secrets::{self, SecretKind};
@@ -154,7 +154,7 @@ impl SuiteArguments {
 pub(super) struct SandboxArguments {
     /// The sandbox backend: bubblewrap or docker
     #[arg(long, value_name = "KIND", default_value = "bubblewrap")]
-    sandbox: String,
+    sandbox: SandboxKind,
     /// The image of the sandbox; docker needs one [default: the host's /usr]
     #[arg(long, value_name = "REF")]
     image: Option<String>,
@@ -177,7 +177,7 @@ pub(super) struct SandboxArguments {
 impl SandboxArguments {
     /// The backend.
     pub(super) fn connect(&self) -> anyhow::Result<Arc<dyn Sandbox>> {
-        Ok(connect_default(&self.sandbox)?)
+        Ok(connect_default(self.sandbox)?)
     }
 
     /// The policy of a job without GitHub. Setups are cached by `repository`.

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use clap::{Command, CommandFactory};
 
 use super::Arguments;
-use super::exit_code::EXIT_CODES;
 
 /// As wide as the page is readable in a browser.
 const COLUMNS: usize = 100;
@@ -15,16 +14,7 @@ pub fn command_line_page() -> String {
     let mut page = String::from(
         "# Command line\n\n\
          This page is generated from the program's own definitions: it is what `mendwright COMMAND --help` \
-         prints.\n\n\
-         ## Exit codes\n\n\
-         | command | exit code | meaning |\n|---|---|---|\n",
-    );
-    for code in EXIT_CODES {
-        let _ = writeln!(page, "| {} | {} | {} |", code.commands, code.code, code.meaning);
-    }
-    page.push_str(
-        "\nUsage errors exit with 2 for every command. If a command in a sandbox meets several limits, the \
-         first one in the order of the table is reported.\n",
+         prints. [Exit codes and limits](exit-codes.md) has the exit code of each command.\n",
     );
     let mut root = Arguments::command().term_width(COLUMNS).disable_help_subcommand(true);
     root.build();

@@ -15,10 +15,9 @@ use tokio_util::io::StreamReader;
 
 use super::{allowed_host, clean_up, exit_code};
 use crate::config::AllowedHost;
-use crate::domain::ExitStatus;
+use crate::domain::{ExitStatus, Guarantee, SandboxKind};
 use crate::sandbox::{
-    CallError, CommandSpec, Guarantee, OutputStream, Root, SandboxSpec, Toolbox, connect_default,
-    detect_toolchains,
+    CallError, CommandSpec, OutputStream, Root, SandboxSpec, Toolbox, connect_default, detect_toolchains,
 };
 
 /// Chunks of the work tree that are buffered on their way into the sandbox.
@@ -43,7 +42,7 @@ pub struct RunArguments {
     pub repo: Option<PathBuf>,
     /// The sandbox backend: bubblewrap or docker (which includes Podman)
     #[arg(long, value_name = "KIND", default_value = "bubblewrap")]
-    pub sandbox: String,
+    pub sandbox: SandboxKind,
     /// The image of the sandbox; docker needs one [default: the host's /usr]
     #[arg(long, value_name = "REF")]
     pub image: Option<String>,
@@ -65,7 +64,7 @@ pub struct RunArguments {
 
 /// Run the command. Returns the exit code.
 pub async fn run(arguments: RunArguments) -> anyhow::Result<i32> {
-    let sandbox = connect_default(&arguments.sandbox)?;
+    let sandbox = connect_default(arguments.sandbox)?;
     let spec = SandboxSpec {
         root: match arguments.image {
             Some(image) => Root::Image(image),
@@ -226,7 +225,7 @@ mod tests {
                 vec![AllowedHost::public("a.example"), AllowedHost::parse("b=10.0.0.1").unwrap()]
             )
         );
-        assert_eq!((arguments.sandbox.as_str(), arguments.timeout), ("bubblewrap", 900));
+        assert_eq!((arguments.sandbox, arguments.timeout), (SandboxKind::Bubblewrap, 900));
         assert_eq!(arguments.require, [Guarantee::Memory]);
         for words in [
             &["run"][..],

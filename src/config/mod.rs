@@ -7,7 +7,6 @@
 
 mod allowed_host;
 mod error;
-mod image_reference;
 mod key;
 mod raw;
 mod reference;
@@ -21,7 +20,6 @@ mod yaml;
 
 pub use allowed_host::{AllowedHost, is_forbidden_address};
 pub use error::ConfigError;
-pub use image_reference::is_image_reference;
 pub use key::{ConfigKey, ConfigSection, DefaultValue, ENVIRONMENT_PREFIX, ValueType};
 pub use reference::{
     configuration_example, configuration_listing, configuration_names, configuration_page,
@@ -33,7 +31,7 @@ pub use repository::{
 };
 pub use server::{
     AppConfig, EngineConfig, GeneralConfig, GitHubConfig, LogConfig, ModelConfig, SECTIONS, SandboxConfig,
-    SandboxGuarantee, SandboxKind, SectionResults, ServerConfig, SetupConfig, Toolchains,
+    SectionResults, ServerConfig, SetupConfig, Toolchains,
 };
 pub use stored_app::StoredApp;
 pub use suggestion::nearest;

@@ -8,10 +8,9 @@ use globset::Glob;
 use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 
-use super::image_reference::is_image_reference;
 use super::suggestion::nearest;
 use super::yaml::yaml_options;
-use crate::domain::{Budget, CommandPattern, host_name_problem};
+use crate::domain::{Budget, CommandPattern, host_name_problem, is_image_reference};
 
 mod keys;
 

@@ -24,7 +24,7 @@ mod values;
 
 pub use github::{AppConfig, GitHubConfig};
 pub use model::ModelConfig;
-pub use sandbox::{EngineConfig, SandboxConfig, SandboxGuarantee, SandboxKind, SetupConfig, Toolchains};
+pub use sandbox::{EngineConfig, SandboxConfig, SetupConfig, Toolchains};
 pub use service::LogConfig;
 
 /// Every key, section by section: the only list of them. Reading, errors, the reference page and the

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::shell::quoted;
 use super::{Detected, RootListing, SkippedSource, jsonc};
-use crate::config::is_image_reference;
+use crate::domain::is_image_reference;
 
 /// Commands that prepare the container, in the order in which they run.
 const COMMANDS: [&str; 3] = ["onCreateCommand", "updateContentCommand", "postCreateCommand"];

@@ -13,6 +13,7 @@ pub mod egress;
 pub mod flag;
 mod host_name;
 pub mod identity;
+mod image_reference;
 pub mod issue;
 pub mod job;
 mod model_provider;
@@ -23,6 +24,7 @@ pub mod report;
 pub mod repository_filter;
 pub mod request;
 pub mod revision;
+mod sandbox;
 pub mod secret_finding;
 pub mod settings;
 pub mod slash_command;
@@ -41,6 +43,7 @@ pub use identity::{
     CommentId, DeliveryId, InstallationId, InvalidIdentity, IssueNumber, JobId, Login, PullRequestNumber,
     RepositoryId, RepositoryName, RepositoryRef, Sha,
 };
+pub use image_reference::{is_image_reference, is_sha256_digest, parse_image_reference};
 pub use issue::{IssueSnapshot, Trigger, is_same_label};
 pub use job::{BRANCH_PREFIX, EscalationReason, IllegalTransition, Job, JobOutcome, JobState, JobTransition};
 pub use model_provider::ModelProvider;
@@ -59,6 +62,7 @@ pub use revision::{
     BudgetExtension, FailedCheck, Feedback, FeedbackLocation, ResumeReason, branch_found, on_present_ground,
     opened_pull_request, present_round, round_of, unanswered,
 };
+pub use sandbox::{Guarantee, SandboxKind};
 pub use secret_finding::{SecretFinding, SecretLocation};
 pub use settings::{JobSettings, TEST_TIMEOUT_DEFAULT};
 pub use slash_command::{COMMAND_PREFIX, SlashCommand, mentions_bot};

@@ -1,5 +1,5 @@
-//! Instances from a repository's own past: fixes that brought tests. The fix is taken out, the tests
-//! are kept back, and both are run, so that only what shows its bug is used.
+//! Makes instances from a repository's history: fixes that brought tests. The tests run without and with the
+//! fix, and only fixes whose tests show the bug are used.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -16,38 +16,38 @@ use crate::worker::local::TestBench;
 use crate::worker::{SettingsError, rerun, resolve_settings};
 use crate::workspace::{HistoryCommit, LocalRepository, Mirrors};
 
-/// How far back is looked.
+/// Most commits that are scanned.
 const COMMITS_SCANNED_MAX: usize = 5_000;
-/// A change to more files is more than a fix.
+/// A commit that changes more files is not a fix.
 const PATHS_MAX: usize = 30;
 
-/// A fix of the past.
+/// A past fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fix {
     past: HistoryCommit,
 }
 
-/// A fix of the past, tried.
+/// A past fix and the result of its tests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     /// The commit.
     pub commit: Sha,
     /// The first line of its message.
     pub subject: String,
-    /// The instance that it makes, or why it makes none.
+    /// The instance, or why there is none.
     pub instance: Result<Instance, String>,
-    /// How long it took until a sandbox was there, set-up included.
+    /// Time until a sandbox was ready, setup included.
     pub set_up_seconds: Option<f64>,
-    /// How long the suite takes with the fix.
+    /// Duration of the suite with the fix.
     pub suite_seconds: Option<f64>,
 }
 
-/// What a repository's history has.
+/// The past fixes in a repository's history.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HistoryCheck {
-    /// Commits that were looked at.
+    /// Commits that were scanned.
     pub scanned: usize,
-    /// The fixes among them, latest first.
+    /// The fixes among them, newest first.
     pub candidates: Vec<Candidate>,
 }
 
@@ -61,7 +61,7 @@ pub async fn check_history(
     bench: &TestBench,
     jobs: usize,
     scratch: &Path,
-    mut tell: impl FnMut(&Candidate),
+    mut on_result: impl FnMut(&Candidate),
 ) -> anyhow::Result<HistoryCheck> {
     let reading = repository.clone();
     let past =
@@ -78,17 +78,17 @@ pub async fn check_history(
         }
     }
     let mirrors = Mirrors::new(scratch);
-    let tried = fixes.into_iter().map(|fix| tried(fix, repository, &mirrors, bench));
-    let mut tried = stream::iter(tried).buffered(jobs.max(1));
+    let try_fix = fixes.into_iter().map(|fix| try_fix(fix, repository, &mirrors, bench));
+    let mut try_fix = stream::iter(try_fix).buffered(jobs.max(1));
     let mut candidates = Vec::new();
-    while let Some(candidate) = tried.next().await {
-        tell(&candidate);
+    while let Some(candidate) = try_fix.next().await {
+        on_result(&candidate);
         candidates.push(candidate);
     }
     Ok(HistoryCheck { scanned, candidates })
 }
 
-/// Whether a commit's message speaks of a bug, and it changes both tests and what they test.
+/// Whether a commit's message mentions a bug, and the commit changes both tests and source.
 fn is_fix_with_tests(commit: &HistoryCommit) -> bool {
     static BUG: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(
@@ -104,7 +104,7 @@ fn is_fix_with_tests(commit: &HistoryCommit) -> bool {
         && commit.paths.iter().any(|path| is_source(&path))
 }
 
-/// Whether a file is for people, or for machines that no test knows of.
+/// Whether a file is documentation or configuration, which no test covers.
 fn is_prose(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_lowercase();
     let ends =
@@ -115,7 +115,7 @@ fn is_prose(path: &str) -> bool {
         || name.starts_with("changes")
 }
 
-async fn tried(fix: Fix, repository: &LocalRepository, mirrors: &Mirrors, bench: &TestBench) -> Candidate {
+async fn try_fix(fix: Fix, repository: &LocalRepository, mirrors: &Mirrors, bench: &TestBench) -> Candidate {
     let mut candidate = Candidate {
         commit: fix.past.commit.clone(),
         subject: fix.past.message.lines().next().unwrap_or_default().to_owned(),
@@ -130,7 +130,7 @@ async fn tried(fix: Fix, repository: &LocalRepository, mirrors: &Mirrors, bench:
     candidate
 }
 
-/// The instance that a fix makes; the inner `Err` is why it makes none.
+/// Makes the instance of a fix; the inner `Err` says why there is none.
 async fn instance(
     past: &HistoryCommit,
     repository: &LocalRepository,
@@ -162,7 +162,7 @@ async fn instance(
     let failed: Vec<String> = before.run.failed().into_iter().map(|test| test.0).collect();
     let mut fail_to_pass: Vec<String> = failed.iter().filter(|name| mended(name)).cloned().collect();
     if fail_to_pass.is_empty() {
-        // A suite that does not even build without the fix names none of its tests; with it, it does.
+        // A suite that does not build without the fix names none of its tests; with the fix it does.
         fail_to_pass = passing(&after).filter(mended).collect();
     }
     if fail_to_pass.is_empty() {
@@ -193,7 +193,7 @@ fn passing(run: &TestRun) -> impl Iterator<Item = String> {
     passed.map(|case| case.name.clone())
 }
 
-/// A commit's message as an issue: without its trailers.
+/// A commit's message as an issue, without trailers.
 fn statement(message: &str) -> String {
     let is_trailer = |line: &&str| {
         let name = line.split(':').next().unwrap_or_default().to_lowercase();
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fix_speaks_of_a_bug_and_changes_tests_and_what_they_test() {
+    fn fix_mentions_a_bug_and_changes_tests_and_source() {
         let both = ["src/a.py", "tests/test_a.py"];
         for message in ["Fix the sum", "Do not crash on empty input", "Sum all items (#12)", "Closes GH-3"] {
             assert!(is_fix_with_tests(&commit(message, &both)), "{message}");
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_becomes_an_issue_without_its_trailers() {
+    fn commit_message_becomes_an_issue_without_trailers() {
         let message =
             "Fix: the sum\n\nIt forgot: the last item.\n\nSigned-off-by: A <a@x>\nCo-authored-by: B <b@x>\n";
         assert_eq!(statement(message), "Fix: the sum\n\nIt forgot: the last item.");

@@ -1,4 +1,4 @@
-//! Instances as they come in a file, checked before anything is run.
+//! Reads instances from a file, and validates them before anything runs.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -12,12 +12,12 @@ use crate::domain::Sha;
 const FILE_BYTES_MAX: u64 = 1 << 30;
 /// Most instances in a file.
 const INSTANCES_MAX: usize = 100_000;
-/// Mistakes that are told; more are counted.
+/// Most mistakes that are listed; the rest is counted.
 const MISTAKES_TOLD_MAX: usize = 20;
 /// Longest id: it names a directory.
 const ID_BYTES_MAX: usize = 120;
 
-/// An issue whose tests are known.
+/// An issue with known tests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Instance {
     /// Its id, unique in its file.
@@ -30,15 +30,15 @@ pub struct Instance {
     pub problem_statement: String,
     /// The tests, as a unified diff against the base. The model never sees it.
     pub test_patch: String,
-    /// Tests that fail on the base and pass where the issue is solved.
+    /// Tests that fail on the base and pass once the issue is solved.
     #[serde(rename = "FAIL_TO_PASS")]
     pub fail_to_pass: Vec<String>,
-    /// Tests that pass on the base, and still do.
+    /// Tests that pass on the base and must still pass.
     #[serde(rename = "PASS_TO_PASS")]
     pub pass_to_pass: Vec<String>,
 }
 
-/// A file of instances with mistakes in it; nothing was run.
+/// A file of instances with mistakes; nothing was run.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {} and nothing is run before all is right:\n  {}", counted(mistakes.len() + more), mistakes.join("\n  "))]
 pub struct InvalidInstances {
@@ -54,10 +54,10 @@ fn counted(mistakes: usize) -> String {
     if mistakes == 1 { "one mistake,".to_owned() } else { format!("{mistakes} mistakes,") }
 }
 
-/// Reads a file of instances, a line each. Empty lines are left out.
+/// Reads a file of instances, one per line. Empty lines are skipped.
 ///
 /// # Errors
-/// A line is not as it must be; each mistake is named by line and field.
+/// A line is invalid; each mistake is named by line and field.
 pub fn read_instances(file: &Path) -> Result<Vec<Instance>, InvalidInstances> {
     let invalid = |mistakes: Vec<String>| {
         let more = mistakes.len().saturating_sub(MISTAKES_TOLD_MAX);
@@ -103,7 +103,7 @@ fn parse(text: &str) -> (Vec<Instance>, Vec<String>) {
     (instances, mistakes)
 }
 
-/// One line. The words name the field.
+/// Parses one line. The error names the field.
 fn instance(line: &str) -> Result<Instance, String> {
     let value: Value = serde_json::from_str(line).map_err(|error| format!("it is not JSON: {error}"))?;
     if !value.is_object() {

@@ -1,6 +1,6 @@
-//! Evaluation: many issues whose tests are known, each worked on by the same pipeline as any other
-//! job, then judged with tests that the model never saw. Data and predictions are in SWE-bench's
-//! fields. Also makes such instances of a repository's own history. Publishes nothing.
+//! Evaluation: works on many issues with known tests, each in the same pipeline as any other job, then
+//! judges the proposals with tests that the model never saw. Data and predictions use SWE-bench's fields.
+//! Also makes such instances from a repository's history. Publishes nothing.
 //!
 //! An instance is a line of JSON with `instance_id`, `repo`, `base_commit`, `problem_statement`,
 //! `test_patch`, `FAIL_TO_PASS` and `PASS_TO_PASS` (lists, or lists written as JSON in a string, as

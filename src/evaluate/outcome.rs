@@ -1,12 +1,12 @@
-//! What a run of the suite says about tests by name.
+//! The outcome of tests by name in a run of the suite.
 
 use serde::{Deserialize, Serialize};
 
 use super::Instance;
 use crate::domain::{ExitStatus, TestOutcome, TestRun};
 
-/// What the tests of an instance came to. Named are those that are not as they must be; with none,
-/// the issue is solved.
+/// The verdict on an instance: the tests that do not have the required outcome. If there are none, the issue
+/// is solved.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceVerdict {
     /// FAIL_TO_PASS that still fail.
@@ -24,7 +24,7 @@ impl InstanceVerdict {
     }
 }
 
-/// What `run` says about the instance's tests.
+/// Judges a run by the instance's tests.
 pub fn judge_run(instance: &Instance, run: &TestRun) -> InstanceVerdict {
     let not_passed = |names: &[String]| names.iter().filter(|name| !passed(run, name)).cloned().collect();
     InstanceVerdict {
@@ -34,7 +34,7 @@ pub fn judge_run(instance: &Instance, run: &TestRun) -> InstanceVerdict {
     }
 }
 
-/// Whether the test of that name passed. Where the run does not say, it did not.
+/// Whether the test passed. If the run does not say so, it did not.
 pub(super) fn passed(run: &TestRun, name: &str) -> bool {
     match run.result.ending {
         ExitStatus::Exited { .. } => {}
@@ -48,7 +48,7 @@ pub(super) fn passed(run: &TestRun, name: &str) -> bool {
     if let Some(case) = report.case(name) {
         return case.outcome == TestOutcome::Passed;
     }
-    // A file or a class stands for the tests in it.
+    // A file or a class includes the tests in it.
     let mut inside =
         report.cases.iter().filter(|case| case.name != name && covers(name, &case.name)).peekable();
     if inside.peek().is_some() {
@@ -60,7 +60,7 @@ pub(super) fn passed(run: &TestRun, name: &str) -> bool {
     let failed = run.failed();
     match run.exited_successfully() {
         true => true,
-        // A suite that fails and names nobody did not come so far as to run the tests.
+        // A suite that fails without naming a test did not reach the tests.
         false => {
             !failed.is_empty()
                 && !run.may_miss_failed_tests()
@@ -69,8 +69,7 @@ pub(super) fn passed(run: &TestRun, name: &str) -> bool {
     }
 }
 
-/// Whether a failure's name stands for the test: its own, or that of the file, class or module that
-/// it is in.
+/// Whether a failure's name includes the test: its own name, or that of its file, class or module.
 fn covers(failed: &str, name: &str) -> bool {
     name.strip_prefix(failed)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with("::") || rest.starts_with('['))
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_counts_only_where_the_run_says_that_it_passed() {
+    fn test_counts_only_if_the_run_reports_that_it_passed() {
         let judged = |ending, failed: &[&str]| judge_run(&instance(), &run(ending, failed));
         assert!(judged(ExitStatus::Exited { code: 0 }, &[]).is_solved());
         assert!(judged(ExitStatus::Exited { code: 1 }, &["t/z.py::other"]).is_solved());
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_that_names_all_tests_is_asked_for_each() {
+    fn complete_report_decides_each_test() {
         use TestOutcome::{Failed, Passed, Skipped};
         let report = |cases: &[(&str, TestOutcome)]| {
             let cases: Vec<TestCase> =

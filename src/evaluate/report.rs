@@ -1,4 +1,4 @@
-//! What an evaluation came to, for people and for programs.
+//! The report of an evaluation, for people and for programs.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -21,20 +21,20 @@ pub struct Report {
     pub instances: usize,
     /// How many of them are solved, by their own tests.
     pub resolved: usize,
-    /// The share, with its 95 % interval.
+    /// The rate, with its 95 % interval.
     pub resolve_rate: Option<Interval>,
-    /// How many came to a proposal.
+    /// How many have a proposal.
     pub proposed: usize,
-    /// How many of the proposals are right.
+    /// How many of the proposals are correct.
     pub precision: Option<Interval>,
-    /// US dollars; null where the model has no known price.
+    /// US dollars; null if the model has no known price.
     pub cost_usd: Option<f64>,
-    /// Each of them.
+    /// The results.
     pub results: Vec<InstanceResult>,
 }
 
 impl Report {
-    /// Adds up.
+    /// Sums up the results.
     pub fn new(model: &str, results: Vec<InstanceResult>) -> Self {
         let resolved = results.iter().filter(|result| result.resolved).count();
         let proposed = results.iter().filter(|result| result.outcome == "proposed").count();
@@ -51,7 +51,7 @@ impl Report {
         }
     }
 
-    /// In Markdown.
+    /// The report in Markdown.
     pub fn markdown(&self) -> String {
         let mut rows = vec![
             ("Instances", self.instances.to_string()),
@@ -99,7 +99,7 @@ fn counted(part: usize, of: usize, interval: Option<Interval>) -> String {
     }
 }
 
-/// The least, the middle and the greatest; `None` for none.
+/// Minimum, median and maximum; `None` without values.
 fn spread(values: impl Iterator<Item = f64>) -> Option<[f64; 3]> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
@@ -133,8 +133,8 @@ fn result_row(result: &InstanceResult) -> String {
     )
 }
 
-/// What a maintainer may expect, from the repository's own history; `solved` where a model was let
-/// at it.
+/// What a maintainer may expect, from the repository's own history. `solved` is the evaluation, if a model
+/// was run.
 pub fn history_report(
     check: &HistoryCheck,
     budget: &Budget,
@@ -209,12 +209,12 @@ pub fn history_report(
     (text, value)
 }
 
-/// A quick job, and a long one.
+/// Turns of a short job, and of a long one.
 const FEW_TURNS: u64 = 6;
 const MANY_TURNS: u64 = 30;
 
-/// An estimate of a job's cost: the brief and the tools are some 6,000 tokens, each turn adds 2,000
-/// and says 500, and what was sent before is read from the cache.
+/// Estimates a job's cost: the brief and the tools are some 6,000 tokens, each turn adds 2,000 and answers
+/// 500, and earlier messages are read from the cache.
 fn expected_usd(price: Price, turns: u64) -> f64 {
     const BRIEF: u64 = 6_000;
     const TURN: u64 = 2_000;
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_tells_rates_with_their_intervals_and_each_instance() {
+    fn report_has_rates_with_intervals_and_each_instance() {
         insta::assert_snapshot!(report().markdown(), @r"
         # Evaluation of `m-1`
 
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_maintainer_is_told_what_to_expect() {
+    fn history_report_says_what_to_expect() {
         let candidate = |commit: char, subject: &str, instance| Candidate {
             commit: commit.to_string().repeat(40).parse().unwrap(),
             subject: subject.into(),

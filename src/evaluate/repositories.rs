@@ -1,4 +1,4 @@
-//! Where an instance's repository is: on this machine, or to be cloned once.
+//! Finds the repository of an instance: on this machine, or cloned once.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,23 +8,23 @@ use url::Url;
 use super::Instance;
 use crate::workspace::LocalRepository;
 
-/// Where repositories are looked for.
+/// Where to look for repositories.
 #[derive(Debug, Clone)]
 pub struct RepositorySources {
     /// A directory with repositories by name: `owner/name`, `owner__name` or `name`, each also with
     /// `.git`.
     pub directory: Option<PathBuf>,
-    /// What stands before `owner/name` in an address to clone from.
+    /// The prefix of `owner/name` in a clone URL.
     pub clone_from: Option<Url>,
-    /// Where clones are kept.
+    /// The directory of clones.
     pub clones: PathBuf,
 }
 
 impl RepositorySources {
-    /// The repository of each instance, cloned where it is not here yet; each with its base commit.
+    /// Finds the repository of each instance, cloned if necessary, and checks that it has the base commit.
     ///
     /// # Errors
-    /// In words, one for each instance whose repository or commit cannot be had.
+    /// A message for each instance whose repository or commit is not available.
     pub async fn find(
         &self,
         instances: &[Instance],
@@ -71,7 +71,7 @@ impl RepositorySources {
         if into.join("complete").is_file() {
             return LocalRepository::open(&into).map_err(failed);
         }
-        // What a process that was killed had begun.
+        // Left by a process that was killed.
         if into.exists() {
             std::fs::remove_dir_all(&into).map_err(|error| format!("{}: {error}", into.display()))?;
         }

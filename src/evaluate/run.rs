@@ -1,4 +1,4 @@
-//! The instances, several at a time: a job each, then its own tests on what was proposed, in a fresh
+//! Runs the instances, several at a time: a job each, then its own tests on the proposal, in a fresh
 //! sandbox.
 
 use std::collections::HashMap;
@@ -20,23 +20,23 @@ use crate::worker::local::{LocalContext, LocalJob, LocalResult, LocalTask};
 use crate::worker::rerun;
 use crate::workspace::{LocalRepository, Workspace};
 
-/// The branch that stands for the base in a job's own repository.
+/// The name of the base branch in a job's own repository.
 const BASE: &str = "base";
 
-/// What is to be evaluated.
+/// An evaluation.
 pub struct Evaluation {
     /// The issues.
     pub instances: Vec<Instance>,
-    /// Their repositories, by the instances' `repo`. They are only read.
+    /// Their repositories, by the instances' `repo`. Only read.
     pub repositories: HashMap<String, LocalRepository>,
-    /// What they are worked on with.
+    /// The context of their jobs.
     pub parts: LocalContext,
-    /// How many at a time.
+    /// How many run at a time.
     pub jobs: usize,
 }
 
 impl Evaluation {
-    /// What its results are of.
+    /// Identifies what the results belong to.
     pub fn subject(&self, model: &str) -> Subject {
         let mut hash = Sha256::new();
         for instance in &self.instances {
@@ -47,9 +47,9 @@ impl Evaluation {
     }
 }
 
-/// Works on every instance that `state` has no result of, and answers with all results in the
-/// instances' order. `tell` is given each result as it comes. `None`: `stop` was cancelled; what is
-/// done is recorded, what was begun goes on next time.
+/// Works on every instance without a result in `state`, and returns all results in the instances' order.
+/// `on_result` is called with each new result. `None`: `stop` was cancelled; finished results are recorded,
+/// and unfinished jobs continue next time.
 ///
 /// # Errors
 /// A result cannot be recorded.
@@ -57,7 +57,7 @@ pub async fn evaluate(
     evaluation: Evaluation,
     state: Arc<State>,
     stop: &CancellationToken,
-    mut tell: impl FnMut(&InstanceResult),
+    mut on_result: impl FnMut(&InstanceResult),
 ) -> anyhow::Result<Option<Vec<InstanceResult>>> {
     let places = Arc::new(Semaphore::new(evaluation.jobs.max(1)));
     let mut running = JoinSet::new();
@@ -78,7 +78,7 @@ pub async fn evaluate(
             if stop.is_cancelled() {
                 return Ok(None);
             }
-            one(&instance, &repository, &parts, &state, &stop).await
+            evaluate_instance(&instance, &repository, &parts, &state, &stop).await
         });
     }
     let mut stopped = false;
@@ -86,7 +86,7 @@ pub async fn evaluate(
         match ended.map_err(|error| anyhow!(error))?? {
             Some(result) => {
                 state.record(&result)?;
-                tell(&result);
+                on_result(&result);
                 results.insert(result.instance_id.clone(), result);
             }
             None => stopped = true,
@@ -95,8 +95,8 @@ pub async fn evaluate(
     Ok((!stopped).then(|| order.iter().filter_map(|id| results.remove(id)).collect()))
 }
 
-/// One instance, from wherever it was left. What goes wrong with it is its result.
-async fn one(
+/// Works on one instance, from where it was left. An error of the instance is its result.
+async fn evaluate_instance(
     instance: &Instance,
     repository: &LocalRepository,
     parts: &LocalContext,
@@ -115,11 +115,11 @@ async fn one(
     };
     let local = LocalJob::open(&directory, work).await?;
     let mut parts = parts.clone();
-    // What a set-up makes is kept for all instances of a repository that need the same.
+    // The setup cache is shared by all instances of a repository.
     parts.bench.policy.setup.repository = Some(repository.git_dir.display().to_string());
     let Some(end) = local.run(&parts, stop, |_| {}).await? else { return Ok(None) };
     let judging = Instant::now();
-    let mut result = account(instance, &end);
+    let mut result = job_result(instance, &end);
     if let Some(JobOutcome::Proposed { head, .. }) = &end.job.outcome {
         let workspace = local.workspace(&instance.base_commit).await?;
         match judged(instance, &workspace, head, &end.transcript, &parts).await {
@@ -151,12 +151,12 @@ fn issue(instance: &Instance) -> anyhow::Result<IssueSnapshot> {
     })
 }
 
-/// The result as far as the job itself tells.
-fn account(instance: &Instance, end: &LocalResult) -> InstanceResult {
+/// The part of the result that the job determines.
+fn job_result(instance: &Instance, end: &LocalResult) -> InstanceResult {
     let spend = Conversation::replay(&end.transcript).spend;
     let (outcome, reason) = match &end.job.outcome {
         Some(JobOutcome::Proposed { .. }) => ("proposed", None),
-        // Nothing on one's own machine is held back.
+        // A local job never awaits approval.
         Some(JobOutcome::Held { .. }) => ("failed", Some("the change is held back".to_owned())),
         Some(JobOutcome::Escalated { reason }) => ("escalated", Some(reason.name().to_owned())),
         Some(JobOutcome::Cancelled { why }) => ("cancelled", Some(why.clone())),
@@ -179,7 +179,7 @@ fn account(instance: &Instance, end: &LocalResult) -> InstanceResult {
     }
 }
 
-/// What was proposed as a diff, and what the instance's tests say of it.
+/// The proposal as a diff, and the verdict of the instance's tests.
 async fn judged(
     instance: &Instance,
     workspace: &Workspace,
@@ -194,8 +194,8 @@ async fn judged(
     Ok((patch, judge_run(instance, &run)))
 }
 
-/// The proposal with the instance's tests in place of its own: whatever the proposal made of the
-/// files that the test patch touches does not count.
+/// The proposal with the instance's tests: the proposal's changes to files that the test patch touches do
+/// not count.
 async fn with_tests(instance: &Instance, workspace: &Workspace, proposed: &Sha) -> anyhow::Result<Sha> {
     let base = workspace.base_tree().await?;
     let tests = workspace.apply_patch(&base, &instance.test_patch).await?;
@@ -206,7 +206,7 @@ async fn with_tests(instance: &Instance, workspace: &Workspace, proposed: &Sha) 
     Ok(workspace.propose(changes).await?.tree)
 }
 
-/// The suite at a tree, with the settings that the job had.
+/// Runs the suite at a tree with the job's settings.
 async fn run_at(
     workspace: &Workspace,
     transcript: &[RecordedEvent],

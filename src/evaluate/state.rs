@@ -1,5 +1,5 @@
-//! What an evaluation has on disk: a line for each instance that is done, so that it goes on after
-//! any death where it was. One process at a time.
+//! The state of an evaluation on disk: a line for each finished instance, so that it continues after a
+//! crash. One process at a time.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -12,21 +12,21 @@ use serde::{Deserialize, Serialize};
 
 use super::InstanceVerdict;
 
-/// Larger files of results are no results of ours.
+/// Larger result files are refused.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
-/// What became of an instance.
+/// The result of an instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InstanceResult {
-    /// Which.
+    /// The instance.
     pub instance_id: String,
     /// How the job ended: `proposed`, `escalated`, `cancelled`, `failed`.
     pub outcome: String,
-    /// Why, where it is not `proposed`.
+    /// The reason, if it is not `proposed`.
     pub reason: Option<String>,
-    /// Whether the instance's own tests say that the issue is solved.
+    /// Whether the instance's own tests pass.
     pub resolved: bool,
-    /// What they say; null where nothing was proposed.
+    /// Their verdict; null if nothing was proposed.
     pub judged: Option<InstanceVerdict>,
     /// Model calls.
     pub turns: u32,
@@ -34,15 +34,15 @@ pub struct InstanceResult {
     pub tool_calls: u32,
     /// All tokens.
     pub tokens: u64,
-    /// US dollars; null where the model has no known price.
+    /// US dollars; null if the model has no known price.
     pub cost_usd: Option<f64>,
-    /// The job's wall time and the judging's together.
+    /// Wall time of the job and of its judging together.
     pub seconds: f64,
-    /// What was proposed, as a unified diff; empty where nothing was.
+    /// The proposal as a unified diff; empty if there is none.
     pub model_patch: String,
 }
 
-/// What an evaluation is of, so that no other one goes on with its results.
+/// Identifies an evaluation, so that no other one continues its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
     /// The model's name.
@@ -60,10 +60,10 @@ pub struct State {
 }
 
 impl State {
-    /// Opens or makes the directory, and reads what is done. A last line that was cut off is let go.
+    /// Opens or creates the directory, and reads the results. An incomplete last line is dropped.
     ///
     /// # Errors
-    /// It cannot be used, another process works on it, or it belongs to another evaluation.
+    /// It cannot be used, another process uses it, or it belongs to another evaluation.
     pub fn open(directory: &Path, subject: &Subject) -> anyhow::Result<Self> {
         let what = || format!("the state directory {} cannot be used", directory.display());
         std::fs::create_dir_all(directory).with_context(what)?;
@@ -76,17 +76,17 @@ impl State {
         let path = directory.join("results.jsonl");
         let (done, whole_bytes) = read_results(&path)?;
         let results = OpenOptions::new().create(true).append(true).open(&path).with_context(what)?;
-        // What is appended must not be added to half a line.
+        // A new result must not be appended to an incomplete line.
         results.set_len(whole_bytes).with_context(what)?;
         Ok(Self { directory, results: Mutex::new(results), done, _lock: lock })
     }
 
-    /// What was done before.
+    /// The recorded result of an instance.
     pub fn done(&self, instance_id: &str) -> Option<&InstanceResult> {
         self.done.get(instance_id)
     }
 
-    /// Where an instance's job is kept.
+    /// The directory of an instance's job.
     pub fn job_directory(&self, instance_id: &str) -> anyhow::Result<PathBuf> {
         let directory = self.directory.join("jobs").join(instance_id);
         std::fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn results_outlive_the_process_and_a_cut_last_line_is_let_go() {
+    fn results_survive_a_restart_and_a_cut_last_line_is_dropped() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("results.jsonl");
         let state = State::open(directory.path(), &subject("m")).unwrap();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn another_evaluation_does_not_go_on_with_these_results() {
+    fn state_of_another_evaluation_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         drop(State::open(directory.path(), &subject("m")).unwrap());
         let error = State::open(directory.path(), &subject("n")).err().unwrap().to_string();

@@ -1,6 +1,5 @@
-//! Frames on one stream: a byte that says what it is, four bytes of length, the payload. Compiled
-//! by both sides. Every length is checked before anything is read, so that a peer cannot make us
-//! take more than a frame's bound.
+//! Frames on one stream: a byte for the kind, four bytes for the length, and the payload. Every length
+//! is checked before the payload is read, so that a peer cannot make us read more than a frame's limit.
 
 use std::io;
 
@@ -8,20 +7,20 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Largest message: room for a file of 5 MiB of text with its escapes, or 2,000 long paths.
+/// The largest message: enough for a file of 5 MiB of text with its escapes, or for 2,000 long paths.
 pub const MESSAGE_BYTES_MAX: usize = 12 << 20;
-/// Largest data frame.
+/// The largest data frame.
 pub const DATA_BYTES_MAX: usize = 64 << 10;
 
-/// What stands before a payload.
+/// The bytes before a payload.
 pub const HEADER_BYTES: usize = 5;
 
-/// What a frame holds.
+/// A frame's kind and content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
     /// A message in JSON.
     Message(Vec<u8>),
-    /// Raw bytes; of a command, its standard output (or both its streams).
+    /// Raw bytes. For a command: its standard output, or both of its streams.
     Data(Vec<u8>),
     /// Raw bytes of a command's standard error.
     ErrorData(Vec<u8>),
@@ -29,12 +28,12 @@ pub enum Frame {
     End,
 }
 
-/// Why no frame came.
+/// Why no frame could be read.
 #[derive(Debug)]
 pub enum FrameError {
     /// The stream broke or ended.
     Ended,
-    /// The peer sent what is no frame, and what was wrong with it.
+    /// The peer sent something that is not a frame; what is wrong with it.
     Malformed(String),
 }
 
@@ -55,7 +54,7 @@ pub async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> Result<Frame, 
             "a frame of {length} bytes, over the {length_max} allowed"
         )));
     }
-    // Room for a data frame at once; a message has to come before it is given more.
+    // Memory for a data frame is reserved at once; for a message only as its bytes arrive.
     let mut payload = Vec::with_capacity(length.min(DATA_BYTES_MAX));
     let read = reader.take(length as u64).read_to_end(&mut payload).await;
     if read.is_ok_and(|read| read < length) || payload.len() < length {
@@ -75,14 +74,15 @@ pub async fn read_message<T: DeserializeOwned>(
 ) -> Result<T, FrameError> {
     match read_frame(reader).await? {
         Frame::Message(json) => serde_json::from_slice(&json)
-            .map_err(|e| FrameError::Malformed(format!("a message that is none: {e}"))),
+            .map_err(|e| FrameError::Malformed(format!("an invalid message: {e}"))),
         Frame::Data(_) | Frame::ErrorData(_) | Frame::End => {
             Err(FrameError::Malformed("data where a message should be".to_owned()))
         }
     }
 }
 
-/// Writes a message. One over the bound is [`io::ErrorKind::InvalidInput`] and nothing is written.
+/// Writes a message. If it is too large, nothing is written and the error is
+/// [`io::ErrorKind::InvalidInput`].
 pub async fn write_message<T: Serialize>(
     writer: &mut (impl AsyncWrite + Unpin),
     message: &T,
@@ -103,7 +103,7 @@ pub async fn write_data(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) ->
     Ok(())
 }
 
-/// Writes one frame, whose payload must be within its bound.
+/// Writes one frame. Its payload must be within the limit.
 pub async fn write_frame(writer: &mut (impl AsyncWrite + Unpin), frame: &Frame) -> io::Result<()> {
     match frame {
         Frame::Message(json) => write_parts(writer, b'm', json).await,
@@ -116,7 +116,7 @@ pub async fn write_frame(writer: &mut (impl AsyncWrite + Unpin), frame: &Frame) 
 async fn write_parts(writer: &mut (impl AsyncWrite + Unpin), kind: u8, payload: &[u8]) -> io::Result<()> {
     let length = u32::try_from(payload.len()).map_err(io::Error::other)?.to_be_bytes();
     let header = [kind, length[0], length[1], length[2], length[3]];
-    // One write makes one frame of the multiplexer's, which costs more than a copy.
+    // Each write becomes a frame of the multiplexer, which costs more than a copy.
     if payload.len() <= DATA_BYTES_MAX {
         writer.write_all(&[&header, payload].concat()).await?;
     } else {
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_length_over_the_bound_is_refused_before_anything_is_read() {
+    async fn frame_with_a_length_over_the_limit_is_malformed() {
         for (kind, length) in [(b'm', MESSAGE_BYTES_MAX + 1), (b'd', DATA_BYTES_MAX + 1), (b'.', 1)] {
             let mut bytes = vec![kind];
             bytes.extend((length as u32).to_be_bytes());
@@ -141,13 +141,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_frame_cut_short_is_an_end_of_stream() {
+    async fn frame_that_is_cut_short_is_the_end_of_the_stream() {
         let bytes = [b'd', 0, 0, 0, 9, 1, 2];
         assert!(matches!(read_frame(&mut bytes.as_slice()).await, Err(FrameError::Ended)));
     }
 
     #[tokio::test]
-    async fn frames_come_out_as_they_went_in() {
+    async fn written_frames_are_read_back_unchanged() {
         let mut wire = Vec::new();
         let big: Vec<u8> = (0..DATA_BYTES_MAX + 3).map(|n| n as u8).collect();
         write_data(&mut wire, &big).await.unwrap();

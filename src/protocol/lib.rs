@@ -1,6 +1,6 @@
-//! What host and toolbox say to each other: the one file that both sides compile.
+//! The messages between the host and the toolbox. Both sides compile this crate.
 //!
-//! Over the pipe (the toolbox's standard input and output) runs one yamux connection, the host as
+//! The pipe (the toolbox's standard input and output) carries one yamux connection, with the host as
 //! its client. Each stream is one call: a request frame, for some calls raw bytes, and a response
 //! frame. Paths are relative to `/workspace`; the toolbox follows no symlink out of it.
 
@@ -16,118 +16,120 @@ pub use map::{
 };
 
 /// Changes whenever a message here does.
-pub const PROTOCOL_VERSION: u32 = 6;
+pub const PROTOCOL_VERSION: u32 = 7;
 
-/// Where a sandbox finds what a set-up made, in the directories [`SNAPSHOT_WORKSPACE`] and
-/// [`SNAPSHOT_HOME`]; `init --prepared` copies them to where they belong.
+/// Where a sandbox finds a setup snapshot, in the directories [`SNAPSHOT_WORKSPACE`] and
+/// [`SNAPSHOT_HOME`]. `init --prepared` copies them to `/workspace` and to the home directory.
 pub const SNAPSHOT: &str = "/.mendwright/prepared";
-/// What belongs into `/workspace`.
+/// The part of a snapshot for `/workspace`.
 pub const SNAPSHOT_WORKSPACE: &str = "workspace";
-/// What belongs into the home directory.
+/// The part of a snapshot for the home directory.
 pub const SNAPSHOT_HOME: &str = "home";
 
-/// How the toolbox begins to say that a file system had no room for what it was to take in.
-pub const NO_ROOM: &str = "there is no room for it: ";
+/// The exit code of a toolbox that could not start because a file system was full.
+pub const EXIT_DISK_FULL: u8 = 28;
 
-/// The first frame of a stream, and what it asks for.
+/// The first frame of a stream: what the host requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Are you the toolbox I carry? Always the first call. Answer: [`Hello`].
+    /// Checks that the toolbox is the host's own. Always the first call. Response: [`Hello`].
     Hello(Hello),
-    /// Answer: [`FileWindow`].
+    /// Response: [`FileWindow`].
     ReadFile(ReadFile),
-    /// Answer: [`FileListing`].
+    /// Response: [`FileListing`].
     ListFiles(ListFiles),
-    /// Answer: [`SearchHits`].
+    /// Response: [`SearchHits`].
     Search(Search),
-    /// Answer: [`RankedRepoMap`].
+    /// Response: [`RankedRepoMap`].
     RepoMap(RepoMap),
-    /// Answer: [`SymbolLocations`].
+    /// Response: [`SymbolLocations`].
     FindSymbol(FindSymbol),
-    /// Answer: [`EditResult`].
+    /// Response: [`EditResult`].
     EditFile(EditFile),
-    /// Answer: [`WriteResult`].
+    /// Response: [`WriteResult`].
     WriteFile(WriteFile),
-    /// Answer: `()`.
+    /// Response: `()`.
     DeleteFile(DeleteFile),
-    /// Answer: `()`.
+    /// Response: `()`.
     MoveFile(MoveFile),
-    /// Output as data frames while it runs, then the answer: [`RunResult`], then the tail of the
-    /// output as data frames.
+    /// Output as data frames while it runs, then the response [`RunResult`], then the tail of the output
+    /// as data frames.
     Run(RunCommand),
-    /// A tar stream follows as data frames and an end frame. Answer: [`UnpackResult`].
+    /// A tar stream follows as data frames and an end frame. Response: [`UnpackResult`].
     Unpack,
-    /// Answer: [`CollectResult`], then the files' bytes as data frames, in the order asked for, and an
+    /// Response: [`CollectResult`], then the files' bytes as data frames, in the order of the request, and an
     /// end frame.
     Collect(Collect),
-    /// Answer: [`ReportFiles`], then the files' bytes as data frames, one after the other, and an end
+    /// Response: [`ReportFiles`], then the files' bytes as data frames, one after the other, and an end
     /// frame.
     Reports(Reports),
-    /// Move what a set-up made to [`SNAPSHOT`], for whoever keeps this file system: everything in
-    /// `/workspace` that was not unpacked into it (what a set-up did to those files is dropped) and
-    /// everything in the home directory. Nothing of either stays where it was. Answer: [`SnapshotContents`].
+    /// Moves the snapshot to [`SNAPSHOT`], for a backend that stores this file system: everything in
+    /// `/workspace` that was not unpacked into it (changes to those files are dropped) and everything in
+    /// the home directory. Both directories are empty afterwards. Response: [`SnapshotContents`].
     Seal,
-    /// The same selection as a tar stream, named `workspace/…` and `home/…`: data frames and an end
-    /// frame, then the answer: [`SnapshotContents`].
+    /// The same files as a tar stream, named `workspace/…` and `home/…`: data frames and an end frame,
+    /// then the response [`SnapshotContents`].
     Pack(Pack),
-    /// A tar stream as [`Request::Pack`] makes it follows as data frames and an end frame, and is
-    /// unpacked into [`SNAPSHOT`], which must be empty. Answer: [`SnapshotContents`].
+    /// A tar stream from [`Request::Pack`] follows as data frames and an end frame. It is unpacked into
+    /// [`SNAPSHOT`], which must be empty. Response: [`SnapshotContents`].
     UnpackPrepared(UnpackPrepared),
 }
 
-/// What comes of a request.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Response<T> {
     /// It was done.
     Done(T),
-    /// It could not be done, and why, in words for the model.
+    /// It could not be done. The reason, as a text for the model.
     Refused(String),
+    /// It could not be done because a file system is full. The details.
+    DiskFull(String),
 }
 
-/// Who speaks.
+/// The sender's identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// The sender's [`PROTOCOL_VERSION`].
     pub protocol: u32,
-    /// What the toolbox can know of the commands it runs; nothing from the host.
+    /// Which limits the toolbox can detect. The host sends the default.
     #[serde(default)]
     pub watched: LimitDetection,
 }
 
-/// What the toolbox can know of the commands it runs. Full disks it always sees.
+/// Which limits the toolbox can detect while a command runs. It always detects a full disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitDetection {
-    /// That the kernel killed something for memory.
+    /// The kernel killed a process because memory ran out.
     pub memory_kills: bool,
-    /// That a process was refused for their number.
+    /// The kernel refused a process because there were too many.
     pub process_refusals: bool,
 }
 
-/// Run a command in `/workspace`. Nothing of it runs on after the answer.
+/// Run a command in `/workspace`. None of its processes run after the response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunCommand {
     /// Program and arguments.
     pub argv: Vec<String>,
-    /// Variables beside the sandbox's own.
+    /// Variables in addition to the sandbox's own.
     pub env: Vec<(String, String)>,
     /// Milliseconds after which it is killed.
     pub deadline_ms: u64,
-    /// What becomes of its output.
+    /// How its output is returned.
     pub output: OutputMode,
 }
 
-/// What becomes of a command's output.
+/// How a command's output is returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputMode {
-    /// Both streams as one, in the order written; head and tail are kept.
+    /// Both streams as one, in the order written. Only the head and the tail are kept.
     Bounded {
         /// Bytes kept: half of them for the head, half for the tail.
         bytes_max: u64,
     },
-    /// Everything, as it comes, the two streams told apart. The command waits for the reader.
+    /// Everything, as it is written, with the two streams separate. The command waits for the reader.
     Live,
 }
 
@@ -147,7 +149,7 @@ pub enum CommandEnd {
     },
     /// It was killed at its deadline.
     TimedOut,
-    /// It could not be started for the number of processes that there are.
+    /// It could not be started because there are too many processes.
     NoProcess,
     /// It could not be started.
     NotStarted {
@@ -156,32 +158,32 @@ pub enum CommandEnd {
     },
 }
 
-/// A command is over.
+/// The result of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunResult {
-    /// How.
+    /// How it ended.
     pub end: CommandEnd,
-    /// What was run into meanwhile, as far as can be seen from inside.
+    /// The limits that were hit meanwhile, as far as the toolbox can detect them.
     pub hit: LimitsHit,
-    /// Bytes between head and tail that were let go.
+    /// Bytes between head and tail that were discarded.
     pub omitted_bytes: u64,
     /// Bytes of tail that follow as data frames.
     pub tail_bytes: u64,
 }
 
-/// The limits that were hit while a command ran, by whichever process of the sandbox.
+/// The limits that any process of the sandbox hit while a command ran.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitsHit {
-    /// The kernel killed something for memory.
+    /// The kernel killed a process because memory ran out.
     pub memory: bool,
-    /// The first writable file system that was seen full.
+    /// The first writable file system that was found full.
     pub disk: Option<WritableDirectory>,
-    /// A process or thread was refused for their number, or, where nobody counts that, there were as
-    /// many as there may be.
+    /// A process or thread was refused because there were too many. If that is not counted: there were as
+    /// many as are allowed.
     pub processes: bool,
 }
 
-/// A writable file system; one that stands for several is named after the first.
+/// A writable file system. One that is mounted at several of these paths is named after the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WritableDirectory {
@@ -193,25 +195,25 @@ pub enum WritableDirectory {
     Tmp,
     /// `/dev/shm`.
     SharedMemory,
-    /// The root, where it is writable.
+    /// The root, if it is writable.
     Root,
 }
 
-/// A tree was unpacked.
+/// The result of unpacking a tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnpackResult {
-    /// Files, directories and symlinks made.
+    /// Files, directories and symlinks created.
     pub entries: u64,
 }
 
-/// Pack what a set-up made.
+/// Export the setup snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pack {
-    /// Most bytes of tar stream; past it the answer is a refusal.
+    /// Most bytes of the tar stream. If there are more, the request is refused.
     pub bytes_max: u64,
 }
 
-/// Take in what a set-up made.
+/// Import a setup snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnpackPrepared {
     /// Most bytes of files.
@@ -220,21 +222,21 @@ pub struct UnpackPrepared {
     pub entries_max: u64,
 }
 
-/// What a set-up made.
+/// The size of a setup snapshot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotContents {
     /// Files, directories and links.
     pub entries: u64,
-    /// Bytes of the files; a file with several names counts once where that is seen.
+    /// Bytes of the files. A file with several names counts once if that is detected.
     pub bytes: u64,
-    /// What cannot be kept and was left out: pipes, sockets, devices, paths that are too long.
+    /// What cannot be stored and was omitted: pipes, sockets, devices, paths that are too long.
     pub skipped: u64,
 }
 
-/// Ask for the present state of files.
+/// Request the current state of files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collect {
-    /// Which; at most [`COLLECT_PATHS_MAX`].
+    /// Their paths; at most [`COLLECT_PATHS_MAX`].
     pub paths: Vec<String>,
 }
 
@@ -245,7 +247,7 @@ pub const COLLECT_FILE_BYTES_MAX: u64 = 5 << 20;
 /// Most bytes a [`Collect`] may return.
 pub const COLLECT_TOTAL_BYTES_MAX: u64 = 20 << 20;
 
-/// The state of the files asked for, in the order asked for.
+/// The state of the requested files, in the order of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CollectResult {
     /// One for each path.
@@ -267,36 +269,36 @@ pub enum CollectedFileState {
     },
 }
 
-/// Ask for the report files that a command left.
+/// Request the report files that a command wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reports {
-    /// Where they lie.
+    /// Where they are.
     pub place: ReportLocation,
-    /// Only what was written since then, in nanoseconds since 1970.
+    /// Only files that were written after this time, in nanoseconds since 1970.
     pub since_ns: u64,
 }
 
-/// Where report files lie.
+/// Where report files are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportLocation {
-    /// In `/tmp`: one file.
+    /// One file in `/tmp`.
     Tmp {
         /// Its name.
         name: String,
     },
     /// In the workspace, ignored by git or not.
     Workspace {
-        /// What their paths match.
+        /// Globs that match their paths.
         globs: Vec<String>,
     },
 }
 
-/// Most report files of one answer.
+/// Most report files in one response.
 pub const REPORT_FILES_MAX: usize = 500;
 /// Largest report file.
 pub const REPORT_FILE_BYTES_MAX: u64 = 16 << 20;
-/// Most bytes of report files in one answer.
+/// Most bytes of report files in one response.
 pub const REPORTS_BYTES_MAX: u64 = 20 << 20;
 
 /// The report files found, in path order.
@@ -304,7 +306,7 @@ pub const REPORTS_BYTES_MAX: u64 = 20 << 20;
 pub struct ReportFiles {
     /// Their sizes.
     pub files: Vec<u64>,
-    /// How many more there are that are too large or too many.
+    /// How many more there are. They are too large or too many.
     pub left_out: u64,
 }
 
@@ -313,17 +315,17 @@ pub struct ReportFiles {
 pub struct ReadFile {
     /// The file.
     pub path: String,
-    /// First line wanted, from 1.
+    /// The first line, from 1.
     pub first_line: u64,
-    /// Most lines wanted.
+    /// Most lines.
     pub lines_max: u64,
 }
 
 /// A window of a text file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileWindow {
-    /// The lines, each as in the file (line ends kept; bytes that are not UTF-8 replaced; lines
-    /// over 2,000 characters cut with a note).
+    /// The lines as in the file (with their line ends; bytes that are not UTF-8 are replaced; lines over
+    /// 2,000 characters are cut, with a note).
     pub text: String,
     /// Number of the first line shown, from 1.
     pub first_line: u64,
@@ -333,14 +335,14 @@ pub struct FileWindow {
     pub lines_total: u64,
 }
 
-/// List files below a directory, git-ignored ones left out.
+/// List files below a directory, without files that git ignores.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListFiles {
     /// The directory; empty for the root.
     pub path: String,
-    /// Only paths that this glob matches (`**/*.rs`).
+    /// Only paths that match this glob (`**/*.rs`).
     pub glob: Option<String>,
-    /// Most entries wanted.
+    /// Most entries.
     pub entries_max: u32,
 }
 
@@ -364,7 +366,7 @@ pub struct FileEntry {
     pub symlink: bool,
 }
 
-/// Search file contents, git-ignored and binary files left out.
+/// Search file contents, without files that git ignores and binary files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Search {
     /// A regular expression (Rust's syntax), or literal text.
@@ -373,15 +375,15 @@ pub struct Search {
     pub literal: bool,
     /// Directory or file to search; empty for everything.
     pub path: String,
-    /// Only paths that this glob matches.
+    /// Only paths that match this glob.
     pub glob: Option<String>,
     /// Lines shown before and after each match.
     pub context_lines: u32,
-    /// Most matches wanted.
+    /// Most matches.
     pub matches_max: u32,
 }
 
-/// What a search found, in path order.
+/// The matches of a search, in path order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SearchHits {
     /// Matching and context lines.
@@ -390,7 +392,7 @@ pub struct SearchHits {
     pub matches: u32,
     /// Whether the search stopped at `matches_max`.
     pub more: bool,
-    /// Files looked into.
+    /// Files that were searched.
     pub files_searched: u64,
 }
 
@@ -401,7 +403,7 @@ pub struct SearchLine {
     pub path: String,
     /// Its number, from 1.
     pub line: u64,
-    /// Its text, without line end, cut at 500 characters.
+    /// Its text, without the line end, cut at 500 characters.
     pub text: String,
     /// Whether it matches (otherwise it is context).
     pub is_match: bool,
@@ -421,16 +423,16 @@ pub struct EditFile {
 pub struct Edit {
     /// Text that occurs exactly once.
     pub old: String,
-    /// What takes its place.
+    /// The text that replaces it.
     pub new: String,
 }
 
-/// What an edit did.
+/// The result of an edit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EditResult {
-    /// The changed lines with three lines around them, numbered, for the model.
+    /// The changed lines with three lines of context, numbered, for the model.
     pub excerpt: String,
-    /// What can no longer be parsed, where the language is known.
+    /// What can no longer be parsed, if the language is known.
     pub faults: Vec<SyntaxError>,
 }
 
@@ -441,34 +443,34 @@ pub struct WriteFile {
     pub path: String,
     /// Its whole content.
     pub content: String,
-    /// Whether it may be executed; `None`: as before, and a new file not.
+    /// Whether it is executable; `None`: unchanged, and not for a new file.
     pub executable: Option<bool>,
 }
 
-/// Delete a regular file, and the directories that are empty without it.
+/// Delete a regular file, and the directories that become empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteFile {
     /// The file.
     pub path: String,
 }
 
-/// Move a regular file to where nothing is; makes directories on the way, and removes those that are
-/// empty without it.
+/// Move a regular file to a path where nothing exists. Creates missing directories, and removes those
+/// that become empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MoveFile {
-    /// Where it is.
+    /// Its path.
     pub from: String,
-    /// Where it shall be.
+    /// Its new path.
     pub to: String,
 }
 
-/// What a write did.
+/// The result of a write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteResult {
     /// Whether the file is new.
     pub created: bool,
     /// Its size.
     pub bytes: u64,
-    /// What can no longer be parsed, where the language is known.
+    /// What can no longer be parsed, if the language is known.
     pub faults: Vec<SyntaxError>,
 }

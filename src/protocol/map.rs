@@ -1,16 +1,16 @@
-//! What host and toolbox say to each other about the repository as a whole: its map, its symbols,
-//! and what an edit did to a file's syntax.
+//! The messages about the repository as a whole: its map, its symbols, and the syntax errors that an
+//! edit caused.
 
 use serde::{Deserialize, Serialize};
 
-/// Rank the files of the tree by what they have to do with a text, and show the first of them.
+/// Rank the files of the tree by how relevant they are to a text, and show the best of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepoMap {
-    /// What it is about: an issue, a plan, some words. Only its first 64 KiB count.
+    /// The text: an issue, a plan, some words. Only its first 64 KiB count.
     pub text: String,
-    /// Files or directories that are known to matter.
+    /// Files or directories that are known to be relevant.
     pub paths: Vec<String>,
-    /// Longest rendered text, in tokens of four bytes.
+    /// The longest rendered text, in tokens of four bytes.
     pub tokens_max: u32,
 }
 
@@ -19,9 +19,9 @@ pub struct RepoMap {
 pub struct RankedRepoMap {
     /// The files that are shown with their definitions or by name, best first.
     pub files: Vec<RankedFile>,
-    /// The same for the model, within the bound asked for.
+    /// The same as a text for the model, within the requested limit.
     pub text: String,
-    /// What it rests on.
+    /// The files that it is based on.
     pub counts: MapCounts,
 }
 
@@ -34,7 +34,7 @@ pub struct RankedFile {
     pub score: u32,
     /// Its size.
     pub bytes: u64,
-    /// Its language, where its definitions are known.
+    /// Its language, if its definitions are known.
     pub language: Option<String>,
     /// The definitions shown, by line.
     pub definitions: Vec<MapDefinition>,
@@ -43,58 +43,58 @@ pub struct RankedFile {
 /// A definition in a file of the map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MapDefinition {
-    /// Where it begins, from 1.
+    /// The line where it begins, from 1.
     pub line: u32,
-    /// What it is: `function`, `class`, …
+    /// Its kind: `function`, `class`, …
     pub kind: String,
     /// Its name.
     pub name: String,
 }
 
-/// What a map rests on.
+/// The files that a map is based on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MapCounts {
-    /// Files in the tree, git-ignored ones left out.
+    /// Files in the tree, without those that git ignores.
     pub files: u64,
-    /// Files read and taken apart for this map.
+    /// Files that were read and parsed for this map.
     pub read: u64,
-    /// Files known from an earlier one.
+    /// Files that are known from an earlier map.
     pub cached: u64,
-    /// Files of which only name and size are known: binary, too large, minified, not readable.
+    /// Files of which only the name and size are known: binary, too large, minified, or unreadable.
     pub names_only: u64,
-    /// Files not looked at, for want of time or memory, or because there are too many.
+    /// Files that were skipped because time or memory ran out, or because there are too many.
     pub not_looked_at: u64,
 }
 
 /// Find where a name is defined and used.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FindSymbol {
-    /// The name; of a qualified one (`Type::name`, `module.name`) the last part, in that container
-    /// where there is one.
+    /// The name. Of a qualified name (`Type::name`, `module.name`) the last part is searched for, in that
+    /// container if there is one.
     pub name: String,
-    /// Most definitions, and most references, wanted.
+    /// Most definitions, and most references.
     pub places_max: u32,
 }
 
-/// Where a name is.
+/// Where a name is defined and used.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SymbolLocations {
-    /// The names that were found: the one asked for, or, where nothing defines it, those that differ
-    /// from it in upper and lower case only.
+    /// The names that were found: the requested one or, if nothing defines it, those that differ from it
+    /// only in case.
     pub names: Vec<String>,
     /// Where they are defined.
     pub definitions: Vec<SymbolLocation>,
-    /// Where else they stand in code.
+    /// Where else they are used in code.
     pub references: Vec<SymbolLocation>,
     /// Whether there are more of either.
     pub more: bool,
-    /// Names that are defined and come near, where nothing was found.
+    /// Similar names that are defined, if nothing was found.
     pub near: Vec<String>,
-    /// Files not looked at.
+    /// Files that were skipped.
     pub not_looked_at: u64,
 }
 
-/// A place of a name.
+/// One location of a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SymbolLocation {
     /// Relative to the root.
@@ -103,18 +103,18 @@ pub struct SymbolLocation {
     pub line: u32,
     /// What is defined (`method`), or `reference`.
     pub kind: String,
-    /// What it is defined in, where that has a name.
+    /// What it is defined in, if that has a name.
     pub container: Option<String>,
     /// The line, cut at 200 characters.
     pub text: String,
 }
 
-/// A place at which a file cannot be parsed, and could be before an edit.
+/// A location where a file cannot be parsed, but could be before an edit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyntaxError {
     /// From 1.
     pub line: u32,
-    /// What a parser would say.
+    /// The parser's message.
     pub what: String,
     /// The line, cut at 200 characters.
     pub text: String,

@@ -1,4 +1,4 @@
-//! Many streams over the one pipe. Compiled by both sides; knows nothing of what the streams say.
+//! Many streams over one pipe. Does not interpret what the streams carry.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -12,32 +12,32 @@ use yamux::{Config, Connection, ConnectionError};
 
 use crate::frames::{DATA_BYTES_MAX, HEADER_BYTES};
 
-/// One stream of the pipe. Dropping it tells the other side that nobody listens any more.
+/// One stream of the pipe. Dropping it resets the stream for the other side.
 pub type Stream = Compat<yamux::Stream>;
 
-/// Streams open at one time, both ways together.
+/// Streams that may be open at the same time, in both directions together.
 const STREAMS_MAX: usize = 256;
-/// Bytes that may wait unread, all streams together; yamux grants each stream 256 KiB of it.
+/// Unread bytes of all streams together; yamux grants each stream 256 KiB of them.
 const UNREAD_BYTES_MAX: usize = STREAMS_MAX * (256 << 10);
-/// Payload of one yamux frame: a whole data frame of ours. Fewer, larger ones than yamux' own 16 KiB
-/// make bulk cheaper.
+/// The payload of one yamux frame: a whole data frame of ours. Larger frames than yamux' default of
+/// 16 KiB make large transfers cheaper.
 const FRAME_BYTES_MAX: usize = DATA_BYTES_MAX + HEADER_BYTES;
 
-/// Opens streams. When the last one is dropped, the connection ends.
+/// Opens streams. When the last opener is dropped, the connection ends.
 #[derive(Debug, Clone)]
 pub struct Opener(mpsc::Sender<oneshot::Sender<Stream>>);
 
-/// What [`drive`] takes the wish for new streams from.
+/// The requests for new streams, which [`drive`] serves.
 pub type Openings = mpsc::Receiver<oneshot::Sender<Stream>>;
 
-/// An opener, and the end that [`drive`] needs.
+/// An opener, and the receiver that [`drive`] needs.
 pub fn opener() -> (Opener, Openings) {
     let (sender, receiver) = mpsc::channel(STREAMS_MAX);
     (Opener(sender), receiver)
 }
 
 impl Opener {
-    /// A new stream, or none when the connection is over.
+    /// A new stream, or `None` if the connection has ended.
     pub async fn open(&self) -> Option<Stream> {
         let (sender, receiver) = oneshot::channel();
         self.0.send(sender).await.ok()?;
@@ -45,8 +45,8 @@ impl Opener {
     }
 }
 
-/// Moves everything until the peer leaves, the pipe breaks or all openers are gone. `incoming`
-/// gets the streams that the peer opens.
+/// Moves all data until the peer closes the connection, the pipe breaks, or all openers are dropped.
+/// `incoming` receives the streams that the peer opens.
 pub async fn drive(
     pipe: impl AsyncRead + AsyncWrite + Unpin,
     mode: Mode,
@@ -58,25 +58,25 @@ pub async fn drive(
     config.set_max_connection_receive_window(Some(UNREAD_BYTES_MAX));
     config.set_split_send_size(FRAME_BYTES_MAX);
     let mut connection = Connection::new(pipe.compat(), config, mode);
-    let mut wanted: VecDeque<oneshot::Sender<Stream>> = VecDeque::new();
+    let mut pending: VecDeque<oneshot::Sender<Stream>> = VecDeque::new();
     poll_fn(|context| {
         loop {
-            if wanted.len() < STREAMS_MAX {
+            if pending.len() < STREAMS_MAX {
                 match openings.poll_recv(context) {
                     Poll::Ready(Some(sender)) => {
-                        wanted.push_back(sender);
+                        pending.push_back(sender);
                         continue;
                     }
                     Poll::Ready(None) => return Poll::Ready(Ok(())),
                     Poll::Pending => {}
                 }
             }
-            if !wanted.is_empty()
+            if !pending.is_empty()
                 && let Poll::Ready(opened) = connection.poll_new_outbound(context)
             {
                 let stream = opened?;
-                if let Some(sender) = wanted.pop_front() {
-                    // Whoever wanted it may have given up; then the stream is dropped, and closed.
+                if let Some(sender) = pending.pop_front() {
+                    // The receiver may be gone. Then the stream is dropped, which closes it.
                     let _ = sender.send(stream.compat());
                 }
                 continue;

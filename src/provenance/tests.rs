@@ -56,7 +56,7 @@ pub(crate) fn manifest() -> Manifest {
 }
 
 #[test]
-fn a_manifest_is_read_back_from_its_text_however_it_is_laid_out() {
+fn manifest_is_parsed_in_any_layout() {
     let sealed = Sealed::new(manifest());
     let text = sealed.to_text();
     assert!(text.is_ascii(), "{text}");
@@ -66,7 +66,7 @@ fn a_manifest_is_read_back_from_its_text_however_it_is_laid_out() {
 }
 
 #[test]
-fn every_change_of_a_manifest_is_found_out() {
+fn every_change_of_a_manifest_is_detected() {
     let value = serde_json::to_value(Sealed::new(manifest())).unwrap();
     let mut changed = Vec::new();
     for (pointer, to) in [
@@ -90,7 +90,7 @@ fn every_change_of_a_manifest_is_found_out() {
 }
 
 #[test]
-fn a_field_of_a_later_version_is_part_of_the_digest_and_no_error() {
+fn field_of_a_later_version_is_part_of_the_digest_and_no_error() {
     let mut value = serde_json::to_value(Sealed::new(manifest())).unwrap();
     value["of_a_later_version"] = json!({"z": 1, "a": [true, null]});
     let fields = value.as_object_mut().unwrap();
@@ -101,7 +101,7 @@ fn a_field_of_a_later_version_is_part_of_the_digest_and_no_error() {
 }
 
 #[test]
-fn what_is_no_manifest_is_told() {
+fn invalid_manifest_is_described() {
     let newer = json!({"format": FORMAT, "version": 2}).to_string();
     let said: Vec<String> = ["", "{}", &newer, r#"{"format": "mendwright-manifest", "version": 1}"#]
         .iter()

@@ -1,12 +1,13 @@
-//! The environment that every sandbox starts with, whatever its backend: nothing of the host's.
+//! The environment variables that every sandbox starts with, on every backend. None are the host's.
 
-use super::HOME;
 use super::egress::PROXY_PORT;
+use super::layout::HOME;
 
-/// Where programs are looked for after those of the toolchains.
+/// The search path for programs, after the toolchains' directories.
 pub(super) const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// By which tools find a proxy: most of them, apt and Go too, by the first ones; some by their own.
+/// The variables that tell tools about a proxy. Most tools (also apt and Go) read the first ones; some
+/// have their own.
 const PROXY_VARIABLES: [&str; 14] = [
     "HTTP_PROXY",
     "http_proxy",
@@ -24,19 +25,19 @@ const PROXY_VARIABLES: [&str; 14] = [
     "YARN_HTTPS_PROXY",
 ];
 
-/// Few attempts, soon after each other.
+/// Few attempts, with short pauses.
 const RETRIES: [(&str, &str); 4] = [
     ("npm_config_fetch_retries", "2"),
     ("npm_config_fetch_retry_mintimeout", "500"),
     ("npm_config_fetch_retry_maxtimeout", "2000"),
     ("PIP_RETRIES", "2"),
 ];
-/// There is no network: cargo, npm and pip say at once what they lack.
+/// Without a network, cargo, npm and pip fail immediately and say what is missing.
 const OFFLINE: [(&str, &str); 3] =
     [("CARGO_NET_OFFLINE", "true"), ("npm_config_offline", "true"), ("PIP_RETRIES", "0")];
 
-/// All variables but `PATH`. With a proxy, those by which tools find it; without, those that make
-/// them say at once what they lack, instead of trying again and again.
+/// All variables except `PATH`. With a proxy, they include those that tell tools about it; without, those
+/// that make tools fail immediately instead of retrying.
 pub(super) fn variables(proxy: bool) -> Vec<(&'static str, String)> {
     let mut variables: Vec<(&'static str, String)> = [
         ("HOME", HOME),
@@ -59,14 +60,14 @@ pub(super) fn variables(proxy: bool) -> Vec<(&'static str, String)> {
         for name in ["NO_PROXY", "no_proxy", "npm_config_noproxy"] {
             variables.push((name, "localhost,127.0.0.1,::1".to_owned()));
         }
-        // Java reads no variable of the others; what it says of this one goes to standard error.
+        // Java reads none of the other variables. It reports this one on standard error.
         let java = format!(
             "-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort={PROXY_PORT} -Dhttps.proxyHost=127.0.0.1 \
              -Dhttps.proxyPort={PROXY_PORT} -Dhttp.nonProxyHosts=localhost|127.0.0.1"
         );
         variables.push(("JAVA_TOOL_OPTIONS", java));
-        // What the proxy refuses it refuses again. By default npm waits up to a minute between its
-        // attempts, for each package.
+        // A request that the proxy refused will be refused again. By default npm waits up to a minute
+        // between attempts, for each package.
         variables.extend(RETRIES.map(|(name, value)| (name, value.to_owned())));
     } else {
         variables.extend(OFFLINE.map(|(name, value)| (name, value.to_owned())));
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proxy_is_told_of_in_every_way_that_tools_ask_for_it_and_only_where_there_is_one() {
+    fn variables_name_the_proxy_for_every_tool_only_if_there_is_one() {
         let with = variables(true);
         let value =
             |name: &str| with.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());

@@ -1,40 +1,45 @@
-//! What is asked of a sandbox, and of a command in it. Pure values; each backend applies them or
-//! refuses.
+//! The specifications of a sandbox and of a command in it. Pure values; each backend applies them or
+//! returns an error.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::AllowedHost;
+use crate::domain::Guarantee;
 
-/// What a sandbox must be.
+/// The longest label.
+const LABEL_BYTES_MAX: usize = 60;
+
+/// The specification of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxSpec {
-    /// For logs, cgroup and container names: lower-case letters, digits and '-', at most 60.
+    /// For logs and for the names of cgroups and containers: at most 60 lower-case letters, digits and
+    /// '-'.
     pub label: String,
     /// What it is for.
-    pub phase: SandboxPurpose,
-    /// What the inside may use up.
+    pub purpose: SandboxPurpose,
+    /// The resources that everything inside may use.
     pub limits: Limits,
     /// Its root file system.
     pub root: Root,
-    /// Hosts that may be reached; empty: no network and no proxy.
+    /// The hosts that it may connect to; empty: no network and no proxy.
     pub allowed_hosts: Vec<AllowedHost>,
-    /// Bytes that may pass the proxy, both ways together.
+    /// Bytes that may pass the proxy, in both directions together.
     pub egress_bytes_max: u64,
-    /// What a set-up made that it starts with.
+    /// The setup snapshot that it starts with.
     pub snapshot: Option<SetupSnapshot>,
-    /// What must be applied by the kernel or the engine; where this machine cannot, there is no
-    /// sandbox. What is not named here is applied where it can be, and the description says so.
+    /// What the kernel or the engine must enforce; if this machine cannot, there is no sandbox. The
+    /// other guarantees are applied if possible, and the description says which are.
     pub required: Vec<Guarantee>,
 }
 
 impl SandboxSpec {
-    /// The defaults: for work, on the host's own `/usr` (where the backend can), no network.
+    /// The defaults: for work, on the host's own `/usr` (if the backend can), without network.
     pub fn named(label: impl Into<String>) -> Self {
         Self {
             label: label.into(),
-            phase: SandboxPurpose::Work,
+            purpose: SandboxPurpose::Work,
             limits: Limits::default(),
             root: Root::Host { toolchains: Vec::new() },
             allowed_hosts: Vec::new(),
@@ -43,27 +48,48 @@ impl SandboxSpec {
             required: Vec::new(),
         }
     }
+
+    /// Whether the label can be part of file, cgroup and container names.
+    pub(super) fn has_valid_label(&self) -> bool {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        !self.label.is_empty() && self.label.len() <= LABEL_BYTES_MAX && self.label.chars().all(is_plain)
+    }
+
+    /// The span of everything that this sandbox does.
+    pub(super) fn span(&self) -> tracing::Span {
+        tracing::info_span!("sandbox", label = self.label, purpose = self.purpose.name())
+    }
 }
 
 /// What a sandbox is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SandboxPurpose {
-    /// The repository's set-up commands: package managers may do their work.
-    SetUp,
+    /// The repository's setup commands: package managers may do their work.
+    Setup,
     /// The agent's work, and the verdict.
     Work,
 }
 
-/// What the inside of a sandbox may use up.
+impl SandboxPurpose {
+    /// Its name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Work => "work",
+        }
+    }
+}
+
+/// The resources that everything inside a sandbox may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Memory of everything inside, in bytes, swap included.
+    /// Memory of all processes together, in bytes, swap included.
     pub memory_bytes_max: u64,
     /// Processes and threads.
     pub pids_max: u32,
-    /// Processor time per time, in thousandths of one processor; `None`: all there is.
+    /// Processors, in thousandths of one; `None`: all of them.
     pub cpu_millis_max: Option<u32>,
-    /// Bytes that may be written, where the backend can bound them.
+    /// Bytes that may be written, if the backend can limit them.
     pub disk_bytes_max: u64,
     /// Open files of one process.
     pub open_files_max: u64,
@@ -85,68 +111,33 @@ impl Default for Limits {
 /// A root file system.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Root {
-    /// This machine's `/usr`, read-only, and nothing else of it.
+    /// This machine's `/usr`, read-only, and nothing else.
     Host {
-        /// Host directories mounted read-only at the same path: toolchains the operator names.
+        /// Host directories mounted read-only at the same path: toolchains that the operator names.
         toolchains: Vec<PathBuf>,
     },
     /// An OCI image, by reference: `NAME:TAG`, `NAME@sha256:…`, or an engine's own image id.
     Image(String),
 }
 
-/// What a root file system is at one moment.
+/// The exact content of a root file system at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedRoot {
-    /// The same for the same content: `sha256:…`.
+    /// The digest of its content: `sha256:…`.
     pub digest: String,
-    /// In words, for transcripts and people.
+    /// A description, for transcripts and people.
     pub description: String,
-    /// The root to ask for, to get exactly this one.
+    /// The root that leads to exactly this content.
     pub root: Root,
 }
 
-/// Something that contains the inside, applied by the kernel or the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Guarantee {
-    /// The memory of all processes together is bounded, and running out of it is told.
-    Memory,
-    /// The number of processes is bounded.
-    Processes,
-    /// Processor time is bounded.
-    Processor,
-    /// The bytes written are bounded.
-    Disk,
-    /// What runs inside has no user of the host's in common with this process.
-    OtherUser,
-}
-
-impl Guarantee {
-    /// All there are.
-    pub const ALL: [Self; 5] = [Self::Memory, Self::Processes, Self::Processor, Self::Disk, Self::OtherUser];
-
-    /// The one of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|guarantee| guarantee.name() == name)
-    }
-
-    /// Its name in configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Processes => "processes",
-            Self::Processor => "processor",
-            Self::Disk => "disk",
-            Self::OtherUser => "other_user",
-        }
-    }
-}
-
-/// Names what a set-up made: a digest (64 lower-case hexadecimal digits) over all that it depends on.
+/// The key of a setup snapshot: a digest (64 lower-case hexadecimal digits) of everything that the
+/// setup depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SetupKey(String);
 
 impl SetupKey {
-    /// From a digest in hexadecimal; `None` where it is none.
+    /// From a digest in hexadecimal; `None` if it is not one.
     pub fn from_hex(digest: impl Into<String>) -> Option<Self> {
         let digest = digest.into();
         let is_hex = digest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
@@ -165,56 +156,69 @@ impl fmt::Display for SetupKey {
     }
 }
 
-/// What a set-up made, kept by the backend that made it.
+/// The result of a setup, stored by the backend that ran it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetupSnapshot {
-    /// What it was kept under.
+    /// The key that it is stored under.
     pub key: SetupKey,
-    /// Where the backend finds it: a directory, an image's id.
-    pub place: String,
+    /// Where the backend finds it: a directory or an image's id.
+    pub location: String,
     /// Its size.
     pub bytes: u64,
 }
 
-/// How much may be kept of what set-ups made.
+/// The limits of the cache of setup snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheLimits {
-    /// Most set-ups.
+    /// Most snapshots.
     pub count_max: usize,
-    /// All of them together.
+    /// Bytes of all snapshots together.
     pub bytes_max: u64,
-    /// Longest time without use.
+    /// The longest time without use.
     pub age_max: Duration,
 }
 
 impl Default for CacheLimits {
-    /// 20 set-ups, 20 GiB, 14 days.
+    /// 20 snapshots, 20 GiB, 14 days.
     fn default() -> Self {
         Self { count_max: 20, bytes_max: 20 << 30, age_max: Duration::from_secs(14 * 24 * 3600) }
     }
 }
 
-/// A command to run inside, as a process group of its own, in `/workspace`.
+/// A command to run inside, as its own process group, in `/workspace`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandSpec {
     /// Program and arguments. Shell commands are `["/bin/sh", "-c", …]`.
     pub argv: Vec<String>,
-    /// Variables beside the sandbox's own.
+    /// Variables in addition to the sandbox's own.
     pub env: Vec<(String, String)>,
-    /// When it is killed.
+    /// The time after which it is killed.
     pub deadline: Duration,
-    /// How much of its output is kept.
+    /// How many bytes of its output are returned.
     pub output_bytes_max: usize,
 }
 
 impl CommandSpec {
-    /// A shell command with half a mebibyte of output kept.
+    /// A shell command of which half a mebibyte of output is returned.
     pub fn shell(command: &str, deadline: Duration) -> Self {
         Self {
             argv: ["/bin/sh", "-c", command].map(str::to_owned).to_vec(),
             env: Vec::new(),
             deadline,
             output_bytes_max: 512 * 1024,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_that_is_not_a_plain_name_is_invalid() {
+        assert!(SandboxSpec::named("job-12").has_valid_label());
+        for label in ["", "../x", "a/b", "A", "ä", &"a".repeat(61)] {
+            assert!(!SandboxSpec::named(label).has_valid_label(), "{label} was accepted");
         }
     }
 }

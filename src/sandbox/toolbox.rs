@@ -3,49 +3,46 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
-use super::bubblewrap::Lease;
-use super::container::Container;
-use super::egress::Egress;
-use super::frames::Frame;
-use super::link::{CALL_MAX, Link};
-use super::mux::Stream;
-use super::protocol::{
+use mendwright_protocol::frames::Frame;
+use mendwright_protocol::mux::Stream;
+use mendwright_protocol::{
     COLLECT_FILE_BYTES_MAX, COLLECT_PATHS_MAX, COLLECT_TOTAL_BYTES_MAX, Collect, CollectResult,
     CollectedFileState, CommandEnd, DeleteFile, EditFile, EditResult, FileListing, FileWindow, Hello,
-    LimitDetection, LimitsHit, ListFiles, MoveFile, NO_ROOM, OutputMode, PROTOCOL_VERSION,
-    REPORT_FILE_BYTES_MAX, REPORT_FILES_MAX, REPORTS_BYTES_MAX, ReadFile, ReportFiles, ReportLocation,
-    Reports, Request, Response, RunCommand, RunResult, Search, SearchHits, UnpackResult, WritableDirectory,
-    WriteFile, WriteResult,
+    LimitDetection, LimitsHit, ListFiles, MoveFile, OutputMode, PROTOCOL_VERSION, REPORT_FILE_BYTES_MAX,
+    REPORT_FILES_MAX, REPORTS_BYTES_MAX, ReadFile, ReportFiles, ReportLocation, Reports, Request, RunCommand,
+    RunResult, Search, SearchHits, UnpackResult, WritableDirectory, WriteFile, WriteResult,
 };
-use super::{CallError, CommandSpec, SandboxError};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::container::ContainerHandle;
+use super::egress::Egress;
+use super::error::{CallError, SandboxError};
+use super::rpc::{CALL_MAX, RpcClient, UNPACK_STEP_MAX};
+use super::spec::CommandSpec;
 use crate::domain::{
     BoundedOutput, Change, ChangedContent, EgressReport, ExitStatus, FileMode, ProcessOutput, RepoPath,
     WritableMount,
 };
 
-mod map;
+mod repository;
 mod snapshot;
 
-/// For a fresh toolbox to say hello, after it has copied what a set-up made.
+/// For a new toolbox to respond to the first call, after it has copied the setup snapshot.
 const HELLO_MAX: Duration = Duration::from_secs(300);
-/// For one piece of a tree to be taken in, and for the last of it to be on the sandbox's disk.
-const UNPACK_STEP_MAX: Duration = Duration::from_secs(120);
-/// Beyond a command's own deadline, for its end to be told: the toolbox needs a few seconds to end
-/// a tree of processes that resists.
+/// After a command's own deadline, for its result to arrive: the toolbox needs a few seconds to kill a
+/// process tree that resists.
 const RUN_MARGIN: Duration = Duration::from_secs(30);
 
 /// A running sandbox. Dropping it kills everything inside.
 pub struct Toolbox {
-    link: Link,
+    rpc: RpcClient,
     description: String,
     egress: Option<Egress>,
-    /// Not to be removed as long as the sandbox runs.
-    _lease: Option<Lease>,
+    /// Keeps files that the sandbox uses from being removed while it runs.
+    _lease: Option<Box<dyn Send + Sync>>,
 }
 
-/// Which stream a piece of output came from.
+/// The stream that a piece of output came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputStream {
     /// Standard output.
@@ -55,78 +52,86 @@ pub enum OutputStream {
 }
 
 impl Toolbox {
-    /// Takes the pipe to a container over, and makes sure that our toolbox is at its other end.
+    /// Takes over the pipe to a container, and checks that our toolbox is at its other end.
     pub(super) async fn connect(
         pipe: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        container: Container,
+        container: impl ContainerHandle,
         description: String,
         egress: Option<Egress>,
     ) -> Result<Self, SandboxError> {
-        let serving = egress.clone();
-        let link = Link::open(pipe, container.into(), move |stream| match &serving {
+        let proxy = egress.clone();
+        let rpc = RpcClient::open(pipe, Arc::new(container), move |stream| match &proxy {
             Some(egress) => {
                 egress.serve(stream);
                 Ok(())
             }
-            None => Err("it opened a stream, and has no network to speak of".to_owned()),
+            None => Err("it opened a stream, although it has no network".to_owned()),
         });
-        let mut toolbox = Self { link, description, egress, _lease: None };
+        let mut toolbox = Self { rpc, description, egress, _lease: None };
         let ours = Request::Hello(Hello { protocol: PROTOCOL_VERSION, watched: LimitDetection::default() });
-        match toolbox.link.within(HELLO_MAX, toolbox.link.call::<Hello>(&ours)).await {
+        let exchange = async {
+            let mut stream = toolbox.rpc.start(&ours).await?;
+            toolbox.rpc.read_response::<Hello>(&mut stream).await
+        };
+        match toolbox.rpc.within(HELLO_MAX, exchange).await {
             Ok(theirs) if theirs.protocol == PROTOCOL_VERSION => {
-                toolbox.describe_unknown(theirs.watched);
+                toolbox.describe_undetected_limits(theirs.watched);
                 Ok(toolbox)
             }
-            Ok(theirs) => Err(toolbox.link.violated(format!(
-                "the toolbox inside speaks version {}, and we speak {PROTOCOL_VERSION}",
+            Ok(theirs) => Err(toolbox.rpc.violated(format!(
+                "the toolbox inside speaks version {}, but the host speaks {PROTOCOL_VERSION}",
                 theirs.protocol
             ))),
-            Err(CallError::RespondToModel(why)) => Err(toolbox.link.violated(why)),
+            Err(CallError::RespondToModel(why)) => Err(toolbox.rpc.violated(why)),
             Err(CallError::Fatal(lost)) => Err(lost),
         }
     }
 
-    /// Adds to the description what neither side can know of a command.
-    fn describe_unknown(&mut self, watched: LimitDetection) {
-        if !self.link.container.counts_pid_refusals() && !watched.process_refusals {
+    /// Adds to the description which limits neither side can detect.
+    fn describe_undetected_limits(&mut self, detection: LimitDetection) {
+        if !self.rpc.container.counts_pid_refusals() && !detection.process_refusals {
             self.description.push_str(
-                "; nobody counts refused processes here, so running out of them looks like any other failure",
+                "; refused processes are not counted here, so hitting that limit looks like any other failure",
             );
         }
     }
 
-    /// The root file system and the limits that were applied, in words.
+    /// The root file system and the limits that were applied, as text.
     pub fn description(&self) -> &str {
         &self.description
     }
 
-    /// What the inside asked of the network since this was last asked, and was answered.
-    pub fn egress(&self) -> EgressReport {
+    /// The network requests since the last call, with the proxy's decisions.
+    pub fn take_egress_report(&self) -> EgressReport {
         self.egress.as_ref().map(Egress::take_report).unwrap_or_default()
     }
 
-    /// What it runs in, for the backend that made it.
-    pub(super) fn container(&self) -> Arc<Container> {
-        Arc::clone(&self.link.container)
+    /// The handle of its container, for the backend that started it.
+    pub(super) fn container(&self) -> Arc<dyn ContainerHandle> {
+        Arc::clone(&self.rpc.container)
     }
 
     /// Unpacks a tar stream into `/workspace`: regular files with their executable bit,
     /// directories, and symlinks as they are.
     pub async fn unpack(&self, mut tar: impl AsyncRead + Send + Unpin) -> Result<(), SandboxError> {
         let outcome = async {
-            let mut stream = self.link.start(&Request::Unpack).await?;
-            self.send_all(&mut stream, &mut tar).await?;
-            self.link.within(UNPACK_STEP_MAX, self.link.answer::<UnpackResult>(&mut stream)).await
+            let mut stream = self.rpc.start(&Request::Unpack).await?;
+            self.rpc.send_all(&mut stream, &mut tar).await?;
+            self.rpc.within(UNPACK_STEP_MAX, self.rpc.read_response::<UnpackResult>(&mut stream)).await
         };
         match outcome.await {
             Ok(_) => Ok(()),
-            Err(CallError::Fatal(lost)) => Err(lost),
-            Err(CallError::RespondToModel(why)) => {
-                // With half a tree it is good for nothing.
-                self.link.container.kill();
-                Err(match why.strip_prefix(NO_ROOM) {
-                    Some(why) => SandboxError::DiskFull(format!("the tree does not fit into it: {why}")),
-                    None => SandboxError::Gone(format!("the tree could not be unpacked into it: {why}")),
+            Err(error) => {
+                // A sandbox with only a part of the tree is useless.
+                self.rpc.container.kill();
+                Err(match error {
+                    CallError::Fatal(SandboxError::DiskFull(why)) => {
+                        SandboxError::DiskFull(format!("the tree does not fit: {why}"))
+                    }
+                    CallError::Fatal(lost) => lost,
+                    CallError::RespondToModel(why) => {
+                        SandboxError::Gone(format!("the tree could not be unpacked into it: {why}"))
+                    }
                 })
             }
         }
@@ -134,41 +139,41 @@ impl Toolbox {
 
     /// Reads a window of a text file.
     pub async fn read_file(&self, request: &ReadFile) -> Result<FileWindow, CallError> {
-        self.link.call(&Request::ReadFile(request.clone())).await
+        self.rpc.call(&Request::ReadFile(request.clone())).await
     }
 
     /// Lists files.
     pub async fn list_files(&self, request: &ListFiles) -> Result<FileListing, CallError> {
-        self.link.call(&Request::ListFiles(request.clone())).await
+        self.rpc.call(&Request::ListFiles(request.clone())).await
     }
 
     /// Searches file contents.
     pub async fn search(&self, request: &Search) -> Result<SearchHits, CallError> {
-        self.link.call(&Request::Search(request.clone())).await
+        self.rpc.call(&Request::Search(request.clone())).await
     }
 
     /// Replaces exact text in a file; all edits or none.
     pub async fn edit_file(&self, request: &EditFile) -> Result<EditResult, CallError> {
-        self.link.call(&Request::EditFile(request.clone())).await
+        self.rpc.call(&Request::EditFile(request.clone())).await
     }
 
     /// Creates or replaces a file.
     pub async fn write_file(&self, request: &WriteFile) -> Result<WriteResult, CallError> {
-        self.link.call(&Request::WriteFile(request.clone())).await
+        self.rpc.call(&Request::WriteFile(request.clone())).await
     }
 
     /// Deletes a regular file.
     pub async fn delete_file(&self, request: &DeleteFile) -> Result<(), CallError> {
-        self.link.call(&Request::DeleteFile(request.clone())).await
+        self.rpc.call(&Request::DeleteFile(request.clone())).await
     }
 
     /// Moves a regular file to where nothing is.
     pub async fn move_file(&self, request: &MoveFile) -> Result<(), CallError> {
-        self.link.call(&Request::MoveFile(request.clone())).await
+        self.rpc.call(&Request::MoveFile(request.clone())).await
     }
 
-    /// Runs a command and waits for its end. Nothing of it runs on afterwards. Dropping the future
-    /// ends the command, too.
+    /// Runs a command and waits until it ends. None of its processes survive it. Dropping the future
+    /// also ends the command.
     pub async fn run(&self, command: &CommandSpec) -> Result<ProcessOutput, CallError> {
         let bytes_max = command.output_bytes_max;
         let (mut head, mut tail) = (Vec::new(), Vec::new());
@@ -184,8 +189,8 @@ impl Toolbox {
         Ok(ProcessOutput { ending, output, duration: started.elapsed() })
     }
 
-    /// Runs a command as [`Toolbox::run`] does, and gives all of its output to `on_output` as it
-    /// comes. The command waits while `on_output` is busy.
+    /// Runs a command as [`Toolbox::run`] does, and passes all of its output to `on_output` as it
+    /// arrives. The command waits while `on_output` is busy.
     pub async fn run_live(
         &self,
         command: &CommandSpec,
@@ -199,16 +204,16 @@ impl Toolbox {
         Ok(ending)
     }
 
-    /// How it ended, and how many bytes of output were let go. `take` says whether what it was given
-    /// is still within bounds.
+    /// The exit status, and how many bytes of output were discarded. `accept` returns whether the output
+    /// so far is within its limit.
     async fn run_command(
         &self,
         command: &CommandSpec,
         output: OutputMode,
         tail: &mut Vec<u8>,
-        mut take: impl FnMut(OutputStream, &[u8]) -> bool,
+        mut accept: impl FnMut(OutputStream, &[u8]) -> bool,
     ) -> Result<(ExitStatus, u64), CallError> {
-        let container = &self.link.container;
+        let container = &self.rpc.container;
         let (kills_before, refusals_before) = (container.memory_kills(), container.pid_refusals());
         let request = Request::Run(RunCommand {
             argv: command.argv.clone(),
@@ -217,47 +222,39 @@ impl Toolbox {
             output,
         });
         let running = async {
-            let mut stream = self.link.start(&request).await?;
+            let mut stream = self.rpc.start(&request).await?;
             let ended: RunResult = loop {
-                let (from, bytes) = match self.link.frame(&mut stream).await? {
+                let (from, bytes) = match self.rpc.read_frame(&mut stream).await? {
                     Frame::Data(bytes) => (OutputStream::Output, bytes),
                     Frame::ErrorData(bytes) => (OutputStream::Error, bytes),
-                    Frame::Message(json) => break self.parse_end(&json)?,
-                    Frame::End => return Err(self.link.violated("an end without a result").into()),
+                    Frame::Message(json) => break self.rpc.parse_response(&json)?,
+                    Frame::End => return Err(self.rpc.violated("an end frame without a result").into()),
                 };
-                if !take(from, &bytes) {
-                    return Err(self.link.violated("more output than was asked for").into());
+                if !accept(from, &bytes) {
+                    return Err(self.rpc.violated("more output than requested").into());
                 }
             };
             if ended.tail_bytes > command.output_bytes_max as u64 {
-                return Err(self.link.violated("more output than was asked for").into());
+                return Err(self.rpc.violated("more output than requested").into());
             }
-            *tail = self.exactly(&mut stream, ended.tail_bytes).await?;
+            *tail = self.read_exactly(&mut stream, ended.tail_bytes).await?;
             Ok(ended)
         };
-        let longest = command.deadline.saturating_add(RUN_MARGIN);
-        let ended = self.link.within(longest, running).await?;
-        // What the host can count itself does not rest on the toolbox's word.
+        let time_max = command.deadline.saturating_add(RUN_MARGIN);
+        let ended = self.rpc.within(time_max, running).await?;
+        // The host's own counts do not depend on the toolbox.
         let hit = LimitsHit {
             memory: ended.hit.memory || container.memory_kills() > kills_before,
             disk: ended.hit.disk,
             processes: ended.hit.processes || container.pid_refusals() > refusals_before,
         };
-        Ok((ending_of(ended.end, hit)?, ended.omitted_bytes))
+        Ok((exit_status(ended.end, hit)?, ended.omitted_bytes))
     }
 
-    fn parse_end(&self, json: &[u8]) -> Result<RunResult, CallError> {
-        match serde_json::from_slice(json) {
-            Ok(Response::Done(ended)) => Ok(ended),
-            Ok(Response::Refused(why)) => Err(CallError::RespondToModel(why)),
-            Err(error) => Err(self.link.violated(format!("a message that is none: {error}")).into()),
-        }
-    }
-
-    /// The present state of the named paths. Bounded: a file over [`COLLECT_FILE_BYTES_MAX`], more
-    /// than [`COLLECT_TOTAL_BYTES_MAX`] or [`COLLECT_PATHS_MAX`], a symlink or a special file at (or
-    /// on the way to) a path is [`CallError::RespondToModel`]. A path at which there is nothing, or a
-    /// directory, is absent.
+    /// The current state of the named paths. The result is [`CallError::RespondToModel`] if a file is over
+    /// [`COLLECT_FILE_BYTES_MAX`], if there is more than [`COLLECT_TOTAL_BYTES_MAX`] or
+    /// [`COLLECT_PATHS_MAX`], or if a symlink or a special file is at (or on the way to) a path. A path with
+    /// nothing or a directory is absent.
     pub async fn collect(&self, paths: &[RepoPath]) -> Result<Vec<Change>, CallError> {
         if paths.len() > COLLECT_PATHS_MAX {
             return Err(CallError::RespondToModel(format!(
@@ -267,10 +264,10 @@ impl Toolbox {
         }
         let request = Collect { paths: paths.iter().map(|path| path.as_str().to_owned()).collect() };
         let collecting = async {
-            let mut stream = self.link.start(&Request::Collect(request)).await?;
-            let collected: CollectResult = self.link.answer(&mut stream).await?;
+            let mut stream = self.rpc.start(&Request::Collect(request)).await?;
+            let collected: CollectResult = self.rpc.read_response(&mut stream).await?;
             if collected.files.len() != paths.len() {
-                return Err(self.link.violated("another number of files than was asked for").into());
+                return Err(self.rpc.violated("a different number of files than requested").into());
             }
             let (mut changes, mut total) = (Vec::with_capacity(paths.len()), 0);
             for (path, file) in paths.iter().zip(collected.files) {
@@ -279,7 +276,7 @@ impl Toolbox {
                     CollectedFileState::File { executable, bytes } => {
                         total += bytes.min(COLLECT_TOTAL_BYTES_MAX + 1);
                         if bytes > COLLECT_FILE_BYTES_MAX || total > COLLECT_TOTAL_BYTES_MAX {
-                            return Err(self.link.violated("more bytes than it may send").into());
+                            return Err(self.rpc.violated("more bytes than it may send").into());
                         }
                         let mode = if executable { FileMode::Executable } else { FileMode::Regular };
                         ChangedContent::File { mode, bytes: Vec::with_capacity(bytes as usize) }
@@ -287,10 +284,10 @@ impl Toolbox {
                 };
                 changes.push((Change { path: path.clone(), content }, file));
             }
-            // A file's bytes begin where the ones before it end, frames notwithstanding.
-            let mut rest = self.exactly(&mut stream, total).await?.into_iter();
-            if self.link.frame(&mut stream).await? != Frame::End {
-                return Err(self.link.violated("more bytes than it announced").into());
+            // A file's bytes begin where those of the file before it end. Frames do not matter.
+            let mut rest = self.read_exactly(&mut stream, total).await?.into_iter();
+            if self.rpc.read_frame(&mut stream).await? != Frame::End {
+                return Err(self.rpc.violated("more bytes than it announced").into());
             }
             for (change, file) in &mut changes {
                 if let (ChangedContent::File { bytes, .. }, CollectedFileState::File { bytes: count, .. }) =
@@ -301,74 +298,74 @@ impl Toolbox {
             }
             Ok(changes.into_iter().map(|(change, _)| change).collect())
         };
-        self.link.within(CALL_MAX, collecting).await
+        self.rpc.within(CALL_MAX, collecting).await
     }
 
-    /// The report files that a command left since `since`, bounded: what is larger than
-    /// [`REPORT_FILE_BYTES_MAX`], or too much in all, is left out, and counted.
+    /// The report files that a command wrote after `since`, and how many were omitted because they are
+    /// larger than [`REPORT_FILE_BYTES_MAX`] or too many.
     pub async fn reports(
         &self,
-        place: ReportLocation,
+        location: ReportLocation,
         since: SystemTime,
     ) -> Result<(Vec<Vec<u8>>, u64), CallError> {
         let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let since_ns = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
         let reading = async {
-            let mut stream = self.link.start(&Request::Reports(Reports { place, since_ns })).await?;
-            let ReportFiles { files: sizes, left_out } = self.link.answer(&mut stream).await?;
+            let mut stream = self.rpc.start(&Request::Reports(Reports { place: location, since_ns })).await?;
+            let ReportFiles { files: sizes, left_out } = self.rpc.read_response(&mut stream).await?;
             let total = sizes.iter().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
             let largest = sizes.iter().max().copied().unwrap_or(0);
             if sizes.len() > REPORT_FILES_MAX || largest > REPORT_FILE_BYTES_MAX || total > REPORTS_BYTES_MAX
             {
-                return Err(self.link.violated("more bytes than it may send").into());
+                return Err(self.rpc.violated("more bytes than it may send").into());
             }
-            let mut rest = self.exactly(&mut stream, total).await?.into_iter();
-            if self.link.frame(&mut stream).await? != Frame::End {
-                return Err(self.link.violated("more bytes than it announced").into());
+            let mut rest = self.read_exactly(&mut stream, total).await?.into_iter();
+            if self.rpc.read_frame(&mut stream).await? != Frame::End {
+                return Err(self.rpc.violated("more bytes than it announced").into());
             }
             let files = sizes.iter().map(|bytes| rest.by_ref().take(*bytes as usize).collect()).collect();
             Ok((files, left_out))
         };
-        self.link.within(CALL_MAX, reading).await
+        self.rpc.within(CALL_MAX, reading).await
     }
 
-    /// Reads as many bytes, in data frames that must add up to them.
-    async fn exactly(&self, stream: &mut Stream, count: u64) -> Result<Vec<u8>, SandboxError> {
+    /// Reads `count` bytes. The data frames must add up to exactly that.
+    async fn read_exactly(&self, stream: &mut Stream, count: u64) -> Result<Vec<u8>, SandboxError> {
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < count {
-            match self.link.frame(stream).await? {
+            match self.rpc.read_frame(stream).await? {
                 Frame::Data(more) if !more.is_empty() && (bytes.len() + more.len()) as u64 <= count => {
                     bytes.extend(more);
                 }
                 Frame::Data(_) | Frame::ErrorData(_) | Frame::Message(_) | Frame::End => {
-                    return Err(self.link.violated("other bytes than it announced"));
+                    return Err(self.rpc.violated("different bytes than announced"));
                 }
             }
         }
         Ok(bytes)
     }
 
-    /// The same, holding on to what it was started from.
-    pub(super) fn holding(self, lease: Lease) -> Self {
-        Self { _lease: Some(lease), ..self }
+    /// The same toolbox, which keeps `lease` until the sandbox ends.
+    pub(super) fn with_lease(self, lease: impl Send + Sync + 'static) -> Self {
+        Self { _lease: Some(Box::new(lease)), ..self }
     }
 
-    /// Ends the sandbox and waits until nothing of it is left.
+    /// Kills the sandbox and waits until nothing of it is left.
     pub async fn shut_down(self) {
-        self.link.container.kill();
-        self.link.container.ended().await;
+        self.rpc.container.kill();
+        self.rpc.container.ended().await;
     }
 }
 
-/// What is told of a command: the first that happened in [`ExitStatus`]'s order. The limits count
-/// whoever else ran at that time: a run in which the kernel killed or refused something proves
-/// nothing.
-fn ending_of(end: CommandEnd, hit: LimitsHit) -> Result<ExitStatus, CallError> {
+/// How a command ended. If several things happened, the first in [`ExitStatus`]'s order counts. A limit
+/// that another process hit at the same time counts too: a run in which the kernel killed or refused
+/// something proves nothing.
+fn exit_status(end: CommandEnd, hit: LimitsHit) -> Result<ExitStatus, CallError> {
     Ok(match (end, hit.disk) {
         (CommandEnd::NotStarted { why }, _) => return Err(CallError::RespondToModel(why)),
         (CommandEnd::TimedOut, _) => ExitStatus::TimedOut,
         _ if hit.memory => ExitStatus::OutOfMemory,
-        (_, Some(place)) => ExitStatus::DiskFull { place: domain_place(place) },
+        (_, Some(directory)) => ExitStatus::DiskFull { place: writable_mount(directory) },
         (CommandEnd::NoProcess, None) => ExitStatus::ProcessLimit,
         _ if hit.processes => ExitStatus::ProcessLimit,
         (CommandEnd::Signalled { signal }, None) => ExitStatus::Signalled { signal },
@@ -376,8 +373,8 @@ fn ending_of(end: CommandEnd, hit: LimitsHit) -> Result<ExitStatus, CallError> {
     })
 }
 
-fn domain_place(place: WritableDirectory) -> WritableMount {
-    match place {
+fn writable_mount(directory: WritableDirectory) -> WritableMount {
+    match directory {
         WritableDirectory::Workspace => WritableMount::Workspace,
         WritableDirectory::Home => WritableMount::Home,
         WritableDirectory::Tmp => WritableMount::Tmp,
@@ -386,29 +383,29 @@ fn domain_place(place: WritableDirectory) -> WritableMount {
     }
 }
 
-/// Turns bytes into text. A character that the cut went through is counted as left out.
+/// Turns bytes into text. A character that was cut in two counts as omitted.
 fn bounded_output(mut head: Vec<u8>, mut omitted_bytes: u64, mut tail: Vec<u8>) -> BoundedOutput {
     if omitted_bytes == 0 {
         head.append(&mut tail);
     } else {
-        let whole = whole_characters(&head);
-        let torn = tail.iter().take(3).take_while(|byte| **byte & 0b1100_0000 == 0b1000_0000).count();
-        // The count is what the other side says.
-        omitted_bytes = omitted_bytes.saturating_add((head.len() - whole + torn) as u64);
+        let whole = complete_characters(&head);
+        let cut = tail.iter().take(3).take_while(|byte| **byte & 0b1100_0000 == 0b1000_0000).count();
+        // The count comes from the sandbox and may be anything.
+        omitted_bytes = omitted_bytes.saturating_add((head.len() - whole + cut) as u64);
         head.truncate(whole);
-        tail.drain(..torn);
+        tail.drain(..cut);
     }
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     BoundedOutput { head: text(head), omitted_bytes, tail: text(tail) }
 }
 
-/// How many bytes there are without a character that was cut off at the end.
-fn whole_characters(bytes: &[u8]) -> usize {
+/// How many bytes there are without an incomplete character at the end.
+fn complete_characters(bytes: &[u8]) -> usize {
     let last = bytes.utf8_chunks().last();
-    // Bytes that are wrong whatever comes next are not a character cut off.
+    // Bytes that no continuation makes valid are not an incomplete character.
     match last.map(|chunk| chunk.invalid()) {
-        Some(torn) if std::str::from_utf8(torn).is_err_and(|e| e.error_len().is_none()) => {
-            bytes.len() - torn.len()
+        Some(cut) if std::str::from_utf8(cut).is_err_and(|e| e.error_len().is_none()) => {
+            bytes.len() - cut.len()
         }
         Some(_) | None => bytes.len(),
     }
@@ -419,24 +416,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_several_things_that_happened_the_first_in_order_is_told() {
+    fn command_that_hit_several_limits_reports_the_first_in_order() {
         let exited = || CommandEnd::Exited { code: 0 };
         let mut hit = LimitsHit { memory: true, disk: Some(WritableDirectory::Tmp), processes: true };
-        assert_eq!(ending_of(CommandEnd::TimedOut, hit).unwrap(), ExitStatus::TimedOut);
-        assert_eq!(ending_of(CommandEnd::NoProcess, hit).unwrap(), ExitStatus::OutOfMemory);
+        assert_eq!(exit_status(CommandEnd::TimedOut, hit).unwrap(), ExitStatus::TimedOut);
+        assert_eq!(exit_status(CommandEnd::NoProcess, hit).unwrap(), ExitStatus::OutOfMemory);
         hit.memory = false;
-        assert_eq!(ending_of(exited(), hit).unwrap(), ExitStatus::DiskFull { place: WritableMount::Tmp });
+        assert_eq!(exit_status(exited(), hit).unwrap(), ExitStatus::DiskFull { place: WritableMount::Tmp });
         hit.disk = None;
         let signalled = CommandEnd::Signalled { signal: 9 };
-        assert_eq!(ending_of(signalled.clone(), hit).unwrap(), ExitStatus::ProcessLimit);
+        assert_eq!(exit_status(signalled.clone(), hit).unwrap(), ExitStatus::ProcessLimit);
         hit.processes = false;
-        assert_eq!(ending_of(CommandEnd::NoProcess, hit).unwrap(), ExitStatus::ProcessLimit);
-        assert_eq!(ending_of(signalled, hit).unwrap(), ExitStatus::Signalled { signal: 9 });
-        assert_eq!(ending_of(exited(), hit).unwrap(), ExitStatus::Exited { code: 0 });
+        assert_eq!(exit_status(CommandEnd::NoProcess, hit).unwrap(), ExitStatus::ProcessLimit);
+        assert_eq!(exit_status(signalled, hit).unwrap(), ExitStatus::Signalled { signal: 9 });
+        assert_eq!(exit_status(exited(), hit).unwrap(), ExitStatus::Exited { code: 0 });
     }
 
     #[test]
-    fn a_character_that_the_cut_tears_is_counted_not_garbled() {
+    fn character_that_is_cut_in_two_counts_as_omitted() {
         let smile = "🙂".as_bytes();
         let output = bounded_output([b"a", &smile[..2]].concat(), 10, [&smile[2..], b"z"].concat());
         let expected = BoundedOutput { head: "a".to_owned(), omitted_bytes: 14, tail: "z".to_owned() };
@@ -444,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_left_out_means_head_and_tail_are_one_text() {
+    fn output_without_omitted_bytes_is_one_text() {
         let smile = "🙂".as_bytes();
         let output = bounded_output(smile[..2].to_vec(), 0, smile[2..].to_vec());
         assert_eq!(output, BoundedOutput { head: "🙂".to_owned(), omitted_bytes: 0, tail: String::new() });

@@ -1,4 +1,5 @@
-//! What a set-up depends on, as one digest: the same key, the same result. Decides nothing else.
+//! The cache key of a setup: a digest of everything that the setup depends on. The same key means the same
+//! result.
 
 use sha2::{Digest, Sha256};
 
@@ -8,11 +9,10 @@ use crate::sandbox::SetupKey;
 use crate::sandbox::protocol::PROTOCOL_VERSION;
 use crate::workspace::{Workspace, WorkspaceError};
 
-/// Lock and manifest files of one tree; with more, the key is over the whole tree.
+/// Most lock and manifest files of one tree. If there are more, the key covers the whole tree.
 const FILES_MAX: usize = 10_000;
 
-/// Files by which package managers and build tools are told what to fetch or to make, whatever
-/// directory they are in.
+/// Files that tell package managers and build tools what to download or build, in any directory.
 const NAMES: &[&str] = &[
     ".bazelversion",
     ".node-version",
@@ -114,9 +114,9 @@ const NAMES: &[&str] = &[
     "yarn.lock",
 ];
 
-/// What one set-up depends on, beside the tree.
+/// Everything that a setup depends on, except the tree.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct DependsOn<'a> {
+pub(super) struct KeyInputs<'a> {
     pub repository: &'a str,
     pub root_digest: &'a str,
     pub commands: &'a [String],
@@ -124,21 +124,23 @@ pub(super) struct DependsOn<'a> {
     pub variables: &'a [(String, String)],
 }
 
-/// The key of a set-up at `tree`.
+/// The key of a setup at `tree`.
 pub(super) async fn setup_key(
     workspace: &Workspace,
     tree: &Sha,
-    depends_on: DependsOn<'_>,
+    inputs: KeyInputs<'_>,
 ) -> Result<SetupKey, WorkspaceError> {
-    let named: Vec<String> = depends_on.commands.iter().flat_map(|command| words_of(command)).collect();
-    let wanted = move |path: &str| is_manifest(path) || named.iter().any(|name| name == path);
-    let files = workspace.find_files_by_name(tree, FILES_MAX, wanted).await?;
+    let paths_in_commands: Vec<String> =
+        inputs.commands.iter().flat_map(|command| words_of(command)).collect();
+    let is_relevant =
+        move |path: &str| is_manifest(path) || paths_in_commands.iter().any(|name| name == path);
+    let files = workspace.find_files_by_name(tree, FILES_MAX, is_relevant).await?;
     let files = files.unwrap_or_else(|| vec![("the whole tree".to_owned(), tree.clone())]);
-    Ok(digest(&depends_on, &files))
+    Ok(digest(&inputs, &files))
 }
 
-/// The key of a set-up at a proposed tree whose files differ from the base's. It is for that very
-/// tree: what a proposal made is never found by another one, or by a later base.
+/// The key of a setup at a proposed tree whose files differ from the base's. It is for that tree only:
+/// neither another proposal nor a later base can find what a proposal made.
 pub(super) fn key_of_proposal(key: &SetupKey, tree: &Sha) -> SetupKey {
     let mut hash = Sha256::new();
     for field in ["a proposal's set-up", key.as_str(), &tree.to_string()] {
@@ -147,16 +149,16 @@ pub(super) fn key_of_proposal(key: &SetupKey, tree: &Sha) -> SetupKey {
     finish(hash)
 }
 
-fn digest(depends_on: &DependsOn<'_>, files: &[(String, Sha)]) -> SetupKey {
+fn digest(inputs: &KeyInputs<'_>, files: &[(String, Sha)]) -> SetupKey {
     let mut hash = Sha256::new();
     add(&mut hash, "a set-up");
     add(&mut hash, &PROTOCOL_VERSION.to_string());
-    add(&mut hash, depends_on.repository);
-    add(&mut hash, depends_on.root_digest);
-    let mut hosts: Vec<String> = depends_on.allowed_hosts.iter().map(ToString::to_string).collect();
+    add(&mut hash, inputs.repository);
+    add(&mut hash, inputs.root_digest);
+    let mut hosts: Vec<String> = inputs.allowed_hosts.iter().map(ToString::to_string).collect();
     hosts.sort_unstable();
-    let variables = depends_on.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    for list in [depends_on.commands.to_vec(), hosts, variables] {
+    let variables = inputs.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    for list in [inputs.commands.to_vec(), hosts, variables] {
         add(&mut hash, &list.len().to_string());
         list.iter().for_each(|item| add(&mut hash, item));
     }
@@ -167,7 +169,7 @@ fn digest(depends_on: &DependsOn<'_>, files: &[(String, Sha)]) -> SetupKey {
     finish(hash)
 }
 
-/// Each field with its length before it, so that no two lists of fields are the same bytes.
+/// Each field is preceded by its length, so that two different lists of fields never have the same bytes.
 fn add(hash: &mut Sha256, field: &str) {
     hash.update((field.len() as u64).to_be_bytes());
     hash.update(field.as_bytes());
@@ -185,8 +187,8 @@ fn is_manifest(path: &str) -> bool {
         || (name.ends_with(".txt") && (name.contains("requirements") || name.contains("constraints")))
 }
 
-/// The words of a shell command that could be paths of the tree: a script that a command runs is
-/// part of what the set-up depends on.
+/// The words of a shell command that could be paths of the tree: the setup depends on a script that one of
+/// its commands runs.
 fn words_of(command: &str) -> impl Iterator<Item = String> {
     let separators = |c: char| c.is_whitespace() || "'\";|&()<>=$`".contains(c);
     command
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_in_order_and_known_wherever_they_are() {
+    fn manifest_names_are_sorted_and_found_in_any_directory() {
         assert!(NAMES.is_sorted());
         for path in ["Cargo.lock", "a/b/package.json", "requirements-dev.txt", "x/y.gemspec"] {
             assert!(is_manifest(path), "{path}");
@@ -215,18 +217,18 @@ mod tests {
     }
 
     #[test]
-    fn a_script_that_a_command_names_is_part_of_the_set_up() {
+    fn script_in_a_command_is_part_of_the_setup() {
         let words: Vec<String> = words_of("FOO=1 sh ./scripts/deps.sh && make -C 'sub dir'").collect();
         assert!(words.contains(&"scripts/deps.sh".to_owned()), "{words:?}");
     }
 
     #[test]
-    fn everything_that_a_set_up_depends_on_changes_its_key() {
+    fn every_input_of_a_setup_changes_its_key() {
         let commands = ["a".to_owned(), "b".to_owned()];
         let hosts = [AllowedHost::public("x.example")];
         let internal = [AllowedHost::parse("x.example=10.0.0.0/8").unwrap()];
         let variables = [("A".to_owned(), "1".to_owned())];
-        let base = DependsOn {
+        let base = KeyInputs {
             repository: "r",
             root_digest: "sha256:1",
             commands: &commands,
@@ -237,13 +239,13 @@ mod tests {
         let moved = ["a".to_owned(), "b".to_owned(), "x.example".to_owned()];
         let keys = [
             digest(&base, &files),
-            digest(&DependsOn { repository: "s", ..base }, &files),
-            digest(&DependsOn { root_digest: "sha256:2", ..base }, &files),
-            digest(&DependsOn { commands: &commands[..1], ..base }, &files),
-            digest(&DependsOn { allowed_hosts: &[], ..base }, &files),
-            digest(&DependsOn { commands: &moved, allowed_hosts: &[], ..base }, &files),
-            digest(&DependsOn { allowed_hosts: &internal, ..base }, &files),
-            digest(&DependsOn { variables: &variables, ..base }, &files),
+            digest(&KeyInputs { repository: "s", ..base }, &files),
+            digest(&KeyInputs { root_digest: "sha256:2", ..base }, &files),
+            digest(&KeyInputs { commands: &commands[..1], ..base }, &files),
+            digest(&KeyInputs { allowed_hosts: &[], ..base }, &files),
+            digest(&KeyInputs { commands: &moved, allowed_hosts: &[], ..base }, &files),
+            digest(&KeyInputs { allowed_hosts: &internal, ..base }, &files),
+            digest(&KeyInputs { variables: &variables, ..base }, &files),
             digest(&base, &[("Cargo.lock".to_owned(), sha('2'))]),
             digest(&base, &[("a/Cargo.lock".to_owned(), sha('1'))]),
             key_of_proposal(&digest(&base, &files), &sha('1')),

@@ -1,10 +1,10 @@
-//! What a job's sandboxes start with: the root file system, the tree, and what the repository's
-//! set-up commands made. The set-up runs apart, before anything else, with the network that the
-//! operator allows it and without any secret; the sandboxes of the work and of the verdict begin
-//! with its result, and have no network but what repository and operator both name for them.
+//! What a job's sandboxes start from: the root file system, the tree, and the result of the repository's
+//! setup commands. The setup runs first, in a sandbox of its own, with the network that the operator allows
+//! and without any secret. The sandboxes of the agent and of the verdict start from its result, and can
+//! reach only hosts that both the repository and the operator name for them.
 //!
-//! Where the result cannot be kept, each sandbox runs the set-up itself, without the set-up's
-//! network: what the agent and the tests run in never had it.
+//! If the result cannot be cached, each sandbox runs the setup itself, without the setup's network: the
+//! agent and the tests never have it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::cache_key::{DependsOn, key_of_proposal, setup_key};
+use super::cache_key::{KeyInputs, key_of_proposal, setup_key};
 use crate::config::AllowedHost;
 use crate::domain::{
     EgressReport, JobSettings, ProcessOutput, RepositoryId, SetupCommand, Sha, TranscriptEvent,
@@ -25,37 +25,38 @@ use crate::sandbox::{
 use crate::testing::SuiteError;
 use crate::workspace::Workspace;
 
-/// What a sandbox was prepared from may be evicted just then; more often it is no accident.
+/// The snapshot that a sandbox starts from may be evicted at that moment. If this repeats, something else is
+/// wrong.
 const STARTS_MAX: usize = 3;
-/// Of a failed command's output, in words: its end.
+/// Longest output of a failed command in a message, counted from its end, in characters.
 const OUTPUT_CHARS_MAX: usize = 4_000;
-/// Refused hosts in words.
+/// Most refused hosts in a message.
 const REFUSALS_SHOWN_MAX: usize = 10;
 
-/// What the operator lets a set-up do.
+/// The operator's rules for setups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetupPolicy {
-    /// Hosts that it may reach; empty: no network.
+    /// Hosts that a setup may reach; empty: no network.
     pub allowed_hosts: Vec<AllowedHost>,
-    /// Variables that its commands see beside the sandbox's own: where a package manager finds an
-    /// internal registry, never a secret.
+    /// Variables that setup commands see in addition to the sandbox's own, for instance the address of an
+    /// internal registry. Never a secret.
     pub variables: Vec<(String, String)>,
-    /// Globs of images that a repository may name.
+    /// Globs of the images that a repository may choose.
     pub images: Vec<String>,
-    /// Bytes that it may move, both ways together.
+    /// Most bytes that a setup may send and receive together.
     pub egress_bytes_max: u64,
     /// Whether the agent may run the commands that a repository allows.
     pub commands: bool,
-    /// How much is kept of what set-ups made.
+    /// Limits of the setup cache.
     pub kept: CacheLimits,
-    /// Whether a proposal that changes lock files has its own set-up run with that network, too.
+    /// Whether a setup runs again, with that network, for a proposal that changes lock files.
     pub network_for_proposals: bool,
-    /// What the one repository there is goes by; `None`: its number, which tells many apart.
+    /// The name of the only repository; `None`: each repository has its number.
     pub repository: Option<String>,
 }
 
 impl Default for SetupPolicy {
-    /// No network; 4 GiB through it where hosts are named.
+    /// No network; 4 GiB if hosts are named.
     fn default() -> Self {
         Self {
             allowed_hosts: Vec::new(),
@@ -70,7 +71,7 @@ impl Default for SetupPolicy {
     }
 }
 
-/// Jobs of this process that want the same set-up wait for each other.
+/// Locks by which jobs of this process wait for a setup that another one runs.
 #[derive(Debug, Clone, Default)]
 pub struct SetupLocks(Arc<Mutex<HashMap<SetupKey, Weak<tokio::sync::Mutex<()>>>>>);
 
@@ -87,21 +88,21 @@ impl SetupLocks {
     }
 }
 
-/// A set-up command that failed.
+/// A setup command that failed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SetupFailure {
     /// The command.
     pub command: String,
-    /// What came of it.
+    /// Its result.
     pub result: ProcessOutput,
-    /// What the set-up asked of the network.
+    /// The setup's network requests.
     pub egress: EgressReport,
-    /// Why the set-up ran without the network that it may have, if it did.
+    /// Why the setup ran without the network that it may have, if it did.
     pub offline: Option<String>,
 }
 
 impl SetupFailure {
-    /// For people and the model.
+    /// Describes the failure for people and the model.
     pub fn describe(&self) -> String {
         let output = self.result.output.to_text();
         let skipped = output.chars().count().saturating_sub(OUTPUT_CHARS_MAX);
@@ -131,7 +132,7 @@ impl SetupFailure {
     }
 }
 
-/// Where all sandboxes of a job come from.
+/// Starts the sandboxes of a job.
 pub struct Environment {
     sandbox: Arc<dyn Sandbox>,
     spec: SandboxSpec,
@@ -143,32 +144,32 @@ pub struct Environment {
     base_tree: Sha,
     base_key: SetupKey,
     repository: String,
-    /// Why nothing is kept, once that is known.
-    cannot_keep: Mutex<Option<String>>,
-    told: Mutex<Told>,
-    reuse_told: AtomicBool,
-    /// Why the repository's set-up is not among the settings, for every verdict.
+    /// Why the result cannot be cached, once that is known.
+    cache_error: Mutex<Option<String>>,
+    pending: Mutex<PendingRecords>,
+    is_reuse_recorded: AtomicBool,
+    /// Why the repository's setup was skipped, for every verdict.
     skipped_setup: Option<String>,
 }
 
 #[derive(Default)]
-struct Told {
+struct PendingRecords {
     events: Vec<TranscriptEvent>,
     remarks: Vec<String>,
 }
 
-/// How a sandbox comes by what the set-up makes.
+/// How a sandbox gets the result of the setup.
 enum Preparation {
-    /// There is nothing to be made, or it is there already.
+    /// There is no setup, or its result is cached.
     With(Option<SetupSnapshot>),
-    /// By running the commands itself.
-    Itself { why: String },
-    /// Not at all.
+    /// The sandbox runs the commands itself.
+    Uncached { why: String },
+    /// The setup failed.
     Failed(SetupFailure),
 }
 
 impl Environment {
-    /// For a job on `workspace`. `spec` is what the sandboxes of work and verdict must be.
+    /// The environment of a job on `workspace`. `spec` describes the sandboxes of the agent and the verdict.
     pub async fn of(
         sandbox: Arc<dyn Sandbox>,
         spec: SandboxSpec,
@@ -182,14 +183,14 @@ impl Environment {
         let spec = SandboxSpec { root: root.root.clone(), ..spec };
         let base_tree = workspace.base_tree().await?;
         let repository = policy.repository.clone().unwrap_or_else(|| repository.to_string());
-        let depends_on = DependsOn {
+        let inputs = KeyInputs {
             repository: &repository,
             root_digest: &root.digest,
             commands: &settings.setup_commands,
             allowed_hosts: &policy.allowed_hosts,
             variables: &policy.variables,
         };
-        let base_key = setup_key(&workspace, &base_tree, depends_on).await?;
+        let base_key = setup_key(&workspace, &base_tree, inputs).await?;
         Ok(Self {
             sandbox,
             spec,
@@ -201,24 +202,24 @@ impl Environment {
             base_tree,
             base_key,
             repository,
-            cannot_keep: Mutex::default(),
-            told: Mutex::default(),
-            reuse_told: AtomicBool::new(false),
+            cache_error: Mutex::default(),
+            pending: Mutex::default(),
+            is_reuse_recorded: AtomicBool::new(false),
             skipped_setup: None,
         })
     }
 
-    /// The same, whose verdicts say that a set-up was left out.
+    /// Makes every verdict say that the setup was skipped.
     pub fn with_setup_skipped(self, remark: String) -> Self {
         Self { skipped_setup: Some(remark), ..self }
     }
 
-    /// What verdicts say of a set-up that was left out, if one was.
+    /// What verdicts say about a skipped setup, if it was skipped.
     pub fn skipped_setup(&self) -> Option<&str> {
         self.skipped_setup.as_deref()
     }
 
-    /// The job's work.
+    /// The job's workspace.
     pub fn workspace(&self) -> &Workspace {
         &self.workspace
     }
@@ -233,25 +234,25 @@ impl Environment {
         &self.settings
     }
 
-    /// What happened since this was last asked, for the transcript.
+    /// Returns the events since the last call, for the transcript.
     pub fn take_events(&self) -> Vec<TranscriptEvent> {
-        std::mem::take(&mut self.told().events)
+        std::mem::take(&mut self.pending().events)
     }
 
-    /// Notes what a sandbox asked of the network, when it is done with.
+    /// Records the network requests of a sandbox after its use.
     pub(crate) fn note_egress(&self, purpose: &str, toolbox: &Toolbox) {
-        let report = toolbox.egress();
+        let report = toolbox.take_egress_report();
         if !report.is_empty() {
-            self.told().events.push(TranscriptEvent::Egress { purpose: purpose.to_owned(), report });
+            self.pending().events.push(TranscriptEvent::Egress { purpose: purpose.to_owned(), report });
         }
     }
 
-    /// What a verdict has to say about what it rests on, since this was last asked.
+    /// Returns the remarks for a verdict since the last call.
     pub(crate) fn take_remarks(&self) -> Vec<String> {
-        std::mem::take(&mut self.told().remarks)
+        std::mem::take(&mut self.pending().remarks)
     }
 
-    /// A sandbox that nothing but the set-up and `tree` has touched; `purpose` is part of its name.
+    /// Starts a sandbox that only the setup and `tree` have touched. `purpose` is part of its name.
     pub async fn fresh(
         &self,
         tree: &Sha,
@@ -265,21 +266,21 @@ impl Environment {
             self.remark(left_out);
         }
         for start in 1.. {
-            let (snapshot, itself) = match self.preparation(tree).await? {
+            let (snapshot, why_uncached) = match self.preparation(tree).await? {
                 Preparation::With(snapshot) => (snapshot, None),
-                Preparation::Itself { why } => (None, Some(why)),
+                Preparation::Uncached { why } => (None, Some(why)),
                 Preparation::Failed(failure) => return Ok(Err(failure)),
             };
             let spec = SandboxSpec { label: label.clone(), snapshot, ..self.spec.clone() };
             let toolbox = match self.sandbox.start(&spec).await {
                 Err(SandboxError::Gone(why)) if spec.snapshot.is_some() && start < STARTS_MAX => {
-                    warn!(why, "what was prepared went away; it is made again");
+                    warn!(why, "setup snapshot was evicted, running the setup again");
                     continue;
                 }
                 other => other?,
             };
             toolbox.unpack(self.workspace.tar(tree)).await?;
-            let Some(why) = itself else { return Ok(Ok(toolbox)) };
+            let Some(why) = why_uncached else { return Ok(Ok(toolbox)) };
             let (_, failed) = self.run_commands(&toolbox).await?;
             let Some(failed) = failed else { return Ok(Ok(toolbox)) };
             toolbox.shut_down().await;
@@ -293,37 +294,37 @@ impl Environment {
         if self.settings.setup_commands.is_empty() {
             return Ok(Preparation::With(None));
         }
-        if let Some(why) = self.cannot_keep.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            return Ok(Preparation::Itself { why });
+        if let Some(why) = self.cache_error.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return Ok(Preparation::Uncached { why });
         }
         let (key, tree) = self.key_and_tree(tree).await?;
         let lock = self.locks.of(&key);
         let _held = lock.lock().await;
         if let Some(snapshot) = self.kept(&key).await {
-            // Every sandbox begins so; once in the transcript is enough.
-            if !self.reuse_told.swap(true, Ordering::Relaxed) {
-                self.tell_set_up(&key, Vec::new(), Duration::ZERO, true, true);
+            // Recorded once; it is the same for every later sandbox.
+            if !self.is_reuse_recorded.swap(true, Ordering::Relaxed) {
+                self.record_setup(&key, Vec::new(), Duration::ZERO, true, true);
             }
             return Ok(Preparation::With(Some(snapshot)));
         }
-        self.set_up(key, &tree).await
+        self.run_setup(key, &tree).await
     }
 
-    /// What the set-up of a sandbox with `tree` is kept under, and the tree it is made from: the
-    /// base's, unless `tree` differs in what a set-up depends on and may have one of its own.
+    /// The cache key of the setup for `tree`, and the tree that the setup runs at: the base's, unless `tree`
+    /// differs in what a setup depends on and may have a setup of its own.
     async fn key_and_tree(&self, tree: &Sha) -> Result<(SetupKey, Sha), SuiteError> {
         let base = (self.base_key.clone(), self.base_tree.clone());
         if *tree == self.base_tree {
             return Ok(base);
         }
-        let depends_on = DependsOn {
+        let inputs = KeyInputs {
             repository: &self.repository,
             root_digest: &self.root.digest,
             commands: &self.settings.setup_commands,
             allowed_hosts: &self.policy.allowed_hosts,
             variables: &self.policy.variables,
         };
-        let key = setup_key(&self.workspace, tree, depends_on).await?;
+        let key = setup_key(&self.workspace, tree, inputs).await?;
         if key == self.base_key {
             return Ok(base);
         }
@@ -339,22 +340,22 @@ impl Environment {
     }
 
     async fn kept(&self, key: &SetupKey) -> Option<SetupSnapshot> {
-        match self.sandbox.kept(key).await {
+        match self.sandbox.find_snapshot(key).await {
             Ok(kept) => kept,
             Err(error) => {
-                warn!(%error, "what is kept cannot be looked up");
+                warn!(%error, "setup cache lookup failed");
                 None
             }
         }
     }
 
-    /// Runs the set-up at `tree` in a sandbox of its own, and keeps what it makes.
-    async fn set_up(&self, key: SetupKey, tree: &Sha) -> Result<Preparation, SuiteError> {
-        info!(%key, "set-up");
+    /// Runs the setup at `tree` in a sandbox of its own, and caches the result.
+    async fn run_setup(&self, key: SetupKey, tree: &Sha) -> Result<Preparation, SuiteError> {
+        info!(%key, "setup started");
         let started = Instant::now();
         let spec = SandboxSpec {
             label: format!("{}-setup", self.spec.label),
-            phase: SandboxPurpose::SetUp,
+            purpose: SandboxPurpose::Setup,
             allowed_hosts: self.policy.allowed_hosts.clone(),
             egress_bytes_max: self.policy.egress_bytes_max,
             snapshot: None,
@@ -363,22 +364,22 @@ impl Environment {
         let toolbox = self.sandbox.start(&spec).await?;
         toolbox.unpack(self.workspace.tar(tree)).await?;
         let (commands, failed) = self.run_commands(&toolbox).await?;
-        let egress = toolbox.egress();
+        let egress = toolbox.take_egress_report();
         if !egress.is_empty() {
             let event = TranscriptEvent::Egress { purpose: "set-up".to_owned(), report: egress.clone() };
-            self.told().events.push(event);
+            self.pending().events.push(event);
         }
         if let Some(failed) = failed {
             toolbox.shut_down().await;
-            self.tell_set_up(&key, commands, started.elapsed(), false, false);
+            self.record_setup(&key, commands, started.elapsed(), false, false);
             return Ok(Preparation::Failed(SetupFailure { egress, ..failed }));
         }
-        // A file with holes is as large here as it says: no more is taken than the sandbox could have
-        // filled.
+        // A sparse file counts with its full size here, so no more is read than the sandbox could have
+        // written.
         let bytes_max = self.policy.kept.bytes_max.min(self.spec.limits.disk_bytes_max);
-        let kept = self.sandbox.keep(toolbox, &key, bytes_max).await;
-        self.tell_set_up(&key, commands, started.elapsed(), kept.is_ok(), false);
-        self.reuse_told.store(true, Ordering::Relaxed);
+        let kept = self.sandbox.save_snapshot(toolbox, &key, bytes_max).await;
+        self.record_setup(&key, commands, started.elapsed(), kept.is_ok(), false);
+        self.is_reuse_recorded.store(true, Ordering::Relaxed);
         match kept {
             Ok(snapshot) => {
                 self.evict().await;
@@ -386,18 +387,18 @@ impl Environment {
             }
             Err(error @ SandboxError::Protocol(_)) => Err(error.into()),
             Err(error) => {
-                warn!(%error, "each sandbox runs the set-up itself");
+                warn!(%error, "setup result could not be cached, each sandbox runs the setup");
                 let why = error.to_string();
-                self.told().events.push(TranscriptEvent::Note {
+                self.pending().events.push(TranscriptEvent::Note {
                     text: format!("{why}; each sandbox of this job runs the set-up itself, without network"),
                 });
-                *self.cannot_keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
-                Ok(Preparation::Itself { why })
+                *self.cache_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
+                Ok(Preparation::Uncached { why })
             }
         }
     }
 
-    /// Runs the commands in order, up to the first that fails.
+    /// Runs the commands in order, up to the first failure.
     async fn run_commands(
         &self,
         toolbox: &Toolbox,
@@ -422,12 +423,12 @@ impl Environment {
     async fn evict(&self) {
         match self.sandbox.evict(&self.policy.kept).await {
             Ok(evicted) if evicted.is_empty() => {}
-            Ok(evicted) => info!(count = evicted.len(), "evicted what set-ups made"),
-            Err(error) => warn!(%error, "what set-ups made could not be evicted"),
+            Ok(evicted) => info!(count = evicted.len(), "setup snapshots evicted"),
+            Err(error) => warn!(%error, "setup snapshots could not be evicted"),
         }
     }
 
-    fn tell_set_up(
+    fn record_setup(
         &self,
         key: &SetupKey,
         commands: Vec<SetupCommand>,
@@ -435,7 +436,7 @@ impl Environment {
         kept: bool,
         reused: bool,
     ) {
-        self.told().events.push(TranscriptEvent::SetUp {
+        self.pending().events.push(TranscriptEvent::SetUp {
             key: key.to_string(),
             root: self.root.description.clone(),
             commands,
@@ -446,13 +447,13 @@ impl Environment {
     }
 
     fn remark(&self, words: &str) {
-        let mut told = self.told();
-        if !told.remarks.iter().any(|said| said == words) {
-            told.remarks.push(words.to_owned());
+        let mut pending = self.pending();
+        if !pending.remarks.iter().any(|said| said == words) {
+            pending.remarks.push(words.to_owned());
         }
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> MutexGuard<'_, PendingRecords> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,19 +1,19 @@
-//! What is said of a set-up that was only detected, failed, and was left out: in the transcript, in
-//! the evidence, and where the tests cannot be run without it. Pure; the words are for people.
+//! Texts for a detected setup that failed and was skipped: for the transcript, for the evidence, and for an
+//! escalation if the tests cannot run without it. Pure functions.
 
 use super::SetupFailure;
 use crate::config::REPOSITORY_FILE;
 use crate::domain::{ExitStatus, JobSettings, TestOutcome, TestRun};
 
-/// A set-up that was left out.
+/// A setup that was skipped.
 pub(crate) struct SkippedSetup<'a> {
-    /// As they were with it.
+    /// The settings with the setup.
     pub(crate) settings: &'a JobSettings,
     pub(crate) failure: &'a SetupFailure,
 }
 
 impl SkippedSetup<'_> {
-    /// For the transcript.
+    /// The note for the transcript.
     pub(crate) fn note(&self) -> String {
         format!(
             "The set-up that {} asks for was left out, since it was only detected and does not work here: {}",
@@ -22,7 +22,7 @@ impl SkippedSetup<'_> {
         )
     }
 
-    /// For whoever weighs the evidence.
+    /// The remark for the evidence.
     pub(crate) fn remark(&self) -> String {
         format!(
             "The set-up that was detected from {} fails at `{}` and was left out: the suite ran without it.",
@@ -30,8 +30,8 @@ impl SkippedSetup<'_> {
         )
     }
 
-    /// Where the tests cannot be run without it.
-    pub(crate) fn what_to_write(&self) -> String {
+    /// The advice for a repository whose tests cannot run without the setup.
+    pub(crate) fn advice(&self) -> String {
         let quoted = |command: &str| serde_json::to_string(command).unwrap_or_default();
         let setup: String =
             self.settings.setup_commands.iter().map(|command| format!("  - {}\n", quoted(command))).collect();
@@ -46,14 +46,14 @@ impl SkippedSetup<'_> {
     }
 }
 
-/// Why a run without its set-up says nothing, if it does not: a suite that lacks what it needs is red,
-/// too, and would not be mended by anybody's change.
-pub(crate) fn says_nothing(baseline: &TestRun) -> Option<String> {
+/// Why a run without its setup is inconclusive, if it is: a suite without its dependencies fails too, and no
+/// change would fix it.
+pub(crate) fn inconclusive_baseline(baseline: &TestRun) -> Option<String> {
     // pytest's own code 2: ended before the tests, most often since a module could not be imported
     // (docs.pytest.org, "Exit codes").
     let broke_off = baseline.command.contains("pytest")
         && matches!(baseline.result.ending, ExitStatus::Exited { code: 2 });
-    // What broke before it was a test, like a build, is named, too, and is no test.
+    // A build that failed is named too, but is no test.
     let names_tests = baseline.report.red().any(|case| case.outcome == TestOutcome::Failed) && !broke_off;
     (!baseline.is_green() && !names_tests).then(|| {
         format!(
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_out_is_said_and_what_to_write_instead() {
+    fn skipped_setup_is_described_with_advice() {
         let settings = JobSettings {
             setup_commands: vec!["pip install -r requirements.txt".into(), "pip install -e '.[dev]'".into()],
             setup_source: "`requirements.txt`".into(),
@@ -105,8 +105,8 @@ mod tests {
             offline: None,
         };
         let left_out = SkippedSetup { settings: &settings, failure: &failure };
-        let told = [left_out.note(), left_out.remark(), left_out.what_to_write()];
-        insta::assert_snapshot!(told.join("\n---\n"), @r#"
+        let pending = [left_out.note(), left_out.remark(), left_out.advice()];
+        insta::assert_snapshot!(pending.join("\n---\n"), @r#"
         The set-up that `requirements.txt` asks for was left out, since it was only detected and does not work here: the set-up command `pip install -r requirements.txt` fails: exit code 1.
         no matching distribution
         ---
@@ -125,16 +125,16 @@ mod tests {
     }
 
     #[test]
-    fn a_run_without_its_set_up_must_have_reached_the_tests() {
+    fn run_without_setup_is_conclusive_only_if_it_reached_the_tests() {
         let run = |command: &str, code, failed: &[&str]| TestRun {
             command: command.to_owned(),
             result: result(code, "ModuleNotFoundError"),
             selection: None,
             report: TestReport::naming_failed(failed.iter().copied()),
         };
-        assert_eq!(says_nothing(&run("make check", 0, &[])), None);
-        assert_eq!(says_nothing(&run("python3 -m pytest", 1, &["test_a"])), None);
-        assert!(says_nothing(&run("python3 -m pytest", 2, &["test_a.py"])).is_some());
-        assert!(says_nothing(&run("npm test", 1, &[])).is_some());
+        assert_eq!(inconclusive_baseline(&run("make check", 0, &[])), None);
+        assert_eq!(inconclusive_baseline(&run("python3 -m pytest", 1, &["test_a"])), None);
+        assert!(inconclusive_baseline(&run("python3 -m pytest", 2, &["test_a.py"])).is_some());
+        assert!(inconclusive_baseline(&run("npm test", 1, &[])).is_some());
     }
 }

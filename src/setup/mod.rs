@@ -14,5 +14,5 @@ mod fallback;
 mod permissions;
 
 pub use environment::{Environment, SetupFailure, SetupLocks, SetupPolicy};
-pub(crate) use fallback::{SkippedSetup, says_nothing};
+pub(crate) use fallback::{SkippedSetup, inconclusive_baseline};
 pub(crate) use permissions::{Permitted, permit};

@@ -1,5 +1,5 @@
-//! What of a repository's wishes (set-up commands, image, hosts) the operator's rules let it have.
-//! Pure decisions; the words are for people.
+//! Decides which of a repository's requests (setup commands, image, hosts) the operator's rules allow. Pure
+//! functions.
 
 use globset::{Glob, GlobSetBuilder};
 
@@ -8,20 +8,20 @@ use crate::config::{AllowedHost, REPOSITORY_FILE};
 use crate::domain::JobSettings;
 use crate::sandbox::{Root, SandboxSpec};
 
-/// What a job gets.
+/// What a job is allowed.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Permitted {
-    /// The settings, without set-up commands that could not do what they mean to.
+    /// The settings, without setup commands that could not work.
     pub(crate) settings: JobSettings,
-    /// The sandboxes of work and verdict.
+    /// The sandboxes of the agent and the verdict.
     pub(crate) spec: SandboxSpec,
-    /// What was left out, for the transcript.
+    /// What was denied, for the transcript.
     pub(crate) notes: Vec<String>,
-    /// What was left out and is missed only if the suite cannot be run.
+    /// What was denied and matters only if the suite cannot run.
     pub(crate) hint: Option<String>,
 }
 
-/// Holds `settings` to `policy`. `Err`: the repository insists on what it may not have.
+/// Applies `policy` to `settings`. `Err`: the repository requires something that it may not have.
 pub(crate) fn permit(
     settings: &JobSettings,
     policy: &SetupPolicy,
@@ -69,7 +69,7 @@ fn permit_image(permitted: &mut Permitted, policy: &SetupPolicy) -> Result<(), S
              have the operator add it (or a pattern that matches it) to `sandbox.images`."
         ));
     }
-    // Nobody asked for it in so many words: other tools are told to use it.
+    // The repository did not ask for it explicitly: other tools are configured to use it.
     let note = format!(
         "the image `{image}` that {source} names is not among `sandbox.images`; the operator's own root file system \
          was used"
@@ -81,7 +81,7 @@ fn permit_image(permitted: &mut Permitted, policy: &SetupPolicy) -> Result<(), S
 fn permit_hosts(permitted: &mut Permitted, policy: &SetupPolicy) {
     let (mut allowed, mut refused): (Vec<AllowedHost>, Vec<&str>) = (Vec::new(), Vec::new());
     for host in &permitted.settings.agent_hosts {
-        // Where an internal one is, only the operator says.
+        // Only the operator knows the addresses of internal hosts.
         match policy.allowed_hosts.iter().find(|allowed| allowed.has_name(host)) {
             Some(known) => allowed.push(known.clone()),
             None => refused.push(host),
@@ -98,8 +98,8 @@ fn permit_hosts(permitted: &mut Permitted, policy: &SetupPolicy) {
     permitted.spec.egress_bytes_max = policy.egress_bytes_max;
 }
 
-/// Whether one of the operator's patterns matches; one that is none was refused with the
-/// configuration, and matches nothing.
+/// Whether one of the operator's patterns matches. An invalid pattern was refused with the configuration,
+/// and matches nothing.
 fn matches_any(patterns: &[String], image: &str) -> bool {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_detected_set_up_runs_only_where_it_can_download() {
+    fn detected_setup_runs_only_if_it_can_download() {
         let spec = SandboxSpec::named("job");
         let without = permit(&settings(), &policy(&[], &[]), &spec).unwrap();
         assert!(without.settings.setup_commands.is_empty());
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_had_only_where_the_operator_allows_it() {
+    fn image_is_used_only_if_the_operator_allows_it() {
         let spec = SandboxSpec::named("job");
         let wants = |source: &str| JobSettings {
             image: Some("registry.example/team/ci:7".into()),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_of_the_repository_can_be_switched_off_by_the_operator() {
+    fn commands_of_the_repository_can_be_disabled_by_the_operator() {
         let settings = JobSettings { commands: vec!["make lint".parse().unwrap()], ..settings() };
         let on = policy(&["x.example"], &[]);
         let off = SetupPolicy { commands: false, ..on.clone() };
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_agent_reaches_what_both_repository_and_operator_name() {
+    fn agent_reaches_hosts_that_repository_and_operator_name() {
         let hosts = ["api.example", "evil.example"].map(str::to_owned).into();
         let settings = JobSettings { agent_hosts: hosts, ..settings() };
         let policy = policy(&["API.example=10.0.0.0/8", "registry.example"], &[]);

@@ -1,42 +1,42 @@
-//! Asking a runner for a report that machines read, beside what it prints. What the command does, and
-//! its exit code, stay as they are: by an environment variable where there is one, else by arguments
-//! at the end of a command that hands them to the runner; else not at all.
+//! Asks a runner for a machine-readable report in addition to its output. The command and its exit code stay
+//! the same: the request is an environment variable if the runner has one, or arguments at the end of a
+//! command that passes them to the runner.
 
 use super::reports::FileFormat;
 use super::runner::{Invocation, Runner, Wrapper};
 
-/// What is asked.
+/// A request for a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ask {
+pub(super) struct ReportRequest {
     /// Variables for the command.
     pub(super) env: Vec<(String, String)>,
     /// Arguments at its end.
     pub(super) arguments: Vec<String>,
-    /// Where the report will lie.
-    pub(super) place: Place,
-    /// Words that a runner prints which does not know what is asked.
+    /// Where the report will be.
+    pub(super) place: ReportTarget,
+    /// An option that a runner names if it does not support the request.
     flag: &'static str,
-    /// Whether it is known that the runner which is asked runs.
+    /// Whether the runner is known to be the one that runs.
     pub(super) is_certain: bool,
 }
 
-/// Where a run's report lies.
+/// Where the report of a run is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
-    /// In what it prints.
+pub(super) enum ReportTarget {
+    /// In the output.
     Output,
     /// In a file of this name in `/tmp`.
     File(String, FileFormat),
-    /// In files of the workspace that these globs match, written by this run.
+    /// In files of the workspace that match these globs and were written by this run.
     Workspace(&'static [&'static str]),
 }
 
-/// What to ask of a command. `token`: nobody can guess it.
-pub(super) fn ask(invocation: &Invocation, token: &str) -> Option<Ask> {
+/// The request for a command. `token` cannot be guessed by tests.
+pub(super) fn request_report(invocation: &Invocation, token: &str) -> Option<ReportRequest> {
     let file = |extension: &str| format!("mendwright-{token}.{extension}");
     let at = |file: &str| format!("/tmp/{file}");
     let by_variable = |name: &str, value: String, place, flag| {
-        Some(Ask {
+        Some(ReportRequest {
             env: vec![(name.to_owned(), value)],
             arguments: Vec::new(),
             place,
@@ -46,15 +46,23 @@ pub(super) fn ask(invocation: &Invocation, token: &str) -> Option<Ask> {
     };
     let by_arguments = |arguments: &[&str], place, flag| {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        invocation.takes_arguments.then(|| Ask { env: Vec::new(), arguments, place, flag, is_certain: true })
+        invocation.takes_arguments.then(|| ReportRequest {
+            env: Vec::new(),
+            arguments,
+            place,
+            flag,
+            is_certain: true,
+        })
     };
     match invocation.runner {
-        Runner::Pytest if !invocation.has(&["--junitxml", "--junit-xml"]) => Some(ask_pytest(token)),
+        Runner::Pytest if !invocation.has(&["--junitxml", "--junit-xml"]) => {
+            Some(request_pytest_report(token))
+        }
         Runner::Rspec => {
             let json = file("json");
-            // What stands in this variable takes the place of the formatters named elsewhere.
+            // This variable replaces the formatters that are configured elsewhere.
             let options = format!("--format progress --format json --out {}", at(&json));
-            by_variable("SPEC_OPTS", options, Place::File(json, FileFormat::RspecJson), "--out")
+            by_variable("SPEC_OPTS", options, ReportTarget::File(json, FileFormat::RspecJson), "--out")
         }
         Runner::Node if !invocation.has(&["--test-reporter"]) => {
             let xml = file("xml");
@@ -63,48 +71,61 @@ pub(super) fn ask(invocation: &Invocation, token: &str) -> Option<Ask> {
                  --test-reporter-destination={}",
                 at(&xml)
             );
-            by_variable("NODE_OPTIONS", options, Place::File(xml, FileFormat::JunitXml), "--test-reporter")
+            by_variable(
+                "NODE_OPTIONS",
+                options,
+                ReportTarget::File(xml, FileFormat::JunitXml),
+                "--test-reporter",
+            )
         }
-        // By GOFLAGS it would reach `go vet`, `go list` and what tests run, too.
+        // GOFLAGS would also reach `go vet`, `go list` and commands that tests run.
         Runner::Go if !invocation.has(&["-json", "-args", "--args"]) => {
-            by_arguments(&["-json"], Place::Output, "-json")
+            by_arguments(&["-json"], ReportTarget::Output, "-json")
         }
         Runner::Jest if !invocation.has(&["--json", "--outputFile"]) => {
             let json = file("json");
             let output = format!("--outputFile={}", at(&json));
-            by_arguments(&["--json", &output], Place::File(json, FileFormat::JestJson), "outputFile")
+            by_arguments(&["--json", &output], ReportTarget::File(json, FileFormat::JestJson), "outputFile")
         }
         Runner::Vitest if !invocation.has(&["--reporter", "--outputFile"]) => {
             let json = file("json");
             let output = format!("--outputFile.json={}", at(&json));
             let arguments = ["--reporter=default", "--reporter=json", &output];
-            by_arguments(&arguments, Place::File(json, FileFormat::VitestJson), "outputFile")
+            by_arguments(&arguments, ReportTarget::File(json, FileFormat::VitestJson), "outputFile")
         }
         Runner::Phpunit if !invocation.has(&["--log-junit"]) => {
             let xml = file("xml");
-            by_arguments(&["--log-junit", &at(&xml)], Place::File(xml, FileFormat::JunitXml), "--log-junit")
+            by_arguments(
+                &["--log-junit", &at(&xml)],
+                ReportTarget::File(xml, FileFormat::JunitXml),
+                "--log-junit",
+            )
         }
         Runner::Ctest if !invocation.has(&["--output-junit"]) => {
             let xml = file("xml");
             let path = at(&xml);
-            by_arguments(&["--output-junit", &path], Place::File(xml, FileFormat::JunitXml), "output-junit")
+            by_arguments(
+                &["--output-junit", &path],
+                ReportTarget::File(xml, FileFormat::JunitXml),
+                "output-junit",
+            )
         }
-        // These write theirs anyway.
-        Runner::Maven => Some(Ask {
+        // These always write a report.
+        Runner::Maven => Some(ReportRequest {
             env: Vec::new(),
             arguments: Vec::new(),
-            place: Place::Workspace(&["**/target/surefire-reports/TEST-*.xml"]),
+            place: ReportTarget::Workspace(&["**/target/surefire-reports/TEST-*.xml"]),
             flag: "",
             is_certain: true,
         }),
-        Runner::Gradle => Some(Ask {
+        Runner::Gradle => Some(ReportRequest {
             env: Vec::new(),
             arguments: Vec::new(),
-            place: Place::Workspace(&["**/build/test-results/**/TEST-*.xml"]),
+            place: ReportTarget::Workspace(&["**/build/test-results/**/TEST-*.xml"]),
             flag: "",
             is_certain: true,
         }),
-        // They name every test as they go, and have nothing better on a stable toolchain.
+        // They print the name of every test, and have no better report on a stable toolchain.
         Runner::Cargo | Runner::Nextest | Runner::Mocha | Runner::Prove | Runner::Unittest => None,
         Runner::Pytest
         | Runner::Node
@@ -116,38 +137,38 @@ pub(super) fn ask(invocation: &Invocation, token: &str) -> Option<Ask> {
     }
 }
 
-fn ask_pytest(token: &str) -> Ask {
+fn request_pytest_report(token: &str) -> ReportRequest {
     let xml = format!("mendwright-{token}.xml");
     let options = format!("--junitxml=/tmp/{xml} -o junit_family=xunit1");
-    Ask {
+    ReportRequest {
         env: vec![("PYTEST_ADDOPTS".to_owned(), options)],
         arguments: Vec::new(),
-        place: Place::File(xml, FileFormat::JunitXml),
+        place: ReportTarget::File(xml, FileFormat::JunitXml),
         flag: "--junitxml",
         is_certain: true,
     }
 }
 
-/// What to ask whoever runs behind `wrapper`: only pytest, whose variable nobody else reads.
-pub(super) fn ask_behind(wrapper: Wrapper, token: &str) -> Ask {
-    let mut ask = Ask { is_certain: false, ..ask_pytest(token) };
+/// The request for a runner behind `wrapper`: only pytest's, since no other program reads its variable.
+pub(super) fn request_behind_wrapper(wrapper: Wrapper, token: &str) -> ReportRequest {
+    let mut request_report = ReportRequest { is_certain: false, ..request_pytest_report(token) };
     if wrapper == Wrapper::Tox {
-        // It hands on what it is told to only: tox 4, and tox 3.
+        // tox passes only the listed variables: tox 4, and tox 3.
         let name = "PYTEST_ADDOPTS";
-        ask.env.push(("TOX_OVERRIDE".to_owned(), format!("testenv.pass_env+={name}")));
-        ask.env.push(("TOX_TESTENV_PASSENV".to_owned(), name.to_owned()));
+        request_report.env.push(("TOX_OVERRIDE".to_owned(), format!("testenv.pass_env+={name}")));
+        request_report.env.push(("TOX_TESTENV_PASSENV".to_owned(), name.to_owned()));
     }
-    ask
+    request_report
 }
 
-impl Ask {
-    /// Whether the command itself was changed by it, so that it may have failed for it.
-    pub(super) fn changes_something(&self) -> bool {
+impl ReportRequest {
+    /// Whether the request changes the command, so that the command may have failed because of it.
+    pub(super) fn changes_command(&self) -> bool {
         !self.env.is_empty() || !self.arguments.is_empty()
     }
 
-    /// Whether a run that did not end well looks as if it had failed for what was asked: it speaks of
-    /// it, or exits as a runner does that is called wrongly.
+    /// Whether a failed run looks as if the request caused the failure: its output names the option, or it
+    /// exits as the runner does on wrong usage.
     pub(super) fn is_refused(&self, code: i32, output: &str) -> bool {
         const WRONG_USAGE: &[(&str, i32)] = &[("--junitxml", 4), ("--test-reporter", 9)];
         let by_code = WRONG_USAGE.iter().any(|(flag, wrong)| *flag == self.flag && *wrong == code);
@@ -157,8 +178,8 @@ impl Ask {
                 .iter()
                 .any(|word| line.contains(word))
         };
-        let spoken_of = output.lines().any(|line| line.contains(self.flag) && complains(line));
-        self.changes_something() && (by_code || spoken_of)
+        let is_mentioned = output.lines().any(|line| line.contains(self.flag) && complains(line));
+        self.changes_command() && (by_code || is_mentioned)
     }
 }
 
@@ -168,19 +189,20 @@ mod tests {
     use super::*;
 
     fn asked(command: &str) -> String {
-        let certain = recognise(command, None).map(|invocation| ask(&invocation, "T"));
-        match certain.unwrap_or_else(|| wrapper(command).map(|wrapper| ask_behind(wrapper, "T"))) {
+        let certain = recognise(command, None).map(|invocation| request_report(&invocation, "T"));
+        match certain.unwrap_or_else(|| wrapper(command).map(|wrapper| request_behind_wrapper(wrapper, "T")))
+        {
             None => "nothing".to_owned(),
-            Some(ask) => {
+            Some(request_report) => {
                 let env: Vec<String> =
-                    ask.env.iter().map(|(name, value)| format!("{name}={value} ")).collect();
-                format!("{}… {} {:?}", env.join(""), ask.arguments.join(" "), ask.place)
+                    request_report.env.iter().map(|(name, value)| format!("{name}={value} ")).collect();
+                format!("{}… {} {:?}", env.join(""), request_report.arguments.join(" "), request_report.place)
             }
         }
     }
 
     #[test]
-    fn a_runner_is_asked_in_a_way_that_leaves_the_command_as_it_is() {
+    fn report_request_leaves_the_command_unchanged() {
         let commands = [
             "pytest -q",
             "cd a && pytest",
@@ -228,8 +250,8 @@ mod tests {
     }
 
     #[test]
-    fn a_runner_that_does_not_know_what_was_asked_is_noticed() {
-        let of = |command: &str| ask(&recognise(command, None).unwrap(), "T").unwrap();
+    fn unsupported_report_request_is_detected() {
+        let of = |command: &str| request_report(&recognise(command, None).unwrap(), "T").unwrap();
         assert!(of("pytest").is_refused(4, ""));
         assert!(of("pytest").is_refused(2, "error: unrecognized arguments: --junitxml=/tmp/x"));
         assert!(!of("pytest").is_refused(1, "FAILED a.py::b - unknown"));

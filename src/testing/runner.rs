@@ -1,7 +1,7 @@
-//! Who runs the tests: recognised from the test command, to read its report, to ask it for a better
-//! one, and to select tests. Only words are looked at; nothing here runs anything.
+//! Recognises the runner of a test command, to read its report, to request a better one, and to select
+//! tests. Looks only at words; runs nothing.
 
-use super::shell_words::Line;
+use super::shell_words::ShellLine;
 use crate::domain::RepoPath;
 
 /// A test runner.
@@ -49,11 +49,11 @@ impl Runner {
 /// How a command runs its tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Invocation {
-    /// By whom.
+    /// The runner.
     pub(super) runner: Runner,
     /// Whether arguments put at the command's end reach the runner.
     pub(super) takes_arguments: bool,
-    /// What must stand before them: `--` for `npm test`.
+    /// What must precede them: `--` for `npm test`.
     pub(super) separator: Option<&'static str>,
     /// The runner's own words, from its name on.
     pub(super) words: Vec<String>,
@@ -66,9 +66,9 @@ impl Invocation {
     }
 }
 
-/// Who runs the tests of `command`, if it says so. `package_json`: what `npm test` stands for.
+/// The runner of `command`, if its words name one. `package_json` says what `npm test` runs.
 pub(super) fn recognise(command: &str, package_json: Option<&[u8]>) -> Option<Invocation> {
-    let line = Line::read(command)?;
+    let line = ShellLine::read(command)?;
     let scripts = package_json.and_then(test_script);
     let mut found: Vec<Invocation> =
         line.commands.iter().filter_map(|words| of_words(words, scripts.as_deref())).collect();
@@ -80,16 +80,16 @@ pub(super) fn recognise(command: &str, package_json: Option<&[u8]>) -> Option<In
     Some(Invocation { takes_arguments: first.takes_arguments && alone, ..first })
 }
 
-/// What starts runners that its command does not name.
+/// A program that starts runners which its command does not name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wrapper {
     Make,
     Tox,
 }
 
-/// What the command hands its tests to, where it names no runner.
+/// The wrapper of a command that names no runner.
 pub(super) fn wrapper(command: &str) -> Option<Wrapper> {
-    let line = Line::read(command)?;
+    let line = ShellLine::read(command)?;
     line.commands.iter().find_map(|words| {
         let mut words = words.iter().skip_while(|word| is_assignment(word) || *word == "env");
         let first = base_name(words.next()?);
@@ -103,7 +103,7 @@ pub(super) fn wrapper(command: &str) -> Option<Wrapper> {
     })
 }
 
-/// Whether the command is one whose meaning a `package.json` holds.
+/// Whether `package.json` defines what the command runs.
 pub(super) fn needs_package_json(command: &str) -> bool {
     ["npm", "yarn", "pnpm"].iter().any(|tool| command.contains(tool))
 }
@@ -167,9 +167,9 @@ fn of_words(words: &[String], script: Option<&str>) -> Option<Invocation> {
     Some(Invocation { runner, takes_arguments: true, separator: None, words: words.to_vec() })
 }
 
-/// `npm test`: what `package.json` says, and whether arguments get there.
+/// `npm test`: the script in `package.json`, and whether arguments reach it.
 fn of_script(tool: &str, rest: &[String], script: Option<&str>) -> Option<Invocation> {
-    let line = Line::read(script?)?;
+    let line = ShellLine::read(script?)?;
     let found = line.commands.iter().rev().find_map(|words| of_words(words, None))?;
     let last = line.commands.last().is_some_and(|words| of_words(words, None).as_ref() == Some(&found));
     Some(Invocation {
@@ -223,7 +223,7 @@ impl Selection {
             return Err("That is not a test's name.".to_owned());
         }
         let own = |parts: &[&str]| Ok(parts.iter().map(|part| (*part).to_owned()).collect());
-        // Anchored where the runner knows tests by expressions, so that `a` does not run `ab`.
+        // Anchored if the runner takes expressions, so that `a` does not run `ab`.
         let exactly = |name: &str| format!("^{}$", regex::escape(name));
         let by_file = |name: &str| -> String { name.rsplit(" > ").next().unwrap_or(name).to_owned() };
         match (invocation.runner, path, name) {
@@ -276,7 +276,7 @@ impl Selection {
             (Runner::Unittest, None, Some(name))
                 if invocation.words.len() == 1 || invocation.has(&["-v"]) =>
             {
-                // `test_a (module.Class.test_a)`, or what stands in the parentheses.
+                // `test_a (module.Class.test_a)`, or the part in parentheses.
                 let dotted = name.split_once(" (").map_or(name, |(_, rest)| rest.trim_end_matches(')'));
                 own(&[dotted])
             }
@@ -312,7 +312,7 @@ fn pytest_word(name: &str) -> Result<String, String> {
     }
 }
 
-/// The name by which cargo knows the file of an integration test.
+/// cargo's name for the file of an integration test.
 fn cargo_target(path: &str) -> Result<String, String> {
     let within = path.strip_prefix("tests/").and_then(|rest| rest.strip_suffix(".rs"));
     let target = within.map(|rest| rest.strip_suffix("/main").unwrap_or(rest));
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runner_is_recognised_behind_what_starts_it() {
+    fn runner_is_recognised_behind_its_launcher() {
         let cases = [
             ("pytest", Runner::Pytest),
             ("python3 -m pytest -q tests", Runner::Pytest),
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hides_its_runner_is_known_by_its_own_name() {
+    fn wrapper_is_recognised_by_its_name() {
         for (command, expected) in [
             ("make check", Some(Wrapper::Make)),
             ("V=1 make -C sub -j2 test", Some(Wrapper::Make)),
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_put_only_where_they_reach_the_runner() {
+    fn arguments_are_added_only_if_they_reach_the_runner() {
         for command in [
             "cd sub && pytest",
             "pytest | tee log",
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn each_runner_is_told_of_a_selection_in_its_own_words() {
+    fn selection_is_translated_for_each_runner() {
         let told = |command: &str, path: Option<&str>, name: Option<&str>| {
             let selection =
                 Selection { path: path.map(|path| path.parse().unwrap()), name: name.map(str::to_owned) };

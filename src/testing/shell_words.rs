@@ -1,18 +1,17 @@
-//! A shell line, read in words: enough to recognise commands. Runs nothing, expands nothing.
+//! Splits a shell line into words, enough to recognise commands. Runs and expands nothing.
 
 /// Longest command, and longest script of a `package.json`, that is looked at, in bytes.
 const COMMAND_BYTES_MAX: usize = 10_000;
 
 /// A shell line as words, as far as it can be read without a shell.
-pub(super) struct Line {
+pub(super) struct ShellLine {
     /// Its commands, each in words.
     pub(super) commands: Vec<Vec<String>>,
-    /// Whether nothing in it has a meaning that is not known here: no substitution, redirection,
-    /// group or comment.
+    /// Whether it has no syntax that is not understood here: no substitution, redirection, group or comment.
     pub(super) is_plain: bool,
 }
 
-impl Line {
+impl ShellLine {
     /// `None`: it is too long, or a quotation does not end.
     pub(super) fn read(text: &str) -> Option<Self> {
         if text.len() > COMMAND_BYTES_MAX {

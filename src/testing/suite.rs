@@ -1,5 +1,5 @@
-//! One run of the suite, or of a part of it, in a sandbox: the command as the repository has it, a
-//! report asked for where its runner can write one, and what came of both.
+//! Runs the suite, or a part of it, in a sandbox: the repository's command, with a report requested if its
+//! runner can write one.
 
 use std::time::SystemTime;
 
@@ -12,14 +12,14 @@ use crate::domain::{
 use crate::sandbox::protocol::ReportLocation;
 use crate::sandbox::{CallError, CommandSpec, SandboxError, Toolbox};
 
-use super::report_request::{Ask, Place, ask, ask_behind};
+use super::report_request::{ReportRequest, ReportTarget, request_behind_wrapper, request_report};
 use super::reports::{FileFormat, for_people, read_files, read_output};
 use super::runner::{Invocation, Selection, needs_package_json, recognise, wrapper};
 
 /// Why there is no run.
 #[derive(Debug, thiserror::Error)]
 pub enum SuiteError {
-    /// The sandbox could not be had, or was lost.
+    /// The sandbox could not be started, or was lost.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     /// The tree, or the change, could not be handled by git.
@@ -43,8 +43,7 @@ pub async fn run_suite(toolbox: &Toolbox, settings: &JobSettings) -> Result<Test
     run(toolbox, settings, invocation.as_ref(), None).await
 }
 
-/// Runs a part of the suite. Where that cannot be done, the words for the model are
-/// [`CallError::RespondToModel`].
+/// Runs a part of the suite. If that is not possible, [`CallError::RespondToModel`] says why.
 pub async fn run_selected(
     toolbox: &Toolbox,
     settings: &JobSettings,
@@ -70,14 +69,14 @@ struct Selected {
 async fn invocation(toolbox: &Toolbox, settings: &JobSettings) -> Result<Option<Invocation>, CallError> {
     let command = &settings.test_command;
     let package_json = match needs_package_json(command) {
-        true => content(toolbox, "package.json").await?,
+        true => file_content(toolbox, "package.json").await?,
         false => None,
     };
     Ok(recognise(command, package_json.as_deref()))
 }
 
-/// What the sandbox has at a path; what cannot be read is not there.
-async fn content(toolbox: &Toolbox, path: &str) -> Result<Option<Vec<u8>>, CallError> {
+/// The content of a path in the sandbox; a path that cannot be read counts as absent.
+async fn file_content(toolbox: &Toolbox, path: &str) -> Result<Option<Vec<u8>>, CallError> {
     let Ok(path) = path.parse() else { return Ok(None) };
     match toolbox.collect(&[path]).await {
         Ok(changes) => Ok(changes.into_iter().find_map(|Change { content, .. }| match content {
@@ -96,15 +95,15 @@ async fn run(
     selected: Option<Selected>,
 ) -> Result<TestRun, CallError> {
     let token = Uuid::new_v4().simple().to_string();
-    let asked = match invocation {
-        Some(invocation) => ask(invocation, &token),
-        None => wrapper(&settings.test_command).map(|wrapper| ask_behind(wrapper, &token)),
+    let request = match invocation {
+        Some(invocation) => request_report(invocation, &token),
+        None => wrapper(&settings.test_command).map(|wrapper| request_behind_wrapper(wrapper, &token)),
     };
     let (mut result, mut report) =
-        run_once(toolbox, settings, invocation, selected.as_ref(), asked.as_ref()).await?;
-    let refused = match (&asked, result.ending) {
-        (Some(asked), ExitStatus::Exited { code }) if code != 0 && !report.is_known() => {
-            asked.is_refused(code, &result.output.to_text())
+        run_once(toolbox, settings, invocation, selected.as_ref(), request.as_ref()).await?;
+    let refused = match (&request, result.ending) {
+        (Some(request), ExitStatus::Exited { code }) if code != 0 && !report.is_known() => {
+            request.is_refused(code, &result.output.to_text())
         }
         _ => false,
     };
@@ -125,48 +124,48 @@ async fn run_once(
     settings: &JobSettings,
     invocation: Option<&Invocation>,
     selected: Option<&Selected>,
-    asked: Option<&Ask>,
+    request: Option<&ReportRequest>,
 ) -> Result<(ProcessOutput, TestReport), CallError> {
     let mut arguments: Vec<String> = selected.map(|selected| selected.arguments.clone()).unwrap_or_default();
-    let more = asked.map(|asked| asked.arguments.as_slice()).unwrap_or_default();
+    let more = request.map(|request| request.arguments.as_slice()).unwrap_or_default();
     arguments.extend_from_slice(more);
     if let (Some(separator), false) = (invocation.and_then(|i| i.separator), arguments.is_empty()) {
         arguments.insert(0, separator.to_owned());
     }
     let mut spec = CommandSpec::shell(&settings.test_command, settings.test_timeout);
     if !arguments.is_empty() {
-        // The command's text stays as it is; what follows it is handed over, never quoted by us.
+        // The command's text is not changed; the arguments are passed separately and never quoted here.
         spec.argv =
             ["/bin/sh", "-c", &format!("{} \"$@\"", settings.test_command), "sh"].map(str::to_owned).to_vec();
         spec.argv.extend(arguments);
     }
-    spec.env.extend(asked.map(|asked| asked.env.clone()).unwrap_or_default());
+    spec.env.extend(request.map(|request| request.env.clone()).unwrap_or_default());
     let since = SystemTime::now();
     let result = toolbox.run(&spec).await?;
-    let written = match asked.map(|asked| &asked.place) {
-        None | Some(Place::Output) => None,
-        Some(Place::File(name, format)) => {
+    let written = match request.map(|request| &request.place) {
+        None | Some(ReportTarget::Output) => None,
+        Some(ReportTarget::File(name, format)) => {
             let place = ReportLocation::Tmp { name: name.clone() };
             Some(written(toolbox, place, since, *format).await?)
         }
-        Some(Place::Workspace(globs)) => {
+        Some(ReportTarget::Workspace(globs)) => {
             let globs = globs.iter().map(|glob| (*glob).to_owned()).collect();
             Some(written(toolbox, ReportLocation::Workspace { globs }, since, FileFormat::JunitXml).await?)
         }
     };
     let runner = invocation.map(|invocation| invocation.runner);
     let printed = read_output(&result.output, runner);
-    let written = match asked {
-        Some(asked) if !asked.is_certain => {
-            written.filter(|written| tells_what_was_printed(written, printed.as_ref()))
+    let written = match request {
+        Some(request) if !request.is_certain => {
+            written.filter(|written| matches_output(written, printed.as_ref()))
         }
         Some(_) | None => written,
     };
-    let report = weigh(written, printed, &result.output);
+    let report = merge_reports(written, printed, &result.output);
     Ok((result, report))
 }
 
-/// The report files: `Ok` of nothing where there is none, and why it cannot be read where there is.
+/// Reads the report files: `Ok(None)` if there is none, `Err` with the reason if they cannot be read.
 async fn written(
     toolbox: &Toolbox,
     place: ReportLocation,
@@ -192,23 +191,19 @@ async fn written(
     }
 }
 
-/// Of a runner that is only supposed to run, the file counts where it tells what was printed: there
-/// may be another runner, or a second run that wrote over the first one's.
-fn tells_what_was_printed(
-    written: &Result<Option<TestReport>, String>,
-    printed: Option<&TestReport>,
-) -> bool {
+/// Whether the file of a runner that only may have run agrees with the output: there may be another runner,
+/// or a second run that overwrote the file.
+fn matches_output(written: &Result<Option<TestReport>, String>, printed: Option<&TestReport>) -> bool {
     let (Ok(Some(file)), Some(printed)) = (written, printed) else { return false };
-    let (Some(counted), Some(told)) = (file.counts, printed.counts) else { return false };
+    let (Some(counted), Some(printed_counts)) = (file.counts, printed.counts) else { return false };
     printed.formats == [ReportFormat::Pytest]
-        && (counted.ran(), counted.red()) == (told.ran(), told.red())
+        && (counted.ran(), counted.red()) == (printed_counts.ran(), printed_counts.red())
         && printed.red().all(|case| file.case(&case.name).is_some_and(TestCase::is_red))
 }
 
-/// One report of two: the file's where there is one, since printing is open to every test. Where they
-/// contradict each other, that is said; what either of them counts against the run, counts.
-/// `written`: `None` where no file was asked for.
-fn weigh(
+/// Merges the two reports. The file's is preferred, since every test can print. A contradiction is remarked;
+/// a failure in either counts. `written`: `None` if no file was requested.
+fn merge_reports(
     written: Option<Result<Option<TestReport>, String>>,
     printed: Option<TestReport>,
     output: &BoundedOutput,
@@ -216,7 +211,7 @@ fn weigh(
     let (mut report, missing) = match (written, printed) {
         (Some(Ok(Some(mut written))), printed) => {
             if let Some(printed) = printed {
-                compare(&mut written, &printed, output);
+                compare_with_output(&mut written, &printed, output);
             }
             return written;
         }
@@ -246,7 +241,7 @@ fn weigh(
     report
 }
 
-fn compare(written: &mut TestReport, printed: &TestReport, output: &BoundedOutput) {
+fn compare_with_output(written: &mut TestReport, printed: &TestReport, output: &BoundedOutput) {
     let (Some(file), Some(out)) = (written.counts, printed.counts) else { return };
     if (file.red() == 0) != (out.red() == 0) || file.ran().abs_diff(out.ran()) > file.errored.max(out.errored)
     {
@@ -281,11 +276,11 @@ mod tests {
         written: Option<Result<Option<TestReport>, String>>,
         printed: Option<TestReport>,
     ) -> TestReport {
-        weigh(written, printed, &BoundedOutput::default())
+        merge_reports(written, printed, &BoundedOutput::default())
     }
 
     #[test]
-    fn the_file_counts_and_contradictions_are_said() {
+    fn report_file_is_preferred_and_contradictions_are_remarked() {
         let file = |passed, failed| Some(Ok(Some(report(ReportSource::File, passed, failed, true))));
         let output = |passed, failed, finished| Some(report(ReportSource::Output, passed, failed, finished));
         let agreed = weighed(file(2, 1), output(2, 1, true));
@@ -298,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said() {
+    fn missing_report_is_remarked() {
         let printed = || Some(report(ReportSource::Output, 1, 0, true));
         let none = weighed(Some(Ok(None)), printed());
         assert_eq!(none.source, ReportSource::Output);

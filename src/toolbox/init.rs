@@ -9,9 +9,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
+use crate::failure::Failure;
 use crate::filters;
 use crate::prepared::{Roots, copy, restore};
-use crate::room::told_if_full;
 use crate::tree::WORKSPACE;
 
 /// Open files of one process, where nothing else is asked for.
@@ -60,7 +60,7 @@ const MAPPED_BYTES_MIN: i32 = 256 << 10;
 /// `--open-files N` (of one process), `--proxy-port N`, `--prepared` (begin with a copy of what a set-up made), `--prepared-below`
 /// (it is in its places already),
 /// `--filters` (put on the filters of system calls that lie beside the toolbox).
-pub fn settle(options: &[&str]) -> Result<Settled, String> {
+pub fn settle(options: &[&str]) -> Result<Settled, Failure> {
     let options = parse(options)?;
     give_memory_back();
     hear_no_faults();
@@ -75,14 +75,14 @@ pub fn settle(options: &[&str]) -> Result<Settled, String> {
     if options.prepared {
         let roots = Roots::of_this_sandbox()?;
         let copied = copy::copy_prepared(&roots);
-        copied.map_err(|e| told_if_full(format!("what the set-up made cannot be copied: {e}")))?;
+        copied.map_err(|e| e.during("the setup snapshot cannot be copied"))?;
     }
     if options.filters {
         filters::put_on().map_err(|e| format!("the filters of system calls cannot be put on: {e}"))?;
     }
     if options.prepared_below {
         let roots = Roots::of_this_sandbox()?;
-        restore::restore_modes(&roots).map_err(|e| format!("what the set-up made is not whole: {e}"))?;
+        restore::restore_modes(&roots).map_err(|e| format!("the setup snapshot is not complete: {e}"))?;
     }
     std::env::set_current_dir(WORKSPACE).map_err(|e| format!("{WORKSPACE}: {e}"))?;
     let (from_host, to_host) =

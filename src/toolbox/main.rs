@@ -7,9 +7,14 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use mendwright_protocol::EXIT_DISK_FULL;
+
+use crate::failure::Failure;
+
 mod collect;
 mod counters;
 mod edit;
+mod failure;
 mod files;
 mod filters;
 mod init;
@@ -23,7 +28,6 @@ mod processes;
 mod proxy;
 mod reaper;
 mod reports;
-mod room;
 mod run;
 mod search;
 mod serve;
@@ -38,22 +42,23 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map_while(|word| word.to_str()).collect();
     let outcome = match words.as_slice() {
-        ["init", options @ ..] => init::settle(options).and_then(serve::serve),
+        ["init", options @ ..] => init::settle(options).and_then(|ready| Ok(serve::serve(ready)?)),
         ["probe", options @ ..] => init::settle(options).map(drop),
-        ["map"] => map::serve(),
+        ["map"] => map::serve().map_err(Failure::from),
         ["supervise", deadline_ms, tasks_max, "--", ..] => match (deadline_ms.parse(), tasks_max.parse()) {
             (Ok(deadline_ms), Ok(tasks_max)) => {
                 supervise::supervise(Duration::from_millis(deadline_ms), tasks_max, &arguments[4..])
+                    .map_err(Failure::from)
             }
-            (Err(error), _) | (_, Err(error)) => Err(format!("{deadline_ms}, {tasks_max}: {error}")),
+            (Err(error), _) | (_, Err(error)) => Err(format!("{deadline_ms}, {tasks_max}: {error}").into()),
         },
-        _ => Err("this program is started by Mendwright, inside its sandbox".to_owned()),
+        _ => Err("this program is started by Mendwright, inside its sandbox".to_owned().into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("toolbox: {error}");
-            ExitCode::FAILURE
+        Err(failure) => {
+            eprintln!("toolbox: {}", failure.message);
+            if failure.is_disk_full { ExitCode::from(EXIT_DISK_FULL) } else { ExitCode::FAILURE }
         }
     }
 }

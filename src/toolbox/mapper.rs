@@ -91,7 +91,7 @@ impl Mapper {
         match timeout(longest, exchange).await {
             Ok(answered) => answered.and_then(|answer| match answer {
                 Response::Done(outcome) => Ok(outcome),
-                Response::Refused(why) => Err(why),
+                Response::Refused(why) | Response::DiskFull(why) => Err(why),
             }),
             Err(_) => Err(format!("it was not done within {} s", longest.as_secs())),
         }

@@ -10,13 +10,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::sync::Semaphore;
 
+use crate::failure::Failure;
 use crate::init::Settled;
 use crate::mapper::Mapper;
 use crate::prepared::{Roots, TrackedPaths, pack, receive, seal};
 use crate::reaper::Reaper;
 use crate::tree::{Tree, WORKSPACE};
 use crate::watch::Watch;
-use crate::{collect, edit, files, list, proxy, reports, room, run, search, transfer, unpack};
+use crate::{collect, edit, files, list, proxy, reports, run, search, transfer, unpack};
 use mendwright_protocol::frames::{Frame, FrameError, read_message, write_data, write_frame, write_message};
 use mendwright_protocol::mux::{Mode, Stream, drive, opener};
 use mendwright_protocol::{
@@ -127,10 +128,9 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
         Request::Run(r) => run::run(&mut stream, &r, &toolbox.reaper, &toolbox.watch).await?,
         Request::Unpack => {
             let unpacked = transfer::receive(&mut stream, move |reader| {
-                let unpacked = unpack::unpack(&toolbox.tree, reader, &mut toolbox.tracked());
-                unpacked.map_err(room::told_if_full)
+                unpack::unpack(&toolbox.tree, reader, &mut toolbox.tracked())
             });
-            let answer = answer_of(unpacked.await?);
+            let answer = unpacked.await?.map_or_else(Failure::into_response, Response::Done);
             write_message(&mut stream, &answer).await?;
         }
         Request::Seal => {

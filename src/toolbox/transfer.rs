@@ -14,16 +14,16 @@ const FRAMES_MAX: usize = 16;
 
 /// Gives the data frames that come, up to their end, to `work` on a thread of its own. `Err` is the
 /// loss of the peer; the inner one is for its ears.
-pub async fn receive<T: Send + 'static>(
+pub async fn receive<T: Send + 'static, E: From<String> + Send + 'static>(
     stream: &mut Stream,
-    work: impl FnOnce(&mut dyn io::Read) -> Result<T, String> + Send + 'static,
-) -> io::Result<Result<T, String>> {
+    work: impl FnOnce(&mut dyn io::Read) -> Result<T, E> + Send + 'static,
+) -> io::Result<Result<T, E>> {
     let (sender, receiver) = mpsc::channel::<io::Result<io::Cursor<Vec<u8>>>>(FRAMES_MAX);
     let chunks = futures_util::stream::unfold(receiver, |mut receiver| async {
         receiver.recv().await.map(|chunk| (chunk, receiver))
     });
     let mut reader = SyncIoBridge::new(StreamReader::new(Box::pin(chunks)));
-    let working = tokio::task::spawn_blocking(move || {
+    let working = tokio::task::spawn_blocking(move || -> Result<T, E> {
         let done = work(&mut reader)?;
         // A tar stream ends with padding that nobody needs, but which is still on its way.
         io::copy(&mut reader, &mut io::sink()).map_err(|e| format!("the end of the tar stream: {e}"))?;
@@ -45,7 +45,7 @@ pub async fn receive<T: Send + 'static>(
         }
     }
     drop(sender);
-    Ok(working.await.unwrap_or_else(|broken| Err(format!("the toolbox failed: {broken}"))))
+    Ok(working.await.unwrap_or_else(|broken| Err(format!("the toolbox failed: {broken}").into())))
 }
 
 /// Sends what `work` writes, on a thread of its own, as data frames and an end frame. `Err` is the

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 
 use tar::{Archive, EntryType};
 
+use crate::failure::Failure;
 use crate::prepared::{Tracked, TrackedPaths};
 use crate::tree::{Tree, TreeError};
 use mendwright_protocol::UnpackResult;
@@ -14,8 +15,8 @@ const ENTRIES_MAX: u64 = 2_000_000;
 
 /// Unpacks everything `reader` holds, and remembers it in `tracked`. What a set-up has put in the
 /// way is removed; what this or an earlier stream has put there is an error.
-pub fn unpack(tree: &Tree, reader: impl Read, tracked: &mut TrackedPaths) -> Result<UnpackResult, String> {
-    let broken = |e: io::Error| format!("the tar stream cannot be read: {e}");
+pub fn unpack(tree: &Tree, reader: impl Read, tracked: &mut TrackedPaths) -> Result<UnpackResult, Failure> {
+    let broken = |e: io::Error| Failure::from(format!("the tar stream cannot be read: {e}"));
     let mut archive = Archive::new(reader);
     let mut entries = 0;
     for entry in archive.entries().map_err(broken)? {
@@ -29,7 +30,7 @@ pub fn unpack(tree: &Tree, reader: impl Read, tracked: &mut TrackedPaths) -> Res
                 let executable = entry.header().mode().map_err(broken)? & 0o100 != 0;
                 let mut file =
                     with_way(tree, tracked, &parts, false, || tree.create_file(&path, executable))?;
-                io::copy(&mut entry, &mut file).map_err(|e| format!("'{path}': {e}"))?;
+                io::copy(&mut entry, &mut file).map_err(|e| Failure::at(format_args!("'{path}'"), &e))?;
                 tracked.add_leaf(&parts);
             }
             EntryType::Directory => {
@@ -43,11 +44,13 @@ pub fn unpack(tree: &Tree, reader: impl Read, tracked: &mut TrackedPaths) -> Res
                 tracked.add_leaf(&parts);
             }
             EntryType::XGlobalHeader => continue,
-            other => return Err(format!("'{path}' is of a kind that a tree cannot hold: {other:?}")),
+            other => {
+                return Err(format!("'{path}' is of a kind that a tree cannot hold: {other:?}").into());
+            }
         }
         entries += 1;
         if entries > ENTRIES_MAX {
-            return Err(format!("the tar stream has over {ENTRIES_MAX} entries"));
+            return Err(format!("the tar stream has over {ENTRIES_MAX} entries").into());
         }
     }
     Ok(UnpackResult { entries })
@@ -94,7 +97,7 @@ mod tests {
         bytes
     }
 
-    fn unpacked(entries: &[Vec<u8>]) -> (tempfile::TempDir, Result<UnpackResult, String>) {
+    fn unpacked(entries: &[Vec<u8>]) -> (tempfile::TempDir, Result<UnpackResult, Failure>) {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("tree")).unwrap();
         let tree = Tree::open(&directory.path().join("tree")).unwrap();

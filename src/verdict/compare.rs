@@ -1,12 +1,12 @@
-//! Two runs of the suite side by side: what became of the base's tests. Pure decisions.
+//! Compares two runs of the suite: what became of the base's tests. Pure functions.
 
 use crate::domain::flag::FLAG_NAMES_MAX;
 use crate::domain::{Flag, ReportSource, TestOutcome, TestReport, TestRun};
 
-/// Why a green run of the proposal is not believed, beside the base's: for the model and for people.
-/// The issue's own tests, those that fail at the base, must be there and pass; a run that tells less
-/// of itself than the base's did was ended early, or made up.
-pub(super) fn refuses(base: &TestRun, run: &TestRun) -> Option<String> {
+/// Why a passing run of the proposal is not accepted in view of the base's run, for the model and for
+/// people. The tests that fail at the base must exist and pass. A run that reports less than the base's was
+/// ended early, or faked.
+pub(super) fn rejection(base: &TestRun, run: &TestRun) -> Option<String> {
     if base.report.is_known() && !run.report.is_known() {
         return Some(format!(
             "The base's run reports its tests ({}), and this run with exit code 0 reports none: something ends the \
@@ -41,7 +41,7 @@ pub(super) fn refuses(base: &TestRun, run: &TestRun) -> Option<String> {
             told.join("")
         ));
     }
-    // Where the runner does not name tests that pass, their number must do.
+    // If the runner does not name passing tests, their number must suffice.
     match (base.report.counts, run.report.counts) {
         (Some(before), Some(after))
             if !run.report.names_all()
@@ -59,13 +59,12 @@ pub(super) fn refuses(base: &TestRun, run: &TestRun) -> Option<String> {
     }
 }
 
-/// Whether what the base named is a test, and not a file or a build that stands for tests which could
-/// not even be begun.
+/// Whether the base named a test, and not a file or build whose tests could not start.
 fn is_test(base: &TestRun, name: &str) -> bool {
     base.report.case(name).is_some_and(|case| case.outcome == TestOutcome::Failed)
 }
 
-/// What became of the tests that the base's run had.
+/// What became of the base's tests.
 pub(super) fn flags(base: &TestReport, run: &TestReport) -> Vec<Flag> {
     let mut flags = Vec::new();
     let ran = |outcome| matches!(outcome, TestOutcome::Passed | TestOutcome::Failed);
@@ -95,7 +94,7 @@ pub(super) fn flags(base: &TestReport, run: &TestReport) -> Vec<Flag> {
     {
         flags.push(Flag::FewerTests { before: before.ran(), after: after.ran() });
     }
-    // What the base's run has, too, is nothing new.
+    // The base's run has it too, so it is not new.
     for why in run.remarks.iter().filter(|why| why.contains("contradict") || why.contains("report file")) {
         let stem = |why: &str| why.split(':').next().unwrap_or_default().to_owned();
         if !base.remarks.iter().any(|known| stem(known) == stem(why)) {
@@ -131,40 +130,40 @@ mod tests {
     use TestOutcome::{Errored, Failed, Passed, Skipped};
 
     #[test]
-    fn the_issue_s_own_tests_must_be_there_and_pass() {
+    fn failing_tests_of_the_base_must_exist_and_pass() {
         let base = run(1, &[("a", Failed), ("b", Passed)], File);
-        assert_eq!(refuses(&base, &run(0, &[("a", Passed), ("b", Passed)], File)), None);
+        assert_eq!(rejection(&base, &run(0, &[("a", Passed), ("b", Passed)], File)), None);
         for (cases, how) in [
             (&[("b", Passed)][..], "a: no longer there"),
             (&[("a", Skipped), ("b", Passed)][..], "a: skipped"),
             (&[("a2", Passed), ("b", Passed)][..], "a: no longer there"),
         ] {
-            assert!(refuses(&base, &run(0, cases, File)).unwrap().contains(how));
+            assert!(rejection(&base, &run(0, cases, File)).unwrap().contains(how));
         }
         // A module that could not be imported stands for tests that are named differently.
         let broken = run(1, &[("test_a.py", Errored)], File);
-        assert_eq!(refuses(&broken, &run(0, &[("test_a.py::a", Passed)], File)), None);
+        assert_eq!(rejection(&broken, &run(0, &[("test_a.py::a", Passed)], File)), None);
     }
 
     #[test]
-    fn a_run_that_tells_less_of_itself_than_the_base_s_is_not_believed() {
+    fn run_that_reports_less_than_the_base_is_rejected() {
         let base = run(1, &[("a", Failed)], File);
-        assert!(refuses(&base, &run(0, &[("a", Passed)], Output)).unwrap().contains("wrote none"));
-        assert!(refuses(&base, &run(0, &[], ExitCode)).unwrap().contains("reports none"));
+        assert!(rejection(&base, &run(0, &[("a", Passed)], Output)).unwrap().contains("wrote none"));
+        assert!(rejection(&base, &run(0, &[], ExitCode)).unwrap().contains("reports none"));
         let silent = run(1, &[], ExitCode);
-        assert_eq!(refuses(&silent, &run(0, &[], ExitCode)), None);
+        assert_eq!(rejection(&silent, &run(0, &[], ExitCode)), None);
         // pytest without a file names no test that passes.
         let mut short = run(0, &[], Output);
         short.report.counts = Some(crate::domain::TestCounts { passed: 1, ..Default::default() });
         let mut before = run(1, &[("a", Failed)], Output);
         before.report.counts = Some(crate::domain::TestCounts { passed: 2, failed: 1, ..Default::default() });
         assert!(
-            refuses(&before, &short).unwrap().contains("Fewer tests were run than at the base (1, not 3)")
+            rejection(&before, &short).unwrap().contains("Fewer tests were run than at the base (1, not 3)")
         );
     }
 
     #[test]
-    fn what_became_of_the_base_s_tests_is_told() {
+    fn changes_to_tests_of_the_base_are_flagged() {
         let base = run(0, &[("a", Passed), ("b", Passed), ("c", Passed)], File).report;
         let mut after = run(0, &[("a", Passed), ("c", Skipped)], File).report;
         after.add_remark("the report file and the output contradict each other: x");

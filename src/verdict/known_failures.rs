@@ -1,35 +1,38 @@
-//! A suite that is red for more than the issue: what a proposal must show where some tests fail before
-//! and after. Nothing that passed may fail, be skipped or be gone; what still fails must have failed
-//! before. Rests on the report, not on the exit code alone, so it asks more of the report than a green
-//! run does. Pure decisions.
+//! A suite with failures that the issue is not about: what a proposal must show if some tests fail before
+//! and after. No test that passed may fail, be skipped or be gone, and each failure must have been there
+//! before. This rests on the report, not only on the exit code, so it requires a more complete report than a
+//! passing run does. Pure functions.
 
 use std::collections::BTreeSet;
 
 use crate::domain::{ExitStatus, TestCase, TestOutcome, TestRun};
 
-/// A run that is no worse than the base's in anything.
+/// A run that is nowhere worse than the base's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Beside {
+pub(super) struct KnownFailures {
     /// Tests that failed at the base, and pass.
     pub fixed: BTreeSet<String>,
-    /// Tests that failed at the base, and still do. At least one.
+    /// Tests that failed at the base, and still fail. At least one.
     pub still: BTreeSet<String>,
 }
 
-/// Compares a run that is not green with the base's. `None` where the base's run leaves nothing to
-/// compare with: it was green, met a limit, or named no test that failed. `Err` is why it is not as good,
-/// in words for the model and for people.
-pub(super) fn beside(base: &TestRun, run: &TestRun) -> Option<Result<Beside, String>> {
+/// Compares a failing run with the base's. `None` if the base's run cannot be compared: it passed, hit a
+/// limit, or named no failing test. `Err` says why the run is worse, for the model and for people.
+pub(super) fn compare_with_base(base: &TestRun, run: &TestRun) -> Option<Result<KnownFailures, String>> {
     let before = names(base, TestCase::is_red);
     let comparable = matches!(base.result.ending, ExitStatus::Exited { code } if code != 0)
         && base.selection.is_none()
         && base.report.finished
         && !base.may_miss_failed_tests()
         && !before.is_empty();
-    comparable.then(|| compared(base, &before, run))
+    comparable.then(|| check_against_base(base, &before, run))
 }
 
-fn compared(base: &TestRun, before: &BTreeSet<String>, run: &TestRun) -> Result<Beside, String> {
+fn check_against_base(
+    base: &TestRun,
+    before: &BTreeSet<String>,
+    run: &TestRun,
+) -> Result<KnownFailures, String> {
     if run.selection.is_some() || run.result.ending != base.result.ending {
         return Err(format!("At the base it ended with {}.", base.result.ending.describe()));
     }
@@ -67,7 +70,7 @@ fn compared(base: &TestRun, before: &BTreeSet<String>, run: &TestRun) -> Result<
     if now.is_empty() {
         return Err("No test is named that fails.".to_owned());
     }
-    Ok(Beside { fixed, still: now })
+    Ok(KnownFailures { fixed, still: now })
 }
 
 fn names(run: &TestRun, wanted: impl Fn(&TestCase) -> bool) -> BTreeSet<String> {
@@ -110,20 +113,20 @@ mod tests {
     }
 
     fn told(run: &TestRun) -> String {
-        beside(&base(), run).unwrap().unwrap_err()
+        compare_with_base(&base(), run).unwrap().unwrap_err()
     }
 
     #[test]
-    fn what_failed_before_may_go_on_failing_and_is_named() {
+    fn earlier_failures_may_remain_and_are_named() {
         let after = run(1, &[("issue", Passed), ("old", Failed), ("ok", Passed), ("off", Skipped)], File);
-        let found = beside(&base(), &after).unwrap().unwrap();
+        let found = compare_with_base(&base(), &after).unwrap().unwrap();
         assert_eq!((found.fixed, found.still), (["issue".into()].into(), ["old".into()].into()));
-        let same = beside(&base(), &base()).unwrap().unwrap();
+        let same = compare_with_base(&base(), &base()).unwrap().unwrap();
         assert_eq!((same.fixed.len(), same.still.len()), (0, 2));
     }
 
     #[test]
-    fn nothing_that_passed_may_fail_be_skipped_or_be_gone() {
+    fn passed_tests_must_not_fail_be_skipped_or_be_gone() {
         let with = |cases: &[(&str, TestOutcome)]| told(&run(1, cases, File));
         let new = with(&[("issue", Passed), ("old", Failed), ("ok", Failed)]);
         assert_eq!(new, "These did not fail at the base:\n- ok");
@@ -140,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_tells_less_or_ends_otherwise_is_not_compared() {
+    fn run_that_reports_less_or_ends_differently_is_rejected() {
         let cases = [("issue", Passed), ("old", Failed), ("ok", Passed)];
         assert!(told(&run(1, &cases, Output)).contains("tells less"));
         assert!(told(&run(2, &cases, File)).contains("ended with exit code 1"));
@@ -153,21 +156,21 @@ mod tests {
     }
 
     #[test]
-    fn where_passing_tests_are_not_named_their_number_must_do() {
+    fn unnamed_passing_tests_are_compared_by_number() {
         let counted = |passed: u64, failed: &[(&str, TestOutcome)]| {
             let mut run = run(1, failed, Output);
             run.report.counts.as_mut().unwrap().passed = passed;
             run
         };
         let base = counted(5, &[("issue", Failed), ("old", Failed)]);
-        assert!(beside(&base, &counted(6, &[("old", Failed)])).unwrap().is_ok());
-        let fewer = beside(&base, &counted(5, &[("old", Failed)])).unwrap().unwrap_err();
+        assert!(compare_with_base(&base, &counted(6, &[("old", Failed)])).unwrap().is_ok());
+        let fewer = compare_with_base(&base, &counted(5, &[("old", Failed)])).unwrap().unwrap_err();
         assert_eq!(fewer, "Fewer tests pass than at the base.");
     }
 
     #[test]
-    fn a_base_that_was_green_or_names_nothing_leaves_nothing_to_compare() {
-        assert_eq!(beside(&run(0, &[("ok", Passed)], File), &base()), None);
-        assert_eq!(beside(&run(1, &[("ok", Passed)], File), &base()), None);
+    fn base_that_passed_or_names_nothing_is_not_compared() {
+        assert_eq!(compare_with_base(&run(0, &[("ok", Passed)], File), &base()), None);
+        assert_eq!(compare_with_base(&run(1, &[("ok", Passed)], File), &base()), None);
     }
 }

@@ -1,5 +1,5 @@
-//! The verdict: whether a proposal is verified. The only place that can make a [`Verified`], and
-//! it does so from the exit code of a test run in a fresh sandbox, never from anybody's word.
+//! The verdict: whether a proposal is verified. The only module that can make a [`Verified`], from the exit
+//! code of a test run in a fresh sandbox, never from anybody's claim.
 
 use crate::domain::{FailedTest, Flag, RecordedEvent, Sha, TestRun, TranscriptEvent};
 
@@ -13,9 +13,9 @@ mod verifier;
 pub use rules::{TestPaths, forbidden_path};
 pub use verifier::{Rejected, Verdict, Verifier};
 
-/// Proof that a tree passed the suite in a fresh sandbox, and, where one was asked for, that it
-/// brings a test which fails without the change. Where the base was red for more than that, what failed
-/// before may still fail, and is flagged. `publish::draft_pr` demands it.
+/// Proof that a tree passed the suite in a fresh sandbox and, if proof was required, that it brings a test
+/// which fails without the change. If the base failed for other reasons, its failures may remain, and are
+/// flagged. `publish::draft_pr` demands this type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     tree: Sha,
@@ -26,7 +26,7 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// The tree that was judged.
+    /// The verified tree.
     pub fn tree(&self) -> &Sha {
         &self.tree
     }
@@ -36,13 +36,13 @@ impl Verified {
         &self.run
     }
 
-    /// The tests that fail on the base and pass on the proposal; `None` where no proof was asked
-    /// for (the base was red, or the repository waives it).
+    /// The tests that fail on the base and pass on the proposal; `None` if no proof was required (the base
+    /// failed, or the repository waives it).
     pub fn proof(&self) -> Option<&[FailedTest]> {
         self.proof.as_deref()
     }
 
-    /// What a reviewer must look at before anything else.
+    /// What a reviewer must look at first.
     pub fn flags(&self) -> &[Flag] {
         &self.flags
     }
@@ -52,7 +52,7 @@ impl Verified {
         &self.explanation
     }
 
-    /// The verdict recorded last, when it was a good one: for a worker that goes on after a crash
+    /// The last recorded verdict, if it accepted the proposal: for a worker that continues after a crash
     /// between verdict and publication.
     pub fn from_transcript(transcript: &[RecordedEvent]) -> Option<Self> {
         let last = transcript.iter().rev().find_map(|recorded| match &recorded.event {

@@ -15,9 +15,9 @@ pub(super) fn test_changes_of(changes: &[Change], proposal: &Proposal, tests: &T
     changes.iter().filter(brought).cloned().collect()
 }
 
-/// What two runs of the new tests on the old source show. Where the runner names failing tests, only
-/// those count that both runs name and that the change itself brings: a flaky test somewhere else
-/// proves nothing. `Err` is the words for the model.
+/// Evaluates two runs of the new tests on the old source. If the runner names failing tests, only tests
+/// count that both runs name and that the change brings: a flaky test elsewhere proves nothing. `Err` is the
+/// answer to the model.
 pub(super) fn judge_proof(
     first: &TestRun,
     second: &TestRun,
@@ -73,7 +73,7 @@ pub(super) fn judge_proof(
 
 /// Whether a failing test is in one of the files: its own name stands there, or it is the file.
 pub(super) fn is_brought(test: &FailedTest, brought: &[Change]) -> bool {
-    let name = own_name(&test.0);
+    let name = test_name(&test.0);
     brought.iter().any(|change| {
         let ChangedContent::File { bytes, .. } = &change.content else { return false };
         test.0.starts_with(change.path.as_str()) && test.0.len() == change.path.as_str().len()
@@ -81,7 +81,7 @@ pub(super) fn is_brought(test: &FailedTest, brought: &[Change]) -> bool {
     })
 }
 
-/// Whether what broke, a build for instance, broke in one of the files.
+/// Whether a failure, for instance of a build, is located in one of the files.
 fn breaks_in(case: &TestCase, brought: &[Change]) -> bool {
     let file = case.location.as_ref().map(|at| at.file.as_str());
     brought.iter().any(|change| file == Some(change.path.as_str()))
@@ -89,7 +89,7 @@ fn breaks_in(case: &TestCase, brought: &[Change]) -> bool {
 
 /// A test's own name: `b` of `tests/a.py::A::b[case 1]`, `a::tests::b`, `b (a.A.b)`, `b/case_2`. A file
 /// that stands for its tests has none.
-fn own_name(test: &str) -> &str {
+fn test_name(test: &str) -> &str {
     let plain = test.split(['[', '(']).next().unwrap_or(test).trim();
     let last = plain.rsplit("::").next().unwrap_or(plain);
     let is_file = plain == last && last.rsplit_once('/').is_some_and(|(_, name)| name.contains('.'));
@@ -125,7 +125,7 @@ mod tests {
     const RED: ExitStatus = ExitStatus::Exited { code: 1 };
 
     #[test]
-    fn a_brought_test_that_fails_both_times_is_the_proof() {
+    fn new_test_that_fails_twice_is_the_proof() {
         let red = run(RED, &["tests/test_new.py::test_new", "tests/test_old.py::test_flaky"]);
         let again = run(RED, &["tests/test_new.py::test_new"]);
         let proof = judge_proof(&red, &again, &brought()).unwrap();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flaky_test_elsewhere_proves_nothing() {
+    fn flaky_test_elsewhere_proves_nothing() {
         let red = run(RED, &["tests/test_old.py::test_flaky"]);
         assert!(judge_proof(&red, &red, &brought()).is_err());
         assert!(judge_proof(&red, &run(ExitStatus::Exited { code: 0 }, &[]), &brought()).is_err());
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_met_a_limit_is_no_failing_test() {
+    fn run_that_hit_a_limit_is_no_proof() {
         let red = run(RED, &["tests/test_new.py::test_new"]);
         for limit in [
             ExitStatus::DiskFull { place: WritableMount::Tmp },
@@ -155,20 +155,20 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_may_be_lost_in_cut_output_is_spoken_of() {
+    fn name_possibly_lost_in_cut_output_is_mentioned() {
         let mut cut = run(RED, &["tests/test_old.py::test_flaky"]);
         cut.result.output.omitted_bytes = 1;
         assert!(judge_proof(&cut, &cut, &brought()).unwrap_err().contains("The output was cut"));
     }
 
     #[test]
-    fn a_suite_that_no_longer_builds_without_the_change_is_a_proof_without_names() {
+    fn suite_that_does_not_build_without_the_change_is_a_proof_without_names() {
         let broken = run(ExitStatus::Exited { code: 101 }, &[]);
         assert_eq!(judge_proof(&broken, &broken, &brought()), Ok(vec![]));
     }
 
     #[test]
-    fn a_build_that_breaks_in_the_new_test_is_its_failure() {
+    fn build_error_in_a_new_test_is_its_failure() {
         let mut red = run(RED, &["build of `a` (test \"new\")"]);
         assert!(judge_proof(&red, &red, &brought()).is_err());
         red.report.cases[0].location = Some(TestLocation { file: "tests/test_new.py".into(), line: Some(1) });
@@ -176,14 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn a_test_s_own_name_is_found_in_each_runner_s_spelling() {
+    fn test_name_is_found_in_the_form_of_each_runner() {
         let spellings = ["tests/a.py::A::b[case 1]", "a::tests::b", "b (a.A.b)", "b", "b/case_2"];
         for spelling in spellings {
-            assert_eq!(own_name(spelling), "b", "{spelling}");
+            assert_eq!(test_name(spelling), "b", "{spelling}");
         }
     }
     #[test]
-    fn a_test_that_is_a_file_is_brought_by_that_file_only() {
+    fn test_that_is_a_file_belongs_to_that_file_only() {
         let content = |text: &str| ChangedContent::File { mode: FileMode::Regular, bytes: text.into() };
         let other = Change { path: "tests/b.sh".parse().unwrap(), content: content("cd tests\n. a.sh\n") };
         let own = Change { path: "tests/a.sh".parse().unwrap(), content: content("false\n") };

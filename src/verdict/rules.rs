@@ -1,11 +1,11 @@
-//! What no proposal may touch, and which paths count as tests.
+//! The protected paths, and the paths that count as tests.
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::domain::{JobSettings, RepoPath};
 
-/// Paths that decide what runs with secrets, who reviews, or how agents behave. GitHub itself
-/// refuses `.github/workflows` from an App without that permission; we refuse before it is asked.
+/// Paths that decide what runs with secrets, who reviews, or how agents behave. GitHub refuses
+/// `.github/workflows` from an App without that permission; it is refused here first.
 const PROTECTED: &[&str] = &[
     ".github/**",
     "**/CODEOWNERS",
@@ -25,7 +25,7 @@ const PROTECTED: &[&str] = &[
     ".devcontainer/**",
 ];
 
-/// Where the usual frameworks look for tests.
+/// Where common frameworks look for tests.
 const TESTS: &[&str] = &[
     "**/tests/**",
     "**/test/**",
@@ -70,7 +70,7 @@ pub fn forbidden_path<'a>(settings: &JobSettings, paths: &'a [RepoPath]) -> Opti
     paths.iter().find(|path| protected.is_match(path.as_str().to_lowercase()))
 }
 
-/// Tells test files from others.
+/// Recognises test files.
 pub struct TestPaths(GlobSet);
 
 impl TestPaths {
@@ -109,9 +109,9 @@ const HARNESS: &[&str] = &[
     "**/{CTestTestfile.cmake,CTestCustom.cmake,.proverc,.phpunit.xml}",
 ];
 
-/// Whether a change to `path` could make a red suite green without mending anything: a test that
-/// the base has (`exists_at_base`), or what decides how tests are run.
-pub(super) fn bears_on_existing_tests(
+/// Whether a change to `path` could make a failing suite pass without a fix: a test of the base
+/// (`exists_at_base`), or a file that decides how tests run.
+pub(super) fn affects_existing_tests(
     tests: &TestPaths,
     settings: &JobSettings,
     path: &RepoPath,
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_that_hold_power_are_protected_in_any_spelling() {
+    fn powerful_paths_are_protected_in_any_spelling() {
         let settings = settings_for_tests();
         let forbidden = [
             ".github/workflows/ci.yml",
@@ -165,17 +165,17 @@ mod tests {
     }
 
     #[test]
-    fn old_tests_and_what_runs_them_are_told_from_new_tests() {
+    fn existing_tests_and_their_setup_are_distinguished_from_new_tests() {
         let tests = TestPaths::new(&settings_for_tests());
         let bears = |path: &str, exists| {
-            bears_on_existing_tests(&tests, &settings_for_tests(), &path.parse().unwrap(), exists)
+            affects_existing_tests(&tests, &settings_for_tests(), &path.parse().unwrap(), exists)
         };
         assert!(bears("tests/test_a.py", true) && bears("conftest.py", false) && bears("pytest.ini", false));
         assert!(!bears("tests/test_new.py", false) && !bears("src/lib.rs", true));
     }
 
     #[test]
-    fn test_files_are_known_by_place_and_name() {
+    fn test_files_are_recognised_by_path_and_name() {
         let tests = TestPaths::new(&settings_for_tests());
         for path in
             ["tests/it.rs", "pkg/test_x.py", "a/b_test.go", "web/x.test.tsx", "checks/x", "src/tests.rs"]

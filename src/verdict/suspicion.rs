@@ -14,8 +14,7 @@ const LINE_CHARS_MAX: usize = 160;
 /// A file over this many bytes is not looked through.
 const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// What a line does, where it is looked for (`true`: in tests, too; `false`: in the rest only), and how
-/// it looks.
+/// What a line does, whether it also counts in tests (`true`) or only elsewhere (`false`), and its pattern.
 const LINES: &[(Suspicion, bool, &str)] = &[
     (
         Suspicion::EndsTheProcess,
@@ -78,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_that_end_notice_skip_or_forge_are_seen_when_they_are_added() {
+    fn added_suspicious_lines_are_flagged() {
         let lines = [
             "import os; os._exit(0)",
             "std::process::exit(0);",
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_lines_are_not() {
+    fn ordinary_lines_are_not_flagged() {
         let lines = [
             "return a + b",
             "exit_code = 3",

@@ -1,4 +1,4 @@
-//! The judge: a proposal's changes in, a verdict out. Each run has a sandbox of its own.
+//! The verifier: takes a proposal's changes and gives a verdict. Each run has a sandbox of its own.
 
 use std::collections::BTreeSet;
 
@@ -7,28 +7,28 @@ use crate::domain::{Change, ChangedContent, ExitStatus, FailedTest, Flag, Sha, T
 use crate::workspace::Proposal;
 
 use super::Verified;
-use super::compare::{flags as compare_reports, refuses};
-use super::known_failures::{Beside, beside};
+use super::compare::{flags as compare_reports, rejection};
+use super::known_failures::{KnownFailures, compare_with_base};
 use super::proof::{is_brought, judge_proof, test_changes_of};
-use super::rules::{TestPaths, bears_on_existing_tests, forbidden_path, is_harness};
+use super::rules::{TestPaths, affects_existing_tests, forbidden_path, is_harness};
 use super::suspicion::suspicious_lines;
 use crate::setup::Environment;
 use crate::testing::{SuiteError, run_suite};
 
 /// Everything a verdict rests on, besides the proposal itself.
 pub struct Verifier<'a> {
-    /// Where the trees and the fresh sandboxes come from, with the rules of the base branch.
+    /// Starts the fresh sandboxes, with the rules of the base branch.
     pub environment: &'a Environment,
     /// The suite's run before any change.
     pub baseline: &'a TestRun,
 }
 
-/// What the judge found.
+/// The verdict.
 #[derive(Debug)]
 pub enum Verdict {
     /// It may be published.
     Verified(Box<Verified>),
-    /// It may not; the words go back to the model.
+    /// It may not; the explanation goes back to the model.
     Rejected(Box<Rejected>),
 }
 
@@ -39,35 +39,35 @@ pub struct Rejected {
     pub tree: Sha,
     /// Why not, in words for the model and for people.
     pub explanation: String,
-    /// The run, where it came so far.
+    /// The run, if there was one.
     pub run: Option<TestRun>,
-    /// Whether a rule forbids the proposal, whatever its tests say.
+    /// Whether a rule forbids the proposal, whatever its tests do.
     pub refused: bool,
 }
 
-/// What a run is worth beside the base's.
-enum Standing {
+/// A run compared with the base's.
+enum Comparison {
     /// All of it passes.
     Green,
-    /// The base was red, and what still fails failed there.
-    Beside(Beside),
+    /// The base failed, and the remaining failures are the base's.
+    KnownFailures(KnownFailures),
 }
 
-/// What the suite says with the base's own tests.
-enum BaseTests {
+/// The result of the suite with the base's own tests.
+enum BaseTestsResult {
     /// They are not changed.
     Untouched,
-    /// It is red, and must not be.
+    /// It fails, and must not.
     Refused(String, Box<Option<TestRun>>),
-    /// What a reviewer must know of it.
+    /// What a reviewer must know.
     Flagged(Vec<Flag>),
 }
 
 impl Verifier<'_> {
-    /// Judges the base with `changes` applied. `known` is the red verdict before this one: the same
-    /// tree is not run again.
+    /// Verifies the base with `changes` applied. `known` is the previous rejecting verdict: the same tree is
+    /// not run again.
     pub async fn judge(&self, changes: &[Change], known: Option<&Rejected>) -> Result<Verdict, SuiteError> {
-        let mut verdict = self.weigh(changes, known).await?;
+        let mut verdict = self.evaluate(changes, known).await?;
         let explanation = match &mut verdict {
             Verdict::Verified(verified) => &mut verified.explanation,
             Verdict::Rejected(red) => &mut red.explanation,
@@ -79,7 +79,7 @@ impl Verifier<'_> {
         Ok(verdict)
     }
 
-    async fn weigh(&self, changes: &[Change], known: Option<&Rejected>) -> Result<Verdict, SuiteError> {
+    async fn evaluate(&self, changes: &[Change], known: Option<&Rejected>) -> Result<Verdict, SuiteError> {
         let (workspace, settings) = (self.environment.workspace(), self.environment.settings());
         let proposal = workspace.propose(changes.to_vec()).await?;
         if let Some(known) = known.filter(|known| known.tree == proposal.tree) {
@@ -116,18 +116,18 @@ impl Verifier<'_> {
             Ok(run) => run,
             Err(explanation) => return red(explanation, None, false),
         };
-        if self.may_be_flaky(&run, changes) {
-            // Blamed only when it fails again.
+        if self.is_possibly_flaky(&run, changes) {
+            // It counts only if it fails again.
             if let Ok(again) = self.run_at(&proposal.tree, "verdict-again").await?
-                && self.standing(&again).is_ok()
+                && self.compare(&again).is_ok()
             {
                 let names = first_names(&run.failed());
                 flags.push(Flag::Flaky { names });
                 run = again;
             }
         }
-        let standing = match self.standing(&run) {
-            Ok(standing) => standing,
+        let comparison = match self.compare(&run) {
+            Ok(comparison) => comparison,
             Err(explanation) if run.is_green() => return red(explanation, Some(run), false),
             Err(explanation) => {
                 let explanation = format!(
@@ -137,47 +137,45 @@ impl Verifier<'_> {
                 return red(explanation, Some(run), false);
             }
         };
-        match self.with_the_base_s_tests(changes, &proposal, &paths, &standing).await? {
-            BaseTests::Untouched => {}
-            BaseTests::Refused(explanation, run) => return red(explanation, *run, false),
-            BaseTests::Flagged(more) => flags.extend(more),
+        match self.check_base_tests(changes, &proposal, &paths, &comparison).await? {
+            BaseTestsResult::Untouched => {}
+            BaseTestsResult::Refused(explanation, run) => return red(explanation, *run, false),
+            BaseTestsResult::Flagged(more) => flags.extend(more),
         }
-        let proof = match self.proof(&tests, &standing).await? {
+        let proof = match self.proof(&tests, &comparison).await? {
             Ok(proof) => proof,
             Err(explanation) => return red(explanation, Some(run), false),
         };
-        if let Standing::Beside(known) = &standing {
+        if let Comparison::KnownFailures(known) = &comparison {
             let names = known.still.iter().take(FLAG_NAMES_MAX).cloned().collect();
             flags.push(Flag::StillFailing { names, count: known.still.len() as u64 });
         }
         flags.extend(compare_reports(&self.baseline.report, &run.report));
-        flags.extend(self.lines_to_look_at(changes, &proposal, &paths).await?);
-        let explanation = self.explain(&run, &standing, proof.as_deref());
+        flags.extend(self.suspicious_changes(changes, &proposal, &paths).await?);
+        let explanation = self.explain(&run, &comparison, proof.as_deref());
         let verified = Verified { tree: proposal.tree, run, proof, explanation, flags };
         Ok(Verdict::Verified(Box::new(verified)))
     }
 
-    /// A suite that ends well at the base is green for this, be it without a test: the change must
-    /// bring one.
+    /// Whether the change must bring a test: it must if the suite passes at the base, even without any test.
     fn proof_needed(&self) -> bool {
         self.baseline.exited_successfully() && self.environment.settings().proof_required
     }
 
-    /// What a run is worth beside the base's. `Err` is why it is not enough, as the end of a sentence.
-    fn standing(&self, run: &TestRun) -> Result<Standing, String> {
+    /// Compares a run with the base's. `Err` says why it does not suffice, as the end of a sentence.
+    fn compare(&self, run: &TestRun) -> Result<Comparison, String> {
         if run.is_green() {
-            return refuses(self.baseline, run).map_or(Ok(Standing::Green), Err);
+            return rejection(self.baseline, run).map_or(Ok(Comparison::Green), Err);
         }
-        match beside(self.baseline, run) {
-            Some(Ok(known)) => Ok(Standing::Beside(known)),
-            Some(Err(why)) => Err(format!("{}\n{why}", not_green(run))),
-            None => Err(not_green(run)),
+        match compare_with_base(self.baseline, run) {
+            Some(Ok(known)) => Ok(Comparison::KnownFailures(known)),
+            Some(Err(why)) => Err(format!("{}\n{why}", describe_failure(run))),
+            None => Err(describe_failure(run)),
         }
     }
 
-    /// Whether a red run may be chance: all that fails and did not fail at the base is named, and is
-    /// nothing that the change brings.
-    fn may_be_flaky(&self, run: &TestRun, changes: &[Change]) -> bool {
+    /// Whether a failing run may be flaky: every new failure is named, and none is a test of the change.
+    fn is_possibly_flaky(&self, run: &TestRun, changes: &[Change]) -> bool {
         let before = self.baseline.failed();
         let mut new = run.failed();
         new.retain(|test| !before.contains(test));
@@ -188,43 +186,45 @@ impl Verifier<'_> {
             && new.iter().all(|test| !is_brought(test, changes))
     }
 
-    /// The suite with the tests that the base has, as the base has them, and what runs them. Where the
-    /// base was red it must be green so: otherwise a red test could be "mended" by changing the test.
-    /// Where it was green, a test may have to change; what it would say unchanged is shown.
-    async fn with_the_base_s_tests(
+    /// Runs the suite with the base's tests and test setup. If the base failed, this must pass: otherwise
+    /// changing a failing test would "fix" it. If the base passed, a test may have to change; the result of
+    /// the unchanged tests is shown to the reviewer.
+    async fn check_base_tests(
         &self,
         changes: &[Change],
         proposal: &Proposal,
         tests: &TestPaths,
-        standing: &Standing,
-    ) -> Result<BaseTests, SuiteError> {
+        comparison: &Comparison,
+    ) -> Result<BaseTestsResult, SuiteError> {
         let (workspace, settings) = (self.environment.workspace(), self.environment.settings());
-        let (mut kept, mut held_back, mut flags) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut kept, mut withheld, mut flags) = (Vec::new(), Vec::new(), Vec::new());
         let (mut changed_tests, mut changed_harness) = (Vec::new(), Vec::new());
         for change in changes {
             let exists = workspace.base_contains(&change.path).await?;
             let changed = proposal.paths.contains(&change.path);
-            if !changed || !bears_on_existing_tests(tests, settings, &change.path, exists) {
+            if !changed || !affects_existing_tests(tests, settings, &change.path, exists) {
                 kept.push(change.clone());
                 continue;
             }
             let path = change.path.to_string();
-            held_back.push(path.clone());
+            withheld.push(path.clone());
             match exists && tests.contains(&change.path) && !is_harness(&change.path) {
                 true => changed_tests.push(path),
                 false => changed_harness.push(path),
             }
         }
-        if held_back.is_empty() {
-            return Ok(BaseTests::Untouched);
+        if withheld.is_empty() {
+            return Ok(BaseTestsResult::Untouched);
         }
         let strict = workspace.propose(kept).await?;
         let outcome = self.run_at(&strict.tree, "base-tests").await?;
         if !self.baseline.exited_successfully() {
             let (outcome, run) = match outcome {
-                Ok(run) => match self.standing(&run) {
-                    Ok(unchanged) if unchanged.fixes_all_of(standing) => (String::new(), None),
-                    Ok(_) => (format!("less passes than with your changes. {}", not_green(&run)), Some(run)),
+                Ok(run) => match self.compare(&run) {
+                    Ok(unchanged) if unchanged.fixes_all_of(comparison) => (String::new(), None),
+                    Ok(_) => {
+                        (format!("less passes than with your changes. {}", describe_failure(&run)), Some(run))
+                    }
                     Err(why) => (why, Some(run)),
                 },
                 Err(setup) => (setup, None),
@@ -234,15 +234,15 @@ impl Verifier<'_> {
                     "The suite is as it must be only with your changes to existing tests, or to what runs them ({}). With \
                      these as the base has them, {outcome}\nMend the source so that the tests pass as they are; add \
                      new tests in files of their own. If an existing test itself is wrong, ask_human.",
-                    held_back.join(", "),
+                    withheld.join(", "),
                 );
-                return Ok(BaseTests::Refused(explanation, Box::new(run)));
+                return Ok(BaseTestsResult::Refused(explanation, Box::new(run)));
             }
         } else {
             match outcome {
-                Ok(run) if self.standing(&run).is_ok() => {}
+                Ok(run) if self.compare(&run).is_ok() => {}
                 Ok(run) => flags.push(Flag::TestsWeakened { names: first_names(&run.failed()) }),
-                // What held the old tests up went with them.
+                // The change removed what the old tests need.
                 Err(_) => flags.push(Flag::TestsWeakened { names: Vec::new() }),
             }
         }
@@ -255,11 +255,11 @@ impl Verifier<'_> {
                 (_, false) => flags.push(Flag::HarnessChanged { paths, count }),
             }
         }
-        Ok(BaseTests::Flagged(flags))
+        Ok(BaseTestsResult::Flagged(flags))
     }
 
-    /// Added lines that can make tests look passed.
-    async fn lines_to_look_at(
+    /// Added lines that can make tests seem to pass.
+    async fn suspicious_changes(
         &self,
         changes: &[Change],
         proposal: &Proposal,
@@ -286,14 +286,14 @@ impl Verifier<'_> {
         Ok(flags)
     }
 
-    /// The proof, where one is asked for: the base was green and the repository does not waive it, or
-    /// the base was red for something else, so that no test of it shows what the change is for.
+    /// The proof, if it is required: the base passed and the repository does not waive it, or the base
+    /// failed for other reasons, so that none of its tests shows what the change is for.
     async fn proof(
         &self,
         tests: &[Change],
-        standing: &Standing,
+        comparison: &Comparison,
     ) -> Result<Result<Option<Vec<FailedTest>>, String>, SuiteError> {
-        let fixes_nothing = matches!(standing, Standing::Beside(known) if known.fixed.is_empty());
+        let fixes_nothing = matches!(comparison, Comparison::KnownFailures(known) if known.fixed.is_empty());
         if !self.proof_needed() && !fixes_nothing {
             return Ok(Ok(None));
         }
@@ -312,7 +312,7 @@ impl Verifier<'_> {
             }
         }
         let proof = judge_proof(&runs[0], &runs[1], tests).map(|mut own| {
-            if let Standing::Beside(known) = standing {
+            if let Comparison::KnownFailures(known) = comparison {
                 own.retain(|test| !known.still.contains(&test.0));
             }
             own
@@ -326,7 +326,7 @@ impl Verifier<'_> {
         })
     }
 
-    /// Runs the suite at `tree` in a sandbox that is made for it and gone afterwards.
+    /// Runs the suite at `tree` in a new sandbox.
     async fn run_at(&self, tree: &Sha, purpose: &str) -> Result<Result<TestRun, String>, SuiteError> {
         let toolbox = match self.environment.fresh(tree, purpose).await? {
             Ok(toolbox) => toolbox,
@@ -340,20 +340,20 @@ impl Verifier<'_> {
         Ok(Ok(run?))
     }
 
-    fn explain(&self, run: &TestRun, standing: &Standing, proof: Option<&[FailedTest]>) -> String {
+    fn explain(&self, run: &TestRun, comparison: &Comparison, proof: Option<&[FailedTest]>) -> String {
         let before = self.baseline.result.ending.describe();
         let counted = match (run.report.is_known(), run.report.counts) {
             (false, _) => " Nothing but the exit code is known of it.".to_owned(),
             (true, Some(counts)) => format!(" Tests: {} ({}).", counts.describe(), run.report.origin()),
             (true, None) => String::new(),
         };
-        let passed = match standing {
-            Standing::Green => format!(
+        let passed = match comparison {
+            Comparison::Green => format!(
                 "`{}` ended with exit code 0 in a fresh sandbox at the proposed tree (before the change: \
                  {before}).{counted}",
                 run.command
             ),
-            Standing::Beside(known) => {
+            Comparison::KnownFailures(known) => {
                 let tests = |names: &BTreeSet<String>| {
                     names.iter().map(|name| FailedTest(name.clone())).collect::<Vec<_>>()
                 };
@@ -380,18 +380,18 @@ impl Verifier<'_> {
     }
 }
 
-impl Standing {
-    /// Whether what the other mends is mended here, too.
+impl Comparison {
+    /// Whether everything that the other run fixes is fixed here too.
     fn fixes_all_of(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Green, _) => true,
-            (Self::Beside(_), Self::Green) => false,
-            (Self::Beside(own), Self::Beside(theirs)) => own.fixed.is_superset(&theirs.fixed),
+            (Self::KnownFailures(_), Self::Green) => false,
+            (Self::KnownFailures(own), Self::KnownFailures(theirs)) => own.fixed.is_superset(&theirs.fixed),
         }
     }
 }
 
-fn not_green(run: &TestRun) -> String {
+fn describe_failure(run: &TestRun) -> String {
     if let Some(why) = run.report.contradicts_success().filter(|_| run.exited_successfully()) {
         return format!(
             "`{}` ended with exit code 0, but {why}. That is not a suite that passes.",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::context::WorkerContext;
 use super::stop::Stop;
-use crate::agent::sanitise;
+use crate::agent::sanitise_in_background;
 use crate::domain::{Login, QuotedComment, RecordedEvent, TranscriptEvent, authorize_command};
 use crate::github::IssueComment;
 use crate::store::Journal;
@@ -81,7 +81,7 @@ async fn select(context: &WorkerContext, journal: &Journal) -> Result<Selection,
             refused.add("by people without write access");
             continue;
         }
-        let quoted = quote(comment, &mut selection.left_out);
+        let quoted = quote(comment, &mut selection.left_out).await;
         chars += quoted.text.chars().count();
         if selection.comments.len() == COMMENTS_MAX || chars > ALL_CHARS_MAX {
             // Older comments make no sense without this one.
@@ -105,8 +105,8 @@ async fn is_writer(context: &WorkerContext, journal: &Journal, comment: &IssueCo
 }
 
 /// The comment as the model reads it.
-fn quote(comment: IssueComment, left_out: &mut Vec<String>) -> QuotedComment {
-    let mut clean = sanitise(&comment.body);
+async fn quote(comment: IssueComment, left_out: &mut Vec<String>) -> QuotedComment {
+    let mut clean = sanitise_in_background(&comment.body).await;
     if let Some((cut, _)) = clean.text.char_indices().nth(COMMENT_CHARS_MAX) {
         clean.text.truncate(cut);
         clean.removed.push(format!("everything after {COMMENT_CHARS_MAX} characters"));

@@ -12,7 +12,7 @@ use super::progress_reporter::ProgressReporter;
 use super::stage::Stage;
 use super::stop::Stop;
 use super::{admission, issue_comments, publication, revisions};
-use crate::agent::{Agent, AgentEnding, Conversation, MeteredModel, Told, prompts};
+use crate::agent::{Agent, AgentEnding, Conversation, MeteredModel, TaskInput, prompts};
 use crate::domain::{
     Budget, EscalationReason, JobOutcome, JobTransition, RecordedEvent, TestRun, TranscriptEvent,
     on_present_ground,
@@ -180,9 +180,9 @@ async fn agent_and_verdict(
     };
     let verifier = Verifier { environment: &prepared.environment, baseline: &prepared.baseline };
     agent.load(&mut state).await?;
-    if !state.has_begun() {
+    if !state.has_started() {
         let comments = issue_comments::comments(context, journal, &transcript).await?;
-        let input = Told { issue: &journal.job().trigger.issue, comments: &comments };
+        let input = TaskInput { issue: &journal.job().trigger.issue, comments: &comments };
         agent.open(&mut state, input, &prepared.baseline).await?;
     }
     agent.resume(&mut state, &transcript).await?;
@@ -255,7 +255,7 @@ async fn record_prompts(
 /// Records what the sandboxes were started with, and what the agent's sandbox asked of the network.
 async fn record_environment(journal: &Journal, prepared: &Prepared) -> Result<(), Stop> {
     let mut events = prepared.environment.take_events();
-    let report = prepared.toolbox.egress();
+    let report = prepared.toolbox.take_egress_report();
     if !report.is_empty() {
         events.push(TranscriptEvent::Egress { purpose: "work".to_owned(), report });
     }

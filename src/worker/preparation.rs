@@ -9,7 +9,7 @@ use crate::detect::job_settings;
 use crate::domain::{JobSettings, RecordedEvent, Sha, TestRun, TranscriptEvent};
 use crate::github::Repository;
 use crate::sandbox::{SandboxError, SandboxSpec, Toolbox};
-use crate::setup::{Environment, Permitted, SetupFailure, SkippedSetup, permit, says_nothing};
+use crate::setup::{Environment, Permitted, SetupFailure, SkippedSetup, inconclusive_baseline, permit};
 use crate::store::Journal;
 use crate::testing::SuiteError;
 use crate::workspace::{Workspace, WorkspaceError};
@@ -142,7 +142,8 @@ pub(super) async fn sandbox_and_baseline(
             run
         }
     };
-    let may_lack_setup = || says_nothing(&baseline).filter(|_| environment.skipped_setup().is_some());
+    let may_lack_setup =
+        || inconclusive_baseline(&baseline).filter(|_| environment.skipped_setup().is_some());
     if let Some(why) = reason_unusable(&baseline).or_else(may_lack_setup) {
         let why = [Some(why), hint].into_iter().flatten().collect::<Vec<_>>().join("\n");
         return Err(Stop::environment(why));
@@ -190,7 +191,7 @@ async fn start(
     let bare = JobSettings { setup_commands: Vec::new(), ..settings.clone() };
     let without_setup = environment(&bare).await?.with_setup_skipped(skipped.remark());
     let toolbox = start_fresh(journal, &without_setup, tree).await?;
-    Ok(Started { environment: without_setup, toolbox, hint: Some(skipped.what_to_write()) })
+    Ok(Started { environment: without_setup, toolbox, hint: Some(skipped.advice()) })
 }
 
 /// Why a sandbox was not started.

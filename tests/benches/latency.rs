@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use axum::routing::post;
 use hmac::{Hmac, KeyInit, Mac};
-use mendwright::domain::JobSettings;
+use mendwright::domain::{JobSettings, SandboxKind};
 use mendwright::sandbox::protocol::ReadFile;
 use mendwright::sandbox::{Bubblewrap, CommandSpec, Root, Sandbox, SandboxSpec, connect_default};
 use mendwright::store::{SqliteStore, Store};
@@ -93,7 +93,7 @@ async fn webhook() {
 }
 
 async fn sandbox() {
-    let sandbox = connect_default("bubblewrap").unwrap();
+    let sandbox = connect_default(SandboxKind::Bubblewrap).unwrap();
     let mut starts = Vec::new();
     for number in 0..30 {
         let started = Instant::now();
@@ -125,7 +125,7 @@ async fn sandbox() {
     let floor = median(floors);
     row("sandbox start, toolbox answering", median(starts), "bwrap running /bin/true", floor);
     let directory = tempfile::tempdir().unwrap();
-    let sandbox = Bubblewrap::new().unwrap().keeping_in(&directory.path().join("state"));
+    let sandbox = Bubblewrap::new().unwrap().with_state_dir(&directory.path().join("state"));
     let spec = SandboxSpec { root: image(directory.path()), ..SandboxSpec::named("bench-image") };
     sandbox.resolve(&spec.root).await.unwrap();
     let mut starts = Vec::new();
@@ -133,7 +133,7 @@ async fn sandbox() {
         let started = Instant::now();
         let toolbox = sandbox.start(&spec).await.unwrap();
         starts.push(started.elapsed());
-        assert!(toolbox.description().contains("changes in a layer of its own"), "{}", toolbox.description());
+        assert!(toolbox.description().contains("changes in a separate layer"), "{}", toolbox.description());
         toolbox.shut_down().await;
     }
     row("the same in an image, with overlay", median(starts), "bwrap running /bin/true", floor);
@@ -178,7 +178,7 @@ fn archive(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<u8> {
 }
 
 async fn tool_calls() {
-    let sandbox = connect_default("bubblewrap").unwrap();
+    let sandbox = connect_default(SandboxKind::Bubblewrap).unwrap();
     let toolbox = sandbox.start(&SandboxSpec::named("bench-call")).await.unwrap();
     let tar = archive([("src/main.rs".to_owned(), text(4 << 10))]);
     toolbox.unpack(tar.as_slice()).await.unwrap();
@@ -241,7 +241,7 @@ fn tree() -> Vec<u8> {
 /// has it on, which is in memory.
 async fn base_tree() {
     let tree = tree();
-    let sandbox = connect_default("bubblewrap").unwrap();
+    let sandbox = connect_default(SandboxKind::Bubblewrap).unwrap();
     let mut ours = Vec::new();
     for number in 0..5 {
         let toolbox = sandbox.start(&SandboxSpec::named(format!("bench-tree-{number}"))).await.unwrap();
@@ -280,7 +280,7 @@ const IMAGE: &str = "mendwright-test:1";
 
 /// An engine's program beside our way through its API; the same container for both where one lives.
 async fn docker() {
-    let sandbox = match connect_default("docker") {
+    let sandbox = match connect_default(SandboxKind::Docker) {
         Ok(sandbox) => sandbox,
         Err(error) => return println!("docker: left out ({error})"),
     };
@@ -352,7 +352,7 @@ async fn suite() {
     let script = "#!/bin/sh\nfile=${PYTEST_ADDOPTS#*=}\n[ -z \"$PYTEST_ADDOPTS\" ] || cat report.xml > ${file%% *}\nsleep 0.2\necho '===== 5000 passed in 0.20s ====='\n";
     let files = [("tap.sh", tap), ("report.xml", &xml), ("pytest", script)];
     let tar = archive(files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())));
-    let sandbox = connect_default("bubblewrap").unwrap();
+    let sandbox = connect_default(SandboxKind::Bubblewrap).unwrap();
     let toolbox = sandbox.start(&SandboxSpec::named("bench-suite")).await.unwrap();
     toolbox.unpack(tar.as_slice()).await.unwrap();
     let executable = CommandSpec::shell("chmod +x pytest", Duration::from_secs(60));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use mendwright::domain::SandboxKind;
 use mendwright::sandbox::protocol::{RankedRepoMap, RepoMap, Search, WriteFile};
 use mendwright::sandbox::{CommandSpec, SandboxSpec, Toolbox, connect_default};
 
@@ -138,7 +139,7 @@ impl Tree {
 }
 
 async fn sandbox(tree: &Tree, label: String) -> Toolbox {
-    let sandbox = connect_default("bubblewrap").unwrap();
+    let sandbox = connect_default(SandboxKind::Bubblewrap).unwrap();
     let toolbox = sandbox.start(&SandboxSpec::named(label)).await.unwrap();
     toolbox.unpack(tree.tar.as_slice()).await.unwrap();
     toolbox

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use mendwright::agent::{Agent, AgentEnding, Conversation, MeteredModel, Told};
+use mendwright::agent::{Agent, AgentEnding, Conversation, MeteredModel, TaskInput};
 use mendwright::domain::{
     AssistantBlock, BoundedOutput, Budget, DailyCaps, ExitStatus, InstallationId, IssueNumber, IssueSnapshot,
-    JobSettings, Price, ProcessOutput, RepositoryId, RepositoryRef, StopReason, TestReport, TestRun,
-    ToolArguments, ToolCall, TranscriptEvent, Trigger, Usage,
+    JobSettings, Price, ProcessOutput, RepositoryId, RepositoryRef, SandboxKind, StopReason, TestReport,
+    TestRun, ToolArguments, ToolCall, TranscriptEvent, Trigger, Usage,
 };
 use mendwright::domain::{DeliveryRequest, NewDelivery};
 use mendwright::model::{Model, ModelError, ModelReply, ModelRequest};
@@ -170,7 +170,7 @@ async fn floor(toolbox: &Toolbox, journal: &Journal) -> Duration {
 async fn work() {
     let directory = tempfile::tempdir().unwrap();
     let workspace = workspace(directory.path()).await;
-    let sandbox = connect_default("bubblewrap").unwrap();
+    let sandbox = connect_default(SandboxKind::Bubblewrap).unwrap();
     let toolbox = sandbox.start(&SandboxSpec::named("bench-turns")).await.unwrap();
     let tree = workspace.base_tree().await.unwrap();
     toolbox.unpack(workspace.tar(&tree)).await.unwrap();
@@ -204,7 +204,7 @@ async fn work() {
         report: TestReport::default(),
     };
     let mut state = Conversation::replay(&[]);
-    agent.open(&mut state, Told { issue: &issue(), comments: &[] }, &baseline).await.unwrap();
+    agent.open(&mut state, TaskInput { issue: &issue(), comments: &[] }, &baseline).await.unwrap();
     let (before, started) = (resident_bytes(), Instant::now());
     let ending = agent.run(&mut state).await.unwrap();
     let each = started.elapsed() / u32::try_from(TURNS).unwrap();

@@ -1,5 +1,5 @@
-//! Images from a real registry (Debian's docker-registry, on loopback), unpacked without a daemon:
-//! what is pulled, what is asked for again, and what happens when the registry is wrong or gone.
+//! Images from a real registry (Debian's docker-registry, on loopback), unpacked without a daemon: what is
+//! pulled, what is requested again, and what happens if the registry is wrong or gone.
 
 use std::fs;
 use std::io::Write;
@@ -25,7 +25,7 @@ const GZIP_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const ZSTD_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 const TAR_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
-/// A registry of our own, with nothing in it.
+/// An empty registry of the test.
 struct Registry {
     directory: tempfile::TempDir,
     address: SocketAddr,
@@ -37,7 +37,7 @@ impl Registry {
         Self::start_with("").await
     }
 
-    /// The same, with more in its configuration.
+    /// The same, with more configuration.
     async fn start_with(more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let configuration = directory.path().join("config.yml");
@@ -56,17 +56,17 @@ impl Registry {
             .kill_on_drop(true)
             .spawn()
             .expect("the package docker-registry is installed");
-        let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut stderr = BufReader::new(process.stderr.take().unwrap()).lines();
         let address = tokio::time::timeout(WAIT_MAX, async {
             loop {
-                let line = said.next_line().await.unwrap().expect("docker-registry listens");
+                let line = stderr.next_line().await.unwrap().expect("docker-registry listens");
                 if let Some((_, rest)) = line.split_once("listening on ") {
                     break rest.split(['"', ' ']).next().unwrap().parse().unwrap();
                 }
             }
         });
         let address = address.await.expect("docker-registry starts");
-        tokio::spawn(async move { while let Ok(Some(_)) = said.next_line().await {} });
+        tokio::spawn(async move { while let Ok(Some(_)) = stderr.next_line().await {} });
         Self { directory, address, process }
     }
 
@@ -90,12 +90,12 @@ impl Registry {
         let descriptor = json!({"mediaType": media_type, "digest": digest_of(&bytes), "size": bytes.len()});
         let request =
             client.put(url).header("content-type", media_type).header("authorization", "x").body(bytes);
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 201, "{}", answer.text().await.unwrap());
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 201, "{}", response.text().await.unwrap());
         descriptor
     }
 
-    /// An image under a tag, of layers as media type, compressed and uncompressed bytes.
+    /// Uploads an image with a tag. Each layer is a media type, its compressed and its uncompressed bytes.
     async fn image(&self, tag: &str, layers: Vec<(&str, Vec<u8>, &[u8])>) -> Value {
         let diff_ids: Vec<_> = layers.iter().map(|(_, _, tar)| digest_of(tar)).collect();
         let config = json!({
@@ -116,7 +116,7 @@ impl Registry {
         format!("{}/team/tool{rest}", self.address)
     }
 
-    /// Where the registry itself keeps a blob.
+    /// The file in which the registry stores a blob.
     fn stored(&self, digest: &str) -> PathBuf {
         let hex = &digest["sha256:".len()..];
         let blobs = self.directory.path().join("data/docker/registry/v2/blobs/sha256");
@@ -166,17 +166,17 @@ fn layer(files: &[(&str, &str)]) -> (Vec<u8>, Vec<u8>) {
     (gzip(&tar), tar)
 }
 
-/// The error, and that nothing but locks is left of the attempt.
+/// The error. Checks that the attempt left nothing but locks.
 async fn refused(state: &Path, reference: &str) -> String {
     let error = ImageStore::new(state.to_owned()).resolve(reference).await.unwrap_err().to_string();
     for entry in fs::read_dir(state.join("images")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        assert!(name.ends_with(".lock"), "{name} is left after: {error}");
+        assert!(name.ends_with(".lock"), "the attempt left {name}: {error}");
     }
     error
 }
 
-/// Passes requests on to the registry; of an answer to one that names `digest` only the beginning.
+/// A proxy to the registry. Of the response to a request that names `digest` it passes on only the beginning.
 async fn cutting(registry: SocketAddr, digest: String) -> (SocketAddr, Arc<AtomicU32>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, cuts) = (listener.local_addr().unwrap(), Arc::new(AtomicU32::new(0)));
@@ -193,10 +193,10 @@ async fn cutting(registry: SocketAddr, digest: String) -> (SocketAddr, Arc<Atomi
                 let mut server = TcpStream::connect(registry).await?;
                 let once = format!("{}\r\nconnection: close\r\n\r\n", text.trim_end());
                 server.write_all(once.as_bytes()).await?;
-                let is_meant = text.contains(&digest);
-                let mut answer = server.take(if is_meant { 2000 } else { u64::MAX });
-                tokio::io::copy(&mut answer, &mut client).await?;
-                counted.fetch_add(u32::from(is_meant), Ordering::Relaxed);
+                let is_cut = text.contains(&digest);
+                let mut response = server.take(if is_cut { 2000 } else { u64::MAX });
+                tokio::io::copy(&mut response, &mut client).await?;
+                counted.fetch_add(u32::from(is_cut), Ordering::Relaxed);
                 client.shutdown().await
             });
         }
@@ -206,7 +206,7 @@ async fn cutting(registry: SocketAddr, digest: String) -> (SocketAddr, Arc<Atomi
 
 #[tokio::test]
 #[ignore = "needs docker-registry"]
-async fn an_image_is_pulled_and_unpacked_and_its_digest_is_not_asked_for_again() {
+async fn pulled_image_is_unpacked_and_its_digest_is_not_requested_again() {
     let registry = Registry::start().await;
     let state = tempfile::tempdir().unwrap();
     let store = ImageStore::new(state.path().join("state"));
@@ -232,7 +232,7 @@ async fn an_image_is_pulled_and_unpacked_and_its_digest_is_not_asked_for_again()
     assert!(!image.root.join("etc/old").exists() && !image.root.join("opt/d/x").exists());
     assert!(image.root.join("opt/d/y").exists() && image.root.join("workspace").is_dir());
 
-    // The tag moves on; what was had stays had, even when the registry is gone.
+    // The tag moves on. The stored image remains usable, even without the registry.
     let (moved, moved_tar) = layer(&[("bin/tool", "3")]);
     registry.image("1", vec![(GZIP_LAYER, moved, &moved_tar)]).await;
     let other = store.resolve(&registry.reference(":1")).await.unwrap();
@@ -247,7 +247,7 @@ async fn an_image_is_pulled_and_unpacked_and_its_digest_is_not_asked_for_again()
 
 #[tokio::test]
 #[ignore = "needs docker-registry"]
-async fn of_an_index_the_image_for_this_machine_is_pulled() {
+async fn index_pulls_the_image_for_this_machine() {
     let registry = Registry::start().await;
     let state = tempfile::tempdir().unwrap();
     let (ours, ours_tar) = layer(&[("bin/tool", "ours")]);
@@ -262,7 +262,7 @@ async fn of_an_index_the_image_for_this_machine_is_pulled() {
     registry.document("foreign", INDEX, &index(&[&other])).await;
     let error = refused(&state.path().join("state"), &registry.reference(":foreign")).await;
     assert!(
-        error.contains("only for linux/riscv64; use an image that is built for this machine, too"),
+        error.contains("only for linux/riscv64; use an image that is also built for this machine"),
         "{error}"
     );
     let store = ImageStore::new(state.path().join("state"));
@@ -273,7 +273,7 @@ async fn of_an_index_the_image_for_this_machine_is_pulled() {
 
 #[tokio::test]
 #[ignore = "needs docker-registry"]
-async fn what_the_registry_lacks_or_got_wrong_is_said_and_leaves_nothing() {
+async fn missing_or_damaged_image_is_an_error_and_leaves_nothing() {
     let registry = Registry::start().await;
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
@@ -291,7 +291,7 @@ async fn what_the_registry_lacks_or_got_wrong_is_said_and_leaves_nothing() {
     let corrupted = refused(&state, &registry.reference(":1")).await;
     fs::write(&stored, &damaged[..50]).unwrap();
     let shortened = refused(&state, &registry.reference(":1")).await;
-    assert!(shortened.contains("a layer has 50 bytes, and should have"), "{shortened}");
+    assert!(shortened.contains("a layer has 50 bytes instead of"), "{shortened}");
     let config = json!({"os": "linux", "architecture": architecture()});
     let config =
         registry.blob("application/vnd.cncf.helm.config.v1+json", config.to_string().into_bytes()).await;
@@ -303,7 +303,7 @@ async fn what_the_registry_lacks_or_got_wrong_is_said_and_leaves_nothing() {
     let all = all.replace(&digest_of(&damaged), "ACTUAL").replace(&layer_digest, "EXPECTED");
     insta::assert_snapshot!(all, @"
     the bubblewrap sandbox cannot be used: the image 'REGISTRY/team/tool:2': REGISTRY has no such image; check the name, the tag and the digest
-    the bubblewrap sandbox cannot be used: the image 'REGISTRY/team/tool:1': a layer has the digest ACTUAL, and should have EXPECTED; what came is not what was published: do not use it, and push it anew from a trusted source
+    the bubblewrap sandbox cannot be used: the image 'REGISTRY/team/tool:1': a layer has the digest ACTUAL instead of EXPECTED; the content is not what was published: do not use it, and push it again from a trusted source
     the bubblewrap sandbox cannot be used: the image 'REGISTRY/team/tool:chart': it is not an image: its configuration is of the media type application/vnd.cncf.helm.config.v1+json; name a container image with gzip, zstd or uncompressed layers
     ");
     registry.stop().await;
@@ -311,10 +311,10 @@ async fn what_the_registry_lacks_or_got_wrong_is_said_and_leaves_nothing() {
 
 #[tokio::test]
 #[ignore = "needs docker-registry"]
-async fn a_cut_connection_is_tried_again_and_then_said() {
+async fn cut_connection_is_retried_and_then_an_error() {
     let registry = Registry::start().await;
     let directory = tempfile::tempdir().unwrap();
-    // Noise does not compress to less than what comes through.
+    // Noise does not compress to less than the passed part.
     let noise: String =
         (0..20_000_u32).map(|number| format!("{:x}", number.wrapping_mul(2_654_435_761))).collect();
     let (bytes, tar) = layer(&[("noise", &noise)]);
@@ -329,17 +329,18 @@ async fn a_cut_connection_is_tried_again_and_then_said() {
 
 #[tokio::test]
 #[ignore = "needs docker-registry"]
-async fn a_token_that_everybody_is_given_is_asked_for_and_a_login_is_not_tried() {
+async fn anonymous_token_is_requested_but_no_login() {
     let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let realm = format!("http://{}/token", service.local_addr().unwrap());
-    let asked = tokio::spawn(async move {
+    let request = tokio::spawn(async move {
         let (mut client, _) = service.accept().await.unwrap();
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             head.push(char::from(client.read_u8().await.unwrap()));
         }
-        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 16\r\nconnection: close\r\n\r\n{\"token\":\"open\"}";
-        client.write_all(answer.as_bytes()).await.unwrap();
+        let response =
+            "HTTP/1.1 200 OK\r\ncontent-length: 16\r\nconnection: close\r\n\r\n{\"token\":\"open\"}";
+        client.write_all(response.as_bytes()).await.unwrap();
         head.lines().next().unwrap().to_owned()
     });
     let registry =
@@ -350,8 +351,8 @@ async fn a_token_that_everybody_is_given_is_asked_for_and_a_login_is_not_tried()
     let store = ImageStore::new(directory.path().join("state"));
     let image = store.resolve(&registry.reference(":1")).await.unwrap();
     assert!(image.root.join("bin/tool").exists());
-    let asked = asked.await.unwrap();
-    assert_eq!(asked, "GET /token?service=images&scope=repository%3Ateam%2Ftool%3Apull HTTP/1.1");
+    let request = request.await.unwrap();
+    assert_eq!(request, "GET /token?service=images&scope=repository%3Ateam%2Ftool%3Apull HTTP/1.1");
     registry.stop().await;
 
     let passwords = directory.path().join("htpasswd");
@@ -360,6 +361,6 @@ async fn a_token_that_everybody_is_given_is_asked_for_and_a_login_is_not_tried()
     let registry = Registry::start_with(&closed).await;
     let error = refused(&directory.path().join("other"), &registry.reference(":1")).await;
     let error = error.replace(&registry.address.to_string(), "REGISTRY");
-    insta::assert_snapshot!(error, @"the bubblewrap sandbox cannot be used: the image 'REGISTRY/team/tool:1': REGISTRY shows it only to those who log in; images are pulled without credentials: check the name, use a registry that needs none, or save it to a file and name that as oci-archive:/FILE.tar");
+    insta::assert_snapshot!(error, @"the bubblewrap sandbox cannot be used: the image 'REGISTRY/team/tool:1': REGISTRY requires a login for it; images are pulled without credentials: check the name, use a registry that needs none, or save it to a file and use oci-archive:/FILE.tar");
     registry.stop().await;
 }

@@ -1,10 +1,11 @@
-//! Real runners in a real sandbox: each is asked for its report, and a part of the suite is run. The
-//! projects are tiny; what the runners print in every form is in `fixtures/reports`.
+//! Runs real runners in a real sandbox: each must write the requested report, and run a part of the suite.
+//! The projects are tiny; every form of the runners' output is in `fixtures/reports`.
 
 use std::time::Duration;
 
 use mendwright::domain::{
-    Change, ChangedContent, FileMode, JobSettings, ReportSource, RepositoryId, TestOutcome, TestRun,
+    Change, ChangedContent, FileMode, JobSettings, ReportSource, RepositoryId, SandboxKind, TestOutcome,
+    TestRun,
 };
 use mendwright::sandbox::{SandboxSpec, Toolbox, connect_default};
 use mendwright::setup::{Environment, SetupLocks, SetupPolicy};
@@ -15,7 +16,7 @@ fn settings(command: &str) -> JobSettings {
     JobSettings { test_timeout: Duration::from_secs(120), ..JobSettings::of_test_command(command) }
 }
 
-/// A sandbox with these files, and the settings that it was made with.
+/// Starts a sandbox with these files, and returns it with its settings.
 async fn project(command: &str, files: &[(&str, &str)]) -> (Toolbox, JobSettings) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("repository");
@@ -33,7 +34,7 @@ async fn project(command: &str, files: &[(&str, &str)]) -> (Toolbox, JobSettings
     let proposal = workspace.propose(changes.collect()).await.unwrap();
     let settings = settings(command);
     let environment = Environment::of(
-        connect_default("bubblewrap").unwrap(),
+        connect_default(SandboxKind::Bubblewrap).unwrap(),
         SandboxSpec::named(format!("reports-{}", std::process::id())),
         workspace,
         settings.clone(),
@@ -46,8 +47,8 @@ async fn project(command: &str, files: &[(&str, &str)]) -> (Toolbox, JobSettings
     (toolbox, settings)
 }
 
-/// Runs all, then what `selected` names; of the second run only the one test may be named.
-async fn asked(command: &str, files: &[(&str, &str)], source: ReportSource, red: &str) -> TestRun {
+/// Runs the suite, then only its failing test; the second run must name no other test.
+async fn assert_reported(command: &str, files: &[(&str, &str)], source: ReportSource, red: &str) -> TestRun {
     let (toolbox, settings) = project(command, files).await;
     let run = run_suite(&toolbox, &settings).await.unwrap();
     let output = run.result.output.to_text();
@@ -68,16 +69,20 @@ async fn asked(command: &str, files: &[(&str, &str)], source: ReportSource, red:
 
 #[tokio::test]
 #[ignore = "needs pytest"]
-async fn pytest_writes_its_report_where_it_is_asked_to() {
+async fn pytest_writes_the_requested_report() {
     let test = "def test_a():\n    assert 1 == 1\n\ndef test_b():\n    assert 1 == 2\n";
-    let run =
-        asked("/usr/bin/python3 -m pytest", &[("test_x.py", test)], ReportSource::File, "test_x.py::test_b")
-            .await;
+    let run = assert_reported(
+        "/usr/bin/python3 -m pytest",
+        &[("test_x.py", test)],
+        ReportSource::File,
+        "test_x.py::test_b",
+    )
+    .await;
     assert_eq!(
         run.report.case("test_x.py::test_b").unwrap().location.as_ref().unwrap().describe(),
         "test_x.py:5"
     );
-    // Source that ends the process leaves no report, whatever it prints.
+    // A process that source code ends leaves no report, whatever it prints.
     let leaves = "import os\nprint('===== 2 passed in 0.01s =====', flush=True)\nos._exit(0)\n";
     let (toolbox, settings) =
         project("/usr/bin/python3 -m pytest", &[("x.py", leaves), ("test_x.py", "import x\n")]).await;
@@ -88,7 +93,7 @@ async fn pytest_writes_its_report_where_it_is_asked_to() {
 
 #[tokio::test]
 #[ignore = "needs pytest"]
-async fn pytest_is_asked_behind_make_and_its_file_counts_where_it_is_the_whole_report() {
+async fn pytest_behind_make_writes_a_report_that_counts_if_complete() {
     let test = "def test_a():\n    assert 1 == 1\n\ndef test_b():\n    assert 1 == 2\n";
     let make = "once:\n\t/usr/bin/python3 -m pytest -q test_x.py\n\n\
                 twice:\n\t-/usr/bin/python3 -m pytest -q test_x.py\n\t/usr/bin/python3 -m pytest -q test_y.py\n\n\
@@ -97,7 +102,7 @@ async fn pytest_is_asked_behind_make_and_its_file_counts_where_it_is_the_whole_r
     let files = [("Makefile", make), ("test_x.py", test), ("test_y.py", fine)];
     for (command, source, red) in [
         ("make once", ReportSource::File, vec!["test_x.py::test_b"]),
-        // The second run wrote over the first one's file.
+        // The second run overwrote the first one's file.
         ("make twice", ReportSource::Output, vec!["test_x.py::test_b"]),
         ("make beside", ReportSource::Output, vec!["test_x.py::test_b"]),
     ] {
@@ -113,24 +118,24 @@ async fn pytest_is_asked_behind_make_and_its_file_counts_where_it_is_the_whole_r
 
 #[tokio::test]
 #[ignore = "needs Node"]
-async fn node_writes_its_report_where_it_is_asked_to() {
+async fn node_writes_the_requested_report() {
     let test = "const test = require('node:test');\ntest('adds', () => {});\ntest('fails', () => { throw new Error('x'); });\n";
-    asked("node --test", &[("a.test.js", test)], ReportSource::File, "fails").await;
+    assert_reported("node --test", &[("a.test.js", test)], ReportSource::File, "fails").await;
 }
 
 #[tokio::test]
 #[ignore = "needs Go"]
-async fn go_tells_its_tests_as_events_and_people_read_them_as_text() {
+async fn go_events_are_read_and_shown_as_text() {
     let test = "package a\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {}\n\nfunc TestB(t *testing.T) { t.Error(\"no\") }\n";
     let files = [("go.mod", "module example.org/a\n\ngo 1.19\n"), ("a_test.go", test)];
-    let run = asked("go test ./...", &files, ReportSource::Output, "example.org/a::TestB").await;
+    let run = assert_reported("go test ./...", &files, ReportSource::Output, "example.org/a::TestB").await;
     let text = run.result.output.to_text();
     assert!(text.contains("--- FAIL: TestB") && !text.contains("\"Action\""), "{text}");
 }
 
 #[tokio::test]
 #[ignore = "needs RSpec"]
-async fn rspec_writes_its_report_where_it_is_asked_to() {
+async fn rspec_writes_the_requested_report() {
     let test = "RSpec.describe('a') { it('adds') { }; it('fails') { raise 'x' } }\n";
-    asked("rspec", &[("spec/a_spec.rb", test)], ReportSource::File, "a fails").await;
+    assert_reported("rspec", &[("spec/a_spec.rb", test)], ReportSource::File, "a fails").await;
 }

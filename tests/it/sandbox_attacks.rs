@@ -1,9 +1,9 @@
-//! What somebody hostile inside a sandbox tries, and that it comes to nothing. The attempts are data
-//! in `fixtures/sandbox`; here is how they are run and judged: over each backend, in each phase, by a
-//! service that runs as root and by one that does not. A defence that is taken away must be noticed.
+//! Attacks from inside a sandbox, and that they fail. The attacks are data in `fixtures/sandbox`; this module
+//! runs and judges them: on each backend, in each phase, with a service that runs as root and with one that
+//! does not. If a defence is removed, the tests must notice it.
 
 /// A test of each named story for each backend.
-macro_rules! held_by_every_backend {
+macro_rules! on_every_backend {
     ($($story:ident),* $(,)?) => {
         mod bubblewrap {
             $(#[tokio::test]
@@ -21,7 +21,7 @@ macro_rules! held_by_every_backend {
     };
 }
 
-mod as_somebody_else;
+mod as_ordinary_user;
 mod connected;
 mod data;
 mod host;

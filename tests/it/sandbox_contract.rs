@@ -1,5 +1,5 @@
-//! What every sandbox must do, and must not let anything inside do; each story is a test of each
-//! backend. A backend that cannot be had here fails them: none is skipped.
+//! What every sandbox must do, and what it must not allow. Each story is a test of each backend. If a backend
+//! is not available, its tests fail; none is skipped.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use mendwright::domain::{ExitStatus, ProcessOutput};
+use mendwright::domain::{ExitStatus, ProcessOutput, SandboxKind};
 use mendwright::sandbox::{CallError, CommandSpec, Root, Sandbox, SandboxSpec, Toolbox, connect_default};
 
-/// A backend, and what its sandboxes are made of here.
+/// A backend, and the root file system of its sandboxes in these tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
     Bubblewrap,
@@ -20,19 +20,23 @@ pub enum Backend {
 }
 
 impl Backend {
-    pub fn name(self) -> &'static str {
+    pub fn kind(self) -> SandboxKind {
         match self {
-            Self::Bubblewrap => "bubblewrap",
-            Self::Docker => "docker",
+            Self::Bubblewrap => SandboxKind::Bubblewrap,
+            Self::Docker => SandboxKind::Docker,
         }
     }
 
-    pub fn sandbox(self) -> Arc<dyn Sandbox> {
-        connect_default(self.name()).unwrap()
+    pub fn name(self) -> &'static str {
+        self.kind().name()
     }
 
-    /// A specification that needs nothing but what this machine has. For containers it is the image
-    /// that `.ci/image` makes.
+    pub fn sandbox(self) -> Arc<dyn Sandbox> {
+        connect_default(self.kind()).unwrap()
+    }
+
+    /// A specification that needs only what this machine has. For containers it uses the image that
+    /// `.ci/image` builds.
     pub fn spec(self, label: &str) -> SandboxSpec {
         let root = match self {
             Self::Bubblewrap => Root::Host { toolchains: Vec::new() },
@@ -43,7 +47,7 @@ impl Backend {
 }
 
 /// A test of each named story for each backend.
-macro_rules! held_by_every_backend {
+macro_rules! on_every_backend {
     ($($(#[$mark:meta])? $story:ident),* $(,)?) => {
         mod bubblewrap {
             $(#[tokio::test]
@@ -76,17 +80,17 @@ mod streams;
 mod transport;
 mod trees;
 
-/// Far above what any of these commands takes, far below what a person would wait.
+/// Much longer than any of these commands takes, much shorter than a person would wait.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Runs a story in a sandbox of its own, and sees that nothing is left.
-async fn in_one<F: Future<Output = Toolbox>>(
+/// Runs a story in a new sandbox, and checks that nothing is left.
+async fn in_sandbox<F: Future<Output = Toolbox>>(
     backend: Backend,
     change: impl Fn(&mut SandboxSpec),
     story: impl Fn(Toolbox) -> F,
 ) {
     let sandbox = backend.sandbox();
-    assert_eq!(sandbox.kind(), backend.name());
+    assert_eq!(sandbox.kind(), backend.kind());
     let mut spec = backend.spec(&unique("story"));
     change(&mut spec);
     let toolbox = story(sandbox.start(&spec).await.unwrap()).await;
@@ -97,12 +101,12 @@ async fn in_one<F: Future<Output = Toolbox>>(
     }
 }
 
-async fn in_one_plain<F: Future<Output = Toolbox>>(backend: Backend, story: impl Fn(Toolbox) -> F) {
-    in_one(backend, |_| {}, story).await;
+async fn in_default_sandbox<F: Future<Output = Toolbox>>(backend: Backend, story: impl Fn(Toolbox) -> F) {
+    in_sandbox(backend, |_| {}, story).await;
 }
 
-/// An argument for `sleep` by which one story's processes are told from all others on this machine.
-fn seconds_like_no_other() -> String {
+/// An argument for `sleep` that identifies the processes of one story on this machine.
+fn unique_seconds() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(100);
     format!("7{}{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst))
 }
@@ -112,13 +116,13 @@ fn unique(what: &str) -> String {
     format!("{what}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst))
 }
 
-/// No control group of that label, anywhere.
+/// Checks that no cgroup with that label exists.
 fn assert_nothing_left(label: &str) {
     let left = groups_of(label);
     assert!(left.is_empty(), "{left:?}");
 }
 
-fn is_left(label: &str) -> bool {
+fn has_groups(label: &str) -> bool {
     !groups_of(label).is_empty()
 }
 
@@ -136,19 +140,19 @@ fn groups_of(label: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The containers of that label that the engine knows, running or not.
+/// The engine's containers with that label, running or not.
 fn containers_of(label: &str) -> String {
     docker(&["ps", "--all", "--quiet", "--filter", &format!("label=mendwright.job={label}")])
 }
 
-/// What the engine's own program says.
+/// The output of the engine's command-line client.
 fn docker(arguments: &[&str]) -> String {
     let output = std::process::Command::new("docker").args(arguments).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Processes on the host whose arguments hold `marker`.
+/// Processes on the host with `marker` in their arguments.
 fn processes_with(marker: &str) -> HashSet<i32> {
     let pids =
         fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -170,14 +174,14 @@ async fn ok(toolbox: &Toolbox, command: &str) -> String {
     result.output.to_text()
 }
 
-/// Sees that a command fails by itself.
+/// Checks that a command exits with a failure.
 async fn fails(toolbox: &Toolbox, command: &str) {
     let result = sh(toolbox, command).await;
     let failed = matches!(result.ending, ExitStatus::Exited { code } if code != 0);
     assert!(failed, "{command}: {:?} {}", result.ending, result.output.to_text());
 }
 
-/// Others keep one toolbox for several tasks, and spawn what calls it.
+/// Callers share one toolbox between several tasks.
 #[expect(dead_code, reason = "compiling it is the test")]
 fn calls_can_be_spawned(toolbox: Arc<Toolbox>) {
     fn check(_: impl Send + Sync) {}
@@ -191,10 +195,10 @@ fn calls_can_be_spawned(toolbox: Arc<Toolbox>) {
     });
 }
 
-fn told<T: std::fmt::Debug>(outcome: Result<T, CallError>) -> String {
+fn refusal<T: std::fmt::Debug>(outcome: Result<T, CallError>) -> String {
     match outcome {
         Err(CallError::RespondToModel(why)) => why,
-        other => panic!("not told: {other:?}"),
+        other => panic!("not refused: {other:?}"),
     }
 }
 

@@ -1,10 +1,10 @@
-//! What is particular to containers of an engine: the images that are made, what set-ups leave in
-//! them, and what earlier processes left behind.
+//! What is specific to containers of an engine: the images that are created, the snapshots of setups, and what
+//! earlier processes left.
 
 use std::path::Path;
 use std::time::Duration;
 
-use mendwright::domain::ExitStatus;
+use mendwright::domain::{ExitStatus, SandboxKind};
 use mendwright::sandbox::protocol::ReadFile;
 use mendwright::sandbox::{
     CacheLimits, CallError, CommandSpec, DockerOptions, Root, SandboxError, SandboxOptions, SandboxPurpose,
@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 mod images;
 mod leftovers;
 mod podman;
-mod set_up;
+mod setup;
 
 fn unique(what: &str) -> String {
     format!("{what}-{}", &uuid::Uuid::new_v4().simple().to_string()[..12])
@@ -28,7 +28,7 @@ fn options(owner: &str) -> SandboxOptions {
     SandboxOptions {
         state_dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join(owner),
         owner: owner.to_owned(),
-        ..SandboxOptions::by_hand("docker")
+        ..SandboxOptions::standalone(SandboxKind::Docker)
     }
 }
 
@@ -36,14 +36,14 @@ fn spec(image: &str) -> SandboxSpec {
     SandboxSpec { root: Root::Image(image.to_owned()), ..SandboxSpec::named(unique("story")) }
 }
 
-/// What the engine's own program says.
+/// The output of the engine's command-line client.
 fn docker(arguments: &[&str]) -> String {
     let output = std::process::Command::new("docker").args(arguments).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// An image that nobody has made anything of yet; removed with what was made of it.
+/// An image from which nothing was created yet. It is removed with the images created from it.
 struct FreshImage {
     name: String,
     id: String,
@@ -62,7 +62,7 @@ impl FreshImage {
         Self { name, id }
     }
 
-    /// Those that were made of it, named or not.
+    /// The images that were created from it, named or not.
     fn derived(&self) -> Vec<String> {
         let filter = format!("label=mendwright.base={}", self.id);
         let listed = docker(&["images", "--all", "--quiet", "--no-trunc", "--filter", &filter]);
@@ -75,7 +75,7 @@ impl FreshImage {
 impl Drop for FreshImage {
     fn drop(&mut self) {
         for image in self.derived().iter().chain([&self.id]) {
-            // Some are gone by the story itself.
+            // The test may have removed some.
             let _ = std::process::Command::new("docker").args(["rmi", "--force", image]).output();
         }
     }

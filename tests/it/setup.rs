@@ -1,5 +1,5 @@
-//! The set-up phase: what it makes is there in every sandbox that follows, made once, changed by
-//! nobody; and what a set-up asks of the network is answered by the operator's list.
+//! Setup: it runs once, its result is in every later sandbox, and no sandbox can change it. The operator's list
+//! decides which network requests of a setup are allowed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use mendwright::config::AllowedHost;
 use mendwright::domain::{
-    Change, ChangedContent, ExitStatus, FileMode, JobSettings, RepositoryId, Sha, TranscriptEvent,
+    Change, ChangedContent, ExitStatus, FileMode, JobSettings, RepositoryId, SandboxKind, Sha,
+    TranscriptEvent,
 };
 use mendwright::sandbox::{
     CommandSpec, DockerOptions, Limits, Root, Sandbox, SandboxError, SandboxOptions, SandboxSpec, Toolbox,
@@ -22,13 +23,13 @@ mod service;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A set-up whose result differs each time it runs, in both places that are kept.
-const MAKES_AN_ID: &str = "mkdir -p vendor && cat /proc/sys/kernel/random/uuid > vendor/id && cp vendor/id $HOME/id && \
+/// A setup command with a different result each time, in both directories that are stored.
+const CREATES_AN_ID: &str = "mkdir -p vendor && cat /proc/sys/kernel/random/uuid > vendor/id && cp vendor/id $HOME/id && \
      mkdir -p $HOME/.private && chmod 700 $HOME/.private && echo x > $HOME/.private/x";
 
-fn backend(kind: &str, state: &Path) -> Arc<dyn Sandbox> {
+fn backend(kind: SandboxKind, state: &Path) -> Arc<dyn Sandbox> {
     let options = SandboxOptions {
-        kind: kind.to_owned(),
+        kind,
         state_dir: state.join("state"),
         owner: state.display().to_string(),
         docker: DockerOptions::default(),
@@ -36,10 +37,10 @@ fn backend(kind: &str, state: &Path) -> Arc<dyn Sandbox> {
     connect(&options).unwrap()
 }
 
-fn spec(kind: &str, label: &str) -> SandboxSpec {
+fn spec(kind: SandboxKind, label: &str) -> SandboxSpec {
     let root = match kind {
-        "docker" => Root::Image("mendwright-test:1".to_owned()),
-        _ => Root::Host { toolchains: Vec::new() },
+        SandboxKind::Docker => Root::Image("mendwright-test:1".to_owned()),
+        SandboxKind::Bubblewrap => Root::Host { toolchains: Vec::new() },
     };
     SandboxSpec { root, ..SandboxSpec::named(format!("{label}-{}", std::process::id())) }
 }
@@ -50,22 +51,22 @@ async fn ok(toolbox: &Toolbox, command: &str) -> String {
     result.output.to_text()
 }
 
-/// A repository whose set-up makes what its tests need.
-struct Site {
+/// A repository whose setup creates what its tests need.
+struct Fixture {
     directory: tempfile::TempDir,
     sandbox: Arc<dyn Sandbox>,
-    kind: &'static str,
+    kind: SandboxKind,
     policy: SetupPolicy,
     locks: SetupLocks,
     commands: Vec<String>,
     limits: Limits,
 }
 
-impl Site {
-    fn new(kind: &'static str, commands: &[&str]) -> Self {
+impl Fixture {
+    fn new(kind: SandboxKind, commands: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let sandbox = backend(kind, directory.path());
-        let site = Self {
+        let fixture = Self {
             directory,
             sandbox,
             kind,
@@ -74,8 +75,8 @@ impl Site {
             commands: commands.iter().map(|command| (*command).to_owned()).collect(),
             limits: Limits::default(),
         };
-        site.commit(&[("deps.lock.txt", "x"), ("requirements.txt", "one"), ("src/main.py", "base")]);
-        site
+        fixture.commit(&[("deps.lock.txt", "x"), ("requirements.txt", "one"), ("src/main.py", "base")]);
+        fixture
     }
 
     fn commit(&self, files: &[(&str, &str)]) {
@@ -96,7 +97,7 @@ impl Site {
         repository.commit(Some("HEAD"), &by, &by, "x", &tree, &parents).unwrap();
     }
 
-    /// A job's environment at the repository's present head.
+    /// The environment of a job at the repository's current head.
     async fn job(&self) -> Environment {
         let path = self.directory.path().join("repository");
         let access = LocalRepository::open(&path).unwrap().access().unwrap();
@@ -126,7 +127,7 @@ async fn base(job: &Environment) -> Sha {
     job.workspace().base_tree().await.unwrap()
 }
 
-/// The id that a sandbox with `tree` finds in both places.
+/// The id that a sandbox with `tree` finds in both directories.
 async fn id_in(job: &Environment, tree: &Sha, purpose: &str) -> String {
     let toolbox = job.fresh(tree, purpose).await.unwrap().unwrap();
     let id = ok(&toolbox, "cmp vendor/id $HOME/id && stat -c %a $HOME/.private && cat vendor/id").await;
@@ -139,13 +140,13 @@ async fn propose(workspace: &Workspace, path: &str, text: &str) -> Sha {
     workspace.propose(vec![Change { path: path.parse().unwrap(), content }]).await.unwrap().tree
 }
 
-/// Of each set-up told of: how many commands ran, whether it was kept, whether it was reused.
-fn set_ups(events: &[TranscriptEvent]) -> Vec<(usize, bool, bool)> {
-    let told = |event: &TranscriptEvent| match event {
+/// For each reported setup: how many commands ran, whether it was stored, and whether it was reused.
+fn reported_setups(events: &[TranscriptEvent]) -> Vec<(usize, bool, bool)> {
+    let report = |event: &TranscriptEvent| match event {
         TranscriptEvent::SetUp { commands, kept, reused, .. } => Some((commands.len(), *kept, *reused)),
         _ => None,
     };
-    events.iter().filter_map(told).collect()
+    events.iter().filter_map(report).collect()
 }
 
 macro_rules! of_every_backend {
@@ -153,14 +154,14 @@ macro_rules! of_every_backend {
         mod bubblewrap {
             $(#[tokio::test]
             async fn $story() {
-                super::$story("bubblewrap").await;
+                super::$story(super::SandboxKind::Bubblewrap).await;
             })*
         }
         mod docker {
             $(#[tokio::test]
             #[ignore = "needs Docker"]
             async fn $story() {
-                super::$story("docker").await;
+                super::$story(super::SandboxKind::Docker).await;
             })*
         }
     };
@@ -168,37 +169,37 @@ macro_rules! of_every_backend {
 use of_every_backend;
 
 of_every_backend! {
-    a_set_up_runs_once_for_all_sandboxes_of_all_jobs,
-    what_a_sandbox_does_to_what_was_prepared_is_gone_with_it,
-    another_lock_file_on_the_base_is_another_set_up,
-    a_proposal_with_other_lock_files_never_feeds_a_later_job,
-    jobs_that_want_the_same_set_up_wait_for_the_one_that_makes_it,
-    what_cannot_be_kept_is_made_in_each_sandbox,
-    a_file_with_holes_takes_no_more_of_the_host_than_the_sandbox_might,
+    setup_runs_once_for_all_sandboxes_of_all_jobs,
+    changes_of_a_sandbox_to_its_snapshot_end_with_it,
+    changed_lock_file_on_the_base_runs_another_setup,
+    setup_of_a_proposal_is_never_used_by_a_later_job,
+    jobs_with_the_same_setup_wait_for_the_one_that_runs_it,
+    setup_that_is_too_large_runs_in_each_sandbox,
+    sparse_file_cannot_take_more_of_the_host_than_the_sandbox_may_use,
 }
 
-async fn a_set_up_runs_once_for_all_sandboxes_of_all_jobs(kind: &'static str) {
-    let site = Site::new(kind, &[MAKES_AN_ID]);
-    let first = site.job().await;
+async fn setup_runs_once_for_all_sandboxes_of_all_jobs(kind: SandboxKind) {
+    let fixture = Fixture::new(kind, &[CREATES_AN_ID]);
+    let first = fixture.job().await;
     let tree = base(&first).await;
     let id = id_in(&first, &tree, "work").await;
     assert_eq!(id_in(&first, &tree, "verdict").await, id);
-    assert_eq!(set_ups(&first.take_events()), [(1, true, false)]);
-    // The source has changed; what the set-up depends on has not.
-    site.commit(&[("src/main.py", "later")]);
-    let second = site.job().await;
+    assert_eq!(reported_setups(&first.take_events()), [(1, true, false)]);
+    // The source has changed, but not the files that the setup depends on.
+    fixture.commit(&[("src/main.py", "later")]);
+    let second = fixture.job().await;
     let later = base(&second).await;
     assert_ne!(later, tree);
     assert_eq!(id_in(&second, &later, "work").await, id);
-    assert_eq!(set_ups(&second.take_events()), [(0, true, true)]);
+    assert_eq!(reported_setups(&second.take_events()), [(0, true, true)]);
     let toolbox = second.fresh(&later, "source").await.unwrap().unwrap();
     assert_eq!(ok(&toolbox, "cat src/main.py").await, "later");
     toolbox.shut_down().await;
 }
 
-async fn what_a_sandbox_does_to_what_was_prepared_is_gone_with_it(kind: &'static str) {
-    let site = Site::new(kind, &[MAKES_AN_ID, "echo tampered > src/main.py"]);
-    let job = site.job().await;
+async fn changes_of_a_sandbox_to_its_snapshot_end_with_it(kind: SandboxKind) {
+    let fixture = Fixture::new(kind, &[CREATES_AN_ID, "echo tampered > src/main.py"]);
+    let job = fixture.job().await;
     let tree = base(&job).await;
     let toolbox = job.fresh(&tree, "work").await.unwrap().unwrap();
     assert_eq!(ok(&toolbox, "cat src/main.py").await, "base", "a set-up changes no tracked file");
@@ -217,61 +218,61 @@ async fn what_a_sandbox_does_to_what_was_prepared_is_gone_with_it(kind: &'static
     verdict.shut_down().await;
 }
 
-async fn another_lock_file_on_the_base_is_another_set_up(kind: &'static str) {
-    let site = Site::new(kind, &[MAKES_AN_ID]);
-    let first = site.job().await;
+async fn changed_lock_file_on_the_base_runs_another_setup(kind: SandboxKind) {
+    let fixture = Fixture::new(kind, &[CREATES_AN_ID]);
+    let first = fixture.job().await;
     let id = id_in(&first, &base(&first).await, "work").await;
-    site.commit(&[("requirements.txt", "two")]);
-    let second = site.job().await;
+    fixture.commit(&[("requirements.txt", "two")]);
+    let second = fixture.job().await;
     assert_ne!(id_in(&second, &base(&second).await, "work").await, id);
-    site.commit(&[("requirements.txt", "one")]);
-    let third = site.job().await;
-    assert_eq!(id_in(&third, &base(&third).await, "work").await, id, "the first one is still there");
+    fixture.commit(&[("requirements.txt", "one")]);
+    let third = fixture.job().await;
+    assert_eq!(id_in(&third, &base(&third).await, "work").await, id, "the first snapshot still exists");
 }
 
-async fn a_proposal_with_other_lock_files_never_feeds_a_later_job(kind: &'static str) {
-    let mut site = Site::new(kind, &[MAKES_AN_ID]);
-    let job = site.job().await;
+async fn setup_of_a_proposal_is_never_used_by_a_later_job(kind: SandboxKind) {
+    let mut fixture = Fixture::new(kind, &[CREATES_AN_ID]);
+    let job = fixture.job().await;
     let id = id_in(&job, &base(&job).await, "work").await;
     let proposed = propose(job.workspace(), "requirements.txt", "two").await;
-    let its_own = id_in(&job, &proposed, "verdict").await;
-    assert_ne!(its_own, id, "without network it has a set-up of its own");
+    let own_id = id_in(&job, &proposed, "verdict").await;
+    assert_ne!(own_id, id, "without network, the proposal's own setup runs");
     assert_eq!(id_in(&job, &base(&job).await, "proof").await, id);
-    site.commit(&[("requirements.txt", "two")]);
-    let later = site.job().await;
-    let of_later = id_in(&later, &base(&later).await, "work").await;
-    assert_ne!(of_later, its_own, "what a proposal's set-up made was found by a job on the base");
-    // With network it has none, unless the operator says so.
-    site.policy.allowed_hosts = vec![AllowedHost::public("registry.example")];
-    let online = site.job().await;
+    fixture.commit(&[("requirements.txt", "two")]);
+    let later = fixture.job().await;
+    let later_id = id_in(&later, &base(&later).await, "work").await;
+    assert_ne!(later_id, own_id, "a job on the base used the setup of a proposal");
+    // With network, it does not run unless the operator allows it.
+    fixture.policy.allowed_hosts = vec![AllowedHost::public("registry.example")];
+    let online = fixture.job().await;
     let id = id_in(&online, &base(&online).await, "work").await;
     let proposed = propose(online.workspace(), "requirements.txt", "three").await;
     assert_eq!(id_in(&online, &proposed, "verdict").await, id);
-    site.policy.network_for_proposals = true;
-    let trusting = site.job().await;
+    fixture.policy.network_for_proposals = true;
+    let trusting = fixture.job().await;
     assert_ne!(id_in(&trusting, &proposed, "verdict").await, id);
 }
 
-async fn jobs_that_want_the_same_set_up_wait_for_the_one_that_makes_it(kind: &'static str) {
-    let site = Site::new(kind, &[MAKES_AN_ID]);
-    let (one, other) = (site.job().await, site.job().await);
+async fn jobs_with_the_same_setup_wait_for_the_one_that_runs_it(kind: SandboxKind) {
+    let fixture = Fixture::new(kind, &[CREATES_AN_ID]);
+    let (one, other) = (fixture.job().await, fixture.job().await);
     let tree = base(&one).await;
     let (id, same) = tokio::join!(id_in(&one, &tree, "one"), id_in(&other, &tree, "other"));
     assert_eq!(id, same);
-    let mut told = [set_ups(&one.take_events()), set_ups(&other.take_events())].concat();
+    let mut told = [reported_setups(&one.take_events()), reported_setups(&other.take_events())].concat();
     told.sort();
     assert_eq!(told, [(0, true, true), (1, true, false)]);
 }
 
-async fn what_cannot_be_kept_is_made_in_each_sandbox(kind: &'static str) {
-    let mut site = Site::new(kind, &[MAKES_AN_ID, "head -c 100000 /dev/zero > vendor/big"]);
-    site.policy.kept.bytes_max = 50_000;
-    let job = site.job().await;
+async fn setup_that_is_too_large_runs_in_each_sandbox(kind: SandboxKind) {
+    let mut fixture = Fixture::new(kind, &[CREATES_AN_ID, "head -c 100000 /dev/zero > vendor/big"]);
+    fixture.policy.kept.bytes_max = 50_000;
+    let job = fixture.job().await;
     let tree = base(&job).await;
     let id = id_in(&job, &tree, "work").await;
     assert_ne!(id_in(&job, &tree, "verdict").await, id);
     let events = job.take_events();
-    assert_eq!(set_ups(&events), [(2, false, false)]);
+    assert_eq!(reported_setups(&events), [(2, false, false)]);
     let noted = events.iter().any(|event| match event {
         TranscriptEvent::Note { text } => {
             text.contains("larger than") && text.contains("runs the set-up itself, without network")
@@ -281,46 +282,47 @@ async fn what_cannot_be_kept_is_made_in_each_sandbox(kind: &'static str) {
     assert!(noted, "{events:?}");
 }
 
-/// Holes cost nothing inside, and would be whole where they are kept: at the cost of everybody else's.
-async fn a_file_with_holes_takes_no_more_of_the_host_than_the_sandbox_might(kind: &'static str) {
-    let mut site = Site::new(kind, &[MAKES_AN_ID, "truncate -s 300M $HOME/holes"]);
-    site.limits.disk_bytes_max = 128 << 20;
-    let job = site.job().await;
+/// Holes take no space inside, but would take space where the snapshot is stored.
+async fn sparse_file_cannot_take_more_of_the_host_than_the_sandbox_may_use(kind: SandboxKind) {
+    let mut fixture = Fixture::new(kind, &[CREATES_AN_ID, "truncate -s 300M $HOME/holes"]);
+    fixture.limits.disk_bytes_max = 128 << 20;
+    let job = fixture.job().await;
     job.fresh(&base(&job).await, "work").await.unwrap().unwrap().shut_down().await;
     let events = job.take_events();
-    assert_eq!(set_ups(&events), [(2, false, false)]);
+    assert_eq!(reported_setups(&events), [(2, false, false)]);
     let notes = events.iter().filter_map(|event| match event {
         TranscriptEvent::Note { text } => Some(text.as_str()),
         _ => None,
     });
-    assert!(notes.collect::<String>().contains("larger than the 128 MiB that may be kept"), "{events:?}");
+    assert!(notes.collect::<String>().contains("larger than the 128 MiB that are allowed"), "{events:?}");
 }
 
 #[tokio::test]
 #[ignore = "needs Docker"]
-async fn what_a_set_up_made_and_does_not_fit_is_told_as_a_full_disk() {
-    let mut site = Site::new("docker", &["head -c 90000000 /dev/zero > $HOME/large"]);
-    // A quarter of it is for the home directory.
-    site.limits.disk_bytes_max = 256 << 20;
-    let job = site.job().await;
+async fn snapshot_that_does_not_fit_is_reported_as_a_full_disk() {
+    let mut fixture = Fixture::new(SandboxKind::Docker, &["head -c 90000000 /dev/zero > $HOME/large"]);
+    // The home directory gets a quarter of it.
+    fixture.limits.disk_bytes_max = 256 << 20;
+    let job = fixture.job().await;
     match job.fresh(&base(&job).await, "work").await {
         Err(SuiteError::Sandbox(SandboxError::DiskFull(why))) => {
-            assert!(why.starts_with("what the set-up made cannot be copied: "), "{why}");
+            assert!(why.contains("the setup snapshot cannot be copied: "), "{why}");
         }
         Err(other) => panic!("{other}"),
-        Ok(_) => panic!("it fitted"),
+        Ok(_) => panic!("the snapshot fits"),
     }
 }
 
 #[tokio::test]
-async fn a_set_up_sees_the_operators_variables_and_nobody_else_does() {
-    let mut site = Site::new("bubblewrap", &["mkdir vendor && echo ${PIP_INDEX_URL-none} > vendor/id"]);
-    let plain = site.job().await;
+async fn only_the_setup_sees_the_operators_variables() {
+    let mut fixture =
+        Fixture::new(SandboxKind::Bubblewrap, &["mkdir vendor && echo ${PIP_INDEX_URL-none} > vendor/id"]);
+    let plain = fixture.job().await;
     let toolbox = plain.fresh(&base(&plain).await, "work").await.unwrap().unwrap();
     assert_eq!(ok(&toolbox, "cat vendor/id").await, "none\n");
     toolbox.shut_down().await;
-    site.policy.variables = vec![("PIP_INDEX_URL".to_owned(), "http://mirror.example/simple".to_owned())];
-    let job = site.job().await;
+    fixture.policy.variables = vec![("PIP_INDEX_URL".to_owned(), "http://mirror.example/simple".to_owned())];
+    let job = fixture.job().await;
     let toolbox = job.fresh(&base(&job).await, "work").await.unwrap().ok().unwrap();
     assert_eq!(
         ok(&toolbox, "cat vendor/id; echo ${PIP_INDEX_URL-none}").await,
@@ -330,15 +332,15 @@ async fn a_set_up_sees_the_operators_variables_and_nobody_else_does() {
 }
 
 #[tokio::test]
-async fn a_set_up_that_fails_says_what_it_was_refused() {
+async fn failed_setup_reports_its_refused_requests() {
     let asks = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/3128; printf \"CONNECT packages.example:443 HTTP/1.1\\r\\n\\r\\n\" >&3; \
                 head -n 1 <&3; echo it ended; exit 7'";
-    let mut site = Site::new("bubblewrap", &["echo fine", asks, "echo never"]);
-    site.policy.allowed_hosts = vec![AllowedHost::public("registry.example")];
-    let job = site.job().await;
+    let mut fixture = Fixture::new(SandboxKind::Bubblewrap, &["echo fine", asks, "echo never"]);
+    fixture.policy.allowed_hosts = vec![AllowedHost::public("registry.example")];
+    let job = fixture.job().await;
     let failure: SetupFailure = match job.fresh(&base(&job).await, "work").await.unwrap() {
         Err(failure) => failure,
-        Ok(_) => panic!("the set-up did not fail"),
+        Ok(_) => panic!("the setup did not fail"),
     };
     let words = failure.describe().replace(asks, "ASKS");
     insta::assert_snapshot!(words, @r"
@@ -348,12 +350,12 @@ async fn a_set_up_that_fails_says_what_it_was_refused() {
     It asked for packages.example, which is not allowed: add it to `sandbox.allowed_hosts` in the operator's configuration if it should be.
     ");
     let events = job.take_events();
-    assert_eq!(set_ups(&events), [(2, false, false)]);
+    assert_eq!(reported_setups(&events), [(2, false, false)]);
     let Some(TranscriptEvent::Egress { purpose, report }) = events.first() else { panic!("{events:?}") };
     assert_eq!((purpose.as_str(), report.decisions[0].host.as_str()), ("set-up", "packages.example"));
-    // And where no host is allowed there is nothing that listens.
-    site.policy.allowed_hosts = Vec::new();
-    let job = site.job().await;
+    // If no host is allowed, nothing listens.
+    fixture.policy.allowed_hosts = Vec::new();
+    let job = fixture.job().await;
     let Err(failure) = job.fresh(&base(&job).await, "work").await.unwrap() else { panic!("it did not fail") };
     assert!(failure.describe().contains("Connection refused"), "{}", failure.describe());
 }

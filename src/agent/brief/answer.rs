@@ -1,19 +1,20 @@
-//! The brief: one question to a cheaper model, answered with JSON. Nothing in the answer is believed:
-//! what cannot be read is asked for once more and then gone without, paths that do not exist are
-//! left out, texts are cut.
+//! The brief: one question to a cheaper model, answered with JSON. The answer is not trusted: if it cannot
+//! be read, the model is asked once more, and then the work goes on without a brief. Paths that do not exist
+//! are dropped, and texts are cut.
 //!
-//! It is asked for in words: some providers refuse a forced tool call, others know no schemas.
+//! The prompt describes the JSON in words, because some providers refuse a forced tool call and others do
+//! not support schemas.
 
 use serde::Deserialize;
 
 use super::Material;
-use super::instructions::{Instructions, written_in};
+use super::instructions::{Instructions, format_instructions};
 use crate::agent::metered_model::{CallDenied, Completion};
 use crate::agent::{Agent, AgentError, Conversation, prompts};
 use crate::domain::{AssistantBlock, Message, RepoPath, TranscriptEvent, WorkBrief};
 use crate::model::ModelRequest;
 
-/// Questions for one brief.
+/// Requests for one brief.
 const ATTEMPTS_MAX: usize = 2;
 /// Longest answer, in tokens.
 const ANSWER_TOKENS_MAX: u32 = 2_000;
@@ -22,7 +23,7 @@ const STEPS_MAX: usize = 12;
 const STEP_CHARS_MAX: usize = 300;
 const REPRODUCE_CHARS_MAX: usize = 1_000;
 
-/// The answer as the model is asked to write it.
+/// The answer in the form that the prompt asks for.
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
@@ -34,7 +35,7 @@ struct Answer {
 }
 
 impl Agent<'_> {
-    /// The brief, as recorded or asked for now. `None` where nobody is to write one, or nobody could.
+    /// The brief: the recorded one, or a new one. `None` if no brief is to be written, or if none could be.
     pub(super) async fn ask_for_brief(
         &self,
         state: &mut Conversation,
@@ -58,7 +59,7 @@ impl Agent<'_> {
         Ok(state.brief.clone())
     }
 
-    /// What an answer comes to.
+    /// The event that records an answer.
     async fn read(&self, paid: Completion) -> Result<TranscriptEvent, AgentError> {
         let (brief, remark) = match parse(&paid.reply.blocks) {
             Ok(answer) => {
@@ -85,7 +86,7 @@ impl Agent<'_> {
         })
     }
 
-    /// The paths that are files of the base, and those that are not.
+    /// Splits the paths into files of the base and paths that do not exist.
     async fn existing(&self, paths: Vec<String>) -> Result<(Vec<String>, Vec<String>), AgentError> {
         let (mut files, mut missing) = (Vec::new(), Vec::new());
         for path in paths.into_iter().take(FILES_MAX) {
@@ -112,14 +113,14 @@ fn request(material: &Material, instructions: &Instructions, remark: Option<&Str
         anchor: None,
         system: prompts::BRIEF.to_owned(),
         messages: vec![Message::User {
-            text: format!("{issue}\n{suite}\n{map}{}{again}", written_in(instructions)),
+            text: format!("{issue}\n{suite}\n{map}{}{again}", format_instructions(instructions)),
         }],
         tools: [].into(),
         output_tokens_max: ANSWER_TOKENS_MAX,
     }
 }
 
-/// The object in an answer, whatever stands around it.
+/// The JSON object in an answer, with any text around it.
 fn parse(blocks: &[AssistantBlock]) -> Result<Answer, String> {
     let words: String = blocks
         .iter()
@@ -138,7 +139,7 @@ fn parse(blocks: &[AssistantBlock]) -> Result<Answer, String> {
     }
 }
 
-/// On one line, so that no step of a plan becomes a heading, or two steps.
+/// Joins a text into one line, so that a step of a plan cannot become a heading or two steps.
 fn line(text: &str, chars_max: usize) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(chars_max).collect()
 }
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_object_is_found_whatever_stands_around_it_and_garbage_is_named() {
+    fn json_object_is_found_in_surrounding_text_and_invalid_answers_are_described() {
         let fenced = parsed("Sure!\n```json\n{\"files\": [\"a.rs\"], \"steps\": [\"x\"]}\n```\n").unwrap();
         assert_eq!((fenced.files.len(), fenced.reproduce.as_str(), fenced.steps.len()), (1, "", 1));
         let why = |text: &str| parsed(text).err().unwrap();

@@ -1,6 +1,6 @@
-//! What the repository tells those who work on it: `AGENTS.md` at the top, the configuration's
-//! `instructions`, and each `AGENTS.md` on the way down to files that matter. Read from the base
-//! only, bounded, sanitised like the issue.
+//! The repository's instructions for contributors: `AGENTS.md` at the top, the configuration's
+//! `instructions`, and each `AGENTS.md` on the way down to relevant files. They are read from the base only,
+//! bounded, and sanitised like the issue.
 
 use std::collections::BTreeSet;
 
@@ -9,16 +9,16 @@ use crate::agent::sanitise::sanitise_in_background;
 use crate::agent::{Agent, AgentError};
 
 const FILE_NAME: &str = "AGENTS.md";
-/// Further ones than that at the top.
+/// Most instruction files below the top.
 const BELOW_MAX: usize = 5;
-/// Of each further one.
+/// Longest instruction file below the top, in characters.
 const BELOW_CHARS_MAX: usize = 8_000;
 
-/// Where each comes from, and its text.
+/// The source of each text, and the text.
 pub(super) type Instructions = Vec<(String, String)>;
 
 impl Agent<'_> {
-    /// Those of the whole repository, and of the directories that `files` lie in.
+    /// The instructions for the whole repository, and for the directories of `files`.
     pub(super) async fn instructions_for(&self, files: &[String]) -> Result<Instructions, AgentError> {
         let mut found = Instructions::new();
         if let Some(text) = self.base_text(FILE_NAME).await? {
@@ -48,15 +48,15 @@ impl Agent<'_> {
     }
 }
 
-/// As a part of a message.
-pub(super) fn written_in(instructions: &Instructions) -> String {
+/// Formats instructions as part of a message.
+pub(super) fn format_instructions(instructions: &Instructions) -> String {
     instructions
         .iter()
         .map(|(from, text)| format!("\n# The repository's own instructions ({from})\n\n{}", quoted(text)))
         .collect()
 }
 
-/// The directories that a path lies in, without the top.
+/// The directories that a path is in, except the top.
 fn directories_of(path: &str) -> impl Iterator<Item = String> + '_ {
     path.match_indices('/').map(|(at, _)| path[..at].to_owned()).filter(|directory| !directory.is_empty())
 }

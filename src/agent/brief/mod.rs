@@ -1,6 +1,6 @@
-//! Everything before the first turn: what is known is gathered, a cheaper model may say where to look
-//! first, and the first message is written. Each step is recorded before the next depends on it, so
-//! that a restart asks nobody twice.
+//! Prepares the first turn: gathers what is known, may ask a cheaper model where to look first, and writes
+//! the first message. Each step is recorded before the next depends on it, so that a restart repeats no
+//! model call.
 
 use crate::domain::{
     IssueSnapshot, JobSettings, Message, QuotedComment, TestRun, TranscriptEvent, WorkBrief,
@@ -16,21 +16,21 @@ use super::{Agent, AgentError, Conversation};
 mod answer;
 mod instructions;
 
-use instructions::{Instructions, written_in};
+use instructions::{Instructions, format_instructions};
 
-/// Of the map, in tokens: a twentieth of what the smallest models hold. There is a tool for more.
+/// Longest map, in tokens: a twentieth of the smallest supported context. The model has a tool for more.
 const MAP_TOKENS_MAX: u32 = 3_000;
 
-/// What people wrote of the task.
+/// The task as people wrote it.
 #[derive(Debug, Clone, Copy)]
-pub struct Told<'a> {
-    /// The issue as it was when the work was asked for.
+pub struct TaskInput<'a> {
+    /// The issue as it was when the job was requested.
     pub issue: &'a IssueSnapshot,
-    /// What was written below it, cleaned.
+    /// The comments on it, sanitised.
     pub comments: &'a [QuotedComment],
 }
 
-/// The issue and the repository as both models are told of them.
+/// What both models are told about the issue and the repository.
 struct Material {
     issue: String,
     suite: String,
@@ -38,21 +38,21 @@ struct Material {
 }
 
 impl Agent<'_> {
-    /// Begins the conversation, unless it has begun.
+    /// Starts the conversation, unless it has started.
     pub async fn open(
         &self,
         state: &mut Conversation,
-        told: Told<'_>,
+        task: TaskInput<'_>,
         baseline: &TestRun,
     ) -> Result<(), AgentError> {
-        if state.has_begun() {
+        if state.has_started() {
             return Ok(());
         }
-        let Told { issue, comments } = told;
+        let TaskInput { issue, comments } = task;
         let title = sanitise_in_background(&issue.title).await;
         let body = sanitise_in_background(&issue.body).await;
-        let issue = issue_in_words(issue, &title, &body) + &comments_in_words(comments);
-        let suite = suite_in_words(self.settings, baseline);
+        let issue = describe_issue(issue, &title, &body) + &describe_comments(comments);
+        let suite = describe_suite(self.settings, baseline);
         let map = self.map(format!("{issue}\n{suite}")).await?;
         let material = Material { issue, suite, map };
         let mut instructions = self.instructions_for(&[]).await?;
@@ -79,17 +79,17 @@ impl Agent<'_> {
         self.record(state, &events).await
     }
 
-    /// What lies at the top of the repository, and the files that have most to do with the issue's
-    /// words and the failing tests' names and output.
+    /// Lists the top of the repository, and the files that are most relevant to the issue's text and to the
+    /// names and output of the failing tests.
     async fn map(&self, text: String) -> Result<String, AgentError> {
         let root = self.workspace.base_directory("").await?;
         let top = format!("# Top of the repository\n\n{}\n", root.join("  "));
         let request = RepoMap { text, paths: Vec::new(), tokens_max: MAP_TOKENS_MAX };
         match self.toolbox.repo_map(&request).await {
             Ok(mapped) => Ok(format!("{top}\n# Files that may matter\n\n{}\n", mapped.text.trim_end())),
-            // A repository that cannot be mapped can be worked on all the same.
+            // The work can go on without a map.
             Err(CallError::RespondToModel(why)) => {
-                tracing::warn!(why, "there is no map of the repository");
+                tracing::warn!(why, "repository could not be mapped");
                 Ok(top)
             }
             Err(CallError::Fatal(error)) => Err(error.into()),
@@ -97,7 +97,7 @@ impl Agent<'_> {
     }
 }
 
-fn issue_in_words(issue: &IssueSnapshot, title: &Sanitised, body: &Sanitised) -> String {
+fn describe_issue(issue: &IssueSnapshot, title: &Sanitised, body: &Sanitised) -> String {
     let heading = match issue.number.0 {
         0 => "# The issue".to_owned(),
         number => format!("# Issue #{number}"),
@@ -106,7 +106,7 @@ fn issue_in_words(issue: &IssueSnapshot, title: &Sanitised, body: &Sanitised) ->
     format!("{heading}\n\n{}{body}", quoted(&title.text))
 }
 
-fn comments_in_words(comments: &[QuotedComment]) -> String {
+fn describe_comments(comments: &[QuotedComment]) -> String {
     let one = |comment: &QuotedComment| {
         format!("\n{}, {}:\n\n{}", comment.by, comment.at, quoted(comment.text.trim_end()))
     };
@@ -119,7 +119,7 @@ fn comments_in_words(comments: &[QuotedComment]) -> String {
     }
 }
 
-fn suite_in_words(settings: &JobSettings, baseline: &TestRun) -> String {
+fn describe_suite(settings: &JobSettings, baseline: &TestRun) -> String {
     let state = if baseline.is_green() {
         "The suite is **green** before your change, so your change must bring a test that fails without it."
     } else {
@@ -137,11 +137,11 @@ fn suite_in_words(settings: &JobSettings, baseline: &TestRun) -> String {
 
 fn first_message(material: &Material, instructions: &Instructions, brief: Option<&WorkBrief>) -> String {
     let Material { issue, suite, map } = material;
-    let brief = brief.map(brief_in_words).unwrap_or_default();
-    format!("{issue}\n{suite}\n{map}{}{brief}", written_in(instructions))
+    let brief = brief.map(describe_brief).unwrap_or_default();
+    format!("{issue}\n{suite}\n{map}{}{brief}", format_instructions(instructions))
 }
 
-fn brief_in_words(brief: &WorkBrief) -> String {
+fn describe_brief(brief: &WorkBrief) -> String {
     let mut text = "\n# A first look, by another model\n\nNothing of it is certain: check it.\n".to_owned();
     if !brief.files.is_empty() {
         text.push_str(&format!("\nThe cause is likely in: {}\n", brief.files.join(", ")));

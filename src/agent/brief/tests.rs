@@ -19,7 +19,7 @@ fn settings() -> JobSettings {
 }
 
 #[test]
-fn the_first_message_reads_like_this() {
+fn first_message_has_exactly_these_words() {
     let baseline = TestRun {
         command: "cargo test".into(),
         result: ProcessOutput {
@@ -32,14 +32,14 @@ fn the_first_message_reads_like_this() {
     };
     let issue = issue();
     let material = Material {
-        issue: issue_in_words(&issue, &sanitise(&issue.title), &sanitise(&issue.body))
-            + &comments_in_words(&[QuotedComment {
+        issue: describe_issue(&issue, &sanitise(&issue.title), &sanitise(&issue.body))
+            + &describe_comments(&[QuotedComment {
                 comment: crate::domain::CommentId(5),
                 by: "ada".parse().unwrap(),
                 at: "2026-01-02T03:04:05Z".parse().unwrap(),
                 text: "It came with 1.2.\n\n# Not one either\n".into(),
             }]),
-        suite: suite_in_words(&settings(), &baseline),
+        suite: describe_suite(&settings(), &baseline),
         map: "# Top of the repository\n\nCargo.toml  src/  tests/\n".to_owned(),
     };
     let brief = WorkBrief {

@@ -1,21 +1,20 @@
-//! The message that stands for a whole conversation after a compaction. All but the summary is ours:
-//! the task as it was given, the plan, the changes as a diff of what the tools wrote, the last test
-//! run, the last results. Only writes it.
+//! The message that replaces a whole conversation. Everything in it but the summary is recorded data: the
+//! task, the plan, the changes as a diff, the last test run, the last results. Only formats it.
 
-use super::Room;
+use super::ContextBudget;
 
-/// What is known when a conversation begins afresh.
+/// The data for the message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Known<'a> {
-    /// The first message, as it was.
+pub(super) struct CompactionInput<'a> {
+    /// The first message.
     pub task: &'a str,
-    /// The plan as it stands, in Markdown.
+    /// The current plan, in Markdown.
     pub plan: Option<&'a str>,
-    /// What the tools wrote, as a diff against the base.
+    /// The changes of the tools, as a diff against the base.
     pub diff: &'a str,
     /// The last test run, in words.
     pub last_run: Option<String>,
-    /// What was learned, by a model.
+    /// The summary that a model wrote.
     pub summary: Option<&'a str>,
     /// The results of the last calls, as shown.
     pub last_results: String,
@@ -25,35 +24,35 @@ pub(super) struct Known<'a> {
     pub results: u32,
 }
 
-/// Writes it, in so many bytes that much room is left.
-pub(super) fn write(known: &Known<'_>, room: Room) -> String {
-    // A third of what may be shown, at a cautious three bytes a token.
-    let bytes = usize::try_from(room.input_tokens_max).unwrap_or(usize::MAX);
+/// Formats the message, short enough that most of the context stays free.
+pub(super) fn write(input: &CompactionInput<'_>, budget: ContextBudget) -> String {
+    // Each section has a share of the context, estimated at a cautious three bytes a token.
+    let bytes = usize::try_from(budget.input_tokens_max).unwrap_or(usize::MAX);
     let share = |percent: usize| bytes / 100 * percent;
-    let again = match known.results {
+    let again = match input.results {
         0 => String::new(),
         last => format!(" What your tools answered, results 1 to {last}, can be had again with read_result."),
     };
     let mut text = format!(
         "{}\n\n# Where you stand\n\nThe conversation became too long; this message stands for all of it. Files are as \
          you left them.{again}\n\nTurns so far: {}.\n",
-        cut(known.task, share(30)),
-        known.turns
+        cut(input.task, share(30)),
+        input.turns
     );
     let mut section = |title: &str, body: &str, percent: usize| {
         if !body.trim().is_empty() {
             text.push_str(&format!("\n## {title}\n\n{}\n", cut(body.trim_end(), share(percent))));
         }
     };
-    section("Your plan", known.plan.unwrap_or_default(), 5);
+    section("Your plan", input.plan.unwrap_or_default(), 5);
     section(
         "What was learned, as another model summed it up",
-        known.summary.unwrap_or("(There is no summary. Look at your changes and the last test run.)"),
+        input.summary.unwrap_or("(There is no summary. Look at your changes and the last test run.)"),
         20,
     );
-    section("Your changes so far", if known.diff.is_empty() { "None." } else { known.diff }, 20);
-    section("The last test run", known.last_run.as_deref().unwrap_or_default(), 10);
-    section("The results of your last calls", &known.last_results, 15);
+    section("Your changes so far", if input.diff.is_empty() { "None." } else { input.diff }, 20);
+    section("The last test run", input.last_run.as_deref().unwrap_or_default(), 10);
+    section("The results of your last calls", &input.last_results, 15);
     text.push_str("\nGo on from here; do not begin again.\n");
     text
 }

@@ -1,8 +1,7 @@
-//! The view: what the model is shown of a conversation. A pure function of what is recorded, so that
-//! a restarted worker shows the same bytes. It only ever grows at its end, which is what providers'
-//! caches and signed reasoning need, but for two recorded events: old results become handles
-//! (`ResultsElided`), or all of it becomes one message (`Compacted`). Asks nobody anything;
-//! `shorten` does.
+//! The view: the part of a conversation that the model is sent. It is a pure function of the transcript, so
+//! a restarted worker sends the same bytes. It only grows at its end, as providers' caches and signed
+//! reasoning need, except for two recorded events: old results are replaced by handles (`ResultsElided`), or
+//! all messages are replaced by one (`Compacted`). Never calls a model; `shorten` does.
 
 use std::sync::OnceLock;
 
@@ -16,72 +15,72 @@ mod summary;
 
 /// Bytes of text to a token before a provider has counted: 4.09 were measured on code.
 const BYTES_PER_TOKEN: f64 = 4.0;
-/// What a provider's count can plausibly say: less is a language of long characters, more is mostly
+/// The plausible range of a provider's count. Less means a language with long characters, more means mostly
 /// white space.
 const BYTES_PER_TOKEN_MIN: f64 = 1.5;
 const BYTES_PER_TOKEN_MAX: f64 = 6.0;
 /// Shorter results stay: their handle would be as long.
 const ELIDED_BYTES_MIN: usize = 600;
-/// Of the first line of a result, in its handle.
+/// Longest first line in a handle, in characters.
 const FIRST_LINE_CHARS_MAX: usize = 120;
-/// Messages with results that stay whole when older ones are elided: what the model is at.
+/// Messages with results that stay whole while older ones are elided: the work in progress.
 const RECENT_MESSAGES: usize = 3;
 
-/// What the model is shown.
+/// The messages that the model is sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct View {
     messages: Vec<Message>,
-    /// The number of each message's first result; 0 where it has none.
+    /// The number of each message's first result; 0 if it has none.
     first_results: Vec<u32>,
     results_given: u32,
     /// The last message with a handle.
     anchor: Option<usize>,
     bytes: u64,
     bytes_per_token: f64,
-    /// Whether signed reasoning is shown that was made under other instructions.
-    is_bound_elsewhere: bool,
+    /// Whether the view holds reasoning that was signed under other instructions.
+    has_foreign_signatures: bool,
 }
 
-/// How much may be shown, in tokens, and when it is time to show less.
+/// How much may be sent, in tokens, and when to send less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// What a request may hold beside its answer.
+pub struct ContextBudget {
+    /// Largest request, without its answer.
     pub input_tokens_max: u64,
 }
 
-/// How to show less.
+/// How to send less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shorter {
-    /// These results as handles.
+pub enum Reduction {
+    /// Replace these results by handles.
     Elide {
         /// Number of the first.
         first: u32,
         /// Number of the last.
         last: u32,
     },
-    /// One message in place of all.
+    /// Replace all messages by one.
     Compact,
 }
 
-impl Room {
-    /// For a model that holds `context_tokens`, of which `output_tokens_max` are for its answer.
+impl ContextBudget {
+    /// The budget for a context of `context_tokens`, of which `output_tokens_max` are for the answer.
     pub fn new(context_tokens: u64, output_tokens_max: u32) -> Self {
         let input = context_tokens.saturating_sub(u64::from(output_tokens_max)).max(context_tokens / 2);
         Self { input_tokens_max: input }
     }
 
-    /// So many hundredths of what is left beside `instructions`, and they.
+    /// A percentage of what is left after `instructions`, plus the instructions.
     fn share(self, percent: u64, instructions: u64) -> u64 {
         instructions + self.input_tokens_max.saturating_sub(instructions) * percent / 100
     }
 }
 
-/// From here on old results are elided: every later turn pays for what stands there.
+/// Old results are elided from here on, because every later turn pays for them.
 const ELIDE_AT_PERCENT: u64 = 60;
-/// Down to here, in one go: each time costs what the provider had in its cache.
+/// Eliding goes down to here in one step, because each step invalidates the provider's cache.
 const ELIDE_TO_PERCENT: u64 = 35;
-/// From here on, where eliding does not help, all is put together anew. What is between this and the
-/// whole is for a turn's results, and for an estimate that is short.
+/// Everything is compacted from here on if eliding does not free enough. The rest is reserved for one turn's
+/// results, and for an estimate that is too low.
 const COMPACT_AT_PERCENT: u64 = 80;
 
 impl Default for View {
@@ -93,18 +92,18 @@ impl Default for View {
             anchor: None,
             bytes: 0,
             bytes_per_token: BYTES_PER_TOKEN,
-            is_bound_elsewhere: false,
+            has_foreign_signatures: false,
         }
     }
 }
 
 impl View {
-    /// What is shown, oldest first.
+    /// The messages, oldest first.
     pub fn messages(&self) -> &[Message] {
         &self.messages
     }
 
-    /// The last message that is shown other than it was said.
+    /// The last message that differs from what was said.
     pub fn anchor(&self) -> Option<usize> {
         self.anchor
     }
@@ -114,7 +113,7 @@ impl View {
         self.results_given
     }
 
-    /// Shows one more message.
+    /// Adds a message.
     pub fn push(&mut self, message: Message) {
         let results = match &message {
             Message::ToolResults { results } => u32::try_from(results.len()).unwrap_or(u32::MAX),
@@ -126,8 +125,8 @@ impl View {
         self.messages.push(message);
     }
 
-    /// Takes in how many tokens the provider counted for what is shown now.
-    pub fn counted(&mut self, usage: &Usage) {
+    /// Adjusts the estimate to the tokens that the provider counted for the present view.
+    pub fn calibrate(&mut self, usage: &Usage) {
         let prompt = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens;
         if prompt > 0 {
             let measured = self.bytes_sent() as f64 / prompt as f64;
@@ -135,12 +134,12 @@ impl View {
         }
     }
 
-    /// How many tokens a request with all of it has, as the last count lets expect.
+    /// The estimated tokens of a request with the whole view.
     pub fn tokens(&self) -> u64 {
         self.tokens_of(self.bytes_sent())
     }
 
-    /// Shows the results from `first` to `last` as handles.
+    /// Replaces the results from `first` to `last` by handles.
     pub fn elide(&mut self, first: u32, last: u32) {
         for (at, (message, first_here)) in self.messages.iter_mut().zip(&self.first_results).enumerate() {
             let Message::ToolResults { results } = message else { continue };
@@ -155,62 +154,62 @@ impl View {
         }
     }
 
-    /// Shows `text` in place of everything.
-    pub fn start_afresh(&mut self, text: &str) {
+    /// Replaces all messages by `text`.
+    pub fn replace_all(&mut self, text: &str) {
         self.messages.clear();
         self.first_results.clear();
         self.bytes = 0;
         self.anchor = None;
-        self.is_bound_elsewhere = false;
+        self.has_foreign_signatures = false;
         self.push(Message::User { text: text.to_owned() });
     }
 
-    /// System prompt or tools are others from here on: a newer program goes on with the job.
+    /// Notes that the system prompt or the tools changed: a newer program continues the job.
     pub fn instructions_changed(&mut self) {
-        // They stand before all that was signed, which a provider would refuse.
-        self.is_bound_elsewhere = self.messages.iter().any(has_opaque);
+        // A provider refuses reasoning that was signed after other instructions.
+        self.has_foreign_signatures = self.messages.iter().any(has_opaque);
     }
 
-    /// How to show less, where it is time to.
-    pub fn due(&self, room: Room) -> Option<Shorter> {
-        if self.is_bound_elsewhere {
+    /// How to send less, if it is time to.
+    pub fn due_reduction(&self, budget: ContextBudget) -> Option<Reduction> {
+        if self.has_foreign_signatures {
             return self.compactable();
         }
         let (tokens, instructions) = (self.tokens(), self.tokens_of(instruction_bytes_sent()));
-        let elide_at = room.share(ELIDE_AT_PERCENT, instructions);
-        let elide_to = room.share(ELIDE_TO_PERCENT, instructions);
+        let elide_at = budget.share(ELIDE_AT_PERCENT, instructions);
+        let elide_to = budget.share(ELIDE_TO_PERCENT, instructions);
         if tokens < elide_at {
             return None;
         }
         let chunk = elide_at - elide_to;
-        // Less is not worth what was in the cache, and would soon have to be done again.
+        // Freeing less would not be worth the lost cache, and would soon be needed again.
         let enough = self
             .elidable(self.bytes_of((tokens - elide_to).max(chunk)), RECENT_MESSAGES)
             .filter(|(_, freed)| self.tokens_of(*freed) >= chunk);
         match enough {
             Some((range, _)) => Some(range),
-            None if tokens >= room.share(COMPACT_AT_PERCENT, instructions) => self.compactable(),
+            None if tokens >= budget.share(COMPACT_AT_PERCENT, instructions) => self.compactable(),
             None => None,
         }
     }
 
-    /// How to show less although no limit seems to be reached: the provider says that it is.
-    pub fn at_any_rate(&self) -> Option<Shorter> {
+    /// How to send less although the estimate allows the request: the provider refused it as too long.
+    pub fn forced_reduction(&self) -> Option<Reduction> {
         let all = self.elidable(u64::MAX, 1).filter(|(_, freed)| *freed > self.bytes / 4);
         all.map(|(range, _)| range).or_else(|| self.compactable())
     }
 
-    /// All of it becoming one message.
-    pub fn compactable(&self) -> Option<Shorter> {
-        // A conversation that has just begun, or begun afresh, cannot be made shorter so.
-        (self.messages.len() > 1).then_some(Shorter::Compact)
+    /// Compaction, if it can make the view shorter.
+    pub fn compactable(&self) -> Option<Reduction> {
+        // A conversation that has just started or been compacted cannot be shortened like this.
+        (self.messages.len() > 1).then_some(Reduction::Compact)
     }
 
-    /// The oldest results that free `wanted` bytes, or as much as there is, and what they free.
-    /// Reasoning that a provider signed is bound to all that stands before it, so nothing before it
-    /// may change; and what belongs to the last messages with results is needed.
-    /// Source: platform.claude.com/docs, "Preserved thinking".
-    fn elidable(&self, wanted: u64, recent: usize) -> Option<(Shorter, u64)> {
+    /// The oldest results that free `wanted` bytes, or as many as possible, and the bytes that they free.
+    /// Reasoning that a provider signed depends on everything before it, so nothing before it may change.
+    /// The last messages with results are still needed. Source: platform.claude.com/docs, "Preserved
+    /// thinking".
+    fn elidable(&self, wanted: u64, recent: usize) -> Option<(Reduction, u64)> {
         let begin = self.messages.iter().rposition(has_opaque).map_or(0, |last| last + 1);
         let with_results = (0..self.messages.len()).filter(|at| self.first_results[*at] > 0);
         let end = with_results.rev().take(recent).last().unwrap_or(0);
@@ -227,7 +226,7 @@ impl View {
                 }
             }
         }
-        range.map(|(first, last)| (Shorter::Elide { first, last }, freed))
+        range.map(|(first, last)| (Reduction::Elide { first, last }, freed))
     }
 
     fn bytes_sent(&self) -> u64 {
@@ -243,7 +242,7 @@ impl View {
     }
 }
 
-/// System prompt and tools, which go with every request.
+/// The size of the system prompt and the tools, which are part of every request.
 fn instruction_bytes_sent() -> u64 {
     static BYTES: OnceLock<u64> = OnceLock::new();
     *BYTES.get_or_init(|| instruction_bytes(prompts::SYSTEM, &prompts::tools()))
@@ -258,7 +257,7 @@ fn has_opaque(message: &Message) -> bool {
     }
 }
 
-/// What stands for a result that is left out.
+/// The handle that replaces a result.
 fn handle(number: u32, text: &str) -> String {
     let first_line: String =
         text.lines().next().unwrap_or_default().chars().take(FIRST_LINE_CHARS_MAX).collect();

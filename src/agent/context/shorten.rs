@@ -1,60 +1,56 @@
-//! Making room: carries out what the view says is due, and records it, so that a restart shows the
-//! same and pays for no summary twice.
+//! Shortens the context: carries out what the view asks for and records it, so that a restart sends the same
+//! messages and pays for no summary twice.
 
-use super::compaction::{Known, cut, write};
-use super::{Room, Shorter, View, summary};
+use super::compaction::{CompactionInput, cut, write};
+use super::{ContextBudget, Reduction, View, summary};
 use crate::agent::metered_model::{CallDenied, Completion};
 use crate::agent::tools::describe_run;
 use crate::agent::{Agent, AgentError, Conversation};
 use crate::domain::{AssistantBlock, Message, TranscriptEvent};
 
-/// How often one request may be made shorter because the provider says that it is too long: once by
-/// eliding, once by putting all together anew.
+/// How often one request may be shortened because the provider refuses it as too long: once by eliding, once
+/// by compacting.
 pub const OVERFLOWS_MAX: u32 = 2;
 
-/// Of the context of the model that sums up, for the prompt: the rest is for its answer, and for an
-/// estimate that is short.
+/// Share of the summarizer's context for its prompt. The rest is for its answer, and for an estimate that is
+/// too low.
 const PROMPT_PERCENT: u64 = 60;
 
 impl Agent<'_> {
-    /// Shows the model less, where it is time to.
-    pub(in crate::agent) async fn make_room(&self, state: &mut Conversation) -> Result<(), AgentError> {
-        let room = Room::new(self.context_tokens, self.output_tokens_max);
-        match state.view.due(room) {
-            Some(shorter) => self.shorten(state, shorter).await,
+    /// Sends the model less, if it is time to.
+    pub(in crate::agent) async fn compact_context(&self, state: &mut Conversation) -> Result<(), AgentError> {
+        let budget = ContextBudget::new(self.context_tokens, self.output_tokens_max);
+        match state.view.due_reduction(budget) {
+            Some(reduction) => self.reduce_context(state, reduction).await,
             None => Ok(()),
         }
     }
 
-    /// Shows the model less although our own count allows it. Answers whether that was possible.
-    pub(in crate::agent) async fn make_room_at_any_rate(
+    /// Sends the model less although the estimate allows the request. Returns whether that was possible.
+    pub(in crate::agent) async fn force_compaction(
         &self,
         state: &mut Conversation,
         overflows: u32,
     ) -> Result<bool, AgentError> {
         let first = overflows <= 1;
-        let shorter = if first { state.view.at_any_rate() } else { state.view.compactable() };
-        match shorter.filter(|_| overflows <= OVERFLOWS_MAX) {
-            Some(shorter) => self.shorten(state, shorter).await.map(|()| true),
+        let reduction = if first { state.view.forced_reduction() } else { state.view.compactable() };
+        match reduction.filter(|_| overflows <= OVERFLOWS_MAX) {
+            Some(reduction) => self.reduce_context(state, reduction).await.map(|()| true),
             None => Ok(false),
         }
     }
 
-    async fn shorten(&self, state: &mut Conversation, shorter: Shorter) -> Result<(), AgentError> {
-        let event = match shorter {
-            Shorter::Elide { first, last } => TranscriptEvent::ResultsElided { first, last },
-            Shorter::Compact => self.compact(state).await?,
+    async fn reduce_context(&self, state: &mut Conversation, reduction: Reduction) -> Result<(), AgentError> {
+        let event = match reduction {
+            Reduction::Elide { first, last } => TranscriptEvent::ResultsElided { first, last },
+            Reduction::Compact => self.compact(state).await?,
         };
-        tracing::info!(
-            ?shorter,
-            tokens = state.view.tokens(),
-            "the conversation is shown shorter from here on"
-        );
+        tracing::info!(?reduction, tokens = state.view.tokens(), "conversation was shortened");
         self.record(state, &[event]).await
     }
 
-    /// The event that puts one message in place of all. Where no model can sum up, it has all that
-    /// we know ourselves.
+    /// The event that replaces all messages by one. If no model can write a summary, the message holds what
+    /// is recorded.
     async fn compact(&self, state: &mut Conversation) -> Result<TranscriptEvent, AgentError> {
         let prompt_bytes = self.summarizer_context_tokens * PROMPT_PERCENT / 100 * 3;
         let request = summary::request(&state.view, usize::try_from(prompt_bytes).unwrap_or(usize::MAX));
@@ -71,7 +67,7 @@ impl Agent<'_> {
             (Some(_), Some(_)) | (None, _) => fault,
         };
         let diff = self.diff(state).await?;
-        let known = Known {
+        let input = CompactionInput {
             task: &state.task,
             plan: state.plan.as_deref(),
             diff: &diff,
@@ -81,7 +77,7 @@ impl Agent<'_> {
             turns: state.spend.turns,
             results: state.view.results_given(),
         };
-        let message = write(&known, Room::new(self.context_tokens, self.output_tokens_max));
+        let message = write(&input, ContextBudget::new(self.context_tokens, self.output_tokens_max));
         Ok(TranscriptEvent::Compacted {
             message,
             fault,
@@ -92,7 +88,7 @@ impl Agent<'_> {
         })
     }
 
-    /// What the tools wrote, against the base.
+    /// The changes of the tools, as a diff against the base.
     async fn diff(&self, state: &Conversation) -> Result<String, AgentError> {
         match &state.checkpoint {
             Some((tree, _)) => Ok(self.workspace.patch(tree).await?.text),
@@ -112,12 +108,12 @@ fn text_of(paid: &Completion) -> Option<String> {
         })
         .filter(|text| !text.is_empty())
         .collect();
-    // A model that does not stop is cut by its own limit, and once more here.
+    // The model's own limit cuts a long summary; this is a second limit.
     let bytes_max = summary::SUMMARY_TOKENS_MAX as usize * 6;
     (!words.is_empty()).then(|| cut(&words.join("\n"), bytes_max))
 }
 
-/// What the tools answered last, which the model has not seen yet or has just asked for.
+/// The last tool results, which the model has not seen yet or has just asked for.
 fn last_results(view: &View) -> String {
     let Some((Message::ToolResults { results }, first)) = view.messages.last().zip(view.first_results.last())
     else {

@@ -1,5 +1,4 @@
-//! What a model is asked when it is to sum a conversation up: the conversation as text, bounded, the
-//! latest of it first to be kept. Only writes the request.
+//! The request for a summary of a conversation: the conversation as text, bounded, the newest part whole.
 
 use super::View;
 use super::compaction::cut;
@@ -9,8 +8,7 @@ use crate::model::ModelRequest;
 
 /// Longest summary, in tokens.
 pub(super) const SUMMARY_TOKENS_MAX: u32 = 2_000;
-/// Of one result, of one call's arguments and of one text, in bytes. What matters later is what was
-/// found, not the files it was found in.
+/// Longest result, arguments and text, in bytes. The newest messages matter most.
 const RESULT_BYTES_MAX: usize = 1_500;
 const ARGUMENTS_BYTES_MAX: usize = 600;
 const TEXT_BYTES_MAX: usize = 3_000;
@@ -19,9 +17,9 @@ const TEXT_BYTES_MAX: usize = 3_000;
 pub(super) fn request(view: &View, prompt_bytes_max: usize) -> ModelRequest {
     let mut parts: Vec<String> = Vec::new();
     let mut bytes = 0;
-    // The first message is the task, which is kept as it is.
+    // The first message is the task, which is kept unchanged.
     for (message, first_result) in view.messages.iter().zip(&view.first_results).skip(1).rev() {
-        let part = told(message, *first_result);
+        let part = describe_message(message, *first_result);
         bytes += part.len();
         if bytes > prompt_bytes_max {
             parts.push("(What came before is left out.)\n".to_owned());
@@ -30,7 +28,7 @@ pub(super) fn request(view: &View, prompt_bytes_max: usize) -> ModelRequest {
         parts.push(part);
     }
     parts.reverse();
-    let task = view.messages.first().map_or_else(String::new, |message| told(message, 0));
+    let task = view.messages.first().map_or_else(String::new, |message| describe_message(message, 0));
     let text = format!("# The task\n\n{task}\n# What happened\n\n{}", parts.concat());
     ModelRequest {
         anchor: None,
@@ -41,7 +39,7 @@ pub(super) fn request(view: &View, prompt_bytes_max: usize) -> ModelRequest {
     }
 }
 
-fn told(message: &Message, first_result: u32) -> String {
+fn describe_message(message: &Message, first_result: u32) -> String {
     match message {
         Message::User { text } => format!("{}\n\n", cut(text, TEXT_BYTES_MAX)),
         Message::Assistant { blocks } => blocks.iter().map(told_block).collect(),

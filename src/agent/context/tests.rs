@@ -1,14 +1,14 @@
 use serde_json::json;
 
-use super::compaction::{Known, cut, write};
+use super::compaction::{CompactionInput, cut, write};
 use super::*;
 use crate::domain::{ToolArguments, ToolCall};
 
-/// Beside the instructions, for conversations of these tests: as much as a small model has.
+/// The budget of these conversations, without the instructions: that of a small model.
 const BESIDE_TOKENS: u64 = 15_000;
 
-fn room(beside_tokens: u64) -> Room {
-    Room { input_tokens_max: instructions() + beside_tokens }
+fn budget(beside_tokens: u64) -> ContextBudget {
+    ContextBudget { input_tokens_max: instructions() + beside_tokens }
 }
 
 fn instructions() -> u64 {
@@ -33,7 +33,7 @@ fn results(turn: usize, bytes: usize) -> Message {
     Message::ToolResults { results: vec![ToolResult { call_id: format!("c{turn}"), text, is_error: false }] }
 }
 
-/// A conversation of so many turns with results of 4,000 bytes, about 1,000 tokens.
+/// A conversation of `turns` turns, with results of 4,000 bytes (about 1,000 tokens).
 fn view(turns: usize, spoken: fn(usize) -> Message) -> View {
     let mut view = View::default();
     view.push(Message::User { text: "the task".into() });
@@ -59,21 +59,21 @@ fn elided(view: &View) -> Vec<u32> {
 
 #[test]
 fn old_results_are_elided_in_chunks_and_the_latest_stay() {
-    let (room, chunk) = (room(36_000), 9_000);
+    let (budget, chunk) = (budget(36_000), 9_000);
     let mut view = View::default();
     view.push(Message::User { text: "the task".into() });
     let mut times = Vec::new();
     for turn in 0..100 {
         view.push(call(turn));
         view.push(results(turn, 4_000));
-        match view.due(room) {
-            Some(Shorter::Elide { first, last }) => {
+        match view.due_reduction(budget) {
+            Some(Reduction::Elide { first, last }) => {
                 let before = view.tokens();
                 view.elide(first, last);
                 times.push(turn);
                 assert!(before - view.tokens() >= chunk - 1, "{before} {}", view.tokens());
             }
-            Some(Shorter::Compact) => panic!("summed up at turn {turn}"),
+            Some(Reduction::Compact) => panic!("summed up at turn {turn}"),
             None => {}
         }
         assert!(view.tokens() < instructions() + 36_000 * 80 / 100);
@@ -85,31 +85,31 @@ fn old_results_are_elided_in_chunks_and_the_latest_stay() {
 }
 
 #[test]
-fn where_handles_fill_the_room_all_is_put_together_anew() {
+fn conversation_full_of_handles_is_compacted() {
     let mut view = View::default();
     view.push(Message::User { text: "the task".into() });
     let mut times = (0, 0);
     for turn in 0..800 {
         view.push(call(turn));
         view.push(results(turn, 4_000));
-        match view.due(room(BESIDE_TOKENS)) {
-            Some(Shorter::Elide { first, last }) => {
+        match view.due_reduction(budget(BESIDE_TOKENS)) {
+            Some(Reduction::Elide { first, last }) => {
                 view.elide(first, last);
                 times.0 += 1;
             }
-            Some(Shorter::Compact) => {
-                view.start_afresh("all of it");
+            Some(Reduction::Compact) => {
+                view.replace_all("all of it");
                 times.1 += 1;
             }
             None => {}
         }
-        assert!(view.tokens() < room(BESIDE_TOKENS).input_tokens_max);
+        assert!(view.tokens() < budget(BESIDE_TOKENS).input_tokens_max);
     }
     assert!(times.0 > times.1 && times.1 > 2, "{times:?}");
 }
 
 #[test]
-fn a_handle_says_what_it_stands_for_and_how_to_see_it() {
+fn handle_names_its_result_and_how_to_read_it() {
     let mut view = view(1, call);
     view.push(call(1));
     view.push(results(1, 10));
@@ -125,41 +125,41 @@ fn a_handle_says_what_it_stands_for_and_how_to_see_it() {
 }
 
 #[test]
-fn nothing_before_signed_reasoning_changes_and_all_is_put_together_anew_instead() {
+fn conversation_with_signed_reasoning_is_compacted_instead_of_elided() {
     let view = view(17, thought);
     assert!(view.tokens() >= instructions() + BESIDE_TOKENS * 80 / 100, "{}", view.tokens());
-    assert_eq!(view.due(room(BESIDE_TOKENS)), Some(Shorter::Compact));
-    assert_eq!(view.at_any_rate(), Some(Shorter::Compact));
-    // Once the model no longer reasons, what came after may go.
+    assert_eq!(view.due_reduction(budget(BESIDE_TOKENS)), Some(Reduction::Compact));
+    assert_eq!(view.forced_reduction(), Some(Reduction::Compact));
+    // Once the model no longer reasons, later results may go.
     let mut view = self::view(4, thought);
     for turn in 4..17 {
         view.push(call(turn));
         view.push(results(turn, 4_000));
     }
-    let Some(Shorter::Elide { first, .. }) = view.due(room(BESIDE_TOKENS)) else {
-        panic!("{:?}", view.due(room(BESIDE_TOKENS)))
+    let Some(Reduction::Elide { first, .. }) = view.due_reduction(budget(BESIDE_TOKENS)) else {
+        panic!("{:?}", view.due_reduction(budget(BESIDE_TOKENS)))
     };
     assert_eq!(first, 4);
 }
 
 #[test]
-fn reasoning_signed_under_other_instructions_is_not_shown_again() {
+fn reasoning_signed_under_other_instructions_is_not_sent_again() {
     let mut reasoned = view(2, thought);
     reasoned.instructions_changed();
-    assert_eq!(reasoned.due(room(BESIDE_TOKENS)), Some(Shorter::Compact));
-    reasoned.start_afresh("all of it");
-    assert_eq!(reasoned.due(room(BESIDE_TOKENS)), None);
+    assert_eq!(reasoned.due_reduction(budget(BESIDE_TOKENS)), Some(Reduction::Compact));
+    reasoned.replace_all("all of it");
+    assert_eq!(reasoned.due_reduction(budget(BESIDE_TOKENS)), None);
     let mut plain = view(2, call);
     plain.instructions_changed();
-    assert_eq!(plain.due(room(BESIDE_TOKENS)), None, "that costs the cache only");
+    assert_eq!(plain.due_reduction(budget(BESIDE_TOKENS)), None, "that costs the cache only");
 }
 
 #[test]
-fn a_conversation_that_has_just_begun_afresh_is_not_summed_up_again() {
+fn conversation_that_was_just_compacted_is_not_compacted_again() {
     let mut view = view(40, call);
-    view.start_afresh(&"x".repeat(200_000));
-    assert_eq!(view.due(room(BESIDE_TOKENS)), None);
-    assert_eq!(view.at_any_rate(), None);
+    view.replace_all(&"x".repeat(200_000));
+    assert_eq!(view.due_reduction(budget(BESIDE_TOKENS)), None);
+    assert_eq!(view.forced_reduction(), None);
     assert_eq!(view.results_given(), 40);
     view.push(call(40));
     view.push(results(40, 4_000));
@@ -167,18 +167,18 @@ fn a_conversation_that_has_just_begun_afresh_is_not_summed_up_again() {
 }
 
 #[test]
-fn the_provider_s_count_replaces_the_guess() {
+fn count_of_the_provider_replaces_the_estimate() {
     let mut view = view(10, call);
     let guessed = view.tokens();
-    view.counted(&Usage { input_tokens: 100, cache_read_tokens: guessed * 2 - 100, ..Usage::default() });
+    view.calibrate(&Usage { input_tokens: 100, cache_read_tokens: guessed * 2 - 100, ..Usage::default() });
     assert!(view.tokens().abs_diff(guessed * 2) <= 1);
-    view.counted(&Usage { input_tokens: 1, ..Usage::default() });
+    view.calibrate(&Usage { input_tokens: 1, ..Usage::default() });
     assert!(view.tokens() >= guessed / 2, "nonsense is not believed");
 }
 
 #[test]
-fn a_fresh_start_has_the_task_the_plan_the_changes_the_tests_and_what_was_learned() {
-    let known = Known {
+fn compaction_message_has_task_plan_changes_tests_and_summary() {
+    let known = CompactionInput {
         task: "# Issue #7\n\n> Slugs have several dashes\n",
         plan: Some("- [x] Read slug\n- [ ] Mend it\n"),
         diff: "--- a/src/lib.rs\n+++ b/src/lib.rs\n",
@@ -188,7 +188,7 @@ fn a_fresh_start_has_the_task_the_plan_the_changes_the_tests_and_what_was_learne
         turns: 57,
         results: 9,
     };
-    insta::assert_snapshot!(write(&known, room(BESIDE_TOKENS)), @r#"
+    insta::assert_snapshot!(write(&known, budget(BESIDE_TOKENS)), @r#"
     # Issue #7
 
     > Slugs have several dashes
@@ -228,9 +228,9 @@ fn a_fresh_start_has_the_task_the_plan_the_changes_the_tests_and_what_was_learne
 }
 
 #[test]
-fn a_fresh_start_leaves_most_of_the_room_whatever_is_put_into_it() {
+fn compaction_message_leaves_most_of_the_context_free() {
     let long = "äx\n".repeat(200_000);
-    let known = Known {
+    let known = CompactionInput {
         task: &long,
         plan: Some(&long),
         diff: &long,
@@ -240,9 +240,9 @@ fn a_fresh_start_leaves_most_of_the_room_whatever_is_put_into_it() {
         turns: 1,
         results: 1,
     };
-    let text = write(&known, room(BESIDE_TOKENS));
+    let text = write(&known, budget(BESIDE_TOKENS));
     let mut view = View::default();
-    view.start_afresh(&text);
+    view.replace_all(&text);
     assert!(view.tokens() < instructions() + BESIDE_TOKENS * 60 / 100, "{}", view.tokens());
     assert!(text.contains("Go on from here") && text.matches("bytes left out").count() == 6);
     assert_eq!(cut("äöü", 4), "ä\n[… 2 bytes left out …]\nü");

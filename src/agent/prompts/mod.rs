@@ -12,18 +12,18 @@ use crate::domain::{PromptVersion, ToolSpec};
 /// The system prompt. The same for every job, so that providers can cache it.
 pub const SYSTEM: &str = include_str!("system.md");
 
-/// What a model is told that is to write a brief.
+/// The system prompt of the planner, which writes briefs.
 pub const BRIEF: &str = include_str!("brief.md");
 
-/// What a model is told that is to sum up a conversation.
+/// The system prompt of the summarizer.
 pub const SUMMARY: &str = include_str!("summary.md");
 
-/// The tools, in the order in which the model is told of them.
+/// The tools, in the order in which the model sees them.
 pub fn tools() -> Arc<[ToolSpec]> {
     Registry::standard().specs()
 }
 
-/// Raised by hand whenever the texts come to ask for another way of working.
+/// Raised by hand when the texts ask for another way of working.
 const NUMBER: u32 = 2;
 
 /// The version of all texts that any model may be instructed with.

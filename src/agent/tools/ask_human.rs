@@ -1,11 +1,11 @@
-//! `ask_human`: the model hands the issue to a person with one question.
+//! `ask_human`: the model escalates the issue to a person with one question.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, parsed, spec_of};
+use super::{Tool, ToolAnswer, ToolContext, parse_arguments, spec_of};
 use crate::domain::ToolSpec;
 use crate::sandbox::CallError;
 
@@ -24,11 +24,11 @@ impl Tool for AskHumanTool {
         spec_of::<Arguments>("ask_human", include_str!("../prompts/tools/ask_human.md"))
     }
 
-    async fn call(&self, arguments: Value, _hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let Arguments { question } = parsed(arguments)?;
+    async fn call(&self, arguments: Value, _context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
+        let Arguments { question } = parse_arguments(arguments)?;
         if question.trim().is_empty() {
             return Err(CallError::RespondToModel("The question is empty.".to_owned()));
         }
-        Ok(Answer::Ask { question })
+        Ok(ToolAnswer::AskHuman { question })
     }
 }

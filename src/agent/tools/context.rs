@@ -1,5 +1,6 @@
-//! What tools work with, and the proposal that they build. Only what the tools write, delete or move
-//! is proposed: it is held on our side, and whatever a command does to a file changes nothing of it.
+//! The context of tool calls, and the proposal that they build. Only what the tools write, delete or move is
+//! proposed. It is staged outside the sandbox, so a command that changes a file does not change the
+//! proposal.
 
 use std::collections::BTreeMap;
 
@@ -9,54 +10,54 @@ use crate::sandbox::protocol::WriteFile;
 use crate::sandbox::{CallError, SandboxError, Toolbox};
 use crate::workspace::{Workspace, WorkspaceError};
 
-/// What tools work with, and what they leave behind for the transcript.
-pub struct Hands<'a> {
+/// What a tool call works with, and what it leaves for the transcript.
+pub struct ToolContext<'a> {
     /// The sandbox.
     pub toolbox: &'a Toolbox,
     /// The base, and our own object store.
     pub workspace: &'a Workspace,
     /// The job's rules.
     pub settings: &'a JobSettings,
-    /// The last test run, to tell what changed since.
+    /// The last test run, to compare with.
     pub last_run: Option<TestRun>,
-    /// What the tools answered so far, in full. The call being carried out is its next one.
+    /// The results so far, in full. The present call is the next one.
     pub results: Results,
-    /// What was written, deleted and moved so far: the proposal.
+    /// The changes so far: the proposal.
     pub written: BTreeMap<RepoPath, ChangedContent>,
     /// Events to record with the results.
     pub events: Vec<TranscriptEvent>,
 }
 
-/// A file as the base and the tools made it.
+/// A file as the base and the tools left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Settled {
+pub(super) struct KnownFile {
     pub(super) mode: FileMode,
     pub(super) bytes: Vec<u8>,
 }
 
-impl Hands<'_> {
-    /// The file that a proposal would have at `path`; `None` where it would have none.
-    pub(super) async fn proposed(&self, path: &RepoPath) -> Result<Option<Settled>, CallError> {
+impl ToolContext<'_> {
+    /// The file that the proposal has at `path`, if any.
+    pub(super) async fn proposed(&self, path: &RepoPath) -> Result<Option<KnownFile>, CallError> {
         match self.written.get(path) {
             Some(ChangedContent::File { mode, bytes }) => {
-                Ok(Some(Settled { mode: *mode, bytes: bytes.clone() }))
+                Ok(Some(KnownFile { mode: *mode, bytes: bytes.clone() }))
             }
             Some(ChangedContent::Absent) => Ok(None),
-            None => self.at_base(path).await,
+            None => self.content_at_base(path).await,
         }
     }
 
-    async fn at_base(&self, path: &RepoPath) -> Result<Option<Settled>, CallError> {
-        let tree = self.workspace.base_tree().await.map_err(unreachable_base)?;
-        let found = self.workspace.content(&tree, path).await.map_err(unreachable_base)?;
-        Ok(found.map(|(mode, bytes)| Settled { mode, bytes }))
+    async fn content_at_base(&self, path: &RepoPath) -> Result<Option<KnownFile>, CallError> {
+        let tree = self.workspace.base_tree().await.map_err(object_store_error)?;
+        let content = self.workspace.content(&tree, path).await.map_err(object_store_error)?;
+        Ok(content.map(|(mode, bytes)| KnownFile { mode, bytes }))
     }
 
-    /// Before an edit, a move or a deletion: the file is brought back to what the base and the tools
-    /// made of it, should a command have changed it since. `None`: there is no such file.
-    pub(super) async fn settle(&self, path: &RepoPath) -> Result<Option<Settled>, CallError> {
-        let Some(settled) = self.proposed(path).await? else {
-            return match self.found(path).await? {
+    /// Restores a file before an edit, a move or a deletion: if a command has changed it, the content of the
+    /// base and the tools is written back. `None`: there is no such file.
+    pub(super) async fn restore(&self, path: &RepoPath) -> Result<Option<KnownFile>, CallError> {
+        let Some(file) = self.proposed(path).await? else {
+            return match self.content_in_sandbox(path).await? {
                 None => Ok(None),
                 Some(_) => Err(CallError::RespondToModel(format!(
                     "{path} is not part of the repository; a command made it, and no proposal will hold it. To \
@@ -64,20 +65,19 @@ impl Hands<'_> {
                 ))),
             };
         };
-        if self.found(path).await?.as_ref() != Some(&settled.bytes) {
-            let content = String::from_utf8(settled.bytes.clone()).map_err(|_| {
+        if self.content_in_sandbox(path).await?.as_ref() != Some(&file.bytes) {
+            let content = String::from_utf8(file.bytes.clone()).map_err(|_| {
                 CallError::RespondToModel(format!("{path} is not text and was changed by a command."))
             })?;
-            let executable = Some(settled.mode == FileMode::Executable);
+            let executable = Some(file.mode == FileMode::Executable);
             self.toolbox.write_file(&WriteFile { path: path.to_string(), content, executable }).await?;
         }
-        Ok(Some(settled))
+        Ok(Some(file))
     }
 
-    /// After a write: what now stands there is held on our side. A path that no proposal can hold
-    /// is told.
-    pub(super) async fn hold(&mut self, path: RepoPath, mode: FileMode) -> Result<(), CallError> {
-        let Some(bytes) = self.found(&path).await? else {
+    /// Stages the content of `path` after a write. Refuses a path that a proposal cannot hold.
+    pub(super) async fn stage_write(&mut self, path: RepoPath, mode: FileMode) -> Result<(), CallError> {
+        let Some(bytes) = self.content_in_sandbox(&path).await? else {
             return Err(CallError::RespondToModel(format!("{path} was written and is gone again.")));
         };
         let content = ChangedContent::File { mode, bytes };
@@ -86,43 +86,42 @@ impl Hands<'_> {
         Ok(())
     }
 
-    /// Holds that there is no file at `path` any more.
-    pub(super) async fn let_go(&mut self, path: RepoPath) -> Result<(), CallError> {
-        match self.at_base(&path).await? {
+    /// Stages the deletion of `path`.
+    pub(super) async fn stage_delete(&mut self, path: RepoPath) -> Result<(), CallError> {
+        match self.content_at_base(&path).await? {
             Some(_) => self.written.insert(path, ChangedContent::Absent),
-            // It was the tools' own; without it there is nothing to propose.
+            // The tools created it, so nothing is left to propose.
             None => self.written.remove(&path),
         };
         Ok(())
     }
 
-    /// Tells what of `changes` no proposal can hold.
+    /// Refuses changes that a proposal cannot hold.
     pub(super) async fn check(&self, changes: &[Change]) -> Result<(), CallError> {
         match self.workspace.propose(changes.to_vec()).await {
             Ok(_) => Ok(()),
             Err(error @ WorkspaceError::RefusedChange { .. }) => {
                 Err(CallError::RespondToModel(format!("This cannot be part of a proposal: {error}.")))
             }
-            Err(error) => Err(unreachable_base(error)),
+            Err(error) => Err(object_store_error(error)),
         }
     }
 
-    /// The paths that the tools wrote and that now hold something else, or nothing: a command changed
-    /// them.
-    pub(super) async fn changed_behind(&self) -> Result<Vec<RepoPath>, CallError> {
+    /// The paths whose content differs from what the tools wrote: a command changed them.
+    pub(super) async fn externally_modified(&self) -> Result<Vec<RepoPath>, CallError> {
         let paths: Vec<RepoPath> = self.written.keys().cloned().collect();
-        let found = self.toolbox.collect(&paths).await?;
+        let current = self.toolbox.collect(&paths).await?;
         let same = |change: &Change| match (&change.content, self.written.get(&change.path)) {
-            (ChangedContent::File { bytes, .. }, Some(ChangedContent::File { bytes: held, .. })) => {
-                bytes == held
+            (ChangedContent::File { bytes, .. }, Some(ChangedContent::File { bytes: staged, .. })) => {
+                bytes == staged
             }
             (ChangedContent::Absent, Some(ChangedContent::Absent)) => true,
             (ChangedContent::File { .. } | ChangedContent::Absent, _) => false,
         };
-        Ok(found.into_iter().filter(|change| !same(change)).map(|change| change.path).collect())
+        Ok(current.into_iter().filter(|change| !same(change)).map(|change| change.path).collect())
     }
 
-    pub(super) async fn found(&self, path: &RepoPath) -> Result<Option<Vec<u8>>, CallError> {
+    pub(super) async fn content_in_sandbox(&self, path: &RepoPath) -> Result<Option<Vec<u8>>, CallError> {
         let collected = self.toolbox.collect(std::slice::from_ref(path)).await?;
         Ok(collected.into_iter().find_map(|change| match change.content {
             ChangedContent::File { bytes, .. } => Some(bytes),
@@ -131,7 +130,7 @@ impl Hands<'_> {
     }
 }
 
-/// What was written, as a proposal.
+/// The written files as a list of changes.
 pub fn changes_of(written: &BTreeMap<RepoPath, ChangedContent>) -> Vec<Change> {
     let change = |(path, content): (&RepoPath, &ChangedContent)| Change {
         path: path.clone(),
@@ -140,7 +139,7 @@ pub fn changes_of(written: &BTreeMap<RepoPath, ChangedContent>) -> Vec<Change> {
     written.iter().map(change).collect()
 }
 
-/// Our own object store failing ends the run, as a lost sandbox does.
-pub(super) fn unreachable_base(error: WorkspaceError) -> CallError {
+/// A failure of our own object store ends the run, as the loss of the sandbox does.
+pub(super) fn object_store_error(error: WorkspaceError) -> CallError {
     CallError::Fatal(SandboxError::Gone(error.to_string()))
 }

@@ -1,11 +1,11 @@
-//! `delete_file`: a file that the proposal is to be without.
+//! `delete_file`: removes a file from the proposal.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, parsed, repo_path, spec_of};
+use super::{Tool, ToolAnswer, ToolContext, parse_arguments, repo_path, spec_of};
 use crate::domain::ToolSpec;
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::DeleteFile;
@@ -25,13 +25,13 @@ impl Tool for DeleteFileTool {
         spec_of::<Arguments>("delete_file", include_str!("../prompts/tools/delete_file.md"))
     }
 
-    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let arguments: Arguments = parsed(arguments)?;
+    async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
+        let arguments: Arguments = parse_arguments(arguments)?;
         let path = repo_path(&arguments.path)?;
-        // Where there is no file, or a directory, the toolbox says so, and what is there instead.
-        hands.settle(&path).await?;
-        hands.toolbox.delete_file(&DeleteFile { path: path.to_string() }).await?;
-        hands.let_go(path.clone()).await?;
-        Ok(Answer::Text(format!("Deleted {path}.")))
+        // If there is no file, or a directory, the toolbox says so.
+        context.restore(&path).await?;
+        context.toolbox.delete_file(&DeleteFile { path: path.to_string() }).await?;
+        context.stage_delete(path.clone()).await?;
+        Ok(ToolAnswer::Text(format!("Deleted {path}.")))
     }
 }

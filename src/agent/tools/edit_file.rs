@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, parsed, repo_path, spec_of, syntax_errors};
+use super::{Tool, ToolAnswer, ToolContext, parse_arguments, repo_path, spec_of, syntax_errors};
 use crate::domain::{FileMode, ToolSpec};
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::{Edit, EditFile};
@@ -37,14 +37,18 @@ impl Tool for EditFileTool {
         spec_of::<Arguments>("edit_file", include_str!("../prompts/tools/edit_file.md"))
     }
 
-    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let arguments: Arguments = parsed(arguments)?;
+    async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
+        let arguments: Arguments = parse_arguments(arguments)?;
         let path = repo_path(&arguments.path)?;
-        let mode = hands.settle(&path).await?.map_or(FileMode::Regular, |file| file.mode);
+        let mode = context.restore(&path).await?.map_or(FileMode::Regular, |file| file.mode);
         let edits = arguments.edits.into_iter().map(|edit| Edit { old: edit.old, new: edit.new }).collect();
-        let edited = hands.toolbox.edit_file(&EditFile { path: path.to_string(), edits }).await?;
-        let text = format!("{path} now reads:\n{}{}", edited.excerpt, syntax_errors::told(&edited.faults));
-        hands.hold(path, mode).await?;
-        Ok(Answer::Text(text))
+        let edited = context.toolbox.edit_file(&EditFile { path: path.to_string(), edits }).await?;
+        let text = format!(
+            "{path} now reads:\n{}{}",
+            edited.excerpt,
+            syntax_errors::format_syntax_errors(&edited.faults)
+        );
+        context.stage_write(path, mode).await?;
+        Ok(ToolAnswer::Text(text))
     }
 }

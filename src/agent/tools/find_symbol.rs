@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, parsed, spec_of};
+use super::{Tool, ToolAnswer, ToolContext, parse_arguments, spec_of};
 use crate::domain::ToolSpec;
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::{FindSymbol, SymbolLocation, SymbolLocations};
@@ -27,11 +27,11 @@ impl Tool for FindSymbolTool {
         spec_of::<Arguments>("find_symbol", include_str!("../prompts/tools/find_symbol.md"))
     }
 
-    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let arguments: Arguments = parsed(arguments)?;
+    async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
+        let arguments: Arguments = parse_arguments(arguments)?;
         let request = FindSymbol { name: arguments.name.clone(), places_max: PLACES_MAX };
-        let found = hands.toolbox.find_symbol(&request).await?;
-        Ok(Answer::Text(rendered(&arguments.name, &found)))
+        let found = context.toolbox.find_symbol(&request).await?;
+        Ok(ToolAnswer::Text(rendered(&arguments.name, &found)))
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_there_is_answered_with_those_that_come_near() {
+    fn unknown_name_is_answered_with_similar_names() {
         let found = SymbolLocations {
             near: vec!["pay".into(), "payer".into()],
             not_looked_at: 2,

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, parsed, spec_of};
+use super::{Tool, ToolAnswer, ToolContext, parse_arguments, spec_of};
 use crate::domain::ToolSpec;
 use crate::sandbox::CallError;
 
@@ -24,11 +24,11 @@ impl Tool for FinishTool {
         spec_of::<Arguments>("finish", include_str!("../prompts/tools/finish.md"))
     }
 
-    async fn call(&self, arguments: Value, _hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let Arguments { summary } = parsed(arguments)?;
+    async fn call(&self, arguments: Value, _context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
+        let Arguments { summary } = parse_arguments(arguments)?;
         if summary.trim().is_empty() {
             return Err(CallError::RespondToModel("The summary is empty; a reviewer needs one.".to_owned()));
         }
-        Ok(Answer::Finish { summary })
+        Ok(ToolAnswer::Finish { summary })
     }
 }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, parsed, spec_of};
+use super::{Tool, ToolAnswer, ToolContext, parse_arguments, spec_of};
 use crate::domain::ToolSpec;
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::ListFiles;
@@ -29,16 +29,16 @@ impl Tool for ListFilesTool {
         spec_of::<Arguments>("list_files", include_str!("../prompts/tools/list_files.md"))
     }
 
-    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let arguments: Arguments = parsed(arguments)?;
+    async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
+        let arguments: Arguments = parse_arguments(arguments)?;
         let request = ListFiles {
             path: arguments.path.unwrap_or_default(),
             glob: arguments.glob,
             entries_max: ENTRIES_MAX,
         };
-        let listing = hands.toolbox.list_files(&request).await?;
+        let listing = context.toolbox.list_files(&request).await?;
         if listing.entries.is_empty() {
-            return Ok(Answer::Text("No files.".to_owned()));
+            return Ok(ToolAnswer::Text("No files.".to_owned()));
         }
         let mut text = String::new();
         for entry in &listing.entries {
@@ -52,6 +52,6 @@ impl Tool for ListFilesTool {
         if listing.omitted > 0 {
             text.push_str(&format!("… and {} more; narrow `path` or `glob`.\n", listing.omitted));
         }
-        Ok(Answer::Text(text))
+        Ok(ToolAnswer::Text(text))
     }
 }

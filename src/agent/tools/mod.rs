@@ -1,5 +1,5 @@
-//! The tools, a file each. A tool's failure is either told to the model (`CallError::RespondToModel`) or
-//! ends the run (`CallError::Fatal`); the type says which. Schemas come from the argument types.
+//! The tools, a file each. A tool's failure is either an answer to the model (`CallError::RespondToModel`)
+//! or ends the run (`CallError::Fatal`); the type says which. Schemas come from the argument types.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tracing::Instrument;
 
 use crate::domain::{CommandPattern, FailedTest, JobSettings, RepoPath, ToolArguments, ToolCall, ToolSpec};
 use crate::sandbox::CallError;
@@ -30,7 +31,7 @@ mod syntax_errors;
 mod update_plan;
 mod write_file;
 
-pub use context::{Hands, changes_of};
+pub use context::{ToolContext, changes_of};
 pub use run_tests::describe_run;
 
 /// A tool the model may call.
@@ -40,18 +41,17 @@ pub trait Tool: Send + Sync {
     fn spec(&self) -> ToolSpec;
 
     /// Carries out a call.
-    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError>;
+    async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError>;
 }
 
-/// What a tool call came to.
+/// The outcome of a tool call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// A result for the model. Whoever records it cuts it to what the model can be shown.
+pub enum ToolAnswer {
+    /// A result for the model. The caller cuts it to what the model can be shown.
     Text(String),
-    /// A result of which the tool itself shows a part; that part says how `read_result` gives the
-    /// rest.
+    /// A result of which the tool shows a part; that part says how `read_result` gives the rest.
     Part {
-        /// What the model is shown.
+        /// The part that the model is shown.
         shown: String,
         /// All of it.
         full: String,
@@ -62,7 +62,7 @@ pub enum Answer {
         summary: String,
     },
     /// The model asks a person.
-    Ask {
+    AskHuman {
         /// Its question.
         question: String,
     },
@@ -71,12 +71,12 @@ pub enum Answer {
 /// The tools of a job.
 pub struct Registry {
     tools: Vec<Box<dyn Tool>>,
-    /// Of each tool, at the same place: schemas are derived once.
+    /// The specification of each tool, in the same order. Schemas are derived once.
     specs: Arc<[ToolSpec]>,
 }
 
 impl Registry {
-    /// The tools of a job: the same ones as long as it lasts.
+    /// The tools of a job. They stay the same until the job ends.
     pub fn of(settings: &JobSettings) -> Self {
         let mut tools = all(settings.commands.clone());
         if settings.commands.is_empty() {
@@ -85,7 +85,7 @@ impl Registry {
         Self::new(tools)
     }
 
-    /// Every tool that any job may have, with none of a repository's own words.
+    /// Every tool that a job may have, without a repository's own commands.
     pub fn standard() -> Self {
         Self::new(all(Vec::new()))
     }
@@ -95,13 +95,17 @@ impl Registry {
         Self { tools, specs }
     }
 
-    /// What the model is told.
+    /// The specifications that the model is sent.
     pub fn specs(&self) -> Arc<[ToolSpec]> {
         self.specs.clone()
     }
 
-    /// Carries out one call. Unknown tools and arguments that are not JSON are told to the model.
-    pub async fn call(&self, call: &ToolCall, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
+    /// Carries out one call. Unknown tools and arguments that are not JSON are answered to the model.
+    pub async fn call(
+        &self,
+        call: &ToolCall,
+        context: &mut ToolContext<'_>,
+    ) -> Result<ToolAnswer, CallError> {
         let at = self.specs.iter().position(|spec| spec.name == call.name).ok_or_else(|| {
             let known: Vec<&str> = self.specs.iter().map(|spec| spec.name.as_str()).collect();
             CallError::RespondToModel(format!(
@@ -121,11 +125,12 @@ impl Registry {
                 )));
             }
         };
-        self.tools[at].call(arguments, hands).await
+        let span = tracing::info_span!("tool_call", tool = self.specs[at].name.as_str());
+        self.tools[at].call(arguments, context).instrument(span).await
     }
 }
 
-/// In the order in which the model is told of them.
+/// In the order in which the model sees them.
 fn all(commands: Vec<CommandPattern>) -> Vec<Box<dyn Tool>> {
     vec![
         Box::new(read_file::ReadFileTool),
@@ -159,14 +164,14 @@ fn spec_of<Arguments: JsonSchema>(name: &str, description: &str) -> ToolSpec {
     ToolSpec { name: name.to_owned(), description: description.trim().to_owned(), input_schema: schema }
 }
 
-/// The arguments as their type; a mismatch is told with the reason.
-fn parsed<Arguments: DeserializeOwned>(arguments: Value) -> Result<Arguments, CallError> {
+/// Parses the arguments. A mismatch is answered to the model with its reason.
+fn parse_arguments<Arguments: DeserializeOwned>(arguments: Value) -> Result<Arguments, CallError> {
     serde_json::from_value(arguments).map_err(|error| {
         CallError::RespondToModel(format!("The arguments do not fit the tool's schema: {error}."))
     })
 }
 
-/// A path that a proposal may hold; the rule it breaks is told.
+/// Parses a path that a proposal may hold. The rule that it breaks is answered to the model.
 fn repo_path(path: &str) -> Result<RepoPath, CallError> {
     path.strip_prefix("./")
         .unwrap_or(path)

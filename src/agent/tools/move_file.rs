@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, parsed, repo_path, spec_of};
+use super::{Tool, ToolAnswer, ToolContext, parse_arguments, repo_path, spec_of};
 use crate::domain::{Change, ChangedContent, ToolSpec};
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::MoveFile;
@@ -27,29 +27,29 @@ impl Tool for MoveFileTool {
         spec_of::<Arguments>("move_file", include_str!("../prompts/tools/move_file.md"))
     }
 
-    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let arguments: Arguments = parsed(arguments)?;
+    async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
+        let arguments: Arguments = parse_arguments(arguments)?;
         let (from, to) = (repo_path(&arguments.from)?, repo_path(&arguments.to)?);
-        let is_there = hands.proposed(&to).await?.is_some();
-        if is_there || hands.found(&to).await?.is_some() {
+        let is_there = context.proposed(&to).await?.is_some();
+        if is_there || context.content_in_sandbox(&to).await?.is_some() {
             let what = if is_there { "delete_file it first, if it is to go" } else { "a command made it" };
             return Err(CallError::RespondToModel(format!(
                 "{to} exists already; {what}. Nothing was moved."
             )));
         }
-        let settled = hands.settle(&from).await?;
-        if let Some(file) = &settled {
+        let file = context.restore(&from).await?;
+        if let Some(file) = &file {
             let content = ChangedContent::File { mode: file.mode, bytes: file.bytes.clone() };
             let gone = Change { path: from.clone(), content: ChangedContent::Absent };
-            hands.check(&[gone, Change { path: to.clone(), content }]).await?;
+            context.check(&[gone, Change { path: to.clone(), content }]).await?;
         }
-        // Where there is no file to move, the toolbox says so, and what is there instead.
-        hands.toolbox.move_file(&MoveFile { from: from.to_string(), to: to.to_string() }).await?;
-        let Some(file) = settled else {
+        // If there is no file to move, the toolbox says so.
+        context.toolbox.move_file(&MoveFile { from: from.to_string(), to: to.to_string() }).await?;
+        let Some(file) = file else {
             return Err(CallError::RespondToModel(format!("{from} came to be only now; try again.")));
         };
-        hands.hold(to.clone(), file.mode).await?;
-        hands.let_go(from.clone()).await?;
-        Ok(Answer::Text(format!("Moved {from} to {to}.")))
+        context.stage_write(to.clone(), file.mode).await?;
+        context.stage_delete(from.clone()).await?;
+        Ok(ToolAnswer::Text(format!("Moved {from} to {to}.")))
     }
 }

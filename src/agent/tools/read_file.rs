@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, parsed, spec_of};
+use super::{Tool, ToolAnswer, ToolContext, parse_arguments, spec_of};
 use crate::domain::ToolSpec;
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::ReadFile;
@@ -32,14 +32,14 @@ impl Tool for ReadFileTool {
         spec_of::<Arguments>("read_file", include_str!("../prompts/tools/read_file.md"))
     }
 
-    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let arguments: Arguments = parsed(arguments)?;
+    async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
+        let arguments: Arguments = parse_arguments(arguments)?;
         let request = ReadFile {
             path: arguments.path,
             first_line: arguments.first_line.unwrap_or(1).max(1),
             lines_max: arguments.lines.unwrap_or(LINES_DEFAULT).clamp(1, LINES_MAX),
         };
-        let window = hands.toolbox.read_file(&request).await?;
+        let window = context.toolbox.read_file(&request).await?;
         let numbered: String = (window.first_line..)
             .zip(window.text.lines())
             .map(|(number, line)| format!("{number:>6}\t{line}\n"))
@@ -49,6 +49,6 @@ impl Tool for ReadFileTool {
             0 => format!("{}: empty\n", request.path),
             total => format!("{}: lines {}-{last} of {total}\n", request.path, window.first_line),
         };
-        Ok(Answer::Text(header + &numbered))
+        Ok(ToolAnswer::Text(header + &numbered))
     }
 }

@@ -1,11 +1,11 @@
-//! `read_result`: what a tool answered earlier, in windows.
+//! `read_result`: an earlier result, in windows.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, parsed, spec_of};
+use super::{Tool, ToolAnswer, ToolContext, parse_arguments, spec_of};
 use crate::agent::results::window;
 use crate::domain::ToolSpec;
 use crate::sandbox::CallError;
@@ -31,11 +31,11 @@ impl Tool for ReadResultTool {
         spec_of::<Arguments>("read_result", include_str!("../prompts/tools/read_result.md"))
     }
 
-    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let arguments: Arguments = parsed(arguments)?;
+    async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
+        let arguments: Arguments = parse_arguments(arguments)?;
         let number = arguments.result;
-        let Some(text) = hands.results.get(number) else {
-            let last = hands.results.next_number() - 1;
+        let Some(text) = context.results.get(number) else {
+            let last = context.results.next_number() - 1;
             return Err(CallError::RespondToModel(match last {
                 0 => format!("There is no result {number}; no tool has answered yet."),
                 _ => format!("There is no result {number}; they go from 1 to {last}."),
@@ -57,7 +57,7 @@ impl Tool for ReadResultTool {
             ),
             false => String::new(),
         };
-        Ok(Answer::Text(format!(
+        Ok(ToolAnswer::Text(format!(
             "Result {number}: lines {}-{} of {total}\n{}{more}",
             window.first_line, window.last_line, window.text
         )))

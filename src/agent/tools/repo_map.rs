@@ -1,11 +1,11 @@
-//! `repo_map`: the files of the tree in the order of what they have to do with some words.
+//! `repo_map`: the files of the tree, ordered by their relevance to some words.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, parsed, spec_of};
+use super::{Tool, ToolAnswer, ToolContext, parse_arguments, spec_of};
 use crate::domain::ToolSpec;
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::RepoMap;
@@ -33,14 +33,14 @@ impl Tool for RepoMapTool {
         spec_of::<Arguments>("repo_map", include_str!("../prompts/tools/repo_map.md"))
     }
 
-    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let arguments: Arguments = parsed(arguments)?;
+    async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
+        let arguments: Arguments = parse_arguments(arguments)?;
         let request = RepoMap {
             text: arguments.focus.unwrap_or_default(),
             paths: arguments.paths.unwrap_or_default(),
             tokens_max: arguments.tokens.unwrap_or(TOKENS).min(TOKENS_MAX),
         };
-        let mapped = hands.toolbox.repo_map(&request).await?;
-        Ok(Answer::Text(mapped.text))
+        let mapped = context.toolbox.repo_map(&request).await?;
+        Ok(ToolAnswer::Text(mapped.text))
     }
 }

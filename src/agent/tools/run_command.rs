@@ -1,4 +1,4 @@
-//! `run_command`: a command that the repository allows, without a shell. Only offered where it
+//! `run_command`: runs a command that the repository allows, without a shell. Only offered if the repository
 //! allows any.
 
 use async_trait::async_trait;
@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, parsed, spec_of};
+use super::{Tool, ToolAnswer, ToolContext, parse_arguments, spec_of};
 use crate::domain::{CommandPattern, ProcessOutput, RepoPath, ToolSpec};
 use crate::sandbox::{CallError, CommandSpec};
 
@@ -40,8 +40,8 @@ impl Tool for RunCommandTool {
         spec
     }
 
-    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let Arguments { argv } = parsed(arguments)?;
+    async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
+        let Arguments { argv } = parse_arguments(arguments)?;
         if argv.is_empty() {
             return Err(CallError::RespondToModel(
                 "`argv` is empty; name a program and its arguments.".to_owned(),
@@ -64,12 +64,12 @@ impl Tool for RunCommandTool {
         let spec = CommandSpec {
             argv: argv.clone(),
             env: Vec::new(),
-            deadline: hands.settings.test_timeout,
+            deadline: context.settings.test_timeout,
             output_bytes_max: OUTPUT_BYTES_MAX,
         };
-        let result = hands.toolbox.run(&spec).await?;
-        let changed = hands.changed_behind().await?;
-        Ok(Answer::Text(describe(&argv, &result, &changed)))
+        let result = context.toolbox.run(&spec).await?;
+        let changed = context.externally_modified().await?;
+        Ok(ToolAnswer::Text(describe(&argv, &result, &changed)))
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ending_is_told_as_it_was_and_what_the_command_did_to_files() {
+    fn command_result_names_exit_status_and_changed_files() {
         let argv = ["cargo", "fmt"].map(str::to_owned);
         let cut = BoundedOutput { head: "a\n".into(), omitted_bytes: 70, tail: "z\n".into() };
         let told = describe(&argv, &result(ExitStatus::TimedOut, cut), &["src/lib.rs".parse().unwrap()]);

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, names, parsed, repo_path, spec_of};
+use super::{Tool, ToolAnswer, ToolContext, names, parse_arguments, repo_path, spec_of};
 use crate::domain::{ExitStatus, FailedTest, TestCase, TestRun, ToolSpec, TranscriptEvent};
 use crate::sandbox::CallError;
 use crate::testing::{Selection, run_selected, run_suite};
@@ -13,7 +13,7 @@ use crate::testing::{Selection, run_selected, run_suite};
 /// How much of a run's output the model is shown, in characters, counted from its end: runners
 /// print what matters last.
 const OUTPUT_CHARS_MAX: usize = 12_000;
-/// The same, where the report tells each failing test with its message.
+/// The same, if the report has the message of each failing test.
 const OUTPUT_CHARS_BESIDE_REPORT_MAX: usize = 2_500;
 /// Failing tests that are shown with message and frame.
 const DETAILED_MAX: usize = 10;
@@ -39,37 +39,38 @@ impl Tool for RunTestsTool {
         spec_of::<Arguments>("run_tests", include_str!("../prompts/tools/run_tests.md"))
     }
 
-    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let Arguments { path, name } = parsed(arguments)?;
+    async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
+        let Arguments { path, name } = parse_arguments(arguments)?;
         let path = path.filter(|path| !path.is_empty()).map(|path| repo_path(&path)).transpose()?;
         let name = name.filter(|name| !name.trim().is_empty());
         let run = match (&path, &name) {
-            (None, None) => run_suite(hands.toolbox, hands.settings).await?,
-            _ => run_selected(hands.toolbox, hands.settings, &Selection { path, name }).await?,
+            (None, None) => run_suite(context.toolbox, context.settings).await?,
+            _ => run_selected(context.toolbox, context.settings, &Selection { path, name }).await?,
         };
-        let before = hands.last_run.as_ref();
+        let before = context.last_run.as_ref();
         let (shown, full) = (describe_run(&run, before), described(&run, before, usize::MAX));
         let answer = match shown == full {
-            true => Answer::Text(shown),
+            true => ToolAnswer::Text(shown),
             false => {
-                let number = hands.results.next_number();
+                let number = context.results.next_number();
                 let how = format!("[All of it: read_result {{\"result\": {number}}}]");
-                Answer::Part { shown: format!("{}\n{how}", shown.trim_end()), full }
+                ToolAnswer::Part { shown: format!("{}\n{how}", shown.trim_end()), full }
             }
         };
-        hands.events.push(TranscriptEvent::AgentTestRun { run: run.clone() });
+        context.events.push(TranscriptEvent::AgentTestRun { run: run.clone() });
         if run.selection.is_none() {
-            hands.last_run = Some(run);
+            context.last_run = Some(run);
         }
         Ok(answer)
     }
 }
 
-/// A run in words for the model: ending, counts, failing tests against the run before with what tells
-/// most of each, end of the output.
+/// Describes a run for the model: exit status, counts, failing tests compared with the previous run, and the
+/// end of the output.
 pub fn describe_run(run: &TestRun, before: Option<&TestRun>) -> String {
-    let told_apart = run.report.red().next().is_some() && run.report.red().all(|case| case.message.is_some());
-    let output_chars_max = match told_apart || run.is_green() {
+    let has_messages =
+        run.report.red().next().is_some() && run.report.red().all(|case| case.message.is_some());
+    let output_chars_max = match has_messages || run.is_green() {
         true => OUTPUT_CHARS_BESIDE_REPORT_MAX,
         false => OUTPUT_CHARS_MAX,
     };
@@ -101,7 +102,7 @@ fn described(run: &TestRun, before: Option<&TestRun>, output_chars_max: usize) -
     let mut shown = 0;
     for (title, cases) in [(newly_title, &change.newly), ("Still failing", &change.still)] {
         if !cases.is_empty() {
-            text.push_str(&format!("{title} ({}):\n{}", cases.len(), told(cases, &mut shown)));
+            text.push_str(&format!("{title} ({}):\n{}", cases.len(), describe_failures(cases, &mut shown)));
         }
     }
     for (title, tests) in [("No longer failing", &change.passing), ("No longer there", &change.gone)] {
@@ -126,7 +127,7 @@ fn described(run: &TestRun, before: Option<&TestRun>, output_chars_max: usize) -
     text
 }
 
-/// What is different from the run before.
+/// The differences from the previous run.
 struct Change<'a> {
     newly: Vec<&'a TestCase>,
     still: Vec<&'a TestCase>,
@@ -143,20 +144,21 @@ impl<'a> Change<'a> {
         let not_red: Vec<&FailedTest> = was_failing.iter().filter(|test| !is_red(&test.0)).collect();
         let (mut passing, mut gone) = (Vec::new(), Vec::new());
         match run.result.ending {
-            // A test whose failure may be named in what was not kept does not pass.
+            // A failure may be named in the part of the output that was not kept, so no test counts as
+            // passed.
             ExitStatus::Exited { .. } if run.may_miss_failed_tests() => {}
             ExitStatus::Exited { .. } => {
                 for test in not_red {
                     match run.report.case(&test.0) {
                         Some(_) => passing.push(test.clone()),
-                        // In a part of the suite, what is not named was not run.
+                        // A run of a part of the suite names only the tests of that part.
                         None if run.selection.is_some() => {}
                         None if run.report.names_all() => gone.push(test.clone()),
                         None => passing.push(test.clone()),
                     }
                 }
             }
-            // A run that was cut off, or starved, says nothing of the tests it did not reach.
+            // A run that was cut off says nothing about the tests that it did not reach.
             ExitStatus::Signalled { .. }
             | ExitStatus::TimedOut
             | ExitStatus::OutOfMemory
@@ -167,8 +169,8 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Failing tests, the first of them with where they fail and why.
-fn told(cases: &[&TestCase], shown: &mut usize) -> String {
+/// Lists failing tests, the first of them with location and reason.
+fn describe_failures(cases: &[&TestCase], shown: &mut usize) -> String {
     let mut text = String::new();
     let mut plain = Vec::new();
     for case in cases {
@@ -195,7 +197,7 @@ fn told(cases: &[&TestCase], shown: &mut usize) -> String {
     text
 }
 
-/// That a part of the output is nowhere to be had, what that means, and how to see it after all.
+/// Says that a part of the output was not kept, what that means, and how to see it.
 fn cut_note(run: &TestRun) -> String {
     let is_none_named = run.report.red().next().is_none();
     let names = match (run.may_miss_failed_tests(), is_none_named) {
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_model_is_shown_what_changed_since_the_last_run() {
+    fn run_is_compared_with_the_previous_run() {
         let before = run(ExitStatus::Exited { code: 101 }, &["a", "b"], "");
         let after = run(ExitStatus::Exited { code: 101 }, &["b", "c"], "thread 'c' panicked\n");
         insta::assert_snapshot!(describe_run(&after, Some(&before)), @r"
@@ -248,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_was_cut_off_makes_no_test_pass() {
+    fn run_that_was_cut_off_makes_no_test_pass() {
         let before = run(ExitStatus::Exited { code: 101 }, &["a"], "");
         let text = describe_run(&run(ExitStatus::TimedOut, &[], ""), Some(&before));
         insta::assert_snapshot!(text, @r"
@@ -259,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn names_lost_in_output_that_was_cut_do_not_pass_for_tests_that_pass() {
+    fn names_lost_in_cut_output_do_not_count_as_passing() {
         let cut = |failed: &[&str]| {
             let mut run = run(ExitStatus::Exited { code: 101 }, failed, "running 900 tests\n");
             run.result.output.omitted_bytes = 7_000_000;
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_was_hit_is_told_with_what_to_do() {
+    fn limit_that_was_hit_is_named_with_advice() {
         let text = describe_run(&run(ExitStatus::ProcessLimit, &[], "cannot fork\n"), None);
         insta::assert_snapshot!(text, @r"
         `cargo test`: process limit reached: a process or thread was refused after 1.2 s.

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, parsed, spec_of};
+use super::{Tool, ToolAnswer, ToolContext, parse_arguments, spec_of};
 use crate::domain::ToolSpec;
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::{Search, SearchHits};
@@ -36,8 +36,8 @@ impl Tool for SearchTool {
         spec_of::<Arguments>("search", include_str!("../prompts/tools/search.md"))
     }
 
-    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let arguments: Arguments = parsed(arguments)?;
+    async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
+        let arguments: Arguments = parse_arguments(arguments)?;
         let request = Search {
             pattern: arguments.pattern,
             literal: arguments.literal.unwrap_or(false),
@@ -46,8 +46,8 @@ impl Tool for SearchTool {
             context_lines: arguments.context_lines.unwrap_or(0).min(CONTEXT_LINES_MAX),
             matches_max: MATCHES_MAX,
         };
-        let hits = hands.toolbox.search(&request).await?;
-        Ok(Answer::Text(rendered(&hits)))
+        let hits = context.toolbox.search(&request).await?;
+        Ok(ToolAnswer::Text(rendered(&hits)))
     }
 }
 

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::context::{changes_of, unreachable_base};
-use super::{Answer, Hands, Tool, parsed, repo_path, spec_of};
+use super::context::{changes_of, object_store_error};
+use super::{Tool, ToolAnswer, ToolContext, parse_arguments, repo_path, spec_of};
 use crate::domain::ToolSpec;
 use crate::sandbox::CallError;
 use crate::workspace::Patch;
@@ -26,14 +26,15 @@ impl Tool for ShowDiffTool {
         spec_of::<Arguments>("show_diff", include_str!("../prompts/tools/show_diff.md"))
     }
 
-    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let Arguments { path } = parsed(arguments)?;
+    async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
+        let Arguments { path } = parse_arguments(arguments)?;
         let path = path.as_deref().map(|path| path.trim_end_matches('/'));
         let path = path.filter(|path| !matches!(*path, "" | ".")).map(repo_path).transpose()?;
-        let proposal = hands.workspace.propose(changes_of(&hands.written)).await.map_err(unreachable_base)?;
-        let patch = hands.workspace.patch_under(&proposal.tree, path.as_ref()).await;
-        let patch = patch.map_err(unreachable_base)?;
-        Ok(Answer::Text(describe(&patch, path.as_ref().map(|path| path.as_str()))))
+        let proposal =
+            context.workspace.propose(changes_of(&context.written)).await.map_err(object_store_error)?;
+        let patch = context.workspace.patch_under(&proposal.tree, path.as_ref()).await;
+        let patch = patch.map_err(object_store_error)?;
+        Ok(ToolAnswer::Text(describe(&patch, path.as_ref().map(|path| path.as_str()))))
     }
 }
 
@@ -59,7 +60,7 @@ mod tests {
     use crate::workspace::PatchStat;
 
     #[test]
-    fn the_diff_comes_with_its_measure_and_says_when_there_is_none() {
+    fn diff_has_its_size_and_an_empty_one_says_so() {
         let stat = PatchStat { files: 1, insertions: 2, deletions: 1 };
         let patch = Patch { text: "diff --git a/x b/x\n".into(), truncated: true, stat };
         insta::assert_snapshot!(describe(&patch, None), @r"

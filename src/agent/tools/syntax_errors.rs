@@ -1,9 +1,10 @@
-//! What an edit broke, in words for the model. It is told, never refused: the next edit may mend it.
+//! Syntax errors that an edit caused, in words for the model. The edit is not refused, because the next one
+//! may fix them.
 
 use crate::sandbox::protocol::SyntaxError;
 
-/// Nothing where nothing broke.
-pub(super) fn told(faults: &[SyntaxError]) -> String {
+/// Empty if there are no errors.
+pub(super) fn format_syntax_errors(faults: &[SyntaxError]) -> String {
     if faults.is_empty() {
         return String::new();
     }
@@ -19,12 +20,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_is_told_with_its_line() {
+    fn syntax_error_is_named_with_its_line() {
         let fault = SyntaxError { line: 4, what: "a \")\" is missing".into(), text: "return f(1".into() };
-        insta::assert_snapshot!(told(&[fault]), @r#"
+        insta::assert_snapshot!(format_syntax_errors(&[fault]), @r#"
         The file can no longer be parsed; look at it again:
         line 4: a ")" is missing: return f(1
         "#);
-        assert_eq!(told(&[]), "");
+        assert_eq!(format_syntax_errors(&[]), "");
     }
 }

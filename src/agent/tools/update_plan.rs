@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, parsed, spec_of};
+use super::{Tool, ToolAnswer, ToolContext, parse_arguments, spec_of};
 use crate::domain::{ToolSpec, TranscriptEvent};
 use crate::sandbox::CallError;
 
@@ -37,8 +37,8 @@ impl Tool for UpdatePlanTool {
         spec_of::<Arguments>("update_plan", include_str!("../prompts/tools/update_plan.md"))
     }
 
-    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let arguments: Arguments = parsed(arguments)?;
+    async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
+        let arguments: Arguments = parse_arguments(arguments)?;
         if arguments.steps.is_empty() || arguments.steps.len() > STEPS_MAX {
             return Err(CallError::RespondToModel(format!("A plan has 1 to {STEPS_MAX} steps.")));
         }
@@ -48,7 +48,7 @@ impl Tool for UpdatePlanTool {
             format!("- [{}] {text}\n", if step.done { 'x' } else { ' ' })
         };
         let plan: String = arguments.steps.iter().map(line).collect();
-        hands.events.push(TranscriptEvent::PlanUpdated { plan });
-        Ok(Answer::Text("The plan is updated.".to_owned()))
+        context.events.push(TranscriptEvent::PlanUpdated { plan });
+        Ok(ToolAnswer::Text("The plan is updated.".to_owned()))
     }
 }

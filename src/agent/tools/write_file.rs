@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Hands, Tool, parsed, repo_path, spec_of, syntax_errors};
+use super::{Tool, ToolAnswer, ToolContext, parse_arguments, repo_path, spec_of, syntax_errors};
 use crate::domain::{FileMode, ToolSpec};
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::WriteFile;
@@ -27,10 +27,10 @@ impl Tool for WriteFileTool {
         spec_of::<Arguments>("write_file", include_str!("../prompts/tools/write_file.md"))
     }
 
-    async fn call(&self, arguments: Value, hands: &mut Hands<'_>) -> Result<Answer, CallError> {
-        let arguments: Arguments = parsed(arguments)?;
+    async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
+        let arguments: Arguments = parse_arguments(arguments)?;
         let path = repo_path(&arguments.path)?;
-        let before = hands.proposed(&path).await?;
+        let before = context.proposed(&path).await?;
         let (mode, note) = match (&before, arguments.content.starts_with("#!")) {
             (Some(file), _) => (file.mode, ""),
             (None, true) => (FileMode::Executable, ", executable since it begins with `#!`"),
@@ -38,13 +38,17 @@ impl Tool for WriteFileTool {
         };
         let executable = Some(mode == FileMode::Executable);
         let request = WriteFile { path: path.to_string(), content: arguments.content, executable };
-        let written = hands.toolbox.write_file(&request).await?;
+        let written = context.toolbox.write_file(&request).await?;
         let verb = if before.is_none() { "Created" } else { "Replaced" };
-        let text = match syntax_errors::told(&written.faults) {
-            told if told.is_empty() => format!("{verb} {path} ({} bytes{note}).", written.bytes),
-            told => format!("{verb} {path} ({} bytes{note}).\n{told}", written.bytes),
+        let text = match syntax_errors::format_syntax_errors(&written.faults) {
+            format_syntax_errors if format_syntax_errors.is_empty() => {
+                format!("{verb} {path} ({} bytes{note}).", written.bytes)
+            }
+            format_syntax_errors => {
+                format!("{verb} {path} ({} bytes{note}).\n{format_syntax_errors}", written.bytes)
+            }
         };
-        hands.hold(path, mode).await?;
-        Ok(Answer::Text(text))
+        context.stage_write(path, mode).await?;
+        Ok(ToolAnswer::Text(text))
     }
 }

@@ -11,6 +11,7 @@ use crate::config::error::ConfigError;
 use crate::config::key::{ConfigKey, ConfigSection, DefaultValue, ValueType};
 use crate::config::raw::RawConfig;
 use crate::config::setting::Setting;
+use crate::domain::{Guarantee, SandboxKind};
 
 /// The longest path of a Unix socket.
 const SOCKET_BYTES_MAX: usize = 107;
@@ -24,7 +25,7 @@ pub(super) const SANDBOX: ConfigSection = ConfigSection {
     keys: &[
         ConfigKey {
             name: "sandbox.kind",
-            value: ValueType::Choice(&["bubblewrap", "docker"]),
+            value: ValueType::Choice(SandboxKind::NAMES),
             default: DefaultValue::Value("\"bubblewrap\""),
             example: "\"bubblewrap\"",
             description: "The backend. `docker` is Docker Engine or Podman, through their API.",
@@ -195,7 +196,7 @@ pub struct SandboxConfig {
     /// Open files of one process.
     pub open_files_max: u64,
     /// Guarantees without which no job runs.
-    pub required: Vec<SandboxGuarantee>,
+    pub required: Vec<Guarantee>,
     /// Toolchains of the host.
     pub toolchains: Toolchains,
     /// What repositories' setup commands may do.
@@ -204,30 +205,6 @@ pub struct SandboxConfig {
     pub image: Option<String>,
     /// For `docker`.
     pub engine: EngineConfig,
-}
-
-/// A sandbox backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SandboxKind {
-    /// The system's bubblewrap.
-    Bubblewrap,
-    /// Docker Engine or Podman, through their API.
-    Docker,
-}
-
-/// A guarantee that a sandbox can be required to give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SandboxGuarantee {
-    /// `memory`: bounded for all processes together.
-    Memory,
-    /// `processes`: their number is bounded.
-    Processes,
-    /// `processor`: its time is bounded.
-    Processor,
-    /// `disk`: the bytes written are bounded.
-    Disk,
-    /// `other_user`: nothing runs as this process' own user.
-    OtherUser,
 }
 
 /// Which host directories with toolchains a sandbox sees, read-only.
@@ -274,10 +251,8 @@ pub struct SetupConfig {
 }
 
 pub(super) fn sandbox(raw: &RawConfig) -> Result<SandboxConfig, ConfigError> {
-    let kind = match raw.setting("sandbox.kind")?.choice()? {
-        "docker" => SandboxKind::Docker,
-        _ => SandboxKind::Bubblewrap,
-    };
+    let kind =
+        SandboxKind::from_name(raw.setting("sandbox.kind")?.choice()?).unwrap_or(SandboxKind::Bubblewrap);
     let mebibytes = |key: &str| Ok::<u64, ConfigError>(raw.integer::<u64>(key)? << 20);
     Ok(SandboxConfig {
         kind,
@@ -324,16 +299,12 @@ fn engine(raw: &RawConfig) -> Result<EngineConfig, ConfigError> {
     })
 }
 
-fn required(raw: &RawConfig) -> Result<Vec<SandboxGuarantee>, ConfigError> {
+fn required(raw: &RawConfig) -> Result<Vec<Guarantee>, ConfigError> {
     let setting = raw.setting("sandbox.require")?;
     let remedy = "write some of [\"memory\", \"processes\", \"processor\", \"disk\", \"other_user\"]";
-    let parse = |name: String| match name.as_str() {
-        "memory" => Ok(SandboxGuarantee::Memory),
-        "processes" => Ok(SandboxGuarantee::Processes),
-        "processor" => Ok(SandboxGuarantee::Processor),
-        "disk" => Ok(SandboxGuarantee::Disk),
-        "other_user" => Ok(SandboxGuarantee::OtherUser),
-        _ => Err(setting.invalid(format!("has an unknown guarantee, {name:?}"), remedy)),
+    let parse = |name: String| {
+        Guarantee::from_name(&name)
+            .ok_or_else(|| setting.invalid(format!("has an unknown guarantee, {name:?}"), remedy))
     };
     setting.list()?.into_iter().map(parse).collect()
 }

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::config::AllowedHost;
-use crate::domain::{DailyCap, LongPromptPrice, ModelProvider, Price};
+use crate::domain::{DailyCap, Guarantee, LongPromptPrice, ModelProvider, Price, SandboxKind};
 use crate::telemetry::LogFormat;
 
 mod every_key;
@@ -242,7 +242,7 @@ format = "json"
     assert_eq!(config.sandbox.toolchains, Toolchains::Paths(vec!["/opt/rust".into()]));
     assert_eq!((config.sandbox.cpu_millis_max, config.sandbox.disk_bytes_max), (Some(1_500), 1 << 30));
     assert_eq!(config.sandbox.open_files_max, 4_096);
-    assert_eq!(config.sandbox.required, [SandboxGuarantee::Memory, SandboxGuarantee::OtherUser]);
+    assert_eq!(config.sandbox.required, [Guarantee::Memory, Guarantee::OtherUser]);
     let budget = Budget {
         turns_max: 10,
         tool_calls_max: 20,

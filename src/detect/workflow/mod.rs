@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use self::commands::split_script;
 use super::shell::quoted;
 use super::{Detected, RootListing, SkippedSource};
-use crate::config::{is_image_reference, yaml_options};
+use crate::config::yaml_options;
+use crate::domain::is_image_reference;
 
 mod commands;
 mod expressions;

@@ -1,5 +1,5 @@
-//! What a sandbox looks like from inside, as arguments to `bwrap`: namespaces, environment, root
-//! file system. Decides everything that is visible in there; starts nothing.
+//! The view from inside a sandbox, as arguments to `bwrap`: namespaces, environment, root file system.
+//! Decides everything that is visible inside; starts nothing.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,93 +9,94 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::stage::Stage;
+use super::mounts::MountPlan;
 use crate::sandbox::egress::PROXY_PORT;
-use crate::sandbox::seccomp;
-use crate::sandbox::{TOOLBOX_PATH, UnpackedImage, environment};
+use crate::sandbox::image::UnpackedImage;
+use crate::sandbox::layout::TOOLBOX_PATH;
+use crate::sandbox::{environment, seccomp};
 
 mod file_system;
 
-/// Inside a user namespace.
-const USER_IN_NAMESPACE: u32 = 1000;
-/// A toolchain may not be one of these, or it would show what the sandbox hides.
+/// The user inside a user namespace.
+const NAMESPACE_USER: u32 = 1000;
+/// Directories that may not be toolchains, because the sandbox hides them.
 const NEVER_TOOLCHAINS: [&str; 13] =
     ["/", "/root", "/home", "/etc", "/var", "/run", "/proc", "/sys", "/dev", "/tmp", "/srv", "/boot", "/mnt"];
 
-/// How privileges are given up.
+/// How the toolbox drops its privileges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Privileges {
-    /// As root, without a user namespace: the toolbox becomes an unprivileged user at once.
+    /// As root, without a user namespace: the toolbox becomes an unprivileged user first of all.
     DroppedTo {
-        /// That user's number.
+        /// The user's id.
         user: u32,
     },
-    /// As the root of a user namespace of ours, in which this process' user is that root, and the
-    /// toolbox becomes one of the users that are subordinate to it.
+    /// As the root of our user namespace, which is the user of this process. The toolbox becomes one of
+    /// the subordinate users.
     MappedTo {
-        /// That user's number in the namespace.
+        /// The user's id in the namespace.
         user: u32,
     },
-    /// In a user namespace, which is all that an ordinary user can have by itself.
+    /// In a user namespace, which is all that an ordinary user may create.
     UserNamespace,
 }
 
 impl Privileges {
-    /// The user of all that runs inside, as it is numbered there.
+    /// The id of the user of everything inside, as seen from inside.
     pub(super) fn user(self) -> u32 {
         match self {
             Self::DroppedTo { user } | Self::MappedTo { user } => user,
-            Self::UserNamespace => USER_IN_NAMESPACE,
+            Self::UserNamespace => NAMESPACE_USER,
         }
     }
 }
 
-/// A root file system, as a sandbox is given it.
-pub(super) enum ShownRoot<'a> {
+/// The root file system that a sandbox sees.
+pub(super) enum RootView<'a> {
     /// This machine's `/usr`, and these directories at the same path.
     Host(&'a [PathBuf]),
-    /// An image, with a layer of the stage over it, at [`ROOT_ON_STAGE`].
+    /// An image with a writable layer over it, at [`ROOT_MOUNT`] of the mount plan.
     Overlaid(&'a UnpackedImage),
-    /// An image as it is, read-only.
+    /// An image, read-only.
     ReadOnly(&'a UnpackedImage),
 }
 
-/// Where on the stage an image has a writable layer over it.
-pub(super) const ROOT_ON_STAGE: &str = "root";
+/// The directory of the mount plan for an image with a writable layer.
+pub(super) const ROOT_MOUNT: &str = "root";
 
-/// What is asked of one sandbox.
-pub(super) struct Inside<'a> {
+/// What one sandbox sees.
+pub(super) struct SandboxView<'a> {
     pub privileges: Privileges,
-    pub root: ShownRoot<'a>,
+    pub root: RootView<'a>,
     /// What is mounted before `bwrap` starts.
-    pub stage: Option<&'a Stage>,
-    /// Whether this `bwrap` can forbid further user namespaces.
+    pub mounts: Option<&'a MountPlan>,
+    /// Whether this `bwrap` can forbid more user namespaces.
     pub disables_user_namespaces: bool,
-    /// Bytes of all writable file systems together, where there is no stage to bound them; none where
-    /// `bwrap` cannot either.
+    /// Bytes of all writable file systems together, if there is no mount plan to limit them; `None` if
+    /// `bwrap` cannot limit them either.
     pub disk_bytes_max: Option<u64>,
-    /// Whether the toolbox lends a proxy.
+    /// Whether the toolbox provides a proxy.
     pub proxy: bool,
     /// Open files of one process.
     pub open_files_max: Option<u64>,
-    /// Resource limits to be taken by the toolbox, for want of a cgroup.
+    /// Resource limits that the toolbox sets because there is no cgroup.
     pub processes_max: Option<u32>,
     pub data_bytes_max: Option<u64>,
-    /// Where it sees what a set-up made.
-    pub snapshot: Option<&'a ShownPrepared>,
+    /// How it sees a setup snapshot.
+    pub snapshot: Option<&'a SnapshotView>,
 }
 
-/// A host directory shown at `/.mendwright/snapshot`.
-pub(super) enum ShownPrepared {
-    /// To begin with.
+/// A host directory with a snapshot, mounted at [`SNAPSHOT`](mendwright_protocol::SNAPSHOT).
+pub(super) enum SnapshotView {
+    /// The sandbox starts with a copy of it.
     ReadOnly(PathBuf),
-    /// The same, where its parts are already below layers of the stage.
+    /// The same, but the mount plan has layers over its parts already.
     Below(PathBuf),
-    /// To be filled, by a toolbox that runs no command.
+    /// A toolbox that runs no commands writes it.
     Writable(PathBuf),
 }
 
-/// Arguments, and the files that they name by number; these must stay open until `bwrap` runs.
+/// Arguments, and the files that they name by descriptor. The files must stay open until `bwrap` runs.
 pub(super) struct Arguments {
     pub words: Vec<OsString>,
     pub files: Vec<OwnedFd>,
@@ -103,45 +104,45 @@ pub(super) struct Arguments {
 
 impl Arguments {
     /// For a sandbox whose toolbox is started as `command`: `init` or `probe`.
-    pub(super) fn build(inside: &Inside<'_>, toolbox: &[u8], command: &str) -> Result<Self, String> {
+    pub(super) fn build(view: &SandboxView<'_>, toolbox: &[u8], command: &str) -> Result<Self, String> {
         let mut arguments = Self { words: Vec::new(), files: Vec::new() };
-        arguments.namespaces(inside);
-        arguments.environment(inside);
-        arguments.root_file_system(inside, toolbox).map_err(|e| format!("a file for the sandbox: {e}"))?;
+        arguments.namespaces(view);
+        arguments.environment(view);
+        arguments.root_file_system(view, toolbox).map_err(|e| format!("a file for the sandbox: {e}"))?;
         for filter in seccomp::filters()? {
             let file = arguments.pass("filter", &seccomp::to_bytes(&filter));
-            let file = file.map_err(|e| format!("a file for the system call filter: {e}"))?;
+            let file = file.map_err(|e| format!("a file for the seccomp filter: {e}"))?;
             arguments.add(["--add-seccomp-fd", &file.to_string()]);
         }
         arguments.add(["--", TOOLBOX_PATH, command]);
-        match inside.privileges {
+        match view.privileges {
             Privileges::DroppedTo { user } | Privileges::MappedTo { user } => {
                 arguments.add(["--user", &user.to_string()]);
             }
             Privileges::UserNamespace => {}
         }
         let limits = [
-            ("--open-files", inside.open_files_max),
-            ("--processes", inside.processes_max.map(u64::from)),
-            ("--data-bytes", inside.data_bytes_max),
+            ("--open-files", view.open_files_max),
+            ("--processes", view.processes_max.map(u64::from)),
+            ("--data-bytes", view.data_bytes_max),
         ];
         for (option, most) in limits {
             if let Some(most) = most {
                 arguments.add([option, &most.to_string()]);
             }
         }
-        if inside.proxy {
+        if view.proxy {
             arguments.add(["--proxy-port", &PROXY_PORT.to_string()]);
         }
-        match inside.snapshot {
-            Some(ShownPrepared::ReadOnly(_)) => arguments.add(["--prepared"]),
-            Some(ShownPrepared::Below(_)) => arguments.add(["--prepared-below"]),
-            Some(ShownPrepared::Writable(_)) | None => {}
+        match view.snapshot {
+            Some(SnapshotView::ReadOnly(_)) => arguments.add(["--prepared"]),
+            Some(SnapshotView::Below(_)) => arguments.add(["--prepared-below"]),
+            Some(SnapshotView::Writable(_)) | None => {}
         }
         Ok(arguments)
     }
 
-    fn namespaces(&mut self, inside: &Inside<'_>) {
+    fn namespaces(&mut self, view: &SandboxView<'_>) {
         self.add([
             "--unshare-pid",
             "--unshare-net",
@@ -151,16 +152,16 @@ impl Arguments {
         ]);
         self.add(["--die-with-parent", "--new-session", "--as-pid-1", "--hostname", "sandbox"]);
         self.add(["--cap-drop", "ALL"]);
-        match inside.privileges {
+        match view.privileges {
             Privileges::UserNamespace => {
-                let user = USER_IN_NAMESPACE.to_string();
+                let user = NAMESPACE_USER.to_string();
                 self.add(["--unshare-user", "--uid", &user, "--gid", &user]);
-                if inside.disables_user_namespaces {
+                if view.disables_user_namespaces {
                     self.add(["--disable-userns"]);
                 }
             }
             Privileges::DroppedTo { .. } | Privileges::MappedTo { .. } => {
-                // For the toolbox to become that user; it gives them up in the same breath.
+                // The toolbox needs these to become that user, and drops them immediately.
                 for capability in ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_CHOWN"] {
                     self.add(["--cap-add", capability]);
                 }
@@ -168,11 +169,11 @@ impl Arguments {
         }
     }
 
-    fn environment(&mut self, inside: &Inside<'_>) {
+    fn environment(&mut self, view: &SandboxView<'_>) {
         self.add(["--clearenv"]);
         let mut path = OsString::new();
-        match &inside.root {
-            ShownRoot::Host(toolchains) => {
+        match &view.root {
+            RootView::Host(toolchains) => {
                 for bin in toolchains.iter().map(|toolchain| toolchain.join("bin")).filter(|bin| bin.is_dir())
                 {
                     path.push(bin);
@@ -180,7 +181,7 @@ impl Arguments {
                 }
                 path.push(environment::SYSTEM_PATH);
             }
-            ShownRoot::Overlaid(image) | ShownRoot::ReadOnly(image) => {
+            RootView::Overlaid(image) | RootView::ReadOnly(image) => {
                 for (name, value) in &image.env {
                     self.add(["--setenv", name, value]);
                 }
@@ -189,12 +190,12 @@ impl Arguments {
         }
         self.add(["--setenv", "PATH"]);
         self.words.push(path);
-        for (name, value) in environment::variables(inside.proxy) {
+        for (name, value) in environment::variables(view.proxy) {
             self.add(["--setenv", name, &value]);
         }
     }
 
-    /// Puts content where `bwrap` can read it by a descriptor's number.
+    /// Puts content into a file that `bwrap` can read by its descriptor.
     fn pass(&mut self, name: &str, content: &[u8]) -> io::Result<RawFd> {
         let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
         let mut file = fs::File::from(memfd_create(name.as_str(), MFdFlags::MFD_CLOEXEC)?);
@@ -210,7 +211,7 @@ impl Arguments {
     }
 }
 
-/// The directories as they really are, or why one may not be shown.
+/// The real paths of the directories, or why one may not be shown.
 pub(super) fn checked_toolchains(toolchains: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     let check = |toolchain: &PathBuf| {
         let refuse = |why: &str| Err(format!("the toolchain directory {} {why}", toolchain.display()));
@@ -222,7 +223,7 @@ pub(super) fn checked_toolchains(toolchains: &[PathBuf]) -> Result<Vec<PathBuf>,
                 refuse(&format!("goes through a symlink; name it {}", real.display()))
             }
             Ok(real) if NEVER_TOOLCHAINS.iter().any(|never| real == Path::new(never)) => {
-                refuse("holds more than a toolchain")
+                refuse("contains more than a toolchain")
             }
             Ok(real) if !real.is_dir() => refuse("is not a directory"),
             Ok(real) => Ok(real),
@@ -237,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_toolchain_that_would_show_the_host_is_refused() {
+    fn toolchain_that_would_show_the_host_is_refused() {
         for never in ["/", "/root", "/home", "/etc", "relative", "/nowhere/at/all", "/etc/passwd"] {
             assert!(checked_toolchains(&[never.into()]).is_err(), "{never} was accepted");
         }
@@ -245,11 +246,11 @@ mod tests {
     }
 
     #[test]
-    fn no_network_and_no_host_directory_unless_asked_for() {
-        let inside = Inside {
+    fn arguments_without_options_show_no_network_and_no_host_directory() {
+        let view = SandboxView {
             privileges: Privileges::UserNamespace,
-            root: ShownRoot::Host(&[]),
-            stage: None,
+            root: RootView::Host(&[]),
+            mounts: None,
             disables_user_namespaces: true,
             disk_bytes_max: Some(8 << 20),
             proxy: false,
@@ -258,12 +259,12 @@ mod tests {
             data_bytes_max: None,
             snapshot: None,
         };
-        let arguments = Arguments::build(&inside, b"", "init").unwrap();
+        let arguments = Arguments::build(&view, b"", "init").unwrap();
         let words: Vec<_> = arguments.words.iter().map(|word| word.to_str().unwrap()).collect();
         assert!(words.contains(&"--unshare-net") && words.contains(&"--unshare-user"));
         assert!(!words.iter().any(|word| word.contains("proxy") || *word == "--share-net"));
         for pair in words.windows(2).filter(|pair| pair[0].contains("bind")) {
-            let shown = ["/usr", "/dev/null"].contains(&pair[1]) || file_system::is_of_the_system(pair[1]);
+            let shown = ["/usr", "/dev/null"].contains(&pair[1]) || file_system::is_system_path(pair[1]);
             assert!(shown, "{} is shown", pair[1]);
         }
     }

@@ -1,5 +1,5 @@
-//! What the host's own system is at this moment, as a digest: the same as long as nothing of what a
-//! sandbox sees of it was installed, removed or upgraded. Reads a few files; runs nothing.
+//! The host's own system: a digest that stays the same until something that a sandbox sees is installed,
+//! removed or upgraded; and the paths of its programs. Reads a few files; runs nothing.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// What says which distribution and release it is, and what its packages are.
+/// Files that name the distribution, its release and its packages.
 const RECORDS: [&str; 7] = [
     "/etc/os-release",
     "/var/lib/dpkg/status",
@@ -19,15 +19,15 @@ const RECORDS: [&str; 7] = [
     "/lib/apk/db/installed",
     "/etc/ld.so.cache",
 ];
-/// What is installed without packages changes these directories.
+/// Directories that change if something is installed without a package.
 const DIRECTORIES: [&str; 6] =
     ["/usr/bin", "/usr/lib", "/usr/local/bin", "/usr/local/lib", "/usr/local/sbin", "/usr/share"];
-/// Of a toolchain: what changes when it is replaced.
+/// The directories of a toolchain that change when it is replaced.
 const IN_TOOLCHAIN: [&str; 3] = ["", "bin", "lib"];
-/// Package databases have some tens of megabytes.
+/// Package databases take some tens of megabytes.
 const RECORD_BYTES_MAX: u64 = 512 << 20;
 
-/// `sha256:…` over the system and the toolchains.
+/// `sha256:…` of the system and the toolchains.
 pub(super) fn digest(toolchains: &[PathBuf]) -> String {
     digest_of(&RECORDS.map(Path::new), &DIRECTORIES.map(Path::new), toolchains)
 }
@@ -51,7 +51,16 @@ fn digest_of(records: &[&Path], directories: &[&Path], toolchains: &[PathBuf]) -
     format!("sha256:{}", hex::encode(digest.finalize()))
 }
 
-/// The digest of a file; nothing where there is none.
+/// The path of a program on the operator's `PATH`. `bwrap` is started with an empty environment, in which
+/// the system would search only its default directories.
+pub(super) fn find_program(program: &str) -> PathBuf {
+    let path = crate::config::environment().find(|(name, _)| name == "PATH").map(|(_, value)| value);
+    let directories = path.iter().flat_map(|path| path.split(':'));
+    let candidates = directories.map(|directory| Path::new(directory).join(program));
+    candidates.filter(|file| file.is_absolute()).find(|file| file.is_file()).unwrap_or_else(|| program.into())
+}
+
+/// The digest of a file; empty if there is none.
 fn content_of(path: &Path) -> Vec<u8> {
     let Ok(file) = File::open(path) else { return Vec::new() };
     let (mut digest, mut chunk) = (Sha256::new(), vec![0; 256 << 10]);
@@ -60,13 +69,13 @@ fn content_of(path: &Path) -> Vec<u8> {
         match file.read(&mut chunk) {
             Ok(0) => return digest.finalize().to_vec(),
             Ok(read) => digest.update(&chunk[..read]),
-            // Half a record says nothing.
+            // A part of a record is useless.
             Err(_) => return Vec::new(),
         }
     }
 }
 
-/// When a directory's entries last changed.
+/// When the entries of a directory last changed.
 fn changed(path: &Path) -> String {
     fs::metadata(path).map_or_else(
         |_| "none".to_owned(),
@@ -79,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_machine_has_the_same_digest_until_something_is_installed() {
+    fn digest_changes_only_if_something_is_installed() {
         let machine = tempfile::tempdir().unwrap();
         let path = |name: &str| machine.path().join(name);
         fs::write(path("status"), "Package: a\n").unwrap();
@@ -102,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_has_one() {
+    fn digest_of_this_machine_is_stable() {
         assert_eq!(digest(&[]), digest(&[]));
         assert_eq!(digest(&[]).len(), "sha256:".len() + 64);
     }

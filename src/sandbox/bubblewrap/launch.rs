@@ -1,83 +1,153 @@
-//! Starting one sandbox: as whom, on which root file system, with which mounts; and trying out
-//! which of these ways this machine allows.
+//! Starts one sandbox: as which user, on which root file system, with which mounts. Tests beforehand which
+//! of these this machine allows.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::applied::Applied;
+use mendwright_protocol::{SNAPSHOT_HOME, SNAPSHOT_WORKSPACE};
+
 use super::arguments::{
-    Arguments, Inside, Privileges, ROOT_ON_STAGE, ShownPrepared, ShownRoot, checked_toolchains,
+    Arguments, Privileges, ROOT_MOUNT, RootView, SandboxView, SnapshotView, checked_toolchains,
 };
 use super::cgroup::Cgroup;
-use super::remedy::remedy;
-use super::stage::{Privilege, Stage};
-use super::subordinate::Subordinates;
-use super::{Bubblewrap, KIND, guard, is_label};
-use crate::sandbox::container::Container;
+use super::diagnostics::remedy;
+use super::mounts::{MountNamespace, MountPlan};
+use super::process;
+use super::report::AppliedLimits;
+use super::subuid::SubordinateUsers;
+use crate::domain::{Guarantee, SandboxKind};
 use crate::sandbox::egress::Egress;
-use crate::sandbox::protocol::{SNAPSHOT_HOME, SNAPSHOT_WORKSPACE};
-use crate::sandbox::{Guarantee, Limits, Root, SandboxError, SandboxSpec, TOOLBOX, Toolbox, UnpackedImage};
+use crate::sandbox::error::SandboxError;
+use crate::sandbox::image::{ImageStore, UnpackedImage};
+use crate::sandbox::spec::{Limits, Root, SandboxSpec};
+use crate::sandbox::toolbox::Toolbox;
+use crate::sandbox::toolbox_binary::TOOLBOX;
 
-/// Numbers that no distribution gives to a user, and that still fit a tar header's seven digits.
+/// User ids that no distribution assigns, and that fit the seven octal digits of a tar header.
 const FIRST_USER: u32 = 1_900_000;
 const USERS: u32 = 100_000;
-/// In a namespace with subordinate users, those below are the system's.
+/// In a namespace with subordinate users, ids below this belong to the system.
 const FIRST_SUBORDINATE: u32 = 1_000;
-/// Who owns what set-ups made, where root keeps it: the owner of unpacked images, so that a sandbox
-/// can have both.
-const KEEPER: u32 = FIRST_USER - 1;
-/// Of a sandbox that is only tried out.
+/// The owner of snapshots that root stores: also the owner of unpacked images, so that one sandbox can
+/// have both.
+const SNAPSHOT_OWNER: u32 = FIRST_USER - 1;
+/// The disk of a probe.
 const PROBE_DISK_BYTES: u64 = 64 << 20;
 
-/// What this machine allows beside what every `bwrap` can do.
+/// What this machine allows in addition to what every `bwrap` can do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Abilities {
-    /// Mounting a stage before `bwrap` starts.
-    pub stage: bool,
-    /// Mounting an overlay on it.
+pub(super) struct HostFeatures {
+    /// Mounting file systems before `bwrap` starts.
+    pub mount_plan: bool,
+    /// Mounting an overlay in them.
     pub overlay: bool,
-    /// Forbidding further user namespaces by their number, beside the system call filter.
+    /// Forbidding more user namespaces by a limit, in addition to the seccomp filter.
     pub disables_user_namespaces: bool,
 }
 
-/// Tried in this order.
-const ABILITIES: [Abilities; 4] = [
-    Abilities { stage: true, overlay: true, disables_user_namespaces: true },
-    Abilities { stage: true, overlay: true, disables_user_namespaces: false },
-    Abilities { stage: true, overlay: false, disables_user_namespaces: false },
-    Abilities { stage: false, overlay: false, disables_user_namespaces: false },
+/// Tested in this order.
+const FEATURE_SETS: [HostFeatures; 4] = [
+    HostFeatures { mount_plan: true, overlay: true, disables_user_namespaces: true },
+    HostFeatures { mount_plan: true, overlay: true, disables_user_namespaces: false },
+    HostFeatures { mount_plan: true, overlay: false, disables_user_namespaces: false },
+    HostFeatures { mount_plan: false, overlay: false, disables_user_namespaces: false },
 ];
 
-/// A sandbox that is wanted.
-struct Wanted<'a> {
-    spec: &'a SandboxSpec,
-    image: Option<&'a UnpackedImage>,
-    snapshot: Option<&'a ShownPrepared>,
+/// `bwrap`, and how it can be used on this machine.
+#[derive(Debug)]
+pub(super) struct Launcher {
+    program: PathBuf,
+    version: String,
+    as_root: bool,
+    limits_disk: bool,
+    features: HostFeatures,
+    subordinates: Option<SubordinateUsers>,
+    pub images: ImageStore,
 }
 
-impl Bubblewrap {
-    /// Finds out which way works here. The error is why none does.
-    pub(super) fn find_a_way(&mut self) -> Result<(), String> {
+/// Why a sandbox was not launched.
+enum LaunchError {
+    /// The machine could not start it in this way.
+    NotStarted(SandboxError),
+    /// Another way would fail as well.
+    Final(SandboxError),
+}
+
+impl LaunchError {
+    fn into_inner(self) -> SandboxError {
+        match self {
+            Self::NotStarted(error) | Self::Final(error) => error,
+        }
+    }
+}
+
+impl From<SandboxError> for LaunchError {
+    fn from(error: SandboxError) -> Self {
+        Self::Final(error)
+    }
+}
+
+/// What to launch.
+struct LaunchRequest<'a> {
+    spec: &'a SandboxSpec,
+    image: Option<&'a UnpackedImage>,
+    snapshot: Option<&'a SnapshotView>,
+}
+
+impl Launcher {
+    /// Checks that `program` is a `bwrap`, and tests what this machine allows.
+    pub(super) fn new(program: PathBuf, images: ImageStore) -> Result<Self, SandboxError> {
+        let run = |option: &str| {
+            Command::new(&program).arg(option).env_clear().stdin(Stdio::null()).stderr(Stdio::null()).output()
+        };
+        let version = run("--version").map_err(|error| {
+            unavailable(
+                format!("the program '{}' cannot be started ({error})", program.display()),
+                "install the package bubblewrap (Debian, Ubuntu: apt-get install bubblewrap)",
+            )
+        })?;
+        let version = String::from_utf8_lossy(&version.stdout).trim().to_owned();
+        // Version 0.8 introduced `--size`. Without it, the other limits still hold.
+        let limits_disk =
+            run("--help").is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--size"));
+        let mut launcher = Self {
+            program,
+            version,
+            as_root: nix::unistd::geteuid().is_root(),
+            limits_disk,
+            features: HostFeatures::default(),
+            subordinates: None,
+            images,
+        };
+        match launcher.detect_features() {
+            Ok(()) => Ok(launcher),
+            Err(why) => Err(unavailable(format!("bwrap cannot start a sandbox here ({why})"), &remedy())),
+        }
+    }
+
+    /// Tests which features this machine has. The error says why no sandbox can be started.
+    pub(super) fn detect_features(&mut self) -> Result<(), String> {
         if self.as_root {
-            let Err(_) = self.find_abilities(Privileges::DroppedTo { user: FIRST_USER }) else {
+            let Err(_) = self.find_features(Privileges::DroppedTo { user: FIRST_USER }) else {
                 return Ok(());
             };
-            // Root without CAP_SYS_ADMIN, as in a container, may still have user namespaces.
+            // Root without CAP_SYS_ADMIN, as in a container, may still create user namespaces.
             self.as_root = false;
         }
-        self.find_abilities(Privileges::UserNamespace)?;
-        if self.abilities.stage {
-            // Without them it is as safe as it was, and the description says so.
-            self.subordinates = Subordinates::make().unwrap_or_else(|why| {
-                tracing::warn!("subordinate users cannot be used: {why}");
+        self.find_features(Privileges::UserNamespace)?;
+        if self.features.mount_plan {
+            // Without them, sandboxes are less separated, and the description says so.
+            self.subordinates = SubordinateUsers::create().unwrap_or_else(|why| {
+                tracing::warn!(error = why, "subordinate users are not available");
                 None
             });
             if self.subordinates.is_some() {
                 let user = FIRST_SUBORDINATE;
-                if let Err(why) = self.probe(Privileges::MappedTo { user }, self.abilities) {
-                    tracing::warn!("subordinate users cannot be used: {why}");
+                if let Err(why) = self.probe(Privileges::MappedTo { user }, self.features) {
+                    tracing::warn!(error = why, "subordinate users are not available");
                     self.subordinates = None;
                 }
             }
@@ -85,82 +155,82 @@ impl Bubblewrap {
         Ok(())
     }
 
-    fn find_abilities(&mut self, privileges: Privileges) -> Result<(), String> {
-        let mut refused = String::new();
-        for abilities in ABILITIES {
-            match self.probe(privileges, abilities) {
+    fn find_features(&mut self, privileges: Privileges) -> Result<(), String> {
+        let mut last_error = String::new();
+        for features in FEATURE_SETS {
+            match self.probe(privileges, features) {
                 Ok(()) => {
-                    self.abilities = abilities;
+                    self.features = features;
                     return Ok(());
                 }
-                Err(why) => refused = why,
+                Err(why) => last_error = why,
             }
         }
-        Err(refused)
+        Err(last_error)
     }
 
-    /// Sets a sandbox up exactly as a real one, with a toolbox that ends at once.
-    fn probe(&self, privileges: Privileges, abilities: Abilities) -> Result<(), String> {
-        let mut stage = self.stage(privileges, abilities, PROBE_DISK_BYTES, None);
-        if let (Some(stage), true) = (&mut stage, abilities.overlay) {
-            stage.overlay(ROOT_ON_STAGE, "/usr".as_ref(), None)?;
+    /// Starts a sandbox exactly like a real one, with a toolbox that exits immediately.
+    fn probe(&self, privileges: Privileges, features: HostFeatures) -> Result<(), String> {
+        let mut mounts = self.mount_plan(privileges, features, PROBE_DISK_BYTES, None);
+        if let (Some(mounts), true) = (&mut mounts, features.overlay) {
+            mounts.overlay(ROOT_MOUNT, "/usr".as_ref(), None)?;
         }
-        let inside = Inside {
+        let view = SandboxView {
             privileges,
-            root: ShownRoot::Host(&[]),
-            stage: stage.as_ref(),
-            disables_user_namespaces: abilities.disables_user_namespaces,
-            disk_bytes_max: self.bounds_disk.then_some(PROBE_DISK_BYTES),
+            root: RootView::Host(&[]),
+            mounts: mounts.as_ref(),
+            disables_user_namespaces: features.disables_user_namespaces,
+            disk_bytes_max: self.limits_disk.then_some(PROBE_DISK_BYTES),
             proxy: false,
             open_files_max: None,
             processes_max: None,
             data_bytes_max: None,
             snapshot: None,
         };
-        let arguments = Arguments::build(&inside, TOOLBOX, "probe")?;
-        guard::try_out(&self.program, arguments, stage)
+        let arguments = Arguments::build(&view, TOOLBOX, "probe")?;
+        process::probe(&self.program, arguments, mounts)
     }
 
-    fn stage(
+    fn mount_plan(
         &self,
         privileges: Privileges,
-        abilities: Abilities,
+        features: HostFeatures,
         bytes_max: u64,
         memory_bytes_max: Option<u64>,
-    ) -> Option<Stage> {
-        let privilege = match (privileges, &self.subordinates) {
-            (Privileges::DroppedTo { .. }, _) => Privilege::Root,
-            (Privileges::MappedTo { .. }, Some(users)) => Privilege::Joined(Arc::clone(&users.namespace)),
-            (Privileges::MappedTo { .. }, None) | (Privileges::UserNamespace, _) => Privilege::Own,
+    ) -> Option<MountPlan> {
+        let namespace = match (privileges, &self.subordinates) {
+            (Privileges::DroppedTo { .. }, _) => MountNamespace::Root,
+            (Privileges::MappedTo { .. }, Some(users)) => {
+                MountNamespace::Joined(Arc::clone(&users.namespace))
+            }
+            (Privileges::MappedTo { .. }, None) | (Privileges::UserNamespace, _) => MountNamespace::Own,
         };
-        abilities.stage.then(|| Stage::new(privilege, bytes_max, memory_bytes_max)).flatten()
+        features.mount_plan.then(|| MountPlan::new(namespace, bytes_max, memory_bytes_max)).flatten()
     }
 
-    /// As whom it runs. Neighbours on the host's own system are other users, whose bounds the kernel
-    /// counts apart. In an image, or with what a set-up made, it is the user that owns those files:
-    /// it changes them in a layer of its own, as root would in a container; such neighbours are kept
-    /// apart by their namespaces alone.
-    fn privileges(&self, wanted: &Wanted<'_>) -> Result<Privileges, SandboxError> {
+    /// The user that a sandbox runs as. On the host's own system, each sandbox runs as another user, whose
+    /// limits the kernel counts separately. In an image or with a snapshot it runs as the owner of those
+    /// files, so that it can change them in its own layer, as root would in a container. Such sandboxes are
+    /// separated only by their namespaces.
+    fn privileges(&self, request: &LaunchRequest<'_>) -> Result<Privileges, SandboxError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = std::process::id().wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         if self.as_root {
-            let owner = match (wanted.image, wanted.snapshot) {
+            let owner = match (request.image, request.snapshot) {
                 (Some(image), _) => owner_of(&image.root)?,
-                (None, Some(ShownPrepared::ReadOnly(files) | ShownPrepared::Below(files))) => {
-                    owner_of(files)?
-                }
-                (None, Some(ShownPrepared::Writable(_))) => KEEPER,
+                (None, Some(SnapshotView::ReadOnly(files) | SnapshotView::Below(files))) => owner_of(files)?,
+                (None, Some(SnapshotView::Writable(_))) => SNAPSHOT_OWNER,
                 (None, None) => 0,
             };
             let user = if owner == 0 { FIRST_USER + number % USERS } else { owner };
             return Ok(Privileges::DroppedTo { user });
         }
-        // Our own files, which an image and what a set-up made are, are not a subordinate's.
-        let is_owner_needed =
-            wanted.image.is_some() || matches!(wanted.snapshot, Some(ShownPrepared::Writable(_)));
-        let must_be_other = wanted.spec.required.contains(&Guarantee::OtherUser);
+        // Images and snapshots belong to us, and not to a subordinate user.
+        let needs_owner =
+            request.image.is_some() || matches!(request.snapshot, Some(SnapshotView::Writable(_)));
+        let needs_other_user = request.spec.required.contains(&Guarantee::OtherUser);
         Ok(match &self.subordinates {
-            Some(users) if must_be_other || !is_owner_needed => {
+            Some(users) if needs_other_user || !needs_owner => {
                 let user = FIRST_SUBORDINATE + number % (users.users - FIRST_SUBORDINATE);
                 Privileges::MappedTo { user }
             }
@@ -168,11 +238,11 @@ impl Bubblewrap {
         })
     }
 
-    /// Whether the inside owns such files, so that they can be below a layer of its own instead of
-    /// being copied.
-    fn can_change(&self, privileges: Privileges, files: &Path) -> Result<bool, SandboxError> {
+    /// Whether the user inside owns the files, so that a layer can be mounted over them and they need not
+    /// be copied.
+    fn can_overlay(&self, privileges: Privileges, files: &Path) -> Result<bool, SandboxError> {
         let owner = owner_of(files)?;
-        Ok(self.abilities.overlay
+        Ok(self.features.overlay
             && match privileges {
                 Privileges::DroppedTo { user } => user == owner,
                 Privileges::MappedTo { .. } => false,
@@ -184,127 +254,131 @@ impl Bubblewrap {
     pub(super) async fn launch(
         &self,
         spec: &SandboxSpec,
-        snapshot: Option<ShownPrepared>,
+        snapshot: Option<SnapshotView>,
     ) -> Result<Toolbox, SandboxError> {
-        if !is_label(&spec.label) {
-            let missing = format!("a label that is a name; {:?} is none", spec.label);
-            return Err(refuse(missing, "use at most 60 of a-z, 0-9 and '-'"));
+        if !spec.has_valid_label() {
+            let missing = format!("a valid label; {:?} is not one", spec.label);
+            return Err(unavailable(missing, "use at most 60 of a-z, 0-9 and '-'"));
         }
         let image = match &spec.root {
             Root::Host { .. } => None,
             Root::Image(reference) => Some(Box::pin(self.images.resolve(reference)).await?),
         };
-        let wanted = Wanted { spec, image: image.as_ref(), snapshot: snapshot.as_ref() };
-        if image.is_some() && self.abilities.overlay {
-            match self.launch_on(&wanted, true).await {
-                Err(SandboxError::Unavailable { missing, .. }) if !missing.contains("required") => {
-                    // The file system on which images lie cannot be below an overlay.
-                    tracing::warn!(missing, "no writable layer over the image");
+        let request = LaunchRequest { spec, image: image.as_ref(), snapshot: snapshot.as_ref() };
+        if image.is_some() && self.features.overlay {
+            match self.launch_on(&request, true).await {
+                // The file system with the images may not support an overlay.
+                Err(LaunchError::NotStarted(error)) => {
+                    tracing::warn!(%error, "no writable layer over the image");
                 }
-                outcome => return outcome,
+                outcome => return outcome.map_err(LaunchError::into_inner),
             }
         }
-        self.launch_on(&wanted, false).await
+        self.launch_on(&request, false).await.map_err(LaunchError::into_inner)
     }
 
-    async fn launch_on(&self, wanted: &Wanted<'_>, overlaid: bool) -> Result<Toolbox, SandboxError> {
-        let spec = wanted.spec;
+    async fn launch_on(&self, request: &LaunchRequest<'_>, overlaid: bool) -> Result<Toolbox, LaunchError> {
+        let spec = request.spec;
         let toolchains = match &spec.root {
             Root::Host { toolchains } => checked_toolchains(toolchains).map_err(|why| {
-                refuse(why, "correct the list of toolchain directories in the configuration")
+                unavailable(why, "correct the list of toolchain directories in the configuration")
             })?,
             Root::Image(_) => Vec::new(),
         };
-        let privileges = self.privileges(wanted)?;
-        if let (Some(ShownPrepared::Writable(files)), Privileges::DroppedTo { user }) =
-            (wanted.snapshot, privileges)
+        let privileges = self.privileges(request)?;
+        if let (Some(SnapshotView::Writable(files)), Privileges::DroppedTo { user }) =
+            (request.snapshot, privileges)
         {
             let given = std::os::unix::fs::chown(files, Some(user), Some(user));
             given.map_err(|e| SandboxError::SnapshotFailed(format!("{}: {e}", files.display())))?;
         }
-        let root = match wanted.image {
-            None => ShownRoot::Host(&toolchains),
-            Some(image) if overlaid => ShownRoot::Overlaid(image),
-            Some(image) => ShownRoot::ReadOnly(image),
+        let root = match request.image {
+            None => RootView::Host(&toolchains),
+            Some(image) if overlaid => RootView::Overlaid(image),
+            Some(image) => RootView::ReadOnly(image),
         };
-        let broken = |why: String| refuse(format!("the sandbox could not be started ({why})"), &remedy());
+        let not_started = |why: String| {
+            LaunchError::NotStarted(unavailable(
+                format!("the sandbox could not be started ({why})"),
+                &remedy(),
+            ))
+        };
         let cgroup = Arc::new(Cgroup::create(&spec.label, &spec.limits));
         let writable_bytes = writable_bytes(&spec.limits, cgroup.bounds_memory());
         let memory_bytes_max = cgroup.bounds_memory().then_some(spec.limits.memory_bytes_max);
-        let mut stage = self.stage(privileges, self.abilities, writable_bytes, memory_bytes_max);
-        if let (Some(stage), ShownRoot::Overlaid(image)) = (&mut stage, &root) {
+        let mut mounts = self.mount_plan(privileges, self.features, writable_bytes, memory_bytes_max);
+        if let (Some(mounts), RootView::Overlaid(image)) = (&mut mounts, &root) {
             let owner = match privileges {
                 Privileges::DroppedTo { user } => Some(user),
                 Privileges::MappedTo { .. } | Privileges::UserNamespace => None,
             };
-            stage.overlay(ROOT_ON_STAGE, &image.root, owner).map_err(broken)?;
+            mounts.overlay(ROOT_MOUNT, &image.root, owner).map_err(not_started)?;
         }
-        let below = match (&mut stage, wanted.snapshot) {
-            (Some(stage), Some(ShownPrepared::ReadOnly(files))) if self.can_change(privileges, files)? => {
-                for (place, name) in [("workspace", SNAPSHOT_WORKSPACE), ("home", SNAPSHOT_HOME)] {
-                    stage.overlay(place, &files.join(name), None).map_err(broken)?;
+        let below = match (&mut mounts, request.snapshot) {
+            (Some(mounts), Some(SnapshotView::ReadOnly(files))) if self.can_overlay(privileges, files)? => {
+                for (directory, name) in [("workspace", SNAPSHOT_WORKSPACE), ("home", SNAPSHOT_HOME)] {
+                    mounts.overlay(directory, &files.join(name), None).map_err(not_started)?;
                 }
-                Some(ShownPrepared::Below(files.clone()))
+                Some(SnapshotView::Below(files.clone()))
             }
             (_, _) => None,
         };
-        let applied = Applied {
+        let applied = AppliedLimits {
             spec,
             version: &self.version,
             privileges,
             cgroup: &cgroup,
             root: &root,
             writable_bytes,
-            shares_disk: stage.is_some(),
-            bounds_disk: self.bounds_disk || stage.is_some(),
+            shares_disk: mounts.is_some(),
+            bounds_disk: self.limits_disk || mounts.is_some(),
         };
         applied.check_required()?;
         let description = applied.describe();
-        let inside = Inside {
+        let view = SandboxView {
             privileges,
             root,
-            stage: stage.as_ref(),
-            disables_user_namespaces: self.abilities.disables_user_namespaces,
+            mounts: mounts.as_ref(),
+            disables_user_namespaces: self.features.disables_user_namespaces,
             open_files_max: Some(spec.limits.open_files_max),
-            disk_bytes_max: self.bounds_disk.then_some(writable_bytes),
+            disk_bytes_max: self.limits_disk.then_some(writable_bytes),
             proxy: !spec.allowed_hosts.is_empty(),
             processes_max: (!cgroup.bounds_processes()).then_some(spec.limits.pids_max),
             data_bytes_max: (!cgroup.bounds_memory()).then_some(spec.limits.memory_bytes_max),
-            snapshot: below.as_ref().or(wanted.snapshot),
+            snapshot: below.as_ref().or(request.snapshot),
         };
-        let arguments = Arguments::build(&inside, TOOLBOX, "init").map_err(broken)?;
-        let launch = guard::Launch {
+        let arguments = Arguments::build(&view, TOOLBOX, "init").map_err(not_started)?;
+        let launch = process::Launch {
             program: self.program.clone(),
             arguments,
-            stage,
+            mounts,
             cgroup: Arc::clone(&cgroup),
             label: spec.label.clone(),
-            image: wanted.image.cloned(),
+            image: request.image.cloned(),
         };
-        let started = guard::start(launch).await.map_err(broken)?;
-        let no_pipe = |e: std::io::Error| broken(format!("its pipe: {e}"));
+        let started = process::start(launch).await.map_err(not_started)?;
+        let no_pipe = |e: std::io::Error| not_started(format!("its pipe: {e}"));
         let reader = tokio::process::ChildStdout::from_std(started.from_toolbox).map_err(no_pipe)?;
         let writer = tokio::process::ChildStdin::from_std(started.to_toolbox).map_err(no_pipe)?;
-        let container = Container::Bubblewrap(started.guarded);
-        let egress = Egress::of(spec);
-        Toolbox::connect(tokio::io::join(reader, writer), container, description, egress).await
+        let (pipe, egress) = (tokio::io::join(reader, writer), Egress::for_sandbox(spec));
+        Ok(Toolbox::connect(pipe, started.process, description, egress).await?)
     }
 }
 
-/// What may be written is in memory, and counted as such where that is bounded: a disk that could
-/// take all of it would never be full, but end whatever runs.
+/// Everything that is written is in memory, and counts as memory if that is limited. A disk that could use
+/// all of it would never be full; the kernel would kill processes instead.
 fn writable_bytes(limits: &Limits, memory_is_bounded: bool) -> u64 {
     let share = limits.memory_bytes_max / 4 * 3;
     if memory_is_bounded { limits.disk_bytes_max.min(share) } else { limits.disk_bytes_max }
 }
 
-fn owner_of(place: &Path) -> Result<u32, SandboxError> {
-    let gone = |e| SandboxError::Gone(format!("{} is not there any more: {e}", place.display()));
-    Ok(std::fs::metadata(place).map_err(gone)?.uid())
+fn owner_of(path: &Path) -> Result<u32, SandboxError> {
+    let gone = |e| SandboxError::Gone(format!("{} no longer exists: {e}", path.display()));
+    Ok(std::fs::metadata(path).map_err(gone)?.uid())
 }
 
-fn refuse(missing: String, remedy: &str) -> SandboxError {
-    SandboxError::Unavailable { kind: KIND, missing, remedy: remedy.to_owned() }
+fn unavailable(missing: String, remedy: &str) -> SandboxError {
+    SandboxError::Unavailable { kind: SandboxKind::Bubblewrap, missing, remedy: remedy.to_owned() }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! What an image lacks to be a sandbox: the toolbox, the directories that every sandbox has, and a
-//! name and a home for the users inside. Pure; as tar archives, in which form engines take files.
+//! The files that an image needs to become a sandbox: the toolbox, the directories that every sandbox
+//! has, and a name and a home directory for the users inside. Pure; as tar archives, which is how engines
+//! accept files.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -7,21 +8,22 @@ use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
-use super::container::WORK_USER;
-use crate::sandbox::bubblewrap::system_call_filters;
-use crate::sandbox::{HOME, TOOLBOX, TOOLBOX_PATH, WORKSPACE};
+use super::labels::WORK_USER;
+use crate::sandbox::layout::{HOME, TOOLBOX_PATH, WORKSPACE};
+use crate::sandbox::seccomp;
+use crate::sandbox::toolbox_binary::TOOLBOX;
 
-/// Where `init --filters` looks for them.
+/// Where `init --filters` reads the seccomp filters.
 const FILTERS_PATH: &str = "/.mendwright/filters";
 
-/// Longest list of users or groups that is read from an image.
+/// The longest list of users or groups that is read from an image.
 pub(super) const LIST_BYTES_MAX: usize = 1 << 20;
 pub(super) const USERS: &str = "/etc/passwd";
 pub(super) const GROUPS: &str = "/etc/group";
 
-/// The files to put into an image whose users and groups are these, for unpacking at `/`. A list
-/// that could not be read is left as it is.
-pub(super) fn of_sandbox(users: Option<&str>, groups: Option<&str>) -> io::Result<Vec<u8>> {
+/// The files to add to an image with these users and groups, to be unpacked at `/`. A list that could
+/// not be read stays as it is.
+pub(super) fn sandbox_files(users: Option<&str>, groups: Option<&str>) -> io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     add_toolbox(&mut archive)?;
     directory(&mut archive, "/home", 0o755, 0)?;
@@ -35,28 +37,28 @@ pub(super) fn of_sandbox(users: Option<&str>, groups: Option<&str>) -> io::Resul
     archive.into_inner()
 }
 
-/// What is ours alone: what ran as root may have put something else in its place.
-pub(super) fn of_toolbox() -> io::Result<Vec<u8>> {
+/// Only the toolbox and its filters: a process that ran as root may have replaced them.
+pub(super) fn toolbox_files() -> io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     add_toolbox(&mut archive)?;
     archive.into_inner()
 }
 
-/// The digest of what is ours.
+/// The digest of the toolbox and its filters.
 pub(super) fn toolbox_digest() -> &'static str {
     static DIGEST: OnceLock<String> = OnceLock::new();
     DIGEST.get_or_init(|| {
-        // Without filters there is no image either, so nothing is ever named by the digest of none.
+        // Without filters no image is created, so the digest without them is never used as a name.
         let filters = filters().unwrap_or_default();
         hex::encode(Sha256::new().chain_update(filters).chain_update(TOOLBOX).finalize())
     })
 }
 
-/// The filters of system calls, in the form in which the toolbox reads them.
+/// The seccomp filters, in the format that the toolbox reads.
 fn filters() -> io::Result<Vec<u8>> {
     const INSTRUCTION_BYTES: usize = 8;
     let mut bytes = Vec::new();
-    for filter in system_call_filters().map_err(io::Error::other)? {
+    for filter in seccomp::filters_as_bytes().map_err(io::Error::other)? {
         let count = u32::try_from(filter.len() / INSTRUCTION_BYTES).map_err(io::Error::other)?;
         bytes.extend(count.to_le_bytes());
         bytes.extend(filter);
@@ -68,8 +70,8 @@ fn add_toolbox(archive: &mut tar::Builder<Vec<u8>>) -> io::Result<()> {
     if let Some(parent) = Path::new(TOOLBOX_PATH).parent().and_then(Path::to_str) {
         directory(archive, parent, 0o755, 0)?;
     }
-    // Executable and not readable: the kernel then keeps the process' memory and descriptors from
-    // others of the same user, from its very first instruction.
+    // Executable but not readable: then the kernel protects the process' memory and descriptors from
+    // other processes of the same user, from its first instruction.
     file(archive, TOOLBOX_PATH, 0o111, TOOLBOX)?;
     file(archive, FILTERS_PATH, 0o444, &filters()?)
 }
@@ -94,7 +96,7 @@ fn header(mode: u32, owner: u32, size: u64) -> tar::Header {
     header
 }
 
-/// The text of the only regular file in an archive; `None` where there is none, or no text.
+/// The text of the only regular file in an archive; `None` if there is none, or if it is not text.
 pub(super) fn text_in(archive: &[u8]) -> Option<String> {
     let mut archive = tar::Archive::new(archive);
     let entry = archive.entries().ok()?.next()?.ok()?;
@@ -103,8 +105,8 @@ pub(super) fn text_in(archive: &[u8]) -> Option<String> {
     (is_file && entry.take(LIST_BYTES_MAX as u64).read_to_string(&mut text).is_ok()).then_some(text)
 }
 
-/// The users, with a home that is the sandbox's for those that run in one: some programs (Java's)
-/// look there and not at `HOME`.
+/// The users, with the sandbox's home directory for those that run in it: some programs (Java's) read it
+/// from here instead of `HOME`.
 fn with_users(users: &str) -> String {
     let mut has_agent = false;
     let mut lines: Vec<String> = Vec::new();
@@ -145,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_runs_inside_has_a_name_and_the_sandboxs_home() {
+    fn users_inside_have_a_name_and_the_sandboxs_home() {
         insta::assert_snapshot!(with_users("root:x:0:0:root:/root:/bin/bash\nbin:x:2:2:bin:/bin:/bin/false\n"), @r"
         root:x:0:0:root:/home/agent:/bin/bash
         bin:x:2:2:bin:/bin:/bin/false
@@ -160,8 +162,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_into_an_image_is_roots_but_for_the_agents_directories() {
-        let archive = of_sandbox(Some(""), Some("")).unwrap();
+    fn added_files_belong_to_root_except_the_agents_directories() {
+        let archive = sandbox_files(Some(""), Some("")).unwrap();
         let mut archive = tar::Archive::new(archive.as_slice());
         let entries = archive.entries().unwrap().map(|entry| {
             let entry = entry.unwrap();
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_regular_file_is_read_from_an_image() {
+    fn text_is_read_only_from_a_regular_file() {
         let mut link = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Symlink);

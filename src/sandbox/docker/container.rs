@@ -1,378 +1,311 @@
-//! What an engine is asked to make. A request can say nothing but what stands here: there is no
-//! field for privileges, devices, mounts of the host's, its namespaces or further capabilities.
-//! Talks to nobody.
+//! One container from its creation to its end, and the task that supervises it: even if the caller
+//! gives up at any moment, nothing of the container is left.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
+use async_trait::async_trait;
+use bollard::container::{AttachContainerResults, LogOutput};
+use bollard::errors::Error;
 use bollard::models::ContainerCreateBody;
-use serde::Serialize;
+use bollard::query_parameters::{
+    AttachContainerOptions, CreateContainerOptions, InspectContainerOptions, KillContainerOptions,
+    RemoveContainerOptions, WaitContainerOptions,
+};
+use futures_util::{StreamExt, future};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep};
+use tokio_util::io::StreamReader;
+use tracing::Instrument;
 
-use super::engine::Facts;
-use super::images::Image;
-use crate::sandbox::egress::PROXY_PORT;
-use crate::sandbox::{HOME, SandboxPurpose, SandboxSpec, TOOLBOX_PATH, WORKSPACE, environment};
+use super::engine::{Engine, is_not_found, message};
+use super::memory_watch::{MemoryWatch, OutOfMemory};
+use crate::sandbox::container::ContainerHandle;
 
-/// What everything inside runs as while it works.
-pub(super) const WORK_USER: u32 = 1000;
+/// How much of the toolbox's standard error is kept, for a person to read.
+const STDERR_TAIL_BYTES_MAX: usize = 4 << 10;
+/// For an engine to remove a container that has ended.
+const REMOVAL_MAX: Duration = Duration::from_secs(30);
+/// Between two attempts to remove a container that the engine is busy with.
+const REMOVAL_STEP: Duration = Duration::from_millis(20);
+/// Between two measurements of what a setup has written, if the engine does not limit it. Each
+/// measurement makes the engine walk through the written files.
+const SIZE_STEP: Duration = Duration::from_secs(1);
+/// After this many failed measurements in a row, the size counts as too large.
+const SIZE_FAILURES_MAX: u32 = 10;
 
-/// Tell about the host, or let it be disturbed: what engines cover by themselves (by the longest of
-/// their lists), the rest of `/sys` but the container's own control groups, and the host's DNS.
-const MASKED: &[&str] = &[
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/cmdline",
-    "/proc/config.gz",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/block",
-    "/sys/bus",
-    "/sys/class",
-    "/sys/dev",
-    "/sys/devices",
-    "/sys/firmware",
-    "/sys/fs/bpf",
-    "/sys/fs/btrfs",
-    "/sys/fs/erofs",
-    "/sys/fs/ext4",
-    "/sys/fs/f2fs",
-    "/sys/fs/fuse",
-    "/sys/fs/jfs",
-    "/sys/fs/nfs",
-    "/sys/fs/nilfs2",
-    "/sys/fs/ocfs2",
-    "/sys/fs/pstore",
-    "/sys/fs/resctrl",
-    "/sys/fs/selinux",
-    "/sys/fs/smackfs",
-    "/sys/fs/xfs",
-    "/sys/hypervisor",
-    "/sys/kernel",
-    "/sys/module",
-    "/sys/power",
-    "/etc/resolv.conf",
-];
-/// An image's own settings may name a way out that is not ours, or one of a set-up's.
-const PROXY_VARIABLES: [&str; 10] = [
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "FTP_PROXY",
-    "ALL_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "ftp_proxy",
-    "all_proxy",
-    "no_proxy",
-];
-
-/// Whose a container or image is, and what it is for.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Label {
-    /// The data directory's, over all its processes.
-    Owner,
-    /// The process's.
-    Instance,
-    /// Of a container: the sandbox's label.
-    Job,
-    /// Of an image: the id of the one that the toolbox was put into.
-    Base,
-    /// Of an image: the digest of the toolbox in it.
-    Toolbox,
-    /// Of an image: the key of the set-up that it keeps.
-    Setup,
-    /// Of an image: how much the set-up added.
-    Bytes,
+/// What the supervisor must do. A later order replaces an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    Wait,
+    Watch,
+    Stop,
+    Remove,
 }
 
-impl Label {
-    /// As engines know it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Owner => "mendwright.owner",
-            Self::Instance => "mendwright.instance",
-            Self::Job => "mendwright.job",
-            Self::Base => "mendwright.base",
-            Self::Toolbox => "mendwright.toolbox",
-            Self::Setup => "mendwright.setup",
-            Self::Bytes => "mendwright.bytes",
-        }
-    }
+/// How a container ended, as far as that is known.
+#[derive(Debug, Default)]
+struct ContainerState {
+    stderr_tail: Mutex<Vec<u8>>,
+    exit_code: OnceLock<i64>,
+    out_of_memory: Arc<OutOfMemory>,
+    kill_reason: OnceLock<String>,
 }
 
-/// What package managers need to install what they have unpacked, as several users, and to end
-/// what they have started as them; nothing else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum SetUpCapability {
-    Chown,
-    DacOverride,
-    Fowner,
-    Fsetid,
-    Kill,
-    Setgid,
-    Setuid,
+/// A container of ours. Dropping it removes the container.
+#[derive(Debug)]
+pub(super) struct DockerContainer {
+    pub(super) id: String,
+    orders: watch::Sender<Order>,
+    ended: watch::Receiver<bool>,
+    state: Arc<ContainerState>,
 }
 
-impl SetUpCapability {
-    const ALL: [Self; 7] =
-        [Self::Chown, Self::DacOverride, Self::Fowner, Self::Fsetid, Self::Kill, Self::Setgid, Self::Setuid];
+/// How a container is supervised.
+pub(super) struct Supervision {
+    pub name: String,
+    /// Whether the engine removes it when it ends.
+    pub removes_itself: bool,
+    /// How much it may write to its root file system, if the engine does not limit that.
+    pub root_bytes_max: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-enum Fixed {
-    #[serde(rename = "ALL")]
-    All,
-    #[serde(rename = "none")]
-    None,
-    #[serde(rename = "private")]
-    Private,
-    #[serde(rename = "no")]
-    No,
-    #[serde(rename = "NONE")]
-    NoCheck,
-}
-
-/// A container, as an engine is asked for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct ContainerRequest {
-    image: String,
-    hostname: &'static str,
-    user: String,
-    working_dir: &'static str,
-    entrypoint: [&'static str; 1],
-    cmd: Vec<String>,
-    env: Vec<String>,
-    labels: BTreeMap<&'static str, String>,
-    attach_stdin: bool,
-    attach_stdout: bool,
-    attach_stderr: bool,
-    open_stdin: bool,
-    stdin_once: bool,
-    tty: bool,
-    healthcheck: Healthcheck,
-    host_config: HostRequest,
-}
-
-/// The part of a request that says how the engine is to contain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct HostRequest {
-    network_mode: Fixed,
-    ipc_mode: Fixed,
-    cgroupns_mode: Fixed,
-    cap_drop: [Fixed; 1],
-    cap_add: Vec<SetUpCapability>,
-    security_opt: Vec<String>,
-    readonly_rootfs: bool,
-    tmpfs: BTreeMap<String, String>,
-    shm_size: u64,
-    memory: u64,
-    memory_swap: u64,
-    nano_cpus: Option<u64>,
-    pids_limit: u32,
-    ulimits: Vec<Ulimit>,
-    init: bool,
-    auto_remove: bool,
-    restart_policy: RestartPolicy,
-    log_config: LogConfig,
-    masked_paths: Option<Vec<&'static str>>,
-    storage_opt: Option<BTreeMap<&'static str, String>>,
-    runtime: Option<String>,
-    userns_mode: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Ulimit {
-    name: &'static str,
-    soft: u64,
-    hard: u64,
-}
-
-/// An image's own check would be one more process, by nobody's command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Healthcheck {
-    test: [Fixed; 1],
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct RestartPolicy {
-    name: Fixed,
-}
-
-/// The pipe passes through the standard output, which engines would otherwise write to a log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct LogConfig {
-    r#type: Fixed,
-    config: BTreeMap<String, String>,
-}
-
-/// What a request depends on beside the specification.
-pub(super) struct Wanted<'a> {
-    /// Id of the image with the toolbox in it.
-    pub image: String,
-    /// What that image was made of.
-    pub base: &'a Image,
-    pub owner: &'a str,
-    pub instance: &'a str,
-    pub facts: &'a Facts,
-    pub runtime: Option<&'a str>,
-    pub userns: Option<&'a str>,
-    /// Whether the engine bounds the root file system itself; asked for in a set-up only.
-    pub bounds_root: bool,
-    /// Open files of a process that the engine may grant.
-    pub open_files_max: u64,
-    /// Processes of one user, over all containers, where the engine would otherwise pass on a number
-    /// that it may not grant.
-    pub user_processes_max: Option<u64>,
-}
-
-impl ContainerRequest {
-    /// A sandbox.
-    pub(super) fn sandbox(spec: &SandboxSpec, wanted: &Wanted<'_>) -> Self {
-        let limits = &spec.limits;
-        let sets_up = spec.phase == SandboxPurpose::SetUp;
-        let masks = || MASKED.to_vec();
-        let mut security_opt = vec!["no-new-privileges".to_owned()];
-        if wanted.facts.is_podman {
-            // Podman adds these to its own, and knows no field for them.
-            security_opt.push(format!("mask={}", masks().join(":")));
-        }
-        let mut labels = BTreeMap::new();
-        labels.insert(Label::Owner.name(), wanted.owner.to_owned());
-        labels.insert(Label::Instance.name(), wanted.instance.to_owned());
-        labels.insert(Label::Job.name(), spec.label.clone());
-        let mut cmd = vec!["init".to_owned(), "--filters".to_owned()];
-        if !spec.allowed_hosts.is_empty() {
-            cmd.extend(["--proxy-port".to_owned(), PROXY_PORT.to_string()]);
-        }
-        if spec.snapshot.is_some() {
-            cmd.push("--prepared".to_owned());
-        }
-        Self {
-            image: wanted.image.clone(),
-            hostname: "sandbox",
-            user: if sets_up { "0:0".to_owned() } else { format!("{WORK_USER}:{WORK_USER}") },
-            working_dir: WORKSPACE,
-            entrypoint: [TOOLBOX_PATH],
-            cmd,
-            env: variables(spec, wanted),
-            labels,
-            attach_stdin: true,
-            attach_stdout: true,
-            attach_stderr: true,
-            open_stdin: true,
-            stdin_once: true,
-            tty: false,
-            healthcheck: Healthcheck { test: [Fixed::NoCheck] },
-            host_config: HostRequest {
-                network_mode: Fixed::None,
-                ipc_mode: Fixed::Private,
-                cgroupns_mode: Fixed::Private,
-                cap_drop: [Fixed::All],
-                cap_add: if sets_up { SetUpCapability::ALL.to_vec() } else { Vec::new() },
-                security_opt,
-                readonly_rootfs: !sets_up,
-                tmpfs: writable(spec, wanted),
-                shm_size: limits.disk_bytes_max / 8,
-                memory: limits.memory_bytes_max,
-                memory_swap: limits.memory_bytes_max,
-                nano_cpus: limits.cpu_millis_max.map(|millis| u64::from(millis) * 1_000_000),
-                pids_limit: limits.pids_max,
-                ulimits: ulimits(limits.open_files_max.min(wanted.open_files_max), wanted.user_processes_max),
-                init: false,
-                // What a set-up made is kept after its end.
-                auto_remove: !sets_up,
-                restart_policy: RestartPolicy { name: Fixed::No },
-                log_config: LogConfig { r#type: Fixed::None, config: BTreeMap::new() },
-                masked_paths: (!wanted.facts.is_podman).then(masks),
-                storage_opt: (sets_up && wanted.bounds_root)
-                    .then(|| BTreeMap::from([("size", limits.disk_bytes_max.to_string())])),
-                runtime: wanted.runtime.map(str::to_owned),
-                userns_mode: wanted.userns.map(str::to_owned),
-            },
-        }
-    }
-
-    /// In the words of the client. The only place that makes these.
-    pub(super) fn into_body(self) -> ContainerCreateBody {
-        let ours = serde_json::to_value(self).expect("plain text, numbers and lists are JSON");
-        serde_json::from_value(ours).expect("each field is one of the API's, with its type")
-    }
-}
-
-/// A container that is never started: something to put files into and make an image of.
-pub(super) fn mould(image: &str, labels: impl IntoIterator<Item = (Label, String)>) -> ContainerCreateBody {
-    let labels = labels.into_iter().map(|(label, value)| (label.name().to_owned(), value));
-    ContainerCreateBody {
-        image: Some(image.to_owned()),
-        entrypoint: Some(vec![TOOLBOX_PATH.to_owned()]),
-        cmd: Some(vec!["init".to_owned()]),
-        labels: Some(labels.collect()),
-        network_disabled: Some(true),
-        ..ContainerCreateBody::default()
-    }
-}
-
-/// Stated in any case: Podman would pass its own on.
-fn ulimits(open_files_max: u64, user_processes_max: Option<u64>) -> Vec<Ulimit> {
-    let same = |name, most| Ulimit { name, soft: most, hard: most };
-    let mut ulimits = vec![same("nofile", open_files_max), same("core", 0)];
-    ulimits.extend(user_processes_max.map(|most| same("nproc", most)));
-    ulimits
-}
-
-/// The environment: ours over the image's own, which the engine adds.
-fn variables(spec: &SandboxSpec, wanted: &Wanted<'_>) -> Vec<String> {
-    let proxy = !spec.allowed_hosts.is_empty();
-    let ours = environment::variables(proxy);
-    let mut variables: Vec<String> = ours.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    if !wanted.base.has_path {
-        variables.push(format!("PATH={}", environment::SYSTEM_PATH));
-    }
-    let mut foreign: BTreeSet<&str> = PROXY_VARIABLES.into();
-    if spec.snapshot.is_some() {
-        // The set-up's own are on its image.
-        foreign.extend(environment::variables(true).iter().map(|(name, _)| *name));
-    }
-    foreign.retain(|name| ours.iter().all(|(ours, _)| ours != name));
-    // A name alone takes the variable away; Podman would look it up in its own environment.
-    variables.extend(foreign.into_iter().map(|name| match wanted.facts.is_podman {
-        true => format!("{name}="),
-        false => name.to_owned(),
-    }));
-    variables
-}
-
-/// What can be written beside the root file system: in memory, of bounded sizes that add up (with
-/// `/dev/shm`) to no more than the bound on the disk.
-fn writable(spec: &SandboxSpec, wanted: &Wanted<'_>) -> BTreeMap<String, String> {
-    let part = |share: u64| spec.limits.disk_bytes_max / 8 * share;
-    let common = "rw,nosuid,nodev,exec";
-    let mut writable = BTreeMap::new();
-    writable.insert("/tmp".to_owned(), format!("{common},mode=1777,size={}", part(1)));
-    if spec.phase == SandboxPurpose::Work {
-        let owner = match wanted.facts.is_podman {
-            true => "U".to_owned(),
-            false => format!("uid={WORK_USER},gid={WORK_USER}"),
+impl DockerContainer {
+    /// Creates the container without starting it. From here on it is supervised.
+    pub(super) async fn create(
+        engine: Arc<Engine>,
+        body: ContainerCreateBody,
+        supervision: Supervision,
+        memory: &MemoryWatch,
+    ) -> Result<Self, Error> {
+        let (sender, receiver) = oneshot::channel();
+        // A task of its own, so that a caller who gives up leaves nothing behind.
+        let creating = async move {
+            let options = CreateContainerOptions {
+                name: Some(supervision.name.clone()),
+                ..CreateContainerOptions::default()
+            };
+            let id = match engine.api.create_container(Some(options), body).await {
+                Ok(created) => created.id,
+                Err(error) => {
+                    // The caller may have given up.
+                    let _ = sender.send(Err(error));
+                    return;
+                }
+            };
+            let (orders, order) = watch::channel(Order::Wait);
+            let (ended_sender, ended) = watch::channel(false);
+            let state = Arc::new(ContainerState::default());
+            let container = Self { id: id.clone(), orders, ended, state: Arc::clone(&state) };
+            // If the caller has given up, the container is dropped here, which orders its removal.
+            drop(sender.send(Ok(container)));
+            Supervisor { engine, id, supervision, order, state }.run().await;
+            // All receivers may be gone already.
+            let _ = ended_sender.send(true);
         };
-        for (path, share) in [(HOME, 2), (WORKSPACE, 4)] {
-            writable.insert(path.to_owned(), format!("{common},mode=0755,size={},{owner}", part(share)));
+        tokio::spawn(creating.in_current_span());
+        let broken = || io::Error::other("the task that creates containers panicked").into();
+        let container = receiver.await.unwrap_or_else(|_| Err(broken()))?;
+        memory.add(&container.id, &container.state.out_of_memory);
+        Ok(container)
+    }
+
+    /// Attaches to the container's standard streams, and starts it.
+    pub(super) async fn start(
+        &self,
+        engine: &Engine,
+    ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Error> {
+        let streams = AttachContainerOptions {
+            stream: true,
+            stdin: true,
+            stdout: true,
+            stderr: true,
+            ..AttachContainerOptions::default()
+        };
+        let attached = engine.api.attach_container(&self.id, Some(streams)).await?;
+        engine.api.start_container(&self.id, None).await?;
+        self.order(Order::Watch);
+        Ok(pipe(attached, Arc::clone(&self.state), self.ended.clone()))
+    }
+
+    fn order(&self, order: Order) {
+        self.orders.send_if_modified(|current| {
+            let is_new = *current < order;
+            *current = order.max(*current);
+            is_new
+        });
+    }
+
+    /// Kills everything inside, and leaves the container for the caller to remove.
+    pub(super) async fn stop(&self) {
+        self.order(Order::Stop);
+        self.ended().await;
+    }
+}
+
+#[async_trait]
+impl ContainerHandle for DockerContainer {
+    fn kill(&self) {
+        self.order(Order::Remove);
+    }
+
+    async fn ended(&self) {
+        // An error would mean that the supervisor has ended without reporting it. It is over either way.
+        let _ = self.ended.clone().wait_for(|ended| *ended).await;
+    }
+
+    fn exit_code(&self) -> Option<i64> {
+        self.state.exit_code.get().copied()
+    }
+
+    fn exit_reason(&self) -> String {
+        if let Some(reason) = self.state.kill_reason.get() {
+            return reason.clone();
+        }
+        if self.state.out_of_memory.is_set() {
+            return "the kernel killed it because memory ran out".to_owned();
+        }
+        let stderr = self.state.stderr_tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let stderr = String::from_utf8_lossy(&stderr).trim().to_owned();
+        match (stderr.is_empty(), self.state.exit_code.get()) {
+            (false, _) => stderr,
+            (true, Some(code)) if *code != 137 => format!("its first process exited with code {code}"),
+            (true, _) => "its first process was killed from outside".to_owned(),
         }
     }
-    // Without something in their place the engine would make volumes there, on its own disk.
-    for volume in &wanted.base.volumes {
-        writable.entry(volume.clone()).or_insert_with(|| "ro,nosuid,nodev,noexec,size=4096".to_owned());
+}
+
+impl Drop for DockerContainer {
+    fn drop(&mut self) {
+        self.kill();
     }
-    writable
+}
+
+/// The container's standard input and output as one pipe. The end of its standard error is kept.
+fn pipe(
+    attached: AttachContainerResults,
+    state: Arc<ContainerState>,
+    mut ended: watch::Receiver<bool>,
+) -> impl AsyncRead + AsyncWrite + Send + Unpin {
+    let output = attached.output.filter_map(move |piece| {
+        future::ready(match piece {
+            Ok(LogOutput::StdOut { message }) => Some(Ok(message)),
+            Ok(LogOutput::StdErr { message } | LogOutput::Console { message }) => {
+                let mut tail = state.stderr_tail.lock().unwrap_or_else(PoisonError::into_inner);
+                tail.extend_from_slice(&message);
+                let excess = tail.len().saturating_sub(STDERR_TAIL_BYTES_MAX);
+                tail.drain(..excess);
+                None
+            }
+            Ok(LogOutput::StdIn { .. }) => None,
+            Err(error) => Some(Err(io::Error::other(message(&error)))),
+        })
+    });
+    // An engine may leave a stream open after its container is gone.
+    let over = async move { drop(ended.wait_for(|ended| *ended).await) };
+    tokio::io::join(StreamReader::new(Box::pin(output.take_until(over))), attached.input)
+}
+
+struct Supervisor {
+    engine: Arc<Engine>,
+    id: String,
+    supervision: Supervision,
+    order: watch::Receiver<Order>,
+    state: Arc<ContainerState>,
+}
+
+impl Supervisor {
+    /// Returns when the container is gone, or stopped.
+    async fn run(mut self) {
+        // An error would mean that nobody is left to give orders.
+        let first =
+            self.order.wait_for(|order| *order > Order::Wait).await.map_or(Order::Remove, |order| *order);
+        if first == Order::Watch {
+            let api = &self.engine.api;
+            // A container that removes itself is gone only after its removal.
+            let condition = if self.supervision.removes_itself { "removed" } else { "not-running" };
+            let order = tokio::select! {
+                code = exit_code(api, &self.id, condition) => {
+                    if let Some(code) = code {
+                        let _ = self.state.exit_code.set(code);
+                    }
+                    Order::Remove
+                }
+                reason = too_large(api, &self.id, self.supervision.root_bytes_max) => {
+                    let _ = self.state.kill_reason.set(reason);
+                    Order::Remove
+                }
+                order = self.order.wait_for(|order| *order > Order::Watch) => {
+                    order.map_or(Order::Remove, |order| *order)
+                }
+            };
+            if order == Order::Stop {
+                // It may have ended by itself. It only matters that it has ended.
+                let _ = api.kill_container(&self.id, None::<KillContainerOptions>).await;
+                let _ = exit_code(api, &self.id, "not-running").await;
+                return;
+            }
+        }
+        remove(&self.engine, &self.id).await;
+    }
+}
+
+async fn exit_code(api: &bollard::Docker, id: &str, condition: &str) -> Option<i64> {
+    let options = WaitContainerOptions { condition: condition.to_owned() };
+    let mut waiting = pin!(api.wait_container(id, Some(options)));
+    match waiting.next().await {
+        Some(Ok(ended)) => Some(ended.status_code),
+        Some(Err(Error::DockerContainerWaitError { code, .. })) => Some(code),
+        // The container was gone before the request, or the engine is.
+        Some(Err(_)) | None => None,
+    }
+}
+
+/// Resolves when more has been written to the root file system than is allowed.
+async fn too_large(api: &bollard::Docker, id: &str, bytes_max: Option<u64>) -> String {
+    let Some(bytes_max) = bytes_max else { return future::pending().await };
+    let mut failures = 0;
+    while failures < SIZE_FAILURES_MAX {
+        sleep(SIZE_STEP).await;
+        match written_bytes(api, id).await {
+            Ok(bytes) if bytes > bytes_max => {
+                let (bytes, most) = (bytes >> 20, bytes_max >> 20);
+                return format!("it was killed because it wrote {bytes} MiB; {most} MiB are allowed");
+            }
+            Ok(_) => failures = 0,
+            Err(_) => failures += 1,
+        }
+    }
+    "it was killed because the engine no longer reports how much it writes".to_owned()
+}
+
+/// How much a container's root file system differs from its image.
+pub(super) async fn written_bytes(api: &bollard::Docker, id: &str) -> Result<u64, Error> {
+    let inspected = api.inspect_container(id, Some(InspectContainerOptions { size: true })).await?;
+    Ok(inspected.size_rw.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0))
+}
+
+/// Kills and removes a container, whatever it is doing. Returns whether it existed.
+pub(super) async fn remove(engine: &Engine, id: &str) -> bool {
+    if engine.info.is_podman {
+        // Otherwise Podman would send a polite signal first, and wait.
+        let _ = engine.api.kill_container(id, None::<KillContainerOptions>).await;
+    }
+    let until = Instant::now() + REMOVAL_MAX;
+    loop {
+        let options = RemoveContainerOptions { v: true, force: true, link: false };
+        match engine.api.remove_container(id, Some(options)).await {
+            Ok(()) => return true,
+            Err(error) if is_not_found(&error) => return false,
+            // A removal that is in progress, or another error that may pass, is waited for.
+            Err(error) if Instant::now() > until => {
+                tracing::error!(container = id, error = message(&error), "could not remove a container");
+                return false;
+            }
+            Err(_) => sleep(REMOVAL_STEP).await,
+        }
+    }
 }

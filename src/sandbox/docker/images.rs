@@ -16,46 +16,47 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::archive::{self, LIST_BYTES_MAX, toolbox_digest};
-use super::container::{Label, mould};
-use super::engine::{Engine, failed, is_absent, is_conflict, words};
-use super::running::remove;
-use super::unavailable;
-use crate::sandbox::SandboxError;
+use super::container::remove;
+use super::engine::{Engine, failed, is_conflict, is_not_found, message};
+use super::labels::{Label, instance, unavailable};
+use super::request::image_builder;
+use crate::domain::parse_image_reference;
+use crate::sandbox::error::SandboxError;
 
-/// For an image to come from its registry.
+/// For pulling an image from its registry.
 const PULL_MAX: Duration = Duration::from_secs(20 * 60);
-/// For another process to put the toolbox into an image; past it, it is taken to have died.
-const OTHER_MAKER_MAX: Duration = Duration::from_secs(120);
-/// Between two looks at whether it has.
-const OTHER_MAKER_STEP: Duration = Duration::from_millis(50);
-/// Longest reference to an image.
+/// For another process to add the toolbox to an image. After this time it is considered dead.
+const OTHER_BUILDER_MAX: Duration = Duration::from_secs(120);
+/// Between two checks whether it is done.
+const OTHER_BUILDER_STEP: Duration = Duration::from_millis(50);
+/// The longest reference to an image.
 const REFERENCE_BYTES_MAX: usize = 512;
 /// Most volumes that an image may declare.
 const VOLUMES_MAX: usize = 32;
-/// Changes when what is put into an image does, beside the toolbox itself.
+/// Changes when the files that are added to an image change, apart from the toolbox itself.
 const LAYOUT: u32 = 1;
-/// Where images of ours are named. No registry has that name.
+/// The repository of our images. No registry has that name.
 const DERIVED: &str = "localhost/mendwright-sandbox";
 
 /// An image that the engine has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Image {
-    /// The engine's own name for it.
+    /// The engine's id for it.
     pub id: String,
-    /// A reference that leads to exactly this one, on other machines too where it can.
+    /// A reference to exactly this image, on other machines too if possible.
     pub exact: String,
     /// `sha256:…`
     pub digest: String,
-    /// It says itself where its programs are.
+    /// Whether it sets `PATH`.
     pub has_path: bool,
-    /// Where it wants volumes.
+    /// The paths of its volumes.
     pub volumes: Vec<String>,
-    /// What is written on it.
+    /// Its labels.
     pub labels: HashMap<String, String>,
 }
 
 impl Image {
-    fn of(inspected: ImageInspect, reference: &str) -> Result<Self, SandboxError> {
+    fn from_inspection(inspected: ImageInspect, reference: &str) -> Result<Self, SandboxError> {
         let id = inspected.id.unwrap_or_default();
         let refuse = |missing: String| unavailable(missing, "choose another image");
         let here = match std::env::consts::ARCH {
@@ -72,8 +73,8 @@ impl Image {
         }
         let config = inspected.config.unwrap_or_default();
         let volumes = config.volumes.unwrap_or_default();
-        if let Some(strange) = volumes.iter().find(|volume| !is_plain_directory(volume)) {
-            return Err(refuse(format!("the image {reference} declares a volume at {strange:?}")));
+        if let Some(invalid) = volumes.iter().find(|volume| !is_plain_directory(volume)) {
+            return Err(refuse(format!("the image {reference} declares a volume at {invalid:?}")));
         }
         if volumes.len() > VOLUMES_MAX {
             return Err(refuse(format!("the image {reference} declares more than {VOLUMES_MAX} volumes")));
@@ -99,11 +100,22 @@ impl Image {
     }
 }
 
-fn repository(reference: &str) -> &str {
-    let name = reference.split('@').next().unwrap_or(reference);
-    match name.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => name,
-        Some(_) | None => name,
+/// The registry and repository of a reference; `None` if it is not one.
+fn repository(reference: &str) -> Option<(String, String)> {
+    let reference = parse_image_reference(reference).ok()?;
+    Some((reference.registry().to_owned(), reference.repository().to_owned()))
+}
+
+/// The name and the tag (or digest) for a pull. Without a tag, an engine would pull all of them.
+fn pull_parts(reference: &str) -> (&str, &str) {
+    if let Some((name, digest)) = reference.split_once('@') {
+        return (name, digest);
+    }
+    let parsed = parse_image_reference(reference).ok();
+    let tag = parsed.as_ref().and_then(|parsed| parsed.tag()).unwrap_or("latest");
+    match reference.strip_suffix(tag).and_then(|name| name.strip_suffix(':')) {
+        Some(name) => (name, &reference[name.len() + 1..]),
+        None => (reference, "latest"),
     }
 }
 
@@ -113,7 +125,7 @@ fn is_plain_directory(path: &str) -> bool {
     path.starts_with('/') && is_plain && !is_ours && !path.contains([',', ':'])
 }
 
-/// References become part of a request's address, so they may say nothing but a name.
+/// References become part of a request's URL, so they may contain nothing but a name.
 fn checked(reference: &str) -> Result<(), SandboxError> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._/:@-".contains(c);
     let begins = reference.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -125,22 +137,22 @@ fn checked(reference: &str) -> Result<(), SandboxError> {
         return Ok(());
     }
     Err(unavailable(
-        format!("an image's name; {reference:?} is none"),
-        "write it as NAME:TAG, NAME@sha256:… or an image's id",
+        format!("a valid image name; {reference:?} is not one"),
+        "write it as NAME:TAG, NAME@sha256:… or an image id",
     ))
 }
 
-/// The image that the engine has under a reference.
+/// The engine's image with that reference.
 pub(super) async fn find(engine: &Engine, reference: &str) -> Result<Option<Image>, SandboxError> {
     checked(reference)?;
     match engine.api.inspect_image(reference).await {
-        Ok(inspected) => Image::of(inspected, reference).map(Some),
-        Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(failed(&format!("look at the image {reference}"), &error)),
+        Ok(inspected) => Image::from_inspection(inspected, reference).map(Some),
+        Err(error) if is_not_found(&error) => Ok(None),
+        Err(error) => Err(failed(&format!("inspect the image {reference}"), &error)),
     }
 }
 
-/// The image under a reference, pulled where the engine does not have it.
+/// The image with that reference, pulled if the engine does not have it.
 pub(super) async fn find_or_pull(engine: &Engine, reference: &str) -> Result<Image, SandboxError> {
     if let Some(image) = find(engine, reference).await? {
         return Ok(image);
@@ -148,32 +160,25 @@ pub(super) async fn find_or_pull(engine: &Engine, reference: &str) -> Result<Ima
     let absent = |why: &str, remedy: String| {
         Err(unavailable(format!("the engine has no image {reference}, and {why}"), &remedy))
     };
-    let remedy = format!("get it by hand (docker pull {reference}), or name another image");
+    let remedy = format!("pull it manually (docker pull {reference}), or name another image");
     let is_hex = |id: &str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     if reference.strip_prefix("sha256:").is_some_and(is_hex) {
         return absent("an id cannot be pulled", "name the image by NAME:TAG or NAME@sha256:…".to_owned());
     }
-    tracing::info!(image = reference, "pulling an image");
+    tracing::info!(image = reference, "image pull started");
     match timeout(PULL_MAX, pull(engine, reference)).await {
         Ok(Ok(())) => {}
         Ok(Err(why)) => return absent(&format!("it cannot be pulled ({why})"), remedy),
-        Err(_) => return absent(&format!("it did not come within {} s", PULL_MAX.as_secs()), remedy),
+        Err(_) => return absent(&format!("the pull took longer than {} s", PULL_MAX.as_secs()), remedy),
     }
     match find(engine, reference).await? {
         Some(image) => Ok(image),
-        None => absent("what was pulled is not it", remedy),
+        None => absent("the pull did not provide it", remedy),
     }
 }
 
 async fn pull(engine: &Engine, reference: &str) -> Result<(), String> {
-    let (name, tag) = match reference.split_once('@') {
-        Some((name, digest)) => (name, digest),
-        // Without one, every tag that there is would be pulled.
-        None => match reference[repository(reference).len()..].strip_prefix(':') {
-            Some(tag) => (repository(reference), tag),
-            None => (reference, "latest"),
-        },
-    };
+    let (name, tag) = pull_parts(reference);
     let options = CreateImageOptions {
         from_image: Some(name.to_owned()),
         tag: Some(tag.to_owned()),
@@ -181,7 +186,7 @@ async fn pull(engine: &Engine, reference: &str) -> Result<(), String> {
     };
     let mut progress = std::pin::pin!(engine.api.create_image(Some(options), None, None));
     while let Some(step) = progress.next().await {
-        let step = step.map_err(|error| words(&error))?;
+        let step = step.map_err(|error| message(&error))?;
         if let Some(error) = step.error_detail.and_then(|detail| detail.message) {
             return Err(error);
         }
@@ -189,17 +194,17 @@ async fn pull(engine: &Engine, reference: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Images with the toolbox in them, as far as this process knows: by the id of what they were made
-/// of.
+/// The images with the toolbox in them that this process knows, by the id of the image that they were
+/// created from.
 #[derive(Debug, Default)]
-pub(super) struct Derived {
+pub(super) struct DerivedImages {
     known: Mutex<HashMap<String, String>>,
 }
 
-impl Derived {
-    /// The id of `base` with the toolbox in it; made where it is not there. Concurrent makers, of
-    /// this process or another, do not make it twice.
-    pub(super) async fn of(
+impl DerivedImages {
+    /// The id of `base` with the toolbox in it, created if it is missing. Concurrent callers, in this
+    /// process or another, do not create it twice.
+    pub(super) async fn find_or_create(
         &self,
         engine: &Engine,
         base: &Image,
@@ -209,74 +214,74 @@ impl Derived {
         if let Some(known) = known {
             return Ok(known);
         }
-        let id = find_or_make(engine, base, owner).await?;
+        let id = find_or_create(engine, base, owner).await?;
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(base.id.clone(), id.clone());
         Ok(id)
     }
 
-    /// The engine says that it is gone.
+    /// The engine reported that the image is gone.
     pub(super) fn forget(&self, base: &Image) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&base.id);
     }
 }
 
-async fn find_or_make(engine: &Engine, base: &Image, owner: &str) -> Result<String, SandboxError> {
+async fn find_or_create(engine: &Engine, base: &Image, owner: &str) -> Result<String, SandboxError> {
     let name = hex::encode(Sha256::digest(format!("{LAYOUT} {} {}", base.id, toolbox_digest())));
     let tag = &name[..32];
     let reference = format!("{DERIVED}:{tag}");
     let existing = async || {
         let image = find(engine, &reference).await?;
-        // The name alone could be anybody's.
+        // Another image could have the same name.
         let is_ours = |image: &Image| {
             image.label(Label::Base) == Some(&base.id)
                 && image.label(Label::Toolbox) == Some(toolbox_digest())
         };
         Ok(image.filter(is_ours).map(|image| image.id))
     };
-    let maker = format!("mendwright-making-{tag}");
-    let mut until = Instant::now() + OTHER_MAKER_MAX;
+    let builder = format!("mendwright-making-{tag}");
+    let mut until = Instant::now() + OTHER_BUILDER_MAX;
     loop {
         if let Some(id) = existing().await? {
             return Ok(id);
         }
         let labels = [
             (Label::Owner, owner.to_owned()),
-            (Label::Instance, super::instance().to_owned()),
+            (Label::Instance, instance().to_owned()),
             (Label::Base, base.id.clone()),
             (Label::Toolbox, toolbox_digest().to_owned()),
         ];
         let options =
-            CreateContainerOptions { name: Some(maker.clone()), ..CreateContainerOptions::default() };
-        // The engine lets one container have that name, which makes it the lock.
-        match engine.api.create_container(Some(options), mould(&base.id, labels)).await {
+            CreateContainerOptions { name: Some(builder.clone()), ..CreateContainerOptions::default() };
+        // Only one container can have that name, so it is the lock.
+        match engine.api.create_container(Some(options), image_builder(&base.id, labels)).await {
             Ok(created) => {
-                // Somebody may have finished between our look and our turn.
-                let made = match existing().await {
-                    Ok(None) => make(engine, &created.id, DERIVED, tag).await.map(Some),
+                // Another process may have finished in the meantime.
+                let created_image = match existing().await {
+                    Ok(None) => create(engine, &created.id, DERIVED, tag).await.map(Some),
                     found => found,
                 };
                 remove(engine, &created.id).await;
-                if let Some(id) = made? {
+                if let Some(id) = created_image? {
                     return Ok(id);
                 }
             }
-            // Podman says 500 where a name is taken.
-            Err(error) if is_conflict(&error) || words(&error).contains("already in use") => {
+            // Podman responds 500 if a name is taken.
+            Err(error) if is_conflict(&error) || message(&error).contains("already in use") => {
                 if Instant::now() > until {
-                    remove(engine, &maker).await;
-                    until = Instant::now() + OTHER_MAKER_MAX;
+                    remove(engine, &builder).await;
+                    until = Instant::now() + OTHER_BUILDER_MAX;
                 }
-                sleep(OTHER_MAKER_STEP).await;
+                sleep(OTHER_BUILDER_STEP).await;
             }
-            Err(error) => return Err(failed(&format!("make a container of {}", base.exact), &error)),
+            Err(error) => return Err(failed(&format!("create a container from {}", base.exact), &error)),
         }
     }
 }
 
-async fn make(engine: &Engine, container: &str, name: &str, tag: &str) -> Result<String, SandboxError> {
+async fn create(engine: &Engine, container: &str, name: &str, tag: &str) -> Result<String, SandboxError> {
     let users = read_text(engine, container, archive::USERS).await;
     let groups = read_text(engine, container, archive::GROUPS).await;
-    let files = archive::of_sandbox(users.as_deref(), groups.as_deref());
+    let files = archive::sandbox_files(users.as_deref(), groups.as_deref());
     let files =
         files.map_err(|error| SandboxError::Gone(format!("the toolbox cannot be packed: {error}")))?;
     upload(engine, container, files).await?;
@@ -287,11 +292,11 @@ async fn make(engine: &Engine, container: &str, name: &str, tag: &str) -> Result
 pub(super) async fn upload(engine: &Engine, container: &str, archive: Vec<u8>) -> Result<(), SandboxError> {
     let options = UploadToContainerOptions { path: "/".to_owned(), ..UploadToContainerOptions::default() };
     let body = bollard::body_full(Bytes::from(archive));
-    let uploaded = engine.patient().upload_to_container(container, Some(options), body).await;
-    uploaded.map_err(|error| failed("take files into a container", &error))
+    let uploaded = engine.with_long_timeout().upload_to_container(container, Some(options), body).await;
+    uploaded.map_err(|error| failed("copy files into a container", &error))
 }
 
-/// Makes an image of a container, with more labels than the container's own.
+/// Creates an image from a container, with labels in addition to the container's own.
 pub(super) async fn commit(
     engine: &Engine,
     container: &str,
@@ -308,13 +313,13 @@ pub(super) async fn commit(
         changes: (!changes.is_empty()).then(|| changes.join("\n")),
         ..CommitContainerOptions::default()
     };
-    let committed = engine.patient().commit_container(options, ContainerConfig::default()).await;
-    let id = committed.map_err(|error| failed("make an image of a container", &error))?.id;
-    // Podman leaves away what it says everywhere else.
+    let committed = engine.with_long_timeout().commit_container(options, ContainerConfig::default()).await;
+    let id = committed.map_err(|error| failed("create an image from a container", &error))?.id;
+    // Podman omits the prefix only here.
     Ok(if id.starts_with("sha256:") { id } else { format!("sha256:{id}") })
 }
 
-/// A text file of a container: empty where there is none, nothing where it cannot be read.
+/// A text file of a container: empty if there is none, `None` if it cannot be read.
 async fn read_text(engine: &Engine, container: &str, path: &str) -> Option<String> {
     let options = DownloadFromContainerOptions { path: path.to_owned() };
     let mut pieces = std::pin::pin!(engine.api.download_from_container(container, Some(options)));
@@ -322,7 +327,7 @@ async fn read_text(engine: &Engine, container: &str, path: &str) -> Option<Strin
     while let Some(piece) = pieces.next().await {
         match piece {
             Ok(piece) => archive.extend_from_slice(&piece),
-            Err(error) if is_absent(&error) => return Some(String::new()),
+            Err(error) if is_not_found(&error) => return Some(String::new()),
             Err(_) => return None,
         }
         if archive.len() > 2 * LIST_BYTES_MAX {
@@ -337,7 +342,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reference_is_a_name_and_no_part_of_an_address() {
+    fn reference_that_could_change_the_request_is_refused() {
         for reference in ["debian", "debian:12", "localhost:5000/a/b:1", "a@sha256:0123", "sha256:0123"] {
             assert!(checked(reference).is_ok(), "{reference} was refused");
         }
@@ -349,14 +354,18 @@ mod tests {
     }
 
     #[test]
-    fn a_ports_colon_begins_no_tag() {
-        assert_eq!(repository("localhost:5000/a"), "localhost:5000/a");
-        assert_eq!(repository("localhost:5000/a:1"), "localhost:5000/a");
-        assert_eq!(repository("a/b@sha256:12"), "a/b");
+    fn repository_keeps_the_registrys_port() {
+        assert_eq!(repository("localhost:5000/a"), repository("localhost:5000/a:1"));
+        assert_eq!(repository("debian:12"), repository("docker.io/library/debian"));
+        assert_ne!(repository("debian:12"), repository("localhost:5000/debian"));
+        assert_eq!(pull_parts("localhost:5000/a"), ("localhost:5000/a", "latest"));
+        assert_eq!(pull_parts("localhost:5000/a:1"), ("localhost:5000/a", "1"));
+        assert_eq!(pull_parts("debian"), ("debian", "latest"));
+        assert_eq!(pull_parts("a/b@sha256:12"), ("a/b", "sha256:12"));
     }
 
     #[test]
-    fn a_volume_is_covered_only_where_that_hides_nothing_of_ours() {
+    fn volume_that_would_hide_our_files_is_refused() {
         for path in ["/data", "/home/gradle/.gradle"] {
             assert!(is_plain_directory(path), "{path} was refused");
         }

@@ -1,5 +1,5 @@
-//! What processes before us have left with an engine: containers of the same data directory by
-//! another process, and images that nothing needs any more. Touches nothing that is not ours.
+//! Removes what earlier processes left at an engine: containers of the same data directory that another
+//! process created, and images that nothing needs any more. Touches nothing that is not ours.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -8,17 +8,16 @@ use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{ListContainersOptions, ListImagesOptions, RemoveImageOptions};
 
 use super::archive::toolbox_digest;
-use super::container::Label;
-use super::engine::{Engine, failed, is_absent};
-use super::running::remove;
-use crate::sandbox::SandboxError;
+use super::container::remove;
+use super::engine::{Engine, failed, is_not_found};
+use super::labels::Label;
+use crate::sandbox::error::SandboxError;
+use crate::sandbox::options::STANDALONE_OWNER;
 
-/// Several processes may go by this owner at a time, so none may end another's containers.
-const SHARED_OWNER: &str = "by-hand";
-/// A container that does not run is a leftover after that time; before, it may be about to.
+/// A container that does not run is a leftover after this time. Before that, it may be about to start.
 const START_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// Removes what is left. Says how many containers and images that was.
+/// Removes leftovers. Returns how many containers and images were removed.
 pub(super) async fn sweep(
     engine: &Engine,
     owner: &str,
@@ -35,10 +34,10 @@ pub(super) async fn sweep(
     let containers = engine.api.list_containers(Some(options)).await;
     let containers = containers.map_err(|error| failed("list containers", &error))?;
     let mut removed = 0;
-    for container in containers.iter().filter(|container| is_left(container, owner, instance, now)) {
+    for container in containers.iter().filter(|container| is_leftover(container, owner, instance, now)) {
         let Some(id) = &container.id else { continue };
         if remove(engine, id).await {
-            tracing::info!(container = id, job = job_of(container), "removed a container that was left");
+            tracing::info!(container = id, job = job_of(container), "removed a leftover container");
             removed += 1;
         }
     }
@@ -50,23 +49,24 @@ fn job_of(container: &ContainerSummary) -> &str {
     labels.and_then(|labels| labels.get(Label::Job.name())).map_or("", String::as_str)
 }
 
-fn is_left(container: &ContainerSummary, owner: &str, instance: &str, now: SystemTime) -> bool {
+fn is_leftover(container: &ContainerSummary, owner: &str, instance: &str, now: SystemTime) -> bool {
     let labels = container.labels.as_ref();
     let by = labels.and_then(|labels| labels.get(Label::Instance.name())).map(String::as_str);
     let made = container.created.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0);
     let made = SystemTime::UNIX_EPOCH + Duration::from_secs(made);
     let is_old = now.duration_since(made).is_ok_and(|age| age > START_MAX);
     let runs = container.state == Some(ContainerSummaryStateEnum::RUNNING);
-    let may_be_anothers = owner == SHARED_OWNER && by != Some(instance);
+    // Several processes may share this owner, so none may remove another's containers.
+    let may_be_anothers = owner == STANDALONE_OWNER && by != Some(instance);
     match (by == Some(instance), may_be_anothers) {
-        // Of another process that was ours, and of which nothing is left.
+        // Another process of this data directory created it, and that process has ended.
         (false, false) => true,
         (_, _) => !runs && is_old,
     }
 }
 
-/// Images with the toolbox in them whose toolbox is not ours, or which were made of one that has
-/// no name any more.
+/// Removes images with another toolbox than ours, and those created from an image that has no name any
+/// more.
 async fn sweep_images(engine: &Engine, filters: HashMap<String, Vec<String>>) -> Result<u32, SandboxError> {
     let options = ListImagesOptions { filters: Some(filters), ..ListImagesOptions::default() };
     let images = engine.api.list_images(Some(options)).await;
@@ -79,23 +79,23 @@ async fn sweep_images(engine: &Engine, filters: HashMap<String, Vec<String>>) ->
         if is_current && has_name(engine, base).await {
             continue;
         }
-        // Refused where a container or a kept set-up still needs it.
+        // The engine refuses this if a container or a snapshot still needs the image.
         if engine.api.remove_image(&image.id, None::<RemoveImageOptions>, None).await.is_ok() {
-            tracing::info!(image = image.id, "removed an image that nothing needs any more");
+            tracing::info!(image = image.id, "removed an unused image");
             removed += 1;
         }
     }
     Ok(removed)
 }
 
-/// Whether an image can still be asked for. In doubt it can.
+/// Whether an image still has a name. In doubt it has.
 async fn has_name(engine: &Engine, id: &str) -> bool {
     match engine.api.inspect_image(id).await {
         Ok(image) => {
             image.repo_tags.is_some_and(|tags| !tags.is_empty())
                 || image.repo_digests.is_some_and(|digests| !digests.is_empty())
         }
-        Err(error) => !is_absent(&error),
+        Err(error) => !is_not_found(&error),
     }
 }
 
@@ -104,9 +104,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_another_process_may_be_using_is_left_alone() {
+    fn container_that_another_process_may_use_is_not_a_leftover() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10_000);
-        let left = |owner: &str, instance: &str, runs: bool, age: i64| {
+        let leftover = |owner: &str, instance: &str, runs: bool, age: i64| {
             let container = ContainerSummary {
                 labels: Some([("mendwright.instance".to_owned(), instance.to_owned())].into()),
                 created: Some(10_000 - age),
@@ -116,12 +116,12 @@ mod tests {
                 }),
                 ..ContainerSummary::default()
             };
-            is_left(&container, owner, "ours", now)
+            is_leftover(&container, owner, "ours", now)
         };
-        assert!(left("directory", "before", true, 5) && left("directory", "before", false, 5));
-        assert!(!left("directory", "ours", true, 5_000) && !left("directory", "ours", false, 5));
-        assert!(left("directory", "ours", false, 5_000));
-        assert!(!left("by-hand", "before", true, 5_000) && !left("by-hand", "before", false, 5));
-        assert!(left("by-hand", "before", false, 5_000));
+        assert!(leftover("directory", "before", true, 5) && leftover("directory", "before", false, 5));
+        assert!(!leftover("directory", "ours", true, 5_000) && !leftover("directory", "ours", false, 5));
+        assert!(leftover("directory", "ours", false, 5_000));
+        assert!(!leftover("by-hand", "before", true, 5_000) && !leftover("by-hand", "before", false, 5));
+        assert!(leftover("by-hand", "before", false, 5_000));
     }
 }

@@ -1,20 +1,21 @@
-//! What is decided before an engine is asked, and what it is then asked for.
+//! The decisions before a request to an engine, and the request itself.
 
 use std::path::Path;
 
-use super::container::mould;
+use super::request::image_builder;
 use super::*;
-use crate::sandbox::{DockerOptions, Limits};
+use crate::sandbox::options::DockerOptions;
+use crate::sandbox::spec::Limits;
 
-fn facts() -> Facts {
-    Facts {
+fn info() -> EngineInfo {
+    EngineInfo {
         name: "Docker Engine 1".to_owned(),
         seccomp: Some("default".to_owned()),
         bounds_memory: true,
         bounds_swap: true,
         bounds_processes: true,
         bounds_processor: true,
-        ..Facts::default()
+        ..EngineInfo::default()
     }
 }
 
@@ -29,22 +30,22 @@ fn base() -> Image {
     }
 }
 
-/// As it goes over the wire; nothing is left out.
-fn request(spec: &SandboxSpec, facts: &Facts, bounds_root: bool) -> String {
-    let wanted = Wanted {
+/// As it is sent, with all fields.
+fn request(spec: &SandboxSpec, info: &EngineInfo, limits_root: bool) -> String {
+    let context = RequestContext {
         image: "sha256:derived".to_owned(),
         base: &base(),
         owner: "owner",
         instance: "instance",
-        facts,
+        info,
         runtime: Some("runsc"),
         userns: None,
-        bounds_root,
+        limits_root,
         open_files_max: u64::MAX,
         user_processes_max: None,
     };
-    let body = serde_json::to_value(ContainerRequest::sandbox(spec, &wanted).into_body()).unwrap();
-    // A map without its own order.
+    let body = serde_json::to_value(ContainerRequest::sandbox(spec, &context).into_body()).unwrap();
+    // Maps have no order of their own.
     let mut text = String::new();
     flatten("", &body, &mut text);
     text
@@ -66,7 +67,7 @@ fn flatten(path: &str, value: &serde_json::Value, text: &mut String) {
     }
 }
 
-fn small(phase: SandboxPurpose) -> SandboxSpec {
+fn small(purpose: SandboxPurpose) -> SandboxSpec {
     let limits = Limits {
         memory_bytes_max: 1 << 30,
         pids_max: 100,
@@ -74,12 +75,12 @@ fn small(phase: SandboxPurpose) -> SandboxSpec {
         disk_bytes_max: 8 << 20,
         open_files_max: 1000,
     };
-    SandboxSpec { phase, limits, root: Root::Image("name:1".to_owned()), ..SandboxSpec::named("job-1") }
+    SandboxSpec { purpose, limits, root: Root::Image("name:1".to_owned()), ..SandboxSpec::named("job-1") }
 }
 
 #[test]
-fn work_is_asked_for_without_any_privilege() {
-    insta::assert_snapshot!(request(&small(SandboxPurpose::Work), &facts(), false), @r#"
+fn work_container_has_no_privileges() {
+    insta::assert_snapshot!(request(&small(SandboxPurpose::Work), &info(), false), @r#"
     AttachStderr = true
     AttachStdin = true
     AttachStdout = true
@@ -185,20 +186,21 @@ fn work_is_asked_for_without_any_privilege() {
 }
 
 #[test]
-fn a_set_up_may_do_what_package_managers_do_and_no_more() {
+fn setup_container_may_do_only_what_package_managers_need() {
     let spec = SandboxSpec {
         allowed_hosts: vec![crate::config::AllowedHost::public("example.org")],
-        ..small(SandboxPurpose::SetUp)
+        ..small(SandboxPurpose::Setup)
     };
-    let (work, set_up) =
-        (request(&small(SandboxPurpose::Work), &facts(), false), request(&spec, &facts(), true));
-    let only_in = |one: &str, other: &str| -> String {
-        one.lines()
-            .filter(|line| !other.lines().any(|there| there == *line))
+    let (work, setup) =
+        (request(&small(SandboxPurpose::Work), &info(), false), request(&spec, &info(), true));
+    let only_in = |first: &str, second: &str| -> String {
+        first
+            .lines()
+            .filter(|line| !second.lines().any(|other| other == *line))
             .map(|line| format!("{line}\n"))
             .collect()
     };
-    insta::assert_snapshot!(only_in(&set_up, &work), @r#"
+    insta::assert_snapshot!(only_in(&setup, &work), @r#"
     Cmd + "--proxy-port"
     Cmd + "3128"
     Env + "HTTP_PROXY=http://127.0.0.1:3128"
@@ -238,11 +240,11 @@ fn a_set_up_may_do_what_package_managers_do_and_no_more() {
 }
 
 #[test]
-fn what_a_set_up_was_told_of_the_network_is_not_told_to_what_begins_with_it() {
-    let place = "sha256:kept".to_owned();
-    let snapshot = SetupSnapshot { key: SetupKey::from_hex("0".repeat(64)).unwrap(), place, bytes: 0 };
+fn container_with_a_snapshot_has_no_proxy_variables_of_the_setup() {
+    let location = "sha256:kept".to_owned();
+    let snapshot = SetupSnapshot { key: SetupKey::from_hex("0".repeat(64)).unwrap(), location, bytes: 0 };
     let snapshot = SandboxSpec { snapshot: Some(snapshot), ..small(SandboxPurpose::Work) };
-    let request = request(&snapshot, &facts(), false);
+    let request = request(&snapshot, &info(), false);
     for (name, _) in crate::sandbox::environment::variables(true) {
         let value = request.lines().find(|line| line.starts_with(&format!("Env + \"{name}"))).unwrap();
         assert!(!value.contains("127.0.0.1"), "{value}");
@@ -251,8 +253,8 @@ fn what_a_set_up_was_told_of_the_network_is_not_told_to_what_begins_with_it() {
 }
 
 #[test]
-fn podman_is_asked_in_its_own_words() {
-    let podman = Facts { is_podman: true, ..facts() };
+fn request_to_podman_uses_its_own_options() {
+    let podman = EngineInfo { is_podman: true, ..info() };
     let request = request(&small(SandboxPurpose::Work), &podman, false);
     let field = |name: &str| request.lines().find(|line| line.starts_with(name)).unwrap_or("").to_owned();
     assert!(request.contains("HostConfig.SecurityOpt + \"mask=/proc/acpi:/proc/asound:"), "{request}");
@@ -262,46 +264,47 @@ fn podman_is_asked_in_its_own_words() {
 }
 
 #[test]
-fn what_a_mould_is_cannot_run_into_the_network() {
-    let mould = mould("sha256:base", [(Label::Owner, "owner".to_owned())]);
-    assert_eq!((mould.network_disabled, mould.host_config), (Some(true), None));
+fn image_builder_container_has_no_network() {
+    let builder = image_builder("sha256:base", [(Label::Owner, "owner".to_owned())]);
+    assert_eq!((builder.network_disabled, builder.host_config), (Some(true), None));
 }
 
 #[test]
-fn what_is_required_and_cannot_be_had_is_named() {
-    let require = |phase, required: Guarantee| SandboxSpec { required: vec![required], ..small(phase) };
-    let bare = Facts { seccomp: Some("default".to_owned()), ..Facts::default() };
-    let missing = |facts: &Facts, spec: &SandboxSpec, us| facts.missing(spec, None, us).unwrap_or_default();
+fn required_guarantee_that_is_missing_is_named() {
+    let require = |purpose, required: Guarantee| SandboxSpec { required: vec![required], ..small(purpose) };
+    let bare = EngineInfo { seccomp: Some("default".to_owned()), ..EngineInfo::default() };
+    let missing =
+        |info: &EngineInfo, spec: &SandboxSpec, us| info.missing(spec, None, us).unwrap_or_default();
     for guarantee in [Guarantee::Memory, Guarantee::Processes, Guarantee::Processor] {
         let spec = require(SandboxPurpose::Work, guarantee);
-        assert_eq!(missing(&facts(), &spec, 0), "");
+        assert_eq!(missing(&info(), &spec, 0), "");
         assert!(missing(&bare, &spec, 0).contains(guarantee.name()), "{guarantee:?}");
     }
     let unbounded = SandboxSpec {
         limits: Limits { cpu_millis_max: None, ..Limits::default() },
         ..require(SandboxPurpose::Work, Guarantee::Processor)
     };
-    assert!(missing(&facts(), &unbounded, 0).contains("no bound on the processor is set"));
-    assert_eq!(missing(&facts(), &require(SandboxPurpose::Work, Guarantee::Disk), 0), "");
-    assert!(missing(&facts(), &require(SandboxPurpose::SetUp, Guarantee::Disk), 0).contains("'disk'"));
-    // As root inside and out, and as the same ordinary user; mapped users are others.
+    assert!(missing(&info(), &unbounded, 0).contains("no processor limit is set"));
+    assert_eq!(missing(&info(), &require(SandboxPurpose::Work, Guarantee::Disk), 0), "");
+    assert!(missing(&info(), &require(SandboxPurpose::Setup, Guarantee::Disk), 0).contains("'disk'"));
+    // Root inside and outside is the same user, and so is an ordinary user; mapped users are not.
     assert!(
-        missing(&facts(), &require(SandboxPurpose::SetUp, Guarantee::OtherUser), 0).contains("'other_user'")
+        missing(&info(), &require(SandboxPurpose::Setup, Guarantee::OtherUser), 0).contains("'other_user'")
     );
     assert!(
-        missing(&facts(), &require(SandboxPurpose::Work, Guarantee::OtherUser), WORK_USER)
+        missing(&info(), &require(SandboxPurpose::Work, Guarantee::OtherUser), WORK_USER)
             .contains("'other_user'")
     );
-    assert_eq!(missing(&facts(), &require(SandboxPurpose::Work, Guarantee::OtherUser), 0), "");
-    let mapped = facts().missing(&require(SandboxPurpose::SetUp, Guarantee::OtherUser), Some("auto"), 0);
+    assert_eq!(missing(&info(), &require(SandboxPurpose::Work, Guarantee::OtherUser), 0), "");
+    let mapped = info().missing(&require(SandboxPurpose::Setup, Guarantee::OtherUser), Some("auto"), 0);
     assert_eq!(mapped, None);
-    // Never without, required or not.
-    let open = Facts { seccomp: None, ..facts() };
-    insta::assert_snapshot!(missing(&open, &small(SandboxPurpose::Work), 0), @"a filter of system calls: the engine has none, or runs with seccomp=unconfined");
+    // Required even if the spec does not say so.
+    let open = EngineInfo { seccomp: None, ..info() };
+    insta::assert_snapshot!(missing(&open, &small(SandboxPurpose::Work), 0), @"a seccomp filter: the engine has none, or runs with seccomp=unconfined");
 }
 
 fn options(docker: DockerOptions) -> SandboxOptions {
-    SandboxOptions { docker, ..SandboxOptions::by_hand("docker") }
+    SandboxOptions { docker, ..SandboxOptions::standalone(SandboxKind::Docker) }
 }
 
 fn refusal(docker: DockerOptions, environment: &[(&str, &str)]) -> String {
@@ -310,34 +313,29 @@ fn refusal(docker: DockerOptions, environment: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn an_engine_that_cannot_be_reached_is_an_error_that_says_what_to_do() {
+fn unreachable_engine_is_an_error_with_a_remedy() {
     let named = |socket: &str| DockerOptions { socket: Some(socket.to_owned()), ..DockerOptions::default() };
-    insta::assert_snapshot!(refusal(named("unix:///nowhere/engine.sock"), &[]), @"the docker sandbox cannot be used: there is no socket /nowhere/engine.sock; start the engine, or name the socket that it has");
-    insta::assert_snapshot!(refusal(DockerOptions::default(), &[("DOCKER_HOST", "tcp://10.0.0.1:2375")]), @r#"the docker sandbox cannot be used: a Unix socket; DOCKER_HOST says "tcp://10.0.0.1:2375"; name one, as unix:///var/run/docker.sock: an engine is reached over no network"#);
-    insta::assert_snapshot!(refusal(DockerOptions::default(), &[("DOCKER_HOST", "unix:///nowhere/else.sock")]), @"the docker sandbox cannot be used: there is no socket /nowhere/else.sock; start the engine, or name the socket that it has");
+    insta::assert_snapshot!(refusal(named("unix:///nowhere/engine.sock"), &[]), @"the docker sandbox cannot be used: there is no socket /nowhere/engine.sock; start the engine, or name its socket");
+    insta::assert_snapshot!(refusal(DockerOptions::default(), &[("DOCKER_HOST", "tcp://10.0.0.1:2375")]), @r#"the docker sandbox cannot be used: a Unix socket, but DOCKER_HOST is "tcp://10.0.0.1:2375"; name one, as unix:///var/run/docker.sock: engines are not used over a network"#);
+    insta::assert_snapshot!(refusal(DockerOptions::default(), &[("DOCKER_HOST", "unix:///nowhere/else.sock")]), @"the docker sandbox cannot be used: there is no socket /nowhere/else.sock; start the engine, or name its socket");
     let forbidden =
         engine::unreachable(Path::new("/var/run/docker.sock"), &std::io::ErrorKind::PermissionDenied.into());
-    insta::assert_snapshot!(forbidden.to_string(), @"the docker sandbox cannot be used: this user may not open the engine's socket /var/run/docker.sock; add the user to its group (usermod -aG docker USER), knowing that this is as good as root on this machine; or run Podman as that user");
+    insta::assert_snapshot!(forbidden.to_string(), @"the docker sandbox cannot be used: this user may not open the engine's socket /var/run/docker.sock; add the user to its group (usermod -aG docker USER), which amounts to root access on this machine; or run Podman as that user");
     let directory = tempfile::tempdir().unwrap();
     let nobody = directory.path().join("nobody.sock");
     drop(std::os::unix::net::UnixListener::bind(&nobody).unwrap());
-    let said = refusal(named(nobody.to_str().unwrap()), &[]);
-    assert!(said.contains("nobody answers at the socket") && said.contains("start the engine"), "{said}");
+    let refused = refusal(named(nobody.to_str().unwrap()), &[]);
+    assert!(
+        refused.contains("no engine responds at the socket") && refused.contains("start the engine"),
+        "{refused}"
+    );
 }
 
 #[test]
-fn the_hosts_users_cannot_be_asked_for() {
+fn user_namespace_mode_of_the_host_is_refused() {
     for mode in ["host", "container:x", "ns:/proc/1/ns/user", ""] {
         let docker = DockerOptions { userns: Some(mode.to_owned()), ..DockerOptions::default() };
-        let said = refusal(docker, &[]);
-        assert!(said.contains("a user namespace apart from the host's"), "{mode}: {said}");
-    }
-}
-
-#[test]
-fn a_label_is_a_name_and_no_path() {
-    assert!(is_label("job-12"));
-    for label in ["", "../x", "a/b", "A", "ä", &"a".repeat(61)] {
-        assert!(!is_label(label), "{label} was accepted");
+        let refused = refusal(docker, &[]);
+        assert!(refused.contains("a user namespace separate from the host's"), "{mode}: {refused}");
     }
 }

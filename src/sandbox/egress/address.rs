@@ -1,5 +1,5 @@
-//! Which addresses may be connected to, whatever a name resolves to: those on the public internet
-//! that are not of this machine's networks, and for an internal host those where it is said to be.
+//! Which addresses the proxy may connect to, whatever a name resolves to: public addresses outside of this
+//! machine's networks and, for an internal host, those in its configured range.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,12 +8,12 @@ use nix::ifaddrs::getifaddrs;
 
 use crate::config::is_forbidden_address;
 
-/// A network with a shorter prefix is no neighbourhood: interfaces of tunnels have such ones.
+/// A network with a shorter prefix is not a local one: tunnel interfaces have such networks.
 const NEIGHBOURS_V4_PREFIX_MIN: u8 = 8;
 const NEIGHBOURS_V6_PREFIX_MIN: u8 = 32;
 
-/// Whether an address is on the public internet: IANA's registries of special-purpose addresses
-/// (RFC 6890) say what is not.
+/// Whether an address is on the public internet, according to IANA's registries of special-purpose addresses
+/// (RFC 6890).
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         _ if is_forbidden_address(address) => false,
@@ -22,14 +22,14 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Whether an address is this machine's own, or of a network that one of its interfaces is in: a
-/// public one may be, too, and behind it is what a firewall keeps from everybody else.
+/// Whether an address is this machine's own, or in a network of one of its interfaces. A public address may
+/// be, too; then it may be behind a firewall.
 pub(super) fn is_of_this_machines_networks(address: IpAddr) -> std::io::Result<bool> {
     let address = address.to_canonical();
-    let is_near = |(own, mask): (IpAddr, Option<IpAddr>)| {
+    let is_local = |(own, mask): (IpAddr, Option<IpAddr>)| {
         own == address || mask.is_some_and(|mask| is_in_network(address, own, mask))
     };
-    Ok(interfaces()?.any(is_near))
+    Ok(interfaces()?.any(is_local))
 }
 
 /// Whether an address is this machine's own, wherever its networks are.
@@ -54,7 +54,7 @@ fn internet_address(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAdd
 
 fn is_in_network(address: IpAddr, own: IpAddr, mask: IpAddr) -> bool {
     let prefix_min = if own.is_ipv4() { NEIGHBOURS_V4_PREFIX_MIN } else { NEIGHBOURS_V6_PREFIX_MIN };
-    // A mask with holes is none that a network has.
+    // A mask with gaps is not valid.
     IpNet::with_netmask(own, mask)
         .is_ok_and(|network| network.prefix_len() >= prefix_min && network.contains(&address))
 }
@@ -78,8 +78,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     if let Some(mapped) = address.to_ipv4_mapped() {
         return is_public_v4(mapped);
     }
-    // Only 2000::/3 is given out; of it, not documentation, tunnels (which carry IPv4 addresses of
-    // their own) and protocol assignments.
+    // Only 2000::/3 is assigned. In it, documentation, tunnels (which contain IPv4 addresses) and protocol
+    // assignments are not public.
     match address.segments() {
         [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
         [0x2002, ..] => false,
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_of_this_machine_and_its_networks_are_not_public() {
+    fn special_addresses_are_not_public() {
         let inner = "127.0.0.1 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 0.0.0.0 224.0.0.1 \
                      255.255.255.255 198.18.0.1 192.0.0.192 192.88.99.1 ::1 :: fe80::1 fc00::1 ff02::1 \
                      fd00:ec2::254 ::ffff:127.0.0.1 ::ffff:169.254.169.254 ::ffff:10.0.0.1 ::127.0.0.1 \
@@ -110,15 +110,15 @@ mod tests {
     }
 
     #[test]
-    fn an_interfaces_network_is_near_and_a_tunnels_is_not_the_world() {
-        let near = |address: &str, own: &str, mask: &str| {
+    fn network_of_an_interface_is_local_but_that_of_a_tunnel_is_not() {
+        let is_local = |address: &str, own: &str, mask: &str| {
             is_in_network(address.parse().unwrap(), own.parse().unwrap(), mask.parse().unwrap())
         };
-        assert!(near("203.0.114.9", "203.0.114.77", "255.255.255.0"));
-        assert!(!near("203.0.115.9", "203.0.114.77", "255.255.255.0"));
-        assert!(near("2a00:1:2:3::9", "2a00:1:2:3::77", "ffff:ffff:ffff:ffff::"));
-        assert!(!near("2a00:1:2:4::9", "2a00:1:2:3::77", "ffff:ffff:ffff:ffff::"));
-        assert!(!near("203.0.114.9", "10.8.0.1", "0.0.0.0") && !near("2a00::1", "2a00::2", "::"));
+        assert!(is_local("203.0.114.9", "203.0.114.77", "255.255.255.0"));
+        assert!(!is_local("203.0.115.9", "203.0.114.77", "255.255.255.0"));
+        assert!(is_local("2a00:1:2:3::9", "2a00:1:2:3::77", "ffff:ffff:ffff:ffff::"));
+        assert!(!is_local("2a00:1:2:4::9", "2a00:1:2:3::77", "ffff:ffff:ffff:ffff::"));
+        assert!(!is_local("203.0.114.9", "10.8.0.1", "0.0.0.0") && !is_local("2a00::1", "2a00::2", "::"));
         assert!(is_of_this_machines_networks("127.0.0.1".parse().unwrap()).unwrap());
         assert!(is_of_this_machines_networks("::ffff:127.0.0.1".parse().unwrap()).unwrap());
         assert!(!is_of_this_machines_networks("1.1.1.1".parse().unwrap()).unwrap());

@@ -1,4 +1,5 @@
-//! What was decided, by place. Bounded: what a sandbox asks for is its choice, not ours.
+//! The proxy's decisions, by host and port. Their number is limited, because the sandbox chooses the
+//! requests.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,34 +7,34 @@ use jiff::Timestamp;
 
 use crate::domain::{EgressDecision, EgressReport};
 
-/// Places that were refused. Those that were allowed are as many as the operator names.
+/// Refused destinations. The operator's list limits the number of allowed ones.
 const REFUSED_MAX: usize = 200;
-/// Longest name that a host can have (RFC 1035), and a little more of what is none.
+/// The longest name that a host can have (RFC 1035), and a little more for invalid names.
 const HOST_CHARS_MAX: usize = 300;
-/// Of why one was refused, which may name what was asked for.
+/// The length of a reason, which may contain the requested name.
 const WHY_CHARS_MAX: usize = 500;
 
-/// The decisions since the last look.
+/// The decisions since they were last taken.
 #[derive(Debug, Default)]
 pub(super) struct Decisions(Mutex<EgressReport>);
 
 impl Decisions {
-    /// A connection was let through. Says whether it is the first of its kind.
+    /// Records an allowed connection. Returns whether it is the first of its kind.
     pub(super) fn allow(&self, host: &str, port: u16) -> bool {
         self.add(host, port, None, 1, (0, 0))
     }
 
-    /// A connection was not. Says whether it is the first of its kind.
+    /// Records a refused connection. Returns whether it is the first of its kind.
     pub(super) fn refuse(&self, host: &str, port: u16, why: &str) -> bool {
         self.add(host, port, Some(why), 1, (0, 0))
     }
 
-    /// What a connection that was let through has moved: out and in.
-    pub(super) fn moved(&self, host: &str, port: u16, bytes: (u64, u64)) {
+    /// Records the bytes that an allowed connection has sent and received.
+    pub(super) fn add_bytes(&self, host: &str, port: u16, bytes: (u64, u64)) {
         self.add(host, port, None, 0, bytes);
     }
 
-    /// All there are, which are then forgotten.
+    /// All decisions, which are then removed.
     pub(super) fn take(&self) -> EgressReport {
         std::mem::take(&mut self.lock())
     }
@@ -86,14 +87,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_place_is_one_decision_and_refusals_are_bounded() {
+    fn decisions_are_merged_by_destination_and_refusals_are_limited() {
         let decisions = Decisions::default();
         for number in 0..REFUSED_MAX + 5 {
             assert_eq!(decisions.refuse(&format!("host-{number}"), 443, "no"), number < REFUSED_MAX);
         }
         assert!(!decisions.refuse("host-1", 443, "no"));
         assert!(decisions.allow("good", 443) && !decisions.allow("good", 443));
-        decisions.moved("good", 443, (3, 4));
+        decisions.add_bytes("good", 443, (3, 4));
         let report = decisions.take();
         assert_eq!((report.decisions.len(), report.omitted), (REFUSED_MAX + 1, 5));
         assert_eq!(report.decisions[1].connections, 2);

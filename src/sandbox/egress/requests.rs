@@ -1,10 +1,10 @@
-//! Requests to the proxy: each is parsed by itself, and what goes on is written anew for the host
-//! that was allowed, whatever its headers say.
+//! Requests to the proxy: each is parsed by itself, and the request that is sent is written again for the
+//! allowed host, whatever its headers contain.
 
 use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http::uri::{PathAndQuery, Uri};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -12,10 +12,12 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
+use tracing::Instrument;
 
+use super::destination::{Destination, destination};
 use super::{CONNECTION_MAX, Egress, IDLE_MAX, Refusal, Use, tunnel};
 
-/// What is between two neighbours only (RFC 9110, section 7.6.1), and what is for a proxy.
+/// Headers that are valid for only one connection (RFC 9110, section 7.6.1), and those for a proxy.
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
@@ -28,61 +30,53 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// An answer to whoever asked.
-pub(super) type Answer = Response<BoxBody<Bytes, hyper::Error>>;
-
-/// Where a request wants to go.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Destination {
-    pub(super) host: String,
-    pub(super) port: u16,
-    /// As it was written, for the `Host` header.
-    pub(super) named: String,
-}
+/// The response to the sandbox.
+pub(super) type ProxyResponse = Response<BoxBody<Bytes, hyper::Error>>;
 
 impl Egress {
-    pub(super) async fn answer(
+    pub(super) async fn respond(
         &self,
         request: Request<Incoming>,
-        place: Arc<OwnedSemaphorePermit>,
-    ) -> Answer {
-        let answered = match *request.method() == Method::CONNECT {
-            true => self.open_tunnel(request, place).await,
+        slot: Arc<OwnedSemaphorePermit>,
+    ) -> ProxyResponse {
+        let outcome = match *request.method() == Method::CONNECT {
+            true => self.open_tunnel(request, slot).await,
             false => self.forward(request).await,
         };
-        answered.unwrap_or_else(|refusal| refusal.into_answer())
+        outcome.unwrap_or_else(|refusal| refusal.into_response())
     }
 
     async fn open_tunnel(
         &self,
         request: Request<Incoming>,
-        place: Arc<OwnedSemaphorePermit>,
-    ) -> Result<Answer, Refusal> {
+        slot: Arc<OwnedSemaphorePermit>,
+    ) -> Result<ProxyResponse, Refusal> {
         let to = destination(request.uri(), Use::Tunnel)?;
-        let upstream = self.reach(&to.host, to.port, Use::Tunnel).await?;
+        let upstream = self.connect(&to.host, to.port, Use::Tunnel).await?;
         let egress = self.clone();
-        tokio::spawn(async move {
-            let _place = place;
+        let tunnelling = async move {
+            let _slot = slot;
             let Ok(upgraded) = hyper::upgrade::on(request).await else { return };
             let mut client = TokioIo::new(upgraded);
             let _ = timeout(CONNECTION_MAX, tunnel::run(&egress, &to, &mut client, upstream)).await;
-        });
+        };
+        tokio::spawn(tunnelling.in_current_span());
         Ok(Response::new(Full::default().map_err(|never| match never {}).boxed()))
     }
 
-    async fn forward(&self, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    async fn forward(&self, request: Request<Incoming>) -> Result<ProxyResponse, Refusal> {
         let to = destination(request.uri(), Use::Plain)?;
-        let upstream = self.reach(&to.host, to.port, Use::Plain).await?;
+        let upstream = self.connect(&to.host, to.port, Use::Plain).await?;
         let broken = |e: hyper::Error| Refusal::unreachable(format!("'{}' broke off: {e}", to.host));
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(upstream));
         let (mut sender, connection) = handshake.await.map_err(broken)?;
-        // Ends when the answer has been read or let go of.
+        // It ends when the response has been read or dropped.
         let connection = tokio::spawn(timeout(CONNECTION_MAX, connection));
-        let answered = timeout(IDLE_MAX, sender.send_request(rewritten(request, &to)?)).await;
-        let answered = answered
+        let response = timeout(IDLE_MAX, sender.send_request(rewritten(request, &to)?)).await;
+        let response = response
             .map_err(|_| Refusal::unreachable(format!("'{}' did not answer in time", to.host)))?
             .map_err(broken)?;
-        let (mut head, body) = answered.into_parts();
+        let (mut head, body) = response.into_parts();
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Refusal::unreachable(format!("'{}' changed the protocol unasked", to.host)));
         }
@@ -96,7 +90,7 @@ impl Egress {
     }
 }
 
-/// A connection's task, ended with whoever reads from it.
+/// The task of a connection, which is aborted when the reader is dropped.
 struct Connection<T>(tokio::task::JoinHandle<T>);
 
 impl<T> Drop for Connection<T> {
@@ -106,60 +100,35 @@ impl<T> Drop for Connection<T> {
 }
 
 impl Refusal {
-    fn into_answer(self) -> Answer {
-        let words = Bytes::from(format!("Mendwright's sandbox: {}\n", self.why));
-        let mut answer = Response::new(Full::new(words).map_err(|never| match never {}).boxed());
-        *answer.status_mut() = self.status;
+    fn into_response(self) -> ProxyResponse {
+        let text = Bytes::from(format!("Mendwright's sandbox: {}\n", self.why));
+        let mut response = Response::new(Full::new(text).map_err(|never| match never {}).boxed());
+        *response.status_mut() = self.status;
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-        answer.headers_mut().insert(header::CONTENT_TYPE, plain);
-        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        answer
+        response.headers_mut().insert(header::CONTENT_TYPE, plain);
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
     }
-}
-
-/// Where a request's target leads; whether that may be is decided elsewhere.
-pub(super) fn destination(target: &Uri, usage: Use) -> Result<Destination, Refusal> {
-    let wrong = |why: String| Refusal { status: StatusCode::BAD_REQUEST, why };
-    let authority = target
-        .authority()
-        .filter(|_| usage == Use::Tunnel || target.scheme() == Some(&Scheme::HTTP))
-        .ok_or_else(|| wrong("a proxy needs an http:// address or CONNECT".to_owned()))?;
-    let default_port = (usage == Use::Plain).then_some(80);
-    let (host, port) = parts(authority, default_port)
-        .ok_or_else(|| wrong(format!("'{authority}' is not a host and a port")))?;
-    Ok(Destination { host, port, named: authority.as_str().to_owned() })
-}
-
-fn parts(authority: &Authority, default_port: Option<u16>) -> Option<(String, u16)> {
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || ['-', '.', '_', ':'].contains(&c);
-    let is_sound = !host.is_empty() && host.chars().all(is_plain) && !authority.as_str().contains('@');
-    // A port that is written must be one: "host:" and "host:x" are neither.
-    let port = match authority.as_str().strip_prefix(authority.host()) {
-        Some("") => default_port,
-        Some(_) | None => authority.port_u16(),
-    };
-    is_sound.then_some(())?;
-    Some((host.to_owned(), port?))
 }
 
 fn rewritten(request: Request<Incoming>, to: &Destination) -> Result<Request<Incoming>, Refusal> {
     let (mut head, body) = request.into_parts();
     let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let wrong = |e: &dyn std::fmt::Display| Refusal {
+    let invalid = |e: &dyn std::fmt::Display| Refusal {
         status: StatusCode::BAD_REQUEST,
         why: format!("the request cannot be passed on: {e}"),
     };
-    head.uri = Uri::builder().path_and_query(path).build().map_err(|e| wrong(&e))?;
+    head.uri = Uri::builder().path_and_query(path).build().map_err(|e| invalid(&e))?;
     head.version = hyper::Version::HTTP_11;
     strip(&mut head.headers);
-    let host = HeaderValue::from_str(&to.named).map_err(|e| wrong(&e))?;
+    let host = HeaderValue::from_str(&to.authority).map_err(|e| invalid(&e))?;
     head.headers.insert(header::HOST, host);
     head.extensions.clear();
     Ok(Request::from_parts(head, body))
 }
 
-/// Takes out what is meant for us alone, with what `Connection` names. Lengths are set anew.
+/// Removes headers that are meant only for the proxy, and those that `Connection` names. Lengths are set
+/// again.
 pub(super) fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)

@@ -1,50 +1,49 @@
-//! A tunnel, which must lead where it was asked to: it begins with a TLS greeting that names the
-//! allowed host. Anything else ends it.
+//! A tunnel, which must begin with a TLS ClientHello that names the requested host. Anything else ends it.
 
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::requests::Destination;
-use super::{Egress, SETUP_MAX, normal};
+use super::destination::Destination;
+use super::{Egress, SETUP_MAX, normalized};
 
-/// A greeting has a few hundred bytes, some thousands with the largest keys.
-const GREETING_BYTES_MAX: usize = 64 << 10;
+/// A ClientHello has a few hundred bytes, or some thousands with the largest keys.
+const CLIENT_HELLO_BYTES_MAX: usize = 64 << 10;
 
-/// Passes bytes both ways, once the greeting is as it must be.
+/// Passes bytes in both directions, after the ClientHello was checked.
 pub(super) async fn run(
     egress: &Egress,
     to: &Destination,
     client: &mut (impl AsyncRead + AsyncWrite + Unpin),
     mut upstream: impl AsyncRead + AsyncWrite + Unpin,
 ) {
-    let greeting = match timeout(SETUP_MAX, read_greeting(client)).await {
-        Ok(Ok(greeting)) => greeting,
+    let hello = match timeout(SETUP_MAX, read_client_hello(client)).await {
+        Ok(Ok(hello)) => hello,
         Ok(Err(why)) => return egress.refuse(&to.host, to.port, &why),
         Err(_) => return egress.refuse(&to.host, to.port, "the tunnel's TLS greeting did not come in time"),
     };
-    match greeting.server_name {
-        Some(name) if normal(&name) == normal(&to.host) => {}
+    match hello.server_name {
+        Some(name) if normalized(&name) == normalized(&to.host) => {}
         Some(name) => {
             let why = format!("the tunnel was asked for '{}' and its TLS greeting is to '{name}'", to.host);
             return egress.refuse(&to.host, to.port, &why);
         }
         None => return egress.refuse(&to.host, to.port, "the tunnel's TLS greeting names no host"),
     }
-    if upstream.write_all(&greeting.bytes).await.is_ok() {
-        // Either side may break it off; the other then sees its end.
+    if upstream.write_all(&hello.bytes).await.is_ok() {
+        // Either side may close it. Then the other side sees its end.
         let _ = tokio::io::copy_bidirectional(client, &mut upstream).await;
     }
 }
 
-struct Greeting {
-    /// All that was read, to be passed on as it is.
+struct ClientHello {
+    /// All bytes that were read, to be passed on unchanged.
     bytes: Vec<u8>,
     server_name: Option<String>,
 }
 
-/// Reads as much as is needed to know to whom the greeting is.
-async fn read_greeting(client: &mut (impl AsyncRead + Unpin)) -> Result<Greeting, String> {
+/// Reads until the server name is known.
+async fn read_client_hello(client: &mut (impl AsyncRead + Unpin)) -> Result<ClientHello, String> {
     let mut acceptor = Acceptor::default();
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
@@ -54,23 +53,23 @@ async fn read_greeting(client: &mut (impl AsyncRead + Unpin)) -> Result<Greeting
             return Err("the tunnel ended before its TLS greeting".to_owned());
         }
         bytes.extend_from_slice(&chunk[..read]);
-        if bytes.len() > GREETING_BYTES_MAX {
+        if bytes.len() > CLIENT_HELLO_BYTES_MAX {
             return Err("the tunnel's TLS greeting is too long".to_owned());
         }
-        let no_tls =
+        let not_tls =
             |e: &dyn std::fmt::Display| format!("the tunnel does not begin with a TLS greeting: {e}");
         let mut fresh = &chunk[..read];
         while !fresh.is_empty() {
-            if acceptor.read_tls(&mut fresh).map_err(|e| no_tls(&e))? == 0 {
+            if acceptor.read_tls(&mut fresh).map_err(|e| not_tls(&e))? == 0 {
                 return Err("the tunnel's TLS greeting is too long".to_owned());
             }
             match acceptor.accept() {
                 Ok(Some(accepted)) => {
                     let server_name = accepted.client_hello().server_name().map(str::to_owned);
-                    return Ok(Greeting { bytes, server_name });
+                    return Ok(ClientHello { bytes, server_name });
                 }
                 Ok(None) => {}
-                Err((error, _)) => return Err(no_tls(&error)),
+                Err((error, _)) => return Err(not_tls(&error)),
             }
         }
     }

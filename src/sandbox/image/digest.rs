@@ -1,8 +1,9 @@
-//! SHA-256 in the form in which images name things by it.
+//! SHA-256 digests in the format that images use.
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-/// Digests what passes by. The TLS library's, as whole images go through it several times.
+/// Computes a digest incrementally. Uses the TLS library's implementation, because whole images are hashed
+/// several times.
 pub(super) struct Hasher(Context);
 
 impl Hasher {
@@ -31,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_digest_of_nothing_is_the_well_known_one() {
+    fn digest_of_no_bytes_is_the_known_value() {
         assert_eq!(digest_of(b""), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     }
 }

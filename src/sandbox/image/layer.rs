@@ -1,4 +1,4 @@
-//! A layer's bytes, uncompressed, counted, bounded and hashed as they pass. Knows no tar.
+//! Reads a layer's bytes: decompresses, counts, limits and hashes them. Does not parse tar.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -7,9 +7,9 @@ use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use super::Until;
 use super::digest::Hasher;
-use super::fault::Fault;
+use super::error::ImageError;
+use super::limits::Deadline;
 use super::manifest::Compression;
 
 const BUFFER_BYTES: usize = 128 * 1024;
@@ -22,41 +22,44 @@ pub(super) struct LayerStream {
     hash: Hasher,
     bytes: u64,
     bytes_max: u64,
-    until: Until,
+    deadline: Deadline,
 }
 
 impl LayerStream {
-    /// Of a file that holds the layer; at most `bytes_max` come out of it.
-    pub(super) fn open(file: File, compression: Compression, bytes_max: u64, until: &Until) -> Self {
+    /// Opens a layer in a file. At most `bytes_max` bytes can be read from it.
+    pub(super) fn open(file: File, compression: Compression, bytes_max: u64, deadline: &Deadline) -> Self {
         let file = BufReader::with_capacity(BUFFER_BYTES, file);
         let inner: Box<dyn Read> = match compression {
             Compression::None => Box::new(file),
             Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
             Compression::Zstd => Box::new(ZstdFrames::new(file)),
         };
-        Self { inner, hash: Hasher::new(), bytes: 0, bytes_max, until: until.clone() }
+        Self { inner, hash: Hasher::new(), bytes: 0, bytes_max, deadline: deadline.clone() }
     }
 
-    /// The next bytes; none at the end.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Fault> {
-        self.until.check()?;
+    /// Reads the next bytes. Returns 0 at the end.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ImageError> {
+        self.deadline.check()?;
         let read = loop {
             match self.inner.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Fault::malformed("the compressed data of a layer", error)),
+                Err(error) => return Err(ImageError::malformed("the compressed data of a layer", error)),
                 Ok(read) => break read,
             }
         };
         self.bytes += read as u64;
         if self.bytes > self.bytes_max {
-            return Err(Fault::over("the uncompressed size of its layers", "what an image may have"));
+            return Err(ImageError::over(
+                "the uncompressed size of its layers",
+                "what is allowed for an image",
+            ));
         }
         self.hash.update(&buffer[..read]);
         Ok(read)
     }
 
-    /// Fills the buffer as far as there is something.
-    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, Fault> {
+    /// Fills the buffer unless the stream ends before.
+    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, ImageError> {
         let mut filled = 0;
         while filled < buffer.len() {
             match self.read(&mut buffer[filled..])? {
@@ -67,21 +70,21 @@ impl LayerStream {
         Ok(filled)
     }
 
-    /// Whether that many more bytes may come out.
-    pub(super) fn has_room_for(&self, bytes: u64) -> bool {
+    /// Whether so many more bytes may be read.
+    pub(super) fn allows(&self, bytes: u64) -> bool {
         bytes <= self.bytes_max.saturating_sub(self.bytes)
     }
 
-    /// Reads what is left, and says the digest of the whole, and its size.
-    pub(super) fn finish(mut self) -> Result<(String, u64), Fault> {
+    /// Reads the rest. Returns the digest and the size of all bytes.
+    pub(super) fn finish(mut self) -> Result<(String, u64), ImageError> {
         let mut buffer = vec![0; BUFFER_BYTES];
         while self.read(&mut buffer)? > 0 {}
         Ok((self.hash.finish(), self.bytes))
     }
 }
 
-/// Zstandard frames one after the other, skippable ones skipped: what a file may hold (RFC 8878,
-/// section 3), and what builders of seekable layers write.
+/// Consecutive Zstandard frames, without skippable ones: the content of a file (RFC 8878, section 3), as
+/// builders of seekable layers write it.
 struct ZstdFrames<R> {
     source: R,
     decoder: FrameDecoder,
@@ -91,12 +94,12 @@ struct ZstdFrames<R> {
 impl<R: BufRead> ZstdFrames<R> {
     fn new(source: R) -> Self {
         let mut decoder = FrameDecoder::new();
-        // It checks the window that a frame wants against its bound from the second frame on only.
+        // The decoder checks the window size against its limit only from the second frame on.
         decoder.reset(&SMALLEST_ZSTD_HEADER[..]).expect("the header is a valid one");
         Self { source, decoder, in_frame: false }
     }
 
-    /// Begins the next frame; false at the end of the source.
+    /// Begins the next frame. Returns false at the end of the source.
     fn begin(&mut self) -> io::Result<bool> {
         if self.source.fill_buf()?.is_empty() {
             return Ok(false);

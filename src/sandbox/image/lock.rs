@@ -1,5 +1,5 @@
-//! Holds an image against other tasks and processes: who makes or removes it holds it alone, who uses
-//! it holds it together with others. The system lets go of it when the holder dies.
+//! Locks an image against other tasks and processes: exclusively while it is created or removed, shared while
+//! it is used. The system releases the lock when its holder dies.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -8,50 +8,50 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Until;
-use super::fault::Fault;
+use super::error::ImageError;
+use super::limits::Deadline;
 
-/// Between two looks at a lock that another holds: it makes an image, which takes seconds.
+/// Between two attempts to take a lock. Creating an image takes seconds.
 const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hold {
-    Alone,
-    Together,
+pub(super) enum LockMode {
+    Exclusive,
+    Shared,
 }
 
-/// Held until the last clone of it is gone.
+/// A lock that is held until its last clone is dropped.
 #[derive(Debug, Clone)]
 pub(super) struct Lock {
     _held: Arc<Held>,
 }
 
-/// Lets go when it is dropped, whoever else has a copy of the descriptor: a child that is about to
-/// become another program has one for a moment.
+/// Releases the lock when it is dropped, even if another process has a copy of the descriptor: a child that
+/// is about to execute another program has one for a moment.
 #[derive(Debug)]
 struct Held(File);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Closing does the same, only perhaps later.
+        // Closing would also release it, but perhaps later.
         let _ = self.0.unlock();
     }
 }
 
 impl Lock {
-    /// Waits for it, for as long as `until` allows.
-    pub(super) async fn wait(path: &Path, hold: Hold, until: &Until) -> Result<Self, Fault> {
+    /// Waits for the lock, until the deadline.
+    pub(super) async fn wait(path: &Path, mode: LockMode, deadline: &Deadline) -> Result<Self, ImageError> {
         loop {
-            if let Some(lock) = Self::try_now(path, hold)? {
+            if let Some(lock) = Self::try_now(path, mode)? {
                 return Ok(lock);
             }
-            pause(until).await?;
+            pause(deadline).await?;
         }
     }
 
-    /// None where another holds it.
-    pub(super) fn try_now(path: &Path, hold: Hold) -> Result<Option<Self>, Fault> {
-        let failed = |error| Fault::disk("locking", path, error);
+    /// The lock; `None` if another holder has it.
+    pub(super) fn try_now(path: &Path, mode: LockMode) -> Result<Option<Self>, ImageError> {
+        let failed = |error| ImageError::disk("locking", path, error);
         loop {
             let file = OpenOptions::new()
                 .create(true)
@@ -61,41 +61,41 @@ impl Lock {
                 .custom_flags(nix::libc::O_NOFOLLOW)
                 .open(path)
                 .map_err(failed)?;
-            let locked = match hold {
-                Hold::Alone => file.try_lock(),
-                Hold::Together => file.try_lock_shared(),
+            let locked = match mode {
+                LockMode::Exclusive => file.try_lock(),
+                LockMode::Shared => file.try_lock_shared(),
             };
             match locked {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
-            // Its last holder may have removed it while we waited: then it holds nothing any more.
-            if is_still(path, &file).map_err(failed)? {
+            // Its last holder may have removed the file in the meantime. Then the lock has no effect.
+            if is_same_file(path, &file).map_err(failed)? {
                 return Ok(Some(Self { _held: Arc::new(Held(file)) }));
             }
         }
     }
 
-    /// Removes the lock itself. Only for who holds it alone, and when there is nothing left to hold.
-    pub(super) fn remove(self, path: &Path) -> Result<(), Fault> {
+    /// Removes the lock file. Only for an exclusive holder, when the image does not exist.
+    pub(super) fn remove(self, path: &Path) -> Result<(), ImageError> {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Fault::disk("removing", path, error))
+                Err(ImageError::disk("removing", path, error))
             }
             Ok(()) | Err(_) => Ok(()),
         }
     }
 }
 
-/// Before another look, if there is still time for one.
-pub(super) async fn pause(until: &Until) -> Result<(), Fault> {
-    until.check()?;
+/// Waits before another attempt, unless the deadline has passed.
+pub(super) async fn pause(deadline: &Deadline) -> Result<(), ImageError> {
+    deadline.check()?;
     tokio::time::sleep(PAUSE).await;
     Ok(())
 }
 
-fn is_still(path: &Path, file: &File) -> io::Result<bool> {
+fn is_same_file(path: &Path, file: &File) -> io::Result<bool> {
     let ours = file.metadata()?;
     match std::fs::symlink_metadata(path) {
         Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),

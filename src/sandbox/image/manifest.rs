@@ -1,4 +1,4 @@
-//! What manifests, indexes and configurations say, checked. Pure: fetches nothing.
+//! Parses and validates manifests, indexes and configurations. Pure: fetches nothing.
 //!
 //! <https://github.com/opencontainers/image-spec>: manifest.md, image-index.md, config.md.
 
@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::Bounds;
 use super::digest::digest_of;
-use super::fault::{Fault, shown};
+use super::error::{ImageError, shown};
+use super::limits::ImageLimits;
 use super::reference::checked_digest;
 
-/// What we ask a registry for.
+/// The media types that are requested from a registry.
 pub(super) const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
@@ -22,12 +22,12 @@ const MANIFESTS: [&str; 2] =
     ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
 const CONFIGS: [&str; 2] =
     ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
-/// How an index of a local layout names its images, and how two engines do.
+/// The annotations with which a local layout and two engines name their images.
 const NAMES: [&str; 2] = ["org.opencontainers.image.ref.name", "io.containerd.image.name"];
 /// Most names in an error.
 const LISTED_MAX: usize = 20;
 
-/// A thing by its digest.
+/// A reference to content by its digest.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Descriptor {
@@ -71,17 +71,25 @@ pub(super) enum Compression {
     Zstd,
 }
 
-/// Either of the two things that a reference can lead to.
+/// An image that exists for this machine.
+#[derive(Debug)]
+pub(super) struct ResolvedImage {
+    /// The digest of the manifest or, if there is none (in an archive of `docker save`), of the configuration.
+    pub digest: String,
+    pub manifest: Manifest,
+}
+
+/// A reference leads to one of these.
 #[derive(Debug)]
 pub(super) enum Document {
     Manifest(Manifest),
     Index(Vec<Descriptor>),
 }
 
-/// What of an image's configuration matters to us.
+/// The relevant part of an image's configuration.
 #[derive(Debug)]
 pub(super) struct Config {
-    /// Of the uncompressed layers, in their order.
+    /// The digests of the uncompressed layers, in their order.
     pub diff_ids: Vec<String>,
     pub env: Vec<(String, String)>,
 }
@@ -118,12 +126,14 @@ struct RawRun {
 }
 
 impl Document {
-    pub(super) fn parse(bytes: &[u8], bounds: &Bounds) -> Result<Self, Fault> {
+    pub(super) fn parse(bytes: &[u8], limits: &ImageLimits) -> Result<Self, ImageError> {
         let raw: RawDocument =
-            serde_json::from_slice(bytes).map_err(|e| Fault::malformed("its manifest", e))?;
+            serde_json::from_slice(bytes).map_err(|e| ImageError::malformed("its manifest", e))?;
         if raw.schema_version != Some(2) {
             let version = raw.schema_version.map_or("none".to_owned(), |version| version.to_string());
-            return Err(Fault::NotAnImage(format!("its manifest has the schema version {version}, not 2")));
+            return Err(ImageError::NotAnImage(format!(
+                "its manifest has the schema version {version}, not 2"
+            )));
         }
         let is = |kinds: &[&str]| raw.media_type.as_deref().is_none_or(|kind| kinds.contains(&kind));
         match (raw.manifests, raw.config, raw.layers) {
@@ -132,15 +142,15 @@ impl Document {
                 Ok(Self::Index(manifests))
             }
             (None, Some(config), Some(layers)) if is(&MANIFESTS) => {
-                Ok(Self::Manifest(Manifest::checked(config, layers, bounds)?))
+                Ok(Self::Manifest(Manifest::checked(config, layers, limits)?))
             }
             _ => match raw.media_type {
                 Some(found) if !is_known(&found) => {
-                    Err(Fault::MediaType { what: "its manifest".to_owned(), found: shown(&found) })
+                    Err(ImageError::MediaType { what: "its manifest".to_owned(), found: shown(&found) })
                 }
-                Some(_) | None => {
-                    Err(Fault::NotAnImage("what it leads to is neither a manifest nor an index".to_owned()))
-                }
+                Some(_) | None => Err(ImageError::NotAnImage(
+                    "the reference leads to neither a manifest nor an index".to_owned(),
+                )),
             },
         }
     }
@@ -151,20 +161,24 @@ fn is_known(media_type: &str) -> bool {
 }
 
 impl Manifest {
-    fn checked(config: Descriptor, layers: Vec<Descriptor>, bounds: &Bounds) -> Result<Self, Fault> {
+    fn checked(
+        config: Descriptor,
+        layers: Vec<Descriptor>,
+        limits: &ImageLimits,
+    ) -> Result<Self, ImageError> {
         if !CONFIGS.contains(&config.media_type.as_str()) {
             let found = shown(&config.media_type);
-            return Err(Fault::NotAnImage(format!("its configuration is of the media type {found}")));
+            return Err(ImageError::NotAnImage(format!("its configuration is of the media type {found}")));
         }
         config.check()?;
-        if layers.len() > bounds.layers_max {
-            return Err(Fault::over("its number of layers", bounds.layers_max));
+        if layers.len() > limits.layers_max {
+            return Err(ImageError::over("its number of layers", limits.layers_max));
         }
         let compressed = layers.iter().try_fold(0_u64, |sum, layer| sum.checked_add(layer.size));
-        if compressed.is_none_or(|bytes| bytes > bounds.compressed_bytes_max) {
-            return Err(Fault::over(
+        if compressed.is_none_or(|bytes| bytes > limits.compressed_bytes_max) {
+            return Err(ImageError::over(
                 "the size of its layers",
-                format!("{} bytes", bounds.compressed_bytes_max),
+                format!("{} bytes", limits.compressed_bytes_max),
             ));
         }
         let layers = layers.into_iter().map(Layer::checked).collect::<Result<_, _>>()?;
@@ -173,7 +187,7 @@ impl Manifest {
 }
 
 impl Layer {
-    fn checked(descriptor: Descriptor) -> Result<Self, Fault> {
+    fn checked(descriptor: Descriptor) -> Result<Self, ImageError> {
         descriptor.check()?;
         let compression = match descriptor.media_type.as_str() {
             "application/vnd.oci.image.layer.v1.tar"
@@ -186,23 +200,23 @@ impl Layer {
             "application/vnd.oci.image.layer.v1.tar+zstd"
             | "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"
             | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Compression::Zstd,
-            other => return Err(Fault::MediaType { what: "a layer".to_owned(), found: shown(other) }),
+            other => return Err(ImageError::MediaType { what: "a layer".to_owned(), found: shown(other) }),
         };
         Ok(Self { descriptor, compression })
     }
 }
 
 impl Descriptor {
-    /// Its digest becomes part of paths.
-    fn check(&self) -> Result<(), Fault> {
-        checked_digest(&self.digest).map(drop).map_err(|error| Fault::malformed("a descriptor", error))
+    /// Checks the digest, which becomes part of paths.
+    fn check(&self) -> Result<(), ImageError> {
+        checked_digest(&self.digest).map(drop).map_err(|error| ImageError::malformed("a descriptor", error))
     }
 
-    /// That `bytes` are what it stands for.
-    pub(super) fn verify(&self, what: &str, bytes: &[u8]) -> Result<(), Fault> {
+    /// Checks that `bytes` are the described content.
+    pub(super) fn verify(&self, what: &str, bytes: &[u8]) -> Result<(), ImageError> {
         if bytes.len() as u64 != self.size {
             let (what, actual) = (what.to_owned(), bytes.len().to_string());
-            return Err(Fault::Size { what, expected: self.size, actual });
+            return Err(ImageError::Size { what, expected: self.size, actual });
         }
         verify_digest(what, &self.digest, &digest_of(bytes))
     }
@@ -213,11 +227,11 @@ impl Descriptor {
     }
 }
 
-pub(super) fn verify_digest(what: &str, expected: &str, actual: &str) -> Result<(), Fault> {
+pub(super) fn verify_digest(what: &str, expected: &str, actual: &str) -> Result<(), ImageError> {
     if expected == actual {
         return Ok(());
     }
-    Err(Fault::Digest { what: what.to_owned(), expected: shown(expected), actual: actual.to_owned() })
+    Err(ImageError::Digest { what: what.to_owned(), expected: shown(expected), actual: actual.to_owned() })
 }
 
 /// This machine's architecture, as images name it (Go's `GOARCH`).
@@ -228,13 +242,13 @@ pub(super) fn architecture() -> &'static str {
         "x86" => "386",
         "powerpc64" => "ppc64le",
         "loongarch64" => "loong64",
-        // The others have one name.
+        // The other names are the same.
         other => other,
     }
 }
 
-/// The one for Linux on this machine's architecture.
-pub(super) fn pick_platform(manifests: &[Descriptor]) -> Result<&Descriptor, Fault> {
+/// The manifest for Linux on this machine's architecture.
+pub(super) fn pick_platform(manifests: &[Descriptor]) -> Result<&Descriptor, ImageError> {
     // Entries without a platform, or with an unknown one, are attestations and the like.
     let fits = |entry: &&Descriptor| {
         entry.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == architecture())
@@ -252,32 +266,35 @@ pub(super) fn pick_platform(manifests: &[Descriptor]) -> Result<&Descriptor, Fau
     {
         return Ok(only);
     }
-    let there = manifests.iter().map(|entry| match &entry.platform {
+    let available = manifests.iter().map(|entry| match &entry.platform {
         Some(platform) => shown(&format!("{}/{}", platform.os, platform.architecture)),
         None => "an unnamed platform".to_owned(),
     });
-    Err(Fault::Platform { wanted: wanted_platform(), there: listed(there) })
+    Err(ImageError::Platform { wanted: wanted_platform(), there: listed(available) })
 }
 
 fn wanted_platform() -> String {
     format!("linux/{}", architecture())
 }
 
-/// The images of a local index that `tag` means: all of the same name.
-pub(super) fn pick_named(manifests: Vec<Descriptor>, tag: Option<&str>) -> Result<Vec<Descriptor>, Fault> {
+/// The images of a local index with that tag.
+pub(super) fn pick_named(
+    manifests: Vec<Descriptor>,
+    tag: Option<&str>,
+) -> Result<Vec<Descriptor>, ImageError> {
     let names = listed(manifests.iter().flat_map(Descriptor::names).map(shown));
     let Some(tag) = tag else {
         let distinct: std::collections::BTreeSet<_> =
             manifests.iter().map(|entry| entry.names().next().map(str::to_owned)).collect();
         if distinct.len() > 1 {
-            return Err(Fault::Reference(format!("there is more than one image; say which: {names}")));
+            return Err(ImageError::Reference(format!("there is more than one image; name one of: {names}")));
         }
         return Ok(manifests);
     };
     let is_meant = |name: &str| name == tag || name.rsplit_once(':').is_some_and(|(_, last)| last == tag);
     let meant: Vec<_> = manifests.into_iter().filter(|entry| entry.names().any(is_meant)).collect();
     if meant.is_empty() {
-        return Err(Fault::NotFound { place: format!("the local index (which names {names})") });
+        return Err(ImageError::NotFound { place: format!("the local index (which names {names})") });
     }
     Ok(meant)
 }
@@ -289,21 +306,22 @@ fn listed(names: impl Iterator<Item = String>) -> String {
 }
 
 impl Config {
-    /// The configuration of an image with that many layers.
-    pub(super) fn parse(bytes: &[u8], layers: usize) -> Result<Self, Fault> {
+    /// Parses the configuration of an image with so many layers.
+    pub(super) fn parse(bytes: &[u8], layers: usize) -> Result<Self, ImageError> {
         const WHAT: &str = "its configuration";
-        let raw: RawConfig = serde_json::from_slice(bytes).map_err(|error| Fault::malformed(WHAT, error))?;
+        let raw: RawConfig =
+            serde_json::from_slice(bytes).map_err(|error| ImageError::malformed(WHAT, error))?;
         let is_ours = |found: &str, ours: &str| found.is_empty() || found == ours;
         if !is_ours(&raw.os, "linux") || !is_ours(&raw.architecture, architecture()) {
             let there = shown(&format!("{}/{}", raw.os, raw.architecture));
-            return Err(Fault::Platform { wanted: wanted_platform(), there });
+            return Err(ImageError::Platform { wanted: wanted_platform(), there });
         }
         if raw.rootfs.diff_ids.len() != layers {
             let why = format!("it names {} layers, the manifest {layers}", raw.rootfs.diff_ids.len());
-            return Err(Fault::malformed(WHAT, why));
+            return Err(ImageError::malformed(WHAT, why));
         }
         for diff_id in &raw.rootfs.diff_ids {
-            checked_digest(diff_id).map_err(|error| Fault::malformed(WHAT, error))?;
+            checked_digest(diff_id).map_err(|error| ImageError::malformed(WHAT, error))?;
         }
         let variables = raw.config.and_then(|run| run.env).unwrap_or_default();
         let env = variables.iter().filter_map(|variable| {

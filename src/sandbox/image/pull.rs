@@ -1,8 +1,10 @@
-//! Asks a registry for manifests and blobs, anonymously. Keeps nothing, checks no digest.
+//! Requests manifests and blobs from a registry, without credentials. Stores nothing, verifies no digest.
 //!
-//! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md>. Everything that comes back
-//! is bounded, errors included: the registry may be a stranger's. Plain HTTP is for loopback only, and
-//! no redirect and no token service leads from HTTPS to it.
+//! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md>. Everything in a
+//! response is limited, including errors, because the registry is not trusted. Plain HTTP is used only for
+//! loopback addresses, and no redirect or token service leads from HTTPS to it.
+//!
+//! Hand-written instead of a client library because every byte must be limited and plain HTTP refused.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -14,16 +16,16 @@ use reqwest::{Client, Response};
 use serde::Deserialize;
 use url::Url;
 
-use super::fault::{Fault, shown};
+use super::error::{ImageError, shown};
 use super::manifest::ACCEPTED;
 use crate::config::is_loopback;
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
-/// Without a single byte.
+/// Without a byte.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
-/// Blobs usually lie one redirect away.
+/// Blobs are usually one redirect away.
 const REDIRECTS_MAX: usize = 5;
-/// Some tokens hold a list of rights, and take some kilobytes.
+/// Some tokens contain a list of permissions, and have some kilobytes.
 const TOKEN_BYTES_MAX: u64 = 256 * 1024;
 const USER_AGENT: &str = concat!("mendwright/", env!("CARGO_PKG_VERSION"));
 
@@ -31,13 +33,13 @@ const USER_AGENT: &str = concat!("mendwright/", env!("CARGO_PKG_VERSION"));
 pub(super) struct Registry {
     client: Client,
     host: String,
-    /// Of the repository, with a '/' at its end.
+    /// The URL of the repository, with a '/' at its end.
     base: Url,
     repository: String,
     token: Option<String>,
 }
 
-/// A blob on its way.
+/// A blob that is being downloaded.
 pub(super) struct Download {
     host: String,
     response: Response,
@@ -50,10 +52,10 @@ struct Token {
 }
 
 impl Registry {
-    pub(super) fn new(host: &str, address: &str, repository: &str) -> Result<Self, Fault> {
+    pub(super) fn new(host: &str, address: &str, repository: &str) -> Result<Self, ImageError> {
         let url = |scheme: &str| {
             let url = format!("{scheme}://{address}/v2/{repository}/");
-            Url::parse(&url).map_err(|error| Fault::Reference(format!("its host is none: {error}")))
+            Url::parse(&url).map_err(|error| ImageError::Reference(format!("its host is invalid: {error}")))
         };
         let plain = url("http")?;
         let is_local = is_loopback(&plain);
@@ -62,7 +64,7 @@ impl Registry {
             if attempt.previous().len() > REDIRECTS_MAX {
                 return attempt.error("there are too many redirects");
             }
-            if !may_be_asked(attempt.url(), is_local) {
+            if !may_be_requested(attempt.url(), is_local) {
                 return attempt.error("it redirects to plain HTTP");
             }
             attempt.follow()
@@ -72,7 +74,7 @@ impl Registry {
             .connect_timeout(CONNECT_TIME_MAX)
             .read_timeout(IDLE_TIME_MAX)
             .redirect(redirects)
-            // A blob is hashed as it is transferred.
+            // A blob is hashed in its transferred form.
             .no_gzip();
         let client = if is_local { client.no_proxy() } else { client };
         let client = client.build().map_err(|error| unreachable(host, &error))?;
@@ -81,20 +83,20 @@ impl Registry {
     }
 
     /// The manifest or index with that tag or digest.
-    pub(super) async fn manifest(&mut self, reference: &str, bytes_max: u64) -> Result<Vec<u8>, Fault> {
+    pub(super) async fn manifest(&mut self, reference: &str, bytes_max: u64) -> Result<Vec<u8>, ImageError> {
         let response = self.get(&format!("manifests/{reference}"), Some(ACCEPTED)).await?;
         read_bounded(&self.host, response, "the manifest", bytes_max).await
     }
 
     /// The blob with that digest.
-    pub(super) async fn blob(&mut self, digest: &str) -> Result<Download, Fault> {
+    pub(super) async fn blob(&mut self, digest: &str) -> Result<Download, ImageError> {
         let response = self.get(&format!("blobs/{digest}"), None).await?;
         Ok(Download { host: self.host.clone(), response })
     }
 
-    async fn get(&mut self, path: &str, accepted: Option<&str>) -> Result<Response, Fault> {
-        let url = self.base.join(path).map_err(|error| Fault::malformed("its name", error))?;
-        let mut has_asked_for_a_token = false;
+    async fn get(&mut self, path: &str, accepted: Option<&str>) -> Result<Response, ImageError> {
+        let url = self.base.join(path).map_err(|error| ImageError::malformed("its name", error))?;
+        let mut has_requested_token = false;
         loop {
             let mut request = self.client.get(url.clone());
             if let Some(accepted) = accepted {
@@ -106,29 +108,31 @@ impl Registry {
             let response = request.send().await.map_err(|error| unreachable(&self.host, &error))?;
             match response.status() {
                 StatusCode::OK => return Ok(response),
-                // A token may also have run out while a large layer came.
-                StatusCode::UNAUTHORIZED if !has_asked_for_a_token => {
-                    has_asked_for_a_token = true;
-                    self.token = Some(self.ask_for_a_token(response.headers()).await?);
+                // A token may also have expired during the download of a large layer.
+                StatusCode::UNAUTHORIZED if !has_requested_token => {
+                    has_requested_token = true;
+                    self.token = Some(self.request_token(response.headers()).await?);
                 }
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(self.demands_a_login()),
-                StatusCode::NOT_FOUND => return Err(Fault::NotFound { place: self.host.clone() }),
-                status => return Err(Fault::Status { place: self.host.clone(), status: status.as_u16() }),
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(self.requires_login()),
+                StatusCode::NOT_FOUND => return Err(ImageError::NotFound { place: self.host.clone() }),
+                status => {
+                    return Err(ImageError::Status { place: self.host.clone(), status: status.as_u16() });
+                }
             }
         }
     }
 
-    /// What registries give to everybody who may read an image
+    /// Requests the token that registries issue to anonymous readers
     /// (<https://distribution.github.io/distribution/spec/auth/token/>).
-    async fn ask_for_a_token(&self, headers: &HeaderMap) -> Result<String, Fault> {
+    async fn request_token(&self, headers: &HeaderMap) -> Result<String, ImageError> {
         let challenge = headers.get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
         let realm = challenge.and_then(|challenge| parameter(challenge, "realm"));
         let Some(mut url) = realm.and_then(|realm| Url::parse(realm).ok()) else {
-            return Err(self.demands_a_login());
+            return Err(self.requires_login());
         };
-        if !may_be_asked(&url, is_loopback(&self.base)) {
-            let why = "its token service speaks plain HTTP".to_owned();
-            return Err(Fault::Unreachable { host: self.host.clone(), why });
+        if !may_be_requested(&url, is_loopback(&self.base)) {
+            let why = "its token service uses plain HTTP".to_owned();
+            return Err(ImageError::Unreachable { host: self.host.clone(), why });
         }
         if let Some(service) = challenge.and_then(|challenge| parameter(challenge, "service")) {
             url.query_pairs_mut().append_pair("service", service);
@@ -137,29 +141,29 @@ impl Registry {
         let response = self.client.get(url).send().await.map_err(|error| unreachable(&self.host, &error))?;
         match response.status() {
             StatusCode::OK => {}
-            status if status.is_client_error() => return Err(self.demands_a_login()),
+            status if status.is_client_error() => return Err(self.requires_login()),
             status => {
                 let place = format!("the token service of {}", self.host);
-                return Err(Fault::Status { place, status: status.as_u16() });
+                return Err(ImageError::Status { place, status: status.as_u16() });
             }
         }
         let bytes = read_bounded(&self.host, response, "a token", TOKEN_BYTES_MAX).await?;
         let token: Option<Token> = serde_json::from_slice(&bytes).ok();
-        token.and_then(|token| token.token.or(token.access_token)).ok_or_else(|| self.demands_a_login())
+        token.and_then(|token| token.token.or(token.access_token)).ok_or_else(|| self.requires_login())
     }
 
-    fn demands_a_login(&self) -> Fault {
-        Fault::Login { place: self.host.clone() }
+    fn requires_login(&self) -> ImageError {
+        ImageError::Login { place: self.host.clone() }
     }
 }
 
 impl Download {
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Fault> {
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, ImageError> {
         self.response.chunk().await.map_err(|error| cut(&self.host, &error))
     }
 }
 
-fn may_be_asked(url: &Url, from_loopback: bool) -> bool {
+fn may_be_requested(url: &Url, from_loopback: bool) -> bool {
     match url.scheme() {
         "https" => true,
         "http" => from_loopback && is_loopback(url),
@@ -172,11 +176,11 @@ async fn read_bounded(
     mut response: Response,
     what: &'static str,
     bytes_max: u64,
-) -> Result<Vec<u8>, Fault> {
+) -> Result<Vec<u8>, ImageError> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| cut(host, &error))? {
         if (bytes.len() + chunk.len()) as u64 > bytes_max {
-            return Err(Fault::over(what, format!("{bytes_max} bytes")));
+            return Err(ImageError::over(what, format!("{bytes_max} bytes")));
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -202,18 +206,18 @@ fn parameter<'a>(challenge: &'a str, name: &str) -> Option<&'a str> {
     }
 }
 
-fn unreachable(host: &str, error: &reqwest::Error) -> Fault {
+fn unreachable(host: &str, error: &reqwest::Error) -> ImageError {
     if error.is_connect() || error.is_redirect() || error.is_builder() {
-        return Fault::Unreachable { host: host.to_owned(), why: causes(error) };
+        return ImageError::Unreachable { host: host.to_owned(), why: causes(error) };
     }
     cut(host, error)
 }
 
-fn cut(host: &str, error: &reqwest::Error) -> Fault {
-    Fault::Cut { host: host.to_owned(), why: causes(error) }
+fn cut(host: &str, error: &reqwest::Error) -> ImageError {
+    ImageError::Cut { host: host.to_owned(), why: causes(error) }
 }
 
-/// The reasons below the client's own words, which hold the address only.
+/// The causes of the client's error, whose own message contains only the address.
 fn causes(error: &reqwest::Error) -> String {
     let mut causes = Vec::new();
     let mut next = error.source();
@@ -222,7 +226,7 @@ fn causes(error: &reqwest::Error) -> String {
         next = cause.source();
     }
     causes.dedup();
-    if causes.is_empty() { "no reason is known".to_owned() } else { shown(&causes.join(": ")) }
+    if causes.is_empty() { "for an unknown reason".to_owned() } else { shown(&causes.join(": ")) }
 }
 
 #[cfg(test)]
@@ -230,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_challenges_parameters_are_found_quoted_or_not() {
+    fn challenge_parameters_are_read_with_and_without_quotes() {
         let challenge = r#"Bearer realm="https://auth.example/token",service="a, b=c",scope=x"#;
         assert_eq!(parameter(challenge, "realm"), Some("https://auth.example/token"));
         assert_eq!(parameter(challenge, "service"), Some("a, b=c"));
@@ -242,13 +246,13 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_for_loopback_only() {
+    fn plain_http_is_allowed_only_for_loopback() {
         let url = |text: &str| Url::parse(text).unwrap();
-        assert!(may_be_asked(&url("https://h.example/"), false));
-        assert!(may_be_asked(&url("http://127.0.0.1:5000/"), true));
-        assert!(!may_be_asked(&url("http://127.0.0.1:5000/"), false));
-        assert!(!may_be_asked(&url("http://h.example/"), true));
-        assert!(!may_be_asked(&url("file:///etc/passwd"), true));
+        assert!(may_be_requested(&url("https://h.example/"), false));
+        assert!(may_be_requested(&url("http://127.0.0.1:5000/"), true));
+        assert!(!may_be_requested(&url("http://127.0.0.1:5000/"), false));
+        assert!(!may_be_requested(&url("http://h.example/"), true));
+        assert!(!may_be_requested(&url("file:///etc/passwd"), true));
         assert_eq!(
             Registry::new("h.example", "h.example", "x").unwrap().base.as_str(),
             "https://h.example/v2/x/"

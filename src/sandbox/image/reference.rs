@@ -1,84 +1,76 @@
-//! What an image is called: in a registry, in a local image layout, or in an archive. Opens nothing.
+//! The reference to an image: in a registry, in a local image layout, or in an archive. Opens nothing.
 
 use std::path::PathBuf;
 
-use oci_spec::distribution::Reference;
-
-use super::fault::{Fault, shown};
+use super::error::{ImageError, shown};
+use crate::domain::{is_sha256_digest, parse_image_reference};
 
 const LAYOUT: &str = "oci:";
 const ARCHIVE: &str = "oci-archive:";
-/// Far above any real one.
-const REFERENCE_BYTES_MAX: usize = 4096;
+/// The longest path in a reference to a local image.
+const LOCAL_BYTES_MAX: usize = 4096;
 
-/// An image's name, taken apart.
+/// A parsed reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ImageReference {
-    pub place: Place,
-    /// At least one of the two for a registry; the digest decides.
+    pub location: ImageLocation,
+    /// For a registry, at least one of the two is set. The digest takes precedence.
     pub tag: Option<String>,
     /// `sha256:…`
     pub digest: Option<String>,
 }
 
-/// Where it is.
+/// Where an image is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ImageLocation {
     Registry {
-        /// As it was named.
+        /// As it is written in the reference.
         host: String,
-        /// Where its API answers: host and port.
+        /// The address of its API: host and port.
         address: String,
         repository: String,
     },
     /// A directory in the OCI image layout.
     Layout(PathBuf),
-    /// A tar file of such a directory, or what `docker save` writes.
+    /// A tar file of such a directory, or an archive of `docker save`.
     Archive(PathBuf),
 }
 
-/// Whether a reference names a file or directory of this machine. Only an operator may write such a
-/// one: a repository that did could look at the host's files.
-pub fn names_a_host_path(reference: &str) -> bool {
-    reference.starts_with(LAYOUT) || reference.starts_with(ARCHIVE)
-}
-
 impl ImageReference {
-    pub(super) fn parse(text: &str) -> Result<Self, Fault> {
-        if text.len() > REFERENCE_BYTES_MAX || text.chars().any(char::is_control) {
-            return refuse("that is no image's name");
+    pub(super) fn parse(text: &str) -> Result<Self, ImageError> {
+        if text.len() > LOCAL_BYTES_MAX || text.chars().any(char::is_control) {
+            return refuse("it is not an image reference");
         }
         if let Some(rest) = text.strip_prefix(ARCHIVE) {
-            return Self::local(rest, Place::Archive);
+            return Self::local(rest, ImageLocation::Archive);
         }
         if let Some(rest) = text.strip_prefix(LAYOUT) {
-            return Self::local(rest, Place::Layout);
+            return Self::local(rest, ImageLocation::Layout);
         }
-        // The reference library would go to a public registry of its own choice.
+        // The library would use a public registry by default.
         let host = text.split_once('/').map_or("", |(first, _)| first);
         if !(host.contains(['.', ':']) || host == "localhost") {
-            return refuse("the name of its registry's host is missing");
+            return refuse("the host of its registry is missing");
         }
-        let reference: Reference =
-            text.parse().map_err(|why| Fault::Reference(format!("that is no image's name: {why}")))?;
-        let digest = reference.digest().map(checked_digest).transpose()?;
+        let reference = parse_image_reference(text)
+            .map_err(|why| ImageError::Reference(format!("it is not an image reference: {why}")))?;
         Ok(Self {
-            place: Place::Registry {
+            location: ImageLocation::Registry {
                 host: reference.registry().to_owned(),
                 address: reference.resolve_registry().to_owned(),
                 repository: reference.repository().to_owned(),
             },
             tag: reference.tag().map(str::to_owned),
-            digest,
+            digest: reference.digest().map(str::to_owned),
         })
     }
 
-    fn local(rest: &str, place: impl FnOnce(PathBuf) -> Place) -> Result<Self, Fault> {
+    fn local(rest: &str, location: impl FnOnce(PathBuf) -> ImageLocation) -> Result<Self, ImageError> {
         let (rest, digest) = match rest.rsplit_once('@') {
             Some((rest, digest)) if digest.starts_with("sha256:") => (rest, Some(checked_digest(digest)?)),
             Some(_) | None => (rest, None),
         };
-        // A tag has no '/', so a ':' in a directory's name is none.
+        // A tag has no '/', so a ':' in the name of a directory does not begin one.
         let (path, tag) = match rest.rsplit_once(':') {
             Some((path, tag)) if !tag.contains('/') => (path, Some(tag.to_owned())),
             Some(_) | None => (rest, None),
@@ -89,31 +81,29 @@ impl ImageReference {
         if tag.as_deref() == Some("") {
             return refuse("the tag after ':' is empty");
         }
-        Ok(Self { place: place(path.into()), tag, digest })
+        Ok(Self { location: location(path.into()), tag, digest })
     }
 
-    /// The reference to exactly the image with this digest.
+    /// A reference to exactly the image with this digest.
     pub(super) fn pinned(&self, digest: &str) -> String {
-        match &self.place {
-            Place::Registry { host, repository, .. } => format!("{host}/{repository}@{digest}"),
-            Place::Layout(path) => format!("{LAYOUT}{}@{digest}", path.display()),
-            Place::Archive(path) => format!("{ARCHIVE}{}@{digest}", path.display()),
+        match &self.location {
+            ImageLocation::Registry { host, repository, .. } => format!("{host}/{repository}@{digest}"),
+            ImageLocation::Layout(path) => format!("{LAYOUT}{}@{digest}", path.display()),
+            ImageLocation::Archive(path) => format!("{ARCHIVE}{}@{digest}", path.display()),
         }
     }
 }
 
-/// A digest that may be part of a path: `sha256:` and 64 lower-case hexadecimal digits.
-pub(super) fn checked_digest(digest: &str) -> Result<String, Fault> {
-    let hex = digest.strip_prefix("sha256:").unwrap_or_default();
-    let is_hex = hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    if hex.len() != 64 || !is_hex {
+/// Checks a digest, which becomes part of paths.
+pub(super) fn checked_digest(digest: &str) -> Result<String, ImageError> {
+    if !is_sha256_digest(digest) {
         return refuse(&format!("'{}' is not sha256: and 64 lower-case hexadecimal digits", shown(digest)));
     }
     Ok(digest.to_owned())
 }
 
-fn refuse<T>(why: &str) -> Result<T, Fault> {
-    Err(Fault::Reference(why.to_owned()))
+fn refuse<T>(why: &str) -> Result<T, ImageError> {
+    Err(ImageError::Reference(why.to_owned()))
 }
 
 #[cfg(test)]
@@ -127,9 +117,9 @@ mod tests {
     }
 
     #[test]
-    fn a_registrys_image_has_a_host_and_a_tag_or_digest() {
+    fn registry_reference_has_a_host_and_a_tag_or_digest() {
         let named = parse("registry.example:5000/team/tool:1.2");
-        let Place::Registry { host, repository, .. } = &named.place else { panic!("{named:?}") };
+        let ImageLocation::Registry { host, repository, .. } = &named.location else { panic!("{named:?}") };
         assert_eq!((host.as_str(), repository.as_str()), ("registry.example:5000", "team/tool"));
         assert_eq!((named.tag.as_deref(), named.digest.as_deref()), (Some("1.2"), None));
         assert_eq!(parse("localhost/x").tag.as_deref(), Some("latest"));
@@ -139,20 +129,18 @@ mod tests {
     }
 
     #[test]
-    fn a_local_image_is_an_absolute_path_with_an_optional_tag() {
+    fn local_reference_is_an_absolute_path_with_an_optional_tag() {
         let named = parse("oci:/srv/images/a:b/tool:1.2");
-        assert_eq!(named.place, Place::Layout("/srv/images/a:b/tool".into()));
+        assert_eq!(named.location, ImageLocation::Layout("/srv/images/a:b/tool".into()));
         assert_eq!(named.tag.as_deref(), Some("1.2"));
         let named = parse(&format!("oci-archive:/srv/x.tar@{DIGEST}"));
-        assert_eq!(named.place, Place::Archive("/srv/x.tar".into()));
+        assert_eq!(named.location, ImageLocation::Archive("/srv/x.tar".into()));
         assert_eq!((named.tag.as_deref(), named.digest.as_deref()), (None, Some(DIGEST)));
         assert_eq!(parse(&named.pinned(DIGEST)), named);
-        assert!(names_a_host_path("oci:/x") && names_a_host_path("oci-archive:/x"));
-        assert!(!names_a_host_path("localhost:5000/oci:x"));
     }
 
     #[test]
-    fn what_is_no_full_name_is_refused() {
+    fn incomplete_reference_is_refused() {
         let sha512 = format!("h.example/x@sha512:{}", "a".repeat(128));
         let upper = format!("h.example/x@{}", DIGEST.to_uppercase().replace("SHA256", "sha256"));
         for text in [
@@ -168,9 +156,12 @@ mod tests {
             sha512.as_str(),
             &upper,
         ] {
-            assert!(matches!(ImageReference::parse(text), Err(Fault::Reference(_))), "{text:?} was accepted");
+            assert!(
+                matches!(ImageReference::parse(text), Err(ImageError::Reference(_))),
+                "{text:?} was accepted"
+            );
         }
         let error = ImageReference::parse("python:3").unwrap_err().of("python:3").to_string();
-        insta::assert_snapshot!(error, @"the bubblewrap sandbox cannot be used: the image 'python:3': the name of its registry's host is missing; name it HOST[:PORT]/NAME:TAG, HOST[:PORT]/NAME@sha256:DIGEST, oci:/DIRECTORY[:TAG] or oci-archive:/FILE.tar[:TAG]");
+        insta::assert_snapshot!(error, @"the bubblewrap sandbox cannot be used: the image 'python:3': the host of its registry is missing; write it as HOST[:PORT]/NAME:TAG, HOST[:PORT]/NAME@sha256:DIGEST, oci:/DIRECTORY[:TAG] or oci-archive:/FILE.tar[:TAG]");
     }
 }

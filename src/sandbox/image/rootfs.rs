@@ -1,8 +1,8 @@
-//! A root file system that is being made, and the only way to touch it while that lasts.
+//! A root file system that is being created, and the only code that changes it meanwhile.
 //!
-//! A path is walked part by part, each opened relative to the one before and without following a
-//! symlink, so that whatever earlier entries of the image are, nothing outside the directory is
-//! created, changed, linked or removed. Never follows a symlink, not even one that stays inside.
+//! A path is walked part by part. Each part is opened relative to the one before, without following a
+//! symlink, so that nothing outside the directory is created, changed, linked or removed, whatever earlier
+//! entries of the image contain. Symlinks are never followed, even if they stay inside.
 
 use std::fs::File;
 use std::io;
@@ -17,19 +17,20 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, futimens, mkdirat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat};
 
-use super::fault::Fault;
+use super::error::ImageError;
 
-/// Who owns everything in an image that root unpacked: a number that no distribution gives to a user.
-/// A sandbox in an image runs as that user, and changes the files in a layer of its own.
+/// The owner of everything in an image that root unpacked: an id that no distribution assigns. A sandbox in
+/// an image runs as that user, and changes the files in its own layer.
 pub(super) const OWNER: u32 = 1_899_999;
-/// What a sandbox mounts something of its own on. Directories, whatever the image had there.
+/// The mount points of a sandbox. They become directories, whatever the image has there.
 pub(super) const MOUNT_POINTS: [&str; 9] =
     ["dev", "proc", "sys", "etc", "workspace", "home/agent", "tmp", ".mendwright", "run"];
-/// Files of `/etc` that a sandbox puts its own on. Regular files, whatever the image had there.
+/// Files of `/etc` that a sandbox mounts its own files over. They become regular files, whatever the image
+/// has there.
 pub(super) const MOUNTED_FILES: [&str; 6] =
     ["etc/passwd", "etc/group", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/nsswitch.conf"];
 
-/// For walking: nothing is read or written through it.
+/// For walking only: nothing is read or written through it.
 const STEP: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
@@ -38,7 +39,7 @@ const NEW_FILE: OFlag = OFlag::O_WRONLY
     .union(OFlag::O_EXCL)
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_CLOEXEC);
-/// Of directories that no layer has an entry for.
+/// The mode of directories that no layer has an entry for.
 const DIRECTORY_MODE: u32 = 0o755;
 
 /// A checked path: no `..`, no empty part, relative to the root.
@@ -51,119 +52,119 @@ type Named<'p> = (&'p [u8], Arc<OwnedFd>);
 pub(super) struct RootFs {
     root: Arc<OwnedFd>,
     owner: Option<u32>,
-    /// The directory of the entry before: most have the same.
+    /// The directory of the previous entry. Most entries have the same.
     parent: Option<(Parts, Arc<OwnedFd>)>,
-    /// Directories that were made on the way to an entry.
-    made_on_the_way: u64,
+    /// Directories that were created because an entry needed them.
+    implicit_directories: u64,
 }
 
 impl RootFs {
-    /// In an empty directory of ours. As root everything in it will belong to [`OWNER`], unless this
-    /// machine knows no such user (in a user namespace); otherwise to ourselves.
+    /// In an empty directory of ours. If we are root, everything in it will belong to [`OWNER`], unless that
+    /// user does not exist (in a user namespace); otherwise to us.
     pub(super) fn begin(path: &Path) -> io::Result<Self> {
         let root: OwnedFd = File::open(path)?.into();
         let is_root = nix::unistd::geteuid().is_root();
         let owner = (is_root && own(root.as_fd(), OWNER).is_ok()).then_some(OWNER);
         fchmod(&root, Mode::from_bits_truncate(DIRECTORY_MODE))?;
-        Ok(Self { root: Arc::new(root), owner, parent: None, made_on_the_way: 0 })
+        Ok(Self { root: Arc::new(root), owner, parent: None, implicit_directories: 0 })
     }
 
-    pub(super) fn made_on_the_way(&self) -> u64 {
-        self.made_on_the_way
+    pub(super) fn implicit_directories(&self) -> u64 {
+        self.implicit_directories
     }
 
-    /// A directory: new, or the one that is there with another mode.
-    pub(super) fn put_directory(&mut self, path: &Parts, mode: u32) -> Result<(), Fault> {
-        let Some((name, parent)) = self.make_parent(path)? else { return Ok(()) };
+    /// Creates a directory, or changes the mode of an existing one.
+    pub(super) fn put_directory(&mut self, path: &Parts, mode: u32) -> Result<(), ImageError> {
+        let Some((name, parent)) = self.create_parent(path)? else { return Ok(()) };
         let full = joined(path);
         match kind(&parent, name, &full)? {
             Some(SFlag::S_IFDIR) => {}
             Some(_) => {
                 self.remove_entry(parent.as_fd(), name, &full)?;
-                self.make_directory(parent.as_fd(), name, &full)?;
+                self.create_directory(parent.as_fd(), name, &full)?;
             }
-            None => self.make_directory(parent.as_fd(), name, &full)?,
+            None => self.create_directory(parent.as_fd(), name, &full)?,
         }
         let directory =
-            openat(&*parent, name, DIRECTORY, Mode::empty()).map_err(|e| Fault::system(&full, e))?;
-        // Ours to write into and to remove, whatever the image says.
+            openat(&*parent, name, DIRECTORY, Mode::empty()).map_err(|e| ImageError::system(&full, e))?;
+        // We must be able to write into it and to remove it, whatever the image says.
         fchmod(&directory, Mode::from_bits_truncate(mode & 0o777 | 0o700))
-            .map_err(|e| Fault::system(&full, e))
+            .map_err(|e| ImageError::system(&full, e))
     }
 
-    /// A regular file, with what `write` puts into it. Whatever was there goes first.
+    /// Creates a regular file with the content that `write` writes. An existing entry is removed first.
     pub(super) fn put_file(
         &mut self,
         path: &Parts,
         mode: u32,
         modified: i64,
-        write: impl FnOnce(&mut File) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+        write: impl FnOnce(&mut File) -> Result<(), ImageError>,
+    ) -> Result<(), ImageError> {
         let full = joined(path);
-        let Some((name, parent)) = self.make_parent(path)? else {
-            return Err(Fault::entry(&full, "would replace the root directory"));
+        let Some((name, parent)) = self.create_parent(path)? else {
+            return Err(ImageError::entry(&full, "would replace the root directory"));
         };
         self.remove_entry(parent.as_fd(), name, &full)?;
-        let failed = |error| Fault::system(&full, error);
+        let failed = |error| ImageError::system(&full, error);
         let file = openat(&*parent, name, NEW_FILE, Mode::from_bits_truncate(0o600)).map_err(failed)?;
         let mut file = File::from(file);
         write(&mut file)?;
         if let Some(owner) = self.owner {
             own(file.as_fd(), owner).map_err(failed)?;
         }
-        // After the owner: a change of that one takes bits away.
+        // After the owner, because changing the owner clears some mode bits.
         fchmod(&file, Mode::from_bits_truncate(mode & 0o777 | 0o400)).map_err(failed)?;
-        // Interpreters compare it with what they compiled.
+        // Interpreters compare the time with that of compiled files.
         let modified = TimeSpec::new(modified.clamp(0, i64::from(u32::MAX)), 0);
         futimens(&file, &TimeSpec::UTIME_OMIT, &modified).map_err(failed)
     }
 
-    /// A symlink. It is made, never followed, so its target may be anything.
-    pub(super) fn put_symlink(&mut self, path: &Parts, target: &[u8]) -> Result<(), Fault> {
+    /// Creates a symlink. It is never followed, so its target may be anything.
+    pub(super) fn put_symlink(&mut self, path: &Parts, target: &[u8]) -> Result<(), ImageError> {
         let full = joined(path);
-        let Some((name, parent)) = self.make_parent(path)? else {
-            return Err(Fault::entry(&full, "would replace the root directory"));
+        let Some((name, parent)) = self.create_parent(path)? else {
+            return Err(ImageError::entry(&full, "would replace the root directory"));
         };
         if target.is_empty() || target.contains(&0) {
-            return Err(Fault::entry(&full, "is a symlink to nothing"));
+            return Err(ImageError::entry(&full, "is a symlink to nothing"));
         }
         self.remove_entry(parent.as_fd(), name, &full)?;
-        symlinkat(target, &*parent, name).map_err(|error| Fault::system(&full, error))?;
+        symlinkat(target, &*parent, name).map_err(|error| ImageError::system(&full, error))?;
         self.own_entry(parent.as_fd(), name, &full)
     }
 
-    /// Another name of what is at `target`; of a symlink, that one itself.
-    pub(super) fn put_hard_link(&mut self, path: &Parts, target: &Parts) -> Result<(), Fault> {
+    /// Creates another name for `target`. If that is a symlink, for the symlink itself.
+    pub(super) fn put_hard_link(&mut self, path: &Parts, target: &Parts) -> Result<(), ImageError> {
         let full = joined(path);
         let (Some((name, parent)), Some((target_name, directories))) =
-            (self.make_parent(path)?, target.split_last())
+            (self.create_parent(path)?, target.split_last())
         else {
-            return Err(Fault::entry(&full, "is a hard link from or to the root directory"));
+            return Err(ImageError::entry(&full, "is a hard link from or to the root directory"));
         };
         if path == target {
-            return Err(Fault::entry(&full, "is a hard link to itself"));
+            return Err(ImageError::entry(&full, "is a hard link to itself"));
         }
-        let nothing = || Fault::entry(&full, "is a hard link to something that is not in the image");
+        let nothing = || ImageError::entry(&full, "is a hard link to something that is not in the image");
         let target_parent = self.walk(directories)?.ok_or_else(nothing)?;
         match kind(&target_parent, target_name, &full)? {
             Some(SFlag::S_IFREG | SFlag::S_IFLNK) => {}
-            Some(_) => return Err(Fault::entry(&full, "is a hard link to something other than a file")),
+            Some(_) => return Err(ImageError::entry(&full, "is a hard link to something other than a file")),
             None => return Err(nothing()),
         }
         self.remove_entry(parent.as_fd(), name, &full)?;
         let target_name = target_name.as_slice();
         // Without AT_SYMLINK_FOLLOW.
         match linkat(&*target_parent, target_name, &*parent, name, AtFlags::empty()) {
-            // It lay beneath what the link replaced.
+            // The target was below the entry that the link replaced.
             Err(Errno::ENOENT) => Err(nothing()),
-            linked => linked.map_err(|error| Fault::system(&full, error)),
+            linked => linked.map_err(|error| ImageError::system(&full, error)),
         }
     }
 
-    /// Removes what is there, with everything in it; nothing may be.
-    pub(super) fn remove(&mut self, path: &Parts) -> Result<(), Fault> {
+    /// Removes the entry, with everything in it, if it exists.
+    pub(super) fn remove(&mut self, path: &Parts) -> Result<(), ImageError> {
         let Some((name, directories)) = path.split_last() else {
-            return Err(Fault::entry(b"/", "would remove the root directory"));
+            return Err(ImageError::entry(b"/", "would remove the root directory"));
         };
         match self.walk(directories)? {
             Some(parent) => self.remove_entry(parent.as_fd(), name, &joined(path)),
@@ -171,25 +172,25 @@ impl RootFs {
         }
     }
 
-    /// Removes everything in a directory, if there is one.
-    pub(super) fn empty(&mut self, path: &Parts) -> Result<(), Fault> {
+    /// Removes everything in a directory, if it exists.
+    pub(super) fn empty(&mut self, path: &Parts) -> Result<(), ImageError> {
         let Some(directory) = self.walk(path)? else { return Ok(()) };
         self.parent = None;
         remove_children(directory.as_fd(), &joined(path))
     }
 
-    /// What a sandbox mounts on: real directories and files, whatever the image had there.
-    pub(super) fn make_mount_points(&mut self) -> Result<(), Fault> {
+    /// Creates the mount points of a sandbox as real directories and files, whatever the image has there.
+    pub(super) fn create_mount_points(&mut self) -> Result<(), ImageError> {
         let parts = |path: &str| -> Parts { path.split('/').map(|part| part.as_bytes().to_vec()).collect() };
         for path in MOUNT_POINTS {
             let path = parts(path);
             for depth in 1..=path.len() {
-                self.make_real_directory(&path[..depth])?;
+                self.create_real_directory(&path[..depth])?;
             }
         }
         for path in MOUNTED_FILES {
             let path = parts(path);
-            let Some((name, parent)) = self.make_parent(&path)? else { continue };
+            let Some((name, parent)) = self.create_parent(&path)? else { continue };
             if kind(&parent, name, &joined(&path))? != Some(SFlag::S_IFREG) {
                 self.put_file(&path, 0o644, 0, |_| Ok(()))?;
             }
@@ -197,19 +198,19 @@ impl RootFs {
         Ok(())
     }
 
-    fn make_real_directory(&mut self, path: &[Vec<u8>]) -> Result<(), Fault> {
-        let Some((name, parent)) = self.make_parent(path)? else { return Ok(()) };
+    fn create_real_directory(&mut self, path: &[Vec<u8>]) -> Result<(), ImageError> {
+        let Some((name, parent)) = self.create_parent(path)? else { return Ok(()) };
         let full = joined(path);
         if kind(&parent, name, &full)? == Some(SFlag::S_IFDIR) {
             return Ok(());
         }
         self.remove_entry(parent.as_fd(), name, &full)?;
-        self.make_directory(parent.as_fd(), name, &full)
+        self.create_directory(parent.as_fd(), name, &full)
     }
 
-    /// The directory that holds an entry, made where it is not there, and the entry's name in it;
-    /// none for the root itself.
-    fn make_parent<'p>(&mut self, path: &'p [Vec<u8>]) -> Result<Option<Named<'p>>, Fault> {
+    /// The directory of an entry, created if it is missing, and the entry's name in it; `None` for the root
+    /// itself.
+    fn create_parent<'p>(&mut self, path: &'p [Vec<u8>]) -> Result<Option<Named<'p>>, ImageError> {
         let Some((name, directories)) = path.split_last() else { return Ok(None) };
         if let Some((known, parent)) = &self.parent
             && known == directories
@@ -222,72 +223,72 @@ impl RootFs {
             let next = match openat(&*directory, part, STEP, Mode::empty()) {
                 Err(Errno::ENOENT) => {
                     let full = joined(&directories[..=depth]);
-                    self.make_directory(directory.as_fd(), part, &full)?;
-                    self.made_on_the_way += 1;
+                    self.create_directory(directory.as_fd(), part, &full)?;
+                    self.implicit_directories += 1;
                     openat(&*directory, part, STEP, Mode::empty())
                 }
                 other => other,
             };
-            directory = Arc::new(next.map_err(|error| blocked(path, &directories[..=depth], error))?);
+            directory = Arc::new(next.map_err(|error| not_a_directory(path, &directories[..=depth], error))?);
         }
         self.parent = Some((directories.to_vec(), Arc::clone(&directory)));
         Ok(Some((name, directory)))
     }
 
-    /// A directory that is there; none where it is not, or is something else.
-    fn walk(&self, directories: &[Vec<u8>]) -> Result<Option<Arc<OwnedFd>>, Fault> {
+    /// An existing directory; `None` if there is none, or something else.
+    fn walk(&self, directories: &[Vec<u8>]) -> Result<Option<Arc<OwnedFd>>, ImageError> {
         let mut directory = Arc::clone(&self.root);
         for (depth, part) in directories.iter().enumerate() {
             directory = match openat(&*directory, part.as_slice(), STEP, Mode::empty()) {
                 Ok(next) => Arc::new(next),
                 Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(None),
-                Err(error) => return Err(Fault::system(&joined(&directories[..=depth]), error)),
+                Err(error) => return Err(ImageError::system(&joined(&directories[..=depth]), error)),
             };
         }
         Ok(Some(directory))
     }
 
-    fn make_directory(&self, parent: BorrowedFd, name: &[u8], full: &[u8]) -> Result<(), Fault> {
-        let failed = |error| Fault::system(full, error);
+    fn create_directory(&self, parent: BorrowedFd, name: &[u8], full: &[u8]) -> Result<(), ImageError> {
+        let failed = |error| ImageError::system(full, error);
         mkdirat(parent, name, Mode::from_bits_truncate(DIRECTORY_MODE)).map_err(failed)?;
         let directory = openat(parent, name, DIRECTORY, Mode::empty()).map_err(failed)?;
         if let Some(owner) = self.owner {
             own(directory.as_fd(), owner).map_err(failed)?;
         }
-        // What mkdir(2) is given is cut by the umask.
+        // The umask restricts the mode of mkdir(2).
         fchmod(&directory, Mode::from_bits_truncate(DIRECTORY_MODE)).map_err(failed)
     }
 
-    fn own_entry(&self, parent: BorrowedFd, name: &[u8], full: &[u8]) -> Result<(), Fault> {
+    fn own_entry(&self, parent: BorrowedFd, name: &[u8], full: &[u8]) -> Result<(), ImageError> {
         let Some(owner) = self.owner else { return Ok(()) };
         let (user, group) = (Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)));
         fchownat(parent, name, user, group, AtFlags::AT_SYMLINK_NOFOLLOW)
-            .map_err(|error| Fault::system(full, error))
+            .map_err(|error| ImageError::system(full, error))
     }
 
-    fn remove_entry(&mut self, parent: BorrowedFd, name: &[u8], full: &[u8]) -> Result<(), Fault> {
-        let failed = |error| Fault::system(full, error);
+    fn remove_entry(&mut self, parent: BorrowedFd, name: &[u8], full: &[u8]) -> Result<(), ImageError> {
+        let failed = |error| ImageError::system(full, error);
         match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => return Ok(()),
             Err(Errno::EISDIR) => {}
             Err(error) => return Err(failed(error)),
         }
-        // It may be the directory that we have in hand, or lie above it.
+        // It may be the cached directory, or above it.
         self.parent = None;
         remove_directory(parent, name, full)
     }
 }
 
-fn remove_directory(parent: BorrowedFd, name: &[u8], full: &[u8]) -> Result<(), Fault> {
-    let failed = |error| Fault::system(full, error);
+fn remove_directory(parent: BorrowedFd, name: &[u8], full: &[u8]) -> Result<(), ImageError> {
+    let failed = |error| ImageError::system(full, error);
     let directory = openat(parent, name, STEP, Mode::empty()).map_err(failed)?;
     remove_children(directory.as_fd(), full)?;
     unlinkat(parent, name, UnlinkatFlags::RemoveDir).map_err(failed)
 }
 
-/// Goes as deep as the tree is, which the bound of a path's parts bounds.
-fn remove_children(directory: BorrowedFd, full: &[u8]) -> Result<(), Fault> {
-    let failed = |error| Fault::system(full, error);
+/// Goes as deep as the tree is, which the bound of a path's parts limits.
+fn remove_children(directory: BorrowedFd, full: &[u8]) -> Result<(), ImageError> {
+    let failed = |error| ImageError::system(full, error);
     let mut listing = Dir::openat(directory, ".", DIRECTORY, Mode::empty()).map_err(failed)?;
     let mut names = Vec::new();
     for entry in listing.iter() {
@@ -308,21 +309,21 @@ fn remove_children(directory: BorrowedFd, full: &[u8]) -> Result<(), Fault> {
     Ok(())
 }
 
-fn kind(parent: &OwnedFd, name: &[u8], full: &[u8]) -> Result<Option<SFlag>, Fault> {
+fn kind(parent: &OwnedFd, name: &[u8], full: &[u8]) -> Result<Option<SFlag>, ImageError> {
     match fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Ok(FileStat { st_mode, .. }) => Ok(Some(SFlag::from_bits_truncate(st_mode) & SFlag::S_IFMT)),
         Err(Errno::ENOENT) => Ok(None),
-        Err(error) => Err(Fault::system(full, error)),
+        Err(error) => Err(ImageError::system(full, error)),
     }
 }
 
-fn blocked(path: &[Vec<u8>], at: &[Vec<u8>], error: Errno) -> Fault {
+fn not_a_directory(path: &[Vec<u8>], at: &[Vec<u8>], error: Errno) -> ImageError {
     match error {
         Errno::ENOTDIR | Errno::ELOOP => {
-            let at = super::fault::shown_bytes(&joined(at));
-            Fault::entry(&joined(path), format!("lies beneath '{at}', which is a symlink or a file"))
+            let at = super::error::shown_bytes(&joined(at));
+            ImageError::entry(&joined(path), format!("lies beneath '{at}', which is a symlink or a file"))
         }
-        other => Fault::system(&joined(path), other),
+        other => ImageError::system(&joined(path), other),
     }
 }
 

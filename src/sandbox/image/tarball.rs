@@ -1,24 +1,24 @@
-//! The entries of a layer's tar, read one after the other with everything in them bounded. Creates
+//! Reads the entries of a layer's tar one after the other, with limits for everything in them. Creates
 //! nothing.
 //!
-//! Understands what builders of images write: ustar, GNU's long names, pax headers. Not sparse
-//! files, which no builder writes, and whose size on disk no one has sent.
+//! Supports the formats that image builders write: ustar, GNU's long names, pax headers. Does not support
+//! sparse files, which no builder writes, and whose size on disk is larger than what was sent.
 
 use tar::{EntryType, Header};
 
-use super::Bounds;
-use super::fault::Fault;
+use super::error::ImageError;
 use super::layer::LayerStream;
+use super::limits::ImageLimits;
 
 const BLOCK_BYTES: usize = 512;
-/// Extended attributes lie in pax headers, too; the kernel's own bound for one is 64 KiB.
+/// Pax headers also contain extended attributes; the kernel's limit for one of them is 64 KiB.
 const EXTENSION_BYTES_MAX: u64 = 1 << 20;
-/// Extension headers before one entry: each kind once is what is written.
+/// Extension headers before one entry. Builders write each kind once.
 const EXTENSIONS_MAX: usize = 8;
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum EntryKind {
     File,
     Directory,
     Symlink,
@@ -30,8 +30,8 @@ pub(super) enum Kind {
 /// An entry, before its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    pub kind: Kind,
-    /// As it is written there.
+    pub kind: EntryKind,
+    /// As it is in the tar.
     pub path: Vec<u8>,
     /// Target of a symlink or hard link.
     pub target: Vec<u8>,
@@ -44,12 +44,12 @@ pub(super) struct Entry {
 /// The entries of a layer.
 pub(super) struct Tarball<'a> {
     stream: &'a mut LayerStream,
-    bounds: &'a Bounds,
+    limits: &'a ImageLimits,
     content_left: u64,
     padding: usize,
 }
 
-/// What the extension headers before an entry say.
+/// The extension headers before an entry.
 #[derive(Default)]
 struct Extensions {
     path: Option<Vec<u8>>,
@@ -59,12 +59,12 @@ struct Extensions {
 }
 
 impl<'a> Tarball<'a> {
-    pub(super) fn new(stream: &'a mut LayerStream, bounds: &'a Bounds) -> Self {
-        Self { stream, bounds, content_left: 0, padding: 0 }
+    pub(super) fn new(stream: &'a mut LayerStream, limits: &'a ImageLimits) -> Self {
+        Self { stream, limits, content_left: 0, padding: 0 }
     }
 
     /// The next entry; whatever is left of the one before is skipped.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>, Fault> {
+    pub(super) fn next(&mut self) -> Result<Option<Entry>, ImageError> {
         let mut extensions = Extensions::default();
         for _ in 0..EXTENSIONS_MAX {
             self.skip()?;
@@ -81,13 +81,13 @@ impl<'a> Tarball<'a> {
         Err(malformed(format!("there are {EXTENSIONS_MAX} extension headers in a row")))
     }
 
-    /// The next part of the entry's content; none at its end.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Fault> {
-        let wanted = usize::try_from(self.content_left).unwrap_or(usize::MAX).min(buffer.len());
-        if wanted == 0 {
+    /// Reads the next part of the entry's content. Returns 0 at its end.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ImageError> {
+        let length = usize::try_from(self.content_left).unwrap_or(usize::MAX).min(buffer.len());
+        if length == 0 {
             return Ok(0);
         }
-        let read = self.stream.read(&mut buffer[..wanted])?;
+        let read = self.stream.read(&mut buffer[..length])?;
         if read == 0 {
             return Err(malformed("it ends within an entry"));
         }
@@ -95,7 +95,7 @@ impl<'a> Tarball<'a> {
         Ok(read)
     }
 
-    fn skip(&mut self) -> Result<(), Fault> {
+    fn skip(&mut self) -> Result<(), ImageError> {
         let mut buffer = [0; 16 * 1024];
         while self.read(&mut buffer)? > 0 {}
         let padding = std::mem::take(&mut self.padding);
@@ -105,8 +105,8 @@ impl<'a> Tarball<'a> {
         Ok(())
     }
 
-    /// The next header block; none at the end of the archive.
-    fn header(&mut self) -> Result<Option<Header>, Fault> {
+    /// The next header block; `None` at the end of the archive.
+    fn header(&mut self) -> Result<Option<Header>, ImageError> {
         let mut header = Header::new_old();
         let block = header.as_mut_bytes();
         match self.stream.fill(block)? {
@@ -117,22 +117,25 @@ impl<'a> Tarball<'a> {
         if block.iter().all(|byte| *byte == 0) {
             return Ok(None);
         }
-        // The sum is taken with its own field as spaces.
+        // The checksum is computed with spaces in its own field.
         let sum: u32 = block
             .iter()
             .enumerate()
             .map(|(at, byte)| u32::from(if (148..156).contains(&at) { b' ' } else { *byte }))
             .sum();
         if header.cksum().ok() != Some(sum) {
-            return Err(malformed("the checksum of a header is wrong: it is no tar, or damaged"));
+            return Err(malformed("the checksum of a header is wrong: it is not a tar, or it is damaged"));
         }
         Ok(Some(header))
     }
 
-    fn expect_content(&mut self, bytes: u64) -> Result<(), Fault> {
-        // What is claimed must still fit what may come, or it is no use to begin.
-        if !self.stream.has_room_for(bytes) {
-            return Err(Fault::over("the uncompressed size of its layers", "what an image may have"));
+    fn expect_content(&mut self, bytes: u64) -> Result<(), ImageError> {
+        // Fails early if the announced size exceeds what may still be read.
+        if !self.stream.allows(bytes) {
+            return Err(ImageError::over(
+                "the uncompressed size of its layers",
+                "what is allowed for an image",
+            ));
         }
         self.content_left = bytes;
         let tail = (bytes % BLOCK_BYTES as u64) as usize;
@@ -140,9 +143,9 @@ impl<'a> Tarball<'a> {
         Ok(())
     }
 
-    fn extension(&mut self, bytes: u64) -> Result<Vec<u8>, Fault> {
+    fn extension(&mut self, bytes: u64) -> Result<Vec<u8>, ImageError> {
         if bytes > EXTENSION_BYTES_MAX {
-            return Err(Fault::over(
+            return Err(ImageError::over(
                 "an extension header in a layer",
                 format!("{EXTENSION_BYTES_MAX} bytes"),
             ));
@@ -156,43 +159,43 @@ impl<'a> Tarball<'a> {
         Ok(content)
     }
 
-    fn long_name(&mut self, bytes: u64) -> Result<Vec<u8>, Fault> {
+    fn long_name(&mut self, bytes: u64) -> Result<Vec<u8>, ImageError> {
         let mut name = self.extension(bytes)?;
         let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
         name.truncate(end);
         Ok(name)
     }
 
-    fn entry(&mut self, header: &Header, extensions: Extensions) -> Result<Entry, Fault> {
+    fn entry(&mut self, header: &Header, extensions: Extensions) -> Result<Entry, ImageError> {
         let path = extensions.path.unwrap_or_else(|| header.path_bytes().into_owned());
         let kind = match header.entry_type() {
             // Before ustar, a directory was a file with a '/' at its end.
-            EntryType::Regular if path.ends_with(b"/") => Kind::Directory,
-            EntryType::Regular | EntryType::Continuous => Kind::File,
-            EntryType::Directory => Kind::Directory,
-            EntryType::Symlink => Kind::Symlink,
-            EntryType::Link => Kind::HardLink,
-            EntryType::Char | EntryType::Block | EntryType::Fifo => Kind::Special,
+            EntryType::Regular if path.ends_with(b"/") => EntryKind::Directory,
+            EntryType::Regular | EntryType::Continuous => EntryKind::File,
+            EntryType::Directory => EntryKind::Directory,
+            EntryType::Symlink => EntryKind::Symlink,
+            EntryType::Link => EntryKind::HardLink,
+            EntryType::Char | EntryType::Block | EntryType::Fifo => EntryKind::Special,
             EntryType::GNUSparse => {
-                return Err(Fault::entry(&path, "is a sparse file, as no builder of images writes"));
+                return Err(ImageError::entry(&path, "is a sparse file, which no image builder writes"));
             }
             other => {
-                let why = format!("is of a kind that is unknown in a layer (type {})", other.as_byte());
-                return Err(Fault::entry(&path, why));
+                let why = format!("is of an unknown kind (type {})", other.as_byte());
+                return Err(ImageError::entry(&path, why));
             }
         };
         let target = extensions
             .target
             .or_else(|| header.link_name_bytes().map(|name| name.into_owned()))
             .unwrap_or_default();
-        if target.len() > self.bounds.path_bytes_max {
-            let bound = format!("{} bytes", self.bounds.path_bytes_max);
-            return Err(Fault::over("the length of a link's target", bound));
+        if target.len() > self.limits.path_bytes_max {
+            let bound = format!("{} bytes", self.limits.path_bytes_max);
+            return Err(ImageError::over("the length of a link's target", bound));
         }
         let bytes = match kind {
-            Kind::File => extensions.bytes.map_or_else(|| header.entry_size(), Ok).map_err(malformed)?,
-            // Nothing follows these, whatever their size field holds.
-            Kind::Directory | Kind::Symlink | Kind::HardLink | Kind::Special => 0,
+            EntryKind::File => extensions.bytes.map_or_else(|| header.entry_size(), Ok).map_err(malformed)?,
+            // These have no content, whatever their size field says.
+            EntryKind::Directory | EntryKind::Symlink | EntryKind::HardLink | EntryKind::Special => 0,
         };
         self.expect_content(bytes)?;
         let mode = header.mode().map_err(malformed)?;
@@ -206,7 +209,7 @@ impl<'a> Tarball<'a> {
 
 impl Extensions {
     /// Records of `LENGTH KEY=VALUE\n`, where a value may hold any byte (POSIX, pax).
-    fn read_pax(&mut self, mut records: &[u8]) -> Result<(), Fault> {
+    fn read_pax(&mut self, mut records: &[u8]) -> Result<(), ImageError> {
         let broken = || malformed("a pax header is damaged");
         while !records.is_empty() {
             let space = records.iter().take(10).position(|byte| *byte == b' ').ok_or_else(broken)?;
@@ -223,7 +226,7 @@ impl Extensions {
         Ok(())
     }
 
-    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), ImageError> {
         let number = || std::str::from_utf8(value).ok().map(|text| text.split('.').next().unwrap_or(text));
         match key {
             b"path" => self.path = Some(value.to_vec()),
@@ -231,19 +234,19 @@ impl Extensions {
             b"size" => {
                 let bytes = number().and_then(|digits| digits.parse().ok());
                 self.bytes =
-                    Some(bytes.ok_or_else(|| malformed("a pax header has a size that is no number"))?);
+                    Some(bytes.ok_or_else(|| malformed("a pax header has a size that is not a number"))?);
             }
             b"mtime" => self.modified = number().and_then(|digits| digits.parse().ok()),
             sparse if sparse.starts_with(b"GNU.sparse.") => {
-                return Err(malformed("it has a sparse file, as no builder of images writes"));
+                return Err(malformed("it has a sparse file, which no image builder writes"));
             }
-            // Owners, access times, extended attributes: not kept.
+            // Owners, access times and extended attributes are ignored.
             _ => {}
         }
         Ok(())
     }
 }
 
-fn malformed(why: impl ToString) -> Fault {
-    Fault::malformed("the tar of a layer", why)
+fn malformed(why: impl ToString) -> ImageError {
+    ImageError::malformed("the tar of a layer", why)
 }

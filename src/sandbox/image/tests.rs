@@ -1,4 +1,4 @@
-//! What the tests of this module make images of: tars written byte by byte, and image layouts.
+//! Builders for the images of this module's tests: tars written byte by byte, and image layouts.
 
 use std::fs;
 use std::io::Write;
@@ -16,7 +16,7 @@ pub(super) const DEVICE: u8 = b'3';
 pub(super) const DIRECTORY: u8 = b'5';
 pub(super) const FIFO: u8 = b'6';
 
-/// One entry of a tar, with whatever name and size one likes.
+/// One entry of a tar, with any name and size.
 pub(super) fn raw(kind: u8, path: &[u8], mode: u32, size: u64, target: &[u8], content: &[u8]) -> Vec<u8> {
     let mut header = tar::Header::new_gnu();
     header.as_old_mut().name[..path.len()].copy_from_slice(path);
@@ -69,7 +69,7 @@ pub(super) fn pax(records: &[(&[u8], &[u8])]) -> Vec<u8> {
     raw(b'x', b"pax", 0o644, content.len() as u64, b"", &content)
 }
 
-/// The whole tar.
+/// A complete tar.
 pub(super) fn tar_of(entries: &[Vec<u8>]) -> Vec<u8> {
     [entries.concat(), vec![0; 1024]].concat()
 }

@@ -1,43 +1,43 @@
-//! Unpacks a layer onto those below it. First the whole layer is read, checked against its digest and
-//! its bounds, and its whiteouts are applied to what is below; only then anything of it is written.
-//! So a whiteout never hides something of its own layer, and nothing is made of what was not meant.
+//! Unpacks a layer onto those below it. First the whole layer is read and checked against its digest and its
+//! limits. Then its whiteouts are applied to the layers below, and only then its entries are written. So a
+//! whiteout never hides an entry of its own layer, and nothing of an invalid layer is written.
 
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use super::fault::Fault;
+use super::error::ImageError;
 use super::layer::LayerStream;
+use super::limits::{Deadline, ImageLimits};
 use super::manifest::{Compression, verify_digest};
 use super::rootfs::{Parts, RootFs};
-use super::tarball::{Entry, Kind, Tarball};
-use super::{Bounds, Until};
+use super::tarball::{Entry, EntryKind, Tarball};
 
 /// Whiteouts: <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
-/// What one storage driver keeps for itself.
+/// Reserved by a storage driver.
 const WHITEOUT_RESERVED: &[u8] = b".wh..wh.";
-/// What a layer's whiteouts may take in memory until it is known to be sound.
+/// The memory that a layer's whiteouts may take until the layer is verified.
 const WHITEOUT_MEMORY_BYTES_MAX: usize = 64 << 20;
 const COPY_BYTES: usize = 128 * 1024;
 
-/// What the layers so far came to.
+/// The totals of the layers so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    /// Entries, and directories that were made for them.
+    /// Entries, and directories that were created for them.
     pub entries: u64,
     /// Bytes of the uncompressed layers.
     pub bytes: u64,
-    /// Devices and pipes, left out.
+    /// Devices and pipes, which are omitted.
     pub skipped: u64,
 }
 
-/// A layer in a file of ours.
+/// A layer that was downloaded to a file.
 pub(super) struct LayerFile<'a> {
     pub path: &'a Path,
     pub compression: Compression,
-    /// Of the uncompressed tar.
+    /// The digest of the uncompressed tar.
     pub diff_id: &'a str,
 }
 
@@ -53,7 +53,7 @@ impl Whiteout {
     }
 }
 
-/// What an entry's name makes of it.
+/// The meaning of an entry, by its name.
 enum Meaning {
     Content(Parts),
     Hides(Whiteout),
@@ -65,57 +65,60 @@ pub(super) fn unpack(
     layer: &LayerFile<'_>,
     root: &mut RootFs,
     tally: &mut Tally,
-    bounds: &Bounds,
-    until: &Until,
-) -> Result<(), Fault> {
-    let bytes_max = bounds.unpacked_bytes_max.saturating_sub(tally.bytes);
+    limits: &ImageLimits,
+    deadline: &Deadline,
+) -> Result<(), ImageError> {
+    let bytes_max = limits.unpacked_bytes_max.saturating_sub(tally.bytes);
     let open = || {
-        let file = File::open(layer.path).map_err(|error| Fault::disk("reading", layer.path, error))?;
-        Ok::<_, Fault>(LayerStream::open(file, layer.compression, bytes_max, until))
+        let file = File::open(layer.path).map_err(|error| ImageError::disk("reading", layer.path, error))?;
+        Ok::<_, ImageError>(LayerStream::open(file, layer.compression, bytes_max, deadline))
     };
-    let whiteouts = examine(open()?, layer.diff_id, tally, bounds)?;
+    let whiteouts = examine(open()?, layer.diff_id, tally, limits)?;
     for whiteout in whiteouts {
-        until.check()?;
+        deadline.check()?;
         match whiteout {
             Whiteout::Of(path) => root.remove(&path)?,
             Whiteout::AllIn(path) => root.empty(&path)?,
         }
     }
     let mut stream = open()?;
-    let mut tarball = Tarball::new(&mut stream, bounds);
+    let mut tarball = Tarball::new(&mut stream, limits);
     while let Some(entry) = tarball.next()? {
-        write_entry(&entry, &mut tarball, root, tally, bounds)?;
-        if tally.entries + root.made_on_the_way() > bounds.entries_max {
-            return Err(too_many(bounds));
+        write_entry(&entry, &mut tarball, root, tally, limits)?;
+        if tally.entries + root.implicit_directories() > limits.entries_max {
+            return Err(too_many(limits));
         }
     }
     Ok(())
 }
 
-/// Reads the whole layer, writes nothing, and says what it hides.
+/// Reads the whole layer without writing anything. Returns its whiteouts.
 fn examine(
     mut stream: LayerStream,
     diff_id: &str,
     tally: &mut Tally,
-    bounds: &Bounds,
-) -> Result<Vec<Whiteout>, Fault> {
+    limits: &ImageLimits,
+) -> Result<Vec<Whiteout>, ImageError> {
     let mut whiteouts = Vec::new();
     let mut whiteouts_bytes = 0;
-    let mut tarball = Tarball::new(&mut stream, bounds);
+    let mut tarball = Tarball::new(&mut stream, limits);
     while let Some(entry) = tarball.next()? {
         tally.entries += 1;
-        if tally.entries > bounds.entries_max {
-            return Err(too_many(bounds));
+        if tally.entries > limits.entries_max {
+            return Err(too_many(limits));
         }
-        if let Meaning::Hides(whiteout) = meaning(&entry, bounds)? {
+        if let Meaning::Hides(whiteout) = meaning(&entry, limits)? {
             whiteouts_bytes += whiteout.memory_bytes();
             if whiteouts_bytes > WHITEOUT_MEMORY_BYTES_MAX {
-                return Err(Fault::over("what a layer hides", format!("{WHITEOUT_MEMORY_BYTES_MAX} bytes")));
+                return Err(ImageError::over(
+                    "what a layer hides",
+                    format!("{WHITEOUT_MEMORY_BYTES_MAX} bytes"),
+                ));
             }
             whiteouts.push(whiteout);
         }
-        if entry.kind == Kind::HardLink {
-            checked_parts(&entry.target, &entry.path, bounds)?;
+        if entry.kind == EntryKind::HardLink {
+            checked_parts(&entry.target, &entry.path, limits)?;
         }
     }
     let (digest, bytes) = stream.finish()?;
@@ -129,33 +132,33 @@ fn write_entry(
     tarball: &mut Tarball<'_>,
     root: &mut RootFs,
     tally: &mut Tally,
-    bounds: &Bounds,
-) -> Result<(), Fault> {
-    let Meaning::Content(path) = meaning(entry, bounds)? else { return Ok(()) };
+    limits: &ImageLimits,
+) -> Result<(), ImageError> {
+    let Meaning::Content(path) = meaning(entry, limits)? else { return Ok(()) };
     match entry.kind {
-        Kind::Directory => root.put_directory(&path, entry.mode),
-        Kind::Symlink => root.put_symlink(&path, &entry.target),
-        Kind::HardLink => root.put_hard_link(&path, &checked_parts(&entry.target, &entry.path, bounds)?),
-        Kind::Special => {
+        EntryKind::Directory => root.put_directory(&path, entry.mode),
+        EntryKind::Symlink => root.put_symlink(&path, &entry.target),
+        EntryKind::HardLink => root.put_hard_link(&path, &checked_parts(&entry.target, &entry.path, limits)?),
+        EntryKind::Special => {
             tally.skipped += 1;
             Ok(())
         }
-        Kind::File => root.put_file(&path, entry.mode, entry.modified, |file| {
+        EntryKind::File => root.put_file(&path, entry.mode, entry.modified, |file| {
             let mut buffer = vec![0; COPY_BYTES.min(usize::try_from(entry.bytes).unwrap_or(COPY_BYTES))];
             loop {
                 match tarball.read(&mut buffer)? {
                     0 => return Ok(()),
-                    read => file
-                        .write_all(&buffer[..read])
-                        .map_err(|error| Fault::disk("writing", Path::new("a file of the image"), error))?,
+                    read => file.write_all(&buffer[..read]).map_err(|error| {
+                        ImageError::disk("writing", Path::new("a file of the image"), error)
+                    })?,
                 }
             }
         }),
     }
 }
 
-fn meaning(entry: &Entry, bounds: &Bounds) -> Result<Meaning, Fault> {
-    let mut path = checked_parts(&entry.path, &entry.path, bounds)?;
+fn meaning(entry: &Entry, limits: &ImageLimits) -> Result<Meaning, ImageError> {
+    let mut path = checked_parts(&entry.path, &entry.path, limits)?;
     let Some(name) = path.last_mut() else { return Ok(Meaning::Content(path)) };
     if name == OPAQUE {
         path.pop();
@@ -166,19 +169,22 @@ fn meaning(entry: &Entry, bounds: &Bounds) -> Result<Meaning, Fault> {
     }
     let Some(hidden) = name.strip_prefix(WHITEOUT) else { return Ok(Meaning::Content(path)) };
     if matches!(hidden, b"" | b"." | b"..") {
-        return Err(Fault::entry(&entry.path, "would hide what is no name"));
+        return Err(ImageError::entry(&entry.path, "would hide what is no name"));
     }
     *name = hidden.to_vec();
     Ok(Meaning::Hides(Whiteout::Of(path)))
 }
 
-/// A path's parts, from the image's root, whether it begins with '/' or not.
-fn checked_parts(path: &[u8], entry: &[u8], bounds: &Bounds) -> Result<Parts, Fault> {
-    if path.len() > bounds.path_bytes_max {
-        return Err(Fault::over("the length of a path in it", format!("{} bytes", bounds.path_bytes_max)));
+/// The parts of a path from the image's root, whether it begins with '/' or not.
+fn checked_parts(path: &[u8], entry: &[u8], limits: &ImageLimits) -> Result<Parts, ImageError> {
+    if path.len() > limits.path_bytes_max {
+        return Err(ImageError::over(
+            "the length of a path in it",
+            format!("{} bytes", limits.path_bytes_max),
+        ));
     }
     if path.contains(&0) {
-        return Err(Fault::entry(entry, "has a NUL byte in its path"));
+        return Err(ImageError::entry(entry, "has a NUL byte in its path"));
     }
     let parts: Parts = path
         .split(|byte| *byte == b'/')
@@ -186,16 +192,16 @@ fn checked_parts(path: &[u8], entry: &[u8], bounds: &Bounds) -> Result<Parts, Fa
         .map(<[u8]>::to_vec)
         .collect();
     if parts.iter().any(|part| part == b"..") {
-        return Err(Fault::entry(entry, "leads out of the image by '..'"));
+        return Err(ImageError::entry(entry, "leads out of the image by '..'"));
     }
-    if parts.len() > bounds.path_parts_max {
-        return Err(Fault::over("the depth of a path in it", bounds.path_parts_max));
+    if parts.len() > limits.path_parts_max {
+        return Err(ImageError::over("the depth of a path in it", limits.path_parts_max));
     }
     Ok(parts)
 }
 
-fn too_many(bounds: &Bounds) -> Fault {
-    Fault::over("the number of its entries", bounds.entries_max)
+fn too_many(limits: &ImageLimits) -> ImageError {
+    ImageError::over("the number of its entries", limits.entries_max)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! Which system calls the inside may make. What [`allowed`] does not list is unknown (ENOSYS), so
-//! that libraries fall back to what is; what is dangerous by name or by argument is refused (EPERM);
-//! a program for another processor (i386 on x86-64) is killed at its first call.
+//! The seccomp filters: which system calls processes inside may make. A call that [`allowed`] does not list
+//! does not exist (ENOSYS), so that libraries fall back to others. A call that is dangerous by name or by
+//! argument is refused (EPERM). A program for another processor (i386 on x86-64) is killed at its first
+//! call.
 //!
-//! Two filters, of which the kernel takes the stricter answer, and between two errors that of the
-//! filter installed last.
+//! There are two filters. The kernel uses the stricter result, and of two errors that of the filter that
+//! was installed last.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +18,8 @@ mod allowed;
 
 use self::allowed::{ALLOWED, ALLOWED_HERE};
 
-/// Refused with EPERM, whatever the arguments: a program that asks for one of these is told that it
-/// may not, instead of that there is no such thing.
+/// Refused with EPERM, regardless of the arguments: the program learns that the call is forbidden, and not
+/// that it does not exist.
 const FORBIDDEN: &[i64] = &[
     // Other processes' memory and descriptors.
     libc::SYS_ptrace,
@@ -29,7 +30,7 @@ const FORBIDDEN: &[i64] = &[
     libc::SYS_kcmp,
     libc::SYS_migrate_pages,
     libc::SYS_move_pages,
-    // Placement of memory, which engines give to nobody without CAP_SYS_NICE either.
+    // Placement of memory, which engines also refuse without CAP_SYS_NICE.
     libc::SYS_mbind,
     libc::SYS_get_mempolicy,
     libc::SYS_set_mempolicy,
@@ -53,7 +54,7 @@ const FORBIDDEN: &[i64] = &[
     libc::SYS_setns,
     libc::SYS_name_to_handle_at,
     libc::SYS_open_by_handle_at,
-    // Parts of the kernel that are not of this sandbox.
+    // Parts of the kernel outside of this sandbox.
     libc::SYS_bpf,
     libc::SYS_perf_event_open,
     libc::SYS_userfaultfd,
@@ -84,7 +85,7 @@ const FORBIDDEN: &[i64] = &[
     libc::SYS_vhangup,
 ];
 
-/// Not in every libc's headers yet; the number is the same on all architectures.
+/// Not in the headers of every libc yet. These numbers are the same on all architectures.
 const SYS_QUOTACTL_FD: i64 = 443;
 const SYS_SET_MEMPOLICY_HOME_NODE: i64 = 450;
 const SYS_STATMOUNT: i64 = 457;
@@ -105,8 +106,8 @@ const FORBIDDEN_HERE: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const FORBIDDEN_HERE: &[i64] = &[SYS_KEXEC_FILE_LOAD];
 
-/// `CLONE_NEW…`: any of them makes a namespace. The call that hides them in memory, `clone3`, is
-/// unknown, and every libc then falls back to `clone`.
+/// `CLONE_NEW…`: each of them creates a namespace. `clone3`, which takes them in memory, does not exist
+/// inside, and every libc falls back to `clone`.
 const NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWNS,
     libc::CLONE_NEWCGROUP,
@@ -117,18 +118,18 @@ const NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWNET,
 ];
 
-/// Terminal requests that type for somebody else, take over the machine's console, or have the kernel
-/// load a driver that reads what is written to a terminal (line disciplines; CVE-2023-6546 was one).
+/// Terminal requests that insert input, take over the machine's console, or make the kernel load a line
+/// discipline (CVE-2023-6546 was in one).
 const IOCTLS: [u64; 4] = [
     0x5412, /* TIOCSTI */
     0x541C, /* TIOCLINUX */
     0x541D, /* TIOCCONS */
     0x5423, /* TIOCSETD */
 ];
-/// Families a test suite may use inside its own network namespace.
+/// Socket families that a test suite may use inside its own network namespace.
 const FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
-/// Protocols of the internet families: what the kind of socket means, and those that test suites name.
-/// For others (SCTP, DCCP, L2TP) the kernel would load a module because somebody asked.
+/// Protocols of the internet families: the default, and those that test suites name. For others (SCTP, DCCP,
+/// L2TP) the kernel would load a module on request.
 const INTERNET_PROTOCOLS: [i32; 7] = [
     0,
     libc::IPPROTO_ICMP,
@@ -138,9 +139,14 @@ const INTERNET_PROTOCOLS: [i32; 7] = [
     libc::IPPROTO_RAW,
     libc::IPPROTO_MPTCP,
 ];
-/// Linux's own ways, with addresses as always: plain, with the version of Linux 2.6, as 32 bits
-/// (which changes what `uname` says, and no more), and the question which it is.
+/// Linux personalities that do not change the address layout: the default, with the version number of Linux
+/// 2.6, as 32 bits (which changes only what `uname` reports), and the query.
 const PERSONALITIES: [u32; 5] = [0, 0x0002_0000, 0x8, 0x0002_0008, u32::MAX];
+
+/// The filters as bytes, for a backend whose toolbox installs them from inside.
+pub(super) fn filters_as_bytes() -> Result<Vec<Vec<u8>>, String> {
+    Ok(filters()?.iter().map(to_bytes).collect())
+}
 
 /// The filters, to be installed one after the other.
 pub(super) fn filters() -> Result<Vec<BpfProgram>, String> {
@@ -150,21 +156,21 @@ pub(super) fn filters() -> Result<Vec<BpfProgram>, String> {
         TargetArch::aarch64
     } else {
         return Err(
-            "there is no system call filter for this processor yet, only for x86-64 and aarch64".to_owned()
+            "there is no seccomp filter for this processor yet, only for x86-64 and aarch64".to_owned()
         );
     };
-    let words = |e: BackendError| format!("the system call filter cannot be made: {e}");
+    let describe = |e: BackendError| format!("the seccomp filter cannot be created: {e}");
     let error = |number: i32| SeccompAction::Errno(number as u32);
     let compile = |rules, otherwise, on_match| -> Result<BpfProgram, BackendError> {
         SeccompFilter::new(rules, otherwise, on_match, architecture)?.try_into()
     };
     let allowed = by_number(ALLOWED, ALLOWED_HERE);
     let mut forbidden = by_number(FORBIDDEN, FORBIDDEN_HERE);
-    forbidden.extend(rules_by_argument().map_err(words)?);
+    forbidden.extend(rules_by_argument().map_err(describe)?);
     Ok(vec![
-        // The numbers of x32, a second set for the same processor, are not in the list either.
-        compile(allowed, error(libc::ENOSYS), SeccompAction::Allow).map_err(words)?,
-        compile(forbidden, SeccompAction::Allow, error(libc::EPERM)).map_err(words)?,
+        // The list also excludes the numbers of x32, a second set for the same processor.
+        compile(allowed, error(libc::ENOSYS), SeccompAction::Allow).map_err(describe)?,
+        compile(forbidden, SeccompAction::Allow, error(libc::EPERM)).map_err(describe)?,
     ])
 }
 
@@ -172,7 +178,7 @@ fn by_number(everywhere: &[i64], here: &[i64]) -> BTreeMap<i64, Vec<SeccompRule>
     everywhere.iter().chain(here).map(|number| (*number, Vec::new())).collect()
 }
 
-/// Of calls that are allowed, the arguments that are not.
+/// The forbidden arguments of calls that are allowed.
 fn rules_by_argument() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     use SeccompCmpArgLen::{Dword, Qword};
     let condition = SeccompCondition::new;
@@ -188,7 +194,7 @@ fn rules_by_argument() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> 
     let family = |op, family: i32| condition(0, Dword, op, family as u64);
     let other_families =
         || FAMILIES.iter().map(|known| family(SeccompCmpOp::Ne, *known)).collect::<Result<Vec<_>, _>>();
-    // Of netlink only routing (protocol 0), which libraries ask for the interfaces there are.
+    // Of netlink only routing (protocol 0), with which libraries list the interfaces.
     let other_netlink =
         vec![family(SeccompCmpOp::Eq, libc::AF_NETLINK)?, condition(2, Dword, SeccompCmpOp::Ne, 0)?];
     let other_protocols = |of: i32| {
@@ -198,7 +204,7 @@ fn rules_by_argument() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> 
     };
     let socket =
         [other_families()?, other_netlink, other_protocols(libc::AF_INET)?, other_protocols(libc::AF_INET6)?];
-    // With another's number, prlimit is a weapon: a limit of no processor time kills.
+    // With the id of another process, prlimit could kill it with a limit of no processor time.
     let of_another = vec![condition(0, Dword, SeccompCmpOp::Ne, 0)?];
     let other_personality = PERSONALITIES
         .iter()
@@ -244,16 +250,16 @@ mod tests {
         }
     }
 
-    /// Requests of the old kind (AIO) are so many for the whole machine, of whoever asks first: a
-    /// sandbox that takes them all leaves none for a neighbour or for the host's databases.
+    /// The old AIO requests are limited for the whole machine: a sandbox that takes all of them leaves none
+    /// for other sandboxes or for the host's databases.
     #[test]
-    fn what_is_counted_for_the_whole_machine_is_unknown() {
+    fn calls_with_a_machine_wide_limit_do_not_exist() {
         let known = by_number(ALLOWED, ALLOWED_HERE);
         assert!(!known.contains_key(&libc::SYS_io_setup) && !FORBIDDEN.contains(&libc::SYS_io_setup));
     }
 
     #[test]
-    fn what_hides_its_arguments_is_unknown() {
+    fn calls_with_arguments_in_memory_do_not_exist() {
         let known = by_number(ALLOWED, ALLOWED_HERE);
         let io_uring = [libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
         for number in io_uring.into_iter().chain([libc::SYS_clone3]) {

@@ -1,78 +1,76 @@
-//! What a set-up made, out of one sandbox and into another. The bytes pass through this process
-//! and are never understood by it.
+//! Moves a setup snapshot from one sandbox into another. The bytes pass through this process, which
+//! never interprets them.
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use mendwright_protocol::frames::Frame;
+use mendwright_protocol::{Pack, Request, SnapshotContents, UnpackPrepared};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use super::{Toolbox, UNPACK_STEP_MAX};
-use crate::sandbox::frames::{self, DATA_BYTES_MAX, Frame};
-use crate::sandbox::mux::Stream;
-use crate::sandbox::protocol::{Pack, Request, SnapshotContents, UnpackPrepared};
-use crate::sandbox::{CallError, SandboxError};
+use super::Toolbox;
+use crate::sandbox::error::CallError;
 
-/// For everything that a set-up made to be moved on the sandbox's own disk.
+/// For moving the snapshot on the sandbox's own disk.
 const SEAL_MAX: Duration = Duration::from_secs(600);
-/// For everything that a set-up made to pass the pipe.
+/// For transferring the snapshot over the pipe.
 const PACK_MAX: Duration = Duration::from_secs(1800);
-/// Bytes on their way from one sandbox to another.
-const ON_THE_WAY_BYTES: usize = 1 << 20;
-/// Files, directories and links of one set-up.
+/// Bytes that are buffered between the two sandboxes.
+const BUFFER_BYTES: usize = 1 << 20;
+/// Files, directories and links of one snapshot.
 const ENTRIES_MAX: u64 = 2_000_000;
 
 impl Toolbox {
-    /// Moves what a set-up made to [`protocol::SNAPSHOT`](crate::sandbox::protocol::PREPARED), for a
-    /// backend that keeps the sandbox's file system.
+    /// Moves the snapshot to [`SNAPSHOT`](mendwright_protocol::SNAPSHOT), for a backend that stores the
+    /// sandbox's file system.
     pub(in crate::sandbox) async fn seal(&self) -> Result<SnapshotContents, CallError> {
         let sealing = async {
-            let mut stream = self.link.start(&Request::Seal).await?;
-            self.link.answer(&mut stream).await
+            let mut stream = self.rpc.start(&Request::Seal).await?;
+            self.rpc.read_response(&mut stream).await
         };
-        self.link.within(SEAL_MAX, sealing).await
+        self.rpc.within(SEAL_MAX, sealing).await
     }
 
-    /// Pours what a set-up made here into `keeper`, another sandbox. [`CallError::RespondToModel`] where it is
-    /// more than `bytes_max`.
-    pub(in crate::sandbox) async fn pour_into(
+    /// Copies the snapshot to `writer`, another sandbox. [`CallError::RespondToModel`] if it is larger
+    /// than `bytes_max`.
+    pub(in crate::sandbox) async fn export_snapshot(
         &self,
-        keeper: &Toolbox,
+        writer: &Toolbox,
         bytes_max: u64,
     ) -> Result<SnapshotContents, CallError> {
-        let (mut from, mut to) = tokio::io::duplex(ON_THE_WAY_BYTES);
+        let (mut from, mut to) = tokio::io::duplex(BUFFER_BYTES);
         let packing = async {
             let packed = self.pack(bytes_max, &mut from).await?;
-            // Only what was packed to its end is an end.
+            // The other side sees an end of the stream only if everything was packed.
             let closed = from.shutdown().await;
             closed
                 .map_err(|e| CallError::RespondToModel(format!("the stream between the sandboxes: {e}")))?;
             Ok(packed)
         };
-        let receiving = keeper.unpack_prepared(&mut to, bytes_max);
+        let receiving = writer.unpack_snapshot(&mut to, bytes_max);
         let (packed, received) = tokio::try_join!(packing, receiving)?;
         if (packed.entries, packed.bytes) != (received.entries, received.bytes) {
             return Err(CallError::RespondToModel(format!(
-                "{} entries with {} bytes were sent and {} with {} arrived",
+                "{} entries with {} bytes were sent, but {} with {} arrived",
                 packed.entries, packed.bytes, received.entries, received.bytes
             )));
         }
         Ok(packed)
     }
 
-    /// Writes what a set-up made to `writer`, as a tar stream of `bytes_max` bytes at most.
+    /// Writes the snapshot to `writer`, as a tar stream of at most `bytes_max` bytes.
     async fn pack(
         &self,
         bytes_max: u64,
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> Result<SnapshotContents, CallError> {
         let packing = async {
-            let mut stream = self.link.start(&Request::Pack(Pack { bytes_max })).await?;
+            let mut stream = self.rpc.start(&Request::Pack(Pack { bytes_max })).await?;
             let mut bytes_left = bytes_max;
             loop {
-                match self.link.frame(&mut stream).await? {
+                match self.rpc.read_frame(&mut stream).await? {
                     Frame::Data(bytes) => {
                         let Some(left) = bytes_left.checked_sub(bytes.len() as u64) else {
-                            return Err(self.link.violated("more bytes than were asked for").into());
+                            return Err(self.rpc.violated("more bytes than requested").into());
                         };
                         bytes_left = left;
                         let written = writer.write_all(&bytes).await;
@@ -81,54 +79,26 @@ impl Toolbox {
                     }
                     Frame::End => break,
                     Frame::ErrorData(_) | Frame::Message(_) => {
-                        return Err(self.link.violated("words where a tar stream should be").into());
+                        return Err(self.rpc.violated("another frame in a tar stream").into());
                     }
                 }
             }
-            self.link.answer(&mut stream).await
+            self.rpc.read_response(&mut stream).await
         };
-        self.link.within(PACK_MAX, packing).await
+        self.rpc.within(PACK_MAX, packing).await
     }
 
-    async fn unpack_prepared(
+    async fn unpack_snapshot(
         &self,
         tar: &mut (impl AsyncRead + Unpin),
         bytes_max: u64,
     ) -> Result<SnapshotContents, CallError> {
         let request = UnpackPrepared { bytes_max, entries_max: ENTRIES_MAX };
         let receiving = async {
-            let mut stream = self.link.start(&Request::UnpackPrepared(request)).await?;
-            self.send_all(&mut stream, tar).await?;
-            self.link.answer(&mut stream).await
+            let mut stream = self.rpc.start(&Request::UnpackPrepared(request)).await?;
+            self.rpc.send_all(&mut stream, tar).await?;
+            self.rpc.read_response(&mut stream).await
         };
-        self.link.within(PACK_MAX, receiving).await
-    }
-
-    /// Sends everything that `reader` has as data frames, and an end frame.
-    pub(super) async fn send_all(
-        &self,
-        stream: &mut Stream,
-        reader: &mut (impl AsyncRead + Unpin),
-    ) -> Result<(), CallError> {
-        let mut chunk = vec![0; DATA_BYTES_MAX];
-        loop {
-            let read = reader.read(&mut chunk).await;
-            let read =
-                read.map_err(|e| CallError::RespondToModel(format!("the tar stream broke off: {e}")))?;
-            let sent = async {
-                match read {
-                    0 => frames::write_frame(stream, &Frame::End).await,
-                    _ => frames::write_data(stream, &chunk[..read]).await,
-                }
-            };
-            match timeout(UNPACK_STEP_MAX, sent).await {
-                Ok(Ok(())) if read == 0 => return Ok(()),
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(self.link.lost().await.into()),
-                Err(_) => {
-                    return Err(SandboxError::Gone("it takes no more of the tree".to_owned()).into());
-                }
-            }
-        }
+        self.rpc.within(PACK_MAX, receiving).await
     }
 }

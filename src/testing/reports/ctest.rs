@@ -10,9 +10,9 @@ pub(super) fn printed(text: &str) -> Option<TestReport> {
         r"(?m)^ *\d+/\d+ (?:Test|MemCheck) +#\d+: (?P<name>\S.*?) \.*(?: +|\*\*\*)(?P<said>Passed|Failed|Skipped|Not Run(?: \(Disabled\))?|Timeout|Exception: \w+|Exception)[^\n]*$"
     );
     let summary = expression!(r"(?m)^\d+% tests passed, (?P<failed>\d+) tests? failed out of (?P<all>\d+)$");
-    let told = summary.captures_iter(text).last();
+    let summary_line = summary.captures_iter(text).last();
     let none = text.lines().any(|line| line == "No tests were found!!!");
-    if told.is_none() && !line.is_match(text) && !none {
+    if summary_line.is_none() && !line.is_match(text) && !none {
         return None;
     }
     let mut builder = ReportBuilder::default();
@@ -30,5 +30,10 @@ pub(super) fn printed(text: &str) -> Option<TestReport> {
         builder.push(case);
     }
     let counts = builder.counted();
-    Some(builder.finish(ReportSource::Output, ReportFormat::Ctest, Some(counts), told.is_some() || none))
+    Some(builder.finish(
+        ReportSource::Output,
+        ReportFormat::Ctest,
+        Some(counts),
+        summary_line.is_some() || none,
+    ))
 }

@@ -32,31 +32,31 @@ fn event(line: &str) -> Option<Event<'_>> {
     serde_json::from_str(line).ok()
 }
 
-/// The output as `go test` prints it without `-json`: what the events carry.
+/// The output as `go test` prints it without `-json`: the text in the events.
 pub(super) fn without_json(output: BoundedOutput) -> BoundedOutput {
     let begins = output.head.lines().take(50).any(|line| event(line).is_some());
     if !begins {
         return output;
     }
     let plain = |text: &str| {
-        let mut said = String::new();
+        let mut printed = String::new();
         for line in text.lines() {
             match event(line) {
-                // What passes is told by its package's line, as without `-v`.
+                // The line of a package covers tests that pass, as without `-v`.
                 Some(event) => {
                     let noise = event.test.is_some()
                         && event.output.as_deref().is_some_and(|output| output.starts_with("=== "));
-                    said.push_str(event.output.as_deref().filter(|_| !noise).unwrap_or_default());
+                    printed.push_str(event.output.as_deref().filter(|_| !noise).unwrap_or_default());
                 }
-                // The cut goes through a line.
+                // The output was cut inside this line.
                 None if line.starts_with("{\"Time\"") || line.ends_with("\"}") => {}
                 None => {
-                    said.push_str(line);
-                    said.push('\n');
+                    printed.push_str(line);
+                    printed.push('\n');
                 }
             }
         }
-        said
+        printed
     };
     BoundedOutput {
         head: plain(&output.head),
@@ -83,21 +83,21 @@ pub(super) fn json(text: &str) -> Option<TestReport> {
             "skip" => Some(TestOutcome::Skipped),
             _ => None,
         };
-        let said = event.output.as_deref().unwrap_or_default();
+        let printed = event.output.as_deref().unwrap_or_default();
         match event.test.as_deref() {
             Some(test) => {
                 packages.entry(package.clone()).or_default().red |= outcome == Some(TestOutcome::Failed);
                 let (known, output) = tests.entry((package, test.to_owned())).or_default();
                 *known = outcome.or(*known);
-                if !said.starts_with("=== ") && output.len() < 16 << 10 {
-                    output.push_str(said);
+                if !printed.starts_with("=== ") && output.len() < 16 << 10 {
+                    output.push_str(printed);
                 }
             }
             None => {
                 let package = packages.entry(package).or_default();
                 package.ended = outcome.or(package.ended);
                 if package.output.len() < 16 << 10 {
-                    package.output.push_str(said);
+                    package.output.push_str(printed);
                 }
             }
         }
@@ -114,14 +114,14 @@ pub(super) fn json(text: &str) -> Option<TestReport> {
             outcome.is_some() || packages.get(&package).is_some_and(|package| package.ended.is_some());
         let mut case = TestCase::new(named(&package, &test), outcome.unwrap_or(TestOutcome::Errored));
         if case.outcome != TestOutcome::Passed {
-            tell(&output, &mut case);
+            add_details(&output, &mut case);
         }
         builder.push(case);
     }
     for (name, package) in packages {
         if package.ended == Some(TestOutcome::Failed) && !package.red {
             let mut case = TestCase::new(name, TestOutcome::Errored);
-            tell(&package.output, &mut case);
+            add_details(&package.output, &mut case);
             if package.output.contains(" [build failed]") {
                 errors.describe(&mut case);
             }
@@ -133,7 +133,7 @@ pub(super) fn json(text: &str) -> Option<TestReport> {
     Some(builder.finish(ReportSource::Output, ReportFormat::GoTest, Some(counts), finished))
 }
 
-/// `go test`, plain. Without `-v` it names what failed, and says of each package how it ended.
+/// `go test` without `-json`. Without `-v` it names the failures, and how each package ended.
 pub(super) fn plain(text: &str) -> Option<TestReport> {
     let package =
         expression!(r"(?m)^(?P<said>ok|FAIL|\?|---)? *\t(?P<package>[\w./~-]+)(?:\t| \[)(?P<rest>[^\n]*)$");
@@ -150,9 +150,9 @@ pub(super) fn plain(text: &str) -> Option<TestReport> {
         let name = &captures["package"];
         let named_before = builder.counted().red();
         lines_of(name, own, &mut builder);
-        match captures.name("said").map(|said| said.as_str()) {
+        match captures.name("said").map(|printed| printed.as_str()) {
             Some("ok") => packages_ok += u64::from(!captures["rest"].contains("no tests to run")),
-            // What does not compile is told below.
+            // Packages that do not compile are read below.
             Some("FAIL") if captures["rest"].starts_with("build failed") => {}
             Some("FAIL") if captures["rest"].starts_with("setup failed") => {}
             Some("FAIL") if builder.counted().red() == named_before => {
@@ -163,12 +163,12 @@ pub(super) fn plain(text: &str) -> Option<TestReport> {
             _ => {}
         }
     }
-    // A test of a package that never came to its own line.
+    // A test of a package without a line of its own.
     let begun = expression!(r"(?m)^(?:=== RUN   |\s*--- (?:PASS|FAIL|SKIP): |panic: |fatal error: )");
     let finished = !begun.is_match(&text[from..]);
     broken_builds(text, &BuildErrors::read(text), &mut builder);
     let counted = builder.counted();
-    // Without `-v` nobody says how many passed; only that none ran can be told.
+    // Without `-v` the number of passed tests is unknown; only that none ran can be read.
     let counts = match verbose {
         true => Some(counted),
         false if packages_ok == 0 && counted.total() == 0 => Some(TestCounts::default()),
@@ -198,7 +198,7 @@ fn lines_of(package: &str, text: &str, builder: &mut ReportBuilder) {
                 block.push('\n');
                 lines.next();
             }
-            tell(&block, &mut case);
+            add_details(&block, &mut case);
         }
         builder.push(case);
     }
@@ -209,17 +209,17 @@ fn named(package: &str, test: &str) -> String {
     format!("{package}::{test}")
 }
 
-fn tell(output: &str, case: &mut TestCase) {
+fn add_details(output: &str, case: &mut TestCase) {
     let own = expression!(r"^\s*---? (?:PASS|FAIL|SKIP)|^(?:FAIL|PASS|ok)\b");
-    let said: Vec<&str> = output.lines().filter(|line| !own.is_match(line)).collect();
-    let said = said.join("\n");
-    case.message = gist(&said).map(|message| message.trim().to_owned());
-    let Some((line, at)) = frame(&said, Innermost::First) else { return };
+    let printed: Vec<&str> = output.lines().filter(|line| !own.is_match(line)).collect();
+    let printed = printed.join("\n");
+    case.message = gist(&printed).map(|message| message.trim().to_owned());
+    let Some((line, at)) = frame(&printed, Innermost::First) else { return };
     case.frame = Some(line);
     case.location = Some(at);
 }
 
-/// A package that does not compile is told beside the events.
+/// Packages that do not compile are named outside of the events.
 fn broken_builds(text: &str, errors: &BuildErrors, builder: &mut ReportBuilder) {
     let failed = expression!(r"(?m)^FAIL\t(\S+) \[(build failed|setup failed)\]$");
     for captures in failed.captures_iter(text) {
@@ -288,18 +288,19 @@ mod tests {
     use super::*;
 
     fn places(report: &TestReport) -> Vec<String> {
-        let place = |case: &TestCase| case.location.as_ref().map(TestLocation::describe).unwrap_or_default();
+        let location =
+            |case: &TestCase| case.location.as_ref().map(TestLocation::describe).unwrap_or_default();
         report.red().map(|case| format!("{} {}", case.name, place(case))).collect()
     }
 
     #[test]
-    fn a_package_that_does_not_compile_is_told_with_its_own_first_error() {
+    fn package_that_does_not_compile_has_its_first_error() {
         let beside = "# example.org/a [example.org/a.test]\n./a_test.go:6:2: undefined: g\n./a_test.go:7:2: undefined: h\n\
                       # example.org/a/b [example.org/a/b.test]\nb/b_test.go:3:1: undefined: k\n\
                       FAIL\texample.org/a [build failed]\nFAIL\texample.org/a/b [build failed]\nFAIL\n";
         let expected = ["example.org/a a_test.go:6", "example.org/a/b b/b_test.go:3"];
         assert_eq!(places(&plain(beside).unwrap()), expected);
-        // As `go test -json` of Go 1.24 says it.
+        // In the form of Go 1.24.
         let build = |package: &str, line: &str| {
             let (path, output) = (format!("{package} [{package}.test]"), format!("{line}\n"));
             serde_json::json!({"ImportPath": path, "Action": "build-output", "Output": output}).to_string()

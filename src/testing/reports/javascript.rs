@@ -47,7 +47,7 @@ struct WrittenTest {
     failure_messages: Option<Vec<String>>,
 }
 
-/// Reads what Jest or Vitest wrote. `None`: it is neither's.
+/// Reads the JSON of Jest or Vitest. `None`: it is neither.
 pub(super) fn json(text: &str, format: ReportFormat) -> Option<TestReport> {
     let written: Written = serde_json::from_str(text).ok()?;
     let mut builder = ReportBuilder::default();
@@ -64,15 +64,15 @@ pub(super) fn json(text: &str, format: ReportFormat) -> Option<TestReport> {
             };
             let titles = test.ancestor_titles.iter().chain([&test.title]).map(String::as_str);
             let mut case = TestCase::new(within(&path, titles), outcome);
-            let said = test.failure_messages.as_deref().unwrap_or_default().join("\n");
+            let output = test.failure_messages.as_deref().unwrap_or_default().join("\n");
             if case.is_red() {
-                tell(&said, &mut case);
+                add_details(&output, &mut case);
             }
             builder.push(case);
         }
         if file.status == "failed" && !file.assertion_results.iter().any(|test| test.status == "failed") {
             let mut case = TestCase::new(path, TestOutcome::Errored);
-            tell(&file.message, &mut case);
+            add_details(&file.message, &mut case);
             builder.push(case);
         }
     }
@@ -86,8 +86,8 @@ fn within<'a>(file: &'a str, titles: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// The message before the stack, and the frame in it.
-fn tell(said: &str, case: &mut TestCase) {
-    let message: Vec<&str> = said
+fn add_details(output: &str, case: &mut TestCase) {
+    let message: Vec<&str> = output
         .lines()
         .map(str::trim)
         .take_while(|line| !line.starts_with("at ") && !line.starts_with("❯ "))
@@ -95,11 +95,11 @@ fn tell(said: &str, case: &mut TestCase) {
         .take(BLOCK_LINES_MAX)
         .collect();
     case.message = gist(&message.join("\n"));
-    let stack: Vec<&str> = said
+    let stack: Vec<&str> = output
         .lines()
         .filter(|line| line.trim_start().starts_with("at ") || line.trim_start().starts_with("❯ "))
         .collect();
-    let found = frame(&stack.join("\n"), Innermost::First).or_else(|| frame(said, Innermost::First));
+    let found = frame(&stack.join("\n"), Innermost::First).or_else(|| frame(output, Innermost::First));
     if let Some((line, at)) = found {
         case.frame = Some(line);
         case.location = Some(at);
@@ -156,11 +156,11 @@ pub(super) fn jest(text: &str) -> Option<TestReport> {
             }
             if told.trim() == "Test suite failed to run" {
                 let mut case = TestCase::new(file.clone(), TestOutcome::Errored);
-                tell(&block.text, &mut case);
+                add_details(&block.text, &mut case);
                 builder.push(case);
             } else if !file.is_empty() {
                 let mut case = TestCase::new(within(&file, told.split(" › ")), TestOutcome::Failed);
-                tell(&block.text, &mut case);
+                add_details(&block.text, &mut case);
                 builder.detail(case);
             }
         } else if let Some(captures) = title.captures(line) {
@@ -212,7 +212,7 @@ pub(super) fn vitest(text: &str) -> Option<TestReport> {
                 None => (captures[1].to_owned(), TestOutcome::Errored),
             };
             let mut case = TestCase::new(name, outcome);
-            tell(&block.text, &mut case);
+            add_details(&block.text, &mut case);
             builder.detail(case);
         }
     }
@@ -274,7 +274,7 @@ pub(super) fn mocha(text: &str) -> Option<TestReport> {
         let Some(name) = failures.get(&captures[1]) else { continue };
         let block = &block[..next.find(block).map_or(block.len(), |next| next.start())];
         let mut case = TestCase::new(name.clone(), TestOutcome::Failed);
-        tell(block, &mut case);
+        add_details(block, &mut case);
         builder.detail(case);
     }
     let counts = TestCounts {
@@ -283,7 +283,7 @@ pub(super) fn mocha(text: &str) -> Option<TestReport> {
         skipped: number(" pending"),
         errored: 0,
     };
-    // What is pending and what failed is counted below what passed; an empty line ends it.
+    // Pending and failed tests are counted below the passed ones; an empty line ends the counts.
     let finished = text[end..].lines().skip(1).take(3).any(str::is_empty);
     Some(builder.finish(ReportSource::Output, ReportFormat::Mocha, Some(counts), finished))
 }
@@ -331,7 +331,7 @@ pub(super) fn node(text: &str) -> Option<TestReport> {
             while let Some(next) = lines.next_if(|next| !line.is_match(next) && !next.starts_with('ℹ')) {
                 block.push(next);
             }
-            tell(&block.text, &mut case);
+            add_details(&block.text, &mut case);
         }
         builder.push(case);
     }

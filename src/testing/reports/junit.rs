@@ -171,10 +171,10 @@ impl OpenCase {
             "failure" => TestOutcome::Failed,
             "error" => TestOutcome::Errored,
             "skipped" => TestOutcome::Skipped,
-            // A later try of the same test is told apart.
+            // A later attempt of the same test.
             _ => return,
         };
-        // What is not done yet is expected to fail.
+        // A test marked as todo is expected to fail.
         let attributes = Attributes::of(tag);
         self.is_todo |= outcome == TestOutcome::Skipped && attributes.get("type") == Some("todo");
         if self.is_todo {
@@ -232,8 +232,8 @@ fn node_id(file: &str, class: &str, name: &str) -> String {
     parts.chain([name]).collect::<Vec<_>>().join("::")
 }
 
-/// The attributes that are read here. A tag may have any number of others, so they are gone through once,
-/// and never compared with each other.
+/// The attributes that are read here. A tag may have any number of others, so each is visited once, and none
+/// is compared with the others.
 struct Attributes(Vec<(&'static str, String)>);
 
 impl Attributes {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_is_bounded_and_other_xml_is_none_of_ours() {
+    fn depth_is_bounded_and_other_xml_is_rejected() {
         assert_eq!(read(&"<testsuite>".repeat(100_000)), None);
         assert_eq!(read("<project><testcase name=\"a\"/></project>"), None);
         assert_eq!(read("no XML at all"), None);

@@ -1,6 +1,6 @@
-//! Test reports: what a runner wrote or printed in, tests by name and outcome out. Pure functions,
-//! a file for each family of formats. The text is hostile: a test prints and writes what it likes, so
-//! everything is bounded here, and a report never turns a red run into a green one.
+//! Test reports: reads the tests by name and outcome from what a runner wrote or printed. Pure functions, a
+//! file for each family of formats. The text is hostile, since a test can print and write anything:
+//! everything is bounded here, and a report never turns a failed run into a passed one.
 
 use crate::domain::{BoundedOutput, ReportBuilder, ReportFormat, ReportSource, TestReport};
 
@@ -25,7 +25,7 @@ mod tests;
 /// Report files of one run that are read.
 pub(super) const FILES_MAX: usize = 500;
 
-/// What a report file is written in.
+/// The format of a report file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileFormat {
     /// JUnit's XML.
@@ -38,21 +38,21 @@ pub(super) enum FileFormat {
     RspecJson,
 }
 
-/// What the command printed. `runner`: who runs the tests, where the command says so; else every
-/// format is looked for. `None`: there is nothing of any.
+/// Reads the output of a command. `runner` is the one that the command names; without it, every format is
+/// tried. `None`: no format fits.
 pub(super) fn read_output(output: &BoundedOutput, runner: Option<Runner>) -> Option<TestReport> {
     let text = output.to_text();
     let text = text::plain(&text);
-    // A last line that was not ended may lack the rest of what it counts.
+    // An unfinished last line may lack a part of its numbers.
     let ended = &text[..text.rfind('\n').map_or(0, |at| at + 1)];
     let known: Vec<Reader> = match runner {
         Some(runner) => readers_of(runner).to_vec(),
-        None => EVERYBODY.to_vec(),
+        None => ALL_READERS.to_vec(),
     };
     let mut found: Vec<TestReport> = Vec::new();
     for reader in known {
         let Some(mut report) = reader(&text) else { continue };
-        // TAP says itself how much there is to come, and is what people write by hand.
+        // TAP announces its number of tests, and people write it by hand.
         if ended.len() < text.len() && report.formats != [ReportFormat::Tap] {
             report.finished &= reader(ended).is_some_and(|report| report.finished);
         }
@@ -70,7 +70,7 @@ pub(super) fn read_output(output: &BoundedOutput, runner: Option<Runner>) -> Opt
     Some(report)
 }
 
-/// What the runner wrote, file by file. `None`: none of them is a report.
+/// Reads the report files of a runner. `None`: none of them is a report.
 pub(super) fn read_files(files: &[Vec<u8>], format: FileFormat) -> Option<TestReport> {
     let mut found = Vec::new();
     let mut unreadable = 0;
@@ -94,7 +94,7 @@ pub(super) fn read_files(files: &[Vec<u8>], format: FileFormat) -> Option<TestRe
     Some(report)
 }
 
-/// The output without what only machines read, where it is `go test -json`'s.
+/// Removes the machine-readable part of the output, if it is `go test -json`'s.
 pub(super) fn for_people(output: BoundedOutput, runner: Option<Runner>) -> BoundedOutput {
     match runner {
         Some(Runner::Go) => go::without_json(output),
@@ -104,7 +104,7 @@ pub(super) fn for_people(output: BoundedOutput, runner: Option<Runner>) -> Bound
 
 type Reader = fn(&str) -> Option<TestReport>;
 
-const EVERYBODY: &[Reader] = &[
+const ALL_READERS: &[Reader] = &[
     python::pytest,
     python::unittest,
     rust::nextest,
@@ -146,7 +146,7 @@ fn go_test(text: &str) -> Option<TestReport> {
     go::json(text).or_else(|| go::plain(text))
 }
 
-/// Several reports of one run as one.
+/// Merges several reports of one run.
 fn merged(reports: Vec<TestReport>, source: ReportSource) -> Option<TestReport> {
     let mut reports = reports.into_iter();
     let mut all = reports.next()?;

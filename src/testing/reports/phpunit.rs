@@ -16,9 +16,9 @@ pub(super) fn printed(text: &str) -> Option<TestReport> {
         expression!(r"(?m)^Tests: (?P<tests>\d+), Assertions: \d+[^\n]*\.$").captures_iter(text).last();
     let none = text.lines().any(|line| line == "No tests executed!");
     let mut counts = TestCounts::default();
-    if let Some(told) = summary.as_ref().or(ok.as_ref()) {
+    if let Some(summary_line) = summary.as_ref().or(ok.as_ref()) {
         let part = expression!(r"(Errors|Failures|Skipped|Incomplete): (\d+)");
-        for captures in part.captures_iter(&told[0]) {
+        for captures in part.captures_iter(&summary_line[0]) {
             let n = captures[2].parse().unwrap_or(0);
             match &captures[1] {
                 "Errors" => counts.errored += n,
@@ -26,7 +26,7 @@ pub(super) fn printed(text: &str) -> Option<TestReport> {
                 _ => counts.skipped += n,
             }
         }
-        counts.passed = number(told, "tests").saturating_sub(counts.total());
+        counts.passed = number(summary_line, "tests").saturating_sub(counts.total());
     }
     let finished = summary.is_some() || ok.is_some() || none;
     let section =

@@ -8,12 +8,12 @@ use crate::domain::{
 
 use super::text::{expression, gist, number, relative};
 
-/// Perl's prove: files, and with `-v` what each says.
+/// Perl's prove: files, and with `-v` the tests in them.
 pub(super) fn printed(text: &str) -> Option<TestReport> {
     let files = expression!(r"(?m)^Files=(?P<files>\d+), Tests=(?P<tests>\d+),");
-    let told = files.captures_iter(text).last();
+    let summary_line = files.captures_iter(text).last();
     let line = expression!(r"(?m)^(\S+\.t) \.+ ?(ok|skipped(?:: [^\n]*)?|[^\n]*)$");
-    if told.is_none() && !line.is_match(text) {
+    if summary_line.is_none() && !line.is_match(text) {
         return None;
     }
     let mut builder = ReportBuilder::default();
@@ -41,9 +41,9 @@ pub(super) fn printed(text: &str) -> Option<TestReport> {
         let outcome = match &captures[2] {
             "ok" => TestOutcome::Passed,
             said if said.starts_with("skipped") => TestOutcome::Skipped,
-            // What became of it is told in the summary, or below its own lines with `-v`.
+            // Its result is in the summary, or below its own lines with `-v`.
             _ if builder.has(&captures[1]) => continue,
-            _ if told.is_some() => TestOutcome::Passed,
+            _ if summary_line.is_some() => TestOutcome::Passed,
             _ => continue,
         };
         if !builder.has(&captures[1]) {
@@ -51,13 +51,14 @@ pub(super) fn printed(text: &str) -> Option<TestReport> {
         }
     }
     let counts = builder.counted();
-    let finished = told.is_some() && expression!(r"(?m)^Result: (?:PASS|FAIL|NOTESTS)$").is_match(text);
+    let finished =
+        summary_line.is_some() && expression!(r"(?m)^Result: (?:PASS|FAIL|NOTESTS)$").is_match(text);
     let mut report = builder.finish(ReportSource::Output, ReportFormat::Prove, Some(counts), finished);
-    if let Some(told) = told {
+    if let Some(summary_line) = summary_line {
         report.add_remark(format!(
             "{} assertions in {} files",
-            number(&told, "tests"),
-            number(&told, "files")
+            number(&summary_line, "tests"),
+            number(&summary_line, "files")
         ));
     }
     Some(report)

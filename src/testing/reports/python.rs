@@ -105,7 +105,7 @@ pub(super) fn unittest(text: &str) -> Option<TestReport> {
             Some("FAIL" | "unexpected success") => TestOutcome::Failed,
             Some("ERROR") => TestOutcome::Errored,
             Some(_) => TestOutcome::Skipped,
-            // Subtests are told on lines of their own; a test without a result never ended.
+            // Subtests have lines of their own; a test without a result never ended.
             None => continue,
         };
         builder.push(TestCase::new(format!("{} ({})", &captures[1], &captures[2]), outcome));

@@ -95,7 +95,7 @@ pub(super) fn printed(text: &str) -> Option<TestReport> {
     let summary = expression!(
         r"(?m)^(?P<all>\d+) examples?, (?P<failed>\d+) failures?(?:, (?P<pending>\d+) pending)?(?:, (?P<errors>\d+) errors? occurred outside of examples)?$"
     );
-    let told = summary.captures_iter(text).last()?;
+    let summary_line = summary.captures_iter(text).last()?;
     let mut builder = ReportBuilder::default();
     outside_of_examples(text, &mut builder);
     let mut details = details(text);
@@ -114,12 +114,13 @@ pub(super) fn printed(text: &str) -> Option<TestReport> {
         }
         builder.push(case);
     }
-    let (all, failed, pending) = (number(&told, "all"), number(&told, "failed"), number(&told, "pending"));
+    let (all, failed, pending) =
+        (number(&summary_line, "all"), number(&summary_line, "failed"), number(&summary_line, "pending"));
     let counts = TestCounts {
         passed: all.saturating_sub(failed + pending),
         failed,
         skipped: pending,
-        errored: number(&told, "errors"),
+        errored: number(&summary_line, "errors"),
     };
     Some(builder.finish(ReportSource::Output, ReportFormat::Rspec, Some(counts), true))
 }

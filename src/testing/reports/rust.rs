@@ -6,8 +6,8 @@ use crate::domain::{
 
 use super::text::{before, blocks, expression, gist, number};
 
-/// `cargo test`: libtest's lines of each binary, and cargo's own words where one does not build or
-/// does not end.
+/// `cargo test`: libtest's lines of each binary, and cargo's own lines for one that does not build or
+/// crashes.
 pub(super) fn cargo(text: &str) -> Option<TestReport> {
     let running = expression!(r"(?m)^running \d+ tests?$");
     let result = expression!(
@@ -53,12 +53,12 @@ pub(super) fn cargo(text: &str) -> Option<TestReport> {
     }
     counts.add_all(crashes);
     counts.errored += builds_broken(text);
-    // A binary that began and does not tell its result was ended early; one that crashed is named.
+    // A binary that started and has no result was ended early; a crashed one is named.
     let finished = ended.len() as u64 + crashes.errored >= begun as u64;
     Some(builder.finish(ReportSource::Output, ReportFormat::CargoTest, Some(counts), finished))
 }
 
-/// Without what is no part of the name: how it must end, and lines of doc tests, which move.
+/// Removes what is not part of the name: the expected panic, and the line of a doc test, which can change.
 fn own_name(name: &str) -> String {
     let name = name.strip_suffix(" - should panic").unwrap_or(name);
     expression!(r" \(line \d+\)(?: - (?:compile|compile fail|should panic))?$")
@@ -101,7 +101,7 @@ fn details(text: &str, builder: &mut ReportBuilder) {
     }
 }
 
-/// The message and the place of the panic that a test's output tells.
+/// The message and the location of the panic in a test's output.
 fn panic_of(block: &str, case: &mut TestCase) {
     let panicked = expression!(r"panicked at (?:'(?:[^\n]*)', )?([^\n:]+):(\d+)(?::\d+)?:?\n?");
     let Some(captures) = panicked.captures(block) else {
@@ -115,7 +115,7 @@ fn panic_of(block: &str, case: &mut TestCase) {
     case.location = Some(TestLocation { file, line: captures[2].parse().ok() });
 }
 
-/// What libtest says around the output of the one test that nextest has it run.
+/// libtest's own lines around the output of the one test that nextest runs.
 fn is_harness(line: &str) -> bool {
     let line = line.trim_start();
     line.contains("───")
@@ -163,11 +163,11 @@ pub(super) fn nextest(text: &str) -> Option<TestReport> {
     }
     let summary =
         expression!(r"(?m)^\s+Summary \[[^\]\n]*\]\s+(?P<run>\d+)(?:/\d+)? tests? run: (?P<rest>[^\n]*)$");
-    let told = summary.captures_iter(text).last();
+    let summary_line = summary.captures_iter(text).last();
     let mut counts = TestCounts { errored: builds_broken(text), ..TestCounts::default() };
-    if let Some(told) = &told {
+    if let Some(summary_line) = &summary_line {
         let part = expression!(r"(\d+) (passed|failed|timed out|exec failed|skipped)");
-        for captures in part.captures_iter(&told["rest"]) {
+        for captures in part.captures_iter(&summary_line["rest"]) {
             let n = captures[1].parse().unwrap_or(0);
             match &captures[2] {
                 "passed" => counts.passed += n,
@@ -177,7 +177,7 @@ pub(super) fn nextest(text: &str) -> Option<TestReport> {
             }
         }
     }
-    let finished = told.is_some() || counts.errored > 0;
+    let finished = summary_line.is_some() || counts.errored > 0;
     let counts = finished.then_some(counts);
     Some(builder.finish(ReportSource::Output, ReportFormat::Nextest, counts, finished))
 }

@@ -1,6 +1,5 @@
-//! The Test Anything Protocol (testanything.org, versions 12 to 14), which Perl's tests, Node's
-//! runner and many others speak. Subtests are indented by four; a point after its subtests sums them
-//! up.
+//! The Test Anything Protocol (testanything.org, versions 12 to 14), which Perl's tests, Node's runner and
+//! many others print. Subtests are indented by four; a point after its subtests summarizes them.
 
 use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
@@ -15,7 +14,7 @@ const YAML_LINES_MAX: usize = 200;
 
 #[derive(Default)]
 struct Level {
-    /// What the next point at this level is called, by a `# Subtest:` line.
+    /// The name of the next point at this level, from a `# Subtest:` line.
     announced: Option<String>,
     points: u64,
     /// Red ones among the points directly below.
@@ -41,22 +40,22 @@ pub(super) fn read(text: &str) -> Option<TestReport> {
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
         let depth = (line.len() - line.trim_start_matches(' ').len()) / 4;
-        let said = line.trim_start_matches(' ');
+        let line_text = line.trim_start_matches(' ');
         if depth >= DEPTH_MAX || depth > levels.len() {
             continue;
         }
-        if let Some(name) = said.strip_prefix("# Subtest: ") {
+        if let Some(name) = line_text.strip_prefix("# Subtest: ") {
             at(&mut levels, depth).announced = Some(name.trim().to_owned());
-        } else if let Some(captures) = plan.captures(said) {
+        } else if let Some(captures) = plan.captures(line_text) {
             let count = captures[1].parse().unwrap_or(u64::MAX);
             let level = at(&mut levels, depth);
             level.plan = Some(level.plan.unwrap_or(0).saturating_add(count));
             if depth == 0 && count == 0 {
                 skipped_all = Some(captures.get(2).map_or("", |why| why.as_str()).to_owned());
             }
-        } else if said.starts_with("Bail out!") && depth == 0 {
+        } else if line_text.starts_with("Bail out!") && depth == 0 {
             bailed = true;
-        } else if let Some(captures) = point.captures(said) {
+        } else if let Some(captures) = point.captures(line_text) {
             let children = match levels.len() > depth + 1 {
                 true => levels.drain(depth + 1..).fold(TestCounts::default(), |mut sum, level| {
                     sum.add_all(level.children);
@@ -101,7 +100,7 @@ pub(super) fn read(text: &str) -> Option<TestReport> {
                 TestOutcome::Skipped => {
                     case.message = captures.name("why").map(|why| why.as_str().trim().to_owned());
                 }
-                TestOutcome::Failed | TestOutcome::Errored => tell(&block.text, &mut case),
+                TestOutcome::Failed | TestOutcome::Errored => add_details(&block.text, &mut case),
             }
             at(&mut levels, depth).children.add(outcome);
             builder.push(case);
@@ -132,24 +131,26 @@ fn at(levels: &mut Vec<Level>, depth: usize) -> &mut Level {
 
 /// What may follow a point: a YAML block, or Perl's comments.
 fn is_diagnostic(line: &str) -> bool {
-    let said = line.trim_start();
-    let is_comment = said.starts_with('#') && !said.starts_with("# Subtest");
-    let in_block = line.starts_with("  ") && !said.starts_with("ok ") && !said.starts_with("not ok ");
-    (is_comment && !said.starts_with("# tests ")) || (in_block && !said.starts_with("# Subtest"))
+    let line_text = line.trim_start();
+    let is_comment = line_text.starts_with('#') && !line_text.starts_with("# Subtest");
+    let in_block =
+        line.starts_with("  ") && !line_text.starts_with("ok ") && !line_text.starts_with("not ok ");
+    (is_comment && !line_text.starts_with("# tests ")) || (in_block && !line_text.starts_with("# Subtest"))
 }
 
-fn tell(block: &str, case: &mut TestCase) {
+fn add_details(block: &str, case: &mut TestCase) {
     let error = expression!(
         r"(?m)^ *error: (?:\|-?\n(?P<block>(?:\n| {4,}[^\n]*\n)+?) *\w+:|'(?P<quoted>[^\n]*)'|(?P<plain>[^\n]*))"
     );
     let location = expression!(r"(?m)^ *location: '?([^'\n]+?):(\d+):\d+'?$");
     let perl = expression!(r"(?m)^ *#   (?:at (\S+) line (\d+)\.|(Failed [^\n]*))$");
     if let Some(captures) = error.captures(block) {
-        let said = ["block", "quoted", "plain"].iter().find_map(|group| captures.name(group));
-        case.message =
-            said.and_then(|said| gist(&said.as_str().lines().map(str::trim).collect::<Vec<_>>().join("\n")));
+        let line_text = ["block", "quoted", "plain"].iter().find_map(|group| captures.name(group));
+        case.message = line_text.and_then(|line_text| {
+            gist(&line_text.as_str().lines().map(str::trim).collect::<Vec<_>>().join("\n"))
+        });
     } else {
-        let said: Vec<&str> = block
+        let line_text: Vec<&str> = block
             .lines()
             .filter_map(|line| line.trim_start().strip_prefix('#'))
             .map(str::trim)
@@ -157,7 +158,7 @@ fn tell(block: &str, case: &mut TestCase) {
                 !line.starts_with("Failed ") && !line.starts_with("at ") && !line.starts_with("Looks like")
             })
             .collect();
-        case.message = gist(&said.join("\n"));
+        case.message = gist(&line_text.join("\n"));
     }
     for captures in perl.captures_iter(block) {
         if let (Some(file), Some(line)) = (captures.get(1), captures.get(2)) {
@@ -180,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_without_its_plan_or_with_fewer_points_was_broken_off() {
+    fn stream_without_plan_or_with_fewer_points_is_unfinished() {
         let finished = |text: &str| read(text).map(|report| report.finished);
         assert_eq!(finished("1..2\nok 1 - a\nok 2 - b\n"), Some(true));
         assert_eq!(finished("1..2\nok 1 - a\n"), Some(false));

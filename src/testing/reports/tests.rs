@@ -1,4 +1,4 @@
-//! Every fixture, which a real runner wrote (`fixtures/reports`), read and told in a few lines.
+//! Reads every fixture, which a real runner wrote (`fixtures/reports`), and compares a short summary.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ fn directory(runner: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/reports").join(runner)
 }
 
-/// The printed output without our own last line, and whether it is said to have ended.
+/// The printed output without the last line that the recording added.
 fn output(path: &Path) -> BoundedOutput {
     let text = fs::read_to_string(path).unwrap();
     let end = text.rfind("[exit code").or_else(|| text.rfind("[killed]")).unwrap_or(text.len());
@@ -20,18 +20,18 @@ fn output(path: &Path) -> BoundedOutput {
     BoundedOutput { head: text[..end].replace("/project/", "/workspace/"), ..BoundedOutput::default() }
 }
 
-fn told(report: Option<&TestReport>) -> String {
+fn summary(report: Option<&TestReport>) -> String {
     let Some(report) = report else { return "  no report\n".to_owned() };
     let counts = report.counts.map_or("not counted".to_owned(), |counts| counts.describe());
     let finished = if report.finished { "" } else { ", BROKEN OFF" };
     let mut text = format!("  {}: {counts}{finished}\n", report.origin());
     for case in &report.cases {
-        text.push_str(&format!("  {}\n", told_case(case)));
+        text.push_str(&format!("  {}\n", case_line(case)));
     }
     text
 }
 
-fn told_case(case: &TestCase) -> String {
+fn case_line(case: &TestCase) -> String {
     let mark = match case.outcome {
         TestOutcome::Passed => "+",
         TestOutcome::Failed => "-",
@@ -70,7 +70,7 @@ fn all(runner: &str, by: Option<Runner>, file_format: FileFormat) -> String {
             }
             other => panic!("{other:?}: {name}"),
         };
-        text.push_str(&format!("{name}\n{}", told(report.as_ref())));
+        text.push_str(&format!("{name}\n{}", summary(report.as_ref())));
     }
     text
 }
@@ -123,7 +123,7 @@ fn printed(form: &str) -> Vec<(String, BoundedOutput)> {
 }
 
 #[test]
-fn without_knowing_the_runner_a_failing_suite_is_read_as_such_and_a_passing_one_too() {
+fn unknown_runner_failing_and_passing_suites_are_read() {
     for (name, output) in printed("failing") {
         let report = read_output(&output, None).unwrap_or_else(|| panic!("{name}: no report"));
         assert!(report.red().count() > 0 && report.finished, "{name}: {report:#?}");
@@ -135,17 +135,17 @@ fn without_knowing_the_runner_a_failing_suite_is_read_as_such_and_a_passing_one_
 }
 
 #[test]
-fn a_suite_that_was_killed_in_the_middle_is_never_one_that_passed() {
+fn killed_suite_never_passes() {
     for (name, output) in printed("interrupted") {
         for report in [read_output(&output, None)].into_iter().flatten() {
-            // Go without -json says nothing of a package that never ended.
+            // Go without -json has no line for a package that never ended.
             assert!(!report.finished || name == "go/interrupted.txt", "{name}: {report:#?}");
         }
     }
 }
 
 #[test]
-fn a_suite_cut_anywhere_panics_nobody_and_keeps_its_bounds() {
+fn output_cut_anywhere_is_read_within_bounds() {
     for form in ["failing", "skipped", "crashed", "erroring"] {
         for (name, whole) in printed(form) {
             let text = whole.to_text();

@@ -1,8 +1,8 @@
-//! What the readers share: expressions, blocks of lines, and the frame of a traceback that tells most.
+//! Helpers of the readers: expressions, blocks of lines, and the frame of a traceback that says most.
 //!
-//! A test prints what it likes, so a reader's work must be in proportion to the length of what it reads. The
-//! functions here count the bytes that they look at, and a test holds every reader to a multiple of its
-//! input. A reader must therefore cut a text into blocks that do not overlap, and look at each once.
+//! A test can print anything, so a reader's work must be in proportion to the length of its input. The
+//! functions here count the bytes that they examine, and a test limits every reader to a multiple of its
+//! input. A reader must therefore cut a text into blocks that do not overlap, and examine each once.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -13,7 +13,7 @@ use regex::{Captures, Match, Regex};
 use crate::domain::TestLocation;
 use crate::domain::report::NAME_CHARS_MAX;
 
-/// Where a sandbox has the repository.
+/// The path of the repository in a sandbox.
 const ROOT: &str = "/workspace/";
 /// Lines of one message that are searched for a frame.
 const MESSAGE_LINES_MAX: usize = 2_000;
@@ -158,8 +158,7 @@ pub(super) fn joined<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     name
 }
 
-/// The text without the escape sequences of colours, which stand before and within the words that are
-/// looked for, and without carriage returns.
+/// Removes the escape sequences of colours and carriage returns, which can be anywhere in a line.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
     static ESCAPE: LazyLock<Regex> =
         LazyLock::new(|| Regex::new("\u{1b}\\[[0-9;?]*[A-Za-z]|\r").expect("a valid expression"));
@@ -172,7 +171,7 @@ pub(super) fn relative(path: &str) -> &str {
     path.strip_prefix(ROOT).or_else(|| path.strip_prefix("./")).unwrap_or(path)
 }
 
-/// Which end of a traceback is next to the fault.
+/// Which end of a traceback is nearest to the fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Innermost {
     /// Python.
@@ -181,7 +180,7 @@ pub(super) enum Innermost {
     First,
 }
 
-/// The frame next to the fault that is in the repository's own files, and where it is.
+/// The frame nearest to the fault in the repository's own files, and its location.
 pub(super) fn frame(traceback: &str, innermost: Innermost) -> Option<(String, TestLocation)> {
     let location = expression!(
         r#"(?:File "([^"]+)", line (\d+))|((?:file://)?[\w./@+~-]*[\w-]\.[A-Za-z]\w{0,4}):(\d+)|\(([\w$-]+\.(?:java|kt|scala|groovy)):(\d+)\)"#
@@ -241,7 +240,7 @@ pub(super) fn gist(text: &str) -> Option<String> {
 }
 
 /// The number that a capture holds.
-pub(super) fn number(captures: &regex::Captures<'_>, group: &str) -> u64 {
+pub(super) fn number(captures: &Captures<'_>, group: &str) -> u64 {
     captures.name(group).and_then(|found| found.as_str().parse().ok()).unwrap_or(0)
 }
 

@@ -13,6 +13,7 @@ use rustix::fs::{FileType, Mode, Stat, Timestamps};
 
 use super::place::{Place, changed, kind};
 use super::{DEPTH_MAX, Roots, restored_mode};
+use crate::failure::Failure;
 use mendwright_protocol::{SNAPSHOT_HOME, SNAPSHOT_WORKSPACE};
 
 /// More do not make a disk faster.
@@ -21,12 +22,12 @@ const THREADS_MAX: usize = 8;
 const SMALL_BYTES: usize = 64 << 10;
 
 /// Copies all that `roots.prepared` holds.
-pub fn copy_prepared(roots: &Roots) -> Result<(), String> {
+pub fn copy_prepared(roots: &Roots) -> Result<(), Failure> {
     let work = Work::default();
     for (name, to) in [(SNAPSHOT_WORKSPACE, &roots.workspace), (SNAPSHOT_HOME, &roots.home)] {
         let from = roots.prepared.join(name);
         if !from.is_dir() {
-            return Err(format!("{} is no directory: nothing is prepared", from.display()));
+            return Err(format!("{} is no directory: nothing is prepared", from.display()).into());
         }
         work.push(Directory { from, to: to.clone(), depth: 0 });
     }
@@ -48,7 +49,7 @@ pub fn copy_prepared(roots: &Roots) -> Result<(), String> {
     // What is put into a directory changes its time: the deepest are last in no order, so all of
     // them only now.
     for (directory, stat) in state.directories {
-        let failed = |e: io::Error| format!("{}: {e}", directory.display());
+        let failed = |e: io::Error| Failure::at(directory.display(), &e);
         let place = Place::open(&directory).map_err(failed)?;
         let times = Timestamps { last_access: changed(&stat), last_modification: changed(&stat) };
         rustix::fs::futimens(&place, &times).map_err(|e| failed(e.into()))?;
@@ -99,7 +100,7 @@ struct State {
     busy: usize,
     linked: Vec<Linked>,
     directories: Vec<(PathBuf, Stat)>,
-    failed: Option<String>,
+    failed: Option<Failure>,
 }
 
 #[derive(Default)]
@@ -148,8 +149,8 @@ impl Work {
         }
     }
 
-    fn copy_directory(&self, directory: &Directory, buffer: &mut [u8]) -> Result<(), String> {
-        let failed = |path: &Path, e: io::Error| format!("{}: {e}", path.display());
+    fn copy_directory(&self, directory: &Directory, buffer: &mut [u8]) -> Result<(), Failure> {
+        let failed = |path: &Path, e: io::Error| Failure::at(path.display(), &e);
         let from = Place::open(&directory.from).map_err(|e| failed(&directory.from, e))?;
         let to = Place::open(&directory.to).map_err(|e| failed(&directory.to, e))?;
         for name in from.names().map_err(|e| failed(&directory.from, e))? {
@@ -195,7 +196,7 @@ impl Work {
 }
 
 impl Linked {
-    fn copy(self, first_names: &mut HashMap<(u64, u64), (PathBuf, CString)>) -> Result<(), String> {
+    fn copy(self, first_names: &mut HashMap<(u64, u64), (PathBuf, CString)>) -> Result<(), Failure> {
         let outcome = || -> io::Result<()> {
             let to = Place::open(&self.to)?;
             to.remove(&self.name)?;
@@ -210,7 +211,7 @@ impl Linked {
             let mode = restored_mode(self.stat.st_mode);
             copy_leaf(&Place::open(&self.from)?, &to, &self.name, &self.stat, mode, &mut vec![0; SMALL_BYTES])
         };
-        outcome().map_err(|e| format!("{}: {e}", self.to.display()))?;
+        outcome().map_err(|e| Failure::at(self.to.display(), &e))?;
         first_names.entry((self.stat.st_dev, self.stat.st_ino)).or_insert((self.to, self.name));
         Ok(())
     }

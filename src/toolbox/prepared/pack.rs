@@ -144,7 +144,7 @@ impl<W: Write> Packer<W> {
     ) -> Result<(), String> {
         self.selected.entries += 1;
         if self.selected.entries > ENTRIES_MAX {
-            return Err(format!("the set-up made over {ENTRIES_MAX} files and directories"));
+            return Err(format!("the setup created over {ENTRIES_MAX} files and directories"));
         }
         for (value, long) in [(target, EntryType::GNULongLink), (Some(path), EntryType::GNULongName)] {
             let Some(value) = value else { continue };
@@ -200,7 +200,7 @@ impl<W: Write> Packer<W> {
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.bytes_left = self.bytes_left.checked_sub(bytes.len() as u64).ok_or_else(|| {
-            format!("what the set-up made is larger than the {} MiB that may be kept", self.bytes_max >> 20)
+            format!("the setup snapshot is larger than the {} MiB that are allowed", self.bytes_max >> 20)
         })?;
         self.writer.write_all(bytes).map_err(|e| at(b"the stream", e))
     }

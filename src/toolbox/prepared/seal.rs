@@ -131,7 +131,7 @@ impl Sealer<'_> {
         self.selected.entries += 1;
         self.selected.bytes += bytes;
         if self.selected.entries > ENTRIES_MAX {
-            return Err(format!("the set-up made over {ENTRIES_MAX} files and directories"));
+            return Err(format!("the setup created over {ENTRIES_MAX} files and directories"));
         }
         Ok(())
     }

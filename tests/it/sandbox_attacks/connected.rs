@@ -1,5 +1,5 @@
-//! Abuse of the proxy, with a real one: on a host whose network is the test's own, where the names
-//! and public addresses that the probes speak of lead to listeners which tell who came.
+//! Attacks on the proxy, with a real one: on a host with its own network, where the names and public addresses
+//! of the probes lead to listeners that report their connections.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,19 +13,19 @@ use std::time::Duration;
 
 use mendwright::config::AllowedHost;
 
-use super::data::{Place, SandboxPurpose, is_like};
+use super::data::{Place, ProbePhase, is_like};
 use super::host::{Host, PROBER_VARIABLE, is_root, prober};
 use super::probes::probes;
-use super::room::{Backend, Room};
+use super::room::{Backend, ProbedSandbox};
 
-held_by_every_backend! {
-    only_what_is_allowed_is_reached_through_the_proxy,
+on_every_backend! {
+    proxy_connects_only_to_allowed_hosts,
 }
 
-/// Said by the test to itself, when it runs itself in such a network.
+/// Set by the test when it runs itself in such a network.
 const CONNECTED_VARIABLE: &str = "MENDWRIGHT_TEST_CONNECTED";
-/// What leads to the listeners without being this machine's: public addresses, two at which cloud
-/// machines are told their credentials, some of private networks, and the neighbour of [`OWN`].
+/// Addresses that lead to the listeners but do not belong to this machine: public ones, two metadata services
+/// of clouds, some of private networks, and the neighbour of [`OWN`].
 const ELSEWHERE: [&str; 7] = [
     "203.0.114.10",
     "203.0.114.11",
@@ -35,7 +35,7 @@ const ELSEWHERE: [&str; 7] = [
     "10.9.9.7",
     "198.51.99.6",
 ];
-/// A public one of this machine itself, in a network of 256.
+/// A public address of this machine, in a network of 256 addresses.
 const OWN: &str = "198.51.99.5";
 const NAMES: &str = "127.0.0.1 localhost home.example mixed.example\n\
     203.0.114.10 allowed.example mixed.example\n\
@@ -61,7 +61,7 @@ const ALLOWED: [&str; 10] = [
     "mapped.example",
     "mixed.example",
 ];
-/// Internal ones, with where they are said to be.
+/// Internal hosts with their configured ranges.
 const INTERNAL: [&str; 7] = [
     "internal.example=10.9.8.0/24",
     "internal-elsewhere.example=10.9.8.0/24",
@@ -72,23 +72,23 @@ const INTERNAL: [&str; 7] = [
     "internal-own-mapped.example=198.51.99.0/24",
 ];
 const PORTS: [u16; 5] = [22, 25, 80, 443, 8080];
-/// For the first words of who has come.
+/// For the first bytes of a connection.
 const WORDS_MAX: Duration = Duration::from_secs(5);
 
-async fn only_what_is_allowed_is_reached_through_the_proxy(backend: Backend) {
+async fn proxy_connects_only_to_allowed_hosts(backend: Backend) {
     if std::env::var_os(CONNECTED_VARIABLE).is_none() {
         return run_connected(backend);
     }
     let visitors = listen();
     let mut host = Host::plant();
-    let mut spec = backend.spec(Place::Connected, SandboxPurpose::Work, &host);
+    let mut spec = backend.spec(Place::Connected, ProbePhase::Work, &host);
     let internal = INTERNAL.map(|host| AllowedHost::parse(host).unwrap());
     spec.allowed_hosts = [&ALLOWED.map(AllowedHost::public)[..], &internal].concat();
-    let mut room = Room::open(backend.sandbox(), backend, spec).await;
+    let mut room = ProbedSandbox::open(backend.sandbox(), backend, spec).await;
     let mut broken = Vec::new();
-    for (group, probe) in probes(Place::Connected, backend, SandboxPurpose::Work) {
+    for (group, probe) in probes(Place::Connected, backend, ProbePhase::Work) {
         let mut wrong: Vec<String> = room.attack(&mut host, probe).await.err().into_iter().collect();
-        let reached = visitors.who_came();
+        let reached = visitors.connected_addresses();
         let expected = probe.reaches.as_deref().unwrap_or("nobody");
         if !is_like(expected, &reached) {
             wrong.push(format!(
@@ -97,7 +97,7 @@ async fn only_what_is_allowed_is_reached_through_the_proxy(backend: Backend) {
             ));
         }
         wrong.extend(room.legitimate(&host, group, probe).await);
-        visitors.who_came();
+        visitors.connected_addresses();
         if !wrong.is_empty() {
             broken.push(room.report(group, probe, &wrong));
         }
@@ -107,7 +107,7 @@ async fn only_what_is_allowed_is_reached_through_the_proxy(backend: Backend) {
     assert!(broken.is_empty(), "{} probes were not held:\n\n{}\n", broken.len(), broken.join("\n\n"));
 }
 
-/// This test once more, in a network namespace that is like the internet.
+/// Runs this test again, in a network namespace that imitates the internet.
 fn run_connected(backend: Backend) {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -119,7 +119,7 @@ fn run_connected(backend: Backend) {
     let hosts = file("hosts", NAMES);
     let resolv = file("resolv.conf", "");
     let name = format!(
-        "sandbox_attacks::connected::{}::only_what_is_allowed_is_reached_through_the_proxy",
+        "sandbox_attacks::connected::{}::proxy_connects_only_to_allowed_hosts",
         format!("{backend:?}").to_lowercase()
     );
     let prober_path = prober().display();
@@ -147,25 +147,30 @@ fn run_connected(backend: Backend) {
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
-/// Where connections came to, and from where.
+/// The connections to the listeners: local and remote address.
 struct Visitors(Receiver<(SocketAddr, SocketAddr)>);
 
 impl Visitors {
-    /// Since it was last asked.
-    fn who_came(&self) -> String {
-        let mut came = BTreeSet::new();
+    /// The addresses that were connected to since the last call.
+    fn connected_addresses(&self) -> String {
+        let mut addresses = BTreeSet::new();
         for port in PORTS {
-            // Who has come before us is told before us.
+            // Earlier connections are reported before ours.
             let ours = TcpStream::connect(("127.0.0.1", port)).unwrap();
             loop {
-                let (place, from) = self.0.recv_timeout(WORDS_MAX).expect("the listener tells of everybody");
+                let (place, from) =
+                    self.0.recv_timeout(WORDS_MAX).expect("the listener reports every connection");
                 if from == ours.local_addr().unwrap() {
                     break;
                 }
-                came.insert(place.to_string());
+                addresses.insert(place.to_string());
             }
         }
-        if came.is_empty() { "nobody".to_owned() } else { came.into_iter().collect::<Vec<_>>().join(", ") }
+        if addresses.is_empty() {
+            "nobody".to_owned()
+        } else {
+            addresses.into_iter().collect::<Vec<_>>().join(", ")
+        }
     }
 }
 
@@ -176,9 +181,9 @@ fn listen() -> Visitors {
         let sender = sender.clone();
         thread::spawn(move || {
             while let Ok((connection, from)) = listener.accept() {
-                // The other side may have left: then nobody is served, and it came all the same.
+                // The peer may have closed the connection already.
                 let Ok(place) = connection.local_addr() else { continue };
-                // At the test's end nobody asks any more.
+                // The receiver is gone at the end of the test.
                 let _ = sender.send((place, from));
                 thread::spawn(move || receive(connection, &place.to_string()));
             }
@@ -187,23 +192,23 @@ fn listen() -> Visitors {
     Visitors(receiver)
 }
 
-/// Says what was asked for and where, in the language in which it was asked.
+/// Responds with the request and the address, in the protocol of the request.
 fn receive(mut connection: TcpStream, place: &str) {
     connection.set_read_timeout(Some(WORDS_MAX)).unwrap();
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     let mut chunk = [0; 4096];
     while let Ok(read @ 1..) = connection.read(&mut chunk) {
-        heard.extend_from_slice(&chunk[..read]);
-        if heard[0] == 22 || heard.windows(4).any(|window| window == b"\r\n\r\n") {
+        received.extend_from_slice(&chunk[..read]);
+        if received[0] == 22 || received.windows(4).any(|window| window == b"\r\n\r\n") {
             break;
         }
     }
-    // Whoever came may have left.
-    if heard.first() == Some(&22) {
+    // The peer may have closed the connection.
+    if received.first() == Some(&22) {
         let _ = connection.write_all(format!("greeted at {place}").as_bytes());
         return;
     }
-    let text = String::from_utf8_lossy(&heard).to_lowercase();
+    let text = String::from_utf8_lossy(&received).to_lowercase();
     let header = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.unwrap_or("none").trim().to_owned()

@@ -1,4 +1,4 @@
-//! The probes, as `fixtures/sandbox/README.md` describes them.
+//! The probes, which `fixtures/sandbox/README.md` describes.
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -13,7 +13,7 @@ use super::room::Backend;
 #[serde(deny_unknown_fields)]
 pub struct Group {
     pub title: String,
-    /// Fewer would mean that some were lost.
+    /// The least number of probes, so that none is lost unnoticed.
     pub share: usize,
     #[serde(default)]
     pub place: Place,
@@ -26,25 +26,26 @@ pub struct Group {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
-    /// One for all of them.
+    /// One sandbox for all of them.
     #[default]
     Shared,
-    /// One whose process namespace nobody takes away: what is tried in it would end every process
-    /// of whoever runs the test.
+    /// A sandbox whose process namespace is never removed: otherwise the attacks would kill every process of
+    /// the user who runs the test.
     OwnProcesses,
-    /// One with little of everything.
+    /// A sandbox with small limits.
     Small,
-    /// One that may reach some hosts, on a host that has a network of its own.
+    /// A sandbox with allowed hosts, on a host with its own network.
     Connected,
-    /// Two, one after the other.
+    /// Two sandboxes, one after the other.
     Successive,
 }
 
 /// What a sandbox is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SandboxPurpose {
-    SetUp,
+pub enum ProbePhase {
+    #[serde(rename = "set_up")]
+    Setup,
     Work,
 }
 
@@ -60,7 +61,7 @@ pub enum User {
 pub struct Probe {
     pub name: String,
     pub defence: String,
-    phase: Option<SandboxPurpose>,
+    phase: Option<ProbePhase>,
     user: Option<User>,
     backend: Option<Backend>,
     machine: Option<String>,
@@ -72,12 +73,12 @@ pub struct Probe {
     expected: Option<String>,
     pub outside: Option<String>,
     pub before: Option<String>,
-    /// Who may have been reached, where the network is the test's own; nobody otherwise.
+    /// The listeners that may be connected to, if the test has its own network; otherwise none.
     pub reaches: Option<String>,
 }
 
 impl Probe {
-    pub fn is_for(&self, backend: Backend, phase: SandboxPurpose, as_root: bool) -> bool {
+    pub fn is_for(&self, backend: Backend, phase: ProbePhase, as_root: bool) -> bool {
         let user = if as_root { User::Root } else { User::Ordinary };
         self.is_for_backend(backend)
             && self.phase.is_none_or(|only| only == phase)
@@ -89,18 +90,18 @@ impl Probe {
         self.backend.is_none_or(|only| only == backend)
     }
 
-    /// The pattern of all that the attack may say.
-    pub fn held(&self, backend: Backend, phase: SandboxPurpose) -> &str {
+    /// The pattern of the attack's output if the defence works.
+    pub fn held(&self, backend: Backend, phase: ProbePhase) -> &str {
         let of_docker = self.held_by_docker.as_ref();
         let held = match (backend, phase) {
             (Backend::Bubblewrap, _) => None,
-            (Backend::Docker, SandboxPurpose::Work) => of_docker,
-            (Backend::Docker, SandboxPurpose::SetUp) => self.held_by_docker_set_up.as_ref().or(of_docker),
+            (Backend::Docker, ProbePhase::Work) => of_docker,
+            (Backend::Docker, ProbePhase::Setup) => self.held_by_docker_set_up.as_ref().or(of_docker),
         };
         held.unwrap_or(&self.held)
     }
 
-    /// The act beside it, and the pattern of its answer.
+    /// The legitimate command, and the pattern of its output.
     pub fn legitimate<'a>(&'a self, group: &'a Group) -> (&'a str, &'a str) {
         match (&self.legitimate, &self.expected) {
             (Some(act), Some(expected)) => (act, expected),
@@ -166,7 +167,7 @@ fn the_suite_has_not_shrunk() {
     }
     assert!(names.len() >= PROBES_MIN, "only {} probes", names.len());
     for backend in [Backend::Bubblewrap, Backend::Docker] {
-        for phase in [SandboxPurpose::Work, SandboxPurpose::SetUp] {
+        for phase in [ProbePhase::Work, ProbePhase::Setup] {
             for as_root in [true, false] {
                 let all = groups().iter().flat_map(|group| &group.probe);
                 let count = all.filter(|probe| probe.is_for(backend, phase, as_root)).count();

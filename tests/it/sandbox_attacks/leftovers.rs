@@ -1,4 +1,4 @@
-//! What one job leaves behind is not there for the next one, nor for its neighbour.
+//! What one job leaves behind is not visible to the next one, or to a concurrent one.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,32 +6,36 @@ use std::pin::Pin;
 use futures_util::future::join_all;
 use tokio::sync::Notify;
 
-use super::data::{Place, SandboxPurpose, is_like};
+use super::data::{Place, ProbePhase, is_like};
 use super::host::Host;
 use super::probes::probes;
-use super::room::{Backend, Room};
+use super::room::{Backend, ProbedSandbox};
 
-held_by_every_backend! {
-    nothing_is_left_to_the_next_job_or_its_neighbour,
+on_every_backend! {
+    job_leaves_nothing_to_the_next_one_or_a_concurrent_one,
 }
 
-async fn nothing_is_left_to_the_next_job_or_its_neighbour(backend: Backend) {
+async fn job_leaves_nothing_to_the_next_one_or_a_concurrent_one(backend: Backend) {
     let mut host = Host::plant();
     let open = async |host: &Host| {
-        Room::open(backend.sandbox(), backend, backend.spec(Place::Successive, SandboxPurpose::Work, host))
-            .await
+        ProbedSandbox::open(
+            backend.sandbox(),
+            backend,
+            backend.spec(Place::Successive, ProbePhase::Work, host),
+        )
+        .await
     };
     let mut first = open(&host).await;
     let mut broken = Vec::new();
-    let (held, ended): (Vec<_>, Vec<_>) = probes(Place::Successive, backend, SandboxPurpose::Work)
+    let (held, ended): (Vec<_>, Vec<_>) = probes(Place::Successive, backend, ProbePhase::Work)
         .partition(|(_, probe)| probe.before.as_ref().unwrap().starts_with("prober hold"));
     for (_, probe) in &ended {
         first.run(&host, probe.before.as_ref().unwrap()).await;
-        // There it is, in the same sandbox: the probe can see it.
-        let said = first.run(&host, &probe.attack).await;
+        // The probe must see it in the same sandbox.
+        let output = first.run(&host, &probe.attack).await;
         let is_setting = probe.name == "left-as-a-limit-or-setting";
-        if is_like(probe.held(backend, SandboxPurpose::Work), &said) && !is_setting {
-            broken.push(format!("{}: nothing is seen of it in the same sandbox either: {said}", probe.name));
+        if is_like(probe.held(backend, ProbePhase::Work), &output) && !is_setting {
+            broken.push(format!("{}: it is not visible in the same sandbox either: {output}", probe.name));
         }
     }
     let mut second = open(&host).await;
@@ -47,16 +51,16 @@ async fn nothing_is_left_to_the_next_job_or_its_neighbour(backend: Backend) {
             join_all(begun.iter().map(Notify::notified)).await;
             let mut seen = Vec::new();
             for (_, probe) in &held {
-                seen.push((probe, first.run_beside(&host, &probe.attack).await));
+                seen.push((probe, first.run_concurrently(&host, &probe.attack).await));
             }
             let mut reports = Vec::new();
             for (probe, said) in seen {
-                if is_like(probe.held(backend, SandboxPurpose::Work), &said) {
+                if is_like(probe.held(backend, ProbePhase::Work), &said) {
                     reports
                         .push(format!("{}: nothing is seen of it in the same sandbox: {said}", probe.name));
                 }
-                let said = second.run_beside(&host, &probe.attack).await;
-                if !is_like(probe.held(backend, SandboxPurpose::Work), &said) {
+                let said = second.run_concurrently(&host, &probe.attack).await;
+                if !is_like(probe.held(backend, ProbePhase::Work), &said) {
                     reports.push(format!("{} (beside a neighbour): it said: {said}", probe.name));
                 }
             }

@@ -1,5 +1,5 @@
-//! A toolbox that has been taken over, or was never ours: what it says over the pipe is untrusted, so
-//! no lie of it may be believed, take more than is bounded, or leave a caller waiting.
+//! A compromised or fake toolbox: nothing that it sends over the pipe is trusted, so no lie may be believed,
+//! use unlimited resources, or block a caller.
 
 use std::collections::HashSet;
 use std::fs;
@@ -17,31 +17,31 @@ use tokio::time::timeout;
 use super::data::is_like;
 use super::host::prober;
 
-/// A lie that is only slow is walked away from; the calls' own bounds are minutes.
+/// After this time the test gives up on a slow lie. The calls' own limits are minutes.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// What a lie may make this process hold, of which most is what the multiplexer grants.
+/// How much memory a lie may make this process use. The multiplexer grants most of it.
 const GROWTH_KIB_MAX: u64 = 160 << 10;
-/// Most of them only wait.
-const AT_ONCE: usize = 8;
-/// Fewer would mean that some were lost.
+/// Lies at the same time. Most of them only wait.
+const CONCURRENT: usize = 8;
+/// The least number of lies, so that none is lost unnoticed.
 const LIES_MIN: usize = 35;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Lie {
     name: String,
-    /// What the host asks.
-    asked: Asked,
-    /// What the caller is told: a pattern.
+    /// The call of the host.
+    asked: Call,
+    /// A pattern for the result of the call.
     answer: String,
-    /// Whether the sandbox stays good for a second call.
+    /// Whether the sandbox survives for a second call.
     #[serde(default)]
     survives: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Asked {
+enum Call {
     Hello,
     Read,
     Run,
@@ -55,16 +55,16 @@ struct Lies {
 }
 
 #[tokio::test]
-async fn no_lie_of_a_toolbox_is_believed() {
+async fn lying_toolbox_does_no_harm() {
     let text = include_str!("../../../fixtures/sandbox/lies.toml");
     let lies: Lies = toml::from_str(text).unwrap_or_else(|e| panic!("lies.toml: {e}"));
     let names: HashSet<&str> = lies.lie.iter().map(|lie| lie.name.as_str()).collect();
     assert!(names.len() >= LIES_MIN && names.len() == lies.lie.len(), "{} lies", names.len());
     let mut believed = Vec::new();
     let before = resident_kib();
-    let told = futures_util::stream::iter(&lies.lie).map(async |lie| (lie, tell(lie).await));
-    let mut told = pin!(told.buffer_unordered(AT_ONCE));
-    while let Some((lie, (first, second))) = told.next().await {
+    let outcomes = futures_util::stream::iter(&lies.lie).map(async |lie| (lie, run_lie(lie).await));
+    let mut outcomes = pin!(outcomes.buffer_unordered(CONCURRENT));
+    while let Some((lie, (first, second))) = outcomes.next().await {
         let grown = resident_kib().saturating_sub(before);
         if !is_like(&lie.answer, &first) {
             believed.push(format!("{}: the caller got: {first}\n  wanted: {}", lie.name, lie.answer));
@@ -79,8 +79,8 @@ async fn no_lie_of_a_toolbox_is_believed() {
     assert!(believed.is_empty(), "{} lies did harm:\n{}", believed.len(), believed.join("\n"));
 }
 
-/// What a call comes to, and what another one after it.
-async fn tell(lie: &Lie) -> (String, String) {
+/// The results of a call, and of a second one after it.
+async fn run_lie(lie: &Lie) -> (String, String) {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(directory.path().join("lie"), &lie.name).unwrap();
@@ -94,24 +94,24 @@ async fn tell(lie: &Lie) -> (String, String) {
         Err(_) => return ("no answer".to_owned(), "lost".to_owned()),
     };
     let first = timeout(PATIENCE, ask(&toolbox, lie.asked)).await.unwrap_or_else(|_| "no answer".to_owned());
-    let second = match timeout(PATIENCE, ask(&toolbox, Asked::Read)).await {
+    let second = match timeout(PATIENCE, ask(&toolbox, Call::Read)).await {
         Ok(answer) => answer,
-        // An honest one that is only silent would be seen by the call's own bound.
+        // The call's own limit would detect a silent toolbox.
         Err(_) => "no answer".to_owned(),
     };
-    timeout(PATIENCE, toolbox.shut_down()).await.expect("a liar is ended at once");
+    timeout(PATIENCE, toolbox.shut_down()).await.expect("a lying toolbox is killed immediately");
     (first, second)
 }
 
-async fn ask(toolbox: &Toolbox, asked: Asked) -> String {
+async fn ask(toolbox: &Toolbox, call: Call) -> String {
     let read = ReadFile { path: "a".to_owned(), first_line: 1, lines_max: 1 };
     let command = CommandSpec { output_bytes_max: 10_000, ..CommandSpec::shell("true", PATIENCE) };
     let path: RepoPath = "a".parse().unwrap();
-    match asked {
-        Asked::Hello | Asked::Read => words(toolbox.read_file(&read).await),
-        Asked::Run => words(toolbox.run(&command).await),
-        Asked::Collect => words(toolbox.collect(&[path]).await),
-        Asked::Unpack => match toolbox.unpack(tokio::io::repeat(0)).await {
+    match call {
+        Call::Hello | Call::Read => words(toolbox.read_file(&read).await),
+        Call::Run => words(toolbox.run(&command).await),
+        Call::Collect => words(toolbox.collect(&[path]).await),
+        Call::Unpack => match toolbox.unpack(tokio::io::repeat(0)).await {
             Ok(()) => "got nothing".to_owned(),
             Err(error) => lost(&error),
         },

@@ -1,16 +1,16 @@
-//! What is to be seen of the containment from inside, compared with what is declared for it.
+//! The posture: the isolation as seen from inside, compared with the declared one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use serde::Deserialize;
 
-use super::data::{Place, SandboxPurpose};
+use super::data::{Place, ProbePhase};
 use super::host::{Host, is_root};
-use super::room::{Backend, Room};
+use super::room::{Backend, ProbedSandbox};
 
-held_by_every_backend! {
-    the_posture_is_the_declared_one,
+on_every_backend! {
+    posture_matches_the_declared_one,
 }
 
 /// Facts by section.
@@ -19,9 +19,9 @@ type Facts = BTreeMap<String, BTreeSet<String>>;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Declared {
-    /// All there is to be seen.
+    /// All visible facts.
     is: Facts,
-    /// Seen on some machines only: what their kernel or distribution has.
+    /// Facts that depend on the machine's kernel or distribution.
     #[serde(default)]
     may_be: Facts,
 }
@@ -39,10 +39,10 @@ fn declared(backend: Backend) -> Declared {
     toml::from_str(text).unwrap_or_else(|e| panic!("posture/{name}.toml: {e}"))
 }
 
-async fn the_posture_is_the_declared_one(backend: Backend) {
+async fn posture_matches_the_declared_one(backend: Backend) {
     let host = Host::plant();
-    let spec = backend.spec(Place::Shared, SandboxPurpose::Work, &host);
-    let mut room = Room::open(backend.sandbox(), backend, spec).await;
+    let spec = backend.spec(Place::Shared, ProbePhase::Work, &host);
+    let mut room = ProbedSandbox::open(backend.sandbox(), backend, spec).await;
     let difference = difference_in(&mut room, backend, &host).await;
     room.close().await;
     host.leave();
@@ -53,16 +53,16 @@ async fn the_posture_is_the_declared_one(backend: Backend) {
     );
 }
 
-/// What is on one side only, in a running sandbox.
-pub async fn difference_in(room: &mut Room, backend: Backend, host: &Host) -> String {
+/// The difference to the declared posture in a running sandbox.
+pub async fn difference_in(room: &mut ProbedSandbox, backend: Backend, host: &Host) -> String {
     let report = room.run(host, "exec prober_path posture").await;
-    // The test's own: programs that give rights, which it has to show in there.
+    // The test's own programs with privileges, which it shows inside.
     let is_ours = |line: &&str| line.contains(&*host.rights().to_string_lossy());
     let report: Vec<&str> = report.lines().filter(|line| !is_ours(line)).collect();
     difference(&declared(backend), &observed(&report.join("\n")))
 }
 
-/// A line for each fact that is on one side only.
+/// One line for each fact that is on only one side.
 fn difference(declared: &Declared, seen: &Facts) -> String {
     let none = BTreeSet::new();
     let of = |facts: &Facts, section: &str| facts.get(section).unwrap_or(&none).clone();
@@ -81,7 +81,7 @@ fn difference(declared: &Declared, seen: &Facts) -> String {
     lines
 }
 
-/// Without what differs from one sandbox to the next: numbers of users and namespaces.
+/// The facts without values that differ between sandboxes: ids of users and namespaces.
 fn observed(report: &str) -> Facts {
     let user = report.lines().find_map(|line| line.strip_prefix("identity: user ")).unwrap_or("?").to_owned();
     let mut facts = Facts::new();
@@ -97,7 +97,7 @@ fn observed(report: &str) -> Facts {
                 .map(|word| if word == user { "USER" } else { word })
                 .collect::<Vec<_>>()
                 .join(" "),
-            // Which of them there are is the distribution's affair.
+            // Which of them exist depends on the distribution.
             ("mounts", Some((path, how @ "disk nodev,nosuid,ro"))) if path.starts_with("/etc/") => {
                 format!("/etc/* {how}")
             }
@@ -109,7 +109,7 @@ fn observed(report: &str) -> Facts {
 }
 
 #[test]
-fn a_changed_posture_reads_as_a_difference() {
+fn changed_posture_is_a_readable_difference() {
     let facts = |text: &str| observed(text);
     let declared = Declared {
         is: facts("status: NoNewPrivs 1\nmounts: /usr disk ro"),

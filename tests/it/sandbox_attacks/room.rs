@@ -1,21 +1,21 @@
-//! A sandbox in which probes are tried one after the other, and the judgement of each.
+//! A sandbox in which probes are run one after the other, and their evaluation.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use mendwright::domain::{ExitStatus, ProcessOutput};
+use mendwright::domain::{ExitStatus, ProcessOutput, SandboxKind};
 use mendwright::sandbox::{
     CallError, CommandSpec, Limits, Root, Sandbox, SandboxSpec, Toolbox, connect_default,
 };
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-use super::data::{Group, Place, Probe, SandboxPurpose, is_like};
+use super::data::{Group, Place, Probe, ProbePhase, is_like};
 use super::host::{Host, prober};
 
-/// Far above what any of these commands takes.
+/// Much longer than any of these commands takes.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Where the prober lies in there.
+/// The path of the prober inside.
 const PROBER: &str = "/workspace/prober";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -28,13 +28,13 @@ pub enum Backend {
 impl Backend {
     pub fn sandbox(self) -> Arc<dyn Sandbox> {
         connect_default(match self {
-            Self::Bubblewrap => "bubblewrap",
-            Self::Docker => "docker",
+            Self::Bubblewrap => SandboxKind::Bubblewrap,
+            Self::Docker => SandboxKind::Docker,
         })
         .unwrap()
     }
 
-    pub fn spec(self, place: Place, phase: SandboxPurpose, host: &Host) -> SandboxSpec {
+    pub fn spec(self, place: Place, phase: ProbePhase, host: &Host) -> SandboxSpec {
         use std::sync::atomic::{AtomicU32, Ordering};
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let label = format!("attacked-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
@@ -42,9 +42,9 @@ impl Backend {
             Self::Bubblewrap => Root::Host { toolchains: vec![host.rights().to_owned()] },
             Self::Docker => Root::Image("mendwright-test:1".to_owned()),
         };
-        let phase = match phase {
-            SandboxPurpose::SetUp => mendwright::sandbox::SandboxPurpose::SetUp,
-            SandboxPurpose::Work => mendwright::sandbox::SandboxPurpose::Work,
+        let purpose = match phase {
+            ProbePhase::Setup => mendwright::sandbox::SandboxPurpose::Setup,
+            ProbePhase::Work => mendwright::sandbox::SandboxPurpose::Work,
         };
         let limits = match place {
             Place::Small => Limits {
@@ -56,39 +56,39 @@ impl Backend {
             },
             Place::Shared | Place::OwnProcesses | Place::Connected | Place::Successive => Limits::default(),
         };
-        SandboxSpec { root, phase, limits, ..SandboxSpec::named(label) }
+        SandboxSpec { root, purpose, limits, ..SandboxSpec::named(label) }
     }
 }
 
-/// A running sandbox, and how to have another one should it be lost.
-pub struct Room {
+/// A running sandbox, with what is needed to replace it if it is lost.
+pub struct ProbedSandbox {
     sandbox: Arc<dyn Sandbox>,
     backend: Backend,
     spec: SandboxSpec,
     toolbox: Toolbox,
 }
 
-impl Room {
+impl ProbedSandbox {
     pub async fn open(sandbox: Arc<dyn Sandbox>, backend: Backend, spec: SandboxSpec) -> Self {
-        let toolbox = furnished(sandbox.as_ref(), &spec).await;
+        let toolbox = start_with_prober(sandbox.as_ref(), &spec).await;
         Self { sandbox, backend, spec, toolbox }
     }
 
-    /// The attack, then the legitimate act. What did not hold, in words.
+    /// Runs the attack, and then the legitimate command. Returns a report if something is wrong.
     pub async fn try_out(&mut self, host: &mut Host, group: &Group, probe: &Probe) -> Option<String> {
         let mut wrong: Vec<String> = self.attack(host, probe).await.err().into_iter().collect();
         wrong.extend(self.legitimate(host, group, probe).await);
         (!wrong.is_empty()).then(|| self.report(group, probe, &wrong))
     }
 
-    fn phase(&self) -> SandboxPurpose {
-        match self.spec.phase {
-            mendwright::sandbox::SandboxPurpose::SetUp => SandboxPurpose::SetUp,
-            mendwright::sandbox::SandboxPurpose::Work => SandboxPurpose::Work,
+    fn phase(&self) -> ProbePhase {
+        match self.spec.purpose {
+            mendwright::sandbox::SandboxPurpose::Setup => ProbePhase::Setup,
+            mendwright::sandbox::SandboxPurpose::Work => ProbePhase::Work,
         }
     }
 
-    /// Only the act beside it. Why it failed, if it did.
+    /// Runs only the legitimate command. Returns why it failed, if it did.
     pub async fn legitimate(&mut self, host: &Host, group: &Group, probe: &Probe) -> Option<String> {
         let (act, expected) = probe.legitimate(group);
         let answer = self.run(host, act).await;
@@ -99,20 +99,20 @@ impl Room {
         })
     }
 
-    /// What did not hold, as a person needs it.
+    /// A report for a person.
     pub fn report(&self, group: &Group, probe: &Probe, wrong: &[String]) -> String {
         format!(
             "{}: {} (in {:?}, {:?})\n  the defence: {}\n  {}",
             group.title,
             probe.name,
             self.backend,
-            self.spec.phase,
+            self.spec.purpose,
             probe.defence,
             wrong.join("\n  ")
         )
     }
 
-    /// Only the attack. Why it is a breach, if it is one.
+    /// Runs only the attack. The error says why it is a breach.
     pub async fn attack(&mut self, host: &mut Host, probe: &Probe) -> Result<(), String> {
         let said = self.run(host, &probe.attack).await;
         let mut wrong = Vec::new();
@@ -130,19 +130,18 @@ impl Room {
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n  ")) }
     }
 
-    /// What a command says, and its ending where it did not exit by itself. A sandbox that is lost
-    /// by it is replaced.
+    /// The output of a command, and its exit status unless it exited by itself. A lost sandbox is replaced.
     pub async fn run(&mut self, host: &Host, command: &str) -> String {
-        let said = self.run_beside(host, command).await;
+        let said = self.run_concurrently(host, command).await;
         if said.starts_with("<lost ") {
-            let another = furnished(self.sandbox.as_ref(), &self.spec).await;
+            let another = start_with_prober(self.sandbox.as_ref(), &self.spec).await;
             std::mem::replace(&mut self.toolbox, another).shut_down().await;
         }
         said
     }
 
-    /// The same while others run.
-    pub async fn run_beside(&self, host: &Host, command: &str) -> String {
+    /// The same while other commands run.
+    pub async fn run_concurrently(&self, host: &Host, command: &str) -> String {
         let command = CommandSpec::shell(&host.script(command, PROBER), DEADLINE);
         match self.toolbox.run(&command).await {
             Ok(result) => describe(&result),
@@ -151,8 +150,7 @@ impl Room {
         }
     }
 
-    /// Says of a command that it has begun, by its first output, and leaves it running until it is
-    /// dropped or ends.
+    /// Starts a command, notifies `begun` at its first output, and lets it run until it is dropped or ends.
     pub async fn hold(&self, host: &Host, command: &str, begun: &Notify) {
         let command = CommandSpec::shell(&host.script(command, PROBER), DEADLINE);
         let ended = self.toolbox.run_live(&command, |_, _| begun.notify_one()).await;
@@ -174,8 +172,8 @@ fn describe(result: &ProcessOutput) -> String {
     }
 }
 
-/// A sandbox with the prober in it.
-async fn furnished(sandbox: &dyn Sandbox, spec: &SandboxSpec) -> Toolbox {
+/// Starts a sandbox with the prober in it.
+async fn start_with_prober(sandbox: &dyn Sandbox, spec: &SandboxSpec) -> Toolbox {
     let toolbox = sandbox.start(spec).await.unwrap_or_else(|e| panic!("no sandbox: {e}"));
     let program = std::fs::read(prober()).unwrap();
     let mut tar = tar::Builder::new(Vec::new());

@@ -1,6 +1,5 @@
-//! A defence that is taken away is noticed: for each that can be, by exactly the probes that are
-//! named beside it. The product has no switch for that; the test stands between it and `bwrap`, or
-//! the engine.
+//! A removed defence is noticed: for each defence that can be removed, by exactly the listed probes. The
+//! product has no switch for that; the test stands between the product and `bwrap` or the engine.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,11 +11,11 @@ use futures_util::StreamExt;
 use mendwright::sandbox::{Bubblewrap, Sandbox};
 use serde::Deserialize;
 
-use super::data::{Place, SandboxPurpose, groups};
+use super::data::{Place, ProbePhase, groups};
 use super::host::{Host, is_root, prober};
 use super::posture::difference_in;
 use super::probes::probes;
-use super::room::{Backend, Room};
+use super::room::{Backend, ProbedSandbox};
 
 mod engine;
 
@@ -111,15 +110,15 @@ async fn docker_without_a_defence_is_noticed() {
 async fn compare(weakening: &'static Weakening, sandbox: Arc<dyn Sandbox>) -> Option<String> {
     let mut host = Host::plant();
     let open = async |host: &Host| {
-        let spec = weakening.backend.spec(weakening.place, SandboxPurpose::Work, host);
-        Room::open(Arc::clone(&sandbox), weakening.backend, spec).await
+        let spec = weakening.backend.spec(weakening.place, ProbePhase::Work, host);
+        ProbedSandbox::open(Arc::clone(&sandbox), weakening.backend, spec).await
     };
     let mut room = open(&host).await;
     let mut red = BTreeSet::new();
     if !difference_in(&mut room, weakening.backend, &host).await.is_empty() {
         red.insert(POSTURE.to_owned());
     }
-    for (_, probe) in probes(weakening.place, weakening.backend, SandboxPurpose::Work) {
+    for (_, probe) in probes(weakening.place, weakening.backend, ProbePhase::Work) {
         if room.attack(&mut host, probe).await.is_err() {
             red.insert(probe.name.clone());
         }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::data::{Place, SandboxPurpose, is_like};
+use super::data::{Place, ProbePhase, is_like};
 use super::host::{Host, is_root, prober};
 use super::probes::probes;
 use super::room::Backend;
@@ -24,11 +24,11 @@ fn every_attack_can_succeed_where_nothing_holds_it() {
     assert!(Command::new("cp").arg(prober()).arg(&program).status().unwrap().success());
     let mut tame = Vec::new();
     let of_places =
-        [Place::Shared, Place::Small].map(|place| probes(place, Backend::Bubblewrap, SandboxPurpose::Work));
+        [Place::Shared, Place::Small].map(|place| probes(place, Backend::Bubblewrap, ProbePhase::Work));
     for (_, probe) in of_places.into_iter().flatten().filter(|(_, probe)| probe.outside.is_none()) {
         let script = host.script(&probe.attack, &program.to_string_lossy());
         let said = NOTHING_HELD.map(|options| run(bench.path(), options, &script));
-        if said.iter().all(|said| is_like(probe.held(Backend::Bubblewrap, SandboxPurpose::Work), said)) {
+        if said.iter().all(|said| is_like(probe.held(Backend::Bubblewrap, ProbePhase::Work), said)) {
             tame.push(format!("{}: {}\n  said: {}", probe.name, probe.attack, said[0].trim()));
         }
     }

@@ -1,11 +1,12 @@
 //! What only bubblewrap has to show: its system call filter, its cgroups, its mounts.
 
-use mendwright::domain::ExitStatus;
+use mendwright::domain::{ExitStatus, Guarantee};
 use mendwright::sandbox::protocol::WriteFile;
-use mendwright::sandbox::{CommandSpec, Guarantee, Root, SandboxSpec};
+use mendwright::sandbox::{CommandSpec, Root, SandboxSpec};
 
 use super::{
-    Backend, DEADLINE, assert_nothing_left, fails, in_one, in_one_plain, ok, processes_with, sh, unique,
+    Backend, DEADLINE, assert_nothing_left, fails, in_default_sandbox, in_sandbox, ok, processes_with, sh,
+    unique,
 };
 
 async fn write(toolbox: &mendwright::sandbox::Toolbox, path: &str, content: &str) {
@@ -123,11 +124,11 @@ public class It { public static void main(String[] a) throws Exception {
 /// Whatever this machine has of them; Python is what the other stories need, too.
 #[tokio::test]
 #[ignore = "needs Python"]
-async fn suites_of_every_language_here_run_under_the_filter() {
+async fn test_suites_of_every_language_run_under_the_filter() {
     let toolchains = |spec: &mut SandboxSpec| {
         spec.root = Root::Host { toolchains: mendwright::sandbox::detect_toolchains() };
     };
-    in_one(Backend::Bubblewrap, toolchains, async |toolbox| {
+    in_sandbox(Backend::Bubblewrap, toolchains, async |toolbox| {
         let mut run = Vec::new();
         for (program, file, content, command, end) in SUITES {
             if sh(&toolbox, &format!("command -v {program}")).await.ending != (ExitStatus::Exited { code: 0 })
@@ -180,8 +181,8 @@ print("done")
 
 #[tokio::test]
 #[ignore = "needs Python"]
-async fn what_the_filter_does_not_list_is_unknown_and_what_it_fears_is_refused() {
-    in_one_plain(Backend::Bubblewrap, async |toolbox| {
+async fn unlisted_calls_do_not_exist_and_dangerous_ones_are_refused() {
+    in_default_sandbox(Backend::Bubblewrap, async |toolbox| {
         write(&toolbox, "calls.py", MORE_CALLS).await;
         assert_eq!(ok(&toolbox, "python3 calls.py").await, "done\n");
         toolbox
@@ -190,8 +191,8 @@ async fn what_the_filter_does_not_list_is_unknown_and_what_it_fears_is_refused()
 }
 
 #[tokio::test]
-async fn limits_of_a_process_are_those_asked_for_and_a_users_own() {
-    in_one(
+async fn process_limits_are_the_requested_ones_and_a_users_defaults() {
+    in_sandbox(
         Backend::Bubblewrap,
         |spec| spec.limits.open_files_max = 512,
         async |toolbox| {
@@ -218,11 +219,11 @@ async fn limits_of_a_process_are_those_asked_for_and_a_users_own() {
 }
 
 #[tokio::test]
-async fn processor_time_is_bounded_or_said_not_to_be() {
+async fn processor_time_is_limited_or_the_description_says_so() {
     let fifth = |spec: &mut SandboxSpec| spec.limits.cpu_millis_max = Some(200);
-    in_one(Backend::Bubblewrap, fifth, async |toolbox| {
-        let told = toolbox.description().to_owned();
-        if told.contains("0.2 processors (cgroup)") {
+    in_sandbox(Backend::Bubblewrap, fifth, async |toolbox| {
+        let description = toolbox.description().to_owned();
+        if description.contains("0.2 processors (cgroup)") {
             let busy = "for n in 1 2 3; do timeout 1 sh -c 'while :; do :; done' & done; wait; times";
             let used = ok(&toolbox, busy).await;
             let seconds: f64 = used
@@ -234,7 +235,7 @@ async fn processor_time_is_bounded_or_said_not_to_be() {
                 .sum();
             assert!((0.05..0.8).contains(&seconds), "{seconds} seconds of processor time: {used}");
         } else {
-            assert!(told.contains("not bounded to 0.2 processors"), "{told}");
+            assert!(description.contains("not limited to 0.2 processors"), "{description}");
         }
         toolbox
     })
@@ -243,7 +244,7 @@ async fn processor_time_is_bounded_or_said_not_to_be() {
 
 /// Each guarantee is either applied, and the description says how, or refused by name.
 #[tokio::test]
-async fn what_is_required_is_applied_or_there_is_no_sandbox() {
+async fn required_guarantee_is_enforced_or_the_start_fails() {
     let sandbox = Backend::Bubblewrap.sandbox();
     for required in Guarantee::ALL {
         let mut spec = Backend::Bubblewrap.spec(&unique("required"));
@@ -275,7 +276,7 @@ async fn no_descriptor_of_the_host_is_inherited() {
     // As a library in C would leave it.
     nix::fcntl::fcntl(&secret, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
     let high = nix::fcntl::fcntl(&secret, nix::fcntl::FcntlArg::F_DUPFD(700)).unwrap();
-    in_one_plain(Backend::Bubblewrap, async |toolbox| {
+    in_default_sandbox(Backend::Bubblewrap, async |toolbox| {
         let open = ok(&toolbox, "for fd in /proc/self/fd/*; do echo ${fd##*/}; done").await;
         // Its own three, and the directory that is listed.
         assert_eq!(open.lines().collect::<Vec<_>>(), ["0", "1", "2", "3"], "{}", secret.as_raw_fd());
@@ -286,8 +287,8 @@ async fn no_descriptor_of_the_host_is_inherited() {
 }
 
 #[tokio::test]
-async fn what_proc_tells_of_the_host_is_covered() {
-    in_one_plain(Backend::Bubblewrap, async |toolbox| {
+async fn proc_files_about_the_host_are_covered() {
+    in_default_sandbox(Backend::Bubblewrap, async |toolbox| {
         let files =
             "kcore keys key-users latency_stats timer_list sched_debug cmdline interrupts sysrq-trigger";
         for file in files.split(' ') {
@@ -341,7 +342,7 @@ async fn the_inside_is_another_user_of_the_host_wherever_it_can_be() {
         }
         (outcome, _) => panic!("it can be: {can_be}, and came to {:?}", outcome.map(drop)),
     };
-    let marker = super::seconds_like_no_other();
+    let marker = super::unique_seconds();
     let command = CommandSpec::shell(&format!("echo started; sleep {marker}"), DEADLINE);
     let started = tokio::sync::Notify::new();
     tokio::select! {

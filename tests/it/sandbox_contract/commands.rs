@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use mendwright::domain::ExitStatus;
 use mendwright::sandbox::{CommandSpec, OutputStream, Root, SandboxSpec};
 
-use super::{Backend, DEADLINE, fails, in_one, in_one_plain, ok, processes_with, sh, tar_of, told};
+use super::{
+    Backend, DEADLINE, fails, in_default_sandbox, in_sandbox, ok, processes_with, refusal, sh, tar_of,
+};
 
-held_by_every_backend! {
+on_every_backend! {
     exit_codes_signals_and_both_streams_come_back,
     binary_output_and_input_at_its_end_are_no_trouble,
     two_hundred_megabytes_of_output_are_cut_in_flat_memory,
@@ -28,7 +30,7 @@ held_by_every_backend! {
 }
 
 async fn exit_codes_signals_and_both_streams_come_back(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+    in_default_sandbox(backend, async |toolbox| {
         let result = sh(&toolbox, "echo out; echo err >&2; echo more; exit 3").await;
         assert_eq!(result.ending, ExitStatus::Exited { code: 3 });
         assert_eq!(result.output.to_text(), "out\nerr\nmore\n");
@@ -46,14 +48,14 @@ async fn exit_codes_signals_and_both_streams_come_back(backend: Backend) {
         assert_eq!(seen, ("out\n".to_owned(), "err\n".to_owned()));
         let mut command = CommandSpec::shell("", DEADLINE);
         command.argv = vec!["/no/such/program".to_owned()];
-        assert!(told(toolbox.run(&command).await).contains("cannot run '/no/such/program'"));
+        assert!(refusal(toolbox.run(&command).await).contains("cannot run '/no/such/program'"));
         toolbox
     })
     .await;
 }
 
 async fn binary_output_and_input_at_its_end_are_no_trouble(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+    in_default_sandbox(backend, async |toolbox| {
         let got = ok(&toolbox, r"printf 'a\377\000b\n'; cat; echo closed").await;
         assert_eq!(got, "a\u{fffd}\0b\nclosed\n");
         // A command may close its output and go on; its end is what counts.
@@ -72,7 +74,7 @@ fn resident_kib(status: &str, field: &str) -> u64 {
 }
 
 async fn two_hundred_megabytes_of_output_are_cut_in_flat_memory(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+    in_default_sandbox(backend, async |toolbox| {
         let before = resident_kib(&fs::read_to_string("/proc/self/status").unwrap(), "VmRSS:");
         let mut command =
             CommandSpec::shell("echo first; head -c 200000000 /dev/zero; echo; echo last", DEADLINE);
@@ -92,7 +94,7 @@ async fn two_hundred_megabytes_of_output_are_cut_in_flat_memory(backend: Backend
 }
 
 async fn what_a_command_leaves_behind_is_gone_when_it_returns(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+    in_default_sandbox(backend, async |toolbox| {
         let daemons = "\
             sleep 4242 & \
             setsid sleep 4242 & \
@@ -108,8 +110,8 @@ async fn what_a_command_leaves_behind_is_gone_when_it_returns(backend: Backend) 
 }
 
 async fn a_command_that_kills_its_own_supervisor_gains_nothing(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
-        let marker = super::seconds_like_no_other();
+    in_default_sandbox(backend, async |toolbox| {
+        let marker = super::unique_seconds();
         let result = sh(&toolbox, &format!("setsid sleep {marker} & kill -9 $PPID; sleep {marker}")).await;
         assert_eq!(result.ending, ExitStatus::Signalled { signal: 9 });
         assert_eq!(processes_with(&format!("sleep\0{marker}\0")), HashSet::new());
@@ -125,7 +127,7 @@ async fn a_command_that_kills_its_own_supervisor_gains_nothing(backend: Backend)
 }
 
 async fn the_deadline_ends_what_ignores_every_polite_signal(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+    in_default_sandbox(backend, async |toolbox| {
         let script = "trap '' TERM INT HUP; echo started; setsid sleep 4343 & while :; do sleep 4343; done";
         let result = toolbox.run(&CommandSpec::shell(script, Duration::from_millis(300))).await.unwrap();
         assert_eq!(result.ending, ExitStatus::TimedOut);
@@ -142,7 +144,7 @@ async fn the_deadline_ends_what_ignores_every_polite_signal(backend: Backend) {
 }
 
 async fn a_call_that_is_dropped_ends_its_command(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+    in_default_sandbox(backend, async |toolbox| {
         let started = Arc::new(tokio::sync::Notify::new());
         let command = CommandSpec::shell("echo started; setsid sleep 4444 & sleep 4444", DEADLINE);
         tokio::select! {
@@ -156,7 +158,7 @@ async fn a_call_that_is_dropped_ends_its_command(backend: Backend) {
 }
 
 async fn commands_at_the_same_time_do_not_end_each_other(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+    in_default_sandbox(backend, async |toolbox| {
         // Each waits for the next one's end: the last has to end first.
         let chain = (0..8).map(|n| {
             let wait = format!("while [ ! -e done-{} ]; do sleep 0.01; done;", n + 1);
@@ -174,7 +176,7 @@ async fn commands_at_the_same_time_do_not_end_each_other(backend: Backend) {
 
 async fn running_out_of_memory_is_told_apart(backend: Backend) {
     let small = |spec: &mut SandboxSpec| spec.limits.memory_bytes_max = 256 << 20;
-    in_one(backend, small, async |toolbox| {
+    in_sandbox(backend, small, async |toolbox| {
         let result = sh(&toolbox, "echo before; head -c 2G /dev/zero | tail; echo after").await;
         if toolbox.description().contains("of memory (cgroup)") {
             assert_eq!(result.ending, ExitStatus::OutOfMemory, "{}", result.output.to_text());
@@ -194,7 +196,7 @@ async fn running_out_of_memory_is_told_apart(backend: Backend) {
 }
 
 async fn the_bound_on_processes_holds(backend: Backend) {
-    in_one(backend, |spec| spec.limits.pids_max = 64, async |toolbox| {
+    in_sandbox(backend, |spec| spec.limits.pids_max = 64, async |toolbox| {
         let script = "import subprocess\nstarted = 0\ntry:\n while started < 200:\n  \
                       subprocess.Popen(['sleep', '4646']); started += 1\nexcept OSError: pass\nprint(started)";
         let result = sh(&toolbox, &format!("python3 -c \"{script}\"")).await;
@@ -207,7 +209,7 @@ async fn the_bound_on_processes_holds(backend: Backend) {
 }
 
 async fn a_fork_bomb_is_contained_and_ended(backend: Backend) {
-    in_one(
+    in_sandbox(
         backend,
         |spec| spec.limits.pids_max = 64,
         async |toolbox| {
@@ -228,7 +230,7 @@ async fn real_test_suites_run_inside(backend: Backend) {
             *toolchains = mendwright::sandbox::detect_toolchains();
         }
     };
-    in_one(backend, with_toolchains, async |toolbox| {
+    in_sandbox(backend, with_toolchains, async |toolbox| {
         let files = [
             ("test_a.py", "import unittest, multiprocessing\nclass T(unittest.TestCase):\n  def test_a(self):\n    with multiprocessing.Pool(2) as p: self.assertEqual(p.map(abs, [-1]), [1])\n"),
             ("Makefile", "check:\n\tpython3 -m unittest -q test_a\n"),

@@ -3,17 +3,17 @@
 use mendwright::domain::{ChangedContent, FileMode, RepoPath};
 use mendwright::sandbox::protocol::{Edit, EditFile, ListFiles, ReadFile, Search, WriteFile};
 
-use super::{Backend, in_one_plain, ok, tar_of, told};
+use super::{Backend, in_default_sandbox, ok, refusal, tar_of};
 
-held_by_every_backend! {
+on_every_backend! {
     a_tree_of_two_thousand_files_arrives_and_is_found,
     files_are_read_edited_written_and_collected,
-    no_symlink_leads_a_tool_out_of_the_tree,
-    what_is_no_file_is_not_collected,
+    file_calls_do_not_follow_symlinks_out_of_the_tree,
+    special_and_large_files_are_not_collected,
 }
 
 async fn a_tree_of_two_thousand_files_arrives_and_is_found(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+    in_default_sandbox(backend, async |toolbox| {
         let files = (0..2_000)
             .map(|n| (format!("dir-{}/file-{n:04}.txt", n % 50), format!("needle {n}\n").into_bytes()));
         let tar = tar_of(files.chain([("run.sh".to_owned(), b"#!/bin/sh\necho ran\n".to_vec())]), &[]);
@@ -41,7 +41,7 @@ async fn a_tree_of_two_thousand_files_arrives_and_is_found(backend: Backend) {
 }
 
 async fn files_are_read_edited_written_and_collected(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+    in_default_sandbox(backend, async |toolbox| {
         let tar = tar_of([("src/a.sh".to_owned(), b"one\r\ntwo\r\n".to_vec())], &[]);
         toolbox.unpack(tar.as_slice()).await.unwrap();
         let edits = vec![Edit { old: "one\ntwo".to_owned(), new: "one\nhalf\ntwo".to_owned() }];
@@ -73,8 +73,8 @@ async fn files_are_read_edited_written_and_collected(backend: Backend) {
     .await;
 }
 
-async fn no_symlink_leads_a_tool_out_of_the_tree(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn file_calls_do_not_follow_symlinks_out_of_the_tree(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let links =
             [("out", "/"), ("passwd", "/etc/passwd"), ("loop", "loop"), ("self", "."), ("up", "../../../..")];
         toolbox.unpack(tar_of([("real".to_owned(), b"x".to_vec())], &links).as_slice()).await.unwrap();
@@ -82,15 +82,15 @@ async fn no_symlink_leads_a_tool_out_of_the_tree(backend: Backend) {
         ok(&toolbox, "mkdir /tmp/outside").await;
         for path in ["out/tmp/outside/x", "passwd", "loop", "loop/x", "self/real", "up/tmp/outside/x"] {
             let write = WriteFile { path: path.to_owned(), content: "owned".to_owned(), executable: None };
-            assert!(told(toolbox.write_file(&write).await).contains("symlink"), "{path}");
+            assert!(refusal(toolbox.write_file(&write).await).contains("symlink"), "{path}");
             let read = ReadFile { path: path.to_owned(), first_line: 1, lines_max: 1 };
-            assert!(told(toolbox.read_file(&read).await).contains("symlink"), "{path}");
+            assert!(refusal(toolbox.read_file(&read).await).contains("symlink"), "{path}");
             let collected = toolbox.collect(&[path.parse().unwrap()]).await;
-            assert!(told(collected).contains("symlink"), "{path}");
+            assert!(refusal(collected).contains("symlink"), "{path}");
         }
         for path in ["../tmp/outside/x", "/tmp/outside/x", "a/../../tmp/outside/x", "\0", ""] {
             let write = WriteFile { path: path.to_owned(), content: "owned".to_owned(), executable: None };
-            assert!(told(toolbox.write_file(&write).await).contains("cannot be used"), "{path:?}");
+            assert!(refusal(toolbox.write_file(&write).await).contains("cannot be used"), "{path:?}");
         }
         assert_eq!(ok(&toolbox, "ls /tmp/outside").await, "");
         let listing = ListFiles { path: String::new(), glob: None, entries_max: 100 };
@@ -102,8 +102,8 @@ async fn no_symlink_leads_a_tool_out_of_the_tree(backend: Backend) {
     .await;
 }
 
-async fn what_is_no_file_is_not_collected(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn special_and_large_files_are_not_collected(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         ok(&toolbox, "mkfifo fifo; truncate -s 6M big; for n in 1 2 3 4 5; do truncate -s 4500K b$n; done")
             .await;
         for (paths, why) in [
@@ -112,11 +112,11 @@ async fn what_is_no_file_is_not_collected(backend: Backend) {
             (&["b1", "b2", "b3", "b4", "b5"], "allowed in all"),
         ] {
             let paths: Vec<RepoPath> = paths.iter().map(|path| path.parse().unwrap()).collect();
-            let said = told(toolbox.collect(&paths).await);
+            let said = refusal(toolbox.collect(&paths).await);
             assert!(said.contains(why), "{said}");
         }
         let many = vec!["x".parse::<RepoPath>().unwrap(); 2_001];
-        assert!(told(toolbox.collect(&many).await).contains("2000 allowed"));
+        assert!(refusal(toolbox.collect(&many).await).contains("2000 allowed"));
         toolbox
     })
     .await;

@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mendwright::domain::ExitStatus;
-use mendwright::sandbox::{Bubblewrap, CacheLimits, Guarantee, Root, Sandbox, SandboxError, SandboxSpec};
+use mendwright::domain::{ExitStatus, Guarantee};
+use mendwright::sandbox::{Bubblewrap, CacheLimits, Root, Sandbox, SandboxError, SandboxSpec};
 use sha2::{Digest, Sha256};
 
 use super::{assert_nothing_left, fails, ok, sh, unique};
@@ -78,7 +78,7 @@ fn image(directory: &Path) -> Root {
 }
 
 #[tokio::test]
-async fn images_are_held_to_the_same_bounds_as_set_ups_and_had_again() {
+async fn images_are_evicted_by_the_cache_limits_and_unpacked_again() {
     let (directory, sandbox) = state();
     let named = image(directory.path());
     let resolved = sandbox.resolve(&named).await.unwrap();
@@ -107,7 +107,7 @@ async fn images_are_held_to_the_same_bounds_as_set_ups_and_had_again() {
 }
 
 #[test]
-fn by_hand_images_stay_in_the_users_cache() {
+fn images_without_a_service_stay_in_the_users_cache() {
     if !nix::unistd::geteuid().is_root() {
         return; // The program may lie where only its builder can go.
     }
@@ -132,20 +132,20 @@ fn by_hand_images_stay_in_the_users_cache() {
 fn state() -> (tempfile::TempDir, Bubblewrap) {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
-    let sandbox = Bubblewrap::new().unwrap().keeping_in(&directory.path().join("state"));
+    let sandbox = Bubblewrap::new().unwrap().with_state_dir(&directory.path().join("state"));
     (directory, sandbox)
 }
 
 #[tokio::test]
-async fn an_image_is_changed_in_one_sandbox_and_whole_in_the_next() {
+async fn image_changes_stay_in_one_sandbox() {
     let (directory, sandbox) = state();
     let named = image(directory.path());
     let resolved = sandbox.resolve(&named).await.unwrap();
     assert!(resolved.digest.starts_with("sha256:"), "{resolved:?}");
     let spec = SandboxSpec { root: resolved.root, ..SandboxSpec::named(unique("image")) };
     let toolbox = sandbox.start(&spec).await.unwrap();
-    let told = toolbox.description();
-    assert!(told.contains("changes in a layer of its own"), "{told}");
+    let description = toolbox.description();
+    assert!(description.contains("changes in a separate layer"), "{description}");
     assert_eq!(ok(&toolbox, "cat /marker; hello").await, "from the image\nhello from the image\n");
     assert_eq!(ok(&toolbox, "id -un; id -gn").await, "agent\nagent\n");
     assert!(ok(&toolbox, "cat /etc/passwd").await.contains("service:x:7:7::/:/bin/sh\nagent:x:"));
@@ -189,7 +189,7 @@ async fn an_image_is_changed_in_one_sandbox_and_whole_in_the_next() {
 }
 
 #[tokio::test]
-async fn all_that_is_written_has_one_bound() {
+async fn all_writable_directories_share_one_limit() {
     let (directory, sandbox) = state();
     let mut spec = SandboxSpec { root: image(directory.path()), ..SandboxSpec::named(unique("bound")) };
     spec.limits.disk_bytes_max = 32 << 20;
@@ -209,7 +209,7 @@ async fn all_that_is_written_has_one_bound() {
 }
 
 #[tokio::test]
-async fn another_user_can_be_required_for_an_image_too() {
+async fn another_user_can_be_required_for_an_image() {
     let (directory, sandbox) = state();
     let mut spec = SandboxSpec { root: image(directory.path()), ..SandboxSpec::named(unique("other")) };
     spec.required = vec![Guarantee::OtherUser];
@@ -241,7 +241,7 @@ async fn another_user_can_be_required_for_an_image_too() {
 }
 
 #[tokio::test]
-async fn an_image_that_is_not_there_is_named() {
+async fn missing_image_is_named() {
     let (directory, sandbox) = state();
     let reference = format!("oci-archive:{}", directory.path().join("none.tar").display());
     let spec = SandboxSpec { root: Root::Image(reference.clone()), ..SandboxSpec::named(unique("none")) };
@@ -250,7 +250,7 @@ async fn an_image_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn the_hosts_system_is_the_same_one_twice() {
+async fn host_resolves_to_the_same_digest_twice() {
     let (_directory, sandbox) = state();
     let host = Root::Host { toolchains: Vec::new() };
     let (first, second) = (sandbox.resolve(&host).await.unwrap(), sandbox.resolve(&host).await.unwrap());

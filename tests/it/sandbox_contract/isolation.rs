@@ -4,23 +4,23 @@ use mendwright::config::AllowedHost;
 use mendwright::sandbox::CommandSpec;
 use mendwright::sandbox::protocol::WriteFile;
 
-use super::{Backend, DEADLINE, fails, in_one, in_one_plain, ok};
+use super::{Backend, DEADLINE, fails, in_default_sandbox, in_sandbox, ok};
 
-held_by_every_backend! {
+on_every_backend! {
     there_is_no_network,
     #[ignore = "needs Python"]
     no_address_can_be_connected_to,
     #[ignore = "needs Python"]
     allowed_hosts_are_reached_through_the_proxy_only,
-    nothing_of_the_host_is_seen,
-    the_environment_is_the_sandboxs_own,
+    host_is_not_visible,
+    environment_is_the_sandboxs_own,
     privileged_system_calls_and_writes_are_refused,
     #[ignore = "needs Python"]
-    dangerous_system_calls_are_answered_with_an_error,
+    dangerous_system_calls_fail,
 }
 
 async fn there_is_no_network(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+    in_default_sandbox(backend, async |toolbox| {
         let devices = ok(&toolbox, "tail -n +3 /proc/net/dev | cut -d: -f1").await;
         assert_eq!(devices.trim(), "lo");
         assert_eq!(ok(&toolbox, "env | grep -i proxy; true").await, "");
@@ -30,7 +30,7 @@ async fn there_is_no_network(backend: Backend) {
 }
 
 async fn no_address_can_be_connected_to(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+    in_default_sandbox(backend, async |toolbox| {
         ok(&toolbox, "python3 -c \"import socket; socket.socket().close()\"").await;
         for address in ["('1.1.1.1', 443)", "('169.254.169.254', 80)", "('127.0.0.1', 3128)"] {
             fails(&toolbox, &format!("python3 -c \"import socket; socket.create_connection({address}, 5)\""))
@@ -42,7 +42,7 @@ async fn no_address_can_be_connected_to(backend: Backend) {
 }
 
 async fn allowed_hosts_are_reached_through_the_proxy_only(backend: Backend) {
-    in_one(
+    in_sandbox(
         backend,
         |spec| spec.allowed_hosts = vec![AllowedHost::public("localhost")],
         async |toolbox| {
@@ -73,8 +73,8 @@ async fn allowed_hosts_are_reached_through_the_proxy_only(backend: Backend) {
     .await;
 }
 
-async fn nothing_of_the_host_is_seen(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn host_is_not_visible(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         // An image has its own of these, and an engine a /sys with the container's control groups.
         let of_the_image: &[&str] = match backend {
             Backend::Bubblewrap => &[],
@@ -108,8 +108,8 @@ async fn nothing_of_the_host_is_seen(backend: Backend) {
     .await;
 }
 
-async fn the_environment_is_the_sandboxs_own(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn environment_is_the_sandboxs_own(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let seen = ok(&toolbox, "env | cut -d= -f1 | sort | tr '\\n' ' '").await;
         let expected = "CARGO_HOME CARGO_NET_OFFLINE CI HOME LANG LOGNAME PATH PIP_RETRIES PWD SHELL TERM TMPDIR USER npm_config_offline ";
         // Every engine says the container's own name.
@@ -126,7 +126,7 @@ async fn the_environment_is_the_sandboxs_own(backend: Backend) {
 }
 
 async fn privileged_system_calls_and_writes_are_refused(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+    in_default_sandbox(backend, async |toolbox| {
         for command in [
             "touch /usr/x",
             "touch /x",
@@ -197,8 +197,8 @@ try: print("fd", __import__("os").listdir("/proc/1/fd"))
 except PermissionError: print("fd EPERM")
 "#;
 
-async fn dangerous_system_calls_are_answered_with_an_error(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn dangerous_system_calls_fail(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let write =
             WriteFile { path: "calls.py".to_owned(), content: SYSTEM_CALLS.to_owned(), executable: None };
         toolbox.write_file(&write).await.unwrap();

@@ -5,21 +5,22 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Instant;
 
+use mendwright::domain::SandboxKind;
 use mendwright::sandbox::protocol::ReadFile;
 use mendwright::sandbox::{
     CallError, CommandSpec, Root, Sandbox, SandboxError, SandboxSpec, connect_default,
 };
 
-use super::{Backend, DEADLINE, in_one_plain, processes_with, unique};
+use super::{Backend, DEADLINE, in_default_sandbox, processes_with, unique};
 
-held_by_every_backend! {
-    dropping_a_toolbox_ends_everything_inside,
-    a_toolbox_killed_from_outside_is_gone_and_said_so,
+on_every_backend! {
+    dropped_toolbox_kills_everything_inside,
+    toolbox_killed_from_outside_is_gone,
 }
 
-async fn a_toolbox_killed_from_outside_is_gone_and_said_so(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
-        let marker = super::seconds_like_no_other();
+async fn toolbox_killed_from_outside_is_gone(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
+        let marker = super::unique_seconds();
         let command = CommandSpec::shell(&format!("echo started; sleep {marker}; true"), DEADLINE);
         let lost = toolbox.run_live(&command, |_, _| {
             let sleeper = processes_with(&format!("sleep\0{marker}\0")).into_iter().next();
@@ -53,9 +54,9 @@ pub(super) fn first_process_above(mut pid: i32) -> i32 {
     first.unwrap()
 }
 
-async fn dropping_a_toolbox_ends_everything_inside(backend: Backend) {
+async fn dropped_toolbox_kills_everything_inside(backend: Backend) {
     let toolbox = backend.sandbox().start(&backend.spec(&unique("dropped"))).await.unwrap();
-    let marker = super::seconds_like_no_other();
+    let marker = super::unique_seconds();
     let started = Arc::new(tokio::sync::Notify::new());
     let command = CommandSpec::shell(&format!("echo started; exec sleep {marker}"), DEADLINE);
     tokio::select! {
@@ -71,7 +72,7 @@ async fn dropping_a_toolbox_ends_everything_inside(backend: Backend) {
 }
 
 #[tokio::test]
-async fn what_does_not_speak_the_protocol_is_not_trusted() {
+async fn peer_that_does_not_speak_the_protocol_is_an_error() {
     use std::os::unix::fs::PermissionsExt;
     // In the place of bwrap: says that it has started, and then anything but the protocol.
     let script = "#!/bin/sh\n[ \"$1\" = --info-fd ] || exit 0\n\
@@ -87,10 +88,8 @@ async fn what_does_not_speak_the_protocol_is_not_trusted() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_given_is_refused_by_name() {
-    let error = connect_default("podrunner").err().unwrap().to_string();
-    insta::assert_snapshot!(error, @"the wanted sandbox cannot be used: there is no kind of that name ('podrunner'); choose 'bubblewrap' or 'docker'");
-    let sandbox = connect_default("bubblewrap").unwrap();
+async fn toolchain_that_would_show_the_host_is_refused() {
+    let sandbox = connect_default(SandboxKind::Bubblewrap).unwrap();
     let spec = SandboxSpec {
         root: Root::Host { toolchains: vec!["/root".into()] },
         ..SandboxSpec::named("toolchain")
@@ -105,7 +104,7 @@ async fn what_cannot_be_given_is_refused_by_name() {
 /// Root's sandboxes are made in another way than an ordinary user's: all of the above once more,
 /// as somebody who is nobody.
 #[test]
-fn an_ordinary_user_gets_the_same() {
+fn contract_holds_for_an_ordinary_user() {
     if nix::unistd::geteuid().is_root() {
         run_all_as(65_534, 65_534);
     } // Else this is that run, or one by an ordinary user: the other tests have said it.
@@ -114,7 +113,7 @@ fn an_ordinary_user_gets_the_same() {
 /// And in a third way for somebody who has been given subordinate users.
 #[test]
 #[ignore = "needs an account with subordinate ids"]
-fn a_user_with_subordinate_ids_gets_the_same() {
+fn contract_holds_for_a_user_with_subordinate_ids() {
     if !nix::unistd::geteuid().is_root() {
         return; // As above.
     }

@@ -3,17 +3,17 @@
 use mendwright::domain::{ExitStatus, WritableMount};
 use mendwright::sandbox::{CallError, SandboxError, SandboxSpec, Toolbox};
 
-use super::{Backend, DEADLINE, in_one, ok, sh, tar_of};
+use super::{Backend, DEADLINE, in_sandbox, ok, sh, tar_of};
 use mendwright::sandbox::CommandSpec;
 
-held_by_every_backend! {
-    a_full_disk_is_told_for_each_writable_directory,
-    a_disk_that_was_full_for_a_while_is_told,
-    a_tree_that_does_not_fit_is_told_as_a_full_disk,
-    running_out_of_inodes_is_no_passing_run,
-    a_refused_process_is_told,
-    running_out_of_memory_in_a_grandchild_is_told,
-    what_happens_at_the_deadline_is_a_timeout,
+on_every_backend! {
+    full_disk_is_reported_for_each_writable_directory,
+    temporarily_full_disk_is_reported,
+    tree_that_does_not_fit_is_reported_as_a_full_disk,
+    running_out_of_inodes_is_reported,
+    refused_process_is_reported,
+    running_out_of_memory_in_a_grandchild_is_reported,
+    full_disk_at_the_deadline_is_a_timeout,
 }
 
 /// Small enough to be filled in a moment.
@@ -29,8 +29,8 @@ fn told_as(toolbox: &Toolbox, backend: Backend, place: WritableMount) -> Writabl
     }
 }
 
-async fn a_full_disk_is_told_for_each_writable_directory(backend: Backend) {
-    in_one(backend, small_disk, async |toolbox| {
+async fn full_disk_is_reported_for_each_writable_directory(backend: Backend) {
+    in_sandbox(backend, small_disk, async |toolbox| {
         let places = [
             ("/workspace", WritableMount::Workspace),
             ("$HOME", WritableMount::Home),
@@ -52,12 +52,12 @@ async fn a_full_disk_is_told_for_each_writable_directory(backend: Backend) {
     .await;
 }
 
-async fn a_tree_that_does_not_fit_is_told_as_a_full_disk(backend: Backend) {
-    in_one(backend, small_disk, async |toolbox| {
+async fn tree_that_does_not_fit_is_reported_as_a_full_disk(backend: Backend) {
+    in_sandbox(backend, small_disk, async |toolbox| {
         let tar = tar_of([("small".to_owned(), vec![1]), ("large".to_owned(), vec![0; 200 << 20])], &[]);
         match toolbox.unpack(tar.as_slice()).await {
             Err(SandboxError::DiskFull(why)) => {
-                assert!(why.starts_with("the tree does not fit into it: 'large': No space left"), "{why}");
+                assert!(why.starts_with("the tree does not fit: 'large': No space left"), "{why}");
             }
             other => panic!("{other:?}"),
         }
@@ -66,8 +66,8 @@ async fn a_tree_that_does_not_fit_is_told_as_a_full_disk(backend: Backend) {
     .await;
 }
 
-async fn a_disk_that_was_full_for_a_while_is_told(backend: Backend) {
-    in_one(backend, small_disk, async |toolbox| {
+async fn temporarily_full_disk_is_reported(backend: Backend) {
+    in_sandbox(backend, small_disk, async |toolbox| {
         let fill = "head -c 1G /dev/zero > /tmp/big; n=0; while [ $n -lt 50000 ]; do n=$((n + 1)); done; \
                     rm /tmp/big; echo cleaned up";
         let result = sh(&toolbox, fill).await;
@@ -80,10 +80,10 @@ async fn a_disk_that_was_full_for_a_while_is_told(backend: Backend) {
     .await;
 }
 
-async fn running_out_of_inodes_is_no_passing_run(backend: Backend) {
+async fn running_out_of_inodes_is_reported(backend: Backend) {
     // Inodes take memory where the file system is in it, and may be bounded by nothing else.
     let small = |spec: &mut SandboxSpec| spec.limits.memory_bytes_max = 128 << 20;
-    in_one(backend, small, async |toolbox| {
+    in_sandbox(backend, small, async |toolbox| {
         if !bounds(&toolbox, "of memory") {
             return toolbox;
         }
@@ -92,7 +92,7 @@ async fn running_out_of_inodes_is_no_passing_run(backend: Backend) {
         let told = match (&ran, backend) {
             (Ok(result), _) => matches!(result.ending, ExitStatus::DiskFull { .. } | ExitStatus::OutOfMemory),
             // The toolbox has its memory from the same bound there, and may be what is ended for it.
-            (Err(CallError::Fatal(lost)), Backend::Docker) => lost.to_string().contains("for memory"),
+            (Err(CallError::Fatal(lost)), Backend::Docker) => lost.to_string().contains("memory ran out"),
             (Err(_), _) => false,
         };
         assert!(told, "{ran:?}");
@@ -108,8 +108,8 @@ fn bounds(toolbox: &Toolbox, what: &str) -> bool {
     !description.contains("no cgroup may be made here")
 }
 
-async fn a_refused_process_is_told(backend: Backend) {
-    in_one(
+async fn refused_process_is_reported(backend: Backend) {
+    in_sandbox(
         backend,
         |spec| spec.limits.pids_max = 64,
         async |toolbox| {
@@ -122,9 +122,9 @@ async fn a_refused_process_is_told(backend: Backend) {
     .await;
 }
 
-async fn running_out_of_memory_in_a_grandchild_is_told(backend: Backend) {
+async fn running_out_of_memory_in_a_grandchild_is_reported(backend: Backend) {
     let small = |spec: &mut SandboxSpec| spec.limits.memory_bytes_max = 256 << 20;
-    in_one(backend, small, async |toolbox| {
+    in_sandbox(backend, small, async |toolbox| {
         let hog = "sh -c 'sh -c \"head -c 2G /dev/zero | tail > /dev/null\"; true'; echo went on; exit 0";
         let result = sh(&toolbox, hog).await;
         if bounds(&toolbox, "of memory") {
@@ -136,8 +136,8 @@ async fn running_out_of_memory_in_a_grandchild_is_told(backend: Backend) {
     .await;
 }
 
-async fn what_happens_at_the_deadline_is_a_timeout(backend: Backend) {
-    in_one(backend, small_disk, async |toolbox| {
+async fn full_disk_at_the_deadline_is_a_timeout(backend: Backend) {
+    in_sandbox(backend, small_disk, async |toolbox| {
         let fill = "head -c 1G /dev/zero > /tmp/big 2> /dev/null; sleep 4848";
         let command = CommandSpec { deadline: DEADLINE / 60, ..CommandSpec::shell(fill, DEADLINE) };
         assert_eq!(toolbox.run(&command).await.unwrap().ending, ExitStatus::TimedOut);

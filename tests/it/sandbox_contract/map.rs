@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use mendwright::sandbox::Toolbox;
 use mendwright::sandbox::protocol::{Edit, EditFile, FindSymbol, RankedRepoMap, RepoMap, WriteFile};
 
-use super::{Backend, in_one_plain, ok, tar_of, told};
+use super::{Backend, in_default_sandbox, ok, refusal, tar_of};
 
-held_by_every_backend! {
-    a_map_ranks_what_a_text_is_about_and_reads_only_what_has_changed,
-    a_symbol_is_found_where_it_is_defined_and_used,
-    an_edit_that_breaks_the_syntax_is_made_and_told,
-    files_that_are_no_good_neither_end_a_map_nor_hold_it_up,
-    a_map_outlives_the_end_of_its_process,
+on_every_backend! {
+    map_ranks_relevant_files_and_reads_only_changed_ones,
+    symbol_is_found_where_it_is_defined_and_used,
+    edit_that_breaks_the_syntax_is_made_and_reported,
+    hostile_files_neither_break_a_map_nor_delay_it,
+    map_works_after_its_process_was_killed,
 }
 
 /// Far below the bound, far above what it takes.
@@ -47,8 +47,8 @@ async fn map(toolbox: &Toolbox, text: &str) -> RankedRepoMap {
     toolbox.repo_map(&request).await.unwrap()
 }
 
-async fn a_map_ranks_what_a_text_is_about_and_reads_only_what_has_changed(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn map_ranks_relevant_files_and_reads_only_changed_ones(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         toolbox.unpack(project().as_slice()).await.unwrap();
         let first = map(&toolbox, "The total price of the cart is not rounded to cents").await;
         let paths: Vec<&str> = first.files.iter().map(|file| file.path.as_str()).collect();
@@ -88,8 +88,8 @@ async fn a_map_ranks_what_a_text_is_about_and_reads_only_what_has_changed(backen
     .await;
 }
 
-async fn a_symbol_is_found_where_it_is_defined_and_used(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn symbol_is_found_where_it_is_defined_and_used(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         toolbox.unpack(project().as_slice()).await.unwrap();
         let find = async |name: &str| {
             toolbox.find_symbol(&FindSymbol { name: name.to_owned(), places_max: 50 }).await.unwrap()
@@ -111,14 +111,14 @@ async fn a_symbol_is_found_where_it_is_defined_and_used(backend: Backend) {
         assert_eq!(find("TOTAL_PRICE").await.names, ["total_price"]);
         let none = find("totl_price").await;
         assert_eq!((none.definitions.len(), none.near), (0, vec!["total_price".to_owned()]));
-        assert!(told(toolbox.find_symbol(&FindSymbol::default()).await).contains("a name"));
+        assert!(refusal(toolbox.find_symbol(&FindSymbol::default()).await).contains("a name"));
         toolbox
     })
     .await;
 }
 
-async fn an_edit_that_breaks_the_syntax_is_made_and_told(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn edit_that_breaks_the_syntax_is_made_and_reported(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         toolbox.unpack(project().as_slice()).await.unwrap();
         let edit = async |path: &str, old: &str, new: &str| {
             let edits = vec![Edit { old: old.to_owned(), new: new.to_owned() }];
@@ -143,8 +143,8 @@ async fn an_edit_that_breaks_the_syntax_is_made_and_told(backend: Backend) {
     .await;
 }
 
-async fn files_that_are_no_good_neither_end_a_map_nor_hold_it_up(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn hostile_files_neither_break_a_map_nor_delay_it(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let minified = format!("var a={};\n", "function(){return 1}+".repeat((5 << 20) / 21));
         let nested = |open: &str, close: &str| {
             format!("x = {}{}\n", format!("{open}\n").repeat(100_000), format!("{close}\n").repeat(100_000))
@@ -193,8 +193,8 @@ async fn files_that_are_no_good_neither_end_a_map_nor_hold_it_up(backend: Backen
     .await;
 }
 
-async fn a_map_outlives_the_end_of_its_process(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn map_works_after_its_process_was_killed(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         toolbox.unpack(project().as_slice()).await.unwrap();
         map(&toolbox, "cart").await;
         // A command may end what runs as its user; nothing but the memory of the last map is lost.

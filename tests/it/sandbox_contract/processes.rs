@@ -7,24 +7,24 @@ use mendwright::sandbox::protocol::ReadFile;
 use mendwright::sandbox::{CommandSpec, SandboxSpec, Toolbox};
 
 use super::measure::{alone, descriptors, resident_kib, threads};
-use super::{Backend, DEADLINE, fails, in_one, in_one_plain, ok, sh, tar_of, told};
+use super::{Backend, DEADLINE, fails, in_default_sandbox, in_sandbox, ok, refusal, sh, tar_of};
 
-held_by_every_backend! {
-    what_cannot_be_started_is_told_with_the_reason,
-    arguments_and_environment_too_large_for_the_kernel_are_told,
-    standard_input_is_empty_and_stays_so,
+on_every_backend! {
+    command_that_cannot_start_is_refused_with_the_reason,
+    too_large_arguments_and_environment_are_refused,
+    standard_input_is_empty,
     #[ignore = "needs Python"]
-    a_daemon_of_two_forks_in_a_session_of_its_own_is_ended,
-    the_first_process_cannot_be_killed_stopped_or_read,
-    orphans_are_taken_in_and_no_zombie_stays,
-    the_clock_goes_and_cannot_be_set,
-    sixty_four_commands_and_calls_at_the_same_time,
-    a_thousand_commands_leave_nothing_on_either_side,
-    calls_dropped_at_any_moment_leave_nothing,
+    daemon_is_killed_with_its_command,
+    first_process_cannot_be_killed_stopped_or_read,
+    orphans_are_reaped,
+    clock_runs_and_cannot_be_set,
+    sixty_four_concurrent_commands_and_calls_succeed,
+    thousand_commands_leak_nothing_on_either_side,
+    dropped_calls_leak_nothing,
 }
 
-async fn what_cannot_be_started_is_told_with_the_reason(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn command_that_cannot_start_is_refused_with_the_reason(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         ok(
             &toolbox,
             "echo text > plain; printf '#!/no/such/interpreter\\n' > script; chmod +x script; mkdir dir",
@@ -39,7 +39,7 @@ async fn what_cannot_be_started_is_told_with_the_reason(backend: Backend) {
         ] {
             let mut command = CommandSpec::shell("", DEADLINE);
             command.argv = vec![program.to_owned()];
-            let said = told(toolbox.run(&command).await);
+            let said = refusal(toolbox.run(&command).await);
             assert!(
                 said.contains(&format!("cannot run '{program}'")) && said.contains(why),
                 "{program}: {said}"
@@ -47,7 +47,7 @@ async fn what_cannot_be_started_is_told_with_the_reason(backend: Backend) {
         }
         let mut command = CommandSpec::shell("", DEADLINE);
         command.argv = Vec::new();
-        assert!(told(toolbox.run(&command).await).contains("no command"), "an empty command was run");
+        assert!(refusal(toolbox.run(&command).await).contains("no command"), "an empty command was run");
         // A shell's own codes are the command's.
         assert_eq!(sh(&toolbox, "no-such-program").await.ending, ExitStatus::Exited { code: 127 });
         assert_eq!(sh(&toolbox, "./plain").await.ending, ExitStatus::Exited { code: 126 });
@@ -56,8 +56,8 @@ async fn what_cannot_be_started_is_told_with_the_reason(backend: Backend) {
     .await;
 }
 
-async fn arguments_and_environment_too_large_for_the_kernel_are_told(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn too_large_arguments_and_environment_are_refused(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let with = |argv: Vec<String>, env: Vec<(String, String)>| {
             let command = CommandSpec { env, ..CommandSpec::shell("echo ${#BIG} $#", DEADLINE) };
             CommandSpec { argv: [command.argv.clone(), argv].concat(), ..command }
@@ -71,7 +71,7 @@ async fn arguments_and_environment_too_large_for_the_kernel_are_told(backend: Ba
             (vec!["a".repeat(100_000); 60], vec![]),
             (vec![], vec![("BIG".to_owned(), "b".repeat(200_000))]),
         ] {
-            let said = told(toolbox.run(&with(argv, env)).await);
+            let said = refusal(toolbox.run(&with(argv, env)).await);
             assert!(
                 said.contains("Argument list too long"),
                 "{}",
@@ -80,14 +80,14 @@ async fn arguments_and_environment_too_large_for_the_kernel_are_told(backend: Ba
             assert!(said.len() < 1_000, "the words hold the arguments");
         }
         // Over the bound of a message it never leaves.
-        let said = told(toolbox.run(&with(vec!["a".repeat(13 << 20)], vec![])).await);
+        let said = refusal(toolbox.run(&with(vec!["a".repeat(13 << 20)], vec![])).await);
         assert!(said.contains("too large"), "{said}");
         for argument in ["a\0b", "\0"] {
-            assert!(!told(toolbox.run(&with(vec![argument.to_owned()], vec![])).await).is_empty());
+            assert!(!refusal(toolbox.run(&with(vec![argument.to_owned()], vec![])).await).is_empty());
         }
         for name in ["", "A=B", "A\0"] {
             let outcome = toolbox.run(&with(vec![], vec![(name.to_owned(), "x".to_owned())])).await;
-            assert!(!told(outcome).is_empty(), "{name:?}");
+            assert!(!refusal(outcome).is_empty(), "{name:?}");
         }
         assert_eq!(ok(&toolbox, "echo alive").await, "alive\n");
         toolbox
@@ -95,8 +95,8 @@ async fn arguments_and_environment_too_large_for_the_kernel_are_told(backend: Ba
     .await;
 }
 
-async fn standard_input_is_empty_and_stays_so(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn standard_input_is_empty(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let said = ok(&toolbox, "read line; echo \"$? [$line]\"; wc -c; [ -t 0 ] || echo no terminal").await;
         assert_eq!(said, "1 []\n0\nno terminal\n");
         fails(&toolbox, "sh -c ': < /dev/tty'").await;
@@ -105,8 +105,8 @@ async fn standard_input_is_empty_and_stays_so(backend: Backend) {
     .await;
 }
 
-async fn a_daemon_of_two_forks_in_a_session_of_its_own_is_ended(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn daemon_is_killed_with_its_command(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let daemon = "import os, signal, time\n\
             for s in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT): signal.signal(s, signal.SIG_IGN)\n\
             if os.fork(): os._exit(0)\n\
@@ -124,8 +124,8 @@ async fn a_daemon_of_two_forks_in_a_session_of_its_own_is_ended(backend: Backend
     .await;
 }
 
-async fn the_first_process_cannot_be_killed_stopped_or_read(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn first_process_cannot_be_killed_stopped_or_read(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         for signal in ["KILL", "STOP", "TERM", "SEGV", "QUIT", "USR1"] {
             // Whatever the shell is told of it: the toolbox still answers.
             sh(&toolbox, &format!("kill -{signal} 1")).await;
@@ -142,8 +142,8 @@ async fn the_first_process_cannot_be_killed_stopped_or_read(backend: Backend) {
     .await;
 }
 
-async fn orphans_are_taken_in_and_no_zombie_stays(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn orphans_are_reaped(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let orphans = "n=0; while [ $n -lt 100 ]; do (sh -c 'exit 3' & exec setsid true) & n=$((n + 1)); done; echo done";
         assert_eq!(ok(&toolbox, orphans).await, "done\n");
         let zombies = "for stat in /proc/[0-9]*/stat; do read -r line < $stat || continue; \
@@ -154,8 +154,8 @@ async fn orphans_are_taken_in_and_no_zombie_stays(backend: Backend) {
     .await;
 }
 
-async fn the_clock_goes_and_cannot_be_set(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn clock_runs_and_cannot_be_set(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
         let before = now();
         let inside: u64 = ok(&toolbox, "date +%s").await.trim().parse().unwrap();
@@ -167,8 +167,8 @@ async fn the_clock_goes_and_cannot_be_set(backend: Backend) {
     .await;
 }
 
-async fn sixty_four_commands_and_calls_at_the_same_time(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn sixty_four_concurrent_commands_and_calls_succeed(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let files = (0..64).map(|n| (format!("file-{n}"), format!("content {n}\n").into_bytes()));
         toolbox.unpack(tar_of(files, &[]).as_slice()).await.unwrap();
         // All 64 have to run at once: each waits until it sees all others.
@@ -205,9 +205,9 @@ async fn inside(toolbox: &Toolbox) -> [u64; 3] {
     [resident, slots, threads]
 }
 
-async fn a_thousand_commands_leave_nothing_on_either_side(backend: Backend) {
-    alone(module_path!(), backend, "a_thousand_commands_leave_nothing_on_either_side", async || {
-        in_one(
+async fn thousand_commands_leak_nothing_on_either_side(backend: Backend) {
+    alone(module_path!(), backend, "thousand_commands_leak_nothing_on_either_side", async || {
+        in_sandbox(
             backend,
             |spec: &mut SandboxSpec| spec.limits.pids_max = 128,
             async |toolbox| {
@@ -242,9 +242,9 @@ async fn a_thousand_commands_leave_nothing_on_either_side(backend: Backend) {
     .await;
 }
 
-async fn calls_dropped_at_any_moment_leave_nothing(backend: Backend) {
-    alone(module_path!(), backend, "calls_dropped_at_any_moment_leave_nothing", async || {
-        in_one_plain(backend, async |toolbox| {
+async fn dropped_calls_leak_nothing(backend: Backend) {
+    alone(module_path!(), backend, "dropped_calls_leak_nothing", async || {
+        in_default_sandbox(backend, async |toolbox| {
             let tree = tar_of((0..50).map(|n| (format!("f{n}"), vec![b'x'; 100_000])), &[]);
             toolbox.unpack(tree.as_slice()).await.unwrap();
             let drop_all = async |count: u64| {

@@ -6,17 +6,17 @@ use mendwright::domain::ExitStatus;
 use mendwright::sandbox::{CommandSpec, OutputStream, Toolbox};
 
 use super::measure::{alone, resident_kib};
-use super::{Backend, DEADLINE, in_one_plain, ok, sh};
+use super::{Backend, DEADLINE, in_default_sandbox, ok, sh};
 
-held_by_every_backend! {
-    the_streams_are_told_apart_and_each_is_in_order,
-    every_byte_value_arrives_as_it_was_written,
-    a_gigabyte_kept_in_part_takes_no_memory,
-    a_gigabyte_passed_on_takes_no_memory,
-    one_line_without_an_end_is_cut_like_any_output,
-    a_stream_closed_early_ends_nothing,
-    a_flood_does_not_keep_the_deadline,
-    a_flood_of_one_stream_does_not_hold_the_other_back,
+on_every_backend! {
+    streams_are_separate_and_in_order,
+    output_bytes_arrive_unchanged,
+    bounded_output_of_a_gigabyte_takes_no_memory,
+    live_output_of_a_gigabyte_takes_no_memory,
+    line_without_an_end_is_cut,
+    closed_stream_does_not_end_the_command,
+    flood_of_output_does_not_delay_the_deadline,
+    flood_of_one_stream_does_not_block_the_other,
 }
 
 /// The two streams of a command, as they came.
@@ -31,8 +31,8 @@ async fn live(toolbox: &Toolbox, command: &str) -> (ExitStatus, Vec<u8>, Vec<u8>
     (ending, output, errors)
 }
 
-async fn the_streams_are_told_apart_and_each_is_in_order(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn streams_are_separate_and_in_order(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let script = "n=0; while [ $n -lt 20000 ]; do echo o$n; echo e$n >&2; n=$((n + 1)); done";
         let lines = |letter: char| (0..20_000).map(|n| format!("{letter}{n}\n")).collect::<String>();
         let (ending, output, errors) = live(&toolbox, script).await;
@@ -47,8 +47,8 @@ async fn the_streams_are_told_apart_and_each_is_in_order(backend: Backend) {
     .await;
 }
 
-async fn every_byte_value_arrives_as_it_was_written(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn output_bytes_arrive_unchanged(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let octal: String = (0..=255).map(|byte| format!(r"\{byte:03o}")).collect();
         let all: Vec<u8> = (0..=255).collect();
         let (_, output, errors) = live(&toolbox, &format!("printf '{octal}'; printf '{octal}' >&2")).await;
@@ -68,9 +68,9 @@ const GROWTH_KIB_MAX: u64 = 24 << 10;
 /// All that the toolbox may take, its own program included.
 const TOOLBOX_KIB_MAX: u64 = 32 << 10;
 
-async fn a_gigabyte_kept_in_part_takes_no_memory(backend: Backend) {
-    alone(module_path!(), backend, "a_gigabyte_kept_in_part_takes_no_memory", async || {
-        in_one_plain(backend, async |toolbox| {
+async fn bounded_output_of_a_gigabyte_takes_no_memory(backend: Backend) {
+    alone(module_path!(), backend, "bounded_output_of_a_gigabyte_takes_no_memory", async || {
+        in_default_sandbox(backend, async |toolbox| {
             sh(&toolbox, "head -c 20M /dev/zero").await;
             let before = resident_kib("VmHWM:");
             let flood = format!("echo first; head -c {GIGABYTE} /dev/zero; echo; echo last");
@@ -88,9 +88,9 @@ async fn a_gigabyte_kept_in_part_takes_no_memory(backend: Backend) {
     .await;
 }
 
-async fn a_gigabyte_passed_on_takes_no_memory(backend: Backend) {
-    alone(module_path!(), backend, "a_gigabyte_passed_on_takes_no_memory", async || {
-        in_one_plain(backend, async |toolbox| {
+async fn live_output_of_a_gigabyte_takes_no_memory(backend: Backend) {
+    alone(module_path!(), backend, "live_output_of_a_gigabyte_takes_no_memory", async || {
+        in_default_sandbox(backend, async |toolbox| {
             live(&toolbox, "head -c 20M /dev/zero").await;
             let before = resident_kib("VmHWM:");
             let flood = format!("head -c {} /dev/zero; head -c {} /dev/zero >&2", GIGABYTE / 2, GIGABYTE / 2);
@@ -118,8 +118,8 @@ async fn assert_flat(toolbox: &Toolbox, before: u64) {
     assert!(inside < TOOLBOX_KIB_MAX, "the toolbox took {inside} KiB");
 }
 
-async fn one_line_without_an_end_is_cut_like_any_output(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn line_without_an_end_is_cut(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let mut command = CommandSpec::shell("head -c 50000000 /dev/zero | tr '\\0' x", DEADLINE);
         command.output_bytes_max = 1_001;
         let result = toolbox.run(&command).await.unwrap();
@@ -136,8 +136,8 @@ async fn one_line_without_an_end_is_cut_like_any_output(backend: Backend) {
     .await;
 }
 
-async fn a_stream_closed_early_ends_nothing(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn closed_stream_does_not_end_the_command(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let (ending, output, errors) =
             live(&toolbox, "echo a; exec >&-; echo b >&2; sleep 0.1; echo c >&2; exit 6").await;
         assert_eq!(
@@ -153,8 +153,8 @@ async fn a_stream_closed_early_ends_nothing(backend: Backend) {
     .await;
 }
 
-async fn a_flood_does_not_keep_the_deadline(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn flood_of_output_does_not_delay_the_deadline(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let started = Instant::now();
         let command = CommandSpec::shell("cat /dev/zero & cat /dev/zero >&2", Duration::from_millis(300));
         assert_eq!(toolbox.run(&command).await.unwrap().ending, ExitStatus::TimedOut);
@@ -165,8 +165,8 @@ async fn a_flood_does_not_keep_the_deadline(backend: Backend) {
     .await;
 }
 
-async fn a_flood_of_one_stream_does_not_hold_the_other_back(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn flood_of_one_stream_does_not_block_the_other(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         for (flooded, other) in [("1", "2"), ("2", "1")] {
             // Ends only when what it says on the other stream has been heard: then we write the file.
             let script = format!(

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use mendwright::sandbox::protocol::ReadFile;
 use mendwright::sandbox::{Bubblewrap, CallError, CommandSpec, Sandbox, SandboxError};
 
-use super::{Backend, DEADLINE, assert_nothing_left, in_one_plain, is_left, ok, tar_of, unique};
+use super::{Backend, DEADLINE, assert_nothing_left, has_groups, in_default_sandbox, ok, tar_of, unique};
 
-held_by_every_backend! {
+on_every_backend! {
     a_toolbox_that_dies_under_load_loses_every_call_at_once,
     a_tree_on_its_way_into_a_dying_sandbox_is_lost_not_hung,
 }
@@ -28,7 +28,7 @@ fn end_sandbox_with(marker: &str) {
 }
 
 async fn a_toolbox_that_dies_under_load_loses_every_call_at_once(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+    in_default_sandbox(backend, async |toolbox| {
         let marker = unique("load");
         toolbox.unpack(tar_of([("big".to_owned(), vec![b'x'; 4 << 20])], &[]).as_slice()).await.unwrap();
         // Frames are on their way on all streams when it dies.
@@ -65,7 +65,7 @@ async fn a_toolbox_that_dies_under_load_loses_every_call_at_once(backend: Backen
 }
 
 async fn a_tree_on_its_way_into_a_dying_sandbox_is_lost_not_hung(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+    in_default_sandbox(backend, async |toolbox| {
         let marker = unique("tree");
         let command =
             CommandSpec::shell(&format!(": {marker}; echo up; while :; do sleep 1; done"), DEADLINE);
@@ -148,7 +148,7 @@ fn cut_off_after(bytes: u32, directory: &tempfile::TempDir) -> PathBuf {
 }
 
 #[tokio::test]
-async fn a_pipe_cut_in_the_middle_of_a_frame_is_a_lost_sandbox() {
+async fn pipe_cut_within_a_frame_is_a_lost_sandbox() {
     let directory = tempfile::tempdir().unwrap();
     // In a header of the multiplexer's, in the answer to the first call, in a frame of ours, and in
     // the middle of a file: none may pass for an answer, and none may be waited for.
@@ -170,7 +170,7 @@ async fn a_pipe_cut_in_the_middle_of_a_frame_is_a_lost_sandbox() {
             }
         }
         // Where the start itself failed there is nothing to wait for but this.
-        while is_left(&label) && started.elapsed() < DEADLINE {
+        while has_groups(&label) && started.elapsed() < DEADLINE {
             tokio::task::yield_now().await;
         }
         assert_nothing_left(&label);
@@ -179,8 +179,8 @@ async fn a_pipe_cut_in_the_middle_of_a_frame_is_a_lost_sandbox() {
 }
 
 #[tokio::test]
-async fn whole_sandboxes_can_still_be_had_beside_broken_ones() {
-    in_one_plain(Backend::Bubblewrap, async |toolbox| {
+async fn broken_sandbox_does_not_affect_another_one() {
+    in_default_sandbox(Backend::Bubblewrap, async |toolbox| {
         let directory = tempfile::tempdir().unwrap();
         let broken = Bubblewrap::with_program(cut_off_after(0, &directory)).unwrap();
         assert!(broken.start(&Backend::Bubblewrap.spec(&unique("beside"))).await.is_err());

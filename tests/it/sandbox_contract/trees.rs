@@ -8,16 +8,16 @@ use mendwright::sandbox::protocol::{FileEntry, ListFiles, ReadFile, Search};
 use mendwright::sandbox::{SandboxError, Toolbox};
 
 use super::measure::{alone, resident_kib};
-use super::{Backend, in_one, in_one_plain, ok, tar_of, told, unique};
+use super::{Backend, in_default_sandbox, in_sandbox, ok, refusal, tar_of, unique};
 
-held_by_every_backend! {
-    ten_thousand_files_go_in_are_found_and_come_out,
-    symlink_loops_end_no_walk,
-    names_are_bytes_however_odd,
-    paths_as_long_as_the_kernel_allows_work_and_longer_ones_are_told,
-    a_file_of_holes_is_bounded_by_what_is_read,
-    a_tree_larger_than_the_disk_is_told,
-    a_tree_that_breaks_off_is_no_tree,
+on_every_backend! {
+    ten_thousand_files_are_unpacked_listed_and_collected,
+    symlink_loops_do_not_break_walks,
+    odd_names_are_listed_read_and_collected,
+    longest_paths_work_and_longer_ones_are_refused,
+    sparse_file_is_limited_by_what_is_read,
+    tree_larger_than_the_disk_is_refused,
+    truncated_tree_is_refused,
 }
 
 async fn list(toolbox: &Toolbox, path: &str, entries_max: u32) -> (Vec<FileEntry>, u64) {
@@ -37,8 +37,8 @@ fn bytes_of(change: &Change) -> &[u8] {
     }
 }
 
-async fn ten_thousand_files_go_in_are_found_and_come_out(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn ten_thousand_files_are_unpacked_listed_and_collected(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let name = |n: u32| format!("dir-{}/sub-{}/file-{n}.txt", n % 100, n % 7);
         let content = |n: u32| format!("content of {n}\n").repeat(1 + n as usize % 90).into_bytes();
         let tar = tar_of((0..10_000).map(|n| (name(n), content(n))), &[]);
@@ -58,8 +58,8 @@ async fn ten_thousand_files_go_in_are_found_and_come_out(backend: Backend) {
     .await;
 }
 
-async fn symlink_loops_end_no_walk(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn symlink_loops_do_not_break_walks(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let links = [
             ("a/up", ".."),
             ("a/b/top", "../.."),
@@ -82,15 +82,15 @@ async fn symlink_loops_end_no_walk(backend: Backend) {
         };
         assert_eq!(toolbox.search(&search).await.unwrap().matches, 1);
         for path in ["a/up/a/b/real", "one", "self", "nowhere"] {
-            assert!(told(toolbox.collect(&paths([path.to_owned()])).await).contains("symlink"), "{path}");
+            assert!(refusal(toolbox.collect(&paths([path.to_owned()])).await).contains("symlink"), "{path}");
         }
         toolbox
     })
     .await;
 }
 
-async fn names_are_bytes_however_odd(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn odd_names_are_listed_read_and_collected(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         let odd = [
             "-rf",
             "--help",
@@ -142,8 +142,8 @@ async fn names_are_bytes_however_odd(backend: Backend) {
     .await;
 }
 
-async fn paths_as_long_as_the_kernel_allows_work_and_longer_ones_are_told(backend: Backend) {
-    in_one_plain(backend, async |toolbox| {
+async fn longest_paths_work_and_longer_ones_are_refused(backend: Backend) {
+    in_default_sandbox(backend, async |toolbox| {
         // 15 names of 255 bytes and one of 254: 4,094 bytes.
         let deep = [vec!["d".repeat(255); 15].join("/"), "f".repeat(254)].join("/");
         let wide = "ü".repeat(127);
@@ -159,7 +159,7 @@ async fn paths_as_long_as_the_kernel_allows_work_and_longer_ones_are_told(backen
         let collected = toolbox.collect(&paths([wide.clone()])).await.unwrap();
         assert_eq!(bytes_of(&collected[0]), wide.as_bytes());
         for too_long in ["n".repeat(256), format!("{deep}/x"), "p/".repeat(5_000)] {
-            let said = told(toolbox.read_file(&request(&too_long)).await);
+            let said = refusal(toolbox.read_file(&request(&too_long)).await);
             assert!(said.contains("too long") || said.contains("longer than") || said.contains("not a directory"), "{said}");
         }
         // Deeper than any path can name: walks go on beside it.
@@ -171,16 +171,18 @@ async fn paths_as_long_as_the_kernel_allows_work_and_longer_ones_are_told(backen
     .await;
 }
 
-async fn a_file_of_holes_is_bounded_by_what_is_read(backend: Backend) {
-    alone(module_path!(), backend, "a_file_of_holes_is_bounded_by_what_is_read", async || {
-        in_one_plain(backend, async |toolbox| {
+async fn sparse_file_is_limited_by_what_is_read(backend: Backend) {
+    alone(module_path!(), backend, "sparse_file_is_limited_by_what_is_read", async || {
+        in_default_sandbox(backend, async |toolbox| {
             let before = resident_kib("VmHWM:");
             ok(&toolbox, "truncate -s 10G holes; printf 'head\\n' > text; truncate -s 10G text").await;
             let (entries, _) = list(&toolbox, "", 10).await;
             assert_eq!(entries[0].bytes, 10 << 30);
-            assert!(told(toolbox.collect(&paths(["holes".to_owned()])).await).contains("allowed for a file"));
+            assert!(
+                refusal(toolbox.collect(&paths(["holes".to_owned()])).await).contains("allowed for a file")
+            );
             for path in ["holes", "text"] {
-                let said = told(
+                let said = refusal(
                     toolbox.read_file(&ReadFile { path: path.to_owned(), first_line: 1, lines_max: 5 }).await,
                 );
                 assert!(said.contains("binary") || said.contains("that can be read"), "{said}");
@@ -206,21 +208,21 @@ async fn a_file_of_holes_is_bounded_by_what_is_read(backend: Backend) {
     .await;
 }
 
-async fn a_tree_larger_than_the_disk_is_told(backend: Backend) {
-    in_one(
+async fn tree_larger_than_the_disk_is_refused(backend: Backend) {
+    in_sandbox(
         backend,
         |spec| spec.limits.disk_bytes_max = 64 << 20,
         async |toolbox| {
             let tar = tar_of((0..100).map(|n| (format!("file-{n}"), vec![b'x'; 1 << 20])), &[]);
             let said = toolbox.unpack(tar.as_slice()).await.unwrap_err().to_string();
-            assert!(said.contains("does not fit into it") && said.contains("No space left"), "{said}");
+            assert!(said.contains("does not fit") && said.contains("No space left"), "{said}");
             toolbox
         },
     )
     .await;
 }
 
-async fn a_tree_that_breaks_off_is_no_tree(backend: Backend) {
+async fn truncated_tree_is_refused(backend: Backend) {
     let sandbox = backend.sandbox();
     let tar = tar_of((0..100).map(|n| (format!("file-{n}"), vec![b'x'; 100_000])), &[]);
     let whole = tar.as_slice();

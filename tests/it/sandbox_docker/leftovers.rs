@@ -1,9 +1,9 @@
-//! What is left when a process dies, and what is said of a container that ends.
+//! What a dead process leaves, and how the end of a container is reported.
 
 use super::*;
 
-/// A container as another process of that owner would have left it.
-fn left(owner: &str, action: &str) -> String {
+/// A container that another process of that owner left.
+fn leftover(owner: &str, action: &str) -> String {
     let (owner, instance) = (format!("mendwright.owner={owner}"), "mendwright.instance=another");
     let mut arguments = vec![action, "--network", "none", "--label", &owner, "--label", instance];
     if action == "run" {
@@ -13,31 +13,31 @@ fn left(owner: &str, action: &str) -> String {
     docker(&arguments)
 }
 
-fn is_there(container: &str) -> bool {
+fn exists(container: &str) -> bool {
     !docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &format!("id={container}")]).is_empty()
 }
 
 #[tokio::test]
 #[ignore = "needs Docker"]
-async fn leftovers_of_the_same_owner_are_swept_and_nothing_else() {
-    let (owner, stranger) = (unique("owner"), unique("owner"));
-    let (running, created) = (left(&owner, "run"), left(&owner, "create"));
-    let (theirs, by_hand) = (left(&stranger, "run"), left("by-hand", "run"));
+async fn sweep_removes_only_leftovers_of_the_same_owner() {
+    let (owner, other) = (unique("owner"), unique("owner"));
+    let (running, created) = (leftover(&owner, "run"), leftover(&owner, "create"));
+    let (theirs, by_hand) = (leftover(&other, "run"), leftover("by-hand", "run"));
     let sandbox = connect(&options(&owner)).unwrap();
     let toolbox = sandbox.start(&spec(IMAGE)).await.unwrap();
     assert_eq!(sandbox.sweep().await.unwrap(), 2);
-    assert!(!is_there(&running) && !is_there(&created));
+    assert!(!exists(&running) && !exists(&created));
     assert_eq!(ok(&toolbox, "echo alive").await, "alive\n");
-    // By hand there may be several at a time.
+    // Several processes may run without a service.
     connect(&options("by-hand")).unwrap().sweep().await.unwrap();
-    assert!(is_there(&theirs) && is_there(&by_hand));
+    assert!(exists(&theirs) && exists(&by_hand));
     toolbox.shut_down().await;
     docker(&["rm", "--force", &theirs, &by_hand]);
 }
 
 #[tokio::test]
 #[ignore = "needs Docker"]
-async fn an_image_that_was_made_of_a_nameless_one_is_swept() {
+async fn image_created_from_an_image_without_a_name_is_swept() {
     let fresh = FreshImage::with(&[]);
     let owner = unique("owner");
     let sandbox = connect(&options(&owner)).unwrap();
@@ -52,7 +52,7 @@ async fn an_image_that_was_made_of_a_nameless_one_is_swept() {
 
 #[tokio::test]
 #[ignore = "needs Docker"]
-async fn a_start_that_is_given_up_leaves_nothing() {
+async fn abandoned_start_leaves_nothing() {
     let owner = unique("owner");
     let sandbox = connect(&options(&owner)).unwrap();
     sandbox.start(&spec(IMAGE)).await.unwrap().shut_down().await;
@@ -77,12 +77,12 @@ async fn a_start_that_is_given_up_leaves_nothing() {
 
 #[tokio::test]
 #[ignore = "needs Docker"]
-async fn a_container_that_the_kernel_ended_for_memory_is_said_to_be() {
+async fn container_that_the_kernel_killed_for_memory_says_so() {
     let sandbox = connect(&options("memory")).unwrap();
     let mut spec = spec(IMAGE);
     spec.limits.memory_bytes_max = 24 << 20;
     let toolbox = sandbox.start(&spec).await.unwrap();
-    // What is in memory as a file is nobody's, so that all processes go one after the other.
+    // Files in memory belong to no process, so the kernel kills all processes one after the other.
     let fill = CommandSpec::shell("dd if=/dev/zero of=/workspace/full bs=1M count=100; true", DEADLINE);
     let lost = loop {
         match toolbox.run(&fill).await {
@@ -90,19 +90,19 @@ async fn a_container_that_the_kernel_ended_for_memory_is_said_to_be() {
             Err(CallError::Fatal(lost)) => break lost,
         }
     };
-    assert_eq!(lost.to_string(), "the sandbox is gone: the kernel ended it for memory");
+    assert_eq!(lost.to_string(), "the sandbox is gone: the kernel killed it because memory ran out");
     toolbox.shut_down().await;
 }
 
 #[tokio::test]
 #[ignore = "needs Docker"]
-async fn a_container_that_is_removed_from_outside_is_gone() {
+async fn container_removed_from_outside_is_gone() {
     let sandbox = connect(&options("removed")).unwrap();
     let spec = spec(IMAGE);
     let toolbox = sandbox.start(&spec).await.unwrap();
     let container = docker(&["ps", "--quiet", "--filter", &format!("label=mendwright.job={}", spec.label)]);
     docker(&["rm", "--force", &container]);
     let read = ReadFile { path: "x".to_owned(), first_line: 1, lines_max: 1 };
-    assert_eq!(gone(toolbox.read_file(&read).await), "its first process was ended from outside");
+    assert_eq!(gone(toolbox.read_file(&read).await), "its first process was killed from outside");
     toolbox.shut_down().await;
 }

@@ -1,10 +1,10 @@
-//! Podman, through the socket that it serves the same API on.
+//! Podman, through its socket with the same API.
 
 use std::process::{Child, Command, Stdio};
 
 use super::*;
 
-/// Podman's service, for as long as it is kept.
+/// Podman's service, until it is dropped.
 struct Service {
     process: Child,
     directory: tempfile::TempDir,
@@ -14,7 +14,7 @@ impl Service {
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let address = format!("unix://{}", directory.path().join("podman.sock").display());
-        // What it is started with must not reach the inside.
+        // Its own environment must not be visible inside.
         let process = Command::new("podman")
             .args(["system", "service", "--time=0", &address])
             .env("HTTP_PROXY", "http://user:secret@proxy")
@@ -87,18 +87,19 @@ async fn podman_runs_the_same_sandbox() {
 
 #[tokio::test]
 #[ignore = "needs Podman"]
-async fn podman_keeps_what_a_set_up_made() {
+async fn podman_stores_a_setup_snapshot() {
     let service = Service::start();
     let owner = unique("owner");
     let sandbox = connect(&service.options(&owner)).unwrap();
     let key = SetupKey::from_hex("ab".repeat(32)).unwrap();
     let image = format!("localhost/{IMAGE}");
-    let toolbox = sandbox.start(&SandboxSpec { phase: SandboxPurpose::SetUp, ..spec(&image) }).await.unwrap();
+    let toolbox =
+        sandbox.start(&SandboxSpec { purpose: SandboxPurpose::Setup, ..spec(&image) }).await.unwrap();
     ok(&toolbox, "id -u; echo made > tool; echo installed > /usr/local/lib/library").await;
     ok(&toolbox, "rm -rf /.mendwright/toolbox; cp /bin/true /.mendwright/toolbox").await;
-    let kept = sandbox.keep(toolbox, &key, 1 << 30).await.unwrap();
-    assert_eq!(sandbox.kept(&key).await.unwrap(), Some(kept.clone()));
-    let spec = SandboxSpec { snapshot: Some(kept), ..spec(&image) };
+    let snapshot = sandbox.save_snapshot(toolbox, &key, 1 << 30).await.unwrap();
+    assert_eq!(sandbox.find_snapshot(&key).await.unwrap(), Some(snapshot.clone()));
+    let spec = SandboxSpec { snapshot: Some(snapshot), ..spec(&image) };
     let toolbox = sandbox.start(&spec).await.unwrap();
     assert_eq!(ok(&toolbox, "cat tool /usr/local/lib/library").await, "made\ninstalled\n");
     toolbox.shut_down().await;
@@ -109,7 +110,7 @@ async fn podman_keeps_what_a_set_up_made() {
 
 #[tokio::test]
 #[ignore = "needs Podman"]
-async fn podmans_containers_end_with_their_toolbox() {
+async fn podman_removes_a_container_with_its_toolbox() {
     let service = Service::start();
     let sandbox = connect(&service.options(&unique("owner"))).unwrap();
     let spec = spec(&format!("localhost/{IMAGE}"));
@@ -117,7 +118,7 @@ async fn podmans_containers_end_with_their_toolbox() {
     drop(toolbox);
     let until = std::time::Instant::now() + DEADLINE;
     while !service.containers(&spec.label).is_empty() {
-        assert!(std::time::Instant::now() < until, "it is still there");
+        assert!(std::time::Instant::now() < until, "the container still exists");
         tokio::task::yield_now().await;
     }
 }

@@ -1,4 +1,4 @@
-//! The whole service and its set-ups, through crashes.
+//! The whole service and its setups, with crashes.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use mendwright::domain::TranscriptEvent;
 
 use crate::support::World;
 
-/// The tests pass only where the set-up has run; making and keeping it takes a while.
+/// The tests pass only after the setup. Running and storing it takes a while.
 const CONFIGURATION: &str = "setup:\n  - mkdir -p vendor && seq 20000 | split -a 4 -l 1 - vendor/n && head -c 50000000 /dev/zero > vendor/large && echo made > $HOME/made\n\
      test: grep -q made $HOME/made && test -s vendor/large && cargo test --offline\n";
 
@@ -17,13 +17,13 @@ fn setups(world: &World) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_crash_while_a_set_up_is_kept_leaves_nothing_half() {
+async fn crash_while_a_snapshot_is_stored_leaves_no_partial_one() {
     let more = [(".github/agent-fix.yml", CONFIGURATION)];
     let mut world = World::with("fix", None, &more).await;
     world.start_service().await;
     world.label("octo-maintainer").await;
     world
-        .until("the set-up is being kept", |world| {
+        .until("the snapshot is being stored", |world| {
             setups(world).iter().any(|name| name.ends_with(".partial"))
         })
         .await;
@@ -42,14 +42,14 @@ async fn a_crash_while_a_set_up_is_kept_leaves_nothing_half() {
             _ => None,
         })
         .collect();
-    assert_eq!(ran, [(true, false)], "what was half kept was not used");
+    assert_eq!(ran, [(true, false)], "the partial snapshot was used");
     let body = world.pulls()[0]["body"].as_str().unwrap_or_default().to_owned();
     assert!(body.contains("| Set-up | 1 command in "), "{body}");
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_set_up_that_fails_is_told_on_the_issue() {
+async fn failed_setup_is_reported_on_the_issue() {
     let configuration = "setup:\n  - echo looking && cat /no/such/registry\ntest: cargo test --offline\n";
     let mut world = World::with("fix", None, &[(".github/agent-fix.yml", configuration)]).await;
     world.start_service().await;
@@ -65,16 +65,16 @@ async fn a_set_up_that_fails_is_told_on_the_issue() {
     world.end().await;
 }
 
-/// A set-up that nobody wrote for us, and that does not work here.
+/// A setup that was written for another tool, and that fails here.
 const DEVCONTAINER: (&str, &str) = (
     ".devcontainer/devcontainer.json",
     r#"{ "postCreateCommand": "echo looking && cat /no/such/registry" }"#,
 );
-/// Detected set-ups run only where something may be reached.
+/// Detected setups run only if a host is allowed.
 const ONLINE: &str = "[sandbox]\nallowed_hosts = [\"registry.example\"]\n";
 
 #[tokio::test]
-async fn a_detected_set_up_that_fails_is_left_out_where_the_tests_run_without_it() {
+async fn failed_detected_setup_is_skipped_if_the_tests_run_without_it() {
     let mut world = World::with("fix", None, &[DEVCONTAINER]).await;
     world.start_service_with(ONLINE).await;
     world.label("octo-maintainer").await;
@@ -92,7 +92,7 @@ async fn a_detected_set_up_that_fails_is_left_out_where_the_tests_run_without_it
 }
 
 #[tokio::test]
-async fn a_detected_set_up_that_fails_and_is_needed_is_told_with_what_to_write() {
+async fn failed_detected_setup_that_is_needed_is_reported_with_a_remedy() {
     let test = "test: test -e vendor/made || exit 3\n";
     let mut world = World::with("fix", None, &[DEVCONTAINER, (".github/agent-fix.yml", test)]).await;
     world.start_service_with(ONLINE).await;
@@ -103,8 +103,8 @@ async fn a_detected_set_up_that_fails_and_is_needed_is_told_with_what_to_write()
         })
         .await;
     let comments = world.comments().join("\n");
-    for told in ["/no/such/registry", "Write commands that work into", "setup:", "test -e vendor/made"] {
-        assert!(comments.contains(told), "{told}: {comments}");
+    for expected in ["/no/such/registry", "Write commands that work into", "setup:", "test -e vendor/made"] {
+        assert!(comments.contains(expected), "{expected}: {comments}");
     }
     assert!(world.pulls().is_empty());
     world.end().await;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use async_trait::async_trait;
 use mendwright::domain::{
     AssistantBlock, Budget, DailyCaps, EscalationReason, IssueNumber, IssueSnapshot, JobOutcome, Price,
-    StopReason, ToolArguments, ToolCall, Usage,
+    SandboxKind, StopReason, ToolArguments, ToolCall, Usage,
 };
 use mendwright::model::{Model, ModelError, ModelReply, ModelRequest};
 use mendwright::sandbox::{SandboxSpec, connect_default};
@@ -88,7 +88,7 @@ async fn ended_after(times: u32) -> (JobOutcome, u32) {
         }),
     };
     let model = Arc::new(Panics { times, asked: AtomicU32::new(0) });
-    let sandbox = connect_default("bubblewrap").unwrap();
+    let sandbox = connect_default(SandboxKind::Bubblewrap).unwrap();
     let bench = TestBench { sandbox, policy, setup_locks: SetupLocks::default() };
     let parts = LocalContext { model: model.clone(), brief_model: None, bench };
     let end = local.run(&parts, &CancellationToken::new(), |_| {}).await.unwrap().unwrap();

@@ -1,6 +1,6 @@
 //! Ways to look done without being done, played against the judge with a real sandbox and git.
 
-use mendwright::domain::{Change, ChangedContent, FileMode, Flag, JobSettings, RepositoryId};
+use mendwright::domain::{Change, ChangedContent, FileMode, Flag, JobSettings, RepositoryId, SandboxKind};
 use mendwright::sandbox::{Sandbox, SandboxSpec, connect_default};
 use mendwright::setup::{Environment, SetupLocks, SetupPolicy};
 use mendwright::testing::run_suite;
@@ -32,7 +32,12 @@ impl Court {
         let mirrors = Mirrors::new(directory.path().join("mirrors"));
         let workspace = mirrors.fetch(RepositoryId(1), &access, "HEAD").await.unwrap();
         let settings = JobSettings::of_test_command("sh run.sh");
-        Self { _directory: directory, workspace, sandbox: connect_default("bubblewrap").unwrap(), settings }
+        Self {
+            _directory: directory,
+            workspace,
+            sandbox: connect_default(SandboxKind::Bubblewrap).unwrap(),
+            settings,
+        }
     }
 
     async fn judge(&self, changes: &[(&str, &str)]) -> Verdict {

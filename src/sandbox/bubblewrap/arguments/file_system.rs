@@ -1,18 +1,18 @@
-//! The root file system's part of the arguments: what is shown of the host or of an image, what is
-//! writable, and what of `/proc`, `/dev` and `/etc` is our own.
+//! The arguments for the root file system: what is shown of the host or of an image, what is writable,
+//! and what is our own in `/proc`, `/dev` and `/etc`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use mendwright_protocol::SNAPSHOT;
 use nix::libc;
 
-use super::{Arguments, Inside, ROOT_ON_STAGE, ShownPrepared, ShownRoot};
-use crate::sandbox::protocol::SNAPSHOT;
-use crate::sandbox::{HOME, TOOLBOX_PATH, WORKSPACE};
+use super::{Arguments, ROOT_MOUNT, RootView, SandboxView, SnapshotView};
+use crate::sandbox::layout::{HOME, TOOLBOX_PATH, WORKSPACE};
 
-/// Read-only from the host where they exist: for the dynamic linker, TLS and names of services.
+/// Shown read-only from the host if they exist: for the dynamic linker, TLS and names of services.
 const ETC_FROM_HOST: [&str; 11] = [
     "/etc/ld.so.cache",
     "/etc/ld.so.conf",
@@ -26,13 +26,13 @@ const ETC_FROM_HOST: [&str; 11] = [
     "/etc/services",
     "/etc/protocols",
 ];
-/// A distribution's Java does not start without directories of this name.
+/// A distribution's Java does not start without directories with this prefix.
 const JAVA: &str = "/etc/java-";
-/// Beside `/usr`, as on the host: symlinks into it, or directories.
+/// Besides `/usr`, as on the host: symlinks into it, or directories.
 const ROOT_DIRECTORIES: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
-/// Files of `/proc` that tell about the host or act on it, covered where they exist (as container
-/// engines do). What it has of `/proc/sys`, `irq` and `bus` that root could write, `bwrap` makes
-/// read-only by itself.
+/// Files of `/proc` that reveal something about the host or act on it. They are covered if they exist, as
+/// container engines do. `bwrap` itself makes those parts of `/proc/sys`, `irq` and `bus` read-only that
+/// root could write.
 const PROC_FILES_COVERED: [&str; 9] = [
     "/proc/kcore",
     "/proc/keys",
@@ -44,58 +44,58 @@ const PROC_FILES_COVERED: [&str; 9] = [
     "/proc/interrupts",
     "/proc/sysrq-trigger",
 ];
-/// Directories of the same kind.
+/// Directories that are covered for the same reason.
 const PROC_DIRECTORIES_COVERED: [&str; 4] = ["/proc/acpi", "/proc/asound", "/proc/scsi", "/proc/fs"];
-/// Of an image's lists of users and groups.
+/// The longest list of users or groups of an image.
 const NAMES_BYTES_MAX: u64 = 1 << 20;
 
-/// Whether a path is one that is shown of every host.
+/// Whether a path is shown on every host.
 #[cfg(test)]
-pub(super) fn is_of_the_system(path: &str) -> bool {
+pub(super) fn is_system_path(path: &str) -> bool {
     ETC_FROM_HOST.contains(&path) || ROOT_DIRECTORIES.contains(&path) || path.starts_with(JAVA)
 }
 
 impl Arguments {
-    pub(super) fn root_file_system(&mut self, inside: &Inside<'_>, toolbox: &[u8]) -> io::Result<()> {
-        match (&inside.root, inside.stage) {
-            (ShownRoot::Overlaid(_), Some(stage)) => {
+    pub(super) fn root_file_system(&mut self, view: &SandboxView<'_>, toolbox: &[u8]) -> io::Result<()> {
+        match (&view.root, view.mounts) {
+            (RootView::Overlaid(_), Some(mounts)) => {
                 self.add(["--bind"]);
-                self.words.extend([stage.path(ROOT_ON_STAGE).into(), "/".into()]);
+                self.words.extend([mounts.path(ROOT_MOUNT).into(), "/".into()]);
             }
-            (ShownRoot::Overlaid(image) | ShownRoot::ReadOnly(image), _) => {
+            (RootView::Overlaid(image) | RootView::ReadOnly(image), _) => {
                 self.add(["--ro-bind"]);
                 self.words.extend([image.root.clone().into(), "/".into()]);
             }
-            (ShownRoot::Host(_), _) => self.host_system(),
+            (RootView::Host(_), _) => self.host_system(),
         }
         self.proc();
         self.add(["--dev", "/dev"]);
-        let part = |share: u64| inside.disk_bytes_max.map(|bytes| bytes / 8 * share);
-        self.writable(inside, "shm", "/dev/shm", "1777", part(1));
+        let part = |share: u64| view.disk_bytes_max.map(|bytes| bytes / 8 * share);
+        self.writable(view, "shm", "/dev/shm", "1777", part(1));
         self.add(["--remount-ro", "/dev"]);
-        self.writable(inside, "tmp", "/tmp", "1777", part(1));
-        if let ShownRoot::Host(_) = inside.root {
+        self.writable(view, "tmp", "/tmp", "1777", part(1));
+        if let RootView::Host(_) = view.root {
             self.add(["--perms", "0755", "--dir", "/home"]);
         }
-        self.writable(inside, "home", HOME, "0755", part(2));
-        self.writable(inside, "workspace", WORKSPACE, "0755", part(4));
-        match &inside.root {
-            ShownRoot::Host(toolchains) => {
-                self.host_etc(inside.privileges.user())?;
+        self.writable(view, "home", HOME, "0755", part(2));
+        self.writable(view, "workspace", WORKSPACE, "0755", part(4));
+        match &view.root {
+            RootView::Host(toolchains) => {
+                self.host_etc(view.privileges.user())?;
                 for toolchain in toolchains.iter().filter(|toolchain| !toolchain.starts_with("/usr")) {
                     self.parents_of(toolchain);
                     self.add(["--ro-bind"]);
                     self.words.extend([toolchain.into(), toolchain.into()]);
                 }
             }
-            ShownRoot::Overlaid(image) | ShownRoot::ReadOnly(image) => {
-                // The image's own is no view of a machine.
+            RootView::Overlaid(image) | RootView::ReadOnly(image) => {
+                // The image's own directory, which shows no machine.
                 self.add(["--perms", "0555", "--tmpfs", "/sys", "--remount-ro", "/sys"]);
-                self.image_etc(&image.root, inside.privileges.user())?;
+                self.image_etc(&image.root, view.privileges.user())?;
             }
         }
-        self.own(inside, toolbox)?;
-        if let ShownRoot::Host(_) = inside.root {
+        self.sandbox_files(view, toolbox)?;
+        if let RootView::Host(_) = view.root {
             self.add(["--remount-ro", "/"]);
         }
         self.add(["--chdir", WORKSPACE]);
@@ -127,13 +127,13 @@ impl Arguments {
         }
     }
 
-    /// What is the sandbox's and not the job's: the toolbox, and what a set-up made. Executable and
-    /// not readable: the kernel then keeps the process' memory and descriptors from others of the
-    /// same user, from its very first instruction.
-    fn own(&mut self, inside: &Inside<'_>, toolbox: &[u8]) -> io::Result<()> {
-        let shown = match inside.snapshot {
-            Some(ShownPrepared::ReadOnly(files) | ShownPrepared::Below(files)) => Some(("--ro-bind", files)),
-            Some(ShownPrepared::Writable(files)) => Some(("--bind", files)),
+    /// What belongs to the sandbox and not to the job: the toolbox, and a snapshot. The toolbox is
+    /// executable but not readable: then the kernel protects the process' memory and descriptors from
+    /// other processes of the same user, from its first instruction.
+    fn sandbox_files(&mut self, view: &SandboxView<'_>, toolbox: &[u8]) -> io::Result<()> {
+        let shown = match view.snapshot {
+            Some(SnapshotView::ReadOnly(files) | SnapshotView::Below(files)) => Some(("--ro-bind", files)),
+            Some(SnapshotView::Writable(files)) => Some(("--bind", files)),
             None => None,
         };
         self.add(["--perms", "0755", "--tmpfs", "/.mendwright"]);
@@ -177,7 +177,7 @@ impl Arguments {
         Ok(())
     }
 
-    /// Over files that every unpacked image has: its own names, and ours.
+    /// Replaces files that every unpacked image has: with its own names, and ours.
     fn image_etc(&mut self, root: &Path, user: u32) -> io::Result<()> {
         let with = |file: &str, line: String| -> io::Result<String> {
             let mut names = read_names(&root.join(file))?;
@@ -199,7 +199,7 @@ impl Arguments {
         Ok(())
     }
 
-    /// Makes the directories above a path: `bwrap` would make them for its own eyes only.
+    /// Creates the directories above a path: `bwrap` would create them readable only for itself.
     fn parents_of(&mut self, path: &Path) {
         let mut parents: Vec<&Path> = path.ancestors().skip(1).collect();
         parents.reverse();
@@ -209,12 +209,19 @@ impl Arguments {
         }
     }
 
-    /// A place to write to: of the stage, which bounds all of them together, or a file system of
-    /// its own with a bound of its own.
-    fn writable(&mut self, inside: &Inside<'_>, name: &str, path: &str, mode: &str, bytes_max: Option<u64>) {
-        if let Some(stage) = inside.stage {
+    /// A writable directory: of the mount plan, which limits all of them together, or a separate file
+    /// system with its own limit.
+    fn writable(
+        &mut self,
+        view: &SandboxView<'_>,
+        name: &str,
+        path: &str,
+        mode: &str,
+        bytes_max: Option<u64>,
+    ) {
+        if let Some(mounts) = view.mounts {
             self.add(["--bind"]);
-            self.words.extend([stage.path(name).into(), path.into()]);
+            self.words.extend([mounts.path(name).into(), path.into()]);
             return;
         }
         self.add(["--perms", mode]);
@@ -241,7 +248,8 @@ fn group_line(user: u32) -> String {
     format!("agent:x:{user}:\n")
 }
 
-/// A file of an unpacked image, which is a stranger's: not through a symlink, and not without end.
+/// Reads a file of an unpacked image, which is not trusted: not through a symlink, and only a limited
+/// size.
 fn read_names(path: &Path) -> io::Result<String> {
     let file: File =
         OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;

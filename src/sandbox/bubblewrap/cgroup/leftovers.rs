@@ -1,25 +1,25 @@
-//! The names of our cgroups, and the removal of those whose maker has died before it could. Never
-//! touches what a living process has made.
+//! The names of our cgroups, and the removal of those whose creator died before it could remove them.
+//! Never touches the groups of a living process.
 
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::ending;
-use super::places::Machine;
+use super::hierarchy::Hierarchies;
+use super::termination;
 
 const PREFIX: &str = "mendwright-";
-/// Controllers, and the hierarchy for ending, in which groups are made.
-const LOOKED_INTO: [&str; 4] = ["memory", "pids", "cpu", "freezer"];
+/// The version 1 controllers whose hierarchies contain groups of ours.
+const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "freezer"];
 
-/// Who made a group.
+/// The process that created a group.
 #[derive(Debug, PartialEq, Eq)]
-struct Maker {
-    /// The process namespace that `process` is a number in.
+struct Creator {
+    /// The process namespace of the id `process`.
     namespace: u64,
     process: u32,
-    /// Tells it from a later one with the same number.
+    /// Its start time, which distinguishes it from a later process with the same id.
     started: u64,
 }
 
@@ -32,18 +32,18 @@ pub(super) fn unique_name(label: &str) -> String {
     format!("{PREFIX}{namespace}-{process}-{started}-{number}-{label}")
 }
 
-/// Removes what a predecessor left: beside ours, and in the groups beside our own, where it will
-/// have been if it was another session's or service's. What still runs in them is ended. Says how
-/// many sandboxes there were.
+/// Removes the groups that earlier processes left: in our own group, and in its siblings, where a process
+/// of another session or service created them. Processes in them are killed. Returns how many sandboxes
+/// were removed.
 pub(in crate::sandbox::bubblewrap) fn sweep() -> u32 {
-    let machine = Machine::look();
-    let mut places = machine.places_in_version_2();
-    places.extend(LOOKED_INTO.iter().filter_map(|controller| machine.place_in_version_1(controller)));
+    let hierarchies = Hierarchies::read();
+    let mut parents = hierarchies.version_2_parents();
+    parents.extend(CONTROLLERS.iter().filter_map(|controller| hierarchies.version_1_parent(controller)));
     let mut removed = HashSet::new();
-    for place in places {
-        let beside = place.directory.parent().into_iter().flat_map(directories_in);
-        for directory in beside.chain([place.directory.clone()]) {
-            removed.extend(directories_in(&directory).filter_map(|group| remove_if_left_over(&group)));
+    for parent in parents {
+        let siblings = parent.directory.parent().into_iter().flat_map(directories_in);
+        for directory in siblings.chain([parent.directory.clone()]) {
+            removed.extend(directories_in(&directory).filter_map(|group| remove_if_leftover(&group)));
         }
     }
     u32::try_from(removed.len()).unwrap_or(u32::MAX)
@@ -54,29 +54,29 @@ fn directories_in(directory: &Path) -> impl Iterator<Item = PathBuf> {
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
 }
 
-/// Its name, if it is gone now.
-fn remove_if_left_over(group: &Path) -> Option<String> {
+/// Its name, if it was removed.
+fn remove_if_leftover(group: &Path) -> Option<String> {
     let name = group.file_name()?.to_str()?;
-    let maker = maker_of(name)?;
-    let is_neighbour = process_namespace() == Some(maker.namespace);
-    if is_neighbour && start_time(maker.process) == Some(maker.started) {
+    let creator = creator_of(name)?;
+    let same_namespace = process_namespace() == Some(creator.namespace);
+    if same_namespace && start_time(creator.process) == Some(creator.started) {
         return None;
     }
-    let is_removed = if is_neighbour {
-        ending::end_all(group);
-        ending::remove(group)
+    let is_removed = if same_namespace {
+        termination::kill_all(group);
+        termination::remove(group)
     } else {
-        // There its maker may live: fails while there is a process in it, which is right.
+        // Its creator may be alive in its namespace. This fails while the group has a process, which is right.
         fs::remove_dir(group).is_ok()
     };
     is_removed.then(|| name.to_owned())
 }
 
-fn maker_of(name: &str) -> Option<Maker> {
+fn creator_of(name: &str) -> Option<Creator> {
     let mut parts = name.strip_prefix(PREFIX)?.split('-');
     let mut next = || parts.next()?.parse::<u64>().ok();
     let (namespace, process, started) = (next()?, next()?, next()?);
-    Some(Maker { namespace, process: u32::try_from(process).ok()?, started })
+    Some(Creator { namespace, process: u32::try_from(process).ok()?, started })
 }
 
 fn process_namespace() -> Option<u64> {
@@ -94,12 +94,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_makers_process_is_read_from_the_name() {
-        let maker = maker_of(&unique_name("job-7")).unwrap();
+    fn group_name_contains_its_creator() {
+        let creator = creator_of(&unique_name("job-7")).unwrap();
         let us = std::process::id();
-        assert_eq!((maker.process, Some(maker.started)), (us, start_time(us)));
-        assert_eq!(Some(maker.namespace), process_namespace());
-        assert_eq!(maker_of("user.slice"), None);
-        assert_eq!(maker_of("mendwright-itself"), None);
+        assert_eq!((creator.process, Some(creator.started)), (us, start_time(us)));
+        assert_eq!(Some(creator.namespace), process_namespace());
+        assert_eq!(creator_of("user.slice"), None);
+        assert_eq!(creator_of("mendwright-itself"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Machines that allow less than this one: each way of making a sandbox is tried for real.
+//! Machines with fewer features than this one: a sandbox is started with each set of features.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,9 +6,11 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::sandbox::{CommandSpec, Sandbox};
+use crate::sandbox::bubblewrap::Bubblewrap;
+use crate::sandbox::port::Sandbox;
+use crate::sandbox::spec::CommandSpec;
 
-/// An image with nothing but a program that needs nothing: the toolbox, under another name.
+/// An image with only one static program: the toolbox, under another name.
 fn image(directory: &Path) -> Root {
     let tar = |files: &[(&str, &[u8])]| {
         let mut tar = tar::Builder::new(Vec::new());
@@ -39,49 +41,51 @@ fn image(directory: &Path) -> Root {
     Root::Image(format!("oci-archive:{}", path.display()))
 }
 
-fn is_within(less: Abilities, found: Abilities) -> bool {
-    (found.stage || !less.stage)
-        && (found.overlay || !less.overlay)
-        && (found.disables_user_namespaces || !less.disables_user_namespaces)
+fn is_subset(subset: HostFeatures, features: HostFeatures) -> bool {
+    (features.mount_plan || !subset.mount_plan)
+        && (features.overlay || !subset.overlay)
+        && (features.disables_user_namespaces || !subset.disables_user_namespaces)
 }
 
 #[tokio::test]
-async fn a_machine_that_allows_less_still_gets_a_sandbox_and_is_told() {
+async fn machine_with_fewer_features_starts_a_sandbox_and_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let image = image(directory.path());
-    let mut ways = vec![Bubblewrap::new().unwrap()];
-    if ways[0].as_root {
+    let mut backends = vec![Bubblewrap::new().unwrap()];
+    if backends[0].launcher.as_root {
         // As an ordinary user would.
         let mut ordinary = Bubblewrap::new().unwrap();
-        ordinary.as_root = false;
-        ordinary.find_a_way().unwrap();
-        ways.push(ordinary);
+        ordinary.launcher.as_root = false;
+        ordinary.launcher.detect_features().unwrap();
+        backends.push(ordinary);
     }
-    for way in ways {
-        let (state, found) = (directory.path().join(format!("state-{}", way.as_root)), way.abilities);
-        let mut way = way.keeping_in(&state);
-        for abilities in ABILITIES.into_iter().filter(|less| is_within(*less, found)) {
-            way.abilities = abilities;
+    for backend in backends {
+        let (as_root, features) = (backend.launcher.as_root, backend.launcher.features);
+        let state = directory.path().join(format!("state-{as_root}"));
+        let mut backend = backend.with_state_dir(&state);
+        for subset in FEATURE_SETS.into_iter().filter(|subset| is_subset(*subset, features)) {
+            backend.launcher.features = subset;
             for root in [Root::Host { toolchains: Vec::new() }, image.clone()] {
                 let is_image = root == image;
                 let spec = SandboxSpec { root, ..SandboxSpec::named("less") };
-                let toolbox = way.start(&spec).await.unwrap_or_else(|e| panic!("{abilities:?}: {e}"));
-                let told = toolbox.description().to_owned();
-                let expected = match (is_image, abilities.overlay) {
+                let toolbox = backend.start(&spec).await.unwrap_or_else(|e| panic!("{subset:?}: {e}"));
+                let description = toolbox.description().to_owned();
+                let expected = match (is_image, subset.overlay) {
                     (false, _) => "the host's /usr read-only",
-                    (true, true) => "changes in a layer of its own",
+                    (true, true) => "changes in a separate layer",
                     (true, false) => "read-only (no overlay can be mounted here)",
                 };
-                assert!(told.contains(expected), "{told}");
-                assert_eq!(told.contains("in fixed shares"), !abilities.stage && way.bounds_disk, "{told}");
+                assert!(description.contains(expected), "{description}");
+                let in_shares = !subset.mount_plan && backend.launcher.limits_disk;
+                assert_eq!(description.contains("in fixed shares"), in_shares, "{description}");
                 let program = if is_image { "/program" } else { "/bin/true" };
                 let command = CommandSpec {
                     argv: vec![program.to_owned()],
                     ..CommandSpec::shell("", Duration::from_secs(60))
                 };
                 let result = toolbox.run(&command).await.unwrap();
-                let said = result.output.to_text();
-                assert_eq!(said.contains("started by Mendwright"), is_image, "{told}: {said}");
+                let output = result.output.to_text();
+                assert_eq!(output.contains("started by Mendwright"), is_image, "{description}: {output}");
                 toolbox.shut_down().await;
             }
         }
@@ -89,7 +93,7 @@ async fn a_machine_that_allows_less_still_gets_a_sandbox_and_is_told() {
 }
 
 #[test]
-fn a_full_disk_leaves_memory_to_tell_of_it() {
+fn writable_bytes_leave_a_quarter_of_limited_memory() {
     let limits = Limits { memory_bytes_max: 4 << 30, disk_bytes_max: 8 << 30, ..Limits::default() };
     assert_eq!(writable_bytes(&limits, true), 3 << 30);
     assert_eq!(writable_bytes(&limits, false), 8 << 30);

@@ -6,8 +6,8 @@ fn digest(of: &str) -> String {
     digest_of(of.as_bytes())
 }
 
-fn parse(document: &serde_json::Value) -> Result<Document, Fault> {
-    Document::parse(document.to_string().as_bytes(), &Bounds::default())
+fn parse(document: &serde_json::Value) -> Result<Document, ImageError> {
+    Document::parse(document.to_string().as_bytes(), &ImageLimits::default())
 }
 
 fn manifest(layer_type: &str, size: u64) -> serde_json::Value {
@@ -36,7 +36,7 @@ fn entry(os: &str, architecture: &str, variant: Option<&str>) -> Descriptor {
 }
 
 #[test]
-fn a_layers_media_type_says_how_it_is_compressed() {
+fn media_type_of_a_layer_decides_its_compression() {
     for (kind, expected) in [
         ("application/vnd.oci.image.layer.v1.tar", Compression::None),
         ("application/vnd.oci.image.layer.v1.tar+gzip", Compression::Gzip),
@@ -47,53 +47,53 @@ fn a_layers_media_type_says_how_it_is_compressed() {
         assert_eq!(manifest.layers[0].compression, expected);
     }
     let outcome = parse(&manifest("application/vnd.oci.image.layer.v1.tar+encrypted", 1));
-    assert!(matches!(outcome, Err(Fault::MediaType { .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(ImageError::MediaType { .. })), "{outcome:?}");
 }
 
 #[test]
-fn what_is_no_image_is_told_from_what_is_damaged() {
+fn document_that_is_not_an_image_differs_from_a_malformed_one() {
     let mut chart = manifest("application/vnd.cncf.helm.chart.content.v1.tar+gzip", 1);
     chart["config"]["mediaType"] = json!("application/vnd.cncf.helm.config.v1+json");
-    assert!(matches!(parse(&chart), Err(Fault::NotAnImage(_))));
-    assert!(matches!(parse(&json!({"schemaVersion": 1, "fsLayers": []})), Err(Fault::NotAnImage(_))));
-    assert!(matches!(parse(&json!({"schemaVersion": 2})), Err(Fault::NotAnImage(_))));
+    assert!(matches!(parse(&chart), Err(ImageError::NotAnImage(_))));
+    assert!(matches!(parse(&json!({"schemaVersion": 1, "fsLayers": []})), Err(ImageError::NotAnImage(_))));
+    assert!(matches!(parse(&json!({"schemaVersion": 2})), Err(ImageError::NotAnImage(_))));
     let foreign = json!({"schemaVersion": 2, "mediaType": "application/x-other", "layers": []});
-    assert!(matches!(parse(&foreign), Err(Fault::MediaType { .. })));
-    // Both at once is how one document is taken for two different things.
+    assert!(matches!(parse(&foreign), Err(ImageError::MediaType { .. })));
+    // A document with both could be read in two ways.
     let mut both = manifest("application/vnd.oci.image.layer.v1.tar", 1);
     both["manifests"] = json!([]);
-    assert!(matches!(parse(&both), Err(Fault::NotAnImage(_))));
-    assert!(matches!(Document::parse(b"<html>", &Bounds::default()), Err(Fault::Malformed { .. })));
+    assert!(matches!(parse(&both), Err(ImageError::NotAnImage(_))));
+    assert!(matches!(Document::parse(b"<html>", &ImageLimits::default()), Err(ImageError::Malformed { .. })));
 }
 
 #[test]
-fn a_digest_that_is_a_path_is_refused() {
+fn digest_with_a_path_is_refused() {
     for digest in ["sha256:../../../etc/passwd", "../x", "sha256:", "md5:0123", &digest("x").to_uppercase()] {
         let mut document = manifest("application/vnd.oci.image.layer.v1.tar", 1);
         document["layers"][0]["digest"] = json!(digest);
-        assert!(matches!(parse(&document), Err(Fault::Malformed { .. })), "{digest}");
+        assert!(matches!(parse(&document), Err(ImageError::Malformed { .. })), "{digest}");
     }
 }
 
 #[test]
-fn layers_are_bounded_in_number_and_size() {
+fn layers_are_limited_in_number_and_size() {
     let mut document = manifest("application/vnd.oci.image.layer.v1.tar", u64::MAX);
-    assert!(matches!(parse(&document), Err(Fault::OverBound { .. })));
+    assert!(matches!(parse(&document), Err(ImageError::OverLimit { .. })));
     document["layers"][0]["size"] = json!(-1);
-    assert!(matches!(parse(&document), Err(Fault::Malformed { .. })));
+    assert!(matches!(parse(&document), Err(ImageError::Malformed { .. })));
     let layer =
         json!({"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest("x"), "size": 1});
     document["layers"] = json!(vec![layer.clone(); 129]);
-    assert!(matches!(parse(&document), Err(Fault::OverBound { .. })));
-    // Sizes whose sum wraps around.
+    assert!(matches!(parse(&document), Err(ImageError::OverLimit { .. })));
+    // Sizes whose sum overflows.
     let mut large = layer;
     large["size"] = json!(u64::MAX / 2 + 1);
     document["layers"] = json!([large, large]);
-    assert!(matches!(parse(&document), Err(Fault::OverBound { .. })));
+    assert!(matches!(parse(&document), Err(ImageError::OverLimit { .. })));
 }
 
 #[test]
-fn the_platform_is_linux_on_this_architecture() {
+fn manifest_for_linux_on_this_architecture_is_picked() {
     let ours = entry("linux", architecture(), None);
     let newer = entry("linux", architecture(), Some("v3"));
     let others = [entry("windows", architecture(), None), entry("linux", "vax", None)];
@@ -103,7 +103,7 @@ fn the_platform_is_linux_on_this_architecture() {
     assert_eq!(pick_platform(&[attestation.clone(), newer.clone()]).unwrap(), &newer);
     let error = pick_platform(&[&others[..], &[attestation]].concat()).unwrap_err().to_string();
     let expected = format!(
-        "there is nothing for linux/{0} in it, only for windows/{0}, linux/vax, unknown/unknown",
+        "it has no image for linux/{0}, only for windows/{0}, linux/vax, unknown/unknown",
         architecture()
     );
     assert_eq!(error, expected);
@@ -114,7 +114,7 @@ fn the_platform_is_linux_on_this_architecture() {
 }
 
 #[test]
-fn a_local_index_says_which_names_it_has() {
+fn missing_name_in_a_local_index_is_an_error_with_the_known_names() {
     let named = |name: &str| Descriptor {
         annotations: Some([(NAMES[0].to_owned(), name.to_owned())].into()),
         ..entry("linux", "amd64", None)
@@ -123,12 +123,12 @@ fn a_local_index_says_which_names_it_has() {
     assert_eq!(pick_named(index(), Some("2.0")).unwrap(), [named("registry.example/x:2.0")]);
     assert_eq!(pick_named(vec![named("1.0")], None).unwrap(), [named("1.0")]);
     let error = pick_named(index(), None).unwrap_err().to_string();
-    assert_eq!(error, "there is more than one image; say which: 1.0, registry.example/x:2.0");
-    assert!(matches!(pick_named(index(), Some("3.0")), Err(Fault::NotFound { .. })));
+    assert_eq!(error, "there is more than one image; name one of: 1.0, registry.example/x:2.0");
+    assert!(matches!(pick_named(index(), Some("3.0")), Err(ImageError::NotFound { .. })));
 }
 
 #[test]
-fn a_configuration_fits_its_manifest_and_this_machine() {
+fn configuration_for_another_manifest_or_machine_is_refused() {
     let config = |os: &str, architecture: &str, diff_ids: &[String]| {
         let config = json!({
             "os": os, "architecture": architecture,
@@ -140,8 +140,8 @@ fn a_configuration_fits_its_manifest_and_this_machine() {
     let parsed = config("linux", architecture(), &[digest("x")]).unwrap();
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(parsed.env, [pair("PATH", "/bin"), pair("A", "b=c")]);
-    assert!(matches!(config("linux", "vax", &[digest("x")]), Err(Fault::Platform { .. })));
-    assert!(matches!(config("windows", architecture(), &[digest("x")]), Err(Fault::Platform { .. })));
-    assert!(matches!(config("linux", architecture(), &[]), Err(Fault::Malformed { .. })));
-    assert!(matches!(config("linux", architecture(), &["x".to_owned()]), Err(Fault::Malformed { .. })));
+    assert!(matches!(config("linux", "vax", &[digest("x")]), Err(ImageError::Platform { .. })));
+    assert!(matches!(config("windows", architecture(), &[digest("x")]), Err(ImageError::Platform { .. })));
+    assert!(matches!(config("linux", architecture(), &[]), Err(ImageError::Malformed { .. })));
+    assert!(matches!(config("linux", architecture(), &["x".to_owned()]), Err(ImageError::Malformed { .. })));
 }

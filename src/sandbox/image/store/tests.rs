@@ -7,16 +7,16 @@ use super::super::digest::digest_of;
 use super::super::manifest::architecture;
 use super::super::tests::*;
 use super::*;
-use crate::sandbox::CacheLimits;
+use crate::sandbox::spec::CacheLimits;
 
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-/// A layout, and a store beside it.
-struct Place {
+/// A directory with an image layout and a store.
+struct Fixture {
     directory: tempfile::TempDir,
 }
 
-impl Place {
+impl Fixture {
     fn new() -> Self {
         Self { directory: tempfile::tempdir().unwrap() }
     }
@@ -30,9 +30,9 @@ impl Place {
     }
 
     fn store(&self) -> ImageStore {
-        ImageStore::with_bounds(
+        ImageStore::with_limits(
             self.state(),
-            Bounds { time_max: Duration::from_secs(120), ..Bounds::default() },
+            ImageLimits { time_max: Duration::from_secs(120), ..ImageLimits::default() },
         )
     }
 
@@ -42,11 +42,11 @@ impl Place {
 
     async fn refused(&self, rest: &str) -> String {
         let error = self.store().resolve(&self.reference(rest)).await.unwrap_err().to_string();
-        assert_eq!(self.images(), BTreeMap::new(), "something is left after: {error}");
+        assert_eq!(self.images(), BTreeMap::new(), "the failed attempt left something: {error}");
         error.replace(&self.directory.path().display().to_string(), "DIR")
     }
 
-    /// What is in the store, beside locks.
+    /// The files of the store, without locks.
     fn images(&self) -> BTreeMap<String, bool> {
         let Ok(entries) = fs::read_dir(self.state().join("images")) else { return BTreeMap::new() };
         let names = entries.map(|entry| entry.unwrap());
@@ -60,46 +60,46 @@ fn digest(descriptor: &Value) -> String {
 }
 
 #[tokio::test]
-async fn an_image_of_a_layout_is_a_directory_with_what_it_asks_for() {
-    let place = Place::new();
-    let path = place.layout();
+async fn layout_image_is_unpacked_with_its_environment() {
+    let fixture = Fixture::new();
+    let path = fixture.layout();
     let mut layout = Layout::new(&path);
     let manifest = layout
         .image(&[tar_of(&[file("a", "1"), file("b", "1")]), tar_of(&[file("a", "2"), file(".wh.b", "")])]);
     layout.name(manifest.clone(), "1.0");
-    let image = place.store().resolve(&place.reference(":1.0")).await.unwrap();
+    let image = fixture.store().resolve(&fixture.reference(":1.0")).await.unwrap();
     assert_eq!(image.digest, digest(&manifest));
     assert_eq!(image.path.as_deref(), Some("/opt/bin:/usr/bin"));
     assert_eq!(image.env, [("LANG".to_owned(), "C.UTF-8".to_owned())]);
     assert_eq!(fs::read_to_string(image.root.join("a")).unwrap(), "2");
     assert!(!image.root.join("b").exists() && image.root.join("workspace").is_dir());
-    assert_eq!(image.reference, place.reference(&format!("@{}", image.digest)));
-    for private in [place.state(), place.state().join("images"), image.root.parent().unwrap().into()] {
+    assert_eq!(image.reference, fixture.reference(&format!("@{}", image.digest)));
+    for private in [fixture.state(), fixture.state().join("images"), image.root.parent().unwrap().into()] {
         assert_eq!(fs::metadata(&private).unwrap().mode() & 0o777, 0o700, "{private:?}");
     }
     assert_eq!(fs::metadata(&image.root).unwrap().mode() & 0o777, 0o755);
 }
 
 #[tokio::test]
-async fn a_known_digest_asks_nobody_and_a_tag_is_asked_again() {
-    let place = Place::new();
-    let path = place.layout();
+async fn stored_digest_needs_no_source_but_a_tag_does() {
+    let fixture = Fixture::new();
+    let path = fixture.layout();
     let mut layout = Layout::new(&path);
     layout.name(layout.image(&[tar_of(&[file("a", "1")])]), "1");
-    let first = place.store().resolve(&place.reference(":1")).await.unwrap();
+    let first = fixture.store().resolve(&fixture.reference(":1")).await.unwrap();
     layout.name(layout.image(&[tar_of(&[file("a", "2")])]), "1");
-    let second = place.store().resolve(&place.reference(":1")).await.unwrap();
+    let second = fixture.store().resolve(&fixture.reference(":1")).await.unwrap();
     assert_ne!(first.digest, second.digest);
     fs::remove_dir_all(&path).unwrap();
-    let again = place.store().resolve(&first.reference).await.unwrap();
+    let again = fixture.store().resolve(&first.reference).await.unwrap();
     assert_eq!((again.digest, again.root), (first.digest, first.root));
-    assert!(place.store().resolve(&place.reference(":1")).await.is_err());
+    assert!(fixture.store().resolve(&fixture.reference(":1")).await.is_err());
 }
 
 #[tokio::test]
-async fn an_index_leads_to_the_image_for_this_machine_also_by_its_digest() {
-    let place = Place::new();
-    let path = place.layout();
+async fn index_resolves_to_the_image_for_this_machine() {
+    let fixture = Fixture::new();
+    let path = fixture.layout();
     let mut layout = Layout::new(&path);
     let mut ours = layout.image(&[tar_of(&[file("a", "ours")])]);
     ours["platform"] = json!({"os": "linux", "architecture": architecture()});
@@ -110,32 +110,32 @@ async fn an_index_leads_to_the_image_for_this_machine_also_by_its_digest() {
     let both = layout.blob(kind, index(&[&other, &ours]).to_string().as_bytes());
     layout.name(both.clone(), "both");
     layout.name(layout.blob(kind, index(&[&other]).to_string().as_bytes()), "other");
-    let error = place.refused(":other").await;
+    let error = fixture.refused(":other").await;
     assert!(
         error.contains(&format!("nothing for linux/{} in it, only for linux/vax", architecture())),
         "{error}"
     );
-    let by_index = place.reference(&format!("@{}", digest(&both)));
-    let image = place.store().resolve(&by_index).await.unwrap();
+    let by_index = fixture.reference(&format!("@{}", digest(&both)));
+    let image = fixture.store().resolve(&by_index).await.unwrap();
     assert_eq!(image.digest, digest(&ours));
     fs::remove_dir_all(&path).unwrap();
-    assert_eq!(place.store().resolve(&by_index).await.unwrap().root, image.root);
+    assert_eq!(fixture.store().resolve(&by_index).await.unwrap().root, image.root);
 }
 
 #[tokio::test]
-async fn an_archive_of_a_layout_and_what_docker_saves_are_images_too() {
-    let place = Place::new();
-    let path = place.layout();
+async fn archives_of_a_layout_and_of_docker_save_are_unpacked() {
+    let fixture = Fixture::new();
+    let path = fixture.layout();
     let mut layout = Layout::new(&path);
     layout.name(layout.image(&[tar_of(&[file("a", "archived")])]), "1");
-    let archive = place.directory.path().join("layout.tar");
+    let archive = fixture.directory.path().join("layout.tar");
     let mut builder = tar::Builder::new(File::create(&archive).unwrap());
     builder.append_dir_all(".", &path).unwrap();
     builder.finish().unwrap();
-    let image = place.store().resolve(&format!("oci-archive:{}:1", archive.display())).await.unwrap();
+    let image = fixture.store().resolve(&format!("oci-archive:{}:1", archive.display())).await.unwrap();
     assert_eq!(fs::read_to_string(image.root.join("a")).unwrap(), "archived");
 
-    // As Docker 20.10 writes it: layers in directories, a second copy as a symlink.
+    // As Docker 20.10 writes it: layers in directories, and a second copy as a symlink.
     let layers = [tar_of(&[file("a", "saved"), file("b", "1")]), tar_of(&[file(".wh.b", "")])];
     let diff_ids = [&layers[0], &layers[1], &layers[0]].map(|layer| digest_of(layer));
     let config = json!({"os": "linux", "architecture": architecture(), "rootfs": {"type": "layers", "diff_ids": diff_ids}});
@@ -149,12 +149,12 @@ async fn an_archive_of_a_layout_and_what_docker_saves_are_images_too() {
         symlink("4/layer.tar", "../../../etc/passwd"),
         file("manifest.json", &list.to_string()),
     ];
-    let saved = place.directory.path().join("saved.tar");
+    let saved = fixture.directory.path().join("saved.tar");
     fs::write(&saved, tar_of(&whole)).unwrap();
     let reference = format!("oci-archive:{}", saved.display());
     for tag in ["", ":1", ":tool:1"] {
-        let image = place.store().resolve(&format!("{reference}{tag}")).await;
-        // A tag has no ':' of its own: the last is a file that is not there.
+        let image = fixture.store().resolve(&format!("{reference}{tag}")).await;
+        // A tag has no ':', so the rest names a file that does not exist.
         let Ok(image) = image else {
             assert_eq!(tag, ":tool:1");
             continue;
@@ -164,7 +164,7 @@ async fn an_archive_of_a_layout_and_what_docker_saves_are_images_too() {
         assert_eq!(image.reference, format!("{reference}@{}", image.digest));
     }
     assert!(
-        place
+        fixture
             .store()
             .resolve(&format!("{reference}:2"))
             .await
@@ -173,16 +173,16 @@ async fn an_archive_of_a_layout_and_what_docker_saves_are_images_too() {
             .contains("names tool:1")
     );
     fs::write(&saved, gzip(&tar_of(&whole))).unwrap();
-    let error = place.store().resolve(&reference).await.unwrap_err().to_string();
+    let error = fixture.store().resolve(&reference).await.unwrap_err().to_string();
     assert!(error.contains("is not an uncompressed tar"), "{error}");
 }
 
 #[tokio::test]
-async fn what_is_not_what_was_published_is_refused_and_leaves_nothing() {
+async fn content_that_does_not_match_its_digest_is_refused_and_leaves_nothing() {
     let tar = tar_of(&[file("a", "x")]);
     let good = digest_of(&tar);
     for (layer, diff_id, damage, expected) in [
-        (gzip(&tar), good.clone(), "size", "has more bytes, and should have"),
+        (gzip(&tar), good.clone(), "size", "has more bytes instead of"),
         (gzip(&tar), good.clone(), "content", "a layer has the digest sha256:"),
         (gzip(&tar), digest_of(b"else"), "none", "an uncompressed layer has the digest sha256:"),
         (gzip(&tar)[..40].to_vec(), good.clone(), "none", "the compressed data of a layer is malformed"),
@@ -194,8 +194,8 @@ async fn what_is_not_what_was_published_is_refused_and_leaves_nothing() {
             "leads out of the image",
         ),
     ] {
-        let place = Place::new();
-        let path = place.layout();
+        let fixture = Fixture::new();
+        let path = fixture.layout();
         let mut layout = Layout::new(&path);
         let blob = path.join("blobs/sha256").join(&digest_of(&layer)[7..]);
         layout.name(layout.manifest(&[(GZIP, layer.clone(), diff_id)], ("linux", architecture())), "1");
@@ -204,32 +204,32 @@ async fn what_is_not_what_was_published_is_refused_and_leaves_nothing() {
             "content" => fs::write(&blob, [&layer[..10], b"!", &layer[11..]].concat()).unwrap(),
             _ => {}
         }
-        let error = place.refused(":1").await;
+        let error = fixture.refused(":1").await;
         assert!(error.contains(expected), "{error}");
     }
 }
 
 #[tokio::test]
-async fn what_cannot_be_had_says_why_and_what_to_do() {
-    let place = Place::new();
-    let path = place.layout();
-    let nothing = place.refused(":1").await;
+async fn unavailable_image_is_an_error_with_a_remedy() {
+    let fixture = Fixture::new();
+    let path = fixture.layout();
+    let nothing = fixture.refused(":1").await;
     let mut layout = Layout::new(&path);
     layout.name(layout.image(&[]), "1");
-    let unknown = place.refused(":2").await;
+    let unknown = fixture.refused(":2").await;
     let mut helm = layout.image(&[]);
     let config = layout.blob("application/vnd.cncf.helm.config.v1+json", b"{}");
     helm["digest"] = layout.manifest_of(&config, &[])["digest"].clone();
     helm["size"] = layout.manifest_of(&config, &[])["size"].clone();
     layout.name(helm, "chart");
-    let chart = place.refused(":chart").await;
+    let chart = fixture.refused(":chart").await;
     let missing = layout.blob(GZIP, b"to be removed");
     fs::remove_file(path.join("blobs/sha256").join(&digest(&missing)[7..])).unwrap();
     layout.name(missing, "gone");
-    let gone = place.refused(":gone").await.replace(&digest_of(b"to be removed")[7..], "HEX");
+    let gone = fixture.refused(":gone").await.replace(&digest_of(b"to be removed")[7..], "HEX");
     let all = [nothing, unknown, chart, gone].join("\n");
     insta::assert_snapshot!(all, @"
-    the bubblewrap sandbox cannot be used: the image 'oci:DIR/layout:1': it is not an image: there is no index.json in DIR/layout, so it is no OCI image layout; name a container image with gzip, zstd or uncompressed layers
+    the bubblewrap sandbox cannot be used: the image 'oci:DIR/layout:1': it is not an image: there is no index.json in DIR/layout, so it is not an OCI image layout; name a container image with gzip, zstd or uncompressed layers
     the bubblewrap sandbox cannot be used: the image 'oci:DIR/layout:2': the local index (which names 1) has no such image; check the name, the tag and the digest
     the bubblewrap sandbox cannot be used: the image 'oci:DIR/layout:chart': it is not an image: its configuration is of the media type application/vnd.cncf.helm.config.v1+json; name a container image with gzip, zstd or uncompressed layers
     the bubblewrap sandbox cannot be used: the image 'oci:DIR/layout:gone': DIR/layout/blobs/sha256/HEX has no such image; check the name, the tag and the digest
@@ -237,15 +237,15 @@ async fn what_cannot_be_had_says_why_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn many_who_want_the_same_image_make_it_once() {
-    let place = Place::new();
-    let path = place.layout();
+async fn concurrent_requests_unpack_an_image_once() {
+    let fixture = Fixture::new();
+    let path = fixture.layout();
     let mut layout = Layout::new(&path);
     layout.name(layout.image(&[tar_of(&[file("a", &"x".repeat(100_000))])]), "1");
-    let reference = place.reference(":1");
-    // Each a store of its own, as in processes of their own: locks are by open file.
+    let reference = fixture.reference(":1");
+    // Each with its own store, as in separate processes: locks belong to open files.
     let wanted = (0..8).map(|_| {
-        let (store, reference) = (place.store(), reference.clone());
+        let (store, reference) = (fixture.store(), reference.clone());
         tokio::spawn(async move { store.resolve(&reference).await.unwrap() })
     });
     let mut inodes = std::collections::BTreeSet::new();
@@ -254,62 +254,62 @@ async fn many_who_want_the_same_image_make_it_once() {
         inodes.insert(fs::metadata(image.root.join("a")).unwrap().ino());
     }
     assert_eq!(inodes.len(), 1);
-    assert_eq!(place.images().len(), 1);
+    assert_eq!(fixture.images().len(), 1);
 }
 
 #[tokio::test]
-async fn what_a_crash_left_is_never_used_and_goes() {
-    let place = Place::new();
-    let path = place.layout();
+async fn partial_image_is_not_used_and_is_swept() {
+    let fixture = Fixture::new();
+    let path = fixture.layout();
     let mut layout = Layout::new(&path);
     let manifest = layout.image(&[tar_of(&[file("a", "whole")])]);
     layout.name(manifest.clone(), "1");
     let hex = digest(&manifest)[7..].to_owned();
-    let images = place.state().join("images");
+    let images = fixture.state().join("images");
     let half = |directory: PathBuf| {
         fs::create_dir_all(directory.join("rootfs")).unwrap();
         fs::write(directory.join("rootfs/a"), "half").unwrap();
     };
     half(images.join(format!("{hex}.partial")));
-    // Without its record, or with one of another format, a directory is no image either.
+    // A directory without a record, or with one of another format, is not an image either.
     half(images.join(&hex));
-    let image = place.store().resolve(&place.reference(":1")).await.unwrap();
+    let image = fixture.store().resolve(&fixture.reference(":1")).await.unwrap();
     assert_eq!(fs::read_to_string(image.root.join("a")).unwrap(), "whole");
     half(images.join(format!("{}.partial", "0".repeat(64))));
     half(images.join(format!("{}.partial", "1".repeat(64))));
-    // One of them is being made by another at this moment.
+    // Another process is creating one of them.
     let lock = images.join(format!("{}.lock", "1".repeat(64)));
-    let held = Lock::try_now(&lock, Hold::Alone).unwrap().unwrap();
-    assert_eq!(place.store().sweep().await.unwrap(), 1);
+    let held = Lock::try_now(&lock, LockMode::Exclusive).unwrap().unwrap();
+    assert_eq!(fixture.store().sweep().await.unwrap(), 1);
     drop(held);
-    assert_eq!(place.store().sweep().await.unwrap(), 1);
-    assert_eq!(place.images().into_keys().collect::<Vec<_>>(), [hex]);
-    assert_eq!(Place::new().store().sweep().await.unwrap(), 0);
+    assert_eq!(fixture.store().sweep().await.unwrap(), 1);
+    assert_eq!(fixture.images().into_keys().collect::<Vec<_>>(), [hex]);
+    assert_eq!(Fixture::new().store().sweep().await.unwrap(), 0);
 }
 
 #[tokio::test]
-async fn eviction_takes_the_longest_unused_and_none_that_is_in_use() {
-    let place = Place::new();
-    let path = place.layout();
+async fn eviction_removes_the_least_recently_used_image_that_is_not_in_use() {
+    let fixture = Fixture::new();
+    let path = fixture.layout();
     let mut layout = Layout::new(&path);
-    let store = place.store();
+    let store = fixture.store();
     let mut digests = Vec::new();
     for (age, tag) in ["0", "1", "2", "3"].into_iter().enumerate() {
         layout.name(layout.image(&[tar_of(&[file("a", tag)])]), tag);
-        let image = store.resolve(&place.reference(&format!(":{tag}"))).await.unwrap();
+        let image = store.resolve(&fixture.reference(&format!(":{tag}"))).await.unwrap();
         let used = SystemTime::now() - Duration::from_secs(1000 - age as u64);
         let record = image.root.parent().unwrap().join(RECORD);
         File::options().write(true).open(record).unwrap().set_modified(used).unwrap();
         digests.push(image.digest);
     }
     let evict = async |count_max, bytes_max, age_seconds| {
-        let bounds = CacheLimits { count_max, bytes_max, age_max: Duration::from_secs(age_seconds) };
-        store.evict(&bounds, SystemTime::now()).await.unwrap()
+        let limits = CacheLimits { count_max, bytes_max, age_max: Duration::from_secs(age_seconds) };
+        store.evict(&limits, SystemTime::now()).await.unwrap()
     };
     assert_eq!(evict(4, u64::MAX, 5000).await, [""; 0]);
-    // The oldest is used again, the next is in use by a sandbox.
-    drop(store.resolve(&place.reference(":0")).await.unwrap());
-    let held = store.resolve(&place.reference(":1")).await.unwrap();
+    // The oldest image is used again; a sandbox uses the next one.
+    drop(store.resolve(&fixture.reference(":0")).await.unwrap());
+    let held = store.resolve(&fixture.reference(":1")).await.unwrap();
     assert_eq!(
         evict(9, u64::MAX, 998).await,
         [digests[2].clone()],
@@ -319,33 +319,33 @@ async fn eviction_takes_the_longest_unused_and_none_that_is_in_use() {
     assert!(held.root.join("a").exists());
     drop(held);
     assert_eq!(evict(5, 0, 5000).await, digests[1..2]);
-    assert_eq!(fs::read_dir(place.state().join("images")).unwrap().count(), 0);
-    // And it can be had again.
-    store.resolve(&place.reference(":1")).await.unwrap();
+    assert_eq!(fs::read_dir(fixture.state().join("images")).unwrap().count(), 0);
+    // It can be unpacked again.
+    store.resolve(&fixture.reference(":1")).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_state_directory_that_others_could_change_is_not_used() {
-    let place = Place::new();
-    let path = place.layout();
+async fn state_directory_that_others_can_change_is_refused_or_made_private() {
+    let fixture = Fixture::new();
+    let path = fixture.layout();
     let mut layout = Layout::new(&path);
     layout.name(layout.image(&[]), "1");
-    fs::create_dir(place.directory.path().join("elsewhere")).unwrap();
-    std::os::unix::fs::symlink("elsewhere", place.state()).unwrap();
-    let error = place.store().resolve(&place.reference(":1")).await.unwrap_err().to_string();
-    assert!(error.contains("is a symlink; name the directory itself"), "{error}");
-    fs::remove_file(place.state()).unwrap();
-    fs::create_dir(place.state()).unwrap();
-    fs::set_permissions(place.state(), fs::Permissions::from_mode(0o777)).unwrap();
-    place.store().resolve(&place.reference(":1")).await.unwrap();
-    assert_eq!(fs::metadata(place.state()).unwrap().mode() & 0o777, 0o700);
+    fs::create_dir(fixture.directory.path().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", fixture.state()).unwrap();
+    let error = fixture.store().resolve(&fixture.reference(":1")).await.unwrap_err().to_string();
+    assert!(error.contains("is a symlink; use the directory itself"), "{error}");
+    fs::remove_file(fixture.state()).unwrap();
+    fs::create_dir(fixture.state()).unwrap();
+    fs::set_permissions(fixture.state(), fs::Permissions::from_mode(0o777)).unwrap();
+    fixture.store().resolve(&fixture.reference(":1")).await.unwrap();
+    assert_eq!(fs::metadata(fixture.state()).unwrap().mode() & 0o777, 0o700);
 }
 
 #[test]
-fn a_full_disk_is_said_to_be_full() {
+fn full_disk_is_named_in_the_error() {
     let error = io::Error::from_raw_os_error(nix::libc::ENOSPC);
-    let fault = Fault::disk("writing", Path::new("/var/lib/x"), error);
-    insta::assert_snapshot!(fault.of("h.example/x:1"), @"the bubblewrap sandbox cannot be used: the image 'h.example/x:1': the disk is full at /var/lib/x; make room there, or put the data directory on a larger disk");
-    let quota = Fault::system(b"usr/bin/x", nix::errno::Errno::EDQUOT);
-    assert!(matches!(quota, Fault::DiskFull { .. }));
+    let error = ImageError::disk("writing", Path::new("/var/lib/x"), error);
+    insta::assert_snapshot!(error.for_image("h.example/x:1"), @"the bubblewrap sandbox cannot be used: the image 'h.example/x:1': the disk is full at /var/lib/x; free some space there, or move the data directory to a larger disk");
+    let quota = ImageError::system(b"usr/bin/x", nix::errno::Errno::EDQUOT);
+    assert!(matches!(quota, ImageError::DiskFull { .. }));
 }

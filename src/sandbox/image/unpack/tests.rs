@@ -12,14 +12,14 @@ use super::super::rootfs::{MOUNT_POINTS, MOUNTED_FILES, OWNER};
 use super::super::tests::*;
 use super::*;
 
-mod bounds;
+mod limits;
 
-/// A root file system in a directory beside something that must never change.
+/// A root file system in a directory next to files that must never change.
 struct Unpacking {
     directory: tempfile::TempDir,
     root: RootFs,
     tally: Tally,
-    bounds: Bounds,
+    limits: ImageLimits,
 }
 
 impl Unpacking {
@@ -29,21 +29,21 @@ impl Unpacking {
         fs::create_dir(directory.path().join("outside")).unwrap();
         fs::write(directory.path().join("outside/secret"), "untouched").unwrap();
         let root = RootFs::begin(&directory.path().join("rootfs")).unwrap();
-        Self { directory, root, tally: Tally::default(), bounds: Bounds::default() }
+        Self { directory, root, tally: Tally::default(), limits: ImageLimits::default() }
     }
 
-    fn layer_of(&mut self, bytes: &[u8], compression: Compression, diff_id: &str) -> Result<(), Fault> {
+    fn layer_of(&mut self, bytes: &[u8], compression: Compression, diff_id: &str) -> Result<(), ImageError> {
         let path = self.directory.path().join("layer");
         fs::write(&path, bytes).unwrap();
         let layer = LayerFile { path: &path, compression, diff_id };
-        let until = Until::starting_at(Instant::now(), Duration::from_secs(600));
-        let outcome = unpack(&layer, &mut self.root, &mut self.tally, &self.bounds, &until);
+        let deadline = Deadline::starting_at(Instant::now(), Duration::from_secs(600));
+        let outcome = unpack(&layer, &mut self.root, &mut self.tally, &self.limits, &deadline);
         fs::remove_file(&path).unwrap();
         self.assert_nothing_outside();
         outcome
     }
 
-    fn layer(&mut self, entries: &[Vec<u8>]) -> Result<(), Fault> {
+    fn layer(&mut self, entries: &[Vec<u8>]) -> Result<(), ImageError> {
         let tar = tar_of(entries);
         self.layer_of(&tar, Compression::None, &digest_of(&tar))
     }
@@ -79,7 +79,7 @@ impl Unpacking {
     }
 }
 
-/// An image of these layers.
+/// Unpacks an image with these layers.
 fn unpacked(layers: &[&[Vec<u8>]]) -> Unpacking {
     let mut unpacking = Unpacking::begin();
     for layer in layers {
@@ -89,7 +89,7 @@ fn unpacked(layers: &[&[Vec<u8>]]) -> Unpacking {
 }
 
 #[test]
-fn files_directories_symlinks_and_times_arrive() {
+fn files_directories_symlinks_and_times_are_unpacked() {
     let image = unpacked(&[&[
         directory("./", 0o700),
         directory("./bin/", 0o755),
@@ -107,7 +107,7 @@ fn files_directories_symlinks_and_times_arrive() {
 }
 
 #[test]
-fn everything_belongs_to_one_user_who_is_nobody_inside() {
+fn all_entries_belong_to_the_image_owner() {
     let image = unpacked(&[&[file("deep/file", "x"), symlink("link", "x"), hard_link("hard", "deep/file")]]);
     let expected = if nix::unistd::geteuid().is_root() { OWNER } else { nix::unistd::geteuid().as_raw() };
     for path in ["", "deep", "deep/file", "link", "hard"] {
@@ -117,7 +117,7 @@ fn everything_belongs_to_one_user_who_is_nobody_inside() {
 }
 
 #[test]
-fn names_need_not_be_utf8_and_may_be_long() {
+fn long_names_and_names_that_are_not_utf8_are_unpacked() {
     let long = format!("{}/{}", "d".repeat(200), "f".repeat(200));
     let image = unpacked(&[&[
         raw(FILE, b"caf\xe9", 0o644, 1, b"", b"1"),
@@ -136,14 +136,14 @@ fn names_need_not_be_utf8_and_may_be_long() {
 }
 
 #[test]
-fn an_absolute_path_begins_at_the_images_root() {
+fn absolute_path_starts_at_the_images_root() {
     let image = unpacked(&[&[file("/mendwright-absolute", "x"), hard_link("/b", "/mendwright-absolute")]]);
     assert_eq!((image.read("mendwright-absolute"), image.read("b")), ("x".to_owned(), "x".to_owned()));
     assert!(!Path::new("/mendwright-absolute").exists());
 }
 
 #[test]
-fn nothing_lands_outside_by_any_trick() {
+fn entry_that_would_leave_the_root_is_refused() {
     let outside = || symlink("out", "../outside");
     let secret = "outside/secret";
     for hostile in [
@@ -169,22 +169,22 @@ fn nothing_lands_outside_by_any_trick() {
         vec![pax(&[(b"path", b"a\0b")]), file("x", "x")],
     ] {
         let outcome = Unpacking::begin().layer(&hostile);
-        assert!(matches!(outcome, Err(Fault::Entry { .. })), "{outcome:?}");
+        assert!(matches!(outcome, Err(ImageError::Entry { .. })), "{outcome:?}");
     }
 }
 
 #[test]
-fn a_later_layer_is_held_as_the_first_is() {
+fn entry_of_a_later_layer_cannot_leave_the_root() {
     let mut image = unpacked(&[&[symlink("out", "../outside"), symlink("abs", "/etc")]]);
     assert!(image.layer(&[file("out/secret", "x")]).is_err());
     assert!(image.layer(&[file("abs/mendwright", "x")]).is_err());
-    // In place of the link, that is; not through it.
+    // The file replaces the link, and is not written through it.
     image.layer(&[directory("out", 0o755), file("out/secret", "x")]).unwrap();
     assert_eq!(image.read("out/secret"), "x");
 }
 
 #[test]
-fn a_hard_link_to_a_symlink_is_that_symlink() {
+fn hard_link_to_a_symlink_is_the_symlink() {
     let image = unpacked(&[&[symlink("link", "../outside/secret"), hard_link("hard", "link")]]);
     assert_eq!(fs::read_link(image.at("hard")).unwrap(), Path::new("../outside/secret"));
     let mut image = image;
@@ -193,13 +193,13 @@ fn a_hard_link_to_a_symlink_is_that_symlink() {
 }
 
 #[test]
-fn a_file_that_replaces_a_hard_link_leaves_the_other_name_alone() {
+fn file_that_replaces_a_hard_link_does_not_change_the_other_name() {
     let image = unpacked(&[&[file("a", "old"), hard_link("b", "a")], &[file("b", "new")]]);
     assert_eq!((image.read("a"), image.read("b")), ("old".to_owned(), "new".to_owned()));
 }
 
 #[test]
-fn a_whiteout_hides_what_is_below() {
+fn whiteout_removes_entries_of_lower_layers() {
     let image = unpacked(&[
         &[file("a", "1"), file("d/e/f", "1"), file("d/g", "1"), symlink("l", "d"), file("kept", "1")],
         &[
@@ -217,7 +217,7 @@ fn a_whiteout_hides_what_is_below() {
 }
 
 #[test]
-fn a_whiteout_hides_nothing_of_its_own_layer() {
+fn whiteout_does_not_remove_entries_of_its_own_layer() {
     for order in [[0, 1], [1, 0]] {
         let entries = [file(".wh.a", ""), file("a", "2")];
         let image = unpacked(&[&[file("a/below", "1")], &order.map(|index| entries[index].clone())]);
@@ -234,22 +234,22 @@ fn a_whiteout_hides_nothing_of_its_own_layer() {
 }
 
 #[test]
-fn a_whiteout_reaches_nothing_outside() {
+fn whiteout_removes_nothing_outside_of_the_root() {
     for hostile in [".wh...", ".wh..", ".wh.", "a/.wh...", "../.wh.outside", "a/../../.wh.outside"] {
         let mut image = unpacked(&[&[directory("a", 0o755)]]);
-        assert!(matches!(image.layer(&[file(hostile, "")]), Err(Fault::Entry { .. })), "{hostile}");
+        assert!(matches!(image.layer(&[file(hostile, "")]), Err(ImageError::Entry { .. })), "{hostile}");
     }
-    // Beneath a link there is nothing of the image's to hide.
+    // There is nothing of the image below a link.
     let mut image = unpacked(&[&[symlink("out", "../outside")]]);
     image.layer(&[file("out/.wh.secret", "")]).unwrap();
     image.layer(&[file("out/.wh..wh..opq", "")]).unwrap();
-    // Reserved by a storage driver, and no content.
+    // Reserved by a storage driver, so it has no content.
     image.layer(&[file(".wh..wh.plnk", "x"), directory(".wh..wh.aufs", 0o700)]).unwrap();
     assert!(!image.is_there(".wh..wh.plnk") && !image.is_there(".wh..wh.aufs"));
 }
 
 #[test]
-fn devices_and_pipes_are_left_out_and_counted() {
+fn devices_and_pipes_are_omitted_and_counted() {
     let image = unpacked(&[&[
         raw(DEVICE, b"dev/sda", 0o666, 0, b"", b""),
         raw(FIFO, b"pipe", 0o666, 0, b"", b""),
@@ -260,7 +260,7 @@ fn devices_and_pipes_are_left_out_and_counted() {
 }
 
 #[test]
-fn no_file_gives_its_owners_rights_away() {
+fn setuid_bits_and_capabilities_are_removed() {
     let image = unpacked(&[&[
         file_with_mode("su", 0o6755, "x"),
         file_with_mode("sticky", 0o1777, "x"),
@@ -278,7 +278,7 @@ fn no_file_gives_its_owners_rights_away() {
 }
 
 #[test]
-fn what_has_no_rights_at_all_can_be_read_and_removed_by_us() {
+fn entries_without_permissions_can_be_read_and_removed_by_the_owner() {
     let mut image = unpacked(&[&[directory("d", 0), file_with_mode("d/f", 0, "x"), directory("d/e", 0o555)]]);
     assert_eq!((image.mode("d"), image.mode("d/f"), image.mode("d/e")), (0o700, 0o400, 0o755));
     image.layer(&[file("d/e/new", "x"), file("d/.wh.f", "")]).unwrap();
@@ -303,7 +303,7 @@ fn directories_files_and_links_replace_each_other() {
         ]
         .into_iter()
         .enumerate()
-        // A file gives way to a directory that has an entry of its own.
+        // A directory with its own entry replaces a file.
         .flat_map(|(at, entry)| if at == 1 { vec![directory("f", 0o755), entry] } else { vec![entry] })
         .collect::<Vec<_>>(),
         &[symlink("kept", "a")],
@@ -316,16 +316,16 @@ fn directories_files_and_links_replace_each_other() {
 }
 
 #[test]
-fn what_is_not_what_its_digest_says_leaves_no_trace() {
+fn layer_that_does_not_match_its_digest_leaves_nothing() {
     let mut image = Unpacking::begin();
     let tar = tar_of(&[file("a", "x"), file(".wh.b", "")]);
     let outcome = image.layer_of(&tar, Compression::None, &digest_of(b"something else"));
-    assert!(matches!(outcome, Err(Fault::Digest { .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(ImageError::Digest { .. })), "{outcome:?}");
     assert_eq!(fs::read_dir(image.at("")).unwrap().count(), 0);
 }
 
 #[test]
-fn what_a_sandbox_mounts_on_is_real_whatever_the_image_has_there() {
+fn mount_points_are_real_directories_whatever_the_image_has() {
     let mut image = unpacked(&[&[
         symlink("tmp", "../outside"),
         symlink("home", "var/home"),
@@ -335,7 +335,7 @@ fn what_a_sandbox_mounts_on_is_real_whatever_the_image_has_there() {
         directory("proc", 0o555),
         symlink("dev", "/dev"),
     ]]);
-    image.root.make_mount_points().unwrap();
+    image.root.create_mount_points().unwrap();
     image.assert_nothing_outside();
     for path in MOUNT_POINTS {
         assert!(fs::symlink_metadata(image.at(path)).unwrap().is_dir(), "{path}");
@@ -344,31 +344,31 @@ fn what_a_sandbox_mounts_on_is_real_whatever_the_image_has_there() {
         assert!(fs::symlink_metadata(image.at(path)).unwrap().is_file(), "{path}");
     }
     assert_eq!((image.read("etc/passwd"), image.read("etc/resolv.conf")), ("root".to_owned(), String::new()));
-    // Again, it changes nothing.
-    image.root.make_mount_points().unwrap();
+    // A second call changes nothing.
+    image.root.create_mount_points().unwrap();
     assert_eq!(image.read("etc/passwd"), "root");
 }
 
 #[test]
-fn an_abandoned_or_late_unpacking_stops() {
+fn unpacking_stops_when_abandoned_or_late() {
     let image = Unpacking::begin();
     let path = image.directory.path().join("layer");
     let tar = tar_of(&[file("a", "x")]);
     fs::write(&path, &tar).unwrap();
     let digest = digest_of(&tar);
-    let attempt = |until: &Until| {
+    let attempt = |deadline: &Deadline| {
         let layer = LayerFile { path: &path, compression: Compression::None, diff_id: &digest };
         let mut root = RootFs::begin(&image.at("")).unwrap();
-        unpack(&layer, &mut root, &mut Tally::default(), &image.bounds, until)
+        unpack(&layer, &mut root, &mut Tally::default(), &image.limits, deadline)
     };
-    let late = Until::starting_at(Instant::now(), Duration::ZERO);
-    assert!(matches!(attempt(&late), Err(Fault::Time { .. })));
-    let abandoned = Until::starting_at(Instant::now(), Duration::from_secs(600));
+    let late = Deadline::starting_at(Instant::now(), Duration::ZERO);
+    assert!(matches!(attempt(&late), Err(ImageError::Time { .. })));
+    let abandoned = Deadline::starting_at(Instant::now(), Duration::from_secs(600));
     drop(abandoned.abandon_on_drop());
-    assert!(matches!(attempt(&abandoned), Err(Fault::Abandoned)));
+    assert!(matches!(attempt(&abandoned), Err(ImageError::Abandoned)));
 }
 
-/// Entries that get in each other's way, and out of the directory if anything lets them.
+/// Entries that conflict with each other, and that would leave the directory if possible.
 fn any_entry() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
         "[ab]",
@@ -399,10 +399,10 @@ proptest! {
     fn no_sequence_of_entries_touches_anything_outside(layers in prop::collection::vec(prop::collection::vec(any_entry(), 1..8), 1..4)) {
         let mut image = Unpacking::begin();
         for layer in layers {
-            // Whether it is refused is not the question here; each call looks at what is outside.
+            // It may be refused or not. Each call checks the files outside.
             let _ = image.layer(&layer);
         }
-        image.root.make_mount_points().unwrap();
+        image.root.create_mount_points().unwrap();
         image.assert_nothing_outside();
     }
 }

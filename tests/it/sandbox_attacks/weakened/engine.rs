@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
+use mendwright::domain::SandboxKind;
 use mendwright::sandbox::{Docker, DockerOptions, SandboxOptions};
 use serde_json::Value;
 
@@ -68,7 +69,7 @@ pub fn weakened_docker(rules: &[String]) -> (tempfile::TempDir, Docker) {
     });
     let docker =
         DockerOptions { socket: Some(format!("unix://{}", socket.display())), ..DockerOptions::default() };
-    let docker = Docker::new(&SandboxOptions { docker, ..SandboxOptions::by_hand("docker") });
+    let docker = Docker::new(&SandboxOptions { docker, ..SandboxOptions::standalone(SandboxKind::Docker) });
     (directory, docker.unwrap())
 }
 

@@ -1,6 +1,6 @@
-//! A user namespace with the subordinate users that this account was given (/etc/subuid,
-//! /etc/subgid), so that what runs inside is another user of the host than this process. Made once,
-//! joined by many sandboxes; without it there is a namespace of one user for each.
+//! A user namespace with this account's subordinate users (/etc/subuid, /etc/subgid), so that everything
+//! inside runs as another host user than this process. It is created once and joined by many sandboxes.
+//! Without it, each sandbox has a namespace with one user.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -11,16 +11,16 @@ use std::sync::Arc;
 
 use nix::libc;
 
-use super::on_the_path;
+use super::host::find_program;
 
-/// Fewer are not worth the trouble: neighbours would have users in common.
+/// With fewer users, sandboxes would share users.
 const USERS_MIN: u32 = 4_096;
 
-/// The namespace: its root is this process' user, and 1 and following are subordinate.
+/// The namespace. Its root is the user of this process; users from 1 on are subordinate.
 #[derive(Debug, Clone)]
-pub(super) struct Subordinates {
+pub(super) struct SubordinateUsers {
     pub namespace: Arc<OwnedFd>,
-    /// How many there are.
+    /// How many users it has.
     pub users: u32,
 }
 
@@ -30,23 +30,23 @@ struct Range {
     count: u32,
 }
 
-impl Subordinates {
-    /// Makes the namespace. `None` where this account has no range, or `newuidmap` is not there.
-    pub(super) fn make() -> Result<Option<Self>, String> {
+impl SubordinateUsers {
+    /// Creates the namespace. `None` if this account has no range, or if `newuidmap` is missing.
+    pub(super) fn create() -> Result<Option<Self>, String> {
         let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
         let name = nix::unistd::User::from_uid(user).ok().flatten().map(|user| user.name);
         let range = |file| {
             let text = fs::read_to_string(file).unwrap_or_default();
-            range_of(&text, name.as_deref(), user.as_raw())
+            largest_range(&text, name.as_deref(), user.as_raw())
         };
         let (Some(users), Some(groups)) = (range("/etc/subuid"), range("/etc/subgid")) else {
             return Ok(None);
         };
-        let helpers = ["newuidmap", "newgidmap"].map(on_the_path);
+        let helpers = ["newuidmap", "newgidmap"].map(find_program);
         if users.count.min(groups.count) < USERS_MIN || helpers.iter().any(|helper| !helper.is_file()) {
             return Ok(None);
         }
-        let mut holder = Command::new(on_the_path("cat"));
+        let mut holder = Command::new(find_program("cat"));
         holder.env_clear().current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // SAFETY: one system call with a number.
         unsafe {
@@ -55,15 +55,15 @@ impl Subordinates {
                 _ => Ok(()),
             })
         };
-        let mut holder = holder.spawn().map_err(|e| format!("no user namespace can be made: {e}"))?;
+        let mut holder = holder.spawn().map_err(|e| format!("a user namespace cannot be created: {e}"))?;
         let process = holder.id();
         let mapped = map(&helpers[0], process, user.as_raw(), users)
             .and_then(|()| map(&helpers[1], process, group.as_raw(), groups))
             .and_then(|()| {
                 let namespace = fs::File::open(format!("/proc/{process}/ns/user"));
-                namespace.map_err(|e| format!("the user namespace cannot be held: {e}"))
+                namespace.map_err(|e| format!("the user namespace cannot be opened: {e}"))
             });
-        // At the end of its input it ends; the namespace stays as long as it is open here.
+        // It ends when its input ends. The namespace exists as long as it is open here.
         drop(holder.stdin.take());
         let _ = holder.wait();
         let users = users.count.min(groups.count);
@@ -71,8 +71,8 @@ impl Subordinates {
     }
 }
 
-/// The largest range of that account.
-fn range_of(text: &str, name: Option<&str>, user: u32) -> Option<Range> {
+/// The largest range of the account.
+fn largest_range(text: &str, name: Option<&str>, user: u32) -> Option<Range> {
     let number = user.to_string();
     let ranges = text.lines().filter_map(|line| {
         let mut fields = line.trim().split(':');
@@ -85,9 +85,9 @@ fn range_of(text: &str, name: Option<&str>, user: u32) -> Option<Range> {
 }
 
 fn map(helper: &Path, process: u32, ours: u32, range: Range) -> Result<(), String> {
-    let words = [process, 0, ours, 1, 1, range.start, range.count].map(|number| number.to_string());
+    let arguments = [process, 0, ours, 1, 1, range.start, range.count].map(|number| number.to_string());
     let mut command = Command::new(helper);
-    let output = command.args(words).env_clear().stdin(Stdio::null()).output();
+    let output = command.args(arguments).env_clear().stdin(Stdio::null()).output();
     let output = output.map_err(|e| format!("{} cannot be started: {e}", helper.display()))?;
     if output.status.success() {
         return Ok(());
@@ -100,10 +100,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_largest_range_of_the_account_is_taken() {
+    fn largest_range_of_the_account_is_used() {
         let text = "other:1:2\nme:100000:65536\n# me:1:1\nme:300000:9\n1000:500000:70000\nme:x:y\n";
-        assert_eq!(range_of(text, Some("me"), 1), Some(Range { start: 100_000, count: 65_536 }));
-        assert_eq!(range_of(text, Some("me"), 1000), Some(Range { start: 500_000, count: 70_000 }));
-        assert_eq!(range_of(text, None, 1), None);
+        assert_eq!(largest_range(text, Some("me"), 1), Some(Range { start: 100_000, count: 65_536 }));
+        assert_eq!(largest_range(text, Some("me"), 1000), Some(Range { start: 500_000, count: 70_000 }));
+        assert_eq!(largest_range(text, None, 1), None);
     }
 }

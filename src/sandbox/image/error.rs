@@ -1,18 +1,19 @@
-//! Why an image cannot be had, in words, with what to do about it.
+//! Why an image is not available, with what to do about it.
 
 use std::io;
 use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::sandbox::SandboxError;
+use crate::domain::SandboxKind;
+use crate::sandbox::error::SandboxError;
 
-/// Longest text of a stranger's in an error.
+/// The longest untrusted text in an error.
 const SHOWN_CHARS_MAX: usize = 200;
 
-/// Why an image cannot be had. Each reads on after "the image '…': ".
+/// Why an image is not available. Each message continues "the image '…': ".
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(super) enum ImageError {
     #[error("{0}")]
     Reference(String),
     #[error("{host} cannot be reached ({why})")]
@@ -21,22 +22,22 @@ pub(super) enum Fault {
     Cut { host: String, why: String },
     #[error("{place} has no such image")]
     NotFound { place: String },
-    #[error("{place} shows it only to those who log in")]
+    #[error("{place} requires a login for it")]
     Login { place: String },
-    #[error("{place} answered {status}")]
+    #[error("{place} responded {status}")]
     Status { place: String, status: u16 },
     #[error("it is not an image: {0}")]
     NotAnImage(String),
     #[error("{what} has a media type that is not supported: {found}")]
     MediaType { what: String, found: String },
-    #[error("there is nothing for {wanted} in it, only for {there}")]
+    #[error("it has no image for {wanted}, only for {there}")]
     Platform { wanted: String, there: String },
-    #[error("{what} has the digest {actual}, and should have {expected}")]
+    #[error("{what} has the digest {actual} instead of {expected}")]
     Digest { what: String, expected: String, actual: String },
-    #[error("{what} has {actual} bytes, and should have {expected}")]
+    #[error("{what} has {actual} bytes instead of {expected}")]
     Size { what: String, expected: u64, actual: String },
-    #[error("{what} is over the bound of {bound}")]
-    OverBound { what: String, bound: String },
+    #[error("{what} is over the limit of {limit}")]
+    OverLimit { what: String, limit: String },
     #[error("{what} is malformed: {why}")]
     Malformed { what: String, why: String },
     #[error("its entry '{path}' {why}")]
@@ -47,26 +48,26 @@ pub(super) enum Fault {
     Disk { what: String, error: io::Error },
     #[error("the directory {path} {why}")]
     Directory { path: String, why: String },
-    #[error("it was not there after {seconds} s")]
+    #[error("it was not ready after {seconds} s")]
     Time { seconds: u64 },
-    #[error("it is no longer wanted")]
+    #[error("the caller has given up")]
     Abandoned,
 }
 
-impl Fault {
+impl ImageError {
     pub(super) fn malformed(what: impl Into<String>, why: impl ToString) -> Self {
         Self::Malformed { what: what.into(), why: why.to_string() }
     }
 
-    pub(super) fn over(what: impl Into<String>, bound: impl ToString) -> Self {
-        Self::OverBound { what: what.into(), bound: bound.to_string() }
+    pub(super) fn over(what: impl Into<String>, limit: impl ToString) -> Self {
+        Self::OverLimit { what: what.into(), limit: limit.to_string() }
     }
 
     pub(super) fn entry(path: &[u8], why: impl Into<String>) -> Self {
         Self::Entry { path: shown_bytes(path), why: why.into() }
     }
 
-    /// Of an operation on our own directory or a local source.
+    /// The error of an operation on our own directory or a local source.
     pub(super) fn disk(what: &str, place: &Path, error: io::Error) -> Self {
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENOSPC | Errno::EDQUOT) => Self::DiskFull { place: place.display().to_string() },
@@ -74,7 +75,7 @@ impl Fault {
         }
     }
 
-    /// Of an operation on an entry of the root file system.
+    /// The error of an operation on an entry of the root file system.
     pub(super) fn system(path: &[u8], error: Errno) -> Self {
         match error {
             Errno::ENOSPC | Errno::EDQUOT => Self::DiskFull { place: format!("'{}'", shown_bytes(path)) },
@@ -86,57 +87,55 @@ impl Fault {
     fn remedy(&self) -> &'static str {
         match self {
             Self::Reference(_) => {
-                "name it HOST[:PORT]/NAME:TAG, HOST[:PORT]/NAME@sha256:DIGEST, oci:/DIRECTORY[:TAG] or \
+                "write it as HOST[:PORT]/NAME:TAG, HOST[:PORT]/NAME@sha256:DIGEST, oci:/DIRECTORY[:TAG] or \
                  oci-archive:/FILE.tar[:TAG]"
             }
             Self::Unreachable { .. } => {
-                "check the host's name, that this machine reaches it, and that it trusts its certificate (plain \
-                 HTTP is spoken to loopback addresses only)"
+                "check the host's name, that this machine can connect to it, and that it trusts its certificate (plain \
+                 HTTP is used only for loopback addresses)"
             }
-            Self::Cut { .. } | Self::Time { .. } | Self::Abandoned => {
-                "try again, or use a registry closer by"
-            }
+            Self::Cut { .. } | Self::Time { .. } | Self::Abandoned => "try again, or use a closer registry",
             Self::NotFound { .. } => "check the name, the tag and the digest",
             Self::Login { .. } => {
                 "images are pulled without credentials: check the name, use a registry that needs none, or save it \
-                 to a file and name that as oci-archive:/FILE.tar"
+                 to a file and use oci-archive:/FILE.tar"
             }
-            Self::Status { .. } => "try again later, or ask those who run the registry",
+            Self::Status { .. } => "try again later, or ask the operator of the registry",
             Self::NotAnImage(_) | Self::MediaType { .. } => {
                 "name a container image with gzip, zstd or uncompressed layers"
             }
-            Self::Platform { .. } => "use an image that is built for this machine, too",
+            Self::Platform { .. } => "use an image that is also built for this machine",
             Self::Digest { .. } | Self::Size { .. } => {
-                "what came is not what was published: do not use it, and push it anew from a trusted source"
+                "the content is not what was published: do not use it, and push it again from a trusted source"
             }
-            Self::OverBound { .. } => "use a smaller image",
-            Self::Malformed { .. } | Self::Entry { .. } => "build the image anew with a current builder",
-            Self::DiskFull { .. } => "make room there, or put the data directory on a larger disk",
+            Self::OverLimit { .. } => "use a smaller image",
+            Self::Malformed { .. } | Self::Entry { .. } => "build the image again with a current builder",
+            Self::DiskFull { .. } => "free some space there, or move the data directory to a larger disk",
             Self::Disk { .. } => "check the disk and the permissions",
-            Self::Directory { .. } => "choose another data directory, or correct its owner and mode",
+            Self::Directory { .. } => "use another data directory, or correct its owner and mode",
         }
     }
 
-    /// What the caller of the sandbox sees.
-    pub(super) fn of(self, reference: &str) -> SandboxError {
+    /// The error for the caller of the sandbox.
+    pub(super) fn for_image(self, reference: &str) -> SandboxError {
         SandboxError::Unavailable {
-            kind: "bubblewrap",
+            kind: SandboxKind::Bubblewrap,
             missing: format!("the image '{}': {self}", shown(reference)),
             remedy: self.remedy().to_owned(),
         }
     }
 
-    /// What the caller sees where no one image is meant.
-    pub(super) fn of_all_in(self, directory: &Path) -> SandboxError {
+    /// The error for the caller if it does not concern a single image.
+    pub(super) fn for_store(self, directory: &Path) -> SandboxError {
         SandboxError::Unavailable {
-            kind: "bubblewrap",
+            kind: SandboxKind::Bubblewrap,
             missing: format!("the images in {}: {self}", directory.display()),
             remedy: self.remedy().to_owned(),
         }
     }
 }
 
-/// A stranger's text, fit to be shown: printable, and not too long.
+/// An untrusted text in a form that can be shown: printable, and not too long.
 pub(super) fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect();
     if text.chars().nth(SHOWN_CHARS_MAX).is_some() {

@@ -1,27 +1,28 @@
-//! What of a specification this machine applied: in words for people, and as a refusal where
-//! something is missing that was required. Decides nothing itself.
+//! What this machine applied of a specification: a description for people, and an error if something
+//! that is required is missing. Decides nothing itself.
 
-use super::arguments::{Privileges, ShownRoot};
+use super::arguments::{Privileges, RootView};
 use super::cgroup::Cgroup;
-use super::{KIND, SandboxError, SandboxSpec};
-use crate::sandbox::Guarantee;
+use crate::domain::{Guarantee, SandboxKind};
+use crate::sandbox::error::SandboxError;
+use crate::sandbox::spec::SandboxSpec;
 
 /// What was applied for one sandbox.
-pub(super) struct Applied<'a> {
+pub(super) struct AppliedLimits<'a> {
     pub spec: &'a SandboxSpec,
-    /// As `bwrap` calls itself.
+    /// As `bwrap` prints it.
     pub version: &'a str,
     pub privileges: Privileges,
     pub cgroup: &'a Cgroup,
-    pub root: &'a ShownRoot<'a>,
-    /// How much may be written.
+    pub root: &'a RootView<'a>,
+    /// How many bytes may be written.
     pub writable_bytes: u64,
-    /// Whether all places that may be written to share one bound.
+    /// Whether all writable file systems share one limit.
     pub shares_disk: bool,
     pub bounds_disk: bool,
 }
 
-impl Applied<'_> {
+impl AppliedLimits<'_> {
     fn has(&self, guarantee: Guarantee) -> bool {
         match guarantee {
             Guarantee::Memory => self.cgroup.bounds_memory(),
@@ -36,52 +37,53 @@ impl Applied<'_> {
         }
     }
 
-    /// Refuses where something required is not applied.
+    /// An error if something required is not applied.
     pub(super) fn check_required(&self) -> Result<(), SandboxError> {
         match self.spec.required.iter().find(|required| !self.has(**required)) {
             None => Ok(()),
             Some(missing) => {
-                let (what, remedy) = self.lack_of(*missing);
+                let (what, remedy) = self.missing_guarantee(*missing);
                 let name = missing.name();
                 Err(SandboxError::Unavailable {
-                    kind: KIND,
-                    missing: format!("{what} cannot be applied here, and '{name}' is required"),
-                    remedy: format!("{remedy}, or no longer require '{name}' (sandbox.require)"),
+                    kind: SandboxKind::Bubblewrap,
+                    missing: format!("{what} cannot be enforced here, and '{name}' is required"),
+                    remedy: format!("{remedy}, or stop requiring '{name}' (sandbox.require)"),
                 })
             }
         }
     }
 
-    fn lack_of(&self, guarantee: Guarantee) -> (&'static str, &'static str) {
+    fn missing_guarantee(&self, guarantee: Guarantee) -> (&'static str, &'static str) {
         const CGROUPS: &str =
             "run as root, or as a service to which cgroups are delegated (systemd: Delegate=yes)";
         match guarantee {
-            Guarantee::Memory => ("a bound on the memory of all processes together", CGROUPS),
-            Guarantee::Processes => ("a bound on the number of processes", CGROUPS),
-            Guarantee::Processor if self.spec.limits.cpu_millis_max.is_none() => {
-                ("a bound on processor time that nobody has given", "say how many processors (sandbox.cpus)")
-            }
-            Guarantee::Processor => ("a bound on processor time", CGROUPS),
+            Guarantee::Memory => ("a limit on the memory of all processes together", CGROUPS),
+            Guarantee::Processes => ("a limit on the number of processes", CGROUPS),
+            Guarantee::Processor if self.spec.limits.cpu_millis_max.is_none() => (
+                "a limit on processor time that is not configured",
+                "set the number of processors (sandbox.cpus)",
+            ),
+            Guarantee::Processor => ("a limit on processor time", CGROUPS),
             Guarantee::Disk => {
-                ("a bound on the bytes written", "install bubblewrap 0.8 or later, which knows --size")
+                ("a limit on the bytes written", "install bubblewrap 0.8 or later, which supports --size")
             }
             Guarantee::OtherUser => (
-                "another user than this process has",
+                "running as another user than this process",
                 "run as root, or give this account subordinate ids (/etc/subuid, /etc/subgid) and install newuidmap \
                  (package uidmap)",
             ),
         }
     }
 
-    /// The root file system, who runs in it, and the limits: applied, and not applied.
+    /// The root file system, the user view, and the limits: which are applied, and which are not.
     pub(super) fn describe(&self) -> String {
-        let who = match self.privileges {
+        let user = match self.privileges {
             Privileges::DroppedTo { user } => format!("as user {user} without capabilities"),
             Privileges::MappedTo { user } => {
                 format!("as subordinate user {user} of a user namespace, without capabilities")
             }
             Privileges::UserNamespace => {
-                "in a user namespace without capabilities (on the host it is the same user as this process)"
+                "in a user namespace without capabilities (on the host it is the user of this process)"
                     .to_owned()
             }
         };
@@ -93,7 +95,7 @@ impl Applied<'_> {
             }
         };
         let parts = [
-            format!("{}, {who}", self.version),
+            format!("{}, {user}", self.version),
             self.root(),
             network,
             self.memory(),
@@ -106,16 +108,16 @@ impl Applied<'_> {
 
     fn root(&self) -> String {
         match self.root {
-            ShownRoot::Host(toolchains) => {
+            RootView::Host(toolchains) => {
                 let shown: Vec<_> = toolchains.iter().map(|path| path.display().to_string()).collect();
                 let shown =
                     if shown.is_empty() { String::new() } else { format!(" and {}", shown.join(", ")) };
                 format!("the host's /usr{shown} read-only")
             }
-            ShownRoot::Overlaid(image) => {
-                format!("the image {}, changes in a layer of its own", image.reference)
+            RootView::Overlaid(image) => {
+                format!("the image {}, changes in a separate layer", image.reference)
             }
-            ShownRoot::ReadOnly(image) => {
+            RootView::ReadOnly(image) => {
                 format!("the image {}, read-only (no overlay can be mounted here)", image.reference)
             }
         }
@@ -127,8 +129,8 @@ impl Applied<'_> {
             return format!("{mebibytes} MiB of memory (cgroup)");
         }
         format!(
-            "{mebibytes} MiB of memory for each process (no cgroup may be made here, so their sum is not bounded \
-             and running out of it is not told apart)"
+            "{mebibytes} MiB of memory for each process (no cgroup may be made here, so their sum is not limited \
+             and running out of it is not detected)"
         )
     }
 
@@ -143,7 +145,7 @@ impl Applied<'_> {
         if self.cgroup.bounds_processor() {
             format!("{count} processors (cgroup)")
         } else {
-            format!("processor time not bounded to {count} processors (no cgroup for it may be made here)")
+            format!("processor time not limited to {count} processors (no cgroup for it may be made here)")
         }
     }
 
@@ -155,7 +157,7 @@ impl Applied<'_> {
         if self.bounds_disk {
             return format!("{mebibytes} MiB of writable space, in memory and in fixed shares");
         }
-        "writable space in memory, bounded by it alone (this bwrap knows no --size)".to_owned()
+        "writable space in memory, limited only by it (this bwrap does not support --size)".to_owned()
     }
 }
 
@@ -163,16 +165,16 @@ impl Applied<'_> {
 mod tests {
     use super::*;
 
-    fn told(required: Guarantee, privileges: Privileges) -> String {
+    fn check(required: Guarantee, privileges: Privileges) -> String {
         let mut spec = SandboxSpec::named("job");
         spec.required = vec![required];
         let cgroup = Cgroup::default();
-        let applied = Applied {
+        let applied = AppliedLimits {
             spec: &spec,
             version: "bubblewrap 0",
             privileges,
             cgroup: &cgroup,
-            root: &ShownRoot::Host(&[]),
+            root: &RootView::Host(&[]),
             writable_bytes: 1 << 30,
             shares_disk: false,
             bounds_disk: false,
@@ -181,32 +183,32 @@ mod tests {
     }
 
     #[test]
-    fn what_is_required_and_missing_is_named_with_what_to_do() {
-        let told: Vec<String> =
-            Guarantee::ALL.iter().map(|required| told(*required, Privileges::UserNamespace)).collect();
-        insta::assert_snapshot!(told.join("\n"), @r"
-        the bubblewrap sandbox cannot be used: a bound on the memory of all processes together cannot be applied here, and 'memory' is required; run as root, or as a service to which cgroups are delegated (systemd: Delegate=yes), or no longer require 'memory' (sandbox.require)
+    fn missing_guarantee_is_named_with_a_remedy() {
+        let checked: Vec<String> =
+            Guarantee::ALL.iter().map(|required| check(*required, Privileges::UserNamespace)).collect();
+        insta::assert_snapshot!(checked.join("\n"), @r"
+        the bubblewrap sandbox cannot be used: a limit on the memory of all processes together cannot be enforced here, and 'memory' is required; run as root, or as a service to which cgroups are delegated (systemd: Delegate=yes), or stop requiring 'memory' (sandbox.require)
         applied
-        the bubblewrap sandbox cannot be used: a bound on processor time that nobody has given cannot be applied here, and 'processor' is required; say how many processors (sandbox.cpus), or no longer require 'processor' (sandbox.require)
-        the bubblewrap sandbox cannot be used: a bound on the bytes written cannot be applied here, and 'disk' is required; install bubblewrap 0.8 or later, which knows --size, or no longer require 'disk' (sandbox.require)
-        the bubblewrap sandbox cannot be used: another user than this process has cannot be applied here, and 'other_user' is required; run as root, or give this account subordinate ids (/etc/subuid, /etc/subgid) and install newuidmap (package uidmap), or no longer require 'other_user' (sandbox.require)
+        the bubblewrap sandbox cannot be used: a limit on processor time that is not configured cannot be enforced here, and 'processor' is required; set the number of processors (sandbox.cpus), or stop requiring 'processor' (sandbox.require)
+        the bubblewrap sandbox cannot be used: a limit on the bytes written cannot be enforced here, and 'disk' is required; install bubblewrap 0.8 or later, which supports --size, or stop requiring 'disk' (sandbox.require)
+        the bubblewrap sandbox cannot be used: running as another user than this process cannot be enforced here, and 'other_user' is required; run as root, or give this account subordinate ids (/etc/subuid, /etc/subgid) and install newuidmap (package uidmap), or stop requiring 'other_user' (sandbox.require)
         ");
     }
 
     #[test]
-    fn the_description_says_what_is_not_applied() {
+    fn description_names_limits_that_are_not_applied() {
         let mut spec = SandboxSpec::named("job");
         spec.limits.cpu_millis_max = Some(1_500);
-        let applied = Applied {
+        let applied = AppliedLimits {
             spec: &spec,
             version: "bubblewrap 0",
             privileges: Privileges::UserNamespace,
             cgroup: &Cgroup::default(),
-            root: &ShownRoot::Host(&[]),
+            root: &RootView::Host(&[]),
             writable_bytes: 1 << 30,
             shares_disk: false,
             bounds_disk: false,
         };
-        insta::assert_snapshot!(applied.describe(), @"bubblewrap 0, in a user namespace without capabilities (on the host it is the same user as this process); the host's /usr read-only; no network; 4096 MiB of memory for each process (no cgroup may be made here, so their sum is not bounded and running out of it is not told apart); 1024 processes (RLIMIT_NPROC); processor time not bounded to 1.5 processors (no cgroup for it may be made here); writable space in memory, bounded by it alone (this bwrap knows no --size)");
+        insta::assert_snapshot!(applied.describe(), @"bubblewrap 0, in a user namespace without capabilities (on the host it is the user of this process); the host's /usr read-only; no network; 4096 MiB of memory for each process (no cgroup may be made here, so their sum is not limited and running out of it is not detected); 1024 processes (RLIMIT_NPROC); processor time not limited to 1.5 processors (no cgroup for it may be made here); writable space in memory, limited only by it (this bwrap does not support --size)");
     }
 }

@@ -1,12 +1,13 @@
-//! What a person can do when namespaces are refused. Reads the kernel's switches; changes nothing.
+//! Diagnoses why namespaces are refused, and says what a person can do. Reads the kernel's settings;
+//! changes nothing.
 
 use std::fs;
 use std::path::Path;
 
-/// What is known of the machine.
+/// What is known about the machine.
 #[derive(Debug, Default)]
-struct Signs {
-    /// Values of the kernel's switches, where they are there.
+struct Symptoms {
+    /// Values of the kernel's settings, if they exist.
     unprivileged_clone: Option<String>,
     namespaces_max: Option<String>,
     apparmor: Option<String>,
@@ -15,53 +16,53 @@ struct Signs {
     masked_proc: bool,
 }
 
-/// In words.
+/// What to do, as text.
 pub(super) fn remedy() -> String {
-    let switch = |path: &str| fs::read_to_string(path).ok().map(|value| value.trim().to_owned());
+    let setting = |path: &str| fs::read_to_string(path).ok().map(|value| value.trim().to_owned());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let signs = Signs {
-        unprivileged_clone: switch("/proc/sys/kernel/unprivileged_userns_clone"),
-        namespaces_max: switch("/proc/sys/user/max_user_namespaces"),
-        apparmor: switch("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
-        in_container: ["/.dockerenv", "/run/.containerenv"].iter().any(|sign| Path::new(sign).exists())
+    let symptoms = Symptoms {
+        unprivileged_clone: setting("/proc/sys/kernel/unprivileged_userns_clone"),
+        namespaces_max: setting("/proc/sys/user/max_user_namespaces"),
+        apparmor: setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+        in_container: ["/.dockerenv", "/run/.containerenv"].iter().any(|file| Path::new(file).exists())
             || crate::config::environment().any(|(name, _)| name == "container"),
         in_chroot: !has_mount_at(&mounts, "/"),
         masked_proc: mounts.lines().filter_map(mount_point).any(|point| point.starts_with("/proc/")),
     };
-    advise(&signs)
+    advise(&symptoms)
 }
 
 fn mount_point(line: &str) -> Option<&str> {
     line.split(' ').nth(4)
 }
 
-fn has_mount_at(mounts: &str, wanted: &str) -> bool {
-    mounts.is_empty() || mounts.lines().filter_map(mount_point).any(|point| point == wanted)
+fn has_mount_at(mounts: &str, path: &str) -> bool {
+    mounts.is_empty() || mounts.lines().filter_map(mount_point).any(|point| point == path)
 }
 
-fn advise(signs: &Signs) -> String {
+fn advise(symptoms: &Symptoms) -> String {
     let mut advice = Vec::new();
-    if signs.unprivileged_clone.as_deref() == Some("0") {
+    if symptoms.unprivileged_clone.as_deref() == Some("0") {
         advice.push("sysctl kernel.unprivileged_userns_clone=1");
     }
-    if signs.namespaces_max.as_deref() == Some("0") {
+    if symptoms.namespaces_max.as_deref() == Some("0") {
         advice.push("sysctl user.max_user_namespaces=10000");
     }
-    if signs.apparmor.as_deref() == Some("1") {
+    if symptoms.apparmor.as_deref() == Some("1") {
         advice.push(
             "install an AppArmor profile that lets bwrap make user namespaces (package apparmor-profiles)",
         );
     }
-    if signs.in_chroot {
+    if symptoms.in_chroot {
         advice.push("leave the chroot: the kernel gives no user namespaces in one");
     }
-    if signs.in_container {
+    if symptoms.in_container {
         advice.push(
             "use the docker sandbox with the engine's socket, or run the container with --security-opt \
              seccomp=unconfined --security-opt apparmor=unconfined",
         );
     }
-    if signs.in_container && signs.masked_proc {
+    if symptoms.in_container && symptoms.masked_proc {
         advice.push("unmask /proc (--security-opt systempaths=unconfined), or no new one can be mounted");
     }
     if advice.is_empty() {
@@ -75,13 +76,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_sign_has_its_own_advice() {
+    fn each_symptom_has_its_own_advice() {
         let on = |value: &str| Some(value.to_owned());
         let all = [
-            Signs::default(),
-            Signs { unprivileged_clone: on("0"), namespaces_max: on("0"), ..Signs::default() },
-            Signs { apparmor: on("1"), in_chroot: true, ..Signs::default() },
-            Signs { in_container: true, masked_proc: true, namespaces_max: on("5"), ..Signs::default() },
+            Symptoms::default(),
+            Symptoms { unprivileged_clone: on("0"), namespaces_max: on("0"), ..Symptoms::default() },
+            Symptoms { apparmor: on("1"), in_chroot: true, ..Symptoms::default() },
+            Symptoms {
+                in_container: true,
+                masked_proc: true,
+                namespaces_max: on("5"),
+                ..Symptoms::default()
+            },
         ];
         insta::assert_snapshot!(all.iter().map(advise).collect::<Vec<_>>().join("\n"), @r"
         run where bwrap may make namespaces: not in a container without them, or as root
@@ -92,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chroot_is_seen_by_its_root_being_no_mount() {
+    fn root_that_is_not_a_mount_is_a_chroot() {
         assert!(has_mount_at("1 0 0:1 / / rw - ext4 x rw\n", "/"));
         assert!(!has_mount_at("1 0 0:1 / /mnt/jail/proc rw - proc proc rw\n", "/"));
     }

@@ -1,5 +1,5 @@
-//! Acting: carries out the tool calls of one answer in the sandbox, answers them, and keeps what they
-//! wrote. Never asks the model; a call that ends the stretch of work is handed back to the loop.
+//! Carries out the tool calls of one answer in the sandbox, records their results, and checkpoints what they
+//! wrote. Never asks the model. A call that stops the loop (`finish`, `ask_human`) is returned to it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,29 +11,19 @@ use crate::sandbox::CallError;
 
 use super::conversation::Conversation;
 use super::results::Results;
-use super::run::{Agent, AgentEnding, AgentError, user_message};
-use super::tools::{Answer, Hands, Registry, changes_of};
-
-/// A `finish` call that waits for its verdict.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finish {
-    /// The summary for the reviewer.
-    pub summary: String,
-    call_id: String,
-    answered: Vec<ToolResult>,
-    unanswered: Vec<String>,
-}
+use super::tools::{Registry, ToolAnswer, ToolContext, changes_of};
+use super::types::{Agent, AgentEnding, AgentError, Finish, user_message};
 
 impl Agent<'_> {
-    /// Carries out tool calls in order and records their results with what they changed.
-    pub(super) async fn act(
+    /// Carries out tool calls in order, and records their results with what they changed.
+    pub(super) async fn carry_out(
         &self,
         registry: &Registry,
         state: &mut Conversation,
         calls: Vec<ToolCall>,
     ) -> Result<Option<AgentEnding>, AgentError> {
         let started = Instant::now();
-        let mut hands = Hands {
+        let mut context = ToolContext {
             toolbox: self.toolbox,
             workspace: self.workspace,
             settings: self.settings,
@@ -47,37 +37,37 @@ impl Agent<'_> {
         while let Some(call) = remaining.next() {
             if state.spend.time + started.elapsed() >= self.settings.budget.time_max {
                 let text = "Not carried out: the time for this job is over.".to_owned();
-                hands.results.give(&text);
+                context.results.give(&text);
                 results.push(ToolResult { call_id: call.id, text, is_error: true });
                 continue;
             }
-            let (text, full, is_error) = match registry.call(&call, &mut hands).await {
-                Ok(Answer::Text(text)) => (text, None, false),
-                Ok(Answer::Part { shown, full }) => (shown, Some(full), false),
+            let (text, full, is_error) = match registry.call(&call, &mut context).await {
+                Ok(ToolAnswer::Text(text)) => (text, None, false),
+                Ok(ToolAnswer::Part { shown, full }) => (shown, Some(full), false),
                 Err(CallError::RespondToModel(text)) => (text, None, true),
                 Err(CallError::Fatal(error)) => return Err(error.into()),
-                Ok(Answer::Finish { summary }) => {
+                Ok(ToolAnswer::Finish { summary }) => {
                     let unanswered = remaining.map(|call| call.id).collect();
-                    state.written = hands.written.clone();
-                    if !hands.events.is_empty() {
-                        self.record(state, &hands.events).await?;
+                    state.written = context.written.clone();
+                    if !context.events.is_empty() {
+                        self.record(state, &context.events).await?;
                     }
                     let finish = Finish { summary, call_id: call.id, answered: results, unanswered };
                     return Ok(Some(AgentEnding::Finished(finish)));
                 }
-                Ok(Answer::Ask { question }) => {
-                    state.written = hands.written;
-                    hands.events.push(self.checkpoint(&state.written).await?);
-                    self.record(state, &hands.events).await?;
+                Ok(ToolAnswer::AskHuman { question }) => {
+                    state.written = context.written;
+                    context.events.push(self.checkpoint(&state.written).await?);
+                    self.record(state, &context.events).await?;
                     return Ok(Some(AgentEnding::Asked(question)));
                 }
             };
-            let text = given(&mut hands.results, &mut hands.events, text, full);
+            let text = record_result(&mut context.results, &mut context.events, text, full);
             results.push(ToolResult { call_id: call.id, text, is_error });
         }
-        let wrote = hands.written != state.written;
-        let mut events = hands.events;
-        state.written = hands.written;
+        let wrote = context.written != state.written;
+        let mut events = context.events;
+        state.written = context.written;
         if wrote {
             events.push(self.checkpoint(&state.written).await?);
         }
@@ -87,7 +77,7 @@ impl Agent<'_> {
         Ok(None)
     }
 
-    /// Answers a `finish` call with its verdict; `before` is recorded in the same transaction.
+    /// Answers a `finish` call with its verdict. `before` is recorded in the same transaction.
     pub async fn answer_finish(
         &self,
         state: &mut Conversation,
@@ -98,7 +88,7 @@ impl Agent<'_> {
     ) -> Result<(), AgentError> {
         let mut known = state.results.clone();
         finish.answered.iter().for_each(|result| known.give(&result.text));
-        let text = given(&mut known, &mut before, verdict.to_owned(), None);
+        let text = record_result(&mut known, &mut before, verdict.to_owned(), None);
         let mut results = finish.answered;
         results.push(ToolResult { call_id: finish.call_id, text, is_error: true });
         let skipped = "Not carried out: the call came after `finish` in the same answer.";
@@ -114,7 +104,7 @@ impl Agent<'_> {
         self.record(state, &before).await
     }
 
-    /// Keeps what was written as a tree in our own store.
+    /// Stores what was written as a tree of our own.
     async fn checkpoint(
         &self,
         written: &BTreeMap<RepoPath, ChangedContent>,
@@ -130,8 +120,9 @@ impl Agent<'_> {
     }
 }
 
-/// What the model is shown of a tool's answer. The whole is kept where that is more.
-fn given(
+/// Gives a tool's answer its number, and returns the part that the model is shown. The whole is kept if
+/// that is more.
+fn record_result(
     results: &mut Results,
     events: &mut Vec<TranscriptEvent>,
     text: String,
@@ -147,14 +138,14 @@ fn given(
     shown.text
 }
 
-/// Adds what the model is to be told of its habits once `events` have happened.
+/// Adds the notices that are due after `events`.
 fn add_notices(state: &Conversation, events: &mut Vec<TranscriptEvent>) {
     let (mut habits, calls) = (state.habits.clone(), state.pending_calls());
     events.iter().for_each(|event| habits.apply(event, &calls));
     events.extend(habits.due().iter().map(|notice| user_message(&notice.describe())));
 }
 
-/// Tells one content of a file from another.
+/// Distinguishes one content of a file from another.
 fn digest_of(content: &ChangedContent) -> String {
     match content {
         ChangedContent::File { bytes, .. } => hex::encode(&Sha256::digest(bytes)[..8]),

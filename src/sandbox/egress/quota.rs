@@ -1,4 +1,4 @@
-//! A connection to the outside whose bytes are counted and bounded, and which may not fall silent.
+//! A connection to the outside whose bytes are counted and limited, and which ends if it is idle too long.
 
 use std::io;
 use std::pin::Pin;
@@ -11,14 +11,14 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::Egress;
 
-/// Counts what one connection moves, and tells when it is over.
+/// Counts the bytes of one connection against the quota.
 pub(super) struct Meter {
     egress: Egress,
     host: String,
     port: u16,
     up: AtomicU64,
     down: AtomicU64,
-    over: AtomicBool,
+    exceeded: AtomicBool,
 }
 
 impl Meter {
@@ -29,7 +29,7 @@ impl Meter {
             port,
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
-            over: AtomicBool::new(false),
+            exceeded: AtomicBool::new(false),
         })
     }
 
@@ -38,17 +38,17 @@ impl Meter {
         if self.egress.spend(bytes as u64) {
             return Ok(());
         }
-        if !self.over.swap(true, Ordering::Relaxed) {
-            self.egress.refuse(&self.host, self.port, &self.egress.used_up());
+        if !self.exceeded.swap(true, Ordering::Relaxed) {
+            self.egress.refuse(&self.host, self.port, &self.egress.quota_exceeded());
         }
-        Err(io::Error::other(self.egress.used_up()))
+        Err(io::Error::other(self.egress.quota_exceeded()))
     }
 }
 
 impl Drop for Meter {
     fn drop(&mut self) {
         let bytes = (*self.up.get_mut(), *self.down.get_mut());
-        self.egress.0.decisions.moved(&self.host, self.port, bytes);
+        self.egress.0.decisions.add_bytes(&self.host, self.port, bytes);
     }
 }
 
@@ -56,24 +56,24 @@ impl Drop for Meter {
 pub(super) struct Metered<S> {
     stream: S,
     meter: Arc<Meter>,
-    silence: Pin<Box<Sleep>>,
+    idle: Pin<Box<Sleep>>,
 }
 
 impl<S> Metered<S> {
     pub(super) fn new(stream: S, meter: Arc<Meter>) -> Self {
-        let silence = Box::pin(sleep(meter.egress.0.ways.idle_max));
-        Self { stream, meter, silence }
+        let idle = Box::pin(sleep(meter.egress.0.policy.idle_max));
+        Self { stream, meter, idle }
     }
 
-    fn heard(&mut self) {
-        let until = Instant::now() + self.meter.egress.0.ways.idle_max;
-        self.silence.as_mut().reset(until);
+    fn reset_idle(&mut self) {
+        let until = Instant::now() + self.meter.egress.0.policy.idle_max;
+        self.idle.as_mut().reset(until);
     }
 
-    /// An error once nothing has been heard or said for too long.
-    fn check_silence(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        ready!(self.silence.as_mut().poll(context));
-        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "nothing was said for too long"))
+    /// An error once no byte has passed for too long.
+    fn check_idle(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        ready!(self.idle.as_mut().poll(context));
+        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the connection was idle for too long"))
     }
 }
 
@@ -86,11 +86,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         let before = buffer.filled().len();
         match Pin::new(&mut self.stream).poll_read(context, buffer) {
             Poll::Ready(Ok(())) => {
-                self.heard();
+                self.reset_idle();
                 Poll::Ready(self.meter.count(&self.meter.down, buffer.filled().len() - before))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => self.check_silence(context).map(Err),
+            Poll::Pending => self.check_idle(context).map(Err),
         }
     }
 }
@@ -102,7 +102,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
-        self.heard();
+        self.reset_idle();
         Poll::Ready(self.meter.count(&self.meter.up, written).map(|()| written))
     }
 

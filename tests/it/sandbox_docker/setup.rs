@@ -1,4 +1,4 @@
-//! Set-ups in containers: what they may do, what is kept of them, and for how long.
+//! Setups in containers: what they may do, what is stored of them, and for how long.
 
 use super::*;
 
@@ -7,8 +7,8 @@ fn key() -> SetupKey {
     SetupKey::from_hex(format!("{half}{half}")).unwrap()
 }
 
-fn set_up() -> SandboxSpec {
-    SandboxSpec { phase: SandboxPurpose::SetUp, ..spec(IMAGE) }
+fn setup() -> SandboxSpec {
+    SandboxSpec { purpose: SandboxPurpose::Setup, ..spec(IMAGE) }
 }
 
 fn tree() -> Vec<u8> {
@@ -22,23 +22,23 @@ fn tree() -> Vec<u8> {
 
 #[tokio::test]
 #[ignore = "needs Docker"]
-async fn what_a_set_up_made_is_there_for_later_sandboxes_and_its_toolbox_is_ours() {
+async fn snapshot_is_in_later_sandboxes_with_our_own_toolbox() {
     let owner = unique("owner");
     let sandbox = connect(&options(&owner)).unwrap();
     let key = key();
-    assert_eq!(sandbox.kept(&key).await.unwrap(), None);
-    let toolbox = sandbox.start(&set_up()).await.unwrap();
+    assert_eq!(sandbox.find_snapshot(&key).await.unwrap(), None);
+    let toolbox = sandbox.start(&setup()).await.unwrap();
     toolbox.unpack(tree().as_slice()).await.unwrap();
     let commands = "mkdir -p venv/bin $HOME/.cache && echo made > venv/bin/tool && chmod 700 venv/bin/tool && \
         echo cached > $HOME/.cache/x && echo installed > /usr/local/lib/library && chown 33:33 /usr/local/lib/library";
     ok(&toolbox, commands).await;
-    // Root in there may do this; nobody may ever run it.
+    // Root inside may do this, but it is never run.
     ok(&toolbox, "rm -rf /.mendwright/toolbox; cp /bin/true /.mendwright/toolbox; : > /.mendwright/filters")
         .await;
-    let kept = sandbox.keep(toolbox, &key, 1 << 30).await.unwrap();
-    assert_eq!(sandbox.kept(&key).await.unwrap(), Some(kept.clone()));
+    let snapshot = sandbox.save_snapshot(toolbox, &key, 1 << 30).await.unwrap();
+    assert_eq!(sandbox.find_snapshot(&key).await.unwrap(), Some(snapshot.clone()));
 
-    let spec = SandboxSpec { snapshot: Some(kept), ..spec(IMAGE) };
+    let spec = SandboxSpec { snapshot: Some(snapshot), ..spec(IMAGE) };
     let toolbox = sandbox.start(&spec).await.unwrap();
     let seen =
         "cat venv/bin/tool $HOME/.cache/x /usr/local/lib/library; ls; stat -c '%u %a' venv/bin/tool; id -u";
@@ -47,7 +47,7 @@ async fn what_a_set_up_made_is_there_for_later_sandboxes_and_its_toolbox_is_ours
     fails(&toolbox, "unshare -r true").await;
     ok(&toolbox, "echo more > venv/bin/other").await;
     toolbox.shut_down().await;
-    // What one did to it, the next does not see.
+    // The next sandbox does not see the changes.
     let toolbox = sandbox.start(&SandboxSpec { label: unique("again"), ..spec }).await.unwrap();
     fails(&toolbox, "cat venv/bin/other").await;
     toolbox.shut_down().await;
@@ -55,16 +55,16 @@ async fn what_a_set_up_made_is_there_for_later_sandboxes_and_its_toolbox_is_ours
     let none = CacheLimits { count_max: 0, ..CacheLimits::default() };
     assert_eq!(connect(&options(&unique("owner"))).unwrap().evict(&none).await.unwrap(), []);
     assert_eq!(sandbox.evict(&none).await.unwrap(), std::slice::from_ref(&key));
-    assert_eq!(sandbox.kept(&key).await.unwrap(), None);
+    assert_eq!(sandbox.find_snapshot(&key).await.unwrap(), None);
     let left = docker(&["images", "--quiet", "--filter", &format!("label=mendwright.setup={key}")]);
     assert_eq!(left, "");
 }
 
 #[tokio::test]
 #[ignore = "needs Docker"]
-async fn a_set_up_acts_as_root_without_what_package_managers_do_not_need() {
-    let sandbox = connect(&options("set-up")).unwrap();
-    let spec = set_up();
+async fn setup_runs_as_root_with_only_the_needed_capabilities() {
+    let sandbox = connect(&options("setup")).unwrap();
+    let spec = setup();
     let toolbox = sandbox.start(&spec).await.unwrap();
     assert_eq!(ok(&toolbox, "id -u; echo $HOME; pwd").await, "0\n/home/agent\n/workspace\n");
     ok(&toolbox, "touch /etc/x /usr/bin/x && chown 33:33 /etc/x && chmod 4755 /usr/bin/x && rm /etc/x").await;
@@ -86,7 +86,7 @@ async fn a_set_up_acts_as_root_without_what_package_managers_do_not_need() {
     NoNewPrivs:	1
     Seccomp:	2
     ");
-    // What it started as another user ends with the command.
+    // Processes of another user end with the command.
     let started = "python3 -c \"import os; os.fork() or (os.setsid(), os.setuid(33), os.execlp('sleep', 'sleep', '4747'))\"";
     ok(&toolbox, started).await;
     fails(&toolbox, "grep -l 47[4]7 /proc/[0-9]*/cmdline").await;
@@ -99,9 +99,9 @@ async fn a_set_up_acts_as_root_without_what_package_managers_do_not_need() {
 
 #[tokio::test]
 #[ignore = "needs Docker"]
-async fn a_set_up_that_fills_the_disk_is_ended_and_said_to_have_been() {
-    let sandbox = connect(&options("set-up")).unwrap();
-    let mut spec = set_up();
+async fn setup_that_fills_the_disk_is_killed_with_a_reason() {
+    let sandbox = connect(&options("setup")).unwrap();
+    let mut spec = setup();
     spec.limits.disk_bytes_max = 64 << 20;
     let toolbox = sandbox.start(&spec).await.unwrap();
     assert!(toolbox.description().contains("64 MiB of writable space"), "{}", toolbox.description());
@@ -110,9 +110,10 @@ async fn a_set_up_that_fills_the_disk_is_ended_and_said_to_have_been() {
         assert!(!toolbox.run(&fill).await.unwrap().ending.is_success());
     } else {
         let why = gone(toolbox.run(&fill).await);
-        let written = why.strip_prefix("it was ended for writing ").and_then(|why| why.split(' ').next());
+        let written =
+            why.strip_prefix("it was killed because it wrote ").and_then(|why| why.split(' ').next());
         assert!(written.is_some_and(|mib| mib.parse::<u64>().unwrap() > 64), "{why}");
-        assert!(why.ends_with("where 64 are allowed"), "{why}");
+        assert!(why.ends_with("; 64 MiB are allowed"), "{why}");
     }
     toolbox.shut_down().await;
     assert_eq!(
@@ -123,15 +124,15 @@ async fn a_set_up_that_fills_the_disk_is_ended_and_said_to_have_been() {
 
 #[tokio::test]
 #[ignore = "needs Docker"]
-async fn more_than_is_allowed_is_not_kept() {
+async fn snapshot_over_the_limit_is_refused() {
     let owner = unique("owner");
     let sandbox = connect(&options(&owner)).unwrap();
-    let toolbox = sandbox.start(&set_up()).await.unwrap();
+    let toolbox = sandbox.start(&setup()).await.unwrap();
     ok(&toolbox, "head -c 3000000 /dev/zero > large").await;
-    let error = sandbox.keep(toolbox, &key(), 1 << 20).await.unwrap_err().to_string();
+    let error = sandbox.save_snapshot(toolbox, &key(), 1 << 20).await.unwrap_err().to_string();
     assert_eq!(
         error,
-        "what the set-up made could not be kept: it is 2 MiB, larger than the 1 MiB that may be kept"
+        "the setup snapshot could not be saved: it is 2 MiB, larger than the 1 MiB that are allowed"
     );
     assert_eq!(
         docker(&["ps", "--all", "--quiet", "--filter", &format!("label=mendwright.owner={owner}")]),
@@ -141,11 +142,11 @@ async fn more_than_is_allowed_is_not_kept() {
 
 #[tokio::test]
 #[ignore = "needs Docker"]
-async fn what_is_not_kept_any_more_is_refused() {
-    let sandbox = connect(&options("set-up")).unwrap();
-    let (key, place) = (key(), docker(&["images", "--quiet", "--no-trunc", IMAGE]));
-    let snapshot = mendwright::sandbox::SetupSnapshot { key: key.clone(), place, bytes: 0 };
+async fn snapshot_that_no_longer_exists_is_refused() {
+    let sandbox = connect(&options("setup")).unwrap();
+    let (key, location) = (key(), docker(&["images", "--quiet", "--no-trunc", IMAGE]));
+    let snapshot = mendwright::sandbox::SetupSnapshot { key: key.clone(), location, bytes: 0 };
     let error = sandbox.start(&SandboxSpec { snapshot: Some(snapshot), ..spec(IMAGE) }).await.err().unwrap();
-    let expected = format!("what was kept of the set-up {key} is not there any more; set up again");
+    let expected = format!("the setup snapshot {key} no longer exists; run the setup again");
     assert!(error.to_string().ends_with(&expected), "{error}");
 }

@@ -1,4 +1,4 @@
-//! All of it once more, by a service that does not run as root.
+//! The same tests with a service that does not run as root.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,15 +10,15 @@ use super::host::{PLANTED_VARIABLE, PROBER_VARIABLE, is_root, prober};
 const NOBODY: u32 = 65_534;
 
 #[test]
-fn an_ordinary_user_gets_the_same() {
+fn attacks_fail_for_an_ordinary_user() {
     if !is_root() {
-        return; // This is that run, or one by an ordinary user: the other tests have said it.
+        return; // This process already runs as an ordinary user, so the other tests cover it.
     }
     let directory = tempfile::tempdir().unwrap();
     let copies = [std::env::current_exe().unwrap(), prober().to_owned()].map(|file| {
         let copy = directory.path().join(file.file_name().unwrap());
-        // By a process of its own: a descriptor of ours, inherited by what another test starts at
-        // this moment, would make the file too busy to run.
+        // In a new process: if a process of another test inherited a descriptor of ours, the file would be
+        // too busy to run.
         assert!(Command::new("cp").arg(&file).arg(&copy).status().unwrap().success());
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
         copy
@@ -37,8 +37,8 @@ fn an_ordinary_user_gets_the_same() {
         .gid(NOBODY)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let output_text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output_text}{}", String::from_utf8_lossy(&output.stderr));
     let passed = "probes::bubblewrap::every_probe_is_held_while_the_agent_works ... ok";
-    assert!(said.contains(passed), "{said}");
+    assert!(output_text.contains(passed), "{output_text}");
 }
