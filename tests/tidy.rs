@@ -87,7 +87,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("model.complete(", &["src/agent/metered_model.rs", "src/cli/doctor/model.rs"]),
     // Everything that is sent to GitHub passes the secret gate before.
     (".execute(", &["src/github/transport.rs", "src/store/"]),
-    ("NewCommit {", &["src/github/signed_commit.rs", "src/workspace/push.rs"]),
+    ("NewCommit {", &["src/github/types.rs", "src/github/signed_commit.rs", "src/workspace/push.rs"]),
     ("remote.push(", &["src/workspace/push.rs"]),
     ("jsonwebtoken::", &["src/github/", "src/emulator/github/"]),
     (

@@ -2,7 +2,6 @@
 //! Source: w3.org/TR/webdriver2.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use base64::Engine;
 use serde_json::{Value, json};
