@@ -38,7 +38,7 @@ pub struct Conversation {
     pub last_run: Option<TestRun>,
     /// The tool results, in full.
     pub results: Results,
-    /// Detects whether the model goes in circles.
+    /// Detects whether the model repeats itself.
     pub loops: LoopDetector,
     /// Rejecting verdicts so far.
     pub red_verdicts: u32,

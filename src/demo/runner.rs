@@ -124,7 +124,8 @@ pub async fn run_scenario(
     let mut failures = unmet_expectations(scenario, &job, &transcript, &state);
     failures.extend(provider.violations());
     failures.extend(leaks(&github, &transcript, &state));
-    let report = JobReport::of(&job, Transcript::new(&transcript)).ok_or_else(|| anyhow!("the job has no outcome"))?;
+    let report =
+        JobReport::of(&job, Transcript::new(&transcript)).ok_or_else(|| anyhow!("the job has no outcome"))?;
     app.shut_down().await;
     provider.shut_down().await;
     github.shut_down().await;

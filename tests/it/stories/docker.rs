@@ -1,19 +1,20 @@
-//! The commands that need no GitHub, over Docker: each is told the backend and the image.
+//! The commands that need no GitHub, with Docker as their sandbox.
 
 use serde_json::{Value, json};
 
-use super::evaluation::{Lab, Said, instance};
+use super::evaluation::{EvaluationBench, instance};
+use crate::support::CommandOutput;
 
-/// Where the commands work.
+/// The sandbox of the commands.
 const DOCKER: [&str; 4] = ["--sandbox", "docker", "--image", "mendwright-test:1"];
 
 #[tokio::test]
 #[ignore = "needs Docker"]
-async fn what_was_fixed_over_docker_is_verified_and_done_again_there() {
-    let lab = Lab::new().await;
-    std::fs::write(lab.path("issue.md"), "# The sum is wrong\n\nIt subtracts.\n").unwrap();
+async fn fix_in_docker_is_verified_and_replayed_there() {
+    let bench = EvaluationBench::new().await;
+    std::fs::write(bench.path("issue.md"), "# The sum is wrong\n\nIt subtracts.\n").unwrap();
     let fix = ["fix", "--json", "--repo", "repos/widgets", "--issue", "issue.md"];
-    let fixed = Said::of(lab.command(&fix).args(lab.told()).args(DOCKER)).await;
+    let fixed = CommandOutput::of(bench.command(&fix).args(bench.model_arguments()).args(DOCKER)).await;
     assert_eq!(fixed.code, Some(0), "{}\n{}", fixed.out, fixed.err);
     let end: Value = serde_json::from_str(fixed.out.lines().last().unwrap()).unwrap();
     let file = |name: &str| end[name].as_str().unwrap().to_owned();
@@ -22,32 +23,33 @@ async fn what_was_fixed_over_docker_is_verified_and_done_again_there() {
     assert!(sandbox.starts_with("Docker Engine ") && sandbox.contains("; image sha256:"), "{sandbox}");
 
     let verify = ["verify", "--manifest", &file("manifest"), "--repo", "repos/widgets"];
-    let verified = Said::of(lab.command(&verify).args(DOCKER)).await;
+    let verified = CommandOutput::of(bench.command(&verify).args(DOCKER)).await;
     assert_eq!(verified.code, Some(0), "{}\n{}", verified.out, verified.err);
     assert!(verified.out.ends_with("The verdict holds.\n"), "{}", verified.out);
 
     let transcript = file("transcript");
     let replay = ["replay", &transcript, "--repo", "repos/widgets"];
-    let again = Said::of(lab.command(&replay).args(DOCKER)).await;
-    assert_eq!(again.code, Some(0), "{}\n{}", again.out, again.err);
-    assert!(again.out.starts_with("3 of 3 recorded turns were done again; "), "{}", again.out);
-    lab.end().await;
+    let replayed = CommandOutput::of(bench.command(&replay).args(DOCKER)).await;
+    assert_eq!(replayed.code, Some(0), "{}\n{}", replayed.out, replayed.err);
+    assert!(replayed.out.starts_with("3 of 3 recorded turns were done again; "), "{}", replayed.out);
+    bench.end().await;
 }
 
 #[tokio::test]
 #[ignore = "needs Docker"]
-async fn an_evaluation_over_docker_judges_by_the_hidden_tests() {
-    let lab = Lab::new().await;
-    let base = lab.repository.head().unwrap().target().unwrap().to_string();
-    let file = lab.instances(&[instance("right", &base, 9), instance("wrong", &base, 10)]);
+async fn evaluation_in_docker_uses_the_hidden_tests() {
+    let bench = EvaluationBench::new().await;
+    let base = bench.repository.head().unwrap().target().unwrap().to_string();
+    let file = bench.instances(&[instance("right", &base, 9), instance("wrong", &base, 10)]);
     let arguments =
         ["evaluate", "--instances", file.to_str().unwrap(), "--repos", "repos", "--report", "out.md"];
-    let said = Said::of(lab.command(&arguments).args(lab.told()).args(DOCKER)).await;
-    assert_eq!(said.code, Some(0), "{}\n{}", said.out, said.err);
+    let output =
+        CommandOutput::of(bench.command(&arguments).args(bench.model_arguments()).args(DOCKER)).await;
+    assert_eq!(output.code, Some(0), "{}\n{}", output.out, output.err);
     let report: Value =
-        serde_json::from_str(&std::fs::read_to_string(lab.path("out.json")).unwrap()).unwrap();
+        serde_json::from_str(&std::fs::read_to_string(bench.path("out.json")).unwrap()).unwrap();
     let resolved: Vec<&Value> =
         report["results"].as_array().unwrap().iter().map(|result| &result["resolved"]).collect();
     assert_eq!(resolved, [&json!(true), &json!(false)], "{report:#}");
-    lab.end().await;
+    bench.end().await;
 }

@@ -1,4 +1,4 @@
-//! What a defect of our own does to a job, and does not do to the others.
+//! What a panic does to a job, and not to the worker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,13 +18,13 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 /// Panics so many times, then asks a person.
-struct Panics {
+struct PanickingModel {
     times: u32,
     asked: AtomicU32,
 }
 
 #[async_trait]
-impl Model for Panics {
+impl Model for PanickingModel {
     fn name(&self) -> &str {
         "panics"
     }
@@ -34,7 +34,7 @@ impl Model for Panics {
     }
 
     async fn complete(&self, _: &ModelRequest) -> Result<ModelReply, ModelError> {
-        assert!(self.asked.fetch_add(1, Ordering::Relaxed) >= self.times, "index out of bounds, or so");
+        assert!(self.asked.fetch_add(1, Ordering::Relaxed) >= self.times, "a defect");
         let arguments = ToolArguments::Json(json!({"question": "What now?"}));
         let call = ToolCall { id: "call_1".into(), name: "ask_human".into(), arguments };
         Ok(ModelReply {
@@ -87,7 +87,7 @@ async fn ended_after(times: u32) -> (JobOutcome, u32) {
             ..SettingsOverride::default()
         }),
     };
-    let model = Arc::new(Panics { times, asked: AtomicU32::new(0) });
+    let model = Arc::new(PanickingModel { times, asked: AtomicU32::new(0) });
     let sandbox = connect_default(SandboxKind::Bubblewrap).unwrap();
     let bench = TestBench { sandbox, policy, setup_locks: SetupLocks::default() };
     let parts = LocalContext { model: model.clone(), brief_model: None, bench };
@@ -96,14 +96,14 @@ async fn ended_after(times: u32) -> (JobOutcome, u32) {
 }
 
 #[tokio::test]
-async fn a_job_goes_on_after_a_panic_and_so_does_its_worker() {
+async fn job_continues_after_a_panic_of_its_worker() {
     let (outcome, asked) = ended_after(1).await;
     let question = EscalationReason::Question { question: "What now?".into() };
     assert_eq!((outcome, asked), (JobOutcome::Escalated { reason: question }, 2));
 }
 
 #[tokio::test]
-async fn a_job_that_panics_each_time_is_given_up_and_says_why() {
+async fn job_that_panics_each_time_fails_with_the_reason() {
     let (outcome, asked) = ended_after(u32::MAX).await;
     let JobOutcome::Failed { why } = outcome else { panic!("{outcome:?}") };
     assert!(why.contains("not tried again"), "{why}");
