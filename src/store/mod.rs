@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use crate::domain::{
     DailyCapReached, DailyCaps, DeliveryId, IllegalTransition, InstallationId, IssueNumber, Job, JobId,
-    JobOutcome, JobState, Login, NewDelivery, PullRequestNumber, QueuedRequest, RecordedEvent, RepositoryId,
-    ReviewRequest, StoredEvent, TranscriptEvent, WorstCase,
+    Login, NewDelivery, PullRequestNumber, QueuedRequest, RecordedEvent, RepositoryId, ReviewRequest,
+    StoredEvent, TranscriptEvent, WorstCase,
 };
 
 mod journal;
