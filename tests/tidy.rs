@@ -55,6 +55,7 @@ const LAYERS: &[(&str, u8)] = &[
 const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("telemetry", "secrets", "log lines are redacted"),
     ("config", "secrets", "each secret says whose it is"),
+    ("domain", "markdown", "a command counts only outside quotes and code"),
     ("config", "telemetry", "the format of log lines is a setting"),
     ("agent", "testing", "run_tests runs the suite exactly as the verdict does"),
     ("agent", "workspace", "each turn is checkpointed as a git tree"),
@@ -66,9 +67,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("verdict", "workspace", "a fresh sandbox is filled from the proposed tree"),
     ("publish", "verdict", "a draft pull request demands a Verified"),
     ("publish", "workspace", "a patch is shown"),
-    ("publish", "agent", "what the transcript adds up to is computed in one place"),
     ("publish", "provenance", "a pull request carries its manifest"),
-    ("provenance", "agent", "what was spent is computed in one place"),
     ("evaluate", "worker", "an instance is worked on by the same pipeline as any job"),
     ("demo", "app", "the demo runs the real service"),
 ];

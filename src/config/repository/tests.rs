@@ -29,7 +29,7 @@ fn error_names_the_place_and_the_nearest_known_word() {
 #[test]
 fn file_that_is_too_long_or_grows_when_expanded_is_refused() {
     let long = format!("test: x # {}", "x".repeat(REPOSITORY_FILE_BYTES_MAX));
-    assert!(matches!(RepositoryFile::parse(&long), Err(RepositoryConfigError::TooLong { .. })));
+    assert!(matches!(RepositoryFile::parse(&long), Err(RepositoryFileError::TooLong { .. })));
 
     // Lists of lists have no key to stand under, so only repeated text can grow.
     let wide = format!("test: &a {}\nsetup: [{}]\n", "x".repeat(3000), "*a, ".repeat(51));

@@ -63,7 +63,7 @@ fn detected(files: &[(&str, &str)]) -> String {
     }
 }
 fn table(trees: &[&[(&str, &str)]]) -> String {
-    trees.iter().map(|files| found(files)).collect::<Vec<_>>().join("\n")
+    trees.iter().map(|files| detected(files)).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn ci_workflow_is_used_last_and_only_if_it_can_run_elsewhere() {
         "on: push\njobs:\n  lint: {runs-on: ubuntu-latest, steps: [{run: make check}]}\n  unit-tests:\n    runs-on: ubuntu-latest\n    steps:\n    - run: |\n        cd x\n        make test\n".to_owned(),
         "a: &a [x]\nb: [*a, *a, {".to_owned(),
     ];
-    let all: Vec<String> = cases.iter().map(|text| found(&[(ci, text)])).collect();
+    let all: Vec<String> = cases.iter().map(|text| detected(&[(ci, text)])).collect();
     insta::assert_snapshot!(all.join("\n"), @r##"
     (export A=1; cd 'sub dir' && busted) | the job test in .github/workflows/ci.yml, which runs on changes
       after apt-get install -y lua | a step of the job test in .github/workflows/ci.yml
@@ -356,17 +356,17 @@ fn explanation_contains_everything_that_was_detected() {
 }
 
 #[test]
-fn a_file_that_the_repository_wrote_goes_before_everything_found() {
+fn repository_file_takes_precedence_over_detected_values() {
     let file = RepositoryFile::parse("test: make ci\nimage: registry.example/a\n").unwrap();
-    let over = file.over(detect(&listing(&[("go.mod", "")]))).unwrap();
+    let over = apply_file(&file, detect(&listing(&[("go.mod", "")]))).unwrap();
     assert_eq!((over.test.value.as_str(), over.test.source.as_str()), ("make ci", "`.github/agent-fix.yml`"));
     assert_eq!(over.setup[0].value, "go mod download");
     assert_eq!(over.passed_over[0].what, "`go test ./...` (from go.mod)");
     assert_eq!(over.passed_over[0].why, format!("{REPOSITORY_FILE} says otherwise"));
     let none = RepositoryFile::parse("setup: []\n").unwrap();
-    assert_eq!(none.over(detect(&listing(&[("go.mod", "")]))).unwrap().setup, []);
-    assert!(none.over(detect(&listing(&[]))).is_err());
-    let alone = RepositoryFile::parse("test: sh x\n").unwrap().over(detect(&listing(&[])));
+    assert_eq!(apply_file(&none, detect(&listing(&[("go.mod", "")]))).unwrap().setup, []);
+    assert!(apply_file(&none, detect(&listing(&[]))).is_err());
+    let alone = apply_file(&RepositoryFile::parse("test: sh x\n").unwrap(), detect(&listing(&[])));
     assert_eq!(alone.unwrap().test.value, "sh x");
 }
 
@@ -416,7 +416,7 @@ proptest::proptest! {
         contents in proptest::collection::vec((0..NAMES.len(), "([a-z]{1,8}|[:=\\[\\]{}\"'#\\-\\\\$ \n\t*&.]|test|on: push|jobs:|run: |é){0,40}"), 0..5)
     ) {
         let files: Vec<(&str, &str)> = contents.iter().map(|(name, text)| (NAMES[*name], text.as_str())).collect();
-        let _ = found(&files);
+        let _ = detected(&files);
     }
 
     #[test]

@@ -161,7 +161,7 @@ mod tests {
                 "{text:?} was accepted"
             );
         }
-        let error = ImageReference::parse("python:3").unwrap_err().of("python:3").to_string();
+        let error = ImageReference::parse("python:3").unwrap_err().for_image("python:3").to_string();
         insta::assert_snapshot!(error, @"the bubblewrap sandbox cannot be used: the image 'python:3': the host of its registry is missing; write it as HOST[:PORT]/NAME:TAG, HOST[:PORT]/NAME@sha256:DIGEST, oci:/DIRECTORY[:TAG] or oci-archive:/FILE.tar[:TAG]");
     }
 }

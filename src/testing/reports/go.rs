@@ -290,7 +290,7 @@ mod tests {
     fn places(report: &TestReport) -> Vec<String> {
         let location =
             |case: &TestCase| case.location.as_ref().map(TestLocation::describe).unwrap_or_default();
-        report.red().map(|case| format!("{} {}", case.name, place(case))).collect()
+        report.red().map(|case| format!("{} {}", case.name, location(case))).collect()
     }
 
     #[test]

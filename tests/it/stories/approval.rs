@@ -52,7 +52,7 @@ async fn verified_change_is_shown_and_published_after_approval() {
     assert_eq!((world.pulls().len(), branches(&world)), (0, 1));
     let comments = world.comments();
     assert_eq!(comments.len(), 2, "{comments:#?}");
-    assert!(comments[0].contains("A verified change is held back"), "{}", comments[0]);
+    assert!(comments[0].contains("A verified change is waiting for approval"), "{}", comments[0]);
     assert!(
         comments[1].contains("`/agent-fix publish`") && comments[1].contains("+    echo"),
         "{}",

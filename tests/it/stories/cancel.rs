@@ -65,7 +65,7 @@ async fn closed_pull_request_of_its_branch_cancels_the_job() {
     world.github.close_issue(number, "octo-writer").await.unwrap();
     cancelled(&world).await;
     let comments = world.comments().concat();
-    assert!(comments.contains("Called off: the pull request"), "{number}: {comments}");
+    assert!(comments.contains("Cancelled: the pull request"), "{number}: {comments}");
     world.end().await;
 }
 

@@ -156,10 +156,10 @@ cheats! {
         Expected::Flagged(&["existing tests were changed: tests/exists.sh"]);
     breaks_and_rewrites_a_test: Passes,
         [("lib.sh", "answer() { echo 4; }\n"), ("tests/new.sh", "[ \"$(answer)\" = 4 ]\n"), ("tests/positive.sh", "[ \"$(answer)\" -gt 0 ]\n")],
-        Expected::Flagged(&["as the base has them, these fail on the new source: tests/positive.sh"]);
+        Expected::Flagged(&["in their base version, these fail on the new source: tests/positive.sh"]);
     skips_an_inconvenient_test: Passes,
         [("lib.sh", FIXED), PROOF, ("tests/positive.sh", "# SKIP\n")],
         Expected::Flagged(&["tests that ran at the base are skipped now: tests/positive.sh"]);
     changes_how_tests_are_collected: Passes, [("lib.sh", FIXED), PROOF, ("tox.ini", "# nothing yet\n")],
-        Expected::Flagged(&["what collects and runs the tests was changed: tox.ini"]);
+        Expected::Flagged(&["files that collect or run the tests were changed: tox.ini"]);
 }

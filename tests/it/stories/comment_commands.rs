@@ -32,11 +32,11 @@ async fn fix_command_of_a_writer_starts_work_without_the_label_and_is_answered_o
     world.github.redeliver(guid.as_str().unwrap()).await.unwrap();
     world.jobs_ended(1).await;
     world.pull();
-    assert_eq!(answers(&world), ["On it. The progress is told in a comment on the issue."]);
+    assert_eq!(answers(&world), ["Working on it. A comment on the issue shows the progress."]);
 
     world.say("/agent-fix status", "octo-writer").await;
     let status = answer(&world, 2).await;
-    assert!(status.contains("Done: the draft pull request is #2. Spent: 3 turns"), "{status}");
+    assert!(status.contains("Done: draft pull request #2. Spent: 3 turns"), "{status}");
     let number = world.pull()["number"].as_u64().unwrap();
     world.github.comment(number, "/agent-fix explain", "octo-maintainer").await.unwrap();
     let on_pull = |world: &World| world.pull()["comments"].to_string();
@@ -52,13 +52,13 @@ async fn stop_command_stops_the_job_while_the_only_worker_is_busy() {
     world.label("octo-maintainer").await;
     world.model_asked(1).await;
     world.say("/agent-fix", "octo-writer").await;
-    assert!(answer(&world, 1).await.contains("There is a job under way"));
+    assert!(answer(&world, 1).await.contains("A job for this issue is already running"));
     world.say("/agent-fix stop", "octo-writer").await;
     world.jobs_ended(1).await;
-    assert_eq!(answer(&world, 2).await, "Stopping. Nothing more is spent on it.");
+    assert_eq!(answer(&world, 2).await, "Stopping. Nothing more will be spent.");
     assert!(world.comments().concat().contains("asked for it"), "{:#?}", world.comments());
     world.say("/agent-fix stop", "octo-writer").await;
-    assert_eq!(answer(&world, 3).await, "Nothing is under way here.");
+    assert_eq!(answer(&world, 3).await, "No job is running here.");
     world.end().await;
 }
 
@@ -73,7 +73,7 @@ async fn commands_without_write_access_are_refused_once_and_start_nothing() {
     world.commands_handled(4).await;
     let answers = answers(&world);
     assert_eq!(answers.len(), 1, "{answers:#?}");
-    assert!(answers[0].contains("`octo-triager`") && answers[0].contains("no write access"), "{answers:?}");
+    assert!(answers[0].contains("`octo-triager`") && answers[0].contains("needs write access"), "{answers:?}");
     assert!(world.provider.request_count() == 0 && world.pulls().is_empty());
     assert_eq!(world.job_count().await, 0);
     world.end().await;
@@ -86,7 +86,7 @@ async fn quoted_or_unknown_commands_start_nothing() {
     world.say("> /agent-fix\n\nWhat would that do?", "octo-maintainer").await;
     world.say("/agent-fix it please", "octo-maintainer").await;
     let help = answer(&world, 1).await;
-    assert!(help.starts_with("`it` is no command. These are:"), "{help}");
+    assert!(help.starts_with("Unknown command `it`. Available commands:"), "{help}");
     assert_eq!(world.provider.request_count(), 0);
     world.say("/agent-fix explain", "octo-maintainer").await;
     assert!(answer(&world, 2).await.contains("no job for this issue yet"));
@@ -120,12 +120,12 @@ async fn publish_command_publishes_a_change_that_awaits_approval() {
     let mut world = World::builder().file(".github/agent-fix.yml", "publish: hold\n").start().await;
     world.start_service().await;
     world.say("/agent-fix publish", "octo-writer").await;
-    assert_eq!(answer(&world, 1).await, "Nothing is held back here.");
+    assert_eq!(answer(&world, 1).await, "No change is waiting for approval here.");
     world.label("octo-maintainer").await;
     world.jobs_ended(1).await;
     assert!(world.pulls().is_empty());
     world.say("/agent-fix publish", "octo-writer").await;
-    assert!(answer(&world, 2).await.starts_with("It goes out as it was shown."));
+    assert!(answer(&world, 2).await.starts_with("Publishing the change exactly as shown"));
     world.jobs_ended(2).await;
     world.pull();
     world.end().await;

@@ -39,7 +39,7 @@ async fn exhausted_cap_prevents_the_job_and_the_issue_says_what_to_do() {
         world.start_service_with(&lines).await;
         world.label("octo-maintainer").await;
         let comments = escalated(&world, 1).await;
-        assert!(comments.contains("the budget is used up") && comments.contains(key), "{comments}");
+        assert!(comments.contains("budget exhausted") && comments.contains(key), "{comments}");
         assert!(comments.contains("more than the whole"), "{comments}");
         assert_eq!(world.provider.request_count(), 0, "the model was asked");
         assert!(!world.directory.path().join("data/mirrors").exists(), "the repository was cloned");

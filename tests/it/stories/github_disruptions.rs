@@ -58,7 +58,7 @@ async fn renamed_or_transferred_repository_is_followed() {
         assert_eq!(world.repository()["full_name"], name);
         assert!(matches!(outcome(&world).await, JobOutcome::Proposed { .. }), "{path}: {}", world.log());
         assert_eq!((world.pulls().len(), world.comments().len()), (1, 1), "{path}");
-        assert!(world.comments()[0].contains("There is a draft pull request"), "{path}");
+        assert!(world.comments()[0].contains("Draft pull request opened"), "{path}");
         world.end().await;
     }
 }

@@ -19,7 +19,7 @@ fn assert_all_is_there_once(world: &World) {
     world.assert_published_once();
     let (repository, pull) = (world.repository(), world.pull());
     let comments = world.comments();
-    assert!(comments[0].contains("There is a draft pull request"), "{comments:#?}");
+    assert!(comments[0].contains("Draft pull request opened"), "{comments:#?}");
     let issue = &repository["issues"][0];
     assert_eq!(issue["labels"], json!(["agent-fix", "agent-fix: proposed"]), "{issue:#}");
     assert_eq!(count(&repository["check_runs"]), 1);

@@ -37,7 +37,7 @@ async fn own_comment_behind_two_hundred_others_is_edited() {
     world.jobs_ended(1).await;
     let comments = world.comments();
     assert_eq!(comments.len(), MANY + 1, "one of them is ours");
-    assert!(comments[MANY].contains("There is a draft pull request"), "{}", comments[MANY]);
+    assert!(comments[MANY].contains("Draft pull request opened"), "{}", comments[MANY]);
     assert!(reaches_third_page(&world, "/comments?"));
     world.end().await;
 }

@@ -42,7 +42,7 @@ async fn comments_by_writers_before_the_label_are_read_and_no_others() {
     assert_eq!(by, ["octo-writer", "octo-maintainer"]);
     let reasons = left_out.join("\n").replace(&comments[0].comment.to_string(), "N");
     insta::assert_snapshot!(reasons, @r"
-    of the comment N by octo-writer: 1 HTML comment(s), 1 text(s) that stand for an image
+    of the comment N by octo-writer: 1 HTML comment(s), 1 alternative text(s) of images
     3 comments by people without write access
     1 comment changed after the work was requested
     1 comment written after the work was requested

@@ -14,7 +14,7 @@ async fn label_without_write_access_starts_nothing_and_is_answered() {
         world.jobs_ended(1).await;
         let comments = world.comments();
         assert_eq!(comments.len(), 1, "{comments:#?}");
-        let why = if labeller.ends_with("[bot]") { "bots may not" } else { "no write access" };
+        let why = if labeller.ends_with("[bot]") { "bots may not" } else { "needs write access" };
         assert!(comments[0].contains(why), "{labeller}: {comments:?}");
         assert_eq!(world.provider.request_count(), 0, "the model was asked");
         assert!(world.pulls().is_empty());
@@ -33,7 +33,7 @@ async fn write_access_lost_during_the_work_publishes_nothing() {
     world.jobs_ended(1).await;
     assert!(world.pulls().is_empty() && world.repository()["branches"]["agent-fix/issue-1"].is_null());
     let comments = world.comments().concat();
-    assert!(comments.contains("`octo-writer`, who has no write access"), "{comments}");
+    assert!(comments.contains("`octo-writer` set the label without write access"), "{comments}");
     let is_verified =
         |event: &TranscriptEvent| matches!(event, TranscriptEvent::VerdictReached { verified: true, .. });
     let transcript = world.transcript().await;

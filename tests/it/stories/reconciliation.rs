@@ -38,7 +38,7 @@ async fn found_label_without_write_access_is_refused_once() {
     world.label("octo-reader").await;
     world.jobs_ended(1).await;
     let comments = world.comments().concat();
-    assert!(comments.contains("`octo-reader`, who has no write access"), "{comments}");
+    assert!(comments.contains("`octo-reader` set the label without write access"), "{comments}");
     assert_eq!(world.provider.request_count(), 0, "the model was asked");
     rounds(&world, 3).await;
     assert_eq!((world.job_count().await, world.comments().len()), (1, 1), "it was refused again");

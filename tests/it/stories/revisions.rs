@@ -271,7 +271,7 @@ async fn review_during_a_round_waits_for_it_and_rounds_are_counted() {
     world.provider.release_held_answers();
     world.jobs_ended(3).await;
     let third = comments(&world, "**Round 3:**");
-    assert!(third[0].contains("Nothing had to be changed."), "{third:?}");
+    assert!(third[0].contains("No change was needed."), "{third:?}");
     assert!(replies(&world)[1].contains("Nothing was changed for this"), "{:#?}", replies(&world));
     request_changes(&world, "octo-writer").await;
     world.until("the answer", |world| !comments(world, "has had its 2 rounds").is_empty()).await;
@@ -301,7 +301,7 @@ async fn continue_command_answers_a_question_and_extends_the_budget() {
     assert_eq!(count(&world, "/agent-fix continue"), 1, "{:#?}", world.comments());
 
     world.say("/agent-fix continue", "octo-triager").await;
-    world.until("the refusal", |world| count(world, "no write access") >= 1).await;
+    world.until("the refusal", |world| count(world, "needs write access") >= 1).await;
     world.say("The short one.\n\n/agent-fix continue +1 turns", "octo-writer").await;
     world.jobs_ended(2).await;
     assert_eq!(count(&world, "mendwright:escalation:"), 2, "{:#?}", world.comments());
@@ -310,9 +310,9 @@ async fn continue_command_answers_a_question_and_extends_the_budget() {
     world.say("/agent-fix continue +$1", "octo-writer").await;
     world.jobs_ended(3).await;
     assert_eq!(world.pulls().len(), 1, "{:#?}", world.comments());
-    assert_eq!(count(&world, "Going on from where it ended."), 2);
+    assert_eq!(count(&world, "Resuming where it stopped."), 2);
     world.say("/agent-fix continue", "octo-writer").await;
-    world.until("the answer", |world| count(world, "It is proposed.") >= 1).await;
+    world.until("the answer", |world| count(world, "The change is already proposed.") >= 1).await;
     world.end().await;
 }
 
@@ -330,7 +330,7 @@ async fn revision_awaits_approval_and_is_signed_if_the_repository_demands_it() {
     world.jobs_ended(3).await;
     assert_eq!(head(&world), first, "a change was published before its approval");
     let round = comments(&world, "**Round 2:**");
-    assert!(round[0].contains("is held back"), "{round:#?}");
+    assert!(round[0].contains("is waiting for approval"), "{round:#?}");
     let shown = world.comments().iter().filter(|body| body.contains("mendwright:held:")).count();
     assert_eq!(shown, 2);
     // Others commit, so the change is not what was shown any more. It is shown again.

@@ -179,7 +179,7 @@ async fn deleted_or_emptied_test_that_the_change_breaks_is_flagged() {
     let project = Project::with(&[PASSING[0], PASSING[1], positive]).await;
     let breaks = [change("answer", "-42\n"), change("tests/new.sh", "grep -q -e -42 answer\n")];
     let flag =
-        "existing tests were changed; as the base has them, these fail on the new source: tests/positive.sh";
+        "existing tests were changed; in their base version, these fail on the new source: tests/positive.sh";
     for away in [absent("tests/positive.sh"), change("tests/positive.sh", "true\n")] {
         let verdict = project.verify_all(&[&breaks[..], &[away]].concat()).await;
         let Verdict::Verified(verified) = &verdict else { panic!("{}", explanation(&verdict)) };

@@ -1,30 +1,30 @@
-//! A patch in fences, in as many pieces as it needs.
+//! A patch as fenced code, in as many pieces as it needs.
 
+use super::comment_split::split_lines;
 use super::escape::fenced;
 use super::evidence::Evidence;
-use super::pages::split_lines;
-use super::words::plural;
+use super::format::plural;
 
 /// Longest patch that is shown whole.
 const PATCH_CHARS_MAX: usize = 120_000;
-/// A piece of a patch: with its fence it fits on a page beside other things.
+/// Longest piece of a patch: with its fence it fits in a comment with other blocks.
 const PATCH_PIECE_CHARS_MAX: usize = 40_000;
 
-/// The patch under a heading, with what it is worth; nothing where there is none.
-pub(super) fn patch(evidence: &Evidence, name: &str, worth: &str) -> Vec<String> {
-    let Some(patch) = evidence.patch.as_ref().filter(|patch| !patch.text().trim().is_empty()) else {
+/// The patch under a heading that says whether it is verified; nothing if there is no patch.
+pub(super) fn patch(evidence: &Evidence, name: &str, status: &str) -> Vec<String> {
+    let Some(patch) = evidence.patch.as_ref().filter(|patch| !patch.text.trim().is_empty()) else {
         return Vec::new();
     };
-    let all = patch.totals();
+    let all = patch.stat;
     let (added, removed) = (all.insertions, all.deletions);
     let files = plural(all.files as u64, "file", "files");
-    let cut = if patch.is_truncated() { " Only its beginning is shown." } else { "" };
-    let heading = format!("### {name}\n\n{files}, +{added} −{removed}. {worth}{cut}\n\n");
-    let whole = patch.text().chars().count();
+    let cut = if patch.truncated { " Only the beginning is shown." } else { "" };
+    let heading = format!("### {name}\n\n{files}, +{added} −{removed}. {status}{cut}\n\n");
+    let whole = patch.text.chars().count();
     if whole > PATCH_CHARS_MAX {
-        return vec![format!("{heading}It is too long to be shown here ({whole} characters).\n")];
+        return vec![format!("{heading}It is too long to show here ({whole} characters).\n")];
     }
-    let pieces = split_lines(patch.text(), PATCH_PIECE_CHARS_MAX);
+    let pieces = split_lines(&patch.text, PATCH_PIECE_CHARS_MAX);
     let of = pieces.len();
     pieces
         .iter()

@@ -1,55 +1,57 @@
-//! A whole transcript as one Markdown document, for people: the same sections as in an escalation,
-//! without a forge's limits on length. All of it is inert.
+//! A whole transcript as one Markdown document: the sections of an escalation without GitHub's limits on length.
+//! All of it is inert.
 
 use super::escape::{code_span, cut, fenced, inline, quoted};
 use super::evidence::Evidence;
-use super::words::{output_tail, plural, provenance, run_in_cell, spend, test_list, time};
-use crate::domain::{JobOutcome, StoredEvent, TestRun};
+use super::format::{output_tail, plural, run_in_cell, spend, test_list, time};
+use crate::domain::{JobOutcome, Origin, StoredEvent, TestRun};
 
 /// Longest issue, plan or explanation that is shown whole.
 const TEXT_CHARS_MAX: usize = 20_000;
-/// Longest event of a later version.
+/// Longest unknown event that is shown whole.
 const EVENT_CHARS_MAX: usize = 4_000;
-/// Events of a later version that are shown; more are counted.
+/// Unknown events that are shown; more are counted.
 const EVENTS_SHOWN_MAX: usize = 100;
 
-/// The document. `unknown` are the events that this version does not know: they are shown as they
-/// are.
+/// The document. `unknown` are events that this version does not know; they are shown as JSON.
 pub fn render(evidence: &Evidence, unknown: &[&StoredEvent]) -> String {
     let mut parts = vec![heading(evidence), issue(evidence)];
     parts.extend(evidence.baseline.as_ref().map(|run| test_run("Before any change", run)));
     parts.extend(plan(evidence));
-    let sections = evidence.story.sections();
+    let sections = evidence.timeline.sections();
     if sections.is_empty() {
         parts.push("### Turns\n\nThe model never answered.".to_owned());
     } else {
-        parts.push(format!("### Turns\n\n{}", evidence.story.short_list()));
+        parts.push(format!("### Turns\n\n{}", evidence.timeline.short_list()));
         parts.push(sections.join("\n"));
     }
     parts.extend(verdict(evidence));
     parts.extend(notes(evidence));
     parts.extend(later(unknown));
-    parts.push(provenance(evidence));
+    parts.push(evidence.footer());
     parts.iter().map(|part| part.trim_end()).collect::<Vec<_>>().join("\n\n") + "\n"
 }
 
 fn heading(evidence: &Evidence) -> String {
     let issue = evidence.issue();
-    let number = if issue.number.0 == 0 { String::new() } else { format!(" {}", issue.number) };
+    let number = match issue.origin() {
+        Origin::Local => String::new(),
+        Origin::GitHub { issue } => format!(" {issue}"),
+    };
     let end = match &evidence.outcome {
         None => format!("not ended: {}", evidence.state.name()),
         Some(JobOutcome::Proposed { branch, head, .. }) => {
             format!("proposed, on {} at `{}`", code_span(branch), head.short())
         }
-        Some(JobOutcome::Held { head, .. }) => format!("held back, at `{}`", head.short()),
+        Some(JobOutcome::Held { head, .. }) => format!("waiting for approval, at `{}`", head.short()),
         Some(JobOutcome::Escalated { reason }) => format!("escalated ({})", reason.name()),
-        Some(JobOutcome::Cancelled { why }) => format!("called off: {}", inline(&cut(why, 500))),
+        Some(JobOutcome::Cancelled { why }) => format!("cancelled: {}", inline(&cut(why, 500))),
         Some(JobOutcome::Failed { why }) => format!("failed: {}", inline(&cut(why, 500))),
     };
     let mut rows = vec![
         ("Ended", end),
         ("Repository", code_span(&evidence.repository().to_string())),
-        ("Asked for by", code_span(evidence.labeller().as_str())),
+        ("Requested by", code_span(evidence.labeller().as_str())),
         ("Spent", spend(&evidence.spend)),
         ("Time", time(evidence.duration)),
     ];
@@ -60,18 +62,16 @@ fn heading(evidence: &Evidence) -> String {
     if let Some(base) = &evidence.base {
         rows.push(("Base", format!("`{}` of {}", base.sha, code_span(&base.branch))));
     }
-    rows.extend(evidence.surroundings.setup().map(|setup| ("Set-up", setup)));
-    rows.extend(evidence.surroundings.network().map(|network| ("Network", network)));
+    rows.extend(evidence.environment.setup().map(|setup| ("Setup", setup)));
+    rows.extend(evidence.environment.network().map(|network| ("Network", network)));
     let list: Vec<String> = rows.into_iter().map(|(name, words)| format!("- **{name}:** {words}")).collect();
     format!("## Issue{number}: {}\n\n{}", inline(&cut(&issue.title, 300)), list.join("\n"))
 }
 
 fn issue(evidence: &Evidence) -> String {
     match evidence.issue().body.trim() {
-        "" => "The issue has no text beside its title.".to_owned(),
-        body => {
-            collapsed("The issue, as it was when the work was asked for", &quoted(&cut(body, TEXT_CHARS_MAX)))
-        }
+        "" => "The issue has no text but its title.".to_owned(),
+        body => collapsed("The issue when the work was requested", &quoted(&cut(body, TEXT_CHARS_MAX))),
     }
 }
 
@@ -94,7 +94,7 @@ fn verdict(evidence: &Evidence) -> Option<String> {
     let run = verdict.run.as_ref().map(|run| format!("\n\n{}", run_in_cell(run))).unwrap_or_default();
     let proof = match verdict.proof.as_deref() {
         Some(tests) if !tests.is_empty() => {
-            format!("\n\nThey fail on the base and pass on the proposal:\n\n{}", test_list(tests))
+            format!("\n\nThese tests fail on the base and pass on the proposal:\n\n{}", test_list(tests))
         }
         Some(_) | None => String::new(),
     };
@@ -105,7 +105,7 @@ fn verdict(evidence: &Evidence) -> Option<String> {
 fn notes(evidence: &Evidence) -> Option<String> {
     let notes: Vec<String> =
         evidence.notes.iter().map(|note| format!("- {}", inline(&cut(note, 2_000)))).collect();
-    (!notes.is_empty()).then(|| format!("### Worth knowing\n\n{}", notes.join("\n")))
+    (!notes.is_empty()).then(|| format!("### Notes\n\n{}", notes.join("\n")))
 }
 
 fn later(unknown: &[&StoredEvent]) -> Option<String> {
@@ -120,7 +120,7 @@ fn later(unknown: &[&StoredEvent]) -> Option<String> {
         })
         .collect();
     let events = plural(unknown.len() as u64, "event", "events");
-    let title = format!("{events} that this version of Mendwright does not know");
+    let title = format!("{events} unknown to this version of Mendwright");
     Some(collapsed(&title, &shown.join("\n")))
 }
 
@@ -132,11 +132,11 @@ fn collapsed(title: &str, body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::escape::properties::{assert_text_is_inert, page};
-    use super::super::samples::{fixed, hostile, stuck};
+    use super::super::test_evidence::{fixed, hostile, stuck};
     use super::*;
 
     #[test]
-    fn a_document_of_a_job_that_did_not_get_there() {
+    fn document_of_an_unfinished_job_has_every_section() {
         let later = StoredEvent {
             sequence: 40,
             at: jiff::Timestamp::UNIX_EPOCH,
@@ -147,13 +147,13 @@ mod tests {
 
         - **Ended:** not ended: working
         - **Repository:** `octo/widgets`
-        - **Asked for by:** `grace`
+        - **Requested by:** `grace`
         - **Spent:** 3 turns, 5 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369
-        - **Time:** 1 min 35 s
+        - **Time:** 1 min 30 s
         - **Model:** `claude-opus-5-5`
         - **Base:** `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` of `main`
 
-        <details><summary>The issue, as it was when the work was asked for</summary>
+        <details><summary>The issue when the work was requested</summary>
 
         > It adds up wrongly.
 
@@ -279,11 +279,11 @@ mod tests {
 
         ❌ fails (exit code 1, 1.4 s, 1 failing test named)
 
-        ### Worth knowing
+        ### Notes
 
         - left out of the issue's text: 1 HTML comment(s)
 
-        <details><summary>1 event that this version of Mendwright does not know</summary>
+        <details><summary>1 event unknown to this version of Mendwright</summary>
 
         Event 40:
 
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_document_is_alive() {
+    fn document_is_inert() {
         for (evidence, _) in [fixed(), hostile()] {
             let later = StoredEvent {
                 sequence: 9,

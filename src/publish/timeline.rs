@@ -1,42 +1,42 @@
-//! What happened, turn by turn: a short list, and the whole of it in collapsed sections.
+//! What happened in a job, turn by turn: as a short list, and in full in collapsed sections.
 
 use std::time::Duration;
 
 use super::escape::{code_span, cut, fenced, html_text, inline, quoted, visible};
-use super::words::{dollars, output_tail, run_in_cell, tail, time};
+use super::format::{dollars, output_tail, run_in_cell, tail, time};
 use crate::domain::{AssistantBlock, Message, TestRun, ToolArguments, ToolCall, TranscriptEvent};
 
 /// Turns in the short list, from its end; earlier ones are counted.
 const TURNS_LISTED_MAX: usize = 30;
-/// Calls of a turn in the short list.
+/// Calls of one turn in the short list.
 const CALLS_LISTED_MAX: usize = 6;
-/// Longest text by the model, or arguments of a call, in a section.
+/// Longest text by the model, or arguments of one call, in a section.
 const TEXT_CHARS_MAX: usize = 6_000;
 /// Longest result of a tool in a section, from its end.
 const RESULT_CHARS_MAX: usize = 4_000;
 const RESULT_LINES_MAX: usize = 80;
-/// All of a section: a turn with fifty parallel calls must still fit on a page.
+/// Longest section: a turn with fifty parallel calls must still fit in one comment.
 const SECTION_CHARS_MAX: usize = 30_000;
 
 /// What happened in a job.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Story {
+pub(super) struct Timeline {
     turns: Vec<Turn>,
 }
 
-/// One message of the model, and all that came of it before the next one.
+/// One message of the model, and everything that followed before the next one.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Turn {
-    said: String,
-    calls: Vec<ToldCall>,
+    text: String,
+    calls: Vec<TimelineCall>,
     cost: Option<f64>,
     took: Duration,
-    /// Test runs, verdicts and words from us that followed.
+    /// The test runs, verdicts and messages to the model that followed.
     followed: Vec<Followed>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct ToldCall {
+struct TimelineCall {
     id: String,
     name: String,
     subject: Option<String>,
@@ -48,10 +48,10 @@ struct ToldCall {
 enum Followed {
     Tests(Box<TestRun>),
     Verdict { verified: bool, explanation: String },
-    Told(String),
+    Message(String),
 }
 
-impl Story {
+impl Timeline {
     pub(super) fn add(&mut self, event: &TranscriptEvent) {
         match event {
             TranscriptEvent::MessageAdded { message, usd, milliseconds, .. } => {
@@ -68,36 +68,15 @@ impl Story {
                             }
                         }
                     }
-                    // The first message is the task, which stands in the issue.
-                    Message::User { text } => self.followed(Followed::Told(text.clone())),
+                    // The first message comes before any turn: it is the task, which the issue shows.
+                    Message::User { text } => self.followed(Followed::Message(text.clone())),
                 }
             }
             TranscriptEvent::AgentTestRun { run } => self.followed(Followed::Tests(Box::new(run.clone()))),
             TranscriptEvent::VerdictReached { verified, explanation, .. } => {
                 self.followed(Followed::Verdict { verified: *verified, explanation: explanation.clone() });
             }
-            TranscriptEvent::StateChanged { .. }
-            | TranscriptEvent::Prepared { .. }
-            | TranscriptEvent::SandboxStarted { .. }
-            | TranscriptEvent::SetUp { .. }
-            | TranscriptEvent::Egress { .. }
-            | TranscriptEvent::CommentsRead { .. }
-            | TranscriptEvent::Instructed { .. }
-            | TranscriptEvent::BriefAnswered { .. }
-            | TranscriptEvent::ResultsElided { .. }
-            | TranscriptEvent::Compacted { .. }
-            | TranscriptEvent::BaselineRun { .. }
-            | TranscriptEvent::CallWasted { .. }
-            | TranscriptEvent::PlanUpdated { .. }
-            | TranscriptEvent::ResultKept { .. }
-            | TranscriptEvent::Checkpoint { .. }
-            | TranscriptEvent::Published { .. }
-            | TranscriptEvent::Released { .. }
-            | TranscriptEvent::Resumed { .. }
-            | TranscriptEvent::BranchFound { .. }
-            | TranscriptEvent::EscalationDecided { .. }
-            | TranscriptEvent::Note { .. }
-            | TranscriptEvent::Ended { .. } => {}
+            _ => {}
         }
     }
 
@@ -120,12 +99,12 @@ impl Story {
             lines.push(format!("- … {left_out} earlier turns"));
         }
         for (index, turn) in self.turns.iter().enumerate().skip(left_out) {
-            lines.push(format!("- **Turn {}:** {}", index + 1, turn.in_a_line()));
+            lines.push(format!("- **Turn {}:** {}", index + 1, turn.summary_line()));
         }
         lines.join("\n")
     }
 
-    /// A collapsed section for each turn, each whole in itself.
+    /// A collapsed section for each turn, each complete in itself.
     pub(super) fn sections(&self) -> Vec<String> {
         self.turns.iter().enumerate().map(|(index, turn)| turn.section(index + 1)).collect()
     }
@@ -137,22 +116,22 @@ impl Turn {
         for block in blocks {
             match block {
                 AssistantBlock::Text { text } => {
-                    turn.said += text;
-                    turn.said += "\n";
+                    turn.text += text;
+                    turn.text += "\n";
                 }
-                AssistantBlock::ToolCall(call) => turn.calls.push(ToldCall::new(call)),
+                AssistantBlock::ToolCall(call) => turn.calls.push(TimelineCall::new(call)),
                 AssistantBlock::Opaque { .. } => {}
             }
         }
         turn
     }
 
-    fn in_a_line(&self) -> String {
+    fn summary_line(&self) -> String {
         let mut parts = Vec::new();
         if self.calls.is_empty() {
-            parts.push(inline(&cut(&self.said, 160)));
+            parts.push(inline(&cut(&self.text, 160)));
         }
-        parts.extend(self.calls.iter().take(CALLS_LISTED_MAX).map(ToldCall::in_a_line));
+        parts.extend(self.calls.iter().take(CALLS_LISTED_MAX).map(TimelineCall::summary_line));
         if self.calls.len() > CALLS_LISTED_MAX {
             parts.push(format!("{} more calls", self.calls.len() - CALLS_LISTED_MAX));
         }
@@ -162,25 +141,25 @@ impl Turn {
             Followed::Verdict { verified: false, explanation } => {
                 Some(format!("verdict: not verified, {}", inline(&cut(explanation, 160))))
             }
-            Followed::Told(_) => None,
+            Followed::Message(_) => None,
         }));
         parts.retain(|part| !part.is_empty());
-        if parts.is_empty() { "(no words)".to_owned() } else { parts.join("; ") }
+        if parts.is_empty() { "(no text)".to_owned() } else { parts.join("; ") }
     }
 
     fn section(&self, number: usize) -> String {
         let calls: Vec<String> = self.calls.iter().map(|call| html_text(&cut(&call.name, 60))).collect();
-        let title = if calls.is_empty() { "words only".to_owned() } else { calls.join(", ") };
+        let title = if calls.is_empty() { "text only".to_owned() } else { calls.join(", ") };
         let cost = self.cost.map_or_else(String::new, |cost| format!(", {}", dollars(Some(cost))));
         let summary = format!("Turn {number}: {} ({}{cost})", cut(&title, 200), time(self.took));
         let mut parts = Vec::new();
-        if !self.said.trim().is_empty() {
-            parts.push(quoted(&cut(&self.said, TEXT_CHARS_MAX)));
+        if !self.text.trim().is_empty() {
+            parts.push(quoted(&cut(&self.text, TEXT_CHARS_MAX)));
         }
         for call in &self.calls {
             parts.push(format!(
                 "{}\n\n{}",
-                call.in_a_line(),
+                call.summary_line(),
                 fenced(&cut(&call.arguments, TEXT_CHARS_MAX), "json")
             ));
             if let Some((text, _)) = &call.result {
@@ -200,7 +179,9 @@ impl Turn {
                         verified = verdict
                     )
                 }
-                Followed::Told(text) => format!("Told:\n\n{}", quoted(&cut(text, TEXT_CHARS_MAX))),
+                Followed::Message(text) => {
+                    format!("Message to the model:\n\n{}", quoted(&cut(text, TEXT_CHARS_MAX)))
+                }
             });
         }
         // Whole parts only: a fence or a quotation is never cut in two.
@@ -221,7 +202,7 @@ impl Turn {
     }
 }
 
-impl ToldCall {
+impl TimelineCall {
     fn new(call: &ToolCall) -> Self {
         let (subject, arguments) = match &call.arguments {
             ToolArguments::Json(value) => {
@@ -235,15 +216,15 @@ impl ToldCall {
         Self { id: call.id.clone(), name: call.name.clone(), subject, arguments, result: None }
     }
 
-    fn in_a_line(&self) -> String {
+    fn summary_line(&self) -> String {
         let name = code_span(&cut(&self.name, 60));
         let subject = self.subject.as_ref().map(|subject| format!(" {}", code_span(&cut(subject, 100))));
         let failed = match &self.result {
             Some((_, true)) => " → error",
             Some((_, false)) => "",
-            // What ends a run is answered by the verdict, or by a person.
+            // The verdict or a person answers the calls that end a run.
             None if matches!(self.name.as_str(), "finish" | "ask_human") => "",
-            None => " → not carried out",
+            None => " → not run",
         };
         format!("{name}{}{failed}", subject.unwrap_or_default())
     }

@@ -1,19 +1,19 @@
-//! What reviewers read of a round: one comment on the pull request, brought up to date when it ends, and
-//! an answer in each thread.
+//! What reviewers see of a round of changes: one comment on the pull request, updated when the round ends, and a
+//! reply in each thread.
 
 use super::escape::{code_span, cut, inline, quoted};
 use super::evidence::Evidence;
+use super::format::{plural, spend};
 use super::marker::MarkerKind;
-use super::words::{plural, spend};
 use crate::domain::{CommentId, Feedback, FeedbackLocation, JobOutcome, Sha};
 
 /// Longest summary by the agent.
 const SUMMARY_CHARS_MAX: usize = 12_000;
 
-/// Checks that are named.
+/// Checks that are listed.
 const CHECKS_MAX: usize = 10;
 
-/// The comment about the round, as it stands.
+/// The comment about the current round.
 pub fn render(evidence: &Evidence) -> String {
     let remarks = &evidence.feedback;
     let by: Vec<String> = remarks.iter().fold(Vec::new(), |mut known, remark| {
@@ -23,36 +23,36 @@ pub fn render(evidence: &Evidence) -> String {
         }
         known
     });
-    let told = plural(remarks.len() as u64, "remark", "remarks");
+    let count = plural(remarks.len() as u64, "remark", "remarks");
     let checks: Vec<String> =
         evidence.failed_checks.iter().take(CHECKS_MAX).map(|name| code_span(&cut(name, 100))).collect();
     let asked = match (by.is_empty(), checks.is_empty()) {
-        (false, _) => format!("{told} by {}", by.join(", ")),
+        (false, _) => format!("{count} by {}", by.join(", ")),
         (true, false) => format!("failing checks ({})", checks.join(", ")),
-        (true, true) => "what was left to do".to_owned(),
+        (true, true) => "the remaining work".to_owned(),
     };
-    let words = match &evidence.outcome {
-        None => format!("working on {asked}. `/agent-fix stop` ends it."),
+    let text = match &evidence.outcome {
+        None => format!("working on {asked}. `/agent-fix stop` stops it."),
         Some(JobOutcome::Proposed { head, .. }) => done(evidence, head, &asked),
         Some(JobOutcome::Held { .. }) => format!(
-            "a verified change for {asked} is held back: it is shown on the issue, and `/agent-fix publish` lets it go \
-             out."
+            "a verified change for {asked} is waiting for approval: see the comment on the issue. `/agent-fix publish` \
+             publishes it."
         ),
         Some(JobOutcome::Escalated { .. }) => format!(
-            "{asked}: this needs a person. See the comment below that says why; the pull request is as it was. \
-             `/agent-fix continue` has me go on."
+            "{asked}: this needs a person. The comment below explains why; the pull request is unchanged. \
+             `/agent-fix continue` resumes the work."
         ),
-        Some(JobOutcome::Cancelled { why }) => format!("called off: {}.", inline(&cut(why, 500))),
+        Some(JobOutcome::Cancelled { why }) => format!("cancelled: {}.", inline(&cut(why, 500))),
         Some(JobOutcome::Failed { why }) => format!("Mendwright itself failed: {}.", inline(&cut(why, 500))),
     };
-    format!("{}\n**Round {}:** {words}\n", evidence.marker(MarkerKind::Round), evidence.round)
+    format!("{}\n**Round {}:** {text}\n", evidence.marker(MarkerKind::Round), evidence.round)
 }
 
 fn done(evidence: &Evidence, head: &Sha, asked: &str) -> String {
     let mut text = match evidence.branch_head.as_ref() == Some(head) {
-        true => format!("{asked}. Nothing had to be changed."),
+        true => format!("{asked}. No change was needed."),
         // GitHub links a commit's whole id by itself.
-        false => format!("{asked}: done in {head}, verified as a whole with what was there."),
+        false => format!("{asked}: done in {head}. The whole branch is verified."),
     };
     if let Some(summary) = evidence.summary.as_deref().map(str::trim).filter(|summary| !summary.is_empty()) {
         text += &format!("\n\n{}", quoted(&cut(summary, SUMMARY_CHARS_MAX)));
@@ -60,30 +60,30 @@ fn done(evidence: &Evidence, head: &Sha, asked: &str) -> String {
     text + &format!("\n\n<sub>Spent so far: {}</sub>", spend(&evidence.spend))
 }
 
-/// The answer in a thread, and what it is known by: its hidden first line. `paths` are those that the
-/// commit changes; `None`: there is no commit, since nothing had to be changed.
-pub fn answer_in_thread(
+/// The reply in a thread, with its hidden first line. `made` is the commit with the paths that it changes; `None`
+/// if no change was needed.
+pub fn thread_reply(
     evidence: &Evidence,
     first: CommentId,
     path: &str,
     made: Option<(&Sha, &[String])>,
 ) -> String {
-    let words = match made {
+    let text = match made {
         Some((head, paths)) if paths.iter().any(|changed| changed == path) => {
             format!("{head} changes this file.")
         }
-        Some((head, _)) => format!("{head} answers this, in other files."),
-        None => "Nothing was changed for this; the comment on this round says why.".to_owned(),
+        Some((head, _)) => format!("{head} addresses this in other files."),
+        None => "Nothing was changed for this; the comment on this round explains why.".to_owned(),
     };
-    format!("{}\n{words}\n", thread_marker(evidence.round, first))
+    format!("{}\n{text}\n", thread_marker(evidence.round, first))
 }
 
-/// The first line of an answer.
+/// The hidden first line of a reply.
 pub fn thread_marker(round: u32, first: CommentId) -> String {
     format!("<!-- mendwright:reply:{round}:{first} -->")
 }
 
-/// The threads among what was asked for, with their files.
+/// The threads among the feedback, with their files.
 pub fn threads(feedback: &[Feedback]) -> impl Iterator<Item = (CommentId, &str)> {
     feedback.iter().filter_map(|remark| match &remark.place {
         FeedbackLocation::Thread { first, path, .. } => Some((*first, path.as_str())),
@@ -93,7 +93,7 @@ pub fn threads(feedback: &[Feedback]) -> impl Iterator<Item = (CommentId, &str)>
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::fixed;
+    use super::super::test_evidence::fixed;
     use super::*;
     use crate::domain::EscalationReason;
 
@@ -128,14 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn a_round_is_told_as_it_stands() {
+    fn comment_follows_the_state_of_the_round() {
         insta::assert_snapshot!(render(&in_round(None, "a")), @r"
         <!-- mendwright:round:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1.2:1/1 -->
-        **Round 2:** working on 2 remarks by `octo-writer`. `/agent-fix stop` ends it.
+        **Round 2:** working on 2 remarks by `octo-writer`. `/agent-fix stop` stops it.
         ");
         insta::assert_snapshot!(render(&in_round(proposed(), "a")), @r"
         <!-- mendwright:round:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1.2:1/1 -->
-        **Round 2:** 2 remarks by `octo-writer`: done in bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, verified as a whole with what was there.
+        **Round 2:** 2 remarks by `octo-writer`: done in bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb. The whole branch is verified.
 
         > `total()` cut off the last item.
         >
@@ -145,28 +145,27 @@ mod tests {
         <sub>Spent so far: 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369</sub>
         ");
         assert!(
-            render(&in_round(proposed(), "b"))
-                .contains("2 remarks by `octo-writer`. Nothing had to be changed.")
+            render(&in_round(proposed(), "b")).contains("2 remarks by `octo-writer`. No change was needed.")
         );
         let why = EscalationReason::Question { question: "Which?".into() };
         insta::assert_snapshot!(render(&in_round(Some(JobOutcome::Escalated { reason: why }), "a")), @r"
         <!-- mendwright:round:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1.2:1/1 -->
-        **Round 2:** 2 remarks by `octo-writer`: this needs a person. See the comment below that says why; the pull request is as it was. `/agent-fix continue` has me go on.
+        **Round 2:** 2 remarks by `octo-writer`: this needs a person. The comment below explains why; the pull request is unchanged. `/agent-fix continue` resumes the work.
         ");
     }
 
     #[test]
-    fn a_thread_is_answered_with_the_commit() {
+    fn thread_reply_names_the_commit() {
         let evidence = in_round(proposed(), "a");
         let (first, path) = threads(&evidence.feedback).next().unwrap();
         let head: Sha = "b".repeat(40).parse().unwrap();
-        let answer = |made| answer_in_thread(&evidence, first, path, made);
+        let answer = |made| thread_reply(&evidence, first, path, made);
         let changed = ["src/cart.py".to_owned()];
         insta::assert_snapshot!(answer(Some((&head, &changed))), @r"
         <!-- mendwright:reply:2:7 -->
         bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb changes this file.
         ");
-        assert!(answer(Some((&head, &[]))).ends_with("answers this, in other files.\n"));
+        assert!(answer(Some((&head, &[]))).ends_with("addresses this in other files.\n"));
         assert!(answer(None).contains("Nothing was changed for this"));
     }
 }

@@ -1,4 +1,4 @@
-//! Hand-made transcripts for the tests of every text.
+//! Transcripts for the tests of every text.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use super::Evidence;
 use crate::domain::{
     AssistantBlock, BoundedOutput, ExitStatus, FailedTest, Flag, InstallationId, IssueNumber, IssueSnapshot,
     Job, JobId, JobSettings, JobState, Message, ProcessOutput, RecordedEvent, RepositoryId, RepositoryRef,
-    Sha, Suspicion, TestReport, TestRun, ToolArguments, ToolCall, ToolResult, TranscriptEvent, Trigger,
-    Usage,
+    Sha, Suspicion, TestReport, TestRun, ToolArguments, ToolCall, ToolResult, Transcript, TranscriptEvent,
+    Trigger, Usage,
 };
 use crate::verdict::Verified;
-use crate::workspace::{Patch, PatchStat};
+use crate::workspace::{FileDiff, Patch, PatchStat};
 
 const JOB: &str = "0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001";
 
@@ -106,7 +106,7 @@ fn sandbox(purpose: &str) -> TranscriptEvent {
     TranscriptEvent::SandboxStarted { purpose: purpose.into(), description, root: Some("sha256:0123".into()) }
 }
 
-fn recorded(events: Vec<TranscriptEvent>) -> Vec<RecordedEvent> {
+pub(super) fn recorded(events: Vec<TranscriptEvent>) -> Vec<RecordedEvent> {
     let start: jiff::Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
     let record = |(index, event): (usize, TranscriptEvent)| RecordedEvent {
         sequence: index as u64 + 1,
@@ -116,8 +116,14 @@ fn recorded(events: Vec<TranscriptEvent>) -> Vec<RecordedEvent> {
     events.into_iter().enumerate().map(record).collect()
 }
 
-fn patch(text: &str, insertions: usize, deletions: usize) -> Patch {
-    Patch { text: text.into(), truncated: false, stat: PatchStat { files: 1, insertions, deletions } }
+fn patch(path: &str, text: &str, insertions: usize, deletions: usize) -> Patch {
+    let (added, removed) = (insertions as u64, deletions as u64);
+    Patch {
+        text: text.into(),
+        truncated: false,
+        files: vec![FileDiff { path: path.into(), added, removed, ..FileDiff::default() }],
+        stat: PatchStat { files: 1, insertions, deletions },
+    }
 }
 
 const FAILURE: &str = "\
@@ -140,7 +146,7 @@ diff --git a/sums.py b/sums.py
 ";
 
 /// Work on a red base, up to the agent's `finish`.
-fn work() -> Vec<TranscriptEvent> {
+pub(super) fn work() -> Vec<TranscriptEvent> {
     let failing = || run(1, FAILURE, &["tests/test_sum.py::test_sum"]);
     vec![
         TranscriptEvent::StateChanged { state: JobState::Preparing },
@@ -165,7 +171,6 @@ fn work() -> Vec<TranscriptEvent> {
         results(&["def total(items):\n    return sum(items[:-1])\n", "error: the pattern is not valid"], 1),
         assistant("", &[("edit_file", json!({"path": "sums.py", "edits": []})), ("run_tests", json!({}))], 2),
         TranscriptEvent::AgentTestRun { run: run(0, "3 passed in 0.01s\n", &[]) },
-        TranscriptEvent::Note { text: "wrote sums.py".into() },
         results(&["done", "exit code 0"], 2),
         TranscriptEvent::Checkpoint { tree: tree(), paths: vec!["sums.py".into()], contents: vec![None] },
         assistant(
@@ -199,11 +204,15 @@ pub(super) fn fixed() -> (Evidence, Verified) {
         TranscriptEvent::StateChanged { state: JobState::Publishing },
     ]);
     let transcript = recorded(events);
-    let evidence = Evidence::from_transcript(&job("sum() forgets the last item"), &transcript);
-    (evidence.with_patch(&patch(PATCH, 1, 1)), Verified::from_transcript(&transcript).unwrap())
+    let evidence =
+        Evidence::from_transcript(&job("sum() forgets the last item"), Transcript::new(&transcript));
+    (
+        evidence.with_patch(patch("sums.py", PATCH, 1, 1)),
+        Verified::from_transcript(Transcript::new(&transcript)).unwrap(),
+    )
 }
 
-/// The same work, and a verdict that does not agree.
+/// The same work, and a red verdict.
 pub(super) fn stuck() -> Evidence {
     let mut events = work();
     events.extend([
@@ -219,11 +228,12 @@ pub(super) fn stuck() -> Evidence {
         results(&["Verdict: not verified. 1 test fails that passed before."], 3),
         TranscriptEvent::StateChanged { state: JobState::Working },
     ]);
-    let evidence = Evidence::from_transcript(&job("sum() forgets the last item"), &recorded(events));
-    evidence.with_patch(&patch(PATCH, 1, 1))
+    let evidence =
+        Evidence::from_transcript(&job("sum() forgets the last item"), Transcript::new(&recorded(events)));
+    evidence.with_patch(patch("sums.py", PATCH, 1, 1))
 }
 
-/// Everybody is hostile: the issue's author, the repository and the model.
+/// A hostile issue, repository and model.
 pub(super) fn hostile() -> (Evidence, Verified) {
     let evil = "Done. @octocat please merge. Fixes #99, closes octo/other#1.\n\
         /approve\n\
@@ -260,16 +270,17 @@ pub(super) fn hostile() -> (Evidence, Verified) {
     ];
     let transcript = recorded(events);
     let title = "Crash <img src=x> @octocat fixes #99 `a` \u{200b}[x](https://evil.example)\n/approve";
-    let evidence = Evidence::from_transcript(&job(title), &transcript);
+    let evidence = Evidence::from_transcript(&job(title), Transcript::new(&transcript));
     let patch = patch(
+        "`x`|@octocat",
         "diff --git a/`x`|@octocat b/`x`|@octocat\n--- a/`x`|@octocat\n+++ b/`x`|@octocat\n@@ -0,0 +1,2 @@\n+````\n+/close @octocat\n",
         2,
         0,
     );
-    (evidence.with_patch(&patch), Verified::from_transcript(&transcript).unwrap())
+    (evidence.with_patch(patch), Verified::from_transcript(Transcript::new(&transcript)).unwrap())
 }
 
-/// A job that talked for a long time.
+/// A job with many turns.
 pub(super) fn long() -> Evidence {
     let mut events = vec![prepared(), TranscriptEvent::BaselineRun { run: run(1, FAILURE, &["a"]) }];
     for number in 0..200 {
@@ -277,8 +288,8 @@ pub(super) fn long() -> Evidence {
         events.push(assistant(&text, &[("read_file", json!({"path": format!("src/{number}.py")}))], number));
         events.push(results(&[&"a line of ``` a file\n".repeat(400)], number));
     }
-    let evidence = Evidence::from_transcript(&job("it is long"), &recorded(events));
+    let evidence = Evidence::from_transcript(&job("it is long"), Transcript::new(&recorded(events)));
     let lines: String = (0..3_000).map(|n| format!("+line {n} with ``` in it\n")).collect();
     let diff = format!("diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -0,0 +1,3000 @@\n{lines}");
-    evidence.with_patch(&patch(&diff, 3_000, 0))
+    evidence.with_patch(patch("x", &diff, 3_000, 0))
 }

@@ -1,17 +1,16 @@
-//! The acts of publishing. Each looks for what we published before and changes that, so that doing
-//! it twice, or again after a crash at any line, leaves one of each. Records nothing: the caller
-//! does.
+//! Publishes texts. Each function looks for what we published before and changes that, so that publishing twice,
+//! or again after a crash at any line, leaves one of each. Records nothing: the caller does.
 
 use super::evidence::Evidence;
 use super::marker::{Marker, MarkerKind};
-use super::{draft_pr, escalation, progress, rounds};
+use super::{draft_pr, escalation, progress, round_comment};
 use crate::domain::{EscalationReason, IssueNumber, Job, PullRequestNumber, RepositoryRef};
 use crate::github::{Comment, GitHub, GitHubError, NewPullRequest, PullRequest};
 use crate::verdict::Verified;
 
-/// Opens the draft pull request for a verified proposal, whose commit is already on the job's
-/// branch; or brings the open one from that branch up to date. A person who rewrote its body
-/// (our marker is gone) keeps it: the evidence then comes as a comment.
+/// Opens the draft pull request for a verified proposal, whose commit is already on the job's branch, or updates
+/// the open one from that branch. If a person rewrote its body (our marker is gone), the body stays and the
+/// evidence comes as a comment.
 pub async fn publish_proposal(
     github: &dyn GitHub,
     job: &Job,
@@ -22,19 +21,19 @@ pub async fn publish_proposal(
     let at = &job.trigger.repository;
     let new = draft_pr::render(evidence, verified, base_branch);
     if let Some(open) = github.find_pull_request(at, &new.head).await? {
-        return bring_up_to_date(github, at, open, &new).await;
+        return update_open(github, at, open, &new).await;
     }
     match github.create_draft_pull_request(at, &new).await {
-        // GitHub refuses a second pull request from a branch: another worker was first.
+        // GitHub rejects a second pull request from a branch: another worker was first.
         Err(refused @ GitHubError::Rejected { .. }) => match github.find_pull_request(at, &new.head).await? {
-            Some(open) => bring_up_to_date(github, at, open, &new).await,
+            Some(open) => update_open(github, at, open, &new).await,
             None => Err(refused),
         },
         outcome => outcome,
     }
 }
 
-async fn bring_up_to_date(
+async fn update_open(
     github: &dyn GitHub,
     at: &RepositoryRef,
     open: PullRequest,
@@ -42,7 +41,7 @@ async fn bring_up_to_date(
 ) -> Result<PullRequest, GitHubError> {
     let is_ours = Marker::read(&open.body).is_some_and(|marker| marker.kind == MarkerKind::PullRequest);
     if !is_ours {
-        // Pull requests take comments by the issues' numbers, which they share.
+        // Pull requests and issues share their numbers, and comments on both use them.
         publish_comment(github, at, IssueNumber(open.number.0), &new.body).await?;
         return Ok(open);
     }
@@ -52,15 +51,15 @@ async fn bring_up_to_date(
     Ok(PullRequest { body: new.body.clone(), ..open })
 }
 
-/// Posts the escalation where people look, in one comment or several: on the pull request in a round
-/// about it, else on the issue. Gives the first one's address.
+/// Posts the escalation in one comment or several: on the pull request if the round is about one, else on the issue.
+/// Returns the address of the first comment.
 pub async fn publish_escalation(
     github: &dyn GitHub,
     job: &Job,
     evidence: &Evidence,
     reason: &EscalationReason,
 ) -> Result<String, GitHubError> {
-    // Pull requests take comments by the issues' numbers, which they share.
+    // Pull requests and issues share their numbers, and comments on both use them.
     let number = match evidence.pull_request {
         Some(number) if evidence.round > 1 => IssueNumber(number.0),
         Some(_) | None => job.trigger.issue.number,
@@ -68,17 +67,18 @@ pub async fn publish_escalation(
     publish_pages(github, job, number, escalation::render(evidence, reason)).await
 }
 
-/// Brings the comment about a round up to date on its pull request, or posts it.
+/// Updates the comment about a round on its pull request, or posts it.
 pub async fn update_round_comment(
     github: &dyn GitHub,
     at: &RepositoryRef,
     number: PullRequestNumber,
     evidence: &Evidence,
 ) -> Result<(), GitHubError> {
-    publish_comment(github, at, IssueNumber(number.0), &rounds::render(evidence)).await.map(drop)
+    publish_comment(github, at, IssueNumber(number.0), &round_comment::render(evidence)).await.map(drop)
 }
 
-/// Shows on the issue what is held back, in one comment or several; gives the first one's address.
+/// Posts the change that waits for approval on the issue, in one comment or several. Returns the address of the
+/// first.
 pub async fn publish_approval_request(
     github: &dyn GitHub,
     job: &Job,
@@ -103,7 +103,7 @@ async fn publish_pages(
     Ok(first.unwrap_or_default())
 }
 
-/// Brings the progress comment up to date, or posts it; also when somebody deleted it.
+/// Updates the progress comment, or posts it, also if somebody deleted it.
 pub async fn update_progress(
     github: &dyn GitHub,
     job: &Job,
@@ -132,11 +132,11 @@ async fn publish_among(
     ours: &[Comment],
 ) -> Result<Comment, GitHubError> {
     let marker = Marker::read(body);
-    let place = |comment: &&Comment| match (Marker::read(&comment.body), marker) {
+    let is_same_place = |comment: &&Comment| match (Marker::read(&comment.body), marker) {
         (Some(theirs), Some(wanted)) => theirs.is_same_place(&wanted),
         (Some(_) | None, _) => false,
     };
-    match ours.iter().find(place) {
+    match ours.iter().find(is_same_place) {
         Some(comment) if is_same_text(&comment.body, body) => Ok(comment.clone()),
         Some(comment) => {
             github.update_comment(at, comment.id, body).await?;
@@ -146,7 +146,7 @@ async fn publish_among(
     }
 }
 
-/// GitHub may hand line ends and the last of them back in its own way.
+/// GitHub may change line ends and the last line end.
 fn is_same_text(one: &str, other: &str) -> bool {
     one.trim_end().lines().eq(other.trim_end().lines())
 }

@@ -1,10 +1,10 @@
-//! Publishing twice, after a crash, and beside people: against a GitHub in memory.
+//! Publishing twice, after a crash, and next to people, with a GitHub in memory.
 
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 
-use super::super::samples::{at, fixed, long};
+use super::super::test_evidence::{at, fixed, long};
 use super::*;
 use crate::domain::{BudgetExhausted, CommentId, FailedCheck, Login, Permission, PullRequestNumber, Sha};
 use crate::github::{
@@ -176,13 +176,13 @@ impl GitHub for InMemory {
         unreachable!("commits are made before publishing")
     }
     async fn publish_check(&self, _: &RepositoryRef, _: &CheckRun) -> Result<(), GitHubError> {
-        unreachable!("checks are made beside publishing")
+        unreachable!("checks are not part of these tests")
     }
     async fn add_label(&self, _: &RepositoryRef, _: IssueNumber, _: &Label) -> Result<(), GitHubError> {
-        unreachable!("labels are put on beside publishing")
+        unreachable!("labels are not part of these tests")
     }
     async fn remove_label(&self, _: &RepositoryRef, _: IssueNumber, _: &str) -> Result<(), GitHubError> {
-        unreachable!("labels are taken off beside publishing")
+        unreachable!("labels are not part of these tests")
     }
     async fn request_reviews(
         &self,
@@ -190,10 +190,10 @@ impl GitHub for InMemory {
         _: PullRequestNumber,
         _: &Reviewers,
     ) -> Result<(), GitHubError> {
-        unreachable!("reviews are asked for beside publishing")
+        unreachable!("reviews are not part of these tests")
     }
     async fn failed_checks(&self, _at: &RepositoryRef, _head: &Sha) -> Result<Vec<FailedCheck>, GitHubError> {
-        unreachable!("checks are read beside publishing")
+        unreachable!("checks are not part of these tests")
     }
 
     async fn review_comments(
@@ -201,7 +201,7 @@ impl GitHub for InMemory {
         _at: &RepositoryRef,
         _number: PullRequestNumber,
     ) -> Result<Vec<ReviewComment>, GitHubError> {
-        unreachable!("reviews are read beside publishing")
+        unreachable!("reviews are not part of these tests")
     }
 
     async fn reply_in_thread(
@@ -211,7 +211,7 @@ impl GitHub for InMemory {
         _first: CommentId,
         _body: &str,
     ) -> Result<(), GitHubError> {
-        unreachable!("threads are answered beside publishing")
+        unreachable!("threads are not part of these tests")
     }
 
     async fn git_access(&self, _: &RepositoryRef) -> Result<GitAccess, GitHubError> {
@@ -227,7 +227,7 @@ fn budget() -> EscalationReason {
 }
 
 #[tokio::test]
-async fn a_proposal_published_twice_is_one_pull_request() {
+async fn proposal_published_twice_is_one_pull_request() {
     let github = InMemory::default();
     let (mut evidence, verified) = fixed();
     let first = publish_proposal(&github, evidence.job(), &evidence, &verified, "main").await.unwrap();
@@ -242,7 +242,7 @@ async fn a_proposal_published_twice_is_one_pull_request() {
 }
 
 #[tokio::test]
-async fn a_worker_that_comes_second_finds_the_pull_request_of_the_first() {
+async fn second_worker_finds_the_pull_request_of_the_first() {
     let github = InMemory::default();
     github.lock().raced = true;
     let (evidence, verified) = fixed();
@@ -252,7 +252,7 @@ async fn a_worker_that_comes_second_finds_the_pull_request_of_the_first() {
 }
 
 #[tokio::test]
-async fn a_body_that_a_person_rewrote_is_theirs_and_the_evidence_comes_as_one_comment() {
+async fn body_rewritten_by_a_person_stays_and_evidence_comes_as_one_comment() {
     let github = InMemory::default();
     let (evidence, verified) = fixed();
     publish_proposal(&github, evidence.job(), &evidence, &verified, "main").await.unwrap();
@@ -266,7 +266,7 @@ async fn a_body_that_a_person_rewrote_is_theirs_and_the_evidence_comes_as_one_co
 }
 
 #[tokio::test]
-async fn an_escalation_that_broke_off_in_the_middle_is_completed_and_never_doubled() {
+async fn interrupted_escalation_is_completed_without_duplicates() {
     let github = InMemory::default();
     let evidence = long();
     github.lock().comments_max = Some(2);
@@ -286,7 +286,7 @@ async fn an_escalation_that_broke_off_in_the_middle_is_completed_and_never_doubl
 }
 
 #[tokio::test]
-async fn a_comment_that_only_quotes_our_marker_is_not_taken_for_ours() {
+async fn comment_that_quotes_our_marker_is_not_ours() {
     let github = InMemory::default();
     let (evidence, _) = fixed();
     let marker = evidence.marker(MarkerKind::Progress);
@@ -296,7 +296,7 @@ async fn a_comment_that_only_quotes_our_marker_is_not_taken_for_ours() {
 }
 
 #[tokio::test]
-async fn the_progress_comment_is_one_and_comes_back_when_it_was_deleted() {
+async fn progress_comment_is_posted_once_and_again_after_deletion() {
     let github = InMemory::default();
     let (mut evidence, _) = fixed();
     let id = update_progress(&github, evidence.job(), &evidence).await.unwrap().id;

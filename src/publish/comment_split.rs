@@ -1,26 +1,25 @@
-//! Long texts in several comments: blocks that are whole in themselves, packed onto pages.
+//! Splits long texts into several comments: blocks that are complete in themselves, packed onto pages.
 
 use super::evidence::Evidence;
 use super::marker::{Marker, MarkerKind};
-use super::words::provenance;
 
-/// GitHub refuses bodies over 65,536 characters; the rest is room for its own additions.
+/// GitHub rejects bodies of more than 65,536 characters; the rest is room for its own additions.
 pub(super) const PAGE_CHARS_MAX: usize = 60_000;
-/// Most comments for one escalation: more would be noise, and cost requests.
+/// Most comments for one text: more would be noise and cost requests.
 pub(super) const PAGES_MAX: usize = 6;
 /// Room for a page's first and last lines.
 const FRAME_CHARS: usize = 1_000;
 
-/// Packs `blocks`, in order, onto at most [`PAGES_MAX`] pages. A block that would not fit on a page
-/// of its own is the caller's mistake and is replaced by a note; blocks that no page is left for
-/// are replaced by `left_out(how many)` at the end of the last page.
+/// Packs `blocks`, in order, onto at most [`PAGES_MAX`] pages. A note replaces a block that does not fit on a page
+/// of its own, which is the caller's mistake. `left_out(count)` at the end of the last page replaces blocks for which
+/// no page is left.
 pub(super) fn pack(blocks: Vec<String>, left_out: impl Fn(usize) -> String) -> Vec<String> {
     let page_chars_max = PAGE_CHARS_MAX - FRAME_CHARS;
     let mut pages: Vec<(String, usize)> = vec![(String::new(), 0)];
     let mut dropped = 0;
     for block in blocks {
         let block = if block.chars().count() > page_chars_max {
-            "… a section is left out: it is longer than a comment may be.\n".to_owned()
+            "… a section is left out because it is longer than a comment may be.\n".to_owned()
         } else {
             block
         };
@@ -48,8 +47,8 @@ pub(super) fn pack(blocks: Vec<String>, left_out: impl Fn(usize) -> String) -> V
     pages.into_iter().map(|(page, _)| page).collect()
 }
 
-/// [`pack`]ed blocks as the comments of a job: each begins with its marker, and says which part it is.
-pub(super) fn pages_of(
+/// The [`pack`]ed blocks as comments: each begins with its marker and says which part it is.
+pub(super) fn comments_of(
     evidence: &Evidence,
     kind: MarkerKind,
     blocks: Vec<String>,
@@ -61,7 +60,7 @@ pub(super) fn pages_of(
         let marker = Marker { part: (index + 1, of), ..evidence.marker(kind) };
         let head =
             if index == 0 { String::new() } else { format!("_Continued: part {} of {of}._\n\n", index + 1) };
-        let end = provenance(evidence);
+        let end = evidence.footer();
         let part = if of > 1 { format!(" · part {} of {of}", index + 1) } else { String::new() };
         format!(
             "{marker}\n{head}{}\n\n{}\n",
@@ -72,7 +71,7 @@ pub(super) fn pages_of(
     pages.into_iter().enumerate().map(page).collect()
 }
 
-/// Text cut at line ends into pieces of at most `chars_max` characters; longer lines are cut too.
+/// Splits text at line ends into pieces of at most `chars_max` characters; longer lines are cut.
 pub(super) fn split_lines(text: &str, chars_max: usize) -> Vec<String> {
     let mut pieces = vec![String::new()];
     let mut used = 0;
@@ -108,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_keep_the_order_their_bound_and_whole_blocks() {
+    fn pages_keep_order_bound_and_whole_blocks() {
         let blocks: Vec<String> = (0..200).map(|n| format!("{n}:{}", "é".repeat(5_000))).collect();
         let pages = pack(blocks.clone(), |dropped| format!("{dropped} left out"));
         assert_eq!(pages.len(), PAGES_MAX);
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_split_without_loss() {
+    fn split_lines_loses_nothing() {
         let text = "one\ntwo\n".to_owned() + &"é".repeat(25) + "\nlast";
         let pieces = split_lines(&text, 10);
         assert_eq!(pieces.concat(), text);

@@ -1,22 +1,22 @@
-//! The labels by which people see, in a list of issues, where jobs stand. They are ours to put on and
-//! take off; the label that asks for work is never touched. Pure.
+//! The labels that show the state of jobs in a list of issues. We set and remove them; we never touch the label that
+//! requests work. Pure.
 
-use crate::domain::JobState;
+use crate::domain::{JobState, is_same_label};
 use crate::github::Label;
 
 /// GitHub's bound on a label's name.
 const NAME_CHARS_MAX: usize = 50;
-/// What their names begin with where the operator's own label is too long for it.
+/// The prefix of their names if the operator's label is too long to be one.
 const PREFIX: &str = "agent-fix";
 
-/// Where a job stands, as a label says it.
+/// The state of a job, as a label shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateLabel {
-    /// A job is under way.
+    /// A job is running.
     Working,
     /// A draft pull request is open.
     Proposed,
-    /// A person has to go on.
+    /// A person must act.
     NeedsHuman,
 }
 
@@ -24,7 +24,7 @@ impl StateLabel {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Working, Self::Proposed, Self::NeedsHuman];
 
-    /// The label of a job in this state; `None` for one that was called off.
+    /// The label of a job in this state; `None` for a cancelled job.
     pub fn of(state: JobState) -> Option<Self> {
         match state {
             JobState::Queued
@@ -38,12 +38,12 @@ impl StateLabel {
         }
     }
 
-    /// The label on GitHub, where `label` is the one that asks for work.
+    /// The label on GitHub, if `label` is the one that requests work.
     pub fn label(self, label: &str) -> Label {
         let (word, color, description) = match self {
             Self::Working => ("working", "1d76db", "Mendwright is working on it"),
             Self::Proposed => ("proposed", "0e8a16", "Mendwright has opened a draft pull request"),
-            Self::NeedsHuman => ("needs-human", "d93f0b", "Mendwright waits for a person"),
+            Self::NeedsHuman => ("needs-human", "d93f0b", "Mendwright needs a person"),
         };
         let name = format!("{label}: {word}");
         let name = if name.chars().count() > NAME_CHARS_MAX { format!("{PREFIX}: {word}") } else { name };
@@ -51,12 +51,12 @@ impl StateLabel {
     }
 }
 
-/// What to change on an issue that carries `present`, for a job in `state`: the label to put on, if it
-/// is not there, and the names to take off. A job that was called off takes off only what says that
-/// it works: another's proposal may still be open.
+/// What to change on an issue with the labels `present` for a job in `state`: the label to add, if it is missing, and
+/// the names to remove. A cancelled job removes only the label that says that it works: the proposal of another job
+/// may still be open.
 pub fn label_changes(label: &str, state: JobState, present: &[String]) -> (Option<Label>, Vec<String>) {
     let wanted = StateLabel::of(state);
-    let is_present = |name: &str| present.iter().any(|present| present.to_lowercase() == name.to_lowercase());
+    let is_present = |name: &str| present.iter().any(|present| is_same_label(present, name));
     let stale = StateLabel::ALL.into_iter().filter(|other| match wanted {
         Some(wanted) => *other != wanted,
         None => *other == StateLabel::Working,
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn one_label_follows_another_and_the_one_that_asks_is_left_alone() {
+    fn state_labels_replace_each_other_and_the_requesting_label_stays() {
         let add = |name: &str| Some(format!("agent-fix: {name}"));
         let asked = ["bug", "agent-fix"];
         assert_eq!(changes(JobState::Preparing, &asked), (add("working"), vec![]));

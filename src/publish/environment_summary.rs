@@ -1,36 +1,40 @@
-//! What a job's sandboxes began with and what they asked of the network, in words for people.
+//! How a job's sandboxes were set up, and what they requested from the network, for people.
 
 use crate::domain::{EgressReport, TranscriptEvent};
 
 use super::escape::{code_span, cut};
-use super::words::{plural, thousands};
+use super::format::{plural, thousands};
 
-/// Hosts that are named; more are counted.
+/// Hosts that are listed; more are counted.
 const HOSTS_NAMED_MAX: usize = 8;
 /// Longest host that is shown whole.
 const HOST_CHARS_MAX: usize = 100;
 
-/// The set-up and the network, as far as the transcript tells of them.
+/// The setup and the network requests that the transcript records.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Surroundings {
-    setup: Option<SetUpTold>,
+pub struct EnvironmentSummary {
+    setup: Option<SetupSummary>,
     egress: EgressReport,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct SetUpTold {
+struct SetupSummary {
     commands: usize,
     seconds: f64,
     kept: bool,
     reused: bool,
 }
 
-impl Surroundings {
-    /// Takes in what an event says about them.
+impl EnvironmentSummary {
+    /// Adds what an event says.
     pub(super) fn add(&mut self, event: &TranscriptEvent) {
         if let TranscriptEvent::SetUp { commands, seconds, kept, reused, .. } = event {
-            self.setup =
-                Some(SetUpTold { commands: commands.len(), seconds: *seconds, kept: *kept, reused: *reused });
+            self.setup = Some(SetupSummary {
+                commands: commands.len(),
+                seconds: *seconds,
+                kept: *kept,
+                reused: *reused,
+            });
         }
         if let TranscriptEvent::Egress { report, .. } = event {
             self.egress.omitted += report.omitted;
@@ -40,20 +44,18 @@ impl Surroundings {
 
     /// How the sandboxes were set up, if they were.
     pub(super) fn setup(&self) -> Option<String> {
-        let told = self.setup.as_ref()?;
-        Some(match told {
-            SetUpTold { reused: true, .. } => {
-                "what an earlier set-up made from the same files was used".to_owned()
-            }
-            SetUpTold { commands, seconds, kept, .. } => format!(
+        let setup = self.setup.as_ref()?;
+        Some(match setup {
+            SetupSummary { reused: true, .. } => "the cached result for the same files was used".to_owned(),
+            SetupSummary { commands, seconds, kept, .. } => format!(
                 "{} in {seconds:.1} s; {}",
                 plural(*commands as u64, "command", "commands"),
-                if *kept { "its result was kept and used" } else { "its result was not kept" }
+                if *kept { "its result was cached" } else { "its result was not cached" }
             ),
         })
     }
 
-    /// What was asked of the network, if anything was. Inert Markdown.
+    /// What was requested from the network, if anything was. Inert Markdown.
     pub(super) fn network(&self) -> Option<String> {
         if self.egress.is_empty() {
             return None;
@@ -106,17 +108,17 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_named_once_and_what_was_refused_is_said() {
-        let mut surroundings = Surroundings::default();
-        assert_eq!((surroundings.setup(), surroundings.network()), (None, None));
+    fn hosts_are_listed_once_and_refused_ones_apart() {
+        let mut environment = EnvironmentSummary::default();
+        assert_eq!((environment.setup(), environment.network()), (None, None));
         let decisions = vec![
             decision("registry.example", None, 3_000_000),
             decision("registry.example", None, 1),
             decision("evil`*.example", Some("no"), 0),
         ];
         let report = EgressReport { decisions, omitted: 2 };
-        surroundings.add(&TranscriptEvent::Egress { purpose: "set-up".into(), report });
-        surroundings.add(&TranscriptEvent::SetUp {
+        environment.add(&TranscriptEvent::Egress { purpose: "set-up".into(), report });
+        environment.add(&TranscriptEvent::SetUp {
             key: "k".into(),
             root: "r".into(),
             commands: vec![],
@@ -124,7 +126,7 @@ mod tests {
             kept: true,
             reused: false,
         });
-        insta::assert_snapshot!(surroundings.network().unwrap(), @"`registry.example` (2,930 KiB); refused: ``evil`*.example``; 2 more connections were refused");
-        insta::assert_snapshot!(surroundings.setup().unwrap(), @"0 commands in 1.2 s; its result was kept and used");
+        insta::assert_snapshot!(environment.network().unwrap(), @"`registry.example` (2,930 KiB); refused: ``evil`*.example``; 2 more connections were refused");
+        insta::assert_snapshot!(environment.setup().unwrap(), @"0 commands in 1.2 s; its result was cached");
     }
 }

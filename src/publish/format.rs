@@ -1,21 +1,20 @@
-//! Small words that several texts share: money, time, counts, runs of the suite.
+//! How texts show money, time, counts and runs of the suite.
 
 use std::time::Duration;
 
 use super::escape::{code_span, cut, visible};
-use super::evidence::Evidence;
 use crate::domain::{ExitStatus, FailedTest, Spend, TestRun};
 
-/// Names of tests that are listed before "and N more".
+/// Names of tests that are listed; more are counted.
 const TESTS_LISTED_MAX: usize = 20;
 /// Longest name of a test.
 const TEST_NAME_CHARS_MAX: usize = 200;
-/// Lines of a failing run's output that are shown from its end.
+/// Lines of a failing run's output that are shown, from its end.
 const OUTPUT_LINES_MAX: usize = 120;
 /// Characters of them.
 const OUTPUT_CHARS_MAX: usize = 12_000;
 
-/// `$1.23`, with more digits for less than a dollar.
+/// `$1.23`; amounts below one dollar have more digits.
 pub(super) fn dollars(usd: Option<f64>) -> String {
     match usd {
         None => "cost unknown (no price known: tokens only)".to_owned(),
@@ -76,7 +75,7 @@ pub(super) fn run_in_cell(run: &TestRun) -> String {
     let sign = match run.result.ending {
         ExitStatus::Exited { code: 0 } => "✅ passes",
         ExitStatus::Exited { .. } => "❌ fails",
-        // Neither: a run that was cut off or starved says nothing of the tests.
+        // Neither: a run that hit a limit says nothing about the tests.
         ExitStatus::Signalled { .. }
         | ExitStatus::TimedOut
         | ExitStatus::OutOfMemory
@@ -91,7 +90,7 @@ pub(super) fn run_in_cell(run: &TestRun) -> String {
     format!("{sign} ({}, {}{failed}{cut})", run.result.ending.describe(), time(run.result.duration))
 }
 
-/// How many failing tests a run names, where names may be missing.
+/// How many failing tests a run names, and whether names may be missing.
 pub(super) fn failing_count(run: &TestRun) -> String {
     match (run.failed().len() as u64, run.may_miss_failed_tests()) {
         (0, false) => "none named".to_owned(),
@@ -115,7 +114,7 @@ pub(super) fn test_list(tests: &[FailedTest]) -> String {
     lines.join("\n")
 }
 
-/// The end of a run's output: failures are told last.
+/// The end of a run's output, where runners report failures.
 pub(super) fn output_tail(run: &TestRun) -> String {
     let output = &run.result.output;
     let text = visible(&output.to_text());
@@ -123,7 +122,7 @@ pub(super) fn output_tail(run: &TestRun) -> String {
     if !output.is_truncated() || shown == text.trim_end() {
         return shown;
     }
-    // The note in the middle of the output is not among its last lines.
+    // The output's own note about the omitted bytes is not among its last lines.
     format!("[… {} bytes of this output were not kept …]\n{shown}", thousands(output.omitted_bytes))
 }
 
@@ -142,7 +141,7 @@ pub(super) fn tail(text: &str, lines_max: usize, chars_max: usize) -> String {
     }
     match (first, lines.last()) {
         (0, _) => text.to_owned(),
-        // One line that is longer than everything: its end.
+        // One line that is longer than the limit: show its end.
         (first, Some(last)) if first == lines.len() => {
             let end: String = last.chars().skip(last.chars().count().saturating_sub(chars_max)).collect();
             format!("[… the beginning is left out …]\n{end}")
@@ -154,21 +153,13 @@ pub(super) fn tail(text: &str, lines_max: usize, chars_max: usize) -> String {
     }
 }
 
-/// The last line of every text: who wrote it, from what.
-pub(super) fn provenance(evidence: &Evidence) -> String {
-    let job = evidence.job();
-    let attempt = if job.generation > 1 { format!(", attempt {}", job.generation) } else { String::new() };
-    let page = evidence.job_page.as_ref().map_or_else(String::new, |page| format!(" · [transcript]({page})"));
-    format!("<sub>Mendwright · job `{}`{attempt}{page}</sub>", job.id)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::{BoundedOutput, ProcessOutput, TestReport, WritableMount};
 
     #[test]
-    fn numbers_are_written_for_people() {
+    fn numbers_dollars_and_times_are_formatted_for_people() {
         assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(
             [Some(0.0), Some(0.01234), Some(12.345), None].map(dollars),
@@ -188,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_met_a_limit_neither_passes_nor_fails() {
+    fn run_that_hit_a_limit_neither_passes_nor_fails() {
         let endings = [
             ExitStatus::Exited { code: 0 },
             ExitStatus::Exited { code: 1 },
@@ -198,9 +189,9 @@ mod tests {
             ExitStatus::DiskFull { place: WritableMount::Home },
             ExitStatus::ProcessLimit,
         ];
-        let told: Vec<String> =
+        let cells: Vec<String> =
             endings.map(|ending| run_in_cell(&run(ending, &[], BoundedOutput::default()))).into();
-        insta::assert_snapshot!(told.join("\n"), @r"
+        insta::assert_snapshot!(cells.join("\n"), @r"
         ✅ passes (exit code 0, 12 s)
         ❌ fails (exit code 1, 12 s)
         ⚠ no result (killed by signal 11, 12 s)
@@ -212,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn output_that_was_cut_says_so_wherever_its_end_is_shown() {
+    fn truncated_output_is_marked_wherever_its_end_is_shown() {
         let lines = |from: u32| (from..from + 500).map(|n| format!("line {n}\n")).collect::<String>();
         let output = BoundedOutput { head: lines(0), omitted_bytes: 1_234_567, tail: lines(9_000) };
         let cut = run(ExitStatus::Exited { code: 1 }, &["a"], output);
@@ -226,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_an_output_is_kept_whole_lines_at_a_time() {
+    fn tail_keeps_whole_lines_within_both_limits() {
         assert_eq!(tail("a\nb\nc\n", 2, 100), "[… 1 line left out …]\nb\nc");
         assert_eq!(tail("a\nbbbb\nc", 10, 4), "[… 2 lines left out …]\nc");
         assert_eq!(tail("abcdefgh", 10, 3), "[… the beginning is left out …]\nfgh");

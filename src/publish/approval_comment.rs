@@ -1,29 +1,28 @@
-//! The comment that shows a verified change which was not pushed, because the repository or the
-//! operator wants a person to look first. One comment, or several where the patch is long.
+//! The comment that shows a verified change which waits for approval before it is pushed, because the repository
+//! or the operator requires it. One comment, or several if the patch is long.
 
+use super::comment_split::comments_of;
 use super::draft_pr::{self, sections};
 use super::escape::code_span;
 use super::evidence::Evidence;
+use super::format::{spend, time};
 use super::marker::MarkerKind;
-use super::pages::pages_of;
-use super::patch_words::patch;
-use super::words::{spend, time};
+use super::patch_blocks::patch;
 use crate::domain::Sha;
 use crate::verdict::Verified;
 
-/// With which words the rest of the comment is left out.
-const LEFT_OUT: &str =
-    "… the rest of the patch is left out: it would not fit. Publish it to read all of it.\n";
+/// Stands in place of a patch's rest.
+const LEFT_OUT: &str = "… the rest of the patch does not fit. Publish the change to read all of it.\n";
 
-/// The comments, in order; each begins with its marker. `head` is the commit that is kept.
+/// The comments, in order; each begins with its marker. `head` is the commit that waits.
 pub fn render(evidence: &Evidence, verified: &Verified, head: &Sha, base_branch: &str) -> Vec<String> {
     let mut blocks = vec![opening(evidence, head, base_branch)];
     blocks.push(draft_pr::what_changed(evidence, 1) + "\n");
     blocks.push(sections::what_was_run(evidence, verified, 1) + "\n");
     blocks.extend(sections::flags(verified.flags()).map(|flags| flags + "\n"));
     blocks.extend(verified.proof().and_then(sections::proof).map(|proof| proof + "\n"));
-    blocks.extend(patch(evidence, "The patch", "It is verified, and **not pushed**."));
-    pages_of(evidence, MarkerKind::Held, blocks, |_| LEFT_OUT.to_owned())
+    blocks.extend(patch(evidence, "The patch", "It is verified and **not pushed**."));
+    comments_of(evidence, MarkerKind::Held, blocks, |_| LEFT_OUT.to_owned())
 }
 
 fn opening(evidence: &Evidence, head: &Sha, base_branch: &str) -> String {
@@ -31,12 +30,12 @@ fn opening(evidence: &Evidence, head: &Sha, base_branch: &str) -> String {
     let base = code_span(base_branch);
     let label = code_span(&evidence.label);
     format!(
-        "### A verified change is held back\n\nNothing was pushed: this repository, or the operator of this App, wants \
-         a person to look first (`publish: hold`), since a push runs the workflows of the branch.\n\n\
+        "### A verified change is waiting for approval\n\nNothing was pushed: this repository, or the operator of this \
+         App, requires approval first (`publish: hold`), because a push runs the branch's workflows.\n\n\
          **What you can do**\n\n\
-         - Read the patch below. To publish it, somebody with write access comments `/agent-fix publish`: then \
-         commit `{}` is pushed to {branch}, and a draft pull request against {base} is opened.\n\
-         - Not at all? Leave it. To have it tried anew, take {label} off this issue and put it on again.\n\n\
+         - **Publish it:** read the patch below. Then somebody with write access comments `/agent-fix publish`, and \
+         Mendwright pushes commit `{}` to {branch} and opens a draft pull request against {base}.\n\
+         - **Reject it:** do nothing. To start over, remove the {label} label from this issue and add it again.\n\n\
          **Spent:** {} in {}.\n",
         head.short(),
         spend(&evidence.spend),
@@ -46,38 +45,38 @@ fn opening(evidence: &Evidence, head: &Sha, base_branch: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::comment_split::PAGE_CHARS_MAX;
     use super::super::escape::properties::{assert_text_is_inert, page};
     use super::super::marker::Marker;
-    use super::super::pages::PAGE_CHARS_MAX;
-    use super::super::samples::{fixed, hostile};
+    use super::super::test_evidence::{fixed, hostile};
     use super::*;
-    use crate::workspace::{Patch, PatchStat};
+    use crate::workspace::{FileDiff, Patch, PatchStat};
 
     fn head() -> Sha {
         "c".repeat(40).parse().unwrap()
     }
 
     #[test]
-    fn what_is_held_back_is_shown_with_its_evidence_and_how_to_publish_it() {
+    fn waiting_change_is_shown_with_its_evidence_and_how_to_publish_it() {
         let (evidence, verified) = fixed();
         let comments = render(&evidence, &verified, &head(), "main");
         assert_eq!(comments.len(), 1);
         insta::assert_snapshot!(comments[0], @r"
         <!-- mendwright:held:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
-        ### A verified change is held back
+        ### A verified change is waiting for approval
 
-        Nothing was pushed: this repository, or the operator of this App, wants a person to look first (`publish: hold`), since a push runs the workflows of the branch.
+        Nothing was pushed: this repository, or the operator of this App, requires approval first (`publish: hold`), because a push runs the branch's workflows.
 
         **What you can do**
 
-        - Read the patch below. To publish it, somebody with write access comments `/agent-fix publish`: then commit `cccccccccc` is pushed to `agent-fix/issue-7`, and a draft pull request against `main` is opened.
-        - Not at all? Leave it. To have it tried anew, take `agent-fix` off this issue and put it on again.
+        - **Publish it:** read the patch below. Then somebody with write access comments `/agent-fix publish`, and Mendwright pushes commit `cccccccccc` to `agent-fix/issue-7` and opens a draft pull request against `main`.
+        - **Reject it:** do nothing. To start over, remove the `agent-fix` label from this issue and add it again.
 
-        **Spent:** 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369 in 1 min 25 s.
+        **Spent:** 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369 in 1 min 20 s.
 
         ### What changed
 
-        In the agent's words:
+        The agent's summary:
 
         > `total()` cut off the last item.
         >
@@ -95,11 +94,11 @@ mod tests {
         | `python -m pytest -q` | ❌ fails (exit code 1, 1.4 s, 1 failing test named) | ✅ passes (exit code 0, 1.4 s) |
         | Failing tests | 1 | none named |
 
-        The run on the right is the verdict: Mendwright made it itself, in a fresh sandbox that held exactly the tree on this branch.
+        The run on the right is the verdict: Mendwright ran it itself, in a fresh sandbox with exactly this branch's tree.
 
         > The suite passes at the proposed tree: exit code 0.
 
-        Failed before, and no longer:
+        Failed before and no longer fail:
 
         - `tests/test_sum.py::test_sum`
 
@@ -111,7 +110,7 @@ mod tests {
 
         ### The patch
 
-        1 file, +1 −1. It is verified, and **not pushed**.
+        1 file, +1 −1. It is verified and **not pushed**.
 
         <details><summary>Patch</summary>
 
@@ -132,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_words_do_nothing_here_either() {
+    fn hostile_text_is_inert() {
         let (evidence, verified) = hostile();
         for comment in render(&evidence, &verified, &head(), "main") {
             let page = page(&comment);
@@ -142,13 +141,17 @@ mod tests {
     }
 
     #[test]
-    fn a_long_patch_takes_several_comments_and_the_first_says_what_to_do() {
+    fn long_patch_takes_several_comments_and_the_first_says_what_to_do() {
         let (evidence, verified) = fixed();
         let lines: String = (0..3_000).map(|n| format!("+line number {n} of a long change\n")).collect();
         let text = format!("diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -0,0 +1,3000 @@\n{lines}");
-        let patch =
-            Patch { text, truncated: false, stat: PatchStat { files: 1, insertions: 3_000, deletions: 0 } };
-        let comments = render(&evidence.with_patch(&patch), &verified, &head(), "main");
+        let patch = Patch {
+            text,
+            truncated: false,
+            files: vec![FileDiff { path: "x".into(), added: 3_000, ..FileDiff::default() }],
+            stat: PatchStat { files: 1, insertions: 3_000, deletions: 0 },
+        };
+        let comments = render(&evidence.with_patch(patch), &verified, &head(), "main");
         assert!(comments.len() > 1 && comments[0].contains("/agent-fix publish"));
         assert!(comments.iter().all(|comment| comment.chars().count() <= PAGE_CHARS_MAX));
         let parts: Vec<_> = comments.iter().filter_map(|comment| Marker::read(comment)).collect();
