@@ -14,17 +14,9 @@ const CIRCLES: &[&[&str]] = &[
         "src/domain/budget.rs",
         "src/domain/daily_cap.rs",
         "src/domain/job.rs",
-        "src/domain/revision.rs",
         "src/domain/settings.rs",
-        "src/domain/transcript.rs",
+        "src/domain/transcript/event.rs",
     ],
-    &[
-        "src/publish/evidence.rs",
-        "src/publish/story.rs",
-        "src/publish/surroundings.rs",
-        "src/publish/words.rs",
-    ],
-    &["src/sandbox/docker/images.rs", "src/sandbox/docker/request.rs"],
     &["src/toolbox/prepared.rs", "src/toolbox/prepared/place.rs", "src/toolbox/tree.rs"],
 ];
 

@@ -73,7 +73,10 @@ async fn commands_without_write_access_are_refused_once_and_start_nothing() {
     world.commands_handled(4).await;
     let answers = answers(&world);
     assert_eq!(answers.len(), 1, "{answers:#?}");
-    assert!(answers[0].contains("`octo-triager`") && answers[0].contains("needs write access"), "{answers:?}");
+    assert!(
+        answers[0].contains("`octo-triager`") && answers[0].contains("needs write access"),
+        "{answers:?}"
+    );
     assert!(world.provider.request_count() == 0 && world.pulls().is_empty());
     assert_eq!(world.job_count().await, 0);
     world.end().await;
