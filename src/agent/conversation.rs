@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 
 use super::context::View;
 use crate::domain::{
-    AssistantBlock, Budget, BudgetExtension, ChangedContent, Message, RecordedEvent, RepoPath, ResumeReason,
-    Sha, Spend, TestRun, ToolCall, TranscriptEvent, Usage, WorkBrief,
+    AssistantBlock, ChangedContent, LoopDetector, Message, RecordedEvent, RepoPath, Sha, Spend, TestRun,
+    ToolCall, TranscriptEvent, Usage, WorkBrief,
 };
 
-use super::loop_detection::Habits;
 use super::results::Results;
 
 /// The state of a run.
@@ -40,7 +39,7 @@ pub struct Conversation {
     /// The tool results, in full.
     pub results: Results,
     /// Detects whether the model repeats itself.
-    pub habits: Habits,
+    pub loops: LoopDetector,
     /// Rejecting verdicts so far.
     pub red_verdicts: u32,
     /// Rejecting verdicts in a row on the same tree.
@@ -64,7 +63,7 @@ impl Conversation {
             checkpoint: None,
             last_run: None,
             results: Results::default(),
-            habits: Habits::default(),
+            loops: LoopDetector::default(),
             red_verdicts: 0,
             red_verdicts_unchanged: 0,
             red_tree: None,
@@ -82,9 +81,9 @@ impl Conversation {
 
     /// The state after one more event.
     pub fn apply(&mut self, event: &TranscriptEvent) {
-        self.habits.apply(event, &self.pending_calls());
+        self.loops.apply(event);
         self.spend.add(event);
-        self.spend.surcharge = self.habits.surcharge();
+        self.spend.surcharge = self.loops.surcharge();
         match event {
             TranscriptEvent::MessageAdded { message, usage, .. } => {
                 if let Message::ToolResults { results } = message {
@@ -120,38 +119,7 @@ impl Conversation {
             TranscriptEvent::Resumed { .. } => {
                 (self.idle_turns, self.red_verdicts, self.red_verdicts_unchanged) = (0, 0, 0);
             }
-            TranscriptEvent::VerdictReached { verified: true, .. }
-            | TranscriptEvent::StateChanged { .. }
-            | TranscriptEvent::Prepared { .. }
-            | TranscriptEvent::SandboxStarted { .. }
-            | TranscriptEvent::SetUp { .. }
-            | TranscriptEvent::Egress { .. }
-            | TranscriptEvent::CommentsRead { .. }
-            | TranscriptEvent::CallWasted { .. }
-            | TranscriptEvent::Published { .. }
-            | TranscriptEvent::Released { .. }
-            | TranscriptEvent::BranchFound { .. }
-            | TranscriptEvent::EscalationDecided { .. }
-            | TranscriptEvent::Note { .. }
-            | TranscriptEvent::Ended { .. } => {}
-        }
-    }
-
-    /// The limits of the transcript's current round. `per_job` is a new job's budget.
-    pub fn budget(transcript: &[RecordedEvent], per_job: &Budget) -> Budget {
-        let is_resumed = |recorded: &RecordedEvent| match &recorded.event {
-            TranscriptEvent::Resumed { why: ResumeReason::Continued { grant, .. }, .. } => Some(*grant),
-            TranscriptEvent::Resumed {
-                why: ResumeReason::Reviewed { .. } | ResumeReason::ChecksFailed { .. },
-                ..
-            } => Some(BudgetExtension::default()),
-            _ => None,
-        };
-        let last =
-            transcript.iter().enumerate().rev().find_map(|(at, recorded)| Some((at, is_resumed(recorded)?)));
-        match last {
-            Some((at, grant)) => per_job.extended_by(&Self::replay(&transcript[..at]).spend, &grant),
-            None => per_job.clone(),
+            _ => {}
         }
     }
 

@@ -5,7 +5,7 @@
 mod brief;
 pub mod context;
 mod conversation;
-mod loop_detection;
+mod loop_notices;
 mod metered_model;
 pub mod prompts;
 mod results;
@@ -18,7 +18,6 @@ mod types;
 
 pub use brief::TaskInput;
 pub use conversation::Conversation;
-pub use loop_detection::{Habits, Notice, SURCHARGE_CALLS};
 pub use metered_model::{CallDenied, Completion, MeteredModel, charge_unrecorded_call};
 pub use results::{ResultWindow, Results, SHOWN_CHARS_MAX, ShownResult};
 

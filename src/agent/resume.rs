@@ -7,8 +7,8 @@ use super::conversation::Conversation;
 use super::sanitise::{Sanitised, sanitise, sanitise_code};
 use super::types::{Agent, AgentError, user_message};
 use crate::domain::{
-    EscalationReason, FailedCheck, Feedback, FeedbackLocation, JobOutcome, Login, Message, RecordedEvent,
-    ResumeReason, ToolCall, ToolResult, TranscriptEvent, present_round, unanswered,
+    EscalationReason, FailedCheck, Feedback, FeedbackLocation, JobOutcome, Login, Message, ResumeReason,
+    ToolCall, ToolResult, Transcript, TranscriptEvent,
 };
 
 /// Lines of a diff that are shown with a remark.
@@ -24,16 +24,10 @@ impl Agent<'_> {
     pub async fn resume(
         &self,
         state: &mut Conversation,
-        transcript: &[RecordedEvent],
+        transcript: Transcript<'_>,
     ) -> Result<(), AgentError> {
-        let round = present_round(transcript);
-        let Some(TranscriptEvent::Resumed { by, why, .. }) = round.first().map(|recorded| &recorded.event)
-        else {
-            return Ok(());
-        };
-        let is_message =
-            |recorded: &RecordedEvent| matches!(recorded.event, TranscriptEvent::MessageAdded { .. });
-        if round.iter().any(is_message) {
+        let Some((by, why)) = transcript.resumed() else { return Ok(()) };
+        if transcript.current_round().has_messages() {
             return Ok(());
         }
         let mut events = Vec::new();
@@ -48,15 +42,15 @@ impl Agent<'_> {
             });
         }
         let (why, by) = (why.clone(), by.clone());
-        let end = last_end(transcript).cloned();
-        let remarks: Vec<Feedback> = unanswered(transcript).into_iter().cloned().collect();
+        let end = transcript.last_outcome().cloned();
+        let remarks: Vec<Feedback> = transcript.unanswered_feedback().into_iter().cloned().collect();
         // Reviews and logs of checks can be long: reading them must not keep other tasks from running.
         let reason = tokio::task::spawn_blocking(move || reason_message(&why, &by, end.as_ref(), &remarks));
         let (text, removed) = match reason.await {
             Ok(reason) => reason,
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
-        let text = text + &changed_by_others(round);
+        let text = text + &changed_by_others(transcript);
         if !removed.is_empty() {
             let text = format!("left out of what people wrote: {}", removed.join(", "));
             events.push(TranscriptEvent::Note { text });
@@ -122,14 +116,6 @@ fn closing_result(call: &ToolCall) -> ToolResult {
     ToolResult { call_id: call.id.clone(), text: text.to_owned(), is_error: false }
 }
 
-/// How the previous round ended.
-fn last_end(transcript: &[RecordedEvent]) -> Option<&JobOutcome> {
-    transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Ended { outcome } => Some(outcome),
-        _ => None,
-    })
-}
-
 fn continued(end: Option<&JobOutcome>, by: &Login, words: &str) -> String {
     let had_ended = match end {
         Some(JobOutcome::Escalated { reason: EscalationReason::Question { question } }) => {
@@ -189,12 +175,10 @@ fn remark_section(number: usize, remark: &Feedback, cleaner: &mut Cleaner) -> St
 }
 
 /// Files that others changed on the branch.
-fn changed_by_others(round: &[RecordedEvent]) -> String {
-    let changed = round.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::BranchFound { changed, .. } => Some(changed),
-        _ => None,
-    });
-    let Some(changed) = changed.filter(|changed| !changed.is_empty()) else { return String::new() };
+fn changed_by_others(transcript: Transcript<'_>) -> String {
+    let Some(changed) = transcript.changed_by_others().filter(|changed| !changed.is_empty()) else {
+        return String::new();
+    };
     let paths: Vec<String> = changed.iter().take(CHANGED_MAX).map(|path| format!("- {path:?}\n")).collect();
     let more = changed.len().saturating_sub(CHANGED_MAX);
     let more = if more > 0 { format!("- and {more} more\n") } else { String::new() };

@@ -10,6 +10,7 @@ use crate::domain::{ChangedContent, Message, RepoPath, ToolCall, ToolResult, Tra
 use crate::sandbox::CallError;
 
 use super::conversation::Conversation;
+use super::loop_notices::notice_text;
 use super::results::Results;
 use super::tools::{Registry, ToolAnswer, ToolContext, changes_of};
 use super::types::{Agent, AgentEnding, AgentError, Finish, user_message};
@@ -140,9 +141,9 @@ fn record_result(
 
 /// Adds the notices that are due after `events`.
 fn add_notices(state: &Conversation, events: &mut Vec<TranscriptEvent>) {
-    let (mut habits, calls) = (state.habits.clone(), state.pending_calls());
-    events.iter().for_each(|event| habits.apply(event, &calls));
-    events.extend(habits.due().iter().map(|notice| user_message(&notice.describe())));
+    let mut loops = state.loops.clone();
+    events.iter().for_each(|event| loops.apply(event));
+    events.extend(loops.due().iter().map(|notice| user_message(&notice_text(notice))));
 }
 
 /// Distinguishes one content of a file from another.

@@ -119,8 +119,8 @@ impl Connections {
     async fn one_ended(&mut self) {
         match self.tasks.join_next().await {
             Some(Ok(id)) => drop(self.by_age.remove(&id)),
-            // Closed by us: it is out of the list already.
-            Some(Err(_)) => {}
+            // It was closed by us, or it panicked.
+            Some(Err(_)) => self.by_age.retain(|_, task| !task.is_finished()),
             None => std::future::pending().await,
         }
     }

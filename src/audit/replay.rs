@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::compare::{Divergence, ReplayStep, first_divergence, steps};
 use crate::domain::{
-    JobId, JobOutcome, Message, Price, RecordedEvent, StopReason, TranscriptEvent, round_of,
+    JobId, JobOutcome, Message, Price, RecordedEvent, StopReason, Transcript, TranscriptEvent,
 };
 use crate::model::{Model, ModelError, ModelReply, ModelRequest, context_tokens};
 use crate::recording::Recording;
@@ -53,15 +53,10 @@ pub async fn replay(
     policy: &JobPolicy,
     on_event: impl FnMut(&RecordedEvent),
 ) -> anyhow::Result<ReplayReport> {
-    let mut recorded = recording.known_events();
-    let rounds_left_out = round_of(&recorded) - 1;
-    let is_resumed = |recorded: &RecordedEvent| matches!(recorded.event, TranscriptEvent::Resumed { .. });
-    recorded.truncate(recorded.iter().position(is_resumed).unwrap_or(recorded.len()));
-    let prepared = recorded.iter().find_map(|recorded| match &recorded.event {
-        event @ TranscriptEvent::Prepared { base, .. } => Some((event.clone(), base.clone())),
-        _ => None,
-    });
-    let Some((prepared, base)) = prepared else {
+    let events = recording.known_events();
+    let recorded = Transcript::new(&events).first_round();
+    let rounds_left_out = Transcript::new(&events).round_number() - 1;
+    let Some(prepared @ TranscriptEvent::Prepared { base, .. }) = recorded.first_base_event() else {
         bail!("the job ended before its base was known; there is nothing to do again");
     };
     let scratch = tempfile::Builder::new().prefix("mendwright-replay-").tempdir()?;
@@ -70,7 +65,7 @@ pub async fn replay(
         &source.git_dir,
         &scratch.path().join("remote.git"),
         BASE,
-        &base,
+        base,
     )
     .with_context(|| format!("the base commit {base} is not there; fetch it first"))?;
     let trigger = &recording.header.trigger;
@@ -79,25 +74,18 @@ pub async fn replay(
     let name = trigger.repository.name.clone();
     let work = LocalTask { issue, name, repository, base: BASE.to_owned() };
     let local = LocalJob::open(&scratch.path().join("job"), work).await?;
-    local.workspace(&base).await?;
+    local.workspace(base).await?;
     // What was known before the first turn, as recorded: a brief is not requested again.
-    let brief = recorded.iter().find_map(|recorded| match &recorded.event {
-        event @ TranscriptEvent::BriefAnswered { .. } => Some(event.clone()),
-        _ => None,
-    });
-    let comments = recorded.iter().find_map(|recorded| match &recorded.event {
-        event @ TranscriptEvent::CommentsRead { .. } => Some(event.clone()),
-        _ => None,
-    });
-    let before: Vec<TranscriptEvent> = [prepared].into_iter().chain(comments).chain(brief).collect();
+    let known = [Some(prepared), recorded.issue_comments_event(), recorded.brief_event()];
+    let before: Vec<TranscriptEvent> = known.into_iter().flatten().cloned().collect();
     local.begin_with(&before).await?;
 
-    let expected = steps(&recorded);
+    let expected = steps(recorded.events());
     let model = Arc::new(RecordedModel {
         store: local.store.clone(),
         job: local.id,
         expected: expected.clone(),
-        answers: recorded.iter().filter_map(answer).collect(),
+        answers: recorded.events().iter().filter_map(answer).collect(),
         stopped: Mutex::default(),
     });
     let mut policy = policy.clone();

@@ -210,7 +210,7 @@ async fn commits(
     let local = LocalRepository::open(repository).map_err(|error| error.to_string())?;
     let access = local.access().map_err(|error| error.to_string())?;
     let (base, head) = (&manifest.base, &manifest.head);
-    let workspace = Mirrors::new(scratch).fetch(RepositoryId(0), &access, base.commit.as_str()).await;
+    let workspace = Mirrors::new(scratch).fetch(RepositoryId::LOCAL, &access, base.commit.as_str()).await;
     let workspace = workspace.map_err(|error| {
         format!("the base commit {} is not there ({error}); fetch {} first", base.commit, base.branch)
     })?;

@@ -192,7 +192,7 @@ impl SandboxArguments {
             },
         };
         JobPolicy {
-            label: "agent-fix".to_owned(),
+            label: "agent-fix".into(),
             bots_allowed: Vec::new(),
             repository_filter: Default::default(),
             budget,

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::common_args::{ModelArguments, SandboxArguments, SuiteArguments};
 use super::{clean_up, exit_code};
-use crate::domain::{IssueNumber, IssueSnapshot, JobOutcome, RecordedEvent};
+use crate::domain::{IssueNumber, IssueSnapshot, JobOutcome, RecordedEvent, Transcript};
 use crate::publish::console_line;
 use crate::recording::Recording;
 use crate::setup::SetupLocks;
@@ -90,7 +90,7 @@ pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
     let LocalResult { job, transcript, published } = end;
     let transcript_file = directory.join("transcript.jsonl");
     Recording::of(&job, local.store.transcript_text(job.id).await?).save(&transcript_file)?;
-    let report = JobReport::of(&job, &transcript)
+    let report = JobReport::of(&job, Transcript::new(&transcript))
         .ok_or_else(|| anyhow!("the job ended without an outcome; this is a bug in Mendwright"))?;
     match (&job.outcome, published.pull_request) {
         (Some(JobOutcome::Proposed { branch, head, .. }), Some((title, body))) => {

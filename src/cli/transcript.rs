@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::config::{ServerConfig, environment};
-use crate::domain::Job;
+use crate::domain::{Job, Transcript};
 use crate::publish::{Evidence, transcript_document};
 use crate::recording::{Recording, schema};
 use crate::store::{SqliteStore, Store};
@@ -69,7 +69,8 @@ pub(super) async fn run(arguments: TranscriptArguments) -> anyhow::Result<i32> {
     if arguments.json {
         print!("{}", recording.to_text());
     } else {
-        let evidence = Evidence::from_transcript(&recording.job(), &recording.known_events());
+        let evidence =
+            Evidence::from_transcript(&recording.job(), Transcript::new(&recording.known_events()));
         print!("{}", transcript_document(&evidence, &recording.unknown_events()));
     }
     Ok(0)

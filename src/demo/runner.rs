@@ -16,7 +16,7 @@ use url::Url;
 use super::scenario::{ExpectedOutcome, Scenario};
 use crate::app::App;
 use crate::config::ServerConfig;
-use crate::domain::{Job, JobOutcome, RecordedEvent, TranscriptEvent};
+use crate::domain::{Job, JobOutcome, RecordedEvent, Transcript, TranscriptEvent};
 use crate::install::CredentialSink;
 use crate::model::Provider;
 use crate::publish::console_line;
@@ -124,7 +124,8 @@ pub async fn run_scenario(
     let mut failures = unmet_expectations(scenario, &job, &transcript, &state);
     failures.extend(provider.violations());
     failures.extend(leaks(&github, &transcript, &state));
-    let report = JobReport::of(&job, &transcript).ok_or_else(|| anyhow!("the job has no outcome"))?;
+    let report =
+        JobReport::of(&job, Transcript::new(&transcript)).ok_or_else(|| anyhow!("the job has no outcome"))?;
     app.shut_down().await;
     provider.shut_down().await;
     github.shut_down().await;

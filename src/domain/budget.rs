@@ -1,4 +1,4 @@
-//! What a job may spend, what it has spent, and whether the next step still fits.
+//! What a job may spend, what it has spent, and whether the next call still fits.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ pub struct Budget {
     pub tool_calls_max: u32,
     /// Input and output tokens together.
     pub tokens_max: u64,
-    /// US dollars. Counts only where the model has a price.
+    /// US dollars. Applies only if the model has a price.
     pub usd_max: f64,
     /// Wall time of the agent phase.
     pub time_max: Duration,
 }
 
 impl Default for Budget {
-    /// Enough for a usual bug, small enough that a runaway job costs less than a lunch.
+    /// Enough for a usual bug, and small enough that a runaway job stays cheap.
     fn default() -> Self {
         Self {
             turns_max: 60,
@@ -54,7 +54,7 @@ impl Usage {
         self.prompt().saturating_add(self.output_tokens)
     }
 
-    /// All that went in, whether from a cache or not.
+    /// All input tokens, cached or not.
     pub fn prompt(&self) -> u64 {
         self.input_tokens.saturating_add(self.cache_read_tokens).saturating_add(self.cache_write_tokens)
     }
@@ -76,7 +76,7 @@ pub struct Spend {
     pub turns: u32,
     /// Tool calls carried out.
     pub tool_calls: u32,
-    /// Tool calls charged on top, for going on in circles after being told.
+    /// Tool calls charged in addition, because the model went on in circles after a notice.
     #[serde(default)]
     pub surcharge: u32,
     /// Tokens.
@@ -93,8 +93,7 @@ impl Spend {
         Self { usd: Some(0.0), ..Self::default() }
     }
 
-    /// What was spent after one more event of the job. A call without a price makes the sum of
-    /// dollars unknown.
+    /// Adds what an event of the job cost. A call without a price makes the sum of dollars unknown.
     pub fn add(&mut self, event: &TranscriptEvent) {
         if let Some(cost) = event.cost() {
             self.usage += cost.usage;
@@ -124,15 +123,15 @@ impl Spend {
 /// What one model call cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CallCost<'a> {
-    /// Whom it was asked, as the provider names it.
+    /// The model, as the provider names it.
     pub model: &'a str,
     /// Its tokens.
     pub usage: Usage,
-    /// US dollars, where the model has a price.
+    /// US dollars, if the model has a price.
     pub usd: Option<f64>,
 }
 
-/// The limit that the next model call would break.
+/// The limit that the next model call would exceed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BudgetExhausted {
@@ -147,11 +146,11 @@ pub enum BudgetExhausted {
     ToolCalls {
         /// The limit.
         max: u32,
-        /// How many of them were charged for going in circles.
+        /// How many of them were charged because the model went in circles.
         #[serde(default)]
         surcharge: u32,
     },
-    /// The call's worst case is over the tokens left.
+    /// The call's worst case exceeds the remaining tokens.
     #[error("{used} of {max} tokens are used and the next call may need {next}")]
     Tokens {
         /// Spent so far.
@@ -161,7 +160,7 @@ pub enum BudgetExhausted {
         /// The next call's worst case.
         next: u64,
     },
-    /// The call's worst case is over the dollars left. Amounts are text so that they compare.
+    /// The call's worst case exceeds the remaining dollars. Amounts are text so that they can be compared.
     #[error("${used} of ${max} are spent and the next call may cost ${next}")]
     Dollars {
         /// Spent so far.
@@ -186,7 +185,7 @@ fn charged(surcharge: u32) -> String {
     match surcharge {
         0 => String::new(),
         calls => format!(
-            "; {calls} of them were not made but charged, since the model went on in circles after it was told"
+            "; {calls} of them are a surcharge, because the model kept going in circles after a notice"
         ),
     }
 }
@@ -198,7 +197,7 @@ pub struct WorstCase {
     pub input_tokens: u64,
     /// The output limit.
     pub output_tokens: u64,
-    /// US dollars, where the model has a price.
+    /// US dollars, if the model has a price.
     pub usd: Option<f64>,
 }
 
@@ -210,8 +209,7 @@ impl WorstCase {
 }
 
 impl Budget {
-    /// The limits of a round that begins when `spent` is spent: this budget once more, or what of it was
-    /// granted.
+    /// The limits of a round that begins after `spent`: this budget once more, or less if `grant` says so.
     pub fn extended_by(&self, spent: &Spend, grant: &BudgetExtension) -> Self {
         let turns = grant.turns.unwrap_or(u32::MAX).min(self.turns_max);
         let usd = grant.cents.map_or(f64::MAX, |cents| f64::from(cents) / 100.0).min(self.usd_max);
@@ -271,7 +269,7 @@ mod tests {
     const NOTHING: WorstCase = WorstCase { input_tokens: 0, output_tokens: 0, usd: Some(0.0) };
 
     #[test]
-    fn a_call_that_just_fits_is_made_and_one_token_more_is_not() {
+    fn call_that_just_fits_is_allowed_and_one_token_more_is_not() {
         let mut spend = Spend::zero();
         spend.usage.input_tokens = 400;
         let next = |input_tokens| WorstCase { input_tokens, output_tokens: 100, usd: None };
@@ -283,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_may_spend_what_was_granted_and_never_more_than_a_new_job() {
+    fn extended_budget_is_what_was_granted_and_at_most_a_new_job_s() {
         let mut spent = Spend::zero();
         (spent.turns, spent.tool_calls, spent.usd) = (3, 7, Some(1.5));
         (spent.usage.input_tokens, spent.time) = (900, Duration::from_secs(60));
@@ -297,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn every_limit_stops() {
+    fn every_limit_is_checked() {
         let over = |change: fn(&mut Spend)| {
             let mut spend = Spend::zero();
             change(&mut spend);
@@ -306,7 +304,7 @@ mod tests {
         assert_eq!(over(|s| s.turns = 3), BudgetExhausted::Turns { max: 3 });
         assert_eq!(over(|s| s.tool_calls = 5), BudgetExhausted::ToolCalls { max: 5, surcharge: 0 });
         let circles = over(|s| (s.tool_calls, s.surcharge) = (2, 3));
-        insta::assert_snapshot!(circles, @"all 5 tool calls are used; 3 of them were not made but charged, since the model went on in circles after it was told");
+        insta::assert_snapshot!(circles, @"all 5 tool calls are used; 3 of them are a surcharge, because the model kept going in circles after a notice");
         assert_eq!(over(|s| s.time = Duration::from_secs(61)), BudgetExhausted::Time { minutes: 2 });
         let next = WorstCase { input_tokens: 1, output_tokens: 0, usd: Some(0.2) };
         let spend = Spend { usd: Some(0.9), ..Spend::zero() };

@@ -1,11 +1,10 @@
-//! What a proposal changes. Comes from the sandbox as untrusted data; the path is checked by type.
+//! What a proposal changes. The data comes from the sandbox and is untrusted; the type checks the path.
 
 use serde::{Deserialize, Serialize};
 
 use super::RepoPath;
 
-/// The mode of a file in a git tree. Symlinks and gitlinks cannot be expressed: a proposal may not
-/// bring any.
+/// The mode of a file in a git tree. It cannot express symlinks and gitlinks: a proposal may not contain any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileMode {
@@ -15,25 +14,25 @@ pub enum FileMode {
     Executable,
 }
 
-/// What became of a path.
+/// What a path holds now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangedContent {
-    /// It is a file now.
+    /// A file.
     File {
         /// Its mode.
         mode: FileMode,
         /// Its bytes.
         bytes: Vec<u8>,
     },
-    /// It does not exist now.
+    /// Nothing: it does not exist.
     Absent,
 }
 
-/// The state of one path that the agent wrote to. Equal to the base's where nothing changed.
+/// The state of one path that the agent wrote to. It may equal the base's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Which path.
+    /// The path.
     pub path: RepoPath,
-    /// What it holds now.
+    /// Its content.
     pub content: ChangedContent,
 }

@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_is_no_pattern_is_told_with_what_to_write() {
-        let told: Vec<String> = [
+        let texts: Vec<String> = [
             "",
             "**",
             "* x",
@@ -151,7 +151,7 @@ mod tests {
         .iter()
         .map(|text| text.parse::<CommandPattern>().unwrap_err())
         .collect();
-        insta::assert_snapshot!(told.join("\n"), @r#"
+        insta::assert_snapshot!(texts.join("\n"), @r#"
         it is empty; write a program and its arguments, as in "make lint"
         it does not say which program; begin with its name, as in "cargo check **"
         it does not say which program; begin with its name, as in "cargo check **"

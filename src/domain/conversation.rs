@@ -1,4 +1,4 @@
-//! The conversation with a model, in no provider's dialect. `model/` translates.
+//! The conversation with a model, independent of providers; `model/` translates it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,9 +8,9 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "role")]
 pub enum Message {
-    /// From us: the task, or an observation that no tool call asked for.
+    /// From us: the task, or an observation without a tool call.
     User {
-        /// The words.
+        /// The text.
         text: String,
     },
     /// From the model.
@@ -25,22 +25,22 @@ pub enum Message {
     },
 }
 
-/// A part of what the model said.
+/// A part of a message by the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum AssistantBlock {
-    /// Words.
+    /// Text.
     Text {
-        /// The words.
+        /// The text.
         text: String,
     },
     /// A tool call, complete as received.
     ToolCall(ToolCall),
-    /// What the provider wants back word for word with the next request and nobody else can read:
-    /// reasoning with its signature. Left out, a provider may refuse the next request.
+    /// What the provider needs back verbatim with the next request: reasoning with its signature, which only the provider
+    /// can read. Without it, a provider may reject the next request.
     /// Source: platform.claude.com/docs, "Thinking in tool and multi-turn workflows".
     Opaque {
-        /// Whose it is: `anthropic`.
+        /// The provider: `anthropic`.
         provider: String,
         /// The block as received.
         block: Value,
@@ -64,27 +64,27 @@ pub struct ToolCall {
 pub enum ToolArguments {
     /// JSON.
     Json(Value),
-    /// Text that is not JSON; the model is told, the run goes on.
+    /// Text that is not JSON. The model gets an error, and the run continues.
     Malformed(String),
 }
 
-/// What a tool call came to.
+/// The result of a tool call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolResult {
     /// The call's id.
     pub call_id: String,
-    /// What the model is shown.
+    /// The text for the model.
     pub text: String,
     /// Whether the call failed.
     pub is_error: bool,
 }
 
-/// A tool as the model is told of it.
+/// A tool as it is described to the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolSpec {
     /// Its name: `[a-zA-Z0-9_-]{1,64}`, the strictest rule among the providers.
     pub name: String,
-    /// What it is for.
+    /// Its description.
     pub description: String,
     /// JSON Schema of its arguments, an object.
     pub input_schema: Value,
@@ -94,12 +94,12 @@ pub struct ToolSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
-    /// It had no more to say.
+    /// It finished its turn.
     EndOfTurn,
     /// It waits for tool results.
     ToolCalls,
-    /// The output limit cut it short: its last tool call may be missing and is not carried out.
+    /// The output limit cut it off: its last tool call may be incomplete and is not run.
     OutputLimit,
-    /// It, or the provider's filter, declined.
+    /// The model or the provider's filter refused.
     Refusal,
 }

@@ -1,7 +1,6 @@
-//! What many jobs together may spend in a day: the caps, and whether the next call still fits.
+//! What many jobs together may spend in 24 hours, and whether the next call still fits.
 //!
-//! A day is any 24 hours: there is no midnight at which twice the cap can be spent, and no time zone
-//! to ask about.
+//! A day is any 24 hours: twice the cap can never be spent around midnight, and no time zone is needed.
 
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use schemars::JsonSchema;
@@ -12,12 +11,12 @@ use super::WorstCase;
 /// How long a call counts.
 pub const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// What may be spent in any 24 hours, by all jobs together.
+/// What all jobs together may spend in any 24 hours.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct DailyCaps {
-    /// Of one repository.
+    /// For one repository.
     pub repository: DailyCap,
-    /// Of one installation of the App: an account with all its repositories.
+    /// For one installation of the App: an account with all its repositories.
     pub installation: DailyCap,
 }
 
@@ -41,38 +40,37 @@ pub enum BudgetScope {
     Installation,
 }
 
-/// A model call of the last 24 hours: what it cost, or, while it is under way, the most that it can
-/// cost.
+/// A model call of the last 24 hours: its cost, or its worst case while it is in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecentCall {
-    /// When it was about to be made.
+    /// When it began.
     pub at: Timestamp,
-    /// Millionths of a US dollar; 0 where the model has no price.
+    /// Millionths of a US dollar; 0 if the model has no price.
     pub micro_usd: u64,
     /// All its tokens.
     pub tokens: u64,
 }
 
-/// A cap that the next model call would break. Amounts are text, with their unit.
+/// A cap that the next model call would exceed. Amounts are text with their unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[error(
-    "{} in 24 hours; {used} are spent or set aside, and the next call may need {next}{}",
+    "{} in 24 hours; {used} are spent or reserved, and the next call may need {next}{}",
     allowance(*payer, max),
     room(*room_from)
 )]
 #[schemars(rename = "DayCapReached")]
 pub struct DailyCapReached {
-    /// Whose.
+    /// The model.
     pub payer: BudgetScope,
     /// The key of the operator's configuration that sets it.
     pub setting: Box<str>,
-    /// Spent, or set aside for calls under way.
+    /// Spent, or reserved for calls in progress.
     pub used: Box<str>,
     /// The cap.
     pub max: Box<str>,
     /// The next call's worst case.
     pub next: Box<str>,
-    /// From when on it fits if nothing else is spent; `None`: it never does.
+    /// When the call fits if nothing else is spent; `None`: never.
     #[schemars(with = "Option<String>")]
     pub room_from: Option<Timestamp>,
 }
@@ -86,14 +84,14 @@ fn allowance(payer: BudgetScope, max: &str) -> String {
 
 fn room(from: Option<Timestamp>) -> String {
     match from {
-        Some(from) => format!("; there is room again from {} on", from.strftime("%Y-%m-%d %H:%M UTC")),
-        None => ", which is more than the whole".to_owned(),
+        Some(from) => format!("; there is room again from {}", from.strftime("%Y-%m-%d %H:%M UTC")),
+        None => ", which is more than the whole cap".to_owned(),
     }
 }
 
-/// Millionths of a dollar, rounded up: what is counted is never less than what is paid.
+/// Millionths of a dollar, rounded up: the count is never less than the cost.
 pub fn micro_usd(usd: f64) -> u64 {
-    // What is left after a billionth is the error of binary fractions, not money.
+    // A remainder below a billionth of a dollar is an error of binary fractions.
     (usd * 1e6 - 1e-3).ceil().max(0.0) as u64
 }
 
@@ -112,7 +110,7 @@ impl DailyCap {
         };
         if let (Some(max), Some(usd)) = (self.usd, next.usd) {
             let dollars = |micro: u64| format!("${:.4}", micro as f64 / 1e6);
-            // Rounded down, as what is spent is rounded up.
+            // Rounded down, because what is spent is rounded up.
             let max = (max * 1e6 + 1e-3).floor() as u64;
             let over = Over::of(calls, |call| call.micro_usd, max, micro_usd(usd));
             over.map_or(Ok(()), |over| {
@@ -131,7 +129,7 @@ impl DailyCap {
     }
 }
 
-/// A sum that would be over its cap.
+/// A sum that would exceed its cap.
 struct Over {
     used: u64,
     max: u64,
@@ -148,10 +146,10 @@ impl Over {
         }
         let mut by_age = calls.to_vec();
         by_age.sort_by_key(|call| call.at);
-        // The first call whose end of day leaves little enough behind it.
-        let last_in_the_way =
+        // The first call after whose expiry the rest is small enough.
+        let last_blocking =
             (0..by_age.len()).find(|gone| sum(&by_age[gone + 1..]).saturating_add(next) <= max);
-        let room_from = last_in_the_way.map(|gone| whole_minute(by_age[gone].at + DAY));
+        let room_from = last_blocking.map(|gone| whole_minute(by_age[gone].at + DAY));
         Some(Self { used, max, next, room_from })
     }
 
@@ -161,7 +159,7 @@ impl Over {
     }
 }
 
-/// The first whole minute that is not before `at`: people are told minutes.
+/// The first whole minute that is not before `at`, because people see minutes.
 fn whole_minute(at: Timestamp) -> Timestamp {
     let up = TimestampRound::new().smallest(Unit::Minute).mode(RoundMode::Ceil);
     at.round(up).unwrap_or(at)
@@ -184,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_just_fits_is_made_and_a_millionth_more_is_not() {
+    fn call_that_just_fits_is_allowed_and_a_millionth_more_is_not() {
         let cap = DailyCap { usd: Some(1.0), tokens: None };
         let calls = [call(1, 0.3), call(2, 0.6)];
         assert_eq!(cap.check(BudgetScope::Repository, &calls, next(Some(0.1))), Ok(()));
@@ -193,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_without_a_price_is_held_by_tokens() {
+    fn model_without_a_price_is_limited_by_tokens() {
         let cap = DailyCap { usd: Some(0.01), tokens: Some(2_999) };
         assert_eq!(cap.check(BudgetScope::Installation, &[call(1, 0.0)], next(None)), Ok(()));
         let over =
@@ -202,23 +200,23 @@ mod tests {
     }
 
     #[test]
-    fn who_is_stopped_is_told_by_what_and_until_when() {
+    fn reached_cap_says_which_it_is_and_when_there_is_room() {
         let cap = DailyCap { usd: Some(1.0), tokens: Some(1_500) };
-        // Out of order, and only the second one to go makes room enough.
+        // Out of order, and only the second one to expire makes enough room.
         let mut calls = [call(5, 0.5), call(1, 0.1), call(3, 0.4)];
         calls[2].at -= SignedDuration::from_secs(1);
         let dollars = cap.check(BudgetScope::Repository, &calls, next(Some(0.5))).unwrap_err();
         let never = cap.check(BudgetScope::Repository, &[], next(Some(1.5))).unwrap_err();
         let tokens = cap.check(BudgetScope::Installation, &calls[..1], next(None)).unwrap_err();
         insta::assert_snapshot!(format!("{dollars}\n{never}\n{tokens}"), @"
-        all jobs of this repository together may use $1.0000 in 24 hours; $1.0000 are spent or set aside, and the next call may need $0.5000; there is room again from 2026-11-26 03:00 UTC on
-        all jobs of this repository together may use $1.0000 in 24 hours; $0.0000 are spent or set aside, and the next call may need $1.5000, which is more than the whole
-        all repositories of this account together may use 1500 tokens in 24 hours; 1000 tokens are spent or set aside, and the next call may need 1000 tokens; there is room again from 2026-11-26 05:00 UTC on
+        all jobs of this repository together may use $1.0000 in 24 hours; $1.0000 are spent or reserved, and the next call may need $0.5000; there is room again from 2026-11-26 03:00 UTC
+        all jobs of this repository together may use $1.0000 in 24 hours; $0.0000 are spent or reserved, and the next call may need $1.5000, which is more than the whole cap
+        all repositories of this account together may use 1500 tokens in 24 hours; 1000 tokens are spent or reserved, and the next call may need 1000 tokens; there is room again from 2026-11-26 05:00 UTC
         ");
     }
 
     #[test]
-    fn cents_are_neither_lost_nor_made_by_binary_fractions() {
+    fn binary_fractions_neither_lose_nor_add_cents() {
         assert_eq!(
             [0.0, 0.1, 0.3, 0.1 + 0.2, 1e-6, 0.000_000_4].map(micro_usd),
             [0, 100_000, 300_000, 300_000, 1, 1]

@@ -1,5 +1,5 @@
-//! What a reviewer must look at before anything else in a verified proposal: things that an honest
-//! change can do, and that a dishonest one needs. A flag refuses nothing; it cannot be overlooked.
+//! What a reviewer must look at first in a verified proposal: honest changes do such things too, but a fake fix would have
+//! to. A flag rejects nothing, but it is shown first.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Names and paths that one flag keeps.
 pub const FLAG_NAMES_MAX: usize = 20;
 
-/// Something to look at.
+/// Something that a reviewer must look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "flag")]
 pub enum Flag {
@@ -34,7 +34,7 @@ pub enum Flag {
     },
     /// Existing tests were changed, and as the base has them they fail on the new source.
     TestsWeakened {
-        /// The first of those that fail, where they are named.
+        /// The first of those that fail, if they are named.
         names: Vec<String>,
     },
     /// Files of tests that the base has were changed or deleted.
@@ -44,16 +44,16 @@ pub enum Flag {
         /// All of them.
         count: u64,
     },
-    /// Files that decide how tests are collected and run were changed.
+    /// Files that control how tests are collected and run were changed.
     HarnessChanged {
         /// The first of them.
         paths: Vec<String>,
         /// All of them.
         count: u64,
     },
-    /// What the run reports of its tests is odd.
+    /// The run's report is suspicious.
     ReportDoubtful {
-        /// What is.
+        /// Why.
         why: String,
     },
     /// A line was added that can make tests look passed.
@@ -94,7 +94,7 @@ pub enum Suspicion {
 }
 
 impl Flag {
-    /// In a sentence for people. Names and paths are not made inert here.
+    /// A sentence for people. Names and paths are not escaped here.
     pub fn describe(&self) -> String {
         let listed = |names: &[String], count: u64| {
             let more = count.saturating_sub(names.len() as u64);
@@ -112,20 +112,20 @@ impl Flag {
                 format!("fewer tests were run than at the base: {after}, not {before}")
             }
             Self::TestsWeakened { names } if names.is_empty() => {
-                "existing tests were changed; as the base has them, the suite fails on the new source"
+                "existing tests were changed; in their base version, the suite fails on the new source"
                     .to_owned()
             }
             Self::TestsWeakened { names } => format!(
-                "existing tests were changed; as the base has them, these fail on the new source: {}",
+                "existing tests were changed; in their base version, these fail on the new source: {}",
                 names.join(", ")
             ),
             Self::TestFilesChanged { paths, count } => {
                 format!("existing tests were changed: {}", listed(paths, *count))
             }
             Self::HarnessChanged { paths, count } => {
-                format!("what collects and runs the tests was changed: {}", listed(paths, *count))
+                format!("files that collect or run the tests were changed: {}", listed(paths, *count))
             }
-            Self::ReportDoubtful { why } => format!("the report of the tests is odd: {why}"),
+            Self::ReportDoubtful { why } => format!("the test report is suspicious: {why}"),
             Self::SuspiciousLine { what, path, text } => format!("{path} {}: {text}", what.describe()),
             Self::StillFailing { names, count } => {
                 format!("{count} tests fail as they did before the change: {}", listed(names, *count))
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_flag_is_a_sentence() {
+    fn every_flag_has_a_sentence() {
         let names = || vec!["a".to_owned(), "b".to_owned()];
         let flags = [
             Flag::TestsGone { names: names(), count: 5 },
@@ -176,16 +176,16 @@ mod tests {
             Flag::StillFailing { names: names(), count: 2 },
             Flag::Flaky { names: names() },
         ];
-        let told: Vec<String> = flags.iter().map(Flag::describe).collect();
-        insta::assert_snapshot!(told.join("\n"), @r"
+        let texts: Vec<String> = flags.iter().map(Flag::describe).collect();
+        insta::assert_snapshot!(texts.join("\n"), @r"
         5 tests of the base are no longer there: a, b and 3 more
         2 tests that ran at the base are skipped now: a, b
         fewer tests were run than at the base: 3, not 9
-        existing tests were changed; as the base has them, these fail on the new source: a, b
-        existing tests were changed; as the base has them, the suite fails on the new source
+        existing tests were changed; in their base version, these fail on the new source: a, b
+        existing tests were changed; in their base version, the suite fails on the new source
         existing tests were changed: a, b
-        what collects and runs the tests was changed: a, b
-        the report of the tests is odd: it is empty
+        files that collect or run the tests were changed: a, b
+        the test report is suspicious: it is empty
         a.py ends the process in an added line: exit()
         2 tests fail as they did before the change: a, b
         failed once at this tree, and passed when it was run again: a, b

@@ -4,7 +4,7 @@
 const NAME_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
-/// Why `text` is no exact name of a host on the internet; `None` where it is one.
+/// Why `text` is not an exact name of a host on the internet; `None` if it is one.
 pub fn host_name_problem(text: &str) -> Option<&'static str> {
     let without_dots = !text.contains('.');
     internal_host_name_problem(text).or_else(|| {
@@ -15,7 +15,7 @@ pub fn host_name_problem(text: &str) -> Option<&'static str> {
     })
 }
 
-/// Why `text` is no exact name of a host, be it one of an internal network; `None` where it is one.
+/// Why `text` is not an exact name of a host, internal hosts included; `None` if it is one.
 pub fn internal_host_name_problem(text: &str) -> Option<&'static str> {
     if text.contains("://") || text.contains('/') {
         return Some("is an address of a page; write the host name alone");

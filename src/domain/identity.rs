@@ -1,4 +1,4 @@
-//! Identifiers, parsed once at the edge. Holding one of these means its text was checked.
+//! Identifiers, parsed once at the edge. A value of these types has been checked.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,13 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Text that was meant to be an identifier and is not.
+/// Text that is not a valid identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{value:?} is not a {what}: {why}")]
 pub struct InvalidIdentity {
-    /// What it should have been.
+    /// The expected kind of identifier.
     pub what: &'static str,
-    /// The text, as received (cut to 100 characters).
+    /// The text as received, cut to 100 characters.
     pub value: String,
     /// The rule it breaks.
     pub why: &'static str,
@@ -58,6 +58,26 @@ number_id!(
     /// GitHub's id of an issue comment.
     CommentId
 );
+
+impl IssueNumber {
+    /// Stands for an issue that is not on GitHub. Read it through [`super::Origin`].
+    pub const LOCAL: Self = Self(0);
+}
+
+impl PullRequestNumber {
+    /// Stands for a proposal that is not on GitHub.
+    pub const LOCAL: Self = Self(0);
+}
+
+impl InstallationId {
+    /// Stands for a job without GitHub.
+    pub const LOCAL: Self = Self(0);
+}
+
+impl RepositoryId {
+    /// Stands for a repository on this machine. Read it through [`super::Origin`].
+    pub const LOCAL: Self = Self(0);
+}
 
 /// Our id of a job: a version 7 UUID, so that ids sort by creation time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -240,7 +260,7 @@ macro_rules! string_conversions {
 }
 string_conversions!(Login, RepositoryName, Sha);
 
-/// Where an operation takes place: which repository, through which installation of the App.
+/// The repository of an operation, and the installation of the App that gives access to it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryRef {
     /// The installation whose token is used.
@@ -256,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repository_names_that_could_leave_a_directory_or_an_address_are_refused() {
+    fn repository_name_that_could_escape_a_directory_or_an_address_is_rejected() {
         for bad in ["", "a", "a/", "/b", "a/..", "../b", "a/b/c", "a b/c", "a/b?x", "a/b%2f"] {
             assert!(bad.parse::<RepositoryName>().is_err(), "{bad:?} was accepted");
         }
@@ -265,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn bots_have_logins_too_but_markup_is_not_a_login() {
+    fn login_of_a_bot_is_accepted_and_markup_rejected() {
         assert!("dependabot[bot]".parse::<Login>().is_ok());
         for bad in ["", "[bot]", "a b", "<script>", "a\n@b"] {
             assert!(bad.parse::<Login>().is_err(), "{bad:?} was accepted");

@@ -4,36 +4,36 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BudgetExhausted, JobId, PullRequestNumber, SecretFinding, Sha, Trigger};
+use super::{BudgetExhausted, JobId, Origin, PullRequestNumber, SecretFinding, Sha, Trigger};
 
-/// Where a job stands.
+/// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// Recorded, waiting for a worker.
     Queued,
-    /// Authorisation, fetch, sandbox, set-up, baseline test run.
+    /// Authorization, fetch, sandbox, setup, baseline test run.
     Preparing,
     /// The agent's turns.
     Working,
-    /// The proposal is judged in a fresh sandbox.
+    /// The proposal is verified in a fresh sandbox.
     Verifying,
-    /// Branch and draft pull request, or the escalation comment, are being made.
+    /// Branch and draft pull request, or the escalation comment, are being published.
     Publishing,
     /// Ended: a draft pull request is open.
     Proposed,
-    /// Ended: a verified change is kept, and not pushed before somebody says so.
+    /// Ended: a verified change waits for approval before it is pushed.
     Held,
-    /// Ended: a person is asked to go on.
+    /// Ended: a person is asked to take over.
     Escalated,
-    /// Ended: a person, or the state of the repository, called it off.
+    /// Ended: a person, or the state of the repository, cancelled it.
     Cancelled,
-    /// Ended: our own fault or our surroundings'; nothing was proposed.
+    /// Ended: Mendwright or its environment failed; nothing was proposed.
     Failed,
 }
 
 impl JobState {
-    /// Whether nothing more will happen before somebody has it taken up again.
+    /// Whether the job has ended, so that nothing happens until somebody resumes it.
     pub fn is_final(self) -> bool {
         match self {
             Self::Queued | Self::Preparing | Self::Working | Self::Verifying | Self::Publishing => false,
@@ -79,44 +79,44 @@ impl JobState {
 /// What happened to a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobTransition {
-    /// A worker took it (the first time, or again after a crash).
+    /// A worker claimed it, for the first time or again after a crash.
     Claimed,
-    /// The baseline is known; the agent starts, or goes on from its checkpoint.
+    /// The baseline is known; the agent starts, or continues from its checkpoint.
     Prepared,
-    /// The agent says that it has finished.
+    /// The agent reports that it is done.
     Finished,
-    /// The verdict was red; the agent is shown why.
+    /// The verdict was red; the agent continues with the reason.
     SentBack,
     /// There is something to publish: a verified proposal or an escalation.
     Decided,
     /// The draft pull request is open.
     ProposalPublished,
-    /// The verified change is shown, and not pushed.
+    /// The verified change is shown and waits for approval.
     ProposalHeld,
-    /// A person said that what was held may go out.
+    /// A person approved the waiting change.
     Released,
-    /// A person had it taken up again.
+    /// A person resumed it.
     Resumed,
     /// The escalation comment is posted.
     EscalationPublished,
-    /// Called off.
+    /// Cancelled.
     CalledOff,
-    /// An error that no retry will mend.
+    /// It failed with an error that no retry can fix.
     Broke,
 }
 
-/// A step that cannot follow.
+/// A transition that the job's state does not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a job that is {state:?} cannot take the step {step:?}")]
 pub struct IllegalTransition {
-    /// Where the job stands.
+    /// The job's state.
     pub state: JobState,
-    /// What was said to have happened.
+    /// The transition that was tried.
     pub step: JobTransition,
 }
 
 impl JobState {
-    /// The state after `step`. Final states take none but a person's word.
+    /// The state after `step`. Only a person's request leads out of a final state.
     pub fn after(self, step: JobTransition) -> Result<Self, IllegalTransition> {
         use JobState as S;
         let next = match (self, step) {
@@ -153,13 +153,13 @@ impl JobState {
     }
 }
 
-/// Why a job was handed to a person.
+/// Why a job was escalated to a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum EscalationReason {
     /// A limit of the budget was reached.
     Budget {
-        /// Which.
+        /// Which one.
         limit: BudgetExhausted,
     },
     /// The agent asked a question that only a person can answer.
@@ -167,30 +167,29 @@ pub enum EscalationReason {
         /// The question.
         question: String,
     },
-    /// The agent said that it had finished, and the verdict stayed red until it gave up or could
-    /// not go on.
+    /// The agent reported that it was done, and the verdict stayed red until it gave up or could not continue.
     NotVerified {
-        /// The verdict's words.
+        /// The verdict's explanation.
         why: String,
     },
-    /// The proposal did what no proposal may do.
+    /// The proposal broke a rule that no proposal may break.
     Refused {
-        /// Which rule, and where.
+        /// The rule, and where it was broken.
         why: String,
     },
-    /// The suite cannot be run: set-up failed, no test command, timed out before the agent began.
+    /// The suite cannot be run: setup failed, no test command, timed out before the agent began.
     Environment {
         /// What is wrong and what to do.
         why: String,
     },
     /// The model provider could not be used.
     Model {
-        /// The provider's words.
+        /// What the provider reported.
         why: String,
     },
-    /// What was to be published holds a secret. Nothing of it is shown.
+    /// The content to publish contains a secret. Nothing of it is shown.
     Secret {
-        /// Which kinds, and where.
+        /// The kinds of secrets, and where they were found.
         found: Vec<SecretFinding>,
     },
 }
@@ -217,31 +216,31 @@ impl EscalationReason {
 pub enum JobOutcome {
     /// A draft pull request is open.
     Proposed {
-        /// Its number; `None` where there is no GitHub (`mendwright fix`).
+        /// Its number; `None` without GitHub (`mendwright fix`).
         pull_request: Option<PullRequestNumber>,
         /// The branch.
         branch: String,
-        /// The commit proposed.
+        /// The proposed commit.
         head: Sha,
     },
-    /// A verified change is kept, and not pushed before somebody says so.
+    /// A verified change waits for approval before it is pushed.
     Held {
-        /// The branch that it would go to.
+        /// The branch that it will be pushed to.
         branch: String,
         /// The commit.
         head: Sha,
     },
-    /// A person was asked to go on.
+    /// A person was asked to take over.
     Escalated {
         /// Why.
         reason: EscalationReason,
     },
-    /// Called off.
+    /// Cancelled.
     Cancelled {
         /// Why.
         why: String,
     },
-    /// Our own fault.
+    /// Mendwright failed.
     Failed {
         /// What went wrong.
         why: String,
@@ -249,7 +248,7 @@ pub enum JobOutcome {
 }
 
 impl JobOutcome {
-    /// The step that ends a job so.
+    /// The transition that ends a job with this outcome.
     pub fn step(&self) -> JobTransition {
         match self {
             Self::Proposed { .. } => JobTransition::ProposalPublished,
@@ -260,7 +259,7 @@ impl JobOutcome {
         }
     }
 
-    /// The final state that goes with it.
+    /// The final state of a job with this outcome.
     pub fn state(&self) -> JobState {
         match self {
             Self::Proposed { .. } => JobState::Proposed,
@@ -272,18 +271,18 @@ impl JobOutcome {
     }
 }
 
-/// A job as the store keeps it.
+/// A job as the store holds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// Its id.
     pub id: JobId,
-    /// Who asked for what, where.
+    /// Who requested what, and where.
     pub trigger: Trigger,
-    /// Which attempt on this issue: 1 for the first label, one more for each retry.
+    /// The attempt on this issue: 1 for the first label, one more for each retry.
     pub generation: u32,
-    /// Where it stands.
+    /// Its state.
     pub state: JobState,
-    /// How it ended, once it did.
+    /// How it ended, if it did.
     pub outcome: Option<JobOutcome>,
     /// When the trigger was recorded.
     pub created_at: Timestamp,
@@ -291,13 +290,13 @@ pub struct Job {
     pub updated_at: Timestamp,
 }
 
-/// What the names of our branches begin with.
+/// The prefix of our branches' names.
 pub const BRANCH_PREFIX: &str = "agent-fix/";
 
 impl Job {
-    /// Whether this job, the newest of its issue, came of the same label that `trigger` tells of, or
-    /// ended after it: a webhook and reconciliation may tell of one label at different times. Two
-    /// webhooks are told apart by their ids, not here.
+    /// Whether this job, the newest of its issue, was started by the same label as `trigger`, or ended after it: a
+    /// webhook and reconciliation may report one label at different times. Two webhooks differ in their ids, which are
+    /// compared elsewhere.
     pub fn is_for_same_label(&self, trigger: &Trigger) -> bool {
         let Some(at) = trigger.labelled_at else { return false };
         // GitHub's times are whole seconds, and an issue's may be a moment after its label's.
@@ -309,9 +308,8 @@ impl Job {
         }
     }
 
-    /// The one branch that this job's work goes to. Work that is begun anew (a later generation)
-    /// starts from a newer base, and nothing is ever overwritten, so it has a branch of its own. A
-    /// local issue, which has no number (0), gives it words of its title.
+    /// The branch of this job's work. A later generation starts from a newer base and nothing is ever overwritten,
+    /// so it has a branch of its own. The branch of a local job is named after the issue's title.
     pub fn branch(&self) -> String {
         self.branch_of_generation(self.generation)
     }
@@ -322,9 +320,9 @@ impl Job {
     }
 
     fn branch_of_generation(&self, generation: u32) -> String {
-        let issue = match self.trigger.issue.number.0 {
-            0 => slug(&self.trigger.issue.title),
-            number => format!("issue-{number}"),
+        let issue = match self.trigger.issue.origin() {
+            Origin::Local => slug(&self.trigger.issue.title),
+            Origin::GitHub { issue } => format!("issue-{issue}"),
         };
         match generation {
             1 => format!("{BRANCH_PREFIX}{issue}"),
@@ -333,7 +331,7 @@ impl Job {
     }
 }
 
-/// Letters and digits of a title, in lower case, joined by dashes: at most 40 bytes.
+/// The letters and digits of a title, in lower case, joined by dashes: at most 40 bytes.
 fn slug(title: &str) -> String {
     const BYTES_MAX: usize = 40;
     let lower = title.to_lowercase();
@@ -383,8 +381,8 @@ mod tests {
     ];
 
     #[test]
-    fn the_main_road_leads_from_queued_to_proposed() {
-        let road = [
+    fn usual_transitions_lead_from_queued_to_proposed() {
+        let transitions = [
             JobTransition::Claimed,
             JobTransition::Prepared,
             JobTransition::Finished,
@@ -393,21 +391,21 @@ mod tests {
             JobTransition::Decided,
             JobTransition::ProposalPublished,
         ];
-        let end = road.iter().try_fold(JobState::Queued, |state, step| state.after(*step));
+        let end = transitions.iter().try_fold(JobState::Queued, |state, step| state.after(*step));
         assert_eq!(end, Ok(JobState::Proposed));
     }
 
     #[test]
-    fn only_somebody_s_word_follows_an_end_and_a_proposal_only_follows_publishing() {
+    fn only_a_request_leaves_a_final_state_and_only_publishing_leads_to_a_proposal() {
         for state in STATES {
             for step in STEPS {
                 let after = state.after(step);
-                let is_word = match step {
+                let is_request = match step {
                     JobTransition::Released => state == JobState::Held,
                     JobTransition::Resumed => state.is_final() && state != JobState::Held,
                     _ => false,
                 };
-                assert_eq!(state.is_final() && after.is_ok(), is_word, "{state:?} took {step:?}");
+                assert_eq!(state.is_final() && after.is_ok(), is_request, "{state:?} took {step:?}");
                 if matches!(after, Ok(JobState::Proposed | JobState::Held)) {
                     assert_eq!(state, JobState::Publishing);
                 }
@@ -417,14 +415,14 @@ mod tests {
     }
 
     #[test]
-    fn a_title_becomes_a_branch_name_that_git_takes() {
+    fn title_becomes_a_valid_branch_name() {
         assert_eq!(slug("Fix: `foo..bar` ~ crashes! (again)"), "fix-foo-bar-crashes-again");
         assert_eq!(slug("日本語"), "local");
         assert_eq!(slug(&"word ".repeat(50)), "word-word-word-word-word-word-word-word");
     }
 
     #[test]
-    fn every_unfinished_job_can_be_claimed_again_called_off_or_broken() {
+    fn unfinished_job_can_be_claimed_again_cancelled_or_failed() {
         for state in STATES.into_iter().filter(|state| !state.is_final()) {
             assert_eq!(state.after(JobTransition::Claimed), Ok(JobState::Preparing));
             assert_eq!(state.after(JobTransition::CalledOff), Ok(JobState::Cancelled));

@@ -1,7 +1,4 @@
-//! The vocabulary of the house: pure types and decisions. Nothing here does I/O or reads a clock.
-//!
-//! Reading order follows a job's life:
-//! `Delivery → Trigger → Job → (workspace) → RunReport → Verdict → Publication`.
+//! The terms of the project: pure types and decisions. Nothing here does I/O or reads a clock.
 
 mod authorization;
 mod budget;
@@ -30,7 +27,7 @@ pub mod settings;
 pub mod slash_command;
 mod transcript;
 
-pub use authorization::{Authorization, Permission, authorize, authorize_command};
+pub use authorization::{Permission, Refusal, authorize};
 pub use budget::{Budget, BudgetExhausted, CallCost, Spend, Usage, WorstCase};
 pub use change::{Change, ChangedContent, FileMode};
 pub use command_pattern::CommandPattern;
@@ -44,7 +41,7 @@ pub use identity::{
     RepositoryId, RepositoryName, RepositoryRef, Sha,
 };
 pub use image_reference::{is_image_reference, is_sha256_digest, parse_image_reference};
-pub use issue::{IssueSnapshot, Trigger, is_same_label};
+pub use issue::{IssueSnapshot, Origin, Trigger, is_same_label};
 pub use job::{BRANCH_PREFIX, EscalationReason, IllegalTransition, Job, JobOutcome, JobState, JobTransition};
 pub use model_provider::ModelProvider;
 pub use path::{InvalidPath, RepoPath};
@@ -58,14 +55,12 @@ pub use request::{
     CheckFailure, CommandRequest, DeliveryRequest, NewDelivery, QueuedRequest, RequestComment, ReviewKind,
     ReviewRequest,
 };
-pub use revision::{
-    BudgetExtension, FailedCheck, Feedback, FeedbackLocation, ResumeReason, branch_found, on_present_ground,
-    opened_pull_request, present_round, round_of, unanswered,
-};
+pub use revision::{BudgetExtension, FailedCheck, Feedback, FeedbackLocation, ResumeReason};
 pub use sandbox::{Guarantee, SandboxKind};
 pub use secret_finding::{SecretFinding, SecretLocation};
 pub use settings::{JobSettings, TEST_TIMEOUT_DEFAULT};
 pub use slash_command::{COMMAND_PREFIX, SlashCommand, mentions_bot};
 pub use transcript::{
-    PromptVersion, QuotedComment, RecordedEvent, SetupCommand, StoredEvent, TranscriptEvent, WorkBrief,
+    EventClass, LoopDetector, LoopNotice, PromptVersion, QuotedComment, RecordedBase, RecordedEvent,
+    RecordedVerdict, SURCHARGE_CALLS, SetupCommand, StoredEvent, Transcript, TranscriptEvent, WorkBrief,
 };

@@ -1,11 +1,11 @@
-//! Paths inside a repository, and the rules a path from the sandbox must keep.
+//! Paths inside a repository, and the rules for a path from the sandbox.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest path we accept, in bytes: Linux' `PATH_MAX` less room for a prefix.
+/// The longest accepted path, in bytes: Linux's `PATH_MAX` minus room for a prefix.
 pub const PATH_BYTES_MAX: usize = 3072;
 
 /// A path relative to the repository's root, with `/` between its parts, that may be written into
@@ -15,11 +15,11 @@ pub const PATH_BYTES_MAX: usize = 3072;
 #[serde(try_from = "String", into = "String")]
 pub struct RepoPath(String);
 
-/// A path that is refused, and the rule it breaks.
+/// A rejected path, and the rule that it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("path {path:?} is refused: {why}")]
 pub struct InvalidPath {
-    /// The path as received (cut to 200 characters).
+    /// The path as received, cut to 200 characters.
     pub path: String,
     /// The rule it breaks.
     pub why: &'static str,
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spellings_of_dot_git_are_refused() {
+    fn spelling_of_dot_git_is_rejected() {
         let spellings = [
             ".git",
             ".GIT/config",
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_leave_the_tree_or_hide_are_refused() {
+    fn path_that_leaves_the_tree_or_hides_is_rejected() {
         for path in
             ["", "/etc/passwd", "../x", "a/../../x", "a//b", "./a", "a\\..\\b", "C:/x", "a\0b", "a\nb"]
         {

@@ -1,4 +1,4 @@
-//! What models cost: prices, and tables of them. Knows no model by name and never asks a provider.
+//! Prices of models, and tables of prices. Knows no model by name and never asks a provider.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,15 +15,15 @@ pub struct Price {
     pub cache_read: f64,
     /// Input written to the cache.
     pub cache_write: f64,
-    /// What a call with a long prompt costs instead, where the provider asks more for one.
+    /// The price of calls with a long prompt, if the provider charges more for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub long: Option<LongPromptPrice>,
 }
 
-/// US dollars for a million tokens of a call whose prompt is longer than a bound.
+/// US dollars for a million tokens of a call with a prompt beyond a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LongPromptPrice {
-    /// Input tokens, cached ones included, up to which the usual price holds.
+    /// Input tokens, cached ones included, up to which the usual price applies.
     pub above_tokens: u64,
     /// Input.
     pub input: f64,
@@ -41,7 +41,7 @@ impl Price {
         Self { input, output, cache_read, cache_write, long: None }
     }
 
-    /// A rate that cannot be one, with its name.
+    /// An invalid rate, with its name.
     fn unusable_amount(&self) -> Option<(&'static str, f64)> {
         let rates = |input, output, read, write| {
             [("input", input), ("output", output), ("cache_read", read), ("cache_write", write)]
@@ -63,11 +63,11 @@ impl Price {
             + cost(usage.cache_write_tokens, price.cache_write)
     }
 
-    /// The most that a call can cost, in US dollars: the whole prompt at its dearest rate.
+    /// The most that a call can cost, in US dollars: the whole prompt at its highest rate.
     pub fn worst_case(&self, prompt_tokens: u64, output_tokens: u64) -> f64 {
         let price = self.for_prompt(prompt_tokens);
-        let dearest = price.input.max(price.cache_write).max(price.cache_read);
-        (prompt_tokens as f64 * dearest + output_tokens as f64 * price.output) / 1e6
+        let highest = price.input.max(price.cache_write).max(price.cache_read);
+        (prompt_tokens as f64 * highest + output_tokens as f64 * price.output) / 1e6
     }
 
     fn for_prompt(&self, prompt_tokens: u64) -> Self {
@@ -98,7 +98,7 @@ struct Row {
     price: Price,
 }
 
-/// A price table that cannot be used.
+/// An invalid price table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPrices {
     /// It is not in the format.
@@ -106,29 +106,29 @@ pub enum InvalidPrices {
     Format {
         /// From 1.
         line: usize,
-        /// The parser's words.
+        /// The parser's message.
         why: String,
     },
-    /// A model stands in it twice.
-    #[error("the model {0} stands in it twice")]
+    /// It lists a model twice.
+    #[error("the model {0} is listed twice")]
     Twice(String),
-    /// An amount that no price is.
+    /// An invalid amount.
     #[error(
         "the model {model} has the price {amount} for {what}; it is US dollars for a million tokens, 0 or more"
     )]
     Amount {
-        /// Whose.
+        /// The model.
         model: String,
-        /// Which rate.
+        /// The rate.
         what: &'static str,
-        /// As it stands there.
+        /// The amount as it was written.
         amount: String,
     },
 }
 
 impl PriceTable {
     /// Reads a table in TOML: `[[price]]` with `model`, `input`, `output`, `cache_read`,
-    /// `cache_write`, and `long` where long prompts cost more.
+    /// `cache_write`, and `long` if long prompts cost more.
     pub fn parse(text: &str) -> Result<Self, InvalidPrices> {
         let format = |error: toml::de::Error| {
             let before = error.span().map_or(0, |span| text[..span.start].matches('\n').count());
@@ -146,8 +146,8 @@ impl PriceTable {
         Ok(Self { rows })
     }
 
-    /// The price of a model: of its own name, or of the longest name that it is a dated or
-    /// `-latest` release of. `None` where the table does not know it.
+    /// The price of a model: of its own name, or of the longest name of which it is a dated or `-latest` release. `None` if
+    /// the table does not list it.
     pub fn price_of(&self, model: &str) -> Option<Price> {
         // Gateways put the maker before the name: "anthropic/claude-…".
         let name = model.rsplit('/').next().unwrap_or(model);
@@ -158,7 +158,7 @@ impl PriceTable {
     }
 }
 
-/// Whether what follows a model's name only says which release of it is meant.
+/// Whether the rest of a model's name only says which release it is.
 fn is_release_suffix(rest: &str) -> bool {
     if rest.is_empty() {
         return true;
@@ -198,7 +198,7 @@ mod tests {
     "#;
 
     #[test]
-    fn a_row_is_for_a_model_and_its_releases_and_not_for_its_siblings() {
+    fn row_applies_to_a_model_and_its_releases_only() {
         let table = PriceTable::parse(TABLE).unwrap();
         let input = |model| table.price_of(model).map(|price| price.input);
         for same in ["big-4", "big-4-20260101", "big-4-2026-01-01", "big-4-latest", "maker/big-4@20260101"] {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_cannot_be_meant_is_refused_and_says_why() {
+    fn invalid_table_is_rejected_with_the_reason() {
         let wrong = [
             TABLE.replace("big-4-mini", "big-4"),
             TABLE.replace("input = 3", "input = -3"),
@@ -222,7 +222,7 @@ mod tests {
         ];
         let words = wrong.map(|text| PriceTable::parse(&text).unwrap_err().to_string());
         insta::assert_snapshot!(words.join("\n"), @"
-        the model big-4 stands in it twice
+        the model big-4 is listed twice
         the model big-4 has the price -3 for input; it is US dollars for a million tokens, 0 or more
         the model big-4 has the price NaN for output; it is US dollars for a million tokens, 0 or more
         line 2: missing field `cache_read`
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_prompt_costs_its_own_price_and_cached_tokens_make_it_long() {
+    fn long_prompt_has_its_own_price_and_cached_tokens_count() {
         let price = PriceTable::parse(TABLE).unwrap().price_of("house/own").unwrap();
         let usage = |cached| Usage {
             input_tokens: 500,

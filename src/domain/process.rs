@@ -1,5 +1,5 @@
-//! What came of a command in the sandbox. A run that did not end by itself, or that was refused
-//! memory, disk or processes, has no exit code, so it can never be taken for a passing one.
+//! The result of a command in the sandbox. A run that was ended, or that hit a limit of memory, disk or processes, has
+//! no exit code, so it never counts as passing.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{ReportSource, TestReport};
 
-/// How a command ended. Where several things happened, the first of this order is told: deadline,
-/// memory, disk, processes, signal, exit code. What stands earlier explains what stands later (a
-/// full disk makes tests fail, a failed test makes an exit code), never the other way round.
+/// How a command ended. If several things happened, the first in this order is reported: deadline, memory, disk,
+/// processes, signal, exit code. An earlier one explains a later one: a full disk makes tests fail, and a failed test
+/// makes an exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 #[schemars(rename = "Ending")]
 pub enum ExitStatus {
-    /// It exited by itself.
+    /// It exited.
     Exited {
         /// Its exit code.
         code: i32,
     },
-    /// A signal ended it, and it was not us.
+    /// A signal ended it that Mendwright did not send.
     Signalled {
         /// The signal's number.
         signal: i32,
@@ -29,12 +29,12 @@ pub enum ExitStatus {
     TimedOut,
     /// The kernel killed it, or one of its children, for memory.
     OutOfMemory,
-    /// A writable file system had no room left while it ran, however it then ended.
+    /// A writable file system was full while it ran.
     DiskFull {
-        /// Which.
+        /// Which one.
         place: WritableMount,
     },
-    /// A process or thread was refused to it for their number, however it then ended.
+    /// The process limit refused it a process or thread.
     ProcessLimit,
 }
 
@@ -51,12 +51,12 @@ pub enum WritableMount {
     Tmp,
     /// `/dev/shm`.
     SharedMemory,
-    /// What is around them, where it can be written to.
+    /// The root file system, if it is writable.
     Root,
 }
 
 impl WritableMount {
-    /// As people call it.
+    /// Its name for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Workspace => "/workspace",
@@ -69,14 +69,13 @@ impl WritableMount {
 }
 
 impl ExitStatus {
-    /// Whether it exited by itself with code 0.
+    /// Whether it exited with code 0.
     pub fn is_success(self) -> bool {
         self == Self::Exited { code: 0 }
     }
 
-    /// The exit code a shell would show: 124 for a timeout (as `timeout(1)`), 137 for memory,
-    /// 122 for a full disk, 123 for the process limit (two that shells and `timeout(1)` leave
-    /// free), 128 + n for a signal.
+    /// The exit code that a shell would show: 124 for a timeout (as `timeout(1)`), 137 for memory, 122 for a full disk
+    /// and 123 for the process limit (shells and `timeout(1)` use neither), 128 + n for a signal.
     pub fn shell_code(self) -> i32 {
         match self {
             Self::Exited { code } => code,
@@ -88,7 +87,7 @@ impl ExitStatus {
         }
     }
 
-    /// In a few words, for people and the model.
+    /// A short description for people and the model.
     pub fn describe(self) -> String {
         match self {
             Self::Exited { code } => format!("exit code {code}"),
@@ -100,7 +99,7 @@ impl ExitStatus {
         }
     }
 
-    /// What it was and what to do about it, as whole sentences.
+    /// The description and the advice, as sentences.
     pub fn explain(self) -> String {
         match self.advice() {
             Some(advice) => format!("{}. {advice}", self.describe()),
@@ -108,43 +107,43 @@ impl ExitStatus {
         }
     }
 
-    /// What to do about it, in a sentence, where a limit was hit: the limits are the operator's and
-    /// the repository's, so it is for whoever writes the tests as much as for them.
+    /// What to do if a limit was hit, in a sentence. It is for the author of the tests and for the operator, who sets the
+    /// limits.
     pub fn advice(self) -> Option<&'static str> {
         match self {
             Self::Exited { .. } | Self::Signalled { .. } => None,
             Self::TimedOut => Some(
-                "Find what hangs or is slow; if it needs longer, the repository's `timeout_minutes:` must say so.",
+                "Find out what hangs or is slow. If it needs longer, raise the repository's `timeout_minutes:`.",
             ),
             Self::OutOfMemory => Some(
-                "Have it take less memory (less at the same time, smaller data), or have the operator give \
-                 sandboxes more.",
+                "Reduce its memory (fewer things in parallel, smaller data), or ask the operator to give sandboxes \
+                 more.",
             ),
             Self::DiskFull { .. } => Some(
-                "Have it write less, or remove what it no longer needs; or have the operator give sandboxes more \
+                "Write less or remove files that are no longer needed, or ask the operator to give sandboxes more \
                  disk.",
             ),
             Self::ProcessLimit => Some(
-                "Have it start fewer processes and threads at the same time (fewer parallel workers), or have the \
-                 operator allow sandboxes more.",
+                "Start fewer processes and threads at the same time (fewer parallel workers), or ask the operator to \
+                 allow sandboxes more.",
             ),
         }
     }
 }
 
-/// Output of a command, bounded: its beginning, its end, and how much between them was let go.
+/// The bounded output of a command: its beginning, its end, and how much between them was dropped.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BoundedOutput {
     /// The beginning, as text (bytes that are not UTF-8 replaced).
     pub head: String,
-    /// Bytes between head and tail that were not kept.
+    /// Bytes between head and tail that were dropped.
     pub omitted_bytes: u64,
     /// The end; empty when nothing was omitted.
     pub tail: String,
 }
 
 impl BoundedOutput {
-    /// Whether a part of it was let go.
+    /// Whether a part was dropped.
     pub fn is_truncated(&self) -> bool {
         self.omitted_bytes > 0
     }
@@ -177,22 +176,22 @@ pub struct FailedTest(pub String);
 
 /// One run of the test suite, or of a part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(from = "KeptRun")]
+#[serde(from = "StoredRun")]
 pub struct TestRun {
     /// The shell command.
     pub command: String,
-    /// What of the suite was run; `None`: all of it.
+    /// The part of the suite that was run; `None`: all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<String>,
-    /// What came of it.
+    /// The result.
     pub result: ProcessOutput,
-    /// What it says of its tests.
+    /// What it reports about its tests.
     pub report: TestReport,
 }
 
-/// A run as transcripts keep it: those of old name failed tests only.
+/// A run as transcripts hold it: old ones only name the failed tests.
 #[derive(Deserialize, JsonSchema)]
-struct KeptRun {
+struct StoredRun {
     command: String,
     #[serde(default)]
     selection: Option<String>,
@@ -202,33 +201,31 @@ struct KeptRun {
     failed: Vec<FailedTest>,
 }
 
-impl From<KeptRun> for TestRun {
-    fn from(kept: KeptRun) -> Self {
-        let KeptRun { command, selection, result, report, failed } = kept;
+impl From<StoredRun> for TestRun {
+    fn from(kept: StoredRun) -> Self {
+        let StoredRun { command, selection, result, report, failed } = kept;
         let of_old = || TestReport::naming_failed(failed.into_iter().map(|test| test.0));
         Self { command, selection, result, report: report.unwrap_or_else(of_old) }
     }
 }
 
 impl TestRun {
-    /// Whether the suite passed: all of it was run, the exit code is 0, and the report, where there
-    /// is one, does not say otherwise.
+    /// Whether the suite passed: all of it was run, the exit code is 0, and no report contradicts it.
     pub fn is_green(&self) -> bool {
         self.selection.is_none() && self.exited_successfully() && self.report.contradicts_success().is_none()
     }
 
-    /// Whether it ended with exit code 0, whatever its report says.
+    /// Whether it ended with exit code 0, regardless of its report.
     pub fn exited_successfully(&self) -> bool {
         self.result.ending.is_success()
     }
 
-    /// The tests that ran and did not pass, where they are named; sorted, no duplicates.
+    /// The named tests that ran and did not pass; sorted, no duplicates.
     pub fn failed(&self) -> Vec<FailedTest> {
         self.report.red().map(|case| FailedTest(case.name.clone())).collect()
     }
 
-    /// Whether tests may have failed that are not named, because a part of the output in which they
-    /// may have been named was let go.
+    /// Whether more tests may have failed than are named, because a part of the output was dropped.
     pub fn may_miss_failed_tests(&self) -> bool {
         !self.exited_successfully()
             && self.result.output.is_truncated()
@@ -241,16 +238,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_limit_has_words_advice_and_a_code_of_its_own() {
+    fn every_limit_has_a_description_advice_and_its_own_code() {
         let limits = [
             ExitStatus::TimedOut,
             ExitStatus::OutOfMemory,
             ExitStatus::DiskFull { place: WritableMount::Tmp },
             ExitStatus::ProcessLimit,
         ];
-        let told: Vec<String> =
+        let texts: Vec<String> =
             limits.iter().map(|ending| format!("{} {}", ending.shell_code(), ending.describe())).collect();
-        insta::assert_snapshot!(told.join("\n"), @r"
+        insta::assert_snapshot!(texts.join("\n"), @r"
         124 timed out
         137 killed: out of memory
         122 disk full: /tmp had no room left
@@ -260,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_an_old_transcript_keeps_the_names_of_its_failed_tests() {
+    fn run_of_an_old_transcript_keeps_its_failed_tests() {
         let old = r#"{"command":"t","result":{"ending":{"kind":"exited","code":1},
             "output":{"head":"","omitted_bytes":0,"tail":""},"duration":{"secs":1,"nanos":0}},"failed":["a"]}"#;
         let run: TestRun = serde_json::from_str(old).unwrap();
@@ -270,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_the_suite_that_passes_is_not_the_suite() {
+    fn passing_part_of_the_suite_is_not_green() {
         let ending = ExitStatus::Exited { code: 0 };
         let result = ProcessOutput { ending, output: BoundedOutput::default(), duration: Duration::ZERO };
         let run = TestRun { command: "t".into(), selection: None, result, report: TestReport::default() };
@@ -279,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn endings_are_kept_by_name() {
+    fn exit_status_is_serialized_by_name() {
         let full =
             serde_json::to_string(&ExitStatus::DiskFull { place: WritableMount::SharedMemory }).unwrap();
         assert_eq!(full, r#"{"kind":"disk_full","place":"shared_memory"}"#);

@@ -1,14 +1,13 @@
-//! What a run says of its tests, one by one: read from a file that the runner wrote, or from what it
-//! printed. Whoever wrote it may lie, so it is bounded, and it can only ever take away from what the
-//! exit code says.
+//! What a run reports about each test, from a file that the runner wrote or from its output. The report may lie, so it
+//! is bounded, and it can only make a result worse than its exit code, never better.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Most tests that a report keeps; more are counted. Suites of more are rare, and each costs some
-/// hundred bytes in every run of a transcript.
+/// Most tests that a report keeps; more are counted. Larger suites are rare, and each test costs some hundred bytes in
+/// every run of a transcript.
 pub const CASES_MAX: usize = 10_000;
 /// Longest name of a test, in characters.
 pub const NAME_CHARS_MAX: usize = 300;
@@ -16,29 +15,29 @@ pub const NAME_CHARS_MAX: usize = 300;
 pub const MESSAGE_CHARS_MAX: usize = 600;
 /// Longest frame, and longest path of a location, in characters.
 pub const FRAME_CHARS_MAX: usize = 300;
-/// Most tests that keep message, place and frame; of more, the outcome is kept.
+/// Most tests that keep message, location and frame; of more, only the outcome is kept.
 pub const DETAILED_MAX: usize = 200;
 /// Most remarks of a report.
 pub const REMARKS_MAX: usize = 20;
 
-/// What came of one test. The order is that of telling: where a name occurs twice, the greater counts.
+/// The outcome of one test. If a name occurs twice, the greater outcome counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TestOutcome {
     /// It passed.
     Passed,
-    /// It was not run, or was expected to fail and did.
+    /// It was not run, or it was expected to fail and did.
     Skipped,
-    /// What it asserts does not hold.
+    /// An assertion failed.
     Failed,
-    /// It broke before or beside its assertions: collection, compilation, set-up, a crash.
+    /// It broke outside its assertions: collection, compilation, setup, a crash.
     Errored,
 }
 
-/// Where something in the sources is.
+/// A location in the sources.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TestLocation {
-    /// The file, relative to the repository's root where that can be told.
+    /// The file, relative to the repository's root if possible.
     pub file: String,
     /// The line, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,17 +57,17 @@ impl TestLocation {
 /// One test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TestCase {
-    /// Its name, as its runner tells tests apart.
+    /// Its name, by which the runner identifies it.
     pub name: String,
-    /// What came of it.
+    /// The result.
     pub outcome: TestOutcome,
-    /// Why, in the runner's words.
+    /// The runner's message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Where the test, or its failure, is.
+    /// The location of the test or its failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<TestLocation>,
-    /// The line of the traceback that tells most: the last one in the repository's own files.
+    /// The most useful line of the traceback: the last one in the repository's own files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame: Option<String>,
 }
@@ -88,7 +87,7 @@ impl TestCase {
     }
 }
 
-/// How many tests came to what.
+/// The number of tests by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TestCounts {
     /// Passed.
@@ -107,7 +106,7 @@ impl TestCounts {
         self.ran().saturating_add(self.skipped)
     }
 
-    /// Those that were run.
+    /// Those that ran.
     pub fn ran(self) -> u64 {
         self.passed.saturating_add(self.red())
     }
@@ -117,7 +116,7 @@ impl TestCounts {
         self.failed.saturating_add(self.errored)
     }
 
-    /// One more.
+    /// Counts one more.
     pub fn add(&mut self, outcome: TestOutcome) {
         let count = match outcome {
             TestOutcome::Passed => &mut self.passed,
@@ -128,7 +127,7 @@ impl TestCounts {
         *count = count.saturating_add(1);
     }
 
-    /// As many more.
+    /// Adds other counts.
     pub fn add_all(&mut self, more: Self) {
         self.passed = self.passed.saturating_add(more.passed);
         self.failed = self.failed.saturating_add(more.failed);
@@ -144,13 +143,13 @@ impl TestCounts {
             (self.errored, "errored"),
             (self.skipped, "skipped"),
         ];
-        let told: Vec<String> =
+        let texts: Vec<String> =
             parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
-        if told.is_empty() { "no test".to_owned() } else { told.join(", ") }
+        if texts.is_empty() { "no test".to_owned() } else { texts.join(", ") }
     }
 }
 
-/// Whose words a report is in.
+/// The format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportFormat {
@@ -189,7 +188,7 @@ pub enum ReportFormat {
 }
 
 impl ReportFormat {
-    /// As people call it.
+    /// Its name for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pytest => "pytest",
@@ -216,36 +215,36 @@ impl ReportFormat {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportSource {
-    /// There is none: nothing but the exit code is known.
+    /// There is none: only the exit code is known.
     #[default]
     ExitCode,
-    /// What the command printed; a test can print, too.
+    /// The command's output; tests can print, too.
     Output,
-    /// A file that the runner was asked to write, at a path of a random name.
+    /// A file that the runner was asked to write, at a random path.
     File,
 }
 
-/// What a run says of its tests.
+/// What a run reports about its tests.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TestReport {
     /// Where it was read from.
     pub source: ReportSource,
-    /// Whose words it is in; several where a command runs several runners.
+    /// Its formats; several if a command runs several runners.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub formats: Vec<ReportFormat>,
-    /// How many tests there were, where the runner says so or names each.
+    /// The number of tests, if the runner counts or names them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<TestCounts>,
-    /// Whether its end was seen: a runner that was ended early leaves it unfinished.
+    /// Whether the report is complete: a runner that was ended early leaves it unfinished.
     #[serde(default)]
     pub finished: bool,
-    /// The tests that are named, by name, each once. Not necessarily all: see `counts`.
+    /// The named tests, each once, sorted by name. Not necessarily all: see `counts`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cases: Vec<TestCase>,
-    /// Named tests that were left out here for their number.
+    /// Named tests that were left out because there are too many.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out: u64,
-    /// What is odd about it, for people.
+    /// Remarks for people about what is wrong with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
 }
@@ -256,13 +255,13 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl TestReport {
-    /// Nothing but the names of tests that failed.
+    /// A report that only names the failed tests.
     pub fn naming_failed(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let failed = |name: _| TestCase::new(name, TestOutcome::Failed);
         Self { cases: names.into_iter().map(failed).collect(), ..Self::default() }
     }
 
-    /// Whether there is anything but an exit code.
+    /// Whether more than the exit code is known.
     pub fn is_known(&self) -> bool {
         self.source != ReportSource::ExitCode
     }
@@ -278,14 +277,14 @@ impl TestReport {
         self.cases.get(at)
     }
 
-    /// Whether every test that was counted is named, so that one that is not named was not there.
+    /// Whether every counted test is named, so that a test that is not named does not exist.
     pub fn names_all(&self) -> bool {
         let named = self.cases.len() as u64;
         self.finished && self.left_out == 0 && self.counts.is_some_and(|counts| counts.total() <= named)
     }
 
-    /// Why a run with exit code 0 cannot be taken for one that passed, if so: its report was broken
-    /// off, names a test that did not pass, or holds none that ran.
+    /// Why a run with exit code 0 did not pass, if so: its report is incomplete, names a test that did not pass, or has no
+    /// test that ran.
     pub fn contradicts_success(&self) -> Option<String> {
         if !self.is_known() {
             return None;
@@ -303,14 +302,14 @@ impl TestReport {
         None
     }
 
-    /// One remark more.
+    /// Adds a remark.
     pub fn add_remark(&mut self, words: impl Into<String>) {
         if self.remarks.len() < REMARKS_MAX {
             self.remarks.push(words.into());
         }
     }
 
-    /// From which words, in words: `pytest, from a report file`.
+    /// Where the report comes from, for people: `pytest, from a report file`.
     pub fn origin(&self) -> String {
         let names: Vec<&str> = self.formats.iter().map(|format| format.name()).collect();
         match self.source {
@@ -331,7 +330,7 @@ pub struct ReportBuilder {
 }
 
 impl ReportBuilder {
-    /// One more test, cut to bounds. A name that was there already keeps its greater outcome.
+    /// Adds a test, cut to the bounds. A name that exists already keeps its greater outcome.
     pub fn push(&mut self, case: TestCase) {
         let name: String = clean(&case.name, NAME_CHARS_MAX);
         if name.is_empty() {
@@ -352,7 +351,7 @@ impl ReportBuilder {
         self.cases.insert(name, case);
     }
 
-    /// More about a test that was named before, or is named hereby.
+    /// Adds details of a test, and the test if it is new.
     pub fn detail(&mut self, case: TestCase) {
         let name = clean(&case.name, NAME_CHARS_MAX);
         if !self.cases.contains_key(&name) {
@@ -383,17 +382,17 @@ impl ReportBuilder {
         }
     }
 
-    /// Whether a test of this name is there.
+    /// Whether the report has a test with this name.
     pub fn has(&self, name: &str) -> bool {
         self.cases.contains_key(name)
     }
 
-    /// How many were pushed.
+    /// The number of added tests.
     pub fn counted(&self) -> TestCounts {
         self.counted
     }
 
-    /// The report. `counts`: what the runner itself counted, where it did; else what was pushed.
+    /// The report. `counts` are the runner's own; without them, the added tests are counted.
     pub fn finish(
         self,
         source: ReportSource,

@@ -1,4 +1,4 @@
-//! Which repositories may use an installation of the service: the operator's patterns.
+//! Which repositories may use the service: the operator's patterns.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use super::RepositoryName;
 /// Longest pattern, in bytes: the longest name there is, twice.
 const PATTERN_BYTES_MAX: usize = 400;
 
-/// `owner/name`, in which `*` stands for any part of either; `owner` alone is all of the account's.
+/// `owner/name`, in which `*` matches any part of either; `owner` alone means every repository of the account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepositoryPattern {
     owner: String,
@@ -16,19 +16,19 @@ pub struct RepositoryPattern {
 }
 
 impl RepositoryPattern {
-    /// Whether a repository is meant. As on GitHub, case makes no difference.
+    /// Whether the pattern matches a repository. As on GitHub, case makes no difference.
     pub fn matches(&self, repository: &RepositoryName) -> bool {
         matches(&self.owner, &repository.owner().to_lowercase())
             && matches(&self.name, &repository.name().to_lowercase())
     }
 
-    /// Whether a repository of the account can be meant.
+    /// Whether the pattern can match a repository of the account.
     pub fn matches_account(&self, account: &str) -> bool {
         matches(&self.owner, &account.to_lowercase())
     }
 }
 
-/// Whether `*`s in `pattern` can be filled so that it is `text`: greedily, part after part.
+/// Whether `pattern` with its `*`s matches `text`: greedily, part after part.
 fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
@@ -64,23 +64,23 @@ impl fmt::Display for RepositoryPattern {
     }
 }
 
-/// Who is served.
+/// The repositories that are allowed and denied.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RepositoryFilter {
-    /// These; empty: all.
+    /// The allowed ones; empty: all.
     pub allowed: Vec<RepositoryPattern>,
-    /// But not these.
+    /// The denied ones, which take precedence.
     pub denied: Vec<RepositoryPattern>,
 }
 
 impl RepositoryFilter {
-    /// Whether a repository is served.
+    /// Whether a repository is allowed.
     pub fn allows(&self, repository: &RepositoryName) -> bool {
         let any = |patterns: &[RepositoryPattern]| patterns.iter().any(|one| one.matches(repository));
         (self.allowed.is_empty() || any(&self.allowed)) && !any(&self.denied)
     }
 
-    /// Whether a repository of the account can be.
+    /// Whether any repository of the account can be allowed.
     pub fn may_allow_account(&self, account: &str) -> bool {
         let all_denied = self.denied.iter().any(|one| one.name == "*" && one.matches_account(account));
         let any = self.allowed.iter().any(|one| one.matches_account(account));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_denied_goes_before_what_is_allowed_and_nothing_said_is_everybody() {
+    fn denied_takes_precedence_over_allowed_and_no_pattern_allows_everybody() {
         let rules = served(&["Octo-Org", "*/tools-*-rs"], &["octo-org/secret*", "evil"]);
         for (name, expected) in [
             ("octo-org/example", true),
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_match_whole_names_however_the_stars_stand() {
+    fn pattern_matches_whole_names_wherever_its_stars_are() {
         for (pattern, text, expected) in [
             ("", "", true),
             ("a", "a", true),

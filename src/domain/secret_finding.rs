@@ -1,28 +1,28 @@
-//! A secret that was about to leave: which kind, and where it stood. Never the secret itself.
+//! A secret in content that was to be published: its kind and location, never the secret itself.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Something that must not leave.
+/// A secret that must not be published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "SecretFound")]
 pub struct SecretFinding {
-    /// Which kind, in words: "the App's private key, in base64", "what looks like a GitHub token".
+    /// Its kind, for people: "the App's private key, in base64", "what looks like a GitHub token".
     pub what: String,
-    /// Where it stood.
+    /// Its location.
     pub place: SecretLocation,
 }
 
-/// Where a secret stood.
+/// The location of a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 #[schemars(rename = "SecretPlace")]
 pub enum SecretLocation {
     /// In a line that the change adds.
     Line {
-        /// The file; `None` where its name holds a secret, too.
+        /// The file; `None` if its name contains a secret, too.
         path: Option<String>,
         /// From 1.
         line: u32,
@@ -31,7 +31,7 @@ pub enum SecretLocation {
     FileName,
     /// In a text: "the commit message".
     Text {
-        /// Which.
+        /// Which one.
         of: String,
     },
 }

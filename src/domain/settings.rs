@@ -1,4 +1,4 @@
-//! What one job was told to do, resolved from the operator's and the repository's configuration.
+//! The settings of one job, resolved from the operator's and the repository's configuration.
 
 use std::time::Duration;
 
@@ -7,55 +7,54 @@ use serde::{Deserialize, Serialize};
 
 use super::{Budget, CommandPattern};
 
-/// Everything about a job that configuration decides. Resolved once, from the **base** branch,
-/// so that a proposal can never change the rules it is judged by.
+/// Everything about a job that configuration decides. Resolved once, from the **base** branch, so that a proposal can
+/// never change the rules by which it is verified.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobSettings {
     /// Shell commands run before the tests, in order.
     pub setup_commands: Vec<String>,
-    /// How the set-up commands were found, in words for people; empty where there are none.
+    /// Where the setup commands come from, for people; empty if there are none.
     #[serde(default)]
     pub setup_source: String,
-    /// Whether nobody wrote the set-up commands down: they were found in the repository's files, and
-    /// mean to download, so that they serve only where set-up has network.
+    /// Whether the setup commands were detected. They download dependencies, so they work only if setup has network.
     #[serde(default)]
     pub setup_detected: bool,
-    /// The OCI image to work in, where the repository names one.
+    /// The OCI image of the sandboxes, if the repository names one.
     #[serde(default)]
     pub image: Option<String>,
-    /// How the image was found, in words for people; empty where there is none.
+    /// Where the image comes from, for people; empty if there is none.
     #[serde(default)]
     pub image_source: String,
-    /// Host names that the repository wants its agent and its tests to reach.
+    /// Hosts that the repository requests for its agent and its tests.
     #[serde(default)]
     pub agent_hosts: Vec<String>,
     /// The shell command whose exit code is the verdict.
     pub test_command: String,
-    /// How the test command was found, in words for people ("`.github/agent-fix.yml`", "Cargo.toml").
+    /// Where the test command comes from, for people ("`.github/agent-fix.yml`", "Cargo.toml").
     pub test_command_source: String,
-    /// Longest time for one set-up command or one test run.
+    /// Time limit of one setup command or one test run.
     pub test_timeout: Duration,
-    /// Commands that the agent may run, as the repository allows them.
+    /// Commands that the repository allows the agent to run.
     #[serde(default)]
     pub commands: Vec<CommandPattern>,
     /// What the job may spend.
     pub budget: Budget,
-    /// Globs of paths that a proposal may not touch, beside the built-in ones.
+    /// Globs of paths that a proposal may not touch, in addition to the built-in ones.
     pub protected_paths: Vec<String>,
-    /// Globs of paths that count as tests, beside the built-in ones.
+    /// Globs of paths that count as tests, in addition to the built-in ones.
     pub test_paths: Vec<String>,
-    /// Whether a change to a green base must bring a test that fails on the base.
+    /// Whether a change to a green base must contain a test that fails on the base.
     pub proof_required: bool,
-    /// What the repository tells those who work on it, in its own words.
+    /// The repository's own instructions for contributors.
     pub instructions: Option<String>,
 }
 
-/// Longest time for one set-up command or one test run, where nobody says another: few suites take
-/// longer, and what hangs is found out within a job's time.
+/// The default time limit of one setup command or one test run: few suites take longer, and a hanging one is noticed
+/// within the job's time.
 pub const TEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(20 * 60);
 
 impl JobSettings {
-    /// The settings of a repository that says nothing but its test command.
+    /// The settings of a repository that configures only its test command.
     pub fn of_test_command(command: impl Into<String>) -> Self {
         Self {
             setup_commands: Vec::new(),

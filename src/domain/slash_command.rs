@@ -1,49 +1,51 @@
-//! What somebody asks for in a comment: `/agent-fix stop` and its like. Reading it decides nothing;
-//! whether they may ask is asked of GitHub when it is carried out.
+//! Commands in comments: `/agent-fix stop` and others. Reading one decides nothing: whether its author may give it is
+//! decided when it is carried out.
+
+use crate::markdown::lines_outside_code;
 
 use super::BudgetExtension;
 
-/// What a command begins with, at the beginning of a line.
+/// The beginning of every command, at the start of a line.
 pub const COMMAND_PREFIX: &str = "/agent-fix";
-/// Lines of a comment that are looked at: more is no conversation.
+/// Lines of a comment that are read.
 const LINES_MAX: usize = 500;
-/// Of a word that is no command, in characters.
+/// Longest unknown command that is kept, in characters.
 const UNKNOWN_CHARS_MAX: usize = 40;
 
 /// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SlashCommand {
-    /// Work on the issue, as its label asks for it.
+    /// Work on the issue, as its label does.
     Start,
     /// Stop working on it.
     Stop,
-    /// Work on it anew.
+    /// Start over.
     Retry,
-    /// Go on with what was handed to a person, with more to spend.
+    /// Resume an escalated or stopped job, with more to spend.
     Continue {
-        /// What.
+        /// How much more.
         grant: BudgetExtension,
     },
-    /// Say where it stands.
+    /// Show the job's state.
     Status,
-    /// Say what was done, and why it ended so.
+    /// Show what was done, and why it ended.
     Explain,
-    /// Let a change go out that is held back.
+    /// Publish a change that waits for approval.
     Publish,
-    /// Say what the commands are.
+    /// List the commands.
     Help,
-    /// Something else.
+    /// An unknown command.
     Unknown {
-        /// The word, cut.
+        /// Its word, cut.
         word: String,
     },
 }
 
 impl SlashCommand {
-    /// The first command of a comment: at the beginning of a line that is neither quoted nor code.
-    /// Whoever quotes a command, or shows one, gives none.
+    /// The first command of a comment: at the start of a visible line that is neither quoted nor code. Who only
+    /// quotes or shows a command gives none.
     pub fn read(body: &str) -> Option<Self> {
-        spoken(body).find_map(Self::of_line)
+        lines_outside_code(body).iter().take(LINES_MAX).find_map(|line| Self::of_line(line))
     }
 
     fn of_line(line: &str) -> Option<Self> {
@@ -73,8 +75,8 @@ impl SlashCommand {
     }
 }
 
-/// What `continue` is followed by: `+$3`, `+20 turns`, both, or words that are not looked at. `Err` is
-/// what begins like one of them and is none.
+/// The amounts after `continue`: `+$3`, `+20 turns`, or both. Other words are ignored. `Err` is a word that begins
+/// like an amount and is none.
 fn grant_of<'w>(words: impl Iterator<Item = &'w str>) -> Result<BudgetExtension, &'w str> {
     let mut grant = BudgetExtension::default();
     for word in words {
@@ -87,7 +89,7 @@ fn grant_of<'w>(words: impl Iterator<Item = &'w str>) -> Result<BudgetExtension,
     Ok(grant)
 }
 
-/// `3`, `0.50`, `2.5`: at least a cent.
+/// The cents of `3`, `0.50` or `2.5`; at least one.
 fn cents_of(dollars: &str) -> Option<u32> {
     let (whole, part) = dollars.split_once('.').unwrap_or((dollars, "0"));
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -99,12 +101,11 @@ fn cents_of(dollars: &str) -> Option<u32> {
     (cents > 0).then_some(cents)
 }
 
-/// Whether somebody is spoken to in a text, outside of quotes and code: by their login with an `@`, with
-/// or without the `[bot]` that an App's has.
+/// Whether a text mentions a login with `@`, outside quotes and code, with or without the `[bot]` of an App's login.
 pub fn mentions_bot(body: &str, login: &str) -> bool {
     let name = login.strip_suffix("[bot]").unwrap_or(login).to_ascii_lowercase();
     let part_of_login = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    spoken(body).any(|line| {
+    lines_outside_code(body).iter().take(LINES_MAX).any(|line| {
         let line = line.to_ascii_lowercase();
         line.match_indices('@').any(|(at, _)| {
             let stands_alone = !line[..at].ends_with(|c: char| part_of_login(c) || matches!(c, '`' | '.'));
@@ -114,34 +115,12 @@ pub fn mentions_bot(body: &str, login: &str) -> bool {
     })
 }
 
-/// The lines of a comment that are its author's own words: not quoted, not code, not hidden.
-fn spoken(body: &str) -> impl Iterator<Item = &str> {
-    let mut fence: Option<&str> = None;
-    let mut is_hidden = false;
-    body.lines().take(LINES_MAX).filter_map(move |line| {
-        // Tabs and four spaces begin code; fewer do not (spec.commonmark.org, "Indented code blocks").
-        let text = line.trim_start_matches(' ');
-        let is_indented = line.len() - text.len() >= 4 || text.starts_with('\t');
-        match fence {
-            Some(open) if text.starts_with(open) => fence = None,
-            Some(_) => {}
-            None if is_hidden => is_hidden = !text.contains("-->"),
-            None if text.starts_with("```") => fence = Some("```"),
-            None if text.starts_with("~~~") => fence = Some("~~~"),
-            None if text.starts_with("<!--") => is_hidden = !text.contains("-->"),
-            None if is_indented || text.starts_with('>') => {}
-            None => return Some(text),
-        }
-        None
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_command_stands_at_the_beginning_of_a_line() {
+    fn command_at_the_start_of_a_line_is_read() {
         for (body, command) in [
             ("/agent-fix", SlashCommand::Start),
             ("/agent-fix stop", SlashCommand::Stop),
@@ -165,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quoted_shown_or_hidden_is_no_command() {
+    fn quoted_shown_or_hidden_command_is_ignored() {
         for body in [
             "",
             "please /agent-fix stop",
@@ -180,6 +159,11 @@ mod tests {
             "`/agent-fix stop`",
             "- /agent-fix stop",
             "/agent-fixes stop",
+            "````md\n```\n/agent-fix stop\n```\n````",
+            "Thanks <!--\n/agent-fix retry\n-->",
+            "> quoted\n/agent-fix stop",
+            "<details hidden>\n/agent-fix stop\n</details>",
+            "``\n/agent-fix stop\n``",
             "/agent-fix-stop",
         ] {
             assert_eq!(SlashCommand::read(body), None, "{body:?}");
@@ -187,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_spoken_to_is_named_and_not_quoted() {
+    fn bot_is_mentioned_only_outside_quotes_and_code() {
         let login = "mendwright-dev[bot]";
         for body in ["@mendwright-dev rename it", "Please, @Mendwright-Dev[bot].", "> old\n(@mendwright-dev)"]
         {

@@ -14,8 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::state::Subject;
 use super::{Instance, InstanceResult, InstanceVerdict, State, judge_run};
-use crate::agent::Conversation;
-use crate::domain::{IssueNumber, IssueSnapshot, JobOutcome, RecordedEvent, Sha, TestRun, TranscriptEvent};
+use crate::domain::{IssueNumber, IssueSnapshot, JobOutcome, Sha, TestRun, Transcript};
 use crate::worker::local::{LocalContext, LocalJob, LocalResult, LocalTask};
 use crate::worker::rerun;
 use crate::workspace::{LocalRepository, Workspace};
@@ -122,7 +121,7 @@ async fn evaluate_instance(
     let mut result = job_result(instance, &end);
     if let Some(JobOutcome::Proposed { head, .. }) = &end.job.outcome {
         let workspace = local.workspace(&instance.base_commit).await?;
-        match judged(instance, &workspace, head, &end.transcript, &parts).await {
+        match judged(instance, &workspace, head, Transcript::new(&end.transcript), &parts).await {
             Ok((patch, judged)) => {
                 result.resolved = judged.is_solved();
                 result.judged = Some(judged);
@@ -143,17 +142,17 @@ fn issue(instance: &Instance) -> anyhow::Result<IssueSnapshot> {
     let text = instance.problem_statement.trim();
     let (title, body) = text.split_once('\n').unwrap_or((text, ""));
     Ok(IssueSnapshot {
-        number: IssueNumber(0),
+        number: IssueNumber::LOCAL,
         title: title.trim_start_matches('#').trim().to_owned(),
         body: body.trim().to_owned(),
         author: "local".parse()?,
-        labels: vec!["agent-fix".to_owned()],
+        labels: vec!["agent-fix".into()],
     })
 }
 
 /// The part of the result that the job determines.
 fn job_result(instance: &Instance, end: &LocalResult) -> InstanceResult {
-    let spend = Conversation::replay(&end.transcript).spend;
+    let spend = Transcript::new(&end.transcript).spend();
     let (outcome, reason) = match &end.job.outcome {
         Some(JobOutcome::Proposed { .. }) => ("proposed", None),
         // A local job never awaits approval.
@@ -184,7 +183,7 @@ async fn judged(
     instance: &Instance,
     workspace: &Workspace,
     head: &Sha,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
     parts: &LocalContext,
 ) -> anyhow::Result<(String, InstanceVerdict)> {
     let commit = workspace.find_commit(head).await?.ok_or_else(|| anyhow!("the commit {head} is gone"))?;
@@ -209,14 +208,10 @@ async fn with_tests(instance: &Instance, workspace: &Workspace, proposed: &Sha) 
 /// Runs the suite at a tree with the job's settings.
 async fn run_at(
     workspace: &Workspace,
-    transcript: &[RecordedEvent],
+    transcript: Transcript<'_>,
     parts: &LocalContext,
     tree: &Sha,
 ) -> anyhow::Result<TestRun> {
-    let settings = transcript.iter().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Prepared { settings, .. } => Some(settings),
-        _ => None,
-    });
-    let settings = settings.ok_or_else(|| anyhow!("the job has no settings"))?;
-    rerun(&parts.bench, workspace.clone(), settings, tree).await.map(|ran| ran.run)
+    let base = transcript.base().ok_or_else(|| anyhow!("the job has no settings"))?;
+    rerun(&parts.bench, workspace.clone(), base.settings, tree).await.map(|ran| ran.run)
 }

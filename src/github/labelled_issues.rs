@@ -14,7 +14,7 @@ use super::paths::repository_path;
 use super::request::invalid_response;
 use super::types::{GHOST, LabelEvent, LabelledIssue, LabelledPage};
 use super::wire::{self, RawIssue, RawUser};
-use crate::domain::{InstallationId, IssueNumber, RepositoryId, RepositoryRef};
+use crate::domain::{InstallationId, IssueNumber, RepositoryId, RepositoryRef, is_same_label};
 
 /// Pages of an installation's repositories, and of an issue's events.
 const PAGES_MAX: usize = 20;
@@ -125,8 +125,7 @@ impl AppClient {
 
 impl RawEvent {
     fn adds_label(&self, label: &str) -> bool {
-        let is_same = |added: &RawLabelName| added.name.to_lowercase() == label.to_lowercase();
-        self.event == "labeled" && self.label.as_ref().is_some_and(is_same)
+        self.event == "labeled" && self.label.as_ref().is_some_and(|added| is_same_label(&added.name, label))
     }
 
     fn into_domain(self) -> LabelEvent {

@@ -7,10 +7,9 @@ use super::{
     Allowance, CommandRun, Commit, FORMAT, Issue, Manifest, Repository, SandboxUsed, Spent, Suite,
     TranscriptDigest, VERSION, VerdictGiven, issue_digest,
 };
-use crate::agent::Conversation;
 use crate::domain::{
-    Budget, FailedTest, Job, JobSettings, PromptVersion, RecordedEvent, Sha, Spend, StoredEvent, TestRun,
-    TranscriptEvent, branch_found,
+    Budget, FailedTest, Job, JobSettings, RecordedEvent, Sha, Spend, StoredEvent, TestRun, Transcript,
+    TranscriptEvent,
 };
 use crate::recording;
 use crate::sandbox::toolbox_sha256;
@@ -37,24 +36,11 @@ pub struct ProposedCommit {
 /// none.
 pub fn build_manifest(job: &Job, events: &[StoredEvent], proposed: &ProposedCommit) -> Option<Manifest> {
     let known: Vec<RecordedEvent> = events.iter().filter_map(StoredEvent::parsed).collect();
-    let last = known
-        .iter()
-        .rposition(|recorded| matches!(recorded.event, TranscriptEvent::VerdictReached { .. }))?;
-    let through = known[last].sequence;
-    let known = &known[..=last];
-    let TranscriptEvent::VerdictReached { verified: true, tree, explanation, run: Some(run), proof, flags } =
-        &known[last].event
-    else {
-        return None;
-    };
-    let (base, base_branch, settings) = known.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Prepared { base, base_branch, settings } => Some((base, base_branch, settings)),
-        _ => None,
-    })?;
-    let baseline = known.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::BaselineRun { run } => Some(run),
-        _ => None,
-    });
+    let known = Transcript::new(&known).through_last_verdict();
+    let verdict = known.last_verdict().filter(|verdict| verdict.verified)?;
+    let run = verdict.run?;
+    let base = known.base()?;
+    let baseline = known.last_baseline();
     let (commands, commands_omitted) = commands(known);
     let trigger = &job.trigger;
     Some(Manifest {
@@ -66,26 +52,37 @@ pub fn build_manifest(job: &Job, events: &[StoredEvent], proposed: &ProposedComm
         generation: job.generation,
         repository: Repository { name: trigger.repository.name.clone(), id: trigger.repository.id },
         issue: Issue { number: trigger.issue.number, sha256: issue_digest(&trigger.issue) },
-        base: Commit { branch: base_branch.clone(), commit: base.clone(), tree: proposed.base_tree.clone() },
-        head: Commit { branch: proposed.branch.clone(), commit: proposed.head.clone(), tree: tree.clone() },
-        on_top_of: branch_found(known).cloned(),
-        suite: suite(settings),
+        base: Commit {
+            branch: base.branch.to_owned(),
+            commit: base.commit.clone(),
+            tree: proposed.base_tree.clone(),
+        },
+        head: Commit {
+            branch: proposed.branch.clone(),
+            commit: proposed.head.clone(),
+            tree: verdict.tree.clone(),
+        },
+        on_top_of: known.found_branch_head().cloned(),
+        suite: suite(base.settings),
         sandbox: sandbox(known),
-        models: models(known),
-        prompts: prompts(known),
+        models: known.models().into_iter().map(str::to_owned).collect(),
+        prompts: known.prompts().cloned(),
         commands,
         commands_omitted,
-        budget: allowance(&Conversation::budget(known, &settings.budget)),
-        spent: spent(&Conversation::replay(known).spend),
+        budget: allowance(&known.budget(&base.settings.budget)),
+        spent: spent(&known.spend()),
         verdict: VerdictGiven {
-            explanation: explanation.chars().take(EXPLANATION_CHARS_MAX).collect(),
+            explanation: verdict.explanation.chars().take(EXPLANATION_CHARS_MAX).collect(),
             exit_code: run.result.ending.shell_code(),
-            proof: proof.as_deref().map(names),
-            flags: flags.clone(),
+            proof: verdict.proof.map(names),
+            flags: verdict.flags.to_vec(),
             failed_before: baseline.map(|run| names(&run.failed())).unwrap_or_default(),
             failed_after: names(&run.failed()),
         },
-        transcript: TranscriptDigest { events: through, sha256: recording::digest(events, through)? },
+        transcript: TranscriptDigest {
+            events: verdict.sequence,
+            sha256: recording::digest(events, verdict.sequence)?,
+        },
     })
 }
 
@@ -107,38 +104,13 @@ fn suite(settings: &JobSettings) -> Suite {
     }
 }
 
-fn sandbox(known: &[RecordedEvent]) -> SandboxUsed {
-    let last = known.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::SandboxStarted { description, root, .. } => {
-            Some(SandboxUsed { description: description.clone(), root: root.clone() })
-        }
-        _ => None,
-    });
-    last.unwrap_or_else(|| SandboxUsed { description: String::new(), root: None })
-}
-
-fn models(known: &[RecordedEvent]) -> Vec<String> {
-    let mut models: Vec<String> = Vec::new();
-    for recorded in known {
-        if let TranscriptEvent::MessageAdded { model: Some(model), .. } = &recorded.event
-            && !models.contains(model)
-        {
-            models.push(model.clone());
-        }
-    }
-    models
-}
-
-/// The last ones: a restarted worker may have had others.
-fn prompts(known: &[RecordedEvent]) -> Option<PromptVersion> {
-    known.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Instructed { prompts } => Some(prompts.clone()),
-        _ => None,
-    })
+fn sandbox(known: Transcript<'_>) -> SandboxUsed {
+    let (description, root) = known.last_sandbox().unwrap_or_default();
+    SandboxUsed { description: description.to_owned(), root: root.map(str::to_owned) }
 }
 
 /// The commands in order, and how many are beyond the bound.
-fn commands(known: &[RecordedEvent]) -> (Vec<CommandRun>, u64) {
+fn commands(known: Transcript<'_>) -> (Vec<CommandRun>, u64) {
     let mut commands = Vec::new();
     let ran = |purpose: &str, run: &TestRun| CommandRun {
         purpose: purpose.to_owned(),
@@ -146,7 +118,7 @@ fn commands(known: &[RecordedEvent]) -> (Vec<CommandRun>, u64) {
         exit_code: run.result.ending.shell_code(),
         milliseconds: milliseconds(run.result.duration),
     };
-    for recorded in known {
+    for recorded in known.events() {
         match &recorded.event {
             TranscriptEvent::SetUp { commands: set_up, .. } => {
                 commands.extend(set_up.iter().map(|command| CommandRun {

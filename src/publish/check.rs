@@ -1,18 +1,17 @@
-//! The check run on the branch that was pushed: what the verdict was, where a reviewer looks for it.
-//! There is none without a [`Verified`], for nothing else is ever pushed: a job that ends otherwise
-//! has no commit of its own that a check could stand at, and the base's commit is not its to judge.
+//! The check run on the pushed branch, which shows the verdict where reviewers look for it. Only a [`Verified`]
+//! proposal gets one: nothing else is pushed, so a job that ends otherwise has no commit for a check.
 
 use super::draft_pr::sections;
 use super::escape::{cut, line, plain};
 use super::evidence::Evidence;
-use super::words::{plural, provenance};
+use super::format::plural;
 use crate::domain::{RepoPath, Sha, TestCase};
 use crate::github::{Annotation, AnnotationLevel, CheckConclusion, CheckRun};
 use crate::verdict::Verified;
 
-/// Its name among the checks.
+/// The check's name.
 pub const CHECK_NAME: &str = "Mendwright";
-/// GitHub takes fifty in a request.
+/// GitHub accepts fifty in one request.
 const ANNOTATIONS_MAX: usize = 50;
 const TITLE_CHARS_MAX: usize = 200;
 const MESSAGE_CHARS_MAX: usize = 1_000;
@@ -25,7 +24,7 @@ pub fn render(evidence: &Evidence, verified: &Verified, head: &Sha) -> CheckRun 
         (true, 0) => (CheckConclusion::Success, "The suite passes in a fresh sandbox".to_owned()),
         (true, flags) => (
             CheckConclusion::Neutral,
-            format!("The suite passes; {} to look at first", plural(flags, "thing", "things")),
+            format!("The suite passes; {} to check first", plural(flags, "thing", "things")),
         ),
         (false, _) => (
             CheckConclusion::Neutral,
@@ -36,7 +35,7 @@ pub fn render(evidence: &Evidence, verified: &Verified, head: &Sha) -> CheckRun 
         Some(sections::what_was_run(evidence, verified, 1)),
         sections::flags(verified.flags()),
         verified.proof().and_then(sections::proof),
-        Some(provenance(evidence)),
+        Some(evidence.footer()),
     ];
     CheckRun {
         name: CHECK_NAME.to_owned(),
@@ -49,15 +48,15 @@ pub fn render(evidence: &Evidence, verified: &Verified, head: &Sha) -> CheckRun 
     }
 }
 
-/// The tests that fail here as they did before, then those that failed at the base and pass here, where
-/// the report says where they are: the first a reviewer must know, for the others the change is there.
+/// Annotations for the tests that still fail, then for those that failed at the base and pass here, as far as the
+/// report gives their location. Reviewers must know the first; the others are why the change exists.
 fn annotations(evidence: &Evidence, verified: &Verified) -> Vec<Annotation> {
     let after = &verified.run().report;
     let before = evidence.baseline.as_ref().map(|run| &run.report);
     let still = after.red().filter_map(|test| annotation(test, true));
-    let is_mended = |test: &&TestCase| !after.red().any(|red| red.name == test.name);
-    let mended = before.into_iter().flat_map(|report| report.red()).filter(is_mended);
-    still.chain(mended.filter_map(|test| annotation(test, false))).take(ANNOTATIONS_MAX).collect()
+    let passes_now = |test: &&TestCase| !after.red().any(|red| red.name == test.name);
+    let fixed = before.into_iter().flat_map(|report| report.red()).filter(passes_now);
+    still.chain(fixed.filter_map(|test| annotation(test, false))).take(ANNOTATIONS_MAX).collect()
 }
 
 fn annotation(test: &TestCase, still_fails: bool) -> Option<Annotation> {
@@ -81,7 +80,7 @@ fn annotation(test: &TestCase, still_fails: bool) -> Option<Annotation> {
 #[cfg(test)]
 mod tests {
     use super::super::escape::properties::{assert_text_is_inert, page};
-    use super::super::samples::{fixed, hostile};
+    use super::super::test_evidence::{fixed, hostile};
     use super::*;
     use crate::domain::{TestLocation, TestOutcome, TestReport};
 
@@ -96,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_fix_is_a_success_with_its_evidence() {
+    fn plain_fix_gives_success_with_its_evidence() {
         let (evidence, verified) = fixed();
         let check = render(&evidence, &verified, &head());
         assert_eq!(check.conclusion, CheckConclusion::Success);
@@ -110,11 +109,11 @@ mod tests {
         | `python -m pytest -q` | ❌ fails (exit code 1, 1.4 s, 1 failing test named) | ✅ passes (exit code 0, 1.4 s) |
         | Failing tests | 1 | none named |
 
-        The run on the right is the verdict: Mendwright made it itself, in a fresh sandbox that held exactly the tree on this branch.
+        The run on the right is the verdict: Mendwright ran it itself, in a fresh sandbox with exactly this branch's tree.
 
         > The suite passes at the proposed tree: exit code 0.
 
-        Failed before, and no longer:
+        Failed before and no longer fail:
 
         - `tests/test_sum.py::test_sum`
 
@@ -129,18 +128,18 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_looked_at_makes_it_neutral_and_hostile_words_do_nothing() {
+    fn flags_make_the_check_neutral_and_hostile_text_is_inert() {
         let (evidence, verified) = hostile();
         let check = render(&evidence, &verified, &head());
         assert_eq!(check.conclusion, CheckConclusion::Neutral);
-        assert_eq!(check.title, "The suite passes; 1 thing to look at first");
+        assert_eq!(check.title, "The suite passes; 1 thing to check first");
         let page = page(&check.summary);
         assert_text_is_inert(&page.text);
         assert!(page.html.iter().all(|html| html.contains("sub>")), "{:?}", page.html);
     }
 
     #[test]
-    fn tests_that_failed_at_the_base_are_remarked_where_they_are() {
+    fn tests_that_failed_at_the_base_are_annotated_at_their_location() {
         let (mut evidence, verified) = fixed();
         let cases = [
             red("tests/test_sum.py::test_sum", "tests/test_sum.py", Some(3)),

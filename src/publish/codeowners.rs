@@ -1,16 +1,16 @@
-//! Whom to ask for a review: the owners of the changed files, as the base branch's `CODEOWNERS` names
-//! them, else whoever asked for the work. Pure.
+//! Who is asked for a review: the owners of the changed files in the base branch's `CODEOWNERS`, else the person who
+//! requested the work. Pure.
 //! Source: docs.github.com, "About code owners".
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::github::Reviewers;
 
-/// Where GitHub looks, in this order; the first that is there counts.
+/// Where GitHub looks, in this order; the first file that exists counts.
 pub const CODEOWNERS_PATHS: [&str; 3] = [".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS"];
-/// Lines that are read.
+/// Longest file that is read, in lines.
 const LINES_MAX: usize = 5_000;
-/// Who is asked at most; GitHub takes fifteen.
+/// Most reviewers that are asked; GitHub accepts fifteen.
 const REVIEWERS_MAX: usize = 10;
 
 /// A `CODEOWNERS` file, read.
@@ -21,7 +21,7 @@ pub struct CodeOwners {
     owners: Vec<Vec<Owner>>,
 }
 
-/// An owner. Addresses are not kept: nobody can be asked by one.
+/// An owner. E-mail addresses are dropped: GitHub requests no review by address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Owner {
     User(String),
@@ -29,7 +29,7 @@ enum Owner {
 }
 
 impl CodeOwners {
-    /// Reads a file. Lines that GitHub would not take are passed over, as GitHub does.
+    /// Reads a file. Invalid lines are skipped, as GitHub does.
     pub fn read(text: &str) -> Self {
         let (mut patterns, mut owners) = (GlobSetBuilder::new(), Vec::new());
         for line in text.lines().take(LINES_MAX) {
@@ -44,18 +44,18 @@ impl CodeOwners {
         }
         match patterns.build() {
             Ok(patterns) => Self { patterns, owners },
-            // Too many or too large together: as if there were none.
+            // Too many or too large patterns: as if there were none.
             Err(_) => Self::default(),
         }
     }
 
-    /// The owners of a file: those of the last line that matches it, which may be none.
+    /// The owners of a file: those of the last line that matches it, if any.
     fn of(&self, path: &str) -> &[Owner] {
         self.patterns.matches(path).into_iter().max().map_or(&[], |last| &self.owners[last])
     }
 
-    /// Whom to ask for a review of a change to `paths` in a repository of `organisation`: their owners;
-    /// where they have none, `otherwise`. Never `author`, who cannot review their own pull request.
+    /// The reviewers of a change to `paths` in a repository of `organisation`: the owners of the paths, or `otherwise`
+    /// if they have none. Never `author`, who cannot review their own pull request.
     pub fn reviewers(
         &self,
         paths: &[String],
@@ -92,7 +92,7 @@ fn add(list: &mut Vec<String>, name: &str, never: &str) {
     }
 }
 
-/// The pattern and the owners of a line; `None` for a line that says nothing.
+/// The pattern and the owners of a line; `None` for an empty or invalid line.
 fn read_line(line: &str) -> Option<(String, Vec<Owner>)> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
@@ -102,14 +102,14 @@ fn read_line(line: &str) -> Option<(String, Vec<Owner>)> {
     let mut rest = line.chars();
     while let Some(c) = rest.next() {
         match c {
-            // A blank, or `#`, that belongs to the path.
+            // A space, or `#`, that belongs to the path.
             '\\' => pattern.extend(rest.next()),
             c if c.is_whitespace() => break,
             c => pattern.push(c),
         }
     }
     let named = rest.as_str().split_whitespace().take_while(|word| !word.starts_with('#'));
-    // GitHub knows neither negation nor classes of characters here.
+    // GitHub supports neither negation nor character classes here.
     let is_valid = !pattern.starts_with('!') && !pattern.contains(['[', ']']);
     is_valid.then(|| (pattern, named.filter_map(owner).collect()))
 }
@@ -128,24 +128,24 @@ fn owner(word: &str) -> Option<Owner> {
     }
 }
 
-/// The globs that a pattern stands for.
+/// The globs that a pattern means.
 fn globs(pattern: &str) -> Vec<String> {
     let is_directory = pattern.ends_with('/');
     let body = pattern.trim_matches('/');
     if body.is_empty() {
         return vec!["**".to_owned()];
     }
-    // A slash at the beginning or in the middle ties it to the root.
-    let is_tied = pattern.starts_with('/') || body.contains('/');
+    // A slash at the beginning or in the middle anchors the pattern at the root.
+    let is_anchored = pattern.starts_with('/') || body.contains('/');
     // In a glob a brace would be a choice.
     let body = body.replace('{', "[{]").replace('}', "[}]");
-    let place = if is_tied || body.starts_with("**/") { body.clone() } else { format!("**/{body}") };
+    let place = if is_anchored || body.starts_with("**/") { body.clone() } else { format!("**/{body}") };
     let last = body.rsplit('/').next().unwrap_or(&body);
     match (is_directory, last) {
         (true, _) => vec![format!("{place}/**")],
         (false, "**") => vec![place],
-        // `docs/*` is the files in `docs`, and not those below it.
-        (false, last) if is_tied && last.contains('*') => vec![place],
+        // `docs/*` means the files directly in `docs`.
+        (false, last) if is_anchored && last.contains('*') => vec![place],
         (false, _) => vec![place.clone(), format!("{place}/**")],
     }
 }
@@ -182,7 +182,7 @@ mod tests {
         ";
 
     #[test]
-    fn the_last_line_that_matches_names_the_owners() {
+    fn last_matching_line_names_the_owners() {
         for (path, owners) in [
             ("README.md", "global-owner1 global-owner2"),
             ("src/deep/x.js", "js-owner"),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_at_the_end_does_not_reach_below_and_a_name_without_slash_is_found_anywhere() {
+    fn final_star_matches_one_level_and_a_name_without_slash_matches_anywhere() {
         let file = "docs/* @near\nlib @lib\n/top.rs @top\n{a}.rs @brace";
         assert_eq!(asked(file, &["docs/x.md"]), "near");
         assert_eq!(asked(file, &["docs/deep/x.md"]), "grace");
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_is_asked_once_and_nobody_who_cannot_answer() {
+    fn every_reviewer_is_asked_once_and_never_the_author_or_other_organisations() {
         let file = "* @A @a @mendwright @other/team @octo/Core @octo/core mail@example.com @bad!name";
         assert_eq!(asked(file, &["x", "y"]), "A mendwright team Core");
         let own = CodeOwners::read("* @grace").reviewers(&["x".into()], "octo", "grace", Some("grace"));

@@ -1,23 +1,23 @@
-//! Answers to commands in comments: short, and one for each.
+//! Replies to commands in comments: short, one for each command.
 
 use std::fmt::Write as _;
 
 use super::escape::{code_span, cut, inline};
 use super::evidence::Evidence;
-use super::words::spend;
+use super::format::spend;
 use crate::domain::{CommentId, JobOutcome, JobState, Login, PullRequestNumber};
 
-/// What an answer is told apart by: its hidden first line.
+/// What a reply answers. Its hidden first line, the marker, tells it apart from other replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplyTarget<'a> {
-    /// A command: each comment is answered once.
+    /// A command: each comment gets one reply.
     Comment(CommentId),
-    /// Somebody who may give none: they are told once on an issue.
+    /// Somebody who may not use commands: they get one reply on an issue.
     Refused(&'a Login),
 }
 
 impl ReplyTarget<'_> {
-    /// The line.
+    /// The marker.
     pub fn marker(&self) -> String {
         match self {
             Self::Comment(id) => format!("<!-- mendwright:answer:{id} -->"),
@@ -25,100 +25,104 @@ impl ReplyTarget<'_> {
         }
     }
 
-    /// Whether `body` is this answer.
+    /// Whether `body` is the reply to this target.
     pub fn is(&self, body: &str) -> bool {
         body.lines().next().is_some_and(|line| line.trim_end() == self.marker())
     }
 }
 
-/// What came of a command.
+/// The reply to a command.
 #[derive(Debug)]
 pub enum CommandReply<'a> {
-    /// A job begins.
+    /// A job starts.
     Begun,
-    /// There is one already.
+    /// A job is running already.
     UnderWay,
-    /// The job is told to stop.
+    /// The job is being stopped.
     Stopped,
-    /// There is none to stop.
+    /// No job is running.
     NothingToStop,
-    /// Where the newest job stands.
+    /// The state of the newest job.
     Status(&'a Evidence),
     /// What the newest job did.
     Explained(&'a Evidence),
-    /// There was never a job.
+    /// The issue never had a job.
     NoJob,
-    /// What was held back goes out.
+    /// The approved change is being published.
     Released,
-    /// Nothing is held back.
+    /// No change waits for approval.
     NothingHeld,
-    /// What was held back is, still.
+    /// The change still waits for approval.
     StillHeld,
-    /// What was handed to a person goes on.
+    /// The job is resumed.
     Continued,
-    /// There is nothing to go on from.
+    /// There is no work to resume.
     NothingToContinue,
-    /// It is proposed, and nobody said what is missing.
+    /// The change is proposed, and nobody said what to change.
     SayWhatToChange,
-    /// There may be no further round; the limit.
+    /// No further round is allowed; the limit.
     RoundsUsedUp(u32),
-    /// A review without a word.
+    /// A review without text.
     NothingAsked,
-    /// The issue has a later job.
+    /// The issue has a newer job.
     Superseded,
-    /// It is refused; why.
+    /// The command is refused; why.
     Refused(&'a str),
-    /// It could not be carried out, for this reason.
+    /// The command failed; why.
     Failed(&'a str),
-    /// The comment is on a pull request that is none of ours.
+    /// The comment is on a pull request that is not ours.
     NotOurs,
-    /// What the commands are; with a word that is none.
+    /// The list of commands; with the unknown one.
     Help(Option<&'a str>),
 }
 
 /// The comment.
-pub fn render(to: ReplyTarget<'_>, answer: &CommandReply<'_>) -> String {
-    format!("{}\n{}\n", to.marker(), words(answer))
+pub fn render(to: ReplyTarget<'_>, reply: &CommandReply<'_>) -> String {
+    format!("{}\n{}\n", to.marker(), text(reply))
 }
 
-fn words(answer: &CommandReply<'_>) -> String {
-    match answer {
-        CommandReply::Begun => "On it. The progress is told in a comment on the issue.".to_owned(),
+fn text(reply: &CommandReply<'_>) -> String {
+    match reply {
+        CommandReply::Begun => "Working on it. A comment on the issue shows the progress.".to_owned(),
         CommandReply::UnderWay => {
-            "There is a job under way for this issue; `/agent-fix status` says where it stands, `/agent-fix stop` \
-             ends it."
+            "A job for this issue is already running. `/agent-fix status` shows its state, \
+                                   `/agent-fix stop` stops it."
                 .to_owned()
         }
-        CommandReply::Stopped => "Stopping. Nothing more is spent on it.".to_owned(),
-        CommandReply::NothingToStop => "Nothing is under way here.".to_owned(),
+        CommandReply::Stopped => "Stopping. Nothing more will be spent.".to_owned(),
+        CommandReply::NothingToStop => "No job is running here.".to_owned(),
         CommandReply::Status(evidence) => status(evidence),
-        CommandReply::Explained(evidence) => explained(evidence),
-        CommandReply::NoJob => "There was no job for this issue yet; `/agent-fix` begins one.".to_owned(),
-        CommandReply::Released => "It goes out as it was shown. The draft pull request follows.".to_owned(),
-        CommandReply::NothingHeld => "Nothing is held back here.".to_owned(),
+        CommandReply::Explained(evidence) => explanation(evidence),
+        CommandReply::NoJob => "This issue has had no job yet. `/agent-fix` starts one.".to_owned(),
+        CommandReply::Released => {
+            "Publishing the change exactly as shown; a draft pull request follows.".to_owned()
+        }
+        CommandReply::NothingHeld => "No change is waiting for approval here.".to_owned(),
         CommandReply::StillHeld => {
-            "A verified change is held back: `/agent-fix publish` lets it go out, and then it can be reviewed; \
-             `/agent-fix retry` begins anew."
+            "A verified change is waiting for approval. `/agent-fix publish` publishes it so \
+                                    that it can be reviewed; `/agent-fix retry` starts over."
                 .to_owned()
         }
-        CommandReply::Continued => "Going on from where it ended. The progress is told in a comment on the issue.".to_owned(),
+        CommandReply::Continued => {
+            "Resuming where it stopped. A comment on the issue shows the progress.".to_owned()
+        }
         CommandReply::NothingToContinue => {
-            "It ended before the agent's first step, so there is nothing to go on from; `/agent-fix retry` begins \
-             anew."
+            "The job ended before the agent's first step, so there is nothing to \
+                                            resume. `/agent-fix retry` starts over."
                 .to_owned()
         }
         CommandReply::SayWhatToChange => {
-            "It is proposed. To have it changed, review the pull request and request changes, or speak to me in a \
-             comment there."
+            "The change is already proposed. To have it changed, request changes in a \
+                                          review of the pull request, or mention me in a comment there."
                 .to_owned()
         }
         CommandReply::RoundsUsedUp(max) => format!(
-            "This pull request has had its {max} rounds of changes. Push to its branch yourself, or close it and say \
-             `/agent-fix retry` on the issue."
+            "This pull request has used all {max} rounds of changes. Push to its branch yourself, or close it and \
+             comment `/agent-fix retry` on the issue."
         ),
         CommandReply::NothingAsked => "The review does not say what to change.".to_owned(),
         CommandReply::Superseded => {
-            "The issue has been taken up anew since; this pull request is not worked on any more.".to_owned()
+            "A newer job for this issue has replaced this pull request. It is no longer worked on.".to_owned()
         }
         CommandReply::Refused(why) => format!("Not done: {}.", inline(&cut(why, 500))),
         CommandReply::Failed(why) => format!(
@@ -126,7 +130,7 @@ fn words(answer: &CommandReply<'_>) -> String {
             inline(&cut(why, 500))
         ),
         CommandReply::NotOurs => {
-            "This is no pull request of mine. I work on issues: give the command there.".to_owned()
+            "I did not open this pull request. I work on issues: use the command there.".to_owned()
         }
         CommandReply::Help(unknown) => help(*unknown),
     }
@@ -134,9 +138,9 @@ fn words(answer: &CommandReply<'_>) -> String {
 
 fn status(evidence: &Evidence) -> String {
     let mut text = match (&evidence.outcome, evidence.state) {
-        (Some(outcome), _) => ended(outcome),
+        (Some(outcome), _) => outcome_text(outcome),
         (None, JobState::Queued) => "Waiting for a worker.".to_owned(),
-        (None, state) => format!("Under way: {}.", state.name()),
+        (None, state) => format!("Running: {}.", state.name()),
     };
     if evidence.spend.turns > 0 {
         let _ = write!(text, " Spent: {}.", spend(&evidence.spend));
@@ -144,73 +148,75 @@ fn status(evidence: &Evidence) -> String {
     text
 }
 
-fn ended(outcome: &JobOutcome) -> String {
+fn outcome_text(outcome: &JobOutcome) -> String {
     match outcome {
         JobOutcome::Proposed { pull_request: Some(PullRequestNumber(number)), .. } => {
-            format!("Done: the draft pull request is #{number}.")
+            format!("Done: draft pull request #{number}.")
         }
         JobOutcome::Proposed { branch, .. } => format!("Done: the change is on {}.", code_span(branch)),
-        JobOutcome::Held { .. } => "Done, and held back: `/agent-fix publish` lets it go out.".to_owned(),
-        JobOutcome::Escalated { .. } => "It needs a person: see the comment that says why.".to_owned(),
-        JobOutcome::Cancelled { why } => format!("Called off: {}.", inline(&cut(why, 500))),
+        JobOutcome::Held { .. } => {
+            "Verified and waiting for approval: `/agent-fix publish` publishes it.".to_owned()
+        }
+        JobOutcome::Escalated { .. } => "Escalated: see the comment that explains why.".to_owned(),
+        JobOutcome::Cancelled { why } => format!("Cancelled: {}.", inline(&cut(why, 500))),
         JobOutcome::Failed { why } => format!("Mendwright itself failed: {}.", inline(&cut(why, 500))),
     }
 }
 
-fn explained(evidence: &Evidence) -> String {
+fn explanation(evidence: &Evidence) -> String {
     const CHARS_MAX: usize = 2_000;
     let mut text = status(evidence);
     if let Some(summary) = &evidence.summary {
-        let _ = write!(text, "\n\nWhat the agent said of it: {}", inline(&cut(summary, CHARS_MAX)));
+        let _ = write!(text, "\n\nThe agent's summary: {}", inline(&cut(summary, CHARS_MAX)));
     }
     if let Some(verdict) = &evidence.verdict {
-        let (sign, said) = match verdict.verified {
+        let (sign, result) = match verdict.verified {
             true => ("✅", "verified"),
             false => ("❌", "not verified"),
         };
         let why = inline(&cut(&verdict.explanation, CHARS_MAX));
-        let _ = write!(text, "\n\n{sign} The last verdict: {said}. {why}");
+        let _ = write!(text, "\n\n{sign} The last verdict: {result}. {why}");
     }
     if !evidence.paths_written.is_empty() {
         let paths: Vec<String> = evidence.paths_written.iter().take(20).map(|path| code_span(path)).collect();
-        let _ = write!(text, "\n\nFiles that it wrote to: {}.", paths.join(", "));
+        let _ = write!(text, "\n\nFiles that the agent changed: {}.", paths.join(", "));
     }
     text
 }
 
 fn help(unknown: Option<&str>) -> String {
     let head = match unknown {
-        Some(word) => format!("{} is no command. These are:", code_span(word)),
-        None => "At the beginning of a line of a new comment, by somebody with write access:".to_owned(),
+        Some(word) => format!("Unknown command {}. Available commands:", code_span(word)),
+        None => "Write a command at the start of a line in a new comment. It needs write access.".to_owned(),
     };
     format!(
         "{head}\n\n\
-         | | |\n|---|---|\n\
-         | `/agent-fix` | works on the issue as it stands now; the label does the same |\n\
-         | `/agent-fix stop` | stops it |\n\
-         | `/agent-fix retry` | begins anew, on the newest base |\n\
-         | `/agent-fix continue` | goes on where it was handed to you, with a new budget (`+$2`, `+20 turns`: with that \
-         much) and with what you write in the comment |\n\
-         | `/agent-fix status` | where it stands, and what was spent |\n\
-         | `/agent-fix explain` | what was done, and why it ended so |\n\
-         | `/agent-fix publish` | lets a change go out that is held back |\n\
-         | `/agent-fix help` | this |"
+         | Command | Effect |\n|---|---|\n\
+         | `/agent-fix` | start work on the issue as it is now, like the label |\n\
+         | `/agent-fix stop` | stop |\n\
+         | `/agent-fix retry` | start over on the newest base |\n\
+         | `/agent-fix continue` | resume an escalated or stopped job with a full new budget (or with `+$2`, `+20 turns`); \
+         the agent reads your comment |\n\
+         | `/agent-fix status` | show the state and the cost |\n\
+         | `/agent-fix explain` | show what was done and why it ended |\n\
+         | `/agent-fix publish` | publish a change that is waiting for approval |\n\
+         | `/agent-fix help` | show this list |"
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::fixed;
+    use super::super::test_evidence::fixed;
     use super::*;
 
     #[test]
-    fn answers_are_short_and_marked() {
+    fn every_reply_is_short_and_begins_with_its_marker() {
         let (evidence, _) = fixed();
         let mut waiting = evidence.clone();
         waiting.outcome = None;
         waiting.state = JobState::Working;
         let to = ReplyTarget::Comment(CommentId(7));
-        let answers = [
+        let replies = [
             CommandReply::Begun,
             CommandReply::UnderWay,
             CommandReply::Stopped,
@@ -226,39 +232,39 @@ mod tests {
             CommandReply::Help(Some("me`nd")),
             CommandReply::Help(None),
         ];
-        let told: Vec<String> = answers.iter().map(words).collect();
-        insta::assert_snapshot!(told.join("\n\n---\n"), @r"
-        On it. The progress is told in a comment on the issue.
+        let texts: Vec<String> = replies.iter().map(text).collect();
+        insta::assert_snapshot!(texts.join("\n\n---\n"), @r"
+        Working on it. A comment on the issue shows the progress.
 
         ---
-        There is a job under way for this issue; `/agent-fix status` says where it stands, `/agent-fix stop` ends it.
+        A job for this issue is already running. `/agent-fix status` shows its state, `/agent-fix stop` stops it.
 
         ---
-        Stopping. Nothing more is spent on it.
+        Stopping. Nothing more will be spent.
 
         ---
-        Nothing is under way here.
+        No job is running here.
 
         ---
-        Under way: working. Spent: 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369.
+        Running: working. Spent: 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369.
 
         ---
-        Under way: working. Spent: 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369.
+        Running: working. Spent: 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369.
 
-        What the agent said of it: `total()` cut off the last item. - `items[:-1]` is now `items` - no other caller relied on it
+        The agent's summary: `total()` cut off the last item. - `items[:-1]` is now `items` - no other caller relied on it
 
         ✅ The last verdict: verified. The suite passes at the proposed tree: exit code 0.
 
-        Files that it wrote to: `sums.py`.
+        Files that the agent changed: `sums.py`.
 
         ---
-        There was no job for this issue yet; `/agent-fix` begins one.
+        This issue has had no job yet. `/agent-fix` starts one.
 
         ---
-        It goes out as it was shown. The draft pull request follows.
+        Publishing the change exactly as shown; a draft pull request follows.
 
         ---
-        Nothing is held back here.
+        No change is waiting for approval here.
 
         ---
         Not done: the issue is locked, says ＠everyone.
@@ -267,39 +273,39 @@ mod tests {
         This failed and is not tried again: forbidden by GitHub (reading issue ＃7): 403 ＠everyone. Remove the cause, then give the command again.
 
         ---
-        This is no pull request of mine. I work on issues: give the command there.
+        I did not open this pull request. I work on issues: use the command there.
 
         ---
-        ``me`nd`` is no command. These are:
+        Unknown command ``me`nd``. Available commands:
 
-        | | |
+        | Command | Effect |
         |---|---|
-        | `/agent-fix` | works on the issue as it stands now; the label does the same |
-        | `/agent-fix stop` | stops it |
-        | `/agent-fix retry` | begins anew, on the newest base |
-        | `/agent-fix continue` | goes on where it was handed to you, with a new budget (`+$2`, `+20 turns`: with that much) and with what you write in the comment |
-        | `/agent-fix status` | where it stands, and what was spent |
-        | `/agent-fix explain` | what was done, and why it ended so |
-        | `/agent-fix publish` | lets a change go out that is held back |
-        | `/agent-fix help` | this |
+        | `/agent-fix` | start work on the issue as it is now, like the label |
+        | `/agent-fix stop` | stop |
+        | `/agent-fix retry` | start over on the newest base |
+        | `/agent-fix continue` | resume an escalated or stopped job with a full new budget (or with `+$2`, `+20 turns`); the agent reads your comment |
+        | `/agent-fix status` | show the state and the cost |
+        | `/agent-fix explain` | show what was done and why it ended |
+        | `/agent-fix publish` | publish a change that is waiting for approval |
+        | `/agent-fix help` | show this list |
 
         ---
-        At the beginning of a line of a new comment, by somebody with write access:
+        Write a command at the start of a line in a new comment. It needs write access.
 
-        | | |
+        | Command | Effect |
         |---|---|
-        | `/agent-fix` | works on the issue as it stands now; the label does the same |
-        | `/agent-fix stop` | stops it |
-        | `/agent-fix retry` | begins anew, on the newest base |
-        | `/agent-fix continue` | goes on where it was handed to you, with a new budget (`+$2`, `+20 turns`: with that much) and with what you write in the comment |
-        | `/agent-fix status` | where it stands, and what was spent |
-        | `/agent-fix explain` | what was done, and why it ended so |
-        | `/agent-fix publish` | lets a change go out that is held back |
-        | `/agent-fix help` | this |
+        | `/agent-fix` | start work on the issue as it is now, like the label |
+        | `/agent-fix stop` | stop |
+        | `/agent-fix retry` | start over on the newest base |
+        | `/agent-fix continue` | resume an escalated or stopped job with a full new budget (or with `+$2`, `+20 turns`); the agent reads your comment |
+        | `/agent-fix status` | show the state and the cost |
+        | `/agent-fix explain` | show what was done and why it ended |
+        | `/agent-fix publish` | publish a change that is waiting for approval |
+        | `/agent-fix help` | show this list |
         ");
-        let body = render(to, &answers[0]);
+        let body = render(to, &replies[0]);
         assert!(to.is(&body) && !ReplyTarget::Comment(CommentId(8)).is(&body));
         let login: Login = "ada".parse().unwrap();
-        assert!(ReplyTarget::Refused(&login).is(&render(ReplyTarget::Refused(&login), &answers[9])));
+        assert!(ReplyTarget::Refused(&login).is(&render(ReplyTarget::Refused(&login), &replies[9])));
     }
 }

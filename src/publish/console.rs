@@ -1,4 +1,4 @@
-//! A job's transcript as it happens, a line an event, for people at a terminal.
+//! A job's transcript for a terminal, one line per event.
 
 use crate::domain::{
     AssistantBlock, JobOutcome, Message, ResumeReason, TestRun, ToolArguments, ToolCall, TranscriptEvent,
@@ -7,7 +7,7 @@ use crate::domain::{
 /// Longest line, in characters.
 const LINE_CHARS_MAX: usize = 140;
 
-/// The event in a line; `None` for what only repeats another.
+/// The event as a line; `None` for an event that only repeats another.
 pub fn console_line(event: &TranscriptEvent) -> Option<String> {
     let line = match event {
         TranscriptEvent::StateChanged { state } => format!("● {}", state.name()),
@@ -18,17 +18,15 @@ pub fn console_line(event: &TranscriptEvent) -> Option<String> {
             settings.test_command_source
         ),
         TranscriptEvent::SandboxStarted { description, .. } => format!("  sandbox: {description}"),
-        TranscriptEvent::SetUp { reused: true, .. } => {
-            "  set-up: made earlier from the same files".to_owned()
-        }
+        TranscriptEvent::SetUp { reused: true, .. } => "  setup: from the cache".to_owned(),
         TranscriptEvent::SetUp { commands, seconds, kept, .. } => {
             let failed = commands.iter().find(|ran| !ran.result.ending.is_success());
             let end = match (failed, kept) {
                 (Some(ran), _) => format!("`{}` fails: {}", ran.command, ran.result.ending.describe()),
-                (None, true) => "kept".to_owned(),
-                (None, false) => "not kept".to_owned(),
+                (None, true) => "cached".to_owned(),
+                (None, false) => "not cached".to_owned(),
             };
-            format!("  set-up: {} commands in {seconds:.1} s, {end}", commands.len())
+            format!("  setup: {} commands in {seconds:.1} s, {end}", commands.len())
         }
         TranscriptEvent::Egress { purpose, report } => {
             let places = |refused: bool| {
@@ -40,9 +38,9 @@ pub fn console_line(event: &TranscriptEvent) -> Option<String> {
             let refused = if refused.is_empty() { refused } else { format!(", refused: {refused}") };
             format!("  network of {purpose}: {allowed}{refused}")
         }
-        TranscriptEvent::BaselineRun { run } => format!("  baseline: {}", run_in_words(run)),
+        TranscriptEvent::BaselineRun { run } => format!("  baseline: {}", run_text(run)),
         TranscriptEvent::MessageAdded { message: Message::Assistant { blocks }, .. } => {
-            let parts: Vec<String> = blocks.iter().filter_map(block_in_words).collect();
+            let parts: Vec<String> = blocks.iter().filter_map(block_text).collect();
             format!("  model: {}", parts.join("  "))
         }
         TranscriptEvent::MessageAdded {
@@ -51,14 +49,14 @@ pub fn console_line(event: &TranscriptEvent) -> Option<String> {
             return None;
         }
         TranscriptEvent::CallWasted { why, .. } => format!("  model: no answer: {why}"),
-        TranscriptEvent::AgentTestRun { run } => format!("  tests: {}", run_in_words(run)),
+        TranscriptEvent::AgentTestRun { run } => format!("  tests: {}", run_text(run)),
         TranscriptEvent::BriefAnswered { brief: Some(brief), .. } => {
             format!("  brief: {} steps; look at {}", brief.steps.len(), brief.files.join(", "))
         }
         TranscriptEvent::BriefAnswered { brief: None, remark, .. } => {
             format!("  brief: not usable: {}", remark.as_deref().unwrap_or("no reason"))
         }
-        TranscriptEvent::Compacted { .. } => "  the conversation is too long and is summed up".to_owned(),
+        TranscriptEvent::Compacted { .. } => "  the conversation is too long and is summarized".to_owned(),
         TranscriptEvent::CommentsRead { comments, .. } => {
             format!("  reads {} comments on the issue", comments.len())
         }
@@ -73,23 +71,23 @@ pub fn console_line(event: &TranscriptEvent) -> Option<String> {
         TranscriptEvent::VerdictReached { verified: false, explanation, .. } => {
             format!("  verdict: not verified. {explanation}")
         }
-        TranscriptEvent::Released { by } => format!("  {by} says that it may be published"),
+        TranscriptEvent::Released { by } => format!("  {by} approves the change"),
         TranscriptEvent::Resumed { by, why: ResumeReason::Continued { .. }, .. } => {
-            format!("  {by} has it continued")
+            format!("  {by} resumes the job")
         }
         TranscriptEvent::Resumed { by, why: ResumeReason::Reviewed { pull_request, feedback }, .. } => {
-            format!("  {by} asks for changes in #{pull_request}: {} remarks", feedback.len())
+            format!("  {by} requests changes in #{pull_request}: {} remarks", feedback.len())
         }
         TranscriptEvent::Resumed { why: ResumeReason::ChecksFailed { pull_request, checks, .. }, .. } => {
             format!("  {} checks failed on #{pull_request}", checks.len())
         }
-        TranscriptEvent::BranchFound { head, .. } => format!("  goes on from {} on GitHub", head.short()),
+        TranscriptEvent::BranchFound { head, .. } => format!("  continues from {} on GitHub", head.short()),
         TranscriptEvent::Published { kind, reference } => format!("  published: {kind} {reference}"),
         TranscriptEvent::EscalationDecided { reason } => format!("  escalation: {}", reason.name()),
         TranscriptEvent::Note { .. } => return None,
         TranscriptEvent::Ended { outcome } => match outcome {
             JobOutcome::Proposed { branch, head, .. } => format!("● proposed: {branch} at {}", head.short()),
-            JobOutcome::Held { head, .. } => format!("● held back: {}", head.short()),
+            JobOutcome::Held { head, .. } => format!("● waiting for approval: {}", head.short()),
             JobOutcome::Escalated { reason } => format!("● escalated: {}", reason.name()),
             JobOutcome::Cancelled { why } => format!("● cancelled: {why}"),
             JobOutcome::Failed { why } => format!("● failed: {why}"),
@@ -98,7 +96,7 @@ pub fn console_line(event: &TranscriptEvent) -> Option<String> {
     Some(one_line(&line))
 }
 
-fn run_in_words(run: &TestRun) -> String {
+fn run_text(run: &TestRun) -> String {
     let seconds = run.result.duration.as_secs_f64();
     let failing = run.failed();
     let failed = match failing.len() {
@@ -110,7 +108,7 @@ fn run_in_words(run: &TestRun) -> String {
     format!("{} after {seconds:.1} s{failed}{cut}", run.result.ending.describe())
 }
 
-fn block_in_words(block: &AssistantBlock) -> Option<String> {
+fn block_text(block: &AssistantBlock) -> Option<String> {
     match block {
         AssistantBlock::Text { text } => Some(text.clone()),
         AssistantBlock::ToolCall(call) => Some(format!("[{}{}]", call.name, subject(call))),
@@ -118,7 +116,7 @@ fn block_in_words(block: &AssistantBlock) -> Option<String> {
     }
 }
 
-/// What a call is about: the argument that names it.
+/// The argument that says what a call is about.
 fn subject(call: &ToolCall) -> String {
     let ToolArguments::Json(arguments) = &call.arguments else { return " (broken JSON)".to_owned() };
     ["path", "pattern", "from"]
@@ -127,7 +125,7 @@ fn subject(call: &ToolCall) -> String {
         .map_or_else(String::new, |subject| format!(" {subject}"))
 }
 
-/// A terminal is steered by control characters, and a line is a line.
+/// The text on one line, without control characters, which could steer the terminal.
 fn one_line(text: &str) -> String {
     let flat: String =
         text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LINE_CHARS_MAX + 1).collect();
@@ -142,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_stays_a_line_whatever_the_model_says() {
+    fn line_has_no_control_characters_of_the_model() {
         let event = TranscriptEvent::MessageAdded {
             message: Message::Assistant {
                 blocks: vec![

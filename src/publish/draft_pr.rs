@@ -1,30 +1,30 @@
-//! The draft pull request: its title, its body, and the message of its commit. There is none
-//! without a [`Verified`].
+//! The draft pull request: its title, its body, and the message of its commit. Only a [`Verified`] proposal gets
+//! one.
 
 pub(super) mod sections;
 #[cfg(test)]
 mod tests;
 
+use super::comment_split::PAGE_CHARS_MAX;
 use super::escape::{cell, code_cell, code_span, cut, fenced, inline, line, quoted};
 use super::evidence::Evidence;
+use super::format::{spend, thousands, time};
 use super::marker::MarkerKind;
-use super::pages::PAGE_CHARS_MAX;
-use super::patch::Diff;
-use super::words::{provenance, spend, thousands, time};
-use crate::domain::{Sha, Trigger};
+use crate::domain::{Origin, Sha, Trigger};
 use crate::github::NewPullRequest;
 use crate::provenance::Sealed;
 use crate::verdict::Verified;
+use crate::workspace::Patch;
 
 /// GitHub's limit for titles is 256 characters.
 const TITLE_CHARS_MAX: usize = 200;
-/// What git's own tools show of a commit's first line.
+/// Length of a commit's first line that git's own tools show.
 const SUBJECT_CHARS_MAX: usize = 72;
 /// Longest summary by the agent.
 const SUMMARY_CHARS_MAX: usize = 12_000;
 /// Longest plan.
 const PLAN_CHARS_MAX: usize = 6_000;
-/// Files in the table of changes; more are counted.
+/// Files listed in the table of changes; more are counted.
 const FILES_LISTED_MAX: usize = 40;
 /// Longest path that is shown whole.
 const PATH_CHARS_MAX: usize = 200;
@@ -34,8 +34,8 @@ const NOTES_LISTED_MAX: usize = 10;
 const MANIFEST_CHARS_MAX: usize = 12_000;
 /// Longest note.
 const NOTE_CHARS_MAX: usize = 400;
-/// What is left of all these lengths in a body that came out too long: escaping makes five
-/// characters of one at worst.
+/// The divisor of all these lengths for a body that came out too long: escaping makes at most five characters of
+/// one.
 const SHARE_OF_LONG: usize = 5;
 
 /// The pull request to open for a verified proposal: always a draft, from the job's branch.
@@ -48,7 +48,7 @@ pub fn render(evidence: &Evidence, verified: &Verified, base_branch: &str) -> Ne
     }
 }
 
-/// The title: the issue's, inert.
+/// The title: that of the issue, inert.
 pub fn title(evidence: &Evidence) -> String {
     let issue = evidence.issue();
     match line(&issue.title, TITLE_CHARS_MAX) {
@@ -57,9 +57,8 @@ pub fn title(evidence: &Evidence) -> String {
     }
 }
 
-/// The commit's message: what was wrong, the issue, and the labeller as co-author; of a further round,
-/// that it answers a review. It closes
-/// nothing by itself; the pull request does, when a person merges it.
+/// The commit's message: the issue's title, its number, and the labeller as co-author. A later round says that it
+/// answers a review. The message closes no issue; the pull request does, when a person merges it.
 pub fn commit_message(trigger: &Trigger, round: u32) -> String {
     let issue = &trigger.issue;
     let start = if round > 1 { "Review: " } else { "Fix: " };
@@ -69,7 +68,7 @@ pub fn commit_message(trigger: &Trigger, round: u32) -> String {
         }
         title => format!("{start}{title}"),
     };
-    if issue.number.0 == 0 {
+    if issue.origin() == Origin::Local {
         return format!("{subject}\n");
     }
     let (login, id) = (&trigger.labeller, trigger.labeller_id);
@@ -77,7 +76,7 @@ pub fn commit_message(trigger: &Trigger, round: u32) -> String {
     format!("{subject}\n\nFor issue #{}.\n\n{co_author}\n", issue.number)
 }
 
-/// The body, with foreign text cut shorter where escaping made it longer than GitHub takes.
+/// The body. If escaping made it longer than GitHub accepts, foreign text is cut shorter.
 fn body(evidence: &Evidence, verified: &Verified, base_branch: &str) -> String {
     let whole = body_with(evidence, verified, base_branch, 1);
     match whole.chars().count() > PAGE_CHARS_MAX {
@@ -86,7 +85,7 @@ fn body(evidence: &Evidence, verified: &Verified, base_branch: &str) -> String {
     }
 }
 
-/// The body with foreign text cut to one part in `share` of its usual length.
+/// The body, with foreign text cut to one `share`th of its usual length.
 fn body_with(evidence: &Evidence, verified: &Verified, base_branch: &str, share: usize) -> String {
     let marker = evidence.marker(MarkerKind::PullRequest);
     let parts = [
@@ -99,16 +98,19 @@ fn body_with(evidence: &Evidence, verified: &Verified, base_branch: &str, share:
         Some(account(evidence, verified.tree(), base_branch)),
         evidence.manifest.as_ref().map(manifest),
         notes(evidence, share),
-        Some(how_to_go_on(evidence)),
-        Some(provenance(evidence)),
+        Some(next_steps(evidence)),
+        Some(evidence.footer()),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n") + "\n"
 }
 
 fn opening(evidence: &Evidence) -> String {
     let issue = evidence.issue();
-    let asked = format!("Asked for by {}.", code_span(evidence.labeller().as_str()));
-    let closes = if issue.number.0 == 0 { String::new() } else { format!("Fixes #{}\n\n", issue.number) };
+    let asked = format!("Requested by {}.", code_span(evidence.labeller().as_str()));
+    let closes = match issue.origin() {
+        Origin::Local => String::new(),
+        Origin::GitHub { issue } => format!("Fixes #{issue}\n\n"),
+    };
     format!(
         "{closes}A draft by Mendwright: a language model wrote it, and a person must review it. {asked}\n\n\
          ### What was wrong\n\n> {}",
@@ -116,40 +118,43 @@ fn opening(evidence: &Evidence) -> String {
     )
 }
 
-/// What changed, in the agent's words and by file; long texts cut to one part in `share`.
+/// What changed: the agent's summary and a table of files, with long texts cut to one `share`th.
 pub(super) fn what_changed(evidence: &Evidence, share: usize) -> String {
     let summary = match evidence.summary.as_deref().map(str::trim) {
         Some(summary) if !summary.is_empty() => {
-            format!("In the agent's words:\n\n{}", quoted(&cut(summary, SUMMARY_CHARS_MAX / share)))
+            format!("The agent's summary:\n\n{}", quoted(&cut(summary, SUMMARY_CHARS_MAX / share)))
         }
         Some(_) | None => "The agent left no summary.".to_owned(),
     };
     let changes = match &evidence.patch {
-        Some(patch) if !patch.files().is_empty() => format!("\n\n{}", change_table(patch)),
+        Some(patch) if !patch.files.is_empty() => format!("\n\n{}", change_table(patch)),
         Some(_) | None if evidence.paths_written.is_empty() => String::new(),
         Some(_) | None => {
             let paths = evidence.paths_written.iter().take(FILES_LISTED_MAX);
             let list: Vec<String> =
                 paths.map(|path| format!("- {}", code_span(&cut(path, PATH_CHARS_MAX)))).collect();
-            format!("\n\nFiles written to:\n\n{}", list.join("\n"))
+            format!("\n\nChanged files:\n\n{}", list.join("\n"))
         }
     };
     format!("### What changed\n\n{summary}{changes}")
 }
 
-fn change_table(patch: &Diff) -> String {
+fn change_table(patch: &Patch) -> String {
     let mut rows = vec!["| File | Added | Removed |".to_owned(), "|---|--:|--:|".to_owned()];
-    for file in patch.files().iter().take(FILES_LISTED_MAX) {
-        let path = code_cell(&cut(&file.path, PATH_CHARS_MAX));
-        rows.push(if file.binary {
+    for file in patch.files.iter().take(FILES_LISTED_MAX) {
+        let mut path = code_cell(&cut(&file.path, PATH_CHARS_MAX));
+        if let Some(old) = &file.old_path {
+            path += &format!(", renamed from {}", code_cell(&cut(old, PATH_CHARS_MAX)));
+        }
+        rows.push(if file.is_binary {
             format!("| {path} | binary | binary |")
         } else {
             format!("| {path} | {} | {} |", thousands(file.added), thousands(file.removed))
         });
     }
-    let more = patch.files().len().saturating_sub(FILES_LISTED_MAX) as u64;
+    let more = patch.files.len().saturating_sub(FILES_LISTED_MAX) as u64;
     if more > 0 {
-        let all = patch.totals();
+        let all = patch.stat;
         let (added, removed) = (thousands(all.insertions as u64), thousands(all.deletions as u64));
         rows.push(format!(
             "| … {more} more; all {} files | {added} | {removed} |",
@@ -176,9 +181,9 @@ fn account(evidence: &Evidence, tree: &Sha, base_branch: &str) -> String {
         let command = code_cell(&cut(&settings.test_command, PATH_CHARS_MAX));
         format!("| Test command | {command}, from {} |\n", cell(&settings.test_command_source))
     });
-    let surroundings: String = [
-        ("Set-up", evidence.surroundings.setup()),
-        ("Network", evidence.surroundings.network().map(|network| network.replace('|', "\\|"))),
+    let environment: String = [
+        ("Setup", evidence.environment.setup()),
+        ("Network", evidence.environment.network().map(|network| network.replace('|', "\\|"))),
     ]
     .into_iter()
     .filter_map(|(name, words)| words.map(|words| format!("| {name} | {words} |\n")))
@@ -188,7 +193,7 @@ fn account(evidence: &Evidence, tree: &Sha, base_branch: &str) -> String {
     format!(
         "<details><summary>Cost and provenance</summary>\n\n| | |\n|---|---|\n\
          | Spent | {} |\n| Time | {} |\n| Model | {} |\n| Base | {base_sha} of {} |\n| Tree | `{tree}` |\n\
-         {suite}| Sandbox | {} |\n{surroundings}\n</details>",
+         {suite}| Sandbox | {} |\n{environment}\n</details>",
         spend(&evidence.spend),
         time(evidence.duration),
         if models.is_empty() { "unknown".to_owned() } else { models },
@@ -197,27 +202,27 @@ fn account(evidence: &Evidence, tree: &Sha, base_branch: &str) -> String {
     )
 }
 
-/// The manifest, for whoever wants to check it; its digest also where no reader looks.
+/// The manifest, for everybody who wants to check it. Its digest also stands in a hidden comment.
 fn manifest(manifest: &Sealed) -> String {
     let digest = &manifest.sha256;
     let text = manifest.to_text();
     let body = match text.chars().count() > MANIFEST_CHARS_MAX {
         true => {
-            "It is too long to be shown here; the operator has it: `mendwright transcript JOB --manifest`.\n"
+            "It is too long to show here. The operator can print it: `mendwright transcript JOB --manifest`.\n"
                 .to_owned()
         }
         false => fenced(&quiet_json(&text), "json"),
     };
     format!(
-        "<!-- mendwright:manifest:{digest} -->\n<details><summary>Manifest {}…: check it yourself</summary>\n\n\
-         SHA-256 `{digest}`. Save what follows as `manifest.json`, and see whether the verdict still holds:\n\n\
+        "<!-- mendwright:manifest:{digest} -->\n<details><summary>Manifest {}…: verify it yourself</summary>\n\n\
+         SHA-256 `{digest}`. Save the following as `manifest.json` and check that the verdict still holds:\n\n\
          ```\nmendwright verify --manifest manifest.json --digest {digest} --repo .\n```\n\n{body}\n</details>",
         &digest[..12]
     )
 }
 
-/// JSON with every sign that could mean something in a commit message escaped: a squash merge can make
-/// one of this text. It says the same, and has the same digest.
+/// JSON in which every character is escaped that could have an effect in a commit message: a squash merge can turn
+/// this text into one. The JSON's value and its digest stay the same.
 fn quiet_json(text: &str) -> String {
     let mut quiet = String::with_capacity(text.len());
     let mut rest = text.chars();
@@ -225,7 +230,7 @@ fn quiet_json(text: &str) -> String {
         match c {
             '#' => quiet.push_str("\\u0023"),
             '@' => quiet.push_str("\\u0040"),
-            // A list's own bracket stands before a line end or another bracket.
+            // A bracket of the JSON itself is followed by a line end or another bracket.
             '[' if rest.as_str().starts_with(char::is_alphanumeric) => quiet.push_str("\\u005b"),
             c => quiet.push(c),
         }
@@ -240,17 +245,17 @@ fn notes(evidence: &Evidence, share: usize) -> Option<String> {
         .take(NOTES_LISTED_MAX)
         .map(|note| format!("- {}", inline(&cut(note, NOTE_CHARS_MAX / share))))
         .collect();
-    (!notes.is_empty()).then(|| format!("Worth knowing:\n\n{}", notes.join("\n")))
+    (!notes.is_empty()).then(|| format!("Notes:\n\n{}", notes.join("\n")))
 }
 
-fn how_to_go_on(evidence: &Evidence) -> String {
+fn next_steps(evidence: &Evidence) -> String {
     let label = code_span(&evidence.label);
     let branch = code_span(&evidence.job().branch());
     format!(
-        "### How to go on\n\n\
-         - Good? Mark it as ready for review and merge it as any other. Mendwright never does.\n\
-         - Nearly? Request changes in a review, or speak to the bot in a comment or at a line: it goes on here. Or push \
-         to {branch} yourself; it is an ordinary branch, and what you push stays.\n\
-         - Not at all? Close it. To have it tried anew, take {label} off the issue and put it on again."
+        "### What to do next\n\n\
+         - **Looks good?** Mark it ready for review and merge it as usual. Mendwright never does either.\n\
+         - **Almost?** Request changes in a review, or mention the bot in a comment; it continues on this branch. You can \
+         also push to {branch} yourself; your commits stay.\n\
+         - **Not at all?** Close it. To start over, remove the {label} label from the issue and add it again."
     )
 }

@@ -1,12 +1,12 @@
-//! The escalation: an honest account for the person who goes on. One comment, or several where the
-//! transcript is long; nothing is cut inside a fence or a quotation.
+//! The escalation: an account for the person who takes over. One comment, or several if the transcript is long;
+//! nothing is cut inside a fence or a quotation.
 
+use super::comment_split::comments_of;
 use super::escape::{code_span, cut, fenced, inline, quoted};
 use super::evidence::Evidence;
+use super::format::{output_tail, plural, run_in_cell, spend, test_list, time};
 use super::marker::MarkerKind;
-use super::pages::pages_of;
-use super::patch_words::patch;
-use super::words::{output_tail, plural, run_in_cell, spend, test_list, time};
+use super::patch_blocks::patch;
 use crate::domain::{BudgetExhausted, COMMAND_PREFIX, EscalationReason, SecretLocation};
 
 /// Longest quotation of a reason.
@@ -23,28 +23,24 @@ pub fn render(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
         blocks.extend(last_failing_run(evidence));
         blocks.extend(patch(evidence, "The partial patch", "It is **not verified**."));
     }
-    let sections = if shows_nothing { Vec::new() } else { evidence.story.sections() };
+    let sections = if shows_nothing { Vec::new() } else { evidence.timeline.sections() };
     if !sections.is_empty() {
         blocks.push("### Transcript\n".to_owned());
         blocks.extend(sections);
     }
-    let page = evidence
-        .job_page
-        .as_deref()
-        .map_or_else(String::new, |page| format!(" The [job's page]({page}) has all of it."));
-    pages_of(evidence, MarkerKind::Escalation, blocks, |count| {
+    comments_of(evidence, MarkerKind::Escalation, blocks, |count| {
         format!(
-            "… {} left out: they would not fit.{page}\n",
+            "… {} left out because they do not fit.\n",
             plural(count as u64, "section is", "sections are")
         )
     })
 }
 
 fn opening(evidence: &Evidence, reason: &EscalationReason) -> String {
-    let (heading, why) = words(reason);
+    let (heading, why) = explain(reason);
     let next: Vec<String> = next_steps(evidence, reason).iter().map(|step| format!("- {step}")).collect();
     let left = match evidence.pull_request {
-        Some(_) => "The pull request stays as it is.",
+        Some(_) => "The pull request is unchanged.",
         None => "No pull request was opened.",
     };
     let mut text = format!(
@@ -60,43 +56,43 @@ fn opening(evidence: &Evidence, reason: &EscalationReason) -> String {
     if let Some(base) = &evidence.base {
         text += &format!("**Base:** `{}` of {}.\n", base.sha, code_span(&base.branch));
     }
-    if let Some(setup) = evidence.surroundings.setup() {
-        text += &format!("**Set-up:** {setup}.\n");
+    if let Some(setup) = evidence.environment.setup() {
+        text += &format!("**Setup:** {setup}.\n");
     }
-    if let Some(network) = evidence.surroundings.network() {
+    if let Some(network) = evidence.environment.network() {
         text += &format!("**Network:** {network}.\n");
     }
     if let Some(tree) = &evidence.checkpoint {
-        text += &format!("**Last kept tree:** `{tree}`.\n");
+        text += &format!("**Last saved tree:** `{tree}`.\n");
     }
     text
 }
 
-/// What happened: a heading, and the reason in words.
-fn words(reason: &EscalationReason) -> (&'static str, String) {
+/// A heading, and the reason.
+fn explain(reason: &EscalationReason) -> (&'static str, String) {
     let quotation = |text: &str| format!("\n\n{}", quoted(&cut(text, REASON_CHARS_MAX)));
     match reason {
         EscalationReason::Budget { limit } => (
-            "Stopped: the budget is used up",
-            format!("The next step did not fit any more: {}.", inline(&limit.to_string())),
+            "Stopped: budget exhausted",
+            format!("The next step would exceed it: {}.", inline(&limit.to_string())),
         ),
         EscalationReason::Question { question } => {
-            ("A question only a person can answer", format!("The agent asks:{}", quotation(question)))
+            ("The agent has a question", format!("Only a person can answer it:{}", quotation(question)))
         }
         EscalationReason::NotVerified { why } => (
             "Not verified",
-            format!("The agent said that it was done, and the verdict said otherwise:{}", quotation(why)),
+            format!("The agent reported that it was done, but the verification failed:{}", quotation(why)),
         ),
         EscalationReason::Refused { why } => (
-            "Refused: the proposal does what none may do",
-            format!("It was not published, whatever its tests say:{}", quotation(why)),
+            "Refused: the proposal breaks a protected rule",
+            format!("It is not published, even if its tests pass:{}", quotation(why)),
         ),
         EscalationReason::Environment { why } => (
             "The test suite cannot be run",
-            format!("Without a run there is nothing to go by:{}", quotation(why)),
+            format!("Without a test run nothing can be verified:{}", quotation(why)),
         ),
         EscalationReason::Model { why } => {
-            ("The language model could not be used", format!("The provider's words:{}", quotation(why)))
+            ("The language model could not be used", format!("The provider reported:{}", quotation(why)))
         }
         EscalationReason::Secret { found } => {
             let lines: Vec<String> = found
@@ -104,10 +100,9 @@ fn words(reason: &EscalationReason) -> (&'static str, String) {
                 .map(|found| format!("- {}, in {}", found.what, secret_place(&found.place)))
                 .collect();
             (
-                "Kept back: what was to be published holds a secret",
+                "Blocked: the content contains a secret",
                 format!(
-                    "Nothing of it left, and neither the change nor the transcript is shown here. \
-                     Found:\n\n{}",
+                    "Nothing was published, and neither the change nor the transcript is shown here. Found:\n\n{}",
                     lines.join("\n")
                 ),
             )
@@ -117,71 +112,73 @@ fn words(reason: &EscalationReason) -> (&'static str, String) {
 
 fn next_steps(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
     let label = code_span(&evidence.label);
-    let again = format!("take {label} off this issue and put it on again");
-    let go_on = code_span(&format!("{COMMAND_PREFIX} continue"));
+    let start_over = format!("remove the {label} label from this issue and add it again");
+    let resume = code_span(&format!("{COMMAND_PREFIX} continue"));
     let budget = "`budget` in `.github/agent-fix.yml` on the default branch";
     match reason {
         EscalationReason::Budget { limit: BudgetExhausted::Day(reached) } => {
             let when = match reached.room_from {
-                Some(from) => {
-                    format!("Wait until there is room again ({}), then {again}.", from.strftime("%Y-%m-%d %H:%M UTC"))
-                }
+                Some(from) => format!(
+                    "Wait until {}, when the daily cap has room again. Then {start_over}.",
+                    from.strftime("%Y-%m-%d %H:%M UTC")
+                ),
                 None => "Waiting does not help: one call may need more than the whole cap.".to_owned(),
             };
             vec![
                 when,
-                format!("Or have the operator raise {} in the service's configuration, then {again}.", code_span(&reached.setting)),
+                format!(
+                    "Or ask the operator to raise {} in the service's configuration, then {start_over}.",
+                    code_span(&reached.setting)
+                ),
             ]
         }
         EscalationReason::Budget { .. } => vec![
-            "Look at what was tried and at the partial patch below: is it on the right way?".to_owned(),
+            "Look at what was tried and at the partial patch below. Is it on the right track?".to_owned(),
             format!(
-                "If it is, say {go_on} in a comment: it goes on with as much again (`+$2`, `+20 turns`: with that \
-                 much). For more in every job, raise {budget} (up to the operator's limit)."
+                "If it is, comment {resume}: the job resumes with a full new budget (or with `+$2`, `+20 turns`). To \
+                 give every job more, raise {budget} (up to the operator's limit)."
             ),
-            format!("If it is not, say in the issue where to look or what to expect, then {again}."),
+            format!("If it is not, say in the issue where to look or what to expect, then {start_over}."),
         ],
-        EscalationReason::Question { .. } => {
-            vec![
-                format!("Answer in a comment that says {go_on} on a line of its own: the agent reads it and goes on."),
-                format!("Or put it into the issue's text, then {again}: it begins anew."),
-            ]
-        }
+        EscalationReason::Question { .. } => vec![
+            format!("Answer in a comment with {resume} on a line of its own: the agent reads it and continues."),
+            format!("Or add the answer to the issue's text, then {start_over}."),
+        ],
         EscalationReason::NotVerified { .. } => vec![
-            "Look at what the verdict says above, and at the failing tests below if there are any: are they right, \
-             and do they have to do with this issue?"
+            "Read the verdict above and the failing tests below, if there are any. Are the tests right, and do they \
+             concern this issue?"
                 .to_owned(),
             format!(
-                "Say what is missing in a comment that says {go_on} on a line of its own; or take the partial patch \
-                 and go on by hand."
+                "Say what is missing in a comment with {resume} on a line of its own, or take the partial patch and \
+                 finish it by hand."
             ),
         ],
         EscalationReason::Refused { .. } => vec![
-            "Read the transcript with care: a proposal that breaks these rules may have been talked into it by \
-             text in the repository or the issue."
+            "Read the transcript with care: text in the repository or the issue may have talked the agent into a \
+             proposal that breaks these rules."
                 .to_owned(),
-            format!("If the change is wanted, a person has to make it. To try otherwise, {again}."),
+            format!("If you want the change, a person has to make it. To try again, {start_over}."),
         ],
         EscalationReason::Environment { .. } => vec![
-            "Check that the suite runs from a fresh clone with `setup` and `test` as they stand in \
-             `.github/agent-fix.yml` (or as they were guessed, where there is no such file)."
+            "Check that the suite runs from a fresh clone with `setup` and `test` of `.github/agent-fix.yml`, or \
+             with the detected commands if there is no such file."
                 .to_owned(),
-            format!("Then {again}."),
+            format!("Then {start_over}."),
         ],
         EscalationReason::Model { .. } => vec![
-            "Nothing is wrong with the issue; the operator of this App has to look at the model's configuration \
-             or wait for the provider."
+            "Nothing is wrong with the issue. The operator of this App must check the model's configuration or \
+             wait for the provider."
                 .to_owned(),
-            format!("Then say {go_on} in a comment."),
+            format!("Then comment {resume}."),
         ],
         EscalationReason::Secret { .. } => vec![
-            "Where it is a secret of this App or a canary: tell the operator at once. Somebody or something may \
-             have got out of its sandbox; `mendwright transcript` shows the operator how."
+            "If it is a secret of this App or a canary, tell the operator immediately. Somebody or something may \
+             have escaped from its sandbox; `mendwright transcript` shows the operator how."
                 .to_owned(),
-            "Where something only looks like a secret (a made-up token in a test): a person can add it, or the \
-             issue can ask that it be put together from parts."
+            "If it only looks like a secret (a made-up token in a test), a person can add it, or the issue can ask \
+             for it to be assembled from parts."
                 .to_owned(),
-            format!("Then {again}."),
+            format!("Then {start_over}."),
         ],
     }
 }
@@ -199,10 +196,10 @@ fn tried(evidence: &Evidence) -> String {
     if let Some(plan) = evidence.plan.as_deref().map(str::trim).filter(|plan| !plan.is_empty()) {
         text += &format!("The agent's plan:\n\n{}\n\n", quoted(&cut(plan, PLAN_CHARS_MAX)));
     }
-    if evidence.story.is_empty() {
-        text += "Nothing: it ended before the model's first answer.\n";
+    if evidence.timeline.is_empty() {
+        text += "Nothing: the job ended before the model's first answer.\n";
     } else {
-        text += &evidence.story.short_list();
+        text += &evidence.timeline.short_list();
         text += "\n";
     }
     text

@@ -1,24 +1,23 @@
-//! What a job has to show, gathered from its transcript. Decides nothing.
+//! What a job has to show, gathered from its transcript. Decides nothing. Everything that belongs to one round
+//! comes from the current round.
 
 use std::time::Duration;
 
 use crate::domain::{
     AssistantBlock, FailedTest, Feedback, IssueSnapshot, Job, JobOutcome, JobSettings, JobState, Login,
-    Message, PullRequestNumber, RecordedEvent, RepositoryName, ResumeReason, Sha, Spend, TestRun,
-    ToolArguments, TranscriptEvent, branch_found, opened_pull_request, present_round, round_of, unanswered,
+    Message, PullRequestNumber, RecordedEvent, RepositoryName, Sha, Spend, TestRun, ToolArguments,
+    Transcript, TranscriptEvent,
 };
 
-use crate::agent::Conversation;
 use crate::provenance::Sealed;
 use crate::workspace::Patch;
 
+use super::environment_summary::EnvironmentSummary;
+use super::format::thousands;
 use super::marker::{Marker, MarkerKind};
-use super::patch::Diff;
-use super::story::Story;
-use super::surroundings::Surroundings;
-use super::words::thousands;
+use super::timeline::Timeline;
 
-/// The label that asks for work where the operator named no other.
+/// The label that requests work, unless the operator configures another.
 const LABEL: &str = "agent-fix";
 
 /// What a job has to show.
@@ -26,60 +25,58 @@ const LABEL: &str = "agent-fix";
 pub struct Evidence {
     /// The job; markers are made from it.
     pub(super) job: Job,
-    /// Where the job stands: the transcript's last word, else the job's.
+    /// The job's state: the last one in the transcript, else the job's own.
     pub state: JobState,
-    /// How it ended, once it did.
+    /// How the current round ended; `None` while it runs.
     pub outcome: Option<JobOutcome>,
-    /// The label that asks for work, for words on how to try again.
+    /// The label that requests work, to explain how to try again.
     pub label: String,
-    /// The job's page, where the operator serves one.
-    pub job_page: Option<String>,
-    /// The changes as a diff, where the caller has them.
-    pub patch: Option<Diff>,
+    /// The changes as a diff, if the caller has them.
+    pub patch: Option<Patch>,
     /// The commit that the work started from.
     pub base: Option<BaseCommit>,
     /// The settings read from it.
     pub settings: Option<JobSettings>,
-    /// The suite before any change.
+    /// The suite on the base, before any change.
     pub baseline: Option<TestRun>,
-    /// The last verdict: whether it was good, its words and its run.
+    /// The round's last verdict.
     pub verdict: Option<VerdictSummary>,
-    /// The agent's own last run of the suite.
+    /// The agent's own last run of the suite in this round.
     pub agent_run: Option<TestRun>,
-    /// The plan as it stood last, in Markdown by the model.
+    /// The agent's current plan, in Markdown.
     pub plan: Option<String>,
-    /// What the agent said when it called `finish` last, in Markdown by the model.
+    /// The agent's summary from its last call of `finish` in this round, in Markdown.
     pub summary: Option<String>,
     /// What was spent.
     pub spend: Spend,
-    /// Of all rounds, each from its first event to the last that is not about publishing.
+    /// The time of all rounds, each from its first event to the last that is not about publishing.
     pub duration: Duration,
     /// The models that answered, in order of appearance.
     pub models: Vec<String>,
     /// The sandboxes that were used; each description once.
     pub sandboxes: Vec<SandboxSummary>,
-    /// Every path that the agent's tools have written to.
+    /// Every path that the agent's tools changed.
     pub paths_written: Vec<String>,
-    /// The tree kept last.
+    /// The tree of the last checkpoint.
     pub checkpoint: Option<Sha>,
-    /// Which round of the job this is, from 1.
+    /// The number of the round, from 1.
     pub round: u32,
     /// The pull request that the job opened.
     pub pull_request: Option<PullRequestNumber>,
-    /// What reviewers asked for that this round is to answer.
+    /// The feedback that this round answers.
     pub feedback: Vec<Feedback>,
-    /// The checks of others whose failing this round is to mend.
+    /// The failed checks of others that this round fixes.
     pub failed_checks: Vec<String>,
-    /// The head of the branch that the round works on top of.
+    /// The head of the branch that the round builds on.
     pub branch_head: Option<Sha>,
-    /// What else was noted.
+    /// Other remarks.
     pub notes: Vec<String>,
-    /// What the sandboxes began with, and what they asked of the network.
-    pub surroundings: Surroundings,
-    /// The proposal's manifest, where there is a proposal.
+    /// How the sandboxes were set up, and what they requested from the network.
+    pub environment: EnvironmentSummary,
+    /// The proposal's manifest, if there is a proposal.
     pub manifest: Option<Sealed>,
     /// What happened, turn by turn.
-    pub(super) story: Story,
+    pub(super) timeline: Timeline,
 }
 
 /// Where the work started.
@@ -87,7 +84,7 @@ pub struct Evidence {
 pub struct BaseCommit {
     /// The commit.
     pub sha: Sha,
-    /// Its branch, which a pull request is to change.
+    /// Its branch, which the pull request targets.
     pub branch: String,
 }
 
@@ -96,32 +93,31 @@ pub struct BaseCommit {
 pub struct SandboxSummary {
     /// What for: `work`, `verdict`, `proof`.
     pub purposes: Vec<String>,
-    /// Root file system and limits, in words.
+    /// A description of the root file system and the limits.
     pub description: String,
 }
 
-/// A verdict that was given.
+/// A recorded verdict.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VerdictSummary {
     /// Whether the proposal was verified.
     pub verified: bool,
-    /// The verdict's words.
+    /// Why.
     pub explanation: String,
-    /// The run, where it came so far.
+    /// The run, if the verdict came that far.
     pub run: Option<TestRun>,
     /// The tests that fail on the base and pass on the proposal.
     pub proof: Option<Vec<FailedTest>>,
 }
 
 impl Evidence {
-    /// Gathers what `transcript` holds about `job`.
-    pub fn from_transcript(job: &Job, transcript: &[RecordedEvent]) -> Self {
+    /// Gathers what `transcript` says about `job`.
+    pub fn from_transcript(job: &Job, transcript: Transcript<'_>) -> Self {
         let mut evidence = Self {
             job: job.clone(),
             state: job.state,
             outcome: job.outcome.clone(),
             label: LABEL.to_owned(),
-            job_page: None,
             patch: None,
             base: None,
             settings: None,
@@ -130,42 +126,40 @@ impl Evidence {
             agent_run: None,
             plan: None,
             summary: None,
-            spend: Conversation::replay(transcript).spend,
+            spend: transcript.spend(),
             duration: Duration::ZERO,
             models: Vec::new(),
             sandboxes: Vec::new(),
             paths_written: Vec::new(),
             checkpoint: None,
-            round: round_of(transcript),
-            pull_request: opened_pull_request(transcript),
-            feedback: feedback_of(transcript),
-            failed_checks: failed_checks_of(transcript),
-            branch_head: branch_found(transcript).cloned(),
+            round: transcript.round_number(),
+            pull_request: transcript.opened_pull_request(),
+            feedback: transcript.current_feedback().into_iter().cloned().collect(),
+            failed_checks: transcript.failed_checks().into_iter().map(str::to_owned).collect(),
+            branch_head: transcript.found_branch_head().cloned(),
             notes: Vec::new(),
-            surroundings: Surroundings::default(),
+            environment: EnvironmentSummary::default(),
             manifest: None,
-            story: Story::default(),
+            timeline: Timeline::default(),
         };
-        for recorded in transcript {
+        for recorded in transcript.events() {
             evidence.add(recorded);
         }
         if let Some(settings) = &mut evidence.settings {
-            settings.budget = Conversation::budget(transcript, &settings.budget);
+            settings.budget = transcript.budget(&settings.budget);
         }
-        let begins_round =
-            |_: &RecordedEvent, next: &RecordedEvent| !matches!(next.event, TranscriptEvent::Resumed { .. });
-        evidence.duration = transcript.chunk_by(begins_round).map(time_of).sum();
+        evidence.duration = transcript.rounds().map(duration_of).sum();
         evidence
     }
 
-    /// With the label that asks for work where the operator named another.
+    /// With the configured label that requests work.
     pub fn with_label(self, label: &str) -> Self {
         Self { label: label.to_owned(), ..self }
     }
 
     /// With the changes as a diff.
-    pub fn with_patch(self, patch: &Patch) -> Self {
-        Self { patch: Some(Diff::read(patch)), ..self }
+    pub fn with_patch(self, patch: Patch) -> Self {
+        Self { patch: Some(patch), ..self }
     }
 
     /// With the proposal's manifest.
@@ -173,7 +167,7 @@ impl Evidence {
         Self { manifest: Some(manifest), ..self }
     }
 
-    /// The issue as it was when the work was asked for.
+    /// The issue when the work was requested.
     pub fn issue(&self) -> &IssueSnapshot {
         &self.job.trigger.issue
     }
@@ -183,12 +177,12 @@ impl Evidence {
         &self.job
     }
 
-    /// The repository's name when the work was asked for.
+    /// The repository's name when the work was requested.
     pub fn repository(&self) -> &RepositoryName {
         &self.job.trigger.repository.name
     }
 
-    /// Who asked for the work.
+    /// Who requested the work.
     pub fn labeller(&self) -> &Login {
         &self.job.trigger.labeller
     }
@@ -202,7 +196,7 @@ impl Evidence {
             .find(|run| !run.is_green())
     }
 
-    /// The marker of what is published of this job.
+    /// The marker of a text about this job.
     pub(super) fn marker(&self, kind: MarkerKind) -> Marker {
         let round = match kind {
             MarkerKind::PullRequest | MarkerKind::Progress => 1,
@@ -211,11 +205,21 @@ impl Evidence {
         Marker { round, ..Marker::new(kind, &self.job) }
     }
 
+    /// The last line of every text: which job wrote it.
+    pub(super) fn footer(&self) -> String {
+        let job = &self.job;
+        let attempt =
+            if job.generation > 1 { format!(", attempt {}", job.generation) } else { String::new() };
+        format!("<sub>Mendwright · job `{}`{attempt}</sub>", job.id)
+    }
+
     fn add(&mut self, recorded: &RecordedEvent) {
-        self.story.add(&recorded.event);
-        self.surroundings.add(&recorded.event);
+        self.timeline.add(&recorded.event);
+        self.environment.add(&recorded.event);
         match &recorded.event {
             TranscriptEvent::Prepared { base, base_branch, settings } => {
+                // The run so far was on another base.
+                self.baseline = None;
                 self.base = Some(BaseCommit { sha: base.clone(), branch: base_branch.clone() });
                 self.settings = Some(settings.as_ref().clone());
             }
@@ -231,25 +235,24 @@ impl Evidence {
             }
             TranscriptEvent::BriefAnswered { remark, model, .. } => {
                 self.add_model(model);
-                self.notes.extend(remark.iter().map(|remark| format!("of the brief: {remark}")));
+                self.notes.extend(remark.iter().map(|remark| format!("brief: {remark}")));
             }
             TranscriptEvent::Compacted { fault, model, .. } => {
-                self.notes.push("the conversation became too long and was summed up".to_owned());
-                self.notes.extend(fault.iter().map(|fault| format!("nobody could sum it up: {fault}")));
+                self.notes.push("the conversation became too long and was summarized".to_owned());
+                self.notes.extend(fault.iter().map(|fault| format!("no model summary: {fault}")));
                 model.iter().for_each(|model| self.add_model(model));
             }
             TranscriptEvent::CommentsRead { comments, left_out } => {
                 if !comments.is_empty() {
-                    self.notes
-                        .push(format!("comments on the issue that the model was given: {}", comments.len()));
+                    self.notes.push(format!("issue comments given to the model: {}", comments.len()));
                 }
                 self.notes.extend(left_out.iter().map(|what| format!("not given to the model: {what}")));
             }
             TranscriptEvent::CallWasted { why, usage, counted, .. } => {
-                let counted = if *counted { "" } else { ", the most that it can have been" };
+                let counted = if *counted { "" } else { ", its worst case" };
                 let tokens = thousands(usage.total());
                 self.notes.push(format!(
-                    "a model call that gave no answer is counted with {tokens} tokens{counted}: {why}"
+                    "a model call without an answer is charged with {tokens} tokens{counted}: {why}"
                 ));
             }
             TranscriptEvent::AgentTestRun { run } => self.agent_run = Some(run.clone()),
@@ -266,26 +269,21 @@ impl Evidence {
                     proof: proof.clone(),
                 });
             }
-            // The tools note each write; the paths are told with the checkpoint.
-            TranscriptEvent::Note { text } if text.starts_with("wrote ") => {}
             TranscriptEvent::Note { text } => self.notes.push(text.clone()),
             TranscriptEvent::StateChanged { state } => self.state = *state,
+            // A new round begins: what the last one ended with no longer holds.
             TranscriptEvent::Resumed { .. } => {
-                (self.verdict, self.summary) = (None, None);
+                (self.outcome, self.verdict, self.summary, self.agent_run) = (None, None, None, None);
             }
+            // Others changed the branch: verdicts and runs from before no longer count.
+            TranscriptEvent::BranchFound { .. } => (self.verdict, self.agent_run) = (None, None),
+            // The approved change is being published.
+            TranscriptEvent::Released { .. } => self.outcome = None,
             TranscriptEvent::Ended { outcome } => {
                 self.state = outcome.state();
                 self.outcome = Some(outcome.clone());
             }
-            TranscriptEvent::SetUp { .. }
-            | TranscriptEvent::Egress { .. }
-            | TranscriptEvent::ResultKept { .. }
-            | TranscriptEvent::Instructed { .. }
-            | TranscriptEvent::ResultsElided { .. }
-            | TranscriptEvent::Published { .. }
-            | TranscriptEvent::Released { .. }
-            | TranscriptEvent::BranchFound { .. }
-            | TranscriptEvent::EscalationDecided { .. } => {}
+            _ => {}
         }
     }
 
@@ -307,7 +305,7 @@ impl Evidence {
     }
 }
 
-/// What `finish` was called with.
+/// The summary with which `finish` was called.
 fn summary_in(blocks: &[AssistantBlock]) -> Option<String> {
     blocks.iter().rev().find_map(|block| match block {
         AssistantBlock::ToolCall(call) if call.name == "finish" => match &call.arguments {
@@ -318,68 +316,82 @@ fn summary_in(blocks: &[AssistantBlock]) -> Option<String> {
     })
 }
 
-/// What the present round is to answer: all that was asked for since something was published before it.
-fn feedback_of(transcript: &[RecordedEvent]) -> Vec<Feedback> {
-    let (before, round) = transcript.split_at(transcript.len() - present_round(transcript).len());
-    let asked = round.first().map(std::slice::from_ref).map(unanswered).unwrap_or_default();
-    if before.is_empty() {
-        Vec::new()
-    } else {
-        unanswered(before).into_iter().chain(asked).cloned().collect()
-    }
-}
-
-fn failed_checks_of(transcript: &[RecordedEvent]) -> Vec<String> {
-    match present_round(transcript).first().map(|recorded| &recorded.event) {
-        Some(TranscriptEvent::Resumed { why: ResumeReason::ChecksFailed { checks, .. }, .. }) => {
-            checks.iter().map(|check| check.name.clone()).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
 /// How long a round took.
-fn time_of(round: &[RecordedEvent]) -> Duration {
-    let times = || round.iter().filter(|recorded| is_work(&recorded.event)).map(|recorded| recorded.at);
+fn duration_of(round: Transcript<'_>) -> Duration {
+    let times =
+        || round.events().iter().filter(|recorded| recorded.event.is_work()).map(|recorded| recorded.at);
     let (Some(first), Some(last)) = (times().next(), times().next_back()) else { return Duration::ZERO };
     Duration::try_from(last.duration_since(first)).unwrap_or_default()
 }
 
-/// Whether an event is part of the work: what comes of publishing must not change what is
-/// published, or a restart would find its own comment to be another one.
-fn is_work(event: &TranscriptEvent) -> bool {
-    match event {
-        TranscriptEvent::StateChanged { state } => match state {
-            JobState::Queued | JobState::Preparing | JobState::Working | JobState::Verifying => true,
-            JobState::Publishing
-            | JobState::Proposed
-            | JobState::Held
-            | JobState::Escalated
-            | JobState::Cancelled
-            | JobState::Failed => false,
-        },
-        TranscriptEvent::Published { .. }
-        | TranscriptEvent::Released { .. }
-        | TranscriptEvent::Ended { .. } => false,
-        TranscriptEvent::Resumed { .. } | TranscriptEvent::BranchFound { .. } => true,
-        TranscriptEvent::Prepared { .. }
-        | TranscriptEvent::SandboxStarted { .. }
-        | TranscriptEvent::SetUp { .. }
-        | TranscriptEvent::Egress { .. }
-        | TranscriptEvent::CommentsRead { .. }
-        | TranscriptEvent::Instructed { .. }
-        | TranscriptEvent::BriefAnswered { .. }
-        | TranscriptEvent::ResultsElided { .. }
-        | TranscriptEvent::Compacted { .. }
-        | TranscriptEvent::BaselineRun { .. }
-        | TranscriptEvent::MessageAdded { .. }
-        | TranscriptEvent::CallWasted { .. }
-        | TranscriptEvent::AgentTestRun { .. }
-        | TranscriptEvent::PlanUpdated { .. }
-        | TranscriptEvent::ResultKept { .. }
-        | TranscriptEvent::Checkpoint { .. }
-        | TranscriptEvent::VerdictReached { .. }
-        | TranscriptEvent::EscalationDecided { .. }
-        | TranscriptEvent::Note { .. } => true,
+#[cfg(test)]
+mod tests {
+    use super::super::test_evidence::{fixed, recorded, work};
+    use super::*;
+    use crate::domain::{BudgetExtension, ResumeReason};
+
+    fn of(events: Vec<TranscriptEvent>) -> Evidence {
+        Evidence::from_transcript(fixed().0.job(), Transcript::new(&recorded(events)))
+    }
+
+    fn head() -> Sha {
+        "c".repeat(40).parse().unwrap()
+    }
+
+    fn verdict() -> TranscriptEvent {
+        TranscriptEvent::VerdictReached {
+            verified: true,
+            tree: head(),
+            explanation: "The suite passes.".into(),
+            run: None,
+            proof: None,
+            flags: Vec::new(),
+        }
+    }
+
+    fn resumed() -> TranscriptEvent {
+        let why = ResumeReason::Continued { grant: BudgetExtension::default(), words: String::new() };
+        TranscriptEvent::Resumed { by: "ada".parse().unwrap(), by_is_bot: false, why }
+    }
+
+    fn first_round(outcome: JobOutcome) -> Vec<TranscriptEvent> {
+        let mut events = work();
+        events.extend([verdict(), TranscriptEvent::Ended { outcome }]);
+        events
+    }
+
+    #[test]
+    fn new_round_shows_nothing_of_the_previous_one() {
+        let proposed = JobOutcome::Proposed { pull_request: None, branch: "b".into(), head: head() };
+        let mut events = first_round(proposed);
+        let ended = of(events.clone());
+        assert!(ended.outcome.is_some() && ended.verdict.is_some() && ended.agent_run.is_some());
+        events.extend([resumed(), TranscriptEvent::StateChanged { state: JobState::Queued }]);
+        let evidence = of(events);
+        assert_eq!((evidence.round, evidence.state), (2, JobState::Queued));
+        assert_eq!((evidence.outcome, evidence.verdict), (None, None));
+        assert_eq!((evidence.summary, evidence.agent_run), (None, None));
+    }
+
+    #[test]
+    fn approved_change_is_no_longer_waiting_for_approval() {
+        let mut events = first_round(JobOutcome::Held { branch: "b".into(), head: head() });
+        events.extend([
+            TranscriptEvent::Released { by: "ada".parse().unwrap() },
+            TranscriptEvent::StateChanged { state: JobState::Publishing },
+        ]);
+        let evidence = of(events);
+        assert_eq!((evidence.outcome, evidence.state), (None, JobState::Publishing));
+        assert!(evidence.verdict.is_some_and(|verdict| verdict.verified));
+    }
+
+    #[test]
+    fn new_base_has_no_baseline_yet_and_a_changed_branch_has_no_verdict() {
+        let mut events = work();
+        events.push(verdict());
+        let first = events[0].clone();
+        events.extend([first, TranscriptEvent::BranchFound { head: head(), changed: Vec::new() }]);
+        let evidence = of(events);
+        assert_eq!((evidence.baseline, evidence.verdict), (None, None));
     }
 }

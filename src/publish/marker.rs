@@ -1,7 +1,6 @@
-//! The hidden first line of everything we publish, by which a restarted worker knows its own.
+//! The hidden first line of everything we publish, by which a restarted worker recognizes its own texts.
 //!
-//! Only the very first line counts, and only in what the App itself wrote: text further down may
-//! say anything.
+//! Only the very first line counts, and only in texts by the App itself: later lines may say anything.
 
 use std::fmt;
 
@@ -10,13 +9,13 @@ use crate::domain::{Job, JobId};
 /// What was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MarkerKind {
-    /// A pull request, or the evidence for one whose body a person took over.
+    /// A pull request, or the evidence for one whose body a person rewrote.
     PullRequest,
     /// A comment of an escalation.
     Escalation,
     /// The progress comment.
     Progress,
-    /// A comment that shows what is held back.
+    /// A comment with a change that waits for approval.
     Held,
     /// A comment on a pull request about a round of changes.
     Round,
@@ -36,7 +35,7 @@ impl MarkerKind {
     }
 }
 
-/// What a text is, and for which job.
+/// What a text is, and which job it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Marker {
     /// What it is.
@@ -45,7 +44,7 @@ pub struct Marker {
     pub job: JobId,
     /// The attempt on the issue.
     pub generation: u32,
-    /// Which round of the job, where each has its own; else the first.
+    /// The round of the job, if each round has a text of its own; else the first.
     pub round: u32,
     /// Which part of how many.
     pub part: (usize, usize),
@@ -94,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_marker_is_found_on_the_first_line_and_nowhere_else() {
+    fn marker_is_read_from_the_first_line_only() {
         for kind in MarkerKind::ALL {
             let marker = Marker { kind, job: JobId::new(), generation: 2, round: 3, part: (1, 3) };
             assert_eq!(Marker::read(&format!("{marker}\r\ntext")), Some(marker));

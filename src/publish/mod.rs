@@ -1,13 +1,12 @@
-//! All words that people read on GitHub, and the acts of publishing them.
+//! All texts that people read on GitHub, and publishing them.
 //!
-//! Rendering is pure: [`Evidence`] is gathered from a job's transcript, and each text is a function
-//! of it. Acting ([`act`]) looks for what we published before, by marker or branch, and changes
-//! that instead of publishing twice. Nothing here reads the store, a clock or the network.
+//! Rendering is pure: [`Evidence`] is gathered from a job's transcript, and each text is a function of it.
+//! Publishing ([`publisher`]) looks for what we published before, by marker or branch, and changes that instead
+//! of publishing twice. Nothing here reads the store, a clock or the network.
 //!
-//! Text that a model, a repository or an issue's author wrote reaches a page only through
-//! [`escape`].
+//! Text by a model, a repository or an issue's author reaches a page only through [`escape`].
 
-pub mod act;
+pub mod approval_comment;
 pub mod check;
 pub mod codeowners;
 pub mod command_reply;
@@ -15,30 +14,30 @@ pub mod draft_pr;
 pub mod escalation;
 pub mod escape;
 pub mod evidence;
-pub mod held;
-pub mod labels;
 pub mod marker;
-pub mod patch;
 pub mod progress;
-pub mod rounds;
+pub mod publisher;
+pub mod round_comment;
+pub mod state_labels;
 
+mod comment_split;
 mod console;
-mod pages;
-mod patch_words;
-mod story;
-mod surroundings;
-mod whole;
-mod words;
+mod environment_summary;
+mod format;
+mod patch_blocks;
+mod refusal;
+mod timeline;
+mod transcript_document;
 
 #[cfg(test)]
-mod samples;
+mod test_evidence;
 
-pub use act::{
-    publish_approval_request, publish_escalation, publish_proposal, update_progress, update_round_comment,
-};
 pub use console::console_line;
 pub use evidence::{BaseCommit, Evidence, SandboxSummary};
-pub use labels::label_changes;
 pub use marker::{Marker, MarkerKind};
-pub use patch::{Diff, FileStat};
-pub use whole::render as transcript_document;
+pub use publisher::{
+    publish_approval_request, publish_escalation, publish_proposal, update_progress, update_round_comment,
+};
+pub use refusal::{command_refused, label_refused};
+pub use state_labels::label_changes;
+pub use transcript_document::render as transcript_document;

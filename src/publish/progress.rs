@@ -1,15 +1,15 @@
-//! The one comment on the issue that follows a job: a checklist, what was spent, where to look.
+//! The comment on the issue that shows a job's progress: a checklist and the cost.
 
 use super::escape::{code_span, cut, inline};
 use super::evidence::Evidence;
+use super::format::{run_in_cell, spend};
 use super::marker::MarkerKind;
-use super::words::{provenance, run_in_cell, spend};
 use crate::domain::{JobOutcome, JobState};
 
 /// A stage of the checklist.
 struct Stage {
-    words: String,
-    /// The state in which it is under way.
+    text: String,
+    /// The state in which it runs.
     state: JobState,
 }
 
@@ -23,28 +23,28 @@ pub fn render(evidence: &Evidence) -> String {
     }
     if !evidence.state.is_final() {
         let label = code_span(&evidence.label);
-        parts.push(format!("To stop it, take {label} off or close the issue."));
+        parts.push(format!("To stop it, remove the {label} label or close the issue."));
     }
-    parts.push(provenance(evidence));
+    parts.push(evidence.footer());
     parts.join("\n\n") + "\n"
 }
 
 fn heading(evidence: &Evidence) -> String {
     match (evidence.state, &evidence.outcome) {
-        (JobState::Queued, _) => "Mendwright will look at this".to_owned(),
+        (JobState::Queued, _) => "Mendwright has queued this issue".to_owned(),
         (JobState::Preparing | JobState::Working | JobState::Verifying | JobState::Publishing, _) => {
             "Mendwright is working on this".to_owned()
         }
         (JobState::Proposed, Some(JobOutcome::Proposed { pull_request: Some(number), .. })) => {
-            format!("There is a draft pull request: #{number}")
+            format!("Draft pull request opened: #{number}")
         }
-        (JobState::Proposed, _) => "There is a draft pull request".to_owned(),
-        (JobState::Held, _) => "A verified change is held back; see the comment below".to_owned(),
-        (JobState::Escalated, _) => "Mendwright needs a person; see the comment below".to_owned(),
+        (JobState::Proposed, _) => "Draft pull request opened".to_owned(),
+        (JobState::Held, _) => "A verified change is waiting for approval; see the comment below".to_owned(),
+        (JobState::Escalated, _) => "Mendwright needs help from a person; see the comment below".to_owned(),
         (JobState::Cancelled, Some(JobOutcome::Cancelled { why })) => {
-            format!("Called off: {}", inline(&cut(why, 500)))
+            format!("Cancelled: {}", inline(&cut(why, 500)))
         }
-        (JobState::Cancelled, _) => "Called off".to_owned(),
+        (JobState::Cancelled, _) => "Cancelled".to_owned(),
         (JobState::Failed, Some(JobOutcome::Failed { why })) => {
             format!("Mendwright itself failed: {}", inline(&cut(why, 500)))
         }
@@ -67,15 +67,15 @@ fn checklist(evidence: &Evidence) -> String {
     let verdict = match &evidence.verdict {
         Some(_) if reached > 2 => "Verified in a fresh sandbox".to_owned(),
         Some(verdict) if !verdict.verified => {
-            "Verify in a fresh sandbox (the last proposal was sent back)".to_owned()
+            "Verify in a fresh sandbox (the last proposal was rejected)".to_owned()
         }
         Some(_) | None => "Verify in a fresh sandbox".to_owned(),
     };
     let stages = [
-        Stage { words: prepared, state: JobState::Preparing },
-        Stage { words: "Find the cause and mend it".to_owned(), state: JobState::Working },
-        Stage { words: verdict, state: JobState::Verifying },
-        Stage { words: "Open a draft pull request, or say why not".to_owned(), state: JobState::Publishing },
+        Stage { text: prepared, state: JobState::Preparing },
+        Stage { text: "Find and fix the cause".to_owned(), state: JobState::Working },
+        Stage { text: verdict, state: JobState::Verifying },
+        Stage { text: "Open a draft pull request or escalate".to_owned(), state: JobState::Publishing },
     ];
     let line = |(index, stage): (usize, &Stage)| {
         let (sign, now) = match (index < reached, stage.state == evidence.state) {
@@ -83,7 +83,7 @@ fn checklist(evidence: &Evidence) -> String {
             (false, true) => (" ", " ← now"),
             (false, false) => (" ", ""),
         };
-        format!("- [{sign}] {}{now}", stage.words)
+        format!("- [{sign}] {}{now}", stage.text)
     };
     stages.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -98,7 +98,7 @@ fn reached(evidence: &Evidence) -> usize {
         JobState::Publishing if verified => 3,
         JobState::Held => 3,
         JobState::Proposed => 4,
-        // It ended, or is about to, on the way: what is known tells how far it came.
+        // It ended early, or is about to: only the baseline shows how far it came.
         JobState::Publishing | JobState::Escalated | JobState::Cancelled | JobState::Failed => {
             usize::from(evidence.baseline.is_some())
         }
@@ -107,58 +107,57 @@ fn reached(evidence: &Evidence) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::fixed;
+    use super::super::test_evidence::fixed;
     use super::*;
-    use crate::domain::{EscalationReason, PullRequestNumber, Sha};
+    use crate::domain::{EscalationReason, PullRequestNumber, Sha, Transcript};
 
     fn at(state: JobState, outcome: Option<JobOutcome>) -> String {
         let (mut evidence, _) = fixed();
-        evidence.job_page = Some("https://mend.example/jobs/1".to_owned());
         evidence.state = state;
         evidence.outcome = outcome;
         render(&evidence)
     }
 
     #[test]
-    fn a_waiting_job_promises_little() {
-        let mut evidence = Evidence::from_transcript(fixed().0.job(), &[]);
+    fn queued_job_shows_only_the_steps_ahead() {
+        let mut evidence = Evidence::from_transcript(fixed().0.job(), Transcript::default());
         evidence.state = JobState::Queued;
         insta::assert_snapshot!(render(&evidence), @r"
         <!-- mendwright:progress:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
-        ### Mendwright will look at this
+        ### Mendwright has queued this issue
 
         - [ ] Run the test suite before any change
-        - [ ] Find the cause and mend it
+        - [ ] Find and fix the cause
         - [ ] Verify in a fresh sandbox
-        - [ ] Open a draft pull request, or say why not
+        - [ ] Open a draft pull request or escalate
 
-        To stop it, take `agent-fix` off or close the issue.
+        To stop it, remove the `agent-fix` label or close the issue.
 
         <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001`</sub>
         ");
     }
 
     #[test]
-    fn a_job_at_work_shows_its_stage_and_its_cost() {
+    fn running_job_shows_its_step_and_its_cost() {
         insta::assert_snapshot!(at(JobState::Working, None), @r"
         <!-- mendwright:progress:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
         ### Mendwright is working on this
 
         - [x] Test suite at `aaaaaaaaaa` of `main`: ❌ fails (exit code 1, 1.4 s, 1 failing test named)
-        - [ ] Find the cause and mend it ← now
+        - [ ] Find and fix the cause ← now
         - [ ] Verify in a fresh sandbox
-        - [ ] Open a draft pull request, or say why not
+        - [ ] Open a draft pull request or escalate
 
         **Spent so far:** 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369.
 
-        To stop it, take `agent-fix` off or close the issue.
+        To stop it, remove the `agent-fix` label or close the issue.
 
-        <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001` · [transcript](https://mend.example/jobs/1)</sub>
+        <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001`</sub>
         ");
     }
 
     #[test]
-    fn each_end_is_told() {
+    fn every_outcome_has_a_heading() {
         let head: Sha = "c".repeat(40).parse().unwrap();
         let ends = [
             (
@@ -174,16 +173,16 @@ mod tests {
                 JobState::Escalated,
                 JobOutcome::Escalated { reason: EscalationReason::Question { question: "?".into() } },
             ),
-            (JobState::Cancelled, JobOutcome::Cancelled { why: "the label was taken off by @grace".into() }),
+            (JobState::Cancelled, JobOutcome::Cancelled { why: "the label was removed by @grace".into() }),
             (JobState::Failed, JobOutcome::Failed { why: "<b>disk</b> full".into() }),
         ];
         let headings: Vec<_> = ends.into_iter().map(|(state, outcome)| at(state, Some(outcome))).collect();
         let headings: Vec<_> = headings.iter().filter_map(|text| text.lines().nth(1)).collect();
         insta::assert_snapshot!(headings.join("\n"), @r"
-        ### There is a draft pull request: #8
-        ### A verified change is held back; see the comment below
-        ### Mendwright needs a person; see the comment below
-        ### Called off: the label was taken off by ＠grace
+        ### Draft pull request opened: #8
+        ### A verified change is waiting for approval; see the comment below
+        ### Mendwright needs help from a person; see the comment below
+        ### Cancelled: the label was removed by ＠grace
         ### Mendwright itself failed: &lt;b&gt;disk&lt;/b&gt; full
         ");
     }

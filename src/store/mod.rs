@@ -355,34 +355,3 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<Result<(), DailyCapReached>, StoreError>;
 }
-
-/// What an appended event changes in the job's own row.
-fn row_change(event: &TranscriptEvent) -> Option<(JobState, Option<&JobOutcome>)> {
-    match event {
-        TranscriptEvent::StateChanged { state } => Some((*state, None)),
-        TranscriptEvent::Ended { outcome } => Some((outcome.state(), Some(outcome))),
-        TranscriptEvent::Prepared { .. }
-        | TranscriptEvent::SandboxStarted { .. }
-        | TranscriptEvent::SetUp { .. }
-        | TranscriptEvent::Egress { .. }
-        | TranscriptEvent::CommentsRead { .. }
-        | TranscriptEvent::Instructed { .. }
-        | TranscriptEvent::BriefAnswered { .. }
-        | TranscriptEvent::ResultsElided { .. }
-        | TranscriptEvent::Compacted { .. }
-        | TranscriptEvent::BaselineRun { .. }
-        | TranscriptEvent::MessageAdded { .. }
-        | TranscriptEvent::CallWasted { .. }
-        | TranscriptEvent::AgentTestRun { .. }
-        | TranscriptEvent::PlanUpdated { .. }
-        | TranscriptEvent::ResultKept { .. }
-        | TranscriptEvent::Checkpoint { .. }
-        | TranscriptEvent::VerdictReached { .. }
-        | TranscriptEvent::Published { .. }
-        | TranscriptEvent::Released { .. }
-        | TranscriptEvent::Resumed { .. }
-        | TranscriptEvent::BranchFound { .. }
-        | TranscriptEvent::EscalationDecided { .. }
-        | TranscriptEvent::Note { .. } => None,
-    }
-}

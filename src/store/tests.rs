@@ -464,5 +464,5 @@ async fn ended_job_is_resumed_once_together_with_its_reviews() {
     assert_eq!(waiting().await, ["d2"], "what was not taken up is lost, or what was is not done");
     let again = store.claim("w", at(200), at(6)).await.unwrap().unwrap();
     assert_eq!((again.job.id, again.job.state), (job, JobState::Queued));
-    assert_eq!(round_of(&store.transcript(job).await.unwrap()), 2);
+    assert_eq!(Transcript::new(&store.transcript(job).await.unwrap()).round_number(), 2);
 }

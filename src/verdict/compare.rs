@@ -172,7 +172,7 @@ mod tests {
         1 tests of the base are no longer there: b
         1 tests that ran at the base are skipped now: c
         fewer tests were run than at the base: 1, not 3
-        the report of the tests is odd: the report file and the output contradict each other: x
+        the test report is suspicious: the report file and the output contradict each other: x
         ");
         assert_eq!(flags(&base, &base), []);
     }

@@ -1,7 +1,7 @@
 //! The verdict: whether a proposal is verified. The only module that can make a [`Verified`], from the exit
 //! code of a test run in a fresh sandbox, never from anybody's claim.
 
-use crate::domain::{FailedTest, Flag, RecordedEvent, Sha, TestRun, TranscriptEvent};
+use crate::domain::{FailedTest, Flag, Sha, TestRun, Transcript};
 
 mod compare;
 mod known_failures;
@@ -54,26 +54,17 @@ impl Verified {
 
     /// The last recorded verdict, if it accepted the proposal: for a worker that continues after a crash
     /// between verdict and publication.
-    pub fn from_transcript(transcript: &[RecordedEvent]) -> Option<Self> {
-        let last = transcript.iter().rev().find_map(|recorded| match &recorded.event {
-            TranscriptEvent::VerdictReached { verified, tree, explanation, run, proof, flags } => {
-                Some((*verified, tree, explanation, run, proof, flags))
-            }
-            _ => None,
-        });
-        match last {
-            Some((true, tree, explanation, Some(run), proof, flags))
-                if run.is_green() || flags.iter().any(|flag| matches!(flag, Flag::StillFailing { .. })) =>
-            {
-                Some(Self {
-                    tree: tree.clone(),
-                    run: run.clone(),
-                    proof: proof.clone(),
-                    explanation: explanation.clone(),
-                    flags: flags.clone(),
-                })
-            }
-            Some(_) | None => None,
-        }
+    pub fn from_transcript(transcript: Transcript<'_>) -> Option<Self> {
+        let last = transcript.last_verdict().filter(|verdict| verdict.verified)?;
+        let run = last.run?;
+        let is_good =
+            run.is_green() || last.flags.iter().any(|flag| matches!(flag, Flag::StillFailing { .. }));
+        is_good.then(|| Self {
+            tree: last.tree.clone(),
+            run: run.clone(),
+            proof: last.proof.map(<[_]>::to_vec),
+            explanation: last.explanation.to_owned(),
+            flags: last.flags.to_vec(),
+        })
     }
 }

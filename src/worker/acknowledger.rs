@@ -11,7 +11,7 @@ use tracing::{debug, error};
 
 use super::context::WorkerContext;
 use super::effects::JobEffect;
-use crate::domain::{Authorization, Job, JobId, authorize};
+use crate::domain::{Job, JobId, authorize};
 use crate::github::GitHubError;
 use crate::store::StoreError;
 
@@ -93,8 +93,8 @@ impl Acknowledger {
         let permission = github.permission(&trigger.repository, &trigger.labeller).await?;
         let bots = &policy.bots_allowed;
         match authorize(permission, &trigger.labeller, trigger.labeller_is_bot, bots) {
-            Authorization::Refused { .. } => Ok(false),
-            Authorization::Allowed => {
+            Err(_) => Ok(false),
+            Ok(()) => {
                 github.react_with_eyes(&trigger.repository, trigger.issue.number).await?;
                 Ok(true)
             }

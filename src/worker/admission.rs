@@ -4,11 +4,9 @@ use tracing::warn;
 
 use super::context::WorkerContext;
 use super::stop::Stop;
-use crate::domain::{
-    Authorization, Job, PullRequestNumber, RecordedEvent, TranscriptEvent, authorize, authorize_command,
-    opened_pull_request, present_round, round_of,
-};
+use crate::domain::{Job, PullRequestNumber, RecordedEvent, Transcript, authorize};
 use crate::github::{ClosingPullRequest, GitHubError, Repository};
+use crate::publish::{command_refused, label_refused};
 
 /// How many earlier generations are checked for an open pull request.
 const EARLIER_BRANCHES_MAX: usize = 10;
@@ -40,10 +38,13 @@ pub(super) async fn admit(
         return refuse("the issue is locked");
     }
     let label = &context.policy.label;
-    if !trigger.commanded && round_of(transcript) == 1 && !issue.snapshot.has_label(label) {
+    if !trigger.commanded
+        && Transcript::new(transcript).round_number() == 1
+        && !issue.snapshot.has_label(label)
+    {
         return refuse(format!("the label `{label}` was removed"));
     }
-    match opened_pull_request(transcript) {
+    match Transcript::new(transcript).opened_pull_request() {
         Some(number) => check_is_open(context, job, number).await?,
         None => {
             check_earlier_work(context, job).await?;
@@ -67,18 +68,13 @@ pub(super) async fn check_permission(
 ) -> Result<(), Stop> {
     let trigger = &job.trigger;
     let allowed = &context.policy.bots_allowed;
-    let request = present_round(transcript).iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Released { by } => Some((by, false)),
-        TranscriptEvent::Resumed { by, by_is_bot, .. } => Some((by, *by_is_bot)),
-        _ => None,
-    });
+    let request = Transcript::new(transcript).requested_by();
     let (person, is_bot) = request.unwrap_or((&trigger.labeller, trigger.labeller_is_bot));
     let permission = context.github.permission(&trigger.repository, person).await?;
-    let authorization = authorize(permission, person, is_bot, allowed);
-    match (authorization, authorize_command(permission, person, is_bot, allowed)) {
-        (Authorization::Allowed, _) => Ok(()),
-        (Authorization::Refused { .. }, Err(why)) if request.is_some() => refuse(why),
-        (Authorization::Refused { reason }, _) => refuse(reason),
+    match (authorize(permission, person, is_bot, allowed), request) {
+        (Ok(()), _) => Ok(()),
+        (Err(refusal), Some(_)) => refuse(command_refused(person, refusal)),
+        (Err(refusal), None) => refuse(label_refused(person, refusal)),
     }
 }
 

@@ -3,8 +3,9 @@
 
 use jiff::Timestamp;
 
-use crate::domain::{Authorization, IssueNumber, JobId, JobState, Login, RepositoryRef, authorize};
+use crate::domain::{IssueNumber, JobId, JobState, Login, RepositoryRef, authorize};
 use crate::github::{GitHub, GitHubError};
+use crate::publish::command_refused;
 use crate::store::{ResumeOutcome, Store, StoreError};
 
 /// The answer to an approval.
@@ -47,8 +48,8 @@ pub async fn approve(
     let Some(job) = waiting else { return Ok(Approval::NothingToApprove) };
     let (login, is_bot) = by;
     let permission = github.permission(at, login).await?;
-    if let Authorization::Refused { reason } = authorize(permission, login, is_bot, bots_allowed) {
-        return Ok(Approval::Refused(reason));
+    if let Err(refusal) = authorize(permission, login, is_bot, bots_allowed) {
+        return Ok(Approval::Refused(command_refused(login, refusal)));
     }
     let found = github.issue(at, issue).await?;
     if !found.open || found.locked {

@@ -1,7 +1,7 @@
 //! What a job does outside of the store, by the names that the effects ledger knows: each is recorded when
 //! it is begun and when it is done, so that no crash makes it happen twice.
 
-use crate::domain::{RecordedEvent, round_of};
+use crate::domain::{RecordedEvent, Transcript};
 
 use super::revisions::branch_changes;
 
@@ -41,7 +41,7 @@ impl JobEffect {
     /// The name in the ledger, of the transcript's current round.
     pub(super) fn in_round_of(self, transcript: &[RecordedEvent]) -> String {
         let name = self.name();
-        let in_round = match (self, round_of(transcript)) {
+        let in_round = match (self, Transcript::new(transcript).round_number()) {
             (Self::Acknowledgement | Self::Reviewers, _) | (_, 1) => name.to_owned(),
             (_, round) => format!("{name}.{round}"),
         };

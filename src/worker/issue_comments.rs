@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::context::WorkerContext;
 use super::stop::Stop;
 use crate::agent::sanitise_in_background;
-use crate::domain::{Login, QuotedComment, RecordedEvent, TranscriptEvent, authorize_command};
+use crate::domain::{Login, QuotedComment, RecordedEvent, Transcript, TranscriptEvent, authorize};
 use crate::github::IssueComment;
 use crate::store::Journal;
 
@@ -25,12 +25,8 @@ pub(super) async fn comments(
     journal: &Journal,
     transcript: &[RecordedEvent],
 ) -> Result<Vec<QuotedComment>, Stop> {
-    let recorded = transcript.iter().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::CommentsRead { comments, .. } => Some(comments.clone()),
-        _ => None,
-    });
-    if let Some(comments) = recorded {
-        return Ok(comments);
+    if let Some(comments) = Transcript::new(transcript).issue_comments() {
+        return Ok(comments.to_vec());
     }
     let Selection { comments, left_out } = select(context, journal).await?;
     if !comments.is_empty() || !left_out.is_empty() {
@@ -101,7 +97,7 @@ async fn is_writer(context: &WorkerContext, journal: &Journal, comment: &IssueCo
     let at = &journal.job().trigger.repository;
     let permission = context.github.permission(at, &comment.author).await?;
     let bots = &context.policy.bots_allowed;
-    Ok(authorize_command(permission, &comment.author, comment.author_is_bot, bots) == Ok(true))
+    Ok(authorize(permission, &comment.author, comment.author_is_bot, bots).is_ok())
 }
 
 /// The comment as the model reads it.

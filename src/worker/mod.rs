@@ -1,8 +1,8 @@
 //! Works on jobs: claims a job, keeps its lease valid, runs its pipeline, and ends it. Beside it, carries out
 //! commands, acknowledges jobs that wait, and recovers missed webhooks.
 //!
-//! In reading order: [`runner`] claims jobs, [`pipeline`] runs one from top to bottom, [`commands`] carries
-//! out requests, [`reconcile`] recovers webhooks, and [`local`] runs a job without GitHub.
+//! In reading order: `runner` claims jobs, `pipeline` runs one from top to bottom, `commands` carries
+//! out requests, `reconcile` recovers webhooks, and `local` runs a job without GitHub.
 
 mod acknowledger;
 mod admission;

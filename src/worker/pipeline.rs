@@ -14,8 +14,7 @@ use super::stop::Stop;
 use super::{admission, issue_comments, publication, revisions};
 use crate::agent::{Agent, AgentEnding, Conversation, MeteredModel, TaskInput, prompts};
 use crate::domain::{
-    Budget, EscalationReason, JobOutcome, JobTransition, RecordedEvent, TestRun, TranscriptEvent,
-    on_present_ground,
+    Budget, EscalationReason, JobOutcome, JobTransition, RecordedEvent, TestRun, Transcript, TranscriptEvent,
 };
 use crate::github::Repository;
 use crate::store::Journal;
@@ -52,7 +51,7 @@ async fn decide_and_publish(
     is_on_branch: &AtomicBool,
 ) -> Result<JobOutcome, Stop> {
     let transcript = journal.transcript().await?;
-    let decision = match recorded_decision(on_present_ground(&transcript)) {
+    let decision = match recorded_decision(Transcript::new(&transcript).since_last_base_change()) {
         Some(decision) => decision,
         None => decide(context, journal, &transcript).await?,
     };
@@ -74,11 +73,8 @@ async fn decide_and_publish(
 }
 
 /// The decision that was recorded before a crash, if there is one.
-fn recorded_decision(transcript: &[RecordedEvent]) -> Option<Decision> {
-    let escalated = transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::EscalationDecided { reason } => Some(Decision::Escalate(reason.clone())),
-        _ => None,
-    });
+fn recorded_decision(transcript: Transcript<'_>) -> Option<Decision> {
+    let escalated = transcript.escalation().map(|reason| Decision::Escalate(reason.clone()));
     escalated.or_else(|| {
         Verified::from_transcript(transcript).map(|verified| Decision::Propose(Box::new(verified)))
     })
@@ -124,7 +120,7 @@ async fn work(
     revisions::find_branch(context, journal, transcript).await?;
     let transcript = &journal.transcript().await?;
     let (workspace, mut settings) = base_and_settings(context, journal, transcript, repository).await?;
-    settings.budget = Conversation::budget(transcript, &settings.budget);
+    settings.budget = Transcript::new(transcript).budget(&settings.budget);
     let prepared = sandbox_and_baseline(context, journal, transcript, workspace, settings).await?;
     stage.take(JobTransition::Prepared).await?;
     reporter.report();
@@ -185,7 +181,7 @@ async fn agent_and_verdict(
         let input = TaskInput { issue: &journal.job().trigger.issue, comments: &comments };
         agent.open(&mut state, input, &prepared.baseline).await?;
     }
-    agent.resume(&mut state, &transcript).await?;
+    agent.resume(&mut state, Transcript::new(&transcript)).await?;
     let mut last_refusal = None;
     let mut last_rejected: Option<Rejected> = None;
     loop {
@@ -239,12 +235,8 @@ async fn record_prompts(
     transcript: &[RecordedEvent],
     state: &mut Conversation,
 ) -> Result<(), Stop> {
-    let last = transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Instructed { prompts } => Some(prompts),
-        _ => None,
-    });
     let prompts = prompts::version();
-    if last != Some(&prompts) {
+    if Transcript::new(transcript).prompts() != Some(&prompts) {
         let event = TranscriptEvent::Instructed { prompts };
         journal.append(std::slice::from_ref(&event)).await?;
         state.apply(&event);

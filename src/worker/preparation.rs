@@ -6,7 +6,7 @@ use super::git_access::fetch;
 use super::stop::Stop;
 use crate::config::REPOSITORY_FILE;
 use crate::detect::job_settings;
-use crate::domain::{JobSettings, RecordedEvent, Sha, TestRun, TranscriptEvent};
+use crate::domain::{JobSettings, RecordedEvent, Sha, TestRun, Transcript, TranscriptEvent};
 use crate::github::Repository;
 use crate::sandbox::{SandboxError, SandboxSpec, Toolbox};
 use crate::setup::{Environment, Permitted, SetupFailure, SkippedSetup, inconclusive_baseline, permit};
@@ -23,10 +23,7 @@ pub(super) struct Prepared {
 
 /// The base commit and branch that were recorded last.
 pub(super) fn recorded_base(transcript: &[RecordedEvent]) -> Option<(&Sha, &str)> {
-    transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Prepared { base, base_branch, .. } => Some((base, base_branch.as_str())),
-        _ => None,
-    })
+    Transcript::new(transcript).base().map(|base| (base.commit, base.branch))
 }
 
 /// The base commit and the settings at it: as recorded, or read now and recorded.
@@ -37,13 +34,9 @@ pub(super) async fn base_and_settings(
     repository: &Repository,
 ) -> Result<(Workspace, JobSettings), Stop> {
     let at = &journal.job().trigger.repository;
-    let recorded = transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Prepared { base, base_branch, settings } => Some((base, base_branch, settings)),
-        _ => None,
-    });
-    if let Some((base, branch, settings)) = recorded {
-        let workspace = context.mirrors.reopen(at.id, base.clone(), branch).await?;
-        return Ok((workspace, settings.as_ref().clone()));
+    if let Some(base) = Transcript::new(transcript).base() {
+        let workspace = context.mirrors.reopen(at.id, base.commit.clone(), base.branch).await?;
+        return Ok((workspace, base.settings.clone()));
     }
     let workspace = fetch(context, at, &repository.default_branch).await?;
     let settings = resolve_settings(&context.policy, &workspace).await?;
@@ -104,18 +97,9 @@ pub(super) async fn sandbox_and_baseline(
     workspace: Workspace,
     settings: JobSettings,
 ) -> Result<Prepared, Stop> {
-    let is_prepared = |recorded: &RecordedEvent| matches!(recorded.event, TranscriptEvent::Prepared { .. });
-    let since_base = &transcript[transcript.iter().rposition(is_prepared).unwrap_or(0)..];
-    let recorded_baseline = since_base.iter().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::BaselineRun { run } => Some(run.clone()),
-        _ => None,
-    });
-    let checkpoint = transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Checkpoint { tree, .. } => Some(tree.clone()),
-        _ => None,
-    });
-    let tree = match checkpoint {
-        Some(tree) => tree,
+    let recorded_baseline = Transcript::new(transcript).baseline().cloned();
+    let tree = match Transcript::new(transcript).last_checkpoint() {
+        Some(tree) => tree.clone(),
         None => workspace.base_tree().await?,
     };
     let label = format!("job-{}", journal.job().id);

@@ -108,11 +108,12 @@ impl Reconciler {
 
     /// One round. Gives the pause before the next.
     async fn reconcile(&mut self) -> Duration {
-        let pause = match self.redeliver().await {
-            // Redeliveries have the text of the issue when it was labelled: they go before the label search.
-            Ok(requested) if requested > 0 => return self.every.min(REDELIVERY_TIME),
+        let redelivered = self.redeliver().await;
+        if are_redeliveries_under_way(&redelivered) {
+            return self.every.min(REDELIVERY_TIME);
+        }
+        let pause = match redelivered {
             Ok(_) => self.every,
-            // The label search does not need the delivery log.
             Err(error) => self.pause_after(&error, "failed deliveries not read"),
         };
         match self.search_labels().await {
@@ -309,5 +310,24 @@ impl Reconciler {
             | DeliveryRecorded::Ignored
             | DeliveryRecorded::Duplicate => Ok(true),
         }
+    }
+}
+
+/// Whether the label search waits for redeliveries: they have the text that the issue had when it was
+/// labelled. It does not wait if the delivery log cannot be read: it does not need the log.
+fn are_redeliveries_under_way(redelivered: &Result<usize, RoundError>) -> bool {
+    redelivered.as_ref().is_ok_and(|requested| *requested > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_in_the_delivery_log_does_not_stop_the_label_search() {
+        let error = GitHubError::Forbidden { what: "listing deliveries".into(), detail: "403".into() };
+        assert!(!are_redeliveries_under_way(&Err(error.into())));
+        assert!(!are_redeliveries_under_way(&Ok(0)));
+        assert!(are_redeliveries_under_way(&Ok(1)));
     }
 }

@@ -1,16 +1,15 @@
-//! The machine-readable account of an ended job: one JSON object, for scripts.
+//! The machine-readable report of an ended job: one JSON object, for scripts.
 
 use serde::Serialize;
 
-use crate::agent::Conversation;
-use crate::domain::{FailedTest, Flag, Job, JobOutcome, RecordedEvent, TestRun, TranscriptEvent};
+use crate::domain::{FailedTest, Flag, Job, JobOutcome, TestRun, Transcript};
 
-/// What became of a job.
+/// How a job ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct JobReport {
     /// `proposed`, `held`, `escalated`, `cancelled` or `failed`.
     pub outcome: &'static str,
-    /// Why, where it is not `proposed`: one word for an escalation, else words.
+    /// Why, unless it is `proposed`: one word for an escalation, otherwise a text.
     pub reason: Option<String>,
     /// The issue's number; `null` for a local issue.
     pub issue: Option<u64>,
@@ -18,7 +17,7 @@ pub struct JobReport {
     pub pull_request: Option<PullRequestReport>,
     /// The suite before any change.
     pub baseline: Option<RunReport>,
-    /// The suite at the proposal, as last judged in a fresh sandbox.
+    /// The suite at the proposal, as last verified in a fresh sandbox.
     pub verdict: Option<VerdictReport>,
     /// Model calls.
     pub turns: u32,
@@ -26,18 +25,18 @@ pub struct JobReport {
     pub tool_calls: u32,
     /// Tokens.
     pub tokens: TokenReport,
-    /// US dollars; `null` where the model has no known price.
+    /// US dollars; `null` if the model has no known price.
     pub cost_usd: Option<f64>,
-    /// From the trigger to the end.
+    /// Seconds from the trigger to the end.
     pub seconds: f64,
 }
 
-/// A draft pull request. Without GitHub it has no number.
+/// A draft pull request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PullRequestReport {
-    /// Its number.
+    /// Its number; `null` without GitHub.
     pub number: Option<u64>,
-    /// Always true: nothing else is ever opened.
+    /// Always true: other pull requests are never opened.
     pub draft: bool,
     /// The branch.
     pub head: String,
@@ -48,7 +47,7 @@ pub struct PullRequestReport {
 /// One run of the suite.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RunReport {
-    /// As a shell shows it: 124 timed out, 137 out of memory, 122 disk full, 123 process limit.
+    /// As in a shell: 124 timed out, 137 out of memory, 122 disk full, 123 process limit.
     pub exit_code: i32,
     /// The tests that failed.
     pub failed: Vec<FailedTest>,
@@ -57,14 +56,13 @@ pub struct RunReport {
 /// The verdict's run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VerdictReport {
-    /// As a shell shows it; `null` where the verdict came before a run.
+    /// As in a shell; `null` if the verdict came before a run.
     pub exit_code: Option<i32>,
     /// The tests that failed.
     pub failed: Vec<FailedTest>,
-    /// The tests that fail on the base and pass on the proposal; `null` where no proof was asked
-    /// for.
+    /// The tests that fail on the base and pass on the proposal; `null` if no proof was required.
     pub proof: Option<Vec<FailedTest>>,
-    /// What a reviewer must look at; left out where there is nothing.
+    /// What a reviewer must examine; left out if there is nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<Flag>,
 }
@@ -72,7 +70,7 @@ pub struct VerdictReport {
 /// Tokens, as the provider counted them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TokenReport {
-    /// Neither read from nor written to a cache.
+    /// Input that was not read from a cache.
     pub input: u64,
     /// Output.
     pub output: u64,
@@ -81,8 +79,8 @@ pub struct TokenReport {
 }
 
 impl JobReport {
-    /// The account of a job that has ended; `None` for one that has not.
-    pub fn of(job: &Job, transcript: &[RecordedEvent]) -> Option<Self> {
+    /// The report of a job; `None` if it has not ended.
+    pub fn of(job: &Job, transcript: Transcript<'_>) -> Option<Self> {
         let (outcome, reason) = match job.outcome.as_ref()? {
             JobOutcome::Proposed { .. } => ("proposed", None),
             JobOutcome::Held { .. } => ("held", Some("publish: hold".to_owned())),
@@ -102,20 +100,14 @@ impl JobReport {
             | JobOutcome::Cancelled { .. }
             | JobOutcome::Failed { .. } => None,
         };
-        let baseline = transcript.iter().find_map(|recorded| match &recorded.event {
-            TranscriptEvent::BaselineRun { run } => Some(RunReport::of(run)),
-            _ => None,
+        let baseline = transcript.baseline().map(RunReport::of);
+        let verdict = transcript.last_verdict().map(|verdict| VerdictReport {
+            exit_code: verdict.run.map(|run| run.result.ending.shell_code()),
+            failed: verdict.run.map(TestRun::failed).unwrap_or_default(),
+            proof: verdict.proof.map(<[_]>::to_vec),
+            flags: verdict.flags.to_vec(),
         });
-        let verdict = transcript.iter().rev().find_map(|recorded| match &recorded.event {
-            TranscriptEvent::VerdictReached { run, proof, flags, .. } => Some(VerdictReport {
-                exit_code: run.as_ref().map(|run| run.result.ending.shell_code()),
-                failed: run.as_ref().map(TestRun::failed).unwrap_or_default(),
-                proof: proof.clone(),
-                flags: flags.clone(),
-            }),
-            _ => None,
-        });
-        let spend = Conversation::replay(transcript).spend;
+        let spend = transcript.spend();
         let issue = job.trigger.issue.number.0;
         Some(Self {
             outcome,

@@ -7,10 +7,7 @@ use super::context::WorkerContext;
 use super::git_access::fetch;
 use super::preparation::{recorded_base, resolve_settings};
 use super::stop::Stop;
-use crate::domain::{
-    JobOutcome, PullRequestNumber, RecordedEvent, Sha, TranscriptEvent, branch_found, opened_pull_request,
-    present_round, round_of,
-};
+use crate::domain::{PullRequestNumber, RecordedEvent, Sha, Transcript, TranscriptEvent};
 use crate::store::Journal;
 use crate::workspace::{Workspace, WorkspaceError};
 
@@ -19,15 +16,14 @@ const BRANCH_CHANGES_MAX: usize = 5;
 
 /// How often the branch was found in the current round: more than once means that others changed it.
 pub(super) fn branch_changes(transcript: &[RecordedEvent]) -> usize {
-    let is_found = |recorded: &&RecordedEvent| matches!(recorded.event, TranscriptEvent::BranchFound { .. });
-    present_round(transcript).iter().filter(is_found).count()
+    Transcript::new(transcript).branch_lookups()
 }
 
 /// The pull request that the current round is about; none in the first round.
 pub(super) fn pull_request_of_round(transcript: &[RecordedEvent]) -> Option<PullRequestNumber> {
-    match round_of(transcript) {
+    match Transcript::new(transcript).round_number() {
         1 => None,
-        _ => opened_pull_request(transcript),
+        _ => Transcript::new(transcript).opened_pull_request(),
     }
 }
 
@@ -38,7 +34,9 @@ pub(super) async fn find_branch(
     journal: &Journal,
     transcript: &[RecordedEvent],
 ) -> Result<(), Stop> {
-    if pull_request_of_round(transcript).is_none() || branch_found(transcript).is_some() {
+    if pull_request_of_round(transcript).is_none()
+        || Transcript::new(transcript).found_branch_head().is_some()
+    {
         return Ok(());
     }
     let job = journal.job();
@@ -66,7 +64,9 @@ pub(super) async fn branch_position(
     workspace: &Workspace,
     commit: &Sha,
 ) -> Result<BranchPosition, Stop> {
-    let Some(parent) = branch_found(transcript) else { return Ok(BranchPosition::Next) };
+    let Some(parent) = Transcript::new(transcript).found_branch_head() else {
+        return Ok(BranchPosition::Next);
+    };
     let job = journal.job();
     let (at, branch) = (&job.trigger.repository, job.branch());
     let Some(head) = context.github.branch_head(at, &branch).await? else {
@@ -128,11 +128,11 @@ async fn rebase(
         });
     }
     let theirs = workspace.tree_of(head).await?;
-    let known = match known_head(transcript) {
+    let known = match Transcript::new(transcript).known_branch_head() {
         Some(known) => workspace.tree_of(known).await?,
         None => theirs.clone(),
     };
-    let ours = last_checkpoint(transcript).unwrap_or(&known);
+    let ours = Transcript::new(transcript).last_checkpoint().unwrap_or(&known);
     let Some(tree) = workspace.merge_trees(&known, ours, &theirs).await? else {
         return Err(Stop::not_verified(format!(
             "others changed `{branch}` (now at `{}`) in the same places as this job; their commits are not \
@@ -165,20 +165,4 @@ async fn rebase(
     events.push(TranscriptEvent::Checkpoint { tree, paths, contents: Vec::new() });
     events.push(TranscriptEvent::BranchFound { head: head.clone(), changed });
     Ok(journal.append(&events).await?)
-}
-
-/// The branch's head as the transcript knows it.
-fn known_head(transcript: &[RecordedEvent]) -> Option<&Sha> {
-    transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::BranchFound { head, .. }
-        | TranscriptEvent::Ended { outcome: JobOutcome::Proposed { head, .. } } => Some(head),
-        _ => None,
-    })
-}
-
-fn last_checkpoint(transcript: &[RecordedEvent]) -> Option<&Sha> {
-    transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Checkpoint { tree, .. } => Some(tree),
-        _ => None,
-    })
 }

@@ -21,7 +21,7 @@ pub use changes::{CommitInfo, PATCH_BYTES_MAX};
 pub use history::HistoryCommit;
 pub use local::{HeadTree, LocalRepository};
 pub use mirror::{Author, Mirrors, Workspace};
-pub use patch::{Patch, PatchStat};
+pub use patch::{FileDiff, Patch, PatchStat};
 pub use push::{ApiChanges, ClearedCommit};
 pub use tree::{BASE_FILE_BYTES_MAX, Proposal};
 

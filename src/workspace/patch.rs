@@ -1,6 +1,7 @@
-//! The diff between the base and a tree, for people.
+//! What differs between two trees, for people. Paths and line counts come from git's deltas, never from the
+//! printed text: that is cut when it is long, and git quotes some names in it.
 
-use git2::{DiffFindOptions, DiffFormat, DiffOptions};
+use git2::{Delta, DiffDelta, DiffFindOptions, DiffFormat, DiffOptions};
 
 use super::mirror::{local_error, oid};
 use super::{Workspace, WorkspaceError};
@@ -9,22 +10,39 @@ use crate::domain::{RepoPath, Sha};
 /// The longest patch text, in bytes.
 const PATCH_BYTES_MAX: usize = 400 * 1024;
 
-/// The most files to compare when looking for renames: git's own default.
+/// Files compared with each other to find renames: git's own default.
 const RENAMES_MAX: usize = 1_000;
 
-/// A unified diff and its size.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// A unified diff, and what it does to each file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Patch {
-    /// The text in git's format, truncated after a whole line if it is too long.
+    /// The text, in git's format. If it is too long, it is cut after a whole line.
     pub text: String,
-    /// Whether the text was truncated.
+    /// Whether the text is cut.
     pub truncated: bool,
-    /// The size of the whole diff.
+    /// What the whole diff does to each file, in git's order.
+    pub files: Vec<FileDiff>,
+    /// The totals of the whole diff.
     pub stat: PatchStat,
 }
 
-/// The size of a diff.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// What a diff does to one file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileDiff {
+    /// The path after the change; of a deleted file, the path before it.
+    pub path: String,
+    /// The path before the change, if the file was renamed.
+    pub old_path: Option<String>,
+    /// Lines added.
+    pub added: u64,
+    /// Lines removed.
+    pub removed: u64,
+    /// Whether git finds no text in the file.
+    pub is_binary: bool,
+}
+
+/// The totals of a diff.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PatchStat {
     /// Changed files.
     pub files: usize,
@@ -62,6 +80,7 @@ impl Workspace {
                 insertions: stats.insertions(),
                 deletions: stats.deletions(),
             };
+            let files = file_diffs(&diff).map_err(local)?;
             let (mut text, mut truncated) = (String::new(), false);
             let printed = diff.print(DiffFormat::Patch, |_, _, line| {
                 if matches!(line.origin(), '+' | '-' | ' ') {
@@ -73,9 +92,43 @@ impl Workspace {
             });
             match printed {
                 Err(error) if !truncated => Err(local(error)),
-                Ok(()) | Err(_) => Ok(Patch { text, truncated, stat }),
+                Ok(()) | Err(_) => Ok(Patch { text, truncated, files, stat }),
             }
         })
         .await
+    }
+}
+
+fn file_diffs(diff: &git2::Diff<'_>) -> Result<Vec<FileDiff>, git2::Error> {
+    let mut files = Vec::with_capacity(diff.deltas().len());
+    for index in 0..diff.deltas().len() {
+        let patch = git2::Patch::from_diff(diff, index)?;
+        // Reading the content sets the flag for binary files, so ask for the delta only now.
+        let Some(delta) = diff.get_delta(index) else { continue };
+        let flags = patch.as_ref().map_or_else(|| delta.flags(), |patch| patch.delta().flags());
+        let is_binary = flags.is_binary();
+        let (added, removed) = match &patch {
+            Some(patch) if !is_binary => {
+                let (_, added, removed) = patch.line_stats()?;
+                (added as u64, removed as u64)
+            }
+            Some(_) | None => (0, 0),
+        };
+        let (path, old_path) = paths(&delta);
+        files.push(FileDiff { path, old_path, added, removed, is_binary });
+    }
+    Ok(files)
+}
+
+/// The path of a file, and its old one if it was renamed. Bytes that are not UTF-8 are replaced.
+fn paths(delta: &DiffDelta<'_>) -> (String, Option<String>) {
+    let path = |file: git2::DiffFile<'_>| {
+        file.path_bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+    };
+    let (old, new) = (path(delta.old_file()), path(delta.new_file()));
+    match delta.status() {
+        Delta::Deleted => (old, None),
+        Delta::Renamed => (new, Some(old)),
+        _ => (new, None),
     }
 }

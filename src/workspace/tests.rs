@@ -256,3 +256,92 @@ async fn references_beyond_the_bound_are_deleted_oldest_first() {
     let pinned: Vec<bool> = sorted.iter().map(|job| is_pinned(&job.parse().unwrap())).collect();
     assert_eq!(pinned, [false, true, true]);
 }
+
+/// A tree with these entries at its root, as id of the tree.
+fn tree_of(repository: &Repository, entries: &[(&str, &[u8], GitMode)]) -> git2::Oid {
+    let mut root = repository.treebuilder(None).unwrap();
+    for (name, bytes, mode) in entries {
+        let id = match mode {
+            GitMode::Commit => git2::Oid::from_str(&hex::encode(bytes)).unwrap(),
+            _ => repository.blob(bytes).unwrap(),
+        };
+        root.insert(*name, id, i32::from(*mode)).unwrap();
+    }
+    root.write().unwrap()
+}
+
+/// The diff between two trees that no proposal could make.
+async fn patch_between(old: &[(&str, &[u8], GitMode)], new: &[(&str, &[u8], GitMode)]) -> Patch {
+    let directory = tempfile::tempdir().unwrap();
+    let access = origin(&directory.path().join("origin.git"));
+    let repository = Repository::open(access.url.to_file_path().unwrap()).unwrap();
+    let by = Signature::new("a", "a@example.org", &git2::Time::new(0, 0)).unwrap();
+    let commit = |branch: &str, tree: git2::Oid| {
+        let tree = repository.find_tree(tree).unwrap();
+        repository.commit(Some(&format!("refs/heads/{branch}")), &by, &by, "x", &tree, &[]).unwrap();
+        tree.id().to_string().parse::<Sha>().unwrap()
+    };
+    commit("old", tree_of(&repository, old));
+    let tree = commit("new", tree_of(&repository, new));
+    let mirrors = Mirrors::new(directory.path().join("mirrors"));
+    mirrors.fetch(RepositoryId(1), &access, "new").await.unwrap();
+    let workspace = mirrors.fetch(RepositoryId(1), &access, "old").await.unwrap();
+    workspace.patch(&tree).await.unwrap()
+}
+
+#[tokio::test]
+async fn files_of_a_patch_have_their_true_names_and_counts() {
+    const BLOB: GitMode = GitMode::Blob;
+    let long = b"a long line that makes the two files alike enough\n".repeat(20);
+    let link = |byte: u8| vec![byte; 20];
+    let (link_before, link_after) = (link(1), link(2));
+    let old: &[(&str, &[u8], GitMode)] = &[
+        ("gone", b"a\nb\n", BLOB),
+        ("mode.sh", b"#!/bin/sh\n", BLOB),
+        ("old name", &long, BLOB),
+        ("picture", b"\0\x01", BLOB),
+        ("sub", &link_before, GitMode::Commit),
+        ("\u{e4}.md", b"one\n", BLOB),
+    ];
+    let new: &[(&str, &[u8], GitMode)] = &[
+        ("mode.sh", b"#!/bin/sh\n", GitMode::BlobExecutable),
+        ("new\tname", &long, BLOB),
+        ("picture", b"\0\x02", BLOB),
+        ("say \"hi\"", b"--- a/x\n+++ b/x\n", BLOB),
+        ("sub", &link_after, GitMode::Commit),
+        ("\u{e4}.md", b"one\ntwo", BLOB),
+    ];
+    let patch = patch_between(old, new).await;
+    let told: Vec<String> = patch
+        .files
+        .iter()
+        .map(|file| {
+            let old = file.old_path.as_ref().map(|old| format!(" from {old:?}")).unwrap_or_default();
+            let binary = if file.is_binary { " binary" } else { "" };
+            format!("{:?} +{} -{}{old}{binary}", file.path, file.added, file.removed)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            r#""gone" +0 -2"#,
+            r#""mode.sh" +0 -0"#,
+            r#""new\tname" +0 -0 from "old name""#,
+            r#""picture" +0 -0 binary"#,
+            r#""say \"hi\"" +2 -0"#,
+            r#""sub" +1 -1"#,
+            "\"\u{e4}.md\" +1 -0",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn files_of_a_patch_are_complete_when_its_text_is_cut() {
+    let long = b"0123456789abcdef0123456789abcdef\n".repeat(20_000);
+    let patch =
+        patch_between(&[], &[("package-lock.json", &long, GitMode::Blob), ("src.rs", b"x\n", GitMode::Blob)])
+            .await;
+    assert!(patch.truncated && !patch.text.contains("src.rs"));
+    let files: Vec<(&str, u64)> = patch.files.iter().map(|file| (file.path.as_str(), file.added)).collect();
+    assert_eq!(files, [("package-lock.json", 20_000), ("src.rs", 1)]);
+}

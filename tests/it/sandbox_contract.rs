@@ -116,6 +116,16 @@ fn unique(what: &str) -> String {
     format!("{what}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst))
 }
 
+/// Waits until a condition holds, and panics if it does not within [`DEADLINE`].
+pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("waited in vain for: {what}"));
+}
+
 /// Checks that no cgroup with that label exists.
 fn assert_nothing_left(label: &str) {
     let left = groups_of(label);

@@ -36,6 +36,16 @@ fn spec(image: &str) -> SandboxSpec {
     SandboxSpec { root: Root::Image(image.to_owned()), ..SandboxSpec::named(unique("story")) }
 }
 
+/// Waits until a condition holds, and panics if it does not within [`DEADLINE`].
+async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("waited in vain for: {what}"));
+}
+
 /// The output of the engine's command-line client.
 fn docker(arguments: &[&str]) -> String {
     let output = std::process::Command::new("docker").args(arguments).output().unwrap();

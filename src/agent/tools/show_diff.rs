@@ -62,13 +62,13 @@ mod tests {
     #[test]
     fn diff_has_its_size_and_an_empty_one_says_so() {
         let stat = PatchStat { files: 1, insertions: 2, deletions: 1 };
-        let patch = Patch { text: "diff --git a/x b/x\n".into(), truncated: true, stat };
+        let patch = Patch { text: "diff --git a/x b/x\n".into(), truncated: true, stat, ..Patch::default() };
         insta::assert_snapshot!(describe(&patch, None), @r"
         1 file changed against the base: 2 lines added (+), 1 removed (-). The diff is too long and was cut; ask for one path.
 
         diff --git a/x b/x
         ");
-        let nothing = Patch { text: String::new(), truncated: false, stat: PatchStat::default() };
+        let nothing = Patch::default();
         insta::assert_snapshot!(describe(&nothing, Some("src")), @"Nothing would be proposed below src: your tools have changed nothing of the base there.");
     }
 }

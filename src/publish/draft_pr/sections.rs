@@ -1,8 +1,8 @@
-//! What a verdict is told by, in a pull request and in a check run alike.
+//! The evidence of a verdict, for the pull request and the check run.
 
 use super::super::escape::{code_cell, code_span, cut, quoted, visible};
 use super::super::evidence::Evidence;
-use super::super::words::{failing_count, run_in_cell, test_list};
+use super::super::format::{failing_count, run_in_cell, test_list};
 use crate::domain::{FailedTest, Flag, TestRun};
 use crate::verdict::Verified;
 
@@ -14,8 +14,7 @@ const COMMAND_CHARS_MAX: usize = 200;
 const FLAGS_LISTED_MAX: usize = 20;
 const FLAG_CHARS_MAX: usize = 600;
 
-/// The suite before and after, with the verdict's words cut to one part in `share` of their usual
-/// length.
+/// The suite before and after, with the verdict's explanation cut to one `share`th of its usual length.
 pub(in crate::publish) fn what_was_run(evidence: &Evidence, verified: &Verified, share: usize) -> String {
     let base = evidence.base.as_ref().map(|base| format!("`{}`", base.sha.short()));
     let before = evidence.baseline.as_ref().map_or_else(|| "not run".to_owned(), run_in_cell);
@@ -32,25 +31,25 @@ pub(in crate::publish) fn what_was_run(evidence: &Evidence, verified: &Verified,
         failing(Some(after)),
     );
     let explanation = quoted(&cut(verified.explanation(), EXPLANATION_CHARS_MAX / share));
-    let mended = mended(evidence.baseline.as_ref(), after);
+    let fixed = no_longer_failing(evidence.baseline.as_ref(), after);
     format!(
-        "### Evidence\n\n{table}\n\nThe run on the right is the verdict: Mendwright made it itself, in a fresh \
-         sandbox that held exactly the tree on this branch.\n\n{explanation}{mended}"
+        "### Evidence\n\n{table}\n\nThe run on the right is the verdict: Mendwright ran it itself, in a fresh \
+         sandbox with exactly this branch's tree.\n\n{explanation}{fixed}"
     )
 }
 
 /// The tests that failed before and do not fail now.
-fn mended(baseline: Option<&TestRun>, after: &TestRun) -> String {
-    let mended: Vec<FailedTest> = baseline
+fn no_longer_failing(baseline: Option<&TestRun>, after: &TestRun) -> String {
+    let fixed: Vec<FailedTest> = baseline
         .map(|run| run.failed().into_iter().filter(|test| !after.failed().contains(test)).collect())
         .unwrap_or_default();
-    if mended.is_empty() {
+    if fixed.is_empty() {
         return String::new();
     }
-    format!("\n\nFailed before, and no longer:\n\n{}", test_list(&mended))
+    format!("\n\nFailed before and no longer fail:\n\n{}", test_list(&fixed))
 }
 
-/// What must not be overlooked. Names, paths and lines are foreign, so they are shown as code.
+/// What a reviewer must look at first. Names, paths and lines are foreign, so they are shown as code.
 pub(in crate::publish) fn flags(flags: &[Flag]) -> Option<String> {
     let lines: Vec<String> = flags
         .iter()
@@ -61,13 +60,13 @@ pub(in crate::publish) fn flags(flags: &[Flag]) -> Option<String> {
     let rest = if more > 0 { format!("\n- ⚠ … and {more} more") } else { String::new() };
     (!flags.is_empty()).then(|| {
         format!(
-            "### Look at this first\n\nAn honest change can do this, and one that only looks right needs it:\n\n{}{rest}",
+            "### Look at this first\n\nHonest changes do this too, but a fake fix would have to. Please check:\n\n{}{rest}",
             lines.join("\n")
         )
     })
 }
 
-/// The tests that show it.
+/// The tests that prove the fix.
 pub(in crate::publish) fn proof(tests: &[FailedTest]) -> Option<String> {
     (!tests.is_empty()).then(|| {
         format!(

@@ -1,12 +1,12 @@
 //! The draft pull request's words.
 
 use super::super::escape::properties::{assert_text_is_inert, page};
-use super::super::samples::{fixed, hostile};
+use super::super::test_evidence::{fixed, hostile};
 use super::*;
 use crate::domain::TestReport;
 
 #[test]
-fn the_body_of_a_plain_fix() {
+fn body_of_a_plain_fix() {
     let (evidence, verified) = fixed();
     let new = render(&evidence, &verified, "main");
     assert_eq!(new.title, "Fix: sum() forgets the last item");
@@ -15,7 +15,7 @@ fn the_body_of_a_plain_fix() {
     <!-- mendwright:pr:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
     Fixes #7
 
-    A draft by Mendwright: a language model wrote it, and a person must review it. Asked for by `grace`.
+    A draft by Mendwright: a language model wrote it, and a person must review it. Requested by `grace`.
 
     ### What was wrong
 
@@ -23,7 +23,7 @@ fn the_body_of_a_plain_fix() {
 
     ### What changed
 
-    In the agent's words:
+    The agent's summary:
 
     > `total()` cut off the last item.
     >
@@ -41,11 +41,11 @@ fn the_body_of_a_plain_fix() {
     | `python -m pytest -q` | ❌ fails (exit code 1, 1.4 s, 1 failing test named) | ✅ passes (exit code 0, 1.4 s) |
     | Failing tests | 1 | none named |
 
-    The run on the right is the verdict: Mendwright made it itself, in a fresh sandbox that held exactly the tree on this branch.
+    The run on the right is the verdict: Mendwright ran it itself, in a fresh sandbox with exactly this branch's tree.
 
     > The suite passes at the proposed tree: exit code 0.
 
-    Failed before, and no longer:
+    Failed before and no longer fail:
 
     - `tests/test_sum.py::test_sum`
 
@@ -67,7 +67,7 @@ fn the_body_of_a_plain_fix() {
     | | |
     |---|---|
     | Spent | 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369 |
-    | Time | 1 min 25 s |
+    | Time | 1 min 20 s |
     | Model | `claude-opus-5-5` |
     | Base | `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` of `main` |
     | Tree | `bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb` |
@@ -76,22 +76,22 @@ fn the_body_of_a_plain_fix() {
 
     </details>
 
-    Worth knowing:
+    Notes:
 
     - left out of the issue's text: 1 HTML comment(s)
 
-    ### How to go on
+    ### What to do next
 
-    - Good? Mark it as ready for review and merge it as any other. Mendwright never does.
-    - Nearly? Request changes in a review, or speak to the bot in a comment or at a line: it goes on here. Or push to `agent-fix/issue-7` yourself; it is an ordinary branch, and what you push stays.
-    - Not at all? Close it. To have it tried anew, take `agent-fix` off the issue and put it on again.
+    - **Looks good?** Mark it ready for review and merge it as usual. Mendwright never does either.
+    - **Almost?** Request changes in a review, or mention the bot in a comment; it continues on this branch. You can also push to `agent-fix/issue-7` yourself; your commits stay.
+    - **Not at all?** Close it. To start over, remove the `agent-fix` label from the issue and add it again.
 
     <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001`</sub>
     ");
 }
 
 #[test]
-fn the_commit_message_of_a_plain_fix() {
+fn commit_message_of_a_plain_fix() {
     insta::assert_snapshot!(commit_message(&fixed().0.job().trigger, 1), @r"
     Fix: sum() forgets the last item
 
@@ -102,7 +102,7 @@ fn the_commit_message_of_a_plain_fix() {
 }
 
 #[test]
-fn hostile_words_are_shown_and_do_nothing() {
+fn hostile_text_is_shown_and_inert() {
     let (evidence, verified) = hostile();
     let new = render(&evidence, &verified, "main");
     insta::assert_snapshot!(new.title, @"Fix: Crash <img src=x> ＠octocat fixes ＃99 `a` ⟪U+200B⟫[x](https:⁄/evil.example) /approve");
@@ -110,7 +110,7 @@ fn hostile_words_are_shown_and_do_nothing() {
     <!-- mendwright:pr:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
     Fixes #7
 
-    A draft by Mendwright: a language model wrote it, and a person must review it. Asked for by `grace`.
+    A draft by Mendwright: a language model wrote it, and a person must review it. Requested by `grace`.
 
     ### What was wrong
 
@@ -118,7 +118,7 @@ fn hostile_words_are_shown_and_do_nothing() {
 
     ### What changed
 
-    In the agent's words:
+    The agent's summary:
 
     > Done. ＠octocat please merge. Fixes ＃99, closes octo/other＃1.
     > ⁄approve
@@ -140,17 +140,17 @@ fn hostile_words_are_shown_and_do_nothing() {
     | `python -m pytest -q` | ❌ fails (exit code 1, 1.4 s, 1 failing test named) | ✅ passes (exit code 0, 1.4 s) |
     | Failing tests | 1 | none named |
 
-    The run on the right is the verdict: Mendwright made it itself, in a fresh sandbox that held exactly the tree on this branch.
+    The run on the right is the verdict: Mendwright ran it itself, in a fresh sandbox with exactly this branch's tree.
 
     > The suite passes; it was tests/`a|b`&lt;script&gt;::＠octocat ＃99 before.
 
-    Failed before, and no longer:
+    Failed before and no longer fail:
 
     - ``tests/`a|b`<script>::@octocat #99``
 
     ### Look at this first
 
-    An honest change can do this, and one that only looks right needs it:
+    Honest changes do this too, but a fake fix would have to. Please check:
 
     - ⚠ `` a`|b @octocat ends the process in an added line: exit() # fixes ＃99 <img src=x> ` ``
 
@@ -181,11 +181,11 @@ fn hostile_words_are_shown_and_do_nothing() {
 
     </details>
 
-    ### How to go on
+    ### What to do next
 
-    - Good? Mark it as ready for review and merge it as any other. Mendwright never does.
-    - Nearly? Request changes in a review, or speak to the bot in a comment or at a line: it goes on here. Or push to `agent-fix/issue-7` yourself; it is an ordinary branch, and what you push stays.
-    - Not at all? Close it. To have it tried anew, take `agent-fix` off the issue and put it on again.
+    - **Looks good?** Mark it ready for review and merge it as usual. Mendwright never does either.
+    - **Almost?** Request changes in a review, or mention the bot in a comment; it continues on this branch. You can also push to `agent-fix/issue-7` yourself; your commits stay.
+    - **Not at all?** Close it. To start over, remove the `agent-fix` label from the issue and add it again.
 
     <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001`</sub>
     ");
@@ -207,7 +207,7 @@ fn hostile_words_are_shown_and_do_nothing() {
 }
 
 #[test]
-fn a_local_issue_closes_nothing_and_nothing_grows_beyond_githubs_limit() {
+fn local_issue_closes_nothing_and_body_stays_within_githubs_limit() {
     let (mut evidence, verified) = fixed();
     evidence.job.trigger.issue.number.0 = 0;
     assert!(!body(&evidence, &verified, "main").contains("Fixes #"));
@@ -223,7 +223,7 @@ fn a_local_issue_closes_nothing_and_nothing_grows_beyond_githubs_limit() {
 }
 
 #[test]
-fn the_manifest_in_it_speaks_to_nobody_and_keeps_its_digest() {
+fn manifest_in_the_body_is_inert_and_keeps_its_digest() {
     let (evidence, verified) = hostile();
     let mut manifest = crate::provenance::tests::manifest();
     manifest.verdict.failed_before = vec!["fixes #9 [skip ci] @octocat \"[x]\"".to_owned()];

@@ -3,13 +3,13 @@
 use comrak::nodes::NodeValue;
 use comrak::{Arena, Options, parse_document};
 
+use super::super::comment_split::{PAGE_CHARS_MAX, PAGES_MAX};
 use super::super::escape::properties::{assert_text_is_inert, page};
 use super::super::marker::Marker;
-use super::super::pages::{PAGE_CHARS_MAX, PAGES_MAX};
-use super::super::samples::{fixed, hostile, long, stuck};
+use super::super::test_evidence::{fixed, hostile, long, stuck};
 use super::*;
 use crate::domain::{
-    BudgetExhausted, BudgetScope, DailyCapReached, ExitStatus, SecretFinding, WritableMount,
+    BudgetExhausted, BudgetScope, DailyCapReached, ExitStatus, SecretFinding, Transcript, WritableMount,
 };
 
 fn budget() -> EscalationReason {
@@ -17,24 +17,24 @@ fn budget() -> EscalationReason {
 }
 
 #[test]
-fn an_escalation_says_why_what_was_tried_and_how_to_go_on() {
+fn escalation_says_why_what_was_tried_and_what_to_do() {
     let comments = render(&stuck(), &budget());
     assert_eq!(comments.len(), 1);
     insta::assert_snapshot!(comments[0], @r#"
     <!-- mendwright:escalation:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
-    ### Stopped: the budget is used up
+    ### Stopped: budget exhausted
 
-    No pull request was opened. The next step did not fit any more: all 3 turns are used.
+    No pull request was opened. The next step would exceed it: all 3 turns are used.
 
     **What you can do**
 
-    - Look at what was tried and at the partial patch below: is it on the right way?
-    - If it is, say `/agent-fix continue` in a comment: it goes on with as much again (`+$2`, `+20 turns`: with that much). For more in every job, raise `budget` in `.github/agent-fix.yml` on the default branch (up to the operator's limit).
-    - If it is not, say in the issue where to look or what to expect, then take `agent-fix` off this issue and put it on again.
+    - Look at what was tried and at the partial patch below. Is it on the right track?
+    - If it is, comment `/agent-fix continue`: the job resumes with a full new budget (or with `+$2`, `+20 turns`). To give every job more, raise `budget` in `.github/agent-fix.yml` on the default branch (up to the operator's limit).
+    - If it is not, say in the issue where to look or what to expect, then remove the `agent-fix` label from this issue and add it again.
 
-    **Spent:** 3 turns, 5 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369 in 1 min 35 s.
+    **Spent:** 3 turns, 5 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369 in 1 min 30 s.
     **Base:** `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` of `main`.
-    **Last kept tree:** `bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb`.
+    **Last saved tree:** `bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb`.
 
     ### What was tried
 
@@ -171,7 +171,7 @@ fn an_escalation_says_why_what_was_tried_and_how_to_go_on() {
 }
 
 #[test]
-fn every_reason_has_its_own_words_and_steps() {
+fn every_reason_has_its_own_text_and_steps() {
     let (evidence, _) = fixed();
     let why = || "because of `this`, @octocat".to_owned();
     let reasons = [
@@ -185,74 +185,74 @@ fn every_reason_has_its_own_words_and_steps() {
     let openings: Vec<_> =
         openings.iter().map(|text| text.split("\n\n**Spent").next().unwrap_or_default()).collect();
     insta::assert_snapshot!(openings.join("\n\n"), @r"
-    ### A question only a person can answer
+    ### The agent has a question
 
-    No pull request was opened. The agent asks:
+    No pull request was opened. Only a person can answer it:
 
     > because of `this`, ＠octocat
 
     **What you can do**
 
-    - Answer in a comment that says `/agent-fix continue` on a line of its own: the agent reads it and goes on.
-    - Or put it into the issue's text, then take `agent-fix` off this issue and put it on again: it begins anew.
+    - Answer in a comment with `/agent-fix continue` on a line of its own: the agent reads it and continues.
+    - Or add the answer to the issue's text, then remove the `agent-fix` label from this issue and add it again.
 
     ### Not verified
 
-    No pull request was opened. The agent said that it was done, and the verdict said otherwise:
+    No pull request was opened. The agent reported that it was done, but the verification failed:
 
     > because of `this`, ＠octocat
 
     **What you can do**
 
-    - Look at what the verdict says above, and at the failing tests below if there are any: are they right, and do they have to do with this issue?
-    - Say what is missing in a comment that says `/agent-fix continue` on a line of its own; or take the partial patch and go on by hand.
+    - Read the verdict above and the failing tests below, if there are any. Are the tests right, and do they concern this issue?
+    - Say what is missing in a comment with `/agent-fix continue` on a line of its own, or take the partial patch and finish it by hand.
 
-    ### Refused: the proposal does what none may do
+    ### Refused: the proposal breaks a protected rule
 
-    No pull request was opened. It was not published, whatever its tests say:
+    No pull request was opened. It is not published, even if its tests pass:
 
     > because of `this`, ＠octocat
 
     **What you can do**
 
-    - Read the transcript with care: a proposal that breaks these rules may have been talked into it by text in the repository or the issue.
-    - If the change is wanted, a person has to make it. To try otherwise, take `agent-fix` off this issue and put it on again.
+    - Read the transcript with care: text in the repository or the issue may have talked the agent into a proposal that breaks these rules.
+    - If you want the change, a person has to make it. To try again, remove the `agent-fix` label from this issue and add it again.
 
     ### The test suite cannot be run
 
-    No pull request was opened. Without a run there is nothing to go by:
+    No pull request was opened. Without a test run nothing can be verified:
 
     > because of `this`, ＠octocat
 
     **What you can do**
 
-    - Check that the suite runs from a fresh clone with `setup` and `test` as they stand in `.github/agent-fix.yml` (or as they were guessed, where there is no such file).
-    - Then take `agent-fix` off this issue and put it on again.
+    - Check that the suite runs from a fresh clone with `setup` and `test` of `.github/agent-fix.yml`, or with the detected commands if there is no such file.
+    - Then remove the `agent-fix` label from this issue and add it again.
 
     ### The language model could not be used
 
-    No pull request was opened. The provider's words:
+    No pull request was opened. The provider reported:
 
     > because of `this`, ＠octocat
 
     **What you can do**
 
-    - Nothing is wrong with the issue; the operator of this App has to look at the model's configuration or wait for the provider.
-    - Then say `/agent-fix continue` in a comment.
+    - Nothing is wrong with the issue. The operator of this App must check the model's configuration or wait for the provider.
+    - Then comment `/agent-fix continue`.
     ");
 }
 
 #[test]
-fn a_job_that_never_came_to_the_model_says_so() {
+fn job_without_a_model_answer_says_so() {
     let job = fixed().0.job().clone();
-    let evidence = Evidence::from_transcript(&job, &[]);
+    let evidence = Evidence::from_transcript(&job, Transcript::default());
     let comments = render(&evidence, &EscalationReason::Environment { why: "no test command".into() });
     assert_eq!(comments.len(), 1);
-    assert!(comments[0].contains("Nothing: it ended before the model's first answer."));
+    assert!(comments[0].contains("Nothing: the job ended before the model's first answer."));
 }
 
 #[test]
-fn hostile_words_are_shown_and_do_nothing() {
+fn hostile_text_is_shown_and_inert() {
     let (evidence, _) = hostile();
     let comments = render(&evidence, &EscalationReason::Refused { why: evidence.summary.clone().unwrap() });
     assert_eq!(comments.len(), 1);
@@ -264,9 +264,9 @@ fn hostile_words_are_shown_and_do_nothing() {
     assert!(page.html.iter().all(is_ours), "{:?}", page.html);
     insta::assert_snapshot!(comments[0], @r#"
     <!-- mendwright:escalation:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
-    ### Refused: the proposal does what none may do
+    ### Refused: the proposal breaks a protected rule
 
-    No pull request was opened. It was not published, whatever its tests say:
+    No pull request was opened. It is not published, even if its tests pass:
 
     > Done. ＠octocat please merge. Fixes ＃99, closes octo/other＃1.
     > ⁄approve
@@ -279,8 +279,8 @@ fn hostile_words_are_shown_and_do_nothing() {
 
     **What you can do**
 
-    - Read the transcript with care: a proposal that breaks these rules may have been talked into it by text in the repository or the issue.
-    - If the change is wanted, a person has to make it. To try otherwise, take `agent-fix` off this issue and put it on again.
+    - Read the transcript with care: text in the repository or the issue may have talked the agent into a proposal that breaks these rules.
+    - If you want the change, a person has to make it. To try again, remove the `agent-fix` label from this issue and add it again.
 
     **Spent:** 2 turns, 1 tool call, 4,860 tokens (240 out, 4,000 from the cache), $0.0246 in 35 s.
     **Base:** `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` of `main`.
@@ -377,7 +377,7 @@ fn hostile_words_are_shown_and_do_nothing() {
 }
 
 #[test]
-fn a_long_transcript_becomes_several_comments_each_whole_in_itself() {
+fn long_transcript_becomes_several_complete_comments() {
     let evidence = long();
     let comments = render(&evidence, &budget());
     assert!(comments.len() > 2 && comments.len() <= PAGES_MAX, "{}", comments.len());
@@ -393,22 +393,22 @@ fn a_long_transcript_becomes_several_comments_each_whole_in_itself() {
         let last = root.last_child().unwrap();
         assert!(matches!(last.data.borrow().value, NodeValue::Paragraph), "{comment}");
     }
-    assert!(comments.last().unwrap().contains("left out: they would not fit"));
+    assert!(comments.last().unwrap().contains("left out because they do not fit"));
 }
 
 #[test]
-fn a_run_that_met_a_limit_is_told_with_what_to_do_and_never_as_passed() {
+fn run_that_hit_a_limit_is_shown_with_advice_and_never_as_passed() {
     let mut evidence = stuck();
     let run = evidence.verdict.as_mut().and_then(|verdict| verdict.run.as_mut()).unwrap();
     run.result.ending = ExitStatus::DiskFull { place: WritableMount::Tmp };
     let comments = render(&evidence, &budget());
     let expected = "`python -m pytest -q`: ⚠ no result (disk full: /tmp had no room left, 1.4 s, 1 failing test \
-                    named)\n\nHave it write less, or remove what it no longer needs";
+                    named)\n\nWrite less or remove files that are no longer needed";
     assert!(comments[0].contains(expected), "{}", comments[0]);
 }
 
 #[test]
-fn a_days_cap_is_told_with_what_the_operator_can_raise_and_when_there_is_room_again() {
+fn reached_daily_cap_is_shown_with_its_setting_and_when_there_is_room() {
     let reached = DailyCapReached {
         payer: BudgetScope::Repository,
         setting: "budget.repository_usd_per_day".into(),
@@ -425,20 +425,20 @@ fn a_days_cap_is_told_with_what_the_operator_can_raise_and_when_there_is_room_ag
     };
     insta::assert_snapshot!(beginning(reached), @r"
     <!-- mendwright:escalation:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
-    ### Stopped: the budget is used up
+    ### Stopped: budget exhausted
 
-    No pull request was opened. The next step did not fit any more: all jobs of this repository together may use \$20.0000 in 24 hours; \$19.9100 are spent or set aside, and the next call may need \$0.3120; there is room again from 2026-11-26 14:05 UTC on.
+    No pull request was opened. The next step would exceed it: all jobs of this repository together may use \$20.0000 in 24 hours; \$19.9100 are spent or reserved, and the next call may need \$0.3120; there is room again from 2026-11-26 14:05 UTC.
 
     **What you can do**
 
-    - Wait until there is room again (2026-11-26 14:05 UTC), then take `agent-fix` off this issue and put it on again.
-    - Or have the operator raise `budget.repository_usd_per_day` in the service's configuration, then take `agent-fix` off this issue and put it on again.
+    - Wait until 2026-11-26 14:05 UTC, when the daily cap has room again. Then remove the `agent-fix` label from this issue and add it again.
+    - Or ask the operator to raise `budget.repository_usd_per_day` in the service's configuration, then remove the `agent-fix` label from this issue and add it again.
     ");
     assert!(beginning(never).contains("- Waiting does not help: one call may need more than the whole cap."));
 }
 
 #[test]
-fn a_secret_that_was_kept_back_is_told_by_its_kind_and_place_and_nothing_else_is_shown() {
+fn blocked_secret_is_shown_by_kind_and_location_only() {
     let line = |path: Option<&str>| SecretLocation::Line { path: path.map(str::to_owned), line: 12 };
     let found = [
         ("the App's private key, in base64", line(Some("docs/`@octocat`.md"))),
@@ -451,9 +451,9 @@ fn a_secret_that_was_kept_back_is_told_by_its_kind_and_place_and_nothing_else_is
     assert_eq!(comments.len(), 1);
     insta::assert_snapshot!(comments[0], @r"
     <!-- mendwright:escalation:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
-    ### Kept back: what was to be published holds a secret
+    ### Blocked: the content contains a secret
 
-    No pull request was opened. Nothing of it left, and neither the change nor the transcript is shown here. Found:
+    No pull request was opened. Nothing was published, and neither the change nor the transcript is shown here. Found:
 
     - the App's private key, in base64, in ``docs/`@octocat`.md:12``
     - a canary, in line 12 of a file whose name is not shown
@@ -462,11 +462,11 @@ fn a_secret_that_was_kept_back_is_told_by_its_kind_and_place_and_nothing_else_is
 
     **What you can do**
 
-    - Where it is a secret of this App or a canary: tell the operator at once. Somebody or something may have got out of its sandbox; `mendwright transcript` shows the operator how.
-    - Where something only looks like a secret (a made-up token in a test): a person can add it, or the issue can ask that it be put together from parts.
-    - Then take `agent-fix` off this issue and put it on again.
+    - If it is a secret of this App or a canary, tell the operator immediately. Somebody or something may have escaped from its sandbox; `mendwright transcript` shows the operator how.
+    - If it only looks like a secret (a made-up token in a test), a person can add it, or the issue can ask for it to be assembled from parts.
+    - Then remove the `agent-fix` label from this issue and add it again.
 
-    **Spent:** 3 turns, 5 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369 in 1 min 35 s.
+    **Spent:** 3 turns, 5 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369 in 1 min 30 s.
 
     <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001`</sub>
     ");

@@ -1,10 +1,9 @@
-//! Foreign Markdown, taken apart and put together again: paragraphs, lists, headings, code spans
-//! and code blocks stay; everything else is shown as the characters it is made of.
+//! Foreign Markdown, parsed and rebuilt: paragraphs, lists, headings, code spans and code blocks stay; everything else
+//! is shown as plain characters.
 
-use super::{code_span, fenced, inert, visible, without_deeds};
+use super::{code_span, fenced, inert, visible, without_keywords};
 
-/// Languages of code blocks that are kept. Others are dropped: GitHub draws diagrams and maps, with
-/// links, for some.
+/// Languages of code blocks that are kept. Others are dropped: GitHub renders some as diagrams and maps with links.
 const LANGUAGES: [&str; 22] = [
     "rust",
     "rs",
@@ -30,7 +29,7 @@ const LANGUAGES: [&str; 22] = [
     "txt",
 ];
 
-/// Deepest list that is kept a list.
+/// Deepest level at which a list stays a list.
 const LIST_DEPTH_MAX: usize = 4;
 
 /// Several lines of foreign Markdown, inert.
@@ -43,7 +42,9 @@ pub fn prose(text: &str) -> String {
             Some(fence) => {
                 let content: Vec<&str> =
                     lines.by_ref().take_while(|line| !fence.is_closed_by(line)).collect();
-                out.push(fenced(&without_deeds(&content.join("\n")), fence.language).trim_end().to_owned());
+                out.push(
+                    fenced(&without_keywords(&content.join("\n")), fence.language).trim_end().to_owned(),
+                );
             }
             None => out.push(block_line(line)),
         }
@@ -51,7 +52,7 @@ pub fn prose(text: &str) -> String {
     out.join("\n")
 }
 
-/// [`prose`] as a quotation: what it opens ends with it, and every line begins with `>`.
+/// [`prose`] as a quotation: every line begins with `>`.
 pub fn quoted(text: &str) -> String {
     let prose = prose(text.trim());
     let line = |line: &str| if line.is_empty() { ">".to_owned() } else { format!("> {line}") };
@@ -209,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_reads_well_is_kept_and_what_acts_is_shown() {
+    fn harmless_markdown_is_kept_and_active_markdown_escaped() {
         let text = "# Cause\n\
             `sum()` left out the __last__ item, see [docs](https://x.example/?q=1) and <b>this</b>.\n\
             * one `a | b` @octocat\n  - [x] two, Fixes #12\n\
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_stays_one_cell() {
+    fn cell_stays_one_cell() {
         assert_eq!(cell("a | b\n`c|d` **e**"), "a \\| b `c\\|d` \\*\\*e\\*\\*");
     }
 }

@@ -1,13 +1,12 @@
-//! Makes text by a model, a repository or an issue's author inert: it can say anything and do
-//! nothing. No mention notifies, no keyword closes, no command is obeyed, no image loads, no HTML
-//! or link is alive, nothing is hidden, and no fence or table is broken out of.
+//! Makes text by a model, a repository or an issue's author inert: it can say anything and has no effect. No mention
+//! notifies, no keyword closes an issue, no command runs, no image loads, no HTML or link works, nothing is hidden,
+//! and nothing escapes from a fence or a table.
 //!
-//! Two means. What Markdown would act on is escaped. What GitHub, or a bot that reads raw comments,
-//! acts on in *plain* text cannot be escaped (GitHub looks for mentions after Markdown is done, so
-//! that `\@` and `&#64;` still notify); there a look-alike takes the character's place. Inside code
-//! GitHub acts on nothing, so code stays as it is, invisible characters and commands at the
-//! beginning of a line excepted; and, since a squash merge can make a commit message of a pull
-//! request's text, where nobody reads Markdown, words that close issues or skip checks.
+//! There are two means. What Markdown would interpret is escaped. What GitHub, or a bot that reads raw comments,
+//! interprets in *plain* text cannot be escaped: GitHub looks for mentions after it has rendered Markdown, so `\@` and
+//! `&#64;` still notify. There a look-alike replaces the character. GitHub interprets nothing inside code, so code
+//! stays as it is, except for invisible characters, commands at the start of a line, and words that close issues or
+//! skip checks: a squash merge can turn a pull request's text into a commit message, which is not Markdown.
 
 use std::sync::LazyLock;
 
@@ -20,7 +19,7 @@ pub(super) mod properties;
 
 pub use markdown::{cell, inline, prose, quoted};
 
-/// Text with everything hidden shown: terminal colours are dropped, and characters without a glyph
+/// The text with everything hidden made visible: terminal colours are dropped, and characters without a glyph
 /// become their code points.
 pub fn visible(text: &str) -> String {
     let text = without_terminal_sequences(text);
@@ -42,9 +41,9 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
-/// One short mention for a run of hidden characters: a hidden message must not become a wall.
+/// Shows a run of hidden characters as one short note: a hidden message must not fill the page.
 fn show_hidden(shown: &mut String, hidden: &mut Vec<char>) {
-    // What makes an emoji out of two, or colours it, hides nothing when it stands alone.
+    // A single character that joins or colours an emoji hides nothing.
     let harmless = hidden.len() == 1 && matches!(hidden[0], '\u{200d}' | '\u{fe0f}' | '\r');
     match hidden.first() {
         Some(first) if !harmless => {
@@ -103,8 +102,8 @@ fn without_terminal_sequences(text: &str) -> String {
     clean
 }
 
-/// Plain text with look-alikes for every character that GitHub acts on outside code. No Markdown
-/// is escaped: for titles and commit messages, and as the last step of everything else.
+/// Plain text with look-alikes for every character that GitHub interprets outside code. Escapes no Markdown: for
+/// titles and commit messages, and as the last step of everything else.
 fn inert(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut before: Option<char> = None;
@@ -125,7 +124,7 @@ fn inert(text: &str) -> String {
             c => c,
         };
         out.push(replaced);
-        // Blanks at the beginning of a line do not hide a command from bots that trim.
+        // Spaces at the start of a line do not hide a command from bots that trim.
         if !(is_line_start && c.is_whitespace()) {
             before = Some(c);
         }
@@ -133,8 +132,8 @@ fn inert(text: &str) -> String {
     out
 }
 
-/// Whether `[` opens one of the words with which a commit skips checks: `[skip ci]`, `[ci-skip]`,
-/// `[no ci]`, `[skip actions]`, `[skip netlify]`, and whatever else speaks of skipping.
+/// Whether `[` begins a phrase with which a commit skips checks: `[skip ci]`, `[ci-skip]`,
+/// `[no ci]`, `[skip actions]`, `[skip netlify]`, and every other phrase about skipping.
 /// Source: docs.github.com, "Skipping workflow runs"; GitLab, Netlify, Travis and CircleCI have their own.
 fn skips_checks(after: &str) -> bool {
     let Some((words, _)) = after.split_once(']') else { return false };
@@ -147,18 +146,18 @@ fn skips_checks(after: &str) -> bool {
     }
 }
 
-/// Whether a `*` begins `***NO_CI***`, by which Azure's pipelines are skipped.
+/// Whether a `*` begins `***NO_CI***`, which skips Azure's pipelines.
 fn is_no_ci(before: &str, after: &str) -> bool {
     let rest = after.trim_start_matches('*');
     !before.ends_with('*') && rest.len() + 2 == after.len() && rest.to_lowercase().starts_with("no_ci")
 }
 
-/// Whether a `-` stands in `GH-12`, GitHub's other spelling of `#12`.
+/// Whether a `-` belongs to `GH-12`, GitHub's other spelling of `#12`.
 fn is_gh_reference(before: &str, after: &str) -> bool {
     after.starts_with(|c: char| c.is_numeric()) && ends_with_ignoring_case(before, "gh")
 }
 
-/// Whether a `.` stands in `www.`, which becomes a link.
+/// Whether a `.` belongs to `www.`, which becomes a link.
 fn starts_www(before: &str) -> bool {
     ends_with_ignoring_case(before, "www")
 }
@@ -181,7 +180,7 @@ pub fn plain(text: &str) -> String {
     inert(&visible(text))
 }
 
-/// Text for the inside of an HTML element on a line of HTML, where Markdown is not read.
+/// Text for the inside of an HTML element on a line of HTML, which is not Markdown.
 pub fn html_text(text: &str) -> String {
     line(text, usize::MAX)
         .replace('&', "&amp;")
@@ -190,7 +189,7 @@ pub fn html_text(text: &str) -> String {
         .replace('"', "&quot;")
 }
 
-/// The beginning of `text`, with a sign where it was cut.
+/// At most the first `chars_max` characters of `text`; an ellipsis marks the cut.
 pub fn cut(text: &str, chars_max: usize) -> String {
     match text.char_indices().nth(chars_max) {
         None => text.to_owned(),
@@ -203,7 +202,7 @@ pub fn cut(text: &str, chars_max: usize) -> String {
 
 /// A code span that holds exactly `text`, on one line. For table cells use [`code_cell`].
 pub fn code_span(text: &str) -> String {
-    let text = without_deeds(&visible(text).replace(['\n', '\t'], " "));
+    let text = without_keywords(&visible(text).replace(['\n', '\t'], " "));
     if text.trim().is_empty() {
         return "` `".to_owned();
     }
@@ -218,8 +217,7 @@ pub fn code_cell(text: &str) -> String {
     code_span(text).replace('|', "\\|")
 }
 
-/// A code block whose fence is longer than anything in `text` that could close it. `language` is
-/// ours, never theirs.
+/// A code block whose fence is longer than anything in `text` that could close it. `language` is never foreign text.
 pub fn fenced(text: &str, language: &str) -> String {
     let text = without_commands(&visible(text));
     let fence = "`".repeat((longest_run(&text, '`') + 1).max(3));
@@ -227,9 +225,9 @@ pub fn fenced(text: &str, language: &str) -> String {
     format!("{fence}{language}\n{text}{end}{fence}\n")
 }
 
-/// Code with look-alikes where its words would close an issue or skip checks, were they a commit's.
+/// Code with look-alikes in phrases that would close an issue or skip checks in a commit message.
 /// Source: docs.github.com, "Linking a pull request to an issue using a keyword".
-fn without_deeds(text: &str) -> String {
+fn without_keywords(text: &str) -> String {
     static CLOSES: LazyLock<Regex> = LazyLock::new(|| {
         let keyword = r"(?i)\b(?P<word>(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):?\s+)";
         let target = r"(?P<where>[\w.-]*(?:/[\w.-]+)?)(?:(?P<hash>#)|(?P<gh>gh)-|(?P<scheme>https?)://)";
@@ -252,8 +250,7 @@ fn without_deeds(text: &str) -> String {
     out
 }
 
-/// Lines that a bot which reads raw comments could take for a command (`/close`, not
-/// `/usr/bin/x`), with a look-alike for the slash.
+/// Replaces the slash by a look-alike in lines that a bot could take for a command (`/close`, not `/usr/bin/x`).
 fn without_commands(text: &str) -> String {
     let is_command = |line: &str| {
         let word = line.split_whitespace().next().unwrap_or_default();
@@ -279,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hidden_characters_are_shown_and_terminal_colours_are_dropped() {
+    fn hidden_characters_are_shown_and_terminal_colours_dropped() {
         assert_eq!(visible("a\u{202e}b"), "a⟪U+202E⟫b");
         assert_eq!(visible("x\u{e0041}\u{e0042}\u{e0043}y"), "x⟪U+E0041 and 2 more hidden⟫y");
         assert_eq!(visible("\u{1b}[1;31mFAILED\u{1b}[0m ok\u{1b}]8;;http://x\u{7}"), "FAILED ok");
@@ -288,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_title_cannot_notify_refer_close_or_link() {
+    fn title_cannot_notify_refer_close_or_link() {
         let title = "Fixes #12, closes GH-7 o/r#3 cc @octocat/team see https://x.example and www.x.example";
         insta::assert_snapshot!(line(title, 200), @"Fixes ＃12, closes GH‑7 o/r＃3 cc ＠octocat/team see https:⁄/x.example and www․x.example");
         assert_eq!(line("/close\n\n  now", 200), "⁄close now");
@@ -308,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fence_is_longer_than_every_run_inside_and_commands_in_it_are_dead() {
+    fn fence_is_longer_than_every_run_inside_and_commands_in_it_are_inert() {
         assert_eq!(
             fenced("a\n````\n/close\n/usr/bin/x\n", "text"),
             "`````text\na\n````\n⁄close\n/usr/bin/x\n`````\n"

@@ -1,5 +1,4 @@
-//! Whatever is put in, nothing acts: judged by a parser of GitHub's own Markdown dialect, not by
-//! the code that escapes.
+//! Escaped text is inert for every input. A parser of GitHub's Markdown dialect decides, not the code that escapes.
 
 use std::sync::LazyLock;
 
@@ -188,7 +187,7 @@ proptest! {
 }
 
 #[test]
-fn a_command_behind_a_blank_that_is_no_space_is_inert() {
+fn command_after_a_blank_other_than_space_is_inert() {
     for blank in ["\u{a0}", "\u{2003}", "\u{3000}", "\t", "\n\u{a0} "] {
         assert_text_is_inert(&plain(&format!("{blank}/close")));
     }

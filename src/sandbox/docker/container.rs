@@ -220,7 +220,7 @@ struct Supervisor {
 impl Supervisor {
     /// Returns when the container is gone, or stopped.
     async fn run(mut self) {
-        // An error would mean that nobody is left to give orders.
+        // An error would mean that the handle was dropped.
         let first =
             self.order.wait_for(|order| *order > Order::Wait).await.map_or(Order::Remove, |order| *order);
         if first == Order::Watch {

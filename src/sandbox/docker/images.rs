@@ -1,11 +1,11 @@
-//! Images: found or pulled by reference, named by digest, and once for each with the toolbox put
-//! into it, through the engine's API alone: no path of ours has to exist where the engine runs.
+//! Images: finds or pulls them by reference, resolves their digests, and adds the toolbox to each of them once.
+//! Only through the engine's API, so that no path of this machine has to exist where the engine runs.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bollard::models::{ContainerConfig, ImageInspect};
+use bollard::models::{ContainerConfig, ContainerCreateBody, ImageInspect};
 use bollard::query_parameters::{
     CommitContainerOptions, CreateContainerOptions, CreateImageOptions, DownloadFromContainerOptions,
     UploadToContainerOptions,
@@ -19,9 +19,9 @@ use super::archive::{self, LIST_BYTES_MAX, toolbox_digest};
 use super::container::remove;
 use super::engine::{Engine, failed, is_conflict, is_not_found, message};
 use super::labels::{Label, instance, unavailable};
-use super::request::image_builder;
 use crate::domain::parse_image_reference;
 use crate::sandbox::error::SandboxError;
+use crate::sandbox::layout::TOOLBOX_PATH;
 
 /// For pulling an image from its registry.
 const PULL_MAX: Duration = Duration::from_secs(20 * 60);
@@ -275,6 +275,22 @@ async fn find_or_create(engine: &Engine, base: &Image, owner: &str) -> Result<St
             }
             Err(error) => return Err(failed(&format!("create a container from {}", base.exact), &error)),
         }
+    }
+}
+
+/// A container that is never started: files are copied into it, and an image is created from it.
+pub(super) fn image_builder(
+    image: &str,
+    labels: impl IntoIterator<Item = (Label, String)>,
+) -> ContainerCreateBody {
+    let labels = labels.into_iter().map(|(label, value)| (label.name().to_owned(), value));
+    ContainerCreateBody {
+        image: Some(image.to_owned()),
+        entrypoint: Some(vec![TOOLBOX_PATH.to_owned()]),
+        cmd: Some(vec!["init".to_owned()]),
+        labels: Some(labels.collect()),
+        network_disabled: Some(true),
+        ..ContainerCreateBody::default()
     }
 }
 

@@ -162,7 +162,7 @@ struct Ulimit {
     hard: u64,
 }
 
-/// An image's own health check would be another process that nobody requested.
+/// An image's own health check would be another, unrequested process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Healthcheck {
@@ -277,22 +277,6 @@ impl ContainerRequest {
     pub(super) fn into_body(self) -> ContainerCreateBody {
         let ours = serde_json::to_value(self).expect("plain text, numbers and lists are JSON");
         serde_json::from_value(ours).expect("each field is one of the API's, with its type")
-    }
-}
-
-/// A container that is never started: files are copied into it, and an image is created from it.
-pub(super) fn image_builder(
-    image: &str,
-    labels: impl IntoIterator<Item = (Label, String)>,
-) -> ContainerCreateBody {
-    let labels = labels.into_iter().map(|(label, value)| (label.name().to_owned(), value));
-    ContainerCreateBody {
-        image: Some(image.to_owned()),
-        entrypoint: Some(vec![TOOLBOX_PATH.to_owned()]),
-        cmd: Some(vec!["init".to_owned()]),
-        labels: Some(labels.collect()),
-        network_disabled: Some(true),
-        ..ContainerCreateBody::default()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::request::image_builder;
+use super::images::image_builder;
 use super::*;
 use crate::sandbox::options::DockerOptions;
 use crate::sandbox::spec::Limits;

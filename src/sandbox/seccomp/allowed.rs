@@ -1,5 +1,5 @@
-//! The system calls that everything inside may make: what test suites of all languages need, as
-//! container engines allow it by default. Decides by number only; arguments are `super`'s.
+//! The system calls that processes inside may make: those that test suites of all languages need, as
+//! container engines allow them by default. Only by number; `super` checks the arguments.
 
 use nix::libc;
 
@@ -78,7 +78,7 @@ pub(super) const ALLOWED: &[i64] = &[
     libc::SYS_removexattr,
     libc::SYS_lremovexattr,
     libc::SYS_fremovexattr,
-    // Waiting for several things at once, and being told of changes.
+    // Waiting for several events, and watching for changes.
     libc::SYS_pselect6,
     libc::SYS_ppoll,
     libc::SYS_epoll_create1,
@@ -164,7 +164,7 @@ pub(super) const ALLOWED: &[i64] = &[
     libc::SYS_sched_rr_get_interval,
     libc::SYS_sched_getattr,
     libc::SYS_sched_setattr,
-    // Who one is, and may be: without capabilities these only give away.
+    // Users and groups: without capabilities these can only drop privileges.
     libc::SYS_getuid,
     libc::SYS_geteuid,
     libc::SYS_getgid,
@@ -253,7 +253,7 @@ pub(super) const ALLOWED: &[i64] = &[
     libc::SYS_uname,
     libc::SYS_sysinfo,
     libc::SYS_getrandom,
-    // Newer than the libc that some build with; the numbers are the same on all processors.
+    // Newer than the libc of some builds; the numbers are the same on all processors.
     453, // map_shadow_stack
     451, // cachestat
     452, // fchmodat2
@@ -267,7 +267,7 @@ pub(super) const ALLOWED: &[i64] = &[
     466, // removexattrat
 ];
 
-/// What the processor has beside them.
+/// On this processor only.
 #[cfg(target_arch = "x86_64")]
 pub(super) const ALLOWED_HERE: &[i64] = &[
     libc::SYS_open,
@@ -310,6 +310,6 @@ pub(super) const ALLOWED_HERE: &[i64] = &[
     libc::SYS_set_thread_area,
     libc::SYS_get_thread_area,
 ];
-/// What the processor has beside them.
+/// On this processor only.
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) const ALLOWED_HERE: &[i64] = &[libc::SYS_newfstatat];

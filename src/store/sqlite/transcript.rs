@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use super::{SqliteStore, Tx};
 use crate::domain::{JobId, TranscriptEvent};
 use crate::store::rows::milliseconds;
-use crate::store::{Claim, StoreError, row_change};
+use crate::store::{Claim, StoreError};
 
 impl SqliteStore {
     pub(super) async fn event_rows(&self, job: JobId) -> Result<Vec<SqliteRow>, StoreError> {
@@ -35,7 +35,7 @@ impl SqliteStore {
             .execute(&mut **tx)
             .await
             .map_err(self.failed("appending to a transcript"))?;
-        if let Some((state, outcome)) = row_change(event) {
+        if let Some((state, outcome)) = event.state_change() {
             let outcome = outcome.map(|o| serde_json::to_string(o).expect("an outcome has only string keys"));
             sqlx::query(
                 "UPDATE jobs SET state = $2, is_final = $3, outcome_json = $4, updated_at = $5 WHERE id = $1",

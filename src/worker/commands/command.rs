@@ -4,7 +4,7 @@ use super::error::CommandError;
 use super::reply;
 use crate::domain::{
     CommandRequest, DeliveryRequest, Job, NewDelivery, PullRequestNumber, RequestComment, SlashCommand,
-    Trigger,
+    Transcript, Trigger,
 };
 use crate::publish::Evidence;
 use crate::publish::command_reply::{CommandReply, ReplyTarget};
@@ -73,7 +73,8 @@ impl<'a> Command<'a> {
     ) -> Result<(), CommandError> {
         let Some(job) = &self.newest else { return self.reply(&CommandReply::NoJob).await };
         let transcript = self.context.store.transcript(job.id).await?;
-        let evidence = Evidence::from_transcript(job, &transcript).with_label(&self.context.policy.label);
+        let evidence = Evidence::from_transcript(job, Transcript::new(&transcript))
+            .with_label(&self.context.policy.label);
         self.reply(&reply(&evidence)).await
     }
 

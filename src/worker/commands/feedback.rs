@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::error::CommandError;
-use crate::domain::{
-    Feedback, FeedbackLocation, Login, RepositoryRef, ReviewKind, ReviewRequest, authorize_command,
-};
+use crate::domain::{Feedback, FeedbackLocation, Login, RepositoryRef, ReviewKind, ReviewRequest, authorize};
 use crate::github::ReviewComment;
 use crate::worker::context::WorkerContext;
 
@@ -34,7 +32,7 @@ impl<'a> FeedbackCollector<'a> {
         }
         let permission = self.context.github.permission(self.at, login).await?;
         let bots = &self.context.policy.bots_allowed;
-        let may = authorize_command(permission, login, is_bot, bots) == Ok(true);
+        let may = authorize(permission, login, is_bot, bots).is_ok();
         self.known.insert(login.as_str().to_owned(), may);
         Ok(may)
     }

@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use self::command::Command;
-use self::error::{CommandError, Handled};
+use self::error::{CommandError, Handled, Next};
 use self::permission::Admission;
 use self::serving_order::ServingOrder;
 use super::context::WorkerContext;
@@ -207,23 +207,21 @@ impl CommandProcessor {
         pending: &PendingRequest,
         result: Result<Handled, CommandError>,
     ) -> Result<(), StoreError> {
-        match result {
-            Ok(Handled::Done(result)) => self.complete(pending, result).await,
-            Ok(Handled::Wait(pause)) if !self.is_expired(pending) => self.defer(pending, pause).await,
-            Ok(Handled::Wait(_)) => self.fail(pending, "the job was busy for 24 hours").await,
-            Err(error) => match error.retry_after() {
-                Some(pause) if !self.is_expired(pending) => {
+        match (error::next(&result, self.is_expired(pending)), &result) {
+            (Next::Complete(result), _) => self.complete(pending, result).await,
+            (Next::Defer(pause), result) => {
+                if let Err(error) = result {
                     warn!(%error, seconds = pause.as_secs(), "command deferred");
-                    self.defer(pending, pause).await
                 }
-                Some(_) | None => {
-                    match &error {
-                        CommandError::GitHub(_) => warn!(%error, "command failed"),
-                        CommandError::Store(_) | CommandError::Defect(_) => error!(%error, "command failed"),
-                    }
-                    self.fail(pending, &error.to_string()).await
+                self.defer(pending, pause).await
+            }
+            (Next::Fail(why), result) => {
+                match result {
+                    Err(CommandError::Store(_) | CommandError::Defect(_)) => error!(why, "command failed"),
+                    Err(CommandError::GitHub(_)) | Ok(_) => warn!(why, "command failed"),
                 }
-            },
+                self.fail(pending, &why).await
+            }
         }
     }
 

@@ -2,7 +2,10 @@
 
 use super::error::{CommandError, Handled};
 use super::revision_limits::REVISION_PAUSE;
-use crate::domain::{Login, Permission, PullRequestNumber, QueuedRequest, RequestComment, authorize_command};
+use crate::domain::{
+    Login, Permission, PullRequestNumber, QueuedRequest, Refusal, RequestComment, authorize,
+};
+use crate::publish::command_refused;
 use crate::store::PendingRequest;
 use crate::worker::context::WorkerContext;
 
@@ -44,19 +47,22 @@ pub(super) async fn admit(
     };
     let permission = context.github.permission(&comment.repository, &comment.by).await?;
     let bots = &context.policy.bots_allowed;
-    Ok(match authorize_command(permission, &comment.by, comment.by_is_bot, bots) {
-        Ok(true) => Admission::Admitted,
-        Ok(false) => Admission::Handled(Handled::Done("ignored: a bot that is not listed")),
-        Err(_) => Admission::Refused,
+    Ok(match authorize(permission, &comment.by, comment.by_is_bot, bots) {
+        Ok(()) => Admission::Admitted,
+        Err(Refusal::BotNotAllowed) => Admission::Handled(Handled::Done("ignored: a bot that is not listed")),
+        Err(Refusal::NoWriteAccess) => Admission::Refused,
     })
 }
 
-/// What somebody without write access is told.
+/// The reply to somebody without write access. A bot that is not listed gets none.
 pub(super) fn refusal(comment: &RequestComment) -> Option<String> {
-    authorize_command(Permission::None, &comment.by, comment.by_is_bot, &[]).err()
+    match authorize(Permission::None, &comment.by, comment.by_is_bot, &[]) {
+        Err(refusal @ Refusal::NoWriteAccess) => Some(command_refused(&comment.by, refusal)),
+        Err(Refusal::BotNotAllowed) | Ok(()) => None,
+    }
 }
 
 /// Whether the author is a bot that the operator does not list.
 pub(super) fn is_unlisted_bot(comment: &RequestComment, bots_allowed: &[Login]) -> bool {
-    authorize_command(Permission::Admin, &comment.by, comment.by_is_bot, bots_allowed) == Ok(false)
+    authorize(Permission::Admin, &comment.by, comment.by_is_bot, bots_allowed) == Err(Refusal::BotNotAllowed)
 }

@@ -3,7 +3,7 @@
 
 use super::command::Command;
 use super::error::CommandError;
-use crate::domain::{BudgetExtension, JobOutcome, Message, RecordedEvent, ResumeReason, TranscriptEvent};
+use crate::domain::{BudgetExtension, JobOutcome, RecordedEvent, ResumeReason, Transcript, TranscriptEvent};
 use crate::publish::command_reply::CommandReply;
 use crate::store::ResumeOutcome;
 
@@ -47,7 +47,5 @@ pub(super) async fn handle(
 
 /// Whether the model answered at least once.
 fn has_begun(transcript: &[RecordedEvent]) -> bool {
-    transcript.iter().any(|recorded| {
-        matches!(&recorded.event, TranscriptEvent::MessageAdded { message: Message::Assistant { .. }, .. })
-    })
+    Transcript::new(transcript).has_model_answer()
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::error::CommandError;
-use crate::domain::{Job, PullRequestNumber, RecordedEvent, ResumeReason, TranscriptEvent};
+use crate::domain::{Job, PullRequestNumber, RecordedEvent, Transcript};
 use crate::worker::context::WorkerContext;
 
 /// How long a request for a revision waits before it is looked again whether the job has ended.
@@ -38,13 +38,5 @@ pub(super) async fn reason_closed(
 
 /// Whether reviewers and failed checks have had all the revisions that the operator allows.
 pub(super) fn are_rounds_used_up(context: &WorkerContext, transcript: &[RecordedEvent]) -> bool {
-    let is_revision = |recorded: &&RecordedEvent| match &recorded.event {
-        TranscriptEvent::Resumed { why, .. } => match why {
-            ResumeReason::Reviewed { .. } | ResumeReason::ChecksFailed { .. } => true,
-            ResumeReason::Continued { .. } => false,
-        },
-        _ => false,
-    };
-    let revisions = transcript.iter().filter(is_revision).count();
-    revisions >= usize::try_from(context.policy.rounds_max).unwrap_or(usize::MAX)
+    Transcript::new(transcript).reviewed_rounds() >= context.policy.rounds_max
 }

@@ -2,11 +2,9 @@
 //! after it is the very commit that was verified and shown.
 
 use crate::config::{REPOSITORY_FILE, RepositoryFile};
-use crate::domain::{
-    Job, JobOutcome, RecordedEvent, RepositoryRef, Sha, TranscriptEvent, on_present_ground, round_of,
-};
+use crate::domain::{Job, JobOutcome, Origin, RecordedEvent, RepositoryRef, Sha, Transcript};
 use crate::provenance::Sealed;
-use crate::publish::{Evidence, held, publish_approval_request};
+use crate::publish::{Evidence, approval_comment, publish_approval_request};
 use crate::store::{EffectState, Journal};
 use crate::verdict::Verified;
 use crate::worker::context::WorkerContext;
@@ -18,17 +16,14 @@ use super::ending::end;
 use super::secret_check::check_texts;
 
 /// Whether the change must be approved first: the operator or the base branch's file says so, and nobody
-/// has approved it. A job on one's own machine (issue 0) publishes nothing.
+/// has approved it. A local job publishes nothing.
 pub(super) async fn is_approval_required(
     context: &WorkerContext,
     workspace: &Workspace,
     job: &Job,
     transcript: &[RecordedEvent],
 ) -> Result<bool, Stop> {
-    let is_approved = on_present_ground(transcript)
-        .iter()
-        .any(|recorded| matches!(recorded.event, TranscriptEvent::Released { .. }));
-    if job.trigger.issue.number.0 == 0 || is_approved {
+    if job.trigger.issue.origin() == Origin::Local || Transcript::new(transcript).is_approved() {
         return Ok(false);
     }
     if context.policy.approval_required {
@@ -78,11 +73,11 @@ pub(super) async fn request_approval(
     change: ChangeToApprove<'_>,
 ) -> Result<JobOutcome, Stop> {
     let ChangeToApprove { evidence, verified, commit, cleared, manifest } = change;
-    let comments = held::render(evidence, verified, commit, workspace.base_branch());
+    let comments = approval_comment::render(evidence, verified, commit, workspace.base_branch());
     check_texts("the comment that shows the change", &comments)?;
     workspace.pin_commit(&cleared).await?;
     let transcript = journal.transcript().await?;
-    journal.save_manifest(round_of(&transcript), &manifest.to_text()).await?;
+    journal.save_manifest(Transcript::new(&transcript).round_number(), &manifest.to_text()).await?;
     let effect = JobEffect::ApprovalRequest.in_round_of(&transcript);
     if let EffectState::InProgress = journal.begin_effect(&effect).await? {
         let posted = publish_approval_request(context.github.as_ref(), job, comments).await?;

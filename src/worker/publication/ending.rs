@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::warn;
 
 use super::reports::{current, report};
-use crate::domain::{JobOutcome, RecordedEvent, TranscriptEvent};
+use crate::domain::{JobOutcome, RecordedEvent, Transcript, TranscriptEvent};
 use crate::store::{Journal, StoreError};
 use crate::worker::context::WorkerContext;
 use crate::worker::stop::Stop;
@@ -66,8 +66,5 @@ async fn report_end(context: &WorkerContext, journal: &Journal, outcome: &JobOut
 pub(in crate::worker) async fn active_since(journal: &Journal) -> Timestamp {
     let created_at = journal.job().created_at;
     let Ok(transcript) = journal.transcript().await else { return created_at };
-    let is_restart = |recorded: &&RecordedEvent| {
-        matches!(recorded.event, TranscriptEvent::Released { .. } | TranscriptEvent::Resumed { .. })
-    };
-    transcript.iter().rev().find(is_restart).map_or(created_at, |recorded| recorded.at)
+    Transcript::new(&transcript).resumed_at().unwrap_or(created_at)
 }

@@ -4,7 +4,7 @@ use super::ending::end;
 use super::proposal::recorded_workspace;
 use super::reports::{current, evidence_of};
 use super::secret_check::check_texts;
-use crate::domain::{EscalationReason, JobOutcome, RecordedEvent, Sha, TranscriptEvent};
+use crate::domain::{EscalationReason, JobOutcome, Transcript};
 use crate::publish::{escalation, publish_escalation};
 use crate::store::{EffectState, Journal};
 use crate::worker::context::WorkerContext;
@@ -20,9 +20,9 @@ pub(in crate::worker) async fn escalate(
     let transcript = journal.transcript().await?;
     let job = current(context, journal).await?;
     let mut evidence = evidence_of(context, &job, &transcript);
-    if let Some(tree) = last_tree(&transcript) {
+    if let Some(tree) = Transcript::new(&transcript).last_tree() {
         let workspace = recorded_workspace(context, &job, &transcript).await?;
-        evidence = evidence.with_patch(&workspace.patch(&tree).await?);
+        evidence = evidence.with_patch(workspace.patch(tree).await?);
     }
     // An escalation for a secret shows nothing of the job, so it contains none.
     if !matches!(reason, EscalationReason::Secret { .. }) {
@@ -34,14 +34,4 @@ pub(in crate::worker) async fn escalate(
         journal.finish_effect(&effect, &posted).await?;
     }
     end(context, journal, JobOutcome::Escalated { reason }).await
-}
-
-/// The tree of the last checkpoint or verdict: what a person can continue from.
-fn last_tree(transcript: &[RecordedEvent]) -> Option<Sha> {
-    transcript.iter().rev().find_map(|recorded| match &recorded.event {
-        TranscriptEvent::Checkpoint { tree, .. } | TranscriptEvent::VerdictReached { tree, .. } => {
-            Some(tree.clone())
-        }
-        _ => None,
-    })
 }

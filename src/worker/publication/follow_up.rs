@@ -104,7 +104,7 @@ async fn request_reviews(
     let trigger = &evidence.job().trigger;
     let owners = code_owners(workspace).await?;
     let paths: Vec<String> =
-        evidence.patch.iter().flat_map(|patch| patch.files()).map(|file| file.path.clone()).collect();
+        evidence.patch.iter().flat_map(|patch| &patch.files).map(|file| file.path.clone()).collect();
     let author = format!("{}[bot]", context.github.app_identity().await?.slug);
     let labeller = (!trigger.labeller_is_bot).then(|| trigger.labeller.as_str());
     let at = &trigger.repository;

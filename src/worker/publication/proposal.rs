@@ -4,9 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::domain::{
-    Job, JobOutcome, PullRequestNumber, RecordedEvent, Sha, TranscriptEvent, branch_found, round_of,
-};
+use crate::domain::{Job, JobOutcome, PullRequestNumber, RecordedEvent, Sha, Transcript, TranscriptEvent};
 use crate::provenance::{ProposedCommit, Sealed, build_manifest};
 use crate::publish::{Evidence, draft_pr, publish_proposal};
 use crate::secrets::{redact, scan_text};
@@ -58,8 +56,7 @@ pub(in crate::worker) async fn propose(
 
 /// Whether the job's pull request is open: the job then ends with it, even if it is cancelled.
 pub(in crate::worker) async fn is_published(journal: &Journal) -> bool {
-    let is_open = |recorded: &RecordedEvent| matches!(&recorded.event, TranscriptEvent::Published { kind, .. } if kind == JobEffect::PullRequest.name());
-    journal.transcript().await.is_ok_and(|transcript| transcript.iter().any(is_open))
+    journal.transcript().await.is_ok_and(|transcript| Transcript::new(&transcript).is_published())
 }
 
 /// The job's workspace, at the base that its transcript names.
@@ -109,7 +106,7 @@ impl<'a> Proposal<'a> {
         let transcript: Arc<[RecordedEvent]> = journal.transcript().await?.into();
         let job = current(context, journal).await?;
         let workspace = recorded_workspace(context, &job, &transcript).await?;
-        let found = match branch_found(&transcript).cloned() {
+        let found = match Transcript::new(&transcript).found_branch_head().cloned() {
             Some(commit) => Some(BranchHead { tree: workspace.tree_of(&commit).await?, commit }),
             None => None,
         };
@@ -127,7 +124,7 @@ impl<'a> Proposal<'a> {
         let patch = workspace.patch(verified.tree()).await?;
         let manifest = manifest_of(journal, &job, &workspace, &commit).await?;
         let mut evidence =
-            evidence_of(context, &job, &transcript).with_patch(&patch).with_manifest(manifest.clone());
+            evidence_of(context, &job, &transcript).with_patch(patch).with_manifest(manifest.clone());
         evidence.notes.extend(note_on_moved_base(context, &workspace, &job.trigger.repository).await);
         evidence.notes.extend(method.note());
         Ok(Self {
@@ -229,7 +226,10 @@ impl<'a> Proposal<'a> {
             true => self.manifest.clone(),
             false => manifest_of(self.journal, &self.job, &self.workspace, head).await?,
         };
-        let saved = self.journal.save_manifest(round_of(&self.transcript), &manifest.to_text()).await?;
+        let saved = self
+            .journal
+            .save_manifest(Transcript::new(&self.transcript).round_number(), &manifest.to_text())
+            .await?;
         Sealed::parse(&saved).map_err(|error| Stop::Broken(error.to_string()))
     }
 
@@ -278,13 +278,9 @@ async fn make_commit(
         name: format!("{}[bot]", identity.slug),
         email: format!("{}+{}[bot]@users.noreply.github.com", identity.bot_user_id, identity.slug),
     };
-    let verified_at = transcript
-        .iter()
-        .rev()
-        .find(|recorded| matches!(recorded.event, TranscriptEvent::VerdictReached { .. }))
-        .map_or(job.created_at, |recorded| recorded.at);
-    let message = draft_pr::commit_message(&job.trigger, round_of(transcript));
+    let verified_at = Transcript::new(transcript).last_verdict().map_or(job.created_at, |verdict| verdict.at);
+    let message = draft_pr::commit_message(&job.trigger, Transcript::new(transcript).round_number());
     let message = redact(&message);
-    let parent = branch_found(transcript).unwrap_or(workspace.base());
+    let parent = Transcript::new(transcript).found_branch_head().unwrap_or(workspace.base());
     Ok(workspace.commit(verified.tree(), parent, &author, &message, verified_at).await?)
 }

@@ -4,7 +4,7 @@
 use tracing::warn;
 
 use super::follow_up::set_state_label;
-use crate::domain::{Job, JobState, RecordedEvent};
+use crate::domain::{Job, JobState, RecordedEvent, Transcript};
 use crate::github::GitHubError;
 use crate::publish::{Evidence, update_progress, update_round_comment};
 use crate::store::{EffectState, Journal};
@@ -56,7 +56,7 @@ pub(super) async fn report(
 
 /// The evidence of the job, in the operator's terms.
 pub(super) fn evidence_of(context: &WorkerContext, job: &Job, transcript: &[RecordedEvent]) -> Evidence {
-    Evidence::from_transcript(job, transcript).with_label(&context.policy.label)
+    Evidence::from_transcript(job, Transcript::new(transcript)).with_label(&context.policy.label)
 }
 
 /// The job as the store has it now.

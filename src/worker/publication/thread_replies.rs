@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use tracing::info;
 
-use crate::domain::{RecordedEvent, Sha, unanswered};
+use crate::domain::{RecordedEvent, Sha, Transcript};
 use crate::github::GitHubError;
-use crate::publish::{Evidence, rounds};
+use crate::publish::{Evidence, round_comment};
 use crate::worker::context::WorkerContext;
 use crate::worker::revisions::pull_request_of_round;
 use crate::worker::stop::Stop;
@@ -28,8 +28,8 @@ pub(super) async fn reply_in_threads(
     change: Option<PublishedChange<'_>>,
 ) -> Result<(), Stop> {
     let Some(number) = pull_request_of_round(transcript) else { return Ok(()) };
-    let feedback: Vec<_> = unanswered(transcript).into_iter().cloned().collect();
-    if rounds::threads(&feedback).next().is_none() {
+    let feedback: Vec<_> = Transcript::new(transcript).unanswered_feedback().into_iter().cloned().collect();
+    if round_comment::threads(&feedback).next().is_none() {
         return Ok(());
     }
     let at = &evidence.job().trigger.repository;
@@ -47,11 +47,11 @@ pub(super) async fn reply_in_threads(
         .filter_map(|comment| comment.body.lines().next())
         .map(str::trim_end)
         .collect();
-    for (first, path) in rounds::threads(&feedback) {
-        if our_markers.contains(rounds::thread_marker(evidence.round, first).as_str()) {
+    for (first, path) in round_comment::threads(&feedback) {
+        if our_markers.contains(round_comment::thread_marker(evidence.round, first).as_str()) {
             continue;
         }
-        let body = rounds::answer_in_thread(evidence, first, path, change);
+        let body = round_comment::thread_reply(evidence, first, path, change);
         match context.github.reply_in_thread(at, number, first, &body).await {
             Ok(()) => {}
             Err(GitHubError::NotFound { what, detail }) => info!(what, detail, "review thread was deleted"),

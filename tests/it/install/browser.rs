@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::support::WAIT_MAX;
+use crate::support::{WAIT_MAX, eventually};
 
 /// How WebDriver names an element in its answers.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -109,17 +109,9 @@ impl Chromium {
 
     /// Waits until the address contains `part`.
     pub async fn until_at(&self, part: &str) {
-        let waited = tokio::time::timeout(WAIT_MAX, async {
-            while !self.address().await.contains(part) {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        });
-        assert!(
-            waited.await.is_ok(),
-            "at {}, not at {part}: {}",
-            self.address().await,
-            self.text("body").await
-        );
+        let is_there = async || self.address().await.contains(part);
+        let state = async || format!("at {}: {}", self.address().await, self.text("body").await);
+        eventually(&format!("the browser is at {part}"), is_there, state).await;
     }
 
     /// A screenshot of the window, saved in the directory of `MENDWRIGHT_TEST_SCREENSHOTS`, if it is set.

@@ -6,7 +6,7 @@ use crate::support::World;
 #[tokio::test]
 #[ignore = "needs Chromium"]
 async fn operator_registers_and_installs_the_app_which_fixes_an_issue() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let browser = Chromium::start().await;
     browser.open(&page).await;
@@ -38,7 +38,7 @@ async fn operator_registers_and_installs_the_app_which_fixes_an_issue() {
 
     world.label("octo-maintainer").await;
     world.until("a draft pull request", |world| world.pulls().len() == 1).await;
-    world.until("the job's end", |world| world.log().contains("job ended")).await;
+    world.jobs_ended(1).await;
     browser.close().await;
     world.end().await;
 }
@@ -46,7 +46,7 @@ async fn operator_registers_and_installs_the_app_which_fixes_an_issue() {
 #[tokio::test]
 #[ignore = "needs Chromium"]
 async fn problem_pages_are_readable_in_a_browser() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let browser = Chromium::start().await;
     browser.open(&page).await;

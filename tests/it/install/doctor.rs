@@ -64,7 +64,7 @@ async fn put(world: &World, path: &str, body: Value) {
 
 #[tokio::test]
 async fn working_system_passes_every_check_and_is_not_disturbed() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     world.start_service().await;
     let hook = world.github.state()["webhook_url"].as_str().unwrap().replace("/webhooks/github", "");
     world.label("octo-maintainer").await;
@@ -110,7 +110,7 @@ async fn working_system_passes_every_check_and_is_not_disturbed() {
 
 #[tokio::test]
 async fn missing_permission_on_github_is_reported_with_the_page_that_grants_it() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     world.start_service().await;
     put(
         &world,
@@ -148,7 +148,7 @@ async fn missing_permission_on_github_is_reported_with_the_page_that_grants_it()
 
 #[tokio::test]
 async fn refused_delivery_points_to_the_webhook_secret() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     world.start_service().await;
     let hook = world.github.state()["webhook_url"].clone();
     put(&world, "webhook", serde_json::json!({"url": hook, "secret": "another secret than ours"})).await;
@@ -164,7 +164,7 @@ async fn refused_delivery_points_to_the_webhook_secret() {
 
 #[tokio::test]
 async fn wrong_clock_and_refused_key_are_reported_separately() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     world.start_service().await;
     let refused = |date: &str| FaultRule {
         method: None,
@@ -202,7 +202,7 @@ async fn wrong_clock_and_refused_key_are_reported_separately() {
 
 #[tokio::test]
 async fn partly_configured_system_is_checked_as_far_as_possible() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     world.start_service_without_app(&[], &[]).await;
     let nowhere = [
         ("MENDWRIGHT_MODEL_URL", "http://127.0.0.1:1/v1"),
@@ -237,7 +237,7 @@ async fn model_is_called_only_with_the_option() {
     let conversation = serde_json::json!({
         "model": "scripted-1", "brief": [{"say": "ready"}], "turns": [{"say": "ready"}],
     });
-    let mut world = World::of("fix", Some(conversation)).await;
+    let mut world = World::scripted(conversation.into()).await;
     world.start_service().await;
     let (_, text) = doctor(&world, &[], &[]).await;
     assert!(!text.contains("model call"), "{text}");
@@ -253,7 +253,7 @@ async fn model_is_called_only_with_the_option() {
 
 #[tokio::test]
 async fn missing_configuration_skips_everything_else() {
-    let world = World::of("fix", None).await;
+    let world = World::new().await;
     let (code, text) = doctor(&world, &[], &[]).await;
     assert_eq!(code, 1);
     insta::assert_snapshot!(text, @r"

@@ -8,7 +8,7 @@ use regex::Regex;
 use reqwest::{Client, Response};
 use url::Url;
 
-use crate::support::World;
+use crate::support::{World, eventually};
 
 /// A browser, as far as the flow needs one: a cookie, and forms.
 pub(super) struct Browser {
@@ -112,7 +112,7 @@ fn fault(kind: FaultKind, times: u32) -> FaultRule {
 
 #[tokio::test]
 async fn registered_service_works_without_and_after_a_restart() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let mut browser = Browser::new();
     let callback = browser.register(&page).await;
@@ -136,7 +136,7 @@ async fn registered_service_works_without_and_after_a_restart() {
     assert_eq!(browser.post(&install, &[]).await.status, 200);
     world.label("octo-maintainer").await;
     world.until("a draft pull request", |world| world.pulls().len() == 1).await;
-    world.until("the job's end", |world| world.log().contains("job ended")).await;
+    world.jobs_ended(1).await;
     assert_eq!(world.stop_service().await, Some(0), "{}", world.log());
 
     // The next start finds the credentials, and serves no set-up page.
@@ -147,7 +147,7 @@ async fn registered_service_works_without_and_after_a_restart() {
 
 #[tokio::test]
 async fn callback_with_a_foreign_state_or_browser_is_refused() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let mut browser = Browser::new();
     let callback = browser.register(&page).await;
@@ -173,7 +173,7 @@ async fn callback_with_a_foreign_state_or_browser_is_refused() {
 
 #[tokio::test]
 async fn missing_code_and_expired_code_have_their_own_pages() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let mut browser = Browser::new();
     let callback = browser.register(&page).await;
@@ -191,7 +191,7 @@ async fn missing_code_and_expired_code_have_their_own_pages() {
 
 #[tokio::test]
 async fn unavailable_github_allows_a_reload_of_the_page() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let mut browser = Browser::new();
     let callback = browser.register(&page).await;
@@ -206,7 +206,7 @@ async fn unavailable_github_allows_a_reload_of_the_page() {
 
 #[tokio::test]
 async fn full_disk_is_detected_before_the_code_is_used() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let mut browser = Browser::new();
     let callback = browser.register(&page).await;
@@ -223,7 +223,7 @@ async fn full_disk_is_detected_before_the_code_is_used() {
 
 #[tokio::test]
 async fn credentials_that_cannot_be_stored_are_kept_in_memory() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let mut browser = Browser::new();
     let callback = browser.register(&page).await;
@@ -239,17 +239,13 @@ async fn credentials_that_cannot_be_stored_are_kept_in_memory() {
 
 #[tokio::test]
 async fn service_that_died_before_it_stored_the_key_shows_a_warning() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let mut browser = Browser::new();
     let callback = browser.register(&page).await;
     world.github.inject_fault(fault(FaultKind::Delay { seconds: 30.0 }, 1)).unwrap();
     let room = data(&world, "github-app.json.new");
-    let wait = async {
-        while !room.exists() {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
+    let wait = eventually("the marker of the request", async || room.exists(), async || world.log());
     tokio::select! { _ = browser.get(&callback) => panic!("GitHub answered"), () = wait => {} }
     world.kill_service().await;
     let page = world.start_service_without_app(&[], &[]).await;
@@ -262,7 +258,7 @@ async fn service_that_died_before_it_stored_the_key_shows_a_warning() {
 
 #[tokio::test]
 async fn exposed_page_opens_only_with_the_token() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     let outside = "https://mend.example.org/below";
     let environment = [("MENDWRIGHT_SERVER_PUBLIC_URL", outside)];
     let setup_url = world.start_service_without_app(&[], &environment).await;
@@ -295,7 +291,7 @@ async fn exposed_page_opens_only_with_the_token() {
 
 #[tokio::test]
 async fn local_page_refuses_a_foreign_host_name_and_a_proxy() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&[], &[]).await;
     let seen = Browser::new().get_with(&page, &[("host", "rebound.example:80")]).await;
     assert_eq!(seen.status, 403);
@@ -309,7 +305,7 @@ async fn local_page_refuses_a_foreign_host_name_and_a_proxy() {
 
 #[tokio::test]
 async fn credentials_for_a_secret_manager_are_printed_and_not_stored() {
-    let mut world = World::of("fix", None).await;
+    let mut world = World::new().await;
     let page = world.start_service_without_app(&["--print-credentials"], &[]).await;
     let mut browser = Browser::new();
     let callback = browser.register(&page).await;

@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::flow::Browser;
-use crate::support::{BINARY, WAIT_MAX};
+use crate::support::{BINARY, WAIT_MAX, eventually};
 
 /// A command that keeps running, and its output.
 struct RunningCommand {
@@ -113,18 +113,12 @@ async fn newcomer_who_follows_the_readme_gets_a_draft_pull_request() {
     let label = readme("and label an issue `", "`");
     let request = json!({"label": label, "by": "octo-maintainer"});
     emulator(admin, "issues/1/labels", Some(request)).await;
-    let waited = tokio::time::timeout(WAIT_MAX, async {
-        loop {
-            let state = emulator(admin, "state", None).await;
-            let pulls = state["repositories"][0]["pulls"].clone();
-            if pulls[0]["draft"] == true {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    });
     let log = || std::fs::read_to_string(directory.path().join("log")).unwrap();
-    assert!(waited.await.is_ok(), "no draft pull request: {}", log());
+    let is_proposed = async || {
+        let state = emulator(admin, "state", None).await;
+        state["repositories"][0]["pulls"][0]["draft"] == true
+    };
+    eventually("a draft pull request", is_proposed, async || log()).await;
 
     let doctor = readme("\n3. `", "`");
     assert_eq!(doctor, "mendwright doctor");

@@ -286,7 +286,7 @@ async fn retry_after_date_is_shortened_to_the_bound() {
         };
         let server = serve(Router::new().fallback(any(answer))).await;
         let (model, request) = (client(format, server.url.clone()), task());
-        let reply = tokio::time::timeout(crate::support::PATIENCE, model.complete(&request)).await.unwrap();
+        let reply = tokio::time::timeout(crate::support::WAIT_MAX, model.complete(&request)).await.unwrap();
         assert_eq!(text(&reply.unwrap().blocks), "Größe.");
         assert_eq!(requests.load(Ordering::SeqCst), 2);
     }

@@ -22,7 +22,7 @@ pub struct Group {
     pub probe: Vec<Probe>,
 }
 
-/// In what kind of sandbox a group's probes are run.
+/// The kind of sandbox for a group's probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
@@ -111,7 +111,7 @@ impl Probe {
     }
 }
 
-/// Whether a pattern describes the whole of a text.
+/// Whether a pattern matches a whole text.
 pub fn is_like(pattern: &str, text: &str) -> bool {
     let whole = Regex::new(&format!("^(?:{pattern})$")).unwrap_or_else(|e| panic!("{e}"));
     whole.is_match(text.trim())
@@ -123,7 +123,7 @@ macro_rules! files {
     };
 }
 
-/// All groups, each from a file of its own.
+/// All groups, each from its own file.
 pub fn groups() -> &'static [Group] {
     static GROUPS: OnceLock<Vec<Group>> = OnceLock::new();
     GROUPS.get_or_init(|| {
@@ -148,7 +148,7 @@ pub fn groups() -> &'static [Group] {
     })
 }
 
-/// Fewer than this in all would mean that some were lost.
+/// The least number of all probes, so that none is lost unnoticed.
 const PROBES_MIN: usize = 200;
 
 #[test]

@@ -1,5 +1,5 @@
-//! The host of an attacked sandbox, with what an attacker would like to have: secrets in files, in
-//! another process' environment, arguments and memory, and listeners that count who comes.
+//! The host of an attacked sandbox, with the targets of an attacker: secrets in files, in the environment,
+//! arguments and memory of another process, and listeners that count their connections.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,17 +10,17 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Where a test that runs this one as somebody else says what would have to be built again, which
-/// somebody else cannot do.
+/// Set by a test that runs this one as another user: the path of the built program, which that user cannot
+/// build.
 pub const PROBER_VARIABLE: &str = "MENDWRIGHT_TEST_PROBER";
-/// A secret in the service's own environment, where the test could plant one.
+/// A secret in the service's own environment, if the test could plant one.
 pub const PLANTED_VARIABLE: &str = "MENDWRIGHT_TEST_PLANTED";
 
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// The program that attacks, built once: static, so that it runs in every image.
+/// The attacking program, built once. It is static, so that it runs in every image.
 pub fn prober() -> &'static Path {
     static PROBER: OnceLock<PathBuf> = OnceLock::new();
     PROBER.get_or_init(|| match std::env::var_os(PROBER_VARIABLE) {
@@ -57,21 +57,21 @@ fn build_prober() -> PathBuf {
         "the prober cannot be built: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    // The same name for every run: a finished file takes the place of the last one.
+    // The same name for every run: a complete file replaces the previous one.
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("prober-{}", std::process::id() % 8));
     fs::rename(&made, &kept).unwrap();
     kept
 }
 
-/// What is planted, and who watches over it. To be left by [`Host::leave`].
+/// The planted secrets, and the process that watches them. End it with [`Host::leave`].
 pub struct Host {
     directory: tempfile::TempDir,
-    /// Shown to sandboxes as a toolchain: programs that give whoever runs them more rights.
+    /// Shown to sandboxes as a toolchain: programs with more privileges than their caller.
     rights: tempfile::TempDir,
     planted: BTreeMap<PathBuf, String>,
     canary: Child,
     answers: BufReader<ChildStdout>,
-    /// What a probe's words in braces stand for.
+    /// The values of a probe's words in braces.
     names: BTreeMap<&'static str, String>,
     secrets: Vec<String>,
 }
@@ -127,17 +127,17 @@ impl Host {
         ]);
         let mut secrets = vec![in_files, in_process];
         secrets.extend(std::env::var(PLANTED_VARIABLE));
-        // What cargo put into our environment is nobody's business in there either.
+        // The variables that cargo sets must not be visible inside either.
         secrets.extend(std::env::var("CARGO_MANIFEST_DIR"));
         Self { directory, rights, planted, canary, answers, names, secrets }
     }
 
-    /// The directory with programs that give rights.
+    /// The directory with privileged programs.
     pub fn rights(&self) -> &Path {
         self.rights.path()
     }
 
-    /// A command with its words in braces replaced, and `prober` known to the shell.
+    /// A command with its words in braces replaced, and `prober` as a shell function.
     pub fn script(&self, command: &str, prober: &str) -> String {
         let mut command = command.replace("prober_path", prober);
         for (name, value) in &self.names {
@@ -146,12 +146,12 @@ impl Host {
         format!("prober() {{ {prober} \"$@\"; }}; {command}")
     }
 
-    /// Which of the planted secrets are in a text.
+    /// The planted secrets that a text contains.
     pub fn secrets_in(&self, text: &str) -> Vec<&str> {
         self.secrets.iter().map(String::as_str).filter(|secret| text.contains(secret)).collect()
     }
 
-    /// What has happened to the host since it was last asked; nothing should have.
+    /// What has happened to the host since the last call. Nothing should have.
     pub fn what_happened(&mut self) -> Vec<String> {
         let mut happened = Vec::new();
         let mut answer = String::new();
@@ -180,7 +180,7 @@ impl Host {
         happened
     }
 
-    /// Sees that nothing happened, and takes everything away.
+    /// Checks that nothing happened, and removes everything.
     pub fn leave(mut self) {
         assert_eq!(self.what_happened(), Vec::<String>::new());
     }
@@ -188,7 +188,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // The end of its input is the canary's; it takes with it what it put into the kernel.
+        // The canary ends with its input, and removes what it created in the kernel.
         drop(self.canary.stdin.take());
         let _ = self.canary.wait();
         for path in self.planted.keys().filter(|path| path.starts_with("/dev/shm")) {
@@ -197,11 +197,11 @@ impl Drop for Host {
     }
 }
 
-/// `setuid` makes whoever runs it its owner, `capable` gives a capability, `plain` neither.
+/// `setuid` runs as its owner, `capable` has a capability, `plain` has neither.
 fn plant_rights(directory: &Path) {
     for name in ["plain", "setuid", "capable"] {
-        // By a process of its own: a descriptor of ours, inherited by what another test starts at
-        // this moment, would make the file too busy to run.
+        // In a new process: if a process of another test inherited a descriptor of ours, the file would be
+        // too busy to run.
         let copied = Command::new("cp").arg(prober()).arg(directory.join(name)).status().unwrap();
         assert!(copied.success());
         fs::set_permissions(directory.join(name), fs::Permissions::from_mode(0o755)).unwrap();
@@ -214,10 +214,10 @@ fn plant_rights(directory: &Path) {
     }
 }
 
-/// One that leads to this machine from elsewhere: what it would send from. No packet is sent.
+/// An address of this machine that other machines use: the source address of a packet. No packet is sent.
 fn address_of_this_machine() -> String {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
-    // A network of documentation's (RFC 5737); without a route to it there is only the loopback.
+    // A documentation network (RFC 5737). Without a route to it, only the loopback interface exists.
     match socket.connect("198.51.100.1:9").and_then(|()| socket.local_addr()) {
         Ok(address) => address.ip().to_string(),
         Err(_) => "127.0.0.2".to_owned(),

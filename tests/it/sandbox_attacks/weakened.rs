@@ -22,12 +22,12 @@ mod engine;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Weakening {
-    /// The defence that is missing.
+    /// The removed defence.
     without: String,
     backend: Backend,
     #[serde(default)]
     place: Place,
-    /// What is changed between us and what makes the sandbox.
+    /// The change between the product and `bwrap` or the engine.
     rules: Vec<String>,
     /// Probes that may or may not be held without it.
     #[serde(default)]
@@ -41,11 +41,11 @@ struct Weakenings {
     weakening: Vec<Weakening>,
 }
 
-/// The comparison of what is to be seen with what is declared, among the probes.
+/// The name of the posture comparison among the probes.
 const POSTURE: &str = "posture";
-/// Each works on its own, and mostly waits for the other side.
+/// They are independent, and mostly wait.
 const AT_ONCE: usize = 2;
-/// Fewer would mean that some were lost.
+/// The least number, so that none is lost unnoticed.
 const WEAKENINGS_MIN: usize = 12;
 
 fn weakenings() -> &'static [Weakening] {
@@ -80,7 +80,7 @@ fn each_weakening_is_noticed_by_probes_that_there_are() {
 #[tokio::test]
 async fn bubblewrap_without_a_defence_is_noticed() {
     if !is_root() {
-        return; // What is asked of `bwrap` differs for others; what would be missed is the same.
+        return; // The arguments for other users differ, but the result is the same.
     }
     let all = weakenings().iter().filter(|weakening| weakening.backend == Backend::Bubblewrap);
     let wrong = futures_util::stream::iter(all).map(async |weakening| {
@@ -106,7 +106,7 @@ async fn docker_without_a_defence_is_noticed() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What was noticed, where it is not what should have been.
+/// What was noticed, if it differs from the expectation.
 async fn compare(weakening: &'static Weakening, sandbox: Arc<dyn Sandbox>) -> Option<String> {
     let mut host = Host::plant();
     let open = async |host: &Host| {

@@ -1,5 +1,5 @@
-//! An attack that fails everywhere proves nothing: here each is tried where nothing holds it, and
-//! must succeed, or say at least what no defence says.
+//! An attack that always fails proves nothing: here each attack runs without a sandbox, and must succeed, or at
+//! least have another output than with a defence.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,14 +9,14 @@ use super::host::{Host, is_root, prober};
 use super::probes::probes;
 use super::room::Backend;
 
-/// On this machine as it is; and, for what is aimed at the first process, with an ordinary one as that.
+/// On this machine without changes. For attacks on the first process, that process is an ordinary one.
 const NOTHING_HELD: [&[&str]; 2] = [&[], &["--unshare-pid", "--as-pid-1", "--proc", "/proc"]];
 
-/// As root, on this machine. Only the mounts are of its own, so that none of it stays.
+/// As root, on this machine. Only the mounts are private, so that none of them remains.
 #[test]
 fn every_attack_can_succeed_where_nothing_holds_it() {
     if !is_root() {
-        return; // An ordinary user is held by the kernel already; the run as root says it.
+        return; // The kernel already restricts an ordinary user. The run as root covers this.
     }
     let host = Host::plant();
     let bench = tempfile::tempdir().unwrap();

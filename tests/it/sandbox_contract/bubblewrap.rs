@@ -1,4 +1,4 @@
-//! What only bubblewrap has to show: its system call filter, its cgroups, its mounts.
+//! What is specific to bubblewrap: its seccomp filter, its cgroups, its mounts.
 
 use mendwright::domain::{ExitStatus, Guarantee};
 use mendwright::sandbox::protocol::WriteFile;
@@ -14,9 +14,9 @@ async fn write(toolbox: &mendwright::sandbox::Toolbox, path: &str, content: &str
     toolbox.write_file(&request).await.unwrap();
 }
 
-/// What test suites of these languages do all day: threads, processes, pipes, sockets, timers,
-/// watching files, memory without a name. Each line: what must be there, a file, the command, and
-/// the end of what it says.
+/// What test suites of these languages do: threads, processes, pipes, sockets, timers, file watches,
+/// anonymous memory. Each entry: the required program, a file, its content, the command, and the end of its
+/// output.
 const SUITES: &[(&str, &str, &str, &str, &str)] = &[
     (
         "python3",
@@ -121,7 +121,7 @@ public class It { public static void main(String[] a) throws Exception {
     ),
 ];
 
-/// Whatever this machine has of them; Python is what the other stories need, too.
+/// The languages that this machine has. Python is required, as for other tests.
 #[tokio::test]
 #[ignore = "needs Python"]
 async fn test_suites_of_every_language_run_under_the_filter() {
@@ -146,7 +146,7 @@ async fn test_suites_of_every_language_run_under_the_filter() {
     .await;
 }
 
-/// Beside what the contract lists: names, and arguments, that only this backend's filter knows.
+/// In addition to the contract: calls and arguments that only this backend's filter handles.
 const MORE_CALLS: &str = r#"
 import ctypes, errno, mmap, os, platform, signal
 libc = ctypes.CDLL(None, use_errno=True)
@@ -242,7 +242,7 @@ async fn processor_time_is_limited_or_the_description_says_so() {
     .await;
 }
 
-/// Each guarantee is either applied, and the description says how, or refused by name.
+/// Each guarantee is either enforced, or the error names it.
 #[tokio::test]
 async fn required_guarantee_is_enforced_or_the_start_fails() {
     let sandbox = Backend::Bubblewrap.sandbox();
@@ -268,17 +268,17 @@ async fn required_guarantee_is_enforced_or_the_start_fails() {
     }
 }
 
-/// What the host process has open beside, even without the mark that closes it, stays outside.
+/// Files that the host process has open are not visible inside, even without the close-on-exec flag.
 #[tokio::test]
 async fn no_descriptor_of_the_host_is_inherited() {
     use std::os::fd::AsRawFd;
     let secret = tempfile::tempfile().unwrap();
-    // As a library in C would leave it.
+    // As a C library would leave it.
     nix::fcntl::fcntl(&secret, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
     let high = nix::fcntl::fcntl(&secret, nix::fcntl::FcntlArg::F_DUPFD(700)).unwrap();
     in_default_sandbox(Backend::Bubblewrap, async |toolbox| {
         let open = ok(&toolbox, "for fd in /proc/self/fd/*; do echo ${fd##*/}; done").await;
-        // Its own three, and the directory that is listed.
+        // The three standard descriptors, and the listed directory.
         assert_eq!(open.lines().collect::<Vec<_>>(), ["0", "1", "2", "3"], "{}", secret.as_raw_fd());
         toolbox
     })

@@ -1,5 +1,5 @@
-//! An image as the root of bubblewrap's sandboxes: its own files, changes that stay in one sandbox,
-//! and a bound for all of them together.
+//! An image as the root of bubblewrap's sandboxes: its own files, changes that stay in one sandbox, and one
+//! limit for all of them together.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,11 +13,11 @@ use sha2::{Digest, Sha256};
 
 use super::{assert_nothing_left, fails, ok, sh, unique};
 
-/// Programs of this machine that the image has.
+/// The programs of this machine that are in the image.
 const PROGRAMS: [&str; 12] =
     ["sh", "cat", "ls", "id", "touch", "rm", "mkdir", "head", "env", "chmod", "stat", "cp"];
 
-/// A root file system with a shell, as `docker save` would write it.
+/// A root file system with a shell, in the format of `docker save`.
 fn image(directory: &Path) -> Root {
     let mut layer = tar::Builder::new(Vec::new());
     layer.follow_symlinks(true);
@@ -45,7 +45,7 @@ fn image(directory: &Path) -> Root {
         header.set_mode(mode);
         layer.append_data(&mut header, path, content.as_bytes()).unwrap();
     }
-    // A trap: what is mounted there must not go where it leads.
+    // A trap: a mount at this path must not follow the symlink.
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Symlink);
     header.set_size(0);
@@ -91,15 +91,13 @@ async fn images_are_evicted_by_the_cache_limits_and_unpacked_again() {
     toolbox.shut_down().await;
     sandbox.evict(&CacheLimits::default()).await.unwrap();
     assert!(unpacked() > 0, "there is room for it");
-    // Whoever watched over the sandbox that has just ended may hold its image a moment longer.
-    for _ in 0..50 {
-        sandbox.evict(&nothing).await.unwrap();
-        if unpacked() == 0 {
-            break;
+    // The supervisor of the ended sandbox may hold its image for a moment.
+    let evicting = async {
+        while unpacked() > 0 {
+            sandbox.evict(&nothing).await.unwrap();
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    assert_eq!(unpacked(), 0);
+    };
+    tokio::time::timeout(super::DEADLINE, evicting).await.expect("the image is evicted");
     let toolbox = sandbox.start(&spec).await.unwrap();
     assert_eq!(ok(&toolbox, "cat /marker").await, "from the image\n");
     toolbox.shut_down().await;
@@ -109,7 +107,7 @@ async fn images_are_evicted_by_the_cache_limits_and_unpacked_again() {
 #[test]
 fn images_without_a_service_stay_in_the_users_cache() {
     if !nix::unistd::geteuid().is_root() {
-        return; // The program may lie where only its builder can go.
+        return; // An ordinary user may have no access to the program's directory.
     }
     let directory = tempfile::tempdir().unwrap();
     let Root::Image(named) = image(directory.path()) else { panic!("it is no image") };
@@ -195,13 +193,13 @@ async fn all_writable_directories_share_one_limit() {
     spec.limits.disk_bytes_max = 32 << 20;
     spec.required = vec![Guarantee::Disk];
     let toolbox = sandbox.start(&spec).await.unwrap();
-    // Most of it in any one place, and then nothing in all of them.
+    // Most of the space fits into any one directory, but not into all of them.
     ok(&toolbox, "head -c 28M /dev/zero > /workspace/a && rm /workspace/a").await;
     ok(&toolbox, "head -c 28M /dev/zero > /opt/a").await;
     for place in ["/workspace", "/tmp", "$HOME", "/dev/shm", "/opt"] {
         let result = sh(&toolbox, &format!("head -c 8M /dev/zero > {place}/b")).await;
         assert!(!result.ending.is_success(), "{place}");
-        // It is full until then.
+        // The disk is full until then.
         sh(&toolbox, &format!("rm {place}/b")).await;
     }
     toolbox.shut_down().await;
@@ -215,7 +213,7 @@ async fn another_user_can_be_required_for_an_image() {
     spec.required = vec![Guarantee::OtherUser];
     match sandbox.start(&spec).await {
         Ok(toolbox) => {
-            // The namespace's map says which user of the host that is.
+            // The namespace's map contains the host user.
             let map = ok(&toolbox, "cat /proc/self/uid_map; id -u").await;
             let words: Vec<u32> = map.split_whitespace().map(|word| word.parse().unwrap()).collect();
             let (user, map) = words.split_last().unwrap();

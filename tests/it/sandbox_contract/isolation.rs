@@ -1,4 +1,4 @@
-//! What the inside must not see, reach or do.
+//! What a process inside must not see, connect to or do.
 
 use mendwright::config::AllowedHost;
 use mendwright::sandbox::CommandSpec;
@@ -62,7 +62,7 @@ async fn allowed_hosts_are_reached_through_the_proxy_only(backend: Backend) {
             );
             let said = ok(&toolbox, &fetch("https://evil.example/")).await;
             assert!(said.contains("403"), "{said}");
-            // The name is allowed, but it leads to the host itself.
+            // The name is allowed, but it resolves to the host itself.
             let said = ok(&toolbox, &fetch("http://localhost/")).await;
             assert!(said.contains("403") && said.contains("has no public address"), "{said}");
             let direct = "python3 -c \"import socket; socket.create_connection(('1.1.1.1', 443), 5)\"";
@@ -75,7 +75,7 @@ async fn allowed_hosts_are_reached_through_the_proxy_only(backend: Backend) {
 
 async fn host_is_not_visible(backend: Backend) {
     in_default_sandbox(backend, async |toolbox| {
-        // An image has its own of these, and an engine a /sys with the container's control groups.
+        // An image has its own directories, and an engine a /sys with the container's cgroups.
         let of_the_image: &[&str] = match backend {
             Backend::Bubblewrap => &[],
             Backend::Docker => &["/run", "/var", "/sys"],
@@ -85,7 +85,7 @@ async fn host_is_not_visible(backend: Backend) {
             let may_be_seen = (path == "/home" && seen == "agent\n") || of_the_image.contains(&path);
             assert!(seen.is_empty() || may_be_seen, "{path}: {seen}");
         }
-        // What file systems the kernel could mount is no secret.
+        // The list of the kernel's file systems is not secret.
         let told_by_sys = "find /sys \\( -path /sys/fs/cgroup -o -path '/sys/fs/*/features' \\) -prune \
                            -o -type f -print 2>/dev/null; true";
         assert_eq!(ok(&toolbox, told_by_sys).await, "");
@@ -100,7 +100,7 @@ async fn host_is_not_visible(backend: Backend) {
         }
         assert_eq!(ok(&toolbox, "cat /etc/resolv.conf").await, "");
         assert_eq!(ok(&toolbox, "hostname 2>/dev/null || cat /proc/sys/kernel/hostname").await, "sandbox\n");
-        // The commands see themselves, their supervisor and the toolbox.
+        // The visible processes are the commands, their supervisor and the toolbox.
         let processes = ok(&toolbox, "ls -d /proc/[0-9]* | wc -l").await;
         assert!(processes.trim().parse::<u32>().unwrap() <= 6, "{processes}");
         toolbox
@@ -112,7 +112,7 @@ async fn environment_is_the_sandboxs_own(backend: Backend) {
     in_default_sandbox(backend, async |toolbox| {
         let seen = ok(&toolbox, "env | cut -d= -f1 | sort | tr '\\n' ' '").await;
         let expected = "CARGO_HOME CARGO_NET_OFFLINE CI HOME LANG LOGNAME PATH PIP_RETRIES PWD SHELL TERM TMPDIR USER npm_config_offline ";
-        // Every engine says the container's own name.
+        // Every engine sets the container's name.
         let seen = if backend == Backend::Docker { seen.replace(" HOSTNAME ", " ") } else { seen };
         assert_eq!(seen, expected);
         let mut command =
@@ -159,7 +159,7 @@ async fn privileged_system_calls_and_writes_are_refused(backend: Backend) {
     .await;
 }
 
-/// System calls by number, with the error they must end in.
+/// System calls by number, with the expected error.
 const SYSTEM_CALLS: &str = r#"
 import ctypes, errno, platform, socket
 libc = ctypes.CDLL(None, use_errno=True)
@@ -206,7 +206,7 @@ async fn dangerous_system_calls_fail(backend: Backend) {
         for line in said.lines() {
             let expected = match line.rsplit_once(' ').unwrap().0 {
                 "clone3" | "io_uring_setup" | "x32 ptrace" => "ENOSYS",
-                // Cut to its lower half this is AF_UNSPEC, which nobody may have either.
+                // The lower half of this number is AF_UNSPEC, which is also forbidden.
                 _ => "EPERM",
             };
             assert!(line.ends_with(expected), "{line}");

@@ -1,9 +1,8 @@
-//! A sandbox that ends, is lost, is a lie, or cannot be had.
+//! Sandboxes that end, are lost, lie, or cannot be started.
 
 use std::collections::HashSet;
 use std::fs;
 use std::sync::Arc;
-use std::time::Instant;
 
 use mendwright::domain::SandboxKind;
 use mendwright::sandbox::protocol::ReadFile;
@@ -11,7 +10,7 @@ use mendwright::sandbox::{
     CallError, CommandSpec, Root, Sandbox, SandboxError, SandboxSpec, connect_default,
 };
 
-use super::{Backend, DEADLINE, in_default_sandbox, processes_with, unique};
+use super::{Backend, DEADLINE, eventually, in_default_sandbox, processes_with, unique};
 
 on_every_backend! {
     dropped_toolbox_kills_everything_inside,
@@ -64,17 +63,13 @@ async fn dropped_toolbox_kills_everything_inside(backend: Backend) {
         () = started.notified() => {}
     }
     drop(toolbox);
-    let until = Instant::now() + DEADLINE;
-    while !processes_with(&marker).is_empty() {
-        assert!(Instant::now() < until, "it still runs");
-        tokio::task::yield_now().await;
-    }
+    eventually("the end of the process", || processes_with(&marker).is_empty()).await;
 }
 
 #[tokio::test]
 async fn peer_that_does_not_speak_the_protocol_is_an_error() {
     use std::os::unix::fs::PermissionsExt;
-    // In the place of bwrap: says that it has started, and then anything but the protocol.
+    // A fake bwrap: it reports a start, and then sends anything but the protocol.
     let script = "#!/bin/sh\n[ \"$1\" = --info-fd ] || exit 0\n\
         echo '{\"child-pid\": '$$'}' > /proc/self/fd/$2\nhead -c 100000 /dev/zero | tr '\\0' x\nexec cat > /dev/null\n";
     let directory = tempfile::tempdir().unwrap();
@@ -101,16 +96,15 @@ async fn toolchain_that_would_show_the_host_is_refused() {
     );
 }
 
-/// Root's sandboxes are made in another way than an ordinary user's: all of the above once more,
-/// as somebody who is nobody.
+/// Sandboxes of root work differently from those of an ordinary user: all tests run again as an ordinary user.
 #[test]
 fn contract_holds_for_an_ordinary_user() {
     if nix::unistd::geteuid().is_root() {
         run_all_as(65_534, 65_534);
-    } // Else this is that run, or one by an ordinary user: the other tests have said it.
+    } // Otherwise this process already runs as an ordinary user, so the other tests cover it.
 }
 
-/// And in a third way for somebody who has been given subordinate users.
+/// Sandboxes of a user with subordinate users work differently again.
 #[test]
 #[ignore = "needs an account with subordinate ids"]
 fn contract_holds_for_a_user_with_subordinate_ids() {
@@ -130,8 +124,8 @@ fn run_all_as(user: u32, group: u32) {
     use std::os::unix::process::CommandExt;
     let directory = tempfile::tempdir().unwrap();
     let tests = directory.path().join("tests");
-    // By a process of its own: a descriptor of ours, open for writing and inherited by whatever
-    // another test starts at this moment, would make the file too busy to run.
+    // In a new process: if a process of another test inherited a writable descriptor of ours, the file
+    // would be too busy to run.
     let copied =
         std::process::Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&tests).status().unwrap();
     assert!(copied.success());
@@ -139,7 +133,7 @@ fn run_all_as(user: u32, group: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let output = std::process::Command::new(&tests)
-        // An engine is reached through a socket that is not open to everybody.
+        // The engine's socket is not accessible to every user.
         .args(["sandbox_contract::", "--skip", "::docker::"])
         .args(std::env::args().filter(|argument| argument == "--include-ignored"))
         .env("HOME", "/nonexistent")

@@ -1,4 +1,4 @@
-//! Limits tell the truth: each that is hit is a result of its own, and never a run that passed.
+//! Limits: each limit that is hit has its own result, and never counts as a success.
 
 use mendwright::domain::{ExitStatus, WritableMount};
 use mendwright::sandbox::{CallError, SandboxError, SandboxSpec, Toolbox};
@@ -16,13 +16,13 @@ on_every_backend! {
     full_disk_at_the_deadline_is_a_timeout,
 }
 
-/// Small enough to be filled in a moment.
+/// A disk that is filled quickly.
 fn small_disk(spec: &mut SandboxSpec) {
     spec.limits.disk_bytes_max = 128 << 20;
 }
 
-/// One file system that stands for several is named after the first.
-fn told_as(toolbox: &Toolbox, backend: Backend, place: WritableMount) -> WritableMount {
+/// A file system that is mounted at several paths is named after the first.
+fn reported_mount(toolbox: &Toolbox, backend: Backend, place: WritableMount) -> WritableMount {
     match backend {
         Backend::Bubblewrap if !toolbox.description().contains("in fixed shares") => WritableMount::Workspace,
         Backend::Bubblewrap | Backend::Docker => place,
@@ -38,10 +38,10 @@ async fn full_disk_is_reported_for_each_writable_directory(backend: Backend) {
             ("/dev/shm", WritableMount::SharedMemory),
         ];
         for (directory, place) in places {
-            // One that does not care whether it could write has not passed for that.
+            // A command that ignores write errors must not count as a success.
             let fill = format!("echo before; head -c 1G /dev/zero > {directory}/big 2> /dev/null; exit 0");
             let result = sh(&toolbox, &fill).await;
-            let place = told_as(&toolbox, backend, place);
+            let place = reported_mount(&toolbox, backend, place);
             assert_eq!(result.ending, ExitStatus::DiskFull { place }, "{directory}");
             assert_eq!(result.output.to_text(), "before\n");
             sh(&toolbox, &format!("rm {directory}/big")).await;
@@ -71,7 +71,7 @@ async fn temporarily_full_disk_is_reported(backend: Backend) {
         let fill = "head -c 1G /dev/zero > /tmp/big; n=0; while [ $n -lt 50000 ]; do n=$((n + 1)); done; \
                     rm /tmp/big; echo cleaned up";
         let result = sh(&toolbox, fill).await;
-        let place = told_as(&toolbox, backend, WritableMount::Tmp);
+        let place = reported_mount(&toolbox, backend, WritableMount::Tmp);
         assert_eq!(result.ending, ExitStatus::DiskFull { place });
         assert!(result.output.to_text().ends_with("cleaned up\n"));
         ok(&toolbox, "true").await;
@@ -81,7 +81,7 @@ async fn temporarily_full_disk_is_reported(backend: Backend) {
 }
 
 async fn running_out_of_inodes_is_reported(backend: Backend) {
-    // Inodes take memory where the file system is in it, and may be bounded by nothing else.
+    // Inodes take memory if the file system is in memory, and may have no other limit.
     let small = |spec: &mut SandboxSpec| spec.limits.memory_bytes_max = 128 << 20;
     in_sandbox(backend, small, async |toolbox| {
         if !bounds(&toolbox, "of memory") {
@@ -91,7 +91,7 @@ async fn running_out_of_inodes_is_reported(backend: Backend) {
         let ran = toolbox.run(&CommandSpec::shell(make, DEADLINE)).await;
         let told = match (&ran, backend) {
             (Ok(result), _) => matches!(result.ending, ExitStatus::DiskFull { .. } | ExitStatus::OutOfMemory),
-            // The toolbox has its memory from the same bound there, and may be what is ended for it.
+            // There the toolbox shares the memory limit, and may itself be killed.
             (Err(CallError::Fatal(lost)), Backend::Docker) => lost.to_string().contains("memory ran out"),
             (Err(_), _) => false,
         };
@@ -101,7 +101,7 @@ async fn running_out_of_inodes_is_reported(backend: Backend) {
     .await;
 }
 
-/// Whether a control group holds a bound. Where none may be made, the description says so.
+/// Whether a cgroup enforces a limit. If cgroups are not available, the description says so.
 fn bounds(toolbox: &Toolbox, what: &str) -> bool {
     let description = toolbox.description();
     assert!(description.contains(what), "{description}");

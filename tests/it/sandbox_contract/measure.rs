@@ -1,13 +1,13 @@
-//! What this process takes, measured where no other test takes anything.
+//! Measures the resources of this process, without other tests in the same process.
 
 use std::fs;
 
 use super::Backend;
 
-/// Set for a test that runs in a process of its own.
+/// Set for a test that runs in a separate process.
 const ALONE: &str = "MENDWRIGHT_TEST_ALONE";
 
-/// Runs a test's work in a process of its own, by starting that test once more.
+/// Runs a test in a separate process, by starting that test again.
 pub async fn alone<F: Future<Output = ()>>(
     module: &str,
     backend: Backend,
@@ -29,19 +29,19 @@ pub async fn alone<F: Future<Output = ()>>(
     assert!(said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A figure of ours, in KiB.
+/// A memory value of this process, in KiB.
 pub fn resident_kib(field: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
 }
 
-/// Descriptors that we have open.
+/// The open descriptors of this process.
 pub fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Threads that we have.
+/// The threads of this process.
 pub fn threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().count()
 }

@@ -1,5 +1,5 @@
-//! Trees of every shape: large ones, odd names, long paths, holes, links that lead nowhere, and one
-//! that does not fit.
+//! Trees of every shape: large ones, odd names, long paths, sparse files, dangling symlinks, and trees that do
+//! not fit.
 
 use std::collections::HashSet;
 
@@ -128,13 +128,13 @@ async fn odd_names_are_listed_read_and_collected(backend: Backend) {
         for name in odd {
             let request = ReadFile { path: name.to_owned(), first_line: 1, lines_max: 5 };
             assert_eq!(toolbox.read_file(&request).await.unwrap().text, name);
-            // What a proposal may not be called is refused before it is asked for.
+            // Names that a proposal may not have are refused before the request.
             if let Ok(path) = name.parse::<RepoPath>() {
                 let changes = toolbox.collect(&[path]).await.unwrap();
                 assert_eq!(bytes_of(&changes[0]), name.as_bytes(), "{name:?}");
             }
         }
-        // A name that is no text is listed with what stands for it, and ends no walk.
+        // A name that is not UTF-8 is listed with replacement characters, and does not break the walk.
         ok(&toolbox, r#": > "$(printf 'not\377text')"; : > "$(printf '\200')""#).await;
         assert_eq!(list(&toolbox, "", 100).await.0.len(), odd.len() + 2);
         toolbox
@@ -162,7 +162,7 @@ async fn longest_paths_work_and_longer_ones_are_refused(backend: Backend) {
             let said = refusal(toolbox.read_file(&request(&too_long)).await);
             assert!(said.contains("too long") || said.contains("longer than") || said.contains("not a directory"), "{said}");
         }
-        // Deeper than any path can name: walks go on beside it.
+        // Directories deeper than any path can name do not break the walk.
         ok(&toolbox, "n=0; while [ $n -lt 100 ]; do mkdir -p e/e/e/e/e/e/e/e/e/e && cd e/e/e/e/e/e/e/e/e/e || exit 1; n=$((n + 1)); done; : > bottom").await;
         assert!(list(&toolbox, "", 100).await.0.len() >= 2);
         ok(&toolbox, "rm -r e").await;

@@ -11,7 +11,7 @@ struct Service {
 }
 
 impl Service {
-    fn start() -> Self {
+    async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let address = format!("unix://{}", directory.path().join("podman.sock").display());
         // Its own environment must not be visible inside.
@@ -21,11 +21,8 @@ impl Service {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let until = std::time::Instant::now() + DEADLINE;
-        while std::os::unix::net::UnixStream::connect(directory.path().join("podman.sock")).is_err() {
-            assert!(std::time::Instant::now() < until, "podman does not listen");
-            std::thread::yield_now();
-        }
+        let socket = directory.path().join("podman.sock");
+        eventually("podman listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok()).await;
         Self { process, directory }
     }
 
@@ -53,7 +50,7 @@ impl Drop for Service {
 #[tokio::test]
 #[ignore = "needs Podman"]
 async fn podman_runs_the_same_sandbox() {
-    let service = Service::start();
+    let service = Service::start().await;
     let owner = unique("owner");
     let sandbox = connect(&service.options(&owner)).unwrap();
     let spec = spec(&format!("localhost/{IMAGE}"));
@@ -88,7 +85,7 @@ async fn podman_runs_the_same_sandbox() {
 #[tokio::test]
 #[ignore = "needs Podman"]
 async fn podman_stores_a_setup_snapshot() {
-    let service = Service::start();
+    let service = Service::start().await;
     let owner = unique("owner");
     let sandbox = connect(&service.options(&owner)).unwrap();
     let key = SetupKey::from_hex("ab".repeat(32)).unwrap();
@@ -111,14 +108,10 @@ async fn podman_stores_a_setup_snapshot() {
 #[tokio::test]
 #[ignore = "needs Podman"]
 async fn podman_removes_a_container_with_its_toolbox() {
-    let service = Service::start();
+    let service = Service::start().await;
     let sandbox = connect(&service.options(&unique("owner"))).unwrap();
     let spec = spec(&format!("localhost/{IMAGE}"));
     let toolbox = sandbox.start(&spec).await.unwrap();
     drop(toolbox);
-    let until = std::time::Instant::now() + DEADLINE;
-    while !service.containers(&spec.label).is_empty() {
-        assert!(std::time::Instant::now() < until, "the container still exists");
-        tokio::task::yield_now().await;
-    }
+    eventually("the removal of the container", || service.containers(&spec.label).is_empty()).await;
 }

@@ -8,7 +8,7 @@ use crate::support::World;
 
 /// The tests pass only after the setup. Running and storing it takes a while.
 const CONFIGURATION: &str = "setup:\n  - mkdir -p vendor && seq 20000 | split -a 4 -l 1 - vendor/n && head -c 50000000 /dev/zero > vendor/large && echo made > $HOME/made\n\
-     test: grep -q made $HOME/made && test -s vendor/large && cargo test --offline\n";
+     test: grep -q made $HOME/made && test -s vendor/large && sh run-tests.sh\n";
 
 fn setups(world: &World) -> Vec<String> {
     let directory: PathBuf = world.directory.path().join("data/sandbox/setups");
@@ -19,7 +19,7 @@ fn setups(world: &World) -> Vec<String> {
 #[tokio::test]
 async fn crash_while_a_snapshot_is_stored_leaves_no_partial_one() {
     let more = [(".github/agent-fix.yml", CONFIGURATION)];
-    let mut world = World::with("fix", None, &more).await;
+    let mut world = World::builder().files(&more).start().await;
     world.start_service().await;
     world.label("octo-maintainer").await;
     world
@@ -50,8 +50,8 @@ async fn crash_while_a_snapshot_is_stored_leaves_no_partial_one() {
 
 #[tokio::test]
 async fn failed_setup_is_reported_on_the_issue() {
-    let configuration = "setup:\n  - echo looking && cat /no/such/registry\ntest: cargo test --offline\n";
-    let mut world = World::with("fix", None, &[(".github/agent-fix.yml", configuration)]).await;
+    let configuration = "setup:\n  - echo looking && cat /no/such/registry\ntest: sh run-tests.sh\n";
+    let mut world = World::builder().files(&[(".github/agent-fix.yml", configuration)]).start().await;
     world.start_service().await;
     world.label("octo-maintainer").await;
     world
@@ -75,7 +75,7 @@ const ONLINE: &str = "[sandbox]\nallowed_hosts = [\"registry.example\"]\n";
 
 #[tokio::test]
 async fn failed_detected_setup_is_skipped_if_the_tests_run_without_it() {
-    let mut world = World::with("fix", None, &[DEVCONTAINER]).await;
+    let mut world = World::builder().files(&[DEVCONTAINER]).start().await;
     world.start_service_with(ONLINE).await;
     world.label("octo-maintainer").await;
     world.until("a draft pull request", |world| world.pulls().len() == 1).await;
@@ -94,7 +94,7 @@ async fn failed_detected_setup_is_skipped_if_the_tests_run_without_it() {
 #[tokio::test]
 async fn failed_detected_setup_that_is_needed_is_reported_with_a_remedy() {
     let test = "test: test -e vendor/made || exit 3\n";
-    let mut world = World::with("fix", None, &[DEVCONTAINER, (".github/agent-fix.yml", test)]).await;
+    let mut world = World::builder().files(&[DEVCONTAINER, (".github/agent-fix.yml", test)]).start().await;
     world.start_service_with(ONLINE).await;
     world.label("octo-maintainer").await;
     world

@@ -1,129 +1,119 @@
-//! What is not begun, and is said once.
+//! Issues that the service declines to work on, and what it says about it, once.
 
-use crate::support::World;
+use mendwright::domain::JobOutcome;
+use mendwright_emulator::github::FaultKind;
 
-/// The label is put on, and the job ends without a word to the model; what the issue says of it.
-async fn refused(world: &World) -> String {
+use crate::support::{World, conversation};
+
+/// Puts the label on, and waits until the job is declined. Returns what the issue says about it.
+async fn declined(world: &World) -> String {
     world.label("octo-maintainer").await;
-    world.until("the job's end", |world| world.log().contains("job ended")).await;
-    assert!(world.provider.requests().is_empty(), "the model was asked");
-    let said = world.comments();
-    assert!(said.len() <= 1, "it is said once: {said:#?}");
-    said.concat()
+    world.jobs_ended(1).await;
+    assert_eq!(world.provider.request_count(), 0, "the model was asked");
+    let comments = world.comments();
+    assert!(comments.len() <= 1, "it is said more than once: {comments:#?}");
+    comments.concat()
+}
+
+async fn cancel_reason(world: &World) -> String {
+    match world.outcome().await {
+        JobOutcome::Cancelled { why } => why,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
-async fn an_issue_that_an_open_pull_request_fixes_is_left_to_it() {
-    let mut world = World::of("fix", None).await;
+async fn issue_that_an_open_pull_request_fixes_is_declined_until_that_is_closed() {
+    let mut world = World::new().await;
     world.start_service().await;
     world.github.push_branch("mine", "notes.txt", "octo-writer").await.unwrap();
     let body = "A start.\n\nResolves #1";
     let number = world.github.open_pull_request("mine", "Mine", body, "octo-writer").await.unwrap();
-    let said = refused(&world).await;
-    let first = said.lines().find(|line| line.starts_with("###")).unwrap_or_default();
+    let comment = declined(&world).await;
+    let first = comment.lines().find(|line| line.starts_with("###")).unwrap_or_default();
     insta::assert_snapshot!(first, @"### Called off: the open pull request ＃2 by `octo-writer` fixes this issue already; close it, or remove its link to the issue, to start work here");
     assert_eq!(world.pulls().len(), 1);
 
-    // Once it is closed, the issue can be tried.
     world.github.close_issue(number, "octo-writer").await.unwrap();
     world.github.unlabel_issue(world.issue, "agent-fix", "octo-maintainer").await.unwrap();
     world.label("octo-maintainer").await;
-    world.until("a second pull request", |world| world.pulls().len() == 2).await;
-    world.until("the second job's end", |world| world.log().matches("job ended").count() == 2).await;
+    world.jobs_ended(2).await;
+    assert_eq!(world.pulls().len(), 2, "{}", world.log());
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_pull_request_that_only_speaks_of_the_issue_is_not_in_the_way() {
-    let mut world = World::of("fix", None).await;
+async fn pull_request_that_only_mentions_the_issue_does_not_block_it() {
+    let mut world = World::new().await;
     world.start_service().await;
     world.github.push_branch("mine", "notes.txt", "octo-writer").await.unwrap();
     world.github.open_pull_request("mine", "Mine", "See #1, fixes #12", "octo-writer").await.unwrap();
     world.label("octo-maintainer").await;
-    world.until("the draft", |world| world.pulls().len() == 2).await;
-    world.until("the job's end", |world| world.log().contains("job ended")).await;
+    world.jobs_ended(1).await;
+    assert_eq!(world.pulls().len(), 2, "{}", world.log());
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_know_what_closes_an_issue_is_no_obstacle() {
-    let mut world = World::of("fix", None).await;
+async fn server_without_linked_pull_requests_does_not_block_the_work() {
+    let mut world = World::new().await;
     world.start_service().await;
-    let unknown = mendwright_emulator::github::FaultRule {
-        method: Some("POST".into()),
-        path: "^/graphql$".into(),
-        times: 1,
-        kind: mendwright_emulator::github::FaultKind::Status {
-            status: 404,
-            headers: Vec::new(),
-            message: None,
-        },
-    };
-    world.github.inject_fault(unknown).unwrap();
+    let unknown = FaultKind::Status { status: 404, headers: Vec::new(), message: None };
+    world.fail_once("POST", "^/graphql$", unknown);
     world.label("octo-maintainer").await;
-    world.until("the draft", |world| world.pulls().len() == 1).await;
-    assert!(
-        world.log().contains("it is not known whether a pull request fixes the issue"),
-        "{}",
-        world.log()
-    );
-    world.until("the job's end", |world| world.log().contains("job ended")).await;
+    world.jobs_ended(1).await;
+    assert_eq!(world.pulls().len(), 1, "{}", world.log());
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_locked_issue_is_left_alone() {
-    let mut world = World::of("fix", None).await;
+async fn locked_issue_is_declined_without_a_comment() {
+    let mut world = World::new().await;
     world.start_service().await;
     world.github.lock_issue(world.issue, "octo-maintainer").unwrap();
-    // An App may not comment there; the log has the reason.
-    refused(&world).await;
-    assert!(world.log().contains("the issue is locked"), "{}", world.log());
+    // An App may not comment there; the transcript has the reason.
+    declined(&world).await;
+    assert!(cancel_reason(&world).await.contains("the issue is locked"), "{}", world.log());
     world.end().await;
 }
 
 #[tokio::test]
-async fn an_archived_repository_is_left_alone() {
-    let mut world = World::of("fix", None).await;
+async fn archived_repository_is_declined_without_a_comment() {
+    let mut world = World::new().await;
     world.start_service().await;
     world.github.archive();
-    refused(&world).await;
-    assert!(world.log().contains("the repository is archived"), "{}", world.log());
+    declined(&world).await;
+    assert!(cancel_reason(&world).await.contains("the repository is archived"), "{}", world.log());
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_repository_that_may_not_use_the_service_is_ignored_without_a_word_there() {
-    let mut world = World::of("fix", None).await;
+async fn repository_outside_the_allow_list_is_ignored_without_a_comment() {
+    let mut world = World::new().await;
     world.start_service_for_repositories("octo-org/other", "1").await;
     world.label("octo-maintainer").await;
-    world.github.comment(world.issue, "/agent-fix", "octo-maintainer").await.unwrap();
-    // Reconciliation finds the label, too, were it to look.
-    world
-        .until("rounds", |world| {
-            world.github.state()["calls"]["apps/list-repos-accessible-to-installation"].as_u64() >= Some(4)
-        })
-        .await;
-    assert!(world.log().contains("may not use this service"), "{}", world.log());
-    assert!(!world.log().contains("job claimed"), "{}", world.log());
+    world.say("/agent-fix", "octo-maintainer").await;
+    // Reconciliation would find the label, too, if it looked.
+    let rounds = |world: &World| world.calls("apps/list-repos-accessible-to-installation");
+    world.until("rounds of reconciliation", |world| rounds(world) >= 4).await;
+    assert_eq!(world.job_count().await, 0);
     assert_eq!(world.comments().len(), 1, "only the command itself");
     assert_eq!(world.repository()["issues"][0]["reactions"], serde_json::json!([]));
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_job_whose_repository_may_no_longer_use_the_service_ends_without_a_word_there() {
-    let stalled = serde_json::json!({"say": "hm", "fault": {"stall": true}});
-    let conversation = serde_json::json!({"model": "scripted-1", "turns": [stalled, stalled]});
-    let mut world = World::of("fix", Some(conversation)).await;
+async fn job_of_a_repository_that_leaves_the_allow_list_ends_without_a_comment() {
+    let stalled = || conversation().turn("hm").stall();
+    let mut world = World::scripted(stalled().then(stalled())).await;
     world.start_service().await;
     world.label("octo-maintainer").await;
-    world.until("the first question", |world| world.provider.requests().len() == 1).await;
+    world.model_asked(1).await;
     world.kill_service().await;
     let before = world.comments().len();
     world.start_service_for_repositories("octo-org/other", "300").await;
-    world.until("the job's end", |world| world.log().contains("job ended")).await;
+    world.jobs_ended(1).await;
     assert_eq!(world.comments().len(), before);
-    assert_eq!(world.provider.requests().len(), 1);
+    assert_eq!(world.provider.request_count(), 1);
     world.end().await;
 }

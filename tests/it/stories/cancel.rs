@@ -1,57 +1,56 @@
-//! What stops a job: each within ten seconds, and told on the issue where there is still one.
+//! What stops a job that is at work, and what the issue says about it, if there still is one.
 
-use std::time::Instant;
-
+use mendwright::domain::JobOutcome;
 use mendwright_emulator::github::RepositorySource;
 use serde_json::json;
 
-use crate::support::World;
+use crate::support::{World, stalled};
+
+const BRANCH: &str = "agent-fix/issue-1";
 
 /// A world whose model was asked and does not answer.
 async fn at_work() -> World {
-    let conversation = json!({"model": "scripted-1", "turns": [{"say": "hm", "fault": {"stall": true}}]});
-    let mut world = World::of("fix", Some(conversation)).await;
+    let mut world = World::scripted(stalled()).await;
     world.start_service().await;
     world.label("octo-maintainer").await;
-    world.until("the first question", |world| world.provider.requests().len() == 1).await;
+    world.model_asked(1).await;
     world
 }
 
-/// The job ends within ten seconds of `since`, and nothing is proposed.
-async fn stopped(world: &World, since: Instant) {
-    world.until("the job's end", |world| world.log().contains("job ended")).await;
-    assert!(since.elapsed().as_secs() < 10, "{:?}", since.elapsed());
-    assert!(world.log().contains("Cancelled"), "{}", world.log());
+/// Waits until the job has been cancelled, while the model still does not answer. Returns the reason.
+async fn cancelled(world: &World) -> String {
+    world.jobs_ended(1).await;
+    assert_eq!(world.provider.request_count(), 1);
+    match world.outcome().await {
+        JobOutcome::Cancelled { why } => why,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
-async fn closing_the_issue_stops_the_work() {
+async fn closed_issue_cancels_the_job() {
     let world = at_work().await;
-    let asked = Instant::now();
     world.github.close_issue(world.issue, "octo-writer").await.unwrap();
-    stopped(&world, asked).await;
+    cancelled(&world).await;
     assert!(world.comments().concat().contains("the issue was closed by"), "{:#?}", world.comments());
     world.end().await;
 }
 
 #[tokio::test]
-async fn deleting_the_issue_stops_the_work_though_nothing_can_be_said_there() {
+async fn deleted_issue_cancels_the_job_though_nothing_can_be_said_there() {
     let world = at_work().await;
-    let asked = Instant::now();
     world.github.delete_issue(world.issue, "octo-maintainer").await.unwrap();
-    stopped(&world, asked).await;
-    assert!(world.log().contains("the issue was deleted by @octo-maintainer"), "{}", world.log());
+    assert_eq!(cancelled(&world).await, "the issue was deleted by @octo-maintainer");
     world.end().await;
 }
 
 #[tokio::test]
-async fn transferring_the_issue_stops_the_work_and_the_other_repository_is_left_alone() {
+async fn transferred_issue_cancels_the_job_and_the_other_repository_is_left_alone() {
     let world = at_work().await;
     let files = [("README.md".to_owned(), b"other\n".to_vec())];
     world.github.add_repository("octo-org/other", RepositorySource::Files(&files)).unwrap();
-    let asked = Instant::now();
     let new = world.github.transfer_issue(world.issue, "octo-maintainer").await.unwrap();
-    stopped(&world, asked).await;
+    cancelled(&world).await;
     let other = world.github.state()["repositories"][1].clone();
     let moved = other["issues"].as_array().unwrap().iter().find(|issue| issue["number"] == new).unwrap();
     assert_eq!(moved["comments"], json!([]), "{moved:#}");
@@ -59,35 +58,40 @@ async fn transferring_the_issue_stops_the_work_and_the_other_repository_is_left_
 }
 
 #[tokio::test]
-async fn closing_the_pull_request_of_its_branch_stops_the_work() {
+async fn closed_pull_request_of_its_branch_cancels_the_job() {
     let world = at_work().await;
-    let branch = "agent-fix/issue-1";
-    world.github.push_branch(branch, "notes.txt", "octo-writer").await.unwrap();
-    let number = world.github.open_pull_request(branch, "Mine", "", "octo-writer").await.unwrap();
-    let asked = Instant::now();
+    world.github.push_branch(BRANCH, "notes.txt", "octo-writer").await.unwrap();
+    let number = world.github.open_pull_request(BRANCH, "Mine", "", "octo-writer").await.unwrap();
     world.github.close_issue(number, "octo-writer").await.unwrap();
-    stopped(&world, asked).await;
-    let said = world.comments().concat();
-    assert!(said.contains("Called off: the pull request"), "{number}: {said}");
+    cancelled(&world).await;
+    let comments = world.comments().concat();
+    assert!(comments.contains("Cancelled: the pull request"), "{number}: {comments}");
     world.end().await;
 }
 
 #[tokio::test]
-async fn deleting_its_branch_stops_the_work() {
+async fn deleted_branch_cancels_its_job() {
     let world = at_work().await;
-    let branch = "agent-fix/issue-1";
-    world.github.push_branch(branch, "notes.txt", "octo-writer").await.unwrap();
-    let asked = Instant::now();
-    world.github.delete_branch(branch, "octo-writer").await.unwrap();
-    stopped(&world, asked).await;
-    let said = world.comments().concat();
-    assert!(said.contains("was deleted by") && said.contains(branch), "{said}");
+    world.github.push_branch(BRANCH, "notes.txt", "octo-writer").await.unwrap();
+    world.github.delete_branch(BRANCH, "octo-writer").await.unwrap();
+    cancelled(&world).await;
+    let comments = world.comments().concat();
+    assert!(comments.contains("was deleted by") && comments.contains(BRANCH), "{comments}");
     world.end().await;
 }
 
 #[tokio::test]
-async fn other_branches_and_pull_requests_that_end_stop_nothing() {
-    let mut world = World::of("fix", None).await;
+async fn removed_label_cancels_the_job() {
+    let world = at_work().await;
+    world.github.unlabel_issue(world.issue, "agent-fix", "octo-writer").await.unwrap();
+    cancelled(&world).await;
+    assert!(world.pulls().is_empty());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn other_branches_and_pull_requests_cancel_nothing() {
+    let mut world = World::new().await;
     world.start_service().await;
     world.github.push_branch("agent-fix/issue-2", "notes.txt", "octo-writer").await.unwrap();
     world.github.push_branch("feature", "notes.txt", "octo-writer").await.unwrap();
@@ -95,23 +99,17 @@ async fn other_branches_and_pull_requests_that_end_stop_nothing() {
     world.label("octo-maintainer").await;
     world.github.close_issue(number, "octo-writer").await.unwrap();
     world.github.delete_branch("agent-fix/issue-2", "octo-writer").await.unwrap();
-    world.until("the job's end", |world| world.log().contains("job ended")).await;
+    world.jobs_ended(1).await;
     assert_eq!(world.pulls().len(), 2, "{}", world.log());
 
-    // Of a job that has ended there is nothing to stop, and nothing to say.
+    // A job that has ended cannot be stopped, and nothing is said.
     let ours = world.pulls().iter().find(|pull| pull["number"] != number).unwrap()["number"].clone();
     let before = world.comments();
     world.github.close_issue(ours.as_u64().unwrap(), "octo-writer").await.unwrap();
-    world.github.delete_branch("agent-fix/issue-1", "octo-writer").await.unwrap();
-    let answers = world.github.state()["deliveries"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .rev()
-        .take(2)
-        .cloned()
-        .collect::<Vec<_>>();
-    assert!(answers.iter().all(|delivery| delivery["status_code"] == 202), "{answers:#?}");
+    world.github.delete_branch(BRANCH, "octo-writer").await.unwrap();
+    let deliveries = world.github.state()["deliveries"].as_array().unwrap().clone();
+    let last: Vec<_> = deliveries.iter().rev().take(2).collect();
+    assert!(last.iter().all(|delivery| delivery["status_code"] == 202), "{last:#?}");
     assert_eq!(world.comments(), before);
     world.end().await;
 }

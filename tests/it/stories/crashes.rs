@@ -1,23 +1,12 @@
 //! Killing the service at any moment loses nothing and duplicates nothing.
 
-use mendwright::demo::scenario::Scenario;
 use mendwright::domain::{Message, RecordedEvent, TranscriptEvent};
-use mendwright_emulator::github::{FaultKind, FaultRule};
-use serde_json::{Value, json};
+use mendwright_emulator::github::FaultKind;
 
-use crate::support::World;
+use crate::support::{BINARY, World, fix};
 
-fn fault(method: &str, path: &str, kind: FaultKind) -> FaultRule {
-    FaultRule { method: Some(method.into()), path: path.into(), times: 1, kind }
-}
-
-/// The scenario's conversation, with a fault in one turn.
-fn conversation_with(turn: usize, fault: Value) -> Value {
-    let mut conversation: Value =
-        serde_json::from_str(Scenario::by_name("fix").unwrap().conversation).unwrap();
-    conversation["turns"][turn]["fault"] = fault;
-    conversation
-}
+/// The request ends with its connection: this is never released.
+const HANG: FaultKind = FaultKind::Hold;
 
 fn assistant_messages(transcript: &[RecordedEvent]) -> usize {
     let is_assistant = |recorded: &&RecordedEvent| {
@@ -26,23 +15,12 @@ fn assistant_messages(transcript: &[RecordedEvent]) -> usize {
     transcript.iter().filter(is_assistant).count()
 }
 
-/// One draft pull request, one progress comment, one reaction.
-fn assert_published_once(world: &World) {
-    let pulls = world.pulls();
-    assert_eq!(pulls.len(), 1, "{pulls:#?}");
-    assert_eq!(pulls[0]["draft"], true);
-    assert_eq!(world.comments().len(), 1, "{:#?}", world.comments());
-    let repository = world.repository();
-    assert_eq!(repository["issues"][0]["reactions"].as_array().unwrap().len(), 1);
-}
-
 #[tokio::test]
-async fn killed_between_the_webhook_and_the_work_it_still_does_the_work() {
-    let mut world = World::of("fix", None).await;
+async fn service_killed_between_webhook_and_work_does_the_work() {
+    let mut world = World::new().await;
     world.start_service().await;
-    // The worker hangs at its first question to GitHub; the webhook is answered meanwhile.
-    let hang = fault("GET", "^/repos/octo-org/example$", FaultKind::Delay { seconds: 60.0 });
-    world.github.inject_fault(hang).unwrap();
+    // The worker hangs at its first request to GitHub; the webhook is answered meanwhile.
+    world.fail_once("GET", "^/repos/octo-org/example$", HANG);
     world.label("octo-maintainer").await;
     let deliveries = world.github.state()["deliveries"].clone();
     assert_eq!(deliveries.as_array().unwrap().last().unwrap()["status_code"], 202, "{deliveries:#}");
@@ -50,86 +28,79 @@ async fn killed_between_the_webhook_and_the_work_it_still_does_the_work() {
     assert_eq!(world.pulls().len(), 0);
 
     world.start_service().await;
-    world.until("a draft pull request", |world| world.pulls().len() == 1).await;
-    world.stop_service().await;
-    assert_published_once(&world);
+    world.jobs_ended(1).await;
+    world.assert_published_once();
     world.end().await;
 }
 
 #[tokio::test]
-async fn killed_in_the_middle_of_the_work_it_goes_on_and_asks_nothing_twice() {
-    let mut world = World::of("fix", Some(conversation_with(2, json!({"stall": true})))).await;
+async fn service_killed_during_the_work_continues_and_repeats_no_answered_question() {
+    let mut world = World::scripted(fix().stall_at(2)).await;
     world.start_service().await;
     world.label("octo-maintainer").await;
-    world.until("the third question", |world| world.provider.requests().len() == 3).await;
+    world.model_asked(3).await;
     world.kill_service().await;
     assert_eq!(assistant_messages(&world.transcript().await), 2);
 
     world.start_service().await;
-    world.until("a draft pull request", |world| world.pulls().len() == 1).await;
-    world.stop_service().await;
-    // Three answers were paid for, and the third was asked for again because it never came.
-    assert_eq!(world.provider.requests().len(), 4);
+    world.jobs_ended(1).await;
+    // Three answers were paid for. The third was asked for again, because it never came.
+    assert_eq!(world.provider.request_count(), 4);
     assert_eq!(assistant_messages(&world.transcript().await), 3);
-    assert_published_once(&world);
+    world.assert_published_once();
     world.end().await;
 }
 
 #[tokio::test]
-async fn stopped_politely_in_the_middle_of_the_work_it_goes_on_at_once() {
-    let mut world = World::of("fix", Some(conversation_with(1, json!({"stall": true})))).await;
+async fn service_stopped_during_the_work_continues_after_the_start() {
+    let mut world = World::scripted(fix().stall_at(1)).await;
     world.start_service().await;
     world.label("octo-maintainer").await;
-    world.until("the second question", |world| world.provider.requests().len() == 2).await;
+    world.model_asked(2).await;
     assert_eq!(world.stop_service().await, Some(0), "{}", world.log());
     world.start_service().await;
-    world.until("a draft pull request", |world| world.pulls().len() == 1).await;
-    world.stop_service().await;
-    assert_published_once(&world);
+    world.jobs_ended(1).await;
+    world.assert_published_once();
     world.end().await;
 }
 
 #[tokio::test]
-async fn an_answer_lost_after_the_pull_request_was_opened_opens_no_second_one() {
-    let mut world = World::of("fix", None).await;
+async fn lost_answer_to_opening_the_pull_request_opens_no_second_one() {
+    let mut world = World::new().await;
     world.start_service().await;
-    world.github.inject_fault(fault("POST", "/pulls$", FaultKind::DropAfter)).unwrap();
+    world.fail_once("POST", "/pulls$", FaultKind::DropAfter);
     world.label("octo-maintainer").await;
-    world.until("a draft pull request", |world| world.pulls().len() == 1).await;
-    world.until("the job's end", |world| world.log().contains("job ended")).await;
-    world.stop_service().await;
-    assert_published_once(&world);
+    world.jobs_ended(1).await;
+    world.assert_published_once();
     world.end().await;
 }
 
 #[tokio::test]
-async fn killed_while_it_publishes_it_publishes_once() {
-    let mut world = World::of("fix", None).await;
+async fn service_killed_while_it_publishes_publishes_once() {
+    let mut world = World::new().await;
     world.start_service().await;
-    let slow = fault("POST", "/pulls$", FaultKind::Delay { seconds: 3.0 });
-    world.github.inject_fault(slow).unwrap();
+    world.fail_once("POST", "/pulls$", HANG);
     world.label("octo-maintainer").await;
     world.until("the branch", |world| world.repository()["branches"]["agent-fix/issue-1"].is_string()).await;
     world.kill_service().await;
     world.start_service().await;
-    world.until("the job's end", |world| world.log().contains("job ended")).await;
-    world.stop_service().await;
-    assert_published_once(&world);
+    world.jobs_ended(1).await;
+    world.assert_published_once();
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_second_service_on_the_same_data_is_refused() {
-    let mut world = World::of("fix", None).await;
+async fn second_service_on_the_same_data_does_not_start() {
+    let mut world = World::new().await;
     world.start_service().await;
-    let output = tokio::process::Command::new(crate::support::BINARY)
+    let output = tokio::process::Command::new(BINARY)
         .args(["serve", "--config"])
         .arg(world.directory.path().join("mendwright.toml"))
         .output()
         .await
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
+    let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.contains("in use by another mendwright"), "{said}");
+    assert!(error.contains("in use by another mendwright"), "{error}");
     world.end().await;
 }

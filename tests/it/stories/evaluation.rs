@@ -1,50 +1,32 @@
-//! `mendwright evaluate`: several issues at a time, killed and begun again, judged by tests that the
-//! model never saw.
+//! `mendwright evaluate`: several issues in parallel, killed and started again, evaluated with tests that
+//! the model never saw.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use mendwright::model::Provider;
 use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::support::{BINARY, WAIT_MAX, assert_no_sandbox_left};
+use crate::support::{BINARY, CommandOutput, assert_no_sandbox_left, eventually};
 
-/// Runs each `t/*.t` and says in TAP what came of it.
-const RUNNER: &str = "sleep 0.2\nn=0; bad=0\necho \"1..$(ls t/*.t | wc -l)\"\nfor t in t/*.t; do\n  n=$((n+1)); \
+/// Runs each `t/*.t` and reports in TAP.
+const RUNNER: &str = "n=0; bad=0\necho \"1..$(ls t/*.t | wc -l)\"\nfor t in t/*.t; do\n  n=$((n+1)); \
     name=$(basename $t .t)\n  if sh $t; then echo \"ok $n - $name\"; else echo \"not ok $n - $name\"; bad=1; fi\n\
     done\nexit $bad\n";
 const TEST: &str = "sh t/run.sh";
 
-pub(super) struct Lab {
+/// A repository, and a model that fixes it.
+pub(super) struct EvaluationBench {
     pub(super) directory: tempfile::TempDir,
     pub(super) repository: git2::Repository,
     pub(super) provider: EmulatedProvider,
 }
 
-/// What a command said, and its exit code.
-pub(super) struct Said {
-    pub(super) code: Option<i32>,
-    pub(super) out: String,
-    pub(super) err: String,
-}
-
-impl Said {
-    pub(super) async fn of(command: &mut Command) -> Self {
-        let output = command.output().await.unwrap();
-        Self {
-            code: output.status.code(),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-}
-
-impl Lab {
-    /// A repository `widgets` with a sum that subtracts, and a model that mends it, with a test.
+impl EvaluationBench {
+    /// A repository `widgets` with a sum that subtracts, and a model that fixes it and adds a test.
     pub(super) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let repository = git2::Repository::init(directory.path().join("repos/widgets")).unwrap();
@@ -58,8 +40,8 @@ impl Lab {
         let conversation = Conversation::from_json(&turns.to_string()).unwrap();
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let provider = EmulatedProvider::start(any_port, conversation).await.unwrap();
-        let lab = Self { directory, repository, provider };
-        lab.commit(
+        let bench = Self { directory, repository, provider };
+        bench.commit(
             "Begin",
             &[
                 ("t/run.sh", RUNNER),
@@ -67,7 +49,7 @@ impl Lab {
                 ("sum.sh", "echo $(( $1 - $2 ))\n"),
             ],
         );
-        lab
+        bench
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -97,7 +79,7 @@ impl Lab {
         path
     }
 
-    /// A command line, with the environment of somebody who has a model.
+    /// A command line, with a model in its environment.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command
@@ -110,21 +92,22 @@ impl Lab {
         command
     }
 
-    /// What `fix` and `evaluate` are told of the model and the tests.
-    pub(super) fn told(&self) -> Vec<String> {
+    /// The arguments of `fix` and `evaluate` for the model and the tests.
+    pub(super) fn model_arguments(&self) -> Vec<String> {
         let url = self.provider.url_for(Provider::OpenAi).to_string();
-        let told = ["--test", TEST, "--provider", "openai", "--model", "scripted-1", "--model-url", &url];
-        told.map(str::to_owned).to_vec()
+        let arguments =
+            ["--test", TEST, "--provider", "openai", "--model", "scripted-1", "--model-url", &url];
+        arguments.map(str::to_owned).to_vec()
     }
 
     fn evaluate(&self, arguments: &[&str]) -> Command {
         let mut command = self.command(&["evaluate"]);
-        command.args(self.told()).args(arguments);
+        command.args(self.model_arguments()).args(arguments);
         command
     }
 
-    async fn said(&self, arguments: &[&str]) -> Said {
-        Said::of(&mut self.evaluate(arguments)).await
+    async fn run(&self, arguments: &[&str]) -> CommandOutput {
+        CommandOutput::of(&mut self.evaluate(arguments)).await
     }
 
     /// How often the model was asked about an issue.
@@ -160,11 +143,11 @@ fn lines(path: &Path) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn an_evaluation_that_is_killed_goes_on_and_does_nothing_twice() {
-    let lab = Lab::new().await;
-    let base = lab.repository.head().unwrap().target().unwrap().to_string();
-    let other = lab.commit("Count otherwise", &[("sum.sh", "expr $1 \\- $2\n")]);
-    let file = lab.instances(&[
+async fn killed_evaluation_resumes_and_repeats_nothing() {
+    let bench = EvaluationBench::new().await;
+    let base = bench.repository.head().unwrap().target().unwrap().to_string();
+    let other = bench.commit("Count otherwise", &[("sum.sh", "expr $1 \\- $2\n")]);
+    let file = bench.instances(&[
         instance("right-1", &base, 9),
         instance("wrong", &base, 10),
         instance("stuck", &other, 9),
@@ -183,39 +166,35 @@ async fn an_evaluation_that_is_killed_goes_on_and_does_nothing_twice() {
         "--report",
         "out.md",
     ];
-    let mut killed = lab.evaluate(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let results = lab.path("instances.jsonl.state/results.jsonl");
-    let first = tokio::time::timeout(WAIT_MAX, async {
-        while lines(&results).is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    first.await.expect("a first result");
+    let mut killed = bench.evaluate(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let results = bench.path("instances.jsonl.state/results.jsonl");
+    let has_result = async || !lines(&results).is_empty();
+    eventually("a first result", has_result, async || String::new()).await;
     killed.kill().await.unwrap();
     let before = lines(&results);
     assert!(before.len() < 4, "it was killed too late: {before:?}");
-    assert!(!lab.path("out.jsonl").exists());
+    assert!(!bench.path("out.jsonl").exists());
     // As a power cut would leave it.
     let mut text = std::fs::read_to_string(&results).unwrap();
     text.push_str("{\"instance_id\":\"stuck\",\"outco");
     std::fs::write(&results, text).unwrap();
     let finished = before[0]["instance_id"].as_str().unwrap().to_owned();
-    let asked = lab.asked(&format!("The sum of {finished} is wrong"));
+    let asked = bench.asked(&format!("The sum of {finished} is wrong"));
 
-    let again = lab.said(&arguments).await;
-    assert_eq!(again.code, Some(0), "{}\n{}", again.out, again.err);
+    let resumed = bench.run(&arguments).await;
+    assert_eq!(resumed.code, Some(0), "{}\n{}", resumed.out, resumed.err);
     assert!(
-        again.err.contains(&format!("4 instances, {} of them done before", before.len())),
+        resumed.err.contains(&format!("4 instances, {} of them done before", before.len())),
         "{}",
-        again.err
+        resumed.err
     );
     assert_eq!(
-        lab.asked(&format!("The sum of {finished} is wrong")),
+        bench.asked(&format!("The sum of {finished} is wrong")),
         asked,
         "{finished} was worked on again"
     );
     let report: Value =
-        serde_json::from_str(&std::fs::read_to_string(lab.path("out.json")).unwrap()).unwrap();
+        serde_json::from_str(&std::fs::read_to_string(bench.path("out.json")).unwrap()).unwrap();
     let ended: Vec<(&str, &str, bool)> = report["results"]
         .as_array()
         .unwrap()
@@ -239,63 +218,63 @@ async fn an_evaluation_that_is_killed_goes_on_and_does_nothing_twice() {
         (rate["low"].as_f64().unwrap() - 0.15).abs() < 1e-2
             && (rate["high"].as_f64().unwrap() - 0.85).abs() < 1e-2
     );
-    assert!(std::fs::read_to_string(lab.path("out.md")).unwrap().contains("2 of 4: 50.0 %"));
+    assert!(std::fs::read_to_string(bench.path("out.md")).unwrap().contains("2 of 4: 50.0 %"));
 
-    let predictions = lines(&lab.path("out.jsonl"));
+    let predictions = lines(&bench.path("out.jsonl"));
     assert_eq!(predictions.len(), 4);
     assert_eq!(predictions[2]["model_patch"], "");
     let patch = predictions[0]["model_patch"].as_str().unwrap();
     assert!(patch.contains("+echo $(( $1 + $2 ))") && !patch.contains("hidden"), "{patch}");
     assert_eq!(predictions[0]["model_name_or_path"], "scripted-1");
-    for request in lab.provider.requests() {
+    for request in bench.provider.requests() {
         assert!(!request.body.to_string().contains("hidden"), "the model saw the tests");
     }
 
-    let third = lab.said(&arguments).await;
+    let third = bench.run(&arguments).await;
     assert!(third.err.contains("4 instances, 4 of them done before"), "{}", third.err);
-    let branches = lab.repository.branches(None).unwrap().count();
+    let branches = bench.repository.branches(None).unwrap().count();
     assert_eq!(branches, 1, "an evaluation writes to nobody's repository");
-    lab.end().await;
+    bench.end().await;
 }
 
 #[tokio::test]
-async fn nothing_is_run_before_every_instance_is_right() {
-    let lab = Lab::new().await;
-    let base = lab.repository.head().unwrap().target().unwrap().to_string();
+async fn invalid_instance_prevents_the_evaluation() {
+    let bench = EvaluationBench::new().await;
+    let base = bench.repository.head().unwrap().target().unwrap().to_string();
     let mut malformed = instance("b", &base, 9);
     malformed["base_commit"] = json!("main");
-    let file = lab.instances(&[instance("a", &base, 9), malformed]);
-    let said = lab.said(&["--instances", file.to_str().unwrap(), "--repos", "repos"]).await;
-    assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("line 2: base_commit: \"main\" is not 40"), "{}", said.err);
+    let file = bench.instances(&[instance("a", &base, 9), malformed]);
+    let output = bench.run(&["--instances", file.to_str().unwrap(), "--repos", "repos"]).await;
+    assert_eq!(output.code, Some(1));
+    assert!(output.err.contains("line 2: base_commit: \"main\" is not 40"), "{}", output.err);
     let elsewhere = instance("c", &"a".repeat(40), 9);
     let mut unknown = instance("d", &base, 9);
     unknown["repo"] = json!("octo/gadgets");
-    let file = lab.instances(&[instance("a", &base, 9), elsewhere, unknown]);
-    let said = lab.said(&["--instances", file.to_str().unwrap(), "--repos", "repos"]).await;
-    assert_eq!(said.code, Some(1));
+    let file = bench.instances(&[instance("a", &base, 9), elsewhere, unknown]);
+    let output = bench.run(&["--instances", file.to_str().unwrap(), "--repos", "repos"]).await;
+    assert_eq!(output.code, Some(1));
     assert!(
-        said.err.contains("c: base_commit: aaaa") && said.err.contains("d: repo: \"octo/gadgets\""),
+        output.err.contains("c: base_commit: aaaa") && output.err.contains("d: repo: \"octo/gadgets\""),
         "{}",
-        said.err
+        output.err
     );
-    assert!(said.err.contains("--clone-from"), "{}", said.err);
-    assert!(!lab.path("instances.jsonl.state").exists());
-    assert_eq!(lab.provider.requests().len(), 0);
-    lab.end().await;
+    assert!(output.err.contains("--clone-from"), "{}", output.err);
+    assert!(!bench.path("instances.jsonl.state").exists());
+    assert_eq!(bench.provider.requests().len(), 0);
+    bench.end().await;
 }
 
 #[tokio::test]
-async fn a_repository_s_own_past_tells_what_to_expect() {
-    let lab = Lab::new().await;
-    lab.commit("Describe the sum", &[("README.md", "It adds.\n")]);
-    lab.commit(
+async fn history_of_a_repository_yields_instances() {
+    let bench = EvaluationBench::new().await;
+    bench.commit("Describe the sum", &[("README.md", "It adds.\n")]);
+    bench.commit(
         "Fix the sum, which subtracts (#3)\n\nSigned-off-by: A <a@example.org>\n",
         &[("sum.sh", "echo $(( $1 + $2 ))\n"), ("t/sum.t", "[ $(sh sum.sh 4 5) = 9 ]\n")],
     );
-    lab.commit("Fix a comment", &[("sum.sh", "# Adds.\necho $(( $1 + $2 ))\n"), ("t/one.t", "true\n")]);
-    let said = lab
-        .said(&[
+    bench.commit("Fix a comment", &[("sum.sh", "# Adds.\necho $(( $1 + $2 ))\n"), ("t/one.t", "true\n")]);
+    let output = bench
+        .run(&[
             "--history",
             "repos/widgets",
             "--last",
@@ -307,13 +286,13 @@ async fn a_repository_s_own_past_tells_what_to_expect() {
             "out.md",
         ])
         .await;
-    assert_eq!(said.code, Some(0), "{}\n{}", said.out, said.err);
-    let instances = lines(&lab.path("past.jsonl"));
+    assert_eq!(output.code, Some(0), "{}\n{}", output.out, output.err);
+    let instances = lines(&bench.path("past.jsonl"));
     assert_eq!(instances.len(), 1, "{instances:?}");
     assert_eq!(instances[0]["FAIL_TO_PASS"], json!(["sum"]));
     assert_eq!(instances[0]["problem_statement"], "Fix the sum, which subtracts (#3)");
     assert!(instances[0]["test_patch"].as_str().unwrap().contains("t/sum.t"));
-    let report = std::fs::read_to_string(lab.path("out.md")).unwrap();
+    let report = std::fs::read_to_string(bench.path("out.md")).unwrap();
     for part in [
         "| Past fixes that brought tests | 2 |",
         "its tests pass without the fix, too",
@@ -322,5 +301,5 @@ async fn a_repository_s_own_past_tells_what_to_expect() {
     ] {
         assert!(report.contains(part), "{part} is missing: {report}");
     }
-    lab.end().await;
+    bench.end().await;
 }

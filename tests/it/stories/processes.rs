@@ -1,7 +1,6 @@
-//! `emulate` and `serve` as processes of their own, spoken to as scripts would.
+//! `emulate` and `serve` as processes of their own, used as a script uses them.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use mendwright::demo::scenario::Scenario;
 use mendwright::model::Provider;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::support::{BINARY, WAIT_MAX};
+use crate::support::{BINARY, WAIT_MAX, eventually};
 
 async fn started(arguments: &[&str]) -> (Child, String, Lines<BufReader<ChildStdout>>) {
     let mut child =
@@ -21,14 +20,14 @@ async fn started(arguments: &[&str]) -> (Child, String, Lines<BufReader<ChildStd
 }
 
 #[tokio::test]
-async fn a_script_can_run_the_emulator_and_the_service_apart() {
+async fn emulator_and_service_run_as_separate_processes() {
     let directory = tempfile::tempdir().unwrap();
     let scenario = Scenario::by_name("fix").unwrap();
     let faults = directory.path().join("faults.json");
     let rule = json!({"method": "GET", "path": "^/rate_limit$", "fault": {"status": {"status": 503}}});
     std::fs::write(&faults, json!([rule]).to_string()).unwrap();
     let faults = faults.to_str().unwrap();
-    let (_emulator, first, _said) =
+    let (_emulator, first, _output) =
         started(&["emulate", "--listen", "127.0.0.1:0", "--scenario", "fix", "--faults", faults]).await;
     let emulator: Value = serde_json::from_str(&first).unwrap();
     let text = |pointer: &str| {
@@ -38,7 +37,7 @@ async fn a_script_can_run_the_emulator_and_the_service_apart() {
     for status in [503, 200] {
         let address = format!("{}/rate_limit", text("/api"));
         let request = reqwest::Client::new().get(address).header("user-agent", "a-script");
-        assert_eq!(request.send().await.unwrap().status(), status, "what was asked for goes wrong, once");
+        assert_eq!(request.send().await.unwrap().status(), status, "the fault is not injected once");
     }
 
     let conversation = Conversation::from_json(scenario.conversation).unwrap();
@@ -69,8 +68,8 @@ async fn a_script_can_run_the_emulator_and_the_service_apart() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(serve.stdout.take().unwrap()).lines();
-    let said = tokio::time::timeout(WAIT_MAX, lines.next_line()).await.unwrap().unwrap().unwrap();
-    let service = said.rsplit("http://").next().unwrap().to_owned();
+    let line = tokio::time::timeout(WAIT_MAX, lines.next_line()).await.unwrap().unwrap().unwrap();
+    let service = line.rsplit("http://").next().unwrap().to_owned();
 
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let admin = text("/admin");
@@ -83,17 +82,14 @@ async fn a_script_can_run_the_emulator_and_the_service_apart() {
     let post = http.post(format!("{admin}issues/1/labels")).body(label).send().await.unwrap();
     assert!(post.status().is_success(), "{}", post.text().await.unwrap());
 
-    let pull = tokio::time::timeout(WAIT_MAX, async {
-        loop {
-            let state = http.get(format!("{admin}state")).send().await.unwrap().text().await.unwrap();
-            let state: Value = serde_json::from_str(&state).unwrap();
-            if let Some(pull) = state["repositories"][0]["pulls"].get(0) {
-                return pull.clone();
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    });
-    let pull = pull.await.expect("a draft pull request");
+    let state = async || -> Value {
+        let text = http.get(format!("{admin}state")).send().await.unwrap().text().await.unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    let pull = async || state().await["repositories"][0]["pulls"].get(0).cloned();
+    eventually("a draft pull request", async || pull().await.is_some(), async || state().await.to_string())
+        .await;
+    let pull = pull().await.unwrap();
     assert_eq!(pull["draft"], true);
     assert_eq!(provider.violations(), [""; 0]);
     provider.shut_down().await;

@@ -1,4 +1,7 @@
-//! Ways to look done without being done, played against the judge with a real sandbox and git.
+//! Ways to look done without being done, against the verifier with a real sandbox and git.
+
+use std::path::Path;
+use std::sync::Arc;
 
 use mendwright::domain::{Change, ChangedContent, FileMode, Flag, JobSettings, RepositoryId, SandboxKind};
 use mendwright::sandbox::{Sandbox, SandboxSpec, connect_default};
@@ -6,24 +9,22 @@ use mendwright::setup::{Environment, SetupLocks, SetupPolicy};
 use mendwright::testing::run_suite;
 use mendwright::verdict::{Verdict, Verifier};
 use mendwright::workspace::{LocalRepository, Mirrors, Workspace};
-use std::path::Path;
-use std::sync::Arc;
 
 use crate::support::World;
 
-/// A suite in shell: every `tests/*.sh` must pass, with what `runner/tox.ini` says first.
+/// A suite in shell: every `tests/*.sh` must pass. It reads `tox.ini` first.
 const RUNNER: &str = "#!/bin/sh\n[ -f tox.ini ] && . ./tox.ini\ncode=0\nn=0\nfor t in tests/*.sh; do\n  n=$((n + 1))\n  \
                       if sh $t; then echo \"ok $n - $t\"; else echo \"not ok $n - $t\"; code=1; fi\ndone\necho 1..$n\n\
                       exit $code\n";
 
-struct Court {
+struct Project {
     _directory: tempfile::TempDir,
     workspace: Workspace,
     sandbox: Arc<dyn Sandbox>,
     settings: JobSettings,
 }
 
-impl Court {
+impl Project {
     async fn with(files: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("repository");
@@ -40,16 +41,16 @@ impl Court {
         }
     }
 
-    async fn judge(&self, changes: &[(&str, &str)]) -> Verdict {
+    async fn verify(&self, changes: &[(&str, &str)]) -> Verdict {
         let changes: Vec<Change> = changes.iter().map(|(path, text)| change(path, text)).collect();
-        self.judge_all(&changes).await
+        self.verify_all(&changes).await
     }
 
-    async fn judge_all(&self, changes: &[Change]) -> Verdict {
+    async fn verify_all(&self, changes: &[Change]) -> Verdict {
         let tree = self.workspace.base_tree().await.unwrap();
         let environment = Environment::of(
             self.sandbox.clone(),
-            SandboxSpec::named(format!("court-{}", std::process::id())),
+            SandboxSpec::named(format!("project-{}", std::process::id())),
             self.workspace.clone(),
             self.settings.clone(),
             SetupPolicy::default(),
@@ -60,8 +61,8 @@ impl Court {
         let toolbox = environment.fresh(&tree, "work").await.unwrap().unwrap();
         let baseline = run_suite(&toolbox, &self.settings).await.unwrap();
         toolbox.shut_down().await;
-        let judge = Verifier { environment: &environment, baseline: &baseline };
-        judge.judge(changes, None).await.unwrap()
+        let verifier = Verifier { environment: &environment, baseline: &baseline };
+        verifier.judge(changes, None).await.unwrap()
     }
 }
 
@@ -84,78 +85,86 @@ fn commit(path: &Path, files: &[(&str, &str)]) {
     repository.commit(Some("HEAD"), &by, &by, "first", &tree, &[]).unwrap();
 }
 
-fn words(verdict: &Verdict) -> String {
+fn explanation(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Verified(verified) => format!("VERIFIED {}", verified.explanation()),
-        Verdict::Rejected(red) => red.explanation.clone(),
+        Verdict::Rejected(rejected) => rejected.explanation.clone(),
     }
 }
 
-const RED: &[(&str, &str)] = &[("answer", "41\n"), ("tests/answer.sh", "[ \"$(cat answer)\" = 42 ]\n")];
-const GREEN: &[(&str, &str)] = &[("answer", "41\n"), ("tests/exists.sh", "[ -f answer ]\n")];
+const FAILING: &[(&str, &str)] = &[("answer", "41\n"), ("tests/answer.sh", "[ \"$(cat answer)\" = 42 ]\n")];
+const PASSING: &[(&str, &str)] = &[("answer", "41\n"), ("tests/exists.sh", "[ -f answer ]\n")];
 
 #[tokio::test]
-async fn a_red_suite_is_mended_in_the_source_not_in_the_test() {
-    let court = Court::with(RED).await;
-    let honest = court.judge(&[("answer", "42\n")]).await;
-    assert!(matches!(honest, Verdict::Verified(_)), "{}", words(&honest));
-    let emptied = court.judge(&[("tests/answer.sh", "true\n")]).await;
-    assert!(words(&emptied).contains("only with your changes to existing tests"), "{}", words(&emptied));
-    let both = court.judge(&[("answer", "42\n"), ("tests/answer.sh", "[ -f answer ]\n")]).await;
-    assert!(matches!(both, Verdict::Verified(_)), "{}", words(&both));
+async fn failing_test_must_be_fixed_in_the_source() {
+    let project = Project::with(FAILING).await;
+    let honest = project.verify(&[("answer", "42\n")]).await;
+    assert!(matches!(honest, Verdict::Verified(_)), "{}", explanation(&honest));
+    let emptied = project.verify(&[("tests/answer.sh", "true\n")]).await;
+    assert!(
+        explanation(&emptied).contains("only with your changes to existing tests"),
+        "{}",
+        explanation(&emptied)
+    );
+    let both = project.verify(&[("answer", "42\n"), ("tests/answer.sh", "[ -f answer ]\n")]).await;
+    assert!(matches!(both, Verdict::Verified(_)), "{}", explanation(&both));
 }
 
 #[tokio::test]
-async fn what_runs_the_tests_cannot_be_taught_to_pass() {
-    let court = Court::with(RED).await;
-    let taught = court.judge(&[("tox.ini", "echo ok 1 - tests/answer.sh\necho 1..1\nexit 0\n")]).await;
-    assert!(words(&taught).contains("what runs them (tox.ini)"), "{}", words(&taught));
+async fn changed_test_configuration_is_rejected() {
+    let project = Project::with(FAILING).await;
+    let taught = project.verify(&[("tox.ini", "echo ok 1 - tests/answer.sh\necho 1..1\nexit 0\n")]).await;
+    assert!(explanation(&taught).contains("what runs them (tox.ini)"), "{}", explanation(&taught));
 }
 
 #[tokio::test]
-async fn a_green_suite_needs_a_test_of_the_change_s_own_that_fails_without_it() {
-    let court = Court::with(GREEN).await;
-    let none = court.judge(&[("answer", "42\n")]).await;
-    assert!(words(&none).contains("must bring a test"), "{}", words(&none));
-    let vacuous = court.judge(&[("answer", "42\n"), ("tests/new.sh", "true\n")]).await;
-    assert!(words(&vacuous).contains("pass on the base, too"), "{}", words(&vacuous));
-    let proved = court.judge(&[("answer", "42\n"), ("tests/new.sh", "grep -q 42 answer\n")]).await;
-    let Verdict::Verified(verified) = &proved else { panic!("{}", words(&proved)) };
+async fn passing_suite_needs_a_new_test_that_fails_without_the_change() {
+    let project = Project::with(PASSING).await;
+    let none = project.verify(&[("answer", "42\n")]).await;
+    assert!(explanation(&none).contains("must bring a test"), "{}", explanation(&none));
+    let vacuous = project.verify(&[("answer", "42\n"), ("tests/new.sh", "true\n")]).await;
+    assert!(explanation(&vacuous).contains("pass on the base, too"), "{}", explanation(&vacuous));
+    let proved = project.verify(&[("answer", "42\n"), ("tests/new.sh", "grep -q 42 answer\n")]).await;
+    let Verdict::Verified(verified) = &proved else { panic!("{}", explanation(&proved)) };
     assert_eq!(verified.proof().unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn a_failure_elsewhere_is_no_proof() {
+async fn failure_of_an_old_test_is_no_proof() {
     // With the new file there, but not the change, an old test fails: not the new one.
     let counts = ("tests/count.sh", "[ $(ls tests | wc -l) = 2 ] || [ \"$(cat answer)\" = 42 ]\n");
-    let court = Court::with(&[GREEN[0], GREEN[1], counts]).await;
-    let verdict = court.judge(&[("answer", "42\n"), ("tests/other.sh", "true\n")]).await;
-    assert!(words(&verdict).contains("none of those that you brought"), "{}", words(&verdict));
+    let project = Project::with(&[PASSING[0], PASSING[1], counts]).await;
+    let verdict = project.verify(&[("answer", "42\n"), ("tests/other.sh", "true\n")]).await;
+    assert!(explanation(&verdict).contains("none of those that you brought"), "{}", explanation(&verdict));
 }
 
-/// A change that takes a file away.
+/// A change that deletes a file.
 fn absent(path: &str) -> Change {
     Change { path: path.parse().unwrap(), content: ChangedContent::Absent }
 }
 
 #[tokio::test]
-async fn a_red_test_that_is_deleted_or_renamed_is_missed() {
-    let court = Court::with(RED).await;
+async fn deleted_or_renamed_failing_test_is_rejected() {
+    let project = Project::with(FAILING).await;
     for changes in [
         vec![absent("tests/answer.sh"), change("tests/other.sh", "true\n")],
         vec![absent("tests/answer.sh"), change("tests/renamed.sh", "[ \"$(cat answer)\" = 41 ]\n")],
     ] {
-        let verdict = court.judge_all(&changes).await;
-        assert!(words(&verdict).contains("tests/answer.sh: no longer there"), "{}", words(&verdict));
+        let verdict = project.verify_all(&changes).await;
+        assert!(
+            explanation(&verdict).contains("tests/answer.sh: no longer there"),
+            "{}",
+            explanation(&verdict)
+        );
     }
 }
 
 #[tokio::test]
-async fn an_existing_test_that_is_deleted_beside_an_honest_change_is_shown() {
-    let court = Court::with(GREEN).await;
+async fn deleted_test_of_an_honest_change_is_flagged() {
+    let project = Project::with(PASSING).await;
     let proof = change("tests/new.sh", "grep -q 42 answer\n");
-    let verdict = court.judge_all(&[change("answer", "42\n"), proof, absent("tests/exists.sh")]).await;
-    let Verdict::Verified(verified) = &verdict else { panic!("{}", words(&verdict)) };
+    let verdict = project.verify_all(&[change("answer", "42\n"), proof, absent("tests/exists.sh")]).await;
+    let Verdict::Verified(verified) = &verdict else { panic!("{}", explanation(&verdict)) };
     let flags: Vec<String> = verified.flags().iter().map(Flag::describe).collect();
     assert!(
         flags.contains(&"1 tests of the base are no longer there: tests/exists.sh".to_owned()),
@@ -165,29 +174,29 @@ async fn an_existing_test_that_is_deleted_beside_an_honest_change_is_shown() {
 }
 
 #[tokio::test]
-async fn a_test_that_is_deleted_or_emptied_since_the_change_breaks_it_is_held_against_the_new_source() {
+async fn deleted_or_emptied_test_that_the_change_breaks_is_flagged() {
     let positive = ("tests/positive.sh", "[ \"$(cat answer)\" -gt 0 ]\n");
-    let court = Court::with(&[GREEN[0], GREEN[1], positive]).await;
+    let project = Project::with(&[PASSING[0], PASSING[1], positive]).await;
     let breaks = [change("answer", "-42\n"), change("tests/new.sh", "grep -q -e -42 answer\n")];
-    let said =
-        "existing tests were changed; as the base has them, these fail on the new source: tests/positive.sh";
+    let flag =
+        "existing tests were changed; in their base version, these fail on the new source: tests/positive.sh";
     for away in [absent("tests/positive.sh"), change("tests/positive.sh", "true\n")] {
-        let verdict = court.judge_all(&[&breaks[..], &[away]].concat()).await;
-        let Verdict::Verified(verified) = &verdict else { panic!("{}", words(&verdict)) };
+        let verdict = project.verify_all(&[&breaks[..], &[away]].concat()).await;
+        let Verdict::Verified(verified) = &verdict else { panic!("{}", explanation(&verdict)) };
         let flags: Vec<String> = verified.flags().iter().map(Flag::describe).collect();
-        assert!(flags.iter().any(|flag| flag == said), "{flags:?}");
+        assert!(flags.iter().any(|own| own == flag), "{flags:?}");
     }
 }
 
 #[tokio::test]
-async fn a_test_that_fails_by_chance_is_not_blamed_on_the_change_and_is_named() {
+async fn flaky_test_is_run_again_and_flagged() {
     // It fails where no run was before, as each fresh sandbox is; so it must count runs elsewhere.
     let flaky = ("tests/flaky.sh", "[ ! -f answer.new ] || [ $(( $(date +%N | sed 's/^0*//') % 2 )) = 0 ]\n");
-    let court = Court::with(&[GREEN[0], GREEN[1], flaky]).await;
+    let project = Project::with(&[PASSING[0], PASSING[1], flaky]).await;
     let changes =
         [change("answer", "42\n"), change("answer.new", "\n"), change("tests/new.sh", "grep -q 42 answer\n")];
     for _ in 0..40 {
-        match court.judge_all(&changes).await {
+        match project.verify_all(&changes).await {
             Verdict::Verified(verified) if !verified.flags().is_empty() => {
                 let flags: Vec<String> = verified.flags().iter().map(Flag::describe).collect();
                 assert!(flags[0].contains("passed when it was run again: tests/flaky.sh"), "{flags:?}");
@@ -196,18 +205,18 @@ async fn a_test_that_fails_by_chance_is_not_blamed_on_the_change_and_is_named() 
             Verdict::Verified(_) | Verdict::Rejected(_) => {}
         }
     }
-    panic!("forty throws of a coin, and never tails, then heads");
+    panic!("forty runs, and the test never failed and then passed");
 }
 
-/// Beside the issue's test one that fails for a reason of its own, and one that passes.
-const RED_ELSEWHERE: &[(&str, &str)] =
-    &[RED[0], RED[1], ("tests/elsewhere.sh", "false\n"), ("tests/unmarked.sh", "[ ! -f marker ]\n")];
+/// Three tests: the issue's, one that fails for another reason, and one that passes.
+const FAILING_ELSEWHERE: &[(&str, &str)] =
+    &[FAILING[0], FAILING[1], ("tests/elsewhere.sh", "false\n"), ("tests/unmarked.sh", "[ ! -f marker ]\n")];
 
 #[tokio::test]
-async fn what_failed_for_another_reason_may_go_on_failing_and_is_shown() {
-    let court = Court::with(RED_ELSEWHERE).await;
-    let honest = court.judge(&[("answer", "42\n")]).await;
-    let Verdict::Verified(verified) = &honest else { panic!("{}", words(&honest)) };
+async fn unrelated_failure_of_the_base_may_remain_and_is_flagged() {
+    let project = Project::with(FAILING_ELSEWHERE).await;
+    let honest = project.verify(&[("answer", "42\n")]).await;
+    let Verdict::Verified(verified) = &honest else { panic!("{}", explanation(&honest)) };
     let flags: Vec<String> = verified.flags().iter().map(Flag::describe).collect();
     assert_eq!(flags, ["1 tests fail as they did before the change: tests/elsewhere.sh"]);
     let why = verified.explanation();
@@ -232,54 +241,48 @@ async fn what_failed_for_another_reason_may_go_on_failing_and_is_shown() {
         ),
     ];
     for (changes, why) in refused {
-        let verdict = court.judge_all(&changes).await;
-        let told = words(&verdict);
-        assert!(matches!(verdict, Verdict::Rejected(_)) && told.contains(why), "{changes:?}: {told}");
+        let verdict = project.verify_all(&changes).await;
+        let own = explanation(&verdict);
+        assert!(matches!(verdict, Verdict::Rejected(_)) && own.contains(why), "{changes:?}: {own}");
     }
 }
 
 #[tokio::test]
-async fn where_only_other_tests_are_red_the_change_must_bring_one_of_its_own() {
-    let court = Court::with(&[RED_ELSEWHERE[0], RED_ELSEWHERE[2], RED_ELSEWHERE[3]]).await;
-    let proved = court.judge(&[("answer", "42\n"), ("tests/new.sh", "grep -q 42 answer\n")]).await;
-    let Verdict::Verified(verified) = &proved else { panic!("{}", words(&proved)) };
+async fn unrelated_failures_alone_demand_a_new_test() {
+    let project = Project::with(&[FAILING_ELSEWHERE[0], FAILING_ELSEWHERE[2], FAILING_ELSEWHERE[3]]).await;
+    let proved = project.verify(&[("answer", "42\n"), ("tests/new.sh", "grep -q 42 answer\n")]).await;
+    let Verdict::Verified(verified) = &proved else { panic!("{}", explanation(&proved)) };
     assert_eq!(verified.proof().unwrap().len(), 1);
     assert!(verified.flags().iter().any(|flag| matches!(flag, Flag::StillFailing { count: 1, .. })));
     for (test, why) in [("true\n", "none of those that you brought"), ("false\n", "did not fail at the base")]
     {
-        let verdict = court.judge(&[("answer", "42\n"), ("tests/new.sh", test)]).await;
-        assert!(words(&verdict).contains(why), "{}", words(&verdict));
+        let verdict = project.verify(&[("answer", "42\n"), ("tests/new.sh", test)]).await;
+        assert!(explanation(&verdict).contains(why), "{}", explanation(&verdict));
     }
-    let none = court.judge(&[("answer", "42\n")]).await;
-    assert!(words(&none).contains("your change brings no test"), "{}", words(&none));
+    let none = project.verify(&[("answer", "42\n")]).await;
+    assert!(explanation(&none).contains("your change brings no test"), "{}", explanation(&none));
 }
 
-/// A suite that changes the source under test whenever it runs.
-const PLANTS: &str = r#"
-use std::os::unix::fs::PermissionsExt;
-
-#[test]
-fn plants() {
-    let mut text = std::fs::read_to_string("src/lib.rs").unwrap();
-    text.push_str("// PLANTED by a test run\n");
-    std::fs::write("src/lib.rs", text).unwrap();
-    std::fs::set_permissions("src/lib.rs", std::fs::Permissions::from_mode(0o755)).unwrap();
+/// A test that changes the source under test whenever it runs.
+const CHANGES_SOURCE: &str = "changes_the_source() {
+    echo '# CHANGED by a test run' >> src/slug.sh
+    chmod 755 src/slug.sh
 }
-"#;
+";
 
 #[tokio::test]
-async fn what_a_test_run_does_to_a_file_is_not_proposed() {
-    let mut world = World::with("fix", None, &[("tests/plants.rs", PLANTS)]).await;
+async fn file_changed_by_a_test_run_is_not_proposed() {
+    let mut world = World::builder().file("tests/changes.sh", CHANGES_SOURCE).start().await;
     world.start_service().await;
     world.label("octo-maintainer").await;
-    world.until("the job's end", |world| world.log().contains("job ended")).await;
+    world.jobs_ended(1).await;
     assert_eq!(world.pulls().len(), 1, "{}", world.log());
-    let git = git2::Repository::open(world.repository()["git_dir"].as_str().unwrap()).unwrap();
+    let git = world.git();
     let head = git.find_branch("agent-fix/issue-1", git2::BranchType::Local).unwrap();
     let tree = head.get().peel_to_tree().unwrap();
-    let entry = tree.get_path(Path::new("src/lib.rs")).unwrap();
+    let entry = tree.get_path(Path::new("src/slug.sh")).unwrap();
     let text = String::from_utf8(git.find_blob(entry.id()).unwrap().content().to_vec()).unwrap();
-    assert!(text.contains("word_ended") && !text.contains("PLANTED"), "{text}");
+    assert!(text.contains("sed -E") && !text.contains("CHANGED"), "{text}");
     assert_eq!(entry.filemode(), 0o100_644);
     world.end().await;
 }

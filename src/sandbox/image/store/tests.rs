@@ -313,7 +313,7 @@ async fn eviction_removes_the_least_recently_used_image_that_is_not_in_use() {
     assert_eq!(
         evict(9, u64::MAX, 998).await,
         [digests[2].clone()],
-        "only the one that nobody used for so long"
+        "only the image that was unused for so long"
     );
     assert_eq!(evict(0, 0, 5000).await, [digests[3].clone(), digests[0].clone()]);
     assert!(held.root.join("a").exists());

@@ -24,7 +24,7 @@ pub fn stand_in_for_bwrap(own_path: &str, words: &[String]) -> ExitCode {
     let us = format!("{{\"child-pid\": {}}}", std::process::id());
     std::fs::write(report, us).expect("the report's descriptor");
     let lie = std::fs::read_to_string(Path::new(own_path).with_file_name("lie")).expect("the lie to tell");
-    // The host hangs up on a liar.
+    // The host closes the connection to a lying toolbox.
     let _ = Peer { input: io::stdin(), output: io::stdout(), lie: lie.trim().to_owned() }.speak();
     ExitCode::SUCCESS
 }
@@ -76,7 +76,7 @@ impl Peer {
                     std::thread::sleep(Duration::from_millis(100));
                 }
             }
-            // Takes nothing in.
+            // Reads nothing.
             "deaf" => std::thread::sleep(Duration::from_secs(3600)),
             // The multiplexer.
             "no-multiplexer" => self.output.write_all(&[0xff; 4096])?,

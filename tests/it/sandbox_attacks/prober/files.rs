@@ -1,4 +1,4 @@
-//! What files can be opened, read, found and run.
+//! Attacks on files: which can be opened, read, found and run.
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
@@ -12,11 +12,11 @@ use super::calls::Errno;
 
 /// Enough to recognise what was read.
 const SHOWN_BYTES_MAX: u64 = 4096;
-/// Larger files are no secrets that anybody planted.
+/// Planted secrets are not larger than this.
 const HUNTED_BYTES_MAX: u64 = 64 << 10;
 const DO_NOT_WAIT: i32 = 0o4000;
 
-/// Opens without reading or writing: for what must not be changed even where that succeeds.
+/// Opens without reading or writing: for files that must not be changed even if this succeeds.
 pub fn open(how: &str, path: &str) -> Outcome {
     let mut options = OpenOptions::new();
     match how {
@@ -51,7 +51,7 @@ pub fn link(path: &str) -> Outcome {
     Ok(format!("leads to {}", fs::read_link(path)?.display()))
 }
 
-/// Writes over a file that is there already, and says how it went.
+/// Overwrites an existing file, and reports the result.
 pub fn write(path: &str, text: &str) -> Outcome {
     use std::io::Write;
     OpenOptions::new().write(true).custom_flags(DO_NOT_WAIT).open(path)?.write_all(text.as_bytes())?;
@@ -115,13 +115,13 @@ fn walk(top: &Path, visit: &mut impl FnMut(&Path, &fs::Metadata)) {
     }
 }
 
-/// Runs a program whose file gives it more rights than we have, and says who it became.
+/// Runs a privileged program, and reports its user.
 pub fn with_foreign_rights(path: &str) -> Outcome {
     let output = Command::new(path).arg("who").output()?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Whether the kernel tells where its own code lies.
+/// Whether the kernel reveals the addresses of its code.
 pub fn kernel_addresses() -> Outcome {
     let mut text = String::new();
     fs::File::open("/proc/kallsyms")?.take(SHOWN_BYTES_MAX).read_to_string(&mut text)?;

@@ -1,12 +1,12 @@
-//! What attacks the sandbox from inside: one static program without any library, so that it runs in
-//! every image, and outside of all sandboxes just as well, to show that it can do what it tries.
+//! The program that attacks the sandbox from inside: one static program without libraries, so that it runs in
+//! every image, and also outside of sandboxes, to show that its attacks can succeed.
 //!
-//! Says on standard output what came of an attempt, in a word that a pattern can match: `ok`,
-//! `opened`, `connected`, or the error's name (`EPERM`). Each attempt is harmless where it succeeds:
-//! what would change a kernel or another process is asked with arguments that cannot be right.
+//! It prints the result of an attempt as a word that a pattern can match: `ok`, `opened`, `connected`, or the
+//! error's name (`EPERM`). Each attempt is harmless if it succeeds: calls that would change a kernel or another
+//! process have invalid arguments.
 //!
-//! It also plays those around the sandbox: the host's other processes (`canary`), a `bwrap` with
-//! some of its arguments changed, and a toolbox that lies. Never part of the product.
+//! It also plays the environment of the sandbox: the host's other processes (`canary`), a `bwrap` with changed
+//! arguments, and a lying toolbox. Never part of the product.
 
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ mod processes;
 mod proxy;
 mod weakened;
 
-/// What an attempt came to.
+/// The result of an attempt.
 type Outcome = Result<String, calls::Errno>;
 
 /// The program. It is also compiled into the tests, which never call it.

@@ -1,4 +1,4 @@
-//! Every way to reach another machine, this one's listeners, or another process through the kernel.
+//! All ways to connect to another machine, to listeners of this one, or to another process through the kernel.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -64,7 +64,7 @@ pub fn send(place: &[&str]) -> Outcome {
     Ok("sent".to_owned())
 }
 
-/// What test suites do all the time: a server of one's own on the loopback interface.
+/// What test suites often do: start a server on the loopback interface.
 pub fn serve_own() -> Outcome {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let mut client = TcpStream::connect(listener.local_addr()?)?;
@@ -86,7 +86,7 @@ pub fn interfaces() -> String {
     names.join(" ")
 }
 
-/// Has what is sent to an address arrive here, without the address being this machine's.
+/// Routes an address to this machine, although it does not belong to this machine.
 pub fn take_route(address: &str) -> Outcome {
     const NEW_ROUTE: u16 = 24;
     const REQUEST_CREATE_ACKNOWLEDGE: u16 = 0x1 | 0x400 | 0x4;
@@ -132,23 +132,23 @@ pub fn take_address(address: &str) -> Outcome {
     Ok("ok".to_owned())
 }
 
-/// Listens on an abstract name for as long as it is let.
+/// Listens on an abstract name until it is killed.
 pub fn hold_abstract(name: &str) -> Outcome {
     let listener = UnixListener::bind_addr(&UnixAddr::from_abstract_name(name)?)?;
     println!("holding");
     for connection in listener.incoming() {
-        // Who came may have left.
+        // The peer may have closed the connection.
         let _ = connection.and_then(|mut connection| connection.write_all(b"hello"));
     }
     Ok("ended".to_owned())
 }
 
-/// Listens on a port of the loopback interface for as long as it is let.
+/// Listens on a port of the loopback interface until it is killed.
 pub fn hold_port(port: &str) -> Outcome {
     let listener = TcpListener::bind(internet("127.0.0.1", port))?;
     println!("holding");
     for connection in listener.incoming() {
-        // Who came may have left.
+        // The peer may have closed the connection.
         let _ = connection.and_then(|mut connection| connection.write_all(b"hello"));
     }
     Ok("ended".to_owned())
@@ -157,17 +157,17 @@ pub fn hold_port(port: &str) -> Outcome {
 const CREATE: usize = 0o1000;
 const FOR_EVERYBODY: usize = 0o666;
 
-/// Finds what another process left in the kernel under a number or name: `shm`, `msg`, `sem`, `mq`.
+/// Finds an object of another process in the kernel by its number or name: `shm`, `msg`, `sem`, `mq`.
 pub fn ipc(kind: &str, name: &str) -> Outcome {
     reach_ipc(kind, name, 0).map(|_| "found".to_owned())
 }
 
-/// Leaves it there.
+/// Creates such an object.
 pub fn leave_ipc(kind: &str, name: &str) -> Outcome {
     reach_ipc(kind, name, CREATE | FOR_EVERYBODY).map(|_| "left".to_owned())
 }
 
-/// The identifier of it.
+/// The identifier of such an object.
 pub fn reach_ipc(kind: &str, name: &str, flags: usize) -> Result<usize, Errno> {
     const CREATE_FILE: usize = 0o100;
     let size = if flags == 0 { 0 } else { 4096 };

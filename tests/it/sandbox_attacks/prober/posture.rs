@@ -1,5 +1,5 @@
-//! What a process inside can see of its own containment, a line for each fact, in an order and form
-//! that is the same wherever the containment is the same.
+//! Reports the isolation that a process inside can see: one line for each fact, in a form that is the same
+//! wherever the isolation is the same.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -112,12 +112,12 @@ fn describe_mount(line: &str) -> String {
     let kind = file_system.split(' ').next().unwrap_or_default();
     let kind = if KERNELS_OWN.contains(&kind) { kind } else { "disk" };
     let mut options: BTreeSet<&str> = fields[5].split(',').collect();
-    // Of no consequence for what is contained.
+    // Irrelevant for the isolation.
     for of_no_consequence in ["relatime", "noatime", "nodiratime"] {
         options.remove(of_no_consequence);
     }
     let propagates = fields[6..].iter().any(|field| field.starts_with("shared:"));
-    // How large it may grow is for the limits to say, and depends on them.
+    // The size depends on the limits.
     let mut sizes = file_system.split(' ').nth(2).unwrap_or_default().split(',');
     let is_bounded = kind == "tmpfs" && sizes.any(|option| option.starts_with("size="));
     let mut options: Vec<&str> = options.into_iter().collect();
@@ -155,7 +155,7 @@ fn writable() -> Vec<String> {
 
 fn may_write(path: &Path, metadata: &fs::Metadata) -> bool {
     if metadata.is_dir() {
-        // The kernel knows best, and forgets it at once.
+        // The kernel decides. The file is removed immediately.
         let trial = path.join(format!(".trial-{}", std::process::id()));
         let made = fs::File::create(&trial).is_ok();
         if made {
@@ -163,13 +163,13 @@ fn may_write(path: &Path, metadata: &fs::Metadata) -> bool {
         }
         return made;
     }
-    // Devices are opened by nobody for a trial.
+    // Devices are not opened for a test.
     metadata.file_type().is_file()
         && metadata.mode() & 0o222 != 0
         && fs::OpenOptions::new().append(true).open(path).is_ok()
 }
 
-/// Only whether the path tells where in the host's tree we are.
+/// Only whether the path reveals the position in the host's tree.
 fn cgroup_paths(table: &str) -> String {
     let is_root = |line: &str| line.rsplit(':').next().is_some_and(|path| path == "/");
     if table.lines().all(is_root) { "at the root of its namespace" } else { "shows a path" }.to_owned()

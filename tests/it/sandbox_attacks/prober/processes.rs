@@ -1,4 +1,4 @@
-//! Other processes, as far as they can be seen and touched; and what was inherited from them.
+//! Attacks on other processes, and inherited descriptors.
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
@@ -56,7 +56,7 @@ pub fn descriptors() -> String {
     if found.is_empty() { "none".to_owned() } else { format!("open: {}", found.join(" ; ")) }
 }
 
-/// Who we are, and what we may.
+/// The user, groups and capabilities of this process.
 pub fn who() -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
@@ -83,18 +83,18 @@ fn pid(word: &str) -> usize {
     }
 }
 
-/// Takes hold of a process as a debugger does, and lets it go.
+/// Attaches to a process as a debugger does, and detaches.
 pub fn attach(word: &str) -> Outcome {
     const SEIZE: usize = 0x4206;
     const DETACH: usize = 17;
     let pid = pid(word);
     call("ptrace", &[SEIZE, pid, 0, 0])?;
-    // It may be running, and then is let go when we end.
+    // It may be running; then it is detached when this process ends.
     let _ = call("ptrace", &[DETACH, pid, 0, 0]);
     Ok("attached".to_owned())
 }
 
-/// Reads where another process' own name for its memory begins; only whether it may is told.
+/// Reads memory of another process. Only whether that is allowed is reported.
 pub fn peek(word: &str) -> Outcome {
     let pid = pid(word);
     let mut buffer = [0u8; 8];
@@ -114,12 +114,12 @@ pub fn signal_all(word: &str) -> String {
     format!("sent {sent}")
 }
 
-/// Writes nonsense to whatever pipe or socket of another process can be opened.
+/// Writes to every pipe or socket of another process that can be opened.
 pub fn write_pipes(word: &str) -> String {
     use std::io::Write;
     let directory = format!("/proc/{}/fd", pid(word));
     let mut written = 0;
-    // Where the directory is hidden, the numbers can still be guessed.
+    // If the directory is hidden, the numbers can still be guessed.
     for number in 0..64 {
         let path = Path::new(&directory).join(number.to_string());
         let is_pipe = fs::metadata(&path).is_ok_and(|m| m.file_type().is_fifo() || m.file_type().is_socket());

@@ -1,4 +1,4 @@
-//! What can be said to the proxy that the toolbox lends, by whoever does not mean well.
+//! Attacks on the proxy of the toolbox.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -7,9 +7,9 @@ use std::time::Duration;
 const PORT: u16 = 3128;
 const PATIENCE: Duration = Duration::from_secs(20);
 const SHOWN_BYTES_MAX: usize = 4096;
-/// For the rest of an answer that has begun.
+/// For the rest of a response that has begun.
 const SOON: Duration = Duration::from_millis(300);
-/// To get in again after a crowd has left.
+/// To connect again after many connections were closed.
 const ATTEMPTS_MAX: u32 = 100;
 /// Between two pieces of a slow request.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -80,17 +80,17 @@ fn listen(connection: &mut TcpStream) -> String {
     }
 }
 
-/// Says it all at once and gives back the answer.
+/// Sends everything in one piece, and returns the response.
 pub fn talk(text: &str) -> String {
     let outcome = open().map(|mut connection| {
-        // A refusal may come, and the door be shut, before all is said.
+        // The proxy may refuse and close the connection before everything is sent.
         let _ = connection.write_all(&bytes(text));
         listen(&mut connection)
     });
     outcome.unwrap_or_else(|error| format!("no proxy: {error}"))
 }
 
-/// Says it letter by letter.
+/// Sends it byte by byte.
 pub fn talk_slowly(text: &str) -> String {
     let outcome = open().map(|mut connection| {
         for byte in bytes(text) {
@@ -104,11 +104,11 @@ pub fn talk_slowly(text: &str) -> String {
     outcome.unwrap_or_else(|error| format!("no proxy: {error}"))
 }
 
-/// Opens so many connections without a word, asks on one more, and again when they are closed.
+/// Opens so many idle connections, sends a request on another one, and again after they are closed.
 pub fn many(count: &str, text: &str) -> String {
     let count: usize = count.parse().expect("a number of connections");
     let place = (Ipv4Addr::LOCALHOST, PORT).into();
-    // Whoever is not let in soon has to wait until others leave.
+    // A connection that is not accepted soon must wait until others are closed.
     let enter = || TcpStream::connect_timeout(&place, SOON);
     let held: Vec<TcpStream> = (0..count).map_while(|_| enter().ok()).collect();
     let opened = held.len();
@@ -118,7 +118,7 @@ pub fn many(count: &str, text: &str) -> String {
         Ok(listen(&mut connection))
     });
     drop(held);
-    // Whoever leaves makes room; how soon is the proxy's affair.
+    // A closed connection frees a slot; how soon depends on the proxy.
     let mut afterwards = talk(text);
     for _ in 0..ATTEMPTS_MAX {
         if afterwards != "closed" {
@@ -131,7 +131,7 @@ pub fn many(count: &str, text: &str) -> String {
     format!("opened {opened}; then: {while_full}; afterwards: {afterwards}")
 }
 
-/// Asks for a tunnel and begins TLS in it, for a server of another name.
+/// Requests a tunnel and begins TLS in it, for a server with another name.
 pub fn hello(authority: &str, name: &str) -> String {
     tunnel(authority, &client_hello(Some(name)))
 }

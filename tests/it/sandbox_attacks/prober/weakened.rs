@@ -1,5 +1,4 @@
-//! Stands in the place of `bwrap`, and starts the real one with some of its arguments changed: to
-//! show that a defence which is missing is noticed. Reads `rules` in its own directory, one a line:
+//! A fake `bwrap` that starts the real one with changed arguments, to show that a missing defence is noticed. Reads `rules` in its own directory, one a line:
 //! `WORDS => WORDS`, in which `*` stands for any one word, and `NAME*` for one that begins so.
 
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! An engine with some of what it is asked for changed: between us and the real one, at the socket.
+//! A proxy to an engine that changes some requests, at the socket between the product and the real engine.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
@@ -11,16 +11,16 @@ use mendwright::domain::SandboxKind;
 use mendwright::sandbox::{Docker, DockerOptions, SandboxOptions};
 use serde_json::Value;
 
-/// The label of a container that is somebody's sandbox; what an image is made of has none.
+/// The label of a container that is a sandbox. Containers for building images have none.
 const OF_A_SANDBOX: &str = "/Labels/mendwright.job";
 const HEAD_BYTES_MAX: u64 = 64 << 10;
 
-/// What a rule does to a request.
+/// How a rule changes a request.
 #[derive(Debug, Clone)]
 enum Change {
-    /// `POINTER = VALUE`; no value: it is taken out.
+    /// `POINTER = VALUE`; without a value, the field is removed.
     Set(String, Option<Value>),
-    /// `POINTER += VALUE`: one more in a list.
+    /// `POINTER += VALUE`: adds an element to a list.
     Add(String, Value),
 }
 
@@ -54,7 +54,7 @@ impl Change {
     }
 }
 
-/// The backend on such an engine. The directory is to be held as long.
+/// The backend with such an engine. The directory must be kept as long.
 pub fn weakened_docker(rules: &[String]) -> (tempfile::TempDir, Docker) {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("engine.sock");
@@ -63,7 +63,7 @@ pub fn weakened_docker(rules: &[String]) -> (tempfile::TempDir, Docker) {
     thread::spawn(move || {
         while let Ok((client, _)) = listener.accept() {
             let changes = Arc::clone(&changes);
-            // Either side leaves when it wants.
+            // Either side may close the connection.
             thread::spawn(move || drop(stand_between(client, &changes)));
         }
     });
@@ -125,7 +125,7 @@ fn pass_requests(
         }
         engine.write_all(head.as_bytes())?;
         if header("upgrade").is_some() || header("transfer-encoding").is_some() {
-            // From here on it is whatever it is, and the connection's last.
+            // The rest of the connection is passed on unchanged.
             io::copy(requests, engine)?;
             return Ok(());
         }

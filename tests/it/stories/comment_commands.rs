@@ -1,0 +1,132 @@
+//! Commands in comments: who may give them, what each does, and that each is answered once.
+
+use mendwright_emulator::github::FaultKind;
+
+use crate::support::{World, stalled};
+
+/// Our answers on the issue, without their hidden first line.
+fn answers(world: &World) -> Vec<String> {
+    let comments = world.comments();
+    let ours = |comment: &String| {
+        let (first, rest) = comment.split_once('\n')?;
+        let is_answer = first.contains("mendwright:answer:") || first.contains("mendwright:refused:");
+        is_answer.then(|| rest.trim().to_owned())
+    };
+    comments.iter().filter_map(ours).collect()
+}
+
+/// Waits for so many answers. Returns the last one.
+async fn answer(world: &World, count: usize) -> String {
+    world.until("an answer", |world| answers(world).len() >= count).await;
+    let mut answers = answers(world);
+    assert_eq!(answers.len(), count, "{answers:#?}");
+    answers.pop().unwrap()
+}
+
+#[tokio::test]
+async fn fix_command_of_a_writer_starts_work_without_the_label_and_is_answered_once() {
+    let mut world = World::new().await;
+    world.start_service().await;
+    world.say("I can see it, too.\n\n/agent-fix", "octo-writer").await;
+    let guid = world.github.state()["deliveries"].as_array().unwrap().last().unwrap()["guid"].clone();
+    world.github.redeliver(guid.as_str().unwrap()).await.unwrap();
+    world.jobs_ended(1).await;
+    world.pull();
+    assert_eq!(answers(&world), ["Working on it. A comment on the issue shows the progress."]);
+
+    world.say("/agent-fix status", "octo-writer").await;
+    let status = answer(&world, 2).await;
+    assert!(status.contains("Done: draft pull request #2. Spent: 3 turns"), "{status}");
+    let number = world.pull()["number"].as_u64().unwrap();
+    world.github.comment(number, "/agent-fix explain", "octo-maintainer").await.unwrap();
+    let on_pull = |world: &World| world.pull()["comments"].to_string();
+    world.until("an answer there", |world| on_pull(world).contains("mendwright:answer:")).await;
+    assert!(on_pull(&world).contains("The last verdict: verified."), "{}", on_pull(&world));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn stop_command_stops_the_job_while_the_only_worker_is_busy() {
+    let mut world = World::scripted(stalled()).await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    world.model_asked(1).await;
+    world.say("/agent-fix", "octo-writer").await;
+    assert!(answer(&world, 1).await.contains("A job for this issue is already running"));
+    world.say("/agent-fix stop", "octo-writer").await;
+    world.jobs_ended(1).await;
+    assert_eq!(answer(&world, 2).await, "Stopping. Nothing more will be spent.");
+    assert!(world.comments().concat().contains("asked for it"), "{:#?}", world.comments());
+    world.say("/agent-fix stop", "octo-writer").await;
+    assert_eq!(answer(&world, 3).await, "No job is running here.");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn commands_without_write_access_are_refused_once_and_start_nothing() {
+    let mut world = World::new().await;
+    world.start_service().await;
+    for command in ["/agent-fix", "/agent-fix stop", "/agent-fix publish"] {
+        world.say(command, "octo-triager").await;
+    }
+    world.say("/agent-fix", "ci-helper[bot]").await;
+    world.commands_handled(4).await;
+    let answers = answers(&world);
+    assert_eq!(answers.len(), 1, "{answers:#?}");
+    assert!(answers[0].contains("`octo-triager`") && answers[0].contains("needs write access"), "{answers:?}");
+    assert!(world.provider.request_count() == 0 && world.pulls().is_empty());
+    assert_eq!(world.job_count().await, 0);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn quoted_or_unknown_commands_start_nothing() {
+    let mut world = World::new().await;
+    world.start_service().await;
+    world.say("> /agent-fix\n\nWhat would that do?", "octo-maintainer").await;
+    world.say("/agent-fix it please", "octo-maintainer").await;
+    let help = answer(&world, 1).await;
+    assert!(help.starts_with("Unknown command `it`. Available commands:"), "{help}");
+    assert_eq!(world.provider.request_count(), 0);
+    world.say("/agent-fix explain", "octo-maintainer").await;
+    assert!(answer(&world, 2).await.contains("no job for this issue yet"));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn answer_whose_success_was_lost_is_not_given_twice() {
+    let mut world = World::new().await;
+    world.start_service().await;
+    world.fail_once("POST", "/comments$", FaultKind::DropAfter);
+    world.say("/agent-fix help", "octo-maintainer").await;
+    world.commands_handled(1).await;
+    assert_eq!(answers(&world).len(), 1, "{:#?}", world.comments());
+    let limited = FaultKind::Status {
+        status: 403,
+        headers: vec![("retry-after".into(), "2".into())],
+        message: Some("You have exceeded a secondary rate limit".into()),
+    };
+    world.fail_once("POST", "/comments$", limited);
+    world.say("/agent-fix status", "octo-maintainer").await;
+    world.command_postponed().await;
+    world.kill_service().await;
+    world.start_service().await;
+    assert!(answer(&world, 2).await.contains("no job for this issue yet"));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn publish_command_publishes_a_change_that_awaits_approval() {
+    let mut world = World::builder().file(".github/agent-fix.yml", "publish: hold\n").start().await;
+    world.start_service().await;
+    world.say("/agent-fix publish", "octo-writer").await;
+    assert_eq!(answer(&world, 1).await, "No change is waiting for approval here.");
+    world.label("octo-maintainer").await;
+    world.jobs_ended(1).await;
+    assert!(world.pulls().is_empty());
+    world.say("/agent-fix publish", "octo-writer").await;
+    assert!(answer(&world, 2).await.starts_with("Publishing the change exactly as shown"));
+    world.jobs_ended(2).await;
+    world.pull();
+    world.end().await;
+}

@@ -1,0 +1,55 @@
+//! The commands that need no GitHub, with Docker as their sandbox.
+
+use serde_json::{Value, json};
+
+use super::evaluation::{EvaluationBench, instance};
+use crate::support::CommandOutput;
+
+/// The sandbox of the commands.
+const DOCKER: [&str; 4] = ["--sandbox", "docker", "--image", "mendwright-test:1"];
+
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn fix_in_docker_is_verified_and_replayed_there() {
+    let bench = EvaluationBench::new().await;
+    std::fs::write(bench.path("issue.md"), "# The sum is wrong\n\nIt subtracts.\n").unwrap();
+    let fix = ["fix", "--json", "--repo", "repos/widgets", "--issue", "issue.md"];
+    let fixed = CommandOutput::of(bench.command(&fix).args(bench.model_arguments()).args(DOCKER)).await;
+    assert_eq!(fixed.code, Some(0), "{}\n{}", fixed.out, fixed.err);
+    let end: Value = serde_json::from_str(fixed.out.lines().last().unwrap()).unwrap();
+    let file = |name: &str| end[name].as_str().unwrap().to_owned();
+    let manifest: Value = serde_json::from_str(&std::fs::read_to_string(file("manifest")).unwrap()).unwrap();
+    let sandbox = manifest["sandbox"]["description"].as_str().unwrap();
+    assert!(sandbox.starts_with("Docker Engine ") && sandbox.contains("; image sha256:"), "{sandbox}");
+
+    let verify = ["verify", "--manifest", &file("manifest"), "--repo", "repos/widgets"];
+    let verified = CommandOutput::of(bench.command(&verify).args(DOCKER)).await;
+    assert_eq!(verified.code, Some(0), "{}\n{}", verified.out, verified.err);
+    assert!(verified.out.ends_with("The verdict holds.\n"), "{}", verified.out);
+
+    let transcript = file("transcript");
+    let replay = ["replay", &transcript, "--repo", "repos/widgets"];
+    let replayed = CommandOutput::of(bench.command(&replay).args(DOCKER)).await;
+    assert_eq!(replayed.code, Some(0), "{}\n{}", replayed.out, replayed.err);
+    assert!(replayed.out.starts_with("3 of 3 recorded turns were done again; "), "{}", replayed.out);
+    bench.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn evaluation_in_docker_uses_the_hidden_tests() {
+    let bench = EvaluationBench::new().await;
+    let base = bench.repository.head().unwrap().target().unwrap().to_string();
+    let file = bench.instances(&[instance("right", &base, 9), instance("wrong", &base, 10)]);
+    let arguments =
+        ["evaluate", "--instances", file.to_str().unwrap(), "--repos", "repos", "--report", "out.md"];
+    let output =
+        CommandOutput::of(bench.command(&arguments).args(bench.model_arguments()).args(DOCKER)).await;
+    assert_eq!(output.code, Some(0), "{}\n{}", output.out, output.err);
+    let report: Value =
+        serde_json::from_str(&std::fs::read_to_string(bench.path("out.json")).unwrap()).unwrap();
+    let resolved: Vec<&Value> =
+        report["results"].as_array().unwrap().iter().map(|result| &result["resolved"]).collect();
+    assert_eq!(resolved, [&json!(true), &json!(false)], "{report:#}");
+    bench.end().await;
+}
