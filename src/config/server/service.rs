@@ -25,9 +25,7 @@ pub(super) const SERVER: ConfigSection = ConfigSection {
         ConfigKey {
             name: "server.public_url",
             value: ValueType::Url,
-            default: DefaultValue::Unset(
-                "the service is not reachable from outside, and comments have no links",
-            ),
+            default: DefaultValue::Unset("the service is not reachable from outside"),
             example: "\"https://mendwright.example.org\"",
             description: "The address at which GitHub and people reach the service. The set-up page needs \
                           it to register the App.",
