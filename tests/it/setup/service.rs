@@ -44,7 +44,7 @@ async fn crash_while_a_snapshot_is_stored_leaves_no_partial_one() {
         .collect();
     assert_eq!(ran, [(true, false)], "the partial snapshot was used");
     let body = world.pulls()[0]["body"].as_str().unwrap_or_default().to_owned();
-    assert!(body.contains("| Set-up | 1 command in "), "{body}");
+    assert!(body.contains("| Setup | 1 command in "), "{body}");
     world.end().await;
 }
 

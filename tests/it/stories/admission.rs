@@ -31,7 +31,7 @@ async fn issue_that_an_open_pull_request_fixes_is_declined_until_that_is_closed(
     let number = world.github.open_pull_request("mine", "Mine", body, "octo-writer").await.unwrap();
     let comment = declined(&world).await;
     let first = comment.lines().find(|line| line.starts_with("###")).unwrap_or_default();
-    insta::assert_snapshot!(first, @"### Called off: the open pull request ＃2 by `octo-writer` fixes this issue already; close it, or remove its link to the issue, to start work here");
+    insta::assert_snapshot!(first, @"### Cancelled: the open pull request ＃2 by `octo-writer` fixes this issue already; close it, or remove its link to the issue, to start work here");
     assert_eq!(world.pulls().len(), 1);
 
     world.github.close_issue(number, "octo-writer").await.unwrap();

@@ -92,7 +92,7 @@ async fn quoted_or_unknown_commands_start_nothing() {
     assert!(help.starts_with("Unknown command `it`. Available commands:"), "{help}");
     assert_eq!(world.provider.request_count(), 0);
     world.say("/agent-fix explain", "octo-maintainer").await;
-    assert!(answer(&world, 2).await.contains("no job for this issue yet"));
+    assert!(answer(&world, 2).await.contains("has had no job yet"));
     world.end().await;
 }
 
@@ -114,7 +114,7 @@ async fn answer_whose_success_was_lost_is_not_given_twice() {
     world.command_postponed().await;
     world.kill_service().await;
     world.start_service().await;
-    assert!(answer(&world, 2).await.contains("no job for this issue yet"));
+    assert!(answer(&world, 2).await.contains("has had no job yet"));
     world.end().await;
 }
 

@@ -281,7 +281,7 @@ async fn job_with_summaries_is_replayed() {
     let turns = count(&transcript, |event| {
         matches!(event, TranscriptEvent::MessageAdded { message: Message::Assistant { .. }, .. })
     });
-    assert!(out.starts_with(&format!("{turns} of {turns} recorded turns were done again; ")), "{out}");
+    assert!(out.starts_with(&format!("Replayed {turns} of {turns} recorded turns; ")), "{out}");
     // The recorded model has a larger context than ours. If it is full, it is summarised again.
     assert!(err.contains("summ"), "{err}");
     world.end().await;

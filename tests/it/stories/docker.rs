@@ -31,7 +31,7 @@ async fn fix_in_docker_is_verified_and_replayed_there() {
     let replay = ["replay", &transcript, "--repo", "repos/widgets"];
     let replayed = CommandOutput::of(bench.command(&replay).args(DOCKER)).await;
     assert_eq!(replayed.code, Some(0), "{}\n{}", replayed.out, replayed.err);
-    assert!(replayed.out.starts_with("3 of 3 recorded turns were done again; "), "{}", replayed.out);
+    assert!(replayed.out.starts_with("Replayed 3 of 3 recorded turns; "), "{}", replayed.out);
     bench.end().await;
 }
 

@@ -184,7 +184,7 @@ async fn killed_evaluation_resumes_and_repeats_nothing() {
     let resumed = bench.run(&arguments).await;
     assert_eq!(resumed.code, Some(0), "{}\n{}", resumed.out, resumed.err);
     assert!(
-        resumed.err.contains(&format!("4 instances, {} of them done before", before.len())),
+        resumed.err.contains(&format!("4 instances, {} of them already done", before.len())),
         "{}",
         resumed.err
     );
@@ -231,7 +231,7 @@ async fn killed_evaluation_resumes_and_repeats_nothing() {
     }
 
     let third = bench.run(&arguments).await;
-    assert!(third.err.contains("4 instances, 4 of them done before"), "{}", third.err);
+    assert!(third.err.contains("4 instances, 4 of them already done"), "{}", third.err);
     let branches = bench.repository.branches(None).unwrap().count();
     assert_eq!(branches, 1, "an evaluation writes to nobody's repository");
     bench.end().await;

@@ -191,7 +191,7 @@ async fn replay_repeats_a_job_and_finds_the_first_difference() {
     let replay = async |file: &Path| run(&["replay"], &[("", file), ("--repo", &fix.repository)]).await;
     let same = replay(&transcript).await;
     same.assert_success();
-    assert!(same.out.starts_with("3 of 3 recorded turns were done again; "), "{}", same.out);
+    assert!(same.out.starts_with("Replayed 3 of 3 recorded turns; "), "{}", same.out);
 
     let changed = fix.changed(&transcript, "No longer failing", "Never failing");
     let different = replay(&changed).await;
@@ -211,6 +211,6 @@ async fn replay_repeats_a_job_and_finds_the_first_difference() {
     std::fs::write(&cut, &text[..end]).unwrap();
     let part = replay(&cut).await;
     part.assert_success();
-    assert!(part.out.starts_with("1 of 1 recorded turns"), "{}", part.out);
+    assert!(part.out.starts_with("Replayed 1 of 1 recorded turns"), "{}", part.out);
     fix.end();
 }

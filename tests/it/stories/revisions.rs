@@ -163,8 +163,8 @@ async fn conflicting_commit_of_others_is_kept_and_a_person_is_asked() {
     assert!(replies(&world).is_empty());
     let escalations = comments(&world, "mendwright:escalation:");
     assert_eq!(escalations.len(), 1, "{:#?}", world.pull());
-    assert!(escalations[0].contains("in the same places as this job did"), "{}", escalations[0]);
-    assert!(escalations[0].contains("The pull request stays as it is."), "{}", escalations[0]);
+    assert!(escalations[0].contains("in the same places as this job"), "{}", escalations[0]);
+    assert!(escalations[0].contains("The pull request is unchanged."), "{}", escalations[0]);
     assert!(comments(&world, "**Round 2:**")[0].contains("this needs a person"));
     world.end().await;
 }
@@ -274,7 +274,7 @@ async fn review_during_a_round_waits_for_it_and_rounds_are_counted() {
     assert!(third[0].contains("No change was needed."), "{third:?}");
     assert!(replies(&world)[1].contains("Nothing was changed for this"), "{:#?}", replies(&world));
     request_changes(&world, "octo-writer").await;
-    world.until("the answer", |world| !comments(world, "has had its 2 rounds").is_empty()).await;
+    world.until("the answer", |world| !comments(world, "has used all 2 rounds").is_empty()).await;
     assert_eq!(world.provider.request_count(), 6);
     world.end().await;
 }

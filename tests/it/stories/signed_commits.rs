@@ -90,6 +90,6 @@ async fn branch_with_another_tree_opens_no_pull_request_and_is_left_alone() {
     assert!(world.pulls().is_empty());
     let comments = world.comments().concat();
     assert!(comments.contains("itself failed"), "{comments}");
-    assert!(comments.contains("nothing was deleted or overwritten"), "{comments}");
+    assert!(comments.contains("Nothing was deleted or overwritten"), "{comments}");
     world.end().await;
 }

@@ -137,6 +137,6 @@ async fn repeated_call_is_noticed_once_and_then_charged() {
     let last = format!("{:?}", world.provider.requests()[4]);
     assert_eq!(last.matches("Notice: You have called search").count(), 1, "{last}");
     let comments = world.comments().concat();
-    assert!(comments.contains("8 of them were not made but charged"), "{comments}");
+    assert!(comments.contains("8 of them are a surcharge"), "{comments}");
     world.end().await;
 }
