@@ -326,7 +326,7 @@ fn duration_of(round: Transcript<'_>) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_evidence::{fixed, recorded, work};
+    use super::super::test_evidence::{fixed, prepared, recorded, work};
     use super::*;
     use crate::domain::{BudgetExtension, ResumeReason};
 
@@ -389,8 +389,7 @@ mod tests {
     fn new_base_has_no_baseline_yet_and_a_changed_branch_has_no_verdict() {
         let mut events = work();
         events.push(verdict());
-        let first = events[0].clone();
-        events.extend([first, TranscriptEvent::BranchFound { head: head(), changed: Vec::new() }]);
+        events.extend([prepared(), TranscriptEvent::BranchFound { head: head(), changed: Vec::new() }]);
         let evidence = of(events);
         assert_eq!((evidence.baseline, evidence.verdict), (None, None));
     }

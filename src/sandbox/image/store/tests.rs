@@ -112,7 +112,7 @@ async fn index_resolves_to_the_image_for_this_machine() {
     layout.name(layout.blob(kind, index(&[&other]).to_string().as_bytes()), "other");
     let error = fixture.refused(":other").await;
     assert!(
-        error.contains(&format!("nothing for linux/{} in it, only for linux/vax", architecture())),
+        error.contains(&format!("no image for linux/{}, only for linux/vax", architecture())),
         "{error}"
     );
     let by_index = fixture.reference(&format!("@{}", digest(&both)));
