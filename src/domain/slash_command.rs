@@ -172,7 +172,8 @@ mod tests {
     #[test]
     fn bot_is_mentioned_only_outside_quotes_and_code() {
         let login = "mendwright-dev[bot]";
-        for body in ["@mendwright-dev rename it", "Please, @Mendwright-Dev[bot].", "> old\n\n(@mendwright-dev)"]
+        for body in
+            ["@mendwright-dev rename it", "Please, @Mendwright-Dev[bot].", "> old\n\n(@mendwright-dev)"]
         {
             assert!(mentions_bot(body, login), "{body:?}");
         }

@@ -58,7 +58,7 @@ fn run(code: i32, output: &str, failed: &[&str]) -> TestRun {
     }
 }
 
-fn prepared() -> TranscriptEvent {
+pub(super) fn prepared() -> TranscriptEvent {
     let settings = JobSettings {
         test_command_source: "`.github/agent-fix.yml`".into(),
         ..JobSettings::of_test_command("python -m pytest -q")

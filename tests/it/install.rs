@@ -6,4 +6,4 @@ mod chromium;
 mod doctor;
 mod flow;
 mod manifest;
-mod readme;
+mod newcomer;

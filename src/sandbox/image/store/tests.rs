@@ -111,10 +111,7 @@ async fn index_resolves_to_the_image_for_this_machine() {
     layout.name(both.clone(), "both");
     layout.name(layout.blob(kind, index(&[&other]).to_string().as_bytes()), "other");
     let error = fixture.refused(":other").await;
-    assert!(
-        error.contains(&format!("no image for linux/{}, only for linux/vax", architecture())),
-        "{error}"
-    );
+    assert!(error.contains(&format!("no image for linux/{}, only for linux/vax", architecture())), "{error}");
     let by_index = fixture.reference(&format!("@{}", digest(&both)));
     let image = fixture.store().resolve(&by_index).await.unwrap();
     assert_eq!(image.digest, digest(&ours));

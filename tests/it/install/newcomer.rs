@@ -1,5 +1,5 @@
-//! README's section on the service: its commands run exactly as they are written there, against `mendwright
-//! emulate`, with nothing but a clone and a browser.
+//! The chapter of the guide on installation, taken literally: its commands run exactly as they are written
+//! there, against `mendwright emulate`, with nothing but a clone and a browser.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -36,10 +36,10 @@ impl RunningCommand {
     }
 }
 
-/// The text between `begin` and `end`, in the section on the service.
-fn readme(begin: &str, end: &str) -> String {
-    let readme = include_str!("../../../README.md");
-    let section = readme.split_once("### The service\n").expect("the section").1;
+/// The text between `begin` and `end`, in the guide's chapter on installation, after `heading`.
+fn chapter(heading: &str, begin: &str, end: &str) -> String {
+    let chapter = include_str!("../../../src/guide/operate/install.md");
+    let section = chapter.split_once(heading).unwrap_or_else(|| panic!("no {heading:?}")).1;
     let after = section.split_once(begin).unwrap_or_else(|| panic!("no {begin:?}")).1;
     after.split_once(end).unwrap().0.to_owned()
 }
@@ -59,7 +59,7 @@ async fn emulator(admin: &str, path: &str, body: Option<Value>) -> Value {
 }
 
 #[tokio::test]
-async fn newcomer_who_follows_the_readme_gets_a_draft_pull_request() {
+async fn newcomer_who_follows_the_installation_chapter_gets_a_draft_pull_request() {
     let directory = tempfile::tempdir().unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let mut github = RunningCommand::start(
@@ -74,7 +74,9 @@ async fn newcomer_who_follows_the_readme_gets_a_draft_pull_request() {
     // and of the service, and that the program is already built.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (command, program) = ("cargo install --locked --path .\n", Path::new(BINARY).parent().unwrap());
-    let commands = readme("```sh\n", "```");
+    let commands = chapter("## 1. ", "```sh\n", "```") + &chapter("## 2. ", "```sh\n", "```");
+    let readme = include_str!("../../../README.md").replace("\n   ", "\n");
+    assert!(readme.contains(&chapter("## 1. ", "```sh\n", "```")), "the README configures something else");
     let commands = commands.strip_prefix(command).expect("it is installed first").replace('…', "sk-newcomer");
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
     let environment = [
@@ -107,10 +109,10 @@ async fn newcomer_who_follows_the_readme_gets_a_draft_pull_request() {
     let done = browser.get(&format!("{page}/done")).await;
     let install = done.attribute("id=\"install\" href=\"");
     assert_eq!(browser.post(&install, &[]).await.status, 200);
-    let key = readme("Its key and secrets go to `", "`");
+    let key = chapter("## 2. ", "Its key and secrets are written to `", "`");
     assert!(directory.path().join("mendwright-data").join(key).exists());
 
-    let label = readme("and label an issue `", "`");
+    let label = chapter("## 3. ", "Label an issue `", "`");
     let request = json!({"label": label, "by": "octo-maintainer"});
     emulator(admin, "issues/1/labels", Some(request)).await;
     let log = || std::fs::read_to_string(directory.path().join("log")).unwrap();
@@ -120,8 +122,8 @@ async fn newcomer_who_follows_the_readme_gets_a_draft_pull_request() {
     };
     eventually("a draft pull request", is_proposed, async || log()).await;
 
-    let doctor = readme("\n3. `", "`");
-    assert_eq!(doctor, "mendwright doctor");
+    let doctor = chapter("## Check it", "```sh\n", "```");
+    assert_eq!(doctor, "mendwright doctor --config mendwright.toml\n");
     let export = "export ANTHROPIC_API_KEY=sk-newcomer\n";
     assert!(commands.contains(export));
     let output = shell(&format!("{export}{doctor}")).output().await.unwrap();
