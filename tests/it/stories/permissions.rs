@@ -14,7 +14,7 @@ async fn label_without_write_access_starts_nothing_and_is_answered() {
         world.jobs_ended(1).await;
         let comments = world.comments();
         assert_eq!(comments.len(), 1, "{comments:#?}");
-        let why = if labeller.ends_with("[bot]") { "bots may not" } else { "needs write access" };
+        let why = if labeller.ends_with("[bot]") { "bots may not" } else { "without write access" };
         assert!(comments[0].contains(why), "{labeller}: {comments:?}");
         assert_eq!(world.provider.request_count(), 0, "the model was asked");
         assert!(world.pulls().is_empty());
@@ -108,7 +108,7 @@ async fn branch_of_the_same_name_is_found_before_anything_is_spent() {
     world.start_service().await;
     world.label("octo-maintainer").await;
     world.jobs_ended(1).await;
-    assert!(world.comments().concat().contains("nothing is ever overwritten"), "{:#?}", world.comments());
+    assert!(world.comments().concat().contains("no branch is ever overwritten"), "{:#?}", world.comments());
     assert_eq!(world.provider.request_count(), 0);
     world.end().await;
 }
