@@ -101,10 +101,10 @@ impl Conversation {
             TranscriptEvent::PlanUpdated { plan } => self.plan = Some(plan.clone()),
             TranscriptEvent::ResultKept { result, text } => self.results.keep(*result, text),
             // A partial run cannot be compared with the whole suite.
-            TranscriptEvent::BaselineRun { run } | TranscriptEvent::AgentTestRun { run } => {
-                if run.selection.is_none() {
-                    self.last_run = Some(run.clone());
-                }
+            TranscriptEvent::BaselineRun { run } | TranscriptEvent::AgentTestRun { run }
+                if run.selection.is_none() =>
+            {
+                self.last_run = Some(run.clone());
             }
             TranscriptEvent::Checkpoint { tree, paths, .. } => {
                 let paths = paths.iter().filter_map(|path| path.parse().ok()).collect();

@@ -38,7 +38,8 @@ pub(super) async fn run(
     journal: &Journal,
     is_on_branch: &AtomicBool,
 ) -> Result<JobOutcome, Stop> {
-    match decide_and_publish(context, journal, is_on_branch).await {
+    // Boxed, so that the callers' futures stay small.
+    match Box::pin(decide_and_publish(context, journal, is_on_branch)).await {
         Err(Stop::Refuse(why)) => publication::end(context, journal, JobOutcome::Cancelled { why }).await,
         Err(Stop::Ignore(why)) => publication::end_silently(journal, JobOutcome::Cancelled { why }).await,
         ended => ended,
@@ -53,7 +54,7 @@ async fn decide_and_publish(
     let transcript = journal.transcript().await?;
     let decision = match recorded_decision(Transcript::new(&transcript).since_last_base_change()) {
         Some(decision) => decision,
-        None => decide(context, journal, &transcript).await?,
+        None => Box::pin(decide(context, journal, &transcript)).await?,
     };
     let published = match decision {
         Decision::Propose(verified) => {

@@ -95,10 +95,10 @@ fn tree<'a>(
 /// The path from the crate's root.
 fn resolve(path: &[&str], own: &[String], is_export: bool) -> Option<Vec<String>> {
     let supers = path.iter().take_while(|word| **word == "super").count();
-    let (start, rest) = match path.first()? {
-        &"crate" => (&own[..0], &path[1..]),
-        &"super" => (&own[..own.len().checked_sub(supers)?], &path[supers..]),
-        &"self" => (own, &path[1..]),
+    let (start, rest) = match *path.first()? {
+        "crate" => (&own[..0], &path[1..]),
+        "super" => (&own[..own.len().checked_sub(supers)?], &path[supers..]),
+        "self" => (own, &path[1..]),
         _ if is_export => (own, path),
         _ => return None,
     };

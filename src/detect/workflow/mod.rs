@@ -59,7 +59,7 @@ pub(super) fn detect(root: &RootListing) -> Ci {
         match serde_saphyr::from_str_with_options::<Value>(text, yaml_options()) {
             Ok(Value::Object(workflow)) => ci.read(file, &workflow, &mut jobs),
             Ok(_) | Err(_) => {
-                ci.passed_over.push(SkippedSource::new(file, "it cannot be read as a workflow"))
+                ci.passed_over.push(SkippedSource::new(file, "it cannot be read as a workflow"));
             }
         }
     }
@@ -82,7 +82,7 @@ impl Ci {
                 Ok(Some(job)) => found.push(job),
                 Ok(None) => {}
                 Err(why) => {
-                    self.passed_over.push(SkippedSource::new(format!("the job {name} of {file}"), why))
+                    self.passed_over.push(SkippedSource::new(format!("the job {name} of {file}"), why));
                 }
             }
         }

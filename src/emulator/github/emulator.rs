@@ -55,7 +55,7 @@ impl EmulatedGitHub {
         })?;
         let (outbox, queue) = mpsc::channel(OUTBOX_MAX);
         let web = url.as_str().trim_end_matches('/').to_owned();
-        let urls = Urls { api: format!("{web}{}", API_PREFIX), web };
+        let urls = Urls { api: format!("{web}{API_PREFIX}"), web };
         let database = initial_database(urls, &options, outbox, Timestamp::now())?;
         let credentials = database.app.credentials();
         let shared = Arc::new(Shared::new(database, recorder));

@@ -36,7 +36,7 @@ pub(super) fn parse_request(body: &Value) -> Result<ParsedRequest, String> {
         match message["role"].as_str() {
             Some("system" | "developer") if index == 0 => request.system = text().unwrap_or_default(),
             Some("user") => {
-                request.messages.push(PromptMessage::User(text().ok_or("a user message has no text")?))
+                request.messages.push(PromptMessage::User(text().ok_or("a user message has no text")?));
             }
             Some("assistant") => request.messages.push(parse_assistant_message(message, blocks_before)?),
             Some("tool") => {

@@ -51,7 +51,8 @@ pub(in crate::worker) async fn propose(
     };
     // From here on a cancellation does not interrupt the job: the pull request belongs to the branch.
     is_on_branch.store(true, Ordering::Relaxed);
-    proposal.open_pull_request(head).await
+    // Boxed, so that the callers' futures stay small.
+    Box::pin(proposal.open_pull_request(head)).await
 }
 
 /// Whether the job's pull request is open: the job then ends with it, even if it is cancelled.

@@ -55,7 +55,9 @@ async fn transcript_is_the_same_from_the_store_and_from_the_file() {
     std::fs::write(&later, format!("{file}{unknown}\n")).unwrap();
     let page = run(&["transcript"], &[("", &later)]).await;
     page.assert_success();
-    for part in ["## Issue: ", "Turn 1: ", "### The last verdict: verified", "unknown to this version", "teleported"] {
+    for part in
+        ["## Issue: ", "Turn 1: ", "### The last verdict: verified", "unknown to this version", "teleported"]
+    {
         assert!(page.out.contains(part), "{part} is missing: {}", page.out);
     }
     fix.end();
