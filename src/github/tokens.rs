@@ -1,7 +1,8 @@
 //! Installation tokens, in one cache for the process. They are narrowed to what their use needs, kept
 //! until shortly before they expire, and never written anywhere.
 //!
-//! octocrab signs for the App and describes the request and the response. Its own token cache is not
+//! octocrab signs for the App and describes the request. Its model of the response is not used: it demands
+//! fields of the repositories that a token opens, which not every server sends. Its own token cache is not
 //! used: it cannot narrow the permissions of a token, requests one token per caller when many ask
 //! together, and does not tell when a token expires, which redaction must know.
 
@@ -12,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use octocrab::models::apps::CreateInstallationAccessToken;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::error::GitHubError;
@@ -51,6 +53,13 @@ type Key = (InstallationId, Option<RepositoryId>);
 #[derive(Clone)]
 struct InstallationToken {
     secret: SecretString,
+    expires_at: Timestamp,
+}
+
+/// The part of GitHub's response that matters. A token without an end is an invalid response.
+#[derive(Deserialize)]
+struct CreatedToken {
+    token: SecretString,
     expires_at: Timestamp,
 }
 
@@ -172,10 +181,7 @@ async fn create(transport: &Transport, scope: TokenScope<'_>) -> Result<Installa
             | GitHubError::Forbidden { .. }
             | GitHubError::ContainsSecret { .. }) => other,
         })?;
-    let created: octocrab::models::InstallationToken = read(&request, &response)?;
-    let secret = SecretString::from(created.token);
-    let expires_at = created.expires_at.ok_or_else(|| request.invalid_response("the token never expires"))?;
-    let expires_at: Timestamp = expires_at.parse().map_err(|error| request.invalid_response(error))?;
+    let CreatedToken { token: secret, expires_at } = read(&request, &response)?;
     register_until(SecretKind::InstallationToken, &secret, expires_at, transport.now());
     Ok(InstallationToken { secret, expires_at })
 }

@@ -3,7 +3,7 @@
 //! This is the only module that starts host processes. A backend starts a container with the toolbox
 //! as its main process; everything after that goes through [`Toolbox`], over the pipe.
 //!
-//! To add a backend, add a folder that implements [`Sandbox`] and [`container::ContainerHandle`], a
+//! To add a backend, add a folder that implements [`Sandbox`] and `container::ContainerHandle`, a
 //! name in [`SandboxKind`], and its arm in [`connect`].
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@ pub trait Sandbox: Send + Sync {
 
     /// Starts a sandbox with the toolbox running and an empty `/workspace`, or one that contains
     /// [`SandboxSpec::snapshot`]. Fails closed: everything that the spec requires is applied, or the
-    /// error names what is missing. Implementations run in [`SandboxSpec::span`].
+    /// error names what is missing. Implementations run in `SandboxSpec::span`.
     async fn start(&self, spec: &SandboxSpec) -> Result<Toolbox, SandboxError>;
 
     /// What `root` is at this moment, so that two sandboxes can be started from exactly the same one:

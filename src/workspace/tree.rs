@@ -236,7 +236,7 @@ impl Workspace {
     }
 
     /// Pins a job's newest checkpoint with a reference, in place of its previous one. The references of
-    /// older jobs are deleted once there are more than [`CHECKPOINTS_KEPT_MAX`].
+    /// older jobs are deleted once there are more than `CHECKPOINTS_KEPT_MAX`.
     pub async fn pin_checkpoint(&self, job: JobId, tree: &Sha) -> Result<(), WorkspaceError> {
         let (reference, tree) = (format!("{CHECKPOINTS}{job}"), oid(tree));
         self.with_repository(move |repository, git_dir| {

@@ -125,7 +125,7 @@ mod tests {
         let told = describe(&argv, &result(ExitStatus::TimedOut, cut), &["src/lib.rs".parse().unwrap()]);
         insta::assert_snapshot!(told, @r"
         `cargo fmt`: timed out after 1.5 s.
-        It was cut off, so it says nothing of what it checks. Find what hangs or is slow; if it needs longer, the repository's `timeout_minutes:` must say so.
+        It was cut off, so it says nothing of what it checks. Find out what hangs or is slow. If it needs longer, raise the repository's `timeout_minutes:`.
         Of the files you wrote, these are not as you wrote them any more: src/lib.rs. The proposal still holds what you wrote; to propose what the command made of them, write it yourself.
         70 bytes of its output, in the middle, were not kept.
         Output:

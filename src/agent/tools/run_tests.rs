@@ -255,7 +255,7 @@ mod tests {
         let text = describe_run(&run(ExitStatus::TimedOut, &[], ""), Some(&before));
         insta::assert_snapshot!(text, @r"
         `cargo test`: timed out after 1.2 s.
-        This run says nothing of the tests. Find what hangs or is slow; if it needs longer, the repository's `timeout_minutes:` must say so.
+        This run says nothing of the tests. Find out what hangs or is slow. If it needs longer, raise the repository's `timeout_minutes:`.
         It printed nothing.
         ");
     }
@@ -295,7 +295,7 @@ mod tests {
         let text = describe_run(&run(ExitStatus::ProcessLimit, &[], "cannot fork\n"), None);
         insta::assert_snapshot!(text, @r"
         `cargo test`: process limit reached: a process or thread was refused after 1.2 s.
-        This run says nothing of the tests. Have it start fewer processes and threads at the same time (fewer parallel workers), or have the operator allow sandboxes more.
+        This run says nothing of the tests. Start fewer processes and threads at the same time (fewer parallel workers), or ask the operator to allow sandboxes more.
         Output:
         cannot fork
         ");

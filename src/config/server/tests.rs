@@ -293,8 +293,8 @@ fn short_webhook_secret_and_plain_http_are_warnings() {
     directory.write("secret", "short", 0o600);
     let config = directory.load(&with("github", "api_url = 'http://ghe.example/api/v3'")).unwrap();
     insta::assert_snapshot!(config.warnings.join("\n"), @r"
-    github.api_url = http://ghe.example/api/v3: tokens cross the network unencrypted; use https
     github.webhook_secret_file has 5 bytes and could be guessed; make one with: openssl rand -hex 32
+    github.api_url = http://ghe.example/api/v3: tokens cross the network unencrypted; use https
     ");
 }
 

@@ -121,7 +121,7 @@ fn javascript_project_is_tested_by_its_script_and_package_manager() {
       after pnpm install | packageManager in package.json
     npm test | the test script in package.json
     npm run test:ci | the script test:ci in package.json, because the script test waits for changes
-    npx vitest run | package.json depends on vitest, and has no test script
+    npx vitest run | package.json depends on vitest and has no test script
       after pnpm install --frozen-lockfile | pnpm-lock.yaml
     deno task test | the task test in deno.jsonc
       after deno install | deno.jsonc
