@@ -64,7 +64,10 @@ impl Proxy {
             Provider::OpenAi => "/v1",
         };
         let url = format!("{}{path}", self.address).parse().unwrap();
-        connect(ModelConfig { name: name.to_owned(), ..quick_config(format, url) }).unwrap()
+        let mut config = ModelConfig { name: name.to_owned(), ..quick_config(format, url) };
+        // Its first response takes long on a busy machine.
+        (config.limits.idle_time_max, config.retry.call_time_max) = (PATIENCE, PATIENCE);
+        connect(config).unwrap()
     }
 }
 
