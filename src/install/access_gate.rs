@@ -1,18 +1,18 @@
-//! Who may open the set-up page: the first person who registers an App controls this service.
+//! Who may open the setup page: the first person who registers an App controls this service.
 //!
 //! If only this machine can reach the page, requests from it are admitted. If strangers can reach it, the
 //! token that was printed at the start is required; it opens one browser's session, and no second one.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
 
 use http::{HeaderMap, header};
+use parking_lot::{Mutex, MutexGuard};
 use subtle::ConstantTimeEq;
 use url::Url;
 
 use super::random;
-use crate::config::is_loopback;
+use crate::domain::is_loopback;
 
 const COOKIE: &str = "mendwright_setup";
 /// Browser sessions at the same time. The oldest is dropped.
@@ -89,9 +89,9 @@ impl AccessGate {
         PageAccess::New(session)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Every change is complete before anything can panic, so a poisoned state is usable.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -14,9 +14,8 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::cache_key::{KeyInputs, key_of_proposal, setup_key};
-use crate::config::AllowedHost;
 use crate::domain::{
-    EgressReport, JobSettings, ProcessOutput, RepositoryId, SetupCommand, Sha, TranscriptEvent,
+    AllowedHost, EgressReport, JobSettings, ProcessOutput, RepositoryId, SetupCommand, Sha, TranscriptEvent,
 };
 use crate::sandbox::{
     CacheLimits, CommandSpec, ResolvedRoot, Sandbox, SandboxError, SandboxPurpose, SandboxSpec, SetupKey,
@@ -448,7 +447,7 @@ impl Environment {
 
     fn remark(&self, words: &str) {
         let mut pending = self.pending();
-        if !pending.remarks.iter().any(|said| said == words) {
+        if !pending.remarks.iter().any(|remark| remark == words) {
             pending.remarks.push(words.to_owned());
         }
     }
