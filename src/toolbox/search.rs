@@ -13,7 +13,7 @@ use crate::tree::Tree;
 use crate::walk::{files, glob, threads};
 use mendwright_protocol::{Search, SearchHits, SearchLine};
 
-/// Most matches, however many are wanted.
+/// Most matches, whatever is requested.
 const MATCHES_MAX: u32 = 2_000;
 /// Most lines of context on each side.
 const CONTEXT_LINES_MAX: usize = 20;
@@ -23,7 +23,7 @@ const LINE_CHARS_MAX: usize = 500;
 const THREADS_MAX: usize = 8;
 /// Fewer files than this are not worth a thread.
 const THREAD_FILES_MIN: usize = 32;
-/// Longest line taken into memory; a file with a longer one is passed over.
+/// Longest line in memory. A file with a longer line is skipped.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// Searches.
@@ -59,7 +59,7 @@ pub fn search(tree: &Tree, request: &Search) -> Result<SearchHits, String> {
     let threads = threads(THREADS_MAX).min(work.paths.len() / THREAD_FILES_MIN + 1);
     let searched = thread::scope(|scope| {
         let others: Vec<_> = (1..threads)
-            // Where no thread may be started, those there are do it all.
+            // If no thread can be started, the existing ones do all the work.
             .filter_map(|_| thread::Builder::new().spawn_scoped(scope, || work.some(searcher())).ok())
             .collect();
         let mut searched = work.some(searcher());
@@ -71,7 +71,7 @@ pub fn search(tree: &Tree, request: &Search) -> Result<SearchHits, String> {
     Ok(work.in_order(searched, searcher()))
 }
 
-/// A search by several threads, each of which takes the next file that nobody has taken.
+/// A search by several threads, each of which takes the next file.
 struct Work<'a> {
     tree: &'a Tree,
     paths: Vec<(String, ())>,
@@ -82,8 +82,8 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Searches until no file is left, or there are more matches than are wanted: files are taken in
-    /// order, so all before the last one have been looked into then.
+    /// Searches until no file is left, or there are more matches than requested. Files are taken in order, so all
+    /// files before the last one have been searched.
     fn some(&self, mut searcher: Searcher) -> Vec<(usize, SearchHits)> {
         let mut searched = Vec::new();
         while self.matches.load(Ordering::Relaxed) <= self.matches_max {
