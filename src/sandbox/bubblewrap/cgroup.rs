@@ -5,7 +5,8 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use self::hierarchy::{CgroupParent, Hierarchies, Version};
 use crate::sandbox::spec::Limits;
@@ -139,7 +140,7 @@ impl Cgroup {
 
     /// How often the limits were enforced so far.
     pub(super) fn limit_events(&self) -> LimitEvents {
-        let removed = *self.events_at_removal.lock().unwrap_or_else(PoisonError::into_inner);
+        let removed = *self.events_at_removal.lock();
         let count = |file: PathBuf, key| fs::read_to_string(file).map(|text| read_count(key, &text)).ok();
         let memory_kills = self.memory.as_ref().and_then(|(directory, version)| match version {
             Version::One => count(directory.join("memory.oom_control"), "oom_kill"),
@@ -160,7 +161,7 @@ impl Cgroup {
     /// Removes them, once no process runs in them. May be called again.
     pub(super) fn remove(&self) {
         let events = self.limit_events();
-        *self.events_at_removal.lock().unwrap_or_else(PoisonError::into_inner) = events;
+        *self.events_at_removal.lock() = events;
         for directory in &self.directories {
             termination::remove(directory);
         }

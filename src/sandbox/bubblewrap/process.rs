@@ -11,11 +11,12 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use async_trait::async_trait;
 use nix::libc;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::{oneshot, watch};
 
@@ -142,7 +143,7 @@ impl ContainerHandle for SandboxProcess {
     }
 
     fn exit_reason(&self) -> String {
-        let stderr = self.stderr_tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let stderr = self.stderr_tail.lock();
         let stderr = String::from_utf8_lossy(&stderr).trim().to_owned();
         if !stderr.is_empty() {
             return stderr;
@@ -302,7 +303,7 @@ fn collect_stderr(stderr: Option<ChildStderr>, tail: Arc<Mutex<Vec<u8>>>) {
     let read_all = move || {
         let mut chunk = [0; 4096];
         while let Ok(read @ 1..) = stderr.read(&mut chunk) {
-            let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut tail = tail.lock();
             tail.extend_from_slice(&chunk[..read]);
             let excess = tail.len().saturating_sub(STDERR_TAIL_BYTES_MAX);
             tail.drain(..excess);
