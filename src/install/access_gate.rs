@@ -22,11 +22,11 @@ const FORWARDED: [&str; 5] = ["forwarded", "x-forwarded-for", "x-forwarded-host"
 
 pub(super) struct AccessGate {
     exposed: bool,
-    state: Mutex<State>,
+    state: Mutex<GateState>,
 }
 
 #[derive(Default)]
-struct State {
+struct GateState {
     /// `None` once it was used.
     token: Option<String>,
     sessions: VecDeque<String>,
@@ -44,7 +44,7 @@ pub(super) enum PageAccess {
 
 impl AccessGate {
     pub(super) fn new(exposed: bool) -> Self {
-        let state = State { token: exposed.then(random), ..State::default() };
+        let state = GateState { token: exposed.then(random), ..GateState::default() };
         Self { exposed, state: Mutex::new(state) }
     }
 
@@ -89,7 +89,7 @@ impl AccessGate {
         PageAccess::New(session)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, GateState> {
         // Every change is complete before anything can panic, so a poisoned state is usable.
         self.state.lock()
     }

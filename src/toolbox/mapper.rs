@@ -28,10 +28,10 @@ const CROSSED: &str = "the map's process answered something else";
 /// The process, if it runs.
 #[derive(Default)]
 pub struct Mapper {
-    running: Mutex<Option<Running>>,
+    running: Mutex<Option<RunningMapper>>,
 }
 
-struct Running {
+struct RunningMapper {
     pid: i32,
     to: Sender,
     from: Receiver,
@@ -81,8 +81,8 @@ impl Mapper {
                     return Ok(answer);
                 }
             }
-            let process =
-                Running::start(reaper).map_err(|e| format!("the map's process cannot be started: {e}"))?;
+            let process = RunningMapper::start(reaper)
+                .map_err(|e| format!("the map's process cannot be started: {e}"))?;
             let mut working = Working { reaper, process: Some(process) };
             let answer = working.exchange(task).await?;
             *idle = working.process.take();
@@ -102,7 +102,7 @@ impl Mapper {
 /// to the old request.
 struct Working<'a> {
     reaper: &'a Reaper,
-    process: Option<Running>,
+    process: Option<RunningMapper>,
 }
 
 impl Working<'_> {
@@ -128,7 +128,7 @@ impl Drop for Working<'_> {
     }
 }
 
-impl Running {
+impl RunningMapper {
     fn start(reaper: &Reaper) -> io::Result<Self> {
         let (task, to) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         let (from, answer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;

@@ -20,7 +20,7 @@ const ENTRIES_MAX: usize = 300_000;
 
 /// The files, and their concatenated bytes. What is too large or no regular file is counted as left out.
 pub fn reports(workspace: &Tree, request: &Reports) -> Result<(ReportFiles, Vec<u8>), String> {
-    let mut found = Found { since_ns: request.since_ns, ..Found::default() };
+    let mut found = FoundReports { since_ns: request.since_ns, ..FoundReports::default() };
     match &request.place {
         ReportLocation::Tmp { name } => {
             let tmp = Tree::open(Path::new(TMP)).map_err(|e| format!("{TMP}: {e}"))?;
@@ -50,14 +50,14 @@ pub fn reports(workspace: &Tree, request: &Reports) -> Result<(ReportFiles, Vec<
 }
 
 #[derive(Default)]
-struct Found {
+struct FoundReports {
     since_ns: u64,
     files: Vec<u64>,
     content: Vec<u8>,
     left_out: u64,
 }
 
-impl Found {
+impl FoundReports {
     fn take(&mut self, tree: &Tree, path: &str) {
         let Ok(open) = tree.open_file(path) else { return };
         let Ok(metadata) = open.file.metadata() else { return };

@@ -42,7 +42,7 @@ pub async fn run(
         return write_message(&mut to_host, &Response::<RunResult>::Refused(why)).await;
     }
     let mut command_watch = watch.start();
-    let mut running = match Running::start(request, reaper, watch.tasks_max()) {
+    let mut running = match RunningCommand::start(request, reaper, watch.tasks_max()) {
         Ok(running) => running,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             let (end, hit) = (CommandEnd::NoProcess, command_watch.finish(true));
@@ -89,7 +89,7 @@ fn check(request: &RunCommand) -> Result<(), String> {
     }
 }
 
-struct Running {
+struct RunningCommand {
     supervisor: i32,
     /// `None` after it has resolved.
     ended: Option<oneshot::Receiver<()>>,
@@ -101,7 +101,7 @@ struct Running {
     head_and_tail: Option<HeadAndTail>,
 }
 
-impl Running {
+impl RunningCommand {
     fn start(request: &RunCommand, reaper: &Reaper, tasks_max: Option<u64>) -> io::Result<Self> {
         let (output, stdout) = pipe()?;
         let (report, report_end) = pipe()?;

@@ -48,7 +48,7 @@ pub fn search(tree: &Tree, request: &Search) -> Result<SearchHits, String> {
     let is_file = |entry: &DirEntry| entry.file_type().filter(FileType::is_file).map(drop);
     let mut paths = files(tree, &request.path, is_file)?;
     paths.retain(|(path, ())| glob.as_ref().is_none_or(|glob| glob.is_match(path)));
-    let work = Work {
+    let work = SearchWork {
         tree,
         paths,
         matcher: &matcher,
@@ -72,7 +72,7 @@ pub fn search(tree: &Tree, request: &Search) -> Result<SearchHits, String> {
 }
 
 /// A search by several threads, each of which takes the next file.
-struct Work<'a> {
+struct SearchWork<'a> {
     tree: &'a Tree,
     paths: Vec<(String, ())>,
     matcher: &'a RegexMatcher,
@@ -81,7 +81,7 @@ struct Work<'a> {
     matches: AtomicU32,
 }
 
-impl Work<'_> {
+impl SearchWork<'_> {
     /// Searches until no file is left, or there are more matches than requested. Files are taken in order, so all
     /// files before the last one have been searched.
     fn some(&self, mut searcher: Searcher) -> Vec<(usize, SearchHits)> {

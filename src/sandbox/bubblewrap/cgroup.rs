@@ -47,7 +47,7 @@ pub(super) struct LimitEvents {
 
 /// A file of a group, and the value that is written to it.
 #[derive(Debug, PartialEq, Eq)]
-struct Setting {
+struct CgroupSetting {
     file: &'static str,
     value: String,
     /// Whether the limit also holds on a kernel without this file.
@@ -175,9 +175,9 @@ impl Drop for Cgroup {
 }
 
 /// The settings of a controller.
-fn settings(controller: &str, version: Version, limits: &Limits) -> Vec<Setting> {
-    let must = |file, value: String| Setting { file, value, may_be_absent: false };
-    let may = |file, value: String| Setting { file, value, may_be_absent: true };
+fn settings(controller: &str, version: Version, limits: &Limits) -> Vec<CgroupSetting> {
+    let must = |file, value: String| CgroupSetting { file, value, may_be_absent: false };
+    let may = |file, value: String| CgroupSetting { file, value, may_be_absent: true };
     let memory = limits.memory_bytes_max.to_string();
     let quota = limits
         .cpu_millis_max
@@ -201,7 +201,7 @@ fn settings(controller: &str, version: Version, limits: &Limits) -> Vec<Setting>
     }
 }
 
-impl Setting {
+impl CgroupSetting {
     fn apply(&self, group: &Path) -> io::Result<()> {
         match File::options().write(true).open(group.join(self.file)) {
             Ok(mut file) => file.write_all(self.value.as_bytes()),

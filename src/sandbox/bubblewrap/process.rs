@@ -52,14 +52,14 @@ pub(super) struct Launch {
 }
 
 /// What was started.
-pub(super) struct Started {
+pub(super) struct StartedProcess {
     pub process: SandboxProcess,
     pub to_toolbox: ChildStdin,
     pub from_toolbox: ChildStdout,
 }
 
 /// Starts `bwrap` on a new thread and waits until it has started its first process.
-pub(super) async fn start(launch: Launch) -> Result<Started, String> {
+pub(super) async fn start(launch: Launch) -> Result<StartedProcess, String> {
     let (sender, receiver) = oneshot::channel();
     let name = format!("sandbox {}", launch.label);
     thread::Builder::new()
@@ -69,7 +69,7 @@ pub(super) async fn start(launch: Launch) -> Result<Started, String> {
     receiver.await.unwrap_or_else(|_| Err("the thread for the sandbox panicked".to_owned()))
 }
 
-fn supervise(launch: Launch, started: oneshot::Sender<Result<Started, String>>) {
+fn supervise(launch: Launch, started: oneshot::Sender<Result<StartedProcess, String>>) {
     let (ended_sender, ended) = watch::channel(false);
     let cgroup = Arc::clone(&launch.cgroup);
     let _image = launch.image.clone();
@@ -86,7 +86,7 @@ fn supervise(launch: Launch, started: oneshot::Sender<Result<Started, String>>) 
         let (Some(to_toolbox), Some(from_toolbox)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("bwrap was started without a pipe".to_owned());
         };
-        Ok((child, Started { process, to_toolbox, from_toolbox }))
+        Ok((child, StartedProcess { process, to_toolbox, from_toolbox }))
     });
     let (mut child, new) = match outcome {
         Ok(outcome) => outcome,

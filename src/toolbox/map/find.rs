@@ -45,7 +45,7 @@ pub fn find(tree: &Tree, index: &Index, request: &FindSymbol) -> Result<SymbolLo
         found.near = near(index, name);
         return Ok(found);
     }
-    let mut search = Search {
+    let mut search = SymbolSearch {
         tree,
         index,
         parser: Parser::new(),
@@ -59,7 +59,7 @@ pub fn find(tree: &Tree, index: &Index, request: &FindSymbol) -> Result<SymbolLo
     Ok(search.found)
 }
 
-struct Search<'a> {
+struct SymbolSearch<'a> {
     tree: &'a Tree,
     index: &'a Index,
     parser: Parser,
@@ -68,7 +68,7 @@ struct Search<'a> {
     found: SymbolLocations,
 }
 
-impl Search<'_> {
+impl SymbolSearch<'_> {
     fn one(&mut self, name: &str, container: Option<&str>) {
         let hash = hash(name.as_bytes());
         // Definitions first, then by role and how much it is used.

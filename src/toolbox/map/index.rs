@@ -122,7 +122,7 @@ impl Index {
         // The most important files first, in case time or memory is not enough.
         wanted.sort_by_key(|at| (files[*at].role, files[*at].path.matches('/').count(), *at));
         let memory = files.iter().filter_map(|file| file.outline.as_ref()).map(|o| o.memory_bytes()).sum();
-        let work = Work {
+        let work = IndexWork {
             tree,
             files: &files,
             wanted: &wanted,
@@ -205,7 +205,7 @@ enum Looked {
     No,
 }
 
-struct Work<'a> {
+struct IndexWork<'a> {
     tree: &'a Tree,
     files: &'a [File],
     wanted: &'a [usize],
@@ -216,7 +216,7 @@ struct Work<'a> {
     until: Instant,
 }
 
-impl Work<'_> {
+impl IndexWork<'_> {
     fn done(&self) -> Vec<(usize, Looked)> {
         let threads = walk::threads(THREADS_MAX);
         let threads = threads.min(self.wanted.len() / 8 + 1);

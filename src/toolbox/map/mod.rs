@@ -76,7 +76,7 @@ async fn serve_pipe() -> io::Result<()> {
     let stdout = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
     let mut from_toolbox = pipe::Receiver::from_file(stdin.into())?;
     let mut to_toolbox = pipe::Sender::from_file(stdout.into())?;
-    let mut mapper = Mapper { tree: Tree::open(Path::new(WORKSPACE))?, index: index::Index::default() };
+    let mut mapper = MapServer { tree: Tree::open(Path::new(WORKSPACE))?, index: index::Index::default() };
     loop {
         let task = match read_message(&mut from_toolbox).await {
             Ok(task) => task,
@@ -88,12 +88,12 @@ async fn serve_pipe() -> io::Result<()> {
     }
 }
 
-struct Mapper {
+struct MapServer {
     tree: Tree,
     index: index::Index,
 }
 
-impl Mapper {
+impl MapServer {
     fn done(&mut self, task: Task) -> Result<Outcome, String> {
         match task {
             Task::Map(request) => self.map(&request).map(Outcome::Mapped),

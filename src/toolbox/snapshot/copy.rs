@@ -23,7 +23,7 @@ const SMALL_BYTES: usize = 64 << 10;
 
 /// Copies everything in `roots.snapshot`.
 pub fn copy_snapshot(roots: &Roots) -> Result<(), Failure> {
-    let work = Work::default();
+    let work = CopyWork::default();
     for (name, to) in [(SNAPSHOT_WORKSPACE, &roots.workspace), (SNAPSHOT_HOME, &roots.home)] {
         let from = roots.snapshot.join(name);
         if !from.is_dir() {
@@ -94,7 +94,7 @@ struct Linked {
 }
 
 #[derive(Default)]
-struct State {
+struct CopyState {
     waiting: Vec<DirectoryCopy>,
     busy: usize,
     linked: Vec<Linked>,
@@ -103,13 +103,13 @@ struct State {
 }
 
 #[derive(Default)]
-struct Work {
-    state: Mutex<State>,
+struct CopyWork {
+    state: Mutex<CopyState>,
     more: Condvar,
 }
 
-impl Work {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl CopyWork {
+    fn lock(&self) -> MutexGuard<'_, CopyState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
