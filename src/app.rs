@@ -22,11 +22,13 @@ use crate::workspace::Mirrors;
 
 mod connections;
 mod data_lock;
+mod hardening;
 mod http;
 mod models;
 mod sandboxes;
 mod service;
 
+pub use hardening::harden_process;
 pub use models::model_config;
 pub use sandboxes::{probe_sandbox, sandbox_spec, start_sandbox};
 
