@@ -24,6 +24,7 @@ pub mod revision;
 mod sandbox;
 pub mod secret_finding;
 pub mod settings;
+mod shortage;
 pub mod slash_command;
 mod transcript;
 
@@ -59,6 +60,7 @@ pub use revision::{BudgetExtension, FailedCheck, Feedback, FeedbackLocation, Res
 pub use sandbox::{Guarantee, SandboxKind};
 pub use secret_finding::{SecretFinding, SecretLocation};
 pub use settings::{JobSettings, TEST_TIMEOUT_DEFAULT};
+pub use shortage::is_shortage;
 pub use slash_command::{COMMAND_PREFIX, SlashCommand, mentions_bot};
 pub use transcript::{
     EventClass, LoopDetector, LoopNotice, PromptVersion, QuotedComment, RecordedBase, RecordedEvent,

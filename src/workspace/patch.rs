@@ -61,8 +61,10 @@ impl Workspace {
     /// The diff of one file or directory only.
     pub async fn patch_under(&self, tree: &Sha, path: Option<&RepoPath>) -> Result<Patch, WorkspaceError> {
         let (base, tree, path) = (oid(self.base()), oid(tree), path.cloned());
-        self.with_repository(move |repository, git_dir| {
-            let local = |error| local_error(git_dir, "comparing two trees", error);
+        self.with_walker(move |walker| {
+            walker.check(tree)?;
+            let repository = walker.repository;
+            let local = |error| local_error(walker.git_dir, "comparing two trees", error);
             let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             let tree = repository.find_tree(tree).map_err(local)?;
             let mut options = DiffOptions::new();
