@@ -264,6 +264,10 @@ enum StoredCommand {
     Status,
     Explain,
     Publish,
+    /// With a commit. Without one the name alone is stored, as it was before a commit could be named.
+    PublishCommit {
+        commit: String,
+    },
     Help,
     Unknown {
         word: String,
@@ -279,7 +283,8 @@ impl From<SlashCommand> for StoredCommand {
             SlashCommand::Continue { grant } => Self::Continue { grant },
             SlashCommand::Status => Self::Status,
             SlashCommand::Explain => Self::Explain,
-            SlashCommand::Publish => Self::Publish,
+            SlashCommand::Publish { commit: None } => Self::Publish,
+            SlashCommand::Publish { commit: Some(commit) } => Self::PublishCommit { commit },
             SlashCommand::Help => Self::Help,
             SlashCommand::Unknown { word } => Self::Unknown { word },
         }
@@ -297,7 +302,8 @@ impl StoredCommand {
             Self::Continue { grant } => SlashCommand::Continue { grant },
             Self::Status => SlashCommand::Status,
             Self::Explain => SlashCommand::Explain,
-            Self::Publish => SlashCommand::Publish,
+            Self::Publish => SlashCommand::Publish { commit: None },
+            Self::PublishCommit { commit } => SlashCommand::Publish { commit: Some(commit) },
             Self::Help => SlashCommand::Help,
             Self::Unknown { word } => SlashCommand::Unknown { word },
         })

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::domain::{
     DailyCapReached, DailyCaps, DeliveryId, IllegalTransition, InstallationId, IssueNumber, Job, JobId,
-    Login, NewDelivery, PullRequestNumber, QueuedRequest, RecordedEvent, RepositoryId, ReviewRequest,
+    Login, NewDelivery, PullRequestNumber, QueuedRequest, RecordedEvent, RepositoryId, ReviewRequest, Sha,
     StoredEvent, TranscriptEvent, WorstCase,
 };
 
@@ -257,17 +257,18 @@ pub trait Store: Send + Sync {
     /// Jobs, newest first.
     async fn jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError>;
 
-    /// Takes a job that holds a verified change back up, for it to be published: at most once for each
-    /// time that it is held. Recorded in its transcript.
+    /// Resumes a job whose verified change waits for approval, if that change is the commit `head`, for it to
+    /// be published: at most once for each time that it waits. Recorded in its transcript.
     async fn resume_approved(
         &self,
         job: JobId,
+        head: &Sha,
         by: &Login,
         now: Timestamp,
     ) -> Result<ResumeOutcome, StoreError>;
 
-    /// Takes an ended job up for another round, which `resumed` tells of, and says of the commands in
-    /// `asks` that they are carried out: all of it or nothing.
+    /// Resumes an ended job, for another round or to publish its verified change again, as `resumed` says, and
+    /// completes the commands in `asks`: all of it or nothing.
     async fn resume(
         &self,
         job: JobId,

@@ -15,7 +15,7 @@ use super::{
 use crate::domain::{
     DailyCapReached, DailyCaps, DeliveryId, DeliveryRequest, InstallationId, IssueNumber, Job, JobId,
     JobState, JobTransition, Login, NewDelivery, PullRequestNumber, RecordedEvent, RepositoryId,
-    ReviewRequest, StoredEvent, TranscriptEvent, WorstCase,
+    ReviewRequest, Sha, StoredEvent, TranscriptEvent, WorstCase,
 };
 
 mod calls;
@@ -350,10 +350,14 @@ impl Store for SqliteStore {
     async fn resume_approved(
         &self,
         job: JobId,
+        head: &Sha,
         by: &Login,
         now: Timestamp,
     ) -> Result<ResumeOutcome, StoreError> {
         let mut tx = self.write().await?;
+        if self.held_commit(&mut tx, job).await?.as_ref() != Some(head) {
+            return Ok(ResumeOutcome::NotResumable);
+        }
         let event = TranscriptEvent::Released { by: by.clone() };
         let released = self.resume_job(&mut tx, job, (JobTransition::Released, event), now).await?;
         tx.commit().await.map_err(self.failed("resuming a job after approval"))?;
@@ -368,7 +372,11 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<ResumeOutcome, StoreError> {
         let mut tx = self.write().await?;
-        let taken = self.resume_job(&mut tx, job, (JobTransition::Resumed, resumed), now).await?;
+        let step = match &resumed {
+            TranscriptEvent::PublicationRetried { .. } => JobTransition::PublicationRetried,
+            _ => JobTransition::Resumed,
+        };
+        let taken = self.resume_job(&mut tx, job, (step, resumed), now).await?;
         if taken == ResumeOutcome::Resumed {
             for id in asks {
                 self.end_request(&mut *tx, id, "a round", now).await?;

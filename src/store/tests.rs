@@ -317,23 +317,25 @@ async fn job_awaiting_approval_is_resumed_once_and_only_without_another_job() {
     let (store, _directory) = store().await;
     let job = start(&store, "d1", 5).await;
     let by: Login = "octo-writer".parse().unwrap();
-    assert_eq!(store.resume_approved(job, &by, at(1)).await.unwrap(), ResumeOutcome::NotResumable);
+    let (head, other_head): (Sha, Sha) = ("c".repeat(40).parse().unwrap(), "d".repeat(40).parse().unwrap());
+    assert_eq!(store.resume_approved(job, &head, &by, at(1)).await.unwrap(), ResumeOutcome::NotResumable);
     let claim = store.claim("w", at(100), at(1)).await.unwrap().unwrap();
-    let head: Sha = "c".repeat(40).parse().unwrap();
-    let held = JobOutcome::Held { branch: "agent-fix/issue-5".into(), head };
+    let held = JobOutcome::Held { branch: "agent-fix/issue-5".into(), head: head.clone() };
     let publishing = TranscriptEvent::StateChanged { state: JobState::Publishing };
     store.append(&claim, &[publishing, TranscriptEvent::Ended { outcome: held }], at(2)).await.unwrap();
     assert!(store.claim("w", at(200), at(150)).await.unwrap().is_none(), "what is held is not worked on");
 
     let other = start(&store, "d2", 5).await;
-    assert_eq!(store.resume_approved(job, &by, at(151)).await.unwrap(), ResumeOutcome::Conflict);
+    assert_eq!(store.resume_approved(job, &head, &by, at(151)).await.unwrap(), ResumeOutcome::Conflict);
     let second = store.claim("w", at(300), at(152)).await.unwrap().unwrap();
     assert_eq!(second.job.id, other);
     let called_off = JobOutcome::Cancelled { why: "x".into() };
     store.append(&second, &[TranscriptEvent::Ended { outcome: called_off }], at(153)).await.unwrap();
 
-    assert_eq!(store.resume_approved(job, &by, at(154)).await.unwrap(), ResumeOutcome::Resumed);
-    assert_eq!(store.resume_approved(job, &by, at(155)).await.unwrap(), ResumeOutcome::NotResumable);
+    let of_other = store.resume_approved(job, &other_head, &by, at(153)).await.unwrap();
+    assert_eq!(of_other, ResumeOutcome::NotResumable, "an approval of another commit counts");
+    assert_eq!(store.resume_approved(job, &head, &by, at(154)).await.unwrap(), ResumeOutcome::Resumed);
+    assert_eq!(store.resume_approved(job, &head, &by, at(155)).await.unwrap(), ResumeOutcome::NotResumable);
     let again = store.claim("w", at(400), at(156)).await.unwrap().unwrap();
     assert_eq!((again.job.id, again.job.outcome), (job, None));
     let last = store.transcript(job).await.unwrap();

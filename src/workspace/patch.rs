@@ -1,6 +1,8 @@
 //! What differs between two trees, for people. Paths and line counts come from git's deltas, never from the
 //! printed text: that is cut when it is long, and git quotes some names in it.
 
+use std::borrow::Cow;
+
 use git2::{Delta, DiffDelta, DiffFindOptions, DiffFormat, DiffOptions};
 
 use super::mirror::{local_error, oid};
@@ -20,6 +22,8 @@ pub struct Patch {
     pub text: String,
     /// Whether the text is cut.
     pub truncated: bool,
+    /// Whether bytes that are not UTF-8 are replaced in the text.
+    pub is_lossy: bool,
     /// What the whole diff does to each file, in git's order.
     pub files: Vec<FileDiff>,
     /// The totals of the whole diff.
@@ -83,18 +87,20 @@ impl Workspace {
                 deletions: stats.deletions(),
             };
             let files = file_diffs(&diff).map_err(local)?;
-            let (mut text, mut truncated) = (String::new(), false);
+            let (mut text, mut truncated, mut is_lossy) = (String::new(), false, false);
             let printed = diff.print(DiffFormat::Patch, |_, _, line| {
                 if matches!(line.origin(), '+' | '-' | ' ') {
                     text.push(line.origin());
                 }
-                text.push_str(&String::from_utf8_lossy(line.content()));
+                let content = String::from_utf8_lossy(line.content());
+                is_lossy |= matches!(content, Cow::Owned(_));
+                text.push_str(&content);
                 truncated = text.len() > PATCH_BYTES_MAX;
                 !truncated
             });
             match printed {
                 Err(error) if !truncated => Err(local(error)),
-                Ok(()) | Err(_) => Ok(Patch { text, truncated, files, stat }),
+                Ok(()) | Err(_) => Ok(Patch { text, truncated, is_lossy, files, stat }),
             }
         })
         .await

@@ -177,7 +177,7 @@ impl CommandProcessor {
             SlashCommand::Status => status::handle(&command).await,
             SlashCommand::Explain => explain::handle(&command).await,
             SlashCommand::Continue { grant } => resume::handle(&command, *grant).await,
-            SlashCommand::Publish => publish::handle(&command).await,
+            SlashCommand::Publish { commit } => publish::handle(&command, commit.as_deref()).await,
             SlashCommand::Help => help::handle(&command, None).await,
             SlashCommand::Unknown { word } => help::handle(&command, Some(word)).await,
         }

@@ -4,6 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use crate::domain::{
     CommentId, FailedCheck, IssueNumber, IssueSnapshot, Login, Permission, PullRequestNumber, RepositoryName,
@@ -122,7 +123,13 @@ impl GitHub for LocalGitHub {
     ) -> Result<Comment, GitHubError> {
         let mut published = self.lock();
         let id = CommentId(published.comments.len() as u64 + 1);
-        let comment = Comment { id, html_url: format!("local:comment-{id}"), body: body.to_owned() };
+        let comment = Comment {
+            id,
+            html_url: format!("local:comment-{id}"),
+            updated_at: Timestamp::UNIX_EPOCH,
+            is_edited: false,
+            body: body.to_owned(),
+        };
         published.comments.push(comment.clone());
         Ok(comment)
     }
