@@ -53,8 +53,8 @@ pub use report::{
 };
 pub use repository_filter::{RepositoryFilter, RepositoryPattern};
 pub use request::{
-    CheckFailure, CommandRequest, DeliveryRequest, NewDelivery, QueuedRequest, RequestComment, ReviewKind,
-    ReviewRequest,
+    CheckFailure, CommandRequest, DeliveryRequest, Lane, NewDelivery, QueuedRequest, RequestComment,
+    ReviewKind, ReviewRequest,
 };
 pub use revision::{BudgetExtension, FailedCheck, Feedback, FeedbackLocation, ResumeReason};
 pub use sandbox::{Guarantee, SandboxKind};

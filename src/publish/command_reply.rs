@@ -7,12 +7,15 @@ use super::evidence::Evidence;
 use super::format::spend;
 use crate::domain::{COMMAND_PREFIX, CommentId, JobOutcome, JobState, Login, PullRequestNumber, Sha};
 
+/// How the marker of every refusal begins.
+const REFUSED_MARKER: &str = "<!-- mendwright:refused:";
+
 /// What a reply answers. Its hidden first line, the marker, tells it apart from other replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplyTarget<'a> {
     /// A command: each comment gets one reply.
     Comment(CommentId),
-    /// Somebody who may not use commands: they get one reply on an issue.
+    /// People who may not use commands: together they get one reply on an issue, which names the first.
     Refused(&'a Login),
 }
 
@@ -21,13 +24,16 @@ impl ReplyTarget<'_> {
     pub fn marker(&self) -> String {
         match self {
             Self::Comment(id) => format!("<!-- mendwright:answer:{id} -->"),
-            Self::Refused(login) => format!("<!-- mendwright:refused:{login} -->"),
+            Self::Refused(login) => format!("{REFUSED_MARKER}{login} -->"),
         }
     }
 
-    /// Whether `body` is the reply to this target.
+    /// Whether `body` is the reply to this target. Of refusals there is one on an issue, whoever was refused.
     pub fn is(&self, body: &str) -> bool {
-        body.lines().next().is_some_and(|line| line.trim_end() == self.marker())
+        body.lines().next().is_some_and(|line| match self {
+            Self::Comment(_) => line.trim_end() == self.marker(),
+            Self::Refused(_) => line.starts_with(REFUSED_MARKER),
+        })
     }
 }
 
@@ -339,6 +345,8 @@ mod tests {
         let body = render(to, &replies[0]);
         assert!(to.is(&body) && !ReplyTarget::Comment(CommentId(8)).is(&body));
         let login: Login = "ada".parse().unwrap();
-        assert!(ReplyTarget::Refused(&login).is(&render(ReplyTarget::Refused(&login), &replies[11])));
+        let other: Login = "grace".parse().unwrap();
+        assert!(ReplyTarget::Refused(&other).is(&render(ReplyTarget::Refused(&login), &replies[11])));
+        assert!(!ReplyTarget::Refused(&other).is(&body));
     }
 }

@@ -3,6 +3,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::*;
 use crate::domain::*;
 
+mod lanes;
+
 pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000 + seconds)
 }
@@ -35,7 +37,7 @@ pub(super) fn delivery(id: &str, request: DeliveryRequest) -> NewDelivery {
         id: id.parse().unwrap(),
         event: "issues".into(),
         action: Some("labeled".into()),
-        payload_sha256: "00".repeat(32),
+        payload_sha256: format!("{id:0<64}"),
         request: Some(request),
     }
 }
@@ -353,6 +355,7 @@ fn comment(installation: u64, id: u64) -> RequestComment {
         by,
         by_id: 1,
         by_is_bot: false,
+        by_stranger: false,
         id: CommentId(id),
         body: String::new(),
         at: None,
@@ -365,7 +368,8 @@ fn command(installation: u64, comment_id: u64) -> DeliveryRequest {
 }
 
 async fn due(store: &SqliteStore, installation: u64, seconds: i64) -> Vec<String> {
-    let pending = store.pending_requests(InstallationId(installation), at(seconds), 10).await.unwrap();
+    let pending =
+        store.pending_requests(InstallationId(installation), Lane::Usual, at(seconds), 10).await.unwrap();
     pending.into_iter().map(|pending| pending.id).collect()
 }
 
@@ -401,15 +405,16 @@ async fn each_installation_has_a_queue_of_its_own_and_refused_commands_wait_behi
         let now = at(i64::try_from(comment).unwrap());
         store.record_delivery(&delivery(id, command(installation, comment)), now).await.unwrap();
     }
-    let installations = store.installations_with_pending_requests(at(9)).await.unwrap();
+    let installations = store.installations_with_pending_requests(Lane::Usual, at(9)).await.unwrap();
     assert_eq!(installations, [InstallationId(7), InstallationId(8)]);
     store.refuse_request("d1").await.unwrap();
-    let pending = store.pending_requests(InstallationId(7), at(9), 10).await.unwrap();
+    let pending = store.pending_requests(InstallationId(7), Lane::Usual, at(9), 10).await.unwrap();
     let refused: Vec<_> = pending.iter().map(|pending| (pending.id.as_str(), pending.is_refused)).collect();
     assert_eq!(refused, [("d2", false), ("d1", true)]);
     assert_eq!(due(&store, 8, 9).await, ["d3"]);
     store.complete_request("d3", "told", at(10)).await.unwrap();
-    assert_eq!(store.installations_with_pending_requests(at(11)).await.unwrap(), [InstallationId(7)]);
+    let installations = store.installations_with_pending_requests(Lane::Usual, at(11)).await.unwrap();
+    assert_eq!(installations, [InstallationId(7)]);
 }
 
 #[tokio::test]

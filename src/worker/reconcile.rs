@@ -310,6 +310,7 @@ impl Reconciler {
             DeliveryRecorded::Cancelled(_)
             | DeliveryRecorded::CommandQueued
             | DeliveryRecorded::Ignored
+            | DeliveryRecorded::TooMany
             | DeliveryRecorded::Duplicate => Ok(true),
         }
     }
