@@ -22,15 +22,19 @@ use crate::workspace::Mirrors;
 
 mod connections;
 mod data_lock;
+mod hardening;
 mod http;
 mod models;
+mod pruning;
 mod sandboxes;
 mod service;
 
+pub use hardening::harden_process;
 pub use models::model_config;
 pub use sandboxes::{probe_sandbox, sandbox_spec, start_sandbox};
 
 use models::model;
+use pruning::prune_regularly;
 use sandboxes::{absolute, clean_up_regularly, setup_policy};
 use service::Service;
 
@@ -117,6 +121,7 @@ impl App {
         };
         let router = http::router(store.clone(), routes, registration.as_ref());
         tasks.add(tokio::spawn(connections::serve(listener, router, tasks.shutdown.clone())));
+        tasks.add(prune_regularly(store.clone(), config.store_keep, tasks.shutdown.clone()));
         tasks.add(clean_up_regularly(sandbox, cache_limits, tasks.shutdown.clone()));
         info!(%address, workers = config.workers, registered = registration.is_none(), "mendwright is listening");
         let setup_url = registration.map(|registration| registration.setup_url());

@@ -54,6 +54,7 @@ impl Service {
             secrets: WebhookSecrets::new(app.webhook_secret.clone(), app.webhook_secret_previous.clone())?,
             label: config.github.label.clone(),
             repository_filter: config.github.repository_filter.clone(),
+            bots_allowed: config.github.bots_allowed.clone(),
             store: self.store.clone(),
             bodies: BodyReader::default(),
             wake_worker: context.wake.clone(),

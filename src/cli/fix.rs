@@ -11,6 +11,7 @@ use url::Url;
 
 use super::common_args::{ModelArguments, SandboxArguments, SuiteArguments};
 use super::{clean_up, exit_code};
+use crate::app::harden_process;
 use crate::domain::{IssueNumber, IssueSnapshot, JobOutcome, RecordedEvent, Transcript};
 use crate::publish::console_line;
 use crate::recording::Recording;
@@ -66,6 +67,8 @@ struct FixResult<'a> {
 /// Run the command. Returns the exit code.
 pub(super) async fn run(arguments: FixArguments) -> anyhow::Result<i32> {
     telemetry::init(Some("warn"), telemetry::LogFormat::Human)?;
+    // Before any secret is read.
+    harden_process();
     let issue = read_issue(&arguments.issue)?;
     let settings = arguments.suite.settings()?;
     let repository = open(&arguments.repo).await?;

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use url::Url;
 
-use crate::app::App;
+use crate::app::{App, harden_process};
 use crate::config::{ENVIRONMENT_PREFIX, ServerConfig, environment};
 use crate::install::CredentialSink;
 use crate::telemetry;
@@ -39,6 +39,8 @@ pub struct ServeArguments {
 
 /// Run the command. Returns the exit code.
 pub(super) async fn run(arguments: ServeArguments) -> anyhow::Result<i32> {
+    // Before any secret is read.
+    harden_process();
     let config = ServerConfig::load(&arguments.config, environment().chain(enterprise(&arguments)))?;
     telemetry::init(config.log.filter.as_deref(), config.log.format)?;
     // What the service writes contains issues of private repositories: only its own account may read it.

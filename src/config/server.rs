@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use jiff::SignedDuration;
 use secrecy::SecretString;
 use url::Url;
 
@@ -64,6 +65,8 @@ pub struct ServerConfig {
     pub require_price: bool,
     /// The SQLite file.
     pub store_path: PathBuf,
+    /// How long deliveries and answered commands stay in it.
+    pub store_keep: SignedDuration,
     /// What is logged, and how.
     pub log: LogConfig,
     /// What the operator should know, although the service can start.
@@ -99,6 +102,7 @@ pub struct GeneralConfig {
     daily_caps: DailyCaps,
     require_price: bool,
     store_path: PathBuf,
+    store_keep: SignedDuration,
     log: LogConfig,
 }
 
@@ -145,6 +149,7 @@ impl SectionResults {
             daily_caps: general.daily_caps,
             require_price: general.require_price,
             store_path: general.store_path,
+            store_keep: general.store_keep,
             log: general.log,
             warnings: self.warnings,
         })
@@ -181,6 +186,7 @@ fn general(raw: &RawConfig, data_dir: &Path) -> Result<GeneralConfig, ConfigErro
         daily_caps: budget::daily_caps(raw)?,
         require_price: budget::require_price(raw)?,
         store_path: service::store_path(raw, data_dir)?,
+        store_keep: service::store_keep(raw)?,
         log: service::log(raw)?,
     })
 }

@@ -95,6 +95,8 @@ pub enum JobTransition {
     ProposalHeld,
     /// A person approved the waiting change.
     Released,
+    /// A person asked to publish the verified change again that GitHub refused.
+    PublicationRetried,
     /// A person resumed it.
     Resumed,
     /// The escalation comment is posted.
@@ -120,7 +122,9 @@ impl JobState {
     pub fn after(self, step: JobTransition) -> Result<Self, IllegalTransition> {
         use JobState as S;
         let next = match (self, step) {
-            (S::Held, JobTransition::Released) => Some(S::Publishing),
+            (S::Held, JobTransition::Released) | (S::Escalated, JobTransition::PublicationRetried) => {
+                Some(S::Publishing)
+            }
             (S::Proposed | S::Escalated | S::Cancelled | S::Failed, JobTransition::Resumed) => {
                 Some(S::Queued)
             }
@@ -145,6 +149,7 @@ impl JobState {
                 | JobTransition::ProposalPublished
                 | JobTransition::ProposalHeld
                 | JobTransition::Released
+                | JobTransition::PublicationRetried
                 | JobTransition::Resumed
                 | JobTransition::EscalationPublished,
             ) => None,
@@ -187,6 +192,22 @@ pub enum EscalationReason {
         /// What the provider reported.
         why: String,
     },
+    /// The change is verified and needs approval, but cannot be shown whole, so nobody could approve it.
+    NotShown {
+        /// What cannot be shown.
+        why: String,
+        /// The verified commit. It was not pushed.
+        commit: Sha,
+    },
+    /// The change is verified, but GitHub refuses to take it.
+    NotPublished {
+        /// What was refused, and why.
+        why: String,
+        /// The verified commit.
+        commit: Sha,
+        /// The branch that it is on; `None` if it could not be pushed.
+        branch: Option<String>,
+    },
     /// The content to publish contains a secret. Nothing of it is shown.
     Secret {
         /// The kinds of secrets, and where they were found.
@@ -204,6 +225,8 @@ impl EscalationReason {
             Self::Refused { .. } => "refused",
             Self::Environment { .. } => "environment",
             Self::Model { .. } => "model",
+            Self::NotShown { .. } => "not_shown",
+            Self::NotPublished { .. } => "not_published",
             Self::Secret { .. } => "secret",
         }
     }
@@ -365,7 +388,7 @@ mod tests {
         JobState::Cancelled,
         JobState::Failed,
     ];
-    const STEPS: [JobTransition; 12] = [
+    const STEPS: [JobTransition; 13] = [
         JobTransition::Claimed,
         JobTransition::Prepared,
         JobTransition::Finished,
@@ -374,6 +397,7 @@ mod tests {
         JobTransition::ProposalPublished,
         JobTransition::ProposalHeld,
         JobTransition::Released,
+        JobTransition::PublicationRetried,
         JobTransition::Resumed,
         JobTransition::EscalationPublished,
         JobTransition::CalledOff,
@@ -402,6 +426,7 @@ mod tests {
                 let after = state.after(step);
                 let is_request = match step {
                     JobTransition::Released => state == JobState::Held,
+                    JobTransition::PublicationRetried => state == JobState::Escalated,
                     JobTransition::Resumed => state.is_final() && state != JobState::Held,
                     _ => false,
                 };

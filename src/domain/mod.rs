@@ -26,6 +26,7 @@ pub mod revision;
 mod sandbox;
 pub mod secret_finding;
 pub mod settings;
+mod shortage;
 pub mod slash_command;
 mod transcript;
 
@@ -56,13 +57,14 @@ pub use report::{
 };
 pub use repository_filter::{RepositoryFilter, RepositoryPattern};
 pub use request::{
-    CheckFailure, CommandRequest, DeliveryRequest, NewDelivery, QueuedRequest, RequestComment, ReviewKind,
-    ReviewRequest,
+    CheckFailure, CommandRequest, DeliveryRequest, Lane, NewDelivery, QueuedRequest, RequestComment,
+    ReviewKind, ReviewRequest,
 };
 pub use revision::{BudgetExtension, FailedCheck, Feedback, FeedbackLocation, ResumeReason};
 pub use sandbox::{Guarantee, SandboxKind};
 pub use secret_finding::{SecretFinding, SecretLocation};
 pub use settings::{JobSettings, TEST_TIMEOUT_DEFAULT};
+pub use shortage::is_shortage;
 pub use slash_command::{COMMAND_PREFIX, SlashCommand, mentions_bot};
 pub use transcript::{
     EventClass, LoopDetector, LoopNotice, PromptVersion, QuotedComment, RecordedBase, RecordedEvent,

@@ -9,6 +9,8 @@ use super::BudgetExtension;
 pub const COMMAND_PREFIX: &str = "/agent-fix";
 /// Lines of a comment that are read.
 const LINES_MAX: usize = 500;
+/// A shorter word after `publish` is no commit's id.
+const COMMIT_DIGITS_READ_MIN: usize = 4;
 /// Longest unknown command that is kept, in characters.
 const UNKNOWN_CHARS_MAX: usize = 40;
 
@@ -31,7 +33,10 @@ pub enum SlashCommand {
     /// Show what was done, and why it ended.
     Explain,
     /// Publish a change that waits for approval.
-    Publish,
+    Publish {
+        /// The beginning of the commit's id, in lower case, if the command names a commit.
+        commit: Option<String>,
+    },
     /// List the commands.
     Help,
     /// An unknown command.
@@ -68,11 +73,21 @@ impl SlashCommand {
             },
             "status" => Self::Status,
             "explain" => Self::Explain,
-            "publish" => Self::Publish,
+            "publish" => Self::Publish { commit: words.next().and_then(commit_of) },
             "help" => Self::Help,
             _ => unknown(&word),
         })
     }
+}
+
+/// A word that names a commit: hexadecimal digits, with or without backquotes. Whether it names the right one is
+/// decided when the command is carried out.
+fn commit_of(word: &str) -> Option<String> {
+    const DIGITS_MAX: usize = 64;
+    let word = word.trim_matches('`');
+    let is_id = (COMMIT_DIGITS_READ_MIN..=DIGITS_MAX).contains(&word.len())
+        && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then(|| word.to_ascii_lowercase())
 }
 
 /// The amounts after `continue`: `+$3`, `+20 turns`, or both. Other words are ignored. `Err` is a word that begins
@@ -127,7 +142,11 @@ mod tests {
             ("Thanks!\r\n\r\n  /Agent-Fix  RETRY please\r\n", SlashCommand::Retry),
             ("/agent-fix status\n/agent-fix stop", SlashCommand::Status),
             ("<!-- note -->\n/agent-fix explain", SlashCommand::Explain),
-            ("```\ncode\n```\n/agent-fix publish", SlashCommand::Publish),
+            ("```\ncode\n```\n/agent-fix publish", SlashCommand::Publish { commit: None }),
+            ("/agent-fix publish, please", SlashCommand::Unknown { word: "publish,".into() }),
+            ("/agent-fix publish please", SlashCommand::Publish { commit: None }),
+            ("/agent-fix publish C0FFEE1", SlashCommand::Publish { commit: Some("c0ffee1".into()) }),
+            ("/agent-fix publish `c0ffee1`", SlashCommand::Publish { commit: Some("c0ffee1".into()) }),
             ("/agent-fix help", SlashCommand::Help),
             ("/agent-fix continue", SlashCommand::Continue { grant: BudgetExtension::default() }),
             (

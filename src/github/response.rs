@@ -38,6 +38,9 @@ pub(super) async fn require_success(
         };
         return Err(GitHubError::Unavailable { what, detail: format!("rate limit: {detail}"), retry_after });
     }
+    if is_too_quick(refusal.as_deref()) {
+        return Err(GitHubError::Unavailable { what, detail, retry_after: SECONDARY_LIMIT_WAIT });
+    }
     Err(match response.status {
         StatusCode::NOT_FOUND | StatusCode::GONE => GitHubError::NotFound { what, detail },
         StatusCode::UNAUTHORIZED => GitHubError::Forbidden {
@@ -78,6 +81,14 @@ async fn refusal(response: &ApiResponse) -> Option<Box<octocrab::GitHubError>> {
         Err(octocrab::Error::GitHub { source, .. }) => Some(source),
         Ok(_) | Err(_) => None,
     }
+}
+
+/// Whether GitHub refuses content only because much was created lately. It says so in a 422, not as a rate limit.
+fn is_too_quick(refusal: Option<&octocrab::GitHubError>) -> bool {
+    const TOO_QUICK: &str = "submitted too quickly";
+    let Some(refusal) = refusal else { return false };
+    let mut errors = refusal.errors.iter().flatten().map(describe_one);
+    refusal.message.contains(TOO_QUICK) || errors.any(|error| error.contains(TOO_QUICK))
 }
 
 /// GitHub's message and its list of errors, in one line.
@@ -175,6 +186,16 @@ mod tests {
         assert_eq!(wait(403, &with_date, "{}").await, 80, "our clock is ten seconds behind");
         let plenty = [header("x-ratelimit-remaining", 4999), header("x-ratelimit-reset", NOW + 90)];
         assert!(matches!(error(403, &plenty, "{}").await, GitHubError::Forbidden { .. }));
+    }
+
+    #[tokio::test]
+    async fn content_that_was_created_too_quickly_is_worth_a_retry() {
+        let whole = r#"{"message":"Validation Failed: was submitted too quickly"}"#;
+        assert_eq!(wait(422, &[], whole).await, 60);
+        let in_list = r#"{"message":"Validation Failed","errors":[{"resource":"Issue","code":"custom","field":"base","message":"was submitted too quickly"}]}"#;
+        assert_eq!(wait(422, &[], in_list).await, 60);
+        let lasting = r#"{"message":"Draft pull requests are not supported in this repository."}"#;
+        assert!(matches!(error(422, &[], lasting).await, GitHubError::Rejected { .. }));
     }
 
     #[tokio::test]

@@ -44,6 +44,10 @@ pub struct Comment {
     pub id: CommentId,
     /// Its URL.
     pub html_url: String,
+    /// When it was posted or, if it was edited, last changed.
+    pub updated_at: Timestamp,
+    /// Whether it was changed after it was posted.
+    pub is_edited: bool,
     /// Its Markdown.
     pub body: String,
 }

@@ -144,6 +144,8 @@ pub(super) struct RawAppId {
 pub(super) struct RawComment {
     id: u64,
     html_url: String,
+    created_at: Timestamp,
+    updated_at: Timestamp,
     body: Option<String>,
     user: Option<RawUser>,
     performed_via_github_app: Option<RawAppId>,
@@ -159,7 +161,13 @@ impl RawComment {
     }
 
     pub(super) fn into_domain(self) -> Comment {
-        Comment { id: CommentId(self.id), html_url: self.html_url, body: self.body.unwrap_or_default() }
+        Comment {
+            id: CommentId(self.id),
+            html_url: self.html_url,
+            updated_at: self.updated_at,
+            is_edited: self.updated_at != self.created_at,
+            body: self.body.unwrap_or_default(),
+        }
     }
 }
 

@@ -5,14 +5,17 @@ use std::fmt::Write as _;
 use super::escape::{code_span, cut, inline};
 use super::evidence::Evidence;
 use super::format::spend;
-use crate::domain::{CommentId, JobOutcome, JobState, Login, PullRequestNumber};
+use crate::domain::{COMMAND_PREFIX, CommentId, JobOutcome, JobState, Login, PullRequestNumber, Sha};
+
+/// How the marker of every refusal begins.
+const REFUSED_MARKER: &str = "<!-- mendwright:refused:";
 
 /// What a reply answers. Its hidden first line, the marker, tells it apart from other replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplyTarget<'a> {
     /// A command: each comment gets one reply.
     Comment(CommentId),
-    /// Somebody who may not use commands: they get one reply on an issue.
+    /// People who may not use commands: together they get one reply on an issue, which names the first.
     Refused(&'a Login),
 }
 
@@ -21,13 +24,16 @@ impl ReplyTarget<'_> {
     pub fn marker(&self) -> String {
         match self {
             Self::Comment(id) => format!("<!-- mendwright:answer:{id} -->"),
-            Self::Refused(login) => format!("<!-- mendwright:refused:{login} -->"),
+            Self::Refused(login) => format!("{REFUSED_MARKER}{login} -->"),
         }
     }
 
-    /// Whether `body` is the reply to this target.
+    /// Whether `body` is the reply to this target. Of refusals there is one on an issue, whoever was refused.
     pub fn is(&self, body: &str) -> bool {
-        body.lines().next().is_some_and(|line| line.trim_end() == self.marker())
+        body.lines().next().is_some_and(|line| match self {
+            Self::Comment(_) => line.trim_end() == self.marker(),
+            Self::Refused(_) => line.starts_with(REFUSED_MARKER),
+        })
     }
 }
 
@@ -52,10 +58,16 @@ pub enum CommandReply<'a> {
     Released,
     /// No change waits for approval.
     NothingHeld,
+    /// The approval is not younger than the change that waits, whose commit this is.
+    ApprovalOutdated(&'a Sha),
+    /// The approval names another commit than this one, which waits.
+    OtherCommitHeld(&'a Sha),
     /// The change still waits for approval.
     StillHeld,
     /// The job is resumed.
     Continued,
+    /// The verified change that GitHub refused is published again.
+    PublicationRetried,
     /// There is no work to resume.
     NothingToContinue,
     /// The change is proposed, and nobody said what to change.
@@ -98,6 +110,16 @@ fn text(reply: &CommandReply<'_>) -> String {
             "Publishing the change exactly as shown; a draft pull request follows.".to_owned()
         }
         CommandReply::NothingHeld => "No change is waiting for approval here.".to_owned(),
+        CommandReply::ApprovalOutdated(waiting) => format!(
+            "Not published: this command was given before the change that waits now was shown, so it cannot be about \
+             it. Read that change. To publish it, comment `{}`.",
+            publish_command(waiting)
+        ),
+        CommandReply::OtherCommitHeld(waiting) => format!(
+            "Not published: another commit waits for approval. Read the newest comment that shows a change. To publish \
+             it, comment `{}`.",
+            publish_command(waiting)
+        ),
         CommandReply::StillHeld => {
             "A verified change is waiting for approval. `/agent-fix publish` publishes it so \
                                     that it can be reviewed; `/agent-fix retry` starts over."
@@ -105,6 +127,9 @@ fn text(reply: &CommandReply<'_>) -> String {
         }
         CommandReply::Continued => {
             "Resuming where it stopped. A comment on the issue shows the progress.".to_owned()
+        }
+        CommandReply::PublicationRetried => {
+            "Publishing the verified change again. A comment on the issue shows the progress.".to_owned()
         }
         CommandReply::NothingToContinue => {
             "The job ended before the agent's first step, so there is nothing to \
@@ -134,6 +159,11 @@ fn text(reply: &CommandReply<'_>) -> String {
         }
         CommandReply::Help(unknown) => help(*unknown),
     }
+}
+
+/// The line that approves a commit.
+pub(super) fn publish_command(commit: &Sha) -> String {
+    format!("{COMMAND_PREFIX} publish {}", commit.short())
 }
 
 fn status(evidence: &Evidence) -> String {
@@ -199,7 +229,7 @@ fn help(unknown: Option<&str>) -> String {
          the agent reads your comment |\n\
          | `/agent-fix status` | show the state and the cost |\n\
          | `/agent-fix explain` | show what was done and why it ended |\n\
-         | `/agent-fix publish` | publish a change that is waiting for approval |\n\
+         | `/agent-fix publish` | publish the change that is waiting for approval, as it was shown last; with a commit, only that one |\n\
          | `/agent-fix help` | show this list |"
     )
 }
@@ -216,6 +246,7 @@ mod tests {
         waiting.outcome = None;
         waiting.state = JobState::Working;
         let to = ReplyTarget::Comment(CommentId(7));
+        let commit: Sha = "c".repeat(40).parse().unwrap();
         let replies = [
             CommandReply::Begun,
             CommandReply::UnderWay,
@@ -226,6 +257,8 @@ mod tests {
             CommandReply::NoJob,
             CommandReply::Released,
             CommandReply::NothingHeld,
+            CommandReply::ApprovalOutdated(&commit),
+            CommandReply::OtherCommitHeld(&commit),
             CommandReply::Refused("the issue is locked, says @everyone"),
             CommandReply::Failed("forbidden by GitHub (reading issue #7): 403 @everyone"),
             CommandReply::NotOurs,
@@ -267,6 +300,12 @@ mod tests {
         No change is waiting for approval here.
 
         ---
+        Not published: this command was given before the change that waits now was shown, so it cannot be about it. Read that change. To publish it, comment `/agent-fix publish cccccccccc`.
+
+        ---
+        Not published: another commit waits for approval. Read the newest comment that shows a change. To publish it, comment `/agent-fix publish cccccccccc`.
+
+        ---
         Not done: the issue is locked, says ＠everyone.
 
         ---
@@ -286,7 +325,7 @@ mod tests {
         | `/agent-fix continue` | resume an escalated or stopped job with a full new budget (or with `+$2`, `+20 turns`); the agent reads your comment |
         | `/agent-fix status` | show the state and the cost |
         | `/agent-fix explain` | show what was done and why it ended |
-        | `/agent-fix publish` | publish a change that is waiting for approval |
+        | `/agent-fix publish` | publish the change that is waiting for approval, as it was shown last; with a commit, only that one |
         | `/agent-fix help` | show this list |
 
         ---
@@ -300,12 +339,14 @@ mod tests {
         | `/agent-fix continue` | resume an escalated or stopped job with a full new budget (or with `+$2`, `+20 turns`); the agent reads your comment |
         | `/agent-fix status` | show the state and the cost |
         | `/agent-fix explain` | show what was done and why it ended |
-        | `/agent-fix publish` | publish a change that is waiting for approval |
+        | `/agent-fix publish` | publish the change that is waiting for approval, as it was shown last; with a commit, only that one |
         | `/agent-fix help` | show this list |
         ");
         let body = render(to, &replies[0]);
         assert!(to.is(&body) && !ReplyTarget::Comment(CommentId(8)).is(&body));
         let login: Login = "ada".parse().unwrap();
-        assert!(ReplyTarget::Refused(&login).is(&render(ReplyTarget::Refused(&login), &replies[9])));
+        let other: Login = "grace".parse().unwrap();
+        assert!(ReplyTarget::Refused(&other).is(&render(ReplyTarget::Refused(&login), &replies[11])));
+        assert!(!ReplyTarget::Refused(&other).is(&body));
     }
 }

@@ -71,6 +71,22 @@ pub(super) fn comments_of(
     pages.into_iter().enumerate().map(page).collect()
 }
 
+/// The blocks as comments; `None` if they do not fit whole.
+pub(super) fn whole_comments_of(
+    evidence: &Evidence,
+    kind: MarkerKind,
+    blocks: Vec<String>,
+) -> Option<Vec<String>> {
+    let is_whole = std::cell::Cell::new(true);
+    let page_chars_max = PAGE_CHARS_MAX - FRAME_CHARS;
+    let fits = blocks.iter().all(|block| block.chars().count() <= page_chars_max);
+    let comments = comments_of(evidence, kind, blocks, |_| {
+        is_whole.set(false);
+        String::new()
+    });
+    (fits && is_whole.get()).then_some(comments)
+}
+
 /// Splits text at line ends into pieces of at most `chars_max` characters; longer lines are cut.
 pub(super) fn split_lines(text: &str, chars_max: usize) -> Vec<String> {
     let mut pieces = vec![String::new()];

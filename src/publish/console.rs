@@ -72,6 +72,7 @@ pub fn console_line(event: &TranscriptEvent) -> Option<String> {
             format!("  verdict: not verified. {explanation}")
         }
         TranscriptEvent::Released { by } => format!("  {by} approves the change"),
+        TranscriptEvent::PublicationRetried { by, .. } => format!("  {by} asks to publish the change again"),
         TranscriptEvent::Resumed { by, why: ResumeReason::Continued { .. }, .. } => {
             format!("  {by} resumes the job")
         }

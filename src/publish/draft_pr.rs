@@ -10,6 +10,7 @@ use super::escape::{cell, code_cell, code_span, cut, fenced, inline, line, quote
 use super::evidence::Evidence;
 use super::format::{spend, thousands, time};
 use super::marker::MarkerKind;
+use super::patch_blocks::{FILE_TABLE_HEAD, PATH_CHARS_MAX, file_row};
 use crate::domain::{Origin, Sha, Trigger};
 use crate::github::NewPullRequest;
 use crate::provenance::Sealed;
@@ -26,8 +27,6 @@ const SUMMARY_CHARS_MAX: usize = 12_000;
 const PLAN_CHARS_MAX: usize = 6_000;
 /// Files listed in the table of changes; more are counted.
 const FILES_LISTED_MAX: usize = 40;
-/// Longest path that is shown whole.
-const PATH_CHARS_MAX: usize = 200;
 /// Notes that are listed.
 const NOTES_LISTED_MAX: usize = 10;
 /// Longest manifest that is shown.
@@ -119,13 +118,7 @@ fn opening(evidence: &Evidence) -> String {
 }
 
 /// What changed: the agent's summary and a table of files, with long texts cut to one `share`th.
-pub(super) fn what_changed(evidence: &Evidence, share: usize) -> String {
-    let summary = match evidence.summary.as_deref().map(str::trim) {
-        Some(summary) if !summary.is_empty() => {
-            format!("The agent's summary:\n\n{}", quoted(&cut(summary, SUMMARY_CHARS_MAX / share)))
-        }
-        Some(_) | None => "The agent left no summary.".to_owned(),
-    };
+fn what_changed(evidence: &Evidence, share: usize) -> String {
     let changes = match &evidence.patch {
         Some(patch) if !patch.files.is_empty() => format!("\n\n{}", change_table(patch)),
         Some(_) | None if evidence.paths_written.is_empty() => String::new(),
@@ -136,22 +129,23 @@ pub(super) fn what_changed(evidence: &Evidence, share: usize) -> String {
             format!("\n\nChanged files:\n\n{}", list.join("\n"))
         }
     };
-    format!("### What changed\n\n{summary}{changes}")
+    format!("{}{changes}", summary(evidence, share))
+}
+
+/// The agent's summary under the heading of what changed, cut to one `share`th.
+pub(super) fn summary(evidence: &Evidence, share: usize) -> String {
+    let summary = match evidence.summary.as_deref().map(str::trim) {
+        Some(summary) if !summary.is_empty() => {
+            format!("The agent's summary:\n\n{}", quoted(&cut(summary, SUMMARY_CHARS_MAX / share)))
+        }
+        Some(_) | None => "The agent left no summary.".to_owned(),
+    };
+    format!("### What changed\n\n{summary}")
 }
 
 fn change_table(patch: &Patch) -> String {
-    let mut rows = vec!["| File | Added | Removed |".to_owned(), "|---|--:|--:|".to_owned()];
-    for file in patch.files.iter().take(FILES_LISTED_MAX) {
-        let mut path = code_cell(&cut(&file.path, PATH_CHARS_MAX));
-        if let Some(old) = &file.old_path {
-            path += &format!(", renamed from {}", code_cell(&cut(old, PATH_CHARS_MAX)));
-        }
-        rows.push(if file.is_binary {
-            format!("| {path} | binary | binary |")
-        } else {
-            format!("| {path} | {} | {} |", thousands(file.added), thousands(file.removed))
-        });
-    }
+    let mut rows = vec![FILE_TABLE_HEAD.to_owned()];
+    rows.extend(patch.files.iter().take(FILES_LISTED_MAX).map(file_row));
     let more = patch.files.len().saturating_sub(FILES_LISTED_MAX) as u64;
     if more > 0 {
         let all = patch.stat;

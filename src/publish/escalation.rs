@@ -2,12 +2,13 @@
 //! nothing is cut inside a fence or a quotation.
 
 use super::comment_split::comments_of;
+use super::draft_pr::summary;
 use super::escape::{code_span, cut, fenced, inline, quoted};
 use super::evidence::Evidence;
 use super::format::{output_tail, plural, run_in_cell, spend, test_list, time};
 use super::marker::MarkerKind;
-use super::patch_blocks::patch;
-use crate::domain::{BudgetExhausted, COMMAND_PREFIX, EscalationReason, SecretLocation};
+use super::patch_blocks::{every_file, patch};
+use crate::domain::{BudgetExhausted, COMMAND_PREFIX, EscalationReason, SecretLocation, Sha};
 
 /// Longest quotation of a reason.
 const REASON_CHARS_MAX: usize = 6_000;
@@ -19,9 +20,14 @@ pub fn render(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
     let mut blocks = vec![opening(evidence, reason)];
     let shows_nothing = matches!(reason, EscalationReason::Secret { .. });
     if !shows_nothing {
-        blocks.push(tried(evidence));
-        blocks.extend(last_failing_run(evidence));
-        blocks.extend(patch(evidence, "The partial patch", "It is **not verified**."));
+        if is_verified(reason) {
+            blocks.extend(verified(evidence));
+            blocks.extend(patch(evidence, "The patch", "It is verified."));
+        } else {
+            blocks.push(tried(evidence));
+            blocks.extend(last_failing_run(evidence));
+            blocks.extend(patch(evidence, "The partial patch", "It is **not verified**."));
+        }
     }
     let sections = if shows_nothing { Vec::new() } else { evidence.timeline.sections() };
     if !sections.is_empty() {
@@ -34,6 +40,34 @@ pub fn render(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
             plural(count as u64, "section is", "sections are")
         )
     })
+}
+
+/// Whether the change is verified, and only publishing it failed.
+fn is_verified(reason: &EscalationReason) -> bool {
+    match reason {
+        EscalationReason::NotShown { .. } | EscalationReason::NotPublished { .. } => true,
+        EscalationReason::Budget { .. }
+        | EscalationReason::Question { .. }
+        | EscalationReason::NotVerified { .. }
+        | EscalationReason::Refused { .. }
+        | EscalationReason::Environment { .. }
+        | EscalationReason::Model { .. }
+        | EscalationReason::Secret { .. } => false,
+    }
+}
+
+/// What was verified, and every file that it changes.
+fn verified(evidence: &Evidence) -> Vec<String> {
+    let mut text = format!("{}\n\n### What was verified\n\n", summary(evidence, 1));
+    if let Some(verdict) = &evidence.verdict {
+        text += &format!("{}\n", quoted(&cut(&verdict.explanation, REASON_CHARS_MAX)));
+        if let Some(run) = &verdict.run {
+            text += &format!("\n{}: {}\n", code_span(&cut(&run.command, 300)), run_in_cell(run));
+        }
+    }
+    let mut blocks = vec![text];
+    blocks.extend(evidence.patch.iter().flat_map(every_file));
+    blocks
 }
 
 fn opening(evidence: &Evidence, reason: &EscalationReason) -> String {
@@ -94,6 +128,18 @@ fn explain(reason: &EscalationReason) -> (&'static str, String) {
         EscalationReason::Model { why } => {
             ("The language model could not be used", format!("The provider reported:{}", quotation(why)))
         }
+        EscalationReason::NotShown { why, .. } => (
+            "A verified change cannot be shown for approval",
+            format!(
+                "Nothing was pushed. This repository, or the operator of this App, requires approval first \
+                 (`publish: hold`), and only what a comment can show whole can be approved:{}",
+                quotation(why)
+            ),
+        ),
+        EscalationReason::NotPublished { why, .. } => (
+            "A verified change could not be published",
+            format!("The work is done and verified, but GitHub refused it:{}", quotation(why)),
+        ),
         EscalationReason::Secret { found } => {
             let lines: Vec<String> = found
                 .iter()
@@ -171,6 +217,26 @@ fn next_steps(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
                 .to_owned(),
             format!("Then comment {resume}."),
         ],
+        EscalationReason::NotShown { commit, .. } => vec![
+            format!(
+                "Ask for a smaller change in a comment with {resume} on a line of its own: the agent reads it and \
+                 continues."
+            ),
+            kept_commit(evidence, commit),
+        ],
+        EscalationReason::NotPublished { commit, branch: Some(branch), .. } => vec![
+            format!(
+                "The verified commit `{}` is on the branch {}: open a pull request from it, or use it as it is.",
+                commit.short(),
+                code_span(branch)
+            ),
+            format!("Or remove the cause and comment {resume}: publishing is tried again, and the model is not asked."),
+        ],
+        EscalationReason::NotPublished { commit, branch: None, .. } => vec![
+            format!("Remove the cause and comment {resume}: publishing is tried again, and the model is not asked."),
+            "Or apply the patch below by hand.".to_owned(),
+            kept_commit(evidence, commit),
+        ],
         EscalationReason::Secret { .. } => vec![
             "If it is a secret of this App or a canary, tell the operator immediately. Somebody or something may \
              have escaped from its sandbox; `mendwright transcript` shows the operator how."
@@ -181,6 +247,15 @@ fn next_steps(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
             format!("Then {start_over}."),
         ],
     }
+}
+
+/// Where the operator finds a commit that was not pushed.
+fn kept_commit(evidence: &Evidence, commit: &Sha) -> String {
+    format!(
+        "The operator of this App has the whole change, in the service's data directory: \
+         `git -C mirrors/{}.git show {commit}`.",
+        evidence.job().trigger.repository.id
+    )
 }
 
 fn secret_place(place: &SecretLocation) -> String {

@@ -277,8 +277,10 @@ impl Evidence {
             }
             // Others changed the branch: verdicts and runs from before no longer count.
             TranscriptEvent::BranchFound { .. } => (self.verdict, self.agent_run) = (None, None),
-            // The approved change is being published.
-            TranscriptEvent::Released { .. } => self.outcome = None,
+            // The verified change is being published.
+            TranscriptEvent::Released { .. } | TranscriptEvent::PublicationRetried { .. } => {
+                self.outcome = None;
+            }
             TranscriptEvent::Ended { outcome } => {
                 self.state = outcome.state();
                 self.outcome = Some(outcome.clone());

@@ -32,6 +32,7 @@ mod transcript_document;
 #[cfg(test)]
 mod test_evidence;
 
+pub use approval_comment::{NotWhole, comments_with_change};
 pub use console::console_line;
 pub use evidence::{BaseCommit, Evidence, SandboxSummary};
 pub use marker::{Marker, MarkerKind};

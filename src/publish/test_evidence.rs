@@ -121,6 +121,7 @@ fn patch(path: &str, text: &str, insertions: usize, deletions: usize) -> Patch {
     Patch {
         text: text.into(),
         truncated: false,
+        is_lossy: false,
         files: vec![FileDiff { path: path.into(), added, removed, ..FileDiff::default() }],
         stat: PatchStat { files: 1, insertions, deletions },
     }

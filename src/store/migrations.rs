@@ -12,6 +12,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "rounds", include_str!("migrations/0005_rounds.sql")),
     (6, "pauses", include_str!("migrations/0006_pauses.sql")),
     (7, "ask_queues", include_str!("migrations/0007_ask_queues.sql")),
+    (8, "lanes", include_str!("migrations/0008_lanes.sql")),
 ];
 
 /// Updates a database to the current schema.

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::domain::{
-    DailyCapReached, DailyCaps, DeliveryId, IllegalTransition, InstallationId, IssueNumber, Job, JobId,
-    Login, NewDelivery, PullRequestNumber, QueuedRequest, RecordedEvent, RepositoryId, ReviewRequest,
+    DailyCapReached, DailyCaps, DeliveryId, IllegalTransition, InstallationId, IssueNumber, Job, JobId, Lane,
+    Login, NewDelivery, PullRequestNumber, QueuedRequest, RecordedEvent, RepositoryId, ReviewRequest, Sha,
     StoredEvent, TranscriptEvent, WorstCase,
 };
 
@@ -59,6 +59,9 @@ pub enum DeliveryRecorded {
     CommandQueued,
     /// It was recorded and requests nothing.
     Ignored,
+    /// It was recorded and is not carried out: people who are not known to belong to the repository gave too many
+    /// commands within the hour.
+    TooMany,
     /// It was recorded before; nothing changed.
     Duplicate,
 }
@@ -151,7 +154,7 @@ pub enum StoreError {
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Records a delivery and what it asks for, in one transaction. When this returns, it is on
-    /// disk.
+    /// disk. A payload counts once for some days, whatever the id of its delivery: that is not signed.
     async fn record_delivery(
         &self,
         delivery: &NewDelivery,
@@ -212,17 +215,19 @@ pub trait Store: Send + Sync {
     /// The jobs whose id begins with `prefix`, at most two: enough to tell whether it is unique.
     async fn jobs_with_prefix(&self, prefix: &str) -> Result<Vec<Job>, StoreError>;
 
-    /// The installations whose queues have a request that is due, the one with the oldest first.
+    /// The installations whose queues of this kind have a request that is due, the one with the oldest first.
     async fn installations_with_pending_requests(
         &self,
+        lane: Lane,
         now: Timestamp,
     ) -> Result<Vec<InstallationId>, StoreError>;
 
-    /// The requests of an installation that are due, the oldest first; refused ones come last. One process
-    /// carries them out.
+    /// The requests in one of an installation's queues that are due, the oldest first; refused ones come last. One
+    /// process carries them out.
     async fn pending_requests(
         &self,
         installation: InstallationId,
+        lane: Lane,
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<PendingRequest>, StoreError>;
@@ -232,6 +237,10 @@ pub trait Store: Send + Sync {
 
     /// Records the result of a request and takes it out of its queue.
     async fn complete_request(&self, id: &str, result: &str, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Deletes answered requests and recorded deliveries from before this time, and the oldest if they are too many.
+    /// Answers with their number.
+    async fn prune(&self, before: Timestamp) -> Result<u64, StoreError>;
 
     /// Makes a request due later.
     async fn defer_request(&self, id: &str, until: Timestamp) -> Result<(), StoreError>;
@@ -257,17 +266,18 @@ pub trait Store: Send + Sync {
     /// Jobs, newest first.
     async fn jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError>;
 
-    /// Takes a job that holds a verified change back up, for it to be published: at most once for each
-    /// time that it is held. Recorded in its transcript.
+    /// Resumes a job whose verified change waits for approval, if that change is the commit `head`, for it to
+    /// be published: at most once for each time that it waits. Recorded in its transcript.
     async fn resume_approved(
         &self,
         job: JobId,
+        head: &Sha,
         by: &Login,
         now: Timestamp,
     ) -> Result<ResumeOutcome, StoreError>;
 
-    /// Takes an ended job up for another round, which `resumed` tells of, and says of the commands in
-    /// `asks` that they are carried out: all of it or nothing.
+    /// Resumes an ended job, for another round or to publish its verified change again, as `resumed` says, and
+    /// completes the commands in `asks`: all of it or nothing.
     async fn resume(
         &self,
         job: JobId,

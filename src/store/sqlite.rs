@@ -14,8 +14,8 @@ use super::{
 };
 use crate::domain::{
     DailyCapReached, DailyCaps, DeliveryId, DeliveryRequest, InstallationId, IssueNumber, Job, JobId,
-    JobState, JobTransition, Login, NewDelivery, PullRequestNumber, RecordedEvent, RepositoryId,
-    ReviewRequest, StoredEvent, TranscriptEvent, WorstCase,
+    JobState, JobTransition, Lane, Login, NewDelivery, PullRequestNumber, RecordedEvent, RepositoryId,
+    ReviewRequest, Sha, StoredEvent, TranscriptEvent, WorstCase,
 };
 
 mod calls;
@@ -23,6 +23,7 @@ mod effects;
 mod issues;
 mod opening;
 mod pauses;
+mod pruning;
 mod request_queue;
 mod transcript;
 
@@ -90,7 +91,7 @@ impl Store for SqliteStore {
             .fetch_optional(&mut *tx)
             .await
             .map_err(self.failed("looking up a delivery"))?;
-        if seen.is_some() {
+        if seen.is_some() || self.has_payload(&mut tx, delivery, now).await? {
             return Ok(DeliveryRecorded::Duplicate);
         }
         let recorded = match &delivery.request {
@@ -111,11 +112,13 @@ impl Store for SqliteStore {
             DeliveryRecorded::Cancelled(_)
             | DeliveryRecorded::CommandQueued
             | DeliveryRecorded::Ignored
+            | DeliveryRecorded::TooMany
             | DeliveryRecorded::Duplicate => None,
         };
         let request = delivery
             .request
             .as_ref()
+            .filter(|_| recorded != DeliveryRecorded::TooMany)
             .map(|request| serde_json::to_string(request).expect("a request has only string keys"));
         sqlx::query(
             "INSERT INTO deliveries (id, event, action, payload_sha256, request_json, job_id, received_at)
@@ -313,18 +316,24 @@ impl Store for SqliteStore {
 
     async fn installations_with_pending_requests(
         &self,
+        lane: Lane,
         now: Timestamp,
     ) -> Result<Vec<InstallationId>, StoreError> {
-        self.installations_in_queue(now).await
+        self.installations_in_queue(lane, now).await
     }
 
     async fn pending_requests(
         &self,
         installation: InstallationId,
+        lane: Lane,
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<PendingRequest>, StoreError> {
-        self.requests_in_queue(installation, now, limit).await
+        self.requests_in_queue(installation, lane, now, limit).await
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.delete_old(before).await
     }
 
     async fn refuse_request(&self, id: &str) -> Result<(), StoreError> {
@@ -350,10 +359,14 @@ impl Store for SqliteStore {
     async fn resume_approved(
         &self,
         job: JobId,
+        head: &Sha,
         by: &Login,
         now: Timestamp,
     ) -> Result<ResumeOutcome, StoreError> {
         let mut tx = self.write().await?;
+        if self.held_commit(&mut tx, job).await?.as_ref() != Some(head) {
+            return Ok(ResumeOutcome::NotResumable);
+        }
         let event = TranscriptEvent::Released { by: by.clone() };
         let released = self.resume_job(&mut tx, job, (JobTransition::Released, event), now).await?;
         tx.commit().await.map_err(self.failed("resuming a job after approval"))?;
@@ -368,7 +381,11 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<ResumeOutcome, StoreError> {
         let mut tx = self.write().await?;
-        let taken = self.resume_job(&mut tx, job, (JobTransition::Resumed, resumed), now).await?;
+        let step = match &resumed {
+            TranscriptEvent::PublicationRetried { .. } => JobTransition::PublicationRetried,
+            _ => JobTransition::Resumed,
+        };
+        let taken = self.resume_job(&mut tx, job, (step, resumed), now).await?;
         if taken == ResumeOutcome::Resumed {
             for id in asks {
                 self.end_request(&mut *tx, id, "a round", now).await?;

@@ -3,6 +3,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::*;
 use crate::domain::*;
 
+mod lanes;
+
 pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000 + seconds)
 }
@@ -35,7 +37,7 @@ pub(super) fn delivery(id: &str, request: DeliveryRequest) -> NewDelivery {
         id: id.parse().unwrap(),
         event: "issues".into(),
         action: Some("labeled".into()),
-        payload_sha256: "00".repeat(32),
+        payload_sha256: format!("{id:0<64}"),
         request: Some(request),
     }
 }
@@ -317,23 +319,25 @@ async fn job_awaiting_approval_is_resumed_once_and_only_without_another_job() {
     let (store, _directory) = store().await;
     let job = start(&store, "d1", 5).await;
     let by: Login = "octo-writer".parse().unwrap();
-    assert_eq!(store.resume_approved(job, &by, at(1)).await.unwrap(), ResumeOutcome::NotResumable);
+    let (head, other_head): (Sha, Sha) = ("c".repeat(40).parse().unwrap(), "d".repeat(40).parse().unwrap());
+    assert_eq!(store.resume_approved(job, &head, &by, at(1)).await.unwrap(), ResumeOutcome::NotResumable);
     let claim = store.claim("w", at(100), at(1)).await.unwrap().unwrap();
-    let head: Sha = "c".repeat(40).parse().unwrap();
-    let held = JobOutcome::Held { branch: "agent-fix/issue-5".into(), head };
+    let held = JobOutcome::Held { branch: "agent-fix/issue-5".into(), head: head.clone() };
     let publishing = TranscriptEvent::StateChanged { state: JobState::Publishing };
     store.append(&claim, &[publishing, TranscriptEvent::Ended { outcome: held }], at(2)).await.unwrap();
     assert!(store.claim("w", at(200), at(150)).await.unwrap().is_none(), "what is held is not worked on");
 
     let other = start(&store, "d2", 5).await;
-    assert_eq!(store.resume_approved(job, &by, at(151)).await.unwrap(), ResumeOutcome::Conflict);
+    assert_eq!(store.resume_approved(job, &head, &by, at(151)).await.unwrap(), ResumeOutcome::Conflict);
     let second = store.claim("w", at(300), at(152)).await.unwrap().unwrap();
     assert_eq!(second.job.id, other);
     let called_off = JobOutcome::Cancelled { why: "x".into() };
     store.append(&second, &[TranscriptEvent::Ended { outcome: called_off }], at(153)).await.unwrap();
 
-    assert_eq!(store.resume_approved(job, &by, at(154)).await.unwrap(), ResumeOutcome::Resumed);
-    assert_eq!(store.resume_approved(job, &by, at(155)).await.unwrap(), ResumeOutcome::NotResumable);
+    let of_other = store.resume_approved(job, &other_head, &by, at(153)).await.unwrap();
+    assert_eq!(of_other, ResumeOutcome::NotResumable, "an approval of another commit counts");
+    assert_eq!(store.resume_approved(job, &head, &by, at(154)).await.unwrap(), ResumeOutcome::Resumed);
+    assert_eq!(store.resume_approved(job, &head, &by, at(155)).await.unwrap(), ResumeOutcome::NotResumable);
     let again = store.claim("w", at(400), at(156)).await.unwrap().unwrap();
     assert_eq!((again.job.id, again.job.outcome), (job, None));
     let last = store.transcript(job).await.unwrap();
@@ -351,6 +355,7 @@ fn comment(installation: u64, id: u64) -> RequestComment {
         by,
         by_id: 1,
         by_is_bot: false,
+        by_stranger: false,
         id: CommentId(id),
         body: String::new(),
         at: None,
@@ -363,7 +368,8 @@ fn command(installation: u64, comment_id: u64) -> DeliveryRequest {
 }
 
 async fn due(store: &SqliteStore, installation: u64, seconds: i64) -> Vec<String> {
-    let pending = store.pending_requests(InstallationId(installation), at(seconds), 10).await.unwrap();
+    let pending =
+        store.pending_requests(InstallationId(installation), Lane::Usual, at(seconds), 10).await.unwrap();
     pending.into_iter().map(|pending| pending.id).collect()
 }
 
@@ -399,15 +405,16 @@ async fn each_installation_has_a_queue_of_its_own_and_refused_commands_wait_behi
         let now = at(i64::try_from(comment).unwrap());
         store.record_delivery(&delivery(id, command(installation, comment)), now).await.unwrap();
     }
-    let installations = store.installations_with_pending_requests(at(9)).await.unwrap();
+    let installations = store.installations_with_pending_requests(Lane::Usual, at(9)).await.unwrap();
     assert_eq!(installations, [InstallationId(7), InstallationId(8)]);
     store.refuse_request("d1").await.unwrap();
-    let pending = store.pending_requests(InstallationId(7), at(9), 10).await.unwrap();
+    let pending = store.pending_requests(InstallationId(7), Lane::Usual, at(9), 10).await.unwrap();
     let refused: Vec<_> = pending.iter().map(|pending| (pending.id.as_str(), pending.is_refused)).collect();
     assert_eq!(refused, [("d2", false), ("d1", true)]);
     assert_eq!(due(&store, 8, 9).await, ["d3"]);
     store.complete_request("d3", "told", at(10)).await.unwrap();
-    assert_eq!(store.installations_with_pending_requests(at(11)).await.unwrap(), [InstallationId(7)]);
+    let installations = store.installations_with_pending_requests(Lane::Usual, at(11)).await.unwrap();
+    assert_eq!(installations, [InstallationId(7)]);
 }
 
 #[tokio::test]

@@ -19,7 +19,10 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 use super::body::{BODY_TIME_MAX, BodyError, BodyReader, PAYLOAD_BYTES_MAX};
 use super::event::{EventError, Interpretation, read_event};
 use super::signature::{Signature, SignatureRefusal, WebhookSecrets};
-use crate::domain::{DeliveryId, NewDelivery, RepositoryFilter};
+use crate::domain::{
+    CommandRequest, DeliveryId, DeliveryRequest, Login, NewDelivery, QueuedRequest, RepositoryFilter,
+    ReviewRequest,
+};
 use crate::store::{DeliveryRecorded, Store};
 
 /// The path of the App's webhook.
@@ -34,6 +37,8 @@ pub struct WebhookState {
     pub label: String,
     /// The repositories that may use this service.
     pub repository_filter: RepositoryFilter,
+    /// Bots that may give commands, though they belong to no organization.
+    pub bots_allowed: Vec<Login>,
     /// Where deliveries are recorded.
     pub store: Arc<dyn Store>,
     /// The bodies that are being read, and their bounds.
@@ -83,6 +88,10 @@ async fn record(state: WebhookState, delivery: VerifiedDelivery) -> Result<Respo
             json!({"outcome": "asked"})
         }
         DeliveryRecorded::Ignored => json!({"outcome": "ignored", "why": ignored_because}),
+        DeliveryRecorded::TooMany => {
+            let why = "too many commands by people who are not known to belong to the repository";
+            json!({"outcome": "ignored", "why": why})
+        }
         DeliveryRecorded::Duplicate => json!({"outcome": "duplicate"}),
     };
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
@@ -126,13 +135,30 @@ impl FromRequest<WebhookState> for VerifiedDelivery {
                 if request.requests_work() && !state.repository_filter.allows(repository) {
                     (None, Some(format!("{repository} may not use this service")))
                 } else {
-                    (Some(request), None)
+                    (Some(without_foreign_texts(request, &state.bots_allowed)), None)
                 }
             }
         };
         let payload_sha256 = hex::encode(Sha256::digest(&payload));
         let delivery = NewDelivery { id, event, action: parsed.action, payload_sha256, request };
         Ok(Self { delivery, ignored_because })
+    }
+}
+
+/// What is recorded of a request: no text by people who may not ask for anything, as far as that is known now.
+fn without_foreign_texts(request: DeliveryRequest, bots_allowed: &[Login]) -> DeliveryRequest {
+    match request {
+        DeliveryRequest::Queue(mut request) => {
+            if let QueuedRequest::Command(CommandRequest { comment, .. })
+            | QueuedRequest::Review(ReviewRequest { comment, .. }) = &mut request
+            {
+                comment.by_stranger &= !bots_allowed.contains(&comment.by);
+            }
+            DeliveryRequest::Queue(request.without_texts_of_strangers())
+        }
+        request @ (DeliveryRequest::Start(_)
+        | DeliveryRequest::Cancel { .. }
+        | DeliveryRequest::CancelBranch { .. }) => request,
     }
 }
 

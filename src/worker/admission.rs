@@ -1,13 +1,17 @@
 //! Whether a job may be worked on at all, by what GitHub says at this moment.
 
+use std::collections::BTreeMap;
+
 use tracing::warn;
 
 use super::context::WorkerContext;
 use super::stop::Stop;
-use crate::domain::{Job, PullRequestNumber, RecordedEvent, Transcript, authorize};
+use crate::domain::{BRANCH_PREFIX, Job, Login, PullRequestNumber, RecordedEvent, Transcript, authorize};
 use crate::github::{ClosingPullRequest, GitHubError, Repository};
 use crate::publish::{command_refused, label_refused};
 
+/// How many authors of pull requests are looked up: anybody can open some.
+const AUTHORS_MAX: usize = 10;
 /// How many earlier generations are checked for an open pull request.
 const EARLIER_BRANCHES_MAX: usize = 10;
 
@@ -47,7 +51,7 @@ pub(super) async fn admit(
     match Transcript::new(transcript).opened_pull_request() {
         Some(number) => check_is_open(context, job, number).await?,
         None => {
-            check_earlier_work(context, job).await?;
+            check_earlier_work(context, job, transcript).await?;
             check_other_pull_requests(context, job, &repository).await?;
         }
     }
@@ -80,7 +84,11 @@ pub(super) async fn check_permission(
 
 /// Stops a job whose result could not be published because of earlier work on the issue: better before
 /// anything is spent than after.
-async fn check_earlier_work(context: &WorkerContext, job: &Job) -> Result<(), Stop> {
+async fn check_earlier_work(
+    context: &WorkerContext,
+    job: &Job,
+    transcript: &[RecordedEvent],
+) -> Result<(), Stop> {
     let at = &job.trigger.repository;
     for branch in job.earlier_branches().take(EARLIER_BRANCHES_MAX) {
         if let Some(open) = context.github.find_pull_request(at, &branch).await? {
@@ -91,8 +99,17 @@ async fn check_earlier_work(context: &WorkerContext, job: &Job) -> Result<(), St
         }
     }
     let branch = job.branch();
+    // git stores branches as paths: a branch `a` leaves no room for a branch `a/b`.
+    let blocking = BRANCH_PREFIX.trim_end_matches('/');
+    if context.github.branch_head(at, blocking).await?.is_some() {
+        return refuse(format!(
+            "the branch `{blocking}` exists, so git can have no branch `{branch}`; delete or rename it to start over"
+        ));
+    }
     match context.github.branch_head(at, &branch).await? {
         None => Ok(()),
+        // An earlier round of this job created it, and the work goes on there.
+        Some(_) if Transcript::new(transcript).published_branch_head().is_some() => Ok(()),
         Some(head) => refuse(format!(
             "the branch `{branch}` exists already (at {}), and no branch is ever overwritten; delete or rename it \
              to start over",
@@ -112,7 +129,8 @@ async fn check_is_open(context: &WorkerContext, job: &Job, number: PullRequestNu
 
 /// Stops the job if an open pull request already closes the issue, by what GitHub knows: a keyword in its
 /// text or in a commit, or a link that somebody made by hand. A draft counts: somebody works on it. The
-/// job's own does not.
+/// job's own does not, and neither does one that anybody could open: it must come from a branch of the
+/// repository itself, or its author must have write access.
 async fn check_other_pull_requests(
     context: &WorkerContext,
     job: &Job,
@@ -132,8 +150,20 @@ async fn check_other_pull_requests(
     let is_own = |closing: &ClosingPullRequest| {
         closing.repository == repository.name && !closing.from_fork && closing.head == own
     };
-    let other = found.into_iter().filter(|closing| !is_own(closing)).min_by_key(|closing| closing.number);
-    let Some(other) = other else { return Ok(()) };
+    let mut others: Vec<_> = found.into_iter().filter(|closing| !is_own(closing)).collect();
+    let is_from_branch =
+        |closing: &ClosingPullRequest| closing.repository == repository.name && !closing.from_fork;
+    // Those that count without a question to GitHub come first.
+    others.sort_by_key(|closing| (!is_from_branch(closing), closing.number));
+    let mut known_authors = BTreeMap::new();
+    let mut counted = None;
+    for closing in others {
+        if is_from_branch(&closing) || is_by_writer(context, job, &closing, &mut known_authors).await? {
+            counted = Some(closing);
+            break;
+        }
+    }
+    let Some(other) = counted else { return Ok(()) };
     let name = match other.repository == repository.name {
         true => format!("#{}", other.number),
         false => format!("{}#{}", other.repository, other.number),
@@ -143,4 +173,24 @@ async fn check_other_pull_requests(
          to start work here",
         other.author
     ))
+}
+
+/// Whether the author of a pull request has write access. `known` are the answers so far, by login.
+async fn is_by_writer(
+    context: &WorkerContext,
+    job: &Job,
+    closing: &ClosingPullRequest,
+    known: &mut BTreeMap<String, bool>,
+) -> Result<bool, Stop> {
+    if let Some(is_writer) = known.get(&closing.author) {
+        return Ok(*is_writer);
+    }
+    let Ok(author) = closing.author.parse::<Login>() else { return Ok(false) };
+    if known.len() >= AUTHORS_MAX {
+        return Ok(false);
+    }
+    let permission = context.github.permission(&job.trigger.repository, &author).await?;
+    let is_writer = authorize(permission, &author, false, &[]).is_ok();
+    known.insert(closing.author.clone(), is_writer);
+    Ok(is_writer)
 }

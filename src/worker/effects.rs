@@ -45,9 +45,12 @@ impl JobEffect {
             (Self::Acknowledgement | Self::Reviewers, _) | (_, 1) => name.to_owned(),
             (_, round) => format!("{name}.{round}"),
         };
+        let retries = Transcript::new(transcript).publication_retries();
         match (self, branch_changes(transcript)) {
             // Others' commits changed what waits for approval: it is asked for again.
             (Self::ApprovalRequest, changes @ 2..) => format!("{in_round}.{changes}"),
+            // What was refused once more is reported once more.
+            (Self::Escalation, _) if retries > 0 => format!("{in_round}.retry-{retries}"),
             _ => in_round,
         }
     }

@@ -28,7 +28,7 @@ mod stage;
 mod stop;
 
 pub use acknowledger::Acknowledger;
-pub use approval::{Approval, ApprovalError, approve};
+pub use approval::{Approval, ApprovalComment, ApprovalError, approve};
 pub use commands::CommandProcessor;
 pub use context::{JobPolicy, SettingsOverride, WorkerContext};
 pub use preparation::{SettingsError, resolve_settings};

@@ -15,6 +15,7 @@ use super::{admission, issue_comments, publication, revisions};
 use crate::agent::{Agent, AgentEnding, Conversation, MeteredModel, TaskInput, prompts};
 use crate::domain::{
     Budget, EscalationReason, JobOutcome, JobTransition, RecordedEvent, TestRun, Transcript, TranscriptEvent,
+    is_shortage,
 };
 use crate::github::Repository;
 use crate::store::Journal;
@@ -188,6 +189,8 @@ async fn agent_and_verdict(
     loop {
         let finish = match agent.run(&mut state).await? {
             AgentEnding::Finished(finish) => finish,
+            // The provider could not be reached because this machine was short of something.
+            AgentEnding::ModelUnusable(why) if is_shortage(&why) => return Err(Stop::ended_by(why)),
             ending => return Err(Stop::Escalate(escalation_of(ending))),
         };
         info!(summary = finish.summary, "agent finished");

@@ -24,6 +24,8 @@ const REDELIVERIES_MAX: usize = 50;
 /// GitHub keeps deliveries, and can redeliver them, for three days.
 /// Source: docs.github.com, "Redelivering webhooks".
 const REDELIVERY_AGE_MAX: SignedDuration = SignedDuration::from_hours(3 * 24);
+/// The longest pause between two requests for one delivery.
+const REDELIVERY_PAUSE_MAX: SignedDuration = SignedDuration::from_hours(2);
 /// A requested redelivery arrives within this time.
 const REDELIVERY_TIME: Duration = Duration::from_secs(20);
 /// Repositories that are searched in one round; the next round continues after them.
@@ -46,8 +48,10 @@ pub struct Reconciler {
     /// The time between two rounds.
     every: Duration,
     clock: fn() -> Timestamp,
-    /// Deliveries whose redelivery this process requested.
-    requested: BTreeSet<String>,
+    /// The deliveries whose redelivery this process requested, with the attempts that had failed by then.
+    requested: BTreeMap<String, usize>,
+    /// Failed deliveries that the store has all the same.
+    arrived: BTreeSet<String>,
     /// The tag of each repository's list of labelled issues when none of them needed anything.
     settled: BTreeMap<u64, String>,
     /// The repository after which the next round continues.
@@ -83,7 +87,8 @@ impl Reconciler {
             wake,
             every,
             clock,
-            requested: BTreeSet::new(),
+            requested: BTreeMap::new(),
+            arrived: BTreeSet::new(),
             settled: BTreeMap::new(),
             after: None,
             round: 0,
@@ -140,44 +145,41 @@ impl Reconciler {
         }
     }
 
-    /// Requests the redelivery of what did not arrive: each delivery once, the oldest first. Gives the
-    /// number of requests.
+    /// Requests the redelivery of what did not arrive, the oldest first: again and again, with longer pauses, until
+    /// it arrives or GitHub keeps it no longer. Gives the number of requests.
     async fn redeliver(&mut self) -> Result<usize, RoundError> {
         let now = (self.clock)();
         let failed = self.github.failed_deliveries(now - REDELIVERY_AGE_MAX).await?;
-        // A delivery whose redelivery failed, too, is left to people.
-        let failed_again: BTreeSet<&str> =
-            failed.iter().filter(|attempt| attempt.redelivery).map(|attempt| attempt.guid.as_str()).collect();
-        let mut due: Vec<&WebhookDelivery> = failed
-            .iter()
-            .filter(|attempt| HANDLED_EVENTS.contains(&attempt.event.as_str()))
-            .filter(|attempt| !failed_again.contains(attempt.guid.as_str()))
-            .filter(|attempt| !self.requested.contains(&attempt.guid))
-            .collect();
-        due.sort_by_key(|attempt| (attempt.delivered_at, attempt.id));
-        let due: Vec<(u64, String)> = due
-            .into_iter()
-            .take(REDELIVERIES_MAX)
-            .map(|attempt| (attempt.id, attempt.guid.clone()))
-            .collect();
+        let mut due = due_deliveries(&failed, now, self.every);
         let known: BTreeSet<&str> = failed.iter().map(|attempt| attempt.guid.as_str()).collect();
-        self.requested.retain(|guid| known.contains(guid.as_str()));
+        self.arrived.retain(|guid| known.contains(guid.as_str()));
+        self.requested.retain(|guid, _| known.contains(guid.as_str()));
+        due.retain(|delivery| {
+            let is_under_way =
+                self.requested.get(&delivery.guid).is_some_and(|attempts| *attempts >= delivery.attempts);
+            !self.arrived.contains(&delivery.guid) && !is_under_way
+        });
         let mut count = 0;
-        for (attempt, guid) in due {
+        for FailedDelivery { attempt, guid, attempts } in due {
+            if count >= REDELIVERIES_MAX {
+                break;
+            }
             let Ok(id) = guid.parse::<DeliveryId>() else { continue };
             // The delivery may have arrived, and only our answer was lost.
-            if !self.store.has_delivery(&id).await? {
-                match self.github.redeliver(attempt).await {
-                    Ok(()) => {
-                        info!(delivery = guid, "redelivery requested");
-                        count += 1;
-                    }
-                    Err(error @ GitHubError::Unavailable { .. }) => return Err(error.into()),
-                    // A delivery that GitHub refuses to redeliver does not delay the others.
-                    Err(error) => warn!(delivery = guid, %error, "redelivery refused"),
-                }
+            if self.store.has_delivery(&id).await? {
+                self.arrived.insert(guid);
+                continue;
             }
-            self.requested.insert(guid);
+            match self.github.redeliver(attempt).await {
+                Ok(()) => {
+                    info!(delivery = guid, attempts, "redelivery requested");
+                    count += 1;
+                }
+                Err(error @ GitHubError::Unavailable { .. }) => return Err(error.into()),
+                // A delivery that GitHub refuses to redeliver does not delay the others.
+                Err(error) => warn!(delivery = guid, %error, "redelivery refused"),
+            }
+            self.requested.insert(guid, attempts);
         }
         Ok(count)
     }
@@ -308,9 +310,53 @@ impl Reconciler {
             DeliveryRecorded::Cancelled(_)
             | DeliveryRecorded::CommandQueued
             | DeliveryRecorded::Ignored
+            | DeliveryRecorded::TooMany
             | DeliveryRecorded::Duplicate => Ok(true),
         }
     }
+}
+
+/// A delivery of which every attempt failed so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FailedDelivery {
+    /// The newest attempt.
+    attempt: u64,
+    guid: String,
+    /// How many attempts failed.
+    attempts: usize,
+}
+
+/// The deliveries whose redelivery is due, the oldest first. The first redelivery is due at once, and each further one
+/// after a longer pause: an outage of ours may last, and what was asked for in it must not be lost.
+fn due_deliveries(failed: &[WebhookDelivery], now: Timestamp, every: Duration) -> Vec<FailedDelivery> {
+    let mut by_guid: BTreeMap<&str, Vec<&WebhookDelivery>> = BTreeMap::new();
+    for attempt in failed.iter().filter(|attempt| HANDLED_EVENTS.contains(&attempt.event.as_str())) {
+        by_guid.entry(attempt.guid.as_str()).or_default().push(attempt);
+    }
+    let mut due = Vec::new();
+    for (guid, mut attempts) in by_guid {
+        attempts.sort_by_key(|attempt| (attempt.delivered_at, attempt.id));
+        let (Some(first), Some(newest)) = (attempts.first(), attempts.last()) else { continue };
+        let redeliveries = attempts.iter().filter(|attempt| attempt.redelivery).count();
+        if now.duration_since(newest.delivered_at) >= pause_after_redeliveries(redeliveries, every) {
+            let (attempt, attempts) = (newest.id, attempts.len());
+            due.push((
+                (first.delivered_at, first.id),
+                FailedDelivery { attempt, guid: guid.to_owned(), attempts },
+            ));
+        }
+    }
+    due.sort_by_key(|(age, _)| *age);
+    due.into_iter().map(|(_, delivery)| delivery).collect()
+}
+
+/// How long to wait after so many failed redeliveries: the time between two rounds, then twice as long each time.
+fn pause_after_redeliveries(redeliveries: usize, every: Duration) -> SignedDuration {
+    let Some(doublings) = redeliveries.checked_sub(1) else { return SignedDuration::ZERO };
+    let every = SignedDuration::try_from(every).unwrap_or(REDELIVERY_PAUSE_MAX);
+    let doublings = u32::try_from(doublings).unwrap_or(u32::MAX);
+    let pause = 2_i32.checked_pow(doublings).and_then(|factor| every.checked_mul(factor));
+    pause.unwrap_or(REDELIVERY_PAUSE_MAX).min(REDELIVERY_PAUSE_MAX)
 }
 
 /// Whether the label search waits for redeliveries: they have the text that the issue had when it was
@@ -322,6 +368,48 @@ fn are_redeliveries_under_way(redelivered: &Result<usize, RoundError>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn attempt(id: u64, guid: &str, at: i64, redelivery: bool) -> WebhookDelivery {
+        WebhookDelivery {
+            id,
+            guid: guid.into(),
+            delivered_at: Timestamp::from_second(at).unwrap(),
+            redelivery,
+            status: "Service Unavailable".into(),
+            status_code: 503,
+            event: "issue_comment".into(),
+            action: Some("created".into()),
+        }
+    }
+
+    fn due(failed: &[WebhookDelivery], now: i64) -> Vec<(u64, usize)> {
+        let every = Duration::from_secs(60);
+        let due = due_deliveries(failed, Timestamp::from_second(now).unwrap(), every);
+        due.into_iter().map(|delivery| (delivery.attempt, delivery.attempts)).collect()
+    }
+
+    #[test]
+    fn delivery_that_failed_again_is_due_again_after_longer_and_longer_pauses() {
+        let first = attempt(1, "a", 0, false);
+        assert_eq!(due(std::slice::from_ref(&first), 0), [(1, 1)]);
+        let mut failed = vec![attempt(2, "a", 10, true), first];
+        assert_eq!(due(&failed, 69), []);
+        assert_eq!(due(&failed, 70), [(2, 2)]);
+        failed.push(attempt(3, "a", 70, true));
+        assert_eq!(due(&failed, 189), []);
+        assert_eq!(due(&failed, 190), [(3, 3)]);
+        // As long as GitHub keeps it, it is asked for at least every two hours.
+        failed.extend((4..40).map(|id| attempt(id, "a", 190, true)));
+        assert_eq!(due(&failed, 190 + 7_199), []);
+        assert_eq!(due(&failed, 190 + 7_200), [(39, 39)]);
+    }
+
+    #[test]
+    fn oldest_delivery_is_due_first_and_events_that_ask_for_nothing_are_not() {
+        let other = WebhookDelivery { event: "star".into(), ..attempt(9, "c", 0, false) };
+        let failed = [other, attempt(2, "a", 20, false), attempt(1, "b", 10, false)];
+        assert_eq!(due(&failed, 30), [(1, 1), (2, 1)]);
+    }
 
     #[test]
     fn error_in_the_delivery_log_does_not_stop_the_label_search() {

@@ -34,15 +34,19 @@ pub(super) async fn find_branch(
     journal: &Journal,
     transcript: &[RecordedEvent],
 ) -> Result<(), Stop> {
-    if pull_request_of_round(transcript).is_none()
-        || Transcript::new(transcript).found_branch_head().is_some()
-    {
+    let so_far = Transcript::new(transcript);
+    let has_pull_request = pull_request_of_round(transcript).is_some();
+    let has_branch =
+        has_pull_request || (so_far.round_number() > 1 && so_far.published_branch_head().is_some());
+    if !has_branch || so_far.found_branch_head().is_some() {
         return Ok(());
     }
     let job = journal.job();
     let branch = job.branch();
     match context.github.branch_head(&job.trigger.repository, &branch).await? {
         Some(head) => rebase(context, journal, transcript, &head).await,
+        // Without a pull request, the branch is created again.
+        None if !has_pull_request => Ok(()),
         None => Err(Stop::not_verified(format!("the branch `{branch}` was deleted"))),
     }
 }
@@ -128,8 +132,9 @@ async fn rebase(
         });
     }
     let theirs = workspace.tree_of(head).await?;
-    let known = match Transcript::new(transcript).known_branch_head() {
-        Some(known) => workspace.tree_of(known).await?,
+    let so_far = Transcript::new(transcript);
+    let known = match so_far.known_branch_head().cloned().or_else(|| so_far.published_branch_head()) {
+        Some(known) => workspace.tree_of(&known).await?,
         None => theirs.clone(),
     };
     let ours = Transcript::new(transcript).last_checkpoint().unwrap_or(&known);

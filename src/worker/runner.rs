@@ -15,7 +15,7 @@ use super::lease::{self, MustStop, lease_end};
 use super::stop::Stop;
 use super::{pipeline, publication};
 use crate::agent::charge_unrecorded_call;
-use crate::domain::{JobId, JobOutcome};
+use crate::domain::{JobId, JobOutcome, is_shortage};
 use crate::store::{Attempt, Claim, Journal, StoreError};
 
 /// How often an idle worker looks for a job without being woken.
@@ -178,11 +178,9 @@ fn are_attempts_used_up(attempt: u32, is_published: bool) -> bool {
 /// A job that meets a defect of ours is tried again later: what it has recorded is sound, and the worker
 /// goes on with other jobs.
 fn panicked(panic: &(dyn Any + Send)) -> Stop {
-    Stop::Later {
-        why: format!("a defect in Mendwright: {}", panic_message(panic)),
-        after: PANIC_PAUSE,
-        attempt: Attempt::Counts,
-    }
+    let why = panic_message(panic);
+    let attempt = if is_shortage(&why) { Attempt::DoesNotCount } else { Attempt::Counts };
+    Stop::Later { why: format!("a defect in Mendwright: {why}"), after: PANIC_PAUSE, attempt }
 }
 
 /// The message of a panic, if it has one.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::agent::AgentError;
-use crate::domain::EscalationReason;
+use crate::domain::{EscalationReason, is_shortage};
 use crate::github::GitHubError;
 use crate::sandbox::SandboxError;
 use crate::store::{Attempt, StoreError};
@@ -17,6 +17,9 @@ const STORE_PAUSE: Duration = Duration::from_secs(30);
 const GIT_PAUSE: Duration = Duration::from_secs(15);
 /// How long a job waits if its sandbox is gone: the machine may be short of something for a moment.
 const SANDBOX_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a job waits if this machine is short of something: descriptors, memory, processes.
+const SHORTAGE_PAUSE: Duration = Duration::from_secs(15);
 
 /// Why a job stops.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +58,16 @@ impl Stop {
         Self::Later { why: why.to_string(), after, attempt: Attempt::DoesNotCount }
     }
 
+    /// No retry will help, unless this machine was only short of something for a moment: then the job is tried again
+    /// later, and that never counts as a failed attempt. The one place that decides it, for every stage.
+    pub(super) fn ended_by(error: impl ToString) -> Self {
+        let why = error.to_string();
+        match is_shortage(&why) {
+            true => Self::later(why, SHORTAGE_PAUSE),
+            false => Self::Broken(why),
+        }
+    }
+
     /// The job begins again from what is recorded, without a pause.
     pub(super) fn start_over(why: impl ToString) -> Self {
         Self::later(why, Duration::ZERO)
@@ -76,9 +89,7 @@ impl From<StoreError> for Stop {
         match error {
             StoreError::LeaseLost { .. } => Self::LeaseLost(error),
             StoreError::Database { .. } => Self::later(error, STORE_PAUSE),
-            StoreError::IllegalTransition { .. } | StoreError::Unreadable { .. } => {
-                Self::Broken(error.to_string())
-            }
+            StoreError::IllegalTransition { .. } | StoreError::Unreadable { .. } => Self::ended_by(error),
         }
     }
 }
@@ -90,7 +101,7 @@ impl From<GitHubError> for Stop {
             GitHubError::NotFound { .. }
             | GitHubError::Forbidden { .. }
             | GitHubError::Rejected { .. }
-            | GitHubError::ContainsSecret { .. } => Self::Broken(error.to_string()),
+            | GitHubError::ContainsSecret { .. } => Self::ended_by(error),
         }
     }
 }
@@ -101,8 +112,11 @@ impl From<WorkspaceError> for Stop {
             WorkspaceError::Remote { worth_retrying: true, .. } => Self::later(error, GIT_PAUSE),
             WorkspaceError::Remote { .. }
             | WorkspaceError::BranchTaken { .. }
+            | WorkspaceError::BranchBlocked { .. }
             | WorkspaceError::RefusedChange { .. }
-            | WorkspaceError::Local { .. } => Self::Broken(error.to_string()),
+            | WorkspaceError::Local { .. } => Self::ended_by(error),
+            WorkspaceError::TreeTooLarge { .. } => Self::environment(error.to_string()),
+            WorkspaceError::Abandoned => Self::later(error, GIT_PAUSE),
         }
     }
 }
@@ -110,14 +124,15 @@ impl From<WorkspaceError> for Stop {
 impl From<SandboxError> for Stop {
     fn from(error: SandboxError) -> Self {
         match error {
+            SandboxError::Gone(why) if is_shortage(&why) => {
+                Self::later(SandboxError::Gone(why), SHORTAGE_PAUSE)
+            }
             SandboxError::Gone(_) => {
                 Self::Later { why: error.to_string(), after: SANDBOX_PAUSE, attempt: Attempt::Counts }
             }
-            // A sandbox that breaks the protocol is not given a second chance.
-            SandboxError::Unavailable { .. }
-            | SandboxError::Protocol(_)
-            | SandboxError::SnapshotFailed(_)
-            | SandboxError::DiskFull(_) => Self::Broken(error.to_string()),
+            SandboxError::Unavailable { .. } | SandboxError::SnapshotFailed(_) => Self::ended_by(error),
+            // A sandbox that breaks the protocol is not given a second chance, whatever it writes.
+            SandboxError::Protocol(_) | SandboxError::DiskFull(_) => Self::Broken(error.to_string()),
         }
     }
 }
@@ -138,5 +153,54 @@ impl From<AgentError> for Stop {
             AgentError::Store(error) => error.into(),
             AgentError::Workspace(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::SandboxKind;
+
+    const SHORTAGE: &str = "could not open '/data/mirrors/7.git/config': Too many open files";
+
+    fn is_tried_again(stop: Stop) -> bool {
+        match stop {
+            Stop::Later { attempt, .. } => attempt == Attempt::DoesNotCount,
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn shortage_of_this_machine_never_ends_a_job_whatever_met_it() {
+        let (git_dir, action, location) = (String::new(), "opening it", String::new());
+        let git = WorkspaceError::Local { git_dir: git_dir.clone(), action, detail: SHORTAGE.into() };
+        let remote = WorkspaceError::Remote {
+            what: "fetch from",
+            url: String::new(),
+            detail: SHORTAGE.into(),
+            worth_retrying: false,
+        };
+        let sandbox = SandboxError::Unavailable {
+            kind: SandboxKind::Bubblewrap,
+            missing: "bwrap: Creating new namespace failed: Resource temporarily unavailable".into(),
+            remedy: String::new(),
+        };
+        let store = StoreError::Unreadable { location, what: "job", detail: "Out of memory".into() };
+        let github =
+            GitHubError::Rejected { what: String::new(), detail: "No buffer space available".into() };
+        let gone = SandboxError::Gone("pipe: Cannot allocate memory".into());
+        let stops: [Stop; 6] =
+            [git.into(), remote.into(), sandbox.into(), store.into(), github.into(), gone.into()];
+        for stop in stops {
+            assert!(is_tried_again(stop));
+        }
+    }
+
+    #[test]
+    fn lasting_error_ends_the_job_and_a_sandbox_cannot_claim_a_shortage() {
+        let detail = "object not found".to_owned();
+        let git = WorkspaceError::Local { git_dir: String::new(), action: "reading", detail };
+        assert!(matches!(Stop::from(git), Stop::Broken(_)));
+        assert!(matches!(Stop::from(SandboxError::Protocol(SHORTAGE.into())), Stop::Broken(_)));
     }
 }

@@ -46,7 +46,9 @@ impl Workspace {
         theirs: &Sha,
     ) -> Result<Option<Sha>, WorkspaceError> {
         let (before, ours, theirs) = (oid(before), oid(ours), oid(theirs));
-        self.with_repository(move |repository, git_dir| {
+        self.with_walker(move |walker| {
+            let (repository, git_dir) = (walker.repository, walker.git_dir);
+            [before, ours, theirs].into_iter().try_for_each(|tree| walker.check(tree))?;
             let merge_trees = (|| {
                 let tree = |id| repository.find_tree(id);
                 let mut index = repository.merge_trees(&tree(before)?, &tree(ours)?, &tree(theirs)?, None)?;
@@ -63,9 +65,10 @@ impl Workspace {
     /// The paths in which two trees differ, sorted; at most two hundred.
     pub async fn changed_paths(&self, one: &Sha, other: &Sha) -> Result<Vec<String>, WorkspaceError> {
         let (one, other) = (oid(one), oid(other));
-        self.with_repository(move |repository, git_dir| {
-            paths_between(repository, one, other)
-                .map_err(|error| local_error(git_dir, "comparing two trees", error))
+        self.with_walker(move |walker| {
+            [one, other].into_iter().try_for_each(|tree| walker.check(tree))?;
+            paths_between(walker.repository, one, other)
+                .map_err(|error| local_error(walker.git_dir, "comparing two trees", error))
         })
         .await
     }

@@ -45,8 +45,10 @@ impl Workspace {
     /// One of them is not allowed in a proposal: a symbolic link, a submodule, a forbidden path.
     pub async fn changes_in(&self, tree: &Sha) -> Result<Vec<Change>, WorkspaceError> {
         let (base, tree) = (oid(self.base()), oid(tree));
-        self.with_repository(move |repository, git_dir| {
-            let local = |error| local_error(git_dir, "comparing two trees", error);
+        self.with_walker(move |walker| {
+            walker.check(tree)?;
+            let repository = walker.repository;
+            let local = |error| local_error(walker.git_dir, "comparing two trees", error);
             let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             let tree = repository.find_tree(tree).map_err(local)?;
             let diff = repository.diff_tree_to_tree(Some(&base), Some(&tree), None).map_err(local)?;
@@ -61,8 +63,10 @@ impl Workspace {
     /// The diff is longer than [`PATCH_BYTES_MAX`].
     pub async fn full_patch(&self, tree: &Sha) -> Result<String, WorkspaceError> {
         let (base, tree) = (oid(self.base()), oid(tree));
-        self.with_repository(move |repository, git_dir| {
-            let local = |error| local_error(git_dir, "comparing two trees", error);
+        self.with_walker(move |walker| {
+            walker.check(tree)?;
+            let repository = walker.repository;
+            let local = |error| local_error(walker.git_dir, "comparing two trees", error);
             let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             let tree = repository.find_tree(tree).map_err(local)?;
             diff_text(repository, &base, &tree).map_err(local)

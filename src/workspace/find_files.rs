@@ -1,7 +1,8 @@
 //! Finds files of a tree by their paths, in every directory.
 
-use git2::{ObjectType, TreeWalkMode, TreeWalkResult};
+use git2::ObjectType;
 
+use super::bounded_walk::Walk;
 use super::mirror::{oid, sha};
 use super::{Workspace, WorkspaceError};
 use crate::domain::Sha;
@@ -16,28 +17,20 @@ impl Workspace {
         matches: impl Fn(&str) -> bool + Send + 'static,
     ) -> Result<Option<Vec<(String, Sha)>>, WorkspaceError> {
         let tree = oid(tree);
-        self.with_repository(move |repository, git_dir| {
-            let local = |error: git2::Error| WorkspaceError::Local {
-                git_dir: git_dir.display().to_string(),
-                action: "searching a tree for files",
-                detail: error.message().to_owned(),
-            };
+        self.with_walker(move |walker| {
             let mut found = Vec::new();
-            let walked =
-                repository.find_tree(tree).map_err(local)?.walk(TreeWalkMode::PreOrder, |parent, entry| {
-                    let path = format!("{parent}{}", String::from_utf8_lossy(entry.name_bytes()));
-                    if entry.kind() == Some(ObjectType::Blob) && matches(&path) {
-                        found.push((path, sha(entry.id())));
+            walker.walk(tree, |path, entry| {
+                if entry.kind() == Some(ObjectType::Blob) {
+                    let path = String::from_utf8_lossy(path);
+                    if matches(&path) {
+                        found.push((path.into_owned(), sha(entry.id())));
                     }
-                    match found.len() > count_max {
-                        true => TreeWalkResult::Abort,
-                        false => TreeWalkResult::Ok,
-                    }
-                });
+                }
+                Ok(if found.len() > count_max { Walk::End } else { Walk::Continue })
+            })?;
             if found.len() > count_max {
                 return Ok(None);
             }
-            walked.map_err(local)?;
             found.sort_by(|(one, _), (other, _)| one.cmp(other));
             Ok(Some(found))
         })

@@ -2,6 +2,7 @@
 
 use git2::Sort;
 
+use super::bounded_walk::{Abandoned, Walker};
 use super::mirror::sha;
 use super::{LocalRepository, WorkspaceError};
 use crate::domain::Sha;
@@ -38,12 +39,15 @@ impl LocalRepository {
         walk.set_sorting(Sort::TOPOLOGICAL).map_err(failed)?;
         walk.simplify_first_parent().map_err(failed)?;
         walk.push_head().map_err(failed)?;
+        let abandoned = Abandoned::default();
+        let walker = Walker { repository: &repository, git_dir: &self.git_dir, abandoned: &abandoned };
         let mut history = Vec::new();
         for id in walk.take(commits_max) {
             let commit = repository.find_commit(id.map_err(failed)?).map_err(failed)?;
             // The root commit, or the edge of a shallow clone.
             let Ok(parent) = commit.parent(0) else { continue };
             let (old, new) = (parent.tree().map_err(failed)?, commit.tree().map_err(failed)?);
+            [old.id(), new.id()].into_iter().try_for_each(|tree| walker.check(tree))?;
             let diff = repository.diff_tree_to_tree(Some(&old), Some(&new), None).map_err(failed)?;
             let paths = match diff.deltas().len() <= paths_max {
                 true => diff

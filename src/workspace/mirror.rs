@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::WorkspaceError;
 use super::access::fetch_options;
+use super::bounded_walk::{AbandonOnDrop, Abandoned, Walker};
 use crate::domain::{RepositoryId, Sha};
 use crate::github::GitAccess;
 
@@ -59,6 +60,8 @@ impl Mirrors {
             };
             Ok(Workspace { git_dir, base, base_branch: branch })
         })
+        .await?
+        .checked()
         .await
     }
 
@@ -83,6 +86,8 @@ impl Mirrors {
             repository.find_commit(oid(&base)).map_err(local)?;
             Ok(Workspace { git_dir: git_dir.clone(), base, base_branch })
         })
+        .await?
+        .checked()
         .await
     }
 }
@@ -127,6 +132,31 @@ impl Workspace {
     ) -> Result<T, WorkspaceError> {
         let git_dir = self.git_dir.clone();
         blocking(move || work(&open_or_create(&git_dir)?, &git_dir)).await
+    }
+
+    /// The same for work that walks trees: it ends soon after nobody waits for it any more.
+    pub(super) async fn with_walker<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Walker<'_>) -> Result<T, WorkspaceError> + Send + 'static,
+    ) -> Result<T, WorkspaceError> {
+        let abandoned = Abandoned::default();
+        let _guard = AbandonOnDrop(abandoned.clone());
+        self.with_repository(move |repository, git_dir| {
+            work(&Walker { repository, git_dir, abandoned: &abandoned })
+        })
+        .await
+    }
+
+    /// Fails if the base's tree is larger than any that is worked on.
+    async fn checked(self) -> Result<Self, WorkspaceError> {
+        let base = oid(&self.base);
+        self.with_walker(move |walker| {
+            let commit = walker.repository.find_commit(base);
+            let commit = commit.map_err(|error| local_error(walker.git_dir, "reading the base", error))?;
+            walker.check(commit.tree_id())
+        })
+        .await?;
+        Ok(self)
     }
 
     /// Creates the commit of `tree` on top of `parent`. The same arguments create the same commit, so that
@@ -260,8 +290,8 @@ pub(super) fn remote_error(what: &'static str, access: &GitAccess, error: &git2:
         error.message().rsplit("status code: ").next().and_then(|code| code.trim().parse::<u16>().ok());
     let is_refused = matches!(error.code(), ErrorCode::Auth | ErrorCode::NotFound)
         || status.is_some_and(|status| (400..500).contains(&status) && !matches!(status, 408 | 429));
-    let is_network =
-        matches!(error.class(), ErrorClass::Net | ErrorClass::Http | ErrorClass::Ssl | ErrorClass::Os);
+    let is_network = access.url.scheme() != "file"
+        && matches!(error.class(), ErrorClass::Net | ErrorClass::Http | ErrorClass::Ssl | ErrorClass::Os);
     WorkspaceError::Remote {
         what,
         url: access.url.to_string(),

@@ -4,6 +4,7 @@
 //! The host never checks out a repository and never runs its hooks, filters or configuration.
 
 mod access;
+mod bounded_walk;
 mod branch;
 mod changes;
 mod find_files;
@@ -17,6 +18,7 @@ mod references;
 mod tests;
 mod tree;
 
+pub use bounded_walk::TreeBound;
 pub use changes::{CommitInfo, PATCH_BYTES_MAX};
 pub use history::HistoryCommit;
 pub use local::{HeadTree, LocalRepository};
@@ -53,6 +55,19 @@ pub enum WorkspaceError {
         /// Where it points.
         found: String,
     },
+    /// git stores branches as paths, and another branch leaves no room for ours.
+    #[error(
+        "{url} has the branch {blocking}, so git can have no branch {branch}; delete or rename {blocking} and label \
+         the issue again"
+    )]
+    BranchBlocked {
+        /// Our branch.
+        branch: String,
+        /// The other one.
+        blocking: String,
+        /// The URL, without credentials.
+        url: String,
+    },
     /// A change that our commits may not contain.
     #[error("the change to {path:?} is not allowed: {why}")]
     RefusedChange {
@@ -61,6 +76,17 @@ pub enum WorkspaceError {
         /// The rule.
         why: &'static str,
     },
+    /// A tree is larger than any that is worked on.
+    #[error("the tree {tree} has {bound}; Mendwright works on no larger tree")]
+    TreeTooLarge {
+        /// The tree.
+        tree: String,
+        /// What it has too much of.
+        bound: TreeBound,
+    },
+    /// The work ended early, because nobody waits for its result.
+    #[error("the work ended early, because nobody waits for its result")]
+    Abandoned,
     /// Our own object store failed: disk full, corruption, a missing object.
     #[error("the mirror {git_dir} failed while {action}: {detail}")]
     Local {

@@ -1,6 +1,8 @@
 //! What differs between two trees, for people. Paths and line counts come from git's deltas, never from the
 //! printed text: that is cut when it is long, and git quotes some names in it.
 
+use std::borrow::Cow;
+
 use git2::{Delta, DiffDelta, DiffFindOptions, DiffFormat, DiffOptions};
 
 use super::mirror::{local_error, oid};
@@ -20,6 +22,8 @@ pub struct Patch {
     pub text: String,
     /// Whether the text is cut.
     pub truncated: bool,
+    /// Whether bytes that are not UTF-8 are replaced in the text.
+    pub is_lossy: bool,
     /// What the whole diff does to each file, in git's order.
     pub files: Vec<FileDiff>,
     /// The totals of the whole diff.
@@ -61,8 +65,10 @@ impl Workspace {
     /// The diff of one file or directory only.
     pub async fn patch_under(&self, tree: &Sha, path: Option<&RepoPath>) -> Result<Patch, WorkspaceError> {
         let (base, tree, path) = (oid(self.base()), oid(tree), path.cloned());
-        self.with_repository(move |repository, git_dir| {
-            let local = |error| local_error(git_dir, "comparing two trees", error);
+        self.with_walker(move |walker| {
+            walker.check(tree)?;
+            let repository = walker.repository;
+            let local = |error| local_error(walker.git_dir, "comparing two trees", error);
             let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             let tree = repository.find_tree(tree).map_err(local)?;
             let mut options = DiffOptions::new();
@@ -81,18 +87,20 @@ impl Workspace {
                 deletions: stats.deletions(),
             };
             let files = file_diffs(&diff).map_err(local)?;
-            let (mut text, mut truncated) = (String::new(), false);
+            let (mut text, mut truncated, mut is_lossy) = (String::new(), false, false);
             let printed = diff.print(DiffFormat::Patch, |_, _, line| {
                 if matches!(line.origin(), '+' | '-' | ' ') {
                     text.push(line.origin());
                 }
-                text.push_str(&String::from_utf8_lossy(line.content()));
+                let content = String::from_utf8_lossy(line.content());
+                is_lossy |= matches!(content, Cow::Owned(_));
+                text.push_str(&content);
                 truncated = text.len() > PATCH_BYTES_MAX;
                 !truncated
             });
             match printed {
                 Err(error) if !truncated => Err(local(error)),
-                Ok(()) | Err(_) => Ok(Patch { text, truncated, files, stat }),
+                Ok(()) | Err(_) => Ok(Patch { text, truncated, is_lossy, files, stat }),
             }
         })
         .await

@@ -245,6 +245,7 @@ fn push_over_http(
             .connect_auth(Direction::Push, Some(super::access::callbacks(access)), None)
             .map_err(remote_error)?;
         let heads = connection.list().map_err(remote_error)?;
+        check_room(access, branch, heads.iter().map(git2::RemoteHead::name))?;
         heads.iter().find(|head| head.name() == reference).map(git2::RemoteHead::oid)
     };
     match found {
@@ -288,6 +289,14 @@ fn push_to_local(
         Some(found) => return Err(branch_taken(access, branch, &found.to_string())),
         None => {}
     }
+    let names = target
+        .references_glob("refs/heads/*")
+        .map_err(failed)?
+        .names()
+        .flatten()
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
+    check_room(access, branch, names.iter().map(String::as_str))?;
     let received = (|| {
         let (ours, theirs) = (repository.odb()?, target.odb()?);
         let tree = repository.find_commit(commit)?.tree_id();
@@ -323,6 +332,25 @@ fn copy_missing(
     let object = ours.read(tree)?;
     theirs.write(object.kind(), object.data())?;
     Ok(())
+}
+
+/// Fails if one of `references` leaves no room for the branch: git stores them as paths, and a path is a file or a
+/// directory.
+fn check_room<'r>(
+    access: &GitAccess,
+    branch: &str,
+    references: impl Iterator<Item = &'r str>,
+) -> Result<(), WorkspaceError> {
+    let is_below = |one: &str, other: &str| one.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'));
+    let mut heads = references.filter_map(|name| name.strip_prefix("refs/heads/"));
+    match heads.find(|head| is_below(head, branch) || is_below(branch, head)) {
+        None => Ok(()),
+        Some(blocking) => Err(WorkspaceError::BranchBlocked {
+            branch: branch.to_owned(),
+            blocking: blocking.to_owned(),
+            url: access.url.to_string(),
+        }),
+    }
 }
 
 fn branch_taken(access: &GitAccess, branch: &str, found: &str) -> WorkspaceError {

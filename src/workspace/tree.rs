@@ -4,10 +4,11 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use git2::build::TreeUpdateBuilder;
-use git2::{Blob, FileMode as GitMode, ObjectType, Oid, Repository, Tree, TreeWalkMode, TreeWalkResult};
+use git2::{Blob, FileMode as GitMode, ObjectType, Oid, Repository, Tree};
 use tokio::io::AsyncRead;
 use tokio_util::io::SyncIoBridge;
 
+use super::bounded_walk::{ByteCount, Walk, Walker};
 use super::mirror::{local_error, oid, sha};
 use super::references::delete_oldest;
 use super::{Workspace, WorkspaceError};
@@ -156,11 +157,11 @@ impl Workspace {
         tokio::spawn(async move {
             let bridge = SyncIoBridge::new(writer);
             let written = workspace
-                .with_repository(move |repository, git_dir| {
+                .with_walker(move |walker| {
                     let mut out = tar::Builder::new(io::BufWriter::with_capacity(64 * 1024, bridge));
-                    write_tree(repository, git_dir, tree, &mut out)?;
+                    write_tree(walker, tree, &mut out)?;
                     let flushed = out.into_inner().and_then(|mut inner| inner.flush());
-                    flushed.map_err(|error| stream_error(git_dir, &error))
+                    flushed.map_err(|error| stream_error(walker.git_dir, &error))
                 })
                 .await;
             if let Err(error) = written {
@@ -277,39 +278,26 @@ fn entry_at(tree: &Tree<'_>, path: &RepoPath) -> Result<Option<(Oid, i32)>, Work
 }
 
 fn write_tree(
-    repository: &Repository,
-    git_dir: &Path,
+    walker: &Walker<'_>,
     tree: Oid,
     out: &mut tar::Builder<impl Write>,
 ) -> Result<(), WorkspaceError> {
-    let local = |error| local_error(git_dir, "reading a tree", error);
-    let tree = repository.find_tree(tree).map_err(local)?;
-    let mut failure = None;
-    let walked = tree.walk(TreeWalkMode::PreOrder, |parent, entry| {
-        match write_entry(repository, git_dir, parent, entry, out) {
-            Ok(()) => TreeWalkResult::Ok,
-            Err(error) => {
-                failure = Some(error);
-                TreeWalkResult::Abort
-            }
-        }
-    });
-    match failure {
-        Some(error) => Err(error),
-        None => walked.map_err(local),
-    }
+    let mut bytes = ByteCount::of(tree);
+    walker
+        .walk(tree, |path, entry| write_entry(walker, path, entry, &mut bytes, out).map(|()| Walk::Continue))
 }
 
 fn write_entry(
-    repository: &Repository,
-    git_dir: &Path,
-    parent: &str,
+    walker: &Walker<'_>,
+    path: &[u8],
     entry: &git2::TreeEntry<'_>,
+    bytes: &mut ByteCount,
     out: &mut tar::Builder<impl Write>,
 ) -> Result<(), WorkspaceError> {
+    let Walker { repository, git_dir, .. } = *walker;
     let local = |error| local_error(git_dir, "reading a file", error);
     let stream = |error| stream_error(git_dir, &error);
-    let path = format!("{parent}{}", String::from_utf8_lossy(entry.name_bytes()));
+    let path = String::from_utf8_lossy(path);
     let mut header = tar::Header::new_gnu();
     header.set_mtime(0);
     match entry.filemode() {
@@ -325,15 +313,16 @@ fn write_entry(
             header.set_entry_type(tar::EntryType::Symlink);
             header.set_mode(0o777);
             header.set_size(0);
-            out.append_link(&mut header, &path, &target).map_err(stream)
+            out.append_link(&mut header, &*path, &target).map_err(stream)
         }
         0o160_000 => Ok(()),
         mode => {
             let blob = repository.find_blob(entry.id()).map_err(local)?;
+            bytes.add(blob.size() as u64)?;
             header.set_entry_type(tar::EntryType::Regular);
             header.set_mode(if mode == 0o100_755 { 0o755 } else { 0o644 });
             header.set_size(blob.size() as u64);
-            out.append_data(&mut header, &path, blob.content()).map_err(stream)
+            out.append_data(&mut header, &*path, blob.content()).map_err(stream)
         }
     }
 }

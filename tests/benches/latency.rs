@@ -76,6 +76,7 @@ async fn webhook() {
         repository_filter: Default::default(),
         secrets: WebhookSecrets::new(SecretString::from(SECRET), None).unwrap(),
         label: "agent-fix".into(),
+        bots_allowed: Vec::new(),
         store,
         bodies: BodyReader::default(),
         wake_worker: Arc::default(),

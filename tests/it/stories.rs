@@ -22,6 +22,7 @@ mod labels_and_checks;
 mod panics;
 mod permissions;
 mod processes;
+mod publishing_refused;
 mod reactions;
 mod reconciliation;
 mod revisions;

@@ -53,6 +53,7 @@ impl Receiver {
             repository_filter: Default::default(),
             secrets: WebhookSecrets::new(SECRET.into(), Some(OLD_SECRET.into())).unwrap(),
             label: "agent-fix".to_owned(),
+            bots_allowed: vec!["helper[bot]".parse().unwrap()],
             store: Arc::new(store.clone()),
             bodies: BodyReader::default(),
             wake_worker: wake_worker.clone(),
@@ -393,4 +394,57 @@ async fn other_methods_and_paths_are_refused() {
     assert_eq!(status(receiver.client.get(receiver.url())).await, StatusCode::METHOD_NOT_ALLOWED);
     let elsewhere = format!("http://{}/webhooks", receiver.address);
     assert_eq!(status(receiver.client.post(elsewhere)).await, StatusCode::NOT_FOUND);
+}
+
+/// A comment with a command, as GitHub sends it.
+fn commented(id: u64, association: &str, by: &str, kind: &str) -> Vec<u8> {
+    json!({
+        "action": "created",
+        "issue": {"number": 7, "title": "It breaks", "body": "See", "user": {"login": "ada", "id": 1},
+            "labels": []},
+        "comment": {"id": id, "body": "/agent-fix status\nPRIVATE WORDS", "user": {"login": by, "id": 2, "type": kind},
+            "author_association": association, "created_at": "2026-11-30T10:00:00Z"},
+        "repository": {"id": 42, "full_name": "octo/repo"},
+        "installation": {"id": 9},
+        "sender": {"login": by, "id": 2, "type": kind},
+    })
+    .to_string()
+    .into_bytes()
+}
+
+#[tokio::test]
+async fn copy_of_a_signed_payload_under_another_delivery_id_starts_nothing() {
+    let receiver = Receiver::start().await;
+    assert_eq!(receiver.deliver("issues", "g", &labelled()).await.1["outcome"], "queued");
+    for id in ["h", "i"] {
+        let again = receiver.deliver("issues", id, &labelled()).await;
+        assert_eq!(again, (StatusCode::ACCEPTED, json!({"outcome": "duplicate"})));
+    }
+    assert_eq!(receiver.store.jobs(10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn text_of_a_stranger_is_not_stored_and_that_of_others_is() {
+    let receiver = Receiver::start().await;
+    let cases = [
+        ("OWNER", "ada", "User", false),
+        ("MEMBER", "grace", "User", false),
+        ("COLLABORATOR", "linus", "User", false),
+        ("CONTRIBUTOR", "eve", "User", true),
+        ("FIRST_TIMER", "mallory", "User", true),
+        ("NONE", "trent", "User", true),
+        // The operator lists this bot; no bot belongs to an organization.
+        ("NONE", "helper[bot]", "Bot", false),
+    ];
+    for (number, (association, by, kind, _)) in (1..).zip(cases) {
+        let payload = commented(number, association, by, kind);
+        let (_, body) = receiver.deliver("issue_comment", &format!("g{number}"), &payload).await;
+        assert_eq!(body["outcome"], "asked", "{association}");
+    }
+    for (recorded, (association, _, _, is_stranger)) in receiver.recorded().await.iter().zip(cases) {
+        let text = format!("{:?}", recorded.request);
+        assert_eq!(text.contains("PRIVATE WORDS"), !is_stranger, "{association}");
+        assert_eq!(text.contains("It breaks"), !is_stranger, "{association}");
+        assert!(text.contains(&format!("by_stranger: {is_stranger}")), "{association}: {text}");
+    }
 }

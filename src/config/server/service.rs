@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use jiff::SignedDuration;
 use url::Url;
 
 use crate::config::error::ConfigError;
@@ -52,14 +53,27 @@ pub(super) const SERVER: ConfigSection = ConfigSection {
 pub(super) const STORE: ConfigSection = ConfigSection {
     name: "store",
     description: "The database.",
-    keys: &[ConfigKey {
-        name: "store.path",
-        value: ValueType::Path,
-        default: DefaultValue::Unset("`mendwright.sqlite` in `server.data_dir`"),
-        example: "\"/var/lib/mendwright/mendwright.sqlite\"",
-        description: "The SQLite file. It must be on a local disk.",
-    }],
+    keys: &[
+        ConfigKey {
+            name: "store.path",
+            value: ValueType::Path,
+            default: DefaultValue::Unset("`mendwright.sqlite` in `server.data_dir`"),
+            example: "\"/var/lib/mendwright/mendwright.sqlite\"",
+            description: "The SQLite file. It must be on a local disk.",
+        },
+        ConfigKey {
+            name: "store.keep_days",
+            value: ValueType::Integer { min: KEEP_DAYS_MIN, max: 3650 },
+            default: DefaultValue::Value("30"),
+            example: "30",
+            description: "How many days recorded deliveries and answered commands stay in the store; at most \
+                          100,000 of each. Jobs, their transcripts and their costs always stay.",
+        },
+    ],
 };
+
+/// As long as a payload counts once.
+const KEEP_DAYS_MIN: u64 = 7;
 
 pub(super) const LOG: ConfigSection = ConfigSection {
     name: "log",
@@ -113,6 +127,11 @@ pub(super) fn workers(raw: &RawConfig) -> Result<usize, ConfigError> {
 
 pub(super) fn store_path(raw: &RawConfig, data_dir: &Path) -> Result<PathBuf, ConfigError> {
     Ok(raw.path("store.path")?.unwrap_or_else(|| data_dir.join("mendwright.sqlite")))
+}
+
+pub(super) fn store_keep(raw: &RawConfig) -> Result<SignedDuration, ConfigError> {
+    let days: u32 = raw.integer("store.keep_days")?;
+    Ok(SignedDuration::from_hours(i64::from(days) * 24))
 }
 
 pub(super) fn log(raw: &RawConfig) -> Result<LogConfig, ConfigError> {

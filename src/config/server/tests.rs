@@ -218,6 +218,7 @@ usd = 1.5
 minutes = 5
 [store]
 path = "db/x.sqlite"
+keep_days = 14
 [log]
 filter = "debug"
 format = "json"
@@ -251,6 +252,7 @@ format = "json"
     };
     assert_eq!(config.budget, budget);
     assert_eq!(config.store_path, directory.0.path().join("db/x.sqlite"));
+    assert_eq!(config.store_keep.as_hours(), 14 * 24);
     assert_eq!(config.log, LogConfig { filter: Some("debug".into()), format: LogFormat::Json });
 }
 

@@ -294,6 +294,15 @@ pub enum TranscriptEvent {
         /// Who.
         by: Login,
     },
+    /// Somebody asked to publish the verified change again, which GitHub had refused. The round goes on: what
+    /// was verified still counts.
+    PublicationRetried {
+        /// Who.
+        by: Login,
+        /// Whether GitHub says that they are a bot.
+        #[serde(default)]
+        by_is_bot: bool,
+    },
     /// The job was resumed after it had ended: a new round begins. Earlier decisions no longer count.
     Resumed {
         /// Who requested it.
@@ -376,7 +385,9 @@ impl TranscriptEvent {
                 EventClass::Work
             }
             Self::VerdictReached { .. } | Self::EscalationDecided { .. } => EventClass::Decision,
-            Self::Published { .. } | Self::Released { .. } => EventClass::Publication,
+            Self::Published { .. } | Self::Released { .. } | Self::PublicationRetried { .. } => {
+                EventClass::Publication
+            }
             Self::Note { .. } => EventClass::Note,
         }
     }

@@ -276,6 +276,14 @@ impl<'a> Transcript<'a> {
         })
     }
 
+    /// The commit that the job put on its branch last, whether or not there is a pull request.
+    pub fn published_branch_head(self) -> Option<Sha> {
+        self.last(|event| match event {
+            TranscriptEvent::Published { kind, reference } if kind == BRANCH => reference.parse().ok(),
+            _ => None,
+        })
+    }
+
     // Decisions and their end.
 
     /// The last verdict.
@@ -304,12 +312,19 @@ impl<'a> Transcript<'a> {
         Self(self.0.iter().rposition(is_verdict).map_or(self.0, |last| &self.0[..=last]))
     }
 
-    /// Why the job was last escalated.
+    /// Why the job was last escalated; `None` if somebody asked since then to publish its change again.
     pub fn escalation(self) -> Option<&'a EscalationReason> {
         self.last(|event| match event {
-            TranscriptEvent::EscalationDecided { reason } => Some(reason),
+            TranscriptEvent::EscalationDecided { reason } => Some(Some(reason)),
+            TranscriptEvent::PublicationRetried { .. } => Some(None),
             _ => None,
         })
+        .flatten()
+    }
+
+    /// How often somebody asked in the current round to publish the change again.
+    pub fn publication_retries(self) -> usize {
+        self.current_round().count(|event| matches!(event, TranscriptEvent::PublicationRetried { .. }))
     }
 
     /// How the job last ended.
@@ -321,11 +336,12 @@ impl<'a> Transcript<'a> {
     }
 
     /// The person whose request the current round rests on, and whether GitHub says that they are a bot: who
-    /// approved the change, or else who started the round. `None` if nobody did either.
+    /// approved the change or asked to publish it again, or else who started the round. `None` if nobody did either.
     pub fn requested_by(self) -> Option<(&'a Login, bool)> {
         self.current_round().last(|event| match event {
             TranscriptEvent::Released { by } => Some((by, false)),
-            TranscriptEvent::Resumed { by, by_is_bot, .. } => Some((by, *by_is_bot)),
+            TranscriptEvent::Resumed { by, by_is_bot, .. }
+            | TranscriptEvent::PublicationRetried { by, by_is_bot } => Some((by, *by_is_bot)),
             _ => None,
         })
     }
@@ -338,7 +354,12 @@ impl<'a> Transcript<'a> {
     /// When somebody last approved the change or resumed the job.
     pub fn resumed_at(self) -> Option<Timestamp> {
         let is_request = |recorded: &&RecordedEvent| {
-            matches!(recorded.event, TranscriptEvent::Released { .. } | TranscriptEvent::Resumed { .. })
+            matches!(
+                recorded.event,
+                TranscriptEvent::Released { .. }
+                    | TranscriptEvent::PublicationRetried { .. }
+                    | TranscriptEvent::Resumed { .. }
+            )
         };
         self.0.iter().rev().find(is_request).map(|recorded| recorded.at)
     }
@@ -363,8 +384,7 @@ impl<'a> Transcript<'a> {
 
     /// What reviewers asked for since something was last published.
     pub fn unanswered_feedback(self) -> Vec<&'a Feedback> {
-        let is_published =
-            |recorded: &RecordedEvent| matches!(recorded.event, TranscriptEvent::Published { .. });
+        let is_published = |recorded: &RecordedEvent| matches!(&recorded.event, TranscriptEvent::Published { kind, .. } if kind != BRANCH);
         let since = self.0.iter().rposition(is_published).map_or(0, |at| at + 1);
         let asked = self.0[since..].iter().filter_map(|recorded| match &recorded.event {
             TranscriptEvent::Resumed { why: ResumeReason::Reviewed { feedback, .. }, .. } => Some(feedback),
@@ -397,6 +417,9 @@ impl<'a> Transcript<'a> {
 
 /// The kind of a published pull request.
 const PULL_REQUEST: &str = "pull_request";
+
+/// The kind of a commit on the job's branch. Nobody is told of it before there is a pull request.
+const BRANCH: &str = "branch";
 
 fn is_resumed(event: &TranscriptEvent) -> bool {
     matches!(event, TranscriptEvent::Resumed { .. })

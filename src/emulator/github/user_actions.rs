@@ -197,6 +197,11 @@ impl EmulatedGitHub {
         self.shared.with_db(|db| db.ensure_account(login).role = role);
     }
 
+    /// Hides that an account belongs to the organization: `author_association` does not show it, its role stays.
+    pub fn hide_membership(&self, login: &str) {
+        self.shared.with_db(|db| db.ensure_account(login).membership_is_hidden = true);
+    }
+
     /// Applies a disruption now.
     pub fn disrupt(&self, disruption: &Disruption) -> Result<(), EmulatorError> {
         let applied = self.shared.with_db(|db| apply_disruption(db, disruption, Timestamp::now()));

@@ -12,6 +12,8 @@ use crate::domain::{
     BudgetExhausted, BudgetScope, DailyCapReached, ExitStatus, SecretFinding, Transcript, WritableMount,
 };
 
+mod handed_over;
+
 fn budget() -> EscalationReason {
     EscalationReason::Budget { limit: BudgetExhausted::Turns { max: 3 } }
 }
@@ -174,12 +176,20 @@ fn escalation_says_why_what_was_tried_and_what_to_do() {
 fn every_reason_has_its_own_text_and_steps() {
     let (evidence, _) = fixed();
     let why = || "because of `this`, @octocat".to_owned();
+    let commit = || "c".repeat(40).parse().unwrap();
     let reasons = [
         EscalationReason::Question { question: why() },
         EscalationReason::NotVerified { why: why() },
         EscalationReason::Refused { why: why() },
         EscalationReason::Environment { why: why() },
         EscalationReason::Model { why: why() },
+        EscalationReason::NotShown { why: why(), commit: commit() },
+        EscalationReason::NotPublished {
+            why: why(),
+            commit: commit(),
+            branch: Some("agent-fix/issue-7".into()),
+        },
+        EscalationReason::NotPublished { why: why(), commit: commit(), branch: None },
     ];
     let openings: Vec<_> = reasons.iter().map(|reason| opening(&evidence, reason)).collect();
     let openings: Vec<_> =
@@ -239,6 +249,40 @@ fn every_reason_has_its_own_text_and_steps() {
 
     - Nothing is wrong with the issue. The operator of this App must check the model's configuration or wait for the provider.
     - Then comment `/agent-fix continue`.
+
+    ### A verified change cannot be shown for approval
+
+    No pull request was opened. Nothing was pushed. This repository, or the operator of this App, requires approval first (`publish: hold`), and only what a comment can show whole can be approved:
+
+    > because of `this`, ＠octocat
+
+    **What you can do**
+
+    - Ask for a smaller change in a comment with `/agent-fix continue` on a line of its own: the agent reads it and continues.
+    - The operator of this App has the whole change, in the service's data directory: `git -C mirrors/2.git show cccccccccccccccccccccccccccccccccccccccc`.
+
+    ### A verified change could not be published
+
+    No pull request was opened. The work is done and verified, but GitHub refused it:
+
+    > because of `this`, ＠octocat
+
+    **What you can do**
+
+    - The verified commit `cccccccccc` is on the branch `agent-fix/issue-7`: open a pull request from it, or use it as it is.
+    - Or remove the cause and comment `/agent-fix continue`: publishing is tried again, and the model is not asked.
+
+    ### A verified change could not be published
+
+    No pull request was opened. The work is done and verified, but GitHub refused it:
+
+    > because of `this`, ＠octocat
+
+    **What you can do**
+
+    - Remove the cause and comment `/agent-fix continue`: publishing is tried again, and the model is not asked.
+    - Or apply the patch below by hand.
+    - The operator of this App has the whole change, in the service's data directory: `git -C mirrors/2.git show cccccccccccccccccccccccccccccccccccccccc`.
     ");
 }
 

@@ -82,7 +82,13 @@ impl GitHub for InMemory {
         memory.calls.push("create comment");
         let id = CommentId(memory.comments.len() as u64 + 100);
         // GitHub hands bodies back without the last line end.
-        let comment = Comment { id, html_url: format!("#{id}"), body: body.trim_end().to_owned() };
+        let comment = Comment {
+            id,
+            html_url: format!("#{id}"),
+            updated_at: jiff::Timestamp::UNIX_EPOCH,
+            is_edited: false,
+            body: body.trim_end().to_owned(),
+        };
         memory.comments.push((number, comment.clone()));
         Ok(comment)
     }

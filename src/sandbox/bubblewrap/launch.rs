@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use mendwright_protocol::{SNAPSHOT_HOME, SNAPSHOT_WORKSPACE};
 
@@ -14,6 +14,7 @@ use super::arguments::{
 };
 use super::cgroup::Cgroup;
 use super::diagnostics::remedy;
+use super::idmap::OwnerMap;
 use super::mounts::{MountNamespace, MountPlan};
 use super::process;
 use super::report::AppliedLimits;
@@ -44,16 +45,18 @@ pub(super) struct HostFeatures {
     pub mount_plan: bool,
     /// Mounting an overlay in them.
     pub overlay: bool,
+    /// Showing the files below an overlay as those of another user.
+    pub maps_owners: bool,
     /// Forbidding more user namespaces by a limit, in addition to the seccomp filter.
     pub disables_user_namespaces: bool,
 }
 
 /// Tested in this order.
 const FEATURE_SETS: [HostFeatures; 4] = [
-    HostFeatures { mount_plan: true, overlay: true, disables_user_namespaces: true },
-    HostFeatures { mount_plan: true, overlay: true, disables_user_namespaces: false },
-    HostFeatures { mount_plan: true, overlay: false, disables_user_namespaces: false },
-    HostFeatures { mount_plan: false, overlay: false, disables_user_namespaces: false },
+    HostFeatures { mount_plan: true, overlay: true, maps_owners: false, disables_user_namespaces: true },
+    HostFeatures { mount_plan: true, overlay: true, maps_owners: false, disables_user_namespaces: false },
+    HostFeatures { mount_plan: true, overlay: false, maps_owners: false, disables_user_namespaces: false },
+    HostFeatures { mount_plan: false, overlay: false, maps_owners: false, disables_user_namespaces: false },
 ];
 
 /// `bwrap`, and how it can be used on this machine.
@@ -65,6 +68,8 @@ pub(super) struct Launcher {
     limits_disk: bool,
     features: HostFeatures,
     subordinates: Option<SubordinateUsers>,
+    /// Whether a file system turned out not to support other owners.
+    mapping_failed: AtomicBool,
     pub images: ImageStore,
 }
 
@@ -97,6 +102,27 @@ struct LaunchRequest<'a> {
     snapshot: Option<&'a SnapshotView>,
 }
 
+impl LaunchRequest<'_> {
+    /// The owner of the files that the sandbox changes in its own layer; 0 if there are none.
+    fn owner(&self) -> Result<u32, SandboxError> {
+        match (self.image, self.snapshot) {
+            (Some(image), _) => owner_of(&image.root),
+            (None, Some(SnapshotView::ReadOnly(files) | SnapshotView::Below(files))) => owner_of(files),
+            (None, Some(SnapshotView::Writable(_))) => Ok(SNAPSHOT_OWNER),
+            (None, None) => Ok(0),
+        }
+    }
+}
+
+/// How a sandbox's file systems are mounted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Mode {
+    /// With a writable layer over the image.
+    overlaid: bool,
+    /// With the files of image and snapshot shown as those of the sandbox's own user.
+    maps_owners: bool,
+}
+
 impl Launcher {
     /// Checks that `program` is a `bwrap`, and tests what this machine allows.
     pub(super) fn new(program: PathBuf, images: ImageStore) -> Result<Self, SandboxError> {
@@ -120,6 +146,7 @@ impl Launcher {
             limits_disk,
             features: HostFeatures::default(),
             subordinates: None,
+            mapping_failed: AtomicBool::new(false),
             images,
         };
         match launcher.detect_features() {
@@ -131,7 +158,14 @@ impl Launcher {
     /// Tests which features this machine has. The error says why no sandbox can be started.
     pub(super) fn detect_features(&mut self) -> Result<(), String> {
         if self.as_root {
-            let Err(_) = self.find_features(Privileges::DroppedTo { user: FIRST_USER }) else {
+            let privileges = Privileges::DroppedTo { user: FIRST_USER };
+            let Err(_) = self.find_features(privileges) else {
+                let mapped = HostFeatures { maps_owners: true, ..self.features };
+                // Without it, sandboxes with a snapshot or an image share a user.
+                match self.probe(privileges, mapped) {
+                    Ok(()) => self.features = mapped,
+                    Err(why) => tracing::debug!(why, "owners of files cannot be mapped"),
+                }
                 return Ok(());
             };
             // Root without CAP_SYS_ADMIN, as in a container, may still create user namespaces.
@@ -173,7 +207,13 @@ impl Launcher {
     fn probe(&self, privileges: Privileges, features: HostFeatures) -> Result<(), String> {
         let mut mounts = self.mount_plan(privileges, features, PROBE_DISK_BYTES, None);
         if let (Some(mounts), true) = (&mut mounts, features.overlay) {
-            mounts.overlay(ROOT_MOUNT, "/usr".as_ref(), None)?;
+            let owners = match (features.maps_owners, privileges) {
+                (true, Privileges::DroppedTo { user }) => {
+                    Some(OwnerMap::new(0, user).map_err(|e| e.to_string())?)
+                }
+                (_, _) => None,
+            };
+            mounts.overlay(ROOT_MOUNT, "/usr".as_ref(), None, owners.as_ref())?;
         }
         let view = SandboxView {
             privileges,
@@ -208,21 +248,17 @@ impl Launcher {
         features.mount_plan.then(|| MountPlan::new(namespace, bytes_max, memory_bytes_max)).flatten()
     }
 
-    /// The user that a sandbox runs as. On the host's own system, each sandbox runs as another user, whose
-    /// limits the kernel counts separately. In an image or with a snapshot it runs as the owner of those
-    /// files, so that it can change them in its own layer, as root would in a container. Such sandboxes are
+    /// The user that a sandbox runs as. As root, each sandbox runs as another user, whose limits the kernel counts
+    /// separately. In an image or with a snapshot the files must be that user's, so that it can change them in its own
+    /// layer, as root would in a container: they are shown so, or else it runs as their owner, and such sandboxes are
     /// separated only by their namespaces.
-    fn privileges(&self, request: &LaunchRequest<'_>) -> Result<Privileges, SandboxError> {
+    fn privileges(&self, request: &LaunchRequest<'_>, mode: Mode) -> Result<Privileges, SandboxError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = std::process::id().wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         if self.as_root {
-            let owner = match (request.image, request.snapshot) {
-                (Some(image), _) => owner_of(&image.root)?,
-                (None, Some(SnapshotView::ReadOnly(files) | SnapshotView::Below(files))) => owner_of(files)?,
-                (None, Some(SnapshotView::Writable(_))) => SNAPSHOT_OWNER,
-                (None, None) => 0,
-            };
-            let user = if owner == 0 { FIRST_USER + number % USERS } else { owner };
+            let owner = request.owner()?;
+            let is_shared = owner != 0 && !mode.maps_owners;
+            let user = if is_shared { owner } else { FIRST_USER + number % USERS };
             return Ok(Privileges::DroppedTo { user });
         }
         // Images and snapshots belong to us, and not to a subordinate user.
@@ -240,11 +276,16 @@ impl Launcher {
 
     /// Whether the user inside owns the files, so that a layer can be mounted over them and they need not
     /// be copied.
-    fn can_overlay(&self, privileges: Privileges, files: &Path) -> Result<bool, SandboxError> {
+    fn can_overlay(
+        &self,
+        privileges: Privileges,
+        files: &Path,
+        owners: Option<&OwnerMap>,
+    ) -> Result<bool, SandboxError> {
         let owner = owner_of(files)?;
         Ok(self.features.overlay
             && match privileges {
-                Privileges::DroppedTo { user } => user == owner,
+                Privileges::DroppedTo { user } => user == owner || owners.is_some(),
                 Privileges::MappedTo { .. } => false,
                 Privileges::UserNamespace => owner == nix::unistd::geteuid().as_raw(),
             })
@@ -265,8 +306,21 @@ impl Launcher {
             Root::Image(reference) => Some(Box::pin(self.images.resolve(reference)).await?),
         };
         let request = LaunchRequest { spec, image: image.as_ref(), snapshot: snapshot.as_ref() };
-        if image.is_some() && self.features.overlay {
-            match self.launch_on(&request, true).await {
+        let overlaid = image.is_some() && self.features.overlay;
+        let maps_owners = self.maps_owners(&request)?;
+        let mut modes = Vec::new();
+        if maps_owners {
+            modes.push(Mode { overlaid, maps_owners });
+        }
+        if overlaid {
+            modes.push(Mode { overlaid, maps_owners: false });
+        }
+        for mode in modes {
+            match self.launch_on(&request, mode).await {
+                Err(LaunchError::NotStarted(error)) if mode.maps_owners => {
+                    tracing::warn!(%error, "the owners of files cannot be mapped; sandboxes share a user");
+                    self.mapping_failed.store(true, Ordering::Relaxed);
+                }
                 // The file system with the images may not support an overlay.
                 Err(LaunchError::NotStarted(error)) => {
                     tracing::warn!(%error, "no writable layer over the image");
@@ -274,10 +328,20 @@ impl Launcher {
                 outcome => return outcome.map_err(LaunchError::into_inner),
             }
         }
-        self.launch_on(&request, false).await.map_err(LaunchError::into_inner)
+        self.launch_on(&request, Mode::default()).await.map_err(LaunchError::into_inner)
     }
 
-    async fn launch_on(&self, request: &LaunchRequest<'_>, overlaid: bool) -> Result<Toolbox, LaunchError> {
+    /// Whether the files of an image or a snapshot are shown as those of the sandbox's own user.
+    fn maps_owners(&self, request: &LaunchRequest<'_>) -> Result<bool, SandboxError> {
+        let is_written = matches!(request.snapshot, Some(SnapshotView::Writable(_)));
+        let is_possible = self.as_root && self.features.overlay && self.features.maps_owners;
+        Ok(is_possible
+            && !is_written
+            && !self.mapping_failed.load(Ordering::Relaxed)
+            && request.owner()? != 0)
+    }
+
+    async fn launch_on(&self, request: &LaunchRequest<'_>, mode: Mode) -> Result<Toolbox, LaunchError> {
         let spec = request.spec;
         let toolchains = match &spec.root {
             Root::Host { toolchains } => checked_toolchains(toolchains).map_err(|why| {
@@ -285,7 +349,7 @@ impl Launcher {
             })?,
             Root::Image(_) => Vec::new(),
         };
-        let privileges = self.privileges(request)?;
+        let privileges = self.privileges(request, mode)?;
         if let (Some(SnapshotView::Writable(files)), Privileges::DroppedTo { user }) =
             (request.snapshot, privileges)
         {
@@ -294,7 +358,7 @@ impl Launcher {
         }
         let root = match request.image {
             None => RootView::Host(&toolchains),
-            Some(image) if overlaid => RootView::Overlaid(image),
+            Some(image) if mode.overlaid => RootView::Overlaid(image),
             Some(image) => RootView::ReadOnly(image),
         };
         let not_started = |why: String| {
@@ -302,6 +366,13 @@ impl Launcher {
                 format!("the sandbox could not be started ({why})"),
                 &remedy(),
             ))
+        };
+        let owners = match (mode.maps_owners, privileges) {
+            (true, Privileges::DroppedTo { user }) => {
+                let owners = OwnerMap::new(request.owner()?, user);
+                Some(owners.map_err(|e| not_started(format!("its user cannot be mapped: {e}")))?)
+            }
+            (_, _) => None,
         };
         let cgroup = Arc::new(Cgroup::create(&spec.label, &spec.limits));
         let writable_bytes = writable_bytes(&spec.limits, cgroup.bounds_memory());
@@ -312,12 +383,16 @@ impl Launcher {
                 Privileges::DroppedTo { user } => Some(user),
                 Privileges::MappedTo { .. } | Privileges::UserNamespace => None,
             };
-            mounts.overlay(ROOT_MOUNT, &image.root, owner).map_err(not_started)?;
+            mounts.overlay(ROOT_MOUNT, &image.root, owner, owners.as_ref()).map_err(not_started)?;
         }
         let below = match (&mut mounts, request.snapshot) {
-            (Some(mounts), Some(SnapshotView::ReadOnly(files))) if self.can_overlay(privileges, files)? => {
+            (Some(mounts), Some(SnapshotView::ReadOnly(files)))
+                if self.can_overlay(privileges, files, owners.as_ref())? =>
+            {
                 for (directory, name) in [("workspace", SNAPSHOT_WORKSPACE), ("home", SNAPSHOT_HOME)] {
-                    mounts.overlay(directory, &files.join(name), None).map_err(not_started)?;
+                    mounts
+                        .overlay(directory, &files.join(name), None, owners.as_ref())
+                        .map_err(not_started)?;
                 }
                 Some(SnapshotView::Below(files.clone()))
             }

@@ -30,6 +30,7 @@ mod arguments;
 mod cgroup;
 mod diagnostics;
 mod host;
+mod idmap;
 mod launch;
 mod mounts;
 mod process;

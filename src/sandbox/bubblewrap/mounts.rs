@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 use nix::libc;
 
+use super::idmap::OwnerMap;
+
 /// Where the plan is mounted, visible only to the child: a directory that every Linux has, and that no
 /// sandbox shows.
 const MOUNT_POINTS: [&str; 3] = ["/sys", "/mnt", "/srv"];
@@ -46,8 +48,24 @@ pub(super) struct MountPlan {
 
 #[derive(Debug)]
 enum MountStep {
-    Mount { source: CString, target: CString, kind: &'static CStr, flags: libc::c_ulong, data: CString },
-    Directory { path: CString, mode: libc::mode_t, owner: Option<u32> },
+    Mount {
+        source: CString,
+        target: CString,
+        kind: &'static CStr,
+        flags: libc::c_ulong,
+        data: CString,
+    },
+    /// Shows a directory elsewhere, with other owners.
+    Mapped {
+        source: CString,
+        target: CString,
+        owners: OwnerMap,
+    },
+    Directory {
+        path: CString,
+        mode: libc::mode_t,
+        owner: Option<u32>,
+    },
 }
 
 impl MountPlan {
@@ -79,8 +97,15 @@ impl MountPlan {
     }
 
     /// Mounts a writable layer over `lower`, at [`MountPlan::path`] of `name`. Its topmost directory
-    /// belongs to `owner`, who owns the files below.
-    pub(super) fn overlay(&mut self, name: &str, lower: &Path, owner: Option<u32>) -> Result<(), String> {
+    /// belongs to `owner`, who owns the files below. With `owners`, the files below are shown as those of others than
+    /// on disk.
+    pub(super) fn overlay(
+        &mut self,
+        name: &str,
+        lower: &Path,
+        owner: Option<u32>,
+        owners: Option<&OwnerMap>,
+    ) -> Result<(), String> {
         let target = format!("{}/{name}", self.point);
         let exists = |step: &MountStep| matches!(step, MountStep::Directory { path, .. } if path.to_bytes() == target.as_bytes());
         if !self.steps.iter().any(exists) {
@@ -88,7 +113,16 @@ impl MountPlan {
         }
         self.directory(&format!("{name}.upper"), 0o755, owner);
         self.directory(&format!("{name}.work"), 0o700, None);
-        let escaped = escape(lower.as_os_str().as_bytes());
+        let escaped = match owners {
+            None => escape(lower.as_os_str().as_bytes()),
+            Some(owners) => {
+                let shown = format!("{target}.lower");
+                self.directory(&format!("{name}.lower"), 0o755, None);
+                let source = CString::new(lower.as_os_str().as_bytes()).map_err(|e| e.to_string())?;
+                self.steps.push(MountStep::Mapped { source, target: text(&shown), owners: owners.clone() });
+                shown.into_bytes()
+            }
+        };
         let mut data = b"lowerdir=".to_vec();
         data.extend(escaped);
         data.extend(format!(",upperdir={target}.upper,workdir={target}.work").bytes());
@@ -128,9 +162,12 @@ impl MountPlan {
             MountNamespace::Root => check(unshare(libc::CLONE_NEWNS))?,
             MountNamespace::Own => {
                 check(unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS))?;
+                // The files below belong to root while the memory of this process is protected.
+                set_dumpable(true)?;
                 write_to(c"/proc/self/setgroups", b"deny")?;
                 write_to(c"/proc/self/uid_map", self.identity[0].as_bytes())?;
                 write_to(c"/proc/self/gid_map", self.identity[1].as_bytes())?;
+                set_dumpable(false)?;
             }
             MountNamespace::Joined(namespace) => {
                 // SAFETY: passes numbers only.
@@ -158,6 +195,7 @@ impl MountStep {
     fn apply(&self) -> io::Result<()> {
         match self {
             Self::Mount { source, target, kind, flags, data } => mount(source, target, kind, *flags, data),
+            Self::Mapped { source, target, owners } => mount_mapped(source, target, &owners.0),
             Self::Directory { path, mode, owner } => {
                 // SAFETY: the path is a string that outlives the call.
                 check(unsafe { libc::mkdir(path.as_ptr(), *mode) })?;
@@ -175,6 +213,11 @@ fn check(result: libc::c_int) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+fn set_dumpable(dumpable: bool) -> io::Result<()> {
+    // SAFETY: passes numbers only.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(dumpable), 0, 0, 0) })
+}
+
 fn unshare(namespaces: libc::c_int) -> libc::c_int {
     // SAFETY: passes a number only.
     unsafe { libc::unshare(namespaces) }
@@ -185,6 +228,52 @@ fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: libc::c_ulong, data: 
     check(unsafe {
         libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast())
     })
+}
+
+/// Mounts a copy of the mount at `source` at `target`, with the owners that the namespace maps.
+fn mount_mapped(source: &CStr, target: &CStr, owners: &OwnedFd) -> io::Result<()> {
+    const OPEN_TREE_CLONE: libc::c_uint = 1;
+    const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 4;
+    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as libc::c_uint;
+    // SAFETY: the path is a string that outlives the call.
+    let tree = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, source.as_ptr(), flags) };
+    if tree == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a structure of numbers, for which zero is a value.
+    let mut attributes: libc::mount_attr = unsafe { std::mem::zeroed() };
+    attributes.attr_set = libc::MOUNT_ATTR_IDMAP;
+    attributes.userns_fd = owners.as_raw_fd() as u64;
+    let size = size_of::<libc::mount_attr>();
+    // SAFETY: an empty path, and a structure of this size that outlives the call.
+    let mapped = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree,
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attributes,
+            size,
+        )
+    };
+    let mounted = match mapped {
+        -1 => -1,
+        // SAFETY: the paths are strings that outlive the call.
+        _ => unsafe {
+            libc::syscall(
+                libc::SYS_move_mount,
+                tree,
+                c"".as_ptr(),
+                libc::AT_FDCWD,
+                target.as_ptr(),
+                MOVE_MOUNT_F_EMPTY_PATH,
+            )
+        },
+    };
+    let outcome = if mounted == -1 { Err(io::Error::last_os_error()) } else { Ok(()) };
+    // SAFETY: it was opened above, and nothing else uses it.
+    unsafe { libc::close(tree as libc::c_int) };
+    outcome
 }
 
 fn write_to(path: &CStr, content: &[u8]) -> io::Result<()> {
@@ -230,12 +319,12 @@ mod tests {
     fn overlay_path_with_separators_is_one_layer() {
         assert_eq!(escape(b"/a:b,c\\d"), b"/a\\:b\\,c\\\\d");
         let mut plan = MountPlan::new(MountNamespace::Own, 1 << 20, None).unwrap();
-        plan.overlay("root", Path::new("/images/a,b"), None).unwrap();
+        plan.overlay("root", Path::new("/images/a,b"), None, None).unwrap();
         let Some(MountStep::Mount { data, .. }) = plan.steps.last() else { panic!("{:?}", plan.steps) };
         let point = plan.point;
         let expected =
             format!("lowerdir=/images/a\\,b,upperdir={point}/root.upper,workdir={point}/root.work,userxattr");
         assert_eq!(data.to_str().unwrap(), expected);
-        assert!(plan.overlay("home", Path::new(&"/x".repeat(3000)), None).is_err());
+        assert!(plan.overlay("home", Path::new(&"/x".repeat(3000)), None, None).is_err());
     }
 }

@@ -1,14 +1,27 @@
 //! Commands, reviews and failed checks: recorded with their delivery, and kept until they were carried out
 //! and answered. Each installation has a queue of its own.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite};
 
 use super::{SqliteStore, Tx, signed};
-use crate::domain::{InstallationId, IssueNumber, QueuedRequest, RepositoryId, ReviewRequest};
+use crate::domain::{InstallationId, IssueNumber, Lane, QueuedRequest, RepositoryId, ReviewRequest};
 use crate::store::rows::milliseconds;
 use crate::store::{DeliveryRecorded, PendingRequest, StoreError};
+
+/// Commands that people who are not known to belong to a repository can give there within an hour. Each may cost a
+/// question to GitHub.
+const STRANGERS_PER_HOUR_MAX: i64 = 20;
+
+/// The number of a queue in the column `lane`. It never changes.
+fn lane_number(lane: Lane) -> i64 {
+    match lane {
+        Lane::Stop => 0,
+        Lane::Usual => 1,
+        Lane::Stranger => 2,
+    }
+}
 
 /// The result of a request that was refused and not answered yet.
 const REFUSED: &str = "refused";
@@ -23,10 +36,13 @@ impl SqliteStore {
         now: Timestamp,
     ) -> Result<DeliveryRecorded, StoreError> {
         let (source, source_id) = request.source();
+        if request.lane() == Lane::Stranger && self.are_strangers_too_many(tx, request, now).await? {
+            return Ok(DeliveryRecorded::TooMany);
+        }
         let written = sqlx::query(
             "INSERT INTO asks (id, installation_id, repository_id, said_in, comment_id, ask_json, received_at,
-                               available_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT DO NOTHING",
+                               available_at, lane)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) ON CONFLICT DO NOTHING",
         )
         .bind(id)
         .bind(signed(request.repository().installation.0))
@@ -35,6 +51,7 @@ impl SqliteStore {
         .bind(signed(source_id))
         .bind(serde_json::to_string(request).expect("a request has only string keys"))
         .bind(milliseconds(now))
+        .bind(lane_number(request.lane()))
         .execute(&mut **tx)
         .await
         .map_err(self.failed("recording a request"))?;
@@ -44,15 +61,37 @@ impl SqliteStore {
         })
     }
 
+    /// Whether strangers gave as many commands in the repository within the last hour as are carried out.
+    async fn are_strangers_too_many(
+        &self,
+        tx: &mut Tx,
+        request: &QueuedRequest,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS count FROM asks WHERE repository_id = $1 AND lane = $2 AND received_at > $3",
+        )
+        .bind(signed(request.repository().id.0))
+        .bind(lane_number(Lane::Stranger))
+        .bind(milliseconds(now - SignedDuration::from_hours(1)))
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(self.failed("counting requests"))?;
+        let count: i64 = row.try_get("count").map_err(self.failed("counting requests"))?;
+        Ok(count >= STRANGERS_PER_HOUR_MAX)
+    }
+
     pub(super) async fn installations_in_queue(
         &self,
+        lane: Lane,
         now: Timestamp,
     ) -> Result<Vec<InstallationId>, StoreError> {
         let rows = sqlx::query(
-            "SELECT installation_id FROM asks WHERE done_at IS NULL AND available_at <= $1
+            "SELECT installation_id FROM asks WHERE done_at IS NULL AND available_at <= $1 AND lane = $2
              GROUP BY installation_id ORDER BY MIN(received_at), installation_id",
         )
         .bind(milliseconds(now))
+        .bind(lane_number(lane))
         .fetch_all(self.pool())
         .await
         .map_err(self.failed("looking up requests"))?;
@@ -64,17 +103,19 @@ impl SqliteStore {
     pub(super) async fn requests_in_queue(
         &self,
         installation: InstallationId,
+        lane: Lane,
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<PendingRequest>, StoreError> {
         let rows = sqlx::query(
             "SELECT id, ask_json, received_at, result FROM asks
-             WHERE done_at IS NULL AND available_at <= $1 AND installation_id = $2
+             WHERE done_at IS NULL AND available_at <= $1 AND installation_id = $2 AND lane = $4
              ORDER BY result IS NOT NULL, received_at, id LIMIT $3",
         )
         .bind(milliseconds(now))
         .bind(signed(installation.0))
         .bind(i64::from(limit))
+        .bind(lane_number(lane))
         .fetch_all(self.pool())
         .await
         .map_err(self.failed("looking up requests"))?;

@@ -33,6 +33,8 @@ pub(super) struct RawComment {
     id: u64,
     pub(super) body: Option<String>,
     user: Option<RawUser>,
+    /// How the author is related to the repository, as far as everybody may know it.
+    author_association: Option<String>,
     #[serde(alias = "submitted_at")]
     created_at: Option<String>,
     /// Only reviews have one.
@@ -123,12 +125,15 @@ impl RawComment {
         let CommentLocation { repository, installation, issue, is_pull_request } = location;
         let Some(installation) = installation else { return ignore(NO_INSTALLATION) };
         let Some(by) = self.user else { return ignore("the payload names no author of the comment") };
+        let belongs = |association: &str| matches!(association, "OWNER" | "MEMBER" | "COLLABORATOR");
+        let by_stranger = self.author_association.as_deref().is_some_and(|association| !belongs(association));
         request(RequestComment {
             repository: repository.reached_by(&installation)?,
             number: IssueNumber(issue.number),
             is_pull_request,
             issue: issue.snapshot()?,
             by_is_bot: by.is_bot(),
+            by_stranger,
             by_id: by.id,
             by: by.login.parse()?,
             id: CommentId(self.id),

@@ -3,8 +3,8 @@
 //! store until it was carried out and answered: if the process dies in between, it is carried out again,
 //! and finds what was done. One processor serves a store.
 //!
-//! Each installation has a queue of its own, and permissions are checked before anything waits: neither
-//! another installation nor people without write access can delay a command.
+//! Each installation has queues of its own, and permissions are checked before anything waits: neither another
+//! installation nor people without write access can delay a command. A `stop` waits for no other command.
 
 mod command;
 mod error;
@@ -23,13 +23,15 @@ mod serving_order;
 mod start;
 mod status;
 mod stop;
+mod strangers;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -39,10 +41,12 @@ use self::command::Command;
 use self::error::{CommandError, Handled, Next};
 use self::permission::Admission;
 use self::serving_order::ServingOrder;
+use self::strangers::Strangers;
 use super::context::WorkerContext;
 use super::runner::panic_message;
 use crate::domain::{
-    CommandRequest, InstallationId, QueuedRequest, RequestComment, ReviewKind, ReviewRequest, SlashCommand,
+    CommandRequest, InstallationId, Lane, QueuedRequest, RequestComment, ReviewKind, ReviewRequest,
+    SlashCommand,
 };
 use crate::publish::command_reply::{CommandReply, ReplyTarget};
 use crate::store::{PendingRequest, StoreError};
@@ -53,6 +57,8 @@ const POLL: Duration = Duration::from_secs(5);
 const WAIT_MAX: SignedDuration = SignedDuration::from_hours(24);
 /// Requests of one installation that are taken from its queue together.
 const BATCH_MAX: u32 = 32;
+/// The same of strangers' requests.
+const STRANGERS_BATCH_MAX: u32 = 4;
 /// Permissions that are read from GitHub at a time for one installation.
 const PERMISSION_CHECKS_MAX: usize = 8;
 
@@ -61,32 +67,45 @@ pub struct CommandProcessor {
     context: WorkerContext,
     /// Wakes it.
     request_queued: Arc<Notify>,
+    strangers: Strangers,
 }
 
 impl CommandProcessor {
     /// A processor that `request_queued` wakes.
     pub fn new(context: WorkerContext, request_queued: Arc<Notify>) -> Self {
-        Self { context, request_queued }
+        Self { context, request_queued, strangers: Strangers::default() }
     }
 
     /// Works until `shutdown`.
     pub async fn run(&self, shutdown: &CancellationToken) {
+        let woken = Lane::ALL.map(|_| Notify::new());
+        let lanes = Lane::ALL.iter().zip(&woken).map(|(lane, woken)| self.serve_all(*lane, woken));
         tokio::select! {
-            () = self.serve_all() => {}
+            () = futures_util::future::join_all(lanes).map(drop) => {}
+            () = self.wake_lanes(&woken) => {}
             () = shutdown.cancelled() => {}
         }
     }
 
+    /// Wakes every lane when a request was recorded.
+    async fn wake_lanes(&self, lanes: &[Notify]) {
+        loop {
+            self.request_queued.notified().await;
+            lanes.iter().for_each(Notify::notify_one);
+        }
+    }
+
     /// Serves the installations side by side, each of them one batch at a time.
-    async fn serve_all(&self) {
+    async fn serve_all(&self, lane: Lane, woken: &Notify) {
         let mut order = ServingOrder::default();
         let mut serving = FuturesUnordered::new();
         loop {
             // Registered before the look, so that a request that is recorded in between wakes us.
-            let woken = self.request_queued.notified();
-            match self.context.store.installations_with_pending_requests(self.now()).await {
+            let woken = woken.notified();
+            match self.due_installations(lane).await {
                 Ok(due) => {
-                    serving.extend(order.begin(due).into_iter().map(|installation| self.serve(installation)));
+                    let next = order.begin(due);
+                    serving.extend(next.into_iter().map(|installation| self.serve(installation, lane)));
                 }
                 Err(error) => error!(%error, "no command could be read"),
             }
@@ -98,62 +117,137 @@ impl CommandProcessor {
         }
     }
 
+    /// The installations with a request that is due. Strangers' requests wait until nobody else's are due.
+    async fn due_installations(&self, lane: Lane) -> Result<Vec<InstallationId>, StoreError> {
+        let store = &self.context.store;
+        let mut due = store.installations_with_pending_requests(lane, self.now()).await?;
+        match lane {
+            Lane::Stop | Lane::Usual => {}
+            Lane::Stranger => {
+                let busy = store.installations_with_pending_requests(Lane::Usual, self.now()).await?;
+                due.retain(|installation| !busy.contains(installation));
+            }
+        }
+        Ok(due)
+    }
+
     /// Serves one batch of an installation's queue.
-    async fn serve(&self, installation: InstallationId) -> InstallationId {
-        if let Err(error) = self.serve_batch(installation).await {
+    async fn serve(&self, installation: InstallationId, lane: Lane) -> InstallationId {
+        let served = match lane {
+            Lane::Stop => self.serve_stops(installation).await,
+            Lane::Usual => self.serve_batch(installation, lane, BATCH_MAX).await,
+            Lane::Stranger => self.serve_batch(installation, lane, STRANGERS_BATCH_MAX).await,
+        };
+        if let Err(error) = served {
             error!(%error, %installation, "commands not carried out");
             tokio::time::sleep(POLL).await;
         }
         installation
     }
 
-    async fn serve_batch(&self, installation: InstallationId) -> Result<(), StoreError> {
-        let store = &self.context.store;
-        let pending = store.pending_requests(installation, self.now(), BATCH_MAX).await?;
-        let admitted: Vec<_> = stream::iter(pending)
+    /// Carries `stop` commands out side by side: the reply to one, which may wait for its turn among all writes,
+    /// delays no other.
+    async fn serve_stops(&self, installation: InstallationId) -> Result<(), StoreError> {
+        let pending =
+            self.context.store.pending_requests(installation, Lane::Stop, self.now(), BATCH_MAX).await?;
+        stream::iter(pending)
             .map(|pending| async move {
                 let admission = caught(permission::admit(&self.context, &pending)).await;
+                self.serve_one(&pending, admission, &AtomicBool::new(false)).await
+            })
+            .buffer_unordered(BATCH_MAX as usize)
+            .try_collect()
+            .await
+    }
+
+    async fn serve_batch(
+        &self,
+        installation: InstallationId,
+        lane: Lane,
+        limit: u32,
+    ) -> Result<(), StoreError> {
+        let pending = self.context.store.pending_requests(installation, lane, self.now(), limit).await?;
+        let checks_max = if lane == Lane::Stranger { 1 } else { PERMISSION_CHECKS_MAX };
+        let admitted: Vec<_> = stream::iter(pending)
+            .map(|pending| async move {
+                let admission = caught(self.admit(&pending)).await;
                 (pending, admission)
             })
-            .buffered(PERMISSION_CHECKS_MAX)
+            .buffered(checks_max)
             .collect()
             .await;
-        let mut has_answered_one = false;
+        let has_answered_one = AtomicBool::new(false);
         for (pending, admission) in admitted {
-            let pending = &pending;
-            let repo = &pending.request.repository().name;
-            let span = info_span!("command", id = pending.id, %repo);
-            let served = async {
-                match admission {
-                    Ok(Admission::Admitted) => self.end(pending, caught(self.carry_out(pending)).await).await,
-                    Ok(Admission::Refused) if !pending.is_refused => store.refuse_request(&pending.id).await,
-                    // Telling people that they may not takes its turn among all writes, and people may be
-                    // many: after each of them, the queue is read again.
-                    Ok(Admission::Refused) if has_answered_one => Ok(()),
-                    Ok(Admission::Refused) => {
-                        has_answered_one = true;
-                        self.end(pending, caught(self.tell_refused(pending)).await).await
-                    }
-                    Ok(Admission::Handled(handled)) => self.end(pending, Ok(handled)).await,
-                    Err(error) => self.end(pending, Err(error)).await,
-                }
-            };
-            served.instrument(span).await?;
+            self.serve_one(&pending, admission, &has_answered_one).await?;
         }
         Ok(())
+    }
+
+    /// Admits a request, or does not. A stranger who was refused lately is refused again without a question.
+    async fn admit(&self, pending: &PendingRequest) -> Result<Admission, CommandError> {
+        let stranger = comment_of(&pending.request).filter(|comment| comment.by_stranger);
+        if stranger.is_some_and(|comment| self.strangers.is_refused(comment, self.now())) {
+            return Ok(Admission::Refused);
+        }
+        let admission = permission::admit(&self.context, pending).await?;
+        if let (Admission::Refused, Some(comment)) = (&admission, stranger) {
+            self.strangers.refuse(comment, self.now());
+        }
+        Ok(admission)
+    }
+
+    async fn serve_one(
+        &self,
+        pending: &PendingRequest,
+        admission: Result<Admission, CommandError>,
+        has_answered_one: &AtomicBool,
+    ) -> Result<(), StoreError> {
+        let repo = &pending.request.repository().name;
+        let span = info_span!("command", id = pending.id, %repo);
+        let served = async {
+            match admission {
+                Ok(Admission::Admitted) => self.end(pending, caught(self.carry_out(pending)).await).await,
+                Ok(Admission::Refused) if self.is_refusal_answered(pending) => {
+                    self.end(pending, Ok(Handled::Done("refused"))).await
+                }
+                Ok(Admission::Refused) if !pending.is_refused => {
+                    self.context.store.refuse_request(&pending.id).await
+                }
+                // Telling people that they may not takes its turn among all writes, and people may be
+                // many: after each of them, the queue is read again.
+                Ok(Admission::Refused) if has_answered_one.swap(true, Ordering::Relaxed) => Ok(()),
+                Ok(Admission::Refused) => self.end(pending, caught(self.tell_refused(pending)).await).await,
+                Ok(Admission::Handled(handled)) => self.end(pending, Ok(handled)).await,
+                Err(error) => self.end(pending, Err(error)).await,
+            }
+        };
+        served.instrument(span).await
+    }
+
+    /// Whether it was said on the issue already that commands need write access.
+    fn is_refusal_answered(&self, pending: &PendingRequest) -> bool {
+        comment_of(&pending.request).is_some_and(|comment| self.strangers.is_answered(comment))
     }
 
     /// Carries an admitted request out. The 👀 on its comment does not wait for the reply, which may have to
     /// wait for its turn.
     async fn carry_out(&self, pending: &PendingRequest) -> Result<Handled, CommandError> {
         let id = &pending.id;
-        match &pending.request {
+        let restored;
+        let request = match comment_of(&pending.request).is_some_and(|comment| comment.by_stranger) {
+            true => {
+                restored = strangers::with_texts(&self.context, &pending.request).await?;
+                &restored
+            }
+            false => &pending.request,
+        };
+        match request {
             QueuedRequest::Command(request) => {
                 let handled = self.handle_command(id, request);
                 tokio::join!(handled, self.acknowledge(&request.comment)).0.map(Handled::Done)
             }
             QueuedRequest::Review(request) => {
-                let handled = review::handle(&self.context, request);
+                let handled = review::handle(&self.context, id, request);
                 match request.kind {
                     ReviewKind::Comment => tokio::join!(handled, self.acknowledge(&request.comment)).0,
                     ReviewKind::Review | ReviewKind::ReviewComment => handled.await,
@@ -177,19 +271,20 @@ impl CommandProcessor {
             SlashCommand::Status => status::handle(&command).await,
             SlashCommand::Explain => explain::handle(&command).await,
             SlashCommand::Continue { grant } => resume::handle(&command, *grant).await,
-            SlashCommand::Publish => publish::handle(&command).await,
+            SlashCommand::Publish { commit } => publish::handle(&command, commit.as_deref()).await,
             SlashCommand::Help => help::handle(&command, None).await,
             SlashCommand::Unknown { word } => help::handle(&command, Some(word)).await,
         }
     }
 
-    /// Tells somebody without write access, once on each issue.
+    /// Tells somebody without write access, once on each issue, whoever they are.
     async fn tell_refused(&self, pending: &PendingRequest) -> Result<Handled, CommandError> {
         if let Some(comment) = comment_of(&pending.request)
             && let Some(why) = permission::refusal(comment)
         {
             let target = ReplyTarget::Refused(&comment.by);
             reply::send(&self.context, comment, target, &CommandReply::Refused(&why)).await?;
+            self.strangers.answer(comment);
         }
         Ok(Handled::Done("refused"))
     }

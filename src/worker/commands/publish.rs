@@ -4,23 +4,30 @@ use super::command::Command;
 use super::error::CommandError;
 use crate::domain::JobState;
 use crate::publish::command_reply::CommandReply;
-use crate::worker::approval::{Approval, approve};
+use crate::worker::approval::{Approval, ApprovalComment, approve};
 use crate::worker::context::WorkerContext;
 
-pub(super) async fn handle(command: &Command<'_>) -> Result<&'static str, CommandError> {
+/// `commit`: the beginning of the id that the command names, if it names one.
+pub(super) async fn handle(
+    command: &Command<'_>,
+    commit: Option<&str>,
+) -> Result<&'static str, CommandError> {
     let WorkerContext { github, store, policy, clock, wake, .. } = command.context;
     let comment = command.comment;
     let issue = command.trigger.issue.number;
-    let by = (&comment.by, comment.by_is_bot);
+    let (by, by_is_bot, id, at) = (&comment.by, comment.by_is_bot, comment.id, comment.at);
+    let approval = ApprovalComment { by, by_is_bot, id, at, commit };
     let (github, store) = (github.as_ref(), store.as_ref());
     let approval =
-        approve(github, store, &comment.repository, issue, by, &policy.bots_allowed, clock()).await?;
+        approve(github, store, &comment.repository, issue, approval, &policy.bots_allowed, clock()).await?;
     let is_publishing = command.newest.as_ref().is_some_and(|job| job.state == JobState::Publishing);
     let (reply, result) = match &approval {
         Approval::Approved(_) => (CommandReply::Released, "released"),
         // It may have been approved by this command, before the process died.
         Approval::NothingToApprove if is_publishing => (CommandReply::Released, "released"),
         Approval::NothingToApprove => (CommandReply::NothingHeld, "nothing held"),
+        Approval::Outdated(waiting) => (CommandReply::ApprovalOutdated(waiting), "outdated"),
+        Approval::OtherCommit(waiting) => (CommandReply::OtherCommitHeld(waiting), "another commit"),
         Approval::Refused(why) => (CommandReply::Refused(why), "refused"),
     };
     wake.notify_one();

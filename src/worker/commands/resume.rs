@@ -1,9 +1,13 @@
 //! `/agent-fix continue`: resume a job that was escalated, cancelled or failed. A job that never began, that
-//! opened a pull request, or that waits for approval has other commands.
+//! opened a pull request, or that waits for approval has other commands. If GitHub refused a verified change,
+//! only publishing is tried again.
 
 use super::command::Command;
 use super::error::CommandError;
-use crate::domain::{BudgetExtension, JobOutcome, RecordedEvent, ResumeReason, Transcript, TranscriptEvent};
+use crate::domain::{
+    BudgetExtension, EscalationReason, JobId, JobOutcome, RecordedEvent, ResumeReason, Transcript,
+    TranscriptEvent,
+};
 use crate::publish::command_reply::CommandReply;
 use crate::store::ResumeOutcome;
 
@@ -20,6 +24,12 @@ pub(super) async fn handle(
         None => (CommandReply::UnderWay, "under way already"),
         Some(JobOutcome::Held { .. }) => (CommandReply::StillHeld, "held"),
         Some(JobOutcome::Proposed { .. }) => (CommandReply::SayWhatToChange, "proposed"),
+        Some(JobOutcome::Escalated { reason: EscalationReason::NotPublished { .. } }) => {
+            command.reply(&CommandReply::PublicationRetried).await?;
+            let (by, by_is_bot) = (command.comment.by.clone(), command.comment.by_is_bot);
+            let retried = TranscriptEvent::PublicationRetried { by, by_is_bot };
+            return resume(command, job.id, retried, "publication retried").await;
+        }
         Some(JobOutcome::Escalated { .. } | JobOutcome::Cancelled { .. } | JobOutcome::Failed { .. }) => {
             if has_begun(&store.transcript(job.id).await?) {
                 // Replied first: resuming the job completes this command.
@@ -30,19 +40,29 @@ pub(super) async fn handle(
                     by_is_bot: comment.by_is_bot,
                     why: ResumeReason::Continued { grant, words: comment.body.clone() },
                 };
-                let now = (command.context.clock)();
-                let outcome = store.resume(job.id, resumed, &[command.id], now).await?;
-                command.context.wake.notify_one();
-                return Ok(match outcome {
-                    ResumeOutcome::Resumed => "continued",
-                    ResumeOutcome::NotResumable | ResumeOutcome::Conflict => "taken up by somebody else",
-                });
+                return resume(command, job.id, resumed, "continued").await;
             }
             (CommandReply::NothingToContinue, "nothing to continue")
         }
     };
     command.reply(&reply).await?;
     Ok(result)
+}
+
+/// Resumes the job as `resumed` says, which completes the command.
+async fn resume(
+    command: &Command<'_>,
+    job: JobId,
+    resumed: TranscriptEvent,
+    result: &'static str,
+) -> Result<&'static str, CommandError> {
+    let now = (command.context.clock)();
+    let outcome = command.context.store.resume(job, resumed, &[command.id], now).await?;
+    command.context.wake.notify_one();
+    Ok(match outcome {
+        ResumeOutcome::Resumed => result,
+        ResumeOutcome::NotResumable | ResumeOutcome::Conflict => "taken up by somebody else",
+    })
 }
 
 /// Whether the model answered at least once.

@@ -11,8 +11,12 @@ use crate::store::ResumeOutcome;
 use crate::worker::context::WorkerContext;
 
 /// Resumes the job that opened the pull request. While the job works, the review waits.
+///
+/// `own_id` is the request's id in the store. The text of a stranger's comment is not there, so it is taken from
+/// `request`; other strangers' wait for their own turn.
 pub(super) async fn handle(
     context: &WorkerContext,
+    own_id: &str,
     request: &ReviewRequest,
 ) -> Result<Handled, CommandError> {
     let comment = &request.comment;
@@ -41,7 +45,12 @@ pub(super) async fn handle(
     }
     let mut collector = FeedbackCollector::new(context, at);
     let mut counted = Vec::new();
-    for (id, request) in context.store.pending_reviews(at.id, number).await? {
+    for (id, stored) in context.store.pending_reviews(at.id, number).await? {
+        let is_own = id == own_id;
+        if stored.comment.by_stranger && !is_own {
+            continue;
+        }
+        let request = if is_own { request.clone() } else { stored };
         if collector.may_write(&request.comment.by, request.comment.by_is_bot).await? {
             counted.push((id, request));
         }

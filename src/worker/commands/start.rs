@@ -15,7 +15,8 @@ pub(super) async fn handle(command: &Command<'_>) -> Result<&'static str, Comman
         DeliveryRecorded::AlreadyActive(_)
         | DeliveryRecorded::Cancelled(_)
         | DeliveryRecorded::CommandQueued
-        | DeliveryRecorded::Ignored => (CommandReply::UnderWay, "under way already"),
+        | DeliveryRecorded::Ignored
+        | DeliveryRecorded::TooMany => (CommandReply::UnderWay, "under way already"),
     };
     command.reply(&reply).await?;
     Ok(result)

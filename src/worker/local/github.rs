@@ -2,6 +2,7 @@
 //! publish on GitHub is kept here, for standard output.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::domain::{
@@ -121,7 +122,13 @@ impl GitHub for LocalGitHub {
     ) -> Result<Comment, GitHubError> {
         let mut published = self.lock();
         let id = CommentId(published.comments.len() as u64 + 1);
-        let comment = Comment { id, html_url: format!("local:comment-{id}"), body: body.to_owned() };
+        let comment = Comment {
+            id,
+            html_url: format!("local:comment-{id}"),
+            updated_at: Timestamp::UNIX_EPOCH,
+            is_edited: false,
+            body: body.to_owned(),
+        };
         published.comments.push(comment.clone());
         Ok(comment)
     }

@@ -2,9 +2,11 @@
 //! after it is the very commit that was verified and shown.
 
 use crate::config::{REPOSITORY_FILE, RepositoryFile};
-use crate::domain::{Job, JobOutcome, Origin, RecordedEvent, RepositoryRef, Sha, Transcript};
+use crate::domain::{
+    EscalationReason, Job, JobOutcome, Origin, RecordedEvent, RepositoryRef, Sha, Transcript,
+};
 use crate::provenance::Sealed;
-use crate::publish::{Evidence, approval_comment, publish_approval_request};
+use crate::publish::{Evidence, NotWhole, approval_comment, publish_approval_request};
 use crate::store::{EffectState, Journal};
 use crate::verdict::Verified;
 use crate::worker::context::WorkerContext;
@@ -64,6 +66,11 @@ pub(super) struct ChangeToApprove<'a> {
     pub(super) manifest: &'a Sealed,
 }
 
+/// A change that cannot be shown whole is handed over: nobody could know what they approve.
+fn not_shown(why: &NotWhole, commit: &Sha) -> Stop {
+    Stop::Escalate(EscalationReason::NotShown { why: why.to_string(), commit: commit.clone() })
+}
+
 /// Keeps the commit and its manifest, shows the change on the issue, and ends the job.
 pub(super) async fn request_approval(
     context: &WorkerContext,
@@ -73,9 +80,10 @@ pub(super) async fn request_approval(
     change: ChangeToApprove<'_>,
 ) -> Result<JobOutcome, Stop> {
     let ChangeToApprove { evidence, verified, commit, cleared, manifest } = change;
-    let comments = approval_comment::render(evidence, verified, commit, workspace.base_branch());
-    check_texts("the comment that shows the change", &comments)?;
     workspace.pin_commit(&cleared).await?;
+    let comments = approval_comment::render(evidence, verified, commit, workspace.base_branch())
+        .map_err(|why| not_shown(&why, commit))?;
+    check_texts("the comment that shows the change", &comments)?;
     let transcript = journal.transcript().await?;
     journal.save_manifest(Transcript::new(&transcript).round_number(), &manifest.to_text()).await?;
     let effect = JobEffect::ApprovalRequest.in_round_of(&transcript);

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::domain::{Job, JobOutcome, PullRequestNumber, RecordedEvent, Sha, Transcript, TranscriptEvent};
+use crate::domain::{
+    EscalationReason, Job, JobOutcome, PullRequestNumber, RecordedEvent, Sha, Transcript, TranscriptEvent,
+};
 use crate::provenance::{ProposedCommit, Sealed, build_manifest};
 use crate::publish::{Evidence, draft_pr, publish_proposal};
 use crate::secrets::{redact, scan_text};
@@ -188,9 +190,17 @@ impl<'a> Proposal<'a> {
                     tree: self.verified.tree(),
                     parent: self.found.as_ref().map(|head| &head.commit),
                 };
-                self.method.publish(context, workspace, commit).await?
+                self.method
+                    .publish(context, workspace, commit)
+                    .await
+                    .map_err(|stop| self.handed_over(stop, "the branch could not be created", None))?
             }
         };
+        let published = TranscriptEvent::Published {
+            kind: JobEffect::Branch.name().to_owned(),
+            reference: head.to_string(),
+        };
+        journal.append(&[published]).await?;
         journal.finish_effect(&self.effect(JobEffect::Branch), head.as_str()).await?;
         Ok(head)
     }
@@ -199,7 +209,9 @@ impl<'a> Proposal<'a> {
     async fn open_pull_request(self, head: Sha) -> Result<JobOutcome, Stop> {
         let manifest = self.saved_manifest(&head).await?;
         let evidence = &self.evidence.clone().with_manifest(manifest);
-        let number = self.publish_pull_request(evidence).await?;
+        let number = self.publish_pull_request(evidence).await.map_err(|stop| {
+            self.handed_over(stop, "the pull request could not be opened", Some(self.job.branch()))
+        })?;
         let Self { context, journal, verified, transcript, job, workspace, .. } = &self;
         let change = self.found.as_ref().filter(|_| !self.is_unchanged).map(|before| PublishedChange {
             head: &head,
@@ -219,6 +231,21 @@ impl<'a> Proposal<'a> {
             follow_up(context, journal, workspace, evidence, verified, (&head, &check), number).await?;
         }
         end(context, journal, JobOutcome::Proposed { pull_request, branch: job.branch(), head }).await
+    }
+
+    /// What was verified is not lost if GitHub refuses it for good: a person gets the change and the reason.
+    fn handed_over(&self, stop: Stop, what: &str, branch: Option<String>) -> Stop {
+        match stop {
+            Stop::Broken(why) => {
+                let (why, commit) = (format!("{what}: {why}"), self.commit.clone());
+                Stop::Escalate(EscalationReason::NotPublished { why, commit, branch })
+            }
+            stop @ (Stop::Escalate(_)
+            | Stop::Refuse(_)
+            | Stop::Ignore(_)
+            | Stop::Later { .. }
+            | Stop::LeaseLost(_)) => stop,
+        }
     }
 
     /// The manifest of the branch's head: as saved first, or made and saved now.

@@ -55,6 +55,20 @@ async fn pull_request_that_only_mentions_the_issue_does_not_block_it() {
 }
 
 #[tokio::test]
+async fn pull_request_from_a_fork_of_a_stranger_does_not_block_the_work() {
+    let mut world = World::new().await;
+    world.start_service().await;
+    for (branch, by) in [("theirs", "outsider"), ("reads", "octo-reader")] {
+        world.github.push_branch(branch, "notes.txt", by).await.unwrap();
+        world.github.open_pull_request(branch, "Mine", "Fixes #1", by).await.unwrap();
+    }
+    world.label("octo-maintainer").await;
+    world.jobs_ended(1).await;
+    assert_eq!(world.pulls().len(), 3, "{}", world.log());
+    world.end().await;
+}
+
+#[tokio::test]
 async fn server_without_linked_pull_requests_does_not_block_the_work() {
     let mut world = World::new().await;
     world.start_service().await;

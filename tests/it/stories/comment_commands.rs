@@ -2,7 +2,7 @@
 
 use mendwright_emulator::github::FaultKind;
 
-use crate::support::{World, stalled};
+use crate::support::{World, conversation, stalled};
 
 /// Our answers on the issue, without their hidden first line.
 fn answers(world: &World) -> Vec<String> {
@@ -181,5 +181,43 @@ async fn publish_command_publishes_a_change_that_awaits_approval() {
     assert!(answer(&world, 2).await.starts_with("Publishing the change exactly as shown"));
     world.jobs_ended(2).await;
     world.pull();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn strangers_get_one_answer_on_an_issue_and_a_bounded_number_of_questions_is_asked_about_them() {
+    let mut world = World::scripted(stalled()).await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    world.model_asked(1).await;
+    let permissions = |world: &World| world.calls("repos/get-collaborator-permission-level");
+    let before = permissions(&world);
+    for number in 0..30 {
+        world.say("/agent-fix status", &format!("stranger-{number}")).await;
+    }
+    world.say("/agent-fix stop", "octo-maintainer").await;
+    world.jobs_ended(1).await;
+    // Twenty of an hour are looked at.
+    world.commands_handled(21).await;
+    let refusals: Vec<String> =
+        answers(&world).into_iter().filter(|answer| answer.contains("needs write access")).collect();
+    assert_eq!(refusals.len(), 1, "{refusals:#?}");
+    assert!(permissions(&world) - before <= 22, "{}", permissions(&world) - before);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn command_of_somebody_whose_membership_is_hidden_is_carried_out_with_its_words() {
+    let question = conversation().turn("Hm.").ask("Which separator?");
+    let mut world = World::scripted(question.then(stalled().expect(&["A dash, please."]))).await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    world.jobs_ended(1).await;
+    // GitHub says in the payload that they have nothing to do with the repository.
+    world.github.hide_membership("octo-writer");
+    world.say("/agent-fix continue\n\nA dash, please.", "octo-writer").await;
+    world.model_asked(2).await;
+    world.say("/agent-fix stop", "octo-maintainer").await;
+    world.jobs_ended(2).await;
     world.end().await;
 }

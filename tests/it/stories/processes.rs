@@ -94,3 +94,42 @@ async fn emulator_and_service_run_as_separate_processes() {
     assert_eq!(provider.violations(), [""; 0]);
     provider.shut_down().await;
 }
+
+/// A line of `/proc/PID/limits`: the soft and the hard limit.
+fn limits(process: u32, name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{text}"));
+    line.split_whitespace().take(2).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn process_that_will_hold_secrets_protects_its_memory_before_it_reads_them() {
+    use std::os::unix::fs::MetadataExt;
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = directory.path().join("mendwright.toml");
+    // Nobody writes to this file: the service waits at the first thing that it reads.
+    nix::unistd::mkfifo(&configuration, nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
+    let opened =
+        std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755));
+    opened.unwrap();
+    let mut command = Command::new(BINARY);
+    command.args(["serve", "--config"]).arg(&configuration).kill_on_drop(true);
+    // The files of an ordinary user's process in /proc belong to that user, unless its memory is protected.
+    if nix::unistd::geteuid().is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    let mut service = command.spawn().unwrap();
+    let process = service.id().unwrap();
+    eventually(
+        "the service protects itself",
+        async || {
+            let files = limits(process, "Max open files");
+            limits(process, "Max core file size")[..] == ["0", "0"] && files[0] == files[1]
+        },
+        async || format!("{:?}", limits(process, "Max core file size")),
+    )
+    .await;
+    let owner = std::fs::metadata(format!("/proc/{process}/environ")).unwrap().uid();
+    assert_eq!(owner, 0, "other processes of the same user can read its memory");
+    service.kill().await.unwrap();
+}

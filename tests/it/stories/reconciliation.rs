@@ -144,3 +144,22 @@ async fn late_webhook_of_a_removed_label_does_not_cancel_the_job_of_a_newer_labe
     world.jobs_ended(1).await;
     world.end().await;
 }
+
+#[tokio::test]
+async fn command_whose_delivery_failed_again_and_again_in_an_outage_is_carried_out_after_it() {
+    let mut world = World::scripted(stalled()).await;
+    world.start_service_reconciling("1").await;
+    world.label("octo-maintainer").await;
+    world.model_asked(1).await;
+    world.kill_service().await;
+    world.say("/agent-fix stop", "octo-maintainer").await;
+    let failed = last_delivery(&world);
+    assert_eq!((&failed["event"], &failed["status_code"]), (&json!("issue_comment"), &json!(502)));
+    for _ in 0..2 {
+        world.github.redeliver(failed["guid"].as_str().unwrap()).await.unwrap();
+    }
+    world.start_service_reconciling("1").await;
+    world.commands_handled(1).await;
+    world.jobs_ended(1).await;
+    world.end().await;
+}

@@ -10,6 +10,9 @@ pub(crate) struct Account {
     pub(crate) kind: AccountKind,
     /// The same in every repository of the emulator.
     pub(crate) role: Role,
+    /// Whether `author_association` does not show that the account belongs to the repository, as that of members
+    /// who hide their membership of the organization.
+    pub(crate) membership_is_hidden: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -117,7 +117,7 @@ impl Database {
         let id = self.next_id();
         self.accounts.entry(login.to_lowercase()).or_insert_with(|| {
             let kind = if login.ends_with("[bot]") { AccountKind::Bot } else { AccountKind::User };
-            Account { id, login: login.to_owned(), kind, role: Role::None }
+            Account { id, login: login.to_owned(), kind, role: Role::None, membership_is_hidden: false }
         })
     }
 

@@ -7,7 +7,13 @@ use crate::github::data::{Account, AccountKind, Database, Role};
 
 /// `simple-user`. An unknown login is shown as `ghost`, as on GitHub.
 pub(crate) fn account(db: &Database, login: &str) -> Value {
-    let ghost = Account { id: 10_137, login: "ghost".to_owned(), kind: AccountKind::User, role: Role::None };
+    let ghost = Account {
+        id: 10_137,
+        login: "ghost".to_owned(),
+        kind: AccountKind::User,
+        role: Role::None,
+        membership_is_hidden: false,
+    };
     let account = db.account(login).unwrap_or(&ghost);
     let encoded = account.login.replace('[', "%5B").replace(']', "%5D");
     let url = format!("{}/users/{encoded}", db.urls.api);

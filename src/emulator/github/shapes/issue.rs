@@ -144,7 +144,8 @@ pub(crate) fn association(db: &Database, login: &str) -> &'static str {
     if login == db.app.bot_login() {
         return "CONTRIBUTOR";
     }
-    db.account(login).map_or("NONE", |account| account.role.association())
+    let shown = db.account(login).filter(|account| !account.membership_is_hidden);
+    shown.map_or("NONE", |account| account.role.association())
 }
 
 fn via_app(db: &Database, login: &str) -> Value {

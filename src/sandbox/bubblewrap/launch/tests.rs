@@ -92,6 +92,36 @@ async fn machine_with_fewer_features_starts_a_sandbox_and_says_so() {
     }
 }
 
+#[tokio::test]
+async fn sandboxes_in_one_image_are_different_users_of_the_host_as_root() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = image(directory.path());
+    let backend = Bubblewrap::new().unwrap();
+    if !(backend.launcher.as_root && backend.launcher.features.maps_owners) {
+        eprintln!("skipped: this machine cannot map the owners of files");
+        return;
+    }
+    let backend = backend.with_state_dir(directory.path());
+    let spec = SandboxSpec { root, ..SandboxSpec::named("mapped") };
+    let (one, other) = (backend.start(&spec).await.unwrap(), backend.start(&spec).await.unwrap());
+    let user = |toolbox: &Toolbox| {
+        let text = toolbox.description().to_owned();
+        text.split("as user ").nth(1).unwrap().split(' ').next().unwrap().to_owned()
+    };
+    let users = [user(&one), user(&other)];
+    assert_ne!(users[0], users[1]);
+    assert!(!users.contains(&SNAPSHOT_OWNER.to_string()), "{users:?}");
+    // Each can change the image's files in its own layer.
+    let program =
+        CommandSpec { argv: vec!["/program".to_owned()], ..CommandSpec::shell("", Duration::from_secs(60)) };
+    for toolbox in [&one, &other] {
+        let output = toolbox.run(&program).await.unwrap().output.to_text();
+        assert!(output.contains("started by Mendwright"), "{output}");
+    }
+    one.shut_down().await;
+    other.shut_down().await;
+}
+
 #[test]
 fn writable_bytes_leave_a_quarter_of_limited_memory() {
     let limits = Limits { memory_bytes_max: 4 << 30, disk_bytes_max: 8 << 30, ..Limits::default() };

@@ -8,7 +8,8 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use super::error::GraphqlError;
-use crate::github::data::{Issue, PullRequest, Repository};
+use crate::github::Role;
+use crate::github::data::{Database, Issue, PullRequest, Repository};
 use crate::github::rest::call::ApiCall;
 
 pub(super) const FIELD: &str = "closedByPullRequestsReferences";
@@ -28,7 +29,7 @@ pub(super) fn find(call: &mut ApiCall<'_>) -> Result<Value, GraphqlError> {
     let nodes: Vec<Value> = repository
         .pull_requests()
         .filter(|(issue, pull)| issue.open && closes(repository, issue, pull, number))
-        .map(|(issue, pull)| shape(repository, issue, pull))
+        .map(|(issue, pull)| shape(call.db, repository, issue, pull))
         .collect();
     Ok(json!({"repository": {"issue": {FIELD: {"nodes": nodes}}}}))
 }
@@ -43,12 +44,15 @@ fn closes(repository: &Repository, issue: &Issue, pull: &PullRequest, number: u6
         && KEYWORD.captures_iter(body).any(|reference| reference[1] == number.to_string())
 }
 
-fn shape(repository: &Repository, issue: &Issue, pull: &PullRequest) -> Value {
+fn shape(db: &Database, repository: &Repository, issue: &Issue, pull: &PullRequest) -> Value {
+    // Who cannot push here works in a fork.
+    let role = db.account(&issue.author).map_or(Role::None, |account| account.role);
+    let can_push = issue.author == db.app.bot_login() || matches!(role.permission(), "write" | "admin");
     json!({
         "number": issue.number,
         "state": "OPEN",
         "headRefName": pull.head,
-        "isCrossRepository": false,
+        "isCrossRepository": !can_push,
         "author": {"login": issue.author},
         "repository": {"nameWithOwner": repository.full_name()},
     })

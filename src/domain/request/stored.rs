@@ -1,0 +1,316 @@
+//! The form in which requests are stored, and how it is read and written.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{CheckFailure, CommandRequest, QueuedRequest, RequestComment, ReviewKind, ReviewRequest};
+use crate::domain::{
+    BudgetExtension, CommentId, InvalidIdentity, IssueNumber, IssueSnapshot, Login, PullRequestNumber,
+    RepositoryRef, SlashCommand,
+};
+
+/// The form in which requests are stored. Its names never change: rows of earlier versions are read, too.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredRequest {
+    repository: RepositoryRef,
+    number: IssueNumber,
+    is_pull_request: bool,
+    issue: IssueSnapshot,
+    by: Login,
+    by_id: u64,
+    by_is_bot: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    by_stranger: bool,
+    #[serde(default, rename = "said_in")]
+    source: StoredSource,
+    #[serde(rename = "comment")]
+    id: CommentId,
+    /// The text of a comment; of a check run, the commit.
+    #[serde(default)]
+    body: String,
+    command: StoredCommand,
+    at: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum StoredSource {
+    #[default]
+    Comment,
+    Review,
+    ReviewComment,
+    CheckRun,
+}
+
+impl StoredSource {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Comment => "comment",
+            Self::Review => "review",
+            Self::ReviewComment => "review_comment",
+            Self::CheckRun => "check_run",
+        }
+    }
+}
+
+impl From<ReviewKind> for StoredSource {
+    fn from(kind: ReviewKind) -> Self {
+        match kind {
+            ReviewKind::Comment => Self::Comment,
+            ReviewKind::Review => Self::Review,
+            ReviewKind::ReviewComment => Self::ReviewComment,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredCommand {
+    Start,
+    Stop,
+    Retry,
+    Continue {
+        grant: BudgetExtension,
+    },
+    /// Of reviews and check runs.
+    Revise,
+    Status,
+    Explain,
+    Publish,
+    /// With a commit. Without one the name alone is stored, as it was before a commit could be named.
+    PublishCommit {
+        commit: String,
+    },
+    Help,
+    Unknown {
+        word: String,
+    },
+}
+
+impl From<SlashCommand> for StoredCommand {
+    fn from(command: SlashCommand) -> Self {
+        match command {
+            SlashCommand::Start => Self::Start,
+            SlashCommand::Stop => Self::Stop,
+            SlashCommand::Retry => Self::Retry,
+            SlashCommand::Continue { grant } => Self::Continue { grant },
+            SlashCommand::Status => Self::Status,
+            SlashCommand::Explain => Self::Explain,
+            SlashCommand::Publish { commit: None } => Self::Publish,
+            SlashCommand::Publish { commit: Some(commit) } => Self::PublishCommit { commit },
+            SlashCommand::Help => Self::Help,
+            SlashCommand::Unknown { word } => Self::Unknown { word },
+        }
+    }
+}
+
+impl StoredCommand {
+    /// The slash command; `None` for what is requested by a review or a check run.
+    fn slash_command(self) -> Option<SlashCommand> {
+        Some(match self {
+            Self::Revise => return None,
+            Self::Start => SlashCommand::Start,
+            Self::Stop => SlashCommand::Stop,
+            Self::Retry => SlashCommand::Retry,
+            Self::Continue { grant } => SlashCommand::Continue { grant },
+            Self::Status => SlashCommand::Status,
+            Self::Explain => SlashCommand::Explain,
+            Self::Publish => SlashCommand::Publish { commit: None },
+            Self::PublishCommit { commit } => SlashCommand::Publish { commit: Some(commit) },
+            Self::Help => SlashCommand::Help,
+            Self::Unknown { word } => SlashCommand::Unknown { word },
+        })
+    }
+}
+
+impl StoredRequest {
+    fn of_comment(comment: RequestComment, source: StoredSource, command: StoredCommand) -> Self {
+        let RequestComment {
+            repository,
+            number,
+            is_pull_request,
+            issue,
+            by,
+            by_id,
+            by_is_bot,
+            by_stranger,
+            id,
+            body,
+            at,
+        } = comment;
+        Self {
+            repository,
+            number,
+            is_pull_request,
+            issue,
+            by,
+            by_id,
+            by_is_bot,
+            by_stranger,
+            source,
+            id,
+            body,
+            command,
+            at,
+        }
+    }
+}
+
+impl From<QueuedRequest> for StoredRequest {
+    fn from(request: QueuedRequest) -> Self {
+        match request {
+            QueuedRequest::Command(CommandRequest { command, comment }) => {
+                Self::of_comment(comment, StoredSource::Comment, command.into())
+            }
+            QueuedRequest::Review(ReviewRequest { kind, comment }) => {
+                Self::of_comment(comment, kind.into(), StoredCommand::Revise)
+            }
+            QueuedRequest::CheckFailed(check) => {
+                let number = IssueNumber(check.pull_request.0);
+                let issue = IssueSnapshot {
+                    number,
+                    title: check.name,
+                    body: String::new(),
+                    author: check.by.clone(),
+                    labels: Vec::new(),
+                };
+                Self {
+                    repository: check.repository,
+                    number,
+                    is_pull_request: true,
+                    issue,
+                    by: check.by,
+                    by_id: check.by_id,
+                    by_is_bot: true,
+                    by_stranger: false,
+                    source: StoredSource::CheckRun,
+                    id: CommentId(check.check_run),
+                    body: check.head.to_string(),
+                    command: StoredCommand::Revise,
+                    at: None,
+                }
+            }
+        }
+    }
+}
+
+impl TryFrom<StoredRequest> for QueuedRequest {
+    type Error = InvalidIdentity;
+
+    fn try_from(stored: StoredRequest) -> Result<Self, InvalidIdentity> {
+        let StoredRequest {
+            repository,
+            number,
+            is_pull_request,
+            issue,
+            by,
+            by_id,
+            by_is_bot,
+            by_stranger,
+            source,
+            id,
+            body,
+            command,
+            at,
+        } = stored;
+        let kind = match source {
+            StoredSource::Comment => ReviewKind::Comment,
+            StoredSource::Review => ReviewKind::Review,
+            StoredSource::ReviewComment => ReviewKind::ReviewComment,
+            StoredSource::CheckRun => {
+                return Ok(Self::CheckFailed(CheckFailure {
+                    repository,
+                    pull_request: PullRequestNumber(number.0),
+                    check_run: id.0,
+                    name: issue.title,
+                    head: body.parse()?,
+                    by,
+                    by_id,
+                }));
+            }
+        };
+        let comment = RequestComment {
+            repository,
+            number,
+            is_pull_request,
+            issue,
+            by,
+            by_id,
+            by_is_bot,
+            by_stranger,
+            id,
+            body,
+            at,
+        };
+        Ok(match command.slash_command() {
+            Some(command) => Self::Command(CommandRequest { command, comment }),
+            None => Self::Review(ReviewRequest { kind, comment }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// As earlier versions stored it.
+    fn row(source: &str, command: Value, body: &str) -> Value {
+        json!({
+            "repository": {"installation": 9, "id": 42, "name": "octo/repo"},
+            "number": 7,
+            "is_pull_request": true,
+            "issue": {"number": 7, "title": "tests", "body": "", "author": "grace", "labels": []},
+            "by": "grace",
+            "by_id": 2,
+            "by_is_bot": true,
+            "said_in": source,
+            "comment": 5,
+            "body": body,
+            "command": command,
+            "at": null,
+        })
+    }
+
+    #[test]
+    fn rows_of_earlier_versions_are_read_and_written_unchanged() {
+        let head = "a".repeat(40);
+        let command =
+            row("comment", json!({"continue": {"grant": {"cents": 250}}}), "/agent-fix continue +$2.50");
+        let review = row("review", json!("revise"), "Please rename it");
+        let mention = row("comment", json!("revise"), "@mendwright rename it");
+        let check = row("check_run", json!("revise"), &head);
+        let read = |row: &Value| serde_json::from_value::<QueuedRequest>(row.clone()).unwrap();
+        for row in [&command, &review, &mention, &check] {
+            assert_eq!(serde_json::to_value(read(row)).unwrap(), *row);
+        }
+        let grant = BudgetExtension { cents: Some(250), turns: None };
+        assert!(matches!(read(&command), QueuedRequest::Command(request)
+            if request.command == SlashCommand::Continue { grant }));
+        assert!(
+            matches!(read(&review), QueuedRequest::Review(request) if request.kind == ReviewKind::Review)
+        );
+        assert!(
+            matches!(read(&mention), QueuedRequest::Review(request) if request.kind == ReviewKind::Comment)
+        );
+        assert!(matches!(read(&check), QueuedRequest::CheckFailed(failure)
+            if failure.name == "tests" && failure.head.as_str() == head));
+    }
+
+    #[test]
+    fn row_without_source_and_body_is_a_command_in_a_comment() {
+        let mut oldest = row("comment", json!("stop"), "");
+        let fields = oldest.as_object_mut().unwrap();
+        fields.remove("said_in");
+        fields.remove("body");
+        let read: QueuedRequest = serde_json::from_value(oldest).unwrap();
+        assert_eq!((read.source(), read.number()), (("comment", 5), IssueNumber(7)));
+        assert!(matches!(read, QueuedRequest::Command(request) if request.command == SlashCommand::Stop));
+    }
+
+    #[test]
+    fn check_run_without_a_commit_cannot_be_read() {
+        assert!(serde_json::from_value::<QueuedRequest>(row("check_run", json!("revise"), "main")).is_err());
+    }
+}
