@@ -25,13 +25,14 @@ mod status;
 mod stop;
 mod strangers;
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +58,8 @@ const POLL: Duration = Duration::from_secs(5);
 const WAIT_MAX: SignedDuration = SignedDuration::from_hours(24);
 /// Requests of one installation that are taken from its queue together.
 const BATCH_MAX: u32 = 32;
+/// `stop` commands that are carried out at a time.
+const STOPS_MAX: u32 = 256;
 /// The same of strangers' requests.
 const STRANGERS_BATCH_MAX: u32 = 4;
 /// Permissions that are read from GitHub at a time for one installation.
@@ -78,10 +81,12 @@ impl CommandProcessor {
 
     /// Works until `shutdown`.
     pub async fn run(&self, shutdown: &CancellationToken) {
-        let woken = Lane::ALL.map(|_| Notify::new());
-        let lanes = Lane::ALL.iter().zip(&woken).map(|(lane, woken)| self.serve_all(*lane, woken));
+        let woken = [Notify::new(), Notify::new(), Notify::new()];
+        let [stops, usual, strangers] = &woken;
         tokio::select! {
-            () = futures_util::future::join_all(lanes).map(drop) => {}
+            () = self.serve_stops(stops) => {}
+            () = self.serve_all(Lane::Usual, usual) => {}
+            () = self.serve_all(Lane::Stranger, strangers) => {}
             () = self.wake_lanes(&woken) => {}
             () = shutdown.cancelled() => {}
         }
@@ -134,8 +139,7 @@ impl CommandProcessor {
     /// Serves one batch of an installation's queue.
     async fn serve(&self, installation: InstallationId, lane: Lane) -> InstallationId {
         let served = match lane {
-            Lane::Stop => self.serve_stops(installation).await,
-            Lane::Usual => self.serve_batch(installation, lane, BATCH_MAX).await,
+            Lane::Stop | Lane::Usual => self.serve_batch(installation, lane, BATCH_MAX).await,
             Lane::Stranger => self.serve_batch(installation, lane, STRANGERS_BATCH_MAX).await,
         };
         if let Err(error) = served {
@@ -145,19 +149,47 @@ impl CommandProcessor {
         installation
     }
 
-    /// Carries `stop` commands out side by side: the reply to one, which may wait for its turn among all writes,
-    /// delays no other.
-    async fn serve_stops(&self, installation: InstallationId) -> Result<(), StoreError> {
-        let pending =
-            self.context.store.pending_requests(installation, Lane::Stop, self.now(), BATCH_MAX).await?;
-        stream::iter(pending)
-            .map(|pending| async move {
-                let admission = caught(permission::admit(&self.context, &pending)).await;
-                self.serve_one(&pending, admission, &AtomicBool::new(false)).await
-            })
-            .buffer_unordered(BATCH_MAX as usize)
-            .try_collect()
-            .await
+    /// Carries `stop` commands out side by side, each as soon as it is recorded: the reply to one, which may wait for
+    /// its turn among all writes, delays no other.
+    async fn serve_stops(&self, woken: &Notify) {
+        let mut in_progress = BTreeSet::new();
+        let mut serving = FuturesUnordered::new();
+        loop {
+            let woken = woken.notified();
+            match self.due_stops().await {
+                Ok(due) => {
+                    for pending in due {
+                        if in_progress.len() < STOPS_MAX as usize && in_progress.insert(pending.id.clone()) {
+                            serving.push(self.serve_stop(pending));
+                        }
+                    }
+                }
+                Err(error) => error!(%error, "no command could be read"),
+            }
+            tokio::select! {
+                Some(id) = serving.next() => drop(in_progress.remove(&id)),
+                () = woken => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+    }
+
+    async fn due_stops(&self) -> Result<Vec<PendingRequest>, StoreError> {
+        let store = &self.context.store;
+        let mut due = Vec::new();
+        for installation in store.installations_with_pending_requests(Lane::Stop, self.now()).await? {
+            due.extend(store.pending_requests(installation, Lane::Stop, self.now(), STOPS_MAX).await?);
+        }
+        Ok(due)
+    }
+
+    async fn serve_stop(&self, pending: PendingRequest) -> String {
+        let admission = caught(self.admit(&pending)).await;
+        if let Err(error) = self.serve_one(&pending, admission, &AtomicBool::new(false)).await {
+            error!(%error, "command not carried out");
+            tokio::time::sleep(POLL).await;
+        }
+        pending.id
     }
 
     async fn serve_batch(
@@ -206,6 +238,7 @@ impl CommandProcessor {
         let span = info_span!("command", id = pending.id, %repo);
         let served = async {
             match admission {
+                Ok(Admission::Admitted) if self.is_withdrawn(pending).await? => Ok(()),
                 Ok(Admission::Admitted) => self.end(pending, caught(self.carry_out(pending)).await).await,
                 Ok(Admission::Refused) if self.is_refusal_answered(pending) => {
                     self.end(pending, Ok(Handled::Done("refused"))).await
@@ -222,6 +255,15 @@ impl CommandProcessor {
             }
         };
         served.instrument(span).await
+    }
+
+    /// Whether a `stop` withdrew the request after it was taken from its queue.
+    async fn is_withdrawn(&self, pending: &PendingRequest) -> Result<bool, StoreError> {
+        let (installation, lane) = (pending.request.repository().installation, pending.request.lane());
+        let store = &self.context.store;
+        let waiting = store.pending_requests(installation, lane, Timestamp::MAX, stop::WAITING_MAX).await?;
+        let is_whole = waiting.len() < stop::WAITING_MAX as usize;
+        Ok(is_whole && !waiting.iter().any(|waiting| waiting.id == pending.id))
     }
 
     /// Whether it was said on the issue already that commands need write access.
@@ -282,9 +324,12 @@ impl CommandProcessor {
         if let Some(comment) = comment_of(&pending.request)
             && let Some(why) = permission::refusal(comment)
         {
+            if !self.strangers.begin_answer(comment) {
+                return Ok(Handled::Done("refused"));
+            }
             let target = ReplyTarget::Refused(&comment.by);
-            reply::send(&self.context, comment, target, &CommandReply::Refused(&why)).await?;
-            self.strangers.answer(comment);
+            let sent = reply::send(&self.context, comment, target, &CommandReply::Refused(&why)).await;
+            sent.inspect_err(|_| self.strangers.forget_answer(comment))?;
         }
         Ok(Handled::Done("refused"))
     }

@@ -52,13 +52,18 @@ impl Strangers {
         self.lock().answered.contains(&(comment.repository.id, comment.number))
     }
 
-    /// Remembers that a refusal was answered on the issue.
-    pub(super) fn answer(&self, comment: &RequestComment) {
+    /// Says that a refusal is answered on the issue from now on. False: somebody else did so.
+    pub(super) fn begin_answer(&self, comment: &RequestComment) -> bool {
         let mut known = self.lock();
         if known.answered.len() >= REMEMBERED_MAX {
             known.answered.clear();
         }
-        known.answered.insert((comment.repository.id, comment.number));
+        known.answered.insert((comment.repository.id, comment.number))
+    }
+
+    /// Says that the answer failed: the next refusal on the issue is answered.
+    pub(super) fn forget_answer(&self, comment: &RequestComment) {
+        self.lock().answered.remove(&(comment.repository.id, comment.number));
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -92,4 +97,57 @@ async fn read_again(
     let written = github.comments(&comment.repository, comment.number).await?;
     let body = written.into_iter().find(|other| other.id == comment.id).map(|other| other.body);
     Ok(RequestComment { issue, body: body.unwrap_or_default(), ..comment })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{CommentId, InstallationId, IssueSnapshot, RepositoryRef};
+
+    fn comment(issue: u64, by_id: u64) -> RequestComment {
+        let author: crate::domain::Login = "eve".parse().unwrap();
+        RequestComment {
+            repository: RepositoryRef {
+                installation: InstallationId(7),
+                id: RepositoryId(70),
+                name: "acme/rocket".parse().unwrap(),
+            },
+            number: IssueNumber(issue),
+            is_pull_request: false,
+            issue: IssueSnapshot {
+                number: IssueNumber(issue),
+                title: String::new(),
+                body: String::new(),
+                author: author.clone(),
+                labels: Vec::new(),
+            },
+            by: author,
+            by_id,
+            by_is_bot: false,
+            by_stranger: true,
+            id: CommentId(1),
+            body: String::new(),
+            at: None,
+        }
+    }
+
+    #[test]
+    fn somebody_who_was_refused_is_not_asked_about_for_an_hour() {
+        let (strangers, start) = (Strangers::default(), Timestamp::UNIX_EPOCH);
+        assert!(!strangers.is_refused(&comment(1, 5), start));
+        strangers.refuse(&comment(1, 5), start);
+        assert!(strangers.is_refused(&comment(2, 5), start + SignedDuration::from_mins(59)));
+        assert!(!strangers.is_refused(&comment(1, 6), start));
+        assert!(!strangers.is_refused(&comment(1, 5), start + SignedDuration::from_hours(1)));
+    }
+
+    #[test]
+    fn one_refusal_is_answered_on_an_issue_and_another_one_only_if_that_failed() {
+        let strangers = Strangers::default();
+        assert!(strangers.begin_answer(&comment(1, 5)));
+        assert!(!strangers.begin_answer(&comment(1, 6)) && strangers.is_answered(&comment(1, 6)));
+        assert!(strangers.begin_answer(&comment(2, 5)));
+        strangers.forget_answer(&comment(1, 5));
+        assert!(!strangers.is_answered(&comment(1, 6)) && strangers.begin_answer(&comment(1, 6)));
+    }
 }

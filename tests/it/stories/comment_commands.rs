@@ -221,3 +221,20 @@ async fn command_of_somebody_whose_membership_is_hidden_is_carried_out_with_its_
     world.jobs_ended(2).await;
     world.end().await;
 }
+
+#[tokio::test]
+async fn stop_overtakes_commands_that_wait_and_withdraws_those_that_would_start_work() {
+    let mut world = World::new().await;
+    world.start_service().await;
+    // The question about the first author's permission is not answered for now.
+    world.fail_once("GET", "/collaborators/octo-writer/permission$", FaultKind::Hold);
+    world.say("/agent-fix", "octo-writer").await;
+    world.say("/agent-fix stop", "octo-maintainer").await;
+    assert_eq!(answer(&world, 1).await, "No job is running here.");
+    world.commands_handled(2).await;
+    world.github.release_held_requests();
+    world.say("/agent-fix status", "octo-writer").await;
+    assert!(answer(&world, 2).await.contains("has had no job yet"));
+    assert_eq!(world.job_count().await, 0, "{}", world.log());
+    world.end().await;
+}
