@@ -45,7 +45,10 @@ pub(super) async fn base_and_settings(
         base_branch: repository.default_branch.clone(),
         settings: Box::new(settings.clone()),
     };
-    journal.append(&[event]).await?;
+    let mut events = vec![event];
+    let missing = workspace.checkout_gaps().await?.describe();
+    events.extend((!missing.is_empty()).then_some(TranscriptEvent::CheckoutIncomplete { missing }));
+    journal.append(&events).await?;
     Ok((workspace, settings))
 }
 

@@ -1,10 +1,14 @@
 //! Finds files of a tree by their paths, in every directory.
 
-use git2::{ObjectType, TreeWalkMode, TreeWalkResult};
+use std::ops::ControlFlow;
 
-use super::mirror::{oid, sha};
+use super::mirror::{local_error, oid, sha};
+use super::tree_walk::walk;
 use super::{Workspace, WorkspaceError};
 use crate::domain::Sha;
+
+/// Why a walk ends before all entries were seen.
+type WalkEnd = ControlFlow<(), WorkspaceError>;
 
 impl Workspace {
     /// The path and the content's id of every file in `tree` that `matches`, in path order; `None` if there
@@ -17,29 +21,23 @@ impl Workspace {
     ) -> Result<Option<Vec<(String, Sha)>>, WorkspaceError> {
         let tree = oid(tree);
         self.with_repository(move |repository, git_dir| {
-            let local = |error: git2::Error| WorkspaceError::Local {
-                git_dir: git_dir.display().to_string(),
-                action: "searching a tree for files",
-                detail: error.message().to_owned(),
-            };
+            let failed = |error| WalkEnd::Continue(local_error(git_dir, "searching a tree for files", error));
             let mut found = Vec::new();
-            let walked =
-                repository.find_tree(tree).map_err(local)?.walk(TreeWalkMode::PreOrder, |parent, entry| {
-                    let path = format!("{parent}{}", String::from_utf8_lossy(entry.name_bytes()));
-                    if entry.kind() == Some(ObjectType::Blob) && matches(&path) {
-                        found.push((path, sha(entry.id())));
-                    }
-                    match found.len() > count_max {
-                        true => TreeWalkResult::Abort,
-                        false => TreeWalkResult::Ok,
-                    }
-                });
-            if found.len() > count_max {
-                return Ok(None);
+            let walked = walk(repository, tree, failed, |entry| {
+                let path = entry.text();
+                if entry.is_blob() && matches(&path) {
+                    found.push((path.into_owned(), sha(entry.id)));
+                }
+                if found.len() > count_max { Err(WalkEnd::Break(())) } else { Ok(()) }
+            });
+            match walked {
+                Ok(()) => {
+                    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+                    Ok(Some(found))
+                }
+                Err(WalkEnd::Break(())) => Ok(None),
+                Err(WalkEnd::Continue(error)) => Err(error),
             }
-            walked.map_err(local)?;
-            found.sort_by(|(one, _), (other, _)| one.cmp(other));
-            Ok(Some(found))
         })
         .await
     }

@@ -319,6 +319,11 @@ pub enum TranscriptEvent {
         /// Why.
         reason: EscalationReason,
     },
+    /// The repository has something elsewhere that sandboxes do not get: Git LFS, submodules.
+    CheckoutIncomplete {
+        /// What is missing, a sentence for each kind.
+        missing: Vec<String>,
+    },
     /// Something worth knowing that no other event says.
     Note {
         /// The text.
@@ -377,7 +382,7 @@ impl TranscriptEvent {
             }
             Self::VerdictReached { .. } | Self::EscalationDecided { .. } => EventClass::Decision,
             Self::Published { .. } | Self::Released { .. } => EventClass::Publication,
-            Self::Note { .. } => EventClass::Note,
+            Self::CheckoutIncomplete { .. } | Self::Note { .. } => EventClass::Note,
         }
     }
 
