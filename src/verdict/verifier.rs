@@ -152,6 +152,7 @@ impl Verifier<'_> {
         }
         let missing = workspace.checkout_gaps().await?.describe();
         flags.extend((!missing.is_empty()).then_some(Flag::IncompleteCheckout { missing }));
+        flags.extend(self.flag_if_setup_decides(&proposal.tree, &comparison).await?);
         flags.extend(compare_reports(&self.baseline.report, &run.report));
         flags.extend(self.suspicious_changes(changes, &proposal, &paths).await?);
         let explanation = self.explain(&run, &comparison, proof.as_deref());

@@ -16,6 +16,7 @@ mod local;
 mod mirror;
 mod patch;
 mod push;
+mod reduced_tree;
 mod references;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use super::conversion::{to_repository, to_work_tree};
 use super::mirror::{local_error, oid, sha};
 use super::references::delete_oldest;
 use super::{Workspace, WorkspaceError};
+use crate::config::RepositoryFiles;
 use crate::detect::RootListing;
 use crate::domain::{Change, ChangedContent, FileMode, JobId, RepoPath, Sha};
 
@@ -48,6 +49,20 @@ fn file_in<'r>(
         return Ok(None);
     }
     repository.find_blob(entry.id()).map(Some)
+}
+
+/// The configuration in a tree; more than [`BASE_FILE_BYTES_MAX`] bytes of a file are cut off.
+pub(super) fn repository_files_in(
+    repository: &Repository,
+    tree: &Tree<'_>,
+) -> Result<RepositoryFiles, git2::Error> {
+    RepositoryFiles::read(
+        |directory| names_in(repository, tree, directory),
+        |path| {
+            let blob = file_in(repository, tree, path)?;
+            Ok(blob.map(|blob| blob.content()[..blob.size().min(BASE_FILE_BYTES_MAX)].to_vec()))
+        },
+    )
 }
 
 /// Its content; `None` if it is longer than `bytes_max`.
@@ -96,6 +111,17 @@ impl Workspace {
             let tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             let Some(blob) = file_in(repository, &tree, &path).map_err(local)? else { return Ok(None) };
             Ok(Some(blob.content()[..blob.size().min(BASE_FILE_BYTES_MAX)].to_vec()))
+        })
+        .await
+    }
+
+    /// The configuration of the base commit.
+    pub async fn repository_files(&self) -> Result<RepositoryFiles, WorkspaceError> {
+        let base = oid(self.base());
+        self.with_repository(move |repository, git_dir| {
+            let local = |error| local_error(git_dir, "reading the base's configuration", error);
+            let tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
+            repository_files_in(repository, &tree).map_err(local)
         })
         .await
     }

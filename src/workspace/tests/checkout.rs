@@ -179,3 +179,26 @@ async fn submodule_is_an_empty_directory_as_in_a_checkout() {
     let paths: Vec<&[u8]> = given.keys().map(Vec::as_slice).collect();
     assert_eq!(paths, [&b"a"[..], b"sub/"]);
 }
+
+#[tokio::test]
+async fn reduced_tree_has_the_named_files_and_all_attributes() {
+    let (_directory, workspace) = with_files(&[
+        (b".gitattributes", b"*.lock eol=crlf\n"),
+        (b"a/.gitattributes", b""),
+        (b"a/x.lock", b"x\n"),
+        (b"a/y.py", b"y\n"),
+        (b"b/\xe9.lock", b"z\n"),
+    ])
+    .await;
+    let base = workspace.base_tree().await.unwrap();
+    let reduced = workspace.reduced_tree(&base, |path| path.ends_with(".lock")).await.unwrap();
+    let given = checked_out(&workspace, &reduced).await;
+    let files: Vec<&[u8]> = given.keys().filter(|path| !path.ends_with(b"/")).map(Vec::as_slice).collect();
+    assert_eq!(files, [&b".gitattributes"[..], b"a/.gitattributes", b"a/x.lock", b"b/\xe9.lock"]);
+    assert_eq!(given[&b"a/x.lock"[..]], b"x\r\n");
+    // The same files make the same tree, whatever else changes.
+    let other = workspace.propose(vec![written("a/y.py", b"changed\n")]).await.unwrap().tree;
+    assert_eq!(workspace.reduced_tree(&other, |path| path.ends_with(".lock")).await.unwrap(), reduced);
+    let other = workspace.propose(vec![written("a/x.lock", b"changed\r\n")]).await.unwrap().tree;
+    assert_ne!(workspace.reduced_tree(&other, |path| path.ends_with(".lock")).await.unwrap(), reduced);
+}
