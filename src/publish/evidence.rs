@@ -9,7 +9,7 @@ use crate::domain::{
     Transcript, TranscriptEvent,
 };
 
-use crate::provenance::Sealed;
+use crate::provenance::{ManifestSignature, Sealed};
 use crate::workspace::Patch;
 
 use super::environment_summary::EnvironmentSummary;
@@ -77,6 +77,8 @@ pub struct Evidence {
     pub environment: EnvironmentSummary,
     /// The proposal's manifest, if there is a proposal.
     pub manifest: Option<Sealed>,
+    /// Its signature, if a service made the proposal.
+    pub signature: Option<ManifestSignature>,
     /// What happened, turn by turn.
     pub(super) timeline: Timeline,
 }
@@ -143,6 +145,7 @@ impl Evidence {
             missing_in_sandbox: Vec::new(),
             environment: EnvironmentSummary::default(),
             manifest: None,
+            signature: None,
             timeline: Timeline::default(),
         };
         for recorded in transcript.events() {
@@ -165,9 +168,9 @@ impl Evidence {
         Self { patch: Some(patch), ..self }
     }
 
-    /// With the proposal's manifest.
-    pub fn with_manifest(self, manifest: Sealed) -> Self {
-        Self { manifest: Some(manifest), ..self }
+    /// With the proposal's manifest, and its signature if there is one.
+    pub fn with_manifest(self, manifest: Sealed, signature: Option<ManifestSignature>) -> Self {
+        Self { manifest: Some(manifest), signature, ..self }
     }
 
     /// The issue when the work was requested.
