@@ -16,6 +16,7 @@ use url::Url;
 use crate::config::{ServerConfig, StoredApp};
 use crate::github::RateLimits;
 use crate::install::{AppRegistration, CredentialSink, InstallConfig};
+use crate::provenance::ManifestSigner;
 use crate::secrets;
 use crate::store::{SqliteStore, Store};
 use crate::workspace::Mirrors;
@@ -95,6 +96,8 @@ impl App {
         }
         let sandbox = start_sandbox(&config.sandbox, data_dir).await?;
         let cache_limits = setup_policy(&config.sandbox.setup).kept;
+        let public_url = config.public_url.as_ref().map(Url::as_str);
+        let signer = Arc::new(ManifestSigner::open(data_dir, public_url)?);
         let tasks = Arc::new(Tasks::default());
         let service = Service {
             model: model(&config, &config.model.name)?,
@@ -103,6 +106,7 @@ impl App {
             store: store.clone(),
             sandbox: sandbox.clone(),
             limits: Arc::new(rate_limits(&config, store.clone()).await?),
+            signer: signer.clone(),
             tasks: tasks.clone(),
             routes: Arc::default(),
             config: config.clone(),
@@ -119,7 +123,7 @@ impl App {
             }
             None => Some(registration(service, address, sink)),
         };
-        let router = http::router(store.clone(), routes, registration.as_ref());
+        let router = http::router(store.clone(), signer.public_keys(), routes, registration.as_ref());
         tasks.add(tokio::spawn(connections::serve(listener, router, tasks.shutdown.clone())));
         tasks.add(prune_regularly(store.clone(), config.store_keep, tasks.shutdown.clone()));
         tasks.add(clean_up_regularly(sandbox, cache_limits, tasks.shutdown.clone()));

@@ -1,4 +1,5 @@
-//! The routes of the HTTP server: health, the setup pages, and whatever the service serves once it has credentials.
+//! The routes of the HTTP server: health, the public keys of manifests, the setup pages, and whatever the service
+//! serves once it has credentials.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,6 +14,7 @@ use tower_service::Service;
 use tracing::warn;
 
 use crate::install::AppRegistration;
+use crate::provenance::PUBLIC_KEYS_PATH;
 use crate::store::Store;
 
 /// The service's routes, set once it has credentials.
@@ -20,13 +22,15 @@ pub(super) type ServiceRoutes = Arc<OnceLock<Router>>;
 
 pub(super) fn router(
     store: Arc<dyn Store>,
+    public_keys: String,
     routes: ServiceRoutes,
     registration: Option<&Arc<AppRegistration>>,
 ) -> Router {
     let health = Router::new().route("/healthz", get(health)).with_state(store);
+    let keys = Router::new().route(PUBLIC_KEYS_PATH, get(async move || public_keys));
     let pages = registration.map(|registration| registration.router()).unwrap_or_default();
     let service = Router::new().fallback(forward).with_state(routes);
-    health.merge(pages).fallback_service(service).layer(CatchPanicLayer::new())
+    health.merge(keys).merge(pages).fallback_service(service).layer(CatchPanicLayer::new())
 }
 
 /// Forwards a request to the service's routes, if it has credentials already.

@@ -14,6 +14,7 @@ use super::sandboxes::{sandbox_spec, setup_policy};
 use crate::config::{AppConfig, ServerConfig};
 use crate::github::{AppClient, GitHub, GitHubConnection, OctocrabGitHub, RateLimits};
 use crate::model::Model;
+use crate::provenance::ManifestSigner;
 use crate::sandbox::Sandbox;
 use crate::setup::SetupLocks;
 use crate::store::Store;
@@ -30,6 +31,7 @@ pub(super) struct Service {
     pub(super) sandbox: Arc<dyn Sandbox>,
     pub(super) mirrors: Mirrors,
     pub(super) limits: Arc<RateLimits>,
+    pub(super) signer: Arc<ManifestSigner>,
     pub(super) tasks: Arc<Tasks>,
     /// Set by [`Service::start`].
     pub(super) routes: ServiceRoutes,
@@ -110,6 +112,7 @@ impl Service {
                 signed_commits: config.github.signed_commits,
             },
             wake: Arc::new(Notify::new()),
+            signer: Some(self.signer.clone()),
             setup_locks: SetupLocks::default(),
             clock: Timestamp::now,
         }

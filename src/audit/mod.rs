@@ -3,6 +3,7 @@
 
 mod compare;
 mod replay;
+mod verdict_check;
 mod verify;
 
 pub use compare::{Divergence, ReplayStep, normalised};

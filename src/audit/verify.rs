@@ -2,14 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::domain::{JobSettings, RepositoryId};
-use crate::provenance::{InvalidManifest, Manifest, ProposedCommit, Sealed, build_manifest};
+use super::verdict_check::{check_suite, check_verdict};
+use crate::domain::RepositoryId;
+use crate::provenance::{
+    DsseEnvelope, InvalidManifest, Manifest, ManifestPublicKey, ProposedCommit, STATEMENT_PAYLOAD_TYPE,
+    Sealed, build_manifest, check_manifest_signature, in_file, manifest_in, read_manifest,
+};
 use crate::recording::Recording;
 use crate::sandbox::{Sandbox, toolbox_sha256};
-use crate::verdict::Verdict;
-use crate::worker::{JobPolicy, Reverification, reverify};
+use crate::worker::{JobPolicy, resolve_settings, reverify};
 use crate::workspace::{LocalRepository, Mirrors, Workspace};
 
 /// Most differences that are listed.
@@ -17,10 +19,14 @@ const DIFFERENCES_MAX: usize = 20;
 
 /// What to verify, and against what.
 pub struct VerificationRequest<'a> {
-    /// The manifest's file.
+    /// The manifest's file: the manifest, or a signed envelope with it.
     pub manifest: &'a Path,
     /// The expected digest: the one in the pull request.
     pub digest: Option<&'a str>,
+    /// The signature that the pull request shows, in base64.
+    pub signature: Option<&'a str>,
+    /// The service's public keys, from a source that the caller trusts; empty: no signature is checked.
+    pub public_keys: &'a [ManifestPublicKey],
     /// The transcript's file, if there is one.
     pub transcript: Option<&'a Path>,
     /// The repository.
@@ -59,7 +65,8 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// 0: the verdict holds. 3: something differs from the manifest. 1: it could not be checked.
+    /// 0: the verdict holds. 3: something differs from the manifest. 1: it could not be checked, or nothing
+    /// shows that the manifest is the service's.
     pub fn exit_code(&self) -> i32 {
         let any = |outcome: &CheckOutcome| self.checks.iter().any(|check| check.outcome == *outcome);
         match (any(&CheckOutcome::Differs), any(&CheckOutcome::Unchecked)) {
@@ -69,11 +76,16 @@ impl Verification {
         }
     }
 
-    fn add(&mut self, what: &'static str, outcome: CheckOutcome, words: impl Into<String>) {
+    /// Whether something differs from the manifest.
+    fn differs(&self) -> bool {
+        self.checks.iter().any(|check| check.outcome == CheckOutcome::Differs)
+    }
+
+    pub(super) fn add(&mut self, what: &'static str, outcome: CheckOutcome, words: impl Into<String>) {
         self.checks.push(Check { what, outcome, words: words.into() });
     }
 
-    fn add_equal(&mut self, what: &'static str, expected: &str, found: &str) {
+    pub(super) fn add_equal(&mut self, what: &'static str, expected: &str, found: &str) {
         match expected == found {
             true => self.add(what, CheckOutcome::Holds, expected),
             false => self.add(
@@ -85,15 +97,16 @@ impl Verification {
     }
 }
 
-/// Verifies a manifest. Slow checks come last, and only run if all others hold.
+/// Verifies a manifest. What is expected of a proposal comes from the base commit, never from the manifest.
+/// Slow checks come last, and only run if nothing differs until then.
 pub async fn verify(
     wanted: &VerificationRequest<'_>,
     sandbox: Arc<dyn Sandbox>,
     policy: &JobPolicy,
 ) -> Verification {
     let mut verification = Verification::default();
-    let sealed = match Sealed::load(wanted.manifest) {
-        Ok(sealed) => sealed,
+    let loaded = match load(wanted.manifest) {
+        Ok(loaded) => loaded,
         Err(error @ InvalidManifest::Changed { .. }) => {
             verification.add("manifest", CheckOutcome::Differs, error.to_string());
             return verification;
@@ -103,15 +116,8 @@ pub async fn verify(
             return verification;
         }
     };
-    let manifest = &sealed.manifest;
-    match wanted.digest {
-        Some(digest) => verification.add_equal("digest", &digest.to_lowercase(), &sealed.sha256),
-        None => verification.add(
-            "digest",
-            CheckOutcome::Holds,
-            format!("{} (compare it with the pull request's)", sealed.sha256),
-        ),
-    }
+    check_origin(&mut verification, wanted, &loaded);
+    let manifest = &loaded.sealed.manifest;
     match wanted.transcript {
         Some(path) => transcript(&mut verification, manifest, path),
         None => verification.add(
@@ -134,15 +140,92 @@ pub async fn verify(
             return verification;
         }
     };
-    if verification.exit_code() == 0 {
-        let settings = settings(manifest);
-        let reverification = reverify(sandbox, policy, workspace, &settings, &manifest.head.tree).await;
-        match reverification {
-            Ok(reverification) => verdict(&mut verification, manifest, reverification),
-            Err(error) => verification.add("verdict", CheckOutcome::Unchecked, format!("{error:#}")),
+    if verification.differs() {
+        return verification;
+    }
+    let settings = match resolve_settings(policy, &workspace).await {
+        Ok(settings) => settings,
+        Err(error) => {
+            let words = format!("the base's own configuration gives no settings: {error}");
+            verification.add("suite", CheckOutcome::Unchecked, words);
+            return verification;
         }
+    };
+    let image_given = policy.settings_override.as_ref().is_some_and(|given| given.image_given);
+    check_suite(&mut verification, &manifest.suite, &settings, image_given);
+    if verification.differs() {
+        return verification;
+    }
+    match reverify(sandbox, policy, workspace, &settings, &manifest.head.tree).await {
+        Ok(reverification) => check_verdict(&mut verification, manifest, reverification),
+        Err(error) => verification.add("verdict", CheckOutcome::Unchecked, format!("{error:#}")),
     }
     verification
+}
+
+/// A manifest as it was read.
+struct LoadedManifest {
+    sealed: Sealed,
+    /// Its text, with fields that this version does not know.
+    text: String,
+    /// The envelope that it was in.
+    envelope: Option<DsseEnvelope>,
+}
+
+fn load(path: &Path) -> Result<LoadedManifest, InvalidManifest> {
+    let text = read_manifest(path)?;
+    let (text, envelope) = match serde_json::from_str::<DsseEnvelope>(&text) {
+        Ok(envelope) => {
+            let inner = manifest_in(&envelope).map_err(|problem| InvalidManifest::Unreadable {
+                path: path.display().to_string(),
+                why: problem.to_string(),
+            })?;
+            (inner, Some(envelope))
+        }
+        Err(_) => (text, None),
+    };
+    let sealed = Sealed::parse(&text).map_err(|error| in_file(path, error))?;
+    Ok(LoadedManifest { sealed, text, envelope })
+}
+
+/// Checks that the manifest is the service's: it has the pull request's digest, or is signed with one of the
+/// service's keys. Anybody can make up a manifest that agrees with itself.
+fn check_origin(verification: &mut Verification, wanted: &VerificationRequest<'_>, loaded: &LoadedManifest) {
+    let sealed = &loaded.sealed;
+    if let Some(digest) = wanted.digest {
+        verification.add_equal("digest", &digest.to_lowercase(), &sealed.sha256);
+    }
+    let keys = wanted.public_keys;
+    let is_signed = wanted.signature.is_some() || loaded.envelope.is_some();
+    let checked = match (wanted.signature, &loaded.envelope) {
+        (_, _) if keys.is_empty() => None,
+        (Some(signature), _) => Some(check_manifest_signature(keys, &loaded.text, signature)),
+        (None, Some(envelope)) => Some(envelope.check(keys, STATEMENT_PAYLOAD_TYPE)),
+        (None, None) => None,
+    };
+    match checked {
+        Some(Ok(key)) => verification.add("signature", CheckOutcome::Holds, format!("by the key {key}")),
+        Some(Err(problem)) => verification.add("signature", CheckOutcome::Differs, problem.to_string()),
+        None if !keys.is_empty() => verification.add(
+            "signature",
+            CheckOutcome::Unchecked,
+            "a public key was given, and no signature: name the pull request's with --signature",
+        ),
+        None if is_signed => {
+            let outcome = if wanted.digest.is_some() { CheckOutcome::Noted } else { CheckOutcome::Unchecked };
+            verification.add("signature", outcome, "not checked: no public key was named (--public-key)");
+        }
+        None => {}
+    }
+    let is_known = wanted.digest.is_some() || !keys.is_empty();
+    if !is_known {
+        let words = format!(
+            "it is {}, and nothing shows that the manifest is the service's: name the pull request's digest \
+             (--digest), or the service's public key (--public-key)",
+            sealed.sha256
+        );
+        verification.add("digest", CheckOutcome::Unchecked, words);
+    }
 }
 
 /// Checks that the transcript is the manifest's, and that it contains what the manifest says.
@@ -244,61 +327,4 @@ async fn commits(
         }
     }
     Ok(workspace)
-}
-
-/// The job's settings that a verdict depends on.
-fn settings(manifest: &Manifest) -> JobSettings {
-    let suite = &manifest.suite;
-    let source = "the manifest".to_owned();
-    JobSettings {
-        setup_commands: suite.setup_commands.clone(),
-        setup_source: source.clone(),
-        image: suite.image.clone(),
-        image_source: source,
-        agent_hosts: suite.hosts.clone(),
-        test_command_source: suite.test_command_source.clone(),
-        test_timeout: Duration::from_millis(suite.timeout_milliseconds),
-        protected_paths: suite.protected_paths.clone(),
-        test_paths: suite.test_paths.clone(),
-        proof_required: suite.proof_required,
-        ..JobSettings::of_test_command(suite.test_command.clone())
-    }
-}
-
-fn verdict(verification: &mut Verification, manifest: &Manifest, reverification: Reverification) {
-    if manifest.sandbox.root.as_ref().is_some_and(|root| *root != reverification.root.digest) {
-        let words =
-            format!("the verdict was given again in another one: {}", reverification.root.description);
-        verification.add("root file system", CheckOutcome::Noted, words);
-    }
-    for note in reverification.notes {
-        verification.add("environment", CheckOutcome::Noted, note);
-    }
-    let expected = &manifest.verdict;
-    let verified = match reverification.verdict {
-        Verdict::Verified(verified) => verified,
-        Verdict::Rejected(red) => return verification.add("verdict", CheckOutcome::Differs, red.explanation),
-    };
-    verification.add_equal("verified tree", manifest.head.tree.as_str(), verified.tree().as_str());
-    let proof = verified.proof().map(|tests| tests.iter().map(|test| test.0.clone()).collect::<Vec<_>>());
-    let shown = |proof: &Option<Vec<String>>| match proof {
-        None => "none asked for".to_owned(),
-        Some(tests) if tests.is_empty() => "given, without names".to_owned(),
-        Some(tests) => tests.join(", "),
-    };
-    match (expected.proof.is_some(), proof.is_some()) {
-        (true, false) => {
-            verification.add(
-                "proof",
-                CheckOutcome::Differs,
-                "the manifest has a proof, and now none is asked for",
-            );
-        }
-        (_, _) if expected.proof == proof => verification.add("proof", CheckOutcome::Holds, shown(&proof)),
-        (_, _) => {
-            let words = format!("it was {}, and is {}", shown(&expected.proof), shown(&proof));
-            verification.add("proof", CheckOutcome::Noted, words);
-        }
-    }
-    verification.add("verdict", CheckOutcome::Holds, verified.explanation());
 }

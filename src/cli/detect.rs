@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::exit_code;
-use crate::config::{REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, RepositoryFile, environment};
+use crate::config::{RepositoryFiles, environment};
 use crate::detect::{
     Detected, DetectedEnvironment, Explanation, HostSource, NothingDetected, ProposedHosts, RootListing,
     SkippedSource, UntestedProject, apply_file, detect, propose_hosts, repository_file_for,
@@ -67,14 +67,15 @@ struct RepositoryContent {
     /// For people.
     name: String,
     listing: RootListing,
-    file: Option<String>,
+    files: RepositoryFiles,
     host_files: Vec<HostSource>,
 }
 
 /// Run the command. Returns the exit code.
 pub(super) fn run(arguments: &DetectArguments) -> anyhow::Result<i32> {
     let content = read_repository(&arguments.repo)?;
-    let file = content.file.as_deref().map(RepositoryFile::parse).transpose()?.unwrap_or_default();
+    let file = content.files.parse()?.unwrap_or_default();
+    content.files.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
     let found = apply_file(&file, detect(&content.listing));
     let setup = match &found {
         Ok(found) => &found.setup,
@@ -134,14 +135,14 @@ fn read_repository(path: &Path) -> anyhow::Result<RepositoryContent> {
     let Ok(repository) = LocalRepository::open(path) else {
         return read_directory(path).with_context(|| format!("--repo {}", path.display()));
     };
-    let (commit, (listing, file, host_files)) = repository.read_head(|head| {
+    let (commit, (listing, files, host_files)) = repository.read_head(|head| {
         let listing = head.listing()?;
-        let file = head.file(REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX as u64 + 1)?;
+        let files = head.repository_files()?;
         let mut host_files = Vec::new();
         for (path, bytes_max) in repository_host_files(&listing) {
             host_files.extend(head.file(&path, bytes_max)?.map(|bytes| host_source(path, bytes)));
         }
-        Ok::<_, WorkspaceError>((listing, file, host_files))
+        Ok::<_, WorkspaceError>((listing, files, host_files))
     })?;
     let location = repository.git_dir.display().to_string();
     let location = location.trim_end_matches('/').trim_end_matches("/.git");
@@ -149,7 +150,7 @@ fn read_repository(path: &Path) -> anyhow::Result<RepositoryContent> {
     Ok(RepositoryContent {
         name: format!("{location} at {} ({branch})", commit.short()),
         listing,
-        file: file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        files,
         host_files,
     })
 }
@@ -174,7 +175,7 @@ fn read_directory(root: &Path) -> io::Result<RepositoryContent> {
         Ok(names)
     };
     let listing = RootListing::read(names, |path, bytes_max| read_file(&root.join(path), bytes_max))?;
-    let file = read_file(&root.join(REPOSITORY_FILE), REPOSITORY_FILE_BYTES_MAX as u64 + 1)?;
+    let files = RepositoryFiles::read(names, |path| read_file(&root.join(path), WORKER_FILE_BYTES_MAX))?;
     let mut host_files = Vec::new();
     for (path, bytes_max) in repository_host_files(&listing) {
         host_files.extend(read_file(&root.join(&path), bytes_max)?.map(|bytes| host_source(path, bytes)));
@@ -183,7 +184,7 @@ fn read_directory(root: &Path) -> io::Result<RepositoryContent> {
     Ok(RepositoryContent {
         name: format!("{} (no git repository: its files as they are)", location.display()),
         listing,
-        file: file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        files,
         host_files,
     })
 }

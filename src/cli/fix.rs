@@ -138,6 +138,7 @@ fn read_issue(path: &Path) -> anyhow::Result<IssueSnapshot> {
         bail!("--issue {}: has {bytes} bytes; at most {ISSUE_BYTES_MAX} are read", path.display());
     }
     let text = std::fs::read_to_string(path).with_context(what)?;
+    let text = text.trim_start_matches('\u{feff}');
     let (title, body) = text.trim_start().split_once('\n').unwrap_or((text.trim(), ""));
     let title = title.trim_start_matches('#').trim();
     if title.is_empty() {

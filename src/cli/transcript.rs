@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::config::{ServerConfig, environment};
 use crate::domain::{Job, Transcript};
+use crate::provenance::{ManifestSigningKey, SIGNING_KEY_FILE, Sealed, envelope_of};
 use crate::publish::{Evidence, transcript_document};
 use crate::recording::{Recording, schema};
 use crate::store::{SqliteStore, Store};
@@ -32,8 +33,13 @@ pub struct TranscriptArguments {
     /// Print the manifest of the job's proposal from the store, and nothing else
     #[arg(long, conflicts_with_all = ["json", "markdown"])]
     manifest: bool,
+    /// Print the manifest in a signed envelope (DSSE, in-toto), and nothing else
+    ///
+    /// It is signed with the key in the service's data directory.
+    #[arg(long, conflicts_with_all = ["json", "markdown", "manifest"])]
+    envelope: bool,
     /// Print the JSON Schema of the lines of --json, and nothing else
-    #[arg(long, conflicts_with_all = ["job", "json", "markdown", "manifest"])]
+    #[arg(long, conflicts_with_all = ["job", "json", "markdown", "manifest", "envelope"])]
     schema: bool,
     #[command(flatten)]
     store: StoreArguments,
@@ -57,11 +63,14 @@ pub(super) async fn run(arguments: TranscriptArguments) -> anyhow::Result<i32> {
         return Ok(0);
     }
     let name = arguments.job.as_deref().unwrap_or_default();
-    if arguments.manifest {
+    if arguments.manifest || arguments.envelope {
         let (store, job) = arguments.store.job(name).await?;
-        match store.manifest(job.id).await? {
-            Some(manifest) => print!("{manifest}"),
-            None => bail!("job {} has no proposal, so it has no manifest", job.id),
+        let Some(manifest) = store.manifest(job.id).await? else {
+            bail!("job {} has no proposal, so it has no manifest", job.id);
+        };
+        match arguments.envelope {
+            true => println!("{}", arguments.store.signed(&manifest)?),
+            false => print!("{manifest}"),
         }
         return Ok(0);
     }
@@ -101,6 +110,22 @@ impl StoreArguments {
             _ => bail!("more than one job's id begins with {prefix}; write more of it"),
         };
         Ok((store, job))
+    }
+
+    /// The envelope of a manifest, with the signature of the service's key.
+    fn signed(&self, manifest: &str) -> anyhow::Result<String> {
+        let data_dir = match (&self.data_dir, &self.config) {
+            (Some(directory), _) => directory.clone(),
+            (None, Some(file)) => ServerConfig::load(file, environment())?.data_dir,
+            (None, None) => bail!("name the service's data directory with --data-dir or --config"),
+        };
+        let Some(key) = ManifestSigningKey::read(&data_dir)? else {
+            bail!(
+                "there is no {SIGNING_KEY_FILE} in {}: a service makes it at its first start",
+                data_dir.display()
+            );
+        };
+        Ok(serde_json::to_string_pretty(&envelope_of(&key, &Sealed::parse(manifest)?))?)
     }
 
     async fn open(&self) -> anyhow::Result<SqliteStore> {

@@ -24,8 +24,8 @@ pub use reference::{
     describe_configuration, repository_file_example, repository_file_page,
 };
 pub use repository::{
-    REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, REPOSITORY_KEYS, RepositoryFile, RepositoryFileError,
-    RepositoryKey, RepositoryValue,
+    REPOSITORY_FILE, REPOSITORY_FILE_BYTES_MAX, REPOSITORY_FILE_YAML, REPOSITORY_KEYS, RepositoryFile,
+    RepositoryFileError, RepositoryFiles, RepositoryKey, RepositoryValue,
 };
 pub use server::{
     AppConfig, EngineConfig, GeneralConfig, GitHubConfig, LogConfig, ModelConfig, SECTIONS, SandboxConfig,

@@ -1,4 +1,4 @@
-//! The repository's own configuration: `.github/agent-fix.yml` of the **base** branch, so that a
+//! The repository's own configuration: `.github/agent-fix.yml` (or `.yaml`) of the **base** branch, so that a
 //! proposal can never change the rules that it is judged by. It can narrow what the operator allows,
 //! never widen it. Strangers write the file, so reading it is bounded.
 
@@ -13,6 +13,9 @@ use super::yaml::yaml_options;
 use crate::domain::{Budget, CommandPattern, host_name_problem, is_image_reference};
 
 mod keys;
+mod location;
+
+pub use location::{REPOSITORY_FILE_YAML, RepositoryFiles};
 
 pub use keys::{REPOSITORY_KEYS, RepositoryKey, RepositoryValue};
 
@@ -30,8 +33,10 @@ pub const REPOSITORY_FILE_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryFileError {
     /// A place in the file is wrong.
-    #[error("{REPOSITORY_FILE} line {line} column {column}: {problem}")]
+    #[error("{path} line {line} column {column}: {problem}")]
     Invalid {
+        /// The file.
+        path: &'static str,
         /// From 1.
         line: u64,
         /// From 1.
@@ -40,20 +45,43 @@ pub enum RepositoryFileError {
         problem: String,
     },
     /// The file is too long.
-    #[error("{REPOSITORY_FILE} has {bytes} bytes; at most {REPOSITORY_FILE_BYTES_MAX} are read")]
+    #[error("{path} has {bytes} bytes; at most {REPOSITORY_FILE_BYTES_MAX} are read")]
     TooLong {
+        /// The file.
+        path: &'static str,
         /// Its length.
         bytes: usize,
     },
+    /// There are two files.
+    #[error(
+        "the repository has both {REPOSITORY_FILE} and {REPOSITORY_FILE_YAML}, which may contradict each other; \
+         delete one of them"
+    )]
+    Ambiguous,
+}
+
+impl RepositoryFileError {
+    /// The error in the file at `path`.
+    fn at(self, path: &'static str) -> Self {
+        match self {
+            Self::Invalid { line, column, problem, .. } => Self::Invalid { path, line, column, problem },
+            Self::TooLong { bytes, .. } => Self::TooLong { path, bytes },
+            Self::Ambiguous => Self::Ambiguous,
+        }
+    }
 }
 
 /// The file, read and checked. The description of each key is in [`REPOSITORY_KEYS`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RepositoryFile {
+    /// The path that it was read at, if it is not [`REPOSITORY_FILE`].
+    other_path: Option<&'static str>,
     /// `test`
     pub test_command: Option<String>,
     /// `setup`; `None`: the file does not say, so commands are detected. An empty list turns setup off.
     pub setup_commands: Option<Vec<String>>,
+    /// `setup_files`; empty: the setup gets the whole tree.
+    pub setup_files: Vec<String>,
     /// `image`
     pub image: Option<String>,
     /// `commands`
@@ -87,6 +115,8 @@ pub struct RepositoryFile {
 struct RawFile {
     test: Option<Spanned<String>>,
     setup: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    setup_files: Vec<Spanned<String>>,
     image: Option<Spanned<String>>,
     #[serde(default)]
     commands: Vec<Spanned<String>>,
@@ -143,26 +173,46 @@ struct RawBudget {
 }
 
 impl RepositoryFile {
+    /// Its path.
+    pub fn path(&self) -> &'static str {
+        self.other_path.unwrap_or(REPOSITORY_FILE)
+    }
+
+    /// Reads the text of the file at `path`.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn parse_at(path: &'static str, text: &str) -> Result<Self, RepositoryFileError> {
+        let file = Self::parse(text).map_err(|error| error.at(path))?;
+        Ok(Self { other_path: (path != REPOSITORY_FILE).then_some(path), ..file })
+    }
+
     /// Reads the file's text.
+    ///
+    /// # Errors
+    /// It cannot be used.
     pub fn parse(text: &str) -> Result<Self, RepositoryFileError> {
         if text.len() > REPOSITORY_FILE_BYTES_MAX {
-            return Err(RepositoryFileError::TooLong { bytes: text.len() });
+            return Err(RepositoryFileError::TooLong { path: REPOSITORY_FILE, bytes: text.len() });
         }
         // An empty file, or one with only comments, has no document.
         let raw: Option<RawFile> =
             serde_saphyr::from_str_with_options(text, yaml_options()).map_err(|error| parse_error(&error))?;
         let raw = raw.unwrap_or_default();
         at_most(raw.setup.as_deref().unwrap_or_default(), SETUP_COMMANDS_MAX, "commands")?;
+        at_most(&raw.setup_files, GLOBS_MAX, "globs")?;
         at_most(&raw.commands, COMMANDS_MAX, "commands")?;
         at_most(&raw.network.hosts, AGENT_HOSTS_MAX, "hosts")?;
         at_most(&raw.protected_paths, GLOBS_MAX, "globs")?;
         at_most(&raw.test_paths, GLOBS_MAX, "globs")?;
         Ok(Self {
+            other_path: None,
             test_command: raw.test.map(command).transpose()?,
             setup_commands: raw
                 .setup
                 .map(|commands| commands.into_iter().map(command).collect::<Result<_, _>>())
                 .transpose()?,
+            setup_files: raw.setup_files.into_iter().map(glob).collect::<Result<_, _>>()?,
             image: raw.image.map(image).transpose()?,
             commands: raw.commands.into_iter().map(command_pattern).collect::<Result<_, _>>()?,
             agent_hosts: raw.network.hosts.into_iter().map(host).collect::<Result<_, _>>()?,
@@ -193,7 +243,12 @@ impl RepositoryFile {
 }
 
 fn invalid(at: Location, problem: impl Into<String>) -> RepositoryFileError {
-    RepositoryFileError::Invalid { line: at.line(), column: at.column(), problem: problem.into() }
+    RepositoryFileError::Invalid {
+        path: REPOSITORY_FILE,
+        line: at.line(),
+        column: at.column(),
+        problem: problem.into(),
+    }
 }
 
 fn parse_error(error: &serde_saphyr::Error) -> RepositoryFileError {

@@ -37,7 +37,9 @@ pub(super) fn hints(root: &RootListing, recognised: &[UntestedProject]) -> Vec<U
         (!is_at_root).then(|| UntestedProject {
             language,
             sign: path.to_owned(),
-            why: "it is in a subdirectory, and only the root is detected".to_owned(),
+            why:
+                "it is in a subdirectory, and not the only one with tests, or without a known way to test it"
+                    .to_owned(),
             example: format!("cd {} && {command}", quoted(directory)),
         })
     });

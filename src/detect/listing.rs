@@ -101,6 +101,29 @@ impl RootListing {
         Ok(())
     }
 
+    /// The directories of the root that hold a project: one with a manifest.
+    pub(super) fn projects_below(&self) -> Vec<&str> {
+        let directories = self.directories_in("").map(String::as_str);
+        let holds_project = |directory: &&str| {
+            !directory.starts_with('.') && self.files_in(directory).any(is_project_manifest)
+        };
+        directories.filter(holds_project).collect()
+    }
+
+    /// Whether a path is in a project below the root.
+    pub(super) fn is_in_project_below(&self, path: &str) -> bool {
+        path.split_once('/').is_some_and(|(directory, _)| self.files_in(directory).any(is_project_manifest))
+    }
+
+    /// The listing of one directory, as if it were the root.
+    pub(super) fn below(&self, directory: &str) -> Self {
+        let inside = |(path, entry): (&String, &RootEntry)| {
+            let rest = path.strip_prefix(directory)?.strip_prefix('/')?;
+            Some((rest.to_owned(), entry.clone()))
+        };
+        Self { entries: self.entries.iter().filter_map(inside).collect() }
+    }
+
     /// Whether there is something at `path`.
     pub(super) fn has(&self, path: &str) -> bool {
         self.entries.contains_key(path)
@@ -154,6 +177,30 @@ impl RootListing {
     }
 }
 
+/// Whether a file of this name makes its directory a project.
+fn is_project_manifest(name: &str) -> bool {
+    const MANIFESTS: &[&str] = &[
+        "Cargo.toml",
+        "Gemfile",
+        "Pipfile",
+        "build.gradle",
+        "build.gradle.kts",
+        "composer.json",
+        "deno.json",
+        "go.mod",
+        "manage.py",
+        "mix.exs",
+        "package.json",
+        "pom.xml",
+        "pyproject.toml",
+        "pytest.ini",
+        "setup.cfg",
+        "setup.py",
+        "tox.ini",
+    ];
+    MANIFESTS.contains(&name) || is_requirements(name)
+}
+
 /// Whether the text of a file with this name matters.
 fn is_named(path: &str) -> bool {
     const ROOT: &[&str] = &[
@@ -194,6 +241,10 @@ fn is_named(path: &str) -> bool {
         Some((".github/workflows", name)) => is_yaml(name),
         Some((".cargo", name)) => name == "config.toml" || name == "config",
         Some(("requirements", name)) => name.ends_with(".txt"),
+        // A project in a directory of its own.
+        Some((directory, name)) if !directory.contains('/') && !directory.starts_with('.') => {
+            ROOT.contains(&name) || is_requirements(name) || name.ends_with(".gemspec")
+        }
         Some((directory, name)) if directory.starts_with(".devcontainer") => {
             name == "devcontainer.json" || name.starts_with("Dockerfile")
         }

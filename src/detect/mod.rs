@@ -23,6 +23,7 @@ mod ruby;
 mod rust;
 mod settings;
 mod shell;
+mod subproject;
 mod test_files;
 #[cfg(test)]
 mod tests;
@@ -33,7 +34,7 @@ pub use hosts::{
     HostSource, ProposedHost, ProposedHosts, propose_hosts, repository_host_files, worker_host_files,
 };
 pub use listing::{DETECTION_BYTES_MAX, RootEntry, RootListing};
-pub use settings::{SettingsError, apply_file, job_settings};
+pub use settings::{SettingsError, apply_file, job_settings, settings_with_file};
 
 /// Something that was detected, with its source.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -126,6 +127,8 @@ struct Candidate {
     notes: Vec<String>,
     /// Words in a CI workflow's commands that test this kind of project.
     runners: &'static [&'static str],
+    /// Whether only the names of files say how the tests are run: a CI workflow knows better.
+    is_guess: bool,
 }
 
 /// Why a kind of project cannot be tested, and what its maintainers may write.
@@ -146,6 +149,7 @@ impl Candidate {
             passed_over: Vec::new(),
             notes: Vec::new(),
             runners,
+            is_guess: false,
         }
     }
 
@@ -196,10 +200,16 @@ const DETECTORS: [Detector; 14] = [
     native::targets,
 ];
 
+/// Every kind of project at the root of a listing.
+fn candidates(root: &RootListing) -> Vec<Candidate> {
+    DETECTORS.iter().filter_map(|detector| detector(root)).collect()
+}
+
 /// What the repository needs. If several kinds of project share the root, the first one that can be tested
-/// counts, unless a CI workflow tests only another one.
+/// counts, unless a CI workflow tests only another one. If neither the root nor a workflow says anything, the
+/// only project in a directory of its own counts.
 pub fn detect(root: &RootListing) -> Result<DetectedEnvironment, NothingDetected> {
-    let candidates: Vec<Candidate> = DETECTORS.iter().filter_map(|detector| detector(root)).collect();
+    let candidates = candidates(root);
     let container = devcontainer::detect(root);
     let ci = workflow::detect(root);
     let mut passed_over = container.passed_over;
@@ -209,10 +219,13 @@ pub fn detect(root: &RootListing) -> Result<DetectedEnvironment, NothingDetected
     let by_ci = chosen > 0;
     let mut own = None;
     for (index, candidate) in tested.into_iter().enumerate() {
-        if index == chosen {
+        if index == chosen && !(candidate.is_guess && ci.job.is_some()) {
             own = Some(candidate);
         } else if let Ok(test) = candidate.test {
-            let why = format!("{} is also here ({})", candidate.language, candidate.sign);
+            let why = match index == chosen {
+                true => "a CI workflow says how the tests are run".to_owned(),
+                false => format!("{} is also here ({})", candidate.language, candidate.sign),
+            };
             passed_over.push(SkippedSource::new(format!("`{}`", test.value), why));
         }
     }
@@ -238,10 +251,16 @@ pub fn detect(root: &RootListing) -> Result<DetectedEnvironment, NothingDetected
             (test, own.setup, None, own.notes)
         }
         (None, Some(job)) => (Some(job.test), job.setup, job.image, job.notes),
-        (None, None) => {
-            let setup = untested.iter().find(|candidate| !candidate.setup.is_empty());
-            (None, setup.map(|candidate| candidate.setup.clone()).unwrap_or_default(), None, Vec::new())
-        }
+        (None, None) => match subproject::detect(root) {
+            Some(project) => {
+                passed_over.extend(project.passed_over);
+                (Some(project.test), project.setup, None, project.notes)
+            }
+            None => {
+                let setup = untested.iter().find(|candidate| !candidate.setup.is_empty());
+                (None, setup.map(|candidate| candidate.setup.clone()).unwrap_or_default(), None, Vec::new())
+            }
+        },
     };
     let setup = if container.setup.is_empty() {
         setup

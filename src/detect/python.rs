@@ -75,14 +75,15 @@ impl<'r> Python<'r> {
             "Pipfile",
             "manage.py",
         ]);
-        let test = root.files().find(|path| is_test_path(path));
+        let test = root.files().find(|path| is_test_path(path) && !root.is_in_project_below(path));
         let requirements = root.first(&["requirements.txt"]);
         let sign = manifest.or(configured).or(test).or(requirements)?.to_owned();
         Some(Self { root, sign, project })
     }
 
     fn candidate(self) -> Option<Candidate> {
-        let candidate = Candidate::new(LANGUAGE, &self.sign, RUNNERS);
+        let mut candidate = Candidate::new(LANGUAGE, &self.sign, RUNNERS);
+        candidate.is_guess = is_test_path(&self.sign) && self.pytest_sign().is_none();
         if let Some(why) = self.pytest_sign() {
             let command = format!("{}python3 -m pytest -q", self.prefix());
             let source = format!("{}; pytest because of {why}{}", self.sign, self.prefix_explanation());

@@ -2,8 +2,8 @@
 //! what detection finds where neither the file nor the command line says anything.
 
 use super::{Detected, DetectedEnvironment, NothingDetected, RootListing, SkippedSource, detect};
-use crate::config::{REPOSITORY_FILE, RepositoryFile, RepositoryFileError};
-use crate::domain::{Budget, JobSettings, TEST_TIMEOUT_DEFAULT};
+use crate::config::{RepositoryFile, RepositoryFileError};
+use crate::domain::{Budget, FROM_THE_COMMAND_LINE, JobSettings, TEST_TIMEOUT_DEFAULT};
 
 /// Why a job has no settings. The messages are for the repository's maintainers.
 #[derive(Debug, thiserror::Error)]
@@ -24,12 +24,22 @@ pub fn job_settings(
     root: &RootListing,
     given_test_command: Option<&str>,
 ) -> Result<JobSettings, SettingsError> {
-    let mut file = file.map(RepositoryFile::parse).transpose()?.unwrap_or_default();
+    let file = file.map(RepositoryFile::parse).transpose()?.unwrap_or_default();
+    settings_with_file(operator, file, root, given_test_command)
+}
+
+/// As [`job_settings`], with a file that was read already.
+pub fn settings_with_file(
+    operator: &Budget,
+    mut file: RepositoryFile,
+    root: &RootListing,
+    given_test_command: Option<&str>,
+) -> Result<JobSettings, SettingsError> {
     let written_test = file.test_command.take();
     file.test_command = given_test_command.map(str::to_owned).or(written_test);
     let mut environment = apply_file(&file, detect(root)).map_err(Box::new)?;
     if given_test_command.is_some() {
-        environment.test.source = "the command line".to_owned();
+        environment.test.source = FROM_THE_COMMAND_LINE.to_owned();
     }
     let mut sources: Vec<String> = environment.setup.iter().map(|command| command.source.clone()).collect();
     sources.dedup();
@@ -45,6 +55,7 @@ pub fn job_settings(
         test_command_source: environment.test.source,
         test_timeout: file.test_timeout.unwrap_or(TEST_TIMEOUT_DEFAULT),
         budget: file.lower(operator),
+        setup_files: file.setup_files,
         commands: file.commands,
         agent_hosts: file.agent_hosts,
         protected_paths: file.protected_paths,
@@ -59,7 +70,7 @@ pub fn apply_file(
     file: &RepositoryFile,
     detected: Result<DetectedEnvironment, NothingDetected>,
 ) -> Result<DetectedEnvironment, NothingDetected> {
-    let source = format!("`{REPOSITORY_FILE}`");
+    let source = format!("`{}`", file.path());
     let written = |value: &String| Detected { value: value.clone(), source: source.clone() };
     let mut environment = match (detected, &file.test_command) {
         (Ok(environment), _) => environment,
@@ -91,7 +102,7 @@ pub fn apply_file(
     }
     let unused = replaced.into_iter().filter(|detected| detected.source != source).map(|detected| {
         let what = format!("`{}` (from {})", detected.value, detected.source);
-        SkippedSource::new(what, format!("{REPOSITORY_FILE} says otherwise"))
+        SkippedSource::new(what, format!("{} says otherwise", file.path()))
     });
     environment.passed_over.extend(unused);
     Ok(environment)

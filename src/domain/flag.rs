@@ -51,6 +51,18 @@ pub enum Flag {
         /// All of them.
         count: u64,
     },
+    /// The tests pass only with the setup that was run again for the change, not with the base's.
+    SetupDecides {
+        /// The first files that the setup depends on and that the change touches.
+        paths: Vec<String>,
+        /// All of them.
+        count: u64,
+    },
+    /// The tests ran without something that the repository has elsewhere: Git LFS, submodules.
+    IncompleteCheckout {
+        /// What was missing, a sentence for each kind.
+        missing: Vec<String>,
+    },
     /// The run's report is suspicious.
     ReportDoubtful {
         /// Why.
@@ -125,6 +137,15 @@ impl Flag {
             Self::HarnessChanged { paths, count } => {
                 format!("files that collect or run the tests were changed: {}", listed(paths, *count))
             }
+            Self::SetupDecides { paths, count } => format!(
+                "the tests pass only with a setup that was run again for this change; with the base's setup they do \
+                 not. The change touches what the setup depends on: {}. Read what these files and their scripts \
+                 install",
+                listed(paths, *count)
+            ),
+            Self::IncompleteCheckout { missing } => {
+                format!("the tests ran without a part of the repository: {}", missing.join("; "))
+            }
             Self::ReportDoubtful { why } => format!("the test report is suspicious: {why}"),
             Self::SuspiciousLine { what, path, text } => format!("{path} {}: {text}", what.describe()),
             Self::StillFailing { names, count } => {
@@ -167,6 +188,8 @@ mod tests {
             Flag::TestsWeakened { names: vec![] },
             Flag::TestFilesChanged { paths: names(), count: 2 },
             Flag::HarnessChanged { paths: names(), count: 2 },
+            Flag::SetupDecides { paths: names(), count: 3 },
+            Flag::IncompleteCheckout { missing: names() },
             Flag::ReportDoubtful { why: "it is empty".into() },
             Flag::SuspiciousLine {
                 what: Suspicion::EndsTheProcess,
@@ -185,6 +208,8 @@ mod tests {
         existing tests were changed; in their base version, the suite fails on the new source
         existing tests were changed: a, b
         files that collect or run the tests were changed: a, b
+        the tests pass only with a setup that was run again for this change; with the base's setup they do not. The change touches what the setup depends on: a, b and 1 more. Read what these files and their scripts install
+        the tests ran without a part of the repository: a; b
         the test report is suspicious: it is empty
         a.py ends the process in an added line: exit()
         2 tests fail as they did before the change: a, b

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{BudgetExhausted, JobId, Origin, PullRequestNumber, SecretFinding, Sha, Trigger};
 
@@ -354,22 +355,33 @@ impl Job {
     }
 }
 
-/// The letters and digits of a title, in lower case, joined by dashes: at most 40 bytes.
+/// The letters and digits of a title, in lower case, joined by dashes: at most 40 bytes. If that leaves out
+/// something that tells titles apart (other letters, signs, the end of a long title), the beginning of a digest
+/// of the whole title follows.
 fn slug(title: &str) -> String {
     const BYTES_MAX: usize = 40;
-    let lower = title.to_lowercase();
-    let words = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    let mut slug = String::new();
-    for word in words {
-        if slug.len() + 1 + word.len() > BYTES_MAX {
-            break;
-        }
-        if !slug.is_empty() {
-            slug.push('-');
-        }
-        slug.push_str(word);
+    const DIGEST_CHARS: usize = 8;
+    let lower = title.trim().to_lowercase();
+    let mut words: Vec<&str> =
+        lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let mut is_whole = !words.is_empty() && lower.chars().all(|c| is_represented(c));
+    while words.join("-").len() > BYTES_MAX {
+        words.pop();
+        is_whole = false;
     }
-    if slug.is_empty() { "local".to_owned() } else { slug }
+    if !is_whole {
+        let digest = hex::encode(Sha256::digest(lower.as_bytes()));
+        if words.is_empty() {
+            words.push("local");
+        }
+        return format!("{}-{}", words.join("-"), &digest[..DIGEST_CHARS]);
+    }
+    words.join("-")
+}
+
+/// Whether a slug represents this character: it is in the slug, or separates words.
+fn is_represented(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c.is_whitespace() || ".,:;!?'\"`()[]{}/_-–—…’‘“”".contains(c)
 }
 
 #[cfg(test)]
@@ -441,9 +453,31 @@ mod tests {
 
     #[test]
     fn title_becomes_a_valid_branch_name() {
-        assert_eq!(slug("Fix: `foo..bar` ~ crashes! (again)"), "fix-foo-bar-crashes-again");
-        assert_eq!(slug("日本語"), "local");
-        assert_eq!(slug(&"word ".repeat(50)), "word-word-word-word-word-word-word-word");
+        assert_eq!(slug("Fix: `foo..bar` – crashes! (again)"), "fix-foo-bar-crashes-again");
+        let long = slug(&"word ".repeat(50));
+        assert_eq!(long.rsplit_once('-').unwrap().0, "word-word-word-word-word-word-word-word");
+        let titles = [
+            "修复登录错误",
+            "Ошибка при входе",
+            "🔥",
+            "",
+            "修复 login",
+            "Ошибка login",
+            "login",
+            "C++ crash",
+            "C# crash",
+            &format!("{} one", "word ".repeat(50)),
+            &format!("{} two", "word ".repeat(50)),
+            &"x".repeat(60),
+            &"x".repeat(61),
+        ];
+        let slugs: std::collections::BTreeSet<String> = titles.iter().map(|title| slug(title)).collect();
+        assert_eq!(slugs.len(), titles.len(), "{slugs:?}");
+        for slug in slugs {
+            let is_plain = slug.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+            assert!(is_plain && slug.len() <= 50 && !slug.starts_with('-'), "{slug}");
+        }
+        assert_eq!(slug("修复登录错误"), slug("修复登录错误"));
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub use request::{
 pub use revision::{BudgetExtension, FailedCheck, Feedback, FeedbackLocation, ResumeReason};
 pub use sandbox::{Guarantee, SandboxKind};
 pub use secret_finding::{SecretFinding, SecretLocation};
-pub use settings::{JobSettings, TEST_TIMEOUT_DEFAULT};
+pub use settings::{FROM_THE_COMMAND_LINE, JobSettings, TEST_TIMEOUT_DEFAULT};
 pub use shortage::is_shortage;
 pub use slash_command::{COMMAND_PREFIX, SlashCommand, mentions_bot};
 pub use transcript::{

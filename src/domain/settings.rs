@@ -19,6 +19,9 @@ pub struct JobSettings {
     /// Whether the setup commands were detected. They download dependencies, so they work only if setup has network.
     #[serde(default)]
     pub setup_detected: bool,
+    /// Globs of the only files that the setup is given; empty: it gets the whole tree.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub setup_files: Vec<String>,
     /// The OCI image of the sandboxes, if the repository names one.
     #[serde(default)]
     pub image: Option<String>,
@@ -49,6 +52,9 @@ pub struct JobSettings {
     pub instructions: Option<String>,
 }
 
+/// The source of a setting that a person gave on the command line.
+pub const FROM_THE_COMMAND_LINE: &str = "the command line";
+
 /// The default time limit of one setup command or one test run: few suites take longer, and a hanging one is noticed
 /// within the job's time.
 pub const TEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(20 * 60);
@@ -60,6 +66,7 @@ impl JobSettings {
             setup_commands: Vec::new(),
             setup_source: String::new(),
             setup_detected: false,
+            setup_files: Vec::new(),
             image: None,
             image_source: String::new(),
             agent_hosts: Vec::new(),

@@ -303,3 +303,24 @@ fn lines_of_the_author_are_neither_quoted_nor_code_nor_hidden() {
         assert_eq!(lines(text), expected, "{text:?}");
     }
 }
+
+/// What people report about: markup, log lines and comment marks stand in code, and the page shows them.
+#[test]
+fn code_is_kept_whatever_stands_in_it() {
+    for code in [
+        "```html\n<input placeholder=\"Search all\" aria-label=\"query\" hidden>\n```\n",
+        "```\n[WARN]: retrying\n[ERROR]: E1042\n```\n",
+        "~~~\n<!-- an unclosed comment\n~~~\n\nafter\n",
+        "    <script>indented</script>\n    [a]: b\n\nafter\n",
+        "With `a <!-- b` as input the rest is lost, and `-->` ends it.\n\nafter\n",
+        "``<b title=\"x\">`` and `[x]: y`\n",
+        "- a list\n\n  ```\n  <!-- shown -->\n  ```\n",
+    ] {
+        let visible = visible_text(code);
+        assert_eq!(visible.removed, Vec::<String>::new(), "{code}");
+        assert_eq!(
+            visible.text.split_whitespace().collect::<Vec<_>>(),
+            code.split_whitespace().collect::<Vec<_>>()
+        );
+    }
+}

@@ -95,6 +95,7 @@ fn suite(settings: &JobSettings) -> Suite {
         test_command: settings.test_command.clone(),
         test_command_source: settings.test_command_source.clone(),
         setup_commands: settings.setup_commands.clone(),
+        setup_files: settings.setup_files.clone(),
         image: settings.image.clone(),
         hosts: settings.agent_hosts.clone(),
         timeout_milliseconds: milliseconds(settings.test_timeout),

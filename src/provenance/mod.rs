@@ -1,5 +1,6 @@
 //! The manifest of a proposal: what was run, on what, with what, and what came of it; enough for
-//! somebody else to do it again. Gathered from the transcript; nothing in it is anybody's word.
+//! somebody else to do it again. Gathered from the transcript; nothing in it is anybody's word. A service
+//! signs it: an in-toto statement in a DSSE envelope.
 //!
 //! # The file, version 1
 //! A JSON object: the fields of [`Manifest`] and `sha256`, its digest. The digest is the SHA-256 of
@@ -16,11 +17,20 @@ use crate::domain::{
     Flag, IssueNumber, IssueSnapshot, JobId, PromptVersion, RepositoryId, RepositoryName, Sha,
 };
 
+mod envelope;
 mod gather;
+mod keys;
 mod seal;
+mod statement;
 
+pub use envelope::{DsseEnvelope, DsseSignature, STATEMENT_PAYLOAD_TYPE, SignatureProblem};
 pub use gather::{ProposedCommit, build_manifest};
-pub use seal::{InvalidManifest, Sealed, ascii_pretty};
+pub use keys::{KeyProblem, ManifestPublicKey, ManifestSigningKey, PUBLIC_KEYS_FILE, SIGNING_KEY_FILE};
+pub use seal::{InvalidManifest, Sealed, ascii_pretty, in_file, read_manifest};
+pub use statement::{
+    ManifestSignature, ManifestSigner, PREDICATE_TYPE, PUBLIC_KEYS_PATH, check_manifest_signature,
+    envelope_of, manifest_in,
+};
 
 /// What the manifest's `format` says.
 pub const FORMAT: &str = "mendwright-manifest";
@@ -115,6 +125,9 @@ pub struct Suite {
     pub test_command_source: String,
     /// The set-up's shell commands.
     pub setup_commands: Vec<String>,
+    /// Globs of the only files that the set-up is given; absent: the whole tree.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub setup_files: Vec<String>,
     /// The image that the repository names.
     pub image: Option<String>,
     /// Host names that the repository wants its tests to reach.

@@ -58,16 +58,7 @@ impl Sealed {
     /// # Errors
     /// It cannot be read, or its digest is another one.
     pub fn load(path: &Path) -> Result<Self, InvalidManifest> {
-        let unreadable = |why: String| InvalidManifest::Unreadable { path: path.display().to_string(), why };
-        let bytes = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
-        if bytes > FILE_BYTES_MAX {
-            return Err(unreadable(format!("it has {bytes} bytes; at most {FILE_BYTES_MAX} are read")));
-        }
-        let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-        Self::parse(&text).map_err(|error| match error {
-            InvalidManifest::Unreadable { why, .. } => unreadable(why),
-            changed @ InvalidManifest::Changed { .. } => changed,
-        })
+        Self::parse(&read_manifest(path)?).map_err(|error| in_file(path, error))
     }
 
     /// Reads a file's text, and checks its digest.
@@ -101,6 +92,29 @@ impl Sealed {
     /// The file's text: a line a field, ASCII only.
     pub fn to_text(&self) -> String {
         ascii_pretty(&serde_json::to_value(self).expect("a manifest has only string keys")) + "\n"
+    }
+}
+
+/// The text of a manifest's file: the manifest, or an envelope with it.
+///
+/// # Errors
+/// It cannot be read, or is too large.
+pub fn read_manifest(path: &Path) -> Result<String, InvalidManifest> {
+    let unreadable = |why: String| InvalidManifest::Unreadable { path: path.display().to_string(), why };
+    let bytes = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
+    if bytes > FILE_BYTES_MAX {
+        return Err(unreadable(format!("it has {bytes} bytes; at most {FILE_BYTES_MAX} are read")));
+    }
+    std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))
+}
+
+/// The error with the file's name.
+pub fn in_file(path: &Path, error: InvalidManifest) -> InvalidManifest {
+    match error {
+        InvalidManifest::Unreadable { why, .. } => {
+            InvalidManifest::Unreadable { path: path.display().to_string(), why }
+        }
+        changed @ InvalidManifest::Changed { .. } => changed,
     }
 }
 

@@ -20,6 +20,7 @@ pub(crate) fn manifest() -> Manifest {
             test_command: "pytest".into(),
             test_command_source: "`pytest.ini`".into(),
             setup_commands: vec![],
+            setup_files: vec![],
             image: None,
             hosts: vec![],
             timeout_milliseconds: 60_000,

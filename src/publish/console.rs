@@ -85,6 +85,7 @@ pub fn console_line(event: &TranscriptEvent) -> Option<String> {
         TranscriptEvent::BranchFound { head, .. } => format!("  continues from {} on GitHub", head.short()),
         TranscriptEvent::Published { kind, reference } => format!("  published: {kind} {reference}"),
         TranscriptEvent::EscalationDecided { reason } => format!("  escalation: {}", reason.name()),
+        TranscriptEvent::CheckoutIncomplete { missing } => format!("  {}", missing.join("; ")),
         TranscriptEvent::Note { .. } => return None,
         TranscriptEvent::Ended { outcome } => match outcome {
             JobOutcome::Proposed { branch, head, .. } => format!("● proposed: {branch} at {}", head.short()),

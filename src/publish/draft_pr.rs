@@ -11,9 +11,9 @@ use super::evidence::Evidence;
 use super::format::{spend, thousands, time};
 use super::marker::MarkerKind;
 use super::patch_blocks::{FILE_TABLE_HEAD, PATH_CHARS_MAX, file_row};
-use crate::domain::{Origin, Sha, Trigger};
+use crate::domain::{FROM_THE_COMMAND_LINE, JobSettings, Origin, Sha, Trigger};
 use crate::github::NewPullRequest;
-use crate::provenance::Sealed;
+use crate::provenance::{ManifestSignature, PUBLIC_KEYS_FILE, Sealed};
 use crate::verdict::Verified;
 use crate::workspace::Patch;
 
@@ -95,7 +95,7 @@ fn body_with(evidence: &Evidence, verified: &Verified, base_branch: &str, share:
         verified.proof().and_then(sections::proof),
         plan(evidence, share),
         Some(account(evidence, verified.tree(), base_branch)),
-        evidence.manifest.as_ref().map(manifest),
+        evidence.manifest.as_ref().map(|sealed| manifest(sealed, evidence)),
         notes(evidence, share),
         Some(next_steps(evidence)),
         Some(evidence.footer()),
@@ -196,8 +196,8 @@ fn account(evidence: &Evidence, tree: &Sha, base_branch: &str) -> String {
     )
 }
 
-/// The manifest, for everybody who wants to check it. Its digest also stands in a hidden comment.
-fn manifest(manifest: &Sealed) -> String {
+/// The manifest and its signature, for everybody who wants to check it. Its digest also stands in a hidden comment.
+fn manifest(manifest: &Sealed, evidence: &Evidence) -> String {
     let digest = &manifest.sha256;
     let text = manifest.to_text();
     let body = match text.chars().count() > MANIFEST_CHARS_MAX {
@@ -207,12 +207,46 @@ fn manifest(manifest: &Sealed) -> String {
         }
         false => fenced(&quiet_json(&text), "json"),
     };
+    let signature = evidence.signature.as_ref();
+    let signed = signature.map(|signature| format!("\n\n{}", describe_signature(signature)));
+    let mut command = format!("mendwright verify --manifest manifest.json --digest {digest} --repo .");
+    if let Some(signature) = signature {
+        command += &format!(" \\\n  --signature {} --public-key keys.pem", signature.signature);
+    }
+    command += &evidence.settings.as_ref().map(command_line_options).unwrap_or_default();
     format!(
         "<!-- mendwright:manifest:{digest} -->\n<details><summary>Manifest {}…: verify it yourself</summary>\n\n\
          SHA-256 `{digest}`. Save the following as `manifest.json` and check that the verdict still holds:\n\n\
-         ```\nmendwright verify --manifest manifest.json --digest {digest} --repo .\n```\n\n{body}\n</details>",
-        &digest[..12]
+         {}{}\n\n{body}\n</details>",
+        &digest[..12],
+        fenced(&command, "").trim_end(),
+        signed.unwrap_or_default(),
     )
+}
+
+/// The options that the job was given in place of the base commit's configuration.
+fn command_line_options(settings: &JobSettings) -> String {
+    let mut given = Vec::new();
+    if settings.test_command_source == FROM_THE_COMMAND_LINE {
+        given.push(("--test", &settings.test_command));
+    }
+    if settings.setup_source == FROM_THE_COMMAND_LINE {
+        given.extend(settings.setup_commands.iter().map(|command| ("--setup", command)));
+    }
+    let quoted = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
+    given.iter().map(|(option, command)| format!(" \\\n  {option} {}", quoted(command))).collect()
+}
+
+fn describe_signature(signature: &ManifestSignature) -> String {
+    let keys = match &signature.keys_url {
+        Some(url) => {
+            format!("The service gives out its public keys at {}; save them as `keys.pem`.", code_span(url))
+        }
+        None => {
+            format!("The operator has the public keys: `{PUBLIC_KEYS_FILE}` in the service's data directory.")
+        }
+    };
+    format!("Signed (Ed25519) with the service's key `{}`. {keys}", signature.key_id)
 }
 
 /// JSON in which every character is escaped that could have an effect in a commit message: a squash merge can turn

@@ -14,6 +14,8 @@ use crate::domain::{BudgetExhausted, COMMAND_PREFIX, EscalationReason, SecretLoc
 const REASON_CHARS_MAX: usize = 6_000;
 /// Longest plan.
 const PLAN_CHARS_MAX: usize = 6_000;
+/// Longest sentence about something that the sandbox does not have.
+const MISSING_CHARS_MAX: usize = 1_000;
 
 /// The comments, in order; each begins with its marker.
 pub fn render(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
@@ -95,6 +97,9 @@ fn opening(evidence: &Evidence, reason: &EscalationReason) -> String {
     }
     if let Some(network) = evidence.environment.network() {
         text += &format!("**Network:** {network}.\n");
+    }
+    for missing in &evidence.missing_in_sandbox {
+        text += &format!("**Not in the sandbox:** {}.\n", inline(&cut(missing, MISSING_CHARS_MAX)));
     }
     if let Some(tree) = &evidence.checkpoint {
         text += &format!("**Last saved tree:** `{tree}`.\n");

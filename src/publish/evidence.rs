@@ -9,7 +9,7 @@ use crate::domain::{
     Transcript, TranscriptEvent,
 };
 
-use crate::provenance::Sealed;
+use crate::provenance::{ManifestSignature, Sealed};
 use crate::workspace::Patch;
 
 use super::environment_summary::EnvironmentSummary;
@@ -71,10 +71,14 @@ pub struct Evidence {
     pub branch_head: Option<Sha>,
     /// Other remarks.
     pub notes: Vec<String>,
+    /// What the repository has elsewhere and the sandbox did not get, a sentence for each kind.
+    pub missing_in_sandbox: Vec<String>,
     /// How the sandboxes were set up, and what they requested from the network.
     pub environment: EnvironmentSummary,
     /// The proposal's manifest, if there is a proposal.
     pub manifest: Option<Sealed>,
+    /// Its signature, if a service made the proposal.
+    pub signature: Option<ManifestSignature>,
     /// What happened, turn by turn.
     pub(super) timeline: Timeline,
 }
@@ -138,8 +142,10 @@ impl Evidence {
             failed_checks: transcript.failed_checks().into_iter().map(str::to_owned).collect(),
             branch_head: transcript.found_branch_head().cloned(),
             notes: Vec::new(),
+            missing_in_sandbox: Vec::new(),
             environment: EnvironmentSummary::default(),
             manifest: None,
+            signature: None,
             timeline: Timeline::default(),
         };
         for recorded in transcript.events() {
@@ -162,9 +168,9 @@ impl Evidence {
         Self { patch: Some(patch), ..self }
     }
 
-    /// With the proposal's manifest.
-    pub fn with_manifest(self, manifest: Sealed) -> Self {
-        Self { manifest: Some(manifest), ..self }
+    /// With the proposal's manifest, and its signature if there is one.
+    pub fn with_manifest(self, manifest: Sealed, signature: Option<ManifestSignature>) -> Self {
+        Self { manifest: Some(manifest), signature, ..self }
     }
 
     /// The issue when the work was requested.
@@ -269,6 +275,7 @@ impl Evidence {
                     proof: proof.clone(),
                 });
             }
+            TranscriptEvent::CheckoutIncomplete { missing } => self.missing_in_sandbox = missing.clone(),
             TranscriptEvent::Note { text } => self.notes.push(text.clone()),
             TranscriptEvent::StateChanged { state } => self.state = *state,
             // A new round begins: what the last one ended with no longer holds.

@@ -1,6 +1,12 @@
-//! The cache key of a setup: a digest of everything that the setup depends on. The same key means the same
-//! result.
+//! The cache key of a setup: a digest of everything that the setup could read, the tree that it runs in
+//! included. A setup runs commands of the repository, which may read any file of that tree: a key over some
+//! named files would let one commit's scripts prepare the sandboxes of another. Commits share a result only
+//! if their trees are the same, or if the repository names the files that its setup needs (`setup_files`):
+//! then it runs in a tree that holds nothing else.
 
+use std::collections::HashSet;
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
 use sha2::{Digest, Sha256};
 
 use crate::domain::{AllowedHost, Sha};
@@ -8,10 +14,11 @@ use crate::sandbox::SetupKey;
 use crate::sandbox::protocol::PROTOCOL_VERSION;
 use crate::workspace::{Workspace, WorkspaceError};
 
-/// Most lock and manifest files of one tree. If there are more, the key covers the whole tree.
+/// Most lock and manifest files of one tree that are compared. If there are more, the whole trees are.
 const FILES_MAX: usize = 10_000;
 
-/// Files that tell package managers and build tools what to download or build, in any directory.
+/// Files that tell package managers and build tools what to download or build, in any directory. A proposal
+/// that changes one needs a setup of its own.
 const NAMES: &[&str] = &[
     ".bazelversion",
     ".node-version",
@@ -123,34 +130,23 @@ pub(super) struct KeyInputs<'a> {
     pub variables: &'a [(String, String)],
 }
 
-/// The key of a setup at `tree`.
-pub(super) async fn setup_key(
+/// The tree that the setup for `tree` runs in: all of it, or only what `files` names, if it names anything.
+pub(super) async fn setup_tree(
     workspace: &Workspace,
     tree: &Sha,
-    inputs: KeyInputs<'_>,
-) -> Result<SetupKey, WorkspaceError> {
-    let paths_in_commands: Vec<String> =
-        inputs.commands.iter().flat_map(|command| words_of(command)).collect();
-    let is_relevant =
-        move |path: &str| is_manifest(path) || paths_in_commands.iter().any(|name| name == path);
-    let files = workspace.find_files_by_name(tree, FILES_MAX, is_relevant).await?;
-    let files = files.unwrap_or_else(|| vec![("the whole tree".to_owned(), tree.clone())]);
-    Ok(digest(&inputs, &files))
-}
-
-/// The key of a setup at a proposed tree whose files differ from the base's. It is for that tree only:
-/// neither another proposal nor a later base can find what a proposal made.
-pub(super) fn key_of_proposal(key: &SetupKey, tree: &Sha) -> SetupKey {
-    let mut hash = Sha256::new();
-    for field in ["a proposal's set-up", key.as_str(), &tree.to_string()] {
-        add(&mut hash, field);
+    files: &[String],
+) -> Result<Sha, WorkspaceError> {
+    if files.is_empty() {
+        return Ok(tree.clone());
     }
-    finish(hash)
+    let globs = glob_set(files);
+    workspace.reduced_tree(tree, move |path| globs.is_match(path)).await
 }
 
-fn digest(inputs: &KeyInputs<'_>, files: &[(String, Sha)]) -> SetupKey {
+/// The key of a setup that runs in `tree`.
+pub(super) fn setup_key(inputs: &KeyInputs<'_>, tree: &Sha) -> SetupKey {
     let mut hash = Sha256::new();
-    add(&mut hash, "a set-up");
+    add(&mut hash, "a set-up in a tree");
     add(&mut hash, &PROTOCOL_VERSION.to_string());
     add(&mut hash, inputs.repository);
     add(&mut hash, inputs.root_digest);
@@ -161,11 +157,54 @@ fn digest(inputs: &KeyInputs<'_>, files: &[(String, Sha)]) -> SetupKey {
         add(&mut hash, &list.len().to_string());
         list.iter().for_each(|item| add(&mut hash, item));
     }
-    for (path, content) in files {
-        add(&mut hash, path);
-        add(&mut hash, &content.to_string());
+    add(&mut hash, &tree.to_string());
+    finish(hash)
+}
+
+/// The key of a setup for a proposed tree, whose own key would be `key`. It is for the job `label` only:
+/// neither another job nor a later base can find what a proposal made.
+pub(super) fn key_of_proposal(key: &SetupKey, tree: &Sha, label: &str) -> SetupKey {
+    let mut hash = Sha256::new();
+    for field in ["a proposal's set-up", key.as_str(), &tree.to_string(), label] {
+        add(&mut hash, field);
     }
     finish(hash)
+}
+
+/// The lock and manifest files of `tree`, and the files that `commands` name, with their contents' ids.
+pub(super) async fn manifests(
+    workspace: &Workspace,
+    tree: &Sha,
+    commands: &[String],
+) -> Result<Vec<(String, Sha)>, WorkspaceError> {
+    let paths_in_commands: Vec<String> = commands.iter().flat_map(|command| words_of(command)).collect();
+    let is_relevant =
+        move |path: &str| is_manifest(path) || paths_in_commands.iter().any(|name| name == path);
+    let files = workspace.find_files_by_name(tree, FILES_MAX, is_relevant).await?;
+    Ok(files.unwrap_or_else(|| vec![("more files than are compared".to_owned(), tree.clone())]))
+}
+
+/// The paths that are in only one of two lists, or have another content in the other; sorted.
+pub(super) fn differing_paths(one: &[(String, Sha)], other: &[(String, Sha)]) -> Vec<String> {
+    let only = |one: &[(String, Sha)], other: &[(String, Sha)]| {
+        let known: HashSet<&(String, Sha)> = other.iter().collect();
+        one.iter().filter(|file| !known.contains(file)).map(|(path, _)| path.clone()).collect::<Vec<_>>()
+    };
+    let mut paths = [only(one, other), only(other, one)].concat();
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+/// The repository's globs, which were checked when its file was read.
+fn glob_set(globs: &[String]) -> GlobSet {
+    let mut set = GlobSetBuilder::new();
+    for glob in globs {
+        if let Ok(glob) = Glob::new(glob) {
+            set.add(glob);
+        }
+    }
+    set.build().unwrap_or_else(|_| GlobSet::empty())
 }
 
 /// Each field is preceded by its length, so that two different lists of fields never have the same bytes.
@@ -234,24 +273,35 @@ mod tests {
             allowed_hosts: &hosts,
             variables: &[],
         };
-        let files = [("Cargo.lock".to_owned(), sha('1'))];
         let moved = ["a".to_owned(), "b".to_owned(), "x.example".to_owned()];
+        let tree = sha('1');
         let keys = [
-            digest(&base, &files),
-            digest(&KeyInputs { repository: "s", ..base }, &files),
-            digest(&KeyInputs { root_digest: "sha256:2", ..base }, &files),
-            digest(&KeyInputs { commands: &commands[..1], ..base }, &files),
-            digest(&KeyInputs { allowed_hosts: &[], ..base }, &files),
-            digest(&KeyInputs { commands: &moved, allowed_hosts: &[], ..base }, &files),
-            digest(&KeyInputs { allowed_hosts: &internal, ..base }, &files),
-            digest(&KeyInputs { variables: &variables, ..base }, &files),
-            digest(&base, &[("Cargo.lock".to_owned(), sha('2'))]),
-            digest(&base, &[("a/Cargo.lock".to_owned(), sha('1'))]),
-            key_of_proposal(&digest(&base, &files), &sha('1')),
-            key_of_proposal(&digest(&base, &files), &sha('2')),
+            setup_key(&base, &tree),
+            setup_key(&base, &sha('2')),
+            setup_key(&KeyInputs { repository: "s", ..base }, &tree),
+            setup_key(&KeyInputs { root_digest: "sha256:2", ..base }, &tree),
+            setup_key(&KeyInputs { commands: &commands[..1], ..base }, &tree),
+            setup_key(&KeyInputs { allowed_hosts: &[], ..base }, &tree),
+            setup_key(&KeyInputs { commands: &moved, allowed_hosts: &[], ..base }, &tree),
+            setup_key(&KeyInputs { allowed_hosts: &internal, ..base }, &tree),
+            setup_key(&KeyInputs { variables: &variables, ..base }, &tree),
+            key_of_proposal(&setup_key(&base, &tree), &tree, "job-1"),
+            key_of_proposal(&setup_key(&base, &tree), &sha('2'), "job-1"),
+            key_of_proposal(&setup_key(&base, &tree), &tree, "job-2"),
         ];
-        let different: std::collections::HashSet<_> = keys.iter().collect();
+        let different: HashSet<_> = keys.iter().collect();
         assert_eq!(different.len(), keys.len());
-        assert_eq!(digest(&base, &files), keys[0]);
+        assert_eq!(setup_key(&base, &tree), keys[0]);
+    }
+
+    #[test]
+    fn differing_paths_are_added_removed_and_changed_ones() {
+        let files = |list: &[(&str, char)]| -> Vec<(String, Sha)> {
+            list.iter().map(|(path, digit)| ((*path).to_owned(), sha(*digit))).collect()
+        };
+        let before = files(&[("Makefile", '1'), ("go.mod", '2'), ("go.sum", '3')]);
+        let after = files(&[("Makefile", '1'), ("a/package.json", '5'), ("go.mod", '4')]);
+        assert_eq!(differing_paths(&before, &after), ["a/package.json", "go.mod", "go.sum"]);
+        assert_eq!(differing_paths(&before, &before), Vec::<String>::new());
     }
 }

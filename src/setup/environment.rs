@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::cache_key::{KeyInputs, key_of_proposal, setup_key};
+use super::cache_key::{KeyInputs, differing_paths, key_of_proposal, manifests, setup_key, setup_tree};
 use crate::domain::{
     AllowedHost, EgressReport, JobSettings, ProcessOutput, RepositoryId, SetupCommand, Sha, TranscriptEvent,
 };
@@ -141,6 +141,8 @@ pub struct Environment {
     policy: SetupPolicy,
     locks: SetupLocks,
     base_tree: Sha,
+    /// The tree that the base's setup runs in.
+    base_setup_tree: Sha,
     base_key: SetupKey,
     repository: String,
     /// Why the result cannot be cached, once that is known.
@@ -189,7 +191,11 @@ impl Environment {
             allowed_hosts: &policy.allowed_hosts,
             variables: &policy.variables,
         };
-        let base_key = setup_key(&workspace, &base_tree, inputs).await?;
+        let base_setup_tree = match settings.setup_commands.is_empty() {
+            true => base_tree.clone(),
+            false => setup_tree(&workspace, &base_tree, &settings.setup_files).await?,
+        };
+        let base_key = setup_key(&inputs, &base_setup_tree);
         Ok(Self {
             sandbox,
             spec,
@@ -199,6 +205,7 @@ impl Environment {
             policy,
             locks,
             base_tree,
+            base_setup_tree,
             base_key,
             repository,
             cache_error: Mutex::default(),
@@ -257,6 +264,36 @@ impl Environment {
         tree: &Sha,
         purpose: &str,
     ) -> Result<Result<Toolbox, SetupFailure>, SuiteError> {
+        self.fresh_with_setup_of(tree, tree, purpose).await
+    }
+
+    /// As [`Self::fresh`], with the base's setup, whatever `tree` changes.
+    pub async fn fresh_with_base_setup(
+        &self,
+        tree: &Sha,
+        purpose: &str,
+    ) -> Result<Result<Toolbox, SetupFailure>, SuiteError> {
+        self.fresh_with_setup_of(&self.base_tree, tree, purpose).await
+    }
+
+    /// The paths for which a proposed tree gets a setup of its own: lock and manifest files, and what the
+    /// setup commands name. Empty if it gets the base's.
+    ///
+    /// # Errors
+    /// The tree cannot be read.
+    pub async fn own_setup_paths(&self, tree: &Sha) -> Result<Vec<String>, SuiteError> {
+        if self.settings.setup_commands.is_empty() || !self.may_have_own_setup() {
+            return Ok(Vec::new());
+        }
+        self.changed_setup_paths(tree).await
+    }
+
+    async fn fresh_with_setup_of(
+        &self,
+        setup_of: &Sha,
+        tree: &Sha,
+        purpose: &str,
+    ) -> Result<Result<Toolbox, SetupFailure>, SuiteError> {
         let label = match purpose {
             "work" => self.spec.label.clone(),
             other => format!("{}-{other}", self.spec.label),
@@ -265,7 +302,7 @@ impl Environment {
             self.remark(left_out);
         }
         for start in 1.. {
-            let (snapshot, why_uncached) = match self.preparation(tree).await? {
+            let (snapshot, why_uncached) = match self.preparation(setup_of).await? {
                 Preparation::With(snapshot) => (snapshot, None),
                 Preparation::Uncached { why } => (None, Some(why)),
                 Preparation::Failed(failure) => return Ok(Err(failure)),
@@ -309,26 +346,23 @@ impl Environment {
         self.run_setup(key, &tree).await
     }
 
-    /// The cache key of the setup for `tree`, and the tree that the setup runs at: the base's, unless `tree`
+    /// The cache key of the setup for `tree`, and the tree that the setup runs in: the base's, unless `tree`
     /// differs in what a setup depends on and may have a setup of its own.
     async fn key_and_tree(&self, tree: &Sha) -> Result<(SetupKey, Sha), SuiteError> {
-        let base = (self.base_key.clone(), self.base_tree.clone());
-        if *tree == self.base_tree {
+        let base = (self.base_key.clone(), self.base_setup_tree.clone());
+        if self.changed_setup_paths(tree).await?.is_empty() {
             return Ok(base);
         }
-        let inputs = KeyInputs {
-            repository: &self.repository,
-            root_digest: &self.root.digest,
-            commands: &self.settings.setup_commands,
-            allowed_hosts: &self.policy.allowed_hosts,
-            variables: &self.policy.variables,
-        };
-        let key = setup_key(&self.workspace, tree, inputs).await?;
-        if key == self.base_key {
-            return Ok(base);
-        }
-        if self.policy.allowed_hosts.is_empty() || self.policy.network_for_proposals {
-            return Ok((key_of_proposal(&key, tree), tree.clone()));
+        if self.may_have_own_setup() {
+            let inputs = KeyInputs {
+                repository: &self.repository,
+                root_digest: &self.root.digest,
+                commands: &self.settings.setup_commands,
+                allowed_hosts: &self.policy.allowed_hosts,
+                variables: &self.policy.variables,
+            };
+            let own = setup_tree(&self.workspace, tree, &self.settings.setup_files).await?;
+            return Ok((key_of_proposal(&setup_key(&inputs, &own), tree, &self.spec.label), own));
         }
         self.remark(
             "The change touches lock or manifest files. The set-up was not run again for it, since it has network \
@@ -336,6 +370,27 @@ impl Environment {
              with what the base's set-up made.",
         );
         Ok(base)
+    }
+
+    /// The operator's rule for a proposal that changes what the setup depends on.
+    fn may_have_own_setup(&self) -> bool {
+        self.policy.allowed_hosts.is_empty() || self.policy.network_for_proposals
+    }
+
+    /// What a setup depends on and `tree` has otherwise than the base.
+    async fn changed_setup_paths(&self, tree: &Sha) -> Result<Vec<String>, SuiteError> {
+        if *tree == self.base_tree {
+            return Ok(Vec::new());
+        }
+        let files = &self.settings.setup_files;
+        if !files.is_empty() {
+            let own = setup_tree(&self.workspace, tree, files).await?;
+            return Ok(self.workspace.changed_paths(&self.base_setup_tree, &own).await?);
+        }
+        let commands = &self.settings.setup_commands;
+        let before = manifests(&self.workspace, &self.base_tree, commands).await?;
+        let after = manifests(&self.workspace, tree, commands).await?;
+        Ok(differing_paths(&before, &after))
     }
 
     async fn kept(&self, key: &SetupKey) -> Option<SetupSnapshot> {

@@ -85,6 +85,7 @@ mod tests {
             setup_commands: vec!["pip install -r requirements.txt".into(), "pip install -e '.[dev]'".into()],
             setup_source: "`requirements.txt`".into(),
             setup_detected: true,
+            setup_files: vec![],
             image: None,
             image_source: String::new(),
             agent_hosts: vec![],

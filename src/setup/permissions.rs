@@ -4,7 +4,7 @@
 use globset::{Glob, GlobSetBuilder};
 
 use super::SetupPolicy;
-use crate::config::REPOSITORY_FILE;
+use crate::config::{REPOSITORY_FILE, REPOSITORY_FILE_YAML};
 use crate::domain::{AllowedHost, JobSettings};
 use crate::sandbox::{Root, SandboxSpec};
 
@@ -63,7 +63,7 @@ fn permit_image(permitted: &mut Permitted, policy: &SetupPolicy) -> Result<(), S
         return Ok(());
     }
     let source = &permitted.settings.image_source;
-    if source.contains(REPOSITORY_FILE) {
+    if [REPOSITORY_FILE, REPOSITORY_FILE_YAML].iter().any(|file| source.contains(file)) {
         return Err(format!(
             "{source} asks for the image `{image}`, which the operator does not allow. Take it out of the file, or \
              have the operator add it (or a pattern that matches it) to `sandbox.images`."
@@ -122,6 +122,7 @@ mod tests {
             setup_commands: vec!["npm ci".into()],
             setup_source: "`package-lock.json`".into(),
             setup_detected: true,
+            setup_files: vec![],
             image: None,
             image_source: String::new(),
             agent_hosts: vec![],

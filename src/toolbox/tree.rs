@@ -229,10 +229,10 @@ impl Tree {
     }
 
     /// Creates a regular file, open for writing. Replaces anything but a directory.
-    pub fn create_file(&self, path: &str, executable: bool) -> Result<File, TreeError> {
-        let parts = self.parts(path)?;
+    pub fn create_file(&self, path: &[u8], executable: bool) -> Result<File, TreeError> {
+        let parts = self.byte_parts(path)?;
         let (directory, name) = self.parent(&parts, Missing::Make)?;
-        let at = || parts.join("/");
+        let at = || shown(&parts);
         let mode = if executable { 0o755 } else { 0o644 };
         let open = || {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -253,8 +253,8 @@ impl Tree {
     }
 
     /// Creates a symlink. It is never followed, so its target may be anything.
-    pub fn create_symlink(&self, path: &str, target: &[u8]) -> Result<(), TreeError> {
-        let parts = self.parts(path)?;
+    pub fn create_symlink(&self, path: &[u8], target: &[u8]) -> Result<(), TreeError> {
+        let parts = self.byte_parts(path)?;
         let (directory, name) = self.parent(&parts, Missing::Make)?;
         let link = || rustix::fs::symlinkat(target, &directory, name);
         let made = match link() {
@@ -263,13 +263,13 @@ impl Tree {
             }
             other => other,
         };
-        made.map_err(|e| TreeError::Io(parts.join("/"), e.into()))
+        made.map_err(|e| TreeError::Io(shown(&parts), e.into()))
     }
 
     /// Creates a directory and those above it, if they do not exist.
-    pub fn create_directory(&self, path: &str) -> Result<(), TreeError> {
-        let mut parts = self.parts_or_root(path)?;
-        parts.push(".");
+    pub fn create_directory(&self, path: &[u8]) -> Result<(), TreeError> {
+        let mut parts = self.byte_parts_or_root(path)?;
+        parts.push(b".");
         self.parent(&parts, Missing::Make).map(drop)
     }
 
@@ -278,7 +278,7 @@ impl Tree {
     /// anything was removed.
     pub fn clear_way(
         &self,
-        parts: &[&str],
+        parts: &[&[u8]],
         directory: bool,
         kept: impl Fn(&[u8]) -> bool,
     ) -> Result<bool, TreeError> {
@@ -290,12 +290,11 @@ impl Tree {
                 Some(FileType::Directory) => is_last && !directory,
                 Some(_) => true,
             };
-            let at = parts.join("/");
             if in_the_way {
-                if kept(at.as_bytes()) {
+                if kept(&parts.join(&b'/')) {
                     return Ok(false);
                 }
-                let failed = |e: io::Error| TreeError::Io(at.clone(), e);
+                let failed = |e: io::Error| TreeError::Io(shown(parts), e);
                 let name = CString::new(name).map_err(|e| failed(e.into()))?;
                 let opened = OpenDirectory::of(&parent).map_err(failed)?;
                 opened.remove(&name).map_err(failed)?;
@@ -341,49 +340,72 @@ impl Tree {
 
     /// The path's parts; none for the root. `/workspace/a` is `a`.
     pub fn parts_or_root<'a>(&self, path: &'a str) -> Result<Vec<&'a str>, TreeError> {
-        let refuse = |why| Err(TreeError::Path(path.chars().take(200).collect(), why));
         let relative = match path.strip_prefix(WORKSPACE) {
             Some("") => "",
             Some(rest) if rest.starts_with('/') => rest.trim_start_matches('/'),
             Some(_) | None => path,
         };
-        if relative.starts_with('/') {
+        let is_part = |part: &&str| !part.is_empty() && *part != ".";
+        let parts: Vec<&str> = relative.split('/').filter(is_part).collect();
+        // The same rules as for names that are not text.
+        self.byte_parts_or_root(relative.as_bytes()).map(|_| parts)
+    }
+
+    /// The parts of a path of the repository, whose names need not be UTF-8; at least one.
+    fn byte_parts<'a>(&self, path: &'a [u8]) -> Result<Vec<&'a [u8]>, TreeError> {
+        let parts = self.byte_parts_or_root(path)?;
+        if parts.is_empty() {
+            return Err(TreeError::Path(shown(&[path]), "it names no file"));
+        }
+        Ok(parts)
+    }
+
+    /// The same; none for the root.
+    pub fn byte_parts_or_root<'a>(&self, path: &'a [u8]) -> Result<Vec<&'a [u8]>, TreeError> {
+        let refuse = |why| Err(TreeError::Path(shown(&[path]).chars().take(200).collect(), why));
+        if path.starts_with(b"/") {
             return refuse("it is absolute; paths are relative to the repository's root");
         }
-        if relative.len() > PATH_BYTES_MAX {
+        if path.len() > PATH_BYTES_MAX {
             return refuse("it is longer than 4,095 bytes");
         }
-        if relative.contains('\0') {
+        if path.contains(&0) {
             return refuse("it has a NUL character");
         }
-        let parts: Vec<&str> = relative.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-        if parts.contains(&"..") {
+        let is_part = |part: &&[u8]| !part.is_empty() && *part != b".";
+        let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(is_part).collect();
+        if parts.contains(&b"..".as_slice()) {
             return refuse("it has a '..' part");
         }
         Ok(parts)
     }
 
-    fn parent<'a>(&self, parts: &[&'a str], missing: Missing) -> Result<(OwnedFd, &'a str), TreeError> {
+    fn parent<'a, P: Part + ?Sized>(
+        &self,
+        parts: &[&'a P],
+        missing: Missing,
+    ) -> Result<(OwnedFd, &'a P), TreeError> {
         let (name, directories) = parts.split_last().expect("a path has at least one part");
         let mut directory = self.root.try_clone().map_err(|e| TreeError::Io(".".to_owned(), e))?;
         for (depth, part) in directories.iter().enumerate() {
-            directory = match rustix::fs::openat(&directory, *part, DIRECTORY, Mode::empty()) {
+            let part = part.name();
+            directory = match rustix::fs::openat(&directory, part, DIRECTORY, Mode::empty()) {
                 Ok(next) => next,
                 Err(Errno::NOENT) if missing == Missing::Make => {
-                    let at = || directories[..=depth].join("/");
-                    match rustix::fs::mkdirat(&directory, *part, Mode::from_raw_mode(0o755)) {
+                    let at = || shown(&directories[..=depth]);
+                    match rustix::fs::mkdirat(&directory, part, Mode::from_raw_mode(0o755)) {
                         Ok(()) | Err(Errno::EXIST) => {}
                         Err(error) => return Err(TreeError::Io(at(), error.into())),
                     }
-                    rustix::fs::openat(&directory, *part, DIRECTORY, Mode::empty())
+                    rustix::fs::openat(&directory, part, DIRECTORY, Mode::empty())
                         .map_err(|e| TreeError::Io(at(), e.into()))?
                 }
                 Err(error) => {
-                    let at = directories[..=depth].join("/");
+                    let at = shown(&directories[..=depth]);
                     return Err(match error {
                         Errno::NOENT => TreeError::Missing(at),
                         Errno::NOTDIR | Errno::LOOP => {
-                            match self.kind(directory.as_fd(), part, &directories[..=depth])? {
+                            match self.kind(directory.as_fd(), directories[depth], &directories[..=depth])? {
                                 Some(FileType::Symlink) => TreeError::Symlink(at),
                                 Some(_) | None => TreeError::NotDirectory(at),
                             }
@@ -396,13 +418,42 @@ impl Tree {
         Ok((directory, name))
     }
 
-    fn kind(&self, directory: BorrowedFd, name: &str, parts: &[&str]) -> Result<Option<FileType>, TreeError> {
-        match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+    fn kind<P: Part + ?Sized>(
+        &self,
+        directory: BorrowedFd,
+        name: &P,
+        parts: &[&P],
+    ) -> Result<Option<FileType>, TreeError> {
+        match rustix::fs::statat(directory, name.name(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
             Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(TreeError::Io(parts.join("/"), error.into())),
+            Err(error) => Err(TreeError::Io(shown(parts), error.into())),
         }
     }
+}
+
+/// A part of a path: text from a tool call, or a repository's name, which need not be UTF-8.
+trait Part {
+    /// Its bytes.
+    fn name(&self) -> &[u8];
+}
+
+impl Part for str {
+    fn name(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl Part for [u8] {
+    fn name(&self) -> &[u8] {
+        self
+    }
+}
+
+/// A path for people.
+fn shown<P: Part + ?Sized>(parts: &[&P]) -> String {
+    let names: Vec<&[u8]> = parts.iter().map(|part| part.name()).collect();
+    String::from_utf8_lossy(&names.join(&b'/')).into_owned()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

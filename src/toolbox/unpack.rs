@@ -21,16 +21,16 @@ pub fn unpack(tree: &Tree, reader: impl Read, tracked: &mut TrackedPaths) -> Res
     let mut entries = 0;
     for entry in archive.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
+        // A name is bytes: a repository may hold some that are not UTF-8.
         let path = entry.path_bytes().into_owned();
-        let path = String::from_utf8(path)
-            .map_err(|e| format!("the name {:?} is not UTF-8", String::from_utf8_lossy(e.as_bytes())))?;
-        let parts = tree.parts_or_root(&path)?;
+        let shown = String::from_utf8_lossy(&path);
+        let parts = tree.byte_parts_or_root(&path)?;
         match entry.header().entry_type() {
             EntryType::Regular | EntryType::Continuous => {
                 let executable = entry.header().mode().map_err(broken)? & 0o100 != 0;
                 let mut file =
                     with_way(tree, tracked, &parts, false, || tree.create_file(&path, executable))?;
-                io::copy(&mut entry, &mut file).map_err(|e| Failure::at(format_args!("'{path}'"), &e))?;
+                io::copy(&mut entry, &mut file).map_err(|e| Failure::at(format_args!("'{shown}'"), &e))?;
                 tracked.add_leaf(&parts);
             }
             EntryType::Directory => {
@@ -39,13 +39,13 @@ pub fn unpack(tree: &Tree, reader: impl Read, tracked: &mut TrackedPaths) -> Res
             }
             EntryType::Symlink => {
                 let target =
-                    entry.link_name_bytes().ok_or_else(|| format!("'{path}': a symlink to nothing"))?;
+                    entry.link_name_bytes().ok_or_else(|| format!("'{shown}': a symlink to nothing"))?;
                 with_way(tree, tracked, &parts, false, || tree.create_symlink(&path, &target))?;
                 tracked.add_leaf(&parts);
             }
             EntryType::XGlobalHeader => continue,
             other => {
-                return Err(format!("'{path}' has a type that a tree cannot contain: {other:?}").into());
+                return Err(format!("'{shown}' has a type that a tree cannot contain: {other:?}").into());
             }
         }
         entries += 1;
@@ -60,7 +60,7 @@ pub fn unpack(tree: &Tree, reader: impl Read, tracked: &mut TrackedPaths) -> Res
 fn with_way<T>(
     tree: &Tree,
     tracked: &TrackedPaths,
-    parts: &[&str],
+    parts: &[&[u8]],
     directory: bool,
     make: impl Fn() -> Result<T, TreeError>,
 ) -> Result<T, TreeError> {
@@ -76,14 +76,16 @@ fn with_way<T>(
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
     use super::*;
 
-    fn entry(kind: EntryType, path: &str, mode: u32, content: &str, target: &str) -> Vec<u8> {
+    fn entry(kind: EntryType, path: impl AsRef<[u8]>, mode: u32, content: &str, target: &str) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
-        header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+        let path = path.as_ref();
+        header.as_old_mut().name[..path.len()].copy_from_slice(path);
         header.set_entry_type(kind);
         header.set_mode(mode);
         header.set_size(content.len() as u64);
@@ -122,6 +124,23 @@ mod tests {
     }
 
     #[test]
+    fn names_that_are_not_utf8_arrive_byte_for_byte() {
+        let (directory, outcome) = unpacked(&[
+            entry(EntryType::Directory, b"caf\xe9/", 0o755, "", ""),
+            entry(EntryType::Regular, b"caf\xe9/men\xfc.txt", 0o644, "espresso", ""),
+            entry(EntryType::Regular, b"na\xefve/deep", 0o755, "x", ""),
+            entry(EntryType::Symlink, b"li\xe9n", 0o777, "", "caf"),
+        ]);
+        assert_eq!(outcome.unwrap().entries, 4);
+        let root = directory.path().join("tree");
+        let at = |name: &[u8]| root.join(std::ffi::OsStr::from_bytes(name));
+        assert_eq!(fs::read_to_string(at(b"caf\xe9/men\xfc.txt")).unwrap(), "espresso");
+        assert_eq!(fs::metadata(at(b"na\xefve/deep")).unwrap().permissions().mode() & 0o777, 0o755);
+        assert_eq!(fs::read_link(at(b"li\xe9n")).unwrap(), Path::new("caf"));
+        assert_eq!(fs::read_dir(root).unwrap().count(), 3);
+    }
+
+    #[test]
     fn nothing_is_created_outside_through_a_symlink_or_dots() {
         for hostile in [
             vec![
@@ -129,6 +148,7 @@ mod tests {
                 entry(EntryType::Regular, "out/x", 0o644, "x", ""),
             ],
             vec![entry(EntryType::Regular, "../x", 0o644, "x", "")],
+            vec![entry(EntryType::Regular, b"\xe9/../../x", 0o644, "x", "")],
             vec![entry(EntryType::Regular, "/x-from-mendwright", 0o644, "x", "")],
             vec![entry(EntryType::Link, "hard", 0o644, "", "../x")],
             vec![entry(EntryType::Fifo, "fifo", 0o644, "", "")],

@@ -7,6 +7,7 @@ mod compare;
 mod known_failures;
 mod proof;
 mod rules;
+mod setup_effect;
 mod suspicion;
 mod verifier;
 

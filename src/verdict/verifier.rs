@@ -46,7 +46,7 @@ pub struct Rejected {
 }
 
 /// A run compared with the base's.
-enum Comparison {
+pub(super) enum Comparison {
     /// All of it passes.
     Green,
     /// The base failed, and the remaining failures are the base's.
@@ -150,6 +150,9 @@ impl Verifier<'_> {
             let names = known.still.iter().take(FLAG_NAMES_MAX).cloned().collect();
             flags.push(Flag::StillFailing { names, count: known.still.len() as u64 });
         }
+        let missing = workspace.checkout_gaps().await?.describe();
+        flags.extend((!missing.is_empty()).then_some(Flag::IncompleteCheckout { missing }));
+        flags.extend(self.flag_if_setup_decides(&proposal.tree, &comparison).await?);
         flags.extend(compare_reports(&self.baseline.report, &run.report));
         flags.extend(self.suspicious_changes(changes, &proposal, &paths).await?);
         let explanation = self.explain(&run, &comparison, proof.as_deref());
@@ -163,7 +166,7 @@ impl Verifier<'_> {
     }
 
     /// Compares a run with the base's. `Err` says why it does not suffice, as the end of a sentence.
-    fn compare(&self, run: &TestRun) -> Result<Comparison, String> {
+    pub(super) fn compare(&self, run: &TestRun) -> Result<Comparison, String> {
         if run.is_green() {
             return rejection(self.baseline, run).map_or(Ok(Comparison::Green), Err);
         }
@@ -382,7 +385,7 @@ impl Verifier<'_> {
 
 impl Comparison {
     /// Whether everything that the other run fixes is fixed here too.
-    fn fixes_all_of(&self, other: &Self) -> bool {
+    pub(super) fn fixes_all_of(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Green, _) => true,
             (Self::KnownFailures(_), Self::Green) => false,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::domain::{Budget, DailyCaps, JobSettings, Login, RepositoryFilter};
+use crate::domain::{Budget, DailyCaps, FROM_THE_COMMAND_LINE, JobSettings, Login, RepositoryFilter};
 use crate::github::GitHub;
 use crate::model::Model;
+use crate::provenance::ManifestSigner;
 use crate::sandbox::{Sandbox, SandboxSpec};
 use crate::setup::{SetupLocks, SetupPolicy};
 use crate::store::Store;
@@ -33,6 +34,8 @@ pub struct WorkerContext {
     pub policy: JobPolicy,
     /// Wakes an idle worker.
     pub wake: Arc<Notify>,
+    /// Signs manifests; `None`: a job on this machine has no service to sign for.
+    pub signer: Option<Arc<ManifestSigner>>,
     /// The setups that are being run in this process.
     pub setup_locks: SetupLocks,
     /// The clock.
@@ -89,7 +92,7 @@ impl SettingsOverride {
     pub(crate) fn applied_to(&self, mut settings: JobSettings) -> JobSettings {
         if !self.setup_commands.is_empty() {
             settings.setup_commands = self.setup_commands.clone();
-            settings.setup_source = "the command line".to_owned();
+            settings.setup_source = FROM_THE_COMMAND_LINE.to_owned();
             settings.setup_detected = false;
         }
         if self.image_given {

@@ -4,8 +4,7 @@ use super::baseline::{first_runs, reason_unusable};
 use super::context::{JobPolicy, WorkerContext};
 use super::git_access::fetch;
 use super::stop::Stop;
-use crate::config::REPOSITORY_FILE;
-use crate::detect::job_settings;
+use crate::detect::settings_with_file;
 use crate::domain::{JobSettings, RecordedEvent, Sha, TestRun, Transcript, TranscriptEvent};
 use crate::github::Repository;
 use crate::sandbox::{SandboxError, SandboxSpec, Toolbox};
@@ -45,7 +44,12 @@ pub(super) async fn base_and_settings(
         base_branch: repository.default_branch.clone(),
         settings: Box::new(settings.clone()),
     };
-    journal.append(&[event]).await?;
+    let mut events = vec![event];
+    let warnings = workspace.repository_files().await?.warnings();
+    events.extend(warnings.into_iter().map(|text| TranscriptEvent::Note { text }));
+    let missing = workspace.checkout_gaps().await?.describe();
+    events.extend((!missing.is_empty()).then_some(TranscriptEvent::CheckoutIncomplete { missing }));
+    journal.append(&events).await?;
     Ok((workspace, settings))
 }
 
@@ -77,15 +81,13 @@ pub async fn resolve_settings(
     policy: &JobPolicy,
     workspace: &Workspace,
 ) -> Result<JobSettings, SettingsError> {
-    let file = workspace.base_file(REPOSITORY_FILE).await?;
-    let file = file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let invalid = |error: &dyn std::fmt::Display| SettingsError::Invalid(error.to_string());
+    let file = workspace.repository_files().await?.parse().map_err(|error| invalid(&error))?;
     let root = workspace.base_listing().await?;
     let overrides = policy.settings_override.clone().unwrap_or_default();
-    let resolved = job_settings(&policy.budget, file.as_deref(), &root, overrides.test_command.as_deref());
-    match resolved {
-        Ok(settings) => Ok(overrides.applied_to(settings)),
-        Err(error) => Err(SettingsError::Invalid(error.to_string())),
-    }
+    let given = overrides.test_command.as_deref();
+    let resolved = settings_with_file(&policy.budget, file.unwrap_or_default(), &root, given);
+    resolved.map(|settings| overrides.applied_to(settings)).map_err(|error| invalid(&error))
 }
 
 /// A sandbox at the last checkpoint (or the base), with its setup, and the baseline run: as recorded, or

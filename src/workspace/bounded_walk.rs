@@ -66,6 +66,37 @@ pub(super) enum Walk {
     End,
 }
 
+/// The mode of a directory, as git writes it.
+pub(super) const DIRECTORY: i32 = 0o040_000;
+/// The mode of a symbolic link.
+pub(super) const SYMLINK: i32 = 0o120_000;
+/// The mode of a submodule.
+pub(super) const SUBMODULE: i32 = 0o160_000;
+/// The mode of an executable file.
+pub(super) const EXECUTABLE: i32 = 0o100_755;
+
+/// An entry of a tree, kept after the walk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WalkedEntry {
+    /// Its path from the tree's root. It may not be UTF-8.
+    pub(super) path: Vec<u8>,
+    /// Its content.
+    pub(super) id: Oid,
+    /// Its mode.
+    pub(super) mode: i32,
+}
+
+impl WalkedEntry {
+    pub(super) fn of(path: &[u8], entry: &TreeEntry<'_>) -> Self {
+        Self { path: path.to_vec(), id: entry.id(), mode: entry.filemode() }
+    }
+
+    /// Its path as text; bytes that are not UTF-8 are replaced.
+    pub(super) fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.path)
+    }
+}
+
 /// The repository in which trees are walked, and for whom.
 pub(super) struct Walker<'r> {
     pub(super) repository: &'r Repository,

@@ -2,6 +2,8 @@
 
 use git2::{ApplyOptions, Delta, Diff, DiffFormat, DiffOptions, Repository};
 
+use super::attributes::Attributes;
+use super::conversion::to_work_tree;
 use super::mirror::{local_error, oid, sha};
 use super::{Workspace, WorkspaceError};
 use crate::domain::{Change, ChangedContent, FileMode, RepoPath, Sha};
@@ -39,7 +41,7 @@ impl Workspace {
         self.with_repository(move |repository, _| Ok(repository.find_tree(tree).is_ok())).await
     }
 
-    /// The changes that turn the base's tree into `tree`.
+    /// The changes that turn the base's tree into `tree`, with contents as a checkout has them.
     ///
     /// # Errors
     /// One of them is not allowed in a proposal: a symbolic link, a submodule, a forbidden path.
@@ -52,7 +54,8 @@ impl Workspace {
             let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             let tree = repository.find_tree(tree).map_err(local)?;
             let diff = repository.diff_tree_to_tree(Some(&base), Some(&tree), None).map_err(local)?;
-            diff.deltas().map(|delta| change_of(repository, &delta, &local)).collect()
+            let mut attributes = Attributes::of(repository, &base);
+            diff.deltas().map(|delta| change_of(repository, &delta, &mut attributes, &local)).collect()
         })
         .await
     }
@@ -124,6 +127,7 @@ pub(super) fn diff_text(
 fn change_of(
     repository: &Repository,
     delta: &git2::DiffDelta<'_>,
+    attributes: &mut Attributes<'_>,
     local: &impl Fn(git2::Error) -> WorkspaceError,
 ) -> Result<Change, WorkspaceError> {
     let (old, new) = (delta.old_file(), delta.new_file());
@@ -140,7 +144,8 @@ fn change_of(
     if !is_file(new.mode()) {
         return Err(refused("it is not a regular file"));
     }
-    let bytes = repository.find_blob(new.id()).map_err(local)?.content().to_vec();
+    let blob = repository.find_blob(new.id()).map_err(local)?;
+    let bytes = to_work_tree(blob.content(), new.id(), &attributes.of_file(path.as_str().as_bytes()));
     let mode = match new.mode() {
         git2::FileMode::BlobExecutable => FileMode::Executable,
         _ => FileMode::Regular,

@@ -7,6 +7,9 @@ use super::mirror::{oid, sha};
 use super::{Workspace, WorkspaceError};
 use crate::domain::Sha;
 
+/// Why a walk ends before all entries were seen.
+type WalkEnd = ControlFlow<(), WorkspaceError>;
+
 impl Workspace {
     /// The path and the content's id of every file in `tree` that `matches`, in path order; `None` if there
     /// are more than `count_max`.

@@ -10,7 +10,8 @@ use url::Url;
 use super::WorkspaceError;
 use super::access::fetch_options;
 use super::mirror::{create_atomically, oid, sha};
-use super::tree::{content_in, names_in};
+use super::tree::{content_in, names_in, repository_files_in};
+use crate::config::RepositoryFiles;
 use crate::detect::RootListing;
 use crate::domain::Sha;
 use crate::github::GitAccess;
@@ -167,6 +168,11 @@ impl HeadTree<'_> {
             |path, bytes_max| content_in(self.repository, self.tree, path, bytes_max),
         )
         .map_err(|error| self.local.unreadable(&error))
+    }
+
+    /// The configuration.
+    pub fn repository_files(&self) -> Result<RepositoryFiles, WorkspaceError> {
+        repository_files_in(self.repository, self.tree).map_err(|error| self.local.unreadable(&error))
     }
 
     /// The regular file at `path`; `None` if there is none or it is longer than `bytes_max`.

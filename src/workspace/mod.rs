@@ -1,18 +1,23 @@
 //! Git: a bare mirror per repository, trees that go to a sandbox, changes that come back as data, commits
 //! and pushes. Only this module and the emulator's git server know git2.
 //!
-//! The host never checks out a repository and never runs its hooks, filters or configuration.
+//! The host never checks out a repository and never runs its hooks, filters or configuration. Files leave it
+//! as a checkout would have them, and come back as `git add` would store them: `conversion`.
 
 mod access;
+mod attributes;
 mod bounded_walk;
 mod branch;
 mod changes;
+mod checkout;
+mod conversion;
 mod find_files;
 mod history;
 mod local;
 mod mirror;
 mod patch;
 mod push;
+mod reduced_tree;
 mod references;
 #[cfg(test)]
 mod tests;
@@ -20,6 +25,7 @@ mod tree;
 
 pub use bounded_walk::TreeBound;
 pub use changes::{CommitInfo, PATCH_BYTES_MAX};
+pub use checkout::{CheckoutGaps, PathSample};
 pub use history::HistoryCommit;
 pub use local::{HeadTree, LocalRepository};
 pub use mirror::{Author, Mirrors, Workspace};

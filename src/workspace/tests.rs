@@ -10,6 +10,8 @@ use super::*;
 use crate::domain::*;
 use crate::github::GitAccess;
 
+mod checkout;
+
 /// A repository with a file, an executable, a symlink, and a directory behind a symlink.
 fn origin(at: &Path) -> GitAccess {
     let repository = Repository::init_bare(at).unwrap();

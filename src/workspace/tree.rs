@@ -8,10 +8,13 @@ use git2::{Blob, FileMode as GitMode, ObjectType, Oid, Repository, Tree};
 use tokio::io::AsyncRead;
 use tokio_util::io::SyncIoBridge;
 
-use super::bounded_walk::{ByteCount, Walk, Walker};
+use super::attributes::Attributes;
+use super::checkout::{is_lfs, is_lfs_pointer, stream_error, write_tree};
+use super::conversion::{to_repository, to_work_tree};
 use super::mirror::{local_error, oid, sha};
 use super::references::delete_oldest;
 use super::{Workspace, WorkspaceError};
+use crate::config::RepositoryFiles;
 use crate::detect::RootListing;
 use crate::domain::{Change, ChangedContent, FileMode, JobId, RepoPath, Sha};
 
@@ -46,6 +49,20 @@ fn file_in<'r>(
         return Ok(None);
     }
     repository.find_blob(entry.id()).map(Some)
+}
+
+/// The configuration in a tree; more than [`BASE_FILE_BYTES_MAX`] bytes of a file are cut off.
+pub(super) fn repository_files_in(
+    repository: &Repository,
+    tree: &Tree<'_>,
+) -> Result<RepositoryFiles, git2::Error> {
+    RepositoryFiles::read(
+        |directory| names_in(repository, tree, directory),
+        |path| {
+            let blob = file_in(repository, tree, path)?;
+            Ok(blob.map(|blob| blob.content()[..blob.size().min(BASE_FILE_BYTES_MAX)].to_vec()))
+        },
+    )
 }
 
 /// Its content; `None` if it is longer than `bytes_max`.
@@ -94,6 +111,17 @@ impl Workspace {
             let tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             let Some(blob) = file_in(repository, &tree, &path).map_err(local)? else { return Ok(None) };
             Ok(Some(blob.content()[..blob.size().min(BASE_FILE_BYTES_MAX)].to_vec()))
+        })
+        .await
+    }
+
+    /// The configuration of the base commit.
+    pub async fn repository_files(&self) -> Result<RepositoryFiles, WorkspaceError> {
+        let base = oid(self.base());
+        self.with_repository(move |repository, git_dir| {
+            let local = |error| local_error(git_dir, "reading the base's configuration", error);
+            let tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
+            repository_files_in(repository, &tree).map_err(local)
         })
         .await
     }
@@ -148,7 +176,8 @@ impl Workspace {
         .await
     }
 
-    /// Streams a tree as a tar archive: regular files, executables and symbolic links, without submodules.
+    /// Streams a tree as a tar archive, as a checkout has it: regular files, executables and symbolic links,
+    /// converted as `.gitattributes` says, and an empty directory for each submodule.
     /// A failure ends the stream with an error.
     pub fn tar(&self, tree: &Sha) -> impl AsyncRead + Send + Unpin + 'static {
         let (reader, writer) = tokio::io::duplex(TAR_BUFFER_BYTES);
@@ -171,7 +200,7 @@ impl Workspace {
         TarStream { reader, failure: Some(failure) }
     }
 
-    /// The regular file at `path` in a tree; `None` if there is none.
+    /// The regular file at `path` in a tree, as a checkout has it; `None` if there is none.
     pub async fn content(
         &self,
         tree: &Sha,
@@ -187,14 +216,17 @@ impl Workspace {
                 0o100_755 => FileMode::Executable,
                 _ => return Ok(None),
             };
-            Ok(Some((mode, repository.find_blob(entry.id()).map_err(local)?.content().to_vec())))
+            let blob = repository.find_blob(entry.id()).map_err(local)?;
+            let attributes = Attributes::of(repository, &tree).of_file(path.as_str().as_bytes());
+            Ok(Some((mode, to_work_tree(blob.content(), entry.id(), &attributes))))
         })
         .await
     }
 
-    /// The base with `changes` applied. A file that the base has keeps its mode. Every change is checked
-    /// again here, because the sandbox is not trusted: nothing may be written through or over a symbolic
-    /// link, a submodule or a directory.
+    /// The base with `changes` applied. Contents are those of a checkout, and are converted as `git add`
+    /// converts them. A file that the base has keeps its mode. Every change is checked again here, because
+    /// the sandbox is not trusted: nothing may be written through or over a symbolic link, a submodule or a
+    /// directory, and nothing but a pointer where Git LFS has the content.
     pub async fn propose(&self, changes: Vec<Change>) -> Result<Proposal, WorkspaceError> {
         let base = oid(self.base());
         self.with_repository(move |repository, git_dir| {
@@ -202,6 +234,7 @@ impl Workspace {
             let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             let mut update = TreeUpdateBuilder::new();
             let mut paths = Vec::new();
+            let mut attributes = Attributes::of(repository, &base);
             for change in changes {
                 let present = entry_at(&base, &change.path)?;
                 match change.content {
@@ -212,6 +245,24 @@ impl Workspace {
                         update.remove(change.path.as_str());
                     }
                     ChangedContent::File { mode, bytes } => {
+                        let attributes = attributes.of_file(change.path.as_str().as_bytes());
+                        let before = present.map(|(id, _)| repository.find_blob(id)).transpose().map_err(local)?;
+                        let before = before.as_ref().map(|blob| (blob.id(), blob.content()));
+                        let bytes = match before {
+                            // What was not changed stays as it is stored, normalised or not.
+                            Some((id, stored)) if to_work_tree(stored, id, &attributes) == bytes => {
+                                stored.to_vec()
+                            }
+                            _ => to_repository(&bytes, before.map(|(_, stored)| stored), &attributes),
+                        };
+                        let is_stored = before.is_some_and(|(_, stored)| stored == bytes);
+                        if is_lfs(attributes.filter.as_deref()) && !is_stored && !is_lfs_pointer(&bytes) {
+                            return Err(WorkspaceError::RefusedChange {
+                                path: change.path.to_string(),
+                                why: "Git LFS has its content, and a commit may only hold a pointer there; the \
+                                      sandbox has no Git LFS",
+                            });
+                        }
                         let id = repository.blob(&bytes).map_err(local)?;
                         let mode = match (&present, mode) {
                             (Some((_, mode)), _) if *mode == i32::from(GitMode::BlobExecutable) => {
@@ -275,64 +326,6 @@ fn entry_at(tree: &Tree<'_>, path: &RepoPath) -> Result<Option<(Oid, i32)>, Work
         }
     }
     Ok(None)
-}
-
-fn write_tree(
-    walker: &Walker<'_>,
-    tree: Oid,
-    out: &mut tar::Builder<impl Write>,
-) -> Result<(), WorkspaceError> {
-    let mut bytes = ByteCount::of(tree);
-    walker
-        .walk(tree, |path, entry| write_entry(walker, path, entry, &mut bytes, out).map(|()| Walk::Continue))
-}
-
-fn write_entry(
-    walker: &Walker<'_>,
-    path: &[u8],
-    entry: &git2::TreeEntry<'_>,
-    bytes: &mut ByteCount,
-    out: &mut tar::Builder<impl Write>,
-) -> Result<(), WorkspaceError> {
-    let Walker { repository, git_dir, .. } = *walker;
-    let local = |error| local_error(git_dir, "reading a file", error);
-    let stream = |error| stream_error(git_dir, &error);
-    let path = String::from_utf8_lossy(path);
-    let mut header = tar::Header::new_gnu();
-    header.set_mtime(0);
-    match entry.filemode() {
-        0o040_000 => {
-            header.set_entry_type(tar::EntryType::Directory);
-            header.set_mode(0o755);
-            header.set_size(0);
-            out.append_data(&mut header, format!("{path}/"), io::empty()).map_err(stream)
-        }
-        0o120_000 => {
-            let blob = repository.find_blob(entry.id()).map_err(local)?;
-            let target = String::from_utf8_lossy(blob.content()).into_owned();
-            header.set_entry_type(tar::EntryType::Symlink);
-            header.set_mode(0o777);
-            header.set_size(0);
-            out.append_link(&mut header, &*path, &target).map_err(stream)
-        }
-        0o160_000 => Ok(()),
-        mode => {
-            let blob = repository.find_blob(entry.id()).map_err(local)?;
-            bytes.add(blob.size() as u64)?;
-            header.set_entry_type(tar::EntryType::Regular);
-            header.set_mode(if mode == 0o100_755 { 0o755 } else { 0o644 });
-            header.set_size(blob.size() as u64);
-            out.append_data(&mut header, &*path, blob.content()).map_err(stream)
-        }
-    }
-}
-
-fn stream_error(git_dir: &Path, error: &io::Error) -> WorkspaceError {
-    WorkspaceError::Local {
-        git_dir: git_dir.display().to_string(),
-        action: "streaming a tree",
-        detail: error.to_string(),
-    }
 }
 
 /// A tar stream that ends with an error if its producer failed.

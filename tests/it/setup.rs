@@ -1,6 +1,7 @@
 //! Setup: it runs once, its result is in every later sandbox, and no sandbox can change it. The operator's list
 //! decides which network requests of a setup are allowed.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,7 @@ struct Fixture {
     policy: SetupPolicy,
     locks: SetupLocks,
     commands: Vec<String>,
+    files: Vec<String>,
     limits: Limits,
 }
 
@@ -72,6 +74,7 @@ impl Fixture {
             policy: SetupPolicy::default(),
             locks: SetupLocks::default(),
             commands: commands.iter().map(|command| (*command).to_owned()).collect(),
+            files: Vec::new(),
             limits: Limits::default(),
         };
         fixture.commit(&[("deps.lock.txt", "x"), ("requirements.txt", "one"), ("src/main.py", "base")]);
@@ -84,7 +87,10 @@ impl Fixture {
         for (name, text) in files {
             let at = path.join(name);
             std::fs::create_dir_all(at.parent().unwrap()).unwrap();
-            std::fs::write(at, text).unwrap();
+            std::fs::write(&at, text).unwrap();
+            if text.starts_with("#!") {
+                std::fs::set_permissions(&at, PermissionsExt::from_mode(0o755)).unwrap();
+            }
         }
         let mut index = repository.index().unwrap();
         index.add_all(["*"], git2::IndexAddOption::DEFAULT, None).unwrap();
@@ -98,12 +104,17 @@ impl Fixture {
 
     /// The environment of a job at the repository's current head.
     async fn job(&self) -> Environment {
+        self.job_named("site").await
+    }
+
+    async fn job_named(&self, label: &str) -> Environment {
         let path = self.directory.path().join("repository");
         let access = LocalRepository::open(&path).unwrap().access().unwrap();
         let mirrors = Mirrors::new(self.directory.path().join("mirrors"));
         let workspace = mirrors.fetch(RepositoryId(1), &access, "HEAD").await.unwrap();
         let settings = JobSettings {
             setup_commands: self.commands.clone(),
+            setup_files: self.files.clone(),
             setup_source: "the story".into(),
             test_timeout: DEADLINE,
             proof_required: false,
@@ -111,7 +122,7 @@ impl Fixture {
         };
         let environment = Environment::of(
             self.sandbox.clone(),
-            SandboxSpec { limits: self.limits, ..spec(self.kind, "site") },
+            SandboxSpec { limits: self.limits, ..spec(self.kind, label) },
             workspace,
             settings,
             self.policy.clone(),
@@ -168,7 +179,9 @@ macro_rules! of_every_backend {
 use of_every_backend;
 
 of_every_backend! {
-    setup_runs_once_for_all_sandboxes_of_all_jobs,
+    setup_runs_once_for_all_jobs_on_the_same_tree,
+    setup_of_another_commit_is_not_used_if_the_setup_could_read_what_differs,
+    setup_that_names_its_files_runs_once_for_all_commits_in_which_they_are_the_same,
     changes_of_a_sandbox_to_its_snapshot_end_with_it,
     changed_lock_file_on_the_base_runs_another_setup,
     setup_of_a_proposal_is_never_used_by_a_later_job,
@@ -177,23 +190,62 @@ of_every_backend! {
     sparse_file_cannot_take_more_of_the_host_than_the_sandbox_may_use,
 }
 
-async fn setup_runs_once_for_all_sandboxes_of_all_jobs(kind: SandboxKind) {
+async fn setup_runs_once_for_all_jobs_on_the_same_tree(kind: SandboxKind) {
     let fixture = Fixture::new(kind, &[CREATES_AN_ID]);
     let first = fixture.job().await;
     let tree = base(&first).await;
     let id = id_in(&first, &tree, "work").await;
     assert_eq!(id_in(&first, &tree, "verdict").await, id);
     assert_eq!(reported_setups(&first.take_events()), [(1, true, false)]);
-    // The source has changed, but not the files that the setup depends on.
+    // A proposal that changes only sources is run with it, too.
+    let proposed = propose(first.workspace(), "src/main.py", "proposed").await;
+    assert_eq!(id_in(&first, &proposed, "verdict").await, id);
+    assert_eq!(first.own_setup_paths(&proposed).await.unwrap(), Vec::<String>::new());
+    // Another commit with the same files.
+    fixture.commit(&[]);
+    let second = fixture.job().await;
+    assert_eq!(base(&second).await, tree);
+    assert_eq!(id_in(&second, &tree, "work").await, id);
+    assert_eq!(reported_setups(&second.take_events()), [(0, true, true)]);
+}
+
+/// One commit's script could otherwise prepare the sandboxes of another commit.
+async fn setup_of_another_commit_is_not_used_if_the_setup_could_read_what_differs(kind: SandboxKind) {
+    let fixture = Fixture::new(kind, &["sh $(ls *.sh)"]);
+    let script = |text: &str| {
+        format!(
+            "mkdir -p vendor && echo {text} > vendor/id && cp vendor/id $HOME/id && mkdir -m 700 $HOME/.private"
+        )
+    };
+    fixture.commit(&[("deps.sh", &script("hostile"))]);
+    let hostile = fixture.job().await;
+    assert_eq!(id_in(&hostile, &base(&hostile).await, "work").await, "hostile\n");
+    fixture.commit(&[("deps.sh", &script("honest"))]);
+    let honest = fixture.job().await;
+    assert_eq!(id_in(&honest, &base(&honest).await, "work").await, "honest\n");
+    assert_eq!(reported_setups(&honest.take_events()), [(1, true, false)]);
+}
+
+async fn setup_that_names_its_files_runs_once_for_all_commits_in_which_they_are_the_same(kind: SandboxKind) {
+    let mut fixture =
+        Fixture::new(kind, &[CREATES_AN_ID, "ls -A > $HOME/seen; test ! -e src; test -x tool.sh"]);
+    fixture.files = vec!["*.txt".to_owned(), "*.sh".to_owned()];
+    fixture.commit(&[("tool.sh", "#!/bin/sh\n")]);
+    let first = fixture.job().await;
+    let id = id_in(&first, &base(&first).await, "work").await;
     fixture.commit(&[("src/main.py", "later")]);
     let second = fixture.job().await;
     let later = base(&second).await;
-    assert_ne!(later, tree);
-    assert_eq!(id_in(&second, &later, "work").await, id);
-    assert_eq!(reported_setups(&second.take_events()), [(0, true, true)]);
+    assert_ne!(later, base(&first).await);
     let toolbox = second.fresh(&later, "source").await.unwrap().unwrap();
-    assert_eq!(ok(&toolbox, "cat src/main.py").await, "later");
+    let seen = ok(&toolbox, "cat src/main.py && cat $HOME/seen && cat vendor/id").await;
+    assert_eq!(seen, format!("laterdeps.lock.txt\nrequirements.txt\ntool.sh\nvendor\n{id}"));
     toolbox.shut_down().await;
+    assert_eq!(reported_setups(&second.take_events()), [(0, true, true)]);
+    // A named file decides, whatever it is called.
+    let proposed = propose(second.workspace(), "tool.sh", "#!/bin/sh\ntrue\n").await;
+    assert_eq!(second.own_setup_paths(&proposed).await.unwrap(), ["tool.sh"]);
+    assert_ne!(id_in(&second, &proposed, "verdict").await, id);
 }
 
 async fn changes_of_a_sandbox_to_its_snapshot_end_with_it(kind: SandboxKind) {
@@ -237,6 +289,12 @@ async fn setup_of_a_proposal_is_never_used_by_a_later_job(kind: SandboxKind) {
     let own_id = id_in(&job, &proposed, "verdict").await;
     assert_ne!(own_id, id, "without network, the proposal's own setup runs");
     assert_eq!(id_in(&job, &base(&job).await, "proof").await, id);
+    assert_eq!(job.own_setup_paths(&proposed).await.unwrap(), ["requirements.txt"]);
+    let toolbox = job.fresh_with_base_setup(&proposed, "base-setup").await.unwrap().unwrap();
+    assert_eq!(ok(&toolbox, "cat requirements.txt vendor/id").await, format!("two{id}"));
+    toolbox.shut_down().await;
+    let other = fixture.job_named("other").await;
+    assert_ne!(id_in(&other, &proposed, "verdict").await, own_id, "another job used it");
     fixture.commit(&[("requirements.txt", "two")]);
     let later = fixture.job().await;
     let later_id = id_in(&later, &base(&later).await, "work").await;

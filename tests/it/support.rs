@@ -10,4 +10,4 @@ pub use assertions::assert_no_sandbox_left;
 pub use command::{CommandOutput, LocalFix, mendwright};
 pub use conversation::{Script, conversation, fix, recorded, stalled};
 pub use wait::{WAIT_MAX, eventually};
-pub use world::{BINARY, ISSUE_BODY, ISSUE_TITLE, MODEL_KEY, World};
+pub use world::{BINARY, ISSUE_BODY, ISSUE_TITLE, MODEL_KEY, TEST_COMMAND, World};

@@ -52,7 +52,8 @@ impl Agent<'_> {
         let title = sanitise_in_background(&issue.title).await;
         let body = sanitise_in_background(&issue.body).await;
         let issue = describe_issue(issue, &title, &body) + &describe_comments(comments);
-        let suite = describe_suite(self.settings, baseline);
+        let gaps = self.workspace.checkout_gaps().await?.describe();
+        let suite = describe_suite(self.settings, baseline) + &describe_gaps(&gaps);
         let map = self.map(format!("{issue}\n{suite}")).await?;
         let material = Material { issue, suite, map };
         let mut instructions = self.instructions_for(&[]).await?;
@@ -132,6 +133,18 @@ fn describe_suite(settings: &JobSettings, baseline: &TestRun) -> String {
         settings.test_command,
         settings.test_command_source,
         describe_run(baseline, None)
+    )
+}
+
+/// What the sandbox lacks, so that nobody looks for the cause of a failure elsewhere.
+fn describe_gaps(gaps: &[String]) -> String {
+    if gaps.is_empty() {
+        return String::new();
+    }
+    let list: String = gaps.iter().map(|gap| format!("- {gap}\n")).collect();
+    format!(
+        "\n# What the sandbox lacks\n\n{list}\nTests that need it fail here, whatever you change. Do not replace it \
+         with something of your own. If the issue cannot be shown without it, ask_human.\n"
     )
 }
 

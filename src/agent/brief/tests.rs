@@ -97,3 +97,16 @@ fn first_message_has_exactly_these_words() {
     - [ ] Mend it
     "#);
 }
+
+#[test]
+fn model_is_told_what_the_sandbox_lacks() {
+    assert_eq!(describe_gaps(&[]), "");
+    insta::assert_snapshot!(describe_gaps(&["the sandbox has only empty directories for the submodules: `lib`".to_owned()]), @r"
+
+    # What the sandbox lacks
+
+    - the sandbox has only empty directories for the submodules: `lib`
+
+    Tests that need it fail here, whatever you change. Do not replace it with something of your own. If the issue cannot be shown without it, ask_human.
+    ");
+}

@@ -92,8 +92,17 @@ pub static REPOSITORY_KEYS: &[RepositoryKey] = &[
         default: "detected; an empty list turns setup off",
         example: "[make deps]",
         description: "Commands that install what the tests need. They run once in a sandbox of their own, \
-                      with network to the operator's `sandbox.allowed_hosts`. The result is cached until \
-                      lock files or these commands change.",
+                      with network to the operator's `sandbox.allowed_hosts`. The result is cached for \
+                      the same files and commands.",
+    },
+    RepositoryKey {
+        name: "setup_files",
+        value: RepositoryValue::List { of: "globs", max: GLOBS_MAX },
+        default: "all files; the cached result is for one tree only",
+        example: "[package.json, package-lock.json]",
+        description: "The only files that the setup commands are given. Commits in which these are the same \
+                      share one cached result. Name everything that the commands read, with scripts and \
+                      patches; leave it out if that is the source itself.",
     },
     RepositoryKey {
         name: "image",

@@ -114,6 +114,7 @@ fn example_file_sets_every_key_if_its_comments_are_removed() {
     let expected = RepositoryFile {
         test_command: Some("make check".to_owned()),
         setup_commands: Some(vec!["make deps".to_owned()]),
+        setup_files: vec!["package.json".to_owned(), "package-lock.json".to_owned()],
         image: Some("registry.example/ci:1".to_owned()),
         commands: vec!["make lint".parse().unwrap(), "cargo check **".parse().unwrap()],
         agent_hosts: vec!["api.example.org".to_owned()],

@@ -2,6 +2,7 @@
 
 mod projects;
 mod settings;
+mod subprojects;
 
 use super::*;
 use crate::config::{REPOSITORY_FILE, RepositoryFile};
@@ -215,7 +216,7 @@ fn ci_workflow_is_used_last_and_only_if_it_can_run_elsewhere() {
     ];
     let all: Vec<String> = cases.iter().map(|text| detected(&[(ci, text)])).collect();
     insta::assert_snapshot!(all.join("\n"), @r##"
-    (export A=1; cd 'sub dir' && busted) | the job test in .github/workflows/ci.yml, which runs on changes
+    export A=1; cd 'sub dir' && busted | the job test in .github/workflows/ci.yml, which runs on changes
       after apt-get install -y lua | a step of the job test in .github/workflows/ci.yml
       after luarocks install busted | a step of the job test in .github/workflows/ci.yml
       in registry.example/ci:3 | the container of the job test in .github/workflows/ci.yml
@@ -252,13 +253,14 @@ fn ci_workflow_is_used_last_and_only_if_it_can_run_elsewhere() {
 #[test]
 fn suggestion_is_shown_but_not_used() {
     insta::assert_snapshot!(table(&[
-        &[("scripts/run_tests.sh", ""), ("back end/go.mod", ""), ("web/package.json", "")],
+        &[("scripts/run_tests.sh", ""), ("back end/go.mod", ""), ("web/package.json", ""), ("x/go.mod", "")],
         &[("test", ""), ("docs/test.sh", ""), ("a/b/Cargo.toml", "")],
     ]), @r"
     nothing
       A script: nothing says that it runs the tests (e.g. ./scripts/run_tests.sh)
-      Go: it is in a subdirectory, and only the root is detected (e.g. cd 'back end' && go test ./...)
-      JavaScript: it is in a subdirectory, and only the root is detected (e.g. cd web && npm test)
+      Go: it is in a subdirectory, and not the only one with tests, or without a known way to test it (e.g. cd 'back end' && go test ./...)
+      JavaScript: it is in a subdirectory, and not the only one with tests, or without a known way to test it (e.g. cd web && npm test)
+      Go: it is in a subdirectory, and not the only one with tests, or without a known way to test it (e.g. cd x && go test ./...)
     nothing
     ");
 }

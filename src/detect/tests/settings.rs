@@ -27,6 +27,7 @@ commands: [make lint, 'cargo  check *']
 network:
   hosts: [API.example.org]
 timeout_minutes: 7
+setup_files: [package-lock.json]
 protected_paths: ['migrations/**']
 test_paths: ['spec/**/*.rb']
 proof: waived
@@ -44,6 +45,7 @@ instructions: |
             setup_commands: vec!["npm ci --offline".into(), "./configure".into()],
             setup_source: "`.github/agent-fix.yml`".into(),
             setup_detected: false,
+            setup_files: vec!["package-lock.json".into()],
             image: Some("registry.example/ci:7".into()),
             image_source: "`.github/agent-fix.yml`".into(),
             agent_hosts: vec!["api.example.org".into()],

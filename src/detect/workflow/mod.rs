@@ -69,6 +69,27 @@ pub(super) fn detect(root: &RootListing) -> Ci {
     ci
 }
 
+/// A command, and what sets its directory and its variables.
+struct PlacedCommand {
+    before: String,
+    command: String,
+}
+
+impl PlacedCommand {
+    /// As a whole script.
+    fn alone(&self) -> String {
+        format!("{}{}", self.before, self.command)
+    }
+
+    /// In a subshell if need be, so that the next command starts where this one did.
+    fn in_subshell(&self) -> String {
+        match self.before.is_empty() {
+            true => self.command.clone(),
+            false => format!("({})", self.alone()),
+        }
+    }
+}
+
 impl Ci {
     fn read(&mut self, file: &str, workflow: &Map<String, Value>, found: &mut Vec<CiJob>) {
         if !runs_on_changes(workflow.get("on")) {
@@ -155,7 +176,7 @@ impl<'w> JobReader<'w> {
     /// `Ok(None)`: the job does not run tests.
     fn read(&self) -> Result<Option<CiJob>, &'static str> {
         let mut setup = Vec::new();
-        let mut tests: Vec<String> = Vec::new();
+        let mut tests: Vec<PlacedCommand> = Vec::new();
         let mut unusable_reason = None;
         let mut notes = Vec::new();
         let steps = self.job.get("steps").and_then(Value::as_array);
@@ -191,7 +212,7 @@ impl<'w> JobReader<'w> {
                             taken
                                 .installs
                                 .iter()
-                                .map(|command| Detected::new(self.placed(step, command), &*source)),
+                                .map(|command| Detected::new(self.placed(step, command).alone(), &*source)),
                         );
                     }
                     tests.extend(taken.test.map(|command| self.placed(step, &command)));
@@ -208,8 +229,11 @@ impl<'w> JobReader<'w> {
             return Err("it needs services (for example a database)");
         }
         let source = format!("the job {} in {}, which runs on changes", self.name, self.file);
-        let multi_line = tests.len() > 1 && tests.iter().any(|test| test.contains('\n'));
-        let test = if multi_line { tests.swap_remove(0) } else { tests.join(" && ") };
+        let multi_line = tests.len() > 1 && tests.iter().any(|test| test.command.contains('\n'));
+        let test = match tests.as_slice() {
+            [first, ..] if multi_line || tests.len() == 1 => first.alone(),
+            all => all.iter().map(PlacedCommand::in_subshell).collect::<Vec<_>>().join(" && "),
+        };
         Ok(Some(CiJob {
             test: Detected::new(test, source),
             setup,
@@ -252,7 +276,7 @@ impl<'w> JobReader<'w> {
     }
 
     /// The command, in the step's directory and with its variables.
-    fn placed(&self, step: &Value, command: &str) -> String {
+    fn placed(&self, step: &Value, command: &str) -> PlacedCommand {
         let mut variables = self.variables.clone();
         variables.extend(plain_variables(step.get("env"), &self.matrix));
         let mut before = String::new();
@@ -269,11 +293,7 @@ impl<'w> JobReader<'w> {
         if let Some(path) = &inside {
             before.push_str(&format!("cd {} && ", quoted(path)));
         }
-        if before.is_empty() {
-            return command.to_owned();
-        }
-        // A subshell, so that the next command starts where this one did.
-        format!("({before}{command})")
+        PlacedCommand { before, command: command.to_owned() }
     }
 
     fn image(&self) -> Option<Detected<String>> {

@@ -328,6 +328,11 @@ pub enum TranscriptEvent {
         /// Why.
         reason: EscalationReason,
     },
+    /// The repository has something elsewhere that sandboxes do not get: Git LFS, submodules.
+    CheckoutIncomplete {
+        /// What is missing, a sentence for each kind.
+        missing: Vec<String>,
+    },
     /// Something worth knowing that no other event says.
     Note {
         /// The text.
@@ -388,7 +393,7 @@ impl TranscriptEvent {
             Self::Published { .. } | Self::Released { .. } | Self::PublicationRetried { .. } => {
                 EventClass::Publication
             }
-            Self::Note { .. } => EventClass::Note,
+            Self::CheckoutIncomplete { .. } | Self::Note { .. } => EventClass::Note,
         }
     }
 

@@ -57,9 +57,27 @@ struct Choice {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Delta {
-    content: Option<String>,
+    content: Option<Content>,
     refusal: Option<String>,
     tool_calls: Option<Vec<CallDelta>>,
+}
+
+/// A message's content: text, or a list of parts, as some servers send it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Content {
+    Text(String),
+    Parts(Vec<ContentPart>),
+}
+
+/// A part of a message. Parts of other types, such as a model's reasoning, are not part of the answer.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ContentPart {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    text: Option<String>,
+    refusal: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -76,7 +94,8 @@ struct CallDelta {
 #[serde(default)]
 struct FunctionDelta {
     name: Option<String>,
-    arguments: Option<String>,
+    /// JSON in a string, or a part of that; some servers send the JSON itself.
+    arguments: Option<Value>,
 }
 
 /// Prompt tokens include the cached ones.
@@ -158,7 +177,11 @@ impl<'a> ReplyBuilder<'a> {
     }
 
     fn grow(&mut self, delta: Delta) -> Result<(), Failure> {
-        self.text.push_str(&delta.content.unwrap_or_default());
+        match delta.content {
+            Some(Content::Text(text)) => self.text.push_str(&text),
+            Some(Content::Parts(parts)) => parts.into_iter().for_each(|part| self.grow_by_part(part)),
+            None => {}
+        }
         self.refusal.push_str(&delta.refusal.unwrap_or_default());
         for part in delta.tool_calls.unwrap_or_default() {
             let function = part.function.unwrap_or_default();
@@ -171,9 +194,20 @@ impl<'a> ReplyBuilder<'a> {
             if call.name.is_empty() {
                 call.name = function.name.unwrap_or_default();
             }
-            call.arguments.push_str(&function.arguments.unwrap_or_default());
+            match function.arguments {
+                Some(Value::String(part)) => call.arguments.push_str(&part),
+                Some(Value::Null) | None => {}
+                Some(whole) => call.arguments.push_str(&whole.to_string()),
+            }
         }
         Ok(())
+    }
+
+    fn grow_by_part(&mut self, part: ContentPart) {
+        self.refusal.push_str(&part.refusal.unwrap_or_default());
+        if matches!(part.kind.as_deref(), None | Some("text" | "output_text")) {
+            self.text.push_str(&part.text.unwrap_or_default());
+        }
     }
 
     /// The call that a delta belongs to: by index, or by id if the server sends no index.
@@ -353,6 +387,35 @@ mod tests {
         assert_eq!(calls(&reply), [("a", "x", &first), ("b", "y", &second)]);
         assert_eq!(reply.stop, StopReason::ToolCalls);
         assert_eq!(reply.usage.input_tokens, 77, "estimated");
+    }
+
+    #[test]
+    fn arguments_and_content_are_read_in_the_forms_that_servers_send() {
+        let object = json!({"path": "a", "n": 1, "deep": {"x": [true]}});
+        for arguments in [object.clone(), json!(object.to_string())] {
+            let call = json!({"id": "a", "function": {"name": "x", "arguments": arguments}});
+            let reply = reply_of(&[chunk(json!({"tool_calls": [call]}), json!("tool_calls"))]).unwrap();
+            assert_eq!(calls(&reply), [("a", "x", &ToolArguments::Json(object.clone()))]);
+        }
+        let call = json!({"id": "a", "function": {"name": "x", "arguments": null}});
+        let reply = reply_of(&[chunk(json!({"tool_calls": [call]}), json!("stop"))]).unwrap();
+        assert_eq!(calls(&reply), [("a", "x", &ToolArguments::Json(json!({})))]);
+
+        let parts = json!([
+            {"type": "reasoning", "text": "hm"},
+            {"type": "text", "text": "I "},
+            {"type": "output_text", "text": "work"},
+            {"text": "."},
+            {"type": "image_url", "image_url": {"url": "x"}},
+        ]);
+        let reply = reply_of(&[chunk(json!({"content": parts}), json!("stop"))]).unwrap();
+        assert_eq!(reply.blocks, [AssistantBlock::Text { text: "I work.".into() }]);
+        let refusal = json!([{"type": "refusal", "refusal": "No."}]);
+        let reply = reply_of(&[chunk(json!({"content": refusal}), json!("stop"))]).unwrap();
+        assert_eq!(reply.stop, StopReason::Refusal);
+        assert_eq!(reply.blocks, [AssistantBlock::Text { text: "No.".into() }]);
+        let reply = reply_of(&[chunk(json!({"content": []}), json!("stop"))]).unwrap();
+        assert_eq!((reply.blocks.len(), reply.stop), (0, StopReason::EndOfTurn));
     }
 
     #[test]

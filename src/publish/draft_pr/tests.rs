@@ -4,6 +4,7 @@ use super::super::escape::properties::{assert_text_is_inert, page};
 use super::super::test_evidence::{fixed, hostile};
 use super::*;
 use crate::domain::TestReport;
+use crate::provenance::ManifestSigner;
 
 #[test]
 fn body_of_a_plain_fix() {
@@ -228,8 +229,33 @@ fn manifest_in_the_body_is_inert_and_keeps_its_digest() {
     let mut manifest = crate::provenance::tests::manifest();
     manifest.verdict.failed_before = vec!["fixes #9 [skip ci] @octocat \"[x]\"".to_owned()];
     let sealed = Sealed::new(manifest);
-    let body = render(&evidence.with_manifest(sealed.clone()), &verified, "main").body;
+    let body = render(&evidence.with_manifest(sealed.clone(), None), &verified, "main").body;
     let json = body.split("```json\n").nth(1).and_then(|rest| rest.split("\n```").next()).unwrap();
     assert!(!json.contains(['#', '@']) && !json.contains("[skip"), "{json}");
     assert_eq!(Sealed::parse(json).unwrap(), sealed);
+}
+
+#[test]
+fn signature_is_shown_with_the_place_of_the_keys_and_a_command_that_checks_it() {
+    let (mut evidence, verified) = fixed();
+    let settings = evidence.settings.as_mut().unwrap();
+    settings.test_command = "pytest -k 'not slow' ```".to_owned();
+    settings.test_command_source = "the command line".to_owned();
+    let sealed = Sealed::new(crate::provenance::tests::manifest());
+    let directory = tempfile::tempdir().unwrap();
+    let signer = ManifestSigner::open(directory.path(), Some("https://bot.example")).unwrap();
+    let signed = signer.sign(&sealed);
+    let body = render(&evidence.with_manifest(sealed.clone(), Some(signed.clone())), &verified, "main").body;
+    let command = format!(
+        "````\nmendwright verify --manifest manifest.json --digest {} --repo . \\\n  --signature {} --public-key keys.pem \\\n  \
+         --test 'pytest -k '\\''not slow'\\'' ```'\n````\n",
+        sealed.sha256, signed.signature
+    );
+    assert!(body.contains(&command), "{command}\n{body}");
+    let words = format!(
+        "Signed (Ed25519) with the service's key `{}`. The service gives out its public keys at \
+         `https://bot.example/.well-known/mendwright-public-keys.pem`; save them as `keys.pem`.",
+        signed.key_id
+    );
+    assert!(body.contains(&words), "{words}\n{body}");
 }

@@ -23,6 +23,8 @@ pub use markdown::{cell, inline, prose, quoted};
 /// become their code points.
 pub fn visible(text: &str) -> String {
     let text = without_terminal_sequences(text);
+    // A lone carriage return writes over a line. Every state of it is shown, each on a line of its own.
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let mut shown = String::with_capacity(text.len());
     let mut hidden: Vec<char> = Vec::new();
     for c in text.chars() {
@@ -44,7 +46,7 @@ pub fn visible(text: &str) -> String {
 /// Shows a run of hidden characters as one short note: a hidden message must not fill the page.
 fn show_hidden(shown: &mut String, hidden: &mut Vec<char>) {
     // A single character that joins or colours an emoji hides nothing.
-    let harmless = hidden.len() == 1 && matches!(hidden[0], '\u{200d}' | '\u{fe0f}' | '\r');
+    let harmless = hidden.len() == 1 && matches!(hidden[0], '\u{200d}' | '\u{fe0f}');
     match hidden.first() {
         Some(first) if !harmless => {
             let more = if hidden.len() > 1 {
@@ -281,6 +283,7 @@ mod tests {
         assert_eq!(visible("x\u{e0041}\u{e0042}\u{e0043}y"), "x⟪U+E0041 and 2 more hidden⟫y");
         assert_eq!(visible("\u{1b}[1;31mFAILED\u{1b}[0m ok\u{1b}]8;;http://x\u{7}"), "FAILED ok");
         assert_eq!(visible("a\r\nb\0"), "a\nb⟪U+0000⟫");
+        assert_eq!(visible("10 %\r20 %\r\n\rdone\r"), "10 %\n20 %\n\ndone\n");
         assert_eq!(visible("👩\u{200d}💻 ❤\u{fe0f}"), "👩💻 ❤");
     }
 

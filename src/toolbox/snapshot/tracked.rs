@@ -30,8 +30,8 @@ pub enum Tracked {
 
 impl TrackedPaths {
     /// Adds a file or symlink, and the directories above it.
-    pub fn add_leaf(&mut self, parts: &[&str]) {
-        let path = parts.join("/").into_bytes();
+    pub fn add_leaf(&mut self, parts: &[&[u8]]) {
+        let path = parts.join(&b'/');
         self.add_directory(&parts[..parts.len().saturating_sub(1)]);
         if self.has_room_for(&path) {
             self.leaves.insert(path.into());
@@ -39,9 +39,9 @@ impl TrackedPaths {
     }
 
     /// Adds a directory, and those above it.
-    pub fn add_directory(&mut self, parts: &[&str]) {
+    pub fn add_directory(&mut self, parts: &[&[u8]]) {
         for depth in (1..=parts.len()).rev() {
-            let path = parts[..depth].join("/").into_bytes();
+            let path = parts[..depth].join(&b'/');
             if self.directories.contains(path.as_slice()) || !self.has_room_for(&path) {
                 return;
             }

@@ -24,7 +24,7 @@ fn no_symlink_is_followed_wherever_it_stands() {
         assert!(matches!(tree.write_file(path, b"y"), Err(TreeError::Symlink(_))), "{path} was written");
     }
     assert_eq!(fs::read(root.join("real/file")).unwrap(), b"x");
-    assert!(tree.create_directory("outside/mendwright").is_err());
+    assert!(tree.create_directory(b"outside/mendwright").is_err());
 }
 
 #[test]

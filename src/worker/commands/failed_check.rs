@@ -3,7 +3,6 @@
 
 use super::error::{CommandError, Handled};
 use super::revision_limits::{REVISION_PAUSE, are_rounds_used_up, is_superseded, reason_closed};
-use crate::config::{REPOSITORY_FILE, RepositoryFile};
 use crate::domain::{CheckFailure, Job, JobOutcome, RecordedEvent, ResumeReason, TranscriptEvent};
 use crate::store::ResumeOutcome;
 use crate::worker::context::WorkerContext;
@@ -67,9 +66,8 @@ async fn is_revision_wanted(context: &WorkerContext, job: &Job, transcript: &[Re
     let Some((base, branch)) = recorded_base(transcript) else { return false };
     let opened = context.mirrors.reopen(job.trigger.repository.id, base.clone(), branch).await;
     let file = match opened {
-        Ok(workspace) => workspace.base_file(REPOSITORY_FILE).await.ok().flatten(),
+        Ok(workspace) => workspace.repository_files().await.ok().and_then(|files| files.parse().ok()),
         Err(_) => None,
     };
-    let file = file.map(|bytes| RepositoryFile::parse(&String::from_utf8_lossy(&bytes)));
-    file.is_some_and(|file| file.is_ok_and(|file| file.revises_on_failed_checks))
+    file.flatten().is_some_and(|file| file.revises_on_failed_checks)
 }

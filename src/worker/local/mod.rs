@@ -141,6 +141,7 @@ impl LocalJob {
             mirrors: self.mirrors.clone(),
             policy: context.bench.policy.clone(),
             wake: Arc::new(Notify::new()),
+            signer: None,
             setup_locks: context.bench.setup_locks.clone(),
             clock: Timestamp::now,
         };

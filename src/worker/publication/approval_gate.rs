@@ -1,7 +1,6 @@
 //! `publish: hold`: a verified change is shown on the issue and waits for approval. What is published
 //! after it is the very commit that was verified and shown.
 
-use crate::config::{REPOSITORY_FILE, RepositoryFile};
 use crate::domain::{
     EscalationReason, Job, JobOutcome, Origin, RecordedEvent, RepositoryRef, Sha, Transcript,
 };
@@ -31,10 +30,9 @@ pub(super) async fn is_approval_required(
     if context.policy.approval_required {
         return Ok(true);
     }
-    let file = workspace.base_file(REPOSITORY_FILE).await?;
-    let file = file.map(|bytes| RepositoryFile::parse(&String::from_utf8_lossy(&bytes)));
+    let file = workspace.repository_files().await?.parse();
     // The file was readable when the job began. If it no longer is, that is no consent.
-    Ok(file.is_some_and(|file| file.map_or(true, |file| file.requires_approval)))
+    Ok(file.map_or(true, |file| file.is_some_and(|file| file.requires_approval)))
 }
 
 /// A note if the base branch moved since the work began: a merge then makes something that was not

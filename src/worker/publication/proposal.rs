@@ -126,8 +126,10 @@ impl<'a> Proposal<'a> {
         };
         let patch = workspace.patch(verified.tree()).await?;
         let manifest = manifest_of(journal, &job, &workspace, &commit).await?;
-        let mut evidence =
-            evidence_of(context, &job, &transcript).with_patch(patch).with_manifest(manifest.clone());
+        let signature = context.signer.as_ref().map(|signer| signer.sign(&manifest));
+        let mut evidence = evidence_of(context, &job, &transcript)
+            .with_patch(patch)
+            .with_manifest(manifest.clone(), signature);
         evidence.notes.extend(note_on_moved_base(context, &workspace, &job.trigger.repository).await);
         evidence.notes.extend(method.note());
         Ok(Self {
@@ -208,7 +210,8 @@ impl<'a> Proposal<'a> {
     /// Opens the draft pull request for the branch's head, or updates it, and ends the job.
     async fn open_pull_request(self, head: Sha) -> Result<JobOutcome, Stop> {
         let manifest = self.saved_manifest(&head).await?;
-        let evidence = &self.evidence.clone().with_manifest(manifest);
+        let signature = self.context.signer.as_ref().map(|signer| signer.sign(&manifest));
+        let evidence = &self.evidence.clone().with_manifest(manifest, signature);
         let number = self.publish_pull_request(evidence).await.map_err(|stop| {
             self.handed_over(stop, "the pull request could not be opened", Some(self.job.branch()))
         })?;

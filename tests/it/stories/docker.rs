@@ -22,7 +22,8 @@ async fn fix_in_docker_is_verified_and_replayed_there() {
     let sandbox = manifest["sandbox"]["description"].as_str().unwrap();
     assert!(sandbox.starts_with("Docker Engine ") && sandbox.contains("; image sha256:"), "{sandbox}");
 
-    let verify = ["verify", "--manifest", &file("manifest"), "--repo", "repos/widgets"];
+    let digest = manifest["sha256"].as_str().unwrap();
+    let verify = ["verify", "--manifest", &file("manifest"), "--repo", "repos/widgets", "--digest", digest];
     let verified = CommandOutput::of(bench.command(&verify).args(DOCKER)).await;
     assert_eq!(verified.code, Some(0), "{}\n{}", verified.out, verified.err);
     assert!(verified.out.ends_with("The verdict holds.\n"), "{}", verified.out);

@@ -1,12 +1,13 @@
 //! What a job leaves for others to check: its transcript, its manifest, and its replay.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use mendwright::provenance::Sealed as SealedManifest;
+use mendwright::provenance::{ManifestSigner, Sealed as SealedManifest};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::support::{BINARY, CommandOutput, LocalFix, mendwright};
+use crate::support::{BINARY, CommandOutput, LocalFix, TEST_COMMAND, World, mendwright};
 
 async fn fixed() -> LocalFix {
     LocalFix::run(|_| {}).await
@@ -127,12 +128,23 @@ async fn manifest_is_in_the_pull_request_and_verify_confirms_it() {
     stored.assert_success();
     assert_eq!(stored.out, text);
 
-    let arguments = ["verify", "--digest", &sealed.sha256];
+    let arguments = ["verify", "--digest", &sealed.sha256, "--test", TEST_COMMAND];
     let verified = run(&arguments, &[("--manifest", &manifest), ("--repo", &fix.repository)]).await;
     verified.assert_success();
     let out = &verified.out;
     assert!(out.ends_with("The verdict holds.\n") && !out.contains("DIFFERS"), "{out}");
-    assert!(out.contains("holds      transcript: "), "{out}");
+    for check in ["transcript", "suite", "proof", "failing tests", "exit code", "flags"] {
+        assert!(out.contains(&format!("holds      {check}: ")), "{check}: {out}");
+    }
+    // Anybody can make up a manifest that agrees with itself.
+    let paths: [(&str, &Path); 2] = [("--manifest", &manifest), ("--repo", &fix.repository)];
+    let alone = run(&["verify", "--test", TEST_COMMAND], &paths).await;
+    assert_eq!(alone.code, Some(1), "{}", alone.out);
+    assert!(
+        alone.out.contains("unchecked  digest: ") && alone.out.contains("holds      verdict: "),
+        "{}",
+        alone.out
+    );
     fix.end();
 }
 
@@ -143,7 +155,7 @@ async fn every_forgery_in_a_manifest_is_reported() {
     let verify = async |manifest: &Path, more: &[&str], transcript: Option<&Path>| {
         let mut paths = vec![("--manifest", manifest), ("--repo", fix.repository.as_path())];
         paths.extend(transcript.map(|path| ("--transcript", path)));
-        run(&[&["verify"][..], more].concat(), &paths).await
+        run(&[&["verify", "--test", TEST_COMMAND][..], more].concat(), &paths).await
     };
     let assert_reported = |output: &CommandOutput, text: &str| {
         let is_reported = output.code == Some(3) && output.out.contains(text);
@@ -172,7 +184,27 @@ async fn every_forgery_in_a_manifest_is_reported() {
 
     let failing = json!("sh run-tests.sh; false");
     let suite = forged(&fix, "suite", |value| value["suite"]["test_command"] = failing);
-    assert_reported(&verify(&suite, &[], None).await, "DIFFERS    verdict: ");
+    let differs = format!(
+        "DIFFERS    suite: test command: the manifest says {TEST_COMMAND}; false, the base commit {TEST_COMMAND}"
+    );
+    assert_reported(&verify(&suite, &[], None).await, &differs);
+
+    // A made-up verdict: each of its claims is compared.
+    let claims: [(&str, &str, Value, &str); 4] = [
+        (
+            "proof",
+            "proof",
+            json!(["tests/none::none"]),
+            "DIFFERS    proof: the manifest says: tests/none::none. Now it is: ",
+        ),
+        ("failed_after", "failed", json!(["tests/none::none"]), "DIFFERS    failing tests: "),
+        ("exit_code", "code", json!(1), "DIFFERS    exit code: the manifest says: 1. Now it is: 0"),
+        ("flags", "flags", json!([{"flag": "fewer_tests", "before": 2, "after": 1}]), "DIFFERS    flags: "),
+    ];
+    for (field, name, claim, expected) in claims {
+        let made_up = forged(&fix, name, |value| value["verdict"][field] = claim);
+        assert_reported(&verify(&made_up, &[], None).await, expected);
+    }
 
     let elsewhere = fix.directory.path().join("elsewhere");
     empty_repository(&elsewhere);
@@ -184,6 +216,64 @@ async fn every_forgery_in_a_manifest_is_reported() {
         missing.err
     );
     fix.end();
+}
+
+#[tokio::test]
+async fn service_signs_manifests_and_gives_out_its_public_keys() {
+    let mut world = World::new().await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    world.until("a draft pull request", |world| world.pulls().len() == 1).await;
+    let body = world.pull()["body"].as_str().unwrap().to_owned();
+    let after = |words: &str| body.split(words).nth(1).unwrap().split([' ', '`']).next().unwrap().to_owned();
+    let signature = after("--signature ");
+    // The key is the same after a restart.
+    world.stop_service().await;
+    let address = world.restart_service().await;
+    let url = format!("{address}/.well-known/mendwright-public-keys.pem");
+    let answer = reqwest::get(&url).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let public_keys = answer.text().await.unwrap();
+    world.stop_service().await;
+
+    let path = |name: &str| world.directory.path().join(name);
+    let manifest = body.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    std::fs::write(path("manifest.json"), manifest).unwrap();
+    std::fs::write(path("keys.pem"), &public_keys).unwrap();
+    let repository = PathBuf::from(world.repository()["git_dir"].as_str().unwrap());
+    let paths = |manifest: &str, keys: &str| {
+        [("--manifest", path(manifest)), ("--public-key", path(keys)), ("--repo", repository.clone())]
+    };
+    let verify = async |manifest: &str, keys: &str, more: &[&str]| {
+        let paths = paths(manifest, keys);
+        let paths: Vec<(&str, &Path)> = paths.iter().map(|(name, path)| (*name, path.as_path())).collect();
+        run(&[&["verify"], more].concat(), &paths).await
+    };
+    let verified = verify("manifest.json", "keys.pem", &["--signature", &signature]).await;
+    verified.assert_success();
+    assert!(verified.out.contains("holds      signature: by the key "), "{}", verified.out);
+    let unsigned = verify("manifest.json", "keys.pem", &[]).await;
+    assert_eq!(unsigned.code, Some(1), "{}", unsigned.out);
+
+    let data_dir = path("data");
+    let job = world.job().await.to_string();
+    let envelope = run(&["transcript", &job, "--envelope"], &[("--data-dir", &data_dir)]).await;
+    envelope.assert_success();
+    std::fs::write(path("envelope.json"), &envelope.out).unwrap();
+    verify("envelope.json", "keys.pem", &[]).await.assert_success();
+
+    // Another service's key.
+    let other = tempfile::tempdir().unwrap();
+    let other = ManifestSigner::open(other.path(), None).unwrap();
+    std::fs::write(path("other.pem"), other.public_keys()).unwrap();
+    for (manifest, more) in [("envelope.json", &[][..]), ("manifest.json", &["--signature", &signature])] {
+        let refused = verify(manifest, "other.pem", more).await;
+        assert_eq!(refused.code, Some(3), "{}", refused.out);
+        assert!(refused.out.contains("DIFFERS    signature: it is not signed by any of"), "{}", refused.out);
+    }
+    let mode = std::fs::metadata(data_dir.join("manifest-signing-key.pem")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    world.end().await;
 }
 
 #[tokio::test]

@@ -250,8 +250,9 @@ async fn manifest_of_a_round_is_verified() {
     let file = world.directory.path().join("manifest.json");
     std::fs::write(&file, &manifest).unwrap();
     let repository = world.repository()["git_dir"].as_str().unwrap().to_owned();
+    let digest = mendwright::provenance::Sealed::parse(&manifest).unwrap().sha256;
     let output = tokio::process::Command::new(BINARY)
-        .args(["verify", "--manifest", file.to_str().unwrap(), "--repo", &repository])
+        .args(["verify", "--manifest", file.to_str().unwrap(), "--repo", &repository, "--digest", &digest])
         .output()
         .await
         .unwrap();
