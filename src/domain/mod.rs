@@ -34,7 +34,7 @@ pub use command_pattern::CommandPattern;
 pub use conversation::{AssistantBlock, Message, StopReason, ToolArguments, ToolCall, ToolResult, ToolSpec};
 pub use daily_cap::{BudgetScope, DAY, DailyCap, DailyCapReached, DailyCaps, RecentCall, micro_usd};
 pub use egress::{EgressDecision, EgressReport};
-pub use flag::{Flag, Suspicion};
+pub use flag::{Flag, Suspicion, TouchedFile, TouchedKind};
 pub use host_name::{host_name_problem, internal_host_name_problem};
 pub use identity::{
     CommentId, DeliveryId, InstallationId, InvalidIdentity, IssueNumber, JobId, Login, PullRequestNumber,

@@ -62,7 +62,7 @@ pub async fn reverify(
     if let Some(why) = reason_unusable(&baseline) {
         return Err(anyhow!(why));
     }
-    let verifier = Verifier { environment: &environment, baseline: &baseline };
+    let verifier = Verifier::new(&environment, &baseline);
     let verdict = verifier.judge(&changes, None).await?;
     let root = environment.root().clone();
     Ok(Reverification { baseline, verdict, root, notes })

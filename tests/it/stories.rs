@@ -9,6 +9,7 @@ mod comment_commands;
 mod context;
 mod crashes;
 mod daily_caps;
+mod defences;
 mod demo;
 mod docker;
 mod evaluation;
