@@ -50,6 +50,7 @@ pub fn job_settings(
         protected_paths: file.protected_paths,
         test_paths: file.test_paths,
         proof_required: !file.proof_waived,
+        mutants: !file.mutants_disabled,
         instructions: file.instructions,
     })
 }

@@ -72,6 +72,18 @@ pub enum Flag {
         /// All of them.
         count: u64,
     },
+    /// The tests that show the issue pass whatever the changed lines do: no mutant of them fails a test.
+    NoMutantCaught {
+        /// How many mutants were run.
+        count: u64,
+    },
+    /// The run changed tracked files that are not tests.
+    FilesRewritten {
+        /// The first of them.
+        paths: Vec<String>,
+        /// All of them.
+        count: u64,
+    },
     /// Tests failed at the proposal, and passed when it was run again.
     Flaky {
         /// The first of them.
@@ -211,6 +223,12 @@ impl Flag {
             Self::StillFailing { names, count } => {
                 format!("{count} tests fail as they did before the change: {}", listed(names, *count))
             }
+            Self::NoMutantCaught { count } => format!(
+                "the tests that show the issue notice none of {count} small changes of the changed lines"
+            ),
+            Self::FilesRewritten { paths, count } => {
+                format!("the tests' run changed tracked files: {}", listed(paths, *count))
+            }
             Self::Flaky { names } if names.is_empty() => {
                 "the suite failed once at this tree, and passed when it was run again".to_owned()
             }
@@ -275,6 +293,8 @@ mod tests {
                 files: vec![TouchedFile { path: ".npmrc".into(), kind: TouchedKind::HiddenFile }],
                 count: 1,
             },
+            Flag::FilesRewritten { paths: names(), count: 3 },
+            Flag::NoMutantCaught { count: 8 },
         ];
         let texts: Vec<String> = flags.iter().map(Flag::describe).collect();
         insta::assert_snapshot!(texts.join("\n"), @r"
@@ -292,6 +312,8 @@ mod tests {
         the tests also pass without any change to the existing source; what makes them pass is in a, b and 1 more
         no new test shows the change: with the new files and the old source, these existing tests fail: a, b
         other files are changed: .npmrc (is hidden, and tools can read it)
+        the tests' run changed tracked files: a, b and 1 more
+        the tests that show the issue notice none of 8 small changes of the changed lines
         ");
         let json = serde_json::to_string(&flags[2]).unwrap();
         assert_eq!(json, r#"{"flag":"fewer_tests","before":9,"after":3}"#);

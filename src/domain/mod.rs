@@ -21,6 +21,7 @@ pub mod report;
 pub mod repository_filter;
 pub mod request;
 pub mod revision;
+mod rewritten_file;
 mod sandbox;
 pub mod secret_finding;
 pub mod settings;
@@ -56,6 +57,7 @@ pub use request::{
     ReviewRequest,
 };
 pub use revision::{BudgetExtension, FailedCheck, Feedback, FeedbackLocation, ResumeReason};
+pub use rewritten_file::{RewrittenFile, TrackedFileChange};
 pub use sandbox::{Guarantee, SandboxKind};
 pub use secret_finding::{SecretFinding, SecretLocation};
 pub use settings::{JobSettings, TEST_TIMEOUT_DEFAULT};

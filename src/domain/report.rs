@@ -8,6 +8,8 @@ mod builder;
 
 pub use builder::ReportBuilder;
 
+use super::RewrittenFile;
+
 /// Most tests that a run in memory names, so that runs of large suites can be compared; more are counted.
 pub const NAMES_MAX: usize = 200_000;
 /// Most bytes of all names of a run in memory.
@@ -287,6 +289,9 @@ pub struct TestReport {
     /// Remarks for people about what is wrong with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
+    /// Tracked files that the run changed, as the sandbox found them afterwards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed_files: Vec<RewrittenFile>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

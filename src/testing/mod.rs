@@ -4,6 +4,7 @@
 //! `fail_fast` tells it to go on, `suite` runs it, and `reports` reads every known report format. Nothing here decides whether a run is good
 //! enough: that is the verdict's.
 
+mod canary;
 mod fail_fast;
 pub(crate) mod report_request;
 mod reports;
@@ -11,5 +12,8 @@ mod runner;
 mod shell_words;
 mod suite;
 
+pub use canary::{CanaryTests, canary};
 pub use runner::Selection;
-pub use suite::{SuiteError, run_selected, run_suite, run_suite_to_the_end};
+pub use suite::{
+    SuiteError, changed_files_of, run_selected, run_suite, run_suite_of_tree, run_suite_to_the_end,
+};

@@ -59,6 +59,38 @@ pub async fn run_suite_to_the_end(
     run(toolbox, settings, invocation.as_ref(), &extra).await.map(Some)
 }
 
+/// Runs the suite once, in a sandbox whose tree nobody but the suite has changed. The report names the tracked
+/// files that are not as they were.
+pub async fn run_suite_of_tree(toolbox: &Toolbox, settings: &JobSettings) -> Result<TestRun, CallError> {
+    let since = SystemTime::now();
+    let mut run = run_suite(toolbox, settings).await?;
+    changed_files_of(toolbox, since, &mut run).await?;
+    Ok(run)
+}
+
+/// Adds to the report of a run which tracked files are not as they were before it, which was at `since`.
+pub async fn changed_files_of(
+    toolbox: &Toolbox,
+    since: SystemTime,
+    run: &mut TestRun,
+) -> Result<(), CallError> {
+    let more = match toolbox.changed_files(since).await {
+        Ok((files, more)) => {
+            run.report.changed_files = files;
+            more
+        }
+        Err(CallError::RespondToModel(why)) => {
+            run.report.add_remark(format!("the tracked files could not be compared after the run: {why}"));
+            0
+        }
+        Err(lost @ CallError::Fatal(_)) => return Err(lost),
+    };
+    if more > 0 {
+        run.report.add_remark(format!("{more} tracked files could not be compared after the run"));
+    }
+    Ok(())
+}
+
 /// Runs a part of the suite. If that is not possible, [`CallError::RespondToModel`] says why.
 pub async fn run_selected(
     toolbox: &Toolbox,

@@ -17,6 +17,7 @@ mod edit;
 mod failure;
 mod files;
 mod filters;
+mod fingerprints;
 mod init;
 mod list;
 mod map;

@@ -2,13 +2,14 @@
 //! rejects with [`StepError::Rejected`], or returns flags for the reviewer.
 
 use crate::domain::flag::FLAG_NAMES_MAX;
-use crate::domain::{Change, Flag};
+use crate::domain::{Change, FailedTest, Flag};
 use crate::testing::SuiteError;
 
 use super::Verified;
 use super::compare::flags as compare_reports;
 use super::comparison::Comparison;
 use super::explanation::explain;
+use super::rewritten;
 use super::rules::{TestPaths, forbidden_path};
 use super::steps::{ChangedFile, JudgedProposal, NO_TEST, Rejection, StepError};
 use super::verifier::{Rejected, Verdict, Verifier};
@@ -35,7 +36,9 @@ impl Verifier<'_> {
             return Ok(Verdict::Rejected(Box::new(known.clone())));
         }
         let places = TestPaths::new(self.environment.settings());
-        let candidate = JudgedProposal::read(self.environment.workspace(), changes, proposal, places).await?;
+        let mut candidate =
+            JudgedProposal::read(self.environment.workspace(), changes, proposal, places).await?;
+        candidate.in_source = self.tests_in_source(&candidate).await?;
         match self.verified(&candidate).await {
             Ok(verified) => Ok(Verdict::Verified(Box::new(verified))),
             Err(StepError::Rejected(rejection)) => {
@@ -65,6 +68,11 @@ impl Verifier<'_> {
         flags.extend(compare_reports(&reference.baseline.report, &run.report));
         flags.extend(self.suspicious_changes(candidate));
         flags.extend(self.touched(candidate));
+        flags.extend(rewritten::flag(&reference.baseline.report, &run.report, &candidate.places));
+        self.check_harness(candidate, &reference).await?;
+        let fixed = || reference.fixed_by(&run).into_iter().map(FailedTest).collect();
+        let showing: Vec<FailedTest> = proof.clone().unwrap_or_else(fixed);
+        flags.extend(self.mutation_evidence(candidate, &reference, &run, &showing).await?);
         let explanation = explain(&reference.baseline, &run, &comparison, proof.as_deref());
         Ok(Verified { tree: candidate.proposal.tree.clone(), run, proof, explanation, flags })
     }

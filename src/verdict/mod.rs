@@ -10,6 +10,7 @@ mod failures;
 mod judge;
 mod known_failures;
 mod proof;
+mod rewritten;
 mod roles;
 mod rules;
 mod steps;

@@ -27,11 +27,25 @@ pub struct Defences {
     pub unchanged_source: bool,
     /// Every other file that the proposal touches is shown.
     pub touched_files: bool,
+    /// A run in which tests on the disk were changed does not count.
+    pub unchanged_tests: bool,
+    /// Tests in source files are put back as the base has them.
+    pub tests_in_source: bool,
+    /// A test that must fail is added to the proposal, and must be reported as failing.
+    pub canary: bool,
 }
 
 impl Default for Defences {
     fn default() -> Self {
-        Self { places: true, named_tests: true, unchanged_source: true, touched_files: true }
+        Self {
+            places: true,
+            named_tests: true,
+            unchanged_source: true,
+            touched_files: true,
+            unchanged_tests: true,
+            tests_in_source: true,
+            canary: true,
+        }
     }
 }
 

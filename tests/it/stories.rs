@@ -29,4 +29,5 @@ mod revisions;
 mod secrets;
 mod signed_commits;
 mod tools;
+mod verdict_harness;
 mod verdicts;

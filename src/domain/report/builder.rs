@@ -129,6 +129,7 @@ impl ReportBuilder {
             repeated: self.repeated,
             left_out: self.left_out,
             remarks: Vec::new(),
+            changed_files: Vec::new(),
         }
     }
 }

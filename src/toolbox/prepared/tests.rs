@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{CWD, FileType, Mode};
 
 use super::*;
+use crate::fingerprints::Fingerprints;
 use crate::tree::Tree;
 use crate::unpack::unpack;
 use mendwright_protocol::{SnapshotContents, UnpackPrepared};
@@ -42,7 +43,7 @@ fn after_a_set_up() -> World {
     }
     let mut tracked = TrackedPaths::default();
     let tree = Tree::open(&roots.workspace).unwrap();
-    unpack(&tree, tar.into_inner().unwrap().as_slice(), &mut tracked).unwrap();
+    unpack(&tree, tar.into_inner().unwrap().as_slice(), &mut tracked, &mut Fingerprints::default()).unwrap();
     let work = &roots.workspace;
     write(work, "setup.lock", "tampered\n", 0o644);
     fs::remove_file(work.join("replaced")).unwrap();

@@ -27,6 +27,12 @@ impl Verifier<'_> {
         let (mut changed_tests, mut changed_harness) = (Vec::new(), Vec::new());
         for file in &candidate.files {
             let path = file.path();
+            if let Some(with_base_tests) = candidate.in_source.with_base_tests(file.change) {
+                kept.push(with_base_tests);
+                withheld.push(format!("the tests in {path}"));
+                changed_tests.push(path.to_string());
+                continue;
+            }
             let is_test = file.exists && tests.contains(path, &file.before);
             let is_harness = is_harness(path);
             if !is_test && !is_harness && !is_named_in_command(settings, path) {
@@ -39,8 +45,12 @@ impl Verifier<'_> {
                 false => changed_harness.push(path.to_string()),
             }
         }
+        let lost: Vec<String> = candidate.in_source.lost().take(FLAG_NAMES_MAX).collect();
+        if !lost.is_empty() {
+            flags.push(Flag::TestsWeakened { names: lost });
+        }
         if withheld.is_empty() {
-            return Ok(Vec::new());
+            return Ok(flags);
         }
         let strict = workspace.propose(kept).await?;
         let outcome = self.run_at(&strict.tree, "base-tests", reference).await?;

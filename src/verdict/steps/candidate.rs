@@ -8,6 +8,7 @@ use crate::workspace::{Proposal, Workspace, WorkspaceError};
 
 use super::super::rules::TestPaths;
 use super::super::test_files::TestFiles;
+use super::in_source::InSource;
 
 /// A proposal under judgement.
 pub(in super::super) struct JudgedProposal<'c> {
@@ -17,6 +18,8 @@ pub(in super::super) struct JudgedProposal<'c> {
     pub(in super::super) places: TestPaths,
     /// The changes that differ from the base.
     pub(in super::super) files: Vec<ChangedFile<'c>>,
+    /// The tests in source files that it adds or changes.
+    pub(in super::super) in_source: InSource,
 }
 
 /// A file that differs from the base.
@@ -69,7 +72,12 @@ impl<'c> JudgedProposal<'c> {
                 before: before.map(|(_, bytes)| bytes).unwrap_or_default(),
             });
         }
-        Ok(Self { proposal, places, files })
+        Ok(Self { proposal, places, files, in_source: InSource::default() })
+    }
+
+    /// The changes that differ from the base.
+    pub(in super::super) fn changes(&self) -> Vec<Change> {
+        self.files.iter().map(|file| file.change.clone()).collect()
     }
 
     /// The part of the proposal that is tests, and what lies beside them. `reports`: of runs that name tests.
@@ -77,7 +85,14 @@ impl<'c> JudgedProposal<'c> {
         let tests = TestFiles::of(&self.places, reports);
         let is_test =
             |file: &&ChangedFile<'_>| !file.is_deleted() && tests.contains(file.path(), file.after());
-        self.files.iter().filter(is_test).map(|file| file.change.clone()).collect()
+        let mut brought: Vec<Change> =
+            self.files.iter().filter(is_test).map(|file| file.change.clone()).collect();
+        for change in self.in_source.brought() {
+            if brought.iter().all(|known| known.path != change.path) {
+                brought.push(change);
+            }
+        }
+        brought
     }
 }
 

@@ -1,9 +1,12 @@
 //! The steps of a verdict.
 
 mod base_tests;
+mod canary;
 mod candidate;
+mod in_source;
 mod inverted;
 mod lines;
+mod mutation;
 mod places;
 mod proof_runs;
 mod suite;

@@ -70,7 +70,8 @@ impl Verifier<'_> {
 
 /// What a change without a test is answered.
 pub(in super::super) const NO_TEST: &str = "The suite was green before your change, so the change must bring a test that fails without it. Add one in a test \
-     file of its own (for instance under `tests/`), since it is run against the old source by itself.";
+     file of its own (for instance under `tests/`), or among the tests that stand in the changed source file, since it is run \
+     against the old source by itself.";
 
 impl JudgedProposal<'_> {
     /// Whether a change adds a file that the base does not have.

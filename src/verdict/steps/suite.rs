@@ -1,13 +1,16 @@
 //! The run of the suite at the proposal, and its comparison with the base's run.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 use crate::domain::{ExitStatus, Flag, Sha, TestCase, TestRun};
-use crate::testing::{SuiteError, run_suite, run_suite_to_the_end};
+use crate::testing::{SuiteError, changed_files_of, run_suite_of_tree, run_suite_to_the_end};
 
 use super::super::comparison::{Comparison, Reference};
 use super::super::failures::first_names;
 use super::super::known_failures::newly_red;
+use super::super::rewritten;
+use super::super::rules::TestPaths;
 use super::super::verifier::Verifier;
 use super::candidate::{JudgedProposal, Rejection, StepError};
 
@@ -78,10 +81,12 @@ impl Verifier<'_> {
         purpose: &str,
         reference: &Reference<'_>,
     ) -> Result<Result<TestRun, String>, SuiteError> {
-        if reference.to_the_end
-            && let Ok(Some(run)) = self.run_longer(tree, purpose).await?
-        {
-            return Ok(Ok(run));
+        if reference.to_the_end {
+            match self.run_longer(tree, purpose).await? {
+                Ok(Some(run)) => return Ok(Ok(run)),
+                Ok(None) => {}
+                Err(why) => return Ok(Err(why)),
+            }
         }
         let toolbox = match self.environment.fresh(tree, purpose).await? {
             Ok(toolbox) => toolbox,
@@ -89,10 +94,18 @@ impl Verifier<'_> {
                 return Ok(Err(format!("The set-up fails with your changes: {}", failure.describe())));
             }
         };
-        let run = run_suite(&toolbox, self.environment.settings()).await;
+        let run = run_suite_of_tree(&toolbox, self.environment.settings()).await;
         self.environment.note_egress(purpose, &toolbox);
         toolbox.shut_down().await;
-        Ok(Ok(run?))
+        let run = run?;
+        Ok(self.check_unchanged(&run).map(|()| run))
+    }
+
+    /// Whether the tests are what they were before the run. `Err`: why the run does not count.
+    fn check_unchanged(&self, run: &TestRun) -> Result<(), String> {
+        let tests = TestPaths::new(self.environment.settings());
+        let why = rewritten::rejection(&self.baseline.report, &run.report, &tests);
+        why.filter(|_| self.defences.unchanged_tests).map_or(Ok(()), Err)
     }
 
     /// Runs the suite so that it does not stop at its first failure. `None`: the runner cannot be told to.
@@ -103,12 +116,18 @@ impl Verifier<'_> {
     ) -> Result<Result<Option<TestRun>, String>, SuiteError> {
         let toolbox = match self.environment.fresh(tree, purpose).await? {
             Ok(toolbox) => toolbox,
-            Err(failure) => return Ok(Err(failure.describe())),
+            Err(failure) => {
+                return Ok(Err(format!("The set-up fails with your changes: {}", failure.describe())));
+            }
         };
-        let run = run_suite_to_the_end(&toolbox, self.environment.settings()).await;
+        let since = SystemTime::now();
+        let mut run = run_suite_to_the_end(&toolbox, self.environment.settings()).await?;
+        if let Some(run) = &mut run {
+            changed_files_of(&toolbox, since, run).await?;
+        }
         self.environment.note_egress(purpose, &toolbox);
         toolbox.shut_down().await;
-        Ok(Ok(run?))
+        Ok(run.as_ref().map_or(Ok(()), |run| self.check_unchanged(run)).map(|()| run))
     }
 }
 
