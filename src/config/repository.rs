@@ -96,6 +96,8 @@ pub struct RepositoryFile {
     pub test_paths: Vec<String>,
     /// `proof`: required unless waived.
     pub proof_waived: bool,
+    /// `mutants`: run unless `false`.
+    pub mutants_disabled: bool,
     /// `rounds.checks`
     pub revises_on_failed_checks: bool,
     /// `publish`
@@ -128,6 +130,7 @@ struct RawFile {
     #[serde(default)]
     test_paths: Vec<Spanned<String>>,
     proof: Option<RawProof>,
+    mutants: Option<bool>,
     #[serde(default)]
     rounds: RawRounds,
     publish: Option<RawPublish>,
@@ -220,6 +223,7 @@ impl RepositoryFile {
             protected_paths: raw.protected_paths.into_iter().map(glob).collect::<Result<_, _>>()?,
             test_paths: raw.test_paths.into_iter().map(glob).collect::<Result<_, _>>()?,
             proof_waived: raw.proof == Some(RawProof::Waived),
+            mutants_disabled: raw.mutants == Some(false),
             revises_on_failed_checks: raw.rounds.checks,
             requires_approval: raw.publish == Some(RawPublish::Hold),
             turns_max: raw.budget.turns.map(turns).transpose()?,

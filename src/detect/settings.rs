@@ -61,6 +61,7 @@ pub fn settings_with_file(
         protected_paths: file.protected_paths,
         test_paths: file.test_paths,
         proof_required: !file.proof_waived,
+        mutants: !file.mutants_disabled,
         instructions: file.instructions,
     })
 }

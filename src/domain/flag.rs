@@ -84,11 +84,104 @@ pub enum Flag {
         /// All of them.
         count: u64,
     },
+    /// The tests that show the issue pass whatever the changed lines do: no mutant of them fails a test.
+    NoMutantCaught {
+        /// How many mutants were run.
+        count: u64,
+    },
+    /// The run changed tracked files that are not tests.
+    FilesRewritten {
+        /// The first of them.
+        paths: Vec<String>,
+        /// All of them.
+        count: u64,
+    },
     /// Tests failed at the proposal, and passed when it was run again.
     Flaky {
         /// The first of them.
         names: Vec<String>,
     },
+    /// Without any change to the existing source, tests that the change is for pass, too.
+    FixNotInSource {
+        /// The first of the other files that make them pass.
+        paths: Vec<String>,
+        /// All of them.
+        count: u64,
+    },
+    /// Only tests that the base has, and that are not changed, fail without the change.
+    ProvedByOldTests {
+        /// The first of them.
+        names: Vec<String>,
+    },
+    /// Other files that do something beside the source.
+    AlsoTouches {
+        /// The first of them.
+        files: Vec<TouchedFile>,
+        /// All of them.
+        count: u64,
+    },
+}
+
+/// A changed file that is more than source, test or text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TouchedFile {
+    /// Its path.
+    pub path: String,
+    /// What it is.
+    pub kind: TouchedKind,
+}
+
+/// What a changed file is, and so why a reviewer must know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TouchedKind {
+    /// The configuration of a CI system.
+    ContinuousIntegration,
+    /// A hook of git or of a tool around it.
+    Hook,
+    /// Instructions and tools of coding agents.
+    AgentConfiguration,
+    /// The configuration of an editor.
+    EditorConfiguration,
+    /// What an environment is made of: variables, containers, versions of tools.
+    Environment,
+    /// A manifest of a package manager.
+    Manifest,
+    /// A lock file.
+    LockFile,
+    /// A file that decides how the project is built or tested.
+    BuildFile,
+    /// A script.
+    Script,
+    /// Another hidden file.
+    HiddenFile,
+    /// A binary file.
+    Binary,
+    /// A file that a tool wrote.
+    Generated,
+    /// A new executable file.
+    Executable,
+}
+
+impl TouchedKind {
+    /// Why it matters, as the end of a sentence about the file.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::ContinuousIntegration => "CI runs it, often with secrets",
+            Self::Hook => "git runs it on developers' machines",
+            Self::AgentConfiguration => "coding agents follow it",
+            Self::EditorConfiguration => "editors read it, and can run commands from it",
+            Self::Environment => "decides in which environment things run",
+            Self::Manifest => "names dependencies, and commands that package managers run",
+            Self::LockFile => "decides which versions are installed",
+            Self::BuildFile => "decides how the project is built and tested",
+            Self::Script => "is run outside of the tests",
+            Self::HiddenFile => "is hidden, and tools can read it",
+            Self::Binary => "is binary: its diff shows nothing",
+            Self::Generated => "is written by a tool: was that tool run?",
+            Self::Executable => "is new and executable",
+        }
+    }
 }
 
 /// What an added line can do to tests.
@@ -151,11 +244,30 @@ impl Flag {
             Self::StillFailing { names, count } => {
                 format!("{count} tests fail as they did before the change: {}", listed(names, *count))
             }
+            Self::NoMutantCaught { count } => format!(
+                "the tests that show the issue notice none of {count} small changes of the changed lines"
+            ),
+            Self::FilesRewritten { paths, count } => {
+                format!("the tests' run changed tracked files: {}", listed(paths, *count))
+            }
             Self::Flaky { names } if names.is_empty() => {
                 "the suite failed once at this tree, and passed when it was run again".to_owned()
             }
             Self::Flaky { names } => {
                 format!("failed once at this tree, and passed when it was run again: {}", names.join(", "))
+            }
+            Self::FixNotInSource { paths, count } => format!(
+                "the tests also pass without any change to the existing source; what makes them pass is in {}",
+                listed(paths, *count)
+            ),
+            Self::ProvedByOldTests { names } => format!(
+                "no new test shows the change: with the new files and the old source, these existing tests fail: {}",
+                names.join(", ")
+            ),
+            Self::AlsoTouches { files, count } => {
+                let files: Vec<String> =
+                    files.iter().map(|file| format!("{} ({})", file.path, file.kind.describe())).collect();
+                format!("other files are changed: {}", listed(&files, *count))
             }
         }
     }
@@ -198,6 +310,14 @@ mod tests {
             },
             Flag::StillFailing { names: names(), count: 2 },
             Flag::Flaky { names: names() },
+            Flag::FixNotInSource { paths: names(), count: 3 },
+            Flag::ProvedByOldTests { names: names() },
+            Flag::AlsoTouches {
+                files: vec![TouchedFile { path: ".npmrc".into(), kind: TouchedKind::HiddenFile }],
+                count: 1,
+            },
+            Flag::FilesRewritten { paths: names(), count: 3 },
+            Flag::NoMutantCaught { count: 8 },
         ];
         let texts: Vec<String> = flags.iter().map(Flag::describe).collect();
         insta::assert_snapshot!(texts.join("\n"), @r"
@@ -214,6 +334,11 @@ mod tests {
         a.py ends the process in an added line: exit()
         2 tests fail as they did before the change: a, b
         failed once at this tree, and passed when it was run again: a, b
+        the tests also pass without any change to the existing source; what makes them pass is in a, b and 1 more
+        no new test shows the change: with the new files and the old source, these existing tests fail: a, b
+        other files are changed: .npmrc (is hidden, and tools can read it)
+        the tests' run changed tracked files: a, b and 1 more
+        the tests that show the issue notice none of 8 small changes of the changed lines
         ");
         let json = serde_json::to_string(&flags[2]).unwrap();
         assert_eq!(json, r#"{"flag":"fewer_tests","before":9,"after":3}"#);

@@ -23,6 +23,7 @@ pub mod report;
 pub mod repository_filter;
 pub mod request;
 pub mod revision;
+mod rewritten_file;
 mod sandbox;
 pub mod secret_finding;
 pub mod settings;
@@ -39,7 +40,7 @@ pub use command_pattern::CommandPattern;
 pub use conversation::{AssistantBlock, Message, StopReason, ToolArguments, ToolCall, ToolResult, ToolSpec};
 pub use daily_cap::{BudgetScope, DAY, DailyCap, DailyCapReached, DailyCaps, RecentCall, micro_usd};
 pub use egress::{EgressDecision, EgressReport};
-pub use flag::{Flag, Suspicion};
+pub use flag::{Flag, Suspicion, TouchedFile, TouchedKind};
 pub use host_name::{host_name_problem, internal_host_name_problem, is_loopback};
 pub use identity::{
     CommentId, DeliveryId, InstallationId, InvalidIdentity, IssueNumber, JobId, Login, PullRequestNumber,
@@ -61,6 +62,7 @@ pub use request::{
     ReviewKind, ReviewRequest,
 };
 pub use revision::{BudgetExtension, FailedCheck, Feedback, FeedbackLocation, ResumeReason};
+pub use rewritten_file::{RewrittenFile, TrackedFileChange};
 pub use sandbox::{Guarantee, SandboxKind};
 pub use secret_finding::{SecretFinding, SecretLocation};
 pub use settings::{FROM_THE_COMMAND_LINE, JobSettings, TEST_TIMEOUT_DEFAULT};

@@ -210,7 +210,8 @@ impl From<StoredRun> for TestRun {
 }
 
 impl TestRun {
-    /// Whether the suite passed: all of it was run, the exit code is 0, and no report contradicts it.
+    /// Whether the suite passed: all of it was run, the exit code is 0, and no report contradicts it, for instance by
+    /// naming a test that did not pass.
     pub fn is_green(&self) -> bool {
         self.selection.is_none() && self.exited_successfully() && self.report.contradicts_success().is_none()
     }
@@ -220,9 +221,17 @@ impl TestRun {
         self.result.ending.is_success()
     }
 
+    /// Whether it is the run of a suite with failures, whatever its exit code: a command can hide it (`|| true`).
+    pub fn is_red(&self) -> bool {
+        !self.exited_successfully() || self.report.is_red()
+    }
+
     /// The named tests that ran and did not pass; sorted, no duplicates.
     pub fn failed(&self) -> Vec<FailedTest> {
-        self.report.red().map(|case| FailedTest(case.name.clone())).collect()
+        let mut names: Vec<FailedTest> =
+            self.report.red().map(|case| FailedTest(case.name.clone())).collect();
+        names.dedup();
+        names
     }
 
     /// Whether more tests may have failed than are named, because a part of the output was dropped.

@@ -1,13 +1,21 @@
 //! What a run reports about each test, from a file that the runner wrote or from its output. The report may lie, so it
 //! is bounded, and it can only make a result worse than its exit code, never better.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-/// Most tests that a report keeps; more are counted. Larger suites are rare, and each test costs some hundred bytes in
-/// every run of a transcript.
+mod builder;
+
+pub use builder::ReportBuilder;
+
+use super::RewrittenFile;
+
+/// Most tests that a run in memory names, so that runs of large suites can be compared; more are counted.
+pub const NAMES_MAX: usize = 200_000;
+/// Most bytes of all names of a run in memory.
+pub const NAMES_BYTES_MAX: usize = 48 << 20;
+/// Most tests that a recorded report names, those that did not pass first: each costs some hundred bytes in every run
+/// of a transcript.
 pub const CASES_MAX: usize = 10_000;
 /// Longest name of a test, in characters.
 pub const NAME_CHARS_MAX: usize = 300;
@@ -59,8 +67,17 @@ impl TestLocation {
 pub struct TestCase {
     /// Its name, by which the runner identifies it.
     pub name: String,
+    /// Where the name counts, if the runner reuses names: the crate and target, or the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// The result.
     pub outcome: TestOutcome,
+    /// Whether it is no test, but a file, a build or a fixture whose tests could not run.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stands_for_tests: bool,
+    /// Whether it failed first, and the runner itself ran it again until it passed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub retried: bool,
     /// The runner's message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -75,7 +92,29 @@ pub struct TestCase {
 impl TestCase {
     /// A test without details.
     pub fn new(name: impl Into<String>, outcome: TestOutcome) -> Self {
-        Self { name: name.into(), outcome, message: None, location: None, frame: None }
+        Self {
+            name: name.into(),
+            group: None,
+            outcome,
+            stands_for_tests: false,
+            retried: false,
+            message: None,
+            location: None,
+            frame: None,
+        }
+    }
+
+    /// A file, a build or a fixture whose tests could not run.
+    pub fn broken(name: impl Into<String>) -> Self {
+        Self { stands_for_tests: true, ..Self::new(name, TestOutcome::Errored) }
+    }
+
+    /// The name, with its group if it has one: unique in a report.
+    pub fn id(&self) -> String {
+        match &self.group {
+            Some(group) => format!("{} ({group})", self.name),
+            None => self.name.clone(),
+        }
     }
 
     /// Whether it ran and did not pass.
@@ -238,20 +277,45 @@ pub struct TestReport {
     /// Whether the report is complete: a runner that was ended early leaves it unfinished.
     #[serde(default)]
     pub finished: bool,
-    /// The named tests, each once, sorted by name. Not necessarily all: see `counts`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// The named tests, each once, sorted by name and group. Not necessarily all: see `counts`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "recorded")]
     pub cases: Vec<TestCase>,
+    /// How often the report named a test that it had named before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeated: u64,
     /// Named tests that were left out because there are too many.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out: u64,
     /// Remarks for people about what is wrong with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
+    /// Tracked files that the run changed, as the sandbox found them afterwards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed_files: Vec<RewrittenFile>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Records at most [`CASES_MAX`] tests: those that did not pass, then the first others.
+fn recorded<S: Serializer>(cases: &[TestCase], serializer: S) -> Result<S::Ok, S::Error> {
+    let red = cases.iter().filter(|case| case.is_red()).count();
+    let mut others = CASES_MAX.saturating_sub(red);
+    let mut failing = CASES_MAX;
+    let kept = cases.iter().filter(|case| {
+        let room = if case.is_red() { &mut failing } else { &mut others };
+        let is_kept = *room > 0;
+        *room = room.saturating_sub(1);
+        is_kept
+    });
+    serializer.collect_seq(kept)
 }
 
 impl TestReport {
@@ -271,15 +335,43 @@ impl TestReport {
         self.cases.iter().filter(|case| case.is_red())
     }
 
-    /// The test with this name.
+    /// The test with this name; of several in different groups, the one with the worst outcome.
     pub fn case(&self, name: &str) -> Option<&TestCase> {
-        let at = self.cases.binary_search_by(|case| case.name.as_str().cmp(name)).ok()?;
-        self.cases.get(at)
+        self.named(name).iter().max_by_key(|case| case.outcome)
+    }
+
+    /// The tests with this name, in all groups.
+    fn named(&self, name: &str) -> &[TestCase] {
+        let from = self.cases.partition_point(|case| case.name.as_str() < name);
+        let length = self.cases[from..].partition_point(|case| case.name == name);
+        &self.cases[from..from + length]
+    }
+
+    /// The test of another run of the suite in this one. Groups are compared if both runs have them.
+    pub fn same(&self, other: &TestCase) -> Option<&TestCase> {
+        let named = self.named(&other.name);
+        let exact = named.iter().find(|case| case.group == other.group);
+        let without_groups = || {
+            let is_grouped = other.group.is_some() && named.iter().any(|case| case.group.is_some());
+            named.iter().filter(|_| !is_grouped).max_by_key(|case| case.outcome)
+        };
+        exact.or_else(without_groups)
+    }
+
+    /// A test's name for people: with its group where the name alone is ambiguous.
+    pub fn title(&self, case: &TestCase) -> String {
+        let is_ambiguous = self.named(&case.name).iter().any(|other| other.group != case.group);
+        if is_ambiguous { case.id() } else { case.name.clone() }
+    }
+
+    /// Whether it names or counts a test that ran and did not pass.
+    pub fn is_red(&self) -> bool {
+        self.red().next().is_some() || self.counts.is_some_and(|counts| counts.red() > 0)
     }
 
     /// Whether every counted test is named, so that a test that is not named does not exist.
     pub fn names_all(&self) -> bool {
-        let named = self.cases.len() as u64;
+        let named = (self.cases.len() as u64).saturating_add(self.repeated);
         self.finished && self.left_out == 0 && self.counts.is_some_and(|counts| counts.total() <= named)
     }
 
@@ -292,6 +384,11 @@ impl TestReport {
         if !self.finished {
             return Some("its report breaks off before its end: the run was ended early".to_owned());
         }
+        if self.is_red() {
+            let counted = self.counts.map_or(0, TestCounts::red).max(self.red().count() as u64);
+            let tests = if counted == 1 { "1 test" } else { &format!("{counted} tests") };
+            return Some(format!("its own report has {tests} that did not pass{}", self.first_red()));
+        }
         let counts = self.counts?;
         if counts.ran() == 0 {
             return Some(match counts.skipped {
@@ -300,6 +397,13 @@ impl TestReport {
             });
         }
         None
+    }
+
+    /// The first red tests by name, as the end of a sentence.
+    fn first_red(&self) -> String {
+        const NAMED_MAX: usize = 5;
+        let names: Vec<String> = self.red().take(NAMED_MAX).map(|case| self.title(case)).collect();
+        if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
     }
 
     /// Adds a remark.
@@ -320,141 +424,9 @@ impl TestReport {
     }
 }
 
-/// Gathers tests into a report, within its bounds.
-#[derive(Debug, Default)]
-pub struct ReportBuilder {
-    cases: BTreeMap<String, TestCase>,
-    counted: TestCounts,
-    detailed: usize,
-    left_out: u64,
-}
-
-impl ReportBuilder {
-    /// Adds a test, cut to the bounds. A name that exists already keeps its greater outcome.
-    pub fn push(&mut self, case: TestCase) {
-        let name: String = clean(&case.name, NAME_CHARS_MAX);
-        if name.is_empty() {
-            return;
-        }
-        self.counted.add(case.outcome);
-        match self.cases.get(&name) {
-            Some(known) if known.outcome > case.outcome => return,
-            Some(known) if known.outcome == case.outcome && known.message.is_some() => return,
-            Some(_) => {}
-            None if self.cases.len() >= CASES_MAX => {
-                self.left_out += 1;
-                return;
-            }
-            None => {}
-        }
-        let case = self.detailed_case(name.clone(), case);
-        self.cases.insert(name, case);
-    }
-
-    /// Adds details of a test, and the test if it is new.
-    pub fn detail(&mut self, case: TestCase) {
-        let name = clean(&case.name, NAME_CHARS_MAX);
-        if !self.cases.contains_key(&name) {
-            return self.push(case);
-        }
-        let detailed = self.detailed_case(name.clone(), case);
-        if let Some(known) = self.cases.get_mut(&name) {
-            known.message = known.message.take().or(detailed.message);
-            known.location = known.location.take().or(detailed.location);
-            known.frame = known.frame.take().or(detailed.frame);
-        }
-    }
-
-    fn detailed_case(&mut self, name: String, case: TestCase) -> TestCase {
-        let is_detailed = case.message.is_some() || case.location.is_some() || case.frame.is_some();
-        if !is_detailed || self.detailed >= DETAILED_MAX {
-            return TestCase::new(name, case.outcome);
-        }
-        self.detailed += 1;
-        TestCase {
-            name,
-            outcome: case.outcome,
-            message: case.message.map(|text| cut(text.trim(), MESSAGE_CHARS_MAX)).filter(|m| !m.is_empty()),
-            location: case
-                .location
-                .map(|at| TestLocation { file: clean(&at.file, FRAME_CHARS_MAX), line: at.line }),
-            frame: case.frame.map(|text| clean(&text, FRAME_CHARS_MAX)).filter(|frame| !frame.is_empty()),
-        }
-    }
-
-    /// Whether the report has a test with this name.
-    pub fn has(&self, name: &str) -> bool {
-        self.cases.contains_key(name)
-    }
-
-    /// The number of added tests.
-    pub fn counted(&self) -> TestCounts {
-        self.counted
-    }
-
-    /// The report. `counts` are the runner's own; without them, the added tests are counted.
-    pub fn finish(
-        self,
-        source: ReportSource,
-        format: ReportFormat,
-        counts: Option<TestCounts>,
-        finished: bool,
-    ) -> TestReport {
-        TestReport {
-            source,
-            formats: vec![format],
-            counts,
-            finished,
-            cases: self.cases.into_values().collect(),
-            left_out: self.left_out,
-            remarks: Vec::new(),
-        }
-    }
-}
-
-/// One line, without control characters, cut.
-fn clean(text: &str, chars_max: usize) -> String {
-    let line = text.trim().replace(['\n', '\r', '\t'], " ");
-    let printable: String = line.chars().filter(|c| !c.is_control()).collect();
-    cut(printable.trim(), chars_max)
-}
-
-fn cut(text: &str, chars_max: usize) -> String {
-    text.chars().take(chars_max).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_report_is_bounded_in_all_it_keeps() {
-        let mut builder = ReportBuilder::default();
-        for n in 0..CASES_MAX + 5 {
-            let mut case = TestCase::new(format!("{n} {}", "x".repeat(1_000)), TestOutcome::Failed);
-            case.message = Some("m".repeat(10_000));
-            builder.push(case);
-        }
-        let counts = builder.counted();
-        let report = builder.finish(ReportSource::Output, ReportFormat::Tap, Some(counts), true);
-        assert_eq!((report.cases.len(), report.left_out, counts.failed), (CASES_MAX, 5, 10_005));
-        assert_eq!(report.cases.iter().filter(|case| case.message.is_some()).count(), DETAILED_MAX);
-        assert!(report.cases.iter().all(|case| case.name.chars().count() <= NAME_CHARS_MAX));
-        assert!(!report.names_all());
-        let json = serde_json::to_string(&report).unwrap();
-        assert!(json.len() < CASES_MAX * (NAME_CHARS_MAX + 50) + DETAILED_MAX * (MESSAGE_CHARS_MAX + 50));
-    }
-
-    #[test]
-    fn a_name_that_occurs_twice_keeps_the_worse_outcome() {
-        let mut builder = ReportBuilder::default();
-        for outcome in [TestOutcome::Passed, TestOutcome::Failed, TestOutcome::Passed] {
-            builder.push(TestCase::new("a\n", outcome));
-        }
-        let report = builder.finish(ReportSource::File, ReportFormat::Junit, None, true);
-        assert_eq!(report.cases, [TestCase::new("a", TestOutcome::Failed)]);
-        assert!(report.case("a").is_some() && report.case("b").is_none());
-    }
 
     #[test]
     fn success_is_contradicted_by_a_report_without_an_end_or_without_a_test() {

@@ -48,6 +48,9 @@ pub struct JobSettings {
     pub test_paths: Vec<String>,
     /// Whether a change to a green base must contain a test that fails on the base.
     pub proof_required: bool,
+    /// Whether mutants of the changed lines are run, as evidence of what the tests notice.
+    #[serde(default = "enabled")]
+    pub mutants: bool,
     /// The repository's own instructions for contributors.
     pub instructions: Option<String>,
 }
@@ -58,6 +61,10 @@ pub const FROM_THE_COMMAND_LINE: &str = "the command line";
 /// The default time limit of one setup command or one test run: few suites take longer, and a hanging one is noticed
 /// within the job's time.
 pub const TEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(20 * 60);
+
+fn enabled() -> bool {
+    true
+}
 
 impl JobSettings {
     /// The settings of a repository that configures only its test command.
@@ -78,6 +85,7 @@ impl JobSettings {
             protected_paths: Vec::new(),
             test_paths: Vec::new(),
             proof_required: true,
+            mutants: true,
             instructions: None,
         }
     }

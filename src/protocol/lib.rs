@@ -9,14 +9,18 @@ use serde::{Deserialize, Serialize};
 pub mod frames;
 mod map;
 pub mod mux;
+mod test_items;
+mod tracked;
 
 pub use map::{
     FindSymbol, MapCounts, MapDefinition, RankedFile, RankedRepoMap, RepoMap, SymbolLocation,
     SymbolLocations, SyntaxError,
 };
+pub use test_items::{Mutant, Mutants, MutantsFound, TestItems, TestItemsMoved};
+pub use tracked::{TrackedChange, TrackedChangeKind, TrackedChanges, TrackedChangesFound};
 
 /// Changes whenever a message here does.
-pub const PROTOCOL_VERSION: u32 = 7;
+pub const PROTOCOL_VERSION: u32 = 8;
 
 /// Where a sandbox finds a setup snapshot, in the directories [`SNAPSHOT_WORKSPACE`] and
 /// [`SNAPSHOT_HOME`]. `init --prepared` copies them to `/workspace` and to the home directory.
@@ -64,6 +68,12 @@ pub enum Request {
     /// Response: [`ReportFiles`], then the files' bytes as data frames, one after the other, and an end
     /// frame.
     Reports(Reports),
+    /// Response: [`TrackedChangesFound`].
+    TrackedChanges(TrackedChanges),
+    /// Response: [`TestItemsMoved`].
+    TestItems(TestItems),
+    /// Response: [`MutantsFound`].
+    Mutants(Mutants),
     /// Moves the snapshot to [`SNAPSHOT`], for a backend that stores this file system: everything in
     /// `/workspace` that was not unpacked into it (changes to those files are dropped) and everything in
     /// the home directory. Both directories are empty afterwards. Response: [`SnapshotContents`].

@@ -326,6 +326,12 @@ impl Environment {
         unreachable!("the loop is left by its last round")
     }
 
+    /// Starts a sandbox with an empty tree, for a parser: no command is run in it.
+    pub(crate) async fn empty(&self, purpose: &str) -> Result<Toolbox, SuiteError> {
+        let label = format!("{}-{purpose}", self.spec.label);
+        Ok(self.sandbox.start(&SandboxSpec { label, snapshot: None, ..self.spec.clone() }).await?)
+    }
+
     async fn preparation(&self, tree: &Sha) -> Result<Preparation, SuiteError> {
         if self.settings.setup_commands.is_empty() {
             return Ok(Preparation::With(None));
@@ -500,7 +506,8 @@ impl Environment {
         });
     }
 
-    fn remark(&self, words: &str) {
+    /// Adds a remark to the next verdict, once.
+    pub(crate) fn remark(&self, words: &str) {
         let mut pending = self.pending();
         if !pending.remarks.iter().any(|remark| remark == words) {
             pending.remarks.push(words.to_owned());

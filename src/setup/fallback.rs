@@ -97,6 +97,7 @@ mod tests {
             protected_paths: vec![],
             test_paths: vec![],
             proof_required: true,
+            mutants: true,
             instructions: None,
         };
         let failure = SetupFailure {

@@ -12,6 +12,7 @@ use crate::domain::{
 use crate::sandbox::protocol::ReportLocation;
 use crate::sandbox::{CallError, CommandSpec, SandboxError, Toolbox};
 
+use super::fail_fast::{KeepGoing, keep_going, keep_going_behind_wrapper};
 use super::report_request::{ReportRequest, ReportTarget, request_behind_wrapper, request_report};
 use super::reports::{FileFormat, for_people, read_files, read_output};
 use super::runner::{Invocation, Selection, needs_package_json, recognise, wrapper};
@@ -40,7 +41,54 @@ impl From<CallError> for SuiteError {
 /// Runs the suite once.
 pub async fn run_suite(toolbox: &Toolbox, settings: &JobSettings) -> Result<TestRun, CallError> {
     let invocation = invocation(toolbox, settings).await?;
-    run(toolbox, settings, invocation.as_ref(), None).await
+    run(toolbox, settings, invocation.as_ref(), &Extra::default()).await
+}
+
+/// Runs the suite once, and so that the runner does not stop at its first failure. `None`: it cannot be told to.
+pub async fn run_suite_to_the_end(
+    toolbox: &Toolbox,
+    settings: &JobSettings,
+) -> Result<Option<TestRun>, CallError> {
+    let invocation = invocation(toolbox, settings).await?;
+    let going_on = match &invocation {
+        Some(invocation) => keep_going(invocation),
+        None => wrapper(&settings.test_command).map(|_| keep_going_behind_wrapper()),
+    };
+    let Some(KeepGoing { env, arguments }) = going_on else { return Ok(None) };
+    let extra = Extra { selection: None, arguments, env };
+    run(toolbox, settings, invocation.as_ref(), &extra).await.map(Some)
+}
+
+/// Runs the suite once, in a sandbox whose tree nobody but the suite has changed. The report names the tracked
+/// files that are not as they were.
+pub async fn run_suite_of_tree(toolbox: &Toolbox, settings: &JobSettings) -> Result<TestRun, CallError> {
+    let since = SystemTime::now();
+    let mut run = run_suite(toolbox, settings).await?;
+    changed_files_of(toolbox, since, &mut run).await?;
+    Ok(run)
+}
+
+/// Adds to the report of a run which tracked files are not as they were before it, which was at `since`.
+pub async fn changed_files_of(
+    toolbox: &Toolbox,
+    since: SystemTime,
+    run: &mut TestRun,
+) -> Result<(), CallError> {
+    let more = match toolbox.changed_files(since).await {
+        Ok((files, more)) => {
+            run.report.changed_files = files;
+            more
+        }
+        Err(CallError::RespondToModel(why)) => {
+            run.report.add_remark(format!("the tracked files could not be compared after the run: {why}"));
+            0
+        }
+        Err(lost @ CallError::Fatal(_)) => return Err(lost),
+    };
+    if more > 0 {
+        run.report.add_remark(format!("{more} tracked files could not be compared after the run"));
+    }
+    Ok(())
 }
 
 /// Runs a part of the suite. If that is not possible, [`CallError::RespondToModel`] says why.
@@ -57,13 +105,17 @@ pub async fn run_selected(
         )));
     };
     let arguments = selection.arguments(&invocation).map_err(CallError::RespondToModel)?;
-    let selected = Selected { words: selection.describe(), arguments };
-    run(toolbox, settings, Some(&invocation), Some(selected)).await
+    let extra = Extra { selection: Some(selection.describe()), arguments, env: Vec::new() };
+    run(toolbox, settings, Some(&invocation), &extra).await
 }
 
-struct Selected {
-    words: String,
+/// What is added to the repository's command.
+#[derive(Default)]
+struct Extra {
+    /// The part of the suite that is run, in words.
+    selection: Option<String>,
     arguments: Vec<String>,
+    env: Vec<(String, String)>,
 }
 
 async fn invocation(toolbox: &Toolbox, settings: &JobSettings) -> Result<Option<Invocation>, CallError> {
@@ -92,15 +144,14 @@ async fn run(
     toolbox: &Toolbox,
     settings: &JobSettings,
     invocation: Option<&Invocation>,
-    selected: Option<Selected>,
+    extra: &Extra,
 ) -> Result<TestRun, CallError> {
     let token = Uuid::new_v4().simple().to_string();
     let request = match invocation {
         Some(invocation) => request_report(invocation, &token),
         None => wrapper(&settings.test_command).map(|wrapper| request_behind_wrapper(wrapper, &token)),
     };
-    let (mut result, mut report) =
-        run_once(toolbox, settings, invocation, selected.as_ref(), request.as_ref()).await?;
+    let (mut result, mut report) = run_once(toolbox, settings, invocation, extra, request.as_ref()).await?;
     let refused = match (&request, result.ending) {
         (Some(request), ExitStatus::Exited { code }) if code != 0 && !report.is_known() => {
             request.is_refused(code, &result.output.to_text())
@@ -108,14 +159,14 @@ async fn run(
         _ => false,
     };
     if refused {
-        (result, report) = run_once(toolbox, settings, invocation, selected.as_ref(), None).await?;
+        (result, report) = run_once(toolbox, settings, invocation, extra, None).await?;
         report.add_remark(
             "the runner did not know how to write a report, and was run again without being asked",
         );
     }
     let runner = invocation.map(|invocation| invocation.runner);
     let result = ProcessOutput { output: for_people(result.output, runner), ..result };
-    let selection = selected.map(|selected| selected.words);
+    let selection = extra.selection.clone();
     Ok(TestRun { command: settings.test_command.clone(), selection, result, report })
 }
 
@@ -123,10 +174,10 @@ async fn run_once(
     toolbox: &Toolbox,
     settings: &JobSettings,
     invocation: Option<&Invocation>,
-    selected: Option<&Selected>,
+    extra: &Extra,
     request: Option<&ReportRequest>,
 ) -> Result<(ProcessOutput, TestReport), CallError> {
-    let mut arguments: Vec<String> = selected.map(|selected| selected.arguments.clone()).unwrap_or_default();
+    let mut arguments: Vec<String> = extra.arguments.clone();
     let more = request.map(|request| request.arguments.as_slice()).unwrap_or_default();
     arguments.extend_from_slice(more);
     if let (Some(separator), false) = (invocation.and_then(|i| i.separator), arguments.is_empty()) {
@@ -140,6 +191,12 @@ async fn run_once(
         spec.argv.extend(arguments);
     }
     spec.env.extend(request.map(|request| request.env.clone()).unwrap_or_default());
+    for (name, value) in &extra.env {
+        match spec.env.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => known.push_str(&format!(" {value}")),
+            None => spec.env.push((name.clone(), value.clone())),
+        }
+    }
     let since = SystemTime::now();
     let result = toolbox.run(&spec).await?;
     let written = match request.map(|request| &request.place) {

@@ -19,6 +19,7 @@ mod edit;
 mod failure;
 mod files;
 mod filters;
+mod fingerprints;
 mod fuzzy_match;
 mod init;
 mod limit_watch;

@@ -14,7 +14,10 @@ use tokio::time::timeout;
 use crate::map::{CHECKED_BYTES_MAX, Check, Outcome, Task};
 use crate::reaper::Reaper;
 use mendwright_protocol::frames::{FrameError, read_message, write_message};
-use mendwright_protocol::{FindSymbol, RankedRepoMap, RepoMap, Response, SymbolLocations, SyntaxError};
+use mendwright_protocol::{
+    FindSymbol, Mutants, MutantsFound, RankedRepoMap, RepoMap, Response, SymbolLocations, SyntaxError,
+    TestItems, TestItemsMoved,
+};
 
 /// Time for a map or a symbol: the process limits its own reading to 30 s.
 const MAP_MAX: Duration = Duration::from_secs(60);
@@ -44,7 +47,9 @@ impl Mapper {
     pub async fn map(&self, reaper: &Reaper, request: RepoMap) -> Result<RankedRepoMap, String> {
         match self.done(reaper, &Task::Map(request), MAP_MAX).await? {
             Outcome::Mapped(mapped) => Ok(mapped),
-            Outcome::Found(_) | Outcome::Checked(_) => Err(CROSSED.to_owned()),
+            Outcome::Found(_) | Outcome::Checked(_) | Outcome::Moved(_) | Outcome::Mutated(_) => {
+                Err(CROSSED.to_owned())
+            }
         }
     }
 
@@ -52,7 +57,33 @@ impl Mapper {
     pub async fn find(&self, reaper: &Reaper, request: FindSymbol) -> Result<SymbolLocations, String> {
         match self.done(reaper, &Task::Find(request), MAP_MAX).await? {
             Outcome::Found(found) => Ok(found),
-            Outcome::Mapped(_) | Outcome::Checked(_) => Err(CROSSED.to_owned()),
+            Outcome::Mapped(_) | Outcome::Checked(_) | Outcome::Moved(_) | Outcome::Mutated(_) => {
+                Err(CROSSED.to_owned())
+            }
+        }
+    }
+
+    /// Puts the test items of one version of a file into another.
+    pub async fn move_test_items(
+        &self,
+        reaper: &Reaper,
+        request: TestItems,
+    ) -> Result<TestItemsMoved, String> {
+        match self.done(reaper, &Task::TestItems(request), MAP_MAX).await? {
+            Outcome::Moved(moved) => Ok(moved),
+            Outcome::Mapped(_) | Outcome::Found(_) | Outcome::Checked(_) | Outcome::Mutated(_) => {
+                Err(CROSSED.to_owned())
+            }
+        }
+    }
+
+    /// Mutants of some lines of a file.
+    pub async fn mutants(&self, reaper: &Reaper, request: Mutants) -> Result<MutantsFound, String> {
+        match self.done(reaper, &Task::Mutants(request), MAP_MAX).await? {
+            Outcome::Mutated(mutants) => Ok(mutants),
+            Outcome::Mapped(_) | Outcome::Found(_) | Outcome::Checked(_) | Outcome::Moved(_) => {
+                Err(CROSSED.to_owned())
+            }
         }
     }
 
@@ -65,7 +96,9 @@ impl Mapper {
         let check = Check { path: path.to_owned(), before: text(before), after: text(after) };
         match self.done(reaper, &Task::Check(check), CHECK_MAX).await {
             Ok(Outcome::Checked(faults)) => faults,
-            Ok(Outcome::Mapped(_) | Outcome::Found(_)) | Err(_) => Vec::new(),
+            Ok(Outcome::Mapped(_) | Outcome::Found(_) | Outcome::Moved(_) | Outcome::Mutated(_)) | Err(_) => {
+                Vec::new()
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::Semaphore;
 
 use crate::failure::Failure;
+use crate::fingerprints::Fingerprints;
 use crate::init::Initialized;
 use crate::limit_watch::LimitWatch;
 use crate::mapper::Mapper;
@@ -47,6 +48,8 @@ struct Toolbox {
     reaper: Reaper,
     /// The paths that were unpacked so far.
     tracked: Mutex<TrackedPaths>,
+    /// What it held.
+    fingerprints: Mutex<Fingerprints>,
     roots: Roots,
     watch: LimitWatch,
     mapper: Mapper,
@@ -57,6 +60,10 @@ impl Toolbox {
     fn tracked(&self) -> MutexGuard<'_, TrackedPaths> {
         self.tracked.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn fingerprints(&self) -> MutexGuard<'_, Fingerprints> {
+        self.fingerprints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 async fn serve_pipe(initialized: Initialized) -> io::Result<()> {
@@ -66,6 +73,7 @@ async fn serve_pipe(initialized: Initialized) -> io::Result<()> {
         tree: Tree::open(Path::new(WORKSPACE))?,
         reaper: Reaper::default(),
         tracked: Mutex::default(),
+        fingerprints: Mutex::default(),
         roots: Roots::of_this_sandbox().map_err(io::Error::other)?,
         watch: LimitWatch::new(initialized.processes_max),
         mapper: Mapper::default(),
@@ -128,10 +136,21 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
         Request::Run(r) => run::run(&mut stream, &r, &toolbox.reaper, &toolbox.watch).await?,
         Request::Unpack => {
             let unpacked = transfer::receive(&mut stream, move |reader| {
-                unpack::unpack(&toolbox.tree, reader, &mut toolbox.tracked())
+                unpack::unpack(&toolbox.tree, reader, &mut toolbox.tracked(), &mut toolbox.fingerprints())
             });
             let answer = unpacked.await?.map_or_else(Failure::into_response, Response::Done);
             write_message(&mut stream, &answer).await?;
+        }
+        Request::TrackedChanges(r) => {
+            reply(&mut stream, toolbox, move |t| Ok(t.fingerprints().changes(&t.tree, &r))).await?;
+        }
+        Request::TestItems(r) => {
+            let moved = toolbox.mapper.move_test_items(&toolbox.reaper, r).await;
+            send(&mut stream, &answer_of(moved)).await?;
+        }
+        Request::Mutants(r) => {
+            let mutants = toolbox.mapper.mutants(&toolbox.reaper, r).await;
+            send(&mut stream, &answer_of(mutants)).await?;
         }
         Request::Seal => {
             let sealing = move |toolbox: &Toolbox| seal::seal(&toolbox.roots, &toolbox.tracked());

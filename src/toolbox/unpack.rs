@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use tar::{Archive, EntryType};
 
 use crate::failure::Failure;
+use crate::fingerprints::Fingerprints;
 use crate::snapshot::{Tracked, TrackedPaths};
 use crate::tree::{Tree, TreeError};
 use mendwright_protocol::UnpackResult;
@@ -13,9 +14,14 @@ use mendwright_protocol::UnpackResult;
 /// Most entries of one stream.
 const ENTRIES_MAX: u64 = 2_000_000;
 
-/// Unpacks all entries of `reader`, and adds them to `tracked`. What a setup created at an entry's path is
-/// removed; what this or an earlier stream created there is an error.
-pub fn unpack(tree: &Tree, reader: impl Read, tracked: &mut TrackedPaths) -> Result<UnpackResult, Failure> {
+/// Unpacks all entries of `reader`, and adds their paths to `tracked` and their contents to `fingerprints`. What a
+/// setup created at an entry's path is removed; what this or an earlier stream created there is an error.
+pub fn unpack(
+    tree: &Tree,
+    reader: impl Read,
+    tracked: &mut TrackedPaths,
+    fingerprints: &mut Fingerprints,
+) -> Result<UnpackResult, Failure> {
     let broken = |e: io::Error| Failure::from(format!("the tar stream cannot be read: {e}"));
     let mut archive = Archive::new(reader);
     let mut entries = 0;
@@ -30,7 +36,10 @@ pub fn unpack(tree: &Tree, reader: impl Read, tracked: &mut TrackedPaths) -> Res
                 let executable = entry.header().mode().map_err(broken)? & 0o100 != 0;
                 let mut file =
                     with_way(tree, tracked, &parts, false, || tree.create_file(&path, executable))?;
-                io::copy(&mut entry, &mut file).map_err(|e| Failure::at(format_args!("'{shown}'"), &e))?;
+                let digest = fingerprints
+                    .copy(&mut entry, &mut file)
+                    .map_err(|e| Failure::at(format_args!("'{shown}'"), &e))?;
+                fingerprints.remember(&parts.join(&b'/'), digest);
                 tracked.add_leaf(&parts);
             }
             EntryType::Directory => {
@@ -104,7 +113,8 @@ mod tests {
         fs::create_dir(directory.path().join("tree")).unwrap();
         let tree = Tree::open(&directory.path().join("tree")).unwrap();
         let tar = [entries.concat(), vec![0; 1024]].concat();
-        let outcome = unpack(&tree, tar.as_slice(), &mut TrackedPaths::default());
+        let outcome =
+            unpack(&tree, tar.as_slice(), &mut TrackedPaths::default(), &mut Fingerprints::default());
         (directory, outcome)
     }
 
@@ -178,7 +188,7 @@ mod tests {
             entry(EntryType::Regular, "link", 0o644, "new", ""),
             vec![0; 1024],
         ];
-        unpack(&tree, tar.concat().as_slice(), &mut tracked).unwrap();
+        unpack(&tree, tar.concat().as_slice(), &mut tracked, &mut Fingerprints::default()).unwrap();
         assert_eq!(fs::read_to_string(root.join("file")).unwrap(), "new");
         assert_eq!(fs::read_to_string(root.join("src/outside")).unwrap(), "inside");
         assert_eq!(fs::read_to_string(directory.path().join("outside")).unwrap(), "outside");
@@ -186,7 +196,10 @@ mod tests {
         assert!(fs::symlink_metadata(root.join("link")).unwrap().is_file());
         for contradiction in ["file/x", "src"] {
             let tar = [entry(EntryType::Regular, contradiction, 0o644, "x", ""), vec![0; 1024]].concat();
-            assert!(unpack(&tree, tar.as_slice(), &mut tracked).is_err(), "{contradiction}");
+            assert!(
+                unpack(&tree, tar.as_slice(), &mut tracked, &mut Fingerprints::default()).is_err(),
+                "{contradiction}"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Compares two runs of the suite: what became of the base's tests. Pure functions.
 
 use crate::domain::flag::FLAG_NAMES_MAX;
-use crate::domain::{Flag, ReportSource, TestOutcome, TestReport, TestRun};
+use crate::domain::{Flag, ReportSource, TestCase, TestOutcome, TestReport, TestRun};
 
 /// Why a passing run of the proposal is not accepted in view of the base's run, for the model and for
 /// people. The tests that fail at the base must exist and pass. A run that reports less than the base's was
@@ -21,32 +21,26 @@ pub(super) fn rejection(base: &TestRun, run: &TestRun) -> Option<String> {
                 .to_owned(),
         );
     }
-    let own = base.failed();
-    let not_passed = |name: &str| match run.report.case(name).map(|case| case.outcome) {
-        Some(TestOutcome::Passed) => None,
-        Some(TestOutcome::Skipped) => Some("skipped"),
-        Some(TestOutcome::Failed | TestOutcome::Errored) => Some("still failing"),
-        None if run.report.names_all() && is_test(base, name) => Some("no longer there"),
-        None => None,
-    };
-    let told: Vec<String> = own
-        .iter()
-        .filter_map(|test| not_passed(&test.0).map(|how| format!("\n- {}: {how}", test.0)))
+    let not_passed: Vec<String> = base
+        .report
+        .red()
+        .filter_map(|case| {
+            not_passed(case, &run.report).map(|how| format!("\n- {}: {how}", base.report.title(case)))
+        })
         .take(FLAG_NAMES_MAX)
         .collect();
-    if !told.is_empty() {
+    if !not_passed.is_empty() {
         return Some(format!(
-            "Tests that fail at the base must be there, run and pass. These do not:{}\nMend the source, and leave \
+            "Tests that fail at the base must be there, run and pass. These do not:{}\nFix the source, and leave \
              those tests as they are.",
-            told.join("")
+            not_passed.join("")
         ));
     }
     // If the runner does not name passing tests, their number must suffice.
+    let failed = base.report.red().count() as u64;
     match (base.report.counts, run.report.counts) {
         (Some(before), Some(after))
-            if !run.report.names_all()
-                && !own.is_empty()
-                && after.ran() < before.ran().max(own.len() as u64) =>
+            if !run.report.names_all() && failed > 0 && after.ran() < before.ran().max(failed) =>
         {
             Some(format!(
                 "Fewer tests were run than at the base ({}, not {}), where some failed: those must be there, run and \
@@ -59,35 +53,44 @@ pub(super) fn rejection(base: &TestRun, run: &TestRun) -> Option<String> {
     }
 }
 
-/// Whether the base named a test, and not a file or build whose tests could not start.
-fn is_test(base: &TestRun, name: &str) -> bool {
-    base.report.case(name).is_some_and(|case| case.outcome == TestOutcome::Failed)
+/// How a test of the base, which must pass, does not. A file or build whose tests could not run may be gone: when
+/// they run, they are named in its place.
+pub(super) fn not_passed(test: &TestCase, run: &TestReport) -> Option<&'static str> {
+    match run.same(test).map(|case| case.outcome) {
+        Some(TestOutcome::Passed) => None,
+        Some(TestOutcome::Skipped) => Some("skipped"),
+        Some(TestOutcome::Failed | TestOutcome::Errored) => Some("still failing"),
+        None if run.names_all() && !test.stands_for_tests => Some("no longer there"),
+        None => None,
+    }
 }
 
 /// What became of the base's tests.
 pub(super) fn flags(base: &TestReport, run: &TestReport) -> Vec<Flag> {
     let mut flags = Vec::new();
-    let ran = |outcome| matches!(outcome, TestOutcome::Passed | TestOutcome::Failed);
-    let known = base.cases.iter().filter(|case| ran(case.outcome));
-    let mut skipped = Vec::new();
-    let mut gone = Vec::new();
+    let (mut skipped, mut gone) = (Vec::new(), Vec::new());
+    let known =
+        base.cases.iter().filter(|case| case.outcome != TestOutcome::Skipped && !case.stands_for_tests);
     for case in known {
-        match run.case(&case.name).map(|now| now.outcome) {
-            Some(TestOutcome::Skipped) => skipped.push(case.name.clone()),
+        match run.same(case).map(|now| now.outcome) {
+            Some(TestOutcome::Skipped) => skipped.push(base.title(case)),
             Some(TestOutcome::Passed | TestOutcome::Failed | TestOutcome::Errored) => {}
-            None if run.names_all() => gone.push(case.name.clone()),
+            None if run.names_all() => gone.push(base.title(case)),
             None => {}
         }
     }
     if !gone.is_empty() {
-        let count = gone.len() as u64;
-        gone.truncate(FLAG_NAMES_MAX);
-        flags.push(Flag::TestsGone { names: gone, count });
+        let (names, count) = first(gone);
+        flags.push(Flag::TestsGone { names, count });
     }
     if !skipped.is_empty() {
-        let count = skipped.len() as u64;
-        skipped.truncate(FLAG_NAMES_MAX);
-        flags.push(Flag::TestsSkipped { names: skipped, count });
+        let (names, count) = first(skipped);
+        flags.push(Flag::TestsSkipped { names, count });
+    }
+    let retried = run.cases.iter().filter(|case| case.retried).map(|case| run.title(case));
+    let retried: Vec<String> = retried.take(FLAG_NAMES_MAX).collect();
+    if !retried.is_empty() {
+        flags.push(Flag::Flaky { names: retried });
     }
     if let (Some(before), Some(after)) = (base.counts, run.counts)
         && after.ran() < before.ran()
@@ -102,6 +105,13 @@ pub(super) fn flags(base: &TestReport, run: &TestReport) -> Vec<Flag> {
         }
     }
     flags
+}
+
+/// As many names as a flag keeps, and how many there are.
+pub(super) fn first(mut names: Vec<String>) -> (Vec<String>, u64) {
+    let count = names.len() as u64;
+    names.truncate(FLAG_NAMES_MAX);
+    (names, count)
 }
 
 #[cfg(test)]
@@ -141,8 +151,13 @@ mod tests {
             assert!(rejection(&base, &run(0, cases, File)).unwrap().contains(how));
         }
         // A module that could not be imported stands for tests that are named differently.
-        let broken = run(1, &[("test_a.py", Errored)], File);
+        let mut broken = run(1, &[("test_a.py", Errored)], File);
+        broken.report.cases[0].stands_for_tests = true;
         assert_eq!(rejection(&broken, &run(0, &[("test_a.py::a", Passed)], File)), None);
+        // A test whose fixture broke is a test.
+        let errored = run(1, &[("a", Errored), ("b", Passed)], File);
+        let why = rejection(&errored, &run(0, &[("b", Passed)], File)).unwrap();
+        assert!(why.contains("a: no longer there"), "{why}");
     }
 
     #[test]
@@ -175,5 +190,8 @@ mod tests {
         the test report is suspicious: the report file and the output contradict each other: x
         ");
         assert_eq!(flags(&base, &base), []);
+        let mut retried = base.clone();
+        retried.cases[1].retried = true;
+        assert_eq!(flags(&base, &retried), [Flag::Flaky { names: vec!["b".into()] }]);
     }
 }

@@ -4,15 +4,23 @@
 use crate::domain::{FailedTest, Flag, Sha, TestRun, Transcript};
 
 mod compare;
+mod comparison;
+mod explanation;
+mod failures;
+mod judge;
 mod known_failures;
 mod proof;
+mod rewritten;
+mod roles;
 mod rules;
 mod setup_effect;
+mod steps;
 mod suspicion;
+mod test_files;
 mod verifier;
 
 pub use rules::{TestPaths, forbidden_path};
-pub use verifier::{Rejected, Verdict, Verifier};
+pub use verifier::{Defences, Rejected, Verdict, Verifier};
 
 /// Proof that a tree passed the suite in a fresh sandbox and, if proof was required, that it brings a test
 /// which fails without the change. If the base failed for other reasons, its failures may remain, and are

@@ -1,101 +1,99 @@
-//! The fail→pass proof: a test that the change brings must fail without the change.
+//! The fail→pass proof: tests that are unknown or pass at the base, fail with the proposal's tests alone on the
+//! base's source, and pass with all of the proposal. The runs decide by the tests' names, never by files. Pure
+//! functions.
 
-use crate::domain::{Change, ChangedContent, ExitStatus, FailedTest, TestCase, TestRun};
-use crate::workspace::Proposal;
+use crate::domain::{ExitStatus, FailedTest, TestCase, TestOutcome, TestRun};
 
-use super::rules::TestPaths;
-
-/// The part of a proposal that is tests, to be put on the base alone. Empty: it brings none.
-pub(super) fn test_changes_of(changes: &[Change], proposal: &Proposal, tests: &TestPaths) -> Vec<Change> {
-    let brought = |change: &&Change| {
-        proposal.paths.contains(&change.path)
-            && tests.contains(&change.path)
-            && matches!(change.content, ChangedContent::File { .. })
-    };
-    changes.iter().filter(brought).cloned().collect()
+/// The runs that a proof is judged by.
+pub(super) struct ProofRuns<'r> {
+    /// The suite at the base, before any change.
+    pub(super) base: &'r TestRun,
+    /// The proposal's tests on the base's source, twice.
+    pub(super) first: &'r TestRun,
+    pub(super) second: &'r TestRun,
+    /// The whole proposal.
+    pub(super) proposal: &'r TestRun,
+    /// The paths of the proposal's tests, for the explanation.
+    pub(super) paths: String,
 }
 
-/// Evaluates two runs of the new tests on the old source. If the runner names failing tests, only tests
-/// count that both runs name and that the change brings: a flaky test elsewhere proves nothing. `Err` is the
-/// answer to the model.
-pub(super) fn judge_proof(
-    first: &TestRun,
-    second: &TestRun,
-    brought: &[Change],
-) -> Result<Vec<FailedTest>, String> {
-    let named = brought.iter().map(|change| change.path.as_str()).collect::<Vec<_>>().join(", ");
-    for run in [first, second] {
-        match run.result.ending {
-            ExitStatus::Exited { code: 0 } => {
-                return Err(format!(
-                    "The tests you changed ({named}) pass on the base, too, without your change to the source. \
-                     They do not show the bug. Write a test that fails before the fix, every time."
-                ));
-            }
-            ExitStatus::Exited { .. } => {}
-            ExitStatus::Signalled { .. }
-            | ExitStatus::TimedOut
-            | ExitStatus::OutOfMemory
-            | ExitStatus::DiskFull { .. }
-            | ExitStatus::ProcessLimit => {
-                return Err(format!(
-                    "The tests you changed ({named}), run on the base without your change to the source, did not \
-                     end with a test failure: {}. That proves nothing. Write a test that fails quickly and stays \
-                     within the sandbox's limits.",
-                    run.result.ending.describe()
-                ));
+impl ProofRuns<'_> {
+    /// The tests that prove the change. Empty: the suite does not pass with the new tests alone, and no test is named.
+    /// `Err` is the answer to the model.
+    pub(super) fn judge(&self) -> Result<Vec<FailedTest>, String> {
+        let paths = &self.paths;
+        for run in [self.first, self.second] {
+            match run.result.ending {
+                ExitStatus::Exited { .. } if !run.is_red() => {
+                    return Err(format!(
+                        "The tests you changed ({paths}) pass on the base, too, without your change to the source. \
+                         They do not show the bug. Write a test that fails before the fix, every time."
+                    ));
+                }
+                ExitStatus::Exited { .. } => {}
+                ExitStatus::Signalled { .. }
+                | ExitStatus::TimedOut
+                | ExitStatus::OutOfMemory
+                | ExitStatus::DiskFull { .. }
+                | ExitStatus::ProcessLimit => {
+                    return Err(format!(
+                        "The tests you changed ({paths}), run on the base without your change to the source, did not \
+                         end with a test failure: {}. That proves nothing. Write a test that fails quickly and stays \
+                         within the sandbox's limits.",
+                        run.result.ending.describe()
+                    ));
+                }
             }
         }
-    }
-    let (first_failed, second_failed) = (first.failed(), second.failed());
-    let own: Vec<FailedTest> = first
-        .report
-        .red()
-        .filter(|case| second.report.case(&case.name).is_some_and(TestCase::is_red))
-        .map(|case| (FailedTest(case.name.clone()), case))
-        .filter(|(test, case)| is_brought(test, brought) || breaks_in(case, brought))
-        .map(|(test, _)| test)
-        .collect();
-    if own.is_empty() && !(first_failed.is_empty() && second_failed.is_empty()) {
-        let lost = match first.may_miss_failed_tests() || second.may_miss_failed_tests() {
+        let (mut own, mut others) = (Vec::new(), Vec::new());
+        for case in self.first.report.red() {
+            let title = self.first.report.title(case);
+            match self.why_not(case) {
+                None => own.push(FailedTest(title)),
+                Some(why) => others.push(format!("\n- {title}: {why}")),
+            }
+        }
+        let is_named = self.second.report.red().next().is_some() || !others.is_empty();
+        if !own.is_empty() || !is_named {
+            return Ok(own);
+        }
+        const LISTED_MAX: usize = 20;
+        let more = others.len().saturating_sub(LISTED_MAX);
+        others.truncate(LISTED_MAX);
+        if more > 0 {
+            others.push(format!("\n- and {more} more"));
+        }
+        let lost = match self.first.may_miss_failed_tests() || self.second.may_miss_failed_tests() {
             true => {
-                " (The output was cut, so yours may have failed without being named: have the tests print less.)"
+                "\n(The output was cut, so yours may have failed without being named: have the tests print less.)"
             }
             false => "",
         };
-        return Err(format!(
-            "On the base without your change to the source, tests fail, but none of those that you brought \
-             ({named}) is named. They do not show the bug. Write a test that fails before the fix.{lost}"
-        ));
+        Err(format!(
+            "On the base without your change to the source, none of the tests that you brought ({paths}) fails and \
+             then passes with your change. They do not show the bug. Write a test that fails before the fix. What \
+             failed there, and why it does not count:{}{lost}",
+            others.concat()
+        ))
     }
-    Ok(own)
-}
 
-/// Whether a failing test is in one of the files: its own name stands there, or it is the file.
-pub(super) fn is_brought(test: &FailedTest, brought: &[Change]) -> bool {
-    let name = test_name(&test.0);
-    brought.iter().any(|change| {
-        let ChangedContent::File { bytes, .. } = &change.content else { return false };
-        test.0.starts_with(change.path.as_str()) && test.0.len() == change.path.as_str().len()
-            || (!name.is_empty() && String::from_utf8_lossy(bytes).contains(name))
-    })
-}
-
-/// Whether a failure, for instance of a build, is located in one of the files.
-fn breaks_in(case: &TestCase, brought: &[Change]) -> bool {
-    let file = case.location.as_ref().map(|at| at.file.as_str());
-    brought.iter().any(|change| file == Some(change.path.as_str()))
-}
-
-/// A test's own name: `b` of `tests/a.py::A::b[case 1]`, `a::tests::b`, `b (a.A.b)`, `b/case_2`. A file
-/// that stands for its tests has none.
-fn test_name(test: &str) -> &str {
-    let plain = test.split(['[', '(']).next().unwrap_or(test).trim();
-    let last = plain.rsplit("::").next().unwrap_or(plain);
-    let is_file = plain == last && last.rsplit_once('/').is_some_and(|(_, name)| name.contains('.'));
-    match is_file {
-        true => "",
-        false => last.split('/').next().unwrap_or(last).trim(),
+    /// Why a test that failed in the first run proves nothing.
+    fn why_not(&self, case: &TestCase) -> Option<&'static str> {
+        if !self.second.report.same(case).is_some_and(TestCase::is_red) {
+            return Some("it did not fail when it was run again");
+        }
+        if self.base.report.same(case).is_some_and(TestCase::is_red) {
+            return Some("it fails at the base without your tests, too");
+        }
+        let report = &self.proposal.report;
+        match report.same(case).map(|case| case.outcome) {
+            Some(TestOutcome::Passed) => None,
+            Some(TestOutcome::Skipped) => Some("it is skipped with your change"),
+            Some(TestOutcome::Failed | TestOutcome::Errored) => Some("it fails with your change, too"),
+            // A file that could not be loaded, or built, without the change: with it, its tests have names.
+            None if case.stands_for_tests || !report.names_all() => None,
+            None => Some("it is not there with your change"),
+        }
     }
 }
 
@@ -104,91 +102,112 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{BoundedOutput, FileMode, ProcessOutput, TestLocation, TestReport, WritableMount};
+    use crate::domain::{
+        BoundedOutput, ProcessOutput, ReportBuilder, ReportFormat, ReportSource, TestReport, WritableMount,
+    };
 
-    fn run(ending: ExitStatus, failed: &[&str]) -> TestRun {
-        let output = BoundedOutput::default();
-        TestRun {
-            command: "t".into(),
-            result: ProcessOutput { ending, output, duration: Duration::ZERO },
-            selection: None,
-            report: TestReport::naming_failed(failed.iter().copied()),
+    use TestOutcome::{Failed, Passed, Skipped};
+
+    fn run(ending: ExitStatus, cases: &[(&str, TestOutcome)]) -> TestRun {
+        let mut builder = ReportBuilder::default();
+        for (name, outcome) in cases {
+            builder.push(TestCase::new(*name, *outcome));
         }
-    }
-
-    fn brought() -> Vec<Change> {
-        let bytes = b"def test_new():\n    assert f() == 2\n".to_vec();
-        let content = ChangedContent::File { mode: FileMode::Regular, bytes };
-        vec![Change { path: "tests/test_new.py".parse().unwrap(), content }]
+        let counts = builder.counted();
+        let report = match cases {
+            [] => TestReport::default(),
+            _ => builder.finish(ReportSource::Output, ReportFormat::Tap, Some(counts), true),
+        };
+        let output = BoundedOutput::default();
+        let result = ProcessOutput { ending, output, duration: Duration::ZERO };
+        TestRun { command: "t".into(), result, selection: None, report }
     }
 
     const RED: ExitStatus = ExitStatus::Exited { code: 1 };
+    const GREEN: ExitStatus = ExitStatus::Exited { code: 0 };
 
-    #[test]
-    fn new_test_that_fails_twice_is_the_proof() {
-        let red = run(RED, &["tests/test_new.py::test_new", "tests/test_old.py::test_flaky"]);
-        let again = run(RED, &["tests/test_new.py::test_new"]);
-        let proof = judge_proof(&red, &again, &brought()).unwrap();
-        assert_eq!(proof, [FailedTest("tests/test_new.py::test_new".into())]);
+    fn judge(
+        base: &TestRun,
+        first: &TestRun,
+        second: &TestRun,
+        proposal: &TestRun,
+    ) -> Result<Vec<String>, String> {
+        let runs = ProofRuns { base, first, second, proposal, paths: "tests/new".into() };
+        runs.judge().map(|tests| tests.into_iter().map(|test| test.0).collect())
     }
 
     #[test]
-    fn flaky_test_elsewhere_proves_nothing() {
-        let red = run(RED, &["tests/test_old.py::test_flaky"]);
-        assert!(judge_proof(&red, &red, &brought()).is_err());
-        assert!(judge_proof(&red, &run(ExitStatus::Exited { code: 0 }, &[]), &brought()).is_err());
-        assert!(judge_proof(&run(ExitStatus::TimedOut, &[]), &red, &brought()).is_err());
+    fn test_that_fails_twice_without_the_change_and_passes_with_it_is_the_proof() {
+        let base = run(GREEN, &[("old", Passed)]);
+        let red = run(RED, &[("new", Failed), ("old", Passed)]);
+        let proposal = run(GREEN, &[("new", Passed), ("old", Passed)]);
+        assert_eq!(judge(&base, &red, &red, &proposal), Ok(vec!["new".into()]));
+        // A test of the base that was changed, whatever its file is called.
+        let changed = run(RED, &[("old", Failed)]);
+        assert_eq!(judge(&base, &changed, &changed, &proposal), Ok(vec!["old".into()]));
     }
 
     #[test]
-    fn run_that_hit_a_limit_is_no_proof() {
-        let red = run(RED, &["tests/test_new.py::test_new"]);
+    fn each_test_that_proves_nothing_is_listed_with_the_reason() {
+        let base = run(RED, &[("network", Failed), ("old", Passed)]);
+        let first = run(
+            RED,
+            &[("flaky", Failed), ("gone", Failed), ("network", Failed), ("off", Failed), ("wrong", Failed)],
+        );
+        let second = run(RED, &[("gone", Failed), ("network", Failed), ("off", Failed), ("wrong", Failed)]);
+        let proposal =
+            run(RED, &[("flaky", Passed), ("network", Failed), ("off", Skipped), ("wrong", Failed)]);
+        let why = judge(&base, &first, &second, &proposal).unwrap_err();
+        insta::assert_snapshot!(why.split_once("count:\n").unwrap().1, @r"
+        - flaky: it did not fail when it was run again
+        - gone: it is not there with your change
+        - network: it fails at the base without your tests, too
+        - off: it is skipped with your change
+        - wrong: it fails with your change, too
+        ");
+    }
+
+    #[test]
+    fn tests_that_pass_on_the_base_or_hit_a_limit_prove_nothing() {
+        let base = run(GREEN, &[("old", Passed)]);
+        let (red, green) = (run(RED, &[("new", Failed)]), run(GREEN, &[("new", Passed)]));
+        assert!(judge(&base, &red, &green, &green).unwrap_err().contains("pass on the base, too"));
         for limit in [
+            ExitStatus::TimedOut,
             ExitStatus::DiskFull { place: WritableMount::Tmp },
             ExitStatus::ProcessLimit,
             ExitStatus::OutOfMemory,
         ] {
-            let met = run(limit, &["tests/test_new.py::test_new"]);
-            let why = judge_proof(&red, &met, &brought()).unwrap_err();
+            let why = judge(&base, &red, &run(limit, &[("new", Failed)]), &green).unwrap_err();
             assert!(why.contains(&limit.describe()), "{why}");
         }
+        // A command that hides failures.
+        let hidden = run(GREEN, &[("new", Failed)]);
+        assert_eq!(judge(&base, &hidden, &hidden, &green), Ok(vec!["new".into()]));
     }
 
     #[test]
-    fn name_possibly_lost_in_cut_output_is_mentioned() {
-        let mut cut = run(RED, &["tests/test_old.py::test_flaky"]);
-        cut.result.output.omitted_bytes = 1;
-        assert!(judge_proof(&cut, &cut, &brought()).unwrap_err().contains("The output was cut"));
+    fn file_that_cannot_be_loaded_without_the_change_is_a_proof() {
+        let base = run(GREEN, &[("old", Passed)]);
+        let mut red = run(RED, &[("tags.test.js", Failed), ("old", Passed)]);
+        let proposal = run(GREEN, &[("old", Passed), ("splits", Passed)]);
+        assert!(judge(&base, &red, &red, &proposal).is_err());
+        red.report.cases[1].stands_for_tests = true;
+        assert_eq!(judge(&base, &red, &red, &proposal), Ok(vec!["tags.test.js".into()]));
     }
 
     #[test]
     fn suite_that_does_not_build_without_the_change_is_a_proof_without_names() {
         let broken = run(ExitStatus::Exited { code: 101 }, &[]);
-        assert_eq!(judge_proof(&broken, &broken, &brought()), Ok(vec![]));
+        let green = run(GREEN, &[]);
+        assert_eq!(judge(&green, &broken, &broken, &green), Ok(vec![]));
     }
 
     #[test]
-    fn build_error_in_a_new_test_is_its_failure() {
-        let mut red = run(RED, &["build of `a` (test \"new\")"]);
-        assert!(judge_proof(&red, &red, &brought()).is_err());
-        red.report.cases[0].location = Some(TestLocation { file: "tests/test_new.py".into(), line: Some(1) });
-        assert_eq!(judge_proof(&red, &red, &brought()).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn test_name_is_found_in_the_form_of_each_runner() {
-        let spellings = ["tests/a.py::A::b[case 1]", "a::tests::b", "b (a.A.b)", "b", "b/case_2"];
-        for spelling in spellings {
-            assert_eq!(test_name(spelling), "b", "{spelling}");
-        }
-    }
-    #[test]
-    fn test_that_is_a_file_belongs_to_that_file_only() {
-        let content = |text: &str| ChangedContent::File { mode: FileMode::Regular, bytes: text.into() };
-        let other = Change { path: "tests/b.sh".parse().unwrap(), content: content("cd tests\n. a.sh\n") };
-        let own = Change { path: "tests/a.sh".parse().unwrap(), content: content("false\n") };
-        let failed = FailedTest("tests/a.sh".into());
-        assert!(!is_brought(&failed, std::slice::from_ref(&other)));
-        assert!(is_brought(&failed, &[other, own]));
+    fn name_possibly_lost_in_cut_output_is_mentioned() {
+        let base = run(RED, &[("old", Failed)]);
+        let mut cut = base.clone();
+        cut.result.output.omitted_bytes = 1;
+        assert!(judge(&base, &cut, &cut, &base).unwrap_err().contains("The output was cut"));
     }
 }

@@ -49,6 +49,15 @@ const TESTS: &[&str] = &[
     "**/test_*.{c,cc,cpp,sh}",
     "**/tests.rs",
     "**/t/*.t",
+    // For runners that name no test, and for what lies beside tests.
+    "**/{test,tests}.{js,mjs,cjs,ts,rb,pl,lua,exs,dart,jl,nim}",
+    "**/*{-,_}test.{js,jsx,ts,tsx,mjs,cjs,exs,dart,lua,swift,jl,clj,cljs,erl}",
+    "**/test-*.{js,ts,mjs,cjs}",
+    "**/*.{bats,cy.js,cy.ts,cy.jsx,cy.tsx,feature,snap}",
+    "**/{__snapshots__,e2e,fixtures}/**",
+    "**/*Test.{cs,scala,swift,groovy}",
+    "**/*Tests.{swift,scala}",
+    "**/*Spec.{scala,kt,groovy,hs,java}",
 ];
 
 fn set(globs: impl Iterator<Item = impl AsRef<str>>) -> GlobSet {
@@ -109,17 +118,10 @@ const HARNESS: &[&str] = &[
     "**/{CTestTestfile.cmake,CTestCustom.cmake,.proverc,.phpunit.xml}",
 ];
 
-/// Whether a change to `path` could make a failing suite pass without a fix: a test of the base
-/// (`exists_at_base`), or a file that decides how tests run.
-pub(super) fn affects_existing_tests(
-    tests: &TestPaths,
-    settings: &JobSettings,
-    path: &RepoPath,
-    exists_at_base: bool,
-) -> bool {
+/// Whether the test command names a path.
+pub(super) fn is_named_in_command(settings: &JobSettings, path: &RepoPath) -> bool {
     let named = |word: &str| word.trim_start_matches("./").trim_matches(['"', '\'']) == path.as_str();
-    let is_named = settings.test_command.split([' ', ';', '&', '|', '=']).any(named);
-    is_harness(path) || is_named || (exists_at_base && tests.contains(path))
+    settings.test_command.split([' ', ';', '&', '|', '=']).any(named)
 }
 
 /// Whether a path decides how tests are collected and run.
@@ -165,13 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn existing_tests_and_their_setup_are_distinguished_from_new_tests() {
-        let tests = TestPaths::new(&settings_for_tests());
-        let bears = |path: &str, exists| {
-            affects_existing_tests(&tests, &settings_for_tests(), &path.parse().unwrap(), exists)
-        };
-        assert!(bears("tests/test_a.py", true) && bears("conftest.py", false) && bears("pytest.ini", false));
-        assert!(!bears("tests/test_new.py", false) && !bears("src/lib.rs", true));
+    fn what_decides_how_tests_run_is_recognised() {
+        let is = |path: &str| is_harness(&path.parse().unwrap());
+        assert!(is("conftest.py") && is("pytest.ini") && is("web/vitest.config.ts"));
+        assert!(!is("tests/test_new.py") && !is("src/lib.rs"));
+        let settings = JobSettings::of_test_command("sh ./run.sh --all");
+        assert!(is_named_in_command(&settings, &"run.sh".parse().unwrap()));
+        assert!(!is_named_in_command(&settings, &"lib.sh".parse().unwrap()));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! leave files behind that change what the tests see. So its tree is run once more with the base's setup.
 
 use super::Verifier;
-use super::verifier::Comparison;
+use super::comparison::{Comparison, Reference};
 use crate::domain::flag::FLAG_NAMES_MAX;
 use crate::domain::{Flag, Sha};
 use crate::testing::{SuiteError, run_suite};
@@ -13,6 +13,7 @@ impl Verifier<'_> {
     pub(super) async fn flag_if_setup_decides(
         &self,
         tree: &Sha,
+        reference: &Reference<'_>,
         reached: &Comparison,
     ) -> Result<Option<Flag>, SuiteError> {
         let mut paths = self.environment.own_setup_paths(tree).await?;
@@ -24,7 +25,7 @@ impl Verifier<'_> {
                 let run = run_suite(&toolbox, self.environment.settings()).await;
                 self.environment.note_egress("base-setup", &toolbox);
                 toolbox.shut_down().await;
-                self.compare(&run?).is_ok_and(|found| found.fixes_all_of(reached))
+                reference.compare(&run?).is_ok_and(|found| found.fixes_all_of(reached))
             }
             Err(_) => false,
         };

@@ -2,7 +2,7 @@
 
 use crate::domain::{ExitStatus, FailedTest, JobSettings, TestRun};
 use crate::sandbox::Toolbox;
-use crate::testing::{SuiteError, run_suite};
+use crate::testing::{SuiteError, run_suite_of_tree};
 
 /// Runs the suite at the base, with a note on what is flaky there. A failed run is repeated: a suite that
 /// fails once and passes once is flaky and counts as green, so that a change must still bring its proof.
@@ -10,11 +10,11 @@ pub(super) async fn first_runs(
     toolbox: &Toolbox,
     settings: &JobSettings,
 ) -> Result<(TestRun, Option<String>), SuiteError> {
-    let first = run_suite(toolbox, settings).await?;
+    let first = run_suite_of_tree(toolbox, settings).await?;
     if first.is_green() || reason_unusable(&first).is_some() {
         return Ok((first, None));
     }
-    let second = run_suite(toolbox, settings).await?;
+    let second = run_suite_of_tree(toolbox, settings).await?;
     if second.is_green() {
         let flaky = first.failed().iter().map(|test| test.0.clone()).collect();
         return Ok((second, Some(flaky_note(flaky))));

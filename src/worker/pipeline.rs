@@ -176,7 +176,7 @@ async fn agent_and_verdict(
         settings,
         journal,
     };
-    let verifier = Verifier { environment: &prepared.environment, baseline: &prepared.baseline };
+    let verifier = Verifier::new(&prepared.environment, &prepared.baseline);
     agent.load(&mut state).await?;
     if !state.has_started() {
         let comments = issue_comments::comments(context, journal, &transcript).await?;

@@ -11,7 +11,7 @@ use super::context::JobPolicy;
 use crate::domain::{JobSettings, RepositoryId, Sha, TestRun};
 use crate::sandbox::{ResolvedRoot, Sandbox, SandboxSpec, Toolbox};
 use crate::setup::{Environment, Permitted, SetupLocks, permit};
-use crate::testing::run_suite;
+use crate::testing::run_suite_of_tree;
 use crate::verdict::{Verdict, Verifier};
 use crate::workspace::Workspace;
 
@@ -62,7 +62,7 @@ pub async fn reverify(
     if let Some(why) = reason_unusable(&baseline) {
         return Err(anyhow!(why));
     }
-    let verifier = Verifier { environment: &environment, baseline: &baseline };
+    let verifier = Verifier::new(&environment, &baseline);
     let verdict = verifier.judge(&changes, None).await?;
     let root = environment.root().clone();
     Ok(Reverification { baseline, verdict, root, notes })
@@ -91,7 +91,7 @@ pub async fn rerun(
     let (environment, _) = environment(bench, workspace, settings).await?;
     let toolbox = start_fresh(&environment, tree, "run").await?;
     let setup = started.elapsed();
-    let run = run_suite(&toolbox, environment.settings()).await;
+    let run = run_suite_of_tree(&toolbox, environment.settings()).await;
     toolbox.shut_down().await;
     Ok(Rerun { run: run?, setup })
 }

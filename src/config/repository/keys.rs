@@ -158,6 +158,14 @@ pub static REPOSITORY_KEYS: &[RepositoryKey] = &[
         description: "Whether a change to a green test suite must bring a test that fails without it.",
     },
     RepositoryKey {
+        name: "mutants",
+        value: RepositoryValue::Flag,
+        default: "true",
+        example: "true",
+        description: "Whether up to eight small changes of a proposal's lines are run with the tests that show the \
+                      issue. The pull request says how many of them the tests catch.",
+    },
+    RepositoryKey {
         name: "rounds.checks",
         value: RepositoryValue::Flag,
         default: "false",

@@ -62,6 +62,7 @@ instructions: |
             protected_paths: vec!["migrations/**".into()],
             test_paths: vec!["spec/**/*.rb".into()],
             proof_required: false,
+            mutants: true,
             instructions: Some("Tabs, please.\n".into()),
         }
     );

@@ -88,7 +88,8 @@ pub(super) fn json(text: &str) -> Option<TestReport> {
             Some(test) => {
                 packages.entry(package.clone()).or_default().red |= outcome == Some(TestOutcome::Failed);
                 let (known, output) = tests.entry((package, test.to_owned())).or_default();
-                *known = outcome.or(*known);
+                // With `-count`, each run of a test has a result, and the worst counts.
+                *known = outcome.max(*known);
                 if !printed.starts_with("=== ") && output.len() < 16 << 10 {
                     output.push_str(printed);
                 }
@@ -120,7 +121,7 @@ pub(super) fn json(text: &str) -> Option<TestReport> {
     }
     for (name, package) in packages {
         if package.ended == Some(TestOutcome::Failed) && !package.red {
-            let mut case = TestCase::new(name, TestOutcome::Errored);
+            let mut case = TestCase::broken(name);
             add_details(&package.output, &mut case);
             if package.output.contains(" [build failed]") {
                 errors.describe(&mut case);
@@ -156,7 +157,7 @@ pub(super) fn plain(text: &str) -> Option<TestReport> {
             Some("FAIL") if captures["rest"].starts_with("build failed") => {}
             Some("FAIL") if captures["rest"].starts_with("setup failed") => {}
             Some("FAIL") if builder.counted().red() == named_before => {
-                let mut case = TestCase::new(name, TestOutcome::Errored);
+                let mut case = TestCase::broken(name);
                 case.message = gist(&format!("{}\n{own}", &captures["rest"].trim_end_matches(']')));
                 builder.push(case);
             }
@@ -226,7 +227,7 @@ fn broken_builds(text: &str, errors: &BuildErrors, builder: &mut ReportBuilder) 
         if builder.has(&captures[1]) {
             continue;
         }
-        let mut case = TestCase::new(&captures[1], TestOutcome::Errored);
+        let mut case = TestCase::broken(&captures[1]);
         case.message = Some(captures[2].to_owned());
         errors.describe(&mut case);
         builder.push(case);

@@ -8,7 +8,7 @@ use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestOutcome, TestReport,
 };
 
-use super::text::{Block, Innermost, blocks, expression, frame, gist, joined, relative};
+use super::text::{Block, Innermost, blocks, expression, frame, gist, is_file, joined, relative};
 
 /// Suites within suites.
 const DEPTH_MAX: usize = 64;
@@ -68,10 +68,10 @@ pub(super) fn json(text: &str, format: ReportFormat) -> Option<TestReport> {
             if case.is_red() {
                 add_details(&output, &mut case);
             }
-            builder.push(case);
+            builder.push_another(case);
         }
         if file.status == "failed" && !file.assertion_results.iter().any(|test| test.status == "failed") {
-            let mut case = TestCase::new(path, TestOutcome::Errored);
+            let mut case = TestCase::broken(path);
             add_details(&file.message, &mut case);
             builder.push(case);
         }
@@ -155,7 +155,7 @@ pub(super) fn jest(text: &str) -> Option<TestReport> {
                 block.push(next);
             }
             if told.trim() == "Test suite failed to run" {
-                let mut case = TestCase::new(file.clone(), TestOutcome::Errored);
+                let mut case = TestCase::broken(file.clone());
                 add_details(&block.text, &mut case);
                 builder.push(case);
             } else if !file.is_empty() {
@@ -212,6 +212,7 @@ pub(super) fn vitest(text: &str) -> Option<TestReport> {
                 None => (captures[1].to_owned(), TestOutcome::Errored),
             };
             let mut case = TestCase::new(name, outcome);
+            case.stands_for_tests = outcome == TestOutcome::Errored;
             add_details(&block.text, &mut case);
             builder.detail(case);
         }
@@ -260,7 +261,8 @@ pub(super) fn mocha(text: &str) -> Option<TestReport> {
                 }
                 (None, None) => continue,
             };
-            builder.push(TestCase::new(name, outcome));
+            let stands_for_tests = outcome == TestOutcome::Errored;
+            builder.push_another(TestCase { stands_for_tests, ..TestCase::new(name, outcome) });
         } else if let Some(captures) = title.captures(line) {
             titles.retain(|(indent, _)| *indent < captures[1].len());
             if titles.len() < DEPTH_MAX {
@@ -333,7 +335,8 @@ pub(super) fn node(text: &str) -> Option<TestReport> {
             }
             add_details(&block.text, &mut case);
         }
-        builder.push(case);
+        case.stands_for_tests = case.is_red() && titles.is_empty() && is_file(&own);
+        builder.push_another(case);
     }
     let mut counts = TestCounts::default();
     for captures in total.captures_iter(text) {

@@ -10,7 +10,7 @@ use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
 
-use super::text::{Innermost, frame, gist, joined, relative};
+use super::text::{Innermost, frame, gist, is_file, joined, relative};
 
 /// Suites within suites.
 const DEPTH_MAX: usize = 64;
@@ -64,6 +64,13 @@ struct OpenCase {
     message: Option<String>,
     text: String,
     in_failure: bool,
+    /// It is no test, but what its tests need.
+    stands_for_tests: bool,
+    /// It passed after the runner ran it again.
+    retried: bool,
+    /// Another test of its name is another test.
+    is_numbered: bool,
+    group: Option<String>,
 }
 
 impl Document {
@@ -83,7 +90,8 @@ impl Document {
                 self.suites.push(suite);
             }
             "testcase" => self.case = Some(self.begin(tag)),
-            "failure" | "error" | "skipped" | "rerunFailure" | "flakyFailure" => {
+            "failure" | "error" | "skipped" | "rerunFailure" | "rerunError" | "flakyFailure"
+            | "flakyError" => {
                 if let Some(case) = &mut self.case {
                     case.result(&name, tag);
                 }
@@ -100,13 +108,22 @@ impl Document {
         let own = get("name").unwrap_or_default();
         let class = get("classname").or_else(|| get("class"));
         let file = get("file").map(|file| relative(&file).to_owned());
+        let is_node = !self.is_pytest && class.as_deref() == Some("test") && get("class").is_none();
+        // A file of Node's, or a class or fixture that JUnit and its like name in place of their tests.
+        let stands_for_tests = match (self.is_pytest, is_node) {
+            (true, _) => class.is_none(),
+            (false, true) => self.suites.iter().all(String::is_empty) && is_file(&own),
+            (false, false) => {
+                own.is_empty()
+                    || class.as_deref() == Some(own.as_str()) && own.contains('.')
+                    || ["initializationError", "classMethod", "executionError"].contains(&own.as_str())
+            }
+        };
         let name = match (&class, &file) {
             (_, Some(file)) if self.is_pytest => node_id(file, class.as_deref().unwrap_or_default(), &own),
             (None, Some(file)) if self.is_pytest => file.clone(),
             // Node's own runner: suites within suites, and a class name without meaning.
-            (Some(class), None) if class == "test" => {
-                joined(self.suites.iter().map(String::as_str).chain([relative(&own)]))
-            }
+            (Some(_), _) if is_node => joined(self.suites.iter().map(String::as_str).chain([relative(&own)])),
             (Some(class), _) if get("class").is_some() => format!("{class}::{own}"),
             (Some(class), _) if *class != own && !own.starts_with(&format!("{class}.")) => {
                 format!("{class}.{own}")
@@ -117,9 +134,12 @@ impl Document {
         let disabled = matches!(status.as_str(), "disabled" | "notrun" | "skipped");
         OpenCase {
             name,
+            group: file.clone().filter(|_| is_node),
             file,
             line: get("line").and_then(|line| line.parse().ok()),
             outcome: disabled.then_some(TestOutcome::Skipped),
+            stands_for_tests,
+            is_numbered: is_node,
             ..OpenCase::default()
         }
     }
@@ -143,7 +163,12 @@ impl Document {
             }
             b"testcase" => {
                 if let Some(case) = self.case.take() {
-                    self.builder.push(case.end(self.is_pytest));
+                    let is_numbered = case.is_numbered;
+                    let case = case.end(self.is_pytest);
+                    match is_numbered {
+                        true => self.builder.push_another(case),
+                        false => self.builder.push(case),
+                    }
                 }
             }
             b"failure" | b"error" | b"skipped" => {
@@ -171,6 +196,11 @@ impl OpenCase {
             "failure" => TestOutcome::Failed,
             "error" => TestOutcome::Errored,
             "skipped" => TestOutcome::Skipped,
+            // Surefire's: it failed before it passed.
+            "flakyFailure" | "flakyError" => {
+                self.retried = true;
+                return;
+            }
             // A later attempt of the same test.
             _ => return,
         };
@@ -194,6 +224,9 @@ impl OpenCase {
     fn end(self, is_pytest: bool) -> TestCase {
         let outcome = self.outcome.unwrap_or(TestOutcome::Passed);
         let mut case = TestCase::new(self.name, outcome);
+        case.group = self.group;
+        case.retried = self.retried && outcome == TestOutcome::Passed;
+        case.stands_for_tests = self.stands_for_tests && case.is_red();
         if outcome == TestOutcome::Passed {
             return case;
         }

@@ -55,7 +55,7 @@ pub(super) fn printed(text: &str) -> Option<TestReport> {
     let crashed = expression!(r"(?m)^\[ERROR\] Crashed tests:\n\[ERROR\] (\S+)$");
     for captures in crashed.captures_iter(text) {
         if !builder.has(&captures[1]) {
-            let mut case = TestCase::new(&captures[1], TestOutcome::Errored);
+            let mut case = TestCase::broken(&captures[1]);
             case.message = Some("the virtual machine ended before the tests did".to_owned());
             builder.push(case);
             counts.errored += 1;
@@ -64,7 +64,7 @@ pub(super) fn printed(text: &str) -> Option<TestReport> {
     let compile = expression!(r"(?m)^\[ERROR\] COMPILATION ERROR");
     if compile.is_match(text) {
         let error = expression!(r"(?m)^\[ERROR\] (\S+\.(?:java|kt|scala)):\[(\d+),\d+\] ([^\n]*)$");
-        let mut case = TestCase::new("compilation", TestOutcome::Errored);
+        let mut case = TestCase::broken("compilation");
         if let Some(captures) = error.captures(text) {
             case.message = Some(captures[3].to_owned());
             case.location = Some(TestLocation {

@@ -168,6 +168,7 @@ fn merged(reports: Vec<TestReport>, source: ReportSource) -> Option<TestReport> 
         });
         all.finished &= report.finished;
         all.left_out += report.left_out;
+        all.repeated += report.repeated;
         for remark in report.remarks {
             all.add_remark(remark);
         }
@@ -178,6 +179,7 @@ fn merged(reports: Vec<TestReport>, source: ReportSource) -> Option<TestReport> 
     let format = all.formats.first().copied().unwrap_or(ReportFormat::Junit);
     let gathered = builder.finish(source, format, None, true);
     all.left_out += gathered.left_out;
+    all.repeated += gathered.repeated;
     all.cases = gathered.cases;
     Some(all)
 }

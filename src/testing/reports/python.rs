@@ -38,6 +38,7 @@ pub(super) fn pytest(text: &str) -> Option<TestReport> {
         let outcome = if &captures[1] == "FAILED" { TestOutcome::Failed } else { TestOutcome::Errored };
         let name = captures[2].to_owned();
         let mut case = TestCase::new(name.clone(), outcome);
+        case.stands_for_tests = !name.contains("::");
         let title = name.split_once("::").map_or(name.as_str(), |(_, rest)| rest);
         let (own, parameters) = title.split_at(title.find('[').unwrap_or(title.len()));
         let title = format!("{}{parameters}", own.replace("::", "."));
@@ -108,13 +109,16 @@ pub(super) fn unittest(text: &str) -> Option<TestReport> {
             // Subtests have lines of their own; a test without a result never ended.
             None => continue,
         };
-        builder.push(TestCase::new(format!("{} ({})", &captures[1], &captures[2]), outcome));
+        let name = format!("{} ({})", &captures[1], &captures[2]);
+        let stands_for_tests = outcome == TestOutcome::Errored && is_loader_or_fixture(&name);
+        builder.push(TestCase { stands_for_tests, ..TestCase::new(name, outcome) });
     }
     let header = expression!(r"(?m)^(FAIL|ERROR): (\S+ \([\w.<>]+\))[^\n]*\n(?:[^\n-][^\n]*\n)?-{20,}\n");
     for (captures, block) in blocks(header, text) {
         let outcome = if &captures[1] == "FAIL" { TestOutcome::Failed } else { TestOutcome::Errored };
         let traceback = before(before(block, "\n====="), "\n-----");
         let mut case = TestCase::new(&captures[2], outcome);
+        case.stands_for_tests = is_loader_or_fixture(&captures[2]);
         case.message = traceback.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned);
         if let Some((line, at)) = frame(traceback, Innermost::Last) {
             case.frame = Some(line);
@@ -125,6 +129,14 @@ pub(super) fn unittest(text: &str) -> Option<TestReport> {
     let counts = summary.as_ref().map(|captures| unittest_counts(text, number(captures, "ran")));
     let finished = summary.is_some() && expression!(r"(?m)^(?:OK|FAILED|NO TESTS RAN)\b").is_match(text);
     Some(builder.finish(ReportSource::Output, ReportFormat::Unittest, counts, finished))
+}
+
+/// Whether unittest names a module that it could not load, or a fixture, in place of the tests.
+fn is_loader_or_fixture(name: &str) -> bool {
+    name.contains("unittest.loader._FailedTest")
+        || ["setUpClass (", "tearDownClass (", "setUpModule (", "tearDownModule ("]
+            .iter()
+            .any(|fixture| name.starts_with(fixture))
 }
 
 fn unittest_counts(text: &str, ran: u64) -> TestCounts {

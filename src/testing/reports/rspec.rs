@@ -54,6 +54,7 @@ pub(super) fn json(text: &str) -> Option<TestReport> {
             _ => TestOutcome::Skipped,
         };
         let mut case = TestCase::new(example.full_description, outcome);
+        case.group = example.file_path.as_deref().map(|file| relative(file).to_owned());
         case.message = example.pending_message;
         if let Some(exception) = example.exception.filter(|_| case.outcome == TestOutcome::Failed) {
             case.message = exception.message.and_then(|message| gist(&message));
@@ -67,7 +68,7 @@ pub(super) fn json(text: &str) -> Option<TestReport> {
                 case.location = Some(at);
             }
         }
-        builder.push(case);
+        builder.push_another(case);
     }
     if written.summary.errors_outside_of_examples_count > 0 {
         for message in &written.messages {
@@ -83,7 +84,7 @@ pub(super) fn json(text: &str) -> Option<TestReport> {
 fn outside_of_examples(text: &str, builder: &mut ReportBuilder) {
     let loading = expression!(r"(?m)^An error occurred while loading (\S+?)\.?$");
     for (captures, block) in blocks(loading, text) {
-        let mut case = TestCase::new(relative(&captures[1]), TestOutcome::Errored);
+        let mut case = TestCase::broken(relative(&captures[1]));
         case.message = gist(before(block, "\n# "));
         case.location = Some(TestLocation { file: relative(&captures[1]).to_owned(), line: None });
         builder.push(case);

@@ -1,5 +1,7 @@
 //! What libtest prints under `cargo test`, and what cargo-nextest prints.
 
+use std::collections::HashSet;
+
 use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
@@ -19,25 +21,14 @@ pub(super) fn cargo(text: &str) -> Option<TestReport> {
     if begun == 0 && builder.counted().total() == 0 {
         return None;
     }
-    let line = expression!(
-        r"(?m)^test (?P<name>\S.*?) \.\.\. (?P<said>ok|FAILED|ignored)(?:, (?P<why>[^\n]*))?(?: <[\d.]+s>)?$"
-    );
-    for captures in line.captures_iter(text) {
-        let outcome = match &captures["said"] {
-            "ok" => TestOutcome::Passed,
-            "FAILED" => TestOutcome::Failed,
-            _ => TestOutcome::Skipped,
-        };
-        let mut case = TestCase::new(own_name(&captures["name"]), outcome);
-        case.message = captures.name("why").map(|why| why.as_str().to_owned());
-        builder.push(case);
+    for (group, section) in sections(text) {
+        results(section, group.as_deref(), &mut builder);
     }
-    details(text, &mut builder);
     let ended: Vec<_> = result.captures_iter(text).collect();
     let crash = expression!(r"(?m)^error: test failed, to rerun pass `([^`\n]*)`\n\nCaused by:\n  ([^\n]*)$");
     let mut crashes = TestCounts::default();
     for captures in crash.captures_iter(text) {
-        let mut case = TestCase::new(format!("the test binary of `{}`", &captures[1]), TestOutcome::Errored);
+        let mut case = TestCase::broken(format!("the test binary of `{}`", &captures[1]));
         case.message = Some(captures[2].replace("/workspace/", ""));
         builder.push(case);
         crashes.add(TestOutcome::Errored);
@@ -58,6 +49,54 @@ pub(super) fn cargo(text: &str) -> Option<TestReport> {
     Some(builder.finish(ReportSource::Output, ReportFormat::CargoTest, Some(counts), finished))
 }
 
+/// The output of each test binary, with the crate and the file that it is made of: names are unique in one only.
+/// cargo prints the headers to its standard error, so they can be missing, or be mixed with the tests' output; then
+/// the tests have no groups.
+fn sections(text: &str) -> Vec<(Option<String>, &str)> {
+    let header = expression!(
+        r"(?m)^ +(?:Running (?:unittests )?(?P<path>\S+) \([^)\n]*?(?P<crate>[^/\\)\n]+?)-[0-9a-f]{16}(?:\.\w+)?\)|Doc-tests (?P<docs>\S+))$"
+    );
+    let running = expression!(r"(?m)^running \d+ tests?$");
+    let headers: Vec<_> = header.captures_iter(text).collect();
+    let starts: Vec<usize> =
+        headers.iter().filter_map(|found| found.get(0)).map(|whole| whole.start()).collect();
+    let first = starts.first().copied().unwrap_or(text.len());
+    let ends = starts.iter().copied().skip(1).chain([text.len()]);
+    let mut found = vec![(None, &text[..first])];
+    let mut is_orderly = true;
+    for ((captures, start), end) in headers.iter().zip(&starts).zip(ends) {
+        let section = &text[*start..end];
+        is_orderly &= running.is_match(section);
+        let group = match (captures.name("docs"), captures.name("path"), captures.name("crate")) {
+            (Some(docs), _, _) => format!("{} doc tests", docs.as_str()),
+            (None, Some(path), Some(name)) => format!("{} {}", name.as_str(), path.as_str()),
+            (None, _, _) => continue,
+        };
+        found.push((Some(group), section));
+    }
+    is_orderly &= !running.is_match(&text[..first]) || headers.is_empty();
+    if is_orderly { found } else { vec![(None, text)] }
+}
+
+/// The tests of one binary.
+fn results(text: &str, group: Option<&str>, builder: &mut ReportBuilder) {
+    let line = expression!(
+        r"(?m)^test (?P<name>\S.*?) \.\.\. (?P<said>ok|FAILED|ignored)(?:, (?P<why>[^\n]*))?(?: <[\d.]+s>)?$"
+    );
+    for captures in line.captures_iter(text) {
+        let outcome = match &captures["said"] {
+            "ok" => TestOutcome::Passed,
+            "FAILED" => TestOutcome::Failed,
+            _ => TestOutcome::Skipped,
+        };
+        let mut case = TestCase::new(own_name(&captures["name"]), outcome);
+        case.message = captures.name("why").map(|why| why.as_str().to_owned());
+        case.group = group.map(str::to_owned);
+        builder.push(case);
+    }
+    details(text, group, builder);
+}
+
 /// Removes what is not part of the name: the expected panic, and the line of a doc test, which can change.
 fn own_name(name: &str) -> String {
     let name = name.strip_suffix(" - should panic").unwrap_or(name);
@@ -76,7 +115,7 @@ fn broken_builds(text: &str, builder: &mut ReportBuilder) {
     let error = expression!(r"(?m)^(error(?:\[E\d+\])?: [^\n]*)\n +--> ([^\n:]+):(\d+):\d+$");
     let first = error.captures(text);
     for captures in broken.captures_iter(text) {
-        let mut case = TestCase::new(format!("build of {}", &captures[1]), TestOutcome::Errored);
+        let mut case = TestCase::broken(format!("build of {}", &captures[1]));
         if let Some(first) = &first {
             case.message = Some(first[1].to_owned());
             case.location = Some(TestLocation { file: first[2].to_owned(), line: first[3].parse().ok() });
@@ -86,16 +125,17 @@ fn broken_builds(text: &str, builder: &mut ReportBuilder) {
 }
 
 /// `---- name stdout ----` and the panic below it.
-fn details(text: &str, builder: &mut ReportBuilder) {
+fn details(text: &str, group: Option<&str>, builder: &mut ReportBuilder) {
     let header = expression!(r"(?m)^---- (\S.*?) std(?:out|err) ----$");
     let end = expression!(r"(?m)^failures:$");
     for (captures, block) in blocks(header, text) {
         let name = own_name(&captures[1]);
-        if !builder.has(&name) {
+        if !builder.has_in(&name, group) {
             continue;
         }
         let block = &block[..end.find(block).map_or(block.len(), |end| end.start())];
         let mut case = TestCase::new(name, TestOutcome::Failed);
+        case.group = group.map(str::to_owned);
         panic_of(block, &mut case);
         builder.detail(case);
     }
@@ -135,10 +175,20 @@ pub(super) fn nextest(text: &str) -> Option<TestReport> {
     let line = expression!(
         r"(?m)^ {2,}(?:TRY \d+ )?(?P<said>PASS|FLAKY(?: \d+/\d+)?|LEAK|SLOW|FAIL|ABORT|SIG[A-Z]+|TIMEOUT|TMT|TERMINATING|SKIP|XFAIL|FL\+LK)(?: \+ [A-Z]+)? \[[^\]\n]*\]\s+(?:\([^)\n]*\)\s+)?(?P<name>\S[^\n]*)$"
     );
+    let flaky =
+        expression!(r"(?m)^ {2,}(?:FLAKY(?: \d+/\d+)?|FL\+LK) \[[^\]\n]*\]\s+(?:\([^)\n]*\)\s+)?(\S[^\n]*)$");
+    let retry = expression!(r"(?m)^ {2,}TRY (\d+) PASS \[[^\]\n]*\]\s+(?:\([^)\n]*\)\s+)?(\S[^\n]*)$");
+    // Tests that the runner itself ran again until they passed, as it says.
+    let retried: HashSet<String> = flaky
+        .captures_iter(text)
+        .map(|captures| captures[1].trim().to_owned())
+        .chain(retry.captures_iter(text).filter(|c| &c[1] != "1").map(|c| c[2].trim().to_owned()))
+        .collect();
     for (captures, output) in blocks(line, text) {
+        let is_retried = retried.contains(captures["name"].trim());
         let outcome = match &captures["said"] {
-            "PASS" | "LEAK" | "FL+LK" => TestOutcome::Passed,
-            flaky if flaky.starts_with("FLAKY") => TestOutcome::Passed,
+            _ if is_retried => TestOutcome::Passed,
+            "PASS" | "LEAK" => TestOutcome::Passed,
             "SKIP" => TestOutcome::Skipped,
             // It is still running.
             "SLOW" | "TERMINATING" => continue,
@@ -146,6 +196,7 @@ pub(super) fn nextest(text: &str) -> Option<TestReport> {
             _ => TestOutcome::Errored,
         };
         let mut case = TestCase::new(captures["name"].trim(), outcome);
+        case.retried = is_retried;
         if case.is_red() {
             let block: String = output
                 .lines()

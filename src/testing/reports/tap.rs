@@ -103,7 +103,7 @@ pub(super) fn read(text: &str) -> Option<TestReport> {
                 TestOutcome::Failed | TestOutcome::Errored => add_details(&block.text, &mut case),
             }
             at(&mut levels, depth).children.add(outcome);
-            builder.push(case);
+            builder.push_another(case);
         }
     }
     let top = &levels[0];

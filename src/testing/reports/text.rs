@@ -171,6 +171,15 @@ pub(super) fn relative(path: &str) -> &str {
     path.strip_prefix(ROOT).or_else(|| path.strip_prefix("./")).unwrap_or(path)
 }
 
+/// Whether a name is that of a file with an extension.
+pub(super) fn is_file(name: &str) -> bool {
+    let extension =
+        name.rsplit('/').next().and_then(|file| file.rsplit_once('.')).map(|(_, extension)| extension);
+    extension
+        .is_some_and(|extension| extension.len() <= 4 && extension.bytes().all(|b| b.is_ascii_alphanumeric()))
+        && !name.contains(' ')
+}
+
 /// Which end of a traceback is nearest to the fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Innermost {

@@ -14,19 +14,24 @@ use tokio::net::unix::pipe;
 use crate::init::hide_from_commands;
 use crate::tree::{Tree, WORKSPACE};
 use mendwright_protocol::frames::{FrameError, read_message, write_message};
-use mendwright_protocol::{FindSymbol, RankedRepoMap, RepoMap, Response, SymbolLocations, SyntaxError};
+use mendwright_protocol::{
+    FindSymbol, Mutants, MutantsFound, RankedRepoMap, RepoMap, Response, SymbolLocations, SyntaxError,
+    TestItems, TestItemsMoved,
+};
 
 mod find;
 mod graph;
 mod index;
 mod language;
 mod memory;
+mod mutants;
 mod outline;
 mod query;
 mod rank;
 mod render;
 mod roles;
 mod syntax;
+mod test_items;
 mod words;
 
 pub use syntax::FILE_BYTES_MAX as CHECKED_BYTES_MAX;
@@ -41,6 +46,8 @@ pub enum Task {
     Map(RepoMap),
     Find(FindSymbol),
     Check(Check),
+    TestItems(TestItems),
+    Mutants(Mutants),
 }
 
 /// A file before and after an edit.
@@ -58,6 +65,8 @@ pub enum Outcome {
     Mapped(RankedRepoMap),
     Found(SymbolLocations),
     Checked(Vec<SyntaxError>),
+    Moved(TestItemsMoved),
+    Mutated(MutantsFound),
 }
 
 /// Handles one request after the other, until standard input ends.
@@ -105,6 +114,8 @@ impl MapServer {
                 let faults = syntax::new_faults(&check.path, check.before.as_bytes(), check.after.as_bytes());
                 Ok(Outcome::Checked(faults))
             }
+            Task::TestItems(request) => Ok(Outcome::Moved(test_items::move_test_items(&request))),
+            Task::Mutants(request) => Ok(Outcome::Mutated(mutants::mutants(&request))),
         }
     }
 

@@ -8,6 +8,7 @@ use rustix::fs::{CWD, FileType, Mode};
 
 use super::*;
 use crate::directory::{DEPTH_MAX, OpenDirectory};
+use crate::fingerprints::Fingerprints;
 use crate::tree::Tree;
 use crate::unpack::unpack;
 use mendwright_protocol::{SnapshotContents, UnpackPrepared};
@@ -43,7 +44,7 @@ fn after_a_setup() -> World {
     }
     let mut tracked = TrackedPaths::default();
     let tree = Tree::open(&roots.workspace).unwrap();
-    unpack(&tree, tar.into_inner().unwrap().as_slice(), &mut tracked).unwrap();
+    unpack(&tree, tar.into_inner().unwrap().as_slice(), &mut tracked, &mut Fingerprints::default()).unwrap();
     let work = &roots.workspace;
     write(work, "setup.lock", "tampered\n", 0o644);
     fs::remove_file(work.join("replaced")).unwrap();

@@ -7,7 +7,7 @@ use mendwright::domain::{Change, ChangedContent, FileMode, Flag, JobSettings, Re
 use mendwright::sandbox::{Sandbox, SandboxSpec, connect_default};
 use mendwright::setup::{Environment, SetupLocks, SetupPolicy};
 use mendwright::testing::run_suite;
-use mendwright::verdict::{Verdict, Verifier};
+use mendwright::verdict::{Defences, Verdict, Verifier};
 use mendwright::workspace::{LocalRepository, Mirrors, Workspace};
 
 use crate::support::World;
@@ -17,18 +17,23 @@ const RUNNER: &str = "#!/bin/sh\n[ -f tox.ini ] && . ./tox.ini\ncode=0\nn=0\nfor
                       if sh $t; then echo \"ok $n - $t\"; else echo \"not ok $n - $t\"; code=1; fi\ndone\necho 1..$n\n\
                       exit $code\n";
 
-struct Project {
+pub(super) struct Project {
     _directory: tempfile::TempDir,
     workspace: Workspace,
     sandbox: Arc<dyn Sandbox>,
-    settings: JobSettings,
+    pub(super) settings: JobSettings,
 }
 
 impl Project {
     async fn with(files: &[(&str, &str)]) -> Self {
+        Self::running(RUNNER, files).await
+    }
+
+    /// A project whose suite is the script `runner`.
+    pub(super) async fn running(runner: &str, files: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("repository");
-        commit(&path, files);
+        commit(&path, &[files, &[("run.sh", runner)]].concat());
         let access = LocalRepository::open(&path).unwrap().access().unwrap();
         let mirrors = Mirrors::new(directory.path().join("mirrors"));
         let workspace = mirrors.fetch(RepositoryId(1), &access, "HEAD").await.unwrap();
@@ -47,6 +52,10 @@ impl Project {
     }
 
     async fn verify_all(&self, changes: &[Change]) -> Verdict {
+        self.verify_with(changes, Defences::default()).await
+    }
+
+    pub(super) async fn verify_with(&self, changes: &[Change], defences: Defences) -> Verdict {
         let tree = self.workspace.base_tree().await.unwrap();
         let environment = Environment::of(
             self.sandbox.clone(),
@@ -61,19 +70,19 @@ impl Project {
         let toolbox = environment.fresh(&tree, "work").await.unwrap().unwrap();
         let baseline = run_suite(&toolbox, &self.settings).await.unwrap();
         toolbox.shut_down().await;
-        let verifier = Verifier { environment: &environment, baseline: &baseline };
+        let verifier = Verifier { defences, ..Verifier::new(&environment, &baseline) };
         verifier.judge(changes, None).await.unwrap()
     }
 }
 
-fn change(path: &str, text: &str) -> Change {
+pub(super) fn change(path: &str, text: &str) -> Change {
     let content = ChangedContent::File { mode: FileMode::Regular, bytes: text.as_bytes().to_vec() };
     Change { path: path.parse().unwrap(), content }
 }
 
 fn commit(path: &Path, files: &[(&str, &str)]) {
     let repository = git2::Repository::init(path).unwrap();
-    for (name, text) in files.iter().chain([&("run.sh", RUNNER)]) {
+    for (name, text) in files {
         let at = path.join(name);
         std::fs::create_dir_all(at.parent().unwrap()).unwrap();
         std::fs::write(at, text).unwrap();
@@ -85,7 +94,7 @@ fn commit(path: &Path, files: &[(&str, &str)]) {
     repository.commit(Some("HEAD"), &by, &by, "first", &tree, &[]).unwrap();
 }
 
-fn explanation(verdict: &Verdict) -> String {
+pub(super) fn explanation(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Verified(verified) => format!("VERIFIED {}", verified.explanation()),
         Verdict::Rejected(rejected) => rejected.explanation.clone(),
@@ -130,12 +139,14 @@ async fn passing_suite_needs_a_new_test_that_fails_without_the_change() {
 }
 
 #[tokio::test]
-async fn failure_of_an_old_test_is_no_proof() {
+async fn proof_by_an_unchanged_test_is_flagged() {
     // With the new file there, but not the change, an old test fails: not the new one.
     let counts = ("tests/count.sh", "[ $(ls tests | wc -l) = 2 ] || [ \"$(cat answer)\" = 42 ]\n");
     let project = Project::with(&[PASSING[0], PASSING[1], counts]).await;
     let verdict = project.verify(&[("answer", "42\n"), ("tests/other.sh", "true\n")]).await;
-    assert!(explanation(&verdict).contains("none of those that you brought"), "{}", explanation(&verdict));
+    let Verdict::Verified(verified) = &verdict else { panic!("{}", explanation(&verdict)) };
+    let names = vec!["tests/count.sh".to_owned()];
+    assert_eq!(verified.flags(), [Flag::ProvedByOldTests { names }]);
 }
 
 /// A change that deletes a file.
@@ -254,7 +265,8 @@ async fn unrelated_failures_alone_demand_a_new_test() {
     let Verdict::Verified(verified) = &proved else { panic!("{}", explanation(&proved)) };
     assert_eq!(verified.proof().unwrap().len(), 1);
     assert!(verified.flags().iter().any(|flag| matches!(flag, Flag::StillFailing { count: 1, .. })));
-    for (test, why) in [("true\n", "none of those that you brought"), ("false\n", "did not fail at the base")]
+    for (test, why) in
+        [("true\n", "none of the tests that you brought"), ("false\n", "did not fail at the base")]
     {
         let verdict = project.verify(&[("answer", "42\n"), ("tests/new.sh", test)]).await;
         assert!(explanation(&verdict).contains(why), "{}", explanation(&verdict));

@@ -1,0 +1,244 @@
+//! Whether the suite of a proposal still reports a failure: one run with tests of ours that must fail. Source
+//! that softens assertions, changes the exit code or prints a report of its own passes every other check.
+
+use uuid::Uuid;
+
+use crate::domain::{Change, ChangedContent, FileMode, RepoPath, TestRun};
+use crate::testing::{CanaryTests, Selection, SuiteError, canary, run_selected};
+use crate::workspace::Proposal;
+
+use super::super::comparison::Reference;
+use super::super::rules::TestPaths;
+use super::super::verifier::Verifier;
+use super::candidate::{JudgedProposal, Rejection, StepError};
+
+/// Test files of the base that are considered, and read.
+const FILES_MAX: usize = 20_000;
+const READ_MAX: usize = 40;
+/// Largest test file that is used.
+const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// A place for tests that must fail.
+struct Planted {
+    path: RepoPath,
+    mode: FileMode,
+    canary: CanaryTests,
+}
+
+impl Verifier<'_> {
+    /// Runs the proposal with tests that must fail. If the run does not report them although the base's run
+    /// does, the proposal is refused.
+    pub(in super::super) async fn check_harness(
+        &self,
+        candidate: &JudgedProposal<'_>,
+        reference: &Reference<'_>,
+    ) -> Result<(), StepError> {
+        if !self.defences.canary {
+            return Ok(());
+        }
+        if !self.baseline.report.is_known() {
+            self.environment.remark(
+                "No failing test was added to see whether the run reports it: the suite does not report its tests in a \
+                 format that is known.",
+            );
+            return Ok(());
+        }
+        let Some(planted) = self.plant(candidate).await? else {
+            self.environment.remark(
+                "No failing test was added to see whether the run reports it: there is no test file whose way of \
+                 writing tests is known.",
+            );
+            return Ok(());
+        };
+        let tree = self.with_planted(&candidate.changes(), &planted).await?;
+        let run = match self.run_at(&tree, "canary", reference).await? {
+            Ok(run) => run,
+            Err(why) => return Err(Rejection::new(why).into()),
+        };
+        let missing = planted.missing_in(&run);
+        if missing.is_empty() && !run.exited_successfully() {
+            self.environment.remark(&format!(
+                "To see whether the run reports failures, failing tests were added to `{}` in a run of its own: it named \
+                 them as failing, and ended with {}.",
+                planted.path,
+                run.result.ending.describe()
+            ));
+            return Ok(());
+        }
+        // Perhaps the tests cannot be had there at all.
+        let at_base = self.run_planted_at_base(&planted, reference).await?;
+        let expected = at_base.as_ref().map(|at_base| planted.named_in(at_base)).unwrap_or_default();
+        let lost: Vec<&str> = expected.iter().copied().filter(|name| missing.contains(name)).collect();
+        let hides_code = run.exited_successfully() && at_base.is_some_and(|run| !run.exited_successfully());
+        if !expected.is_empty() && (!lost.is_empty() || hides_code) {
+            let explanation = format!(
+                "Tests that must fail were added to `{}`. With the base's source, the run reports them as failing. With \
+                 your change it does not: it ended with {}{}. So the change keeps failures from being reported, and the \
+                 suite's result says nothing. Solve the issue without changing how tests, assertions or the process \
+                 behave.",
+                planted.path,
+                run.result.ending.describe(),
+                match lost.is_empty() {
+                    true => String::new(),
+                    false => format!(", and did not name {} of {} of them", lost.len(), expected.len()),
+                }
+            );
+            return Err(Rejection::new(explanation).with_run(Some(run)).into());
+        }
+        self.environment.remark(&match expected.is_empty() {
+            true => format!(
+                "Failing tests were added to `{}` to see whether the run reports them. The base's run does not report \
+                 them either, so this says nothing.",
+                planted.path
+            ),
+            false => format!(
+                "To see whether the run reports failures, failing tests were added to `{}` in a run of its own: it named \
+                 those that the base's run names, and ended with {}.",
+                planted.path,
+                run.result.ending.describe()
+            ),
+        });
+        Ok(())
+    }
+
+    /// Chooses a test file: best one that the base's report names and that uses what the change touches.
+    async fn plant(&self, candidate: &JudgedProposal<'_>) -> Result<Option<Planted>, StepError> {
+        let (workspace, settings) = (self.environment.workspace(), self.environment.settings());
+        let tree = &candidate.proposal.tree;
+        let tests = TestPaths::new(settings);
+        let found = workspace
+            .find_files_by_name(tree, FILES_MAX, move |path| {
+                path.parse::<RepoPath>().is_ok_and(|path| tests.contains(&path))
+            })
+            .await?
+            .unwrap_or_default();
+        let package_json = match "package.json".parse() {
+            Ok(path) => {
+                workspace.content(&workspace.base_tree().await?, &path).await?.map(|(_, bytes)| bytes)
+            }
+            Err(_) => None,
+        };
+        let report = &self.baseline.report;
+        let mut paths: Vec<RepoPath> = found.into_iter().filter_map(|(path, _)| path.parse().ok()).collect();
+        // Tests of Rust stand in the source, too.
+        paths.extend(candidate.proposal.paths.iter().filter(|path| path.as_str().ends_with(".rs")).cloned());
+        let mut kept = Vec::new();
+        for path in paths {
+            if workspace.base_contains(&path).await? && kept.len() < FILES_MAX {
+                kept.push((self.names_of(&path, candidate), path));
+            }
+        }
+        kept.sort_by(|(one, path), (other, second)| other.cmp(one).then_with(|| path.cmp(second)));
+        let token = token();
+        let mut best: Option<(usize, Planted)> = None;
+        for (score, path) in kept.into_iter().take(READ_MAX) {
+            let Some((mode, bytes)) = workspace.content(tree, &path).await? else { continue };
+            let Some(content) = String::from_utf8(bytes).ok().filter(|text| text.len() <= FILE_BYTES_MAX)
+            else {
+                continue;
+            };
+            let made = canary(settings, package_json.as_deref(), &report.formats, &path, &content, &token);
+            let Some(canary) = made else { continue };
+            let uses = stems(candidate).iter().filter(|stem| content.contains(stem.as_str())).count();
+            let score = score * 2 + uses.min(3);
+            if best.as_ref().is_none_or(|(known, _)| score > *known) {
+                best = Some((score, Planted { path, mode, canary }));
+            }
+        }
+        Ok(best.map(|(_, planted)| planted))
+    }
+
+    /// How likely a file's tests are run: whether the base's report has its path, or its name.
+    fn names_of(&self, path: &RepoPath, candidate: &JudgedProposal<'_>) -> usize {
+        let path = path.as_str();
+        let (name, _) = path.rsplit('/').next().unwrap_or(path).rsplit_once('.').unwrap_or((path, ""));
+        let dotted = path.rsplit_once('.').map_or(path, |(stem, _)| stem).replace('/', ".");
+        let is_of = |case: &crate::domain::TestCase| {
+            case.location.as_ref().is_some_and(|at| at.file == path) || case.name.starts_with(path)
+        };
+        let is_named = |case: &crate::domain::TestCase| {
+            case.name.contains(&dotted) || (name.len() > 3 && case.name.contains(name))
+        };
+        let cases = &self.baseline.report.cases;
+        let changed = usize::from(candidate.proposal.paths.iter().any(|changed| changed.as_str() == path));
+        match (cases.iter().any(is_of), cases.iter().any(is_named)) {
+            (true, _) => 4 + changed,
+            (false, true) => 2 + changed,
+            (false, false) => changed,
+        }
+    }
+
+    /// The tree of `changes` with the failing tests.
+    async fn with_planted(
+        &self,
+        changes: &[Change],
+        planted: &Planted,
+    ) -> Result<crate::domain::Sha, StepError> {
+        let mut changes: Vec<Change> =
+            changes.iter().filter(|change| change.path != planted.path).cloned().collect();
+        let bytes = planted.canary.content.clone().into_bytes();
+        let content = ChangedContent::File { mode: planted.mode, bytes };
+        changes.push(Change { path: planted.path.clone(), content });
+        let Proposal { tree, .. } = self.environment.workspace().propose(changes).await?;
+        Ok(tree)
+    }
+
+    /// The base with the failing tests: only their file if the runner takes a selection.
+    async fn run_planted_at_base(
+        &self,
+        planted: &Planted,
+        reference: &Reference<'_>,
+    ) -> Result<Option<TestRun>, StepError> {
+        let tree = self.with_planted(&[], planted).await?;
+        let toolbox = match self.environment.fresh(&tree, "canary-base").await? {
+            Ok(toolbox) => toolbox,
+            Err(_) => return Ok(None),
+        };
+        let selection = Selection { path: Some(planted.path.clone()), name: None };
+        let selected = run_selected(&toolbox, self.environment.settings(), &selection).await;
+        self.environment.note_egress("canary-base", &toolbox);
+        toolbox.shut_down().await;
+        match selected {
+            Ok(run) if !planted.named_in(&run).is_empty() => Ok(Some(run)),
+            // It takes no selection, or not this one.
+            Ok(_) | Err(crate::sandbox::CallError::RespondToModel(_)) => {
+                Ok(self.run_at(&tree, "canary-base", reference).await?.ok())
+            }
+            Err(lost @ crate::sandbox::CallError::Fatal(_)) => Err(SuiteError::from(lost).into()),
+        }
+    }
+}
+
+impl Planted {
+    /// The failing tests that a run names as failing.
+    fn named_in(&self, run: &TestRun) -> Vec<&str> {
+        let is_named = |name: &str| {
+            run.report.red().any(|case| {
+                case.name.contains(name)
+                    || (self.canary.is_named_by_file && case.name.contains(self.path.as_str()))
+            })
+        };
+        self.canary.names.iter().map(String::as_str).filter(|name| is_named(name)).collect()
+    }
+
+    /// The failing tests that a run does not name as failing.
+    fn missing_in(&self, run: &TestRun) -> Vec<&str> {
+        let named = self.named_in(run);
+        self.canary.names.iter().map(String::as_str).filter(|name| !named.contains(name)).collect()
+    }
+}
+
+/// Random lower-case letters.
+fn token() -> String {
+    let letter = |digit: u8| char::from(b'a' + digit % 26);
+    Uuid::new_v4().into_bytes().into_iter().take(10).map(letter).collect()
+}
+
+/// The names of the changed files, as other files import them.
+fn stems(candidate: &JudgedProposal<'_>) -> Vec<String> {
+    let stem = |path: &RepoPath| {
+        let name = path.as_str().rsplit('/').next().unwrap_or_default();
+        name.split('.').next().filter(|stem| stem.len() > 1).map(str::to_owned)
+    };
+    candidate.proposal.paths.iter().filter_map(stem).collect()
+}

@@ -1,0 +1,15 @@
+//! The steps of a verdict.
+
+mod base_tests;
+mod canary;
+mod candidate;
+mod in_source;
+mod inverted;
+mod lines;
+mod mutation;
+mod places;
+mod proof_runs;
+mod suite;
+
+pub(super) use candidate::{ChangedFile, JudgedProposal, Rejection, StepError};
+pub(super) use proof_runs::NO_TEST;

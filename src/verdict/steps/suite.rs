@@ -1,0 +1,141 @@
+//! The run of the suite at the proposal, and its comparison with the base's run.
+
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use crate::domain::{ExitStatus, Flag, Sha, TestCase, TestRun};
+use crate::testing::{SuiteError, changed_files_of, run_suite_of_tree, run_suite_to_the_end};
+
+use super::super::comparison::{Comparison, Reference};
+use super::super::failures::first_names;
+use super::super::known_failures::newly_red;
+use super::super::rewritten;
+use super::super::rules::TestPaths;
+use super::super::verifier::Verifier;
+use super::candidate::{JudgedProposal, Rejection, StepError};
+
+impl Verifier<'_> {
+    /// Runs the suite at the proposed tree; a failure that may be flaky counts only if it fails again.
+    pub(in super::super) async fn run_proposal<'v>(
+        &'v self,
+        candidate: &JudgedProposal<'_>,
+        flags: &mut Vec<Flag>,
+    ) -> Result<(TestRun, Comparison, Reference<'v>), StepError> {
+        let tree = &candidate.proposal.tree;
+        let mut reference = Reference { baseline: Cow::Borrowed(self.baseline), to_the_end: false };
+        let mut run = match self.run_at(tree, "verdict", &reference).await? {
+            Ok(run) => run,
+            Err(explanation) => return Err(Rejection::new(explanation).into()),
+        };
+        if is_possibly_flaky(&reference, &run)
+            && let Ok(again) = self.run_at(tree, "verdict-again", &reference).await?
+            && reference.compare(&again).is_ok()
+        {
+            flags.push(Flag::Flaky { names: first_names(&run.failed()) });
+            run = again;
+        }
+        if let Some((longer, whole)) = self.run_to_the_end(&reference, &run, tree).await? {
+            (reference, run) = (longer, whole);
+        }
+        match reference.compare(&run) {
+            Ok(comparison) => Ok((run, comparison, reference)),
+            Err(explanation) if run.is_green() => Err(Rejection::new(explanation).with_run(Some(run)).into()),
+            Err(explanation) => {
+                let explanation = format!(
+                    "In a fresh sandbox with only the base and your changes, {explanation}\nOnly files that you wrote \
+                     with your tools are part of the proposal.",
+                );
+                Err(Rejection::new(explanation).with_run(Some(run)).into())
+            }
+        }
+    }
+
+    /// A suite that stops at its first failure says nothing of the tests behind it. If the proposal's run names a
+    /// failing test that the base's run never reached, both trees are run again so that the runner goes on. `None`:
+    /// there is no such test, or the runner cannot be told to.
+    async fn run_to_the_end(
+        &self,
+        reference: &Reference<'_>,
+        run: &TestRun,
+        tree: &Sha,
+    ) -> Result<Option<(Reference<'static>, TestRun)>, StepError> {
+        let new = newly_red(&reference.baseline, run);
+        let is_unknown = |case: &&TestCase| reference.baseline.report.same(case).is_none();
+        if !reference.baseline.is_red() || new.is_empty() || !new.iter().all(is_unknown) {
+            return Ok(None);
+        }
+        let base = self.environment.workspace().base_tree().await?;
+        let Ok(Some(baseline)) = self.run_longer(&base, "base-to-the-end").await? else { return Ok(None) };
+        let is_known = |case: &&TestCase| baseline.report.same(case).is_some_and(TestCase::is_red);
+        if !new.iter().any(is_known) {
+            return Ok(None);
+        }
+        let Ok(Some(whole)) = self.run_longer(tree, "verdict-to-the-end").await? else { return Ok(None) };
+        Ok(Some((Reference { baseline: Cow::Owned(baseline), to_the_end: true }, whole)))
+    }
+
+    /// Runs the suite at `tree` in a new sandbox, as the reference was run. `Err`: why the set-up fails.
+    pub(in super::super) async fn run_at(
+        &self,
+        tree: &Sha,
+        purpose: &str,
+        reference: &Reference<'_>,
+    ) -> Result<Result<TestRun, String>, SuiteError> {
+        if reference.to_the_end {
+            match self.run_longer(tree, purpose).await? {
+                Ok(Some(run)) => return Ok(Ok(run)),
+                Ok(None) => {}
+                Err(why) => return Ok(Err(why)),
+            }
+        }
+        let toolbox = match self.environment.fresh(tree, purpose).await? {
+            Ok(toolbox) => toolbox,
+            Err(failure) => {
+                return Ok(Err(format!("The set-up fails with your changes: {}", failure.describe())));
+            }
+        };
+        let run = run_suite_of_tree(&toolbox, self.environment.settings()).await;
+        self.environment.note_egress(purpose, &toolbox);
+        toolbox.shut_down().await;
+        let run = run?;
+        Ok(self.check_unchanged(&run).map(|()| run))
+    }
+
+    /// Whether the tests are what they were before the run. `Err`: why the run does not count.
+    fn check_unchanged(&self, run: &TestRun) -> Result<(), String> {
+        let tests = TestPaths::new(self.environment.settings());
+        let why = rewritten::rejection(&self.baseline.report, &run.report, &tests);
+        why.filter(|_| self.defences.unchanged_tests).map_or(Ok(()), Err)
+    }
+
+    /// Runs the suite so that it does not stop at its first failure. `None`: the runner cannot be told to.
+    async fn run_longer(
+        &self,
+        tree: &Sha,
+        purpose: &str,
+    ) -> Result<Result<Option<TestRun>, String>, SuiteError> {
+        let toolbox = match self.environment.fresh(tree, purpose).await? {
+            Ok(toolbox) => toolbox,
+            Err(failure) => {
+                return Ok(Err(format!("The set-up fails with your changes: {}", failure.describe())));
+            }
+        };
+        let since = SystemTime::now();
+        let mut run = run_suite_to_the_end(&toolbox, self.environment.settings()).await?;
+        if let Some(run) = &mut run {
+            changed_files_of(&toolbox, since, run).await?;
+        }
+        self.environment.note_egress(purpose, &toolbox);
+        toolbox.shut_down().await;
+        Ok(run.as_ref().map_or(Ok(()), |run| self.check_unchanged(run)).map(|()| run))
+    }
+}
+
+/// Whether a failing run may be flaky: every new failure is named, and is a test that the base has.
+fn is_possibly_flaky(reference: &Reference<'_>, run: &TestRun) -> bool {
+    let new = newly_red(&reference.baseline, run);
+    let is_known = |case: &&TestCase| reference.baseline.report.same(case).is_some();
+    // A runner that does not name passing tests leaves it open.
+    let all_known = !reference.baseline.report.names_all() || new.iter().all(is_known);
+    matches!(run.result.ending, ExitStatus::Exited { .. }) && run.is_red() && !new.is_empty() && all_known
+}

@@ -1,0 +1,174 @@
+//! Which files are tests' files: those in the usual places, and those in which a test stands that a report names.
+//! Pure functions. Each file is read once, whatever the number of names.
+
+use std::collections::HashSet;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use super::rules::TestPaths;
+use crate::domain::{RepoPath, TestReport};
+
+/// Names that are looked for; of more, the rest is left out.
+const NAMES_MAX: usize = 100_000;
+/// A shorter name stands everywhere.
+const NAME_BYTES_MIN: usize = 2;
+/// A file over this many bytes is not read.
+const FILE_BYTES_MAX: usize = 2 << 20;
+
+/// What declares a test by a title in quotes: the called function, or the last parts of its path.
+const CALLS: &[&str] = &[
+    "test", "it", "describe", "suite", "specify", "context", "scenario", "feature", "example", "each",
+    "only", "skip", "subtest", "step", "bench", "rule", "xit", "fit", "should",
+];
+/// What stands before the name of a function.
+const DECLARATIONS: &[&str] =
+    &["def", "fn", "func", "function", "sub", "void", "fun", "proc", "method", "class"];
+
+/// Recognises tests' files by path and content.
+pub(super) struct TestFiles<'a> {
+    places: &'a TestPaths,
+    /// Paths that stand in the tests' names, or group them.
+    paths: HashSet<String>,
+    names: Option<AhoCorasick>,
+}
+
+impl<'a> TestFiles<'a> {
+    /// The usual places, and what the tests of these reports say.
+    pub(super) fn of(places: &'a TestPaths, reports: &[&TestReport]) -> Self {
+        let (mut paths, mut names) = (HashSet::new(), HashSet::new());
+        for case in reports.iter().flat_map(|report| &report.cases) {
+            let first = case.name.split("::").next().and_then(|name| name.split(" > ").next());
+            paths.extend(first.filter(|path| path.contains('.')).map(str::to_owned));
+            paths.extend(case.group.clone());
+            if names.len() < NAMES_MAX {
+                names.extend(own_names(&case.name).map(str::to_owned));
+            }
+        }
+        names.retain(|name| name.len() >= NAME_BYTES_MIN);
+        let names = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&names).ok();
+        Self { places, paths, names }
+    }
+
+    /// Whether the file at `path` is a tests' file. One that is source as well is none: its tests are parts of it.
+    pub(super) fn contains(&self, path: &RepoPath, content: &[u8]) -> bool {
+        if self.places.contains(path) {
+            return true;
+        }
+        if content.len() > FILE_BYTES_MAX {
+            return false;
+        }
+        let text = String::from_utf8_lossy(content);
+        (self.paths.contains(path.as_str()) || self.declares(&text))
+            && !is_source_as_well(path.as_str(), &text)
+    }
+
+    /// Whether a test of these names is declared in the text.
+    fn declares(&self, text: &str) -> bool {
+        let Some(names) = &self.names else { return false };
+        names.find_iter(text).any(|found| is_declared(&text[..found.start()], &text[found.end()..]))
+    }
+}
+
+/// A test's own name in a source: `b` of `tests/a.py::A::b[case 1]`, `a::tests::b`, `b (a.A.b)`, `a > b`, `org.A.b`.
+fn own_names(name: &str) -> impl Iterator<Item = &str> {
+    let title = name.rsplit(" > ").next().unwrap_or(name);
+    let plain = title.split(" (").next().unwrap_or(title);
+    let function = plain.rsplit("::").next().unwrap_or(plain);
+    let function = function.split('[').next().unwrap_or(function).trim();
+    let method = (!function.contains(' ')).then(|| function.rsplit(['.', '/']).next().unwrap_or(function));
+    [title, plain, method.unwrap_or(function)].into_iter()
+}
+
+/// Whether what stands around a name makes it a test's: a title that is given to a test function, or a function.
+fn is_declared(before: &str, after: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    let last = before.chars().next_back();
+    if let Some(quote) = last.filter(|c| ['"', '\'', '`'].contains(c)) {
+        let before = before[..before.len() - 1].trim_end();
+        // bats: `@test "name"`.
+        let is_bats = before.ends_with("@test");
+        let Some(call) = before.strip_suffix('(') else { return is_bats && after.starts_with(quote) };
+        let call = call.trim_end();
+        let start = call
+            .rfind(|c| !is_word(c))
+            .map_or(0, |at| at + call[at..].chars().next().map_or(1, char::len_utf8));
+        return after.starts_with(quote) && call[start..].split('.').any(|part| CALLS.contains(&part));
+    }
+    if last.is_none_or(|c| c != ' ') || after.chars().next().is_some_and(|c| c.is_alphanumeric() || c == '_')
+    {
+        return false;
+    }
+    let word = before.trim_end().rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    DECLARATIONS.contains(&word)
+}
+
+/// Whether a file with tests has the source in it, too: their language puts them there, or it defines something else.
+fn is_source_as_well(path: &str, text: &str) -> bool {
+    let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let lines = || text.lines();
+    match extension {
+        "rs" | "zig" | "d" | "nim" => true,
+        "js" | "jsx" | "ts" | "tsx" | "mjs" | "cjs" | "mts" | "cts" => {
+            text.contains("import.meta.vitest")
+                || lines().any(|line| {
+                    ["export ", "module.exports", "exports."].iter().any(|word| line.starts_with(word))
+                })
+        }
+        "py" => lines().any(|line| {
+            let name = |word: &str| line.strip_prefix(word).map(str::to_lowercase);
+            let is_test =
+                |name: String| ["test", "_", "set", "tear"].iter().any(|word| name.starts_with(word));
+            name("def ").is_some_and(|name| !is_test(name))
+                || name("class ").is_some_and(|name| !name.contains("test") && !name.contains("case"))
+        }),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{TestCase, TestOutcome};
+
+    fn is_test(names: &[&str], path: &str, text: &str) -> bool {
+        let cases = names.iter().map(|name| TestCase::new(*name, TestOutcome::Passed)).collect();
+        let report = TestReport { cases, ..TestReport::default() };
+        TestFiles::of(&TestPaths::with(&[]), &[&report]).contains(&path.parse().unwrap(), text.as_bytes())
+    }
+
+    #[test]
+    fn file_in_which_a_named_test_stands_is_a_test_file() {
+        assert!(is_test(
+            &["adds"],
+            "check.js",
+            "const test = require('node:test');\ntest('adds', () => {});\n"
+        ));
+        assert!(is_test(
+            &["sum > adds up"],
+            "x.mjs",
+            "describe('sum', () => { it.only(\"adds up\", f); });\n"
+        ));
+        assert!(is_test(
+            &["test_add (suite.T.test_add)"],
+            "suite.py",
+            "class T(TestCase):\n    def test_add(self):\n"
+        ));
+        assert!(is_test(&["suite.py::test_add[1]"], "suite.py", "def test_add(x):\n    pass\n"));
+        assert!(is_test(&["adds"], "checks.bats", "@test \"adds\" {\n}\n"));
+        assert!(is_test(&["org.Sums.adds"], "Sums.java", "  @Test void adds() {}\n"));
+    }
+
+    #[test]
+    fn source_in_which_a_name_only_occurs_is_none() {
+        assert!(!is_test(&["adds"], "calc.js", "// it adds\nthrow new Error('adds');\n"));
+        assert!(!is_test(&["adds"], "calc.js", "test('adds', f);\nmodule.exports = { add };\n"));
+        assert!(!is_test(&["tests::adds"], "src/lib.rs", "fn adds() {}\n"));
+        assert!(!is_test(
+            &["calc.py::test_add"],
+            "calc.py",
+            "def add(a, b):\n    pass\n\ndef test_add():\n    pass\n"
+        ));
+        assert!(!is_test(&["adds"], "calc.js", "test('adds more', f);\n"));
+        assert!(!is_test(&[], "calc.js", "test('adds', f);\n"));
+    }
+}
