@@ -1,6 +1,7 @@
 //! Commands in comments: who may give them, what each does, and that each is answered once.
 
 use mendwright_emulator::github::FaultKind;
+use serde_json::Value;
 
 use crate::support::{World, conversation, stalled};
 
@@ -152,7 +153,8 @@ async fn command_is_answered_while_another_installation_waits_for_github() {
 
     // The same comment in a repository of another installation, for which GitHub gives no token.
     let sent = world.github.webhooks_sent();
-    let mut payload = sent.into_iter().rfind(|(event, _)| event == "issue_comment").unwrap().1;
+    let is_command = |payload: &Value| payload["comment"]["body"] == "/agent-fix status";
+    let mut payload = sent.into_iter().find(|(_, payload)| is_command(payload)).unwrap().1;
     let other = 424_242;
     payload["installation"]["id"] = other.into();
     payload["repository"]["id"] = other.into();
