@@ -35,8 +35,10 @@ pub(super) fn check_suite(
     ];
     let different: Vec<String> = rules
         .iter()
-        .filter(|(name, said, found)| said != found && !(*name == "image" && image_given))
-        .map(|(name, said, found)| cut(&format!("{name}: the manifest says {said}, the base commit {found}")))
+        .filter(|(name, stated, found)| stated != found && !(*name == "image" && image_given))
+        .map(|(name, stated, found)| {
+            cut(&format!("{name}: the manifest says {stated}, the base commit {found}"))
+        })
         .collect();
     if different.is_empty() {
         let words = format!("as the base commit has it: `{}`", settings.test_command);

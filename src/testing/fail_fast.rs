@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runner_is_told_to_go_on_where_its_command_allows_it() {
+    fn runner_gets_its_flag_to_continue_if_the_command_allows_it() {
         let commands = [
             "pytest -x",
             "cd a && pytest",

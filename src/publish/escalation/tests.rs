@@ -13,6 +13,7 @@ use crate::domain::{
 };
 
 mod handed_over;
+mod sandbox_lacks;
 
 fn budget() -> EscalationReason {
     EscalationReason::Budget { limit: BudgetExhausted::Turns { max: 3 } }
@@ -514,15 +515,4 @@ fn blocked_secret_is_shown_by_kind_and_location_only() {
 
     <sub>Mendwright · job `0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001`</sub>
     ");
-}
-
-#[test]
-fn escalation_says_what_the_sandbox_did_not_have() {
-    let mut evidence = stuck();
-    evidence.missing_in_sandbox =
-        vec!["the sandbox has only empty directories for the submodules: `vendor/@lib`".to_owned()];
-    let comment = render(&evidence, &budget()).concat();
-    let line = comment.lines().find(|line| line.starts_with("**Not in the sandbox:**"));
-    insta::assert_snapshot!(line.unwrap_or_default(), @"**Not in the sandbox:** the sandbox has only empty directories for the submodules: `vendor/@lib`.");
-    assert!(!render(&stuck(), &budget()).concat().contains("Not in the sandbox"));
 }

@@ -8,7 +8,7 @@ fn queued(request: QueuedRequest) -> DeliveryRequest {
     DeliveryRequest::Queue(request.without_texts_of_strangers())
 }
 
-fn said(id: u64, command: SlashCommand, by_stranger: bool) -> DeliveryRequest {
+fn comment_request(id: u64, command: SlashCommand, by_stranger: bool) -> DeliveryRequest {
     let body = "a long text".into();
     let comment = RequestComment { by_stranger, body, ..comment(7, id) };
     queued(QueuedRequest::Command(CommandRequest { command, comment }))
@@ -40,9 +40,9 @@ async fn payload_counts_once_for_a_week_whatever_the_id_of_its_delivery() {
 async fn stop_and_strangers_have_queues_of_their_own_and_nothing_that_a_stranger_wrote_is_stored() {
     let (store, _directory) = store().await;
     for (id, request) in [
-        ("d1", said(1, SlashCommand::Status, false)),
-        ("d2", said(2, SlashCommand::Stop, false)),
-        ("d3", said(3, SlashCommand::Stop, true)),
+        ("d1", comment_request(1, SlashCommand::Status, false)),
+        ("d2", comment_request(2, SlashCommand::Stop, false)),
+        ("d3", comment_request(3, SlashCommand::Stop, true)),
     ] {
         store.record_delivery(&delivery(id, request), at(1)).await.unwrap();
     }
@@ -68,15 +68,15 @@ async fn strangers_commands_of_an_hour_are_bounded_for_each_repository() {
     let (store, _directory) = store().await;
     let mut recorded = Vec::new();
     for number in 0..25 {
-        let delivery = delivery(&format!("d{number}"), said(number, SlashCommand::Status, true));
+        let delivery = delivery(&format!("d{number}"), comment_request(number, SlashCommand::Status, true));
         recorded.push(store.record_delivery(&delivery, at(1)).await.unwrap());
     }
     let queued = recorded.iter().filter(|one| **one == DeliveryRecorded::CommandQueued).count();
     let too_many = recorded.iter().filter(|one| **one == DeliveryRecorded::TooMany).count();
     assert_eq!((queued, too_many), (20, 5));
-    let writer = delivery("w", said(100, SlashCommand::Status, false));
+    let writer = delivery("w", comment_request(100, SlashCommand::Status, false));
     assert_eq!(store.record_delivery(&writer, at(2)).await.unwrap(), DeliveryRecorded::CommandQueued);
-    let later = delivery("later", said(101, SlashCommand::Status, true));
+    let later = delivery("later", comment_request(101, SlashCommand::Status, true));
     assert_eq!(store.record_delivery(&later, at(3_602)).await.unwrap(), DeliveryRecorded::CommandQueued);
 }
 
@@ -86,7 +86,7 @@ async fn old_deliveries_and_answered_commands_are_deleted_and_nothing_else() {
     let job = start(&store, "d0", 5).await;
     for (id, seconds) in [("d1", 1), ("d2", 2), ("d3", 20 * DAY)] {
         let comment: u64 = id[1..].parse().unwrap();
-        let delivery = delivery(id, said(comment, SlashCommand::Status, false));
+        let delivery = delivery(id, comment_request(comment, SlashCommand::Status, false));
         store.record_delivery(&delivery, at(seconds)).await.unwrap();
     }
     for id in ["d1", "d3"] {

@@ -143,7 +143,7 @@ async fn old_approval_that_is_delivered_again_never_releases_a_newer_change() {
     world.say("/agent-fix retry", "octo-writer").await;
     world.jobs_ended(2).await;
     assert_eq!(job(&world).await.state, JobState::Held, "{}", world.log());
-    world.github.release_held_deliveries().await;
+    world.github.continue_held_deliveries().await;
     world.commands_handled(2).await;
     assert_eq!((world.pulls().len(), branches(&world)), (0, 1), "{}", world.log());
     let answers = answers(&world);

@@ -234,7 +234,7 @@ async fn stop_overtakes_commands_that_wait_and_withdraws_those_that_would_start_
     world.say("/agent-fix stop", "octo-maintainer").await;
     assert_eq!(answer(&world, 1).await, "No job is running here.");
     world.commands_handled(2).await;
-    world.github.release_held_requests();
+    world.github.continue_held_requests();
     world.say("/agent-fix status", "octo-writer").await;
     assert!(answer(&world, 2).await.contains("has had no job yet"));
     assert_eq!(world.job_count().await, 0, "{}", world.log());
