@@ -146,11 +146,11 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
         }
         Request::TestItems(r) => {
             let moved = toolbox.mapper.move_test_items(&toolbox.reaper, r).await;
-            send(&mut stream, &answer_of(moved)).await?;
+            send(&mut stream, &response_of(moved)).await?;
         }
         Request::Mutants(r) => {
             let mutants = toolbox.mapper.mutants(&toolbox.reaper, r).await;
-            send(&mut stream, &answer_of(mutants)).await?;
+            send(&mut stream, &response_of(mutants)).await?;
         }
         Request::Seal => {
             let sealing = move |toolbox: &Toolbox| seal::seal(&toolbox.roots, &toolbox.tracked());
