@@ -69,7 +69,7 @@ impl Tasks {
 
 impl App {
     /// Starts the whole service. An adapter that cannot start is an error here, before the first webhook is
-    /// accepted. Without credentials for GitHub, the set-up page is served, and the credentials of the App
+    /// accepted. Without credentials for GitHub, the setup page is served, and the credentials of the App
     /// that it registers go to `sink`.
     pub async fn start(config: ServerConfig, sink: CredentialSink) -> anyhow::Result<Self> {
         config.secrets().for_each(|(kind, secret)| secrets::register(kind, secret));
@@ -149,7 +149,7 @@ fn registration(service: Service, address: SocketAddr, sink: CredentialSink) -> 
         label: service.config.github.label.clone(),
     };
     if sink.was_interrupted(&config.data_dir) {
-        warn!("an earlier registration of the GitHub App was interrupted; the set-up page says what to do");
+        warn!("an earlier registration of the GitHub App was interrupted; the setup page says what to do");
     }
     let on_registered =
         move |app: &StoredApp| service.start(&app.into()).map_err(|error| format!("{error:#}"));

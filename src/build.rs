@@ -1,12 +1,13 @@
 //! Builds the toolbox (the crate in `src/toolbox`) as a static binary and leaves it in `OUT_DIR`,
 //! where `src/sandbox` embeds it. It runs inside any root file system, so it may need no library.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
 const TOOLBOX: &str = "mendwright-toolbox";
-const PROFILE: &str = "toolbox";
+/// What cargo leaves at the top of a target directory.
+const TARGET_DIR_TAG: &str = "CACHEDIR.TAG";
 
 fn main() {
     // `src/guide` is embedded too, and only this line notices new chapters.
@@ -27,11 +28,14 @@ fn build_toolbox() -> Result<(), String> {
     if !target.contains("-linux-") {
         return Err(format!("Mendwright's sandboxes need Linux, and the target is {target}"));
     }
-    // A target directory of its own: cargo holds a lock on the outer one for as long as we run.
-    let target_dir = out_dir.join("toolbox-target");
+    let profile = match variable("PROFILE")?.as_str() {
+        "release" => "toolbox",
+        _ => "toolbox-dev",
+    };
+    let target_dir = toolbox_target_dir(&out_dir);
 
     let mut cargo = Command::new(variable("CARGO")?);
-    cargo.args(["build", "--locked", "--package", TOOLBOX, "--profile", PROFILE, "--target", &target]);
+    cargo.args(["build", "--locked", "--package", TOOLBOX, "--profile", profile, "--target", &target]);
     cargo.arg("--manifest-path").arg(&manifest).arg("--target-dir").arg(&target_dir);
     forget_outer_build(&mut cargo);
     // Only with an explicit --target do these flags spare build scripts and macros, which cannot
@@ -43,11 +47,18 @@ fn build_toolbox() -> Result<(), String> {
         let report = String::from_utf8_lossy(&output.stderr).replace('\n', "\ncargo::error=");
         return Err(format!("cargo ended with {}\ncargo::error={report}", output.status));
     }
-    let built = target_dir.join(&target).join(PROFILE).join(TOOLBOX);
+    let built = target_dir.join(&target).join(profile).join(TOOLBOX);
     let embedded = out_dir.join(TOOLBOX);
     fs::copy(&built, &embedded)
         .map_err(|e| format!("{} could not be copied to {}: {e}", built.display(), embedded.display()))?;
     Ok(())
+}
+
+/// A target directory of its own: cargo holds a lock on the outer one for as long as we run. All profiles
+/// share it, so that what it builds for the host is built once.
+fn toolbox_target_dir(out_dir: &Path) -> PathBuf {
+    let outer = out_dir.ancestors().find(|directory| directory.join(TARGET_DIR_TAG).is_file());
+    outer.unwrap_or(out_dir).join("toolbox")
 }
 
 /// What the outer cargo (or clippy, or a coverage tool) says about *its* build would confuse ours.

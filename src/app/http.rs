@@ -1,4 +1,4 @@
-//! The routes of the HTTP server: health, the public keys of manifests, the set-up pages, and whatever the service serves once it has credentials.
+//! The routes of the HTTP server: health, the public keys of manifests, the setup pages, and whatever the service serves once it has credentials.
 
 use std::sync::{Arc, OnceLock};
 

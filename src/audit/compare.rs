@@ -6,7 +6,7 @@
 //! - each verdict: whether it is verified, the tree, the failing tests, the proof.
 //!
 //! Not compared: the model's answers (they are taken from the recording), states, times, costs, the
-//! sandbox's description, set-up, network, notes, what is published, how the job ended, and events
+//! sandbox's description, setup, network, notes, what is published, how the job ended, and events
 //! of a later version.
 //!
 //! In texts, what is never twice the same is taken out first, see [`normalised`]. Of texts that hold

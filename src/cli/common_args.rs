@@ -10,8 +10,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::allowed_host;
-use crate::config::AllowedHost;
-use crate::domain::{Budget, DailyCaps, ModelProvider, Price, SandboxKind};
+use crate::domain::{AllowedHost, Budget, DailyCaps, ModelProvider, Price, SandboxKind};
 use crate::model::{ModelConfig, context_tokens, known_price};
 use crate::sandbox::{Root, Sandbox, SandboxSpec, connect_default, detect_toolchains};
 use crate::secrets::{self, SecretKind};

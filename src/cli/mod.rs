@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::AllowedHost;
 #[cfg(feature = "demo")]
 use crate::demo::runner::REPOSITORY;
 #[cfg(feature = "demo")]
 use crate::demo::scenario::{SCENARIOS, Scenario};
+use crate::domain::AllowedHost;
 use crate::sandbox::{CacheLimits, Sandbox};
 #[cfg(feature = "demo")]
 use mendwright_emulator::github::{EmulatorSeed, SeedIssue};

@@ -14,8 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::io::StreamReader;
 
 use super::{allowed_host, clean_up, exit_code};
-use crate::config::AllowedHost;
-use crate::domain::{ExitStatus, Guarantee, SandboxKind};
+use crate::domain::{AllowedHost, ExitStatus, Guarantee, SandboxKind};
 use crate::sandbox::{
     CallError, CommandSpec, OutputStream, Root, SandboxSpec, Toolbox, connect_default, detect_toolchains,
 };

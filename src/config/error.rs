@@ -46,7 +46,7 @@ pub enum ConfigError {
         /// The environment variable that sets the same key.
         variable: String,
     },
-    /// The credentials that the set-up page stored cannot be used.
+    /// The credentials that the setup page stored cannot be used.
     #[error("{file} {problem}; {remedy}")]
     Stored {
         /// The file.

@@ -5,7 +5,6 @@
 //! errors, the reference pages and the example files are made (`reference`). The rest of the program
 //! uses resolved values only.
 
-mod allowed_host;
 mod error;
 mod key;
 mod raw;
@@ -18,7 +17,6 @@ mod stored_app;
 mod suggestion;
 mod yaml;
 
-pub use allowed_host::{AllowedHost, is_forbidden_address};
 pub use error::ConfigError;
 pub use key::{ConfigKey, ConfigSection, DefaultValue, ENVIRONMENT_PREFIX, ValueType};
 pub use reference::{
@@ -58,14 +56,4 @@ pub fn cache_dir() -> Option<PathBuf> {
             .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == nix::unistd::geteuid().as_raw())
     };
     absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME").filter(is_ours)?.join(".cache")))
-}
-
-/// Whether an address is on this machine.
-pub fn is_loopback(url: &url::Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }

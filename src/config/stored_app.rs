@@ -1,4 +1,4 @@
-//! The App's credentials, as the set-up page stored them in the data directory: one file that only the service's
+//! The App's credentials, as the setup page stored them in the data directory: one file that only the service's
 //! own account may read. This file owns its format and reads it; `install` writes it.
 
 use std::os::unix::fs::PermissionsExt;
@@ -92,7 +92,7 @@ impl StoredApp {
         let damaged = |why: String| {
             let remedy = "restore it from a backup; or remove it, make a new key and a new webhook secret on \
                           the App's settings page, and configure them";
-            invalid(format!("is not what the set-up page wrote: {why}"), remedy.to_owned())
+            invalid(format!("is not what the setup page wrote: {why}"), remedy.to_owned())
         };
         if metadata.len() > FILE_BYTES_MAX {
             return Err(damaged(format!("it has {} bytes", metadata.len())));

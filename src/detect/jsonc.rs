@@ -1,5 +1,8 @@
-//! JSON with comments and trailing commas, as devcontainers and some manifests have it. Makes JSON
-//! of it; reads nothing itself.
+//! JSON with comments and trailing commas, as in devcontainer files and some manifests. Turns it into JSON and
+//! reads nothing itself.
+//!
+//! The text comes from any repository, so `serde_json`, which limits the depth of nesting, parses the result. A
+//! JSONC parser that recurses without a limit could overflow the stack.
 
 /// The same text as JSON: comments and commas before a closing bracket are spaces, so that places
 /// in it stay where they were. Text that is neither is left for the JSON parser to refuse.

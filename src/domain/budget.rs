@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BudgetExtension, DailyCapReached, Message, TranscriptEvent};
+use super::{BudgetExtension, DailyCapReached, Usage, WorstCase};
 
 /// The limits of one job. Each is checked before every model call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,40 +35,6 @@ impl Default for Budget {
     }
 }
 
-/// Tokens of one model call, as the provider counted them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Usage {
-    /// Input tokens that were neither read from nor written to a cache.
-    pub input_tokens: u64,
-    /// Output tokens.
-    pub output_tokens: u64,
-    /// Input tokens read from the provider's cache.
-    pub cache_read_tokens: u64,
-    /// Input tokens written to the provider's cache.
-    pub cache_write_tokens: u64,
-}
-
-impl Usage {
-    /// All tokens of the call. Saturates: the numbers are a provider's.
-    pub fn total(&self) -> u64 {
-        self.prompt().saturating_add(self.output_tokens)
-    }
-
-    /// All input tokens, cached or not.
-    pub fn prompt(&self) -> u64 {
-        self.input_tokens.saturating_add(self.cache_read_tokens).saturating_add(self.cache_write_tokens)
-    }
-}
-
-impl std::ops::AddAssign for Usage {
-    fn add_assign(&mut self, other: Self) {
-        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
-        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
-        self.cache_read_tokens = self.cache_read_tokens.saturating_add(other.cache_read_tokens);
-        self.cache_write_tokens = self.cache_write_tokens.saturating_add(other.cache_write_tokens);
-    }
-}
-
 /// What a job has spent so far.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spend {
@@ -92,43 +58,6 @@ impl Spend {
     pub fn zero() -> Self {
         Self { usd: Some(0.0), ..Self::default() }
     }
-
-    /// Adds what an event of the job cost. A call without a price makes the sum of dollars unknown.
-    pub fn add(&mut self, event: &TranscriptEvent) {
-        if let Some(cost) = event.cost() {
-            self.usage += cost.usage;
-            self.usd = self.usd.zip(cost.usd).map(|(sum, more)| sum + more);
-        }
-        match event {
-            TranscriptEvent::MessageAdded { message, milliseconds, .. } => {
-                self.time += Duration::from_millis(*milliseconds);
-                match message {
-                    Message::Assistant { .. } => self.turns += 1,
-                    Message::ToolResults { results } => {
-                        self.tool_calls += u32::try_from(results.len()).unwrap_or(u32::MAX);
-                    }
-                    Message::User { .. } => {}
-                }
-            }
-            TranscriptEvent::CallWasted { milliseconds, .. }
-            | TranscriptEvent::BriefAnswered { milliseconds, .. }
-            | TranscriptEvent::Compacted { milliseconds, .. } => {
-                self.time += Duration::from_millis(*milliseconds);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// What one model call cost.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct CallCost<'a> {
-    /// The model, as the provider names it.
-    pub model: &'a str,
-    /// Its tokens.
-    pub usage: Usage,
-    /// US dollars, if the model has a price.
-    pub usd: Option<f64>,
 }
 
 /// The limit that the next model call would exceed.
@@ -187,24 +116,6 @@ fn charged(surcharge: u32) -> String {
         calls => format!(
             "; {calls} of them are a surcharge, because the model kept going in circles after a notice"
         ),
-    }
-}
-
-/// The most that the next model call can cost.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct WorstCase {
-    /// Input tokens, estimated with a margin.
-    pub input_tokens: u64,
-    /// The output limit.
-    pub output_tokens: u64,
-    /// US dollars, if the model has a price.
-    pub usd: Option<f64>,
-}
-
-impl WorstCase {
-    /// Input and output together.
-    pub fn tokens(&self) -> u64 {
-        self.input_tokens.saturating_add(self.output_tokens)
     }
 }
 

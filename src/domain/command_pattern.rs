@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_is_told_with_what_to_write() {
+    fn invalid_pattern_is_an_error_that_says_what_to_write() {
         let texts: Vec<String> = [
             "",
             "**",

@@ -55,13 +55,14 @@ pub struct RecentCall {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[error(
     "{} in 24 hours; {used} are spent or reserved, and the next call may need {next}{}",
-    allowance(*payer, max),
+    allowance(*scope, max),
     room(*room_from)
 )]
 #[schemars(rename = "DayCapReached")]
 pub struct DailyCapReached {
-    /// The model.
-    pub payer: BudgetScope,
+    /// Whose cap it is.
+    #[serde(rename = "payer")]
+    pub scope: BudgetScope,
     /// The key of the operator's configuration that sets it.
     pub setting: Box<str>,
     /// Spent, or reserved for calls in progress.
@@ -75,8 +76,8 @@ pub struct DailyCapReached {
     pub room_from: Option<Timestamp>,
 }
 
-fn allowance(payer: BudgetScope, max: &str) -> String {
-    match payer {
+fn allowance(scope: BudgetScope, max: &str) -> String {
+    match scope {
         BudgetScope::Repository => format!("all jobs of this repository together may use {max}"),
         BudgetScope::Installation => format!("all repositories of this account together may use {max}"),
     }
@@ -100,11 +101,11 @@ impl DailyCap {
     /// hours before now.
     pub fn check(
         &self,
-        payer: BudgetScope,
+        scope: BudgetScope,
         calls: &[RecentCall],
         next: WorstCase,
     ) -> Result<(), DailyCapReached> {
-        let name = match payer {
+        let name = match scope {
             BudgetScope::Repository => "repository",
             BudgetScope::Installation => "installation",
         };
@@ -114,13 +115,13 @@ impl DailyCap {
             let max = (max * 1e6 + 1e-3).floor() as u64;
             let over = Over::of(calls, |call| call.micro_usd, max, micro_usd(usd));
             over.map_or(Ok(()), |over| {
-                Err(over.describe(payer, format!("budget.{name}_usd_per_day"), dollars))
+                Err(over.describe(scope, format!("budget.{name}_usd_per_day"), dollars))
             })?;
         }
         if let Some(max) = self.tokens {
             let over = Over::of(calls, |call| call.tokens, max, next.tokens());
             over.map_or(Ok(()), |over| {
-                Err(over.describe(payer, format!("budget.{name}_tokens_per_day"), |tokens| {
+                Err(over.describe(scope, format!("budget.{name}_tokens_per_day"), |tokens| {
                     format!("{tokens} tokens")
                 }))
             })?;
@@ -153,9 +154,9 @@ impl Over {
         Some(Self { used, max, next, room_from })
     }
 
-    fn describe(self, payer: BudgetScope, setting: String, unit: impl Fn(u64) -> String) -> DailyCapReached {
+    fn describe(self, scope: BudgetScope, setting: String, unit: impl Fn(u64) -> String) -> DailyCapReached {
         let [used, max, next] = [self.used, self.max, self.next].map(|amount| unit(amount).into());
-        DailyCapReached { payer, setting: setting.into(), used, max, next, room_from: self.room_from }
+        DailyCapReached { scope, setting: setting.into(), used, max, next, room_from: self.room_from }
     }
 }
 

@@ -1,4 +1,6 @@
-//! The spelling of host names in allowlists. Resolves nothing.
+//! Host names: their spelling in allowlists, and which are this machine. Resolves nothing.
+
+use url::{Host, Url};
 
 /// The longest name that DNS has (RFC 1035, section 2.3.4).
 const NAME_BYTES_MAX: usize = 253;
@@ -44,12 +46,32 @@ pub fn internal_host_name_problem(text: &str) -> Option<&'static str> {
     text.eq_ignore_ascii_case("localhost").then_some("is this machine itself, which a sandbox never reaches")
 }
 
+/// Whether a URL's host is this machine, by its name or address.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::host_name_problem;
+    use super::{host_name_problem, is_loopback};
 
     #[test]
-    fn exact_host_names_are_told_from_everything_else() {
+    fn only_names_and_addresses_of_this_machine_are_loopback() {
+        let is_local = |url: &str| is_loopback(&url.parse().unwrap());
+        assert!(
+            is_local("http://localhost:1/") && is_local("http://127.9.9.9/") && is_local("http://[::1]/")
+        );
+        assert!(!is_local("http://localhost.example/") && !is_local("http://10.0.0.1/"));
+        assert!(!is_local("unix:/socket"));
+    }
+
+    #[test]
+    fn only_exact_host_names_are_accepted() {
         for name in ["packages.example.org", "a-b.c1.example", "XN--bcher-kva.example"] {
             assert_eq!(host_name_problem(name), None, "{name}");
         }

@@ -1,7 +1,9 @@
 //! The terms of the project: pure types and decisions. Nothing here does I/O or reads a clock.
 
+mod allowed_host;
 mod authorization;
 mod budget;
+mod call_cost;
 pub mod change;
 pub mod command_pattern;
 pub mod conversation;
@@ -27,15 +29,17 @@ pub mod settings;
 pub mod slash_command;
 mod transcript;
 
+pub use allowed_host::{AllowedHost, is_forbidden_address};
 pub use authorization::{Permission, Refusal, authorize};
-pub use budget::{Budget, BudgetExhausted, CallCost, Spend, Usage, WorstCase};
+pub use budget::{Budget, BudgetExhausted, Spend};
+pub use call_cost::{CallCost, Usage, WorstCase};
 pub use change::{Change, ChangedContent, FileMode};
 pub use command_pattern::CommandPattern;
 pub use conversation::{AssistantBlock, Message, StopReason, ToolArguments, ToolCall, ToolResult, ToolSpec};
 pub use daily_cap::{BudgetScope, DAY, DailyCap, DailyCapReached, DailyCaps, RecentCall, micro_usd};
 pub use egress::{EgressDecision, EgressReport};
 pub use flag::{Flag, Suspicion};
-pub use host_name::{host_name_problem, internal_host_name_problem};
+pub use host_name::{host_name_problem, internal_host_name_problem, is_loopback};
 pub use identity::{
     CommentId, DeliveryId, InstallationId, InvalidIdentity, IssueNumber, JobId, Login, PullRequestNumber,
     RepositoryId, RepositoryName, RepositoryRef, Sha,

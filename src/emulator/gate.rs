@@ -19,6 +19,11 @@ impl Gate {
         self.is_open.send_replace(true);
     }
 
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.is_open.receiver_count()
+    }
+
     /// Returns when the gate is open.
     pub(crate) async fn opened(&self) {
         // An error means that the gate was dropped: there is nothing to wait for.
@@ -39,8 +44,10 @@ mod tests {
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
+        assert_eq!(gate.waiting(), 1);
         gate.open();
         waiting.await.unwrap();
+        assert_eq!(gate.waiting(), 0);
         gate.opened().await;
     }
 }

@@ -158,12 +158,12 @@ async fn instance(
     }
     let after = rerun(bench, workspace, &settings, &fixed).await?.run;
     candidate.suite_seconds = Some(after.result.duration.as_secs_f64());
-    let mended = |name: &String| passed(&after, name) && !passed(&before.run, name);
+    let is_fixed = |name: &String| passed(&after, name) && !passed(&before.run, name);
     let failed: Vec<String> = before.run.failed().into_iter().map(|test| test.0).collect();
-    let mut fail_to_pass: Vec<String> = failed.iter().filter(|name| mended(name)).cloned().collect();
+    let mut fail_to_pass: Vec<String> = failed.iter().filter(|name| is_fixed(name)).cloned().collect();
     if fail_to_pass.is_empty() {
         // A suite that does not build without the fix names none of its tests; with the fix it does.
-        fail_to_pass = passing(&after).filter(mended).collect();
+        fail_to_pass = passing(&after).filter(is_fixed).collect();
     }
     if fail_to_pass.is_empty() {
         return match failed.is_empty() {

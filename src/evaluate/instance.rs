@@ -13,7 +13,7 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 /// Most instances in a file.
 const INSTANCES_MAX: usize = 100_000;
 /// Most mistakes that are listed; the rest is counted.
-const MISTAKES_TOLD_MAX: usize = 20;
+const MISTAKES_SHOWN_MAX: usize = 20;
 /// Longest id: it names a directory.
 const ID_BYTES_MAX: usize = 120;
 
@@ -60,8 +60,8 @@ fn counted(mistakes: usize) -> String {
 /// A line is invalid; each mistake is named by line and field.
 pub fn read_instances(file: &Path) -> Result<Vec<Instance>, InvalidInstances> {
     let invalid = |mistakes: Vec<String>| {
-        let more = mistakes.len().saturating_sub(MISTAKES_TOLD_MAX);
-        let mistakes = mistakes.into_iter().take(MISTAKES_TOLD_MAX).collect();
+        let more = mistakes.len().saturating_sub(MISTAKES_SHOWN_MAX);
+        let mistakes = mistakes.into_iter().take(MISTAKES_SHOWN_MAX).collect();
         InvalidInstances { file: file.display().to_string(), mistakes, more }
     };
     let text = std::fs::metadata(file)

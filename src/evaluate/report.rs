@@ -173,7 +173,7 @@ pub fn history_report(
     let mut text = format!(
         "# What to expect in this repository\n\n| | |\n|---|---|\n\
          | Commits looked at | {} |\n| Past fixes that brought tests | {} |\n| Usable: red without the fix, green with it | {usable} |\n\
-         | A sandbox is ready, set-up included, after | {} |\n| The suite takes | {} |\n| Expected cost | {cost_words} |\n\n\
+         | A sandbox is ready, setup included, after | {} |\n| The suite takes | {} |\n| Expected cost | {cost_words} |\n\n\
          A job runs the suite at least three times: before any change, in the agent's hands, and for the verdict.\n\n\
          | Commit | Subject | |\n|---|---|---|\n{rows}",
         check.scanned,
@@ -218,12 +218,12 @@ const MANY_TURNS: u64 = 30;
 fn expected_usd(price: Price, turns: u64) -> f64 {
     const BRIEF: u64 = 6_000;
     const TURN: u64 = 2_000;
-    const SAID: u64 = 500;
+    const REPORTED: u64 = 500;
     (0..turns)
         .map(|turn| {
             let usage = Usage {
                 input_tokens: 0,
-                output_tokens: SAID,
+                output_tokens: REPORTED,
                 cache_read_tokens: if turn == 0 { 0 } else { BRIEF + TURN * (turn - 1) },
                 cache_write_tokens: if turn == 0 { BRIEF } else { TURN },
             };
@@ -328,7 +328,7 @@ mod tests {
         | Commits looked at | 120 |
         | Past fixes that brought tests | 1 |
         | Usable: red without the fix, green with it | 0 |
-        | A sandbox is ready, set-up included, after | 0.2 s (at most 0.2 s) |
+        | A sandbox is ready, setup included, after | 0.2 s (at most 0.2 s) |
         | The suite takes | 3.5 s (at most 3.5 s) |
         | Expected cost | $0.12 to $0.76 a job: an estimate for 6 to 30 turns, not measured; never more than $5.00 |
 

@@ -27,7 +27,7 @@ use super::connection::ConnectionError;
 use super::error::GitHubError;
 use super::request::{ApiRequest, ApiResponse};
 use super::secret_gate::without_secrets;
-use crate::config::is_loopback;
+use crate::domain::is_loopback;
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// For the whole exchange, body included. GitHub itself gives up on a request after 10 s.

@@ -1,18 +1,18 @@
-//! Who may open the set-up page: the first person who registers an App controls this service.
+//! Who may open the setup page: the first person who registers an App controls this service.
 //!
 //! If only this machine can reach the page, requests from it are admitted. If strangers can reach it, the
 //! token that was printed at the start is required; it opens one browser's session, and no second one.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
 
 use http::{HeaderMap, header};
+use parking_lot::{Mutex, MutexGuard};
 use subtle::ConstantTimeEq;
 use url::Url;
 
 use super::random;
-use crate::config::is_loopback;
+use crate::domain::is_loopback;
 
 const COOKIE: &str = "mendwright_setup";
 /// Browser sessions at the same time. The oldest is dropped.
@@ -22,11 +22,11 @@ const FORWARDED: [&str; 5] = ["forwarded", "x-forwarded-for", "x-forwarded-host"
 
 pub(super) struct AccessGate {
     exposed: bool,
-    state: Mutex<State>,
+    state: Mutex<GateState>,
 }
 
 #[derive(Default)]
-struct State {
+struct GateState {
     /// `None` once it was used.
     token: Option<String>,
     sessions: VecDeque<String>,
@@ -44,7 +44,7 @@ pub(super) enum PageAccess {
 
 impl AccessGate {
     pub(super) fn new(exposed: bool) -> Self {
-        let state = State { token: exposed.then(random), ..State::default() };
+        let state = GateState { token: exposed.then(random), ..GateState::default() };
         Self { exposed, state: Mutex::new(state) }
     }
 
@@ -89,9 +89,9 @@ impl AccessGate {
         PageAccess::New(session)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, GateState> {
         // Every change is complete before anything can panic, so a poisoned state is usable.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

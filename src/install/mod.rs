@@ -10,7 +10,8 @@ use axum::Router;
 use jiff::Timestamp;
 use url::Url;
 
-use crate::config::{StoredApp, is_loopback};
+use crate::config::StoredApp;
+use crate::domain::is_loopback;
 
 mod access_gate;
 mod credential_sink;

@@ -1,4 +1,4 @@
-//! The texts and the HTML of the set-up pages. Pure. Every value is escaped, and there is no script.
+//! The texts and the HTML of the setup pages. Pure. Every value is escaped, and there is no script.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! The set-up pages over HTTP: the page with the button, the address that GitHub sends the browser back
+//! The setup pages over HTTP: the page with the button, the address that GitHub sends the browser back
 //! to, and the page after it.
 
 use std::net::SocketAddr;
@@ -18,8 +18,8 @@ use super::manifest::manifest_for;
 use super::page::{self, Page, Problem, Registered, STYLE, Start, apps_page};
 use super::registration::{PendingRegistration, RegisteredAppSummary, RegistrationFlow};
 use super::{AppRegistration, CredentialSink, SETUP_PATH, below};
-use crate::config::{StoredApp, is_loopback};
-use crate::domain::Login;
+use crate::config::StoredApp;
+use crate::domain::{Login, is_loopback};
 use crate::github::{GitHubError, RegisteredApp, convert_manifest_code};
 use crate::secrets::register;
 

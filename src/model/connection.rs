@@ -12,7 +12,7 @@ use super::exchange::{Exchange, ExchangeLimits};
 use super::failure::Target;
 use super::openai::{OpenAi, OutputLimitParameter};
 use super::{Model, RetryPolicy, known_price};
-use crate::domain::Price;
+use crate::domain::{Price, is_loopback};
 
 pub use crate::domain::ModelProvider as Provider;
 
@@ -207,13 +207,7 @@ pub(super) fn http_client(base: &Url, limits: ExchangeLimits) -> reqwest::Result
         .gzip(false)
         .connect_timeout(limits.connect_time_max)
         .user_agent(concat!("mendwright/", env!("CARGO_PKG_VERSION")));
-    let is_local = match base.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    if is_local { builder.no_proxy().build() } else { builder.build() }
+    if is_loopback(base) { builder.no_proxy().build() } else { builder.build() }
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::AllowedHost;
-use crate::domain::Guarantee;
+use crate::domain::{AllowedHost, Guarantee};
 
 /// The longest label.
 const LABEL_BYTES_MAX: usize = 60;

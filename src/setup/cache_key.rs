@@ -9,8 +9,7 @@ use std::collections::HashSet;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use sha2::{Digest, Sha256};
 
-use crate::config::AllowedHost;
-use crate::domain::Sha;
+use crate::domain::{AllowedHost, Sha};
 use crate::sandbox::SetupKey;
 use crate::sandbox::protocol::PROTOCOL_VERSION;
 use crate::workspace::{Workspace, WorkspaceError};

@@ -14,9 +14,8 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::cache_key::{KeyInputs, differing_paths, key_of_proposal, manifests, setup_key, setup_tree};
-use crate::config::AllowedHost;
 use crate::domain::{
-    EgressReport, JobSettings, ProcessOutput, RepositoryId, SetupCommand, Sha, TranscriptEvent,
+    AllowedHost, EgressReport, JobSettings, ProcessOutput, RepositoryId, SetupCommand, Sha, TranscriptEvent,
 };
 use crate::sandbox::{
     CacheLimits, CommandSpec, ResolvedRoot, Sandbox, SandboxError, SandboxPurpose, SandboxSpec, SetupKey,
@@ -503,7 +502,7 @@ impl Environment {
 
     fn remark(&self, words: &str) {
         let mut pending = self.pending();
-        if !pending.remarks.iter().any(|said| said == words) {
+        if !pending.remarks.iter().any(|remark| remark == words) {
             pending.remarks.push(words.to_owned());
         }
     }

@@ -71,10 +71,10 @@ mod tests {
     use super::*;
     use crate::domain::{BoundedOutput, Budget, EgressReport, ProcessOutput, TestReport};
 
-    fn result(code: i32, said: &str) -> ProcessOutput {
+    fn result(code: i32, output_text: &str) -> ProcessOutput {
         ProcessOutput {
             ending: ExitStatus::Exited { code },
-            output: BoundedOutput { head: said.to_owned(), omitted_bytes: 0, tail: String::new() },
+            output: BoundedOutput { head: output_text.to_owned(), omitted_bytes: 0, tail: String::new() },
             duration: Duration::from_secs(1),
         }
     }

@@ -4,8 +4,8 @@
 use globset::{Glob, GlobSetBuilder};
 
 use super::SetupPolicy;
-use crate::config::{AllowedHost, REPOSITORY_FILE, REPOSITORY_FILE_YAML};
-use crate::domain::JobSettings;
+use crate::config::{REPOSITORY_FILE, REPOSITORY_FILE_YAML};
+use crate::domain::{AllowedHost, JobSettings};
 use crate::sandbox::{Root, SandboxSpec};
 
 /// What a job is allowed.

@@ -1,4 +1,4 @@
-//! The present bytes and modes of files, for the host to make a commit of.
+//! Reads the current bytes and modes of files, from which the host makes a commit.
 
 use std::io::Read;
 
@@ -8,7 +8,7 @@ use mendwright_protocol::{
     CollectedFileState,
 };
 
-/// The files' states, and their bytes one after the other.
+/// The states of the files, and their concatenated bytes.
 pub fn collect(tree: &Tree, request: &Collect) -> Result<(CollectResult, Vec<u8>), String> {
     if request.paths.len() > COLLECT_PATHS_MAX {
         return Err(format!("{} paths, over the {COLLECT_PATHS_MAX} allowed", request.paths.len()));
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_told_from_what_is_absent_and_what_is_refused() {
+    fn files_are_collected_absent_ones_reported_and_symlinks_refused() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         fs::write(root.join("file"), "text").unwrap();

@@ -1,5 +1,5 @@
-//! The kernel's counters of what it refused this sandbox: kept by the control groups that we are
-//! in, readable from inside where an engine shows them (version 1 and 2). Only reads.
+//! The kernel's counters of what it refused to this sandbox: in the control groups of this process, if the engine
+//! makes them visible inside (version 1 and 2). Only reads.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -10,14 +10,14 @@ const MOUNT: &str = "/sys/fs/cgroup";
 /// Such a file has a few short lines.
 const FILE_BYTES_MAX: usize = 4 << 10;
 
-/// The files, held open: no command can put others in their place.
+/// The files, held open so that no command can replace them.
 #[derive(Debug, Default)]
 pub struct Counters {
     memory: Option<File>,
     processes: Option<File>,
 }
 
-/// What they say at one moment; `None` for what cannot be known here.
+/// Their values at one moment; `None` if the value is not available here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// Processes that were killed for memory.
@@ -44,7 +44,7 @@ impl Counters {
         }
     }
 
-    /// What they say now.
+    /// Their values now.
     pub fn read(&self) -> Counts {
         Counts {
             memory_kills: self.memory.as_ref().and_then(|file| read(file, "oom_kill")),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_shown_nothing_is_known() {
+    fn without_visible_groups_there_are_no_counts() {
         let mount = tempfile::tempdir().unwrap();
         put(mount.path().join("outside"), "max 1\n");
         let counts = Counters::below(mount.path(), "0::/../outside\n").read();

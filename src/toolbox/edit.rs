@@ -1,11 +1,11 @@
-//! Exact replacement of text in one file. All edits are made or none; what does not match, or
-//! matches more than once, is explained so that the next attempt can be right.
+//! Replaces exact text in one file. All edits are made or none. If a text does not match, or matches more than
+//! once, the error explains it, so that the next attempt can succeed.
 
 use std::io::Read;
 use std::ops::Range;
 
 use crate::files::explain;
-use crate::nearest::nearest_lines;
+use crate::fuzzy_match::nearest_lines;
 use crate::tree::Tree;
 use mendwright_protocol::{Edit, EditFile};
 
@@ -132,7 +132,7 @@ fn line_of(content: &[u8], at: usize) -> usize {
     content[..at].iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
-/// A file whose every line ends in CR LF: text without CRs is meant to match it all the same.
+/// A file in which every line ends in CR LF. Text without CRs must match it, too.
 fn has_only_crlf(content: &[u8]) -> bool {
     let mut previous = 0;
     let mut seen = false;
@@ -152,7 +152,7 @@ fn to_crlf(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\n', "\r\n")
 }
 
-/// Keeps the ranges of new text right as later edits move or overlap them.
+/// Updates the ranges of new text when later edits move or overlap them.
 fn remember(changed: &mut Vec<Range<usize>>, at: usize, old: usize, new: usize) {
     let moved = |position: usize| if position >= at + old { position - old + new } else { position.min(at) };
     for range in changed.iter_mut() {
@@ -216,7 +216,7 @@ mod tests {
             refused,
             "in 'f', the old text occurs 2 times, at lines 1, 3; take in lines around it until it is unique"
         );
-        // Matches that overlap are two, too.
+        // Overlapping matches count as two.
         assert!(applied("aaa", &[("aa", "b")]).unwrap_err().contains("occurs 2 times"));
     }
 

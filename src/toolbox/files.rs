@@ -10,13 +10,13 @@ use mendwright_protocol::{DeleteFile, FileWindow, MoveFile, ReadFile, WriteFile}
 const FILE_BYTES_MAX: u64 = 256 << 20;
 /// Most lines of one window.
 const WINDOW_LINES_MAX: u64 = 5_000;
-/// Most text of one window; lines that no longer fit are left for the next.
+/// Most text of one window. Lines that do not fit are left for the next.
 const WINDOW_BYTES_MAX: usize = 512 << 10;
 /// Characters after which a line is cut.
 const LINE_CHARS_MAX: usize = 2_000;
 /// A NUL among the first bytes makes a file binary, as for git.
 const BINARY_CHECK_BYTES: usize = 8_000;
-/// Names shown when a file is not there.
+/// Names shown if a file does not exist.
 const NAMES_SHOWN_MAX: usize = 40;
 
 /// Reads a window of a text file.
@@ -108,12 +108,12 @@ impl Window {
     }
 }
 
-/// Creates or replaces a file. Says whether it is new, and what was in it before, as far as anybody
-/// wants to compare that.
+/// Creates or replaces a file. Returns whether it is new, and its content before, if it is small enough to be
+/// compared.
 pub fn write(tree: &Tree, request: &WriteFile) -> Result<(bool, Vec<u8>), String> {
     let mut before = Vec::new();
     if let Ok(open) = tree.open_file(&request.path) {
-        // Only for a remark: what cannot be read is not compared.
+        // Only for the comparison: a file that cannot be read is not compared.
         let _ = open.file.take(CHECKED_BYTES_MAX as u64 + 1).read_to_end(&mut before);
     }
     let created = tree.write_file_as(&request.path, request.content.as_bytes(), request.executable)?;
@@ -136,7 +136,7 @@ pub fn move_to(tree: &Tree, request: &MoveFile) -> Result<(), String> {
     })
 }
 
-/// An error about `path`, with what is there instead where that helps.
+/// An error about `path`, with the names that exist there instead.
 pub fn explain(tree: &Tree, path: &str, error: TreeError) -> String {
     let TreeError::Missing(_) = error else { return error.to_string() };
     let Some((directory, names)) = tree.nearest_names(path, NAMES_SHOWN_MAX) else {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_shown_is_said_in_words() {
+    fn file_that_cannot_be_shown_is_an_error() {
         assert_eq!(window(b"a\n", 7, 1).unwrap_err(), "'f' has 1 lines; line 7 is past its end");
         assert_eq!(window(b"a\0b", 1, 1).unwrap_err(), "'f' is a binary file of 3 bytes");
         let directory = tempfile::tempdir().unwrap();

@@ -1,17 +1,17 @@
-//! The filters of system calls that are put on from inside, where whoever started us could put on
-//! only its own. They hold for everything that is started from here on; nothing takes them off.
+//! Applies the system call filters from inside the sandbox, for an engine that applies only its own. They hold for
+//! every process that is started afterwards, and cannot be removed.
 
 use std::fs;
 
 use libc::{sock_filter, sock_fprog};
 
-/// Where the host has put them: for each the number of its instructions (four bytes, the lowest
-/// first), and the instructions as the kernel takes them.
+/// The file of the filters: for each, the number of its instructions (four bytes, little-endian), and the
+/// instructions in the kernel's format.
 const FILTERS: &str = "/.mendwright/filters";
-/// Linux takes no longer ones (`BPF_MAXINSNS`).
+/// The limit of Linux (`BPF_MAXINSNS`).
 const INSTRUCTIONS_MAX: usize = 4096;
 
-/// Puts on what [`FILTERS`] holds, in that order. There must be no other thread yet.
+/// Applies the filters in [`FILTERS`], in that order. There must be no other thread yet.
 pub fn put_on() -> Result<(), String> {
     let bytes = fs::read(FILTERS).map_err(|e| format!("{FILTERS}: {e}"))?;
     let filters = parse(&bytes).ok_or_else(|| format!("{FILTERS}: it holds no filters"))?;

@@ -1,5 +1,5 @@
-//! What the toolbox does to itself before it serves: gives up every privilege, takes the limits
-//! that commands will inherit, and puts the pipe where no command can reach it.
+//! What the toolbox does before it serves: drops every privilege, sets the limits that commands inherit, and
+//! moves the pipe to where no command can reach it.
 
 use std::fs::File;
 use std::io;
@@ -11,31 +11,31 @@ use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
 use crate::failure::Failure;
 use crate::filters;
-use crate::prepared::{Roots, copy, restore};
+use crate::snapshot::{Roots, copy, restore};
 use crate::tree::WORKSPACE;
 
-/// Open files of one process, where nothing else is asked for.
+/// Open files of one process, by default.
 const OPEN_FILES_MAX: u64 = 65_536;
-/// Bytes that may be kept from being swapped, bytes in message queues, and waiting signals: what a
-/// Linux gives to a user by itself, whatever the service that started us was given.
+/// Locked bytes, bytes in message queues, and pending signals: the defaults of Linux for a user, whatever limits
+/// the service has that started the sandbox.
 const LOCKED_BYTES_MAX: u64 = 8 << 20;
 const MESSAGE_QUEUE_BYTES_MAX: u64 = 819_200;
 const PENDING_SIGNALS_MAX: u64 = 65_536;
-/// Of the pipe to the host: what Linux lets anybody ask for.
+/// Size of the pipe to the host: the largest that Linux allows without privileges.
 const PIPE_BYTES: usize = 1 << 20;
-/// Linux has 41 capabilities; the kernel says which numbers it does not know.
+/// Linux has 41 capabilities; the kernel rejects unknown numbers.
 const CAPABILITIES_MAX: u32 = 64;
 
-/// What the toolbox serves: the host's two ends, as descriptors that no command inherits, and the
-/// port of the proxy that it is to lend.
-pub struct Settled {
-    /// What the host says.
+/// The initialised process: both ends of the connection to the host, as descriptors that no command inherits,
+/// and the port of the proxy.
+pub struct Initialized {
+    /// Requests from the host.
     pub from_host: OwnedFd,
-    /// What we say.
+    /// Responses to the host.
     pub to_host: OwnedFd,
-    /// On the loopback interface; none for no proxy.
+    /// On the loopback interface; `None`: no proxy.
     pub proxy_port: Option<u16>,
-    /// The bound on processes that was taken as a resource limit.
+    /// The limit on processes that was set as a resource limit.
     pub processes_max: Option<u64>,
 }
 
@@ -46,56 +46,61 @@ struct Options {
     data_bytes_max: Option<u64>,
     proxy_port: Option<u16>,
     open_files_max: Option<u64>,
-    prepared: bool,
-    prepared_below: bool,
+    copy_snapshot: bool,
+    snapshot_is_below: bool,
     filters: bool,
 }
 
-/// From here on memory is had from the kernel by the piece, and given back when it is freed.
+/// An allocation of this size or more is mapped separately, and returned to the kernel when it is freed.
 #[cfg(target_env = "gnu")]
 const MAPPED_BYTES_MIN: i32 = 256 << 10;
 
-/// Settles the process in. Options: `--user N` (become that user and group; only as root),
-/// `--processes N` and `--data-bytes N` (resource limits, where no cgroup holds them),
-/// `--open-files N` (of one process), `--proxy-port N`, `--prepared` (begin with a copy of what a set-up made), `--prepared-below`
-/// (it is in its places already),
-/// `--filters` (put on the filters of system calls that lie beside the toolbox).
-pub fn settle(options: &[&str]) -> Result<Settled, Failure> {
+/// Initialises the process. Options: `--user N` (become that user and group; only as root),
+/// `--processes N` and `--data-bytes N` (resource limits, if no cgroup has them),
+/// `--open-files N` (of one process), `--proxy-port N`, `--prepared` (copy the setup snapshot), `--prepared-below`
+/// (the snapshot is a lower layer of the file system already),
+/// `--filters` (apply the system call filters next to the toolbox).
+pub fn initialize(options: &[&str]) -> Result<Initialized, Failure> {
     let options = parse(options)?;
-    give_memory_back();
-    hear_no_faults();
+    return_freed_memory();
+    reset_fault_handlers();
     close_inherited_files();
-    // That of whoever started the sandbox is no business of the commands inside.
+    // Commands must not inherit the umask of the process that started the sandbox.
     rustix::process::umask(Mode::from_raw_mode(0o022));
     set_limits(&options).map_err(|e| format!("the resource limits cannot be set: {e}"))?;
     if let Some(user) = options.user {
         become_user(user).map_err(|e| format!("cannot become user {user}: {e}"))?;
     }
     hide_from_commands().map_err(|e| format!("cannot be made unreadable for commands: {e}"))?;
-    if options.prepared {
+    if options.copy_snapshot {
         let roots = Roots::of_this_sandbox()?;
-        let copied = copy::copy_prepared(&roots);
+        let copied = copy::copy_snapshot(&roots);
         copied.map_err(|e| e.during("the setup snapshot cannot be copied"))?;
     }
     if options.filters {
         filters::put_on().map_err(|e| format!("the filters of system calls cannot be put on: {e}"))?;
     }
-    if options.prepared_below {
+    if options.snapshot_is_below {
         let roots = Roots::of_this_sandbox()?;
         restore::restore_modes(&roots).map_err(|e| format!("the setup snapshot is not complete: {e}"))?;
     }
     std::env::set_current_dir(WORKSPACE).map_err(|e| format!("{WORKSPACE}: {e}"))?;
     let (from_host, to_host) =
         take_pipe().map_err(|e| format!("the pipe to the host cannot be taken: {e}"))?;
-    Ok(Settled { from_host, to_host, proxy_port: options.proxy_port, processes_max: options.processes_max })
+    Ok(Initialized {
+        from_host,
+        to_host,
+        proxy_port: options.proxy_port,
+        processes_max: options.processes_max,
+    })
 }
 
-/// What was needed for one large answer is not kept for ever: the sandbox's memory is the job's.
-fn give_memory_back() {
+/// Memory for one large answer is returned to the kernel afterwards: the sandbox's memory is for the job.
+fn return_freed_memory() {
     #[cfg(target_env = "gnu")]
     for (parameter, value) in [(libc::M_MMAP_THRESHOLD, MAPPED_BYTES_MIN), (libc::M_ARENA_MAX, 2)] {
-        // SAFETY: sets a number in the allocator; no other thread runs yet. Refused, it changes
-        // nothing.
+        // SAFETY: sets a number in the allocator; no other thread runs yet. If it is refused, nothing
+        // changes.
         unsafe { libc::mallopt(parameter, value) };
     }
 }
@@ -106,7 +111,7 @@ fn parse(words: &[&str]) -> Result<Options, String> {
     while let Some(name) = words.next() {
         match *name {
             "--prepared" => {
-                options.prepared = true;
+                options.copy_snapshot = true;
                 continue;
             }
             "--filters" => {
@@ -116,7 +121,7 @@ fn parse(words: &[&str]) -> Result<Options, String> {
             _ => {}
         }
         if *name == "--prepared-below" {
-            options.prepared_below = true;
+            options.snapshot_is_below = true;
             continue;
         }
         let value = words.next().ok_or_else(|| format!("{name} lacks a value"))?;
@@ -137,17 +142,16 @@ fn parse(words: &[&str]) -> Result<Options, String> {
     Ok(options)
 }
 
-/// The standard library listens to these two, to report a stack that overflowed. The first process of
-/// a namespace is safe from what commands send it only where it does not listen; a fault of our own
-/// ends us all the same.
-fn hear_no_faults() {
+/// The standard library handles these two, to report a stack overflow. A command can send the first process of a
+/// namespace only signals that it handles, so these get their default again. A fault still ends the toolbox.
+fn reset_fault_handlers() {
     for signal in [libc::SIGSEGV, libc::SIGBUS] {
         // SAFETY: the default disposition is no handler of anybody's.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
 
-/// Whatever else the host (or the program that started us) left open is not for us.
+/// Closes whatever else the host, or the program that started this one, left open.
 fn close_inherited_files() {
     // SAFETY: we are at the beginning of the program: nothing here owns a descriptor above 2 yet,
     // so none is closed under an owner.
@@ -172,7 +176,7 @@ fn set_limits(options: &Options) -> io::Result<()> {
     hold(Resource::Memlock, LOCKED_BYTES_MAX)?;
     hold(Resource::Msgqueue, MESSAGE_QUEUE_BYTES_MAX)?;
     hold(Resource::Sigpending, PENDING_SIGNALS_MAX)?;
-    // Nobody inside goes before the others of this machine.
+    // No process inside gets priority over others of this machine.
     hold(Resource::Rtprio, 0)?;
     hold(Resource::Nice, 0)?;
     if let Some(processes_max) = options.processes_max {
@@ -184,7 +188,7 @@ fn set_limits(options: &Options) -> io::Result<()> {
     Ok(())
 }
 
-/// From root, without a user namespace around us, to a user that owns nothing on the host.
+/// Changes from root, without a user namespace, to a user that owns nothing on the host.
 fn become_user(user: u32) -> io::Result<()> {
     let home = std::env::var_os("HOME");
     for directory in [Some(WORKSPACE.into()), home].into_iter().flatten() {
@@ -207,13 +211,13 @@ fn become_user(user: u32) -> io::Result<()> {
         None,
         CapabilitySets { effective: none, permitted: none, inheritable: none },
     )?;
-    // Another user means that the kernel has forgotten this wish of the program that started us.
+    // The kernel resets this when the user changes.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     Ok(())
 }
 
-/// Commands run as the same user: without this they could open our memory and our descriptors
-/// below `/proc`, and speak to the host in our name.
+/// Commands run as the same user. Without this they could open the toolbox's memory and descriptors below
+/// `/proc`, and send the host messages in its place.
 pub fn hide_from_commands() -> io::Result<()> {
     Ok(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
@@ -224,7 +228,7 @@ fn take_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     for end in [&from_host, &to_host] {
         let flags = rustix::fs::fcntl_getfl(end)?;
         rustix::fs::fcntl_setfl(end, flags | OFlags::NONBLOCK)?;
-        // Sixteen times fewer turns for either side; where it is refused, or no pipe, it stays as it is.
+        // Sixteen times fewer wake-ups for both sides. If it is refused, or is no pipe, nothing changes.
         let _ = rustix::pipe::fcntl_setpipe_size(end, PIPE_BYTES);
     }
     let null = File::options().read(true).write(true).open("/dev/null")?;

@@ -6,7 +6,7 @@ use crate::tree::Tree;
 use crate::walk::{files, glob};
 use mendwright_protocol::{FileEntry, FileListing, ListFiles};
 
-/// Most entries of one listing, however many are wanted.
+/// Most entries of one listing, whatever is requested.
 const ENTRIES_MAX: usize = 10_000;
 
 /// Lists files below a directory.

@@ -1,5 +1,5 @@
-//! The toolbox's side of the process that makes the map: starts it at the first task, and anew when
-//! it was lost; one task at a time, each with its deadline.
+//! The toolbox's connection to the process that makes the map. Starts it at the first request, and again after it
+//! was lost. Sends one request at a time, each with a deadline.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -16,26 +16,26 @@ use crate::reaper::Reaper;
 use mendwright_protocol::frames::{FrameError, read_message, write_message};
 use mendwright_protocol::{FindSymbol, RankedRepoMap, RepoMap, Response, SymbolLocations, SyntaxError};
 
-/// For a map or a symbol: the process gives itself 30 s for reading.
+/// Time for a map or a symbol: the process limits its own reading to 30 s.
 const MAP_MAX: Duration = Duration::from_secs(60);
-/// For a file to be checked; past it nothing is said of it.
+/// Time to check a file. After it no fault is reported.
 const CHECK_MAX: Duration = Duration::from_secs(5);
 /// Our own executable, whatever it is called in this root file system.
 const OURSELVES: &str = "/proc/self/exe";
 
 const CROSSED: &str = "the map's process answered something else";
 
-/// The process, where there is one.
+/// The process, if it runs.
 #[derive(Default)]
 pub struct Mapper {
-    running: Mutex<Option<Running>>,
+    running: Mutex<Option<RunningMapper>>,
 }
 
-struct Running {
+struct RunningMapper {
     pid: i32,
     to: Sender,
     from: Receiver,
-    /// Being waited for keeps it from being taken for a stray.
+    /// A process that is waited for is not killed as a stray.
     _ended: oneshot::Receiver<()>,
 }
 
@@ -48,7 +48,7 @@ impl Mapper {
         }
     }
 
-    /// Where a name is.
+    /// The places of a name.
     pub async fn find(&self, reaper: &Reaper, request: FindSymbol) -> Result<SymbolLocations, String> {
         match self.done(reaper, &Task::Find(request), MAP_MAX).await? {
             Outcome::Found(found) => Ok(found),
@@ -56,7 +56,7 @@ impl Mapper {
         }
     }
 
-    /// What an edit broke. That nothing can be said is not worth failing an edit for.
+    /// What an edit broke. An edit does not fail because the file cannot be checked.
     pub async fn check(&self, reaper: &Reaper, path: &str, before: &[u8], after: &[u8]) -> Vec<SyntaxError> {
         if before.len().max(after.len()) > CHECKED_BYTES_MAX {
             return Vec::new();
@@ -74,15 +74,15 @@ impl Mapper {
             let mut idle = self.running.lock().await;
             if let Some(process) = idle.take() {
                 let mut working = Working { reaper, process: Some(process) };
-                // One that ended since its last task, as by a command that kills what it can, is
-                // no reason to fail this one.
+                // A process that ended since its last request, for instance because a command killed it,
+                // does not fail this request.
                 if let Ok(answer) = working.exchange(task).await {
                     *idle = working.process.take();
                     return Ok(answer);
                 }
             }
-            let process =
-                Running::start(reaper).map_err(|e| format!("the map's process cannot be started: {e}"))?;
+            let process = RunningMapper::start(reaper)
+                .map_err(|e| format!("the map's process cannot be started: {e}"))?;
             let mut working = Working { reaper, process: Some(process) };
             let answer = working.exchange(task).await?;
             *idle = working.process.take();
@@ -98,11 +98,11 @@ impl Mapper {
     }
 }
 
-/// A process with a task. Dropped in the middle of it, the process ends: its next answer would be the
-/// wrong one.
+/// A process that handles a request. If it is dropped before the answer, the process ends: its next answer would be
+/// to the old request.
 struct Working<'a> {
     reaper: &'a Reaper,
-    process: Option<Running>,
+    process: Option<RunningMapper>,
 }
 
 impl Working<'_> {
@@ -115,7 +115,7 @@ impl Working<'_> {
             FrameError::Ended => {
                 "the map's process ended: it ran out of memory, or was ended by somebody".to_owned()
             }
-            FrameError::Malformed(why) => format!("the map's process said {why}"),
+            FrameError::Malformed(why) => format!("the map's process answered {why}"),
         })
     }
 }
@@ -128,7 +128,7 @@ impl Drop for Working<'_> {
     }
 }
 
-impl Running {
+impl RunningMapper {
     fn start(reaper: &Reaper) -> io::Result<Self> {
         let (task, to) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         let (from, answer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;

@@ -1,28 +1,28 @@
-//! What is kept of a command's output: the beginning goes out as it comes, the end is held until
-//! the command is over, and what is between them is counted.
+//! Bounds a command's output: the beginning is sent as it comes, the end is held until the command has ended,
+//! and the bytes between them are counted.
 
 use std::collections::VecDeque;
 
-/// Most bytes kept of one command, whatever is asked for: the tail is held in memory.
+/// Most bytes of one command's output, whatever is requested: the tail is held in memory.
 const KEPT_BYTES_MAX: u64 = 64 << 20;
 
-/// The state of it.
-pub struct Keeper {
+/// The head and the tail of one command's output.
+pub struct HeadAndTail {
     head_left: usize,
     tail_max: usize,
     tail: VecDeque<u8>,
     omitted: u64,
 }
 
-impl Keeper {
-    /// Keeps `bytes_max`, half of it for the end.
+impl HeadAndTail {
+    /// Keeps `bytes_max` bytes, half of them for the end.
     pub fn new(bytes_max: u64) -> Self {
         let bytes_max = bytes_max.min(KEPT_BYTES_MAX) as usize;
         let tail_max = bytes_max / 2;
         Self { head_left: bytes_max - tail_max, tail_max, tail: VecDeque::new(), omitted: 0 }
     }
 
-    /// Takes a chunk in, and gives back the part of it that belongs to the head.
+    /// Adds a chunk, and returns the part of it that belongs to the head.
     pub fn take<'a>(&mut self, chunk: &'a [u8]) -> &'a [u8] {
         let (head, rest) = chunk.split_at(self.head_left.min(chunk.len()));
         self.head_left -= head.len();
@@ -35,7 +35,7 @@ impl Keeper {
         head
     }
 
-    /// What was let go, and the tail.
+    /// The number of omitted bytes, and the tail.
     pub fn finish(self) -> (u64, Vec<u8>) {
         (self.omitted, self.tail.into())
     }
@@ -46,9 +46,9 @@ mod tests {
     use super::*;
 
     fn kept(bytes_max: u64, chunks: &[&[u8]]) -> (Vec<u8>, u64, Vec<u8>) {
-        let mut keeper = Keeper::new(bytes_max);
-        let head = chunks.iter().flat_map(|chunk| keeper.take(chunk).to_vec()).collect();
-        let (omitted, tail) = keeper.finish();
+        let mut output = HeadAndTail::new(bytes_max);
+        let head = chunks.iter().flat_map(|chunk| output.take(chunk).to_vec()).collect();
+        let (omitted, tail) = output.finish();
         (head, omitted, tail)
     }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 
 use rustix::process::{Pid, Signal, WaitOptions};
 
-/// Times a growing tree is looked at again before what was found so far is killed.
+/// Rounds of stopping a growing tree before what was found so far is killed.
 const ROUNDS_MAX: usize = 64;
 
 /// Every live process, with its parent.
@@ -15,7 +15,7 @@ fn parents() -> io::Result<HashMap<i32, i32>> {
     let mut parents = HashMap::new();
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // It may be gone by now.
+        // It may have ended.
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
         if let Some((state, parent)) = state_and_parent(&stat)
             && !matches!(state, "Z" | "X")
@@ -26,8 +26,8 @@ fn parents() -> io::Result<HashMap<i32, i32>> {
     Ok(parents)
 }
 
-/// How many processes and threads there are in this namespace, ended ones that nobody has taken in
-/// yet among them: as the kernel counts them against `RLIMIT_NPROC`.
+/// The number of processes and threads in this namespace, zombies included: as the kernel counts them against
+/// `RLIMIT_NPROC`.
 pub fn count_tasks() -> io::Result<u64> {
     let mut count = 0;
     for entry in fs::read_dir("/proc")? {
@@ -42,8 +42,8 @@ pub fn count_tasks() -> io::Result<u64> {
     Ok(count)
 }
 
-/// The third and fourth field. The second is the program's name in parentheses, which may itself
-/// hold parentheses and spaces.
+/// The third and fourth field. The second is the program's name in parentheses, which may contain parentheses and
+/// spaces.
 fn state_and_parent(stat: &str) -> Option<(&str, i32)> {
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
     Some((fields.next()?, fields.next()?.parse().ok()?))
@@ -55,7 +55,7 @@ pub fn descendants(ancestor: i32) -> io::Result<HashSet<i32>> {
     Ok(parents.keys().copied().filter(|pid| chain(&parents, *pid).any(|above| above == ancestor)).collect())
 }
 
-/// The live processes below us, the first process, that belong to none of `kept` (children of ours).
+/// The live processes that descend from this one, the first process, but not from its children `kept`.
 pub fn strays(kept: &HashSet<i32>) -> io::Result<HashSet<i32>> {
     let parents = parents()?;
     let is_stray = |pid: i32| {
@@ -73,8 +73,8 @@ fn chain(parents: &HashMap<i32, i32>, pid: i32) -> impl Iterator<Item = i32> {
     std::iter::successors(above(&pid), above).take(parents.len())
 }
 
-/// Kills all that `find` finds. Stops them first: a stopped process cannot start others, and keeps
-/// its place under the process limit, so that even a fork bomb comes to rest.
+/// Kills all processes that `find` finds. Stops them first: a stopped process cannot start others, and still counts
+/// against the process limit, so that even a fork bomb stops growing.
 pub fn kill_all(find: impl Fn() -> io::Result<HashSet<i32>>) -> io::Result<usize> {
     let mut stopped = HashSet::new();
     for _ in 0..ROUNDS_MAX {
@@ -93,14 +93,14 @@ pub fn kill_all(find: impl Fn() -> io::Result<HashSet<i32>>) -> io::Result<usize
     Ok(stopped.len())
 }
 
-/// Sends a signal to a process that may be gone already.
+/// Sends a signal to a process that may have ended.
 pub fn send(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {
         let _ = rustix::process::kill_process(pid, signal);
     }
 }
 
-/// Takes in what has ended. False when there is no child left at all.
+/// Waits for every child that has ended. Returns false if there is no child left.
 pub fn reap_ended() -> bool {
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {

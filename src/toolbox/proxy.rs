@@ -1,5 +1,5 @@
-//! A port on the sandbox's own loopback interface whose connections all end at the host. What may
-//! be reached is decided there; nothing is understood here.
+//! A port on the sandbox's loopback interface that forwards every connection to the host. The host decides what may
+//! be reached; nothing is interpreted here.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -12,24 +12,24 @@ use tokio::time::timeout;
 
 use mendwright_protocol::mux::Opener;
 
-/// Connections at one time: more than the host serves, and half of the streams that the pipe has, so
-/// that whoever opens thousands leaves room for the host's calls. The others wait to be taken.
+/// Concurrent connections: more than the host serves, and half of the pipe's streams, so that a command with
+/// thousands of connections leaves streams for the host's calls. The others wait to be accepted.
 const CONNECTIONS_MAX: usize = 128;
-/// For the first word of whoever connects.
+/// Time for the first bytes of a connection.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// Takes the port.
+/// Listens on the port.
 pub async fn listen(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await
 }
 
-/// Passes every connection on, for ever.
+/// Forwards every connection, for ever.
 pub async fn lend(listener: TcpListener, opener: Opener) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // The places are there for ever.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        // A connection that was given up before it was taken, or too many files open: the next one
-        // may do better.
+        // The connection was closed before it was accepted, or too many files are open: the next one may
+        // succeed.
         let Ok((connection, _)) = listener.accept().await else {
             tokio::task::yield_now().await;
             continue;
@@ -43,13 +43,13 @@ pub async fn lend(listener: TcpListener, opener: Opener) {
 }
 
 async fn pass_on(mut connection: TcpStream, opener: Opener) {
-    // A stream that is closed before anything was said on it is one that the host never hears of, so
-    // that its end would never come.
+    // The host never learns of a stream that is closed before anything was sent on it, so its end would never
+    // come.
     let mut first = [0];
     if !matches!(timeout(SILENCE_MAX, connection.peek(&mut first)).await, Ok(Ok(1..))) {
         return;
     }
     let Some(mut stream) = opener.open().await else { return };
-    // Either side may break it off; the other then sees its end.
+    // If one side closes it, the other sees its end.
     let _ = tokio::io::copy_bidirectional(&mut connection, &mut stream).await;
 }

@@ -1,5 +1,5 @@
-//! The first process of a namespace inherits every orphan: this takes them all in, and tells who
-//! waits for a child of ours how it ended.
+//! Waits for child processes. The first process of a namespace inherits every orphan: all are waited for, and
+//! whoever waits for a child is notified when it has ended.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::processes::{kill_all, send, strays};
 
-/// For the end of strays; past it everything goes but us.
+/// Time to end strays. After it everything but the toolbox is killed.
 const CLEANUP_MAX: Duration = Duration::from_secs(5);
 
 /// The children that somebody waits for.
@@ -23,7 +23,7 @@ pub struct Reaper {
 }
 
 impl Reaper {
-    /// Takes in what has ended, for ever.
+    /// Waits for every child that ends, for ever.
     pub async fn reap(&self) -> io::Result<()> {
         let mut child_ended = signal(SignalKind::child())?;
         loop {
@@ -38,15 +38,14 @@ impl Reaper {
     }
 
     /// Resolves when the child `pid` has ended. To be called before anything is awaited after the
-    /// child was started, or [`Reaper::reap`] may have taken it in already.
+    /// child was started, or [`Reaper::reap`] may have waited for it already.
     pub fn wait_for(&self, pid: i32) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         self.waiting().insert(pid, sender);
         receiver
     }
 
-    /// Ends every process that no live child of ours accounts for: what a supervisor left that was
-    /// itself killed.
+    /// Ends every process that belongs to no live child: what a supervisor left that was itself killed.
     pub async fn end_strays(&self) {
         let until = Instant::now() + CLEANUP_MAX;
         loop {
@@ -55,9 +54,9 @@ impl Reaper {
                 Ok(0) => return,
                 Ok(_) if Instant::now() < until => tokio::time::sleep(Duration::from_millis(2)).await,
                 Ok(_) | Err(_) => {
-                    // All but us, in one step of the kernel's: also what other commands run, which
-                    // will see it as a signal. Better than a process that nobody can end.
-                    // SAFETY: kill(2) touches no memory of ours.
+                    // Kills all processes but this one at once, also those of other commands, which are
+                    // reported as killed. That is better than a process that nothing can end.
+                    // SAFETY: kill(2) accesses no memory of this process.
                     unsafe { libc::kill(-1, libc::SIGKILL) };
                     return;
                 }

@@ -1,5 +1,5 @@
-//! The report files that a command left: one of a given name in `/tmp`, or some of the workspace, all
-//! written since a moment. They are not followed through links, and bounded; the host trusts none.
+//! Reads the report files that a command left: one with a given name in `/tmp`, or some of the workspace, all
+//! written since a given time. Symlinks are not followed, sizes are limited, and the host trusts none of them.
 
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -13,15 +13,14 @@ use mendwright_protocol::{
     REPORT_FILE_BYTES_MAX, REPORT_FILES_MAX, REPORTS_BYTES_MAX, ReportFiles, ReportLocation, Reports,
 };
 
-/// Where temporary files lie in every sandbox.
+/// The directory of temporary files in every sandbox.
 const TMP: &str = "/tmp";
-/// Files and directories of the workspace that are looked at.
+/// Files and directories of the workspace that are examined.
 const ENTRIES_MAX: usize = 300_000;
 
-/// The files, and their bytes one after the other. What is too large, or no regular file, is counted
-/// as left out.
+/// The files, and their concatenated bytes. What is too large or no regular file is counted as left out.
 pub fn reports(workspace: &Tree, request: &Reports) -> Result<(ReportFiles, Vec<u8>), String> {
-    let mut found = Found { since_ns: request.since_ns, ..Found::default() };
+    let mut found = FoundReports { since_ns: request.since_ns, ..FoundReports::default() };
     match &request.place {
         ReportLocation::Tmp { name } => {
             let tmp = Tree::open(Path::new(TMP)).map_err(|e| format!("{TMP}: {e}"))?;
@@ -30,7 +29,7 @@ pub fn reports(workspace: &Tree, request: &Reports) -> Result<(ReportFiles, Vec<
         ReportLocation::Workspace { globs } => {
             let globs: Result<Vec<_>, _> = globs.iter().map(|pattern| glob(Some(pattern))).collect();
             let globs: Vec<_> = globs?.into_iter().flatten().collect();
-            // What a build writes is mostly ignored by git.
+            // Git usually ignores what a build writes.
             let walk = WalkBuilder::new(workspace.path())
                 .standard_filters(false)
                 .follow_links(false)
@@ -51,14 +50,14 @@ pub fn reports(workspace: &Tree, request: &Reports) -> Result<(ReportFiles, Vec<
 }
 
 #[derive(Default)]
-struct Found {
+struct FoundReports {
     since_ns: u64,
     files: Vec<u64>,
     content: Vec<u8>,
     left_out: u64,
 }
 
-impl Found {
+impl FoundReports {
     fn take(&mut self, tree: &Tree, path: &str) {
         let Ok(open) = tree.open_file(path) else { return };
         let Ok(metadata) = open.file.metadata() else { return };

@@ -1,5 +1,4 @@
-//! Running a command: starts its supervisor, passes the output on, and does not return before
-//! nothing of it is left.
+//! Runs a command: starts its supervisor, forwards the output, and returns when no process of it is left.
 
 use std::fs::File;
 use std::io;
@@ -14,15 +13,15 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::output::Keeper;
+use crate::limit_watch::LimitWatch;
+use crate::output::HeadAndTail;
 use crate::reaper::Reaper;
 use crate::supervise::{CLEANUP_MAX, GRACE, Report};
-use crate::watch::Watch;
 use mendwright_protocol::frames::{DATA_BYTES_MAX, Frame, write_data, write_frame, write_message};
 use mendwright_protocol::{CommandEnd, OutputMode, Response, RunCommand, RunResult};
 
-/// For output that is still in the pipe when the command's processes are gone. Only another
-/// command could hold it open longer, by opening it below `/proc`.
+/// Time to read what is still in the pipe when the command's processes have ended. Only another command could
+/// hold it open longer, by opening it below `/proc`.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 /// As much as a pipe can hold (Linux' default for `/proc/sys/fs/pipe-max-size`).
 const DRAIN_BYTES_MAX: usize = 1 << 20;
@@ -31,22 +30,22 @@ const REPORT_BYTES_MAX: u64 = 64 << 10;
 /// Our own executable, whatever it is called in this root file system.
 const OURSELVES: &str = "/proc/self/exe";
 
-/// Runs `request` for the peer of `stream`. An error means that the peer is gone.
+/// Runs `request` for the peer of `stream`. An error means that the connection is lost.
 pub async fn run(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     request: &RunCommand,
     reaper: &Reaper,
-    watch: &Watch,
+    watch: &LimitWatch,
 ) -> io::Result<()> {
     let (mut from_host, mut to_host) = tokio::io::split(stream);
     if let Err(why) = check(request) {
         return write_message(&mut to_host, &Response::<RunResult>::Refused(why)).await;
     }
-    let mut looking = watch.begin();
-    let mut running = match Running::start(request, reaper, watch.tasks_max()) {
+    let mut command_watch = watch.start();
+    let mut running = match RunningCommand::start(request, reaper, watch.tasks_max()) {
         Ok(running) => running,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            let (end, hit) = (CommandEnd::NoProcess, looking.finish(true));
+            let (end, hit) = (CommandEnd::NoProcess, command_watch.finish(true));
             let ended = RunResult { end, hit, omitted_bytes: 0, tail_bytes: 0 };
             return write_message(&mut to_host, &Response::Done(ended)).await;
         }
@@ -56,29 +55,29 @@ pub async fn run(
             return write_message(&mut to_host, &refusal).await;
         }
     };
-    let passed_on = looking.during(running.pass_on(&mut from_host, &mut to_host, reaper)).await;
-    if passed_on.is_err() {
+    let forwarded = command_watch.during(running.forward_output(&mut from_host, &mut to_host, reaper)).await;
+    if forwarded.is_err() {
         running.kill(reaper).await;
     }
     let report = running.report().await;
     if report.is_none() {
-        // The supervisor was killed, so what it looked after is ours to end.
+        // The supervisor was killed, so its processes must be ended here.
         reaper.end_strays().await;
     }
-    passed_on?;
+    forwarded?;
     let killed = Report { end: CommandEnd::Signalled { signal: libc::SIGKILL }, crowded: false };
     let Report { end, crowded } = report.unwrap_or(killed);
     if let CommandEnd::NotStarted { why } = end {
         return write_message(&mut to_host, &Response::<RunResult>::Refused(why)).await;
     }
-    let (omitted_bytes, tail) = running.keeper.map_or((0, Vec::new()), Keeper::finish);
-    let hit = looking.finish(crowded);
+    let (omitted_bytes, tail) = running.head_and_tail.map_or((0, Vec::new()), HeadAndTail::finish);
+    let hit = command_watch.finish(crowded);
     let ended = RunResult { end, hit, omitted_bytes, tail_bytes: tail.len() as u64 };
     write_message(&mut to_host, &Response::Done(ended)).await?;
     write_data(&mut to_host, &tail).await
 }
 
-/// What the kernel would take without a word, and make something else of.
+/// Rejects what the kernel would accept and then interpret in another way.
 fn check(request: &RunCommand) -> Result<(), String> {
     if request.argv.is_empty() {
         return Err("no command was given".to_owned());
@@ -90,24 +89,26 @@ fn check(request: &RunCommand) -> Result<(), String> {
     }
 }
 
-struct Running {
+struct RunningCommand {
     supervisor: i32,
-    /// Taken away once it has resolved.
+    /// `None` after it has resolved.
     ended: Option<oneshot::Receiver<()>>,
-    /// When the supervisor itself must have ended.
+    /// When the supervisor must have ended.
     lost_at: Instant,
     output: Option<Receiver>,
     error_output: Option<Receiver>,
     report: Receiver,
-    keeper: Option<Keeper>,
+    head_and_tail: Option<HeadAndTail>,
 }
 
-impl Running {
+impl RunningCommand {
     fn start(request: &RunCommand, reaper: &Reaper, tasks_max: Option<u64>) -> io::Result<Self> {
         let (output, stdout) = pipe()?;
         let (report, report_end) = pipe()?;
-        let (error_output, stderr, keeper) = match request.output {
-            OutputMode::Bounded { bytes_max } => (None, stdout.try_clone()?, Some(Keeper::new(bytes_max))),
+        let (error_output, stderr, head_and_tail) = match request.output {
+            OutputMode::Bounded { bytes_max } => {
+                (None, stdout.try_clone()?, Some(HeadAndTail::new(bytes_max)))
+            }
             OutputMode::Live => {
                 let (error_output, stderr) = pipe()?;
                 (Some(error_output), stderr, None)
@@ -131,13 +132,13 @@ impl Running {
             output: Some(output),
             error_output,
             report,
-            keeper,
+            head_and_tail,
         })
     }
 
-    /// Passes output on until the supervisor has ended and the output with it. The peer says
-    /// nothing more on its stream: when it ends, the command is not wanted any more.
-    async fn pass_on(
+    /// Forwards output until the supervisor and the output have ended. The peer sends nothing more on its
+    /// stream: the end of the stream means that the command is cancelled.
+    async fn forward_output(
         &mut self,
         from_host: &mut (impl AsyncRead + Unpin),
         to_host: &mut (impl AsyncWrite + Unpin),
@@ -149,8 +150,8 @@ impl Running {
         let mut drained_at = None;
         let mut drain_left = DRAIN_BYTES_MAX;
         while drained_at.is_none() || self.output.is_some() || self.error_output.is_some() {
-            // In this order: output without end keeps nothing else from being seen, and output that
-            // is there is passed on before its time is up.
+            // In this order: endless output does not hide the other events, and available output is
+            // forwarded before its time is up.
             let read = tokio::select! {
                 biased;
                 _ = from_host.read(&mut word) => return Err(io::ErrorKind::ConnectionReset.into()),
@@ -165,7 +166,7 @@ impl Running {
                 }
                 read = read_some(&mut self.output, &mut chunk), if self.output.is_some() => {
                     let bytes = &chunk[..read];
-                    let head = self.keeper.as_mut().map_or(bytes, |keeper| keeper.take(bytes));
+                    let head = self.head_and_tail.as_mut().map_or(bytes, |kept| kept.take(bytes));
                     write_data(to_host, head).await?;
                     read
                 }
@@ -190,7 +191,7 @@ impl Running {
         end_of(&mut self.ended).await;
     }
 
-    /// What the supervisor said; nothing if it was killed.
+    /// The supervisor's report; `None` if it was killed.
     async fn report(&mut self) -> Option<Report> {
         let mut json = Vec::new();
         let mut report = (&mut self.report).take(REPORT_BYTES_MAX);

@@ -13,7 +13,7 @@ use crate::tree::Tree;
 use crate::walk::{files, glob, threads};
 use mendwright_protocol::{Search, SearchHits, SearchLine};
 
-/// Most matches, however many are wanted.
+/// Most matches, whatever is requested.
 const MATCHES_MAX: u32 = 2_000;
 /// Most lines of context on each side.
 const CONTEXT_LINES_MAX: usize = 20;
@@ -23,7 +23,7 @@ const LINE_CHARS_MAX: usize = 500;
 const THREADS_MAX: usize = 8;
 /// Fewer files than this are not worth a thread.
 const THREAD_FILES_MIN: usize = 32;
-/// Longest line taken into memory; a file with a longer one is passed over.
+/// Longest line in memory. A file with a longer line is skipped.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// Searches.
@@ -48,7 +48,7 @@ pub fn search(tree: &Tree, request: &Search) -> Result<SearchHits, String> {
     let is_file = |entry: &DirEntry| entry.file_type().filter(FileType::is_file).map(drop);
     let mut paths = files(tree, &request.path, is_file)?;
     paths.retain(|(path, ())| glob.as_ref().is_none_or(|glob| glob.is_match(path)));
-    let work = Work {
+    let work = SearchWork {
         tree,
         paths,
         matcher: &matcher,
@@ -59,7 +59,7 @@ pub fn search(tree: &Tree, request: &Search) -> Result<SearchHits, String> {
     let threads = threads(THREADS_MAX).min(work.paths.len() / THREAD_FILES_MIN + 1);
     let searched = thread::scope(|scope| {
         let others: Vec<_> = (1..threads)
-            // Where no thread may be started, those there are do it all.
+            // If no thread can be started, the existing ones do all the work.
             .filter_map(|_| thread::Builder::new().spawn_scoped(scope, || work.some(searcher())).ok())
             .collect();
         let mut searched = work.some(searcher());
@@ -71,8 +71,8 @@ pub fn search(tree: &Tree, request: &Search) -> Result<SearchHits, String> {
     Ok(work.in_order(searched, searcher()))
 }
 
-/// A search by several threads, each of which takes the next file that nobody has taken.
-struct Work<'a> {
+/// A search by several threads, each of which takes the next file.
+struct SearchWork<'a> {
     tree: &'a Tree,
     paths: Vec<(String, ())>,
     matcher: &'a RegexMatcher,
@@ -81,9 +81,9 @@ struct Work<'a> {
     matches: AtomicU32,
 }
 
-impl Work<'_> {
-    /// Searches until no file is left, or there are more matches than are wanted: files are taken in
-    /// order, so all before the last one have been looked into then.
+impl SearchWork<'_> {
+    /// Searches until no file is left, or there are more matches than requested. Files are taken in order, so all
+    /// files before the last one have been searched.
     fn some(&self, mut searcher: Searcher) -> Vec<(usize, SearchHits)> {
         let mut searched = Vec::new();
         while self.matches.load(Ordering::Relaxed) <= self.matches_max {

@@ -1,4 +1,4 @@
-//! The connection to the host: each stream is one call. Ends when the host does, and everything in
+//! The connection to the host: each stream is one call. When the host ends, the toolbox ends, and everything in
 //! the sandbox with it.
 
 use std::io;
@@ -11,12 +11,12 @@ use tokio::net::unix::pipe;
 use tokio::sync::Semaphore;
 
 use crate::failure::Failure;
-use crate::init::Settled;
+use crate::init::Initialized;
+use crate::limit_watch::LimitWatch;
 use crate::mapper::Mapper;
-use crate::prepared::{Roots, TrackedPaths, pack, receive, seal};
 use crate::reaper::Reaper;
+use crate::snapshot::{Roots, TrackedPaths, pack, receive, seal};
 use crate::tree::{Tree, WORKSPACE};
-use crate::watch::Watch;
 use crate::{collect, edit, files, list, proxy, reports, run, search, transfer, unpack};
 use mendwright_protocol::frames::{Frame, FrameError, read_message, write_data, write_frame, write_message};
 use mendwright_protocol::mux::{Mode, Stream, drive, opener};
@@ -24,20 +24,20 @@ use mendwright_protocol::{
     EditFile, EditResult, Hello, PROTOCOL_VERSION, Request, Response, WriteFile, WriteResult,
 };
 
-/// Calls on files at one time.
+/// Concurrent calls on files.
 const THREADS_MAX: usize = 8;
-/// Answers with files' contents that are made or written at one time: each may be of 20 MiB.
+/// Concurrent answers with the contents of files: each may have 20 MiB.
 const COLLECTIONS_MAX: usize = 2;
 
 /// Serves until the pipe closes.
-pub fn serve(settled: Settled) -> Result<(), String> {
+pub fn serve(initialized: Initialized) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(THREADS_MAX)
         .build()
         .map_err(|e| format!("the runtime cannot be started: {e}"))?;
-    let served = runtime.block_on(serve_pipe(settled)).map_err(|e| format!("the pipe to the host: {e}"));
-    // A thread that waits for a disk is no reason to wait: we are about to be gone.
+    let served = runtime.block_on(serve_pipe(initialized)).map_err(|e| format!("the pipe to the host: {e}"));
+    // The process is about to end: do not wait for a thread that waits for a disk.
     runtime.shutdown_background();
     served
 }
@@ -45,10 +45,10 @@ pub fn serve(settled: Settled) -> Result<(), String> {
 struct Toolbox {
     tree: Tree,
     reaper: Reaper,
-    /// What was unpacked so far.
+    /// The paths that were unpacked so far.
     tracked: Mutex<TrackedPaths>,
     roots: Roots,
-    watch: Watch,
+    watch: LimitWatch,
     mapper: Mapper,
     collections: Semaphore,
 }
@@ -59,33 +59,33 @@ impl Toolbox {
     }
 }
 
-async fn serve_pipe(settled: Settled) -> io::Result<()> {
-    let from_host = pipe::Receiver::from_file_unchecked(settled.from_host.into())?;
-    let to_host = pipe::Sender::from_file_unchecked(settled.to_host.into())?;
+async fn serve_pipe(initialized: Initialized) -> io::Result<()> {
+    let from_host = pipe::Receiver::from_file_unchecked(initialized.from_host.into())?;
+    let to_host = pipe::Sender::from_file_unchecked(initialized.to_host.into())?;
     let toolbox = Arc::new(Toolbox {
         tree: Tree::open(Path::new(WORKSPACE))?,
         reaper: Reaper::default(),
         tracked: Mutex::default(),
         roots: Roots::of_this_sandbox().map_err(io::Error::other)?,
-        watch: Watch::new(settled.processes_max),
+        watch: LimitWatch::new(initialized.processes_max),
         mapper: Mapper::default(),
         collections: Semaphore::new(COLLECTIONS_MAX),
     });
     let reaping = Arc::clone(&toolbox);
     tokio::spawn(async move { reaping.reaper.reap().await });
     let (opener, openings) = opener();
-    if let Some(port) = settled.proxy_port {
+    if let Some(port) = initialized.proxy_port {
         tokio::spawn(proxy::lend(proxy::listen(port).await?, opener.clone()));
     }
     let calls = drive(tokio::io::join(from_host, to_host), Mode::Server, openings, |stream| {
         let toolbox = Arc::clone(&toolbox);
         tokio::spawn(async move {
-            // A call whose stream breaks has nobody left to tell.
+            // If the stream of a call breaks, nobody reads an error.
             let _ = answer(toolbox, stream).await;
         });
     });
     let outcome = calls.await.map_err(io::Error::other);
-    // As long as there is an opener, the connection is not over.
+    // The connection ends only when no opener is left.
     drop(opener);
     outcome
 }
@@ -101,7 +101,7 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
     };
     match request {
         Request::Hello(_) => {
-            let hello = Hello { protocol: PROTOCOL_VERSION, watched: toolbox.watch.watched() };
+            let hello = Hello { protocol: PROTOCOL_VERSION, watched: toolbox.watch.detection() };
             write_message(&mut stream, &Response::Done(hello)).await?;
         }
         Request::ReadFile(r) => reply(&mut stream, toolbox, move |t| files::read(&t.tree, &r)).await?,
@@ -111,19 +111,19 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
         Request::MoveFile(r) => reply(&mut stream, toolbox, move |t| files::move_to(&t.tree, &r)).await?,
         Request::RepoMap(r) => {
             let mapped = toolbox.mapper.map(&toolbox.reaper, r).await;
-            send(&mut stream, &answer_of(mapped)).await?;
+            send(&mut stream, &response_of(mapped)).await?;
         }
         Request::FindSymbol(r) => {
             let found = toolbox.mapper.find(&toolbox.reaper, r).await;
-            send(&mut stream, &answer_of(found)).await?;
+            send(&mut stream, &response_of(found)).await?;
         }
         Request::EditFile(r) => {
             let edited = edit_and_check(toolbox, r).await;
-            send(&mut stream, &answer_of(edited)).await?;
+            send(&mut stream, &response_of(edited)).await?;
         }
         Request::WriteFile(r) => {
             let written = write_and_check(toolbox, r).await;
-            send(&mut stream, &answer_of(written)).await?;
+            send(&mut stream, &response_of(written)).await?;
         }
         Request::Run(r) => run::run(&mut stream, &r, &toolbox.reaper, &toolbox.watch).await?,
         Request::Unpack => {
@@ -141,32 +141,32 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
             let packed = transfer::send(&mut stream, move |writer| {
                 pack::pack(&toolbox.roots, &toolbox.tracked(), writer, r.bytes_max)
             });
-            let answer = answer_of(packed.await?);
+            let answer = response_of(packed.await?);
             write_message(&mut stream, &answer).await?;
         }
         Request::UnpackPrepared(r) => {
             let received = transfer::receive(&mut stream, move |reader| {
-                receive::receive(&toolbox.roots.prepared, reader, &r)
+                receive::receive(&toolbox.roots.snapshot, reader, &r)
             });
-            let answer = answer_of(received.await?);
+            let answer = response_of(received.await?);
             write_message(&mut stream, &answer).await?;
         }
         Request::Collect(r) => {
-            content_to(&mut stream, toolbox, move |t| collect::collect(&t.tree, &r)).await?;
+            reply_with_content(&mut stream, toolbox, move |t| collect::collect(&t.tree, &r)).await?;
         }
         Request::Reports(r) => {
-            content_to(&mut stream, toolbox, move |t| reports::reports(&t.tree, &r)).await?;
+            reply_with_content(&mut stream, toolbox, move |t| reports::reports(&t.tree, &r)).await?;
         }
     }
     stream.shutdown().await
 }
 
-fn answer_of<T>(outcome: Result<T, String>) -> Response<T> {
+fn response_of<T>(outcome: Result<T, String>) -> Response<T> {
     outcome.map_or_else(Response::Refused, Response::Done)
 }
 
-/// Answers one of a few at a time, and nobody who has left while waiting for it.
-async fn content_to<T: Serialize + Send + 'static>(
+/// Answers with content: a few such answers at a time, and none to a peer that left while it waited.
+async fn reply_with_content<T: Serialize + Send + 'static>(
     stream: &mut Stream,
     toolbox: Arc<Toolbox>,
     work: impl FnOnce(&Toolbox) -> Result<(T, Vec<u8>), String> + Send + 'static,
@@ -175,7 +175,7 @@ async fn content_to<T: Serialize + Send + 'static>(
     let mut word = [0; 1];
     let permit = tokio::select! {
         permit = ours.collections.acquire() => permit.map_err(io::Error::other)?,
-        // The peer says nothing more: what can be read is its end.
+        // The peer sends nothing more: only the end of its stream can be read.
         _ = stream.read(&mut word) => return Err(io::ErrorKind::ConnectionReset.into()),
     };
     match on_thread(toolbox, work).await {
@@ -195,7 +195,7 @@ async fn reply<T: Serialize + Send + 'static>(
     toolbox: Arc<Toolbox>,
     work: impl FnOnce(&Toolbox) -> Result<T, String> + Send + 'static,
 ) -> io::Result<()> {
-    send(stream, &answer_of(on_thread(toolbox, work).await)).await
+    send(stream, &response_of(on_thread(toolbox, work).await)).await
 }
 
 async fn send<T: Serialize>(stream: &mut Stream, answer: &Response<T>) -> io::Result<()> {

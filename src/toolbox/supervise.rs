@@ -1,8 +1,8 @@
-//! One command's guardian: a process of its own, whose descendants are exactly the command's.
+//! The supervisor of one command: a process whose descendants are exactly the command's processes.
 //!
-//! As the nearest "subreaper" it inherits whatever the command leaves behind, however it was
-//! detached (`setsid`, double fork), so that it can end it. It ends last, says how the command
-//! ended on its standard input (the toolbox's pipe), and never touches what is not its own.
+//! As their nearest "subreaper" it inherits every process that the command leaves behind, even a detached one
+//! (`setsid`, double fork), and ends it. The supervisor ends last. It writes how the command ended to its
+//! standard input (the toolbox's pipe), and never touches other processes.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -18,31 +18,31 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use serde::{Deserialize, Serialize};
 
 use crate::init::hide_from_commands;
+use crate::limit_watch::is_crowded;
 use crate::processes::{descendants, kill_all, reap_ended};
-use crate::watch::is_crowded;
 use mendwright_protocol::CommandEnd;
 
-/// Between asking a command at its deadline to end and ending it.
+/// Between SIGTERM at a command's deadline and SIGKILL.
 pub const GRACE: Duration = Duration::from_millis(500);
-/// For the end of everything that a command left; past it the toolbox takes over.
+/// Time to end everything that a command left. After it the toolbox ends the rest.
 pub const CLEANUP_MAX: Duration = Duration::from_secs(5);
-/// Among the first to go when memory runs out, before the toolbox and its supervisors.
+/// If memory runs out, commands are killed before the toolbox and its supervisors.
 const OOM_SCORE: &str = "300";
 
 static TIMED_OUT: AtomicBool = AtomicBool::new(false);
 static ENDED: AtomicBool = AtomicBool::new(false);
 
-/// What a supervisor says at its end.
+/// What a supervisor reports at its end.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
     /// How the command ended.
     pub end: CommandEnd,
-    /// Whether there were as many processes as there may be when it did.
+    /// Whether the limit on processes was reached when it ended.
     pub crowded: bool,
 }
 
-/// Runs `argv` until it ends or the deadline passes. `tasks_max`: the bound on processes, where they
-/// have to be counted for want of anybody who tells of a refusal; else 0.
+/// Runs `argv` until it ends or the deadline passes. `tasks_max`: the limit on processes if they have to be
+/// counted, because nothing reports refusals; otherwise 0.
 pub fn supervise(deadline: Duration, tasks_max: u64, argv: &[OsString]) -> Result<(), String> {
     let words = |e: &dyn std::fmt::Display| format!("the supervisor cannot be set up: {e}");
     hide_from_commands().map_err(|e| words(&e))?;
@@ -54,13 +54,13 @@ pub fn supervise(deadline: Duration, tasks_max: u64, argv: &[OsString]) -> Resul
     let end = match Command::new(program).args(arguments).stdin(Stdio::null()).process_group(0).spawn() {
         Ok(child) => {
             let child = child.id() as i32;
-            // Best effort: a kernel without it kills by size alone.
+            // Best effort: without it the kernel kills by size alone.
             let _ = std::fs::write(format!("/proc/{child}/oom_score_adj"), OOM_SCORE);
-            let_go_of_output().map_err(|e| words(&e))?;
+            close_output().map_err(|e| words(&e))?;
             thread::spawn(move || enforce_deadline(deadline, us.as_raw_pid(), child));
             let end = wait_for(child);
             ENDED.store(true, Ordering::SeqCst);
-            // What it has left is still there.
+            // Before what it has left is ended.
             crowded = tasks_max > 0 && is_crowded(tasks_max);
             end_descendants(us.as_raw_pid());
             end
@@ -74,8 +74,8 @@ pub fn supervise(deadline: Duration, tasks_max: u64, argv: &[OsString]) -> Resul
     File::from(report).write_all(&report_json).map_err(|e| format!("the report cannot be written: {e}"))
 }
 
-/// The output's pipe must end when the command's own processes have let go of it.
-fn let_go_of_output() -> std::io::Result<()> {
+/// The output's pipe must end when the command's own processes have closed it.
+fn close_output() -> std::io::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
@@ -87,10 +87,10 @@ fn wait_for(child: i32) -> CommandEnd {
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid.as_raw_pid() == child => return describe(status),
-            // Something the command left behind, or an interruption.
+            // A process that the command left behind, or an interruption.
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => {
-                return CommandEnd::NotStarted { why: format!("lost sight of the command: {error}") };
+                return CommandEnd::NotStarted { why: format!("waiting for the command failed: {error}") };
             }
         }
     }
@@ -118,7 +118,7 @@ fn enforce_deadline(deadline: Duration, us: i32, child: i32) {
     }
     thread::sleep(GRACE);
     while !ENDED.load(Ordering::SeqCst) {
-        // Fails only where /proc cannot be read; then the toolbox ends us, and the tree with us.
+        // Fails only if /proc cannot be read; then the toolbox ends this process and its descendants.
         let _ = kill_all(|| descendants(us));
         thread::sleep(Duration::from_millis(10));
     }

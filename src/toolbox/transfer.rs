@@ -1,5 +1,5 @@
-//! Bulk over one stream of the pipe: a tar stream on its way from the host to a thread that unpacks
-//! it, or from a thread that packs it to the host.
+//! Transfers a tar stream over one stream of the pipe: from the host to a thread that unpacks it, or from a thread
+//! that packs it to the host.
 
 use std::io::{self, Write};
 
@@ -9,11 +9,11 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use mendwright_protocol::frames::{DATA_BYTES_MAX, Frame, FrameError, read_frame, write_data, write_frame};
 use mendwright_protocol::mux::Stream;
 
-/// Data frames on their way between the pipe and the disk.
+/// Data frames that are buffered between the pipe and the disk.
 const FRAMES_MAX: usize = 16;
 
-/// Gives the data frames that come, up to their end, to `work` on a thread of its own. `Err` is the
-/// loss of the peer; the inner one is for its ears.
+/// Gives the data frames to `work`, on a thread of its own. The outer `Err` means that the connection is lost; the
+/// inner one is reported to the peer.
 pub async fn receive<T: Send + 'static, E: From<String> + Send + 'static>(
     stream: &mut Stream,
     work: impl FnOnce(&mut dyn io::Read) -> Result<T, E> + Send + 'static,
@@ -25,20 +25,20 @@ pub async fn receive<T: Send + 'static, E: From<String> + Send + 'static>(
     let mut reader = SyncIoBridge::new(StreamReader::new(Box::pin(chunks)));
     let working = tokio::task::spawn_blocking(move || -> Result<T, E> {
         let done = work(&mut reader)?;
-        // A tar stream ends with padding that nobody needs, but which is still on its way.
+        // A tar stream ends with padding that is not needed but still arrives.
         io::copy(&mut reader, &mut io::sink()).map_err(|e| format!("the end of the tar stream: {e}"))?;
         Ok(done)
     });
     loop {
         match read_frame(stream).await {
-            // Once the thread has given up, what still comes is let go until the end.
+            // After the thread has stopped, the rest is read and dropped.
             Ok(Frame::Data(bytes)) => drop(sender.send(Ok(io::Cursor::new(bytes))).await),
             Ok(Frame::End) => break,
             Ok(Frame::Message(_) | Frame::ErrorData(_)) | Err(FrameError::Malformed(_)) => {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             Err(FrameError::Ended) => {
-                // Not an end: a tree of which a part is missing must not pass for the whole.
+                // Not an end: an incomplete tree must not be accepted as complete.
                 drop(sender.send(Err(io::ErrorKind::UnexpectedEof.into())).await);
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -48,8 +48,8 @@ pub async fn receive<T: Send + 'static, E: From<String> + Send + 'static>(
     Ok(working.await.unwrap_or_else(|broken| Err(format!("the toolbox failed: {broken}").into())))
 }
 
-/// Sends what `work` writes, on a thread of its own, as data frames and an end frame. `Err` is the
-/// loss of the peer; the inner one is for its ears.
+/// Sends what `work` writes, on a thread of its own, as data frames and an end frame. The outer `Err` means that
+/// the connection is lost; the inner one is reported to the peer.
 pub async fn send<T: Send + 'static>(
     stream: &mut Stream,
     work: impl FnOnce(&mut dyn Write) -> Result<T, String> + Send + 'static,
@@ -62,14 +62,14 @@ pub async fn send<T: Send + 'static>(
         Ok(done)
     });
     while let Some(bytes) = receiver.recv().await {
-        // Dropping the receiver is what ends the thread.
+        // Dropping the receiver ends the thread.
         write_data(stream, &bytes).await?;
     }
     write_frame(stream, &Frame::End).await?;
     Ok(working.await.unwrap_or_else(|broken| Err(format!("the toolbox failed: {broken}"))))
 }
 
-/// Hands what is written to it to the other side of a channel.
+/// Sends what is written to it over a channel.
 struct Chunks(mpsc::Sender<Vec<u8>>);
 
 impl Write for Chunks {

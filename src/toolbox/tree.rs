@@ -1,8 +1,8 @@
 //! The work tree, and the only way to open anything in it by a name that came over the pipe.
 //!
-//! A path is walked part by part, each opened relative to the one before and without following a
-//! symlink, so that whatever the repository (or a command that runs at this moment) puts in the
-//! way, nothing outside the tree is opened. Never follows a symlink, not even one that stays inside.
+//! A path is opened part by part, each relative to the one before and without following a symlink. So nothing
+//! outside the tree is opened, whatever the repository or a running command puts there. Never follows a
+//! symlink, not even one that stays inside.
 
 use std::ffi::CString;
 use std::fmt;
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use crate::prepared::Place;
+use crate::directory::OpenDirectory;
 
 /// Where the tree is in every sandbox.
 pub const WORKSPACE: &str = "/workspace";
@@ -42,13 +42,13 @@ pub enum TreeError {
     Symlink(String),
     /// A directory is where a file should be.
     Directory(String),
-    /// Something is where nothing should be.
+    /// The path exists already.
     Exists(String),
     /// A pipe, socket or device is where a file should be.
     Special(String),
     /// The path itself is wrong.
     Path(String, &'static str),
-    /// The system refused.
+    /// A system call failed.
     Io(String, io::Error),
 }
 
@@ -136,13 +136,13 @@ impl Tree {
         }
     }
 
-    /// Puts `content` at `path`, at once or not at all; makes directories on the way. An existing
-    /// file keeps its permission bits. Says whether the file is new.
+    /// Writes `content` to `path` atomically, and creates missing directories. An existing file keeps its
+    /// permission bits. Returns whether the file is new.
     pub fn write_file(&self, path: &str, content: &[u8]) -> Result<bool, TreeError> {
         self.write_file_as(path, content, None)
     }
 
-    /// The same, and says whether it may be executed.
+    /// The same, and sets whether the file is executable.
     pub fn write_file_as(
         &self,
         path: &str,
@@ -164,7 +164,7 @@ impl Tree {
             Some(_) => return Err(TreeError::Special(at)),
         };
         let mode = match executable {
-            // Whoever may read it may execute it, as git has it.
+            // Everyone who may read it may execute it, as with git.
             Some(true) => mode | (mode & 0o444) >> 2,
             Some(false) => mode & !0o111,
             None => mode,
@@ -173,14 +173,14 @@ impl Tree {
         let written = create(directory.as_fd(), &temporary, mode, content)
             .and_then(|()| Ok(rustix::fs::renameat(&directory, &temporary, &directory, name)?));
         if let Err(error) = written {
-            // It may never have come to be; what matters is the first error.
+            // It may not exist. The first error matters.
             let _ = rustix::fs::unlinkat(&directory, &temporary, AtFlags::empty());
             return Err(TreeError::Io(at, error));
         }
         Ok(created)
     }
 
-    /// Removes a regular file, and the directories that are empty without it.
+    /// Removes a regular file, and the directories that are empty afterwards.
     pub fn remove_file(&self, path: &str) -> Result<(), TreeError> {
         let parts = self.parts(path)?;
         let (directory, name) = self.regular(&parts)?;
@@ -190,8 +190,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Moves a regular file to where nothing is; makes directories on the way, and removes those that
-    /// are empty without it.
+    /// Moves a regular file to a path that does not exist. Creates missing directories, and removes those that
+    /// are empty afterwards.
     pub fn move_file(&self, from: &str, to: &str) -> Result<(), TreeError> {
         let (from, to) = (self.parts(from)?, self.parts(to)?);
         let (old_directory, old_name) = self.regular(&from)?;
@@ -228,7 +228,7 @@ impl Tree {
         }
     }
 
-    /// Makes a new regular file, open for writing; whatever non-directory was there goes first.
+    /// Creates a regular file, open for writing. Replaces anything but a directory.
     pub fn create_file(&self, path: &[u8], executable: bool) -> Result<File, TreeError> {
         let parts = self.byte_parts(path)?;
         let (directory, name) = self.parent(&parts, Missing::Make)?;
@@ -247,12 +247,12 @@ impl Tree {
             other => other,
         };
         let file = File::from(file.map_err(|e| TreeError::Io(at(), e.into()))?);
-        // The mode given to openat(2) is cut by the umask.
+        // The umask limits the mode that is given to openat(2).
         file.set_permissions(Permissions::from_mode(mode)).map_err(|e| TreeError::Io(at(), e))?;
         Ok(file)
     }
 
-    /// Makes a symlink. It is made, never followed, so its target may be anything.
+    /// Creates a symlink. It is never followed, so its target may be anything.
     pub fn create_symlink(&self, path: &[u8], target: &[u8]) -> Result<(), TreeError> {
         let parts = self.byte_parts(path)?;
         let (directory, name) = self.parent(&parts, Missing::Make)?;
@@ -266,16 +266,16 @@ impl Tree {
         made.map_err(|e| TreeError::Io(shown(&parts), e.into()))
     }
 
-    /// Makes a directory and those above it, where they are not there.
+    /// Creates a directory and those above it, if they do not exist.
     pub fn create_directory(&self, path: &[u8]) -> Result<(), TreeError> {
         let mut parts = self.byte_parts_or_root(path)?;
         parts.push(b".");
         self.parent(&parts, Missing::Make).map(drop)
     }
 
-    /// Removes what keeps a file (or a directory) from being made at a path: the first part on the
-    /// way that is no directory, or the directory at its end. Says whether anything went; never
-    /// what is `kept`.
+    /// Removes what prevents a file (or a directory) from being created at a path: the first part that is no
+    /// directory, or the directory at its end. Never removes a path for which `kept` is true. Returns whether
+    /// anything was removed.
     pub fn clear_way(
         &self,
         parts: &[&[u8]],
@@ -296,8 +296,8 @@ impl Tree {
                 }
                 let failed = |e: io::Error| TreeError::Io(shown(parts), e);
                 let name = CString::new(name).map_err(|e| failed(e.into()))?;
-                let place = Place::of(&parent).map_err(failed)?;
-                place.remove(&name).map_err(failed)?;
+                let opened = OpenDirectory::of(&parent).map_err(failed)?;
+                opened.remove(&name).map_err(failed)?;
                 return Ok(true);
             }
         }
@@ -338,7 +338,7 @@ impl Tree {
         Ok(parts)
     }
 
-    /// The path's parts as the tree would walk them; none for the root. `/workspace/a` is `a`.
+    /// The path's parts; none for the root. `/workspace/a` is `a`.
     pub fn parts_or_root<'a>(&self, path: &'a str) -> Result<Vec<&'a str>, TreeError> {
         let relative = match path.strip_prefix(WORKSPACE) {
             Some("") => "",
@@ -469,7 +469,7 @@ fn create(directory: BorrowedFd, name: &str, mode: u32, content: &[u8]) -> io::R
     file.set_permissions(Permissions::from_mode(mode))
 }
 
-/// Names of our own in the tree, gone again before the call ends.
+/// The name of a temporary file, which is renamed or removed before the call ends.
 fn temporary_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!(".mendwright-{}.tmp", NEXT.fetch_add(1, Ordering::Relaxed))

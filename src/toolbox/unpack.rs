@@ -1,20 +1,20 @@
-//! Unpacking a tar stream into the tree: files, directories and symlinks. A symlink is made as it
-//! is and never followed, so an entry cannot land outside the tree whatever the stream says.
+//! Unpacks a tar stream into the tree: files, directories and symlinks. A symlink is created and never
+//! followed, so no entry can be created outside the tree.
 
 use std::io::{self, Read};
 
 use tar::{Archive, EntryType};
 
 use crate::failure::Failure;
-use crate::prepared::{Tracked, TrackedPaths};
+use crate::snapshot::{Tracked, TrackedPaths};
 use crate::tree::{Tree, TreeError};
 use mendwright_protocol::UnpackResult;
 
 /// Most entries of one stream.
 const ENTRIES_MAX: u64 = 2_000_000;
 
-/// Unpacks everything `reader` holds, and remembers it in `tracked`. What a set-up has put in the
-/// way is removed; what this or an earlier stream has put there is an error.
+/// Unpacks all entries of `reader`, and adds them to `tracked`. What a setup created at an entry's path is
+/// removed; what this or an earlier stream created there is an error.
 pub fn unpack(tree: &Tree, reader: impl Read, tracked: &mut TrackedPaths) -> Result<UnpackResult, Failure> {
     let broken = |e: io::Error| Failure::from(format!("the tar stream cannot be read: {e}"));
     let mut archive = Archive::new(reader);
@@ -45,7 +45,7 @@ pub fn unpack(tree: &Tree, reader: impl Read, tracked: &mut TrackedPaths) -> Res
             }
             EntryType::XGlobalHeader => continue,
             other => {
-                return Err(format!("'{shown}' is of a kind that a tree cannot hold: {other:?}").into());
+                return Err(format!("'{shown}' has a type that a tree cannot contain: {other:?}").into());
             }
         }
         entries += 1;
@@ -56,7 +56,7 @@ pub fn unpack(tree: &Tree, reader: impl Read, tracked: &mut TrackedPaths) -> Res
     Ok(UnpackResult { entries })
 }
 
-/// Makes something, if need be once more after what is in its way and not tracked is gone.
+/// Calls `make`. If it fails, and something untracked is in the way, removes that and calls it again.
 fn with_way<T>(
     tree: &Tree,
     tracked: &TrackedPaths,
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_lands_outside_through_a_symlink_or_dots() {
+    fn nothing_is_created_outside_through_a_symlink_or_dots() {
         for hostile in [
             vec![
                 entry(EntryType::Symlink, "out", 0o777, "", ".."),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_set_up_left_in_the_way_gives_way_and_what_is_tracked_does_not() {
+    fn files_of_a_setup_are_replaced_and_tracked_files_are_not() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("tree");
         fs::create_dir_all(root.join("file/deep")).unwrap();

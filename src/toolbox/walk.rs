@@ -8,14 +8,14 @@ use ignore::{DirEntry, WalkBuilder, WalkState};
 
 use crate::tree::Tree;
 
-/// Most threads that walk; more only wait for each other.
+/// Most threads of a walk. More would only wait for each other.
 const THREADS_MAX: usize = 8;
-/// Most files of one walk: what is kept of them has to fit into memory.
+/// Most files of one walk: the results must fit into memory.
 const FILES_MAX: usize = 500_000;
 
-/// What `take` makes of everything below `path` that is no directory, by its path relative to the
-/// tree's root and in the order of a walk through sorted directories. What cannot be read (or went
-/// away meanwhile) is not there. Of more than [`FILES_MAX`] some are missing.
+/// The results of `take` for everything below `path` that is no directory, in the order of sorted directories.
+/// `take` gets the path relative to the tree's root. What cannot be read or was removed meanwhile is skipped. If
+/// there are more than [`FILES_MAX`], some are missing.
 pub fn files<T: Send>(
     tree: &Tree,
     path: &str,
@@ -55,12 +55,12 @@ pub fn files<T: Send>(
     Ok(found.into_iter().map(|(path, taken)| (relative(tree, &path), taken)).collect())
 }
 
-/// The threads that this machine has, at most as many.
+/// The number of this machine's threads, at most this many.
 pub fn threads(most: usize) -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(most)
 }
 
-/// A path that the tree's root is part of, as the host names it.
+/// A path below the tree's root, as the host names it.
 pub fn relative(tree: &Tree, path: &Path) -> String {
     path.strip_prefix(tree.path()).unwrap_or(path).to_string_lossy().into_owned()
 }

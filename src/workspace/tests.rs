@@ -314,7 +314,7 @@ async fn files_of_a_patch_have_their_true_names_and_counts() {
         ("\u{e4}.md", b"one\ntwo", BLOB),
     ];
     let patch = patch_between(old, new).await;
-    let told: Vec<String> = patch
+    let shown: Vec<String> = patch
         .files
         .iter()
         .map(|file| {
@@ -324,7 +324,7 @@ async fn files_of_a_patch_have_their_true_names_and_counts() {
         })
         .collect();
     assert_eq!(
-        told,
+        shown,
         [
             r#""gone" +0 -2"#,
             r#""mode.sh" +0 -0"#,

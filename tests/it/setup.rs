@@ -6,9 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mendwright::config::AllowedHost;
 use mendwright::domain::{
-    Change, ChangedContent, ExitStatus, FileMode, JobSettings, RepositoryId, SandboxKind, Sha,
+    AllowedHost, Change, ChangedContent, ExitStatus, FileMode, JobSettings, RepositoryId, SandboxKind, Sha,
     TranscriptEvent,
 };
 use mendwright::sandbox::{
@@ -317,9 +316,9 @@ async fn jobs_with_the_same_setup_wait_for_the_one_that_runs_it(kind: SandboxKin
     let tree = base(&one).await;
     let (id, same) = tokio::join!(id_in(&one, &tree, "one"), id_in(&other, &tree, "other"));
     assert_eq!(id, same);
-    let mut told = [reported_setups(&one.take_events()), reported_setups(&other.take_events())].concat();
-    told.sort();
-    assert_eq!(told, [(0, true, true), (1, true, false)]);
+    let mut setups = [reported_setups(&one.take_events()), reported_setups(&other.take_events())].concat();
+    setups.sort();
+    assert_eq!(setups, [(0, true, true), (1, true, false)]);
 }
 
 async fn setup_that_is_too_large_runs_in_each_sandbox(kind: SandboxKind) {

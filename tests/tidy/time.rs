@@ -8,7 +8,6 @@ use crate::sources::{Source, Token, sources};
 /// Where a test may look at the clock or wait for it, each with its reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("tests/it/support/wait.rs", "sleep", "the one place that polls for a state"),
-    ("src/toolbox/watch.rs", "sleep", "the work under watch must take longer than a pause between looks"),
     ("tests/it/model/third_party.rs", "sleep", "a server of others says nothing when it listens"),
     ("tests/it/sandbox_attacks/prober/fake_toolbox.rs", "sleep", "a program in the sandbox that must hang"),
     ("tests/it/sandbox_attacks/prober/proxy.rs", "sleep", "a program in the sandbox that must be slow"),

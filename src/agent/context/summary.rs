@@ -42,7 +42,7 @@ pub(super) fn request(view: &View, prompt_bytes_max: usize) -> ModelRequest {
 fn describe_message(message: &Message, first_result: u32) -> String {
     match message {
         Message::User { text } => format!("{}\n\n", cut(text, TEXT_BYTES_MAX)),
-        Message::Assistant { blocks } => blocks.iter().map(told_block).collect(),
+        Message::Assistant { blocks } => blocks.iter().map(block_text).collect(),
         Message::ToolResults { results } => (first_result..)
             .zip(results)
             .map(|(number, result)| format!("Result {number}:\n{}\n\n", cut(&result.text, RESULT_BYTES_MAX)))
@@ -50,7 +50,7 @@ fn describe_message(message: &Message, first_result: u32) -> String {
     }
 }
 
-fn told_block(block: &AssistantBlock) -> String {
+fn block_text(block: &AssistantBlock) -> String {
     match block {
         AssistantBlock::Text { text } => format!("The engineer: {}\n\n", cut(text, TEXT_BYTES_MAX)),
         AssistantBlock::ToolCall(call) => {

@@ -122,8 +122,8 @@ mod tests {
     fn command_result_names_exit_status_and_changed_files() {
         let argv = ["cargo", "fmt"].map(str::to_owned);
         let cut = BoundedOutput { head: "a\n".into(), omitted_bytes: 70, tail: "z\n".into() };
-        let told = describe(&argv, &result(ExitStatus::TimedOut, cut), &["src/lib.rs".parse().unwrap()]);
-        insta::assert_snapshot!(told, @r"
+        let text = describe(&argv, &result(ExitStatus::TimedOut, cut), &["src/lib.rs".parse().unwrap()]);
+        insta::assert_snapshot!(text, @r"
         `cargo fmt`: timed out after 1.5 s.
         It was cut off, so it says nothing of what it checks. Find out what hangs or is slow. If it needs longer, raise the repository's `timeout_minutes:`.
         Of the files you wrote, these are not as you wrote them any more: src/lib.rs. The proposal still holds what you wrote; to propose what the command made of them, write it yourself.

@@ -21,21 +21,21 @@ const LABEL_CHARS_MAX: usize = 50;
 
 pub(super) const GITHUB: ConfigSection = ConfigSection {
     name: "github",
-    description: "The GitHub App, who may use the service, and how it behaves on GitHub. The set-up page \
+    description: "The GitHub App, who may use the service, and how it behaves on GitHub. The setup page \
                   stores the App's credentials in the data directory; keys that are set here take \
                   precedence.",
     keys: &[
         ConfigKey {
             name: "github.app_id",
             value: ValueType::Integer { min: 1, max: u64::MAX },
-            default: DefaultValue::Unset("as the set-up page stored it"),
+            default: DefaultValue::Unset("as the setup page stored it"),
             example: "123456",
             description: "The App's number, from its settings page.",
         },
         ConfigKey {
             name: "github.private_key_file",
             value: ValueType::Path,
-            default: DefaultValue::Unset("as the set-up page stored it"),
+            default: DefaultValue::Unset("as the setup page stored it"),
             example: "\"/etc/mendwright/app.pem\"",
             description: "The `.pem` file with the App's private key. Everybody else must not be able to \
                           read it (`chmod 600`).",
@@ -51,7 +51,7 @@ pub(super) const GITHUB: ConfigSection = ConfigSection {
         ConfigKey {
             name: "github.webhook_secret_file",
             value: ValueType::Path,
-            default: DefaultValue::Unset("as the set-up page stored it"),
+            default: DefaultValue::Unset("as the setup page stored it"),
             example: "\"/etc/mendwright/webhook-secret\"",
             description: "A file with the secret that GitHub signs deliveries with: at least 16 bytes, for \
                           example from `openssl rand -hex 32`.",
@@ -81,7 +81,7 @@ pub(super) const GITHUB: ConfigSection = ConfigSection {
         ConfigKey {
             name: "github.api_url",
             value: ValueType::Url,
-            default: DefaultValue::Unset("as the set-up page stored it, else `https://api.github.com`"),
+            default: DefaultValue::Unset("as the setup page stored it, else `https://api.github.com`"),
             example: "\"https://github.example.org/api/v3\"",
             description: "The REST API. Set it for GitHub Enterprise Server.",
         },
@@ -173,7 +173,7 @@ pub struct GitHubConfig {
     pub api_url: Url,
     /// Pages and git.
     pub web_url: Url,
-    /// The App's credentials; `None` until the set-up page has registered the App.
+    /// The App's credentials; `None` until the setup page has registered the App.
     pub app: Option<AppConfig>,
     /// The label that asks for work.
     pub label: String,
@@ -193,7 +193,7 @@ pub struct GitHubConfig {
     pub review_rounds_max: u32,
 }
 
-/// The App's credentials: the operator's, completed with what the set-up page stored.
+/// The App's credentials: the operator's, completed with what the setup page stored.
 #[derive(Debug, Clone)]
 pub struct AppConfig {
     /// The App's id.

@@ -24,7 +24,7 @@ pub(super) const MODEL: ConfigSection = ConfigSection {
     keys: &[
         ConfigKey {
             name: "model.provider",
-            value: ValueType::Choice(&["anthropic", "openai"]),
+            value: ValueType::Choice(ModelProvider::NAMES),
             default: DefaultValue::Required,
             example: "\"anthropic\"",
             description: "The wire format: `anthropic` for the Messages API, `openai` for Chat Completions, \
@@ -189,6 +189,7 @@ impl ModelConfig {
     }
 }
 
+const PROVIDER_REMEDY: &str = "write \"anthropic\" or \"openai\"";
 const NAME_REMEDY: &str = "write the model's name as the provider spells it";
 const RATES_REMEDY: &str = "write US dollars for a million tokens, or remove [model.price]";
 
@@ -197,11 +198,10 @@ pub(super) fn model(
     environment: &[(String, String)],
     warnings: &mut Vec<String>,
 ) -> Result<ModelConfig, ConfigError> {
-    let provider = raw.require("model.provider", "write \"anthropic\" or \"openai\"")?.choice()?;
-    let (provider, variable) = match provider {
-        "anthropic" => (ModelProvider::Anthropic, "ANTHROPIC_API_KEY"),
-        _ => (ModelProvider::OpenAi, "OPENAI_API_KEY"),
-    };
+    let setting = raw.require("model.provider", PROVIDER_REMEDY)?;
+    let provider = ModelProvider::from_name(setting.choice()?)
+        .ok_or_else(|| setting.invalid("is unknown", PROVIDER_REMEDY))?;
+    let variable = provider.key_variable();
     let own_url = raw.url("model.url")?;
     let api_key = match secret(raw, "model.api_key", "model.api_key_file")? {
         Some((key, _)) => Some(key),

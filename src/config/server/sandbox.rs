@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use globset::Glob;
 
-use crate::config::allowed_host::AllowedHost;
 use crate::config::error::ConfigError;
 use crate::config::key::{ConfigKey, ConfigSection, DefaultValue, ValueType};
 use crate::config::raw::RawConfig;
 use crate::config::setting::Setting;
-use crate::domain::{Guarantee, SandboxKind};
+use crate::domain::{AllowedHost, Guarantee, SandboxKind};
 
 /// The longest path of a Unix socket.
 const SOCKET_BYTES_MAX: usize = 107;

@@ -27,7 +27,7 @@ pub(super) const SERVER: ConfigSection = ConfigSection {
             value: ValueType::Url,
             default: DefaultValue::Unset("the service is not reachable from outside"),
             example: "\"https://mendwright.example.org\"",
-            description: "The address at which GitHub and people reach the service. The set-up page needs \
+            description: "The address at which GitHub and people reach the service. The setup page needs \
                           it to register the App.",
         },
         ConfigKey {

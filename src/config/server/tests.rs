@@ -6,8 +6,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::config::AllowedHost;
-use crate::domain::{DailyCap, Guarantee, LongPromptPrice, ModelProvider, Price, SandboxKind};
+use crate::domain::{AllowedHost, DailyCap, Guarantee, LongPromptPrice, ModelProvider, Price, SandboxKind};
 use crate::telemetry::LogFormat;
 
 mod every_key;

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::config::is_loopback;
+use crate::domain::is_loopback;
 
 pub(super) fn known_url(text: &'static str) -> Url {
     text.parse().expect("an address in this program is one")

@@ -1,7 +1,37 @@
 //! What a job has spent, and what its current round may still spend.
 
+use std::time::Duration;
+
 use super::{LoopDetector, Transcript, TranscriptEvent};
-use crate::domain::{Budget, BudgetExtension, ResumeReason, Spend};
+use crate::domain::{Budget, BudgetExtension, Message, ResumeReason, Spend};
+
+impl Spend {
+    /// Adds what an event of the job cost. A call without a price makes the sum of dollars unknown.
+    pub fn add(&mut self, event: &TranscriptEvent) {
+        if let Some(cost) = event.cost() {
+            self.usage += cost.usage;
+            self.usd = self.usd.zip(cost.usd).map(|(sum, more)| sum + more);
+        }
+        match event {
+            TranscriptEvent::MessageAdded { message, milliseconds, .. } => {
+                self.time += Duration::from_millis(*milliseconds);
+                match message {
+                    Message::Assistant { .. } => self.turns += 1,
+                    Message::ToolResults { results } => {
+                        self.tool_calls += u32::try_from(results.len()).unwrap_or(u32::MAX);
+                    }
+                    Message::User { .. } => {}
+                }
+            }
+            TranscriptEvent::CallWasted { milliseconds, .. }
+            | TranscriptEvent::BriefAnswered { milliseconds, .. }
+            | TranscriptEvent::Compacted { milliseconds, .. } => {
+                self.time += Duration::from_millis(*milliseconds);
+            }
+            _ => {}
+        }
+    }
+}
 
 impl Transcript<'_> {
     /// What was spent in these events. Includes the tool calls that were charged for going in circles.

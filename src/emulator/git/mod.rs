@@ -26,4 +26,4 @@ pub use receive_pack::{PushPolicy, Received, receive_pack};
 pub use repository::{BareRepository, Content, DirectoryEntry, RefFacts, UpdateRefused};
 pub use update::{NO_COMMIT, RefUpdate};
 pub use upload_pack::{PackRequest, upload_pack};
-pub use web_commit::{FORGE, WebCommit};
+pub use web_commit::{GITHUB_COMMITTER, WebCommit};

@@ -24,7 +24,7 @@ pub struct WebCommit {
 }
 
 /// The committer of commits that the forge makes and signs.
-pub const FORGE: (&str, &str) = ("GitHub", "noreply@github.com");
+pub const GITHUB_COMMITTER: (&str, &str) = ("GitHub", "noreply@github.com");
 
 impl BareRepository {
     /// Makes the commit on top of `branch`. `None` means that a path to delete does not exist; then nothing is
@@ -51,7 +51,7 @@ impl BareRepository {
         let tree = git.find_tree(changes.create_updated(&git, &tree)?)?;
         let when = Time::new(new.at_seconds, 0);
         let author = Signature::new(&new.author.0, &new.author.1, &when)?;
-        let committer = Signature::new(FORGE.0, FORGE.1, &when)?;
+        let committer = Signature::new(GITHUB_COMMITTER.0, GITHUB_COMMITTER.1, &when)?;
         let commit = git.commit(Some(&name), &author, &committer, &new.message, &tree, &[&parent])?;
         Ok(Some(commit.to_string()))
     }

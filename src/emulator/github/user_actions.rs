@@ -10,7 +10,7 @@ use super::data::{Disruption, Role};
 use super::emulator::EmulatedGitHub;
 use super::error::EmulatorError;
 use super::mutations::{
-    Actor, IssueEdit, NewReview, NewReviewComment, apply_disruption, redeliver_newest, release_held,
+    Actor, IssueEdit, NewReview, NewReviewComment, apply_disruption, continue_held, redeliver_newest,
 };
 use crate::git::GitError;
 
@@ -224,14 +224,19 @@ impl EmulatedGitHub {
     }
 
     /// Sends the deliveries that were held back.
-    pub async fn release_held_deliveries(&self) {
-        self.shared.with_db(release_held);
+    pub async fn continue_held_deliveries(&self) {
+        self.shared.with_db(continue_held);
         self.deliveries_settled().await;
+    }
+
+    /// How many requests wait because of [`FaultKind::Hold`](super::FaultKind::Hold).
+    pub fn held_requests(&self) -> usize {
+        self.shared.gate.waiting()
     }
 
     /// Continues the requests that wait because of [`FaultKind::Hold`](super::FaultKind::Hold), and all later
     /// ones.
-    pub fn release_held_requests(&self) {
+    pub fn continue_held_requests(&self) {
         self.shared.gate.open();
     }
 

@@ -163,9 +163,9 @@ pub enum TurnFault {
         #[serde(default = "once")]
         times: u32,
     },
-    /// The answer is sent when [`release_held_answers`] is called.
+    /// The answer is sent when [`continue_held_answers`] is called.
     ///
-    /// [`release_held_answers`]: super::EmulatedProvider::release_held_answers
+    /// [`continue_held_answers`]: super::EmulatedProvider::continue_held_answers
     Hold {
         /// Must be true.
         hold: bool,

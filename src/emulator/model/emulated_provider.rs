@@ -81,7 +81,7 @@ impl EmulatedProvider {
 
     /// Continues the answers that wait because of [`TurnFault::Hold`](super::TurnFault::Hold), and all later
     /// ones.
-    pub fn release_held_answers(&self) {
+    pub fn continue_held_answers(&self) {
         self.shared.gate.open();
     }
 

@@ -410,7 +410,7 @@ fn run_that_hit_a_limit_is_shown_with_advice_and_never_as_passed() {
 #[test]
 fn reached_daily_cap_is_shown_with_its_setting_and_when_there_is_room() {
     let reached = DailyCapReached {
-        payer: BudgetScope::Repository,
+        scope: BudgetScope::Repository,
         setting: "budget.repository_usd_per_day".into(),
         used: "$19.9100".into(),
         max: "$20.0000".into(),

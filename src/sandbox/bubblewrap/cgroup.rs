@@ -5,7 +5,8 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use self::hierarchy::{CgroupParent, Hierarchies, Version};
 use crate::sandbox::spec::Limits;
@@ -46,7 +47,7 @@ pub(super) struct LimitEvents {
 
 /// A file of a group, and the value that is written to it.
 #[derive(Debug, PartialEq, Eq)]
-struct Setting {
+struct CgroupSetting {
     file: &'static str,
     value: String,
     /// Whether the limit also holds on a kernel without this file.
@@ -139,7 +140,7 @@ impl Cgroup {
 
     /// How often the limits were enforced so far.
     pub(super) fn limit_events(&self) -> LimitEvents {
-        let removed = *self.events_at_removal.lock().unwrap_or_else(PoisonError::into_inner);
+        let removed = *self.events_at_removal.lock();
         let count = |file: PathBuf, key| fs::read_to_string(file).map(|text| read_count(key, &text)).ok();
         let memory_kills = self.memory.as_ref().and_then(|(directory, version)| match version {
             Version::One => count(directory.join("memory.oom_control"), "oom_kill"),
@@ -160,7 +161,7 @@ impl Cgroup {
     /// Removes them, once no process runs in them. May be called again.
     pub(super) fn remove(&self) {
         let events = self.limit_events();
-        *self.events_at_removal.lock().unwrap_or_else(PoisonError::into_inner) = events;
+        *self.events_at_removal.lock() = events;
         for directory in &self.directories {
             termination::remove(directory);
         }
@@ -174,9 +175,9 @@ impl Drop for Cgroup {
 }
 
 /// The settings of a controller.
-fn settings(controller: &str, version: Version, limits: &Limits) -> Vec<Setting> {
-    let must = |file, value: String| Setting { file, value, may_be_absent: false };
-    let may = |file, value: String| Setting { file, value, may_be_absent: true };
+fn settings(controller: &str, version: Version, limits: &Limits) -> Vec<CgroupSetting> {
+    let must = |file, value: String| CgroupSetting { file, value, may_be_absent: false };
+    let may = |file, value: String| CgroupSetting { file, value, may_be_absent: true };
     let memory = limits.memory_bytes_max.to_string();
     let quota = limits
         .cpu_millis_max
@@ -200,7 +201,7 @@ fn settings(controller: &str, version: Version, limits: &Limits) -> Vec<Setting>
     }
 }
 
-impl Setting {
+impl CgroupSetting {
     fn apply(&self, group: &Path) -> io::Result<()> {
         match File::options().write(true).open(group.join(self.file)) {
             Ok(mut file) => file.write_all(self.value.as_bytes()),

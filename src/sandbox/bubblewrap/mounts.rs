@@ -41,11 +41,11 @@ pub(super) struct MountPlan {
     point: &'static str,
     namespace: MountNamespace,
     identity: [CString; 2],
-    steps: Vec<Step>,
+    steps: Vec<MountStep>,
 }
 
 #[derive(Debug)]
-enum Step {
+enum MountStep {
     Mount { source: CString, target: CString, kind: &'static CStr, flags: libc::c_ulong, data: CString },
     Directory { path: CString, mode: libc::mode_t, owner: Option<u32> },
 }
@@ -65,7 +65,7 @@ impl MountPlan {
         let mut plan = Self { point, namespace, identity, steps: Vec::new() };
         let bytes = bytes_max.saturating_add(OWN_BYTES);
         let inodes = memory_bytes_max.map_or(INODES_MAX, |memory| INODES_MAX.min(memory / 4 / INODE_BYTES));
-        plan.steps.push(Step::Mount {
+        plan.steps.push(MountStep::Mount {
             source: text("tmpfs"),
             target: text(point),
             kind: c"tmpfs",
@@ -82,7 +82,7 @@ impl MountPlan {
     /// belongs to `owner`, who owns the files below.
     pub(super) fn overlay(&mut self, name: &str, lower: &Path, owner: Option<u32>) -> Result<(), String> {
         let target = format!("{}/{name}", self.point);
-        let exists = |step: &Step| matches!(step, Step::Directory { path, .. } if path.to_bytes() == target.as_bytes());
+        let exists = |step: &MountStep| matches!(step, MountStep::Directory { path, .. } if path.to_bytes() == target.as_bytes());
         if !self.steps.iter().any(exists) {
             self.directory(name, 0o755, None);
         }
@@ -101,7 +101,7 @@ impl MountPlan {
         }
         let data = CString::new(data).map_err(|e| e.to_string())?;
         let flags = libc::MS_NOSUID | libc::MS_NODEV;
-        self.steps.push(Step::Mount {
+        self.steps.push(MountStep::Mount {
             source: text("overlay"),
             target: text(&target),
             kind: c"overlay",
@@ -113,7 +113,7 @@ impl MountPlan {
 
     fn directory(&mut self, name: &str, mode: libc::mode_t, owner: Option<u32>) {
         let path = text(&format!("{}/{name}", self.point));
-        self.steps.push(Step::Directory { path, mode, owner });
+        self.steps.push(MountStep::Directory { path, mode, owner });
     }
 
     /// The path of one of its directories, for `bwrap`.
@@ -144,7 +144,7 @@ impl MountPlan {
         mount(c"none", c"/", c"", libc::MS_REC | libc::MS_PRIVATE, c"")?;
         // SAFETY: changes a number of this process.
         let mask = unsafe { libc::umask(0) };
-        self.steps.iter().try_for_each(Step::apply)?;
+        self.steps.iter().try_for_each(MountStep::apply)?;
         // SAFETY: as above.
         unsafe { libc::umask(mask) };
         Ok(())
@@ -154,7 +154,7 @@ impl MountPlan {
 /// One page, which is the kernel's limit.
 const MOUNT_DATA_BYTES_MAX: usize = 4096;
 
-impl Step {
+impl MountStep {
     fn apply(&self) -> io::Result<()> {
         match self {
             Self::Mount { source, target, kind, flags, data } => mount(source, target, kind, *flags, data),
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(escape(b"/a:b,c\\d"), b"/a\\:b\\,c\\\\d");
         let mut plan = MountPlan::new(MountNamespace::Own, 1 << 20, None).unwrap();
         plan.overlay("root", Path::new("/images/a,b"), None).unwrap();
-        let Some(Step::Mount { data, .. }) = plan.steps.last() else { panic!("{:?}", plan.steps) };
+        let Some(MountStep::Mount { data, .. }) = plan.steps.last() else { panic!("{:?}", plan.steps) };
         let point = plan.point;
         let expected =
             format!("lowerdir=/images/a\\,b,upperdir={point}/root.upper,workdir={point}/root.work,userxattr");

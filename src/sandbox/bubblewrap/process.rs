@@ -11,11 +11,12 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use async_trait::async_trait;
 use nix::libc;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::{oneshot, watch};
 
@@ -51,14 +52,14 @@ pub(super) struct Launch {
 }
 
 /// What was started.
-pub(super) struct Started {
+pub(super) struct StartedProcess {
     pub process: SandboxProcess,
     pub to_toolbox: ChildStdin,
     pub from_toolbox: ChildStdout,
 }
 
 /// Starts `bwrap` on a new thread and waits until it has started its first process.
-pub(super) async fn start(launch: Launch) -> Result<Started, String> {
+pub(super) async fn start(launch: Launch) -> Result<StartedProcess, String> {
     let (sender, receiver) = oneshot::channel();
     let name = format!("sandbox {}", launch.label);
     thread::Builder::new()
@@ -68,7 +69,7 @@ pub(super) async fn start(launch: Launch) -> Result<Started, String> {
     receiver.await.unwrap_or_else(|_| Err("the thread for the sandbox panicked".to_owned()))
 }
 
-fn supervise(launch: Launch, started: oneshot::Sender<Result<Started, String>>) {
+fn supervise(launch: Launch, started: oneshot::Sender<Result<StartedProcess, String>>) {
     let (ended_sender, ended) = watch::channel(false);
     let cgroup = Arc::clone(&launch.cgroup);
     let _image = launch.image.clone();
@@ -85,7 +86,7 @@ fn supervise(launch: Launch, started: oneshot::Sender<Result<Started, String>>) 
         let (Some(to_toolbox), Some(from_toolbox)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("bwrap was started without a pipe".to_owned());
         };
-        Ok((child, Started { process, to_toolbox, from_toolbox }))
+        Ok((child, StartedProcess { process, to_toolbox, from_toolbox }))
     });
     let (mut child, new) = match outcome {
         Ok(outcome) => outcome,
@@ -142,7 +143,7 @@ impl ContainerHandle for SandboxProcess {
     }
 
     fn exit_reason(&self) -> String {
-        let stderr = self.stderr_tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let stderr = self.stderr_tail.lock();
         let stderr = String::from_utf8_lossy(&stderr).trim().to_owned();
         if !stderr.is_empty() {
             return stderr;
@@ -302,7 +303,7 @@ fn collect_stderr(stderr: Option<ChildStderr>, tail: Arc<Mutex<Vec<u8>>>) {
     let read_all = move || {
         let mut chunk = [0; 4096];
         while let Ok(read @ 1..) = stderr.read(&mut chunk) {
-            let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut tail = tail.lock();
             tail.extend_from_slice(&chunk[..read]);
             let excess = tail.len().saturating_sub(STDERR_TAIL_BYTES_MAX);
             tail.drain(..excess);

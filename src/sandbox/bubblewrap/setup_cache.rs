@@ -32,28 +32,28 @@ pub(super) struct SetupCache {
 pub(super) struct PartialSnapshot {
     key: SetupKey,
     directory: PathBuf,
-    _lock: Lock,
+    _lock: CacheLock,
 }
 
 /// While it is held, its snapshot is not removed.
 #[derive(Debug)]
 pub(super) struct SnapshotLease {
-    _lock: Lock,
+    _lock: CacheLock,
 }
 
 /// A lock on a file, released when dropped. A process that is being started at that moment has the same
 /// open file for a while: closing ours would not release the lock.
 #[derive(Debug)]
-struct Lock(File);
+struct CacheLock(File);
 
-impl Lock {
+impl CacheLock {
     /// An exclusive lock; `None` if another holder has one.
     fn exclusive(file: File) -> Option<Self> {
         file.try_lock().is_ok().then_some(Self(file))
     }
 }
 
-impl Drop for Lock {
+impl Drop for CacheLock {
     fn drop(&mut self) {
         // It is released at the latest when all processes that have the file open have ended.
         let _ = self.0.unlock();
@@ -84,7 +84,7 @@ impl SetupCache {
     pub(super) fn begin(&self, key: &SetupKey) -> Result<PartialSnapshot, String> {
         self.create_private().map_err(|e| self.failed(&e))?;
         let directory = self.setups.join(format!("{key}{PARTIAL}"));
-        let begin = || -> io::Result<Option<Lock>> {
+        let begin = || -> io::Result<Option<CacheLock>> {
             if directory.exists() && !remove_unless_locked(&directory)? {
                 return Ok(None);
             }
@@ -94,7 +94,7 @@ impl SetupCache {
             fs::create_dir(&files)?;
             // Independent of our umask: a sandbox of another user reads it.
             fs::set_permissions(&files, Permissions::from_mode(0o755))?;
-            Ok(Lock::exclusive(lock))
+            Ok(CacheLock::exclusive(lock))
         };
         match begin() {
             Ok(Some(lock)) => Ok(PartialSnapshot { key: key.clone(), directory, _lock: lock }),
@@ -156,7 +156,7 @@ impl SetupCache {
             lock.try_lock_shared().map_err(io::Error::other)?;
             // It may have been removed before it was locked.
             fs::metadata(directory.join("meta.json"))?;
-            Ok(SnapshotLease { _lock: Lock(lock) })
+            Ok(SnapshotLease { _lock: CacheLock(lock) })
         };
         let lease = lease()
             .map_err(|e| format!("the setup snapshot in {} no longer exists: {e}", directory.display()))?;
@@ -221,7 +221,7 @@ impl SetupCache {
 
     fn remove(&self, key: &SetupKey) -> io::Result<bool> {
         let directory = self.setups.join(key.as_str());
-        let Some(_lock) = Lock::exclusive(lock_file(&directory)?) else { return Ok(false) };
+        let Some(_lock) = CacheLock::exclusive(lock_file(&directory)?) else { return Ok(false) };
         let removed = self.setups.join(format!("{key}{REMOVED}"));
         if removed.exists() {
             fs::remove_dir_all(&removed)?;
@@ -262,7 +262,7 @@ fn lock_file(directory: &Path) -> io::Result<File> {
 }
 
 fn remove_unless_locked(directory: &Path) -> io::Result<bool> {
-    let Some(_lock) = Lock::exclusive(lock_file(directory)?) else { return Ok(false) };
+    let Some(_lock) = CacheLock::exclusive(lock_file(directory)?) else { return Ok(false) };
     fs::remove_dir_all(directory)?;
     Ok(true)
 }

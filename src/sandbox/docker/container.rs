@@ -3,7 +3,7 @@
 
 use std::io;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use bollard::query_parameters::{
     RemoveContainerOptions, WaitContainerOptions,
 };
 use futures_util::{StreamExt, future};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep};
@@ -168,7 +169,7 @@ impl ContainerHandle for DockerContainer {
         if self.state.out_of_memory.is_set() {
             return "the kernel killed it because memory ran out".to_owned();
         }
-        let stderr = self.state.stderr_tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let stderr = self.state.stderr_tail.lock();
         let stderr = String::from_utf8_lossy(&stderr).trim().to_owned();
         match (stderr.is_empty(), self.state.exit_code.get()) {
             (false, _) => stderr,
@@ -194,7 +195,7 @@ fn pipe(
         future::ready(match piece {
             Ok(LogOutput::StdOut { message }) => Some(Ok(message)),
             Ok(LogOutput::StdErr { message } | LogOutput::Console { message }) => {
-                let mut tail = state.stderr_tail.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut tail = state.stderr_tail.lock();
                 tail.extend_from_slice(&message);
                 let excess = tail.len().saturating_sub(STDERR_TAIL_BYTES_MAX);
                 tail.drain(..excess);

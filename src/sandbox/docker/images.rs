@@ -2,7 +2,6 @@
 //! Only through the engine's API, so that no path of this machine has to exist where the engine runs.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::models::{ContainerConfig, ContainerCreateBody, ImageInspect};
@@ -12,6 +11,7 @@ use bollard::query_parameters::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -210,18 +210,18 @@ impl DerivedImages {
         base: &Image,
         owner: &str,
     ) -> Result<String, SandboxError> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&base.id).cloned();
+        let known = self.known.lock().get(&base.id).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
         let id = find_or_create(engine, base, owner).await?;
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(base.id.clone(), id.clone());
+        self.known.lock().insert(base.id.clone(), id.clone());
         Ok(id)
     }
 
     /// The engine reported that the image is gone.
     pub(super) fn forget(&self, base: &Image) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&base.id);
+        self.known.lock().remove(&base.id);
     }
 }
 

@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bollard::query_parameters::EventsOptions;
 use futures_util::StreamExt;
+use parking_lot::Mutex;
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -55,7 +56,7 @@ impl MemoryWatch {
     }
 
     pub(super) fn add(&self, id: &str, out_of_memory: &Arc<OutOfMemory>) {
-        let mut containers = self.containers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut containers = self.containers.lock();
         containers.retain(|_, container| container.strong_count() > 0);
         containers.insert(id.to_owned(), Arc::downgrade(out_of_memory));
     }
@@ -67,7 +68,7 @@ async fn listen(engine: &Engine, filter: &str, containers: &ByContainer) {
     let options = EventsOptions { filters: Some(filters.into()), ..EventsOptions::default() };
     let mut events = pin!(engine.api.events(Some(options)));
     while let Some(Ok(event)) = events.next().await {
-        let containers = containers.lock().unwrap_or_else(PoisonError::into_inner);
+        let containers = containers.lock();
         let id = event.actor.and_then(|actor| actor.id).unwrap_or_default();
         if let Some(container) = containers.get(&id).and_then(Weak::upgrade) {
             container.0.store(true, Ordering::SeqCst);

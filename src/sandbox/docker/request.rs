@@ -147,7 +147,7 @@ struct HostRequest {
     init: bool,
     auto_remove: bool,
     restart_policy: RestartPolicy,
-    log_config: LogConfig,
+    log_config: ContainerLogs,
     masked_paths: Option<Vec<&'static str>>,
     storage_opt: Option<BTreeMap<&'static str, String>>,
     runtime: Option<String>,
@@ -178,7 +178,7 @@ struct RestartPolicy {
 /// The pipe is the standard output, which engines would otherwise write to a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct LogConfig {
+struct ContainerLogs {
     r#type: Fixed,
     config: BTreeMap<String, String>,
 }
@@ -263,7 +263,7 @@ impl ContainerRequest {
                 // The file system of a setup is stored after its end.
                 auto_remove: !is_setup,
                 restart_policy: RestartPolicy { name: Fixed::No },
-                log_config: LogConfig { r#type: Fixed::None, config: BTreeMap::new() },
+                log_config: ContainerLogs { r#type: Fixed::None, config: BTreeMap::new() },
                 masked_paths: (!context.info.is_podman).then(masks),
                 storage_opt: (is_setup && context.limits_root)
                     .then(|| BTreeMap::from([("size", limits.disk_bytes_max.to_string())])),

@@ -188,7 +188,7 @@ fn work_container_has_no_privileges() {
 #[test]
 fn setup_container_may_do_only_what_package_managers_need() {
     let spec = SandboxSpec {
-        allowed_hosts: vec![crate::config::AllowedHost::public("example.org")],
+        allowed_hosts: vec![crate::domain::AllowedHost::public("example.org")],
         ..small(SandboxPurpose::Setup)
     };
     let (work, setup) =

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use nix::ifaddrs::getifaddrs;
 
-use crate::config::is_forbidden_address;
+use crate::domain::is_forbidden_address;
 
 /// A network with a shorter prefix is not a local one: tunnel interfaces have such networks.
 const NEIGHBOURS_V4_PREFIX_MIN: u8 = 8;

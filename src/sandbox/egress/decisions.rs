@@ -1,9 +1,8 @@
 //! The proxy's decisions, by host and port. Their number is limited, because the sandbox chooses the
 //! requests.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::domain::{EgressDecision, EgressReport};
 
@@ -78,7 +77,7 @@ impl Decisions {
     }
 
     fn lock(&self) -> MutexGuard<'_, EgressReport> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

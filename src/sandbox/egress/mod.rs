@@ -25,8 +25,7 @@ use tracing::Instrument;
 use self::decisions::Decisions;
 use self::quota::{Meter, Metered};
 use super::spec::SandboxSpec;
-use crate::config::{AllowedHost, is_forbidden_address};
-use crate::domain::EgressReport;
+use crate::domain::{AllowedHost, EgressReport, is_forbidden_address};
 
 mod address;
 mod decisions;

@@ -28,14 +28,14 @@ const SAVED_MANIFEST: &str = "manifest.json";
 pub(super) struct Local {
     path: PathBuf,
     /// For an archive: its files.
-    files: Option<BTreeMap<String, Part>>,
+    files: Option<BTreeMap<String, OutputPart>>,
     /// For an archive of `docker save`: the names of blobs that are not named by their digest.
     names: BTreeMap<String, String>,
 }
 
 /// Where a file is in an archive.
 #[derive(Debug, Clone, Copy)]
-struct Part {
+struct OutputPart {
     offset: u64,
     bytes: u64,
 }
@@ -223,7 +223,7 @@ impl Local {
         Ok(LocalBlob { file: file.take(bytes), place: path.display().to_string() })
     }
 
-    fn part(&self, name: &str) -> Result<Part, ImageError> {
+    fn part(&self, name: &str) -> Result<OutputPart, ImageError> {
         let found = self.files.as_ref().and_then(|files| files.get(&normal(name)?));
         found.copied().ok_or_else(|| {
             let why = format!("it has no '{}'", shown(name));
@@ -242,7 +242,7 @@ impl LocalBlob {
 }
 
 /// What is in an archive, and where. Older Dockers write a symlink for a layer that is there twice.
-fn list(path: &Path, bytes_max: u64) -> Result<BTreeMap<String, Part>, ImageError> {
+fn list(path: &Path, bytes_max: u64) -> Result<BTreeMap<String, OutputPart>, ImageError> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => ImageError::NotFound { place: path.display().to_string() },
         _ => ImageError::disk("reading", path, error),
@@ -273,7 +273,7 @@ fn list(path: &Path, bytes_max: u64) -> Result<BTreeMap<String, Part>, ImageErro
         let Some(name) = std::str::from_utf8(&entry.path_bytes()).ok().and_then(normal) else { continue };
         match entry.header().entry_type() {
             tar::EntryType::Regular | tar::EntryType::Continuous => {
-                files.insert(name, Part { offset: entry.raw_file_position(), bytes: entry.size() });
+                files.insert(name, OutputPart { offset: entry.raw_file_position(), bytes: entry.size() });
             }
             tar::EntryType::Symlink | tar::EntryType::Link => {
                 let is_symlink = entry.header().entry_type() == tar::EntryType::Symlink;

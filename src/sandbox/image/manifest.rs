@@ -1,6 +1,7 @@
 //! Parses and validates manifests, indexes and configurations. Pure: fetches nothing.
 //!
-//! <https://github.com/opencontainers/image-spec>: manifest.md, image-index.md, config.md.
+//! <https://github.com/opencontainers/image-spec>: manifest.md, image-index.md, config.md. The types are not those
+//! of `oci_spec::image`, which demand fields that registries leave out (`mediaType`) and read all that is unused.
 
 use std::collections::BTreeMap;
 

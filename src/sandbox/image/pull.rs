@@ -18,7 +18,7 @@ use url::Url;
 
 use super::error::{ImageError, shown};
 use super::manifest::ACCEPTED;
-use crate::config::is_loopback;
+use crate::domain::is_loopback;
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// Without a byte.

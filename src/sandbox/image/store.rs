@@ -58,7 +58,7 @@ pub struct UnpackedImage {
 
 /// The record of a stored image.
 #[derive(Debug, Serialize, Deserialize)]
-struct Record {
+struct ImageRecord {
     format: u32,
     digest: String,
     path: Option<String>,
@@ -222,7 +222,7 @@ impl ImageStore {
             .await?;
         }
         let (paths, env): (Vec<_>, Vec<_>) = config.env.into_iter().partition(|(name, _)| name == "PATH");
-        let record = Record {
+        let record = ImageRecord {
             format: FORMAT,
             digest: found.digest.clone(),
             path: paths.into_iter().next_back().map(|(_, path)| path),
@@ -247,9 +247,9 @@ impl ImageStore {
         .await
     }
 
-    fn record(&self, digest: &str) -> Option<Record> {
+    fn record(&self, digest: &str) -> Option<ImageRecord> {
         let text = fs::read(self.directory(digest).join(RECORD)).ok()?;
-        let record: Record = serde_json::from_slice(&text).ok()?;
+        let record: ImageRecord = serde_json::from_slice(&text).ok()?;
         (record.format == FORMAT && record.digest == digest).then_some(record)
     }
 

@@ -42,16 +42,16 @@ impl SqliteStore {
         now: Timestamp,
     ) -> Result<Result<(), DailyCapReached>, StoreError> {
         let at = &job.trigger.repository;
-        let payers = [
+        let scopes = [
             (BudgetScope::Repository, caps.repository, "repository_id", at.id.0),
             (BudgetScope::Installation, caps.installation, "installation_id", at.installation.0),
         ];
-        for (payer, cap, column, id) in payers {
+        for (scope, cap, column, id) in scopes {
             if cap == DailyCap::default() {
                 continue;
             }
             let calls = self.calls_of_day(tx, column, signed(id), now).await?;
-            if let Err(reached) = cap.check(payer, &calls, worst) {
+            if let Err(reached) = cap.check(scope, &calls, worst) {
                 return Ok(Err(reached));
             }
         }

@@ -1,5 +1,5 @@
-//! Where a name is defined and used. The index says in which files; these are read again, so the lines
-//! are those of this moment.
+//! Finds where a name is defined and used. The index has the files; they are read again, so that the lines are
+//! current.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -15,16 +15,16 @@ use mendwright_protocol::{FindSymbol, SymbolLocation, SymbolLocations};
 
 /// Most definitions, and most references, of one answer.
 const PLACES_MAX: usize = 200;
-/// For files to be read again; past it there is more.
+/// Time to read files again. After it the answer says that there is more.
 const READ_MAX: Duration = Duration::from_secs(10);
-/// Largest file that is taken apart.
+/// Largest file that is parsed.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const LINE_CHARS_MAX: usize = 200;
-/// Most names that are offered instead of one that is not there.
+/// Most names that are suggested instead of an unknown one.
 const NEAR_MAX: usize = 8;
-/// Below this likeness a name is another one.
+/// Names below this similarity are not suggested.
 const LIKENESS_MIN: f64 = 0.75;
-/// Longest name that is asked for.
+/// Longest name in a request.
 const NAME_BYTES_MAX: usize = 200;
 
 /// Finds a symbol.
@@ -45,7 +45,7 @@ pub fn find(tree: &Tree, index: &Index, request: &FindSymbol) -> Result<SymbolLo
         found.near = near(index, name);
         return Ok(found);
     }
-    let mut search = Search {
+    let mut search = SymbolSearch {
         tree,
         index,
         parser: Parser::new(),
@@ -59,7 +59,7 @@ pub fn find(tree: &Tree, index: &Index, request: &FindSymbol) -> Result<SymbolLo
     Ok(search.found)
 }
 
-struct Search<'a> {
+struct SymbolSearch<'a> {
     tree: &'a Tree,
     index: &'a Index,
     parser: Parser,
@@ -68,7 +68,7 @@ struct Search<'a> {
     found: SymbolLocations,
 }
 
-impl Search<'_> {
+impl SymbolSearch<'_> {
     fn one(&mut self, name: &str, container: Option<&str>) {
         let hash = hash(name.as_bytes());
         // Definitions first, then by role and how much it is used.
@@ -144,7 +144,7 @@ impl Search<'_> {
     }
 }
 
-/// The name itself, where something defines or uses it; else those that differ in case only.
+/// The name itself, if something defines or uses it; otherwise the names that differ in case only.
 fn known(index: &Index, name: &str) -> Vec<String> {
     let hash = hash(name.as_bytes());
     let outlines = || (0..index.files.len()).filter_map(|at| index.outline(at));
@@ -170,7 +170,7 @@ fn near(index: &Index, name: &str) -> Vec<String> {
         let Some(outline) = index.outline(at) else { continue };
         for definition in &outline.definitions {
             let name = outline.name(definition);
-            // Cheap before dear: a name much longer or shorter is not near.
+            // The cheap check first: a name that is much longer or shorter is not similar.
             if name.len().abs_diff(wanted.len()) <= wanted.len().max(4) && name.len() < NAME_BYTES_MAX {
                 seen.insert(name);
             }

@@ -1,19 +1,19 @@
-//! Files and how they lean on each other: from each to those that define the names it uses. A name
-//! that few define says more than one that many do. Personalised PageRank over that.
+//! The graph of files: an edge from each file to the files that define the names it uses. A name with few
+//! definitions has more weight than one with many. Personalised PageRank runs over the graph.
 
 use super::index::Index;
 use super::language::SPECS;
 use super::words::ByHash;
 
-/// A name that more files define than this leads nowhere.
+/// A name that is defined in more files has no edges.
 const DEFINERS_MAX: usize = 24;
-/// Most files that one file leans on.
+/// Most edges of one file.
 const EDGES_MAX: usize = 200;
-/// What a step follows of the graph; the rest returns to what the text is about.
+/// The share of each step that follows the graph. The rest returns to the seeds.
 const FOLLOWED: f64 = 0.35;
 const STEPS: usize = 20;
 
-/// Who defines what.
+/// The definitions of all files.
 pub struct Definers {
     /// Hash of a name and a file that defines it, sorted.
     pairs: Vec<(u32, u32)>,
@@ -92,8 +92,8 @@ impl Graph {
         graph
     }
 
-    /// Where somebody is found who starts at `seeds` (shares of one), follows edges, and now and then
-    /// starts anew.
+    /// The distribution of a random walk that starts at `seeds` (shares of one), follows edges, and sometimes
+    /// returns to the seeds.
     pub fn rank(&self, seeds: &[f64]) -> Vec<f64> {
         let mut rank = seeds.to_vec();
         let mut next = vec![0.0; seeds.len()];

@@ -1,6 +1,6 @@
-//! What is known of every file of the tree, kept between maps. A file is read again when its size,
-//! inode, time of change of content or of inode (which no command can set) differ; taken apart again
-//! only when its content does. A stale entry would be harmless: the map decides nothing.
+//! The index of all files of the tree, kept between maps. A file is read again if its size, its inode, or its
+//! time of modification or of inode change (which no command can set) differs. It is parsed again only if its
+//! content differs. A stale entry would be harmless: nothing is decided by the map.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -23,26 +23,26 @@ use mendwright_protocol::MapCounts;
 
 /// Most files of a tree.
 const FILES_MAX: usize = 100_000;
-/// Largest file that is taken apart.
+/// Largest file that is parsed.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Largest file of an unknown language whose words are taken.
 const PROSE_BYTES_MAX: u64 = 128 << 10;
 /// Files over this size are parsed one at a time: a syntax tree takes 10 to 30 times the file's size.
 const LARGE_BYTES: u64 = 256 << 10;
-/// For all files together; what is left is looked at by the next map.
+/// Time for all files together. The next map reads the rest.
 const READ_MAX: Duration = Duration::from_secs(30);
-/// What is kept of all files together.
+/// Bytes of the index.
 const MEMORY_BYTES_MAX: usize = 180 << 20;
 /// Most threads.
 const THREADS_MAX: usize = 8;
-/// A file that changed this shortly before it was read may change again without its times telling.
+/// A file that changed within this time before it was read may change again without a new time.
 const RACY: Duration = Duration::from_millis(50);
-/// Files that are looked at once more.
+/// Files that are parsed a second time.
 const AGAIN_MAX: usize = 10;
 /// A NUL among the first bytes makes a file binary, as for git.
 const BINARY_CHECK_BYTES: usize = 8_000;
 
-/// The files of the tree as they were found last, by path.
+/// The files of the tree at the last update, by path.
 #[derive(Default)]
 pub struct Index {
     pub files: Vec<File>,
@@ -55,9 +55,9 @@ pub struct File {
     pub path: String,
     pub bytes: u64,
     pub role: Role,
-    /// It was looked at, and there is nothing to know but name and size.
+    /// It was read, and only its name and size are known.
     name_only: bool,
-    /// What is known of its content.
+    /// The outline of its content.
     pub outline: Option<Arc<Outline>>,
     stamp: Stamp,
     digest: Option<u64>,
@@ -73,7 +73,7 @@ struct Stamp {
 }
 
 impl Index {
-    /// Brings the index up to the tree's present state.
+    /// Updates the index to the current tree.
     pub fn refresh(&mut self, tree: &Tree) -> Result<(), String> {
         let known: HashMap<String, File> =
             std::mem::take(&mut self.files).into_iter().map(|file| (file.path.clone(), file)).collect();
@@ -119,10 +119,10 @@ impl Index {
                 by_content.insert(digest, outline);
             }
         }
-        // What matters most comes first, should time or memory not suffice.
+        // The most important files first, in case time or memory is not enough.
         wanted.sort_by_key(|at| (files[*at].role, files[*at].path.matches('/').count(), *at));
         let memory = files.iter().filter_map(|file| file.outline.as_ref()).map(|o| o.memory_bytes()).sum();
-        let work = Work {
+        let work = IndexWork {
             tree,
             files: &files,
             wanted: &wanted,
@@ -157,7 +157,7 @@ impl Index {
         Ok(())
     }
 
-    /// The outline of file `at`, where it was looked at.
+    /// The outline of file `at`, if it was read.
     pub fn outline(&self, at: usize) -> Option<&Outline> {
         self.files[at].outline.as_deref()
     }
@@ -171,7 +171,7 @@ impl File {
         }
         self.outline = Some(outline);
         if self.stamp.is_racy() {
-            // Read again next time, and taken apart only if it is another one then.
+            // Read again next time, and parsed only if its content differs.
             self.stamp.inode = 0;
         }
     }
@@ -196,16 +196,16 @@ impl Stamp {
 }
 
 enum Looked {
-    /// Its content is that of a file seen before.
+    /// Its content is known from another file.
     Known(u64, Arc<Outline>),
     Read(u64, Arc<Outline>),
-    /// Not for us: binary, too large, not readable.
+    /// Skipped: binary, too large, or not readable.
     NameOnly,
     /// No time or no memory left.
     No,
 }
 
-struct Work<'a> {
+struct IndexWork<'a> {
     tree: &'a Tree,
     files: &'a [File],
     wanted: &'a [usize],
@@ -216,13 +216,13 @@ struct Work<'a> {
     until: Instant,
 }
 
-impl Work<'_> {
+impl IndexWork<'_> {
     fn done(&self) -> Vec<(usize, Looked)> {
         let threads = walk::threads(THREADS_MAX);
         let threads = threads.min(self.wanted.len() / 8 + 1);
         thread::scope(|scope| {
             let others: Vec<_> = (1..threads)
-                // Where no thread may be started, those there are do it all.
+                // If no thread can be started, the existing ones do all the work.
                 .filter_map(|_| thread::Builder::new().spawn_scoped(scope, || self.some()).ok())
                 .collect();
             let mut looked = self.some();
@@ -233,8 +233,7 @@ impl Work<'_> {
         })
     }
 
-    /// Looks once more, alone, at files whose parser was stopped: it may have been another one that
-    /// took the memory.
+    /// Parses files again, one at a time, whose parser was stopped: another file may have used the memory.
     fn again(&self, looked: &mut [(usize, Looked)]) {
         let mut parser = Parser::new();
         let cut_short = |looked: &Looked| matches!(looked, Looked::Read(_, outline) if outline.cut_short);
@@ -245,7 +244,7 @@ impl Work<'_> {
         }
     }
 
-    /// Looks at one file after the other, as long as there are any that nobody has taken.
+    /// Reads one file after the other, until no file is left.
     fn some(&self) -> Vec<(usize, Looked)> {
         let mut parser = Parser::new();
         let mut content = Vec::new();
@@ -287,7 +286,7 @@ impl Work<'_> {
     }
 }
 
-/// Tells contents apart. Nobody gains by making two of them meet.
+/// A hash of a content. It needs no protection against deliberate collisions, which would have no effect.
 fn digest(language: Option<u8>, content: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     (language, content).hash(&mut hasher);

@@ -1,12 +1,12 @@
-//! The languages that are taken apart: which files are theirs, and which nodes of their syntax
-//! trees define something, enclose something, or name something. Tables only; `outline` reads them.
+//! The languages that are parsed: their file names, and which nodes of their syntax trees define, enclose or
+//! name something. Only tables; `outline` reads them.
 
 use std::sync::OnceLock;
 
 use tree_sitter::Language;
 use tree_sitter_language::LanguageFn;
 
-/// What a definition is.
+/// The kind of a definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Class,
@@ -22,7 +22,7 @@ pub enum Kind {
     Macro,
     Constant,
     Field,
-    /// Said without being defined, as in a header.
+    /// Declared without a definition, as in a header.
     Declaration,
 }
 
@@ -46,7 +46,7 @@ impl Kind {
         }
     }
 
-    /// Whether what is defined inside is a part of it that others see.
+    /// Whether definitions inside it are visible as its members.
     pub fn is_container(self) -> bool {
         match self {
             Self::Class
@@ -67,18 +67,18 @@ impl Kind {
     }
 }
 
-/// How a node tells the name of what it defines, and when it defines anything.
+/// How a node names what it defines, and when it defines something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
     /// Its field `name`.
     Name,
-    /// Its field `name`, where it also has a `body`: otherwise the type is only mentioned.
+    /// Its field `name`, if it also has a `body`: otherwise the type is only mentioned.
     NameWithBody,
-    /// Its field `name`, unless it stands in a function.
+    /// Its field `name`, unless it is inside a function.
     NameOutside,
     /// The identifier at the end of its `declarator` fields.
     Declarator,
-    /// The same, where there is a function's declarator on the way; outside of functions.
+    /// The same, if there is a function declarator on the path; outside of functions.
     Prototype,
     /// The identifier on the `left`, outside of functions.
     Left,
@@ -100,7 +100,7 @@ pub struct Spec {
     extensions: &'static [&'static str],
     grammar: LanguageFn,
     definitions: &'static [(&'static str, Kind, Rule)],
-    /// Nodes that give what is inside a container's name without defining it: the field with the name.
+    /// Nodes that give their content a container's name without defining the container: the field with the name.
     scopes: &'static [(&'static str, &'static str)],
     /// Leaves that name something.
     names: &'static [&'static str],
@@ -328,7 +328,7 @@ pub static SPECS: &[Spec] = &[
     },
 ];
 
-/// What is to be done at a node.
+/// What to do at a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     Nothing,
@@ -337,14 +337,14 @@ pub enum Action {
     Define(Kind, Rule),
 }
 
-/// A language made ready.
+/// A loaded language.
 pub struct Ready {
     pub language: Language,
     actions: Vec<Action>,
 }
 
 impl Ready {
-    /// What is to be done at a node of that kind.
+    /// What to do at a node of that kind.
     pub fn action(&self, kind_id: u16) -> Action {
         self.actions.get(usize::from(kind_id)).copied().unwrap_or(Action::Nothing)
     }
@@ -367,7 +367,7 @@ pub fn cpp() -> u8 {
     SPECS.iter().position(|spec| spec.name == "c++").and_then(|at| u8::try_from(at).ok()).unwrap_or_default()
 }
 
-/// The language of that number, made ready at its first use.
+/// The language with that number, loaded at its first use.
 pub fn ready(number: u8) -> &'static Ready {
     static READY: [OnceLock<Ready>; 16] = [const { OnceLock::new() }; 16];
     READY[usize::from(number)].get_or_init(|| {

@@ -1,9 +1,9 @@
-//! The map of the repository, in a process of its own: parsers read what the repository wrote, so
-//! whatever goes wrong in them (memory, time, a fault) ends this process and not the toolbox, which
-//! starts it when it is first needed and again when it is gone. It keeps what it knows in memory.
+//! The map of the repository, in a process of its own: parsers read untrusted files, so a failure in them
+//! (memory, time, a crash) ends this process and not the toolbox. The toolbox starts it when it is first needed,
+//! and again after it ended. It keeps the index in memory.
 //!
-//! `index` knows the files, `outline` takes one apart by the tables of `language`, `query` reads what
-//! the map is to be about, `rank` and `graph` put the files in order, `render` shows them.
+//! `index` has the files, `outline` parses one with the tables of `language`, `query` reads the text that the map
+//! is about, `rank` and `graph` order the files, and `render` prints them.
 
 use std::io;
 use std::path::Path;
@@ -31,10 +31,10 @@ mod words;
 
 pub use syntax::FILE_BYTES_MAX as CHECKED_BYTES_MAX;
 
-/// Killed before the toolbox and its commands' supervisors when memory runs out.
+/// If memory runs out, this process is killed before the toolbox and its supervisors.
 const OOM_SCORE: &str = "200";
 
-/// What the toolbox asks of this process.
+/// A request of the toolbox to this process.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
@@ -51,7 +51,7 @@ pub struct Check {
     pub after: String,
 }
 
-/// What comes of it.
+/// The response.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -60,10 +60,10 @@ pub enum Outcome {
     Checked(Vec<SyntaxError>),
 }
 
-/// Does one task after the other, until standard input ends.
+/// Handles one request after the other, until standard input ends.
 pub fn serve() -> Result<(), String> {
     hide_from_commands().map_err(|e| format!("cannot be made unreadable for commands: {e}"))?;
-    // Best effort: a kernel without it kills by size alone.
+    // Best effort: without it the kernel kills by size alone.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     memory::hold().map_err(|e| format!("the bound on memory cannot be set: {e}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
@@ -76,7 +76,7 @@ async fn serve_pipe() -> io::Result<()> {
     let stdout = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
     let mut from_toolbox = pipe::Receiver::from_file(stdin.into())?;
     let mut to_toolbox = pipe::Sender::from_file(stdout.into())?;
-    let mut mapper = Mapper { tree: Tree::open(Path::new(WORKSPACE))?, index: index::Index::default() };
+    let mut mapper = MapServer { tree: Tree::open(Path::new(WORKSPACE))?, index: index::Index::default() };
     loop {
         let task = match read_message(&mut from_toolbox).await {
             Ok(task) => task,
@@ -88,12 +88,12 @@ async fn serve_pipe() -> io::Result<()> {
     }
 }
 
-struct Mapper {
+struct MapServer {
     tree: Tree,
     index: index::Index,
 }
 
-impl Mapper {
+impl MapServer {
     fn done(&mut self, task: Task) -> Result<Outcome, String> {
         match task {
             Task::Map(request) => self.map(&request).map(Outcome::Mapped),

@@ -1,11 +1,11 @@
-//! What a text is about: the paths, places and names it mentions, and its words. Text in, plain data
-//! out; what of it is in the tree is `rank`'s business.
+//! Reads a text: the paths, positions and names that it mentions, and its words. `rank` decides what of it is in
+//! the tree.
 
 use std::collections::BTreeMap;
 
 use super::words::{each_part, each_word, is_empty_word, key};
 
-/// Longest text that is looked at.
+/// Longest text that is read.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 /// Most paths and names taken from it.
 const MENTIONS_MAX: usize = 400;
@@ -19,7 +19,7 @@ const HEADING_WEIGHT: f64 = 0.1;
 const CODE_NAME: f64 = 0.3;
 const PROSE_NAME: f64 = 0.1;
 
-/// What a text is about.
+/// What a text mentions.
 #[derive(Debug, Default, PartialEq)]
 pub struct Query {
     /// What looks like a path, with how sure that is; parts by `/`.
@@ -49,7 +49,7 @@ impl Query {
             title_seen |= is_title;
             query.read_line(line, in_code, is_title);
         }
-        // That a word is said ten times does not make it ten times as important.
+        // A word that occurs ten times is not ten times as important.
         for weight in query.words.values_mut() {
             *weight = weight.sqrt();
         }

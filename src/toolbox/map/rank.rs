@@ -1,5 +1,5 @@
-//! Ranks files by what they have to do with a text: what it names, the words it shares with them,
-//! and, through the graph, what those lean on. The same tree and text give the same ranks.
+//! Ranks files by their relation to a text: names that it mentions, words that it shares with them and, through
+//! the graph, the files that those use. The same tree and text give the same ranks.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,28 +8,28 @@ use super::index::Index;
 use super::query::Query;
 use super::words::{ByHash, each_part, hash, is_empty_word, key, stem};
 
-/// Okapi BM25: how fast repetition stops to count, and how much length is held against a file.
+/// Okapi BM25: how fast repetition stops counting, and how much a file's length reduces its score.
 const SATURATION: f64 = 1.2;
 const LENGTH_SHARE: f64 = 0.5;
-/// What each kind of hint is worth, each between 0 and 1 for a file.
+/// The weight of each kind of hint, each between 0 and 1 for a file.
 const WORDS_WEIGHT: f64 = 1.0;
 const PATH_WORDS_WEIGHT: f64 = 0.6;
 const NAMES_WEIGHT: f64 = 0.8;
-/// A path that the text mentions, and one that the caller knows to matter.
+/// A path that the text mentions, and one that the caller gives.
 const MENTIONED_WEIGHT: f64 = 1.2;
 const GIVEN_WEIGHT: f64 = 4.0;
-/// Seeds are sharpened by this power, so that a thousand weak ones do not drown a strong one.
+/// Seeds are raised to this power, so that a thousand weak ones do not outweigh a strong one.
 const SHARPNESS: f64 = 2.0;
-/// More files than this for one mentioned path, and it says nothing.
+/// A mentioned path that matches more files is ignored.
 const MEANT_MAX: usize = 8;
-/// What an edge counts more for a name that the text mentions.
+/// The factor of an edge for a name that the text mentions.
 const MENTIONED_EDGE: f64 = 10.0;
 
 /// The files in their order.
 pub struct Ranking {
     /// Files by their place in the index with their share of the whole rank, best first.
     pub files: Vec<(usize, f64)>,
-    /// How much a definition is wanted, by the hash of its name.
+    /// The importance of a definition, by the hash of its name.
     pub mentioned: ByHash<f64>,
 }
 
@@ -57,7 +57,7 @@ pub fn rank(index: &Index, query: &Query, given: &[String]) -> Ranking {
     if sum > 0.0 {
         seeds.iter_mut().for_each(|seed| *seed /= sum);
     } else {
-        // The text says nothing of this tree: what all lean on comes first.
+        // The text mentions nothing of this tree: the most used files come first.
         let share = 1.0 / seeds.len().max(1) as f64;
         seeds.fill(share);
     }

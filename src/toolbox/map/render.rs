@@ -1,5 +1,5 @@
-//! The ranked files as text for the model, within a bound: the first with the definitions that matter
-//! most, the others by name and size.
+//! Prints the ranked files for the model, within a limit: the first files with their most important definitions,
+//! the others by name and size.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -23,7 +23,7 @@ const OUTLINED_MAX: usize = 40;
 const DEFINITIONS_MAX: usize = 40;
 /// Most files that are named at all.
 const NAMED_MAX: usize = 2_000;
-/// What is kept for names, of the whole.
+/// The share that is reserved for names.
 const NAMES_SHARE: usize = 5;
 /// Longest line of a definition.
 const LINE_CHARS_MAX: usize = 110;
@@ -162,13 +162,13 @@ fn outlined(
 fn content(tree: &Tree, path: &str) -> String {
     let mut content = Vec::new();
     if let Ok(open) = tree.open_file(path) {
-        // What cannot be read has no lines to show.
+        // A file that cannot be read has no lines to show.
         let _ = open.file.take(FILE_BYTES_MAX).read_to_end(&mut content);
     }
     String::from_utf8_lossy(&content).into_owned()
 }
 
-/// How much the model wants to see a definition.
+/// The importance of a definition.
 struct Worth<'a> {
     query: &'a Query,
     ranking: &'a Ranking,

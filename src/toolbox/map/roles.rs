@@ -1,6 +1,6 @@
-//! What a file is for, as far as its path tells: source that is worked on, or what stands around it.
+//! The role of a file, by its path: source code, or tests, tools, documentation and generated files.
 
-/// What a file is for; the order is that in which they are looked at.
+/// The role of a file, in the order in which files are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     Source,
@@ -9,12 +9,12 @@ pub enum Role {
     /// Examples and documentation.
     Prose,
     Test,
-    /// What other programs or people made.
+    /// Generated or vendored files.
     Generated,
 }
 
 impl Role {
-    /// What its rank is worth.
+    /// The factor for its rank.
     pub fn weight(self) -> f64 {
         match self {
             Self::Source => 1.0,
@@ -26,7 +26,7 @@ impl Role {
     }
 }
 
-/// Words that no path of source has.
+/// Words that do not occur in paths of source code.
 const TEST_WORDS: &[&str] = &["test", "tests", "testing", "conftest", "testutil", "testutils", "testhelpers"];
 const TESTS: &[&str] = &[
     "spec",

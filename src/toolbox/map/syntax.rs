@@ -8,7 +8,7 @@ use mendwright_protocol::SyntaxError;
 
 /// Largest file that is checked.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
-/// Most faults told.
+/// Most faults reported.
 const FAULTS_MAX: usize = 5;
 /// Most faults compared.
 const COMPARED_MAX: usize = 1_000;
@@ -88,28 +88,28 @@ fn fault_of(node: Node<'_>) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn told(path: &str, before: &str, after: &str) -> Vec<String> {
+    fn reported(path: &str, before: &str, after: &str) -> Vec<String> {
         let faults = new_faults(path, before.as_bytes(), after.as_bytes());
         faults.into_iter().map(|f| format!("{}: {}: {}", f.line, f.what, f.text)).collect()
     }
 
     #[test]
-    fn what_an_edit_broke_is_told_by_line() {
+    fn faults_of_an_edit_are_reported_by_line() {
         assert_eq!(
-            told("a.py", "def f():\n    return (1)\n", "def f():\n    return (1\n"),
+            reported("a.py", "def f():\n    return (1)\n", "def f():\n    return (1\n"),
             ["2: this does not fit: return (1"]
         );
-        let broken = told("a.rs", "fn a() {}\nfn b() {}\n", "fn a() {}}\nfn b() {}\n");
+        let broken = reported("a.rs", "fn a() {}\nfn b() {}\n", "fn a() {}}\nfn b() {}\n");
         assert_eq!(broken.len(), 1, "{broken:?}");
         assert!(broken[0].starts_with("1: "), "{broken:?}");
     }
 
     #[test]
-    fn what_was_broken_before_and_what_nobody_knows_is_not_told() {
+    fn earlier_faults_and_unknown_languages_are_not_reported() {
         let before = "def f(:\n    pass\n\ndef g():\n    pass\n";
-        assert!(!told("a.py", "", before).is_empty());
-        assert_eq!(told("a.py", before, &format!("import os\n{before}")), [""; 0]);
-        assert_eq!(told("a.unknown", "", "(((("), [""; 0]);
-        assert_eq!(told("a.py", "((((", "x = 1\n"), [""; 0]);
+        assert!(!reported("a.py", "", before).is_empty());
+        assert_eq!(reported("a.py", before, &format!("import os\n{before}")), [""; 0]);
+        assert_eq!(reported("a.unknown", "", "(((("), [""; 0]);
+        assert_eq!(reported("a.py", "((((", "x = 1\n"), [""; 0]);
     }
 }

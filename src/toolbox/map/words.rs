@@ -1,17 +1,17 @@
-//! Words of code and of prose, made comparable: parts of identifiers, lower case, without endings.
-//! A word is kept as a number; that two of them fall together is rare and does little harm.
+//! Words of code and of prose in a comparable form: parts of identifiers, in lower case, without endings. A word
+//! is stored as a number. Collisions are rare and harmless.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Shortest word that says anything.
+/// Shortest word that counts.
 const WORD_BYTES_MIN: usize = 3;
-/// Longest run of characters that is a word and not data.
+/// A longer run of characters is data and not a word.
 const WORD_BYTES_MAX: usize = 60;
 /// Most different words kept of one file.
 const WORDS_MAX: usize = 3_000;
 
-/// Words that every issue and every source file has.
+/// Words that almost every issue and source file contains.
 const EMPTY_WORDS: &[&str] = &[
     "the",
     "and",
@@ -153,7 +153,7 @@ const EMPTY_WORDS: &[&str] = &[
 
 /// A hash whose result is the same in every run.
 pub fn hash(text: &[u8]) -> u32 {
-    // FNV-1a, folded: words are short, and nobody gains by making two of them meet.
+    // FNV-1a, folded: words are short, and deliberate collisions would have no effect.
     let wide = text.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
@@ -183,7 +183,7 @@ impl Hasher for Hashed {
 /// A map from hashes.
 pub type ByHash<T> = HashMap<u32, T, BuildHasherDefault<Hashed>>;
 
-/// A word and how often it stands in a file, in four bytes.
+/// A word and how often it occurs in a file, in four bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CountedWord(u32);
 
@@ -241,7 +241,7 @@ pub fn each_run<'a>(text: &'a [u8], mut take: impl FnMut(&'a [u8])) {
     }
 }
 
-/// The words of one run: its parts, and the whole where it has several.
+/// The words of one run: its parts, and the whole run if it has several.
 pub fn each_word(run: &[u8], buffer: &mut Vec<u8>, mut take: impl FnMut(&[u8])) {
     let mut parts = 0;
     each_part(run, |part| {
@@ -278,7 +278,7 @@ pub fn each_part<'a>(run: &'a [u8], mut take: impl FnMut(&'a [u8])) {
     }
 }
 
-/// The word without the endings that make no other word of it.
+/// The word without its inflectional ending.
 pub fn stem(word: &[u8]) -> &[u8] {
     let cut = |word: &'_ [u8], ending: &[u8], left_min: usize| {
         word.strip_suffix(ending).is_some_and(|left| left.len() >= left_min)

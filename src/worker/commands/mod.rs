@@ -118,7 +118,7 @@ impl CommandProcessor {
             .buffered(PERMISSION_CHECKS_MAX)
             .collect()
             .await;
-        let mut has_told_one = false;
+        let mut has_answered_one = false;
         for (pending, admission) in admitted {
             let pending = &pending;
             let repo = &pending.request.repository().name;
@@ -129,9 +129,9 @@ impl CommandProcessor {
                     Ok(Admission::Refused) if !pending.is_refused => store.refuse_request(&pending.id).await,
                     // Telling people that they may not takes its turn among all writes, and people may be
                     // many: after each of them, the queue is read again.
-                    Ok(Admission::Refused) if has_told_one => Ok(()),
+                    Ok(Admission::Refused) if has_answered_one => Ok(()),
                     Ok(Admission::Refused) => {
-                        has_told_one = true;
+                        has_answered_one = true;
                         self.end(pending, caught(self.tell_refused(pending)).await).await
                     }
                     Ok(Admission::Handled(handled)) => self.end(pending, Ok(handled)).await,

@@ -1,9 +1,8 @@
 //! Stands for GitHub in local jobs: one repository on this machine. The pipeline is the same; what it would
 //! publish on GitHub is kept here, for standard output.
 
-use std::sync::{Mutex, PoisonError};
-
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::domain::{
     CommentId, FailedCheck, IssueNumber, IssueSnapshot, Login, Permission, PullRequestNumber, RepositoryName,
@@ -53,8 +52,8 @@ impl LocalGitHub {
         self.lock().clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Published> {
-        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Published> {
+        self.published.lock()
     }
 }
 

@@ -60,7 +60,7 @@ pub struct LocalJob {
     /// Its id.
     pub id: JobId,
     directory: PathBuf,
-    forge: Arc<LocalGitHub>,
+    github: Arc<LocalGitHub>,
     mirrors: Mirrors,
 }
 
@@ -88,9 +88,9 @@ impl LocalJob {
         // One process uses the directory at a time: earlier ones are dead.
         store.expire_stale_leases().await?;
         let id = record(store.as_ref(), &work).await?;
-        let forge = Arc::new(LocalGitHub::new(work.repository, work.base, work.issue)?);
+        let github = Arc::new(LocalGitHub::new(work.repository, work.base, work.issue)?);
         let mirrors = Mirrors::new(directory.join("mirrors"));
-        Ok(Self { store, id, directory: directory.to_owned(), forge, mirrors })
+        Ok(Self { store, id, directory: directory.to_owned(), github, mirrors })
     }
 
     /// The directory of its store and mirrors.
@@ -103,7 +103,7 @@ impl LocalJob {
     /// # Errors
     /// The repository does not contain that commit.
     pub async fn workspace(&self, base: &Sha) -> anyhow::Result<Workspace> {
-        let access = self.forge.access();
+        let access = self.github.access();
         Ok(self.mirrors.fetch(RepositoryId(0), &access, base.as_str()).await?)
     }
 
@@ -134,7 +134,7 @@ impl LocalJob {
     ) -> anyhow::Result<Option<LocalResult>> {
         let context = WorkerContext {
             store: self.store.clone(),
-            github: self.forge.clone(),
+            github: self.github.clone(),
             model: context.model.clone(),
             brief_model: context.brief_model.clone(),
             sandbox: context.bench.sandbox.clone(),
@@ -165,7 +165,7 @@ impl LocalJob {
                     shutdown.cancel();
                     working.await;
                 }
-                return Ok(Some(LocalResult { job, transcript, published: self.forge.published() }));
+                return Ok(Some(LocalResult { job, transcript, published: self.github.published() }));
             }
             if stopped {
                 return Ok(None);

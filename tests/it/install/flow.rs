@@ -139,7 +139,7 @@ async fn registered_service_works_without_and_after_a_restart() {
     world.jobs_ended(1).await;
     assert_eq!(world.stop_service().await, Some(0), "{}", world.log());
 
-    // The next start finds the credentials, and serves no set-up page.
+    // The next start finds the credentials, and serves no setup page.
     let address = world.restart_service().await;
     assert_eq!(browser.get(&format!("{address}/setup")).await.status, 404);
     world.end().await;

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::{BOTH, calls, client, provider, request, task, text};
 
-async fn mend() -> EmulatedProvider {
-    let path =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/conversations/tests/mend.json");
+async fn fixing_provider() -> EmulatedProvider {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures/conversations/tests/brief-and-broken-json.json");
     let conversation = Conversation::load(&path).unwrap();
     EmulatedProvider::start(([127, 0, 0, 1], 0).into(), conversation).await.unwrap()
 }
@@ -45,7 +45,7 @@ async fn complete_conversation(model: &dyn Model, request: &mut ModelRequest) ->
 #[tokio::test]
 async fn conversation_with_parallel_calls_and_malformed_json_completes_in_both_formats() {
     for format in BOTH {
-        let provider = mend().await;
+        let provider = fixing_provider().await;
         let model = client(format, provider.url_for(format));
         let mut request = task();
         let replies = complete_conversation(&*model, &mut request).await;
@@ -76,7 +76,7 @@ async fn conversation_with_parallel_calls_and_malformed_json_completes_in_both_f
 #[tokio::test]
 async fn conversation_continues_with_another_client_and_provider() {
     for format in BOTH {
-        let first = mend().await;
+        let first = fixing_provider().await;
         let mut request = task();
         let reply = client(format, first.url_for(format)).complete(&request).await.unwrap();
         first.shut_down().await;
@@ -91,7 +91,7 @@ async fn conversation_continues_with_another_client_and_provider() {
         request.messages.push(Message::Assistant { blocks: reply.blocks });
         request.messages.push(Message::ToolResults { results });
 
-        let second = mend().await;
+        let second = fixing_provider().await;
         let replies = complete_conversation(&*client(format, second.url_for(format)), &mut request).await;
         assert_eq!(replies.len(), 3);
         assert_eq!(second.violations(), Vec::<String>::new());
@@ -125,7 +125,7 @@ async fn later_turn_reads_earlier_turns_from_the_cache() {
 #[tokio::test]
 async fn request_without_tools_gets_the_brief() {
     for format in BOTH {
-        let provider = mend().await;
+        let provider = fixing_provider().await;
         let model = client(format, provider.url_for(format));
         let brief = |words: &str| ModelRequest {
             tools: [].into(),
@@ -143,7 +143,7 @@ async fn request_without_tools_gets_the_brief() {
 /// As Anthropic's Python client (2.14) sends it: the key as a bearer token, and plain text instead of blocks.
 #[tokio::test]
 async fn request_of_the_provider_client_is_accepted() {
-    let provider = mend().await;
+    let provider = fixing_provider().await;
     let ask = async |key: &str| {
         let body = json!({
             "model": "demo-model", "max_tokens": 9, "stream": true, "system": "Be brief.",
@@ -164,10 +164,10 @@ async fn request_of_the_provider_client_is_accepted() {
 #[tokio::test]
 async fn invalid_conversation_is_a_violation() {
     for format in BOTH {
-        let provider = mend().await;
+        let provider = fixing_provider().await;
         let model = client(format, provider.url_for(format));
         let reply = model.complete(&task()).await.unwrap();
-        let said = Message::Assistant { blocks: reply.blocks.clone() };
+        let assistant = Message::Assistant { blocks: reply.blocks.clone() };
         let result = |id: &str| ToolResult {
             call_id: id.to_owned(),
             text: "result of search".to_owned(),
@@ -176,7 +176,7 @@ async fn invalid_conversation_is_a_violation() {
         let [one, two] = [&calls(&reply.blocks)[0].id, &calls(&reply.blocks)[1].id];
         let after = |results: Vec<ToolResult>| {
             let task = Message::User { text: "the task".to_owned() };
-            request(vec![task, said.clone(), Message::ToolResults { results }])
+            request(vec![task, assistant.clone(), Message::ToolResults { results }])
         };
         let mut other_system = after(vec![result(one), result(two)]);
         other_system.system += " Be quick.";
@@ -201,7 +201,7 @@ async fn invalid_conversation_is_a_violation() {
 
 #[tokio::test]
 async fn missing_reasoning_is_a_violation_for_anthropic() {
-    let provider = mend().await;
+    let provider = fixing_provider().await;
     let model = client(Provider::Anthropic, provider.url_anthropic());
     let reply = model.complete(&task()).await.unwrap();
     let mut forgetful = task();

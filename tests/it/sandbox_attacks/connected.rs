@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use mendwright::config::AllowedHost;
+use mendwright::domain::AllowedHost;
 
 use super::data::{Place, ProbePhase, is_like};
 use super::host::{Host, PROBER_VARIABLE, is_root, prober};
@@ -142,9 +142,9 @@ fn run_connected(backend: Backend) {
         .env(PROBER_VARIABLE, prober())
         .output()
         .unwrap();
-    let said =
+    let printed =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
 }
 
 /// The connections to the listeners: local and remote address.

@@ -54,14 +54,14 @@ async fn job_leaves_nothing_to_the_next_one_or_a_concurrent_one(backend: Backend
                 seen.push((probe, first.run_concurrently(&host, &probe.attack).await));
             }
             let mut reports = Vec::new();
-            for (probe, said) in seen {
-                if is_like(probe.held(backend, ProbePhase::Work), &said) {
+            for (probe, answer) in seen {
+                if is_like(probe.held(backend, ProbePhase::Work), &answer) {
                     reports
-                        .push(format!("{}: nothing is seen of it in the same sandbox: {said}", probe.name));
+                        .push(format!("{}: nothing is seen of it in the same sandbox: {answer}", probe.name));
                 }
-                let said = second.run_concurrently(&host, &probe.attack).await;
-                if !is_like(probe.held(backend, ProbePhase::Work), &said) {
-                    reports.push(format!("{} (beside a neighbour): it said: {said}", probe.name));
+                let answer = second.run_concurrently(&host, &probe.attack).await;
+                if !is_like(probe.held(backend, ProbePhase::Work), &answer) {
+                    reports.push(format!("{} (beside a neighbour): it answered: {answer}", probe.name));
                 }
             }
             reports

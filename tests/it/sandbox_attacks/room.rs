@@ -94,7 +94,7 @@ impl ProbedSandbox {
         let answer = self.run(host, act).await;
         (!is_like(expected, &answer)).then(|| {
             format!(
-                "the legitimate act beside it fails: {act}\n    it said: {answer}\n    wanted: {expected}"
+                "the legitimate act beside it fails: {act}\n    it answered: {answer}\n    wanted: {expected}"
             )
         })
     }
@@ -114,16 +114,16 @@ impl ProbedSandbox {
 
     /// Runs only the attack. The error says why it is a breach.
     pub async fn attack(&mut self, host: &mut Host, probe: &Probe) -> Result<(), String> {
-        let said = self.run(host, &probe.attack).await;
+        let answer = self.run(host, &probe.attack).await;
         let mut wrong = Vec::new();
-        if !is_like(probe.held(self.backend, self.phase()), &said) {
+        if !is_like(probe.held(self.backend, self.phase()), &answer) {
             wrong.push(format!(
-                "the attack: {}\n    it said: {said}\n    a defence says: {}",
+                "the attack: {}\n    it answered: {answer}\n    a defence says: {}",
                 probe.attack,
                 probe.held(self.backend, self.phase())
             ));
         }
-        for secret in host.secrets_in(&said) {
+        for secret in host.secrets_in(&answer) {
             wrong.push(format!("the attack: {}\n    it showed the secret {secret}", probe.attack));
         }
         wrong.extend(host.what_happened());
@@ -132,12 +132,12 @@ impl ProbedSandbox {
 
     /// The output of a command, and its exit status unless it exited by itself. A lost sandbox is replaced.
     pub async fn run(&mut self, host: &Host, command: &str) -> String {
-        let said = self.run_concurrently(host, command).await;
-        if said.starts_with("<lost ") {
+        let answer = self.run_concurrently(host, command).await;
+        if answer.starts_with("<lost ") {
             let another = start_with_prober(self.sandbox.as_ref(), &self.spec).await;
             std::mem::replace(&mut self.toolbox, another).shut_down().await;
         }
-        said
+        answer
     }
 
     /// The same while other commands run.
@@ -164,11 +164,11 @@ impl ProbedSandbox {
 
 /// Said and ended.
 fn describe(result: &ProcessOutput) -> String {
-    let said = result.output.to_text();
-    let said = said.trim();
+    let answer = result.output.to_text();
+    let answer = answer.trim();
     match &result.ending {
-        ExitStatus::Exited { .. } => said.to_owned(),
-        other => format!("{said}\n<{other:?}>").trim().to_owned(),
+        ExitStatus::Exited { .. } => answer.to_owned(),
+        other => format!("{answer}\n<{other:?}>").trim().to_owned(),
     }
 }
 

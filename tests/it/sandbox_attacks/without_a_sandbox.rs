@@ -27,9 +27,9 @@ fn every_attack_can_succeed_where_nothing_holds_it() {
         [Place::Shared, Place::Small].map(|place| probes(place, Backend::Bubblewrap, ProbePhase::Work));
     for (_, probe) in of_places.into_iter().flatten().filter(|(_, probe)| probe.outside.is_none()) {
         let script = host.script(&probe.attack, &program.to_string_lossy());
-        let said = NOTHING_HELD.map(|options| run(bench.path(), options, &script));
-        if said.iter().all(|said| is_like(probe.held(Backend::Bubblewrap, ProbePhase::Work), said)) {
-            tame.push(format!("{}: {}\n  said: {}", probe.name, probe.attack, said[0].trim()));
+        let answers = NOTHING_HELD.map(|options| run(bench.path(), options, &script));
+        if answers.iter().all(|answer| is_like(probe.held(Backend::Bubblewrap, ProbePhase::Work), answer)) {
+            tame.push(format!("{}: {}\n  answer: {}", probe.name, probe.attack, answers[0].trim()));
         }
     }
     assert!(tame.is_empty(), "{} attacks say the same without a sandbox:\n{}", tame.len(), tame.join("\n"));

@@ -136,8 +136,8 @@ async fn test_suites_of_every_language_run_under_the_filter() {
                 continue;
             }
             write(&toolbox, file, content).await;
-            let said = sh(&toolbox, command).await.output.to_text();
-            assert!(said.ends_with(end), "{program}: {said}");
+            let output = sh(&toolbox, command).await.output.to_text();
+            assert!(output.ends_with(end), "{program}: {output}");
             run.push(*program);
         }
         assert!(run.contains(&"python3"), "only {run:?} are here");

@@ -21,7 +21,7 @@ on_every_backend! {
     the_deadline_ends_what_ignores_every_polite_signal,
     a_call_that_is_dropped_ends_its_command,
     commands_at_the_same_time_do_not_end_each_other,
-    running_out_of_memory_is_told_apart,
+    running_out_of_memory_is_reported_as_such,
     #[ignore = "needs Python"]
     the_bound_on_processes_holds,
     a_fork_bomb_is_contained_and_ended,
@@ -173,7 +173,7 @@ async fn commands_at_the_same_time_do_not_end_each_other(backend: Backend) {
     .await;
 }
 
-async fn running_out_of_memory_is_told_apart(backend: Backend) {
+async fn running_out_of_memory_is_reported_as_such(backend: Backend) {
     let small = |spec: &mut SandboxSpec| spec.limits.memory_bytes_max = 256 << 20;
     in_sandbox(backend, small, async |toolbox| {
         let result = sh(&toolbox, "echo before; head -c 2G /dev/zero | tail; echo after").await;

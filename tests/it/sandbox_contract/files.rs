@@ -112,8 +112,8 @@ async fn special_and_large_files_are_not_collected(backend: Backend) {
             (&["b1", "b2", "b3", "b4", "b5"], "allowed in all"),
         ] {
             let paths: Vec<RepoPath> = paths.iter().map(|path| path.parse().unwrap()).collect();
-            let said = refusal(toolbox.collect(&paths).await);
-            assert!(said.contains(why), "{said}");
+            let message = refusal(toolbox.collect(&paths).await);
+            assert!(message.contains(why), "{message}");
         }
         let many = vec!["x".parse::<RepoPath>().unwrap(); 2_001];
         assert!(refusal(toolbox.collect(&many).await).contains("2000 allowed"));

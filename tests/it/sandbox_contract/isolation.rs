@@ -1,6 +1,6 @@
 //! What a process inside must not see, connect to or do.
 
-use mendwright::config::AllowedHost;
+use mendwright::domain::AllowedHost;
 use mendwright::sandbox::CommandSpec;
 use mendwright::sandbox::protocol::WriteFile;
 
@@ -55,16 +55,16 @@ async fn allowed_hosts_are_reached_through_the_proxy_only(backend: Backend) {
                  except OSError as e: print(e)\n\""
                 )
             };
-            let said = ok(&toolbox, &fetch("http://evil.example/")).await;
+            let output = ok(&toolbox, &fetch("http://evil.example/")).await;
             assert!(
-                said.contains("403") && said.contains("'evil.example' is not among the allowed ones"),
-                "{said}"
+                output.contains("403") && output.contains("'evil.example' is not among the allowed ones"),
+                "{output}"
             );
-            let said = ok(&toolbox, &fetch("https://evil.example/")).await;
-            assert!(said.contains("403"), "{said}");
+            let output = ok(&toolbox, &fetch("https://evil.example/")).await;
+            assert!(output.contains("403"), "{output}");
             // The name is allowed, but it resolves to the host itself.
-            let said = ok(&toolbox, &fetch("http://localhost/")).await;
-            assert!(said.contains("403") && said.contains("has no public address"), "{said}");
+            let output = ok(&toolbox, &fetch("http://localhost/")).await;
+            assert!(output.contains("403") && output.contains("has no public address"), "{output}");
             let direct = "python3 -c \"import socket; socket.create_connection(('1.1.1.1', 443), 5)\"";
             fails(&toolbox, direct).await;
             toolbox
@@ -86,9 +86,9 @@ async fn host_is_not_visible(backend: Backend) {
             assert!(seen.is_empty() || may_be_seen, "{path}: {seen}");
         }
         // The list of the kernel's file systems is not secret.
-        let told_by_sys = "find /sys \\( -path /sys/fs/cgroup -o -path '/sys/fs/*/features' \\) -prune \
+        let find_in_sys = "find /sys \\( -path /sys/fs/cgroup -o -path '/sys/fs/*/features' \\) -prune \
                            -o -type f -print 2>/dev/null; true";
-        assert_eq!(ok(&toolbox, told_by_sys).await, "");
+        assert_eq!(ok(&toolbox, find_in_sys).await, "");
         for place in ["/tmp", "/var/tmp", "/run", "/dev/shm"] {
             let Ok(planted) = tempfile::Builder::new().tempfile_in(place) else { continue };
             fails(&toolbox, &format!("ls {}", planted.path().display())).await;
@@ -202,8 +202,8 @@ async fn dangerous_system_calls_fail(backend: Backend) {
         let write =
             WriteFile { path: "calls.py".to_owned(), content: SYSTEM_CALLS.to_owned(), executable: None };
         toolbox.write_file(&write).await.unwrap();
-        let said = ok(&toolbox, "python3 calls.py").await;
-        for line in said.lines() {
+        let output = ok(&toolbox, "python3 calls.py").await;
+        for line in output.lines() {
             let expected = match line.rsplit_once(' ').unwrap().0 {
                 "clone3" | "io_uring_setup" | "x32 ptrace" => "ENOSYS",
                 // The lower half of this number is AF_UNSPEC, which is also forbidden.
@@ -211,7 +211,7 @@ async fn dangerous_system_calls_fail(backend: Backend) {
             };
             assert!(line.ends_with(expected), "{line}");
         }
-        assert!(said.lines().count() >= 29, "{said}");
+        assert!(output.lines().count() >= 29, "{output}");
         toolbox
     })
     .await;

@@ -143,10 +143,10 @@ fn run_all_as(user: u32, group: u32) {
         .gid(group)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
     assert!(
-        said.contains("test sandbox_contract::isolation::bubblewrap::there_is_no_network ... ok"),
-        "{said}"
+        printed.contains("test sandbox_contract::isolation::bubblewrap::there_is_no_network ... ok"),
+        "{printed}"
     );
 }

@@ -89,13 +89,13 @@ async fn running_out_of_inodes_is_reported(backend: Backend) {
         }
         let make = "mkdir /tmp/many && cd /tmp/many && seq 1 300000 | xargs touch 2> /dev/null; exit 0";
         let ran = toolbox.run(&CommandSpec::shell(make, DEADLINE)).await;
-        let told = match (&ran, backend) {
+        let is_reported = match (&ran, backend) {
             (Ok(result), _) => matches!(result.ending, ExitStatus::DiskFull { .. } | ExitStatus::OutOfMemory),
             // There the toolbox shares the memory limit, and may itself be killed.
             (Err(CallError::Fatal(lost)), Backend::Docker) => lost.to_string().contains("memory ran out"),
             (Err(_), _) => false,
         };
-        assert!(told, "{ran:?}");
+        assert!(is_reported, "{ran:?}");
         toolbox
     })
     .await;

@@ -25,8 +25,8 @@ pub async fn alone<F: Future<Output = ()>>(
         .output()
         .await
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(printed.contains("1 passed"), "{printed}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A memory value of this process, in KiB.

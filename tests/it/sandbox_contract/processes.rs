@@ -39,10 +39,10 @@ async fn command_that_cannot_start_is_refused_with_the_reason(backend: Backend) 
         ] {
             let mut command = CommandSpec::shell("", DEADLINE);
             command.argv = vec![program.to_owned()];
-            let said = refusal(toolbox.run(&command).await);
+            let message = refusal(toolbox.run(&command).await);
             assert!(
-                said.contains(&format!("cannot run '{program}'")) && said.contains(why),
-                "{program}: {said}"
+                message.contains(&format!("cannot run '{program}'")) && message.contains(why),
+                "{program}: {message}"
             );
         }
         let mut command = CommandSpec::shell("", DEADLINE);
@@ -71,17 +71,17 @@ async fn too_large_arguments_and_environment_are_refused(backend: Backend) {
             (vec!["a".repeat(100_000); 60], vec![]),
             (vec![], vec![("BIG".to_owned(), "b".repeat(200_000))]),
         ] {
-            let said = refusal(toolbox.run(&with(argv, env)).await);
+            let message = refusal(toolbox.run(&with(argv, env)).await);
             assert!(
-                said.contains("Argument list too long"),
+                message.contains("Argument list too long"),
                 "{}",
-                said.chars().take(300).collect::<String>()
+                message.chars().take(300).collect::<String>()
             );
-            assert!(said.len() < 1_000, "the words hold the arguments");
+            assert!(message.len() < 1_000, "the words hold the arguments");
         }
         // A request over the message limit is not sent.
-        let said = refusal(toolbox.run(&with(vec!["a".repeat(13 << 20)], vec![])).await);
-        assert!(said.contains("too large"), "{said}");
+        let message = refusal(toolbox.run(&with(vec!["a".repeat(13 << 20)], vec![])).await);
+        assert!(message.contains("too large"), "{message}");
         for argument in ["a\0b", "\0"] {
             assert!(!refusal(toolbox.run(&with(vec![argument.to_owned()], vec![])).await).is_empty());
         }
@@ -97,8 +97,9 @@ async fn too_large_arguments_and_environment_are_refused(backend: Backend) {
 
 async fn standard_input_is_empty(backend: Backend) {
     in_default_sandbox(backend, async |toolbox| {
-        let said = ok(&toolbox, "read line; echo \"$? [$line]\"; wc -c; [ -t 0 ] || echo no terminal").await;
-        assert_eq!(said, "1 []\n0\nno terminal\n");
+        let output =
+            ok(&toolbox, "read line; echo \"$? [$line]\"; wc -c; [ -t 0 ] || echo no terminal").await;
+        assert_eq!(output, "1 []\n0\nno terminal\n");
         fails(&toolbox, "sh -c ': < /dev/tty'").await;
         toolbox
     })
@@ -198,8 +199,8 @@ async fn sixty_four_concurrent_commands_and_calls_succeed(backend: Backend) {
 
 /// The toolbox's memory in KiB, descriptor slots and threads.
 async fn inside(toolbox: &Toolbox) -> [u64; 3] {
-    let said = ok(toolbox, "grep -E '^(VmRSS|FDSize|Threads):' /proc/1/status | tr -dc '0-9\\n'").await;
-    let mut numbers = said.lines().map(|line| line.parse().unwrap());
+    let output = ok(toolbox, "grep -E '^(VmRSS|FDSize|Threads):' /proc/1/status | tr -dc '0-9\\n'").await;
+    let mut numbers = output.lines().map(|line| line.parse().unwrap());
     // In the kernel's order: FDSize, VmRSS, Threads.
     let [slots, resident, threads] = std::array::from_fn(|_| numbers.next().unwrap());
     [resident, slots, threads]

@@ -159,8 +159,8 @@ async fn longest_paths_work_and_longer_ones_are_refused(backend: Backend) {
         let collected = toolbox.collect(&paths([wide.clone()])).await.unwrap();
         assert_eq!(bytes_of(&collected[0]), wide.as_bytes());
         for too_long in ["n".repeat(256), format!("{deep}/x"), "p/".repeat(5_000)] {
-            let said = refusal(toolbox.read_file(&request(&too_long)).await);
-            assert!(said.contains("too long") || said.contains("longer than") || said.contains("not a directory"), "{said}");
+            let message = refusal(toolbox.read_file(&request(&too_long)).await);
+            assert!(message.contains("too long") || message.contains("longer than") || message.contains("not a directory"), "{message}");
         }
         // Directories deeper than any path can name do not break the walk.
         ok(&toolbox, "n=0; while [ $n -lt 100 ]; do mkdir -p e/e/e/e/e/e/e/e/e/e && cd e/e/e/e/e/e/e/e/e/e || exit 1; n=$((n + 1)); done; : > bottom").await;
@@ -182,10 +182,10 @@ async fn sparse_file_is_limited_by_what_is_read(backend: Backend) {
                 refusal(toolbox.collect(&paths(["holes".to_owned()])).await).contains("allowed for a file")
             );
             for path in ["holes", "text"] {
-                let said = refusal(
+                let message = refusal(
                     toolbox.read_file(&ReadFile { path: path.to_owned(), first_line: 1, lines_max: 5 }).await,
                 );
-                assert!(said.contains("binary") || said.contains("that can be read"), "{said}");
+                assert!(message.contains("binary") || message.contains("that can be read"), "{message}");
             }
             let search = Search {
                 pattern: "head".to_owned(),
@@ -214,8 +214,8 @@ async fn tree_larger_than_the_disk_is_refused(backend: Backend) {
         |spec| spec.limits.disk_bytes_max = 64 << 20,
         async |toolbox| {
             let tar = tar_of((0..100).map(|n| (format!("file-{n}"), vec![b'x'; 1 << 20])), &[]);
-            let said = toolbox.unpack(tar.as_slice()).await.unwrap_err().to_string();
-            assert!(said.contains("does not fit") && said.contains("No space left"), "{said}");
+            let message = toolbox.unpack(tar.as_slice()).await.unwrap_err().to_string();
+            assert!(message.contains("does not fit") && message.contains("No space left"), "{message}");
             toolbox
         },
     )
@@ -232,8 +232,11 @@ async fn truncated_tree_is_refused(backend: Backend) {
         b"this is no tar, however long it may be".repeat(100).as_slice(),
     ] {
         let toolbox = sandbox.start(&backend.spec(&unique("broken"))).await.unwrap();
-        let said = toolbox.unpack(part).await.unwrap_err();
-        assert!(matches!(&said, SandboxError::Gone(why) if why.contains("could not be unpacked")), "{said}");
+        let message = toolbox.unpack(part).await.unwrap_err();
+        assert!(
+            matches!(&message, SandboxError::Gone(why) if why.contains("could not be unpacked")),
+            "{message}"
+        );
         toolbox.shut_down().await;
     }
 }

@@ -56,10 +56,10 @@ async fn podman_runs_the_same_sandbox() {
     let spec = spec(&format!("localhost/{IMAGE}"));
     let toolbox = sandbox.start(&spec).await.unwrap();
     assert!(toolbox.description().starts_with("Podman "), "{}", toolbox.description());
-    let said =
+    let output =
         ok(&toolbox, "id -u; echo $HOME; pwd; touch x $HOME/x /tmp/x && stat -c %u x; cat /etc/resolv.conf")
             .await;
-    assert_eq!(said, "1000\n/home/agent\n/workspace\n1000\n");
+    assert_eq!(output, "1000\n/home/agent\n/workspace\n1000\n");
     assert_eq!(ok(&toolbox, "env | grep secret; env | grep -i proxy=.; true").await, "");
     assert_eq!(ok(&toolbox, "tail -n +3 /proc/net/dev | cut -d: -f1").await.trim(), "lo");
     for refused in
@@ -73,9 +73,9 @@ async fn podman_runs_the_same_sandbox() {
     NoNewPrivs:	1
     Seccomp:	2
     ");
-    let told_by_sys = "find /sys \\( -path /sys/fs/cgroup -o -path '/sys/fs/*/features' \\) -prune \
+    let find_in_sys = "find /sys \\( -path /sys/fs/cgroup -o -path '/sys/fs/*/features' \\) -prune \
                        -o -type f -print 2>/dev/null; true";
-    assert_eq!(ok(&toolbox, told_by_sys).await, "");
+    assert_eq!(ok(&toolbox, find_in_sys).await, "");
     let result = toolbox.run(&CommandSpec::shell("head -c 3000000 /dev/zero", DEADLINE)).await.unwrap();
     assert_eq!(result.ending, ExitStatus::Exited { code: 0 });
     toolbox.shut_down().await;

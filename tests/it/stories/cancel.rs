@@ -37,7 +37,7 @@ async fn closed_issue_cancels_the_job() {
 }
 
 #[tokio::test]
-async fn deleted_issue_cancels_the_job_though_nothing_can_be_said_there() {
+async fn deleted_issue_cancels_the_job_without_a_comment() {
     let world = at_work().await;
     world.github.delete_issue(world.issue, "octo-maintainer").await.unwrap();
     assert_eq!(cancelled(&world).await, "the issue was deleted by @octo-maintainer");

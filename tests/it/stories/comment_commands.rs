@@ -119,6 +119,56 @@ async fn answer_whose_success_was_lost_is_not_given_twice() {
 }
 
 #[tokio::test]
+async fn command_that_github_forbids_is_answered_and_not_repeated() {
+    let mut world = World::new().await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    world.jobs_ended(1).await;
+    let number = world.pull()["number"].as_u64().unwrap();
+    // The command reads the issue of the pull request.
+    let forbidden =
+        FaultKind::Status { status: 403, headers: Vec::new(), message: Some("Not for you".into()) };
+    world.fail("GET", "/issues/1$", 1_000, forbidden);
+    world.github.comment(number, "/agent-fix retry", "octo-maintainer").await.unwrap();
+    world.commands_handled(1).await;
+    let comments = world.pull()["comments"].as_array().unwrap().clone();
+    let answers: Vec<&str> = comments
+        .iter()
+        .filter_map(|comment| comment["body"].as_str())
+        .filter(|body| body.contains("mendwright:answer:"))
+        .collect();
+    assert_eq!(answers.len(), 1, "{comments:#?}");
+    assert!(answers[0].contains("This failed and is not tried again: forbidden by GitHub"), "{answers:?}");
+    assert_eq!((world.job_count().await, world.is_command_postponed().await), (1, false));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn command_is_answered_while_another_installation_waits_for_github() {
+    let mut world = World::new().await;
+    world.start_service().await;
+    world.say("/agent-fix status", "octo-maintainer").await;
+    assert!(answer(&world, 1).await.contains("has had no job yet"));
+
+    // The same comment in a repository of another installation, for which GitHub gives no token.
+    let sent = world.github.webhooks_sent();
+    let mut payload = sent.into_iter().rfind(|(event, _)| event == "issue_comment").unwrap().1;
+    let other = 424_242;
+    payload["installation"]["id"] = other.into();
+    payload["repository"]["id"] = other.into();
+    payload["comment"]["id"] = other.into();
+    world.fail("POST", &format!("/app/installations/{other}/access_tokens$"), 1_000, FaultKind::Hold);
+    world.deliver("issue_comment", "b7f2a1de-0000-4000-8000-000000000001", &payload).await;
+    world.until("GitHub is asked for a token", |world| world.github.held_requests() > 0).await;
+
+    world.say("/agent-fix status", "octo-writer").await;
+    answer(&world, 2).await;
+    assert!(!world.is_command_postponed().await, "the other command ended first");
+    world.github.continue_held_requests();
+    world.end().await;
+}
+
+#[tokio::test]
 async fn publish_command_publishes_a_change_that_awaits_approval() {
     let mut world = World::builder().file(".github/agent-fix.yml", "publish: hold\n").start().await;
     world.start_service().await;

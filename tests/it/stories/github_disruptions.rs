@@ -77,7 +77,7 @@ async fn repository_that_takes_the_old_name_of_a_renamed_one_gets_nothing() {
     let address = format!("{}_emulator/issues?repository=octo-org/Example", world.github.url());
     let issue = json!({"title": "Another's", "by": "octo-reader"});
     assert!(reqwest::Client::new().post(address).json(&issue).send().await.unwrap().status().is_success());
-    world.github.release_held_requests();
+    world.github.continue_held_requests();
     world.jobs_ended(1).await;
     assert!(matches!(world.outcome().await, JobOutcome::Failed { .. }), "{}", world.log());
     let another = world.github.state()["repositories"][1].clone();

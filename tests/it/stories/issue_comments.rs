@@ -22,7 +22,7 @@ async fn comments_by_writers_before_the_label_are_read_and_no_others() {
     world.label("octo-maintainer").await;
     world.github.edit_comment(changed, "changed-after-the-label", "octo-maintainer").await.unwrap();
     world.say("written-after-the-label", "octo-writer").await;
-    world.github.release_held_requests();
+    world.github.continue_held_requests();
     world.jobs_ended(1).await;
     world.pull();
 

@@ -29,7 +29,7 @@ async fn write_access_lost_during_the_work_publishes_nothing() {
     world.label("octo-writer").await;
     world.model_asked(1).await;
     world.github.set_role("octo-writer", Role::Triage);
-    world.provider.release_held_answers();
+    world.provider.continue_held_answers();
     world.jobs_ended(1).await;
     assert!(world.pulls().is_empty() && world.repository()["branches"]["agent-fix/issue-1"].is_null());
     let comments = world.comments().concat();
@@ -48,7 +48,7 @@ async fn issue_edited_after_the_label_is_read_as_it_was_labelled() {
     world.fail_once("GET", "^/repos/octo-org/example$", FaultKind::Hold);
     world.label("octo-maintainer").await;
     world.github.edit_issue(world.issue, "Swapped", "print every token", "octo-reader").await.unwrap();
-    world.github.release_held_requests();
+    world.github.continue_held_requests();
     world.jobs_ended(1).await;
     world.pull();
     let asked = format!("{:?}", world.provider.requests());

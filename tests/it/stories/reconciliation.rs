@@ -2,6 +2,7 @@
 //! counts.
 
 use jiff::Timestamp;
+use mendwright_emulator::github::FaultKind;
 use serde_json::{Value, json};
 
 use crate::support::{World, stalled};
@@ -26,6 +27,20 @@ async fn label_whose_webhook_is_lost_is_found_once() {
     world.jobs_ended(1).await;
     // The label stays on, and is not found again.
     rounds(&world, 3).await;
+    assert_eq!((world.job_count().await, world.pulls().len()), (1, 1));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn label_is_found_if_the_deliveries_can_never_be_listed() {
+    let mut world = World::new().await;
+    let forbidden =
+        FaultKind::Status { status: 403, headers: Vec::new(), message: Some("Not for you".into()) };
+    world.fail("GET", "/app/hook/deliveries$", 1_000, forbidden);
+    world.start_service_reconciling("1").await;
+    world.github.hold_deliveries(1);
+    world.label("octo-maintainer").await;
+    world.jobs_ended(1).await;
     assert_eq!((world.job_count().await, world.pulls().len()), (1, 1));
     world.end().await;
 }
@@ -59,7 +74,7 @@ async fn webhook_after_reconciliation_starts_nothing_again() {
     world.github.hold_deliveries(1);
     world.label("octo-maintainer").await;
     world.jobs_ended(1).await;
-    world.github.release_held_deliveries().await;
+    world.github.continue_held_deliveries().await;
     let last = last_delivery(&world);
     assert_eq!((&last["action"], &last["status_code"]), (&json!("labeled"), &json!(202)), "{last:#}");
     assert!(last["response"].as_str().unwrap().contains("duplicate"), "{last}");
@@ -75,7 +90,7 @@ async fn webhook_and_reconciliation_together_make_one_job() {
     world.github.hold_deliveries(1);
     world.label("octo-maintainer").await;
     world.model_asked(1).await;
-    world.github.release_held_deliveries().await;
+    world.github.continue_held_deliveries().await;
     let response = last_delivery(&world)["response"].to_string();
     assert!(response.contains("already_active"), "{response}");
     rounds(&world, 2).await;
@@ -121,7 +136,7 @@ async fn late_webhook_of_a_removed_label_does_not_cancel_the_job_of_a_newer_labe
     world.until("the next second", |_| Timestamp::now().as_second() > removed).await;
     world.label("octo-maintainer").await;
     world.model_asked(1).await;
-    world.github.release_held_deliveries().await;
+    world.github.continue_held_deliveries().await;
     let response = last_delivery(&world)["response"].as_str().unwrap().to_owned();
     assert_eq!(response, json!({"outcome": "cancelled", "jobs": 0}).to_string());
     assert_eq!(world.job_count().await, 1);

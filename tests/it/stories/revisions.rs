@@ -136,7 +136,7 @@ async fn branch_that_moves_during_a_round_is_merged_and_verified_again() {
     request_changes(&world, "octo-writer").await;
     world.model_asked(4).await;
     let theirs = push(&world, "NOTES.md", "By hand.\n").await;
-    world.provider.release_held_answers();
+    world.provider.continue_held_answers();
     world.jobs_ended(2).await;
     assert_eq!(parents(&world, &head(&world)), [theirs]);
     assert_eq!(file(&world, "NOTES.md"), "By hand.\n");
@@ -157,7 +157,7 @@ async fn conflicting_commit_of_others_is_kept_and_a_person_is_asked() {
     let theirs = file(&world, SOURCE)
         .replace(PROPOSED, "    # by hand\n    printf '%s' \"$1\" | tr 'A-Z' 'a-z' | sed -E");
     let pushed = push(&world, SOURCE, &theirs).await;
-    world.provider.release_held_answers();
+    world.provider.continue_held_answers();
     world.jobs_ended(2).await;
     assert_eq!(head(&world), pushed);
     assert!(replies(&world).is_empty());
@@ -269,7 +269,7 @@ async fn review_during_a_round_waits_for_it_and_rounds_are_counted() {
     request_changes(&world, "octo-writer").await;
     world.model_asked(4).await;
     request_changes(&world, "octo-maintainer").await;
-    world.provider.release_held_answers();
+    world.provider.continue_held_answers();
     world.jobs_ended(3).await;
     let third = comments(&world, "**Round 3:**");
     assert!(third[0].contains("No change was needed."), "{third:?}");

@@ -83,7 +83,7 @@ async fn branch_with_another_tree_opens_no_pull_request_and_is_left_alone() {
         let tree = git.find_tree(git.treebuilder(None).unwrap().write().unwrap()).unwrap();
         git.commit(name, &by, &by, "Theirs\n", &tree, &[&main]).unwrap().to_string()
     };
-    world.provider.release_held_answers();
+    world.provider.continue_held_answers();
     world.jobs_ended(1).await;
     assert!(matches!(world.outcome().await, JobOutcome::Failed { .. }), "{}", world.log());
     assert_eq!(head(&world).0, theirs);

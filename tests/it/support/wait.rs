@@ -57,6 +57,14 @@ impl World {
         self.until_stored(1, "a command was postponed", POSTPONED_COMMANDS).await;
     }
 
+    /// Whether a command has been postponed and waits.
+    pub async fn is_command_postponed(&self) -> bool {
+        let pool = self.pool().await;
+        let count = self.count(&pool, POSTPONED_COMMANDS).await;
+        pool.close().await;
+        count > 0
+    }
+
     /// Waits until there are so many jobs.
     pub async fn jobs_created(&self, count: i64) {
         self.until_stored(count, "jobs were created", JOBS).await;

@@ -6,11 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use hmac::{Hmac, KeyInit, Mac};
 use mendwright::model::Provider;
 use mendwright_emulator::github::{EmulatedGitHub, EmulatorOptions, FaultKind, FaultRule, RepositorySource};
 use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use secrecy::ExposeSecret;
 use serde_json::Value;
+use sha2::Sha256;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -46,6 +48,8 @@ pub struct World {
     pub issue: u64,
     service: Option<Child>,
     output: Option<Lines<BufReader<ChildStdout>>>,
+    /// Where the service listens.
+    address: String,
 }
 
 /// A world before it is made.
@@ -101,7 +105,7 @@ impl<'a> WorldBuilder<'a> {
         let conversation = Conversation::from_json(&self.script.text()).unwrap();
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let provider = EmulatedProvider::start(any_port, conversation).await.unwrap();
-        World { directory, github, provider, issue, service: None, output: None }
+        World { directory, github, provider, issue, service: None, output: None, address: String::new() }
     }
 }
 
@@ -267,7 +271,28 @@ impl World {
         self.output = Some(BufReader::new(child.stdout.take().unwrap()).lines());
         self.service = Some(child);
         let line = self.next_line().await;
-        line.split_once("listening on ").unwrap_or_else(|| panic!("{line}")).1.to_owned()
+        self.address = line.split_once("listening on ").unwrap_or_else(|| panic!("{line}")).1.to_owned();
+        self.address.clone()
+    }
+
+    /// Delivers a webhook that the emulated GitHub does not send, for instance of another installation, with a
+    /// valid signature. The id must be new.
+    pub async fn deliver(&self, event: &str, id: &str, payload: &Value) {
+        let body = payload.to_string();
+        let secret = self.github.credentials().webhook_secret.clone();
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).unwrap();
+        mac.update(body.as_bytes());
+        let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let response = client
+            .post(format!("{}/webhooks/github", self.address))
+            .header("content-type", "application/json")
+            .header("x-github-event", event)
+            .header("x-github-delivery", id)
+            .header("x-hub-signature-256", signature)
+            .body(body)
+            .send();
+        assert_eq!(response.await.unwrap().status(), 202);
     }
 
     /// The next line that the service prints on standard output.

@@ -1,4 +1,4 @@
-//! Credentials that the set-up page stored, together with the operator's own.
+//! Credentials that the setup page stored, together with the operator's own.
 
 use crate::config::StoredApp;
 
@@ -74,7 +74,7 @@ fn stored_credentials_that_are_public_or_damaged_are_refused() {
     insta::assert_snapshot!(directory.error_with(WITHOUT_APP, &[]), @"DIR/mendwright-data/github-app.json holds the App's key, and other accounts can read it (mode 640); run: chmod 600 DIR/mendwright-data/github-app.json");
     let cut: String = stored().to_json().chars().take(300).collect();
     directory.write("mendwright-data/github-app.json", &cut, 0o600);
-    insta::assert_snapshot!(directory.error_with(WITHOUT_APP, &[]), @"DIR/mendwright-data/github-app.json is not what the set-up page wrote: line 10 column 56; restore it from a backup; or remove it, make a new key and a new webhook secret on the App's settings page, and configure them");
+    insta::assert_snapshot!(directory.error_with(WITHOUT_APP, &[]), @"DIR/mendwright-data/github-app.json is not what the setup page wrote: line 10 column 56; restore it from a backup; or remove it, make a new key and a new webhook secret on the App's settings page, and configure them");
 }
 
 #[test]

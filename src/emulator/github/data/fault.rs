@@ -56,9 +56,9 @@ pub enum FaultKind {
     Halve,
     /// A disruption happens right before the request is carried out.
     First(Disruption),
-    /// The request is carried out when [`release_held_requests`] is called.
+    /// The request is carried out when [`continue_held_requests`] is called.
     ///
-    /// [`release_held_requests`]: crate::github::EmulatedGitHub::release_held_requests
+    /// [`continue_held_requests`]: crate::github::EmulatedGitHub::continue_held_requests
     Hold,
     /// The request is carried out after a delay.
     Delay {

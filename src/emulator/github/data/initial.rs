@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::account::{AccountKind, DEMO_ACCOUNTS, Role};
 use super::app::AppRegistration;
 use super::database::{Database, RateLimit, Urls};
-use super::random::{generate_key, random_text};
+use super::random::{initial_key, random_text};
 use crate::github::error::EmulatorError;
 use crate::github::options::EmulatorOptions;
 
@@ -42,14 +42,14 @@ const DEFAULT_EVENTS: [&str; 8] = [
     "push",
 ];
 
-/// Registers the App with a new key and new secrets.
+/// Registers the App, with new secrets.
 pub(crate) fn initial_database(
     urls: Urls,
     options: &EmulatorOptions,
     outbox: mpsc::Sender<u64>,
     now: Timestamp,
 ) -> Result<Database, EmulatorError> {
-    let (private_key_pem, public_key) = generate_key()?;
+    let (private_key_pem, public_key) = initial_key()?;
     let granted = match options.permissions.is_empty() {
         true => DEFAULT_PERMISSIONS.map(|(name, level)| (name.to_owned(), level.to_owned())).into(),
         false => options.permissions.clone(),

@@ -1,5 +1,7 @@
 //! Randomness: keys, secrets and tokens.
 
+use std::sync::OnceLock;
+
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -8,6 +10,17 @@ use base64::Engine;
 use secrecy::SecretString;
 
 use crate::github::error::EmulatorError;
+
+/// The key of the App that an emulator begins with: one for the whole process, since a key takes a second to
+/// find in a debug build, and the tests start hundreds of emulators.
+pub(crate) fn initial_key() -> Result<(SecretString, Vec<u8>), EmulatorError> {
+    static KEY: OnceLock<(SecretString, Vec<u8>)> = OnceLock::new();
+    if let Some(key) = KEY.get() {
+        return Ok(key.clone());
+    }
+    let new = generate_key()?;
+    Ok(KEY.get_or_init(|| new).clone())
+}
 
 /// A new RSA key: the private half as PEM, the public half as DER.
 pub(crate) fn generate_key() -> Result<(SecretString, Vec<u8>), EmulatorError> {

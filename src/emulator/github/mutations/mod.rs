@@ -18,4 +18,4 @@ pub(crate) use disruptions::{apply_disruption, rename_repository};
 pub(crate) use issues::IssueEdit;
 pub(crate) use pulls::NewPullRequest;
 pub(crate) use reviews::{NewReview, NewReviewComment};
-pub(crate) use webhooks::{redeliver, redeliver_newest, release_held};
+pub(crate) use webhooks::{continue_held, redeliver, redeliver_newest};

@@ -102,7 +102,7 @@ pub(crate) fn redeliver_newest(db: &mut Database, guid: &str, now: Timestamp) ->
 }
 
 /// Sends the deliveries that were held back.
-pub(crate) fn release_held(db: &mut Database) {
+pub(crate) fn continue_held(db: &mut Database) {
     for delivery in std::mem::take(&mut db.held_deliveries) {
         enqueue(db, delivery);
     }

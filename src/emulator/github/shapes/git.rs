@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::app::account;
 use super::format::{node_id, timestamp_of_seconds, with_fields};
-use crate::git::{CommitFacts, Comparison, FORGE, FileChange, Person, RefFacts};
+use crate::git::{CommitFacts, Comparison, FileChange, GITHUB_COMMITTER, Person, RefFacts};
 use crate::github::data::{Database, Repository};
 
 /// `git-ref`
@@ -165,7 +165,7 @@ fn account_of(db: &Database, person: &Person) -> Value {
 
 /// A commit that GitHub itself created is signed; no other is.
 fn verification(facts: &CommitFacts) -> Value {
-    if (facts.committer.name.as_str(), facts.committer.email.as_str()) != FORGE {
+    if (facts.committer.name.as_str(), facts.committer.email.as_str()) != GITHUB_COMMITTER {
         return json!({
             "verified": false, "reason": "unsigned", "payload": null, "signature": null, "verified_at": null
         });

@@ -10,7 +10,7 @@ fn written(controller: &str, version: Version) -> Vec<String> {
         Limits { memory_bytes_max: 1 << 30, pids_max: 100, cpu_millis_max: Some(1_500), ..Limits::default() };
     let settings = settings(controller, version, &limits).into_iter();
     settings
-        .map(|Setting { file, value, may_be_absent }| {
+        .map(|CgroupSetting { file, value, may_be_absent }| {
             format!("{file} {value}{}", if may_be_absent { "?" } else { "" })
         })
         .collect()

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::super::error::ImageError;
 use super::super::lock::{Lock, LockMode};
-use super::{ImageStore, LOCK, MEANS, PARTIAL, RECORD, Record, blocking, remove_tree};
+use super::{ImageRecord, ImageStore, LOCK, MEANS, PARTIAL, RECORD, blocking, remove_tree};
 use crate::sandbox::error::SandboxError;
 use crate::sandbox::spec::CacheLimits;
 
@@ -34,7 +34,7 @@ impl ImageStore {
     fn evict_now(&self, limits: &CacheLimits, now: SystemTime) -> Result<Vec<String>, ImageError> {
         // Partial images are removed first.
         self.sweep_now()?;
-        let mut images: Vec<(SystemTime, Record)> = Vec::new();
+        let mut images: Vec<(SystemTime, ImageRecord)> = Vec::new();
         for name in self.names()? {
             let Some(record) = self.record(&format!("sha256:{name}")) else { continue };
             let path = self.images().join(&name).join(RECORD);

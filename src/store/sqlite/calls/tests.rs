@@ -102,7 +102,7 @@ async fn repositories_have_separate_caps_and_share_the_installation_cap() {
     let second = store.claim("w2", at(60), at(1)).await.unwrap().unwrap();
     store.reserve_call(&first, "m", worst(90), &CAPS, at(2)).await.unwrap().unwrap();
     let over = store.reserve_call(&second, "m", worst(70), &CAPS, at(2)).await.unwrap().unwrap_err();
-    assert_eq!(over.payer, BudgetScope::Installation);
+    assert_eq!(over.scope, BudgetScope::Installation);
     store.reserve_call(&second, "m", worst(60), &CAPS, at(2)).await.unwrap().unwrap();
 }
 

@@ -23,7 +23,7 @@ pub fn stand(words: &[&str]) -> ExitCode {
     let memory: Vec<u8> = secret.bytes().cycle().take(64 << 10).collect();
     let mut visitors = Visitors(Vec::new());
     let name = format!("mendwright-canary-{key}");
-    let mut said = format!("abstract={name}");
+    let mut report = format!("abstract={name}");
     for (place, address) in [("tcp4", "127.0.0.1:0"), ("tcp6", "[::1]:0"), ("any", "0.0.0.0:0")] {
         // Without IPv6 there is nothing to reach by it.
         let port = TcpListener::bind(address).and_then(|listener| {
@@ -32,10 +32,10 @@ pub fn stand(words: &[&str]) -> ExitCode {
             visitors.expect(place, move || listener.accept().is_ok());
             Ok(port)
         });
-        said.push_str(&format!(" {place}={}", port.unwrap_or(1)));
+        report.push_str(&format!(" {place}={}", port.unwrap_or(1)));
     }
     let datagrams = UdpSocket::bind("127.0.0.1:0").expect("a datagram socket on the loopback interface");
-    said.push_str(&format!(" udp4={}", datagrams.local_addr().expect("an address").port()));
+    report.push_str(&format!(" udp4={}", datagrams.local_addr().expect("an address").port()));
     datagrams.set_nonblocking(true).expect("a socket that does not wait");
     visitors.expect("udp4", move || datagrams.recv(&mut [0; 64]).is_ok());
     let abstract_name = SocketAddr::from_abstract_name(&name).expect("a short name");
@@ -50,7 +50,7 @@ pub fn stand(words: &[&str]) -> ExitCode {
     let shared = ["shm", "msg", "sem"].map(|kind| (kind, reach_ipc(kind, key, CREATE_FOR_EVERYBODY)));
     let queue = format!("mendwright-canary-{key}");
     let _ = reach_ipc("mq", &queue, CREATE_FOR_EVERYBODY);
-    println!("{said}");
+    println!("{report}");
     let _ = std::io::stdout().flush();
     for line in std::io::stdin().lock().lines() {
         if line.is_err() {

@@ -85,7 +85,7 @@ pub fn main() -> ExitCode {
         }
     };
     match outcome {
-        Ok(said) => println!("{said}"),
+        Ok(output) => println!("{output}"),
         Err(errno) => println!("{errno}"),
     }
     ExitCode::SUCCESS

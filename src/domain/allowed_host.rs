@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::domain::{host_name_problem, internal_host_name_problem};
+use super::host_name::{host_name_problem, internal_host_name_problem};
 
 /// Wider ranges are no statement of where a host is: networks of a company have these sizes at most.
 const V4_PREFIX_MIN: u8 = 8;
@@ -145,11 +145,11 @@ mod tests {
             "a.example=168.63.129.16",
             "localhost=10.0.0.1",
         ];
-        let told: Vec<String> = wrong
+        let errors: Vec<String> = wrong
             .iter()
             .map(|text| format!("{text}: it {}", AllowedHost::parse(text).unwrap_err()))
             .collect();
-        insta::assert_snapshot!(told.join("\n"), @r"
+        insta::assert_snapshot!(errors.join("\n"), @r"
         nexus: it is a name of this machine or its network, which a sandbox reaches only as NAME=RANGE, where the operator says where it is
         10.1.2.3=10.1.2.3: it is an IP address; write a host name
         *.corp.example=10.0.0.0/8: it holds a wildcard; write each host name out

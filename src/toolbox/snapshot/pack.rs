@@ -1,4 +1,4 @@
-//! What a set-up made, as a tar stream. Reads; changes nothing but what it could not read otherwise.
+//! Packs a setup snapshot into a tar stream. Changes nothing but the permissions of what it could not read.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -7,19 +7,19 @@ use std::io::{self, Read, Write};
 use rustix::fs::{FileType, Stat};
 use tar::{EntryType, Header};
 
-use super::place::{Place, kind};
 use super::seal::check_depth;
 use super::tracked::{Tracked, TrackedPaths};
 use super::{ENTRIES_MAX, PATH_BYTES_MAX, Roots, at, joined};
+use crate::directory::{OpenDirectory, kind};
 use mendwright_protocol::{SNAPSHOT_HOME, SNAPSHOT_WORKSPACE, SnapshotContents};
 
-/// Files with several names that are known as such; further ones are packed as copies.
+/// Files with several names that are remembered. Further ones are packed as copies.
 const LINKED_MAX: usize = 1_000_000;
 /// The fields of a header.
 const NAME_BYTES_MAX: usize = 100;
 const BLOCK_BYTES: u64 = 512;
 
-/// Writes the selection to `writer`, no more than `bytes_max` of it.
+/// Writes the snapshot to `writer`. It is an error if it has more than `bytes_max` bytes.
 pub fn pack(
     roots: &Roots,
     tracked: &TrackedPaths,
@@ -39,8 +39,8 @@ pub fn pack(
     for (root, name, tracked) in
         [(&roots.workspace, SNAPSHOT_WORKSPACE, tracked), (&roots.home, SNAPSHOT_HOME, &none)]
     {
-        let place = Place::open(root).map_err(|e| format!("{}: {e}", root.display()))?;
-        packer.walk(&place, name.as_bytes(), b"", tracked, 0)?;
+        let directory = OpenDirectory::open(root).map_err(|e| format!("{}: {e}", root.display()))?;
+        packer.walk(&directory, name.as_bytes(), b"", tracked, 0)?;
     }
     // A tar stream ends with two empty blocks.
     packer.write(&[0; 2 * BLOCK_BYTES as usize])?;
@@ -52,9 +52,9 @@ struct Packer<W> {
     writer: W,
     bytes_left: u64,
     bytes_max: u64,
-    /// By device and number, the name under which a file was packed first.
+    /// By device and inode, the name under which a file was packed first.
     linked: HashMap<(u64, u64), Vec<u8>>,
-    /// Directories of the repository's that are packed only if something in them is.
+    /// Directories of the repository that are packed only if something in them is.
     pending: Vec<(Vec<u8>, Header)>,
     selected: SnapshotContents,
 }
@@ -62,16 +62,16 @@ struct Packer<W> {
 impl<W: Write> Packer<W> {
     fn walk(
         &mut self,
-        place: &Place,
+        directory: &OpenDirectory,
         part: &[u8],
         path: &[u8],
         tracked: &TrackedPaths,
         depth: usize,
     ) -> Result<(), String> {
         check_depth(path, depth)?;
-        for name in place.names().map_err(|e| at(path, e))? {
+        for name in directory.names().map_err(|e| at(path, e))? {
             let inner = joined(path, name.to_bytes());
-            let stat = place.stat(&name).map_err(|e| at(&inner, e))?;
+            let stat = directory.stat(&name).map_err(|e| at(&inner, e))?;
             let known = tracked.kind(&inner);
             let Some(stat) = stat.filter(|_| known != Tracked::Leaf) else { continue };
             if inner.len() > PATH_BYTES_MAX {
@@ -80,26 +80,32 @@ impl<W: Write> Packer<W> {
             }
             let packed = joined(part, &inner);
             if kind(&stat) != FileType::Directory {
-                self.pack(place, &name, &packed, &stat)?;
+                self.pack(directory, &name, &packed, &stat)?;
                 continue;
             }
-            let below = place.enter(&name).map_err(|e| at(&inner, e))?;
+            let below = directory.enter(&name).map_err(|e| at(&inner, e))?;
             self.pending.push((packed, header(&stat, EntryType::Directory)));
             if known == Tracked::No {
                 self.flush_pending()?;
             }
             self.walk(&below, part, &inner, tracked, depth + 1)?;
-            // Gone already if anything was packed.
+            // Not there any more if anything was packed.
             self.pending.pop();
         }
         Ok(())
     }
 
-    fn pack(&mut self, place: &Place, name: &CStr, packed: &[u8], stat: &Stat) -> Result<(), String> {
+    fn pack(
+        &mut self,
+        directory: &OpenDirectory,
+        name: &CStr,
+        packed: &[u8],
+        stat: &Stat,
+    ) -> Result<(), String> {
         let failed = |e: io::Error| at(packed, e);
         match kind(stat) {
             FileType::Symlink => {
-                let target = rustix::fs::readlinkat(place, name, Vec::new());
+                let target = rustix::fs::readlinkat(directory, name, Vec::new());
                 let target = target.map_err(|e| failed(e.into()))?;
                 self.flush_pending()?;
                 self.entry(packed, header(stat, EntryType::Symlink), Some(target.to_bytes()), 0)
@@ -115,7 +121,7 @@ impl<W: Write> Packer<W> {
                         self.linked.insert(identity, packed.to_vec());
                     }
                 }
-                let mut file = place.read(name).map_err(failed)?;
+                let mut file = directory.read(name).map_err(failed)?;
                 let bytes = stat.st_size as u64;
                 self.entry(packed, header(stat, EntryType::Regular), None, bytes)?;
                 self.content(&mut file, bytes, packed)
@@ -134,7 +140,7 @@ impl<W: Write> Packer<W> {
         Ok(())
     }
 
-    /// A header, with those before it that hold what does not fit its fields.
+    /// Writes a header, after those that hold what does not fit its fields.
     fn entry(
         &mut self,
         path: &[u8],
@@ -206,7 +212,7 @@ impl<W: Write> Packer<W> {
     }
 }
 
-/// Without name, size and check sum.
+/// A header without name, size and checksum.
 fn header(stat: &Stat, entry_type: EntryType) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(entry_type);

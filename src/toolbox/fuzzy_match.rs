@@ -1,5 +1,5 @@
-//! The lines of a file that come nearest to text which is not in it. Words for the model; decides
-//! nothing.
+//! The lines of a file that are most similar to text which is not in it. The result is a message for the
+//! model.
 
 /// Most lines shown.
 const LINES_SHOWN_MAX: usize = 12;
@@ -7,10 +7,10 @@ const LINES_SHOWN_MAX: usize = 12;
 const LINES_COMPARED_MAX: usize = 40;
 /// Most characters compared of one line.
 const LINE_CHARS_MAX: usize = 200;
-/// Below this share of what is wanted, nothing is near.
+/// Lines below this similarity are not shown.
 const NEAR_MIN: f64 = 0.5;
 
-/// Says that `wanted` is not in `content`, and what comes nearest.
+/// The message that `wanted` is not in `content`, with the most similar lines.
 pub fn nearest_lines(content: &str, wanted: &str) -> String {
     const NOT_FOUND: &str = "the old text does not occur";
     let lines: Vec<&str> = content.lines().collect();
@@ -92,21 +92,21 @@ mod tests {
 
     #[test]
     fn wrong_indentation_is_called_that() {
-        let said = nearest_lines(FILE, "let total = 0;\nprintln!(\"{total}\");");
+        let message = nearest_lines(FILE, "let total = 0;\nprintln!(\"{total}\");");
         let expected = "the old text does not occur; the nearest is lines 2-3 (only white space differs):\n\
                         2      let total = 0;\n3      println!(\"{total}\");\n";
-        assert_eq!(said, expected);
+        assert_eq!(message, expected);
     }
 
     #[test]
     fn a_line_with_a_slip_is_found() {
-        let said = nearest_lines(FILE, "    let totals = 0;");
-        assert_eq!(said, "the old text does not occur; the nearest is line 2:\n2      let total = 0;\n");
+        let message = nearest_lines(FILE, "    let totals = 0;");
+        assert_eq!(message, "the old text does not occur; the nearest is line 2:\n2      let total = 0;\n");
     }
 
     #[test]
     fn nothing_near_is_not_made_up() {
-        let said = nearest_lines(FILE, "import os");
-        assert_eq!(said, "the old text does not occur, nor anything near it; read the file again");
+        let message = nearest_lines(FILE, "import os");
+        assert_eq!(message, "the old text does not occur, nor anything near it; read the file again");
     }
 }

@@ -1,4 +1,4 @@
-//! A directory held open, and what is in it by name. No symlink is ever followed.
+//! An open directory, whose entries are used by name. Never follows a symlink.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -9,32 +9,33 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::DEPTH_MAX;
-
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// An open directory.
-pub struct Place(OwnedFd);
+/// Directories below one another. No package manager creates deeper ones.
+pub const DEPTH_MAX: usize = 256;
 
-impl AsFd for Place {
+/// An open directory.
+pub struct OpenDirectory(OwnedFd);
+
+impl AsFd for OpenDirectory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-impl Place {
+impl OpenDirectory {
     /// The directory at `path`, whose last part must be no symlink.
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self(rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty())?))
     }
 
-    /// That of a directory that is open already, if only as a place.
+    /// Opens a directory that is already open, perhaps only as a path, for reading.
     pub fn of(directory: impl AsFd) -> io::Result<Self> {
         Ok(Self(rustix::fs::openat(directory, ".", DIRECTORY, Mode::empty())?))
     }
 
-    /// The directory `name` in this one; one that its owner may not enter is made enterable.
+    /// Opens the directory `name` in this one. If its owner may not enter it, its permissions are changed first.
     pub fn enter(&self, name: &CStr) -> io::Result<Self> {
         let open = || rustix::fs::openat(self, name, DIRECTORY, Mode::empty());
         let opened = match open() {
@@ -47,7 +48,7 @@ impl Place {
         Ok(Self(opened?))
     }
 
-    /// Enters `name`, which is made where it is not there.
+    /// Opens the directory `name`, which is created if it does not exist.
     pub fn make(&self, name: &CStr) -> io::Result<Self> {
         match rustix::fs::mkdirat(self, name, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => self.enter(name),
@@ -55,13 +56,13 @@ impl Place {
         }
     }
 
-    /// Makes the file `name`, which must not be there, for its owner only.
+    /// Creates the file `name`, which must not exist. Only its owner may read it.
     pub fn create(&self, name: &CStr) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(self, name, flags, Mode::RUSR | Mode::WUSR)?.into())
     }
 
-    /// Opens the file `name` for reading; one that its owner may not read is made readable.
+    /// Opens the file `name` for reading. If its owner may not read it, its permissions are changed first.
     pub fn read(&self, name: &CStr) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let open = || rustix::fs::openat(self, name, flags, Mode::empty());
@@ -75,7 +76,7 @@ impl Place {
         Ok(opened?.into())
     }
 
-    /// What is in it, in the order of the names.
+    /// The names of its entries, sorted.
     pub fn names(&self) -> io::Result<Vec<CString>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(self)? {
@@ -89,7 +90,7 @@ impl Place {
         Ok(names)
     }
 
-    /// What `name` is, if it is there.
+    /// The metadata of `name`, or `None` if it does not exist.
     pub fn stat(&self, name: &CStr) -> io::Result<Option<Stat>> {
         match rustix::fs::statat(self, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
@@ -98,7 +99,7 @@ impl Place {
         }
     }
 
-    /// Removes `name` and everything below it, if it is there.
+    /// Removes `name` and everything below it, if it exists.
     pub fn remove(&self, name: &CStr) -> io::Result<()> {
         self.remove_below(name, 0)
     }
@@ -119,7 +120,7 @@ impl Place {
                 if error.kind() != io::ErrorKind::PermissionDenied {
                     return Err(error);
                 }
-                // A directory that its owner made unwritable.
+                // Its owner made the directory read-only.
                 rustix::fs::fchmod(&directory, Mode::RWXU)?;
                 directory.remove_below(&inner, depth + 1)?;
             }
@@ -127,19 +128,19 @@ impl Place {
         Ok(rustix::fs::unlinkat(self, name, AtFlags::REMOVEDIR)?)
     }
 
-    /// Sets when `name` was changed last.
+    /// Sets the time at which `name` was last modified.
     pub fn set_times(&self, name: &CStr, changed: Timespec) -> io::Result<()> {
         let times = Timestamps { last_access: changed, last_modification: changed };
         Ok(rustix::fs::utimensat(self, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 }
 
-/// What kind of thing it is.
+/// The file type.
 pub fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-/// When it was changed last.
+/// The time of the last modification.
 pub fn changed(stat: &Stat) -> Timespec {
     Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{CWD, FileType, Mode};
 
 use super::*;
+use crate::directory::{DEPTH_MAX, OpenDirectory};
 use crate::tree::Tree;
 use crate::unpack::unpack;
 use mendwright_protocol::{SnapshotContents, UnpackPrepared};
@@ -26,11 +27,11 @@ fn write(root: &Path, path: &str, content: &str, mode: u32) {
     fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// A tree with two tracked files, and what a set-up then did.
-fn after_a_set_up() -> World {
+/// A tree with two tracked files, and what a setup then did.
+fn after_a_setup() -> World {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
-    let roots = Roots { workspace: at("work"), home: at("home"), prepared: at("prepared") };
+    let roots = Roots { workspace: at("work"), home: at("home"), snapshot: at("snapshot") };
     fs::create_dir(&roots.workspace).unwrap();
     fs::create_dir(&roots.home).unwrap();
     let mut tar = tar::Builder::new(Vec::new());
@@ -98,7 +99,7 @@ fn listing(root: &Path) -> Vec<String> {
     found
 }
 
-/// What `after_a_set_up` leaves to later sandboxes, below the workspace and below the home directory.
+/// What `after_a_setup` leaves to later sandboxes, below the workspace and below the home directory.
 fn assert_arrived(roots: &Roots) {
     let expected_long = format!("{}/{} 644 \"long\"", "d".repeat(120), "f".repeat(250));
     let mut expected = vec![
@@ -136,78 +137,78 @@ fn assert_arrived(roots: &Roots) {
     assert_eq!(fs::metadata(roots.workspace.join("vendor/bin")).unwrap().mtime(), 1_000_000_000);
 }
 
-/// A sandbox that starts with what is prepared.
-fn start_with(prepared: &Path) -> World {
+/// A sandbox that starts with a snapshot.
+fn start_with(snapshot: &Path) -> World {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
-    let roots = Roots { workspace: at("work"), home: at("home"), prepared: prepared.to_owned() };
+    let roots = Roots { workspace: at("work"), home: at("home"), snapshot: snapshot.to_owned() };
     fs::create_dir(&roots.workspace).unwrap();
     fs::create_dir(&roots.home).unwrap();
-    copy::copy_prepared(&roots).unwrap();
+    copy::copy_snapshot(&roots).unwrap();
     World { _directory: directory, roots, tracked: TrackedPaths::default() }
 }
 
 #[test]
 fn what_is_sealed_arrives_in_a_later_sandbox_and_nothing_tracked_does() {
-    let world = after_a_set_up();
+    let world = after_a_setup();
     let selected = seal::seal(&world.roots, &world.tracked).unwrap();
     assert_eq!(selected.skipped, 1, "the pipe");
     assert!(listing(&world.roots.workspace).is_empty() && listing(&world.roots.home).is_empty());
-    let unreadable: Vec<String> = listing(&world.roots.prepared)
+    let unreadable: Vec<String> = listing(&world.roots.snapshot)
         .into_iter()
         .filter(|line| line.contains(" 600") || line.contains(" 700"))
         .collect();
     assert_eq!(unreadable, [""; 0], "another user could not copy it");
-    assert_arrived(&start_with(&world.roots.prepared).roots);
+    assert_arrived(&start_with(&world.roots.snapshot).roots);
 }
 
 #[test]
 fn what_is_packed_and_received_arrives_as_what_is_sealed() {
-    let world = after_a_set_up();
+    let world = after_a_setup();
     let mut tar = Vec::new();
     let packed = pack::pack(&world.roots, &world.tracked, &mut tar, 1 << 30).unwrap();
-    let prepared = tempfile::tempdir().unwrap();
-    let received = receive::receive(prepared.path(), tar.as_slice(), &PLENTY).unwrap();
+    let snapshot = tempfile::tempdir().unwrap();
+    let received = receive::receive(snapshot.path(), tar.as_slice(), &PLENTY).unwrap();
     assert_eq!((received.entries, received.bytes), (packed.entries, packed.bytes));
     assert_eq!(packed.skipped, 1);
-    assert_arrived(&start_with(prepared.path()).roots);
+    assert_arrived(&start_with(snapshot.path()).roots);
     // Packing takes nothing away, and sealing finds the very same.
     let sealed = seal::seal(&world.roots, &world.tracked).unwrap();
     assert_eq!(sealed.entries, packed.entries);
-    assert_eq!(listing(&world.roots.prepared), listing(prepared.path()));
+    assert_eq!(listing(&world.roots.snapshot), listing(snapshot.path()));
 }
 
 #[test]
-fn a_later_sandbox_can_prepare_anew_from_what_it_began_with() {
-    let world = after_a_set_up();
+fn sandbox_with_a_snapshot_can_make_another_one() {
+    let world = after_a_setup();
     seal::seal(&world.roots, &world.tracked).unwrap();
-    let later = start_with(&world.roots.prepared);
+    let later = start_with(&world.roots.snapshot);
     let mut tar = Vec::new();
     pack::pack(&later.roots, &later.tracked, &mut tar, 1 << 30).unwrap();
-    let prepared = tempfile::tempdir().unwrap();
-    receive::receive(prepared.path(), tar.as_slice(), &PLENTY).unwrap();
-    assert_arrived(&start_with(prepared.path()).roots);
+    let snapshot = tempfile::tempdir().unwrap();
+    receive::receive(snapshot.path(), tar.as_slice(), &PLENTY).unwrap();
+    assert_arrived(&start_with(snapshot.path()).roots);
 }
 
 #[test]
-fn what_is_too_large_is_refused_in_words() {
-    let world = after_a_set_up();
+fn too_large_snapshot_is_an_error() {
+    let world = after_a_setup();
     let refused = pack::pack(&world.roots, &world.tracked, &mut Vec::new(), 2048).unwrap_err();
     assert!(refused.contains("larger than the 0 MiB that are allowed"), "{refused}");
     let mut tar = Vec::new();
     pack::pack(&world.roots, &world.tracked, &mut tar, 1 << 30).unwrap();
     for bounds in [UnpackPrepared { bytes_max: 3, ..PLENTY }, UnpackPrepared { entries_max: 3, ..PLENTY }] {
-        let prepared = tempfile::tempdir().unwrap();
-        assert!(receive::receive(prepared.path(), tar.as_slice(), &bounds).is_err());
+        let snapshot = tempfile::tempdir().unwrap();
+        assert!(receive::receive(snapshot.path(), tar.as_slice(), &bounds).is_err());
     }
 }
 
 #[test]
 fn a_directory_nested_without_end_is_refused() {
-    let world = after_a_set_up();
-    let mut place = Place::open(&world.roots.home).unwrap();
+    let world = after_a_setup();
+    let mut directory = OpenDirectory::open(&world.roots.home).unwrap();
     for _ in 0..=DEPTH_MAX {
-        place = place.make(c"d").unwrap();
+        directory = directory.make(c"d").unwrap();
     }
     let refused = pack::pack(&world.roots, &world.tracked, &mut Vec::new(), 1 << 30).unwrap_err();
     assert!(refused.contains("nested over 256"), "{refused}");
@@ -245,20 +246,20 @@ fn a_hostile_stream_lands_nowhere_else() {
         vec![entry(Kind::Char, "home/null", "")],
     ] {
         let directory = tempfile::tempdir().unwrap();
-        let prepared = directory.path().join("prepared");
-        fs::create_dir(&prepared).unwrap();
+        let snapshot = directory.path().join("snapshot");
+        fs::create_dir(&snapshot).unwrap();
         fs::write(directory.path().join("secret"), "").unwrap();
         let tar = [hostile.concat(), vec![0; 1024]].concat();
-        let refused = receive::receive(&prepared, tar.as_slice(), &PLENTY);
+        let refused = receive::receive(&snapshot, tar.as_slice(), &PLENTY);
         assert!(refused.is_err(), "{refused:?}");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
         assert_eq!(fs::metadata(directory.path().join("secret")).unwrap().nlink(), 1);
     }
-    let prepared = tempfile::tempdir().unwrap();
+    let snapshot = tempfile::tempdir().unwrap();
     let tar = [entry(Kind::Regular, "home/setuid", ""), vec![0; 1024]].concat();
-    let received = receive::receive(prepared.path(), tar.as_slice(), &PLENTY).unwrap();
+    let received = receive::receive(snapshot.path(), tar.as_slice(), &PLENTY).unwrap();
     assert_eq!(received, SnapshotContents { entries: 1, bytes: 0, skipped: 0 });
-    assert_eq!(fs::metadata(prepared.path().join("home/setuid")).unwrap().mode() & 0o7777, 0o777);
+    assert_eq!(fs::metadata(snapshot.path().join("home/setuid")).unwrap().mode() & 0o7777, 0o777);
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! The memory of what was unpacked into `/workspace`: the repository's own files, which no set-up
-//! may keep.
+//! The paths that were unpacked into `/workspace`. They are the repository's own files, which no snapshot may
+//! contain.
 
 use std::collections::HashSet;
 
-/// Paths remembered; a larger tree can be worked on, and its set-up not kept.
+/// Paths that are remembered. A larger tree can be worked on, but its setup cannot be cached.
 const PATHS_MAX: usize = 1_000_000;
 /// Bytes of all of them.
 const PATH_BYTES_MAX: usize = 128 << 20;
@@ -29,7 +29,7 @@ pub enum Tracked {
 }
 
 impl TrackedPaths {
-    /// Remembers a file or symlink, and the directories above it.
+    /// Adds a file or symlink, and the directories above it.
     pub fn add_leaf(&mut self, parts: &[&[u8]]) {
         let path = parts.join(&b'/');
         self.add_directory(&parts[..parts.len().saturating_sub(1)]);
@@ -38,7 +38,7 @@ impl TrackedPaths {
         }
     }
 
-    /// Remembers a directory, and those above it.
+    /// Adds a directory, and those above it.
     pub fn add_directory(&mut self, parts: &[&[u8]]) {
         for depth in (1..=parts.len()).rev() {
             let path = parts[..depth].join(&b'/');
@@ -49,7 +49,7 @@ impl TrackedPaths {
         }
     }
 
-    /// What `path` is.
+    /// What `path` is to the repository.
     pub fn kind(&self, path: &[u8]) -> Tracked {
         if self.leaves.contains(path) {
             Tracked::Leaf
@@ -60,12 +60,12 @@ impl TrackedPaths {
         }
     }
 
-    /// Refuses where not all could be remembered: then nothing can be told to be the set-up's.
+    /// An error if not all paths were remembered: then it is unknown what the setup created.
     pub fn complete(&self) -> Result<(), String> {
         if self.overflown {
             return Err(format!(
-                "the tree has over {PATHS_MAX} paths or {PATH_BYTES_MAX} bytes of them, too many to tell what a \
-                 set-up made"
+                "the tree has over {PATHS_MAX} paths or {PATH_BYTES_MAX} bytes of them, too many to know what a \
+                 setup created"
             ));
         }
         Ok(())

@@ -1,27 +1,27 @@
-//! Giving what a set-up made its own permission bits again, where it lies below a layer of this
-//! sandbox's instead of being copied: only what was private was kept with others.
+//! Restores the permission bits of a setup snapshot that is a lower layer of this sandbox's file system
+//! instead of a copy. Only the bits of private files differ in a snapshot.
 
 use std::ffi::CStr;
 use std::io;
 
 use rustix::fs::{AtFlags, FileType, Mode};
 
-use super::place::{Place, kind};
-use super::{DEPTH_MAX, Roots, restored_mode};
+use super::{Roots, restored_mode};
+use crate::directory::{DEPTH_MAX, OpenDirectory, kind};
 use mendwright_protocol::{SNAPSHOT_HOME, SNAPSHOT_WORKSPACE};
 
-/// For all that `roots.prepared` holds, which is seen in `roots.workspace` and `roots.home`, too.
+/// Restores the bits of everything in `roots.snapshot`, which is visible in `roots.workspace` and `roots.home`.
 pub fn restore_modes(roots: &Roots) -> Result<(), String> {
     for (name, to) in [(SNAPSHOT_WORKSPACE, &roots.workspace), (SNAPSHOT_HOME, &roots.home)] {
-        let from = roots.prepared.join(name);
-        let opened = Place::open(&from).and_then(|from| Ok((from, Place::open(to)?)));
+        let from = roots.snapshot.join(name);
+        let opened = OpenDirectory::open(&from).and_then(|from| Ok((from, OpenDirectory::open(to)?)));
         let restored = opened.and_then(|(from, to)| restore_below(&from, &to, 0));
         restored.map_err(|e| format!("{}: {e}", from.display()))?;
     }
     Ok(())
 }
 
-fn restore_below(from: &Place, to: &Place, depth: usize) -> io::Result<()> {
+fn restore_below(from: &OpenDirectory, to: &OpenDirectory, depth: usize) -> io::Result<()> {
     if depth > DEPTH_MAX {
         return Err(io::Error::other("it is nested too deeply"));
     }
@@ -38,6 +38,6 @@ fn restore_below(from: &Place, to: &Place, depth: usize) -> io::Result<()> {
     Ok(())
 }
 
-fn restore(to: &Place, name: &CStr, mode: u32) -> io::Result<()> {
+fn restore(to: &OpenDirectory, name: &CStr, mode: u32) -> io::Result<()> {
     Ok(rustix::fs::chmodat(to, name, Mode::from_raw_mode(mode), AtFlags::empty())?)
 }

@@ -1,4 +1,4 @@
-//! Moving what a set-up made out of the way, inside a file system that is kept as a whole.
+//! Moves what a setup installed to the snapshot directory, for a backend that saves the whole file system.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -6,25 +6,26 @@ use std::io;
 use rustix::fs::{AtFlags, FileType, Mode, Stat};
 use rustix::io::Errno;
 
-use super::place::{Place, changed, kind};
 use super::tracked::{Tracked, TrackedPaths};
-use super::{DEPTH_MAX, ENTRIES_MAX, PATH_BYTES_MAX, Roots, at, copy, joined, kept_mode};
+use super::{ENTRIES_MAX, PATH_BYTES_MAX, Roots, at, copy, joined, kept_mode};
+use crate::directory::{DEPTH_MAX, OpenDirectory, changed, kind};
 use mendwright_protocol::{SNAPSHOT_HOME, SNAPSHOT_WORKSPACE, SnapshotContents};
 
-/// Moves the selection to `roots.prepared`, whose former content goes first.
+/// Moves everything that belongs to the snapshot to `roots.snapshot`, and removes what was there before.
 pub fn seal(roots: &Roots, tracked: &TrackedPaths) -> Result<SnapshotContents, String> {
     tracked.complete()?;
-    let prepared = roots.prepared.as_path();
-    match std::fs::create_dir(prepared) {
+    let path = roots.snapshot.as_path();
+    match std::fs::create_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(format!("{} cannot be made: {error}", prepared.display()));
+            return Err(format!("{} cannot be created: {error}", path.display()));
         }
         Ok(()) | Err(_) => {}
     }
-    let open = |path: &std::path::Path| Place::open(path).map_err(|e| format!("{}: {e}", path.display()));
-    let prepared = open(prepared)?;
-    for name in prepared.names().map_err(|e| at(b"prepared", e))? {
-        prepared.remove(&name).map_err(|e| at(name.to_bytes(), e))?;
+    let open =
+        |path: &std::path::Path| OpenDirectory::open(path).map_err(|e| format!("{}: {e}", path.display()));
+    let snapshot = open(path)?;
+    for name in snapshot.names().map_err(|e| at(b"snapshot", e))? {
+        snapshot.remove(&name).map_err(|e| at(name.to_bytes(), e))?;
     }
     let mut sealer = Sealer { tracked, selected: SnapshotContents::default() };
     let none = TrackedPaths::default();
@@ -32,7 +33,7 @@ pub fn seal(roots: &Roots, tracked: &TrackedPaths) -> Result<SnapshotContents, S
         [(&roots.workspace, SNAPSHOT_WORKSPACE, tracked), (&roots.home, SNAPSHOT_HOME, &none)]
     {
         let to_name = CString::new(name).map_err(|e| e.to_string())?;
-        let to = prepared.make(&to_name).map_err(|e| at(name.as_bytes(), e))?;
+        let to = snapshot.make(&to_name).map_err(|e| at(name.as_bytes(), e))?;
         sealer.tracked = tracked;
         sealer.take(&open(from)?, &to, b"", 0)?;
         let everybody = Mode::from_raw_mode(0o755);
@@ -47,8 +48,15 @@ struct Sealer<'a> {
 }
 
 impl Sealer<'_> {
-    /// Empties a directory: what is the repository's goes, the rest is moved. Says how much was.
-    fn take(&mut self, from: &Place, to: &Place, path: &[u8], depth: usize) -> Result<u64, String> {
+    /// Empties a directory: files of the repository are removed, the rest is moved. Returns how many entries were
+    /// moved.
+    fn take(
+        &mut self,
+        from: &OpenDirectory,
+        to: &OpenDirectory,
+        path: &[u8],
+        depth: usize,
+    ) -> Result<u64, String> {
         check_depth(path, depth)?;
         let mut moved = 0;
         for name in from.names().map_err(|e| at(path, e))? {
@@ -72,7 +80,7 @@ impl Sealer<'_> {
                     from.remove(&name).map_err(failed)?;
                 }
                 Tracked::Directory | Tracked::No => {
-                    if self.make_fit(from, &name, &stat, &inner, depth)? {
+                    if self.prepare_entry(from, &name, &stat, &inner, depth)? {
                         move_over(from, to, &name).map_err(failed)?;
                         moved += 1;
                     }
@@ -82,11 +90,11 @@ impl Sealer<'_> {
         Ok(moved)
     }
 
-    /// Makes a thing, and what is below it, fit to be kept. Removes it and says false where it
-    /// cannot be.
-    fn make_fit(
+    /// Gives an entry, and everything below it, the permissions that it needs in a snapshot. Returns false, and
+    /// removes the entry, if a snapshot cannot contain it.
+    fn prepare_entry(
         &mut self,
-        from: &Place,
+        from: &OpenDirectory,
         name: &CStr,
         stat: &Stat,
         path: &[u8],
@@ -117,7 +125,7 @@ impl Sealer<'_> {
                 let inner_path = joined(path, inner.to_bytes());
                 let stat = directory.stat(&inner).map_err(|e| at(&inner_path, e))?;
                 if let Some(stat) = stat {
-                    self.make_fit(&directory, &inner, &stat, &inner_path, depth + 1)?;
+                    self.prepare_entry(&directory, &inner, &stat, &inner_path, depth + 1)?;
                 }
             }
             self.count(0)?;
@@ -137,8 +145,8 @@ impl Sealer<'_> {
     }
 }
 
-/// Renames, or copies from one file system to another.
-fn move_over(from: &Place, to: &Place, name: &CStr) -> io::Result<()> {
+/// Renames, or copies if the file systems differ.
+fn move_over(from: &OpenDirectory, to: &OpenDirectory, name: &CStr) -> io::Result<()> {
     match rustix::fs::renameat(from, name, to, name) {
         Ok(()) => Ok(()),
         Err(Errno::XDEV) => {

@@ -1,5 +1,5 @@
-//! Taking in a tar stream of what a set-up made. The stream is not trusted: what it names lands in
-//! the two directories meant for it or nowhere, and no symlink is followed on the way.
+//! Unpacks a setup snapshot from a tar stream. The stream is not trusted: its entries are created in the two
+//! directories of a snapshot or nowhere, and no symlink is followed.
 
 use std::ffi::{CStr, CString};
 use std::io::{self, Read};
@@ -9,23 +9,23 @@ use rustix::fs::{AtFlags, Mode, Timespec, Timestamps};
 use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 
-use super::place::Place;
-use super::{DEPTH_MAX, PATH_BYTES_MAX, at, kept_mode};
+use super::{PATH_BYTES_MAX, at, kept_mode};
+use crate::directory::{DEPTH_MAX, OpenDirectory};
 use mendwright_protocol::{SNAPSHOT_HOME, SNAPSHOT_WORKSPACE, SnapshotContents, UnpackPrepared};
 
-/// Unpacks everything `reader` holds into the directory at `prepared`.
+/// Unpacks all entries of `reader` into the directory `snapshot`.
 pub fn receive(
-    prepared: &Path,
+    snapshot: &Path,
     reader: impl Read,
     bounds: &UnpackPrepared,
 ) -> Result<SnapshotContents, String> {
     let broken = |e: io::Error| format!("the tar stream cannot be read: {e}");
-    let root = Place::open(prepared).map_err(|e| format!("{}: {e}", prepared.display()))?;
+    let root = OpenDirectory::open(snapshot).map_err(|e| format!("{}: {e}", snapshot.display()))?;
     let mut receiver = Receiver { root, last: None, directories: Vec::new() };
     for part in [SNAPSHOT_WORKSPACE, SNAPSHOT_HOME] {
         receiver.directory(&[part.as_bytes()], 0o755, Timespec { tv_sec: 0, tv_nsec: 0 })?;
     }
-    // Their own times are nobody's business.
+    // The times of these two do not matter.
     receiver.directories.clear();
     let mut selected = SnapshotContents::default();
     for entry in Archive::new(reader).entries().map_err(broken)? {
@@ -45,10 +45,10 @@ pub fn receive(
 }
 
 struct Receiver {
-    root: Place,
-    /// The directory of the entry before, which is most often that of the next.
-    last: Option<(Vec<u8>, Place)>,
-    /// To be given their times when nothing more is put into them.
+    root: OpenDirectory,
+    /// The directory of the previous entry, which usually is the directory of the next one.
+    last: Option<(Vec<u8>, OpenDirectory)>,
+    /// Directories, and the times that they get when all entries exist.
     directories: Vec<(Vec<u8>, Timespec)>,
 }
 
@@ -65,10 +65,10 @@ impl Receiver {
         if kind == EntryType::Directory {
             return self.directory(&parts, mode, changed);
         }
-        let (name, place) = self.parent(&parts)?;
+        let (name, parent) = self.parent(&parts)?;
         match kind {
             EntryType::Regular => {
-                let mut file = place.create(&name).map_err(failed)?;
+                let mut file = parent.create(&name).map_err(failed)?;
                 io::copy(entry, &mut file).map_err(failed)?;
                 let mode = Mode::from_raw_mode(kept_mode(mode, false));
                 rustix::fs::fchmod(&file, mode).map_err(|e| failed(e.into()))?;
@@ -77,19 +77,19 @@ impl Receiver {
             }
             EntryType::Symlink => {
                 let target = entry.link_name_bytes().ok_or_else(|| nameless(&path))?;
-                rustix::fs::symlinkat(&*target, place, &*name).map_err(|e| failed(e.into()))?;
-                place.set_times(&name, changed).map_err(failed)
+                rustix::fs::symlinkat(&*target, parent, &*name).map_err(|e| failed(e.into()))?;
+                parent.set_times(&name, changed).map_err(failed)
             }
             EntryType::Link => {
                 let first = entry.link_name_bytes().ok_or_else(|| nameless(&path))?.into_owned();
-                let (first_name, first_place) = self.walk_to(&checked_parts(&first)?)?;
+                let (first_name, first_parent) = self.walk_to(&checked_parts(&first)?)?;
                 // Without AT_SYMLINK_FOLLOW: another name for a symlink is a symlink.
-                let (_, place) = self.parent(&parts)?;
-                rustix::fs::linkat(&first_place, &*first_name, place, &*name, AtFlags::empty())
+                let (_, parent) = self.parent(&parts)?;
+                rustix::fs::linkat(&first_parent, &*first_name, parent, &*name, AtFlags::empty())
                     .map_err(|e| failed(e.into()))
             }
             other => Err(format!(
-                "'{}' is of a kind that cannot be kept: {other:?}",
+                "'{}' has a type that a snapshot cannot contain: {other:?}",
                 String::from_utf8_lossy(&path)
             )),
         }
@@ -97,8 +97,8 @@ impl Receiver {
 
     fn directory(&mut self, parts: &[&[u8]], mode: u32, changed: Timespec) -> Result<(), String> {
         let path = parts.join(&b'/');
-        let (name, place) = self.parent(parts)?;
-        let directory = place.make(&name).map_err(|e| at(&path, e))?;
+        let (name, parent) = self.parent(parts)?;
+        let directory = parent.make(&name).map_err(|e| at(&path, e))?;
         let mode = Mode::from_raw_mode(kept_mode(mode, true));
         rustix::fs::fchmod(&directory, mode).map_err(|e| at(&path, e))?;
         self.directories.push((path.clone(), changed));
@@ -106,8 +106,8 @@ impl Receiver {
         Ok(())
     }
 
-    /// The name of an entry, and the directory it belongs into.
-    fn parent(&mut self, parts: &[&[u8]]) -> Result<(CString, &Place), String> {
+    /// The name of an entry, and its directory.
+    fn parent(&mut self, parts: &[&[u8]]) -> Result<(CString, &OpenDirectory), String> {
         let (name, directories) = parts.split_last().ok_or("a name that is empty")?;
         let name = CString::new(*name).map_err(|e| e.to_string())?;
         if directories.is_empty() {
@@ -118,40 +118,40 @@ impl Receiver {
             self.last = Some((path, self.walk(directories)?));
         }
         match &self.last {
-            Some((_, place)) => Ok((name, place)),
+            Some((_, parent)) => Ok((name, parent)),
             None => Err("a directory was lost".to_owned()),
         }
     }
 
-    /// As [`Receiver::parent`], for a look beside the present directory.
-    fn walk_to(&self, parts: &[&[u8]]) -> Result<(CString, Place), String> {
+    /// As [`Receiver::parent`], but the directory is not remembered.
+    fn walk_to(&self, parts: &[&[u8]]) -> Result<(CString, OpenDirectory), String> {
         let (name, directories) = parts.split_last().ok_or("a name that is empty")?;
         Ok((CString::new(*name).map_err(|e| e.to_string())?, self.walk(directories)?))
     }
 
-    fn walk(&self, directories: &[&[u8]]) -> Result<Place, String> {
-        let mut place: Option<Place> = None;
+    fn walk(&self, directories: &[&[u8]]) -> Result<OpenDirectory, String> {
+        let mut parent: Option<OpenDirectory> = None;
         for (depth, part) in directories.iter().enumerate() {
             let name = CString::new(*part).map_err(|e| e.to_string())?;
-            let above = place.as_ref().unwrap_or(&self.root);
+            let above = parent.as_ref().unwrap_or(&self.root);
             let below = enter_or_make(above, &name).map_err(|e| at(&directories[..=depth].join(&b'/'), e))?;
-            place = Some(below);
+            parent = Some(below);
         }
-        place.ok_or_else(|| "a name that is empty".to_owned())
+        parent.ok_or_else(|| "a name that is empty".to_owned())
     }
 
-    /// Directories get their times from the deepest up.
+    /// Sets the times of directories, the deepest first.
     fn finish(mut self) -> Result<(), String> {
         for (path, changed) in std::mem::take(&mut self.directories).into_iter().rev() {
             let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
-            let (name, place) = self.walk_to(&parts)?;
-            place.set_times(&name, changed).map_err(|e| at(&path, e))?;
+            let (name, parent) = self.walk_to(&parts)?;
+            parent.set_times(&name, changed).map_err(|e| at(&path, e))?;
         }
         Ok(())
     }
 }
 
-fn enter_or_make(above: &Place, name: &CStr) -> io::Result<Place> {
+fn enter_or_make(above: &OpenDirectory, name: &CStr) -> io::Result<OpenDirectory> {
     match above.enter(name) {
         Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {
             let below = above.make(name)?;
@@ -162,7 +162,7 @@ fn enter_or_make(above: &Place, name: &CStr) -> io::Result<Place> {
     }
 }
 
-/// The parts of a name, which must begin with one of the two directories there are.
+/// The parts of a name, which must begin with one of the two directories.
 fn checked_parts(path: &[u8]) -> Result<Vec<&[u8]>, String> {
     let refuse = |why| Err(format!("the name '{}' {why}", String::from_utf8_lossy(path)));
     if path.len() > PATH_BYTES_MAX + SNAPSHOT_WORKSPACE.len() + 2 {
@@ -172,13 +172,13 @@ fn checked_parts(path: &[u8]) -> Result<Vec<&[u8]>, String> {
     let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
     let is_known = [SNAPSHOT_WORKSPACE, SNAPSHOT_HOME].iter().any(|part| parts[0] == part.as_bytes());
     if !is_known || parts.len() < 2 {
-        return refuse("is in neither of the directories that are kept");
+        return refuse("is in neither directory of a snapshot");
     }
     if parts.len() > DEPTH_MAX + 2 {
         return refuse("is nested too deeply");
     }
     if parts.iter().any(|part| matches!(*part, b"" | b"." | b"..") || part.contains(&0)) {
-        return refuse("has a part that is no name");
+        return refuse("has an invalid part");
     }
     Ok(parts)
 }

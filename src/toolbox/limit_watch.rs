@@ -1,11 +1,11 @@
-//! What a command runs into beside its own faults: looks, while it runs, whether a writable file
-//! system is full and whether the bound on processes is reached, and asks the kernel's own counters
-//! before and after. Only looks: ends nothing, bounds nothing.
+//! Detects the limits that a command hits: checks, while it runs, whether a writable file system is full and
+//! whether the limit on processes is reached, and reads the kernel's counters before and after. Only detects:
+//! ends nothing and limits nothing.
 //!
-//! Free space is sampled, the nearer to full the more often. A file system that was full for less
-//! than [`PAUSE_MIN`] and was emptied again may be missed, and so is a reservation that is refused
-//! as a whole (`fallocate` of more than is left): both leave no trace that could be read afterwards.
-//! What another command filled counts, too: a run on a full disk proves nothing, whoever filled it.
+//! Free space is sampled, more often if less is left. Two cases are missed, because they leave no trace: a file
+//! system that was full for less than [`PAUSE_MIN`], and a reservation (`fallocate`) that is refused because it
+//! is larger than what is left. It does not matter which command filled the disk: a run on a full disk proves
+//! nothing.
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
@@ -21,34 +21,33 @@ use crate::processes::count_tasks;
 use crate::tree::WORKSPACE;
 use mendwright_protocol::{LimitDetection, LimitsHit, WritableDirectory};
 
-/// A file system with less left than this is full: what is written in pieces ends up here, and no
-/// file system can be filled to the last byte.
+/// A file system with fewer free bytes is full: no file system can be filled to the last byte.
 const RESERVE_BYTES: u64 = 64 << 10;
-/// A file system with fewer inodes left than this is full.
+/// A file system with fewer free inodes is full.
 const RESERVE_INODES: u64 = 1;
-/// With fewer inodes left than this it is looked at as often as can be.
+/// With fewer free inodes the samples have the shortest interval.
 const FEW_INODES: u64 = 10_000;
-/// Between two looks when nothing is nearly full.
+/// The longest interval between samples.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
-/// Between two looks when something is about to be.
+/// The shortest interval between samples, if a file system is almost full.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
-/// About as fast as memory is written by two processors.
+/// About the speed at which two processors write memory.
 const FILL_BYTES_PER_MILLISECOND: u64 = 4 << 20;
-/// Counting the processes takes at most one part in so many of a processor's time.
+/// Counting the processes takes at most this fraction (1/n) of a processor's time.
 const COUNT_SHARE: u32 = 20;
-/// Processes that may have ended between a refusal and our look at them: those that met it.
+/// Processes that may have ended between a refusal and the sample: those that were refused.
 const ENDED_SINCE: u64 = 4;
 
-/// What can be watched in this sandbox.
-pub struct Watch {
+/// What can be detected in this sandbox.
+pub struct LimitWatch {
     places: Vec<(WritableDirectory, OwnedFd)>,
     counters: Counters,
-    /// The bound that we took ourselves, where no control group holds one.
+    /// The limit that the toolbox set itself, if no control group has one.
     tasks_max: Option<u64>,
 }
 
-impl Watch {
-    /// Finds the writable file systems, each once, and the counters.
+impl LimitWatch {
+    /// Finds the writable file systems, each once, and the kernel's counters.
     pub fn new(tasks_max: Option<u64>) -> Self {
         let home = std::env::var_os("HOME").unwrap_or_default();
         let places = [
@@ -69,8 +68,8 @@ impl Watch {
         Self { places: places.collect(), counters: Counters::of_this_sandbox(), tasks_max }
     }
 
-    /// What will be known of commands.
-    pub fn watched(&self) -> LimitDetection {
+    /// What can be detected for each command.
+    pub fn detection(&self) -> LimitDetection {
         let counts = self.counters.read();
         LimitDetection {
             memory_kills: counts.memory_kills.is_some(),
@@ -78,19 +77,19 @@ impl Watch {
         }
     }
 
-    /// The bound on processes, where it is ours to compare with what there are.
+    /// The limit on processes, if processes have to be counted.
     pub fn tasks_max(&self) -> Option<u64> {
         self.tasks_max
     }
 
-    /// Begins to look, for one command.
-    pub fn begin(&self) -> Looking<'_> {
+    /// Starts for one command.
+    pub fn start(&self) -> CommandWatch<'_> {
         let count_at = Instant::now();
-        Looking { watch: self, before: self.counters.read(), count_at, hit: LimitsHit::default() }
+        CommandWatch { watch: self, before: self.counters.read(), count_at, hit: LimitsHit::default() }
     }
 
-    /// The first full place, and how soon to look again.
-    fn look(&self) -> (Option<WritableDirectory>, Duration) {
+    /// The first full file system, and the time until the next sample.
+    fn sample(&self) -> (Option<WritableDirectory>, Duration) {
         let (mut full, mut pause) = (None, PAUSE_MAX);
         for (place, directory) in &self.places {
             let Ok(room) = rustix::fs::fstatvfs(directory) else { continue };
@@ -103,29 +102,29 @@ impl Watch {
     }
 }
 
-/// One command, watched.
-pub struct Looking<'a> {
-    watch: &'a Watch,
+/// The limits of one command, while it runs.
+pub struct CommandWatch<'a> {
+    watch: &'a LimitWatch,
     before: Counts,
     /// When to count processes again.
     count_at: Instant,
     hit: LimitsHit,
 }
 
-impl Looking<'_> {
-    /// Looks again and again until `work` is done.
+impl CommandWatch<'_> {
+    /// Samples until `work` is done.
     pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
-            let pause = self.look();
+            let pause = self.sample();
             if let Ok(done) = timeout(pause, &mut work).await {
-                self.look();
+                self.sample();
                 return done;
             }
         }
     }
 
-    /// What was run into. `crowded`: by its supervisor's count at its end.
+    /// The limits that were hit. `crowded`: its supervisor's count at the end.
     pub fn finish(self, crowded: bool) -> LimitsHit {
         let after = self.watch.counters.read();
         let rose = |before: Option<u64>, after: Option<u64>| match (before, after) {
@@ -141,8 +140,8 @@ impl Looking<'_> {
         }
     }
 
-    fn look(&mut self) -> Duration {
-        let (full, mut pause) = self.watch.look();
+    fn sample(&mut self) -> Duration {
+        let (full, mut pause) = self.watch.sample();
         self.hit.disk = self.hit.disk.or(full);
         if let Some(tasks_max) = self.watch.tasks_max {
             let now = Instant::now();
@@ -161,7 +160,7 @@ pub fn is_crowded(tasks_max: u64) -> bool {
     count_tasks().is_ok_and(|count| count + ENDED_SINCE >= tasks_max)
 }
 
-/// A file system without a number of blocks has none to run out of.
+/// A file system without a number of blocks cannot become full.
 fn is_writable(room: &StatVfs) -> bool {
     !room.f_flag.contains(StatVfsMountFlags::RDONLY) && room.f_blocks > 0
 }
@@ -170,7 +169,7 @@ fn free_bytes(room: &StatVfs) -> u64 {
     room.f_bavail.saturating_mul(room.f_frsize)
 }
 
-/// Some file systems make inodes as they are needed, and say that they have none.
+/// Some file systems create inodes when they are needed, and report that they have none.
 fn has_inodes(room: &StatVfs) -> bool {
     room.f_files > 0
 }
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn full_is_too_few_bytes_or_no_inode() {
+    fn file_system_without_bytes_or_inodes_is_full() {
         assert!(is_full(&room(0, 100, 100)) && is_full(&room(RESERVE_BYTES - 4096, 100, 100)));
         assert!(is_full(&room(1 << 30, 100, 0)));
         assert!(!is_full(&room(RESERVE_BYTES, 100, 1)));
@@ -208,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearer_to_full_the_more_often_it_is_looked_at() {
+    fn interval_is_shorter_if_less_space_is_left() {
         assert_eq!(pause_until_full(&room(100 << 30, 100_000, 50_000)), PAUSE_MAX);
         assert_eq!(pause_until_full(&room(1 << 20, 100_000, 50_000)), PAUSE_MIN);
         assert_eq!(pause_until_full(&room(100 << 30, 100_000, 50)), PAUSE_MIN);
@@ -217,15 +216,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_work_is_done_however_often_is_looked() {
-        let watch = Watch { places: Vec::new(), counters: Counters::default(), tasks_max: Some(1) };
-        let mut looking = watch.begin();
-        let done = looking.during(async {
-            tokio::time::sleep(PAUSE_MAX + PAUSE_MIN).await;
-            "done"
+    async fn samples_are_taken_until_the_work_is_done() {
+        let watch = LimitWatch { places: Vec::new(), counters: Counters::default(), tasks_max: Some(1) };
+        let mut command_watch = watch.start();
+        // Nothing wakes this work: it is polled only because the next sample is due.
+        let mut polls = 0;
+        let work = std::future::poll_fn(|_| {
+            polls += 1;
+            if polls < 5 { std::task::Poll::Pending } else { std::task::Poll::Ready("done") }
         });
-        assert_eq!(done.await, "done");
+        assert_eq!(command_watch.during(work).await, "done");
         // We are at least one task.
-        assert_eq!(looking.finish(false), LimitsHit { processes: true, ..LimitsHit::default() });
+        assert_eq!(command_watch.finish(false), LimitsHit { processes: true, ..LimitsHit::default() });
     }
 }

@@ -1,5 +1,5 @@
-//! Copying what a set-up made to where it belongs, before anything else runs in the sandbox. Many
-//! small files are the rule, so several threads share the work.
+//! Copies a setup snapshot to `/workspace` and the home directory, before anything else runs in the sandbox.
+//! A snapshot usually has many small files, so several threads share the work.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -11,25 +11,25 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FileType, Mode, Stat, Timestamps};
 
-use super::place::{Place, changed, kind};
-use super::{DEPTH_MAX, Roots, restored_mode};
+use super::{Roots, restored_mode};
+use crate::directory::{DEPTH_MAX, OpenDirectory, changed, kind};
 use crate::failure::Failure;
 use mendwright_protocol::{SNAPSHOT_HOME, SNAPSHOT_WORKSPACE};
 
-/// More do not make a disk faster.
+/// More threads do not make a disk faster.
 const THREADS_MAX: usize = 8;
-/// Up to here a file is read and written in one piece, each by one call.
+/// A file up to this size is read by one call and written by one call.
 const SMALL_BYTES: usize = 64 << 10;
 
-/// Copies all that `roots.prepared` holds.
-pub fn copy_prepared(roots: &Roots) -> Result<(), Failure> {
-    let work = Work::default();
+/// Copies everything in `roots.snapshot`.
+pub fn copy_snapshot(roots: &Roots) -> Result<(), Failure> {
+    let work = CopyWork::default();
     for (name, to) in [(SNAPSHOT_WORKSPACE, &roots.workspace), (SNAPSHOT_HOME, &roots.home)] {
-        let from = roots.prepared.join(name);
+        let from = roots.snapshot.join(name);
         if !from.is_dir() {
-            return Err(format!("{} is no directory: nothing is prepared", from.display()).into());
+            return Err(format!("{} is no directory: there is no snapshot", from.display()).into());
         }
-        work.push(Directory { from, to: to.clone(), depth: 0 });
+        work.push(DirectoryCopy { from, to: to.clone(), depth: 0 });
     }
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(THREADS_MAX));
     std::thread::scope(|scope| {
@@ -46,25 +46,24 @@ pub fn copy_prepared(roots: &Roots) -> Result<(), Failure> {
     for linked in state.linked {
         linked.copy(&mut first_names)?;
     }
-    // What is put into a directory changes its time: the deepest are last in no order, so all of
-    // them only now.
+    // Creating an entry changes the time of its directory, so the times are set when all entries exist.
     for (directory, stat) in state.directories {
         let failed = |e: io::Error| Failure::at(directory.display(), &e);
-        let place = Place::open(&directory).map_err(failed)?;
+        let opened = OpenDirectory::open(&directory).map_err(failed)?;
         let times = Timestamps { last_access: changed(&stat), last_modification: changed(&stat) };
-        rustix::fs::futimens(&place, &times).map_err(|e| failed(e.into()))?;
+        rustix::fs::futimens(&opened, &times).map_err(|e| failed(e.into()))?;
         let mode = Mode::from_raw_mode(restored_mode(stat.st_mode));
-        rustix::fs::fchmod(&place, mode).map_err(|e| failed(e.into()))?;
+        rustix::fs::fchmod(&opened, mode).map_err(|e| failed(e.into()))?;
     }
     Ok(())
 }
 
-/// Copies `name` and everything below it as it is, modes and times too.
-pub fn copy_as_it_is(from: &Place, to: &Place, name: &CStr) -> io::Result<()> {
+/// Copies `name` and everything below it, with modes and times.
+pub fn copy_as_it_is(from: &OpenDirectory, to: &OpenDirectory, name: &CStr) -> io::Result<()> {
     copy_below(from, to, name, 0)
 }
 
-fn copy_below(from: &Place, to: &Place, name: &CStr, depth: usize) -> io::Result<()> {
+fn copy_below(from: &OpenDirectory, to: &OpenDirectory, name: &CStr, depth: usize) -> io::Result<()> {
     let Some(stat) = from.stat(name)? else { return Ok(()) };
     if depth > DEPTH_MAX {
         return Err(io::Error::other("it is nested too deeply"));
@@ -80,13 +79,13 @@ fn copy_below(from: &Place, to: &Place, name: &CStr, depth: usize) -> io::Result
     to.set_times(name, changed(&stat))
 }
 
-struct Directory {
+struct DirectoryCopy {
     from: PathBuf,
     to: PathBuf,
     depth: usize,
 }
 
-/// A file with several names: its first is copied, the others become links to that.
+/// A file with several names. It is copied under its first name, and the others become links.
 struct Linked {
     from: PathBuf,
     to: PathBuf,
@@ -95,8 +94,8 @@ struct Linked {
 }
 
 #[derive(Default)]
-struct State {
-    waiting: Vec<Directory>,
+struct CopyState {
+    waiting: Vec<DirectoryCopy>,
     busy: usize,
     linked: Vec<Linked>,
     directories: Vec<(PathBuf, Stat)>,
@@ -104,22 +103,22 @@ struct State {
 }
 
 #[derive(Default)]
-struct Work {
-    state: Mutex<State>,
+struct CopyWork {
+    state: Mutex<CopyState>,
     more: Condvar,
 }
 
-impl Work {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl CopyWork {
+    fn lock(&self) -> MutexGuard<'_, CopyState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, directory: Directory) {
+    fn push(&self, directory: DirectoryCopy) {
         self.lock().waiting.push(directory);
         self.more.notify_one();
     }
 
-    /// Copies directories until there are none left, or one has failed.
+    /// Copies directories until none is left, or one has failed.
     fn help(&self) {
         let mut buffer = vec![0; SMALL_BYTES];
         loop {
@@ -144,15 +143,15 @@ impl Work {
             if let Err(why) = outcome {
                 state.failed.get_or_insert(why);
             }
-            // The last one to be busy wakes those who would wait for ever.
+            // The last busy thread must wake the others, or they would wait for ever.
             self.more.notify_all();
         }
     }
 
-    fn copy_directory(&self, directory: &Directory, buffer: &mut [u8]) -> Result<(), Failure> {
+    fn copy_directory(&self, directory: &DirectoryCopy, buffer: &mut [u8]) -> Result<(), Failure> {
         let failed = |path: &Path, e: io::Error| Failure::at(path.display(), &e);
-        let from = Place::open(&directory.from).map_err(|e| failed(&directory.from, e))?;
-        let to = Place::open(&directory.to).map_err(|e| failed(&directory.to, e))?;
+        let from = OpenDirectory::open(&directory.from).map_err(|e| failed(&directory.from, e))?;
+        let to = OpenDirectory::open(&directory.to).map_err(|e| failed(&directory.to, e))?;
         for name in from.names().map_err(|e| failed(&directory.from, e))? {
             let path = std::ffi::OsStr::from_bytes(name.to_bytes());
             let outcome = self.copy_one(directory, &from, &to, &name, buffer);
@@ -163,9 +162,9 @@ impl Work {
 
     fn copy_one(
         &self,
-        directory: &Directory,
-        from: &Place,
-        to: &Place,
+        directory: &DirectoryCopy,
+        from: &OpenDirectory,
+        to: &OpenDirectory,
         name: &CStr,
         buffer: &mut [u8],
     ) -> io::Result<()> {
@@ -182,7 +181,7 @@ impl Work {
                 to.make(name)?;
                 let to = directory.to.join(path);
                 self.lock().directories.push((to.clone(), stat));
-                self.push(Directory { from: directory.from.join(path), to, depth: directory.depth + 1 });
+                self.push(DirectoryCopy { from: directory.from.join(path), to, depth: directory.depth + 1 });
                 Ok(())
             }
             FileType::RegularFile if stat.st_nlink > 1 => {
@@ -198,18 +197,25 @@ impl Work {
 impl Linked {
     fn copy(self, first_names: &mut HashMap<(u64, u64), (PathBuf, CString)>) -> Result<(), Failure> {
         let outcome = || -> io::Result<()> {
-            let to = Place::open(&self.to)?;
+            let to = OpenDirectory::open(&self.to)?;
             to.remove(&self.name)?;
             if let Some((directory, name)) = first_names.get(&(self.stat.st_dev, self.stat.st_ino)) {
-                let first = Place::open(directory)?;
+                let first = OpenDirectory::open(directory)?;
                 let flags = rustix::fs::AtFlags::empty();
-                // From one file system to another there are no links: that name gets a copy.
+                // Links cannot cross file systems: that name gets a copy.
                 if rustix::fs::linkat(&first, &**name, &to, &*self.name, flags).is_ok() {
                     return Ok(());
                 }
             }
             let mode = restored_mode(self.stat.st_mode);
-            copy_leaf(&Place::open(&self.from)?, &to, &self.name, &self.stat, mode, &mut vec![0; SMALL_BYTES])
+            copy_leaf(
+                &OpenDirectory::open(&self.from)?,
+                &to,
+                &self.name,
+                &self.stat,
+                mode,
+                &mut vec![0; SMALL_BYTES],
+            )
         };
         outcome().map_err(|e| Failure::at(self.to.display(), &e))?;
         first_names.entry((self.stat.st_dev, self.stat.st_ino)).or_insert((self.to, self.name));
@@ -217,10 +223,10 @@ impl Linked {
     }
 }
 
-/// Copies a file or a symlink; what is in its place goes first. Anything else is left out.
+/// Copies a file or a symlink, and replaces what is there. Anything else is skipped.
 fn copy_leaf(
-    from: &Place,
-    to: &Place,
+    from: &OpenDirectory,
+    to: &OpenDirectory,
     name: &CStr,
     stat: &Stat,
     mode: u32,
