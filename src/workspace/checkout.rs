@@ -8,7 +8,7 @@ use std::path::Path;
 
 use git2::{Oid, Repository};
 
-use super::attributes::Attributes;
+use super::attributes::TreeAttributes;
 use super::conversion::to_work_tree;
 use super::mirror::{local_error, oid};
 use super::tree_walk::{DIRECTORY, EXECUTABLE, SUBMODULE, SYMLINK, WalkedEntry, walk};
@@ -103,7 +103,7 @@ impl Workspace {
         self.with_repository(move |repository, git_dir| {
             let local = |error| local_error(git_dir, "reading the base", error);
             let tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
-            let mut attributes = Attributes::of(repository, &tree);
+            let mut attributes = TreeAttributes::of(repository, &tree);
             let mut gaps = CheckoutGaps::default();
             walk(repository, tree.id(), local, |entry| {
                 match entry.mode {
@@ -133,7 +133,7 @@ pub(super) fn write_tree(
 ) -> Result<(), WorkspaceError> {
     let local = |error| local_error(git_dir, "reading a tree", error);
     let root = repository.find_tree(tree).map_err(local)?;
-    let mut attributes = Attributes::of(repository, &root);
+    let mut attributes = TreeAttributes::of(repository, &root);
     walk(repository, tree, local, |entry| write_entry(repository, git_dir, entry, &mut attributes, out))
 }
 
@@ -141,7 +141,7 @@ fn write_entry(
     repository: &Repository,
     git_dir: &Path,
     entry: &WalkedEntry,
-    attributes: &mut Attributes<'_>,
+    attributes: &mut TreeAttributes<'_>,
     out: &mut tar::Builder<impl Write>,
 ) -> Result<(), WorkspaceError> {
     let local = |error| local_error(git_dir, "reading a file", error);

@@ -99,7 +99,7 @@ fn first_message_has_exactly_these_words() {
 }
 
 #[test]
-fn model_is_told_what_the_sandbox_lacks() {
+fn model_sees_what_the_sandbox_lacks() {
     assert_eq!(describe_gaps(&[]), "");
     insta::assert_snapshot!(describe_gaps(&["the sandbox has only empty directories for the submodules: `lib`".to_owned()]), @r"
 
