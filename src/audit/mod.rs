@@ -4,8 +4,10 @@
 mod compare;
 mod replay;
 mod verdict_check;
+mod verification;
 mod verify;
 
 pub use compare::{Divergence, ReplayStep, normalised};
 pub use replay::{ReplayReport, replay};
-pub use verify::{Check, CheckOutcome, Verification, VerificationRequest, verify};
+pub use verification::{Check, CheckOutcome, Verification};
+pub use verify::{VerificationRequest, verify};

@@ -5,7 +5,7 @@ use crate::provenance::{Manifest, Suite};
 use crate::verdict::{Verdict, Verified};
 use crate::worker::Reverification;
 
-use super::verify::{CheckOutcome, Verification};
+use super::verification::{CheckOutcome, Verification};
 
 /// Most tests of one list in a manifest.
 const TESTS_MAX: usize = 100;
@@ -35,9 +35,9 @@ pub(super) fn check_suite(
     ];
     let different: Vec<String> = rules
         .iter()
-        .filter(|(name, stated, found)| stated != found && !(*name == "image" && image_given))
-        .map(|(name, stated, found)| {
-            cut(&format!("{name}: the manifest says {stated}, the base commit {found}"))
+        .filter(|(name, claimed, found)| claimed != found && !(*name == "image" && image_given))
+        .map(|(name, claimed, found)| {
+            cut(&format!("{name}: the manifest says {claimed}, the base commit {found}"))
         })
         .collect();
     if different.is_empty() {

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde::{Deserialize, Serialize};
 
-use super::keys::ManifestPublicKey;
+use super::keys::{ManifestPublicKey, ManifestSigningKey};
 
 /// The type of an in-toto statement in an envelope.
 pub const STATEMENT_PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
@@ -53,6 +53,11 @@ pub enum SignatureProblem {
 pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let head = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len());
     [head.as_bytes(), payload].concat()
+}
+
+/// The signature of a payload, in base64; the same for the same payload.
+pub fn sign_payload(key: &ManifestSigningKey, payload_type: &str, payload: &[u8]) -> String {
+    key.sign_message(&pre_authentication_encoding(payload_type, payload))
 }
 
 /// Which of `keys` has made `signature`, which is base64, over a payload. Every key is tried: the id in an
@@ -122,11 +127,10 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keys::ManifestSigningKey;
     use super::*;
 
     fn signed(key: &ManifestSigningKey, payload_type: &str, payload: &[u8]) -> DsseEnvelope {
-        let sig = key.sign(payload_type, payload);
+        let sig = sign_payload(key, payload_type, payload);
         DsseEnvelope::new(payload_type, payload, key.public_key().id(), sig)
     }
 
@@ -165,7 +169,7 @@ mod tests {
         let mut kind = envelope.clone();
         kind.payload_type = "u".into();
         let mut signature = envelope.clone();
-        signature.signatures[0].sig = key.sign("u", b"payload");
+        signature.signatures[0].sig = sign_payload(&key, "u", b"payload");
         let mut unsigned = envelope.clone();
         unsigned.signatures.clear();
         for changed in [&payload, &signature, &unsigned] {

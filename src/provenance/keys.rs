@@ -12,8 +12,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::envelope::pre_authentication_encoding;
-
 /// The private key's file in the data directory: PKCS#8, PEM, readable by its owner only.
 pub const SIGNING_KEY_FILE: &str = "manifest-signing-key.pem";
 /// The file of all public keys, the newest first, PEM.
@@ -112,9 +110,9 @@ impl ManifestSigningKey {
         ManifestPublicKey(bytes)
     }
 
-    /// The signature of a payload, in base64; the same for the same payload.
-    pub fn sign(&self, payload_type: &str, payload: &[u8]) -> String {
-        STANDARD.encode(self.0.sign(&pre_authentication_encoding(payload_type, payload)).as_ref())
+    /// The signature of a message, in base64; the same for the same message.
+    pub(super) fn sign_message(&self, message: &[u8]) -> String {
+        STANDARD.encode(self.0.sign(message).as_ref())
     }
 }
 
@@ -248,7 +246,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let again = ManifestSigningKey::open(directory.path()).unwrap();
         assert_eq!(again.public_key(), key.public_key());
-        assert_eq!(again.sign("t", b"x"), key.sign("t", b"x"));
+        assert_eq!(again.sign_message(b"x"), key.sign_message(b"x"));
         fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
         let refused = ManifestSigningKey::open(directory.path()).unwrap_err().to_string();
         assert!(refused.contains("mode 640") && refused.contains("set its mode to 600"), "{refused}");

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::envelope::{DsseEnvelope, STATEMENT_PAYLOAD_TYPE, SignatureProblem, check_signature};
+use super::envelope::{
+    DsseEnvelope, STATEMENT_PAYLOAD_TYPE, SignatureProblem, check_signature, sign_payload,
+};
 use super::keys::{KeyProblem, ManifestPublicKey, ManifestSigningKey, record_public_key};
 use super::{Sealed, canonical};
 
@@ -52,7 +54,7 @@ impl ManifestSigner {
     pub fn sign(&self, manifest: &Sealed) -> ManifestSignature {
         ManifestSignature {
             key_id: self.key.public_key().id(),
-            signature: self.key.sign(STATEMENT_PAYLOAD_TYPE, &statement_of(&value_of(manifest))),
+            signature: sign_payload(&self.key, STATEMENT_PAYLOAD_TYPE, &statement_of(&value_of(manifest))),
             keys_url: self.keys_url.clone(),
         }
     }
@@ -66,7 +68,7 @@ impl ManifestSigner {
 /// The signed envelope of a manifest.
 pub fn envelope_of(key: &ManifestSigningKey, manifest: &Sealed) -> DsseEnvelope {
     let statement = statement_of(&value_of(manifest));
-    let signature = key.sign(STATEMENT_PAYLOAD_TYPE, &statement);
+    let signature = sign_payload(key, STATEMENT_PAYLOAD_TYPE, &statement);
     DsseEnvelope::new(STATEMENT_PAYLOAD_TYPE, &statement, key.public_key().id(), signature)
 }
 
@@ -195,7 +197,7 @@ mod tests {
         statement["subject"][0]["digest"]["gitCommit"] = json!("e".repeat(40));
         let wrap = |statement: &Value| {
             let payload = statement.to_string().into_bytes();
-            let signature = key.sign(STATEMENT_PAYLOAD_TYPE, &payload);
+            let signature = sign_payload(&key, STATEMENT_PAYLOAD_TYPE, &payload);
             DsseEnvelope::new(STATEMENT_PAYLOAD_TYPE, &payload, String::new(), signature)
         };
         assert!(manifest_in(&wrap(&statement)).unwrap_err().to_string().contains("its subject is not"));

@@ -380,7 +380,7 @@ impl Tree {
         Ok(parts)
     }
 
-    fn parent<'a, P: Part + ?Sized>(
+    fn parent<'a, P: PathPart + ?Sized>(
         &self,
         parts: &[&'a P],
         missing: Missing,
@@ -418,7 +418,7 @@ impl Tree {
         Ok((directory, name))
     }
 
-    fn kind<P: Part + ?Sized>(
+    fn kind<P: PathPart + ?Sized>(
         &self,
         directory: BorrowedFd,
         name: &P,
@@ -433,25 +433,25 @@ impl Tree {
 }
 
 /// A part of a path: text from a tool call, or a repository's name, which need not be UTF-8.
-trait Part {
+trait PathPart {
     /// Its bytes.
     fn name(&self) -> &[u8];
 }
 
-impl Part for str {
+impl PathPart for str {
     fn name(&self) -> &[u8] {
         self.as_bytes()
     }
 }
 
-impl Part for [u8] {
+impl PathPart for [u8] {
     fn name(&self) -> &[u8] {
         self
     }
 }
 
 /// A path for people.
-fn shown<P: Part + ?Sized>(parts: &[&P]) -> String {
+fn shown<P: PathPart + ?Sized>(parts: &[&P]) -> String {
     let names: Vec<&[u8]> = parts.iter().map(|part| part.name()).collect();
     String::from_utf8_lossy(&names.join(&b'/')).into_owned()
 }

@@ -54,16 +54,16 @@ impl FileAttributes {
 }
 
 /// The attributes of the files of one tree.
-pub(super) struct Attributes<'r> {
+pub(super) struct TreeAttributes<'r> {
     repository: &'r Repository,
     tree: &'r Tree<'r>,
     /// The rules of each directory that was looked at; `""` is the root.
-    rules: HashMap<Vec<u8>, Rc<[Rule]>>,
+    rules: HashMap<Vec<u8>, Rc<[AttributeRule]>>,
     macros: HashMap<String, Vec<Assignment>>,
 }
 
 /// A line of a file.
-struct Rule {
+struct AttributeRule {
     pattern: Gitignore,
     assignments: Vec<Assignment>,
 }
@@ -86,7 +86,7 @@ enum AttributeState {
 /// The attributes that matter here.
 const KNOWN: [&str; 6] = ["text", "crlf", "eol", "ident", "working-tree-encoding", "filter"];
 
-impl<'r> Attributes<'r> {
+impl<'r> TreeAttributes<'r> {
     /// The attributes of `tree`.
     pub(super) fn of(repository: &'r Repository, tree: &'r Tree<'r>) -> Self {
         let binary = ["diff", "merge", "text"]
@@ -121,12 +121,12 @@ impl<'r> Attributes<'r> {
         decide(&states)
     }
 
-    fn rules_in(&mut self, directory: &[u8]) -> Rc<[Rule]> {
+    fn rules_in(&mut self, directory: &[u8]) -> Rc<[AttributeRule]> {
         if let Some(known) = self.rules.get(directory) {
             return known.clone();
         }
         let text = self.text_in(directory).unwrap_or_default();
-        let rules: Rc<[Rule]> = self.parse(&text, directory.is_empty()).into();
+        let rules: Rc<[AttributeRule]> = self.parse(&text, directory.is_empty()).into();
         self.rules.insert(directory.to_vec(), rules.clone());
         rules
     }
@@ -143,7 +143,7 @@ impl<'r> Attributes<'r> {
         (blob.size() <= FILE_BYTES_MAX).then(|| String::from_utf8_lossy(blob.content()).into_owned())
     }
 
-    fn parse(&mut self, text: &str, is_root: bool) -> Vec<Rule> {
+    fn parse(&mut self, text: &str, is_root: bool) -> Vec<AttributeRule> {
         let mut rules = Vec::new();
         for line in text.trim_start_matches('\u{feff}').lines().take(LINES_MAX) {
             let line = line.trim();
@@ -156,7 +156,7 @@ impl<'r> Attributes<'r> {
                 Some(name) if is_root => drop(self.macros.insert(name.to_owned(), assignments)),
                 Some(_) => {}
                 None if assignments.iter().any(|one| KNOWN.contains(&one.name.as_str())) => {
-                    rules.extend(matcher(&pattern).map(|pattern| Rule { pattern, assignments }));
+                    rules.extend(matcher(&pattern).map(|pattern| AttributeRule { pattern, assignments }));
                 }
                 None => {}
             }
@@ -281,7 +281,7 @@ mod tests {
                 .unwrap();
         }
         let tree = repository.find_tree(index.write_tree_to(&repository).unwrap()).unwrap();
-        Attributes::of(&repository, &tree).of_file(path)
+        TreeAttributes::of(&repository, &tree).of_file(path)
     }
 
     fn line_ends(rules: &str, path: &str) -> LineEnds {

@@ -2,7 +2,7 @@
 
 use git2::{ApplyOptions, Delta, Diff, DiffFormat, DiffOptions, Repository};
 
-use super::attributes::Attributes;
+use super::attributes::TreeAttributes;
 use super::conversion::to_work_tree;
 use super::mirror::{local_error, oid, sha};
 use super::{Workspace, WorkspaceError};
@@ -54,7 +54,7 @@ impl Workspace {
             let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             let tree = repository.find_tree(tree).map_err(local)?;
             let diff = repository.diff_tree_to_tree(Some(&base), Some(&tree), None).map_err(local)?;
-            let mut attributes = Attributes::of(repository, &base);
+            let mut attributes = TreeAttributes::of(repository, &base);
             diff.deltas().map(|delta| change_of(repository, &delta, &mut attributes, &local)).collect()
         })
         .await
@@ -127,7 +127,7 @@ pub(super) fn diff_text(
 fn change_of(
     repository: &Repository,
     delta: &git2::DiffDelta<'_>,
-    attributes: &mut Attributes<'_>,
+    attributes: &mut TreeAttributes<'_>,
     local: &impl Fn(git2::Error) -> WorkspaceError,
 ) -> Result<Change, WorkspaceError> {
     let (old, new) = (delta.old_file(), delta.new_file());

@@ -8,7 +8,7 @@ use git2::{Blob, FileMode as GitMode, ObjectType, Oid, Repository, Tree};
 use tokio::io::AsyncRead;
 use tokio_util::io::SyncIoBridge;
 
-use super::attributes::Attributes;
+use super::attributes::TreeAttributes;
 use super::checkout::{is_lfs, is_lfs_pointer, stream_error, write_tree};
 use super::conversion::{to_repository, to_work_tree};
 use super::mirror::{local_error, oid, sha};
@@ -217,7 +217,7 @@ impl Workspace {
                 _ => return Ok(None),
             };
             let blob = repository.find_blob(entry.id()).map_err(local)?;
-            let attributes = Attributes::of(repository, &tree).of_file(path.as_str().as_bytes());
+            let attributes = TreeAttributes::of(repository, &tree).of_file(path.as_str().as_bytes());
             Ok(Some((mode, to_work_tree(blob.content(), entry.id(), &attributes))))
         })
         .await
@@ -234,7 +234,7 @@ impl Workspace {
             let base = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
             let mut update = TreeUpdateBuilder::new();
             let mut paths = Vec::new();
-            let mut attributes = Attributes::of(repository, &base);
+            let mut attributes = TreeAttributes::of(repository, &base);
             for change in changes {
                 let present = entry_at(&base, &change.path)?;
                 match change.content {

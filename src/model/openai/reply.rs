@@ -57,7 +57,7 @@ struct Choice {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Delta {
-    content: Option<Content>,
+    content: Option<MessageContent>,
     refusal: Option<String>,
     tool_calls: Option<Vec<CallDelta>>,
 }
@@ -65,7 +65,7 @@ struct Delta {
 /// A message's content: text, or a list of parts, as some servers send it.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Content {
+enum MessageContent {
     Text(String),
     Parts(Vec<ContentPart>),
 }
@@ -178,8 +178,8 @@ impl<'a> ReplyBuilder<'a> {
 
     fn grow(&mut self, delta: Delta) -> Result<(), Failure> {
         match delta.content {
-            Some(Content::Text(text)) => self.text.push_str(&text),
-            Some(Content::Parts(parts)) => parts.into_iter().for_each(|part| self.grow_by_part(part)),
+            Some(MessageContent::Text(text)) => self.text.push_str(&text),
+            Some(MessageContent::Parts(parts)) => parts.into_iter().for_each(|part| self.grow_by_part(part)),
             None => {}
         }
         self.refusal.push_str(&delta.refusal.unwrap_or_default());
