@@ -73,7 +73,7 @@ pub(super) fn spend(spend: &Spend) -> String {
 /// How a run went, for a table's cell.
 pub(super) fn run_in_cell(run: &TestRun) -> String {
     let sign = match run.result.ending {
-        ExitStatus::Exited { code: 0 } => "✅ passes",
+        ExitStatus::Exited { code: 0 } if !run.report.is_red() => "✅ passes",
         ExitStatus::Exited { .. } => "❌ fails",
         // Neither: a run that hit a limit says nothing about the tests.
         ExitStatus::Signalled { .. }

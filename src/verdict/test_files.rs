@@ -2,14 +2,15 @@
 //! Pure functions. Each file is read once, whatever the number of names.
 
 use std::collections::HashSet;
+use std::sync::OnceLock;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::rules::TestPaths;
 use crate::domain::{RepoPath, TestReport};
 
-/// Names that are looked for; of more, the rest is left out.
-const NAMES_MAX: usize = 100_000;
+/// Bytes of names that are looked for; of more, the rest is left out.
+const NAMES_BYTES_MAX: usize = 1 << 20;
 /// A shorter name stands everywhere.
 const NAME_BYTES_MIN: usize = 2;
 /// A file over this many bytes is not read.
@@ -29,24 +30,26 @@ pub(super) struct TestFiles<'a> {
     places: &'a TestPaths,
     /// Paths that stand in the tests' names, or group them.
     paths: HashSet<String>,
-    names: Option<AhoCorasick>,
+    names: HashSet<String>,
+    /// Finds the names; made for the first file that is read.
+    finder: OnceLock<Option<AhoCorasick>>,
 }
 
 impl<'a> TestFiles<'a> {
     /// The usual places, and what the tests of these reports say.
     pub(super) fn of(places: &'a TestPaths, reports: &[&TestReport]) -> Self {
-        let (mut paths, mut names) = (HashSet::new(), HashSet::new());
+        let (mut paths, mut names, mut bytes) = (HashSet::new(), HashSet::new(), 0);
         for case in reports.iter().flat_map(|report| &report.cases) {
             let first = case.name.split("::").next().and_then(|name| name.split(" > ").next());
             paths.extend(first.filter(|path| path.contains('.')).map(str::to_owned));
             paths.extend(case.group.clone());
-            if names.len() < NAMES_MAX {
-                names.extend(own_names(&case.name).map(str::to_owned));
+            for name in own_names(&case.name).filter(|name| name.len() >= NAME_BYTES_MIN) {
+                if bytes < NAMES_BYTES_MAX && names.insert(name.to_owned()) {
+                    bytes += name.len();
+                }
             }
         }
-        names.retain(|name| name.len() >= NAME_BYTES_MIN);
-        let names = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&names).ok();
-        Self { places, paths, names }
+        Self { places, paths, names, finder: OnceLock::new() }
     }
 
     /// Whether the file at `path` is a tests' file. One that is source as well is none: its tests are parts of it.
@@ -64,8 +67,9 @@ impl<'a> TestFiles<'a> {
 
     /// Whether a test of these names is declared in the text.
     fn declares(&self, text: &str) -> bool {
-        let Some(names) = &self.names else { return false };
-        names.find_iter(text).any(|found| is_declared(&text[..found.start()], &text[found.end()..]))
+        let build = || AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&self.names).ok();
+        let Some(finder) = self.finder.get_or_init(build) else { return false };
+        finder.find_iter(text).any(|found| is_declared(&text[..found.start()], &text[found.end()..]))
     }
 }
 
@@ -76,7 +80,8 @@ fn own_names(name: &str) -> impl Iterator<Item = &str> {
     let function = plain.rsplit("::").next().unwrap_or(plain);
     let function = function.split('[').next().unwrap_or(function).trim();
     let method = (!function.contains(' ')).then(|| function.rsplit(['.', '/']).next().unwrap_or(function));
-    [title, plain, method.unwrap_or(function)].into_iter()
+    let titles = if name.contains("::") { [function, function] } else { [title, plain] };
+    titles.into_iter().chain([method.unwrap_or(function)])
 }
 
 /// Whether what stands around a name makes it a test's: a title that is given to a test function, or a function.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use git2::Oid;
 
-use super::attributes::Attributes;
+use super::attributes::TreeAttributes;
 use super::bounded_walk::{ByteCount, DIRECTORY, EXECUTABLE, SUBMODULE, SYMLINK, Walk, WalkedEntry, Walker};
 use super::conversion::to_work_tree;
 use super::mirror::{local_error, oid};
@@ -104,7 +104,7 @@ impl Workspace {
             let Walker { repository, git_dir, .. } = *walker;
             let local = |error| local_error(git_dir, "reading the base", error);
             let tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
-            let mut attributes = Attributes::of(repository, &tree);
+            let mut attributes = TreeAttributes::of(repository, &tree);
             let mut gaps = CheckoutGaps::default();
             walker.walk(tree.id(), |path, entry| {
                 let entry = WalkedEntry::of(path, entry);
@@ -134,7 +134,7 @@ pub(super) fn write_tree(
 ) -> Result<(), WorkspaceError> {
     let Walker { repository, git_dir, .. } = *walker;
     let root = repository.find_tree(tree).map_err(|error| local_error(git_dir, "reading a tree", error))?;
-    let mut attributes = Attributes::of(repository, &root);
+    let mut attributes = TreeAttributes::of(repository, &root);
     let mut bytes = ByteCount::of(tree);
     walker.walk(tree, |path, entry| {
         let entry = WalkedEntry::of(path, entry);
@@ -145,7 +145,7 @@ pub(super) fn write_tree(
 fn write_entry(
     walker: &Walker<'_>,
     entry: &WalkedEntry,
-    attributes: &mut Attributes<'_>,
+    attributes: &mut TreeAttributes<'_>,
     bytes: &mut ByteCount,
     out: &mut tar::Builder<impl Write>,
 ) -> Result<(), WorkspaceError> {

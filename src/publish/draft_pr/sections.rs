@@ -51,11 +51,7 @@ fn no_longer_failing(baseline: Option<&TestRun>, after: &TestRun) -> String {
 
 /// What a reviewer must look at first. Names, paths and lines are foreign, so they are shown as code.
 pub(in crate::publish) fn flags(flags: &[Flag]) -> Option<String> {
-    let lines: Vec<String> = flags
-        .iter()
-        .take(FLAGS_LISTED_MAX)
-        .map(|flag| format!("- ⚠ {}", code_span(&cut(&visible(&flag.describe()), FLAG_CHARS_MAX))))
-        .collect();
+    let lines: Vec<String> = flags.iter().take(FLAGS_LISTED_MAX).map(flag_item).collect();
     let more = flags.len().saturating_sub(FLAGS_LISTED_MAX);
     let rest = if more > 0 { format!("\n- ⚠ … and {more} more") } else { String::new() };
     (!flags.is_empty()).then(|| {
@@ -64,6 +60,16 @@ pub(in crate::publish) fn flags(flags: &[Flag]) -> Option<String> {
             lines.join("\n")
         )
     })
+}
+
+/// One flag. Other files that a proposal touches have a line each, with the reason.
+fn flag_item(flag: &Flag) -> String {
+    let code = |text: &str| code_span(&cut(&visible(text), FLAG_CHARS_MAX));
+    let Flag::AlsoTouches { files, count } = flag else { return format!("- ⚠ {}", code(&flag.describe())) };
+    let more = count.saturating_sub(files.len() as u64);
+    let lines = files.iter().map(|file| format!("\n  - {}: {}", code(&file.path), file.kind.describe()));
+    let rest = if more > 0 { format!("\n  - … and {more} more") } else { String::new() };
+    format!("- ⚠ other files are changed:{}{rest}", lines.collect::<String>())
 }
 
 /// The tests that prove the fix.
