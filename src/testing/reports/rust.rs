@@ -1,6 +1,6 @@
 //! What libtest prints under `cargo test`, and what cargo-nextest prints.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
@@ -64,6 +64,7 @@ fn sections(text: &str) -> Vec<(Option<String>, &str)> {
     let ends = starts.iter().copied().skip(1).chain([text.len()]);
     let mut found = vec![(None, &text[..first])];
     let mut is_orderly = true;
+    let mut seen: HashMap<String, u32> = HashMap::new();
     for ((captures, start), end) in headers.iter().zip(&starts).zip(ends) {
         let section = &text[*start..end];
         is_orderly &= running.is_match(section);
@@ -72,6 +73,10 @@ fn sections(text: &str) -> Vec<(Option<String>, &str)> {
             (None, Some(path), Some(name)) => format!("{} {}", name.as_str(), path.as_str()),
             (None, _, _) => continue,
         };
+        // Two crates of a workspace can have targets of the same name.
+        let times = seen.entry(group.clone()).or_insert(0_u32);
+        *times += 1;
+        let group = if *times == 1 { group } else { format!("{group}, no. {times}") };
         found.push((Some(group), section));
     }
     is_orderly &= !running.is_match(&text[..first]) || headers.is_empty();
@@ -231,4 +236,31 @@ pub(super) fn nextest(text: &str) -> Option<TestReport> {
     let finished = summary_line.is_some() || counts.errored > 0;
     let counts = finished.then_some(counts);
     Some(builder.finish(ReportSource::Output, ReportFormat::Nextest, counts, finished))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_of_one_name_in_two_targets_are_two_tests() {
+        let binary = |path: &str, hash: char, outcome: &str| {
+            let hash = hash.to_string().repeat(16);
+            format!(
+                "     Running {path} (target/debug/deps/it-{hash})\n\nrunning 1 test\ntest works ... {outcome}\n\n\
+                 test result: {outcome}. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n\n"
+            )
+        };
+        let text = binary("tests/it.rs", 'a', "ok") + &binary("tests/it.rs", 'b', "FAILED");
+        let report = cargo(&text).unwrap();
+        let cases: Vec<(String, TestOutcome)> =
+            report.cases.iter().map(|case| (case.id(), case.outcome)).collect();
+        assert_eq!(
+            cases,
+            [
+                ("works (it tests/it.rs)".to_owned(), TestOutcome::Passed),
+                ("works (it tests/it.rs, no. 2)".to_owned(), TestOutcome::Failed),
+            ]
+        );
+    }
 }
