@@ -80,11 +80,10 @@ impl SlashCommand {
     }
 }
 
-/// A word that names a commit: hexadecimal digits, with or without backquotes. Whether it names the right one is
+/// A word that names a commit: hexadecimal digits. Whether it names the right one is
 /// decided when the command is carried out.
 fn commit_of(word: &str) -> Option<String> {
     const DIGITS_MAX: usize = 64;
-    let word = word.trim_matches('`');
     let is_id = (COMMIT_DIGITS_READ_MIN..=DIGITS_MAX).contains(&word.len())
         && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_id.then(|| word.to_ascii_lowercase())
@@ -146,7 +145,6 @@ mod tests {
             ("/agent-fix publish, please", SlashCommand::Unknown { word: "publish,".into() }),
             ("/agent-fix publish please", SlashCommand::Publish { commit: None }),
             ("/agent-fix publish C0FFEE1", SlashCommand::Publish { commit: Some("c0ffee1".into()) }),
-            ("/agent-fix publish `c0ffee1`", SlashCommand::Publish { commit: Some("c0ffee1".into()) }),
             ("/agent-fix help", SlashCommand::Help),
             ("/agent-fix continue", SlashCommand::Continue { grant: BudgetExtension::default() }),
             (

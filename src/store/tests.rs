@@ -37,7 +37,7 @@ pub(super) fn delivery(id: &str, request: DeliveryRequest) -> NewDelivery {
         id: id.parse().unwrap(),
         event: "issues".into(),
         action: Some("labeled".into()),
-        payload_sha256: format!("{id:0<64}"),
+        payload_sha256: format!("{id:0>64}"),
         request: Some(request),
     }
 }
