@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use git2::{ObjectType, Oid, Repository, TreeEntry};
 
 use super::WorkspaceError;
-use super::mirror::local_error;
 
 /// Files and directories of one tree: several times as many as the largest public repositories have.
 const ENTRIES_MAX: u64 = 1_000_000;
@@ -106,7 +105,7 @@ impl Walker<'_> {
         if self.abandoned.is_set() {
             return Err(WorkspaceError::Abandoned);
         }
-        let found = self.repository.find_tree(tree).map_err(|error| self.unreadable(error))?;
+        let found = self.repository.find_tree(tree).map_err(|error| self.unreadable(&error))?;
         let mut extent = Extent { entries: found.len() as u64, depth: 0 };
         for entry in &found {
             if entry.kind() == Some(ObjectType::Tree) {
@@ -141,7 +140,7 @@ impl Walker<'_> {
         if self.abandoned.is_set() {
             return Err(WorkspaceError::Abandoned);
         }
-        let found = self.repository.find_tree(tree).map_err(|error| self.unreadable(error))?;
+        let found = self.repository.find_tree(tree).map_err(|error| self.unreadable(&error))?;
         let parent_bytes = path.len();
         for entry in &found {
             path.extend_from_slice(entry.name_bytes());
@@ -158,8 +157,12 @@ impl Walker<'_> {
         Ok(Walk::Continue)
     }
 
-    fn unreadable(&self, error: git2::Error) -> WorkspaceError {
-        local_error(self.git_dir, "reading a tree", error)
+    fn unreadable(&self, error: &git2::Error) -> WorkspaceError {
+        WorkspaceError::Local {
+            git_dir: self.git_dir.display().to_string(),
+            action: "reading a tree",
+            detail: error.message().to_owned(),
+        }
     }
 }
 
