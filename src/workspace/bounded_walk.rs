@@ -60,7 +60,7 @@ impl Drop for AbandonOnDrop {
 
 /// What to do after an entry was visited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Walk {
+pub(super) enum WalkStep {
     Continue,
     End,
 }
@@ -125,7 +125,7 @@ impl Walker<'_> {
     pub(super) fn walk(
         &self,
         root: Oid,
-        mut visit: impl FnMut(&[u8], &TreeEntry<'_>) -> Result<Walk, WorkspaceError>,
+        mut visit: impl FnMut(&[u8], &TreeEntry<'_>) -> Result<WalkStep, WorkspaceError>,
     ) -> Result<(), WorkspaceError> {
         self.check(root)?;
         self.walk_below(root, &mut Vec::new(), &mut visit).map(drop)
@@ -135,8 +135,8 @@ impl Walker<'_> {
         &self,
         tree: Oid,
         path: &mut Vec<u8>,
-        visit: &mut impl FnMut(&[u8], &TreeEntry<'_>) -> Result<Walk, WorkspaceError>,
-    ) -> Result<Walk, WorkspaceError> {
+        visit: &mut impl FnMut(&[u8], &TreeEntry<'_>) -> Result<WalkStep, WorkspaceError>,
+    ) -> Result<WalkStep, WorkspaceError> {
         if self.abandoned.is_set() {
             return Err(WorkspaceError::Abandoned);
         }
@@ -145,16 +145,16 @@ impl Walker<'_> {
         for entry in &found {
             path.extend_from_slice(entry.name_bytes());
             let mut next = visit(path, &entry)?;
-            if next == Walk::Continue && entry.kind() == Some(ObjectType::Tree) {
+            if next == WalkStep::Continue && entry.kind() == Some(ObjectType::Tree) {
                 path.push(b'/');
                 next = self.walk_below(entry.id(), path, visit)?;
             }
             path.truncate(parent_bytes);
-            if next == Walk::End {
-                return Ok(Walk::End);
+            if next == WalkStep::End {
+                return Ok(WalkStep::End);
             }
         }
-        Ok(Walk::Continue)
+        Ok(WalkStep::Continue)
     }
 
     fn unreadable(&self, error: &git2::Error) -> WorkspaceError {
@@ -240,7 +240,7 @@ mod tests {
             let mut visited = 0_u64;
             let walked = walker.walk(bomb, |_, _| {
                 visited += 1;
-                Ok(Walk::Continue)
+                Ok(WalkStep::Continue)
             });
             assert_eq!((exceeded(walked), visited), (TreeBound::Entries, 0));
         });
@@ -275,7 +275,7 @@ mod tests {
             walker
                 .walk(root, |path, _| {
                     paths.push(path.to_vec());
-                    Ok(Walk::Continue)
+                    Ok(WalkStep::Continue)
                 })
                 .unwrap();
             assert_eq!(paths, [b"d\xe9".to_vec(), b"d\xe9/caf\xe9".to_vec(), b"z".to_vec()]);
@@ -290,7 +290,7 @@ mod tests {
             let walked = walker.walk(tree, |_, _| {
                 visited += 1;
                 drop(AbandonOnDrop(abandoned.clone()));
-                Ok(Walk::Continue)
+                Ok(WalkStep::Continue)
             });
             assert!(matches!(walked, Err(WorkspaceError::Abandoned)), "{walked:?}");
             assert_eq!(visited, 1);

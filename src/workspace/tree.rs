@@ -8,7 +8,7 @@ use git2::{Blob, FileMode as GitMode, ObjectType, Oid, Repository, Tree};
 use tokio::io::AsyncRead;
 use tokio_util::io::SyncIoBridge;
 
-use super::bounded_walk::{ByteCount, Walk, Walker};
+use super::bounded_walk::{ByteCount, WalkStep, Walker};
 use super::mirror::{local_error, oid, sha};
 use super::references::delete_oldest;
 use super::{Workspace, WorkspaceError};
@@ -283,8 +283,9 @@ fn write_tree(
     out: &mut tar::Builder<impl Write>,
 ) -> Result<(), WorkspaceError> {
     let mut bytes = ByteCount::of(tree);
-    walker
-        .walk(tree, |path, entry| write_entry(walker, path, entry, &mut bytes, out).map(|()| Walk::Continue))
+    walker.walk(tree, |path, entry| {
+        write_entry(walker, path, entry, &mut bytes, out).map(|()| WalkStep::Continue)
+    })
 }
 
 fn write_entry(
