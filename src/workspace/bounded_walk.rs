@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use git2::{ObjectType, Oid, Repository, TreeEntry};
 
 use super::WorkspaceError;
-use super::mirror::local_error;
 
 /// Files and directories of one tree: several times as many as the largest public repositories have.
 const ENTRIES_MAX: u64 = 1_000_000;
@@ -61,7 +60,7 @@ impl Drop for AbandonOnDrop {
 
 /// What to do after an entry was visited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Walk {
+pub(super) enum WalkStep {
     Continue,
     End,
 }
@@ -137,7 +136,7 @@ impl Walker<'_> {
         if self.abandoned.is_set() {
             return Err(WorkspaceError::Abandoned);
         }
-        let found = self.repository.find_tree(tree).map_err(|error| self.unreadable(error))?;
+        let found = self.repository.find_tree(tree).map_err(|error| self.unreadable(&error))?;
         let mut extent = Extent { entries: found.len() as u64, depth: 0 };
         for entry in &found {
             if entry.kind() == Some(ObjectType::Tree) {
@@ -157,7 +156,7 @@ impl Walker<'_> {
     pub(super) fn walk(
         &self,
         root: Oid,
-        mut visit: impl FnMut(&[u8], &TreeEntry<'_>) -> Result<Walk, WorkspaceError>,
+        mut visit: impl FnMut(&[u8], &TreeEntry<'_>) -> Result<WalkStep, WorkspaceError>,
     ) -> Result<(), WorkspaceError> {
         self.check(root)?;
         self.walk_below(root, &mut Vec::new(), &mut visit).map(drop)
@@ -167,30 +166,34 @@ impl Walker<'_> {
         &self,
         tree: Oid,
         path: &mut Vec<u8>,
-        visit: &mut impl FnMut(&[u8], &TreeEntry<'_>) -> Result<Walk, WorkspaceError>,
-    ) -> Result<Walk, WorkspaceError> {
+        visit: &mut impl FnMut(&[u8], &TreeEntry<'_>) -> Result<WalkStep, WorkspaceError>,
+    ) -> Result<WalkStep, WorkspaceError> {
         if self.abandoned.is_set() {
             return Err(WorkspaceError::Abandoned);
         }
-        let found = self.repository.find_tree(tree).map_err(|error| self.unreadable(error))?;
+        let found = self.repository.find_tree(tree).map_err(|error| self.unreadable(&error))?;
         let parent_bytes = path.len();
         for entry in &found {
             path.extend_from_slice(entry.name_bytes());
             let mut next = visit(path, &entry)?;
-            if next == Walk::Continue && entry.kind() == Some(ObjectType::Tree) {
+            if next == WalkStep::Continue && entry.kind() == Some(ObjectType::Tree) {
                 path.push(b'/');
                 next = self.walk_below(entry.id(), path, visit)?;
             }
             path.truncate(parent_bytes);
-            if next == Walk::End {
-                return Ok(Walk::End);
+            if next == WalkStep::End {
+                return Ok(WalkStep::End);
             }
         }
-        Ok(Walk::Continue)
+        Ok(WalkStep::Continue)
     }
 
-    fn unreadable(&self, error: git2::Error) -> WorkspaceError {
-        local_error(self.git_dir, "reading a tree", error)
+    fn unreadable(&self, error: &git2::Error) -> WorkspaceError {
+        WorkspaceError::Local {
+            git_dir: self.git_dir.display().to_string(),
+            action: "reading a tree",
+            detail: error.message().to_owned(),
+        }
     }
 }
 
@@ -268,7 +271,7 @@ mod tests {
             let mut visited = 0_u64;
             let walked = walker.walk(bomb, |_, _| {
                 visited += 1;
-                Ok(Walk::Continue)
+                Ok(WalkStep::Continue)
             });
             assert_eq!((exceeded(walked), visited), (TreeBound::Entries, 0));
         });
@@ -303,7 +306,7 @@ mod tests {
             walker
                 .walk(root, |path, _| {
                     paths.push(path.to_vec());
-                    Ok(Walk::Continue)
+                    Ok(WalkStep::Continue)
                 })
                 .unwrap();
             assert_eq!(paths, [b"d\xe9".to_vec(), b"d\xe9/caf\xe9".to_vec(), b"z".to_vec()]);
@@ -318,7 +321,7 @@ mod tests {
             let walked = walker.walk(tree, |_, _| {
                 visited += 1;
                 drop(AbandonOnDrop(abandoned.clone()));
-                Ok(Walk::Continue)
+                Ok(WalkStep::Continue)
             });
             assert!(matches!(walked, Err(WorkspaceError::Abandoned)), "{walked:?}");
             assert_eq!(visited, 1);

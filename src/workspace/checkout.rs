@@ -9,7 +9,9 @@ use std::path::Path;
 use git2::Oid;
 
 use super::attributes::TreeAttributes;
-use super::bounded_walk::{ByteCount, DIRECTORY, EXECUTABLE, SUBMODULE, SYMLINK, Walk, WalkedEntry, Walker};
+use super::bounded_walk::{
+    ByteCount, DIRECTORY, EXECUTABLE, SUBMODULE, SYMLINK, WalkStep, WalkedEntry, Walker,
+};
 use super::conversion::to_work_tree;
 use super::mirror::{local_error, oid};
 use super::{Workspace, WorkspaceError};
@@ -117,7 +119,7 @@ impl Workspace {
                         None => {}
                     },
                 }
-                Ok(Walk::Continue)
+                Ok(WalkStep::Continue)
             })?;
             Ok(gaps)
         })
@@ -138,7 +140,7 @@ pub(super) fn write_tree(
     let mut bytes = ByteCount::of(tree);
     walker.walk(tree, |path, entry| {
         let entry = WalkedEntry::of(path, entry);
-        write_entry(walker, &entry, &mut attributes, &mut bytes, out).map(|()| Walk::Continue)
+        write_entry(walker, &entry, &mut attributes, &mut bytes, out).map(|()| WalkStep::Continue)
     })
 }
 

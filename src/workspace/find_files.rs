@@ -2,13 +2,10 @@
 
 use git2::ObjectType;
 
-use super::bounded_walk::Walk;
+use super::bounded_walk::WalkStep;
 use super::mirror::{oid, sha};
 use super::{Workspace, WorkspaceError};
 use crate::domain::Sha;
-
-/// Why a walk ends before all entries were seen.
-type WalkEnd = ControlFlow<(), WorkspaceError>;
 
 impl Workspace {
     /// The path and the content's id of every file in `tree` that `matches`, in path order; `None` if there
@@ -29,7 +26,7 @@ impl Workspace {
                         found.push((path.into_owned(), sha(entry.id())));
                     }
                 }
-                Ok(if found.len() > count_max { Walk::End } else { Walk::Continue })
+                Ok(if found.len() > count_max { WalkStep::End } else { WalkStep::Continue })
             })?;
             if found.len() > count_max {
                 return Ok(None);

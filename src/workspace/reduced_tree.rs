@@ -3,7 +3,7 @@
 use git2::{Index, IndexEntry, IndexTime, ObjectType, Oid, Repository};
 
 use super::attributes::ATTRIBUTES_FILE;
-use super::bounded_walk::{Walk, WalkedEntry};
+use super::bounded_walk::{WalkStep, WalkedEntry};
 use super::mirror::{local_error, oid, sha};
 use super::{Workspace, WorkspaceError};
 use crate::domain::Sha;
@@ -36,7 +36,7 @@ impl Workspace {
                 }
                 match files.len() > FILES_MAX {
                     true => Err(local(git2::Error::from_str("there are too many files to select"))),
-                    false => Ok(Walk::Continue),
+                    false => Ok(WalkStep::Continue),
                 }
             })?;
             write(walker.repository, &files).map(sha).map_err(local)

@@ -20,10 +20,10 @@ const REMEMBERED_MAX: usize = 10_000;
 
 /// What is known of them, so that GitHub is not asked again.
 #[derive(Debug, Default)]
-pub(super) struct Strangers(Mutex<Known>);
+pub(super) struct Strangers(Mutex<KnownStrangers>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownStrangers {
     /// By the number of the account.
     refused: BTreeMap<(RepositoryId, u64), Timestamp>,
     /// The issues on which a refusal was answered.
@@ -66,7 +66,7 @@ impl Strangers {
         self.lock().answered.remove(&(comment.repository.id, comment.number));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, KnownStrangers> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
