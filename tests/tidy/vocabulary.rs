@@ -9,7 +9,7 @@ use crate::sources::{root, sources};
 const GLOSSARY: &str = "src/guide/develop/glossary.md";
 
 /// Names of types that are defined more than once. The number may only become smaller.
-const REPEATED_TYPES_MAX: usize = 69;
+const REPEATED_TYPES_MAX: usize = 64;
 
 /// How often words of the left column are still there. A number may only become smaller.
 const REMAINING: &[(&str, usize)] = &[("said", 12), ("told", 38)];
