@@ -150,7 +150,8 @@ mod tests {
 
     #[test]
     fn every_rule_of_a_manifest_must_be_the_base_commits() {
-        let changes: [(&str, fn(&mut Suite)); 9] = [
+        type ChangeOfRule = fn(&mut Suite);
+        let changes: [(&str, ChangeOfRule); 9] = [
             ("test command", |suite| suite.test_command = "true".into()),
             ("setup", |suite| suite.setup_commands = vec!["make deps".into()]),
             ("setup files", |suite| suite.setup_files = vec!["a".into()]),

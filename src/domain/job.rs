@@ -364,7 +364,7 @@ fn slug(title: &str) -> String {
     let lower = title.trim().to_lowercase();
     let mut words: Vec<&str> =
         lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let mut is_whole = !words.is_empty() && lower.chars().all(|c| is_represented(c));
+    let mut is_whole = !words.is_empty() && lower.chars().all(is_represented);
     while words.join("-").len() > BYTES_MAX {
         words.pop();
         is_whole = false;

@@ -259,7 +259,7 @@ mod tests {
     fn public_keys_of_deleted_private_keys_are_kept() {
         let directory = tempfile::tempdir().unwrap();
         let first = ManifestSigningKey::open(directory.path()).unwrap().public_key();
-        assert_eq!(record_public_key(directory.path(), &first).unwrap(), [first.clone()]);
+        assert_eq!(record_public_key(directory.path(), &first).unwrap(), std::slice::from_ref(&first));
         fs::remove_file(directory.path().join(SIGNING_KEY_FILE)).unwrap();
         let second = ManifestSigningKey::open(directory.path()).unwrap().public_key();
         assert_ne!(first, second);

@@ -186,7 +186,7 @@ impl Wide {
     }
 
     fn decode(self, bytes: &[u8]) -> Option<String> {
-        if bytes.len() % self.bytes != 0 {
+        if !bytes.len().is_multiple_of(self.bytes) {
             return None;
         }
         let units = |little: bool| {

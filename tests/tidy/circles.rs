@@ -9,9 +9,7 @@ use crate::sources::{Source, sources};
 const ROOTS: &[&str] = &["src/lib.rs", "src/emulator/lib.rs", "src/protocol/lib.rs", "src/toolbox/main.rs"];
 
 /// Circles that are still there. The list may only become shorter.
-const CIRCLES: &[&[&str]] = &[
-    &["src/verdict/steps/candidate.rs", "src/verdict/steps/in_source.rs"],
-];
+const CIRCLES: &[&[&str]] = &[&["src/verdict/steps/candidate.rs", "src/verdict/steps/in_source.rs"]];
 
 type Path = Vec<String>;
 

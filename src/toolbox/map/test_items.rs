@@ -108,10 +108,10 @@ pub fn move_test_items(request: &TestItems) -> TestItemsMoved {
 pub(super) fn test_ranges(language: &str, content: &str, root: Node<'_>) -> Vec<Range<usize>> {
     let mut found = VersionItems::default();
     languages::find(language, content, root, &mut found);
-    match found.is_all_test {
-        true => vec![0..content.len()],
-        false => found.items.into_values().map(|item| item.range).collect(),
+    if found.is_all_test {
+        return std::iter::once(0..content.len()).collect();
     }
+    found.items.into_values().map(|item| item.range).collect()
 }
 
 fn found_in(parser: &mut Parser, number: u8, content: &str) -> Option<VersionItems> {
@@ -195,12 +195,12 @@ fn whole_lines(content: &str, range: Range<usize>) -> Range<usize> {
     let bytes = content.as_bytes();
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
     let line = content[..range.start].rfind('\n').map_or(0, |at| at + 1);
-    let start = if bytes[line..range.start].iter().all(|b| is_space(b)) { line } else { range.start };
+    let start = if bytes[line..range.start].iter().all(is_space) { line } else { range.start };
     if range.end > range.start && bytes[range.end - 1] == b'\n' {
         return start..range.end;
     }
     let rest = content[range.end..].find('\n').map_or(bytes.len(), |at| range.end + at);
-    let end = match bytes[range.end..rest].iter().all(|b| is_space(b)) {
+    let end = match bytes[range.end..rest].iter().all(is_space) {
         true => (rest + 1).min(bytes.len()),
         false => range.end,
     };

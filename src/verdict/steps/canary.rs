@@ -190,10 +190,7 @@ impl Verifier<'_> {
         reference: &Reference<'_>,
     ) -> Result<Option<TestRun>, StepError> {
         let tree = self.with_planted(&[], planted).await?;
-        let toolbox = match self.environment.fresh(&tree, "canary-base").await? {
-            Ok(toolbox) => toolbox,
-            Err(_) => return Ok(None),
-        };
+        let Ok(toolbox) = self.environment.fresh(&tree, "canary-base").await? else { return Ok(None) };
         let selection = Selection { path: Some(planted.path.clone()), name: None };
         let selected = run_selected(&toolbox, self.environment.settings(), &selection).await;
         self.environment.note_egress("canary-base", &toolbox);

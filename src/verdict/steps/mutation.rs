@@ -149,10 +149,7 @@ impl Verifier<'_> {
         changes.push(Change { path: mutated.path.clone(), content });
         let tree = self.environment.workspace().propose(changes).await?.tree;
         let selection = Selection { path: None, name: tests.first().map(|test| test.0.clone()) };
-        let toolbox = match self.environment.fresh(&tree, "mutant").await? {
-            Ok(toolbox) => toolbox,
-            Err(_) => return Ok(None),
-        };
+        let Ok(toolbox) = self.environment.fresh(&tree, "mutant").await? else { return Ok(None) };
         let selected = match tests.len() {
             1 => run_selected(&toolbox, self.environment.settings(), &selection).await,
             _ => Err(CallError::RespondToModel(String::new())),
