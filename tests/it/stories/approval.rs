@@ -186,13 +186,14 @@ async fn change_that_cannot_be_shown_whole_is_handed_over_and_cannot_be_publishe
         (0..6_000).map(|n| format!("- line {n} of notes that nobody needs to read, at length\n")).collect();
     let script = conversation()
         .turn("I write.")
-        .write("CHANGES.md", &long)
+        .call("delete_file", serde_json::json!({"path": "CHANGES.md"}))
         .write("zz_helper.sh", "echo HIDDEN\n")
         .turn("Done.")
         .finish("Everything.");
     let mut world = World::builder()
         .script(script)
         .file(".github/agent-fix.yml", "publish: hold\nproof: waived\ntest: \"true\"\n")
+        .file("CHANGES.md", &long)
         .start()
         .await;
     world.start_service().await;
