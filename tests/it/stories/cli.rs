@@ -7,7 +7,7 @@ async fn local_issue_is_fixed_on_a_branch_and_the_work_tree_is_untouched() {
     let notes =
         |repository: &std::path::Path| std::fs::write(repository.join("notes.txt"), "mine\n").unwrap();
     let fix = LocalFix::run(notes).await;
-    // The title is longer than a branch name is let be, so a digest of the whole title follows.
+    // The title is cut for the name of the branch, so a digest of the whole title follows.
     let branch = "agent-fix/slugs-of-titles-with-several-separators-a48e824c";
     assert_eq!(fix.end["pull_request"]["head"], branch);
     assert!(fix.end["pull_request"]["number"].is_null());

@@ -24,7 +24,9 @@ async fn fix_in_docker_is_verified_and_replayed_there() {
 
     let digest = manifest["sha256"].as_str().unwrap();
     let verify = ["verify", "--manifest", &file("manifest"), "--repo", "repos/widgets", "--digest", digest];
-    let verified = CommandOutput::of(bench.command(&verify).args(DOCKER)).await;
+    // The base commit names no test command, and the job was given one.
+    let test = ["--test", "sh t/run.sh"];
+    let verified = CommandOutput::of(bench.command(&verify).args(test).args(DOCKER)).await;
     assert_eq!(verified.code, Some(0), "{}\n{}", verified.out, verified.err);
     assert!(verified.out.ends_with("The verdict holds.\n"), "{}", verified.out);
 
