@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use mendwright::domain::{JobOutcome, TranscriptEvent};
+use mendwright::domain::{EscalationReason, JobOutcome, TranscriptEvent};
 use mendwright_emulator::github::{Disruption, FaultKind, RepositorySource};
 use serde_json::{Value, json};
 
@@ -102,7 +102,8 @@ async fn uninstalled_app_fails_its_job() {
 #[tokio::test]
 async fn repository_removed_from_the_installation_fails_its_job() {
     let world = world_with("POST", "/git-receive-pack$", Disruption::TakeOut).await;
-    assert_failed(world, "reading repository octo-org/example").await;
+    // The change cannot be handed over either: the issue cannot be read.
+    assert_failed(world, "not found on GitHub (reading the comments of octo-org/example#1)").await;
 }
 
 #[tokio::test]
@@ -125,7 +126,7 @@ async fn archived_repository_fails_its_job() {
 #[tokio::test]
 async fn deleted_repository_fails_its_job() {
     let world = world_with("POST", "/pulls$", Disruption::Delete).await;
-    assert_failed(world, "opening a draft pull request").await;
+    assert_failed(world, "not found on GitHub (reading the comments of octo-org/example#1)").await;
 }
 
 #[tokio::test]
@@ -145,7 +146,15 @@ async fn history_rewritten_during_the_work_is_never_overwritten() {
     let git = world.git();
     let commit = git.find_commit(main.parse().unwrap()).unwrap();
     assert_eq!(commit.parent_count(), 0, "the rewritten history is gone");
-    assert_failed(world, "no history in common with main").await;
+    let JobOutcome::Escalated { reason: EscalationReason::NotPublished { why, branch, .. } } =
+        outcome(&world).await
+    else {
+        panic!("the verified change was not handed over: {}", world.log())
+    };
+    assert!(why.contains("no history in common with main"), "{why}");
+    assert_eq!(branch.as_deref(), Some("agent-fix/issue-1"));
+    assert!(world.pulls().is_empty());
+    world.end().await;
 }
 
 #[tokio::test]
