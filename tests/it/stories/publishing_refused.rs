@@ -71,7 +71,7 @@ async fn pull_request_that_was_submitted_too_quickly_is_opened_later() {
     world.fail_once("POST", "/pulls$", refusal(422, "Validation Failed: was submitted too quickly"));
     world.label("octo-maintainer").await;
     world.job_postponed().await;
-    assert_eq!(world.calls("pulls/create"), 1, "{}", world.log());
+    assert!(world.pulls().is_empty());
     let transcript = format!("{:?}", world.transcript().await);
     assert!(!transcript.contains("Ended"), "{transcript}");
     world.end().await;

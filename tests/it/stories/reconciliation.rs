@@ -147,7 +147,7 @@ async fn late_webhook_of_a_removed_label_does_not_cancel_the_job_of_a_newer_labe
 
 #[tokio::test]
 async fn command_whose_delivery_failed_again_and_again_in_an_outage_is_carried_out_after_it() {
-    let mut world = World::scripted(stalled()).await;
+    let mut world = World::scripted(stalled().then(stalled())).await;
     world.start_service_reconciling("1").await;
     world.label("octo-maintainer").await;
     world.model_asked(1).await;
