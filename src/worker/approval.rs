@@ -88,11 +88,12 @@ pub async fn approve(
                    published; /agent-fix retry starts over";
         return Ok(Approval::Refused(why.to_owned()));
     }
-    if !shown.iter().all(|comment| is_younger(&approval, comment)) {
-        return Ok(Approval::Outdated(head.clone()));
-    }
-    if approval.commit.is_some_and(|named| !names(named, head)) {
-        return Ok(Approval::OtherCommit(head.clone()));
+    match approval.commit {
+        // Nobody can name a commit before it was shown.
+        Some(named) if names(named, head) => {}
+        Some(_) => return Ok(Approval::OtherCommit(head.clone())),
+        None if shown.iter().all(|comment| is_younger(&approval, comment)) => {}
+        None => return Ok(Approval::Outdated(head.clone())),
     }
     Ok(match store.resume_approved(job.id, head, by, now).await? {
         ResumeOutcome::Resumed => Approval::Approved(job.id),

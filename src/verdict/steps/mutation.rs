@@ -156,6 +156,12 @@ impl Verifier<'_> {
         };
         self.environment.note_egress("mutant", &toolbox);
         toolbox.shut_down().await;
+        // A selection that the runner did not understand runs no test.
+        let has_run = |run: &TestRun| run.report.counts.is_some_and(|counts| counts.ran() > 0);
+        let selected = match selected {
+            Ok(run) if !has_run(&run) => Err(CallError::RespondToModel(String::new())),
+            other => other,
+        };
         let run = match selected {
             Ok(run) => run,
             Err(CallError::RespondToModel(_)) if whole.result.duration <= SUITE_TIME_MAX => {

@@ -339,7 +339,11 @@ async fn revision_awaits_approval_and_is_signed_if_the_repository_demands_it() {
     world.say("/agent-fix publish", "octo-writer").await;
     world.jobs_ended(4).await;
     assert_eq!(head(&world), theirs, "a change was published that was not shown");
-    world.say("/agent-fix publish", "octo-writer").await;
+    // It may have been shown within this second, so the commit is named, as the comment says.
+    let shown = world.comments().into_iter().rfind(|body| body.contains("mendwright:held:")).unwrap();
+    let (_, rest) = shown.rsplit_once("/agent-fix publish ").unwrap();
+    let commit: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
+    world.say(&format!("/agent-fix publish {commit}"), "octo-writer").await;
     world.jobs_ended(5).await;
     assert_eq!(parents(&world, &head(&world)), [theirs]);
     let git = world.git();
