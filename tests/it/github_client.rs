@@ -21,8 +21,8 @@ use server::{
     repository, status,
 };
 
-/// When every comment was written, as GitHub spells it.
-const CREATED_AT: &str = "2026-01-02T03:04:05Z";
+/// When every comment was written and last edited, as GitHub spells it.
+const WRITTEN_AT: &str = "2026-01-02T03:04:05Z";
 const SEVEN: IssueNumber = IssueNumber(7);
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn refused_token_is_replaced_once_even_for_a_post() {
     let server = Server::start(|request| match request.bearer() {
         "ghs_1" => Some(status(401, json!({"message": "Bad credentials"}))),
         "ghs_2" => {
-            Some(status(201, json!({"id": 5, "html_url": "u", "body": "hello", "created_at": CREATED_AT})))
+            Some(status(201, json!({"id": 5, "html_url": "u", "body": "hello", "created_at": WRITTEN_AT, "updated_at": WRITTEN_AT})))
         }
         _ => None,
     })
@@ -193,7 +193,7 @@ async fn rate_limit_error_carries_the_time_to_wait() {
 #[tokio::test]
 async fn our_comments_returns_the_comments_of_this_app_from_every_page() {
     fn comment(id: u64, login: &str, kind: &str, app: Option<u64>) -> Value {
-        json!({"id": id, "html_url": "u", "body": format!("{id}"), "created_at": CREATED_AT, "user": {"login": login, "id": 1, "type": kind},
+        json!({"id": id, "html_url": "u", "body": format!("{id}"), "created_at": WRITTEN_AT, "updated_at": WRITTEN_AT, "user": {"login": login, "id": 1, "type": kind},
             "performed_via_github_app": app.map(|id| json!({"id": id, "slug": "s"}))})
     }
     let server = Server::start(|request| {
@@ -206,7 +206,7 @@ async fn our_comments_returns_the_comments_of_this_app_from_every_page() {
                 comment(4, "fixer[bot]", "Bot", None),
                 comment(5, "renamed[bot]", "Bot", Some(APP_ID)),
                 comment(6, "ada", "User", Some(APP_ID)),
-                json!({"id": 7, "html_url": "u", "body": null, "created_at": CREATED_AT, "user": null}),
+                json!({"id": 7, "html_url": "u", "body": null, "created_at": WRITTEN_AT, "updated_at": WRITTEN_AT, "user": null}),
             ];
             return Some(ok(json!(page)));
         }
@@ -277,7 +277,7 @@ async fn rename_redirect_is_followed_but_never_to_another_host_or_repository() {
         }
         "/api/v3/repositories/42/issues/7/comments" => {
             assert_eq!((&request.method, &request.body), (&Method::POST, &json!({"body": "hi"})));
-            Some(status(201, json!({"id": 1, "html_url": "u", "body": "hi", "created_at": CREATED_AT})))
+            Some(status(201, json!({"id": 1, "html_url": "u", "body": "hi", "created_at": WRITTEN_AT, "updated_at": WRITTEN_AT})))
         }
         "/api/v3/repos/octo/repo/issues/7" => {
             Some((StatusCode::FOUND, vec![("location", elsewhere.clone())], "{}".to_owned()))
