@@ -120,7 +120,7 @@ async fn repository_removed_from_the_installation_fails_its_job() {
 }
 
 #[tokio::test]
-async fn withdrawn_permission_hands_the_change_over_and_the_issue_says_which() {
+async fn change_is_handed_over_if_a_permission_was_withdrawn() {
     let permissions = [("contents", "read"), ("issues", "write"), ("metadata", "read")];
     let permissions: BTreeMap<String, String> =
         permissions.into_iter().map(|(name, level)| (name.to_owned(), level.to_owned())).collect();
