@@ -318,6 +318,20 @@ pub struct Job {
 pub const BRANCH_PREFIX: &str = "agent-fix/";
 
 impl Job {
+    /// The commit of its verified change, if that waits for approval.
+    pub fn held_commit(&self) -> Option<&Sha> {
+        match &self.outcome {
+            Some(JobOutcome::Held { head, .. }) => Some(head),
+            Some(
+                JobOutcome::Proposed { .. }
+                | JobOutcome::Escalated { .. }
+                | JobOutcome::Cancelled { .. }
+                | JobOutcome::Failed { .. },
+            )
+            | None => None,
+        }
+    }
+
     /// Whether this job, the newest of its issue, was started by the same label as `trigger`, or ended after it: a
     /// webhook and reconciliation may report one label at different times. Two webhooks differ in their ids, which are
     /// compared elsewhere.

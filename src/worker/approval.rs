@@ -1,10 +1,10 @@
 //! Approves a verified change that waits for it (`publish: hold`): the job then publishes the very commit
 //! that was verified and shown. An approval counts only for what its author can have read: the commit that is
-//! shown now, and only if the approval is younger than the comments that show it.
+//! shown now, and only if the approval names that commit or is younger than the comments that show it.
 
 use jiff::Timestamp;
 
-use crate::domain::{CommentId, IssueNumber, Job, JobId, JobOutcome, Login, RepositoryRef, Sha, authorize};
+use crate::domain::{CommentId, IssueNumber, JobId, Login, RepositoryRef, Sha, authorize};
 use crate::github::{Comment, GitHub, GitHubError};
 use crate::publish::{command_refused, comments_with_change};
 use crate::store::{ResumeOutcome, Store, StoreError};
@@ -68,7 +68,7 @@ pub async fn approve(
     now: Timestamp,
 ) -> Result<Approval, ApprovalError> {
     let newest = store.latest_job(at.id, issue).await?;
-    let Some((job, head)) = newest.as_ref().and_then(waiting_commit) else {
+    let Some((job, head)) = newest.as_ref().and_then(|job| Some((job, job.held_commit()?))) else {
         return Ok(Approval::NothingToApprove);
     };
     let ApprovalComment { by, by_is_bot, .. } = approval;
@@ -100,20 +100,6 @@ pub async fn approve(
         ResumeOutcome::NotResumable => Approval::NothingToApprove,
         ResumeOutcome::Conflict => Approval::Refused("another job of this issue is active".to_owned()),
     })
-}
-
-/// The job and its commit, if that waits for approval.
-fn waiting_commit(job: &Job) -> Option<(&Job, &Sha)> {
-    match &job.outcome {
-        Some(JobOutcome::Held { head, .. }) => Some((job, head)),
-        Some(
-            JobOutcome::Proposed { .. }
-            | JobOutcome::Escalated { .. }
-            | JobOutcome::Cancelled { .. }
-            | JobOutcome::Failed { .. },
-        )
-        | None => None,
-    }
 }
 
 /// Whether the approval was written after the comment had the text that it has now. GitHub's times are whole

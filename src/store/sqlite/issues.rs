@@ -6,8 +6,7 @@ use sqlx::{AssertSqlSafe, Row, Sqlite};
 
 use super::{SqliteStore, Tx, signed};
 use crate::domain::{
-    IssueNumber, Job, JobId, JobOutcome, JobTransition, PullRequestNumber, RepositoryId, Sha,
-    TranscriptEvent, Trigger,
+    IssueNumber, Job, JobId, JobTransition, PullRequestNumber, RepositoryId, Sha, TranscriptEvent, Trigger,
 };
 use crate::store::rows::{self, JOB_COLUMNS, milliseconds};
 use crate::store::{Claim, DeliveryRecorded, ResumeOutcome, StoreError};
@@ -127,16 +126,7 @@ impl SqliteStore {
         let sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = $1");
         let row = sqlx::query(AssertSqlSafe(sql)).bind(id.to_string()).fetch_optional(&mut **tx).await;
         let Some(row) = row.map_err(self.failed("reading a job"))? else { return Ok(None) };
-        Ok(match rows::job(&row).map_err(self.unreadable("job"))?.outcome {
-            Some(JobOutcome::Held { head, .. }) => Some(head),
-            Some(
-                JobOutcome::Proposed { .. }
-                | JobOutcome::Escalated { .. }
-                | JobOutcome::Cancelled { .. }
-                | JobOutcome::Failed { .. },
-            )
-            | None => None,
-        })
+        Ok(rows::job(&row).map_err(self.unreadable("job"))?.held_commit().cloned())
     }
 
     /// Resumes an ended job by a transition, which `event` records.
