@@ -132,8 +132,8 @@ fn opening(evidence: &Evidence, head: &Sha, base_branch: &str) -> String {
          App, requires approval first (`publish: hold`), because a push runs the branch's workflows.\n\n\
          **What you can do**\n\n\
          - **Publish it:** read the patch below. Then somebody with write access comments `{}`, and Mendwright pushes \
-         this commit to {branch} and opens a draft pull request against {base}. The command counts only if it is \
-         younger than this comment.\n\
+         this commit to {branch} and opens a draft pull request against {base}. Without the commit, the command \
+         counts only if it is younger than this comment.\n\
          - **Reject it:** do nothing. To start over, remove the {label} label from this issue and add it again.\n\n\
          **Spent:** {} in {}.\n",
         publish_command(head),
@@ -169,7 +169,7 @@ mod tests {
 
         **What you can do**
 
-        - **Publish it:** read the patch below. Then somebody with write access comments `/agent-fix publish cccccccccc`, and Mendwright pushes this commit to `agent-fix/issue-7` and opens a draft pull request against `main`. The command counts only if it is younger than this comment.
+        - **Publish it:** read the patch below. Then somebody with write access comments `/agent-fix publish cccccccccc`, and Mendwright pushes this commit to `agent-fix/issue-7` and opens a draft pull request against `main`. Without the commit, the command counts only if it is younger than this comment.
         - **Reject it:** do nothing. To start over, remove the `agent-fix` label from this issue and add it again.
 
         **Spent:** 3 turns, 4 tool calls, 7,290 tokens (360 out, 6,000 from the cache), $0.0369 in 1 min 20 s.
