@@ -123,9 +123,9 @@ pub struct Suite {
     pub test_command: String,
     /// Where it is written.
     pub test_command_source: String,
-    /// The set-up's shell commands.
+    /// The setup's shell commands.
     pub setup_commands: Vec<String>,
-    /// Globs of the only files that the set-up is given; absent: the whole tree.
+    /// Globs of the only files that the setup is given; absent: the whole tree.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub setup_files: Vec<String>,
     /// The image that the repository names.

@@ -108,7 +108,7 @@ impl SetupFailure {
         let tail: String = output.chars().skip(skipped).collect();
         let cut = if skipped > 0 { "…" } else { "" };
         let mut words = format!(
-            "the set-up command `{}` fails: {}\n{cut}{}",
+            "the setup command `{}` fails: {}\n{cut}{}",
             self.command,
             self.result.ending.explain(),
             tail.trim_end()
@@ -371,9 +371,9 @@ impl Environment {
             return Ok((key_of_proposal(&setup_key(&inputs, &own), tree, &self.spec.label), own));
         }
         self.remark(
-            "The change touches lock or manifest files. The set-up was not run again for it, since it has network \
+            "The change touches lock or manifest files. The setup was not run again for it, since it has network \
              and the operator does not let a proposal use that (`sandbox.network_for_proposals`): the suite ran \
-             with what the base's set-up made.",
+             with what the base's setup made.",
         );
         Ok(base)
     }
@@ -450,7 +450,7 @@ impl Environment {
                 warn!(%error, "setup result could not be cached, each sandbox runs the setup");
                 let why = error.to_string();
                 self.pending().events.push(TranscriptEvent::Note {
-                    text: format!("{why}; each sandbox of this job runs the set-up itself, without network"),
+                    text: format!("{why}; each sandbox of this job runs the setup itself, without network"),
                 });
                 *self.cache_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
                 Ok(Preparation::Uncached { why })

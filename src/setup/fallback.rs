@@ -16,7 +16,7 @@ impl SkippedSetup<'_> {
     /// The note for the transcript.
     pub(crate) fn note(&self) -> String {
         format!(
-            "The set-up that {} asks for was left out, since it was only detected and does not work here: {}",
+            "The setup that {} asks for was left out, since it was only detected and does not work here: {}",
             self.settings.setup_source,
             self.failure.describe()
         )
@@ -25,7 +25,7 @@ impl SkippedSetup<'_> {
     /// The remark for the evidence.
     pub(crate) fn remark(&self) -> String {
         format!(
-            "The set-up that was detected from {} fails at `{}` and was left out: the suite ran without it.",
+            "The setup that was detected from {} fails at `{}` and was left out: the suite ran without it.",
             self.settings.setup_source, self.failure.command
         )
     }
@@ -36,7 +36,7 @@ impl SkippedSetup<'_> {
         let setup: String =
             self.settings.setup_commands.iter().map(|command| format!("  - {}\n", quoted(command))).collect();
         format!(
-            "The tests were tried without the set-up that {} asks for, since {}\n\nWrite commands that work into \
+            "The tests were tried without the setup that {} asks for, since {}\n\nWrite commands that work into \
              `{REPOSITORY_FILE}` on the default branch, in place of those that were detected:\n\n\
              test: {}\nsetup:\n{setup}",
             self.settings.setup_source,
@@ -57,7 +57,7 @@ pub(crate) fn inconclusive_baseline(baseline: &TestRun) -> Option<String> {
     let names_tests = baseline.report.red().any(|case| case.outcome == TestOutcome::Failed) && !broke_off;
     (!baseline.is_green() && !names_tests).then(|| {
         format!(
-            "the test command `{}` names no test that fails, and may only lack what a set-up would bring:\n{}",
+            "the test command `{}` names no test that fails, and may only lack what a setup would bring:\n{}",
             baseline.command,
             baseline.result.output.to_text()
         )
@@ -109,12 +109,12 @@ mod tests {
         let left_out = SkippedSetup { settings: &settings, failure: &failure };
         let pending = [left_out.note(), left_out.remark(), left_out.advice()];
         insta::assert_snapshot!(pending.join("\n---\n"), @r#"
-        The set-up that `requirements.txt` asks for was left out, since it was only detected and does not work here: the set-up command `pip install -r requirements.txt` fails: exit code 1.
+        The setup that `requirements.txt` asks for was left out, since it was only detected and does not work here: the setup command `pip install -r requirements.txt` fails: exit code 1.
         no matching distribution
         ---
-        The set-up that was detected from `requirements.txt` fails at `pip install -r requirements.txt` and was left out: the suite ran without it.
+        The setup that was detected from `requirements.txt` fails at `pip install -r requirements.txt` and was left out: the suite ran without it.
         ---
-        The tests were tried without the set-up that `requirements.txt` asks for, since the set-up command `pip install -r requirements.txt` fails: exit code 1.
+        The tests were tried without the setup that `requirements.txt` asks for, since the setup command `pip install -r requirements.txt` fails: exit code 1.
         no matching distribution
 
         Write commands that work into `.github/agent-fix.yml` on the default branch, in place of those that were detected:

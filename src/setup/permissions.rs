@@ -34,7 +34,7 @@ pub(crate) fn permit(
             settings.setup_commands.iter().map(|command| format!("`{command}`")).collect();
         permitted.settings.setup_commands.clear();
         permitted.hint = Some(format!(
-            "The set-up that {} asks for ({}) was not run, since it means to download and the operator allows \
+            "The setup that {} asks for ({}) was not run, since it means to download and the operator allows \
              no host (`sandbox.allowed_hosts`).",
             settings.setup_source,
             commands.join(", ")
@@ -152,7 +152,7 @@ mod tests {
         let spec = SandboxSpec::named("job");
         let without = permit(&settings(), &policy(&[], &[]), &spec).unwrap();
         assert!(without.settings.setup_commands.is_empty());
-        insta::assert_snapshot!(without.hint.unwrap(), @"The set-up that `package-lock.json` asks for (`npm ci`) was not run, since it means to download and the operator allows no host (`sandbox.allowed_hosts`).");
+        insta::assert_snapshot!(without.hint.unwrap(), @"The setup that `package-lock.json` asks for (`npm ci`) was not run, since it means to download and the operator allows no host (`sandbox.allowed_hosts`).");
         let with = permit(&settings(), &policy(&["registry.example"], &[]), &spec).unwrap();
         assert_eq!((with.settings.setup_commands.len(), with.hint), (1, None));
         let written = JobSettings { setup_detected: false, ..settings() };
@@ -201,6 +201,6 @@ mod tests {
         insta::assert_snapshot!(permitted.notes.join("\n"), @"`.github/agent-fix.yml` asks for the network hosts evil.example, which are not among `sandbox.allowed_hosts`; they cannot be reached");
         let silent =
             permit(&JobSettings { agent_hosts: vec![], ..settings }, &policy, &SandboxSpec::named("job"));
-        assert!(silent.unwrap().spec.allowed_hosts.is_empty(), "what a set-up may reach, the agent may not");
+        assert!(silent.unwrap().spec.allowed_hosts.is_empty(), "what a setup may reach, the agent may not");
     }
 }

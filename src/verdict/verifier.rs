@@ -19,7 +19,7 @@ pub struct Verifier<'a> {
 /// see that a case depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Defences {
-    /// New files may not lie where the repository ignores them or its set-up makes them.
+    /// New files may not lie where the repository ignores them or its setup makes them.
     pub places: bool,
     /// A file in which a named test stands is a test, wherever it lies.
     pub named_tests: bool,

@@ -253,7 +253,7 @@ async fn changes_of_a_sandbox_to_its_snapshot_end_with_it(kind: SandboxKind) {
     let job = fixture.job().await;
     let tree = base(&job).await;
     let toolbox = job.fresh(&tree, "work").await.unwrap().unwrap();
-    assert_eq!(ok(&toolbox, "cat src/main.py").await, "base", "a set-up changes no tracked file");
+    assert_eq!(ok(&toolbox, "cat src/main.py").await, "base", "a setup changes no tracked file");
     let id = ok(&toolbox, "cat vendor/id").await;
     // As hostile as the agent's code may be.
     ok(
@@ -332,7 +332,7 @@ async fn setup_that_is_too_large_runs_in_each_sandbox(kind: SandboxKind) {
     assert_eq!(reported_setups(&events), [(2, false, false)]);
     let noted = events.iter().any(|event| match event {
         TranscriptEvent::Note { text } => {
-            text.contains("larger than") && text.contains("runs the set-up itself, without network")
+            text.contains("larger than") && text.contains("runs the setup itself, without network")
         }
         _ => false,
     });
@@ -401,7 +401,7 @@ async fn failed_setup_reports_its_refused_requests() {
     };
     let words = failure.describe().replace(asks, "ASKS");
     insta::assert_snapshot!(words, @r"
-    the set-up command `ASKS` fails: exit code 7.
+    the setup command `ASKS` fails: exit code 7.
     HTTP/1.1 403 Forbidden
     it ended
     It asked for packages.example, which is not allowed: add it to `sandbox.allowed_hosts` in the operator's configuration if it should be.

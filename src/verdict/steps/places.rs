@@ -1,4 +1,4 @@
-//! Where no proposal may write: what the repository ignores, and what its set-up makes.
+//! Where no proposal may write: what the repository ignores, and what its setup makes.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::sandbox::CommandSpec;
 use crate::testing::SuiteError;
 
 impl Verifier<'_> {
-    /// Refuses new files in places that the base's `.gitignore` files name or that the set-up makes: what lies there
+    /// Refuses new files in places that the base's `.gitignore` files name or that the setup makes: what lies there
     /// is installed, built or left behind, and no reviewer looks at it.
     pub(in super::super) async fn check_places(
         &self,
@@ -33,7 +33,7 @@ impl Verifier<'_> {
         }
         if let Some(path) = self.made_by_setup(&new).await? {
             return Err(Rejection::by_rule(format!(
-                "The proposal adds a file below `{path}`, which the repository's set-up makes: it would replace what is \
+                "The proposal adds a file below `{path}`, which the repository's setup makes: it would replace what is \
                  installed. Undo that change and solve the issue without it."
             ))
             .into());
@@ -71,7 +71,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// The first place that the base does not have, that the set-up makes, and that one of the paths lies in.
+    /// The first place that the base does not have, that the setup makes, and that one of the paths lies in.
     async fn made_by_setup(&self, new: &[&RepoPath]) -> Result<Option<String>, StepError> {
         if self.environment.settings().setup_commands.is_empty() || self.environment.skipped_setup().is_some()
         {

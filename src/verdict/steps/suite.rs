@@ -74,7 +74,7 @@ impl Verifier<'_> {
         Ok(Some((Reference { baseline: Cow::Owned(baseline), to_the_end: true }, whole)))
     }
 
-    /// Runs the suite at `tree` in a new sandbox, as the reference was run. `Err`: why the set-up fails.
+    /// Runs the suite at `tree` in a new sandbox, as the reference was run. `Err`: why the setup fails.
     pub(in super::super) async fn run_at(
         &self,
         tree: &Sha,
@@ -91,7 +91,7 @@ impl Verifier<'_> {
         let toolbox = match self.environment.fresh(tree, purpose).await? {
             Ok(toolbox) => toolbox,
             Err(failure) => {
-                return Ok(Err(format!("The set-up fails with your changes: {}", failure.describe())));
+                return Ok(Err(format!("The setup fails with your changes: {}", failure.describe())));
             }
         };
         let run = run_suite_of_tree(&toolbox, self.environment.settings()).await;
@@ -117,7 +117,7 @@ impl Verifier<'_> {
         let toolbox = match self.environment.fresh(tree, purpose).await? {
             Ok(toolbox) => toolbox,
             Err(failure) => {
-                return Ok(Err(format!("The set-up fails with your changes: {}", failure.describe())));
+                return Ok(Err(format!("The setup fails with your changes: {}", failure.describe())));
             }
         };
         let since = SystemTime::now();

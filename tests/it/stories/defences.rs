@@ -132,7 +132,7 @@ async fn ignored_and_installed_places_take_no_file() {
     flags(&project.verify_with(&allowed, Defences::default()).await);
     project.settings.setup_commands = vec!["mkdir -p installed/lib".into()];
     let over = [fix, change("installed/lib/a", "x\n")];
-    refused(&project, &over, Defences::default(), "below `installed`, which the repository's set-up makes")
+    refused(&project, &over, Defences::default(), "below `installed`, which the repository's setup makes")
         .await;
     let off = Defences { places: false, ..Defences::default() };
     flags(&project.verify_with(&over, off).await);
