@@ -6,14 +6,15 @@
 //! If the result cannot be cached, each sandbox runs the setup itself, without the setup's network: the
 //! agent and the tests never have it.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
 use super::cache_key::{KeyInputs, differing_paths, key_of_proposal, manifests, setup_key, setup_tree};
+use super::failure::SetupFailure;
+use super::locks::SetupLocks;
 use crate::domain::{
     AllowedHost, EgressReport, JobSettings, ProcessOutput, RepositoryId, SetupCommand, Sha, TranscriptEvent,
 };
@@ -27,11 +28,6 @@ use crate::workspace::Workspace;
 /// The snapshot that a sandbox starts from may be evicted at that moment. If this repeats, something else is
 /// wrong.
 const STARTS_MAX: usize = 3;
-/// Longest output of a failed command in a message, counted from its end, in characters.
-const OUTPUT_CHARS_MAX: usize = 4_000;
-/// Most refused hosts in a message.
-const REFUSALS_SHOWN_MAX: usize = 10;
-
 /// The operator's rules for setups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetupPolicy {
@@ -67,67 +63,6 @@ impl Default for SetupPolicy {
             network_for_proposals: false,
             repository: None,
         }
-    }
-}
-
-/// Locks by which jobs of this process wait for a setup that another one runs.
-#[derive(Debug, Clone, Default)]
-pub struct SetupLocks(Arc<Mutex<HashMap<SetupKey, Weak<tokio::sync::Mutex<()>>>>>);
-
-impl SetupLocks {
-    fn of(&self, key: &SetupKey) -> Arc<tokio::sync::Mutex<()>> {
-        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        locks.retain(|_, lock| lock.strong_count() > 0);
-        if let Some(lock) = locks.get(key).and_then(Weak::upgrade) {
-            return lock;
-        }
-        let lock = Arc::default();
-        locks.insert(key.clone(), Arc::downgrade(&lock));
-        lock
-    }
-}
-
-/// A setup command that failed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SetupFailure {
-    /// The command.
-    pub command: String,
-    /// Its result.
-    pub result: ProcessOutput,
-    /// The setup's network requests.
-    pub egress: EgressReport,
-    /// Why the setup ran without the network that it may have, if it did.
-    pub offline: Option<String>,
-}
-
-impl SetupFailure {
-    /// Describes the failure for people and the model.
-    pub fn describe(&self) -> String {
-        let output = self.result.output.to_text();
-        let skipped = output.chars().count().saturating_sub(OUTPUT_CHARS_MAX);
-        let tail: String = output.chars().skip(skipped).collect();
-        let cut = if skipped > 0 { "…" } else { "" };
-        let mut words = format!(
-            "the setup command `{}` fails: {}\n{cut}{}",
-            self.command,
-            self.result.ending.explain(),
-            tail.trim_end()
-        );
-        for refusal in self.egress.refusals().take(REFUSALS_SHOWN_MAX) {
-            let why = refusal.refused.as_deref().unwrap_or_default();
-            words.push_str(&match why.contains("among the allowed") {
-                true => format!(
-                    "\nIt asked for {}, which is not allowed: add it to `sandbox.allowed_hosts` in the operator's \
-                     configuration if it should be.",
-                    refusal.host
-                ),
-                false => format!("\nIt asked for {}:{}, and that was refused: {why}.", refusal.host, refusal.port),
-            });
-        }
-        if let Some(why) = &self.offline {
-            words.push_str(&format!("\nIt ran without network, since {why}."));
-        }
-        words
     }
 }
 
