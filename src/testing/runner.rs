@@ -273,8 +273,10 @@ impl Selection {
             }
             (Runner::Ctest, None, Some(name)) => own(&["-R", &exactly(name)]),
             (Runner::Prove, Some(path), None) if !invocation.has(&["-r", "t"]) => own(&[path]),
+            // `discover` takes directories, no names.
             (Runner::Unittest, None, Some(name))
-                if invocation.words.len() == 1 || invocation.has(&["-v"]) =>
+                if !invocation.has(&["discover"])
+                    && (invocation.words.len() == 1 || invocation.has(&["-v"])) =>
             {
                 // `test_a (module.Class.test_a)`, or the part in parentheses.
                 let dotted = name.split_once(" (").map_or(name, |(_, rest)| rest.trim_end_matches(')'));
@@ -423,6 +425,7 @@ mod tests {
             told("phpunit", None, Some("ATest::testB with data set #0")),
             told("ctest", None, Some("is wrong")),
             told("python -m unittest", None, Some("test_a (m.A.test_a)")),
+            told("python -m unittest discover -v", None, Some("test_a (m.A.test_a)")),
             told("mvn test", None, Some("org.example.ATest.adds")),
             told("gradle test", None, Some("ATest.adds")),
             told("cd sub && pytest", None, Some("a")),
@@ -445,6 +448,7 @@ mod tests {
         --filter ATest::testB\b
         -R ^is wrong$
         m.A.test_a
+        ! unittest, as it is called here, does not take a name. Run the whole suite.
         -Dtest=org.example.ATest#adds -DfailIfNoTests=false
         --tests ATest.adds
         ! The test command is not one that takes a selection at its end.

@@ -255,3 +255,35 @@ async fn weakened_doctest_of_python_is_refused() {
     let fixed = source("+", "4");
     flags_of(&judge(UNITTEST, &files, &[("calc.py", &fixed)], every_defence()).await);
 }
+
+#[tokio::test]
+async fn mutants_of_the_changed_lines_show_what_the_tests_notice() {
+    let test = "import unittest\nimport calc\n\n\nclass A(unittest.TestCase):\n    def test_over(self):\n        \
+                self.assertFalse(calc.over(4))\n";
+    let files = [("calc.py", "def over(a):\n    return a >= 4\n"), INIT, ("tests/test_a.py", test)];
+    let fix = [("calc.py", "def over(a):\n    return a > 4\n")];
+    let settings = JobSettings::of_test_command(UNITTEST);
+    let verdict = judge_with(settings.clone(), &files, &fix, every_defence()).await;
+    assert_eq!(flags_of(&verdict), []);
+    let text = explanation(&verdict);
+    assert!(
+        text.contains("catch 1 of 2 (") && text.contains("Not noticed: `calc.py` line 2: `4` → `5`."),
+        "{text}"
+    );
+    let off = JobSettings { mutants: false, ..settings };
+    let verdict = judge_with(off, &files, &fix, every_defence()).await;
+    assert!(!explanation(&verdict).contains("Mutants"), "{verdict:#?}");
+}
+
+#[tokio::test]
+async fn proof_that_notices_no_mutant_is_flagged() {
+    let marker = "import os\nimport unittest\n\n\nclass B(unittest.TestCase):\n    def test_fixed(self):\n        \
+                  self.assertTrue(os.path.exists('fixed.txt'))\n";
+    let files = [("calc.py", ADD_WRONG), INIT, TEST_ZERO];
+    let useless = "def add(a, b):\n    return b - a\n";
+    let changes = [("calc.py", useless), ("fixed.txt", "yes\n"), ("tests/test_b.py", marker)];
+    // Otherwise the file alone would be seen to make the test pass.
+    let defences = Defences { unchanged_source: false, ..every_defence() };
+    let verdict = judge_with(JobSettings::of_test_command(UNITTEST), &files, &changes, defences).await;
+    assert!(flags_of(&verdict).contains(&Flag::NoMutantCaught { count: 2 }), "{verdict:#?}");
+}
