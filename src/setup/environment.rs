@@ -16,7 +16,7 @@ use super::cache_key::{KeyInputs, differing_paths, key_of_proposal, manifests, s
 use super::failure::SetupFailure;
 use super::locks::SetupLocks;
 use crate::domain::{
-    AllowedHost, EgressReport, JobSettings, ProcessOutput, RepositoryId, SetupCommand, Sha, TranscriptEvent,
+    AllowedHost, EgressReport, JobSettings, RepositoryId, SetupCommand, Sha, TranscriptEvent,
 };
 use crate::sandbox::{
     CacheLimits, CommandSpec, ResolvedRoot, Sandbox, SandboxError, SandboxPurpose, SandboxSpec, SetupKey,
