@@ -3,7 +3,8 @@
 
 use uuid::Uuid;
 
-use crate::domain::{Change, ChangedContent, FileMode, RepoPath, TestRun};
+use crate::domain::{Change, ChangedContent, FileMode, RepoPath, Sha, TestCase, TestRun};
+use crate::sandbox::CallError;
 use crate::testing::{CanaryTests, Selection, SuiteError, canary, run_selected};
 use crate::workspace::Proposal;
 
@@ -101,7 +102,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Chooses a test file: best one that the base's report names and that uses what the change touches.
+    /// Chooses a test file, best one that the base's report names and that uses what the change touches.
     async fn plant(&self, candidate: &JudgedProposal<'_>) -> Result<Option<Planted>, StepError> {
         let (workspace, settings) = (self.environment.workspace(), self.environment.settings());
         let tree = &candidate.proposal.tree;
@@ -153,12 +154,11 @@ impl Verifier<'_> {
         let path = path.as_str();
         let (name, _) = path.rsplit('/').next().unwrap_or(path).rsplit_once('.').unwrap_or((path, ""));
         let dotted = path.rsplit_once('.').map_or(path, |(stem, _)| stem).replace('/', ".");
-        let is_of = |case: &crate::domain::TestCase| {
+        let is_of = |case: &TestCase| {
             case.location.as_ref().is_some_and(|at| at.file == path) || case.name.starts_with(path)
         };
-        let is_named = |case: &crate::domain::TestCase| {
-            case.name.contains(&dotted) || (name.len() > 3 && case.name.contains(name))
-        };
+        let is_named =
+            |case: &TestCase| case.name.contains(&dotted) || (name.len() > 3 && case.name.contains(name));
         let cases = &self.baseline.report.cases;
         let changed = usize::from(candidate.proposal.paths.iter().any(|changed| changed.as_str() == path));
         match (cases.iter().any(is_of), cases.iter().any(is_named)) {
@@ -169,11 +169,7 @@ impl Verifier<'_> {
     }
 
     /// The tree of `changes` with the failing tests.
-    async fn with_planted(
-        &self,
-        changes: &[Change],
-        planted: &Planted,
-    ) -> Result<crate::domain::Sha, StepError> {
+    async fn with_planted(&self, changes: &[Change], planted: &Planted) -> Result<Sha, StepError> {
         let mut changes: Vec<Change> =
             changes.iter().filter(|change| change.path != planted.path).cloned().collect();
         let bytes = planted.canary.content.clone().into_bytes();
@@ -198,10 +194,10 @@ impl Verifier<'_> {
         match selected {
             Ok(run) if !planted.named_in(&run).is_empty() => Ok(Some(run)),
             // It takes no selection, or not this one.
-            Ok(_) | Err(crate::sandbox::CallError::RespondToModel(_)) => {
+            Ok(_) | Err(CallError::RespondToModel(_)) => {
                 Ok(self.run_at(&tree, "canary-base", reference).await?.ok())
             }
-            Err(lost @ crate::sandbox::CallError::Fatal(_)) => Err(SuiteError::from(lost).into()),
+            Err(lost @ CallError::Fatal(_)) => Err(SuiteError::from(lost).into()),
         }
     }
 }

@@ -25,6 +25,7 @@ pub(in super::super) struct InSource {
 #[derive(Debug)]
 struct SourceTests {
     path: RepoPath,
+    mode: FileMode,
     /// The proposal's source with the base's tests. `None`: the base's tests are all unchanged.
     with_base_tests: Option<Vec<u8>>,
     /// The base's source with the proposal's tests. `None`: it brings none, or they cannot be put there.
@@ -38,14 +39,13 @@ impl InSource {
     pub(in super::super) fn with_base_tests(&self, change: &Change) -> Option<Change> {
         let file = self.files.iter().find(|file| file.path == change.path)?;
         let bytes = file.with_base_tests.clone()?;
-        let ChangedContent::File { mode, .. } = change.content else { return None };
-        Some(Change { path: change.path.clone(), content: ChangedContent::File { mode, bytes } })
+        Some(Change { path: change.path.clone(), content: ChangedContent::File { mode: file.mode, bytes } })
     }
 
     /// The proposal's tests in source files, each put into the base's source.
     pub(in super::super) fn brought(&self) -> impl Iterator<Item = Change> {
         self.files.iter().filter_map(|file| {
-            let content = ChangedContent::File { mode: FileMode::Regular, bytes: file.brought.clone()? };
+            let content = ChangedContent::File { mode: file.mode, bytes: file.brought.clone()? };
             Some(Change { path: file.path.clone(), content })
         })
     }
@@ -65,10 +65,11 @@ impl Verifier<'_> {
         let mut versions = Vec::new();
         for file in &candidate.files {
             let (path, before, after) = (file.path(), &file.before, file.after());
-            let is_source = file.exists && !file.is_deleted() && !candidate.places.contains(path);
+            let ChangedContent::File { mode, .. } = file.change.content else { continue };
+            let is_source = file.exists && !candidate.places.contains(path);
             let holds_tests = may_hold_tests(path.as_str(), before) || may_hold_tests(path.as_str(), after);
             if is_source && holds_tests && versions.len() < FILES_MAX {
-                versions.push((path.clone(), before.clone(), after.to_vec()));
+                versions.push((path.clone(), mode, before.clone(), after.to_vec()));
             }
         }
         if versions.is_empty() || !self.defences.tests_in_source {
@@ -76,8 +77,8 @@ impl Verifier<'_> {
         }
         let toolbox = self.environment.empty("parser").await?;
         let mut files = Vec::new();
-        for (path, before, after) in versions {
-            files.extend(compared(&toolbox, path, before, after).await?);
+        for (path, mode, before, after) in versions {
+            files.extend(compared(&toolbox, path, mode, before, after).await?);
         }
         toolbox.shut_down().await;
         Ok(InSource { files })
@@ -88,11 +89,12 @@ impl Verifier<'_> {
 async fn compared(
     toolbox: &Toolbox,
     path: RepoPath,
+    mode: FileMode,
     before: Vec<u8>,
     after: Vec<u8>,
 ) -> Result<Option<SourceTests>, SuiteError> {
     let lost = |path, why: &str| {
-        Ok(Some(SourceTests { path, with_base_tests: None, brought: None, lost: vec![why.to_owned()] }))
+        Ok(Some(SourceTests { path, mode, with_base_tests: None, brought: None, lost: vec![why.to_owned()] }))
     };
     if before.len().max(after.len()) > FILE_BYTES_MAX {
         return lost(path, "the file is too large to be parsed");
@@ -117,6 +119,7 @@ async fn compared(
     };
     Ok(Some(SourceTests {
         path,
+        mode,
         with_base_tests: (!strict.changed.is_empty()).then(|| strict.content.into_bytes()),
         brought: brought.map(String::into_bytes),
         lost: strict.lost,
