@@ -254,33 +254,21 @@ fn decide(states: &HashMap<&'static str, AttributeState>) -> FileAttributes {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bounded_walk::WalkedEntry;
+    use super::super::reduced_tree::write_tree_of;
     use super::*;
 
     /// The attributes of files in a repository with these `.gitattributes`.
     fn attributes_of(files: &[(&str, &str)], path: &[u8]) -> FileAttributes {
         let directory = tempfile::tempdir().unwrap();
         let repository = Repository::init_bare(directory.path()).unwrap();
-        let mut index = git2::Index::new().unwrap();
-        for (path, text) in files {
-            let id = repository.blob(text.as_bytes()).unwrap();
-            index
-                .add(&git2::IndexEntry {
-                    ctime: git2::IndexTime::new(0, 0),
-                    mtime: git2::IndexTime::new(0, 0),
-                    dev: 0,
-                    ino: 0,
-                    mode: 0o100_644,
-                    uid: 0,
-                    gid: 0,
-                    file_size: 0,
-                    id,
-                    flags: 0,
-                    flags_extended: 0,
-                    path: path.as_bytes().to_vec(),
-                })
-                .unwrap();
-        }
-        let tree = repository.find_tree(index.write_tree_to(&repository).unwrap()).unwrap();
+        let entry = |(path, text): &(&str, &str)| WalkedEntry {
+            path: path.as_bytes().to_vec(),
+            id: repository.blob(text.as_bytes()).unwrap(),
+            mode: 0o100_644,
+        };
+        let files: Vec<WalkedEntry> = files.iter().map(entry).collect();
+        let tree = repository.find_tree(write_tree_of(&repository, &files).unwrap()).unwrap();
         TreeAttributes::of(&repository, &tree).of_file(path)
     }
 

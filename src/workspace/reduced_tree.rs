@@ -39,13 +39,14 @@ impl Workspace {
                     false => Ok(WalkStep::Continue),
                 }
             })?;
-            write(walker.repository, &files).map(sha).map_err(local)
+            write_tree_of(walker.repository, &files).map(sha).map_err(local)
         })
         .await
     }
 }
 
-fn write(repository: &Repository, files: &[WalkedEntry]) -> Result<Oid, git2::Error> {
+/// Writes the tree with these files.
+pub(super) fn write_tree_of(repository: &Repository, files: &[WalkedEntry]) -> Result<Oid, git2::Error> {
     let mut index = Index::new()?;
     for WalkedEntry { path, id, mode } in files {
         index.add(&IndexEntry {

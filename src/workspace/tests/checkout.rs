@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 
 use super::*;
+use crate::workspace::bounded_walk::{SUBMODULE, WalkedEntry};
+use crate::workspace::reduced_tree::write_tree_of;
 
 const POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:2d6c72fe\nsize 10\n";
 
@@ -12,30 +14,15 @@ async fn with_files(files: &[(&[u8], &[u8])]) -> (tempfile::TempDir, Workspace) 
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path().join("origin.git");
     let repository = Repository::init_bare(&at).unwrap();
-    let mut index = git2::Index::new().unwrap();
-    let mut add = |path: &[u8], id: git2::Oid, mode: u32| {
-        let time = git2::IndexTime::new(0, 0);
-        let entry = git2::IndexEntry {
-            ctime: time,
-            mtime: time,
-            dev: 0,
-            ino: 0,
-            mode,
-            uid: 0,
-            gid: 0,
-            file_size: 0,
-            id,
-            flags: 0,
-            flags_extended: 0,
-            path: path.to_vec(),
-        };
-        index.add(&entry).unwrap();
+    let blob = |(path, content): &(&[u8], &[u8])| WalkedEntry {
+        path: path.to_vec(),
+        id: repository.blob(content).unwrap(),
+        mode: 0o100_644,
     };
-    for (path, content) in files {
-        add(path, repository.blob(content).unwrap(), 0o100_644);
-    }
-    add(b"sub", git2::Oid::from_str(&"1".repeat(40)).unwrap(), 0o160_000);
-    let tree = repository.find_tree(index.write_tree_to(&repository).unwrap()).unwrap();
+    let mut entries: Vec<WalkedEntry> = files.iter().map(blob).collect();
+    let commit = git2::Oid::from_str(&"1".repeat(40)).unwrap();
+    entries.push(WalkedEntry { path: b"sub".to_vec(), id: commit, mode: SUBMODULE });
+    let tree = repository.find_tree(write_tree_of(&repository, &entries).unwrap()).unwrap();
     let by = Signature::new("a", "a@example.org", &git2::Time::new(0, 0)).unwrap();
     repository.commit(Some("refs/heads/main"), &by, &by, "first", &tree, &[]).unwrap();
     let access = GitAccess {
