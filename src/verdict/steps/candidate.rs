@@ -6,6 +6,7 @@ use crate::domain::{Change, ChangedContent, RepoPath, TestReport, TestRun};
 use crate::testing::SuiteError;
 use crate::workspace::{Proposal, Workspace, WorkspaceError};
 
+use super::super::roles::is_documentation;
 use super::super::rules::TestPaths;
 use super::super::test_files::TestFiles;
 use super::in_source::InSource;
@@ -78,6 +79,13 @@ impl<'c> JudgedProposal<'c> {
     /// The changes that differ from the base.
     pub(in super::super) fn changes(&self) -> Vec<Change> {
         self.files.iter().map(|file| file.change.clone()).collect()
+    }
+
+    /// The documentation that it adds or changes. No program should read it, but a test can.
+    pub(in super::super) fn documentation(&self) -> impl Iterator<Item = Change> {
+        let is_written =
+            |file: &&ChangedFile<'_>| !file.is_deleted() && is_documentation(file.path().as_str());
+        self.files.iter().filter(is_written).map(|file| file.change.clone())
     }
 
     /// The part of the proposal that is tests, and what lies beside them. `reports`: of runs that name tests.

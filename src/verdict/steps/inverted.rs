@@ -18,7 +18,7 @@ use crate::domain::TouchedKind;
 struct Parts<'p, 'c> {
     /// Existing source that is changed.
     source: Vec<&'p ChangedFile<'c>>,
-    /// New files, and everything that is not source, without documentation and existing tests.
+    /// New files, and everything that is not source, without existing tests.
     around: Vec<&'p ChangedFile<'c>>,
     /// Existing tests that are changed.
     tests: Vec<&'p ChangedFile<'c>>,
@@ -52,8 +52,10 @@ impl Verifier<'_> {
         }
         let named = TestFiles::of(&candidate.places, &[&reference.baseline.report, &run.report]);
         let is_new_test = |file: &&&ChangedFile<'_>| named.contains(file.path(), file.after());
-        // The new tests on the base's source are the proof's runs.
-        if !is_red && parts.around.iter().all(|file| is_new_test(&file)) {
+        // The new tests and the documentation on the base's source are the proof's runs.
+        let is_proved =
+            |file: &&ChangedFile<'_>| is_new_test(&file) || is_documentation(file.path().as_str());
+        if !is_red && parts.around.iter().all(is_proved) {
             return Ok(Vec::new());
         }
         let flag = || {
@@ -131,9 +133,6 @@ fn parts<'p, 'c>(
     };
     for file in &candidate.files {
         let path = file.path().as_str();
-        if is_documentation(path) {
-            continue;
-        }
         let is_test = tests.contains(file.path(), if file.exists { &file.before } else { file.after() });
         let has_source_extension = extensions.is_some_and(|known| {
             path.rsplit_once('.').is_some_and(|(_, extension)| known.contains(&extension))
@@ -145,7 +144,8 @@ fn parts<'p, 'c>(
             None => is_harness(file.path()) || is_foreign_script(path, extensions),
         };
         let is_missing_data = !file.exists && is_test && extensions.is_some() && !has_source_extension;
-        parts.only_tests_and_configuration &= (is_test || is_configuration) && !is_missing_data;
+        parts.only_tests_and_configuration &=
+            is_documentation(path) || ((is_test || is_configuration) && !is_missing_data);
         match (file.exists, is_test && !is_harness(file.path()), is_source(path, extensions)) {
             (true, true, _) => parts.tests.push(file),
             (true, false, true) => parts.source.push(file),

@@ -39,7 +39,10 @@ impl Verifier<'_> {
         // A suite that stops at a failure of the base does not reach the new tests.
         let to_the_end = reference.to_the_end || reference.baseline.is_red();
         let longer = Reference { baseline: Cow::Borrowed(&*reference.baseline), to_the_end };
-        let on_base = self.environment.workspace().propose(tests.clone()).await?;
+        let mut brought = tests.clone();
+        brought
+            .extend(candidate.documentation().filter(|one| tests.iter().all(|test| test.path != one.path)));
+        let on_base = self.environment.workspace().propose(brought).await?;
         let mut runs = Vec::new();
         for purpose in ["proof", "proof-again"] {
             match self.run_at(&on_base.tree, purpose, &longer).await? {

@@ -117,6 +117,17 @@ async fn new_test_that_passes_because_of_another_new_file_is_flagged() {
 }
 
 #[tokio::test]
+async fn documentation_that_a_test_looks_for_is_no_fix() {
+    let green = project(GREEN).await;
+    let looks =
+        [change("notes.md", "x\n"), change("checks/new.sh", "[ -f notes.md ]\n"), change("answer", "43\n")];
+    refused(&green, &looks, Defences::default(), "pass on the base, too").await;
+    let red = project(&[GREEN, &[("checks/notes.sh", "[ -f notes.md ]\n")]].concat()).await;
+    let verdict = red.verify_with(&[looks[0].clone(), looks[2].clone()], Defences::default()).await;
+    assert_eq!(flags(&verdict)[0], Flag::FixNotInSource { paths: vec!["notes.md".into()], count: 1 });
+}
+
+#[tokio::test]
 async fn ignored_and_installed_places_take_no_file() {
     let files =
         [RED, &[(".gitignore", "/vendor/\n*.log\n!keep.log\n"), ("src/.gitignore", "out\n")]].concat();
