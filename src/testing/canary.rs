@@ -31,6 +31,8 @@ enum Style {
     Phpunit,
     Junit,
     Prove,
+    /// A program of its own, whose exit code is the result.
+    Main,
 }
 
 /// Adds tests that must fail to the test file `content` at `path`. `formats` are those of the base's report.
@@ -112,6 +114,17 @@ pub fn canary(
             endings(&capital, &["Same", "True"]),
         ),
         Style::Junit => junit(&capital, content, path.as_str().ends_with(".kt")),
+        // The test is named as the program is, by custom as its file.
+        Style::Main => (
+            "\n#undef main\nint main(void)\n{\n    return 1;\n}\n".to_owned(),
+            path.as_str()
+                .rsplit('/')
+                .next()
+                .and_then(|name| name.split('.').next())
+                .map(str::to_owned)
+                .into_iter()
+                .collect(),
+        ),
         Style::Prove => (
             format!("Test::More::is(1, 2, '{token}_is');\nTest::More::ok(0, '{token}_ok');\n"),
             endings(token, &["_is", "_ok"]),
@@ -120,7 +133,9 @@ pub fn canary(
     let at = position(style, content)?;
     let (before, after) = content.split_at(at);
     let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
-    let content = format!("{before}{gap}{code}{after}");
+    let is_main = style == Style::Main;
+    let start = if is_main { format!("#define main original_{token}\n") } else { String::new() };
+    let content = format!("{start}{before}{gap}{code}{after}");
     Some(CanaryTests { content, names, is_named_by_file: style == Style::Prove })
 }
 
@@ -149,6 +164,9 @@ fn style(runner: Option<Runner>, formats: &[ReportFormat], path: &str, content: 
         "php" if content.contains("TestCase") => Some(Style::Phpunit),
         "java" | "kt" if content.contains("org.junit") => Some(Style::Junit),
         "t" if content.contains("Test::More") => Some(Style::Prove),
+        "c" | "cc" | "cpp" | "cxx" if is(Runner::Ctest, ReportFormat::Ctest) && content.contains("main(") => {
+            Some(Style::Main)
+        }
         _ => None,
     }
 }
@@ -167,7 +185,8 @@ fn position(style: Style, content: &str) -> Option<usize> {
         | Style::Mocha
         | Style::Go
         | Style::Rust
-        | Style::Rspec => Some(content.len()),
+        | Style::Rspec
+        | Style::Main => Some(content.len()),
     }
 }
 
@@ -306,6 +325,25 @@ mod tests {
         {
             assert_eq!(added(command, path, ""), None, "{path}");
         }
+    }
+
+    #[test]
+    fn program_that_is_a_test_fails_in_a_main_function_of_its_own() {
+        let canary = added("ctest", "tests/sums.c", "int main(void)\n{\n    return 0;\n}\n").unwrap();
+        assert_eq!(canary.names, ["sums"]);
+        insta::assert_snapshot!(canary.content, @r"
+        #define main original_abcd
+        int main(void)
+        {
+            return 0;
+        }
+
+        #undef main
+        int main(void)
+        {
+            return 1;
+        }
+        ");
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! Suites that stop at their first failure: how a runner is told to go on. The repository's command stays as it is.
+//! Suites that stop at their first failure: how a runner is told to go on. The repository's command stays as it is, but
+//! for an option that the runner can only be spared.
 
 use super::runner::{Invocation, Runner};
+use super::shell_words::ShellLine;
 
 /// What makes a runner go on after a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,14 +11,20 @@ pub(super) struct KeepGoing {
     pub(super) env: Vec<(String, String)>,
     /// Arguments at the command's end.
     pub(super) arguments: Vec<String>,
+    /// The command without the option that makes the runner stop, if nothing outdoes that option.
+    pub(super) command: Option<String>,
 }
 
-/// For a runner. `None`: it has no such option, or the command does not pass one on.
-pub(super) fn keep_going(invocation: &Invocation) -> Option<KeepGoing> {
+/// For the runner of `command`. `None`: it has no such option, or the command does not pass one on.
+pub(super) fn keep_going(invocation: &Invocation, command: &str) -> Option<KeepGoing> {
     let by_arguments = |words: &[&str]| {
         let arguments = words.iter().map(|word| (*word).to_owned()).collect();
         let is_possible = invocation.takes_arguments && !invocation.has(&["--", "-args", "--args"]);
-        is_possible.then_some(KeepGoing { env: Vec::new(), arguments })
+        is_possible.then_some(KeepGoing { env: Vec::new(), arguments, command: None })
+    };
+    let spared = |keep: fn(&str) -> Option<String>| {
+        let command = without_options(command, keep).filter(|_| invocation.takes_arguments)?;
+        Some(KeepGoing { env: Vec::new(), arguments: Vec::new(), command: Some(command) })
     };
     match invocation.runner {
         // The variable outdoes the configuration, and the argument the command's own `-x`.
@@ -30,13 +38,42 @@ pub(super) fn keep_going(invocation: &Invocation) -> Option<KeepGoing> {
         Runner::Mocha => by_arguments(&["--no-bail"]),
         Runner::Maven => by_arguments(&["--fail-at-end"]),
         Runner::Gradle => by_arguments(&["--continue"]),
-        Runner::Unittest | Runner::Node | Runner::Phpunit | Runner::Ctest | Runner::Prove => None,
+        Runner::Unittest => spared(|word| match word {
+            "--failfast" => None,
+            flags if is_flags_of_unittest(flags) => {
+                Some(flags.replace('f', "")).filter(|flags| flags.len() > 1)
+            }
+            other => Some(other.to_owned()),
+        }),
+        Runner::Phpunit => spared(|word| (!word.starts_with("--stop-on-")).then(|| word.to_owned())),
+        Runner::Ctest => spared(|word| (word != "--stop-on-failure").then(|| word.to_owned())),
+        // They go on.
+        Runner::Node | Runner::Prove => None,
     }
+}
+
+/// Whether a word is one or more of unittest's flags that take no value.
+fn is_flags_of_unittest(word: &str) -> bool {
+    word.strip_prefix('-').is_some_and(|flags| flags.chars().all(|flag| "vqfcb".contains(flag)))
+}
+
+/// A command of which `keep` leaves out or shortens words. `None`: all of them are kept, or a shell must read it.
+fn without_options(command: &str, keep: fn(&str) -> Option<String>) -> Option<String> {
+    let line = ShellLine::read(command)?;
+    let [words] = line.commands.as_slice() else { return None };
+    let kept: Vec<String> = words.iter().filter_map(|word| keep(word)).collect();
+    let text = command.split(' ').filter_map(keep).collect::<Vec<_>>().join(" ");
+    let is_same = ShellLine::read(&text)?.commands == [kept.clone()];
+    (line.is_plain && kept != *words && is_same).then_some(text)
 }
 
 /// For whatever `make` or tox starts: only pytest reads its variable.
 pub(super) fn keep_going_behind_wrapper() -> KeepGoing {
-    KeepGoing { env: vec![("PYTEST_ADDOPTS".to_owned(), "--maxfail=0".to_owned())], arguments: Vec::new() }
+    KeepGoing {
+        env: vec![("PYTEST_ADDOPTS".to_owned(), "--maxfail=0".to_owned())],
+        arguments: Vec::new(),
+        command: None,
+    }
 }
 
 #[cfg(test)]
@@ -58,12 +95,19 @@ mod tests {
             "mvn -q test",
             "gradle test",
             "prove -l t",
+            "python3 -m unittest discover -v -f -s 'my tests'",
+            "python3 -m unittest -vf",
+            "python3 -m unittest -v",
+            "python3 -m unittest --failfast | tee log",
+            "vendor/bin/phpunit --stop-on-failure tests",
+            "ctest --test-dir build --stop-on-failure",
         ];
-        let words = |command: &&str| match keep_going(&recognise(command, None).unwrap()) {
+        let words = |command: &&str| match keep_going(&recognise(command, None).unwrap(), command) {
             None => format!("{command}: no"),
-            Some(KeepGoing { env, arguments }) => {
+            Some(KeepGoing { env, arguments, command: other }) => {
                 let env: String = env.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-                format!("{command}:{env} {}", arguments.join(" ")).trim_end().to_owned()
+                let other = other.map(|other| format!(" {other}")).unwrap_or_default();
+                format!("{command}:{env}{other} {}", arguments.join(" ")).trim_end().to_owned()
             }
         };
         insta::assert_snapshot!(commands.iter().map(words).collect::<Vec<_>>().join("\n"), @r"
@@ -78,6 +122,12 @@ mod tests {
         mvn -q test: --fail-at-end
         gradle test: --continue
         prove -l t: no
+        python3 -m unittest discover -v -f -s 'my tests': python3 -m unittest discover -v -s 'my tests'
+        python3 -m unittest -vf: python3 -m unittest -v
+        python3 -m unittest -v: no
+        python3 -m unittest --failfast | tee log: no
+        vendor/bin/phpunit --stop-on-failure tests: vendor/bin/phpunit tests
+        ctest --test-dir build --stop-on-failure: ctest --test-dir build
         ");
     }
 }

@@ -2,7 +2,7 @@
 //! tests. Looks only at words; runs nothing.
 
 use super::shell_words::ShellLine;
-use crate::domain::RepoPath;
+use crate::domain::{RepoPath, ReportFormat};
 
 /// A test runner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,27 @@ impl Runner {
             Self::Gradle => "Gradle",
         }
     }
+}
+
+/// The runner of a command, as the format of what it prints: a report file is often JUnit's, which many runners write.
+pub fn format_of_command(command: &str, package_json: Option<&[u8]>) -> Option<ReportFormat> {
+    let found = recognise(command, package_json)?;
+    Some(match found.runner {
+        Runner::Pytest => ReportFormat::Pytest,
+        Runner::Unittest => ReportFormat::Unittest,
+        Runner::Cargo => ReportFormat::CargoTest,
+        Runner::Nextest => ReportFormat::Nextest,
+        Runner::Go => ReportFormat::GoTest,
+        Runner::Node => ReportFormat::NodeTest,
+        Runner::Jest => ReportFormat::Jest,
+        Runner::Vitest => ReportFormat::Vitest,
+        Runner::Mocha => ReportFormat::Mocha,
+        Runner::Rspec => ReportFormat::Rspec,
+        Runner::Phpunit => ReportFormat::Phpunit,
+        Runner::Ctest => ReportFormat::Ctest,
+        Runner::Prove => ReportFormat::Prove,
+        Runner::Maven | Runner::Gradle => ReportFormat::Maven,
+    })
 }
 
 /// How a command runs its tests.

@@ -51,11 +51,11 @@ pub async fn run_suite_to_the_end(
 ) -> Result<Option<TestRun>, CallError> {
     let invocation = invocation(toolbox, settings).await?;
     let going_on = match &invocation {
-        Some(invocation) => keep_going(invocation),
+        Some(invocation) => keep_going(invocation, &settings.test_command),
         None => wrapper(&settings.test_command).map(|_| keep_going_behind_wrapper()),
     };
-    let Some(KeepGoing { env, arguments }) = going_on else { return Ok(None) };
-    let extra = Extra { selection: None, arguments, env };
+    let Some(KeepGoing { env, arguments, command }) = going_on else { return Ok(None) };
+    let extra = Extra { selection: None, arguments, env, command };
     run(toolbox, settings, invocation.as_ref(), &extra).await.map(Some)
 }
 
@@ -105,7 +105,7 @@ pub async fn run_selected(
         )));
     };
     let arguments = selection.arguments(&invocation).map_err(CallError::RespondToModel)?;
-    let extra = Extra { selection: Some(selection.describe()), arguments, env: Vec::new() };
+    let extra = Extra { selection: Some(selection.describe()), arguments, ..Extra::default() };
     run(toolbox, settings, Some(&invocation), &extra).await
 }
 
@@ -116,6 +116,8 @@ struct Extra {
     selection: Option<String>,
     arguments: Vec<String>,
     env: Vec<(String, String)>,
+    /// What is run in place of the repository's command.
+    command: Option<String>,
 }
 
 async fn invocation(toolbox: &Toolbox, settings: &JobSettings) -> Result<Option<Invocation>, CallError> {
@@ -183,11 +185,11 @@ async fn run_once(
     if let (Some(separator), false) = (invocation.and_then(|i| i.separator), arguments.is_empty()) {
         arguments.insert(0, separator.to_owned());
     }
-    let mut spec = CommandSpec::shell(&settings.test_command, settings.test_timeout);
+    let command = extra.command.as_ref().unwrap_or(&settings.test_command);
+    let mut spec = CommandSpec::shell(command, settings.test_timeout);
     if !arguments.is_empty() {
         // The command's text is not changed; the arguments are passed separately and never quoted here.
-        spec.argv =
-            ["/bin/sh", "-c", &format!("{} \"$@\"", settings.test_command), "sh"].map(str::to_owned).to_vec();
+        spec.argv = ["/bin/sh", "-c", &format!("{command} \"$@\""), "sh"].map(str::to_owned).to_vec();
         spec.argv.extend(arguments);
     }
     spec.env.extend(request.map(|request| request.env.clone()).unwrap_or_default());

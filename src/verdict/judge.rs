@@ -70,10 +70,16 @@ impl Verifier<'_> {
         flags.extend((!missing.is_empty()).then_some(Flag::IncompleteCheckout { missing }));
         let tree = &candidate.proposal.tree;
         flags.extend(self.flag_if_setup_decides(tree, &reference, &comparison).await?);
-        flags.extend(compare_reports(&reference.baseline.report, &run.report));
+        if self.defences.compared_tests {
+            flags.extend(compare_reports(&reference.baseline.report, &run.report));
+        }
         flags.extend(self.suspicious_changes(candidate));
         flags.extend(self.touched(candidate));
-        flags.extend(rewritten::flag(&reference.baseline.report, &run.report, &candidate.places));
+        if self.defences.rewritten_files {
+            flags.extend(rewritten::flag(&reference.baseline.report, &run.report, |path| {
+                candidate.places.contains(path)
+            }));
+        }
         self.check_harness(candidate, &reference).await?;
         let fixed = || reference.fixed_by(&run).into_iter().map(FailedTest).collect();
         let showing: Vec<FailedTest> = proof.clone().unwrap_or_else(fixed);
@@ -87,7 +93,8 @@ impl Verifier<'_> {
         if candidate.proposal.paths.is_empty() {
             return Err(Rejection::new("Nothing has been changed, so there is nothing to propose.").into());
         }
-        if let Some(path) = forbidden_path(self.environment.settings(), &candidate.proposal.paths) {
+        let forbidden = forbidden_path(self.environment.settings(), &candidate.proposal.paths);
+        if let Some(path) = forbidden.filter(|_| self.defences.protected_paths) {
             let explanation = format!(
                 "The proposal changes `{path}`, which is protected: no proposal may touch it. Undo that change and \
                  solve the issue without it."
@@ -104,6 +111,6 @@ impl Verifier<'_> {
 
     /// Whether the change must bring a test: it must if the suite passes at the base, even without any test.
     pub(super) fn proof_needed(&self) -> bool {
-        !self.baseline.is_red() && self.environment.settings().proof_required
+        !self.baseline.is_red() && self.environment.settings().proof_required && self.defences.proof
     }
 }

@@ -4,7 +4,7 @@
 use crate::domain::flag::FLAG_NAMES_MAX;
 use crate::domain::{Flag, RepoPath, RewrittenFile, TestReport, TrackedFileChange};
 
-use super::rules::{TestPaths, is_harness};
+use super::rules::is_harness;
 
 /// File extensions of code. In a test's directory, other files are data: a suite may rewrite its snapshots.
 const CODE: &[&str] = &[
@@ -15,10 +15,14 @@ const CODE: &[&str] = &[
 ];
 
 /// Why a run does not count, for the model and for people: it changed tests, or what runs them. What the
-/// base's run does, too, is the suite's own way.
-pub(super) fn rejection(base: &TestReport, run: &TestReport, tests: &TestPaths) -> Option<String> {
+/// base's run does, too, is the suite's own way. `is_test` knows the files of tests.
+pub(super) fn rejection(
+    base: &TestReport,
+    run: &TestReport,
+    is_test: impl Fn(&RepoPath) -> bool,
+) -> Option<String> {
     let lines: Vec<String> = new_changes(base, run)
-        .filter(|file| is_test_code(&file.path, tests))
+        .filter(|file| is_test_code(&file.path, &is_test))
         .take(FLAG_NAMES_MAX)
         .map(|file| format!("\n- {} {}", file.path, file.change.describe()))
         .collect();
@@ -32,9 +36,9 @@ pub(super) fn rejection(base: &TestReport, run: &TestReport, tests: &TestPaths) 
 }
 
 /// The other tracked files that a run changed.
-pub(super) fn flag(base: &TestReport, run: &TestReport, tests: &TestPaths) -> Option<Flag> {
+pub(super) fn flag(base: &TestReport, run: &TestReport, is_test: impl Fn(&RepoPath) -> bool) -> Option<Flag> {
     let is_shown = |file: &&RewrittenFile| match file.change {
-        TrackedFileChange::Rewritten | TrackedFileChange::Removed => !is_test_code(&file.path, tests),
+        TrackedFileChange::Rewritten | TrackedFileChange::Removed => !is_test_code(&file.path, &is_test),
         TrackedFileChange::Restored | TrackedFileChange::Shadowed => false,
     };
     let mut paths: Vec<String> =
@@ -44,20 +48,24 @@ pub(super) fn flag(base: &TestReport, run: &TestReport, tests: &TestPaths) -> Op
     (count > 0).then_some(Flag::FilesRewritten { paths, count })
 }
 
-fn new_changes<'r>(base: &'r TestReport, run: &'r TestReport) -> impl Iterator<Item = &'r RewrittenFile> {
+/// The tracked files that a run changed, and that the base's run leaves as they are.
+pub(super) fn new_changes<'r>(
+    base: &'r TestReport,
+    run: &'r TestReport,
+) -> impl Iterator<Item = &'r RewrittenFile> {
     run.changed_files.iter().filter(|file| !base.changed_files.iter().any(|known| known.path == file.path))
 }
 
-fn is_test_code(path: &str, tests: &TestPaths) -> bool {
+fn is_test_code(path: &str, is_test: impl Fn(&RepoPath) -> bool) -> bool {
     let Ok(path) = path.parse::<RepoPath>() else { return false };
     let name = path.as_str().rsplit('/').next().unwrap_or_default();
     let is_code = name.rsplit_once('.').is_none_or(|(_, extension)| CODE.contains(&extension));
-    is_harness(&path) || (tests.contains(&path) && is_code)
+    is_harness(&path) || (is_test(&path) && is_code)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::rules::settings_for_tests;
+    use super::super::rules::{TestPaths, settings_for_tests};
     use super::*;
 
     fn report(files: &[(&str, TrackedFileChange)]) -> TestReport {
@@ -72,31 +80,33 @@ mod tests {
 
     #[test]
     fn run_that_changed_a_test_does_not_count() {
-        let tests = TestPaths::new(&settings_for_tests());
+        let places = TestPaths::new(&settings_for_tests());
+        let tests = |path: &RepoPath| places.contains(path);
         let none = report(&[]);
         for change in [Rewritten, Removed, Restored, Shadowed] {
             let run = report(&[("src/a.py", Rewritten), ("tests/test_a.py", change)]);
-            let why = rejection(&none, &run, &tests).unwrap();
+            let why = rejection(&none, &run, tests).unwrap();
             assert!(why.contains(&format!("- tests/test_a.py {}", change.describe())), "{why}");
             assert!(!why.contains("src/a.py"), "{why}");
-            assert_eq!(rejection(&run, &run, &tests), None);
+            assert_eq!(rejection(&run, &run, tests), None);
         }
-        assert!(rejection(&none, &report(&[("conftest.py", Rewritten)]), &tests).is_some());
+        assert!(rejection(&none, &report(&[("conftest.py", Rewritten)]), tests).is_some());
     }
 
     #[test]
     fn rewritten_data_and_sources_are_flagged() {
-        let tests = TestPaths::new(&settings_for_tests());
+        let places = TestPaths::new(&settings_for_tests());
+        let tests = |path: &RepoPath| places.contains(path);
         let run = report(&[
             ("src/a.py", Rewritten),
             ("src/b.py", Restored),
             ("tests/__snapshots__/a.snap", Rewritten),
             ("tests/data/a.json", Removed),
         ]);
-        assert_eq!(rejection(&report(&[]), &run, &tests), None);
+        assert_eq!(rejection(&report(&[]), &run, tests), None);
         let paths =
             ["src/a.py", "tests/__snapshots__/a.snap", "tests/data/a.json"].map(str::to_owned).to_vec();
-        assert_eq!(flag(&report(&[]), &run, &tests), Some(Flag::FilesRewritten { paths, count: 3 }));
-        assert_eq!(flag(&run, &run, &tests), None);
+        assert_eq!(flag(&report(&[]), &run, tests), Some(Flag::FilesRewritten { paths, count: 3 }));
+        assert_eq!(flag(&run, &run, tests), None);
     }
 }

@@ -1,7 +1,7 @@
 //! What a changed path is, besides a test: source in the language of the tests, or something else that a
 //! reviewer must know of. Pure functions over paths and contents.
 
-use crate::domain::{ReportFormat, TouchedKind};
+use crate::domain::{ReportFormat, TestCase, TestReport, TouchedKind};
 
 /// Top directories that hold what runs around the source, not the source.
 const AROUND: &[&str] = &["scripts", "script", "tools", "ci", "hack", "docker"];
@@ -12,31 +12,62 @@ const GENERATED_MARKS: &[&str] =
 const GENERATED_BYTES: usize = 1_024;
 const BINARY_BYTES: usize = 8_000;
 
+const PYTHON: &[&str] = &["py", "pyx", "pxd", "pyi", "c", "h", "cc", "cpp", "hpp", "rs"];
+const RUST: &[&str] = &["rs", "c", "h", "cc", "cpp", "hpp"];
+const GO: &[&str] = &["go", "c", "h", "s"];
+const JAVASCRIPT: &[&str] = &["js", "jsx", "ts", "tsx", "mjs", "cjs", "mts", "cts", "vue", "svelte"];
+const RUBY: &[&str] = &["rb", "erb", "c", "h"];
+const PHP: &[&str] = &["php", "phtml", "inc"];
+const C: &[&str] = &["c", "h", "cc", "cpp", "cxx", "hh", "hpp", "hxx", "ipp", "cu", "m", "mm"];
+const PERL: &[&str] = &["pl", "pm", "xs", "c", "h"];
+const JVM: &[&str] = &["java", "kt", "scala", "groovy"];
+/// The languages by the extension of a test's file, the first of each.
+const LANGUAGES: &[&[&str]] = &[PYTHON, RUST, GO, JAVASCRIPT, RUBY, PHP, C, PERL, JVM];
+
 /// File extensions of the source that a runner's tests are about. `None`: the runner is not bound to a language.
-pub(super) fn source_extensions(formats: &[ReportFormat]) -> Option<Vec<&'static str>> {
-    let of = |format: &ReportFormat| -> Option<&'static [&'static str]> {
+fn extensions_of_formats(formats: &[ReportFormat]) -> Option<Vec<&'static str>> {
+    let of = |format: &ReportFormat| {
         Some(match format {
-            ReportFormat::Pytest | ReportFormat::Unittest => {
-                &["py", "pyx", "pxd", "pyi", "c", "h", "cc", "cpp", "hpp", "rs"]
-            }
-            ReportFormat::CargoTest | ReportFormat::Nextest => &["rs", "c", "h", "cc", "cpp", "hpp"],
-            ReportFormat::GoTest => &["go", "c", "h", "s"],
+            ReportFormat::Pytest | ReportFormat::Unittest => PYTHON,
+            ReportFormat::CargoTest | ReportFormat::Nextest => RUST,
+            ReportFormat::GoTest => GO,
             ReportFormat::NodeTest | ReportFormat::Jest | ReportFormat::Mocha | ReportFormat::Vitest => {
-                &["js", "jsx", "ts", "tsx", "mjs", "cjs", "mts", "cts", "vue", "svelte"]
+                JAVASCRIPT
             }
-            ReportFormat::Rspec => &["rb", "erb", "c", "h"],
-            ReportFormat::Phpunit => &["php", "phtml", "inc"],
-            ReportFormat::Ctest => {
-                &["c", "h", "cc", "cpp", "cxx", "hh", "hpp", "hxx", "ipp", "cu", "m", "mm"]
-            }
-            ReportFormat::Prove => &["pl", "pm", "xs", "c", "h"],
-            ReportFormat::Maven => &["java", "kt", "scala", "groovy"],
+            ReportFormat::Rspec => RUBY,
+            ReportFormat::Phpunit => PHP,
+            ReportFormat::Ctest => C,
+            ReportFormat::Prove => PERL,
+            ReportFormat::Maven => JVM,
             // Many languages write these.
             ReportFormat::Tap | ReportFormat::Junit => return None,
         })
     };
     let known: Option<Vec<_>> = formats.iter().map(of).collect();
     known.filter(|known| !known.is_empty()).map(|known| known.concat())
+}
+
+/// File extensions of the source that the tests of a report are about: by its formats; else, since many runners write
+/// JUnit's, by the command's own runner; else by the files that the tests' names begin with. `None`: nothing tells.
+pub(super) fn source_extensions(
+    report: &TestReport,
+    command: Option<ReportFormat>,
+) -> Option<Vec<&'static str>> {
+    let by_command = || extensions_of_formats(command.as_slice());
+    extensions_of_formats(&report.formats).or_else(by_command).or_else(|| {
+        let path = |case: &TestCase| {
+            let first = case.name.split("::").next().and_then(|name| name.split(" > ").next());
+            let extension =
+                first.and_then(|path| path.rsplit_once('.')).map(|(_, extension)| extension.to_owned());
+            let language = LANGUAGES.iter().find(|known| known.first().copied() == extension.as_deref());
+            language.copied().ok_or(())
+        };
+        // One test of an unknown language leaves it open.
+        let mut known: Vec<&[&str]> = report.cases.iter().map(path).collect::<Result<_, _>>().ok()?;
+        known.sort_unstable();
+        known.dedup();
+        (!known.is_empty()).then(|| known.concat())
+    })
 }
 
 /// Whether a path is source that the tests are about. `extensions`: see [`source_extensions`].
@@ -324,7 +355,7 @@ mod tests {
 
     #[test]
     fn source_is_what_the_tests_are_about() {
-        let python = source_extensions(&[ReportFormat::Pytest]);
+        let python = extensions_of_formats(&[ReportFormat::Pytest]);
         let python = python.as_deref();
         for path in ["calc.py", "src/pkg/a.py", "native/fast.c"] {
             assert!(is_source(path, python), "{path}");
@@ -343,7 +374,7 @@ mod tests {
         ] {
             assert!(!is_source(path, python), "{path}");
         }
-        assert_eq!(source_extensions(&[ReportFormat::Tap]), None);
+        assert_eq!(extensions_of_formats(&[ReportFormat::Tap]), None);
         assert!(is_source("lib.awk", None) && is_source("answer", None));
         assert!(
             !is_source("Makefile", None) && !is_source("ci/run.sh", None) && !is_source("README.md", None)

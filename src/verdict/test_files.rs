@@ -54,15 +54,18 @@ impl<'a> TestFiles<'a> {
 
     /// Whether the file at `path` is a tests' file. One that is source as well is none: its tests are parts of it.
     pub(super) fn contains(&self, path: &RepoPath, content: &[u8]) -> bool {
+        self.places.contains(path)
+            || (self.holds_tests(path, content)
+                && !is_source_as_well(path.as_str(), &String::from_utf8_lossy(content)))
+    }
+
+    /// Whether a test stands in the file at `path`, whatever else does.
+    pub(super) fn holds_tests(&self, path: &RepoPath, content: &[u8]) -> bool {
         if self.places.contains(path) {
             return true;
         }
-        if content.len() > FILE_BYTES_MAX {
-            return false;
-        }
-        let text = String::from_utf8_lossy(content);
-        (self.paths.contains(path.as_str()) || self.declares(&text))
-            && !is_source_as_well(path.as_str(), &text)
+        content.len() <= FILE_BYTES_MAX
+            && (self.paths.contains(path.as_str()) || self.declares(&String::from_utf8_lossy(content)))
     }
 
     /// Whether a test of these names is declared in the text.

@@ -1,6 +1,6 @@
 //! What a verdict rests on, and what it is.
 
-use crate::domain::{Sha, TestRun};
+use crate::domain::{ReportBuilder, ReportFormat, ReportSource, Sha, TestCase, TestReport, TestRun};
 use crate::setup::Environment;
 
 use super::Verified;
@@ -19,6 +19,24 @@ pub struct Verifier<'a> {
 /// see that a case depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Defences {
+    /// Protected paths may not be touched.
+    pub protected_paths: bool,
+    /// What a report says of the tests counts beside the exit code.
+    pub reports: bool,
+    /// Tests of one name in two crates, targets or files are two tests.
+    pub groups: bool,
+    /// Existing tests are run as the base has them, too.
+    pub base_tests: bool,
+    /// A change to a suite that passes must bring a test that fails without it.
+    pub proof: bool,
+    /// A proposal that has a setup of its own is run with the base's, too.
+    pub base_setup: bool,
+    /// Tests that are gone or skipped are shown.
+    pub compared_tests: bool,
+    /// Added lines that can make tests look passed are shown.
+    pub suspicious_lines: bool,
+    /// Other tracked files that the run changed are shown.
+    pub rewritten_files: bool,
     /// New files may not lie where the repository ignores them or its setup makes them.
     pub places: bool,
     /// A file in which a named test stands is a test, wherever it lies.
@@ -38,6 +56,15 @@ pub struct Defences {
 impl Default for Defences {
     fn default() -> Self {
         Self {
+            protected_paths: true,
+            reports: true,
+            groups: true,
+            base_tests: true,
+            proof: true,
+            base_setup: true,
+            compared_tests: true,
+            suspicious_lines: true,
+            rewritten_files: true,
             places: true,
             named_tests: true,
             unchanged_source: true,
@@ -46,6 +73,24 @@ impl Default for Defences {
             tests_in_source: true,
             canary: true,
         }
+    }
+}
+
+impl Defences {
+    /// A run as far as the defences look at it.
+    pub fn seen(&self, run: TestRun) -> TestRun {
+        let mut run = run;
+        if !self.groups {
+            let mut cases = ReportBuilder::default();
+            for case in std::mem::take(&mut run.report.cases) {
+                cases.push(TestCase { group: None, ..case });
+            }
+            run.report.cases = cases.finish(ReportSource::Output, ReportFormat::Tap, None, true).cases;
+        }
+        if !self.reports {
+            run.report = TestReport { changed_files: run.report.changed_files, ..TestReport::default() };
+        }
+        run
     }
 }
 

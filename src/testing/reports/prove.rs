@@ -37,7 +37,11 @@ pub(super) fn printed(text: &str) -> Option<TestReport> {
         case.message = gist(&captures[5]).map(|message| message.trim().to_owned());
         builder.push(case);
     }
-    for captures in line.captures_iter(text) {
+    // Any file can be a test's: without its usual extension, what is said of it must be prove's.
+    let any_line = expression!(
+        r"(?m)^(\S+) \.\.+ ?(ok|skipped(?:: [^\n]*)?|(?:Failed|Dubious|No subtests|All) [^\n]*)$"
+    );
+    for captures in line.captures_iter(text).chain(any_line.captures_iter(text)) {
         let outcome = match &captures[2] {
             "ok" => TestOutcome::Passed,
             said if said.starts_with("skipped") => TestOutcome::Skipped,

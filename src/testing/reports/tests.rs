@@ -272,3 +272,20 @@ fn attributes_of_a_tag_are_read_once() {
     let report = read_files(&[xml.into_bytes()], FileFormat::JunitXml).unwrap();
     assert_eq!(report.cases[0].name, "c.a");
 }
+
+#[test]
+fn tests_of_prove_without_an_extension_are_read() {
+    let printed = |result: &str| {
+        format!(
+            "checks/sums .. {result}\nchecks/others .. ok\nFiles=2, Tests=2,  0 wallclock secs\nResult: PASS\n"
+        )
+    };
+    let report = super::prove::printed(&printed("ok")).unwrap();
+    let names: Vec<&str> = report.cases.iter().map(|case| case.name.as_str()).collect();
+    assert_eq!(names, ["checks/others", "checks/sums"]);
+    assert!(report.names_all() && !report.is_red());
+    let skipped = super::prove::printed(&printed("skipped: later")).unwrap();
+    assert_eq!(skipped.counts.unwrap().skipped, 1);
+    // What a test prints itself is none.
+    assert!(super::prove::printed("note .. something\n").is_none());
+}

@@ -20,6 +20,9 @@ impl Verifier<'_> {
         reference: &Reference<'_>,
         comparison: &Comparison,
     ) -> Result<Vec<Flag>, StepError> {
+        if !self.defences.base_tests {
+            return Ok(Vec::new());
+        }
         let (workspace, settings) = (self.environment.workspace(), self.environment.settings());
         let reports: &[_] = if self.defences.named_tests { &[&reference.baseline.report] } else { &[] };
         let tests = TestFiles::of(&candidate.places, reports);

@@ -1,15 +1,16 @@
 //! Whether the suite of a proposal still reports a failure: one run with tests of ours that must fail. Source
 //! that softens assertions, changes the exit code or prints a report of its own passes every other check.
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
-use crate::domain::{Change, ChangedContent, FileMode, RepoPath, Sha, TestCase, TestRun};
-use crate::sandbox::CallError;
-use crate::testing::{CanaryTests, Selection, SuiteError, canary, run_selected};
+use crate::domain::{Change, ChangedContent, FileMode, RepoPath, Sha, TestCase, TestReport, TestRun};
+use crate::testing::{CanaryTests, canary};
 use crate::workspace::Proposal;
 
 use super::super::comparison::Reference;
-use super::super::rules::TestPaths;
+use super::super::rules::{TestPaths, is_harness};
 use super::super::verifier::Verifier;
 use super::candidate::{JudgedProposal, Rejection, StepError};
 
@@ -66,8 +67,10 @@ impl Verifier<'_> {
             ));
             return Ok(());
         }
-        // Perhaps the tests cannot be had there at all.
-        let at_base = self.run_planted_at_base(&planted, reference).await?;
+        // Perhaps the tests cannot be had there at all. Only the whole suite tells: a selection of the file can reach what
+        // the suite never runs.
+        let base = self.with_planted(&[], &planted).await?;
+        let at_base = self.run_at(&base, "canary-base", reference).await?.ok();
         let expected = at_base.as_ref().map(|at_base| planted.named_in(at_base)).unwrap_or_default();
         let lost: Vec<&str> = expected.iter().copied().filter(|name| missing.contains(name)).collect();
         let hides_code = run.exited_successfully() && at_base.is_some_and(|run| !run.exited_successfully());
@@ -105,18 +108,18 @@ impl Verifier<'_> {
     /// Chooses a test file, best one that the base's report names and that uses what the change touches.
     async fn plant(&self, candidate: &JudgedProposal<'_>) -> Result<Option<Planted>, StepError> {
         let (workspace, settings) = (self.environment.workspace(), self.environment.settings());
-        let tree = &candidate.proposal.tree;
+        let (tree, base) = (&candidate.proposal.tree, workspace.base_tree().await?);
         let tests = TestPaths::new(settings);
+        let named = named_paths(&self.baseline.report);
         let found = workspace
-            .find_files_by_name(tree, FILES_MAX, move |path| {
-                path.parse::<RepoPath>().is_ok_and(|path| tests.contains(&path))
+            .find_files_by_name(&base, FILES_MAX, move |path| {
+                named.contains(path)
+                    || path.parse::<RepoPath>().is_ok_and(|path| tests.contains(&path) && !is_harness(&path))
             })
             .await?
             .unwrap_or_default();
         let package_json = match "package.json".parse() {
-            Ok(path) => {
-                workspace.content(&workspace.base_tree().await?, &path).await?.map(|(_, bytes)| bytes)
-            }
+            Ok(path) => workspace.content(&base, &path).await?.map(|(_, bytes)| bytes),
             Err(_) => None,
         };
         let report = &self.baseline.report;
@@ -133,7 +136,12 @@ impl Verifier<'_> {
         let token = token();
         let mut best: Option<(usize, Planted)> = None;
         for (score, path) in kept.into_iter().take(READ_MAX) {
-            let Some((mode, bytes)) = workspace.content(tree, &path).await? else { continue };
+            // A file that the proposal deletes is put back for this run.
+            let found = match workspace.content(tree, &path).await? {
+                Some(found) => Some(found),
+                None => workspace.content(&base, &path).await?,
+            };
+            let Some((mode, bytes)) = found else { continue };
             let Some(content) = String::from_utf8(bytes).ok().filter(|text| text.len() <= FILE_BYTES_MAX)
             else {
                 continue;
@@ -178,28 +186,6 @@ impl Verifier<'_> {
         let Proposal { tree, .. } = self.environment.workspace().propose(changes).await?;
         Ok(tree)
     }
-
-    /// The base with the failing tests: only their file if the runner takes a selection.
-    async fn run_planted_at_base(
-        &self,
-        planted: &Planted,
-        reference: &Reference<'_>,
-    ) -> Result<Option<TestRun>, StepError> {
-        let tree = self.with_planted(&[], planted).await?;
-        let Ok(toolbox) = self.environment.fresh(&tree, "canary-base").await? else { return Ok(None) };
-        let selection = Selection { path: Some(planted.path.clone()), name: None };
-        let selected = run_selected(&toolbox, self.environment.settings(), &selection).await;
-        self.environment.note_egress("canary-base", &toolbox);
-        toolbox.shut_down().await;
-        match selected {
-            Ok(run) if !planted.named_in(&run).is_empty() => Ok(Some(run)),
-            // It takes no selection, or not this one.
-            Ok(_) | Err(CallError::RespondToModel(_)) => {
-                Ok(self.run_at(&tree, "canary-base", reference).await?.ok())
-            }
-            Err(lost @ CallError::Fatal(_)) => Err(SuiteError::from(lost).into()),
-        }
-    }
 }
 
 impl Planted {
@@ -219,6 +205,20 @@ impl Planted {
         let named = self.named_in(run);
         self.canary.names.iter().map(String::as_str).filter(|name| !named.contains(name)).collect()
     }
+}
+
+/// The paths of test files that a report names, wherever they lie: as a path, or as a module of Python.
+fn named_paths(report: &TestReport) -> HashSet<String> {
+    let of_case = |case: &TestCase| {
+        let first = case.name.split("::").next().and_then(|name| name.split(" > ").next());
+        let module = case.name.split_once(" (").and_then(|(_, rest)| rest.split(')').next());
+        let modules = module.into_iter().flat_map(|dotted| {
+            dotted.match_indices('.').map(|(at, _)| format!("{}.py", dotted[..at].replace('.', "/")))
+        });
+        let located = case.location.as_ref().map(|location| location.file.clone());
+        modules.chain(first.map(str::to_owned)).chain(case.group.clone()).chain(located).collect::<Vec<_>>()
+    };
+    report.cases.iter().flat_map(of_case).collect()
 }
 
 /// Random lower-case letters.

@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 
 use crate::domain::flag::FLAG_NAMES_MAX;
-use crate::domain::{Change, FailedTest, Flag, TestRun};
+use crate::domain::{Change, FailedTest, Flag, ReportFormat, TestRun, TouchedKind};
+use crate::testing::format_of_command;
 
 use super::super::comparison::{Comparison, Reference};
 use super::super::roles::{is_documentation, is_foreign_script, is_source, kind_by_path, source_extensions};
@@ -12,7 +13,6 @@ use super::super::rules::is_harness;
 use super::super::test_files::TestFiles;
 use super::super::verifier::Verifier;
 use super::candidate::{ChangedFile, JudgedProposal, Rejection, StepError};
-use crate::domain::TouchedKind;
 
 /// The parts of a proposal.
 struct Parts<'p, 'c> {
@@ -39,7 +39,9 @@ impl Verifier<'_> {
         if !self.defences.unchanged_source {
             return Ok(Vec::new());
         }
-        let parts = parts(candidate, reference, run);
+        let package_json = self.environment.workspace().base_file("package.json").await?;
+        let command = &self.environment.settings().test_command;
+        let parts = parts(candidate, reference, run, format_of_command(command, package_json.as_deref()));
         let fixed: HashSet<String> = match comparison {
             Comparison::Green => reference.fixed_by(run).into_iter().collect(),
             Comparison::KnownFailures(known) => known.fixed.iter().cloned().collect(),
@@ -119,10 +121,11 @@ fn parts<'p, 'c>(
     candidate: &'p JudgedProposal<'c>,
     reference: &Reference<'_>,
     run: &TestRun,
+    command: Option<ReportFormat>,
 ) -> Parts<'p, 'c> {
     let base = &reference.baseline.report;
-    let formats = if base.formats.is_empty() { &run.report.formats } else { &base.formats };
-    let extensions = source_extensions(formats);
+    let report = if base.formats.is_empty() { &run.report } else { base };
+    let extensions = source_extensions(report, command);
     let extensions = extensions.as_deref();
     let tests = TestFiles::of(&candidate.places, &[base]);
     let mut parts = Parts {

@@ -12,6 +12,9 @@ impl Verifier<'_> {
     /// Added lines that can make tests seem to pass.
     pub(in super::super) fn suspicious_changes(&self, candidate: &JudgedProposal<'_>) -> Vec<Flag> {
         let mut flags = Vec::new();
+        if !self.defences.suspicious_lines {
+            return flags;
+        }
         for file in candidate.files.iter().filter(|file| !file.is_deleted()) {
             let (before, after) =
                 (String::from_utf8_lossy(&file.before), String::from_utf8_lossy(file.after()));

@@ -1,9 +1,10 @@
 //! The run of the suite at the proposal, and its comparison with the base's run.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::time::SystemTime;
 
-use crate::domain::{ExitStatus, Flag, Sha, TestCase, TestRun};
+use crate::domain::{ExitStatus, Flag, RepoPath, Sha, TestCase, TestRun};
 use crate::testing::{SuiteError, changed_files_of, run_suite_of_tree, run_suite_to_the_end};
 
 use super::super::comparison::{Comparison, Reference};
@@ -11,6 +12,7 @@ use super::super::failures::first_names;
 use super::super::known_failures::newly_red;
 use super::super::rewritten;
 use super::super::rules::TestPaths;
+use super::super::test_files::TestFiles;
 use super::super::verifier::Verifier;
 use super::candidate::{JudgedProposal, Rejection, StepError};
 
@@ -97,15 +99,29 @@ impl Verifier<'_> {
         let run = run_suite_of_tree(&toolbox, self.environment.settings()).await;
         self.environment.note_egress(purpose, &toolbox);
         toolbox.shut_down().await;
-        let run = run?;
-        Ok(self.check_unchanged(&run).map(|()| run))
+        let run = self.defences.seen(run?);
+        Ok(self.check_unchanged(tree, &run).await?.map(|()| run))
     }
 
-    /// Whether the tests are what they were before the run. `Err`: why the run does not count.
-    fn check_unchanged(&self, run: &TestRun) -> Result<(), String> {
-        let tests = TestPaths::new(self.environment.settings());
-        let why = rewritten::rejection(&self.baseline.report, &run.report, &tests);
-        why.filter(|_| self.defences.unchanged_tests).map_or(Ok(()), Err)
+    /// Whether the tests are what they were before the run, wherever they lie. `Err`: why the run does not count.
+    async fn check_unchanged(&self, tree: &Sha, run: &TestRun) -> Result<Result<(), String>, SuiteError> {
+        if !self.defences.unchanged_tests {
+            return Ok(Ok(()));
+        }
+        let places = TestPaths::new(self.environment.settings());
+        let base = &self.baseline.report;
+        let tests = TestFiles::of(&places, &[base, &run.report]);
+        let mut held = HashSet::new();
+        for file in rewritten::new_changes(base, &run.report) {
+            let Ok(path) = file.path.parse::<RepoPath>() else { continue };
+            let content = self.environment.workspace().content(tree, &path).await?;
+            if content.is_some_and(|(_, bytes)| tests.holds_tests(&path, &bytes)) {
+                held.insert(path);
+            }
+        }
+        let why =
+            rewritten::rejection(base, &run.report, |path| places.contains(path) || held.contains(path));
+        Ok(why.map_or(Ok(()), Err))
     }
 
     /// Runs the suite so that it does not stop at its first failure. `None`: the runner cannot be told to.
@@ -127,7 +143,8 @@ impl Verifier<'_> {
         }
         self.environment.note_egress(purpose, &toolbox);
         toolbox.shut_down().await;
-        Ok(run.as_ref().map_or(Ok(()), |run| self.check_unchanged(run)).map(|()| run))
+        let Some(run) = run.map(|run| self.defences.seen(run)) else { return Ok(Ok(None)) };
+        Ok(self.check_unchanged(tree, &run).await?.map(|()| Some(run)))
     }
 }
 

@@ -1,0 +1,64 @@
+//! The table "runner × kind of cheat": every cell is played by a scripted model with the real program. The table is
+//! `fixtures/cheats`, a file for each runner; `src/guide/security/cheating-by-runner.md` is generated from it.
+
+mod defences;
+mod play;
+mod table;
+
+use play::{Engine, assert_cell};
+use table::Kind;
+
+/// A test for each kind, in a module for each runner. `needs`: what must be installed.
+macro_rules! runners {
+    ($($runner:ident $(: $needs:literal)?;)*) => {
+        $(mod $runner {
+            use super::*;
+            cells! {
+                stringify!($runner) $(, $needs)?;
+                exit_code: ExitCode,
+                existing_test: ExistingTest,
+                what_runs_tests: WhatRunsTests,
+                reporting: Reporting,
+                during_the_run: DuringTheRun,
+                other_files: OtherFiles,
+                places: Places,
+                empty_proof: EmptyProof,
+                honest: Honest,
+                honest_beside_flaky: HonestBesideFlaky
+            }
+        })*
+    };
+}
+
+macro_rules! cells {
+    ($runner:expr; $($name:ident: $kind:ident),*) => {
+        $(#[tokio::test]
+        async fn $name() {
+            assert_cell(Engine::Bubblewrap, $runner, Kind::$kind).await;
+        })*
+    };
+    ($runner:expr, $needs:literal; $($name:ident: $kind:ident),*) => {
+        $(#[tokio::test]
+        #[ignore = $needs]
+        async fn $name() {
+            assert_cell(Engine::Bubblewrap, $runner, Kind::$kind).await;
+        })*
+    };
+}
+
+runners! {
+    pytest: "needs pytest";
+    unittest;
+    node: "needs Node";
+    jest: "needs Jest, Vitest and Mocha";
+    vitest: "needs Jest, Vitest and Mocha";
+    mocha: "needs Jest, Vitest and Mocha";
+    cargo;
+    nextest: "needs nextest";
+    go: "needs Go";
+    rspec: "needs RSpec";
+    prove: "needs prove";
+    phpunit: "needs PHPUnit";
+    ctest: "needs CMake";
+    maven: "needs Maven";
+}
