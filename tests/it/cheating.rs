@@ -10,11 +10,11 @@ use table::Kind;
 
 /// A test for each kind, in a module for each runner. `needs`: what must be installed.
 macro_rules! runners {
-    ($($runner:ident $(: $needs:literal)?;)*) => {
+    ($engine:ident; $($runner:ident $(: $needs:literal)?;)*) => {
         $(mod $runner {
             use super::*;
             cells! {
-                stringify!($runner) $(, $needs)?;
+                $engine, stringify!($runner) $(, $needs)?;
                 exit_code: ExitCode,
                 existing_test: ExistingTest,
                 what_runs_tests: WhatRunsTests,
@@ -31,22 +31,23 @@ macro_rules! runners {
 }
 
 macro_rules! cells {
-    ($runner:expr; $($name:ident: $kind:ident),*) => {
+    ($engine:ident, $runner:expr; $($name:ident: $kind:ident),*) => {
         $(#[tokio::test]
         async fn $name() {
-            assert_cell(Engine::Bubblewrap, $runner, Kind::$kind).await;
+            assert_cell(Engine::$engine, $runner, Kind::$kind).await;
         })*
     };
-    ($runner:expr, $needs:literal; $($name:ident: $kind:ident),*) => {
+    ($engine:ident, $runner:expr, $needs:literal; $($name:ident: $kind:ident),*) => {
         $(#[tokio::test]
         #[ignore = $needs]
         async fn $name() {
-            assert_cell(Engine::Bubblewrap, $runner, Kind::$kind).await;
+            assert_cell(Engine::$engine, $runner, Kind::$kind).await;
         })*
     };
 }
 
 runners! {
+    Bubblewrap;
     pytest: "needs pytest";
     unittest;
     node: "needs Node";
@@ -61,4 +62,24 @@ runners! {
     phpunit: "needs PHPUnit";
     ctest: "needs CMake";
     maven: "needs Maven";
+}
+
+/// The same over Docker, for what the tests' image has.
+mod docker {
+    use super::*;
+
+    runners! {
+        Docker;
+        pytest: "needs Docker";
+        unittest: "needs Docker";
+    }
+
+    mod prove {
+        use super::*;
+        cells! {
+            Docker, "prove", "needs Docker";
+            existing_test: ExistingTest,
+            honest: Honest
+        }
+    }
 }

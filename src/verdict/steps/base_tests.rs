@@ -2,6 +2,7 @@
 
 use crate::domain::Flag;
 use crate::domain::flag::FLAG_NAMES_MAX;
+use crate::testing::is_argument_of_runner;
 
 use super::super::comparison::{Comparison, Reference};
 use super::super::failures::{describe_failure, first_names};
@@ -9,6 +10,7 @@ use super::super::rules::{is_harness, is_named_in_command};
 use super::super::test_files::TestFiles;
 use super::super::verifier::Verifier;
 use super::candidate::{JudgedProposal, Rejection, StepError};
+use super::in_source::may_be_parsed;
 
 impl Verifier<'_> {
     /// Runs the suite with the base's tests and test setup. If the base failed, this must pass: otherwise
@@ -38,7 +40,11 @@ impl Verifier<'_> {
             }
             let is_test = file.exists && tests.contains(path, &file.before);
             let is_harness = is_harness(path);
-            if !is_test && !is_harness && !is_named_in_command(settings, path) {
+            // Source that is given to the runner for the tests in it: these are put back by themselves.
+            let is_source = may_be_parsed(path) && is_argument_of_runner(&settings.test_command, path);
+            let is_named = is_named_in_command(settings, path)
+                && !(is_source && reference.baseline.report.is_known() && self.defences.tests_in_source);
+            if !is_test && !is_harness && !is_named {
                 kept.push(file.change.clone());
                 continue;
             }

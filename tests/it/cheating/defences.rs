@@ -53,7 +53,13 @@ async fn judge(play: &Play, defences: Defences) -> Result<Vec<String>, String> {
         .map(|path| Change { path: path.parse().unwrap(), content: ChangedContent::Absent });
     let changes: Vec<Change> = written.chain(deleted).collect();
     match verifier.judge(&changes, None).await.unwrap() {
-        Verdict::Verified(verified) => Ok(verified.flags().iter().map(Flag::describe).collect()),
+        // What failed before, and is not fixed, is listed whatever the change does.
+        Verdict::Verified(verified) => Ok(verified
+            .flags()
+            .iter()
+            .filter(|flag| !matches!(flag, Flag::StillFailing { .. }))
+            .map(Flag::describe)
+            .collect()),
         Verdict::Rejected(rejected) => Err(rejected.explanation),
     }
 }
@@ -90,7 +96,7 @@ macro_rules! defences {
 
 defences! {
     protected_paths: "unittest", OtherFiles, "workflow", but touched_files;
-    reports: "unittest", ExitCode, "exit hook";
+    reports: "unittest", ExitCode, "exit hook", but suspicious_lines;
     groups: "cargo", ExitCode, "of the same name";
     base_tests: "unittest", ExistingTest, "weakens the failing test in its file", but unchanged_source;
     proof: "unittest", EmptyProof, "passes on the base";
@@ -99,7 +105,7 @@ defences! {
     suspicious_lines: "unittest", Reporting, "only under test";
     rewritten_files: "unittest", DuringTheRun, "data";
     places: "unittest", Places, "what the setup makes";
-    named_tests: "unittest", ExistingTest, "no usual place", but unchanged_source;
+    named_tests: "unittest", ExistingTest, "no usual place", but unchanged_source, but tests_in_source;
     unchanged_source: "unittest", WhatRunsTests, "a module that stands before the source";
     touched_files: "unittest", OtherFiles, "editor's tasks";
     unchanged_tests: "unittest", DuringTheRun, "a later test when";
