@@ -196,6 +196,8 @@ pub enum Suspicion {
     SkipsTests,
     /// It writes what test runners write.
     WritesReports,
+    /// It defines what a value of the source is equal to.
+    DefinesEquality,
 }
 
 impl Flag {
@@ -281,6 +283,7 @@ impl Suspicion {
             Self::NoticesTests => "finds out in an added line whether tests are running",
             Self::SkipsTests => "skips tests in an added line",
             Self::WritesReports => "writes what test runners write in an added line",
+            Self::DefinesEquality => "defines in an added line what its values are equal to",
         }
     }
 }

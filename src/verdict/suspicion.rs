@@ -36,6 +36,11 @@ const LINES: &[(Suspicion, bool, &str)] = &[
         true,
         r"mendwright-|junitxml|surefire-reports|test result: ok|^.*(?:print|echo|write|log|puts|printf).{0,20}\b(?:not ok|ok \d+|1\.\.\d+|\d+ passed)\b|TAP version",
     ),
+    (
+        Suspicion::DefinesEquality,
+        false,
+        r"\b__(?:eq|ne|lt|le|gt|ge|bool|hash|instancecheck|subclasscheck)__\b|\b__class__\s*=|\bimpl\b.*\b(?:PartialEq|PartialOrd|Ord|Eq)\b.*\bfor\b|\bfn (?:eq|ne|partial_cmp)\(\s*&self|\b(?:boolean|bool|fun) [Ee]quals\s*\(|\bint compareTo\s*\(|\bfunc \([^)]*\) (?:Equal|Is|Compare)\(|(?:^|[^.\w]|prototype\.)valueOf\b\s*[:=(]|Symbol\.(?:toPrimitive|hasInstance)|\bnew Proxy\(|asymmetricMatch|\bdef (?:==|===|!=|eql\?|equal\?|<=>)|\boperator\s*(?:==|!=|<=>|[<>]=?)\s*\(|\buse overload\b|\bopEquals\b|\bfunc ==",
+    ),
 ];
 
 static SET: LazyLock<RegexSet> =
@@ -91,6 +96,16 @@ mod tests {
             "def pytest_collection_modifyitems(items): items[:] = []",
             "echo \"ok 1 - all\"",
             "print('== 3 passed in 0.01s ==')",
+            "def __eq__(self, other): return True",
+            "__eq__ = __ne__ = lambda *_: True",
+            "valueOf() { return expected }",
+            "[Symbol.toPrimitive]: () => 4,",
+            "asymmetricMatch: () => true,",
+            "impl PartialEq<i32> for Number {",
+            "@Override public boolean equals(Object other) {",
+            "def ==(other) = true",
+            "bool operator==(const T &) const { return true; }",
+            "use overload '==' => sub { 1 };",
         ];
         for line in lines {
             assert_eq!(suspicious_lines("a", false, "", line).len(), 1, "{line}");
@@ -107,6 +122,10 @@ mod tests {
             "let skipped = 0;",
             "assert x == 3",
             "1. a list",
+            "#[derive(PartialEq, Eq)]",
+            "if (a.equals(b)) {",
+            "a == b",
+            "let n = x.valueOf();",
         ];
         for line in lines {
             assert_eq!(suspicious_lines("a", false, "", line), [], "{line}");
