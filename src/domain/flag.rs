@@ -18,6 +18,27 @@ pub enum Flag {
         /// All of them.
         count: u64,
     },
+    /// Tests that the base does not have, and that are skipped.
+    NewTestsSkipped {
+        /// The first of them.
+        names: Vec<String>,
+        /// All of them.
+        count: u64,
+    },
+    /// Tests of the base that pass with the whole change, and not with its source alone.
+    PassOnlyWithOtherFiles {
+        /// The first of these tests, if they are named.
+        names: Vec<String>,
+        /// The first files of the change that are no source.
+        paths: Vec<String>,
+        /// All of these tests.
+        count: u64,
+    },
+    /// Tests that show the issue, and that pass with other values in their bodies, too.
+    ValuesNotCompared {
+        /// The tests.
+        names: Vec<String>,
+    },
     /// Tests that ran at the base and are skipped now.
     TestsSkipped {
         /// The first of them.
@@ -198,6 +219,8 @@ pub enum Suspicion {
     WritesReports,
     /// It defines what a value of the source is equal to.
     DefinesEquality,
+    /// It uses or replaces what tests assert with.
+    ReplacesAssertions,
 }
 
 impl Flag {
@@ -215,6 +238,23 @@ impl Flag {
             Self::TestsSkipped { names, count } => {
                 format!("{count} tests that ran at the base are skipped now: {}", listed(names, *count))
             }
+            Self::NewTestsSkipped { names, count } => {
+                format!("{count} tests that the base does not have are skipped: {}", listed(names, *count))
+            }
+            Self::PassOnlyWithOtherFiles { names, paths, .. } if names.is_empty() => format!(
+                "with the changed source alone the base's tests fail; they pass only beside the other files of the change: {}",
+                paths.join(", ")
+            ),
+            Self::PassOnlyWithOtherFiles { names, paths, count } => format!(
+                "with the changed source alone these tests of the base fail: {}. They pass only beside the other files of \
+                 the change: {}",
+                listed(names, *count),
+                paths.join(", ")
+            ),
+            Self::ValuesNotCompared { names } => format!(
+                "these tests show the issue, and also pass with other values in them, as if nothing were compared: {}",
+                names.join(", ")
+            ),
             Self::FewerTests { before, after } => {
                 format!("fewer tests were run than at the base: {after}, not {before}")
             }
@@ -284,6 +324,7 @@ impl Suspicion {
             Self::SkipsTests => "skips tests in an added line",
             Self::WritesReports => "writes what test runners write in an added line",
             Self::DefinesEquality => "defines in an added line what its values are equal to",
+            Self::ReplacesAssertions => "reaches in an added line for what tests assert with",
         }
     }
 }
@@ -321,6 +362,10 @@ mod tests {
             },
             Flag::FilesRewritten { paths: names(), count: 3 },
             Flag::NoMutantCaught { count: 8 },
+            Flag::NewTestsSkipped { names: names(), count: 2 },
+            Flag::ValuesNotCompared { names: names() },
+            Flag::PassOnlyWithOtherFiles { names: names(), paths: names(), count: 2 },
+            Flag::PassOnlyWithOtherFiles { names: vec![], paths: names(), count: 0 },
         ];
         let texts: Vec<String> = flags.iter().map(Flag::describe).collect();
         insta::assert_snapshot!(texts.join("\n"), @r"
@@ -342,6 +387,10 @@ mod tests {
         other files are changed: .npmrc (is hidden, and tools can read it)
         the tests' run changed tracked files: a, b and 1 more
         the tests that show the issue notice none of 8 small changes of the changed lines
+        2 tests that the base does not have are skipped: a, b
+        these tests show the issue, and also pass with other values in them, as if nothing were compared: a, b
+        with the changed source alone these tests of the base fail: a, b. They pass only beside the other files of the change: a, b
+        with the changed source alone the base's tests fail; they pass only beside the other files of the change: a, b
         ");
         let json = serde_json::to_string(&flags[2]).unwrap();
         assert_eq!(json, r#"{"flag":"fewer_tests","before":9,"after":3}"#);

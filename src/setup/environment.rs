@@ -80,6 +80,8 @@ pub struct Environment {
     base_setup_tree: Sha,
     base_key: SetupKey,
     repository: String,
+    /// A tar stream, the same for all sandboxes.
+    git_directory: tokio::sync::OnceCell<Vec<u8>>,
     /// Why the result cannot be cached, once that is known.
     cache_error: Mutex<Option<String>>,
     pending: Mutex<PendingRecords>,
@@ -143,6 +145,7 @@ impl Environment {
             base_setup_tree,
             base_key,
             repository,
+            git_directory: tokio::sync::OnceCell::new(),
             cache_error: Mutex::default(),
             pending: Mutex::default(),
             is_reuse_recorded: AtomicBool::new(false),
@@ -250,7 +253,7 @@ impl Environment {
                 }
                 other => other?,
             };
-            toolbox.unpack(self.workspace.tar(tree)).await?;
+            self.unpack(&toolbox, tree).await?;
             let Some(why) = why_uncached else { return Ok(Ok(toolbox)) };
             let (_, failed) = self.run_commands(&toolbox).await?;
             let Some(failed) = failed else { return Ok(Ok(toolbox)) };
@@ -259,6 +262,13 @@ impl Environment {
             return Ok(Err(SetupFailure { offline, ..failed }));
         }
         unreachable!("the loop is left by its last round")
+    }
+
+    /// Gives a sandbox the files of `tree`, and git's directory with the base commit.
+    async fn unpack(&self, toolbox: &Toolbox, tree: &Sha) -> Result<(), SuiteError> {
+        toolbox.unpack(self.workspace.tar(tree)).await?;
+        let git_directory = self.git_directory.get_or_try_init(|| self.workspace.git_directory()).await?;
+        Ok(toolbox.unpack(git_directory.as_slice()).await?)
     }
 
     /// Starts a sandbox with an empty tree, for a parser: no command is run in it.
@@ -357,7 +367,7 @@ impl Environment {
             ..self.spec.clone()
         };
         let toolbox = self.sandbox.start(&spec).await?;
-        toolbox.unpack(self.workspace.tar(tree)).await?;
+        self.unpack(&toolbox, tree).await?;
         let (commands, failed) = self.run_commands(&toolbox).await?;
         let egress = toolbox.take_egress_report();
         if !egress.is_empty() {

@@ -13,7 +13,7 @@ mod shell_words;
 mod suite;
 
 pub use canary::{CanaryTests, canary};
-pub use runner::{Selection, format_of_command, is_argument_of_runner};
+pub use runner::{Selection, format_of_command};
 pub use suite::{
     SuiteError, changed_files_of, run_selected, run_suite, run_suite_of_tree, run_suite_to_the_end,
 };

@@ -67,19 +67,6 @@ pub fn format_of_command(command: &str, package_json: Option<&[u8]>) -> Option<R
     })
 }
 
-/// Whether a command passes a path to its runner as a file with tests, so that it is no script that runs them, and no
-/// option's value.
-pub fn is_argument_of_runner(command: &str, path: &RepoPath) -> bool {
-    const WITHOUT_VALUE: &[&str] = &["-q", "-qq", "-v", "-vv", "-x", "-s", "--", "--doctest-modules"];
-    let is_path = |word: &str| word.trim_start_matches("./") == path.as_str();
-    recognise(command, None).is_some_and(|found| {
-        found.words.windows(2).any(|pair| {
-            let follows_option = pair[0].starts_with('-') && !WITHOUT_VALUE.contains(&pair[0].as_str());
-            is_path(&pair[1]) && !follows_option
-        })
-    })
-}
-
 /// How a command runs its tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Invocation {
@@ -364,13 +351,6 @@ mod tests {
 
     fn runner(command: &str) -> Option<(Runner, bool)> {
         recognise(command, None).map(|found| (found.runner, found.takes_arguments))
-    }
-
-    #[test]
-    fn file_that_a_runner_is_given_is_an_argument() {
-        let is = |command: &str| is_argument_of_runner(command, &"a/calc.py".parse().unwrap());
-        assert!(is("python3 -m pytest -q ./a/calc.py tests") && is("pytest tests a/calc.py"));
-        assert!(!is("pytest -c a/calc.py") && !is("python3 a/calc.py") && !is("pytest tests"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub mod restore;
 pub mod seal;
 mod tracked;
 
-pub use tracked::{Tracked, TrackedPaths};
+pub use tracked::{GIT_DIRECTORY, Tracked, TrackedPaths};
 
 use std::io;
 use std::path::PathBuf;

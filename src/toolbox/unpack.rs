@@ -7,7 +7,7 @@ use tar::{Archive, EntryType};
 
 use crate::failure::Failure;
 use crate::fingerprints::Fingerprints;
-use crate::snapshot::{Tracked, TrackedPaths};
+use crate::snapshot::{GIT_DIRECTORY, Tracked, TrackedPaths};
 use crate::tree::{Tree, TreeError};
 use mendwright_protocol::UnpackResult;
 
@@ -39,7 +39,10 @@ pub fn unpack(
                 let digest = fingerprints
                     .copy(&mut entry, &mut file)
                     .map_err(|e| Failure::at(format_args!("'{shown}'"), &e))?;
-                fingerprints.remember(&parts.join(&b'/'), digest);
+                // Git's own files change whenever git is used, and are no part of a proposal.
+                if parts.first() != Some(&GIT_DIRECTORY) {
+                    fingerprints.remember(&parts.join(&b'/'), digest);
+                }
                 tracked.add_leaf(&parts);
             }
             EntryType::Directory => {

@@ -36,6 +36,19 @@ pub(super) fn rejection(base: &TestRun, run: &TestRun) -> Option<String> {
             not_passed.join("")
         ));
     }
+    // Files and builds that could not run must have tests that run now.
+    let stands_for_tests = base.report.red().any(|case| case.stands_for_tests);
+    let is_new = |case: &&TestCase| {
+        case.outcome == TestOutcome::Passed
+            && base.report.same(case).is_none_or(|before| before.outcome != TestOutcome::Passed)
+    };
+    if stands_for_tests && run.report.names_all() && !run.report.cases.iter().any(|case| is_new(&case)) {
+        return Some(
+            "What could not run at the base runs now, but no test passes that did not pass at the base. Tests that are \
+             skipped show nothing."
+                .to_owned(),
+        );
+    }
     // If the runner does not name passing tests, their number must suffice.
     let failed = base.report.red().count() as u64;
     match (base.report.counts, run.report.counts) {
@@ -86,6 +99,21 @@ pub(super) fn flags(base: &TestReport, run: &TestReport) -> Vec<Flag> {
     if !skipped.is_empty() {
         let (names, count) = first(skipped);
         flags.push(Flag::TestsSkipped { names, count });
+    }
+    // `node --test` names a file in which no test ran as one that passes.
+    let stands_in = base.red().filter(|case| case.stands_for_tests);
+    let still = stands_in.filter(|case| run.same(case).is_some_and(|now| now.outcome == TestOutcome::Passed));
+    flags.extend(still.take(FLAG_NAMES_MAX).map(|case| Flag::ReportDoubtful {
+        why: format!(
+            "{} could not run at the base, and passes now without naming a test in it",
+            base.title(case)
+        ),
+    }));
+    let new =
+        run.cases.iter().filter(|case| case.outcome == TestOutcome::Skipped && base.same(case).is_none());
+    let (names, count) = first(new.map(|case| run.title(case)).collect());
+    if count > 0 {
+        flags.push(Flag::NewTestsSkipped { names, count });
     }
     let retried = run.cases.iter().filter(|case| case.retried).map(|case| run.title(case));
     let retried: Vec<String> = retried.take(FLAG_NAMES_MAX).collect();
@@ -154,6 +182,10 @@ mod tests {
         let mut broken = run(1, &[("test_a.py", Errored)], File);
         broken.report.cases[0].stands_for_tests = true;
         assert_eq!(rejection(&broken, &run(0, &[("test_a.py::a", Passed)], File)), None);
+        let skipped = run(0, &[("test_a.py::a", Skipped)], File);
+        assert!(rejection(&broken, &skipped).unwrap().contains("no test passes that did not pass"));
+        let new = Flag::NewTestsSkipped { names: vec!["test_a.py::a".into()], count: 1 };
+        assert!(flags(&broken.report, &skipped.report).contains(&new));
         // A test whose fixture broke is a test.
         let errored = run(1, &[("a", Errored), ("b", Passed)], File);
         let why = rejection(&errored, &run(0, &[("b", Passed)], File)).unwrap();

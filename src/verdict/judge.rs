@@ -56,7 +56,7 @@ impl Verifier<'_> {
         self.check_places(candidate).await?;
         let mut more = Vec::new();
         let (run, comparison, reference) = self.run_proposal(candidate, &mut more).await?;
-        more.extend(self.check_base_tests(candidate, &reference, &comparison).await?);
+        more.extend(self.check_base_tests(candidate, &reference, (&run, &comparison)).await?);
         let proof = self.proof(candidate, &reference, &run, &comparison, &mut more).await?;
         let outcome = (&run, &comparison);
         let mut flags = self.check_source(candidate, &reference, outcome, proof.as_deref()).await?;
@@ -73,16 +73,17 @@ impl Verifier<'_> {
         if self.defences.compared_tests {
             flags.extend(compare_reports(&reference.baseline.report, &run.report));
         }
-        flags.extend(self.suspicious_changes(candidate));
+        flags.extend(self.suspicious_changes(candidate, &run));
         flags.extend(self.touched(candidate));
         if self.defences.rewritten_files {
             flags.extend(rewritten::flag(&reference.baseline.report, &run.report, |path| {
                 candidate.places.contains(path)
             }));
         }
-        self.check_harness(candidate, &reference).await?;
         let fixed = || reference.fixed_by(&run).into_iter().map(FailedTest).collect();
         let showing: Vec<FailedTest> = proof.clone().unwrap_or_else(fixed);
+        self.check_harness(candidate, &reference, &run, &showing).await?;
+        flags.extend(self.check_expectations(candidate, &reference, &run, &showing).await?);
         flags.extend(self.mutation_evidence(candidate, &reference, &run, &showing).await?);
         let explanation = explain(&reference.baseline, &run, &comparison, proof.as_deref());
         Ok(Verified { tree: candidate.proposal.tree.clone(), run, proof, explanation, flags })

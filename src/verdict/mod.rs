@@ -5,6 +5,7 @@ use crate::domain::{FailedTest, Flag, Sha, TestRun, Transcript};
 
 mod compare;
 mod comparison;
+mod expectations;
 mod explanation;
 mod failures;
 mod judge;

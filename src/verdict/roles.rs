@@ -86,6 +86,49 @@ pub(super) fn is_source(path: &str, extensions: Option<&[&str]>) -> bool {
     }
 }
 
+/// Whether files of this extension are programs, or parts of them.
+pub(super) fn is_code(extension: &str) -> bool {
+    matches!(
+        extension,
+        "py" | "js"
+            | "jsx"
+            | "ts"
+            | "tsx"
+            | "mjs"
+            | "cjs"
+            | "mts"
+            | "cts"
+            | "vue"
+            | "svelte"
+            | "rs"
+            | "go"
+            | "java"
+            | "kt"
+            | "scala"
+            | "groovy"
+            | "rb"
+            | "php"
+            | "pm"
+            | "c"
+            | "cc"
+            | "cpp"
+            | "cxx"
+            | "h"
+            | "hpp"
+            | "cs"
+            | "fs"
+            | "swift"
+            | "dart"
+            | "ex"
+            | "erl"
+            | "clj"
+            | "lua"
+            | "zig"
+            | "hs"
+            | "ml"
+    )
+}
+
 /// Whether files of this extension are read by people only.
 fn is_text(extension: &str) -> bool {
     matches!(extension, "md" | "rst" | "adoc" | "markdown")
@@ -105,6 +148,8 @@ pub(super) fn kind_by_path(path: &str) -> Option<TouchedKind> {
     let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
     let within = |wanted: &[&str]| directories.split('/').any(|directory| wanted.contains(&directory));
     let is = |wanted: &[&str]| wanted.contains(&name);
+    // A directory or a stem alone makes no file of code anything else than source.
+    let is_code = is_code(extension);
     if within(&[
         ".github",
         ".gitlab",
@@ -141,12 +186,13 @@ pub(super) fn kind_by_path(path: &str) -> Option<TouchedKind> {
             stem,
             "action" | "codefresh" | "wercker" | "bitrise" | "codemagic" | "cirrus" | ".cirrus"
         ) && matches!(extension, "yml" | "yaml"))
-        || stem == "jenkinsfile"
+        || (stem == "jenkinsfile" && !is_code)
         || name == "jenkinsfile"
     {
         return Some(TouchedKind::ContinuousIntegration);
     }
-    if within(&[".husky", ".githooks", "githooks", ".git-hooks", ".lefthook", "hooks"])
+    if within(&[".husky", ".githooks", "githooks", ".git-hooks", ".lefthook"])
+        || (within(&["hooks"]) && !is_code)
         || stem.trim_start_matches('.').starts_with("pre-commit-")
         || matches!(stem, "lefthook" | ".lefthook" | ".overcommit")
         || is(&[".lintstagedrc", ".huskyrc", ".pre-commit-config.yaml"])
@@ -192,8 +238,8 @@ pub(super) fn kind_by_path(path: &str) -> Option<TouchedKind> {
         "shell.nix",
         "devbox.json",
     ]) || stem == ".env"
-        || stem == "dockerfile"
-        || stem.starts_with("docker-compose")
+        || (stem == "dockerfile" && !is_code)
+        || (stem.starts_with("docker-compose") && !is_code)
         || matches!(name, "compose.yml" | "compose.yaml" | ".tool-versions" | ".nvmrc" | ".python-version")
         || name.starts_with("rust-toolchain")
         || name.starts_with(".env.")
@@ -214,7 +260,9 @@ pub(super) fn kind_by_path(path: &str) -> Option<TouchedKind> {
         "bun.lockb",
         "buildscript-gradle.lockfile",
     ];
-    if matches!(extension, "lock" | "lockb" | "lockfile") || locks.contains(&name) || stem.ends_with("-lock")
+    if matches!(extension, "lock" | "lockb" | "lockfile")
+        || locks.contains(&name)
+        || (stem.ends_with("-lock") && !is_code)
     {
         return Some(TouchedKind::LockFile);
     }
@@ -276,7 +324,6 @@ pub(super) fn kind_by_path(path: &str) -> Option<TouchedKind> {
         ".justfile",
         "rakefile",
         "noxfile.py",
-        "tasks.py",
         "taskfile.yml",
         "taskfile.yaml",
         "cmakelists.txt",
@@ -311,12 +358,15 @@ pub(super) fn kind_by_path(path: &str) -> Option<TouchedKind> {
         "binding.gyp",
         "codecov.yml",
     ];
+    let is_in_source = within(&["src", "lib", "app", "source"]);
     if builds.contains(&name)
+        || lower == "tasks.py"
         || matches!(extension, "gradle" | "mk" | "cmake" | "bzl" | "gyp" | "gypi")
         || name.ends_with(".gradle.kts")
         || ["config", "conf", "workspace"].iter().any(|word| {
             stem.split('.').skip(1).any(|part| part == *word)
                 && matches!(extension, "js" | "ts" | "mjs" | "cjs" | "mts" | "cts" | "json" | "toml")
+                && !(is_in_source && is_code)
         })
         || name == "gradle.properties"
         || within(&[".mvn", "buildsrc"])
@@ -404,6 +454,8 @@ mod tests {
             ("vitest.workspace.js", TouchedKind::BuildFile),
             ("scripts/deps.sh", TouchedKind::Script),
             (".npmrc", TouchedKind::HiddenFile),
+            ("hooks/pre-commit", TouchedKind::Hook),
+            ("tasks.py", TouchedKind::BuildFile),
         ];
         for (path, kind) in kinds {
             assert_eq!(kind_by_path(path), Some(kind), "{path}");
@@ -415,6 +467,13 @@ mod tests {
             "tests/test_a.py",
             "CHANGELOG.md",
             "src/agents.py",
+            "src/hooks/useCounter.js",
+            "shop/tasks.py",
+            "src/file-lock.js",
+            "src/mutex-lock.rs",
+            "src/app.config.ts",
+            "src/dockerfile.py",
+            "pipeline/jenkinsfile.go",
         ] {
             assert_eq!(kind_by_path(path), None, "{path}");
         }

@@ -1,7 +1,8 @@
 //! The protected paths, and the paths that count as tests.
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
+use super::roles::is_code;
 use crate::domain::{JobSettings, RepoPath};
 
 /// Paths that decide what runs with secrets, who reviews, or how agents behave. GitHub refuses
@@ -61,7 +62,17 @@ const TESTS: &[&str] = &[
 ];
 
 fn set(globs: impl Iterator<Item = impl AsRef<str>>) -> GlobSet {
+    set_of(&[], globs)
+}
+
+/// `names`: globs in which `*` stands for a part of one name only.
+fn set_of(names: &[&str], globs: impl Iterator<Item = impl AsRef<str>>) -> GlobSet {
     let mut builder = GlobSetBuilder::new();
+    for name in names {
+        if let Ok(glob) = GlobBuilder::new(name).literal_separator(true).build() {
+            builder.add(glob);
+        }
+    }
     for glob in globs {
         // A repository's own globs were checked when its configuration was read.
         if let Ok(glob) = Glob::new(glob.as_ref()) {
@@ -89,13 +100,32 @@ impl TestPaths {
 
     /// The usual places, and a repository's own globs.
     pub fn with(extra: &[String]) -> Self {
-        Self(set(TESTS.iter().copied().chain(extra.iter().map(String::as_str))))
+        Self(set_of(TESTS, extra.iter()))
     }
 
     /// Whether a path is a test's.
     pub fn contains(&self, path: &RepoPath) -> bool {
         self.0.is_match(path.as_str())
     }
+}
+
+/// Directories that hold tests in one repository, and a part of the source in another.
+const AMBIGUOUS: &[&str] = &["test", "testing", "spec", "specs", "fixtures", "e2e"];
+
+/// Whether only the name of a directory below another one makes a file a test's: `shop/spec/parser.py`.
+pub(super) fn is_ambiguous_place(settings: &JobSettings, path: &RepoPath) -> bool {
+    let parts: Vec<&str> = path.parts().collect();
+    let [top, directories @ .., name] = parts.as_slice() else { return false };
+    // A command of a tool can be called so.
+    let is_called_test = name.split('.').next().is_some_and(|stem| matches!(stem, "test" | "tests"));
+    let is_test_directory = |name: &&str| {
+        AMBIGUOUS.contains(name) || matches!(*name, "tests" | "__tests__" | "testdata" | "__snapshots__")
+    };
+    let by_name = name.parse::<RepoPath>().is_ok_and(|name| TestPaths::new(settings).contains(&name));
+    let below_tests = directories.iter().any(|name| is_test_directory(&name) && !AMBIGUOUS.contains(name));
+    !is_test_directory(&top)
+        && !below_tests
+        && (is_called_test || !by_name && directories.iter().any(|name| AMBIGUOUS.contains(name)))
 }
 
 /// Files that decide how tests are collected and run, and hardly ever anything else.
@@ -118,10 +148,30 @@ const HARNESS: &[&str] = &[
     "**/{CTestTestfile.cmake,CTestCustom.cmake,.proverc,.phpunit.xml}",
 ];
 
-/// Whether the test command names a path.
-pub(super) fn is_named_in_command(settings: &JobSettings, path: &RepoPath) -> bool {
-    let named = |word: &str| word.trim_start_matches("./").trim_matches(['"', '\'']) == path.as_str();
-    settings.test_command.split([' ', ';', '&', '|', '=']).any(named)
+/// Whether the test command runs the file at `path`. `extensions`: of the source that the tests are about. Such a file
+/// can also be an argument, of a checker for instance.
+pub(super) fn is_program_of_command(
+    settings: &JobSettings,
+    path: &RepoPath,
+    extensions: Option<&[&str]>,
+) -> bool {
+    const INTERPRETERS: &[&str] = &[
+        "sh", "bash", "dash", "zsh", "python", "python3", "node", "ruby", "perl", "php", "deno", "bun",
+        "env", "exec", "-f",
+    ];
+    let is_source = path.as_str().rsplit_once('.').is_some_and(|(_, extension)| {
+        extensions.map_or_else(|| is_code(extension), |known| known.contains(&extension))
+    });
+    let names_it = |word: &str| word.trim_start_matches("./").trim_matches(['"', '\'']) == path.as_str();
+    settings.test_command.split([';', '&', '|', '(', ')', '\n']).any(|command| {
+        let words: Vec<&str> = command.split([' ', '=']).filter(|word| !word.is_empty()).collect();
+        words.iter().enumerate().any(|(at, word)| {
+            let before = at.checked_sub(1).and_then(|before| words.get(before)).copied();
+            let is_run = before
+                .is_none_or(|before| INTERPRETERS.contains(&before.rsplit('/').next().unwrap_or(before)));
+            names_it(word) && (is_run || !is_source)
+        })
+    })
 }
 
 /// Whether a path decides how tests are collected and run.
@@ -172,8 +222,23 @@ mod tests {
         assert!(is("conftest.py") && is("pytest.ini") && is("web/vitest.config.ts"));
         assert!(!is("tests/test_new.py") && !is("src/lib.rs"));
         let settings = JobSettings::of_test_command("sh ./run.sh --all");
-        assert!(is_named_in_command(&settings, &"run.sh".parse().unwrap()));
-        assert!(!is_named_in_command(&settings, &"lib.sh".parse().unwrap()));
+        let runs = |settings: &JobSettings, path: &str| {
+            is_program_of_command(settings, &path.parse().unwrap(), Some(&["py"]))
+        };
+        assert!(runs(&settings, "run.sh") && !runs(&settings, "lib.sh"));
+        let checked = JobSettings::of_test_command("python3 -m py_compile calc.py && python3 check.py");
+        assert!(runs(&checked, "check.py") && !runs(&checked, "calc.py"));
+    }
+
+    #[test]
+    fn directory_below_another_is_ambiguous() {
+        let is = |path: &str| is_ambiguous_place(&settings_for_tests(), &path.parse().unwrap());
+        assert!(is("shop/spec/parser.py") && is("src/testing/mod.rs") && is("lib/commands/test.js"));
+        for path in
+            ["spec/helper.rb", "src/test_a/b.py", "src/testing/test_a.py", "pkg/tests/spec/a.py", "a.py"]
+        {
+            assert!(!is(path), "{path}");
+        }
     }
 
     #[test]
@@ -184,7 +249,13 @@ mod tests {
         {
             assert!(tests.contains(&path.parse().unwrap()), "{path}");
         }
-        for path in ["src/latest.rs", "src/contest/mod.rs", "attestation.py"] {
+        for path in [
+            "src/latest.rs",
+            "src/contest/mod.rs",
+            "attestation.py",
+            "test-runner/src/index.js",
+            "test_bench/core.py",
+        ] {
             assert!(!tests.contains(&path.parse().unwrap()), "{path}");
         }
     }

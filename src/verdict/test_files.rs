@@ -2,9 +2,11 @@
 //! Pure functions. Each file is read once, whatever the number of names.
 
 use std::collections::HashSet;
-use std::sync::OnceLock;
+use std::ops::Range;
+use std::sync::{LazyLock, OnceLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
+use regex::Regex;
 
 use super::rules::TestPaths;
 use crate::domain::{RepoPath, TestReport};
@@ -13,6 +15,8 @@ use crate::domain::{RepoPath, TestReport};
 const NAMES_BYTES_MAX: usize = 1 << 20;
 /// A shorter name stands everywhere.
 const NAME_BYTES_MIN: usize = 2;
+/// Words of a title at which its last part can begin.
+const TITLE_WORDS_MAX: usize = 50;
 /// A file over this many bytes is not read.
 const FILE_BYTES_MAX: usize = 2 << 20;
 
@@ -68,12 +72,69 @@ impl<'a> TestFiles<'a> {
             && (self.paths.contains(path.as_str()) || self.declares(&String::from_utf8_lossy(content)))
     }
 
+    /// Whether a test of these names is declared in a file's content.
+    pub(super) fn declares_in(&self, content: &[u8]) -> bool {
+        self.declares(&String::from_utf8_lossy(content))
+    }
+
     /// Whether a test of these names is declared in the text.
     fn declares(&self, text: &str) -> bool {
         let build = || AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&self.names).ok();
         let Some(finder) = self.finder.get_or_init(build) else { return false };
         finder.find_iter(text).any(|found| is_declared(&text[..found.start()], &text[found.end()..]))
     }
+}
+
+/// Whether a file that holds no test looks like one that tests use: by its name, or by the test framework in it.
+pub(super) fn is_support_of_tests(path: &RepoPath, content: &[u8]) -> bool {
+    static NAME: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"(?i)(?:^|/)(?:t|(?:unit)?tests?|testutils?|testkit|testlib|(?:test|spec)s?[-_]?(?:util|help|support|lib|kit|case|base)\w*)(?:/|\.\w+$)")
+            .expect("a valid expression")
+    });
+    static FRAMEWORK: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(
+            r#"(?m)^\s*(?:import|from)\s+(?:unittest|_?pytest|nose|hypothesis)\b|(?:require\(|from\s|import\s)\s*["'](?:node:test|chai|jest|@jest|vitest|expect)\b|^\s*(?:import\s+)?"testing"\s*$|\bTest::(?:More|Builder|Simple|Most|Deep)\b|^\s*require ["'](?:rspec|minitest|test/unit)|^import (?:static )?(?:org\.(?:junit|testng|assertj|hamcrest)|kotlin\.test)\b|\bPHPUnit\\"#,
+        )
+        .expect("a valid expression")
+    });
+    NAME.is_match(path.as_str()) || FRAMEWORK.is_match(&String::from_utf8_lossy(content))
+}
+
+/// Whether `parent`, a file of Rust, declares the file at `path` as a module that only tests have.
+pub(super) fn is_test_module_of(path: &RepoPath, parent: &str) -> bool {
+    let stem = path.as_str().strip_suffix("/mod.rs").or_else(|| path.as_str().strip_suffix(".rs"));
+    let Some(name) = stem.map(|stem| stem.rsplit('/').next().unwrap_or(stem)) else { return false };
+    let mut is_for_tests = false;
+    for line in parent.lines().map(str::trim) {
+        let item = line.strip_prefix("#[cfg(test)]").map_or(line, str::trim_start);
+        is_for_tests |= item.len() < line.len();
+        let module = item.trim_start_matches("pub ").trim_start_matches("pub(crate) ").strip_prefix("mod ");
+        if is_for_tests && module.and_then(|rest| rest.strip_suffix(';')) == Some(name) {
+            return true;
+        }
+        is_for_tests &= item.is_empty() || line.starts_with("#[");
+    }
+    false
+}
+
+/// Where a text declares the test of this name: the bytes of its own name. If nothing declares it, a text in
+/// quotes that is the name, or its end after those of the groups around it.
+pub(super) fn declaration(text: &str, name: &str) -> Option<Range<usize>> {
+    let names: HashSet<&str> = own_names(name).filter(|name| name.len() >= NAME_BYTES_MIN).collect();
+    let places = |name: &'_ str| -> Vec<Range<usize>> {
+        text.match_indices(name).map(|(start, found)| start..start + found.len()).collect()
+    };
+    let declared = names.iter().flat_map(|name| places(name));
+    let declared = declared.filter(|at| is_declared(&text[..at.start], &text[at.end..]));
+    let is_quoted = |at: &Range<usize>| {
+        let quote = text[..at.start].chars().next_back().filter(|c| ['"', '\'', '`'].contains(c));
+        quote.is_some_and(|quote| text[at.end..].starts_with(quote))
+    };
+    let title = name.rsplit("::").next().unwrap_or(name);
+    let ends = title.match_indices(' ').map(|(at, _)| &title[at + 1..]).take(TITLE_WORDS_MAX);
+    declared
+        .min_by_key(|at| at.start)
+        .or_else(|| [title].into_iter().chain(ends).find_map(|end| places(end).into_iter().find(is_quoted)))
 }
 
 /// A test's own name in a source: `b` of `tests/a.py::A::b[case 1]`, `a::tests::b`, `b (a.A.b)`, `a > b`, `org.A.b`.
@@ -93,9 +154,10 @@ fn is_declared(before: &str, after: &str) -> bool {
     let last = before.chars().next_back();
     if let Some(quote) = last.filter(|c| ['"', '\'', '`'].contains(c)) {
         let before = before[..before.len() - 1].trim_end();
-        // bats: `@test "name"`.
-        let is_bats = before.ends_with("@test");
-        let Some(call) = before.strip_suffix('(') else { return is_bats && after.starts_with(quote) };
+        // bats: `@test "name"`. Ruby: `it "name"`.
+        let line = before.rsplit('\n').next().unwrap_or_default().trim_start();
+        let is_command = line == "@test" || CALLS.contains(&line);
+        let Some(call) = before.strip_suffix('(') else { return is_command && after.starts_with(quote) };
         let call = call.trim_end();
         let start = call
             .rfind(|c| !is_word(c))
@@ -164,6 +226,35 @@ mod tests {
         assert!(is_test(&["suite.py::test_add[1]"], "suite.py", "def test_add(x):\n    pass\n"));
         assert!(is_test(&["adds"], "checks.bats", "@test \"adds\" {\n}\n"));
         assert!(is_test(&["org.Sums.adds"], "Sums.java", "  @Test void adds() {}\n"));
+    }
+
+    #[test]
+    fn what_tests_use_is_recognised_by_name_and_framework() {
+        let is = |path: &str, text: &str| is_support_of_tests(&path.parse().unwrap(), text.as_bytes());
+        for path in ["internal/testutil/check.go", "t/lib/Check.pm", "src/test_helpers.py", "Tests/x.swift"] {
+            assert!(is(path, ""), "{path}");
+        }
+        assert!(is("check.go", "package a\nimport (\n\t\"testing\"\n)\n"));
+        assert!(
+            is("checkutil.py", "import unittest\n") && is("same.js", "const { expect } = require('chai');\n")
+        );
+        for (path, text) in [
+            ("src/testimony.py", ""),
+            ("lib/a.js", "const assert = require('assert');\n"),
+            ("src/latest.rs", ""),
+        ] {
+            assert!(!is(path, text), "{path}");
+        }
+    }
+
+    #[test]
+    fn module_for_tests_is_declared_in_another_file() {
+        let is = |path: &str, parent: &str| is_test_module_of(&path.parse().unwrap(), parent);
+        assert!(is("src/checks.rs", "fn a() {}\n#[cfg(test)]\nmod checks;\n"));
+        assert!(is("src/checks/mod.rs", "#[cfg(test)]\n#[allow(x)]\npub mod checks;\n"));
+        assert!(is("src/checks.rs", "#[cfg(test)] mod checks;\n"));
+        assert!(!is("src/checks.rs", "#[cfg(test)]\nmod tests {}\nmod checks;\n"));
+        assert!(!is("src/checks.py", "#[cfg(test)]\nmod checks;\n"));
     }
 
     #[test]

@@ -51,6 +51,10 @@ pub struct Defences {
     pub tests_in_source: bool,
     /// A test that must fail is added to the proposal, and must be reported as failing.
     pub canary: bool,
+    /// The base's tests must pass with the source of the proposal alone.
+    pub source_alone: bool,
+    /// The tests that show the issue must fail with other values in them.
+    pub altered_tests: bool,
 }
 
 impl Default for Defences {
@@ -72,6 +76,8 @@ impl Default for Defences {
             unchanged_tests: true,
             tests_in_source: true,
             canary: true,
+            source_alone: true,
+            altered_tests: true,
         }
     }
 }

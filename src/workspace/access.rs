@@ -52,11 +52,11 @@ pub(super) fn callbacks(access: &GitAccess) -> RemoteCallbacks<'_> {
     callbacks
 }
 
-/// Options for a fetch of exactly the named refspecs, without tags.
+/// Options for a fetch of exactly the named refspecs, and of the tags of what they name.
 pub(super) fn fetch_options(access: &GitAccess) -> FetchOptions<'_> {
     let mut options = FetchOptions::new();
     options.remote_callbacks(callbacks(access));
-    options.download_tags(git2::AutotagOption::None);
+    options.download_tags(git2::AutotagOption::Auto);
     // A redirect could send the token to another host.
     options.follow_redirects(git2::RemoteRedirect::None);
     options

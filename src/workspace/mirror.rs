@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::WorkspaceError;
 use super::access::fetch_options;
 use super::bounded_walk::{AbandonOnDrop, Abandoned, Walker};
+use super::git_directory::{ORIGIN_KEY, copy_tags};
 use crate::domain::{RepositoryId, Sha};
 use crate::github::GitAccess;
 
@@ -184,10 +185,20 @@ impl Workspace {
     }
 }
 
+/// Keeps the URL, which has no credentials, for the `.git` directories of sandboxes.
+fn remember_origin(repository: &Repository, url: &str) -> Result<(), git2::Error> {
+    let mut configuration = repository.config()?;
+    match configuration.get_string(ORIGIN_KEY) {
+        Ok(known) if known == url => Ok(()),
+        _ => configuration.set_str(ORIGIN_KEY, url),
+    }
+}
+
 fn fetch_branch(git_dir: &Path, access: &GitAccess, branch: &str) -> Result<Sha, WorkspaceError> {
     let repository = open_or_create(git_dir)?;
     let local = |action| move |error| local_error(git_dir, action, error);
     let pinned = format!("refs/mendwright/bases/{branch}");
+    remember_origin(&repository, access.url.as_str()).map_err(local("configuring a mirror"))?;
     let mut remote =
         repository.remote_anonymous(access.url.as_str()).map_err(local("configuring a remote"))?;
     let refspec = format!("+refs/heads/{branch}:{pinned}");
@@ -239,6 +250,8 @@ fn share_local_objects(git_dir: &Path, access: &GitAccess, revision: &str) -> Re
             .and_then(|file| file.persist(&alternates).map_err(|error| error.error));
         written.map_err(|error| local(git2::Error::from_str(&error.to_string())))?;
     }
+    // Opened again: the objects of the tags are known only since then.
+    copy_tags(&source, &open_or_create(git_dir)?).map_err(local)?;
     Ok(sha(commit.id()))
 }
 

@@ -12,6 +12,7 @@ mod changes;
 mod checkout;
 mod conversion;
 mod find_files;
+mod git_directory;
 mod history;
 mod local;
 mod mirror;

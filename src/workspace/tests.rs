@@ -11,6 +11,7 @@ use crate::domain::*;
 use crate::github::GitAccess;
 
 mod checkout;
+mod git_directory;
 
 /// A repository with a file, an executable, a symlink, and a directory behind a symlink.
 fn origin(at: &Path) -> GitAccess {

@@ -30,5 +30,6 @@ mod revisions;
 mod secrets;
 mod signed_commits;
 mod tools;
+mod verdict_evidence;
 mod verdict_harness;
 mod verdicts;

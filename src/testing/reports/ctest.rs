@@ -9,7 +9,7 @@ pub(super) fn printed(text: &str) -> Option<TestReport> {
     let line = expression!(
         r"(?m)^ *\d+/\d+ (?:Test|MemCheck) +#\d+: (?P<name>\S.*?) \.*(?: +|\*\*\*)(?P<said>Passed|Failed|Skipped|Not Run(?: \(Disabled\))?|Timeout|Exception: \w+|Exception)[^\n]*$"
     );
-    let summary = expression!(r"(?m)^\d+% tests passed, (?P<failed>\d+) tests? failed out of (?P<all>\d+)$");
+    let summary = expression!(r"(?m)^\d+% tests passed(?:, \d+ tests? failed)? out of \d+$");
     let summary_line = summary.captures_iter(text).last();
     let none = text.lines().any(|line| line == "No tests were found!!!");
     if summary_line.is_none() && !line.is_match(text) && !none {

@@ -273,8 +273,17 @@ pub(super) fn mocha(text: &str) -> Option<TestReport> {
     let header = expression!(r"(?m)^  (\d+)\) [^\n]*\n(?: {5,}[^\n]*\n)*? {5,}[^\n]*:\n");
     let next = expression!(r"(?m)^  \d+\) ");
     for (captures, block) in blocks(header, &text[end..]) {
-        let Some(name) = failures.get(&captures[1]) else { continue };
+        let whole = captures.get(0).map_or("", |whole| whole.as_str());
         let block = &block[..next.find(block).map_or(block.len(), |next| next.start())];
+        let Some(name) = failures.get(&captures[1]) else {
+            // A reporter that prints a dot for each test names failing ones here only.
+            if failures.is_empty() {
+                let mut case = named_in_list(whole);
+                add_details(block, &mut case);
+                builder.push_another(case);
+            }
+            continue;
+        };
         let mut case = TestCase::new(name.clone(), TestOutcome::Failed);
         add_details(block, &mut case);
         builder.detail(case);
@@ -288,6 +297,21 @@ pub(super) fn mocha(text: &str) -> Option<TestReport> {
     // Pending and failed tests are counted below the passed ones; an empty line ends the counts.
     let finished = text[end..].lines().skip(1).take(3).any(str::is_empty);
     Some(builder.finish(ReportSource::Output, ReportFormat::Mocha, Some(counts), finished))
+}
+
+/// The test that a heading in Mocha's list of failures names: its titles, one below the other.
+fn named_in_list(heading: &str) -> TestCase {
+    let lines = heading.lines().map(str::trim);
+    let titles = lines.filter_map(|line| {
+        let title = line.split_once(") ").filter(|(number, _)| number.parse::<u64>().is_ok());
+        let title = title.map_or(line, |(_, title)| title);
+        let title = title.strip_suffix(':').unwrap_or(title);
+        (!title.is_empty()).then_some(title)
+    });
+    let name = joined(titles);
+    let in_hook = name.contains("\" hook");
+    let outcome = if in_hook { TestOutcome::Errored } else { TestOutcome::Failed };
+    TestCase { stands_for_tests: in_hook, ..TestCase::new(name, outcome) }
 }
 
 /// Node's own runner, `spec`.

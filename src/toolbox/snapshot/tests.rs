@@ -51,6 +51,8 @@ fn after_a_setup() -> World {
     write(work, "replaced/by/a/directory", "", 0o644);
     write(work, "src/__pycache__/main.pyc", "compiled", 0o644);
     write(work, "vendor/bin/tool", "#!", 0o755);
+    // The host lays it anew.
+    write(work, ".git/hooks/pre-commit", "#!", 0o755);
     write(work, "vendor/read-only/x", "x", 0o444);
     fs::set_permissions(work.join("vendor/read-only"), Permissions::from_mode(0o555)).unwrap();
     symlink("../../outside", work.join("vendor/link")).unwrap();

@@ -8,6 +8,9 @@ const PATHS_MAX: usize = 1_000_000;
 /// Bytes of all of them.
 const PATH_BYTES_MAX: usize = 128 << 20;
 
+/// What the host lays into every tree anew: nothing that a setup leaves there is saved.
+pub const GIT_DIRECTORY: &[u8] = b".git";
+
 /// The paths of all trees unpacked so far.
 #[derive(Debug, Default)]
 pub struct TrackedPaths {
@@ -51,7 +54,9 @@ impl TrackedPaths {
 
     /// What `path` is to the repository.
     pub fn kind(&self, path: &[u8]) -> Tracked {
-        if self.leaves.contains(path) {
+        let in_git_directory =
+            path.strip_prefix(GIT_DIRECTORY).is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
+        if in_git_directory || self.leaves.contains(path) {
             Tracked::Leaf
         } else if self.directories.contains(path) {
             Tracked::Directory

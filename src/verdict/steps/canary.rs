@@ -5,7 +5,10 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use crate::domain::{Change, ChangedContent, FileMode, RepoPath, Sha, TestCase, TestReport, TestRun};
+use crate::domain::flag::FLAG_NAMES_MAX;
+use crate::domain::{
+    Change, ChangedContent, FailedTest, FileMode, RepoPath, Sha, TestCase, TestReport, TestRun,
+};
 use crate::testing::{CanaryTests, canary};
 use crate::workspace::Proposal;
 
@@ -25,15 +28,20 @@ struct Planted {
     path: RepoPath,
     mode: FileMode,
     canary: CanaryTests,
+    /// The same tests in the file as the base has it: what the proposal puts there may soften them.
+    at_base: CanaryTests,
 }
 
 impl Verifier<'_> {
     /// Runs the proposal with tests that must fail. If the run does not report them although the base's run
-    /// does, the proposal is refused.
+    /// does, the proposal is refused. So it is if `showing`, the tests that show the issue and pass in `verdict`, do not
+    /// pass beside them.
     pub(in super::super) async fn check_harness(
         &self,
         candidate: &JudgedProposal<'_>,
         reference: &Reference<'_>,
+        verdict: &TestRun,
+        showing: &[FailedTest],
     ) -> Result<(), StepError> {
         if !self.defences.canary {
             return Ok(());
@@ -52,12 +60,29 @@ impl Verifier<'_> {
             );
             return Ok(());
         };
-        let tree = self.with_planted(&candidate.changes(), &planted).await?;
+        let tree = self.with_planted(&candidate.changes(), &planted, &planted.canary).await?;
         let run = match self.run_at(&tree, "canary", reference).await? {
             Ok(run) => run,
             Err(why) => return Err(Rejection::new(why).into()),
         };
         let missing = planted.missing_in(&run);
+        let mut undone = undone_in(&run, verdict, showing);
+        if !undone.is_empty()
+            && let Ok(again) = self.run_at(&tree, "canary-again", reference).await?
+        {
+            let again = undone_in(&again, verdict, showing);
+            undone.retain(|name| again.contains(name));
+        }
+        if !undone.is_empty() && missing.len() < planted.canary.names.len() {
+            let explanation = format!(
+                "Tests that must fail were added to `{}`. Beside them, tests that pass with your change fail: {}. So they \
+                 pass only while the files of the tests are exactly what they are. Solve the issue for every input, \
+                 without looking at the tests.",
+                planted.path,
+                undone.iter().take(FLAG_NAMES_MAX).copied().collect::<Vec<_>>().join(", ")
+            );
+            return Err(Rejection::new(explanation).with_run(Some(run)).into());
+        }
         if missing.is_empty() && !run.exited_successfully() {
             self.environment.remark(&format!(
                 "To see whether the run reports failures, failing tests were added to `{}` in a run of its own: it named \
@@ -69,10 +94,16 @@ impl Verifier<'_> {
         }
         // Perhaps the tests cannot be had there at all. Only the whole suite tells: a selection of the file can reach what
         // the suite never runs.
-        let base = self.with_planted(&[], &planted).await?;
+        let base = self.with_planted(&[], &planted, &planted.at_base).await?;
         let at_base = self.run_at(&base, "canary-base", reference).await?.ok();
         let expected = at_base.as_ref().map(|at_base| planted.named_in(at_base)).unwrap_or_default();
-        let lost: Vec<&str> = expected.iter().copied().filter(|name| missing.contains(name)).collect();
+        // A run that stops at its first failure does not reach all of them, and perhaps others than the base's run did.
+        let stops_early = missing.len() < planted.canary.names.len() && run.report.names_all();
+        let is_lost = |name: &&str| {
+            missing.contains(name)
+                && !(stops_early && !run.report.cases.iter().any(|case| case.name.contains(*name)))
+        };
+        let lost: Vec<&str> = expected.iter().copied().filter(|name| is_lost(name)).collect();
         let hides_code = run.exited_successfully() && at_base.is_some_and(|run| !run.exited_successfully());
         if !expected.is_empty() && (!lost.is_empty() || hides_code) {
             let explanation = format!(
@@ -146,12 +177,16 @@ impl Verifier<'_> {
             else {
                 continue;
             };
-            let made = canary(settings, package_json.as_deref(), &report.formats, &path, &content, &token);
-            let Some(canary) = made else { continue };
+            let Some((_, before)) = workspace.content(&base, &path).await? else { continue };
+            let made = |content: &str| {
+                canary(settings, package_json.as_deref(), &report.formats, &path, content, &token)
+            };
+            let before = String::from_utf8(before).ok().and_then(|content| made(&content));
+            let (Some(canary), Some(at_base)) = (made(&content), before) else { continue };
             let uses = stems(candidate).iter().filter(|stem| content.contains(stem.as_str())).count();
             let score = score * 2 + uses.min(3);
             if best.as_ref().is_none_or(|(known, _)| score > *known) {
-                best = Some((score, Planted { path, mode, canary }));
+                best = Some((score, Planted { path, mode, canary, at_base }));
             }
         }
         Ok(best.map(|(_, planted)| planted))
@@ -177,10 +212,15 @@ impl Verifier<'_> {
     }
 
     /// The tree of `changes` with the failing tests.
-    async fn with_planted(&self, changes: &[Change], planted: &Planted) -> Result<Sha, StepError> {
+    async fn with_planted(
+        &self,
+        changes: &[Change],
+        planted: &Planted,
+        canary: &CanaryTests,
+    ) -> Result<Sha, StepError> {
         let mut changes: Vec<Change> =
             changes.iter().filter(|change| change.path != planted.path).cloned().collect();
-        let bytes = planted.canary.content.clone().into_bytes();
+        let bytes = canary.content.clone().into_bytes();
         let content = ChangedContent::File { mode: planted.mode, bytes };
         changes.push(Change { path: planted.path.clone(), content });
         let Proposal { tree, .. } = self.environment.workspace().propose(changes).await?;
@@ -219,6 +259,15 @@ fn named_paths(report: &TestReport) -> HashSet<String> {
         modules.chain(first.map(str::to_owned)).chain(case.group.clone()).chain(located).collect::<Vec<_>>()
     };
     report.cases.iter().flat_map(of_case).collect()
+}
+
+/// Those of `tests` that pass in `verdict` and that `run` names as not passed.
+fn undone_in<'t>(run: &TestRun, verdict: &TestRun, tests: &'t [FailedTest]) -> Vec<&'t str> {
+    let is_undone = |test: &&FailedTest| {
+        let case = verdict.report.cases.iter().find(|case| verdict.report.title(case) == test.0);
+        case.is_some_and(|case| !case.is_red() && run.report.same(case).is_some_and(TestCase::is_red))
+    };
+    tests.iter().filter(is_undone).map(|test| test.0.as_str()).collect()
 }
 
 /// Random lower-case letters.

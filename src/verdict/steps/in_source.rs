@@ -126,11 +126,6 @@ async fn compared(
     }))
 }
 
-/// Whether the tests in a file of this kind are all told from its source.
-pub(super) fn may_be_parsed(path: &RepoPath) -> bool {
-    path.as_str().rsplit_once('.').is_some_and(|(_, extension)| matches!(extension, "py" | "rs" | "go"))
-}
-
 /// Whether a source file can hold tests, by its language and by words that each of them has.
 fn may_hold_tests(path: &str, content: &[u8]) -> bool {
     let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);

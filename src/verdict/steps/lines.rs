@@ -1,16 +1,22 @@
 //! What else a proposal contains that a reviewer must see: suspicious lines, and files with power.
 
 use crate::domain::flag::FLAG_NAMES_MAX;
-use crate::domain::{ChangedContent, FileMode, Flag, TouchedFile, TouchedKind};
+use crate::domain::{ChangedContent, FileMode, Flag, Suspicion, TestRun, TouchedFile, TouchedKind};
 
 use super::super::roles::{kind_by_content, kind_by_path};
 use super::super::suspicion::suspicious_lines;
+use super::super::test_files::TestFiles;
 use super::super::verifier::Verifier;
 use super::candidate::{ChangedFile, JudgedProposal};
 
 impl Verifier<'_> {
     /// Added lines that can make tests seem to pass.
-    pub(in super::super) fn suspicious_changes(&self, candidate: &JudgedProposal<'_>) -> Vec<Flag> {
+    pub(in super::super) fn suspicious_changes(
+        &self,
+        candidate: &JudgedProposal<'_>,
+        run: &TestRun,
+    ) -> Vec<Flag> {
+        let tests = TestFiles::of(&candidate.places, &[&self.baseline.report, &run.report]);
         let mut flags = Vec::new();
         if !self.defences.suspicious_lines {
             return flags;
@@ -18,8 +24,14 @@ impl Verifier<'_> {
         for file in candidate.files.iter().filter(|file| !file.is_deleted()) {
             let (before, after) =
                 (String::from_utf8_lossy(&file.before), String::from_utf8_lossy(file.after()));
-            let is_test = candidate.places.contains(file.path());
-            flags.extend(suspicious_lines(file.path().as_str(), is_test, &before, &after));
+            let is_test = tests.contains(file.path(), file.after());
+            // Where the report names the skipped tests, it says what a mark only announces.
+            let is_reported = |flag: &Flag| {
+                let skips = matches!(flag, Flag::SuspiciousLine { what: Suspicion::SkipsTests, .. });
+                is_test && skips && run.report.names_all()
+            };
+            let found = suspicious_lines(file.path().as_str(), is_test, &before, &after);
+            flags.extend(found.into_iter().filter(|flag| !is_reported(flag)));
             if flags.len() >= FLAG_NAMES_MAX {
                 break;
             }

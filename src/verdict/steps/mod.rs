@@ -1,5 +1,6 @@
 //! The steps of a verdict.
 
+mod altered_tests;
 mod base_tests;
 mod canary;
 mod candidate;

@@ -8,29 +8,29 @@ use mendwright::testing::run_suite_of_tree;
 use mendwright::verdict::{Defences, Verdict, Verifier};
 use mendwright::workspace::{LocalRepository, Mirrors};
 
-const UNITTEST: &str = "python3 -m unittest discover -v -s tests -t .";
-const ADD_WRONG: &str = "def add(a, b):\n    return a - b\n";
-const ADD_RIGHT: &str = "def add(a, b):\n    return a + b\n";
+pub(super) const UNITTEST: &str = "python3 -m unittest discover -v -s tests -t .";
+pub(super) const ADD_WRONG: &str = "def add(a, b):\n    return a - b\n";
+pub(super) const ADD_RIGHT: &str = "def add(a, b):\n    return a + b\n";
 /// Collected first; it imports the source and passes at the base.
-const TEST_ZERO: (&str, &str) = (
+pub(super) const TEST_ZERO: (&str, &str) = (
     "tests/test_a.py",
     "import unittest\nimport calc\n\n\nclass A(unittest.TestCase):\n    def test_zero(self):\n        \
      self.assertEqual(calc.add(0, 0), 0)\n",
 );
 /// Collected last; it fails at the base.
-const TEST_ADD: (&str, &str) = (
+pub(super) const TEST_ADD: (&str, &str) = (
     "tests/test_z.py",
     "import unittest\nimport calc\n\n\nclass Z(unittest.TestCase):\n    def test_add(self):\n        \
      self.assertEqual(calc.add(2, 2), 4)\n",
 );
-const INIT: (&str, &str) = ("tests/__init__.py", "");
+pub(super) const INIT: (&str, &str) = ("tests/__init__.py", "");
 
 fn every_defence() -> Defences {
     Defences::default()
 }
 
 /// The verdict on `changes` to a repository of `files`, without mutants.
-async fn judge(
+pub(super) async fn judge(
     command: &str,
     files: &[(&str, &str)],
     changes: &[(&str, &str)],
@@ -91,19 +91,19 @@ async fn judge_with(
     verifier.judge(&changes, None).await.unwrap()
 }
 
-fn explanation(verdict: &Verdict) -> &str {
+pub(super) fn explanation(verdict: &Verdict) -> &str {
     match verdict {
         Verdict::Verified(verified) => verified.explanation(),
         Verdict::Rejected(rejected) => &rejected.explanation,
     }
 }
 
-fn assert_rejected(verdict: &Verdict, words: &str) {
+pub(super) fn assert_rejected(verdict: &Verdict, words: &str) {
     let text = explanation(verdict);
     assert!(matches!(verdict, Verdict::Rejected(_)) && text.contains(words), "{words:?}: {verdict:#?}");
 }
 
-fn flags_of(verdict: &Verdict) -> &[Flag] {
+pub(super) fn flags_of(verdict: &Verdict) -> &[Flag] {
     let Verdict::Verified(verified) = verdict else { panic!("{verdict:#?}") };
     verified.flags()
 }

@@ -1,0 +1,224 @@
+//! Whether the tests that show the issue compare anything: they are run with other values in their bodies, and must
+//! fail. Source that softens assertions, or whose results are equal to everything, passes with any value. This
+//! is shown to the reviewer; it rejects nothing, since an honest test may compare no literal.
+
+use crate::domain::flag::FLAG_NAMES_MAX;
+use crate::domain::{Change, ChangedContent, FailedTest, FileMode, Flag, RepoPath, TestOutcome, TestRun};
+use crate::sandbox::CallError;
+use crate::testing::{Selection, SuiteError, run_selected};
+
+use super::super::comparison::Reference;
+use super::super::expectations::{AlteredLiteral, literals_of_test, with_literals};
+use super::super::rules::TestPaths;
+use super::super::test_files::TestFiles;
+use super::super::verifier::Verifier;
+use super::candidate::{JudgedProposal, StepError};
+
+/// Tests that are altered.
+const TESTS_MAX: usize = 4;
+/// Runs: with the last value altered, with all of them, then with single ones.
+const RUNS_MAX: usize = 4;
+/// Test files that are read.
+const FILES_MAX: usize = 2_000;
+const FILES_READ_MAX: usize = 200;
+const FILE_BYTES_MAX: usize = 1 << 20;
+/// A suite that takes longer is not run whole for this.
+const SUITE_SECONDS_MAX: u64 = 20;
+
+/// A test file of the proposal.
+struct TestFile {
+    path: RepoPath,
+    mode: FileMode,
+    content: String,
+}
+
+/// A test that shows the issue, and the values in its body.
+struct AlteredTest<'t> {
+    name: &'t str,
+    file: usize,
+    literals: Vec<AlteredLiteral>,
+}
+
+impl Verifier<'_> {
+    /// Runs `tests`, which fail without the change, with other values. Returns a flag if some pass all the same.
+    pub(in super::super) async fn check_expectations(
+        &self,
+        candidate: &JudgedProposal<'_>,
+        reference: &Reference<'_>,
+        run: &TestRun,
+        tests: &[FailedTest],
+    ) -> Result<Option<Flag>, StepError> {
+        if !self.defences.altered_tests || tests.is_empty() || !run.report.is_known() {
+            return Ok(None);
+        }
+        let files = self.test_files(candidate, reference, run).await?;
+        let mut altered = altered_tests(&files, tests);
+        if run.result.duration.as_secs() > SUITE_SECONDS_MAX {
+            altered.truncate(1);
+        }
+        let checked = altered.len();
+        for attempt in 0..RUNS_MAX {
+            let changes: Vec<(usize, Vec<AlteredLiteral>)> = altered
+                .iter()
+                .filter_map(|test| test.attempt(attempt).map(|literals| (test.file, literals)))
+                .collect();
+            if changes.is_empty() {
+                break;
+            }
+            let names: Vec<&str> = altered.iter().map(|test| test.name).collect();
+            let Some(again) = self.run_altered(candidate, reference, &files, &changes, &names).await? else {
+                return Ok(None);
+            };
+            altered.retain(|test| test.attempt(attempt).is_none() || passes(&again, test.name));
+        }
+        if checked == 0 {
+            return Ok(None);
+        }
+        let names: Vec<String> =
+            altered.iter().take(FLAG_NAMES_MAX).map(|test| test.name.to_owned()).collect();
+        let noticing = checked - names.len();
+        self.environment.remark(&format!(
+            "The values in the tests that show the issue were altered: {noticing} of {checked} notice that."
+        ));
+        Ok((!names.is_empty()).then_some(Flag::ValuesNotCompared { names }))
+    }
+
+    /// The files of the proposal in which tests can stand: those that it changes first, then those of the base.
+    async fn test_files(
+        &self,
+        candidate: &JudgedProposal<'_>,
+        reference: &Reference<'_>,
+        run: &TestRun,
+    ) -> Result<Vec<TestFile>, StepError> {
+        let workspace = self.environment.workspace();
+        let tree = &candidate.proposal.tree;
+        let reports = [&reference.baseline.report, &run.report];
+        let named: Vec<RepoPath> = reports
+            .iter()
+            .flat_map(|report| &report.cases)
+            .filter_map(|case| case.location.as_ref()?.file.parse().ok())
+            .take(FILES_READ_MAX)
+            .collect();
+        let tests = TestFiles::of(&candidate.places, &[]);
+        let places = TestPaths::new(self.environment.settings());
+        let found = workspace
+            .find_files_by_name(tree, FILES_MAX, move |path| {
+                path.parse::<RepoPath>().is_ok_and(|path| places.contains(&path))
+            })
+            .await?
+            .unwrap_or_default();
+        let changed = candidate.files.iter().filter(|file| !file.is_deleted());
+        let mut paths: Vec<RepoPath> = changed.clone().map(|file| file.path().clone()).collect();
+        paths.sort_by_key(|path| !tests.contains(path, &[]));
+        paths.extend(named);
+        paths.extend(found.into_iter().filter_map(|(path, _)| path.parse().ok()));
+        let (mut files, mut known) = (Vec::new(), std::collections::HashSet::new());
+        for path in paths {
+            if files.len() >= FILES_READ_MAX || !known.insert(path.clone()) {
+                continue;
+            }
+            let Some((mode, bytes)) = workspace.content(tree, &path).await? else { continue };
+            if let Some(content) = String::from_utf8(bytes).ok().filter(|text| text.len() <= FILE_BYTES_MAX) {
+                files.push(TestFile { path, mode, content });
+            }
+        }
+        Ok(files)
+    }
+
+    /// A run of the proposal with other values in its tests. `None`: it cannot be had.
+    async fn run_altered(
+        &self,
+        candidate: &JudgedProposal<'_>,
+        reference: &Reference<'_>,
+        files: &[TestFile],
+        changes: &[(usize, Vec<AlteredLiteral>)],
+        names: &[&str],
+    ) -> Result<Option<TestRun>, StepError> {
+        let mut all: Vec<Change> = candidate.changes();
+        for (index, file) in files.iter().enumerate() {
+            let literals: Vec<AlteredLiteral> = changes
+                .iter()
+                .filter(|(of, _)| *of == index)
+                .flat_map(|(_, literals)| literals.iter().cloned())
+                .collect();
+            if literals.is_empty() {
+                continue;
+            }
+            let bytes = with_literals(&file.content, &literals).into_bytes();
+            all.retain(|change| change.path != file.path);
+            let content = ChangedContent::File { mode: file.mode, bytes };
+            all.push(Change { path: file.path.clone(), content });
+        }
+        let tree = self.environment.workspace().propose(all).await?.tree;
+        if let [name] = names {
+            let Ok(toolbox) = self.environment.fresh(&tree, "altered").await? else { return Ok(None) };
+            let selection = Selection { path: None, name: Some((*name).to_owned()) };
+            let selected = run_selected(&toolbox, self.environment.settings(), &selection).await;
+            self.environment.note_egress("altered", &toolbox);
+            toolbox.shut_down().await;
+            match selected {
+                Ok(run) if run.report.counts.is_some_and(|counts| counts.ran() > 0) => return Ok(Some(run)),
+                // It takes no selection, or ran no test.
+                Ok(_) | Err(CallError::RespondToModel(_)) => {}
+                Err(lost @ CallError::Fatal(_)) => return Err(SuiteError::from(lost).into()),
+            }
+        }
+        Ok(self.run_at(&tree, "altered", reference).await?.ok())
+    }
+}
+
+/// The first tests whose bodies are found, with the values in them.
+fn altered_tests<'t>(files: &[TestFile], tests: &'t [FailedTest]) -> Vec<AlteredTest<'t>> {
+    let found = tests.iter().filter_map(|FailedTest(name)| {
+        // Of several files, one whose path is in the name.
+        let order = files.iter().enumerate().filter(|(_, file)| name.contains(file.path.as_str()));
+        let mut order = order.chain(files.iter().enumerate());
+        order.find_map(|(file, text)| {
+            let literals = literals_of_test(&text.content, name).filter(|literals| !literals.is_empty())?;
+            Some(AlteredTest { name, file, literals })
+        })
+    });
+    found.take(TESTS_MAX).collect()
+}
+
+impl AlteredTest<'_> {
+    /// The values that one of the runs alters. The last one is most often what is expected.
+    fn attempt(&self, number: usize) -> Option<Vec<AlteredLiteral>> {
+        let count = self.literals.len();
+        match number {
+            0 => self.literals.last().map(|last| vec![last.clone()]),
+            1 => (count > 1).then(|| self.literals.clone()),
+            single => {
+                count.checked_sub(single).filter(|_| count > 2).map(|at| vec![self.literals[at].clone()])
+            }
+        }
+    }
+}
+
+/// Whether a run names a test as passed, or passes as a whole and does not name it.
+fn passes(run: &TestRun, name: &str) -> bool {
+    match run.report.cases.iter().find(|case| case.name == name || run.report.title(case) == name) {
+        Some(case) => case.outcome == TestOutcome::Passed,
+        None => run.is_green() && !run.report.names_all(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_altered_last_first_then_all_then_one_by_one() {
+        let content = "def test_a():\n    assert f(1, 2) == 3\n".to_owned();
+        let files = [TestFile { path: "test_a.py".parse().unwrap(), mode: FileMode::Regular, content }];
+        let tests = [FailedTest("test_a.py::test_a".into()), FailedTest("gone".into())];
+        let altered = altered_tests(&files, &tests);
+        assert_eq!(altered.len(), 1);
+        let values = |number| -> Vec<String> {
+            let literals = altered[0].attempt(number).unwrap_or_default();
+            literals.into_iter().map(|literal| literal.replacement).collect()
+        };
+        assert_eq!((values(0), values(1)), (vec!["4".into()], vec!["2".into(), "3".into(), "4".into()]));
+        assert_eq!((values(2), values(3), values(4)), (vec!["3".into()], vec!["2".into()], vec![]));
+    }
+}

@@ -1,0 +1,257 @@
+//! A `.git` directory for a sandbox: the base commit under its own id, its branch, the tags that
+//! `git describe` finds, and the commits between. Build tools ask git for versions, and test tools for what has
+//! changed (setuptools-scm, hatch-vcs, vergen, `go build -buildvcs`, `jest --changedSince`).
+//!
+//! The host writes it and never reads one back. It contains no credential, no hook and nothing of another
+//! branch. Trees and files of earlier commits are left out.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+use git2::{Indexer, Oid, Repository, Sort};
+
+use super::bounded_walk::{DIRECTORY, SUBMODULE, WalkStep, WalkedEntry, Walker};
+use super::checkout::stream_error;
+use super::mirror::{local_error, oid};
+use super::{Workspace, WorkspaceError};
+
+/// Commits that are included: the base and the newest of those before it.
+const COMMITS_MAX: usize = 10_000;
+/// Tags that are looked at, the newest by name last.
+const TAGS_MAX: usize = 20_000;
+/// If the base's files are larger together, they are left out: `git describe` and `git status` work
+/// without them, `git diff` does not.
+const FILES_BYTES_MAX: u64 = 64 << 20;
+/// Where the URL of a repository is kept in the configuration of its mirror.
+pub(super) const ORIGIN_KEY: &str = "mendwright.origin";
+
+/// What a `.git` directory is made of.
+struct GitDirectory<'w, 'r> {
+    walker: &'w Walker<'r>,
+    base: Oid,
+    branch: &'w str,
+    commits: Vec<Oid>,
+    /// Included commits with a parent that is not included.
+    boundary: Vec<Oid>,
+    /// Names below `refs/tags`, their objects, and what annotated tags point to.
+    tags: Vec<(String, Oid, Option<Oid>)>,
+}
+
+impl Workspace {
+    /// The `.git` directory of a work tree at the base commit, as a tar stream.
+    ///
+    /// # Errors
+    /// The base cannot be read, or this machine's disk is full.
+    pub async fn git_directory(&self) -> Result<Vec<u8>, WorkspaceError> {
+        let (base, branch) = (oid(self.base()), self.base_branch().to_owned());
+        self.with_walker(move |walker| {
+            let mut directory = GitDirectory {
+                walker,
+                base,
+                branch: &branch,
+                commits: Vec::new(),
+                boundary: Vec::new(),
+                tags: Vec::new(),
+            };
+            let local = |error| local_error(walker.git_dir, "reading the base's history", error);
+            directory.find_commits().map_err(local)?;
+            directory.find_tags().map_err(local)?;
+            directory.to_tar()
+        })
+        .await
+    }
+}
+
+impl GitDirectory<'_, '_> {
+    fn find_commits(&mut self) -> Result<(), git2::Error> {
+        let repository = self.walker.repository;
+        let mut walk = repository.revwalk()?;
+        walk.set_sorting(Sort::TIME)?;
+        walk.push(self.base)?;
+        // A mirror of a shallow repository ends somewhere: what is missing there is no error.
+        self.commits = walk.map_while(Result::ok).take(COMMITS_MAX).collect();
+        if self.commits.is_empty() {
+            self.commits.push(self.base);
+        }
+        let included: HashSet<Oid> = self.commits.iter().copied().collect();
+        for id in &self.commits {
+            let commit = repository.find_commit(*id)?;
+            if commit.parent_ids().any(|parent| !included.contains(&parent)) {
+                self.boundary.push(*id);
+            }
+        }
+        Ok(())
+    }
+
+    fn find_tags(&mut self) -> Result<(), git2::Error> {
+        let included: HashSet<Oid> = self.commits.iter().copied().collect();
+        let repository = self.walker.repository;
+        for reference in repository.references_glob("refs/tags/*")?.take(TAGS_MAX) {
+            let reference = reference?;
+            let (Ok(name), Some(target)) = (reference.name(), reference.target()) else { continue };
+            let Ok(commit) = reference.peel_to_commit() else { continue };
+            // A tag of a tag is rare, and would need all objects between.
+            let is_direct = target == commit.id()
+                || repository.find_tag(target).is_ok_and(|tag| tag.target_id() == commit.id());
+            if is_direct && included.contains(&commit.id()) && is_plain(name) {
+                let peeled = (target != commit.id()).then(|| commit.id());
+                self.tags.push((name.to_owned(), target, peeled));
+            }
+        }
+        Ok(())
+    }
+
+    fn to_tar(&self) -> Result<Vec<u8>, WorkspaceError> {
+        let io_error = |error: io::Error| stream_error(self.walker.git_dir, &error);
+        let directory = tempfile::tempdir().map_err(io_error)?;
+        let objects = directory.path().join("pack");
+        std::fs::create_dir(&objects).map_err(io_error)?;
+        let local = |error| local_error(self.walker.git_dir, "packing the base", error);
+        self.write_pack(&objects)?;
+        let index = directory.path().join("index");
+        self.write_index(&index).map_err(local)?;
+
+        let mut out = tar::Builder::new(Vec::new());
+        for name in [".git/", ".git/objects/", ".git/objects/info/", ".git/objects/pack/", ".git/refs/"] {
+            append_directory(&mut out, name).map_err(io_error)?;
+        }
+        for name in [".git/refs/heads/", ".git/refs/tags/"] {
+            append_directory(&mut out, name).map_err(io_error)?;
+        }
+        let texts = [
+            ("HEAD", format!("ref: refs/heads/{}\n", self.branch)),
+            ("config", self.configuration()),
+            ("packed-refs", self.packed_references()),
+            ("shallow", self.boundary.iter().map(|id| format!("{id}\n")).collect()),
+        ];
+        for (name, text) in texts.iter().filter(|(_, text)| !text.is_empty()) {
+            append_file(&mut out, name, text.as_bytes()).map_err(io_error)?;
+        }
+        append_file(&mut out, "index", &std::fs::read(&index).map_err(io_error)?).map_err(io_error)?;
+        for entry in std::fs::read_dir(&objects).map_err(io_error)? {
+            let path = entry.map_err(io_error)?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let content = std::fs::read(&path).map_err(io_error)?;
+            append_file(&mut out, &format!("objects/pack/{name}"), &content).map_err(io_error)?;
+        }
+        out.into_inner().map_err(io_error)
+    }
+
+    fn write_pack(&self, directory: &Path) -> Result<(), WorkspaceError> {
+        let Walker { repository, git_dir, .. } = *self.walker;
+        let local = |error| local_error(git_dir, "packing the base", error);
+        let mut builder = repository.packbuilder().map_err(local)?;
+        for commit in &self.commits {
+            builder.insert_object(*commit, None).map_err(local)?;
+        }
+        for (_, tag, peeled) in &self.tags {
+            if peeled.is_some() {
+                builder.insert_object(*tag, None).map_err(local)?;
+            }
+        }
+        let tree = repository.find_commit(self.base).map_err(local)?.tree_id();
+        builder.insert_object(tree, None).map_err(local)?;
+        let (mut files, mut bytes) = (Vec::new(), 0_u64);
+        let database = repository.odb().map_err(local)?;
+        self.walker.walk(tree, |path, entry| {
+            let entry = WalkedEntry::of(path, entry);
+            match entry.mode {
+                SUBMODULE => {}
+                DIRECTORY => builder.insert_object(entry.id, None).map_err(local)?,
+                _ => {
+                    let (size, _) = database.read_header(entry.id).map_err(local)?;
+                    bytes = bytes.saturating_add(size as u64);
+                    files.push(entry.id);
+                }
+            }
+            Ok(WalkStep::Continue)
+        })?;
+        if bytes <= FILES_BYTES_MAX {
+            for file in files {
+                builder.insert_object(file, None).map_err(local)?;
+            }
+        }
+        let mut indexer = Indexer::new(None, directory, 0o444, false).map_err(local)?;
+        let mut written = Ok(());
+        builder
+            .foreach(|chunk| {
+                written = io::Write::write_all(&mut indexer, chunk);
+                written.is_ok()
+            })
+            .map_err(local)?;
+        written.map_err(|error| stream_error(git_dir, &error))?;
+        indexer.commit().map_err(local)?;
+        Ok(())
+    }
+
+    fn write_index(&self, path: &Path) -> Result<(), git2::Error> {
+        let tree = self.walker.repository.find_commit(self.base)?.tree()?;
+        let mut index = git2::Index::open(path)?;
+        index.read_tree(&tree)?;
+        index.write()
+    }
+
+    fn configuration(&self) -> String {
+        let mut text = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\
+                        [gc]\n\tauto = 0\n\
+                        [user]\n\tname = Mendwright\n\temail = mendwright@localhost\n"
+            .to_owned();
+        let configured = self.walker.repository.config().and_then(|config| config.get_string(ORIGIN_KEY));
+        if let Ok(url) = configured {
+            let quoted = url.replace('\\', "\\\\").replace('"', "\\\"");
+            let _ = write!(
+                text,
+                "[remote \"origin\"]\n\turl = \"{quoted}\"\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
+            );
+        }
+        text
+    }
+
+    fn packed_references(&self) -> String {
+        let mut lines: Vec<(String, String)> = ["refs/heads/", "refs/remotes/origin/"]
+            .map(|prefix| format!("{prefix}{}", self.branch))
+            .map(|name| (name.clone(), format!("{} {name}\n", self.base)))
+            .to_vec();
+        lines.extend(self.tags.iter().map(|(name, target, peeled)| {
+            let peeled = peeled.map(|commit| format!("^{commit}\n")).unwrap_or_default();
+            (name.clone(), format!("{target} {name}\n{peeled}"))
+        }));
+        lines.sort();
+        let header = "# pack-refs with: peeled fully-peeled sorted \n".to_owned();
+        lines.into_iter().fold(header, |text, (_, line)| text + &line)
+    }
+}
+
+/// Whether a name can be written on a line of its own.
+fn is_plain(name: &str) -> bool {
+    !name.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+fn append_directory(out: &mut tar::Builder<Vec<u8>>, path: &str) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_mode(0o755);
+    header.set_size(0);
+    out.append_data(&mut header, path, io::empty())
+}
+
+/// `path` is below `.git`.
+fn append_file(out: &mut tar::Builder<Vec<u8>>, path: &str, content: &[u8]) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_mode(0o644);
+    header.set_size(content.len() as u64);
+    out.append_data(&mut header, format!(".git/{path}"), content)
+}
+
+/// Copies the names of tags of a repository on this machine, whose objects the mirror reads.
+pub(super) fn copy_tags(from: &Repository, to: &Repository) -> Result<(), git2::Error> {
+    for reference in from.references_glob("refs/tags/*")?.take(TAGS_MAX) {
+        let reference = reference?;
+        let (Ok(name), Some(target)) = (reference.name(), reference.target()) else { continue };
+        to.reference(name, target, true, "a tag of the local repository")?;
+    }
+    Ok(())
+}
