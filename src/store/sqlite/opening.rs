@@ -6,8 +6,9 @@ use std::time::Duration;
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+use super::migrations;
 use super::{SqliteStore, database_error};
-use crate::store::{StoreError, migrations};
+use crate::store::StoreError;
 
 /// How long a writer waits for another before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -70,7 +71,7 @@ mod tests {
 
     #[tokio::test]
     async fn writes_succeed_again_once_a_full_disk_has_room() {
-        let (store, _directory) = store().await;
+        let (store, _directory) = store::<SqliteStore>().await;
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
             let mut connection = store.pool.acquire().await.unwrap();
@@ -96,7 +97,7 @@ mod tests {
 
     #[tokio::test]
     async fn database_without_room_for_a_write_is_reported_as_not_writable() {
-        let (store, _directory) = store().await;
+        let (store, _directory) = store::<SqliteStore>().await;
         store.check_writable().await.unwrap();
         store.close().await;
         let error = store.check_writable().await.unwrap_err();
