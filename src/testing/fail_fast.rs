@@ -1,6 +1,6 @@
 //! Suites that stop at their first failure: how a runner is told to go on. The repository's command stays as it is.
 
-use super::runner::{Invocation, Runner};
+use super::invocation::{Invocation, arguments};
 
 /// What makes a runner go on after a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,26 +11,11 @@ pub(super) struct KeepGoing {
     pub(super) arguments: Vec<String>,
 }
 
-/// For a runner. `None`: it has no such option, or the command does not pass one on.
-pub(super) fn keep_going(invocation: &Invocation) -> Option<KeepGoing> {
-    let by_arguments = |words: &[&str]| {
-        let arguments = words.iter().map(|word| (*word).to_owned()).collect();
+impl KeepGoing {
+    /// By arguments, if the command passes them on.
+    pub(super) fn by_arguments(invocation: &Invocation, words: &[&str]) -> Option<Self> {
         let is_possible = invocation.takes_arguments && !invocation.has(&["--", "-args", "--args"]);
-        is_possible.then_some(KeepGoing { env: Vec::new(), arguments })
-    };
-    match invocation.runner {
-        // The variable outdoes the configuration, and the argument the command's own `-x`.
-        Runner::Pytest => {
-            let arguments = by_arguments(&["--maxfail=0"]).map(|found| found.arguments).unwrap_or_default();
-            Some(KeepGoing { arguments, ..keep_going_behind_wrapper() })
-        }
-        Runner::Cargo | Runner::Nextest | Runner::Rspec => by_arguments(&["--no-fail-fast"]),
-        Runner::Go => by_arguments(&["-failfast=false"]),
-        Runner::Jest | Runner::Vitest => by_arguments(&["--bail=0"]),
-        Runner::Mocha => by_arguments(&["--no-bail"]),
-        Runner::Maven => by_arguments(&["--fail-at-end"]),
-        Runner::Gradle => by_arguments(&["--continue"]),
-        Runner::Unittest | Runner::Node | Runner::Phpunit | Runner::Ctest | Runner::Prove => None,
+        is_possible.then(|| Self { env: Vec::new(), arguments: arguments(words) })
     }
 }
 
@@ -41,7 +26,7 @@ pub(super) fn keep_going_behind_wrapper() -> KeepGoing {
 
 #[cfg(test)]
 mod tests {
-    use super::super::runner::recognise;
+    use super::super::recognition::recognise;
     use super::*;
 
     #[test]
@@ -59,7 +44,11 @@ mod tests {
             "gradle test",
             "prove -l t",
         ];
-        let words = |command: &&str| match keep_going(&recognise(command, None).unwrap()) {
+        let keep_going = |command: &str| {
+            let found = recognise(command, None).unwrap();
+            (found.runner.row().keep_going)(&found.invocation)
+        };
+        let words = |command: &&str| match keep_going(command) {
             None => format!("{command}: no"),
             Some(KeepGoing { env, arguments }) => {
                 let env: String = env.iter().map(|(name, value)| format!(" {name}={value}")).collect();

@@ -9,7 +9,7 @@ use crate::domain::{
 use super::text::{Innermost, before, blocks, expression, frame, gist, number};
 
 /// pytest, plain or verbose. Without `-v` it names only what did not pass.
-pub(super) fn pytest(text: &str) -> Option<TestReport> {
+pub(in crate::testing) fn pytest(text: &str) -> Option<TestReport> {
     let session = expression!(r"(?m)^=+ test session starts =+$");
     // `--quiet` has no such line.
     let summary_line = expression!(
@@ -90,7 +90,7 @@ fn sections(text: &str) -> HashMap<&str, &str> {
 }
 
 /// unittest, plain or verbose. Without `-v` it names only what did not pass.
-pub(super) fn unittest(text: &str) -> Option<TestReport> {
+pub(in crate::testing) fn unittest(text: &str) -> Option<TestReport> {
     let ran = expression!(r"(?m)^Ran (?P<ran>\d+) tests? in [\d.]+s$");
     let verbose = expression!(
         r"(?m)^(\w+) \(([\w.<>]+)\)(?: \(.*\)| \[.*\])?(?:\n[^\n]*?)? \.\.\. (?:(ok|FAIL|ERROR|expected failure|unexpected success|skipped [^\n]*)$)?"
