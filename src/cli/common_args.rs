@@ -98,7 +98,7 @@ impl ModelArguments {
 
     fn config(&self, name: &str) -> ModelConfig {
         secrets::register(SecretKind::ModelKey, &self.model_api_key);
-        let mut config = ModelConfig::new(self.provider.into(), name.to_owned(), self.model_api_key.clone());
+        let mut config = ModelConfig::new(self.provider, name.to_owned(), self.model_api_key.clone());
         config.url = self.model_url.clone();
         config.price = self.price;
         config

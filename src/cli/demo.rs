@@ -64,7 +64,7 @@ pub(super) async fn run(arguments: DemoArguments) -> anyhow::Result<i32> {
         directory: directory.clone(),
         record: arguments.record,
         sandbox: arguments.sandbox.name().to_owned(),
-        provider: arguments.provider.into(),
+        provider: arguments.provider,
     };
     let end = run_scenario(&options, &mut say).await?;
     say(&format!("\n{}", end.pages.trim_end()));

@@ -2,7 +2,6 @@
 //! of what a sandbox guarantees.
 
 use std::fmt;
-use std::str::FromStr;
 
 /// A sandbox backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,15 +69,6 @@ impl SandboxKind {
     }
 }
 
-impl FromStr for SandboxKind {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let known = || Self::ALL.map(Self::name).join(", ");
-        Self::from_name(name).ok_or_else(|| format!("unknown sandbox {name:?}; use one of: {}", known()))
-    }
-}
-
 impl fmt::Display for SandboxKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -137,11 +127,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_sandbox_is_an_error_that_names_the_known_ones() {
-        let error = "podrunner".parse::<SandboxKind>().unwrap_err();
-        insta::assert_snapshot!(error, @r#"unknown sandbox "podrunner"; use one of: bubblewrap, docker"#);
+    fn every_backend_and_guarantee_is_found_by_its_name() {
+        assert_eq!(SandboxKind::from_name("podrunner"), None);
+        assert_eq!(SandboxKind::NAMES, SandboxKind::ALL.map(SandboxKind::name));
         for kind in SandboxKind::ALL {
-            assert_eq!(kind.name().parse(), Ok(kind));
+            assert_eq!(SandboxKind::from_name(kind.name()), Some(kind));
         }
         for guarantee in Guarantee::ALL {
             assert_eq!(Guarantee::from_name(guarantee.name()), Some(guarantee));

@@ -29,5 +29,4 @@ pub(super) static ROW: RunnerRow = RunnerRow {
     keep_going: |invocation| KeepGoing::by_arguments(invocation, &["-failfast=false"]),
     readers: &[go::printed],
     for_people: go::without_json,
-    ..RunnerRow::UNKNOWN
 };
