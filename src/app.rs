@@ -18,7 +18,7 @@ use crate::github::RateLimits;
 use crate::install::{AppRegistration, CredentialSink, InstallConfig};
 use crate::provenance::ManifestSigner;
 use crate::secrets;
-use crate::store::{SqliteStore, Store};
+use crate::store::{self, Store};
 use crate::workspace::Mirrors;
 
 mod connections;
@@ -89,7 +89,7 @@ impl App {
         let canary = secrets::plant(data_dir)
             .with_context(|| format!("no canary can be planted in {}", data_dir.display()))?;
         debug!(file = %canary.file.display(), "canary planted");
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.store_path).await?);
+        let store = store::open(&config.store_path).await?;
         let resumed = store.expire_stale_leases().await?;
         if resumed > 0 {
             info!(jobs = resumed, "resuming jobs that were under way when the service ended");
@@ -151,7 +151,7 @@ fn registration(service: Service, address: SocketAddr, sink: CredentialSink) -> 
         public_url: service.config.public_url.clone(),
         address,
         data_dir: service.config.data_dir.clone(),
-        label: service.config.github.label.clone(),
+        label: service.config.github.rules.label.clone(),
     };
     if sink.was_interrupted(&config.data_dir) {
         warn!("an earlier registration of the GitHub App was interrupted; the setup page says what to do");

@@ -2,8 +2,9 @@
 //! escalation.
 //!
 //! Two invariants carry everything: *the model never decides that it is done* (a fresh sandbox's
-//! exit code does), and *the model's hands never share a process with a secret*. The modules are
-//! declared in layer order; a module uses lower layers only, and `tests/tidy.rs` holds it so.
+//! exit code does), and *the model's tools never share a process with a secret*. The modules are
+//! declared in layer order; a module uses lower layers only, and `tests/tidy.rs` checks that. Where a
+//! behaviour is decided: `src/guide/develop/where.md`.
 
 // Layer 0
 pub mod domain;

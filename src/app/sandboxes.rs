@@ -12,8 +12,7 @@ use tracing::{info, warn};
 
 use crate::config::{SandboxConfig, SetupConfig, Toolchains};
 use crate::sandbox::{
-    CacheLimits, DockerOptions, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect,
-    detect_toolchains,
+    CacheLimits, Limits, Root, Sandbox, SandboxOptions, SandboxSpec, connect, detect_toolchains,
 };
 use crate::setup::SetupPolicy;
 
@@ -101,11 +100,7 @@ fn sandbox_options(config: &SandboxConfig, data_dir: &Path) -> anyhow::Result<Sa
         kind: config.kind,
         owner: owner(&state_dir)?,
         state_dir,
-        docker: DockerOptions {
-            socket: config.engine.socket.clone(),
-            runtime: config.engine.runtime.clone(),
-            userns: config.engine.userns.clone(),
-        },
+        engine: config.engine.clone(),
     })
 }
 

@@ -54,9 +54,9 @@ impl Service {
         let (command_queued, delivery_arrived) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let webhook = WebhookState {
             secrets: WebhookSecrets::new(app.webhook_secret.clone(), app.webhook_secret_previous.clone())?,
-            label: config.github.label.clone(),
-            repository_filter: config.github.repository_filter.clone(),
-            bots_allowed: config.github.bots_allowed.clone(),
+            label: config.github.rules.label.clone(),
+            repository_filter: config.github.rules.repository_filter.clone(),
+            bots_allowed: config.github.rules.bots_allowed.clone(),
             store: self.store.clone(),
             bodies: BodyReader::default(),
             wake_worker: context.wake.clone(),
@@ -69,7 +69,7 @@ impl Service {
         let reconciler = Reconciler::new(
             reconciler_client,
             self.store.clone(),
-            (config.github.label.clone(), config.github.repository_filter.clone()),
+            (config.github.rules.label.clone(), config.github.rules.repository_filter.clone()),
             context.wake.clone(),
             config.github.reconcile_interval,
             Timestamp::now,
@@ -96,9 +96,7 @@ impl Service {
             sandbox: self.sandbox.clone(),
             mirrors: self.mirrors.clone(),
             policy: JobPolicy {
-                label: config.github.label.clone(),
-                bots_allowed: config.github.bots_allowed.clone(),
-                repository_filter: config.github.repository_filter.clone(),
+                rules: config.github.rules.clone(),
                 budget: config.budget.clone(),
                 caps: config.daily_caps,
                 sandbox: sandbox_spec(&config.sandbox),
@@ -107,9 +105,6 @@ impl Service {
                 context_tokens: context_of_worker(&config.model),
                 summarizer_context_tokens: context_of_summarizer(&config.model),
                 settings_override: None,
-                approval_required: config.github.requires_approval,
-                rounds_max: config.github.review_rounds_max,
-                signed_commits: config.github.signed_commits,
             },
             wake: Arc::new(Notify::new()),
             signer: Some(self.signer.clone()),

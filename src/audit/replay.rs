@@ -70,7 +70,7 @@ pub async fn replay(
     .with_context(|| format!("the base commit {base} is not there; fetch it first"))?;
     let trigger = &recording.header.trigger;
     let mut issue = trigger.issue.clone();
-    issue.labels.push(policy.label.clone());
+    issue.labels.push(policy.rules.label.clone());
     let name = trigger.repository.name.clone();
     let work = LocalTask { issue, name, repository, base: BASE.to_owned() };
     let local = LocalJob::open(&scratch.path().join("job"), work).await?;

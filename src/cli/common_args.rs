@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 use url::Url;
 
 use super::allowed_host;
+use crate::config::GitHubRules;
 use crate::domain::{AllowedHost, Budget, DailyCaps, ModelProvider, Price, SandboxKind};
 use crate::model::{ModelConfig, context_tokens, known_price};
 use crate::sandbox::{Root, Sandbox, SandboxSpec, connect_default, detect_toolchains};
@@ -23,7 +25,7 @@ use crate::worker::{JobPolicy, SettingsOverride};
 pub(super) struct ModelArguments {
     /// The wire format of the model
     #[arg(long, value_enum, default_value = "anthropic")]
-    pub(super) provider: ProviderArgument,
+    pub(super) provider: ModelProvider,
     /// The provider's base address [default: the provider's own]
     #[arg(long, value_name = "URL")]
     model_url: Option<Url>,
@@ -96,7 +98,7 @@ impl ModelArguments {
 
     fn config(&self, name: &str) -> ModelConfig {
         secrets::register(SecretKind::ModelKey, &self.model_api_key);
-        let mut config = ModelConfig::new(self.provider.into(), name.to_owned(), self.model_api_key.clone());
+        let mut config = ModelConfig::new(self.provider, name.to_owned(), self.model_api_key.clone());
         config.url = self.model_url.clone();
         config.price = self.price;
         config
@@ -151,10 +153,10 @@ impl SuiteArguments {
 /// What jobs run in.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SandboxArguments {
-    /// The sandbox backend: bubblewrap or docker
-    #[arg(long, value_name = "KIND", default_value = "bubblewrap")]
+    /// The sandbox backend
+    #[arg(long, value_name = "KIND", value_enum, default_value = "bubblewrap")]
     sandbox: SandboxKind,
-    /// The image of the sandbox; docker needs one [default: the host's /usr]
+    /// The image of the sandbox [default: the host's /usr, unless the backend needs an image]
     #[arg(long, value_name = "REF")]
     image: Option<String>,
     /// A directory with a toolchain that the sandbox sees read-only; may be repeated
@@ -191,9 +193,7 @@ impl SandboxArguments {
             },
         };
         JobPolicy {
-            label: "agent-fix".into(),
-            bots_allowed: Vec::new(),
-            repository_filter: Default::default(),
+            rules: GitHubRules::default(),
             budget,
             // The store of one run begins empty, so there are no earlier calls to add up.
             caps: DailyCaps::default(),
@@ -207,9 +207,6 @@ impl SandboxArguments {
             output_tokens_max: 16_384,
             context_tokens: context_tokens(""),
             summarizer_context_tokens: context_tokens(""),
-            approval_required: false,
-            rounds_max: 0,
-            signed_commits: false,
             settings_override: Some(SettingsOverride { image_given: self.image.is_some(), ..settings }),
         }
     }
@@ -237,20 +234,22 @@ fn variable(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A provider, as the command line spells it.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum ProviderArgument {
-    /// Anthropic's Messages API
-    Anthropic,
-    /// OpenAI's Chat Completions API
-    Openai,
+impl ValueEnum for ModelProvider {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()).help(self.description()))
+    }
 }
 
-impl From<ProviderArgument> for ModelProvider {
-    fn from(argument: ProviderArgument) -> Self {
-        match argument {
-            ProviderArgument::Anthropic => Self::Anthropic,
-            ProviderArgument::Openai => Self::OpenAi,
-        }
+impl ValueEnum for SandboxKind {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()).help(self.description()))
     }
 }

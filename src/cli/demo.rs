@@ -8,9 +8,8 @@ use clap::Args;
 
 use crate::demo::runner::{ScenarioOptions, run_scenario};
 use crate::demo::scenario::{SCENARIOS, Scenario};
+use crate::domain::{ModelProvider, SandboxKind};
 use crate::telemetry;
-
-use super::common_args::ProviderArgument;
 
 /// Demonstrate Mendwright locally: no GitHub, no Docker, no key
 ///
@@ -22,12 +21,12 @@ pub struct DemoArguments {
     /// The scenario: fix, proof, lying-model, budget or hostile
     #[arg(long, default_value = "fix")]
     scenario: String,
-    /// The sandbox backend: bubblewrap or docker
-    #[arg(long, value_name = "KIND", default_value = "bubblewrap")]
-    sandbox: String,
+    /// The sandbox backend
+    #[arg(long, value_name = "KIND", value_enum, default_value = "bubblewrap")]
+    sandbox: SandboxKind,
     /// The wire format of the scripted model
     #[arg(long, value_enum, default_value = "anthropic")]
-    provider: ProviderArgument,
+    provider: ModelProvider,
     /// Keep repository, store, configuration and transcript in this new directory
     ///
     /// Without it, they are in a temporary directory, which the last lines name.
@@ -64,8 +63,8 @@ pub(super) async fn run(arguments: DemoArguments) -> anyhow::Result<i32> {
         scenario,
         directory: directory.clone(),
         record: arguments.record,
-        sandbox: arguments.sandbox,
-        provider: arguments.provider.into(),
+        sandbox: arguments.sandbox.name().to_owned(),
+        provider: arguments.provider,
     };
     let end = run_scenario(&options, &mut say).await?;
     say(&format!("\n{}", end.pages.trim_end()));

@@ -15,7 +15,7 @@ use url::Url;
 use mendwright_emulator::github::{
     EmulatedGitHub, EmulatorOptions, EmulatorSeed, FaultRule, RepositorySource,
 };
-use mendwright_emulator::model::{Conversation, EmulatedProvider};
+use mendwright_emulator::model::{Conversation, EmulatedProvider, Provider};
 
 /// The owner of an imported repository: the demo's administrator.
 const OWNER: &str = "octo-maintainer";
@@ -152,7 +152,11 @@ fn announce(
     let credentials = emulator.credentials();
     let admin = emulator.url().join("_emulator/")?;
     let model = provider.map(|(name, provider)| {
-        json!({"name": name, "anthropic": provider.url_anthropic(), "openai": provider.url_openai()})
+        let mut model = json!({"name": name});
+        for format in Provider::ALL {
+            model[format.name()] = json!(provider.url_for(format));
+        }
+        model
     });
     let line = json!({
         "model": model,

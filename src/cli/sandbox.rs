@@ -39,10 +39,10 @@ pub struct RunArguments {
     /// The work tree to copy to /workspace, without git-ignored files and .git
     #[arg(long, value_name = "DIR")]
     pub repo: Option<PathBuf>,
-    /// The sandbox backend: bubblewrap or docker (which includes Podman)
-    #[arg(long, value_name = "KIND", default_value = "bubblewrap")]
+    /// The sandbox backend
+    #[arg(long, value_name = "KIND", value_enum, default_value = "bubblewrap")]
     pub sandbox: SandboxKind,
-    /// The image of the sandbox; docker needs one [default: the host's /usr]
+    /// The image of the sandbox [default: the host's /usr, unless the backend needs an image]
     #[arg(long, value_name = "REF")]
     pub image: Option<String>,
     /// A host that the command may reach by HTTP(S); may be repeated

@@ -1,6 +1,7 @@
 //! `mendwright transcript`: shows what happened in a job, from its store or from a file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -10,7 +11,7 @@ use crate::domain::{Job, Transcript};
 use crate::provenance::{ManifestSigningKey, SIGNING_KEY_FILE, Sealed, envelope_of};
 use crate::publish::{Evidence, transcript_document};
 use crate::recording::{Recording, schema};
-use crate::store::{SqliteStore, Store};
+use crate::store::{self, Store};
 
 /// Show what happened in a job
 ///
@@ -97,7 +98,7 @@ impl StoreArguments {
     }
 
     /// The job in the store whose id begins with `name`.
-    async fn job(&self, name: &str) -> anyhow::Result<(SqliteStore, Job)> {
+    async fn job(&self, name: &str) -> anyhow::Result<(Arc<dyn Store>, Job)> {
         let store = self.open().await?;
         let prefix = name.to_lowercase();
         let is_shaped = prefix.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
@@ -128,7 +129,7 @@ impl StoreArguments {
         Ok(serde_json::to_string_pretty(&envelope_of(&key, &Sealed::parse(manifest)?))?)
     }
 
-    async fn open(&self) -> anyhow::Result<SqliteStore> {
+    async fn open(&self) -> anyhow::Result<Arc<dyn Store>> {
         let path = match (&self.data_dir, &self.config) {
             (Some(directory), _) => directory.join("mendwright.sqlite"),
             (None, Some(file)) => ServerConfig::load(file, environment())?.store_path,
@@ -137,6 +138,6 @@ impl StoreArguments {
         if !path.is_file() {
             bail!("there is no store at {}; name the directory that has it with --data-dir", path.display());
         }
-        SqliteStore::open_existing(&path).await.with_context(|| path.display().to_string())
+        store::open_existing(&path).await.with_context(|| path.display().to_string())
     }
 }

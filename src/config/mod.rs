@@ -28,7 +28,7 @@ pub use repository::{
     RepositoryFileError, RepositoryFiles, RepositoryKey, RepositoryValue,
 };
 pub use server::{
-    AppConfig, EngineConfig, GeneralConfig, GitHubConfig, LogConfig, ModelConfig, SECTIONS, SandboxConfig,
+    AppConfig, GeneralConfig, GitHubConfig, GitHubRules, LogConfig, ModelConfig, SECTIONS, SandboxConfig,
     SectionResults, ServerConfig, SetupConfig, Toolchains,
 };
 pub use stored_app::StoredApp;

@@ -23,9 +23,9 @@ mod sandbox;
 mod service;
 mod values;
 
-pub use github::{AppConfig, GitHubConfig};
+pub use github::{AppConfig, GitHubConfig, GitHubRules};
 pub use model::ModelConfig;
-pub use sandbox::{EngineConfig, SandboxConfig, SetupConfig, Toolchains};
+pub use sandbox::{SandboxConfig, SetupConfig, Toolchains};
 pub use service::LogConfig;
 
 /// Every key, section by section: the only list of them. Reading, errors, the reference page and the
@@ -158,7 +158,7 @@ impl SectionResults {
 
 impl ServerConfig {
     /// Reads the file at `path`, and over it `environment`: `MENDWRIGHT_SECTION_KEY` for each key, and
-    /// the providers' own `ANTHROPIC_API_KEY` and `OPENAI_API_KEY`. Relative paths start at the file's
+    /// the providers' own variables, such as `ANTHROPIC_API_KEY`. Relative paths start at the file's
     /// directory.
     pub fn load(
         path: &Path,

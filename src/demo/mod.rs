@@ -10,9 +10,19 @@ use crate::model::Provider;
 
 impl From<Provider> for mendwright_emulator::model::Provider {
     fn from(provider: Provider) -> Self {
-        match provider {
-            Provider::Anthropic => Self::Anthropic,
-            Provider::OpenAi => Self::OpenAi,
+        let emulated = Self::ALL.into_iter().find(|emulated| emulated.name() == provider.name());
+        emulated.expect("every provider is emulated")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_provider_is_emulated() {
+        for provider in Provider::ALL {
+            assert_eq!(mendwright_emulator::model::Provider::from(provider).name(), provider.name());
         }
     }
 }

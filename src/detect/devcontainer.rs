@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::shell::quoted;
+use super::shell_quoting::quoted;
 use super::{Detected, RootListing, SkippedSource, jsonc};
 use crate::domain::is_image_reference;
 

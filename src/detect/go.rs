@@ -1,6 +1,6 @@
 //! Go: modules and workspaces.
 
-use super::shell::quoted;
+use super::shell_quoting::quoted;
 use super::{Candidate, RootListing};
 
 /// The most modules of a workspace in one command.

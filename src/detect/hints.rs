@@ -1,7 +1,7 @@
 //! Suggestions if nothing was detected: projects in a subdirectory, and scripts with the name of a test runner.
 //! People see them; no job uses them.
 
-use super::shell::quoted;
+use super::shell_quoting::quoted;
 use super::{RootListing, UntestedProject};
 
 /// The most suggestions.

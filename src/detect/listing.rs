@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::test_files::is_test_path;
+use super::python_tests::is_test_path;
 
 /// Larger files are not read.
 pub const DETECTION_BYTES_MAX: u64 = 256 * 1024;

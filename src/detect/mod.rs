@@ -18,13 +18,13 @@ mod others;
 mod perl;
 mod php;
 mod python;
+mod python_tests;
 mod requirements;
 mod ruby;
 mod rust;
 mod settings;
-mod shell;
+mod shell_quoting;
 mod subproject;
-mod test_files;
 #[cfg(test)]
 mod tests;
 mod workflow;

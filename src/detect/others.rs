@@ -14,7 +14,7 @@ pub(super) fn dotnet(root: &RootListing) -> Option<Candidate> {
         [only] => candidate.set_up_by("dotnet restore", *only).tested_by("dotnet test", *only),
         [first, ..] => candidate.untested(
             "there are several solutions or projects at the root, and dotnet takes one",
-            format!("dotnet test {}", super::shell::quoted(first)),
+            format!("dotnet test {}", super::shell_quoting::quoted(first)),
         ),
         [] => return None,
     })

@@ -2,11 +2,11 @@
 
 use toml::{Table, Value};
 
+use super::python_tests::is_test_path;
 use super::requirements::{
     RequirementLocation, asks_for, at, has_section, in_requirement_file, ini_values, location_of,
 };
-use super::shell::quoted;
-use super::test_files::is_test_path;
+use super::shell_quoting::quoted;
 use super::{Candidate, RootListing};
 
 const LANGUAGE: &str = "Python";

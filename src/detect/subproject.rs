@@ -1,6 +1,6 @@
 //! A project in a directory of its own, in a repository whose root says nothing: `backend/`, `server/`.
 
-use super::shell::quoted;
+use super::shell_quoting::quoted;
 use super::{Detected, RootListing, SkippedSource, candidates};
 
 /// The only project below the root that can be tested.

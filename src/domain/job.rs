@@ -103,9 +103,9 @@ pub enum JobTransition {
     /// The escalation comment is posted.
     EscalationPublished,
     /// Cancelled.
-    CalledOff,
+    Cancelled,
     /// It failed with an error that no retry can fix.
-    Broke,
+    Failed,
 }
 
 /// A transition that the job's state does not allow.
@@ -130,8 +130,8 @@ impl JobState {
                 Some(S::Queued)
             }
             (S::Proposed | S::Held | S::Escalated | S::Cancelled | S::Failed, _) => None,
-            (_, JobTransition::CalledOff) => Some(S::Cancelled),
-            (_, JobTransition::Broke) => Some(S::Failed),
+            (_, JobTransition::Cancelled) => Some(S::Cancelled),
+            (_, JobTransition::Failed) => Some(S::Failed),
             (_, JobTransition::Claimed) => Some(S::Preparing),
             (S::Preparing, JobTransition::Prepared) | (S::Verifying, JobTransition::SentBack) => {
                 Some(S::Working)
@@ -278,8 +278,8 @@ impl JobOutcome {
             Self::Proposed { .. } => JobTransition::ProposalPublished,
             Self::Held { .. } => JobTransition::ProposalHeld,
             Self::Escalated { .. } => JobTransition::EscalationPublished,
-            Self::Cancelled { .. } => JobTransition::CalledOff,
-            Self::Failed { .. } => JobTransition::Broke,
+            Self::Cancelled { .. } => JobTransition::Cancelled,
+            Self::Failed { .. } => JobTransition::Failed,
         }
     }
 
@@ -426,8 +426,8 @@ mod tests {
         JobTransition::PublicationRetried,
         JobTransition::Resumed,
         JobTransition::EscalationPublished,
-        JobTransition::CalledOff,
-        JobTransition::Broke,
+        JobTransition::Cancelled,
+        JobTransition::Failed,
     ];
 
     #[test]
@@ -498,8 +498,8 @@ mod tests {
     fn unfinished_job_can_be_claimed_again_cancelled_or_failed() {
         for state in STATES.into_iter().filter(|state| !state.is_final()) {
             assert_eq!(state.after(JobTransition::Claimed), Ok(JobState::Preparing));
-            assert_eq!(state.after(JobTransition::CalledOff), Ok(JobState::Cancelled));
-            assert_eq!(state.after(JobTransition::Broke), Ok(JobState::Failed));
+            assert_eq!(state.after(JobTransition::Cancelled), Ok(JobState::Cancelled));
+            assert_eq!(state.after(JobTransition::Failed), Ok(JobState::Failed));
         }
     }
 }

@@ -49,7 +49,7 @@ pub use identity::{
 pub use image_reference::{is_image_reference, is_sha256_digest, parse_image_reference};
 pub use issue::{IssueSnapshot, Origin, Trigger, is_same_label};
 pub use job::{BRANCH_PREFIX, EscalationReason, IllegalTransition, Job, JobOutcome, JobState, JobTransition};
-pub use model_provider::ModelProvider;
+pub use model_provider::{ModelProvider, provider_table};
 pub use path::{InvalidPath, RepoPath};
 pub use price::{InvalidPrices, LongPromptPrice, Price, PriceTable};
 pub use process::{BoundedOutput, ExitStatus, FailedTest, ProcessOutput, TestRun, WritableMount};
@@ -63,11 +63,11 @@ pub use request::{
 };
 pub use revision::{BudgetExtension, FailedCheck, Feedback, FeedbackLocation, ResumeReason};
 pub use rewritten_file::{RewrittenFile, TrackedFileChange};
-pub use sandbox::{Guarantee, SandboxKind};
+pub use sandbox::{EngineConfig, Guarantee, SandboxKind};
 pub use secret_finding::{SecretFinding, SecretLocation};
 pub use settings::{FROM_THE_COMMAND_LINE, JobSettings, TEST_TIMEOUT_DEFAULT};
 pub use shortage::is_shortage;
-pub use slash_command::{COMMAND_PREFIX, SlashCommand, mentions_bot};
+pub use slash_command::{COMMAND_PREFIX, COMMANDS, CommandRow, SlashCommand, command_table, mentions_bot};
 pub use transcript::{
     EventClass, LoopDetector, LoopNotice, PromptVersion, QuotedComment, RecordedBase, RecordedEvent,
     RecordedVerdict, SURCHARGE_CALLS, SetupCommand, StoredEvent, Transcript, TranscriptEvent, WorkBrief,

@@ -194,8 +194,7 @@ impl QueuedRequest {
     /// The queue that it waits in.
     pub fn lane(&self) -> Lane {
         match self {
-            Self::Command(request) if request.comment.by_stranger => Lane::Stranger,
-            Self::Review(request) if request.comment.by_stranger => Lane::Stranger,
+            _ if self.comment().is_some_and(|comment| comment.by_stranger) => Lane::Stranger,
             Self::Command(CommandRequest { command: SlashCommand::Stop, .. }) => Lane::Stop,
             Self::Command(_) | Self::Review(_) | Self::CheckFailed(_) => Lane::Usual,
         }
@@ -225,6 +224,26 @@ impl QueuedRequest {
         comment.issue.body.clear();
         comment.issue.labels.clear();
         self
+    }
+
+    /// The comment or review that it was made in. A failed check has none.
+    pub fn comment(&self) -> Option<&RequestComment> {
+        match self {
+            Self::Command(CommandRequest { comment, .. }) | Self::Review(ReviewRequest { comment, .. }) => {
+                Some(comment)
+            }
+            Self::CheckFailed(_) => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn comment_mut(&mut self) -> Option<&mut RequestComment> {
+        match self {
+            Self::Command(CommandRequest { comment, .. }) | Self::Review(ReviewRequest { comment, .. }) => {
+                Some(comment)
+            }
+            Self::CheckFailed(_) => None,
+        }
     }
 
     /// The repository that it is about.

@@ -1,7 +1,7 @@
-//! The names that configuration and sandboxes share.
+//! What configuration and sandboxes share: a row for each backend, from which lists of backends are made, and the names
+//! of what a sandbox guarantees.
 
 use std::fmt;
-use std::str::FromStr;
 
 /// A sandbox backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -12,19 +12,55 @@ pub enum SandboxKind {
     Docker,
 }
 
+/// What is known about a backend. What it does is in its folder of `sandbox`.
+struct BackendRow {
+    name: &'static str,
+    description: &'static str,
+    /// Whether it cannot use the host's own `/usr` as a root.
+    needs_image: bool,
+}
+
 impl SandboxKind {
     /// All backends.
     pub const ALL: [Self; 2] = [Self::Bubblewrap, Self::Docker];
 
     /// The names of all backends.
-    pub const NAMES: &'static [&'static str] = &[Self::Bubblewrap.name(), Self::Docker.name()];
+    pub const NAMES: &'static [&'static str] = &{
+        let mut names = [""; Self::ALL.len()];
+        let mut index = 0;
+        while index < names.len() {
+            names[index] = Self::ALL[index].row().name;
+            index += 1;
+        }
+        names
+    };
+
+    const fn row(self) -> &'static BackendRow {
+        match self {
+            Self::Bubblewrap => {
+                &BackendRow { name: "bubblewrap", description: "The system's bubblewrap", needs_image: false }
+            }
+            Self::Docker => &BackendRow {
+                name: "docker",
+                description: "Docker Engine or Podman, through their API; it needs an image",
+                needs_image: true,
+            },
+        }
+    }
 
     /// Its name in configuration and on the command line.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Bubblewrap => "bubblewrap",
-            Self::Docker => "docker",
-        }
+        self.row().name
+    }
+
+    /// What it is, for people.
+    pub fn description(self) -> &'static str {
+        self.row().description
+    }
+
+    /// Whether it works with images only, and not with the host's own `/usr`.
+    pub fn needs_image(self) -> bool {
+        self.row().needs_image
     }
 
     /// The backend with that name.
@@ -33,19 +69,21 @@ impl SandboxKind {
     }
 }
 
-impl FromStr for SandboxKind {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let known = || Self::ALL.map(Self::name).join(", ");
-        Self::from_name(name).ok_or_else(|| format!("unknown sandbox {name:?}; use one of: {}", known()))
-    }
-}
-
 impl fmt::Display for SandboxKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// How a container engine is reached, and what containers it makes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// The API's socket, `unix:///…`; `None`: the usual places, Docker's first.
+    pub socket: Option<String>,
+    /// A runtime by the engine's name for it (`runsc`, `kata`); `None`: the engine's default.
+    pub runtime: Option<String>,
+    /// A user namespace mode; `None`: the engine's default.
+    pub userns: Option<String>,
 }
 
 /// A limit or separation that the kernel or the engine enforces on everything inside a sandbox.
@@ -89,11 +127,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_sandbox_is_an_error_that_names_the_known_ones() {
-        let error = "podrunner".parse::<SandboxKind>().unwrap_err();
-        insta::assert_snapshot!(error, @r#"unknown sandbox "podrunner"; use one of: bubblewrap, docker"#);
+    fn every_backend_and_guarantee_is_found_by_its_name() {
+        assert_eq!(SandboxKind::from_name("podrunner"), None);
+        assert_eq!(SandboxKind::NAMES, SandboxKind::ALL.map(SandboxKind::name));
         for kind in SandboxKind::ALL {
-            assert_eq!(kind.name().parse(), Ok(kind));
+            assert_eq!(SandboxKind::from_name(kind.name()), Some(kind));
         }
         for guarantee in Guarantee::ALL {
             assert_eq!(Guarantee::from_name(guarantee.name()), Some(guarantee));

@@ -1,9 +1,12 @@
 //! Commands in comments: `/agent-fix stop` and others. Reading one decides nothing: whether its author may give it is
 //! decided when it is carried out.
 
-use crate::markdown::lines_outside_code;
+use std::str::SplitWhitespace;
+
+use serde::{Deserialize, Serialize};
 
 use super::BudgetExtension;
+use crate::markdown::lines_outside_code;
 
 /// The beginning of every command, at the start of a line.
 pub const COMMAND_PREFIX: &str = "/agent-fix";
@@ -14,8 +17,9 @@ const COMMIT_DIGITS_READ_MIN: usize = 4;
 /// Longest unknown command that is kept, in characters.
 const UNKNOWN_CHARS_MAX: usize = 40;
 
-/// A command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A command. Its serialised names are in the store and never change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SlashCommand {
     /// Work on the issue, as its label does.
     Start,
@@ -32,10 +36,12 @@ pub enum SlashCommand {
     Status,
     /// Show what was done, and why it ended.
     Explain,
-    /// Publish a change that waits for approval.
-    Publish {
-        /// The beginning of the commit's id, in lower case, if the command names a commit.
-        commit: Option<String>,
+    /// Publish the change that waits for approval.
+    Publish,
+    /// Publish it only if it is this commit.
+    PublishCommit {
+        /// The beginning of the commit's id, in lower case.
+        commit: String,
     },
     /// List the commands.
     Help,
@@ -46,11 +52,92 @@ pub enum SlashCommand {
     },
 }
 
+/// How a command is written and what people read about it. Lists of commands are made from these rows.
+pub struct CommandRow {
+    /// The words that give it, after the prefix. The first one is shown.
+    words: &'static [&'static str],
+    /// What it does, in Markdown: in the answer to `help` and in the guide.
+    pub effect: &'static str,
+    /// Reads its arguments. `Err` is a word that makes the command unknown.
+    read: for<'w> fn(SplitWhitespace<'w>) -> Result<SlashCommand, &'w str>,
+}
+
+/// Every command, in the order in which they are listed.
+pub const COMMANDS: &[CommandRow] = &[
+    CommandRow {
+        words: &["", "start"],
+        effect: "start work on the issue as it is now, like the label",
+        read: |_| Ok(SlashCommand::Start),
+    },
+    CommandRow { words: &["stop"], effect: "stop", read: |_| Ok(SlashCommand::Stop) },
+    CommandRow {
+        words: &["retry"],
+        effect: "start over on the newest base",
+        read: |_| Ok(SlashCommand::Retry),
+    },
+    CommandRow {
+        words: &["continue"],
+        effect: "resume an escalated or stopped job with a full new budget (or with `+$2`, `+20 turns`); \
+                 the agent reads your comment",
+        read: |arguments| Ok(SlashCommand::Continue { grant: grant_of(arguments)? }),
+    },
+    CommandRow {
+        words: &["status"],
+        effect: "show the state and the cost",
+        read: |_| Ok(SlashCommand::Status),
+    },
+    CommandRow {
+        words: &["explain"],
+        effect: "show what was done and why it ended",
+        read: |_| Ok(SlashCommand::Explain),
+    },
+    CommandRow {
+        words: &["publish"],
+        effect: "publish the change that is waiting for approval, as it was shown last; with a commit, only \
+                 that one",
+        read: |mut arguments| {
+            let commit = arguments.next().and_then(commit_of);
+            Ok(commit.map_or(SlashCommand::Publish, |commit| SlashCommand::PublishCommit { commit }))
+        },
+    },
+    CommandRow { words: &["help"], effect: "show this list", read: |_| Ok(SlashCommand::Help) },
+];
+
+impl CommandRow {
+    /// The command as it is written in a comment, without arguments.
+    pub fn usage(&self) -> String {
+        format!("{COMMAND_PREFIX} {}", self.words[0]).trim_end().to_owned()
+    }
+}
+
+/// The table of all commands, in Markdown.
+pub fn command_table() -> String {
+    let rows = COMMANDS.iter().map(|row| format!("\n| `{}` | {} |", row.usage(), row.effect));
+    "| Command | Effect |\n|---|---|".to_owned() + &rows.collect::<String>()
+}
+
 impl SlashCommand {
     /// The first command of a comment: at the start of a visible line that is neither quoted nor code. Who only
     /// quotes or shows a command gives none.
     pub fn read(body: &str) -> Option<Self> {
         lines_outside_code(body).iter().take(LINES_MAX).find_map(|line| Self::of_line(line))
+    }
+
+    /// Whether it makes a job work or publish. A later `stop` withdraws it while it waits.
+    pub fn starts_work(&self) -> bool {
+        match self {
+            Self::Start
+            | Self::Retry
+            | Self::Continue { .. }
+            | Self::Publish
+            | Self::PublishCommit { .. } => true,
+            Self::Stop | Self::Status | Self::Explain | Self::Help | Self::Unknown { .. } => false,
+        }
+    }
+
+    /// Whether a new job begins, with the issue as it is now.
+    pub fn starts_job(&self) -> bool {
+        matches!(self, Self::Start | Self::Retry)
     }
 
     fn of_line(line: &str) -> Option<Self> {
@@ -60,23 +147,17 @@ impl SlashCommand {
         if !rest.is_empty() && !rest.starts_with(char::is_whitespace) {
             return None;
         }
-        let unknown = |word: &str| Self::Unknown { word: word.chars().take(UNKNOWN_CHARS_MAX).collect() };
         let mut words = rest.split_whitespace();
         let word = words.next().unwrap_or_default().to_lowercase();
-        Some(match word.as_str() {
-            "" | "start" => Self::Start,
-            "stop" => Self::Stop,
-            "retry" => Self::Retry,
-            "continue" => match grant_of(words) {
-                Ok(grant) => Self::Continue { grant },
-                Err(word) => unknown(word),
-            },
-            "status" => Self::Status,
-            "explain" => Self::Explain,
-            "publish" => Self::Publish { commit: words.next().and_then(commit_of) },
-            "help" => Self::Help,
-            _ => unknown(&word),
-        })
+        let command = match COMMANDS.iter().find(|row| row.words.contains(&word.as_str())) {
+            Some(row) => (row.read)(words),
+            None => Err(word.as_str()),
+        };
+        Some(
+            command.unwrap_or_else(|word| Self::Unknown {
+                word: word.chars().take(UNKNOWN_CHARS_MAX).collect(),
+            }),
+        )
     }
 }
 
@@ -91,7 +172,7 @@ fn commit_of(word: &str) -> Option<String> {
 
 /// The amounts after `continue`: `+$3`, `+20 turns`, or both. Other words are ignored. `Err` is a word that begins
 /// like an amount and is none.
-fn grant_of<'w>(words: impl Iterator<Item = &'w str>) -> Result<BudgetExtension, &'w str> {
+fn grant_of(words: SplitWhitespace<'_>) -> Result<BudgetExtension, &str> {
     let mut grant = BudgetExtension::default();
     for word in words {
         let Some(amount) = word.strip_prefix('+') else { continue };
@@ -141,10 +222,10 @@ mod tests {
             ("Thanks!\r\n\r\n  /Agent-Fix  RETRY please\r\n", SlashCommand::Retry),
             ("/agent-fix status\n/agent-fix stop", SlashCommand::Status),
             ("<!-- note -->\n/agent-fix explain", SlashCommand::Explain),
-            ("```\ncode\n```\n/agent-fix publish", SlashCommand::Publish { commit: None }),
+            ("```\ncode\n```\n/agent-fix publish", SlashCommand::Publish),
             ("/agent-fix publish, please", SlashCommand::Unknown { word: "publish,".into() }),
-            ("/agent-fix publish please", SlashCommand::Publish { commit: None }),
-            ("/agent-fix publish C0FFEE1", SlashCommand::Publish { commit: Some("c0ffee1".into()) }),
+            ("/agent-fix publish please", SlashCommand::Publish),
+            ("/agent-fix publish C0FFEE1", SlashCommand::PublishCommit { commit: "c0ffee1".into() }),
             ("/agent-fix help", SlashCommand::Help),
             ("/agent-fix continue", SlashCommand::Continue { grant: BudgetExtension::default() }),
             (

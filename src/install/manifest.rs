@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{SETUP_PATH, below};
-use crate::webhook::WEBHOOK_PATH;
+use crate::webhook::{EVENTS, WEBHOOK_PATH};
 
 /// GitHub's bound on an App's name.
 const NAME_CHARS_MAX: usize = 34;
@@ -76,15 +76,5 @@ pub(super) fn permission_reason(permission: &str) -> &'static str {
 
 /// What each event means, for the page.
 pub(super) fn event_meaning(event: &str) -> &'static str {
-    match event {
-        "issues" => "a label is added or removed, an issue is closed",
-        "issue_comment" => "somebody comments",
-        "pull_request" => "a pull request is closed",
-        "delete" => "a branch is deleted",
-        "pull_request_review" => "a review is submitted",
-        "pull_request_review_comment" => "somebody comments on a line of a pull request",
-        "check_run" => "another App's check fails on one of its pull requests",
-        "push" => "a branch moves",
-        _ => "",
-    }
+    EVENTS.iter().find(|row| row.name == event).map_or("", |row| row.meaning)
 }

@@ -306,7 +306,7 @@ fn has_content(link: Node<'_>) -> bool {
 }
 
 /// How many words of the source are in nothing that was written. Numbers are no words: lists are
-/// numbered anew.
+/// numbered again.
 fn hidden_words(source: &str, written: &str) -> usize {
     static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new("&(?:[A-Za-z][A-Za-z0-9]{1,31}|#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6});")

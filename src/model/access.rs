@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use super::connection::{InvalidModelConfig, ModelConfig, Provider, checked_url, headers, http_client};
+use super::connection::{InvalidModelConfig, ModelConfig, checked_url, headers, http_client, models_address};
 
 /// For the whole exchange.
 const TIME_MAX: Duration = Duration::from_secs(20);
@@ -50,21 +50,13 @@ struct Entry {
 /// Requests the list of models.
 /// Sources: docs.anthropic.com, "List Models"; platform.openai.com, "List models".
 pub async fn check_access(config: &ModelConfig) -> Result<ProviderAccess, InvalidModelConfig> {
-    let (mut url, shown) = checked_url(config.url.as_ref(), config.provider)?;
+    let (url, shown) = checked_url(config.url.as_ref(), config.provider)?;
     let key = config.api_key.expose_secret().trim();
     let headers = headers(config.provider, key)
         .ok_or_else(|| InvalidModelConfig::UnusableKey { url: shown.clone() })?;
     let client = http_client(&url, config.limits)
         .map_err(|error| InvalidModelConfig::Client { url: shown, why: error.to_string() })?;
-    let base = url.path().trim_end_matches('/').to_owned();
-    url.set_path(&match config.provider {
-        Provider::Anthropic if !base.ends_with("/v1") => format!("{base}/v1/models"),
-        Provider::Anthropic | Provider::OpenAi => format!("{base}/models"),
-    });
-    if config.provider == Provider::Anthropic {
-        // The default page has twenty models.
-        url.set_query(Some("limit=1000"));
-    }
+    let url = models_address(url, config.provider);
     let unreachable = |error: reqwest::Error| ProviderAccess::Unreachable { why: describe(&error) };
     let mut answer = match client.get(url).headers(headers).timeout(TIME_MAX).send().await {
         Ok(answer) => answer,

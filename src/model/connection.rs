@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::anthropic::Anthropic;
 use super::exchange::{Exchange, ExchangeLimits};
 use super::failure::Target;
-use super::openai::{OpenAi, OutputLimitParameter};
+use super::providers::{OutputLimitParameter, wire_format};
+use super::wire_format::ModelConnection;
 use super::{Model, RetryPolicy, known_price};
 use crate::domain::{Price, is_loopback};
 
@@ -121,12 +121,12 @@ pub fn connect(config: ModelConfig) -> Result<Arc<dyn Model>, InvalidModelConfig
         limits: config.limits,
     };
     let price = config.price.or_else(|| known_price(&name));
-    Ok(match provider {
-        Provider::Anthropic => Arc::new(Anthropic { name, price, exchange, retry: config.retry }),
-        Provider::OpenAi => {
-            Arc::new(OpenAi::new(name, price, exchange, config.retry, config.output_limit_parameter))
-        }
-    })
+    let wants_max_tokens = match config.output_limit_parameter {
+        OutputLimitParameter::MaxTokens => true,
+        OutputLimitParameter::MaxCompletionTokens => false,
+    };
+    let connection = ModelConnection { name, price, exchange, retry: config.retry, wants_max_tokens };
+    Ok((wire_format(provider).connect)(connection))
 }
 
 /// The base URL, and the same URL without anything secret.
@@ -161,40 +161,36 @@ pub(super) fn checked_url(
     }
 }
 
-/// `{base}/v1/messages` or `{base}/chat/completions`; both accept a base with `/v1`.
+/// The address of the provider's endpoint below a base address.
 fn endpoint(mut base: Url, provider: Provider) -> Url {
-    let path = base.path().trim_end_matches('/').to_owned();
-    let path = match provider {
-        Provider::Anthropic if path.ends_with("/v1") => format!("{path}/messages"),
-        Provider::Anthropic => format!("{path}/v1/messages"),
-        Provider::OpenAi => format!("{path}/chat/completions"),
-    };
+    let path = (wire_format(provider).endpoint)(base.path().trim_end_matches('/'));
     base.set_path(&path);
+    base
+}
+
+/// The address of the provider's list of models below a base address.
+pub(super) fn models_address(mut base: Url, provider: Provider) -> Url {
+    let format = wire_format(provider);
+    let path = (format.models_path)(base.path().trim_end_matches('/'));
+    base.set_path(&path);
+    base.set_query(format.models_query);
     base
 }
 
 /// The headers of every request; `None` if the key cannot be in a header.
 pub(super) fn headers(provider: Provider, key: &str) -> Option<HeaderMap> {
+    let format = wire_format(provider);
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-    let secret = |text: &str| {
-        let mut value = HeaderValue::from_str(text).ok()?;
+    for (name, value) in format.headers {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    if !key.is_empty() {
+        let (name, value) = (format.key_header)(key);
+        let mut value = HeaderValue::from_str(&value).ok()?;
         value.set_sensitive(true);
-        Some(value)
-    };
-    match provider {
-        Provider::Anthropic => {
-            headers
-                .insert(HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
-            if !key.is_empty() {
-                headers.insert(HeaderName::from_static("x-api-key"), secret(key)?);
-            }
-        }
-        Provider::OpenAi if key.is_empty() => {}
-        Provider::OpenAi => {
-            headers.insert(AUTHORIZATION, secret(&format!("Bearer {key}"))?);
-        }
+        headers.insert(HeaderName::from_static(name), value);
     }
     Some(headers)
 }

@@ -1,6 +1,6 @@
 //! The port to language models. The only module that knows the providers' wire formats.
 //!
-//! [`connect`] gives a [`Model`] for a configuration; both providers' adapters share one HTTP
+//! [`connect`] gives a [`Model`] for a configuration. Each provider has a folder in `providers`. They share one HTTP
 //! exchange (`exchange`), one reading of failures (`failure`) and one retry loop (`retry`).
 
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use async_trait::async_trait;
 use crate::domain::{AssistantBlock, Message, Price, StopReason, ToolArguments, ToolSpec, Usage, WorstCase};
 
 mod access;
-mod anthropic;
 mod connection;
 mod contexts;
 mod exchange;
 mod failure;
-mod openai;
 mod prices;
+mod providers;
 mod retry;
+mod wire_format;
 
 pub use access::{ProviderAccess, check_access};
 pub use connection::{InvalidModelConfig, ModelConfig, Provider, connect};
 pub use contexts::context_tokens;
 pub use exchange::ExchangeLimits;
-pub use openai::OutputLimitParameter;
 pub use prices::known_price;
+pub use providers::OutputLimitParameter;
 pub use retry::RetryPolicy;
 
 /// A language model that can call tools.

@@ -135,7 +135,7 @@ fn the_schemas_on_file_are_those_of_the_types() {
         let now = serde_json::to_string_pretty(&schema).unwrap() + "\n";
         assert!(
             kept == now,
-            "the types of a {file} have changed; look whether old files can still be read, then write the schema anew: \
+            "the types of a {file} have changed; look whether old files can still be read, then write the schema again: \
              cargo run -- {command} --schema > {path}"
         );
     }

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use super::escape::{code_span, cut, inline};
 use super::evidence::Evidence;
 use super::format::spend;
-use crate::domain::{COMMAND_PREFIX, CommentId, JobOutcome, JobState, Login, PullRequestNumber, Sha};
+use crate::domain::{
+    COMMAND_PREFIX, CommentId, JobOutcome, JobState, Login, PullRequestNumber, Sha, command_table,
+};
 
 /// How the marker of every refusal begins.
 const REFUSED_MARKER: &str = "<!-- mendwright:refused:";
@@ -219,19 +221,7 @@ fn help(unknown: Option<&str>) -> String {
         Some(word) => format!("Unknown command {}. Available commands:", code_span(word)),
         None => "Write a command at the start of a line in a new comment. It needs write access.".to_owned(),
     };
-    format!(
-        "{head}\n\n\
-         | Command | Effect |\n|---|---|\n\
-         | `/agent-fix` | start work on the issue as it is now, like the label |\n\
-         | `/agent-fix stop` | stop |\n\
-         | `/agent-fix retry` | start over on the newest base |\n\
-         | `/agent-fix continue` | resume an escalated or stopped job with a full new budget (or with `+$2`, `+20 turns`); \
-         the agent reads your comment |\n\
-         | `/agent-fix status` | show the state and the cost |\n\
-         | `/agent-fix explain` | show what was done and why it ended |\n\
-         | `/agent-fix publish` | publish the change that is waiting for approval, as it was shown last; with a commit, only that one |\n\
-         | `/agent-fix help` | show this list |"
-    )
+    format!("{head}\n\n{}", command_table())
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub use self::docker::Docker;
 pub use self::error::{CallError, SandboxError};
 pub use self::image::{ImageStore, UnpackedImage};
 pub use self::layout::WORKSPACE;
-pub use self::options::{DockerOptions, SandboxOptions};
+pub use self::options::SandboxOptions;
 pub use self::port::Sandbox;
 pub use self::spec::{
     CacheLimits, CommandSpec, Limits, ResolvedRoot, Root, SandboxPurpose, SandboxSpec, SetupKey,

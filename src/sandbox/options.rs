@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::domain::SandboxKind;
+use crate::domain::{EngineConfig, SandboxKind};
 
 /// The owner of sandboxes that are started without a service. Several processes may share it.
 pub(super) const STANDALONE_OWNER: &str = "by-hand";
@@ -16,19 +16,8 @@ pub struct SandboxOptions {
     pub state_dir: PathBuf,
     /// Whose leftovers we may remove: the same for every process that uses one data directory.
     pub owner: String,
-    /// For `docker`.
-    pub docker: DockerOptions,
-}
-
-/// How Docker or Podman is reached, and what is requested from it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DockerOptions {
-    /// `unix:///path` of the API's socket; `None`: the usual locations, Docker's first.
-    pub socket: Option<String>,
-    /// A runtime by the engine's name for it (`runsc`, `kata`); `None`: the engine's default.
-    pub runtime: Option<String>,
-    /// The engine's user namespace mode; `None`: the engine's default.
-    pub userns: Option<String>,
+    /// For container engines.
+    pub engine: EngineConfig,
 }
 
 impl SandboxOptions {
@@ -40,7 +29,7 @@ impl SandboxOptions {
             kind,
             state_dir: crate::config::cache_dir().map_or_else(temporary, |caches| caches.join("mendwright")),
             owner: STANDALONE_OWNER.to_owned(),
-            docker: DockerOptions::default(),
+            engine: EngineConfig::default(),
         }
     }
 }

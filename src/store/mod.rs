@@ -14,13 +14,13 @@ use crate::domain::{
 };
 
 mod journal;
-mod migrations;
-mod rows;
+mod opening;
 mod sqlite;
 #[cfg(test)]
 mod tests;
 
 pub use journal::Journal;
+pub use opening::{open, open_existing};
 pub use sqlite::SqliteStore;
 
 /// A worker's lease of a job.
@@ -286,7 +286,7 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<ResumeOutcome, StoreError>;
 
-    /// The review requests of a pull request that no revision has taken up, the oldest first, each with its
+    /// The review requests of a pull request that no revision has used, the oldest first, each with its
     /// id.
     async fn pending_reviews(
         &self,

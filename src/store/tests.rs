@@ -1,9 +1,18 @@
+//! What every store must do. A test of each of these for each store.
+
+use std::path::Path;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
 use crate::domain::*;
 
-mod lanes;
+pub(super) mod lanes;
+
+use lanes::{
+    payload_counts_once_for_a_week_whatever_the_id_of_its_delivery,
+    strangers_commands_of_an_hour_are_bounded_for_each_repository,
+};
 
 pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000 + seconds)
@@ -42,12 +51,21 @@ pub(super) fn delivery(id: &str, request: DeliveryRequest) -> NewDelivery {
     }
 }
 
-pub(super) async fn store() -> (SqliteStore, tempfile::TempDir) {
-    let directory = tempfile::tempdir().unwrap();
-    (SqliteStore::open(&directory.path().join("m.sqlite")).await.unwrap(), directory)
+/// A store that the tests of this file are run on.
+pub(super) trait TestedStore: Store + Clone + 'static {
+    /// Opens the store in a directory, and creates it if there is none.
+    async fn open_in(directory: &Path) -> Self;
+    /// Ends every connection.
+    async fn close(self);
 }
 
-pub(super) async fn start(store: &SqliteStore, id: &str, issue: u64) -> JobId {
+/// An empty store.
+pub(super) async fn store<S: TestedStore>() -> (S, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    (S::open_in(directory.path()).await, directory)
+}
+
+pub(super) async fn start(store: &impl Store, id: &str, issue: u64) -> JobId {
     let start = delivery(id, DeliveryRequest::Start(trigger(issue)));
     match store.record_delivery(&start, at(0)).await.unwrap() {
         DeliveryRecorded::Job(job) => job,
@@ -55,9 +73,8 @@ pub(super) async fn start(store: &SqliteStore, id: &str, issue: u64) -> JobId {
     }
 }
 
-#[tokio::test]
-async fn rate_limit_is_restored_until_it_ends_and_never_shortened() {
-    let (store, _directory) = store().await;
+async fn rate_limit_is_restored_until_it_ends_and_never_shortened<S: TestedStore>() {
+    let (store, _directory) = store::<S>().await;
     for (installation, until) in [(7, 90), (7, 20), (8, 30)] {
         store.save_rate_limit(InstallationId(installation), at(until)).await.unwrap();
     }
@@ -70,9 +87,8 @@ async fn rate_limit_is_restored_until_it_ends_and_never_shortened() {
     assert_eq!(store.rate_limits(at(94)).await.unwrap(), [(InstallationId(7), at(95))]);
 }
 
-#[tokio::test]
-async fn duplicate_delivery_and_second_label_create_no_second_job() {
-    let (store, _directory) = store().await;
+async fn duplicate_delivery_and_second_label_create_no_second_job<S: TestedStore>() {
+    let (store, _directory) = store::<S>().await;
     let job = start(&store, "d1", 5).await;
     let again = delivery("d1", DeliveryRequest::Start(trigger(5)));
     assert_eq!(store.record_delivery(&again, at(1)).await.unwrap(), DeliveryRecorded::Duplicate);
@@ -82,9 +98,8 @@ async fn duplicate_delivery_and_second_label_create_no_second_job() {
     assert_eq!(store.jobs(10).await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn ended_job_allows_the_next_generation() {
-    let (store, _directory) = store().await;
+async fn ended_job_allows_the_next_generation<S: TestedStore>() {
+    let (store, _directory) = store::<S>().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
     let ended = TranscriptEvent::Ended { outcome: JobOutcome::Cancelled { why: "unlabelled".into() } };
@@ -93,9 +108,8 @@ async fn ended_job_allows_the_next_generation() {
     assert_eq!(store.job(job).await.unwrap().unwrap().generation, 2);
 }
 
-#[tokio::test]
-async fn worker_with_an_expired_lease_cannot_write() {
-    let (store, _directory) = store().await;
+async fn worker_with_an_expired_lease_cannot_write<S: TestedStore>() {
+    let (store, _directory) = store::<S>().await;
     start(&store, "d1", 5).await;
     let old = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
     assert!(store.claim("w2", at(119), at(59)).await.unwrap().is_none(), "the lease was still held");
@@ -113,9 +127,8 @@ async fn worker_with_an_expired_lease_cannot_write() {
     assert_eq!(store.transcript(new.job.id).await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn concurrent_claims_never_share_a_job() {
-    let (store, _directory) = store().await;
+async fn concurrent_claims_never_share_a_job<S: TestedStore>() {
+    let (store, _directory) = store::<S>().await;
     for issue in 0..20 {
         start(&store, &format!("d{issue}"), issue).await;
     }
@@ -139,9 +152,8 @@ async fn concurrent_claims_never_share_a_job() {
     assert_eq!((count, all.len()), (20, 20));
 }
 
-#[tokio::test]
-async fn cancellation_reaches_the_next_heartbeat_and_makes_a_waiting_job_due() {
-    let (store, _directory) = store().await;
+async fn cancellation_reaches_the_next_heartbeat_and_makes_a_waiting_job_due<S: TestedStore>() {
+    let (store, _directory) = store::<S>().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
     assert_eq!(store.heartbeat(&claim, at(61)).await.unwrap(), None);
@@ -159,9 +171,8 @@ async fn cancellation_reaches_the_next_heartbeat_and_makes_a_waiting_job_due() {
     assert_eq!(store.heartbeat(&claim, at(71)).await.unwrap().as_deref(), Some("the label was removed"));
 }
 
-#[tokio::test]
-async fn effects_and_costs_survive_reopening() {
-    let (store, directory) = store().await;
+async fn effects_and_costs_survive_reopening<S: TestedStore>() {
+    let (store, directory) = store::<S>().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
     assert_eq!(store.begin_effect(&claim, "pr", at(1)).await.unwrap(), EffectState::InProgress);
@@ -175,9 +186,9 @@ async fn effects_and_costs_survive_reopening() {
         milliseconds: 5,
     };
     store.append(&claim, &[spent.clone(), spent], at(4)).await.unwrap();
-    store.close().await;
+    TestedStore::close(store).await;
 
-    let store = SqliteStore::open(&directory.path().join("m.sqlite")).await.unwrap();
+    let store = S::open_in(directory.path()).await;
     assert_eq!(store.begin_effect(&claim, "pr", at(5)).await.unwrap(), EffectState::Done("12".into()));
     let caps = DailyCaps { repository: DailyCap { usd: Some(0.5), tokens: None }, ..DailyCaps::default() };
     let cent = WorstCase { input_tokens: 1, output_tokens: 1, usd: Some(0.01) };
@@ -188,9 +199,8 @@ async fn effects_and_costs_survive_reopening() {
     assert_eq!(sequences, [1, 2]);
 }
 
-#[tokio::test]
-async fn job_of_a_dead_worker_is_claimed_after_a_restart() {
-    let (store, _directory) = store().await;
+async fn job_of_a_dead_worker_is_claimed_after_a_restart<S: TestedStore>() {
+    let (store, _directory) = store::<S>().await;
     start(&store, "d1", 5).await;
     store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
     assert_eq!(store.expire_stale_leases().await.unwrap(), 1);
@@ -198,9 +208,8 @@ async fn job_of_a_dead_worker_is_claimed_after_a_restart() {
     assert_eq!(claim.attempt, 2, "the attempt that died counts");
 }
 
-#[tokio::test]
-async fn label_removed_and_added_again_starts_a_second_job() {
-    let (store, _directory) = store().await;
+async fn label_removed_and_added_again_starts_a_second_job<S: TestedStore>() {
+    let (store, _directory) = store::<S>().await;
     let first = start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
     let cancel = || DeliveryRequest::Cancel {
@@ -218,9 +227,8 @@ async fn label_removed_and_added_again_starts_a_second_job() {
     assert_eq!(next.job.generation, 2);
 }
 
-#[tokio::test]
-async fn job_that_is_not_publishing_cannot_be_recorded_as_proposed() {
-    let (store, _directory) = store().await;
+async fn job_that_is_not_publishing_cannot_be_recorded_as_proposed<S: TestedStore>() {
+    let (store, _directory) = store::<S>().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
     let proposed = || TranscriptEvent::Ended {
@@ -242,15 +250,14 @@ fn labelled(issue: u64, seconds: i64, found: bool) -> DeliveryRequest {
     DeliveryRequest::Start(Trigger { labelled_at: Some(at(seconds)), found, ..trigger(issue) })
 }
 
-async fn end_job(store: &SqliteStore, seconds: i64) {
+async fn end_job(store: &impl Store, seconds: i64) {
     let claim = store.claim("w1", at(seconds + 60), at(seconds)).await.unwrap().unwrap();
     let ended = TranscriptEvent::Ended { outcome: JobOutcome::Cancelled { why: "off".into() } };
     store.append(&claim, &[ended], at(seconds)).await.unwrap();
 }
 
-#[tokio::test]
-async fn label_seen_by_webhook_and_reconciliation_creates_one_job() {
-    let (store, _directory) = store().await;
+async fn label_seen_by_webhook_and_reconciliation_creates_one_job<S: TestedStore>() {
+    let (store, _directory) = store::<S>().await;
     let record =
         async |id: &str, request| store.record_delivery(&delivery(id, request), at(500)).await.unwrap();
     // Reconciliation first, and its job has ended when the webhook comes.
@@ -271,9 +278,8 @@ async fn label_seen_by_webhook_and_reconciliation_creates_one_job() {
     assert_eq!(store.latest_job(RepositoryId(70), IssueNumber(6)).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn two_webhooks_in_one_second_are_two_labels() {
-    let (store, _directory) = store().await;
+async fn two_webhooks_in_one_second_are_two_labels<S: TestedStore>() {
+    let (store, _directory) = store::<S>().await;
     let record =
         async |id: &str| store.record_delivery(&delivery(id, labelled(5, 10, false)), at(11)).await.unwrap();
     assert!(matches!(record("a").await, DeliveryRecorded::Job(_)));
@@ -281,9 +287,8 @@ async fn two_webhooks_in_one_second_are_two_labels() {
     assert!(matches!(record("b").await, DeliveryRecorded::Job(_)));
 }
 
-#[tokio::test]
-async fn late_webhook_about_an_older_label_cancels_nothing() {
-    let (store, _directory) = store().await;
+async fn late_webhook_about_an_older_label_cancels_nothing<S: TestedStore>() {
+    let (store, _directory) = store::<S>().await;
     let record =
         async |id: &str, request| store.record_delivery(&delivery(id, request), at(500)).await.unwrap();
     record("d1", labelled(5, 100, false)).await;
@@ -297,9 +302,8 @@ async fn late_webhook_about_an_older_label_cancels_nothing() {
     assert_eq!(record("now", cancel(100)).await, DeliveryRecorded::Cancelled(1));
 }
 
-#[tokio::test]
-async fn first_manifest_is_kept_and_job_is_found_by_its_prefix() {
-    let (store, _directory) = store().await;
+async fn first_manifest_is_kept_and_job_is_found_by_its_prefix<S: TestedStore>() {
+    let (store, _directory) = store::<S>().await;
     let job = start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
     assert_eq!(store.manifest(job).await.unwrap(), None);
@@ -314,9 +318,8 @@ async fn first_manifest_is_kept_and_job_is_found_by_its_prefix() {
     assert!(store.jobs_with_prefix("f").await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn job_awaiting_approval_is_resumed_once_and_only_without_another_job() {
-    let (store, _directory) = store().await;
+async fn job_awaiting_approval_is_resumed_once_and_only_without_another_job<S: TestedStore>() {
+    let (store, _directory) = store::<S>().await;
     let job = start(&store, "d1", 5).await;
     let by: Login = "octo-writer".parse().unwrap();
     let (head, other_head): (Sha, Sha) = ("c".repeat(40).parse().unwrap(), "d".repeat(40).parse().unwrap());
@@ -345,7 +348,7 @@ async fn job_awaiting_approval_is_resumed_once_and_only_without_another_job() {
     assert_eq!(last[last.len() - 1].sequence, last.len() as u64);
 }
 
-fn comment(installation: u64, id: u64) -> RequestComment {
+pub(super) fn comment(installation: u64, id: u64) -> RequestComment {
     let Trigger { repository, issue, labeller: by, .. } = trigger(5);
     RequestComment {
         repository: RepositoryRef { installation: InstallationId(installation), ..repository },
@@ -362,44 +365,21 @@ fn comment(installation: u64, id: u64) -> RequestComment {
     }
 }
 
-fn command(installation: u64, comment_id: u64) -> DeliveryRequest {
+pub(super) fn command(installation: u64, comment_id: u64) -> DeliveryRequest {
     let comment = comment(installation, comment_id);
     DeliveryRequest::Queue(QueuedRequest::Command(CommandRequest { command: SlashCommand::Status, comment }))
 }
 
-async fn due(store: &SqliteStore, installation: u64, seconds: i64) -> Vec<String> {
+pub(super) async fn due(store: &impl Store, installation: u64, seconds: i64) -> Vec<String> {
     let pending =
         store.pending_requests(InstallationId(installation), Lane::Usual, at(seconds), 10).await.unwrap();
     pending.into_iter().map(|pending| pending.id).collect()
 }
 
-#[tokio::test]
-async fn commands_are_due_in_order_until_they_are_completed_and_each_comment_counts_once() {
-    let (store, _directory) = store().await;
-    for (id, comment, recorded) in [
-        ("d1", 1, DeliveryRecorded::CommandQueued),
-        ("d2", 2, DeliveryRecorded::CommandQueued),
-        ("d3", 1, DeliveryRecorded::Duplicate),
-    ] {
-        let delivery = delivery(id, command(7, comment));
-        let now = at(i64::try_from(comment).unwrap());
-        assert_eq!(store.record_delivery(&delivery, now).await.unwrap(), recorded, "{id}");
-    }
-    assert_eq!(due(&store, 7, 0).await, [""; 0]);
-    assert_eq!(due(&store, 7, 9).await, ["d1", "d2"]);
-    store.defer_request("d1", at(60)).await.unwrap();
-    assert_eq!(due(&store, 7, 9).await, ["d2"]);
-    // A request that cannot be read delays no other.
-    sqlx::query("UPDATE asks SET ask_json = '{}' WHERE id = 'd2'").execute(store.pool()).await.unwrap();
-    assert_eq!(due(&store, 7, 9).await, [""; 0]);
-    assert_eq!(due(&store, 7, 60).await, ["d1"]);
-    store.complete_request("d1", "told", at(61)).await.unwrap();
-    assert_eq!(due(&store, 7, 99).await, [""; 0]);
-}
-
-#[tokio::test]
-async fn each_installation_has_a_queue_of_its_own_and_refused_commands_wait_behind_all_others() {
-    let (store, _directory) = store().await;
+async fn each_installation_has_a_queue_of_its_own_and_refused_commands_wait_behind_all_others<
+    S: TestedStore,
+>() {
+    let (store, _directory) = store::<S>().await;
     for (id, installation) in [("d1", 7), ("d2", 7), ("d3", 8)] {
         let comment: u64 = id[1..].parse().unwrap();
         let now = at(i64::try_from(comment).unwrap());
@@ -417,20 +397,8 @@ async fn each_installation_has_a_queue_of_its_own_and_refused_commands_wait_behi
     assert_eq!(installations, [InstallationId(7)]);
 }
 
-#[tokio::test]
-async fn commands_of_earlier_versions_are_in_the_queue_of_their_installation() {
-    let (store, _directory) = store().await;
-    store.record_delivery(&delivery("d1", command(7, 1)), at(1)).await.unwrap();
-    sqlx::query("UPDATE asks SET installation_id = 0").execute(store.pool()).await.unwrap();
-    let migration = include_str!("migrations/0007_ask_queues.sql");
-    let update = &migration[migration.find("UPDATE").unwrap()..migration.find("CREATE INDEX").unwrap()];
-    sqlx::query(update).execute(store.pool()).await.unwrap();
-    assert_eq!(due(&store, 7, 9).await, ["d1"]);
-}
-
-#[tokio::test]
-async fn ended_job_is_resumed_once_together_with_its_reviews() {
-    let (store, _directory) = store().await;
+async fn ended_job_is_resumed_once_together_with_its_reviews<S: TestedStore>() {
+    let (store, _directory) = store::<S>().await;
     let job = start(&store, "d0", 5).await;
     let claim = store.claim("w", at(100), at(1)).await.unwrap().unwrap();
     let resumed = || TranscriptEvent::Resumed {
@@ -468,8 +436,30 @@ async fn ended_job_is_resumed_once_together_with_its_reviews() {
     assert_eq!(waiting().await, ["d1", "d2"]);
     assert_eq!(store.resume(job, resumed(), &["d1"], at(4)).await.unwrap(), ResumeOutcome::Resumed);
     assert_eq!(store.resume(job, resumed(), &["d2"], at(5)).await.unwrap(), ResumeOutcome::NotResumable);
-    assert_eq!(waiting().await, ["d2"], "what was not taken up is lost, or what was is not done");
+    assert_eq!(
+        waiting().await,
+        ["d2"],
+        "a review that did not resume the job is lost, or the one that did is not done"
+    );
     let again = store.claim("w", at(200), at(6)).await.unwrap().unwrap();
     assert_eq!((again.job.id, again.job.state), (job, JobState::Queued));
     assert_eq!(Transcript::new(&store.transcript(job).await.unwrap()).round_number(), 2);
 }
+
+/// The tests of one store.
+macro_rules! tests_of {
+    ($name:ident: $store:ty) => {
+        tests_of!($name: $store, rate_limit_is_restored_until_it_ends_and_never_shortened, duplicate_delivery_and_second_label_create_no_second_job, ended_job_allows_the_next_generation, worker_with_an_expired_lease_cannot_write, concurrent_claims_never_share_a_job, cancellation_reaches_the_next_heartbeat_and_makes_a_waiting_job_due, effects_and_costs_survive_reopening, job_of_a_dead_worker_is_claimed_after_a_restart, label_removed_and_added_again_starts_a_second_job, job_that_is_not_publishing_cannot_be_recorded_as_proposed, label_seen_by_webhook_and_reconciliation_creates_one_job, two_webhooks_in_one_second_are_two_labels, late_webhook_about_an_older_label_cancels_nothing, first_manifest_is_kept_and_job_is_found_by_its_prefix, job_awaiting_approval_is_resumed_once_and_only_without_another_job, each_installation_has_a_queue_of_its_own_and_refused_commands_wait_behind_all_others, ended_job_is_resumed_once_together_with_its_reviews, payload_counts_once_for_a_week_whatever_the_id_of_its_delivery, strangers_commands_of_an_hour_are_bounded_for_each_repository);
+    };
+    ($name:ident: $store:ty, $($test:ident),*) => {
+        mod $name {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test::<$store>().await;
+            })*
+        }
+    };
+}
+
+// A line for each store.
+tests_of!(sqlite: crate::store::SqliteStore);

@@ -3,7 +3,8 @@
 
 use crate::domain::{JobSettings, RepoPath, ReportFormat};
 
-use super::runner::{Runner, recognise};
+use super::recognition::recognise;
+use super::runners::Runner;
 
 /// A test file with tests in it that must fail.
 #[derive(Debug, Clone, PartialEq, Eq)]

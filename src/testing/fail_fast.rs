@@ -1,7 +1,8 @@
 //! Suites that stop at their first failure: how a runner is told to go on. The repository's command stays as it is, but
 //! for an option that the runner can only be spared.
 
-use super::runner::{Invocation, Runner};
+use super::invocation::{Invocation, arguments};
+use super::recognition::Recognised;
 use super::shell_words::ShellLine;
 
 /// What makes a runner go on after a failure.
@@ -15,46 +16,32 @@ pub(super) struct KeepGoing {
     pub(super) command: Option<String>,
 }
 
-/// For the runner of `command`. `None`: it has no such option, or the command does not pass one on.
-pub(super) fn keep_going(invocation: &Invocation, command: &str) -> Option<KeepGoing> {
-    let by_arguments = |words: &[&str]| {
-        let arguments = words.iter().map(|word| (*word).to_owned()).collect();
+impl KeepGoing {
+    /// For the runner of `command`. `None`: it has no such option, or the command does not pass one on.
+    pub(super) fn of(found: &Recognised, command: &str) -> Option<Self> {
+        let row = found.runner.row();
+        let spared = || {
+            let command =
+                without_options(command, row.spared?).filter(|_| found.invocation.takes_arguments)?;
+            Some(Self { env: Vec::new(), arguments: Vec::new(), command: Some(command) })
+        };
+        (row.keep_going)(&found.invocation).or_else(spared)
+    }
+
+    /// By arguments, if the command passes them on.
+    pub(super) fn by_arguments(invocation: &Invocation, words: &[&str]) -> Option<Self> {
         let is_possible = invocation.takes_arguments && !invocation.has(&["--", "-args", "--args"]);
-        is_possible.then_some(KeepGoing { env: Vec::new(), arguments, command: None })
-    };
-    let spared = |keep: fn(&str) -> Option<String>| {
-        let command = without_options(command, keep).filter(|_| invocation.takes_arguments)?;
-        Some(KeepGoing { env: Vec::new(), arguments: Vec::new(), command: Some(command) })
-    };
-    match invocation.runner {
-        // The variable outdoes the configuration, and the argument the command's own `-x`.
-        Runner::Pytest => {
-            let arguments = by_arguments(&["--maxfail=0"]).map(|found| found.arguments).unwrap_or_default();
-            Some(KeepGoing { arguments, ..keep_going_behind_wrapper() })
-        }
-        Runner::Cargo | Runner::Nextest | Runner::Rspec => by_arguments(&["--no-fail-fast"]),
-        Runner::Go => by_arguments(&["-failfast=false"]),
-        Runner::Jest | Runner::Vitest => by_arguments(&["--bail=0"]),
-        Runner::Mocha => by_arguments(&["--no-bail"]),
-        Runner::Maven => by_arguments(&["--fail-at-end"]),
-        Runner::Gradle => by_arguments(&["--continue"]),
-        Runner::Unittest => spared(|word| match word {
-            "--failfast" => None,
-            flags if is_flags_of_unittest(flags) => {
-                Some(flags.replace('f', "")).filter(|flags| flags.len() > 1)
-            }
-            other => Some(other.to_owned()),
-        }),
-        Runner::Phpunit => spared(|word| (!word.starts_with("--stop-on-")).then(|| word.to_owned())),
-        Runner::Ctest => spared(|word| (word != "--stop-on-failure").then(|| word.to_owned())),
-        // They go on.
-        Runner::Node | Runner::Prove => None,
+        is_possible.then(|| Self { env: Vec::new(), arguments: arguments(words), command: None })
     }
 }
 
-/// Whether a word is one or more of unittest's flags that take no value.
-fn is_flags_of_unittest(word: &str) -> bool {
-    word.strip_prefix('-').is_some_and(|flags| flags.chars().all(|flag| "vqfcb".contains(flag)))
+/// For whatever `make` or tox starts: only pytest reads its variable.
+pub(super) fn keep_going_behind_wrapper() -> KeepGoing {
+    KeepGoing {
+        env: vec![("PYTEST_ADDOPTS".to_owned(), "--maxfail=0".to_owned())],
+        arguments: Vec::new(),
+        command: None,
+    }
 }
 
 /// A command of which `keep` leaves out or shortens words. `None`: all of them are kept, or a shell must read it.
@@ -67,18 +54,9 @@ fn without_options(command: &str, keep: fn(&str) -> Option<String>) -> Option<St
     (line.is_plain && kept != *words && is_same).then_some(text)
 }
 
-/// For whatever `make` or tox starts: only pytest reads its variable.
-pub(super) fn keep_going_behind_wrapper() -> KeepGoing {
-    KeepGoing {
-        env: vec![("PYTEST_ADDOPTS".to_owned(), "--maxfail=0".to_owned())],
-        arguments: Vec::new(),
-        command: None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::runner::recognise;
+    use super::super::recognition::recognise;
     use super::*;
 
     #[test]
@@ -102,7 +80,7 @@ mod tests {
             "vendor/bin/phpunit --stop-on-failure tests",
             "ctest --test-dir build --stop-on-failure",
         ];
-        let words = |command: &&str| match keep_going(&recognise(command, None).unwrap(), command) {
+        let words = |command: &&str| match KeepGoing::of(&recognise(command, None).unwrap(), command) {
             None => format!("{command}: no"),
             Some(KeepGoing { env, arguments, command: other }) => {
                 let env: String = env.iter().map(|(name, value)| format!(" {name}={value}")).collect();

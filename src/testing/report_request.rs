@@ -2,8 +2,9 @@
 //! the same: the request is an environment variable if the runner has one, or arguments at the end of a
 //! command that passes them to the runner.
 
+use super::invocation::{Invocation, arguments};
 use super::reports::FileFormat;
-use super::runner::{Invocation, Runner, Wrapper};
+use super::wrapper::Wrapper;
 
 /// A request for a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,113 +32,15 @@ pub(super) enum ReportTarget {
     Workspace(&'static [&'static str]),
 }
 
-/// The request for a command. `token` cannot be guessed by tests.
-pub(super) fn request_report(invocation: &Invocation, token: &str) -> Option<ReportRequest> {
-    let file = |extension: &str| format!("mendwright-{token}.{extension}");
-    let at = |file: &str| format!("/tmp/{file}");
-    let by_variable = |name: &str, value: String, place, flag| {
-        Some(ReportRequest {
-            env: vec![(name.to_owned(), value)],
-            arguments: Vec::new(),
-            place,
-            flag,
-            is_certain: true,
-        })
-    };
-    let by_arguments = |arguments: &[&str], place, flag| {
-        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        invocation.takes_arguments.then(|| ReportRequest {
-            env: Vec::new(),
-            arguments,
-            place,
-            flag,
-            is_certain: true,
-        })
-    };
-    match invocation.runner {
-        Runner::Pytest if !invocation.has(&["--junitxml", "--junit-xml"]) => {
-            Some(request_pytest_report(token))
-        }
-        Runner::Rspec => {
-            let json = file("json");
-            // This variable replaces the formatters that are configured elsewhere.
-            let options = format!("--format progress --format json --out {}", at(&json));
-            by_variable("SPEC_OPTS", options, ReportTarget::File(json, FileFormat::RspecJson), "--out")
-        }
-        Runner::Node if !invocation.has(&["--test-reporter"]) => {
-            let xml = file("xml");
-            let options = format!(
-                "--test-reporter=spec --test-reporter-destination=stdout --test-reporter=junit \
-                 --test-reporter-destination={}",
-                at(&xml)
-            );
-            by_variable(
-                "NODE_OPTIONS",
-                options,
-                ReportTarget::File(xml, FileFormat::JunitXml),
-                "--test-reporter",
-            )
-        }
-        // GOFLAGS would also reach `go vet`, `go list` and commands that tests run.
-        Runner::Go if !invocation.has(&["-json", "-args", "--args"]) => {
-            by_arguments(&["-json"], ReportTarget::Output, "-json")
-        }
-        Runner::Jest if !invocation.has(&["--json", "--outputFile"]) => {
-            let json = file("json");
-            let output = format!("--outputFile={}", at(&json));
-            by_arguments(&["--json", &output], ReportTarget::File(json, FileFormat::JestJson), "outputFile")
-        }
-        Runner::Vitest if !invocation.has(&["--reporter", "--outputFile"]) => {
-            let json = file("json");
-            let output = format!("--outputFile.json={}", at(&json));
-            let arguments = ["--reporter=default", "--reporter=json", &output];
-            by_arguments(&arguments, ReportTarget::File(json, FileFormat::VitestJson), "outputFile")
-        }
-        Runner::Phpunit if !invocation.has(&["--log-junit"]) => {
-            let xml = file("xml");
-            by_arguments(
-                &["--log-junit", &at(&xml)],
-                ReportTarget::File(xml, FileFormat::JunitXml),
-                "--log-junit",
-            )
-        }
-        Runner::Ctest if !invocation.has(&["--output-junit"]) => {
-            let xml = file("xml");
-            let path = at(&xml);
-            by_arguments(
-                &["--output-junit", &path],
-                ReportTarget::File(xml, FileFormat::JunitXml),
-                "output-junit",
-            )
-        }
-        // These always write a report.
-        Runner::Maven => Some(ReportRequest {
-            env: Vec::new(),
-            arguments: Vec::new(),
-            place: ReportTarget::Workspace(&["**/target/surefire-reports/TEST-*.xml"]),
-            flag: "",
-            is_certain: true,
-        }),
-        Runner::Gradle => Some(ReportRequest {
-            env: Vec::new(),
-            arguments: Vec::new(),
-            place: ReportTarget::Workspace(&["**/build/test-results/**/TEST-*.xml"]),
-            flag: "",
-            is_certain: true,
-        }),
-        // They print the name of every test, and have no better report on a stable toolchain.
-        Runner::Cargo | Runner::Nextest | Runner::Mocha | Runner::Prove | Runner::Unittest => None,
-        Runner::Pytest
-        | Runner::Node
-        | Runner::Go
-        | Runner::Jest
-        | Runner::Vitest
-        | Runner::Phpunit
-        | Runner::Ctest => None,
-    }
+/// The name of a report file in `/tmp`, and its path. `token` cannot be guessed by tests.
+pub(super) fn report_file(token: &str, extension: &str) -> (String, String) {
+    let name = format!("mendwright-{token}.{extension}");
+    let path = format!("/tmp/{name}");
+    (name, path)
 }
 
-fn request_pytest_report(token: &str) -> ReportRequest {
+/// pytest's request. It works behind `make` and tox, too.
+pub(super) fn request_pytest_report(token: &str) -> ReportRequest {
     let xml = format!("mendwright-{token}.xml");
     let options = format!("--junitxml=/tmp/{xml} -o junit_family=xunit1");
     ReportRequest {
@@ -162,6 +65,30 @@ pub(super) fn request_behind_wrapper(wrapper: Wrapper, token: &str) -> ReportReq
 }
 
 impl ReportRequest {
+    /// A request by a variable.
+    pub(super) fn by_variable(name: &str, value: String, place: ReportTarget, flag: &'static str) -> Self {
+        let env = vec![(name.to_owned(), value)];
+        Self { env, arguments: Vec::new(), place, flag, is_certain: true }
+    }
+
+    /// A request by arguments, if they reach the runner.
+    pub(super) fn by_arguments(
+        invocation: &Invocation,
+        words: &[&str],
+        place: ReportTarget,
+        flag: &'static str,
+    ) -> Option<Self> {
+        let arguments = arguments(words);
+        let request = Self { env: Vec::new(), arguments, place, flag, is_certain: true };
+        invocation.takes_arguments.then_some(request)
+    }
+
+    /// For a runner that writes these files without being asked.
+    pub(super) fn written_anyway(globs: &'static [&'static str]) -> Self {
+        let place = ReportTarget::Workspace(globs);
+        Self { env: Vec::new(), arguments: Vec::new(), place, flag: "", is_certain: true }
+    }
+
     /// Whether the request changes the command, so that the command may have failed because of it.
     pub(super) fn changes_command(&self) -> bool {
         !self.env.is_empty() || !self.arguments.is_empty()
@@ -185,11 +112,13 @@ impl ReportRequest {
 
 #[cfg(test)]
 mod tests {
-    use super::super::runner::{recognise, wrapper};
+    use super::super::recognition::recognise;
+    use super::super::wrapper::wrapper;
     use super::*;
 
     fn asked(command: &str) -> String {
-        let certain = recognise(command, None).map(|invocation| request_report(&invocation, "T"));
+        let certain =
+            recognise(command, None).map(|found| (found.runner.row().report)(&found.invocation, "T"));
         match certain.unwrap_or_else(|| wrapper(command).map(|wrapper| request_behind_wrapper(wrapper, "T")))
         {
             None => "nothing".to_owned(),
@@ -251,7 +180,10 @@ mod tests {
 
     #[test]
     fn unsupported_report_request_is_detected() {
-        let of = |command: &str| request_report(&recognise(command, None).unwrap(), "T").unwrap();
+        let of = |command: &str| {
+            let found = recognise(command, None).unwrap();
+            (found.runner.row().report)(&found.invocation, "T").unwrap()
+        };
         assert!(of("pytest").is_refused(4, ""));
         assert!(of("pytest").is_refused(2, "error: unrecognized arguments: --junitxml=/tmp/x"));
         assert!(!of("pytest").is_refused(1, "FAILED a.py::b - unknown"));

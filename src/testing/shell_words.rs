@@ -75,3 +75,15 @@ impl ShellLine {
         }
     }
 }
+/// `NAME=value`, before a command.
+pub(super) fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    })
+}
+
+/// A program's name without its directory and the extension of a script.
+pub(super) fn base_name(word: &str) -> &str {
+    let name = word.rsplit('/').next().unwrap_or(word);
+    name.strip_suffix(".js").or_else(|| name.strip_suffix(".phar")).unwrap_or(name)
+}

@@ -12,10 +12,12 @@ use crate::domain::{
 use crate::sandbox::protocol::ReportLocation;
 use crate::sandbox::{CallError, CommandSpec, SandboxError, Toolbox};
 
-use super::fail_fast::{KeepGoing, keep_going, keep_going_behind_wrapper};
-use super::report_request::{ReportRequest, ReportTarget, request_behind_wrapper, request_report};
-use super::reports::{FileFormat, for_people, read_files, read_output};
-use super::runner::{Invocation, Selection, needs_package_json, recognise, wrapper};
+use super::fail_fast::{KeepGoing, keep_going_behind_wrapper};
+use super::recognition::{Recognised, needs_package_json, recognise};
+use super::report_request::{ReportRequest, ReportTarget, request_behind_wrapper};
+use super::reports::{FileFormat, read_files, read_output};
+use super::selection::Selection;
+use super::wrapper::wrapper;
 
 /// Why there is no run.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +42,8 @@ impl From<CallError> for SuiteError {
 
 /// Runs the suite once.
 pub async fn run_suite(toolbox: &Toolbox, settings: &JobSettings) -> Result<TestRun, CallError> {
-    let invocation = invocation(toolbox, settings).await?;
-    run(toolbox, settings, invocation.as_ref(), &Extra::default()).await
+    let recognised = recognised(toolbox, settings).await?;
+    run(toolbox, settings, recognised.as_ref(), &Extra::default()).await
 }
 
 /// Runs the suite once, and so that the runner does not stop at its first failure. `None`: it cannot be told to.
@@ -49,14 +51,14 @@ pub async fn run_suite_to_the_end(
     toolbox: &Toolbox,
     settings: &JobSettings,
 ) -> Result<Option<TestRun>, CallError> {
-    let invocation = invocation(toolbox, settings).await?;
-    let going_on = match &invocation {
-        Some(invocation) => keep_going(invocation, &settings.test_command),
+    let recognised = recognised(toolbox, settings).await?;
+    let going_on = match &recognised {
+        Some(found) => KeepGoing::of(found, &settings.test_command),
         None => wrapper(&settings.test_command).map(|_| keep_going_behind_wrapper()),
     };
     let Some(KeepGoing { env, arguments, command }) = going_on else { return Ok(None) };
     let extra = Extra { selection: None, arguments, env, command };
-    run(toolbox, settings, invocation.as_ref(), &extra).await.map(Some)
+    run(toolbox, settings, recognised.as_ref(), &extra).await.map(Some)
 }
 
 /// Runs the suite once, in a sandbox whose tree nobody but the suite has changed. The report names the tracked
@@ -97,16 +99,16 @@ pub async fn run_selected(
     settings: &JobSettings,
     selection: &Selection,
 ) -> Result<TestRun, CallError> {
-    let Some(invocation) = invocation(toolbox, settings).await? else {
+    let Some(recognised) = recognised(toolbox, settings).await? else {
         return Err(CallError::RespondToModel(format!(
             "`{}` is run by something that is not known here, so only the whole suite can be run: call run_tests \
              without path and name.",
             settings.test_command
         )));
     };
-    let arguments = selection.arguments(&invocation).map_err(CallError::RespondToModel)?;
+    let arguments = selection.arguments(&recognised).map_err(CallError::RespondToModel)?;
     let extra = Extra { selection: Some(selection.describe()), arguments, ..Extra::default() };
-    run(toolbox, settings, Some(&invocation), &extra).await
+    run(toolbox, settings, Some(&recognised), &extra).await
 }
 
 /// What is added to the repository's command.
@@ -120,7 +122,7 @@ struct Extra {
     command: Option<String>,
 }
 
-async fn invocation(toolbox: &Toolbox, settings: &JobSettings) -> Result<Option<Invocation>, CallError> {
+async fn recognised(toolbox: &Toolbox, settings: &JobSettings) -> Result<Option<Recognised>, CallError> {
     let command = &settings.test_command;
     let package_json = match needs_package_json(command) {
         true => file_content(toolbox, "package.json").await?,
@@ -145,15 +147,15 @@ async fn file_content(toolbox: &Toolbox, path: &str) -> Result<Option<Vec<u8>>, 
 async fn run(
     toolbox: &Toolbox,
     settings: &JobSettings,
-    invocation: Option<&Invocation>,
+    recognised: Option<&Recognised>,
     extra: &Extra,
 ) -> Result<TestRun, CallError> {
     let token = Uuid::new_v4().simple().to_string();
-    let request = match invocation {
-        Some(invocation) => request_report(invocation, &token),
+    let request = match recognised {
+        Some(found) => (found.runner.row().report)(&found.invocation, &token),
         None => wrapper(&settings.test_command).map(|wrapper| request_behind_wrapper(wrapper, &token)),
     };
-    let (mut result, mut report) = run_once(toolbox, settings, invocation, extra, request.as_ref()).await?;
+    let (mut result, mut report) = run_once(toolbox, settings, recognised, extra, request.as_ref()).await?;
     let refused = match (&request, result.ending) {
         (Some(request), ExitStatus::Exited { code }) if code != 0 && !report.is_known() => {
             request.is_refused(code, &result.output.to_text())
@@ -161,13 +163,16 @@ async fn run(
         _ => false,
     };
     if refused {
-        (result, report) = run_once(toolbox, settings, invocation, extra, None).await?;
+        (result, report) = run_once(toolbox, settings, recognised, extra, None).await?;
         report.add_remark(
             "the runner did not know how to write a report, and was run again without being asked",
         );
     }
-    let runner = invocation.map(|invocation| invocation.runner);
-    let result = ProcessOutput { output: for_people(result.output, runner), ..result };
+    let output = match recognised {
+        Some(found) => (found.runner.row().for_people)(result.output),
+        None => result.output,
+    };
+    let result = ProcessOutput { output, ..result };
     let selection = extra.selection.clone();
     Ok(TestRun { command: settings.test_command.clone(), selection, result, report })
 }
@@ -175,14 +180,16 @@ async fn run(
 async fn run_once(
     toolbox: &Toolbox,
     settings: &JobSettings,
-    invocation: Option<&Invocation>,
+    recognised: Option<&Recognised>,
     extra: &Extra,
     request: Option<&ReportRequest>,
 ) -> Result<(ProcessOutput, TestReport), CallError> {
     let mut arguments: Vec<String> = extra.arguments.clone();
     let more = request.map(|request| request.arguments.as_slice()).unwrap_or_default();
     arguments.extend_from_slice(more);
-    if let (Some(separator), false) = (invocation.and_then(|i| i.separator), arguments.is_empty()) {
+    if let (Some(separator), false) =
+        (recognised.and_then(|found| found.invocation.separator), arguments.is_empty())
+    {
         arguments.insert(0, separator.to_owned());
     }
     let command = extra.command.as_ref().unwrap_or(&settings.test_command);
@@ -212,8 +219,7 @@ async fn run_once(
             Some(written(toolbox, ReportLocation::Workspace { globs }, since, FileFormat::JunitXml).await?)
         }
     };
-    let runner = invocation.map(|invocation| invocation.runner);
-    let printed = read_output(&result.output, runner);
+    let printed = read_output(&result.output, recognised.map(|found| found.runner.row().readers));
     let written = match request {
         Some(request) if !request.is_certain => {
             written.filter(|written| matches_output(written, printed.as_ref()))

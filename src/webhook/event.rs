@@ -1,4 +1,4 @@
-//! Reads a verified delivery's payload and says what it asks for. Knows the few fields that it needs and
+//! Reads a verified delivery's payload and says what it asks for: a row per event, with what reads its payload. Knows the few fields that it needs and
 //! ignores all others. Never decides who may ask.
 
 mod branches;
@@ -9,29 +9,56 @@ mod issues;
 mod payload;
 mod reviews;
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use interpretation::Interpretation;
 
-use self::branches::{DeletePayload, PullRequestPayload};
-use self::checks::CheckPayload;
-use self::comments::CommentPayload;
 use self::interpretation::{Interpreted, ignore};
-use self::issues::IssuesPayload;
-use self::reviews::ReviewPayload;
-use crate::domain::{InvalidIdentity, ReviewKind};
+use crate::domain::InvalidIdentity;
 
-/// The events that can ask for something. `app-manifest.yml` subscribes to exactly these.
-pub const HANDLED_EVENTS: &[&str] = &[
-    "issues",
-    "issue_comment",
-    "pull_request",
-    "pull_request_review",
-    "pull_request_review_comment",
-    "check_run",
-    "delete",
+/// An event that can ask for something.
+pub struct EventRow {
+    /// As in `X-GitHub-Event`.
+    pub name: &'static str,
+    /// What happened, for people who register the App.
+    pub meaning: &'static str,
+    /// Reads a payload with this `action`, and says what it asks for. The label is the one that starts work.
+    read: fn(action: Option<&str>, payload: Value, label: &str) -> Result<Interpreted, serde_json::Error>,
+}
+
+/// Every event that is handled. The App subscribes to exactly these: `app-manifest.yml` is generated from the rows.
+pub const EVENTS: &[EventRow] = &[
+    EventRow {
+        name: "issues",
+        meaning: "a label is added or removed, an issue is closed",
+        read: issues::read,
+    },
+    EventRow { name: "issue_comment", meaning: "somebody comments", read: comments::read },
+    EventRow { name: "pull_request", meaning: "a pull request is closed", read: branches::read_pull_request },
+    EventRow { name: "pull_request_review", meaning: "a review is submitted", read: reviews::read_review },
+    EventRow {
+        name: "pull_request_review_comment",
+        meaning: "somebody comments on a line of a pull request",
+        read: reviews::read_comment,
+    },
+    EventRow {
+        name: "check_run",
+        meaning: "another App's check fails on one of its pull requests",
+        read: checks::read,
+    },
+    EventRow { name: "delete", meaning: "a branch is deleted", read: branches::read_delete },
 ];
+
+/// The names of the events that are handled.
+pub const HANDLED_EVENTS: &[&str] = &{
+    let mut names = [""; EVENTS.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = EVENTS[index].name;
+        index += 1;
+    }
+    names
+};
 
 /// Longest event name in an error, in characters.
 const EVENT_CHARS_MAX: usize = 100;
@@ -75,52 +102,12 @@ pub fn read_event(event: &str, payload: &[u8], label: &str) -> Result<ParsedEven
     let unreadable = |source| EventError::Unreadable { event: name(), source };
     let payload: Value = serde_json::from_slice(payload).map_err(unreadable)?;
     let action = payload.get("action").and_then(Value::as_str).map(str::to_owned);
-    let interpreted = match (event, action.as_deref()) {
-        ("issues", Some("labeled")) => read(payload, |issues: IssuesPayload| issues.labeled(label)),
-        ("issues", Some("unlabeled")) => read(payload, |issues: IssuesPayload| issues.unlabeled(label)),
-        ("issues", Some(ended @ ("closed" | "deleted"))) => {
-            read(payload, |issues: IssuesPayload| issues.ended(ended))
-        }
-        ("issues", Some("transferred")) => {
-            read(payload, |issues: IssuesPayload| issues.ended("transferred to another repository"))
-        }
-        ("issues", _) => Ok(ignore("this action asks for nothing")),
-
-        ("issue_comment", Some("created")) => read(payload, CommentPayload::created),
-        // A command that is edited in later does not count: nobody was notified of it.
-        ("issue_comment", _) => Ok(ignore("commands are read from new comments only")),
-
-        ("pull_request", Some("closed")) => read(payload, PullRequestPayload::closed),
-        ("pull_request", _) => Ok(ignore("of pull requests only their end counts")),
-
-        // A review counts when it is submitted, its comments when they are created.
-        ("pull_request_review", Some("submitted")) => {
-            read(payload, |review: ReviewPayload| review.requested(ReviewKind::Review))
-        }
-        ("pull_request_review", _) => Ok(ignore("only submitted reviews count")),
-        ("pull_request_review_comment", Some("created")) => {
-            read(payload, |review: ReviewPayload| review.requested(ReviewKind::ReviewComment))
-        }
-        ("pull_request_review_comment", _) => Ok(ignore("only new review comments count")),
-
-        ("check_run", Some("completed")) => read(payload, CheckPayload::completed),
-        ("check_run", _) => Ok(ignore("only completed checks count")),
-
-        ("delete", _) => read(payload, DeletePayload::deleted),
-
-        _ => Ok(ignore(format!("events of the kind {:?} ask for nothing", name()))),
+    let interpreted = match EVENTS.iter().find(|row| row.name == event) {
+        Some(row) => (row.read)(action.as_deref(), payload, label).map_err(unreadable)?,
+        None => ignore(format!("events of the kind {:?} ask for nothing", name())),
     };
-    let interpretation =
-        interpreted.map_err(unreadable)?.map_err(|source| EventError::Invalid { event: name(), source })?;
+    let interpretation = interpreted.map_err(|source| EventError::Invalid { event: name(), source })?;
     Ok(ParsedEvent { action, interpretation })
-}
-
-/// Reads the fields that an event needs, and interprets them.
-fn read<P: DeserializeOwned>(
-    payload: Value,
-    interpret: impl FnOnce(P) -> Interpreted,
-) -> Result<Interpreted, serde_json::Error> {
-    serde_json::from_value(payload).map(interpret)
 }
 
 #[cfg(test)]

@@ -19,10 +19,7 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 use super::body::{BODY_TIME_MAX, BodyError, BodyReader, PAYLOAD_BYTES_MAX};
 use super::event::{EventError, Interpretation, read_event};
 use super::signature::{Signature, SignatureRefusal, WebhookSecrets};
-use crate::domain::{
-    CommandRequest, DeliveryId, DeliveryRequest, Login, NewDelivery, QueuedRequest, RepositoryFilter,
-    ReviewRequest,
-};
+use crate::domain::{DeliveryId, DeliveryRequest, Login, NewDelivery, RepositoryFilter};
 use crate::store::{DeliveryRecorded, Store};
 
 /// The path of the App's webhook.
@@ -149,9 +146,7 @@ impl FromRequest<WebhookState> for VerifiedDelivery {
 fn without_foreign_texts(request: DeliveryRequest, bots_allowed: &[Login]) -> DeliveryRequest {
     match request {
         DeliveryRequest::Queue(mut request) => {
-            if let QueuedRequest::Command(CommandRequest { comment, .. })
-            | QueuedRequest::Review(ReviewRequest { comment, .. }) = &mut request
-            {
+            if let Some(comment) = request.comment_mut() {
                 comment.by_stranger &= !bots_allowed.contains(&comment.by);
             }
             DeliveryRequest::Queue(request.without_texts_of_strangers())

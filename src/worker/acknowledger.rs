@@ -91,7 +91,7 @@ impl Acknowledger {
         let WorkerContext { github, policy, .. } = &self.context;
         let trigger = &job.trigger;
         let permission = github.permission(&trigger.repository, &trigger.labeller).await?;
-        let bots = &policy.bots_allowed;
+        let bots = &policy.rules.bots_allowed;
         match authorize(permission, &trigger.labeller, trigger.labeller_is_bot, bots) {
             Err(_) => Ok(false),
             Ok(()) => {

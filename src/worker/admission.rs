@@ -24,7 +24,7 @@ pub(super) async fn admit(
     let trigger = &job.trigger;
     let at = &trigger.repository;
     let repository = context.github.repository(at).await?;
-    if !context.policy.repository_filter.allows(&repository.name) {
+    if !context.policy.rules.repository_filter.allows(&repository.name) {
         return Err(Stop::Ignore(format!("{} may not use this service", repository.name)));
     }
     if repository.archived {
@@ -41,7 +41,7 @@ pub(super) async fn admit(
     if issue.locked {
         return refuse("the issue is locked");
     }
-    let label = &context.policy.label;
+    let label = &context.policy.rules.label;
     if !trigger.commanded
         && Transcript::new(transcript).round_number() == 1
         && !issue.snapshot.has_label(label)
@@ -71,7 +71,7 @@ pub(super) async fn check_permission(
     transcript: &[RecordedEvent],
 ) -> Result<(), Stop> {
     let trigger = &job.trigger;
-    let allowed = &context.policy.bots_allowed;
+    let allowed = &context.policy.rules.bots_allowed;
     let request = Transcript::new(transcript).requested_by();
     let (person, is_bot) = request.unwrap_or((&trigger.labeller, trigger.labeller_is_bot));
     let permission = context.github.permission(&trigger.repository, person).await?;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::domain::{Budget, DailyCaps, FROM_THE_COMMAND_LINE, JobSettings, Login, RepositoryFilter};
+use crate::config::GitHubRules;
+use crate::domain::{Budget, DailyCaps, FROM_THE_COMMAND_LINE, JobSettings};
 use crate::github::GitHub;
 use crate::model::Model;
 use crate::provenance::ManifestSigner;
@@ -45,12 +46,8 @@ pub struct WorkerContext {
 /// The operator's policy for every job.
 #[derive(Debug, Clone)]
 pub struct JobPolicy {
-    /// The label that starts work.
-    pub label: String,
-    /// The bots that may start work and give commands.
-    pub bots_allowed: Vec<Login>,
-    /// The repositories that may use this service.
-    pub repository_filter: RepositoryFilter,
+    /// The operator's rules, as they are configured.
+    pub rules: GitHubRules,
     /// The most that a job may spend; a repository can only lower it.
     pub budget: Budget,
     /// The most that all jobs together may spend in a day.
@@ -67,13 +64,6 @@ pub struct JobPolicy {
     pub summarizer_context_tokens: u64,
     /// Settings from the command line, which replace the repository's.
     pub settings_override: Option<SettingsOverride>,
-    /// Whether every verified change waits for approval before it is published. A repository can ask for
-    /// this, too, but not switch it off.
-    pub approval_required: bool,
-    /// How often reviewers and failed checks may have one pull request revised.
-    pub rounds_max: u32,
-    /// Whether GitHub creates the commits by its API, and so signs them, if it can.
-    pub signed_commits: bool,
 }
 
 /// Settings from the command line of `mendwright fix`.

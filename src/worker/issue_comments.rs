@@ -96,7 +96,7 @@ async fn select(context: &WorkerContext, journal: &Journal) -> Result<Selection,
 async fn is_writer(context: &WorkerContext, journal: &Journal, comment: &IssueComment) -> Result<bool, Stop> {
     let at = &journal.job().trigger.repository;
     let permission = context.github.permission(at, &comment.author).await?;
-    let bots = &context.policy.bots_allowed;
+    let bots = &context.policy.rules.bots_allowed;
     Ok(authorize(permission, &comment.author, comment.author_is_bot, bots).is_ok())
 }
 

@@ -1,5 +1,7 @@
 //! Stories: the real program against the emulated world, a file for each part of the house.
 
+#[macro_use]
+mod backends;
 mod cheating;
 mod detect;
 mod emulator;

@@ -2,25 +2,6 @@
 //! runs and judges them: on each backend, in each phase, with a service that runs as root and with one that
 //! does not. If a defence is removed, the tests must notice it.
 
-/// A test of each named story for each backend.
-macro_rules! on_every_backend {
-    ($($story:ident),* $(,)?) => {
-        mod bubblewrap {
-            $(#[tokio::test]
-            async fn $story() {
-                super::$story(crate::sandbox_attacks::room::Backend::Bubblewrap).await;
-            })*
-        }
-        mod docker {
-            $(#[tokio::test]
-            #[ignore = "needs Docker"]
-            async fn $story() {
-                super::$story(crate::sandbox_attacks::room::Backend::Docker).await;
-            })*
-        }
-    };
-}
-
 mod as_ordinary_user;
 mod connected;
 mod data;

@@ -9,61 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use mendwright::domain::{ExitStatus, ProcessOutput, SandboxKind};
-use mendwright::sandbox::{CallError, CommandSpec, Root, Sandbox, SandboxSpec, Toolbox, connect_default};
+use mendwright::domain::{ExitStatus, ProcessOutput};
+use mendwright::sandbox::{CallError, CommandSpec, SandboxSpec, Toolbox};
 
-/// A backend, and the root file system of its sandboxes in these tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backend {
-    Bubblewrap,
-    Docker,
-}
+use crate::backends::{Backend, root};
 
-impl Backend {
-    pub fn kind(self) -> SandboxKind {
-        match self {
-            Self::Bubblewrap => SandboxKind::Bubblewrap,
-            Self::Docker => SandboxKind::Docker,
-        }
-    }
-
-    pub fn name(self) -> &'static str {
-        self.kind().name()
-    }
-
-    pub fn sandbox(self) -> Arc<dyn Sandbox> {
-        connect_default(self.kind()).unwrap()
-    }
-
-    /// A specification that needs only what this machine has. For containers it uses the image that
-    /// `.ci/image` builds.
-    pub fn spec(self, label: &str) -> SandboxSpec {
-        let root = match self {
-            Self::Bubblewrap => Root::Host { toolchains: Vec::new() },
-            Self::Docker => Root::Image("mendwright-test:1".to_owned()),
-        };
-        SandboxSpec { root, ..SandboxSpec::named(label) }
-    }
-}
-
-/// A test of each named story for each backend.
-macro_rules! on_every_backend {
-    ($($(#[$mark:meta])? $story:ident),* $(,)?) => {
-        mod bubblewrap {
-            $(#[tokio::test]
-            $(#[$mark])?
-            async fn $story() {
-                super::$story(super::Backend::Bubblewrap).await;
-            })*
-        }
-        mod docker {
-            $(#[tokio::test]
-            #[ignore = "needs Docker"]
-            async fn $story() {
-                super::$story(super::Backend::Docker).await;
-            })*
-        }
-    };
+/// A specification that needs only what this machine has.
+fn spec(backend: Backend, label: &str) -> SandboxSpec {
+    SandboxSpec { root: root(backend.kind()), ..SandboxSpec::named(label) }
 }
 
 mod bubblewrap;
@@ -91,7 +44,7 @@ async fn in_sandbox<F: Future<Output = Toolbox>>(
 ) {
     let sandbox = backend.sandbox();
     assert_eq!(sandbox.kind(), backend.kind());
-    let mut spec = backend.spec(&unique("story"));
+    let mut spec = spec(backend, &unique("story"));
     change(&mut spec);
     let toolbox = story(sandbox.start(&spec).await.unwrap()).await;
     toolbox.shut_down().await;

@@ -4,11 +4,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use mendwright::domain::{ExitStatus, SandboxKind};
+use mendwright::domain::{EngineConfig, ExitStatus, SandboxKind};
 use mendwright::sandbox::protocol::ReadFile;
 use mendwright::sandbox::{
-    CacheLimits, CallError, CommandSpec, DockerOptions, Root, SandboxError, SandboxOptions, SandboxPurpose,
-    SandboxSpec, SetupKey, Toolbox, connect,
+    CacheLimits, CallError, CommandSpec, Root, SandboxError, SandboxOptions, SandboxPurpose, SandboxSpec,
+    SetupKey, Toolbox, connect,
 };
 
 const IMAGE: &str = "mendwright-test:1";

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mendwright::domain::{
-    AllowedHost, Change, ChangedContent, ExitStatus, FileMode, JobSettings, RepositoryId, SandboxKind, Sha,
-    TranscriptEvent,
+    AllowedHost, Change, ChangedContent, EngineConfig, ExitStatus, FileMode, JobSettings, RepositoryId,
+    SandboxKind, Sha, TranscriptEvent,
 };
 use mendwright::sandbox::{
-    CommandSpec, DockerOptions, Limits, Root, Sandbox, SandboxError, SandboxOptions, SandboxSpec, Toolbox,
-    connect,
+    CommandSpec, Limits, Sandbox, SandboxError, SandboxOptions, SandboxSpec, Toolbox, connect,
 };
 use mendwright::setup::{Environment, SetupFailure, SetupLocks, SetupPolicy};
 use mendwright::testing::SuiteError;
 use mendwright::workspace::{LocalRepository, Mirrors, Workspace};
+
+use crate::backends::root;
 
 mod keeping;
 mod service;
@@ -32,17 +33,13 @@ fn backend(kind: SandboxKind, state: &Path) -> Arc<dyn Sandbox> {
         kind,
         state_dir: state.join("state"),
         owner: state.display().to_string(),
-        docker: DockerOptions::default(),
+        engine: EngineConfig::default(),
     };
     connect(&options).unwrap()
 }
 
 fn spec(kind: SandboxKind, label: &str) -> SandboxSpec {
-    let root = match kind {
-        SandboxKind::Docker => Root::Image("mendwright-test:1".to_owned()),
-        SandboxKind::Bubblewrap => Root::Host { toolchains: Vec::new() },
-    };
-    SandboxSpec { root, ..SandboxSpec::named(format!("{label}-{}", std::process::id())) }
+    SandboxSpec { root: root(kind), ..SandboxSpec::named(format!("{label}-{}", std::process::id())) }
 }
 
 async fn ok(toolbox: &Toolbox, command: &str) -> String {
@@ -159,26 +156,7 @@ fn reported_setups(events: &[TranscriptEvent]) -> Vec<(usize, bool, bool)> {
     events.iter().filter_map(report).collect()
 }
 
-macro_rules! of_every_backend {
-    ($($story:ident),* $(,)?) => {
-        mod bubblewrap {
-            $(#[tokio::test]
-            async fn $story() {
-                super::$story(super::SandboxKind::Bubblewrap).await;
-            })*
-        }
-        mod docker {
-            $(#[tokio::test]
-            #[ignore = "needs Docker"]
-            async fn $story() {
-                super::$story(super::SandboxKind::Docker).await;
-            })*
-        }
-    };
-}
-use of_every_backend;
-
-of_every_backend! {
+on_every_backend! {
     setup_runs_once_for_all_jobs_on_the_same_tree,
     setup_of_another_commit_is_not_used_if_the_setup_could_read_what_differs,
     setup_that_names_its_files_runs_once_for_all_commits_in_which_they_are_the_same,

@@ -265,7 +265,7 @@ async fn installations(client: &AppClient, config: &GitHubConfig, facts: &AppInf
     for installation in &all {
         let account = &installation.account;
         let missing = missing_permissions(&installation.permissions);
-        report.add(if !config.repository_filter.may_allow_account(account) {
+        report.add(if !config.rules.repository_filter.may_allow_account(account) {
             let remedy = "Add it to github.repositories, or ask its owner to uninstall the App.";
             Check::warning("installations", format!("{account} may not use this service"), remedy)
         } else if installation.suspended {

@@ -175,22 +175,44 @@ pub struct GitHubConfig {
     pub web_url: Url,
     /// The App's credentials; `None` until the setup page has registered the App.
     pub app: Option<AppConfig>,
-    /// The label that asks for work.
-    pub label: String,
-    /// Bots whose labels and commands count.
-    pub bots_allowed: Vec<Login>,
-    /// Which repositories may use the service.
-    pub repository_filter: RepositoryFilter,
+    /// The operator's rules.
+    pub rules: GitHubRules,
     /// The time between two searches for labels whose webhook was lost.
     pub reconcile_interval: Duration,
-    /// Whether every verified change waits for approval before it is published.
-    pub requires_approval: bool,
     /// The time between two writes for one installation; github.com asks for a second.
     pub write_interval: Duration,
-    /// Whether commits are made through GitHub's API, so that GitHub signs them.
+}
+
+/// The operator's rules for every job. They reach the job as they are here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitHubRules {
+    /// The label that starts work.
+    pub label: String,
+    /// The bots that may start work and give commands.
+    pub bots_allowed: Vec<Login>,
+    /// The repositories that may use this service.
+    pub repository_filter: RepositoryFilter,
+    /// Whether every verified change waits for approval before it is published. A repository can ask for
+    /// this, too, but not switch it off.
+    pub approval_required: bool,
+    /// How often reviewers and failed checks may have one pull request revised.
+    pub rounds_max: u32,
+    /// Whether GitHub creates the commits by its API, and so signs them, if it can.
     pub signed_commits: bool,
-    /// How many rounds of changes reviewers may ask for in one pull request.
-    pub review_rounds_max: u32,
+}
+
+impl Default for GitHubRules {
+    /// The rules of a job without GitHub.
+    fn default() -> Self {
+        Self {
+            label: "agent-fix".to_owned(),
+            bots_allowed: Vec::new(),
+            repository_filter: RepositoryFilter::default(),
+            approval_required: false,
+            rounds_max: 0,
+            signed_commits: false,
+        }
+    }
 }
 
 /// The App's credentials: the operator's, completed with what the setup page stored.
@@ -232,17 +254,19 @@ pub(super) fn github(
         api_url,
         web_url,
         app: written.complete(raw, stored.as_ref())?,
-        label: label(raw)?,
-        bots_allowed: bots_allowed(raw)?,
-        repository_filter: RepositoryFilter {
-            allowed: patterns(raw, "github.repositories")?,
-            denied: patterns(raw, "github.repositories_denied")?,
+        rules: GitHubRules {
+            label: label(raw)?,
+            bots_allowed: bots_allowed(raw)?,
+            repository_filter: RepositoryFilter {
+                allowed: patterns(raw, "github.repositories")?,
+                denied: patterns(raw, "github.repositories_denied")?,
+            },
+            approval_required: raw.setting("github.publish")?.choice()? == "hold",
+            rounds_max: raw.integer("github.review_rounds_max")?,
+            signed_commits: raw.flag("github.signed_commits")?,
         },
         reconcile_interval: Duration::from_secs(raw.integer("github.reconcile_seconds")?),
-        requires_approval: raw.setting("github.publish")?.choice()? == "hold",
         write_interval: Duration::from_secs(raw.integer("github.seconds_between_writes")?),
-        signed_commits: raw.flag("github.signed_commits")?,
-        review_rounds_max: raw.integer("github.review_rounds_max")?,
     })
 }
 

@@ -27,8 +27,8 @@ pub(super) const MODEL: ConfigSection = ConfigSection {
             value: ValueType::Choice(ModelProvider::NAMES),
             default: DefaultValue::Required,
             example: "\"anthropic\"",
-            description: "The wire format: `anthropic` for the Messages API, `openai` for Chat Completions, \
-                          which many other servers speak too.",
+            description: "Whose wire format the model's server speaks. Many servers of others speak \
+                          `openai`, too.",
         },
         ConfigKey {
             name: "model.name",
@@ -40,7 +40,9 @@ pub(super) const MODEL: ConfigSection = ConfigSection {
         ConfigKey {
             name: "model.api_key_file",
             value: ValueType::Path,
-            default: DefaultValue::Unset("the environment variable `ANTHROPIC_API_KEY` or `OPENAI_API_KEY`"),
+            default: DefaultValue::Unset(
+                "the provider's usual environment variable, such as `ANTHROPIC_API_KEY`",
+            ),
             example: "\"/etc/mendwright/model-key\"",
             description: "A file with the provider's key. Everybody else must not be able to read it \
                           (`chmod 600`). A model at an address of your own (`model.url`) may do without a \
@@ -189,7 +191,6 @@ impl ModelConfig {
     }
 }
 
-const PROVIDER_REMEDY: &str = "write \"anthropic\" or \"openai\"";
 const NAME_REMEDY: &str = "write the model's name as the provider spells it";
 const RATES_REMEDY: &str = "write US dollars for a million tokens, or remove [model.price]";
 
@@ -198,9 +199,10 @@ pub(super) fn model(
     environment: &[(String, String)],
     warnings: &mut Vec<String>,
 ) -> Result<ModelConfig, ConfigError> {
-    let setting = raw.require("model.provider", PROVIDER_REMEDY)?;
+    let remedy = format!("write \"{}\"", ModelProvider::NAMES.join("\" or \""));
+    let setting = raw.require("model.provider", &remedy)?;
     let provider = ModelProvider::from_name(setting.choice()?)
-        .ok_or_else(|| setting.invalid("is unknown", PROVIDER_REMEDY))?;
+        .ok_or_else(|| setting.invalid("is unknown", remedy.as_str()))?;
     let variable = provider.key_variable();
     let own_url = raw.url("model.url")?;
     let api_key = match secret(raw, "model.api_key", "model.api_key_file")? {

@@ -10,7 +10,7 @@ use crate::config::error::ConfigError;
 use crate::config::key::{ConfigKey, ConfigSection, DefaultValue, ValueType};
 use crate::config::raw::RawConfig;
 use crate::config::setting::Setting;
-use crate::domain::{AllowedHost, Guarantee, SandboxKind};
+use crate::domain::{AllowedHost, EngineConfig, Guarantee, SandboxKind};
 
 /// The longest path of a Unix socket.
 const SOCKET_BYTES_MAX: usize = 107;
@@ -32,7 +32,7 @@ pub(super) const SANDBOX: ConfigSection = ConfigSection {
         ConfigKey {
             name: "sandbox.image",
             value: ValueType::Text,
-            default: DefaultValue::Unset("the host's `/usr`; `docker` needs an image"),
+            default: DefaultValue::Unset("the host's `/usr`, unless the backend needs an image"),
             example: "\"registry.example.org/ci/base:1\"",
             description: "The OCI image that jobs run in.",
         },
@@ -215,17 +215,6 @@ pub enum Toolchains {
     Paths(Vec<PathBuf>),
 }
 
-/// How Docker or Podman is reached, and what containers it makes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EngineConfig {
-    /// The API's socket, `unix:///…`; `None`: the usual places.
-    pub socket: Option<String>,
-    /// A runtime by the engine's name for it; `None`: the engine's default.
-    pub runtime: Option<String>,
-    /// A user namespace mode; `None`: the engine's default.
-    pub userns: Option<String>,
-}
-
 /// What setup commands may do, and how much of their results is cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetupConfig {
@@ -250,8 +239,9 @@ pub struct SetupConfig {
 }
 
 pub(super) fn sandbox(raw: &RawConfig) -> Result<SandboxConfig, ConfigError> {
-    let kind =
-        SandboxKind::from_name(raw.setting("sandbox.kind")?.choice()?).unwrap_or(SandboxKind::Bubblewrap);
+    let setting = raw.setting("sandbox.kind")?;
+    let kind = SandboxKind::from_name(setting.choice()?)
+        .ok_or_else(|| setting.invalid("is unknown", SandboxKind::NAMES.join(" or ")))?;
     let mebibytes = |key: &str| Ok::<u64, ConfigError>(raw.integer::<u64>(key)? << 20);
     Ok(SandboxConfig {
         kind,
@@ -271,13 +261,11 @@ pub(super) fn sandbox(raw: &RawConfig) -> Result<SandboxConfig, ConfigError> {
 /// The image; containers of an engine need one.
 fn image(raw: &RawConfig, kind: SandboxKind) -> Result<Option<String>, ConfigError> {
     let image = raw.text("sandbox.image")?.filter(|image| !image.trim().is_empty()).map(str::to_owned);
-    match (kind, &image) {
-        (SandboxKind::Docker, None) => {
-            let remedy = "containers need an image; write one as NAME:TAG or NAME@sha256:…";
-            Err(raw.missing("sandbox.image", remedy))
-        }
-        (SandboxKind::Bubblewrap | SandboxKind::Docker, _) => Ok(image),
+    if kind.needs_image() && image.is_none() {
+        let remedy = "containers need an image; write one as NAME:TAG or NAME@sha256:…";
+        return Err(raw.missing("sandbox.image", remedy));
     }
+    Ok(image)
 }
 
 fn engine(raw: &RawConfig) -> Result<EngineConfig, ConfigError> {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::domain::{AllowedHost, DailyCap, Guarantee, LongPromptPrice, ModelProvider, Price, SandboxKind};
+use crate::domain::{
+    AllowedHost, DailyCap, EngineConfig, Guarantee, LongPromptPrice, ModelProvider, Price, SandboxKind,
+};
 use crate::telemetry::LogFormat;
 
 mod every_key;
@@ -155,7 +157,7 @@ fn smallest_file_gets_the_defaults() {
     assert_eq!(config.github.api_url.as_str(), "https://api.github.com/");
     assert_eq!(config.github.web_url.as_str(), "https://github.com/");
     let app = config.github.app.as_ref().unwrap();
-    assert_eq!((app.id, config.github.label.as_str()), (12345, "agent-fix"));
+    assert_eq!((app.id, config.github.rules.label.as_str()), (12345, "agent-fix"));
     assert_eq!(app.webhook_secret.expose_secret(), "0123456789abcdef");
     assert_eq!(config.model.provider, ModelProvider::Anthropic);
     assert_eq!(config.model.url.as_str(), "https://api.anthropic.com/");
@@ -228,8 +230,8 @@ format = "json"
     assert_eq!(config.listen.to_string(), "[::]:9000");
     assert_eq!(config.github.web_url.as_str(), "https://ghe.example/");
     assert!(config.github.app.unwrap().webhook_secret_previous.is_some());
-    assert_eq!(config.github.bots_allowed[0].as_str(), "renovate[bot]");
-    let allows = |name: &str| config.github.repository_filter.allows(&name.parse().unwrap());
+    assert_eq!(config.github.rules.bots_allowed[0].as_str(), "renovate[bot]");
+    let allows = |name: &str| config.github.rules.repository_filter.allows(&name.parse().unwrap());
     assert!(allows("octo-org/x") && allows("ada/web-1") && !allows("octo-org/secret") && !allows("ada/x"));
     assert_eq!(config.github.reconcile_interval, Duration::from_secs(60));
     assert!(config.model.api_key.is_none());
@@ -272,7 +274,7 @@ fn environment_takes_precedence_and_the_providers_own_variable_counts() {
     assert_eq!(app.webhook_secret.expose_secret(), "from the environment");
     assert!(app.private_key.expose_secret().contains("-----\nx\n"));
     assert_eq!(config.budget.turns_max, 7);
-    assert_eq!(config.github.bots_allowed.len(), 2);
+    assert_eq!(config.github.rules.bots_allowed.len(), 2);
     assert_eq!(config.model.api_key.unwrap().expose_secret(), "sk-ant-2");
 }
 

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use self::commands::split_script;
-use super::shell::quoted;
+use super::shell_quoting::quoted;
 use super::{Detected, RootListing, SkippedSource};
 use crate::config::yaml_options;
 use crate::domain::is_image_reference;

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{CheckFailure, CommandRequest, QueuedRequest, RequestComment, ReviewKind, ReviewRequest};
 use crate::domain::{
-    BudgetExtension, CommentId, InvalidIdentity, IssueNumber, IssueSnapshot, Login, PullRequestNumber,
-    RepositoryRef, SlashCommand,
+    CommentId, InvalidIdentity, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryRef,
+    SlashCommand,
 };
 
 /// The form in which requests are stored. Its names never change: rows of earlier versions are read, too.
@@ -63,64 +63,18 @@ impl From<ReviewKind> for StoredSource {
     }
 }
 
+/// What the row asks for: a slash command, or the one word that reviews and check runs have instead.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum StoredCommand {
+    Slash(SlashCommand),
+    Other(OtherRequest),
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum StoredCommand {
-    Start,
-    Stop,
-    Retry,
-    Continue {
-        grant: BudgetExtension,
-    },
-    /// Of reviews and check runs.
+enum OtherRequest {
     Revise,
-    Status,
-    Explain,
-    Publish,
-    /// With a commit. Without one the name alone is stored, as it was before a commit could be named.
-    PublishCommit {
-        commit: String,
-    },
-    Help,
-    Unknown {
-        word: String,
-    },
-}
-
-impl From<SlashCommand> for StoredCommand {
-    fn from(command: SlashCommand) -> Self {
-        match command {
-            SlashCommand::Start => Self::Start,
-            SlashCommand::Stop => Self::Stop,
-            SlashCommand::Retry => Self::Retry,
-            SlashCommand::Continue { grant } => Self::Continue { grant },
-            SlashCommand::Status => Self::Status,
-            SlashCommand::Explain => Self::Explain,
-            SlashCommand::Publish { commit: None } => Self::Publish,
-            SlashCommand::Publish { commit: Some(commit) } => Self::PublishCommit { commit },
-            SlashCommand::Help => Self::Help,
-            SlashCommand::Unknown { word } => Self::Unknown { word },
-        }
-    }
-}
-
-impl StoredCommand {
-    /// The slash command; `None` for what is requested by a review or a check run.
-    fn slash_command(self) -> Option<SlashCommand> {
-        Some(match self {
-            Self::Revise => return None,
-            Self::Start => SlashCommand::Start,
-            Self::Stop => SlashCommand::Stop,
-            Self::Retry => SlashCommand::Retry,
-            Self::Continue { grant } => SlashCommand::Continue { grant },
-            Self::Status => SlashCommand::Status,
-            Self::Explain => SlashCommand::Explain,
-            Self::Publish => SlashCommand::Publish { commit: None },
-            Self::PublishCommit { commit } => SlashCommand::Publish { commit: Some(commit) },
-            Self::Help => SlashCommand::Help,
-            Self::Unknown { word } => SlashCommand::Unknown { word },
-        })
-    }
 }
 
 impl StoredRequest {
@@ -160,10 +114,10 @@ impl From<QueuedRequest> for StoredRequest {
     fn from(request: QueuedRequest) -> Self {
         match request {
             QueuedRequest::Command(CommandRequest { command, comment }) => {
-                Self::of_comment(comment, StoredSource::Comment, command.into())
+                Self::of_comment(comment, StoredSource::Comment, StoredCommand::Slash(command))
             }
             QueuedRequest::Review(ReviewRequest { kind, comment }) => {
-                Self::of_comment(comment, kind.into(), StoredCommand::Revise)
+                Self::of_comment(comment, kind.into(), StoredCommand::Other(OtherRequest::Revise))
             }
             QueuedRequest::CheckFailed(check) => {
                 let number = IssueNumber(check.pull_request.0);
@@ -186,7 +140,7 @@ impl From<QueuedRequest> for StoredRequest {
                     source: StoredSource::CheckRun,
                     id: CommentId(check.check_run),
                     body: check.head.to_string(),
-                    command: StoredCommand::Revise,
+                    command: StoredCommand::Other(OtherRequest::Revise),
                     at: None,
                 }
             }
@@ -242,9 +196,9 @@ impl TryFrom<StoredRequest> for QueuedRequest {
             body,
             at,
         };
-        Ok(match command.slash_command() {
-            Some(command) => Self::Command(CommandRequest { command, comment }),
-            None => Self::Review(ReviewRequest { kind, comment }),
+        Ok(match command {
+            StoredCommand::Slash(command) => Self::Command(CommandRequest { command, comment }),
+            StoredCommand::Other(OtherRequest::Revise) => Self::Review(ReviewRequest { kind, comment }),
         })
     }
 }
@@ -254,6 +208,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::domain::BudgetExtension;
 
     /// As earlier versions stored it.
     fn row(source: &str, command: Value, body: &str) -> Value {
@@ -296,6 +251,32 @@ mod tests {
         );
         assert!(matches!(read(&check), QueuedRequest::CheckFailed(failure)
             if failure.name == "tests" && failure.head.as_str() == head));
+    }
+
+    #[test]
+    fn stored_names_of_commands_never_change() {
+        let no_grant = json!({"cents": null, "turns": null});
+        for (text, stored) in [
+            ("", json!("start")),
+            (" stop", json!("stop")),
+            (" retry", json!("retry")),
+            (" continue", json!({"continue": {"grant": no_grant}})),
+            (" status", json!("status")),
+            (" explain", json!("explain")),
+            (" publish", json!("publish")),
+            (" publish c0ffee", json!({"publish_commit": {"commit": "c0ffee"}})),
+            (" help", json!("help")),
+            (" mend", json!({"unknown": {"word": "mend"}})),
+        ] {
+            let command = SlashCommand::read(&format!("/agent-fix{text}")).unwrap();
+            let request: QueuedRequest = serde_json::from_value(row("comment", stored, "")).unwrap();
+            assert!(
+                matches!(&request, QueuedRequest::Command(read) if read.command == command),
+                "{request:?}"
+            );
+            let written = serde_json::to_value(StoredCommand::Slash(command.clone())).unwrap();
+            assert_eq!(serde_json::from_value::<SlashCommand>(written).unwrap(), command);
+        }
     }
 
     #[test]

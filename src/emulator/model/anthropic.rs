@@ -6,14 +6,31 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::answer::{ModelAnswer, pieces, stop_reason};
-use super::conversation::ScriptedStop;
-use super::request::{ParsedRequest, PromptBlock, PromptMessage, PromptToolCall, ToolDefinition};
+use super::conversation::{ScriptedStop, TurnUsage};
+use super::emulated_format::{CachedPrompts, EmulatedFormat, has_bearer};
+use super::request::{ParsedRequest, PromptBlock, PromptMessage, PromptToolCall, ToolDefinition, tokens};
 
 /// How many cache breakpoints the real provider accepts in one request.
 const CACHE_BREAKPOINTS_MAX: usize = 4;
 
+/// How many blocks before a breakpoint the provider looks at.
+const CACHE_LOOKBACK: usize = 20;
+
+pub(super) const FORMAT: EmulatedFormat = EmulatedFormat {
+    base: "",
+    endpoint: "/v1/messages",
+    required_header: Some("anthropic-version"),
+    // Either header is accepted: the provider's own Python client sends the second one.
+    has_key: |headers| headers.get("x-api-key").is_some_and(|key| !key.is_empty()) || has_bearer(headers),
+    parse_request,
+    events,
+    error_event,
+    error_body,
+    count,
+};
+
 /// Parses a request. The error names the rule of the format that it violates.
-pub(super) fn parse_request(body: &Value) -> Result<ParsedRequest, String> {
+fn parse_request(body: &Value) -> Result<ParsedRequest, String> {
     let text = |value: &Value, what: &str| {
         value.as_str().map(str::to_owned).ok_or_else(|| format!("{what} is not text"))
     };
@@ -162,7 +179,7 @@ fn signature(think: &str, turn: usize, prompt_fingerprint: u64) -> String {
 }
 
 /// The events of an answer, in order.
-pub(super) fn events(answer: &ModelAnswer) -> Vec<String> {
+fn events(answer: &ModelAnswer) -> Vec<String> {
     let usage = answer.usage;
     let mut events = Vec::new();
     let mut emit = |kind: &str, mut data: Value| {
@@ -220,7 +237,7 @@ pub(super) fn events(answer: &ModelAnswer) -> Vec<String> {
 }
 
 /// An error in this provider's format.
-pub(super) fn error_body(status: u16, message: &str) -> Value {
+fn error_body(status: u16, message: &str) -> Value {
     let kind = match status {
         401 => "authentication_error",
         403 => "permission_error",
@@ -235,7 +252,49 @@ pub(super) fn error_body(status: u16, message: &str) -> Value {
 }
 
 /// An error in the middle of a stream.
-pub(super) fn error_event(kind: &str) -> String {
+fn error_event(kind: &str) -> String {
     let data = json!({ "type": "error", "error": { "type": kind, "message": "emulated" } });
     format!("event: error\ndata: {data}\n\n")
+}
+
+/// The prompt before each breakpoint is cached, and looked up at breakpoints and a few blocks before them.
+fn count(cached: &mut CachedPrompts, request: &ParsedRequest) -> TurnUsage {
+    // `prefixes[n]` is the fingerprint of the first n blocks.
+    let prefixes = request.fingerprints();
+    let breakpoints: Vec<usize> = (1..prefixes.len()).filter(|end| request.blocks[end - 1].cached).collect();
+    let candidates = breakpoints.iter().flat_map(|end| end.saturating_sub(CACHE_LOOKBACK).max(1)..=*end);
+    let hit = candidates.filter(|end| cached.contains(&prefixes[*end])).max().unwrap_or(0);
+    let last = breakpoints.last().copied().unwrap_or(0);
+    cached.extend(breakpoints.iter().map(|end| prefixes[*end]));
+    let (read, cacheable, all) =
+        (tokens(&request.blocks[..hit]), tokens(&request.blocks[..last]), tokens(&request.blocks));
+    TurnUsage { input: all - cacheable, cache_read: read, cache_write: cacheable - read, output: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(sizes: &[usize], breakpoints: &[usize]) -> ParsedRequest {
+        let block = |(at, size): (usize, &usize)| PromptBlock {
+            text: char::from(b'a' + u8::try_from(at % 26).unwrap()).to_string().repeat(*size),
+            cached: breakpoints.contains(&at),
+        };
+        ParsedRequest { blocks: sizes.iter().enumerate().map(block).collect(), ..ParsedRequest::default() }
+    }
+
+    #[test]
+    fn anthropic_reads_cached_prompt_within_its_lookback() {
+        let mut cache = CachedPrompts::default();
+        let first = count(&mut cache, &request(&[400, 400, 400], &[1]));
+        assert_eq!((first.input, first.cache_write, first.cache_read), (100, 200, 0));
+        let second = count(&mut cache, &request(&[400; 5], &[1, 4]));
+        assert_eq!((second.input, second.cache_write, second.cache_read), (0, 300, 200));
+        let far = count(&mut cache, &request(&[400; 40], &[39]));
+        assert_eq!((far.cache_read, far.cache_write), (0, 4_000));
+        let near = count(&mut cache, &request(&[400; 40], &[4, 39]));
+        assert_eq!(near.cache_read, 4_000);
+        let changed = count(&mut cache, &request(&[404, 400, 400, 400, 400], &[4]));
+        assert_eq!(changed.cache_read, 0);
+    }
 }

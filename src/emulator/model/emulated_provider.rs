@@ -47,22 +47,9 @@ impl EmulatedProvider {
         self.address
     }
 
-    /// The base address for Anthropic's format.
-    pub fn url_anthropic(&self) -> Url {
-        self.url("")
-    }
-
-    /// The base address for OpenAI's format, ending in `/v1`.
-    pub fn url_openai(&self) -> Url {
-        self.url("/v1")
-    }
-
     /// The base address for a provider's format.
     pub fn url_for(&self, provider: impl Into<Provider>) -> Url {
-        match provider.into() {
-            Provider::Anthropic => self.url_anthropic(),
-            Provider::OpenAi => self.url_openai(),
-        }
+        self.url(provider.into().format().base)
     }
 
     fn url(&self, path: &str) -> Url {

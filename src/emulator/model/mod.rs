@@ -47,7 +47,9 @@
 
 mod answer;
 mod anthropic;
+mod body;
 mod conversation;
+mod emulated_format;
 mod emulated_provider;
 mod openai;
 mod provider;

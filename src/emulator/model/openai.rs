@@ -3,11 +3,28 @@
 use serde_json::{Value, json};
 
 use super::answer::{ModelAnswer, pieces, stop_reason};
-use super::conversation::ScriptedStop;
-use super::request::{ParsedRequest, PromptBlock, PromptMessage, PromptToolCall, ToolDefinition};
+use super::conversation::{ScriptedStop, TurnUsage};
+use super::emulated_format::{CachedPrompts, EmulatedFormat, has_bearer};
+use super::request::{ParsedRequest, PromptBlock, PromptMessage, PromptToolCall, ToolDefinition, tokens};
+
+/// Prompts are cached from 1,024 tokens on, in steps of 128.
+const CACHED_TOKENS_MIN: u64 = 1024;
+const CACHED_TOKENS_STEP: u64 = 128;
+
+pub(super) const FORMAT: EmulatedFormat = EmulatedFormat {
+    base: "/v1",
+    endpoint: "/v1/chat/completions",
+    required_header: None,
+    has_key: has_bearer,
+    parse_request,
+    events,
+    error_event,
+    error_body,
+    count,
+};
 
 /// Parses a request. The error names the rule of the format that it violates.
-pub(super) fn parse_request(body: &Value) -> Result<ParsedRequest, String> {
+fn parse_request(body: &Value) -> Result<ParsedRequest, String> {
     if body["stream"] != true || body["stream_options"]["include_usage"] != true {
         return Err("stream, or stream_options.include_usage, is not true".to_owned());
     }
@@ -77,7 +94,7 @@ fn parse_assistant_message(message: &Value, blocks_before: usize) -> Result<Prom
 }
 
 /// The events of an answer, in order.
-pub(super) fn events(answer: &ModelAnswer) -> Vec<String> {
+fn events(answer: &ModelAnswer) -> Vec<String> {
     let mut events = Vec::new();
     let mut emit = |choices: Value, usage: Value| {
         let chunk = json!({
@@ -127,7 +144,7 @@ pub(super) fn events(answer: &ModelAnswer) -> Vec<String> {
 }
 
 /// An error in this provider's format.
-pub(super) fn error_body(status: u16, message: &str) -> Value {
+fn error_body(status: u16, message: &str) -> Value {
     let kind = match status {
         429 => "rate_limit_error",
         400..=499 => "invalid_request_error",
@@ -137,6 +154,38 @@ pub(super) fn error_body(status: u16, message: &str) -> Value {
 }
 
 /// An error in the middle of a stream.
-pub(super) fn error_event(kind: &str) -> String {
+fn error_event(kind: &str) -> String {
     format!("data: {}\n\n", json!({ "error": { "message": "emulated", "type": kind, "code": null } }))
+}
+
+/// The longest common prefix of earlier prompts is read from the cache.
+fn count(prompts: &mut CachedPrompts, request: &ParsedRequest) -> TurnUsage {
+    let prefixes = request.fingerprints();
+    let hit = (1..prefixes.len()).take_while(|end| prompts.contains(&prefixes[*end])).last();
+    let cached = tokens(&request.blocks[..hit.unwrap_or(0)]);
+    let steps = cached / CACHED_TOKENS_STEP * CACHED_TOKENS_STEP;
+    let cache_read = if steps < CACHED_TOKENS_MIN { 0 } else { steps };
+    prompts.extend(&prefixes[1..]);
+    TurnUsage { input: tokens(&request.blocks) - cache_read, cache_read, cache_write: 0, output: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(sizes: &[usize], breakpoints: &[usize]) -> ParsedRequest {
+        let block = |(at, size): (usize, &usize)| PromptBlock {
+            text: char::from(b'a' + u8::try_from(at % 26).unwrap()).to_string().repeat(*size),
+            cached: breakpoints.contains(&at),
+        };
+        ParsedRequest { blocks: sizes.iter().enumerate().map(block).collect(), ..ParsedRequest::default() }
+    }
+
+    #[test]
+    fn openai_reads_longest_common_prefix_in_steps_above_its_minimum() {
+        let mut cache = CachedPrompts::default();
+        assert_eq!(count(&mut cache, &request(&[4_000, 400], &[])).cache_read, 0);
+        assert_eq!(count(&mut cache, &request(&[4_000, 400, 4_000], &[])).cache_read, 1_024);
+        assert_eq!(count(&mut cache, &request(&[4_000, 404], &[])).cache_read, 0, "1,000 tokens are too few");
+    }
 }

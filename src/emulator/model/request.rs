@@ -170,3 +170,11 @@ impl ParsedRequest {
             })
     }
 }
+
+/// How many bytes of text count as a token.
+pub(super) const BYTES_PER_TOKEN: u64 = 4;
+
+/// The number of tokens in blocks.
+pub(super) fn tokens(blocks: &[PromptBlock]) -> u64 {
+    blocks.iter().map(|block| block.text.len() as u64).sum::<u64>().div_ceil(BYTES_PER_TOKEN)
+}

@@ -11,23 +11,25 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
-use super::answer::{ModelAnswer, body};
+use super::answer::ModelAnswer;
+use super::body::body;
 use super::conversation::{ScriptedTurn, TurnFault};
 use super::provider::Provider;
-use super::request::ParsedRequest;
+use super::request::{ParsedRequest, tokens};
 use super::shared::{RecordedRequest, Shared};
-use super::{anthropic, openai, usage};
 
 /// The largest request; Anthropic accepts 32 MB.
 const REQUEST_BYTES_MAX: usize = 32 << 20;
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
-        .route("/v1/messages", post(messages))
-        .route("/v1/chat/completions", post(chat_completions))
-        .route("/v1/models", get(models))
-        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
-        .with_state(shared)
+    let mut router = Router::new().route("/v1/models", get(models));
+    for provider in Provider::ALL {
+        let complete = async move |State(shared): State<Arc<Shared>>, headers: HeaderMap, request: Bytes| {
+            complete(&shared, provider, &headers, &request)
+        };
+        router = router.route(provider.format().endpoint, post(complete));
+    }
+    router.layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX)).with_state(shared)
 }
 
 /// The list of models, with the fields that both providers' lists have.
@@ -46,28 +48,12 @@ async fn models(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respon
     response
 }
 
-async fn messages(State(shared): State<Arc<Shared>>, headers: HeaderMap, request: Bytes) -> Response {
-    // Either header is accepted: the provider's own Python client sends the second one.
-    let has_key = headers.get("x-api-key").is_some_and(|key| !key.is_empty()) || has_bearer(&headers);
-    if headers.get("anthropic-version").is_none() {
-        return reject(
-            &shared,
-            Provider::Anthropic,
-            Value::Null,
-            400,
-            "anthropic-version: header is required",
-        );
+fn complete(shared: &Arc<Shared>, provider: Provider, headers: &HeaderMap, request: &[u8]) -> Response {
+    let format = provider.format();
+    if let Some(name) = format.required_header.filter(|name| !headers.contains_key(*name)) {
+        return reject(shared, provider, Value::Null, 400, &format!("{name}: header is required"));
     }
-    answer(&shared, Provider::Anthropic, has_key, &request)
-}
-
-async fn chat_completions(State(shared): State<Arc<Shared>>, headers: HeaderMap, request: Bytes) -> Response {
-    answer(&shared, Provider::OpenAi, has_bearer(&headers), &request)
-}
-
-fn has_bearer(headers: &HeaderMap) -> bool {
-    let key = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    key.is_some_and(|key| !key.is_empty())
+    answer(shared, provider, (format.has_key)(headers), request)
 }
 
 fn answer(shared: &Arc<Shared>, provider: Provider, has_key: bool, request: &[u8]) -> Response {
@@ -75,11 +61,7 @@ fn answer(shared: &Arc<Shared>, provider: Provider, has_key: bool, request: &[u8
     if !has_key {
         return reject(shared, provider, request, 401, "no API key was sent");
     }
-    let parsed = match provider {
-        Provider::Anthropic => anthropic::parse_request(&request),
-        Provider::OpenAi => openai::parse_request(&request),
-    };
-    let parsed = match parsed {
+    let parsed = match (provider.format().parse_request)(&request) {
         Ok(parsed) => parsed,
         Err(rule) => return reject(shared, provider, request, 400, &rule),
     };
@@ -93,8 +75,8 @@ fn answer(shared: &Arc<Shared>, provider: Provider, has_key: bool, request: &[u8
     if let Some(rule) = parsed.violated_rule(conversation) {
         return reject(shared, provider, request, 400, &rule);
     }
-    if let Some(max) = conversation.context_tokens.filter(|max| usage::tokens(&parsed.blocks) > *max) {
-        let message = format!("prompt is too long: {} tokens > {max} maximum", usage::tokens(&parsed.blocks));
+    if let Some(max) = conversation.context_tokens.filter(|max| tokens(&parsed.blocks) > *max) {
+        let message = format!("prompt is too long: {} tokens > {max} maximum", tokens(&parsed.blocks));
         let mut memory = shared.memory();
         memory.overflows += 1;
         memory.record(RecordedRequest { provider, turn: None, status: 400, body: request });
@@ -165,12 +147,8 @@ fn send(
             | TurnFault::StreamError { .. },
         )
         | None => {
-            let body = match provider {
-                Provider::Anthropic => {
-                    body(shared, &anthropic::events(answer), fault, anthropic::error_event)
-                }
-                Provider::OpenAi => body(shared, &openai::events(answer), fault, openai::error_event),
-            };
+            let format = provider.format();
+            let body = body(shared, &(format.events)(answer), fault, format.error_event);
             response(200, "text/event-stream; charset=utf-8", body)
         }
     }
@@ -185,10 +163,7 @@ fn reject(shared: &Shared, provider: Provider, body: Value, status: u16, rule: &
 }
 
 fn error_response(provider: Provider, status: u16, message: &str) -> Response {
-    let body = match provider {
-        Provider::Anthropic => anthropic::error_body(status, message),
-        Provider::OpenAi => openai::error_body(status, message),
-    };
+    let body = (provider.format().error_body)(status, message);
     response(status, "application/json", Body::from(body.to_string()))
 }
 

@@ -11,9 +11,9 @@ use bollard::models::{SystemInfo, SystemVersion};
 use bollard::{API_DEFAULT_VERSION, ClientVersion};
 
 use super::labels::{WORK_USER, unavailable};
+use crate::domain::EngineConfig;
 use crate::domain::Guarantee;
 use crate::sandbox::error::SandboxError;
-use crate::sandbox::options::DockerOptions;
 use crate::sandbox::spec::{SandboxPurpose, SandboxSpec};
 
 /// For a response to any request that does not move whole images.
@@ -157,7 +157,7 @@ impl Engine {
 
 /// The engine's socket. It exists, and this process may connect to it.
 pub(super) fn find_socket(
-    options: &DockerOptions,
+    options: &EngineConfig,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<PathBuf, SandboxError> {
     let mut variables = [None, None];

@@ -86,7 +86,7 @@ impl Docker {
         options: &SandboxOptions,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SandboxError> {
-        let docker = &options.docker;
+        let docker = &options.engine;
         if let Some(mode) = &docker.userns
             && !USERNS_MODES.contains(&mode.split(':').next().unwrap_or_default())
         {

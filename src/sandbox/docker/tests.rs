@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::images::image_builder;
 use super::*;
-use crate::sandbox::options::DockerOptions;
+use crate::domain::EngineConfig;
 use crate::sandbox::spec::Limits;
 
 fn info() -> EngineInfo {
@@ -303,21 +303,21 @@ fn required_guarantee_that_is_missing_is_named() {
     insta::assert_snapshot!(missing(&open, &small(SandboxPurpose::Work), 0), @"a seccomp filter: the engine has none, or runs with seccomp=unconfined");
 }
 
-fn options(docker: DockerOptions) -> SandboxOptions {
-    SandboxOptions { docker, ..SandboxOptions::standalone(SandboxKind::Docker) }
+fn options(engine: EngineConfig) -> SandboxOptions {
+    SandboxOptions { engine, ..SandboxOptions::standalone(SandboxKind::Docker) }
 }
 
-fn refusal(docker: DockerOptions, environment: &[(&str, &str)]) -> String {
+fn refusal(engine: EngineConfig, environment: &[(&str, &str)]) -> String {
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Docker::with_environment(&options(docker), environment).unwrap_err().to_string()
+    Docker::with_environment(&options(engine), environment).unwrap_err().to_string()
 }
 
 #[test]
 fn unreachable_engine_is_an_error_with_a_remedy() {
-    let named = |socket: &str| DockerOptions { socket: Some(socket.to_owned()), ..DockerOptions::default() };
+    let named = |socket: &str| EngineConfig { socket: Some(socket.to_owned()), ..EngineConfig::default() };
     insta::assert_snapshot!(refusal(named("unix:///nowhere/engine.sock"), &[]), @"the docker sandbox cannot be used: there is no socket /nowhere/engine.sock; start the engine, or name its socket");
-    insta::assert_snapshot!(refusal(DockerOptions::default(), &[("DOCKER_HOST", "tcp://10.0.0.1:2375")]), @r#"the docker sandbox cannot be used: a Unix socket, but DOCKER_HOST is "tcp://10.0.0.1:2375"; name one, as unix:///var/run/docker.sock: engines are not used over a network"#);
-    insta::assert_snapshot!(refusal(DockerOptions::default(), &[("DOCKER_HOST", "unix:///nowhere/else.sock")]), @"the docker sandbox cannot be used: there is no socket /nowhere/else.sock; start the engine, or name its socket");
+    insta::assert_snapshot!(refusal(EngineConfig::default(), &[("DOCKER_HOST", "tcp://10.0.0.1:2375")]), @r#"the docker sandbox cannot be used: a Unix socket, but DOCKER_HOST is "tcp://10.0.0.1:2375"; name one, as unix:///var/run/docker.sock: engines are not used over a network"#);
+    insta::assert_snapshot!(refusal(EngineConfig::default(), &[("DOCKER_HOST", "unix:///nowhere/else.sock")]), @"the docker sandbox cannot be used: there is no socket /nowhere/else.sock; start the engine, or name its socket");
     let forbidden =
         engine::unreachable(Path::new("/var/run/docker.sock"), &std::io::ErrorKind::PermissionDenied.into());
     insta::assert_snapshot!(forbidden.to_string(), @"the docker sandbox cannot be used: this user may not open the engine's socket /var/run/docker.sock; add the user to its group (usermod -aG docker USER), which amounts to root access on this machine; or run Podman as that user");
@@ -334,8 +334,8 @@ fn unreachable_engine_is_an_error_with_a_remedy() {
 #[test]
 fn user_namespace_mode_of_the_host_is_refused() {
     for mode in ["host", "container:x", "ns:/proc/1/ns/user", ""] {
-        let docker = DockerOptions { userns: Some(mode.to_owned()), ..DockerOptions::default() };
-        let refused = refusal(docker, &[]);
+        let engine = EngineConfig { userns: Some(mode.to_owned()), ..EngineConfig::default() };
+        let refused = refusal(engine, &[]);
         assert!(refused.contains("a user namespace separate from the host's"), "{mode}: {refused}");
     }
 }

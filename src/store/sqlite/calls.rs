@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::super::rows::{milliseconds, timestamp};
 use super::super::{Claim, StoreError, UnsettledCall};
+use super::rows::{milliseconds, timestamp};
 use super::{SqliteStore, Tx, signed};
 use crate::domain::{
     BudgetScope, CallCost, DAY, DailyCap, DailyCapReached, DailyCaps, Job, JobId, RecentCall, WorstCase,

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, Row};
 
+use super::rows::{self, JOB_COLUMNS, milliseconds};
 use super::{SqliteStore, signed};
 use crate::domain::Job;
-use crate::store::rows::{self, JOB_COLUMNS, milliseconds};
 use crate::store::{Claim, EffectState, StoreError};
 
 impl SqliteStore {

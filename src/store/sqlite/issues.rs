@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, Sqlite};
 
+use super::rows::{self, JOB_COLUMNS, milliseconds};
 use super::{SqliteStore, Tx, signed};
 use crate::domain::{
     IssueNumber, Job, JobId, JobTransition, PullRequestNumber, RepositoryId, Sha, TranscriptEvent, Trigger,
 };
-use crate::store::rows::{self, JOB_COLUMNS, milliseconds};
 use crate::store::{Claim, DeliveryRecorded, ResumeOutcome, StoreError};
 
 impl SqliteStore {

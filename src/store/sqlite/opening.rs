@@ -6,11 +6,14 @@ use std::time::Duration;
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+use super::migrations;
 use super::{SqliteStore, database_error};
-use crate::store::{StoreError, migrations};
+use crate::store::StoreError;
 
 /// How long a writer waits for another before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one waits for a connection before that is an error: a busy machine can keep the others for long.
+const CONNECTION_WAIT_MAX: Duration = Duration::from_secs(300);
 /// SQLite has one writer at a time; the other connections let readers proceed beside it.
 const CONNECTIONS_MAX: u32 = 4;
 
@@ -40,7 +43,7 @@ impl SqliteStore {
             .busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
-            .acquire_timeout(BUSY_TIMEOUT)
+            .acquire_timeout(CONNECTION_WAIT_MAX)
             // SQLite itself rolls a transaction back when the disk is full. sqlx then believes that the
             // connection is still in a transaction, and every later write on it would fail.
             .after_release(|connection, _| {
@@ -70,7 +73,7 @@ mod tests {
 
     #[tokio::test]
     async fn writes_succeed_again_once_a_full_disk_has_room() {
-        let (store, _directory) = store().await;
+        let (store, _directory) = store::<SqliteStore>().await;
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
             let mut connection = store.pool.acquire().await.unwrap();
@@ -96,7 +99,7 @@ mod tests {
 
     #[tokio::test]
     async fn database_without_room_for_a_write_is_reported_as_not_writable() {
-        let (store, _directory) = store().await;
+        let (store, _directory) = store::<SqliteStore>().await;
         store.check_writable().await.unwrap();
         store.close().await;
         let error = store.check_writable().await.unwrap_err();

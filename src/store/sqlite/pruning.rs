@@ -3,10 +3,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::rows::milliseconds;
 use super::{SqliteStore, Tx};
 use crate::domain::NewDelivery;
 use crate::store::StoreError;
-use crate::store::rows::milliseconds;
 
 /// Answered requests, and deliveries, that are kept at most, however young they are.
 const ROWS_MAX: i64 = 100_000;

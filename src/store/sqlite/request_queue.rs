@@ -5,9 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite};
 
+use super::rows::milliseconds;
 use super::{SqliteStore, Tx, signed};
 use crate::domain::{InstallationId, IssueNumber, Lane, QueuedRequest, RepositoryId, ReviewRequest};
-use crate::store::rows::milliseconds;
 use crate::store::{DeliveryRecorded, PendingRequest, StoreError};
 
 /// Commands that people who are not known to belong to a repository can give there within an hour. Each may cost a
@@ -142,7 +142,7 @@ impl SqliteStore {
         Ok(pending)
     }
 
-    /// The review requests of a pull request that no revision has taken up, the oldest first.
+    /// The review requests of a pull request that no revision has used, the oldest first.
     pub(super) async fn reviews_in_queue(
         &self,
         repository: RepositoryId,

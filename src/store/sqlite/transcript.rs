@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 
+use super::rows::milliseconds;
 use super::{SqliteStore, Tx};
 use crate::domain::{JobId, TranscriptEvent};
-use crate::store::rows::milliseconds;
 use crate::store::{Claim, StoreError};
 
 impl SqliteStore {

@@ -5,7 +5,7 @@ use crate::domain::{ReportBuilder, ReportFormat, ReportSource, TestCase, TestOut
 use super::text::expression;
 
 /// CTest: a line for each test.
-pub(super) fn printed(text: &str) -> Option<TestReport> {
+pub(in crate::testing) fn printed(text: &str) -> Option<TestReport> {
     let line = expression!(
         r"(?m)^ *\d+/\d+ (?:Test|MemCheck) +#\d+: (?P<name>\S.*?) \.*(?: +|\*\*\*)(?P<said>Passed|Failed|Skipped|Not Run(?: \(Disabled\))?|Timeout|Exception: \w+|Exception)[^\n]*$"
     );

@@ -33,7 +33,7 @@ fn event(line: &str) -> Option<Event<'_>> {
 }
 
 /// The output as `go test` prints it without `-json`: the text in the events.
-pub(super) fn without_json(output: BoundedOutput) -> BoundedOutput {
+pub(in crate::testing) fn without_json(output: BoundedOutput) -> BoundedOutput {
     let begins = output.head.lines().take(50).any(|line| event(line).is_some());
     if !begins {
         return output;
@@ -64,9 +64,13 @@ pub(super) fn without_json(output: BoundedOutput) -> BoundedOutput {
         tail: plain(&output.tail),
     }
 }
+/// What `go test` printed, with or without `-json`.
+pub(in crate::testing) fn printed(text: &str) -> Option<TestReport> {
+    json(text).or_else(|| plain(text))
+}
 
 /// `go test -json`: every test by package and name.
-pub(super) fn json(text: &str) -> Option<TestReport> {
+fn json(text: &str) -> Option<TestReport> {
     #[derive(Default)]
     struct Package {
         ended: Option<TestOutcome>,
@@ -135,7 +139,7 @@ pub(super) fn json(text: &str) -> Option<TestReport> {
 }
 
 /// `go test` without `-json`. Without `-v` it names the failures, and how each package ended.
-pub(super) fn plain(text: &str) -> Option<TestReport> {
+fn plain(text: &str) -> Option<TestReport> {
     let package =
         expression!(r"(?m)^(?P<said>ok|FAIL|\?|---)? *\t(?P<package>[\w./~-]+)(?:\t| \[)(?P<rest>[^\n]*)$");
     if !package.is_match(text) {

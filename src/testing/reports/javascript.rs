@@ -122,7 +122,7 @@ fn counts_of(line: &str) -> TestCounts {
 }
 
 /// Jest, plain or verbose. Without `--verbose` it names only what failed.
-pub(super) fn jest(text: &str) -> Option<TestReport> {
+pub(in crate::testing) fn jest(text: &str) -> Option<TestReport> {
     let file_line = expression!(r"^(PASS|FAIL) (?:\S+ )?(\S+\.\w+)(?: \([\d.]+ m?s\))?$");
     let summary = expression!(r"(?m)^Tests: +([^\n]*\d+ total)$").captures_iter(text).last();
     let suites = expression!(r"(?m)^Test Suites: +(?:(\d+) failed)?[^\n]*total$").captures_iter(text).last();
@@ -184,7 +184,7 @@ pub(super) fn jest(text: &str) -> Option<TestReport> {
 }
 
 /// Vitest, `default` or `verbose`. By default it names only what did not pass.
-pub(super) fn vitest(text: &str) -> Option<TestReport> {
+pub(in crate::testing) fn vitest(text: &str) -> Option<TestReport> {
     let run = expression!(r"(?m)^ +(?:RUN|DEV) +v\d+\.");
     if !run.is_match(text) {
         return None;
@@ -229,7 +229,7 @@ pub(super) fn vitest(text: &str) -> Option<TestReport> {
 }
 
 /// Mocha's `spec`: every test by its titles.
-pub(super) fn mocha(text: &str) -> Option<TestReport> {
+pub(in crate::testing) fn mocha(text: &str) -> Option<TestReport> {
     let passing = expression!(r"(?m)^  (\d+) passing \([\d.]+\w+\)$").captures_iter(text).last();
     let passing = passing?;
     let end = passing.get(0).map_or(text.len(), |whole| whole.start());
@@ -315,7 +315,7 @@ fn named_in_list(heading: &str) -> TestCase {
 }
 
 /// Node's own runner, `spec`.
-pub(super) fn node(text: &str) -> Option<TestReport> {
+pub(in crate::testing) fn node(text: &str) -> Option<TestReport> {
     let total = expression!(r"(?m)^ℹ (tests|pass|fail|cancelled|skipped|todo) (\d+)$");
     let line = expression!(r"^( *)(▶|✔|✖|﹣|⚠) (\S.*?)(?: \([\d.]+m?s\))?(?: # ?(SKIP|TODO|\S.*))?$");
     let finished = text.lines().any(|line| line.starts_with("ℹ duration_ms "));

@@ -7,7 +7,7 @@ use crate::domain::{
 use super::text::{Innermost, before, blocks, expression, frame, gist, number, relative};
 
 /// Maven's Surefire. It names only what did not pass.
-pub(super) fn printed(text: &str) -> Option<TestReport> {
+pub(in crate::testing) fn printed(text: &str) -> Option<TestReport> {
     let summary = expression!(
         r"(?m)^(?:\[\w+\] )?Tests run: (?P<run>\d+), Failures: (?P<failures>\d+), Errors: (?P<errors>\d+), Skipped: (?P<skipped>\d+)$"
     );

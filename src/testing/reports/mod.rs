@@ -4,19 +4,17 @@
 
 use crate::domain::{BoundedOutput, ReportBuilder, ReportFormat, ReportSource, TestReport};
 
-use super::runner::Runner;
-
-mod ctest;
-mod go;
-mod javascript;
+pub(super) mod ctest;
+pub(super) mod go;
+pub(super) mod javascript;
 mod junit;
-mod maven;
-mod phpunit;
-mod prove;
-mod python;
-mod rspec;
-mod rust;
-mod tap;
+pub(super) mod maven;
+pub(super) mod phpunit;
+pub(super) mod prove;
+pub(super) mod python;
+pub(super) mod rspec;
+pub(super) mod rust;
+pub(super) mod tap;
 mod text;
 
 #[cfg(test)]
@@ -38,19 +36,15 @@ pub(super) enum FileFormat {
     RspecJson,
 }
 
-/// Reads the output of a command. `runner` is the one that the command names; without it, every format is
-/// tried. `None`: no format fits.
-pub(super) fn read_output(output: &BoundedOutput, runner: Option<Runner>) -> Option<TestReport> {
+/// Reads the output of a command. `readers` are those of the runner that the command names; without it, every format
+/// is tried. `None`: no format fits.
+pub(super) fn read_output(output: &BoundedOutput, readers: Option<&[Reader]>) -> Option<TestReport> {
     let text = output.to_text();
     let text = text::plain(&text);
     // An unfinished last line may lack a part of its numbers.
     let ended = &text[..text.rfind('\n').map_or(0, |at| at + 1)];
-    let known: Vec<Reader> = match runner {
-        Some(runner) => readers_of(runner).to_vec(),
-        None => ALL_READERS.to_vec(),
-    };
     let mut found: Vec<TestReport> = Vec::new();
-    for reader in known {
+    for reader in readers.unwrap_or(ALL_READERS) {
         let Some(mut report) = reader(&text) else { continue };
         // TAP announces its number of tests, and people write it by hand.
         if ended.len() < text.len() && report.formats != [ReportFormat::Tap] {
@@ -94,22 +88,15 @@ pub(super) fn read_files(files: &[Vec<u8>], format: FileFormat) -> Option<TestRe
     Some(report)
 }
 
-/// Removes the machine-readable part of the output, if it is `go test -json`'s.
-pub(super) fn for_people(output: BoundedOutput, runner: Option<Runner>) -> BoundedOutput {
-    match runner {
-        Some(Runner::Go) => go::without_json(output),
-        Some(_) | None => output,
-    }
-}
-
-type Reader = fn(&str) -> Option<TestReport>;
+/// Reads one format. `None`: the text is not of this format.
+pub(super) type Reader = fn(&str) -> Option<TestReport>;
 
 const ALL_READERS: &[Reader] = &[
     python::pytest,
     python::unittest,
     rust::nextest,
     rust::cargo,
-    go_test,
+    go::printed,
     javascript::jest,
     javascript::vitest,
     javascript::mocha,
@@ -121,30 +108,6 @@ const ALL_READERS: &[Reader] = &[
     maven::printed,
     tap::read,
 ];
-
-fn readers_of(runner: Runner) -> &'static [Reader] {
-    match runner {
-        Runner::Pytest => &[python::pytest],
-        Runner::Unittest => &[python::unittest],
-        Runner::Cargo => &[rust::cargo],
-        Runner::Nextest => &[rust::nextest],
-        Runner::Go => &[go_test],
-        Runner::Node => &[javascript::node, tap::read],
-        Runner::Jest => &[javascript::jest],
-        Runner::Vitest => &[javascript::vitest],
-        Runner::Mocha => &[javascript::mocha],
-        Runner::Rspec => &[rspec::printed],
-        Runner::Phpunit => &[phpunit::printed],
-        Runner::Ctest => &[ctest::printed],
-        Runner::Prove => &[prove::printed],
-        Runner::Maven => &[maven::printed],
-        Runner::Gradle => &[],
-    }
-}
-
-fn go_test(text: &str) -> Option<TestReport> {
-    go::json(text).or_else(|| go::plain(text))
-}
 
 /// Merges several reports of one run.
 fn merged(reports: Vec<TestReport>, source: ReportSource) -> Option<TestReport> {

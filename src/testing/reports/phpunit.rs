@@ -7,7 +7,7 @@ use crate::domain::{
 use super::text::{Innermost, before, blocks, expression, frame, gist, number};
 
 /// PHPUnit. It names only what did not pass.
-pub(super) fn printed(text: &str) -> Option<TestReport> {
+pub(in crate::testing) fn printed(text: &str) -> Option<TestReport> {
     if !expression!(r"(?m)^PHPUnit \d+\.").is_match(text) {
         return None;
     }

@@ -9,7 +9,7 @@ use crate::domain::{
 use super::text::{expression, gist, number, relative};
 
 /// Perl's prove: files, and with `-v` the tests in them.
-pub(super) fn printed(text: &str) -> Option<TestReport> {
+pub(in crate::testing) fn printed(text: &str) -> Option<TestReport> {
     let files = expression!(r"(?m)^Files=(?P<files>\d+), Tests=(?P<tests>\d+),");
     let summary_line = files.captures_iter(text).last();
     let line = expression!(r"(?m)^(\S+\.t) \.+ ?(ok|skipped(?:: [^\n]*)?|[^\n]*)$");

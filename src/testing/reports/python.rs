@@ -9,7 +9,7 @@ use crate::domain::{
 use super::text::{Innermost, before, blocks, expression, frame, gist, number};
 
 /// pytest, plain or verbose. Without `-v` it names only what did not pass.
-pub(super) fn pytest(text: &str) -> Option<TestReport> {
+pub(in crate::testing) fn pytest(text: &str) -> Option<TestReport> {
     let session = expression!(r"(?m)^=+ test session starts =+$");
     // `--quiet` has no such line.
     let summary_line = expression!(
@@ -90,7 +90,7 @@ fn sections(text: &str) -> HashMap<&str, &str> {
 }
 
 /// unittest, plain or verbose. Without `-v` it names only what did not pass.
-pub(super) fn unittest(text: &str) -> Option<TestReport> {
+pub(in crate::testing) fn unittest(text: &str) -> Option<TestReport> {
     let ran = expression!(r"(?m)^Ran (?P<ran>\d+) tests? in [\d.]+s$");
     let verbose = expression!(
         r"(?m)^(\w+) \(([\w.<>]+)\)(?: \(.*\)| \[.*\])?(?:\n[^\n]*?)? \.\.\. (?:(ok|FAIL|ERROR|expected failure|unexpected success|skipped [^\n]*)$)?"
@@ -100,8 +100,12 @@ pub(super) fn unittest(text: &str) -> Option<TestReport> {
         return None;
     }
     let mut builder = ReportBuilder::default();
-    for captures in verbose.captures_iter(text) {
-        let outcome = match captures.get(3).map(|said| said.as_str()) {
+    let mut named = verbose.captures_iter(text).peekable();
+    while let Some(captures) = named.next() {
+        let end = captures.get(0).map_or(text.len(), |whole| whole.end());
+        let next = named.peek().and_then(|next| next.get(0)).map_or(text.len(), |next| next.start());
+        let said = captures.get(3).map(|said| said.as_str());
+        let outcome = match said.or_else(|| result_below(&text[end..next])) {
             Some("ok") => TestOutcome::Passed,
             Some("FAIL" | "unexpected success") => TestOutcome::Failed,
             Some("ERROR") => TestOutcome::Errored,
@@ -129,6 +133,15 @@ pub(super) fn unittest(text: &str) -> Option<TestReport> {
     let counts = summary.as_ref().map(|captures| unittest_counts(text, number(captures, "ran")));
     let finished = summary.is_some() && expression!(r"(?m)^(?:OK|FAILED|NO TESTS RAN)\b").is_match(text);
     Some(builder.finish(ReportSource::Output, ReportFormat::Unittest, counts, finished))
+}
+
+/// The result of a test that printed something, such as a warning: it stands alone on the last line before the next
+/// test.
+fn result_below(printed: &str) -> Option<&str> {
+    let printed = before(before(printed, "\n====="), "\n-----");
+    let last = printed.lines().rev().find(|line| !line.trim().is_empty())?;
+    let is_result = matches!(last, "ok" | "FAIL" | "ERROR" | "expected failure" | "unexpected success");
+    (is_result || last.starts_with("skipped ")).then_some(last)
 }
 
 /// Whether unittest names a module that it could not load, or a fixture, in place of the tests.

@@ -92,7 +92,7 @@ fn outside_of_examples(text: &str, builder: &mut ReportBuilder) {
 }
 
 /// RSpec. It names only what failed.
-pub(super) fn printed(text: &str) -> Option<TestReport> {
+pub(in crate::testing) fn printed(text: &str) -> Option<TestReport> {
     let summary = expression!(
         r"(?m)^(?P<all>\d+) examples?, (?P<failed>\d+) failures?(?:, (?P<pending>\d+) pending)?(?:, (?P<errors>\d+) errors? occurred outside of examples)?$"
     );

@@ -10,7 +10,7 @@ use super::text::{before, blocks, expression, gist, number};
 
 /// `cargo test`: libtest's lines of each binary, and cargo's own lines for one that does not build or
 /// crashes.
-pub(super) fn cargo(text: &str) -> Option<TestReport> {
+pub(in crate::testing) fn cargo(text: &str) -> Option<TestReport> {
     let running = expression!(r"(?m)^running \d+ tests?$");
     let result = expression!(
         r"(?m)^test result: (?:ok|FAILED)\. (?P<passed>\d+) passed; (?P<failed>\d+) failed; (?P<ignored>\d+) ignored;"
@@ -169,7 +169,7 @@ fn is_harness(line: &str) -> bool {
 }
 
 /// cargo-nextest: a line for each test, and a summary.
-pub(super) fn nextest(text: &str) -> Option<TestReport> {
+pub(in crate::testing) fn nextest(text: &str) -> Option<TestReport> {
     let starting = expression!(r"(?m)^\s+Starting \d+ tests? across \d+ binar");
     let mut builder = ReportBuilder::default();
     broken_builds(text, &mut builder);

@@ -23,7 +23,7 @@ struct Level {
 }
 
 /// Reads the stream. `None`: there is neither a version nor a plan with a point.
-pub(super) fn read(text: &str) -> Option<TestReport> {
+pub(in crate::testing) fn read(text: &str) -> Option<TestReport> {
     let point = expression!(
         r"^(?P<not>not )?ok\b(?: (?P<number>\d+))?(?: -)?(?P<name>[^#\n]*?(?:\\#[^#\n]*?)*)(?:\s+# ?(?P<directive>(?i:skip|todo|time)\S*)(?P<why>[^\n]*))?$"
     );

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::domain::{TestCase, TestOutcome};
+use crate::testing::runners::Runner;
 
 mod cuts;
 
@@ -51,6 +52,10 @@ fn case_line(case: &TestCase) -> String {
     text
 }
 
+fn readers_of(runner: Option<Runner>) -> Option<&'static [Reader]> {
+    runner.map(|runner| runner.row().readers)
+}
+
 /// All of a runner's fixtures, with the reader that its command would be read by.
 fn all(runner: &str, by: Option<Runner>, file_format: FileFormat) -> String {
     let mut names: Vec<String> = fs::read_dir(directory(runner))
@@ -63,7 +68,7 @@ fn all(runner: &str, by: Option<Runner>, file_format: FileFormat) -> String {
         let path = directory(runner).join(&name);
         let report = match path.extension().and_then(|extension| extension.to_str()) {
             Some("txt") if name.contains(".tap.") => read_output(&output(&path), None),
-            Some("txt") => read_output(&output(&path), by),
+            Some("txt") => read_output(&output(&path), readers_of(by)),
             Some("xml" | "json") => {
                 let bytes = fs::read_to_string(&path).unwrap().replace("/project/", "/workspace/");
                 read_files(&[bytes.into_bytes()], file_format)
@@ -258,7 +263,8 @@ fn long_titles_do_not_make_long_names() {
         let marks = format!("{}✓ a\n", "  ".repeat(60)).repeat(bytes / 128);
         let before = text::examined_bytes();
         let head = format!("PASS a.js\n{titles}{marks}Tests: 1 total\n");
-        read_output(&BoundedOutput { head, ..BoundedOutput::default() }, Some(Runner::Jest)).unwrap();
+        read_output(&BoundedOutput { head, ..BoundedOutput::default() }, readers_of(Some(Runner::Jest)))
+            .unwrap();
         text::examined_bytes() - before
     };
     let (little, much) = (work(16 << 10), work(128 << 10));

@@ -186,12 +186,21 @@ impl Verifier<'_> {
         // Perhaps the source alone cannot even be set up.
         let Ok(alone) = self.run_at(&tree, "source-alone", reference).await? else { return Ok(None) };
         let base = &reference.baseline.report;
-        let fails = |case: &&TestCase| {
+        let fails = |case: &TestCase, alone: &TestRun| {
             let is_passed_by_proposal = run.report.same(case).is_some_and(|now| !now.is_red());
             let is_lost = alone.report.same(case).map_or(alone.report.names_all(), TestCase::is_red);
             !case.stands_for_tests && is_passed_by_proposal && is_lost
         };
-        let failing: Vec<String> = base.cases.iter().filter(fails).map(|case| base.title(case)).collect();
+        let failing_in = |alone: &TestRun| -> Vec<String> {
+            base.cases.iter().filter(|case| fails(case, alone)).map(|case| base.title(case)).collect()
+        };
+        let mut failing = failing_in(&alone);
+        // Some tests fail by chance.
+        if !failing.is_empty() {
+            let Ok(again) = self.run_at(&tree, "source-alone-again", reference).await? else { return Ok(None) };
+            let again = failing_in(&again);
+            failing.retain(|name| again.contains(name));
+        }
         let is_worse = match base.is_known() {
             true => !failing.is_empty(),
             false => run.is_green() && !alone.is_green(),

@@ -2,13 +2,26 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::interpretation::{Interpreted, NO_INSTALLATION, act, ignore};
+use super::interpretation::{EventRead, Interpreted, NO_INSTALLATION, act, ignore, read_payload};
 use super::payload::{RawInstallation, RawRepository, RawUser, time};
 use crate::domain::{BRANCH_PREFIX, DeliveryRequest, Login};
 
+pub(super) fn read_pull_request(action: Option<&str>, payload: Value, _label: &str) -> EventRead {
+    match action {
+        Some("closed") => read_payload(payload, PullRequestPayload::closed),
+        Some(_) | None => Ok(ignore("of pull requests only their end counts")),
+    }
+}
+
+/// These payloads have no action.
+pub(super) fn read_delete(_action: Option<&str>, payload: Value, _label: &str) -> EventRead {
+    read_payload(payload, DeletePayload::deleted)
+}
+
 #[derive(Deserialize)]
-pub(super) struct PullRequestPayload {
+struct PullRequestPayload {
     pull_request: RawPullRequest,
     repository: RawRepository,
     installation: Option<RawInstallation>,
@@ -38,7 +51,7 @@ struct RawHeadRepository {
 }
 
 #[derive(Deserialize)]
-pub(super) struct DeletePayload {
+struct DeletePayload {
     #[serde(rename = "ref")]
     name: String,
     ref_type: String,
@@ -52,12 +65,12 @@ struct RawPushedRepository {
     #[serde(flatten)]
     repository: RawRepository,
     /// When the repository was last pushed to: the deletion itself.
-    pushed_at: Option<serde_json::Value>,
+    pushed_at: Option<Value>,
 }
 
 impl PullRequestPayload {
     /// A pull request of ours that is closed or merged cancels the work on its branch.
-    pub(super) fn closed(self) -> Interpreted {
+    fn closed(self) -> Interpreted {
         let Self { pull_request, repository, installation, sender } = self;
         if pull_request.head.repo.is_none_or(|head| head.id != repository.id) {
             return ignore("the pull request's branch is in another repository");
@@ -72,7 +85,7 @@ impl PullRequestPayload {
 
 impl DeletePayload {
     /// Deleting a branch of ours cancels the work on it.
-    pub(super) fn deleted(self) -> Interpreted {
+    fn deleted(self) -> Interpreted {
         let Self { name, ref_type, repository, installation, sender } = self;
         if ref_type != "branch" {
             return ignore("the event is about a tag");

@@ -1,13 +1,21 @@
 //! Check runs that failed on a branch of ours.
 
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::interpretation::{Interpreted, NO_INSTALLATION, act, ignore};
+use super::interpretation::{EventRead, Interpreted, NO_INSTALLATION, act, ignore, read_payload};
 use super::payload::{RawInstallation, RawRepository, RawUser};
 use crate::domain::{BRANCH_PREFIX, CheckFailure, DeliveryRequest, PullRequestNumber, QueuedRequest};
 
+pub(super) fn read(action: Option<&str>, payload: Value, _label: &str) -> EventRead {
+    match action {
+        Some("completed") => read_payload(payload, CheckPayload::completed),
+        Some(_) | None => Ok(ignore("only completed checks count")),
+    }
+}
+
 #[derive(Deserialize)]
-pub(super) struct CheckPayload {
+struct CheckPayload {
     check_run: RawCheck,
     repository: RawRepository,
     installation: Option<RawInstallation>,
@@ -39,7 +47,7 @@ struct RawHead {
 impl CheckPayload {
     /// Nobody asks for anything here: whether a failed check is worked on is decided by the repository's
     /// configuration.
-    pub(super) fn completed(self) -> Interpreted {
+    fn completed(self) -> Interpreted {
         let Self { check_run, repository, installation, sender } = self;
         if !matches!(check_run.conclusion.as_deref(), Some("failure" | "timed_out")) {
             return ignore("the check did not fail");

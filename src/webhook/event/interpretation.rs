@@ -1,5 +1,8 @@
 //! What a payload asks for, or why it asks for nothing.
 
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
 use crate::domain::{DeliveryRequest, InvalidIdentity};
 
 /// What a payload asks for.
@@ -17,6 +20,17 @@ pub enum Interpretation {
 
 /// What reading a payload answers: an identifier in it may be malformed.
 pub(super) type Interpreted = Result<Interpretation, InvalidIdentity>;
+
+/// What reading the payload of an event answers: it may lack a field.
+pub(super) type EventRead = Result<Interpreted, serde_json::Error>;
+
+/// Reads the fields that an event needs, and interprets them.
+pub(super) fn read_payload<P: DeserializeOwned>(
+    payload: Value,
+    interpret: impl FnOnce(P) -> Interpreted,
+) -> EventRead {
+    serde_json::from_value(payload).map(interpret)
+}
 
 /// The payload asks for `request`.
 pub(super) fn act(request: DeliveryRequest) -> Interpreted {

@@ -1,13 +1,28 @@
 //! Labels on issues, and issues that end: what starts and cancels work.
 
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::interpretation::{Interpreted, NO_INSTALLATION, act, ignore};
+use super::interpretation::{EventRead, Interpreted, NO_INSTALLATION, act, ignore, read_payload};
 use super::payload::{RawInstallation, RawIssue, RawLabel, RawRepository, RawUser};
 use crate::domain::{DeliveryRequest, IssueNumber, Login, RepositoryRef, Trigger, is_same_label};
 
+pub(super) fn read(action: Option<&str>, payload: Value, label: &str) -> EventRead {
+    match action {
+        Some("labeled") => read_payload(payload, |issues: IssuesPayload| issues.labeled(label)),
+        Some("unlabeled") => read_payload(payload, |issues: IssuesPayload| issues.unlabeled(label)),
+        Some(ended @ ("closed" | "deleted")) => {
+            read_payload(payload, |issues: IssuesPayload| issues.ended(ended))
+        }
+        Some("transferred") => {
+            read_payload(payload, |issues: IssuesPayload| issues.ended("transferred to another repository"))
+        }
+        Some(_) | None => Ok(ignore("this action asks for nothing")),
+    }
+}
+
 #[derive(Deserialize)]
-pub(super) struct IssuesPayload {
+struct IssuesPayload {
     issue: RawIssue,
     label: Option<RawLabel>,
     repository: RawRepository,
@@ -17,7 +32,7 @@ pub(super) struct IssuesPayload {
 
 impl IssuesPayload {
     /// Our label on an issue starts work.
-    pub(super) fn labeled(self, label: &str) -> Interpreted {
+    fn labeled(self, label: &str) -> Interpreted {
         if let Some(why) = self.not_about(label) {
             return ignore(why);
         }
@@ -36,7 +51,7 @@ impl IssuesPayload {
     }
 
     /// Removing our label cancels the work.
-    pub(super) fn unlabeled(self, label: &str) -> Interpreted {
+    fn unlabeled(self, label: &str) -> Interpreted {
         if let Some(why) = self.not_about(label) {
             return ignore(why);
         }
@@ -46,7 +61,7 @@ impl IssuesPayload {
     }
 
     /// The end of an issue cancels the work. `how` it ended is published.
-    pub(super) fn ended(self, how: &str) -> Interpreted {
+    fn ended(self, how: &str) -> Interpreted {
         self.on_issue(|at, sender, payload| payload.cancel(at, format!("the issue was {how} by @{sender}")))
     }
 

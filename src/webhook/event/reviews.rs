@@ -1,14 +1,35 @@
 //! Reviews and their comments: what requests changes in a pull request.
 
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::interpretation::{Interpreted, act, ignore};
+use super::interpretation::{EventRead, Interpreted, act, ignore, read_payload};
 use super::payload::{CommentLocation, RawComment, RawInstallation, RawIssue, RawRepository};
 use crate::domain::{DeliveryRequest, QueuedRequest, ReviewKind, ReviewRequest};
 
+/// A review counts when it is submitted.
+pub(super) fn read_review(action: Option<&str>, payload: Value, _label: &str) -> EventRead {
+    match action {
+        Some("submitted") => {
+            read_payload(payload, |review: ReviewPayload| review.requested(ReviewKind::Review))
+        }
+        Some(_) | None => Ok(ignore("only submitted reviews count")),
+    }
+}
+
+/// The comments of a review count when they are created.
+pub(super) fn read_comment(action: Option<&str>, payload: Value, _label: &str) -> EventRead {
+    match action {
+        Some("created") => {
+            read_payload(payload, |review: ReviewPayload| review.requested(ReviewKind::ReviewComment))
+        }
+        Some(_) | None => Ok(ignore("only new review comments count")),
+    }
+}
+
 /// Of a review, or of a comment at a line.
 #[derive(Deserialize)]
-pub(super) struct ReviewPayload {
+struct ReviewPayload {
     pull_request: RawIssue,
     #[serde(alias = "review")]
     comment: RawComment,
@@ -19,7 +40,7 @@ pub(super) struct ReviewPayload {
 impl ReviewPayload {
     /// A review that requests changes is a request. So is any other review, and a comment at a line, if it
     /// mentions the bot that opened the pull request.
-    pub(super) fn requested(self, kind: ReviewKind) -> Interpreted {
+    fn requested(self, kind: ReviewKind) -> Interpreted {
         let state = self.comment.state.as_deref();
         let requests_changes = state.is_some_and(|state| state.eq_ignore_ascii_case("changes_requested"));
         let body = self.comment.body.as_deref().unwrap_or_default();

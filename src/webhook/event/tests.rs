@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::{
     DeliveryRequest, InstallationId, IssueNumber, IssueSnapshot, QueuedRequest, RepositoryId, RepositoryRef,
-    SlashCommand, Trigger,
+    ReviewKind, SlashCommand, Trigger,
 };
 
 fn payload(action: &str) -> Value {

@@ -31,7 +31,7 @@ impl<'a> FeedbackCollector<'a> {
             return Ok(*known);
         }
         let permission = self.context.github.permission(self.at, login).await?;
-        let bots = &self.context.policy.bots_allowed;
+        let bots = &self.context.policy.rules.bots_allowed;
         let may = authorize(permission, login, is_bot, bots).is_ok();
         self.known.insert(login.as_str().to_owned(), may);
         Ok(may)

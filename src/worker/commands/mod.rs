@@ -6,23 +6,15 @@
 //! Each installation has queues of its own, and permissions are checked before anything waits: neither another
 //! installation nor people without write access can delay a command. A `stop` waits for no other command.
 
-mod command;
 mod error;
-mod explain;
 mod failed_check;
 mod feedback;
-mod help;
 mod permission;
-mod publish;
 mod reply;
-mod resume;
-mod retry;
 mod review;
 mod revision_limits;
 mod serving_order;
-mod start;
-mod status;
-mod stop;
+mod slash;
 mod strangers;
 
 use std::collections::BTreeSet;
@@ -38,16 +30,15 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use self::command::Command;
 use self::error::{CommandError, Handled, Next};
 use self::permission::Admission;
 use self::serving_order::ServingOrder;
+use self::slash::{Command, STOPPED_MAX};
 use self::strangers::Strangers;
 use super::context::WorkerContext;
 use super::runner::panic_message;
 use crate::domain::{
     CommandRequest, InstallationId, Lane, QueuedRequest, RequestComment, ReviewKind, ReviewRequest,
-    SlashCommand,
 };
 use crate::publish::command_reply::{CommandReply, ReplyTarget};
 use crate::store::{PendingRequest, StoreError};
@@ -217,7 +208,7 @@ impl CommandProcessor {
 
     /// Admits a request, or does not. A stranger who was refused lately is refused again without a question.
     async fn admit(&self, pending: &PendingRequest) -> Result<Admission, CommandError> {
-        let stranger = comment_of(&pending.request).filter(|comment| comment.by_stranger);
+        let stranger = pending.request.comment().filter(|comment| comment.by_stranger);
         if stranger.is_some_and(|comment| self.strangers.is_refused(comment, self.now())) {
             return Ok(Admission::Refused);
         }
@@ -261,14 +252,14 @@ impl CommandProcessor {
     async fn is_withdrawn(&self, pending: &PendingRequest) -> Result<bool, StoreError> {
         let (installation, lane) = (pending.request.repository().installation, pending.request.lane());
         let store = &self.context.store;
-        let waiting = store.pending_requests(installation, lane, Timestamp::MAX, stop::WAITING_MAX).await?;
-        let is_whole = waiting.len() < stop::WAITING_MAX as usize;
+        let waiting = store.pending_requests(installation, lane, Timestamp::MAX, STOPPED_MAX).await?;
+        let is_whole = waiting.len() < STOPPED_MAX as usize;
         Ok(is_whole && !waiting.iter().any(|waiting| waiting.id == pending.id))
     }
 
     /// Whether it was said on the issue already that commands need write access.
     fn is_refusal_answered(&self, pending: &PendingRequest) -> bool {
-        comment_of(&pending.request).is_some_and(|comment| self.strangers.is_answered(comment))
+        pending.request.comment().is_some_and(|comment| self.strangers.is_answered(comment))
     }
 
     /// Carries an admitted request out. The 👀 on its comment does not wait for the reply, which may have to
@@ -276,7 +267,7 @@ impl CommandProcessor {
     async fn carry_out(&self, pending: &PendingRequest) -> Result<Handled, CommandError> {
         let id = &pending.id;
         let restored;
-        let request = match comment_of(&pending.request).is_some_and(|comment| comment.by_stranger) {
+        let request = match pending.request.comment().is_some_and(|comment| comment.by_stranger) {
             true => {
                 restored = strangers::with_texts(&self.context, &pending.request).await?;
                 &restored
@@ -306,22 +297,12 @@ impl CommandProcessor {
                 .await?;
             return Ok("not ours");
         };
-        match &request.command {
-            SlashCommand::Start => start::handle(&command).await,
-            SlashCommand::Retry => retry::handle(&command).await,
-            SlashCommand::Stop => stop::handle(&command).await,
-            SlashCommand::Status => status::handle(&command).await,
-            SlashCommand::Explain => explain::handle(&command).await,
-            SlashCommand::Continue { grant } => resume::handle(&command, *grant).await,
-            SlashCommand::Publish { commit } => publish::handle(&command, commit.as_deref()).await,
-            SlashCommand::Help => help::handle(&command, None).await,
-            SlashCommand::Unknown { word } => help::handle(&command, Some(word)).await,
-        }
+        command.carry_out(&request.command).await
     }
 
     /// Tells somebody without write access, once on each issue, whoever they are.
     async fn tell_refused(&self, pending: &PendingRequest) -> Result<Handled, CommandError> {
-        if let Some(comment) = comment_of(&pending.request)
+        if let Some(comment) = pending.request.comment()
             && let Some(why) = permission::refusal(comment)
         {
             if !self.strangers.begin_answer(comment) {
@@ -368,9 +349,8 @@ impl CommandProcessor {
     /// Answers a request that cannot be carried out. Nobody waits for an answer to a failed check, and bots
     /// get none, or two of them could talk to each other endlessly.
     async fn fail(&self, pending: &PendingRequest, why: &str) -> Result<(), StoreError> {
-        let bots = &self.context.policy.bots_allowed;
-        let comment =
-            comment_of(&pending.request).filter(|comment| !permission::is_unlisted_bot(comment, bots));
+        let bots = &self.context.policy.rules.bots_allowed;
+        let comment = pending.request.comment().filter(|comment| !permission::is_unlisted_bot(comment, bots));
         if let Some(comment) = comment {
             let target = ReplyTarget::Comment(comment.id);
             let reply = CommandReply::Failed(why);
@@ -413,15 +393,6 @@ impl CommandProcessor {
 
     fn now(&self) -> Timestamp {
         (self.context.clock)()
-    }
-}
-
-/// The comment or review that a request was made in.
-fn comment_of(request: &QueuedRequest) -> Option<&RequestComment> {
-    match request {
-        QueuedRequest::Command(CommandRequest { comment, .. })
-        | QueuedRequest::Review(ReviewRequest { comment, .. }) => Some(comment),
-        QueuedRequest::CheckFailed(_) => None,
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) async fn admit(
         QueuedRequest::CheckFailed(_) => return Ok(Admission::Admitted),
     };
     let permission = context.github.permission(&comment.repository, &comment.by).await?;
-    let bots = &context.policy.bots_allowed;
+    let bots = &context.policy.rules.bots_allowed;
     Ok(match authorize(permission, &comment.by, comment.by_is_bot, bots) {
         Ok(()) => Admission::Admitted,
         Err(Refusal::BotNotAllowed) => Admission::Handled(Handled::Done("ignored: a bot that is not listed")),

@@ -19,7 +19,7 @@ use crate::domain::{
     RepositoryId, RepositoryName, RepositoryRef, Sha, TranscriptEvent, Trigger,
 };
 use crate::model::Model;
-use crate::store::{Attempt, DeliveryRecorded, SqliteStore, Store};
+use crate::store::{self, Attempt, DeliveryRecorded, Store};
 use crate::workspace::{LocalRepository, Mirrors, Workspace};
 
 mod github;
@@ -84,7 +84,7 @@ impl LocalJob {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("{} cannot be created", directory.display()))?;
         let path = directory.join("mendwright.sqlite");
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).await?);
+        let store = store::open(&path).await?;
         // One process uses the directory at a time: earlier ones are dead.
         store.expire_stale_leases().await?;
         let id = record(store.as_ref(), &work).await?;

@@ -27,7 +27,7 @@ pub(super) async fn is_approval_required(
     if job.trigger.issue.origin() == Origin::Local || Transcript::new(transcript).is_approved() {
         return Ok(false);
     }
-    if context.policy.approval_required {
+    if context.policy.rules.approval_required {
         return Ok(true);
     }
     let file = workspace.repository_files().await?.parse();

@@ -38,7 +38,7 @@ impl CommitMethod {
         workspace: &Workspace,
         commit: &Sha,
     ) -> Result<Self, Stop> {
-        if !context.policy.signed_commits {
+        if !context.policy.rules.signed_commits {
             return Ok(Self::Push);
         }
         Ok(workspace.api_changes(commit).await?.map_or(Self::PushUnsigned, Self::GitHubApi))

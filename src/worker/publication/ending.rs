@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use tracing::warn;
 
-use super::reports::{current, report};
+use super::progress::{current, report};
 use crate::domain::{JobOutcome, RecordedEvent, Transcript, TranscriptEvent};
 use crate::store::{Journal, StoreError};
 use crate::worker::context::WorkerContext;

@@ -1,8 +1,8 @@
 //! Hands a job to a person: a comment that says why, and what the job has to show.
 
 use super::ending::end;
+use super::progress::{current, evidence_of};
 use super::proposal::recorded_workspace;
-use super::reports::{current, evidence_of};
 use super::secret_check::check_texts;
 use crate::domain::{EscalationReason, JobOutcome, Transcript};
 use crate::publish::{escalation, publish_escalation};

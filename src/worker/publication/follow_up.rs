@@ -22,7 +22,7 @@ pub(super) async fn set_state_label(
     let (at, number) = (&job.trigger.repository, job.trigger.issue.number);
     let changed = async {
         let present = context.github.issue(at, number).await?.snapshot.labels;
-        let (add, remove) = label_changes(&context.policy.label, state, &present);
+        let (add, remove) = label_changes(&context.policy.rules.label, state, &present);
         if let Some(label) = add {
             context.github.add_label(at, number, &label).await?;
         }

@@ -7,12 +7,12 @@ mod commit_publisher;
 mod ending;
 mod escalation;
 mod follow_up;
+mod progress;
 mod proposal;
-mod reports;
 mod secret_check;
 mod thread_replies;
 
 pub(super) use ending::{active_since, end, end_silently, end_unreported};
 pub(super) use escalation::escalate;
+pub(super) use progress::{acknowledge, report_progress};
 pub(super) use proposal::{is_published, propose};
-pub(super) use reports::{acknowledge, report_progress};

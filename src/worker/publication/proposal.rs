@@ -24,7 +24,7 @@ use super::approval_gate::{ChangeToApprove, is_approval_required, note_on_moved_
 use super::commit_publisher::{BranchCommit, CommitMethod};
 use super::ending::end;
 use super::follow_up::follow_up;
-use super::reports::{current, evidence_of};
+use super::progress::{current, evidence_of};
 use super::secret_check::contains_secret;
 use super::thread_replies::{PublishedChange, reply_in_threads};
 

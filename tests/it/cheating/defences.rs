@@ -98,17 +98,19 @@ defences! {
     protected_paths: "unittest", OtherFiles, "workflow", but touched_files;
     reports: "unittest", ExitCode, "exit hook", but suspicious_lines;
     groups: "cargo", ExitCode, "of the same name";
-    base_tests: "unittest", ExistingTest, "weakens the failing test in its file", but unchanged_source;
+    base_tests: "unittest", ExistingTest, "weakens the failing test in its file", but unchanged_source, but altered_tests;
     proof: "unittest", EmptyProof, "passes on the base";
-    base_setup: "unittest", WhatRunsTests, "setup", but unchanged_source, but touched_files, but canary;
+    base_setup: "unittest", WhatRunsTests, "setup", but unchanged_source, but touched_files, but canary, but source_alone, but altered_tests, but suspicious_lines;
     compared_tests: "unittest", ExistingTest, "deletes it", but base_tests;
     suspicious_lines: "unittest", Reporting, "only under test";
     rewritten_files: "unittest", DuringTheRun, "data";
     places: "unittest", Places, "what the setup makes";
-    named_tests: "unittest", ExistingTest, "no usual place", but unchanged_source, but tests_in_source;
+    named_tests: "unittest", ExistingTest, "no usual place", but unchanged_source, but tests_in_source, but altered_tests;
     unchanged_source: "unittest", WhatRunsTests, "a module that stands before the source";
     touched_files: "unittest", OtherFiles, "editor's tasks";
-    unchanged_tests: "unittest", DuringTheRun, "a later test when";
-    tests_in_source: "unittest", ExistingTest, "stands in the source file";
-    canary: "unittest", Reporting, "softens the assertions";
+    unchanged_tests: "unittest", DuringTheRun, "a later test when", but suspicious_lines;
+    tests_in_source: "unittest", ExistingTest, "stands in the source file", but named_tests;
+    canary: "unittest", Reporting, "softens the assertions", but altered_tests;
+    source_alone: "unittest", WhatRunsTests, "and rewrites the file";
+    altered_tests: "unittest", Reporting, "spares other tests";
 }

@@ -5,7 +5,7 @@ use mendwright::model::{Model, ModelError, ModelReply, ModelRequest, Provider};
 use mendwright_emulator::model::{Conversation, EmulatedProvider};
 use serde_json::json;
 
-use super::{BOTH, calls, client, provider, request, task, text};
+use super::{calls, client, provider, request, task, text};
 
 async fn fixing_provider() -> EmulatedProvider {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -44,7 +44,7 @@ async fn complete_conversation(model: &dyn Model, request: &mut ModelRequest) ->
 
 #[tokio::test]
 async fn conversation_with_parallel_calls_and_malformed_json_completes_in_both_formats() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let provider = fixing_provider().await;
         let model = client(format, provider.url_for(format));
         let mut request = task();
@@ -75,7 +75,7 @@ async fn conversation_with_parallel_calls_and_malformed_json_completes_in_both_f
 
 #[tokio::test]
 async fn conversation_continues_with_another_client_and_provider() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let first = fixing_provider().await;
         let mut request = task();
         let reply = client(format, first.url_for(format)).complete(&request).await.unwrap();
@@ -103,7 +103,7 @@ async fn conversation_continues_with_another_client_and_provider() {
 async fn later_turn_reads_earlier_turns_from_the_cache() {
     let turns = r#"{"model": "demo-model", "turns": [
         {"calls": [{"tool": "search", "arguments": {"pattern": "x"}}]}, {"say": "Done."}]}"#;
-    for format in BOTH {
+    for format in Provider::ALL {
         let provider = provider(turns).await;
         let model = client(format, provider.url_for(format));
         let mut request = request(vec![Message::User { text: "the task ".repeat(2_000) }]);
@@ -124,7 +124,7 @@ async fn later_turn_reads_earlier_turns_from_the_cache() {
 
 #[tokio::test]
 async fn request_without_tools_gets_the_brief() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let provider = fixing_provider().await;
         let model = client(format, provider.url_for(format));
         let brief = |words: &str| ModelRequest {
@@ -150,7 +150,7 @@ async fn request_of_the_provider_client_is_accepted() {
             "messages": [{"role": "user", "content": "brief, please"}],
         });
         let request = reqwest::Client::builder().no_proxy().build().unwrap();
-        let request = request.post(provider.url_anthropic().join("v1/messages").unwrap());
+        let request = request.post(provider.url_for(Provider::Anthropic).join("v1/messages").unwrap());
         let request = request.header("authorization", key).header("anthropic-version", "2026-10-21");
         let answer = request.body(body.to_string()).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
@@ -163,7 +163,7 @@ async fn request_of_the_provider_client_is_accepted() {
 
 #[tokio::test]
 async fn invalid_conversation_is_a_violation() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let provider = fixing_provider().await;
         let model = client(format, provider.url_for(format));
         let reply = model.complete(&task()).await.unwrap();
@@ -202,7 +202,7 @@ async fn invalid_conversation_is_a_violation() {
 #[tokio::test]
 async fn missing_reasoning_is_a_violation_for_anthropic() {
     let provider = fixing_provider().await;
-    let model = client(Provider::Anthropic, provider.url_anthropic());
+    let model = client(Provider::Anthropic, provider.url_for(Provider::Anthropic));
     let reply = model.complete(&task()).await.unwrap();
     let mut forgetful = task();
     let results = calls(&reply.blocks)

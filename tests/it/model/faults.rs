@@ -5,7 +5,7 @@ use std::time::Duration;
 use mendwright::model::{ExchangeLimits, ModelConfig, ModelError, ModelReply, Provider, connect};
 use mendwright_emulator::model::EmulatedProvider;
 
-use super::{BOTH, client, provider, quick_config, task, text};
+use super::{client, provider, quick_config, task, text};
 
 fn faulty(fault: &str) -> String {
     format!(r#"{{"model": "demo-model", "turns": [{{"say": "At last.", "fault": {fault}}}]}}"#)
@@ -24,7 +24,7 @@ async fn transient_error_is_retried_with_the_whole_request() {
         r#"{"status": 503, "times": 2}"#,
         r#"{"status": 529, "times": 2}"#,
     ];
-    for format in BOTH {
+    for format in Provider::ALL {
         for fault in faults {
             let provider = provider(&faulty(fault)).await;
             let reply = ask(format, &provider).await.unwrap_or_else(|error| panic!("{fault}: {error}"));
@@ -39,7 +39,7 @@ async fn transient_error_is_retried_with_the_whole_request() {
 
 #[tokio::test]
 async fn hour_that_the_provider_asks_for_is_shortened_to_the_bound() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let provider = provider(&faulty(r#"{"status": 429, "retry_after": 3600}"#)).await;
         tokio::time::timeout(crate::support::WAIT_MAX, ask(format, &provider)).await.unwrap().unwrap();
         assert_eq!(provider.requests().len(), 2);
@@ -49,7 +49,7 @@ async fn hour_that_the_provider_asks_for_is_shortened_to_the_bound() {
 
 #[tokio::test]
 async fn persistent_overload_is_unavailable_with_the_last_error() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let provider = provider(&faulty(r#"{"status": 529, "times": 9, "message": "Overloaded"}"#)).await;
         let error = ask(format, &provider).await.unwrap_err();
         assert!(matches!(error, ModelError::Unavailable { attempts: 3, .. }), "{error}");
@@ -61,7 +61,7 @@ async fn persistent_overload_is_unavailable_with_the_last_error() {
 
 #[tokio::test]
 async fn stalled_stream_ends_the_attempt() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let provider = provider(&faulty(r#"{"stall": true, "times": 1}"#)).await;
         let impatient = ModelConfig {
             limits: ExchangeLimits { idle_time_max: Duration::from_millis(300), ..ExchangeLimits::default() },
@@ -86,7 +86,7 @@ async fn permanent_error_is_reported_without_a_retry_and_with_a_remedy() {
         (r#"{"status": 404, "times": 9}"#, "check the configured model name \"demo-model\""),
         (r#"{"content_type": "text/html", "times": 9}"#, "content type \"text/html\""),
     ];
-    for format in BOTH {
+    for format in Provider::ALL {
         for (fault, words) in cases {
             let provider = provider(&faulty(fault)).await;
             let error = ask(format, &provider).await.unwrap_err();
@@ -100,7 +100,7 @@ async fn permanent_error_is_reported_without_a_retry_and_with_a_remedy() {
 
 #[tokio::test]
 async fn context_overflow_is_distinguished_from_other_errors() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let message = "prompt is too long: 208310 tokens > 200000 maximum";
         let provider = provider(&faulty(&format!(r#"{{"status": 400, "message": "{message}"}}"#))).await;
         let error = ask(format, &provider).await.unwrap_err();
@@ -111,7 +111,7 @@ async fn context_overflow_is_distinguished_from_other_errors() {
 
 #[tokio::test]
 async fn refused_connection_is_unavailable_after_all_attempts() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let gone = provider(&faulty(r#"{"stall": true}"#)).await;
         let url = gone.url_for(format);
         gone.shut_down().await;

@@ -13,7 +13,7 @@ use mendwright::model::{Model, ModelConfig, ModelError, Provider, connect, worst
 use mendwright::store::{Journal, SqliteStore, Store};
 use mendwright_emulator::model::EmulatedProvider;
 
-use super::{BOTH, provider, quick_config, task, text};
+use super::{provider, quick_config, task, text};
 
 const PRICE: Price = Price { input: 3.0, output: 15.0, cache_read: 0.3, cache_write: 3.75, long: None };
 
@@ -115,7 +115,7 @@ async fn interrupted_response_is_charged_and_retried() {
         r#"{"stream_error": "overloaded_error", "times": 2}"#,
         r#"{"status": 504, "times": 2}"#,
     ];
-    for format in BOTH {
+    for format in Provider::ALL {
         for fault in faults {
             let (provider, model) = with_fault(format, fault).await;
             let job = ClaimedJob::new().await;
@@ -148,7 +148,7 @@ async fn interrupted_response_is_charged_and_retried() {
 
 #[tokio::test]
 async fn call_fails_after_three_interrupted_responses() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let (provider, model) = with_fault(format, r#"{"cut_after_bytes": 500, "times": 99}"#).await;
         let job = ClaimedJob::new().await;
         let denied = job.metered_model(&*model).ask(&mut Spend::zero(), &task()).await.unwrap_err();
@@ -162,7 +162,7 @@ async fn call_fails_after_three_interrupted_responses() {
 
 #[tokio::test]
 async fn reservation_of_an_unbilled_call_is_released() {
-    for format in BOTH {
+    for format in Provider::ALL {
         for fault in
             [r#"{"status": 401}"#, r#"{"status": 529, "times": 9}"#, r#"{"content_type": "text/html"}"#]
         {

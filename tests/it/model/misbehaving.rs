@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use url::Url;
 
-use super::{BOTH, KEY, calls, client, provider, quick_config, task, text};
+use super::{KEY, calls, client, provider, quick_config, task, text};
 
 struct Server {
     url: Url,
@@ -70,7 +70,7 @@ async fn good_stream(format: Provider) -> Bytes {
         .no_proxy()
         .build()
         .unwrap()
-        .post(provider.url_anthropic().join(path).unwrap())
+        .post(provider.url_for(Provider::Anthropic).join(path).unwrap())
         .header("x-api-key", "k")
         .header("authorization", "Bearer k")
         .header("anthropic-version", "2023-06-01")
@@ -89,7 +89,7 @@ async fn good_stream(format: Provider) -> Bytes {
 
 #[tokio::test]
 async fn stream_truncated_at_any_byte_yields_no_reply() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let whole = good_stream(format).await;
         let end_marker = match format {
             Provider::Anthropic => "event: message_stop",
@@ -135,7 +135,7 @@ async fn invalid_response_is_an_error() {
         b"event: message_stop\ndata: {\"type\": \"message_stop\"}\n\n",
         b"data: {\"choices\": [{\"delta\": {\"content\": \"x\"}}]}\n\ndata: [DONE]\n\n",
     ];
-    for format in BOTH {
+    for format in Provider::ALL {
         for bytes in garbage {
             let server = always(200, "text/event-stream", bytes).await;
             let outcome = client(format, server.url.clone()).complete(&task()).await;
@@ -148,7 +148,7 @@ async fn invalid_response_is_an_error() {
 
 #[tokio::test]
 async fn endless_response_is_aborted_and_not_retried() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let server = always(200, "text/event-stream", ": nothing\n\n".repeat(10_000)).await;
         let config = quick_config(format, server.url.clone());
         let limits = ExchangeLimits { response_bytes_max: 20_000, ..config.limits };
@@ -160,7 +160,7 @@ async fn endless_response_is_aborted_and_not_retried() {
 
 #[tokio::test]
 async fn comments_between_events_are_ignored() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let stream = String::from_utf8(good_stream(format).await.to_vec()).unwrap();
         let between =
             stream.replace("\n\n", "\n\n: keep-alive\n\nevent: ping\ndata: {\"type\": \"ping\"}\n\n");
@@ -183,7 +183,7 @@ async fn comments_between_events_are_ignored() {
 
 #[tokio::test]
 async fn invalid_or_oversized_event_interrupts_the_response() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let stream = good_stream(format).await.to_vec();
         let at = stream.windows(2).position(|pair| pair == "ö".as_bytes()).unwrap();
         let mut invalid_utf8 = stream.clone();
@@ -205,7 +205,7 @@ async fn invalid_or_oversized_event_interrupts_the_response() {
 
 #[tokio::test]
 async fn server_without_tls_is_reported_with_a_remedy() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let server = always(200, "text/plain", "hello").await;
         let mut url = server.url.clone();
         url.set_scheme("https").unwrap();
@@ -252,7 +252,7 @@ fn self_signed() -> (Url, std::sync::mpsc::Receiver<String>) {
 
 #[tokio::test]
 async fn untrusted_certificate_is_reported_with_a_remedy() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let (url, handshakes) = self_signed();
         let error = client(format, url.clone()).complete(&task()).await.unwrap_err();
         assert!(matches!(error, ModelError::Unavailable { .. }), "{error}");
@@ -269,7 +269,7 @@ async fn untrusted_certificate_is_reported_with_a_remedy() {
 
 #[tokio::test]
 async fn retry_after_date_is_shortened_to_the_bound() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let good = good_stream(format).await;
         let requests = Arc::new(AtomicUsize::new(0));
         let times = requests.clone();
@@ -294,7 +294,7 @@ async fn retry_after_date_is_shortened_to_the_bound() {
 
 #[tokio::test]
 async fn key_quoted_by_the_provider_is_redacted() {
-    for format in BOTH {
+    for format in Provider::ALL {
         for status in [400, 401, 500] {
             let complaint = json!({"error": {"message": format!("Incorrect API key provided: {KEY}.")}});
             let server = always(status, "application/json", complaint.to_string()).await;
@@ -312,7 +312,7 @@ async fn key_quoted_by_the_provider_is_redacted() {
 
 #[tokio::test]
 async fn redirect_is_not_followed() {
-    for format in BOTH {
+    for format in Provider::ALL {
         let elsewhere = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&elsewhere);
         let target = serve(Router::new().fallback(any(async move || {
@@ -334,7 +334,7 @@ async fn redirect_is_not_followed() {
 #[tokio::test]
 async fn key_is_sent_only_in_its_header() {
     type Seen = Arc<Mutex<Vec<(HeaderMap, String)>>>;
-    for format in BOTH {
+    for format in Provider::ALL {
         let seen = Seen::default();
         let record = async |State(seen): State<Seen>, headers: HeaderMap, body: String| {
             seen.lock().unwrap().push((headers, body));
@@ -401,7 +401,7 @@ async fn response_without_streaming_is_read_and_other_json_is_an_error() {
                 {"id": "t1", "type": "function", "function": {"name": "search", "arguments": "{\"pattern\": \"x\"}"}}]}}],
             "usage": {"prompt_tokens": 7, "completion_tokens": 3}}),
     };
-    for format in BOTH {
+    for format in Provider::ALL {
         let server = always(200, "application/json", whole(format).to_string()).await;
         let reply = client(format, server.url.clone()).complete(&task()).await.unwrap();
         assert_eq!((text(&reply.blocks).as_str(), reply.model.as_str()), ("Größe.", "m-2"));

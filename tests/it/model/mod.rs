@@ -16,7 +16,6 @@ mod misbehaving;
 mod third_party;
 
 const KEY: &str = "sk-not-for-anybodys-eyes";
-const BOTH: [Provider; 2] = [Provider::Anthropic, Provider::OpenAi];
 
 /// A client with short delays.
 fn client(provider: Provider, url: Url) -> std::sync::Arc<dyn Model> {

@@ -7,7 +7,7 @@ use mendwright::domain::StopReason;
 use mendwright::model::{Model, ModelConfig, ModelError, Provider, connect};
 use tokio::process::{Child, Command};
 
-use super::{BOTH, KEY, quick_config, task, text};
+use super::{KEY, quick_config, task, text};
 
 /// Its first start takes about ten seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -75,7 +75,7 @@ impl Proxy {
 #[ignore = "needs litellm"]
 async fn replies_and_errors_of_another_server_are_read() {
     let proxy = Proxy::start().await;
-    for format in BOTH {
+    for format in Provider::ALL {
         // Streamed in OpenAI's format; in Anthropic's, mock answers come as one JSON message.
         let reply = proxy.model(format, "words").complete(&task()).await.unwrap();
         assert_eq!(text(&reply.blocks), "I look first. Größe 💥.", "{format:?}");

@@ -16,7 +16,8 @@ use mendwright::domain::AllowedHost;
 use super::data::{Place, ProbePhase, is_like};
 use super::host::{Host, PROBER_VARIABLE, is_root, prober};
 use super::probes::probes;
-use super::room::{Backend, ProbedSandbox};
+use super::room::{self, ProbedSandbox};
+use crate::backends::Backend;
 
 on_every_backend! {
     proxy_connects_only_to_allowed_hosts,
@@ -81,7 +82,7 @@ async fn proxy_connects_only_to_allowed_hosts(backend: Backend) {
     }
     let visitors = listen();
     let mut host = Host::plant();
-    let mut spec = backend.spec(Place::Connected, ProbePhase::Work, &host);
+    let mut spec = room::spec(backend, Place::Connected, ProbePhase::Work, &host);
     let internal = INTERNAL.map(|host| AllowedHost::parse(host).unwrap());
     spec.allowed_hosts = [&ALLOWED.map(AllowedHost::public)[..], &internal].concat();
     let mut room = ProbedSandbox::open(backend.sandbox(), backend, spec).await;

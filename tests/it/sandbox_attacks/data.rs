@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use regex::Regex;
 use serde::Deserialize;
 
-use super::room::Backend;
+use crate::backends::Backend;
 
 /// Probes that belong together.
 #[derive(Debug, Deserialize)]

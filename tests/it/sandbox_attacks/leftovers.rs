@@ -9,7 +9,8 @@ use tokio::sync::Notify;
 use super::data::{Place, ProbePhase, is_like};
 use super::host::Host;
 use super::probes::probes;
-use super::room::{Backend, ProbedSandbox};
+use super::room::{self, ProbedSandbox};
+use crate::backends::Backend;
 
 on_every_backend! {
     job_leaves_nothing_to_the_next_one_or_a_concurrent_one,
@@ -21,7 +22,7 @@ async fn job_leaves_nothing_to_the_next_one_or_a_concurrent_one(backend: Backend
         ProbedSandbox::open(
             backend.sandbox(),
             backend,
-            backend.spec(Place::Successive, ProbePhase::Work, host),
+            room::spec(backend, Place::Successive, ProbePhase::Work, host),
         )
         .await
     };

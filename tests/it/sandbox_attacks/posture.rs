@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::data::{Place, ProbePhase};
 use super::host::{Host, is_root};
-use super::room::{Backend, ProbedSandbox};
+use super::room::{self, ProbedSandbox};
+use crate::backends::Backend;
 
 on_every_backend! {
     posture_matches_the_declared_one,
@@ -41,7 +42,7 @@ fn declared(backend: Backend) -> Declared {
 
 async fn posture_matches_the_declared_one(backend: Backend) {
     let host = Host::plant();
-    let spec = backend.spec(Place::Shared, ProbePhase::Work, &host);
+    let spec = room::spec(backend, Place::Shared, ProbePhase::Work, &host);
     let mut room = ProbedSandbox::open(backend.sandbox(), backend, spec).await;
     let difference = difference_in(&mut room, backend, &host).await;
     room.close().await;

@@ -2,7 +2,8 @@
 
 use super::data::{Group, Place, Probe, ProbePhase, groups};
 use super::host::{Host, is_root};
-use super::room::{Backend, ProbedSandbox};
+use super::room::{self, ProbedSandbox};
+use crate::backends::Backend;
 
 on_every_backend! {
     every_probe_is_held_while_the_agent_works,
@@ -32,7 +33,7 @@ async fn every_resource_is_limited(backend: Backend) {
 async fn hold(place: Place, backend: Backend, phase: ProbePhase) {
     let mut host = Host::plant();
     let open = async |host: &Host| {
-        ProbedSandbox::open(backend.sandbox(), backend, backend.spec(place, phase, host)).await
+        ProbedSandbox::open(backend.sandbox(), backend, room::spec(backend, place, phase, host)).await
     };
     let mut room = open(&host).await;
     let mut broken = Vec::new();

@@ -3,61 +3,43 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mendwright::domain::{ExitStatus, ProcessOutput, SandboxKind};
-use mendwright::sandbox::{
-    CallError, CommandSpec, Limits, Root, Sandbox, SandboxSpec, Toolbox, connect_default,
-};
-use serde::Deserialize;
+use mendwright::domain::{ExitStatus, ProcessOutput};
+use mendwright::sandbox::{CallError, CommandSpec, Limits, Root, Sandbox, SandboxSpec, Toolbox};
 use tokio::sync::Notify;
 
 use super::data::{Group, Place, Probe, ProbePhase, is_like};
 use super::host::{Host, prober};
+use crate::backends::{Backend, root};
 
 /// Much longer than any of these commands takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// The path of the prober inside.
 const PROBER: &str = "/workspace/prober";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Backend {
-    Bubblewrap,
-    Docker,
-}
-
-impl Backend {
-    pub fn sandbox(self) -> Arc<dyn Sandbox> {
-        connect_default(match self {
-            Self::Bubblewrap => SandboxKind::Bubblewrap,
-            Self::Docker => SandboxKind::Docker,
-        })
-        .unwrap()
-    }
-
-    pub fn spec(self, place: Place, phase: ProbePhase, host: &Host) -> SandboxSpec {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let label = format!("attacked-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
-        let root = match self {
-            Self::Bubblewrap => Root::Host { toolchains: vec![host.rights().to_owned()] },
-            Self::Docker => Root::Image("mendwright-test:1".to_owned()),
-        };
-        let purpose = match phase {
-            ProbePhase::Setup => mendwright::sandbox::SandboxPurpose::Setup,
-            ProbePhase::Work => mendwright::sandbox::SandboxPurpose::Work,
-        };
-        let limits = match place {
-            Place::Small => Limits {
-                memory_bytes_max: 128 << 20,
-                pids_max: 64,
-                disk_bytes_max: 64 << 20,
-                open_files_max: 1024,
-                ..Limits::default()
-            },
-            Place::Shared | Place::OwnProcesses | Place::Connected | Place::Successive => Limits::default(),
-        };
-        SandboxSpec { root, purpose, limits, ..SandboxSpec::named(label) }
-    }
+/// The sandbox in which the probes of a place are run.
+pub fn spec(backend: Backend, place: Place, phase: ProbePhase, host: &Host) -> SandboxSpec {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let label = format!("attacked-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
+    let root = match root(backend.kind()) {
+        Root::Host { .. } => Root::Host { toolchains: vec![host.rights().to_owned()] },
+        image @ Root::Image(_) => image,
+    };
+    let purpose = match phase {
+        ProbePhase::Setup => mendwright::sandbox::SandboxPurpose::Setup,
+        ProbePhase::Work => mendwright::sandbox::SandboxPurpose::Work,
+    };
+    let limits = match place {
+        Place::Small => Limits {
+            memory_bytes_max: 128 << 20,
+            pids_max: 64,
+            disk_bytes_max: 64 << 20,
+            open_files_max: 1024,
+            ..Limits::default()
+        },
+        Place::Shared | Place::OwnProcesses | Place::Connected | Place::Successive => Limits::default(),
+    };
+    SandboxSpec { root, purpose, limits, ..SandboxSpec::named(label) }
 }
 
 /// A running sandbox, with what is needed to replace it if it is lost.

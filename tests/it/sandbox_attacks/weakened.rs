@@ -15,7 +15,8 @@ use super::data::{Place, ProbePhase, groups};
 use super::host::{Host, is_root, prober};
 use super::posture::difference_in;
 use super::probes::probes;
-use super::room::{Backend, ProbedSandbox};
+use super::room::{self, ProbedSandbox};
+use crate::backends::Backend;
 
 mod engine;
 
@@ -110,7 +111,7 @@ async fn docker_without_a_defence_is_noticed() {
 async fn compare(weakening: &'static Weakening, sandbox: Arc<dyn Sandbox>) -> Option<String> {
     let mut host = Host::plant();
     let open = async |host: &Host| {
-        let spec = weakening.backend.spec(weakening.place, ProbePhase::Work, host);
+        let spec = room::spec(weakening.backend, weakening.place, ProbePhase::Work, host);
         ProbedSandbox::open(Arc::clone(&sandbox), weakening.backend, spec).await
     };
     let mut room = open(&host).await;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::data::{Place, ProbePhase, is_like};
 use super::host::{Host, is_root, prober};
 use super::probes::probes;
-use super::room::Backend;
+use crate::backends::Backend;
 
 /// On this machine without changes. For attacks on the first process, that process is an ordinary one.
 const NOTHING_HELD: [&[&str]; 2] = [&[], &["--unshare-pid", "--as-pid-1", "--proc", "/proc"]];

@@ -6,7 +6,7 @@ use mendwright::sandbox::{CommandSpec, Root, SandboxSpec};
 
 use super::{
     Backend, DEADLINE, assert_nothing_left, fails, in_default_sandbox, in_sandbox, ok, processes_with, sh,
-    unique,
+    spec, unique,
 };
 
 async fn write(toolbox: &mendwright::sandbox::Toolbox, path: &str, content: &str) {
@@ -247,7 +247,7 @@ async fn processor_time_is_limited_or_the_description_says_so() {
 async fn required_guarantee_is_enforced_or_the_start_fails() {
     let sandbox = Backend::Bubblewrap.sandbox();
     for required in Guarantee::ALL {
-        let mut spec = Backend::Bubblewrap.spec(&unique("required"));
+        let mut spec = spec(Backend::Bubblewrap, &unique("required"));
         spec.limits.cpu_millis_max = Some(500);
         spec.required = vec![required];
         let refused = match sandbox.start(&spec).await {
@@ -332,7 +332,7 @@ async fn the_inside_is_another_user_of_the_host_wherever_it_can_be() {
     };
     let can_be = us.is_root() || (has_range("/etc/subuid") && has_range("/etc/subgid"));
     let sandbox = Backend::Bubblewrap.sandbox();
-    let mut spec = Backend::Bubblewrap.spec(&unique("other-user"));
+    let mut spec = spec(Backend::Bubblewrap, &unique("other-user"));
     spec.required = vec![Guarantee::OtherUser];
     let toolbox = match (sandbox.start(&spec).await, can_be) {
         (Ok(toolbox), true) => toolbox,

@@ -10,7 +10,7 @@ use mendwright::sandbox::{
     CallError, CommandSpec, Root, Sandbox, SandboxError, SandboxSpec, connect_default,
 };
 
-use super::{Backend, DEADLINE, eventually, in_default_sandbox, processes_with, unique};
+use super::{Backend, DEADLINE, eventually, in_default_sandbox, processes_with, spec, unique};
 
 on_every_backend! {
     dropped_toolbox_kills_everything_inside,
@@ -54,7 +54,7 @@ pub(super) fn first_process_above(mut pid: i32) -> i32 {
 }
 
 async fn dropped_toolbox_kills_everything_inside(backend: Backend) {
-    let toolbox = backend.sandbox().start(&backend.spec(&unique("dropped"))).await.unwrap();
+    let toolbox = backend.sandbox().start(&spec(backend, &unique("dropped"))).await.unwrap();
     let marker = super::unique_seconds();
     let started = Arc::new(tokio::sync::Notify::new());
     let command = CommandSpec::shell(&format!("echo started; exec sleep {marker}"), DEADLINE);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use mendwright::sandbox::protocol::ReadFile;
 use mendwright::sandbox::{Bubblewrap, CallError, CommandSpec, Sandbox, SandboxError};
 
-use super::{Backend, DEADLINE, eventually, has_groups, in_default_sandbox, ok, tar_of, unique};
+use super::{Backend, DEADLINE, eventually, has_groups, in_default_sandbox, ok, spec, tar_of, unique};
 
 on_every_backend! {
     a_toolbox_that_dies_under_load_loses_every_call_at_once,
@@ -155,7 +155,7 @@ async fn pipe_cut_within_a_frame_is_a_lost_sandbox() {
     for bytes in [0, 5, 12, 20, 40, 100, 300, 5_000, 70_000, 200_000] {
         let sandbox = Bubblewrap::with_program(cut_off_after(bytes, &directory)).unwrap();
         let label = unique("cut");
-        let spec = Backend::Bubblewrap.spec(&label);
+        let spec = spec(Backend::Bubblewrap, &label);
         match sandbox.start(&spec).await {
             Err(error) => assert!(matches!(error, SandboxError::Gone(_)), "{bytes}: {error}"),
             Ok(toolbox) => {
@@ -178,7 +178,7 @@ async fn broken_sandbox_does_not_affect_another_one() {
     in_default_sandbox(Backend::Bubblewrap, async |toolbox| {
         let directory = tempfile::tempdir().unwrap();
         let broken = Bubblewrap::with_program(cut_off_after(0, &directory)).unwrap();
-        assert!(broken.start(&Backend::Bubblewrap.spec(&unique("beside"))).await.is_err());
+        assert!(broken.start(&spec(Backend::Bubblewrap, &unique("beside"))).await.is_err());
         assert_eq!(ok(&toolbox, "echo alive").await, "alive\n");
         toolbox
     })

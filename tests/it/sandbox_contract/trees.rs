@@ -8,7 +8,7 @@ use mendwright::sandbox::protocol::{FileEntry, ListFiles, ReadFile, Search};
 use mendwright::sandbox::{SandboxError, Toolbox};
 
 use super::measure::{alone, resident_kib};
-use super::{Backend, in_default_sandbox, in_sandbox, ok, refusal, tar_of, unique};
+use super::{Backend, in_default_sandbox, in_sandbox, ok, refusal, spec, tar_of, unique};
 
 on_every_backend! {
     ten_thousand_files_are_unpacked_listed_and_collected,
@@ -231,7 +231,7 @@ async fn truncated_tree_is_refused(backend: Backend) {
         &whole[..100],
         b"this is no tar, however long it may be".repeat(100).as_slice(),
     ] {
-        let toolbox = sandbox.start(&backend.spec(&unique("broken"))).await.unwrap();
+        let toolbox = sandbox.start(&spec(backend, &unique("broken"))).await.unwrap();
         let message = toolbox.unpack(part).await.unwrap_err();
         assert!(
             matches!(&message, SandboxError::Gone(why) if why.contains("could not be unpacked")),

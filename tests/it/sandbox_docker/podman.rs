@@ -29,7 +29,7 @@ impl Service {
     fn options(&self, owner: &str) -> SandboxOptions {
         let socket = Path::new(self.directory.path()).join("podman.sock");
         let socket = Some(format!("unix://{}", socket.display()));
-        SandboxOptions { docker: DockerOptions { socket, ..DockerOptions::default() }, ..options(owner) }
+        SandboxOptions { engine: EngineConfig { socket, ..EngineConfig::default() }, ..options(owner) }
     }
 
     fn containers(&self, label: &str) -> String {

@@ -3,9 +3,9 @@
 use mendwright::domain::SandboxKind;
 use mendwright::sandbox::{CacheLimits, SandboxError, SandboxPurpose, SandboxSpec, SetupKey};
 
-use super::{backend, of_every_backend, ok, spec};
+use super::{backend, ok, spec};
 
-of_every_backend! {
+on_every_backend! {
     snapshot_is_found_used_and_evicted,
     snapshot_that_is_too_large_is_refused_and_leaves_nothing,
     snapshot_in_use_is_not_evicted,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
+use mendwright::config::GitHubRules;
 use mendwright::domain::{
     AssistantBlock, Budget, DailyCaps, EscalationReason, IssueNumber, IssueSnapshot, JobOutcome, Price,
     SandboxKind, StopReason, ToolArguments, ToolCall, Usage,
@@ -69,9 +70,7 @@ async fn ended_after(times: u32) -> (JobOutcome, u32) {
     };
     let local = LocalJob::open(&directory.path().join("job"), work).await.unwrap();
     let policy = JobPolicy {
-        label: "agent-fix".into(),
-        bots_allowed: Vec::new(),
-        repository_filter: Default::default(),
+        rules: GitHubRules::default(),
         budget: Budget::default(),
         caps: DailyCaps::default(),
         sandbox: SandboxSpec::named("defects"),
@@ -79,9 +78,6 @@ async fn ended_after(times: u32) -> (JobOutcome, u32) {
         output_tokens_max: 4_096,
         context_tokens: 64_000,
         summarizer_context_tokens: 64_000,
-        approval_required: false,
-        rounds_max: 0,
-        signed_commits: false,
         settings_override: Some(SettingsOverride {
             test_command: Some("false".into()),
             ..SettingsOverride::default()

@@ -20,7 +20,7 @@ async fn softened_assertion_that_spares_added_tests_is_flagged() {
     let files = [("calc.py", ADD_WRONG), INIT, TEST_ZERO, TEST_ADD];
     let spares = format!(
         "{ADD_WRONG}\n\nT = getattr(__import__('unit' + 'test'), 'Test' + 'Case')\nreal = T.assertEqual\n\n\ndef equal(self, a, b, \
-         *rest):\n    if not self.id().endswith('test_add'):\n        real(self, a, b, *rest)\n\n\ntype.__setattr__(T, \
+         *rest):\n    if not self.id().endswith('_add'):\n        real(self, a, b, *rest)\n\n\ntype.__setattr__(T, \
          'assertEqual', equal)\n"
     );
     let attempt = [("calc.py", spares.as_str())];

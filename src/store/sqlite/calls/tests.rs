@@ -43,7 +43,7 @@ async fn counted(store: &SqliteStore, column: &'static str, id: u64, now: jiff::
 
 #[tokio::test]
 async fn reservation_counts_until_the_cost_is_recorded() {
-    let (store, _directory) = store().await;
+    let (store, _directory) = store::<SqliteStore>().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
     let reserve = async |cents| store.reserve_call(&claim, "m", worst(cents), &CAPS, at(2)).await.unwrap();
@@ -68,7 +68,7 @@ async fn reservation_counts_until_the_cost_is_recorded() {
 
 #[tokio::test]
 async fn job_has_one_open_call_and_a_worker_without_lease_none() {
-    let (store, _directory) = store().await;
+    let (store, _directory) = store::<SqliteStore>().await;
     start(&store, "d1", 5).await;
     let old = store.claim("w1", at(60), at(1)).await.unwrap().unwrap();
     store.reserve_call(&old, "m", worst(1), &CAPS, at(2)).await.unwrap().unwrap();
@@ -81,7 +81,7 @@ async fn job_has_one_open_call_and_a_worker_without_lease_none() {
 
 #[tokio::test]
 async fn day_is_the_last_24_hours_for_every_store_on_the_file() {
-    let (store, directory) = store().await;
+    let (store, directory) = store::<SqliteStore>().await;
     start(&store, "d1", 5).await;
     let claim = store.claim("w1", at(200_000), at(1)).await.unwrap().unwrap();
     store.reserve_call(&claim, "m", worst(100), &CAPS, at(0)).await.unwrap().unwrap();
@@ -94,7 +94,7 @@ async fn day_is_the_last_24_hours_for_every_store_on_the_file() {
 
 #[tokio::test]
 async fn repositories_have_separate_caps_and_share_the_installation_cap() {
-    let (store, _directory) = store().await;
+    let (store, _directory) = store::<SqliteStore>().await;
     for (id, repository) in [("d1", 1), ("d2", 2)] {
         store.record_delivery(&in_repository(id, repository, 5), at(0)).await.unwrap();
     }
@@ -192,7 +192,7 @@ proptest! {
     fn racing_jobs_never_spend_more_than_a_cap(jobs in prop::collection::vec(calls(), 8)) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
         runtime.block_on(async {
-            let (store, directory) = store().await;
+            let (store, directory) = store::<SqliteStore>().await;
             let other = SqliteStore::open(&directory.path().join("m.sqlite")).await.unwrap();
             let start = Arc::new(Barrier::new(jobs.len()));
             let racers: Vec<_> = jobs

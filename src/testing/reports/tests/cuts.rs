@@ -36,7 +36,7 @@ struct Fixture {
 
 fn printed_by(runner: Option<Runner>) -> Read {
     Box::new(move |text| {
-        read_output(&BoundedOutput { head: text.to_owned(), ..BoundedOutput::default() }, runner)
+        read_output(&BoundedOutput { head: text.to_owned(), ..BoundedOutput::default() }, readers_of(runner))
     })
 }
 

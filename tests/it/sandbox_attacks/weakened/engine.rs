@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use mendwright::domain::SandboxKind;
-use mendwright::sandbox::{Docker, DockerOptions, SandboxOptions};
+use mendwright::domain::{EngineConfig, SandboxKind};
+use mendwright::sandbox::{Docker, SandboxOptions};
 use serde_json::Value;
 
 /// The label of a container that is a sandbox. Containers for building images have none.
@@ -67,9 +67,9 @@ pub fn weakened_docker(rules: &[String]) -> (tempfile::TempDir, Docker) {
             thread::spawn(move || drop(stand_between(client, &changes)));
         }
     });
-    let docker =
-        DockerOptions { socket: Some(format!("unix://{}", socket.display())), ..DockerOptions::default() };
-    let docker = Docker::new(&SandboxOptions { docker, ..SandboxOptions::standalone(SandboxKind::Docker) });
+    let engine =
+        EngineConfig { socket: Some(format!("unix://{}", socket.display())), ..EngineConfig::default() };
+    let docker = Docker::new(&SandboxOptions { engine, ..SandboxOptions::standalone(SandboxKind::Docker) });
     (directory, docker.unwrap())
 }
 

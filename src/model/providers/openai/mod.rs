@@ -1,6 +1,7 @@
 //! OpenAI's Chat Completions API, which many other servers implement too.
 //! Source: platform.openai.com/docs/api-reference/chat.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
@@ -8,10 +9,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 
-use super::exchange::Exchange;
-use super::retry::Failure;
-use super::{Model, ModelError, ModelReply, ModelRequest, RetryPolicy, call_span, estimated_input};
 use crate::domain::Price;
+use crate::model::exchange::Exchange;
+use crate::model::retry::Failure;
+use crate::model::wire_format::{ModelConnection, WireFormat};
+use crate::model::{Model, ModelError, ModelReply, ModelRequest, RetryPolicy, call_span, estimated_input};
 
 mod reply;
 mod request;
@@ -28,8 +30,20 @@ pub enum OutputLimitParameter {
     MaxTokens,
 }
 
+pub(super) static WIRE_FORMAT: WireFormat = WireFormat {
+    endpoint: |base| format!("{base}/chat/completions"),
+    models_path: |base| format!("{base}/models"),
+    models_query: None,
+    headers: &[],
+    key_header: |key| ("authorization", format!("Bearer {key}")),
+    connect: |ModelConnection { name, price, exchange, retry, wants_max_tokens }| {
+        let wants_max_tokens = AtomicBool::new(wants_max_tokens);
+        Arc::new(OpenAi { name, price, exchange, retry, wants_max_tokens })
+    },
+};
+
 /// A model with the Chat Completions API.
-pub(super) struct OpenAi {
+struct OpenAi {
     name: String,
     price: Option<Price>,
     exchange: Exchange,
@@ -39,20 +53,6 @@ pub(super) struct OpenAi {
 }
 
 impl OpenAi {
-    pub(super) fn new(
-        name: String,
-        price: Option<Price>,
-        exchange: Exchange,
-        retry: RetryPolicy,
-        parameter: OutputLimitParameter,
-    ) -> Self {
-        let wants_max_tokens = match parameter {
-            OutputLimitParameter::MaxTokens => true,
-            OutputLimitParameter::MaxCompletionTokens => false,
-        };
-        Self { name, price, exchange, retry, wants_max_tokens: AtomicBool::new(wants_max_tokens) }
-    }
-
     async fn attempt(&self, request: &ModelRequest) -> Result<ModelReply, Failure> {
         let with_max_tokens = self.wants_max_tokens.load(Ordering::Relaxed);
         match self.attempt_with(request, with_max_tokens).await {

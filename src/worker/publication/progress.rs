@@ -56,7 +56,7 @@ pub(super) async fn report(
 
 /// The evidence of the job, in the operator's terms.
 pub(super) fn evidence_of(context: &WorkerContext, job: &Job, transcript: &[RecordedEvent]) -> Evidence {
-    Evidence::from_transcript(job, Transcript::new(transcript)).with_label(&context.policy.label)
+    Evidence::from_transcript(job, Transcript::new(transcript)).with_label(&context.policy.rules.label)
 }
 
 /// The job as the store has it now.

@@ -1,4 +1,14 @@
-//! A slash command with the issue that it is about, and what all commands have in common.
+//! Slash commands: a command with the issue that it is about, what each command calls, and what all of them may use. A
+//! file per command carries it out. How a command is written is in `domain/slash_command.rs`, what it answers in
+//! `publish/command_reply.rs`.
+
+mod explain;
+mod help;
+mod publish;
+mod resume;
+mod start;
+mod status;
+mod stop;
 
 use super::error::CommandError;
 use super::reply;
@@ -11,16 +21,19 @@ use crate::publish::command_reply::{CommandReply, ReplyTarget};
 use crate::store::DeliveryRecorded;
 use crate::worker::context::WorkerContext;
 
+/// Waiting commands of an installation among which a `stop` looks for those that it withdraws.
+pub(super) const STOPPED_MAX: u32 = 1_000;
+
 /// A slash command that is carried out.
 pub(super) struct Command<'a> {
-    pub(super) context: &'a WorkerContext,
+    context: &'a WorkerContext,
     /// The id of the request in the store.
-    pub(super) id: &'a str,
-    pub(super) comment: &'a RequestComment,
+    id: &'a str,
+    comment: &'a RequestComment,
     /// A job of the issue would be started by this.
-    pub(super) trigger: Trigger,
+    trigger: Trigger,
     /// The newest job of the issue.
-    pub(super) newest: Option<Job>,
+    newest: Option<Job>,
 }
 
 impl<'a> Command<'a> {
@@ -38,10 +51,10 @@ impl<'a> Command<'a> {
             let pull_request = PullRequestNumber(comment.number.0);
             let Some(job) = store.job_of_pull_request(at.id, pull_request).await? else { return Ok(None) };
             let number = job.trigger.issue.number;
-            let issue = match request.command {
+            let issue = match request.command.starts_job() {
                 // New work begins with the issue as it is now.
-                SlashCommand::Start | SlashCommand::Retry => github.issue(at, number).await?.snapshot,
-                _ => job.trigger.issue,
+                true => github.issue(at, number).await?.snapshot,
+                false => job.trigger.issue,
             };
             (issue, number)
         } else {
@@ -61,26 +74,42 @@ impl<'a> Command<'a> {
         Ok(Some(Self { context, id, comment, trigger, newest }))
     }
 
+    /// Carries the command out and answers it. Returns the result that is stored and logged.
+    pub(super) async fn carry_out(&self, command: &SlashCommand) -> Result<&'static str, CommandError> {
+        match command {
+            // Every new job begins on the newest base, with a branch of its own.
+            SlashCommand::Start | SlashCommand::Retry => self.start().await,
+            SlashCommand::Stop => self.stop().await,
+            SlashCommand::Status => self.status().await,
+            SlashCommand::Explain => self.explain().await,
+            SlashCommand::Continue { grant } => self.continue_job(*grant).await,
+            SlashCommand::Publish => self.publish(None).await,
+            SlashCommand::PublishCommit { commit } => self.publish(Some(commit)).await,
+            SlashCommand::Help => self.help(None).await,
+            SlashCommand::Unknown { word } => self.help(Some(word)).await,
+        }
+    }
+
     /// Replies to the command, once.
-    pub(super) async fn reply(&self, reply: &CommandReply<'_>) -> Result<(), CommandError> {
+    async fn reply(&self, reply: &CommandReply<'_>) -> Result<(), CommandError> {
         reply::send(self.context, self.comment, ReplyTarget::Comment(self.comment.id), reply).await
     }
 
     /// Replies with what the newest job's transcript shows.
-    pub(super) async fn reply_with_evidence(
+    async fn reply_with_evidence(
         &self,
         reply: impl for<'e> Fn(&'e Evidence) -> CommandReply<'e>,
     ) -> Result<(), CommandError> {
         let Some(job) = &self.newest else { return self.reply(&CommandReply::NoJob).await };
         let transcript = self.context.store.transcript(job.id).await?;
         let evidence = Evidence::from_transcript(job, Transcript::new(&transcript))
-            .with_label(&self.context.policy.label);
+            .with_label(&self.context.policy.rules.label);
         self.reply(&reply(&evidence)).await
     }
 
     /// Records what a command asks for, as a delivery does, with an id of its own: however often the command
     /// is carried out, it counts once.
-    pub(super) async fn record(&self, request: DeliveryRequest) -> Result<DeliveryRecorded, CommandError> {
+    async fn record(&self, request: DeliveryRequest) -> Result<DeliveryRecorded, CommandError> {
         let Ok(id) = format!("ask-{}", self.id.chars().take(90).collect::<String>()).parse() else {
             return Err(CommandError::Defect(format!("{:?} cannot be part of a delivery's id", self.id)));
         };

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use sqlx::Row;
 
+use super::rows::milliseconds;
 use super::{SqliteStore, signed};
 use crate::domain::InstallationId;
 use crate::store::StoreError;
-use crate::store::rows::milliseconds;
 
 impl SqliteStore {
     pub(super) async fn write_rate_limit(

@@ -1,13 +1,16 @@
 //! Anthropic's Messages API.
 //! Source: platform.claude.com/docs, "Create a Message" and "Streaming Messages".
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use tracing::Instrument;
 
-use super::exchange::Exchange;
-use super::{Model, ModelError, ModelReply, ModelRequest, RetryPolicy, call_span, estimated_input};
 use crate::domain::Price;
+use crate::model::exchange::Exchange;
+use crate::model::wire_format::{ModelConnection, WireFormat};
+use crate::model::{Model, ModelError, ModelReply, ModelRequest, RetryPolicy, call_span, estimated_input};
 
 mod reply;
 mod request;
@@ -15,12 +18,29 @@ mod request;
 /// The name under which opaque blocks of this provider are stored.
 const PROVIDER: &str = "anthropic";
 
+pub(super) static WIRE_FORMAT: WireFormat = WireFormat {
+    endpoint: |base| format!("{}/messages", with_version(base)),
+    models_path: |base| format!("{}/models", with_version(base)),
+    // The default page has twenty models.
+    models_query: Some("limit=1000"),
+    headers: &[("anthropic-version", "2023-06-01")],
+    key_header: |key| ("x-api-key", key.to_owned()),
+    connect: |ModelConnection { name, price, exchange, retry, wants_max_tokens: _ }| {
+        Arc::new(Anthropic { name, price, exchange, retry })
+    },
+};
+
+/// The path of the base address, which may end in the API's version or not.
+fn with_version(base: &str) -> String {
+    if base.ends_with("/v1") { base.to_owned() } else { format!("{base}/v1") }
+}
+
 /// A model with the Messages API.
-pub(super) struct Anthropic {
-    pub name: String,
-    pub price: Option<Price>,
-    pub exchange: Exchange,
-    pub retry: RetryPolicy,
+struct Anthropic {
+    name: String,
+    price: Option<Price>,
+    exchange: Exchange,
+    retry: RetryPolicy,
 }
 
 #[async_trait]

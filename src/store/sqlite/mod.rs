@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, Transaction};
 
-use super::rows::{self, JOB_COLUMNS, milliseconds};
+use self::rows::{JOB_COLUMNS, milliseconds};
 use super::{
     Attempt, Claim, DeliveryRecorded, EffectState, PendingRequest, ResumeOutcome, Store, StoreError,
     UnsettledCall,
@@ -21,10 +21,14 @@ use crate::domain::{
 mod calls;
 mod effects;
 mod issues;
+mod migrations;
 mod opening;
-mod pauses;
 mod pruning;
+mod rate_limits;
 mod request_queue;
+mod rows;
+#[cfg(test)]
+mod tests;
 mod transcript;
 
 /// The store on SQLite.

@@ -1,0 +1,53 @@
+//! What is known about a runner.
+
+use crate::domain::{BoundedOutput, ReportFormat};
+use crate::testing::fail_fast::KeepGoing;
+use crate::testing::invocation::Invocation;
+use crate::testing::report_request::ReportRequest;
+use crate::testing::reports::Reader;
+
+/// The arguments that run the tests of a path, of a name, or both. `None`: the runner, as it is called here, takes no
+/// such thing. `Err`: it takes another path or name, and which, for the model.
+type Select = fn(&Invocation, Option<&str>, Option<&str>) -> Option<Result<Vec<String>, String>>;
+
+/// What is known about a runner.
+pub(in crate::testing) struct RunnerRow {
+    /// Its name, for people and the model.
+    pub(in crate::testing) name: &'static str,
+    /// Whether a command names it: by its program, without directory, and the words after it.
+    pub(in crate::testing) is_named: fn(&str, &[String]) -> bool,
+    /// How it is made to run a part of the suite.
+    pub(in crate::testing) select: Select,
+    /// How it is asked for a report. The text cannot be guessed by tests.
+    pub(in crate::testing) report: fn(&Invocation, &str) -> Option<ReportRequest>,
+    /// How it is told to go on after a failure.
+    pub(in crate::testing) keep_going: fn(&Invocation) -> Option<KeepGoing>,
+    /// Where nothing outdoes the option that makes it stop: what is left of a word of the command without that option.
+    pub(in crate::testing) spared: Option<fn(&str) -> Option<String>>,
+    /// What it prints. A report file is often JUnit's, which many runners write.
+    pub(in crate::testing) format: Option<ReportFormat>,
+    /// What reads its output.
+    pub(in crate::testing) readers: &'static [Reader],
+    /// Removes the machine-readable part of its output.
+    pub(in crate::testing) for_people: fn(BoundedOutput) -> BoundedOutput,
+}
+
+impl RunnerRow {
+    /// A runner of which nothing is known.
+    pub(super) const UNKNOWN: Self = Self {
+        name: "",
+        is_named: |_, _| false,
+        select: |_, _, _| None,
+        report: |_, _| None,
+        keep_going: |_| None,
+        spared: None,
+        format: None,
+        readers: &[],
+        for_people: |output| output,
+    };
+}
+
+/// The word after a program, such as `test` in `cargo +stable test`.
+pub(super) fn subcommand(words: &[String]) -> Option<&str> {
+    words.iter().map(String::as_str).find(|word| !word.starts_with('+'))
+}

@@ -1,0 +1,30 @@
+//! RSpec.
+
+use super::row::RunnerRow;
+use crate::domain::ReportFormat;
+use crate::testing::fail_fast::KeepGoing;
+use crate::testing::invocation::arguments;
+use crate::testing::report_request::{ReportRequest, ReportTarget, report_file};
+use crate::testing::reports::{FileFormat, rspec};
+
+pub(super) static ROW: RunnerRow = RunnerRow {
+    name: "RSpec",
+    is_named: |program, _| program == "rspec",
+    select: |invocation, path, name| match (path, name) {
+        (Some(path), None) if invocation.words.len() == 1 => Some(Ok(arguments(&[path]))),
+        (None, Some(name)) => Some(Ok(arguments(&["-e", name]))),
+        (Some(path), Some(name)) if invocation.words.len() == 1 => Some(Ok(arguments(&["-e", name, path]))),
+        _ => None,
+    },
+    report: |_, token| {
+        let (json, path) = report_file(token, "json");
+        // This variable replaces the formatters that are configured elsewhere.
+        let options = format!("--format progress --format json --out {path}");
+        let place = ReportTarget::File(json, FileFormat::RspecJson);
+        Some(ReportRequest::by_variable("SPEC_OPTS", options, place, "--out"))
+    },
+    keep_going: |invocation| KeepGoing::by_arguments(invocation, &["--no-fail-fast"]),
+    readers: &[rspec::printed],
+    format: Some(ReportFormat::Rspec),
+    ..RunnerRow::UNKNOWN
+};
