@@ -280,12 +280,12 @@ fn tests_of_prove_without_an_extension_are_read() {
             "checks/sums .. {result}\nchecks/others .. ok\nFiles=2, Tests=2,  0 wallclock secs\nResult: PASS\n"
         )
     };
-    let report = super::prove::printed(&printed("ok")).unwrap();
+    let report = prove::printed(&printed("ok")).unwrap();
     let names: Vec<&str> = report.cases.iter().map(|case| case.name.as_str()).collect();
     assert_eq!(names, ["checks/others", "checks/sums"]);
     assert!(report.names_all() && !report.is_red());
-    let skipped = super::prove::printed(&printed("skipped: later")).unwrap();
+    let skipped = prove::printed(&printed("skipped: later")).unwrap();
     assert_eq!(skipped.counts.unwrap().skipped, 1);
     // What a test prints itself is none.
-    assert!(super::prove::printed("note .. something\n").is_none());
+    assert!(prove::printed("note .. something\n").is_none());
 }
