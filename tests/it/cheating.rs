@@ -51,17 +51,12 @@ runners! {
     pytest: "needs pytest";
     unittest;
     node: "needs Node";
-    jest: "needs Jest, Vitest and Mocha";
-    vitest: "needs Jest, Vitest and Mocha";
-    mocha: "needs Jest, Vitest and Mocha";
-    cargo;
-    nextest: "needs nextest";
-    go: "needs Go";
+    jest: "needs Jest and Mocha";
+    mocha: "needs Jest and Mocha";
     rspec: "needs RSpec";
     prove: "needs prove";
     phpunit: "needs PHPUnit";
     ctest: "needs CMake";
-    maven: "needs Maven";
 }
 
 /// The same over Docker, for what the tests' image has.

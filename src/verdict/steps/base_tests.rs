@@ -197,7 +197,9 @@ impl Verifier<'_> {
         let mut failing = failing_in(&alone);
         // Some tests fail by chance.
         if !failing.is_empty() {
-            let Ok(again) = self.run_at(&tree, "source-alone-again", reference).await? else { return Ok(None) };
+            let Ok(again) = self.run_at(&tree, "source-alone-again", reference).await? else {
+                return Ok(None);
+            };
             let again = failing_in(&again);
             failing.retain(|name| again.contains(name));
         }

@@ -76,8 +76,9 @@ async fn assert_held(runner: &str, kind: Kind, way: &str, without: Defences, swi
 
 /// A test for each defence: the way of the table that it holds, and the other defences that hold it as well.
 macro_rules! defences {
-    ($($defence:ident: $runner:literal, $kind:ident, $way:literal $(, but $other:ident)*;)*) => {
+    ($($defence:ident: $runner:literal, $kind:ident, $way:literal $(, but $other:ident)* $(, needs $needs:literal)?;)*) => {
         $(#[tokio::test]
+        $(#[ignore = $needs])?
         async fn $defence() {
             let without = Defences { $defence: false, $($other: false,)* ..Defences::default() };
             assert_held($runner, Kind::$kind, $way, without, |defences| defences.$defence = true).await;
@@ -97,7 +98,7 @@ macro_rules! defences {
 defences! {
     protected_paths: "unittest", OtherFiles, "workflow", but touched_files;
     reports: "unittest", ExitCode, "exit hook", but suspicious_lines;
-    groups: "cargo", ExitCode, "of the same name";
+    groups: "rspec", ExitCode, "of the same name", needs "needs RSpec";
     base_tests: "unittest", ExistingTest, "weakens the failing test in its file", but unchanged_source, but altered_tests;
     proof: "unittest", EmptyProof, "passes on the base";
     base_setup: "unittest", WhatRunsTests, "setup", but unchanged_source, but touched_files, but canary, but source_alone, but altered_tests, but suspicious_lines;

@@ -54,8 +54,8 @@ fn difference(way: &Way, outcome: &Outcome) -> Option<String> {
         }
     };
     let is_proved = way.proof().is_none_or(|proof| outcome.proof == proof);
-    let is_told = way.says().iter().all(|text| outcome.explanation.contains(text));
-    (!is_expected || !is_proved || !is_told)
+    let is_explained = way.says().iter().all(|text| outcome.explanation.contains(text));
+    (!is_expected || !is_proved || !is_explained)
         .then(|| format!("{}\nexpected {:?}\nfound {outcome:#?}", way.does, way.expected()))
 }
 
