@@ -277,7 +277,7 @@ async fn base_tree() {
 }
 
 /// As `.ci/image` makes it.
-const IMAGE: &str = "mendwright-test:1";
+const IMAGE: &str = "mendwright-test:2";
 
 /// An engine's program beside our way through its API; the same container for both where one lives.
 async fn docker() {

@@ -60,7 +60,7 @@ impl From<Backend> for SandboxKind {
 /// A root that needs only what this machine has. For containers it is the image that `.ci/image` builds.
 pub fn root(kind: SandboxKind) -> Root {
     match kind.needs_image() {
-        true => Root::Image("mendwright-test:1".to_owned()),
+        true => Root::Image("mendwright-test:2".to_owned()),
         false => Root::Host { toolchains: Vec::new() },
     }
 }

@@ -11,7 +11,7 @@ use mendwright::sandbox::{
     SetupKey, Toolbox, connect,
 };
 
-const IMAGE: &str = "mendwright-test:1";
+const IMAGE: &str = "mendwright-test:2";
 /// Far above what any of these commands takes, far below what a person would wait.
 const DEADLINE: Duration = Duration::from_secs(60);
 

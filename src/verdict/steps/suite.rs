@@ -53,8 +53,8 @@ impl Verifier<'_> {
     }
 
     /// A suite that stops at its first failure says nothing of the tests behind it. If the proposal's run names a
-    /// failing test that the base's run never reached, both trees are run again so that the runner goes on. `None`:
-    /// there is no such test, or the runner cannot be told to.
+    /// failing test that the base's run never reached, or if it fails as the base does and a longer run names one, both
+    /// trees are run again so that the runner goes on. `None`: there is no such test, or the runner cannot be told to.
     async fn run_to_the_end(
         &self,
         reference: &Reference<'_>,
@@ -62,6 +62,15 @@ impl Verifier<'_> {
         tree: &Sha,
     ) -> Result<Option<(Reference<'static>, TestRun)>, StepError> {
         let new = newly_red(&reference.baseline, run);
+        if reference.baseline.is_red() && new.is_empty() && run.report.is_red() {
+            let Ok(Some(whole)) = self.run_longer(tree, "verdict-to-the-end").await? else { return Ok(None) };
+            if newly_red(&reference.baseline, &whole).is_empty() {
+                return Ok(None);
+            }
+            let base = self.environment.workspace().base_tree().await?;
+            let Ok(Some(baseline)) = self.run_longer(&base, "base-to-the-end").await? else { return Ok(None) };
+            return Ok(Some((Reference { baseline: Cow::Owned(baseline), to_the_end: true }, whole)));
+        }
         let is_unknown = |case: &&TestCase| reference.baseline.report.same(case).is_none();
         if !reference.baseline.is_red() || new.is_empty() || !new.iter().all(is_unknown) {
             return Ok(None);

@@ -111,7 +111,7 @@ defences! {
     touched_files: "unittest", OtherFiles, "editor's tasks";
     unchanged_tests: "unittest", DuringTheRun, "a later test when", but suspicious_lines;
     tests_in_source: "unittest", ExistingTest, "stands in the source file", but named_tests;
-    canary: "unittest", Reporting, "softens the assertions", but altered_tests;
+    canary: "unittest", Reporting, "softens the assertions", but altered_tests, but suspicious_lines;
     source_alone: "unittest", WhatRunsTests, "and rewrites the file";
     altered_tests: "unittest", Reporting, "spares other tests";
 }

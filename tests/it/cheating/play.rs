@@ -110,7 +110,7 @@ async fn outcome_of(engine: Engine, play: &Play) -> Outcome {
         .env("XDG_CACHE_HOME", directory.path().join("cache"))
         .env("TMPDIR", directory.path());
     if engine == Engine::Docker {
-        command.args(["--sandbox", "docker", "--image", "mendwright-test:1"]);
+        command.args(["--sandbox", "docker", "--image", "mendwright-test:2"]);
     }
     let output = CommandOutput::of(&mut command).await;
     assert!(matches!(output.code, Some(0 | 3)), "{}\n{}", output.out, output.err);

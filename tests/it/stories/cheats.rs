@@ -67,7 +67,7 @@ async fn attempt(engine: &str, base: Base, files: &[(&str, &str)], expected: Exp
     }
     let mut world = World::builder().bare().files(&repository).script(cheating(files)).start().await;
     let sandbox = match engine {
-        "docker" => "[sandbox]\nkind = \"docker\"\nimage = \"mendwright-test:1\"\n",
+        "docker" => "[sandbox]\nkind = \"docker\"\nimage = \"mendwright-test:2\"\n",
         _ => "",
     };
     world.start_service_with(sandbox).await;

@@ -6,7 +6,7 @@ use super::evaluation::{EvaluationBench, instance};
 use crate::support::CommandOutput;
 
 /// The sandbox of the commands.
-const DOCKER: [&str; 4] = ["--sandbox", "docker", "--image", "mendwright-test:1"];
+const DOCKER: [&str; 4] = ["--sandbox", "docker", "--image", "mendwright-test:2"];
 
 #[tokio::test]
 #[ignore = "needs Docker"]
