@@ -46,13 +46,17 @@ pub fn authorize(
     bots_allowed: &[Login],
 ) -> Result<(), Refusal> {
     if is_bot || login.as_str().ends_with("[bot]") {
-        let is_listed = bots_allowed.iter().any(|bot| bot.as_str().eq_ignore_ascii_case(login.as_str()));
-        return if is_listed { Ok(()) } else { Err(Refusal::BotNotAllowed) };
+        return if is_listed(bots_allowed, login) { Ok(()) } else { Err(Refusal::BotNotAllowed) };
     }
     match permission {
         Permission::Write | Permission::Admin => Ok(()),
         Permission::None | Permission::Read => Err(Refusal::NoWriteAccess),
     }
+}
+
+/// Whether a bot is in the operator's list. GitHub ignores the case of logins.
+pub fn is_listed(bots_allowed: &[Login], login: &Login) -> bool {
+    bots_allowed.iter().any(|bot| bot.as_str().eq_ignore_ascii_case(login.as_str()))
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub mod slash_command;
 mod transcript;
 
 pub use allowed_host::{AllowedHost, is_forbidden_address};
-pub use authorization::{Permission, Refusal, authorize};
+pub use authorization::{Permission, Refusal, authorize, is_listed};
 pub use budget::{Budget, BudgetExhausted, Spend};
 pub use call_cost::{CallCost, Usage, WorstCase};
 pub use change::{Change, ChangedContent, FileMode};

@@ -2,7 +2,8 @@
 //! included. A setup runs commands of the repository, which may read any file of that tree: a key over some
 //! named files would let one commit's scripts prepare the sandboxes of another. Commits share a result only
 //! if their trees are the same, or if the repository names the files that its setup needs (`setup_files`):
-//! then it runs in a tree that holds nothing else.
+//! then it runs in a tree that holds nothing else, and without a `.git` directory. Where it has one, the base commit and
+//! its tags are part of the key.
 
 use std::collections::HashSet;
 
@@ -128,6 +129,8 @@ pub(super) struct KeyInputs<'a> {
     pub commands: &'a [String],
     pub allowed_hosts: &'a [AllowedHost],
     pub variables: &'a [(String, String)],
+    /// What its `.git` directory has besides the tree. Empty: it has none.
+    pub git: &'a str,
 }
 
 /// The tree that the setup for `tree` runs in: all of it, or only what `files` names, if it names anything.
@@ -150,6 +153,7 @@ pub(super) fn setup_key(inputs: &KeyInputs<'_>, tree: &Sha) -> SetupKey {
     add(&mut hash, &PROTOCOL_VERSION.to_string());
     add(&mut hash, inputs.repository);
     add(&mut hash, inputs.root_digest);
+    add(&mut hash, inputs.git);
     let mut hosts: Vec<String> = inputs.allowed_hosts.iter().map(ToString::to_string).collect();
     hosts.sort_unstable();
     let variables = inputs.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -272,6 +276,7 @@ mod tests {
             commands: &commands,
             allowed_hosts: &hosts,
             variables: &[],
+            git: "",
         };
         let moved = ["a".to_owned(), "b".to_owned(), "x.example".to_owned()];
         let tree = sha('1');
@@ -285,6 +290,7 @@ mod tests {
             setup_key(&KeyInputs { commands: &moved, allowed_hosts: &[], ..base }, &tree),
             setup_key(&KeyInputs { allowed_hosts: &internal, ..base }, &tree),
             setup_key(&KeyInputs { variables: &variables, ..base }, &tree),
+            setup_key(&KeyInputs { git: "a commit", ..base }, &tree),
             key_of_proposal(&setup_key(&base, &tree), &tree, "job-1"),
             key_of_proposal(&setup_key(&base, &tree), &sha('2'), "job-1"),
             key_of_proposal(&setup_key(&base, &tree), &tree, "job-2"),

@@ -80,6 +80,8 @@ pub struct Environment {
     base_setup_tree: Sha,
     base_key: SetupKey,
     repository: String,
+    /// What the setup can ask git, as a part of its key; empty if it has no `.git` directory.
+    git_identity: String,
     /// A tar stream, the same for all sandboxes.
     git_directory: tokio::sync::OnceCell<Vec<u8>>,
     /// Why the result cannot be cached, once that is known.
@@ -121,7 +123,13 @@ impl Environment {
         let spec = SandboxSpec { root: root.root.clone(), ..spec };
         let base_tree = workspace.base_tree().await?;
         let repository = policy.repository.clone().unwrap_or_else(|| repository.to_string());
+        // Without `setup_files`, the setup may ask git.
+        let git = match settings.setup_commands.is_empty() || !settings.setup_files.is_empty() {
+            true => String::new(),
+            false => workspace.git_identity().await?,
+        };
         let inputs = KeyInputs {
+            git: &git,
             repository: &repository,
             root_digest: &root.digest,
             commands: &settings.setup_commands,
@@ -145,6 +153,7 @@ impl Environment {
             base_setup_tree,
             base_key,
             repository,
+            git_identity: git,
             git_directory: tokio::sync::OnceCell::new(),
             cache_error: Mutex::default(),
             pending: Mutex::default(),
@@ -306,6 +315,7 @@ impl Environment {
         }
         if self.may_have_own_setup() {
             let inputs = KeyInputs {
+                git: &self.git_identity,
                 repository: &self.repository,
                 root_digest: &self.root.digest,
                 commands: &self.settings.setup_commands,
@@ -367,7 +377,10 @@ impl Environment {
             ..self.spec.clone()
         };
         let toolbox = self.sandbox.start(&spec).await?;
-        self.unpack(&toolbox, tree).await?;
+        match self.settings.setup_files.is_empty() {
+            true => self.unpack(&toolbox, tree).await?,
+            false => toolbox.unpack(self.workspace.tar(tree)).await?,
+        }
         let (commands, failed) = self.run_commands(&toolbox).await?;
         let egress = toolbox.take_egress_report();
         if !egress.is_empty() {

@@ -66,6 +66,16 @@ pub enum DeliveryRecorded {
     Duplicate,
 }
 
+impl DeliveryRecorded {
+    /// Its name in the log. It stays when a variant is renamed, since operators search for it.
+    pub fn log_name(&self) -> String {
+        match self {
+            Self::CommandQueued => "Asked".to_owned(),
+            other => format!("{other:?}"),
+        }
+    }
+}
+
 /// A request that waits to be carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingRequest {

@@ -42,7 +42,13 @@ pub(super) fn rejection(base: &TestRun, run: &TestRun) -> Option<String> {
         case.outcome == TestOutcome::Passed
             && base.report.same(case).is_none_or(|before| before.outcome != TestOutcome::Passed)
     };
-    if stands_for_tests && run.report.names_all() && !run.report.cases.iter().any(|case| is_new(&case)) {
+    let is_skipped_now =
+        |case: &TestCase| case.outcome == TestOutcome::Skipped && base.report.same(case).is_none();
+    if stands_for_tests
+        && run.report.names_all()
+        && run.report.cases.iter().any(is_skipped_now)
+        && !run.report.cases.iter().any(|case| is_new(&case))
+    {
         return Some(
             "What could not run at the base runs now, but no test passes that did not pass at the base. Tests that are \
              skipped show nothing."

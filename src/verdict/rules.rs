@@ -49,7 +49,7 @@ const TESTS: &[&str] = &[
     "**/*_test.{c,cc,cpp,rs}",
     "**/test_*.{c,cc,cpp,sh}",
     "**/tests.rs",
-    "**/t/*.t",
+    "**/t/**/*.t",
     // For runners that name no test, and for what lies beside tests.
     "**/{test,tests}.{js,mjs,cjs,ts,rb,pl,lua,exs,dart,jl,nim}",
     "**/*{-,_}test.{js,jsx,ts,tsx,mjs,cjs,exs,dart,lua,swift,jl,clj,cljs,erl}",
@@ -148,29 +148,70 @@ const HARNESS: &[&str] = &[
     "**/{CTestTestfile.cmake,CTestCustom.cmake,.proverc,.phpunit.xml}",
 ];
 
-/// Whether the test command runs the file at `path`. `extensions`: of the source that the tests are about. Such a file
-/// can also be an argument, of a checker for instance.
+/// Programs that read source and run none of it, besides the compilers and test runners that are called by name.
+const CHECKERS: &[&str] = &[
+    "ruff",
+    "mypy",
+    "flake8",
+    "black",
+    "pylint",
+    "pyright",
+    "isort",
+    "eslint",
+    "tsc",
+    "prettier",
+    "biome",
+    "xo",
+    "standard",
+    "rustfmt",
+    "gofmt",
+    "go",
+    "cargo",
+    "rubocop",
+    "phpstan",
+    "shellcheck",
+    "clang-format",
+    "cat",
+    "ls",
+    "grep",
+    "test",
+    "pytest",
+    "unittest",
+    "jest",
+    "vitest",
+    "mocha",
+    "rspec",
+    "phpunit",
+    "coverage",
+];
+/// What runs another program.
+const LAUNCHERS: &[&str] =
+    &["env", "exec", "time", "nice", "timeout", "npx", "bunx", "xvfb-run", "poetry", "uv", "run"];
+
+/// Whether the test command may run the file at `path`. `extensions`: of the source that the tests are about. Such a file
+/// can also be read by a checker, or by a runner for the tests in it.
 pub(super) fn is_program_of_command(
     settings: &JobSettings,
     path: &RepoPath,
     extensions: Option<&[&str]>,
 ) -> bool {
-    const INTERPRETERS: &[&str] = &[
-        "sh", "bash", "dash", "zsh", "python", "python3", "node", "ruby", "perl", "php", "deno", "bun",
-        "env", "exec", "-f",
-    ];
     let is_source = path.as_str().rsplit_once('.').is_some_and(|(_, extension)| {
         extensions.map_or_else(|| is_code(extension), |known| known.contains(&extension))
     });
     let names_it = |word: &str| word.trim_start_matches("./").trim_matches(['"', '\'']) == path.as_str();
     settings.test_command.split([';', '&', '|', '(', ')', '\n']).any(|command| {
-        let words: Vec<&str> = command.split([' ', '=']).filter(|word| !word.is_empty()).collect();
-        words.iter().enumerate().any(|(at, word)| {
-            let before = at.checked_sub(1).and_then(|before| words.get(before)).copied();
-            let is_run = before
-                .is_none_or(|before| INTERPRETERS.contains(&before.rsplit('/').next().unwrap_or(before)));
-            names_it(word) && (is_run || !is_source)
-        })
+        let words: Vec<&str> = command.split_whitespace().collect();
+        // Assignments, launchers and their numbers.
+        let is_before = |word: &&&str| {
+            word.contains('=') || LAUNCHERS.contains(word) || word.chars().all(|c| c.is_ascii_digit())
+        };
+        let start = words.iter().take_while(is_before).count();
+        let program = words.get(start).map_or("", |word| word.rsplit('/').next().unwrap_or(word));
+        let reads_only = CHECKERS.contains(&program)
+            || words.iter().skip(start).any(|word| matches!(*word, "-m" | "--check"));
+        let is_named =
+            |word: &&str| names_it(word) || word.split_once('=').is_some_and(|(_, value)| names_it(value));
+        words.iter().any(is_named) && !(is_source && reads_only)
     })
 }
 
@@ -228,6 +269,18 @@ mod tests {
         assert!(runs(&settings, "run.sh") && !runs(&settings, "lib.sh"));
         let checked = JobSettings::of_test_command("python3 -m py_compile calc.py && python3 check.py");
         assert!(runs(&checked, "check.py") && !runs(&checked, "calc.py"));
+        for command in [
+            "python3 -u check.py",
+            "PYTHONPATH=src ./check.py",
+            "python3.12 check.py",
+            "timeout 60 ./check.py",
+            "tsx check.py",
+        ] {
+            assert!(runs(&JobSettings::of_test_command(command), "check.py"), "{command}");
+        }
+        for command in ["ruff check calc.py", "python3 -m doctest -v calc.py", "mypy calc.py && true"] {
+            assert!(!runs(&JobSettings::of_test_command(command), "calc.py"), "{command}");
+        }
     }
 
     #[test]

@@ -104,25 +104,28 @@ fn lines_of_rust_tests(path: &str, text: &str) -> HashSet<usize> {
         return inside;
     }
     let lines: Vec<&str> = text.lines().collect();
+    let indentation = |line: &str| line.len() - line.trim_start().len();
     let mut number = 0;
     while number < lines.len() {
-        let indentation = lines[number].len() - lines[number].trim_start().len();
-        let is_attribute = |line: &&str| line.trim_start().starts_with("#[");
-        let first = lines[number..].iter().position(|line| !is_attribute(line)).map(|at| number + at);
-        let item = first.and_then(|at| lines.get(at)).map_or("", |line| line.trim_start());
-        let is_module = ["mod ", "use "].iter().any(|word| item.starts_with(word));
-        if lines[number].trim() != "#[cfg(test)]" || !is_module {
+        if lines[number].trim() != "#[cfg(test)]" {
             number += 1;
             continue;
         }
-        let is_end = |line: &&str| line.len() - line.trim_start().len() == indentation && line.trim() == "}";
-        let first = first.unwrap_or(number);
-        let end = match item.ends_with('{') {
-            true => lines[first..].iter().position(|line| is_end(&line)).map_or(lines.len(), |at| first + at),
-            false => first,
+        let depth = indentation(lines[number]);
+        let is_attribute = |line: &&str| line.trim_start().starts_with("#[");
+        let item = number + lines[number..].iter().take_while(|line| is_attribute(line)).count();
+        let text = lines.get(item).map_or("", |line| line.trim_start());
+        let is_module = ["mod ", "use "].iter().any(|word| text.starts_with(word));
+        let is_end = |line: &&str| indentation(line) == depth && line.trim_start().starts_with('}');
+        let end = match text.ends_with('{') {
+            true => lines[item..].iter().position(|line| is_end(&line)).map(|at| item + at),
+            false => Some(item),
         };
-        inside.extend(number..=end);
-        number = end + 1;
+        if let Some(end) = end.filter(|_| is_module) {
+            inside.extend(number..=end);
+            number = end;
+        }
+        number = number.max(item) + usize::from(number >= item);
     }
     inside
 }

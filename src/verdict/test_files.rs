@@ -15,6 +15,10 @@ use crate::domain::{RepoPath, TestReport};
 const NAMES_BYTES_MAX: usize = 1 << 20;
 /// A shorter name stands everywhere.
 const NAME_BYTES_MIN: usize = 2;
+/// Characters before a title in which a command is looked for.
+const COMMAND_CHARS_MAX: usize = 60;
+/// Shorter texts in quotes are no titles.
+const TITLE_BYTES_MIN: usize = 4;
 /// Words of a title at which its last part can begin.
 const TITLE_WORDS_MAX: usize = 50;
 /// A file over this many bytes is not read.
@@ -74,7 +78,7 @@ impl<'a> TestFiles<'a> {
 
     /// Whether a test of these names is declared in a file's content.
     pub(super) fn declares_in(&self, content: &[u8]) -> bool {
-        self.declares(&String::from_utf8_lossy(content))
+        content.len() <= FILE_BYTES_MAX && self.declares(&String::from_utf8_lossy(content))
     }
 
     /// Whether a test of these names is declared in the text.
@@ -118,7 +122,7 @@ pub(super) fn is_test_module_of(path: &RepoPath, parent: &str) -> bool {
 }
 
 /// Where a text declares the test of this name: the bytes of its own name. If nothing declares it, a text in
-/// quotes that is the name, or its end after those of the groups around it.
+/// quotes that is the name, or its end after those of the groups around it. `None` if there are several.
 pub(super) fn declaration(text: &str, name: &str) -> Option<Range<usize>> {
     let names: HashSet<&str> = own_names(name).filter(|name| name.len() >= NAME_BYTES_MIN).collect();
     let places = |name: &'_ str| -> Vec<Range<usize>> {
@@ -132,9 +136,20 @@ pub(super) fn declaration(text: &str, name: &str) -> Option<Range<usize>> {
     };
     let title = name.rsplit("::").next().unwrap_or(name);
     let ends = title.match_indices(' ').map(|(at, _)| &title[at + 1..]).take(TITLE_WORDS_MAX);
-    declared
-        .min_by_key(|at| at.start)
-        .or_else(|| [title].into_iter().chain(ends).find_map(|end| places(end).into_iter().find(is_quoted)))
+    // One name can lie in another: `a` in `a_b`.
+    let mut declared: Vec<Range<usize>> = declared.collect();
+    declared.sort_by_key(|at| (at.start, at.end));
+    declared.dedup_by_key(|at| at.start);
+    if declared.len() > 1 {
+        return None;
+    }
+    declared.pop().or_else(|| {
+        let ends = [title].into_iter().chain(ends).filter(|end| end.len() >= TITLE_BYTES_MIN);
+        ends.map(|end| places(end).into_iter().filter(is_quoted).collect::<Vec<_>>())
+            .find(|found| !found.is_empty())
+            .filter(|found| found.len() == 1)
+            .and_then(|mut found| found.pop())
+    })
 }
 
 /// A test's own name in a source: `b` of `tests/a.py::A::b[case 1]`, `a::tests::b`, `b (a.A.b)`, `a > b`, `org.A.b`.
@@ -155,7 +170,10 @@ fn is_declared(before: &str, after: &str) -> bool {
     if let Some(quote) = last.filter(|c| ['"', '\'', '`'].contains(c)) {
         let before = before[..before.len() - 1].trim_end();
         // bats: `@test "name"`. Ruby: `it "name"`.
-        let line = before.rsplit('\n').next().unwrap_or_default().trim_start();
+        let near: Vec<char> =
+            before.chars().rev().take(COMMAND_CHARS_MAX).take_while(|c| *c != '\n').collect();
+        let line: String = near.into_iter().rev().collect();
+        let line = line.trim_start();
         let is_command = line == "@test" || CALLS.contains(&line);
         let Some(call) = before.strip_suffix('(') else { return is_command && after.starts_with(quote) };
         let call = call.trim_end();

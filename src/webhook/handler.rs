@@ -19,7 +19,7 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 use super::body::{BODY_TIME_MAX, BodyError, BodyReader, PAYLOAD_BYTES_MAX};
 use super::event::{EventError, Interpretation, read_event};
 use super::signature::{Signature, SignatureRefusal, WebhookSecrets};
-use crate::domain::{DeliveryId, DeliveryRequest, Login, NewDelivery, RepositoryFilter};
+use crate::domain::{DeliveryId, DeliveryRequest, Login, NewDelivery, RepositoryFilter, is_listed};
 use crate::store::{DeliveryRecorded, Store};
 
 /// The path of the App's webhook.
@@ -68,7 +68,7 @@ async fn record(state: WebhookState, delivery: VerifiedDelivery) -> Result<Respo
         error!(%error, "delivery not recorded");
         DeliveryRefusal::NotRecorded
     })?;
-    info!(action = delivery.action, ?recorded, ignored_because, "delivery recorded");
+    info!(action = delivery.action, recorded = recorded.log_name(), ignored_because, "delivery");
     let answer = match recorded {
         DeliveryRecorded::Job(job) => {
             state.wake_worker.notify_one();
@@ -147,7 +147,7 @@ fn without_foreign_texts(request: DeliveryRequest, bots_allowed: &[Login]) -> De
     match request {
         DeliveryRequest::Queue(mut request) => {
             if let Some(comment) = request.comment_mut() {
-                comment.by_stranger &= !bots_allowed.contains(&comment.by);
+                comment.by_stranger &= !is_listed(bots_allowed, &comment.by);
             }
             DeliveryRequest::Queue(request.without_texts_of_strangers())
         }

@@ -11,6 +11,7 @@ use std::io;
 use std::path::Path;
 
 use git2::{Indexer, Oid, Repository, Sort};
+use sha2::{Digest, Sha256};
 
 use super::bounded_walk::{DIRECTORY, SUBMODULE, WalkStep, WalkedEntry, Walker};
 use super::checkout::stream_error;
@@ -19,7 +20,9 @@ use super::{Workspace, WorkspaceError};
 
 /// Commits that are included: the base and the newest of those before it.
 const COMMITS_MAX: usize = 10_000;
-/// Tags that are looked at, the newest by name last.
+/// Bytes of their messages and headers.
+const COMMITS_BYTES_MAX: usize = 16 << 20;
+/// Tags that are looked at.
 const TAGS_MAX: usize = 20_000;
 /// If the base's files are larger together, they are left out: `git describe` and `git status` work
 /// without them, `git diff` does not.
@@ -64,6 +67,30 @@ impl Workspace {
     }
 }
 
+impl Workspace {
+    /// What a `.git` directory of the base depends on besides its tree: the commit, and the names of all tags.
+    ///
+    /// # Errors
+    /// The mirror cannot be read.
+    pub async fn git_identity(&self) -> Result<String, WorkspaceError> {
+        let base = self.base().to_string();
+        self.with_repository(move |repository, git_dir| {
+            let local = |error| local_error(git_dir, "reading the tags", error);
+            let mut tags: Vec<String> = Vec::new();
+            for reference in repository.references_glob("refs/tags/*").map_err(local)?.take(TAGS_MAX) {
+                let Ok(reference) = reference else { continue };
+                if let (Ok(name), Some(target)) = (reference.name(), reference.target()) {
+                    tags.push(format!("{name} {target}\n"));
+                }
+            }
+            tags.sort();
+            let digest = Sha256::digest(tags.concat());
+            Ok(format!("{base} {}", hex::encode(digest)))
+        })
+        .await
+    }
+}
+
 impl GitDirectory<'_, '_> {
     fn find_commits(&mut self) -> Result<(), git2::Error> {
         let repository = self.walker.repository;
@@ -71,7 +98,14 @@ impl GitDirectory<'_, '_> {
         walk.set_sorting(Sort::TIME)?;
         walk.push(self.base)?;
         // A mirror of a shallow repository ends somewhere: what is missing there is no error.
-        self.commits = walk.map_while(Result::ok).take(COMMITS_MAX).collect();
+        let (database, mut bytes) = (repository.odb()?, 0);
+        for id in walk.map_while(Result::ok).take(COMMITS_MAX) {
+            bytes += database.read_header(id)?.0;
+            if bytes > COMMITS_BYTES_MAX {
+                break;
+            }
+            self.commits.push(id);
+        }
         if self.commits.is_empty() {
             self.commits.push(self.base);
         }
@@ -89,7 +123,7 @@ impl GitDirectory<'_, '_> {
         let included: HashSet<Oid> = self.commits.iter().copied().collect();
         let repository = self.walker.repository;
         for reference in repository.references_glob("refs/tags/*")?.take(TAGS_MAX) {
-            let reference = reference?;
+            let Ok(reference) = reference else { continue };
             let (Ok(name), Some(target)) = (reference.name(), reference.target()) else { continue };
             let Ok(commit) = reference.peel_to_commit() else { continue };
             // A tag of a tag is rare, and would need all objects between.
@@ -121,7 +155,7 @@ impl GitDirectory<'_, '_> {
             append_directory(&mut out, name).map_err(io_error)?;
         }
         let texts = [
-            ("HEAD", format!("ref: refs/heads/{}\n", self.branch)),
+            ("HEAD", self.head()),
             ("config", self.configuration()),
             ("packed-refs", self.packed_references()),
             ("shallow", self.boundary.iter().map(|id| format!("{id}\n")).collect()),
@@ -209,11 +243,29 @@ impl GitDirectory<'_, '_> {
         text
     }
 
+    /// The branch. `None` if a job was given another revision: then the base is checked out without one.
+    fn branch(&self) -> Option<&str> {
+        let is_revision = self.branch == "HEAD"
+            || !git2::Reference::is_valid_name(&format!("refs/heads/{}", self.branch))
+            || self.branch.len() >= 7 && self.base.to_string().starts_with(self.branch)
+            || self.walker.repository.find_reference(&format!("refs/tags/{}", self.branch)).is_ok();
+        (!is_revision).then_some(self.branch)
+    }
+
+    fn head(&self) -> String {
+        match self.branch() {
+            Some(branch) => format!("ref: refs/heads/{branch}\n"),
+            None => format!("{}\n", self.base),
+        }
+    }
+
     fn packed_references(&self) -> String {
-        let mut lines: Vec<(String, String)> = ["refs/heads/", "refs/remotes/origin/"]
-            .map(|prefix| format!("{prefix}{}", self.branch))
-            .map(|name| (name.clone(), format!("{} {name}\n", self.base)))
-            .to_vec();
+        let of_branch = |prefix: &str| {
+            let name = format!("{prefix}{}", self.branch()?);
+            Some((name.clone(), format!("{} {name}\n", self.base)))
+        };
+        let mut lines: Vec<(String, String)> =
+            ["refs/heads/", "refs/remotes/origin/"].into_iter().filter_map(of_branch).collect();
         lines.extend(self.tags.iter().map(|(name, target, peeled)| {
             let peeled = peeled.map(|commit| format!("^{commit}\n")).unwrap_or_default();
             (name.clone(), format!("{target} {name}\n{peeled}"))
@@ -249,9 +301,12 @@ fn append_file(out: &mut tar::Builder<Vec<u8>>, path: &str, content: &[u8]) -> i
 /// Copies the names of tags of a repository on this machine, whose objects the mirror reads.
 pub(super) fn copy_tags(from: &Repository, to: &Repository) -> Result<(), git2::Error> {
     for reference in from.references_glob("refs/tags/*")?.take(TAGS_MAX) {
-        let reference = reference?;
+        let Ok(reference) = reference else { continue };
         let (Ok(name), Some(target)) = (reference.name(), reference.target()) else { continue };
-        to.reference(name, target, true, "a tag of the local repository")?;
+        // One that points to nothing is no reason to do without the others.
+        if let Err(error) = to.reference(name, target, true, "a tag of the local repository") {
+            tracing::debug!(name, error = error.message(), "tag not copied");
+        }
     }
     Ok(())
 }

@@ -3,7 +3,9 @@
 //! is shown to the reviewer; it rejects nothing, since an honest test may compare no literal.
 
 use crate::domain::flag::FLAG_NAMES_MAX;
-use crate::domain::{Change, ChangedContent, FailedTest, FileMode, Flag, RepoPath, TestOutcome, TestRun};
+use crate::domain::{
+    Change, ChangedContent, FailedTest, FileMode, Flag, RepoPath, TestCase, TestOutcome, TestRun,
+};
 use crate::sandbox::CallError;
 use crate::testing::{Selection, SuiteError, run_selected};
 
@@ -14,8 +16,9 @@ use super::super::test_files::TestFiles;
 use super::super::verifier::Verifier;
 use super::candidate::{JudgedProposal, StepError};
 
-/// Tests that are altered.
+/// Tests that are altered, and that are looked for.
 const TESTS_MAX: usize = 4;
+const TESTS_LOOKED_AT_MAX: usize = 20;
 /// Runs: with the last value altered, with all of them, then with single ones.
 const RUNS_MAX: usize = 4;
 /// Test files that are read.
@@ -37,6 +40,9 @@ struct AlteredTest<'t> {
     name: &'t str,
     file: usize,
     literals: Vec<AlteredLiteral>,
+    /// Whether it failed with another value, and whether it passed with one.
+    notices: bool,
+    passes: bool,
 }
 
 impl Verifier<'_> {
@@ -56,30 +62,35 @@ impl Verifier<'_> {
         if run.result.duration.as_secs() > SUITE_SECONDS_MAX {
             altered.truncate(1);
         }
-        let checked = altered.len();
         for attempt in 0..RUNS_MAX {
-            let changes: Vec<(usize, Vec<AlteredLiteral>)> = altered
-                .iter()
-                .filter_map(|test| test.attempt(attempt).map(|literals| (test.file, literals)))
-                .collect();
+            let open = || altered.iter().filter(|test| !test.notices);
+            let changes: Vec<(usize, Vec<AlteredLiteral>)> =
+                open().filter_map(|test| Some((test.file, test.attempt(attempt)?))).collect();
             if changes.is_empty() {
                 break;
             }
-            let names: Vec<&str> = altered.iter().map(|test| test.name).collect();
-            let Some(again) = self.run_altered(candidate, reference, &files, &changes, &names).await? else {
+            let names: Vec<&str> = open().map(|test| test.name).collect();
+            let Some(again) = self.run_altered(candidate, (reference, run), &files, &changes, &names).await?
+            else {
                 return Ok(None);
             };
-            altered.retain(|test| test.attempt(attempt).is_none() || passes(&again, test.name));
+            for test in altered.iter_mut().filter(|test| test.attempt(attempt).is_some()) {
+                test.note(&again);
+            }
         }
+        // A run that did not come to a test says nothing of it.
+        let noticing = altered.iter().filter(|test| test.notices).count();
+        let ignoring: Vec<&AlteredTest<'_>> =
+            altered.iter().filter(|test| test.passes && !test.notices).collect();
+        let checked = noticing + ignoring.len();
         if checked == 0 {
             return Ok(None);
         }
-        let names: Vec<String> =
-            altered.iter().take(FLAG_NAMES_MAX).map(|test| test.name.to_owned()).collect();
-        let noticing = checked - names.len();
         self.environment.remark(&format!(
             "The values in the tests that show the issue were altered: {noticing} of {checked} notice that."
         ));
+        let names: Vec<String> =
+            ignoring.iter().take(FLAG_NAMES_MAX).map(|test| test.name.to_owned()).collect();
         Ok((!names.is_empty()).then_some(Flag::ValuesNotCompared { names }))
     }
 
@@ -129,7 +140,7 @@ impl Verifier<'_> {
     async fn run_altered(
         &self,
         candidate: &JudgedProposal<'_>,
-        reference: &Reference<'_>,
+        (reference, run): (&Reference<'_>, &TestRun),
         files: &[TestFile],
         changes: &[(usize, Vec<AlteredLiteral>)],
         names: &[&str],
@@ -163,25 +174,50 @@ impl Verifier<'_> {
                 Err(lost @ CallError::Fatal(_)) => return Err(SuiteError::from(lost).into()),
             }
         }
+        if run.result.duration.as_secs() > SUITE_SECONDS_MAX {
+            return Ok(None);
+        }
         Ok(self.run_at(&tree, "altered", reference).await?.ok())
     }
 }
 
 /// The first tests whose bodies are found, with the values in them.
 fn altered_tests<'t>(files: &[TestFile], tests: &'t [FailedTest]) -> Vec<AlteredTest<'t>> {
-    let found = tests.iter().filter_map(|FailedTest(name)| {
-        // Of several files, one whose path is in the name.
-        let order = files.iter().enumerate().filter(|(_, file)| name.contains(file.path.as_str()));
-        let mut order = order.chain(files.iter().enumerate());
-        order.find_map(|(file, text)| {
-            let literals = literals_of_test(&text.content, name).filter(|literals| !literals.is_empty())?;
-            Some(AlteredTest { name, file, literals })
-        })
+    let found = tests.iter().take(TESTS_LOOKED_AT_MAX).filter_map(|FailedTest(name)| {
+        let declaring: Vec<(usize, Vec<AlteredLiteral>)> = files
+            .iter()
+            .enumerate()
+            .filter_map(|(file, text)| Some((file, literals_of_test(&text.content, name)?)))
+            .collect();
+        // Of several files, the one whose path or module is in the name.
+        let is_named = |file: usize| {
+            let path = files[file].path.as_str();
+            let module = path.rsplit_once('.').map_or(path, |(stem, _)| stem).replace('/', ".");
+            name.contains(path) || name.contains(&module)
+        };
+        let mut named = declaring.iter().filter(|(file, _)| is_named(*file));
+        let (file, literals) = match (named.next(), named.next(), declaring.as_slice()) {
+            (Some(one), None, _) | (None, None, [one]) => one.clone(),
+            _ => return None,
+        };
+        (!literals.is_empty()).then_some(AlteredTest { name, file, literals, notices: false, passes: false })
     });
     found.take(TESTS_MAX).collect()
 }
 
 impl AlteredTest<'_> {
+    /// Notes what a run says of it.
+    fn note(&mut self, run: &TestRun) {
+        let is_own = |case: &&TestCase| case.name == self.name || run.report.title(case) == self.name;
+        match run.report.cases.iter().find(is_own) {
+            Some(case) => {
+                self.notices |= case.is_red() && !case.stands_for_tests;
+                self.passes |= case.outcome == TestOutcome::Passed;
+            }
+            None => self.passes |= run.is_green() && !run.report.names_all(),
+        }
+    }
+
     /// The values that one of the runs alters. The last one is most often what is expected.
     fn attempt(&self, number: usize) -> Option<Vec<AlteredLiteral>> {
         let count = self.literals.len();
@@ -192,14 +228,6 @@ impl AlteredTest<'_> {
                 count.checked_sub(single).filter(|_| count > 2).map(|at| vec![self.literals[at].clone()])
             }
         }
-    }
-}
-
-/// Whether a run names a test as passed, or passes as a whole and does not name it.
-fn passes(run: &TestRun, name: &str) -> bool {
-    match run.report.cases.iter().find(|case| case.name == name || run.report.title(case) == name) {
-        Some(case) => case.outcome == TestOutcome::Passed,
-        None => run.is_green() && !run.report.names_all(),
     }
 }
 

@@ -1,8 +1,10 @@
 //! The run with the base's own tests: changing a failing test must not fix it. And the run with nothing but the
 //! source of the proposal: what it adds beside that must not be what keeps the base's tests passing.
 
+use std::collections::HashSet;
+
 use crate::domain::flag::FLAG_NAMES_MAX;
-use crate::domain::{Change, Flag, RepoPath, TestCase, TestRun};
+use crate::domain::{Change, Flag, RepoPath, ReportFormat, TestCase, TestOutcome, TestRun};
 use crate::testing::format_of_command;
 
 use super::super::comparison::{Comparison, Reference};
@@ -52,7 +54,8 @@ impl Verifier<'_> {
         if !strict.withheld.is_empty() {
             flags.extend(self.check_with_base_tests(&strict, reference, comparison).await?);
         }
-        if !strict.others.is_empty() {
+        // That existing tests were weakened is told already.
+        if !strict.others.is_empty() && flags.is_empty() {
             flags.extend(self.check_source_alone(&strict, reference, run).await?);
         }
         for (mut paths, is_test) in [(strict.changed_tests, true), (strict.changed_harness, false)] {
@@ -77,6 +80,8 @@ impl Verifier<'_> {
         let report = &reference.baseline.report;
         let reports: &[_] = if self.defences.named_tests { &[report] } else { &[] };
         let tests = TestFiles::of(&candidate.places, reports);
+        // In other formats, names are those of files or programs, which declare nothing.
+        let names_declarations = report.is_known() && report.formats.iter().all(declares_its_tests);
         let extensions = source_extensions(report, format_of_command(&settings.test_command, None));
         let mut strict = Strict::default();
         for file in &candidate.files {
@@ -102,14 +107,16 @@ impl Verifier<'_> {
                     true => strict.source.push(file.change.clone()),
                     false => strict.others.push(path.to_string()),
                 }
-                // A file with tests and source in it: its helpers may serve the tests.
-                if file.exists && declares && !path.as_str().ends_with(".rs") {
+                // A file with tests and source in it that no parser takes apart.
+                let is_parsed =
+                    [".rs", ".py", ".go"].iter().any(|extension| path.as_str().ends_with(extension));
+                if file.exists && declares && !is_parsed {
                     strict.changed_tests.push(path.to_string());
                 }
                 continue;
             }
             let is_ambiguous = is_test && !declares && is_ambiguous_place(settings, path);
-            if !is_harness && !is_program && (is_ambiguous || !is_test) {
+            if !is_harness && !is_program && (is_ambiguous || !is_test) && names_declarations {
                 strict.doubtful.push(file.change.clone());
             }
             strict.withheld.push(path.to_string());
@@ -145,20 +152,22 @@ impl Verifier<'_> {
         let tree = workspace.propose(strict.kept.clone()).await?.tree;
         let outcome = self.run_at(&tree, "base-tests", reference).await?;
         if !reference.baseline.is_red() {
-            return Ok(match outcome {
-                Ok(run) if reference.compare(&run).is_ok() => Vec::new(),
-                Ok(run) => vec![Flag::TestsWeakened { names: first_names(&run.failed()) }],
-                // The change removed what the old tests need.
-                Err(_) => vec![Flag::TestsWeakened { names: Vec::new() }],
-            });
+            let is_good = |outcome: &Result<TestRun, String>| {
+                outcome.as_ref().is_ok_and(|run| reference.compare(run).is_ok())
+            };
+            if is_good(&outcome)
+                || !strict.doubtful.is_empty() && is_good(&self.lenient(strict, reference).await?)
+            {
+                return Ok(Vec::new());
+            }
+            // A change can have removed what the old tests need.
+            let failed = outcome.map(|run| run.failed()).unwrap_or_default();
+            return Ok(vec![Flag::TestsWeakened { names: first_names(&failed) }]);
         }
         let (mut outcome, mut run) = insufficient(outcome, reference, comparison);
         // Then the reviewer is told that these files were changed.
         if !outcome.is_empty() && !strict.doubtful.is_empty() {
-            let lenient = strict.kept.iter().chain(&strict.doubtful).cloned().collect();
-            let tree = workspace.propose(lenient).await?.tree;
-            let again = self.run_at(&tree, "base-tests", reference).await?;
-            (outcome, run) = insufficient(again, reference, comparison);
+            (outcome, run) = insufficient(self.lenient(strict, reference).await?, reference, comparison);
         }
         if outcome.is_empty() {
             return Ok(Vec::new());
@@ -170,6 +179,17 @@ impl Verifier<'_> {
             strict.withheld.join(", "),
         );
         Err(Rejection::new(explanation).with_run(run).into())
+    }
+
+    /// The run in which what is perhaps no test is as the proposal has it.
+    async fn lenient(
+        &self,
+        strict: &Strict,
+        reference: &Reference<'_>,
+    ) -> Result<Result<TestRun, String>, StepError> {
+        let lenient = strict.kept.iter().chain(&strict.doubtful).cloned().collect();
+        let tree = self.environment.workspace().propose(lenient).await?.tree;
+        Ok(self.run_at(&tree, "base-tests", reference).await?)
     }
 
     /// Runs the base's tests with the source of the proposal and nothing else of it.
@@ -187,7 +207,8 @@ impl Verifier<'_> {
         let Ok(alone) = self.run_at(&tree, "source-alone", reference).await? else { return Ok(None) };
         let base = &reference.baseline.report;
         let fails = |case: &TestCase, alone: &TestRun| {
-            let is_passed_by_proposal = run.report.same(case).is_some_and(|now| !now.is_red());
+            let is_passed_by_proposal =
+                run.report.same(case).is_some_and(|now| now.outcome == TestOutcome::Passed);
             let is_lost = alone.report.same(case).map_or(alone.report.names_all(), TestCase::is_red);
             !case.stands_for_tests && is_passed_by_proposal && is_lost
         };
@@ -200,7 +221,7 @@ impl Verifier<'_> {
             let Ok(again) = self.run_at(&tree, "source-alone-again", reference).await? else {
                 return Ok(None);
             };
-            let again = failing_in(&again);
+            let again: HashSet<String> = failing_in(&again).into_iter().collect();
             failing.retain(|name| again.contains(name));
         }
         let is_worse = match base.is_known() {
@@ -211,6 +232,11 @@ impl Verifier<'_> {
         let names = failing.iter().take(FLAG_NAMES_MAX).cloned().collect();
         Ok(is_worse.then_some(Flag::PassOnlyWithOtherFiles { names, paths, count: failing.len() as u64 }))
     }
+}
+
+/// Whether the names in a report of this format are declared in the tests' files.
+fn declares_its_tests(format: &ReportFormat) -> bool {
+    !matches!(format, ReportFormat::Ctest | ReportFormat::Prove | ReportFormat::Tap | ReportFormat::Junit)
 }
 
 /// The files that can declare a file as a module of Rust.

@@ -1,7 +1,7 @@
 //! What else a proposal contains that a reviewer must see: suspicious lines, and files with power.
 
 use crate::domain::flag::FLAG_NAMES_MAX;
-use crate::domain::{ChangedContent, FileMode, Flag, Suspicion, TestRun, TouchedFile, TouchedKind};
+use crate::domain::{ChangedContent, FileMode, Flag, TestRun, TouchedFile, TouchedKind};
 
 use super::super::roles::{kind_by_content, kind_by_path};
 use super::super::suspicion::suspicious_lines;
@@ -24,14 +24,12 @@ impl Verifier<'_> {
         for file in candidate.files.iter().filter(|file| !file.is_deleted()) {
             let (before, after) =
                 (String::from_utf8_lossy(&file.before), String::from_utf8_lossy(file.after()));
-            let is_test = tests.contains(file.path(), file.after());
-            // Where the report names the skipped tests, it says what a mark only announces.
-            let is_reported = |flag: &Flag| {
-                let skips = matches!(flag, Flag::SuspiciousLine { what: Suspicion::SkipsTests, .. });
-                is_test && skips && run.report.names_all()
+            // What a new file declares, the proposal itself says.
+            let is_test = match file.exists {
+                true => tests.contains(file.path(), &file.before),
+                false => candidate.places.contains(file.path()),
             };
-            let found = suspicious_lines(file.path().as_str(), is_test, &before, &after);
-            flags.extend(found.into_iter().filter(|flag| !is_reported(flag)));
+            flags.extend(suspicious_lines(file.path().as_str(), is_test, &before, &after));
             if flags.len() >= FLAG_NAMES_MAX {
                 break;
             }

@@ -68,7 +68,9 @@ impl Verifier<'_> {
                 return Ok(None);
             }
             let base = self.environment.workspace().base_tree().await?;
-            let Ok(Some(baseline)) = self.run_longer(&base, "base-to-the-end").await? else { return Ok(None) };
+            let Ok(Some(baseline)) = self.run_longer(&base, "base-to-the-end").await? else {
+                return Ok(None);
+            };
             return Ok(Some((Reference { baseline: Cow::Owned(baseline), to_the_end: true }, whole)));
         }
         let is_unknown = |case: &&TestCase| reference.baseline.report.same(case).is_none();
