@@ -122,8 +122,8 @@ pub(super) fn is_ambiguous_place(settings: &JobSettings, path: &RepoPath) -> boo
         AMBIGUOUS.contains(name) || matches!(*name, "tests" | "__tests__" | "testdata" | "__snapshots__")
     };
     let by_name = name.parse::<RepoPath>().is_ok_and(|name| TestPaths::new(settings).contains(&name));
-    let below_tests = directories.iter().any(|name| is_test_directory(&name) && !AMBIGUOUS.contains(name));
-    !is_test_directory(&top)
+    let below_tests = directories.iter().any(|name| is_test_directory(name) && !AMBIGUOUS.contains(name));
+    !is_test_directory(top)
         && !below_tests
         && (is_called_test || !by_name && directories.iter().any(|name| AMBIGUOUS.contains(name)))
 }

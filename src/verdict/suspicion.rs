@@ -118,7 +118,7 @@ fn lines_of_rust_tests(path: &str, text: &str) -> HashSet<usize> {
         let is_module = ["mod ", "use "].iter().any(|word| text.starts_with(word));
         let is_end = |line: &&str| indentation(line) == depth && line.trim_start().starts_with('}');
         let end = match text.ends_with('{') {
-            true => lines[item..].iter().position(|line| is_end(&line)).map(|at| item + at),
+            true => lines[item..].iter().position(is_end).map(|at| item + at),
             false => Some(item),
         };
         if let Some(end) = end.filter(|_| is_module) {

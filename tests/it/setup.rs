@@ -157,7 +157,7 @@ fn reported_setups(events: &[TranscriptEvent]) -> Vec<(usize, bool, bool)> {
 }
 
 on_every_backend! {
-    setup_runs_once_for_all_jobs_on_the_same_tree,
+    setup_runs_once_for_all_jobs_on_the_same_commit,
     setup_of_another_commit_is_not_used_if_the_setup_could_read_what_differs,
     setup_that_names_its_files_runs_once_for_all_commits_in_which_they_are_the_same,
     changes_of_a_sandbox_to_its_snapshot_end_with_it,
@@ -168,7 +168,7 @@ on_every_backend! {
     sparse_file_cannot_take_more_of_the_host_than_the_sandbox_may_use,
 }
 
-async fn setup_runs_once_for_all_jobs_on_the_same_tree(kind: SandboxKind) {
+async fn setup_runs_once_for_all_jobs_on_the_same_commit(kind: SandboxKind) {
     let fixture = Fixture::new(kind, &[CREATES_AN_ID]);
     let first = fixture.job().await;
     let tree = base(&first).await;
@@ -179,12 +179,14 @@ async fn setup_runs_once_for_all_jobs_on_the_same_tree(kind: SandboxKind) {
     let proposed = propose(first.workspace(), "src/main.py", "proposed").await;
     assert_eq!(id_in(&first, &proposed, "verdict").await, id);
     assert_eq!(first.own_setup_paths(&proposed).await.unwrap(), Vec::<String>::new());
-    // Another commit with the same files.
-    fixture.commit(&[]);
     let second = fixture.job().await;
-    assert_eq!(base(&second).await, tree);
     assert_eq!(id_in(&second, &tree, "work").await, id);
     assert_eq!(reported_setups(&second.take_events()), [(0, true, true)]);
+    // Another commit with the same files: git tells a setup which it is.
+    fixture.commit(&[]);
+    let third = fixture.job().await;
+    assert_eq!(base(&third).await, tree);
+    assert_ne!(id_in(&third, &tree, "work").await, id);
 }
 
 /// One commit's script could otherwise prepare the sandboxes of another commit.
@@ -248,7 +250,8 @@ async fn changes_of_a_sandbox_to_its_snapshot_end_with_it(kind: SandboxKind) {
 }
 
 async fn changed_lock_file_on_the_base_runs_another_setup(kind: SandboxKind) {
-    let fixture = Fixture::new(kind, &[CREATES_AN_ID]);
+    let mut fixture = Fixture::new(kind, &[CREATES_AN_ID]);
+    fixture.files = vec!["requirements.txt".to_owned()];
     let first = fixture.job().await;
     let id = id_in(&first, &base(&first).await, "work").await;
     fixture.commit(&[("requirements.txt", "two")]);

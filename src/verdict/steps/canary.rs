@@ -109,8 +109,8 @@ impl Verifier<'_> {
         // A run that stops at its first failure does not reach all of them, and perhaps others than the base's run did.
         let stops_early = missing.len() < planted.canary.names.len() && run.report.names_all();
         let is_lost = |name: &&str| {
-            missing.contains(name)
-                && !(stops_early && !run.report.cases.iter().any(|case| case.name.contains(*name)))
+            let is_reported = || run.report.cases.iter().any(|case| case.name.contains(*name));
+            missing.contains(name) && (!stops_early || is_reported())
         };
         let lost: Vec<&str> = expected.iter().copied().filter(|name| is_lost(name)).collect();
         let hides_code = run.exited_successfully() && at_base.is_some_and(|run| !run.exited_successfully());
