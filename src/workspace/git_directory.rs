@@ -10,25 +10,21 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
-use git2::{Indexer, Oid, Repository, Sort};
+use git2::{Indexer, Oid, Sort};
 use sha2::{Digest, Sha256};
 
 use super::bounded_walk::{DIRECTORY, SUBMODULE, WalkStep, WalkedEntry, Walker};
 use super::checkout::stream_error;
-use super::mirror::{local_error, oid};
+use super::mirror::{ORIGIN_KEY, TAGS_MAX, local_error, oid};
 use super::{Workspace, WorkspaceError};
 
 /// Commits that are included: the base and the newest of those before it.
 const COMMITS_MAX: usize = 10_000;
 /// Bytes of their messages and headers.
 const COMMITS_BYTES_MAX: usize = 16 << 20;
-/// Tags that are looked at.
-const TAGS_MAX: usize = 20_000;
 /// If the base's files are larger together, they are left out: `git describe` and `git status` work
 /// without them, `git diff` does not.
 const FILES_BYTES_MAX: u64 = 64 << 20;
-/// Where the URL of a repository is kept in the configuration of its mirror.
-pub(super) const ORIGIN_KEY: &str = "mendwright.origin";
 
 /// What a `.git` directory is made of.
 struct GitDirectory<'w, 'r> {
@@ -296,17 +292,4 @@ fn append_file(out: &mut tar::Builder<Vec<u8>>, path: &str, content: &[u8]) -> i
     header.set_mode(0o644);
     header.set_size(content.len() as u64);
     out.append_data(&mut header, format!(".git/{path}"), content)
-}
-
-/// Copies the names of tags of a repository on this machine, whose objects the mirror reads.
-pub(super) fn copy_tags(from: &Repository, to: &Repository) -> Result<(), git2::Error> {
-    for reference in from.references_glob("refs/tags/*")?.take(TAGS_MAX) {
-        let Ok(reference) = reference else { continue };
-        let (Ok(name), Some(target)) = (reference.name(), reference.target()) else { continue };
-        // One that points to nothing is no reason to do without the others.
-        if let Err(error) = to.reference(name, target, true, "a tag of the local repository") {
-            tracing::debug!(name, error = error.message(), "tag not copied");
-        }
-    }
-    Ok(())
 }

@@ -11,9 +11,13 @@ use parking_lot::Mutex;
 use super::WorkspaceError;
 use super::access::fetch_options;
 use super::bounded_walk::{AbandonOnDrop, Abandoned, Walker};
-use super::git_directory::{ORIGIN_KEY, copy_tags};
 use crate::domain::{RepositoryId, Sha};
 use crate::github::GitAccess;
+
+/// Where the URL of a repository is kept in the configuration of its mirror.
+pub(super) const ORIGIN_KEY: &str = "mendwright.origin";
+/// Tags that are looked at.
+pub(super) const TAGS_MAX: usize = 20_000;
 
 /// All mirrors of this host, in one directory.
 #[derive(Debug, Clone)]
@@ -333,4 +337,17 @@ async fn blocking<T: Send + 'static>(
             detail: format!("the process is shutting down: {error}"),
         }),
     }
+}
+
+/// Copies the names of tags of a repository on this machine, whose objects the mirror reads.
+fn copy_tags(from: &Repository, to: &Repository) -> Result<(), git2::Error> {
+    for reference in from.references_glob("refs/tags/*")?.take(TAGS_MAX) {
+        let Ok(reference) = reference else { continue };
+        let (Ok(name), Some(target)) = (reference.name(), reference.target()) else { continue };
+        // One that points to nothing is no reason to do without the others.
+        if let Err(error) = to.reference(name, target, true, "a tag of the local repository") {
+            tracing::debug!(name, error = error.message(), "tag not copied");
+        }
+    }
+    Ok(())
 }

@@ -104,8 +104,8 @@ pub(in crate::testing) fn unittest(text: &str) -> Option<TestReport> {
     while let Some(captures) = named.next() {
         let end = captures.get(0).map_or(text.len(), |whole| whole.end());
         let next = named.peek().and_then(|next| next.get(0)).map_or(text.len(), |next| next.start());
-        let said = captures.get(3).map(|said| said.as_str());
-        let outcome = match said.or_else(|| result_below(&text[end..next])) {
+        let printed = captures.get(3).map(|result| result.as_str());
+        let outcome = match printed.or_else(|| result_below(&text[end..next])) {
             Some("ok") => TestOutcome::Passed,
             Some("FAIL" | "unexpected success") => TestOutcome::Failed,
             Some("ERROR") => TestOutcome::Errored,

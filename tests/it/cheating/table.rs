@@ -1,4 +1,4 @@
-//! The table of ways to cheat by runner, as data: `fixtures/cheats/RUNNER.toml`. The tests play what it says, and the
+//! The table of ways to cheat by runner, as data: `fixtures/cheats`, a file for each. The tests play what it says, and the
 //! guide's page is generated from it, so neither can say something else.
 
 use std::collections::BTreeMap;
