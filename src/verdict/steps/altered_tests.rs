@@ -6,8 +6,6 @@ use crate::domain::flag::FLAG_NAMES_MAX;
 use crate::domain::{
     Change, ChangedContent, FailedTest, FileMode, Flag, RepoPath, TestCase, TestOutcome, TestRun,
 };
-use crate::sandbox::CallError;
-use crate::testing::{Selection, SuiteError, run_selected};
 
 use super::super::comparison::Reference;
 use super::super::expectations::{AlteredLiteral, literals_of_test, with_literals};
@@ -15,6 +13,7 @@ use super::super::rules::TestPaths;
 use super::super::test_files::TestFiles;
 use super::super::verifier::Verifier;
 use super::candidate::{JudgedProposal, StepError};
+use super::selected_run::SUITE_TIME_MAX;
 
 /// Tests that are altered, and that are looked for.
 const TESTS_MAX: usize = 4;
@@ -25,8 +24,6 @@ const RUNS_MAX: usize = 4;
 const FILES_MAX: usize = 2_000;
 const FILES_READ_MAX: usize = 200;
 const FILE_BYTES_MAX: usize = 1 << 20;
-/// A suite that takes longer is not run whole for this.
-const SUITE_SECONDS_MAX: u64 = 20;
 
 /// A test file of the proposal.
 struct TestFile {
@@ -59,7 +56,8 @@ impl Verifier<'_> {
         }
         let files = self.test_files(candidate, reference, run).await?;
         let mut altered = altered_tests(&files, tests);
-        if run.result.duration.as_secs() > SUITE_SECONDS_MAX {
+        // One test can be selected.
+        if run.result.duration > SUITE_TIME_MAX {
             altered.truncate(1);
         }
         for attempt in 0..RUNS_MAX {
@@ -136,7 +134,7 @@ impl Verifier<'_> {
         Ok(files)
     }
 
-    /// A run of the proposal with other values in its tests. `None`: it cannot be had.
+    /// A run of the proposal with other values in its tests. `None`: see [`Self::run_tests_at`].
     async fn run_altered(
         &self,
         candidate: &JudgedProposal<'_>,
@@ -161,23 +159,7 @@ impl Verifier<'_> {
             all.push(Change { path: file.path.clone(), content });
         }
         let tree = self.environment.workspace().propose(all).await?.tree;
-        if let [name] = names {
-            let Ok(toolbox) = self.environment.fresh(&tree, "altered").await? else { return Ok(None) };
-            let selection = Selection { path: None, name: Some((*name).to_owned()) };
-            let selected = run_selected(&toolbox, self.environment.settings(), &selection).await;
-            self.environment.note_egress("altered", &toolbox);
-            toolbox.shut_down().await;
-            match selected {
-                Ok(run) if run.report.counts.is_some_and(|counts| counts.ran() > 0) => return Ok(Some(run)),
-                // It takes no selection, or ran no test.
-                Ok(_) | Err(CallError::RespondToModel(_)) => {}
-                Err(lost @ CallError::Fatal(_)) => return Err(SuiteError::from(lost).into()),
-            }
-        }
-        if run.result.duration.as_secs() > SUITE_SECONDS_MAX {
-            return Ok(None);
-        }
-        Ok(self.run_at(&tree, "altered", reference).await?.ok())
+        self.run_tests_at(&tree, "altered", names, (reference, run)).await
     }
 }
 

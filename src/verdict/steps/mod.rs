@@ -10,6 +10,7 @@ mod lines;
 mod mutation;
 mod places;
 mod proof_runs;
+mod selected_run;
 mod suite;
 
 pub(super) use candidate::{ChangedFile, JudgedProposal, Rejection, StepError};

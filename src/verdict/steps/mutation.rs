@@ -9,7 +9,7 @@ use crate::domain::{
 };
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::{Mutant, Mutants};
-use crate::testing::{Selection, SuiteError, run_selected};
+use crate::testing::SuiteError;
 
 use super::super::comparison::Reference;
 use super::super::verifier::Verifier;
@@ -19,8 +19,6 @@ use super::candidate::{JudgedProposal, StepError};
 const MUTANTS_MAX: usize = 8;
 /// No further mutant is started after this time.
 const TIME_MAX: Duration = Duration::from_secs(180);
-/// A suite that takes longer is not run whole for a mutant.
-const SUITE_TIME_MAX: Duration = Duration::from_secs(20);
 /// Most changed files, and changed lines of a file, that are looked at.
 const FILES_MAX: usize = 20;
 const LINES_MAX: usize = 500;
@@ -148,30 +146,9 @@ impl Verifier<'_> {
         let content = ChangedContent::File { mode: mutated.mode, bytes };
         changes.push(Change { path: mutated.path.clone(), content });
         let tree = self.environment.workspace().propose(changes).await?.tree;
-        let selection = Selection { path: None, name: tests.first().map(|test| test.0.clone()) };
-        let Ok(toolbox) = self.environment.fresh(&tree, "mutant").await? else { return Ok(None) };
-        let selected = match tests.len() {
-            1 => run_selected(&toolbox, self.environment.settings(), &selection).await,
-            _ => Err(CallError::RespondToModel(String::new())),
-        };
-        self.environment.note_egress("mutant", &toolbox);
-        toolbox.shut_down().await;
-        // A selection that the runner did not understand runs no test.
-        let has_run = |run: &TestRun| run.report.counts.is_some_and(|counts| counts.ran() > 0);
-        let selected = match selected {
-            Ok(run) if !has_run(&run) => Err(CallError::RespondToModel(String::new())),
-            other => other,
-        };
-        let run = match selected {
-            Ok(run) => run,
-            Err(CallError::RespondToModel(_)) if whole.result.duration <= SUITE_TIME_MAX => {
-                match self.run_at(&tree, "mutant", reference).await? {
-                    Ok(run) => run,
-                    Err(_) => return Ok(None),
-                }
-            }
-            Err(CallError::RespondToModel(_)) => return Ok(None),
-            Err(CallError::Fatal(error)) => return Err(SuiteError::from(error).into()),
+        let names: Vec<&str> = tests.iter().map(|test| test.0.as_str()).collect();
+        let Some(run) = self.run_tests_at(&tree, "mutant", &names, (reference, whole)).await? else {
+            return Ok(None);
         };
         Ok(caught_by(&run, tests))
     }
