@@ -4,15 +4,8 @@
 use crate::domain::flag::FLAG_NAMES_MAX;
 use crate::domain::{Flag, RepoPath, RewrittenFile, TestReport, TrackedFileChange};
 
+use super::roles::{is_code, is_test_script};
 use super::rules::is_harness;
-
-/// File extensions of code. In a test's directory, other files are data: a suite may rewrite its snapshots.
-const CODE: &[&str] = &[
-    "py", "js", "jsx", "ts", "tsx", "mjs", "cjs", "mts", "cts", "rs", "go", "java", "kt", "kts", "scala",
-    "groovy", "rb", "php", "pl", "pm", "t", "c", "cc", "cpp", "cxx", "h", "hh", "hpp", "cs", "fs", "swift",
-    "dart", "ex", "exs", "erl", "clj", "lua", "r", "jl", "zig", "d", "nim", "hs", "ml", "sh", "bash", "bats",
-    "ps1", "feature",
-];
 
 /// Why a run does not count, for the model and for people: it changed tests, or what runs them. What the
 /// base's run does, too, is the suite's own way. `is_test` knows the files of tests.
@@ -59,8 +52,10 @@ pub(super) fn new_changes<'r>(
 fn is_test_code(path: &str, is_test: impl Fn(&RepoPath) -> bool) -> bool {
     let Ok(path) = path.parse::<RepoPath>() else { return false };
     let name = path.as_str().rsplit('/').next().unwrap_or_default();
-    let is_code = name.rsplit_once('.').is_none_or(|(_, extension)| CODE.contains(&extension));
-    is_harness(&path) || (is_test(&path) && is_code)
+    // Other files in a test's directory are data: a suite may rewrite its snapshots.
+    let is_run =
+        name.rsplit_once('.').is_none_or(|(_, extension)| is_code(extension) || is_test_script(extension));
+    is_harness(&path) || (is_test(&path) && is_run)
 }
 
 #[cfg(test)]

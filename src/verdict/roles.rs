@@ -1,7 +1,8 @@
 //! What a changed path is, besides a test: source in the language of the tests, or something else that a
 //! reviewer must know of. Pure functions over paths and contents.
 
-use crate::domain::{ReportFormat, TestCase, TestReport, TouchedKind};
+use super::test_files::file_in_name;
+use crate::domain::{RepoPath, ReportFormat, TestCase, TestReport, TouchedKind};
 
 /// Top directories that hold what runs around the source, not the source.
 const AROUND: &[&str] = &["scripts", "script", "tools", "ci", "hack", "docker"];
@@ -56,9 +57,8 @@ pub(super) fn source_extensions(
     let by_command = || extensions_of_formats(command.as_slice());
     extensions_of_formats(&report.formats).or_else(by_command).or_else(|| {
         let path = |case: &TestCase| {
-            let first = case.name.split("::").next().and_then(|name| name.split(" > ").next());
             let extension =
-                first.and_then(|path| path.rsplit_once('.')).map(|(_, extension)| extension.to_owned());
+                file_in_name(&case.name).rsplit_once('.').map(|(_, extension)| extension.to_owned());
             let language = LANGUAGES.iter().find(|known| known.first().copied() == extension.as_deref());
             language.copied().ok_or(())
         };
@@ -86,47 +86,27 @@ pub(super) fn is_source(path: &str, extensions: Option<&[&str]>) -> bool {
     }
 }
 
-/// Whether files of this extension are programs, or parts of them.
+/// File extensions of programs, and of parts of them.
+const CODE: &[&str] = &[
+    "c", "cc", "cjs", "clj", "cpp", "cs", "cts", "cxx", "d", "dart", "erl", "ex", "exs", "fs", "go",
+    "groovy", "h", "hh", "hpp", "hs", "java", "jl", "js", "jsx", "kt", "kts", "lua", "mjs", "ml", "mts",
+    "nim", "php", "pl", "pm", "py", "r", "rb", "rs", "scala", "svelte", "swift", "ts", "tsx", "vue", "zig",
+];
+
+/// Whether files of this extension are programs, or parts of them. Scripts of a shell are not among them: they run the
+/// source more often than they are it.
 pub(super) fn is_code(extension: &str) -> bool {
-    matches!(
-        extension,
-        "py" | "js"
-            | "jsx"
-            | "ts"
-            | "tsx"
-            | "mjs"
-            | "cjs"
-            | "mts"
-            | "cts"
-            | "vue"
-            | "svelte"
-            | "rs"
-            | "go"
-            | "java"
-            | "kt"
-            | "scala"
-            | "groovy"
-            | "rb"
-            | "php"
-            | "pm"
-            | "c"
-            | "cc"
-            | "cpp"
-            | "cxx"
-            | "h"
-            | "hpp"
-            | "cs"
-            | "fs"
-            | "swift"
-            | "dart"
-            | "ex"
-            | "erl"
-            | "clj"
-            | "lua"
-            | "zig"
-            | "hs"
-            | "ml"
-    )
+    CODE.contains(&extension)
+}
+
+/// Whether a parser tells the tests in a file of this kind from its source.
+pub(super) fn tests_are_parsed(path: &RepoPath) -> bool {
+    path.as_str().rsplit_once('.').is_some_and(|(_, extension)| matches!(extension, "py" | "rs" | "go"))
+}
+
+/// Whether files of this extension are tests that are no program of another kind.
+pub(super) fn is_test_script(extension: &str) -> bool {
+    matches!(extension, "t" | "sh" | "bash" | "bats" | "ps1" | "feature")
 }
 
 /// Whether files of this extension are read by people only.

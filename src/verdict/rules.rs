@@ -2,8 +2,9 @@
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::roles::is_code;
+use super::roles::{is_code, tests_are_parsed};
 use crate::domain::{JobSettings, RepoPath};
+use crate::testing::format_of_command;
 
 /// Paths that decide what runs with secrets, who reviews, or how agents behave. GitHub refuses
 /// `.github/workflows` from an App without that permission; it is refused here first.
@@ -148,41 +149,32 @@ const HARNESS: &[&str] = &[
     "**/{CTestTestfile.cmake,CTestCustom.cmake,.proverc,.phpunit.xml}",
 ];
 
-/// Programs that read source and run none of it, besides the compilers and test runners that are called by name.
+/// Programs that read source files which are named to them, besides test runners.
 const CHECKERS: &[&str] = &[
-    "ruff",
-    "mypy",
-    "flake8",
+    "biome",
     "black",
+    "cat",
+    "clang-format",
+    "coverage",
+    "eslint",
+    "flake8",
+    "gofmt",
+    "grep",
+    "isort",
+    "ls",
+    "mypy",
+    "phpstan",
+    "prettier",
     "pylint",
     "pyright",
-    "isort",
-    "eslint",
-    "tsc",
-    "prettier",
-    "biome",
-    "xo",
-    "standard",
-    "rustfmt",
-    "gofmt",
-    "go",
-    "cargo",
     "rubocop",
-    "phpstan",
+    "ruff",
+    "rustfmt",
     "shellcheck",
-    "clang-format",
-    "cat",
-    "ls",
-    "grep",
+    "standard",
     "test",
-    "pytest",
-    "unittest",
-    "jest",
-    "vitest",
-    "mocha",
-    "rspec",
-    "phpunit",
-    "coverage",
+    "tsc",
+    "xo",
 ];
 /// What runs another program.
 const LAUNCHERS: &[&str] =
@@ -207,7 +199,10 @@ pub(super) fn is_program_of_command(
         };
         let start = words.iter().take_while(is_before).count();
         let program = words.get(start).map_or("", |word| word.rsplit('/').next().unwrap_or(word));
-        let reads_only = CHECKERS.contains(&program)
+        // A runner that is given source for the tests in it: these are put back by themselves.
+        let is_runner = tests_are_parsed(path) && format_of_command(command, None).is_some();
+        let reads_only = is_runner
+            || CHECKERS.contains(&program)
             || words.iter().skip(start).any(|word| matches!(*word, "-m" | "--check"));
         let is_named =
             |word: &&str| names_it(word) || word.split_once('=').is_some_and(|(_, value)| names_it(value));
@@ -278,7 +273,14 @@ mod tests {
         ] {
             assert!(runs(&JobSettings::of_test_command(command), "check.py"), "{command}");
         }
-        for command in ["ruff check calc.py", "python3 -m doctest -v calc.py", "mypy calc.py && true"] {
+        let javascript = JobSettings::of_test_command("node --test calc.js");
+        assert!(is_program_of_command(&javascript, &"calc.js".parse().unwrap(), Some(&["js"])));
+        for command in [
+            "pytest -q calc.py tests",
+            "ruff check calc.py",
+            "python3 -m doctest -v calc.py",
+            "mypy calc.py && true",
+        ] {
             assert!(!runs(&JobSettings::of_test_command(command), "calc.py"), "{command}");
         }
     }

@@ -9,7 +9,7 @@ use crate::testing::format_of_command;
 
 use super::super::comparison::{Comparison, Reference};
 use super::super::failures::{describe_failure, first_names};
-use super::super::roles::{is_source, source_extensions};
+use super::super::roles::{is_source, source_extensions, tests_are_parsed};
 use super::super::rules::{is_ambiguous_place, is_harness, is_program_of_command};
 use super::super::test_files::{TestFiles, is_support_of_tests, is_test_module_of};
 use super::super::verifier::Verifier;
@@ -108,9 +108,7 @@ impl Verifier<'_> {
                     false => strict.others.push(path.to_string()),
                 }
                 // A file with tests and source in it that no parser takes apart.
-                let is_parsed =
-                    [".rs", ".py", ".go"].iter().any(|extension| path.as_str().ends_with(extension));
-                if file.exists && declares && !is_parsed {
+                if file.exists && declares && !tests_are_parsed(path) {
                     strict.changed_tests.push(path.to_string());
                 }
                 continue;
