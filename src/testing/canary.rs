@@ -11,10 +11,32 @@ use super::runners::Runner;
 pub struct CanaryTests {
     /// The file's content, with the tests.
     pub content: String,
-    /// What the tests' names contain; in reports, they are parts of longer names.
+    /// The tests' names, or parts of them.
     pub names: Vec<String>,
-    /// Whether the runner's report may name the file only.
-    pub is_named_by_file: bool,
+    /// How a report names them.
+    pub naming: CanaryNaming,
+}
+
+/// How a report names added tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CanaryNaming {
+    /// A test's name contains one of the names.
+    Within,
+    /// The same, or the report names only the file.
+    OrFile,
+    /// The test's name is one of the names.
+    Exact,
+}
+
+impl CanaryTests {
+    /// Whether a report's test `test` is the added one called `name`, in the file at `path`.
+    pub fn is_named(&self, test: &str, name: &str, path: &RepoPath) -> bool {
+        match self.naming {
+            CanaryNaming::Within => test.contains(name),
+            CanaryNaming::OrFile => test.contains(name) || test.contains(path.as_str()),
+            CanaryNaming::Exact => test == name,
+        }
+    }
 }
 
 /// How the tests of a file are written.
@@ -137,7 +159,12 @@ pub fn canary(
     let is_main = style == Style::Main;
     let start = if is_main { format!("#define main original_{token}\n") } else { String::new() };
     let content = format!("{start}{before}{gap}{code}{after}");
-    Some(CanaryTests { content, names, is_named_by_file: style == Style::Prove })
+    let naming = match style {
+        Style::Prove => CanaryNaming::OrFile,
+        Style::Main => CanaryNaming::Exact,
+        _ => CanaryNaming::Within,
+    };
+    Some(CanaryTests { content, names, naming })
 }
 
 fn style(runner: Option<Runner>, formats: &[ReportFormat], path: &str, content: &str) -> Option<Style> {
@@ -314,7 +341,8 @@ mod tests {
             let canary = added(command, path, content).unwrap_or_else(|| panic!("{command}"));
             assert!(canary.content.contains(code), "{command}: {}", canary.content);
             assert!(canary.names.iter().any(|known| known == name), "{command}: {:?}", canary.names);
-            assert_eq!(canary.is_named_by_file, command == "prove -l", "{command}");
+            let by_file = canary.is_named(path, name, &path.parse().unwrap());
+            assert_eq!(by_file, command == "prove -l", "{command}");
             let all = ["abcd", "Abcd"];
             assert!(
                 canary.names.iter().all(|name| all.iter().any(|token| name.contains(token))),

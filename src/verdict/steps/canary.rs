@@ -14,6 +14,7 @@ use crate::workspace::Proposal;
 
 use super::super::comparison::Reference;
 use super::super::rules::{TestPaths, is_harness};
+use super::super::test_files::file_in_name;
 use super::super::verifier::Verifier;
 use super::candidate::{JudgedProposal, Rejection, StepError};
 
@@ -101,15 +102,17 @@ impl Verifier<'_> {
             ));
             return Ok(());
         }
-        // Perhaps the tests cannot be had there at all. Only the whole suite tells: a selection of the file can reach what
-        // the suite never runs.
+        // Perhaps no run reports tests in this file. Only the whole suite tells: a selection of the file can reach what the
+        // suite never runs.
         let base = self.with_planted(&[], &planted, &planted.at_base).await?;
         let at_base = self.run_at(&base, "canary-base", reference).await?.ok();
         let expected = at_base.as_ref().map(|at_base| planted.named_in(at_base)).unwrap_or_default();
         // A run that stops at its first failure does not reach all of them, and perhaps others than the base's run did.
         let stops_early = missing.len() < planted.canary.names.len() && run.report.names_all();
         let is_lost = |name: &&str| {
-            let is_reported = || run.report.cases.iter().any(|case| case.name.contains(*name));
+            let is_reported = || {
+                run.report.cases.iter().any(|case| planted.canary.is_named(&case.name, name, &planted.path))
+            };
             missing.contains(name) && (!stops_early || is_reported())
         };
         let lost: Vec<&str> = expected.iter().copied().filter(|name| is_lost(name)).collect();
@@ -252,20 +255,14 @@ impl Verifier<'_> {
 impl Planted {
     /// Whether a test of this name is one of the added ones, or the file that they stand in.
     fn is_named(&self, test: &str) -> bool {
-        self.is_the_file(test) || self.canary.names.iter().any(|name| test.contains(name.as_str()))
-    }
-
-    /// Whether the runner names the file in place of its tests, and this is its name.
-    fn is_the_file(&self, test: &str) -> bool {
-        self.canary.is_named_by_file && test.contains(self.path.as_str())
+        self.canary.names.iter().any(|name| self.canary.is_named(test, name, &self.path))
     }
 
     /// The failing tests that a run names as failing.
     fn named_in(&self, run: &TestRun) -> Vec<&str> {
-        let is_named = |name: &str| {
-            run.report.red().any(|case| case.name.contains(name) || self.is_the_file(&case.name))
-        };
-        self.canary.names.iter().map(String::as_str).filter(|name| is_named(name)).collect()
+        let is_named =
+            |name: &&str| run.report.red().any(|case| self.canary.is_named(&case.name, name, &self.path));
+        self.canary.names.iter().map(String::as_str).filter(is_named).collect()
     }
 
     /// The failing tests that a run does not name as failing.
@@ -278,7 +275,7 @@ impl Planted {
 /// The paths of test files that a report names, wherever they lie: as a path, or as a module of Python.
 fn named_paths(report: &TestReport) -> HashSet<String> {
     let of_case = |case: &TestCase| {
-        let first = case.name.split("::").next().and_then(|name| name.split(" > ").next());
+        let first = Some(file_in_name(&case.name));
         let module = case.name.split_once(" (").and_then(|(_, rest)| rest.split(')').next());
         let modules = module.into_iter().flat_map(|dotted| {
             dotted
