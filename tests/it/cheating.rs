@@ -46,8 +46,15 @@ macro_rules! cells {
     };
 }
 
-runners! {
-    Bubblewrap;
+/// The runners whose cells are played.
+macro_rules! played {
+    ($($runner:ident $(: $needs:literal)?;)*) => {
+        const PLAYED: &[&str] = &[$(stringify!($runner)),*];
+        runners! { Bubblewrap; $($runner $(: $needs)?;)* }
+    };
+}
+
+played! {
     pytest: "needs pytest";
     unittest;
     node: "needs Node";

@@ -3,11 +3,13 @@
 mod assertions;
 mod command;
 mod conversation;
+mod judging;
 mod wait;
 mod world;
 
 pub use assertions::assert_no_sandbox_left;
 pub use command::{CommandOutput, LocalFix, mendwright};
 pub use conversation::{Script, conversation, fix, recorded, stalled};
+pub use judging::{commit_files, judge, written};
 pub use wait::{WAIT_MAX, eventually};
 pub use world::{BINARY, ISSUE_BODY, ISSUE_TITLE, MODEL_KEY, TEST_COMMAND, World};

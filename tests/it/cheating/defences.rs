@@ -1,58 +1,28 @@
 //! Each defence of the verdict is switched off: a way of the table that it holds passes then, or is no longer shown. So a
 //! defence that does nothing turns a test red.
 
-use mendwright::domain::{Change, ChangedContent, FileMode, Flag, JobSettings, RepositoryId, SandboxKind};
-use mendwright::sandbox::{Root, SandboxSpec, connect_default, detect_toolchains};
-use mendwright::setup::{Environment, SetupLocks, SetupPolicy};
-use mendwright::testing::run_suite_of_tree;
-use mendwright::verdict::{Defences, Verdict, Verifier};
-use mendwright::workspace::{LocalRepository, Mirrors};
+use mendwright::domain::{Change, ChangedContent, Flag, JobSettings};
+use mendwright::verdict::{Defences, Verdict};
 
-use super::play::commit;
 use super::table::{Kind, Play, RunnerTable};
+use crate::support::{self, commit_files, written};
 
 /// The verdict on a play with these defences: the flags of a verified proposal, or why it is refused.
 async fn judge(play: &Play, defences: Defences) -> Result<Vec<String>, String> {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("repository");
-    commit(play, &path);
-    let access = LocalRepository::open(&path).unwrap().access().unwrap();
-    let mirrors = Mirrors::new(directory.path().join("mirrors"));
-    let workspace = mirrors.fetch(RepositoryId(1), &access, "HEAD").await.unwrap();
-    let spec = SandboxSpec {
-        root: Root::Host { toolchains: detect_toolchains() },
-        ..SandboxSpec::named(format!("defences-{}", std::process::id()))
-    };
+    let repository = tempfile::tempdir().unwrap();
+    commit_files(repository.path(), play.base.iter().map(|(path, text)| (path.as_str(), text.as_str())));
     let settings = JobSettings {
         mutants: play.mutants,
         setup_commands: play.setup.clone(),
         ..JobSettings::of_test_command(&play.command)
     };
-    let environment = Environment::of(
-        connect_default(SandboxKind::Bubblewrap).unwrap(),
-        spec,
-        workspace,
-        settings.clone(),
-        SetupPolicy::default(),
-        RepositoryId(1),
-        SetupLocks::default(),
-    );
-    let environment = environment.await.unwrap();
-    let base = environment.workspace().base_tree().await.unwrap();
-    let toolbox = environment.fresh(&base, "work").await.unwrap().unwrap();
-    let baseline = defences.seen(run_suite_of_tree(&toolbox, &settings).await.unwrap());
-    toolbox.shut_down().await;
-    let verifier = Verifier { defences, ..Verifier::new(&environment, &baseline) };
-    let written = play.writes.iter().map(|(path, text)| Change {
-        path: path.parse().unwrap(),
-        content: ChangedContent::File { mode: FileMode::Regular, bytes: text.as_bytes().to_vec() },
-    });
     let deleted = play
         .deletes
         .iter()
         .map(|path| Change { path: path.parse().unwrap(), content: ChangedContent::Absent });
-    let changes: Vec<Change> = written.chain(deleted).collect();
-    match verifier.judge(&changes, None).await.unwrap() {
+    let changes: Vec<Change> =
+        play.writes.iter().map(|(path, text)| written(path, text)).chain(deleted).collect();
+    match support::judge(repository.path(), &settings, &changes, defences).await {
         // What failed before, and is not fixed, is listed whatever the change does.
         Verdict::Verified(verified) => Ok(verified
             .flags()
@@ -84,14 +54,8 @@ macro_rules! defences {
             assert_held($runner, Kind::$kind, $way, without, |defences| defences.$defence = true).await;
         })*
 
-        /// The defences that a test here switches off, each by name.
-        #[test]
-        fn every_defence_is_switched_off() {
-            let mut off = Defences::default();
-            $(off.$defence = false;)*
-            // A new defence is `true` in one of them only.
-            assert_eq!(off, Defences { $($defence: false,)* });
-        }
+        /// A defence without a test here does not compile.
+        const _: Defences = Defences { $($defence: false,)* };
     };
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::table::{Expected, Kind, Play, RunnerTable, Way};
-use crate::support::{BINARY, CommandOutput, assert_no_sandbox_left, conversation};
+use crate::support::{BINARY, CommandOutput, assert_no_sandbox_left, commit_files, conversation};
 
 /// Where a way is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,24 +59,14 @@ fn difference(way: &Way, outcome: &Outcome) -> Option<String> {
         .then(|| format!("{}\nexpected {:?}\nfound {outcome:#?}", way.does, way.expected()))
 }
 
-/// Writes the repository of a play, and commits it.
-pub fn commit(play: &Play, at: &Path) {
-    let repository = git2::Repository::init(at).unwrap();
+/// Makes the repository of a play, with its configuration.
+fn commit(play: &Play, at: &Path) {
     let configuration = json!({
         "test": play.command, "setup": play.setup, "mutants": play.mutants,
     });
-    let configuration = (".github/agent-fix.yml".to_owned(), configuration.to_string());
-    for (path, text) in play.base.iter().chain([(&configuration.0, &configuration.1)]) {
-        let file = at.join(path);
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(file, text).unwrap();
-    }
-    let mut index = repository.index().unwrap();
-    index.add_all(["*"], git2::IndexAddOption::FORCE, None).unwrap();
-    index.write().unwrap();
-    let tree = repository.find_tree(index.write_tree().unwrap()).unwrap();
-    let by = git2::Signature::new("a", "a@example.org", &git2::Time::new(1_700_000_000, 0)).unwrap();
-    repository.commit(Some("HEAD"), &by, &by, "first", &tree, &[]).unwrap();
+    let configuration = configuration.to_string();
+    let files = play.base.iter().map(|(path, text)| (path.as_str(), text.as_str()));
+    commit_files(at, files.chain([(".github/agent-fix.yml", configuration.as_str())]));
 }
 
 async fn outcome_of(engine: Engine, play: &Play) -> Outcome {

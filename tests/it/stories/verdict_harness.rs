@@ -1,12 +1,10 @@
 //! Proposals that change what the tests are or how they report, against the verifier with a real sandbox. Each
 //! attempt is accepted once its defence is switched off, so the defence is what holds it.
 
-use mendwright::domain::{Change, ChangedContent, FileMode, Flag, JobSettings, RepositoryId, SandboxKind};
-use mendwright::sandbox::{Root, SandboxSpec, connect_default, detect_toolchains};
-use mendwright::setup::{Environment, SetupLocks, SetupPolicy};
-use mendwright::testing::run_suite_of_tree;
-use mendwright::verdict::{Defences, Verdict, Verifier};
-use mendwright::workspace::{LocalRepository, Mirrors};
+use mendwright::domain::{Change, Flag, JobSettings};
+use mendwright::verdict::{Defences, Verdict};
+
+use crate::support::{self, commit_files, written};
 
 pub(super) const UNITTEST: &str = "python3 -m unittest discover -v -s tests -t .";
 pub(super) const ADD_WRONG: &str = "def add(a, b):\n    return a - b\n";
@@ -46,49 +44,10 @@ async fn judge_with(
     changes: &[(&str, &str)],
     defences: Defences,
 ) -> Verdict {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("repository");
-    let repository = git2::Repository::init(&path).unwrap();
-    for (name, text) in files {
-        let at = path.join(name);
-        std::fs::create_dir_all(at.parent().unwrap()).unwrap();
-        std::fs::write(at, text).unwrap();
-    }
-    let mut index = repository.index().unwrap();
-    index.add_all(["*"], git2::IndexAddOption::DEFAULT, None).unwrap();
-    let tree = repository.find_tree(index.write_tree().unwrap()).unwrap();
-    let by = git2::Signature::new("a", "a@example.org", &git2::Time::new(1_700_000_000, 0)).unwrap();
-    repository.commit(Some("HEAD"), &by, &by, "first", &tree, &[]).unwrap();
-    let access = LocalRepository::open(&path).unwrap().access().unwrap();
-    let mirrors = Mirrors::new(directory.path().join("mirrors"));
-    let workspace = mirrors.fetch(RepositoryId(1), &access, "HEAD").await.unwrap();
-    let spec = SandboxSpec {
-        root: Root::Host { toolchains: detect_toolchains() },
-        ..SandboxSpec::named(format!("harness-{}", std::process::id()))
-    };
-    let environment = Environment::of(
-        connect_default(SandboxKind::Bubblewrap).unwrap(),
-        spec,
-        workspace,
-        settings.clone(),
-        SetupPolicy::default(),
-        RepositoryId(1),
-        SetupLocks::default(),
-    );
-    let environment = environment.await.unwrap();
-    let base = environment.workspace().base_tree().await.unwrap();
-    let toolbox = environment.fresh(&base, "work").await.unwrap().unwrap();
-    let baseline = run_suite_of_tree(&toolbox, &settings).await.unwrap();
-    toolbox.shut_down().await;
-    let verifier = Verifier { defences, ..Verifier::new(&environment, &baseline) };
-    let changes: Vec<Change> = changes
-        .iter()
-        .map(|(path, text)| Change {
-            path: path.parse().unwrap(),
-            content: ChangedContent::File { mode: FileMode::Regular, bytes: text.as_bytes().to_vec() },
-        })
-        .collect();
-    verifier.judge(&changes, None).await.unwrap()
+    let repository = tempfile::tempdir().unwrap();
+    commit_files(repository.path(), files.iter().copied());
+    let changes: Vec<Change> = changes.iter().map(|(path, text)| written(path, text)).collect();
+    support::judge(repository.path(), &settings, &changes, defences).await
 }
 
 pub(super) fn explanation(verdict: &Verdict) -> &str {

@@ -1,16 +1,11 @@
 //! Ways to look done without being done, against the verifier with a real sandbox and git.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use mendwright::domain::{Change, ChangedContent, FileMode, Flag, JobSettings, RepositoryId, SandboxKind};
-use mendwright::sandbox::{Sandbox, SandboxSpec, connect_default};
-use mendwright::setup::{Environment, SetupLocks, SetupPolicy};
-use mendwright::testing::run_suite;
-use mendwright::verdict::{Defences, Verdict, Verifier};
-use mendwright::workspace::{LocalRepository, Mirrors, Workspace};
+use mendwright::domain::{Change, ChangedContent, Flag, JobSettings};
+use mendwright::verdict::{Defences, Verdict};
 
-use crate::support::World;
+use crate::support::{World, commit_files, judge, written};
 
 /// A suite in shell: every `tests/*.sh` must pass. It reads `tox.ini` first.
 const RUNNER: &str = "#!/bin/sh\n[ -f tox.ini ] && . ./tox.ini\ncode=0\nn=0\nfor t in tests/*.sh; do\n  n=$((n + 1))\n  \
@@ -18,9 +13,7 @@ const RUNNER: &str = "#!/bin/sh\n[ -f tox.ini ] && . ./tox.ini\ncode=0\nn=0\nfor
                       exit $code\n";
 
 pub(super) struct Project {
-    _directory: tempfile::TempDir,
-    workspace: Workspace,
-    sandbox: Arc<dyn Sandbox>,
+    repository: tempfile::TempDir,
     pub(super) settings: JobSettings,
 }
 
@@ -31,23 +24,13 @@ impl Project {
 
     /// A project whose suite is the script `runner`.
     pub(super) async fn running(runner: &str, files: &[(&str, &str)]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("repository");
-        commit(&path, &[files, &[("run.sh", runner)]].concat());
-        let access = LocalRepository::open(&path).unwrap().access().unwrap();
-        let mirrors = Mirrors::new(directory.path().join("mirrors"));
-        let workspace = mirrors.fetch(RepositoryId(1), &access, "HEAD").await.unwrap();
-        let settings = JobSettings::of_test_command("sh run.sh");
-        Self {
-            _directory: directory,
-            workspace,
-            sandbox: connect_default(SandboxKind::Bubblewrap).unwrap(),
-            settings,
-        }
+        let repository = tempfile::tempdir().unwrap();
+        commit_files(repository.path(), files.iter().copied().chain([("run.sh", runner)]));
+        Self { repository, settings: JobSettings::of_test_command("sh run.sh") }
     }
 
     async fn verify(&self, changes: &[(&str, &str)]) -> Verdict {
-        let changes: Vec<Change> = changes.iter().map(|(path, text)| change(path, text)).collect();
+        let changes: Vec<Change> = changes.iter().map(|(path, text)| written(path, text)).collect();
         self.verify_all(&changes).await
     }
 
@@ -56,42 +39,8 @@ impl Project {
     }
 
     pub(super) async fn verify_with(&self, changes: &[Change], defences: Defences) -> Verdict {
-        let tree = self.workspace.base_tree().await.unwrap();
-        let environment = Environment::of(
-            self.sandbox.clone(),
-            SandboxSpec::named(format!("project-{}", std::process::id())),
-            self.workspace.clone(),
-            self.settings.clone(),
-            SetupPolicy::default(),
-            RepositoryId(1),
-            SetupLocks::default(),
-        );
-        let environment = environment.await.unwrap();
-        let toolbox = environment.fresh(&tree, "work").await.unwrap().unwrap();
-        let baseline = run_suite(&toolbox, &self.settings).await.unwrap();
-        toolbox.shut_down().await;
-        let verifier = Verifier { defences, ..Verifier::new(&environment, &baseline) };
-        verifier.judge(changes, None).await.unwrap()
+        judge(self.repository.path(), &self.settings, changes, defences).await
     }
-}
-
-pub(super) fn change(path: &str, text: &str) -> Change {
-    let content = ChangedContent::File { mode: FileMode::Regular, bytes: text.as_bytes().to_vec() };
-    Change { path: path.parse().unwrap(), content }
-}
-
-fn commit(path: &Path, files: &[(&str, &str)]) {
-    let repository = git2::Repository::init(path).unwrap();
-    for (name, text) in files {
-        let at = path.join(name);
-        std::fs::create_dir_all(at.parent().unwrap()).unwrap();
-        std::fs::write(at, text).unwrap();
-    }
-    let mut index = repository.index().unwrap();
-    index.add_all(["*"], git2::IndexAddOption::DEFAULT, None).unwrap();
-    let tree = repository.find_tree(index.write_tree().unwrap()).unwrap();
-    let by = git2::Signature::new("a", "a@example.org", &git2::Time::new(1_700_000_000, 0)).unwrap();
-    repository.commit(Some("HEAD"), &by, &by, "first", &tree, &[]).unwrap();
 }
 
 pub(super) fn explanation(verdict: &Verdict) -> String {
@@ -158,8 +107,8 @@ fn absent(path: &str) -> Change {
 async fn deleted_or_renamed_failing_test_is_rejected() {
     let project = Project::with(FAILING).await;
     for changes in [
-        vec![absent("tests/answer.sh"), change("tests/other.sh", "true\n")],
-        vec![absent("tests/answer.sh"), change("tests/renamed.sh", "[ \"$(cat answer)\" = 41 ]\n")],
+        vec![absent("tests/answer.sh"), written("tests/other.sh", "true\n")],
+        vec![absent("tests/answer.sh"), written("tests/renamed.sh", "[ \"$(cat answer)\" = 41 ]\n")],
     ] {
         let verdict = project.verify_all(&changes).await;
         assert!(
@@ -173,8 +122,8 @@ async fn deleted_or_renamed_failing_test_is_rejected() {
 #[tokio::test]
 async fn deleted_test_of_an_honest_change_is_flagged() {
     let project = Project::with(PASSING).await;
-    let proof = change("tests/new.sh", "grep -q 42 answer\n");
-    let verdict = project.verify_all(&[change("answer", "42\n"), proof, absent("tests/exists.sh")]).await;
+    let proof = written("tests/new.sh", "grep -q 42 answer\n");
+    let verdict = project.verify_all(&[written("answer", "42\n"), proof, absent("tests/exists.sh")]).await;
     let Verdict::Verified(verified) = &verdict else { panic!("{}", explanation(&verdict)) };
     let flags: Vec<String> = verified.flags().iter().map(Flag::describe).collect();
     assert!(
@@ -188,10 +137,10 @@ async fn deleted_test_of_an_honest_change_is_flagged() {
 async fn deleted_or_emptied_test_that_the_change_breaks_is_flagged() {
     let positive = ("tests/positive.sh", "[ \"$(cat answer)\" -gt 0 ]\n");
     let project = Project::with(&[PASSING[0], PASSING[1], positive]).await;
-    let breaks = [change("answer", "-42\n"), change("tests/new.sh", "grep -q -e -42 answer\n")];
+    let breaks = [written("answer", "-42\n"), written("tests/new.sh", "grep -q -e -42 answer\n")];
     let flag =
         "existing tests were changed; in their base version, these fail on the new source: tests/positive.sh";
-    for away in [absent("tests/positive.sh"), change("tests/positive.sh", "true\n")] {
+    for away in [absent("tests/positive.sh"), written("tests/positive.sh", "true\n")] {
         let verdict = project.verify_all(&[&breaks[..], &[away]].concat()).await;
         let Verdict::Verified(verified) = &verdict else { panic!("{}", explanation(&verdict)) };
         let flags: Vec<String> = verified.flags().iter().map(Flag::describe).collect();
@@ -204,8 +153,11 @@ async fn flaky_test_is_run_again_and_flagged() {
     // It fails where no run was before, as each fresh sandbox is; so it must count runs elsewhere.
     let flaky = ("tests/flaky.sh", "[ ! -f answer.new ] || [ $(( $(date +%N | sed 's/^0*//') % 2 )) = 0 ]\n");
     let project = Project::with(&[PASSING[0], PASSING[1], flaky]).await;
-    let changes =
-        [change("answer", "42\n"), change("answer.new", "\n"), change("tests/new.sh", "grep -q 42 answer\n")];
+    let changes = [
+        written("answer", "42\n"),
+        written("answer.new", "\n"),
+        written("tests/new.sh", "grep -q 42 answer\n"),
+    ];
     for _ in 0..40 {
         match project.verify_all(&changes).await {
             Verdict::Verified(verified) if !verified.flags().is_empty() => {
@@ -236,18 +188,18 @@ async fn unrelated_failure_of_the_base_may_remain_and_is_flagged() {
 
     let refused = [
         (
-            vec![change("answer", "42\n"), change("marker", "\n")],
+            vec![written("answer", "42\n"), written("marker", "\n")],
             "did not fail at the base:\n- tests/unmarked.sh",
         ),
-        (vec![change("notes", "\n")], "your change brings no test"),
-        (vec![change("tests/answer.sh", "true\n")], "only with your changes to existing tests"),
-        (vec![change("answer", "42\n"), absent("tests/elsewhere.sh")], "elsewhere.sh: no longer there"),
+        (vec![written("notes", "\n")], "your change brings no test"),
+        (vec![written("tests/answer.sh", "true\n")], "only with your changes to existing tests"),
+        (vec![written("answer", "42\n"), absent("tests/elsewhere.sh")], "elsewhere.sh: no longer there"),
         (
-            vec![change("answer", "42\n"), absent("tests/unmarked.sh")],
+            vec![written("answer", "42\n"), absent("tests/unmarked.sh")],
             "skipped or gone:\n- tests/unmarked.sh",
         ),
         (
-            vec![change("tests/answer.sh", "true\n"), change("tests/new.sh", "true\n")],
+            vec![written("tests/answer.sh", "true\n"), written("tests/new.sh", "true\n")],
             "only with your changes to existing tests",
         ),
     ];
