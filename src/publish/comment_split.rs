@@ -3,28 +3,31 @@
 use super::evidence::Evidence;
 use super::marker::{Marker, MarkerKind};
 
-/// GitHub rejects bodies of more than 65,536 characters; the rest is room for its own additions.
-pub(super) const PAGE_CHARS_MAX: usize = 60_000;
+/// GitHub rejects longer bodies.
+const GITHUB_CHARS_MAX: usize = 65_536;
+/// The rest is room for GitHub's own additions.
+pub(super) const PAGE_CHARS_MAX: usize = GITHUB_CHARS_MAX - 5_536;
 /// Most comments for one text: more would be noise and cost requests.
 pub(super) const PAGES_MAX: usize = 6;
 /// Room for a page's first and last lines.
 const FRAME_CHARS: usize = 1_000;
+/// Longest block that fits on a page.
+pub(super) const BLOCK_CHARS_MAX: usize = PAGE_CHARS_MAX - FRAME_CHARS;
 
 /// Packs `blocks`, in order, onto at most [`PAGES_MAX`] pages. A note replaces a block that does not fit on a page
 /// of its own, which is the caller's mistake. `left_out(count)` at the end of the last page replaces blocks for which
 /// no page is left.
 pub(super) fn pack(blocks: Vec<String>, left_out: impl Fn(usize) -> String) -> Vec<String> {
-    let page_chars_max = PAGE_CHARS_MAX - FRAME_CHARS;
     let mut pages: Vec<(String, usize)> = vec![(String::new(), 0)];
     let mut dropped = 0;
     for block in blocks {
-        let block = if block.chars().count() > page_chars_max {
+        let block = if block.chars().count() > BLOCK_CHARS_MAX {
             "… a section is left out because it is longer than a comment may be.\n".to_owned()
         } else {
             block
         };
         let chars = block.chars().count() + 1;
-        let fits = pages.last().is_some_and(|(_, used)| used + chars <= page_chars_max);
+        let fits = pages.last().is_some_and(|(_, used)| used + chars <= BLOCK_CHARS_MAX);
         if dropped > 0 || (!fits && pages.len() >= PAGES_MAX) {
             dropped += 1;
             continue;
@@ -78,8 +81,7 @@ pub(super) fn whole_comments_of(
     blocks: Vec<String>,
 ) -> Option<Vec<String>> {
     let is_whole = std::cell::Cell::new(true);
-    let page_chars_max = PAGE_CHARS_MAX - FRAME_CHARS;
-    let fits = blocks.iter().all(|block| block.chars().count() <= page_chars_max);
+    let fits = blocks.iter().all(|block| block.chars().count() <= BLOCK_CHARS_MAX);
     let comments = comments_of(evidence, kind, blocks, |_| {
         is_whole.set(false);
         String::new()
