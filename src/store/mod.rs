@@ -255,7 +255,7 @@ pub trait Store: Send + Sync {
     /// Makes a request due later.
     async fn defer_request(&self, id: &str, until: Timestamp) -> Result<(), StoreError>;
 
-    /// Puts down that GitHub is to be asked nothing for an installation before `until`. A longer pause
+    /// Records that no request may be sent to GitHub for an installation before `until`. A longer pause
     /// that is known stays.
     async fn save_rate_limit(&self, installation: InstallationId, until: Timestamp)
     -> Result<(), StoreError>;
@@ -287,12 +287,12 @@ pub trait Store: Send + Sync {
     ) -> Result<ResumeOutcome, StoreError>;
 
     /// Resumes an ended job, for another round or to publish its verified change again, as `resumed` says, and
-    /// completes the commands in `asks`: all of it or nothing.
+    /// completes the requests with these ids: all of it or nothing.
     async fn resume(
         &self,
         job: JobId,
         resumed: TranscriptEvent,
-        asks: &[&str],
+        requests: &[&str],
         now: Timestamp,
     ) -> Result<ResumeOutcome, StoreError>;
 

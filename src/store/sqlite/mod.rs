@@ -21,6 +21,7 @@ use crate::domain::{
 mod calls;
 mod effects;
 mod issues;
+mod manifests;
 mod migrations;
 mod opening;
 mod pruning;
@@ -381,7 +382,7 @@ impl Store for SqliteStore {
         &self,
         job: JobId,
         resumed: TranscriptEvent,
-        asks: &[&str],
+        requests: &[&str],
         now: Timestamp,
     ) -> Result<ResumeOutcome, StoreError> {
         let mut tx = self.write().await?;
@@ -391,7 +392,7 @@ impl Store for SqliteStore {
         };
         let taken = self.resume_job(&mut tx, job, (step, resumed), now).await?;
         if taken == ResumeOutcome::Resumed {
-            for id in asks {
+            for id in requests {
                 self.end_request(&mut *tx, id, "a round", now).await?;
             }
         }
@@ -424,31 +425,11 @@ impl Store for SqliteStore {
         manifest: &str,
         now: Timestamp,
     ) -> Result<String, StoreError> {
-        let mut tx = self.write().await?;
-        self.fence(&mut tx, claim).await?;
-        let row = sqlx::query(
-            "INSERT INTO manifests (job_id, round, manifest_json, at) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (job_id, round) DO UPDATE SET at = manifests.at RETURNING manifest_json",
-        )
-        .bind(claim.job.id.to_string())
-        .bind(i64::from(round))
-        .bind(manifest)
-        .bind(milliseconds(now))
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(self.failed("saving a manifest"))?;
-        tx.commit().await.map_err(self.failed("saving a manifest"))?;
-        row.try_get("manifest_json").map_err(self.failed("saving a manifest"))
+        self.write_manifest(claim, round, manifest, now).await
     }
 
     async fn manifest(&self, job: JobId) -> Result<Option<String>, StoreError> {
-        let row =
-            sqlx::query("SELECT manifest_json FROM manifests WHERE job_id = $1 ORDER BY round DESC LIMIT 1")
-                .bind(job.to_string())
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(self.failed("reading a manifest"))?;
-        row.map(|row| row.try_get("manifest_json").map_err(self.failed("reading a manifest"))).transpose()
+        self.read_manifest(job).await
     }
 
     async fn unacknowledged_jobs(&self, kind: &str) -> Result<Vec<Job>, StoreError> {
