@@ -11,8 +11,8 @@ pub(super) fn notice_text(notice: &LoopNotice) -> String {
              somewhere else or try something else; if only a person can help, ask_human."
         ),
         LoopNotice::Thrashing { path } => format!(
-            "You have brought {path} back to what it was before for the second time. Changing it to and fro will \
-             not settle it. Name the root cause in your plan, and what each of the two versions got wrong, \
+            "You have brought {path} back to what it was before for the second time. Changing it back and forth will \
+             not solve the problem. Name the root cause in your plan, and what each of the two versions got wrong, \
              before you change it again."
         ),
         LoopNotice::Untested { turns } => format!(
@@ -45,7 +45,7 @@ mod tests {
         let texts: Vec<String> = notices.iter().map(notice_text).collect();
         insta::assert_snapshot!(texts.join("\n"), @"
         Notice: You have called run_tests 3 times with the same arguments, and the result was the same each time. Calling it again will tell you nothing new. Say what you expected to be different, then look somewhere else or try something else; if only a person can help, ask_human. (If this goes on, each further time counts as 5 tool calls.)
-        Notice: You have brought src/a.rs back to what it was before for the second time. Changing it to and fro will not settle it. Name the root cause in your plan, and what each of the two versions got wrong, before you change it again. (If this goes on, each further time counts as 5 tool calls.)
+        Notice: You have brought src/a.rs back to what it was before for the second time. Changing it back and forth will not solve the problem. Name the root cause in your plan, and what each of the two versions got wrong, before you change it again. (If this goes on, each further time counts as 5 tool calls.)
         Notice: You have changed files in 8 turns without a test run. Run the tests now, so that you know which of these changes helped. (If this goes on, each further time counts as 5 tool calls.)
         Notice: For 15 turns you have only read. You may know enough: write down the likely cause in your plan, and test it with a change or a test run; if you cannot go on, ask_human. (If this goes on, each further time counts as 5 tool calls.)
         ");

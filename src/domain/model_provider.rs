@@ -1,4 +1,4 @@
-//! Who serves a model, and so in which wire format: a row for each provider. Lists of providers are made from it.
+//! The providers of models: a row for each. Lists of providers are made from it.
 
 use serde::{Deserialize, Serialize};
 

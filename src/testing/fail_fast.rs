@@ -1,5 +1,5 @@
-//! Suites that stop at their first failure: how a runner is told to go on. The repository's command stays as it is, but
-//! for an option that the runner can only be spared.
+//! Suites that stop at their first failure: how a runner is told to go on. The repository's command stays as it
+//! is, unless the runner has no opposite of the option that makes it stop: then that option is removed.
 
 use super::invocation::{Invocation, arguments};
 use super::recognition::Recognised;
@@ -12,7 +12,7 @@ pub(super) struct KeepGoing {
     pub(super) env: Vec<(String, String)>,
     /// Arguments at the command's end.
     pub(super) arguments: Vec<String>,
-    /// The command without the option that makes the runner stop, if nothing outdoes that option.
+    /// The command without the option that makes the runner stop, if the runner has no opposite option.
     pub(super) command: Option<String>,
 }
 
@@ -20,12 +20,12 @@ impl KeepGoing {
     /// For the runner of `command`. `None`: it has no such option, or the command does not pass one on.
     pub(super) fn of(found: &Recognised, command: &str) -> Option<Self> {
         let row = found.runner.row();
-        let spared = || {
-            let command =
-                without_options(command, row.spared?).filter(|_| found.invocation.takes_arguments)?;
+        let removed = || {
+            let command = without_options(command, row.without_stop_option?)
+                .filter(|_| found.invocation.takes_arguments)?;
             Some(Self { env: Vec::new(), arguments: Vec::new(), command: Some(command) })
         };
-        (row.keep_going)(&found.invocation).or_else(spared)
+        (row.keep_going)(&found.invocation).or_else(removed)
     }
 
     /// By arguments, if the command passes them on.

@@ -1,5 +1,5 @@
-//! Reads a verified delivery's payload and says what it asks for: a row per event, with what reads its payload. Knows the few fields that it needs and
-//! ignores all others. Never decides who may ask.
+//! Reads a verified delivery's payload and says what it asks for: a row for each event, with its reader. Knows the few
+//! fields that it needs and ignores all others. Never decides who may ask.
 
 mod branches;
 mod checks;

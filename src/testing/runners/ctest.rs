@@ -23,7 +23,7 @@ pub(super) static ROW: RunnerRow = RunnerRow {
         ReportRequest::by_arguments(invocation, &["--output-junit", &path], place, "output-junit")
     },
     readers: &[ctest::printed],
-    spared: Some(|word| (word != "--stop-on-failure").then(|| word.to_owned())),
+    without_stop_option: Some(|word| (word != "--stop-on-failure").then(|| word.to_owned())),
     format: Some(ReportFormat::Ctest),
     ..RunnerRow::UNKNOWN
 };

@@ -30,6 +30,6 @@ pub(super) static ROW: RunnerRow = RunnerRow {
     keep_going: |invocation| KeepGoing::by_arguments(invocation, &["-failfast=false"]),
     readers: &[go::printed],
     for_people: go::without_json,
-    spared: None,
+    without_stop_option: None,
     format: Some(ReportFormat::GoTest),
 };

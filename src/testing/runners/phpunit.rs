@@ -25,7 +25,7 @@ pub(super) static ROW: RunnerRow = RunnerRow {
         ReportRequest::by_arguments(invocation, &["--log-junit", &path], place, "--log-junit")
     },
     readers: &[phpunit::printed],
-    spared: Some(|word| (!word.starts_with("--stop-on-")).then(|| word.to_owned())),
+    without_stop_option: Some(|word| (!word.starts_with("--stop-on-")).then(|| word.to_owned())),
     format: Some(ReportFormat::Phpunit),
     ..RunnerRow::UNKNOWN
 };

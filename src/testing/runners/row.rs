@@ -22,8 +22,8 @@ pub(in crate::testing) struct RunnerRow {
     pub(in crate::testing) report: fn(&Invocation, &str) -> Option<ReportRequest>,
     /// How it is told to go on after a failure.
     pub(in crate::testing) keep_going: fn(&Invocation) -> Option<KeepGoing>,
-    /// Where nothing outdoes the option that makes it stop: what is left of a word of the command without that option.
-    pub(in crate::testing) spared: Option<fn(&str) -> Option<String>>,
+    /// Removes the option that makes it stop from a word of the command, for a runner without an opposite option.
+    pub(in crate::testing) without_stop_option: Option<fn(&str) -> Option<String>>,
     /// What it prints. A report file is often JUnit's, which many runners write.
     pub(in crate::testing) format: Option<ReportFormat>,
     /// What reads its output.
@@ -40,7 +40,7 @@ impl RunnerRow {
         select: |_, _, _| None,
         report: |_, _| None,
         keep_going: |_| None,
-        spared: None,
+        without_stop_option: None,
         format: None,
         readers: &[],
         for_people: |output| output,

@@ -20,7 +20,7 @@ pub(super) static ROW: RunnerRow = RunnerRow {
         _ => None,
     },
     readers: &[python::unittest],
-    spared: Some(|word| match word {
+    without_stop_option: Some(|word| match word {
         "--failfast" => None,
         flags if is_flags(flags) => Some(flags.replace('f', "")).filter(|flags| flags.len() > 1),
         other => Some(other.to_owned()),

@@ -33,7 +33,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 use self::error::{CommandError, Handled, Next};
 use self::permission::Admission;
 use self::serving_order::ServingOrder;
-use self::slash::{Command, STOPPED_MAX};
+use self::slash::{Command, WAITING_MAX};
 use self::strangers::Strangers;
 use super::context::WorkerContext;
 use super::runner::panic_message;
@@ -252,8 +252,8 @@ impl CommandProcessor {
     async fn is_withdrawn(&self, pending: &PendingRequest) -> Result<bool, StoreError> {
         let (installation, lane) = (pending.request.repository().installation, pending.request.lane());
         let store = &self.context.store;
-        let waiting = store.pending_requests(installation, lane, Timestamp::MAX, STOPPED_MAX).await?;
-        let is_whole = waiting.len() < STOPPED_MAX as usize;
+        let waiting = store.pending_requests(installation, lane, Timestamp::MAX, WAITING_MAX).await?;
+        let is_whole = waiting.len() < WAITING_MAX as usize;
         Ok(is_whole && !waiting.iter().any(|waiting| waiting.id == pending.id))
     }
 
@@ -300,7 +300,7 @@ impl CommandProcessor {
         command.carry_out(&request.command).await
     }
 
-    /// Tells somebody without write access, once on each issue, whoever they are.
+    /// Answers somebody without write access that only people with it can give commands. Once on each issue.
     async fn tell_refused(&self, pending: &PendingRequest) -> Result<Handled, CommandError> {
         if let Some(comment) = pending.request.comment()
             && let Some(why) = permission::refusal(comment)

@@ -22,7 +22,7 @@ use crate::store::DeliveryRecorded;
 use crate::worker::context::WorkerContext;
 
 /// Waiting commands of an installation among which a `stop` looks for those that it withdraws.
-pub(super) const STOPPED_MAX: u32 = 1_000;
+pub(super) const WAITING_MAX: u32 = 1_000;
 
 /// A slash command that is carried out.
 pub(super) struct Command<'a> {
