@@ -233,13 +233,13 @@ impl Flag {
         };
         match self {
             Self::TestsGone { names, count } => {
-                format!("{count} tests of the base are no longer there: {}", listed(names, *count))
+                format!("tests of the base are no longer there: {}", listed(names, *count))
             }
             Self::TestsSkipped { names, count } => {
-                format!("{count} tests that ran at the base are skipped now: {}", listed(names, *count))
+                format!("tests that ran at the base are skipped now: {}", listed(names, *count))
             }
             Self::NewTestsSkipped { names, count } => {
-                format!("{count} tests that the base does not have are skipped: {}", listed(names, *count))
+                format!("tests that the base does not have are skipped: {}", listed(names, *count))
             }
             Self::PassOnlyWithOtherFiles { names, paths, .. } if names.is_empty() => format!(
                 "with the changed source alone the base's tests fail; they pass only beside the other files of the change: {}",
@@ -284,7 +284,7 @@ impl Flag {
             Self::ReportDoubtful { why } => format!("the test report is suspicious: {why}"),
             Self::SuspiciousLine { what, path, text } => format!("{path} {}: {text}", what.describe()),
             Self::StillFailing { names, count } => {
-                format!("{count} tests fail as they did before the change: {}", listed(names, *count))
+                format!("tests fail as they did before the change: {}", listed(names, *count))
             }
             Self::NoMutantCaught { count } => format!(
                 "the tests that show the issue notice none of {count} small changes of the changed lines"
@@ -369,8 +369,8 @@ mod tests {
         ];
         let texts: Vec<String> = flags.iter().map(Flag::describe).collect();
         insta::assert_snapshot!(texts.join("\n"), @r"
-        5 tests of the base are no longer there: a, b and 3 more
-        2 tests that ran at the base are skipped now: a, b
+        tests of the base are no longer there: a, b and 3 more
+        tests that ran at the base are skipped now: a, b
         fewer tests were run than at the base: 3, not 9
         existing tests were changed; in their base version, these fail on the new source: a, b
         existing tests were changed; in their base version, the suite fails on the new source
@@ -380,14 +380,14 @@ mod tests {
         the tests ran without a part of the repository: a; b
         the test report is suspicious: it is empty
         a.py ends the process in an added line: exit()
-        2 tests fail as they did before the change: a, b
+        tests fail as they did before the change: a, b
         failed once at this tree, and passed when it was run again: a, b
         the tests also pass without any change to the existing source; what makes them pass is in a, b and 1 more
         no new test shows the change: with the new files and the old source, these existing tests fail: a, b
         other files are changed: .npmrc (is hidden, and tools can read it)
         the tests' run changed tracked files: a, b and 1 more
         the tests that show the issue notice none of 8 small changes of the changed lines
-        2 tests that the base does not have are skipped: a, b
+        tests that the base does not have are skipped: a, b
         these tests show the issue, and also pass with other values in them, as if nothing were compared: a, b
         with the changed source alone these tests of the base fail: a, b. They pass only beside the other files of the change: a, b
         with the changed source alone the base's tests fail; they pass only beside the other files of the change: a, b

@@ -222,8 +222,8 @@ mod tests {
         after.add_remark("the report file and the output contradict each other: x");
         let told: Vec<String> = flags(&base, &after).iter().map(Flag::describe).collect();
         insta::assert_snapshot!(told.join("\n"), @r"
-        1 tests of the base are no longer there: b
-        1 tests that ran at the base are skipped now: c
+        tests of the base are no longer there: b
+        tests that ran at the base are skipped now: c
         fewer tests were run than at the base: 1, not 3
         the test report is suspicious: the report file and the output contradict each other: x
         ");
