@@ -90,6 +90,12 @@ pub struct TestCase {
 }
 
 impl TestCase {
+    /// The file that its name begins with, in runners that name it: `tests/a.py` of `tests/a.py::b`.
+    pub fn file_in_name(&self) -> &str {
+        let first = self.name.split("::").next().unwrap_or(&self.name);
+        first.split(" > ").next().unwrap_or(first)
+    }
+
     /// A test without details.
     pub fn new(name: impl Into<String>, outcome: TestOutcome) -> Self {
         Self {

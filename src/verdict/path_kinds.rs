@@ -1,11 +1,10 @@
 //! What a changed path is, besides a test: source in the language of the tests, or something else that a
 //! reviewer must know of. Pure functions over paths and contents.
 
-use super::test_files::file_in_name;
 use crate::domain::{RepoPath, ReportFormat, TestCase, TestReport, TouchedKind};
 
 /// Top directories that hold what runs around the source, not the source.
-const AROUND: &[&str] = &["scripts", "script", "tools", "ci", "hack", "docker"];
+const NOT_SOURCE_DIRECTORIES: &[&str] = &["scripts", "script", "tools", "ci", "hack", "docker"];
 
 /// Files in the first bytes of which a tool says that it wrote them.
 const GENERATED_MARKS: &[&str] =
@@ -57,8 +56,7 @@ pub(super) fn source_extensions(
     let by_command = || extensions_of_formats(command.as_slice());
     extensions_of_formats(&report.formats).or_else(by_command).or_else(|| {
         let path = |case: &TestCase| {
-            let extension =
-                file_in_name(&case.name).rsplit_once('.').map(|(_, extension)| extension.to_owned());
+            let extension = case.file_in_name().rsplit_once('.').map(|(_, extension)| extension.to_owned());
             let language = LANGUAGES.iter().find(|known| known.first().copied() == extension.as_deref());
             language.copied().ok_or(())
         };
@@ -74,7 +72,10 @@ pub(super) fn source_extensions(
 pub(super) fn is_source(path: &str, extensions: Option<&[&str]>) -> bool {
     let (directories, name) = path.rsplit_once('/').unwrap_or(("", path));
     let is_around = directories.split('/').any(|directory| directory.starts_with('.'))
-        || directories.split('/').next().is_some_and(|top| AROUND.contains(&top.to_lowercase().as_str()));
+        || directories
+            .split('/')
+            .next()
+            .is_some_and(|top| NOT_SOURCE_DIRECTORIES.contains(&top.to_lowercase().as_str()));
     if is_around || name.starts_with('.') || kind_by_path(path).is_some() {
         return false;
     }
@@ -353,7 +354,7 @@ pub(super) fn kind_by_path(path: &str) -> Option<TouchedKind> {
     {
         return Some(TouchedKind::BuildFile);
     }
-    if directories.split('/').next().is_some_and(|top| AROUND.contains(&top)) {
+    if directories.split('/').next().is_some_and(|top| NOT_SOURCE_DIRECTORIES.contains(&top)) {
         return Some(TouchedKind::Script);
     }
     let is_hidden =

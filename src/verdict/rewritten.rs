@@ -4,7 +4,7 @@
 use crate::domain::flag::FLAG_NAMES_MAX;
 use crate::domain::{Flag, RepoPath, RewrittenFile, TestReport, TrackedFileChange};
 
-use super::roles::{is_code, is_test_script};
+use super::path_kinds::{is_code, is_test_script};
 use super::rules::is_harness;
 
 /// Why a run does not count, for the model and for people: it changed tests, or what runs them. What the

@@ -2,7 +2,7 @@
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::roles::{is_code, tests_are_parsed};
+use super::path_kinds::{is_code, tests_are_parsed};
 use crate::domain::{JobSettings, RepoPath};
 use crate::testing::format_of_command;
 

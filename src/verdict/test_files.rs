@@ -48,7 +48,7 @@ impl<'a> TestFiles<'a> {
     pub(super) fn of(places: &'a TestPaths, reports: &[&TestReport]) -> Self {
         let (mut paths, mut names, mut bytes) = (HashSet::new(), HashSet::new(), 0);
         for case in reports.iter().flat_map(|report| &report.cases) {
-            let file = file_in_name(&case.name);
+            let file = case.file_in_name();
             paths.extend(file.contains('.').then(|| file.to_owned()));
             paths.extend(case.group.clone());
             for name in own_names(&case.name).filter(|name| name.len() >= NAME_BYTES_MIN) {
@@ -150,12 +150,6 @@ pub(super) fn declaration(text: &str, name: &str) -> Option<Range<usize>> {
             .filter(|found| found.len() == 1)
             .and_then(|mut found| found.pop())
     })
-}
-
-/// The file that a test's name begins with, in runners that name it: `tests/a.py` of `tests/a.py::b`.
-pub(super) fn file_in_name(name: &str) -> &str {
-    let first = name.split("::").next().unwrap_or(name);
-    first.split(" > ").next().unwrap_or(first)
 }
 
 /// A test's own name in a source: `b` of `tests/a.py::A::b[case 1]`, `a::tests::b`, `b (a.A.b)`, `a > b`, `org.A.b`.

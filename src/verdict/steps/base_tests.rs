@@ -9,7 +9,7 @@ use crate::testing::format_of_command;
 
 use super::super::comparison::{Comparison, Reference};
 use super::super::failures::{describe_failure, first_names};
-use super::super::roles::{is_source, source_extensions, tests_are_parsed};
+use super::super::path_kinds::{is_source, source_extensions, tests_are_parsed};
 use super::super::rules::{is_ambiguous_place, is_harness, is_program_of_command};
 use super::super::test_files::{TestFiles, is_support_of_tests, is_test_module_of};
 use super::super::verifier::Verifier;

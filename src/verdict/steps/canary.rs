@@ -14,7 +14,6 @@ use crate::workspace::Proposal;
 
 use super::super::comparison::Reference;
 use super::super::rules::{TestPaths, is_harness};
-use super::super::test_files::file_in_name;
 use super::super::verifier::Verifier;
 use super::candidate::{JudgedProposal, Rejection, StepError};
 
@@ -275,7 +274,7 @@ impl Planted {
 /// The paths of test files that a report names, wherever they lie: as a path, or as a module of Python.
 fn named_paths(report: &TestReport) -> HashSet<String> {
     let of_case = |case: &TestCase| {
-        let first = Some(file_in_name(&case.name));
+        let first = Some(case.file_in_name());
         let module = case.name.split_once(" (").and_then(|(_, rest)| rest.split(')').next());
         let modules = module.into_iter().flat_map(|dotted| {
             dotted

@@ -6,7 +6,7 @@ use crate::domain::{Change, ChangedContent, RepoPath, TestReport, TestRun};
 use crate::testing::SuiteError;
 use crate::workspace::{Proposal, Workspace, WorkspaceError};
 
-use super::super::roles::is_documentation;
+use super::super::path_kinds::is_documentation;
 use super::super::rules::TestPaths;
 use super::super::test_files::TestFiles;
 use super::in_source::InSource;

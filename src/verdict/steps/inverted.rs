@@ -8,7 +8,9 @@ use crate::domain::{Change, FailedTest, Flag, ReportFormat, TestRun, TouchedKind
 use crate::testing::format_of_command;
 
 use super::super::comparison::{Comparison, Reference};
-use super::super::roles::{is_documentation, is_foreign_script, is_source, kind_by_path, source_extensions};
+use super::super::path_kinds::{
+    is_documentation, is_foreign_script, is_source, kind_by_path, source_extensions,
+};
 use super::super::rules::is_harness;
 use super::super::test_files::TestFiles;
 use super::super::verifier::Verifier;

@@ -3,7 +3,7 @@
 use crate::domain::flag::FLAG_NAMES_MAX;
 use crate::domain::{ChangedContent, FileMode, Flag, TestRun, TouchedFile, TouchedKind};
 
-use super::super::roles::{kind_by_content, kind_by_path};
+use super::super::path_kinds::{kind_by_content, kind_by_path};
 use super::super::suspicion::suspicious_lines;
 use super::super::test_files::TestFiles;
 use super::super::verifier::Verifier;
